@@ -1,0 +1,102 @@
+"""What the workloads share: a prompt, a session of prompts, and the salt.
+
+Everything here is a pure function of (scenario, corpus, seed, salt, phase, number): no clock, no network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from tokenswarm.corpus import Corpus
+from tokenswarm.errors import Exit, UserError
+from tokenswarm.scenario import Scenario
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One request's worth of question.
+
+    messages: chat messages, ready to send. conversation: identity of the session, such as `measure-000012`.
+    turn: 1-based position in it. shared_prefix_chars: leading characters (message contents, joined) that other or
+    earlier requests' prompts begin with too, by design. document: identity of the shared document or kind of task, ""
+    if there is none. check: the scenario's own check of the answer text, if it has one. max_tokens: overrides [output].
+    """
+
+    messages: list[Message]
+    conversation: str
+    turn: int
+    shared_prefix_chars: int
+    document: str = ""
+    check: Callable[[str], bool] | None = None
+    max_tokens: int | None = None
+
+
+class Session(ABC):
+    """One conversation, reading, document or task. Iterate over it, and tell it each answer:
+
+        for prompt in session:
+            session.heard(ask(prompt))
+
+    An answer that was not heard counts as empty. Each iteration begins the same session anew.
+    """
+
+    def __init__(self, phase: str, number: int) -> None:
+        self.conversation = f"{phase}-{number:06d}"
+        self._heard = ""
+
+    def heard(self, answer: str) -> None:
+        """Take in the text of the answer to the last prompt: it may become part of the next one."""
+        self._heard = answer
+
+    def _take_heard(self) -> str:
+        answer, self._heard = self._heard, ""
+        return answer
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Prompt]: ...
+
+
+class Workload(Protocol):
+    """Makes sessions. The same (scenario, corpus, seed, salt) gives the same sessions, byte for byte."""
+
+    def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None: ...
+
+    def session(self, phase: str, number: int) -> Session:
+        """Session `number` (counted from 0 over all workers) of a phase (`warmup`, `measure`, ...)."""
+        ...
+
+
+def rng_for(seed: int, phase: str, *names: object) -> Random:
+    """A random source that depends on these names only. Strings seed through SHA-512, not through hash()."""
+    return Random("/".join(str(part) for part in (seed, phase, *names)))
+
+
+def stamp(salt: str, phase: str) -> str:
+    """What stands at the very start of each shared part: hexadecimal digits from salt and phase, then an empty line.
+
+    Two runs, or two phases of one run, differ in it from the first character or nearly so: no prompt of the one can hit
+    what the other left in a prefix cache. Empty for an empty salt.
+    """
+    return f"{hashlib.sha256(f'{salt}/{phase}'.encode()).hexdigest()[:16]}\n\n" if salt else ""
+
+
+def chars_of(messages: list[Message]) -> int:
+    """Characters of all message contents."""
+    return sum(len(message["content"]) for message in messages)
+
+
+def require_text(corpus: Corpus, chars: float, what: str) -> None:
+    """Raise UserError (CORPUS) if the corpus is shorter than one typical `what` of `chars` characters."""
+    if len(corpus.text) < chars:
+        raise UserError(
+            Exit.CORPUS,
+            f"corpus {corpus.name} holds {len(corpus.text)} characters, but {what} takes about {chars:.0f}: "
+            "add text to the corpus or lower that setting",
+        )

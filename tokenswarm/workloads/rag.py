@@ -1,0 +1,107 @@
+"""Retrieval-augmented generation: shared reference documents, and questions about them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from random import Random
+
+from tokenswarm.corpus import Corpus
+from tokenswarm.scenario import Scenario
+from tokenswarm.workloads.base import Message, Prompt, Session, chars_of, require_text, rng_for, stamp
+
+INSTRUCTION = (
+    "You are an expert on the reference document below. Answer questions from it alone, in a few sentences, and quote "
+    "the passage that you rely on. If the document does not answer a question, say so.\n\nReference document:\n\n"
+)
+QUESTIONS = (
+    "What does the document say about '{}'?",
+    "Explain in your own words the passage around '{}'.",
+    "What follows from '{}' for someone who has to apply it?",
+    "Which exceptions or limits does the document give for '{}'?",
+    "Summarise the part of the document that mentions '{}'.",
+    "Why does the document say '{}'?",
+)
+_PHRASE_CHARS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A shared document as it is sent: identity, its text, and the system prompt that holds it."""
+
+    identity: str
+    text: str
+    system: str
+
+
+class RagWorkload:
+    """Readers who open documents by popularity (Zipf) and ask a few questions about them."""
+
+    def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None:
+        self._settings = scenario.rag
+        self._chars_per_token = scenario.prompts.chars_per_token
+        self._corpus = corpus
+        self._seed = seed
+        self._salt = salt
+        self._cumulative = zipf_cumulative(self._settings.documents, self._settings.zipf_s)
+        require_text(corpus, self._settings.document_tokens.typical() * self._chars_per_token, "rag.document_tokens")
+        # A document is built when it is first opened and kept: making it again for each reader would cost time on
+        # the load generator's event loop.
+        self.document = lru_cache(maxsize=None)(self._document)
+
+    def session(self, phase: str, number: int) -> RagSession:
+        """Reader `number` of a phase: opens one document, asks questions about it."""
+        rng = rng_for(self._seed, phase, number)
+        rank = 1 + bisect_left(self._cumulative, rng.random() * self._cumulative[-1])
+        questions = self._settings.questions_per_reader.sample_int(rng)
+        return RagSession(
+            phase, number, self.document(phase, rank), questions, self._settings.history, rng.getrandbits(64)
+        )
+
+    def _document(self, phase: str, rank: int) -> Document:
+        """Document of popularity rank 1, 2, ...; each phase has its own, so that warm-up leaves nothing in a cache."""
+        rng = rng_for(self._seed, phase, "document", rank)
+        chars = self._settings.document_tokens.sample(rng) * self._chars_per_token
+        text = self._corpus.take(rng, max(_PHRASE_CHARS, round(chars)))
+        return Document(f"{phase}-doc-{rank:03d}", text, stamp(self._salt, phase) + INSTRUCTION + text)
+
+
+class RagSession(Session):
+    """One reader's questions about one document."""
+
+    def __init__(self, phase: str, number: int, document: Document, questions: int, history: bool, seed: int) -> None:
+        super().__init__(phase, number)
+        self._document = document
+        self._questions = questions
+        self._history = history
+        self._seed = seed
+
+    def __iter__(self) -> Iterator[Prompt]:
+        rng = Random(self._seed)
+        # The system prompt comes first and alone: other readers of the document share it to its last character.
+        past: list[Message] = [{"role": "system", "content": self._document.system}]
+        shared = len(self._document.system)
+        for turn in range(1, self._questions + 1):
+            messages = [*past, {"role": "user", "content": question_about(self._document.text, rng)}]
+            yield Prompt(messages, self.conversation, turn, shared, self._document.identity)
+            answer = self._take_heard()
+            if self._history and answer:
+                shared = chars_of(messages)
+                past = [*messages, {"role": "assistant", "content": answer}]
+
+
+def question_about(text: str, rng: Random) -> str:
+    """A question that quotes a phrase of the text, so that questions differ and have an answer in it."""
+    begin = rng.randrange(max(1, len(text) - _PHRASE_CHARS))
+    words = [word for word in text[begin : begin + 2 * _PHRASE_CHARS].split() if any(ch.isalnum() for ch in word)]
+    # The first and the last word are usually cut in two.
+    phrase = " ".join(words[1:-1] or words)[:_PHRASE_CHARS].rsplit(" ", 1)[0] or "this"
+    return rng.choice(QUESTIONS).format(phrase)
+
+
+def zipf_cumulative(documents: int, s: float) -> list[float]:
+    """Cumulative weights of ranks 1..documents, rank k weighing 1/k^s (Zipf's law; not normalised)."""
+    return list(accumulate(rank**-s for rank in range(1, documents + 1)))

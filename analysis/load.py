@@ -1,0 +1,220 @@
+"""Reads a run folder: anyone's, an old one, an incomplete one."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tokenswarm.errors import Exit, UserError
+from tokenswarm.schema import (
+    ENGINE_METRIC_COLUMNS,
+    ENGINE_METRICS_CSV,
+    HOST_METRIC_COLUMNS,
+    HOST_METRICS_CSV,
+    MANIFEST_JSON,
+    REQUEST_COLUMNS,
+    REQUESTS_CSV,
+    STATUSES,
+    Column,
+    names,
+)
+
+_MANY_VALUES = frozenset({"request_id", "conversation", "error_detail"})
+"""Text columns in which nearly every value differs, so that a category would only cost memory."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder in memory.
+
+    requests, engine_metrics and host_metrics have every column of `tokenswarm.schema`: numbers as float64 (NaN = not
+    measured; true/false as 1/0), text as categories or strings. `damaged_lines` counts lines that are not rows (a torn
+    last line, say); they are left out of the tables. `notes` are sentences about what the folder lacks.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    requests: pd.DataFrame
+    engine_metrics: pd.DataFrame
+    host_metrics: pd.DataFrame
+    damaged_lines: int = 0
+    notes: tuple[str, ...] = ()
+
+    def fact(self, *keys: str) -> Any:
+        """The manifest's value under nested keys, or None where any of them is missing."""
+        return dig(self.manifest, *keys)
+
+
+def dig(tree: object, *keys: str) -> Any:
+    """`tree[k1][k2]...`, or None where the tree ends before."""
+    for key in keys:
+        if not isinstance(tree, dict):
+            return None
+        tree = tree.get(key)
+    return tree
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read a run folder. Raises UserError(Exit.RUN_FOLDER) when there is nothing that can be read as one."""
+    path = Path(folder)
+    if not path.is_dir():
+        raise UserError(
+            Exit.RUN_FOLDER, f"There is no run folder at {path}: give the folder that holds {REQUESTS_CSV}."
+        )
+    if not any((path / name).is_file() for name in (MANIFEST_JSON, REQUESTS_CSV)):
+        raise UserError(
+            Exit.RUN_FOLDER, f"{path} is not a run folder: it holds neither {MANIFEST_JSON} nor {REQUESTS_CSV}."
+        )
+    notes: list[str] = []
+    manifest = _read_manifest(path / MANIFEST_JSON, notes)
+    requests, damaged = _read_table(path / REQUESTS_CSV, REQUEST_COLUMNS, ("sent_at", "status"), notes)
+    engine, damaged_engine = _read_table(path / ENGINE_METRICS_CSV, ENGINE_METRIC_COLUMNS, ("at",), [])
+    host, damaged_host = _read_table(path / HOST_METRICS_CSV, HOST_METRIC_COLUMNS, ("at",), notes)
+    requests, odd = _keep_rows_with_an_outcome(requests)
+    return Run(
+        folder=path,
+        manifest=manifest,
+        requests=requests,
+        engine_metrics=engine[engine["at"].notna()].reset_index(drop=True),
+        host_metrics=host[host["at"].notna()].reset_index(drop=True),
+        damaged_lines=damaged + damaged_engine + damaged_host + odd,
+        notes=tuple(notes),
+    )
+
+
+def _read_manifest(path: Path, notes: list[str]) -> dict[str, Any]:
+    if not path.is_file():
+        notes.append(f"{MANIFEST_JSON} is missing: engine, scenario and load of this run are not known.")
+        return {}
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except (ValueError, OSError):
+        manifest = None
+    if not isinstance(manifest, dict):
+        notes.append(f"{MANIFEST_JSON} is damaged: engine, scenario and load of this run are not known.")
+        return {}
+    return manifest
+
+
+class _WholeLines(io.RawIOBase):
+    """The bytes of a file up to its last line end, counting lines as they pass.
+
+    A killed writer leaves a torn last line; half a row must not be taken for a row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        self.torn = False
+        self.lines = 0
+        self._left = self._whole_length()
+        self._file.seek(0)
+
+    def _whole_length(self) -> int:
+        size = end = self._file.seek(0, io.SEEK_END)
+        while end > 0:
+            start = max(0, end - 65536)
+            self._file.seek(start)
+            cut = self._file.read(end - start).rfind(b"\n")
+            if cut >= 0:
+                self.torn = start + cut + 1 < size
+                return start + cut + 1
+            end = start
+        self.torn = size > 0
+        return 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)[: self._left]
+        count = self._file.readinto(view) if len(view) else 0
+        self._left -= count
+        self.lines += bytes(view[:count]).count(b"\n")
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _read_table(
+    path: Path, columns: tuple[Column, ...], needed: tuple[str, ...], notes: list[str]
+) -> tuple[pd.DataFrame, int]:
+    """The table with exactly the schema's columns, and the number of lines that are not rows of it."""
+    if not path.is_file() or path.stat().st_size == 0:
+        notes.append(f"{path.name} is {'empty' if path.is_file() else 'missing'}.")
+        return _conform(pd.DataFrame(), columns), 0
+    try:
+        frame, lines, torn = _parse(path, columns, typed=True)
+    except (ValueError, OverflowError):
+        # Some cell is not what its column promises: read text, and let what is no number become "not measured".
+        try:
+            frame, lines, torn = _parse(path, columns, typed=False)
+        except (ValueError, OSError) as error:
+            raise UserError(Exit.RUN_FOLDER, f"{path} cannot be read as a CSV table: {error}.") from error
+    except OSError as error:
+        raise UserError(Exit.RUN_FOLDER, f"{path} cannot be read: {error.strerror or error}.") from error
+    if lines and not set(needed) <= set(frame.columns):
+        lacking = ", ".join(name for name in needed if name not in frame.columns)
+        raise UserError(Exit.RUN_FOLDER, f"{path} is not a table of a run: its first line lacks the column {lacking}.")
+    damaged = max(0, lines - 1 - len(frame)) + torn
+    return _conform(frame, columns), damaged
+
+
+def _parse(path: Path, columns: tuple[Column, ...], *, typed: bool) -> tuple[pd.DataFrame, int, int]:
+    known = set(names(columns))
+    dtypes = {column.name: _dtype(column) if typed else "str" for column in columns}
+    source = _WholeLines(path)
+    try:
+        frame = pd.read_csv(
+            io.BufferedReader(source, 1 << 20),
+            usecols=lambda name: name in known,
+            dtype=dtypes,
+            keep_default_na=False,
+            na_values=[""],
+            on_bad_lines="skip",
+            encoding_errors="replace",
+            index_col=False,
+        )
+    except pd.errors.EmptyDataError:
+        frame = pd.DataFrame()
+    finally:
+        lines, torn = source.lines, int(source.torn)
+        source.close()
+    return frame, lines, torn
+
+
+def _dtype(column: Column) -> str:
+    if column.kind in ("text", "bool"):
+        return "str" if column.name in _MANY_VALUES else "category"
+    return "float64"
+
+
+def _conform(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
+    out = {}
+    for column in columns:
+        if column.name not in frame:
+            values = pd.Series([np.nan] * len(frame), dtype="str" if column.kind == "text" else "float64")
+        else:
+            values = frame[column.name]
+            if column.kind == "bool":
+                values = values.astype("str").map({"true": 1.0, "false": 0.0}).astype("float64")
+            elif column.kind != "text":
+                values = pd.to_numeric(values, errors="coerce").astype("float64")
+        if column.kind == "text" and _dtype(column) == "category":
+            values = values.astype("category")
+        out[column.name] = values
+    return pd.DataFrame(out, copy=False)
+
+
+def _keep_rows_with_an_outcome(requests: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    good = (requests["status"].isin(STATUSES) & np.isfinite(requests["sent_at"])).to_numpy()
+    if good.all():
+        return requests, 0
+    return requests[good].reset_index(drop=True), int((~good).sum())

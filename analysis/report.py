@@ -1,0 +1,42 @@
+"""From a run folder to its summary.json and dashboard.html."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from analysis.dashboard import render
+from analysis.load import read_run
+from analysis.summary import summarise
+from tokenswarm.errors import Exit, UserError
+from tokenswarm.schema import DASHBOARD_HTML, SUMMARY_JSON
+
+
+def report(folder: str | Path) -> dict[str, Any]:
+    """Read the run, write summary.json and dashboard.html into its folder, return the summary.
+
+    Raises UserError: Exit.RUN_FOLDER when there is nothing to read, Exit.RESULTS when nothing can be written.
+    """
+    run = read_run(folder)
+    summary = summarise(run)
+    write_whole(run.folder / SUMMARY_JSON, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    write_whole(run.folder / DASHBOARD_HTML, render(run, summary))
+    return summary
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of either."""
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise UserError(Exit.RESULTS, f"{path} cannot be written: {error.strerror or error}.") from error

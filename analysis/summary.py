@@ -1,0 +1,192 @@
+"""A run as one nested dictionary of figures: summary.json (described in docs/results.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import metrics, slo, validity
+from analysis.load import Run, dig
+from analysis.statistics import Estimate, share
+from analysis.window import Window, find_window, measured
+from tokenswarm.schema import ERROR_KINDS
+
+FORMAT = 1
+"""Version of summary.json's layout."""
+
+
+def summarise(run: Run) -> dict[str, Any]:
+    """Every figure that the dashboard and the terminal show, with units and 95% intervals."""
+    window = find_window(run)
+    rows = measured(run.requests)
+    facts = validity.gather(run, window)
+    verdict, reasons, checks = validity.judge(facts, validity.recorded_reasons(run))
+    objectives, refused = slo.parse(run.fact("scenario", "values", "slo"))
+    rates = metrics.rate_figures(run.requests, rows, window)
+    goodput = slo.goodput_figures(rows, objectives, window)
+    return {
+        "format": FORMAT,
+        "run_id": run_id(run),
+        "verdict": verdict,
+        "reasons": reasons,
+        "simulated": run.fact("simulated"),
+        "notes": list(run.notes),
+        "run": header(run, window),
+        "latency": metrics.latency_figures(rows),
+        "gaps": metrics.gap_figures(rows),
+        "rates": rates,
+        "per_user_tok_s": metrics.per_user_rate(rows),
+        "goodput": goodput,
+        "slo": slo.evaluate(objectives, refused, rows, goodput, rates),
+        "errors": errors(rows),
+        "valid_output": metrics.valid_output(rows).figure("share"),
+        "tokens": metrics.token_facts(rows),
+        "cache": metrics.cache_figures(run, rows, window),
+        "server": metrics.server_view(run, rows, window),
+        "counts": counts(run, rows),
+        "generator": generator(run, facts, window) | {"checks": checks},
+        "user_classes": by_user_class(rows, objectives, window),
+    }
+
+
+def run_id(run: Run) -> str:
+    """The run's identity: from the manifest, else the folder's name."""
+    return str(run.fact("run_id") or run.folder.resolve().name)
+
+
+def header(run: Run, window: Window | None) -> dict[str, Any]:
+    """What was measured, on what, when, with which load."""
+    start = window.start if window else None
+    return {
+        "status": run.fact("status"),
+        "engine": {
+            key: run.fact("engine", key)
+            for key in ("name", "title", "version", "base_url", "runtime", "cold_start_s", "image_digest")
+        },
+        "effective": run.fact("engine", "effective") or {},
+        "model": run.fact("model"),
+        "scenario": {key: run.fact("scenario", key) for key in ("name", "title", "description", "workload")},
+        "overrides": run.fact("scenario", "overrides") or {},
+        "load": run.fact("load") or {},
+        "started_at": run.fact("started_at"),
+        "ended_at": run.fact("ended_at"),
+        "window": {
+            "start_unix_s": start,
+            "end_unix_s": window.end if window else None,
+            "seconds": window.seconds if window else None,
+            "source": window.source if window else None,
+        },
+        "seed": run.fact("seed"),
+        "host": run.fact("host") or {},
+        "gpus": run.fact("gpus") or [],
+        "versions": run.fact("versions") or {},
+        "git": run.fact("git") or {},
+    }
+
+
+def errors(rows: pd.DataFrame) -> dict[str, Any]:
+    """Error rate, and the failures by kind with an example of each, most frequent first."""
+    failed = rows[(rows["status"] == "failed").to_numpy()]
+    kinds = failed["error"].astype("object").where(failed["error"].notna(), "unknown").astype("str")
+    out = []
+    for kind, count in kinds.value_counts().items():
+        of_kind = failed[(kinds == kind).to_numpy()]
+        details = of_kind["error_detail"].dropna()
+        codes = sorted({int(code) for code in of_kind["http_status"].dropna().unique()})
+        out.append(
+            {
+                "kind": str(kind),
+                "count": int(count),
+                "share": share(int(count), len(rows)).figure("share"),
+                "meaning": ERROR_KINDS.get(str(kind), "not a kind that this version knows"),
+                "http_status": codes,
+                "example": str(details.iloc[0]) if len(details) else None,
+                "request_id": str(of_kind["request_id"].iloc[0]),
+            }
+        )
+    return {"rate": metrics.error_rate(rows).figure("share"), "kinds": out}
+
+
+def counts(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
+    """Requests of the measure phase by outcome, and of the whole file."""
+    return {
+        "measured": metrics.outcome_counts(rows),
+        "all_phases": metrics.outcome_counts(run.requests),
+        "rows_in_file": len(run.requests),
+        "sent_by_generator": run.fact("counts", "sent"),
+        "damaged_lines": run.damaged_lines,
+    }
+
+
+def generator(run: Run, facts: validity.Facts, window: Window | None) -> dict[str, Any]:
+    """The load generator's own health inside the window."""
+    workers = validity.worker_samples(run, window)
+    return {
+        "workers": int(workers["source"].nunique()) or None,
+        "cpu_share_max": _plain(facts.cpu_share, "share", "CPU was not sampled"),
+        "cpu_us_per_token": _plain(_cpu_us_per_token(workers), "us", "CPU or tokens were not sampled"),
+        "timing_error_bound_ms": _plain(facts.error_bound_ms, "ms", "timing errors were not recorded"),
+        "loop_lag_max_ms": _plain(_max(workers["loop_lag_ms"]), "ms", "loop lag was not sampled"),
+        "read_lag_p99_max_ms": _plain(_max(workers["read_lag_p99_ms"]), "ms", "read lag was not sampled"),
+        "lateness_p99_ms": _plain(facts.lateness_p99_ms, "ms", "closed loop: arrivals have no schedule"),
+        "rss_max_mb": _plain(_max(workers["rss_mb"]), "MiB", "memory was not sampled"),
+        "in_flight_max": _plain(facts.in_flight_max, "requests", "requests in flight were not sampled"),
+    }
+
+
+def _plain(value: float | None, unit: str, why: str) -> dict[str, Any]:
+    return Estimate(value, why=why).figure(unit)
+
+
+def _max(values: pd.Series) -> float | None:
+    return float(values.max()) if values.notna().any() else None
+
+
+def _cpu_us_per_token(workers: pd.DataFrame) -> float | None:
+    """CPU time of all workers / events with text that they received, in the intervals that know both."""
+    cpu_s = tokens = 0.0
+    for _, samples in workers.groupby("source", observed=True):
+        ordered = samples.sort_values("at")
+        seconds = np.diff(ordered["at"].to_numpy())
+        used = ordered["cpu_share"].to_numpy()[1:] * seconds
+        got = ordered["tokens"].to_numpy()[1:]
+        both = ~np.isnan(used) & ~np.isnan(got)
+        cpu_s, tokens = cpu_s + used[both].sum(), tokens + got[both].sum()
+    return 1e6 * cpu_s / tokens if tokens else None
+
+
+def by_user_class(
+    rows: pd.DataFrame, objectives: list[slo.Objective], window: Window | None
+) -> dict[str, dict[str, Any]]:
+    """The main figures of each Locust user class, by name."""
+    out = {}
+    for name, part in rows.groupby(rows["user_class"].astype("str").fillna("unknown"), observed=True):
+        goodput = slo.goodput_figures(part, objectives, window)
+        out[str(name)] = {
+            "counts": metrics.outcome_counts(part),
+            "latency": metrics.latency_figures(part),
+            "error_rate": metrics.error_rate(part).figure("share"),
+            "goodput_rps": goodput["goodput_rps"],
+            "attainment": goodput["attainment"],
+            "valid_output": metrics.valid_output(part).figure("share"),
+        }
+    return out
+
+
+def load_sentence(summary: dict[str, Any]) -> str:
+    """The load in words: `16 users, closed loop` or `20 requests/s, open loop`."""
+    load = dig(summary, "run", "load") or {}
+    open_loop = load.get("mode") == "open"
+    parts = []
+    if open_loop and load.get("rate") is not None:
+        parts.append(f"{load['rate']:g} requests/s, open loop")
+    elif load.get("users") is not None:
+        parts.append(f"{load['users']} users, closed loop")
+    elif load.get("mode"):
+        parts.append(f"{load['mode']} loop")
+    workers = load.get("workers")
+    if isinstance(workers, int) and workers > 1:
+        parts.append(f"{workers} workers")
+    return ", ".join(parts) or "load not known"

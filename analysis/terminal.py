@@ -1,0 +1,130 @@
+"""The summary of a run for a terminal, by rich: coloured on a screen, plain when piped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from analysis import text
+from analysis.metrics import LATENCIES
+from analysis.summary import load_sentence
+
+_VERDICT_STYLE = {"VALID": "bold green", "INVALID": "bold red", "INCOMPLETE": "bold yellow"}
+_STATE_STYLE = {"met": "green", "missed": "red", "undetermined": "yellow"}
+
+
+def summary_table(summary: dict[str, Any]) -> RenderableType:
+    """What `make load` prints at its end: verdict and why, latency, rates, objectives, errors. Fits 80 columns."""
+    parts: list[RenderableType] = [_heading(summary), *_reasons(summary), _latency(summary), _rates(summary)]
+    if summary["slo"]:
+        parts.append(_objectives(summary))
+    if summary["errors"]["kinds"]:
+        parts.append(_errors(summary))
+    return Group(*parts)
+
+
+def _heading(summary: dict[str, Any]) -> Text:
+    run = summary["run"]
+    engine = run["engine"]
+    name = " ".join(str(part) for part in (engine["title"] or engine["name"] or "engine", engine["version"]) if part)
+    line = Text()
+    line.append(summary["verdict"], style=_VERDICT_STYLE[summary["verdict"]])
+    if summary["simulated"]:
+        line.append("  SIMULATED", style="bold magenta")
+        line.append(" (no real engine was measured)")
+    scenario = run["scenario"]["name"] or "scenario not known"
+    seconds = text.duration(run["window"]["seconds"])
+    line.append(f"\n{name} · {run['model'] or 'model not known'} · {scenario} · {load_sentence(summary)} · {seconds}")
+    return line
+
+
+def _reasons(summary: dict[str, Any]) -> list[Text]:
+    lines = [Text.assemble((f"{r['verdict'].lower()}: ", "bold"), r["sentence"]) for r in summary["reasons"]]
+    return lines + [Text.assemble(("note: ", "bold"), note) for note in summary["notes"]]
+
+
+def _table(title: str, *columns: tuple[str, str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, justify in columns:
+        table.add_column(name, justify=justify, overflow="fold")
+    return table
+
+
+def _cell(figure: dict[str, Any]) -> Text:
+    if figure["value"] is None:
+        return Text(figure.get("why") or text.MISSING, style="dim")
+    between = text.interval(figure)
+    return Text.assemble(text.number(figure["value"], figure["unit"]), (f"\n{between}" if between else "", "dim"))
+
+
+def _latency(summary: dict[str, Any]) -> Table:
+    table = _table(
+        "Latency (ms, with 95% interval)",
+        ("", "left"),
+        ("p50", "right"),
+        ("p95", "right"),
+        ("p99", "right"),
+        ("requests", "right"),
+    )
+    for name, figures in summary["latency"].items():
+        count = figures["p50"].get("n", 0)
+        if count:
+            table.add_row(LATENCIES[name][0], *(_cell(figures[p]) for p in ("p50", "p95", "p99")), str(count))
+    if not table.row_count:
+        table.add_row("no request succeeded", "", "", "", "0")
+    return table
+
+
+def _rates(summary: dict[str, Any]) -> Table:
+    table = _table("Rates", ("", "left"), ("value", "right"), ("95% interval", "right"))
+    rows = [
+        ("Output tokens", summary["rates"]["output_tok_s"]),
+        ("Total tokens (prompt + output)", summary["rates"]["total_tok_s"]),
+        ("Answers completed", summary["rates"]["requests_s"]),
+        ("Goodput (met every SLO)", summary["goodput"]["goodput_rps"]),
+        ("SLO attainment", summary["goodput"]["attainment"]),
+        ("Error rate", summary["errors"]["rate"]),
+        ("Prefix cache hit rate", summary["cache"]["hit_rate"]),
+        ("Valid output", summary["valid_output"]),
+    ]
+    for label, figure in rows:
+        if figure["value"] is not None:
+            table.add_row(label, text.quantity(figure), text.interval(figure))
+    counts = summary["counts"]["measured"]
+    told = f"{counts['ok']} ok, {counts['failed']} failed, {counts['cancelled']} cancelled"
+    table.add_row("Requests", str(counts["sent"]), told)
+    return table
+
+
+def _objectives(summary: dict[str, Any]) -> Table:
+    table = _table("Objectives (SLO)", ("", "left"), ("limit", "right"), ("measured", "right"), ("result", "left"))
+    for result in summary["slo"]:
+        figure = result["figure"]
+        limit = bound_words(result)
+        value = text.quantity(figure) if figure["value"] is not None else (figure["why"] or "")
+        table.add_row(result["title"], limit, value, Text(verdict_words(result), style=_STATE_STYLE[result["state"]]))
+    return table
+
+
+def bound_words(result: dict[str, Any]) -> str:
+    """`<= 400 ms`; empty for an objective that is not understood."""
+    return "" if result["limit"] is None else f"{result['op']} {text.limit(result['limit'], result['unit'])}"
+
+
+def verdict_words(result: dict[str, Any]) -> str:
+    """`met, by 12%`; `missed, by 30% (within the interval)`."""
+    if result["state"] == "undetermined" or result["margin"] is None:
+        return result["state"]
+    unsure = "" if result["certain"] else " (not certain)"
+    return f"{result['state']} by {text.percent(abs(result['margin']))}{unsure}"
+
+
+def _errors(summary: dict[str, Any]) -> Table:
+    table = _table("Errors", ("kind", "left"), ("count", "right"), ("meaning", "left"), ("example", "left"))
+    for kind in summary["errors"]["kinds"]:
+        table.add_row(kind["kind"], str(kind["count"]), kind["meaning"], Text(kind["example"] or ""))
+    return table

@@ -32,7 +32,7 @@ _HOW_TO_MEND = 'give a folder with .txt, .md or .jsonl files ({"text": "..."} on
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Text to make prompts of. `name` and `sha256` say in run.json which text it was; `size_bytes` is its UTF-8 size."""
+    """Text to make prompts of. `name` and `sha256` identify it in run.json; `size_bytes` is its size in UTF-8."""
 
     name: str
     text: str

@@ -8,11 +8,16 @@ from types import MappingProxyType
 from tokenswarm.corpus import Corpus
 from tokenswarm.scenario import Scenario
 from tokenswarm.workloads.base import Message, Prompt, Session, Workload
+from tokenswarm.workloads.batch import BatchWorkload
+from tokenswarm.workloads.chat import ChatWorkload
 from tokenswarm.workloads.rag import RagWorkload
+from tokenswarm.workloads.reasoning import ReasoningWorkload
 
 __all__ = ["WORKLOADS", "Message", "Prompt", "Session", "Workload", "create"]
 
-WORKLOADS: Mapping[str, Callable[[Scenario, Corpus, int, str], Workload]] = MappingProxyType({"rag": RagWorkload})
+WORKLOADS: Mapping[str, Callable[[Scenario, Corpus, int, str], Workload]] = MappingProxyType(
+    {"rag": RagWorkload, "chat": ChatWorkload, "batch": BatchWorkload, "reasoning": ReasoningWorkload}
+)
 """Workload classes by the name that a scenario's `workload` key holds."""
 
 

@@ -1,0 +1,24 @@
+"""People who chat: conversations that grow turn by turn.
+
+Run it: make load SCENARIO=chat, or locust -f locustfiles/chat.py --host http://127.0.0.1:8000
+"""
+
+from locust import task
+
+from tokenswarm.users import LLMUser
+
+
+class MultiTurnChatter(LLMUser):
+    """Holds one conversation after another; each message carries everything that was said before."""
+
+    scenario = "chat"  # scenarios/chat.toml: how many turns, how long, how often somebody changes their mind
+
+    @task
+    def chat(self):
+        conversation = self.next_session()
+        for prompt in conversation:
+            answer = self.ask(prompt)  # streams the answer, times it, writes one row
+            if not answer.ok:
+                break  # nobody goes on talking after an error: the next conversation begins
+            conversation.heard(answer.text)  # becomes part of the history
+            self.think()

@@ -1,0 +1,158 @@
+"""Multi-turn chat: conversations that accumulate history, and one long context asked four unrelated questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+from tokenswarm.corpus import Corpus
+from tokenswarm.scenario import Scenario
+from tokenswarm.workload_settings import ChatSettings
+from tokenswarm.workloads.base import Message, Prompt, Session, chars_of, require_text, rng_for, stamp
+from tokenswarm.workloads.rag import question_about
+
+INSTRUCTION = (
+    "You are a patient assistant for people who learn to program. Answer precisely, give a short example where it "
+    "helps, and ask back when a question is unclear. These notes are what you teach from:\n\n"
+)
+SHORT_INSTRUCTION = "You are a helpful assistant. Answer in a few sentences."
+OPENERS = (
+    "Could you explain this to me? ",
+    "I came across the following and do not understand it: ",
+    "What would change if this did not hold? ",
+    "Give me an example for this: ",
+    "How does this fit with what you said before? ",
+    "My colleague claims the opposite of this. Who is right? ",
+    "Please put this more simply: ",
+    "Is the following still true? ",
+)
+SMALL_QUESTIONS = (
+    "What is the capital of {}?",
+    "Name three things that {} is known for.",
+    "In which part of the world does {} lie?",
+    "How would you greet someone in {}?",
+)
+_PLACES = ("Norway", "Peru", "Kenya", "Japan", "Portugal", "Canada", "Vietnam", "Morocco", "Iceland", "Chile")
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What every conversation of a workload draws on."""
+
+    settings: ChatSettings
+    corpus: Corpus
+    seed: int
+    salt: str
+    chars_per_token: float
+
+    def text(self, rng: Random, tokens: float) -> str:
+        """A piece of the corpus of about that many tokens."""
+        return self.corpus.take(rng, max(1, round(tokens * self.chars_per_token)))
+
+
+class ChatWorkload:
+    """Conversations, in the style that the scenario's [chat] names."""
+
+    def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None:
+        settings = scenario.chat
+        self._material = _Material(settings, corpus, seed, salt, scenario.prompts.chars_per_token)
+        self._systems: dict[str, str] = {}
+        four = settings.style == "four_questions"
+        key, tokens = ("context_tokens", settings.context_tokens) if four else ("system_tokens", settings.system_tokens)
+        require_text(corpus, tokens * scenario.prompts.chars_per_token, f"chat.{key}")
+
+    def session(self, phase: str, number: int) -> Session:
+        """Conversation `number` of a phase."""
+        if self._material.settings.style == "four_questions":
+            return FourQuestions(phase, number, self._material)
+        return Conversation(phase, number, self._material, self._system(phase))
+
+    def _system(self, phase: str) -> str:
+        """The system prompt that all conversations of a phase share."""
+        if phase not in self._systems:
+            material = self._material
+            room = material.settings.system_tokens - len(INSTRUCTION) / material.chars_per_token
+            notes = material.text(rng_for(material.seed, phase, "system"), room) if room > 0 else ""
+            self._systems[phase] = stamp(material.salt, phase) + INSTRUCTION + notes
+        return self._systems[phase]
+
+
+class Conversation(Session):
+    """A conversation whose history grows turn by turn, and now and then branches off."""
+
+    def __init__(self, phase: str, number: int, material: _Material, system: str) -> None:
+        super().__init__(phase, number)
+        self._material = material
+        self._system: Message = {"role": "system", "content": system}
+        self._source = (material.seed, phase, number)
+
+    def __iter__(self) -> Iterator[Prompt]:
+        settings = self._material.settings
+        rng = rng_for(*self._source)
+        # Scripted answers have a source of their own, so that the user says the same with either kind of answer.
+        script = rng_for(*self._source, "answers") if settings.assistant_turns == "corpus" else None
+        limit_chars = settings.history_limit_tokens * self._material.chars_per_token
+        sent: list[Message] = [self._system]  # the last request's messages
+        answer: Message | None = None
+        for turn in range(1, settings.turns.sample_int(rng) + 1):
+            messages, shared = self._next(rng, sent, answer)
+            if turn > 1 and chars_of(messages) > limit_chars:
+                return
+            tokens = settings.answer_tokens.sample_int(rng) if settings.answer_tokens else None
+            yield Prompt(messages, self.conversation, turn, shared, max_tokens=tokens)
+            heard = self._take_heard()
+            if script is not None:
+                heard = self._material.text(script, tokens or settings.message_tokens.typical())
+            sent, answer = messages, {"role": "assistant", "content": heard}
+
+    def _next(self, rng: Random, sent: list[Message], answer: Message | None) -> tuple[list[Message], int]:
+        """The next request's messages, and how many leading characters an earlier request had too."""
+        if answer is None:
+            return [*sent, self._message(rng)], len(self._system["content"])
+        if rng.random() >= self._material.settings.branch_probability:
+            return [*sent, answer, self._message(rng)], chars_of(sent)
+        if rng.random() < 0.5:  # regenerate: the very same prompt once more
+            return list(sent), chars_of(sent)
+        # Edit: the user rewrites an earlier message; what came after it is gone.
+        edited = rng.choice([i for i, message in enumerate(sent) if message["role"] == "user"])
+        return [*sent[:edited], self._message(rng)], chars_of(sent[:edited])
+
+    def _message(self, rng: Random) -> Message:
+        opener = rng.choice(OPENERS)
+        tokens = self._material.settings.message_tokens.sample(rng) - len(opener) / self._material.chars_per_token
+        return {"role": "user", "content": opener + self._material.text(rng, max(2.0, tokens))}
+
+
+class FourQuestions(Session):
+    """One long context: asked once fresh, twice more (by then cached), and last a small question without it.
+
+    `document` says which is which: `fresh`, `cached`, `small`.
+    """
+
+    def __init__(self, phase: str, number: int, material: _Material) -> None:
+        super().__init__(phase, number)
+        self._material = material
+        self._phase = phase
+        self._source = (material.seed, phase, number)
+
+    def __iter__(self) -> Iterator[Prompt]:
+        material = self._material
+        rng = rng_for(*self._source)
+        # The stamp keeps the context of a later run from meeting this one's; the name makes it this session's alone.
+        system = {"role": "system", "content": stamp(material.salt, self._phase) + SHORT_INSTRUCTION}
+        text = material.text(rng, material.settings.context_tokens)
+        context = f"Notes {self.conversation}:\n\n{text}\n\nQuestion: "
+        alone = len(system["content"])
+        for turn, kind in enumerate(("fresh", "cached", "cached"), start=1):
+            messages = [system, {"role": "user", "content": context + question_about(text, rng)}]
+            shared = alone if kind == "fresh" else alone + len(context)
+            yield Prompt(messages, self.conversation, turn, shared, kind, max_tokens=self._tokens(rng))
+        small = rng.choice(SMALL_QUESTIONS).format(rng.choice(_PLACES))
+        yield Prompt(
+            [system, {"role": "user", "content": small}], self.conversation, 4, alone, "small", None, self._tokens(rng)
+        )
+
+    def _tokens(self, rng: Random) -> int | None:
+        lengths = self._material.settings.answer_tokens
+        return lengths.sample_int(rng) if lengths else None

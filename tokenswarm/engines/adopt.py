@@ -1,0 +1,74 @@
+"""Recognising an engine that runs already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tokenswarm.engines import http
+from tokenswarm.engines.description import ENGINES_DIR, Description, Sign, known_engines, load_description
+from tokenswarm.engines.effective import dig
+from tokenswarm.engines.engine import Engine
+from tokenswarm.errors import Exit, UserError
+
+
+def fits(sign: Sign, reply: http.Reply | None) -> bool:
+    """Whether the answer to the sign's endpoint shows the sign."""
+    if reply is None:
+        return False
+    seen: Any
+    if sign.header is not None:
+        seen = reply.headers.get(sign.header.lower())
+    elif reply.status == 200 and sign.path is not None:
+        seen = dig(reply.json(), sign.path)
+    else:
+        return False
+    return seen is not None and (sign.equals is None or str(seen).lower() == sign.equals.lower())
+
+
+def probe(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR) -> Description | None:
+    """The description of whatever engine answers at `base_url`; None for one that is not recognised."""
+    replies: dict[str, http.Reply | None] = {}
+
+    def reply(path: str) -> http.Reply | None:
+        if path not in replies:
+            try:
+                replies[path] = http.request(http.root_of(base_url) + path, api_key=api_key)
+            except http.Unreachable:
+                replies[path] = None
+        return replies[path]
+
+    descriptions = [load_description(name, folder) for name in known_engines(folder)]
+    for description in sorted(descriptions, key=lambda each: each.recognise_rank):
+        if any(fits(sign, reply(sign.endpoint)) for sign in description.recognise):
+            return description
+    return None
+
+
+def adopt(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR) -> Engine:
+    """An Engine for an endpoint that someone else runs.
+
+    Raises UserError: Exit.USAGE for a URL that is none, Exit.ENDPOINT when nothing answers there or it does not list
+    models, Exit.AUTH when it refuses the API key.
+    """
+    try:
+        parts = urlsplit(base_url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise UserError(Exit.USAGE, f"{base_url!r} is not a URL such as http://127.0.0.1:8000.")
+    try:
+        reply = http.request(http.root_of(base_url) + "/v1/models", api_key=api_key, timeout_s=10.0)
+    except http.Unreachable as error:
+        raise UserError(Exit.ENDPOINT, f"Nothing answers at {base_url}: {error}.") from error
+    if reply.status in (401, 403):
+        hint = "it was refused" if api_key else "none was given: set TOKENSWARM_API_KEY"
+        raise UserError(Exit.AUTH, f"{base_url} asks for an API key; {hint}.")
+    listed = reply.json()
+    if reply.status != 200 or not isinstance(listed, dict) or not isinstance(listed.get("data"), list):
+        raise UserError(
+            Exit.ENDPOINT, f"{base_url} does not speak the OpenAI API: GET /v1/models answered {reply.status}."
+        )
+    return Engine(base_url, probe(base_url, api_key, folder), api_key)

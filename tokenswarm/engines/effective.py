@@ -1,0 +1,107 @@
+"""What an engine says that it runs with, in canonical names: pure functions over what its endpoints answered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tokenswarm.engines.description import Description, Scalar, Source
+from tokenswarm.engines.metrics import Series
+
+_FALSE = ("false", "0", "no", "none", "null", "")
+
+
+def endpoints_needed(description: Description) -> list[str]:
+    """Endpoints whose JSON the effective configuration and the version are read from, without repeats."""
+    sources = [*description.version, *(source for sources in description.effective.values() for source in sources)]
+    return list(dict.fromkeys(source.endpoint for source in sources if source.endpoint is not None))
+
+
+def metrics_needed(description: Description) -> frozenset[str]:
+    """Names of the metrics whose value or labels are read for the same purpose."""
+    sources = [source for sources in description.effective.values() for source in sources]
+    return frozenset(source.metric for source in sources if source.metric is not None)
+
+
+def dig(document: Any, path: str) -> Any:
+    """The value at a dotted path of keys and list positions; None where there is no such place."""
+    for part in path.split("."):
+        if isinstance(document, Mapping):
+            document = document.get(part)
+        elif isinstance(document, Sequence) and not isinstance(document, str) and part.isdigit():
+            document = document[int(part)] if int(part) < len(document) else None
+        else:
+            return None
+    return document
+
+
+def read(
+    sources: Sequence[Source],
+    documents: Mapping[str, Any],
+    found: Mapping[str, Sequence[Series]],
+    known: Mapping[str, Scalar],
+) -> Scalar | None:
+    """The value from the first source that has one.
+
+    `documents` is endpoint -> JSON, `found` is metric -> series, `known` holds values read before (for products).
+    """
+    for source in sources:
+        raw = _raw(source, documents, found, known)
+        if raw is None or str(raw) == "None":
+            continue
+        value = _convert(source, raw)
+        if value is not None:
+            return value
+    return None
+
+
+def _raw(
+    source: Source,
+    documents: Mapping[str, Any],
+    found: Mapping[str, Sequence[Series]],
+    known: Mapping[str, Scalar],
+) -> Any:
+    if source.product is not None:
+        factors = [known.get(name) for name in source.product]
+        return None if None in factors else math.prod(int(factor) for factor in factors)  # type: ignore[arg-type]
+    if source.metric is not None:
+        series = found.get(source.metric, ())
+        if not series:
+            return None
+        return series[0].labels.get(source.label) if source.label else series[0].value
+    return dig(documents.get(source.endpoint or ""), source.path or "")
+
+
+def _convert(source: Source, raw: Any) -> Scalar | None:
+    text = str(raw).removeprefix(source.strip_prefix)
+    if text in source.values:
+        return source.values[text]
+    if source.only_values:
+        return None
+    try:
+        if source.kind == "int":
+            return int(float(text))
+        if source.kind == "float":
+            return float(text)
+    except ValueError:
+        return None
+    if source.kind == "bool":
+        return text.lower() not in _FALSE
+    if source.kind == "not":
+        return text.lower() in _FALSE
+    return text
+
+
+def configuration(
+    description: Description, documents: Mapping[str, Any], found: Mapping[str, Sequence[Series]]
+) -> dict[str, Scalar]:
+    """All effective values that the engine reports, by canonical name; what it does not report is left out."""
+    result: dict[str, Scalar] = {}
+    # Products come last, since they are made of the others.
+    order = sorted(description.effective.items(), key=lambda item: any(source.product for source in item[1]))
+    for name, sources in order:
+        value = read(sources, documents, found, result)
+        if value is not None:
+            result[name] = value
+    return result

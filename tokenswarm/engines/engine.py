@@ -1,0 +1,167 @@
+"""A running engine as the rest of tokenswarm sees it, whoever started it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import Any
+
+from tokenswarm.engines import effective as effective_values
+from tokenswarm.engines import http
+from tokenswarm.engines.description import Description, Scalar
+from tokenswarm.engines.metrics import samples
+from tokenswarm.errors import Exit, UserError
+
+_BUSY_RETRY_S = 0.5
+
+
+class Engine:
+    """An engine that answers at `base_url`; `runtime` says who keeps it alive.
+
+    `description` is None for an endpoint that no description recognises: it can be loaded, but its metrics,
+    configuration and cache are out of reach.
+    """
+
+    runtime = "external"
+
+    def __init__(self, base_url: str, description: Description | None, api_key: str | None = None) -> None:
+        self.base_url = base_url
+        self.description = description
+        self.command: list[str] = []
+        self.notes: list[str] = []
+        """Sentences for the user about settings that were left out or reduced."""
+        self.cold_start_s: float | None = None
+        """Seconds from the start of the process to the first token; None where someone else started it."""
+        self._api_key = api_key
+        self._version: str | None = None
+        self._effective: dict[str, Scalar] | None = None
+
+    @property
+    def name(self) -> str:
+        """The description's name, or `unknown`."""
+        return self.description.name if self.description else "unknown"
+
+    @property
+    def title(self) -> str:
+        """The engine's name for people."""
+        return self.description.title if self.description else "Unknown engine"
+
+    @property
+    def simulated(self) -> bool:
+        """True when nothing that it says was measured on a real engine."""
+        return bool(self.description and self.description.simulated)
+
+    @property
+    def version(self) -> str | None:
+        """The version that the engine reports; None where it does not."""
+        if self._version is None:
+            self.refresh()
+        return self._version
+
+    @property
+    def effective(self) -> dict[str, Scalar]:
+        """The configuration that the engine reports, in canonical names; read once, after it is ready."""
+        if self._effective is None:
+            self.refresh()
+        return self._effective or {}
+
+    def request(self, path: str, method: str = "GET", payload: Any = None, timeout_s: float = 5.0) -> http.Reply:
+        """One request to the engine's root. Raises http.Unreachable."""
+        url = http.root_of(self.base_url) + path
+        return http.request(url, method, api_key=self._api_key, payload=payload, timeout_s=timeout_s)
+
+    def refresh(self) -> None:
+        """Read version and effective configuration again; what does not answer is left out."""
+        self._effective = {}
+        if self.description is None:
+            return
+        documents = {path: self._json(path) for path in effective_values.endpoints_needed(self.description)}
+        wanted = effective_values.metrics_needed(self.description)
+        found = samples(self.metrics_text() or "", wanted) if wanted else {}
+        self._effective = effective_values.configuration(self.description, documents, found)
+        version = effective_values.read(self.description.version, documents, found, {})
+        if version is None and self.description.version_package is not None:
+            version = metadata.version(self.description.version_package)
+        self._version = None if version is None else str(version)
+
+    def _json(self, path: str) -> Any:
+        try:
+            reply = self.request(path)
+        except http.Unreachable:
+            return None
+        return reply.json() if reply.status == 200 else None
+
+    def metrics_text(self, timeout_s: float = 2.0) -> str | None:
+        """The engine's /metrics, or None when it cannot be read now."""
+        if self.description is None:
+            return None
+        try:
+            reply = self.request(self.description.metrics_path, timeout_s=timeout_s)
+        except http.Unreachable:
+            return None
+        return reply.text if reply.status == 200 else None
+
+    def reset_prefix_cache(self, wait_s: float = 30.0, sleep: Callable[[float], None] = time.sleep) -> bool:
+        """Empty the prefix cache, waiting up to `wait_s` while requests are running.
+
+        Returns False where this engine has no way to do it. Raises UserError(Exit.ENGINE) when it refuses to the end.
+        """
+        reset = self.description.cache_reset if self.description else None
+        if reset is None:
+            return False
+        waited = 0.0
+        while True:
+            try:
+                reply = self.request(reset.path, reset.method, timeout_s=15.0)
+            except http.Unreachable as error:
+                raise UserError(
+                    Exit.ENGINE, f"{self.title} did not answer {reset.method} {reset.path}: {error}."
+                ) from error
+            if reply.status in (401, 403, 404, 405, 501):
+                self.notes.append(_no_reset(self.title, reset.path, reply.status, reset.missing_hint))
+                return False
+            if reply.status == 200 and _said_yes(reply, reset.success_field):
+                return True
+            if reply.status != 200 and reply.status not in reset.busy_statuses:
+                raise UserError(Exit.ENGINE, f"{self.title} answered {reply.status} to {reset.method} {reset.path}.")
+            if waited >= wait_s:
+                raise UserError(
+                    Exit.ENGINE,
+                    f"{self.title} was still busy {wait_s:.0f} s after it was asked to empty its prefix cache; "
+                    "is someone else using it?",
+                )
+            sleep(_BUSY_RETRY_S)
+            waited += _BUSY_RETRY_S
+
+    def log_tail(self, lines: int = 20) -> list[str]:
+        """The last lines of the engine's log; empty where the log is out of reach."""
+        return []
+
+    def stop(self) -> None:
+        """Stop what was started. Someone else's engine is left alone."""
+
+    def manifest(self) -> dict[str, Any]:
+        """The `engine` table of run.json."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "version": self.version,
+            "base_url": self.base_url,
+            "runtime": self.runtime,
+            "cold_start_s": self.cold_start_s,
+            "command": self.command,
+            "image_digest": None,
+            "effective": dict(self.effective),
+        }
+
+
+def _said_yes(reply: http.Reply, field: str | None) -> bool:
+    if field is None:
+        return True
+    document = reply.json()
+    return isinstance(document, Mapping) and document.get(field) is True
+
+
+def _no_reset(title: str, path: str, status: int, hint: str) -> str:
+    return f"The prefix cache of {title} cannot be emptied ({path} answered {status}){': ' + hint if hint else ''}."

@@ -1,0 +1,311 @@
+"""The life of an engine as a process group on this machine: start, ready, stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+from tokenswarm.engines import http, install, processes
+from tokenswarm.engines.description import Description
+from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.flags import SettingsLike, command, resolve
+from tokenswarm.errors import Exit, UserError
+
+Progress = Callable[[float, str], None]
+"""Called while waiting with the seconds since the start and the last line of the engine's log."""
+
+_POLL_S = 0.25
+_TAIL_BYTES = 64 * 1024
+_SHOWN_LINES = 12
+_FIRST_TOKEN_TIMEOUT_S = 60.0
+_KEPT_OUT = ("TOKENSWARM_API_KEY",)
+"""Variables that an engine has no business to see."""
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """The last non-empty lines of a text file; empty when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    kept = [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    return kept[-lines:]
+
+
+def diagnose(description: Description, lines: Sequence[str]) -> str | None:
+    """The sentence for the first known cause that the log's lines show; None for none."""
+    text = "\n".join(lines)
+    for failure in description.failures:
+        if re.search(failure.pattern, text):
+            return failure.sentence
+    return None
+
+
+class LocalEngine(Engine):
+    """An engine that this process started and will stop. Make one with `LocalEngine.start`."""
+
+    runtime = "local"
+
+    def __init__(
+        self,
+        description: Description,
+        base_url: str,
+        served_name: str,
+        process: subprocess.Popen[bytes],
+        guard: subprocess.Popen[bytes],
+        log_path: Path,
+        shm_before: Collection[str],
+    ) -> None:
+        super().__init__(base_url, description)
+        self.description: Description = description
+        self.model = served_name
+        """The name under which clients ask for the model."""
+        self.log_path = log_path
+        self._process = process
+        self._guard = guard
+        self._shm_before = set(shm_before)
+        self._started = time.monotonic()
+        self._over = False
+
+    @classmethod
+    def start(
+        cls,
+        description: Description,
+        *,
+        log_path: Path,
+        settings: SettingsLike | None = None,
+        model: str | None = None,
+        served_name: str | None = None,
+        port: int | None = None,
+        host: str = "127.0.0.1",
+        device: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cpus: Collection[int] | None = None,
+        explicit: Collection[str] = (),
+        root: Path | None = None,
+    ) -> LocalEngine:
+        """Start the process and return at once; `wait_ready` waits until it answers.
+
+        `model`: path or hub name; None means the tiny random model on a CPU. `port` None means any free one.
+        `cpus`: the CPUs that the engine keeps to. `root`: where engines are installed. Raises UserError: Exit.PORT
+        for a taken port, Exit.USAGE for settings that cannot be honoured or a missing model, Exit.ENGINE when the
+        engine is not installed or cannot be executed.
+        """
+        device_name, form = description.form(device)
+        places = install.places(description, device_name, root)
+        model, served_name = _model(description, device_name, model, served_name, root)
+        port = processes.free_port(host) if port is None else port
+        asked = settings if settings is not None else {}
+        args = command(
+            description,
+            asked,
+            model,
+            port,
+            device=device_name,
+            host=host,
+            served_name=served_name,
+            bin_dir=str(places.bin_dir),
+            python=str(places.python),
+            explicit=explicit,
+        )
+        processes.need_port(host, port)
+        shm_before = processes.shared_memory_names()
+        layers = [description.command.env, form.env]
+        if Path(model).is_dir():
+            layers.append(description.command.local_model_env)
+        environment = _environment(layers, env or {}, places.bin_dir)
+        process = _spawn(description, args, environment, log_path, cpus)
+        guard_path = Path(__file__).with_name("guard.py")
+        guard_args = [sys.executable, "-I", "-S", str(guard_path), str(process.pid)]
+        guard = subprocess.Popen(
+            [*guard_args, str(description.command.stop_grace_s)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        engine = cls(description, f"http://{host}:{port}", served_name, process, guard, log_path, shm_before)
+        engine.command = args
+        engine.notes = resolve(description, asked, device_name, explicit).notes
+        engine._ready_timeout_s = form.ready_timeout_s
+        return engine
+
+    _ready_timeout_s = 300.0
+
+    def wait_ready(self, on_progress: Progress | None = None, timeout_s: float | None = None) -> None:
+        """Wait until the model is listed and one real token came back, then note `cold_start_s`.
+
+        Raises UserError(Exit.ENGINE) with the cause and the end of the log when the process ends or the time is up;
+        the engine is stopped then.
+        """
+        deadline = self._started + (self._ready_timeout_s if timeout_s is None else timeout_s)
+        listed = False
+        while True:
+            if on_progress is not None:
+                on_progress(time.monotonic() - self._started, (self.log_tail(1) or [""])[0])
+            code = self._process.poll()
+            if code is not None:
+                self.stop()
+                raise self._failed(f"{self.title} ended with code {code} before it was ready")
+            listed = listed or self._lists_model()
+            if listed and self._gives_token():
+                self.cold_start_s = round(time.monotonic() - self._started, 3)
+                return
+            if not processes.wait_until(deadline, _POLL_S):
+                self.stop()
+                raise self._failed(f"{self.title} was not ready after {deadline - self._started:.0f} s and was stopped")
+
+    def _lists_model(self) -> bool:
+        try:
+            document = self.request("/v1/models", timeout_s=2.0).json()
+        except http.Unreachable:
+            return False
+        models = document.get("data") if isinstance(document, dict) else None
+        return isinstance(models, list) and any(
+            isinstance(model, dict) and model.get("id") == self.model for model in models
+        )
+
+    def _gives_token(self) -> bool:
+        """Whether a completion of one token succeeds; a model without a chat template is asked without one."""
+        chat = {"model": self.model, "max_tokens": 1, "messages": [{"role": "user", "content": "Hello"}]}
+        plain = {"model": self.model, "max_tokens": 1, "prompt": "Hello"}
+        for path, payload in (("/v1/chat/completions", chat), ("/v1/completions", plain)):
+            try:
+                reply = self.request(path, "POST", payload, timeout_s=_FIRST_TOKEN_TIMEOUT_S)
+            except http.Unreachable:
+                return False
+            document = reply.json()
+            usage = document.get("usage") if isinstance(document, dict) else None
+            if reply.status == 200 and isinstance(usage, dict):
+                return bool(usage.get("completion_tokens"))
+            if reply.status >= 500:
+                return False
+        return False
+
+    def _failed(self, what: str) -> UserError:
+        cause = diagnose(self.description, self.log_tail(400))
+        shown = "\n".join(f"  | {line}" for line in self.log_tail(_SHOWN_LINES))
+        because = f": {cause}" if cause else ""
+        return UserError(Exit.ENGINE, f"{what}{because}. The log ({self.log_path}) ends with:\n{shown}")
+
+    @property
+    def pid(self) -> int:
+        """Process id of the engine's first process, which leads the group."""
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        """Whether the engine's first process still runs."""
+        return self._process.poll() is None
+
+    def log_tail(self, lines: int = 20) -> list[str]:
+        """The last lines of the engine's log."""
+        return tail(self.log_path, lines)
+
+    def stop(self) -> None:
+        """End the engine with everything that it started, and remove the shared memory that it left. Never raises;
+        the second call does nothing."""
+        if self._over:
+            return
+        self._over = True
+        own = processes.shared_memory_of(process.pid for process in processes.family(self.pid))
+        first = signal.Signals[f"SIG{self.description.command.stop_signal}"]
+        try:
+            processes.end(self._process, first, self.description.command.stop_grace_s)
+        except BaseException:  # a second Ctrl-C while waiting: end it the hard way, then let the interrupt go on
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            raise
+        finally:
+            self._dismiss_guard()
+        processes.remove_shared_memory(own, self._shm_before, self.description.shared_memory)
+
+    def release(self) -> None:
+        """Leave the engine running when this process ends; `stop` does nothing afterwards."""
+        self._over = True
+        self._dismiss_guard()
+
+    def _dismiss_guard(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._guard.communicate(b"release\n", timeout=5)
+
+
+def _model(
+    description: Description, device: str, model: str | None, served_name: str | None, root: Path | None
+) -> tuple[str, str]:
+    """Path or hub name of the model, and the name that clients use."""
+    fixed = description.fixed_served_name
+    if fixed is not None:
+        name = served_name or model or fixed
+        return name, name
+    if model is None:
+        if device != "cpu":
+            raise UserError(Exit.USAGE, f"{description.title} needs a model: name one, such as MODEL=Qwen/Qwen3-8B.")
+        return str(install.tiny_model_folder(root)), served_name or "tiny"
+    is_folder = Path(model).is_dir()
+    return model, served_name or (Path(model).resolve().name if is_folder else model)
+
+
+def _environment(layers: Sequence[Mapping[str, str]], given: Mapping[str, str], bin_dir: Path) -> dict[str, str]:
+    """The engine's environment: the description's variables, under the user's own, under those of this call."""
+    environment = {key: value for layer in layers for key, value in layer.items()}
+    environment |= {key: value for key, value in os.environ.items() if key not in _KEPT_OUT}
+    environment["PATH"] = f"{bin_dir}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    return environment | dict(given)
+
+
+def _spawn(
+    description: Description,
+    args: list[str],
+    environment: Mapping[str, str],
+    log_path: Path,
+    cpus: Collection[int] | None,
+) -> subprocess.Popen[bytes]:
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("ab") as log, processes.affinity(cpus):
+        log.write(f"$ {shlex.join(args)}\n".encode())
+        log.flush()
+        try:
+            # A session of its own: Ctrl-C in the terminal must not reach the engine before the load has ended.
+            return subprocess.Popen(
+                args,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise UserError(
+                Exit.ENGINE, f"{description.title} could not be started ({args[0]}: {error.strerror})."
+            ) from error
+
+
+def start_local(
+    description: Description,
+    *,
+    on_progress: Progress | None = None,
+    ready_timeout_s: float | None = None,
+    **options: object,
+) -> LocalEngine:
+    """Start an engine and wait until it is ready; whatever goes wrong, nothing stays behind.
+
+    `options` are those of `LocalEngine.start`. Raises UserError as `start` and `wait_ready` do.
+    """
+    engine = LocalEngine.start(description, **options)  # type: ignore[arg-type]
+    try:
+        engine.wait_ready(on_progress, ready_timeout_s)
+    except BaseException:
+        engine.stop()
+        raise
+    return engine

@@ -15,7 +15,7 @@ from tokenswarm.workloads.base import Message, Prompt, Session, chars_of, requir
 
 INSTRUCTION = (
     "You are an expert on the reference document below. Answer questions from it alone, in a few sentences, and quote "
-    "the passage that you rely on. If the document does not answer a question, say so.\n\nReference document:\n\n"
+    "the passage that you rely on. If the document does not answer a question, say so.\n\n"
 )
 QUESTIONS = (
     "What does the document say about '{}'?",
@@ -66,7 +66,10 @@ class RagWorkload:
         rng = rng_for(self._seed, phase, "document", rank)
         chars = self._settings.document_tokens.sample(rng) * self._chars_per_token
         text = self._corpus.take(rng, max(_PHRASE_CHARS, round(chars)))
-        return Document(f"{phase}-doc-{rank:03d}", text, stamp(self._salt, phase) + INSTRUCTION + text)
+        # The document's name comes first: two excerpts that happen to begin alike must not share a cache entry.
+        identity = f"{phase}-doc-{rank:03d}"
+        system = f"{stamp(self._salt, phase)}{INSTRUCTION}Reference document {identity}:\n\n{text}"
+        return Document(identity, text, system)
 
 
 class RagSession(Session):

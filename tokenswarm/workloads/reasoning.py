@@ -17,7 +17,7 @@ INSTRUCTION = (
 _ANSWER = re.compile(r"answer\W{0,4}:", re.IGNORECASE)
 _DECORATION = re.compile(r"[\s*`$\"'(\[\\]*(?:boxed\{)?\s*(?:(?:the|line|place|total)\s+)*", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.0+)?(?!\w|\.\d)")
-_WORD = re.compile(r"[^\W\d]+")
+_WORD = re.compile(r"[^\W\d]\w*")
 
 
 class ReasoningWorkload:

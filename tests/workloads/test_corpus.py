@@ -1,0 +1,106 @@
+"""The corpus: where text comes from, how excerpts are cut, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tokenswarm.corpus import MIN_CHARS, Corpus, corpus_of, load_corpus
+from tokenswarm.errors import Exit, UserError
+
+PROSE = "\n\n".join(
+    f"Paragraph {i} begins here. It has a second sentence, number {i}! And a third?" for i in range(200)
+)
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        load_corpus(path)
+    assert caught.value.code == Exit.CORPUS
+    return str(caught.value)
+
+
+def test_the_default_corpus_is_hundreds_of_kilobytes_of_english(corpus: Corpus):
+    assert corpus.size_bytes > 300_000
+    assert corpus.text.count(" the ") > 2_000
+
+
+def test_identity_is_that_of_the_text(corpus: Corpus):
+    assert corpus.identity() == {
+        "name": "pydoc_data.topics",
+        "bytes": len(corpus.text.encode()),
+        "sha256": hashlib.sha256(corpus.text.encode()).hexdigest(),
+    }
+
+
+@pytest.mark.parametrize("chars", [1, 40, 1000, 12_000])
+def test_an_excerpt_has_about_the_length_asked(corpus: Corpus, chars: int):
+    rng = Random(3)
+    for _ in range(200):
+        assert 0.9 * chars - 10 <= len(corpus.take(rng, chars)) <= chars + 100
+
+
+def test_an_excerpt_begins_at_a_sentence_and_ends_with_a_whole_word():
+    prose = corpus_of(PROSE, "prose")
+    words = set(PROSE.split())
+    rng = Random(4)
+    for _ in range(300):
+        excerpt = prose.take(rng, 150)
+        assert re.match(r"Paragraph \d|It has|And a third\?", excerpt)
+        assert set(excerpt.split()) <= words
+
+
+def test_an_excerpt_longer_than_the_corpus_wraps_around():
+    assert len(corpus_of(PROSE, "prose").take(Random(1), 3 * len(PROSE))) == pytest.approx(3 * len(PROSE), rel=0.01)
+
+
+def test_text_without_any_border_still_gives_excerpts():
+    assert len(corpus_of("x" * 5000, "x").take(Random(1), 100)) == 100
+
+
+def test_excerpts_differ(corpus: Corpus):
+    rng = Random(5)
+    assert len({corpus.take(rng, 400) for _ in range(500)}) > 400
+
+
+def test_a_folder_is_read_recursively_in_sorted_order_whatever_the_file_type(tmp_path: Path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "z.md").write_text("third " * 300)
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbffirst \xff\r\nline " * 200)
+    (tmp_path / "b" / "a.jsonl").write_text("\n".join(json.dumps({"text": "second\ud800 " * 100}) for _ in range(3)))
+    (tmp_path / "c.csv").write_text("never")
+    text = load_corpus(tmp_path).text
+    assert text.index("first") < text.index("second") < text.index("third")
+    assert "never" not in text and "\r" not in text and "\ufeff" not in text[:1]
+    text.encode("utf-8")  # a lone surrogate could not be sent
+
+
+def test_a_single_file_will_do(tmp_path: Path):
+    (tmp_path / "a.txt").write_text(PROSE)
+    assert load_corpus(str(tmp_path / "a.txt")).text == PROSE
+
+
+def test_a_missing_folder_is_refused_with_what_to_do(tmp_path: Path):
+    sentence = refused(tmp_path / "nothing")
+    assert "does not exist" in sentence and ".txt, .md or .jsonl" in sentence
+
+
+def test_a_folder_without_text_files_is_refused(tmp_path: Path):
+    (tmp_path / "x.pdf").write_text("x" * 9000)
+    assert "has no .txt, .md or .jsonl file" in refused(tmp_path)
+
+
+def test_too_little_text_is_refused_with_the_numbers(tmp_path: Path):
+    (tmp_path / "x.txt").write_text("   \n" * 9000 + "few words")
+    assert f"holds 9 characters of text, but needs at least {MIN_CHARS}" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("line", ['{"txt": "x"}', "not json", '"text"', '{"text": 3}', "[1]"])
+def test_a_bad_jsonl_line_is_named(tmp_path: Path, line: str):
+    (tmp_path / "x.jsonl").write_text('{"text": "fine"}\n\n' + line + "\n")
+    assert "line 3" in refused(tmp_path)

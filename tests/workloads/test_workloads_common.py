@@ -1,0 +1,173 @@
+"""What holds for every workload: determinism, salt, phases, honest prefix lengths."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from itertools import combinations
+
+import pytest
+
+from tokenswarm import workloads
+from tokenswarm.corpus import corpus_of
+from tokenswarm.errors import Exit, UserError
+from tokenswarm.scenario import load_scenario, parse_set, scenario_names
+
+_PRINT_HASH = """
+import hashlib, json, sys
+from tokenswarm import workloads
+from tokenswarm.corpus import load_corpus
+from tokenswarm.scenario import load_scenario, scenario_names
+digest = hashlib.sha256()
+for name in scenario_names():
+    workload = workloads.create(load_scenario(name), load_corpus(), 5, "salt")
+    for number in range(40):
+        session = workload.session("measure", number)
+        for p in session:
+            digest.update(json.dumps([p.messages, p.conversation, p.turn, p.shared_prefix_chars, p.document,
+                                      p.max_tokens]).encode())
+            session.heard("an answer")
+print(digest.hexdigest())
+"""
+
+
+def prompts(workload, phase="measure", numbers=range(30), answer="Some answer."):
+    found = []
+    for number in numbers:
+        session = workload.session(phase, number)
+        for prompt in session:
+            found.append(prompt)
+            session.heard(answer)
+    return found
+
+
+def text_of(prompt):
+    return "".join(message["content"] for message in prompt.messages)
+
+
+def common_prefix(a, b):
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def test_prompts_are_equal_byte_for_byte_in_processes_with_different_hash_seeds():
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", _PRINT_HASH], env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE
+        )
+        for seed in ("1", "2")
+    ]
+    digests = [process.communicate()[0].strip() for process in running]
+    assert len(digests[0]) == 64 and digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_sessions_do_not_depend_on_the_order_in_which_they_are_made(make, name):
+    forth, back = make(name), make(name)
+    numbers = list(range(20))
+    a = {p.conversation + str(p.turn): text_of(p) for p in prompts(forth, numbers=numbers)}
+    b = {p.conversation + str(p.turn): text_of(p) for p in prompts(back, numbers=reversed(numbers))}
+    assert a == b and len(a) >= 20
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_a_session_can_be_run_through_again(make, name):
+    session = make(name).session("measure", 3)
+    assert [text_of(p) for p in session] == [text_of(p) for p in session]
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_another_seed_gives_other_prompts(make, name):
+    one, two = ({text_of(p) for p in prompts(make(name, seed=seed, salt=""))} for seed in (1, 2))
+    # The small questions of chat-7k are few and may coincide.
+    assert len(one & two) <= (0.3 * len(one) if name == "chat-7k" else 0)
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_the_salt_makes_prompts_of_two_runs_differ_almost_from_the_first_character(make, name):
+    one, two = (text_of(prompts(make(name, salt=salt))[0]) for salt in ("run-1", "run-2"))
+    assert common_prefix(one, two) <= 2
+    assert one[16:18] == "\n\n" and one[18:] == two[18:]  # and nothing else differs
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_no_salt_leaves_no_trace(make, name):
+    salted, plain = (text_of(prompts(make(name, salt=salt))[0]) for salt in ("x", ""))
+    assert salted[18:] == plain
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_all_prompts_of_a_phase_carry_the_same_salt(make, name):
+    assert len({text_of(p)[:18] for p in prompts(make(name))}) == 1
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_warm_up_shares_no_prefix_with_the_measured_phase(make, name):
+    workload = make(name)
+    warm = text_of(prompts(workload, "warmup")[0])
+    for prompt in prompts(workload, "measure"):
+        assert common_prefix(warm, text_of(prompt)) <= 2
+
+
+@pytest.mark.parametrize("name", ["rag", "batch"])
+def test_warm_up_uses_other_documents_even_without_a_salt(make, name):
+    workload = make(name, salt="")
+    tails = [{text_of(p)[-400:] for p in prompts(workload, phase)} for phase in ("warmup", "measure")]
+    assert not tails[0] & tails[1]
+
+
+@pytest.mark.parametrize("overrides", ["", "rag.history=true"])
+def test_the_shared_prefix_of_rag_is_really_shared_by_the_readers_of_a_document(make, overrides):
+    by_document = {}
+    for prompt in prompts(make("rag", overrides + " rag.documents=3")):
+        by_document.setdefault(prompt.document, []).append(prompt)
+    assert len(by_document) == 3
+    for group in by_document.values():
+        for a, b in combinations(group, 2):
+            document = len(a.messages[0]["content"])
+            assert min(a.shared_prefix_chars, b.shared_prefix_chars) >= document
+            assert text_of(a)[:document] == text_of(b)[:document]
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_a_shared_prefix_was_sent_before_or_is_common_to_all(make, name):
+    seen: list[str] = []
+    all_prompts = prompts(make(name, "" if name != "rag" else "rag.history=true"), numbers=range(12))
+    # The first request with a document is the one that the others share with.
+    for prompt in all_prompts:
+        shared = text_of(prompt)[: prompt.shared_prefix_chars]
+        if prompt.turn > 1:
+            assert any(text.startswith(shared) for text in seen)
+        seen.append(text_of(prompt))
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_conversation_names_and_turns_tell_prompts_apart(make, name):
+    found = prompts(make(name))
+    assert len({(p.conversation, p.turn) for p in found}) == len(found)
+    assert found[0].conversation == "measure-000000" and found[0].turn == 1
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_messages_end_with_the_user_and_can_be_sent(make, name):
+    for prompt in prompts(make(name)):
+        assert prompt.messages[-1]["role"] == "user"
+        assert all(message.keys() == {"role", "content"} for message in prompt.messages)
+        text_of(prompt).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("rag", "rag.document_tokens"), ("chat-7k", "chat.context_tokens"), ("batch", "batch.document_tok")],
+)
+def test_a_corpus_too_short_for_the_scenario_is_refused_before_the_load(name, key):
+    overrides = "batch.document_tokens=5000" if name == "batch" else ""
+    with pytest.raises(UserError, match=key) as caught:
+        workloads.create(load_scenario(name, parse_set(overrides)), corpus_of("word " * 1000, "short"), 1, "")
+    assert caught.value.code == Exit.CORPUS
+
+
+def test_the_stamp_is_a_digest_of_salt_and_phase(make):
+    expected = hashlib.sha256(b"a1b2c3/measure").hexdigest()[:16]
+    assert text_of(prompts(make("rag"))[0]).startswith(expected + "\n\n")

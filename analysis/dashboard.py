@@ -1,15 +1,149 @@
-"""The dashboard: a run as one HTML file that opens offline."""
+"""The dashboard: a run as one HTML file that opens offline, with plotly.js inside."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
 
+from analysis import page, slo, text
+from analysis.chart import Section
+from analysis.charts_shape import shape_charts
+from analysis.charts_time import engine_charts, generator_charts, primary_latency, run_charts
 from analysis.load import Run
+from analysis.metrics import is_ok
+from analysis.summary import load_sentence
+from analysis.timeline import make_timeline
+from analysis.validity import CPU_SHARE_LIMIT
+from analysis.window import find_window, measured
+
+SLOWEST = 12
+"""Requests in the table of the slowest."""
 
 
 def render(run: Run, summary: dict[str, Any]) -> str:
-    """The page as text. Text from engines and scenarios is escaped: it cannot run in the page."""
-    environment = Environment(loader=PackageLoader("analysis"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("dashboard.html.j2").render(summary=summary)
+    """The page as text.
+
+    Text from engines and scenarios is escaped, and the page's content security policy lets only the scripts run whose
+    hashes it lists, and lets nothing be fetched: so nothing that an engine said can run, and the page works offline.
+    """
+    sections = make_sections(run, summary)
+    specs = [chart.spec() for section in sections.values() for chart in section.charts]
+    scripts = [_asset("theme.js"), get_plotlyjs(), _asset("dashboard.js")]
+    return (
+        _environment()
+        .get_template("dashboard.html.j2")
+        .render(
+            summary=summary,
+            head=page.head(summary),
+            cards=page.cards(summary),
+            latency=page.latency_rows(summary),
+            rates=page.rate_rows(summary),
+            objectives=page.objective_rows(summary),
+            classes=page.class_rows(summary),
+            facts=page.fact_groups(summary),
+            checks=page.check_rows(summary),
+            health=page.health_rows(summary),
+            slowest=slowest_rows(run),
+            sections=sections,
+            charts_json=_safe_json(specs),
+            manifest_json=json.dumps(run.manifest, indent=2, ensure_ascii=False),
+            load_sentence=load_sentence(summary),
+            style=Markup(_asset("dashboard.css")),
+            theme_script=Markup(scripts[0]),
+            plotly_script=Markup(scripts[1]),
+            page_script=Markup(scripts[2]),
+            script_hashes=" ".join(_hash(script) for script in scripts),
+            text=text,
+        )
+    )
+
+
+def make_sections(run: Run, summary: dict[str, Any]) -> dict[str, Section]:
+    """The page's groups of charts, by name; a group without charts is empty."""
+    window, rows = find_window(run), measured(run.requests)
+    timeline = make_timeline(run, window)
+    objectives, _ = slo.parse(run.fact("scenario", "values", "slo"))
+    time = run_charts(run, timeline, window) if timeline else []
+    engine = engine_charts(run, timeline, window) if timeline else []
+    health = generator_charts(run, timeline, window, CPU_SHARE_LIMIT) if timeline else []
+    return {
+        "time": Section("time", "Over time", time),
+        "engine": Section("engine", "Inside the engine", engine),
+        "shape": Section("shape", "What latency depends on", shape_charts(rows, objectives)),
+        "health": Section("health", "The load generator itself", health),
+    }
+
+
+def slowest_rows(run: Run) -> list[dict[str, str]]:
+    """The successful requests with the longest TTFT (or E2E, if not streamed), as cells of text."""
+    rows = measured(run.requests)
+    ok = rows[is_ok(rows)]
+    column, _ = primary_latency(ok)
+    window = find_window(run)
+    zero = window.start if window else float(rows["sent_at"].min()) if len(rows) else 0.0
+    out = []
+    for _, row in ok.nlargest(SLOWEST, column).iterrows():
+        cached = row["cached_tokens"] / row["prompt_tokens"] if row["prompt_tokens"] else np.nan
+        out.append(
+            {
+                "request": _text(row["request_id"]),
+                "class": _text(row["user_class"]),
+                "turn": _count(row["turn"]),
+                "sent (s)": f"{row['sent_at'] - zero:.1f}",
+                "TTFT (ms)": _ms(row["ttft_ms"]),
+                "TTFO (ms)": _ms(row["ttfo_ms"]),
+                "E2E (ms)": _ms(row["e2e_ms"]),
+                "prompt tokens": _count(row["prompt_tokens"]),
+                "cached": text.MISSING if pd.isna(cached) else text.percent(float(cached)),
+                "output tokens": _count(row["completion_tokens"]),
+            }
+        )
+    empty = [key for key in (out[0] if out else {}) if all(r[key] == text.MISSING for r in out)]
+    return [{key: value for key, value in row.items() if key not in empty} for row in out]
+
+
+def _text(value: object) -> str:
+    return text.MISSING if pd.isna(value) else str(value)
+
+
+def _count(value: float) -> str:
+    return text.MISSING if pd.isna(value) else f"{int(value):,}"
+
+
+def _ms(value: float) -> str:
+    return text.MISSING if pd.isna(value) else text.number(float(value))
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("analysis"), autoescape=True, trim_blocks=True, lstrip_blocks=True, auto_reload=False
+    )
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files("analysis") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _safe_json(value: object) -> Markup:
+    """JSON that can stand inside a script element: no character of it can end that element."""
+    dumped = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for char in "<>&\u2028\u2029":
+        dumped = dumped.replace(char, f"\\u{ord(char):04x}")
+    return Markup(dumped)

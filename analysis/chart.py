@@ -1,0 +1,80 @@
+"""Building blocks of the charts: plotly figures as plain data.
+
+A colour is a name such as `c:blue`; the page replaces it by the colour of its theme (Okabe and Ito's palette, which
+colour-blind people can tell apart). Text of others passes `plain`: plotly reads a little HTML in labels.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+PALETTE = ("c:blue", "c:vermillion", "c:green", "c:purple", "c:orange", "c:sky")
+P50, P95, P99 = "c:sky", "c:blue", "c:vermillion"
+GOOD, BAD, IDLE = "c:green", "c:vermillion", "c:grey"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart of the page. `sync` names the group of charts whose x axes move together."""
+
+    id: str
+    title: str
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+    note: str = ""
+    height: int = 280
+    sync: str | None = None
+    wide: bool = False
+
+    def spec(self) -> dict[str, Any]:
+        """What the page's script needs to draw it."""
+        return {"id": self.id, "data": self.data, "layout": self.layout, "height": self.height, "sync": self.sync}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A headed group of charts."""
+
+    id: str
+    title: str
+    charts: list[Chart] = field(default_factory=list)
+    note: str = ""
+
+
+def plain(text: object) -> str:
+    """Text for a label, in which plotly finds no markup."""
+    return html.escape(str(text), quote=True)
+
+
+def numbers(values: Sequence[float] | np.ndarray, digits: int = 5) -> list[float | None]:
+    """Values for JSON with so many significant digits; what is not finite is a gap."""
+    plain_values = np.asarray(values, dtype=float).tolist()
+    return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in plain_values]
+
+
+def line(x: Sequence, y: Sequence, name: str, color: str, **more: Any) -> dict[str, Any]:
+    """A line trace."""
+    style = {"color": color, "width": 2} | more.pop("line", {})
+    return {"type": "scatter", "mode": "lines", "x": x, "y": y, "name": name, "line": style} | more
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """An axis with its title (which carries the unit)."""
+    return {"title": {"text": title}} | more
+
+
+def latency_axis(low_ms: float, high_ms: float, title: str) -> dict[str, Any]:
+    """A log axis of milliseconds with ticks at 1, 2, 5 of each decade, labelled in ms or s."""
+    low, high = max(low_ms, 1e-3) * 0.8, max(high_ms, 2e-3) * 1.25
+    decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    steps = (1, 2, 5) if np.log10(high / low) < 2.2 else (1,)
+    ticks = [s * 10.0**d for d in decades for s in steps if low <= s * 10.0**d <= high]
+    labels = [f"{t / 1000:g} s" if t >= 1000 else f"{t:g} ms" for t in ticks]
+    bounds = [float(np.log10(low)), float(np.log10(high))]
+    return axis(title, type="log", range=bounds, tickvals=numbers(ticks), ticktext=labels, minor={"showgrid": False})

@@ -1,0 +1,358 @@
+"""Charts on the shared time axis: what users saw, what the engine did, how the load generator fared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis.chart import BAD, GOOD, P50, P95, P99, PALETTE, Chart, axis, line, numbers, plain
+from analysis.flow import in_flight, output_flow, prompt_flow
+from analysis.load import Run
+from analysis.metrics import is_ok, lateness_ms
+from analysis.timeline import Timeline, counts_by_bin, mean_by_bin, percentiles_by_bin, thin
+from analysis.window import Window
+
+_POINTS = 2500
+"""Single requests drawn behind the percentile lines."""
+_SAMPLES = 400
+"""Points of a line that was sampled over time."""
+
+
+def primary_latency(rows: pd.DataFrame) -> tuple[str, str]:
+    """The latency that the time charts show: TTFT, or E2E for answers that were not streamed."""
+    return ("ttft_ms", "TTFT") if rows["ttft_ms"].notna().any() else ("e2e_ms", "E2E")
+
+
+def time_layout(timeline: Timeline, window: Window | None, y: dict, **more: object) -> dict[str, object]:
+    """Layout of a chart on the shared time axis; time outside the measure window is shaded."""
+    low, high = timeline.axis(timeline.edges_unix[[0, -1]])
+    shapes, notes = [], []
+    if window is not None:
+        start, end = timeline.axis(np.array([window.start, window.end]))
+        for x0, x1, label in ((low, start, "warm-up"), (end, high, "drain")):
+            if x1 - x0 > 1e-6:
+                shapes.append(
+                    {
+                        "type": "rect",
+                        "xref": "x",
+                        "yref": "paper",
+                        "x0": x0,
+                        "x1": x1,
+                        "y0": 0,
+                        "y1": 1,
+                        "fillcolor": "c:shade",
+                        "line": {"width": 0},
+                        "layer": "below",
+                    }
+                )
+            if x1 - x0 > 0.05 * (high - low):
+                notes.append(
+                    {
+                        "x": (x0 + x1) / 2,
+                        "y": 1,
+                        "xref": "x",
+                        "yref": "paper",
+                        "text": label,
+                        "showarrow": False,
+                        "yanchor": "top",
+                        "font": {"size": 11, "color": "c:muted"},
+                    }
+                )
+    x = axis(f"Time since measuring began ({timeline.unit})", range=[low, high], zeroline=False)
+    return {"xaxis": x, "yaxis": {"rangemode": "tozero"} | y, "shapes": shapes, "annotations": notes} | more
+
+
+def run_charts(run: Run, timeline: Timeline, window: Window | None) -> list[Chart]:
+    """Latency, token rates, requests in flight, errors and lateness over time, of every phase."""
+    rows = run.requests
+    charts = [_latency(rows, timeline, window), *_throughput(rows, timeline, window), _flight(rows, timeline, window)]
+    failed = rows[(rows["status"] == "failed").to_numpy()]
+    if len(failed):
+        charts.append(_errors(failed, timeline, window))
+    late = lateness_ms(rows)
+    if not np.isnan(late).all():
+        charts.append(_lateness(rows, late, timeline, window))
+    return charts
+
+
+def _latency(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> Chart:
+    ok = rows[is_ok(rows)]
+    column, name = primary_latency(ok)
+    known = ok[ok[column].notna()].sort_values("sent_at", kind="stable")
+    bins = timeline.bin_of(known["sent_at"].to_numpy())
+    found = percentiles_by_bin(bins, timeline.bins, known[column].to_numpy(), (50, 95, 99))
+    some = thin(known, _POINTS)
+    data = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "single requests",
+            "hoverinfo": "skip",
+            "x": numbers(timeline.axis(some["sent_at"].to_numpy()), 6),
+            "y": numbers(some[column].to_numpy(), 4),
+            "marker": {"size": 4, "color": "c:grey", "opacity": 0.28},
+        }
+    ]
+    x = numbers(timeline.centres(), 6)
+    for q, color in ((50, P50), (95, P95), (99, P99)):
+        if not np.isnan(found[q]).all():
+            data.append(line(x, numbers(found[q]), f"p{q}", color, mode="lines+markers", marker={"size": 4}))
+    note = f"Percentiles of the requests sent in each {timeline.width_s:g} s; a p95 needs 20 of them, a p99 100."
+    layout = time_layout(timeline, window, axis(f"{name} (ms)"))
+    return Chart("latency-time", f"{name} over time", data, layout, note, 320, "time", True)
+
+
+def _throughput(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:
+    edges, x = timeline.edges_unix, numbers(timeline.centres(), 6)
+    output = output_flow(rows).between(edges) / timeline.width_s
+    total = output + prompt_flow(rows).between(edges) / timeline.width_s
+    charts = [
+        Chart(
+            "output-time",
+            "Output tokens per second",
+            [line(x, numbers(output), "output tokens", "c:green", fill="tozeroy", fillcolor="c:green-fill")],
+            time_layout(timeline, window, axis("tokens/s")),
+            "Tokens counted when they arrived.",
+            230,
+            "time",
+        )
+    ]
+    if rows["prompt_tokens"].notna().any():
+        charts.append(
+            Chart(
+                "total-time",
+                "Prompt and output tokens per second",
+                [line(x, numbers(total), "prompt + output", "c:purple", fill="tozeroy", fillcolor="c:purple-fill")],
+                time_layout(timeline, window, axis("tokens/s")),
+                "A prompt counts when its first token came.",
+                230,
+                "time",
+            )
+        )
+    return charts
+
+
+def _flight(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> Chart:
+    grid = np.linspace(timeline.edges_unix[0], timeline.edges_unix[-1], _SAMPLES)
+    data = [
+        line(
+            numbers(timeline.axis(grid), 6), numbers(in_flight(rows, grid)), "in flight", "c:blue", line={"shape": "hv"}
+        )
+    ]
+    return Chart(
+        "flight-time",
+        "Requests in flight",
+        data,
+        time_layout(timeline, window, axis("requests")),
+        "Sent and not yet answered, as the load generator sees it.",
+        230,
+        "time",
+    )
+
+
+def _errors(failed: pd.DataFrame, timeline: Timeline, window: Window | None) -> Chart:
+    bins = timeline.bin_of(failed["sent_at"].to_numpy())
+    kinds = failed["error"].astype("object").where(failed["error"].notna(), "unknown").astype("str")
+    data = []
+    for index, kind in enumerate(kinds.value_counts().index):
+        count = counts_by_bin(bins[(kinds == kind).to_numpy()], timeline.bins)
+        data.append(
+            {
+                "type": "bar",
+                "x": numbers(timeline.centres(), 6),
+                "y": count.tolist(),
+                "name": plain(kind),
+                "marker": {"color": PALETTE[::-1][index % len(PALETTE)], "line": {"width": 0}},
+            }
+        )
+    layout = time_layout(timeline, window, axis("failed requests"), barmode="stack", bargap=0.1, showlegend=True)
+    return Chart(
+        "errors-time",
+        "Failures over time",
+        data,
+        layout,
+        f"By when the request was sent, per {timeline.width_s:g} s.",
+        230,
+        "time",
+    )
+
+
+def _lateness(rows: pd.DataFrame, late: np.ndarray, timeline: Timeline, window: Window | None) -> Chart:
+    bins = timeline.bin_of(rows["sent_at"].to_numpy())
+    found = percentiles_by_bin(bins, timeline.bins, late, (50,))
+    keep = (bins >= 0) & ~np.isnan(late)
+    worst = np.full(timeline.bins, np.nan)
+    np.fmax.at(worst, bins[keep], late[keep])
+    x = numbers(timeline.centres(), 6)
+    data = [line(x, numbers(worst), "latest", BAD), line(x, numbers(found[50]), "median", P50)]
+    return Chart(
+        "lateness-time",
+        "Arrivals late",
+        data,
+        time_layout(timeline, window, axis("ms")),
+        "How much later than scheduled a request left.",
+        230,
+        "time",
+    )
+
+
+def engine_charts(run: Run, timeline: Timeline, window: Window | None) -> list[Chart]:
+    """The engine's own running, waiting, KV cache, hit rate and preemptions, where its metrics were read."""
+    table = run.engine_metrics.sort_values("at")
+    charts = []
+    queue = [
+        _sampled(table, name, label, color, timeline)
+        for name, label, color in (("running", "running", GOOD), ("waiting", "waiting", BAD))
+    ]
+    if any(queue):
+        charts.append(
+            Chart(
+                "engine-queue",
+                "Requests inside the engine",
+                [t for t in queue if t],
+                time_layout(timeline, window, axis("requests")),
+                "As the engine reports them.",
+                230,
+                "time",
+            )
+        )
+    shares = [_sampled(table, "kv_usage", "KV cache in use", "c:orange", timeline, 100.0), _hit_rate(table, timeline)]
+    if any(shares):
+        layout = time_layout(timeline, window, axis("%", range=[0, 102]))
+        charts.append(
+            Chart(
+                "engine-cache",
+                "KV cache and prefix hits",
+                [t for t in shares if t],
+                layout,
+                "Hit rate: prompt tokens found in the cache, of those looked up in each interval.",
+                230,
+                "time",
+            )
+        )
+    evicted = _growth(table, "preemptions", timeline)
+    if evicted is not None and np.nansum(evicted) > 0:
+        trace = {
+            "type": "bar",
+            "x": numbers(timeline.centres(), 6),
+            "y": numbers(evicted),
+            "name": "preemptions",
+            "marker": {"color": BAD},
+        }
+        charts.append(
+            Chart(
+                "engine-preemptions",
+                "Preemptions",
+                [trace],
+                time_layout(timeline, window, axis("requests")),
+                "Requests evicted from the batch.",
+                200,
+                "time",
+            )
+        )
+    return charts
+
+
+def _sampled(
+    table: pd.DataFrame, column: str, name: str, color: str, timeline: Timeline, scale: float = 1.0
+) -> dict | None:
+    known = table[table[column].notna()]
+    if known.empty:
+        return None
+    if len(known) > _SAMPLES:
+        bins = timeline.bin_of(known["at"].to_numpy())
+        x, y = timeline.centres(), mean_by_bin(bins, timeline.bins, known[column].to_numpy())
+    else:
+        x, y = timeline.axis(known["at"].to_numpy()), known[column].to_numpy()
+    return line(numbers(x, 6), numbers(y * scale), name, color)
+
+
+def _growth(table: pd.DataFrame, column: str, timeline: Timeline) -> np.ndarray | None:
+    """Growth of a counter in each bin; NaN where it was not read. A restart counts from zero."""
+    known = table[table[column].notna()]
+    if len(known) < 2:
+        return None
+    values = known[column].to_numpy()
+    steps = np.diff(values)
+    steps = np.where(steps < 0, values[1:], steps)
+    bins = timeline.bin_of(known["at"].to_numpy()[1:])
+    keep = bins >= 0
+    sums = np.bincount(bins[keep], weights=steps[keep], minlength=timeline.bins)
+    return np.where(counts_by_bin(bins, timeline.bins) > 0, sums, np.nan)
+
+
+def _hit_rate(table: pd.DataFrame, timeline: Timeline) -> dict | None:
+    hit, asked = (_growth(table, name, timeline) for name in ("prefix_hit_tokens", "prefix_query_tokens"))
+    if hit is None or asked is None or not np.nansum(asked):
+        return None
+    rate = np.divide(hit, asked, out=np.full(len(hit), np.nan), where=np.nan_to_num(asked) > 0)
+    return line(numbers(timeline.centres(), 6), numbers(100.0 * rate), "prefix hit rate", "c:blue", connectgaps=True)
+
+
+def generator_charts(run: Run, timeline: Timeline, window: Window | None, cpu_limit: float) -> list[Chart]:
+    """CPU of each worker, and lags of the load generator; GPUs beside it."""
+    table = run.host_metrics.sort_values("at")
+    source = table["source"].astype("str")
+    cpu, lags, gpu = [], [], []
+    for index, name in enumerate(sorted(source[source.str.startswith("worker")].unique())):
+        part = table[(source == name).to_numpy()]
+        cpu.append(_sampled(part, "cpu_share", plain(name), PALETTE[index % len(PALETTE)], timeline, 100.0))
+    workers = table[source.str.startswith("worker").to_numpy(dtype=bool)]
+    lags.append(_sampled(workers, "loop_lag_ms", "event loop, worst", "c:orange", timeline))
+    lags.append(_sampled(workers, "read_lag_p99_ms", "bytes unread, p99", "c:blue", timeline))
+    for index, name in enumerate(sorted(source[source.str.startswith("gpu")].unique())):
+        part = table[(source == name).to_numpy()]
+        gpu.append(_sampled(part, "gpu_util", plain(name), PALETTE[index % len(PALETTE)], timeline, 100.0))
+    charts = []
+    if any(cpu):
+        layout = time_layout(timeline, window, axis("% of one core", range=[0, 105]))
+        layout["shapes"] = [*layout["shapes"], _limit_line(100.0 * cpu_limit)]
+        charts.append(
+            Chart(
+                "generator-cpu",
+                "Load generator CPU",
+                [t for t in cpu if t],
+                layout,
+                f"Above {cpu_limit:.0%} of a core a worker measures itself.",
+                220,
+                "time",
+            )
+        )
+    if any(lags):
+        charts.append(
+            Chart(
+                "generator-lag",
+                "Load generator lag",
+                [t for t in lags if t],
+                time_layout(timeline, window, axis("ms")),
+                "How late it noticed what had arrived.",
+                220,
+                "time",
+            )
+        )
+    if any(gpu):
+        charts.append(
+            Chart(
+                "gpu-util",
+                "GPU utilisation",
+                [t for t in gpu if t],
+                time_layout(timeline, window, axis("%", range=[0, 105])),
+                "",
+                220,
+                "time",
+            )
+        )
+    return charts
+
+
+def _limit_line(y: float) -> dict:
+    return {
+        "type": "line",
+        "xref": "paper",
+        "yref": "y",
+        "x0": 0,
+        "x1": 1,
+        "y0": y,
+        "y1": y,
+        "line": {"color": BAD, "width": 1.5, "dash": "dash"},
+    }

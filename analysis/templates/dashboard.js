@@ -1,0 +1,95 @@
+(function () {
+  "use strict";
+  var root = document.documentElement;
+  var specs = JSON.parse(document.getElementById("charts").textContent);
+  var narrow = window.matchMedia("(max-width: 640px)");
+  var config = { responsive: true, displaylogo: false, showTips: false,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"] };
+
+  // "c:blue" becomes the theme's blue.
+  function themed(value, style) {
+    if (typeof value === "string") {
+      return value.slice(0, 2) === "c:" ? style.getPropertyValue("--c-" + value.slice(2)).trim() : value;
+    }
+    if (Array.isArray(value)) {
+      return typeof value[0] === "number" ? value : value.map(function (v) { return themed(v, style); });
+    }
+    if (value && typeof value === "object") {
+      var out = {};
+      Object.keys(value).forEach(function (key) { out[key] = themed(value[key], style); });
+      return out;
+    }
+    return value;
+  }
+
+  function frame(spec, style) {
+    var ink = style.getPropertyValue("--ink-2").trim();
+    var grid = style.getPropertyValue("--grid").trim();
+    var small = narrow.matches;
+    var layout = themed(spec.layout, style);
+    var base = { gridcolor: grid, linecolor: grid, zerolinecolor: grid, tickfont: { size: 11 }, fixedrange: false };
+    ["xaxis", "yaxis"].forEach(function (key) {
+      var given = layout[key] || {};
+      layout[key] = Object.assign({}, base, given);
+      if (given.title) {
+        layout[key].title = { text: given.title.text, standoff: 8, font: { size: 12 } };
+      }
+    });
+    layout.xaxis.showgrid = layout.xaxis.type === "log";
+    layout.yaxis.fixedrange = Boolean(spec.sync);
+    layout.yaxis.showline = false;
+    if (!spec.sync) { layout.yaxis.automargin = true; layout.xaxis.automargin = true; }
+    if (small && layout.xaxis.nticks === undefined) { layout.xaxis.nticks = 6; }
+    var shown = spec.data.filter(function (t) { return t.showlegend !== false; });
+    return Object.assign({
+      height: spec.height + (small && shown.length > 3 ? 24 : 0),
+      margin: { l: small ? 52 : 64, r: small ? 10 : 18, t: shown.length > 1 || layout.showlegend ? 34 : 12, b: 44 },
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      font: { family: style.getPropertyValue("--sans").trim(), size: 12, color: ink },
+      showlegend: shown.length > 1,
+      legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)",
+        font: { size: 12 } },
+      hovermode: "x unified", dragmode: small ? false : "zoom",
+      hoverlabel: { bgcolor: style.getPropertyValue("--panel").trim(), bordercolor: grid, font: { color: ink } }
+    }, layout);
+  }
+
+  function draw() {
+    var style = getComputedStyle(root);
+    return Promise.all(specs.map(function (spec) {
+      var place = document.getElementById("chart-" + spec.id);
+      return Plotly.react(place, themed(spec.data, style), frame(spec, style), config);
+    }));
+  }
+
+  // Charts on the same time axis zoom together.
+  var moving = false;
+  function follow(spec) {
+    var place = document.getElementById("chart-" + spec.id);
+    place.on("plotly_relayout", function (change) {
+      var auto = change["xaxis.autorange"];
+      var low = change["xaxis.range[0]"], high = change["xaxis.range[1]"];
+      if (change["xaxis.range"]) { low = change["xaxis.range"][0]; high = change["xaxis.range"][1]; }
+      if (moving || (!auto && low === undefined)) { return; }
+      moving = true;
+      var others = specs.filter(function (s) { return s.sync === spec.sync && s.id !== spec.id; });
+      Promise.all(others.map(function (other) {
+        var range = auto ? other.layout.xaxis.range : [low, high];
+        return Plotly.relayout(document.getElementById("chart-" + other.id), { "xaxis.range": range });
+      })).then(function () { moving = false; }, function () { moving = false; });
+    });
+  }
+
+  document.getElementById("theme").addEventListener("click", function () {
+    var next = root.dataset.theme === "dark" ? "light" : "dark";
+    root.dataset.theme = next;
+    try { localStorage.setItem("tokenswarm-theme", next); } catch (e) { /* only this view then */ }
+    draw();
+  });
+  if (narrow.addEventListener) { narrow.addEventListener("change", draw); }
+
+  draw().then(function () {
+    specs.filter(function (s) { return s.sync; }).forEach(follow);
+    root.dataset.drawn = String(specs.length);
+  });
+})();

@@ -1,0 +1,237 @@
+"""What an answer holds: prose, a label, JSON or reasoning, chosen by the prompt's own words. Pure, deterministic."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tokenswarm.sim.jobs import TOKEN_BYTES
+from tokenswarm.sim.text import Prose, slices
+
+Reasoning = Literal["never", "always", "auto"]
+
+REASONING_SHARE = 0.7
+"""Share of the tokens of a reasoning answer that are reasoning."""
+
+_SIGMA = 0.5
+"""Spread of the log-normal answer lengths."""
+
+_CATEGORIES = re.compile(r"^[ \t>*-]*categories:[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
+_WANTS_JSON = re.compile(r"\b(?:in|as|only|valid|a|return|output)\s+json\b", re.IGNORECASE)
+_WANTS_REASONING = re.compile(
+    r"step[- ]by[- ]step|\breason (?:about|carefully|through|step)|show your (?:reasoning|work)", re.IGNORECASE
+)
+_WANTS_FINAL_LINE = re.compile(r"^.*\banswer:", re.IGNORECASE | re.MULTILINE)
+_ARITHMETIC = re.compile(r"(?<![\w.])[\d(][\d\s()+*-]*[+*-][\d\s()+*-]*\d\)?(?![\w.])")
+
+_EDGE_CHARS = 1500
+"""Instructions stand at the beginning or end of a message; what is between may be any document."""
+
+_THINK_OPEN, _THINK_CLOSE = b"<think>\n", b"\n</think>\n\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSettings:
+    """Settings of the simulated model: mean answer length in tokens (without reasoning), when and how it reasons."""
+
+    mean_tokens: int = 200
+    reasoning: Reasoning = "auto"
+    think_tags: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The parts of a request that decide what the answer holds. `texts`: the messages' contents, in order."""
+
+    texts: tuple[str, ...]
+    prompt_hash: int
+    max_tokens: int
+    ignore_eos: bool = False
+    thinking: bool | None = None
+    response_format: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A planned answer: `pieces` (one JSON-escaped piece a token), the same as `data` (four bytes a token).
+
+    The first `reasoning_tokens` pieces are reasoning (0 where raw think tags stand in the text).
+    `thinking_tokens` counts reasoning in either form. `finish_reason` is stop or length.
+    """
+
+    pieces: list[bytes]
+    data: bytes
+    reasoning_tokens: int
+    thinking_tokens: int
+    finish_reason: str
+
+
+def plan(ask: Ask, prose: Prose, settings: AnswerSettings) -> Answer:
+    """The answer to a request: the same for the same prompt, settings and seed."""
+    rng = random.Random(ask.prompt_hash * 1_000_003 + settings.seed)
+    instructions = "\n".join(text if len(text) <= 2 * _EDGE_CHARS else _edges(text) for text in ask.texts)
+    data, pieces = _body(ask, instructions, rng, prose, settings)
+    thinking = 0
+    if _reasons(ask, instructions, settings):
+        data, pieces, thinking = _with_reasoning(data, pieces, rng, prose, settings)
+    finish_reason = "stop"
+    if ask.ignore_eos and len(pieces) < ask.max_tokens:
+        more_data, more_pieces = prose.take(rng.getrandbits(30), ask.max_tokens - len(pieces))
+        data, pieces = data + more_data, pieces + more_pieces
+    if ask.ignore_eos or len(pieces) > ask.max_tokens:
+        pieces, data, finish_reason = pieces[: ask.max_tokens], data[: ask.max_tokens * TOKEN_BYTES], "length"
+    thinking = min(thinking, len(pieces))
+    return Answer(pieces, data, 0 if settings.think_tags else thinking, thinking, finish_reason)
+
+
+def _edges(text: str) -> str:
+    return text[:_EDGE_CHARS] + "\n" + text[-_EDGE_CHARS:]
+
+
+def _draw_length(mean: float, rng: random.Random) -> int:
+    """A log-normal length with the given mean, at least 1."""
+    return max(1, round(mean * rng.lognormvariate(-_SIGMA * _SIGMA / 2, _SIGMA)))
+
+
+def _body(
+    ask: Ask, instructions: str, rng: random.Random, prose: Prose, settings: AnswerSettings
+) -> tuple[bytes, list[bytes]]:
+    labels = _labels(instructions)
+    if labels:
+        return _verbatim(rng.choice(labels))
+    kind = (ask.response_format or {}).get("type")
+    if kind in ("json_object", "json_schema") or (kind is None and _WANTS_JSON.search(instructions)):
+        return _verbatim(json.dumps(_json_answer(ask.response_format or {}, rng)))
+    choice = rng.getrandbits(30)
+    length = prose.round_to_sentence(choice, _draw_length(settings.mean_tokens, rng))
+    data, pieces = prose.take(choice, length)
+    if _WANTS_FINAL_LINE.search(instructions):
+        line_data, line_pieces = _verbatim(f"\nAnswer: {_final_answer(instructions, rng)}")
+        return data + line_data, pieces + line_pieces
+    return data, pieces
+
+
+def _verbatim(text: str) -> tuple[bytes, list[bytes]]:
+    """ASCII text as tokens; `data` is filled up to whole tokens, the pieces are not."""
+    pieces = slices(text.encode("ascii", "replace"))
+    return text.encode("ascii", "replace").ljust(len(pieces) * TOKEN_BYTES, b"\0"), pieces
+
+
+def _labels(instructions: str) -> list[str]:
+    """The categories of the last line `Categories: a, b, c`, if there is one."""
+    lines = _CATEGORIES.findall(instructions)
+    if not lines:
+        return []
+    labels = [label.strip(" .`'\"*") for label in lines[-1].split(",")]
+    return [label for label in labels if label] if len(labels) > 1 else []
+
+
+def _final_answer(instructions: str, rng: random.Random) -> str:
+    """The value of the first sum or product in the text; a made-up number where there is none."""
+    for match in _ARITHMETIC.finditer(instructions):
+        expression = match.group().strip()
+        if len(expression) <= 60 and re.fullmatch(r"[\d\s()+*-]+", expression) and "**" not in expression:
+            value = _evaluate(expression)
+            if value is not None:
+                return str(value)
+    return str(rng.randrange(1000))
+
+
+def _evaluate(expression: str) -> int | None:
+    """Value of + - * ( ) over whole numbers; None if it is not well formed. Recursive descent: no eval."""
+    tokens = re.findall(r"\d+|[()+*-]", expression)
+    position = 0
+
+    def factor() -> int:
+        nonlocal position
+        token = tokens[position]
+        position += 1
+        if token == "(":
+            value = total()
+            if tokens[position] != ")":
+                raise ValueError
+            position += 1
+            return value
+        if token == "-":
+            return -factor()
+        return int(token)
+
+    def product() -> int:
+        nonlocal position
+        value = factor()
+        while position < len(tokens) and tokens[position] == "*":
+            position += 1
+            value *= factor()
+        return value
+
+    def total() -> int:
+        nonlocal position
+        value = product()
+        while position < len(tokens) and tokens[position] in "+-":
+            sign = 1 if tokens[position] == "+" else -1
+            position += 1
+            value += sign * product()
+        return value
+
+    try:
+        value = total()
+    except (IndexError, ValueError):
+        return None
+    return value if position == len(tokens) else None
+
+
+def _json_answer(response_format: Mapping[str, object], rng: random.Random) -> object:
+    schema = response_format.get("json_schema")
+    if isinstance(schema, Mapping) and isinstance(schema.get("schema"), Mapping):
+        return _instance(schema["schema"], rng, depth=0)
+    return {
+        "title": "The scheduler keeps the order of events",
+        "score": rng.randrange(1, 100),
+        "tags": rng.sample(["cache", "queue", "token", "batch", "stream"], 2),
+        "confirmed": rng.random() < 0.5,
+    }
+
+
+def _instance(schema: Mapping[str, object], rng: random.Random, depth: int) -> object:
+    """A value that fits the common part of JSON Schema: type, enum, const, properties, items."""
+    if "const" in schema:
+        return schema["const"]
+    enum = schema.get("enum")
+    if isinstance(enum, list) and enum:
+        return rng.choice(enum)
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = kind[0] if kind else None
+    if (kind == "object" or "properties" in schema) and depth < 8:
+        properties = schema.get("properties")
+        items = properties.items() if isinstance(properties, Mapping) else ()
+        return {name: _instance(value if isinstance(value, Mapping) else {}, rng, depth + 1) for name, value in items}
+    if kind == "array" and depth < 8:
+        items_schema = schema.get("items")
+        return [_instance(items_schema if isinstance(items_schema, Mapping) else {}, rng, depth + 1) for _ in range(2)]
+    simple = {"integer": rng.randrange(100), "number": rng.randrange(1000) / 10, "boolean": rng.random() < 0.5}
+    return None if kind == "null" else simple.get(str(kind), "a short text")
+
+
+def _reasons(ask: Ask, instructions: str, settings: AnswerSettings) -> bool:
+    if settings.reasoning != "auto" or ask.thinking is False:
+        return settings.reasoning == "always" and ask.thinking is not False
+    return ask.thinking is True or bool(_WANTS_REASONING.search(instructions))
+
+
+def _with_reasoning(
+    data: bytes, pieces: list[bytes], rng: random.Random, prose: Prose, settings: AnswerSettings
+) -> tuple[bytes, list[bytes], int]:
+    """Puts reasoning before an answer, so that REASONING_SHARE of the whole is reasoning. Returns its tokens too."""
+    choice = rng.getrandbits(30)
+    length = prose.round_to_sentence(choice, round(len(pieces) * REASONING_SHARE / (1 - REASONING_SHARE)))
+    thought, thought_pieces = prose.take(choice, length)
+    if settings.think_tags:
+        thought = _THINK_OPEN + thought + _THINK_CLOSE
+        thought_pieces = slices(_THINK_OPEN) + thought_pieces + slices(_THINK_CLOSE)
+    return thought + data, thought_pieces + pieces, len(thought_pieces)

@@ -1,0 +1,188 @@
+"""The OpenAI-compatible request body: what is accepted, and what is refused with which error. Pure."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from tokenswarm.sim.answers import Ask
+from tokenswarm.sim.jobs import TOKEN_BYTES
+from tokenswarm.sim.text import encode, render_chat
+
+COMPLETION_DEFAULT_TOKENS = 16
+"""max_tokens of /v1/completions where the request gives none, as the OpenAI API defines it."""
+
+_STATUS_TYPES = {
+    400: "BadRequestError",
+    401: "AuthenticationError",
+    403: "PermissionDeniedError",
+    404: "NotFoundError",
+    405: "MethodNotAllowedError",
+    413: "RequestEntityTooLargeError",
+    422: "UnprocessableEntityError",
+    429: "RateLimitError",
+    500: "InternalServerError",
+    503: "ServiceUnavailableError",
+}
+
+
+class ApiError(Exception):
+    """A refusal: an HTTP status, a message, and the parameter that it is about."""
+
+    def __init__(self, status: int, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.retry_after_s: int | None = None
+
+    def payload(self) -> bytes:
+        """The body that both engines send: {"error": {message, type, param, code}}."""
+        return error_payload(self.status, str(self), self.param)
+
+
+def error_payload(status: int, message: str, param: str | None = None) -> bytes:
+    """An error body as JSON, for a response or for an event inside a stream."""
+    kind = _STATUS_TYPES.get(status, "APIError")
+    return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": status}})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that was understood. `prompt` holds TOKEN_BYTES for each token."""
+
+    chat: bool
+    model: str
+    stream: bool
+    include_usage: bool
+    prompt: bytes
+    ask: Ask
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Length of the prompt in tokens."""
+        return len(self.prompt) // TOKEN_BYTES
+
+
+def parse(body: bytes, chat: bool, model: str, context_length: int, seed: int) -> Request:
+    """Reads the body of /v1/chat/completions (chat) or /v1/completions.
+
+    `seed` takes part in the choice of the answer. Raises ApiError as an engine would refuse: 400 for what is not
+    JSON, lacks or mistypes a field, or is longer than the context; 404 for a model that is not `model`.
+    """
+    try:
+        data = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise ApiError(400, f"the body is not JSON: {error}") from None
+    except UnicodeDecodeError:
+        raise ApiError(400, "the body is not UTF-8") from None
+    if not isinstance(data, dict):
+        raise ApiError(400, "the body must be a JSON object")
+    asked_model = data.get("model", model)
+    if asked_model != model:
+        raise ApiError(404, f"The model `{asked_model}` does not exist.", "model")
+    if _number(data, "n", int, 1, 1) != 1:
+        raise ApiError(400, "n: the simulator answers with one choice only", "n")
+    texts, prompt = _chat_prompt(data) if chat else _completion_prompt(data)
+    options = data.get("stream_options") or {}
+    if not isinstance(options, dict):
+        raise ApiError(400, "stream_options must be an object", "stream_options")
+    return Request(
+        chat=chat,
+        model=model,
+        stream=_flag(data, "stream"),
+        include_usage=_flag(options, "include_usage"),
+        prompt=prompt,
+        ask=_ask(data, chat, texts, prompt, context_length, seed),
+    )
+
+
+def _ask(
+    data: dict[str, object], chat: bool, texts: tuple[str, ...], prompt: bytes, context_length: int, seed: int
+) -> Ask:
+    prompt_tokens = len(prompt) // TOKEN_BYTES
+    room = context_length - prompt_tokens
+    if room < 1:
+        raise ApiError(
+            400,
+            f"This model's maximum context length is {context_length} tokens. However, your prompt has "
+            f"{prompt_tokens} tokens. Please reduce its length.",
+            "messages" if chat else "prompt",
+        )
+    default = room if chat else min(room, COMPLETION_DEFAULT_TOKENS)
+    name = "max_completion_tokens" if data.get("max_completion_tokens") is not None else "max_tokens"
+    max_tokens = _number(data, name, int, default, 1)
+    if max_tokens > room:
+        raise ApiError(
+            400,
+            f"This model's maximum context length is {context_length} tokens. However, you requested {max_tokens} "
+            f"output tokens and your prompt has {prompt_tokens} tokens, {prompt_tokens + max_tokens} in all.",
+            name,
+        )
+    _number(data, "temperature", float, 1.0, 0.0)
+    _number(data, "top_p", float, 1.0, 0.0)
+    template = data.get("chat_template_kwargs") or {}
+    response_format = data.get("response_format")
+    thinking = template.get("enable_thinking", template.get("thinking")) if isinstance(template, dict) else None
+    return Ask(
+        texts=texts,
+        prompt_hash=zlib.crc32(prompt, _number(data, "seed", int, 0, None) & 0xFFFFFFFF) ^ (seed & 0xFFFFFFFF),
+        max_tokens=max_tokens,
+        ignore_eos=_flag(data, "ignore_eos"),
+        thinking=thinking if isinstance(thinking, bool) else None,
+        response_format=response_format if isinstance(response_format, Mapping) else None,
+    )
+
+
+def _chat_prompt(data: dict[str, object]) -> tuple[tuple[str, ...], bytes]:
+    messages = data.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise ApiError(400, "messages must be a list of at least one message", "messages")
+    pairs = []
+    for message in messages:
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise ApiError(400, "each message must be an object with a role", "messages")
+        pairs.append((message["role"], _content(message.get("content"))))
+    return tuple(content for _, content in pairs), render_chat(pairs)
+
+
+def _content(content: object) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
+        return "".join(str(part.get("text", f"[{part.get('type')}]")) for part in content)
+    raise ApiError(400, "the content of a message must be a text or a list of parts", "messages")
+
+
+def _completion_prompt(data: dict[str, object]) -> tuple[tuple[str, ...], bytes]:
+    prompt = data.get("prompt")
+    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
+        prompt = prompt[0]
+    if isinstance(prompt, str) and prompt:
+        return (prompt,), encode(prompt)
+    ids = prompt if isinstance(prompt, list) else []
+    if ids and all(isinstance(token, int) and 0 <= token < 1 << 32 for token in ids):
+        return (), b"".join(token.to_bytes(TOKEN_BYTES, "little") for token in ids)
+    raise ApiError(400, "prompt must be one text or one list of token ids, not empty", "prompt")
+
+
+def _flag(data: Mapping[str, object], key: str) -> bool:
+    value = data.get(key)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise ApiError(400, f"{key} must be true or false", key)
+
+
+def _number(data: Mapping[str, object], key: str, kind: type, default: float, minimum: float | None):
+    value = data.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
+        raise ApiError(400, f"{key} must be a number", key)
+    if minimum is not None and value < minimum:
+        raise ApiError(400, f"{key} must be at least {minimum}, not {value}", key)
+    return value

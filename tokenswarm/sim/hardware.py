@@ -1,0 +1,111 @@
+"""Hardware profiles: how long one step of an engine takes. Pure; the numbers are data in `profiles/*.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Literal
+
+from tokenswarm.errors import Exit, UserError
+
+_PROFILES = Path(__file__).with_name("profiles")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One engine on one piece of hardware.
+
+    `kind` is `flat` (fixed TTFT and gap, any number of requests at once) or `roofline` (a batch step takes
+    as long as the slower of memory traffic and arithmetic). Bytes, FLOP, tokens and seconds throughout.
+    """
+
+    name: str
+    title: str
+    kind: Literal["flat", "roofline"]
+    context_length: int
+    kv_tokens: int
+    ttft_s: float = 0.0
+    gap_s: float = 0.0
+    memory_bandwidth: float = 1.0
+    compute: float = 1.0
+    bandwidth_efficiency: float = 1.0
+    compute_efficiency: float = 1.0
+    weight_bytes: float = 0.0
+    parameters: float = 0.0
+    kv_bytes_per_token: float = 0.0
+    attention_flops_per_pair: float = 0.0
+    step_overhead_s: float = 0.0
+    request_overhead_s: float = 0.0
+    emit_s: float = 0.0
+    max_num_seqs: int = 256
+    max_batched_tokens: int = 8192
+
+    def step_s(self, prefill: Sequence[tuple[int, int]], decode_contexts: int, decodes: int) -> float:
+        """Seconds of one batch step (roofline model; Williams, Waterman and Patterson, CACM 52(4), 2009).
+
+        prefill: one (tokens already in the KV cache, tokens computed now) for each prompt chunk of the step.
+        decode_contexts: tokens of context summed over the sequences that decode. decodes: their number.
+
+        Memory: the weights are read once a step, and each sequence's KV cache is read once.
+        Arithmetic: 2 FLOP a parameter and token, plus attention over each (query, context) pair.
+        """
+        tokens = decodes
+        kv_read = pairs = decode_contexts
+        for start, length in prefill:
+            tokens += length
+            kv_read += start + length
+            pairs += length * start + length * (length + 1) // 2
+        memory_s = (self.weight_bytes + self.kv_bytes_per_token * kv_read) / (
+            self.memory_bandwidth * self.bandwidth_efficiency
+        )
+        compute_s = (2 * self.parameters * tokens + self.attention_flops_per_pair * pairs) / (
+            self.compute * self.compute_efficiency
+        )
+        return max(memory_s, compute_s) + self.step_overhead_s
+
+
+def profile_names() -> list[str]:
+    """The profiles that come with tokenswarm."""
+    return sorted(path.stem for path in _PROFILES.glob("*.toml"))
+
+
+def load_profile(name: str, **overrides: float | None) -> Profile:
+    """The profile `name`, or the one in the TOML file at the path `name`; overrides that are not None win.
+
+    Raises UserError(Exit.USAGE) for an unknown name, an unknown key, a missing one or a value of the wrong type.
+    """
+    path = Path(name) if name.endswith(".toml") else _PROFILES / f"{name}.toml"
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(profile_names())
+        raise UserError(
+            Exit.USAGE, f"unknown simulator profile {name!r}: choose one of {known}, or a .toml file"
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(Exit.USAGE, f"{path}: not a readable profile: {error}") from None
+    _check(path, data)
+    profile = Profile(name=path.stem, **data)
+    return replace(profile, **{key: value for key, value in overrides.items() if value is not None})
+
+
+def _check(path: Path, data: dict[str, object]) -> None:
+    kinds = {field.name: str(field.type) for field in fields(Profile) if field.name != "name"}
+    for key, value in data.items():
+        if key not in kinds:
+            raise UserError(Exit.USAGE, f"{path}: unknown key {key!r}; allowed: {', '.join(sorted(kinds))}")
+        if kinds[key] == "int" and (not isinstance(value, int) or value < 1):
+            raise UserError(Exit.USAGE, f"{path}: {key} must be a whole number of at least 1, not {value!r}")
+        if kinds[key] == "float" and (not isinstance(value, int | float) or value < 0):
+            raise UserError(Exit.USAGE, f"{path}: {key} must be a number of at least 0, not {value!r}")
+    for key in ("title", "kind", "context_length", "kv_tokens"):
+        if key not in data:
+            raise UserError(Exit.USAGE, f"{path}: the key {key!r} is missing")
+    if data["kind"] not in ("flat", "roofline"):
+        raise UserError(Exit.USAGE, f"{path}: kind must be flat or roofline, not {data['kind']!r}")
+    divisors = ("memory_bandwidth", "compute", "bandwidth_efficiency", "compute_efficiency")
+    for key in divisors:
+        if data.get(key, 1) == 0:
+            raise UserError(Exit.USAGE, f"{path}: {key} must be above 0")

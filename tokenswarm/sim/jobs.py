@@ -1,0 +1,87 @@
+"""What the engine models have in common: the job they work on, and the questions one may ask them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+TOKEN_BYTES = 4
+"""A token is four bytes of text, so that a sequence of tokens is a `bytes` and a shared prefix is a memcmp."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One request as the engine model sees it. Times are model seconds.
+
+    `sequence` holds the prompt and the whole answer that will come, TOKEN_BYTES each token: what a prefix
+    cache compares. A job asks for `output_tokens` >= 1 tokens, then it is finished.
+    """
+
+    request_id: str
+    sequence: bytes
+    prompt_tokens: int
+    output_tokens: int
+    reply: Any = None
+    arrival_s: float = 0.0
+    ready_s: float = 0.0
+    admitted_s: float | None = None
+    cached_tokens: int = 0
+    computed: int = 0
+    generated: int = 0
+    finished: bool = False
+    cancelled: bool = False
+    lease: Any = None
+
+
+@dataclass(slots=True)
+class Counters:
+    """Totals since start, as an engine's /metrics counts them (tokens unless named otherwise)."""
+
+    prompt_tokens: int = 0
+    generation_tokens: int = 0
+    prefix_query_tokens: int = 0
+    prefix_hit_tokens: int = 0
+    preemptions: int = 0
+    steps: int = 0
+
+
+class EngineModel(Protocol):
+    """An engine in model time. Calls must come with times that never decrease."""
+
+    counters: Counters
+
+    def submit(self, job: Job, at_s: float) -> None:
+        """The job arrives."""
+
+    def cancel(self, job: Job) -> None:
+        """Its client is gone: no more tokens, its memory is free. A finished job is left as it is."""
+
+    def next_s(self) -> float | None:
+        """When `advance` will next have something to do; None while idle."""
+
+    def advance(self, now_s: float, limit: int) -> list[tuple[float, Job]]:
+        """Tokens due by now_s in order of time, about `limit` at most: one (model time, job) for each."""
+
+    def flush(self) -> bool:
+        """Empties the prefix cache; False, and nothing is done, while jobs are in the engine."""
+
+    def running(self) -> int:
+        """Jobs in the batch."""
+
+    def waiting(self) -> int:
+        """Jobs in the queue."""
+
+    def kv_usage(self) -> float:
+        """Share of the KV cache that jobs hold, 0..1."""
+
+
+@dataclass(slots=True)
+class Limits:
+    """What an operator sets on an engine: the flags that both engine models understand (tokens, sequences)."""
+
+    kv_tokens: int
+    block_size: int = 16
+    max_num_seqs: int = 256
+    max_batched_tokens: int = 8192
+    prefix_cache: bool = True
+    chunked_prefill: bool = True

@@ -20,64 +20,17 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from tokenswarm.engines import tiny_model
 from tokenswarm.engines.description import Description, Device, Install, load_description
+from tokenswarm.engines.places import ROOT_VARIABLE, STAMP, Places, places, tiny_model_folder, venv_folder
 from tokenswarm.errors import Exit, UserError
 
 DATA = Path(__file__).with_name("data")
-ROOT_VARIABLE = "TOKENSWARM_ENGINES"
-_STAMP = "tokenswarm-stamp.json"
-_TINY_MODEL = "tiny-llama"
 _SHOWN_LINES = 15
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where an engine's programs are."""
-
-    python: Path
-    bin_dir: Path
-
-
-def default_root() -> Path:
-    """The folder for installed engines: $TOKENSWARM_ENGINES, or ~/.cache/tokenswarm/engines."""
-    given = os.environ.get(ROOT_VARIABLE)
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "tokenswarm" / "engines"
-
-
-def tiny_model_folder(root: Path | None = None) -> Path:
-    """Where the tiny random model is, or will be."""
-    return (root or default_root()) / _TINY_MODEL
-
-
-def places(description: Description, device: Device, root: Path | None = None) -> Places:
-    """Where the engine's Python and programs are: its own environment, or this one where it needs none.
-
-    Raises UserError(Exit.ENGINE) with the command to type when it is not installed.
-    """
-    if not description.install:
-        return Places(Path(sys.executable), Path(sys.executable).parent)
-    venv = venv_folder(description.name, device, root)
-    if device not in description.install:
-        raise UserError(Exit.ENGINE, f"{description.title} is not described as installable for device {device}.")
-    if not (venv / _STAMP).is_file():
-        raise UserError(
-            Exit.ENGINE,
-            f"{description.title} is not installed for device {device}: run `make engine-venv "
-            f"ENGINE={description.name} DEVICE={device}` or `python -m tokenswarm.engines.install "
-            f"--engine {description.name} --device {device}`.",
-        )
-    return Places(venv / "bin" / "python", venv / "bin")
-
-
-def venv_folder(engine: str, device: str, root: Path | None = None) -> Path:
-    """The virtual environment of an engine for a device."""
-    return (root or default_root()) / f"{engine}-{device}"
 
 
 def fingerprint(recipe: Install) -> str:
@@ -111,7 +64,7 @@ def install(engine: str, device: Device = "cpu", root: Path | None = None, say: 
         else:
             started = time.monotonic()
             _build(description, recipe, venv, say)
-            (venv / _STAMP).write_text(json.dumps({"fingerprint": wanted}) + "\n", encoding="utf-8")
+            (venv / STAMP).write_text(json.dumps({"fingerprint": wanted}) + "\n", encoding="utf-8")
             say(f"{description.title} for {device} is installed in {venv} ({time.monotonic() - started:.0f} s).")
     found = places(description, device, root)
     if device == "cpu":
@@ -128,7 +81,7 @@ def make_tiny_model(python: Path, root: Path | None = None, say: Say = print) ->
         if _stamp(folder) != wanted:
             shutil.rmtree(folder, ignore_errors=True)
             _run([str(python), str(source), str(folder)], "making the tiny model")
-            (folder / _STAMP).write_text(json.dumps({"fingerprint": wanted}) + "\n", encoding="utf-8")
+            (folder / STAMP).write_text(json.dumps({"fingerprint": wanted}) + "\n", encoding="utf-8")
             say(f"The tiny random model is in {folder}.")
     return folder
 
@@ -176,7 +129,7 @@ def write_alias(purelib: Path, name: str, version: str) -> None:
 
 def _stamp(folder: Path) -> str | None:
     try:
-        return json.loads((folder / _STAMP).read_text(encoding="utf-8"))["fingerprint"]
+        return json.loads((folder / STAMP).read_text(encoding="utf-8"))["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from tokenswarm.engines import http, install, processes
+from tokenswarm.engines import http, processes
 from tokenswarm.engines.description import Description
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.flags import SettingsLike, command, resolve
+from tokenswarm.engines.places import places, tiny_model_folder
 from tokenswarm.errors import Exit, UserError
 
 Progress = Callable[[float, str], None]
@@ -103,7 +104,7 @@ class LocalEngine(Engine):
         engine is not installed or cannot be executed.
         """
         device_name, form = description.form(device)
-        places = install.places(description, device_name, root)
+        found = places(description, device_name, root)
         model, served_name = _model(description, device_name, model, served_name, root)
         port = processes.free_port(host) if port is None else port
         asked = settings if settings is not None else {}
@@ -115,8 +116,8 @@ class LocalEngine(Engine):
             device=device_name,
             host=host,
             served_name=served_name,
-            bin_dir=str(places.bin_dir),
-            python=str(places.python),
+            bin_dir=str(found.bin_dir),
+            python=str(found.python),
             explicit=explicit,
         )
         processes.need_port(host, port)
@@ -124,7 +125,7 @@ class LocalEngine(Engine):
         layers = [description.command.env, form.env]
         if Path(model).is_dir():
             layers.append(description.command.local_model_env)
-        environment = _environment(layers, env or {}, places.bin_dir)
+        environment = _environment(layers, env or {}, found.bin_dir)
         process = _spawn(description, args, environment, log_path, cpus)
         guard_path = Path(__file__).with_name("guard.py")
         guard_args = [sys.executable, "-I", "-S", str(guard_path), str(process.pid)]
@@ -251,7 +252,7 @@ def _model(
     if model is None:
         if device != "cpu":
             raise UserError(Exit.USAGE, f"{description.title} needs a model: name one, such as MODEL=Qwen/Qwen3-8B.")
-        return str(install.tiny_model_folder(root)), served_name or "tiny"
+        return str(tiny_model_folder(root)), served_name or "tiny"
     is_folder = Path(model).is_dir()
     return model, served_name or (Path(model).resolve().name if is_folder else model)
 

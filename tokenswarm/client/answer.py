@@ -1,0 +1,73 @@
+"""What one request came to: times, tokens, text, and how it ended. Plain values, no behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Usage:
+    """Token counts as the engine reports them; None where it does not."""
+
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """The outcome of one request. Durations are in ms from the moment of sending; None is *not measured*.
+
+    `status` is one of `schema.STATUSES`, `error` one of `schema.ERROR_KINDS` (or None).
+    """
+
+    status: str = "ok"
+    error: str | None = None
+    error_detail: str = ""
+    http_status: int | None = None
+    finish_reason: str | None = None
+    text: str = ""
+    """The answer proper, without reasoning."""
+    reasoning: str = ""
+    sent_at: float = 0.0
+    """Unix seconds."""
+    connect_ms: float | None = None
+    headers_ms: float | None = None
+    ttft_ms: float | None = None
+    ttft_uncertainty_ms: float | None = None
+    ttfo_ms: float | None = None
+    last_token_ms: float | None = None
+    e2e_ms: float | None = None
+    token_gaps_ms: list[float] = field(default_factory=list)
+    """Gaps between successive events with text, in the order they came."""
+    chunks: int | None = None
+    """Events with text; None for an answer that was not streamed."""
+    usage: Usage = field(default_factory=Usage)
+    response_bytes: int = 0
+    read_lag_max_ms: float | None = None
+    """Longest time that received bytes lay unread; None where the kernel gives no arrival stamps."""
+    retry_after_s: float | None = None
+    simulated: bool = False
+    """The answer says of itself that a simulator made it."""
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+    @property
+    def completion_tokens(self) -> int | None:
+        """The engine's count, or the number of events with text where it gave none."""
+        return self.usage.completion_tokens if self.usage.completion_tokens is not None else self.chunks
+
+    @property
+    def token_source(self) -> str | None:
+        """`usage` or `chunks`: where completion_tokens comes from."""
+        if self.usage.completion_tokens is not None:
+            return "usage"
+        return "chunks" if self.chunks is not None else None
+
+    def fail(self, kind: str, detail: str = "") -> None:
+        """Mark as failed; the first cause stands."""
+        if self.status != "failed":
+            self.status, self.error, self.error_detail = "failed", kind, detail

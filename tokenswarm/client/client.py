@@ -1,0 +1,258 @@
+"""Requests under gevent: connections kept alive, timeouts watched, every outcome an `Answer`.
+
+`LLMClient.complete` blocks only the calling greenlet and raises nothing on behalf of the network or the engine.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import gevent
+import msgspec
+
+from tokenswarm.client.answer import Answer
+from tokenswarm.client.decode import Decoder
+from tokenswarm.client.http import Endpoint, request_head
+from tokenswarm.client.looptime import LoopTime
+from tokenswarm.client.wire import Connection, arrival_ns
+
+MAX_IDLE_S = 4.0
+"""An idle connection is not used again after this: servers close theirs after 5 s (uvicorn) without warning."""
+_WATCH_INTERVAL_S = 0.05
+_DECODE_SLICE = 200
+"""Body pieces decoded in one go before other greenlets get their turn (about 1 ms)."""
+_NS_PER_S = 1_000_000_000
+_NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. `gap_s` is the longest time between two tokens; `total_s` the longest whole request."""
+
+    connect_s: float = 10.0
+    first_token_s: float = 120.0
+    gap_s: float = 60.0
+    total_s: float = 600.0
+
+
+class _Exchange:
+    """One request in flight, with what the watchdog needs to know of it."""
+
+    __slots__ = ("check_ns", "connection", "decoder", "sent_ns", "stamps", "streamed")
+
+    def __init__(self, connection: Connection, sent_ns: int, streamed: bool, first_check_ns: int) -> None:
+        self.connection = connection
+        self.sent_ns = sent_ns
+        self.streamed = streamed
+        self.stamps: list[int] = []
+        self.decoder = Decoder(connection.reader, self.stamps, streamed)
+        self.check_ns = first_check_ns
+
+    def stamp_reads(self) -> int:
+        """Bring `stamps` up to date; returns the longest time in ns that a read lay unread, -1 if unknown."""
+        worst = -1
+        for read in self.connection.reads[len(self.stamps):]:
+            stamp, lag = arrival_ns(read)
+            if self.stamps and stamp < self.stamps[-1]:
+                stamp = self.stamps[-1]  # clocks may disagree by microseconds; order is certain
+            self.stamps.append(max(stamp, self.sent_ns))
+            if lag is not None and lag > worst:
+                worst = lag
+        return worst
+
+    def uncertainty_ns(self) -> int:
+        """By how many ns the first token may have arrived before its stamp.
+
+        With a kernel stamp the last event of a read is exact; one that has others behind it in the same read
+        arrived somewhere between the loop's look before and the stamp.
+        """
+        stream = self.decoder.stream
+        first = stream.token_stamps[0]
+        read = self.connection.reads[self.stamps.index(first)]
+        _, lag = arrival_ns(read)
+        followed = (len(stream.token_stamps) > 1 and stream.token_stamps[1] == first) or stream.end_stamp == first
+        if lag is not None and not followed:
+            return 0
+        return max(0, first - max(read[4], self.sent_ns))
+
+
+class LLMClient:
+    """Sends chat or completion requests to one OpenAI-compatible endpoint.
+
+    The API key goes into the Authorization header and nowhere else.
+    """
+
+    def __init__(self, base_url: str, timeouts: Timeouts, api_key: str | None = None,
+                 tls_context: ssl.SSLContext | None = None) -> None:
+        self.endpoint = Endpoint(base_url)
+        self.timeouts = timeouts
+        self._tls_context = tls_context or (ssl.create_default_context() if self.endpoint.tls else None)
+        headers = {"Accept": "text/event-stream, application/json"}
+        if api_key:
+            headers["Authorization"] = f"Bearer {api_key}"
+        self._heads = {path: request_head(self.endpoint, path, headers)
+                       for path in ("/chat/completions", "/completions")}
+        self._idle: deque[Connection] = deque()
+        self._in_flight: dict[_Exchange, None] = {}
+        self._waiting_to_connect = 0
+        self._cancelled = False
+        self._encode = msgspec.json.Encoder().encode
+        self.loop_time = LoopTime()
+        self._watchdog = gevent.spawn(self._watch)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests sent, or about to be, whose outcome is not known yet."""
+        return len(self._in_flight) + self._waiting_to_connect
+
+    def complete(self, body: Mapping[str, object], request_id: str, path: str = "/chat/completions",
+                 headers: Mapping[str, str] | None = None) -> Answer:
+        """Send one request and wait for the outcome. `body["stream"]` says whether the answer is to be streamed."""
+        payload = self._encode(body)
+        extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        request = b"%bX-Request-Id: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
+            self._heads[path], request_id.encode("latin-1", "replace"), extra.encode("latin-1"), len(payload), payload)
+        answer = Answer()
+        connection = self._reusable()
+        answer.sent_at = time.time()
+        sent_ns = time.monotonic_ns()
+        if connection is None:
+            connection = self._connect(answer, sent_ns)
+            if connection is None:
+                return answer
+        return self._exchange(connection, request, bool(body.get("stream")), answer, sent_ns)
+
+    def cancel_all(self) -> int:
+        """End everything in flight as `cancelled`; no further request is sent. Returns how many there were."""
+        self._cancelled = True
+        exchanges = list(self._in_flight)
+        for exchange in exchanges:
+            exchange.connection.give_up("cancelled", "")
+        return len(exchanges)
+
+    def close(self) -> None:
+        """Close idle connections and stop watching."""
+        self._watchdog.kill(block=False)
+        self.loop_time.close()
+        while self._idle:
+            self._idle.pop().close()
+
+    # ---- connections
+
+    def _reusable(self) -> Connection | None:
+        now = time.monotonic()
+        while self._idle:
+            connection = self._idle.pop()  # the youngest: the old ones may die of age
+            if now - connection.idle_since < MAX_IDLE_S and connection.usable():
+                return connection
+            connection.close()
+        return None
+
+    def _connect(self, answer: Answer, sent_ns: int) -> Connection | None:
+        self._waiting_to_connect += 1
+        try:
+            with gevent.Timeout(self.timeouts.connect_s):
+                connection = Connection.open(self.endpoint, self._tls_context, self.loop_time)
+        except gevent.Timeout:
+            answer.fail("connect_timeout", f"no connection to {self.endpoint.url} in {self.timeouts.connect_s:g} s")
+        except ssl.SSLError as error:
+            answer.fail("tls_failed", str(error))
+        except ConnectionRefusedError as error:
+            answer.fail("connect_refused", f"{self.endpoint.url}: {error.strerror}")
+        except OSError as error:
+            answer.fail("connect_failed", f"{self.endpoint.url}: {error}")
+        else:
+            answer.connect_ms = (time.monotonic_ns() - sent_ns) / _NS_PER_MS
+            return connection
+        finally:
+            self._waiting_to_connect -= 1
+        return None
+
+    def _release(self, connection: Connection) -> None:
+        if connection.failure is None and connection.reader.keep_alive:
+            connection.idle_since = time.monotonic()
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    # ---- one exchange
+
+    def _exchange(self, connection: Connection, request: bytes, streamed: bool, answer: Answer,
+                  sent_ns: int) -> Answer:
+        connection.begin()
+        first_check_ns = sent_ns + int(min(self.timeouts.first_token_s, self.timeouts.total_s) * _NS_PER_S)
+        exchange = _Exchange(connection, sent_ns, streamed, first_check_ns)
+        self._in_flight[exchange] = None
+        try:
+            try:
+                connection.send(request)
+            except OSError as error:
+                # The server may have answered (with an error) before it closed: read what there is.
+                if not connection.reads:
+                    connection.give_up("reset_before_headers", str(error))
+            if self._cancelled:
+                connection.give_up("cancelled", "")
+            connection.wait()
+            return self._conclude(exchange, answer)
+        except BaseException:
+            connection.give_up("cancelled", "")
+            raise
+        finally:
+            del self._in_flight[exchange]
+            self._release(connection)
+
+    def _conclude(self, exchange: _Exchange, answer: Answer) -> Answer:
+        connection, decoder = exchange.connection, exchange.decoder
+        connection.catch_up()
+        lag_ns = exchange.stamp_reads()
+        answer.read_lag_max_ms = lag_ns / _NS_PER_MS if lag_ns >= 0 else None
+        while not decoder.advance(_DECODE_SLICE):
+            gevent.sleep(0)
+        failure = connection.failure
+        end_ns = exchange.stamps[-1] if exchange.stamps else exchange.sent_ns
+        if failure is not None and failure[0] == "cancelled":
+            decoder.conclude(answer, exchange.sent_ns, failure, end_ns)
+            answer.status, answer.error, answer.error_detail = "cancelled", None, ""
+        else:
+            decoder.conclude(answer, exchange.sent_ns, failure, end_ns)
+        if answer.ttft_ms is not None:
+            answer.ttft_uncertainty_ms = exchange.uncertainty_ns() / _NS_PER_MS
+        return answer
+
+    # ---- timeouts
+
+    def _watch(self) -> None:
+        """Look at each request in flight now and then; decode only where a deadline has come."""
+        while True:
+            gevent.sleep(_WATCH_INTERVAL_S)
+            now = time.monotonic_ns()
+            for exchange in [exchange for exchange in self._in_flight if exchange.check_ns <= now]:
+                self._check(exchange, now)
+
+    def _check(self, exchange: _Exchange, now: int) -> None:
+        timeouts, sent_ns = self.timeouts, exchange.sent_ns
+        connection = exchange.connection
+        total_ns = sent_ns + int(timeouts.total_s * _NS_PER_S)
+        if now >= total_ns:
+            return connection.give_up("timeout_total", f"not finished after {timeouts.total_s:g} s")
+        if not exchange.streamed:
+            exchange.check_ns = total_ns
+            return None
+        connection.catch_up()
+        exchange.stamp_reads()
+        exchange.decoder.advance()
+        last_token_ns = exchange.decoder.last_token_ns()
+        if last_token_ns is None:
+            if now >= sent_ns + int(timeouts.first_token_s * _NS_PER_S):
+                return connection.give_up("timeout_first_token", f"no token after {timeouts.first_token_s:g} s")
+            exchange.check_ns = sent_ns + int(timeouts.first_token_s * _NS_PER_S)
+        elif now >= last_token_ns + int(timeouts.gap_s * _NS_PER_S):
+            return connection.give_up("timeout_gap", f"no further token for {timeouts.gap_s:g} s")
+        else:
+            exchange.check_ns = last_token_ns + int(timeouts.gap_s * _NS_PER_S)
+        exchange.check_ns = min(exchange.check_ns, total_ns)
+        return None

@@ -1,0 +1,142 @@
+"""From (time, bytes) to an answer: the pure function between the hot path and the row.
+
+`Decoder` may be fed while a stream still runs (the watchdog does so, rarely, to see whether a token has come);
+the result is the same as when it is fed everything at the end, and however the bytes were split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tokenswarm.client.answer import Answer
+from tokenswarm.client.http import ResponseReader
+from tokenswarm.client.stream import StreamDecoder, decode_plain, error_text, read_usage, split_thinking
+
+_NS_PER_MS = 1e6
+_STATUS_ERRORS = {401: "unauthorized", 403: "unauthorized", 404: "not_found", 429: "rate_limited", 503: "overloaded"}
+
+
+def status_error(status: int) -> str:
+    """The error kind of an HTTP status other than 200."""
+    if status in _STATUS_ERRORS:
+        return _STATUS_ERRORS[status]
+    if 400 <= status < 500:
+        return "rejected"
+    return "server_error" if 500 <= status < 600 else "unexpected_status"
+
+
+class Decoder:
+    """Turns the body pieces of one HTTP answer into tokens with times, step by step.
+
+    `stamps` maps the index of a read to its time of arrival in ns; it grows with the reads.
+    """
+
+    def __init__(self, reader: ResponseReader, stamps: list[int], streamed: bool) -> None:
+        self._reader = reader
+        self._stamps = stamps
+        self._fed = 0
+        self.streamed = streamed
+        self.stream = StreamDecoder()
+
+    def advance(self, limit: int | None = None) -> bool:
+        """Decode at most `limit` more body pieces; True when there are none left."""
+        bodies = self._reader.bodies
+        if not self._is_stream():
+            return True
+        stop = len(bodies) if limit is None else min(len(bodies), self._fed + limit)
+        feed, stamps = self.stream.feed, self._stamps
+        for index, piece in bodies[self._fed:stop]:
+            feed(stamps[index], piece)
+        self._fed = stop
+        return stop == len(bodies)
+
+    def last_token_ns(self) -> int | None:
+        """Arrival of the latest token decoded so far."""
+        return self.stream.token_stamps[-1] if self.stream.token_stamps else None
+
+    def _is_stream(self) -> bool:
+        return self.streamed and self._reader.status == 200
+
+    def conclude(self, answer: Answer, sent_ns: int, failure: tuple[str, str] | None, end_ns: int) -> Answer:
+        """Fill `answer` with everything that the bytes say, once there will be no more of them.
+
+        `failure` is what the wire knows to have gone wrong; `end_ns` is the arrival of the last byte.
+        """
+        reader = self._reader
+        answer.http_status = reader.status
+        answer.response_bytes = sum(len(piece) for _, piece in reader.bodies)
+        if reader.headers_index is not None:
+            answer.headers_ms = (self._stamps[reader.headers_index] - sent_ns) / _NS_PER_MS
+            answer.simulated = reader.headers.get("x-simulated", "").lower() == "true"
+        if reader.status is not None and reader.status != 200:
+            self._refused(answer)
+        elif self.streamed:
+            self._streamed(answer, sent_ns, failure, end_ns)
+        elif failure is None:
+            self._plain(answer, sent_ns, end_ns)
+        said_done = self._is_stream() and self.stream.done
+        if failure is not None and not said_done:  # after [DONE] nothing that happens to the connection matters
+            answer.fail(*failure)
+        return answer
+
+    def _refused(self, answer: Answer) -> None:
+        answer.fail(status_error(answer.http_status), error_text(b"".join(piece for _, piece in self._reader.bodies)))
+        try:
+            answer.retry_after_s = float(self._reader.headers.get("retry-after", ""))
+        except ValueError:
+            pass  # absent, or a date: not needed to the second
+
+    def _streamed(self, answer: Answer, sent_ns: int, failure: tuple[str, str] | None, end_ns: int) -> None:
+        stream = self.stream
+        if failure is None:
+            stream.finish(end_ns)
+        answer.finish_reason = stream.finish_reason
+        answer.usage = stream.usage or answer.usage
+        answer.chunks = len(stream.token_stamps)
+        self._channels(answer, sent_ns)
+        if stream.token_stamps:
+            first, last = stream.token_stamps[0], stream.token_stamps[-1]
+            answer.ttft_ms = (first - sent_ns) / _NS_PER_MS
+            answer.last_token_ms = answer.e2e_ms = (last - sent_ns) / _NS_PER_MS
+            answer.token_gaps_ms = list(_gaps_ms(stream.token_stamps))
+        elif stream.end_stamp is not None:  # finished without a word: it ends where it says so
+            answer.e2e_ms = (stream.end_stamp - sent_ns) / _NS_PER_MS
+        if stream.error is not None:
+            answer.fail(*stream.error)
+        elif failure is None and not stream.done and stream.finish_reason is None:
+            answer.fail("truncated", "the stream ended without finish_reason and without [DONE]")
+
+    def _channels(self, answer: Answer, sent_ns: int) -> None:
+        """Reasoning apart from answer, whether the engine or the model's own tags tell them apart."""
+        stream = self.stream
+        thoughts, answer.text, answer_stamp = split_thinking(stream.content)
+        answer.reasoning = "".join(piece for _, piece in stream.reasoning) + thoughts
+        if answer_stamp is not None:
+            answer.ttfo_ms = (answer_stamp - sent_ns) / _NS_PER_MS
+
+    def _plain(self, answer: Answer, sent_ns: int, end_ns: int) -> None:
+        event, wrong = decode_plain(b"".join(piece for _, piece in self._reader.bodies))
+        if event is None:
+            return answer.fail("malformed_event", wrong)
+        if event.error is not None or not event.choices:
+            detail = error_text(b"".join(piece for _, piece in self._reader.bodies))
+            return answer.fail("engine_error" if event.error is not None else "malformed_event", detail)
+        choice = event.choices[0]
+        answer.e2e_ms = (end_ns - sent_ns) / _NS_PER_MS
+        answer.finish_reason = choice.finish_reason
+        message = choice.message
+        if message is not None:
+            thoughts, answer.text, _ = split_thinking([(end_ns, message.content)] if message.content else [])
+            answer.reasoning = (message.reasoning or message.reasoning_content or "") + thoughts
+        else:
+            answer.text = choice.text or ""
+        if event.usage is not None:
+            answer.usage = read_usage(event.usage)
+        return None
+
+
+def _gaps_ms(stamps: list[int]) -> Iterator[float]:
+    previous = stamps[0]
+    for stamp in stamps[1:]:
+        yield (stamp - previous) / _NS_PER_MS
+        previous = stamp

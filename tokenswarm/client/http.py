@@ -1,0 +1,118 @@
+"""Bytes to HTTP: one request's head and body as bytes, and an answer's bytes back into status, headers and body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import httptools
+
+MAX_HEADER_BYTES = 256 * 1024
+"""An answer whose head is longer than this is not HTTP from an inference engine."""
+
+
+class Endpoint:
+    """A parsed base URL: `http://host:port/prefix` (the API's `/v1` is appended unless the prefix ends with it).
+
+    Raises ValueError, with a sentence, when the URL is not one.
+    """
+
+    __slots__ = ("host", "host_header", "port", "prefix", "tls", "url")
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url if "//" in url else "http://" + url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"'{url}' is not an endpoint; expected something like http://127.0.0.1:8000")
+        if parts.username or parts.password:
+            raise ValueError("an endpoint must not hold a user name or password; give the key as API_KEY")
+        self.tls = parts.scheme == "https"
+        self.host = parts.hostname
+        try:
+            self.port = parts.port or (443 if self.tls else 80)
+        except ValueError:
+            raise ValueError(f"'{url}' has no usable port; expected something like http://127.0.0.1:8000") from None
+        path = parts.path.rstrip("/")
+        self.prefix = path if path.endswith("/v1") else path + "/v1"
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        self.host_header = shown if self.port == (443 if self.tls else 80) else f"{shown}:{self.port}"
+        self.url = f"{parts.scheme}://{self.host_header}{path}"
+
+
+def request_head(endpoint: Endpoint, path: str, headers: Mapping[str, str]) -> bytes:
+    """The constant part of a POST head; append `Content-Length`, per-request headers and the blank line."""
+    lines = [f"POST {endpoint.prefix}{path} HTTP/1.1", f"Host: {endpoint.host_header}", "Content-Type: application/json"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if any("\r" in line or "\n" in line for line in lines):
+        raise ValueError("a header may not hold a line break")
+    return ("\r\n".join(lines) + "\r\n").encode("latin-1")
+
+
+class ResponseReader:
+    """Takes an HTTP/1.1 answer in pieces, in any split, and keeps the body with the index of the read it came in.
+
+    Never raises: `broken` says what was wrong. `complete` is True once the message has ended by its own framing;
+    a body without framing ends with `eof()`.
+    """
+
+    __slots__ = ("_body_index", "_head_bytes", "_parser", "bodies", "broken", "chunked", "complete", "headers",
+                 "headers_index", "keep_alive", "status", "until_close")
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._body_index = 0
+        self._head_bytes = 0
+        self.bodies: list[tuple[int, bytes]] = []
+        """(index of the read, bytes of the body)."""
+        self.headers: dict[str, str] = {}
+        self.headers_index: int | None = None
+        self.status: int | None = None
+        self.complete = False
+        self.chunked = False
+        self.until_close = False
+        self.keep_alive = False
+        """Whether another request may follow on this connection; known once `complete`."""
+        self.broken: str | None = None
+
+    def feed(self, index: int, data: bytes) -> None:
+        """Add the bytes of read number `index`."""
+        if self.broken or self.complete:
+            return
+        self._body_index = index
+        if self.headers_index is None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEADER_BYTES:
+                self.broken = f"no end of the headers within {MAX_HEADER_BYTES} bytes"
+                return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            if not self.complete:
+                self.broken = str(error) or type(error).__name__
+
+    def eof(self) -> None:
+        """The server closed the connection."""
+        if self.headers_index is not None and self.until_close and not self.broken:
+            self.complete = True
+
+    # httptools callbacks
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:  # an interim answer: the real one follows
+            self.headers.clear()
+            return
+        self.status = status
+        self.headers_index = self._body_index
+        self.chunked = "chunked" in self.headers.get("transfer-encoding", "").lower()
+        self.until_close = not self.chunked and "content-length" not in self.headers and status not in (204, 304)
+
+    def on_body(self, body: bytes) -> None:
+        self.bodies.append((self._body_index, body))
+
+    def on_message_complete(self) -> None:
+        if self.status is not None:
+            self.complete = True
+            self.keep_alive = not self.until_close and self._parser.should_keep_alive()

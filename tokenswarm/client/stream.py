@@ -1,0 +1,246 @@
+"""Body bytes to an answer: server-sent events, deltas, channels, usage, the end or the error. Pure, cold.
+
+The decoder takes pieces in any split with the time at which each arrived; an event belongs to the moment at which
+its last byte did. It never raises on what an engine sends: what is wrong becomes an error kind.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tokenswarm.client.answer import Usage
+
+_THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
+_FAILED_FINISH = ("abort", "error")
+"""finish_reason values by which an engine says that it gave up on the request."""
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+    message: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+class _Event(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+    object: Any = None
+    message: Any = None
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
+def error_text(body: bytes) -> str:
+    """The sentence inside an error body, in whichever of the usual shapes it comes; else the body's beginning."""
+    try:
+        found = msgspec.json.decode(body)
+        for key in ("error", "message", "detail", "msg"):
+            while isinstance(found, dict) and key in found:
+                found = found[key]
+        return found if isinstance(found, str) else msgspec.json.encode(found).decode()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return body[:2000].decode("utf-8", "replace")
+
+
+def _count(value: int | None) -> int | None:
+    return value if value is not None and value >= 0 else None
+
+
+def read_usage(usage: _Usage) -> Usage:
+    """Both engines' shapes of `usage` into one; counts below zero are not counts."""
+    reasoning = usage.reasoning_tokens
+    if reasoning is None and usage.completion_tokens_details:
+        reasoning = usage.completion_tokens_details.reasoning_tokens
+    cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
+    return Usage(_count(usage.prompt_tokens), _count(cached), _count(usage.completion_tokens), _count(reasoning))
+
+
+class StreamDecoder:
+    """Decodes an event stream. `stamp` is any comparable time; it comes back unchanged in the lists below.
+
+    After feeding: `token_stamps` has one entry for each event with text in any channel, `content` and
+    `reasoning` are (stamp, text) pieces, `error` is (kind, detail) or None, `done` says `[DONE]` was seen.
+    """
+
+    __slots__ = ("_data", "_line", "_skip_lf", "content", "done", "end_stamp", "error", "finish_reason", "reasoning",
+                 "token_stamps", "usage")
+
+    def __init__(self) -> None:
+        self._line = bytearray()
+        self._data: list[bytes] = []
+        self._skip_lf = False
+        self.token_stamps: list[int] = []
+        self.content: list[tuple[int, str]] = []
+        self.reasoning: list[tuple[int, str]] = []
+        self.finish_reason: str | None = None
+        self.end_stamp: int | None = None
+        self.usage: Usage | None = None
+        self.done = False
+        self.error: tuple[str, str] | None = None
+
+    def feed(self, stamp: int, piece: bytes) -> None:
+        """Add a piece of the body that arrived at `stamp`."""
+        # The usual case by far: exactly one event with one data line in one piece.
+        if (not self._line and not self._data and not self._skip_lf and piece.startswith(b"data: ")
+                and piece.endswith(b"\n\n") and piece.find(b"\n") == len(piece) - 2 and b"\r" not in piece):
+            self._event(stamp, piece[6:-2])
+            return
+        self._feed_lines(stamp, piece)
+
+    def finish(self, stamp: int) -> None:
+        """The body has ended: take an event that lacks only its closing blank line."""
+        if self._line:
+            self._take_line(stamp, bytes(self._line))
+            self._line = bytearray()
+        self._take_line(stamp, b"")
+
+    def _feed_lines(self, stamp: int, piece: bytes) -> None:
+        """Lines end with LF, CRLF or CR, wherever the pieces are split."""
+        if self._skip_lf and piece:
+            self._skip_lf = False
+            if piece.startswith(b"\n"):
+                piece = piece[1:]
+        if b"\r" in piece:
+            self._skip_lf = piece.endswith(b"\r")
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = piece.split(b"\n")
+        self._line += lines[0]
+        if len(lines) == 1:
+            return
+        lines[0] = bytes(self._line)
+        self._line = bytearray(lines.pop())
+        for line in lines:
+            self._take_line(stamp, line)
+
+    def _take_line(self, stamp: int, line: bytes) -> None:
+        if not line:
+            if self._data:
+                payload = b"\n".join(self._data)
+                self._data.clear()
+                self._event(stamp, payload)
+        elif line.startswith(b"data:"):
+            self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+        # comments (":...") and other fields (event:, id:, retry:) carry no tokens
+
+    def _fail(self, kind: str, detail: str) -> None:
+        if self.error is None:
+            self.error = (kind, detail)
+
+    def _event(self, stamp: int, payload: bytes) -> None:
+        if payload == b"[DONE]" or payload.strip() == b"[DONE]":
+            self.done = True
+            return
+        if self.done or not payload.strip():
+            return
+        try:
+            event = _decode_event(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            self._fail("malformed_event", f"{error}: {payload[:120].decode('utf-8', 'replace')}")
+            return
+        if event.error is not None or (event.object == "error" and event.choices is None):
+            self._fail("engine_error", error_text(payload))
+            return
+        if event.usage is not None:
+            self.usage = read_usage(event.usage)
+        if event.choices:
+            self._choice(stamp, event.choices[0])
+
+    def _choice(self, stamp: int, choice: _Choice) -> None:
+        delta = choice.delta
+        has_text = False
+        if delta is not None:
+            if delta.content:
+                self.content.append((stamp, delta.content))
+                has_text = True
+            thought = delta.reasoning or delta.reasoning_content
+            if thought:
+                self.reasoning.append((stamp, thought))
+                has_text = True
+            if delta.refusal:
+                self.content.append((stamp, delta.refusal))
+                has_text = True
+            if delta.tool_calls:
+                for call in delta.tool_calls:
+                    words = ((call.function.name or "") + (call.function.arguments or "")) if call.function else ""
+                    if words:
+                        self.content.append((stamp, words))
+                        has_text = True
+        elif choice.text:
+            self.content.append((stamp, choice.text))
+            has_text = True
+        if has_text:
+            self.token_stamps.append(stamp)
+        if choice.finish_reason:
+            self.finish_reason = choice.finish_reason
+            self.end_stamp = stamp
+            if choice.finish_reason in _FAILED_FINISH:
+                self._fail("engine_error", f"the engine gave the request up: finish_reason {choice.finish_reason}")
+
+
+def split_thinking(content: list[tuple[int, str]]) -> tuple[str, str, int | None]:
+    """Raw `<think>` tags inside the answer channel: (reasoning, answer, stamp of the first answer text).
+
+    The opening tag may be missing, since chat templates often put it into the prompt. Without tags all is answer.
+    """
+    text = "".join(piece for _, piece in content)
+    close = text.find(_THINK_CLOSE)
+    opened = text.lstrip().startswith(_THINK_OPEN)
+    if close < 0:
+        if opened:
+            return text.lstrip()[len(_THINK_OPEN):], "", None
+        return "", text, content[0][0] if content else None
+    start = close + len(_THINK_CLOSE)
+    reasoning = text[:close].lstrip()
+    reasoning = reasoning[len(_THINK_OPEN):] if opened else reasoning
+    position = 0
+    for stamp, piece in content:
+        position += len(piece)
+        if position > start:
+            return reasoning, text[start:], stamp
+    return reasoning, "", None
+
+
+def decode_plain(body: bytes) -> tuple[_Event | None, str]:
+    """A body that was not streamed: (event, "") or (None, what is wrong)."""
+    try:
+        return _decode_event(body), ""
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return None, f"{error}: {body[:120].decode('utf-8', 'replace')}"

@@ -1,0 +1,301 @@
+"""The hot path: one gevent I/O watcher for each connection, a stamp and the bytes kept. Nothing is decoded here.
+
+While an answer streams, `_readable` runs in the event loop, once for each arrival: no greenlet switch, one system
+call. Where the kernel can stamp packets on arrival (Linux), its stamp rides along, so that an answer's times stay
+true even when this process was busy with something else at that moment.
+
+Stamps are monotonic nanoseconds. A read is kept as (bytes, ancillary data, monotonic ns, realtime ns, earliest ns);
+`arrival_ns` turns that into the moment of arrival, later, off the hot path.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+import socket as patched_socket
+import ssl
+import struct
+import time
+
+import gevent
+from gevent.hub import Waiter
+
+from tokenswarm.client.http import Endpoint, ResponseReader
+from tokenswarm.client.looptime import LoopTime
+
+READ_BYTES = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""An answer larger than this is given up on, to protect the load generator's memory."""
+
+_SO_TIMESTAMPNS = 35  # Linux, <asm-generic/socket.h>; the socket module does not name it
+_TIMESPEC = struct.Struct("@qq")
+_ANCILLARY_BYTES = 64
+_MAX_PLAUSIBLE_LAG_NS = 60_000_000_000
+_CHUNKED_END = b"0\r\n\r\n"
+_READ, _WRITE = 1, 2
+
+Read = tuple[bytes, list, int, int, int]
+
+
+def arrival_ns(read: Read) -> tuple[int, int | None]:
+    """(monotonic ns at which the last byte of the read arrived, ns that it lay unread or None if unknown)."""
+    _, ancillary, monotonic_ns, realtime_ns, _ = read
+    for level, kind, data in ancillary:
+        if level == _socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) == _TIMESPEC.size:
+            seconds, nanoseconds = _TIMESPEC.unpack(data)
+            lag = realtime_ns - (seconds * 1_000_000_000 + nanoseconds)
+            if 0 <= lag < _MAX_PLAUSIBLE_LAG_NS:  # else the wall clock was stepped in between
+                return monotonic_ns - lag, lag
+    return monotonic_ns, None
+
+
+class Connection:
+    """A connected, non-blocking socket, plain or TLS, and the watcher that reads from it.
+
+    One `exchange` at a time. All methods but `open` run without blocking the loop.
+    """
+
+    __slots__ = ("_cheap_end", "_fed", "_incoming", "_loop", "_loop_time", "_outgoing", "_recvmsg", "_tls", "_waiter",
+                 "_watcher", "bytes_in", "closed", "failure", "idle_since", "reader", "reads", "socket")
+
+    def __init__(self, sock: _socket.socket, loop_time: LoopTime) -> None:
+        self.socket = sock
+        self._loop_time = loop_time
+        self._loop = gevent.get_hub().loop
+        self._watcher = self._loop.io(sock.fileno(), _READ)
+        self._recvmsg = sock.recvmsg if hasattr(sock, "recvmsg") else None
+        self._tls: ssl.SSLObject | None = None
+        self._incoming: ssl.MemoryBIO | None = None
+        self._outgoing: ssl.MemoryBIO | None = None
+        self._waiter: Waiter | None = None
+        self.closed = False
+        self.idle_since = 0.0
+        self.reads: list[Read] = []
+        self.reader = ResponseReader()
+        self._fed = 0
+        self.bytes_in = 0
+        self._cheap_end = False
+        self.failure: tuple[str, str] | None = None
+
+    # ---- set-up
+
+    @classmethod
+    def open(cls, endpoint: Endpoint, tls_context: ssl.SSLContext | None, loop_time: LoopTime) -> Connection:
+        """Connect (blocking only the calling greenlet). Raises OSError or ssl.SSLError."""
+        last_error: OSError | None = None
+        for family, kind, protocol, _, address in patched_socket.getaddrinfo(
+                endpoint.host, endpoint.port, type=_socket.SOCK_STREAM):
+            sock = _socket.socket(family, kind, protocol)
+            try:
+                cls._connect(sock, address)
+                connection = cls(sock, loop_time)
+                if endpoint.tls:
+                    connection._handshake(endpoint, tls_context or ssl.create_default_context())
+                return connection
+            except OSError as error:
+                sock.close()
+                last_error = error
+            except BaseException:  # a timeout or the end of the run: leave no socket behind
+                sock.close()
+                raise
+        raise last_error or OSError(f"no address found for {endpoint.host}")
+
+    @staticmethod
+    def _connect(sock: _socket.socket, address: tuple) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        try:
+            sock.setsockopt(_socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        except OSError:
+            pass  # no kernel stamps here: the moment of reading stands in for the moment of arrival
+        error = sock.connect_ex(address)
+        if error:
+            if error not in (errno.EINPROGRESS, errno.EWOULDBLOCK):
+                raise OSError(error, os.strerror(error))
+            _wait(sock, _WRITE)
+            error = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+            if error:
+                raise OSError(error, os.strerror(error))
+
+    def _handshake(self, endpoint: Endpoint, context: ssl.SSLContext) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=endpoint.host)
+        while True:
+            try:
+                self._tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self._flush_tls()
+                _wait(self.socket, _READ)
+                data = self.socket.recv(READ_BYTES)
+                if not data:
+                    raise ssl.SSLError("the server closed the connection during the TLS handshake") from None
+                self._incoming.write(data)
+        self._flush_tls()
+
+    def _flush_tls(self) -> None:
+        data = self._outgoing.read()
+        if data:
+            self._send_all(data)
+
+    # ---- one exchange
+
+    def usable(self) -> bool:
+        """Whether the server has neither closed this idle connection nor sent anything unasked."""
+        if self.closed:
+            return False
+        try:
+            self.socket.recv(1, _socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def begin(self) -> None:
+        """Forget the last exchange and listen."""
+        self.reads = []
+        self.reader = ResponseReader()
+        self._fed = 0
+        self.bytes_in = 0
+        self._cheap_end = False
+        self.failure = None
+        self._watcher.start(self._readable if self._tls is None else self._readable_tls)
+
+    def send(self, data: bytes) -> None:
+        """Write a request whole. Raises OSError."""
+        if self._tls is not None:
+            self._tls.write(data)
+            data = self._outgoing.read()
+        self._send_all(data)
+
+    def _send_all(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                sent = self.socket.send(view)
+            except BlockingIOError:
+                _wait(self.socket, _WRITE)
+                continue
+            view = view[sent:]
+
+    def wait(self) -> None:
+        """Let the calling greenlet sleep until the answer is complete or `give_up` was called."""
+        if self.failure is None and not self.reader.complete:
+            self._waiter = Waiter()
+            try:
+                self._waiter.get()
+            finally:
+                self._waiter = None
+
+    def give_up(self, kind: str, detail: str) -> None:
+        """End the exchange from outside (a timeout, the end of the run). The connection is of no further use."""
+        if self.failure is None and not self.reader.complete:
+            self._end((kind, detail))
+
+    def catch_up(self) -> ResponseReader:
+        """The HTTP reader, brought up to date with every byte received so far."""
+        self._feed()
+        return self.reader
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._watcher.stop()
+            self._watcher.close()
+            self.socket.close()
+
+    # ---- the hot path
+
+    def _readable(self) -> None:
+        try:
+            data, ancillary, _, _ = self._recvmsg(READ_BYTES, _ANCILLARY_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lost(error)
+            return
+        self.reads.append((data, ancillary, time.monotonic_ns(), time.time_ns(), self._loop_time.earliest_ns))
+        self.bytes_in += len(data)
+        if self._cheap_end and data and not data.endswith(_CHUNKED_END) and self.bytes_in < MAX_BODY_BYTES:
+            return
+        self._look(data)
+
+    def _readable_tls(self) -> None:
+        try:
+            data, ancillary, _, _ = self._recvmsg(READ_BYTES, _ANCILLARY_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lost(error)
+            return
+        monotonic_ns, realtime_ns = time.monotonic_ns(), time.time_ns()
+        plain = b""
+        if data:
+            self._incoming.write(data)
+            plain, closed = self._decrypt()
+            if not plain and not closed:
+                return
+        self.reads.append((plain, ancillary, monotonic_ns, realtime_ns, self._loop_time.earliest_ns))
+        self.bytes_in += len(plain)
+        self._look(plain)
+
+    def _decrypt(self) -> tuple[bytes, bool]:
+        parts = []
+        try:
+            while part := self._tls.read(READ_BYTES):
+                parts.append(part)
+        except ssl.SSLWantReadError:
+            return b"".join(parts), False
+        except ssl.SSLError:
+            pass
+        return b"".join(parts), True
+
+    # ---- the end of an answer
+
+    def _look(self, data: bytes) -> None:
+        """Off the usual path: headers, a body with a length, a possible end, the close of the connection."""
+        self._feed()
+        reader = self.reader
+        if not data:
+            reader.eof()
+            if not reader.complete and not reader.broken:
+                self._end(("reset_before_headers" if reader.headers_index is None else "reset_mid_stream",
+                           "the server closed the connection before the answer was complete"))
+                return
+        if reader.complete:
+            self._end(None)
+        elif reader.broken:
+            self._end(("malformed_http", reader.broken))
+        elif self.bytes_in >= MAX_BODY_BYTES:
+            self._end(("too_large", f"the answer is larger than {MAX_BODY_BYTES >> 20} MiB"))
+        else:
+            self._cheap_end = reader.chunked and reader.headers_index is not None
+
+    def _feed(self) -> None:
+        reads, reader = self.reads, self.reader
+        for index in range(self._fed, len(reads)):
+            reader.feed(index, reads[index][0])
+        self._fed = len(reads)
+
+    def _lost(self, error: OSError) -> None:
+        self._feed()
+        kind = "reset_before_headers" if self.reader.headers_index is None else "reset_mid_stream"
+        self._end((kind, str(error)))
+
+    def _end(self, failure: tuple[str, str] | None) -> None:
+        self._watcher.stop()
+        self.failure = failure
+        if self._waiter is not None:
+            # Not switched to from here: first let the loop stamp what else has arrived.
+            self._loop.run_callback(self._waiter.switch, None)
+
+
+def _wait(sock: _socket.socket, events: int) -> None:
+    hub = gevent.get_hub()
+    watcher = hub.loop.io(sock.fileno(), events)
+    try:
+        hub.wait(watcher)
+    finally:
+        watcher.close()

@@ -1,0 +1,71 @@
+"""The load generator's own health, once a second: CPU, loop lag, unread bytes, lateness, memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import gevent
+import psutil
+
+from tokenswarm.client.answer import Answer
+from tokenswarm.generator.rows import quantile
+
+_SAMPLE_S = 1.0
+_TICK_S = 0.02
+_MIB = 1024 * 1024
+
+
+class Health:
+    """Samples this process and hands a host_metrics row to `emit` each second, until killed."""
+
+    def __init__(self, source: str, in_flight: Callable[[], int], emit: Callable[[dict[str, object]], None]) -> None:
+        self._source = source
+        self._in_flight = in_flight
+        self._emit = emit
+        self._process = psutil.Process()
+        self._worst_tick_s = 0.0
+        self._lags_ms: list[float] = []
+        self._late_ms: float | None = None
+        self._tokens = 0
+        self._greenlets = [gevent.spawn(self._tick), gevent.spawn(self._sample)]
+
+    def saw(self, answer: Answer, lateness_ms: float | None) -> None:
+        """Take note of a finished request."""
+        if answer.read_lag_max_ms is not None:
+            self._lags_ms.append(answer.read_lag_max_ms)
+        if lateness_ms is not None and (self._late_ms is None or lateness_ms > self._late_ms):
+            self._late_ms = lateness_ms
+        self._tokens += answer.chunks or 0
+
+    def stop(self) -> None:
+        gevent.killall(self._greenlets, block=False)
+
+    def _tick(self) -> None:
+        """How late does a timer fire? As late as anything else in this event loop."""
+        while True:
+            before = time.monotonic()
+            gevent.sleep(_TICK_S)
+            self._worst_tick_s = max(self._worst_tick_s, time.monotonic() - before - _TICK_S)
+
+    def _sample(self) -> None:
+        wall, cpu = time.monotonic(), time.process_time()
+        while True:
+            gevent.sleep(_SAMPLE_S)
+            now, used = time.monotonic(), time.process_time()
+            share = (used - cpu) / (now - wall)
+            wall, cpu = now, used
+            lags = sorted(self._lags_ms)
+            row = {
+                "at": time.time(),
+                "source": self._source,
+                "cpu_share": share,
+                "loop_lag_ms": self._worst_tick_s * 1e3,
+                "read_lag_p99_ms": quantile(lags, 0.99) if lags else None,
+                "lateness_max_ms": self._late_ms,
+                "rss_mb": self._process.memory_info().rss / _MIB,
+                "in_flight": self._in_flight(),
+                "tokens": self._tokens,
+            }
+            self._worst_tick_s, self._lags_ms, self._late_ms, self._tokens = 0.0, [], None, 0
+            self._emit(row)

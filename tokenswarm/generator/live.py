@@ -1,0 +1,54 @@
+"""Live figures of a run, cheap enough to be kept in the load generator: for the progress display."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+
+from ddsketch import DDSketch
+
+from tokenswarm.schema import STATUSES
+
+_RELATIVE_ERROR = 0.01
+_RECENT_S = 10.0
+
+
+class LiveStats:
+    """Counts since the beginning, TTFT of the measured phase as a mergeable sketch, token rate of the last 10 s."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(STATUSES, 0)
+        self._ttft = DDSketch(_RELATIVE_ERROR)
+        self._recent: deque[tuple[float, int]] = deque()
+        self._recent_tokens = 0
+        self._since = time.monotonic()
+
+    def add(self, row: Mapping[str, object]) -> None:
+        """Take in one row of requests.csv (by column name)."""
+        self.counts[row["status"]] += 1
+        if row["ttft_ms"] is not None and row["phase"] == "measure":
+            self._ttft.add(row["ttft_ms"])
+        tokens = row["completion_tokens"]
+        if tokens:
+            self._recent.append((time.monotonic(), tokens))
+            self._recent_tokens += tokens
+
+    def add_cells(self, cells: Mapping[str, str]) -> None:
+        """Take in one row as it stands in the file: cells are text, empty is None."""
+        ttft, tokens = cells["ttft_ms"], cells["completion_tokens"]
+        self.add({"status": cells["status"], "phase": cells["phase"], "ttft_ms": float(ttft) if ttft else None,
+                  "completion_tokens": int(tokens) if tokens else None})
+
+    def figures(self) -> dict[str, object]:
+        """What the progress display shows; plain JSON values."""
+        now = time.monotonic()
+        while self._recent and self._recent[0][0] < now - _RECENT_S:
+            self._recent_tokens -= self._recent.popleft()[1]
+        seconds = max(1.0, min(_RECENT_S, now - self._since))
+        return {
+            "requests": sum(self.counts.values()),
+            "errors": self.counts["failed"],
+            "ttft_p95_ms": self._ttft.get_quantile_value(0.95),
+            "output_tok_s": self._recent_tokens / seconds,
+        }

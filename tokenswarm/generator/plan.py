@@ -1,0 +1,77 @@
+"""What a load-generating process is to do: read from the run folder that the command line prepared,
+or made up on the spot when a locustfile runs under plain Locust."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenswarm.corpus import DEFAULT_NAME, Corpus, load_corpus
+from tokenswarm.errors import Exit, UserError
+from tokenswarm.scenario import Scenario
+from tokenswarm.schema import MANIFEST_JSON
+
+RUN_VARIABLE = "TOKENSWARM_RUN"
+"""Environment variable that names the prepared run folder; set by the command line for its Locust processes."""
+LIVE_VARIABLE = "TOKENSWARM_LIVE_FD"
+"""Environment variable with the file descriptor on which live figures and phases are reported, as JSON lines."""
+KEY_VARIABLE = "API_KEY"
+"""Environment variable with the endpoint's API key. It is read here and written nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a worker needs to know. `workers` is how many load-generating processes share the run."""
+
+    folder: Path
+    run_id: str
+    base_url: str
+    model: str
+    scenario: Scenario
+    corpus: Corpus
+    seed: int
+    salt: str
+    workers: int
+    controlled: bool
+    """True if the phases are ours to time; False if somebody else ends the run (plain Locust)."""
+
+    @property
+    def api_key(self) -> str | None:
+        return api_key()
+
+
+def api_key() -> str | None:
+    """The endpoint's API key from the environment, or None."""
+    return os.environ.get(KEY_VARIABLE) or None
+
+
+def plan_from(manifest: dict, folder: Path, controlled: bool) -> Plan:
+    """The plan that a manifest (run.json) describes."""
+    name = manifest["corpus"]["name"]
+    return Plan(
+        folder=folder,
+        run_id=manifest["run_id"],
+        base_url=manifest["engine"]["base_url"],
+        model=manifest["model"],
+        scenario=Scenario.from_values(manifest["scenario"]["values"]),
+        corpus=load_corpus(None if name == DEFAULT_NAME else name),
+        seed=manifest["seed"],
+        salt=manifest["salt"],
+        workers=manifest["load"]["workers"],
+        controlled=controlled,
+    )
+
+
+def prepared_plan() -> Plan | None:
+    """The plan of the run folder in TOKENSWARM_RUN, or None under plain Locust."""
+    folder = os.environ.get(RUN_VARIABLE)
+    if not folder:
+        return None
+    path = Path(folder)
+    try:
+        manifest = json.loads((path / MANIFEST_JSON).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(Exit.RUN_FOLDER, f"{path / MANIFEST_JSON} cannot be read: {error}") from None
+    return plan_from(manifest, path, controlled=True)

@@ -1,0 +1,167 @@
+"""One load-generating process: its client, its prompts, its rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import gevent
+
+from tokenswarm.arrivals import Schedule, arrival_times, share_of
+from tokenswarm.client.answer import Answer
+from tokenswarm.client.client import LLMClient, Timeouts
+from tokenswarm.generator.health import Health
+from tokenswarm.generator.live import LiveStats
+from tokenswarm.generator.plan import Plan
+from tokenswarm.generator.rows import Origin, request_row
+from tokenswarm.generator.sinks import FLUSH_INTERVAL_S, Buffer, Sink
+from tokenswarm.generator.timeline import Timeline
+from tokenswarm.schema import HOST_METRIC_COLUMNS, HOST_METRICS_CSV, REQUEST_COLUMNS, REQUESTS_CSV, format_rows
+from tokenswarm.workloads import create
+from tokenswarm.workloads.base import Prompt, Session
+
+
+class LoadProcess:
+    """What the users of this process share. `index` is its number among `plan.workers`.
+
+    `on_failure(error)` is called, once, when rows can no longer be kept (OSError).
+    """
+
+    def __init__(self, plan: Plan, index: int, timeline: Timeline, sink: Sink,
+                 on_failure: Callable[[OSError], None]) -> None:
+        scenario = plan.scenario
+        self.plan = plan
+        self.index = index
+        self.timeline = timeline
+        self.live = LiveStats()
+        self.unsent = 0
+        self.late_for_want_of_users = 0
+        self.simulated_answers = 0
+        self._sink = sink
+        self._buffer = Buffer(sink)
+        self._on_failure = on_failure
+        self._failed = False
+        self._workload = create(scenario, plan.corpus, plan.seed, plan.salt)
+        limits = scenario.timeouts
+        self.client = LLMClient(plan.base_url, Timeouts(limits.connect_s, limits.first_token_s, limits.gap_s,
+                                                        limits.total_s), plan.api_key)
+        self._body = _constant_body(plan)
+        self._sessions: dict[str, int] = {}
+        self._users = 0
+        self._requests = 0
+        self._schedule = None
+        if scenario.load.rate is not None:
+            times = arrival_times(scenario.load.arrivals, scenario.load.rate, plan.seed)
+            self._schedule = Schedule(share_of(times, index, plan.workers), timeline.start)
+        self.health = Health(f"worker {index}", lambda: self.client.in_flight, self._host_row)
+        self._flusher = gevent.spawn(self._flush_forever)
+
+    # ---- what users ask for
+
+    def phase(self) -> str:
+        """`warmup`, `measure` or `drain`, now."""
+        return self.timeline.phase_at(time.time())
+
+    def next_session(self, phase: str) -> Session:
+        """The next session of this worker: numbers are global, so that workers never repeat each other's prompts."""
+        turn = self._sessions.get(phase, 0)
+        self._sessions[phase] = turn + 1
+        return self._workload.session(phase, turn * self.plan.workers + self.index)
+
+    def next_user(self) -> int:
+        """A number for a new user, unique among all workers."""
+        self._users += 1
+        return (self._users - 1) * self.plan.workers + self.index
+
+    def next_arrival(self) -> float | None:
+        """Open loop: the unix time at which the next request is due. Closed loop: None."""
+        if self._schedule is None:
+            return None
+        due = self._schedule.take()
+        if due < time.time():
+            self.late_for_want_of_users += 1  # every user was busy at that moment: max_in_flight binds
+        return due
+
+    @property
+    def open_loop(self) -> bool:
+        return self._schedule is not None
+
+    def send(self, prompt: Prompt, phase: str, user_class: str, scheduled_at: float | None) -> Answer:
+        """Send one prompt, wait for its outcome, write its row. Also when the user is killed meanwhile."""
+        self._requests += 1
+        request_id = f"{self.plan.run_id}-{self.index}-{self._requests}"
+        origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at)
+        output = self.plan.scenario.output
+        body = {**self._body, "messages": prompt.messages, "max_tokens": prompt.max_tokens or output.max_tokens}
+        asked_at = time.time()
+        try:
+            answer = self.client.complete(body, request_id)
+        except BaseException:  # GreenletExit: the run is over and the request was in flight
+            self._record(origin, prompt, Answer(status="cancelled", sent_at=asked_at))
+            raise
+        self._record(origin, prompt, answer)
+        return answer
+
+    # ---- rows
+
+    def _record(self, origin: Origin, prompt: Prompt, answer: Answer) -> None:
+        row = request_row(origin, prompt, answer)
+        self._buffer.add(REQUESTS_CSV, format_rows(REQUEST_COLUMNS, (row,)))
+        self.live.add(row)
+        self.simulated_answers += answer.simulated
+        self.health.saw(answer, row["lateness_ms"])
+
+    def _host_row(self, row: dict[str, object]) -> None:
+        self._buffer.add(HOST_METRICS_CSV, format_rows(HOST_METRIC_COLUMNS, (row,)))
+
+    def _flush_forever(self) -> None:
+        while True:
+            gevent.sleep(FLUSH_INTERVAL_S)
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand all rows over. If that fails the run is over; what was written before is kept."""
+        try:
+            self._buffer.flush()
+        except OSError as error:
+            if not self._failed:
+                self._failed = True
+                self._on_failure(error)
+
+    @property
+    def rows(self) -> int:
+        """Request rows made so far, flushed or not."""
+        return self._buffer.taken[REQUESTS_CSV]
+
+    # ---- the end
+
+    def end(self) -> None:
+        """Cancel what is in flight, count arrivals that could not be sent, hand over all rows."""
+        self.client.cancel_all()
+        gevent.sleep(0)  # their greenlets now write their rows
+        deadline = time.monotonic() + 2.0
+        while self.client.in_flight and time.monotonic() < deadline:
+            gevent.sleep(0.01)
+        if self._schedule is not None:
+            self.unsent += self._schedule.skip_until(min(self.timeline.measure_end, time.time()))
+        self.health.stop()
+        self._flusher.kill(block=False)
+        self.flush()
+
+    def account(self) -> dict[str, int]:
+        """What the rows alone do not say."""
+        return {"unsent": self.unsent, "late_for_want_of_users": self.late_for_want_of_users,
+                "simulated_answers": self.simulated_answers}
+
+    def close(self) -> None:
+        self.client.close()
+
+
+def _constant_body(plan: Plan) -> dict[str, object]:
+    output = plan.scenario.output
+    body: dict[str, object] = {"model": plan.model, "temperature": output.temperature, "stream": output.stream}
+    if output.stream:
+        body["stream_options"] = {"include_usage": True}
+    if output.ignore_eos:
+        body["ignore_eos"] = True
+    return {**body, **output.extra}

@@ -1,0 +1,81 @@
+"""One finished request to one row of requests.csv."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tokenswarm.client.answer import Answer
+from tokenswarm.workloads.base import Prompt, chars_of
+
+_DETAIL_CHARS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from."""
+
+    run_id: str
+    worker: int
+    phase: str
+    user_class: str
+    request_id: str
+    scheduled_at: float | None = None
+
+
+def quantile(ordered: list[float], share: float) -> float:
+    """Linear interpolation between order statistics (numpy's default) of a sorted, non-empty list."""
+    position = share * (len(ordered) - 1)
+    below = int(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+def valid_output(prompt: Prompt, answer: Answer) -> bool | None:
+    """The scenario's own check of a successful answer; None where it has none."""
+    if prompt.check is None or not answer.ok:
+        return None
+    return bool(prompt.check(answer.text))
+
+
+def request_row(origin: Origin, prompt: Prompt, answer: Answer) -> dict[str, object]:
+    """The row, by column name; what was not measured is None."""
+    gaps = sorted(answer.token_gaps_ms)
+    usage = answer.usage
+    scheduled = origin.scheduled_at
+    return {
+        "run_id": origin.run_id,
+        "worker": origin.worker,
+        "phase": origin.phase,
+        "user_class": origin.user_class,
+        "conversation": prompt.conversation,
+        "turn": prompt.turn,
+        "request_id": origin.request_id,
+        "scheduled_at": scheduled,
+        "sent_at": answer.sent_at,
+        "lateness_ms": None if scheduled is None else (answer.sent_at - scheduled) * 1e3,
+        "connect_ms": answer.connect_ms,
+        "headers_ms": answer.headers_ms,
+        "ttft_ms": answer.ttft_ms,
+        "ttft_uncertainty_ms": answer.ttft_uncertainty_ms,
+        "ttfo_ms": answer.ttfo_ms,
+        "last_token_ms": answer.last_token_ms,
+        "e2e_ms": answer.e2e_ms,
+        "icl_p50_ms": quantile(gaps, 0.5) if gaps else None,
+        "icl_p99_ms": quantile(gaps, 0.99) if gaps else None,
+        "icl_max_ms": gaps[-1] if gaps else None,
+        "chunks": answer.chunks,
+        "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "completion_tokens": answer.completion_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "token_source": answer.token_source,
+        "prompt_chars": chars_of(prompt.messages),
+        "shared_prefix_chars": prompt.shared_prefix_chars,
+        "document": prompt.document,
+        "status": answer.status,
+        "error": answer.error,
+        "http_status": answer.http_status,
+        "finish_reason": answer.finish_reason,
+        "valid_output": valid_output(prompt, answer),
+        "error_detail": answer.error_detail[:_DETAIL_CHARS],
+    }

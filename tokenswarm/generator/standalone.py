@@ -1,0 +1,68 @@
+"""A locustfile under plain Locust: the run folder and the manifest that the command line would have made."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from gevent import Timeout
+from urllib3 import PoolManager
+from urllib3.exceptions import HTTPError
+
+from tokenswarm.client.http import Endpoint
+from tokenswarm.corpus import load_corpus
+from tokenswarm.errors import Exit, UserError
+from tokenswarm.generator.plan import api_key
+from tokenswarm.manifest import fresh_salt, make_run_folder, new_manifest, write_manifest
+from tokenswarm.scenario import load_scenario, parse_set
+
+_MODELS_TIMEOUT_S = 10.0
+
+
+def standalone_manifest(environment: Any, workers: int) -> tuple[dict[str, Any], Path]:
+    """Make a run folder for the Locust test that begins, and its run.json. Raises UserError.
+
+    The scenario is the one that the user classes name; SET, CORPUS, MODEL, SEED and RESULTS are taken from the
+    environment, as make gives them.
+    """
+    names = {cls.scenario for cls in environment.user_classes if getattr(cls, "scenario", "")}
+    if len(names) != 1:
+        raise UserError(Exit.USAGE, f"the user classes name {len(names)} scenarios ({', '.join(sorted(names))}); "
+                                    "run one at a time")
+    overrides = parse_set(os.environ.get("SET", ""))
+    scenario = load_scenario(names.pop(), overrides)
+    if not environment.host:
+        raise UserError(Exit.USAGE, "give the endpoint with --host, such as --host http://127.0.0.1:8000")
+    try:
+        endpoint = Endpoint(environment.host)
+    except ValueError as error:
+        raise UserError(Exit.USAGE, str(error)) from None
+    model = os.environ.get("MODEL") or _first_model(endpoint)
+    results = Path(os.environ.get("RESULTS") or "results")
+    run_id, folder = make_run_folder(results, "external", scenario.name)
+    salt = scenario.prompts.salt
+    manifest = new_manifest(
+        run_id=run_id, scenario=scenario, overrides=overrides,
+        engine={"name": "external", "title": endpoint.host_header, "base_url": endpoint.url, "runtime": "external"},
+        model=model, corpus=load_corpus(os.environ.get("CORPUS")), seed=int(os.environ.get("SEED") or
+                                                                          scenario.prompts.seed),
+        salt=fresh_salt() if salt == "run" else salt, workers=workers, argv=list(sys.argv), simulated=False)
+    write_manifest(folder, manifest)
+    return manifest, folder
+
+
+def _first_model(endpoint: Endpoint) -> str:
+    """The first model that the endpoint lists. Raises UserError."""
+    key = api_key()
+    scheme = "https" if endpoint.tls else "http"
+    url = f"{scheme}://{endpoint.host_header}{endpoint.prefix}/models"
+    try:
+        with Timeout(_MODELS_TIMEOUT_S):
+            answer = PoolManager(retries=False).request(
+                "GET", url, headers={"Authorization": f"Bearer {key}"} if key else {})
+        return msgspec.json.decode(answer.data)["data"][0]["id"]
+    except (HTTPError, OSError, Timeout, msgspec.MsgspecError, LookupError, TypeError):
+        raise UserError(Exit.ENDPOINT, f"{url} lists no model; is the engine up? Give one with MODEL=...") from None

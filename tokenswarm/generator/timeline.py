@@ -1,0 +1,46 @@
+"""The phases of a run as points on the wall clock. Pure: the caller says what time it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Timeline:
+    """Unix seconds. warm-up | measure | drain; nothing is sent in the drain, and at `stop_by` it is over.
+
+    Until the measured window is known (all users there, warm-up done) it lies in the infinite future.
+    """
+
+    start: float
+    measure_start: float = math.inf
+    measure_end: float = math.inf
+    stop_by: float = math.inf
+
+    def phase_at(self, now: float) -> str:
+        """`warmup`, `measure` or `drain`."""
+        if now < self.measure_start:
+            return "warmup"
+        return "measure" if now < self.measure_end else "drain"
+
+    def set_window(self, measure_start: float, duration_s: float, drain_s: float) -> None:
+        """Fix the measured window; an infinite duration is one that somebody will end."""
+        self.measure_start = measure_start
+        self.measure_end = measure_start + duration_s
+        self.stop_by = self.measure_end + drain_s
+
+    def end_now(self, now: float) -> None:
+        """Stop measuring at `now` unless the window had ended before."""
+        self.measure_end = min(self.measure_end, now)
+        self.stop_by = min(self.stop_by, now)
+
+    def phases(self, now: float) -> list[dict[str, float | str]]:
+        """The phases that have begun by `now`, as run.json holds them; the last one ends at `now`."""
+        found = []
+        marks = [("warmup", self.start, self.measure_start), ("measure", self.measure_start, self.measure_end),
+                 ("drain", self.measure_end, now)]
+        for name, start, end in marks:
+            if start < now and start < end:
+                found.append({"name": name, "start": start, "end": min(end, now)})
+        return found

@@ -1,0 +1,185 @@
+"""The tables of a run folder: the one thing that the measuring side and the analysis both know.
+
+`tokenswarm` writes these columns and `analysis` reads them. This module imports nothing but the
+standard library, so anyone's script may use it too. An empty cell means *not measured*, never zero.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+FORMAT = 1
+"""Version of the run folder's layout, written to run.json as `format`."""
+
+REQUESTS_CSV = "requests.csv"
+ENGINE_METRICS_CSV = "engine_metrics.csv"
+HOST_METRICS_CSV = "host_metrics.csv"
+MANIFEST_JSON = "run.json"
+SUMMARY_JSON = "summary.json"
+DASHBOARD_HTML = "dashboard.html"
+
+PHASES = ("warmup", "measure", "drain")
+"""Phase in which a request was sent. Only `measure` enters a figure."""
+
+STATUSES = ("ok", "failed", "cancelled")
+"""`cancelled`: still in flight when the run ended; neither a success nor a failure."""
+
+TOKEN_SOURCES = ("usage", "chunks")
+"""Where completion_tokens comes from: the engine's own count, or events with text where it gave none."""
+
+ERROR_KINDS: Mapping[str, str] = {
+    "connect_refused": "nothing listens at the endpoint",
+    "connect_timeout": "no connection within timeouts.connect_s",
+    "connect_failed": "no connection for another reason (name not found, no route, ...)",
+    "tls_failed": "the TLS handshake or the certificate was refused",
+    "reset_before_headers": "the connection was closed or reset before any answer",
+    "reset_mid_stream": "the connection was closed or reset before the body was complete",
+    "truncated": "the answer ended cleanly but without finish_reason or [DONE]",
+    "malformed_http": "the answer is not HTTP",
+    "malformed_event": "an event or body is not the JSON that the API promises",
+    "engine_error": "the engine reported an error inside a stream that began with 200",
+    "unauthorized": "401 or 403",
+    "not_found": "404",
+    "rejected": "another 4xx: the engine refuses this request",
+    "rate_limited": "429",
+    "overloaded": "503",
+    "server_error": "another 5xx",
+    "unexpected_status": "neither 200 nor an error status (a redirect, say)",
+    "timeout_first_token": "no token within timeouts.first_token_s",
+    "timeout_gap": "no further token within timeouts.gap_s",
+    "timeout_total": "not finished within timeouts.total_s",
+    "too_large": "the answer exceeded the client's size limit",
+    "client_error": "the load generator itself failed; a bug to report",
+}
+"""The closed set of values of the `error` column, each with its meaning."""
+
+Kind = Literal["text", "int", "ms", "unix_s", "bool", "float"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a CSV table: its name, how a value is written, and what it means."""
+
+    name: str
+    kind: Kind
+    meaning: str
+
+
+REQUEST_COLUMNS: tuple[Column, ...] = (
+    Column("run_id", "text", "the run's folder name"),
+    Column("worker", "int", "index of the load-generating process"),
+    Column("phase", "text", "phase in which the request was sent: " + ", ".join(PHASES)),
+    Column("user_class", "text", "Locust user class"),
+    Column("conversation", "text", "conversation, reading or document that the request belongs to"),
+    Column("turn", "int", "1-based position in its conversation"),
+    Column("request_id", "text", "equals the X-Request-Id header"),
+    Column("scheduled_at", "unix_s", "when an open loop meant to send it; empty in a closed loop"),
+    Column("sent_at", "unix_s", "just before the first byte was written"),
+    Column("lateness_ms", "ms", "sent_at - scheduled_at"),
+    Column("connect_ms", "ms", "set-up of a new connection, part of every duration below; empty if it was reused"),
+    Column("headers_ms", "ms", "response headers complete"),
+    Column("ttft_ms", "ms", "first event with non-empty text in any channel"),
+    Column("ttft_uncertainty_ms", "ms", "the true ttft_ms may be earlier by at most this"),
+    Column("ttfo_ms", "ms", "first event with non-empty answer text (after reasoning)"),
+    Column("last_token_ms", "ms", "last event with non-empty text"),
+    Column("e2e_ms", "ms", "last token of a stream; end of body otherwise"),
+    Column("icl_p50_ms", "ms", "median gap between successive events with text"),
+    Column("icl_p99_ms", "ms", "99th percentile of these gaps"),
+    Column("icl_max_ms", "ms", "longest of these gaps"),
+    Column("chunks", "int", "events with text"),
+    Column("prompt_tokens", "int", "usage.prompt_tokens"),
+    Column("cached_tokens", "int", "usage.prompt_tokens_details.cached_tokens"),
+    Column("completion_tokens", "int", "usage.completion_tokens, or chunks (see token_source)"),
+    Column("reasoning_tokens", "int", "reasoning tokens that the engine reports"),
+    Column("token_source", "text", "source of completion_tokens: " + ", ".join(TOKEN_SOURCES)),
+    Column("prompt_chars", "int", "characters of all messages sent"),
+    Column("shared_prefix_chars", "int", "leading characters that other requests share by design"),
+    Column("document", "text", "identity of the shared document or the task"),
+    Column("status", "text", "outcome: " + ", ".join(STATUSES)),
+    Column("error", "text", "kind of failure, one of ERROR_KINDS"),
+    Column("http_status", "int", "status code of the answer"),
+    Column("finish_reason", "text", "as the engine gave it"),
+    Column("valid_output", "bool", "the scenario's own check of the answer; empty if it has none"),
+    Column("error_detail", "text", "one line, shortened"),
+)
+"""requests.csv: one row per request sent. Durations are from sent_at, on a monotonic clock."""
+
+ENGINE_METRIC_COLUMNS: tuple[Column, ...] = (
+    Column("at", "unix_s", "when the engine's /metrics was read"),
+    Column("running", "float", "requests being computed"),
+    Column("waiting", "float", "requests queued in the engine"),
+    Column("kv_usage", "float", "share of the KV cache in use, 0..1"),
+    Column("prefix_query_tokens", "float", "counter: prompt tokens looked up in the prefix cache"),
+    Column("prefix_hit_tokens", "float", "counter: prompt tokens found there"),
+    Column("preemptions", "float", "counter: requests evicted from the batch"),
+    Column("prompt_tokens", "float", "counter: prompt tokens of finished or running requests, as the engine counts"),
+    Column("generation_tokens", "float", "counter: tokens generated"),
+    Column("server_ttft_sum_s", "float", "counter: sum of the engine's own TTFT histogram"),
+    Column("server_ttft_count", "float", "counter: number of observations in it"),
+)
+"""engine_metrics.csv: the engine's own view, in canonical names. A failed scrape leaves only `at`."""
+
+HOST_METRIC_COLUMNS: tuple[Column, ...] = (
+    Column("at", "unix_s", "end of the sampled interval"),
+    Column("source", "text", "`worker N`, or `gpu N`"),
+    Column("cpu_share", "float", "share of one core that the process used in the interval"),
+    Column("loop_lag_ms", "ms", "worst delay of a timer in the interval"),
+    Column("read_lag_p99_ms", "ms", "99th percentile of how long received bytes lay unread"),
+    Column("lateness_max_ms", "ms", "worst lateness of an arrival in the interval (open loop)"),
+    Column("rss_mb", "float", "resident memory of the process, MiB"),
+    Column("in_flight", "int", "requests in flight"),
+    Column("tokens", "int", "events with text received in the interval"),
+    Column("gpu_util", "float", "GPU utilisation 0..1"),
+    Column("gpu_memory_mb", "float", "GPU memory used, MiB"),
+    Column("gpu_power_w", "float", "GPU power"),
+)
+"""host_metrics.csv: the load generator itself, and the GPUs beside it."""
+
+_ERROR_DETAIL_CHARS = 300
+_FORMULA_LEADS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def names(columns: Iterable[Column]) -> list[str]:
+    """The column names, in file order."""
+    return [column.name for column in columns]
+
+
+def header(columns: Iterable[Column]) -> str:
+    """The CSV header line, with its line end."""
+    return ",".join(names(columns)) + "\n"
+
+
+def clean_text(text: str) -> str:
+    """One printable line that no spreadsheet takes for a formula, at most 300 characters long."""
+    line = "".join(ch if ch.isprintable() else " " for ch in text[: 4 * _ERROR_DETAIL_CHARS])
+    line = " ".join(line.split())[:_ERROR_DETAIL_CHARS]
+    return "'" + line if line.startswith(_FORMULA_LEADS) else line
+
+
+def _cell(kind: Kind, value: object) -> str:
+    if value is None:
+        return ""
+    if kind == "ms":
+        return f"{value:.3f}"
+    if kind == "unix_s":
+        return f"{value:.6f}"
+    if kind == "text":
+        return clean_text(str(value))
+    if kind == "bool":
+        return "true" if value else "false"
+    if kind == "float":
+        return f"{value:.6g}" if abs(value) < 1e5 else f"{value:.1f}"
+    return str(int(value))
+
+
+def format_rows(columns: tuple[Column, ...], rows: Iterable[Mapping[str, object]]) -> str:
+    """CSV lines (without header) for rows given as mappings by column name; a missing key is an empty cell."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for row in rows:
+        writer.writerow([_cell(column.kind, row.get(column.name)) for column in columns])
+    return out.getvalue()

@@ -1,0 +1,111 @@
+"""The Locust user that a locustfile builds on.
+
+    class RagReader(LLMUser):
+        scenario = "rag"
+
+        @task
+        def read(self):
+            reading = self.next_session()
+            for prompt in reading:
+                answer = self.ask(prompt)
+                reading.heard(answer.text)
+                self.think()
+"""
+
+from __future__ import annotations
+
+import time
+from random import Random
+
+import gevent
+from locust import User, constant
+from locust.exception import RescheduleTaskImmediately, StopUser
+
+from tokenswarm.client.answer import Answer
+from tokenswarm.generator import plugin
+from tokenswarm.generator.process import LoadProcess
+from tokenswarm.workloads.base import Prompt, Session
+
+plugin.register()
+
+_MS_PER_S = 1e3
+_FAILURE_PAUSE_S = 0.5
+"""What a closed loop waits after a failure: a dead endpoint must not be asked thousands of times a second."""
+
+
+class RequestFailed(Exception):
+    """What Locust's statistics show of a failed request: the error kind, without the details that vary."""
+
+
+class LLMUser(User):
+    """A user of a language model. Subclasses name their `scenario` and tell what they do in a task.
+
+    All timing happens in `ask`; what the scenario says about prompts, load and limits is applied here.
+    """
+
+    abstract = True
+    wait_time = constant(0)  # pauses are the story's: see think()
+    scenario = ""
+    """Name of a scenario in scenarios/, or path of a TOML file; used when the file runs under plain Locust."""
+
+    def __init__(self, environment) -> None:
+        super().__init__(environment)
+        self._process: LoadProcess = plugin.process_of(environment)
+        self._session_phase = ""
+        self._arrival: float | None = None
+        self._rng = Random(f"think/{self._process.plan.seed}/{self._process.next_user()}")
+
+    def next_session(self) -> Session:
+        """The next conversation, reading, document or task; none is begun after the measured phase."""
+        phase = self._process.phase()
+        if phase == "drain":
+            raise StopUser
+        self._session_phase = phase
+        return self._process.next_session(phase)
+
+    def ask(self, prompt: Prompt) -> Answer:
+        """Send the prompt and wait for the answer; `answer.ok` says how it went, `answer.text` what it said.
+
+        In an open loop it first waits for the next scheduled arrival. Writes one row and fires one Locust request
+        event. Ends the task when the run has gone on to its next phase.
+        """
+        self._wait_for_arrival()
+        phase = self._process.phase()
+        if phase == "drain":
+            raise StopUser
+        if phase != self._session_phase:
+            raise RescheduleTaskImmediately  # the arrival, if any, is kept for the next session's first prompt
+        scheduled_at, self._arrival = self._arrival, None
+        answer = self._process.send(prompt, phase, type(self).__name__, scheduled_at)
+        self._report(answer)
+        if answer.status == "failed" and not self._process.open_loop:
+            gevent.sleep(_FAILURE_PAUSE_S)
+        return answer
+
+    def think(self) -> None:
+        """Pause as the scenario's user does between an answer and the next question (not in an open loop)."""
+        if not self._process.open_loop:
+            seconds = self._process.plan.scenario.user.think_time_s.sample(self._rng)
+            if seconds > 0:
+                gevent.sleep(seconds)
+
+    def _wait_for_arrival(self) -> None:
+        if self._arrival is None:
+            self._arrival = self._process.next_arrival()
+        if self._arrival is not None:
+            wait = self._arrival - time.time()
+            if wait > 0:
+                gevent.sleep(wait)
+
+    def _report(self, answer: Answer) -> None:
+        if answer.status == "cancelled":
+            return  # neither a success nor a failure
+        self.environment.events.request.fire(
+            request_type="chat",
+            name=type(self).__name__,
+            response_time=answer.e2e_ms if answer.e2e_ms is not None
+            else (time.time() - answer.sent_at) * _MS_PER_S,
+            response_length=answer.response_bytes,
+            exception=None if answer.ok else RequestFailed(answer.error),
+            context=self.context(),
+        )

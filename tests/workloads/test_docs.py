@@ -1,0 +1,87 @@
+"""docs/scenarios.md, the TOML files and the models say the same."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import BaseModel
+
+from tokenswarm.distribution import Distribution
+from tokenswarm.scenario import LOCUSTFILES_DIR, SCENARIOS_DIR, Scenario, load_scenario, scenario_names
+
+DOCS = (Path(SCENARIOS_DIR).parent / "docs" / "scenarios.md").read_text()
+
+
+def keys_of(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str]]:
+    """(dotted key, description) of all keys, tables followed."""
+    found = []
+    for name, field in model.model_fields.items():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        table = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
+        if table is not None and table is not Distribution:
+            found += keys_of(table, f"{prefix}{name}.")
+        else:
+            found.append((prefix + name, field.description))
+    return found
+
+
+@pytest.mark.parametrize(("key", "description"), [item for item in keys_of(Scenario) if item[0] != "slo"])
+def test_the_docs_name_every_key_with_its_meaning(key, description):
+    assert re.search(rf"^\| `{re.escape(key)}` \| .* \| {re.escape(description)} \|$", DOCS, re.MULTILINE)
+
+
+def test_the_docs_name_no_key_that_does_not_exist():
+    known = {key for key, _ in keys_of(Scenario)} | {"engine.speculation"}
+    named = set(re.findall(r"^\| `([a-z_]+\.[a-z_.]+)` \|", DOCS, re.MULTILINE))
+    slo = {key for key in named if key.startswith("slo.")}
+    assert named - slo <= known
+    assert slo == {"slo.error_rate", "slo.goodput_rps_min", "slo.attainment_min", "slo.output_tok_s_min"}
+
+
+@pytest.mark.parametrize("kind", get_args(Distribution.model_fields["kind"].annotation))
+def test_the_docs_name_every_kind_of_distribution(kind):
+    assert f"| `{kind}` |" in DOCS
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_the_docs_name_every_scenario(name):
+    assert f"| `{name}` |" in DOCS
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_every_engine_setting_of_a_scenario_has_a_reason_beside_it(name):
+    text = (SCENARIOS_DIR / f"{name}.toml").read_text()
+    table = text.partition("[engine]")[2]
+    settings = tomllib.loads(text)["engine"]
+    assert settings
+    bare = [line for line in table.splitlines() if re.match(r"\w+ = ", line) and "#" not in line]
+    assert bare == []
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_an_engine_s_context_holds_the_longest_prompt_and_answer(name):
+    scenario = load_scenario(name)
+    rag, chat = scenario.rag, scenario.chat
+    prompt = 0.0
+    if rag is not None:
+        prompt = rag.document_tokens.max
+    elif chat is not None:
+        prompt = chat.history_limit_tokens if chat.style == "conversation" else chat.context_tokens
+    elif scenario.batch is not None:
+        prompt = scenario.batch.document_tokens.max
+    # A tenth more than four characters a token would give: tokenisers differ.
+    assert 1.1 * prompt + 200 + scenario.output.max_tokens <= scenario.engine.context_length
+
+
+@pytest.mark.parametrize("path", sorted(LOCUSTFILES_DIR.glob("*.py")), ids=lambda path: path.name)
+def test_a_locustfile_is_a_short_story(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 60
+    (user,) = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+    assert ast.get_docstring(user)
+    assert [base.id for base in user.bases] == ["LLMUser"]

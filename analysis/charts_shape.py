@@ -11,12 +11,15 @@ from analysis.chart import BAD, GOOD, IDLE, PALETTE, Chart, axis, latency_axis, 
 from analysis.charts_time import primary_latency
 from analysis.metrics import LATENCIES, is_ok, outcome_counts
 from analysis.slo import Objective
-from analysis.statistics import interpolate
+from analysis.statistics import interpolate, observations_needed
 from analysis.timeline import thin
 
 _MOST_CLASSES = len(PALETTE)
 _LAST_TURN = 12
 """Turns beyond this one share a box: they are rare, and a box of few requests says little."""
+_FEWEST = 5
+"""Requests that a box needs; its whiskers need as many as a p95."""
+_BOX_NOTE = "Box: middle half. Whiskers: p5 to p95, from 20 requests on."
 _CACHED_SHARES = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 _QUANTILES = np.unique(np.concatenate([np.linspace(0, 95, 191), np.linspace(95, 100, 101)]))
 """Points of a drawn distribution, denser in the tail."""
@@ -107,12 +110,18 @@ def _distribution(ok: pd.DataFrame, objectives: list[Objective]) -> Chart | None
     )
 
 
-def _boxes(groups: list[tuple[str, np.ndarray]], color: str, x_title: str, y_title: str) -> tuple[list[dict], dict]:
+def _boxes(
+    groups: list[tuple[str, np.ndarray]], color: str, x_title: str, y_title: str
+) -> tuple[list[dict], dict] | None:
     """Boxes from p25 to p75 with whiskers from p5 to p95: computed here, so that the page holds no raw rows."""
     known = [(label, np.sort(v[~np.isnan(v)])) for label, v in groups]
-    known = [(label, v) for label, v in known if len(v)]
+    known = [(label, v) for label, v in known if len(v) >= _FEWEST]
+    if not known:
+        return None
     low, q1, mid, q3, high = np.array([interpolate(v, np.array([5, 25, 50, 75, 95])) for _, v in known]).T
-    labels = [f"{label}<br><sub>{len(v):,}</sub>" for label, v in known]
+    few = np.array([len(v) < observations_needed(95) for _, v in known])
+    low, high = np.where(few, q1, low), np.where(few, q3, high)
+    labels = [f"{label}<br>n={len(v):,}" for label, v in known]
     trace = {
         "type": "box",
         "x": labels,
@@ -146,8 +155,8 @@ def _by_turn(ok: pd.DataFrame) -> Chart | None:
     groups = [(str(t), values[turns == t]) for t in range(1, min(last, _LAST_TURN) + 1)]
     if last > _LAST_TURN:
         groups.append((f">{_LAST_TURN}", values[turns > _LAST_TURN]))
-    data, layout = _boxes(groups, "c:blue", "turn of the conversation (requests beneath)", f"{name} (ms)")
-    return Chart("by-turn", f"{name} by turn", data, layout, "Box: middle half. Whiskers: p5 to p95.", 300)
+    drawn = _boxes(groups, "c:blue", "turn of the conversation", f"{name} (ms)")
+    return Chart("by-turn", f"{name} by turn", *drawn, _BOX_NOTE, 300) if drawn else None
 
 
 def _by_cached(ok: pd.DataFrame) -> Chart | None:
@@ -160,10 +169,8 @@ def _by_cached(ok: pd.DataFrame) -> Chart | None:
     groups = [("none", values[cached <= 0])]
     for low, high in pairwise(_CACHED_SHARES):
         groups.append((f"{100 * low:.0f}–{100 * high:.0f}%", values[(cached > low) & (cached <= high)]))
-    data, layout = _boxes(
-        groups, "c:green", "share of the prompt found in the cache (requests beneath)", f"{name} (ms)"
-    )
-    return Chart("by-cached", f"{name} by cached share", data, layout, "Box: middle half. Whiskers: p5 to p95.", 300)
+    drawn = _boxes(groups, "c:green", "share of the prompt found in the cache", f"{name} (ms)")
+    return Chart("by-cached", f"{name} by cached share", *drawn, _BOX_NOTE, 300) if drawn else None
 
 
 def _reasoning(ok: pd.DataFrame) -> list[Chart]:

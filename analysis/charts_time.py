@@ -9,6 +9,7 @@ from analysis.chart import BAD, GOOD, P50, P95, P99, PALETTE, Chart, axis, line,
 from analysis.flow import in_flight, output_flow, prompt_flow
 from analysis.load import Run
 from analysis.metrics import is_ok, lateness_ms
+from analysis.slo import Objective
 from analysis.timeline import Timeline, counts_by_bin, mean_by_bin, percentiles_by_bin, thin
 from analysis.window import Window
 
@@ -23,8 +24,10 @@ def primary_latency(rows: pd.DataFrame) -> tuple[str, str]:
     return ("ttft_ms", "TTFT") if rows["ttft_ms"].notna().any() else ("e2e_ms", "E2E")
 
 
-def time_layout(timeline: Timeline, window: Window | None, y: dict, **more: object) -> dict[str, object]:
-    """Layout of a chart on the shared time axis; time outside the measure window is shaded."""
+def time_layout(
+    timeline: Timeline, window: Window | None, y: dict, *, named_bands: bool = False, **more: object
+) -> dict[str, object]:
+    """Layout of a chart on the shared time axis; time outside the measure window is shaded (and named, if asked)."""
     low, high = timeline.axis(timeline.edges_unix[[0, -1]])
     shapes, notes = [], []
     if window is not None:
@@ -45,7 +48,7 @@ def time_layout(timeline: Timeline, window: Window | None, y: dict, **more: obje
                         "layer": "below",
                     }
                 )
-            if x1 - x0 > 0.05 * (high - low):
+            if named_bands and x1 - x0 > 0.05 * (high - low):
                 notes.append(
                     {
                         "x": (x0 + x1) / 2,
@@ -53,6 +56,7 @@ def time_layout(timeline: Timeline, window: Window | None, y: dict, **more: obje
                         "xref": "x",
                         "yref": "paper",
                         "text": label,
+                        "name": "band",
                         "showarrow": False,
                         "yanchor": "top",
                         "font": {"size": 11, "color": "c:muted"},
@@ -62,10 +66,14 @@ def time_layout(timeline: Timeline, window: Window | None, y: dict, **more: obje
     return {"xaxis": x, "yaxis": {"rangemode": "tozero"} | y, "shapes": shapes, "annotations": notes} | more
 
 
-def run_charts(run: Run, timeline: Timeline, window: Window | None) -> list[Chart]:
+def run_charts(run: Run, timeline: Timeline, window: Window | None, objectives: list[Objective]) -> list[Chart]:
     """Latency, token rates, requests in flight, errors and lateness over time, of every phase."""
     rows = run.requests
-    charts = [_latency(rows, timeline, window), *_throughput(rows, timeline, window), _flight(rows, timeline, window)]
+    charts = [
+        _latency(rows, timeline, window, objectives),
+        *_throughput(rows, timeline, window),
+        _flight(rows, timeline, window),
+    ]
     failed = rows[(rows["status"] == "failed").to_numpy()]
     if len(failed):
         charts.append(_errors(failed, timeline, window))
@@ -75,7 +83,7 @@ def run_charts(run: Run, timeline: Timeline, window: Window | None) -> list[Char
     return charts
 
 
-def _latency(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> Chart:
+def _latency(rows: pd.DataFrame, timeline: Timeline, window: Window | None, objectives: list[Objective]) -> Chart:
     ok = rows[is_ok(rows)]
     column, name = primary_latency(ok)
     known = ok[ok[column].notna()].sort_values("sent_at", kind="stable")
@@ -98,14 +106,19 @@ def _latency(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> C
         if not np.isnan(found[q]).all():
             data.append(line(x, numbers(found[q]), f"p{q}", color, mode="lines+markers", marker={"size": 4}))
     note = f"Percentiles of the requests sent in each {timeline.width_s:g} s; a p95 needs 20 of them, a p99 100."
-    layout = time_layout(timeline, window, axis(f"{name} (ms)"))
+    layout = time_layout(timeline, window, axis(f"{name} (ms)"), named_bands=True)
+    limits = [objective.limit for objective in objectives if objective.metric == column]
+    layout["shapes"] = [*layout["shapes"], *map(_limit_line, limits)]
+    if limits:
+        note += " Dashed: the objective."
     return Chart("latency-time", f"{name} over time", data, layout, note, 320, "time", True)
 
 
 def _throughput(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:
-    edges, x = timeline.edges_unix, numbers(timeline.centres(), 6)
-    output = output_flow(rows).between(edges) / timeline.width_s
-    total = output + prompt_flow(rows).between(edges) / timeline.width_s
+    fine = timeline.finer()
+    x = numbers(fine.centres(), 6)
+    output = output_flow(rows).between(fine.edges_unix) / fine.width_s
+    total = output + prompt_flow(rows).between(fine.edges_unix) / fine.width_s
     charts = [
         Chart(
             "output-time",
@@ -133,12 +146,8 @@ def _throughput(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -
 
 
 def _flight(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> Chart:
-    grid = np.linspace(timeline.edges_unix[0], timeline.edges_unix[-1], _SAMPLES)
-    data = [
-        line(
-            numbers(timeline.axis(grid), 6), numbers(in_flight(rows, grid)), "in flight", "c:blue", line={"shape": "hv"}
-        )
-    ]
+    fine = timeline.finer()
+    data = [line(numbers(fine.centres(), 6), numbers(in_flight(rows, fine.edges_unix)), "in flight", "c:blue")]
     return Chart(
         "flight-time",
         "Requests in flight",
@@ -165,7 +174,14 @@ def _errors(failed: pd.DataFrame, timeline: Timeline, window: Window | None) -> 
                 "marker": {"color": PALETTE[::-1][index % len(PALETTE)], "line": {"width": 0}},
             }
         )
-    layout = time_layout(timeline, window, axis("failed requests"), barmode="stack", bargap=0.1, showlegend=True)
+    layout = time_layout(
+        timeline,
+        window,
+        axis("failed requests", **_whole(failed, timeline)),
+        barmode="stack",
+        bargap=0.1,
+        showlegend=True,
+    )
     return Chart(
         "errors-time",
         "Failures over time",
@@ -175,6 +191,12 @@ def _errors(failed: pd.DataFrame, timeline: Timeline, window: Window | None) -> 
         230,
         "time",
     )
+
+
+def _whole(failed: pd.DataFrame, timeline: Timeline) -> dict[str, object]:
+    """Ticks at whole numbers: there is no half failure."""
+    most = counts_by_bin(timeline.bin_of(failed["sent_at"].to_numpy()), timeline.bins).max()
+    return {"dtick": 1} if most <= 5 else {}
 
 
 def _lateness(rows: pd.DataFrame, late: np.ndarray, timeline: Timeline, window: Window | None) -> Chart:

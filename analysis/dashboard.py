@@ -48,6 +48,7 @@ def render(run: Run, summary: dict[str, Any]) -> str:
             cards=page.cards(summary),
             latency=page.latency_rows(summary),
             rates=page.rate_rows(summary),
+            gaps=page.gap_rows(summary),
             objectives=page.objective_rows(summary),
             classes=page.class_rows(summary),
             facts=page.fact_groups(summary),
@@ -73,13 +74,13 @@ def make_sections(run: Run, summary: dict[str, Any]) -> dict[str, Section]:
     window, rows = find_window(run), measured(run.requests)
     timeline = make_timeline(run, window)
     objectives, _ = slo.parse(run.fact("scenario", "values", "slo"))
-    time = run_charts(run, timeline, window) if timeline else []
+    time = run_charts(run, timeline, window, objectives) if timeline else []
     engine = engine_charts(run, timeline, window) if timeline else []
     health = generator_charts(run, timeline, window, CPU_SHARE_LIMIT) if timeline else []
     return {
         "time": Section("time", "Over time", time),
         "engine": Section("engine", "Inside the engine", engine),
-        "shape": Section("shape", "What latency depends on", shape_charts(rows, objectives)),
+        "shape": Section("shape", "Distributions", shape_charts(rows, objectives)),
         "health": Section("health", "The load generator itself", health),
     }
 
@@ -108,8 +109,20 @@ def slowest_rows(run: Run) -> list[dict[str, str]]:
                 "output tokens": _count(row["completion_tokens"]),
             }
         )
-    empty = [key for key in (out[0] if out else {}) if all(r[key] == text.MISSING for r in out)]
-    return [{key: value for key, value in row.items() if key not in empty} for row in out]
+    told = _telling_columns(out)
+    return [{key: row[key] for key in told} for row in out]
+
+
+def _telling_columns(rows: list[dict[str, str]]) -> list[str]:
+    """The columns that say something: not empty, and neither one class for all nor a TTFO that is the TTFT."""
+    if not rows:
+        return []
+    columns = [key for key in rows[0] if any(row[key] != text.MISSING for row in rows)]
+    if len({row["class"] for row in rows}) == 1:
+        columns = [key for key in columns if key != "class"]
+    if all(row["TTFO (ms)"] == row["TTFT (ms)"] for row in rows):
+        columns = [key for key in columns if key != "TTFO (ms)"]
+    return columns
 
 
 def _text(value: object) -> str:

@@ -87,7 +87,12 @@ def _flow(sent: np.ndarray, start_ms: np.ndarray, end_ms: np.ndarray, amount: np
     return Flow(sent + start_ms / 1000.0, sent + np.maximum(start_ms, end_ms) / 1000.0, amount[known])
 
 
-def in_flight(rows: pd.DataFrame, times: np.ndarray) -> np.ndarray:
-    """How many requests were under way at each of `times` (unix seconds)."""
-    sent, ended = np.sort(rows["sent_at"].to_numpy()), np.sort(ended_at(rows))
-    return np.searchsorted(sent, times, side="right") - np.searchsorted(ended, times, side="right")
+def in_flight(rows: pd.DataFrame, edges: np.ndarray) -> np.ndarray:
+    """How many requests were under way, on average, between successive `edges` (unix seconds)."""
+    if rows.empty:
+        return np.zeros(len(edges) - 1)
+    zero = float(rows["sent_at"].min())
+    each = np.ones(len(rows))
+    begun, ended = _Ramp(rows["sent_at"].to_numpy() - zero, each), _Ramp(ended_at(rows) - zero, each)
+    busy_s = begun.until(edges - zero) - ended.until(edges - zero)
+    return np.diff(busy_s) / np.diff(edges)

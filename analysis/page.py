@@ -107,8 +107,8 @@ def latency_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def rate_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows of the table of rates, gaps and shares that could be measured."""
-    rates, goodput, gaps = summary["rates"], summary["goodput"], summary["gaps"]
+    """Rows of the table of rates and shares that could be measured."""
+    rates, goodput = summary["rates"], summary["goodput"]
     rows = [
         ("Output tokens", rates["output_tok_s"], "arrived in the measure window"),
         ("Prompt + output tokens", rates["total_tok_s"], "arrived in the measure window"),
@@ -118,7 +118,6 @@ def rate_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         ("SLO attainment", goodput["attainment"], "of all requests sent"),
         ("Tokens/s one user sees, median", summary["per_user_tok_s"]["p50"], "1000 / TPOT"),
         ("Tokens/s one user sees, p5", summary["per_user_tok_s"]["p5"], "the unlucky"),
-        *((GAPS[name][0], gaps[name], GAPS[name][1]) for name in GAPS),
         ("Prefix cache hit rate", summary["cache"]["hit_rate"], f"from {summary['cache']['source']}"),
         ("Engine's own mean TTFT", summary["server"]["server_ttft_mean_ms"], _client_mean(summary)),
         ("Error rate", summary["errors"]["rate"], "failed / (ok + failed)"),
@@ -129,6 +128,20 @@ def rate_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {"name": name, "value": text.quantity(figure), "interval": text.interval(figure), "note": note}
         for name, figure, note in rows
+        if figure["value"] is not None
+    ]
+
+
+def gap_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the table of gaps between chunks."""
+    return [
+        {
+            "name": GAPS[name][0],
+            "value": text.quantity(figure),
+            "interval": text.interval(figure),
+            "note": GAPS[name][1],
+        }
+        for name, figure in summary["gaps"].items()
         if figure["value"] is not None
     ]
 
@@ -180,8 +193,8 @@ def check_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "title": check["title"],
             "state": "missed" if check["broken"] else "met",
-            "value": text.number(check["value"], check["unit"]) if check["value"] is not None else "",
-            "limit": text.limit(_round(check["limit"]), check["unit"]) if check["limit"] is not None else "",
+            "value": text.quantity(check),
+            "limit": text.limit(_round(check["limit"]), check["unit"]) if check["limit"] is not None else text.MISSING,
             "words": check["verdict"].lower() if check["broken"] else "ok",
         }
         for check in summary["generator"]["checks"]
@@ -242,6 +255,16 @@ def _request_facts(summary: Mapping[str, Any]) -> dict[str, Any]:
     facts |= {f"mean {key}": round(value, 1) for key, value in tokens["mean"].items() if value is not None}
     facts |= {f"counted from {key}": value for key, value in tokens["source"].items()}
     return facts | {"rows in the file, all phases": counts["rows_in_file"], "damaged lines": counts["damaged_lines"]}
+
+
+_UNIT_ENDINGS = {"_s": " (s)", "_ms": " (ms)", "_gb": " (GB)", "_mb": " (MiB)"}
+
+
+def _label(key: object) -> str:
+    """A key as words, its unit in brackets: `cold_start_s` -> `cold start (s)`."""
+    name = str(key)
+    ending = next((e for e in sorted(_UNIT_ENDINGS, key=len, reverse=True) if name.endswith(e)), "")
+    return name.removesuffix(ending).replace("_", " ") + _UNIT_ENDINGS.get(ending, "")
 
 
 def _words(value: Any) -> str:

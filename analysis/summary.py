@@ -132,7 +132,11 @@ def generator(run: Run, facts: validity.Facts, window: Window | None) -> dict[st
         "read_lag_p99_max_ms": _plain(_max(workers["read_lag_p99_ms"]), "ms", "read lag was not sampled"),
         "lateness_p99_ms": _plain(facts.lateness_p99_ms, "ms", "closed loop: arrivals have no schedule"),
         "rss_max_mb": _plain(_max(workers["rss_mb"]), "MiB", "memory was not sampled"),
-        "in_flight_max": _plain(facts.in_flight_max, "requests", "requests in flight were not sampled"),
+        "in_flight_max": _plain(
+            None if facts.in_flight_max is None else int(facts.in_flight_max),
+            "requests",
+            "requests in flight were not sampled",
+        ),
     }
 
 

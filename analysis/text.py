@@ -43,7 +43,7 @@ def percent(value: float) -> str:
 
 def unit_of(unit: str) -> str:
     """The unit as it stands behind a number; a share carries its own sign."""
-    return "" if unit in ("share", "") else unit
+    return {"share": "", "us": "µs"}.get(unit, unit)
 
 
 def quantity(figure: Mapping[str, Any] | None) -> str:

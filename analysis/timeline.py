@@ -45,6 +45,13 @@ class Timeline:
         """The edges as unix seconds."""
         return self.zero + self.edges_s
 
+    def finer(self) -> Timeline:
+        """The same stretch in about MAX_BINS bins of at least a second, for sums, which need no minimum of requests."""
+        first, last = float(self.edges_s[0]), float(self.edges_s[-1])
+        parts = max(1, round(self.width_s / max((last - first) / MAX_BINS, 1.0)))
+        count = self.bins * parts
+        return Timeline(self.zero, np.linspace(first, last, count + 1), self.unit, self.per_unit)
+
     def axis(self, unix_s: np.ndarray) -> np.ndarray:
         """Positions on the time axis of moments given in unix seconds."""
         return (np.asarray(unix_s, dtype=float) - self.zero) / self.per_unit
@@ -62,7 +69,7 @@ class Timeline:
 def make_timeline(run: Run, window: Window | None) -> Timeline | None:
     """Bins over all that happened in the run, or None where nothing did.
 
-    A bin is wide enough for a p95 (20 requests) where that leaves MIN_BINS bins in the window.
+    A bin is wide enough for a p95 where that leaves MIN_BINS bins in the window.
     """
     rows = run.requests
     if rows.empty:
@@ -70,7 +77,8 @@ def make_timeline(run: Run, window: Window | None) -> Timeline | None:
     first, last = float(rows["sent_at"].min()), float(ended_at(rows).max())
     zero = window.start if window else first
     length = window.seconds if window and window.seconds > 0 else max(last - first, 1.0)
-    for_p95 = observations_needed(95) * (last - first) / len(rows)
+    # Half as many again as a p95 needs, so that a thin bin has its p95 too.
+    for_p95 = 1.5 * observations_needed(95) * (last - first) / len(rows)
     wanted = max((last - first) / MAX_BINS, min(for_p95, length / MIN_BINS), _WIDTHS_S[0])
     width = next((w for w in _WIDTHS_S if w >= wanted * 0.999), float(np.ceil(wanted / 86400) * 86400))
     if width > wanted and length / width < MIN_BINS / 2:

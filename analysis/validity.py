@@ -83,7 +83,7 @@ def _rows(facts: Facts) -> Finding | None:
     if facts.counted is None:
         return None
     lost = max(facts.counted - facts.rows, facts.rows_lost)
-    return Finding(float(lost), 0.0, lost > 0 or facts.rows != facts.counted)
+    return Finding(lost, 0, lost > 0 or facts.rows != facts.counted)
 
 
 RULES: tuple[Rule, ...] = (
@@ -118,7 +118,7 @@ RULES: tuple[Rule, ...] = (
         "rows_missing",
         "Requests without a row",
         "INCOMPLETE",
-        "rows",
+        "",
         "The run counted a different number of requests than its file holds ({value:.0f} missing): figures are about "
         "the rows that are there.",
         _rows,
@@ -143,9 +143,9 @@ RULES: tuple[Rule, ...] = (
         "successes",
         "Successful requests",
         "INCOMPLETE",
-        "requests",
+        "",
         "No request succeeded in the measure window, so there is nothing to measure: see the errors.",
-        lambda f: Finding(float(f.measured_ok), 1.0, f.measured_ok == 0),
+        lambda f: Finding(f.measured_ok, None, f.measured_ok == 0),
     ),
     Rule(
         "health_known",
@@ -159,9 +159,9 @@ RULES: tuple[Rule, ...] = (
         "damaged_lines",
         "Damaged lines left out",
         "NOTE",
-        "lines",
+        "",
         "{value:.0f} lines of the folder's tables were not whole rows and were left out.",
-        lambda f: Finding(float(f.damaged_lines), 0.0, f.damaged_lines > 0),
+        lambda f: Finding(f.damaged_lines, 0, f.damaged_lines > 0),
     ),
     Rule(
         "cancelled",
@@ -176,7 +176,7 @@ RULES: tuple[Rule, ...] = (
         "in_flight_limit",
         "Requests in flight, at most",
         "NOTE",
-        "requests",
+        "",
         "The guard load.max_in_flight was reached ({value:.0f} of {limit:.0f}): it held arrivals back.",
         lambda f: (
             Finding(f.in_flight_max, f.in_flight_limit, f.in_flight_max >= f.in_flight_limit)

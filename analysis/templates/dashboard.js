@@ -39,6 +39,10 @@
     layout.yaxis.fixedrange = Boolean(spec.sync);
     layout.yaxis.showline = false;
     if (!spec.sync) { layout.yaxis.automargin = true; layout.xaxis.automargin = true; }
+    if (small) {
+      // A phone has no room for the names of the shaded bands.
+      layout.annotations = (layout.annotations || []).filter(function (a) { return a.name !== "band"; });
+    }
     if (small && layout.xaxis.nticks === undefined) { layout.xaxis.nticks = 6; }
     var shown = spec.data.filter(function (t) { return t.showlegend !== false; });
     return Object.assign({

@@ -17,15 +17,19 @@ import uvloop
 from tokenswarm.errors import Exit, UserError
 from tokenswarm.sim.answers import AnswerSettings
 from tokenswarm.sim.app import App, Config
+from tokenswarm.sim.block_cache import BlockCache
 from tokenswarm.sim.faults import KINDS, Chaos
 from tokenswarm.sim.flat import FlatEngine
 from tokenswarm.sim.hardware import load_profile, profile_names
 from tokenswarm.sim.jobs import EngineModel, Limits
+from tokenswarm.sim.radix_cache import RadixCache
+from tokenswarm.sim.scheduler import BatchEngine
 from tokenswarm.sim.server import Connection
 from tokenswarm.sim.styles import STYLES
 from tokenswarm.sim.truth import TruthLog
 
 _BACKLOG = 4096
+_CACHES = {"block": BlockCache, "radix": RadixCache}
 
 
 def _whole(minimum: int):
@@ -130,10 +134,12 @@ def build(arguments: argparse.Namespace) -> App:
 
 
 def _engine(config: Config) -> EngineModel:
-    profile = config.profile
-    if profile.kind != "flat":
-        raise UserError(Exit.USAGE, f"the profile {profile.name} is not simulated yet: use --profile flat")
-    return FlatEngine(profile.ttft_s, profile.gap_s)
+    profile, limits = config.profile, config.limits
+    if profile.kind == "flat":
+        return FlatEngine(profile.ttft_s, profile.gap_s)
+    kind = _CACHES[config.style.cache]
+    cache = kind(limits.kv_tokens, limits.block_size, limits.prefix_cache)
+    return BatchEngine(profile, limits, cache, config.style.policy)
 
 
 def _api_key(variable: str | None) -> str:

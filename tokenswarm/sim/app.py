@@ -33,7 +33,7 @@ _BUSY_POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the server was started with. `time_scale`: model seconds that pass in a second. `api_key`: empty for none."""
+    """What the server was started with. `time_scale`: model seconds a second. `api_key`: empty for none."""
 
     model: str
     style: Style
@@ -99,7 +99,7 @@ class App:
         return self._epoch_ns + int(model_s * self._ns_a_model_s)
 
     def _tick(self) -> None:
-        """Writes the tokens that are due. A late tick works on the model's schedule: it catches up and does not drift."""
+        """Writes the tokens that are due. Late, it keeps the schedule: no drift."""
         latencies = self._latencies
         epoch_ns, ns_a_model_s = self._epoch_ns, self._ns_a_model_s
         for at_s, job in self._engine.advance(self._to_model_s(time.monotonic_ns()), _TOKENS_A_TURN):
@@ -138,7 +138,7 @@ class App:
             "/metrics": ("GET", self._metrics),
             self.style.reset_path: ("POST", self._reset_cache),
         }
-        return routes | {path: ("GET", self._info) for path in self.style.info_paths}
+        return routes | dict.fromkeys(self.style.info_paths, ("GET", self._info))
 
     def handle(self, connection: Connection, incoming: Incoming) -> None:
         """Answers one request, now or token by token."""

@@ -21,7 +21,7 @@ _AFTER = (("tokens", 3.0),)
 
 KINDS: Mapping[str, Kind] = {
     # before an answer
-    "status": Kind("answers with this HTTP status; 429 and 503 carry Retry-After", (("code", 500), ("retry_after_s", 1))),
+    "status": Kind("answers with this status; 429 and 503 carry Retry-After", (("code", 500), ("retry_after_s", 1))),
     "reset_before_headers": Kind("resets the connection (RST) instead of answering"),
     "close_before_headers": Kind("closes the connection (FIN) instead of answering"),
     "no_headers": Kind("is silent for this long before the headers", (("seconds", None),)),

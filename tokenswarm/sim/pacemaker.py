@@ -16,7 +16,7 @@ _TFD_TIMER_ABSTIME = 1
 class _TimerSpec(ctypes.Structure):
     """struct itimerspec of timerfd_settime(2): interval, then value, each as seconds and nanoseconds."""
 
-    _fields_ = [(name, ctypes.c_long) for name in ("interval_s", "interval_ns", "value_s", "value_ns")]  # noqa: RUF012
+    _fields_ = [(name, ctypes.c_long) for name in ("interval_s", "interval_ns", "value_s", "value_ns")]
 
 
 class Pacemaker:

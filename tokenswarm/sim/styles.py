@@ -1,4 +1,4 @@
-"""Whose dialect the simulator speaks: names, fields and order of events, as data. Facts of vLLM 0.32 and SGLang 0.5.23."""
+"""Whose dialect the simulator speaks: names, fields, order of events, as data (vLLM 0.32, SGLang 0.5.23)."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def slices(data: bytes) -> list[bytes]:
 
 
 class Prose:
-    """An endless supply of English sentences, each a whole number of tokens, so that any run of them is sliced alike."""
+    """Endless English sentences, each a whole number of tokens, so that any run of them is sliced alike."""
 
     def __init__(self, seed: int = 0) -> None:
         rng = random.Random(f"prose/{seed}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from tokenswarm.errors import Exit, UserError
@@ -47,7 +48,7 @@ class Truth:
         writes, models = self.writes_ns, self.models_ns
         figures: list[object] = [""] * 4
         if writes:
-            gaps = [later - earlier for earlier, later in zip(writes, writes[1:], strict=False)]
+            gaps = [later - earlier for earlier, later in pairwise(writes)]
             late = max(write - model for write, model in zip(writes, models, strict=True))
             figures = [models[0], models[-1], max(gaps, default=""), late]
         lists = ["", ""]

@@ -1,0 +1,253 @@
+"""Continuous batching, step by step, in model time. Pure: the caller brings the time.
+
+A step computes some tokens of some sequences: chunks of prompts, and one token of each sequence that decodes. It
+lasts as long as the profile says; at its end every sequence whose known tokens are all computed has a new token.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal
+
+from tokenswarm.sim.hardware import Profile
+from tokenswarm.sim.jobs import Counters, Job, Limits
+from tokenswarm.sim.kv import KVCache, Lease
+
+_NO_LIMIT = 1 << 60
+
+_RESERVE_TOKENS = 32
+"""Free tokens that a new job must leave for each running one. Without it a job that has just given way would come
+back at once and give way again; engines reserve for the same reason (vLLM a watermark, SGLang new_token_ratio)."""
+
+
+class BatchEngine:
+    """See jobs.EngineModel.
+
+    policy `mixed`: decodes first, then prompt chunks while the token budget lasts (vLLM). `prefill-first`: a step
+    with prompt chunks has no decodes (SGLang). When the KV cache is full the job that was admitted last is
+    preempted: it gives its memory back and is computed again later.
+    """
+
+    def __init__(
+        self, profile: Profile, limits: Limits, cache: KVCache, policy: Literal["mixed", "prefill-first"]
+    ) -> None:
+        self.counters = Counters()
+        self._profile = profile
+        self._cache = cache
+        self._prefill_first = policy == "prefill-first"
+        self._max_seqs = limits.max_num_seqs
+        self._max_tokens = limits.max_batched_tokens
+        self._whole_prompts = not limits.chunked_prefill
+        self._waiting: deque[Job] = deque()
+        self._running: list[Job] = []
+        self._step: list[tuple[Job, int]] = []
+        self._step_end_s: float | None = None
+        self._idle_since_s = 0.0
+        self._emitted_s = 0.0
+        self._pending: deque[tuple[float, Job]] = deque()
+
+    # --- EngineModel ---
+
+    def submit(self, job: Job, at_s: float) -> None:
+        """See EngineModel. The job can enter a step once it has been received and tokenised."""
+        job.arrival_s = at_s
+        job.ready_s = at_s + self._profile.request_overhead_s
+        self._waiting.append(job)
+
+    def cancel(self, job: Job) -> None:
+        """See EngineModel."""
+        if job.cancelled:
+            return
+        job.cancelled = True
+        if job.finished:
+            return
+        if job.lease is not None:
+            self._close(job)
+            self._running.remove(job)
+        else:
+            self._waiting.remove(job)
+
+    def next_s(self) -> float | None:
+        """See EngineModel."""
+        times = []
+        if self._pending:
+            times.append(self._pending[0][0])
+        if self._step_end_s is not None:
+            times.append(self._step_end_s)
+        elif self._waiting:
+            times.append(max(self._waiting[0].ready_s, self._idle_since_s))
+        return min(times, default=None)
+
+    def advance(self, now_s: float, limit: int) -> list[tuple[float, Job]]:
+        """See EngineModel. Computes all steps that have ended by now_s; tokens beyond `limit` wait for the next call."""
+        while True:
+            if self._step_end_s is not None:
+                if self._step_end_s > now_s:
+                    break
+                end_s, self._step_end_s = self._step_end_s, None
+                self._finish_step(end_s)
+                self._start_step(end_s)
+            elif self._waiting:
+                start_s = max(self._waiting[0].ready_s, self._idle_since_s)
+                if start_s > now_s:
+                    break
+                self._start_step(start_s)
+            else:
+                break
+        pending, tokens = self._pending, []
+        while pending and pending[0][0] <= now_s and len(tokens) < limit:
+            tokens.append(pending.popleft())
+        return tokens
+
+    def flush(self) -> bool:
+        """See EngineModel."""
+        if self._running or self._waiting:
+            return False
+        self._cache.flush()
+        return True
+
+    def running(self) -> int:
+        """See EngineModel."""
+        return len(self._running)
+
+    def waiting(self) -> int:
+        """See EngineModel."""
+        return len(self._waiting)
+
+    def kv_usage(self) -> float:
+        """See EngineModel."""
+        return self._cache.held() / self._cache.capacity
+
+    # --- a step ---
+
+    def _start_step(self, at_s: float) -> None:
+        # with whole prompts a step must be able to hold the longest one
+        budget = _NO_LIMIT if self._whole_prompts else self._max_tokens
+        step: list[tuple[Job, int]] = []
+        prefill: list[tuple[int, int]] = []
+        contexts = decodes = 0
+        preempted = False
+        prompts_only = self._prefill_first and self._has_prompts(at_s)
+        for job in list(self._running):
+            if budget <= 0:
+                break
+            if job.lease is None:
+                continue  # preempted below, for a job before it
+            known = job.prompt_tokens + job.generated
+            count = known - job.computed
+            if prompts_only and count == 1 and job.generated:
+                continue
+            count = min(count, budget)
+            if job.computed + count > job.lease.room:
+                kept, victims = self._make_room(job, job.computed + count)
+                preempted = preempted or victims
+                if not kept:
+                    break  # it was the last one in the batch: it gave way itself
+            if count == 1:
+                decodes += 1
+                contexts += job.computed + 1
+            else:
+                prefill.append((job.computed, count))
+            budget -= count
+            step.append((job, count))
+        if not preempted:
+            self._admit(at_s, budget, step, prefill)
+        if not step:
+            self._idle_since_s = at_s
+            return
+        self.counters.steps += 1
+        self._step = step
+        self._step_end_s = at_s + self._profile.step_s(prefill, contexts, decodes)
+
+    def _has_prompts(self, at_s: float) -> bool:
+        """Whether there is prompt work that a step starting now could do."""
+        if any(job.prompt_tokens + job.generated - job.computed > 1 or not job.generated for job in self._running):
+            return True
+        if not self._waiting or self._waiting[0].ready_s > at_s or len(self._running) >= self._max_seqs:
+            return False
+        job = self._waiting[0]
+        lease = self._try_open(job, job.prompt_tokens + job.generated)
+        if lease is None:
+            return False
+        self._cache.close(lease, 0)
+        return True
+
+    def _try_open(self, job: Job, known: int) -> Lease | None:
+        """Memory for all that is known of a job, if that leaves room for the next tokens of those that run."""
+        cache = self._cache
+        lease = cache.open(job.sequence, known)
+        if cache.grow(lease, known) and cache.capacity - cache.held() >= _RESERVE_TOKENS * len(self._running):
+            return lease
+        cache.close(lease, 0)
+        return None
+
+    def _make_room(self, job: Job, tokens: int) -> tuple[bool, bool]:
+        """(the job has room now, somebody was preempted): preempts from the end of the batch until it fits."""
+        preempted = False
+        while not self._cache.grow(job.lease, tokens):
+            victim = self._running.pop()
+            self._close(victim)
+            victim.computed = 0
+            self._waiting.appendleft(victim)
+            self.counters.preemptions += 1
+            preempted = True
+            if victim is job:
+                return False, True
+        return True, preempted
+
+    def _admit(self, at_s: float, budget: int, step: list[tuple[Job, int]], prefill: list[tuple[int, int]]) -> None:
+        """Takes jobs from the queue in order, while there is budget, a free place and memory for the whole prompt."""
+        while self._waiting and len(self._running) < self._max_seqs and budget > 0:
+            job = self._waiting[0]
+            known = job.prompt_tokens + job.generated
+            if job.ready_s > at_s:
+                return
+            if self._whole_prompts and prefill and known + sum(n for _, n in prefill) > self._max_tokens:
+                return
+            lease = self._try_open(job, known)
+            if lease is None:
+                return
+            self._waiting.popleft()
+            self._running.append(job)
+            job.lease = lease
+            job.computed = lease.cached
+            if job.admitted_s is None:
+                job.admitted_s = at_s
+                job.cached_tokens = lease.cached
+                self.counters.prompt_tokens += job.prompt_tokens
+                self.counters.prefix_query_tokens += job.prompt_tokens
+                self.counters.prefix_hit_tokens += lease.cached
+            count = min(known - job.computed, budget)
+            if self._cache.commits_early:
+                self._cache.commit(lease, job.computed + count)
+            prefill.append((job.computed, count))
+            budget -= count
+            step.append((job, count))
+
+    def _finish_step(self, at_s: float) -> None:
+        emit_s, emitted_s = self._profile.emit_s, max(self._emitted_s, at_s)
+        pending, finished = self._pending, False
+        for job, count in self._step:
+            if job.cancelled or job.lease is None:
+                continue
+            job.computed += count
+            if count > 1:
+                self._cache.commit(job.lease, job.computed)
+            if job.computed < job.prompt_tokens + job.generated:
+                continue
+            job.generated += 1
+            # the API server hands tokens out one after another, while the next step already runs
+            emitted_s += emit_s
+            pending.append((emitted_s, job))
+            self.counters.generation_tokens += 1
+            if job.generated == job.output_tokens:
+                job.finished = finished = True
+                self._close(job)
+        if finished:
+            self._running = [job for job in self._running if not job.finished]
+        self._emitted_s = emitted_s
+        self._step = []
+
+    def _close(self, job: Job) -> None:
+        self._cache.close(job.lease, job.computed)
+        job.lease = None

@@ -9,39 +9,32 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """Exit codes of `python -m tokenswarm`. The numbers are part of the interface: never reuse one."""
+    """Exit codes of `python -m tokenswarm`, each with its `meaning`. Part of the interface: never reuse a number."""
 
-    PASSED = 0
-    INTERNAL = 1
-    """A bug in tokenswarm: please report it with the log."""
-    USAGE = 2
-    """A flag, a scenario, a key or a value is wrong."""
-    SLO_MISSED = 3
-    """The run is valid, but a gate of the scenario's [slo] was missed."""
-    INVALID = 4
-    """The load generator was the bottleneck: the figures must not be trusted."""
-    REQUESTS_FAILED = 5
-    """No request succeeded."""
-    ENDPOINT = 10
-    """The endpoint cannot be reached, or does not speak the API."""
-    MODEL = 11
-    """The endpoint does not serve this model."""
-    AUTH = 12
-    """The endpoint refuses the API key."""
-    ENGINE = 13
-    """The engine could not be started, or died."""
-    PORT = 14
-    """A port that is needed is taken."""
-    RESULTS = 15
-    """The results folder cannot be written, or the disk is full."""
-    CORPUS = 16
-    """The corpus cannot be read or holds too little text."""
-    RUN_FOLDER = 17
-    """The run folder is missing or not readable as one."""
-    LOAD_GENERATOR = 18
-    """The load generator ended before the run did."""
-    INTERRUPTED = 130
-    """Ctrl-C: what was measured is kept."""
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str) -> Exit:
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    PASSED = 0, "the run is valid and every SLO was met, or the command did what it was asked"
+    INTERNAL = 1, "a bug in tokenswarm: please report it with the log"
+    USAGE = 2, "a flag, a scenario, a key or a value is wrong"
+    SLO_MISSED = 3, "the run is valid, but a gate of the scenario's [slo] was missed"
+    INVALID = 4, "the load generator was the bottleneck: the figures must not be trusted"
+    REQUESTS_FAILED = 5, "no request succeeded"
+    ENDPOINT = 10, "the endpoint cannot be reached, or does not speak the API"
+    MODEL = 11, "the endpoint does not serve this model"
+    AUTH = 12, "the endpoint refuses the API key"
+    ENGINE = 13, "the engine could not be started, or died"
+    PORT = 14, "a port that is needed is taken"
+    RESULTS = 15, "the results folder cannot be written, or the disk is full"
+    CORPUS = 16, "the corpus cannot be read or holds too little text"
+    RUN_FOLDER = 17, "the run folder is missing or not readable as one"
+    LOAD_GENERATOR = 18, "the load generator ended before the run did"
+    INTERRUPTED = 130, "Ctrl-C: what was measured is kept"
 
 
 class UserError(Exception):

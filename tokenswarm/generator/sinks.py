@@ -41,8 +41,11 @@ class FileSink:
         self._files = {}
         self.rows = dict.fromkeys(TABLES, 0)
         for name, columns in TABLES.items():
-            self._files[name] = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-            self._append(name, header(columns).encode())
+            # requests.csv is ours alone; host_metrics.csv also takes the rows of whoever watches the GPUs.
+            exclusive = os.O_EXCL if name == REQUESTS_CSV else 0
+            self._files[name] = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | exclusive, 0o644)
+            if os.fstat(self._files[name]).st_size == 0:
+                self._append(name, header(columns).encode())
 
     def write(self, table: str, lines: str, count: int) -> None:
         self._append(table, lines.encode())
@@ -56,7 +59,8 @@ class FileSink:
             while view:
                 view = view[os.write(descriptor, view):]
         except OSError:
-            os.ftruncate(descriptor, begin)  # no torn line, no half batch
+            if table == REQUESTS_CSV:
+                os.ftruncate(descriptor, begin)  # no torn line, no half batch
             raise
 
     def close(self) -> None:

@@ -1,0 +1,81 @@
+# The front door of tokenswarm. Every target calls the command line; `make help` lists them.
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+RUN    ?=
+
+# A value quoted for the shell, whatever it holds; and an option that is given only where its variable is set.
+quote  = '$(subst ','"'"',$(1))'
+option = $(if $(value $(2)),$(1) $(call quote,$($(2))))
+
+LOAD_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO) $(call option,--host,HOST) \
+  $(call option,--model,MODEL) $(call option,--device,DEVICE) $(call option,--users,USERS) \
+  $(call option,--spawn-rate,SPAWN_RATE) $(call option,--rate,RATE) $(call option,--duration,DURATION) \
+  $(call option,--workers,WORKERS) $(call option,--seed,SEED) $(call option,--corpus,CORPUS) \
+  $(call option,--results,RESULTS) $(call option,--set,SET)
+
+.DEFAULT_GOAL := help
+.PHONY: help install load sim report scenarios test test-browser test-engines engine-venv lint bench clean
+
+help: ## show this list
+	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  %-13s %s\n", $$1, $$2}'
+	@echo
+	@echo "variables of load:"
+	@echo "  ENGINE         sim (default), vllm, sglang, external     SCENARIO    rag (default), chat, batch, reasoning, FILE.toml"
+	@echo "  HOST           URL of a server that runs already         MODEL       model to start or to ask for"
+	@echo "  USERS          concurrent users (closed loop)            SPAWN_RATE  users started per second"
+	@echo "  RATE           requests per second (open loop)           DURATION    30s, 20m, 8h"
+	@echo "  WORKERS        load-generating processes                 SEED        same seed, same prompts"
+	@echo "  CORPUS         folder of .txt, .md, .jsonl               RESULTS     where run folders go (results)"
+	@echo "  DEVICE         cpu or cuda, of an engine started here    API_KEY     of the endpoint; best exported beforehand"
+	@echo "  SET            any scenario values: SET=\"load.users=200 slo.ttft_p95_ms=400\""
+
+install: $(VENV)/.installed ## make the virtual environment
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "tokenswarm needs Python 3.11 or newer; this is `$(PYTHON) --version`. Name another one: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@echo "installing tokenswarm into $(VENV) (once, about a minute) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install -qq --disable-pip-version-check --editable .
+	@$(PY) -c 'import locust, plotly, tokenswarm' && touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(PY) -m pip install -qq --disable-pip-version-check --editable '.[dev]'
+	@$(PY) -c 'import hypothesis, pytest, xdist' && touch $@
+
+load: $(VENV)/.installed ## start an engine, load it, write a dashboard
+	@$(PY) -m tokenswarm load $(LOAD_OPTIONS)
+
+sim: $(VENV)/.installed ## start the engine simulator alone (ARGS="--port 8088 ...")
+	@$(PY) -m tokenswarm sim $(ARGS)
+
+report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>
+	@$(PY) -m tokenswarm report $(call quote,$(RUN))
+
+scenarios: $(VENV)/.installed ## list the scenarios
+	@$(PY) -m tokenswarm scenarios
+
+engine-venv: $(VENV)/.installed ## install a real engine for use without Docker: ENGINE=vllm|sglang [DEVICE=cpu|cuda]
+	@$(PY) -m tokenswarm.engines.install --engine $(call quote,$(ENGINE)) $(call option,--device,DEVICE)
+
+test: $(VENV)/.installed-dev ## the default tests (under 3 minutes)
+	@$(PY) -m pytest -q -n 2 tests -m "not browser and not engine"
+
+test-browser: $(VENV)/.installed-dev ## open dashboards in headless Chromium
+	@sh tests/browser/need_chromium.sh
+	@$(PY) -m pytest -q tests/browser
+
+test-engines: $(VENV)/.installed-dev ## the contract of real engines on this CPU: ENGINE=vllm|sglang, both by default
+	@$(PY) -m pytest -q -x tests/engines $(if $(ENGINE),--engine $(call quote,$(ENGINE)))
+
+lint: $(VENV)/.installed-dev ## ruff
+	@$(PY) -m ruff check .
+
+bench: $(VENV)/.installed ## measure the harness itself
+	@for file in bench/*.py; do echo "== $$file"; $(PY) $$file || exit 1; done
+
+clean: ## remove the virtual environment (results are kept)
+	@rm -rf $(VENV)

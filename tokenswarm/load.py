@@ -1,0 +1,218 @@
+"""The life of one run: engine up, endpoint checked, load applied, engine down, results written."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tokenswarm.corpus import Corpus, load_corpus
+from tokenswarm.engines import Engine, GpuSampler, Telemetry, adopt, load_description, start_local
+from tokenswarm.errors import Exit, UserError
+from tokenswarm.interrupts import Interrupts
+from tokenswarm.locust_process import LocustProcesses
+from tokenswarm.manifest import fresh_salt, make_run_folder, new_manifest, utc_now, write_manifest
+from tokenswarm.preflight import preflight
+from tokenswarm.progress import RunProgress
+from tokenswarm.scenario import Scenario, load_scenario
+
+EXTERNAL = "external"
+ENGINE_LOG = "engine.log"
+_SIM_MODEL = "sim-8b"
+
+
+@dataclass(slots=True)
+class LoadOptions:
+    """What `load` was asked for. `overrides` are scenario values by dotted name (see `scenario.parse_set`)."""
+
+    engine: str = "sim"
+    scenario: str = "rag"
+    host: str | None = None
+    model: str | None = None
+    device: str | None = None
+    workers: int = 1
+    seed: int | None = None
+    corpus: str | None = None
+    results: Path = Path("results")
+    overrides: dict[str, str] = field(default_factory=dict)
+    api_key: str | None = field(default=None, repr=False)
+    argv: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class RunOutcome:
+    """How a run ended, before anybody looks at its figures."""
+
+    folder: Path
+    status: str = "failed"
+    """complete | interrupted | failed, as run.json has it."""
+    error: UserError | None = None
+    """Why it ended early; what was measured until then is in the folder."""
+
+
+def run_load(options: LoadOptions, console: Console) -> RunOutcome:
+    """Run a scenario against an engine and leave a run folder. Stops whatever it started.
+
+    Raises UserError for what is wrong before anything was measured.
+    """
+    scenario = load_scenario(options.scenario, options.overrides)
+    corpus = load_corpus(options.corpus)
+    if options.engine == EXTERNAL and not options.host:
+        raise UserError(Exit.USAGE, "ENGINE=external needs HOST=http://... (--host): the endpoint to load")
+    if options.engine != EXTERNAL:
+        load_description(options.engine)  # an unknown name is found out before anything is made
+    run_id, folder = make_run_folder(options.results, options.engine, scenario.name)
+    with Interrupts() as interrupts, contextlib.ExitStack() as cleanup:
+        try:
+            engine = _engine(options, scenario, folder, console)
+            cleanup.callback(engine.stop)
+            interrupts.last_words.append(lambda: _kill_engine(engine))
+            manifest = _prepare(options, scenario, corpus, engine, run_id)
+            write_manifest(folder, manifest)
+        except BaseException:
+            _drop_if_empty(folder)
+            raise
+        console.print(f"[bold]{engine.title}[/] {engine.version or ''}  model {manifest['model']}  {engine.base_url}",
+                      highlight=False)
+        return _measure(options, scenario, engine, folder, manifest, console, interrupts)
+
+
+# ---- before the load
+
+def _engine(options: LoadOptions, scenario: Scenario, folder: Path, console: Console) -> Engine:
+    """The engine to load: the one at HOST, or one that is started here."""
+    if options.host:
+        engine = adopt(options.host, options.api_key)
+        if options.engine not in (EXTERNAL, engine.name):
+            raise UserError(Exit.USAGE, f"{options.host} is {engine.title}, not {options.engine}; "
+                                        f"use ENGINE={EXTERNAL} or ENGINE={engine.name}")
+        return engine
+    description = load_description(options.engine)
+    with _status(console, f"starting {description.title}") as status:
+        def on_progress(seconds: float, line: str) -> None:
+            status(f"starting {description.title} ... {seconds:.0f} s  {line[:100]}")
+        model = options.model or (_SIM_MODEL if description.simulated else None)
+        return start_local(description, on_progress=on_progress, log_path=folder / ENGINE_LOG,
+                           settings=scenario.engine, model=model, device=options.device,
+                           explicit=[key.removeprefix("engine.") for key in options.overrides
+                                     if key.startswith("engine.")])
+
+
+def _prepare(options: LoadOptions, scenario: Scenario, corpus: Corpus, engine: Engine,
+             run_id: str) -> dict[str, Any]:
+    """Check the endpoint and describe the run."""
+    model = options.model if engine.runtime == "external" else engine.model
+    checked = preflight(engine.base_url, model, options.api_key)
+    salt = scenario.prompts.salt
+    manifest = new_manifest(
+        run_id=run_id, scenario=scenario, overrides=options.overrides, engine=engine.manifest(),
+        model=checked["model"], corpus=corpus, seed=scenario.prompts.seed if options.seed is None else options.seed,
+        salt=fresh_salt() if salt == "run" else salt, workers=options.workers, argv=options.argv,
+        simulated=engine.simulated)
+    manifest["preflight"] = checked
+    manifest["notes"] = list(engine.notes)
+    return manifest
+
+
+@contextlib.contextmanager
+def _status(console: Console, text: str):
+    """A spinner with a text that may change; a single line where there is no terminal."""
+    if not console.is_terminal:
+        console.print(f"{text} ...", highlight=False)
+        yield lambda _text: None
+        return
+    with console.status(text) as status:
+        yield lambda new: status.update(new)
+
+
+def _drop_if_empty(folder: Path) -> None:
+    """A run that never began leaves no folder, unless the engine's log in it says why."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _kill_engine(engine: Engine) -> None:
+    kill = getattr(engine, "kill", engine.stop)
+    kill()
+
+
+# ---- the load
+
+def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: Path, manifest: dict[str, Any],
+             console: Console, interrupts: Interrupts) -> RunOutcome:
+    outcome = RunOutcome(folder)
+    gpus = GpuSampler.open() if engine.runtime != EXTERNAL else None
+    manifest["gpus"] = gpus.names if gpus else []
+    telemetry = Telemetry(engine, folder, gpus=gpus)
+    locust = LocustProcesses(scenario, folder, engine.base_url, options.workers)
+    interrupts.last_words.insert(0, locust.kill)
+    interrupts.on_first = locust.ask_to_stop
+    telemetry.start()
+    try:
+        with RunProgress(console, scenario.load.warmup_s, scenario.load.duration_s) as progress:
+            _follow(locust, engine, manifest, folder, progress, outcome)
+    finally:
+        interrupts.on_first = lambda: None
+        locust.end()
+        telemetry.stop()
+    if interrupts.interrupted:
+        outcome.status = "interrupted"
+    manifest.update(status=outcome.status, ended_at=utc_now(),
+                    telemetry={"scrapes": telemetry.scrapes, "failed": telemetry.failed,
+                               "cpu_s": round(telemetry.cpu_s, 3)})
+    write_manifest(folder, manifest)
+    return outcome
+
+
+def _follow(locust: LocustProcesses, engine: Engine, manifest: dict[str, Any], folder: Path, progress: RunProgress,
+            outcome: RunOutcome) -> None:
+    """Listen to the load generator until it is done; note what it reports in the manifest."""
+    done = False
+    on_event: dict[str, Callable[[dict[str, Any]], None]] = {
+        "live": progress.figures,
+        "phase": lambda event: _note_phase(event, manifest, folder, progress),
+    }
+    for event in locust.events():
+        progress.tick()
+        if event is None:
+            if outcome.error is None and not _alive(engine):
+                shown = "\n".join(f"  | {line}" for line in engine.log_tail(12))
+                outcome.error = UserError(Exit.ENGINE, f"{engine.title} ended during the run. Its log ends with:\n"
+                                                       f"{shown}")
+                locust.ask_to_stop()
+            continue
+        kind = event["event"]
+        if kind in on_event:
+            on_event[kind](event)
+        elif kind == "fatal":
+            outcome.error = UserError(Exit(event["code"]), event["sentence"])
+        elif kind == "done":
+            done = True
+            manifest.update(counts=event["counts"], phases=event["phases"])
+            manifest["simulated"] = manifest["simulated"] or bool(event["counts"].get("simulated_answers"))
+    if not done and outcome.error is None:
+        shown = "\n".join(f"  | {line}" for line in locust.log_tail())
+        outcome.error = UserError(Exit.LOAD_GENERATOR, "the load generator ended before the run did; the rows that it "
+                                                       f"wrote are kept. It said:\n{shown}")
+    outcome.status = "complete" if done and outcome.error is None else "failed"
+
+
+def _note_phase(event: dict[str, Any], manifest: dict[str, Any], folder: Path, progress: RunProgress) -> None:
+    """Keep run.json up to date, so that a run that dies can still be read."""
+    progress.phase(event["name"])
+    start, measure_start, measure_end = event["start"], event["measure_start"], event["measure_end"]
+    phases = [{"name": "warmup", "start": start, "end": measure_start}]
+    if measure_start is not None:
+        phases.append({"name": "measure", "start": measure_start, "end": measure_end})
+    manifest["phases"] = phases
+    with contextlib.suppress(UserError):  # a full disk is noticed, and said, where rows are written
+        write_manifest(folder, manifest)
+
+
+def _alive(engine: Engine) -> bool:
+    is_alive = getattr(engine, "is_alive", None)
+    return is_alive is None or is_alive()

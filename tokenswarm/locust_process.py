@@ -1,0 +1,117 @@
+"""The Locust processes of a run, as the command line sees them: started, listened to, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tokenswarm.errors import Exit, UserError
+from tokenswarm.scenario import Scenario
+
+LOG_NAME = "locust.log"
+_RUN_VARIABLE, _LIVE_VARIABLE = "TOKENSWARM_RUN", "TOKENSWARM_LIVE_FD"
+_POLL_S = 0.25
+_EXIT_GRACE_S = 20.0
+
+
+class LocustProcesses:
+    """One local Locust process, or a master with workers; each in a session of its own, so that Ctrl-C in the
+    terminal reaches only the command line."""
+
+    def __init__(self, scenario: Scenario, folder: Path, base_url: str, workers: int) -> None:
+        self._folder = folder
+        self._socket, theirs = socket.socketpair()
+        self._received = b""
+        environment = {**os.environ, _RUN_VARIABLE: str(folder), _LIVE_VARIABLE: str(theirs.fileno())}
+        load = scenario.load
+        users = load.users if load.rate is None else load.max_in_flight
+        spawn_rate = load.spawn_rate if load.rate is None else load.max_in_flight
+        arguments = [sys.executable, "-m", "locust", "-f", str(scenario.locustfile_path), "--host", base_url]
+        leading = [*arguments, "--headless", "--users", str(users), "--spawn-rate", f"{spawn_rate:g}",
+                   "--csv", str(folder / "locust"), "--loglevel", "INFO"]
+        self._log = (folder / LOG_NAME).open("ab")
+        self.leader: subprocess.Popen
+        self.workers: list[subprocess.Popen] = []
+        if workers > 1:
+            port = str(_free_port())
+            leading += ["--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port,
+                        "--expect-workers", str(workers), "--expect-workers-max-wait", "60"]
+            self.leader = self._start(leading, environment, (theirs.fileno(),))
+            plain = {key: value for key, value in environment.items() if key not in (_RUN_VARIABLE, _LIVE_VARIABLE)}
+            following = [*arguments, "--worker", "--master-host", "127.0.0.1", "--master-port", port]
+            self.workers = [self._start(following, plain, ()) for _ in range(workers)]
+        else:
+            self.leader = self._start(leading, environment, (theirs.fileno(),))
+        theirs.close()
+
+    def _start(self, arguments: list[str], environment: dict[str, str], descriptors: tuple[int, ...]
+               ) -> subprocess.Popen:
+        return subprocess.Popen(arguments, env=environment, stdin=subprocess.DEVNULL, stdout=self._log,
+                                stderr=subprocess.STDOUT, pass_fds=descriptors, start_new_session=True)
+
+    def events(self) -> Iterator[dict[str, Any] | None]:
+        """What the leader reports, as it comes; None at least four times a second. Ends when the leader does."""
+        while True:
+            ready, _, _ = select.select([self._socket], [], [], _POLL_S)
+            if not ready:
+                yield None
+                continue
+            try:
+                data = self._socket.recv(65536)
+            except OSError:
+                data = b""
+            if not data:
+                return
+            *lines, self._received = (self._received + data).split(b"\n")
+            for line in lines:
+                yield json.loads(line)
+
+    def ask_to_stop(self) -> None:
+        """Let the run end now, gracefully: rows are handed over."""
+        with contextlib.suppress(OSError):
+            self._socket.sendall(b"stop\n")
+
+    def log_tail(self, lines: int = 12) -> list[str]:
+        """The last lines that Locust printed."""
+        try:
+            text = (self._folder / LOG_NAME).read_text("utf-8", "replace")
+        except OSError:
+            return []
+        return [line for line in text.splitlines() if line.strip()][-lines:]
+
+    def end(self) -> None:
+        """Wait a little for all processes to leave, then make them."""
+        deadline = time.monotonic() + _EXIT_GRACE_S
+        for process in [self.leader, *self.workers]:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, deadline - time.monotonic()))
+        self.kill()
+        self._log.close()
+        self._socket.close()
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        for process in [self.leader, *self.workers]:
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", 0))
+        except OSError as error:
+            raise UserError(Exit.PORT, f"no free port on 127.0.0.1: {error.strerror}") from None
+        return probe.getsockname()[1]

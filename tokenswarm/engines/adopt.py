@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tokenswarm.engines import http
+from tokenswarm.engines import web
 from tokenswarm.engines.description import ENGINES_DIR, Description, Sign, known_engines, load_description
 from tokenswarm.engines.effective import dig
 from tokenswarm.engines.engine import Engine
 from tokenswarm.errors import Exit, UserError
 
 
-def fits(sign: Sign, reply: http.Reply | None) -> bool:
+def fits(sign: Sign, reply: web.Reply | None) -> bool:
     """Whether the answer to the sign's endpoint shows the sign."""
     if reply is None:
         return False
@@ -29,13 +29,13 @@ def fits(sign: Sign, reply: http.Reply | None) -> bool:
 
 def probe(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR) -> Description | None:
     """The description of whatever engine answers at `base_url`; None for one that is not recognised."""
-    replies: dict[str, http.Reply | None] = {}
+    replies: dict[str, web.Reply | None] = {}
 
-    def reply(path: str) -> http.Reply | None:
+    def reply(path: str) -> web.Reply | None:
         if path not in replies:
             try:
-                replies[path] = http.request(http.root_of(base_url) + path, api_key=api_key)
-            except http.Unreachable:
+                replies[path] = web.request(web.root_of(base_url) + path, api_key=api_key)
+            except web.Unreachable:
                 replies[path] = None
         return replies[path]
 
@@ -60,8 +60,8 @@ def adopt(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR)
     if not good:
         raise UserError(Exit.USAGE, f"{base_url!r} is not a URL such as http://127.0.0.1:8000.")
     try:
-        reply = http.request(http.root_of(base_url) + "/v1/models", api_key=api_key, timeout_s=10.0)
-    except http.Unreachable as error:
+        reply = web.request(web.root_of(base_url) + "/v1/models", api_key=api_key, timeout_s=10.0)
+    except web.Unreachable as error:
         raise UserError(Exit.ENDPOINT, f"Nothing answers at {base_url}: {error}.") from error
     if reply.status in (401, 403):
         hint = "it was refused" if api_key else "none was given: set TOKENSWARM_API_KEY"

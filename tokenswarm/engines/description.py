@@ -112,6 +112,14 @@ class Image(_Strict):
     tag: str
 
 
+def _regular_expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression ({error})") from error
+    return pattern
+
+
 class Patch(_Strict):
     """A change to an installed file: `pattern` (regular expression, per line) is replaced by `replacement`."""
 
@@ -123,8 +131,7 @@ class Patch(_Strict):
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, pattern: str) -> str:
-        re.compile(pattern)
-        return pattern
+        return _regular_expression(pattern)
 
 
 class Alias(_Strict):
@@ -221,8 +228,7 @@ class Failure(_Strict):
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, pattern: str) -> str:
-        re.compile(pattern)
-        return pattern
+        return _regular_expression(pattern)
 
 
 class Description(_Strict):

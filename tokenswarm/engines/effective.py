@@ -74,6 +74,8 @@ def _raw(
 
 
 def _convert(source: Source, raw: Any) -> Scalar | None:
+    if source.product is not None:
+        return int(raw)
     text = str(raw).removeprefix(source.strip_prefix)
     if text in source.values:
         return source.values[text]

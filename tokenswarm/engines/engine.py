@@ -8,7 +8,7 @@ from importlib import metadata
 from typing import Any
 
 from tokenswarm.engines import effective as effective_values
-from tokenswarm.engines import http
+from tokenswarm.engines import web
 from tokenswarm.engines.description import Description, Scalar
 from tokenswarm.engines.metrics import samples
 from tokenswarm.errors import Exit, UserError
@@ -66,10 +66,10 @@ class Engine:
             self.refresh()
         return self._effective or {}
 
-    def request(self, path: str, method: str = "GET", payload: Any = None, timeout_s: float = 5.0) -> http.Reply:
-        """One request to the engine's root. Raises http.Unreachable."""
-        url = http.root_of(self.base_url) + path
-        return http.request(url, method, api_key=self._api_key, payload=payload, timeout_s=timeout_s)
+    def request(self, path: str, method: str = "GET", payload: Any = None, timeout_s: float = 5.0) -> web.Reply:
+        """One request to the engine's root. Raises web.Unreachable."""
+        url = web.root_of(self.base_url) + path
+        return web.request(url, method, api_key=self._api_key, payload=payload, timeout_s=timeout_s)
 
     def refresh(self) -> None:
         """Read version and effective configuration again; what does not answer is left out."""
@@ -88,7 +88,7 @@ class Engine:
     def _json(self, path: str) -> Any:
         try:
             reply = self.request(path)
-        except http.Unreachable:
+        except web.Unreachable:
             return None
         return reply.json() if reply.status == 200 else None
 
@@ -98,7 +98,7 @@ class Engine:
             return None
         try:
             reply = self.request(self.description.metrics_path, timeout_s=timeout_s)
-        except http.Unreachable:
+        except web.Unreachable:
             return None
         return reply.text if reply.status == 200 else None
 
@@ -114,7 +114,7 @@ class Engine:
         while True:
             try:
                 reply = self.request(reset.path, reset.method, timeout_s=15.0)
-            except http.Unreachable as error:
+            except web.Unreachable as error:
                 raise UserError(
                     Exit.ENGINE, f"{self.title} did not answer {reset.method} {reset.path}: {error}."
                 ) from error
@@ -156,7 +156,7 @@ class Engine:
         }
 
 
-def _said_yes(reply: http.Reply, field: str | None) -> bool:
+def _said_yes(reply: web.Reply, field: str | None) -> bool:
     if field is None:
         return True
     document = reply.json()

@@ -34,10 +34,12 @@ Say = Callable[[str], None]
 
 
 def fingerprint(recipe: Install) -> str:
-    """A hash of everything that the installation depends on: the recipe, its data files, the Python version."""
+    """A hash of everything that the installation depends on: the recipe, the data files it uses, the Python version."""
     digest = hashlib.sha256(recipe.model_dump_json().encode())
     digest.update(sysconfig.get_python_version().encode())
-    for path in sorted(DATA.rglob("*")):
+    used = [DATA / name for name in recipe.overlays]
+    used += [Path(part.replace("{data}", str(DATA))) for step in recipe.steps for part in step if "{data}" in part]
+    for path in sorted(file for top in used for file in (top, *top.rglob("*"))):
         if path.is_file() and "__pycache__" not in path.parts:
             digest.update(str(path.relative_to(DATA)).encode() + path.read_bytes())
     return digest.hexdigest()
@@ -80,7 +82,8 @@ def make_tiny_model(python: Path, root: Path | None = None, say: Say = print) ->
     with _locked(folder):
         if _stamp(folder) != wanted:
             shutil.rmtree(folder, ignore_errors=True)
-            _run([str(python), str(source), str(folder)], "making the tiny model")
+            # -P: the folder of the script must not come before the standard library in the search path.
+            _run([str(python), "-P", str(source), str(folder)], "making the tiny model")
             (folder / STAMP).write_text(json.dumps({"fingerprint": wanted}) + "\n", encoding="utf-8")
             say(f"The tiny random model is in {folder}.")
     return folder

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from tokenswarm.engines import http, processes
+from tokenswarm.engines import processes, web
 from tokenswarm.engines.description import Description
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.flags import SettingsLike, command, resolve
@@ -170,7 +170,7 @@ class LocalEngine(Engine):
     def _lists_model(self) -> bool:
         try:
             document = self.request("/v1/models", timeout_s=2.0).json()
-        except http.Unreachable:
+        except web.Unreachable:
             return False
         models = document.get("data") if isinstance(document, dict) else None
         return isinstance(models, list) and any(
@@ -184,7 +184,7 @@ class LocalEngine(Engine):
         for path, payload in (("/v1/chat/completions", chat), ("/v1/completions", plain)):
             try:
                 reply = self.request(path, "POST", payload, timeout_s=_FIRST_TOKEN_TIMEOUT_S)
-            except http.Unreachable:
+            except web.Unreachable:
                 return False
             document = reply.json()
             usage = document.get("usage") if isinstance(document, dict) else None

@@ -138,11 +138,17 @@ def _boxes(
         "hoverinfo": "y",
     }
     layout = {
-        "xaxis": axis(x_title, type="category"),
+        "xaxis": axis(x_title, type="category", range=_roomy(len(known)), tickfont={"size": 10.5}),
         "yaxis": axis(y_title, rangemode="tozero"),
         "hovermode": "closest",
     }
     return [trace], layout
+
+
+def _roomy(boxes: int) -> list[float]:
+    """The range of a category axis on which a few boxes do not grow into slabs."""
+    pad = max(0.0, (6 - boxes) / 2)
+    return [-0.5 - pad, boxes - 0.5 + pad]
 
 
 def _by_turn(ok: pd.DataFrame) -> Chart | None:

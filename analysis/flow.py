@@ -35,7 +35,8 @@ class Flow:
 
     def between(self, edges: np.ndarray) -> np.ndarray:
         """The amounts between successive edges."""
-        return np.diff(self.until(edges))
+        # Rounding can leave a hair below zero, which would put a minus on an axis.
+        return np.maximum(np.diff(self.until(edges)), 0.0)
 
 
 class _Ramp:
@@ -95,4 +96,4 @@ def in_flight(rows: pd.DataFrame, edges: np.ndarray) -> np.ndarray:
     each = np.ones(len(rows))
     begun, ended = _Ramp(rows["sent_at"].to_numpy() - zero, each), _Ramp(ended_at(rows) - zero, each)
     busy_s = begun.until(edges - zero) - ended.until(edges - zero)
-    return np.diff(busy_s) / np.diff(edges)
+    return np.maximum(np.diff(busy_s) / np.diff(edges), 0.0)

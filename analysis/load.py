@@ -34,7 +34,7 @@ class Run:
     """A run folder in memory.
 
     requests, engine_metrics and host_metrics have every column of `tokenswarm.schema`: numbers as float64 (NaN = not
-    measured; true/false as 1/0), text as categories or strings. `damaged_lines` counts lines that are not rows (a torn
+    measured; true/false as 1/0), text as categories or strings; requests in the order sent. `damaged_lines` counts lines that are not rows (a torn
     last line, say); they are left out of the tables. `notes` are sentences about what the folder lacks.
     """
 
@@ -215,6 +215,9 @@ def _conform(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
 
 def _keep_rows_with_an_outcome(requests: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     good = (requests["status"].isin(STATUSES) & np.isfinite(requests["sent_at"])).to_numpy()
-    if good.all():
-        return requests, 0
-    return requests[good].reset_index(drop=True), int((~good).sum())
+    if not good.all():
+        requests = requests[good]
+    if not requests["sent_at"].is_monotonic_increasing:
+        # Rows are written as requests end; statistics of neighbours in time need them as they were sent.
+        requests = requests.sort_values("sent_at", kind="stable")
+    return requests.reset_index(drop=True), int((~good).sum())

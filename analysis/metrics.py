@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.flow import Flow, completed_flow, output_flow, prompt_flow
 from analysis.load import Run
-from analysis.statistics import RATE_BLOCKS, Estimate, block_rate, percentiles, share
+from analysis.statistics import RATE_BLOCKS, Estimate, block_rate, percentiles, share_of
 from analysis.window import Window
 
 PERCENTILES = (50, 95, 99)
@@ -131,14 +131,14 @@ def outcome_counts(rows: pd.DataFrame) -> dict[str, int]:
 
 def error_rate(rows: pd.DataFrame) -> Estimate:
     """failed / (ok + failed): a request that was cancelled when the run ended is neither."""
-    counts = outcome_counts(rows)
-    return share(counts["failed"], counts["ok"] + counts["failed"], why="no request ended")
+    ended = rows["status"].to_numpy() != "cancelled"
+    return share_of((rows["status"] == "failed").to_numpy()[ended], why="no request ended")
 
 
 def valid_output(rows: pd.DataFrame) -> Estimate:
     """Share of successful answers that passed the scenario's own check, of those that were checked."""
-    checked = rows.loc[is_ok(rows), "valid_output"].dropna()
-    return share(int(checked.sum()), len(checked), why="the scenario has no check of its answers")
+    checked = rows.loc[is_ok(rows), "valid_output"].dropna().to_numpy()
+    return share_of(checked == 1.0, why="the scenario has no check of its answers")
 
 
 def token_facts(rows: pd.DataFrame) -> dict[str, object]:

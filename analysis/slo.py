@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.metrics import LATENCIES, error_rate, is_ok, latencies
-from analysis.statistics import Estimate, percentiles, share
+from analysis.statistics import Estimate, percentiles, share_of
 from analysis.window import Window
 
 _LATENCY_KEY = re.compile(r"(?P<metric>[a-z0-9_]+)_p(?P<digits>\d{1,5})_ms")
@@ -102,7 +102,7 @@ def goodput_figures(rows: pd.DataFrame, objectives: list[Objective], window: Win
     bounds = request_bounds(objectives)
     met, unknown = conforming(rows, bounds)
     good, undetermined, sent = int(met.sum()), int(unknown.sum()), len(rows)
-    attainment = share(good, sent, why="no request was sent")
+    attainment = share_of(met, why="no request was sent")
     if sent and undetermined and not good:
         attainment = Estimate(None, n=sent, why="a bounded latency was not measured (was the answer streamed?)")
     seconds = window.seconds if window else 0.0

@@ -1,7 +1,7 @@
 """Estimates with 95% intervals: pure functions over arrays.
 
-Intervals of percentiles and shares take requests as independent. Requests of one moment are not quite, so a rate's
-interval comes from blocks of time, and the others are a little too narrow where latency comes in waves.
+Requests of one moment share their moment, so they are not independent. Percentiles and shares widen their interval by
+what successive batches of requests show of that; rates take theirs from blocks of time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ from scipy import stats
 CONFIDENCE = 0.95
 RATE_BLOCKS = 10
 """Blocks of time that a rate's interval is made from: few, so that a block is long against one request."""
+
+BATCHES = 20
+"""Successive batches that dependence between requests is estimated from."""
+FEWEST_TO_BATCH = 200
+"""Observations below which batches say too little about dependence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +52,49 @@ def observations_needed(q: float) -> int:
     return math.ceil(round(100.0 / min(q, 100.0 - q), 9))
 
 
-def percentile(ordered: np.ndarray, q: float) -> Estimate:
+def percentile(ordered: np.ndarray, q: float, dependence: float = 1.0) -> Estimate:
     """Percentile `q` (0..100) of an ascending array without NaN, by linear interpolation, with its interval.
 
     The interval runs between two order statistics whose ranks come from the binomial distribution of the number of
     observations below the percentile; it makes no assumption about the distribution of the values
-    (David and Nagaraja, Order Statistics, 3rd ed., section 7.1).
+    (David and Nagaraja, Order Statistics, 3rd ed., section 7.1). `dependence` is `design_effect` of being below the
+    percentile: n observations count as n / dependence independent ones (Woodruff, JASA 47, 1952).
     """
     n = len(ordered)
     needed = observations_needed(q)
     if n < needed:
         return Estimate(None, n=n, why=f"needs {needed} requests, has {n}" if n else "not measured")
     tail = (1.0 - CONFIDENCE) / 2.0
-    # 1-based ranks: P(X_(low) <= percentile < X_(high)) >= 95%.
-    low = int(stats.binom.ppf(tail, n, q / 100.0))
-    high = int(stats.binom.ppf(1.0 - tail, n, q / 100.0)) + 1
+    worth = max(1, int(n / max(1.0, dependence)))
+    # 1-based ranks among `worth` observations: P(X_(low) <= percentile < X_(high)) >= 95%.
+    low = int(stats.binom.ppf(tail, worth, q / 100.0))
+    high = int(stats.binom.ppf(1.0 - tail, worth, q / 100.0)) + 1
     return Estimate(
         value=float(interpolate(ordered, q)),
-        low=float(ordered[low - 1]) if low >= 1 else None,
-        high=float(ordered[high - 1]) if high <= n else None,
+        low=float(ordered[max(1, math.floor(low * n / worth)) - 1]) if low >= 1 else None,
+        high=float(ordered[min(n, math.ceil(high * n / worth)) - 1]) if high <= worth else None,
         n=n,
     )
+
+
+def design_effect(hits: np.ndarray) -> float:
+    """How many times more the mean of `hits` (0 or 1, in order of time) varies than if they were independent.
+
+    The variance between BATCHES batches over the binomial one, never below 1; with few observations 1. Includes the
+    wider tail of a variance that is itself estimated from so few batches
+    (batch means; Law, Simulation Modeling and Analysis, section 9.5.3).
+    """
+    n = len(hits)
+    size = n // BATCHES
+    mean = float(np.mean(hits)) if n else 0.0
+    if n < FEWEST_TO_BATCH or not 0.0 < mean < 1.0:
+        return 1.0
+    means = np.asarray(hits[: size * BATCHES], dtype=float).reshape(BATCHES, size).mean(axis=1)
+    ratio = float(means.var(ddof=1)) * size / (mean * (1.0 - mean))
+    if ratio <= 1.0:
+        return 1.0
+    middle = 0.5 + CONFIDENCE / 2.0
+    return ratio * float(stats.t.ppf(middle, BATCHES - 1) / stats.norm.ppf(middle)) ** 2
 
 
 def interpolate(ordered: np.ndarray, q: float | np.ndarray) -> np.ndarray:
@@ -77,19 +104,34 @@ def interpolate(ordered: np.ndarray, q: float | np.ndarray) -> np.ndarray:
 
 
 def percentiles(values: np.ndarray, qs: Sequence[float]) -> dict[float, Estimate]:
-    """Several percentiles of an unordered array; NaN means not measured and is left out."""
-    ordered = np.sort(values[~np.isnan(values)])
-    return {q: percentile(ordered, q) for q in qs}
+    """Several percentiles of an array in order of time; NaN means not measured and is left out."""
+    known = values[~np.isnan(values)]
+    ordered = np.sort(known)
+    return {q: percentile(ordered, q, _dependence_at(known, ordered, q)) for q in qs}
 
 
-def share(hits: int, n: int, *, why: str = "no request") -> Estimate:
-    """`hits` of `n` as a share 0..1 with Wilson's score interval (Wilson, JASA 22, 1927)."""
+def _dependence_at(known: np.ndarray, ordered: np.ndarray, q: float) -> float:
+    if len(known) < max(FEWEST_TO_BATCH, observations_needed(q)):
+        return 1.0
+    return design_effect(known <= interpolate(ordered, q))
+
+
+def share_of(hits: np.ndarray, *, why: str = "no request") -> Estimate:
+    """The share of true values in `hits`, which is in order of time."""
+    return share(int(np.sum(hits)), len(hits), dependence=design_effect(hits), why=why)
+
+
+def share(hits: int, n: int, *, dependence: float = 1.0, why: str = "no request") -> Estimate:
+    """`hits` of `n` as a share 0..1 with Wilson's score interval (Wilson, JASA 22, 1927).
+
+    `dependence` as in `percentile`: the n observations count as n / dependence.
+    """
     if n <= 0:
         return Estimate(None, n=0, why=why)
     z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0))
-    p = hits / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    p, worth = hits / n, n / max(1.0, dependence)
+    middle = (p + z * z / (2 * worth)) / (1 + z * z / worth)
+    half = z / (1 + z * z / worth) * math.sqrt(p * (1 - p) / worth + z * z / (4 * worth * worth))
     low = 0.0 if hits == 0 else max(0.0, middle - half)
     high = 1.0 if hits == n else min(1.0, middle + half)
     return Estimate(p, low, high, n)

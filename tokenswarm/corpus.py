@@ -18,7 +18,7 @@ from tokenswarm.errors import Exit, UserError
 DEFAULT_NAME = "pydoc_data.topics"
 MIN_CHARS = 2_000
 """A smaller corpus cannot make prompts that differ."""
-MAX_CHARS = 256 * 1024 * 1024
+MAX_CHARS = 64_000_000
 """Reading stops here, to leave memory for the load generator; more text would not change any figure."""
 
 _SUFFIXES = (".txt", ".md", ".jsonl")

@@ -152,7 +152,8 @@ class Scenario(_Section):
                 raise ValueError(
                     f"[{other}] is a table of workload '{other}', but this scenario's workload is '{data['workload']}'"
                 )
-        return {**data, data["workload"]: data.get(data["workload"]) or {}}
+        own = data.get(data["workload"])
+        return {**data, data["workload"]: {} if own is None else own}
 
     @field_validator("slo", mode="before")
     @classmethod

@@ -80,6 +80,15 @@ def test_a_folder_is_read_recursively_in_sorted_order_whatever_the_file_type(tmp
     text.encode("utf-8")  # a lone surrogate could not be sent
 
 
+def test_reading_stops_at_the_limit(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("tokenswarm.corpus.MAX_CHARS", 5_000)
+    for name in ("a.txt", "b.jsonl", "c.txt"):
+        line = json.dumps({"text": name * 600}) if name.endswith("jsonl") else name * 600
+        (tmp_path / name).write_text(line)
+    text = load_corpus(tmp_path).text
+    assert "a.txt" in text and "b.jsonl" in text and "c.txt" not in text
+
+
 def test_a_single_file_will_do(tmp_path: Path):
     (tmp_path / "a.txt").write_text(PROSE)
     assert load_corpus(str(tmp_path / "a.txt")).text == PROSE

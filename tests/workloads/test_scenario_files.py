@@ -115,6 +115,7 @@ def test_an_empty_salt_is_no_salt():
         ("load.rate=-1", "SET: load.rate is -1, but should be above 0"),
         ("load.rate=inf", "SET: load.rate is inf, but should be a finite number"),
         ("load.arrivals=gamma", "SET: load.arrivals is 'gamma', but should be one of 'poisson' or 'constant'"),
+        ("rag=false", "SET: rag is false, but should be a table"),
         ("load=3", "SET: load is 3, but should be a table"),
         ("load.duration_s=soon", "SET: load.duration_s is 'soon', but should be seconds, or a duration such as 30s"),
         ("user.think_time_s={kind='lognormal'}", "SET: user.think_time_s: kind 'lognormal' needs cv and mean"),

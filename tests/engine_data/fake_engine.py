@@ -32,6 +32,8 @@ class Handler(BaseHTTPRequestHandler):
         """Models, version, metrics."""
         if self.path == "/v1/models":
             self._send({"object": "list", "data": [{"id": "tiny", "owned_by": "fake", "max_model_len": 512}]})
+        elif self.path == "/health":
+            self._send({})
         elif self.path == "/version":
             self._send({"version": "1.2.3"})
         elif self.path == "/metrics":

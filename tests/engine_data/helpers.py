@@ -43,7 +43,7 @@ ready_timeout_s = 20.0
 running = {{ names = ["fake:running"] }}
 prefix_hit_tokens = {{ names = ["fake:hits_total"] }}
 preemptions = {{ names = ["fake:preemptions_total"] }}
-[cache_reset]
+[[cache_reset]]
 path = "/reset"
 success_field = "success"
 [[version]]

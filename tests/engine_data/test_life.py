@@ -152,6 +152,16 @@ def test_released_engine_outlives_its_starter_object(tmp_path: Path) -> None:
     assert gone(engine.pid)
 
 
+def test_killed_engine_is_gone_with_its_children_at_once(tmp_path: Path) -> None:
+    note = tmp_path / "child.pid"
+    engine = start_local(
+        fake_description("stubborn", "--note", str(note), grace_s=600), log_path=tmp_path / "engine.log"
+    )
+    engine.kill()
+    assert gone(int(note.read_text()))
+    assert engine._process.wait(10) == -signal.SIGKILL
+
+
 def test_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -310,7 +320,7 @@ def test_gpu_rows_come_from_nvml_and_leave_out_what_a_gpu_does_not_report(
     monkeypatch.setitem(sys.modules, "fake_nvml", nvml)
     sampler = GpuSampler.open("fake_nvml")
     assert sampler is not None
-    assert sampler.names() == ["GPU", "GPU"]
+    assert sampler.names == ["GPU", "GPU"]
     Telemetry(Engine(served.url, fake_description()), tmp_path, gpus=sampler).sample()
     lines = (tmp_path / "host_metrics.csv").read_text().splitlines()
     rows = [dict(zip(names(HOST_METRIC_COLUMNS), line.split(","), strict=True)) for line in lines[1:]]

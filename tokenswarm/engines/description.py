@@ -253,7 +253,8 @@ class Description(_Strict):
     forms: dict[Device, Form]
     metrics: dict[str, Metric] = {}
     metrics_path: str = "/metrics"
-    cache_reset: CacheReset | None = None
+    cache_reset: list[CacheReset] = []
+    """Tried in turn: the first endpoint that exists counts."""
     version: list[Source] = []
     effective: dict[str, list[Source]] = {}
     recognise: list[Sign] = []

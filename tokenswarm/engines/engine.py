@@ -9,11 +9,12 @@ from typing import Any
 
 from tokenswarm.engines import effective as effective_values
 from tokenswarm.engines import web
-from tokenswarm.engines.description import Description, Scalar
+from tokenswarm.engines.description import CacheReset, Description, Scalar
 from tokenswarm.engines.metrics import samples
 from tokenswarm.errors import Exit, UserError
 
 _BUSY_RETRY_S = 0.5
+_NO_SUCH_ENDPOINT = (401, 403, 404, 405, 501)
 
 
 class Engine:
@@ -107,9 +108,18 @@ class Engine:
 
         Returns False where this engine has no way to do it. Raises UserError(Exit.ENGINE) when it refuses to the end.
         """
-        reset = self.description.cache_reset if self.description else None
-        if reset is None:
-            return False
+        missing = None
+        for reset in self.description.cache_reset if self.description else []:
+            status = self._reset(reset, wait_s, sleep)
+            if status == 200:
+                return True
+            missing = missing or _no_reset(self.title, reset.path, status, reset.missing_hint)
+        if missing:
+            self.notes.append(missing)
+        return False
+
+    def _reset(self, reset: CacheReset, wait_s: float, sleep: Callable[[float], None]) -> int:
+        """200 once it succeeded, or the status that says that there is no such endpoint for us."""
         waited = 0.0
         while True:
             try:
@@ -118,11 +128,8 @@ class Engine:
                 raise UserError(
                     Exit.ENGINE, f"{self.title} did not answer {reset.method} {reset.path}: {error}."
                 ) from error
-            if reply.status in (401, 403, 404, 405, 501):
-                self.notes.append(_no_reset(self.title, reset.path, reply.status, reset.missing_hint))
-                return False
-            if reply.status == 200 and _said_yes(reply, reset.success_field):
-                return True
+            if reply.status in _NO_SUCH_ENDPOINT or (reply.status == 200 and _said_yes(reply, reset.success_field)):
+                return reply.status
             if reply.status != 200 and reply.status not in reset.busy_statuses:
                 raise UserError(Exit.ENGINE, f"{self.title} answered {reply.status} to {reset.method} {reset.path}.")
             if waited >= wait_s:
@@ -140,6 +147,9 @@ class Engine:
 
     def stop(self) -> None:
         """Stop what was started. Someone else's engine is left alone."""
+
+    def kill(self) -> None:
+        """The same at once, without waiting for an orderly end."""
 
     def manifest(self) -> dict[str, Any]:
         """The `engine` table of run.json."""

@@ -40,10 +40,11 @@ def resolve(
 
     `settings` holds canonical names; None means unset. A key that is an engine's name holds a table of that engine's
     own settings; other engines' tables are passed over. `explicit` names the settings that the user asked for
-    by hand: those are never silently left out.
+    by hand (also `speculation.tokens`): those are never left out with a mere note.
     Raises UserError(Exit.USAGE) for an unknown name and for a setting that the engine cannot honour.
     """
     device_name, form = description.form(device)
+    by_hand = {name.partition(".")[0] for name in explicit}
     given, own = _sort(description.name, settings)
     wanted: dict[str, Any] = {**description.defaults, **form.defaults, **given}
     notes: list[str] = []
@@ -56,7 +57,7 @@ def resolve(
         _refuse(description, form, device_name, name, value)
         reason = form.ignored.get(name) or description.settings[name].ignored
         if reason is not None:
-            if name in explicit:
+            if name in by_hand:
                 raise UserError(
                     Exit.USAGE, f"{description.title} cannot honour engine.{name} = {value!r} here: {reason}."
                 )

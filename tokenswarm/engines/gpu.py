@@ -30,6 +30,7 @@ class GpuSampler:
             return None
         return cls(nvml, handles) if handles else None
 
+    @property
     def names(self) -> list[str]:
         """The GPUs' product names, for run.json."""
         names = [self._read("nvmlDeviceGetName", handle) for handle in self._handles]

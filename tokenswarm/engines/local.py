@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from tokenswarm.engines import processes, web
 from tokenswarm.engines.description import Description
 from tokenswarm.engines.engine import Engine
@@ -159,13 +161,20 @@ class LocalEngine(Engine):
             if code is not None:
                 self.stop()
                 raise self._failed(f"{self.title} ended with code {code} before it was ready")
-            listed = listed or self._lists_model()
+            listed = listed or (self._is_healthy() and self._lists_model())
             if listed and self._gives_token():
                 self.cold_start_s = round(time.monotonic() - self._started, 3)
                 return
             if not processes.wait_until(deadline, _POLL_S):
                 self.stop()
                 raise self._failed(f"{self.title} was not ready after {deadline - self._started:.0f} s and was stopped")
+
+    def _is_healthy(self) -> bool:
+        """An engine may list its models while its own warm-up still runs, which would count as load."""
+        try:
+            return self.request(self.description.health_path, timeout_s=10.0).status == 200
+        except web.Unreachable:
+            return False
 
     def _lists_model(self) -> bool:
         try:
@@ -230,6 +239,14 @@ class LocalEngine(Engine):
         finally:
             self._dismiss_guard()
         processes.remove_shared_memory(own, self._shm_before, self.description.shared_memory)
+
+    def kill(self) -> None:
+        """End the engine at once, with SIGKILL and without waiting: for a second Ctrl-C."""
+        self._over = True
+        for process in [*processes.family(self.pid), *processes.group_members(self.pid)]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self._dismiss_guard()
 
     def release(self) -> None:
         """Leave the engine running when this process ends; `stop` does nothing afterwards."""

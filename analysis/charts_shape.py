@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from analysis import text
 from analysis.chart import BAD, GOOD, IDLE, PALETTE, Chart, axis, latency_axis, line, numbers, plain
 from analysis.charts_time import primary_latency
 from analysis.metrics import LATENCIES, is_ok, outcome_counts
@@ -121,7 +122,7 @@ def _boxes(
     low, q1, mid, q3, high = np.array([interpolate(v, np.array([5, 25, 50, 75, 95])) for _, v in known]).T
     few = np.array([len(v) < observations_needed(95) for _, v in known])
     low, high = np.where(few, q1, low), np.where(few, q3, high)
-    labels = [f"{label}<br>n={len(v):,}" for label, v in known]
+    labels = [f"{label}<br>n={text.count(len(v))}" for label, v in known]
     trace = {
         "type": "box",
         "x": labels,

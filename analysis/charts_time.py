@@ -84,9 +84,9 @@ def run_charts(run: Run, timeline: Timeline, window: Window | None, objectives: 
 
 
 def _latency(rows: pd.DataFrame, timeline: Timeline, window: Window | None, objectives: list[Objective]) -> Chart:
-    ok = rows[is_ok(rows)]
+    ok = rows.loc[is_ok(rows), ["sent_at", "ttft_ms", "e2e_ms"]]
     column, name = primary_latency(ok)
-    known = ok[ok[column].notna()].sort_values("sent_at", kind="stable")
+    known = ok[ok[column].notna()]
     bins = timeline.bin_of(known["sent_at"].to_numpy())
     found = percentiles_by_bin(bins, timeline.bins, known[column].to_numpy(), (50, 95, 99))
     some = thin(known, _POINTS)

@@ -24,7 +24,7 @@ from analysis.metrics import is_ok
 from analysis.summary import load_sentence
 from analysis.timeline import make_timeline
 from analysis.validity import CPU_SHARE_LIMIT
-from analysis.window import find_window, measured
+from analysis.window import find_window
 
 SLOWEST = 12
 """Requests in the table of the slowest."""
@@ -71,7 +71,7 @@ def render(run: Run, summary: dict[str, Any]) -> str:
 
 def make_sections(run: Run, summary: dict[str, Any]) -> dict[str, Section]:
     """The page's groups of charts, by name; a group without charts is empty."""
-    window, rows = find_window(run), measured(run.requests)
+    window, rows = find_window(run), run.measured
     timeline = make_timeline(run, window)
     objectives, _ = slo.parse(run.fact("scenario", "values", "slo"))
     time = run_charts(run, timeline, window, objectives) if timeline else []
@@ -87,7 +87,7 @@ def make_sections(run: Run, summary: dict[str, Any]) -> dict[str, Section]:
 
 def slowest_rows(run: Run) -> list[dict[str, str]]:
     """The successful requests with the longest TTFT (or E2E, if not streamed), as cells of text."""
-    rows = measured(run.requests)
+    rows = run.measured
     ok = rows[is_ok(rows)]
     column, _ = primary_latency(ok)
     window = find_window(run)

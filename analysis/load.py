@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,9 @@ class Run:
     """A run folder in memory.
 
     requests, engine_metrics and host_metrics have every column of `tokenswarm.schema`: numbers as float64 (NaN = not
-    measured; true/false as 1/0), text as categories or strings; requests in the order sent. `damaged_lines` counts lines that are not rows (a torn
-    last line, say); they are left out of the tables. `notes` are sentences about what the folder lacks.
+    measured; true/false as 1/0), text as categories or strings. Requests are in the order sent. `damaged_lines`
+    counts lines that are not rows (a torn last line, say); they are left out of the tables. `notes` are sentences
+    about what the folder lacks.
     """
 
     folder: Path
@@ -45,6 +47,12 @@ class Run:
     host_metrics: pd.DataFrame
     damaged_lines: int = 0
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def measured(self) -> pd.DataFrame:
+        """The requests that enter figures: those sent in the measure phase (all, where the table has no phases)."""
+        phase = self.requests["phase"]
+        return self.requests if phase.isna().all() else self.requests[(phase == "measure").to_numpy()]
 
     def fact(self, *keys: str) -> Any:
         """The manifest's value under nested keys, or None where any of them is missing."""
@@ -191,9 +199,8 @@ def _parse(path: Path, columns: tuple[Column, ...], *, typed: bool) -> tuple[pd.
 
 
 def _dtype(column: Column) -> str:
-    if column.kind in ("text", "bool"):
-        return "str" if column.name in _MANY_VALUES else "category"
-    return "float64"
+    # Not "category": pandas would make numbers of categories that look like numbers.
+    return "str" if column.kind in ("text", "bool") else "float64"
 
 
 def _conform(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
@@ -204,10 +211,10 @@ def _conform(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
         else:
             values = frame[column.name]
             if column.kind == "bool":
-                values = values.astype("str").map({"true": 1.0, "false": 0.0}).astype("float64")
+                values = values.map({"true": 1.0, "false": 0.0}).astype("float64")
             elif column.kind != "text":
                 values = pd.to_numeric(values, errors="coerce").astype("float64")
-        if column.kind == "text" and _dtype(column) == "category":
+        if column.kind == "text" and column.name not in _MANY_VALUES:
             values = values.astype("category")
         out[column.name] = values
     return pd.DataFrame(out, copy=False)

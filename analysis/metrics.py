@@ -30,6 +30,9 @@ GAPS: dict[str, tuple[str, str]] = {
 """Inter-chunk latency. Rows keep three numbers of each stream's gaps, not the gaps, so nothing pooled is claimed."""
 
 
+_TOKEN_COLUMNS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
+
+
 def is_ok(rows: pd.DataFrame) -> np.ndarray:
     """Which rows are successes."""
     return (rows["status"] == "ok").to_numpy()
@@ -64,10 +67,16 @@ def lateness_ms(rows: pd.DataFrame) -> np.ndarray:
     return np.where(np.isnan(scheduled), np.nan, np.where(np.isnan(given), derived, given))
 
 
+def ok_latencies(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """`latencies` of the successful ones of `rows`."""
+    ok = is_ok(rows)
+    return {name: values[ok] for name, values in latencies(rows).items()}
+
+
 def latency_figures(rows: pd.DataFrame) -> dict[str, dict[str, dict]]:
     """p50, p95, p99 of every latency over the successful ones of `rows`; latencies that nobody measured are absent."""
     out: dict[str, dict[str, dict]] = {}
-    for name, values in latencies(rows[is_ok(rows)]).items():
+    for name, values in ok_latencies(rows).items():
         if name.startswith("scheduled") and np.isnan(values).all():
             continue
         estimates = percentiles(values, PERCENTILES)
@@ -77,7 +86,7 @@ def latency_figures(rows: pd.DataFrame) -> dict[str, dict[str, dict]]:
 
 def gap_figures(rows: pd.DataFrame) -> dict[str, dict]:
     """The figures of GAPS over the successful ones of `rows`."""
-    ok = rows[is_ok(rows)]
+    ok = rows.loc[is_ok(rows), list(GAPS)]
     longest = ok["icl_max_ms"].to_numpy()
     longest = longest[~np.isnan(longest)]
     top = Estimate(float(longest.max()), n=len(longest)) if len(longest) else Estimate(None)
@@ -117,7 +126,7 @@ def rate_figures(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None
 
 def per_user_rate(rows: pd.DataFrame) -> dict[str, dict]:
     """Tokens/s that one user sees while an answer streams: 1000 / TPOT. p5 is what the unlucky see."""
-    speed = 1000.0 / np.where((tpot := tpot_ms(rows[is_ok(rows)])) > 0, tpot, np.nan)
+    speed = 1000.0 / np.where((tpot := tpot_ms(rows)[is_ok(rows)]) > 0, tpot, np.nan)
     estimates = percentiles(speed, (50, 5))
     return {"p50": estimates[50].figure("tok/s"), "p5": estimates[5].figure("tok/s")}
 
@@ -143,9 +152,9 @@ def valid_output(rows: pd.DataFrame) -> Estimate:
 
 def token_facts(rows: pd.DataFrame) -> dict[str, object]:
     """Sums and means of token counts over successful requests, and where the counts come from."""
-    ok = rows[is_ok(rows)]
+    ok = rows.loc[is_ok(rows), [*_TOKEN_COLUMNS, "token_source"]]
     sums, means = {}, {}
-    for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens"):
+    for name in _TOKEN_COLUMNS:
         values = ok[name].dropna().to_numpy()
         sums[name] = int(values.sum()) if len(values) else None
         means[name] = float(values.mean()) if len(values) else None
@@ -174,7 +183,7 @@ def cache_figures(run: Run, rows: pd.DataFrame, window: Window | None) -> dict[s
 
     From the usage of each answer where the engine reports it there, else from the engine's counters.
     """
-    ok = rows[is_ok(rows)]
+    ok = rows.loc[is_ok(rows), ["cached_tokens", "prompt_tokens"]]
     told = ok[ok["cached_tokens"].notna() & ok["prompt_tokens"].notna()]
     usage = float(told["cached_tokens"].sum() / told["prompt_tokens"].sum()) if told["prompt_tokens"].sum() else None
     hit, asked = (counter_growth(run, window, name) for name in ("prefix_hit_tokens", "prefix_query_tokens"))

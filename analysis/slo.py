@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.metrics import LATENCIES, error_rate, is_ok, latencies
+from analysis.metrics import LATENCIES, error_rate, is_ok, latencies, ok_latencies
 from analysis.statistics import Estimate, percentiles, share_of
 from analysis.window import Window
 
@@ -134,7 +134,7 @@ def evaluate(
     `certain` is whether the whole 95% interval lies on one side of the limit; `margin` is the distance to the limit
     as a share of it, positive on the good side.
     """
-    values = latencies(rows[is_ok(rows)])
+    values = ok_latencies(rows)
     given = {
         "error_rate": error_rate(rows).figure("share"),
         "goodput_rps_min": goodput["goodput_rps"],

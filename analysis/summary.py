@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import metrics, slo, validity
 from analysis.load import Run, dig
 from analysis.statistics import Estimate, share
-from analysis.window import Window, find_window, measured
+from analysis.window import Window, find_window
 from tokenswarm.schema import ERROR_KINDS
 
 FORMAT = 1
@@ -20,7 +20,7 @@ FORMAT = 1
 def summarise(run: Run) -> dict[str, Any]:
     """Every figure that the dashboard and the terminal show, with units and 95% intervals."""
     window = find_window(run)
-    rows = measured(run.requests)
+    rows = run.measured
     facts = validity.gather(run, window)
     verdict, reasons, checks = validity.judge(facts, validity.recorded_reasons(run))
     objectives, refused = slo.parse(run.fact("scenario", "values", "slo"))
@@ -166,7 +166,9 @@ def by_user_class(
 ) -> dict[str, dict[str, Any]]:
     """The main figures of each Locust user class, by name."""
     out = {}
-    for name, part in rows.groupby(rows["user_class"].astype("str").fillna("unknown"), observed=True):
+    names = rows["user_class"].dropna().unique()
+    for name in sorted(map(str, names)):
+        part = rows if len(names) == 1 else rows[(rows["user_class"] == name).to_numpy()]
         goodput = slo.goodput_figures(part, objectives, window)
         out[str(name)] = {
             "counts": metrics.outcome_counts(part),

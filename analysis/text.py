@@ -34,11 +34,20 @@ def limit(value: float | None, unit: str = "") -> str:
 def percent(value: float) -> str:
     """A share as a percentage that never rounds a flaw away: 99.98%, not 100%."""
     points = 100.0 * value
-    if points in (0.0, 100.0):
-        return f"{points:.0f}%"
+    if points in (0.0, 100.0) or points >= 200.0:
+        return f"{points:,.0f}%"
+    if points > 100.0:
+        return f"{points:.1f}%"
     if points < 0.1 or points > 99.9:
         return f"{points:.2f}%" if 0.01 <= points <= 99.99 else ("<0.01%" if points < 50 else ">99.99%")
     return f"{points:.1f}%"
+
+
+def count(n: int) -> str:
+    """A count in little room: 950, 12k, 3.4M."""
+    if n < 10_000:
+        return f"{n:,}"
+    return f"{n / 1e3:.0f}k" if n < 1_000_000 else f"{n / 1e6:.1f}M"
 
 
 def unit_of(unit: str) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.load import Run
 from analysis.metrics import is_ok, lateness_ms, outcome_counts
-from analysis.window import Window, measured
+from analysis.window import Window
 
 CPU_SHARE_LIMIT = 0.90
 """Above this share of a core an event loop queues its own work, and queued work reads as latency."""
@@ -243,8 +243,8 @@ def recorded_reasons(run: Run) -> list[dict]:
 
 def gather(run: Run, window: Window | None) -> Facts:
     """The facts of a run."""
-    rows = measured(run.requests)
-    ok = rows[is_ok(rows)]
+    rows = run.measured
+    ok = rows.loc[is_ok(rows), ["ttft_ms", "e2e_ms"]]
     counts = outcome_counts(rows)
     counted, lost = run.fact("counts", "sent"), run.fact("counts", "rows_lost")
     late = lateness_ms(rows)

@@ -56,14 +56,7 @@ def find_window(run: Run) -> Window | None:
         elif run.fact("status") == "running" and last_sign is not None:
             end = min(float(end), last_sign)
         return None if end is None else Window(start, max(start, float(end)), "manifest")
-    sent = measured(rows)["sent_at"].to_numpy()
+    sent = run.measured["sent_at"].to_numpy()
     if len(sent) < 2 or sent.max() <= sent.min():
         return None
     return Window(float(sent.min()), float(sent.max()), "rows")
-
-
-def measured(rows: pd.DataFrame) -> pd.DataFrame:
-    """The requests that enter figures: those sent in the measure phase (all, where the table has no phases)."""
-    if rows["phase"].isna().all():
-        return rows
-    return rows[(rows["phase"] == "measure").to_numpy()]

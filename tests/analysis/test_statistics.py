@@ -1,0 +1,108 @@
+"""Estimates against hand-made cases, other libraries, and their own promise of 95%."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.statistics import (
+    block_rate,
+    design_effect,
+    observations_needed,
+    percentile,
+    percentiles,
+    share,
+    share_of,
+)
+
+
+@pytest.mark.parametrize(("q", "needed"), [(50, 2), (95, 20), (5, 20), (99, 100), (99.9, 1000)])
+def test_percentile_needs_one_observation_beyond_it(q: float, needed: int) -> None:
+    assert observations_needed(q) == needed
+    assert percentile(np.arange(needed, dtype=float), q).value is not None
+    short = percentile(np.arange(needed - 1, dtype=float), q)
+    assert short.value is None
+    assert short.why == f"needs {needed} requests, has {needed - 1}"
+
+
+def test_percentiles_are_exact_and_interpolate_as_numpy_does() -> None:
+    values = np.random.default_rng(5).lognormal(4, 1, 1234)
+    found = percentiles(np.append(values, np.nan), (50, 95, 99))
+    for q, estimate in found.items():
+        assert estimate.value == pytest.approx(np.percentile(values, q), rel=1e-12)
+        assert estimate.n == 1234
+
+
+def test_median_interval_of_ten_runs_from_second_to_ninth() -> None:
+    # The textbook case: P(X_(2) <= median <= X_(9)) = 97.9% for n = 10, and no shorter pair reaches 95%.
+    estimate = percentile(np.arange(1.0, 11.0), 50)
+    assert (estimate.low, estimate.high) == (2.0, 9.0)
+
+
+def test_p99_of_a_hundred_has_no_upper_bound() -> None:
+    estimate = percentile(np.arange(1.0, 101.0), 99)
+    assert estimate.low == 97.0
+    assert estimate.high is None
+
+
+def test_independent_percentile_intervals_cover_the_truth() -> None:
+    rng = np.random.default_rng(11)
+    for q in (50, 95):
+        truth = stats.norm.ppf(q / 100)
+        hits = 0
+        for _ in range(400):
+            estimate = percentile(np.sort(rng.normal(size=300)), q)
+            hits += estimate.low <= truth <= estimate.high
+        assert 0.93 <= hits / 400 <= 0.995
+
+
+def test_dependent_latencies_widen_the_interval_until_it_covers() -> None:
+    rng = np.random.default_rng(12)
+    naive = honest = 0
+    for _ in range(200):
+        # Latency in waves: each block of 25 neighbours shares most of its level.
+        values = np.repeat(rng.normal(size=60), 25) + 0.3 * rng.normal(size=1500)
+        estimate = percentiles(values, (50,))[50]
+        plain = percentile(np.sort(values), 50)
+        honest += estimate.low <= 0.0 <= estimate.high
+        naive += plain.low <= 0.0 <= plain.high
+    assert naive / 200 < 0.6
+    assert honest / 200 >= 0.9
+
+
+def test_design_effect_is_one_for_few_and_for_constant_observations() -> None:
+    assert design_effect(np.ones(5000)) == 1.0
+    assert design_effect(np.array([0, 1] * 50)) == 1.0
+    assert design_effect(np.repeat([0, 1], 500)) > 50
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 10), (3, 10), (10, 10), (1, 5000)])
+def test_share_has_wilsons_interval(hits: int, n: int) -> None:
+    reference = stats.binomtest(hits, n).proportion_ci(0.95, method="wilson")
+    estimate = share(hits, n)
+    assert estimate.value == hits / n
+    assert estimate.low == pytest.approx(reference.low, abs=1e-12)
+    assert estimate.high == pytest.approx(reference.high, abs=1e-12)
+
+
+def test_share_of_nothing_has_no_value_but_a_reason() -> None:
+    assert share(0, 0, why="no request").why == "no request"
+    assert share_of(np.array([], dtype=bool)).value is None
+
+
+def test_rate_is_the_mean_of_its_blocks_with_a_t_interval() -> None:
+    amounts = np.array([10.0, 12.0, 8.0, 10.0])
+    estimate = block_rate(amounts, 2.0, n=40)
+    reference = stats.t.interval(0.95, 3, loc=5.0, scale=stats.sem(amounts / 2.0))
+    assert estimate.value == 5.0
+    assert (estimate.low, estimate.high) == pytest.approx(reference)
+
+
+def test_rate_of_a_window_without_length_has_a_reason() -> None:
+    assert block_rate(np.array([1.0]), 0.0, 1).value is None
+
+
+def test_figure_says_why_there_is_no_number() -> None:
+    figure = percentile(np.arange(34.0), 99).figure("ms")
+    assert figure == {"value": None, "unit": "ms", "n": 34, "why": "needs 100 requests, has 34"}

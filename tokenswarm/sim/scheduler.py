@@ -79,7 +79,7 @@ class BatchEngine:
         return min(times, default=None)
 
     def advance(self, now_s: float, limit: int) -> list[tuple[float, Job]]:
-        """See EngineModel. Computes all steps that have ended by now_s; tokens beyond `limit` wait for the next call."""
+        """See EngineModel. Computes all steps that ended by now_s; tokens beyond `limit` wait for the next call."""
         while True:
             if self._step_end_s is not None:
                 if self._step_end_s > now_s:

@@ -18,7 +18,7 @@ from tokenswarm.client.answer import Answer
 from tokenswarm.client.decode import Decoder
 from tokenswarm.client.http import Endpoint, request_head
 from tokenswarm.client.looptime import LoopTime
-from tokenswarm.client.wire import Connection, arrival_ns
+from tokenswarm.client.wire import Connection
 
 MAX_IDLE_S = 4.0
 """An idle connection is not used again after this: servers close theirs after 5 s (uvicorn) without warning."""
@@ -42,27 +42,14 @@ class Timeouts:
 class _Exchange:
     """One request in flight, with what the watchdog needs to know of it."""
 
-    __slots__ = ("check_ns", "connection", "decoder", "sent_ns", "stamps", "streamed")
+    __slots__ = ("check_ns", "connection", "decoder", "sent_ns", "streamed")
 
     def __init__(self, connection: Connection, sent_ns: int, streamed: bool, first_check_ns: int) -> None:
         self.connection = connection
         self.sent_ns = sent_ns
         self.streamed = streamed
-        self.stamps: list[int] = []
-        self.decoder = Decoder(connection.reader, self.stamps, streamed)
+        self.decoder = Decoder(connection.reader, connection.stamps, streamed)
         self.check_ns = first_check_ns
-
-    def stamp_reads(self) -> int:
-        """Bring `stamps` up to date; returns the longest time in ns that a read lay unread, -1 if unknown."""
-        worst = -1
-        for read in self.connection.reads[len(self.stamps):]:
-            stamp, lag = arrival_ns(read)
-            if self.stamps and stamp < self.stamps[-1]:
-                stamp = self.stamps[-1]  # clocks may disagree by microseconds; order is certain
-            self.stamps.append(max(stamp, self.sent_ns))
-            if lag is not None and lag > worst:
-                worst = lag
-        return worst
 
     def uncertainty_ns(self) -> int:
         """By how many ns the first token may have arrived before its stamp.
@@ -70,14 +57,12 @@ class _Exchange:
         With a kernel stamp the last event of a read is exact; one that has others behind it in the same read
         arrived somewhere between the loop's look before and the stamp.
         """
-        stream = self.decoder.stream
+        stream, connection = self.decoder.stream, self.connection
         first = stream.token_stamps[0]
-        read = self.connection.reads[self.stamps.index(first)]
-        _, lag = arrival_ns(read)
-        followed = (len(stream.token_stamps) > 1 and stream.token_stamps[1] == first) or stream.end_stamp == first
-        if lag is not None and not followed:
+        followed = len(stream.token_stamps) > 1 and stream.token_stamps[1] == first or stream.end_stamp == first
+        if connection.kernel_stamps and not followed:
             return 0
-        return max(0, first - max(read[4], self.sent_ns))
+        return max(0, first - max(connection.earliest[connection.stamps.index(first)], self.sent_ns))
 
 
 class LLMClient:
@@ -208,12 +193,11 @@ class LLMClient:
     def _conclude(self, exchange: _Exchange, answer: Answer) -> Answer:
         connection, decoder = exchange.connection, exchange.decoder
         connection.catch_up()
-        lag_ns = exchange.stamp_reads()
-        answer.read_lag_max_ms = lag_ns / _NS_PER_MS if lag_ns >= 0 else None
+        answer.read_lag_max_ms = connection.lag_ns / _NS_PER_MS if connection.lag_ns >= 0 else None
         while not decoder.advance(_DECODE_SLICE):
             gevent.sleep(0)
         failure = connection.failure
-        end_ns = exchange.stamps[-1] if exchange.stamps else exchange.sent_ns
+        end_ns = connection.stamps[-1] if connection.stamps else exchange.sent_ns
         if failure is not None and failure[0] == "cancelled":
             decoder.conclude(answer, exchange.sent_ns, failure, end_ns)
             answer.status, answer.error, answer.error_detail = "cancelled", None, ""
@@ -243,7 +227,6 @@ class LLMClient:
             exchange.check_ns = total_ns
             return None
         connection.catch_up()
-        exchange.stamp_reads()
         exchange.decoder.advance()
         last_token_ns = exchange.decoder.last_token_ns()
         if last_token_ns is None:

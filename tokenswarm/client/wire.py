@@ -4,8 +4,8 @@ While an answer streams, `_readable` runs in the event loop, once for each arriv
 call. Where the kernel can stamp packets on arrival (Linux), its stamp rides along, so that an answer's times stay
 true even when this process was busy with something else at that moment.
 
-Stamps are monotonic nanoseconds. A read is kept as (bytes, ancillary data, monotonic ns, realtime ns, earliest ns);
-`arrival_ns` turns that into the moment of arrival, later, off the hot path.
+Stamps are monotonic nanoseconds. What is kept of a read are bytes and plain integers in flat lists: containers would
+make the garbage collector walk through every token in flight, over and over.
 """
 
 from __future__ import annotations
@@ -29,26 +29,11 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 """An answer larger than this is given up on, to protect the load generator's memory."""
 
 _SO_TIMESTAMPNS = 35  # Linux, <asm-generic/socket.h>; the socket module does not name it
-_TIMESPEC = struct.Struct("@qq")
+_unpack_timespec = struct.Struct("@qq").unpack
 _ANCILLARY_BYTES = 64
 _MAX_PLAUSIBLE_LAG_NS = 60_000_000_000
 _CHUNKED_END = b"0\r\n\r\n"
 _READ, _WRITE = 1, 2
-
-Read = tuple[bytes, list, int, int, int]
-
-
-def arrival_ns(read: Read) -> tuple[int, int | None]:
-    """(monotonic ns at which the last byte of the read arrived, ns that it lay unread or None if unknown)."""
-    _, ancillary, monotonic_ns, realtime_ns, _ = read
-    for level, kind, data in ancillary:
-        if level == _socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) == _TIMESPEC.size:
-            seconds, nanoseconds = _TIMESPEC.unpack(data)
-            lag = realtime_ns - (seconds * 1_000_000_000 + nanoseconds)
-            if 0 <= lag < _MAX_PLAUSIBLE_LAG_NS:  # else the wall clock was stepped in between
-                return monotonic_ns - lag, lag
-    return monotonic_ns, None
-
 
 class Connection:
     """A connected, non-blocking socket, plain or TLS, and the watcher that reads from it.
@@ -57,7 +42,8 @@ class Connection:
     """
 
     __slots__ = ("_cheap_end", "_fed", "_incoming", "_loop", "_loop_time", "_outgoing", "_recvmsg", "_tls", "_waiter",
-                 "_watcher", "bytes_in", "closed", "failure", "idle_since", "reader", "reads", "socket")
+                 "_watcher", "bytes_in", "closed", "earliest", "failure", "idle_since", "kernel_stamps", "lag_ns",
+                 "reader", "reads", "socket", "stamps")
 
     def __init__(self, sock: _socket.socket, loop_time: LoopTime) -> None:
         self.socket = sock
@@ -71,7 +57,17 @@ class Connection:
         self._waiter: Waiter | None = None
         self.closed = False
         self.idle_since = 0.0
-        self.reads: list[Read] = []
+        self._forget()
+
+    def _forget(self) -> None:
+        self.reads: list[bytes] = []
+        self.stamps: list[int] = []
+        """When the last byte of each read arrived."""
+        self.earliest: list[int] = []
+        """Before this no byte of the read can have arrived."""
+        self.lag_ns = -1
+        """Longest time that received bytes lay unread; -1 without kernel stamps."""
+        self.kernel_stamps = False
         self.reader = ResponseReader()
         self._fed = 0
         self.bytes_in = 0
@@ -155,12 +151,7 @@ class Connection:
 
     def begin(self) -> None:
         """Forget the last exchange and listen."""
-        self.reads = []
-        self.reader = ResponseReader()
-        self._fed = 0
-        self.bytes_in = 0
-        self._cheap_end = False
-        self.failure = None
+        self._forget()
         self._watcher.start(self._readable if self._tls is None else self._readable_tls)
 
     def send(self, data: bytes) -> None:
@@ -216,11 +207,28 @@ class Connection:
         except OSError as error:
             self._lost(error)
             return
-        self.reads.append((data, ancillary, time.monotonic_ns(), time.time_ns(), self._loop_time.earliest_ns))
+        self._keep(data, ancillary, time.monotonic_ns(), time.time_ns())
         self.bytes_in += len(data)
         if self._cheap_end and data and not data.endswith(_CHUNKED_END) and self.bytes_in < MAX_BODY_BYTES:
             return
         self._look(data)
+
+    def _keep(self, data: bytes, ancillary: list, monotonic_ns: int, realtime_ns: int) -> None:
+        """Keep a read with the moment at which its last byte arrived."""
+        if ancillary:
+            seconds, nanoseconds = _unpack_timespec(ancillary[0][2])  # the only kind that was asked for
+            lag = realtime_ns - seconds * 1_000_000_000 - nanoseconds
+            if 0 <= lag < _MAX_PLAUSIBLE_LAG_NS:  # else the wall clock was stepped in between
+                monotonic_ns -= lag
+                self.kernel_stamps = True
+                if lag > self.lag_ns:
+                    self.lag_ns = lag
+        stamps = self.stamps
+        if stamps and monotonic_ns < stamps[-1]:
+            monotonic_ns = stamps[-1]  # clocks may disagree by microseconds; order is certain
+        self.reads.append(data)
+        stamps.append(monotonic_ns)
+        self.earliest.append(self._loop_time.earliest_ns)
 
     def _readable_tls(self) -> None:
         try:
@@ -237,7 +245,7 @@ class Connection:
             plain, closed = self._decrypt()
             if not plain and not closed:
                 return
-        self.reads.append((plain, ancillary, monotonic_ns, realtime_ns, self._loop_time.earliest_ns))
+        self._keep(plain, ancillary, monotonic_ns, realtime_ns)
         self.bytes_in += len(plain)
         self._look(plain)
 
@@ -276,7 +284,7 @@ class Connection:
     def _feed(self) -> None:
         reads, reader = self.reads, self.reader
         for index in range(self._fed, len(reads)):
-            reader.feed(index, reads[index][0])
+            reader.feed(index, reads[index])
         self._fed = len(reads)
 
     def _lost(self, error: OSError) -> None:

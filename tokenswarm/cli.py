@@ -29,8 +29,10 @@ Exit codes are listed by `python -m tokenswarm --help`."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code (see tokenswarm/errors.py)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    options = _parser().parse_args(arguments)
     try:
+        if arguments[:1] == ["sim"]:
+            return _sim(arguments[1:])  # it has a parser of its own
+        options = _parser().parse_args(arguments)
         return int(options.run(options, ["tokenswarm", *arguments]))
     except UserError as error:
         print(f"tokenswarm: {error}", file=sys.stderr)
@@ -57,10 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("folder", metavar="RUN", help="a run folder, such as results/<run-id>")
     report.add_argument("--json", action="store_true", help="print summary.json instead of a table")
     report.set_defaults(run=_report)
-    sim = commands.add_parser("sim", help="start the engine simulator alone (its own --help tells more)",
-                              add_help=False)
-    sim.add_argument("rest", nargs=argparse.REMAINDER)
-    sim.set_defaults(run=_sim)
+    commands.add_parser("sim", help="start the engine simulator alone (its own --help tells more)", add_help=False)
     scenarios = commands.add_parser("scenarios", help="list the scenarios")
     scenarios.set_defaults(run=_scenarios)
     return parser
@@ -105,21 +104,23 @@ def _at_least_one(text: str) -> int:
 
 def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.load import LoadOptions, run_load
+    from tokenswarm.redact import usable_key
     from tokenswarm.scenario import parse_set
 
     overrides = {"load.users": options.users, "load.spawn_rate": options.spawn_rate, "load.rate": options.rate,
-                 "load.duration_s": options.duration}
+                 "load.duration_s": options.duration, "prompts.seed": options.seed}
     given = {key: str(value) for key, value in overrides.items() if value is not None}
     given |= parse_set(options.settings)
     console = Console()
     outcome = run_load(LoadOptions(
         engine=options.engine, scenario=options.scenario, host=options.host, model=options.model,
-        device=options.device, workers=options.workers, seed=options.seed, corpus=options.corpus,
-        results=options.results, overrides=given, api_key=os.environ.get(_KEY_VARIABLE) or None, argv=argv), console)
+        device=options.device, workers=options.workers, corpus=options.corpus, results=options.results,
+        overrides=given, api_key=usable_key(os.environ.get(_KEY_VARIABLE)), argv=argv), console)
     if outcome.error is not None:
         print(f"tokenswarm: {outcome.error}", file=sys.stderr)
     summary = _reported(outcome.folder, console)
-    print(outcome.folder)
+    if not console.is_terminal:
+        print(outcome.folder)  # the last line, for a script
     if outcome.status == "interrupted":
         return Exit.INTERRUPTED
     return outcome.error.code if outcome.error is not None else _verdict(summary)
@@ -129,8 +130,12 @@ def _reported(folder: Path, console: Console) -> dict[str, Any]:
     """Summary and dashboard of a run that has just ended; its verdict goes into run.json too."""
     from analysis.report import report
     from analysis.terminal import summary_table
+    from tokenswarm.manifest import note_verdict
+    from tokenswarm.progress import working
 
-    summary = report(folder)
+    with working(console, "making the dashboard"):
+        summary = report(folder)
+    note_verdict(folder, summary["verdict"], summary["reasons"])
     console.print(summary_table(summary))
     console.print(f"dashboard: {folder / 'dashboard.html'}", highlight=False, soft_wrap=True)
     return summary
@@ -162,10 +167,10 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
     return Exit.PASSED
 
 
-def _sim(options: argparse.Namespace, argv: list[str]) -> int:
+def _sim(arguments: list[str]) -> int:
     from tokenswarm.sim.__main__ import main as simulate
 
-    return simulate(options.rest)
+    return int(simulate(arguments))
 
 
 def _scenarios(options: argparse.Namespace, argv: list[str]) -> Exit:

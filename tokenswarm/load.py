@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from tokenswarm.client.http import Endpoint
 from tokenswarm.corpus import Corpus, load_corpus
 from tokenswarm.engines import Engine, GpuSampler, Telemetry, adopt, load_description, start_local
 from tokenswarm.errors import Exit, UserError
@@ -17,7 +18,7 @@ from tokenswarm.interrupts import Interrupts
 from tokenswarm.locust_process import LocustProcesses
 from tokenswarm.manifest import fresh_salt, make_run_folder, new_manifest, utc_now, write_manifest
 from tokenswarm.preflight import preflight
-from tokenswarm.progress import RunProgress
+from tokenswarm.progress import RunProgress, working
 from tokenswarm.scenario import Scenario, load_scenario
 
 EXTERNAL = "external"
@@ -35,7 +36,6 @@ class LoadOptions:
     model: str | None = None
     device: str | None = None
     workers: int = 1
-    seed: int | None = None
     corpus: str | None = None
     results: Path = Path("results")
     overrides: dict[str, str] = field(default_factory=dict)
@@ -73,8 +73,9 @@ def run_load(options: LoadOptions, console: Console) -> RunOutcome:
             interrupts.last_words.append(lambda: _kill_engine(engine))
             manifest = _prepare(options, scenario, corpus, engine, run_id)
             write_manifest(folder, manifest)
-        except BaseException:
-            _drop_if_empty(folder)
+        except BaseException as error:
+            cleanup.close()  # the engine first: it writes into the folder
+            _drop(folder, keep_log=isinstance(error, UserError) and error.code is Exit.ENGINE)
             raise
         console.print(f"[bold]{engine.title}[/] {engine.version or ''}  model {manifest['model']}  {engine.base_url}",
                       highlight=False)
@@ -86,15 +87,19 @@ def run_load(options: LoadOptions, console: Console) -> RunOutcome:
 def _engine(options: LoadOptions, scenario: Scenario, folder: Path, console: Console) -> Engine:
     """The engine to load: the one at HOST, or one that is started here."""
     if options.host:
+        try:
+            Endpoint(options.host)  # refuses what must not be shown or stored, such as a password in the URL
+        except ValueError as error:
+            raise UserError(Exit.USAGE, str(error)) from None
         engine = adopt(options.host, options.api_key)
         if options.engine not in (EXTERNAL, engine.name):
             raise UserError(Exit.USAGE, f"{options.host} is {engine.title}, not {options.engine}; "
                                         f"use ENGINE={EXTERNAL} or ENGINE={engine.name}")
         return engine
     description = load_description(options.engine)
-    with _status(console, f"starting {description.title}") as status:
+    with working(console, f"starting {description.title}") as status:
         def on_progress(seconds: float, line: str) -> None:
-            status(f"starting {description.title} ... {seconds:.0f} s  {line[:100]}")
+            status(f"starting {description.title} ... {seconds:.0f} s", line)
         model = options.model or (_SIM_MODEL if description.simulated else None)
         return start_local(description, on_progress=on_progress, log_path=folder / ENGINE_LOG,
                            settings=scenario.engine, model=model, device=options.device,
@@ -110,7 +115,7 @@ def _prepare(options: LoadOptions, scenario: Scenario, corpus: Corpus, engine: E
     salt = scenario.prompts.salt
     manifest = new_manifest(
         run_id=run_id, scenario=scenario, overrides=options.overrides, engine=engine.manifest(),
-        model=checked["model"], corpus=corpus, seed=scenario.prompts.seed if options.seed is None else options.seed,
+        model=checked["model"], corpus=corpus, seed=scenario.prompts.seed,
         salt=fresh_salt() if salt == "run" else salt, workers=options.workers, argv=options.argv,
         simulated=engine.simulated)
     manifest["preflight"] = checked
@@ -118,20 +123,11 @@ def _prepare(options: LoadOptions, scenario: Scenario, corpus: Corpus, engine: E
     return manifest
 
 
-@contextlib.contextmanager
-def _status(console: Console, text: str):
-    """A spinner with a text that may change; a single line where there is no terminal."""
-    if not console.is_terminal:
-        console.print(f"{text} ...", highlight=False)
-        yield lambda _text: None
-        return
-    with console.status(text) as status:
-        yield lambda new: status.update(new)
-
-
-def _drop_if_empty(folder: Path) -> None:
+def _drop(folder: Path, keep_log: bool) -> None:
     """A run that never began leaves no folder, unless the engine's log in it says why."""
     with contextlib.suppress(OSError):
+        if not keep_log:
+            (folder / ENGINE_LOG).unlink(missing_ok=True)
         folder.rmdir()
 
 
@@ -148,9 +144,12 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
     gpus = GpuSampler.open() if engine.runtime != EXTERNAL else None
     manifest["gpus"] = gpus.names if gpus else []
     telemetry = Telemetry(engine, folder, gpus=gpus)
+    interrupts.on_first = lambda: None  # from here on there is a run to end in good order
     locust = LocustProcesses(scenario, folder, engine.base_url, options.workers)
-    interrupts.last_words.insert(0, locust.kill)
+    interrupts.last_words.insert(0, locust.kill_at_once)
     interrupts.on_first = locust.ask_to_stop
+    if interrupts.interrupted:
+        locust.ask_to_stop()
     telemetry.start()
     try:
         with RunProgress(console, scenario.load.warmup_s, scenario.load.duration_s) as progress:
@@ -161,6 +160,7 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
         telemetry.stop()
     if interrupts.interrupted:
         outcome.status = "interrupted"
+    _note_lost_workers(manifest)
     manifest.update(status=outcome.status, ended_at=utc_now(),
                     telemetry={"scrapes": telemetry.scrapes, "failed": telemetry.failed,
                                "cpu_s": round(telemetry.cpu_s, 3)})
@@ -211,6 +211,17 @@ def _note_phase(event: dict[str, Any], manifest: dict[str, Any], folder: Path, p
     manifest["phases"] = phases
     with contextlib.suppress(UserError):  # a full disk is noticed, and said, where rows are written
         write_manifest(folder, manifest)
+
+
+def _note_lost_workers(manifest: dict[str, Any]) -> None:
+    """A worker that vanished took its last rows with it, which no figure shows."""
+    lost = (manifest["counts"] or {}).get("workers_lost", 0)
+    if lost:
+        sentence = (f"{lost} of {manifest['load']['workers']} load-generating processes were lost during the run, "
+                    "with the rows that they had not handed over")
+        reason = {"rule": "workers_lost", "verdict": "INVALID", "value": lost, "limit": 0, "unit": "",
+                  "sentence": sentence}
+        manifest["validity"] = {"verdict": "INVALID", "reasons": [reason]}
 
 
 def _alive(engine: Engine) -> bool:

@@ -93,11 +93,20 @@ class LocustProcesses:
         """Wait a little for all processes to leave, then make them."""
         deadline = time.monotonic() + _EXIT_GRACE_S
         for process in [self.leader, *self.workers]:
+            if process is not self.leader and self.leader.returncode not in (None, 0):
+                break  # nobody is left to tell the workers that it is over, nor to take their rows
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
         self.kill()
         self._log.close()
         self._socket.close()
+
+    def kill_at_once(self) -> None:
+        """End all processes without waiting; made for a signal handler, so it takes none of Popen's locks."""
+        for process in [self.leader, *self.workers]:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def kill(self) -> None:
         """End all processes at once."""

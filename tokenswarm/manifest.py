@@ -115,6 +115,13 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
         raise UserError(Exit.RESULTS, f"{path} cannot be written: {error.strerror}") from None
 
 
+def note_verdict(folder: Path, verdict: str, reasons: list[dict[str, Any]]) -> None:
+    """Put the verdict on the run, with the reasons that led to it, into its run.json. Raises UserError (RESULTS)."""
+    manifest = json.loads((folder / MANIFEST_JSON).read_text("utf-8"))
+    manifest["validity"] = {"verdict": verdict, "reasons": reasons}
+    write_manifest(folder, manifest)
+
+
 def host_facts() -> dict[str, Any]:
     """The machine that generates the load."""
     return {

@@ -11,6 +11,7 @@ from typing import Any
 
 from tokenswarm.client.http import Endpoint
 from tokenswarm.errors import Exit, UserError
+from tokenswarm.redact import masked
 
 _TIMEOUT_S = 120.0
 _MAX_TOKENS = 8
@@ -90,9 +91,7 @@ def _asked(question: Callable[[], Any], endpoint: Endpoint, model: str | None, a
         raise UserError(Exit.ENDPOINT, f"{endpoint.url} cannot be reached ({error.__cause__ or error}); is the engine "
                                        "up, and is HOST right?") from None
     except openai.APIStatusError as error:
-        detail = str(error.message)[:200]
-        if api_key:
-            detail = detail.replace(api_key, "***")
+        detail = " ".join(masked(str(error.message), api_key).split())[:200]
         raise UserError(Exit.ENDPOINT, f"{endpoint.url} answered {error.status_code} to a first request: "
                                        f"{detail}") from None
     except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:

@@ -1,8 +1,10 @@
-"""What a person sees while a run goes on: one live line in a terminal, one line every ten seconds elsewhere."""
+"""What a person sees while a run goes on: two live lines in a terminal, one line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 _PLAIN_INTERVAL_S = 10.0
+_BAR_COLUMNS = 20
 _PHASE_NAMES = {"start": "starting", "warmup": "warming up", "measure": "measuring", "drain": "draining"}
 
 
@@ -24,7 +27,7 @@ class RunProgress:
         self._phase, self._phase_began = "start", time.monotonic()
         self._figures: dict[str, Any] = {}
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self._last_plain = 0.0
+        self._last_plain = time.monotonic()
 
     def __enter__(self) -> RunProgress:
         if self._live is not None:
@@ -43,12 +46,12 @@ class RunProgress:
         self.tick()
 
     def figures(self, figures: dict[str, Any]) -> None:
-        """New live figures."""
+        """New live figures: requests, errors, ttft_p95_ms (or None), output_tok_s, in_flight."""
         self._figures = figures
         now = time.monotonic()
         if self._live is None and now - self._last_plain >= _PLAIN_INTERVAL_S:
             self._last_plain = now
-            self._console.print(f"  {self._elapsed()}  {self._sentence()}", highlight=False)
+            self._console.print(f"  {self._elapsed()}  {self._sentence()}", highlight=False, soft_wrap=True)
 
     def tick(self) -> None:
         """Redraw."""
@@ -58,27 +61,53 @@ class RunProgress:
     def _elapsed(self) -> str:
         elapsed = time.monotonic() - self._phase_began
         length = self._lengths.get(self._phase)
-        return f"{elapsed:.0f}/{length:g} s" if length else f"{elapsed:.0f} s"
+        # A phase may outlast its plan: the warm-up goes on until all users are there.
+        return f"{elapsed:.0f}/{length:g} s" if length and elapsed <= length else f"{elapsed:.0f} s"
 
     def _sentence(self) -> str:
+        """The figures in at most 78 columns, so that no terminal of 80 wraps them."""
         figures = self._figures
         if not figures:
-            return "waiting for the first request"
+            return "waiting for the load generator"
         ttft = figures.get("ttft_p95_ms")
-        shown = f"{ttft:,.0f} ms" if ttft is not None else "-"
-        return (f"{figures['requests']:,} requests   TTFT p95 {shown}   {figures['output_tok_s']:,.0f} output tok/s   "
-                f"{figures['in_flight']} in flight   {figures['errors']:,} errors")
+        parts = [f"{figures['requests']:,} requests",
+                 f"TTFT p95 {ttft:,.0f} ms" if ttft is not None else "TTFT p95 -",
+                 f"output {figures['output_tok_s']:,.0f} tok/s",
+                 f"{figures['in_flight']:,} in flight",
+                 _plural(figures["errors"], "error")]
+        return "  ".join(parts)
 
     def _picture(self) -> Table:
         grid = Table.grid(padding=(0, 1))
         length = self._lengths.get(self._phase)
         elapsed = time.monotonic() - self._phase_began
-        bar = ProgressBar(total=length or 1.0, completed=min(elapsed, length) if length else 0.0, width=20,
+        bar = ProgressBar(total=length or 1.0, completed=min(elapsed, length) if length else 0.0, width=_BAR_COLUMNS,
                           pulse=not length)
-        name = Text(f"{_PHASE_NAMES[self._phase]:<10}", style="bold")
-        grid.add_row(name, bar, f"{self._elapsed():>10}")
+        grid.add_row(Text(f"{_PHASE_NAMES[self._phase]:<10}", style="bold"), bar, f"{self._elapsed():>10}")
         errors = self._figures.get("errors", 0)
         outer = Table.grid()
         outer.add_row(grid)
-        outer.add_row(Text("  " + self._sentence(), style="red" if errors else ""))
+        outer.add_row(Text(self._sentence(), style="red" if errors else "", no_wrap=True, overflow="ellipsis"))
         return outer
+
+
+@contextlib.contextmanager
+def working(console: Console, what: str) -> Iterator[Callable[..., None]]:
+    """A spinner while something is done; a single line where there is no terminal.
+
+    Yields `say(text, detail="")`, which changes the text; a detail too long for the line is cut.
+    """
+    if not console.is_terminal:
+        console.print(f"{what} ...", highlight=False)
+        yield lambda text, detail="": None
+        return
+    with console.status(Text(what)) as status:
+        def say(text: str, detail: str = "") -> None:
+            line = Text(f"{text}  {detail}" if detail else text, no_wrap=True)
+            line.truncate(max(20, console.width - 3), overflow="ellipsis")
+            status.update(line)
+        yield say
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

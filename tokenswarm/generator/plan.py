@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tokenswarm.corpus import DEFAULT_NAME, Corpus, load_corpus
 from tokenswarm.errors import Exit, UserError
+from tokenswarm.redact import usable_key
 from tokenswarm.scenario import Scenario
 from tokenswarm.schema import MANIFEST_JSON
 
@@ -43,8 +44,8 @@ class Plan:
 
 
 def api_key() -> str | None:
-    """The endpoint's API key from the environment, or None."""
-    return os.environ.get(KEY_VARIABLE) or None
+    """The endpoint's API key from the environment, or None. Raises UserError (AUTH) for one that cannot be sent."""
+    return usable_key(os.environ.get(KEY_VARIABLE))
 
 
 def plan_from(manifest: dict, folder: Path, controlled: bool) -> Plan:

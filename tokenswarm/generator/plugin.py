@@ -333,11 +333,14 @@ class WorkerPart(_Part):
             gevent.sleep(0.25)
 
     def _end(self, **_: Any) -> None:
-        if self.process is not None and not self._ended:
-            self._ended = True
+        if self._ended:
+            return
+        self._ended = True
+        account: dict[str, int] = {}
+        if self.process is not None:  # otherwise the run was stopped before this worker had begun
             self.process.end()
-            self.environment.runner.send_message("tokenswarm_account",
-                                                 {**self.process.account(), "rows_made": self.process.rows})
+            account = {**self.process.account(), "rows_made": self.process.rows}
+        self.environment.runner.send_message("tokenswarm_account", account)
 
     def _lost(self, error: OSError) -> None:
         self.give_up(f"rows cannot be sent to the master: {error}", Exit.LOAD_GENERATOR)

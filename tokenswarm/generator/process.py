@@ -16,6 +16,7 @@ from tokenswarm.generator.plan import Plan
 from tokenswarm.generator.rows import Origin, request_row
 from tokenswarm.generator.sinks import FLUSH_INTERVAL_S, Buffer, Sink
 from tokenswarm.generator.timeline import Timeline
+from tokenswarm.redact import masked
 from tokenswarm.schema import HOST_METRIC_COLUMNS, HOST_METRICS_CSV, REQUEST_COLUMNS, REQUESTS_CSV, format_rows
 from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt, Session
@@ -99,6 +100,8 @@ class LoadProcess:
         except BaseException:  # GreenletExit: the run is over and the request was in flight
             self._record(origin, prompt, Answer(status="cancelled", sent_at=asked_at))
             raise
+        if answer.error_detail:  # a server may echo what it was sent
+            answer.error_detail = masked(answer.error_detail, self.plan.api_key)
         self._record(origin, prompt, answer)
         return answer
 

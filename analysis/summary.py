@@ -65,11 +65,11 @@ def header(run: Run, window: Window | None) -> dict[str, Any]:
             key: run.fact("engine", key)
             for key in ("name", "title", "version", "base_url", "runtime", "cold_start_s", "image_digest")
         },
-        "effective": run.fact("engine", "effective") or {},
+        "effective": _table(run, "engine", "effective"),
         "model": run.fact("model"),
         "scenario": {key: run.fact("scenario", key) for key in ("name", "title", "description", "workload")},
-        "overrides": run.fact("scenario", "overrides") or {},
-        "load": run.fact("load") or {},
+        "overrides": _table(run, "scenario", "overrides"),
+        "load": _table(run, "load"),
         "started_at": run.fact("started_at"),
         "ended_at": run.fact("ended_at"),
         "window": {
@@ -79,11 +79,17 @@ def header(run: Run, window: Window | None) -> dict[str, Any]:
             "source": window.source if window else None,
         },
         "seed": run.fact("seed"),
-        "host": run.fact("host") or {},
-        "gpus": run.fact("gpus") or [],
-        "versions": run.fact("versions") or {},
-        "git": run.fact("git") or {},
+        "host": _table(run, "host"),
+        "gpus": run.fact("gpus") if isinstance(run.fact("gpus"), list) else [],
+        "versions": _table(run, "versions"),
+        "git": _table(run, "git"),
     }
+
+
+def _table(run: Run, *keys: str) -> dict[str, Any]:
+    """A table of the manifest; empty where it is missing or not one."""
+    found = run.fact(*keys)
+    return found if isinstance(found, dict) else {}
 
 
 def errors(rows: pd.DataFrame) -> dict[str, Any]:
@@ -187,7 +193,8 @@ def load_sentence(summary: dict[str, Any]) -> str:
     open_loop = load.get("mode") == "open"
     parts = []
     if open_loop and load.get("rate") is not None:
-        parts.append(f"{load['rate']:g} requests/s, open loop")
+        rate = load["rate"]
+        parts.append(f"{rate:g} requests/s, open loop" if isinstance(rate, int | float) else f"{rate}, open loop")
     elif load.get("users") is not None:
         parts.append(f"{load['users']} users, closed loop")
     elif load.get("mode"):

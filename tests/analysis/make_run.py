@@ -284,22 +284,20 @@ def _engine_rows(rng: np.random.Generator, rows: list[dict], seconds: float) -> 
 
 
 def _host_rows(rng: np.random.Generator, rows: list[dict], seconds: float, cpu: float) -> list[dict[str, Any]]:
-    out = []
-    for at in np.arange(START - WARMUP_S, START + seconds + DRAIN_S, 1.0):
-        out.append(
-            {
-                "at": at,
-                "source": "worker 0",
-                "cpu_share": float(np.clip(rng.normal(cpu, 0.04), 0, 1)),
-                "loop_lag_ms": float(rng.gamma(2, 0.5)),
-                "read_lag_p99_ms": float(rng.gamma(2, 0.1)),
-                "lateness_max_ms": None,
-                "rss_mb": 92.0,
-                "in_flight": 14,
-                "tokens": 900,
-            }
-        )
-    return out
+    return [
+        {
+            "at": at,
+            "source": "worker 0",
+            "cpu_share": float(np.clip(rng.normal(cpu, 0.04), 0, 1)),
+            "loop_lag_ms": float(rng.gamma(2, 0.5)),
+            "read_lag_p99_ms": float(rng.gamma(2, 0.1)),
+            "lateness_max_ms": None,
+            "rss_mb": 92.0,
+            "in_flight": 14,
+            "tokens": 900,
+        }
+        for at in np.arange(START - WARMUP_S, START + seconds + DRAIN_S, 1.0)
+    ]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,227 @@
+"""The report as a whole: summary.json, the page, the terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from analysis.report import report
+from analysis.terminal import summary_table
+from tests.analysis.make_run import START, make_run, manifest, row, write_run
+from tokenswarm import schema
+from tokenswarm.errors import Exit, UserError
+
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
+SCRIPT = re.compile(r"<script[^>]*>.*?</script>", re.DOTALL)
+
+
+@pytest.fixture(scope="module", params=["rag", "chat", "batch", "reasoning"])
+def reported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """A report of each workload."""
+    folder = make_run(tmp_path_factory.mktemp("run") / request.param, request.param)
+    return folder, report(folder)
+
+
+def page_of(folder: Path) -> str:
+    return (folder / schema.DASHBOARD_HTML).read_text(encoding="utf-8")
+
+
+def charts_of(page: str) -> dict[str, dict]:
+    found = re.search(r'<script type="application/json" id="charts">(.*?)</script>', page, re.DOTALL)
+    return {chart["id"]: chart for chart in json.loads(found[1])}
+
+
+def render(summary: dict, width: int, terminal: bool = False) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width, force_terminal=terminal).print(summary_table(summary))
+    return out.getvalue()
+
+
+def test_summary_file_holds_what_was_returned(reported: tuple[Path, dict]) -> None:
+    folder, summary = reported
+    assert json.loads((folder / schema.SUMMARY_JSON).read_text()) == json.loads(json.dumps(summary))
+
+
+def test_percentiles_equal_those_that_anyone_computes_from_the_csv(reported: tuple[Path, dict]) -> None:
+    folder, summary = reported
+    table = pd.read_csv(folder / schema.REQUESTS_CSV)
+    ok = table[(table.phase == "measure") & (table.status == "ok")]
+    for metric in ("ttft_ms", "ttfo_ms", "e2e_ms"):
+        for q in (50, 95, 99):
+            figure = summary["latency"][metric][f"p{q}"]
+            assert figure["value"] == pytest.approx(np.percentile(ok[metric], q))
+            assert figure["n"] == len(ok)
+
+
+def test_counts_add_up(reported: tuple[Path, dict]) -> None:
+    counts = reported[1]["counts"]["measured"]
+    assert counts["sent"] == counts["ok"] + counts["failed"] + counts["cancelled"] > 0
+    assert sum(kind["count"] for kind in reported[1]["errors"]["kinds"]) == counts["failed"]
+
+
+def test_page_is_one_offline_file_under_six_megabytes(reported: tuple[Path, dict]) -> None:
+    page = page_of(reported[0])
+    assert len(page.encode()) < 6e6
+    markup = SCRIPT.sub("", page)
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!data:)""", markup), "the page refers to another file"
+    assert "url(" not in markup and "@import" not in markup
+    assert "default-src 'none'" in markup
+
+
+def test_page_has_the_charts_of_its_workload(reported: tuple[Path, dict]) -> None:
+    folder, summary = reported
+    charts = charts_of(page_of(folder))
+    assert {"latency-time", "output-time", "flight-time", "distribution", "engine-queue", "generator-cpu"} <= set(
+        charts
+    )
+    of_workload = {"rag": "by-cached", "chat": "by-turn", "batch": "valid-output", "reasoning": "reasoning"}
+    assert of_workload[summary["run"]["scenario"]["workload"]] in charts
+
+
+def test_charts_have_axis_titles_and_finite_data(reported: tuple[Path, dict]) -> None:
+    for name, chart in charts_of(page_of(reported[0])).items():
+        assert chart["data"], name
+        assert chart["layout"]["xaxis"]["title"]["text"], name
+        assert chart["layout"]["yaxis"].get("visible") is False or chart["layout"]["yaxis"]["title"]["text"], name
+
+
+def test_page_says_verdict_and_simulated(reported: tuple[Path, dict]) -> None:
+    markup = SCRIPT.sub("", page_of(reported[0]))
+    assert "SIMULATED" in markup and ">VALID<" in markup
+
+
+def test_real_engine_is_not_called_simulated(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "rag", seconds=10, simulated=False)
+    summary = report(folder)
+    assert "SIMULATED" not in SCRIPT.sub("", page_of(folder))
+    assert "SIMULATED" not in render(summary, 80)
+
+
+def test_hostile_text_is_escaped_everywhere(tmp_path: Path) -> None:
+    told = manifest(
+        model=HOSTILE, run_id=HOSTILE, engine={"name": HOSTILE, "title": HOSTILE, "effective": {HOSTILE: 1}}
+    )
+    told["scenario"] |= {"title": HOSTILE, "description": HOSTILE, "values": {"slo": {HOSTILE: 1}}}
+    rows = [row(user_class=HOSTILE, request_id=HOSTILE, sent_at=START + i) for i in range(30)]
+    rows += [row(status="failed", error=HOSTILE, error_detail=HOSTILE, user_class="=cmd|' /C calc'!A0")]
+    folder = write_run(tmp_path, rows, told)
+    summary = report(folder)
+    page = page_of(folder)
+    assert "<script>document" not in page and "<img" not in page
+    assert len(re.findall(r"<script[ >]", page)) == 4, "theme, data, plotly, page"
+    names = [trace["name"] for chart in charts_of(page).values() for trace in chart["data"]]
+    assert not any("<" in name for name in names)
+    assert HOSTILE[:40] in render(summary, 500)
+
+
+def test_policy_lists_the_hash_of_every_script_that_may_run(tmp_path: Path) -> None:
+    import base64
+    import hashlib
+
+    page = page_of_run(tmp_path)
+    policy = re.search(r"script-src ([^;]*);", page)[1]
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert len(scripts) == 3
+    for script in scripts:
+        assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in policy
+    assert "unsafe" not in policy
+
+
+def page_of_run(folder: Path) -> str:
+    report(write_run(folder, [row(sent_at=START + i) for i in range(30)]))
+    return page_of(folder)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [row()],
+        [row(status="failed", error="connect_refused", ttft_ms=None, e2e_ms=None, completion_tokens=None)] * 3,
+        [row(ttft_ms=None, ttfo_ms=None, last_token_ms=None, chunks=None)] * 30,
+        [row(completion_tokens=None, prompt_tokens=None, cached_tokens=None, token_source=None)] * 30,
+        [row(status="cancelled", e2e_ms=None)] * 4,
+    ],
+    ids=["no rows", "one row", "all failed", "not streamed", "no token counts", "all cancelled"],
+)
+@pytest.mark.parametrize("facts", [None, {}], ids=["manifest", "no facts"])
+def test_meagre_run_still_gets_its_report(tmp_path: Path, rows: list[dict], facts: dict | None) -> None:
+    folder = write_run(tmp_path, rows, facts)
+    summary = report(folder)
+    assert summary["verdict"] in ("VALID", "INCOMPLETE")
+    assert "<h1>" in page_of(folder)
+    assert summary["verdict"] in render(summary, 80)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"engine": "vllm"},
+        {"scenario": []},
+        {"load": 7},
+        {"phases": "x"},
+        {"phases": [1, {"name": "measure"}]},
+        {"counts": None},
+        {"host": "x", "versions": [], "git": 1},
+        {"validity": {"verdict": "INVALID", "reasons": 3}},
+        {"load": {"mode": "open", "rate": "fast"}, "started_at": 5},
+    ],
+)
+def test_manifest_of_unexpected_shape_does_not_stop_the_report(tmp_path: Path, broken: dict) -> None:
+    summary = report(write_run(tmp_path, [row(sent_at=START + i) for i in range(30)], manifest() | broken))
+    assert summary["latency"]["ttft_ms"]["p95"]["value"] == 100.0
+    render(summary, 80)
+
+
+def test_unwritable_folder_is_one_sentence_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_run(tmp_path, [row()])
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(UserError, match="No space left") as caught:
+        report(folder)
+    assert caught.value.code == Exit.RESULTS
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_terminal_summary_fits_its_width_and_is_plain_when_piped(reported: tuple[Path, dict], width: int) -> None:
+    told = render(reported[1], width)
+    assert max(map(len, told.splitlines())) <= width
+    assert "\x1b" not in told
+    assert "VALID" in told and "SIMULATED" in told and "tok/s" in told and "(ms" in told
+    assert "\x1b" in render(reported[1], width, terminal=True)
+
+
+def test_terminal_summary_says_why_a_run_is_invalid(tmp_path: Path) -> None:
+    told = render(report(make_run(tmp_path, "rag", seconds=20, cpu=0.97)), 200)
+    assert "INVALID" in told and "WORKERS" in told
+
+
+def test_markup_of_an_engine_is_not_obeyed_by_the_terminal(tmp_path: Path) -> None:
+    told = manifest(model="[red]x[/red][bold")
+    assert "[red]x[/red][bold" in render(report(write_run(tmp_path, [row()], told)), 200)
+
+
+def test_analysis_loads_no_load_generator() -> None:
+    script = (
+        "import sys, analysis.report, analysis.terminal;"
+        "print([m for m in sys.modules if m.split('.')[0] in ('gevent','locust','openai','httptools')"
+        " or m.startswith('tokenswarm.') and m not in ('tokenswarm.schema','tokenswarm.errors')])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

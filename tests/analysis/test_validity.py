@@ -1,0 +1,139 @@
+"""The verdict on the load generator: each rule, at its limit and beyond."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.load import read_run
+from analysis.summary import summarise
+from tests.analysis.make_run import START, manifest, row, write_run
+from tokenswarm import schema
+
+
+def host(cpu: float | list[float], seconds: int = 30, **cells: Any) -> list[dict[str, Any]]:
+    shares = cpu if isinstance(cpu, list) else [cpu] * seconds
+    return [{"at": START + i + 1, "source": "worker 0", "cpu_share": c} | cells for i, c in enumerate(shares)]
+
+
+def judged(tmp_path: Path, rows: list[dict] | None = None, host_rows: list[dict] | None = None, **facts: Any) -> dict:
+    rows = rows or [row(sent_at=START + i) for i in range(30)]
+    told = manifest(seconds=30.0, **facts)
+    return summarise(read_run(write_run(tmp_path, rows, told, host=host(0.4) if host_rows is None else host_rows)))
+
+
+def rules(summary: dict, verdict: str | None = None) -> list[str]:
+    return [r["rule"] for r in summary["reasons"] if verdict in (None, r["verdict"])]
+
+
+def test_calm_run_is_valid_and_gives_no_reasons(tmp_path: Path) -> None:
+    summary = judged(tmp_path)
+    assert summary["verdict"] == "VALID"
+    assert summary["reasons"] == []
+
+
+@pytest.mark.parametrize(("cpu", "verdict"), [(0.90, "VALID"), (0.91, "INVALID")])
+def test_worker_above_ninety_percent_of_a_core_invalidates(tmp_path: Path, cpu: float, verdict: str) -> None:
+    summary = judged(tmp_path, host_rows=host(cpu))
+    assert summary["verdict"] == verdict
+
+
+def test_ten_busy_seconds_invalidate_and_a_short_peak_does_not(tmp_path: Path) -> None:
+    busy = judged(tmp_path / "busy", host_rows=host([0.3] * 10 + [0.97] * 12 + [0.3] * 8))
+    peak = judged(tmp_path / "peak", host_rows=host([0.3] * 10 + [0.99] * 3 + [0.3] * 17))
+    assert (busy["verdict"], peak["verdict"]) == ("INVALID", "VALID")
+
+
+def test_busiest_worker_decides(tmp_path: Path) -> None:
+    rows = host(0.2) + [r | {"source": "worker 1"} for r in host(0.95)] + [{"at": START + 3, "source": "gpu 0"}]
+    assert rules(judged(tmp_path, host_rows=rows)) == ["worker_cpu"]
+
+
+def test_busy_worker_outside_the_window_does_not_matter(tmp_path: Path) -> None:
+    late = [r | {"at": r["at"] + 40} for r in host(0.99)]
+    assert judged(tmp_path, host_rows=host(0.4) + late)["verdict"] == "VALID"
+
+
+@pytest.mark.parametrize(
+    ("ttft_ms", "uncertainty_ms", "verdict"),
+    [(30.0, 1.9, "VALID"), (30.0, 2.1, "INVALID"), (100.0, 4.9, "VALID"), (100.0, 5.2, "INVALID")],
+)
+def test_timing_error_may_reach_two_ms_or_five_percent(
+    tmp_path: Path, ttft_ms: float, uncertainty_ms: float, verdict: str
+) -> None:
+    rows = [row(sent_at=START + i, ttft_ms=ttft_ms, ttft_uncertainty_ms=uncertainty_ms) for i in range(30)]
+    summary = judged(tmp_path, rows)
+    assert summary["verdict"] == verdict
+    assert summary["generator"]["timing_error_bound_ms"]["value"] == pytest.approx(uncertainty_ms)
+
+
+def test_read_lag_stands_in_where_answers_were_not_streamed(tmp_path: Path) -> None:
+    rows = [row(sent_at=START + i, ttft_ms=None, ttft_uncertainty_ms=None, e2e_ms=100.0) for i in range(30)]
+    assert rules(judged(tmp_path / "a", rows, host(0.4, read_lag_p99_ms=8.0))) == ["timing_error"]
+    assert judged(tmp_path / "b", rows, host(0.4, read_lag_p99_ms=1.0))["verdict"] == "VALID"
+
+
+def test_late_arrivals_invalidate_an_open_loop(tmp_path: Path) -> None:
+    rows = [row(sent_at=START + i, scheduled_at=START + i - 0.05, lateness_ms=50.0) for i in range(30)]
+    assert rules(judged(tmp_path, rows, load={"mode": "open", "rate": 1.0})) == ["arrivals_late"]
+
+
+def test_lost_rows_make_the_run_incomplete(tmp_path: Path) -> None:
+    summary = judged(tmp_path, counts={"sent": 33, "rows_lost": 0})
+    assert (summary["verdict"], rules(summary)) == ("INCOMPLETE", ["rows_missing"])
+    assert summary["reasons"][0]["value"] == 3
+
+
+@pytest.mark.parametrize("status", ["running", "interrupted", "failed"])
+def test_run_that_did_not_end_as_planned_is_incomplete(tmp_path: Path, status: str) -> None:
+    summary = judged(tmp_path, status=status)
+    assert (summary["verdict"], rules(summary)) == ("INCOMPLETE", ["run_ended"])
+
+
+def test_untrustworthy_outranks_incomplete_and_both_are_told(tmp_path: Path) -> None:
+    summary = judged(tmp_path, host_rows=host(0.99), status="interrupted")
+    assert summary["verdict"] == "INVALID"
+    assert rules(summary) == ["worker_cpu", "run_ended"]
+
+
+def test_run_without_success_is_incomplete(tmp_path: Path) -> None:
+    rows = [row(status="failed", error="connect_refused", ttft_ms=None, ttft_uncertainty_ms=None)] * 3
+    assert rules(judged(tmp_path, rows)) == ["successes"]
+
+
+def test_unwatched_load_generator_is_not_vouched_for(tmp_path: Path) -> None:
+    rows = [row(sent_at=START + i, ttft_uncertainty_ms=None) for i in range(30)]
+    assert rules(judged(tmp_path, rows, host_rows=[])) == ["health_known"]
+
+
+def test_cancelled_tail_and_damaged_lines_are_remarks_only(tmp_path: Path) -> None:
+    rows = [row(sent_at=START + i) for i in range(30)] + [row(status="cancelled")] * 2
+    judged(tmp_path, rows)
+    with (tmp_path / schema.REQUESTS_CSV).open("a") as file:
+        file.write("torn")
+    summary = summarise(read_run(tmp_path))
+    assert summary["verdict"] == "VALID"
+    assert rules(summary, "NOTE") == ["damaged_lines", "cancelled"]
+
+
+def test_reason_that_the_run_recorded_itself_is_kept_once(tmp_path: Path) -> None:
+    told = {
+        "verdict": "INVALID",
+        "reasons": [{"rule": "worker_died", "sentence": "Worker 1 died."}, {"rule": "worker_cpu", "sentence": "stale"}],
+    }
+    summary = judged(tmp_path, validity=told)
+    assert summary["verdict"] == "INVALID"
+    assert [r["sentence"] for r in summary["reasons"]] == ["Worker 1 died."]
+
+
+def test_each_reason_says_what_was_found_and_what_to_do(tmp_path: Path) -> None:
+    (reason,) = judged(tmp_path, host_rows=host(0.97))["reasons"]
+    assert "97% of a core" in reason["sentence"] and "WORKERS" in reason["sentence"]
+    assert (reason["value"], reason["limit"], reason["unit"]) == (pytest.approx(0.97), 0.9, "share")
+
+
+def test_guard_on_requests_in_flight_is_reported_when_it_binds(tmp_path: Path) -> None:
+    load = {"mode": "open", "rate": 1.0, "max_in_flight": 64}
+    assert rules(judged(tmp_path, host_rows=host(0.4, in_flight=64), load=load)) == ["in_flight_limit"]

@@ -13,8 +13,11 @@ import msgspec
 from tokenswarm.client.answer import Usage
 
 _THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
-_FAILED_FINISH = ("abort", "error")
+FAILED_FINISH = ("abort", "error")
 """finish_reason values by which an engine says that it gave up on the request."""
+_MAX_COUNT = 10 ** 12
+"""More tokens than this are no count of one request; they would spoil every sum."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class _Function(msgspec.Struct, gc=False):
@@ -63,6 +66,15 @@ class _Event(msgspec.Struct, gc=False):
     error: Any = None
     object: Any = None
     message: Any = None
+    detail: Any = None
+
+    def tells_error(self) -> bool:
+        """Whether this reports a failure, in any of the shapes that engines and gateways use."""
+        if self.error is not None:
+            return True
+        if self.choices is not None or self.usage is not None:
+            return False
+        return self.object == "error" or self.message is not None or self.detail is not None
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
@@ -81,11 +93,11 @@ def error_text(body: bytes) -> str:
 
 
 def _count(value: int | None) -> int | None:
-    return value if value is not None and value >= 0 else None
+    return value if value is not None and 0 <= value <= _MAX_COUNT else None
 
 
 def read_usage(usage: _Usage) -> Usage:
-    """Both engines' shapes of `usage` into one; counts below zero are not counts."""
+    """Both engines' shapes of `usage` into one; a count below zero or beyond reason is not one."""
     reasoning = usage.reasoning_tokens
     if reasoning is None and usage.completion_tokens_details:
         reasoning = usage.completion_tokens_details.reasoning_tokens
@@ -100,12 +112,13 @@ class StreamDecoder:
     `reasoning` are (stamp, text) pieces, `error` is (kind, detail) or None, `done` says `[DONE]` was seen.
     """
 
-    __slots__ = ("_data", "_line", "_skip_lf", "content", "done", "end_stamp", "error", "finish_reason", "reasoning",
-                 "token_stamps", "usage")
+    __slots__ = ("_data", "_line", "_named_error", "_skip_lf", "content", "done", "end_stamp", "error",
+                 "finish_reason", "reasoning", "token_stamps", "usage")
 
     def __init__(self) -> None:
         self._line = bytearray()
         self._data: list[bytes] = []
+        self._named_error = False
         self._skip_lf = False
         self.token_stamps: list[int] = []
         self.content: list[tuple[int, str]] = []
@@ -119,7 +132,8 @@ class StreamDecoder:
     def feed(self, stamp: int, piece: bytes) -> None:
         """Add a piece of the body that arrived at `stamp`."""
         # The usual case by far: exactly one event with one data line in one piece.
-        if (not self._line and not self._data and not self._skip_lf and piece.startswith(b"data: ")
+        if (not self._line and not self._data and not self._skip_lf and not self._named_error
+                and piece.startswith(b"data: ")
                 and piece.endswith(b"\n\n") and piece.find(b"\n") == len(piece) - 2 and b"\r" not in piece):
             self._event(stamp, piece[6:-2])
             return
@@ -130,7 +144,10 @@ class StreamDecoder:
         if self._line:
             self._take_line(stamp, bytes(self._line))
             self._line = bytearray()
+        error = self.error
         self._take_line(stamp, b"")
+        if error is None and self.error is not None and self.error[0] == "malformed_event":
+            self.error = ("truncated", "the stream ended in the middle of an event")
 
     def _feed_lines(self, stamp: int, piece: bytes) -> None:
         """Lines end with LF, CRLF or CR, wherever the pieces are split."""
@@ -152,13 +169,21 @@ class StreamDecoder:
 
     def _take_line(self, stamp: int, line: bytes) -> None:
         if not line:
+            named_error, self._named_error = self._named_error, False
             if self._data:
                 payload = b"\n".join(self._data)
                 self._data.clear()
-                self._event(stamp, payload)
+                if named_error and not self.done:
+                    self._fail("engine_error", error_text(payload))
+                else:
+                    self._event(stamp, payload)
         elif line.startswith(b"data:"):
             self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
-        # comments (":...") and other fields (event:, id:, retry:) carry no tokens
+        elif line.startswith(b"event:"):
+            self._named_error = line[6:].strip() == b"error"
+        elif line.startswith(_BYTE_ORDER_MARK + b"data:"):
+            self._take_line(stamp, line[len(_BYTE_ORDER_MARK):])
+        # comments (":...") and other fields (id:, retry:) carry no tokens
 
     def _fail(self, kind: str, detail: str) -> None:
         if self.error is None:
@@ -175,7 +200,7 @@ class StreamDecoder:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             self._fail("malformed_event", f"{error}: {payload[:120].decode('utf-8', 'replace')}")
             return
-        if event.error is not None or (event.object == "error" and event.choices is None):
+        if event.tells_error():
             self._fail("engine_error", error_text(payload))
             return
         if event.usage is not None:
@@ -211,7 +236,7 @@ class StreamDecoder:
         if choice.finish_reason:
             self.finish_reason = choice.finish_reason
             self.end_stamp = stamp
-            if choice.finish_reason in _FAILED_FINISH:
+            if choice.finish_reason in FAILED_FINISH:
                 self._fail("engine_error", f"the engine gave the request up: finish_reason {choice.finish_reason}")
 
 

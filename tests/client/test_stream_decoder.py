@@ -261,7 +261,8 @@ def test_a_finish_reason_by_which_the_engine_gave_up_is_a_failure(reason: str) -
     b"{", b"nonsense", b"[1, 2]", b"7", b'"text"', b"null", b"\xff\xfe\x00", b'{"choices": 7}', b'{"choices": ["a"]}',
     b'{"choices": [{"delta": 7}]}', b'{"choices": [{"delta": {"content": 7}}]}',
     b'{"choices": [{"delta": {"content": ["a"]}}]}', b'{"choices": [{"delta": {"tool_calls": {}}}]}',
-    b'{"choices": [{"finish_reason": {}}]}', b'{"usage": {"prompt_tokens": "many"}}', b'{"usage": []}', b"[" * 100_000, b'{"a":' * 100_000, b'{"choices": [{"delta": {"content": "\xff"}}]}',
+    b'{"choices": [{"finish_reason": {}}]}', b'{"usage": {"prompt_tokens": "many"}}', b'{"usage": []}',
+    b"[" * 100_000, b'{"a":' * 100_000, b'{"choices": [{"delta": {"content": "\xff"}}]}',
     b'{"choices": [{"delta": {"content": "\\ud800"}}]}', b'{"choices": [{"delta": {"content": "a"}}]} {}', b"NaN",
 ])
 def test_what_is_not_the_json_of_the_api_is_a_malformed_event(payload: bytes) -> None:

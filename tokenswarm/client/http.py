@@ -20,7 +20,10 @@ class Endpoint:
     __slots__ = ("host", "host_header", "port", "prefix", "tls", "url")
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url if "//" in url else "http://" + url)
+        try:
+            parts = urlsplit(url if "//" in url else "http://" + url)
+        except ValueError as error:
+            raise ValueError(f"'{url}' is not an endpoint: {error}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"'{url}' is not an endpoint; expected something like http://127.0.0.1:8000")
         if parts.username or parts.password:
@@ -32,6 +35,8 @@ class Endpoint:
         except ValueError:
             raise ValueError(f"'{url}' has no usable port; expected something like http://127.0.0.1:8000") from None
         path = parts.path.rstrip("/")
+        if not all("!" <= character <= "~" for character in self.host + path):
+            raise ValueError(f"'{url}' holds a blank or a character that is not ASCII; write it percent-encoded")
         self.prefix = path if path.endswith("/v1") else path + "/v1"
         shown = f"[{self.host}]" if ":" in self.host else self.host
         self.host_header = shown if self.port == (443 if self.tls else 80) else f"{shown}:{self.port}"
@@ -40,7 +45,8 @@ class Endpoint:
 
 def request_head(endpoint: Endpoint, path: str, headers: Mapping[str, str]) -> bytes:
     """The constant part of a POST head; append `Content-Length`, per-request headers and the blank line."""
-    lines = [f"POST {endpoint.prefix}{path} HTTP/1.1", f"Host: {endpoint.host_header}", "Content-Type: application/json"]
+    lines = [f"POST {endpoint.prefix}{path} HTTP/1.1", f"Host: {endpoint.host_header}",
+             "Content-Type: application/json"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if any("\r" in line or "\n" in line for line in lines):
         raise ValueError("a header may not hold a line break")
@@ -75,31 +81,45 @@ class ResponseReader:
 
     def feed(self, index: int, data: bytes) -> None:
         """Add the bytes of read number `index`."""
+        if self.complete and data.strip(b"\r\n"):
+            self.keep_alive = False  # bytes that nobody asked for: the next answer could not be told from them
         if self.broken or self.complete:
             return
         self._body_index = index
-        if self.headers_index is None:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEADER_BYTES:
-                self.broken = f"no end of the headers within {MAX_HEADER_BYTES} bytes"
-                return
+        self._head_bytes += len(data) if self.headers_index is None else 0
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._break("the server switched to another protocol")
         except httptools.HttpParserError as error:
-            if not self.complete:
-                self.broken = str(error) or type(error).__name__
+            self._break(str(error) or type(error).__name__)
+        if self.headers_index is None and self._head_bytes > MAX_HEADER_BYTES:
+            self._break(f"no end of the headers within {MAX_HEADER_BYTES} bytes")
+
+    def _break(self, reason: str) -> None:
+        if self.complete:
+            self.keep_alive = False
+        elif not self.broken:
+            self.broken = reason
 
     def eof(self) -> None:
         """The server closed the connection."""
         if self.headers_index is not None and self.until_close and not self.broken:
             self.complete = True
 
-    # httptools callbacks
+    # httptools callbacks; it goes on behind the end of the message, where nothing is ours
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self.keep_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        if self.status is None:  # a trailer is no header
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
+        if self.complete:
+            return
         status = self._parser.get_status_code()
         if 100 <= status < 200:  # an interim answer: the real one follows
             self.headers.clear()
@@ -110,9 +130,10 @@ class ResponseReader:
         self.until_close = not self.chunked and "content-length" not in self.headers and status not in (204, 304)
 
     def on_body(self, body: bytes) -> None:
-        self.bodies.append((self._body_index, body))
+        if not self.complete:
+            self.bodies.append((self._body_index, body))
 
     def on_message_complete(self) -> None:
-        if self.status is not None:
+        if self.status is not None and not self.complete:
             self.complete = True
             self.keep_alive = not self.until_close and self._parser.should_keep_alive()

@@ -13,14 +13,16 @@ from .simulators import Simulator, running
 @pytest.fixture(scope="session")
 def vllm() -> Iterator[Simulator]:
     """vLLM's dialect, short fixed times."""
-    with running("--profile", "flat", "--ttft-ms", "5", "--token-gap-ms", "1") as simulator:
+    with running("--profile", "flat", "--ttft-ms", "5", "--token-gap-ms", "1", "--answer-tokens", "60") as simulator:
         yield simulator
 
 
 @pytest.fixture(scope="session")
 def sglang() -> Iterator[Simulator]:
     """SGLang's dialect, short fixed times."""
-    with running("--profile", "flat", "--ttft-ms", "5", "--token-gap-ms", "1", "--style", "sglang") as simulator:
+    with running(
+        "--profile", "flat", "--ttft-ms", "5", "--token-gap-ms", "1", "--answer-tokens", "60", "--style", "sglang"
+    ) as simulator:
         yield simulator
 
 

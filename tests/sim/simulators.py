@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.request import Request, urlopen
 
-
 _TIMEOUT_S = 20
 
 
@@ -106,13 +105,15 @@ def read_all(client: socket.socket) -> bytes:
 
 def read_until(client: socket.socket, mark: bytes) -> bytes:
     """All bytes up to and with the first read that brings `mark`."""
-    data = b""
-    while mark not in data:
-        more = client.recv(1 << 16)
+    data = bytearray()
+    looked_at = 0
+    while data.find(mark, looked_at) < 0:
+        looked_at = max(0, len(data) - len(mark))
+        more = client.recv(1 << 20)
         if not more:
-            raise EOFError(data)
+            raise EOFError(bytes(data))
         data += more
-    return data
+    return bytes(data)
 
 
 def unchunk(raw: bytes) -> tuple[bytes, bytes, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 
@@ -194,7 +195,7 @@ def test_a_bad_request_is_refused_as_an_engine_would(body, status, sentence):
     assert json.loads(caught.value.payload())["error"]["code"] == status
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -226,10 +227,8 @@ def test_a_bad_request_is_refused_as_an_engine_would(body, status, sentence):
     st.booleans(),
 )
 def test_no_json_whatsoever_gets_more_than_a_refusal(body, chat):
-    try:
+    with contextlib.suppress(ApiError):
         parsed(json.dumps(body).encode(), chat)
-    except ApiError:
-        pass
 
 
 def test_max_completion_tokens_wins_over_max_tokens():

@@ -56,12 +56,13 @@ def _milliseconds(text: str) -> float:
     return value / 1000
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line, with its help."""
+    line = argparse.ArgumentParser(
         prog="python -m tokenswarm.sim",
         description="An OpenAI-compatible engine simulator with a model of time. Its figures are those of a model.",
     )
-    add = parser.add_argument
+    add = line.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     add("--port", type=int, default=0, help="port; 0 picks a free one")
     add("--model", default="sim-8b", help="name of the model that is served (sim-8b)")
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="seed of the answers and faults (0)")
     add("--api-key-env", metavar="VAR", help="name of the environment variable that holds the API key to ask for")
     add("--time-scale", type=_positive, default=1.0, help="2 makes the engine twice as fast (1)")
-    engine = parser.add_argument_group("engine (defaults come from the profile and the style)")
+    engine = line.add_argument_group("engine (defaults come from the profile and the style)")
     add = engine.add_argument
     add("--context-length", type=_whole(1), help="longest prompt and answer together, tokens")
     add("--kv-tokens", type=_whole(1), help="size of the KV cache, tokens")
@@ -81,19 +82,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-chunked-prefill", action="store_true", help="compute each prompt in one step")
     add("--ttft-ms", type=_milliseconds, dest="ttft_s", help="time to the first token, flat profiles only")
     add("--token-gap-ms", type=_milliseconds, dest="gap_s", help="time between tokens, flat profiles only")
-    answers = parser.add_argument_group("answers")
+    answers = line.add_argument_group("answers")
     add = answers.add_argument
     add("--answer-tokens", type=_whole(1), default=200, help="mean length of an answer without reasoning (200)")
     add("--reasoning", choices=("auto", "always", "never"), default="auto", help="auto: if the prompt asks for it")
     add("--think-tags", action="store_true", help="reasoning as <think>...</think> in the content")
     add("--no-cached-tokens", action="store_true", help="usage does not tell cached tokens")
     add("--role-with-first-token", action="store_true", help="the role event waits for the first token")
-    checks = parser.add_argument_group("judging a client")
+    checks = line.add_argument_group("judging a client")
     add = checks.add_argument
     add("--fault", action="append", default=[], metavar="KIND[:PARAMETERS][@PROBABILITY]", help=", ".join(KINDS))
     add("--truth-log", type=Path, metavar="FILE", help="CSV of when each request came in and its tokens went out")
     add("--truth-tokens", action="store_true", help="the truth log keeps every token's time")
-    return parser
+    return line
 
 
 def build(arguments: argparse.Namespace) -> App:
@@ -181,7 +182,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the simulator with these command line arguments until SIGINT or SIGTERM. Raises UserError."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     uvloop.run(_serve(arguments))
     return Exit.PASSED
 

@@ -136,7 +136,7 @@ class FaultyStream(_Faulty, StreamReply):
             self._send([self.template.token(self.answer.pieces[index], False)], model_ns)
             self._endless()
             return
-        self._send([payload], model_ns, flush=last)
+        self._send([payload], model_ns)
         if last:
             self._finish()
         elif self._at(index + 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from tokenswarm.corpus import load_corpus
 from tokenswarm.errors import Exit, UserError
 from tokenswarm.generator.plan import api_key
 from tokenswarm.manifest import fresh_salt, make_run_folder, new_manifest, write_manifest
-from tokenswarm.scenario import load_scenario, parse_set
+from tokenswarm.scenario import Scenario, load_scenario, parse_set
 
 _MODELS_TIMEOUT_S = 10.0
+_WARMUP_SHARE = 0.25
 
 
 def standalone_manifest(environment: Any, workers: int) -> tuple[dict[str, Any], Path]:
@@ -33,13 +35,16 @@ def standalone_manifest(environment: Any, workers: int) -> tuple[dict[str, Any],
         raise UserError(Exit.USAGE, f"the user classes name {len(names)} scenarios ({', '.join(sorted(names))}); "
                                     "run one at a time")
     overrides = parse_set(os.environ.get("SET", ""))
-    scenario = load_scenario(names.pop(), overrides)
+    if os.environ.get("SEED"):
+        overrides["prompts.seed"] = os.environ["SEED"]
+    scenario, notes = _as_locust_loads(load_scenario(names.pop(), overrides), environment.parsed_options, overrides)
     if not environment.host:
         raise UserError(Exit.USAGE, "give the endpoint with --host, such as --host http://127.0.0.1:8000")
     try:
         endpoint = Endpoint(environment.host)
     except ValueError as error:
         raise UserError(Exit.USAGE, str(error)) from None
+    corpus = load_corpus(os.environ.get("CORPUS"))
     model = os.environ.get("MODEL") or _first_model(endpoint)
     results = Path(os.environ.get("RESULTS") or "results")
     run_id, folder = make_run_folder(results, "external", scenario.name)
@@ -47,11 +52,32 @@ def standalone_manifest(environment: Any, workers: int) -> tuple[dict[str, Any],
     manifest = new_manifest(
         run_id=run_id, scenario=scenario, overrides=overrides,
         engine={"name": "external", "title": endpoint.host_header, "base_url": endpoint.url, "runtime": "external"},
-        model=model, corpus=load_corpus(os.environ.get("CORPUS")), seed=int(os.environ.get("SEED") or
-                                                                          scenario.prompts.seed),
+        model=model, corpus=corpus, seed=scenario.prompts.seed,
         salt=fresh_salt() if salt == "run" else salt, workers=workers, argv=list(sys.argv), simulated=False)
+    manifest["notes"] = notes
     write_manifest(folder, manifest)
     return manifest, folder
+
+
+def _as_locust_loads(scenario: Scenario, options: Any, overrides: Mapping[str, str]) -> tuple[Scenario, list[str]]:
+    """The scenario with the users and the run time that Locust was given, and notes on what had to give way.
+
+    A run time shorter than a few warm-ups would leave little or nothing to measure, so the warm-up shrinks with it,
+    unless SET asks for one.
+    """
+    given = {"users": getattr(options, "num_users", None), "spawn_rate": getattr(options, "spawn_rate", None)}
+    load: dict[str, float] = {key: value for key, value in given.items() if value}
+    notes = []
+    run_time_s = getattr(options, "run_time", None)
+    if run_time_s:
+        warmup_s = scenario.load.warmup_s
+        longest_s = run_time_s * _WARMUP_SHARE
+        if warmup_s > longest_s and "load.warmup_s" not in overrides:
+            notes.append(f"The warm-up was shortened from {warmup_s:g} s to {longest_s:g} s, to leave most of the run "
+                         f"time of {run_time_s:g} s for measuring.")
+            warmup_s = longest_s
+        load |= {"warmup_s": warmup_s, "duration_s": max(1.0, float(run_time_s) - warmup_s)}
+    return scenario.model_copy(update={"load": scenario.load.model_copy(update=load)}), notes
 
 
 def _first_model(endpoint: Endpoint) -> str:

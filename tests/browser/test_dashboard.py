@@ -1,0 +1,140 @@
+"""The dashboard in a real browser: charts are drawn, nothing complains, nothing of an engine's text runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.report import report
+from tests.analysis.make_run import START, make_run, manifest, row, write_run
+from tokenswarm.schema import DASHBOARD_HTML
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = "<script>window.owned=1</script><img src=x onerror='window.owned=1'>"
+
+
+@dataclass
+class Opened:
+    """A page with what it complained about and asked the network for."""
+
+    page: Any
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def open_page(browser: Any) -> Iterator[Callable[..., Opened]]:
+    """Opens a run's dashboard, drawn, at a width and in a colour scheme."""
+    contexts = []
+
+    def opened(folder: Path, width: int = 1280, scheme: str = "light") -> Opened:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        found = Opened(context.new_page())
+        found.page.on("console", lambda m: found.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        found.page.on("pageerror", lambda error: found.complaints.append(str(error)))
+        found.page.on("request", lambda r: found.requests.append(r.url) if r.url.startswith("http") else None)
+        found.page.goto((folder / DASHBOARD_HTML).resolve().as_uri())
+        found.page.wait_for_function("document.documentElement.dataset.drawn", timeout=60_000)
+        return found
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module", params=["rag", "chat", "batch", "reasoning"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reported run of each workload."""
+    made = make_run(tmp_path_factory.mktemp("run") / request.param, request.param, seconds=30, failures=0.05)
+    report(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def seen(folder: Path, open_page: Callable[..., Opened]) -> Opened:
+    """The dashboard of each workload, open on a screen; tests only look at it."""
+    return open_page(folder)
+
+
+@pytest.fixture(scope="module")
+def rag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reported run to play with."""
+    made = make_run(tmp_path_factory.mktemp("rag"), "rag", seconds=30)
+    report(made)
+    return made
+
+
+def test_every_chart_is_drawn_without_a_complaint(seen: Opened) -> None:
+    places = seen.page.locator(".chart").count()
+    assert places >= 9
+    assert seen.page.locator(".chart .main-svg").count() >= places
+    # A chart that is drawn has marks: lines, points, bars or boxes.
+    marks = seen.page.evaluate(
+        "[...document.querySelectorAll('.chart')].filter(c => !c.querySelector("
+        "'.scatterlayer path, .barlayer path, .boxlayer path')).map(c => c.id)"
+    )
+    assert marks == []
+    assert seen.complaints == []
+    assert seen.requests == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_page_does_not_scroll_sideways(seen: Opened, width: int) -> None:
+    seen.page.set_viewport_size({"width": width, "height": 900})
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_legends_do_not_cover_data(seen: Opened) -> None:
+    seen.page.set_viewport_size({"width": 1280, "height": 900})
+    covering = seen.page.evaluate("""[...document.querySelectorAll('.chart')].filter(c => {
+        const legend = c.querySelector('.legend .bg');
+        const top = c.getBoundingClientRect().top + c._fullLayout._size.t;
+        return legend && legend.getBoundingClientRect().bottom > top + 2;
+    }).map(c => c.id)""")
+    assert covering == []
+    assert seen.page.locator(".legend").count() > 0
+
+
+def test_theme_follows_the_system_and_the_button(rag: Path, open_page: Callable[..., Opened]) -> None:
+    page = open_page(rag, scheme="dark").page
+    background = "getComputedStyle(document.body).backgroundColor"
+    stroke = "document.querySelector('#chart-output-time .js-line').style.stroke"
+    dark = page.evaluate(background), page.evaluate(stroke)
+    page.click("#theme")
+    page.wait_for_function(f"{stroke} !== '{dark[1]}'", timeout=20_000)
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    assert page.evaluate(background) != dark[0]
+
+
+def test_charts_of_the_time_line_zoom_together(rag: Path, open_page: Callable[..., Opened]) -> None:
+    page = open_page(rag).page
+    page.evaluate("Plotly.relayout('chart-latency-time', {'xaxis.range': [5, 15]})")
+    page.wait_for_function(
+        "JSON.stringify(document.getElementById('chart-flight-time').layout.xaxis.range) === '[5,15]'", timeout=20_000
+    )
+
+
+def test_nothing_that_an_engine_says_runs_in_the_page(tmp_path: Path, open_page: Callable[..., Opened]) -> None:
+    told = manifest(model=HOSTILE, engine={"name": HOSTILE, "title": HOSTILE, "effective": {HOSTILE: HOSTILE}})
+    told["scenario"] |= {"title": HOSTILE, "description": HOSTILE}
+    rows = [row(user_class=f"{HOSTILE}{i % 2}", request_id=HOSTILE, sent_at=START + i) for i in range(30)]
+    rows += [row(status="failed", error=HOSTILE, error_detail=HOSTILE)]
+    report(write_run(tmp_path, rows, told))
+    opened = open_page(tmp_path)
+    assert opened.page.evaluate("window.owned") is None
+    assert opened.page.locator("img").count() == 0
+    assert opened.complaints == []
+    assert HOSTILE in opened.page.inner_text("body")
+
+
+def test_run_without_a_request_still_opens(tmp_path: Path, open_page: Callable[..., Opened]) -> None:
+    report(write_run(tmp_path, []))
+    opened = open_page(tmp_path)
+    assert opened.complaints == []
+    assert "INCOMPLETE" in opened.page.inner_text("header")

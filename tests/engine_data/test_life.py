@@ -174,12 +174,12 @@ def test_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
 
 
 def test_engine_does_not_see_the_api_key_of_the_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TOKENSWARM_API_KEY", "planted")
+    monkeypatch.setenv("API_KEY", "planted")
     monkeypatch.setenv("KEPT_VARIABLE", "kept")
     engine = start_local(fake_description(), log_path=tmp_path / "engine.log", env={"GIVEN": "1"})
     environment = psutil.Process(engine.pid).environ()
     engine.stop()
-    assert "TOKENSWARM_API_KEY" not in environment
+    assert "API_KEY" not in environment
     assert (environment["KEPT_VARIABLE"], environment["GIVEN"]) == ("kept", "1")
 
 

@@ -64,7 +64,7 @@ def adopt(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR)
     except web.Unreachable as error:
         raise UserError(Exit.ENDPOINT, f"Nothing answers at {base_url}: {error}.") from error
     if reply.status in (401, 403):
-        hint = "it was refused" if api_key else "none was given: set TOKENSWARM_API_KEY"
+        hint = "it was refused" if api_key else "none was given: set API_KEY"
         raise UserError(Exit.AUTH, f"{base_url} asks for an API key; {hint}.")
     listed = reply.json()
     if reply.status != 200 or not isinstance(listed, dict) or not isinstance(listed.get("data"), list):

@@ -29,8 +29,8 @@ _POLL_S = 0.25
 _TAIL_BYTES = 64 * 1024
 _SHOWN_LINES = 12
 _FIRST_TOKEN_TIMEOUT_S = 60.0
-_KEPT_OUT = ("TOKENSWARM_API_KEY",)
-"""Variables that an engine has no business to see."""
+_KEPT_OUT = ("API_KEY",)
+"""Variables that an engine has no business to see: the key of some endpoint that is to be loaded."""
 
 
 def tail(path: Path, lines: int) -> list[str]:
@@ -69,8 +69,9 @@ class LocalEngine(Engine):
         guard: subprocess.Popen[bytes],
         log_path: Path,
         shm_before: Collection[str],
+        api_key: str | None = None,
     ) -> None:
-        super().__init__(base_url, description)
+        super().__init__(base_url, description, api_key)
         self.description: Description = description
         self.model = served_name
         """The name under which clients ask for the model."""
@@ -97,11 +98,13 @@ class LocalEngine(Engine):
         cpus: Collection[int] | None = None,
         explicit: Collection[str] = (),
         root: Path | None = None,
+        api_key: str | None = None,
     ) -> LocalEngine:
         """Start the process and return at once; `wait_ready` waits until it answers.
 
         `model`: path or hub name; None means the tiny random model on a CPU. `port` None means any free one.
-        `cpus`: the CPUs that the engine keeps to. `root`: where engines are installed. Raises UserError: Exit.PORT
+        `cpus`: the CPUs that the engine keeps to. `root`: where engines are installed. `api_key`: what to send where
+        `settings` or `env` make the engine ask for a key. Raises UserError: Exit.PORT
         for a taken port, Exit.USAGE for settings that cannot be honoured or a missing model, Exit.ENGINE when the
         engine is not installed or cannot be executed.
         """
@@ -138,7 +141,7 @@ class LocalEngine(Engine):
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        engine = cls(description, f"http://{host}:{port}", served_name, process, guard, log_path, shm_before)
+        engine = cls(description, f"http://{host}:{port}", served_name, process, guard, log_path, shm_before, api_key)
         engine.command = args
         engine.notes = resolve(description, asked, device_name, explicit).notes
         engine._ready_timeout_s = form.ready_timeout_s

@@ -171,7 +171,7 @@ def figure(name: str, value: str, limit: str) -> None:
 def main() -> int:
     """Runs both parts; 1 if a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--streams", type=int, default=310)
+    parser.add_argument("--streams", type=int, default=330)
     parser.add_argument("--rate", type=float, default=100.0, help="tokens/s of each stream")
     parser.add_argument("--tokens", type=int, default=1024, help="tokens an answer")
     parser.add_argument("--seconds", type=float, default=10.0)

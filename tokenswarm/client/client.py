@@ -18,6 +18,7 @@ from tokenswarm.client.answer import Answer
 from tokenswarm.client.decode import Decoder
 from tokenswarm.client.http import Endpoint, request_head
 from tokenswarm.client.looptime import LoopTime
+from tokenswarm.client.stream import StreamDecoder
 from tokenswarm.client.wire import Connection
 
 MAX_IDLE_S = 4.0
@@ -25,6 +26,8 @@ MAX_IDLE_S = 4.0
 _WATCH_INTERVAL_S = 0.05
 _DECODE_SLICE = 200
 """Body pieces decoded in one go before other greenlets get their turn (about 1 ms)."""
+_PROMPT_NS = 200_000
+"""A loop that woke within this of a stamp was woken by it, give or take the chance of a coincidence."""
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1e6
 
@@ -54,15 +57,27 @@ class _Exchange:
     def uncertainty_ns(self) -> int:
         """By how many ns the first token may have arrived before its stamp.
 
-        With a kernel stamp the last event of a read is exact; one that has others behind it in the same read
-        arrived somewhere between the loop's look before and the stamp.
+        A kernel stamp is that of a read's last byte: exact for the read's last event. A token with others behind it
+        in the same read arrived between the loop's look before and the stamp; if the loop slept until then and woke
+        at the very time of the stamp, it woke with this read's first byte.
         """
-        stream, connection = self.decoder.stream, self.connection
-        first = stream.token_stamps[0]
-        followed = len(stream.token_stamps) > 1 and stream.token_stamps[1] == first or stream.end_stamp == first
-        if connection.kernel_stamps and not followed:
+        connection = self.connection
+        stamp = self.decoder.stream.token_stamps[0]
+        index = connection.stamps.index(stamp)
+        if connection.kernel_stamps and self._ends_with_first_token(index):
             return 0
-        return max(0, first - max(connection.earliest[connection.stamps.index(first)], self.sent_ns))
+        earliest, woke = connection.earliest[index], connection.woke[index]
+        if woke - _PROMPT_NS <= stamp:
+            earliest = max(earliest, woke - _PROMPT_NS)
+        return max(0, stamp - max(earliest, self.sent_ns))
+
+    def _ends_with_first_token(self, index: int) -> bool:
+        """Whether the event with the first token, and none with text before it, is the last one of a read."""
+        pieces = [piece for read, piece in self.connection.reader.bodies if read == index]
+        alone = StreamDecoder()
+        for number, piece in enumerate(pieces):
+            alone.feed(number, piece)
+        return alone.token_stamps == [len(pieces) - 1] and pieces[-1].count(b"data:") == 1
 
 
 class LLMClient:

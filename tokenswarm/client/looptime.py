@@ -4,8 +4,8 @@ Not too often: with the kernel stamping arrivals nothing is lost by letting them
 a look that finds ten sockets readable costs little more than one that finds one.
 
 Last look: a socket found readable now was not readable when the loop looked before, so its first byte is younger
-than that look. If in between the loop had gone to sleep in the kernel, nothing was readable at that moment either,
-and it woke with the arrival.
+than that look. If in between the loop went to sleep in the kernel, nothing was readable when it did so either.
+It then woke with an arrival, but when it came to run again is up to the machine: only a stamp tells.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ class LoopTime:
     """Follows the gevent loop of this process with a prepare and a check watcher (about 1 us an iteration).
 
     `earliest_ns`: no byte that the current iteration finds unread arrived before this (monotonic ns).
+    `woke_ns`: when the current iteration began, if the loop had slept before it; else the same as `earliest_ns`.
     """
 
-    __slots__ = ("_check", "_looked_ns", "_poll_ns", "_prepare", "_rest_ns", "earliest_ns")
+    __slots__ = ("_check", "_looked_ns", "_poll_ns", "_prepare", "_rest_ns", "earliest_ns", "woke_ns")
 
     def __init__(self, rest_ns: int = REST_NS if sys.platform == "linux" else 0) -> None:
         loop = gevent.get_hub().loop
         self._rest_ns = rest_ns
-        self._poll_ns = self._looked_ns = self.earliest_ns = time.monotonic_ns()
+        self._poll_ns = self._looked_ns = self.earliest_ns = self.woke_ns = time.monotonic_ns()
         self._prepare = loop.prepare()
         self._check = loop.check()
         self._prepare.start(self._before_poll)
@@ -52,7 +53,10 @@ class LoopTime:
 
     def _after_poll(self) -> None:
         now = time.monotonic_ns()
-        self.earliest_ns = now if now - self._poll_ns > _ASLEEP_NS else self._looked_ns
+        if now - self._poll_ns > _ASLEEP_NS:
+            self.earliest_ns, self.woke_ns = self._poll_ns, now
+        else:
+            self.earliest_ns = self.woke_ns = self._looked_ns
         self._looked_ns = now
 
     def close(self) -> None:

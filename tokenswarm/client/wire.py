@@ -43,7 +43,7 @@ class Connection:
 
     __slots__ = ("_cheap_end", "_fed", "_incoming", "_loop", "_loop_time", "_outgoing", "_recvmsg", "_tls", "_waiter",
                  "_watcher", "bytes_in", "closed", "earliest", "failure", "idle_since", "kernel_stamps", "lag_ns",
-                 "reader", "reads", "socket", "stamps")
+                 "reader", "reads", "socket", "stamps", "woke")
 
     def __init__(self, sock: _socket.socket, loop_time: LoopTime) -> None:
         self.socket = sock
@@ -64,7 +64,9 @@ class Connection:
         self.stamps: list[int] = []
         """When the last byte of each read arrived."""
         self.earliest: list[int] = []
-        """Before this no byte of the read can have arrived."""
+        """Before this no byte of the read can have arrived (see LoopTime)."""
+        self.woke: list[int] = []
+        """When the loop woke up to it (see LoopTime)."""
         self.lag_ns = -1
         """Longest time that received bytes lay unread; -1 without kernel stamps."""
         self.kernel_stamps = False
@@ -229,6 +231,7 @@ class Connection:
         self.reads.append(data)
         stamps.append(monotonic_ns)
         self.earliest.append(self._loop_time.earliest_ns)
+        self.woke.append(self._loop_time.woke_ns)
 
     def _readable_tls(self) -> None:
         try:

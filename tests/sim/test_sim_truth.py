@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
 from itertools import pairwise
 
@@ -66,6 +68,22 @@ def test_broken_answers_are_told_apart(start, tmp_path):
     assert outcomes["gone"] == "disconnected"
     assert outcomes["cut"] == "fault"
     assert outcomes["kept"] == "interrupted"
+
+
+def test_requests_sent_ahead_have_the_time_at_which_they_came(start, tmp_path):
+    path = tmp_path / "truth.csv"
+    simulator = start("--profile", "flat", "--ttft-ms", "20", "--truth-log", str(path))
+    before_ns = time.monotonic_ns()
+    body = json.dumps(chat(max_tokens=1)).encode()
+    request = b"POST %b HTTP/1.1\r\nHost: sim\r\nContent-Length: %d\r\n\r\n%b" % (CHAT.encode(), len(body), body)
+    client = socket.create_connection(simulator.address, timeout=20)
+    client.sendall(request + request)
+    first = read_until(client, b"usage")
+    if first.count(b"usage") < 2:
+        read_until(client, b"usage")
+    simulator.stop()
+    first_row, second_row = read_truth(path)
+    assert before_ns < first_row["arrival_ns"] <= second_row["arrival_ns"] < first_row["first_write_ns"]
 
 
 def test_a_torn_last_line_is_left_out(tmp_path):

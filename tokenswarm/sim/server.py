@@ -69,8 +69,6 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """asyncio's: bytes of a request."""
         self._read_ns = time.monotonic_ns()
-        if self._incoming.first_ns == 0:
-            self._incoming.first_ns = self._read_ns
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -85,6 +83,10 @@ class Connection(asyncio.Protocol):
             self.close()
 
     # --- from the parser ---
+
+    def on_message_begin(self) -> None:
+        """httptools': the first byte of a request."""
+        self._incoming.first_ns = self._read_ns
 
     def on_url(self, url: bytes) -> None:
         """httptools': a part of the request target."""
@@ -109,7 +111,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """httptools': a whole request is there."""
-        incoming, self._incoming = self._incoming, Incoming(first_ns=self._read_ns)
+        incoming, self._incoming = self._incoming, Incoming()
         incoming.method = self._parser.get_method().decode("latin-1")
         incoming.path, _, incoming.query = self._url.decode("latin-1").partition("?")
         incoming.last_ns = self._read_ns
@@ -119,7 +121,6 @@ class Connection(asyncio.Protocol):
             self._queue.append(incoming)
         elif not self.closed:
             self._serve(incoming)
-        self._incoming.first_ns = 0
 
     def _serve(self, incoming: Incoming) -> None:
         self._busy = True

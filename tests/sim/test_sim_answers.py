@@ -157,6 +157,13 @@ def test_simple_arithmetic_is_answered_right(sum_, value):
     assert text_of(planned).splitlines()[-1] == f"Answer: {value}"
 
 
+def test_other_questions_are_answered_by_a_guess_of_the_right_kind():
+    code = "Answer: X\n\n 1 | def f(x):\n 2 |     y = 1\n\nWhich line is wrong?"
+    names = "Answer: X\n3 people stand in a row: Anna, Bert, Cleo. Who stands at place 1?"
+    assert text_of(answer(code)).splitlines()[-1] in ("Answer: 1", "Answer: 2")
+    assert text_of(answer(names)).splitlines()[-1] in ("Answer: Anna", "Answer: Bert", "Answer: Cleo")
+
+
 CONTEXT = 100
 
 

@@ -20,13 +20,16 @@ REASONING_SHARE = 0.7
 _SIGMA = 0.5
 """Spread of the log-normal answer lengths."""
 
-_CATEGORIES = re.compile(r"^[ \t>*-]*categories:[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
-_WANTS_JSON = re.compile(r"\b(?:in|as|only|valid|a|return|output)\s+json\b", re.IGNORECASE)
+# The patterns are slow on long texts: each is tried only where its keyword stands (see _asks). All are for lower case,
+# except those whose match is quoted in the answer.
+_CATEGORIES = re.compile(r"^[ \t>*-]*[Cc]ategories:[ \t]*(\S.*)$", re.MULTILINE)
+_WANTS_JSON = re.compile(r"\b(?:in|as|only|valid|a|return|output)\s+json\b")
 _WANTS_REASONING = re.compile(
-    r"step[- ]by[- ]step|\breason (?:about|carefully|through|step)|show your (?:reasoning|work)", re.IGNORECASE
+    r"step[- ]by[- ]step|\breason (?:about|carefully|through|step)|show your (?:reasoning|work)"
 )
-_WANTS_FINAL_LINE = re.compile(r"^.*\banswer:", re.IGNORECASE | re.MULTILINE)
 _ARITHMETIC = re.compile(r"(?<![\w.])[\d(][\d\s()+*-]*[+*-][\d\s()+*-]*\d\)?(?![\w.])")
+_NUMBERED_LINE = re.compile(r"^ *(\d+) \| ", re.MULTILINE)
+_NAMES = re.compile(r": ([A-Z]\w+(?:, [A-Z]\w+)+)\.")
 
 _EDGE_CHARS = 1500
 """Instructions stand at the beginning or end of a message; what is between may be any document."""
@@ -75,9 +78,10 @@ def plan(ask: Ask, prose: Prose, settings: AnswerSettings) -> Answer:
     """The answer to a request: the same for the same prompt, settings and seed."""
     rng = random.Random(ask.prompt_hash * 1_000_003 + settings.seed)
     instructions = "\n".join(text if len(text) <= 2 * _EDGE_CHARS else _edges(text) for text in ask.texts)
-    data, pieces = _body(ask, instructions, rng, prose, settings)
+    lower = instructions.lower()
+    data, pieces = _body(ask, instructions, lower, rng, prose, settings)
     thinking = 0
-    if _reasons(ask, instructions, settings):
+    if _reasons(ask, lower, settings):
         data, pieces, thinking = _with_reasoning(data, pieces, rng, prose, settings)
     finish_reason = "stop"
     if ask.ignore_eos and len(pieces) < ask.max_tokens:
@@ -98,19 +102,23 @@ def _draw_length(mean: float, rng: random.Random) -> int:
     return max(1, round(mean * rng.lognormvariate(-_SIGMA * _SIGMA / 2, _SIGMA)))
 
 
+def _asks(lower: str, keyword: str, pattern: re.Pattern[str]) -> bool:
+    return keyword in lower and pattern.search(lower) is not None
+
+
 def _body(
-    ask: Ask, instructions: str, rng: random.Random, prose: Prose, settings: AnswerSettings
+    ask: Ask, instructions: str, lower: str, rng: random.Random, prose: Prose, settings: AnswerSettings
 ) -> tuple[bytes, list[bytes]]:
-    labels = _labels(instructions)
+    labels = _labels(instructions) if "categories:" in lower else []
     if labels:
         return _verbatim(rng.choice(labels))
     kind = (ask.response_format or {}).get("type")
-    if kind in ("json_object", "json_schema") or (kind is None and _WANTS_JSON.search(instructions)):
+    if kind in ("json_object", "json_schema") or (kind is None and _asks(lower, "json", _WANTS_JSON)):
         return _verbatim(json.dumps(_json_answer(ask.response_format or {}, rng)))
     choice = rng.getrandbits(30)
     length = prose.round_to_sentence(choice, _draw_length(settings.mean_tokens, rng))
     data, pieces = prose.take(choice, length)
-    if _WANTS_FINAL_LINE.search(instructions):
+    if "answer:" in lower:
         line_data, line_pieces = _verbatim(f"\nAnswer: {_final_answer(instructions, rng)}")
         return data + line_data, pieces + line_pieces
     return data, pieces
@@ -132,14 +140,17 @@ def _labels(instructions: str) -> list[str]:
 
 
 def _final_answer(instructions: str, rng: random.Random) -> str:
-    """The value of the first sum or product in the text; a made-up number where there is none."""
+    """The value of the first sum or product in the text; else a guess: a line, a name, or any number."""
     for match in _ARITHMETIC.finditer(instructions):
         expression = match.group().strip()
         if len(expression) <= 60 and re.fullmatch(r"[\d\s()+*-]+", expression) and "**" not in expression:
             value = _evaluate(expression)
             if value is not None:
                 return str(value)
-    return str(rng.randrange(1000))
+    lines, names = _NUMBERED_LINE.findall(instructions), _NAMES.search(instructions)
+    if lines:
+        return rng.choice(lines)
+    return rng.choice(names[1].split(", ")) if names else str(rng.randrange(1000))
 
 
 def _evaluate(expression: str) -> int | None:
@@ -218,10 +229,11 @@ def _instance(schema: Mapping[str, object], rng: random.Random, depth: int) -> o
     return None if kind == "null" else simple.get(str(kind), "a short text")
 
 
-def _reasons(ask: Ask, instructions: str, settings: AnswerSettings) -> bool:
-    if settings.reasoning != "auto" or ask.thinking is False:
-        return settings.reasoning == "always" and ask.thinking is not False
-    return ask.thinking is True or bool(_WANTS_REASONING.search(instructions))
+def _reasons(ask: Ask, lower: str, settings: AnswerSettings) -> bool:
+    if settings.reasoning != "auto" or ask.thinking is not None:
+        return settings.reasoning != "never" and ask.thinking is not False
+    # each way to ask for it has one of these words
+    return any(word in lower for word in ("step", "reason", "show your")) and _WANTS_REASONING.search(lower) is not None
 
 
 def _with_reasoning(

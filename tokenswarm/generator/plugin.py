@@ -22,6 +22,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from tokenswarm.errors import Exit, UserError
 from tokenswarm.generator.director import Director
 from tokenswarm.generator.live import LiveStats
+from tokenswarm.generator.locust_csv import complete_at_exit
 from tokenswarm.generator.plan import Plan, plan_from, prepared_plan
 from tokenswarm.generator.process import LoadProcess
 from tokenswarm.generator.reporter import Reporter
@@ -109,6 +110,7 @@ class _DirectingPart(_Part):
         self._ended = True
         environment.events.spawning_complete.add_listener(self._spawned)
         environment.events.test_stop.add_listener(self._stopped)
+        complete_at_exit(environment)
 
     def start(self) -> None:
         self.plan = prepared_plan()

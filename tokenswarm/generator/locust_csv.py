@@ -1,0 +1,37 @@
+"""Locust's own --csv files, brought up to date at the very end.
+
+Locust rewrites them once a second but not when it ends, so the last second's requests would be missing and its totals
+would not add up to requests.csv.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
+
+
+def complete_at_exit(environment: Any) -> None:
+    """Rewrite the statistics, failures and exceptions files when this process ends, if it was given --csv.
+
+    At exit, because Locust closes (and flushes) its own files after the last event that a plugin hears of.
+    """
+    prefix = getattr(environment.parsed_options, "csv_prefix", None)
+    if prefix:
+        atexit.register(write_totals, environment, prefix)
+
+
+def write_totals(environment: Any, prefix: str) -> None:
+    """Write the three files as Locust does, from its statistics of this moment. A full disk leaves the old ones."""
+    tables = StatsCSV(environment, PERCENTILES_TO_REPORT)
+    for name, write in (("stats", tables.requests_csv), ("failures", tables.failures_csv),
+                        ("exceptions", tables.exceptions_csv)):
+        text = io.StringIO()
+        write(csv.writer(text))
+        with contextlib.suppress(OSError):
+            Path(f"{prefix}_{name}.csv").write_text(text.getvalue(), "utf-8", newline="")

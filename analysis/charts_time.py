@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from analysis import text
 from analysis.chart import BAD, GOOD, P50, P95, P99, PALETTE, Chart, axis, line, numbers, plain
 from analysis.flow import in_flight, output_flow, prompt_flow
 from analysis.load import Run
@@ -15,6 +16,8 @@ from analysis.window import Window
 
 _POINTS = 2500
 """Single requests drawn behind the percentile lines."""
+_NEAR = 1.4
+"""An objective is drawn when it is at most this many times the longest latency."""
 _SAMPLES = 400
 """Points of a line that was sampled over time."""
 
@@ -108,9 +111,13 @@ def _latency(rows: pd.DataFrame, timeline: Timeline, window: Window | None, obje
     note = f"Percentiles of the requests sent in each {timeline.width_s:g} s; a p95 needs 20 of them, a p99 100."
     layout = time_layout(timeline, window, axis(f"{name} (ms)"), named_bands=True)
     limits = [objective.limit for objective in objectives if objective.metric == column]
-    layout["shapes"] = [*layout["shapes"], *map(_limit_line, limits)]
-    if limits:
+    # A line far above the data would flatten it.
+    near = [limit for limit in limits if limit <= _NEAR * np.nanmax(known[column].to_numpy(), initial=0.0)]
+    layout["shapes"] = [*layout["shapes"], *map(_limit_line, near)]
+    if near:
         note += " Dashed: the objective."
+    elif limits:
+        note += f" The objective ({text.limit(min(limits), 'ms')}) is far above."
     return Chart("latency-time", f"{name} over time", data, layout, note, 320, "time", True)
 
 

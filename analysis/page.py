@@ -84,9 +84,9 @@ def pretty_bound(result: Mapping[str, Any]) -> str:
 
 
 def cell(figure: Mapping[str, Any]) -> dict[str, str]:
-    """A figure as a table cell: its number, and beneath it the interval or why there is no number."""
+    """A figure as a table cell: its number, and beneath it the interval, or in short why there is no number."""
     if figure["value"] is None:
-        return {"value": text.MISSING, "below": str(figure.get("why") or "")}
+        return {"value": text.MISSING, "below": str(figure.get("why") or "").split(",")[0]}
     return {"value": text.number(figure["value"], figure["unit"]), "below": text.interval(figure)}
 
 

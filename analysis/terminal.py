@@ -56,7 +56,8 @@ def _table(title: str, *columns: tuple[str, str]) -> Table:
 
 def _cell(figure: dict[str, Any]) -> Text:
     if figure["value"] is None:
-        return Text(figure.get("why") or text.MISSING, style="dim")
+        # "needs 100 requests, has 34": how many there are stands in the last column.
+        return Text(str(figure.get("why") or text.MISSING).split(",")[0], style="dim")
     between = text.interval(figure)
     return Text.assemble(text.number(figure["value"], figure["unit"]), (f"\n{between}" if between else "", "dim"))
 

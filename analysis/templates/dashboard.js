@@ -3,7 +3,7 @@
   var root = document.documentElement;
   var specs = JSON.parse(document.getElementById("charts").textContent);
   var narrow = window.matchMedia("(max-width: 640px)");
-  var config = { responsive: true, displaylogo: false, showTips: false,
+  var config = { displaylogo: false, showTips: false,
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"] };
 
   // "c:blue" becomes the theme's blue.
@@ -22,7 +22,7 @@
     return value;
   }
 
-  function frame(spec, style) {
+  function frame(spec, style, width) {
     var ink = style.getPropertyValue("--ink-2").trim();
     var grid = style.getPropertyValue("--grid").trim();
     var small = narrow.matches;
@@ -46,7 +46,7 @@
     if (small && layout.xaxis.nticks === undefined) { layout.xaxis.nticks = 6; }
     var shown = spec.data.filter(function (t) { return t.showlegend !== false; });
     return Object.assign({
-      height: spec.height + (small && shown.length > 3 ? 24 : 0),
+      width: width, height: spec.height + (small && shown.length > 3 ? 24 : 0),
       margin: { l: small ? 52 : 64, r: small ? 10 : 18, t: shown.length > 1 || layout.showlegend ? 34 : 12, b: 44 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: style.getPropertyValue("--sans").trim(), size: 12, color: ink },
@@ -58,12 +58,16 @@
     }, layout);
   }
 
-  function draw() {
+  function draw(anew) {
     var style = getComputedStyle(root);
+    delete root.dataset.drawn;
     return Promise.all(specs.map(function (spec) {
       var place = document.getElementById("chart-" + spec.id);
-      return Plotly.react(place, themed(spec.data, style), frame(spec, style), config);
-    }));
+      // After a change of width plotly may keep the room of a legend that had more lines: begin from nothing.
+      if (anew) { Plotly.purge(place); }
+      return Plotly.react(place, themed(spec.data, style), frame(spec, style, place.clientWidth), config)
+        .then(function () { if (anew && spec.sync) { follow(spec); } });
+    })).then(function () { root.dataset.drawn = String(specs.length); });
   }
 
   // Charts on the same time axis zoom together.
@@ -88,12 +92,16 @@
     var next = root.dataset.theme === "dark" ? "light" : "dark";
     root.dataset.theme = next;
     try { localStorage.setItem("tokenswarm-theme", next); } catch (e) { /* only this view then */ }
-    draw();
+    draw(false);
   });
-  if (narrow.addEventListener) { narrow.addEventListener("change", draw); }
+  // One redraw when the window has come to rest; plotly's own resizing would race with it.
+  var resting = null, drawnAt = window.innerWidth;
+  window.addEventListener("resize", function () {
+    clearTimeout(resting);
+    resting = setTimeout(function () {
+      if (window.innerWidth !== drawnAt) { drawnAt = window.innerWidth; draw(true); }
+    }, 150);
+  });
 
-  draw().then(function () {
-    specs.filter(function (s) { return s.sync; }).forEach(follow);
-    root.dataset.drawn = String(specs.length);
-  });
+  draw(true);
 })();

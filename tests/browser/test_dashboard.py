@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,14 @@ class Opened:
     requests: list[str] = field(default_factory=list)
 
 
+def wait_until(page: Any, condition: str, seconds: float = 60.0) -> None:
+    """Wait for a JavaScript condition. Asked from outside: the page's own policy forbids it to evaluate text."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"still not true after {seconds} s: {condition}"
+        page.wait_for_timeout(50)
+
+
 @pytest.fixture(scope="module")
 def open_page(browser: Any) -> Iterator[Callable[..., Opened]]:
     """Opens a run's dashboard, drawn, at a width and in a colour scheme."""
@@ -40,7 +49,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Opened]]:
         found.page.on("pageerror", lambda error: found.complaints.append(str(error)))
         found.page.on("request", lambda r: found.requests.append(r.url) if r.url.startswith("http") else None)
         found.page.goto((folder / DASHBOARD_HTML).resolve().as_uri())
-        found.page.wait_for_function("document.documentElement.dataset.drawn", timeout=60_000)
+        wait_until(found.page, "Boolean(document.documentElement.dataset.drawn)")
         return found
 
     yield opened
@@ -84,14 +93,24 @@ def test_every_chart_is_drawn_without_a_complaint(seen: Opened) -> None:
     assert seen.requests == []
 
 
+def resize(page: Any, width: int) -> None:
+    """Make the window this wide, and wait until every chart has followed."""
+    page.set_viewport_size({"width": width, "height": 900})
+    wait_until(
+        page,
+        "[...document.querySelectorAll('.chart')].every(c => c._fullLayout?.width === c.clientWidth)"
+        f" && window.innerWidth === {width} && Boolean(document.documentElement.dataset.drawn)",
+    )
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_page_does_not_scroll_sideways(seen: Opened, width: int) -> None:
-    seen.page.set_viewport_size({"width": width, "height": 900})
+    resize(seen.page, width)
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_legends_do_not_cover_data(seen: Opened) -> None:
-    seen.page.set_viewport_size({"width": 1280, "height": 900})
+    resize(seen.page, 1280)
     covering = seen.page.evaluate("""[...document.querySelectorAll('.chart')].filter(c => {
         const legend = c.querySelector('.legend .bg');
         const top = c.getBoundingClientRect().top + c._fullLayout._size.t;
@@ -107,7 +126,7 @@ def test_theme_follows_the_system_and_the_button(rag: Path, open_page: Callable[
     stroke = "document.querySelector('#chart-output-time .js-line').style.stroke"
     dark = page.evaluate(background), page.evaluate(stroke)
     page.click("#theme")
-    page.wait_for_function(f"{stroke} !== '{dark[1]}'", timeout=20_000)
+    wait_until(page, f"{stroke} !== '{dark[1]}'")
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
     assert page.evaluate(background) != dark[0]
 
@@ -115,9 +134,7 @@ def test_theme_follows_the_system_and_the_button(rag: Path, open_page: Callable[
 def test_charts_of_the_time_line_zoom_together(rag: Path, open_page: Callable[..., Opened]) -> None:
     page = open_page(rag).page
     page.evaluate("Plotly.relayout('chart-latency-time', {'xaxis.range': [5, 15]})")
-    page.wait_for_function(
-        "JSON.stringify(document.getElementById('chart-flight-time').layout.xaxis.range) === '[5,15]'", timeout=20_000
-    )
+    wait_until(page, "JSON.stringify(document.getElementById('chart-flight-time').layout.xaxis.range) === '[5,15]'")
 
 
 def test_nothing_that_an_engine_says_runs_in_the_page(tmp_path: Path, open_page: Callable[..., Opened]) -> None:

@@ -224,6 +224,7 @@ class App:
             return
         self._engine.cancel(reply.job)
         self._record(reply, outcome)
+        reply.job.reply = None  # no cycle is left for the garbage collector, which would stop the clock
         self._rearm()
 
     def _record(self, reply: Reply, outcome: str) -> None:

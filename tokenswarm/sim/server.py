@@ -65,6 +65,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's: the connection is gone."""
         self._lost()
+        self._parser = None  # it holds this object in its turn
 
     def data_received(self, data: bytes) -> None:
         """asyncio's: bytes of a request."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from array import array
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,13 @@ COLUMNS = (
 """Columns of the log; see Truth for their meaning."""
 
 _COUNTS = tuple(name for name in COLUMNS if name not in ("request_id", "outcome", "write_ns", "model_ns"))
+
+_BUFFER_CHARS = 1 << 16
+"""A longer buffer would take so long to write that tokens came late."""
+
+
+def _stamps() -> array[int]:
+    return array("q")
 
 
 @dataclass(slots=True)
@@ -40,8 +48,9 @@ class Truth:
     completion_tokens: int = 0
     tokens: int = 0
     outcome: str = "interrupted"
-    writes_ns: list[int] = field(default_factory=list)
-    models_ns: list[int] = field(default_factory=list)
+    # arrays, not lists: the garbage collector would walk through every stamp, and tokens would come late meanwhile
+    writes_ns: array[int] = field(default_factory=_stamps)
+    models_ns: array[int] = field(default_factory=_stamps)
 
     def row(self, every_token: bool) -> list[object]:
         """The row of the log; every_token adds the two lists, as offsets from arrival_ns joined by spaces."""
@@ -79,6 +88,8 @@ class TruthLog:
     def add(self, truth: Truth) -> None:
         """Takes the record of a request that has ended."""
         self._writer.writerow(truth.row(self._every_token))
+        if self._buffer.tell() > _BUFFER_CHARS:
+            self.flush()
 
     def flush(self) -> None:
         """Hands all rows to the operating system."""

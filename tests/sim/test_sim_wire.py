@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -291,6 +292,12 @@ def test_bad_flags_are_one_sentence(flags, sentence):
         build(parser().parse_args(flags))
     assert caught.value.code == Exit.USAGE
     assert "\n" not in str(caught.value)
+
+
+def test_the_table_of_descriptors_has_its_size_from_the_start(vllm):
+    status = Path(f"/proc/{vllm.process.pid}/status").read_text()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert int(re.search(r"FDSize:\s+(\d+)", status)[1]) >= min(hard, 16_384)
 
 
 def test_nothing_is_left_of_clients_that_leave(vllm):

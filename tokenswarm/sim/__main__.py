@@ -7,6 +7,7 @@ import asyncio
 import errno
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from tokenswarm.sim.styles import STYLES
 from tokenswarm.sim.truth import TruthLog
 
 _BACKLOG = 4096
+_MAX_DESCRIPTORS = 16_384
 _GC_THRESHOLDS = (50_000, 50, 100)
 _CACHES = {"block": BlockCache, "radix": RadixCache}
 
@@ -153,6 +155,20 @@ def _api_key(variable: str | None) -> str:
     return key
 
 
+def _prepare_descriptors() -> None:
+    """Allows many connections, and makes the kernel's table of descriptors large enough for them at once.
+
+    The table grows by doubling, and each time accept(2) waits for a grace period of the kernel: at the 257th connection
+    all streams would stand still for 10 ms or more.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    os.close(os.dup2(descriptor, limit - 1))
+    os.close(descriptor)
+
+
 async def _serve(arguments: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -186,6 +202,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the simulator with these command line arguments until SIGINT or SIGTERM. Raises UserError."""
     arguments = parser().parse_args(argv)
+    _prepare_descriptors()
     uvloop.run(_serve(arguments))
     return Exit.PASSED
 

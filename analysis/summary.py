@@ -187,16 +187,23 @@ def by_user_class(
     return out
 
 
+def _level(load: dict[str, Any], name: str) -> str:
+    """Rate or users: one number, `2 to 8` where it changes evenly, `2, 4, 8` in steps."""
+    steps, end = load.get(f"{name}_steps"), load.get(f"{name}_end")
+    levels = steps if isinstance(steps, list) and steps else [load[name]] if end is None else [load[name], end]
+    between = ", " if isinstance(steps, list) and steps else " to "
+    return between.join(f"{level:g}" if isinstance(level, int | float) else str(level) for level in levels)
+
+
 def load_sentence(summary: dict[str, Any]) -> str:
     """The load in words: `16 users, closed loop` or `20 requests/s, open loop`."""
     load = dig(summary, "run", "load") or {}
     open_loop = load.get("mode") == "open"
     parts = []
     if open_loop and load.get("rate") is not None:
-        rate = load["rate"]
-        parts.append(f"{rate:g} requests/s, open loop" if isinstance(rate, int | float) else f"{rate}, open loop")
+        parts.append(f"{_level(load, 'rate')} requests/s, open loop")
     elif load.get("users") is not None:
-        parts.append(f"{load['users']} users, closed loop")
+        parts.append(f"{_level(load, 'users')} users, closed loop")
     elif load.get("mode"):
         parts.append(f"{load['mode']} loop")
     workers = load.get("workers")

@@ -1,58 +1,105 @@
-"""When an open loop sends: laws of arrival as pure sequences of times. No clock, no network.
+"""When an open loop sends: a law of arrival, and a rate that may change. Pure: no clock, no network.
 
-Every worker computes the same global sequence and takes its own share of it (every W-th arrival), so that the law
-of the whole is exact, whatever the number of workers.
+A law draws arrivals at a mean rate of one a second; a `RateProfile` stretches that time so that they come at the
+rate wanted (the time-change theorem for point processes). So any law goes with any profile, and each is tested by
+itself. Every worker computes the same global sequence and takes every W-th arrival of it, so that the law of the
+whole is exact, whatever the number of workers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import count, islice
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from random import Random
 
+LAWS = ("poisson", "constant", "gamma")
 
-def arrival_times(law: str, rate: float, seed: int) -> Iterator[float]:
-    """Seconds after the start, ascending, without end, at `rate` requests/s on average.
 
-    law: `poisson` (independent exponential gaps) or `constant` (equal gaps). Same seed, same times.
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """`seconds` during which the rate goes linearly from `start` to `end` requests/s."""
+
+    seconds: float
+    start: float
+    end: float
+
+    def expected(self, elapsed: float) -> float:
+        """Arrivals expected in its first `elapsed` seconds."""
+        slope = (self.end - self.start) / self.seconds if math.isfinite(self.seconds) else 0.0
+        return self.start * elapsed + slope * elapsed * elapsed / 2
+
+    def time_of(self, number: float) -> float:
+        """Seconds after which `number` arrivals are expected: the inverse of `expected`."""
+        if not math.isfinite(self.seconds) or self.start == self.end:
+            return number / self.start
+        slope = (self.end - self.start) / self.seconds
+        # The root of slope/2 t^2 + start t - number = 0 that is stable for either sign of the slope.
+        return 2 * number / (self.start + math.sqrt(max(0.0, self.start**2 + 2 * slope * number)))
+
+
+class RateProfile:
+    """Requests per second over time: pieces one after the other, the last rate held for ever."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self._pieces = [*pieces, Piece(math.inf, pieces[-1].end, pieces[-1].end)] if pieces else []
+        if not self._pieces or any(min(piece.start, piece.end) <= 0 for piece in self._pieces):
+            raise ValueError("a rate profile needs pieces with rates above 0")
+
+    @classmethod
+    def steady(cls, rate: float) -> RateProfile:
+        return cls([Piece(math.inf, rate, rate)])
+
+    @classmethod
+    def ramp(cls, start: float, end: float, seconds: float) -> RateProfile:
+        """From `start` to `end` within `seconds`, then `end`."""
+        return cls([Piece(seconds, start, end)])
+
+    @classmethod
+    def steps(cls, rates: Sequence[float], seconds: float) -> RateProfile:
+        """Rates of equal length that fill `seconds`, then the last one."""
+        return cls([Piece(seconds / len(rates), rate, rate) for rate in rates])
+
+    def time_of(self, number: float) -> float:
+        """Seconds after which `number` arrivals (not necessarily whole) are expected."""
+        begin = 0.0
+        for piece in self._pieces:
+            inside = piece.expected(piece.seconds) if math.isfinite(piece.seconds) else math.inf
+            if number <= inside:
+                return begin + piece.time_of(number)
+            number -= inside
+            begin += piece.seconds
+        raise AssertionError("the last piece never ends")
+
+
+def gaps(law: str, cv: float, rng: Random) -> Iterator[float]:
+    """Gaps between arrivals at a mean rate of one, without end.
+
+    poisson: independent exponential gaps. constant: all 1. gamma: independent gamma gaps with coefficient of
+    variation `cv` (shape 1/cv^2, scale cv^2): 1 is Poisson, above 1 comes in bursts, below 1 is more regular.
     """
     if law == "constant":
-        return (number / rate for number in count())
-    if law == "poisson":
-        return _poisson(rate, Random(f"arrivals/{seed}"))
-    raise ValueError(f"unknown law of arrivals: {law}")
+        while True:
+            yield 1.0
+    elif law == "poisson":
+        while True:
+            yield rng.expovariate(1.0)
+    elif law == "gamma":
+        shape, scale = 1 / (cv * cv), cv * cv
+        while True:
+            yield rng.gammavariate(shape, scale)
+    raise ValueError(f"unknown law of arrivals: {law}; there are {', '.join(LAWS)}")
 
 
-def _poisson(rate: float, rng: Random) -> Iterator[float]:
-    now = 0.0
-    while True:
-        now += rng.expovariate(rate)
-        yield now
+def arrival_times(law: str, profile: RateProfile, seed: int, cv: float = 1.0) -> Iterator[float]:
+    """Seconds after the start at which requests are due, ascending, without end. Same seed, same times."""
+    position = 0.0
+    for gap in gaps(law, cv, Random(f"arrivals/{seed}")):
+        position += gap
+        yield profile.time_of(position)
 
 
 def share_of(times: Iterator[float], worker: int, workers: int) -> Iterator[float]:
     """The arrivals that worker `worker` (from 0) of `workers` sends."""
     return islice(times, worker, None, workers)
-
-
-class Schedule:
-    """A worker's arrivals on the wall clock, taken one by one, with an account of those never taken."""
-
-    def __init__(self, times: Iterator[float], start: float) -> None:
-        self._times = times
-        self._start = start
-        self._next = start + next(times)
-
-    def take(self) -> float:
-        """Unix time at which the next request is due; it may lie in the past."""
-        due = self._next
-        self._next = self._start + next(self._times)
-        return due
-
-    def skip_until(self, end: float) -> int:
-        """Take all arrivals due before `end` and say how many there were: they could not be sent."""
-        skipped = 0
-        while self._next < end:
-            self.take()
-            skipped += 1
-        return skipped

@@ -62,12 +62,62 @@ class Load(_Section):
 
     users: _Count = Field(default=16, description="concurrent users (closed loop)")
     spawn_rate: _Positive = Field(default=8.0, description="users started per second")
+    users_end: _Count | None = Field(default=None, description="users go from `users` to this over the measured phase")
+    users_steps: tuple[_Count, ...] | None = Field(
+        default=None, description="users in steps of equal length that fill the measured phase: [8, 16, 32]"
+    )
     rate: _Positive | None = Field(default=None, description="requests per second (open loop); unset = closed loop")
-    arrivals: Literal["poisson", "constant"] = Field(default="poisson", description="law of the open loop's arrivals")
+    rate_end: _Positive | None = Field(
+        default=None, description="the rate goes from `rate` to this over the measured phase (open loop)"
+    )
+    rate_steps: tuple[_Positive, ...] | None = Field(
+        default=None, description="rates in steps of equal length that fill the measured phase (open loop): [2, 4, 8]"
+    )
+    arrivals: Literal["poisson", "constant", "gamma"] = Field(
+        default="poisson", description="law of the open loop's arrivals"
+    )
+    burstiness_cv: Annotated[float, Field(strict=True, gt=0, le=20)] = Field(
+        default=1.0, description="coefficient of variation of gamma arrivals: 1 = Poisson, above 1 = bursts"
+    )
     max_in_flight: _Count = Field(default=512, description="most requests in flight at once (open loop)")
     duration_s: _PositiveSeconds = Field(default=30.0, description="length of the measured phase, after the warm-up")
     warmup_s: _Seconds = Field(default=5.0, description="unmeasured load before it, on other prompts; 0 = none")
     drain_s: _Seconds = Field(default=30.0, description="time that unfinished requests have after it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_step(cls, data: Any) -> Any:
+        """Steps say all: the level before them (in the warm-up) is the first one's."""
+        if not isinstance(data, dict):
+            return data
+        for level, steps in (("rate", data.get("rate_steps")), ("users", data.get("users_steps"))):
+            if isinstance(steps, (list, tuple)):
+                if not steps:
+                    raise ValueError(f"{level}_steps should hold at least one number")
+                data = {**data, level: steps[0]}
+        return data
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> Load:
+        if self.rate_end is not None and (self.rate is None or self.rate_steps):
+            raise ValueError("rate_end needs rate, and goes with no rate_steps")
+        if self.users_end is not None and self.users_steps:
+            raise ValueError("users_end goes with no users_steps")
+        if self.rate is not None and (self.users_end is not None or self.users_steps):
+            raise ValueError("users_end and users_steps shape a closed loop, but rate makes the loop open")
+        return self
+
+    @property
+    def shaped(self) -> bool:
+        """Whether the number of users changes over the measured phase."""
+        return self.users_end is not None or bool(self.users_steps)
+
+    def users_at(self, elapsed: float) -> int:
+        """Users wanted `elapsed` seconds after the measured phase began (below 0: warm-up)."""
+        share = min(max(elapsed / self.duration_s, 0.0), 1.0)
+        if self.users_steps:
+            return self.users_steps[min(int(share * len(self.users_steps)), len(self.users_steps) - 1)]
+        return self.users if self.users_end is None else round(self.users + (self.users_end - self.users) * share)
 
 
 class UserBehaviour(_Section):

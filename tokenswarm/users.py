@@ -69,7 +69,8 @@ class LLMUser(User):
         In an open loop it first waits for the next scheduled arrival. Writes one row and fires one Locust request
         event. Ends the task when the run has gone on to its next phase.
         """
-        self._wait_for_arrival()
+        if self._arrival is None:
+            self._arrival = self._process.next_arrival()
         phase = self._process.phase()
         if phase == "drain":
             raise StopUser
@@ -88,14 +89,6 @@ class LLMUser(User):
             seconds = self._process.plan.scenario.user.think_time_s.sample(self._rng)
             if seconds > 0:
                 gevent.sleep(seconds)
-
-    def _wait_for_arrival(self) -> None:
-        if self._arrival is None:
-            self._arrival = self._process.next_arrival()
-        if self._arrival is not None:
-            wait = self._arrival - time.time()
-            if wait > 0:
-                gevent.sleep(wait)
 
     def _report(self, answer: Answer) -> None:
         if answer.status == "cancelled":

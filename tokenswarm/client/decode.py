@@ -6,6 +6,7 @@ the result is the same as when it is fed everything at the end, and however the 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 from tokenswarm.client.answer import Answer
@@ -81,10 +82,8 @@ class Decoder:
 
     def _refused(self, answer: Answer) -> None:
         answer.fail(status_error(answer.http_status), error_text(b"".join(piece for _, piece in self._reader.bodies)))
-        try:
+        with contextlib.suppress(ValueError):  # absent, or a date: not needed to the second
             answer.retry_after_s = float(self._reader.headers.get("retry-after", ""))
-        except ValueError:
-            pass  # absent, or a date: not needed to the second
 
     def _streamed(self, answer: Answer, sent_ns: int, failure: tuple[str, str] | None, end_ns: int) -> None:
         stream = self.stream

@@ -11,6 +11,7 @@ make the garbage collector walk through every token in flight, over and over.
 from __future__ import annotations
 
 import _socket
+import contextlib
 import errno
 import os
 import socket as patched_socket
@@ -103,10 +104,8 @@ class Connection:
     def _connect(sock: _socket.socket, address: tuple) -> None:
         sock.setblocking(False)
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-        try:
+        with contextlib.suppress(OSError):  # without it the moment of reading stands in for the moment of arrival
             sock.setsockopt(_socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        except OSError:
-            pass  # no kernel stamps here: the moment of reading stands in for the moment of arrival
         error = sock.connect_ex(address)
         if error:
             if error not in (errno.EINPROGRESS, errno.EWOULDBLOCK):

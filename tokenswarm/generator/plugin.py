@@ -26,6 +26,7 @@ from tokenswarm.generator.locust_csv import complete_at_exit
 from tokenswarm.generator.plan import Plan, plan_from, prepared_plan
 from tokenswarm.generator.process import LoadProcess
 from tokenswarm.generator.reporter import Reporter
+from tokenswarm.generator.shape import ScenarioShape
 from tokenswarm.generator.sinks import FileSink, MasterSink
 from tokenswarm.generator.standalone import standalone_manifest
 from tokenswarm.generator.timeline import Timeline
@@ -102,7 +103,10 @@ class _DirectingPart(_Part):
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         self.reporter = Reporter()
-        self.plan: Plan | None = None
+        self.plan = prepared_plan()
+        self.shape: ScenarioShape | None = None
+        if self.plan is not None and self.plan.scenario.load.shaped:
+            self.shape = environment.shape_class = ScenarioShape(self.plan.scenario.load)
         self.manifest: dict[str, Any] | None = None
         self.sink: FileSink | None = None
         self.director: Director | None = None
@@ -113,11 +117,12 @@ class _DirectingPart(_Part):
         complete_at_exit(environment)
 
     def start(self) -> None:
-        self.plan = prepared_plan()
-        if self.plan is None:
+        if self.plan is None or not self.plan.controlled:  # under plain Locust each test is a run of its own
             self.manifest, folder = standalone_manifest(self.environment, self.workers())
             self.plan = plan_from(self.manifest, folder, controlled=False)
         self.timeline = Timeline(time.time())
+        if self.shape is not None:
+            self.shape.timeline = self.timeline
         self.sink = FileSink(self.plan.folder)
         self._ended = False
         self.begin()

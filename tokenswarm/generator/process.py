@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import gevent
 
-from tokenswarm.arrivals import Schedule, arrival_times, share_of
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.client import LLMClient, Timeouts
+from tokenswarm.generator.dispatch import Dispatcher
 from tokenswarm.generator.health import Health
 from tokenswarm.generator.live import LiveStats
 from tokenswarm.generator.plan import Plan
@@ -35,8 +35,6 @@ class LoadProcess:
         self.index = index
         self.timeline = timeline
         self.live = LiveStats()
-        self.unsent = 0
-        self.late_for_want_of_users = 0
         self.simulated_answers = 0
         self._sink = sink
         self._buffer = Buffer(sink)
@@ -50,10 +48,8 @@ class LoadProcess:
         self._sessions: dict[str, int] = {}
         self._users = 0
         self._requests = 0
-        self._schedule = None
-        if scenario.load.rate is not None:
-            times = arrival_times(scenario.load.arrivals, scenario.load.rate, plan.seed)
-            self._schedule = Schedule(share_of(times, index, plan.workers), timeline.start)
+        self._dispatcher = Dispatcher(scenario.load, plan.seed, index, plan.workers, timeline) \
+            if scenario.open_loop else None
         self.health = Health(f"worker {index}", lambda: self.client.in_flight, self._host_row)
         self._flusher = gevent.spawn(self._flush_forever)
 
@@ -75,17 +71,12 @@ class LoadProcess:
         return (self._users - 1) * self.plan.workers + self.index
 
     def next_arrival(self) -> float | None:
-        """Open loop: the unix time at which the next request is due. Closed loop: None."""
-        if self._schedule is None:
-            return None
-        due = self._schedule.take()
-        if due < time.time():
-            self.late_for_want_of_users += 1  # every user was busy at that moment: max_in_flight binds
-        return due
+        """Open loop: wait for an arrival, the unix time at which the request is (or was) due. Closed loop: None."""
+        return None if self._dispatcher is None else self._dispatcher.next_arrival()
 
     @property
     def open_loop(self) -> bool:
-        return self._schedule is not None
+        return self._dispatcher is not None
 
     def send(self, prompt: Prompt, phase: str, user_class: str, scheduled_at: float | None) -> Answer:
         """Send one prompt, wait for its outcome, write its row. Also when the user is killed meanwhile."""
@@ -145,16 +136,18 @@ class LoadProcess:
         deadline = time.monotonic() + 2.0
         while self.client.in_flight and time.monotonic() < deadline:
             gevent.sleep(0.01)
-        if self._schedule is not None:
-            self.unsent += self._schedule.skip_until(min(self.timeline.measure_end, time.time()))
+        if self._dispatcher is not None:
+            self._dispatcher.stop()
         self.health.stop()
         self._flusher.kill(block=False)
         self.flush()
 
     def account(self) -> dict[str, int]:
         """What the rows alone do not say."""
-        return {"unsent": self.unsent, "late_for_want_of_users": self.late_for_want_of_users,
-                "simulated_answers": self.simulated_answers}
+        account = {"simulated_answers": self.simulated_answers}
+        if self._dispatcher is not None:
+            account |= {"unsent": self._dispatcher.unsent, "found_nobody": self._dispatcher.found_nobody}
+        return account
 
     def close(self) -> None:
         self.client.close()

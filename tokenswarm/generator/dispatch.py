@@ -1,0 +1,85 @@
+"""The open loop: hands each arrival to a waiting user at its time, whatever the engine does.
+
+The user that has waited least gets it, so that a conversation goes on rather than another one being begun. Where no
+user waits (all are in flight: `max_in_flight` binds) the arrival queues up and is late; it is never dropped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+
+import gevent
+from gevent.event import AsyncResult
+
+from tokenswarm.arrivals import RateProfile, arrival_times, share_of
+from tokenswarm.generator.timeline import Timeline
+from tokenswarm.scenario import Load
+
+
+def profile_of(load: Load) -> RateProfile:
+    """The rate of the measured phase, from the scenario's [load]."""
+    if load.rate_steps:
+        return RateProfile.steps(load.rate_steps, load.duration_s)
+    if load.rate_end is not None:
+        return RateProfile.ramp(load.rate, load.rate_end, load.duration_s)
+    return RateProfile.steady(load.rate)
+
+
+class Dispatcher:
+    """Arrivals of one worker. The warm-up runs at the first rate; the measured phase has a schedule of its own,
+    the same for each run with the same seed."""
+
+    def __init__(self, load: Load, seed: int, worker: int, workers: int, timeline: Timeline) -> None:
+        self._load, self._seed, self._worker, self._workers = load, seed, worker, workers
+        self._timeline = timeline
+        self._waiting: list[AsyncResult] = []
+        self._backlog: deque[float] = deque()
+        self.found_nobody = 0
+        """Arrivals that had to queue because every user was in flight: max_in_flight bound."""
+        self.unsent = 0
+        """Arrivals due in the measured phase that were never sent."""
+        self._greenlet = gevent.spawn(self._run)
+
+    def next_arrival(self) -> float:
+        """Wait for an arrival; returns the unix time at which it is (or was) due."""
+        if self._backlog:
+            return self._backlog.popleft()
+        mine: AsyncResult = AsyncResult()
+        self._waiting.append(mine)
+        return mine.get()
+
+    def stop(self) -> None:
+        """No more arrivals; those of the measured phase that are still queued count as unsent."""
+        self._greenlet.kill(block=False)
+        self.unsent += len(self._backlog)
+        self._backlog.clear()
+
+    def _run(self) -> None:
+        warm_up = self._times(RateProfile.steady(self._load.rate), f"{self._seed}/warmup")
+        self._play(warm_up, self._timeline.start, "warmup")
+        self._backlog.clear()  # what the warm-up did not get to is nobody's
+        self._play(self._times(profile_of(self._load), self._seed), self._timeline.measure_start, "measure")
+
+    def _times(self, profile: RateProfile, seed: object) -> Iterator[float]:
+        load = self._load
+        return share_of(arrival_times(load.arrivals, profile, seed, load.burstiness_cv), self._worker, self._workers)
+
+    def _play(self, times: Iterator[float], start: float, phase: str) -> None:
+        """Hand out arrivals until the phase is over."""
+        for offset in times:
+            due = start + offset
+            while (left := due - time.time()) > 0:
+                if self._timeline.phase_at(time.time()) != phase:
+                    return
+                gevent.sleep(min(left, 0.25, max(0.0, self._timeline.measure_start - time.time())
+                                 if phase == "warmup" else 0.25))
+            if self._timeline.phase_at(due) != phase:
+                return
+            if self._waiting:
+                self._waiting.pop().set(due)
+            else:
+                if phase == "measure":
+                    self.found_nobody += 1
+                self._backlog.append(due)

@@ -1,0 +1,26 @@
+"""A closed loop whose users grow (or shrink) over the measured phase, through Locust's own LoadTestShape."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from locust import LoadTestShape
+
+from tokenswarm.generator.timeline import Timeline
+from tokenswarm.scenario import Load
+
+
+class ScenarioShape(LoadTestShape):
+    """Follows [load] of the scenario along the run's timeline."""
+
+    abstract = True  # made by the plugin, not found by Locust in a locustfile that imports it
+
+    def __init__(self, load: Load) -> None:
+        super().__init__()
+        self._load = load
+        self.timeline: Timeline | None = None
+
+    def tick(self) -> tuple[int, float]:
+        elapsed = -math.inf if self.timeline is None else time.time() - self.timeline.measure_start
+        return self._load.users_at(elapsed), self._load.spawn_rate

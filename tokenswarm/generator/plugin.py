@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import gc
-import logging
 import os
 import sys
 import time
@@ -34,9 +33,9 @@ from tokenswarm.manifest import utc_now, write_manifest
 from tokenswarm.schema import REQUEST_COLUMNS, REQUESTS_CSV, names
 
 _LIVE_INTERVAL_S = 1.0
+_GIVE_UP_S = 0.2
 _WORKERS_END_S = 15.0
 _LOCAL_LEAD_S, _DISTRIBUTED_LEAD_S = 0.0, 0.3
-_log = logging.getLogger("tokenswarm")
 _registered = False
 
 
@@ -49,8 +48,13 @@ def register() -> None:
 
 
 def process_of(environment: Any) -> LoadProcess:
-    """The load process of this Locust environment. Raises RuntimeError before the test has started."""
+    """The load process of this Locust environment.
+
+    Raises RuntimeError before the test has started, and GreenletExit (a quiet end) where it could not start.
+    """
     part = getattr(environment, "tokenswarm", None)
+    if part is not None and part.gave_up:
+        raise gevent.GreenletExit
     if part is None or part.process is None:
         raise RuntimeError("an LLMUser can only be made by a running Locust test")
     return part.process
@@ -75,6 +79,7 @@ class _Part:
     def __init__(self, environment: Any) -> None:
         self.environment = environment
         self.process: LoadProcess | None = None
+        self.gave_up = False
         self.timeline = Timeline(time.time())
         environment.events.test_start.add_listener(self._guarded_start)
 
@@ -89,10 +94,11 @@ class _Part:
 
     def give_up(self, sentence: str, code: int) -> None:
         """One sentence and the end of this Locust process."""
-        _log.error(sentence)
         print(f"tokenswarm: {sentence}", file=sys.stderr)
+        self.gave_up = True
         self.environment.process_exit_code = int(code)
-        self.environment.runner.quit()
+        # Later: Locust is in the middle of its start, and would go on with it after a quit.
+        gevent.spawn_later(_GIVE_UP_S, self.environment.runner.quit)
 
 
 class _DirectingPart(_Part):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import gevent
 import msgspec
+from greenlet import greenlet
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.decode import Decoder
@@ -40,6 +41,10 @@ class Timeouts:
     first_token_s: float = 120.0
     gap_s: float = 60.0
     total_s: float = 600.0
+
+
+class _Cancelled(BaseException):
+    """Thrown into a greenlet that waits for a connection when the run is over."""
 
 
 class _Exchange:
@@ -98,7 +103,7 @@ class LLMClient:
                        for path in ("/chat/completions", "/completions")}
         self._idle: deque[Connection] = deque()
         self._in_flight: dict[_Exchange, None] = {}
-        self._waiting_to_connect = 0
+        self._connecting: dict[greenlet, None] = {}
         self._cancelled = False
         self._encode = msgspec.json.Encoder().encode
         self.loop_time = LoopTime()
@@ -107,7 +112,7 @@ class LLMClient:
     @property
     def in_flight(self) -> int:
         """Requests sent, or about to be, whose outcome is not known yet."""
-        return len(self._in_flight) + self._waiting_to_connect
+        return len(self._in_flight) + len(self._connecting)
 
     def complete(self, body: Mapping[str, object], request_id: str, path: str = "/chat/completions",
                  headers: Mapping[str, str] | None = None) -> Answer:
@@ -129,10 +134,16 @@ class LLMClient:
     def cancel_all(self) -> int:
         """End everything in flight as `cancelled`; no further request is sent. Returns how many there were."""
         self._cancelled = True
-        exchanges = list(self._in_flight)
+        exchanges, connecting = list(self._in_flight), list(self._connecting)
         for exchange in exchanges:
             exchange.connection.give_up("cancelled", "")
-        return len(exchanges)
+        for one in connecting:
+            gevent.get_hub().loop.run_callback(self._stop_connecting, one)
+        return len(exchanges) + len(connecting)
+
+    def _stop_connecting(self, one: greenlet) -> None:
+        if one in self._connecting:  # else it has just ended by itself
+            one.throw(_Cancelled())
 
     def close(self) -> None:
         """Close idle connections and stop watching."""
@@ -153,11 +164,16 @@ class LLMClient:
         return None
 
     def _connect(self, answer: Answer, sent_ns: int) -> Connection | None:
-        self._waiting_to_connect += 1
+        self._connecting[gevent.getcurrent()] = None
+        timeout = gevent.Timeout(self.timeouts.connect_s)
         try:
-            with gevent.Timeout(self.timeouts.connect_s):
+            with timeout:
                 connection = Connection.open(self.endpoint, self._tls_context, self.loop_time)
-        except gevent.Timeout:
+        except _Cancelled:
+            answer.status = "cancelled"
+        except gevent.Timeout as error:
+            if error is not timeout:
+                raise  # somebody else's
             answer.fail("connect_timeout", f"no connection to {self.endpoint.url} in {self.timeouts.connect_s:g} s")
         except ssl.SSLError as error:
             answer.fail("tls_failed", str(error))
@@ -169,7 +185,7 @@ class LLMClient:
             answer.connect_ms = (time.monotonic_ns() - sent_ns) / _NS_PER_MS
             return connection
         finally:
-            self._waiting_to_connect -= 1
+            del self._connecting[gevent.getcurrent()]
         return None
 
     def _release(self, connection: Connection) -> None:
@@ -184,18 +200,19 @@ class LLMClient:
     def _exchange(self, connection: Connection, request: bytes, streamed: bool, answer: Answer,
                   sent_ns: int) -> Answer:
         connection.begin()
-        first_check_ns = sent_ns + int(min(self.timeouts.first_token_s, self.timeouts.total_s) * _NS_PER_S)
+        limits = self.timeouts
+        first_check_ns = sent_ns + int(min(limits.first_token_s, limits.gap_s, limits.total_s) * _NS_PER_S)
         exchange = _Exchange(connection, sent_ns, streamed, first_check_ns)
         self._in_flight[exchange] = None
         try:
-            try:
-                connection.send(request)
-            except OSError as error:
-                # The server may have answered (with an error) before it closed: read what there is.
-                if not connection.reads:
-                    connection.give_up("reset_before_headers", str(error))
             if self._cancelled:
                 connection.give_up("cancelled", "")
+            try:
+                connection.send(request)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # the server may have answered before it closed: the watcher reads what there is, then the end
+            except OSError as error:
+                connection.give_up("reset_before_headers", str(error))
             connection.wait()
             return self._conclude(exchange, answer)
         except BaseException:
@@ -247,7 +264,9 @@ class LLMClient:
         if last_token_ns is None:
             if now >= sent_ns + int(timeouts.first_token_s * _NS_PER_S):
                 return connection.give_up("timeout_first_token", f"no token after {timeouts.first_token_s:g} s")
-            exchange.check_ns = sent_ns + int(timeouts.first_token_s * _NS_PER_S)
+            # the first token may come at once now, and the gap behind it is limited too
+            exchange.check_ns = min(sent_ns + int(timeouts.first_token_s * _NS_PER_S),
+                                    now + int(timeouts.gap_s * _NS_PER_S))
         elif now >= last_token_ns + int(timeouts.gap_s * _NS_PER_S):
             return connection.give_up("timeout_gap", f"no further token for {timeouts.gap_s:g} s")
         else:

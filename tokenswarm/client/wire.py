@@ -33,7 +33,8 @@ _SO_TIMESTAMPNS = 35  # Linux, <asm-generic/socket.h>; the socket module does no
 _unpack_timespec = struct.Struct("@qq").unpack
 _ANCILLARY_BYTES = 64
 _MAX_PLAUSIBLE_LAG_NS = 60_000_000_000
-_CHUNKED_END = b"0\r\n\r\n"
+_MESSAGE_END = b"\r\n\r\n"
+"""How a chunked answer ends (`0`, perhaps trailers, a blank line); a chunk of an event stream does not."""
 _READ, _WRITE = 1, 2
 
 class Connection:
@@ -156,7 +157,7 @@ class Connection:
         self._watcher.start(self._readable if self._tls is None else self._readable_tls)
 
     def send(self, data: bytes) -> None:
-        """Write a request whole. Raises OSError."""
+        """Write a request whole, or until the exchange is over. Raises OSError."""
         if self._tls is not None:
             self._tls.write(data)
             data = self._outgoing.read()
@@ -164,13 +165,28 @@ class Connection:
 
     def _send_all(self, data: bytes) -> None:
         view = memoryview(data)
-        while view:
+        while view and self.failure is None:
+            if self.reader.complete:
+                self.reader.keep_alive = False  # refused before it was sent: the rest would be taken for a request
+                return
             try:
                 sent = self.socket.send(view)
             except BlockingIOError:
-                _wait(self.socket, _WRITE)
+                self._wait_for_room()
                 continue
             view = view[sent:]
+
+    def _wait_for_room(self) -> None:
+        """Sleep until more can be sent, or the exchange is over."""
+        watcher = self._loop.io(self.socket.fileno(), _WRITE)
+        self._waiter = waiter = Waiter()
+        watcher.start(waiter.switch, None)
+        try:
+            waiter.get()
+        finally:
+            self._waiter = None
+            watcher.stop()
+            watcher.close()
 
     def wait(self) -> None:
         """Let the calling greenlet sleep until the answer is complete or `give_up` was called."""
@@ -189,6 +205,8 @@ class Connection:
     def catch_up(self) -> ResponseReader:
         """The HTTP reader, brought up to date with every byte received so far."""
         self._feed()
+        if self.failure is None and self.reader.broken:
+            self._end(("malformed_http", self.reader.broken))
         return self.reader
 
     def close(self) -> None:
@@ -210,7 +228,9 @@ class Connection:
             return
         self._keep(data, ancillary, time.monotonic_ns(), time.time_ns())
         self.bytes_in += len(data)
-        if self._cheap_end and data and not data.endswith(_CHUNKED_END) and self.bytes_in < MAX_BODY_BYTES:
+        # A read shorter than the end may be the rest of one that was cut.
+        if (self._cheap_end and len(data) >= len(_MESSAGE_END) and not data.endswith(_MESSAGE_END)
+                and self.bytes_in < MAX_BODY_BYTES):
             return
         self._look(data)
 

@@ -68,39 +68,12 @@ def _distribution(ok: pd.DataFrame, objectives: list[Objective]) -> Chart | None
         return None
     layout = _ecdf_layout(traces, f"{name} (log scale)")
     layout["showlegend"] = len(traces) > 1
-    limits = [o for o in objectives if o.metric == column]
-    layout["shapes"] = [
-        {
-            "type": "line",
-            "xref": "x",
-            "yref": "paper",
-            "x0": o.limit,
-            "x1": o.limit,
-            "y0": 0,
-            "y1": 1,
-            "line": {"color": BAD, "width": 1.5, "dash": "dash"},
-        }
-        for o in limits
-    ]
-    layout["annotations"] = [
-        {
-            "xref": "x",
-            "yref": "paper",
-            "x": float(np.log10(o.limit)),
-            "y": 0.04,
-            "xanchor": "right",
-            "xshift": -4,
-            "showarrow": False,
-            "text": f"SLO p{o.percentile:g}",
-            "font": {"size": 11, "color": BAD},
-        }
-        for o in limits
-        if o.limit > 0
-    ]
+    limits = [o for o in objectives if o.metric == column and o.limit > 0]
     if limits:
-        low, high = layout["xaxis"]["range"]
-        edge = [np.log10(o.limit) for o in limits if o.limit > 0]
-        layout["xaxis"] = latency_axis(10 ** min([low, *edge]), 10 ** max([high, *edge]), f"{name} (log scale)")
+        low, high = (10**edge for edge in layout["xaxis"]["range"])
+        bounds = [o.limit for o in limits]
+        layout["xaxis"] = latency_axis(min(low / 0.8, *bounds), max(high / 1.25, *bounds), f"{name} (log scale)")
+        layout["shapes"], layout["annotations"] = zip(*map(_objective_line, limits), strict=True)
     return Chart(
         "distribution",
         f"{name} distribution",
@@ -109,6 +82,24 @@ def _distribution(ok: pd.DataFrame, objectives: list[Objective]) -> Chart | None
         f"Share of requests whose {name} was at most this long.",
         300,
     )
+
+
+def _objective_line(objective: Objective) -> tuple[dict, dict]:
+    """A dashed vertical line at an objective, and its name."""
+    line_style = {"color": BAD, "width": 1.5, "dash": "dash"}
+    x = {"xref": "x", "yref": "paper", "x0": objective.limit, "x1": objective.limit, "y0": 0, "y1": 1}
+    name = {
+        "xref": "x",
+        "yref": "paper",
+        "x": float(np.log10(objective.limit)),
+        "y": 0.04,
+        "xanchor": "right",
+        "xshift": -4,
+        "showarrow": False,
+        "text": f"SLO p{objective.percentile:g}",
+        "font": {"size": 11, "color": BAD},
+    }
+    return {"type": "line", "line": line_style} | x, name
 
 
 def _boxes(
@@ -250,6 +241,7 @@ def _valid_output(rows: pd.DataFrame) -> Chart:
         "yaxis": {"visible": False},
         "hovermode": "closest",
         "showlegend": True,
+        "legend": {"traceorder": "normal"},
         "bargap": 0.35,
     }
     return Chart("valid-output", "Answers that passed the scenario's check", data, layout, "", 190)

@@ -1,4 +1,4 @@
-"""Charts on the shared time axis: what users saw, what the engine did, how the load generator fared."""
+"""Charts on the shared time axis: what users saw."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import numpy as np
 import pandas as pd
 
 from analysis import text
-from analysis.chart import BAD, GOOD, P50, P95, P99, PALETTE, Chart, axis, line, numbers, plain
+from analysis.chart import BAD, P50, P95, P99, PALETTE, Chart, axis, line, numbers, plain
 from analysis.flow import in_flight, output_flow, prompt_flow
 from analysis.load import Run
 from analysis.metrics import is_ok, lateness_ms
 from analysis.slo import Objective
-from analysis.timeline import Timeline, counts_by_bin, mean_by_bin, percentiles_by_bin, thin
+from analysis.timeline import Timeline, counts_by_bin, percentiles_by_bin, thin
 from analysis.window import Window
 
 _POINTS = 2500
 """Single requests drawn behind the percentile lines."""
 _NEAR = 1.4
 """An objective is drawn when it is at most this many times the longest latency."""
-_SAMPLES = 400
-"""Points of a line that was sampled over time."""
 
 
 def primary_latency(rows: pd.DataFrame) -> tuple[str, str]:
@@ -69,6 +67,20 @@ def time_layout(
     return {"xaxis": x, "yaxis": {"rangemode": "tozero"} | y, "shapes": shapes, "annotations": notes} | more
 
 
+def limit_line(y: float) -> dict:
+    """A dashed horizontal line at a limit."""
+    return {
+        "type": "line",
+        "xref": "paper",
+        "yref": "y",
+        "x0": 0,
+        "x1": 1,
+        "y0": y,
+        "y1": y,
+        "line": {"color": BAD, "width": 1.5, "dash": "dash"},
+    }
+
+
 def run_charts(run: Run, timeline: Timeline, window: Window | None, objectives: list[Objective]) -> list[Chart]:
     """Latency, token rates, requests in flight, errors and lateness over time, of every phase."""
     rows = run.requests
@@ -113,7 +125,7 @@ def _latency(rows: pd.DataFrame, timeline: Timeline, window: Window | None, obje
     limits = [objective.limit for objective in objectives if objective.metric == column]
     # A line far above the data would flatten it.
     near = [limit for limit in limits if limit <= _NEAR * np.nanmax(known[column].to_numpy(), initial=0.0)]
-    layout["shapes"] = [*layout["shapes"], *map(_limit_line, near)]
+    layout["shapes"] = [*layout["shapes"], *map(limit_line, near)]
     if near:
         note += " Dashed: the objective."
     elif limits:
@@ -223,165 +235,3 @@ def _lateness(rows: pd.DataFrame, late: np.ndarray, timeline: Timeline, window: 
         230,
         "time",
     )
-
-
-def engine_charts(run: Run, timeline: Timeline, window: Window | None) -> list[Chart]:
-    """The engine's own running, waiting, KV cache, hit rate and preemptions, where its metrics were read."""
-    table = run.engine_metrics.sort_values("at")
-    charts = []
-    queue = [
-        _sampled(table, name, label, color, timeline)
-        for name, label, color in (("running", "running", GOOD), ("waiting", "waiting", BAD))
-    ]
-    if any(queue):
-        charts.append(
-            Chart(
-                "engine-queue",
-                "Requests inside the engine",
-                [t for t in queue if t],
-                time_layout(timeline, window, axis("requests")),
-                "As the engine reports them.",
-                230,
-                "time",
-            )
-        )
-    shares = [_sampled(table, "kv_usage", "KV cache in use", "c:orange", timeline, 100.0), _hit_rate(table, timeline)]
-    if any(shares):
-        layout = time_layout(timeline, window, axis("%", range=[0, 102]))
-        charts.append(
-            Chart(
-                "engine-cache",
-                "KV cache and prefix hits",
-                [t for t in shares if t],
-                layout,
-                "Hit rate: prompt tokens found in the cache, of those looked up in each interval.",
-                230,
-                "time",
-            )
-        )
-    evicted = _growth(table, "preemptions", timeline)
-    if evicted is not None and np.nansum(evicted) > 0:
-        trace = {
-            "type": "bar",
-            "x": numbers(timeline.centres(), 6),
-            "y": numbers(evicted),
-            "name": "preemptions",
-            "marker": {"color": BAD},
-        }
-        charts.append(
-            Chart(
-                "engine-preemptions",
-                "Preemptions",
-                [trace],
-                time_layout(timeline, window, axis("requests")),
-                "Requests evicted from the batch.",
-                200,
-                "time",
-            )
-        )
-    return charts
-
-
-def _sampled(
-    table: pd.DataFrame, column: str, name: str, color: str, timeline: Timeline, scale: float = 1.0
-) -> dict | None:
-    known = table[table[column].notna()]
-    if known.empty:
-        return None
-    if len(known) > _SAMPLES:
-        bins = timeline.bin_of(known["at"].to_numpy())
-        x, y = timeline.centres(), mean_by_bin(bins, timeline.bins, known[column].to_numpy())
-    else:
-        x, y = timeline.axis(known["at"].to_numpy()), known[column].to_numpy()
-    return line(numbers(x, 6), numbers(y * scale), name, color)
-
-
-def _growth(table: pd.DataFrame, column: str, timeline: Timeline) -> np.ndarray | None:
-    """Growth of a counter in each bin; NaN where it was not read. A restart counts from zero."""
-    known = table[table[column].notna()]
-    if len(known) < 2:
-        return None
-    values = known[column].to_numpy()
-    steps = np.diff(values)
-    steps = np.where(steps < 0, values[1:], steps)
-    bins = timeline.bin_of(known["at"].to_numpy()[1:])
-    keep = bins >= 0
-    sums = np.bincount(bins[keep], weights=steps[keep], minlength=timeline.bins)
-    return np.where(counts_by_bin(bins, timeline.bins) > 0, sums, np.nan)
-
-
-def _hit_rate(table: pd.DataFrame, timeline: Timeline) -> dict | None:
-    hit, asked = (_growth(table, name, timeline) for name in ("prefix_hit_tokens", "prefix_query_tokens"))
-    if hit is None or asked is None or not np.nansum(asked):
-        return None
-    rate = np.divide(hit, asked, out=np.full(len(hit), np.nan), where=np.nan_to_num(asked) > 0)
-    return line(numbers(timeline.centres(), 6), numbers(100.0 * rate), "prefix hit rate", "c:blue", connectgaps=True)
-
-
-def generator_charts(run: Run, timeline: Timeline, window: Window | None, cpu_limit: float) -> list[Chart]:
-    """CPU of each worker, and lags of the load generator; GPUs beside it."""
-    table = run.host_metrics.sort_values("at")
-    source = table["source"].astype("str")
-    cpu, lags, gpu = [], [], []
-    for index, name in enumerate(sorted(source[source.str.startswith("worker")].unique())):
-        part = table[(source == name).to_numpy()]
-        cpu.append(_sampled(part, "cpu_share", plain(name), PALETTE[index % len(PALETTE)], timeline, 100.0))
-    workers = table[source.str.startswith("worker").to_numpy(dtype=bool)]
-    lags.append(_sampled(workers, "loop_lag_ms", "event loop, worst", "c:orange", timeline))
-    lags.append(_sampled(workers, "read_lag_p99_ms", "bytes unread, p99", "c:blue", timeline))
-    for index, name in enumerate(sorted(source[source.str.startswith("gpu")].unique())):
-        part = table[(source == name).to_numpy()]
-        gpu.append(_sampled(part, "gpu_util", plain(name), PALETTE[index % len(PALETTE)], timeline, 100.0))
-    charts = []
-    if any(cpu):
-        layout = time_layout(timeline, window, axis("% of one core", range=[0, 105]))
-        layout["shapes"] = [*layout["shapes"], _limit_line(100.0 * cpu_limit)]
-        charts.append(
-            Chart(
-                "generator-cpu",
-                "Load generator CPU",
-                [t for t in cpu if t],
-                layout,
-                f"Above {cpu_limit:.0%} of a core a worker measures itself.",
-                220,
-                "time",
-            )
-        )
-    if any(lags):
-        charts.append(
-            Chart(
-                "generator-lag",
-                "Load generator lag",
-                [t for t in lags if t],
-                time_layout(timeline, window, axis("ms")),
-                "How late it noticed what had arrived.",
-                220,
-                "time",
-            )
-        )
-    if any(gpu):
-        charts.append(
-            Chart(
-                "gpu-util",
-                "GPU utilisation",
-                [t for t in gpu if t],
-                time_layout(timeline, window, axis("%", range=[0, 105])),
-                "",
-                220,
-                "time",
-            )
-        )
-    return charts
-
-
-def _limit_line(y: float) -> dict:
-    return {
-        "type": "line",
-        "xref": "paper",
-        "yref": "y",
-        "x0": 0,
-        "x1": 1,
-        "y0": y,
-        "y1": y,
-        "line": {"color": BAD, "width": 1.5, "dash": "dash"},
-    }

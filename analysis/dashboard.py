@@ -17,8 +17,9 @@ from plotly.offline import get_plotlyjs
 
 from analysis import page, slo, text
 from analysis.chart import Section
+from analysis.charts_engine import engine_charts, generator_charts
 from analysis.charts_shape import shape_charts
-from analysis.charts_time import engine_charts, generator_charts, primary_latency, run_charts
+from analysis.charts_time import primary_latency, run_charts
 from analysis.load import Run
 from analysis.metrics import is_ok
 from analysis.summary import load_sentence

@@ -45,14 +45,14 @@
     }
     if (small && layout.xaxis.nticks === undefined) { layout.xaxis.nticks = 6; }
     var shown = spec.data.filter(function (t) { return t.showlegend !== false; });
+    layout.legend = Object.assign({ orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom",
+      bgcolor: "rgba(0,0,0,0)", font: { size: 12 } }, layout.legend);
     return Object.assign({
       width: width, height: spec.height + (small && shown.length > 3 ? 24 : 0),
       margin: { l: small ? 52 : 64, r: small ? 10 : 18, t: shown.length > 1 || layout.showlegend ? 34 : 12, b: 44 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: style.getPropertyValue("--sans").trim(), size: 12, color: ink },
       showlegend: shown.length > 1,
-      legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)",
-        font: { size: 12 } },
       hovermode: "x unified", dragmode: small ? false : "zoom",
       hoverlabel: { bgcolor: style.getPropertyValue("--panel").trim(), bordercolor: grid, font: { color: ink } }
     }, layout);

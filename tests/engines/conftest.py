@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines.parsing import ParserProcess
 from tests.engines.real import Server, start_server
 from tokenswarm.engines.install import install
 from tokenswarm.engines.places import Places
@@ -65,7 +66,19 @@ def _apart_from_the_engine() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def server(engine_name: str, installed: Places, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def parser_process(
+    engine_name: str, installed: Places, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ParserProcess]:
+    """The engine's argument parser, at work while the server starts."""
+    process = ParserProcess(engine_name, installed, tmp_path_factory.mktemp("parser"))
+    yield process
+    process.end()
+
+
+@pytest.fixture(scope="session")
+def server(
+    parser_process: ParserProcess, engine_name: str, installed: Places, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """The engine with a tiny model, behind an API key."""
     with start_server(engine_name, tmp_path_factory.mktemp(engine_name)) as running:
         yield running

@@ -204,7 +204,8 @@ def run_load(server: Server, scenario: str, values: Mapping[str, Any], duration:
         timeout=300,
     )
     made = [path for path in results.glob("*") if path not in before] if results.is_dir() else []
-    assert len(made) == 1, f"no run folder (exit code {finished.returncode}):\n{finished.stdout}"
+    whole = len(made) == 1 and (made[0] / "requests.csv").is_file()
+    assert whole, f"no whole run folder (exit code {finished.returncode}):\n{finished.stdout}"
     return Run(
         finished.returncode,
         finished.stdout,

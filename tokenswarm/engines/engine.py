@@ -14,6 +14,8 @@ from tokenswarm.engines.metrics import samples
 from tokenswarm.errors import Exit, UserError
 
 _BUSY_RETRY_S = 0.5
+_CONFIGURATION_TIMEOUT_S = 30.0
+"""An engine may look around its whole system before it tells its configuration for the first time."""
 _NO_SUCH_ENDPOINT = (401, 403, 404, 405, 501)
 
 
@@ -88,7 +90,7 @@ class Engine:
 
     def _json(self, path: str) -> Any:
         try:
-            reply = self.request(path)
+            reply = self.request(path, timeout_s=_CONFIGURATION_TIMEOUT_S)
         except web.Unreachable:
             return None
         return reply.json() if reply.status == 200 else None

@@ -11,7 +11,15 @@ from collections.abc import Iterator
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.http import ResponseReader
-from tokenswarm.client.stream import StreamDecoder, decode_plain, error_text, read_usage, split_thinking
+from tokenswarm.client.stream import (
+    FAILED_FINISH,
+    StreamDecoder,
+    decode_plain,
+    error_text,
+    gave_up,
+    read_usage,
+    split_thinking,
+)
 
 _NS_PER_MS = 1e6
 _STATUS_ERRORS = {401: "unauthorized", 403: "unauthorized", 404: "not_found", 429: "rate_limited", 503: "overloaded"}
@@ -71,7 +79,7 @@ class Decoder:
             answer.simulated = reader.headers.get("x-simulated", "").lower() == "true"
         if reader.status is not None and reader.status != 200:
             self._refused(answer)
-        elif self.streamed:
+        elif self._is_stream():
             self._streamed(answer, sent_ns, failure, end_ns)
         elif failure is None:
             self._plain(answer, sent_ns, end_ns)
@@ -103,7 +111,21 @@ class Decoder:
         if stream.error is not None:
             answer.fail(*stream.error)
         elif failure is None and not stream.done and stream.finish_reason is None:
-            answer.fail("truncated", "the stream ended without finish_reason and without [DONE]")
+            if stream.events:
+                answer.fail("truncated", "the stream ended without finish_reason and without [DONE]")
+            else:
+                self._no_stream(answer)
+
+    def _no_stream(self, answer: Answer) -> None:
+        """A whole answer of 200 without a single event: an error in plain JSON, or something else altogether."""
+        body = b"".join(piece for _, piece in self._reader.bodies)
+        event, wrong = decode_plain(body)
+        if not body.strip():
+            answer.fail("truncated", "the answer has no body")
+        elif event is not None and event.tells_error():
+            answer.fail("engine_error", error_text(body))
+        else:
+            answer.fail("malformed_event", wrong or "a stream was asked for, but one JSON document came")
 
     def _channels(self, answer: Answer, sent_ns: int) -> None:
         """Reasoning apart from answer, whether the engine or the model's own tags tell them apart."""
@@ -117,9 +139,9 @@ class Decoder:
         event, wrong = decode_plain(b"".join(piece for _, piece in self._reader.bodies))
         if event is None:
             return answer.fail("malformed_event", wrong)
-        if event.error is not None or not event.choices:
+        if event.tells_error() or not event.choices:
             detail = error_text(b"".join(piece for _, piece in self._reader.bodies))
-            return answer.fail("engine_error" if event.error is not None else "malformed_event", detail)
+            return answer.fail("engine_error" if event.tells_error() else "malformed_event", detail)
         choice = event.choices[0]
         answer.e2e_ms = (end_ns - sent_ns) / _NS_PER_MS
         answer.finish_reason = choice.finish_reason
@@ -131,6 +153,8 @@ class Decoder:
             answer.text = choice.text or ""
         if event.usage is not None:
             answer.usage = read_usage(event.usage)
+        if choice.finish_reason in FAILED_FINISH:
+            answer.fail("engine_error", gave_up(choice.finish_reason))
         return None
 
 

@@ -92,6 +92,11 @@ def error_text(body: bytes) -> str:
         return body[:2000].decode("utf-8", "replace")
 
 
+def gave_up(finish_reason: str) -> str:
+    """The sentence for a finish_reason of FAILED_FINISH."""
+    return f"the engine gave the request up: finish_reason {finish_reason}"
+
+
 def _count(value: int | None) -> int | None:
     return value if value is not None and 0 <= value <= _MAX_COUNT else None
 
@@ -109,10 +114,11 @@ class StreamDecoder:
     """Decodes an event stream. `stamp` is any comparable time; it comes back unchanged in the lists below.
 
     After feeding: `token_stamps` has one entry for each event with text in any channel, `content` and
-    `reasoning` are (stamp, text) pieces, `error` is (kind, detail) or None, `done` says `[DONE]` was seen.
+    `reasoning` are (stamp, text) pieces, `error` is (kind, detail) or None, `done` says `[DONE]` was seen, `events`
+    that there was any event at all.
     """
 
-    __slots__ = ("_data", "_line", "_named_error", "_skip_lf", "content", "done", "end_stamp", "error",
+    __slots__ = ("_data", "_line", "_named_error", "_skip_lf", "content", "done", "end_stamp", "error", "events",
                  "finish_reason", "reasoning", "token_stamps", "usage")
 
     def __init__(self) -> None:
@@ -127,6 +133,7 @@ class StreamDecoder:
         self.end_stamp: int | None = None
         self.usage: Usage | None = None
         self.done = False
+        self.events = False
         self.error: tuple[str, str] | None = None
 
     def feed(self, stamp: int, piece: bytes) -> None:
@@ -190,6 +197,7 @@ class StreamDecoder:
             self.error = (kind, detail)
 
     def _event(self, stamp: int, payload: bytes) -> None:
+        self.events = True
         if payload == b"[DONE]" or payload.strip() == b"[DONE]":
             self.done = True
             return
@@ -237,7 +245,7 @@ class StreamDecoder:
             self.finish_reason = choice.finish_reason
             self.end_stamp = stamp
             if choice.finish_reason in FAILED_FINISH:
-                self._fail("engine_error", f"the engine gave the request up: finish_reason {choice.finish_reason}")
+                self._fail("engine_error", gave_up(choice.finish_reason))
 
 
 def split_thinking(content: list[tuple[int, str]]) -> tuple[str, str, int | None]:

@@ -1,0 +1,404 @@
+"""Connections and byte-level cases: what the client makes of servers of every kind."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+import gevent.ssl
+import pytest
+
+from tokenswarm.client import client as client_module
+from tokenswarm.client import wire
+from tokenswarm.client.client import LLMClient, Timeouts
+
+from .events import delta, sse
+from .servers import END, STREAM, STREAM_BODY, STREAM_HEAD, ByteServer, Peer, answering, ask, chunk, plain, reset
+
+Serve = Callable[..., ByteServer]
+Connect = Callable[..., LLMClient]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+# ---- the request
+
+
+def test_the_request_carries_path_host_key_and_id(serve: Serve, connect: Connect) -> None:
+    server = serve(answering(STREAM))
+    answer = ask(connect(server.url + "/team/llm/v1", api_key="sk-key"), "run-1-7")
+    assert answer.ok
+    (_, head, body), = server.requests
+    lines = head.decode().split("\r\n")
+    assert lines[0] == "POST /team/llm/v1/chat/completions HTTP/1.1"
+    assert {"Authorization: Bearer sk-key", "X-Request-Id: run-1-7", "Content-Type: application/json",
+            "Host: " + server.url.removeprefix("http://")} <= set(lines)
+    assert b'"max_tokens":8' in body
+
+
+def test_without_a_key_there_is_no_authorization(serve: Serve, connect: Connect) -> None:
+    server = serve(answering(STREAM))
+    ask(connect(server.url))
+    assert b"authorization" not in server.requests[0][1].lower()
+
+
+def test_a_request_of_several_mb_arrives_whole(serve: Serve, connect: Connect) -> None:
+    server = serve(answering(STREAM))
+    document = "né" * 2_000_000
+    answer = ask(connect(server.url), messages=[{"role": "user", "content": document}])
+    assert answer.ok
+    assert document.encode() in server.requests[0][2]
+
+
+# ---- kinds of answers
+
+
+@pytest.mark.parametrize("pieces", [
+    (STREAM,),
+    (STREAM[:-1], STREAM[-1:]),
+    (STREAM[:-2], STREAM[-2:]),
+    (STREAM[:-3], STREAM[-3:]),
+    (STREAM[:-4], STREAM[-4:]),
+    (STREAM[:-5], STREAM[-5:]),
+    (STREAM[:-5], b"0", b"\r", b"\n", b"\r", b"\n"),
+    (STREAM[:-5], b"0\r\nX-Checksum: 7\r\n", b"\r\n"),
+    (STREAM[:-5], b"0\r\nX-Checksum: 7\r\n\r\n"),
+    (STREAM[:-5], b"0;last\r\nX-Checksum: 7", b"\r\n\r", b"\n"),
+    (STREAM[:-5], b"00\r\n\r\n"),
+    (STREAM_HEAD, chunk(STREAM_BODY[:90]), chunk(STREAM_BODY[90:]) + END),
+    (b"HTTP/1.1 100 Continue\r\n\r\n", STREAM),
+    (b"HTTP/1.1 100 Continue\r\n\r\n" + STREAM[:30], STREAM[30:]),
+])
+def test_the_end_of_a_chunked_stream_is_noticed_however_it_is_cut(serve: Serve, connect: Connect,
+                                                                  pieces: tuple[bytes, ...]) -> None:
+    def script(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send_apart(*pieces)
+
+    server = serve(script)
+    client = connect(server.url)
+    for number in range(2):
+        answer = ask(client, f"r-{number}")
+        assert (answer.status, answer.error, answer.text, answer.usage.completion_tokens) == ("ok", None, "Hello", 2)
+    assert server.connections == 1  # and it was kept alive
+
+
+def test_http_1_0_until_close(serve: Serve, connect: Connect) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send_apart(b"HTTP/1.0 200 OK\r\n\r\n", STREAM_BODY[:70], STREAM_BODY[70:])
+
+    server = serve(script)
+    client = connect(server.url)
+    assert [ask(client, f"r-{number}").text for number in range(2)] == ["Hello", "Hello"]
+    assert server.connections == 2
+
+
+def test_a_stream_until_close_that_is_cut_is_truncated(serve: Serve, connect: Connect) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.0 200 OK\r\n\r\n" + sse(delta(content="Hel")) + b'data: {"choi')
+
+    answer = ask(connect(serve(script).url))
+    assert (answer.status, answer.error, answer.chunks) == ("failed", "truncated", 1)
+
+
+def test_a_stream_with_a_length_works(serve: Serve, connect: Connect) -> None:
+    assert ask(connect(serve(answering(plain(STREAM_BODY))).url)).text == "Hello"
+
+
+def test_a_plain_answer_has_an_end_but_no_first_token(serve: Serve, connect: Connect) -> None:
+    body = (b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}],'
+            b'"usage":{"prompt_tokens":3,"completion_tokens":1}}')
+    answer = ask(connect(serve(answering(plain(body))).url), stream=False)
+    assert (answer.status, answer.text, answer.finish_reason, answer.completion_tokens) == ("ok", "Hi", "stop", 1)
+    assert (answer.ttft_ms, answer.ttfo_ms, answer.chunks, answer.token_gaps_ms) == (None, None, None, [])
+    assert answer.e2e_ms is not None
+
+
+@pytest.mark.parametrize(("stream", "body", "error"), [
+    (True, b'{"error":{"message":"out of memory"}}', "engine_error"),
+    (True, b'{"choices":[{"message":{"content":"Hi"}}]}', "malformed_event"),
+    (True, b"<html>a login page</html>", "malformed_event"),
+    (True, b"", "truncated"),
+    (False, b'{"error":{"message":"out of memory"}}', "engine_error"),
+    (False, b'{"object":"error","message":"out of memory"}', "engine_error"),
+    (False, b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"abort"}]}', "engine_error"),
+    (False, b'{"choices":[]}', "malformed_event"),
+    (False, b"", "malformed_event"),
+    (False, b"<html>a login page</html>", "malformed_event"),
+    (False, STREAM_BODY, "malformed_event"),
+])
+def test_a_body_of_the_wrong_kind_is_a_failure(serve: Serve, connect: Connect, stream: bool, body: bytes,
+                                               error: str) -> None:
+    answer = ask(connect(serve(answering(plain(body))).url), stream=stream)
+    assert (answer.status, answer.error, answer.http_status) == ("failed", error, 200)
+    assert (answer.ttft_ms, answer.usage.completion_tokens) == (None, None)
+
+
+def test_a_redirect_is_not_followed_but_reported(serve: Serve, connect: Connect) -> None:
+    server = serve(answering(plain(b"", b"307 Temporary Redirect", b"Location: http://elsewhere/\r\n")))
+    answer = ask(connect(server.url))
+    assert (answer.error, answer.http_status) == ("unexpected_status", 307)
+
+
+def test_an_answer_beyond_the_size_limit_is_given_up(serve: Serve, connect: Connect,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_BODY_BYTES", 1 << 20)
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(STREAM_HEAD)
+        while True:
+            peer.send(chunk(sse(delta(content="x" * 50_000))))
+
+    answer = ask(connect(serve(script).url))
+    assert (answer.status, answer.error, answer.http_status) == ("failed", "too_large", 200)
+    assert answer.ttft_ms is not None
+
+
+def test_what_happens_to_the_connection_behind_done_does_not_matter(serve: Serve, connect: Connect) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send_apart(STREAM[:-5])
+        reset(peer.socket)
+
+    assert ask(connect(serve(script).url)).status == "ok"
+
+
+# ---- connections that fail
+
+
+def test_connection_refused(connect: Connect) -> None:
+    answer = ask(connect(f"http://127.0.0.1:{free_port()}"))
+    assert (answer.status, answer.error, answer.http_status) == ("failed", "connect_refused", None)
+    assert (answer.chunks, answer.completion_tokens, answer.token_source, answer.e2e_ms) == (None, None, None, None)
+
+
+def test_a_name_that_does_not_exist(connect: Connect) -> None:
+    answer = ask(connect("http://no-such-host.invalid:8000"))
+    assert (answer.status, answer.error) == ("failed", "connect_failed")
+
+
+@pytest.mark.parametrize("how", [reset, lambda sock: None], ids=["reset", "close"])
+@pytest.mark.parametrize(("sent", "error", "status"), [
+    (b"", "reset_before_headers", None),
+    (b"HTTP/1.1 200 OK\r\nContent-Le", "reset_before_headers", None),
+    (STREAM_HEAD, "reset_mid_stream", 200),
+    (STREAM_HEAD + chunk(sse(delta(content="a"))), "reset_mid_stream", 200),
+    (STREAM_HEAD + chunk(sse(delta(content="a"))) + b"ff\r\ndata", "reset_mid_stream", 200),
+    (plain(b'{"choices"')[:-3], "reset_mid_stream", 200),
+    (plain(b'{"error":"busy"}', b"503 Busy")[:-3], "overloaded", 503),
+])
+def test_a_connection_lost(serve: Serve, connect: Connect, how: Callable, sent: bytes, error: str,
+                           status: int | None) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send_apart(sent)  # what is sent is read before the reset throws it away
+        how(peer.socket)
+
+    answer = ask(connect(serve(script).url))
+    assert (answer.status, answer.error, answer.http_status) == ("failed", error, status)
+    tokens = 1 if b"content" in sent else None
+    assert (answer.ttft_ms is not None) == (tokens is not None)
+    if status is None or status != 200:
+        assert (answer.chunks, answer.completion_tokens, answer.token_source) == (None, None, None)
+
+
+def test_a_refusal_that_comes_before_the_whole_request_was_sent_is_read(serve: Serve, connect: Connect) -> None:
+    def script(peer: Peer) -> None:
+        peer.socket.recv(1000)
+        peer.send(plain(b'{"error":{"message":"too long"}}', b"413 Too Large", b"Connection: close\r\n"))
+        gevent.sleep(0.1)
+        reset(peer.socket)
+
+    server = serve(script)
+    client = connect(server.url)
+    answer = ask(client, messages=[{"role": "user", "content": "x" * 20_000_000}])
+    assert (answer.error, answer.http_status, answer.error_detail) == ("rejected", 413, "too long")
+
+
+def test_a_half_sent_request_leaves_no_connection_to_reuse(serve: Serve, connect: Connect) -> None:
+    def script(peer: Peer) -> None:
+        if peer.number == 0:
+            peer.socket.recv(1000)
+            peer.send(plain(b'{"error":{"message":"too long"}}', b"413 Too Large"))
+            gevent.sleep(5)
+        else:
+            answering(STREAM)(peer)
+
+    server = serve(script)
+    client = connect(server.url)
+    assert ask(client, messages=[{"role": "user", "content": "x" * 20_000_000}]).error == "rejected"
+    assert ask(client).ok
+    assert server.connections == 2
+
+
+# ---- keep-alive
+
+
+def test_a_connection_is_used_again_after_a_success(serve: Serve, connect: Connect) -> None:
+    server = serve(answering(STREAM))
+    client = connect(server.url)
+    answers = [ask(client, f"r-{number}") for number in range(3)]
+    assert all(answer.ok for answer in answers)
+    assert server.connections == 1
+    assert [answer.connect_ms is not None for answer in answers] == [True, False, False]
+
+
+def test_a_connection_is_used_again_after_a_complete_refusal(serve: Serve, connect: Connect) -> None:
+    server = serve(answering(plain(b'{"error":"slow down"}', b"429 Too Many Requests", b"Retry-After: 7\r\n")))
+    client = connect(server.url)
+    assert [ask(client).retry_after_s for _ in range(2)] == [7, 7]
+    assert server.connections == 1
+
+
+def test_a_connection_that_the_server_closes_politely_is_not_used_again(serve: Serve, connect: Connect) -> None:
+    server = serve(answering(STREAM.replace(b"Transfer", b"Connection: close\r\nTransfer")))
+    client = connect(server.url)
+    assert [ask(client).ok for _ in range(2)] == [True, True]
+    assert server.connections == 2
+
+
+def test_an_idle_connection_that_the_server_closed_is_not_used_again(serve: Serve, connect: Connect) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(STREAM)
+
+    client = connect(serve(script).url)
+    for _ in range(3):
+        assert ask(client).ok
+        gevent.sleep(0.05)
+
+
+def test_an_idle_connection_on_which_something_came_unasked_is_not_used_again(serve: Serve, connect: Connect) -> None:
+    def script(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send_apart(STREAM, plain(b"surprise"))
+
+    server = serve(script)
+    client = connect(server.url)
+    for _ in range(2):
+        assert ask(client).text == "Hello"
+        gevent.sleep(0.1)
+    assert server.connections == 2
+
+
+def test_bytes_behind_the_answer_in_the_same_packet_end_the_connection(serve: Serve, connect: Connect) -> None:
+    server = serve(answering(STREAM + plain(b"surprise")))
+    client = connect(server.url)
+    assert [ask(client).text for _ in range(2)] == ["Hello", "Hello"]
+    assert server.connections == 2
+
+
+def test_a_connection_idle_for_too_long_is_not_used_again(serve: Serve, connect: Connect,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(answering(STREAM))
+    client = connect(server.url)
+    assert client_module.MAX_IDLE_S < 5  # what uvicorn, in front of both engines, allows
+    ask(client)
+    monkeypatch.setattr(client_module, "MAX_IDLE_S", 0.05)
+    gevent.sleep(0.1)
+    assert ask(client).ok
+    assert server.connections == 2
+
+
+def test_requests_at_the_same_time_have_connections_of_their_own(serve: Serve, connect: Connect) -> None:
+    def script(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send_apart(STREAM_HEAD, chunk(STREAM_BODY), END)
+
+    server = serve(script)
+    client = connect(server.url)
+    jobs = [gevent.spawn(ask, client, f"r-{number}") for number in range(20)]
+    gevent.joinall(jobs)
+    assert all(job.value.text == "Hello" for job in jobs)
+    assert server.connections == 20
+    assert client.in_flight == 0
+
+
+# ---- TLS, IPv6
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1: (certificate, key)."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    try:
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                        "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+                        "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("the openssl command makes the test's certificate, and it is not here")
+    return cert, key
+
+
+def server_context(certificate: tuple[Path, Path]) -> gevent.ssl.SSLContext:
+    # gevent's own: the server shares the event loop with the client and must not block it
+    context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    return context
+
+
+def test_tls_to_a_trusted_server(serve: Serve, connect: Connect, certificate: tuple[Path, Path]) -> None:
+    def script(peer: Peer) -> None:
+        while peer.request() is not None:
+            chunks = [chunk(STREAM_BODY[at:at + 40]) for at in range(0, len(STREAM_BODY), 40)]
+            peer.send_apart(STREAM_HEAD, *chunks, END, pause_s=0.002)
+
+    server = serve(script, ssl_context=server_context(certificate))
+    client = connect(server.url, tls_context=ssl.create_default_context(cafile=certificate[0]))
+    answers = [ask(client, "r-1"), ask(client, "r-2", messages=[{"role": "user", "content": "x" * 3_000_000}])]
+    assert [(answer.status, answer.text, answer.error_detail) for answer in answers] == [("ok", "Hello", "")] * 2
+    assert len(server.requests[1][2]) > 3_000_000
+    assert server.connections == 1
+
+
+def test_tls_stream_until_close(serve: Serve, connect: Connect, certificate: tuple[Path, Path]) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.0 200 OK\r\n\r\n" + STREAM_BODY)
+
+    server = serve(script, ssl_context=server_context(certificate))
+    client = connect(server.url, tls_context=ssl.create_default_context(cafile=certificate[0]))
+    assert ask(client).text == "Hello"
+
+
+def test_a_certificate_that_is_not_trusted_is_refused(serve: Serve, connect: Connect,
+                                                      certificate: tuple[Path, Path]) -> None:
+    answer = ask(connect(serve(answering(STREAM), ssl_context=server_context(certificate)).url))
+    assert (answer.status, answer.error) == ("failed", "tls_failed")
+    assert "certificate" in answer.error_detail
+
+
+def test_tls_to_a_server_that_speaks_none(serve: Serve, connect: Connect) -> None:
+    def script(peer: Peer) -> None:
+        peer.socket.recv(10)
+        peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    answer = ask(connect(serve(script).url.replace("http:", "https:")))
+    assert (answer.status, answer.error) == ("failed", "tls_failed")
+
+
+def test_a_tls_handshake_that_never_ends_is_a_connect_timeout(serve: Serve, connect: Connect) -> None:
+    server = serve(lambda peer: gevent.sleep(30))
+    answer = ask(connect(server.url.replace("http:", "https:"), Timeouts(connect_s=0.2)))
+    assert (answer.status, answer.error) == ("failed", "connect_timeout")
+
+
+def test_ipv6(serve: Serve, connect: Connect) -> None:
+    try:
+        server = serve(answering(STREAM), host="::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    assert ask(connect(server.url)).text == "Hello"
+    assert f"Host: {server.url.removeprefix('http://')}".encode() in server.requests[0][1]

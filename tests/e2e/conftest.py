@@ -14,7 +14,7 @@ SCENARIOS = {
     # Users and settings that make much happen in two seconds and cost little: the simulator runs ten times faster.
     "rag": "user.think_time_s=0.05 rag.documents=6",
     "chat": "user.think_time_s=0.05 output.max_tokens=64",
-    "batch": "",
+    "batch": "user.think_time_s=0.05",
     "reasoning": "output.max_tokens=256",
 }
 
@@ -59,21 +59,22 @@ def open_run(common: Path) -> Finished:
 def series(common: Path) -> dict[str, Finished]:
     """Runs in turn against one simulator that asks for SECRET as its key.
 
-    `first` and `second`: same seed, same salt. `fresh`: a salt of its own. `locust`: plain Locust, `report` its
-    dashboard. `seen`: command lines that showed the key, in `left`.
+    `first` and `second`: same seed, same salt. `locust`: plain Locust, and a salt of its own; `report` its dashboard.
+    `seen`: command lines that showed the key, in `left`.
     """
     return shared(common, "series", _series)
 
 
 def _series(folder: Path) -> dict[str, Finished]:
     settings = "user.think_time_s=0.05 rag.documents=3"
+    fixed = f"{settings} prompts.salt=fixed"
     done: dict[str, Finished] = {}
     seen: list[str] = []
     with simulator(folder / "sim", "--api-key-env", "THE_KEY", "--time-scale", "10", THE_KEY=SECRET) as url:
-        for name, more in {"first": " prompts.salt=fixed", "second": " prompts.salt=fixed", "fresh": ""}.items():
+        for name in ("first", "second"):
             results = folder / name
             command = load(results, "--engine", "external", "--host", url, "--users", "4", "--seed", "7",
-                           settings=settings + more)
+                           settings=fixed)
             with started(command, results, API_KEY=SECRET) as run:
                 run.wait_until(lambda run=run: run.rows() > 5, "a few rows")
                 seen += _showing(SECRET)

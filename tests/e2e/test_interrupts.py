@@ -1,0 +1,137 @@
+"""Runs that end before their time: what was measured stays, what was started goes."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+from tokenswarm.errors import Exit
+
+from .support import Finished, Started, left_behind, load, started
+
+SIMULATOR, LOCUST = "tokenswarm.sim", "-m locust"
+
+
+def _kept(run: Finished) -> None:
+    """What was measured is there, with its dashboard, and nothing still runs."""
+    rows, counts = run.table(), run.manifest["counts"]
+    assert any(row["status"] == "ok" and row["phase"] == "measure" for row in rows)
+    if counts is not None:
+        assert counts["sent"] == counts["rows"] == len(rows)
+    assert run.summary["counts"]["measured"]["ok"] > 0
+    assert "SIMULATED" in run.page
+    assert run.left == []
+
+
+def test_ctrl_c_ends_the_run_in_good_order(long_run: Started) -> None:
+    long_run.signal(signal.SIGINT)
+    run = long_run.finish()
+    assert run.code == Exit.INTERRUPTED, run.err
+    assert run.manifest["status"] == "interrupted"
+    assert run.summary["verdict"] != "VALID"
+    assert "Traceback" not in run.err
+    _kept(run)
+    # What the interrupt cut off counts neither as a success nor as a failure.
+    assert {row["status"] for row in run.table()} <= {"ok", "cancelled"}
+
+
+def test_two_signals_quit_at_once(long_run: Started) -> None:
+    long_run.signal(signal.SIGINT)
+    long_run.signal(signal.SIGTERM)  # another number: two of the same may be delivered as one
+    run = long_run.finish()
+    assert run.code == Exit.INTERRUPTED
+    assert "Traceback" not in run.err
+    assert run.table() and not (run.path / "dashboard.html").exists()
+    assert run.left == []
+
+
+def test_sigterm_is_like_ctrl_c_also_with_two_workers(results: Path) -> None:
+    command = load(results, "--users", "4", "--workers", "2", duration="5m",
+                   settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3")
+    with started(command, results) as process:
+        process.wait_until(lambda: process.rows() > 5, "rows")
+        process.signal(signal.SIGTERM)
+        run = process.finish()
+    assert run.code == Exit.INTERRUPTED, run.err
+    assert run.manifest["status"] == "interrupted"
+    assert run.manifest["counts"]["sent"] == len(run.table())
+    assert run.manifest["counts"]["workers_lost"] == 0
+    assert run.left == []
+
+
+def test_signal_during_the_warm_up_leaves_a_readable_run(results: Path) -> None:
+    with started(load(results, settings="load.warmup_s=60 engine.sim.time_scale=10"), results) as process:
+        process.wait_until(lambda: process.rows() > 0, "rows")
+        process.signal(signal.SIGINT)
+        run = process.finish()
+    assert run.code == Exit.INTERRUPTED, run.err
+    assert run.manifest["status"] == "interrupted"
+    assert {row["phase"] for row in run.table()} == {"warmup"}
+    assert "SIMULATED" in run.page
+    assert run.left == []
+
+
+def test_signal_while_the_engine_starts_leaves_nothing(results: Path) -> None:
+    with started(load(results, duration="5m"), results) as process:
+        process.wait_until(lambda: process.find(SIMULATOR), "the simulator's process")
+        process.signal(signal.SIGINT)
+        run = process.finish()
+    assert run.code == Exit.INTERRUPTED
+    assert "Traceback" not in run.err
+    assert run.left == []
+    # The folder is gone, unless the engine was quick and the run had begun.
+    assert run.folder is None or (run.path / "run.json").exists()
+
+
+def test_signal_while_an_endpoint_does_not_answer(results: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with started(load(results, "--engine", "external", "--host", url), results) as process:
+            silent.settimeout(60)
+            connection, _ = silent.accept()
+            process.signal(signal.SIGINT)
+            run = process.finish()
+            connection.close()
+    assert run.code == Exit.INTERRUPTED
+    assert run.err.strip() == "tokenswarm: interrupted"
+    assert run.folder is None and run.left == []
+
+
+def test_load_generator_that_is_killed(long_run: Started) -> None:
+    long_run.find(LOCUST).kill()
+    run = long_run.finish()
+    assert run.code == Exit.LOAD_GENERATOR
+    assert "load generator" in run.err and "Traceback" not in run.err
+    assert run.manifest["status"] == "failed"
+    _kept(run)
+
+
+def test_engine_that_dies(long_run: Started) -> None:
+    long_run.find(SIMULATOR).kill()
+    run = long_run.finish()
+    assert run.code == Exit.ENGINE
+    assert "Simulator ended during the run" in run.err and "Traceback" not in run.err
+    assert run.manifest["status"] == "failed"
+    _kept(run)
+
+
+def test_command_line_that_is_killed_takes_everything_with_it(long_run: Started) -> None:
+    long_run.process.kill()
+    long_run.process.wait()
+    assert left_behind(long_run.mark) == []
+    # The load generator saw that nobody waits any more and handed its rows over before it went.
+    assert (long_run.folder() / "requests.csv").read_text().endswith("\n")
+
+
+def test_worker_that_is_killed_makes_the_run_invalid(results: Path) -> None:
+    command = load(results, "--users", "4", "--workers", "2", duration="6s",
+                   settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3")
+    with started(command, results) as process:
+        process.wait_until(lambda: process.rows() > 5, "rows")
+        process.find("--worker").kill()
+        run = process.finish()
+    assert run.code == Exit.INVALID, run.err
+    assert run.manifest["counts"]["workers_lost"] == 1
+    assert any(reason["rule"] == "workers_lost" for reason in run.manifest["validity"]["reasons"])
+    assert run.left == []

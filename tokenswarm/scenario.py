@@ -17,6 +17,7 @@ from tokenswarm.config_text import explain, parse_duration, parse_set, unknown, 
 from tokenswarm.distribution import Distribution
 from tokenswarm.engine_settings import EngineSettings
 from tokenswarm.errors import Exit, UserError
+from tokenswarm.schema import ERROR_KINDS
 from tokenswarm.workload_settings import BatchSettings, ChatSettings, RagSettings, ReasoningSettings
 
 __all__ = ["LOCUSTFILES_DIR", "SCENARIOS_DIR", "Scenario", "load_scenario", "parse_set", "scenario_names"]
@@ -157,6 +158,31 @@ class Timeouts(_Section):
     total_s: _PositiveSeconds = Field(default=300.0, description="longest request as a whole")
 
 
+class Retry(_Section):
+    """What a user does after a failed request. Each try is a request of its own, with a row of its own."""
+
+    attempts: _Count = Field(default=1, description="most tries for one prompt; 1 = no retry")
+    errors: tuple[str, ...] = Field(
+        default=("rate_limited", "overloaded"), description="kinds of failure (docs/results.md) that are tried again"
+    )
+    pause_s: _Seconds = Field(default=1.0, description="pause before a try; a Retry-After from the server goes first")
+    max_pause_s: _Seconds = Field(default=30.0, description="longest pause, whatever the server asks for")
+
+    @field_validator("errors")
+    @classmethod
+    def _known(cls, errors: tuple[str, ...]) -> tuple[str, ...]:
+        for kind in errors:
+            if kind not in ERROR_KINDS:
+                raise ValueError(unknown("kind of failure", kind, list(ERROR_KINDS)))
+        return errors
+
+    def pause_before(self, tries: int, error: str | None, retry_after_s: float | None) -> float | None:
+        """Seconds to wait before the next try, or None if there is none after `tries` tries and this failure."""
+        if tries >= self.attempts or error not in self.errors:
+            return None
+        return min(self.pause_s if retry_after_s is None else max(retry_after_s, 0.0), self.max_pause_s)
+
+
 class Prompts(_Section):
     """What makes prompts repeatable, and what keeps a run from hitting the cache of the run before."""
 
@@ -183,6 +209,7 @@ class Scenario(_Section):
     user: UserBehaviour = Field(default=UserBehaviour(), description="what a user does between requests")
     output: Output = Field(default=Output(), description="what is asked of the engine")
     timeouts: Timeouts = Field(default=Timeouts(), description="when a request counts as failed")
+    retry: Retry = Field(default=Retry(), description="what a user does after a failed request")
     slo: dict[str, float] = Field(default_factory=dict, description="what is good enough; each key is a gate")
     prompts: Prompts = Field(default=Prompts(), description="seed and salt")
     rag: RagSettings | None = Field(default=None, description="settings of workload rag")

@@ -77,6 +77,7 @@ REQUEST_COLUMNS: tuple[Column, ...] = (
     Column("conversation", "text", "conversation, reading or document that the request belongs to"),
     Column("turn", "int", "1-based position in its conversation"),
     Column("request_id", "text", "equals the X-Request-Id header"),
+    Column("attempt", "int", "1 for the first try; more only where the scenario asks for retries"),
     Column("scheduled_at", "unix_s", "when an open loop meant to send it; empty in a closed loop"),
     Column("sent_at", "unix_s", "just before the first byte was written"),
     Column("lateness_ms", "ms", "sent_at - scheduled_at"),

@@ -67,7 +67,8 @@ class LLMUser(User):
         """Send the prompt and wait for the answer; `answer.ok` says how it went, `answer.text` what it said.
 
         In an open loop it first waits for the next scheduled arrival. Writes one row and fires one Locust request
-        event. Ends the task when the run has gone on to its next phase.
+        event; where the scenario asks for retries, one for each try. Ends the task when the run has gone on to its
+        next phase.
         """
         if self._arrival is None:
             self._arrival = self._process.next_arrival()
@@ -77,10 +78,21 @@ class LLMUser(User):
         if phase != self._session_phase:
             raise RescheduleTaskImmediately  # the arrival, if any, is kept for the next session's first prompt
         scheduled_at, self._arrival = self._arrival, None
-        answer = self._process.send(prompt, phase, type(self).__name__, scheduled_at)
-        self._report(answer)
+        retry, tries = self._process.plan.scenario.retry, 1
+        answer = self._send(prompt, phase, scheduled_at, tries)
+        while (pause := retry.pause_before(tries, answer.error, answer.retry_after_s)) is not None:
+            gevent.sleep(pause)
+            if self._process.phase() != phase:
+                break
+            tries += 1
+            answer = self._send(prompt, phase, None, tries)
         if answer.status == "failed" and not self._process.open_loop:
             gevent.sleep(_FAILURE_PAUSE_S)
+        return answer
+
+    def _send(self, prompt: Prompt, phase: str, scheduled_at: float | None, attempt: int) -> Answer:
+        answer = self._process.send(prompt, phase, type(self).__name__, scheduled_at, attempt)
+        self._report(answer)
         return answer
 
     def think(self) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import gc
 import os
 import sys
 import time
@@ -30,6 +29,7 @@ from tokenswarm.generator.sinks import FileSink, MasterSink
 from tokenswarm.generator.standalone import standalone_manifest
 from tokenswarm.generator.timeline import Timeline
 from tokenswarm.manifest import utc_now, write_manifest
+from tokenswarm.quiet import calm_collector, grow_descriptor_table
 from tokenswarm.schema import REQUEST_COLUMNS, REQUESTS_CSV, names
 
 _LIVE_INTERVAL_S = 1.0
@@ -64,13 +64,6 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
     kind = WorkerPart if isinstance(runner, WorkerRunner) else MasterPart if isinstance(runner, MasterRunner) \
         else LocalPart
     environment.tokenswarm = kind(environment)
-
-
-def _tune_collector() -> None:
-    # A full collection over everything that Locust and its libraries hold stops the loop for tens of ms.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 class _Part:
@@ -220,8 +213,9 @@ class LocalPart(_DirectingPart):
     """One process does it all."""
 
     def begin(self) -> None:
+        grow_descriptor_table()
         self.process = LoadProcess(self.plan, 0, self.timeline, self.sink, self.rows_failed)
-        _tune_collector()
+        calm_collector()
 
     def quiet(self) -> bool:
         return self.process.client.in_flight == 0
@@ -327,9 +321,10 @@ class WorkerPart(_Part):
                             "the master sent no plan; start it from the same version of tokenswarm")
         runner = self.environment.runner
         index = max(0, runner.worker_index)
+        grow_descriptor_table()
         self.process = LoadProcess(self._plan, index, self.timeline, MasterSink(runner.send_message), self._lost)
         gevent.spawn(self._beat)
-        _tune_collector()
+        calm_collector()
 
     def _planned(self, msg: Any, **_: Any) -> None:
         data = msg.data

@@ -78,11 +78,12 @@ class LoadProcess:
     def open_loop(self) -> bool:
         return self._dispatcher is not None
 
-    def send(self, prompt: Prompt, phase: str, user_class: str, scheduled_at: float | None) -> Answer:
+    def send(self, prompt: Prompt, phase: str, user_class: str, scheduled_at: float | None,
+             attempt: int = 1) -> Answer:
         """Send one prompt, wait for its outcome, write its row. Also when the user is killed meanwhile."""
         self._requests += 1
         request_id = f"{self.plan.run_id}-{self.index}-{self._requests}"
-        origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at)
+        origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at, attempt)
         output = self.plan.scenario.output
         body = {**self._body, "messages": prompt.messages, "max_tokens": prompt.max_tokens or output.max_tokens}
         asked_at = time.time()

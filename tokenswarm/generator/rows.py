@@ -20,6 +20,7 @@ class Origin:
     user_class: str
     request_id: str
     scheduled_at: float | None = None
+    attempt: int = 1
 
 
 def quantile(ordered: list[float], share: float) -> float:
@@ -50,6 +51,7 @@ def request_row(origin: Origin, prompt: Prompt, answer: Answer) -> dict[str, obj
         "conversation": prompt.conversation,
         "turn": prompt.turn,
         "request_id": origin.request_id,
+        "attempt": origin.attempt,
         "scheduled_at": scheduled,
         "sent_at": answer.sent_at,
         "lateness_ms": None if scheduled is None else (answer.sent_at - scheduled) * 1e3,

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
-import gc
 import os
-import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -16,6 +14,7 @@ from pathlib import Path
 import uvloop
 
 from tokenswarm.errors import Exit, UserError
+from tokenswarm.quiet import calm_collector, grow_descriptor_table
 from tokenswarm.sim.answers import AnswerSettings
 from tokenswarm.sim.app import App, Config
 from tokenswarm.sim.block_cache import BlockCache
@@ -30,8 +29,6 @@ from tokenswarm.sim.styles import STYLES
 from tokenswarm.sim.truth import TruthLog
 
 _BACKLOG = 4096
-_MAX_DESCRIPTORS = 16_384
-_GC_THRESHOLDS = (50_000, 50, 100)
 _CACHES = {"block": BlockCache, "radix": RadixCache}
 
 
@@ -155,20 +152,6 @@ def _api_key(variable: str | None) -> str:
     return key
 
 
-def _prepare_descriptors() -> None:
-    """Allows many connections, and makes the kernel's table of descriptors large enough for them at once.
-
-    The table grows by doubling, and each time accept(2) waits for a grace period of the kernel: at the 257th connection
-    all streams would stand still for 10 ms or more.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    descriptor = os.open(os.devnull, os.O_RDONLY)
-    os.close(os.dup2(descriptor, limit - 1))
-    os.close(descriptor)
-
-
 async def _serve(arguments: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -187,11 +170,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
             ) from None
         raise UserError(Exit.USAGE, f"cannot listen on {address}: {error}") from None
     app.attach(loop)
-    # What is there now lives as long as the process, and a request leaves no cycles behind: the collector has next to
-    # nothing to find, and a look through everything would keep tokens waiting for some 10 ms.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
+    calm_collector()  # a request leaves no cycles behind: there is next to nothing to find
     port = server.sockets[0].getsockname()[1]
     print(f"listening on http://{arguments.host}:{port}", flush=True)
     await stop.wait()
@@ -202,7 +181,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the simulator with these command line arguments until SIGINT or SIGTERM. Raises UserError."""
     arguments = parser().parse_args(argv)
-    _prepare_descriptors()
+    grow_descriptor_table()
     uvloop.run(_serve(arguments))
     return Exit.PASSED
 

@@ -128,12 +128,13 @@ def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 def _reported(folder: Path, console: Console) -> dict[str, Any]:
     """Summary and dashboard of a run that has just ended; its verdict goes into run.json too."""
-    from analysis.report import report
-    from analysis.terminal import summary_table
     from tokenswarm.manifest import note_verdict
     from tokenswarm.progress import working
 
     with working(console, "making the dashboard"):
+        from analysis.report import report  # takes a second to import, too
+        from analysis.terminal import summary_table
+
         summary = report(folder)
     note_verdict(folder, summary["verdict"], summary["reasons"])
     console.print(summary_table(summary))

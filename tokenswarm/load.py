@@ -153,6 +153,7 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
     telemetry.start()
     try:
         with RunProgress(console, scenario.load.warmup_s, scenario.load.duration_s) as progress:
+            interrupts.on_first = lambda: (progress.stopping(), locust.ask_to_stop())
             _follow(locust, engine, manifest, folder, progress, outcome)
     finally:
         interrupts.on_first = lambda: None

@@ -28,6 +28,7 @@ class RunProgress:
         self._figures: dict[str, Any] = {}
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._last_plain = time.monotonic()
+        self._stopping = self._told = False
 
     def __enter__(self) -> RunProgress:
         if self._live is not None:
@@ -53,10 +54,17 @@ class RunProgress:
             self._last_plain = now
             self._console.print(f"  {self._elapsed()}  {self._sentence()}", highlight=False, soft_wrap=True)
 
+    def stopping(self) -> None:
+        """Somebody asked for the end; shown at the next tick. Safe to call from a signal handler."""
+        self._stopping = True
+
     def tick(self) -> None:
         """Redraw."""
         if self._live is not None:
             self._live.update(self._picture(), refresh=True)
+        elif self._stopping and not self._told:
+            self._told = True
+            self._console.print("stopping ...", highlight=False)
 
     def _elapsed(self) -> str:
         elapsed = time.monotonic() - self._phase_began
@@ -83,7 +91,9 @@ class RunProgress:
         elapsed = time.monotonic() - self._phase_began
         bar = ProgressBar(total=length or 1.0, completed=min(elapsed, length) if length else 0.0, width=_BAR_COLUMNS,
                           pulse=not length)
-        grid.add_row(Text(f"{_PHASE_NAMES[self._phase]:<10}", style="bold"), bar, f"{self._elapsed():>10}")
+        name = "stopping" if self._stopping else _PHASE_NAMES[self._phase]
+        hint = "Ctrl-C again quits at once" if self._stopping else f"{self._elapsed():>10}"
+        grid.add_row(Text(f"{name:<10}", style="bold"), bar, hint)
         errors = self._figures.get("errors", 0)
         outer = Table.grid()
         outer.add_row(grid)

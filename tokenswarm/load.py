@@ -67,6 +67,7 @@ def run_load(options: LoadOptions, console: Console) -> RunOutcome:
         load_description(options.engine)  # an unknown name is found out before anything is made
     run_id, folder = make_run_folder(options.results, options.engine, scenario.name)
     with Interrupts() as interrupts, contextlib.ExitStack() as cleanup:
+        interrupts.last_words.append(lambda: console.show_cursor(True))  # a live display hides it
         try:
             engine = _engine(options, scenario, folder, console)
             cleanup.callback(engine.stop)
@@ -193,7 +194,7 @@ def _follow(locust: LocustProcesses, engine: Engine, manifest: dict[str, Any], f
             outcome.error = UserError(Exit(event["code"]), event["sentence"])
         elif kind == "done":
             done = True
-            manifest.update(counts=event["counts"], phases=event["phases"])
+            manifest.update(event["facts"], counts=event["counts"], phases=event["phases"])
             manifest["simulated"] = manifest["simulated"] or bool(event["counts"].get("simulated_answers"))
     if not done and outcome.error is None:
         shown = "\n".join(f"  | {line}" for line in locust.log_tail())

@@ -72,18 +72,23 @@ class RunProgress:
         # A phase may outlast its plan: the warm-up goes on until all users are there.
         return f"{elapsed:.0f}/{length:g} s" if length and elapsed <= length else f"{elapsed:.0f} s"
 
-    def _sentence(self) -> str:
-        """The figures in at most 78 columns, so that no terminal of 80 wraps them."""
+    def _sentence(self, columns: int | None = None) -> str:
+        """The figures; where they do not fit into so many columns, the least important one is left out."""
         figures = self._figures
         if not figures:
             return "waiting for the load generator"
         ttft = figures.get("ttft_p95_ms")
+        in_flight = f"{figures['in_flight']:,} in flight"
         parts = [f"{figures['requests']:,} requests",
                  f"TTFT p95 {ttft:,.0f} ms" if ttft is not None else "TTFT p95 -",
                  f"output {figures['output_tok_s']:,.0f} tok/s",
-                 f"{figures['in_flight']:,} in flight",
+                 in_flight,
                  _plural(figures["errors"], "error")]
-        return "  ".join(parts)
+        line = "  ".join(parts)
+        if columns is not None and len(line) > columns:
+            parts.remove(in_flight)
+            line = "  ".join(parts)
+        return line
 
     def _picture(self) -> Table:
         grid = Table.grid(padding=(0, 1))
@@ -97,7 +102,8 @@ class RunProgress:
         errors = self._figures.get("errors", 0)
         outer = Table.grid()
         outer.add_row(grid)
-        outer.add_row(Text(self._sentence(), style="red" if errors else "", no_wrap=True, overflow="ellipsis"))
+        figures = self._sentence(self._console.width)
+        outer.add_row(Text(figures, style="red" if errors else "", no_wrap=True, overflow="ellipsis"))
         return outer
 
 

@@ -1,0 +1,73 @@
+"""What the progress display shows, in a terminal and without one."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from tokenswarm.progress import RunProgress, working
+
+FIGURES = {"requests": 1_234_567, "errors": 1_234, "ttft_p95_ms": 12_345.6, "output_tok_s": 16_200.4, "in_flight": 512}
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def _shown(width: int, figures: dict[str, object] | None) -> list[str]:
+    """The lines of one picture, as a terminal of that width would show them."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None, height=25)
+    with RunProgress(console, 5.0, 30.0) as progress:
+        progress.phase("measure")
+        if figures is not None:
+            progress.figures(figures)
+        console.file.truncate(console.file.seek(0))
+        progress.tick()
+        text = console.file.getvalue()
+    return [line.rstrip() for line in re.split(r"[\r\n]+", _CONTROL.sub("", text)) if line.strip()]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_large_figures_fit_on_two_lines(width: int) -> None:
+    lines = _shown(width, FIGURES)
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= width
+    assert "measuring" in lines[0] and "/30 s" in lines[0]
+    for part in ("1,234,567 requests", "TTFT p95 12,346 ms", "output 16,200 tok/s", "1,234 errors"):
+        assert part in lines[1]
+
+
+def test_wide_terminal_also_shows_what_is_in_flight() -> None:
+    assert "512 in flight" in _shown(200, FIGURES)[1]
+    assert "in flight" not in _shown(80, FIGURES)[1]
+
+
+def test_figure_that_is_not_there_yet_is_a_dash_and_no_zero() -> None:
+    assert "TTFT p95 -" in _shown(80, {**FIGURES, "ttft_p95_ms": None})[1]
+
+
+def test_before_any_figures_it_says_what_it_waits_for() -> None:
+    assert _shown(80, None)[1] == "waiting for the load generator"
+
+
+def test_without_a_terminal_phases_are_plain_lines() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    with RunProgress(console, 5.0, 30.0) as progress:
+        for name in ("warmup", "measure"):
+            progress.phase(name)
+            progress.figures(FIGURES)
+        progress.stopping()
+        progress.tick()
+        progress.tick()
+    with working(console, "making the dashboard") as say:
+        say("another text")
+    assert console.file.getvalue() == "warming up ...\nmeasuring ...\nstopping ...\nmaking the dashboard ...\n"
+
+
+def test_spinner_never_needs_a_second_line() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=60, color_system=None)
+    with working(console, "starting vLLM") as say:
+        say("starting vLLM ... 12 s", "(EngineCore) [loading] " + "x" * 300)
+    lines = re.split(r"[\r\n]+", _CONTROL.sub("", console.file.getvalue()))
+    assert any("(EngineCore) [loading] xxx" in line for line in lines), "a log line is text, not markup"
+    assert max(map(len, lines)) <= 60

@@ -123,7 +123,7 @@ def patch_file(path: Path, pattern: str, replacement: str) -> None:
 
 def write_alias(purelib: Path, name: str, version: str) -> None:
     """Make `importlib.metadata` find a distribution `name`, for a package that was installed under another one."""
-    folder = purelib / f"{name}-{version.partition('+')[0]}.dist-info"
+    folder = purelib / f"{name.replace('-', '_')}-{version.partition('+')[0]}.dist-info"
     folder.mkdir(exist_ok=True)
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
     (folder / "INSTALLER").write_text("tokenswarm\n", encoding="utf-8")

@@ -44,6 +44,8 @@ class Facts:
     cpu_share: float | None
     in_flight_max: float | None
     in_flight_limit: float | None
+    workers_lost: float | None
+    unsent: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,24 @@ RULES: tuple[Rule, ...] = (
         "Requests left {value:.1f} ms late (p99, limit {limit:.1f} ms), so the engine got another load than asked "
         "for: use more WORKERS or less RATE.",
         lambda f: _over(f.lateness_p99_ms, _relative_limit(f, LATE_FLOOR_MS)) if f.open_loop else None,
+    ),
+    Rule(
+        "workers_lost",
+        "Workers lost",
+        "INVALID",
+        "",
+        "{value:.0f} of the load-generating workers died during the run, so the engine got less load than asked for: "
+        "see locust.log and run again.",
+        lambda f: Finding(f.workers_lost, 0, f.workers_lost > 0) if f.workers_lost is not None else None,
+    ),
+    Rule(
+        "unsent",
+        "Arrivals never sent",
+        "INVALID",
+        "",
+        "{value:.0f} requests that were due were never sent, because load.max_in_flight requests were under way: the "
+        "engine does not keep up with this RATE, or max_in_flight is too low for it.",
+        lambda f: Finding(f.unsent, 0, f.unsent > 0) if f.unsent is not None else None,
     ),
     Rule(
         "rows_missing",
@@ -258,6 +278,8 @@ def gather(run: Run, window: Window | None) -> Facts:
         measured_sent=counts["sent"],
         cancelled=counts["cancelled"],
         counted=counted if isinstance(counted, int) else None,
+        workers_lost=_number(run.fact("counts", "workers_lost")),
+        unsent=_number(run.fact("counts", "unsent")),
         rows_lost=lost if isinstance(lost, int) else 0,
         damaged_lines=run.damaged_lines,
         median_latency_ms=_median_latency(ok),

@@ -156,6 +156,9 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
         with RunProgress(console, scenario.load.warmup_s, scenario.load.duration_s) as progress:
             interrupts.on_first = lambda: (progress.stopping(), locust.ask_to_stop())
             _follow(locust, engine, manifest, folder, progress, outcome)
+    except BaseException:  # such as a closed pipe on stdout: nobody follows the run any more
+        locust.ask_to_stop()
+        raise
     finally:
         interrupts.on_first = lambda: None
         locust.end()

@@ -137,3 +137,15 @@ def test_each_reason_says_what_was_found_and_what_to_do(tmp_path: Path) -> None:
 def test_guard_on_requests_in_flight_is_reported_when_it_binds(tmp_path: Path) -> None:
     load = {"mode": "open", "rate": 1.0, "max_in_flight": 64}
     assert rules(judged(tmp_path, host_rows=host(0.4, in_flight=64), load=load)) == ["in_flight_limit"]
+
+
+def test_a_lost_worker_makes_the_run_invalid(tmp_path: Path) -> None:
+    rows = [row(sent_at=START + i) for i in range(30)]
+    summary = judged(tmp_path, rows, counts={"sent": len(rows), "workers_lost": 1})
+    assert rules(summary) == ["workers_lost"] and summary["verdict"] == "INVALID"
+
+
+def test_arrivals_that_were_never_sent_make_the_run_invalid(tmp_path: Path) -> None:
+    rows = [row(sent_at=START + i) for i in range(30)]
+    summary = judged(tmp_path, rows, counts={"sent": len(rows), "unsent": 3}, load={"mode": "open", "rate": 5.0})
+    assert rules(summary) == ["unsent"] and "3 requests that were due" in summary["reasons"][0]["sentence"]

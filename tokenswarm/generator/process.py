@@ -25,17 +25,19 @@ from tokenswarm.workloads.base import Prompt, Session
 class LoadProcess:
     """What the users of this process share. `index` is its number among `plan.workers`.
 
-    `on_failure(error)` is called, once, when rows can no longer be kept (OSError).
+    `on_failure(error)` is called, once, when rows can no longer be kept (OSError). `clock_shift_s` is by how much this
+    machine's clock is ahead of the master's, in whose time the rows are written.
     """
 
     def __init__(self, plan: Plan, index: int, timeline: Timeline, sink: Sink,
-                 on_failure: Callable[[OSError], None]) -> None:
+                 on_failure: Callable[[OSError], None], clock_shift_s: float = 0.0) -> None:
         scenario = plan.scenario
         self.plan = plan
         self.index = index
         self.timeline = timeline
         self.live = LiveStats()
         self.simulated_answers = 0
+        self._clock_shift_s = clock_shift_s
         self._sink = sink
         self._buffer = Buffer(sink)
         self._on_failure = on_failure
@@ -101,12 +103,16 @@ class LoadProcess:
 
     def _record(self, origin: Origin, prompt: Prompt, answer: Answer) -> None:
         row = request_row(origin, prompt, answer)
+        if self._clock_shift_s:
+            for name in ("sent_at", "scheduled_at"):
+                row[name] = None if row[name] is None else row[name] - self._clock_shift_s
         self._buffer.add(REQUESTS_CSV, format_rows(REQUEST_COLUMNS, (row,)))
         self.live.add(row)
         self.simulated_answers += answer.simulated
         self.health.saw(answer, row["lateness_ms"])
 
     def _host_row(self, row: dict[str, object]) -> None:
+        row["at"] -= self._clock_shift_s
         self._buffer.add(HOST_METRICS_CSV, format_rows(HOST_METRIC_COLUMNS, (row,)))
 
     def _flush_forever(self) -> None:

@@ -1,0 +1,223 @@
+"""Locust's distributed mode: a master that directs and writes, workers that load.
+
+Rows travel as finished CSV lines. Clocks may differ between machines: the master measures each worker's offset by
+question and answer, tells it the timeline in its own clock, and the worker writes its rows in the master's.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gevent
+
+from tokenswarm.errors import Exit, UserError
+from tokenswarm.generator.live import LiveStats
+from tokenswarm.generator.part import DirectingPart, Part
+from tokenswarm.generator.plan import Plan, plan_from
+from tokenswarm.generator.process import LoadProcess
+from tokenswarm.generator.sinks import MasterSink
+from tokenswarm.quiet import calm_collector, grow_descriptor_table
+from tokenswarm.schema import REQUEST_COLUMNS, REQUESTS_CSV, names
+
+_WORKERS_END_S = 15.0
+_LEAD_S = 0.3
+_PINGS = 8
+_PING_INTERVAL_S = 0.03
+_PULSE_S = 0.25
+_SETTLE_S = 1.0
+"""After the window a pulse may still be on its way: so long the master does not believe that all is quiet."""
+
+
+@dataclass(slots=True)
+class Clock:
+    """A worker's clock against the master's, from the quickest of several questions (Cristian's algorithm)."""
+
+    offset_s: float = 0.0
+    round_trip_s: float = float("inf")
+
+    def heard(self, asked: float, at_worker: float, answered: float) -> None:
+        """An answer: `asked` and `answered` by the master's clock, `at_worker` by the worker's."""
+        round_trip = answered - asked
+        if round_trip < self.round_trip_s:
+            self.round_trip_s, self.offset_s = round_trip, at_worker - (asked + answered) / 2
+
+    @property
+    def correction_s(self) -> float:
+        """What to add to a moment of the master to have it in the worker's clock: 0 within the error of measuring."""
+        return self.offset_s if abs(self.offset_s) > self.round_trip_s else 0.0
+
+
+class _Worker:
+    """What the master knows of a worker."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.in_flight = 0
+        self.rows = 0
+        self.account: dict[str, int] | None = None
+
+
+class MasterPart(DirectingPart):
+    """Directs workers and writes the one requests.csv from what they send."""
+
+    lead_s = _LEAD_S
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self._live = LiveStats()
+        self._workers: dict[str, _Worker] = {}
+        self._columns = names(REQUEST_COLUMNS)
+        runner = environment.runner
+        for name, listener in (("rows", self._rows), ("pong", self._pong), ("pulse", self._pulse),
+                               ("account", self._account)):
+            runner.register_message(f"tokenswarm_{name}", listener)
+
+    def workers(self) -> int:
+        return max(1, len(self.environment.runner.clients))
+
+    def begin(self) -> None:
+        self._workers = {client.id: _Worker() for client in self._alive()}
+        for _ in range(_PINGS):
+            self._tell("ping", lambda _: {"asked": time.time()})
+            gevent.sleep(_PING_INTERVAL_S)
+        self.announce()
+
+    def announce(self) -> None:
+        plan, line = self.plan, self.timeline
+        def message(worker: _Worker) -> dict[str, Any]:
+            shift = worker.clock.correction_s
+            return {"manifest": self.manifest or _manifest_of(plan), "folder": str(plan.folder), "clock_shift_s": shift,
+                    "timeline": [line.start + shift, line.measure_start + shift, line.measure_end + shift,
+                                 line.stop_by + shift]}
+        self._tell("plan", message)
+
+    def _tell(self, name: str, message: Any) -> None:
+        for identity, worker in self._workers.items():
+            self.environment.runner.send_message(f"tokenswarm_{name}", message(worker), identity)
+
+    def _alive(self) -> list[Any]:
+        return [client for client in self.environment.runner.clients.all if client.state != "missing"]
+
+    def quiet(self) -> bool:
+        return self.in_flight() == 0 and time.time() > self.timeline.measure_end + _SETTLE_S
+
+    def end_load(self) -> dict[str, int]:
+        self._tell("end", lambda _: {})
+        deadline = time.monotonic() + _WORKERS_END_S
+        while time.monotonic() < deadline and any(
+                client.id in self._workers and self._workers[client.id].account is None for client in self._alive()):
+            gevent.sleep(0.05)
+        total: dict[str, int] = {"workers_lost": self.plan.workers, "rows_lost": 0}
+        for worker in self._workers.values():
+            if worker.account is not None:
+                total["workers_lost"] -= 1
+                total["rows_lost"] += worker.account.pop("rows_made", 0) - worker.rows
+                for key, value in worker.account.items():
+                    total[key] = total.get(key, 0) + value
+        return total
+
+    def facts(self) -> dict[str, Any]:
+        return {"workers": [{"id": identity, "rows": worker.rows, "lost": worker.account is None,
+                             "clock_offset_ms": round(worker.clock.offset_s * 1e3, 3),
+                             "round_trip_ms": round(worker.clock.round_trip_s * 1e3, 3)
+                             if worker.clock.round_trip_s < float("inf") else None}
+                            for identity, worker in self._workers.items()]}
+
+    def live(self) -> LiveStats:
+        return self._live
+
+    def in_flight(self) -> int:
+        alive = {client.id for client in self._alive()}
+        return sum(worker.in_flight for identity, worker in self._workers.items() if identity in alive)
+
+    # ---- what workers say
+
+    def _rows(self, msg: Any, **_: Any) -> None:
+        data = msg.data
+        try:
+            self.sink.write(data["table"], data["lines"], data["count"])
+        except OSError as error:
+            if self.failure is None:
+                self.rows_failed(error)
+            return
+        if data["table"] == REQUESTS_CSV:
+            self._workers[msg.node_id].rows += data["count"]
+            for row in csv.DictReader(data["lines"].splitlines(), self._columns):
+                self._live.add_cells(row)
+
+    def _pong(self, msg: Any, **_: Any) -> None:
+        self._workers[msg.node_id].clock.heard(msg.data["asked"], msg.data["at"], time.time())
+
+    def _pulse(self, msg: Any, **_: Any) -> None:
+        self._workers[msg.node_id].in_flight = msg.data["in_flight"]
+
+    def _account(self, msg: Any, **_: Any) -> None:
+        worker = self._workers[msg.node_id]
+        worker.account, worker.in_flight = msg.data, 0
+
+
+class WorkerPart(Part):
+    """Loads as the master says."""
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self._plan: Plan | None = None
+        self._clock_shift_s = 0.0
+        self._ended = False
+        for name, listener in (("ping", self._ping), ("plan", self._planned), ("end", self._end)):
+            environment.runner.register_message(f"tokenswarm_{name}", listener)
+
+    def start(self) -> None:
+        if self._plan is None:
+            raise UserError(Exit.LOAD_GENERATOR,
+                            "the master sent no plan; start it from the same version of tokenswarm")
+        runner = self.environment.runner
+        index = max(0, runner.worker_index)
+        grow_descriptor_table()
+        self.process = LoadProcess(self._plan, index, self.timeline, MasterSink(runner.send_message), self._lost,
+                                   clock_shift_s=self._clock_shift_s)
+        gevent.spawn(self._beat)
+        calm_collector()
+
+    def _ping(self, msg: Any, **_: Any) -> None:
+        self.environment.runner.send_message("tokenswarm_pong", {"asked": msg.data["asked"], "at": time.time()})
+
+    def _planned(self, msg: Any, **_: Any) -> None:
+        data = msg.data
+        self._clock_shift_s = data["clock_shift_s"]
+        timeline = self.timeline
+        timeline.start, timeline.measure_start, timeline.measure_end, timeline.stop_by = data["timeline"]
+        if self._plan is None:
+            try:
+                self._plan = plan_from(data["manifest"], Path(data["folder"]), controlled=True)
+            except UserError as error:
+                self.give_up(str(error), error.code)
+
+    def _beat(self) -> None:
+        while not self._ended:
+            self.environment.runner.send_message("tokenswarm_pulse", {"in_flight": self.process.client.in_flight})
+            gevent.sleep(_PULSE_S)
+
+    def _end(self, **_: Any) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        account: dict[str, int] = {}
+        if self.process is not None:  # otherwise the run was stopped before this worker had begun
+            self.process.end()
+            account = {**self.process.account(), "rows_made": self.process.rows}
+        self.environment.runner.send_message("tokenswarm_account", account)
+
+    def _lost(self, error: OSError) -> None:
+        self.give_up(f"rows cannot be sent to the master: {error}", Exit.LOAD_GENERATOR)
+
+
+def _manifest_of(plan: Plan) -> dict[str, Any]:
+    """As much of a manifest as `plan_from` needs."""
+    return {"run_id": plan.run_id, "engine": {"base_url": plan.base_url}, "model": plan.model, "seed": plan.seed,
+            "salt": plan.salt, "scenario": {"values": plan.scenario.values()},
+            "corpus": plan.corpus.identity(), "load": {"workers": plan.workers}}

@@ -1,0 +1,201 @@
+"""What a Locust process does for tokenswarm, by its role: the common part, and the one that directs a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+import gevent
+
+from tokenswarm.errors import Exit, UserError
+from tokenswarm.generator.director import Director
+from tokenswarm.generator.live import LiveStats
+from tokenswarm.generator.locust_csv import complete_at_exit
+from tokenswarm.generator.plan import plan_from, prepared_plan
+from tokenswarm.generator.process import LoadProcess
+from tokenswarm.generator.reporter import Reporter
+from tokenswarm.generator.shape import ScenarioShape
+from tokenswarm.generator.sinks import FileSink
+from tokenswarm.generator.standalone import standalone_manifest
+from tokenswarm.generator.timeline import Timeline
+from tokenswarm.manifest import utc_now, write_manifest
+from tokenswarm.quiet import calm_collector, grow_descriptor_table
+from tokenswarm.schema import REQUESTS_CSV
+
+_LIVE_INTERVAL_S = 1.0
+_GIVE_UP_S = 0.2
+
+
+class Part:
+    """What all roles share. `process` is None in the master."""
+
+    def __init__(self, environment: Any) -> None:
+        self.environment = environment
+        self.process: LoadProcess | None = None
+        self.gave_up = False
+        self.timeline = Timeline(time.time())
+        environment.events.test_start.add_listener(self._guarded_start)
+
+    def _guarded_start(self, **_: Any) -> None:
+        try:
+            self.start()
+        except UserError as error:
+            self.give_up(str(error), error.code)
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def give_up(self, sentence: str, code: int) -> None:
+        """One sentence and the end of this Locust process."""
+        print(f"tokenswarm: {sentence}", file=sys.stderr)
+        self.gave_up = True
+        self.environment.process_exit_code = int(code)
+        # Later: Locust is in the middle of its start, and would go on with it after a quit.
+        gevent.spawn_later(_GIVE_UP_S, self.environment.runner.quit)
+
+
+class DirectingPart(Part):
+    """Local or master: owns the run folder, directs the phases, reports to the command line."""
+
+    lead_s = 0.0
+    """How far ahead of its beginning the measured window is announced."""
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self.reporter = Reporter()
+        self.plan = prepared_plan()
+        self.shape: ScenarioShape | None = None
+        if self.plan is not None and self.plan.scenario.load.shaped:
+            self.shape = environment.shape_class = ScenarioShape(self.plan.scenario.load)
+        self.manifest: dict[str, Any] | None = None
+        self.sink: FileSink | None = None
+        self.director: Director | None = None
+        self.failure: OSError | None = None
+        self._ended = True
+        environment.events.spawning_complete.add_listener(self._spawned)
+        environment.events.test_stop.add_listener(self._stopped)
+        complete_at_exit(environment)
+
+    def start(self) -> None:
+        if self.plan is None or not self.plan.controlled:  # under plain Locust each test is a run of its own
+            self.manifest, folder = standalone_manifest(self.environment, self.workers())
+            self.plan = plan_from(self.manifest, folder, controlled=False)
+        self.timeline = Timeline(time.time())
+        if self.shape is not None:
+            self.shape.timeline = self.timeline
+        self.sink = FileSink(self.plan.folder)
+        self._ended = False
+        self.begin()
+        load = self.plan.scenario.load
+        self.director = Director(
+            self.timeline, warmup_s=load.warmup_s, drain_s=load.drain_s, lead_s=self.lead_s,
+            duration_s=load.duration_s if self.plan.controlled else float("inf"),
+            reporter=self.reporter, announce=self.announce, quiet=self.quiet, finish=self._finish)
+        self.reporter.on_stop(self.director.stop)
+        gevent.spawn(self._tell_live)
+
+    def workers(self) -> int:
+        return 1
+
+    def begin(self) -> None:
+        """Get ready to load, before any user is there."""
+
+    def announce(self) -> None:
+        """Tell whoever needs it what the timeline is."""
+
+    def quiet(self) -> bool:
+        raise NotImplementedError
+
+    def end_load(self) -> dict[str, int]:
+        """End all loading, get every row into the sink; returns counts beyond those of the rows."""
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, Any]:
+        """Further entries for run.json."""
+        return {}
+
+    def live(self) -> LiveStats:
+        raise NotImplementedError
+
+    def in_flight(self) -> int:
+        raise NotImplementedError
+
+    def rows_failed(self, error: OSError) -> None:
+        """Rows cannot be kept any more: the run ends, what was written stays."""
+        self.failure = error
+        self.director.stop()
+
+    def _spawned(self, **_: Any) -> None:
+        if self.director is not None:
+            self.director.all_users_are_there()
+
+    def _tell_live(self) -> None:
+        while not self._ended:
+            gevent.sleep(_LIVE_INTERVAL_S)
+            self.reporter.say("live", phase=self.timeline.phase_at(time.time()), in_flight=self.in_flight(),
+                              users=self.environment.runner.user_count, **self.live().figures())
+
+    def _finish(self, stopped: bool) -> None:
+        self._end(stopped)
+        self.environment.runner.quit()
+
+    def _stopped(self, **_: Any) -> None:
+        """Locust ended the test (its own run time, its UI, a signal): the users are gone by now."""
+        if not self._ended:
+            self.timeline.end_now(time.time())
+            self._end(stopped=self.plan.controlled)
+
+    def _end(self, stopped: bool) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        extra = self.end_load()
+        self.sink.close()
+        counts = {**self.live().counts, **extra, "rows": self.sink.rows[REQUESTS_CSV]}
+        counts["sent"] = sum(self.live().counts.values())
+        phases = self.timeline.phases(time.time())
+        facts = self.facts()
+        if self.failure is not None:
+            sentence = (f"{self.plan.folder} cannot be written ({os.strerror(self.failure.errno)}); "
+                        "the run was stopped and what was written before is kept")
+            self.reporter.say("fatal", sentence=sentence, code=int(Exit.RESULTS))
+            print(f"tokenswarm: {sentence}", file=sys.stderr)
+        self.reporter.say("done", counts=counts, phases=phases, stopped=stopped, facts=facts)
+        if self.manifest is not None:
+            self._finish_standalone(counts, phases, facts)
+
+    def _finish_standalone(self, counts: dict[str, int], phases: list, facts: dict[str, Any]) -> None:
+        self.manifest.update(facts)
+        self.manifest.update(status="complete", ended_at=utc_now(), counts=counts, phases=phases,
+                             simulated=bool(counts.get("simulated_answers")))
+        try:
+            write_manifest(self.plan.folder, self.manifest)
+        except UserError as error:
+            print(f"tokenswarm: {error}", file=sys.stderr)
+        print(f"tokenswarm: {counts['rows']} rows in {self.plan.folder}; "
+              f"make the dashboard with: python -m tokenswarm report {self.plan.folder}", file=sys.stderr)
+
+
+class LocalPart(DirectingPart):
+    """One process does it all."""
+
+    def begin(self) -> None:
+        grow_descriptor_table()
+        self.process = LoadProcess(self.plan, 0, self.timeline, self.sink, self.rows_failed)
+        calm_collector()
+
+    def quiet(self) -> bool:
+        return self.process.client.in_flight == 0
+
+    def end_load(self) -> dict[str, int]:
+        self.process.end()
+        self.process.close()
+        return self.process.account()
+
+    def live(self) -> LiveStats:
+        return self.process.live
+
+    def in_flight(self) -> int:
+        return self.process.client.in_flight

@@ -60,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--json", action="store_true", help="print summary.json instead of a table")
     report.set_defaults(run=_report)
     commands.add_parser("sim", help="start the engine simulator alone (its own --help tells more)", add_help=False)
+    worker = commands.add_parser(
+        "worker", help="generate load for a `load --master` on another machine",
+        description="Waits for the master, takes scenario and prompts from it, sends its rows there. The corpus, if "
+                    "the run has one of its own, must lie at the same path; the API key is read from API_KEY here too.")
+    worker.add_argument("--master", type=_address, required=True, metavar="HOST:PORT", help="the master's address")
+    worker.set_defaults(run=_worker)
     scenarios = commands.add_parser("scenarios", help="list the scenarios")
     scenarios.set_defaults(run=_scenarios)
     return parser
@@ -85,6 +91,8 @@ def _load_parser(commands: Any) -> None:
     how.add_argument("--duration", metavar="T", help="measured time: 30s, 20m, 8h (load.duration_s)")
     how.add_argument("--workers", type=_at_least_one, default=1, metavar="N",
                      help="load-generating processes (default 1)")
+    how.add_argument("--master", type=_address, metavar="HOST:PORT",
+                     help="wait at this address for that many workers from other machines (see `worker`)")
     how.add_argument("--set", default="", dest="settings", metavar='"K=V ..."',
                      help='any scenario values: "load.users=200 slo.ttft_p95_ms=400"')
     prompts = parser.add_argument_group("prompts and results")
@@ -93,6 +101,13 @@ def _load_parser(commands: Any) -> None:
     prompts.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
                          help="where run folders go (default: results)")
     parser.set_defaults(run=_load)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"'{text}' is not HOST:PORT, such as 0.0.0.0:5557")
+    return host.strip("[]"), int(port)
 
 
 def _at_least_one(text: str) -> int:
@@ -114,8 +129,8 @@ def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
     console = Console()
     outcome = run_load(LoadOptions(
         engine=options.engine, scenario=options.scenario, host=options.host, model=options.model,
-        device=options.device, workers=options.workers, corpus=options.corpus, results=options.results,
-        overrides=given, api_key=usable_key(os.environ.get(_KEY_VARIABLE)), argv=argv), console)
+        device=options.device, workers=options.workers, master=options.master, corpus=options.corpus,
+        results=options.results, overrides=given, api_key=usable_key(os.environ.get(_KEY_VARIABLE)), argv=argv), console)
     if outcome.error is not None:
         print(f"tokenswarm: {outcome.error}", file=sys.stderr)
     summary = _reported(outcome.folder, console)
@@ -172,6 +187,13 @@ def _sim(arguments: list[str]) -> int:
     from tokenswarm.sim.__main__ import main as simulate
 
     return int(simulate(arguments))
+
+
+def _worker(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.locust_process import worker_command
+
+    command = worker_command(*options.master)
+    os.execv(command[0], command)  # Ctrl-C and SIGTERM reach Locust itself
 
 
 def _scenarios(options: argparse.Namespace, argv: list[str]) -> Exit:

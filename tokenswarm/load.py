@@ -36,6 +36,8 @@ class LoadOptions:
     model: str | None = None
     device: str | None = None
     workers: int = 1
+    master: tuple[str, int] | None = None
+    """Address at which workers from other machines are awaited; None = workers are started here."""
     corpus: str | None = None
     results: Path = Path("results")
     overrides: dict[str, str] = field(default_factory=dict)
@@ -146,7 +148,7 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
     manifest["gpus"] = gpus.names if gpus else []
     telemetry = Telemetry(engine, folder, gpus=gpus)
     interrupts.on_first = lambda: None  # from here on there is a run to end in good order
-    locust = LocustProcesses(scenario, folder, engine.base_url, options.workers)
+    locust = LocustProcesses(scenario, folder, engine.base_url, options.workers, options.master)
     interrupts.last_words.insert(0, locust.kill_at_once)
     interrupts.on_first = locust.ask_to_stop
     if interrupts.interrupted:

@@ -22,13 +22,18 @@ LOG_NAME = "locust.log"
 _RUN_VARIABLE, _LIVE_VARIABLE = "TOKENSWARM_RUN", "TOKENSWARM_LIVE_FD"
 _POLL_S = 0.25
 _EXIT_GRACE_S = 20.0
+_LOCAL_WORKERS_WAIT_S, _REMOTE_WORKERS_WAIT_S = 60, 1800
 
 
 class LocustProcesses:
     """One local Locust process, or a master with workers; each in a session of its own, so that Ctrl-C in the
-    terminal reaches only the command line."""
+    terminal reaches only the command line.
 
-    def __init__(self, scenario: Scenario, folder: Path, base_url: str, workers: int) -> None:
+    `master` is the address at which workers from other machines are awaited; without it they are started here.
+    """
+
+    def __init__(self, scenario: Scenario, folder: Path, base_url: str, workers: int,
+                 master: tuple[str, int] | None = None) -> None:
         self._folder = folder
         self._socket, theirs = socket.socketpair()
         self._received = b""
@@ -42,14 +47,16 @@ class LocustProcesses:
         self._log = (folder / LOG_NAME).open("ab")
         self.leader: subprocess.Popen
         self.workers: list[subprocess.Popen] = []
-        if workers > 1:
-            port = str(_free_port())
-            leading += ["--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port,
-                        "--expect-workers", str(workers), "--expect-workers-max-wait", "60"]
+        if workers > 1 or master is not None:
+            host, port = master or ("127.0.0.1", _free_port())
+            wait_s = _LOCAL_WORKERS_WAIT_S if master is None else _REMOTE_WORKERS_WAIT_S
+            leading += ["--master", "--master-bind-host", host, "--master-bind-port", str(port),
+                        "--expect-workers", str(workers), "--expect-workers-max-wait", str(wait_s)]
             self.leader = self._start(leading, environment, (theirs.fileno(),))
-            plain = {key: value for key, value in environment.items() if key not in (_RUN_VARIABLE, _LIVE_VARIABLE)}
-            following = [*arguments, "--worker", "--master-host", "127.0.0.1", "--master-port", port]
-            self.workers = [self._start(following, plain, ()) for _ in range(workers)]
+            if master is None:
+                plain = {key: value for key, value in environment.items()
+                         if key not in (_RUN_VARIABLE, _LIVE_VARIABLE)}
+                self.workers = [self._start([*arguments, *following(host, port)], plain, ()) for _ in range(workers)]
         else:
             self.leader = self._start(leading, environment, (theirs.fileno(),))
         theirs.close()
@@ -115,6 +122,16 @@ class LocustProcesses:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def following(host: str, port: int) -> list[str]:
+    """Locust's arguments for a worker of the master at this address."""
+    return ["--worker", "--master-host", host, "--master-port", str(port)]
+
+
+def worker_command(host: str, port: int) -> list[str]:
+    """What to run on another machine: it gets locustfile and plan from the master."""
+    return [sys.executable, "-m", "locust", "-f", "-", *following(host, port)]
 
 
 def _free_port() -> int:

@@ -49,15 +49,19 @@ def api_key() -> str | None:
 
 
 def plan_from(manifest: dict, folder: Path, controlled: bool) -> Plan:
-    """The plan that a manifest (run.json) describes."""
+    """The plan that a manifest (run.json) describes. Raises UserError (CORPUS) if this machine has another corpus."""
     name = manifest["corpus"]["name"]
+    corpus = load_corpus(None if name == DEFAULT_NAME else name)
+    if corpus.identity() != manifest["corpus"]:
+        raise UserError(Exit.CORPUS, f"the corpus {name} on this machine is not the one that the run was planned with: "
+                                     "copy it to the same path, and use the same Python version for the default one")
     return Plan(
         folder=folder,
         run_id=manifest["run_id"],
         base_url=manifest["engine"]["base_url"],
         model=manifest["model"],
         scenario=Scenario.from_values(manifest["scenario"]["values"]),
-        corpus=load_corpus(None if name == DEFAULT_NAME else name),
+        corpus=corpus,
         seed=manifest["seed"],
         salt=manifest["salt"],
         workers=manifest["load"]["workers"],

@@ -145,7 +145,8 @@ def read(pieces: list[bytes], eof: bool) -> dict[str, object]:
         reader.feed(index, piece)
     if eof:
         reader.eof()
-    return {"status": reader.status, "headers": reader.headers, "complete": reader.complete,
+    headers = reader.headers if reader.status is not None else {}  # half a head is nobody's
+    return {"status": reader.status, "headers": headers, "complete": reader.complete,
             "broken": reader.broken is None, "keep_alive": reader.keep_alive,
             "body": b"".join(piece for _, piece in reader.bodies)}
 

@@ -32,10 +32,13 @@ def quantile(ordered: list[float], share: float) -> float:
 
 
 def valid_output(prompt: Prompt, answer: Answer) -> bool | None:
-    """The scenario's own check of a successful answer; None where it has none."""
+    """The scenario's own check of a successful answer; None where it has none. A check that fails over it: False."""
     if prompt.check is None or not answer.ok:
         return None
-    return bool(prompt.check(answer.text))
+    try:
+        return bool(prompt.check(answer.text))
+    except Exception:  # a user's code, and an answer that nobody foresaw: the row must not be lost over it
+        return False
 
 
 def request_row(origin: Origin, prompt: Prompt, answer: Answer) -> dict[str, object]:

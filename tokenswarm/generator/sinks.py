@@ -5,11 +5,13 @@ Rows reach the disk within a second. A line is written whole or not at all, also
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from tokenswarm.errors import Exit, UserError
 from tokenswarm.schema import (
     HOST_METRIC_COLUMNS,
     HOST_METRICS_CSV,
@@ -35,11 +37,25 @@ class Sink(Protocol):
 
 
 class FileSink:
-    """Appends to the CSV files of a run folder; makes them, with their header, at once."""
+    """Appends to the CSV files of a run folder; makes them, with their header, at once.
+
+    Raises UserError (RESULTS) if they cannot be made, or if the folder already holds the rows of another run.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._files = {}
+        self._files: dict[str, int] = {}
         self.rows = dict.fromkeys(TABLES, 0)
+        try:
+            self._open(folder)
+        except FileExistsError:
+            self.close()
+            raise UserError(Exit.RESULTS, f"{folder / REQUESTS_CSV} holds the rows of another run; "
+                                          "each run needs a folder of its own") from None
+        except OSError as error:
+            self.close()
+            raise UserError(Exit.RESULTS, f"{folder} cannot be written: {error.strerror}") from None
+
+    def _open(self, folder: Path) -> None:
         for name, columns in TABLES.items():
             # requests.csv is ours alone; host_metrics.csv also takes the rows of whoever watches the GPUs.
             exclusive = os.O_EXCL if name == REQUESTS_CSV else 0
@@ -52,6 +68,8 @@ class FileSink:
         self.rows[table] += count
 
     def _append(self, table: str, data: bytes) -> None:
+        if table not in self._files:
+            raise OSError(errno.EBADF, "the files of this run are closed")
         descriptor = self._files[table]
         begin = os.lseek(descriptor, 0, os.SEEK_END)
         view = memoryview(data)
@@ -59,8 +77,10 @@ class FileSink:
             while view:
                 view = view[os.write(descriptor, view):]
         except OSError:
-            if table == REQUESTS_CSV:
-                os.ftruncate(descriptor, begin)  # no torn line, no half batch
+            written = len(data) - len(view)
+            # No torn line, no half batch; but nothing of anybody who wrote to the same file meanwhile.
+            if written and os.fstat(descriptor).st_size == begin + written:
+                os.ftruncate(descriptor, begin)
             raise
 
     def close(self) -> None:

@@ -91,6 +91,9 @@ class LoadProcess:
         asked_at = time.time()
         try:
             answer = self.client.complete(body, request_id)
+        except Exception as error:  # a bug of ours, or a prompt that is no JSON: it must not cost the row
+            answer = Answer(status="failed", error="client_error", error_detail=f"{type(error).__name__}: {error}",
+                            sent_at=asked_at)
         except BaseException:  # GreenletExit: the run is over and the request was in flight
             self._record(origin, prompt, Answer(status="cancelled", sent_at=asked_at))
             raise

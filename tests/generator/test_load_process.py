@@ -1,0 +1,222 @@
+"""One load-generating process: each request that is sent is one row, whatever becomes of it."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gevent
+import pytest
+
+from tests.client.events import delta, finish, sse
+from tests.client.servers import STREAM, STREAM_HEAD, ByteServer, Peer, answering, chunk
+from tokenswarm.corpus import load_corpus
+from tokenswarm.generator import sinks
+from tokenswarm.generator.plan import KEY_VARIABLE, Plan
+from tokenswarm.generator.process import LoadProcess
+from tokenswarm.generator.sinks import FileSink
+from tokenswarm.generator.timeline import Timeline
+from tokenswarm.scenario import load_scenario, parse_set
+from tokenswarm.schema import HOST_METRICS_CSV, REQUESTS_CSV
+from tokenswarm.workloads.base import Prompt
+
+PROMPT = Prompt([{"role": "user", "content": "hello"}], "measure-000001", 1, 0)
+ENDLESS = [STREAM_HEAD, chunk(sse(delta(content="a")))]
+
+
+@pytest.fixture(autouse=True)
+def no_hang() -> Iterator[None]:
+    with gevent.Timeout(40, AssertionError("the test hangs")):
+        yield
+
+
+class Bench:
+    """A load process against a byte-level server, with a run folder."""
+
+    def __init__(self, folder: Path, script: Callable[[Peer], None], settings: str = "") -> None:
+        self.folder = folder
+        self.server = ByteServer(script)
+        self.failures: list[OSError] = []
+        plan = Plan(folder=folder, run_id="run-1", base_url=self.server.url, model="m",
+                    scenario=load_scenario("rag", parse_set(settings)), corpus=load_corpus(), seed=1, salt="a1",
+                    workers=1, controlled=True)
+        timeline = Timeline(time.time())
+        timeline.set_window(time.time(), 60.0, 5.0)
+        self.process = LoadProcess(plan, 0, timeline, FileSink(folder), self.failures.append)
+
+    def send(self, prompt: Prompt = PROMPT) -> object:
+        return self.process.send(prompt, "measure", "RagReader", None)
+
+    def rows(self) -> list[dict[str, str]]:
+        """What stands in requests.csv."""
+        with (self.folder / REQUESTS_CSV).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def close(self) -> None:
+        self.process.end()
+        self.process.close()
+        self.server.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(script: Callable[[Peer], None], settings: str = "") -> Bench:
+        folder = tmp_path / f"run-{len(made)}"
+        folder.mkdir()
+        made.append(Bench(folder, script, settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def endless(peer: Peer) -> None:
+    peer.request()
+    peer.send_apart(*ENDLESS)
+    gevent.sleep(60)
+
+
+def test_each_request_is_one_row_whose_id_is_the_header(bench: Callable[..., Bench]) -> None:
+    bench = bench(answering(STREAM))
+    for _ in range(3):
+        assert bench.send().ok
+    bench.process.flush()
+    ids = [row["request_id"] for row in bench.rows()]
+    sent = [line.partition(b": ")[2].decode() for _, head, _ in bench.server.requests
+            for line in head.split(b"\r\n") if line.startswith(b"X-Request-Id")]
+    assert ids == sent
+    assert len(set(ids)) == 3
+
+
+def test_the_body_is_what_the_scenario_says(bench: Callable[..., Bench]) -> None:
+    bench = bench(answering(STREAM), "output.max_tokens=77 output.temperature=0.25")
+    bench.send()
+    (_, _, body), = bench.server.requests
+    assert b'"max_tokens":77' in body
+    assert b'"temperature":0.25' in body
+    assert b'"stream_options":{"include_usage":true}' in body
+
+
+def test_rows_reach_the_file_by_themselves(bench: Callable[..., Bench]) -> None:
+    bench = bench(answering(STREAM))
+    bench.send()
+    while not bench.rows():  # no_hang limits it
+        gevent.sleep(0.02)
+    assert bench.rows()[0]["status"] == "ok"
+    assert sinks.FLUSH_INTERVAL_S < 1.0
+
+
+def test_a_user_that_is_killed_leaves_one_cancelled_row(bench: Callable[..., Bench]) -> None:
+    bench = bench(endless)
+    job = gevent.spawn(bench.send)
+    gevent.sleep(0.1)
+    job.kill()
+    bench.process.flush()
+    row, = bench.rows()
+    assert (row["status"], row["error"], row["ttft_ms"]) == ("cancelled", "", "")
+    assert float(row["sent_at"]) > 0
+
+
+def test_the_end_of_a_run_gives_each_request_in_flight_one_cancelled_row(bench: Callable[..., Bench]) -> None:
+    bench = bench(endless)
+    jobs = [gevent.spawn(bench.send) for _ in range(5)]
+    gevent.sleep(0.2)
+    bench.process.end()
+    gevent.joinall(jobs, raise_error=True)
+    rows = bench.rows()
+    assert [row["status"] for row in rows] == ["cancelled"] * 5
+    assert all(row["ttft_ms"] for row in rows)  # what was measured is kept
+    assert len({row["request_id"] for row in rows}) == 5
+
+
+def test_sent_is_ok_and_failed_and_cancelled(bench: Callable[..., Bench]) -> None:
+    def script(peer: Peer) -> None:
+        kind = peer.number % 4
+        peer.request()
+        if kind == 0:
+            peer.send(STREAM)
+        elif kind == 1:
+            peer.send(STREAM_HEAD + chunk(sse(finish())))  # and close: reset mid-stream, or rather cut
+        elif kind == 2:
+            return
+        else:
+            gevent.sleep(60)
+
+    bench = bench(script)
+    jobs = [gevent.spawn(bench.send) for _ in range(40)]
+    gevent.sleep(0.5)
+    bench.process.end()
+    gevent.joinall(jobs, raise_error=True)
+    counts = Counter(row["status"] for row in bench.rows())
+    assert counts == Counter(bench.process.live.counts)
+    assert counts == {"ok": 10, "failed": 20, "cancelled": 10}
+    assert sum(counts.values()) == len(bench.server.requests) == bench.process.rows == 40
+
+
+def test_a_bug_of_the_client_costs_no_row(bench: Callable[..., Bench]) -> None:
+    bench = bench(answering(STREAM))
+    answer = bench.send(Prompt([{"role": "user", "content": "\ud800"}], "c", 1, 0))  # no UTF-8 for that
+    bench.process.flush()
+    row, = bench.rows()
+    assert (answer.error, row["status"], row["error"]) == ("client_error", "failed", "client_error")
+    assert bench.send().ok
+
+
+def test_a_check_that_fails_costs_no_row(bench: Callable[..., Bench]) -> None:
+    bench = bench(answering(STREAM))
+    assert bench.send(Prompt(PROMPT.messages, "c", 1, 0, check=lambda text: 1 / 0)).ok
+    bench.process.flush()
+    assert [row["valid_output"] for row in bench.rows()] == ["false"]
+
+
+def test_a_key_that_the_server_echoes_is_not_written(bench: Callable[..., Bench],
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "sk-planted-key")
+    error = b'{"error":{"message":"Incorrect API key provided: sk-planted-key."}}'
+    bench = bench(answering(b"HTTP/1.1 401 x\r\nContent-Length: %d\r\n\r\n%b" % (len(error), error)))
+    bench.send()
+    bench.process.flush()
+    assert b"Bearer sk-planted-key" in bench.server.requests[0][1]
+    assert bench.rows()[0]["error"] == "unauthorized"
+    assert "sk-planted" not in (bench.folder / REQUESTS_CSV).read_text()
+
+
+def test_a_full_disk_is_reported_once_and_keeps_what_was_written(bench: Callable[..., Bench],
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = bench(answering(STREAM))
+    bench.send()
+    bench.process.flush()
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sinks.os, "write", full)
+    bench.send()
+    for _ in range(3):
+        bench.process.flush()
+    assert [error.errno for error in bench.failures] == [errno.ENOSPC]
+    assert len(bench.rows()) == 1
+    monkeypatch.undo()  # room again before the end: nothing was thrown away
+    bench.process.flush()
+    assert len(bench.rows()) == 2
+
+
+def test_the_load_generators_own_health_is_sampled(bench: Callable[..., Bench]) -> None:
+    bench = bench(answering(STREAM))
+    bench.send()
+    path = bench.folder / HOST_METRICS_CSV
+    while len(path.read_text().splitlines()) < 2:  # no_hang limits it
+        gevent.sleep(0.05)
+        bench.process.flush()
+    row = next(csv.DictReader(path.read_text().splitlines()))
+    assert row["source"] == "worker 0"
+    assert float(row["cpu_share"]) >= 0
+    assert float(row["rss_mb"]) > 1
+    assert row["tokens"] == "2"

@@ -98,6 +98,8 @@ def test_vllm_effective_configuration() -> None:
         "trust_remote_code": False,
         "load_format": "auto",
         "reasoning_parser": "none",
+        "quantization": "none",
+        "speculation": "none",
     }
     assert read(description.version, documents("vllm"), found, {}) == "0.32.0"
 
@@ -110,7 +112,7 @@ def test_sglang_effective_configuration() -> None:
     assert values["prefix_cache"] is True
     assert values["chunked_prefill"] is True
     assert values["expert_parallel"] == 1
-    assert "quantization" not in values
+    assert (values["quantization"], values["reasoning_parser"], values["speculation"]) == ("none", "none", "none")
     assert read(description.version, documents("sglang"), {}, {}) == "0.5.23"
 
 
@@ -135,3 +137,9 @@ def test_answers_of_another_shape_leave_values_out() -> None:
     assert configuration(description, {"/v1/models": {"data": []}}, {}) == {}
     assert dig({"a": [{"b": 1}]}, "a.0.b") == 1
     assert dig({"a": "text"}, "a.0") is None
+
+
+def test_null_says_that_a_thing_is_not_in_use_but_a_missing_key_says_nothing() -> None:
+    description = load_description("sglang")
+    assert configuration(description, {"/server_info": {"quantization": None}}, {}) == {"quantization": "none"}
+    assert configuration(description, {"/server_info": {"page_size": None}}, {}) == {}

@@ -197,7 +197,7 @@ class Source(_Strict):
     """`not`: a boolean with the opposite sense."""
     strip_prefix: str = ""
     values: dict[str, Scalar] = {}
-    """Reported text -> canonical value."""
+    """Reported text -> canonical value; `None` is how null reads."""
     only_values: bool = False
     """A reported text that is not in `values` says nothing here: the next source is asked."""
 

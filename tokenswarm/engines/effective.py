@@ -9,6 +9,9 @@ from typing import Any
 from tokenswarm.engines.description import Description, Scalar, Source
 from tokenswarm.engines.metrics import Series
 
+_MISSING = object()
+"""No such place in the answer; a place that holds null says something: that a thing is not in use."""
+
 _FALSE = ("false", "0", "no", "none", "null", "")
 
 
@@ -26,13 +29,18 @@ def metrics_needed(description: Description) -> frozenset[str]:
 
 def dig(document: Any, path: str) -> Any:
     """The value at a dotted path of keys and list positions; None where there is no such place."""
+    value = _dig(document, path)
+    return None if value is _MISSING else value
+
+
+def _dig(document: Any, path: str) -> Any:
     for part in path.split("."):
         if isinstance(document, Mapping):
-            document = document.get(part)
+            document = document.get(part, _MISSING)
         elif isinstance(document, Sequence) and not isinstance(document, str) and part.isdigit():
-            document = document[int(part)] if int(part) < len(document) else None
+            document = document[int(part)] if int(part) < len(document) else _MISSING
         else:
-            return None
+            return _MISSING
     return document
 
 
@@ -48,7 +56,7 @@ def read(
     """
     for source in sources:
         raw = _raw(source, documents, found, known)
-        if raw is None or str(raw) == "None":
+        if raw is _MISSING or (str(raw) == "None" and "None" not in source.values):
             continue
         value = _convert(source, raw)
         if value is not None:
@@ -64,13 +72,13 @@ def _raw(
 ) -> Any:
     if source.product is not None:
         factors = [known.get(name) for name in source.product]
-        return None if None in factors else math.prod(int(factor) for factor in factors)  # type: ignore[arg-type]
+        return _MISSING if None in factors else math.prod(int(factor) for factor in factors)  # type: ignore[arg-type]
     if source.metric is not None:
         series = found.get(source.metric, ())
         if not series:
-            return None
-        return series[0].labels.get(source.label) if source.label else series[0].value
-    return dig(documents.get(source.endpoint or ""), source.path or "")
+            return _MISSING
+        return series[0].labels.get(source.label, _MISSING) if source.label else series[0].value
+    return _dig(documents.get(source.endpoint or ""), source.path or "")
 
 
 def _convert(source: Source, raw: Any) -> Scalar | None:

@@ -6,7 +6,7 @@ from tests.engines.real import Server, token_id
 
 # At this bias about one token in twenty of a random model is </think>.
 BIAS = 5.5
-MAX_TOKENS = 300
+MAX_TOKENS = 120
 
 
 def test_reasoning_comes_in_the_field_that_the_description_names(reasoner: Server) -> None:
@@ -20,13 +20,16 @@ def test_reasoning_comes_in_the_field_that_the_description_names(reasoner: Serve
 def test_the_answer_begins_after_the_closing_tag(reasoner: Server) -> None:
     channel = reasoner.engine.description.reasoning_field
     bias = {str(token_id("</think>")): BIAS}
-    stream = reasoner.stream("Think.", max_tokens=MAX_TOKENS, logit_bias=bias, temperature=1, seed=3)
-    deltas = [choice["delta"] for event in stream.events for choice in event["choices"]]
-    thought = [index for index, delta in enumerate(deltas) if delta.get(channel)]
-    answered = [index for index, delta in enumerate(deltas) if delta.get("content")]
-    assert thought and answered
-    assert max(thought) <= min(answered)
-    assert "</think>" not in "".join(stream.texts(channel))
+    complete = 0
+    for seed in range(6):
+        stream = reasoner.stream("Think.", max_tokens=MAX_TOKENS, logit_bias=bias, temperature=1, seed=seed)
+        deltas = [choice["delta"] for event in stream.events for choice in event["choices"]]
+        thought = [index for index, delta in enumerate(deltas) if delta.get(channel)]
+        answered = [index for index, delta in enumerate(deltas) if delta.get("content")]
+        assert max(thought, default=-1) <= min(answered, default=len(deltas))
+        assert "</think>" not in "".join(stream.texts(channel))
+        complete += bool(thought and answered)
+    assert complete >= 3  # by chance the tag may be the very first token, and then nothing was thought
 
 
 def test_effective_reasoning_parser_has_its_canonical_name(reasoner: Server) -> None:

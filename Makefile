@@ -16,7 +16,7 @@ LOAD_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO)
   $(call option,--results,RESULTS) $(call option,--set,SET)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load sim report scenarios test test-browser test-engines engine-venv lint bench clean
+.PHONY: help install load sim report scenarios calibrate test test-browser test-engines engine-venv lint bench clean
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -57,6 +57,9 @@ report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=resu
 
 scenarios: $(VENV)/.installed ## list the scenarios
 	@$(PY) -m tokenswarm scenarios
+
+calibrate: $(VENV)/.installed ## how much load one worker of this machine can time to within 2 ms
+	@$(PY) -m tokenswarm calibrate
 
 engine-venv: $(VENV)/.installed ## install a real engine for use without Docker: ENGINE=vllm|sglang [DEVICE=cpu|cuda]
 	@$(PY) -m tokenswarm.engines.install --engine $(call quote,$(ENGINE)) $(call option,--device,DEVICE)

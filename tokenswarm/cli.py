@@ -1,4 +1,4 @@
-"""`python -m tokenswarm`: load, report, sim. Each command is a few lines; what it does lives elsewhere."""
+"""`python -m tokenswarm`: load, report, sim and the rest. Each command is a few lines; what it does lives elsewhere."""
 
 from __future__ import annotations
 
@@ -66,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
                     "the run has one of its own, must lie at the same path; the API key is read from API_KEY here too.")
     worker.add_argument("--master", type=_address, required=True, metavar="HOST:PORT", help="the master's address")
     worker.set_defaults(run=_worker)
+    calibrate = commands.add_parser(
+        "calibrate", help="measure how much load one worker of this machine can time to within 2 ms",
+        description="Loads a truth-logging simulator with more and more streams, compares every row with the truth, "
+                    "and remembers the limit: `load` advises WORKERS from it. Takes a minute or two; nothing else "
+                    "should run meanwhile.")
+    calibrate.add_argument("--seconds", type=float, default=8.0, metavar="S", help="length of each step (default 8)")
+    calibrate.set_defaults(run=_calibrate)
     scenarios = commands.add_parser("scenarios", help="list the scenarios")
     scenarios.set_defaults(run=_scenarios)
     return parser
@@ -130,7 +137,8 @@ def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
     outcome = run_load(LoadOptions(
         engine=options.engine, scenario=options.scenario, host=options.host, model=options.model,
         device=options.device, workers=options.workers, master=options.master, corpus=options.corpus,
-        results=options.results, overrides=given, api_key=usable_key(os.environ.get(_KEY_VARIABLE)), argv=argv), console)
+        results=options.results, overrides=given, api_key=usable_key(os.environ.get(_KEY_VARIABLE)),
+        argv=argv), console)
     if outcome.error is not None:
         print(f"tokenswarm: {outcome.error}", file=sys.stderr)
     summary = _reported(outcome.folder, console)
@@ -194,6 +202,20 @@ def _worker(options: argparse.Namespace, argv: list[str]) -> Exit:
 
     command = worker_command(*options.master)
     os.execv(command[0], command)  # Ctrl-C and SIGTERM reach Locust itself
+
+
+def _calibrate(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.calibrate import STREAM_RATE, calibrate, path
+
+    def on_step(streams: int, found: Any, broken: str | None) -> None:
+        print(f"{streams:>5} streams x {STREAM_RATE:g} tok/s   {found.tokens_s:>8,.0f} tok/s   TTFT error p50 "
+              f"{found.ttft_error_p50_ms:.3f} p99 {found.ttft_error_p99_ms:.3f} ms   CPU {found.cpu_share:4.0%}   "
+              f"{broken or 'ok'}", flush=True)
+
+    result = calibrate(on_step, options.seconds)
+    print(f"one worker: {result.streams} streams, {result.tokens_s:,.0f} tokens/s within 2 ms; beyond: "
+          f"{result.limited_by}\nkept in {path()}")
+    return Exit.PASSED
 
 
 def _scenarios(options: argparse.Namespace, argv: list[str]) -> Exit:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from tokenswarm.calibrate import advice
 from tokenswarm.client.http import Endpoint
 from tokenswarm.corpus import Corpus, load_corpus
 from tokenswarm.engines import Engine, GpuSampler, Telemetry, adopt, load_description, start_local
@@ -144,6 +145,11 @@ def _kill_engine(engine: Engine) -> None:
 def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: Path, manifest: dict[str, Any],
              console: Console, interrupts: Interrupts) -> RunOutcome:
     outcome = RunOutcome(folder)
+    load = scenario.load
+    streams = load.max_in_flight if scenario.open_loop else max(load.users, load.users_end or 0,
+                                                                *(load.users_steps or ()))
+    if (hint := advice(streams, options.workers)) is not None and options.master is None:
+        console.print(f"note: {hint}", highlight=False)
     gpus = GpuSampler.open() if engine.runtime != EXTERNAL else None
     manifest["gpus"] = gpus.names if gpus else []
     telemetry = Telemetry(engine, folder, gpus=gpus)

@@ -27,8 +27,6 @@ MAX_IDLE_S = 4.0
 _WATCH_INTERVAL_S = 0.05
 _DECODE_SLICE = 200
 """Body pieces decoded in one go before other greenlets get their turn (about 1 ms)."""
-_PROMPT_NS = 200_000
-"""A loop that woke within this of a stamp was woken by it, give or take the chance of a coincidence."""
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1e6
 
@@ -63,18 +61,14 @@ class _Exchange:
         """By how many ns the first token may have arrived before its stamp.
 
         A kernel stamp is that of a read's last byte: exact for the read's last event. A token with others behind it
-        in the same read arrived between the loop's look before and the stamp; if the loop slept until then and woke
-        at the very time of the stamp, it woke with this read's first byte.
+        in the same read arrived between the loop's look before and the stamp.
         """
         connection = self.connection
         stamp = self.decoder.stream.token_stamps[0]
         index = connection.stamps.index(stamp)
         if connection.kernel_stamps and self._ends_with_first_token(index):
             return 0
-        earliest, woke = connection.earliest[index], connection.woke[index]
-        if woke - _PROMPT_NS <= stamp:
-            earliest = max(earliest, woke - _PROMPT_NS)
-        return max(0, stamp - max(earliest, self.sent_ns))
+        return max(0, stamp - max(connection.earliest[index], self.sent_ns))
 
     def _ends_with_first_token(self, index: int) -> bool:
         """Whether the event with the first token, and none with text before it, is the last one of a read."""

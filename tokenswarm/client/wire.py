@@ -45,7 +45,7 @@ class Connection:
 
     __slots__ = ("_cheap_end", "_fed", "_incoming", "_loop", "_loop_time", "_outgoing", "_recvmsg", "_tls", "_waiter",
                  "_watcher", "bytes_in", "closed", "earliest", "failure", "idle_since", "kernel_stamps", "lag_ns",
-                 "reader", "reads", "socket", "stamps", "woke")
+                 "reader", "reads", "socket", "stamps")
 
     def __init__(self, sock: _socket.socket, loop_time: LoopTime) -> None:
         self.socket = sock
@@ -67,8 +67,6 @@ class Connection:
         """When the last byte of each read arrived."""
         self.earliest: list[int] = []
         """Before this no byte of the read can have arrived (see LoopTime)."""
-        self.woke: list[int] = []
-        """When the loop woke up to it (see LoopTime)."""
         self.lag_ns = -1
         """Longest time that received bytes lay unread; -1 without kernel stamps."""
         self.kernel_stamps = False
@@ -250,7 +248,6 @@ class Connection:
         self.reads.append(data)
         stamps.append(monotonic_ns)
         self.earliest.append(self._loop_time.earliest_ns)
-        self.woke.append(self._loop_time.woke_ns)
 
     def _readable_tls(self) -> None:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,8 @@ class TruthRun:
     """Requests whose error exceeded their own bound."""
     server_late_p99_ms: float
     """Lateness of the server against its own model: a server that is late itself judges nobody."""
+    rss_growth_mb: float
+    """Resident memory of the Locust process at the end of the window minus at its beginning, MiB."""
     waited_s: float
     """Seconds in which the Locust process was ready to run but had no CPU: what others took from it."""
 
@@ -88,10 +91,12 @@ def cores() -> tuple[int | None, int | None]:
     return (mine[0], mine[1]) if len(mine) > 1 else (None, None)
 
 
-def truth_run(streams: int, rate: float, tokens: int, seconds: float, ttft_ms: float = 100.0) -> TruthRun:
+def truth_run(streams: int, rate: float, tokens: int, seconds: float, ttft_ms: float = 100.0,
+              requests_s: float | None = None) -> TruthRun:
     """`streams` users, each reading answers of `tokens` tokens at `rate` tokens/s, measured for `seconds`.
 
-    Raises UserError (LOAD_GENERATOR) if the load generator fails.
+    With `requests_s` an open loop sends that many requests a second, at most `streams` at once. Raises UserError
+    (LOAD_GENERATOR) if the load generator fails.
     """
     server_core, load_core = cores()
     with tempfile.TemporaryDirectory(prefix="tokenswarm-truth-") as name:
@@ -100,17 +105,20 @@ def truth_run(streams: int, rate: float, tokens: int, seconds: float, ttft_ms: f
         results = folder / "results"
         offset_s = time.time() - time.monotonic()
         try:
-            waited_s = _locust(server.url, streams, tokens, seconds, results, load_core)
+            waited_s = _locust(server.url, streams, tokens, seconds, requests_s, results, load_core)
         finally:
             truth = server.stop()
         [run] = results.iterdir()
         return judge(run, truth, offset_s, waited_s)
 
 
-def _locust(url: str, streams: int, tokens: int, seconds: float, results: Path, core: int | None) -> float:
-    environment = {**os.environ, "RESULTS": str(results), "MODEL": MODEL, "SET":
-                   f"output.max_tokens={tokens} output.ignore_eos=true user.think_time_s=0 "
-                   f"load.warmup_s={_WARMUP_S} rag.document_tokens=200"}
+def _locust(url: str, streams: int, tokens: int, seconds: float, requests_s: float | None, results: Path,
+            core: int | None) -> float:
+    settings = (f"output.max_tokens={tokens} output.ignore_eos=true user.think_time_s=0 load.warmup_s={_WARMUP_S} "
+                "rag.document_tokens=200")
+    if requests_s is not None:
+        settings += f" load.rate={requests_s:g} load.max_in_flight={streams}"
+    environment = {**os.environ, "RESULTS": str(results), "MODEL": MODEL, "SET": settings}
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILES_DIR / "rag.py"), "--headless", "--host", url,
                "-u", str(streams), "-r", f"{streams / 1.3:.3f}", "-t", f"{seconds + _WARMUP_S + 2:.0f}s"]
     with tempfile.TemporaryFile("w+") as said:
@@ -151,30 +159,28 @@ def judge(run: Path, truth: Mapping[str, Mapping[str, Any]], offset_s: float, wa
         late.append(true["max_late_ns"] / 1e6)
     if not ttft:
         raise UserError(Exit.LOAD_GENERATOR, "no request succeeded against the simulator")
-    seconds, cpu_s, tokens = _steady(run, window)
+    seconds, cpu_s, tokens, rss_growth_mb = _steady(run, window)
     return TruthRun(
         requests=len(ttft), lost=lost, tokens_s=tokens / seconds, cpu_us_per_token=cpu_s / max(tokens, 1) * 1e6,
         cpu_share=cpu_s / seconds, ttft_error_p50_ms=_quantile(ttft, 0.5), ttft_error_p99_ms=_quantile(ttft, 0.99),
         e2e_error_p99_ms=_quantile(e2e, 0.99), bound_p99_ms=_quantile(bounds, 0.99),
         beyond_bound=sum(error > bound + _STAMP_COST_MS for error, bound in zip(ttft, bounds, strict=True)),
-        server_late_p99_ms=_quantile(late, 0.99), waited_s=waited_s)
+        server_late_p99_ms=_quantile(late, 0.99), rss_growth_mb=rss_growth_mb, waited_s=waited_s)
 
 
-def _steady(run: Path, window: Mapping[str, float]) -> tuple[float, float, int]:
-    """(seconds, CPU seconds, tokens) of the load generator inside the window."""
-    seconds = cpu_s = 0.0
-    tokens = 0
-    previous = None
-    for row in _table(run / HOST_METRICS_CSV):
-        at = float(row["at"])
-        if previous is not None and window["start"] + _MARGIN_S < previous and at < window["end"]:
-            seconds += at - previous
-            cpu_s += float(row["cpu_share"]) * (at - previous)
-            tokens += int(row["tokens"])
-        previous = at
-    if not seconds:
+def _steady(run: Path, window: Mapping[str, float]) -> tuple[float, float, int, float]:
+    """(seconds, CPU seconds, tokens, growth of memory in MiB) of the load generator inside the window."""
+    samples = [row for row in _table(run / HOST_METRICS_CSV)
+               if window["start"] + _MARGIN_S < float(row["at"]) < window["end"]]
+    if len(samples) < 3:
         raise UserError(Exit.LOAD_GENERATOR, "the run was too short to judge; give it more seconds")
-    return seconds, cpu_s, tokens
+    times = [float(row["at"]) for row in samples]
+    parts = [(later - earlier, row) for earlier, later, row in zip(times, times[1:], samples[1:], strict=False)]
+    some = max(1, len(samples) // 10)
+    memory = [float(row["rss_mb"]) for row in samples]
+    growth = statistics.median(memory[-some:]) - statistics.median(memory[:some])
+    return (sum(length for length, _ in parts), sum(length * float(row["cpu_share"]) for length, row in parts),
+            sum(int(row["tokens"]) for _, row in parts), growth)
 
 
 def _table(path: Path) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -28,6 +29,12 @@ _LIVE_INTERVAL_S = 1.0
 _GIVE_UP_S = 0.2
 
 
+def _say(sentence: str) -> None:
+    """To whoever watches Locust's own output. Where that is a file on a full disk, the run must end all the same."""
+    with contextlib.suppress(OSError):
+        print(f"tokenswarm: {sentence}", file=sys.stderr, flush=True)
+
+
 class Part:
     """What all roles share. `process` is None in the master."""
 
@@ -49,7 +56,7 @@ class Part:
 
     def give_up(self, sentence: str, code: int) -> None:
         """One sentence and the end of this Locust process."""
-        print(f"tokenswarm: {sentence}", file=sys.stderr)
+        _say(sentence)
         self.gave_up = True
         self.environment.process_exit_code = int(code)
         # Later: Locust is in the middle of its start, and would go on with it after a quit.
@@ -161,7 +168,7 @@ class DirectingPart(Part):
             sentence = (f"{self.plan.folder} cannot be written ({os.strerror(self.failure.errno)}); "
                         "the run was stopped and what was written before is kept")
             self.reporter.say("fatal", sentence=sentence, code=int(Exit.RESULTS))
-            print(f"tokenswarm: {sentence}", file=sys.stderr)
+            _say(sentence)
         self.reporter.say("done", counts=counts, phases=phases, stopped=stopped, facts=facts)
         if self.manifest is not None:
             self._finish_standalone(counts, phases, facts)
@@ -173,9 +180,9 @@ class DirectingPart(Part):
         try:
             write_manifest(self.plan.folder, self.manifest)
         except UserError as error:
-            print(f"tokenswarm: {error}", file=sys.stderr)
-        print(f"tokenswarm: {counts['rows']} rows in {self.plan.folder}; "
-              f"make the dashboard with: python -m tokenswarm report {self.plan.folder}", file=sys.stderr)
+            _say(str(error))
+        _say(f"{counts['rows']} rows in {self.plan.folder}; "
+             f"make the dashboard with: python -m tokenswarm report {self.plan.folder}")
 
 
 class LocalPart(DirectingPart):

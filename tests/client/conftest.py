@@ -12,7 +12,7 @@ from tokenswarm.client.client import LLMClient, Timeouts
 
 from .servers import PATIENT, ByteServer, Peer, Simulator
 
-settings.register_profile("client", derandomize=True, deadline=None, database=None, max_examples=200)
+settings.register_profile("client", derandomize=True, deadline=None, database=None, max_examples=120)
 
 HANG_S = 40
 """Nothing here takes nearly that long, however busy the machine: a test that does hangs."""

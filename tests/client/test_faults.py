@@ -53,7 +53,7 @@ FAULTS = [
     ("no_finish_reason", PATIENT, ("ok", None, 200), TOKENS),
     ("huge_event", PATIENT, ("ok", None, 200), TOKENS),
     ("split_utf8", PATIENT, ("ok", None, 200), TOKENS),
-    ("dribble:11", PATIENT, ("ok", None, 200), TOKENS),
+    ("dribble:29", PATIENT, ("ok", None, 200), TOKENS),
     ("coalesce:4", PATIENT, ("ok", None, 200), TOKENS),
     ("merge_tokens:4", PATIENT, ("ok", None, 200), 2),
     ("crlf", PATIENT, ("ok", None, 200), TOKENS),
@@ -131,7 +131,7 @@ def test_merged_tokens_are_counted_by_usage_not_by_events(simulator: Simulator, 
     assert (answer.chunks, answer.completion_tokens, answer.token_source) == (3, 12, "usage")
 
 
-@pytest.mark.parametrize("kind", ["dribble", "coalesce", "crlf", "comments", "multi_line", "no_space",
+@pytest.mark.parametrize("kind", ["dribble:40", "coalesce", "crlf", "comments", "multi_line", "no_space",
                                   "close_delimited", "merge_tokens", "no_done"])
 def test_the_text_is_the_same_however_it_is_sent(simulator: Simulator, connect: Connect, kind: str) -> None:
     client = connect(simulator.url)

@@ -61,7 +61,7 @@ def decoded(pieces: list[bytes]) -> dict[str, object]:
 # ---- the decoder of event streams
 
 
-@settings(FUZZ, max_examples=600)
+@settings(FUZZ, max_examples=300)
 @given(NOISE, CUTS)
 def test_any_bytes_decode_to_the_same_in_any_split(data: bytes, shares: list[float]) -> None:
     whole = decoded([data])
@@ -151,7 +151,7 @@ def read(pieces: list[bytes], eof: bool) -> dict[str, object]:
             "body": b"".join(piece for _, piece in reader.bodies)}
 
 
-@settings(FUZZ, max_examples=400)
+@settings(FUZZ, max_examples=250)
 @given(st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
                         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n"]),
        NOISE, CUTS, st.booleans())

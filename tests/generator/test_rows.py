@@ -141,7 +141,7 @@ def test_a_long_detail_is_shortened() -> None:
     assert 100 <= len(detail) <= 301
 
 
-@settings(derandomize=True, deadline=None, database=None, max_examples=300)
+@settings(derandomize=True, deadline=None, database=None, max_examples=100)
 @given(st.text(max_size=40))
 def test_any_text_is_one_clean_line(text: str) -> None:
     clean = clean_text(text)
@@ -154,7 +154,7 @@ def test_any_text_is_one_clean_line(text: str) -> None:
 # ---- quantiles
 
 
-@settings(derandomize=True, deadline=None, database=None, max_examples=200)
+@settings(derandomize=True, deadline=None, database=None, max_examples=100)
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=40), st.floats(0, 1))
 def test_quantiles_are_those_of_numpy(values: list[float], share: float) -> None:
     assert quantile(sorted(values), share) == pytest.approx(np.quantile(values, share), rel=1e-9, abs=1e-9)

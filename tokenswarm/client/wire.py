@@ -224,7 +224,8 @@ class Connection:
         except OSError as error:
             self._lost(error)
             return
-        self._keep(data, ancillary, time.monotonic_ns(), time.time_ns())
+        # In this order: if the process is held up in between, the stamp comes out late and not before its cause.
+        self._keep(data, ancillary, time.time_ns(), time.monotonic_ns())
         self.bytes_in += len(data)
         # A read shorter than the end may be the rest of one that was cut.
         if (self._cheap_end and len(data) >= len(_MESSAGE_END) and not data.endswith(_MESSAGE_END)
@@ -232,7 +233,7 @@ class Connection:
             return
         self._look(data)
 
-    def _keep(self, data: bytes, ancillary: list, monotonic_ns: int, realtime_ns: int) -> None:
+    def _keep(self, data: bytes, ancillary: list, realtime_ns: int, monotonic_ns: int) -> None:
         """Keep a read with the moment at which its last byte arrived."""
         if ancillary:
             seconds, nanoseconds = _unpack_timespec(ancillary[0][2])  # the only kind that was asked for
@@ -257,14 +258,14 @@ class Connection:
         except OSError as error:
             self._lost(error)
             return
-        monotonic_ns, realtime_ns = time.monotonic_ns(), time.time_ns()
+        realtime_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
         plain = b""
         if data:
             self._incoming.write(data)
             plain, closed = self._decrypt()
             if not plain and not closed:
                 return
-        self._keep(plain, ancillary, monotonic_ns, realtime_ns)
+        self._keep(plain, ancillary, realtime_ns, monotonic_ns)
         self.bytes_in += len(plain)
         self._look(plain)
 

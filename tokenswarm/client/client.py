@@ -184,6 +184,7 @@ class LLMClient:
 
     def _release(self, connection: Connection) -> None:
         if connection.failure is None and connection.reader.keep_alive:
+            connection.rest()
             connection.idle_since = time.monotonic()
             self._idle.append(connection)
         else:

@@ -102,6 +102,11 @@ class ResponseReader:
         elif not self.broken:
             self.broken = reason
 
+    def release(self) -> None:
+        """End of use: the parser and its reader refer to each other, and would wait for the garbage collector."""
+        self._parser = None
+        self.bodies = []
+
     def eof(self) -> None:
         """The server closed the connection."""
         if self.headers_index is not None and self.until_close and not self.broken:

@@ -150,9 +150,13 @@ class Connection:
         return False
 
     def begin(self) -> None:
-        """Forget the last exchange and listen."""
-        self._forget()
+        """Listen for an answer. One exchange at a time; `rest` comes between two."""
         self._watcher.start(self._readable if self._tls is None else self._readable_tls)
+
+    def rest(self) -> None:
+        """Let go of the last exchange's bytes, at once rather than at the garbage collector's next visit."""
+        self.reader.release()
+        self._forget()
 
     def send(self, data: bytes) -> None:
         """Write a request whole, or until the exchange is over. Raises OSError."""
@@ -208,6 +212,7 @@ class Connection:
         return self.reader
 
     def close(self) -> None:
+        self.reader.release()
         if not self.closed:
             self.closed = True
             self._watcher.stop()

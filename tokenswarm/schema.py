@@ -156,6 +156,9 @@ def header(columns: Iterable[Column]) -> str:
 
 def clean_text(text: str) -> str:
     """One printable line that no spreadsheet takes for a formula, at most 300 characters long."""
+    if len(text) <= _ERROR_DETAIL_CHARS and text.isprintable() and "  " not in text and text == text.strip() \
+            and not text.startswith(_FORMULA_LEADS):
+        return text  # nearly always
     line = "".join(ch if ch.isprintable() else " " for ch in text[: 4 * _ERROR_DETAIL_CHARS])
     line = " ".join(line.split())[:_ERROR_DETAIL_CHARS]
     return "'" + line if line.startswith(_FORMULA_LEADS) else line

@@ -11,7 +11,7 @@ from ddsketch import DDSketch
 from tokenswarm.schema import STATUSES
 
 _RELATIVE_ERROR = 0.01
-_RECENT_S = 10.0
+_RECENT_S = 10
 
 
 class LiveStats:
@@ -20,8 +20,8 @@ class LiveStats:
     def __init__(self) -> None:
         self.counts = dict.fromkeys(STATUSES, 0)
         self._ttft = DDSketch(_RELATIVE_ERROR)
-        self._recent: deque[tuple[float, int]] = deque()
-        self._recent_tokens = 0
+        self._recent: deque[list[int]] = deque()
+        """[second, tokens that arrived in it] of the last seconds."""
         self._since = time.monotonic()
 
     def add(self, row: Mapping[str, object]) -> None:
@@ -31,8 +31,10 @@ class LiveStats:
             self._ttft.add(row["ttft_ms"])
         tokens = row["completion_tokens"]
         if tokens:
-            self._recent.append((time.monotonic(), tokens))
-            self._recent_tokens += tokens
+            second = int(time.monotonic())
+            if not self._recent or self._recent[-1][0] != second:
+                self._recent.append([second, 0])
+            self._recent[-1][1] += tokens
 
     def add_cells(self, cells: Mapping[str, str]) -> None:
         """Take in one row as it stands in the file: cells are text, empty is None."""
@@ -44,11 +46,11 @@ class LiveStats:
         """What the progress display shows; plain JSON values."""
         now = time.monotonic()
         while self._recent and self._recent[0][0] < now - _RECENT_S:
-            self._recent_tokens -= self._recent.popleft()[1]
+            self._recent.popleft()
         seconds = max(1.0, min(_RECENT_S, now - self._since))
         return {
             "requests": sum(self.counts.values()),
             "errors": self.counts["failed"],
             "ttft_p95_ms": self._ttft.get_quantile_value(0.95),
-            "output_tok_s": self._recent_tokens / seconds,
+            "output_tok_s": sum(tokens for _, tokens in self._recent) / seconds,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from tokenswarm.calibrate import advice
 from tokenswarm.client.http import Endpoint
 from tokenswarm.corpus import Corpus, load_corpus
 from tokenswarm.engines import Engine, GpuSampler, Telemetry, adopt, load_description, start_local
+from tokenswarm.engines.processes import affinity
 from tokenswarm.errors import Exit, UserError
 from tokenswarm.interrupts import Interrupts
 from tokenswarm.locust_process import LocustProcesses
@@ -83,6 +85,8 @@ def run_load(options: LoadOptions, console: Console) -> RunOutcome:
             raise
         console.print(f"[bold]{engine.title}[/] {engine.version or ''}  model {manifest['model']}  {engine.base_url}",
                       highlight=False)
+        for note in manifest["notes"]:
+            console.print(f"note: {note}", highlight=False)
         return _measure(options, scenario, engine, folder, manifest, console, interrupts)
 
 
@@ -106,9 +110,23 @@ def _engine(options: LoadOptions, scenario: Scenario, folder: Path, console: Con
             status(f"starting {description.title} ... {seconds:.0f} s", line)
         model = options.model or (_SIM_MODEL if description.simulated else None)
         return start_local(description, on_progress=on_progress, log_path=folder / ENGINE_LOG,
-                           settings=scenario.engine, model=model, device=options.device,
+                           settings=scenario.engine, model=model, device=options.device, cpus=_cpus(options)[0],
                            explicit=[key.removeprefix("engine.") for key in options.overrides
                                      if key.startswith("engine.")])
+
+
+def _cpus(options: LoadOptions) -> tuple[set[int] | None, set[int] | None]:
+    """CPUs for (engine, load generator) where both compute on this machine's; None = wherever the system likes.
+
+    A real engine on a CPU takes every core that it finds, and a load generator that waits for one measures itself.
+    """
+    if options.host or options.master or not hasattr(os, "sched_getaffinity"):
+        return None, None
+    description = load_description(options.engine)
+    mine = sorted(os.sched_getaffinity(0))
+    if description.simulated or description.form(options.device)[0] != "cpu" or len(mine) <= options.workers:
+        return None, None
+    return set(mine[:-options.workers]), set(mine[-options.workers:])
 
 
 def _prepare(options: LoadOptions, scenario: Scenario, corpus: Corpus, engine: Engine,
@@ -124,6 +142,8 @@ def _prepare(options: LoadOptions, scenario: Scenario, corpus: Corpus, engine: E
         simulated=engine.simulated)
     manifest["preflight"] = checked
     manifest["notes"] = list(engine.notes)
+    if _cpus(options)[0] is not None:
+        manifest["notes"].append(f"{engine.title} runs on a CPU here: its speed says nothing about a GPU")
     return manifest
 
 
@@ -154,7 +174,11 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
     manifest["gpus"] = gpus.names if gpus else []
     telemetry = Telemetry(engine, folder, gpus=gpus)
     interrupts.on_first = lambda: None  # from here on there is a run to end in good order
-    locust = LocustProcesses(scenario, folder, engine.base_url, options.workers, options.master)
+    engine_cpus, load_cpus = _cpus(options)
+    if engine_cpus and load_cpus:
+        manifest["cpus"] = {"engine": sorted(engine_cpus), "load_generator": sorted(load_cpus)}
+    with affinity(load_cpus):
+        locust = LocustProcesses(scenario, folder, engine.base_url, options.workers, options.master)
     interrupts.last_words.insert(0, locust.kill_at_once)
     interrupts.on_first = locust.ask_to_stop
     if interrupts.interrupted:

@@ -7,7 +7,7 @@ RUN    ?=
 
 # A value quoted for the shell, whatever it holds; and an option that is given only where its variable is set.
 quote  = '$(subst ','"'"',$(1))'
-option = $(if $(value $(2)),$(1) $(call quote,$($(2))))
+option = $(if $(value $(2)),$(1) $(call quote,$(value $(2))))
 
 LOAD_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO) $(call option,--host,HOST) \
   $(call option,--model,MODEL) $(call option,--device,DEVICE) $(call option,--users,USERS) \
@@ -53,7 +53,7 @@ sim: $(VENV)/.installed ## start the engine simulator alone (ARGS="--port 8088 .
 	@$(PY) -m tokenswarm sim $(ARGS)
 
 report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>
-	@$(PY) -m tokenswarm report $(call quote,$(RUN))
+	@$(PY) -m tokenswarm report $(call quote,$(value RUN))
 
 scenarios: $(VENV)/.installed ## list the scenarios
 	@$(PY) -m tokenswarm scenarios

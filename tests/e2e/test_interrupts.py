@@ -135,3 +135,18 @@ def test_worker_that_is_killed_makes_the_run_invalid(results: Path) -> None:
     assert run.manifest["counts"]["workers_lost"] == 1
     assert any(reason["rule"] == "workers_lost" for reason in run.manifest["validity"]["reasons"])
     assert run.left == []
+
+
+def test_a_full_disk_ends_the_run_with_a_sentence_and_keeps_whole_rows(results: Path) -> None:
+    # No file may grow beyond 60 KiB: to the run that is a disk that fills up while it writes.
+    command = load(results, "--users", "16", duration="5m",
+                   settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3 output.max_tokens=8")
+    with started(["bash", "-c", 'ulimit -f 60; exec "$@"', "limited", *command], results) as process:
+        run = process.finish()
+        folder = process.folder()
+    assert run.code == Exit.RESULTS, run.err
+    assert "cannot be written" in run.err and "what was written before is kept" in run.err
+    assert "Traceback" not in run.err
+    lines = (folder / "requests.csv").read_text().splitlines()
+    assert len(lines) > 20 and lines[-1].count(",") >= lines[0].count(",")
+    assert run.left == []

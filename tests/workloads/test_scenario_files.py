@@ -114,7 +114,10 @@ def test_an_empty_salt_is_no_salt():
         ("load.users=none", "SET: load.users is none, but should be a whole number"),
         ("load.rate=-1", "SET: load.rate is -1, but should be above 0"),
         ("load.rate=inf", "SET: load.rate is inf, but should be a finite number"),
-        ("load.arrivals=pareto", "SET: load.arrivals is 'pareto', but should be one of 'poisson', 'constant' or 'gamma'"),
+        (
+            "load.arrivals=pareto",
+            "SET: load.arrivals is 'pareto', but should be one of 'poisson', 'constant' or 'gamma'",
+        ),
         ("rag=false", "SET: rag is false, but should be a table"),
         ("load=3", "SET: load is 3, but should be a table"),
         ("load.duration_s=soon", "SET: load.duration_s is 'soon', but should be seconds, or a duration such as 30s"),

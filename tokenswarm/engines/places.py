@@ -46,11 +46,15 @@ def places(description: Description, device: Device, root: Path | None = None) -
     if device not in description.install:
         raise UserError(Exit.ENGINE, f"{description.title} is not described as installable for device {device}.")
     if not (venv / STAMP).is_file():
+        others = " or ".join(f"DEVICE={other}" for other in description.install if other != device)
         raise UserError(
             Exit.ENGINE,
             f"{description.title} is not installed for device {device}: run `make engine-venv "
             f"ENGINE={description.name} DEVICE={device}` or `python -m tokenswarm.engines.install "
-            f"--engine {description.name} --device {device}`.",
+            f"--engine {description.name} --device {device}`"
+            + (f"; without such a device, give {others}; or load a server that runs already with HOST=..." if others
+               else "")
+            + ".",
         )
     return Places(venv / "bin" / "python", venv / "bin")
 

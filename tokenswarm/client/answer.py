@@ -43,6 +43,8 @@ class Answer:
     """Gaps between successive events with text, in the order they came."""
     chunks: int | None = None
     """Events with text; None for an answer that was not streamed."""
+    reasoning_chunks: int = 0
+    """Events with reasoning text, by the engine's channel or the model's own tags."""
     usage: Usage = field(default_factory=Usage)
     response_bytes: int = 0
     read_lag_max_ms: float | None = None
@@ -66,6 +68,22 @@ class Answer:
         if self.usage.completion_tokens is not None:
             return "usage"
         return "chunks" if self.chunks is not None else None
+
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """The engine's count; where it gives none, completion_tokens times the share of events that were reasoning."""
+        if self.usage.reasoning_tokens is not None:
+            return self.usage.reasoning_tokens
+        if not self.reasoning_chunks or not self.chunks or self.completion_tokens is None:
+            return None
+        return round(self.completion_tokens * self.reasoning_chunks / self.chunks)
+
+    @property
+    def reasoning_source(self) -> str | None:
+        """`usage` or `chunks`: where reasoning_tokens comes from."""
+        if self.usage.reasoning_tokens is not None:
+            return "usage"
+        return "chunks" if self.reasoning_tokens is not None else None
 
     def fail(self, kind: str, detail: str = "") -> None:
         """Mark as failed; the first cause stands."""

@@ -132,6 +132,9 @@ class Decoder:
         stream = self.stream
         thoughts, answer.text, answer_stamp = split_thinking(stream.content)
         answer.reasoning = "".join(piece for _, piece in stream.reasoning) + thoughts
+        answer.reasoning_chunks = len(stream.reasoning)
+        if thoughts:
+            answer.reasoning_chunks += sum(answer_stamp is None or stamp < answer_stamp for stamp, _ in stream.content)
         if answer_stamp is not None:
             answer.ttfo_ms = (answer_stamp - sent_ns) / _NS_PER_MS
 

@@ -85,7 +85,8 @@ def run_load(options: LoadOptions, console: Console) -> RunOutcome:
             raise
         console.print(f"[bold]{engine.title}[/] {engine.version or ''}  model {manifest['model']}  {engine.base_url}",
                       highlight=False)
-        for note in manifest["notes"]:
+        console.print(_sdk_sentence(manifest["preflight"]), highlight=False)
+        for note in [] if engine.simulated else manifest["notes"]:  # run.json has them in any case
             console.print(f"note: {note}", highlight=False)
         return _measure(options, scenario, engine, folder, manifest, console, interrupts)
 
@@ -158,6 +159,13 @@ def _drop(folder: Path, keep_log: bool) -> None:
 def _kill_engine(engine: Engine) -> None:
     kill = getattr(engine, "kill", engine.stop)
     kill()
+
+
+def _sdk_sentence(checked: dict[str, Any]) -> str:
+    """Whether an application that uses the official SDK could switch to this endpoint by its base_url alone."""
+    if checked["sdk_compatible"]:
+        return "openai SDK: an application can switch to this endpoint by its base_url alone"
+    return f"openai SDK: base_url alone is not enough: {'; '.join(checked['notes'])}"
 
 
 # ---- the load

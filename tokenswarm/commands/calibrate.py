@@ -1,0 +1,33 @@
+"""`calibrate`: how much load one worker of this machine can time well."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from tokenswarm.errors import Exit
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    calibrate = commands.add_parser(
+        "calibrate", help="measure how much load one worker of this machine can time to within 2 ms",
+        description="Loads a truth-logging simulator with more and more streams, compares every row with the truth, "
+                    "and remembers the limit: `load` advises WORKERS from it. Takes a minute or two; nothing else "
+                    "should run meanwhile.")
+    calibrate.add_argument("--seconds", type=float, default=8.0, metavar="S", help="length of each step (default 8)")
+    calibrate.set_defaults(run=_calibrate)
+
+
+def _calibrate(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.calibrate import STREAM_RATE, calibrate, path
+
+    def on_step(streams: int, found: Any, broken: str | None) -> None:
+        print(f"{streams:>5} streams x {STREAM_RATE:g} tok/s   {found.tokens_s:>8,.0f} tok/s   TTFT error p50 "
+              f"{found.ttft_error_p50_ms:.3f} p99 {found.ttft_error_p99_ms:.3f} ms   CPU {found.cpu_share:4.0%}   "
+              f"{broken or 'ok'}", flush=True)
+
+    result = calibrate(on_step, options.seconds)
+    print(f"one worker: {result.streams} streams, {result.tokens_s:,.0f} tokens/s within 2 ms; beyond: "
+          f"{result.limited_by}\nkept in {path()}")
+    return Exit.PASSED

@@ -1,0 +1,109 @@
+"""`load`: start an engine or take a running one, load it, write a dashboard."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tokenswarm.commands.values import address, at_least_one
+from tokenswarm.errors import Exit
+
+_KEY_VARIABLE = "API_KEY"
+_LOAD_EPILOG = """\
+examples:
+  python -m tokenswarm load                                              the simulator, RAG, 30 s
+  python -m tokenswarm load --engine external --host http://gpu1:8000    a server that runs already
+  python -m tokenswarm load --scenario chat --users 200 --duration 20m
+  python -m tokenswarm load --scenario rag --rate 12 --set "slo.ttft_p95_ms=400 rag.documents=8"
+
+The API key of the endpoint is read from the environment variable API_KEY.
+Exit codes are listed by `python -m tokenswarm --help`."""
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "load", help="start an engine (or take a running one), load it, write a dashboard",
+        description="Plays a scenario against an inference engine and writes results/<run-id>/.",
+        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_LOAD_EPILOG)
+    what = parser.add_argument_group("what")
+    what.add_argument("--engine", default="sim", metavar="NAME",
+                      help="sim (default, an embedded simulator), vllm, sglang, or external (needs --host)")
+    what.add_argument("--scenario", default="rag", metavar="NAME",
+                      help="rag (default), chat, batch, reasoning, or a .toml file; see `scenarios`")
+    what.add_argument("--host", metavar="URL", help="load the server at this URL instead of starting one")
+    what.add_argument("--model", help="model to start, or to ask for at --host (default: the one that it lists)")
+    what.add_argument("--device", choices=("cpu", "cuda"), help="device of an engine that is started here")
+    how = parser.add_argument_group("how much (defaults come from the scenario)")
+    how.add_argument("--users", type=int, metavar="N", help="concurrent users, closed loop (load.users)")
+    how.add_argument("--spawn-rate", type=float, metavar="R", help="users started per second (load.spawn_rate)")
+    how.add_argument("--rate", type=float, metavar="R", help="open loop: requests per second (load.rate)")
+    how.add_argument("--duration", metavar="T", help="measured time: 30s, 20m, 8h (load.duration_s)")
+    how.add_argument("--workers", type=at_least_one, default=1, metavar="N",
+                     help="load-generating processes (default 1)")
+    how.add_argument("--master", type=address, metavar="HOST:PORT",
+                     help="wait at this address for that many workers from other machines (see `worker`)")
+    how.add_argument("--set", default="", dest="settings", metavar='"K=V ..."',
+                     help='any scenario values: "load.users=200 slo.ttft_p95_ms=400"')
+    prompts = parser.add_argument_group("prompts and results")
+    prompts.add_argument("--seed", type=int, metavar="N", help="same seed, same prompts (prompts.seed)")
+    prompts.add_argument("--corpus", metavar="DIR", help=".txt, .md and .jsonl files to make prompts of")
+    prompts.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
+                         help="where run folders go (default: results)")
+    parser.set_defaults(run=_load)
+
+
+def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.load import LoadOptions, run_load
+    from tokenswarm.redact import usable_key
+    from tokenswarm.scenario import parse_set
+
+    overrides = {"load.users": options.users, "load.spawn_rate": options.spawn_rate, "load.rate": options.rate,
+                 "load.duration_s": options.duration, "prompts.seed": options.seed}
+    given = {key: str(value) for key, value in overrides.items() if value is not None}
+    given |= parse_set(options.settings)
+    console = Console()
+    outcome = run_load(LoadOptions(
+        engine=options.engine, scenario=options.scenario, host=options.host, model=options.model,
+        device=options.device, workers=options.workers, master=options.master, corpus=options.corpus,
+        results=options.results, overrides=given, api_key=usable_key(os.environ.get(_KEY_VARIABLE)),
+        argv=argv), console)
+    if outcome.error is not None:
+        print(f"tokenswarm: {outcome.error}", file=sys.stderr)
+    summary = _reported(outcome.folder, console)
+    if not console.is_terminal:
+        print(outcome.folder)  # the last line, for a script
+    if outcome.status == "interrupted":
+        return Exit.INTERRUPTED
+    return outcome.error.code if outcome.error is not None else _verdict(summary)
+
+
+def _reported(folder: Path, console: Console) -> dict[str, Any]:
+    """Summary and dashboard of a run that has just ended; its verdict goes into run.json too."""
+    from tokenswarm.manifest import note_verdict
+    from tokenswarm.progress import working
+
+    with working(console, "making the dashboard"):
+        from analysis.report import report  # takes a second to import, too
+        from analysis.terminal import summary_table
+
+        summary = report(folder)
+    note_verdict(folder, summary["verdict"], summary["reasons"])
+    console.print(summary_table(summary))
+    console.print(f"dashboard: {folder / 'dashboard.html'}", highlight=False, soft_wrap=True)
+    return summary
+
+
+def _verdict(summary: dict[str, Any]) -> Exit:
+    """The exit code that the figures call for, the gravest first."""
+    counts = summary["counts"]["measured"]
+    if counts["failed"] and not counts["ok"]:
+        return Exit.REQUESTS_FAILED
+    if summary["verdict"] == "INVALID":
+        return Exit.INVALID
+    return Exit.SLO_MISSED if any(gate["state"] == "missed" for gate in summary["slo"]) else Exit.PASSED

@@ -1,0 +1,37 @@
+"""`report`: make summary and dashboard of a run folder anew."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tokenswarm.errors import Exit
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    report = commands.add_parser("report", help="make summary.json and dashboard.html of a run folder anew",
+                                 description="Reads a run folder, complete or not, and writes summary.json and "
+                                             "dashboard.html into it.")
+    report.add_argument("folder", metavar="RUN", help="a run folder, such as results/<run-id>")
+    report.add_argument("--json", action="store_true", help="print summary.json instead of a table")
+    report.set_defaults(run=_report)
+
+
+def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
+    import json
+
+    from analysis.report import report
+    from analysis.terminal import summary_table
+
+    summary = report(options.folder)
+    if options.json:
+        print(json.dumps(summary, indent=2))
+    else:
+        console = Console()
+        console.print(summary_table(summary))
+        console.print(f"dashboard: {Path(options.folder) / 'dashboard.html'}", highlight=False, soft_wrap=True)
+    return Exit.PASSED

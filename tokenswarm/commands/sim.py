@@ -1,0 +1,17 @@
+"""`sim`: the engine simulator alone. It has a parser of its own, so that its --help is whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """List the command; `run` is called before this parser is."""
+    commands.add_parser("sim", help="start the engine simulator alone (its own --help tells more)", add_help=False)
+
+
+def run(arguments: list[str]) -> int:
+    """Serve until interrupted; returns the exit code."""
+    from tokenswarm.sim.__main__ import main as simulate
+
+    return int(simulate(arguments))

@@ -1,0 +1,27 @@
+"""`worker`: generate load for a `load --master` on another machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from tokenswarm.commands.values import address
+from tokenswarm.errors import Exit
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    worker = commands.add_parser(
+        "worker", help="generate load for a `load --master` on another machine",
+        description="Waits for the master, takes scenario and prompts from it, sends its rows there. The corpus, if "
+                    "the run has one of its own, must lie at the same path; the API key is read from API_KEY here too.")
+    worker.add_argument("--master", type=address, required=True, metavar="HOST:PORT", help="the master's address")
+    worker.set_defaults(run=_worker)
+
+
+def _worker(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.locust_process import worker_command
+
+    command = worker_command(*options.master)
+    os.execv(command[0], command)  # Ctrl-C and SIGTERM reach Locust itself

@@ -1,5 +1,9 @@
 """When the event loop looks at its sockets: not too often, not too seldom, and when it did so last.
 
+What is slow takes turns: an answer that has ended is decoded, recorded and followed by the next request, which is a
+millisecond's work. Many that end at once would keep the loop from its sockets for as many milliseconds, so the loop
+looks between any two of them.
+
 Not too often: with the kernel stamping arrivals nothing is lost by letting them gather for half a millisecond, and
 a look that finds ten sockets readable costs little more than one that finds one.
 
@@ -12,8 +16,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 
 import gevent
+from gevent.hub import Waiter
 from gevent.monkey import get_original
 
 REST_NS = 500_000
@@ -31,10 +37,11 @@ class LoopTime:
     `earliest_ns`: no byte that the current iteration finds unread arrived before this (monotonic ns).
     """
 
-    __slots__ = ("_looked_ns", "_rest_ns", "_watchers", "earliest_ns")
+    __slots__ = ("_loop", "_looked_ns", "_rest_ns", "_turns", "_watchers", "earliest_ns")
 
     def __init__(self, rest_ns: int = REST_NS if sys.platform == "linux" else 0) -> None:
-        loop = gevent.get_hub().loop
+        self._loop = loop = gevent.get_hub().loop
+        self._turns: deque[Waiter] = deque()
         self._rest_ns = rest_ns
         self._looked_ns = self.earliest_ns = time.monotonic_ns()
         self._watchers = (loop.prepare(), loop.check(), loop.timer(LOOK_S, LOOK_S))
@@ -42,7 +49,20 @@ class LoopTime:
         for watcher, callback in zip(self._watchers, callbacks, strict=True):
             watcher.start(callback)
 
+    def take_turn(self, waiter: Waiter) -> None:
+        """Wake `waiter`'s greenlet, one in each iteration of the loop; those that wait are woken in order."""
+        self._turns.append(waiter)
+
+    def yield_turn(self) -> None:
+        """Let the loop look at its sockets, then go on, before any other greenlet that waits for its turn."""
+        waiter = Waiter()
+        self._turns.appendleft(waiter)
+        waiter.get()
+
     def _before_poll(self) -> None:
+        if self._turns:
+            self._loop.run_callback(self._turns.popleft().switch, None)  # the poll will not block then
+            return
         left = self._rest_ns - (time.monotonic_ns() - self._looked_ns)
         if left > _WORTH_SLEEPING_NS:
             _sleep(left / 1e9)

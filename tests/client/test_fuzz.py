@@ -77,6 +77,33 @@ def test_any_json_decodes_to_the_same_in_any_split(payloads: list, end: bytes, s
     assert decoded(cut(data, shares)) == decoded([data])
 
 
+# Texts that look like the JSON around them, or that JSON must escape.
+TRICKY = st.sampled_from([":", ",", "content", "choices", '"', "\\", "a", "\n", "\x7f", "\u2028", "0", "null", "", " ",
+                          "\U0001f642", '","content":"', "finish_reason", "stop"])
+ENVELOPES = st.sampled_from([
+    b'{"id":"c1","choices":[{"index":0,"delta":{"content":%b},"finish_reason":null}]}',
+    b'{"choices":[{"delta":{"reasoning":%b,"content":""}}]}',
+    b'{"choices":[{"delta":{"reasoning":%b,"reasoning_content":"b"}}]}',
+    b'{"choices":[{"delta":{"content":%b,"refusal":"a"}}]}',
+    b'{"choices":[{"delta":{"content":"a","content":%b}}]}',
+    b'{"choices":[{"text":%b,"delta":null}], "a": "a"}',
+    b'{"choices":[{"delta":{"tool_calls":[{"function":{"name":"","arguments":%b}}]}}]}',
+    b'{"choices":[{"delta":{"content":%b}}],"usage":{"completion_tokens":3}}',
+    b'{"choices":[{"delta":{"content":%b},"finish_reason":"stop"}]}',
+    b'{"choices":[{"delta":{"content":"a"}}],"error":%b}', b'{"choices":[{"delta":{"content":"a"},"text":%b}]}',
+    b'{"object":%b}', b'{"choices":[{"delta":{"content":"\\u0061"},"a":%b}]}',
+])
+
+
+@settings(FUZZ, max_examples=300)
+@given(st.lists(st.tuples(ENVELOPES, st.lists(TRICKY | TEXT, min_size=1, max_size=4), st.booleans()), max_size=4))
+def test_events_that_differ_only_in_their_text_decode_as_if_each_was_parsed(runs: list) -> None:
+    events = [b"data: " + envelope % json.dumps(text, ensure_ascii=ascii_only).encode() + b"\n\n"
+              for envelope, texts, ascii_only in runs for text in texts]
+    in_halves = [part for event in events for part in (event[:9], event[9:])]  # never a whole event in one piece
+    assert decoded(events) == decoded(in_halves)
+
+
 @st.composite
 def built_stream(draw: st.DrawFn) -> tuple[bytes, dict[str, object]]:
     """A valid stream with all its freedoms, and what it says."""

@@ -37,7 +37,7 @@ class LoopTime:
     `earliest_ns`: no byte that the current iteration finds unread arrived before this (monotonic ns).
     """
 
-    __slots__ = ("_loop", "_looked_ns", "_rest_ns", "_turns", "_watchers", "earliest_ns")
+    __slots__ = ("_looked_ns", "_loop", "_rest_ns", "_turns", "_watchers", "earliest_ns")
 
     def __init__(self, rest_ns: int = REST_NS if sys.platform == "linux" else 0) -> None:
         self._loop = loop = gevent.get_hub().loop

@@ -167,6 +167,11 @@ def test_done_ends_the_stream_and_what_follows_is_ignored() -> None:
     assert (text_of(decoder.content), decoder.error, decoder.token_stamps) == ("a", None, [1])
 
 
+def test_an_event_after_done_is_ignored_also_when_it_looks_like_those_before() -> None:
+    decoder = decode(*(sse(delta(content=text)) for text in "ab"), sse("[DONE]"), sse(delta(content="late")))
+    assert text_of(decoder.content) == "ab"
+
+
 def test_a_finish_reason_is_kept_with_its_moment() -> None:
     decoder = decode(sse(delta(content="a")), sse(finish("length")), sse(usage(1, 1)))
     assert (decoder.finish_reason, decoder.end_stamp, decoder.done) == ("length", 2, False)

@@ -15,6 +15,7 @@ from tokenswarm.calibrate import advice
 from tokenswarm.client.http import Endpoint
 from tokenswarm.corpus import Corpus, load_corpus
 from tokenswarm.engines import Engine, GpuSampler, Telemetry, adopt, load_description, start_local
+from tokenswarm.engines.cold import reset_cache, reset_note
 from tokenswarm.engines.processes import affinity
 from tokenswarm.errors import Exit, UserError
 from tokenswarm.interrupts import Interrupts
@@ -143,9 +144,20 @@ def _prepare(options: LoadOptions, scenario: Scenario, corpus: Corpus, engine: E
         simulated=engine.simulated)
     manifest["preflight"] = checked
     manifest["notes"] = list(engine.notes)
+    manifest["cache_reset"] = _empty_cache(engine, scenario, manifest)
     if _cpus(options)[0] is not None:
         manifest["notes"].append(f"{engine.title} runs on a CPU here: its speed says nothing about a GPU")
     return manifest
+
+
+def _empty_cache(engine: Engine, scenario: Scenario, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Empty the prefix cache, of what the preflight asked too: nothing of ours is in flight yet."""
+    wanted = scenario.load.reset_cache
+    outcome = reset_cache(engine, wanted)
+    note = reset_note(outcome, wanted, manifest["salt"], fresh=scenario.prompts.salt == "run")
+    if note is not None:
+        manifest["notes"].append(note)
+    return outcome
 
 
 def _drop(folder: Path, keep_log: bool) -> None:
@@ -196,6 +208,7 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
         with RunProgress(console, scenario.load.warmup_s, scenario.load.duration_s) as progress:
             interrupts.on_first = lambda: (progress.stopping(), locust.ask_to_stop())
             _follow(locust, engine, manifest, folder, progress, outcome)
+        _tell_warmup(manifest, console)
     except BaseException:  # such as a closed pipe on stdout: nobody follows the run any more
         locust.ask_to_stop()
         raise
@@ -254,8 +267,18 @@ def _note_phase(event: dict[str, Any], manifest: dict[str, Any], folder: Path, p
     if measure_start is not None:
         phases.append({"name": "measure", "start": measure_start, "end": measure_end})
     manifest["phases"] = phases
+    manifest["warmup"] = event["warmup"]
     with contextlib.suppress(UserError):  # a full disk is noticed, and said, where rows are written
         write_manifest(folder, manifest)
+
+
+def _tell_warmup(manifest: dict[str, Any], console: Console) -> None:
+    """Say so where the measured phase began before the engine was known to be warm."""
+    warmup = manifest.get("warmup")
+    if warmup and warmup["limit_s"] and not warmup["steady"] and (warmup["steady"] is False
+                                                                  or warmup["mode"] == "until_steady"):
+        manifest["notes"].append(warmup["sentence"])
+        console.print(f"note: {warmup['sentence']}", highlight=False)
 
 
 def _note_lost_workers(manifest: dict[str, Any]) -> None:

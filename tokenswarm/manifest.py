@@ -90,6 +90,7 @@ def new_manifest(*, run_id: str, scenario: Scenario, overrides: Mapping[str, str
             "max_in_flight": load.max_in_flight,
             "duration_s": load.duration_s,
             "warmup_s": load.warmup_s,
+            "warmup_max_s": load.warmup_most_s,
             "drain_s": load.drain_s,
             "workers": workers,
         },

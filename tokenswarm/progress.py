@@ -21,7 +21,8 @@ _PHASE_NAMES = {"start": "starting", "warmup": "warming up", "measure": "measuri
 class RunProgress:
     """Shows phase, elapsed time, requests, TTFT p95, output tokens/s and errors. Use as a context manager."""
 
-    def __init__(self, console: Console, warmup_s: float, duration_s: float) -> None:
+    def __init__(self, console: Console, warmup_s: float | None, duration_s: float) -> None:
+        """`warmup_s` None: nobody knows how long the warm-up takes."""
         self._console = console
         self._lengths = {"warmup": warmup_s, "measure": duration_s}
         self._phase, self._phase_began = "start", time.monotonic()

@@ -33,6 +33,8 @@ _SLO_PERCENTILE = re.compile(r"(ttft|ttfo|tpot|e2e|scheduled_ttft|scheduled_e2e)
 _SLO_RATES = ("error_rate", "goodput_rps_min", "attainment_min", "output_tok_s_min")
 _SLO_SHARES = ("error_rate", "attainment_min")
 _SLO_ALLOWED = f"{', '.join(_SLO_RATES)} or <ttft|ttfo|tpot|e2e|scheduled_ttft|scheduled_e2e>_p<1..99>_ms"
+# Shorter proves nothing of a server, however alike its first answers are.
+_WARMUP_LEAST_S = 5.0
 # The client writes these itself; a scenario that overrode them would change what is measured.
 _RESERVED_BODY_KEYS = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "temperature"})
 
@@ -82,7 +84,15 @@ class Load(_Section):
     )
     max_in_flight: _Count = Field(default=512, description="most requests in flight at once (open loop)")
     duration_s: _PositiveSeconds = Field(default=30.0, description="length of the measured phase, after the warm-up")
-    warmup_s: _Seconds = Field(default=5.0, description="unmeasured load before it, on other prompts; 0 = none")
+    warmup_s: _Seconds | None = Field(
+        default=None, description="unmeasured load before it, on other prompts; unset = until TTFT is steady, 0 = none"
+    )
+    warmup_max_s: _Seconds = Field(
+        default=60.0, description="longest warm-up where it goes on until TTFT is steady (`warmup_s` is unset)"
+    )
+    reset_cache: bool = Field(
+        default=True, strict=True, description="empty the engine's prefix cache before the warm-up, where it can be"
+    )
     drain_s: _Seconds = Field(default=30.0, description="time that unfinished requests have after it")
 
     @model_validator(mode="before")
@@ -107,6 +117,16 @@ class Load(_Section):
         if self.rate is not None and (self.users_end is not None or self.users_steps):
             raise ValueError("users_end and users_steps shape a closed loop, but rate makes the loop open")
         return self
+
+    @property
+    def warmup_least_s(self) -> float:
+        """The shortest warm-up."""
+        return min(_WARMUP_LEAST_S, self.warmup_max_s) if self.warmup_s is None else self.warmup_s
+
+    @property
+    def warmup_most_s(self) -> float:
+        """The longest warm-up, once all users are there."""
+        return self.warmup_max_s if self.warmup_s is None else self.warmup_s
 
     @property
     def shaped(self) -> bool:

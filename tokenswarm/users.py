@@ -76,7 +76,9 @@ class LLMUser(User):
         if phase == "drain":
             raise StopUser
         if phase != self._session_phase:
-            raise RescheduleTaskImmediately  # the arrival, if any, is kept for the next session's first prompt
+            if self._arrival is not None and self._process.timeline.phase_at(self._arrival) != phase:
+                self._arrival = None  # due in the warm-up: the measured phase has a schedule of its own
+            raise RescheduleTaskImmediately  # another arrival is kept for the next session's first prompt
         scheduled_at, self._arrival = self._arrival, None
         retry, tries = self._process.plan.scenario.retry, 1
         answer = self._send(prompt, phase, scheduled_at, tries)

@@ -12,6 +12,7 @@ from tokenswarm.schema import STATUSES
 
 _RELATIVE_ERROR = 0.01
 _RECENT_S = 10
+_WARMUP_ANSWERS = 20_000
 
 
 class LiveStats:
@@ -23,12 +24,18 @@ class LiveStats:
         self._recent: deque[list[int]] = deque()
         """[second, tokens that arrived in it] of the last seconds."""
         self._since = time.monotonic()
+        self.warmup: deque[tuple[float, float]] = deque(maxlen=_WARMUP_ANSWERS)
+        """(unix time of its end, TTFT in ms) of each good answer of the warm-up; of an answer that was not streamed, its
+        whole time."""
 
     def add(self, row: Mapping[str, object]) -> None:
         """Take in one row of requests.csv (by column name)."""
         self.counts[row["status"]] += 1
         if row["ttft_ms"] is not None and row["phase"] == "measure":
             self._ttft.add(row["ttft_ms"])
+        if row["phase"] == "warmup" and row["status"] == "ok" and row["e2e_ms"] is not None:
+            ttft_ms = row["e2e_ms"] if row["ttft_ms"] is None else row["ttft_ms"]
+            self.warmup.append((row["sent_at"] + row["e2e_ms"] / 1e3, ttft_ms))
         tokens = row["completion_tokens"]
         if tokens:
             second = int(time.monotonic())
@@ -38,8 +45,9 @@ class LiveStats:
 
     def add_cells(self, cells: Mapping[str, str]) -> None:
         """Take in one row as it stands in the file: cells are text, empty is None."""
-        ttft, tokens = cells["ttft_ms"], cells["completion_tokens"]
+        ttft, e2e, tokens = cells["ttft_ms"], cells["e2e_ms"], cells["completion_tokens"]
         self.add({"status": cells["status"], "phase": cells["phase"], "ttft_ms": float(ttft) if ttft else None,
+                  "sent_at": float(cells["sent_at"]), "e2e_ms": float(e2e) if e2e else None,
                   "completion_tokens": int(tokens) if tokens else None})
 
     def figures(self) -> dict[str, object]:

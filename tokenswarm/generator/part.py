@@ -95,11 +95,12 @@ class DirectingPart(Part):
         self.sink = FileSink(self.plan.folder)
         self._ended = False
         self.begin()
-        load = self.plan.scenario.load
+        scenario = self.plan.scenario
         self.director = Director(
-            self.timeline, warmup_s=load.warmup_s, drain_s=load.drain_s, lead_s=self.lead_s,
-            duration_s=load.duration_s if self.plan.controlled else float("inf"),
-            reporter=self.reporter, announce=self.announce, quiet=self.quiet, finish=self._finish)
+            self.timeline, scenario.load, lead_s=self.lead_s,
+            duration_s=scenario.load.duration_s if self.plan.controlled else float("inf"),
+            reporter=self.reporter, answers=lambda: self.live().warmup, announce=self.announce, quiet=self.quiet,
+            finish=self._finish, latency_name="TTFT" if scenario.output.stream else "the time of an answer")
         self.reporter.on_stop(self.director.stop)
         gevent.spawn(self._tell_live)
 
@@ -163,7 +164,7 @@ class DirectingPart(Part):
         counts = {**self.live().counts, **extra, "rows": self.sink.rows[REQUESTS_CSV]}
         counts["sent"] = sum(self.live().counts.values())
         phases = self.timeline.phases(time.time())
-        facts = self.facts()
+        facts = {"warmup": self.director.warmup, **self.facts()}
         if self.failure is not None:
             sentence = (f"{self.plan.folder} cannot be written ({os.strerror(self.failure.errno)}); "
                         "the run was stopped and what was written before is kept")

@@ -63,20 +63,22 @@ def _as_locust_loads(scenario: Scenario, options: Any, overrides: Mapping[str, s
     """The scenario with the users and the run time that Locust was given, and notes on what had to give way.
 
     A run time shorter than a few warm-ups would leave little or nothing to measure, so the warm-up shrinks with it,
-    unless SET asks for one.
+    unless SET asks for one. One that goes on until TTFT is steady takes at most a quarter of the run time.
     """
     given = {"users": getattr(options, "num_users", None), "spawn_rate": getattr(options, "spawn_rate", None)}
     load: dict[str, float] = {key: value for key, value in given.items() if value}
     notes = []
     run_time_s = getattr(options, "run_time", None)
     if run_time_s:
-        warmup_s = scenario.load.warmup_s
+        least_s, most_s = scenario.load.warmup_least_s, scenario.load.warmup_most_s
         longest_s = run_time_s * _WARMUP_SHARE
-        if warmup_s > longest_s and "load.warmup_s" not in overrides:
-            notes.append(f"The warm-up was shortened from {warmup_s:g} s to {longest_s:g} s, to leave most of the run "
+        if least_s > longest_s and "load.warmup_s" not in overrides:
+            notes.append(f"The warm-up was shortened from {least_s:g} s to {longest_s:g} s, to leave most of the run "
                          f"time of {run_time_s:g} s for measuring.")
-            warmup_s = longest_s
-        load |= {"warmup_s": warmup_s, "duration_s": max(1.0, float(run_time_s) - warmup_s)}
+            load["warmup_s"] = most_s = longest_s
+        elif scenario.load.warmup_s is None:
+            load["warmup_max_s"] = most_s = min(most_s, longest_s)
+        load["duration_s"] = max(1.0, float(run_time_s) - most_s)
     return scenario.model_copy(update={"load": scenario.load.model_copy(update=load)}), notes
 
 

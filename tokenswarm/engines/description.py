@@ -31,6 +31,8 @@ METRIC_NAMES = frozenset(names(ENGINE_METRIC_COLUMNS)) - {"at"}
 
 Scalar = str | int | float | bool
 Device = Literal["cuda", "cpu"]
+Latency = Literal["ttft", "queue", "itl", "e2e"]
+"""Time to first token, time in the engine's queue, time between tokens, whole request."""
 
 
 class _Strict(BaseModel):
@@ -168,6 +170,15 @@ class Metric(_Strict):
     """Value when the engine does not export it yet: some counters appear when they first count."""
 
 
+class HistogramSource(_Strict):
+    """Where a histogram of latencies in seconds comes from: the first of `names` that the engine exports."""
+
+    names: Annotated[list[str], Field(min_length=1)]
+    """Without `_bucket`, `_sum`, `_count`."""
+    where: dict[str, str] = {}
+    """Only series with these labels."""
+
+
 class CacheReset(_Strict):
     """How the prefix cache is emptied, and how a refusal looks."""
 
@@ -252,6 +263,8 @@ class Description(_Strict):
     settings: dict[str, Setting]
     forms: dict[Device, Form]
     metrics: dict[str, Metric] = {}
+    histograms: dict[Latency, HistogramSource] = {}
+    """The engine's own latencies."""
     metrics_path: str = "/metrics"
     cache_reset: list[CacheReset] = []
     """Tried in turn: the first endpoint that exists counts."""

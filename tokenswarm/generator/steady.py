@@ -18,10 +18,12 @@ from statistics import median
 
 LEAST_ANSWERS = 8
 """Fewer in either part tell nothing."""
-TOLERANCE = 0.10
+TOLERANCE = 0.05
 """Relative change of the median that is no trend worth waiting for."""
-CHANCE_Z = 2.0
-"""Standard deviations that chance alone rarely exceeds (one time in twenty)."""
+CHANCE_Z = 1.0
+"""Standard deviations within which chance alone stays two times in three. Strict, since the question is asked again and
+again: a weak trend would pass one of many tests that let nineteen of twenty pass, while a steady engine waits for the
+next answer only."""
 _MOST_LOOKED_AT = 200
 """Answers of a part that are compared; of more, every second, third, ... This runs beside a load generator."""
 
@@ -29,12 +31,14 @@ _MOST_LOOKED_AT = 200
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """`steady` is None where there were too few answers to tell. `change` is by how much the median of the later part
-    is above (+) or below (-) that of the earlier one, as a share; `answers` were looked at, of the last `seconds`."""
+    is above (+) or below (-) that of the earlier one, as a share, `z` the Mann-Whitney statistic; `answers` were looked
+    at, of the last `seconds`."""
 
     steady: bool | None
     answers: int
     seconds: float
     change: float | None = None
+    z: float | None = None
 
 
 def judge(latencies: Iterable[tuple[float, float]], began: float, full_since: float, now: float) -> Judgement:
@@ -54,8 +58,8 @@ def judge(latencies: Iterable[tuple[float, float]], began: float, full_since: fl
         return Judgement(None, answers, seconds)
     before = median(earlier)
     change = median(later) / before - 1 if before > 0 else 0.0
-    steady = abs(change) <= TOLERANCE or abs(rank_z(_thinned(earlier), _thinned(later))) < CHANCE_Z
-    return Judgement(steady, answers, seconds, change)
+    z = rank_z(_thinned(earlier), _thinned(later))
+    return Judgement(abs(change) <= TOLERANCE or abs(z) < CHANCE_Z, answers, seconds, change, z)
 
 
 def _thinned(values: list[float]) -> list[float]:
@@ -71,12 +75,14 @@ def rank_z(earlier: Sequence[float], later: Sequence[float]) -> float:
     return (wins - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)
 
 
-def ended(judgement: Judgement, *, seconds: float, limit_s: float, fixed: bool, what: str = "TTFT") -> dict[str, object]:
+def ended(judgement: Judgement, *, seconds: float, limit_s: float, fixed: bool,
+          what: str = "TTFT") -> dict[str, object]:
     """How a warm-up ended, as run.json holds it: the judgement, `mode` (fixed | until_steady), `seconds` that it took,
-    its limit, and a sentence for people. `what` names the latency."""
+    its limit, and a sentence for people. `what` names the latency.
+    """
     facts = asdict(judgement)
     facts["looked_at_s"] = round(facts.pop("seconds"), 3)
-    facts["change"] = None if judgement.change is None else round(judgement.change, 4)
+    facts |= {key: round(facts[key], 4) for key in ("change", "z") if facts[key] is not None}
     return {"mode": "fixed" if fixed else "until_steady", "seconds": round(seconds, 3), "limit_s": limit_s, **facts,
             "sentence": _sentence(judgement, seconds, limit_s, fixed, what)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from tokenswarm.client.http import Endpoint
 from tokenswarm.corpus import Corpus, load_corpus
 from tokenswarm.engines import Engine, GpuSampler, Telemetry, adopt, load_description, start_local
 from tokenswarm.engines.cold import reset_cache, reset_note
+from tokenswarm.engines.process_sampler import ProcessSampler
 from tokenswarm.engines.processes import affinity
 from tokenswarm.errors import Exit, UserError
 from tokenswarm.interrupts import Interrupts
@@ -192,7 +194,8 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
         console.print(f"note: {hint}", highlight=False)
     gpus = GpuSampler.open() if engine.runtime != EXTERNAL else None
     manifest["gpus"] = gpus.names if gpus else []
-    telemetry = Telemetry(engine, folder, gpus=gpus)
+    pid = getattr(engine, "pid", None)
+    telemetry = Telemetry(engine, folder, gpus=gpus, samplers=[ProcessSampler(pid)] if pid else [])
     interrupts.on_first = lambda: None  # from here on there is a run to end in good order
     engine_cpus, load_cpus = _cpus(options)
     if engine_cpus and load_cpus:
@@ -207,7 +210,7 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
     try:
         with RunProgress(console, scenario.load.warmup_s, scenario.load.duration_s) as progress:
             interrupts.on_first = lambda: (progress.stopping(), locust.ask_to_stop())
-            _follow(locust, engine, manifest, folder, progress, outcome)
+            _follow(locust, engine, manifest, folder, progress, outcome, telemetry)
         _tell_warmup(manifest, console)
     except BaseException:  # such as a closed pipe on stdout: nobody follows the run any more
         locust.ask_to_stop()
@@ -221,18 +224,19 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
     _note_lost_workers(manifest)
     manifest.update(status=outcome.status, ended_at=utc_now(),
                     telemetry={"scrapes": telemetry.scrapes, "failed": telemetry.failed,
-                               "cpu_s": round(telemetry.cpu_s, 3)})
+                               "cpu_s": round(telemetry.cpu_s, 3)},
+                    server_latency=telemetry.server_latency())
     write_manifest(folder, manifest)
     return outcome
 
 
 def _follow(locust: LocustProcesses, engine: Engine, manifest: dict[str, Any], folder: Path, progress: RunProgress,
-            outcome: RunOutcome) -> None:
+            outcome: RunOutcome, telemetry: Telemetry) -> None:
     """Listen to the load generator until it is done; note what it reports in the manifest."""
     done = False
     on_event: dict[str, Callable[[dict[str, Any]], None]] = {
         "live": progress.figures,
-        "phase": lambda event: _note_phase(event, manifest, folder, progress),
+        "phase": lambda event: (_mark(event, telemetry), _note_phase(event, manifest, folder, progress)),
     }
     for event in locust.events():
         progress.tick()
@@ -250,6 +254,8 @@ def _follow(locust: LocustProcesses, engine: Engine, manifest: dict[str, Any], f
             outcome.error = UserError(Exit(event["code"]), event["sentence"])
         elif kind == "done":
             done = True
+            if len(event["phases"]) > 1:
+                telemetry.mark("end", time.time())  # where nobody told of the drain: the run was stopped
             manifest.update(event["facts"], counts=event["counts"], phases=event["phases"])
             manifest["simulated"] = manifest["simulated"] or bool(event["counts"].get("simulated_answers"))
     if not done and outcome.error is None:
@@ -257,6 +263,14 @@ def _follow(locust: LocustProcesses, engine: Engine, manifest: dict[str, Any], f
         outcome.error = UserError(Exit.LOAD_GENERATOR, "the load generator ended before the run did; the rows that it "
                                                        f"wrote are kept. It said:\n{shown}")
     outcome.status = "complete" if done and outcome.error is None else "failed"
+
+
+def _mark(event: dict[str, Any], telemetry: Telemetry) -> None:
+    """The engine's own latencies are those between the start and the end of the measured phase."""
+    if event["name"] == "measure":
+        telemetry.mark("start", event["measure_start"])  # told a little ahead where there are several workers
+    elif event["name"] == "drain":
+        telemetry.mark("end", event["measure_end"])
 
 
 def _note_phase(event: dict[str, Any], manifest: dict[str, Any], folder: Path, progress: RunProgress) -> None:

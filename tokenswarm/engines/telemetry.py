@@ -1,4 +1,5 @@
-"""The engine's own view of a run: /metrics once a second into engine_metrics.csv, the GPUs into host_metrics.csv.
+"""The engine's own view of a run: /metrics once a second into engine_metrics.csv, what surrounds it into
+host_metrics.csv, and its latency histograms at the start and the end of the measured phase.
 
 A plain thread of the command-line process, which generates no load itself. What goes wrong here is counted and leaves
 a gap; it never ends a run.
@@ -10,9 +11,11 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
+from tokenswarm.engines import histograms
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.gpu import GpuSampler
 from tokenswarm.engines.metrics import canonical
@@ -28,6 +31,14 @@ from tokenswarm.schema import (
 
 CPU_SHARE_LIMIT = 0.01
 """Share of one core that telemetry may take; it samples less often rather than take more."""
+
+Sampler = Callable[[float], list[dict[str, object]]]
+"""Something else to watch: called with the moment (unix seconds), gives rows of host_metrics.csv. May raise nothing but
+OSError."""
+
+Side = Literal["start", "end"]
+_TRY_AGAIN_S, _TRY_FOR_S = 0.5, 5.0
+"""A reading that cannot be repeated later is tried again for a while."""
 
 
 def append_rows(path: Path, columns: tuple[Column, ...], rows: Iterable[Mapping[str, object]]) -> None:
@@ -46,21 +57,26 @@ def append_rows(path: Path, columns: tuple[Column, ...], rows: Iterable[Mapping[
 
 
 class Telemetry:
-    """Samples an engine (and this machine's GPUs) until `stop`.
+    """Samples an engine, this machine's GPUs, and whatever `samplers` watch, until `stop`.
 
     `scrapes`, `failed` and `cpu_s` say how often it read, how often that failed, and what CPU time it took.
     """
 
-    def __init__(self, engine: Engine, folder: Path, interval_s: float = 1.0, gpus: GpuSampler | None = None) -> None:
+    def __init__(self, engine: Engine, folder: Path, interval_s: float = 1.0, gpus: GpuSampler | None = None,
+                 samplers: Sequence[Sampler] = ()) -> None:
         self.scrapes = 0
         self.failed = 0
         self.cpu_s = 0.0
         self._engine = engine
         self._folder = Path(folder)
         self._interval_s = interval_s
-        self._gpus = gpus
+        self._samplers = [*([gpus.sample] if gpus is not None else []), *samplers]
         self._lock = threading.Lock()
-        self._enough = threading.Event()
+        self._enough = False
+        self._wake = threading.Event()
+        self._marks: dict[Side, tuple[float, float]] = {}
+        """Side of the measured phase -> (when to read, when to give up), both unix seconds."""
+        self._readings: dict[Side, histograms.Reading] = {}
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -70,10 +86,29 @@ class Telemetry:
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Take a last sample and end. Never raises."""
-        self._enough.set()
+        self._enough = True
+        self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout_s)
             self._thread = None
+
+    def mark(self, side: Side, at: float) -> None:
+        """Read the engine's histograms at this moment (unix seconds), or as soon as it can be; asked twice for a side,
+        the first time counts. Returns at once.
+        """
+        description = self._engine.description
+        if description is None or not description.metrics or not description.histograms:
+            return
+        if side not in self._marks and side not in self._readings:
+            self._marks[side] = (at, at + _TRY_FOR_S)
+            self._wake.set()
+
+    def server_latency(self) -> dict[str, Any] | None:
+        """What the engine measured between the two marks, for run.json (see `histograms.between`); None where its
+        description knows no histogram, or where there was no measured phase."""
+        if not self._marks and not self._readings:
+            return None
+        return histograms.between(self._readings.get("start"), self._readings.get("end"))
 
     def sample(self) -> dict[str, float | None]:
         """Read everything once, now, and write it down; returns the canonical values, all None on failure.
@@ -83,8 +118,8 @@ class Telemetry:
         with self._lock:
             began = time.thread_time()
             values = self._sample_engine()
-            if self._gpus is not None:
-                self._write(HOST_METRICS_CSV, HOST_METRIC_COLUMNS, self._gpus.sample(time.time()))
+            for sampler in self._samplers:
+                self._write(HOST_METRICS_CSV, HOST_METRIC_COLUMNS, lambda sampler=sampler: sampler(time.time()))
             self.cpu_s += time.thread_time() - began
             return values
 
@@ -100,21 +135,46 @@ class Telemetry:
         values = canonical(text, description.metrics) if text is not None else dict.fromkeys(description.metrics)
         if all(value is None for value in values.values()):
             self.failed += 1
-        self._write(ENGINE_METRICS_CSV, ENGINE_METRIC_COLUMNS, [{"at": at, **values}])
+        self._write(ENGINE_METRICS_CSV, ENGINE_METRIC_COLUMNS, lambda: [{"at": at, **values}])
+        self._keep_readings(text, at)
         return values
 
-    def _write(self, name: str, columns: tuple[Column, ...], rows: list[dict[str, object]]) -> None:
+    def _keep_readings(self, text: str | None, at: float) -> None:
+        """Keep this page as the reading of each side whose moment has come."""
+        for side, (due, give_up) in list(self._marks.items()):
+            if at < due:
+                continue
+            if text is not None:
+                self._readings[side] = histograms.read(text, self._engine.description.histograms, at)
+            elif at < give_up:
+                self._marks[side] = (at + _TRY_AGAIN_S, give_up)
+                continue
+            del self._marks[side]
+
+    def _write(self, name: str, columns: tuple[Column, ...],
+               make_rows: Callable[[], list[dict[str, object]]]) -> None:
         try:
-            append_rows(self._folder / name, columns, rows)
+            if rows := make_rows():
+                append_rows(self._folder / name, columns, rows)
         except OSError:
             self.failed += 1
 
     def _run(self) -> None:
         while True:
-            last = self._enough.is_set()
+            last = self._enough
             before = self.cpu_s
             self.sample()
             if last:
                 return
             pause_s = max(self._interval_s, (self.cpu_s - before) / CPU_SHARE_LIMIT)
-            self._enough.wait(pause_s)
+            self._sleep(time.monotonic() + pause_s)
+
+    def _sleep(self, until: float) -> None:
+        """Until this moment of the monotonic clock, the next mark, or the end."""
+        while not self._enough:
+            self._wake.clear()
+            next_mark_s = min((due for due, _ in list(self._marks.values())), default=float("inf")) - time.time()
+            left_s = min(until - time.monotonic(), next_mark_s)
+            if left_s <= 0 or self._enough:
+                return
+            self._wake.wait(left_s)

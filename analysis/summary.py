@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import metrics, slo, validity
+from analysis import metrics, server_view, slo, validity
 from analysis.load import Run, dig
 from analysis.statistics import Estimate, share
 from analysis.window import Window, find_window
@@ -45,6 +45,8 @@ def summarise(run: Run) -> dict[str, Any]:
         "tokens": metrics.token_facts(rows),
         "cache": metrics.cache_figures(run, rows, window),
         "server": metrics.server_view(run, rows, window),
+        "server_ttft": server_view.server_ttft(run),
+        "server_latency": server_view.server_figures(run),
         "counts": counts(run, rows),
         "generator": generator(run, facts, window) | {"checks": checks},
         "user_classes": by_user_class(rows, objectives, window),

@@ -25,8 +25,8 @@ class LiveStats:
         """[second, tokens that arrived in it] of the last seconds."""
         self._since = time.monotonic()
         self.warmup: deque[tuple[float, float]] = deque(maxlen=_WARMUP_ANSWERS)
-        """(unix time of its end, TTFT in ms) of each good answer of the warm-up; where it was not streamed, its whole time
-        in place of TTFT."""
+        """(unix time of its end, TTFT in ms) of each good answer of the warm-up; where it was not streamed, its
+        whole time in place of TTFT."""
 
     def add(self, row: Mapping[str, object]) -> None:
         """Take in one row of requests.csv (by column name)."""

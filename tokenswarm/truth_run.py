@@ -27,6 +27,7 @@ from tokenswarm.sim.truth import read_truth
 _WARMUP_S = 3
 _MARGIN_S = 1.0
 """Cut from both ends of the window for CPU and rates: ramps are not the steady state."""
+_SETTLE_S = 10.0
 _STAMP_COST_MS = 0.1
 """Between the server's stamp and the arrival in the client's kernel lies the server's write call."""
 MODEL = "sim-8b"
@@ -53,7 +54,8 @@ class TruthRun:
     server_late_p99_ms: float
     """Lateness of the server against its own model: a server that is late itself judges nobody."""
     rss_growth_mb: float
-    """Resident memory of the Locust process at the end of the window minus at its beginning, MiB."""
+    """Resident memory of the Locust process at the end of the window minus at its beginning, MiB. A window of over a
+    minute begins 10 s later for this: buffers reach their size and connections their number first."""
     waited_s: float
     """Seconds in which the Locust process was ready to run but had no CPU: what others took from it."""
 
@@ -176,8 +178,8 @@ def _steady(run: Path, window: Mapping[str, float]) -> tuple[float, float, int, 
         raise UserError(Exit.LOAD_GENERATOR, "the run was too short to judge; give it more seconds")
     times = [float(row["at"]) for row in samples]
     parts = [(later - earlier, row) for earlier, later, row in zip(times, times[1:], samples[1:], strict=False)]
-    some = max(1, len(samples) // 10)
-    memory = [float(row["rss_mb"]) for row in samples]
+    memory = [float(row["rss_mb"]) for row in samples if len(samples) < 60 or float(row["at"]) > times[0] + _SETTLE_S]
+    some = max(1, len(memory) // 10)
     growth = statistics.median(memory[-some:]) - statistics.median(memory[:some])
     return (sum(length for length, _ in parts), sum(length * float(row["cpu_share"]) for length, row in parts),
             sum(int(row["tokens"]) for _, row in parts), growth)

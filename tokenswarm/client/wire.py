@@ -33,6 +33,9 @@ _SO_TIMESTAMPNS = 35  # Linux, <asm-generic/socket.h>; the socket module does no
 _unpack_timespec = struct.Struct("@qq").unpack
 _ANCILLARY_BYTES = 64
 _MAX_PLAUSIBLE_LAG_NS = 60_000_000_000
+_BUFFER = memoryview(bytearray(READ_BYTES))
+"""Every read goes through it, since none is interrupted: a buffer of its own for each would fragment the heap."""
+_BUFFERS = (_BUFFER,)
 _MESSAGE_END = b"\r\n\r\n"
 """How a chunked answer ends (`0`, perhaps trailers, a blank line); a chunk of an event stream does not."""
 _READ, _WRITE = 1, 2
@@ -43,8 +46,8 @@ class Connection:
     One `exchange` at a time. All methods but `open` run without blocking the loop.
     """
 
-    __slots__ = ("_cheap_end", "_fed", "_incoming", "_loop", "_loop_time", "_outgoing", "_recvmsg", "_tls", "_waiter",
-                 "_watcher", "bytes_in", "closed", "earliest", "failure", "idle_since", "kernel_stamps", "lag_ns",
+    __slots__ = ("_cheap_end", "_fed", "_incoming", "_loop", "_loop_time", "_outgoing", "_recvmsg_into", "_tls",
+                 "_waiter", "_watcher", "bytes_in", "closed", "earliest", "failure", "idle_since", "kernel_stamps", "lag_ns",
                  "reader", "reads", "socket", "stamps")
 
     def __init__(self, sock: _socket.socket, loop_time: LoopTime) -> None:
@@ -52,7 +55,7 @@ class Connection:
         self._loop_time = loop_time
         self._loop = gevent.get_hub().loop
         self._watcher = self._loop.io(sock.fileno(), _READ)
-        self._recvmsg = sock.recvmsg if hasattr(sock, "recvmsg") else None
+        self._recvmsg_into = sock.recvmsg_into
         self._tls: ssl.SSLObject | None = None
         self._incoming: ssl.MemoryBIO | None = None
         self._outgoing: ssl.MemoryBIO | None = None
@@ -223,12 +226,13 @@ class Connection:
 
     def _readable(self) -> None:
         try:
-            data, ancillary, _, _ = self._recvmsg(READ_BYTES, _ANCILLARY_BYTES)
+            size, ancillary, _, _ = self._recvmsg_into(_BUFFERS, _ANCILLARY_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
             self._lost(error)
             return
+        data = bytes(_BUFFER[:size])
         # In this order: if the process is held up in between, the stamp comes out late and not before its cause.
         self._keep(data, ancillary, time.time_ns(), time.monotonic_ns())
         self.bytes_in += len(data)
@@ -257,12 +261,13 @@ class Connection:
 
     def _readable_tls(self) -> None:
         try:
-            data, ancillary, _, _ = self._recvmsg(READ_BYTES, _ANCILLARY_BYTES)
+            size, ancillary, _, _ = self._recvmsg_into(_BUFFERS, _ANCILLARY_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
             self._lost(error)
             return
+        data = bytes(_BUFFER[:size])
         realtime_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
         plain = b""
         if data:

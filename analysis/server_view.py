@@ -1,7 +1,7 @@
 """Latencies as the engine itself measured them, from its histograms over the measure phase, beside the client's.
 
-A histogram only says how many observations fell into a bucket. A percentile from it is interpolated inside one bucket, so
-each figure names the ends of that bucket: the true value lies between them.
+A histogram only says how many observations fell into a bucket. A percentile from it is interpolated inside one bucket,
+so each figure names the ends of that bucket: the true value lies between them.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def histogram_percentile(bounds_s: list[float], counts: list[int], q: float) -> 
 def server_figures(run: Run) -> dict[str, dict[str, Any]]:
     """By latency (`ttft`, `queue`, `itl`, `e2e`), each with figures `p50`, `p95`, `p99`, `mean` in ms, and `client`.
 
-    `client` holds the same figures of the same events as the client timed them: of `ttft` the first tokens, of `e2e` the
-    ends, that came between the engine's two readings, in whatever phase they were sent; None for the others.
+    `client` holds the same figures of the same events as the client timed them: of `ttft` the first tokens, of `e2e`
+    the ends, that came between the engine's two readings, in whatever phase they were sent; None for the others.
     """
     found = run.fact("server_latency", "histograms")
     span = tuple(run.fact("server_latency", side) for side in ("start_at", "end_at"))

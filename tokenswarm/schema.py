@@ -127,19 +127,19 @@ ENGINE_METRIC_COLUMNS: tuple[Column, ...] = (
 
 HOST_METRIC_COLUMNS: tuple[Column, ...] = (
     Column("at", "unix_s", "end of the sampled interval"),
-    Column("source", "text", "`worker N`, or `gpu N`"),
+    Column("source", "text", "`worker N`, `gpu N`, or `engine`: an engine that runs as processes of this machine"),
     Column("cpu_share", "float", "share of one core that the process used in the interval"),
     Column("loop_lag_ms", "ms", "worst delay of a timer in the interval"),
     Column("read_lag_p99_ms", "ms", "99th percentile of how long received bytes lay unread"),
     Column("lateness_max_ms", "ms", "worst lateness of an arrival in the interval (open loop)"),
-    Column("rss_mb", "float", "resident memory of the process, MiB"),
+    Column("rss_mb", "float", "resident memory of the process (of an engine, summed over its processes), MiB"),
     Column("in_flight", "int", "requests in flight"),
     Column("tokens", "int", "events with text received in the interval"),
     Column("gpu_util", "float", "GPU utilisation 0..1"),
     Column("gpu_memory_mb", "float", "GPU memory used, MiB"),
     Column("gpu_power_w", "float", "GPU power"),
 )
-"""host_metrics.csv: the load generator itself, and the GPUs beside it."""
+"""host_metrics.csv: the load generator itself, and the engine and GPUs beside it."""
 
 _ERROR_DETAIL_CHARS = 300
 _FORMULA_LEADS = ("=", "+", "-", "@", "\t", "\r")

@@ -4,58 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
-from tokenswarm.engines import processes, web
+from tokenswarm.engines import processes
 from tokenswarm.engines.description import Description
-from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.flags import SettingsLike, command, resolve
-from tokenswarm.engines.places import places, tiny_model_folder
+from tokenswarm.engines.places import places
+from tokenswarm.engines.started import Progress, StartedEngine, model_and_name, tail
 from tokenswarm.errors import Exit, UserError
 
-Progress = Callable[[float, str], None]
-"""Called while waiting with the seconds since the start and the last line of the engine's log."""
-
-_POLL_S = 0.25
-_TAIL_BYTES = 64 * 1024
-_SHOWN_LINES = 12
-_FIRST_TOKEN_TIMEOUT_S = 60.0
 _KEPT_OUT = ("API_KEY",)
 """Variables that an engine has no business to see: the key of some endpoint that is to be loaded."""
 
 
-def tail(path: Path, lines: int) -> list[str]:
-    """The last non-empty lines of a text file; empty when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - _TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return []
-    kept = [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip()]
-    return kept[-lines:]
-
-
-def diagnose(description: Description, lines: Sequence[str]) -> str | None:
-    """The sentence for the first known cause that the log's lines show; None for none."""
-    text = "\n".join(lines)
-    for failure in description.failures:
-        if re.search(failure.pattern, text):
-            return failure.sentence
-    return None
-
-
-class LocalEngine(Engine):
+class LocalEngine(StartedEngine):
     """An engine that this process started and will stop. Make one with `LocalEngine.start`."""
 
     runtime = "local"
@@ -71,15 +40,10 @@ class LocalEngine(Engine):
         shm_before: Collection[str],
         api_key: str | None = None,
     ) -> None:
-        super().__init__(base_url, description, api_key)
-        self.description: Description = description
-        self.model = served_name
-        """The name under which clients ask for the model."""
-        self.log_path = log_path
+        super().__init__(base_url, description, served_name, log_path, api_key)
         self._process = process
         self._guard = guard
         self._shm_before = set(shm_before)
-        self._started = time.monotonic()
         self._over = False
 
     @classmethod
@@ -110,7 +74,7 @@ class LocalEngine(Engine):
         """
         device_name, form = description.form(device)
         found = places(description, device_name, root)
-        model, served_name = _model(description, device_name, model, served_name, root)
+        model, served_name = model_and_name(description, device_name, model, served_name, root)
         port = processes.free_port(host) if port is None else port
         asked = settings if settings is not None else {}
         args = command(
@@ -144,73 +108,13 @@ class LocalEngine(Engine):
         engine = cls(description, f"http://{host}:{port}", served_name, process, guard, log_path, shm_before, api_key)
         engine.command = args
         engine.notes = resolve(description, asked, device_name, explicit).notes
-        engine._ready_timeout_s = form.ready_timeout_s
+        engine.ready_timeout_s = form.ready_timeout_s
         return engine
 
-    _ready_timeout_s = 300.0
-
-    def wait_ready(self, on_progress: Progress | None = None, timeout_s: float | None = None) -> None:
-        """Wait until the model is listed and one real token came back, then note `cold_start_s`.
-
-        Raises UserError(Exit.ENGINE) with the cause and the end of the log when the process ends or the time is up;
-        the engine is stopped then.
-        """
-        deadline = self._started + (self._ready_timeout_s if timeout_s is None else timeout_s)
-        listed = False
-        while True:
-            if on_progress is not None:
-                on_progress(time.monotonic() - self._started, (self.log_tail(1) or [""])[0])
-            code = self._process.poll()
-            if code is not None:
-                self.stop()
-                raise self._failed(f"{self.title} ended with code {code} before it was ready")
-            listed = listed or (self._is_healthy() and self._lists_model())
-            if listed and self._gives_token():
-                self.cold_start_s = round(time.monotonic() - self._started, 3)
-                return
-            if not processes.wait_until(deadline, _POLL_S):
-                self.stop()
-                raise self._failed(f"{self.title} was not ready after {deadline - self._started:.0f} s and was stopped")
-
-    def _is_healthy(self) -> bool:
-        """An engine may list its models while its own warm-up still runs, which would count as load."""
-        try:
-            return self.request(self.description.health_path, timeout_s=10.0).status == 200
-        except web.Unreachable:
-            return False
-
-    def _lists_model(self) -> bool:
-        try:
-            document = self.request("/v1/models", timeout_s=2.0).json()
-        except web.Unreachable:
-            return False
-        models = document.get("data") if isinstance(document, dict) else None
-        return isinstance(models, list) and any(
-            isinstance(model, dict) and model.get("id") == self.model for model in models
-        )
-
-    def _gives_token(self) -> bool:
-        """Whether a completion of one token succeeds; a model without a chat template is asked without one."""
-        chat = {"model": self.model, "max_tokens": 1, "messages": [{"role": "user", "content": "Hello"}]}
-        plain = {"model": self.model, "max_tokens": 1, "prompt": "Hello"}
-        for path, payload in (("/v1/chat/completions", chat), ("/v1/completions", plain)):
-            try:
-                reply = self.request(path, "POST", payload, timeout_s=_FIRST_TOKEN_TIMEOUT_S)
-            except web.Unreachable:
-                return False
-            document = reply.json()
-            usage = document.get("usage") if isinstance(document, dict) else None
-            if reply.status == 200 and isinstance(usage, dict):
-                return bool(usage.get("completion_tokens"))
-            if reply.status >= 500:
-                return False
-        return False
-
-    def _failed(self, what: str) -> UserError:
-        cause = diagnose(self.description, self.log_tail(400))
-        shown = "\n".join(f"  | {line}" for line in self.log_tail(_SHOWN_LINES))
-        because = f": {cause}" if cause else ""
-        return UserError(Exit.ENGINE, f"{what}{because}. The log ({self.log_path}) ends with:\n{shown}")
+    def trouble(self) -> str | None:
+        """That the process has ended, as the rest of a sentence; None while it runs."""
+        code = self._process.poll()
+        return None if code is None else f"ended with code {code}"
 
     @property
     def pid(self) -> int:
@@ -259,22 +163,6 @@ class LocalEngine(Engine):
     def _dismiss_guard(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             self._guard.communicate(b"release\n", timeout=5)
-
-
-def _model(
-    description: Description, device: str, model: str | None, served_name: str | None, root: Path | None
-) -> tuple[str, str]:
-    """Path or hub name of the model, and the name that clients use."""
-    fixed = description.fixed_served_name
-    if fixed is not None:
-        name = served_name or model or fixed
-        return name, name
-    if model is None:
-        if device != "cpu":
-            raise UserError(Exit.USAGE, f"{description.title} needs a model: name one, such as MODEL=Qwen/Qwen3-8B.")
-        return str(tiny_model_folder(root)), served_name or "tiny"
-    is_folder = Path(model).is_dir()
-    return model, served_name or (Path(model).resolve().name if is_folder else model)
 
 
 def _environment(layers: Sequence[Mapping[str, str]], given: Mapping[str, str], bin_dir: Path) -> dict[str, str]:

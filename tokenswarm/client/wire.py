@@ -47,8 +47,8 @@ class Connection:
     """
 
     __slots__ = ("_cheap_end", "_fed", "_incoming", "_loop", "_loop_time", "_outgoing", "_recvmsg_into", "_tls",
-                 "_waiter", "_watcher", "bytes_in", "closed", "earliest", "failure", "idle_since", "kernel_stamps", "lag_ns",
-                 "reader", "reads", "socket", "stamps")
+                 "_waiter", "_watcher", "bytes_in", "closed", "earliest", "failure", "idle_since", "kernel_stamps",
+                 "lag_ns", "reader", "reads", "socket", "stamps")
 
     def __init__(self, sock: _socket.socket, loop_time: LoopTime) -> None:
         self.socket = sock

@@ -103,3 +103,29 @@ def arrival_times(law: str, profile: RateProfile, seed: int, cv: float = 1.0) ->
 def share_of(times: Iterator[float], worker: int, workers: int) -> Iterator[float]:
     """The arrivals that worker `worker` (from 0) of `workers` sends."""
     return islice(times, worker, None, workers)
+
+
+class Pacer:
+    """Arrivals as a question: how long to wait, after `elapsed_s` seconds and `sent` arrivals?
+
+    The answer depends on nothing else: no clock, and the same `times` give the same answers. `sent` may only grow,
+    so that a run of any length needs the memory of one arrival.
+    """
+
+    def __init__(self, times: Iterator[float]) -> None:
+        self._times = times
+        self._number = -1
+        self._due_s = -math.inf
+
+    def due_s(self, sent: int) -> float:
+        """Seconds after the start at which arrival number `sent` (from 0) is due. Raises ValueError for a past one."""
+        if sent < self._number:
+            raise ValueError(f"arrival {sent} has passed; this is {self._number}")
+        while self._number < sent:
+            self._due_s = next(self._times)
+            self._number += 1
+        return self._due_s
+
+    def wait_s(self, elapsed_s: float, sent: int) -> float:
+        """Seconds until the next arrival; 0 when it is due, and as long as the sender is behind."""
+        return max(0.0, self.due_s(sent) - elapsed_s)

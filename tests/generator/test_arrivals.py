@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from scipy import stats
 
-from tokenswarm.arrivals import RateProfile, arrival_times, gaps, share_of
+from tokenswarm.arrivals import Pacer, RateProfile, arrival_times, gaps, share_of
 
 SEED = 7
 COUNT = 4000
@@ -105,3 +105,29 @@ def test_a_profile_without_a_rate_above_zero_is_refused(pieces):
 def test_an_unknown_law_is_named():
     with pytest.raises(ValueError, match="unknown law of arrivals: pareto"):
         next(gaps("pareto", 1.0, None))
+
+
+# ---- the pacer
+
+def test_pacer_waits_until_the_next_arrival_is_due_and_not_at_all_when_behind():
+    pacer = Pacer(iter([1.0, 1.5, 4.0]))
+    assert [pacer.wait_s(0.25, 0), pacer.wait_s(1.0, 0), pacer.wait_s(1.25, 1), pacer.wait_s(9.0, 2)] == [0.75, 0, 0.25, 0]
+
+
+def test_pacer_asked_twice_gives_the_same_answer_and_none_for_the_past():
+    pacer = Pacer(iter([1.0, 2.0]))
+    assert pacer.wait_s(0.5, 1) == pacer.wait_s(0.5, 1) == 1.5
+    with pytest.raises(ValueError, match="has passed"):
+        pacer.wait_s(0.5, 0)
+
+
+@pytest.mark.parametrize(("law", "cv", "cdf"), [
+    ("poisson", 1.0, stats.expon(scale=1 / 5.0).cdf),
+    ("gamma", 3.0, stats.gamma(a=1 / 9.0, scale=9.0 / 5.0).cdf),
+])
+def test_a_sender_that_follows_the_pacer_sends_by_its_law(law, cv, cdf):
+    pacer, now, sent_at = Pacer(arrival_times(law, RateProfile.steady(5.0), SEED, cv)), 0.0, []
+    for sent in range(COUNT):
+        now += pacer.wait_s(now, sent)
+        sent_at.append(now)
+    assert stats.kstest(gaps_of(sent_at), cdf).pvalue > 0.01

@@ -6,14 +6,14 @@ user waits (all are in flight: `max_in_flight` binds) the arrival queues up and 
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
-from collections.abc import Iterator
 
 import gevent
 from gevent.event import AsyncResult
 
-from tokenswarm.arrivals import RateProfile, arrival_times, share_of
+from tokenswarm.arrivals import Pacer, RateProfile, arrival_times, share_of
 from tokenswarm.generator.timeline import Timeline
 from tokenswarm.scenario import Load
 
@@ -57,24 +57,25 @@ class Dispatcher:
         self._backlog.clear()
 
     def _run(self) -> None:
-        warm_up = self._times(RateProfile.steady(self._load.rate), f"{self._seed}/warmup")
+        warm_up = self._pacer(RateProfile.steady(self._load.rate), f"{self._seed}/warmup")
         self._play(warm_up, self._timeline.start, "warmup")
         self._backlog.clear()  # what the warm-up did not get to is nobody's
-        self._play(self._times(profile_of(self._load), self._seed), self._timeline.measure_start, "measure")
+        self._play(self._pacer(profile_of(self._load), self._seed), self._timeline.measure_start, "measure")
 
-    def _times(self, profile: RateProfile, seed: object) -> Iterator[float]:
+    def _pacer(self, profile: RateProfile, seed: object) -> Pacer:
         load = self._load
-        return share_of(arrival_times(load.arrivals, profile, seed, load.burstiness_cv), self._worker, self._workers)
+        times = arrival_times(load.arrivals, profile, seed, load.burstiness_cv)
+        return Pacer(share_of(times, self._worker, self._workers))
 
-    def _play(self, times: Iterator[float], start: float, phase: str) -> None:
+    def _play(self, pacer: Pacer, start: float, phase: str) -> None:
         """Hand out arrivals until the phase is over."""
-        for offset in times:
-            due = start + offset
-            while (left := due - time.time()) > 0:
+        for sent in itertools.count():
+            while (left := pacer.wait_s(time.time() - start, sent)) > 0:
                 if self._timeline.phase_at(time.time()) != phase:
                     return
                 gevent.sleep(min(left, 0.25, max(0.0, self._timeline.measure_start - time.time())
                                  if phase == "warmup" else 0.25))
+            due = start + pacer.due_s(sent)
             if self._timeline.phase_at(due) != phase:
                 return
             if self._waiting:

@@ -40,7 +40,7 @@ class LocalEngine(StartedEngine):
         shm_before: Collection[str],
         api_key: str | None = None,
     ) -> None:
-        super().__init__(base_url, description, served_name, log_path, api_key)
+        super().__init__(description, base_url, served_name, log_path, api_key)
         self._process = process
         self._guard = guard
         self._shm_before = set(shm_before)

@@ -17,6 +17,9 @@ from analysis.statistics import Estimate, interpolate, observations_needed
 from analysis.window import ended_at
 
 QUANTILES = (50, 95, 99)
+COARSEST = 2.5
+"""Ratio of a bucket's ends up to which a value inside it is worth a number; engines' buckets grow by this at most,
+apart from the first ones."""
 _MS_PER_S = 1000.0
 
 
@@ -91,12 +94,22 @@ def _figures(bounds_s: list[float], counts: list[int], sum_s: float) -> dict[str
         if total < observations_needed(q):
             out[f"p{q}"] = Estimate(None, n=total, why=_needs(q, total)).figure("ms")
             continue
-        value, low, high = histogram_percentile(bounds_s, counts, q)
-        above = f"above {low:g} s, the engine's last bucket"
-        figure = Estimate(None if value is None else value * _MS_PER_S, n=total, why=above).figure("ms")
-        ends = [low * _MS_PER_S, None if high == float("inf") else high * _MS_PER_S]
-        out[f"p{q}"] = figure | {"bucket": ends}
+        out[f"p{q}"] = _quantile(*(None if end is None else end * _MS_PER_S
+                                   for end in histogram_percentile(bounds_s, counts, q)), total)
     return out | {"mean": Estimate(_MS_PER_S * sum_s / total, n=total).figure("ms")}
+
+
+def _quantile(value_ms: float | None, low_ms: float, high_ms: float, count: int) -> dict[str, Any]:
+    """A figure with its `bucket`; without a value where the bucket is open or too coarse to tell one."""
+    ends = [low_ms, None if high_ms == float("inf") else high_ms]
+    if value_ms is None:
+        figure = Estimate(None, n=count, why=f"above {low_ms:g} ms: the engine has no further bucket").figure("ms")
+    elif high_ms > COARSEST * low_ms:
+        within = f"between {low_ms:g} and {high_ms:g} ms: the engine has no finer bucket"
+        figure = Estimate(None, n=count, why=within).figure("ms")
+    else:
+        figure = Estimate(value_ms, n=count).figure("ms")
+    return figure | {"bucket": ends}
 
 
 def _client(rows: pd.DataFrame, name: str, start: float, end: float) -> dict[str, Any] | None:

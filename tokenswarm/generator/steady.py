@@ -3,9 +3,10 @@
 An engine is warm when its time to first token no longer changes: kernels are compiled, graphs captured, connections
 open, the queue as long as this load makes it. Looked at is the latest half of the warm-up (so the more there was to
 settle, the longer the proof), cut into an earlier and a later part of equal length. It is steady when both parts hold
-LEAST_ANSWERS or more and either their medians differ by no more than TOLERANCE, or the difference could as well be
-chance: the Mann-Whitney statistic of the two parts stays within CHANCE_Z standard deviations. Ranks do not mind
-outliers, nor latencies of two kinds (cache hits and misses), whose median jumps.
+LEAST_ANSWERS or more and either their means and their medians differ by no more than TOLERANCE (means too: while
+misses turn into hits, the median stays where it is until it jumps), or the difference could as well be chance: the
+Mann-Whitney statistic of the two parts stays within CHANCE_Z standard deviations. Ranks do not mind outliers, nor
+latencies of two kinds (cache hits and misses).
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
+from statistics import fmean, median
 
 LEAST_ANSWERS = 8
 """Fewer in either part tell nothing."""
 TOLERANCE = 0.05
-"""Relative change of the median that is no trend worth waiting for."""
+"""Relative change of mean and median that is no trend worth waiting for."""
 CHANCE_Z = 1.0
 """Standard deviations within which chance alone stays two times in three. Strict, since the question is asked again and
 again: a weak trend would pass one of many tests that let nineteen of twenty pass, while a steady engine waits for the
@@ -30,8 +31,8 @@ _MOST_LOOKED_AT = 200
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """`steady` is None where there were too few answers to tell. `change` is by how much the median of the later part
-    is above (+) or below (-) that of the earlier one, as a share, `z` the Mann-Whitney statistic; `answers` were looked
+    """`steady` is None where there were too few answers to tell. `change` is by how much the mean of the later part is
+    above (+) or below (-) that of the earlier one, as a share, `z` the Mann-Whitney statistic; `answers` were looked
     at, of the last `seconds`."""
 
     steady: bool | None
@@ -56,10 +57,14 @@ def judge(latencies: Iterable[tuple[float, float]], began: float, full_since: fl
     answers, seconds = len(earlier) + len(later), max(0.0, now - first)
     if min(len(earlier), len(later)) < LEAST_ANSWERS:
         return Judgement(None, answers, seconds)
-    before = median(earlier)
-    change = median(later) / before - 1 if before > 0 else 0.0
+    change = _change(fmean(earlier), fmean(later))
     z = rank_z(_thinned(earlier), _thinned(later))
-    return Judgement(abs(change) <= TOLERANCE or abs(z) < CHANCE_Z, answers, seconds, change, z)
+    alike = max(abs(change), abs(_change(median(earlier), median(later)))) <= TOLERANCE
+    return Judgement(alike or abs(z) < CHANCE_Z, answers, seconds, change, z)
+
+
+def _change(before: float, after: float) -> float:
+    return after / before - 1 if before > 0 else 0.0
 
 
 def _thinned(values: list[float]) -> list[float]:
@@ -99,6 +104,6 @@ def _sentence(judgement: Judgement, seconds: float, limit_s: float, fixed: bool,
     if judgement.steady is None:
         answers = "1 answer" if judgement.answers == 1 else f"{judgement.answers} answers"
         return f"{end}; {answers} in its last {judgement.seconds:.0f} s are too few to tell whether {what} was steady."
-    trend = "falling" if (judgement.change or 0) < 0 else "rising"
-    return (f"{end}; {what} was still {trend}: its median changed by {judgement.change:+.0%} within the last "
-            f"{judgement.seconds:.0f} s.")
+    trend = "falling" if judgement.z < 0 else "rising"
+    mean = f": its mean changed by {judgement.change:+.0%}" if judgement.change * judgement.z > 0 else ""
+    return f"{end}; {what} was still {trend}{mean} within the last {judgement.seconds:.0f} s."

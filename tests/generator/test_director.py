@@ -1,0 +1,110 @@
+"""The director leads through the phases: how the warm-up ends, and what is told of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import gevent
+import pytest
+
+from tokenswarm import scenario
+from tokenswarm.generator.director import Director
+from tokenswarm.generator.timeline import Timeline
+from tokenswarm.scenario import Load
+
+Answers = Callable[[], list[tuple[float, float]]]
+
+
+@pytest.fixture(autouse=True)
+def no_hang() -> Iterator[None]:
+    with gevent.Timeout(40, AssertionError("the test hangs")):
+        yield
+
+
+class Told:
+    """A reporter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, object]] = []
+
+    def say(self, event: str, **facts: object) -> None:
+        self.events.append({"event": event, **facts})
+
+
+class Run:
+    """A director without Locust; its measured phase lasts a twentieth of a second."""
+
+    def __init__(self, load: Load, answers: Answers) -> None:
+        self.timeline, self.reporter = Timeline(time.time()), Told()
+        self.stopped: list[bool] = []
+        self.director = Director(self.timeline, load, duration_s=0.05, lead_s=0.0, reporter=self.reporter,
+                                 answers=answers, announce=lambda: None, quiet=lambda: True, finish=self.stopped.append)
+
+    def until_end(self) -> dict[str, object]:
+        while not self.stopped:  # no_hang limits it
+            gevent.sleep(0.01)
+        return self.director.warmup
+
+    def phases(self) -> list[object]:
+        return [event["name"] for event in self.reporter.events]
+
+
+def even() -> list[tuple[float, float]]:
+    """Answers all through the last minute, one like the other."""
+    now = time.time()
+    return [(now - index * 0.001, 100.0 + index % 7) for index in range(60_000)]
+
+
+def falling() -> list[tuple[float, float]]:
+    now = time.time()
+    return [(now - index * 0.001, 100.0 + index) for index in range(60_000)]
+
+
+def test_a_warm_up_ends_when_ttft_is_steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenario, "_WARMUP_LEAST_S", 0.2)
+    run = Run(Load(warmup_max_s=3600), even)
+    run.director.all_users_are_there()
+    assert run.until_end()["steady"] is True
+    assert run.phases() == ["warmup", "measure", "drain"]
+    assert run.reporter.events[1]["warmup"] is run.director.warmup
+
+
+def test_a_warm_up_that_never_gets_steady_ends_at_its_limit_and_says_so() -> None:
+    run = Run(Load(warmup_max_s=0.3), falling)
+    run.director.all_users_are_there()
+    warmup = run.until_end()
+    assert (warmup["mode"], warmup["steady"], warmup["limit_s"]) == ("until_steady", False, 0.3)
+    assert "at its limit of 0.3 s; TTFT was still falling" in warmup["sentence"]
+
+
+def test_an_engine_that_does_not_answer_is_measured_all_the_same() -> None:
+    run = Run(Load(warmup_max_s=0.2), list)
+    run.director.all_users_are_there()
+    assert run.until_end()["steady"] is None
+    assert run.phases() == ["warmup", "measure", "drain"]
+
+
+@pytest.mark.parametrize("answers", [even, falling, list])
+def test_a_fixed_warm_up_is_not_prolonged(answers: Answers) -> None:
+    run = Run(Load(warmup_s=0.1, warmup_max_s=3600), answers)
+    run.director.all_users_are_there()
+    assert run.until_end()["mode"] == "fixed"
+
+
+def test_a_warm_up_lasts_until_all_users_are_there_and_judges_only_what_came_then() -> None:
+    run = Run(Load(warmup_max_s=0.05), even)
+    gevent.sleep(0.3)
+    assert run.phases() == ["warmup"]
+    run.director.all_users_are_there()
+    assert run.until_end()["looked_at_s"] <= run.director.warmup["seconds"]
+    assert run.director.warmup["answers"] < 60_000
+
+
+def test_a_run_stopped_in_its_warm_up_measures_nothing() -> None:
+    run = Run(Load(), falling)
+    run.director.all_users_are_there()
+    gevent.sleep(0)
+    run.director.stop()
+    assert run.until_end() is None
+    assert (run.phases(), run.stopped) == (["warmup"], [True])

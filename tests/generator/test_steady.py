@@ -1,0 +1,138 @@
+"""When is an engine warm? The rule on synthetic series."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from tokenswarm.generator.steady import Judgement, ended, judge, rank_z
+
+Level = Callable[[float, Random], float]
+
+
+def series(level: Level, seed: int, rate: float = 20.0, seconds: float = 60.0) -> list[tuple[float, float]]:
+    """(moment, TTFT in ms) of answers at random moments."""
+    rng, at, out = Random(seed), 0.0, []
+    while (at := at + rng.expovariate(rate)) < seconds:
+        out.append((at, level(at, rng)))
+    return out
+
+
+def warm_after(answers: list[tuple[float, float]], limit: float = 60.0) -> float:
+    """When a warm-up with all users since second 2 would end, asked twice a second from second 5 on."""
+    now = 5.0
+    while now < limit and not judge([each for each in answers if each[0] <= now], 0.0, 2.0, now).steady:
+        now += 0.5
+    return now
+
+
+def even(at: float, rng: Random) -> float:
+    return 100 * rng.lognormvariate(0, 0.05)
+
+
+def noisy(at: float, rng: Random) -> float:
+    return 100 * rng.lognormvariate(0, 0.7)
+
+
+def two_kinds(at: float, rng: Random) -> float:
+    return (20 if rng.random() < 0.5 else 400) * rng.lognormvariate(0, 0.1)
+
+
+def compiling(at: float, rng: Random) -> float:
+    return even(at, rng) * (20 if at < 4.5 else 1)
+
+
+def falling(at: float, rng: Random) -> float:
+    return even(at, rng) * (1 + 5 * math.exp(-at / 5))
+
+
+def queueing(at: float, rng: Random) -> float:
+    return even(at, rng) * (1 + at)
+
+
+def filling_cache(at: float, rng: Random) -> float:
+    return (20 if rng.random() < 0.9 * (1 - math.exp(-at / 6)) else 400) * rng.lognormvariate(0, 0.1)
+
+
+@pytest.mark.parametrize("level", [even, noisy, two_kinds])
+def test_steady_series_are_soon_seen_to_be_steady(level: Level) -> None:
+    ends = sorted(warm_after(series(level, seed)) for seed in range(20))
+    assert ends[10] <= 6.0
+    assert ends[-1] <= 15.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_step_down_has_to_leave_the_stretch_first(seed: int) -> None:
+    assert 7.0 <= warm_after(series(compiling, seed)) <= 9.0  # 9: the latest half begins after the step
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_fall_is_waited_for_until_it_is_over(seed: int) -> None:
+    answers = series(falling, seed)
+    end = warm_after(answers)
+    assert 1 + 5 * math.exp(-end / 5) < 1.2
+    assert end < 60.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_growing_queue_is_never_steady(seed: int) -> None:
+    assert warm_after(series(queueing, seed)) == 60.0
+
+
+def test_misses_that_turn_into_hits_are_a_trend_though_the_median_stays() -> None:
+    found = [judge(series(filling_cache, seed, rate=200.0, seconds=5.0), 0.0, 2.0, 5.0) for seed in range(11)]
+    assert sum(judgement.steady for judgement in found) <= 2
+    assert all(judgement.change < 0 for judgement in found)
+
+
+def test_few_answers_tell_nothing() -> None:
+    slow = [(float(at), 20_000.0) for at in range(0, 60, 20)]
+    assert judge(slow, 0.0, 2.0, 60.0) == Judgement(None, 1, 30.0)
+    assert judge([], 0.0, 0.0, 5.0).steady is None
+
+
+def test_a_stall_is_not_steadiness() -> None:
+    before = [each for each in series(even, 1) if each[0] < 7]
+    assert judge(before, 0.0, 2.0, 7.0).steady is True
+    assert judge(before, 0.0, 2.0, 10.0).steady is None
+
+
+def test_answers_from_before_all_users_were_there_do_not_count() -> None:
+    ramp = [(at, 1000.0 if at < 9 else value) for at, value in series(even, 3, seconds=12)]
+    assert judge(ramp, 0.0, 0.0, 12.0).steady is False
+    assert judge(ramp, 0.0, 9.0, 12.0).steady is True
+
+
+def test_the_change_is_that_of_the_mean() -> None:
+    answers = [(0.1 * index, 100.0 if index < 75 else 88.0) for index in range(100)]
+    found = judge(answers, 0.0, 0.0, 10.0)
+    assert found.change == pytest.approx(-0.12)
+    assert (found.steady, found.seconds) == (False, 5.0)
+
+
+def test_rank_z_is_the_mann_whitney_statistic() -> None:
+    from scipy.stats import mannwhitneyu
+    rng = Random(2)
+    earlier, later = ([rng.random() * scale for _ in range(count)] for scale, count in ((1.0, 40), (1.2, 55)))
+    assert rank_z(earlier, earlier) == 0
+    expected = mannwhitneyu(later, earlier, use_continuity=False, method="asymptotic", alternative="greater").pvalue
+    assert 0.5 * math.erfc(rank_z(earlier, later) / math.sqrt(2)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("judgement", "fixed", "expected"), [
+    (Judgement(True, 40, 4.0, 0.01, 0.1), False, "ended after 8 s: TTFT was steady."),
+    (Judgement(False, 40, 30.0, -0.12, -3.0), False, "at its limit of 60 s; TTFT was still falling: its mean changed "
+                                                     "by -12% within the last 30 s."),
+    (Judgement(False, 40, 30.0, 0.4, 5.0), False, "TTFT was still rising: its mean changed by +40%"),
+    (Judgement(None, 3, 30.0), False, "3 answers in its last 30 s are too few to tell whether TTFT was steady."),
+    (Judgement(False, 40, 30.0, 0.2, -3.0), False, "TTFT was still falling within the last 30 s."),
+    (Judgement(False, 40, 30.0, -0.12, -3.0), True, "took the 60 s that were asked for; TTFT was still falling"),
+])
+def test_the_end_is_told_in_a_sentence(judgement: Judgement, fixed: bool, expected: str) -> None:
+    facts = ended(judgement, seconds=8.0, limit_s=60.0, fixed=fixed)
+    assert expected in facts["sentence"]
+    assert facts["steady"] is judgement.steady
+    assert facts["mode"] == ("fixed" if fixed else "until_steady")

@@ -67,7 +67,7 @@ def series(common: Path) -> dict[str, Finished]:
 
 def _series(folder: Path) -> dict[str, Finished]:
     settings = "user.think_time_s=0.05 rag.documents=3"
-    fixed = f"{settings} prompts.salt=fixed"
+    fixed = f"{settings} prompts.salt=fixed load.reset_cache=false"  # the cache is to show what was sent before
     done: dict[str, Finished] = {}
     seen: list[str] = []
     with simulator(folder / "sim", "--api-key-env", "THE_KEY", "--time-scale", "10", THE_KEY=SECRET) as url:

@@ -1,0 +1,58 @@
+"""Around the boundaries of a run's phases: seen from outside, in the folders of runs that other tests look at too."""
+
+from __future__ import annotations
+
+import pytest
+
+from .support import Finished
+
+# What lies between the choice of a request's phase and the stamp of its sending; on a busy machine it may be held up.
+BETWEEN_S = 0.25
+
+
+def check(run: Finished) -> None:
+    """What must hold in a closed loop and an open one, with one worker and with several."""
+    phases = {phase["name"]: phase for phase in run.manifest["phases"]}
+    assert phases["warmup"]["end"] == phases["measure"]["start"]
+    assert phases["measure"]["end"] == phases["drain"]["start"]
+    rows = run.table()
+    assert {row["phase"] for row in rows} == {"warmup", "measure"}
+    for row in rows:
+        phase = phases[row["phase"]]
+        assert row["conversation"].startswith(f"{row['phase']}-"), "a conversation of the warm-up went on"
+        assert phase["start"] <= float(row["sent_at"]) <= phase["end"] + BETWEEN_S
+    assert run.summary["counts"]["measured"]["sent"] == sum(row["phase"] == "measure" for row in rows) > 0
+
+
+def test_rows_and_prompts_are_of_the_phase_in_which_they_were_sent(scenario_run: Finished) -> None:
+    check(scenario_run)
+
+
+def test_the_same_in_an_open_loop_with_two_workers(open_run: Finished) -> None:
+    check(open_run)
+    start = next(phase["start"] for phase in open_run.manifest["phases"] if phase["name"] == "measure")
+    due = [float(row["scheduled_at"]) for row in open_run.table() if row["phase"] == "measure"]
+    assert min(due) >= start - 0.001, "an arrival of the warm-up was measured"
+
+
+def test_the_cache_was_emptied_and_the_warm_up_was_as_long_as_asked_for(scenario_run: Finished) -> None:
+    assert scenario_run.manifest["cache_reset"]["done"] is True
+    warmup = scenario_run.manifest["warmup"]
+    assert (warmup["mode"], warmup["limit_s"]) == ("fixed", 1.0)
+
+
+@pytest.mark.parametrize("name", ["ttft", "e2e"])
+def test_engine_and_client_count_the_same_events(scenario_run: Finished, name: str) -> None:
+    server = scenario_run.summary["server_latency"][name]
+    assert server["mean"]["n"] > 0
+    # A reading and a token of the same millisecond may pass one another.
+    assert abs(server["mean"]["n"] - server["client"]["mean"]["n"]) <= 3
+
+
+def test_documents_of_the_measured_phase_begin_cold(open_run: Finished) -> None:
+    least: dict[str, int] = {}
+    for row in open_run.table():
+        if row["phase"] == "measure" and row["status"] == "ok":
+            least[row["document"]] = min(int(row["cached_tokens"]), least.get(row["document"], 10**9))
+    assert least
+    assert max(least.values()) < 200, "a document was in the cache before its first request"

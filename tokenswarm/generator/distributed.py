@@ -24,7 +24,6 @@ from tokenswarm.quiet import calm_collector, grow_descriptor_table
 from tokenswarm.schema import REQUEST_COLUMNS, REQUESTS_CSV, names
 
 _WORKERS_END_S = 15.0
-_LEAD_S = 0.3
 _PINGS = 8
 _PING_INTERVAL_S = 0.03
 _PULSE_S = 0.25
@@ -63,8 +62,6 @@ class _Worker:
 
 class MasterPart(DirectingPart):
     """Directs workers and writes the one requests.csv from what they send."""
-
-    lead_s = _LEAD_S
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)

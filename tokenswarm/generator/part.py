@@ -66,8 +66,9 @@ class Part:
 class DirectingPart(Part):
     """Local or master: owns the run folder, directs the phases, reports to the command line."""
 
-    lead_s = 0.0
-    """How far ahead of its beginning the measured window is announced."""
+    lead_s = 0.3
+    """How far ahead of its beginning the measured window is announced: so that every worker hears of it in time, and
+    the arrivals of an open loop, which may be asleep for a quarter of a second, begin on time."""
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)

@@ -94,11 +94,11 @@ def cores() -> tuple[int | None, int | None]:
 
 
 def truth_run(streams: int, rate: float, tokens: int, seconds: float, ttft_ms: float = 100.0,
-              requests_s: float | None = None) -> TruthRun:
+              requests_s: float | None = None, workers: int = 1) -> TruthRun:
     """`streams` users, each reading answers of `tokens` tokens at `rate` tokens/s, measured for `seconds`.
 
-    With `requests_s` an open loop sends that many requests a second, at most `streams` at once. Raises UserError
-    (LOAD_GENERATOR) if the load generator fails.
+    With `requests_s` an open loop sends that many requests a second, at most `streams` at once. Several `workers` are
+    Locust's own, of one master; they share the core. Raises UserError (LOAD_GENERATOR) if the load generator fails.
     """
     server_core, load_core = cores()
     with tempfile.TemporaryDirectory(prefix="tokenswarm-truth-") as name:
@@ -107,7 +107,7 @@ def truth_run(streams: int, rate: float, tokens: int, seconds: float, ttft_ms: f
         results = folder / "results"
         offset_s = time.time() - time.monotonic()
         try:
-            waited_s = _locust(server.url, streams, tokens, seconds, requests_s, results, load_core)
+            waited_s = _locust(server.url, streams, tokens, seconds, requests_s, results, load_core, workers)
         finally:
             truth = server.stop()
         [run] = results.iterdir()
@@ -115,7 +115,7 @@ def truth_run(streams: int, rate: float, tokens: int, seconds: float, ttft_ms: f
 
 
 def _locust(url: str, streams: int, tokens: int, seconds: float, requests_s: float | None, results: Path,
-            core: int | None) -> float:
+            core: int | None, workers: int) -> float:
     settings = (f"output.max_tokens={tokens} output.ignore_eos=true user.think_time_s=0 load.warmup_s={_WARMUP_S} "
                 "rag.document_tokens=200")
     if requests_s is not None:
@@ -123,6 +123,8 @@ def _locust(url: str, streams: int, tokens: int, seconds: float, requests_s: flo
     environment = {**os.environ, "RESULTS": str(results), "MODEL": MODEL, "SET": settings}
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILES_DIR / "rag.py"), "--headless", "--host", url,
                "-u", str(streams), "-r", f"{streams / 1.3:.3f}", "-t", f"{seconds + _WARMUP_S + 2:.0f}s"]
+    if workers > 1:
+        command += ["--processes", str(workers)]
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(pinned(command, core), env=environment, stdout=subprocess.DEVNULL, stderr=said)
         waited_s = 0.0
@@ -171,11 +173,19 @@ def judge(run: Path, truth: Mapping[str, Mapping[str, Any]], offset_s: float, wa
 
 
 def _steady(run: Path, window: Mapping[str, float]) -> tuple[float, float, int, float]:
-    """(seconds, CPU seconds, tokens, growth of memory in MiB) of the load generator inside the window."""
-    samples = [row for row in _table(run / HOST_METRICS_CSV)
-               if window["start"] + _MARGIN_S < float(row["at"]) < window["end"]]
-    if len(samples) < 3:
+    """(seconds, CPU seconds, tokens, growth of memory in MiB) of all load generators together, inside the window."""
+    sources: dict[str, list[dict[str, str]]] = {}
+    for row in _table(run / HOST_METRICS_CSV):
+        if row["source"].startswith("worker") and window["start"] + _MARGIN_S < float(row["at"]) < window["end"]:
+            sources.setdefault(row["source"], []).append(row)
+    if not sources or min(map(len, sources.values())) < 3:
         raise UserError(Exit.LOAD_GENERATOR, "the run was too short to judge; give it more seconds")
+    found = [_steady_worker(samples) for samples in sources.values()]
+    seconds = statistics.mean(one[0] for one in found)
+    return seconds, sum(one[1] for one in found), sum(one[2] for one in found), max(one[3] for one in found)
+
+
+def _steady_worker(samples: Sequence[Mapping[str, str]]) -> tuple[float, float, int, float]:
     times = [float(row["at"]) for row in samples]
     parts = [(later - earlier, row) for earlier, later, row in zip(times, times[1:], samples[1:], strict=False)]
     memory = [float(row["rss_mb"]) for row in samples if len(samples) < 60 or float(row["at"]) > times[0] + _SETTLE_S]

@@ -45,6 +45,14 @@ def test_a_run_stopped_in_the_measured_phase_measured_until_then() -> None:
     assert timeline.stop_by == 120.0
 
 
+def test_a_run_stopped_in_the_warm_up_sends_no_more() -> None:
+    timeline = Timeline(100.0)
+    timeline.end_now(103.0)
+    assert [timeline.phase_at(now) for now in (102.9, 103.0)] == ["warmup", "drain"]
+    assert timeline.phases(104.0) == [{"name": "warmup", "start": 100.0, "end": 103.0},
+                                      {"name": "drain", "start": 103.0, "end": 104.0}]
+
+
 def test_a_run_stopped_in_the_drain_keeps_its_window() -> None:
     timeline = Timeline(100.0)
     timeline.set_window(105.0, 30.0, 10.0)

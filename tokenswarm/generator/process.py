@@ -141,6 +141,7 @@ class LoadProcess:
 
     def end(self) -> None:
         """Cancel what is in flight, count arrivals that could not be sent, hand over all rows."""
+        self.timeline.end_now(time.time())  # users that are still there send no more
         self.client.cancel_all()
         gevent.sleep(0)  # their greenlets now write their rows
         deadline = time.monotonic() + 2.0

@@ -20,9 +20,9 @@ class Timeline:
 
     def phase_at(self, now: float) -> str:
         """`warmup`, `measure` or `drain`."""
-        if now < self.measure_start:
-            return "warmup"
-        return "measure" if now < self.measure_end else "drain"
+        if now >= self.measure_end:  # also of a run that was ended in its warm-up
+            return "drain"
+        return "warmup" if now < self.measure_start else "measure"
 
     def set_window(self, measure_start: float, duration_s: float, drain_s: float) -> None:
         """Fix the measured window; an infinite duration is one that somebody will end."""
@@ -38,8 +38,8 @@ class Timeline:
     def phases(self, now: float) -> list[dict[str, float | str]]:
         """The phases that have begun by `now`, as run.json holds them; the last one ends at `now`."""
         found = []
-        marks = [("warmup", self.start, self.measure_start), ("measure", self.measure_start, self.measure_end),
-                 ("drain", self.measure_end, now)]
+        marks = [("warmup", self.start, min(self.measure_start, self.measure_end)),
+                 ("measure", self.measure_start, self.measure_end), ("drain", self.measure_end, now)]
         for name, start, end in marks:
             if start < now and start < end:
                 found.append({"name": name, "start": start, "end": min(end, now)})

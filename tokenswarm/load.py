@@ -192,7 +192,8 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
                                                                 *(load.users_steps or ()))
     if (hint := advice(streams, options.workers)) is not None and options.master is None:
         console.print(f"note: {hint}", highlight=False)
-    gpus = GpuSampler.open() if engine.runtime != EXTERNAL else None
+    chosen = os.environ.get("GPUS") or os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = GpuSampler.open(only=chosen) if engine.runtime != EXTERNAL else None
     manifest["gpus"] = gpus.names if gpus else []
     pid = getattr(engine, "pid", None)
     telemetry = Telemetry(engine, folder, gpus=gpus, samplers=[ProcessSampler(pid)] if pid else [])

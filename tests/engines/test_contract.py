@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
 import uuid
 
 import pytest
@@ -112,6 +114,19 @@ def test_cache_reset_says_busy_while_a_request_runs_and_succeeds_after_it(server
     finally:
         connection.close()
     assert server.engine.reset_prefix_cache(wait_s=60) is True
+
+
+def test_cache_reset_waits_until_a_running_request_has_ended_by_itself(server: Server) -> None:
+    prompt = fresh(LONG)
+    server.stream(prompt)
+    connection, answer = server.open(server.body(fresh(), max_tokens=300))
+    with contextlib.closing(connection):
+        answer.readline()
+        reader = threading.Thread(target=answer.read)
+        reader.start()
+        assert server.engine.reset_prefix_cache(wait_s=60) is True
+        reader.join(30)
+    assert server.stream(prompt).cached_tokens == 0
 
 
 def test_disconnected_client_frees_its_place_in_the_batch(server: Server) -> None:

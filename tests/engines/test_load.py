@@ -35,6 +35,7 @@ def check(run: Run, server: Server) -> None:
     assert run.total("prompt_tokens") == run.engine_total("prompt_tokens")
     assert run.total("completion_tokens") == run.engine_total("generation_tokens")
     assert run.total("cached_tokens") == run.engine_total("prefix_hit_tokens")
+    assert run.manifest["cache_reset"]["done"] is True
 
 
 def check_first_tokens(run: Run) -> None:
@@ -43,6 +44,22 @@ def check_first_tokens(run: Run) -> None:
     assert len(timed) == run.engine_total("server_ttft_count")
     assert sum(timed) / 1000 >= run.engine_total("server_ttft_sum_s")
     assert all(float(row["e2e_ms"]) >= float(row["ttft_ms"]) > 0 for row in run.requests)
+
+
+def check_server_view(run: Run) -> None:
+    """The engine's histograms over the measured phase hold the very first tokens that the client saw in it."""
+    latency = run.manifest["server_latency"]
+    assert latency["why"] is None
+    measure = next(phase for phase in run.manifest["phases"] if phase["name"] == "measure")
+    assert measure["start"] <= latency["start_at"] < measure["start"] + 6
+    assert measure["end"] <= latency["end_at"] < measure["end"] + 6
+    seen = [float(row["ttft_ms"]) for row in run.requests if row["ttft_ms"] and latency["start_at"]
+            <= float(row["sent_at"]) + float(row["ttft_ms"]) / 1000 <= latency["end_at"]]
+    ttft = latency["histograms"]["ttft"]
+    # A token can be counted by the engine just before a reading and be seen by the client just after it.
+    assert abs(ttft["count"] - len(seen)) <= USERS
+    assert 0 < ttft["sum_s"] / ttft["count"] < 1.5 * sum(seen) / len(seen) / 1000
+    assert latency["histograms"]["e2e"]["count"] > 0
 
 
 class Runs:
@@ -76,6 +93,11 @@ def test_first_tokens_are_never_seen_before_the_engine_made_them(runs: Runs, sce
 
 
 @pytest.mark.parametrize("scenario", sorted(SCENARIOS))
+def test_engine_and_client_view_are_of_the_same_first_tokens(runs: Runs, scenario: str) -> None:
+    check_server_view(runs[scenario])
+
+
+@pytest.mark.parametrize("scenario", sorted(SCENARIOS))
 def test_api_key_is_in_nothing_that_the_run_left(runs: Runs, scenario: str) -> None:
     run, key = runs[scenario], API_KEY.encode()
     assert API_KEY not in run.output
@@ -94,6 +116,22 @@ def test_later_requests_of_a_rag_document_come_from_the_cache(runs: Runs) -> Non
     hits = [row for row in later if int(row["cached_tokens"]) > 0.5 * int(row["prompt_tokens"])]
     # Requests that are sent while the document's very first one is still computed may miss.
     assert len(hits) >= 0.8 * len(later)
+
+
+def test_documents_of_the_measured_phase_are_not_in_the_cache_at_its_start(runs: Runs, server: Server) -> None:
+    least: dict[str, int] = {}
+    for row in runs["rag"].requests:
+        if row["phase"] == "measure":
+            least[row["document"]] = min(int(row["cached_tokens"]), least.get(row["document"], 10**9))
+    # A block, or what the chat template puts before every prompt.
+    assert max(least.values()) < max(server.engine.effective["block_size"], 32)
+
+
+def test_telemetry_costs_less_than_a_hundredth_of_a_core(runs: Runs) -> None:
+    telemetry = runs["rag"].manifest["telemetry"]
+    seconds = float(runs["rag"].engine_metrics[-1]["at"]) - float(runs["rag"].engine_metrics[0]["at"])
+    assert telemetry["failed"] == 0
+    assert telemetry["cpu_s"] < 0.01 * seconds + 0.02  # the first reading has modules to load
 
 
 def test_plain_answers_are_measured_without_a_first_token(server: Server) -> None:

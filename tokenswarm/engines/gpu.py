@@ -7,42 +7,50 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 _MIB = 1024 * 1024
 
 
 class GpuSampler:
-    """Reads all GPUs of this machine. `open` gives None where there are none."""
+    """Reads GPUs of this machine, `handles` by their number. `open` gives None where there are none."""
 
-    def __init__(self, nvml: Any, handles: list[Any]) -> None:
+    def __init__(self, nvml: Any, handles: Mapping[int, Any]) -> None:
         self._nvml = nvml
-        self._handles = handles
+        self._handles = dict(handles)
 
     @classmethod
-    def open(cls, module: str = "pynvml") -> GpuSampler | None:
-        """A sampler, or None without the library, the driver or a GPU."""
+    def open(cls, module: str = "pynvml", only: str | None = None) -> GpuSampler | None:
+        """A sampler, or None without the library, the driver or a GPU.
+
+        `only` names the GPUs to read, as CUDA_VISIBLE_DEVICES and GPUS do: "0,2", or UUIDs (their beginnings will do),
+        up to the first one that does not exist. None, or one that names none, means all of them: better the neighbours'
+        figures too than none.
+        """
         try:
             nvml = importlib.import_module(module)
             nvml.nvmlInit()
-            handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+            handles = {index: nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())}
+            uuids = {index: _text(nvml.nvmlDeviceGetUUID(handle)) for index, handle in handles.items()} if only else {}
         except Exception:  # the library raises its own errors, which cannot be named when it is not there
             return None
-        return cls(nvml, handles) if handles else None
+        chosen = visible(only or "", uuids) or list(handles)
+        return cls(nvml, {index: handles[index] for index in chosen}) if handles else None
 
     @property
     def names(self) -> list[str]:
         """The GPUs' product names, for run.json."""
-        names = [self._read("nvmlDeviceGetName", handle) for handle in self._handles]
-        return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+        return [_text(self._read("nvmlDeviceGetName", handle)) for handle in self._handles.values()]
 
     def sample(self, at: float) -> list[dict[str, object]]:
-        """One row per GPU: `at` (unix seconds), `source`, utilisation 0..1, memory in MiB, power in W.
+        """One row per GPU: `at` (unix seconds), `source` (`gpu` and its number in this machine), utilisation 0..1,
+        memory in MiB, power in W.
 
         What a GPU does not report is left out of its row.
         """
         rows = []
-        for index, handle in enumerate(self._handles):
+        for index, handle in self._handles.items():
             use = self._read("nvmlDeviceGetUtilizationRates", handle)
             memory = self._read("nvmlDeviceGetMemoryInfo", handle)
             power_mw = self._read("nvmlDeviceGetPowerUsage", handle)
@@ -67,3 +75,22 @@ class GpuSampler:
         """Give NVML back."""
         with contextlib.suppress(Exception):
             self._nvml.nvmlShutdown()
+
+
+def visible(only: str, uuids: Mapping[int, str]) -> list[int]:
+    """Numbers of the GPUs that a list such as CUDA_VISIBLE_DEVICES names, in its order, up to the first one that is not
+    there.
+
+    `uuids`: of each GPU of the machine, by number. The name of a MIG slice is that of no GPU.
+    """
+    found: list[int] = []
+    for name in (part.strip() for part in only.split(",")):
+        fitting = [index for index, uuid in uuids.items() if name and (name == str(index) or uuid.startswith(name))]
+        if len(fitting) != 1 or fitting[0] in found:
+            break
+        found += fitting
+    return found
+
+
+def _text(name: object) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)

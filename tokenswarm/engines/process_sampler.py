@@ -34,10 +34,12 @@ class ProcessSampler:
         rss, used_s, cpu_s = 0, 0.0, {}
         for member in self._members:
             with contextlib.suppress(psutil.Error), member.oneshot():
-                times = member.cpu_times()
+                times, resident = member.cpu_times(), member.memory_info().rss
+                if not resident:
+                    continue  # a zombie: ended, and not yet fetched by its parent
                 cpu_s[member.pid] = times.user + times.system
                 used_s += cpu_s[member.pid] - self._cpu_s.get(member.pid, cpu_s[member.pid])
-                rss += member.memory_info().rss
+                rss += resident
         elapsed_s = None if self._before is None else now - self._before
         self._cpu_s, self._before = cpu_s, now
         if not cpu_s:

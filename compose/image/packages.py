@@ -1,0 +1,57 @@
+"""The packages of tokenswarm's image.
+
+`python3 packages.py download FOLDER`: fetch them as wheels, with a Python of the version that the image has.
+`python3 packages.py install FOLDER TARGET`: make the image's virtual environment. Runs inside the build with nothing but
+the standard library, in images without pip too: pip is one of the wheels. Without wheels in FOLDER they come from the
+package index. FOLDER (or the one above this file's) holds pyproject.toml, which names them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+
+def dependencies(pyproject: Path) -> list[str]:
+    """What the project needs to run."""
+    return list(tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"])
+
+
+def download(folder: Path) -> None:
+    """All of them, with all that they need, as wheels; those of an earlier download make way."""
+    for old in folder.glob("*.whl"):
+        old.unlink()
+    needed = dependencies(Path(__file__).resolve().parents[2] / "pyproject.toml")
+    subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+                    "--only-binary=:all:", "--dest", str(folder), "pip", *needed], check=True)
+
+
+def install(folder: Path, target: Path) -> None:
+    """Make the environment."""
+    own_pip = sorted(folder.glob("pip-*.whl"))
+    venv.create(target, with_pip=not own_pip, symlinks=True)
+    command = [str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-cache-dir",
+               "--disable-pip-version-check", "--root-user-action=ignore"]
+    environment = dict(os.environ)
+    if own_pip:
+        environment["PYTHONPATH"] = str(own_pip[-1])  # a wheel is a zip file, and Python imports from those
+        command += ["--no-index", "--find-links", str(folder)]
+    subprocess.run([*command, *dependencies(folder / "pyproject.toml")], env=environment, check=True)
+
+
+def main() -> int:
+    """Do what the command line says; a step that fails has said why."""
+    what, *folders = sys.argv[1:]
+    try:
+        {"download": download, "install": install}[what](*map(Path, folders))
+    except subprocess.CalledProcessError as error:
+        return error.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -209,7 +209,8 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
         locust.ask_to_stop()
     telemetry.start()
     try:
-        with RunProgress(console, scenario.load.warmup_s, scenario.load.duration_s) as progress:
+        with RunProgress(console, load.warmup_s, load.duration_s,
+                         load.warmup_max_s if load.warmup_s is None else None) as progress:
             interrupts.on_first = lambda: (progress.stopping(), locust.ask_to_stop())
             _follow(locust, engine, manifest, folder, progress, outcome, telemetry)
         _tell_warmup(manifest, console)

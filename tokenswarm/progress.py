@@ -21,8 +21,10 @@ _PHASE_NAMES = {"start": "starting", "warmup": "warming up", "measure": "measuri
 class RunProgress:
     """Shows phase, elapsed time, requests, TTFT p95, output tokens/s and errors. Use as a context manager."""
 
-    def __init__(self, console: Console, warmup_s: float | None, duration_s: float) -> None:
-        """`warmup_s` None: nobody knows how long the warm-up takes."""
+    def __init__(self, console: Console, warmup_s: float | None, duration_s: float,
+                 warmup_max_s: float | None = None) -> None:
+        """`warmup_s` None: the warm-up goes on until TTFT is steady, at most `warmup_max_s`."""
+        self._until_steady = f"until TTFT is steady, at most {warmup_max_s:g} s" if warmup_max_s is not None else ""
         self._console = console
         self._lengths = {"warmup": warmup_s, "measure": duration_s}
         self._phase, self._phase_began = "start", time.monotonic()
@@ -44,7 +46,8 @@ class RunProgress:
         """The run has entered a phase."""
         self._phase, self._phase_began = name, time.monotonic()
         if self._live is None:
-            self._console.print(f"{_PHASE_NAMES[name]} ...", highlight=False)
+            until = f" {self._until_steady}" if name == "warmup" else ""
+            self._console.print(f"{_PHASE_NAMES[name]}{until} ...", highlight=False)
         self.tick()
 
     def figures(self, figures: dict[str, Any]) -> None:
@@ -99,6 +102,8 @@ class RunProgress:
                           pulse=not length)
         name = "stopping" if self._stopping else _PHASE_NAMES[self._phase]
         hint = "Ctrl-C again quits at once" if self._stopping else f"{self._elapsed():>10}"
+        if self._phase == "warmup" and not self._stopping:
+            hint = f"{hint.rstrip()}  {self._until_steady}".rstrip()
         grid.add_row(Text(f"{name:<10}", style="bold"), bar, hint)
         errors = self._figures.get("errors", 0)
         outer = Table.grid()

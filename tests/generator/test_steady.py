@@ -129,6 +129,7 @@ def test_rank_z_is_the_mann_whitney_statistic() -> None:
     (Judgement(False, 40, 30.0, 0.4, 5.0), False, "TTFT was still rising: its mean changed by +40%"),
     (Judgement(None, 3, 30.0), False, "3 answers in its last 30 s are too few to tell whether TTFT was steady."),
     (Judgement(False, 40, 30.0, 0.2, -3.0), False, "TTFT was still falling within the last 30 s."),
+    (Judgement(None, 256, 3.0), False, "256 answers in its last 3 s came too much at once to tell"),
     (Judgement(False, 40, 30.0, -0.12, -3.0), True, "took the 60 s that were asked for; TTFT was still falling"),
 ])
 def test_the_end_is_told_in_a_sentence(judgement: Judgement, fixed: bool, expected: str) -> None:

@@ -103,7 +103,8 @@ def _sentence(judgement: Judgement, seconds: float, limit_s: float, fixed: bool,
         return f"{end}; {what} was steady."
     if judgement.steady is None:
         answers = "1 answer" if judgement.answers == 1 else f"{judgement.answers} answers"
-        return f"{end}; {answers} in its last {judgement.seconds:.0f} s are too few to tell whether {what} was steady."
+        why = "are too few" if judgement.answers < 2 * LEAST_ANSWERS else "came too much at once"
+        return f"{end}; {answers} in its last {judgement.seconds:.0f} s {why} to tell whether {what} was steady."
     trend = "falling" if judgement.z < 0 else "rising"
     mean = f": its mean changed by {judgement.change:+.0%}" if judgement.change * judgement.z > 0 else ""
     return f"{end}; {what} was still {trend}{mean} within the last {judgement.seconds:.0f} s."

@@ -46,7 +46,7 @@ class RunProgress:
         """The run has entered a phase."""
         self._phase, self._phase_began = name, time.monotonic()
         if self._live is None:
-            until = f" {self._until_steady}" if name == "warmup" else ""
+            until = f" {self._until_steady}" if name == "warmup" and self._until_steady else ""
             self._console.print(f"{_PHASE_NAMES[name]}{until} ...", highlight=False)
         self.tick()
 

@@ -118,13 +118,13 @@ def test_later_requests_of_a_rag_document_come_from_the_cache(runs: Runs) -> Non
     assert len(hits) >= 0.8 * len(later)
 
 
-def test_documents_of_the_measured_phase_are_not_in_the_cache_at_its_start(runs: Runs, server: Server) -> None:
+def test_documents_of_the_measured_phase_are_not_in_the_cache_at_its_start(runs: Runs) -> None:
     least: dict[str, int] = {}
     for row in runs["rag"].requests:
         if row["phase"] == "measure":
             least[row["document"]] = min(int(row["cached_tokens"]), least.get(row["document"], 10**9))
-    # A block, or what the chat template puts before every prompt.
-    assert max(least.values()) < max(server.engine.effective["block_size"], 32)
+    assert min(least.values()) < 32  # nothing but what the chat template puts before every prompt
+    assert max(least.values()) < 200  # and before each document the instruction, which all of the phase share
 
 
 def test_telemetry_costs_less_than_a_hundredth_of_a_core(runs: Runs) -> None:

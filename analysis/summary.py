@@ -32,7 +32,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "verdict": verdict,
         "reasons": reasons,
         "simulated": run.fact("simulated"),
-        "notes": list(run.notes),
+        "notes": [*run.notes, *beginning_notes(run)],
         "run": header(run, window),
         "latency": metrics.latency_figures(rows),
         "gaps": metrics.gap_figures(rows),
@@ -51,6 +51,20 @@ def summarise(run: Run) -> dict[str, Any]:
         "generator": generator(run, facts, window) | {"checks": checks},
         "user_classes": by_user_class(rows, objectives, window),
     }
+
+
+def beginning_notes(run: Run) -> list[str]:
+    """What a reader must know of how the measure phase began: an engine that was not known to be warm, or a cache that
+    was not empty though it was wanted so."""
+    notes = []
+    warmup, reset = _table(run, "warmup"), _table(run, "cache_reset")
+    steady = warmup.get("steady")
+    asked = warmup.get("mode") == "until_steady"
+    if warmup.get("limit_s") and (steady is False or (steady is None and asked)):
+        notes.append(str(warmup.get("sentence") or "TTFT was not steady when the warm-up ended."))
+    if reset.get("done") is False and run.fact("scenario", "values", "load", "reset_cache") is not False:
+        notes.append(f"The prefix cache was not emptied before the run: {reset.get('detail') or 'no reason is known'}")
+    return notes
 
 
 def run_id(run: Run) -> str:

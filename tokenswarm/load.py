@@ -213,7 +213,6 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
                          load.warmup_max_s if load.warmup_s is None else None) as progress:
             interrupts.on_first = lambda: (progress.stopping(), locust.ask_to_stop())
             _follow(locust, engine, manifest, folder, progress, outcome, telemetry)
-        _tell_warmup(manifest, console)
     except BaseException:  # such as a closed pipe on stdout: nobody follows the run any more
         locust.ask_to_stop()
         raise
@@ -286,15 +285,6 @@ def _note_phase(event: dict[str, Any], manifest: dict[str, Any], folder: Path, p
     manifest["warmup"] = event["warmup"]
     with contextlib.suppress(UserError):  # a full disk is noticed, and said, where rows are written
         write_manifest(folder, manifest)
-
-
-def _tell_warmup(manifest: dict[str, Any], console: Console) -> None:
-    """Say so where the measured phase began before the engine was known to be warm."""
-    warmup = manifest.get("warmup")
-    if warmup and warmup["limit_s"] and not warmup["steady"] and (warmup["steady"] is False
-                                                                  or warmup["mode"] == "until_steady"):
-        manifest["notes"].append(warmup["sentence"])
-        console.print(f"note: {warmup['sentence']}", highlight=False)
 
 
 def _note_lost_workers(manifest: dict[str, Any]) -> None:

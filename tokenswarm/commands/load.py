@@ -60,6 +60,7 @@ def add(commands: Any) -> None:
 
 def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.load import LoadOptions, run_load
+    from tokenswarm.output import outlive_readers
     from tokenswarm.redact import usable_key
     from tokenswarm.scenario import parse_set
 
@@ -67,6 +68,7 @@ def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
                  "load.duration_s": options.duration, "prompts.seed": options.seed}
     given = {key: str(value) for key, value in overrides.items() if value is not None}
     given |= parse_set(options.settings)
+    outlive_readers()
     console = Console()
     outcome = run_load(LoadOptions(
         engine=options.engine, scenario=options.scenario, host=options.host, model=options.model,
@@ -75,7 +77,12 @@ def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
         argv=argv), console)
     if outcome.error is not None:
         print(f"tokenswarm: {outcome.error}", file=sys.stderr)
-    summary = _reported(outcome.folder, console)
+    try:
+        summary = _reported(outcome.folder, console)
+    except KeyboardInterrupt:
+        print(f"tokenswarm: interrupted before the dashboard was made; the rows are kept. Make it with: "
+              f"python -m tokenswarm report {outcome.folder}", file=sys.stderr)
+        return Exit.INTERRUPTED
     if not console.is_terminal:
         print(outcome.folder)  # the last line, for a script
     if outcome.status == "interrupted":

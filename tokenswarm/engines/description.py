@@ -112,6 +112,8 @@ class Image(_Strict):
 
     repository: str
     tag: str
+    hint: str = ""
+    """How to come by it, as the rest of a sentence, where no registry has it."""
 
 
 def _regular_expression(pattern: str) -> str:

@@ -17,7 +17,8 @@ from tokenswarm.client.http import Endpoint
 from tokenswarm.corpus import Corpus, load_corpus
 from tokenswarm.engines import Engine, GpuSampler, Telemetry, adopt, load_description, start_local
 from tokenswarm.engines.cold import reset_cache, reset_note
-from tokenswarm.engines.process_sampler import ProcessSampler
+from tokenswarm.engines.description import Description
+from tokenswarm.engines.docker_engine import default_runtime, start_docker
 from tokenswarm.engines.processes import affinity
 from tokenswarm.errors import Exit, UserError
 from tokenswarm.interrupts import Interrupts
@@ -41,6 +42,8 @@ class LoadOptions:
     host: str | None = None
     model: str | None = None
     device: str | None = None
+    runtime: str | None = None
+    """local | docker, of an engine that is started here; None = see `default_runtime`."""
     workers: int = 1
     master: tuple[str, int] | None = None
     """Address at which workers from other machines are awaited; None = workers are started here."""
@@ -113,10 +116,15 @@ def _engine(options: LoadOptions, scenario: Scenario, folder: Path, console: Con
         def on_progress(seconds: float, line: str) -> None:
             status(f"starting {description.title} ... {seconds:.0f} s", line)
         model = options.model or (_SIM_MODEL if description.simulated else None)
-        return start_local(description, on_progress=on_progress, log_path=folder / ENGINE_LOG,
+        start = start_docker if _runtime(options, description) == "docker" else start_local
+        return start(description, on_progress=on_progress, log_path=folder / ENGINE_LOG,
                            settings=scenario.engine, model=model, device=options.device, cpus=_cpus(options)[0],
                            explicit=[key.removeprefix("engine.") for key in options.overrides
                                      if key.startswith("engine.")])
+
+
+def _runtime(options: LoadOptions, description: Description) -> str:
+    return options.runtime or default_runtime(description, options.device)
 
 
 def _cpus(options: LoadOptions) -> tuple[set[int] | None, set[int] | None]:
@@ -195,8 +203,7 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
     chosen = os.environ.get("GPUS") or os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = GpuSampler.open(only=chosen) if engine.runtime != EXTERNAL else None
     manifest["gpus"] = gpus.names if gpus else []
-    pid = getattr(engine, "pid", None)
-    telemetry = Telemetry(engine, folder, gpus=gpus, samplers=[ProcessSampler(pid)] if pid else [])
+    telemetry = Telemetry(engine, folder, gpus=gpus, samplers=engine.samplers())
     interrupts.on_first = lambda: None  # from here on there is a run to end in good order
     engine_cpus, load_cpus = _cpus(options)
     if engine_cpus and load_cpus:
@@ -255,7 +262,7 @@ def _follow(locust: LocustProcesses, engine: Engine, manifest: dict[str, Any], f
             outcome.error = UserError(Exit(event["code"]), event["sentence"])
         elif kind == "done":
             done = True
-            if len(event["phases"]) > 1:
+            if any(phase["name"] == "measure" for phase in event["phases"]):
                 telemetry.mark("end", time.time())  # where nobody told of the drain: the run was stopped
             manifest.update(event["facts"], counts=event["counts"], phases=event["phases"])
             manifest["simulated"] = manifest["simulated"] or bool(event["counts"].get("simulated_answers"))

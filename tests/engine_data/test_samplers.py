@@ -69,12 +69,12 @@ def test_memory_of_an_engine_is_that_of_all_its_processes() -> None:
     assert sampler(3.0) == []
 
 
-def test_samplers_write_into_host_metrics_and_a_full_disk_is_counted(tmp_path: Path) -> None:
-    def full(at: float) -> list[dict[str, object]]:
-        raise OSError("no space left")
+def test_samplers_write_into_host_metrics_and_one_that_fails_is_counted(tmp_path: Path) -> None:
+    def broken(at: float) -> list[dict[str, object]]:
+        raise KeyError("cpu_stats")
 
     telemetry = Telemetry(Engine("http://127.0.0.1:1", None), tmp_path,
-                          samplers=[full, lambda at: [], lambda at: [{"at": at, "source": "engine", "rss_mb": 12.5}]])
+                          samplers=[broken, lambda at: [], lambda at: [{"at": at, "source": "engine", "rss_mb": 12.5}]])
     assert telemetry.sample() == {}
     with (tmp_path / "host_metrics.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)

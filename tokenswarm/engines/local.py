@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -17,6 +17,8 @@ from tokenswarm.engines import processes
 from tokenswarm.engines.description import Description
 from tokenswarm.engines.flags import SettingsLike, command, resolve
 from tokenswarm.engines.places import places
+from tokenswarm.engines.process_sampler import ProcessSampler
+from tokenswarm.engines.process_sampler import ProcessSampler
 from tokenswarm.engines.started import Progress, StartedEngine, model_and_name, tail
 from tokenswarm.errors import Exit, UserError
 
@@ -121,9 +123,17 @@ class LocalEngine(StartedEngine):
         """Process id of the engine's first process, which leads the group."""
         return self._process.pid
 
+    def samplers(self) -> list[Callable[[float], list[dict[str, object]]]]:
+        """Its processes' CPU and memory."""
+        return [ProcessSampler(self.pid)]
+
     def is_alive(self) -> bool:
         """Whether the engine's first process still runs."""
         return self._process.poll() is None
+
+    def sampler(self) -> ProcessSampler:
+        """Sums over the processes of the engine."""
+        return ProcessSampler(self.pid)
 
     def log_tail(self, lines: int = 20) -> list[str]:
         """The last lines of the engine's log."""

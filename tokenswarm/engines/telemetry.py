@@ -33,8 +33,8 @@ CPU_SHARE_LIMIT = 0.01
 """Share of one core that telemetry may take; it samples less often rather than take more."""
 
 Sampler = Callable[[float], list[dict[str, object]]]
-"""Something else to watch: called with the moment (unix seconds), gives rows of host_metrics.csv. May raise nothing but
-OSError."""
+"""Something else to watch: called with the moment (unix seconds), gives rows of host_metrics.csv. What it raises is
+counted."""
 
 Side = Literal["start", "end"]
 _TRY_AGAIN_S, _TRY_FOR_S = 0.5, 5.0
@@ -156,7 +156,7 @@ class Telemetry:
         try:
             if rows := make_rows():
                 append_rows(self._folder / name, columns, rows)
-        except OSError:
+        except Exception:  # a full disk, or whatever a sampler runs into: a gap, never the end of telemetry
             self.failed += 1
 
     def _run(self) -> None:

@@ -38,6 +38,9 @@ def add(commands: Any) -> None:
                       help="rag (default), chat, batch, reasoning, or a .toml file; see `scenarios`")
     what.add_argument("--host", metavar="URL", help="load the server at this URL instead of starting one")
     what.add_argument("--model", help="model to start, or to ask for at --host (default: the one that it lists)")
+    what.add_argument("--runtime", choices=("local", "docker"),
+                      help="what an engine that is started here runs in (default: docker where it can hand out a GPU, "
+                           "else local)")
     what.add_argument("--device", choices=("cpu", "cuda"), help="device of an engine that is started here")
     how = parser.add_argument_group("how much (defaults come from the scenario)")
     how.add_argument("--users", type=int, metavar="N", help="concurrent users, closed loop (load.users)")
@@ -72,9 +75,9 @@ def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
     console = Console()
     outcome = run_load(LoadOptions(
         engine=options.engine, scenario=options.scenario, host=options.host, model=options.model,
-        device=options.device, workers=options.workers, master=options.master, corpus=options.corpus,
-        results=options.results, overrides=given, api_key=usable_key(os.environ.get(_KEY_VARIABLE)),
-        argv=argv), console)
+        device=options.device, runtime=options.runtime, workers=options.workers, master=options.master,
+        corpus=options.corpus, results=options.results, overrides=given,
+        api_key=usable_key(os.environ.get(_KEY_VARIABLE)), argv=argv), console)
     if outcome.error is not None:
         print(f"tokenswarm: {outcome.error}", file=sys.stderr)
     try:

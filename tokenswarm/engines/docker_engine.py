@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenswarm.engines import compose, containers, docker_host, processes
 from tokenswarm.engines.compose import MODEL_LABEL, START_LABEL, Start
+from tokenswarm.engines.container_sampler import ContainerSampler
 from tokenswarm.engines.description import Description
 from tokenswarm.engines.docker_failures import failure
 from tokenswarm.engines.flags import SettingsLike, command, resolve
@@ -152,6 +153,10 @@ class DockerEngine(StartedEngine):
             except (DockerException, OSError):
                 pass  # a Docker engine that is slow to answer says nothing about the container
         return self.container.attrs["State"]
+
+    def samplers(self) -> list[Callable[[float], list[dict[str, object]]]]:
+        """The container's CPU and memory."""
+        return [ContainerSampler(self.container)]
 
     def log_tail(self, lines: int = 20) -> list[str]:
         """The last lines of the container's log; once it is removed, of the copy at `log_path`."""

@@ -144,10 +144,6 @@ class Engine:
             sleep(_BUSY_RETRY_S)
             waited += _BUSY_RETRY_S + time.monotonic() - asked  # an engine can wait for an idle moment by itself
 
-    def sampler(self) -> Callable[[float], list[dict[str, object]]] | None:
-        """What reads the engine's CPU and memory (see telemetry.Sampler); None where they are out of reach."""
-        return None
-
     def log_tail(self, lines: int = 20) -> list[str]:
         """The last lines of the engine's log; empty where the log is out of reach."""
         return []

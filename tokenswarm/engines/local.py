@@ -18,7 +18,6 @@ from tokenswarm.engines.description import Description
 from tokenswarm.engines.flags import SettingsLike, command, resolve
 from tokenswarm.engines.places import places
 from tokenswarm.engines.process_sampler import ProcessSampler
-from tokenswarm.engines.process_sampler import ProcessSampler
 from tokenswarm.engines.started import Progress, StartedEngine, model_and_name, tail
 from tokenswarm.errors import Exit, UserError
 
@@ -130,10 +129,6 @@ class LocalEngine(StartedEngine):
     def is_alive(self) -> bool:
         """Whether the engine's first process still runs."""
         return self._process.poll() is None
-
-    def sampler(self) -> ProcessSampler:
-        """Sums over the processes of the engine."""
-        return ProcessSampler(self.pid)
 
     def log_tail(self, lines: int = 20) -> list[str]:
         """The last lines of the engine's log."""

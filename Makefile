@@ -10,13 +10,13 @@ quote  = '$(subst ','"'"',$(1))'
 option = $(if $(value $(2)),$(1) $(call quote,$(value $(2))))
 
 LOAD_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO) $(call option,--host,HOST) \
-  $(call option,--model,MODEL) $(call option,--device,DEVICE) $(call option,--users,USERS) \
+  $(call option,--model,MODEL) $(call option,--device,DEVICE) $(call option,--runtime,RUNTIME) $(call option,--users,USERS) \
   $(call option,--spawn-rate,SPAWN_RATE) $(call option,--rate,RATE) $(call option,--duration,DURATION) \
   $(call option,--workers,WORKERS) $(call option,--seed,SEED) $(call option,--corpus,CORPUS) \
   $(call option,--results,RESULTS) $(call option,--set,SET)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load sim report scenarios calibrate test test-browser test-engines engine-venv lint bench clean
+.PHONY: help install load sim report scenarios calibrate test test-browser test-engines engine-venv image test-compose lint bench clean
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -30,6 +30,7 @@ help: ## show this list
 	@echo "  WORKERS        load-generating processes                 SEED        same seed, same prompts"
 	@echo "  CORPUS         folder of .txt, .md, .jsonl               RESULTS     where run folders go (results)"
 	@echo "  DEVICE         cpu or cuda, of an engine started here    API_KEY     of the endpoint; best exported beforehand"
+	@echo "  RUNTIME        docker or local; docker where it can hand out a GPU   GPUS   0,1 (docker: all by default)"
 	@echo "  SET            any scenario values: SET=\"load.users=200 slo.ttft_p95_ms=400\""
 
 install: $(VENV)/.installed ## make the virtual environment
@@ -65,7 +66,7 @@ engine-venv: $(VENV)/.installed ## install a real engine for use without Docker:
 	@$(PY) -m tokenswarm.engines.install --engine $(call quote,$(ENGINE)) $(call option,--device,DEVICE)
 
 test: $(VENV)/.installed-dev ## the default tests (under 3 minutes)
-	@$(PY) -m pytest -q -n 2 tests -m "not browser and not engine"
+	@$(PY) -m pytest -q -n 2 tests -m "not browser and not engine and not compose"
 
 test-browser: $(VENV)/.installed-dev ## open dashboards in headless Chromium
 	@sh tests/browser/need_chromium.sh
@@ -73,6 +74,14 @@ test-browser: $(VENV)/.installed-dev ## open dashboards in headless Chromium
 
 test-engines: $(VENV)/.installed-dev ## the contract of real engines on this CPU: ENGINE=vllm|sglang, both by default
 	@$(PY) -m pytest -q -x tests/engines $(if $(ENGINE),--engine $(call quote,$(ENGINE)))
+
+test-compose: $(VENV)/.installed-dev ## Compose profiles and engines in containers (needs Docker; BASE=, OFFLINE= as for image)
+	@$(PY) -m pytest -q -rs tests/compose
+
+image: $(VENV)/.installed ## build the project's container image (IMAGE=name:tag, BASE=image, OFFLINE=1: no network in the build)
+	@$(if $(OFFLINE),$(PY) compose/image/packages.py download,rm -rf) compose/image/wheels
+	@docker build --quiet --file compose/image/Dockerfile $(if $(BASE),--build-arg BASE=$(call quote,$(BASE))) \
+	  --tag $(call quote,$(or $(IMAGE),tokenswarm:0.1.0)) .
 
 lint: $(VENV)/.installed-dev ## ruff
 	@$(PY) -m ruff check .

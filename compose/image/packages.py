@@ -16,18 +16,26 @@ import venv
 from pathlib import Path
 
 
+_STAMP = "downloaded-for.txt"
+
+
 def dependencies(pyproject: Path) -> list[str]:
     """What the project needs to run."""
     return list(tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"])
 
 
 def download(folder: Path) -> None:
-    """All of them, with all that they need, as wheels; those of an earlier download make way."""
-    for old in folder.glob("*.whl"):
-        old.unlink()
+    """All of them, with all that they need, as wheels; nothing where they lie there already."""
     needed = dependencies(Path(__file__).resolve().parents[2] / "pyproject.toml")
-    subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+    stamp, wanted = folder / _STAMP, "\n".join([sys.version, *needed])
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    subprocess.run([sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check",
                     "--only-binary=:all:", "--dest", str(folder), "pip", *needed], check=True)
+    stamp.write_text(wanted, encoding="utf-8")
 
 
 def install(folder: Path, target: Path) -> None:

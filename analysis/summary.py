@@ -95,6 +95,7 @@ def header(run: Run, window: Window | None) -> dict[str, Any]:
             "source": window.source if window else None,
         },
         "seed": run.fact("seed"),
+        "salt": run.fact("salt"),
         "host": _table(run, "host"),
         "gpus": run.fact("gpus") if isinstance(run.fact("gpus"), list) else [],
         "versions": _table(run, "versions"),

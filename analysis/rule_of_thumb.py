@@ -1,0 +1,107 @@
+"""What the field's rule of thumb says, from traits measured in the rows: beside a verdict, never in its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+SHARED_PREFIX_SHARE = 0.30
+"""Fixed context's share of the prompt from which on a radix cache is said to pay."""
+MANY_CONCURRENT = 100
+"""Requests in flight from which on vLLM's scheduler is said to lead."""
+_DEEPSEEK = re.compile(r"deepseek", re.IGNORECASE)
+VLLM, SGLANG = "vLLM", "SGLang"
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What the rule asks about a workload. None = not measured; the last two only a person can tell."""
+
+    shared_prefix_share: float | None
+    concurrency: float | None
+    model: str
+    mixed_hardware: bool = False
+    frequent_model_changes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Which engine the rule names (None = near equal, or its parts contradict each other), and why."""
+
+    engine: str | None
+    sentence: str
+    reasons: tuple[tuple[str, str], ...]
+    """(engine, trait in words), one for each part of the rule that applies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What one run adds to the traits: characters, and seconds."""
+
+    shared_chars: float
+    prompt_chars: float
+    busy_s: float
+    """Sum of the E2E times of its requests."""
+    seconds: float
+    """Length of its measure window."""
+
+
+def totals(rows: pd.DataFrame, seconds: float | None) -> Totals:
+    """Totals of a run's measured rows."""
+    known = rows["shared_prefix_chars"].notna() & rows["prompt_chars"].notna()
+    shared, chars = (float(rows.loc[known, name].sum()) for name in ("shared_prefix_chars", "prompt_chars"))
+    return Totals(shared, chars, float(rows["e2e_ms"].sum()) / 1000.0 if seconds else 0.0, seconds or 0.0)
+
+
+def traits(runs: Sequence[Totals], model: str, *, mixed_hardware: bool = False,
+           frequent_model_changes: bool = False) -> Traits:
+    """Traits of a workload from its runs.
+
+    Fixed context: characters that other requests share by design / all characters of the prompts. Concurrency: mean
+    number of requests in flight, which is the sum of all E2E times / the seconds measured (Little's law).
+    """
+    chars, seconds = sum(run.prompt_chars for run in runs), sum(run.seconds for run in runs)
+    return Traits(sum(run.shared_chars for run in runs) / chars if chars else None,
+                  sum(run.busy_s for run in runs) / seconds if seconds else None,
+                  model, mixed_hardware, frequent_model_changes)
+
+
+def advise(found: Traits) -> Advice:
+    """The rule of thumb applied to these traits."""
+    reasons = []
+    share = found.shared_prefix_share
+    if share is not None and share >= SHARED_PREFIX_SHARE:
+        reasons.append((SGLANG, f"{share:.0%} of the prompts is fixed context (30% or more)"))
+    if _DEEPSEEK.search(found.model):
+        reasons.append((SGLANG, "the model is of the DeepSeek family"))
+    if found.concurrency is not None and found.concurrency >= MANY_CONCURRENT:
+        reasons.append((VLLM, f"{found.concurrency:.0f} requests are in flight on average (100 or more)"))
+    if found.mixed_hardware:
+        reasons.append((VLLM, "the hardware is mixed"))
+    if found.frequent_model_changes:
+        reasons.append((VLLM, "models change often"))
+    engines = {engine for engine, _ in reasons}
+    why = "; ".join(f"{engine} because {trait}" for engine, trait in reasons)
+    if not reasons:
+        known = [] if share is None else [f"{share:.0%} of the prompts is fixed context"]
+        if found.concurrency is not None:
+            known.append(f"{found.concurrency:.0f} requests are in flight on average")
+        told = ", ".join(known) or "no trait is known"
+        return Advice(None, f"The rule of thumb calls the engines near equal here ({told}).", ())
+    if len(engines) > 1:
+        return Advice(None, f"The rule of thumb contradicts itself here: {why}.", tuple(reasons))
+    return Advice(engines.pop(), f"The rule of thumb says {why}.", tuple(reasons))
+
+
+def agreement(advice: Advice, winner: str | None) -> str:
+    """Whether measurement (`winner`: the engine that was better, or None) and rule agree, in a sentence."""
+    if advice.engine is None:
+        return "" if winner is None else f"The measurement does decide: {winner}."
+    if winner is None:
+        return "The measurement does not bear it out: it found no engine that is better. Trust the measurement."
+    if winner == advice.engine:
+        return "The measurement agrees."
+    return f"The measurement disagrees: {winner} was better for this workload. Trust the measurement."

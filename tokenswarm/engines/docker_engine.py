@@ -138,6 +138,8 @@ class DockerEngine(StartedEngine):
 
     def is_alive(self) -> bool:
         """Whether the container runs."""
+        if self._over and self.owned:
+            return False
         state = self._state(_LOOK_S)
         return not self._gone and state["Status"] in ("running", "paused")
 

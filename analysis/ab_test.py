@@ -118,9 +118,12 @@ def _part(error: float, df: float) -> float:
 def _side(group: Sequence[Reading], other: Sequence[Reading], log: bool) -> tuple[float, float, float] | None:
     """(mean, standard error of the mean, degrees of freedom) of one side, on the scale of the test."""
     values = _scaled(group, log)
-    if len(group) > 1:
-        return float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(group)), len(group) - 1
     inside = group[0].spread(log)
+    if len(group) > 1:
+        spread = float(values.std(ddof=1))
+        if spread == 0.0 and not log:  # no error in any run does not mean that there can be none
+            spread = inside or 0.0
+        return float(values.mean()), spread / math.sqrt(len(group)), len(group) - 1
     if inside is None:
         return None
     between = float(_scaled(other, log).std(ddof=1)) if len(other) > 1 else 0.0

@@ -74,6 +74,8 @@ _KEYS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("endpoint", lambda summary: str(dig(summary, "run", "engine", "base_url"))),
 )
 """By what runs are told apart, the first that gives exactly two kinds."""
+_NAMES = frozenset({"engine", "engine version", "model", "GPUs"})
+"""Kinds whose values make good names; others are told beneath A and B."""
 
 
 def usable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[LeftOut]]:
@@ -103,7 +105,7 @@ def split(summaries: Sequence[Summary]) -> Groups:
                                         "say which stand against which: --a RUN ... --b RUN ...")
         if len(kinds) == 2:
             a, b = ([summary for summary in good if key(summary) == kind] for kind in kinds)
-            label_a, label_b = kinds if title != "effective configuration" else ("A", "B")
+            label_a, label_b = kinds if title in _NAMES else ("A", "B")
             return Groups(label_a, label_b, a, b, title, out)
     names = ", ".join(summary["run_id"] for summary in good)
     said = f"; left out: {'; '.join(f'{one.run_id} ({one.why})' for one in out)}" if out else ""
@@ -118,10 +120,28 @@ def given(a: Sequence[Summary], b: Sequence[Summary], label_a: str | None, label
         if not good:
             raise UserError(Exit.INVALID, f"no run of side {side} is left to compare: "
                             + "; ".join(f"{one.run_id} is {one.why}" for one in out))
-    found = [_engine(good[0]) for good in (good_a, good_b)]
-    if found[0] == found[1]:
-        found = ["A", "B"]
+    found = _labels(good_a[0], good_b[0])
     return Groups(label_a or found[0], label_b or found[1], good_a, good_b, "choice", [*out_a, *out_b])
+
+
+def _labels(a: Summary, b: Summary) -> list[str]:
+    """Names for two sides: the engines if they differ, else their versions or models, else A and B."""
+    for key in (_engine, _version, lambda summary: str(dig(summary, "run", "model"))):
+        if key(a) != key(b):
+            return [key(a), key(b)]
+    return ["A", "B"]
+
+
+def about(groups: Groups) -> list[str]:
+    """What each side is where its label does not say it: the settings that only it has, or its endpoint."""
+    tables = [dig(group[0], "run", "overrides") or {} for group in (groups.a, groups.b)]
+    own = [" ".join(f"{key}={value}" for key, value in sorted(one.items())
+                    if other.get(key) != value and key != "prompts.salt")
+           for one, other in (tables, tables[::-1])]
+    if not any(own):
+        own = [str(dig(group[0], "run", "engine", "base_url")) for group in (groups.a, groups.b)]
+    return [f"{_version(group[0])}, {text or 'nothing set'}"
+            for group, text in zip((groups.a, groups.b), own, strict=True)]
 
 
 def refuse_unlike(groups: Groups) -> None:
@@ -165,7 +185,7 @@ def _load(summary: Summary) -> str:
 
 
 def setup_differences(groups: Groups, scenario_engine: Mapping[str, Any]) -> list[SetupDifference]:
-    """Where the sides' effective configurations differ, by canonical name; `scenario_engine` is the scenario's table."""
+    """Where the sides' effective configurations differ, by canonical name; `scenario_engine`: the scenario's table."""
     sides = [[dig(summary, "run", "effective") or {} for summary in group] for group in (groups.a, groups.b)]
     own = {key for table in scenario_engine.values() if isinstance(table, dict) for key in table}
     found = []

@@ -131,7 +131,7 @@ def document(found: Comparison) -> dict[str, Any]:
 
 
 def write_comparison(found: Comparison, folder: Path) -> dict[str, Any]:
-    """Write the three files into `folder`; returns the document. Raises UserError(RESULTS) if they cannot be written."""
+    """Write the three files into `folder`; returns the document. Raises UserError(RESULTS) if that cannot be done."""
     from analysis.compare_page import markdown, render_comparison
 
     try:

@@ -40,6 +40,9 @@ METRICS: tuple[Metric, ...] = (
 HEADLINE = ("ttft_p95_ms", "e2e_p95_ms", "output_tok_s")
 """What the verdict rests on, chosen before anybody looks, so that one of many figures cannot decide by chance."""
 
+_LEAST_POINTS = 0.001
+"""Shares that differ by less than a tenth of a percentage point are equal to anybody who acts on them."""
+
 BETTER, WORSE, EQUAL, UNKNOWN = "better", "worse", "no difference", "not known"
 
 
@@ -59,7 +62,7 @@ class Result:
         if found.ratio:
             return f"{self.metric.title} {found.change:.3g} times ({found.low:.3g} to {found.high:.3g})"
         points = (100 * found.change, 100 * found.low, 100 * found.high)
-        return "{} {:+.3g} points ({:+.3g} to {:+.3g})".format(self.metric.title, *points)
+        return "{} {:+.2f} points ({:+.2f} to {:+.2f})".format(self.metric.title, *points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,17 @@ class Verdict:
 
 def compare(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> list[Result]:
     """Every figure of METRICS that a run of either group has, of summaries `a` and `b`: B against A."""
-    return [result for result in _results(a, b) if result.found is not None or result.why]
+    results = list(_results(a, b))
+    by_key = {result.metric.key: result for result in results}
+    return [result for result in results if not _repeats_another(result, by_key)]
+
+
+def _repeats_another(result: Result, by_key: Mapping[str, Result]) -> bool:
+    """Without reasoning TTFO is TTFT. The same figure twice is no more evidence."""
+    other = by_key.get(result.metric.key.replace("ttfo", "ttft"))
+    if other is None or other is result:
+        return False
+    return result.found == other.found if result.found is not None else result.why == other.why
 
 
 def _results(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> Iterator[Result]:
@@ -105,7 +118,7 @@ def _reading(figure: Mapping[str, Any]) -> Reading:
 
 
 def _state(metric: Metric, found: Difference) -> str:
-    if not found.significant:
+    if not found.significant or (not found.ratio and abs(found.change) < _LEAST_POINTS):
         return EQUAL
     rises = found.change > (1.0 if found.ratio else 0.0)
     return BETTER if rises == (metric.better == HIGHER) else WORSE

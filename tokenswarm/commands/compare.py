@@ -1,0 +1,148 @@
+"""`compare`: two groups of runs against each other, from folders or by running them in turn."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tokenswarm.commands.values import at_least_one
+from tokenswarm.errors import Exit, UserError
+
+_EPILOG = """\
+from run folders, which tell themselves apart by engine, version, model, GPU or settings:
+  python -m tokenswarm compare results/*rag*
+  python -m tokenswarm compare --a results/old-1 results/old-2 --b results/new-1 results/new-2
+by running both sides in turn (A B B A ...), each from a cold cache, with the same prompts:
+  python -m tokenswarm compare --scenario rag                                   vLLM and SGLang
+  python -m tokenswarm compare --scenario rag --engines vllm --b-set "engine.prefill_budget=4096"
+  python -m tokenswarm compare --scenario chat --a-host http://gpu1:8000 --b-host http://gpu2:8000"""
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "compare", help="compare two groups of runs, or run two engines in turn and compare them",
+        description="Writes comparison.html, comparison.md and comparison.json: every figure of both sides with 95% "
+                    "intervals, a verdict, and what the field's rule of thumb says.",
+        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG)
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="run folders")
+    parser.add_argument("--a", nargs="+", default=[], metavar="RUN", help="run folders of side A")
+    parser.add_argument("--b", nargs="+", default=[], metavar="RUN", help="run folders of side B")
+    parser.add_argument("--label-a", metavar="NAME", help="name of side A")
+    parser.add_argument("--label-b", metavar="NAME", help="name of side B")
+    parser.add_argument("--mixed-hardware", action="store_true", help="for the rule of thumb: the fleet is mixed")
+    parser.add_argument("--frequent-model-changes", action="store_true",
+                        help="for the rule of thumb: models change often")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where the three files go "
+                                                                   "(default: RESULTS/comparison-<time>)")
+    parser.add_argument("--json", action="store_true", help="print comparison.json instead of a table")
+    run = parser.add_argument_group("run them first")
+    run.add_argument("--scenario", metavar="NAME", help="scenario to run on both sides")
+    run.add_argument("--engines", default="vllm,sglang", metavar="A,B", help="default: vllm,sglang; one for both sides")
+    run.add_argument("--repeats", type=at_least_one, default=None, metavar="N", help="runs of each side (default 5)")
+    for side in "ab":
+        run.add_argument(f"--{side}-host", metavar="URL", help=f"server of side {side.upper()} that runs already")
+        run.add_argument(f"--{side}-model", metavar="M", help=f"model of side {side.upper()}")
+        run.add_argument(f"--{side}-set", default="", metavar='"K=V ..."', help=f"settings of side {side.upper()} only")
+    run.add_argument("--model", help="model of both sides")
+    run.add_argument("--runtime", choices=("local", "docker"), help="what the engines run in")
+    run.add_argument("--device", choices=("cpu", "cuda"), help="device of the engines")
+    run.add_argument("--users", type=int, metavar="N")
+    run.add_argument("--rate", type=float, metavar="R")
+    run.add_argument("--duration", metavar="T", help="measured time of each run")
+    run.add_argument("--workers", type=at_least_one, default=1, metavar="N")
+    run.add_argument("--seed", type=int, metavar="N")
+    run.add_argument("--corpus", metavar="DIR")
+    run.add_argument("--set", default="", dest="settings", metavar='"K=V ..."', help="settings of both sides")
+    run.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.set_defaults(run=_compare)
+
+
+def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.output import outlive_readers
+
+    outlive_readers()
+    console = Console(stderr=options.json)
+    if options.scenario is None:
+        return _write(options, console, options.runs, options.a, options.b)
+    if options.runs or options.a or options.b:
+        raise UserError(Exit.USAGE, "give run folders, or --scenario to run them first; not both")
+    series = _run_first(options, argv, console)
+    if not series.a or not series.b:
+        problem = series.failures[-1] if series.failures else None
+        raise UserError(problem.code if problem else Exit.INTERRUPTED,
+                        "there is nothing to compare: a side has no run that was measured"
+                        + (f". {problem}" if problem else ""))
+    code = _write(options, console, [], series.a, series.b)
+    if series.interrupted:
+        return Exit.INTERRUPTED
+    return series.failures[-1].code if series.failures else code
+
+
+def _run_first(options: argparse.Namespace, argv: list[str], console: Console) -> Any:
+    from analysis.report import report
+    from tokenswarm.compare import DEFAULT_REPEATS, run_series
+    from tokenswarm.manifest import note_verdict
+
+    a, b = _sides(options, argv)
+
+    def after(side: str, outcome: Any) -> None:
+        summary = report(outcome.folder)
+        note_verdict(outcome.folder, summary["verdict"], summary["reasons"])
+        ttft, output = summary["latency"].get("ttft_ms", {}).get("p95", {}), summary["rates"]["output_tok_s"]
+        told = [f"{name} {value:,.0f} {unit}" for name, value, unit in
+                (("TTFT p95", ttft.get("value"), "ms"), ("output", output.get("value"), "tok/s")) if value is not None]
+        console.print(f"side {side.upper()}: {summary['verdict']}  {'  '.join(told)}  {outcome.folder}",
+                      highlight=False, soft_wrap=True)
+
+    return run_series(a, b, options.repeats or DEFAULT_REPEATS, console, after)
+
+
+def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
+    from tokenswarm.load import LoadOptions
+    from tokenswarm.redact import usable_key
+    from tokenswarm.scenario import parse_set
+
+    engines = [name.strip() for name in options.engines.split(",") if name.strip()]
+    hosts = (options.a_host, options.b_host)
+    if any(hosts) and options.engines == "vllm,sglang":
+        engines = ["external", "external"]
+    if len(engines) not in (1, 2):
+        raise UserError(Exit.USAGE, f"--engines takes one or two names, not '{options.engines}'")
+    common = {"load.users": options.users, "load.rate": options.rate, "load.duration_s": options.duration,
+              "prompts.seed": options.seed}
+    given = {key: str(value) for key, value in common.items() if value is not None} | parse_set(options.settings)
+    sides = [LoadOptions(
+        engine=engine, scenario=options.scenario, host=host, model=model or options.model, device=options.device,
+        runtime=options.runtime, workers=options.workers, corpus=options.corpus, results=options.results,
+        overrides=given | parse_set(settings), api_key=usable_key(os.environ.get("API_KEY")), argv=argv)
+        for engine, host, model, settings in ((engines[0], hosts[0], options.a_model, options.a_set),
+                                              (engines[-1], hosts[1], options.b_model, options.b_set))]
+    a, b = sides
+    if (a.engine, a.host, a.model, a.overrides) == (b.engine, b.host, b.model, b.overrides):
+        print("note: both sides are the same; expect no difference", file=sys.stderr)
+    return a, b
+
+
+def _write(options: argparse.Namespace, console: Console, runs: list[Any], a: list[Any], b: list[Any]) -> Exit:
+    from analysis.compare_page import comparison_table
+    from analysis.compare_report import COMPARISON_HTML, compare_runs, write_comparison
+
+    found = compare_runs(runs, a=a, b=b, label_a=options.label_a, label_b=options.label_b,
+                         mixed_hardware=options.mixed_hardware,
+                         frequent_model_changes=options.frequent_model_changes)
+    folder = options.output or options.results / time.strftime("comparison-%Y%m%d-%H%M%S")
+    told = write_comparison(found, folder)
+    if options.json:
+        print(json.dumps(told, indent=2))
+    else:
+        console.print(comparison_table(found))
+        console.print(f"comparison: {folder / COMPARISON_HTML}", highlight=False, soft_wrap=True)
+    return Exit.PASSED

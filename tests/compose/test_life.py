@@ -180,6 +180,20 @@ def test_project_image_that_is_missing_is_to_be_built(tmp_path: Path) -> None:
         start(load_description("sim"), tmp_path, "sim-8b", image="no-such:1")
 
 
+def test_published_elsewhere_only_when_asked_and_then_it_is_said(docker: Any, tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    for bind, published in ((None, "127.0.0.1"), ("0.0.0.0", "0.0.0.0")):
+        if bind is not None:
+            monkeypatch.setenv("BIND", bind)
+        engine = start(load_description("sim"), tmp_path, "sim-8b")
+        try:
+            [ports] = docker.containers.get(engine.container.id).attrs["HostConfig"]["PortBindings"].values()
+            assert [each["HostIp"] for each in ports] == [published]
+            assert any("can use it" in note for note in engine.notes) == (bind is not None)
+        finally:
+            engine.stop()
+
+
 def test_taken_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError) as caught:
         start(load_description("sim"), tmp_path, "sim-8b", port=taken.getsockname()[1])

@@ -6,6 +6,7 @@ GPUs) is an override document, handed to Compose on its standard input: it never
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,6 +117,20 @@ def gpu_ids(text: str | None) -> list[str] | None:
     if not all(part and part.replace("-", "").replace("_", "").isalnum() for part in ids) or len(set(ids)) < len(ids):
         raise UserError(Exit.USAGE, f"GPUS={text!r} is no list of GPUs: give indices or UUIDs, such as GPUS=0,1.")
     return ids
+
+
+def bind_address(host: str | None, given: Mapping[str, str]) -> str:
+    """The address of this machine on which the port is published: `host`, else BIND, else 127.0.0.1.
+
+    Raises UserError(Exit.USAGE) for what is no IPv4 address.
+    """
+    address = host or given.get("BIND") or "127.0.0.1"
+    try:
+        return str(ipaddress.IPv4Address(address))
+    except ValueError:
+        raise UserError(
+            Exit.USAGE, f"BIND={address!r} is no IPv4 address: give one of this machine, or 0.0.0.0 for all."
+        ) from None
 
 
 def model_place(model: str, is_folder: bool) -> tuple[str, dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import subprocess
 import sys
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _SECRETS = ("HF_TOKEN",)
 """Variables that reach the engine through its environment and must not stand in what is kept of its log."""
 _LOG_LINES_KEPT = 50_000
+_EVERYWHERE = "0.0.0.0"
 _LOOK_S = 1.0
 """Docker is asked at most this often how a container is."""
 
@@ -63,7 +65,7 @@ class DockerEngine(StartedEngine):
         model: str | None = None,
         served_name: str | None = None,
         port: int | None = None,
-        host: str = "127.0.0.1",
+        host: str | None = None,
         device: str | None = None,
         env: Mapping[str, str] | None = None,
         cpus: Collection[int] | None = None,
@@ -76,12 +78,14 @@ class DockerEngine(StartedEngine):
     ) -> DockerEngine:
         """Fetch the image where it is missing, start the container and return; `wait_ready` waits until it answers.
 
-        As `LocalEngine.start`, and: `host` is the address on which the port is published, `gpus` are indices
-        ("0,1"; None = GPUS of the environment, or all), `image` takes the place of the described one.
+        As `LocalEngine.start`, and: `host` is the address on which the port is published (None = BIND of the
+        environment, or 127.0.0.1), `gpus` are indices ("0,1"; None = GPUS of the environment, or all), `image` takes
+        the place of the described one.
         Raises UserError: Exit.PORT for a taken port, Exit.USAGE for settings that cannot be honoured, Exit.ENGINE with
         the cause for whatever Docker cannot do. Nothing stays behind then, nor after an interrupt.
         """
         device_name, form = description.form(device)
+        host = compose.bind_address(host, os.environ)
         client = docker_host.connect()
         docker_host.need_compose(os.environ)
         project = containers.project()
@@ -103,10 +107,12 @@ class DockerEngine(StartedEngine):
         _need_image(client, description, wanted, project, environ, on_progress)
         began = time.monotonic()
         container, guard = _up(client, description, plan, project, environ, wanted, device_name != "cpu", on_progress)
-        reached = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+        reached = "127.0.0.1" if host == _EVERYWHERE else host
         engine = cls(description, container, f"http://{reached}:{port}", name, log_path, guard, api_key)
         engine.started, engine.command = began, args
         engine.notes = resolve(description, asked, device_name, explicit).notes
+        if not ipaddress.ip_address(host).is_loopback:
+            engine.notes.append(f"{description.title} is published on {host}: whoever reaches this machine can use it.")
         engine.ready_timeout_s = form.ready_timeout_s
         return engine
 

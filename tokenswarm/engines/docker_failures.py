@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tokenswarm.errors import Exit, UserError
 
 NO_DOCKER = ("install Docker Engine with its Compose plugin and start it, use RUNTIME=local to run the engine without "
-             "Docker, or load a server that runs already with HOST=http://...")
+             "Docker, or load a server that runs already with HOST=URL")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,216 @@
+"""Two groups of runs: who stands against whom, what differs, what the verdict is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis import rule_of_thumb
+from analysis.ab_test import Reading, difference, holm
+from analysis.compare_page import markdown, render_comparison
+from analysis.compare_report import COMPARISON_HTML, COMPARISON_JSON, COMPARISON_MD, compare_runs, write_comparison
+from analysis.load import read_run
+from tokenswarm.errors import Exit, UserError
+
+from .make_run import manifest, row, write_run
+
+START = manifest()["phases"][1]["start"]
+
+
+def run(folder: Path, name: str, ttft_ms: float, *, engine: str = "vLLM", count: int = 240, **facts) -> Path:
+    """A valid run whose TTFT is `ttft_ms` with some spread; `facts` replace entries of run.json."""
+    told = manifest() | {"run_id": name, "simulated": False,
+                         "engine": manifest()["engine"] | {"name": engine.lower(), "title": engine}} | facts
+    ttfts = [ttft_ms * (0.8 + (i * 7 % 40) / 100) for i in range(count)]
+    rows = [row(run_id=name, request_id=f"{name}-{i}", sent_at=START + i / 4, ttft_ms=ttft, ttfo_ms=ttft, e2e_ms=1090.0,
+                shared_prefix_chars=600, prompt_chars=1000) for i, ttft in enumerate(ttfts)]
+    host = [{"at": START + second, "source": "worker 0", "cpu_share": 0.2, "loop_lag_ms": 0.1, "read_lag_p99_ms": 0.1,
+             "rss_mb": 80.0, "in_flight": 4, "tokens": 400} for second in range(60)]
+    return write_run(folder / name, rows, told, host=host)
+
+
+def series(folder: Path, name: str, values: list[float], **facts) -> list[Path]:
+    return [run(folder, f"{name}-{number}", value, **facts) for number, value in enumerate(values)]
+
+
+def figure(found, key: str):
+    return next(result for result in found.results if result.metric.key == key)
+
+
+# ---- the test itself
+
+def test_a_clear_difference_is_found_with_its_ratio() -> None:
+    found = difference([Reading(v) for v in (100, 102, 98)], [Reading(v) for v in (150, 153, 147)], ratio=True)
+    assert found.significant
+    assert found.low < 1.5 < found.high
+    assert found.change == pytest.approx(1.5)
+
+
+def test_runs_that_spread_as_far_as_they_differ_show_no_difference() -> None:
+    found = difference([Reading(v) for v in (80, 100, 125)], [Reading(v) for v in (90, 112, 140)], ratio=True)
+    assert not found.significant
+    assert found.low < 1 < found.high
+
+
+def test_a_single_run_counts_by_its_own_interval_and_says_so() -> None:
+    near = difference([Reading(100, 90, 111)], [Reading(105, 95, 116)], ratio=True)
+    far = difference([Reading(100, 98, 102)], [Reading(150, 147, 153)], ratio=True)
+    assert (near.significant, far.significant, far.repeated) == (False, True, False)
+    assert difference([Reading(100)], [Reading(105)], ratio=True) is None
+
+
+def test_a_single_run_against_repeats_spreads_at_least_as_they_do() -> None:
+    found = difference([Reading(100, 99.9, 100.1)], [Reading(v) for v in (90, 105, 120)], ratio=True)
+    assert not found.significant
+
+
+def test_no_error_in_any_run_is_not_certainty() -> None:
+    found = difference([Reading(0.0, 0.0, 0.02)] * 3, [Reading(0.0, 0.0, 0.02)] * 3, ratio=False)
+    assert not found.significant
+    assert found.low < 0 < found.high
+
+
+def test_holm_is_stricter_than_each_test_alone() -> None:
+    assert holm([0.04, 0.03, 0.2]) == [False, False, False]
+    assert holm([0.001, 0.04, 0.02]) == [True, True, True]
+    assert holm([0.001, 0.04, 0.03]) == [True, False, False]
+    assert holm([]) == []
+
+
+# ---- groups
+
+def test_runs_of_two_engines_tell_themselves_apart(tmp_path) -> None:
+    runs = series(tmp_path, "v", [100, 102, 98]) + series(tmp_path, "s", [60, 61, 59], engine="SGLang")
+    found = compare_runs(runs)
+    assert (found.groups.label_a, found.groups.label_b, found.groups.by) == ("vLLM", "SGLang", "engine")
+    assert figure(found, "ttft_p95_ms").state == "better"
+    assert figure(found, "e2e_p95_ms").state == "no difference"
+    assert found.verdict.winner == "b"
+    assert found.verdict.sentence.startswith("SGLang is better than vLLM: SGLang has TTFT p95 0.6 times")
+
+
+def test_equal_engines_have_no_winner(tmp_path) -> None:
+    runs = series(tmp_path, "v", [100, 104, 97]) + series(tmp_path, "s", [101, 98, 103], engine="SGLang")
+    found = compare_runs(runs)
+    assert found.verdict.winner is None
+    assert found.verdict.sentence.startswith("No difference between vLLM and SGLang was found")
+
+
+def test_two_flag_sets_of_one_engine_are_told_apart_by_their_settings(tmp_path) -> None:
+    def scenario(value: str) -> dict:
+        return manifest()["scenario"] | {"overrides": {"engine.prefill_budget": value}}
+    runs = series(tmp_path, "a", [100, 101, 99], scenario=scenario("4096")) + \
+        series(tmp_path, "b", [80, 81, 79], scenario=scenario("16384"))
+    found = compare_runs(runs)
+    assert (found.groups.by, len(found.groups.a), len(found.groups.b)) == ("settings", 3, 3)
+    assert "engine.prefill_budget=16384" in markdown(found).replace("\\_", "_")
+
+
+def test_a_run_that_is_not_valid_is_left_out_and_named(tmp_path) -> None:
+    bad = run(tmp_path, "bad", 500, status="running")
+    runs = [*series(tmp_path, "v", [100, 102, 98]), bad, *series(tmp_path, "s", [60, 61, 59], engine="SGLang")]
+    found = compare_runs(runs)
+    assert len(found.groups.a) == 3
+    assert [(one.run_id, one.why.startswith("INCOMPLETE: ")) for one in found.groups.left_out] == [("bad", True)]
+
+
+@pytest.mark.parametrize(("names", "code", "words"), [
+    (("v", "v2"), Exit.USAGE, "nothing tells these runs apart"),
+    (("v", "s", "x"), Exit.USAGE, "3 kinds by their engine"),
+    (("v", "simulated"), Exit.USAGE, "simulator"),
+])
+def test_runs_that_do_not_make_two_sides_are_refused_in_a_sentence(tmp_path, names, code, words) -> None:
+    runs = {"v": lambda: run(tmp_path, "v", 100), "v2": lambda: run(tmp_path, "v2", 100),
+            "s": lambda: run(tmp_path, "s", 90, engine="SGLang"), "x": lambda: run(tmp_path, "x", 90, engine="Other"),
+            "simulated": lambda: run(tmp_path, "sim", 90, engine="Simulator", simulated=True)}
+    with pytest.raises(UserError, match=words) as raised:
+        compare_runs([runs[name]() for name in names])
+    assert raised.value.code is code
+
+
+def test_nothing_valid_on_a_side_is_said(tmp_path) -> None:
+    good, bad = run(tmp_path, "good", 100), run(tmp_path, "bad", 100, status="running")
+    with pytest.raises(UserError, match="no run of side B is left") as raised:
+        compare_runs(a=[good], b=[bad])
+    assert raised.value.code is Exit.INVALID
+
+
+def test_other_loads_and_prompts_are_named(tmp_path) -> None:
+    other = manifest()["load"] | {"users": 200}
+    found = compare_runs([*series(tmp_path, "v", [100, 101, 99]),
+                          *series(tmp_path, "s", [90, 91, 89], engine="SGLang", load=other, salt="zz")])
+    assert any("load is not the same" in sentence and "users 200" in sentence for sentence in found.unfair)
+    assert any("another salt" in sentence for sentence in found.unfair)
+
+
+def test_settings_that_differ_without_excuse_are_told_from_the_engines_own(tmp_path) -> None:
+    def engine(name: str, **effective) -> dict:
+        return manifest()["engine"] | {"name": name.lower(), "title": name, "effective": effective}
+    found = _two_engines(tmp_path, engine)
+    assert {one.name: one.excused for one in found.setup if one.name != "version"} == {
+        "context_length": None, "block_size": "the engine's own"}
+
+
+def _two_engines(tmp_path, engine):
+    def one(name: str, title: str, **effective) -> Path:
+        told = manifest() | {"run_id": name, "simulated": False, "engine": engine(title, **effective)}
+        rows = [row(request_id=f"{name}-{i}", sent_at=START + i / 4, ttft_ms=100 + i % 9) for i in range(240)]
+        host = [{"at": START + second, "source": "worker 0", "cpu_share": 0.2, "loop_lag_ms": 0.1,
+                 "read_lag_p99_ms": 0.1, "rss_mb": 80.0, "in_flight": 4, "tokens": 400} for second in range(60)]
+        return write_run(tmp_path / name, rows, told, host=host)
+    return compare_runs([one("v", "vLLM", context_length=8192, block_size=16, prefix_cache=True),
+                         one("s", "SGLang", context_length=4096, block_size=1, prefix_cache=True)])
+
+
+# ---- the rule of thumb
+
+@pytest.mark.parametrize(("traits", "engine"), [
+    (rule_of_thumb.Traits(0.30, 10, "llama"), "SGLang"),
+    (rule_of_thumb.Traits(0.29, 10, "llama"), None),
+    (rule_of_thumb.Traits(0.1, 10, "deepseek-ai/DeepSeek-R1"), "SGLang"),
+    (rule_of_thumb.Traits(0.1, 100, "llama"), "vLLM"),
+    (rule_of_thumb.Traits(0.1, 10, "llama", mixed_hardware=True), "vLLM"),
+    (rule_of_thumb.Traits(0.1, 10, "llama", frequent_model_changes=True), "vLLM"),
+    (rule_of_thumb.Traits(0.5, 200, "llama"), None),
+    (rule_of_thumb.Traits(None, None, "llama"), None),
+])
+def test_rule_of_thumb(traits, engine) -> None:
+    assert rule_of_thumb.advise(traits).engine == engine
+
+
+def test_traits_come_from_the_rows(tmp_path) -> None:
+    measured = read_run(run(tmp_path, "v", 100)).measured
+    found = rule_of_thumb.traits([rule_of_thumb.totals(measured, 60.0)], "llama")
+    assert found.shared_prefix_share == pytest.approx(0.6)
+    assert found.concurrency == pytest.approx(240 * 1.09 / 60)
+
+
+def test_measurement_and_rule_that_disagree_are_said_to(tmp_path) -> None:
+    runs = [*series(tmp_path, "v", [60, 61, 59]), *series(tmp_path, "s", [100, 102, 98], engine="SGLang")]
+    found = compare_runs(runs)
+    assert found.advice.engine == "SGLang"
+    assert found.agreement.startswith("The measurement disagrees: vLLM was better")
+
+
+# ---- the files
+
+def test_the_three_files_say_the_same_and_hold_no_markup_of_others(tmp_path) -> None:
+    hostile = "<script>alert(1)</script>|`x`"
+    runs = [*series(tmp_path, "v", [100, 101, 99], model=hostile), *series(tmp_path, "s", [60, 61, 59], engine="SGLang",
+                                                                        model=hostile)]
+    found = compare_runs(runs)
+    told = write_comparison(found, tmp_path / "out")
+    assert json.loads(json.dumps(told)) == json.loads((tmp_path / "out" / COMPARISON_JSON).read_text())
+    page, text = (tmp_path / "out" / COMPARISON_HTML).read_text(), (tmp_path / "out" / COMPARISON_MD).read_text()
+    assert told["verdict"]["winner_label"] == "SGLang"
+    assert "SGLang is better than vLLM" in page
+    assert "SGLang is better than vLLM" in text
+    assert "<script>alert" not in page + text
+    assert page == render_comparison(found)
+
+
+def test_given_sides_keep_their_labels(tmp_path) -> None:
+    found = compare_runs(a=[run(tmp_path, "v", 100)], b=[run(tmp_path, "v2", 90)], label_a="before", label_b="after")
+    assert (found.groups.label_a, found.groups.label_b, found.verdict.repeated) == ("before", "after", False)

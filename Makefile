@@ -15,12 +15,19 @@ LOAD_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO)
   $(call option,--workers,WORKERS) $(call option,--seed,SEED) $(call option,--corpus,CORPUS) \
   $(call option,--results,RESULTS) $(call option,--set,SET)
 
+COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEATS) $(call option,--a-host,A_HOST) \
+  $(call option,--b-host,B_HOST) $(call option,--a-model,A_MODEL) $(call option,--b-model,B_MODEL) \
+  $(call option,--a-set,A_SET) $(call option,--b-set,B_SET) $(call option,--model,MODEL) $(call option,--runtime,RUNTIME) \
+  $(call option,--device,DEVICE) $(call option,--users,USERS) $(call option,--rate,RATE) \
+  $(call option,--duration,DURATION) $(call option,--workers,WORKERS) $(call option,--seed,SEED) \
+  $(call option,--corpus,CORPUS) $(call option,--results,RESULTS) $(call option,--set,SET)
+
 .DEFAULT_GOAL := help
-.PHONY: help install load sim report scenarios calibrate test test-browser test-engines engine-venv image test-compose lint bench clean
+.PHONY: help install load compare sim report scenarios calibrate test test-browser test-engines engine-venv image test-compose test-statistics lint bench clean
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  %-13s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  %-15s %s\n", $$1, $$2}'
 	@echo
 	@echo "variables of load:"
 	@echo "  ENGINE         sim (default), vllm, sglang, external     SCENARIO    rag (default), chat, batch, reasoning, FILE.toml"
@@ -53,6 +60,9 @@ load: $(VENV)/.installed ## start an engine, load it, write a dashboard
 sim: $(VENV)/.installed ## start the engine simulator alone (ARGS="--port 8088 ...")
 	@$(PY) -m tokenswarm sim $(ARGS)
 
+compare: $(VENV)/.installed ## two engines in turn, repeated, with a verdict: SCENARIO= [ENGINES=vllm,sglang] [REPEATS=5]
+	@$(PY) -m tokenswarm compare --scenario $(or $(call quote,$(SCENARIO)),rag) $(COMPARE_OPTIONS)
+
 report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>
 	@$(PY) -m tokenswarm report $(call quote,$(value RUN))
 
@@ -66,7 +76,7 @@ engine-venv: $(VENV)/.installed ## install a real engine for use without Docker:
 	@$(PY) -m tokenswarm.engines.install --engine $(call quote,$(ENGINE)) $(call option,--device,DEVICE)
 
 test: $(VENV)/.installed-dev ## the default tests (under 3 minutes)
-	@$(PY) -m pytest -q -n 2 tests -m "not browser and not engine and not compose"
+	@$(PY) -m pytest -q -n 2 tests -m "not browser and not engine and not compose and not statistics"
 
 test-browser: $(VENV)/.installed-dev ## open dashboards in headless Chromium
 	@sh tests/browser/need_chromium.sh
@@ -82,6 +92,9 @@ image: $(VENV)/.installed ## build the project's container image (IMAGE=name:tag
 	@$(if $(OFFLINE),$(PY) compose/image/packages.py download,rm -rf) compose/image/wheels
 	@docker build --quiet --file compose/image/Dockerfile $(if $(BASE),--build-arg BASE=$(call quote,$(BASE))) \
 	  --tag $(call quote,$(or $(IMAGE),tokenswarm:0.1.0)) .
+
+test-statistics: $(VENV)/.installed-dev ## what intervals and verdicts promise, by simulation (minutes)
+	@$(PY) -m pytest -q tests/statistics
 
 lint: $(VENV)/.installed-dev ## ruff
 	@$(PY) -m ruff check .

@@ -4,7 +4,7 @@ What is slow takes turns: an answer that has ended is decoded, recorded and foll
 millisecond's work. Many that end at once would keep the loop from its sockets for as many milliseconds, so the loop
 looks between any two of them.
 
-Not too often: with the kernel stamping arrivals nothing is lost by letting them gather for a millisecond, and
+Not too often: with the kernel stamping arrivals nothing is lost by letting them gather for half a millisecond, and
 a look that finds ten sockets readable costs little more than one that finds one.
 
 Not too seldom: what the loop finds readable now was not readable when it looked before, so its first byte is younger
@@ -22,7 +22,7 @@ import gevent
 from gevent.hub import Waiter
 from gevent.monkey import get_original
 
-REST_NS = 1_000_000
+REST_NS = 500_000
 """Shortest time between two looks. Sending and timers are late by at most this; stamps are the kernel's."""
 LOOK_S = 0.0015
 """Longest time between two looks of a loop that gets the CPU: below the 2 ms that a run's error may reach."""

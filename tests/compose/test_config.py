@@ -116,5 +116,16 @@ def test_image_and_tag_can_be_overridden(profile: str) -> None:
         assert config(profile, **variables)["image"] == image_of(description, variables)
 
 
+def test_every_profile_is_valid_alone_and_without_gpus() -> None:
+    listed = subprocess.run(["docker", "compose", "--file", str(COMPOSE_FILE), "config", "--profiles"],
+                            capture_output=True, text=True, check=True).stdout.split()
+    assert set(listed) >= {*PROFILES, "vllm", "sglang", "trtllm", "sim"}
+    for profile in listed:
+        for with_gpu in (True, False):
+            service = config(profile, with_gpu=with_gpu)
+            assert service["image"].rpartition(":")[2] not in ("", "latest")
+            assert bool(service.get("deploy")) == (with_gpu and profile != "sim")
+
+
 def test_files_are_where_the_commands_look() -> None:
     assert COMPOSE_FILE.is_file() and NO_GPU_FILE.is_file()

@@ -1,9 +1,9 @@
 """The packages of tokenswarm's image.
 
 `python3 packages.py download FOLDER`: fetch them as wheels, with a Python of the version that the image has.
-`python3 packages.py install FOLDER TARGET`: make the image's virtual environment. Runs inside the build with nothing but
-the standard library, in images without pip too: pip is one of the wheels. Without wheels in FOLDER they come from the
-package index. FOLDER (or the one above this file's) holds pyproject.toml, which names them.
+`python3 packages.py install FOLDER TARGET`: make the image's virtual environment. Runs inside the build with nothing
+but the standard library, in images without pip too: pip is one of the wheels. Without wheels in FOLDER they come from
+the package index. FOLDER holds pyproject.toml, which names them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import sys
 import tomllib
 import venv
 from pathlib import Path
-
 
 _STAMP = "downloaded-for.txt"
 

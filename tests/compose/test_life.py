@@ -267,6 +267,7 @@ def test_released_engine_outlives_its_starter_and_can_be_taken_over(docker: Any,
         "model='org/kept', device='cpu')\ne.release()\ne.stop()\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=PATIENCE_S)
+    assert "stand-in for" in (tmp_path / "engine.log").read_text()
     [found] = find_running("sglang")
     assert (found.model, found.state) == ("org/kept", "running")
     assert find_running("vllm") == []

@@ -202,7 +202,10 @@ class DockerEngine(StartedEngine):
             self._dismiss_guard()
 
     def release(self) -> None:
-        """Leave the container running when this process ends; `stop` does nothing afterwards."""
+        """Leave the container running when this process ends; `stop` does nothing afterwards. Its log until now is
+        kept at `log_path`."""
+        if self.owned:
+            self._keep_log()
         self.owned = False
         self._dismiss_guard()
 

@@ -13,7 +13,7 @@ LOAD_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO)
   $(call option,--model,MODEL) $(call option,--device,DEVICE) $(call option,--runtime,RUNTIME) $(call option,--users,USERS) \
   $(call option,--spawn-rate,SPAWN_RATE) $(call option,--rate,RATE) $(call option,--duration,DURATION) \
   $(call option,--workers,WORKERS) $(call option,--seed,SEED) $(call option,--corpus,CORPUS) \
-  $(call option,--results,RESULTS) $(call option,--set,SET)
+  $(call option,--results,RESULTS) $(call option,--set,SET) $(if $(KEEP),--keep)
 
 COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEATS) $(call option,--a-host,A_HOST) \
   $(call option,--b-host,B_HOST) $(call option,--a-model,A_MODEL) $(call option,--b-model,B_MODEL) \
@@ -23,7 +23,7 @@ COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEA
   $(call option,--corpus,CORPUS) $(call option,--results,RESULTS) $(call option,--set,SET)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load compare sim report scenarios calibrate test test-browser test-engines engine-venv image test-compose test-statistics lint bench clean
+.PHONY: help install load compare sim report scenarios calibrate test test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-statistics lint bench clean
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -38,6 +38,7 @@ help: ## show this list
 	@echo "  CORPUS         folder of .txt, .md, .jsonl               RESULTS     where run folders go (results)"
 	@echo "  DEVICE         cpu or cuda, of an engine started here    API_KEY     of the endpoint; best exported beforehand"
 	@echo "  RUNTIME        docker or local; docker where it can hand out a GPU   GPUS   0,1 (docker: all by default)"
+	@echo "  KEEP           1: leave the engine running; the next load takes it over (make status, make down)"
 	@echo "  SET            any scenario values: SET=\"load.users=200 slo.ttft_p95_ms=400\""
 
 install: $(VENV)/.installed ## make the virtual environment
@@ -71,6 +72,22 @@ scenarios: $(VENV)/.installed ## list the scenarios
 
 calibrate: $(VENV)/.installed ## how much load one worker of this machine can time to within 2 ms
 	@$(PY) -m tokenswarm calibrate
+
+up: $(VENV)/.installed ## start an engine and leave it running: ENGINE= [MODEL=] [SCENARIO=] [RUNTIME=] [DEVICE=] [GPUS=]
+	@$(PY) -m tokenswarm engine up --engine $(call quote,$(ENGINE)) $(call option,--model,MODEL) \
+	  $(call option,--scenario,SCENARIO) $(call option,--runtime,RUNTIME) $(call option,--device,DEVICE) $(call option,--set,SET)
+
+down: $(VENV)/.installed ## stop engines that were left running: [ENGINE=]
+	@$(PY) -m tokenswarm engine down $(call option,--engine,ENGINE)
+
+status: $(VENV)/.installed ## engines that run, and their effective configuration: [ENGINE=]
+	@$(PY) -m tokenswarm engine status $(call option,--engine,ENGINE)
+
+logs: $(VENV)/.installed ## the log of an engine that runs: [ENGINE=]
+	@$(PY) -m tokenswarm engine logs $(call option,--engine,ENGINE)
+
+tiny-model: $(VENV)/.installed ## make the tiny random model that engines serve on a CPU
+	@$(PY) -m tokenswarm engine tiny-model
 
 engine-venv: $(VENV)/.installed ## install a real engine for use without Docker: ENGINE=vllm|sglang [DEVICE=cpu|cuda]
 	@$(PY) -m tokenswarm.engines.install --engine $(call quote,$(ENGINE)) $(call option,--device,DEVICE)

@@ -15,11 +15,22 @@ from rich.console import Console
 from tokenswarm.calibrate import advice
 from tokenswarm.client.http import Endpoint
 from tokenswarm.corpus import Corpus, load_corpus
-from tokenswarm.engines import Engine, GpuSampler, Telemetry, adopt, load_description, start_local
+from tokenswarm.engines import (
+    Engine,
+    GpuSampler,
+    LocalEngine,
+    Telemetry,
+    adopt,
+    load_description,
+    resolve,
+    running,
+    start_local,
+)
 from tokenswarm.engines.cold import reset_cache, reset_note
 from tokenswarm.engines.description import Description
 from tokenswarm.engines.docker_engine import default_runtime, start_docker
 from tokenswarm.engines.processes import affinity
+from tokenswarm.engines.started import StartedEngine
 from tokenswarm.errors import Exit, UserError
 from tokenswarm.interrupts import Interrupts
 from tokenswarm.locust_process import LocustProcesses
@@ -30,7 +41,7 @@ from tokenswarm.scenario import Scenario, load_scenario
 
 EXTERNAL = "external"
 ENGINE_LOG = "engine.log"
-_SIM_MODEL = "sim-8b"
+SIM_MODEL = "sim-8b"
 
 
 @dataclass(slots=True)
@@ -44,6 +55,8 @@ class LoadOptions:
     device: str | None = None
     runtime: str | None = None
     """local | docker, of an engine that is started here; None = see `default_runtime`."""
+    keep: bool = False
+    """Leave an engine that is started here running when the run is complete."""
     workers: int = 1
     master: tuple[str, int] | None = None
     """Address at which workers from other machines are awaited; None = workers are started here."""
@@ -94,7 +107,19 @@ def run_load(options: LoadOptions, console: Console) -> RunOutcome:
         console.print(_sdk_sentence(manifest["preflight"]), highlight=False)
         for note in [] if engine.simulated else manifest["notes"]:  # run.json has them in any case
             console.print(f"note: {note}", highlight=False)
-        return _measure(options, scenario, engine, folder, manifest, console, interrupts)
+        outcome = _measure(options, scenario, engine, folder, manifest, console, interrupts)
+        if options.keep and outcome.status == "complete" and isinstance(engine, StartedEngine):
+            _leave_running(engine, console)
+        return outcome
+
+
+def _leave_running(engine: StartedEngine, console: Console) -> None:
+    if isinstance(engine, LocalEngine):
+        running.keep(engine)
+    else:
+        engine.release()
+    console.print(f"{engine.title} is left running at {engine.base_url}; the next load takes it over. Stop it with: "
+                  f"make down ENGINE={engine.name}", highlight=False, markup=False, soft_wrap=True)
 
 
 # ---- before the load
@@ -112,15 +137,20 @@ def _engine(options: LoadOptions, scenario: Scenario, folder: Path, console: Con
                                         f"use ENGINE={EXTERNAL} or ENGINE={engine.name}")
         return engine
     description = load_description(options.engine)
+    explicit = [key.removeprefix("engine.") for key in options.overrides if key.startswith("engine.")]
+    wanted = resolve(description, scenario.engine, options.device, explicit).settings
+    there = running.fitting(description, options.model, wanted, options.api_key,
+                            in_containers=options.runtime != "local" and options.device != "cpu")
+    if there is not None:
+        console.print(f"taking over {there.title} at {there.base_url}, which runs already", highlight=False)
+        return there
     with working(console, f"starting {description.title}") as status:
         def on_progress(seconds: float, line: str) -> None:
             status(f"starting {description.title} ... {seconds:.0f} s", line)
-        model = options.model or (_SIM_MODEL if description.simulated else None)
+        model = options.model or (SIM_MODEL if description.simulated else None)
         start = start_docker if _runtime(options, description) == "docker" else start_local
-        return start(description, on_progress=on_progress, log_path=folder / ENGINE_LOG,
-                           settings=scenario.engine, model=model, device=options.device, cpus=_cpus(options)[0],
-                           explicit=[key.removeprefix("engine.") for key in options.overrides
-                                     if key.startswith("engine.")])
+        return start(description, on_progress=on_progress, log_path=folder / ENGINE_LOG, settings=scenario.engine,
+                     model=model, device=options.device, cpus=_cpus(options)[0], explicit=explicit)
 
 
 def _runtime(options: LoadOptions, description: Description) -> str:

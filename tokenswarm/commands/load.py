@@ -41,6 +41,8 @@ def add(commands: Any) -> None:
     what.add_argument("--runtime", choices=("local", "docker"),
                       help="what an engine that is started here runs in (default: docker where it can hand out a GPU, "
                            "else local)")
+    what.add_argument("--keep", action="store_true",
+                      help="leave the engine running afterwards; the next load takes it over (see `engine`)")
     what.add_argument("--device", choices=("cpu", "cuda"), help="device of an engine that is started here")
     how = parser.add_argument_group("how much (defaults come from the scenario)")
     how.add_argument("--users", type=int, metavar="N", help="concurrent users, closed loop (load.users)")
@@ -75,8 +77,8 @@ def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
     console = Console()
     outcome = run_load(LoadOptions(
         engine=options.engine, scenario=options.scenario, host=options.host, model=options.model,
-        device=options.device, runtime=options.runtime, workers=options.workers, master=options.master,
-        corpus=options.corpus, results=options.results, overrides=given,
+        device=options.device, runtime=options.runtime, keep=options.keep, workers=options.workers,
+        master=options.master, corpus=options.corpus, results=options.results, overrides=given,
         api_key=usable_key(os.environ.get(_KEY_VARIABLE)), argv=argv), console)
     if outcome.error is not None:
         print(f"tokenswarm: {outcome.error}", file=sys.stderr)

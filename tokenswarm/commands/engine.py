@@ -1,0 +1,281 @@
+"""`engine`: what an engine would be started with; start, watch and stop one that outlives a run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tokenswarm.errors import Exit, UserError
+
+_MODEL = "MODEL"
+"""What stands in a printed command where no model was named."""
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("engine", help="inference engines: their flags; up, down, status, logs",
+                                 description="What an engine would be started with for a scenario, and the life of an "
+                                             "engine that outlives a run.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    one = verbs.add_parser("list", help="the engines that are described")
+    one.add_argument("--json", action="store_true")
+    one.set_defaults(run=_list)
+    one = verbs.add_parser("flags", help="print the exact command that starts an engine for a scenario")
+    _what(one)
+    one.add_argument("--port", type=int, help="default: the engine's own")
+    one.add_argument("--container", action="store_true", help="what follows the image's entry point, instead")
+    one.set_defaults(run=_flags)
+    one = verbs.add_parser("diff", help="the settings of several engines for a scenario, side by side")
+    one.add_argument("--engines", default="vllm,sglang", metavar="A,B", help="default: vllm,sglang")
+    _common(one)
+    one.set_defaults(run=_diff)
+    one = verbs.add_parser("up", help="start an engine and leave it running")
+    _what(one)
+    one.add_argument("--runtime", choices=("local", "docker"))
+    one.add_argument("--port", type=int, help="default: the engine's own")
+    one.set_defaults(run=_up)
+    for name, title, run in (("down", "stop engines that were left running", _down),
+                             ("status", "engines that run, and what they are configured to", _status)):
+        one = verbs.add_parser(name, help=title)
+        one.add_argument("--engine", metavar="NAME", help="default: all")
+        one.add_argument("--json", action="store_true")
+        one.set_defaults(run=run)
+    one = verbs.add_parser("logs", help="the log of an engine that runs")
+    one.add_argument("--engine", metavar="NAME", help="default: the one that runs")
+    one.add_argument("--lines", type=int, default=50, metavar="N")
+    one.add_argument("--follow", action="store_true", help="go on until it ends or Ctrl-C")
+    one.set_defaults(run=_logs)
+    one = verbs.add_parser("tiny-model", help="make the tiny random model that engines serve on a CPU")
+    one.set_defaults(run=_tiny_model)
+
+
+def _what(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engine", required=True, metavar="NAME", help="vllm, sglang, sim, ...")
+    parser.add_argument("--model", help="path or hub name")
+    _common(parser)
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scenario", default="rag", metavar="NAME", help="default: rag")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda, or what the engine has")
+    parser.add_argument("--set", default="", dest="settings", metavar='"K=V ..."', help="scenario values")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _settings(options: argparse.Namespace) -> tuple[Any, list[str]]:
+    """The scenario's engine settings with the user's on top, and the names that the user set by hand."""
+    from tokenswarm.scenario import load_scenario, parse_set
+
+    given = parse_set(options.settings)
+    explicit = [key.removeprefix("engine.") for key in given if key.startswith("engine.")]
+    return load_scenario(options.scenario, given).engine, explicit
+
+
+# ---- what would be started
+
+def _list(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.engines import known_engines, load_description
+
+    descriptions = [load_description(name) for name in known_engines()]
+    if options.json:
+        print(json.dumps([{"name": one.name, "title": one.title, "default_port": one.default_port,
+                           "image": f"{one.image.repository}:{one.image.tag}" if one.image else None,
+                           "devices": list(one.forms)} for one in descriptions], indent=2))
+        return Exit.PASSED
+    for one in descriptions:
+        image = f"{one.image.repository}:{one.image.tag}" if one.image else "no image"
+        print(f"{one.name:<10} {one.title:<14} port {one.default_port:<6} {image}")
+    return Exit.PASSED
+
+
+def _flags(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.engines import command, load_description, resolve
+    from tokenswarm.engines.places import venv_folder
+
+    description = load_description(options.engine)
+    settings, explicit = _settings(options)
+    device, _ = description.form(options.device)
+    venv = venv_folder(description.name, device) if description.install else Path(sys.prefix)
+    args = command(description, settings, options.model or description.fixed_served_name or _MODEL,
+                   options.port or description.default_port, "container" if options.container else "local",
+                   device=device, explicit=explicit, bin_dir=str(venv / "bin"), python=str(venv / "bin" / "python"))
+    notes = resolve(description, settings, options.device, explicit).notes
+    _, form = description.form(options.device)
+    environment = {**description.command.env, **form.env}
+    if options.json:
+        print(json.dumps({"command": args, "environment": environment, "notes": notes}, indent=2))
+        return Exit.PASSED
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    if options.model is None and description.fixed_served_name is None:
+        print(f"note: no --model was given; {_MODEL} stands for it", file=sys.stderr)
+    assignments = [f"{key}={shlex.quote(value)}" for key, value in environment.items()]
+    print(" ".join([*assignments, shlex.join(args)]))
+    return Exit.PASSED
+
+
+def _diff(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.engines import diff, load_description
+
+    names = [name.strip() for name in options.engines.split(",") if name.strip()]
+    if not names:
+        raise UserError(Exit.USAGE, "--engines takes names such as vllm,sglang")
+    descriptions = [load_description(name) for name in names]
+    settings, explicit = _settings(options)
+    rows = diff(descriptions, settings, options.device)
+    asked = settings.canonical()
+    for row in rows:
+        name = row["setting"]
+        row["from"] = "SET" if name in {key.partition(".")[0] for key in explicit} else \
+            "scenario" if name in asked else "engine's default"
+    own = {one.name: settings.own(one.name) for one in descriptions if settings.own(one.name)}
+    if options.json:
+        print(json.dumps({"settings": rows, "own": own}, indent=2))
+        return Exit.PASSED
+    console = Console()
+    console.print(_diff_table(options.scenario, descriptions, rows))
+    for name, table in own.items():
+        console.print(f"only {name}: {table}", highlight=False, markup=False)
+    return Exit.PASSED
+
+
+def _diff_table(scenario: str, descriptions: list[Any], rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=f"Settings for {scenario}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
+                  pad_edge=False)
+    for name in ("setting", "from", *(one.title for one in descriptions)):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        cells = [row[one.name] for one in descriptions]
+        values = {json.dumps(cell["value"]) if cell else None for cell in cells}
+        texts = [Text("left to the engine" if cell is None else f"{_word(cell['value'])}\n", style="dim"
+                      if cell is None else "").append("" if cell is None else shlex.join(cell["args"]) or "no flag",
+                                                      style="dim") for cell in cells]
+        table.add_row(Text(row["setting"], style="bold yellow" if len(values) > 1 else ""), row["from"], *texts)
+    return table
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+# ---- an engine that outlives a run
+
+def _up(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.engines import load_description, running, start_local
+    from tokenswarm.engines.docker_engine import default_runtime, start_docker
+    from tokenswarm.interrupts import Interrupts
+    from tokenswarm.load import SIM_MODEL
+    from tokenswarm.progress import working
+
+    console = Console(stderr=options.json)
+    description = load_description(options.engine)
+    there = running.find(options.engine)
+    if there:
+        raise UserError(Exit.ENGINE, f"{description.title} runs already at {there[0].base_url} with the model "
+                                     f"{there[0].model}; stop it with: make down ENGINE={options.engine}")
+    settings, explicit = _settings(options)
+    runtime = options.runtime or default_runtime(description, options.device)
+    start = start_docker if runtime == "docker" else start_local
+    model, engine_title = options.model or (SIM_MODEL if description.simulated else None), description.title
+    with Interrupts(), working(console, f"starting {description.title}") as status:
+        engine = start(description, log_path=running.new_log(options.engine), settings=settings, model=model,
+                       device=options.device, port=options.port or description.default_port, explicit=explicit,
+                       on_progress=lambda seconds, line: status(f"starting {engine_title} ... {seconds:.0f} s", line))
+    try:
+        if runtime == "docker":
+            engine.release()
+        else:
+            running.keep(engine)
+    except BaseException:
+        engine.stop()
+        raise
+    for note in engine.notes:
+        console.print(f"note: {note}", highlight=False, markup=False)
+    if options.json:
+        print(json.dumps(engine.manifest(), indent=2))
+    else:
+        console.print(f"{engine.title} {engine.version or ''} is ready at {engine.base_url} with the model "
+                      f"{engine.model} after {engine.cold_start_s:.1f} s. Stop it with: make down "
+                      f"ENGINE={options.engine}", highlight=False, markup=False)
+    return Exit.PASSED
+
+
+def _down(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.engines import running
+
+    found = running.find(options.engine)
+    for one in found:
+        running.stop(one)
+        if not options.json:
+            print(f"{one.engine} at {one.base_url} is stopped")
+    if options.json:
+        print(json.dumps([one.engine for one in found]))
+    elif not found:
+        print(f"{options.engine or 'no engine'} does not run" if options.engine else "no engine runs")
+    return Exit.PASSED
+
+
+def _status(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.engines import running
+
+    told = []
+    for one in running.find(options.engine):
+        try:
+            engine = running.take(one, os.environ.get("API_KEY"))
+            state, version, effective = "ready", engine.version, engine.effective
+        except UserError as error:
+            state, version, effective = str(error), None, {}
+        told.append({"engine": one.engine, "runtime": one.runtime, "url": one.base_url, "model": one.model,
+                     "id": one.id, "state": state, "version": version, "effective": effective,
+                     "up_s": round(time.time() - one.started_at) if one.started_at else None})
+    if options.json:
+        print(json.dumps(told, indent=2))
+        return Exit.PASSED
+    if not told:
+        print(f"{options.engine} does not run" if options.engine else "no engine runs")
+    for one in told:
+        up = f"  up {one['up_s']} s" if one["up_s"] is not None else ""
+        print(f"{one['engine']} {one['version'] or ''}  {one['state']}  {one['url']}  model {one['model']}  "
+              f"{one['runtime']} {one['id'][:12]}{up}")
+        print("  " + "  ".join(f"{key}={_word(value)}" for key, value in one["effective"].items()))
+    return Exit.PASSED
+
+
+def _logs(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.engines import running
+
+    found = running.find(options.engine)
+    if len(found) != 1:
+        names = ", ".join(one.engine for one in found)
+        raise UserError(Exit.ENGINE, f"{options.engine or 'no engine'} does not run" if not found
+                        else f"several engines run ({names}): say which with --engine")
+    for line in running.log_lines(found[0], options.lines, options.follow):
+        print(line, flush=options.follow)
+    return Exit.PASSED
+
+
+def _tiny_model(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.engines import known_engines, load_description
+    from tokenswarm.engines.install import make_tiny_model
+    from tokenswarm.engines.places import places
+
+    for description in map(load_description, known_engines()):
+        if "cpu" in description.install:
+            try:
+                print(make_tiny_model(places(description, "cpu").python, say=lambda line: print(line, file=sys.stderr)))
+            except UserError as error:
+                missing = error
+            else:
+                return Exit.PASSED
+    raise missing

@@ -140,7 +140,7 @@ def _engine(options: LoadOptions, scenario: Scenario, folder: Path, console: Con
     explicit = [key.removeprefix("engine.") for key in options.overrides if key.startswith("engine.")]
     wanted = resolve(description, scenario.engine, options.device, explicit).settings
     there = running.fitting(description, options.model, wanted, options.api_key,
-                            in_containers=options.runtime != "local" and options.device != "cpu")
+                            in_containers=_runtime(options, description) == "docker")
     if there is not None:
         console.print(f"taking over {there.title} at {there.base_url}, which runs already", highlight=False)
         return there

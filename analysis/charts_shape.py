@@ -18,6 +18,8 @@ from analysis.timeline import thin
 _MOST_CLASSES = len(PALETTE)
 _LAST_TURN = 12
 """Turns beyond this one share a box: they are rare, and a box of few requests says little."""
+_PROMPT_GROUPS = 8
+"""Groups of prompts of like length, with as many requests each."""
 _FEWEST = 5
 """Requests that a box needs; its whiskers need as many as a p95."""
 _BOX_NOTE = "Box: middle half. Whiskers: p5 to p95, from 20 requests on."
@@ -31,7 +33,8 @@ def shape_charts(rows: pd.DataFrame, objectives: list[Objective]) -> list[Chart]
     ok = rows[is_ok(rows)]
     charts = []
     if len(ok):
-        found = (_distribution(ok, objectives), _by_turn(ok), _by_cached(ok), *_reasoning(ok))
+        found = (_distribution(ok, objectives), _gap_tail(ok), _by_prompt(ok), _by_turn(ok), _by_cached(ok),
+                 *_reasoning(ok))
         charts += [chart for chart in found if chart]
     if rows["valid_output"].notna().any():
         charts.append(_valid_output(rows))
@@ -141,6 +144,37 @@ def _roomy(boxes: int) -> list[float]:
     """The range of a category axis on which a few boxes do not grow into slabs."""
     pad = max(0.0, (6 - boxes) / 2)
     return [-0.5 - pad, boxes - 0.5 + pad]
+
+
+def _gap_tail(ok: pd.DataFrame) -> Chart | None:
+    """How long answers stall while they stream: rows keep three numbers of each stream's gaps."""
+    traces = [_ecdf(ok[column].to_numpy(), name, color) for column, name, color in (
+        ("icl_p50_ms", "median gap of a request", "c:sky"), ("icl_p99_ms", "its 99th percentile", "c:blue"),
+        ("icl_max_ms", "its longest", "c:vermillion"))]
+    traces = [trace for trace in traces if trace]
+    if not traces:
+        return None
+    layout = _ecdf_layout(traces, "gap between chunks (log scale)")
+    return Chart("gap-tail", "Gaps between chunks (ICL)", traces, layout,
+                 "Share of requests whose median, 99th percentile and longest gap was at most this long.", 300)
+
+
+def _by_prompt(ok: pd.DataFrame) -> Chart | None:
+    """TTFT by prompt length: prefill is what a long prompt costs. Tokens, or characters where nobody counted tokens."""
+    column, name = primary_latency(ok)
+    length, unit = ("prompt_tokens", "tokens") if ok["prompt_tokens"].notna().any() else ("prompt_chars", "characters")
+    told = ok[ok[length].notna()]
+    lengths = told[length].to_numpy()
+    if not len(told) or lengths.min() == lengths.max():
+        return None
+    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, _PROMPT_GROUPS + 1)).round())
+    values = told[column].to_numpy()
+    groups = []
+    for number, (low, high) in enumerate(pairwise(edges)):
+        inside = (lengths >= low) & ((lengths <= high) if number == len(edges) - 2 else (lengths < high))
+        groups.append((f"{text.count(int(low))}–{text.count(int(high))}", values[inside]))
+    drawn = _boxes(groups, "c:purple", f"prompt length ({unit})", f"{name} (ms)")
+    return Chart("by-prompt", f"{name} by prompt length", *drawn, _BOX_NOTE, 300) if drawn else None
 
 
 def _by_turn(ok: pd.DataFrame) -> Chart | None:

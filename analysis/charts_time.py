@@ -9,13 +9,17 @@ from analysis import text
 from analysis.chart import BAD, P50, P95, P99, PALETTE, Chart, axis, line, numbers, plain
 from analysis.flow import in_flight, output_flow, prompt_flow
 from analysis.load import Run
-from analysis.metrics import is_ok, lateness_ms
+from analysis.metrics import is_ok, lateness_ms, tpot_ms
 from analysis.slo import Objective
 from analysis.timeline import Timeline, counts_by_bin, percentiles_by_bin, thin
 from analysis.window import Window
 
 _POINTS = 2500
 """Single requests drawn behind the percentile lines."""
+_FEWEST_FOR_HEAT = 100
+_HEAT_ROWS = 28
+_HEAT_COLOURS = [[0.0, "#deebf7"], [0.25, "#9ecae1"], [0.5, "#4292c6"], [0.75, "#08519c"], [1.0, "#041f4a"]]
+"""From pale to dark in one hue: order shows without colour vision, on either theme."""
 _NEAR = 1.4
 """An objective is drawn when it is at most this many times the longest latency."""
 
@@ -86,6 +90,8 @@ def run_charts(run: Run, timeline: Timeline, window: Window | None, objectives: 
     rows = run.requests
     charts = [
         _latency(rows, timeline, window, objectives),
+        *_heat(rows, timeline, window),
+        *_tpot(rows, timeline, window),
         *_throughput(rows, timeline, window),
         _flight(rows, timeline, window),
     ]
@@ -96,6 +102,58 @@ def run_charts(run: Run, timeline: Timeline, window: Window | None, objectives: 
     if not np.isnan(late).all():
         charts.append(_lateness(rows, late, timeline, window))
     return charts
+
+
+def _heat(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:
+    """Where the latencies of each moment lie, all of them: what percentile lines hide, such as two modes."""
+    ok = rows.loc[is_ok(rows), ["sent_at", "ttft_ms", "e2e_ms"]]
+    column, name = primary_latency(ok)
+    known = ok[ok[column].notna() & (ok[column] > 0)]
+    if len(known) < _FEWEST_FOR_HEAT:
+        return []
+    values = np.log10(known[column].to_numpy())
+    edges = np.linspace(values.min() - 1e-6, values.max() + 1e-6, _HEAT_ROWS + 1)
+    bins = timeline.bin_of(known["sent_at"].to_numpy())
+    inside = (bins >= 0) & (bins < timeline.bins)
+    cells = np.zeros((_HEAT_ROWS, timeline.bins))
+    np.add.at(cells, (np.clip(np.digitize(values[inside], edges) - 1, 0, _HEAT_ROWS - 1), bins[inside]), 1)
+    shares = 100.0 * cells / np.maximum(cells.sum(axis=0), 1)
+    shares[cells == 0] = np.nan
+    middles = (edges[:-1] + edges[1:]) / 2
+    ticks = [tick for decade in range(-1, 7) for tick in (10.0**decade, 3 * 10.0**decade)
+             if edges[0] <= np.log10(tick) <= edges[-1]]
+    data = [{
+        "type": "heatmap",
+        "x": numbers(timeline.centres(), 6),
+        "y": numbers(middles, 5),
+        "z": [numbers(row, 3) for row in shares],
+        "zmin": 0, "zmax": min(100.0, float(np.nanmax(shares))),
+        "colorscale": _HEAT_COLOURS,
+        "colorbar": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "len": 0.22,
+                     "thickness": 8, "ticksuffix": "%", "nticks": 4, "tickfont": {"size": 10}},
+        "hovertemplate": "%{z:.0f}% of the requests of this moment<extra></extra>", "showlegend": False, "name": name,
+    }]
+    y = axis(f"{name} (log scale)", tickvals=numbers(np.log10(ticks), 6),
+             ticktext=[f"{tick / 1000:g} s" if tick >= 1000 else f"{tick:g} ms" for tick in ticks],
+             rangemode="normal", range=[float(edges[0]), float(edges[-1])])
+    return [Chart("heat", f"{name}: where the requests of each moment lie", data,
+                  time_layout(timeline, window, y, hovermode="closest"),
+                  f"Share of the requests sent in each {timeline.width_s:g} s.", 300, "time", True)]
+
+
+def _tpot(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:
+    ok = rows[is_ok(rows)]
+    tpot = tpot_ms(ok)
+    known = ~np.isnan(tpot)
+    if not known.any():
+        return []
+    bins = timeline.bin_of(ok["sent_at"].to_numpy()[known])
+    found = percentiles_by_bin(bins, timeline.bins, tpot[known], (50, 95, 99))
+    x = numbers(timeline.centres(), 6)
+    data = [line(x, numbers(found[q]), f"p{q}", color, mode="lines+markers", marker={"size": 4})
+            for q, color in ((50, P50), (95, P95), (99, P99)) if not np.isnan(found[q]).all()]
+    return [Chart("tpot", "TPOT", data, time_layout(timeline, window, axis("TPOT (ms)")),
+                  f"Time per output token of the requests sent in each {timeline.width_s:g} s.", 240, "time")]
 
 
 def _latency(rows: pd.DataFrame, timeline: Timeline, window: Window | None, objectives: list[Objective]) -> Chart:

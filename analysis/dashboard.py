@@ -50,6 +50,7 @@ def render(run: Run, summary: dict[str, Any]) -> str:
             latency=page.latency_rows(summary),
             rates=page.rate_rows(summary),
             gaps=page.gap_rows(summary),
+            server=page.server_rows(summary),
             objectives=page.objective_rows(summary),
             classes=page.class_rows(summary),
             facts=page.fact_groups(summary),

@@ -125,11 +125,34 @@ def rate_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
     if not goodput["bounds"]:
         rows = [row for row in rows if row[0] not in ("Goodput", "SLO attainment")]
+    if server_rows(summary):  # which tells the same, over exactly the same events
+        rows = [row for row in rows if row[0] != "Engine's own mean TTFT"]
     return [
         {"name": name, "value": text.quantity(figure), "interval": text.interval(figure), "note": note}
         for name, figure, note in rows
         if figure["value"] is not None
     ]
+
+
+def server_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The engine's own latencies beside the client's of the same events; empty where the engine told none."""
+    names = {"ttft": "TTFT", "e2e": "E2E", "queue": "Queue", "itl": "Between tokens"}
+    rows = []
+    for key, title in names.items():
+        engine = summary["server_latency"].get(key) or {}
+        if not (engine.get("mean") or {}).get("n"):
+            continue
+        client = engine.get("client") or {}
+        cells = []
+        for part in ("mean", "p50", "p95", "p99"):
+            figure, ends = engine[part], engine[part].get("bucket")
+            said = text.number(figure["value"]) if figure["value"] is not None else text.MISSING
+            if figure["value"] is None and ends and ends[1] is not None:
+                said = f"{ends[0]:g}–{ends[1]:g}"
+            own = client.get(part) or {}
+            cells.append({"engine": said, "client": text.number(own["value"]) if own.get("value") is not None else ""})
+        rows.append({"name": title, "n": f"{engine['mean']['n']:,}", "cells": cells})
+    return rows
 
 
 def gap_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:

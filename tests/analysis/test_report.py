@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from analysis.page import server_rows
 from analysis.report import report
 from analysis.terminal import summary_table
 from tests.analysis.make_run import START, make_run, manifest, row, write_run
@@ -225,3 +226,14 @@ def test_analysis_loads_no_load_generator() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_engine_and_client_views_of_the_same_events_stand_side_by_side(tmp_path: Path) -> None:
+    histogram = {"bounds_s": [0.08, 0.1, 0.16], "counts": [0, 150, 150, 0], "sum_s": 33.0}
+    seen = {"start_at": START, "end_at": START + 60, "histograms": {"ttft": histogram}}
+    rows = [row(request_id=f"r{i}", sent_at=START + 1 + i / 8, ttft_ms=110.0, ttfo_ms=110.0) for i in range(300)]
+    summary = report(write_run(tmp_path / "run", rows, manifest() | {"server_latency": seen}))
+    [shown] = server_rows(summary)
+    assert (shown["name"], shown["n"]) == ("TTFT", "300")
+    assert [(cell["engine"], cell["client"]) for cell in shown["cells"][:2]] == [("110", "110"), ("100", "110")]
+    assert "The engine's view and the client's" in (tmp_path / "run" / schema.DASHBOARD_HTML).read_text()

@@ -83,10 +83,10 @@ def test_every_chart_is_drawn_without_a_complaint(seen: Opened) -> None:
     places = seen.page.locator(".chart").count()
     assert places >= 9
     assert seen.page.locator(".chart .main-svg").count() >= places
-    # A chart that is drawn has marks: lines, points, bars or boxes.
+    # A chart that is drawn has marks: lines, points, bars, boxes, or the image of a heat map.
     marks = seen.page.evaluate(
         "[...document.querySelectorAll('.chart')].filter(c => !c.querySelector("
-        "'.scatterlayer path, .barlayer path, .boxlayer path')).map(c => c.id)"
+        "'.scatterlayer path, .barlayer path, .boxlayer path, .heatmaplayer image')).map(c => c.id)"
     )
     assert marks == []
     assert seen.complaints == []

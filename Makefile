@@ -13,7 +13,7 @@ LOAD_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO)
   $(call option,--model,MODEL) $(call option,--device,DEVICE) $(call option,--runtime,RUNTIME) $(call option,--users,USERS) \
   $(call option,--spawn-rate,SPAWN_RATE) $(call option,--rate,RATE) $(call option,--duration,DURATION) \
   $(call option,--workers,WORKERS) $(call option,--seed,SEED) $(call option,--corpus,CORPUS) \
-  $(call option,--results,RESULTS) $(call option,--set,SET) $(if $(KEEP),--keep)
+  $(call option,--results,RESULTS) $(call option,--set,SET) $(if $(KEEP),--keep) $(if $(STRICT),--strict)
 
 COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEATS) $(call option,--a-host,A_HOST) \
   $(call option,--b-host,B_HOST) $(call option,--a-model,A_MODEL) $(call option,--b-model,B_MODEL) \
@@ -38,6 +38,7 @@ help: ## show this list
 	@echo "  CORPUS         folder of .txt, .md, .jsonl               RESULTS     where run folders go (results)"
 	@echo "  DEVICE         cpu or cuda, of an engine started here    API_KEY     of the endpoint; best exported beforehand"
 	@echo "  RUNTIME        docker or local; docker where it can hand out a GPU   GPUS   0,1 (docker: all by default)"
+	@echo "  STRICT         1: an SLO that is undetermined counts as missed"
 	@echo "  KEEP           1: leave the engine running; the next load takes it over (make status, make down)"
 	@echo "  SET            any scenario values: SET=\"load.users=200 slo.ttft_p95_ms=400\""
 

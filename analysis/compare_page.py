@@ -19,6 +19,7 @@ from analysis.compare_groups import about
 from analysis.compare_report import CURVES, QUANTILES, Comparison
 from analysis.comparison import BETTER, EQUAL, HEADLINE, WORSE, Result, shown
 from analysis.dashboard import _asset, _environment, _hash, _safe_json
+from analysis.gates import escape
 from analysis.page import head
 from analysis.summary import load_sentence
 
@@ -175,38 +176,30 @@ def _curves(found: Comparison, name: str, title: str) -> Chart | None:
 def markdown(found: Comparison) -> str:
     """comparison.md: for a pull request or a ticket."""
     groups = found.groups
-    out = [f"## {_md(groups.label_a)} and {_md(groups.label_b)}", ""]
-    out += [f"- {_md(label)}: {_md(said)}" for label, said in zip((groups.label_a, groups.label_b), about(groups),
+    out = [f"## {escape(groups.label_a)} and {escape(groups.label_b)}", ""]
+    out += [f"- {escape(label)}: {escape(said)}" for label, said in zip((groups.label_a, groups.label_b), about(groups),
                                                                   strict=True)] + [""]
     if found.simulated:
         out += ["**SIMULATED**: no real engine was measured.", ""]
-    out += [f"**Verdict.** {_md(found.verdict.sentence)}", ""]
+    out += [f"**Verdict.** {escape(found.verdict.sentence)}", ""]
     if not found.verdict.repeated:
         out += ["A side has a single run: what differs from run to run is not covered.", ""]
     if found.advice is not None:
-        out += [f"**Rule of thumb.** {_md(found.advice.sentence)} {_md(found.agreement)}".rstrip(), ""]
-    out += [f"- Not alike: {_md(sentence)}" for sentence in found.unfair]
-    out += [f"- Left out: {_md(one.run_id)}, {_md(one.why)}" for one in groups.left_out]
-    a, b = _md(groups.label_a), _md(groups.label_b)
+        out += [f"**Rule of thumb.** {escape(found.advice.sentence)} {escape(found.agreement)}".rstrip(), ""]
+    out += [f"- Not alike: {escape(sentence)}" for sentence in found.unfair]
+    out += [f"- Left out: {escape(one.run_id)}, {escape(one.why)}" for one in groups.left_out]
+    a, b = escape(groups.label_a), escape(groups.label_b)
     out += ["", f"| figure | {a} | {b} | ratio or difference | {b} is |", "|---|---|---|---|---|"]
     for row in rows(found):
         cells = (row["title"], f"{row['a']} ({row['a_interval']})" if row["a_interval"] else row["a"],
                  f"{row['b']} ({row['b_interval']})" if row["b_interval"] else row["b"],
                  f"{row['change']} ({row['change_interval']})", row["state"])
-        out.append("| " + " | ".join(map(_md, cells)) + " |")
+        out.append("| " + " | ".join(map(escape, cells)) + " |")
     if found.setup:
         out += ["", f"| setting | {a} | {b} | excused |", "|---|---|---|---|"]
-        out += ["| " + " | ".join(map(_md, (one.name, one.a, one.b, one.excused or "no"))) + " |"
+        out += ["| " + " | ".join(map(escape, (one.name, one.a, one.b, one.excused or "no"))) + " |"
                 for one in found.setup]
     return "\n".join(out) + "\n"
-
-
-def _md(said: str) -> str:
-    """Text in which Markdown and HTML find nothing to do."""
-    escaped = str(said).replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
-    for sign in "\\|*_`[]":
-        escaped = escaped.replace(sign, "\\" + sign)
-    return escaped
 
 
 def comparison_table(found: Comparison) -> RenderableType:

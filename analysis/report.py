@@ -8,22 +8,26 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from analysis import gates
 from analysis.dashboard import render
 from analysis.load import read_run
 from analysis.summary import summarise
 from tokenswarm.errors import Exit, UserError
-from tokenswarm.schema import DASHBOARD_HTML, SUMMARY_JSON
+from tokenswarm.schema import DASHBOARD_HTML, JUNIT_XML, SUMMARY_JSON, SUMMARY_MD
 
 
-def report(folder: str | Path) -> dict[str, Any]:
-    """Read the run, write summary.json and dashboard.html into its folder, return the summary.
+def report(folder: str | Path, strict: bool = False) -> dict[str, Any]:
+    """Read the run, write summary.json, dashboard.html, junit.xml and summary.md into its folder, return the summary.
 
+    `strict`: an undetermined gate counts as missed (in junit.xml and summary.md).
     Raises UserError: Exit.RUN_FOLDER when there is nothing to read, Exit.RESULTS when nothing can be written.
     """
     run = read_run(folder)
     summary = summarise(run)
     write_whole(run.folder / SUMMARY_JSON, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     write_whole(run.folder / DASHBOARD_HTML, render(run, summary))
+    write_whole(run.folder / JUNIT_XML, gates.junit(summary, strict))
+    write_whole(run.folder / SUMMARY_MD, gates.markdown(summary, strict))
     return summary
 
 

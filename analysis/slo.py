@@ -1,7 +1,8 @@
 """Service level objectives: parsed, then evaluated against figures; and what one request must meet.
 
 A scenario's [slo] table is the whole language: `<latency>_p<percentile>_ms` bounds a percentile of a latency and, for
-goodput, each single request; the other keys are listed in RATE_KEYS.
+goodput, each single request; the other keys are listed in RATE_KEYS. A table inside it, `[slo.RagReader]`, holds the
+objectives of one Locust user class: gates of their own, which goodput does not know.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ class Objective:
 
 
 def parse(table: object) -> tuple[list[Objective], list[tuple[str, str]]]:
-    """The objectives of an [slo] table, and (key, why) for each line that is none."""
+    """The objectives of an [slo] table that hold for all requests, and (key, why) for each line that is none."""
     objectives: list[Objective] = []
     refused: list[tuple[str, str]] = []
     for key, limit in (table if isinstance(table, Mapping) else {}).items():
-        if limit is None:
+        if limit is None or isinstance(limit, Mapping):
             continue
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not np.isfinite(limit):
             refused.append((str(key), "its limit is not a number"))
@@ -60,6 +61,17 @@ def parse(table: object) -> tuple[list[Objective], list[tuple[str, str]]]:
         else:
             refused.append((str(key), "this objective is not known"))
     return objectives, refused
+
+
+def class_tables(table: object) -> dict[str, Mapping[str, object]]:
+    """The tables of an [slo] table: objectives of single user classes, by class."""
+    given = table if isinstance(table, Mapping) else {}
+    return {str(name): inner for name, inner in given.items() if isinstance(inner, Mapping)}
+
+
+def of_class(result: Mapping[str, object], name: str) -> dict[str, object]:
+    """A result of `evaluate` as one of a user class."""
+    return {**result, "key": f"{name}.{result['key']}", "title": f"{name}: {result['title']}", "user_class": name}
 
 
 def request_bounds(objectives: list[Objective]) -> dict[str, float]:

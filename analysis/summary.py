@@ -39,7 +39,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "rates": rates,
         "per_user_tok_s": metrics.per_user_rate(rows),
         "goodput": goodput,
-        "slo": slo.evaluate(objectives, refused, rows, goodput, rates),
+        "slo": [*slo.evaluate(objectives, refused, rows, goodput, rates), *class_gates(run, rows, window)],
         "errors": errors(rows),
         "valid_output": metrics.valid_output(rows).figure("share"),
         "tokens": metrics.token_facts(rows),
@@ -51,6 +51,23 @@ def summarise(run: Run) -> dict[str, Any]:
         "generator": generator(run, facts, window) | {"checks": checks},
         "user_classes": by_user_class(rows, objectives, window),
     }
+
+
+def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[dict[str, Any]]:
+    """The gates of single user classes ([slo.RagReader] in the scenario), evaluated on their own requests."""
+    results = []
+    for name, table in slo.class_tables(run.fact("scenario", "values", "slo")).items():
+        objectives, refused = slo.parse(table)
+        everything = run.requests[(run.requests["user_class"] == name).to_numpy()]
+        part = rows[(rows["user_class"] == name).to_numpy()]
+        goodput = slo.goodput_figures(part, objectives, window)
+        found = slo.evaluate(objectives, refused, part, goodput, metrics.rate_figures(everything, part, window))
+        for result in found:
+            if not len(part):
+                result["figure"] = Estimate(None, why=f"no {name} sent a request").figure(str(result.get("unit") or ""))
+                result |= {"state": "undetermined", "certain": False, "margin": None}
+            results.append(slo.of_class(result, name))
+    return results
 
 
 def beginning_notes(run: Run) -> list[str]:

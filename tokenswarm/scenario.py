@@ -230,7 +230,8 @@ class Scenario(_Section):
     output: Output = Field(default=Output(), description="what is asked of the engine")
     timeouts: Timeouts = Field(default=Timeouts(), description="when a request counts as failed")
     retry: Retry = Field(default=Retry(), description="what a user does after a failed request")
-    slo: dict[str, float] = Field(default_factory=dict, description="what is good enough; each key is a gate")
+    slo: dict[str, float | dict[str, float]] = Field(
+        default_factory=dict, description="what is good enough: gates, and tables with those of one user class")
     prompts: Prompts = Field(default=Prompts(), description="seed and salt")
     rag: RagSettings | None = Field(default=None, description="settings of workload rag")
     chat: ChatSettings | None = Field(default=None, description="settings of workload chat")
@@ -257,7 +258,8 @@ class Scenario(_Section):
     def _slo(cls, slo: Any) -> Any:
         if not isinstance(slo, dict):
             return slo
-        return {key: _slo_value(key, value) for key, value in slo.items() if value is not None}
+        return {key: _slo_of_class(key, value) if isinstance(value, dict) else _slo_value(key, value)
+                for key, value in slo.items() if value is not None}
 
     @property
     def open_loop(self) -> bool:
@@ -278,6 +280,13 @@ class Scenario(_Section):
     def from_values(cls, values: Mapping[str, Any]) -> Scenario:
         """A scenario from what `values()` gave. Raises UserError (USAGE)."""
         return _validated(dict(values), "scenario values", ())
+
+
+def _slo_of_class(name: str, table: dict[str, Any]) -> dict[str, float]:
+    """The gates of one Locust user class: [slo.RagReader]."""
+    if not name.isidentifier():
+        raise ValueError(f"[slo.{name}] should be named after a Locust user class, such as [slo.RagReader]")
+    return {key: _slo_value(key, value) for key, value in table.items() if value is not None}
 
 
 def _slo_value(key: str, value: Any) -> float:

@@ -21,6 +21,8 @@ HOST_METRICS_CSV = "host_metrics.csv"
 MANIFEST_JSON = "run.json"
 SUMMARY_JSON = "summary.json"
 DASHBOARD_HTML = "dashboard.html"
+JUNIT_XML = "junit.xml"
+SUMMARY_MD = "summary.md"
 
 PHASES = ("warmup", "measure", "drain")
 """Phase in which a request was sent. Only `measure` enters a figure."""

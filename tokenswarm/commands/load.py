@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from tokenswarm.commands.values import address, at_least_one
+from tokenswarm.commands.verdict import exit_code, tell_ci
 from tokenswarm.errors import Exit
 
 _KEY_VARIABLE = "API_KEY"
@@ -60,6 +61,10 @@ def add(commands: Any) -> None:
     prompts.add_argument("--corpus", metavar="DIR", help=".txt, .md and .jsonl files to make prompts of")
     prompts.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
                          help="where run folders go (default: results)")
+    result = parser.add_argument_group("what comes of it")
+    result.add_argument("--strict", action="store_true",
+                        help="an SLO that is undetermined (too few requests) counts as missed")
+    result.add_argument("--json", action="store_true", help="print summary.json; progress goes to standard error")
     parser.set_defaults(run=_load)
 
 
@@ -74,7 +79,7 @@ def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
     given = {key: str(value) for key, value in overrides.items() if value is not None}
     given |= parse_set(options.settings)
     outlive_readers()
-    console = Console()
+    console = Console(stderr=options.json)  # with --json, standard output is the summary and nothing else
     outcome = run_load(LoadOptions(
         engine=options.engine, scenario=options.scenario, host=options.host, model=options.model,
         device=options.device, runtime=options.runtime, keep=options.keep, workers=options.workers,
@@ -83,20 +88,22 @@ def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
     if outcome.error is not None:
         print(f"tokenswarm: {outcome.error}", file=sys.stderr)
     try:
-        summary = _reported(outcome.folder, console)
+        summary = _reported(outcome.folder, console, options)
     except KeyboardInterrupt:
         print(f"tokenswarm: interrupted before the dashboard was made; the rows are kept. Make it with: "
               f"python -m tokenswarm report {outcome.folder}", file=sys.stderr)
         return Exit.INTERRUPTED
-    if not console.is_terminal:
+    if not console.is_terminal and not options.json:
         print(outcome.folder)  # the last line, for a script
     if outcome.status == "interrupted":
         return Exit.INTERRUPTED
-    return outcome.error.code if outcome.error is not None else _verdict(summary)
+    return outcome.error.code if outcome.error is not None else exit_code(summary, options.strict)
 
 
-def _reported(folder: Path, console: Console) -> dict[str, Any]:
+def _reported(folder: Path, console: Console, options: argparse.Namespace) -> dict[str, Any]:
     """Summary and dashboard of a run that has just ended; its verdict goes into run.json too."""
+    import json
+
     from tokenswarm.manifest import note_verdict
     from tokenswarm.progress import working
 
@@ -104,18 +111,12 @@ def _reported(folder: Path, console: Console) -> dict[str, Any]:
         from analysis.report import report  # takes a second to import, too
         from analysis.terminal import summary_table
 
-        summary = report(folder)
+        summary = report(folder, options.strict)
     note_verdict(folder, summary["verdict"], summary["reasons"])
+    tell_ci(folder)
+    if options.json:
+        print(json.dumps(summary, indent=2))
+        return summary
     console.print(summary_table(summary))
     console.print(f"dashboard: {folder / 'dashboard.html'}", highlight=False, soft_wrap=True)
     return summary
-
-
-def _verdict(summary: dict[str, Any]) -> Exit:
-    """The exit code that the figures call for, the gravest first."""
-    counts = summary["counts"]["measured"]
-    if counts["failed"] and not counts["ok"]:
-        return Exit.REQUESTS_FAILED
-    if summary["verdict"] == "INVALID":
-        return Exit.INVALID
-    return Exit.SLO_MISSED if any(gate["state"] == "missed" for gate in summary["slo"]) else Exit.PASSED

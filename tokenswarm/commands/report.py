@@ -8,16 +8,20 @@ from typing import Any
 
 from rich.console import Console
 
+from tokenswarm.commands.verdict import exit_code, tell_ci
 from tokenswarm.errors import Exit
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     report = commands.add_parser("report", help="make summary.json and dashboard.html of a run folder anew",
-                                 description="Reads a run folder, complete or not, and writes summary.json and "
-                                             "dashboard.html into it.")
+                                 description="Reads a run folder, complete or not, and writes summary.json, "
+                                             "dashboard.html, junit.xml and summary.md into it.")
     report.add_argument("folder", metavar="RUN", help="a run folder, such as results/<run-id>")
     report.add_argument("--json", action="store_true", help="print summary.json instead of a table")
+    report.add_argument("--gate", action="store_true", help="end with the exit code that the run itself would have had")
+    report.add_argument("--strict", action="store_true", help="a gate that is undetermined counts as missed (implies "
+                                                              "--gate)")
     report.set_defaults(run=_report)
 
 
@@ -27,11 +31,14 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
     from analysis.report import report
     from analysis.terminal import summary_table
 
-    summary = report(options.folder)
+    summary = report(options.folder, options.strict)
     if options.json:
         print(json.dumps(summary, indent=2))
     else:
         console = Console()
         console.print(summary_table(summary))
         console.print(f"dashboard: {Path(options.folder) / 'dashboard.html'}", highlight=False, soft_wrap=True)
-    return Exit.PASSED
+    if not (options.gate or options.strict):
+        return Exit.PASSED
+    tell_ci(Path(options.folder))
+    return exit_code(summary, options.strict)

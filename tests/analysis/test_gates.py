@@ -1,0 +1,90 @@
+"""Gates for CI: of single user classes too, as junit.xml, as Markdown, judged leniently or strictly."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from analysis import gates
+from analysis.load import read_run
+from analysis.summary import summarise
+from tokenswarm.commands.verdict import exit_code
+from tokenswarm.errors import Exit
+
+from .make_run import START, manifest, row, write_run
+
+
+def summary_of(folder: Path, slo: dict, rows: list[dict] | None = None, **facts) -> dict:
+    rows = rows or [row(request_id=f"r{i}", sent_at=START + i / 4, ttft_ms=100.0 + i % 50) for i in range(240)]
+    host = [{"at": START + second, "source": "worker 0", "cpu_share": 0.2, "loop_lag_ms": 0.1, "read_lag_p99_ms": 0.1,
+             "rss_mb": 80.0, "in_flight": 4, "tokens": 400} for second in range(60)]
+    scenario = manifest()["scenario"] | {"values": {"slo": slo}}
+    return summarise(read_run(write_run(folder / "run", rows, manifest() | {"scenario": scenario} | facts, host=host)))
+
+
+def states(summary: dict) -> dict[str, str]:
+    return {gate["key"]: gate["state"] for gate in summary["slo"]}
+
+
+def test_gates_of_a_user_class_see_its_requests_only(tmp_path) -> None:
+    rows = [row(request_id=f"r{i}", sent_at=START + i / 4, ttft_ms=900.0 if i % 2 else 100.0,
+                user_class="Slow" if i % 2 else "Quick") for i in range(240)]
+    slo = {"ttft_p95_ms": 500, "Quick": {"ttft_p95_ms": 500}, "Slow": {"ttft_p95_ms": 500, "goodput_rps_min": 1},
+           "Nobody": {"ttft_p95_ms": 500}}
+    found = summary_of(tmp_path, slo, rows)
+    assert states(found) == {"ttft_p95_ms": "missed", "Quick.ttft_p95_ms": "met", "Slow.ttft_p95_ms": "missed",
+                             "Slow.goodput_rps_min": "missed", "Nobody.ttft_p95_ms": "undetermined"}
+    assert "no Nobody sent a request" in gates.sentence(found["slo"][-1])
+
+
+@pytest.mark.parametrize(("slo", "lenient", "strict"), [
+    ({"ttft_p95_ms": 500}, Exit.PASSED, Exit.PASSED),
+    ({"ttft_p95_ms": 50}, Exit.SLO_MISSED, Exit.SLO_MISSED),
+    ({"ttft_p999_ms": 500}, Exit.PASSED, Exit.SLO_MISSED),
+])
+def test_undetermined_passes_unless_it_is_judged_strictly(tmp_path, slo, lenient, strict) -> None:
+    found = summary_of(tmp_path, slo)
+    assert (exit_code(found), exit_code(found, strict=True)) == (lenient, strict)
+
+
+def test_junit_has_one_case_a_gate_with_the_figures_in_the_message(tmp_path) -> None:
+    found = summary_of(tmp_path, {"ttft_p95_ms": 50, "e2e_p95_ms": 9000, "ttft_p999_ms": 5})
+    suite = ElementTree.fromstring(gates.junit(found).encode())[0]
+    cases = {case.get("name"): case for case in suite}
+    assert list(cases) == ["valid", "requests succeed", "slo.ttft_p95_ms", "slo.e2e_p95_ms", "slo.ttft_p999_ms"]
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("5", "1", "1")
+    message = cases["slo.ttft_p95_ms"].find("failure").get("message")
+    assert "TTFT p95: 146 ms (" in message
+    assert "limit <= 50 ms: missed by" in message
+    assert cases["slo.ttft_p999_ms"].find("skipped") is not None
+    strictly = ElementTree.fromstring(gates.junit(found, strict=True).encode())[0]
+    assert (strictly.get("failures"), strictly.get("skipped")) == ("2", "0")
+
+
+def test_a_run_that_is_not_valid_fails_its_own_case(tmp_path) -> None:
+    found = summary_of(tmp_path, {}, status="running")
+    assert gates.cases(found)[0].state == gates.FAILED
+    assert gates.cases(found)[0].message.startswith("INCOMPLETE: ")
+
+
+def test_what_an_engine_says_breaks_neither_xml_nor_markdown(tmp_path) -> None:
+    hostile = "</testcase>\x00\x1b[31m|<b>&`*_[x](y)"
+    scenario = manifest()["scenario"] | {"name": hostile, "values": {"slo": {"ttft_p95_ms": 50}}}
+    found = summary_of(tmp_path, {}, scenario=scenario, model=hostile)
+    suite = ElementTree.fromstring(gates.junit(found).encode())[0]
+    assert len(suite) == 3
+    text = gates.markdown(found)
+    assert "<b>" not in text
+    assert "\\[x\\](y)" in text
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") - line.count("\\|") for line in table} == {6, 5}
+
+
+def test_markdown_says_the_verdict_first_and_every_gate(tmp_path) -> None:
+    text = gates.markdown(summary_of(tmp_path, {"ttft_p95_ms": 50, "e2e_p95_ms": 9000}))
+    assert text.splitlines()[2].startswith("❌ TTFT p95: 146 ms")
+    assert "❌ missed by" in text
+    assert "✅ met by" in text
+    assert "**SIMULATED**" in text

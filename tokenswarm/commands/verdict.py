@@ -1,0 +1,33 @@
+"""What a summary comes to at the command line: the exit code, and CI's own summary page."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+from tokenswarm.errors import Exit
+from tokenswarm.schema import SUMMARY_MD
+
+_STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+
+
+def exit_code(summary: dict[str, Any], strict: bool = False) -> Exit:
+    """The exit code that the figures call for, the gravest first. `strict`: an undetermined gate counts as missed."""
+    from analysis.gates import missed
+
+    counts = summary["counts"]["measured"]
+    if counts["failed"] and not counts["ok"]:
+        return Exit.REQUESTS_FAILED
+    if summary["verdict"] == "INVALID":
+        return Exit.INVALID
+    return Exit.SLO_MISSED if missed(summary, strict) else Exit.PASSED
+
+
+def tell_ci(folder: Path) -> None:
+    """Append the Markdown summary to the page that the CI system shows, where it names one."""
+    page = os.environ.get(_STEP_SUMMARY)
+    if page:
+        with contextlib.suppress(OSError), open(page, "a", encoding="utf-8") as file:
+            file.write((folder / SUMMARY_MD).read_text(encoding="utf-8") + "\n")

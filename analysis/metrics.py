@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.flow import Flow, completed_flow, output_flow, prompt_flow
 from analysis.load import Run
-from analysis.statistics import RATE_BLOCKS, Estimate, block_rate, percentiles, share_of
+from analysis.statistics import RATE_BLOCKS, Estimate, block_rate, percentiles, share_of, too_short
 from analysis.window import Window
 
 PERCENTILES = (50, 95, 99)
@@ -95,6 +95,19 @@ def gap_figures(rows: pd.DataFrame) -> dict[str, dict]:
         "icl_p99_ms": percentiles(ok["icl_p99_ms"].to_numpy(), (99,))[99].figure("ms"),
         "icl_max_ms": top.figure("ms"),
     }
+
+
+def wave_notes(rows: pd.DataFrame) -> list[str]:
+    """A sentence where TTFT (of what was not streamed, E2E) shows that the run was too short for its own ups and downs.
+
+    Then its intervals hold too little: what a longer run would show has not been seen.
+    """
+    found = ok_latencies(rows)
+    column = "e2e_ms" if np.isnan(found["ttft_ms"]).all() else "ttft_ms"
+    if not too_short(found[column]):
+        return []
+    return [f"{LATENCIES[column][0]} came in waves about as long as the measure phase, or drifted: the 95% "
+            "intervals may be too narrow. Measure longer, or repeat the run."]
 
 
 def rate_figures(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None) -> dict[str, dict]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import fft, stats
 
 CONFIDENCE = 0.95
 RATE_BLOCKS = 10
@@ -21,6 +21,12 @@ BATCHES = 20
 """Successive batches that dependence between requests is estimated from."""
 FEWEST_TO_BATCH = 200
 """Observations below which batches say too little about dependence."""
+WAVES = 8
+"""Slowest cosines over a run that dependence is estimated from where its batches still depend on each other."""
+BATCHES_DEPEND = 0.25
+"""Correlation of neighbouring batches from which they are taken to be too short; one time in nine it is chance."""
+RUN_TOO_SHORT = 0.5
+"""Correlation of neighbouring batches from which waves are as long as the run; one time in a hundred it is chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +88,55 @@ def design_effect(hits: np.ndarray) -> float:
 
     The variance between BATCHES batches over the binomial one, never below 1; with few observations 1. Includes the
     wider tail of a variance that is itself estimated from so few batches
-    (batch means; Law, Simulation Modeling and Analysis, section 9.5.3).
+    (batch means; Law, Simulation Modeling and Analysis, section 9.5.3). Where neighbouring batches are alike they are
+    too short; then the run's slowest WAVES cosines count if they say more (equal-weighted cosines; Lazarus, Lewis,
+    Stock and Watson, Journal of Business and Economic Statistics 36, 2018).
     """
-    n = len(hits)
-    size = n // BATCHES
-    mean = float(np.mean(hits)) if n else 0.0
-    if n < FEWEST_TO_BATCH or not 0.0 < mean < 1.0:
+    mean = float(np.mean(hits)) if len(hits) else 0.0
+    if len(hits) < FEWEST_TO_BATCH or not 0.0 < mean < 1.0:
         return 1.0
-    means = np.asarray(hits[: size * BATCHES], dtype=float).reshape(BATCHES, size).mean(axis=1)
-    ratio = float(means.var(ddof=1)) * size / (mean * (1.0 - mean))
+    means, size = _batch_means(hits, BATCHES)
+    binomial = mean * (1.0 - mean)
+    ratio = float(means.var(ddof=1)) * size / binomial
     if ratio <= 1.0:
         return 1.0
+    found = ratio * _tail_factor(BATCHES - 1)
+    if _neighbours(means) > BATCHES_DEPEND:
+        fine, size = _batch_means(hits, min(len(hits), 50 * WAVES))
+        waves = fft.dct(fine - fine.mean(), norm="ortho")[1 : WAVES + 1]
+        found = max(found, float(np.mean(waves**2)) * size / binomial * _tail_factor(WAVES))
+    return found
+
+
+def too_short(values: np.ndarray) -> bool:
+    """Whether `values` (in order of time, NaN = not measured) come in waves about as long as they last, or drift.
+
+    Then no interval from them alone is wide enough: what a longer run would show has not been seen.
+    """
+    known = values[~np.isnan(values)]
+    if len(known) < FEWEST_TO_BATCH:
+        return False
+    above = known > np.median(known)
+    return design_effect(above) > 1.0 and _neighbours(_batch_means(above, BATCHES)[0]) > RUN_TOO_SHORT
+
+
+def _batch_means(hits: np.ndarray, batches: int) -> tuple[np.ndarray, int]:
+    """(means of successive batches, size of one); what is left over at the end is left out."""
+    size = len(hits) // batches
+    return np.asarray(hits[: size * batches], dtype=float).reshape(batches, size).mean(axis=1), size
+
+
+def _neighbours(means: np.ndarray) -> float:
+    """Correlation of each value with the next."""
+    apart = means - means.mean()
+    spread = float(apart @ apart)
+    return float(apart[1:] @ apart[:-1]) / spread if spread > 0 else 0.0
+
+
+def _tail_factor(freedom: int) -> float:
+    """What a variance estimated with so many degrees of freedom is to be multiplied by for a 95% interval."""
     middle = 0.5 + CONFIDENCE / 2.0
-    return ratio * float(stats.t.ppf(middle, BATCHES - 1) / stats.norm.ppf(middle)) ** 2
+    return float(stats.t.ppf(middle, freedom) / stats.norm.ppf(middle)) ** 2
 
 
 def interpolate(ordered: np.ndarray, q: float | np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "verdict": verdict,
         "reasons": reasons,
         "simulated": run.fact("simulated"),
-        "notes": [*run.notes, *beginning_notes(run)],
+        "notes": [*run.notes, *beginning_notes(run), *metrics.wave_notes(rows)],
         "run": header(run, window),
         "latency": metrics.latency_figures(rows),
         "gaps": metrics.gap_figures(rows),

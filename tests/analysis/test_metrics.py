@@ -253,3 +253,17 @@ def test_window_without_manifest_comes_from_the_measured_rows(tmp_path: Path) ->
     rows = [row(sent_at=START - 3, phase="warmup"), row(sent_at=START), row(sent_at=START + 7.0)]
     window = find_window(folder_of(tmp_path, *rows, facts={}))
     assert (window.seconds, window.source) == (pytest.approx(7.0), "rows")
+
+
+def test_a_drifting_latency_is_told_and_a_level_one_is_not() -> None:
+    def run_of(ttft_ms: np.ndarray) -> pd.DataFrame:
+        cells = dict.fromkeys(("ttfo_ms", "last_token_ms", "completion_tokens", "lateness_ms", "scheduled_at"), np.nan)
+        return pd.DataFrame({"status": "ok", "ttft_ms": ttft_ms, "e2e_ms": ttft_ms, "sent_at": START, **cells},
+                            index=range(len(ttft_ms)))
+
+    noise = np.random.default_rng(0).lognormal(4, 0.3, 500)
+    assert metrics.wave_notes(run_of(noise)) == []
+    drifted, = metrics.wave_notes(run_of(noise * np.linspace(1, 3, 500)))
+    assert drifted.startswith("TTFT came in waves")
+    unstreamed = run_of(noise * np.linspace(1, 3, 500)).assign(ttft_ms=np.nan)
+    assert metrics.wave_notes(unstreamed)[0].startswith("E2E")

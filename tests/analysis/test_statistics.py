@@ -14,6 +14,7 @@ from analysis.statistics import (
     percentiles,
     share,
     share_of,
+    too_short,
 )
 
 
@@ -106,3 +107,22 @@ def test_rate_of_a_window_without_length_has_a_reason() -> None:
 def test_figure_says_why_there_is_no_number() -> None:
     figure = percentile(np.arange(34.0), 99).figure("ms")
     assert figure == {"value": None, "unit": "ms", "n": 34, "why": "needs 100 requests, has 34"}
+
+
+def test_waves_that_outlast_the_batches_widen_further_than_the_batches_alone() -> None:
+    # Two waves over 400 requests: ten batches make one wave, so that neighbouring batches are alike.
+    waves = np.sin(np.linspace(0, 4 * np.pi, 400)) > 0
+    shuffled = np.random.default_rng(0).permutation(waves)
+    assert design_effect(waves) > 2 * 20  # a batch holds 20, so that batches alone can say little more than that
+    assert design_effect(shuffled) < 4
+
+
+def test_a_run_as_short_as_its_waves_is_told() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.lognormal(0, 0.3, 1000)
+    assert too_short(noise * np.linspace(1, 3, 1000))
+    assert too_short(noise * (2 + np.sin(np.linspace(0, 4 * np.pi, 1000))))
+    assert not too_short(noise)
+    assert not too_short(np.linspace(1, 3, 100))
+    assert not too_short(np.ones(1000))
+    assert not too_short(np.full(1000, np.nan))

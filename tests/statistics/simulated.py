@@ -35,3 +35,33 @@ def block_amounts(rng: np.random.Generator, blocks: int, *, mean: float, spread:
     noise = rng.standard_normal(blocks)
     noise[0] /= math.sqrt(1.0 - correlation**2)
     return mean + spread * lfilter([math.sqrt(1.0 - correlation**2)], [1.0, -correlation], noise)
+
+
+def queue_ms(rng: np.random.Generator, count: int, *, utilisation: float, settle: int = 3000) -> np.ndarray:
+    """(count,) TTFTs of an open loop before one server: wait plus service, in order of arrival.
+
+    Poisson arrivals, lognormal service of 100 ms in the mean; the first `settle` requests are warm-up. Lindley's
+    recursion, unrolled: the wait is the walk of (service - gap) above its lowest point so far.
+    """
+    total = settle + count
+    service = rng.lognormal(-0.18, 0.6, total)
+    gaps = rng.exponential(1.0 / utilisation, total)
+    walk = np.concatenate([[0.0], np.cumsum(service[:-1] - gaps[1:])])
+    return 100.0 * (walk - np.minimum.accumulate(walk) + service)[settle:]
+
+
+def closed_loop_ends(rng: np.random.Generator, *, users: int, seconds: int, mean_s: float, correlation: float,
+                     spread: float = 0.2, settle: int = 20) -> np.ndarray:
+    """Times in [0, seconds) at which answers end, of users who each ask anew as soon as they are answered.
+
+    An answer takes about `mean_s` times the pace of the second in which it was asked: the engine's pace is a lognormal
+    AR(1) process from second to second, so that the answers of one moment are fast or slow together.
+    """
+    pace = latencies_ms(rng, settle + seconds, correlation=correlation, spread=spread) / MEDIAN_MS
+    now, ends = rng.uniform(0.0, mean_s, users), []
+    while (now < settle + seconds).any():
+        second = np.minimum(now.astype(int), settle + seconds - 1)
+        now = now + mean_s * pace[second] * rng.gamma(4.0, 0.25, users)
+        ends.append(now)
+    moments = np.concatenate(ends) - settle
+    return moments[(moments >= 0) & (moments < seconds)]

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from analysis.statistics import RATE_BLOCKS, block_rate, percentiles, share_of
-from tests.statistics.simulated import block_amounts, latencies_ms, true_percentile_ms
+from analysis.statistics import RATE_BLOCKS, block_rate, percentiles, share_of, too_short
+from tests.statistics.simulated import (
+    block_amounts,
+    closed_loop_ends,
+    latencies_ms,
+    queue_ms,
+    true_percentile_ms,
+)
 
 RUNS = 1000
 QUANTILES = (50, 95, 99)
 LEAST, MOST = 0.93, 0.97
 
 
-def coverage(correlation: float, requests: int) -> dict[int, float]:
+def covered_by(make: Callable[[np.random.Generator], np.ndarray], truth: dict[int, float]) -> dict[int, float]:
     """Share of runs whose interval holds the true percentile, by percentile. An open end holds everything."""
     rng = np.random.default_rng(20261121)
     held = dict.fromkeys(QUANTILES, 0)
     for _ in range(RUNS):
-        found = percentiles(latencies_ms(rng, requests, correlation=correlation), QUANTILES)
-        for q, estimate in found.items():
-            truth = true_percentile_ms(q)
-            held[q] += (estimate.low is None or estimate.low <= truth) and (
-                estimate.high is None or truth <= estimate.high)
-    print(f"correlation {correlation}, {requests} requests: "
-          + ", ".join(f"p{q} {count / RUNS:.1%}" for q, count in held.items()))
+        for q, estimate in percentiles(make(rng), QUANTILES).items():
+            held[q] += (estimate.low is None or estimate.low <= truth[q]) and (
+                estimate.high is None or truth[q] <= estimate.high)
     return {q: count / RUNS for q, count in held.items()}
+
+
+def coverage(correlation: float, requests: int) -> dict[int, float]:
+    """`covered_by` of autocorrelated lognormal latencies, told."""
+    found = covered_by(lambda rng: latencies_ms(rng, requests, correlation=correlation),
+                       {q: true_percentile_ms(q) for q in QUANTILES})
+    print(f"correlation {correlation}, {requests} requests: " + ", ".join(f"p{q} {s:.1%}" for q, s in found.items()))
+    return found
 
 
 @pytest.mark.parametrize("requests", [3_000, 30_000])
@@ -76,3 +88,64 @@ def test_intervals_of_a_share_cover_the_truth(correlation: float) -> None:
         held += found.low <= 0.90 <= found.high
     print(f"share, correlation {correlation}: {held / RUNS:.1%}")
     assert LEAST <= held / RUNS <= 0.98
+
+
+def test_intervals_of_a_rate_cover_the_truth_in_a_closed_loop() -> None:
+    """Users who wait for their answers, before an engine whose pace comes and goes."""
+    rng = np.random.default_rng(20261121)
+    setting = {"users": 16, "mean_s": 1.5, "correlation": 0.7}
+    long_run = 100_000
+    truth = len(closed_loop_ends(rng, seconds=long_run, **setting)) / long_run
+    held, seconds = 0, 300
+    for _ in range(RUNS):
+        amounts, _ = np.histogram(closed_loop_ends(rng, seconds=seconds, **setting), RATE_BLOCKS, (0, seconds))
+        found = block_rate(amounts, seconds / RATE_BLOCKS, 1)
+        held += found.low <= truth <= found.high
+    print(f"rate of a closed loop: {held / RUNS:.1%}")
+    assert LEAST <= held / RUNS <= MOST
+
+
+@pytest.fixture(scope="module")
+def queue_truth() -> dict[int, float]:
+    """Percentiles of the queue from ten million requests."""
+    many = np.concatenate([queue_ms(np.random.default_rng(seed), 1_000_000, utilisation=0.85) for seed in range(10)])
+    return {q: float(np.percentile(many, q)) for q in QUANTILES}
+
+
+def test_long_open_loops_before_a_queue_are_covered(queue_truth: dict[int, float]) -> None:
+    """85% busy: a busy spell lasts hundreds of requests, so that 30,000 hold few of them that matter to a p99."""
+    found = covered_by(lambda rng: queue_ms(rng, 30_000, utilisation=0.85), queue_truth)
+    print("queue, 30,000 requests:", found)
+    assert all(LEAST <= found[q] <= MOST + 0.01 for q in (50, 95))
+    assert found[99] >= 0.89
+
+
+# ---- where a run is too short for what happens in it: the limits that docs/metrics.md tells
+
+
+def test_300_requests_bound_no_p99_above() -> None:
+    rng = np.random.default_rng(20261121)
+    assert all(percentiles(latencies_ms(rng, 300, correlation=0.5), (99,))[99].high is None for _ in range(100))
+
+
+@pytest.mark.parametrize(("correlation", "least"), [(0.5, 0.95), (0.9, 0.91), (0.98, 0.82)])
+def test_intervals_of_300_requests(correlation: float, least: float) -> None:
+    assert min(coverage(correlation, 300).values()) >= least
+
+
+def test_intervals_of_short_open_loops_before_a_queue(queue_truth: dict[int, float]) -> None:
+    found = covered_by(lambda rng: queue_ms(rng, 3_000, utilisation=0.85), queue_truth)
+    print("queue, 3,000 requests:", found)
+    assert found[50] >= 0.91
+    assert min(found.values()) >= 0.85
+
+
+@pytest.mark.parametrize(("correlation", "requests", "least", "most"), [
+    (0.0, 300, 0.0, 0.02), (0.7, 3_000, 0.0, 0.02), (0.9, 30_000, 0.0, 0.02), (0.98, 300, 0.65, 1.0)])
+def test_a_run_says_when_its_waves_are_as_long_as_itself(
+    correlation: float, requests: int, least: float, most: float
+) -> None:
+    rng = np.random.default_rng(20261121)
+    said = np.mean([too_short(latencies_ms(rng, requests, correlation=correlation)) for _ in range(RUNS)])
+    print(f"correlation {correlation}, {requests} requests: {said:.1%} say so")
+    assert least <= said <= most

@@ -13,14 +13,16 @@ LOAD_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO)
   $(call option,--model,MODEL) $(call option,--device,DEVICE) $(call option,--runtime,RUNTIME) $(call option,--users,USERS) \
   $(call option,--spawn-rate,SPAWN_RATE) $(call option,--rate,RATE) $(call option,--duration,DURATION) \
   $(call option,--workers,WORKERS) $(call option,--seed,SEED) $(call option,--corpus,CORPUS) \
-  $(call option,--results,RESULTS) $(call option,--set,SET) $(if $(KEEP),--keep) $(if $(STRICT),--strict)
+  $(call option,--results,RESULTS) $(call option,--set,SET) $(call option,--gpu-hourly-cost,GPU_HOURLY_COST) \
+  $(call option,--baseline,BASELINE) $(if $(KEEP),--keep) $(if $(STRICT),--strict)
 
 COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEATS) $(call option,--a-host,A_HOST) \
   $(call option,--b-host,B_HOST) $(call option,--a-model,A_MODEL) $(call option,--b-model,B_MODEL) \
   $(call option,--a-set,A_SET) $(call option,--b-set,B_SET) $(call option,--model,MODEL) $(call option,--runtime,RUNTIME) \
   $(call option,--device,DEVICE) $(call option,--users,USERS) $(call option,--rate,RATE) \
   $(call option,--duration,DURATION) $(call option,--workers,WORKERS) $(call option,--seed,SEED) \
-  $(call option,--corpus,CORPUS) $(call option,--results,RESULTS) $(call option,--set,SET)
+  $(call option,--corpus,CORPUS) $(call option,--results,RESULTS) $(call option,--set,SET) \
+  $(call option,--gpu-hourly-cost,GPU_HOURLY_COST)
 
 .DEFAULT_GOAL := help
 .PHONY: help install load compare sim report scenarios calibrate test test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-statistics lint bench clean
@@ -38,6 +40,8 @@ help: ## show this list
 	@echo "  CORPUS         folder of .txt, .md, .jsonl               RESULTS     where run folders go (results)"
 	@echo "  DEVICE         cpu or cuda, of an engine started here    API_KEY     of the endpoint; best exported beforehand"
 	@echo "  RUNTIME        docker or local; docker where it can hand out a GPU   GPUS   0,1 (docker: all by default)"
+	@echo "  GPU_HOURLY_COST  dollars per GPU and hour: what tokens and requests cost"
+	@echo "  BASELINE       an earlier run folder: a regression against it is a missed gate"
 	@echo "  STRICT         1: an SLO that is undetermined counts as missed"
 	@echo "  KEEP           1: leave the engine running; the next load takes it over (make status, make down)"
 	@echo "  SET            any scenario values: SET=\"load.users=200 slo.ttft_p95_ms=400\""
@@ -66,7 +70,7 @@ compare: $(VENV)/.installed ## two engines in turn, repeated, with a verdict: SC
 	@$(PY) -m tokenswarm compare --scenario $(or $(call quote,$(SCENARIO)),rag) $(COMPARE_OPTIONS)
 
 report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>
-	@$(PY) -m tokenswarm report $(call quote,$(value RUN))
+	@$(PY) -m tokenswarm report $(call quote,$(value RUN)) $(call option,--baseline,BASELINE) $(if $(STRICT),--strict)
 
 scenarios: $(VENV)/.installed ## list the scenarios
 	@$(PY) -m tokenswarm scenarios

@@ -35,6 +35,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("goodput_rps", "Goodput", ("goodput", "goodput_rps"), HIGHER),
     Metric("attainment", "SLO attainment", ("goodput", "attainment"), HIGHER, ratio=False),
     Metric("error_rate", "Error rate", ("errors", "rate"), LOWER, ratio=False),
+    Metric("usd_per_million_output_tokens", "Cost of 1M output tokens", ("cost", "per_million_output_tokens"), LOWER),
+    Metric("usd_per_million_requests", "Cost of 1M requests", ("cost", "per_million_requests"), LOWER),
     Metric("hit_rate", "Prefix cache hit rate", ("cache", "hit_rate"), HIGHER, ratio=False),
 )
 HEADLINE = ("ttft_p95_ms", "e2e_p95_ms", "output_tok_s")

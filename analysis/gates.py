@@ -18,6 +18,8 @@ from analysis.terminal import bound_words, verdict_words
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_STATES = {strict: {"met": PASSED, "missed": FAILED, "undetermined": FAILED if strict else SKIPPED}
+           for strict in (False, True)}
 _MARKS = {"met": "✅", "missed": "❌", "undetermined": "❔"}
 
 
@@ -40,12 +42,17 @@ def cases(summary: Mapping[str, Any], strict: bool = False) -> list[Case]:
         Case("requests succeed", PASSED if counts["ok"] or not counts["sent"] else FAILED,
              f"{counts['ok']:,} ok, {counts['failed']:,} failed, {counts['cancelled']:,} cancelled"),
     ]
-    return found + [_gate(gate, strict) for gate in summary["slo"]]
+    found += [_gate(gate, strict) for gate in summary["slo"]]
+    return found + [Case(f"baseline.{gate['key']}", _STATES[strict][gate["state"]], gate["sentence"])
+                    for gate in _baseline(summary)]
+
+
+def _baseline(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return (summary.get("baseline") or {}).get("gates", [])
 
 
 def _gate(gate: Mapping[str, Any], strict: bool) -> Case:
-    state = {"met": PASSED, "missed": FAILED, "undetermined": FAILED if strict else SKIPPED}[gate["state"]]
-    return Case(f"slo.{gate['key']}", state, sentence(gate))
+    return Case(f"slo.{gate['key']}", _STATES[strict][gate["state"]], sentence(gate))
 
 
 def sentence(gate: Mapping[str, Any]) -> str:
@@ -59,9 +66,9 @@ def sentence(gate: Mapping[str, Any]) -> str:
 
 
 def missed(summary: Mapping[str, Any], strict: bool = False) -> bool:
-    """Whether any gate is missed (or undetermined, if judged strictly)."""
+    """Whether any gate is missed (or undetermined, if judged strictly), those of the baseline too."""
     bad = ("missed", "undetermined") if strict else ("missed",)
-    return any(gate["state"] in bad for gate in summary["slo"])
+    return any(gate["state"] in bad for gate in (*summary["slo"], *_baseline(summary)))
 
 
 def junit(summary: Mapping[str, Any], strict: bool = False) -> str:
@@ -126,6 +133,10 @@ def markdown(summary: Mapping[str, Any], strict: bool = False) -> str:
                                                             if text.interval(figure) else "")
             for label, figure in rates if figure["value"] is not None]
     out += [f"- {escape(reason['sentence'])}" for reason in summary["reasons"]]
+    if summary.get("baseline"):
+        out += ["", f"Against {escape(summary['baseline']['run_id'])}:", ""]
+        out += [f"- {_MARKS[gate['state']]} {escape(gate['sentence'])}" for gate in _baseline(summary)]
+        out += [f"- {escape(note)}" for note in summary["baseline"]["notes"]]
     return "\n".join(out) + "\n"
 
 

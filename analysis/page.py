@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis import text
 from analysis.metrics import GAPS, LATENCIES
-from analysis.terminal import bound_words, verdict_words
+from analysis.terminal import bound_words, cost_rows, verdict_words
 
 _VERDICT_WORDS = {
     "VALID": "The load generator kept up: these figures are the engine's.",
@@ -122,6 +122,8 @@ def rate_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         ("Engine's own mean TTFT", summary["server"]["server_ttft_mean_ms"], _client_mean(summary)),
         ("Error rate", summary["errors"]["rate"], "failed / (ok + failed)"),
         ("Valid output", summary["valid_output"], "passed the scenario's check"),
+        *((title, figure, f"{summary['cost']['gpus']} GPU at ${summary['cost']['gpu_hour_usd']:g} an hour")
+          for title, figure in cost_rows(dict(summary))),
     ]
     if not goodput["bounds"]:
         rows = [row for row in rows if row[0] not in ("Goodput", "SLO attainment")]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import gates
+from analysis.baseline import TOLERANCE, regressions
 from analysis.dashboard import render
 from analysis.load import read_run
 from analysis.summary import summarise
@@ -16,14 +17,18 @@ from tokenswarm.errors import Exit, UserError
 from tokenswarm.schema import DASHBOARD_HTML, JUNIT_XML, SUMMARY_JSON, SUMMARY_MD
 
 
-def report(folder: str | Path, strict: bool = False) -> dict[str, Any]:
+def report(folder: str | Path, strict: bool = False, baseline: str | Path | None = None,
+           tolerance: float = TOLERANCE) -> dict[str, Any]:
     """Read the run, write summary.json, dashboard.html, junit.xml and summary.md into its folder, return the summary.
 
-    `strict`: an undetermined gate counts as missed (in junit.xml and summary.md).
+    `strict`: an undetermined gate counts as missed (in junit.xml and summary.md). `baseline`: folder of an earlier run;
+    regressions by more than `tolerance` are gates too (see analysis/baseline.py).
     Raises UserError: Exit.RUN_FOLDER when there is nothing to read, Exit.RESULTS when nothing can be written.
     """
     run = read_run(folder)
     summary = summarise(run)
+    if baseline is not None:
+        summary["baseline"] = regressions(summarise(read_run(baseline)), summary, tolerance)
     write_whole(run.folder / SUMMARY_JSON, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     write_whole(run.folder / DASHBOARD_HTML, render(run, summary))
     write_whole(run.folder / JUNIT_XML, gates.junit(summary, strict))

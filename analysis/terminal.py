@@ -22,6 +22,8 @@ def summary_table(summary: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_heading(summary), *_reasons(summary), _latency(summary), _rates(summary)]
     if summary["slo"]:
         parts.append(_objectives(summary))
+    if summary.get("baseline"):
+        parts += _baseline(summary["baseline"])
     if summary["errors"]["kinds"]:
         parts.append(_errors(summary))
     return Group(*parts)
@@ -95,10 +97,22 @@ def _rates(summary: dict[str, Any]) -> Table:
     for label, figure in rows:
         if figure["value"] is not None:
             table.add_row(label, text.quantity(figure), text.interval(figure))
+    for label, figure in cost_rows(summary):
+        table.add_row(label, text.quantity(figure), text.interval(figure))
     counts = summary["counts"]["measured"]
     told = f"{counts['ok']} ok, {counts['failed']} failed, {counts['cancelled']} cancelled"
     table.add_row("Requests", str(counts["sent"]), told)
     return table
+
+
+def cost_rows(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """What a million tokens and requests cost, where a price was given."""
+    cost = summary.get("cost")
+    if not cost:
+        return []
+    names = {"per_million_output_tokens": "Cost of 1M output tokens",
+             "per_million_tokens": "Cost of 1M tokens (prompt + output)", "per_million_requests": "Cost of 1M requests"}
+    return [(title, cost[key]) for key, title in names.items() if cost[key]["value"] is not None]
 
 
 def _objectives(summary: dict[str, Any]) -> Table:
@@ -109,6 +123,14 @@ def _objectives(summary: dict[str, Any]) -> Table:
         value = text.quantity(figure) if figure["value"] is not None else (figure["why"] or "")
         table.add_row(result["title"], limit, value, Text(verdict_words(result), style=_STATE_STYLE[result["state"]]))
     return table
+
+
+def _baseline(found: dict[str, Any]) -> list[Text]:
+    head = f"Against {found['run_id']} (one run each: what differs from run to run is not covered)"
+    lines = [Text(head, style="bold")]
+    lines += [Text.assemble((f"{gate['state']:<13}", _STATE_STYLE[gate["state"]]), gate["sentence"])
+              for gate in found["gates"]]
+    return lines + [Text.assemble(("not alike: ", "bold"), note) for note in found["notes"]]
 
 
 def bound_words(result: dict[str, Any]) -> str:

@@ -55,6 +55,8 @@ class LoadOptions:
     device: str | None = None
     runtime: str | None = None
     """local | docker, of an engine that is started here; None = see `default_runtime`."""
+    gpu_hourly_cost: float | None = None
+    """$ per GPU and hour, for what tokens cost."""
     keep: bool = False
     """Leave an engine that is started here running when the run is complete."""
     workers: int = 1
@@ -233,6 +235,7 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
     chosen = os.environ.get("GPUS") or os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = GpuSampler.open(only=chosen) if engine.runtime != EXTERNAL else None
     manifest["gpus"] = gpus.names if gpus else []
+    manifest["cost"] = _cost(options.gpu_hourly_cost, manifest)
     telemetry = Telemetry(engine, folder, gpus=gpus, samplers=engine.samplers())
     interrupts.on_first = lambda: None  # from here on there is a run to end in good order
     engine_cpus, load_cpus = _cpus(options)
@@ -266,6 +269,16 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
                     server_latency=telemetry.server_latency())
     write_manifest(folder, manifest)
     return outcome
+
+
+def _cost(gpu_hour_usd: float | None, manifest: dict[str, Any]) -> dict[str, Any] | None:
+    """The price, and how many GPUs it is paid for: those named in GPUS, else those seen, else those the engine uses."""
+    if gpu_hour_usd is None:
+        return None
+    named = [name for name in os.environ.get("GPUS", "").split(",") if name.strip()]
+    effective = manifest["engine"].get("effective") or {}
+    used = int(effective.get("tensor_parallel") or 1) * int(effective.get("data_parallel") or 1)
+    return {"gpu_hour_usd": gpu_hour_usd, "gpus": len(named) or len(manifest["gpus"]) or used}
 
 
 def _follow(locust: LocustProcesses, engine: Engine, manifest: dict[str, Any], folder: Path, progress: RunProgress,

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from analysis import gates
+from analysis.baseline import regressions
+from analysis.cost import cost_figures
 from analysis.load import read_run
 from analysis.summary import summarise
 from tokenswarm.commands.verdict import exit_code
-from tokenswarm.errors import Exit
+from tokenswarm.errors import Exit, UserError
 
 from .make_run import START, manifest, row, write_run
 
@@ -88,3 +90,59 @@ def test_markdown_says_the_verdict_first_and_every_gate(tmp_path) -> None:
     assert "❌ missed by" in text
     assert "✅ met by" in text
     assert "**SIMULATED**" in text
+
+
+# ---- against an earlier run
+
+def two(folder: Path, ttft_then: float, ttft_now: float, **facts) -> tuple[dict, dict]:
+    def rows(scale: float) -> list[dict]:
+        return [row(request_id=f"r{i}", sent_at=START + i / 4, ttft_ms=scale * (1 + (i * 7 % 50) / 100))
+                for i in range(240)]
+    slo: dict = {}
+    return (summary_of(folder / "then", slo, rows(ttft_then), run_id="then"),
+            summary_of(folder / "now", slo, rows(ttft_now), run_id="now", **facts))
+
+
+def test_a_regression_is_a_missed_gate_with_ratio_and_interval(tmp_path) -> None:
+    found = regressions(*two(tmp_path, 100.0, 150.0))
+    gate = next(gate for gate in found["gates"] if gate["key"] == "ttft_p95_ms")
+    assert gate["state"] == "missed"
+    assert gate["sentence"].startswith("TTFT p95 1.5 times (")
+    _, now = two(tmp_path / "again", 100.0, 150.0)
+    now["baseline"] = found
+    assert exit_code(now) == Exit.SLO_MISSED
+    assert "baseline.ttft_p95_ms" in gates.junit(now)
+    assert "❌ TTFT p95 1.5 times" in gates.markdown(now)
+
+
+@pytest.mark.parametrize(("then", "now", "tolerance"), [(100, 100, 0.05), (150, 100, 0.05), (100, 104, 0.05),
+                                                        (100, 150, 0.6)])
+def test_equal_better_or_tolerably_worse_is_no_regression(tmp_path, then, now, tolerance) -> None:
+    found = regressions(*two(tmp_path, then, now), tolerance)
+    assert {gate["key"]: gate["state"] for gate in found["gates"]}["ttft_p95_ms"] == "met"
+
+
+def test_a_baseline_of_another_kind_is_refused_or_named(tmp_path) -> None:
+    then, now = two(tmp_path, 100, 100, salt="other")
+    assert any("another salt" in note for note in regressions(then, now)["notes"])
+    with pytest.raises(UserError, match="simulator"):
+        regressions(then | {"simulated": False}, now)
+    with pytest.raises(UserError, match="no run of side A is left"):
+        regressions(then | {"verdict": "INVALID"}, now)
+
+
+# ---- cost
+
+def test_cost_is_the_price_over_what_was_given() -> None:
+    rates = {"output_tok_s": {"value": 1000.0, "ci95": [800.0, 1250.0], "n": 10},
+             "total_tok_s": {"value": 2000.0, "ci95": None, "n": 10}, "requests_s": {"value": 0.0, "n": 0}}
+    cost = cost_figures(3.6, 2, rates)
+    assert cost["per_million_output_tokens"]["value"] == pytest.approx(2.0)  # 7.20 $ an hour over 3.6M tokens an hour
+    assert cost["per_million_output_tokens"]["ci95"] == pytest.approx([1.6, 2.5])
+    assert cost["per_million_tokens"]["value"] == pytest.approx(1.0)
+    assert cost["per_million_requests"]["value"] is None
+
+
+@pytest.mark.parametrize(("price", "gpus"), [(None, 1), (0, 1), (-1, 1), ("2", 1), (2, None), (True, 1), (float("inf"), 1)])
+def test_without_a_price_nothing_is_said_of_cost(price, gpus) -> None:
+    assert cost_figures(price, gpus, {}) is None

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tokenswarm.commands.values import at_least_one
+from tokenswarm.commands.values import at_least_one, dollars
 from tokenswarm.errors import Exit, UserError
 
 _EPILOG = """\
@@ -54,6 +54,7 @@ def add(commands: Any) -> None:
     run.add_argument("--model", help="model of both sides")
     run.add_argument("--runtime", choices=("local", "docker"), help="what the engines run in")
     run.add_argument("--device", choices=("cpu", "cuda"), help="device of the engines")
+    run.add_argument("--gpu-hourly-cost", type=dollars, metavar="USD", help="price of a GPU and hour")
     run.add_argument("--users", type=int, metavar="N")
     run.add_argument("--rate", type=float, metavar="R")
     run.add_argument("--duration", metavar="T", help="measured time of each run")
@@ -121,7 +122,8 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
     given = {key: str(value) for key, value in common.items() if value is not None} | parse_set(options.settings)
     sides = [LoadOptions(
         engine=engine, scenario=options.scenario, host=host, model=model or options.model, device=options.device,
-        runtime=options.runtime, workers=options.workers, corpus=options.corpus, results=options.results,
+        runtime=options.runtime, gpu_hourly_cost=options.gpu_hourly_cost,
+        workers=options.workers, corpus=options.corpus, results=options.results,
         overrides=given | parse_set(settings), api_key=usable_key(os.environ.get("API_KEY")), argv=argv)
         for engine, host, model, settings in ((engines[0], hosts[0], options.a_model, options.a_set),
                                               (engines[-1], hosts[1], options.b_model, options.b_set))]

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tokenswarm.commands.values import address, at_least_one
+from tokenswarm.commands.values import address, at_least_one, dollars
 from tokenswarm.commands.verdict import exit_code, tell_ci
 from tokenswarm.errors import Exit
 
@@ -62,6 +62,9 @@ def add(commands: Any) -> None:
     prompts.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
                          help="where run folders go (default: results)")
     result = parser.add_argument_group("what comes of it")
+    result.add_argument("--gpu-hourly-cost", type=dollars, metavar="USD",
+                        help="price of a GPU and hour: what tokens and requests cost is shown")
+    result.add_argument("--baseline", metavar="RUN", help="an earlier run: a regression against it is a missed gate")
     result.add_argument("--strict", action="store_true",
                         help="an SLO that is undetermined (too few requests) counts as missed")
     result.add_argument("--json", action="store_true", help="print summary.json; progress goes to standard error")
@@ -82,7 +85,8 @@ def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
     console = Console(stderr=options.json)  # with --json, standard output is the summary and nothing else
     outcome = run_load(LoadOptions(
         engine=options.engine, scenario=options.scenario, host=options.host, model=options.model,
-        device=options.device, runtime=options.runtime, keep=options.keep, workers=options.workers,
+        device=options.device, runtime=options.runtime, keep=options.keep,
+        gpu_hourly_cost=options.gpu_hourly_cost, workers=options.workers,
         master=options.master, corpus=options.corpus, results=options.results, overrides=given,
         api_key=usable_key(os.environ.get(_KEY_VARIABLE)), argv=argv), console)
     if outcome.error is not None:
@@ -111,7 +115,7 @@ def _reported(folder: Path, console: Console, options: argparse.Namespace) -> di
         from analysis.report import report  # takes a second to import, too
         from analysis.terminal import summary_table
 
-        summary = report(folder, options.strict)
+        summary = report(folder, options.strict, options.baseline)
     note_verdict(folder, summary["verdict"], summary["reasons"])
     tell_ci(folder)
     if options.json:

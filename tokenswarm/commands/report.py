@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from tokenswarm.commands.values import share
 from tokenswarm.commands.verdict import exit_code, tell_ci
 from tokenswarm.errors import Exit
 
@@ -22,6 +23,9 @@ def add(commands: Any) -> None:
     report.add_argument("--gate", action="store_true", help="end with the exit code that the run itself would have had")
     report.add_argument("--strict", action="store_true", help="a gate that is undetermined counts as missed (implies "
                                                               "--gate)")
+    report.add_argument("--baseline", metavar="RUN", help="an earlier run: a regression against it is a missed gate")
+    report.add_argument("--tolerance", type=share, default=None, metavar="S",
+                        help="by how much it may be worse (default 0.05: 5%%)")
     report.set_defaults(run=_report)
 
 
@@ -31,14 +35,15 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
     from analysis.report import report
     from analysis.terminal import summary_table
 
-    summary = report(options.folder, options.strict)
+    given = {} if options.tolerance is None else {"tolerance": options.tolerance}
+    summary = report(options.folder, options.strict, options.baseline, **given)
     if options.json:
         print(json.dumps(summary, indent=2))
     else:
         console = Console()
         console.print(summary_table(summary))
         console.print(f"dashboard: {Path(options.folder) / 'dashboard.html'}", highlight=False, soft_wrap=True)
-    if not (options.gate or options.strict):
+    if not (options.gate or options.strict or options.baseline):
         return Exit.PASSED
     tell_ci(Path(options.folder))
     return exit_code(summary, options.strict)

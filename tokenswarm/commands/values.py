@@ -19,3 +19,25 @@ def at_least_one(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number of processes; give 1 or more")
     return value
+
+
+def dollars(text: str) -> float:
+    """An amount above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not an amount of dollars above 0, such as 2.50")
+    return value
+
+
+def share(text: str) -> float:
+    """A share from 0 to 1, such as 0.05."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a share from 0 to 1, such as 0.05")
+    return value

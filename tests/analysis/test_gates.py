@@ -143,6 +143,6 @@ def test_cost_is_the_price_over_what_was_given() -> None:
     assert cost["per_million_requests"]["value"] is None
 
 
-@pytest.mark.parametrize(("price", "gpus"), [(None, 1), (0, 1), (-1, 1), ("2", 1), (2, None), (True, 1), (float("inf"), 1)])
+@pytest.mark.parametrize(("price", "gpus"), [(None, 1), (0, 1), (-1, 1), ("2", 1), (2, None), (True, 1), (1e999, 1)])
 def test_without_a_price_nothing_is_said_of_cost(price, gpus) -> None:
     assert cost_figures(price, gpus, {}) is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +19,7 @@ FORMAT = 1
 REQUESTS_CSV = "requests.csv"
 ENGINE_METRICS_CSV = "engine_metrics.csv"
 HOST_METRICS_CSV = "host_metrics.csv"
+PROMPTS_CSV = "prompts.csv"
 MANIFEST_JSON = "run.json"
 SUMMARY_JSON = "summary.json"
 DASHBOARD_HTML = "dashboard.html"
@@ -143,6 +145,43 @@ HOST_METRIC_COLUMNS: tuple[Column, ...] = (
 )
 """host_metrics.csv: the load generator itself, and the engine and GPUs beside it."""
 
+PROMPT_COLUMNS: tuple[Column, ...] = (
+    Column("worker", "int", "index of the load-generating process, as in requests.csv"),
+    Column("request", "int", "the last part of request_id: number of the request in its process"),
+    Column("prompt", "text", "hashes of its messages, in order, 6 bytes each"),
+    Column("answer", "text", "hash of the answer as an assistant's message; empty for none, or one with reasoning"),
+    Column("new", "text", "hashes that this process had not told lately"),
+    Column("new_sizes", "text", "for each of these 3 bytes, big-endian: highest bit = an assistant's; rest = characters"),
+    Column("new_pieces", "text", "for each of these 3 bytes a piece: hash of the message up to the end of that piece"),
+)
+"""prompts.csv: what each request began with, as keyed hashes: never text. One row per row of requests.csv.
+
+Bytes are written in base64 with `_` and `.` for `+` and `/`. The key is random and kept nowhere.
+"""
+
+
+def piece_ends(chars: int) -> tuple[int, ...]:
+    """Where the pieces of a message of so many characters end; the last one at its end.
+
+    16, 32, ... 256, then every 256 until 4096, then ever further apart (a sixteenth): common beginnings are known to
+    the piece, and so to 256 characters or 6%. A message of no characters is one piece.
+    """
+    return (*_PIECE_ENDS[: bisect_left(_PIECE_ENDS, chars)], chars)
+
+
+MAX_MESSAGE_CHARS = 2**23 - 1
+"""Longer messages are told with this length."""
+
+
+def _all_piece_ends() -> tuple[int, ...]:
+    ends = [16]
+    while ends[-1] < MAX_MESSAGE_CHARS:
+        last = ends[-1]
+        ends.append(2 * last if last < 256 else last + max(256, last // 256 * 16))
+    return tuple(ends)
+
+
+_PIECE_ENDS = _all_piece_ends()
 _ERROR_DETAIL_CHARS = 300
 _FORMULA_LEADS = ("=", "+", "-", "@", "\t", "\r")
 

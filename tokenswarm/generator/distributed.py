@@ -15,6 +15,7 @@ from typing import Any
 import gevent
 
 from tokenswarm.errors import Exit, UserError
+from tokenswarm.generator.fingerprints import fresh_key
 from tokenswarm.generator.live import LiveStats
 from tokenswarm.generator.part import DirectingPart, Part
 from tokenswarm.generator.plan import Plan, plan_from
@@ -68,6 +69,7 @@ class MasterPart(DirectingPart):
         self._live = LiveStats()
         self._workers: dict[str, _Worker] = {}
         self._columns = names(REQUEST_COLUMNS)
+        self._hash_key = fresh_key()
         runner = environment.runner
         for name, listener in (("rows", self._rows), ("pong", self._pong), ("pulse", self._pulse),
                                ("account", self._account)):
@@ -88,6 +90,7 @@ class MasterPart(DirectingPart):
         def message(worker: _Worker) -> dict[str, Any]:
             shift = worker.clock.correction_s
             return {"manifest": self.manifest or _manifest_of(plan), "folder": str(plan.folder), "clock_shift_s": shift,
+                    "hash_key": self._hash_key,
                     "timeline": [line.start + shift, line.measure_start + shift, line.measure_end + shift,
                                  line.stop_by + shift]}
         self._tell("plan", message)
@@ -164,6 +167,7 @@ class WorkerPart(Part):
         super().__init__(environment)
         self._plan: Plan | None = None
         self._clock_shift_s = 0.0
+        self._hash_key: bytes | None = None
         self._ended = False
         for name, listener in (("ping", self._ping), ("plan", self._planned), ("end", self._end)):
             environment.runner.register_message(f"tokenswarm_{name}", listener)
@@ -176,7 +180,7 @@ class WorkerPart(Part):
         index = max(0, runner.worker_index)
         grow_descriptor_table()
         self.process = LoadProcess(self._plan, index, self.timeline, MasterSink(runner.send_message), self._lost,
-                                   clock_shift_s=self._clock_shift_s)
+                                   clock_shift_s=self._clock_shift_s, hash_key=self._hash_key)
         gevent.spawn(self._beat)
         calm_collector()
 
@@ -185,7 +189,7 @@ class WorkerPart(Part):
 
     def _planned(self, msg: Any, **_: Any) -> None:
         data = msg.data
-        self._clock_shift_s = data["clock_shift_s"]
+        self._clock_shift_s, self._hash_key = data["clock_shift_s"], data["hash_key"]
         timeline = self.timeline
         timeline.start, timeline.measure_start, timeline.measure_end, timeline.stop_by = data["timeline"]
         if self._plan is None:

@@ -10,6 +10,7 @@ import gevent
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.client import LLMClient, Timeouts
 from tokenswarm.generator.dispatch import Dispatcher
+from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.generator.health import Health
 from tokenswarm.generator.live import LiveStats
 from tokenswarm.generator.plan import Plan
@@ -17,7 +18,14 @@ from tokenswarm.generator.rows import Origin, request_row
 from tokenswarm.generator.sinks import FLUSH_INTERVAL_S, Buffer, Sink
 from tokenswarm.generator.timeline import Timeline
 from tokenswarm.redact import masked
-from tokenswarm.schema import HOST_METRIC_COLUMNS, HOST_METRICS_CSV, REQUEST_COLUMNS, REQUESTS_CSV, format_rows
+from tokenswarm.schema import (
+    HOST_METRIC_COLUMNS,
+    HOST_METRICS_CSV,
+    PROMPTS_CSV,
+    REQUEST_COLUMNS,
+    REQUESTS_CSV,
+    format_rows,
+)
 from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt, Session
 
@@ -26,11 +34,13 @@ class LoadProcess:
     """What the users of this process share. `index` is its number among `plan.workers`.
 
     `on_failure(error)` is called, once, when rows can no longer be kept (OSError). `clock_shift_s` is by how much this
-    machine's clock is ahead of the master's, in whose time the rows are written.
+    machine's clock is ahead of the master's, in whose time the rows are written. `hash_key` is that of prompts.csv, one
+    for all processes of a run; a fresh one by default.
     """
 
     def __init__(self, plan: Plan, index: int, timeline: Timeline, sink: Sink,
-                 on_failure: Callable[[OSError], None], clock_shift_s: float = 0.0) -> None:
+                 on_failure: Callable[[OSError], None], clock_shift_s: float = 0.0,
+                 hash_key: bytes | None = None) -> None:
         scenario = plan.scenario
         self.plan = plan
         self.index = index
@@ -40,6 +50,7 @@ class LoadProcess:
         self._clock_shift_s = clock_shift_s
         self._sink = sink
         self._buffer = Buffer(sink)
+        self._fingerprints = Fingerprints(hash_key or fresh_key())
         self._on_failure = on_failure
         self._failed = False
         self._workload = create(scenario, plan.corpus, plan.seed, plan.salt)
@@ -84,8 +95,9 @@ class LoadProcess:
              attempt: int = 1) -> Answer:
         """Send one prompt, wait for its outcome, write its row. Also when the user is killed meanwhile."""
         self._requests += 1
-        request_id = f"{self.plan.run_id}-{self.index}-{self._requests}"
-        origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at, attempt)
+        number = self._requests
+        request_id = f"{self.plan.run_id}-{self.index}-{number}"
+        origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at, attempt, number)
         output = self.plan.scenario.output
         body = {**self._body, "messages": prompt.messages, "max_tokens": prompt.max_tokens or output.max_tokens}
         asked_at = time.time()
@@ -110,6 +122,7 @@ class LoadProcess:
             for name in ("sent_at", "scheduled_at"):
                 row[name] = None if row[name] is None else row[name] - self._clock_shift_s
         self._buffer.add(REQUESTS_CSV, format_rows(REQUEST_COLUMNS, (row,)))
+        self._buffer.add(PROMPTS_CSV, self._fingerprints.row(self.index, origin.number, prompt.messages, answer))
         self.live.add(row)
         self.simulated_answers += answer.simulated
         self.health.saw(answer, row["lateness_ms"])

@@ -12,7 +12,7 @@ _DETAIL_CHARS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request came from."""
+    """Where a request came from. `number`: which request of its process it is, from 1."""
 
     run_id: str
     worker: int
@@ -21,6 +21,7 @@ class Origin:
     request_id: str
     scheduled_at: float | None = None
     attempt: int = 1
+    number: int = 0
 
 
 def quantile(ordered: list[float], share: float) -> float:

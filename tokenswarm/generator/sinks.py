@@ -15,6 +15,8 @@ from tokenswarm.errors import Exit, UserError
 from tokenswarm.schema import (
     HOST_METRIC_COLUMNS,
     HOST_METRICS_CSV,
+    PROMPT_COLUMNS,
+    PROMPTS_CSV,
     REQUEST_COLUMNS,
     REQUESTS_CSV,
     Column,
@@ -23,7 +25,8 @@ from tokenswarm.schema import (
 
 FLUSH_INTERVAL_S = 0.5
 
-TABLES: dict[str, tuple[Column, ...]] = {REQUESTS_CSV: REQUEST_COLUMNS, HOST_METRICS_CSV: HOST_METRIC_COLUMNS}
+TABLES: dict[str, tuple[Column, ...]] = {
+    REQUESTS_CSV: REQUEST_COLUMNS, PROMPTS_CSV: PROMPT_COLUMNS, HOST_METRICS_CSV: HOST_METRIC_COLUMNS}
 """The tables that the load generator writes, by file name."""
 
 
@@ -57,8 +60,8 @@ class FileSink:
 
     def _open(self, folder: Path) -> None:
         for name, columns in TABLES.items():
-            # requests.csv is ours alone; host_metrics.csv also takes the rows of whoever watches the GPUs.
-            exclusive = os.O_EXCL if name == REQUESTS_CSV else 0
+            # What tells of requests is ours alone; host_metrics.csv also takes the rows of whoever watches the GPUs.
+            exclusive = 0 if name == HOST_METRICS_CSV else os.O_EXCL
             self._files[name] = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | exclusive, 0o644)
             if os.fstat(self._files[name]).st_size == 0:
                 self._append(name, header(columns).encode())

@@ -6,6 +6,7 @@ Everything here is a pure function of (scenario, corpus, seed, salt, phase, numb
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -87,9 +88,15 @@ def stamp(salt: str, phase: str) -> str:
     return f"{hashlib.sha256(f'{salt}/{phase}'.encode()).hexdigest()[:16]}\n\n" if salt else ""
 
 
+def content_text(message: Message) -> str:
+    """A message's content as one text: a list of parts, which a user's own class may send, as JSON; none as empty."""
+    content = message.get("content")
+    return content if isinstance(content, str) else "" if content is None else json.dumps(content, default=str)
+
+
 def chars_of(messages: list[Message]) -> int:
     """Characters of all message contents."""
-    return sum(len(message["content"]) for message in messages)
+    return sum(len(content_text(message)) for message in messages)
 
 
 def require_text(corpus: Corpus, chars: float, what: str) -> None:

@@ -35,7 +35,7 @@ def engine_charts(run: Run, timeline: Timeline, window: Window | None) -> list[C
 
 
 def generator_charts(run: Run, timeline: Timeline, window: Window | None, cpu_limit: float) -> list[Chart]:
-    """CPU of each worker, and lags of the load generator; GPUs beside it."""
+    """CPU of each worker, and lags of the load generator."""
     table = run.host_metrics.sort_values("at")
     workers = table[table["source"].astype("str").str.startswith("worker").to_numpy(dtype=bool)]
     # Of several workers the latest one: a line must not jump between them.
@@ -45,18 +45,40 @@ def generator_charts(run: Run, timeline: Timeline, window: Window | None, cpu_li
         _sampled(latest, "read_lag_p99_ms", "bytes unread, p99", "c:blue", timeline),
     ]
     busy = _by_source(table, "worker", "cpu_share", timeline, 100.0)
-    core, percent = axis("% of one core", range=[0, 105]), axis("%", range=[0, 105])
+    core = axis("% of one core", range=[0, 105])
     measures_itself = f"Above {cpu_limit:.0%} of a core a worker measures itself."
     cpu = _chart("generator-cpu", "Load generator CPU", busy, timeline, window, core, measures_itself)
     if cpu:
         cpu.layout["shapes"] = [*cpu.layout["shapes"], limit_line(100.0 * cpu_limit)]
     charts = [cpu, _chart("generator-lag", "Load generator lag", lags, timeline, window, axis("ms"), "Its own delays.")]
-    for name, title, column, scale, y in (
-        ("gpu-util", "GPU utilisation", "gpu_util", 100.0, percent),
-        ("gpu-memory", "GPU memory", "gpu_memory_mb", 1 / 1024, axis("GiB")),
-        ("gpu-power", "GPU power", "gpu_power_w", 1.0, axis("W")),
-    ):
-        charts.append(_chart(name, title, _by_source(table, "gpu", column, timeline, scale), timeline, window, y, ""))
+    return [chart for chart in charts if chart]
+
+
+def gpu_charts(run: Run, timeline: Timeline, window: Window | None) -> list[Chart]:
+    """Utilisation, memory and power of each GPU, where they were sampled."""
+    table = run.host_metrics.sort_values("at")
+    busy = "Share of time in which a kernel ran; it does not say how full the GPU was."
+    charts = [
+        _chart(name, title, _by_source(table, "gpu", column, timeline, scale), timeline, window, y, note)
+        for name, title, column, scale, y, note in (
+            ("gpu-util", "GPU utilisation", "gpu_util", 100.0, axis("%", range=[0, 105]), busy),
+            ("gpu-memory", "GPU memory", "gpu_memory_mb", 1 / 1024, axis("GiB"), "In use on the whole GPU."),
+            ("gpu-power", "GPU power", "gpu_power_w", 1.0, axis("W"), "As the driver reports it."),
+        )
+    ]
+    return [chart for chart in charts if chart]
+
+
+def process_charts(run: Run, timeline: Timeline, window: Window | None) -> list[Chart]:
+    """CPU and memory of an engine that runs as processes of this machine, where they were sampled."""
+    table = run.host_metrics.sort_values("at")
+    charts = [
+        _chart(name, title, _by_source(table, "engine", column, timeline, scale), timeline, window, y, note)
+        for name, title, column, scale, y, note in (
+            ("engine-cpu", "Engine CPU", "cpu_share", 100.0, axis("% of one core"), "All of its processes together."),
+            ("engine-memory", "Engine memory", "rss_mb", 1.0, axis("MiB"), "Resident, of all its processes."),
+        )
+    ]
     return [chart for chart in charts if chart]
 
 

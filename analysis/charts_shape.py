@@ -33,7 +33,7 @@ def shape_charts(rows: pd.DataFrame, objectives: list[Objective]) -> list[Chart]
     ok = rows[is_ok(rows)]
     charts = []
     if len(ok):
-        found = (_distribution(ok, objectives), _gap_tail(ok), _by_prompt(ok), _by_turn(ok), _by_cached(ok),
+        found = (_distribution(ok, objectives), _gap_tail(ok), _by_prompt(ok), _by_cached(ok), _by_turn(ok),
                  *_reasoning(ok))
         charts += [chart for chart in found if chart]
     if rows["valid_output"].notna().any():
@@ -188,7 +188,10 @@ def _by_turn(ok: pd.DataFrame) -> Chart | None:
     if last > _LAST_TURN:
         groups.append((f">{_LAST_TURN}", values[turns > _LAST_TURN]))
     drawn = _boxes(groups, "c:blue", "turn of the conversation", f"{name} (ms)")
-    return Chart("by-turn", f"{name} by turn", *drawn, _BOX_NOTE, 300) if drawn else None
+    if not drawn:
+        return None
+    # Many boxes with their counts need the page's width: labels that stand on end are hard to read.
+    return Chart("by-turn", f"{name} by turn", *drawn, _BOX_NOTE, 300, wide=len(drawn[0][0]["x"]) > 8)
 
 
 def _by_cached(ok: pd.DataFrame) -> Chart | None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import text
-from analysis.chart import BAD, P50, P95, P99, PALETTE, Chart, axis, line, numbers, plain
+from analysis.chart import BAD, P50, P95, P99, PALETTE, Chart, axis, latency_axis, line, numbers, plain
 from analysis.flow import in_flight, output_flow, prompt_flow
 from analysis.load import Run
 from analysis.metrics import is_ok, lateness_ms, tpot_ms
@@ -18,8 +18,8 @@ _POINTS = 2500
 """Single requests drawn behind the percentile lines."""
 _FEWEST_FOR_HEAT = 100
 _HEAT_ROWS = 28
-_HEAT_COLOURS = [[0.0, "#deebf7"], [0.25, "#9ecae1"], [0.5, "#4292c6"], [0.75, "#08519c"], [1.0, "#041f4a"]]
-"""From pale to dark in one hue: order shows without colour vision, on either theme."""
+_HEAT_COLOURS = [[step / 4, f"c:heat-{step}"] for step in range(5)]
+"""One hue, from near the panel's own colour to far from it: order shows without colour vision, in either theme."""
 _NEAR = 1.4
 """An objective is drawn when it is at most this many times the longest latency."""
 
@@ -119,13 +119,10 @@ def _heat(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list
     np.add.at(cells, (np.clip(np.digitize(values[inside], edges) - 1, 0, _HEAT_ROWS - 1), bins[inside]), 1)
     shares = 100.0 * cells / np.maximum(cells.sum(axis=0), 1)
     shares[cells == 0] = np.nan
-    middles = (edges[:-1] + edges[1:]) / 2
-    ticks = [tick for decade in range(-1, 7) for tick in (10.0**decade, 3 * 10.0**decade)
-             if edges[0] <= np.log10(tick) <= edges[-1]]
     data = [{
         "type": "heatmap",
         "x": numbers(timeline.centres(), 6),
-        "y": numbers(middles, 5),
+        "y": numbers(10.0**edges),
         "z": [numbers(row, 3) for row in shares],
         "zmin": 0, "zmax": min(100.0, float(np.nanmax(shares))),
         "colorscale": _HEAT_COLOURS,
@@ -133,12 +130,11 @@ def _heat(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list
                      "thickness": 8, "ticksuffix": "%", "nticks": 4, "tickfont": {"size": 10}},
         "hovertemplate": "%{z:.0f}% of the requests of this moment<extra></extra>", "showlegend": False, "name": name,
     }]
-    y = axis(f"{name} (log scale)", tickvals=numbers(np.log10(ticks), 6),
-             ticktext=[f"{tick / 1000:g} s" if tick >= 1000 else f"{tick:g} ms" for tick in ticks],
-             rangemode="normal", range=[float(edges[0]), float(edges[-1])])
+    y = latency_axis(10.0 ** edges[0] / 0.8, 10.0 ** edges[-1] / 1.25, f"{name} (log scale)") | {"rangemode": "normal"}
     return [Chart("heat", f"{name}: where the requests of each moment lie", data,
-                  time_layout(timeline, window, y, hovermode="closest"),
-                  f"Share of the requests sent in each {timeline.width_s:g} s.", 300, "time", True)]
+                  time_layout(timeline, window, y, hovermode="closest", margin={"t": 40, "autoexpand": False}),
+                  f"Share of the requests sent in each {timeline.width_s:g} s; every successful one is in.", 320,
+                  "time", True)]
 
 
 def _tpot(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -17,15 +19,16 @@ from plotly.offline import get_plotlyjs
 
 from analysis import page, slo, text
 from analysis.chart import Section
-from analysis.charts_engine import engine_charts, generator_charts
+from analysis.charts_engine import engine_charts, generator_charts, gpu_charts, process_charts
 from analysis.charts_shape import shape_charts
 from analysis.charts_time import primary_latency, run_charts
 from analysis.load import Run
 from analysis.metrics import is_ok
+from analysis.slo import Objective
 from analysis.summary import load_sentence
-from analysis.timeline import make_timeline
+from analysis.timeline import Timeline, make_timeline
 from analysis.validity import CPU_SHARE_LIMIT
-from analysis.window import find_window
+from analysis.window import Window, find_window
 
 SLOWEST = 12
 """Requests in the table of the slowest."""
@@ -37,8 +40,9 @@ def render(run: Run, summary: dict[str, Any]) -> str:
     Text from engines and scenarios is escaped, and the page's content security policy lets only the scripts run whose
     hashes it lists, and lets nothing be fetched: so nothing that an engine said can run, and the page works offline.
     """
-    sections = make_sections(run, summary)
-    specs = [chart.spec() for section in sections.values() for chart in section.charts]
+    seen = look_at(run, summary)
+    sections, health = [build(seen) for build in SECTIONS], health_section(seen)
+    specs = [chart.spec() for section in [*sections, health] for chart in section.charts]
     scripts = [_asset("theme.js"), get_plotlyjs(), _asset("dashboard.js")]
     return (
         _environment()
@@ -58,7 +62,9 @@ def render(run: Run, summary: dict[str, Any]) -> str:
             health=page.health_rows(summary),
             slowest=slowest_rows(run),
             sections=sections,
+            outcome=page.outcome_sentence(summary),
             charts_json=_safe_json(specs),
+            health_section=health,
             manifest_json=json.dumps(run.manifest, indent=2, ensure_ascii=False),
             load_sentence=load_sentence(summary),
             style=Markup(_asset("dashboard.css")),
@@ -71,20 +77,54 @@ def render(run: Run, summary: dict[str, Any]) -> str:
     )
 
 
-def make_sections(run: Run, summary: dict[str, Any]) -> dict[str, Section]:
-    """The page's groups of charts, by name; a group without charts is empty."""
-    window, rows = find_window(run), run.measured
-    timeline = make_timeline(run, window)
+@dataclass(frozen=True)
+class Seen:
+    """What the sections are drawn from. `rows` are the requests of the measure phase; without a request there is no
+    `timeline`."""
+
+    run: Run
+    summary: dict[str, Any]
+    rows: pd.DataFrame
+    window: Window | None
+    timeline: Timeline | None
+    objectives: list[Objective]
+
+
+def look_at(run: Run, summary: dict[str, Any]) -> Seen:
+    """A run, ready to be drawn."""
+    window = find_window(run)
     objectives, _ = slo.parse(run.fact("scenario", "values", "slo"))
-    time = run_charts(run, timeline, window, objectives) if timeline else []
-    engine = engine_charts(run, timeline, window) if timeline else []
-    health = generator_charts(run, timeline, window, CPU_SHARE_LIMIT) if timeline else []
-    return {
-        "time": Section("time", "Over time", time),
-        "engine": Section("engine", "Inside the engine", engine),
-        "shape": Section("shape", "Distributions", shape_charts(rows, objectives)),
-        "health": Section("health", "The load generator itself", health),
-    }
+    return Seen(run, summary, run.measured, window, make_timeline(run, window), objectives)
+
+
+def time_section(seen: Seen) -> Section:
+    """What users saw, on the shared axis of time."""
+    charts = run_charts(seen.run, seen.timeline, seen.window, seen.objectives) if seen.timeline else []
+    return Section("time", "Over time", charts)
+
+
+def engine_section(seen: Seen) -> Section:
+    """The engine and its GPUs, on the same axis."""
+    if seen.timeline is None:
+        return Section("engine", "Inside the engine")
+    charts = [*engine_charts(seen.run, seen.timeline, seen.window), *gpu_charts(seen.run, seen.timeline, seen.window),
+              *process_charts(seen.run, seen.timeline, seen.window)]
+    return Section("engine", "Inside the engine", charts)
+
+
+def shape_section(seen: Seen) -> Section:
+    """Distributions, and what latencies depend on."""
+    return Section("shape", "Distributions", shape_charts(seen.rows, seen.objectives))
+
+
+def health_section(seen: Seen) -> Section:
+    """The load generator itself: below the tables, since it is not what was measured."""
+    made = generator_charts(seen.run, seen.timeline, seen.window, CPU_SHARE_LIMIT) if seen.timeline else []
+    return Section("health", "The load generator itself", made)
+
+
+SECTIONS: tuple[Callable[[Seen], Section], ...] = (time_section, engine_section, shape_section)
+"""The groups of charts between the figures and the tables, in their order; one without charts is left out."""
 
 
 def slowest_rows(run: Run) -> list[dict[str, str]]:

@@ -29,6 +29,7 @@ def head(summary: Mapping[str, Any]) -> dict[str, Any]:
         "started": started or "start not known",
         "seconds": text.duration(run["window"]["seconds"]),
         "verdict": summary["verdict"],
+        "configuration": configuration(run),
         "verdict_words": _VERDICT_WORDS[summary["verdict"]],
         "blocking": [r for r in summary["reasons"] if r["verdict"] != "NOTE"],
         "remarks": [r["sentence"] for r in summary["reasons"] if r["verdict"] == "NOTE"] + list(summary["notes"]),
@@ -37,6 +38,45 @@ def head(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def cards(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The few figures that tell most, each with its interval and the objective that it is held against."""
+_SETTINGS = {
+    "device": "on {}",
+    "dtype": "{}",
+    "quantization": "quantization {}",
+    "tensor_parallel": "tensor parallel {}",
+    "context_length": "context {}",
+    "kv_capacity_tokens": "KV cache {} tokens",
+    "kv_tokens": "KV cache {} tokens",
+    "block_size": "blocks of {}",
+    "prefix_cache": "prefix cache {}",
+    "max_num_seqs": "at most {} at once",
+    "max_sequences": "at most {} at once",
+    "prefill_budget": "prefill budget {}",
+}
+"""What of an engine's effective configuration matters most, as words; all of it stands at the page's end."""
+
+
+def configuration(run: Mapping[str, Any]) -> str:
+    """The effective configuration in a line, and how long the engine took to start."""
+    effective = run["effective"]
+    parts = [
+        words.format({True: "on", False: "off"}.get(value, _words(value)) if isinstance(value, bool) else _words(value))
+        for key, words in _SETTINGS.items()
+        if (value := effective.get(key)) not in (None, "", "none")
+    ]
+    cold = run["engine"]["cold_start_s"]
+    if isinstance(cold, int | float):
+        parts.append(f"ready {text.duration(cold)} after its cold start")
+    return " · ".join(parts)
+
+
+def outcome_sentence(summary: Mapping[str, Any]) -> str:
+    """What became of the requests of the measure phase; the parts add up."""
+    counts = summary["counts"]["measured"]
+    parts = " + ".join(f"{counts[name]:,} {name}" for name in ("ok", "failed", "cancelled"))
+    ended = " A request that was cancelled when the run ended is no error." if counts["cancelled"] else ""
+    return f"{counts['sent']:,} sent = {parts}.{ended}"
+
+
     by_key = {result["key"]: result for result in summary["slo"]}
     latency, rates, goodput = summary["latency"], summary["rates"], summary["goodput"]
     chosen: list[tuple[str, dict | None, tuple[str, ...], str]] = []
@@ -93,7 +133,10 @@ def cell(figure: Mapping[str, Any]) -> dict[str, str]:
 def latency_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of the latency table."""
     rows = []
-    for name, figures in summary["latency"].items():
+    found = summary["latency"]
+    for name, figures in found.items():
+        if name == "ttfo_ms" and all(figures[p] == found["ttft_ms"][p] for p in ("p50", "p95", "p99")):
+            continue  # without reasoning the first token is the first of the answer
         if figures["p50"].get("n"):
             rows.append(
                 {
@@ -148,11 +191,13 @@ def server_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         cells = []
         for part in ("mean", "p50", "p95", "p99"):
             figure, ends = engine[part], engine[part].get("bucket")
-            said = text.number(figure["value"]) if figure["value"] is not None else text.MISSING
-            if figure["value"] is None and ends and ends[1] is not None:
-                said = f"{ends[0]:g}–{ends[1]:g}"
-            own = client.get(part) or {}
-            cells.append({"engine": said, "client": text.number(own["value"]) if own.get("value") is not None else ""})
+            said, own = figure["value"], client.get(part) or {}
+            within = "" if not ends else f"above {ends[0]:g}" if ends[1] is None else f"in {ends[0]:g} – {ends[1]:g}"
+            cells.append({
+                "engine": text.MISSING if said is None else ("≈ " if ends else "") + text.number(said),
+                "ends": within,
+                "client": text.number(own["value"]) if own.get("value") is not None else "",
+            })
         rows.append({"name": title, "n": f"{engine['mean']['n']:,}", "cells": cells})
     return rows
 
@@ -267,11 +312,12 @@ def fact_groups(summary: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, s
     return [
         (
             title,
-            [(str(key).replace("_", " "), _words(value)) for key, value in facts.items() if value not in (None, "")],
+            [(_label(key), _words(value)) for key, value in facts.items() if value not in (None, "")],
         )
         for title, facts in groups
         if isinstance(facts, dict) and any(value not in (None, "") for value in facts.values())
     ]
+        ("GPUs", _gpu_facts(run["gpus"])),
 
 
 def _request_facts(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,6 +329,17 @@ def _request_facts(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _UNIT_ENDINGS = {"_s": " (s)", "_ms": " (ms)", "_gb": " (GB)", "_mb": " (MiB)"}
+
+def _gpu_facts(gpus: list[Any]) -> dict[str, Any]:
+    """One entry a GPU: its name and memory."""
+    facts = {}
+    for index, gpu in enumerate(gpus):
+        known = gpu if isinstance(gpu, dict) else {"name": gpu}
+        memory = known.get("memory_mb")
+        size = f", {memory / 1024:.0f} GiB" if isinstance(memory, int | float) else ""
+        facts[f"GPU {known.get('index', index)}"] = f"{known.get('name') or 'not named'}{size}"
+    return facts
+
 
 
 def _label(key: object) -> str:

@@ -33,7 +33,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "verdict": verdict,
         "reasons": reasons,
         "simulated": run.fact("simulated"),
-        "notes": [*run.notes, *beginning_notes(run), *metrics.wave_notes(rows)],
+        "notes": [*run.notes, *recorded_notes(run), *beginning_notes(run), *metrics.wave_notes(rows)],
         "run": header(run, window),
         "latency": metrics.latency_figures(rows),
         "gaps": metrics.gap_figures(rows),
@@ -74,6 +74,12 @@ def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[dic
 
 def beginning_notes(run: Run) -> list[str]:
     """What a reader must know of how the measure phase began: an engine that was not known to be warm, or a cache that
+def recorded_notes(run: Run) -> list[str]:
+    """What the run itself noted: settings that the engine could not take, an engine on a CPU. Not of the simulator."""
+    noted = run.fact("notes")
+    return [str(note) for note in noted if note] if isinstance(noted, list) and not run.fact("simulated") else []
+
+
     was not empty though it was wanted so."""
     notes = []
     warmup, reset = _table(run, "warmup"), _table(run, "cache_reset")
@@ -81,7 +87,8 @@ def beginning_notes(run: Run) -> list[str]:
     asked = warmup.get("mode") == "until_steady"
     if warmup.get("limit_s") and (steady is False or (steady is None and asked)):
         notes.append(str(warmup.get("sentence") or "TTFT was not steady when the warm-up ended."))
-    if reset.get("done") is False and run.fact("scenario", "values", "load", "reset_cache") is not False:
+    told = any("prefix cache was not emptied" in note for note in recorded_notes(run))
+    if reset.get("done") is False and run.fact("scenario", "values", "load", "reset_cache") is not False and not told:
         notes.append(f"The prefix cache was not emptied before the run: {reset.get('detail') or 'no reason is known'}")
     return notes
 

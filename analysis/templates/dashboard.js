@@ -12,7 +12,7 @@
       return value.slice(0, 2) === "c:" ? style.getPropertyValue("--c-" + value.slice(2)).trim() : value;
     }
     if (Array.isArray(value)) {
-      return typeof value[0] === "number" ? value : value.map(function (v) { return themed(v, style); });
+      return typeof value[value.length - 1] === "number" ? value : value.map(function (v) { return themed(v, style); });
     }
     if (value && typeof value === "object") {
       var out = {};
@@ -49,13 +49,13 @@
       bgcolor: "rgba(0,0,0,0)", font: { size: 12 } }, layout.legend);
     return Object.assign({
       width: width, height: spec.height + (small && shown.length > 3 ? 24 : 0),
-      margin: { l: small ? 52 : 64, r: small ? 10 : 18, t: shown.length > 1 || layout.showlegend ? 34 : 12, b: 44 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: style.getPropertyValue("--sans").trim(), size: 12, color: ink },
       showlegend: shown.length > 1,
       hovermode: "x unified", dragmode: small ? false : "zoom",
       hoverlabel: { bgcolor: style.getPropertyValue("--panel").trim(), bordercolor: grid, font: { color: ink } }
-    }, layout);
+    }, layout, { margin: Object.assign({ l: small ? 52 : 64, r: small ? 10 : 18,
+      t: shown.length > 1 || layout.showlegend ? 34 : 12, b: 44 }, layout.margin) });
   }
 
   function draw(anew) {

@@ -14,8 +14,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from analysis.page import server_rows
+from analysis.dashboard import engine_section, health_section, look_at, time_section
+from analysis.load import read_run
+from analysis.page import head, outcome_sentence, server_rows
 from analysis.report import report
+from analysis.summary import summarise
 from analysis.terminal import summary_table
 from tests.analysis.make_run import START, make_run, manifest, row, write_run
 from tokenswarm import schema
@@ -235,5 +238,65 @@ def test_engine_and_client_views_of_the_same_events_stand_side_by_side(tmp_path:
     summary = report(write_run(tmp_path / "run", rows, manifest() | {"server_latency": seen}))
     [shown] = server_rows(summary)
     assert (shown["name"], shown["n"]) == ("TTFT", "300")
-    assert [(cell["engine"], cell["client"]) for cell in shown["cells"][:2]] == [("110", "110"), ("100", "110")]
+    assert [(cell["engine"], cell["ends"], cell["client"]) for cell in shown["cells"]] == [
+        ("110", "", "110"),
+        ("≈ 100", "in 80 – 100", "110"),
+        ("≈ 154", "in 100 – 160", "110"),
+        ("≈ 159", "in 100 – 160", "110"),
+    ]
     assert "The engine's view and the client's" in (tmp_path / "run" / schema.DASHBOARD_HTML).read_text()
+
+
+def test_header_tells_the_effective_configuration_and_the_cold_start(tmp_path: Path) -> None:
+    engine = manifest()["engine"] | {"cold_start_s": 61.3}
+    engine["effective"] |= {"quantization": "none", "dtype": "bfloat16", "prefix_cache": False}
+    shown = head(report(write_run(tmp_path, [row()], manifest(engine=engine))))["configuration"]
+    assert shown == ("bfloat16 · context 32,768 · KV cache 450,000 tokens · blocks of 16 · prefix cache off · "
+                     "at most 256 at once · ready 61 s after its cold start")
+
+
+def test_outcomes_add_up_and_cancelled_is_no_error(tmp_path: Path) -> None:
+    rows = [row(request_id="a"), row(request_id="b", status="failed", error="overloaded"),
+            row(request_id="c", status="cancelled", e2e_ms=None)]
+    shown = outcome_sentence(report(write_run(tmp_path, rows)))
+    assert shown.startswith("3 sent = 1 ok + 1 failed + 1 cancelled.")
+    assert "no error" in shown
+
+
+def test_what_the_run_noted_is_on_the_page(tmp_path: Path) -> None:
+    note = "vLLM runs on a CPU here: its speed says nothing about a GPU"
+    summary = report(write_run(tmp_path, [row()], manifest(simulated=False, notes=[note])))
+    assert note in summary["notes"]
+    assert note in (tmp_path / schema.DASHBOARD_HTML).read_text()
+
+
+def test_gpus_and_engine_processes_stand_with_the_engine_and_not_with_the_load_generator(tmp_path: Path) -> None:
+    host = [{"at": START + second, "source": source, **cells} for second in range(10) for source, cells in (
+        ("worker 0", {"cpu_share": 0.2, "rss_mb": 90.0}),
+        ("gpu 0", {"gpu_util": 0.9, "gpu_memory_mb": 70_000.0, "gpu_power_w": 600.0}),
+        ("gpu 1", {"gpu_util": 0.8, "gpu_memory_mb": 71_000.0}),
+        ("engine", {"cpu_share": 1.5, "rss_mb": 9000.0}))]
+    run = read_run(write_run(tmp_path, [row(sent_at=START + i) for i in range(10)], manifest(), [], host))
+    seen = look_at(run, summarise(run))
+    charts = {chart.id: chart for chart in engine_section(seen).charts}
+    assert set(charts) == {"gpu-util", "gpu-memory", "gpu-power", "engine-cpu", "engine-memory"}
+    assert [trace["name"] for trace in charts["gpu-util"].data] == ["gpu 0", "gpu 1"]
+    assert charts["gpu-util"].data[0]["y"] == [90.0] * 10
+    assert [trace["name"] for trace in charts["gpu-power"].data] == ["gpu 0"]
+    assert {chart.id for chart in health_section(seen).charts} == {"generator-cpu"}
+
+
+def test_heat_map_holds_every_successful_request_once(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [row(request_id=f"r{i}", sent_at=START + i / 10, ttft_ms=float(rng.lognormal(5, 1))) for i in range(600)]
+    run = read_run(write_run(tmp_path, rows, manifest()))
+    seen = look_at(run, summarise(run))
+    heat = next(chart for chart in time_section(seen).charts if chart.id == "heat").data[0]
+    shares = np.array(heat["z"], dtype=float)
+    assert len(heat["y"]) == len(heat["z"]) + 1
+    in_each = np.nansum(shares, axis=0)
+    busy = in_each[in_each > 0]  # the drain has none
+    assert len(busy) >= 10
+    assert busy == pytest.approx(np.full(len(busy), 100.0), abs=0.5)
+    slowest = max(r["ttft_ms"] for r in rows)
+    assert (heat["y"][0], heat["y"][-1]) == pytest.approx((min(r["ttft_ms"] for r in rows), slowest), rel=1e-4)

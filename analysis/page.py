@@ -27,17 +27,15 @@ def head(summary: Mapping[str, Any]) -> dict[str, Any]:
         "scenario": scenario["title"] or scenario["name"] or "scenario not known",
         "description": scenario["description"],
         "started": started or "start not known",
+        "configuration": configuration(run),
         "seconds": text.duration(run["window"]["seconds"]),
         "verdict": summary["verdict"],
-        "configuration": configuration(run),
         "verdict_words": _VERDICT_WORDS[summary["verdict"]],
         "blocking": [r for r in summary["reasons"] if r["verdict"] != "NOTE"],
         "remarks": [r["sentence"] for r in summary["reasons"] if r["verdict"] == "NOTE"] + list(summary["notes"]),
     }
 
 
-def cards(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The few figures that tell most, each with its interval and the objective that it is held against."""
 _SETTINGS = {
     "device": "on {}",
     "dtype": "{}",
@@ -77,6 +75,8 @@ def outcome_sentence(summary: Mapping[str, Any]) -> str:
     return f"{counts['sent']:,} sent = {parts}.{ended}"
 
 
+def cards(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The few figures that tell most, each with its interval and the objective that it is held against."""
     by_key = {result["key"]: result for result in summary["slo"]}
     latency, rates, goodput = summary["latency"], summary["rates"], summary["goodput"]
     chosen: list[tuple[str, dict | None, tuple[str, ...], str]] = []
@@ -307,6 +307,7 @@ def fact_groups(summary: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, s
         ("Engine, as it reports itself", {**run["engine"], **run["effective"]}),
         ("Load", {**run["load"], "seed": run["seed"], **run["overrides"]}),
         ("Requests", _request_facts(summary)),
+        ("GPUs", _gpu_facts(run["gpus"])),
         ("Measured by", {**run["host"], **run["versions"], **run["git"]}),
     ]
     return [
@@ -317,18 +318,7 @@ def fact_groups(summary: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, s
         for title, facts in groups
         if isinstance(facts, dict) and any(value not in (None, "") for value in facts.values())
     ]
-        ("GPUs", _gpu_facts(run["gpus"])),
 
-
-def _request_facts(summary: Mapping[str, Any]) -> dict[str, Any]:
-    counts, tokens = summary["counts"], summary["tokens"]
-    facts: dict[str, Any] = dict(counts["measured"])
-    facts |= {f"mean {key}": round(value, 1) for key, value in tokens["mean"].items() if value is not None}
-    facts |= {f"counted from {key}": value for key, value in tokens["source"].items()}
-    return facts | {"rows in the file, all phases": counts["rows_in_file"], "damaged lines": counts["damaged_lines"]}
-
-
-_UNIT_ENDINGS = {"_s": " (s)", "_ms": " (ms)", "_gb": " (GB)", "_mb": " (MiB)"}
 
 def _gpu_facts(gpus: list[Any]) -> dict[str, Any]:
     """One entry a GPU: its name and memory."""
@@ -340,6 +330,16 @@ def _gpu_facts(gpus: list[Any]) -> dict[str, Any]:
         facts[f"GPU {known.get('index', index)}"] = f"{known.get('name') or 'not named'}{size}"
     return facts
 
+
+def _request_facts(summary: Mapping[str, Any]) -> dict[str, Any]:
+    counts, tokens = summary["counts"], summary["tokens"]
+    facts: dict[str, Any] = dict(counts["measured"])
+    facts |= {f"mean {key}": round(value, 1) for key, value in tokens["mean"].items() if value is not None}
+    facts |= {f"counted from {key}": value for key, value in tokens["source"].items()}
+    return facts | {"rows in the file, all phases": counts["rows_in_file"], "damaged lines": counts["damaged_lines"]}
+
+
+_UNIT_ENDINGS = {"_s": " (s)", "_ms": " (ms)", "_gb": " (GB)", "_mb": " (MiB)"}
 
 
 def _label(key: object) -> str:

@@ -72,14 +72,14 @@ def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[dic
     return results
 
 
-def beginning_notes(run: Run) -> list[str]:
-    """What a reader must know of how the measure phase began: an engine that was not known to be warm, or a cache that
 def recorded_notes(run: Run) -> list[str]:
     """What the run itself noted: settings that the engine could not take, an engine on a CPU. Not of the simulator."""
     noted = run.fact("notes")
     return [str(note) for note in noted if note] if isinstance(noted, list) and not run.fact("simulated") else []
 
 
+def beginning_notes(run: Run) -> list[str]:
+    """What a reader must know of how the measure phase began: an engine that was not known to be warm, or a cache that
     was not empty though it was wanted so."""
     notes = []
     warmup, reset = _table(run, "warmup"), _table(run, "cache_reset")

@@ -55,6 +55,7 @@ def render(run: Run, summary: dict[str, Any]) -> str:
             rates=page.rate_rows(summary),
             gaps=page.gap_rows(summary),
             server=page.server_rows(summary),
+            drift=page.drift_rows(summary),
             objectives=page.objective_rows(summary),
             classes=page.class_rows(summary),
             facts=page.fact_groups(summary),

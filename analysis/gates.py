@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import text
+from analysis.drift import DRIFTING, STEPPED
+from analysis.drift_series import sentence as drift_sentence
 from analysis.metrics import LATENCIES
 from analysis.summary import load_sentence
 from analysis.terminal import bound_words, verdict_words
@@ -133,6 +135,8 @@ def markdown(summary: Mapping[str, Any], strict: bool = False) -> str:
                                                             if text.interval(figure) else "")
             for label, figure in rates if figure["value"] is not None]
     out += [f"- {escape(reason['sentence'])}" for reason in summary["reasons"]]
+    out += [f"- {escape(series['title'])}: {escape(drift_sentence(series))}" for series in summary["drift"].values()
+            if series["state"] in (DRIFTING, STEPPED)]
     if summary.get("baseline"):
         out += ["", f"Against {escape(summary['baseline']['run_id'])}:", ""]
         out += [f"- {_MARKS[gate['state']]} {escape(gate['sentence'])}" for gate in _baseline(summary)]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis import text
+from analysis.drift import STEADY, TOO_SHORT
+from analysis.drift_series import sentence as drift_sentence
 from analysis.metrics import GAPS, LATENCIES
 from analysis.terminal import bound_words, cost_rows, verdict_words
 
@@ -200,6 +202,14 @@ def server_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             })
         rows.append({"name": title, "n": f"{engine['mean']['n']:,}", "cells": cells})
     return rows
+
+
+def drift_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What became of each series over a long run; empty where the run is too short to tell."""
+    return [{"name": series["title"], "state": series["state"], "words": drift_sentence(series),
+             "style": "met" if series["state"] == STEADY else "missed",
+             "level": f"{text.number(series['level'], series['unit'])} {text.unit_of(series['unit'])}".strip()}
+            for series in summary["drift"].values() if series["state"] != TOO_SHORT]
 
 
 def gap_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis import metrics, server_view, slo, validity
 from analysis.cost import cost_figures
+from analysis.drift_series import drift_figures
 from analysis.load import Run, dig
 from analysis.statistics import Estimate, share
 from analysis.window import Window, find_window
@@ -48,6 +49,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "server": metrics.server_view(run, rows, window),
         "server_ttft": server_view.server_ttft(run),
         "server_latency": server_view.server_figures(run),
+        "drift": drift_figures(run, window),
         "cost": cost_figures(run.fact("cost", "gpu_hour_usd"), run.fact("cost", "gpus"), rates),
         "counts": counts(run, rows),
         "generator": generator(run, facts, window) | {"checks": checks},

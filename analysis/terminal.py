@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import text
+from analysis.drift import STEADY, TOO_SHORT
+from analysis.drift_series import sentence
 from analysis.metrics import LATENCIES
 from analysis.summary import load_sentence
 
@@ -22,6 +24,7 @@ def summary_table(summary: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_heading(summary), *_reasons(summary), _latency(summary), _rates(summary)]
     if summary["slo"]:
         parts.append(_objectives(summary))
+    parts += drift_lines(summary)
     if summary.get("baseline"):
         parts += _baseline(summary["baseline"])
     if summary["errors"]["kinds"]:
@@ -123,6 +126,17 @@ def _objectives(summary: dict[str, Any]) -> Table:
         value = text.quantity(figure) if figure["value"] is not None else (figure["why"] or "")
         table.add_row(result["title"], limit, value, Text(verdict_words(result), style=_STATE_STYLE[result["state"]]))
     return table
+
+
+def drift_lines(summary: dict[str, Any]) -> list[Text]:
+    """What changed over a long run, a line a series; nothing for a run that is too short to tell."""
+    told = [series for series in summary.get("drift", {}).values() if series["state"] != TOO_SHORT]
+    changed = [series for series in told if series["state"] != STEADY]
+    if not told:
+        return []
+    if not changed:
+        return [Text(f"Steady over the run: {', '.join(series['title'] for series in told)}")]
+    return [Text.assemble((f"{series['title']}: ", "bold"), (sentence(series), "yellow")) for series in changed]
 
 
 def _baseline(found: dict[str, Any]) -> list[Text]:

@@ -1,0 +1,91 @@
+"""The series of a run that drift is looked for in, and the verdict on each: summary.json's `drift`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from analysis.drift import DRIFTING, STEPPED, TOO_SHORT, Drift, blocks, judge
+from analysis.flow import output_flow
+from analysis.load import Run
+from analysis.metrics import is_ok, tpot_ms
+from analysis.window import Window
+
+SHORTEST_S = 300.0
+"""A measure phase below this says nothing about hours."""
+_SECONDS = 60
+"""Rates are counted in so many slices."""
+_LEAST = {"error_rate": 0.0, "kv_usage": 0.10}
+_USUAL_LEAST = 0.05
+
+
+def drift_figures(run: Run, window: Window | None) -> dict[str, dict[str, Any]]:
+    """By series: title, unit, state (steady, drifting, stepped, too short), level, per_hour with ci95, and the step."""
+    if window is None or window.seconds <= 0:
+        return {}
+    found = [(key, title, unit, at, values) for key, title, unit, at, values in _series(run, window) if len(values)]
+    out = {}
+    for key, title, unit, at, values in found:
+        long_enough = window.seconds >= SHORTEST_S
+        drift = judge(at, values, series=len(found), least_change=_LEAST.get(key, _USUAL_LEAST)) if long_enough else \
+            Drift(TOO_SHORT, level=float(np.median(values)))
+        out[key] = _told(title, unit, drift)
+    return out
+
+
+def _series(run: Run, window: Window) -> Iterator[tuple[str, str, str, np.ndarray, np.ndarray]]:
+    rows = run.measured
+    ok = rows[is_ok(rows)]
+    at = ok["sent_at"].to_numpy() - window.start
+    yield "ttft_p95", "TTFT p95", "ms", *blocks(at, ok["ttft_ms"].to_numpy(), "p95")
+    yield "tpot", "TPOT", "ms", *blocks(at, tpot_ms(ok), "median")
+    edges = np.linspace(window.start, window.end, _SECONDS + 1)
+    middles = (edges[:-1] + edges[1:]) / 2 - window.start
+    if rows["completion_tokens"].notna().any():
+        yield "output_tok_s", "Output tokens", "tok/s", middles, \
+            output_flow(run.requests).between(edges) / (window.seconds / _SECONDS)
+    ended = rows[(rows["status"] != "cancelled").to_numpy()]
+    failed = (ended["status"] == "failed").to_numpy()
+    if failed.any():
+        yield "error_rate", "Error rate", "share", *blocks(ended["sent_at"].to_numpy() - window.start,
+                                                           failed.astype(float), "mean")
+    engine = run.engine_metrics
+    inside = ((engine["at"] >= window.start) & (engine["at"] <= window.end)).to_numpy()
+    yield "kv_usage", "KV cache in use", "share", *blocks(
+        engine["at"].to_numpy()[inside] - window.start, engine["kv_usage"].to_numpy()[inside])
+    host = run.host_metrics
+    inside = ((host["at"] >= window.start) & (host["at"] <= window.end)).to_numpy()
+    source = host["source"].astype("str").to_numpy().astype(str)
+    at, memory = host["at"].to_numpy() - window.start, host["rss_mb"].to_numpy()
+    for key, title, mine in (("engine_memory", "Engine memory", source == "engine"),
+                             ("generator_memory", "Load generator memory", np.char.startswith(source, "worker"))):
+        yield key, title, "MiB", *blocks(at[inside & mine], memory[inside & mine])
+
+
+def _told(title: str, unit: str, drift: Drift) -> dict[str, Any]:
+    share = drift.per_hour / drift.level if drift.per_hour is not None and drift.level else None
+    return {
+        "title": title, "unit": unit, "state": drift.state, "level": drift.level, "per_hour": drift.per_hour,
+        "per_hour_ci95": None if drift.low is None else [drift.low, drift.high], "per_hour_share": share,
+        "step": None if drift.state != STEPPED else {"at_s": drift.at_s, "before": drift.before, "after": drift.after},
+    }
+
+
+def sentence(series: dict[str, Any]) -> str:
+    """`drifting: +120 MiB an hour (+80 – +160), +4.1% an hour`; `stepped after 12 min, from 40.1 to 55.0 ms`."""
+    from analysis import text
+
+    unit = text.unit_of(series["unit"])
+    if series["state"] == STEPPED:
+        step = series["step"]
+        return (f"stepped after {text.duration(step['at_s'])}, from {text.number(step['before'], series['unit'])} to "
+                f"{text.number(step['after'], series['unit'])} {unit}").strip()
+    if series["state"] == DRIFTING:
+        low, high = series["per_hour_ci95"]
+        scale, word = (100.0, "points") if series["unit"] == "share" else (1.0, unit)
+        share = series["per_hour_share"]
+        told = f"drifting: {scale * series['per_hour']:+.3g} {word} an hour ({scale * low:+.3g} – {scale * high:+.3g})"
+        return told + (f", {100 * share:+.3g}% an hour" if share is not None else "")
+    return str(series["state"])

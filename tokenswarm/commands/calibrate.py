@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+from dataclasses import asdict
 from typing import Any
 
 from tokenswarm.errors import Exit
@@ -16,6 +19,7 @@ def add(commands: Any) -> None:
                     "and remembers the limit: `load` advises WORKERS from it. Takes a minute or two; nothing else "
                     "should run meanwhile.")
     calibrate.add_argument("--seconds", type=float, default=8.0, metavar="S", help="length of each step (default 8)")
+    calibrate.add_argument("--json", action="store_true", help="print the result as JSON; steps go to standard error")
     calibrate.set_defaults(run=_calibrate)
 
 
@@ -25,9 +29,12 @@ def _calibrate(options: argparse.Namespace, argv: list[str]) -> Exit:
     def on_step(streams: int, found: Any, broken: str | None) -> None:
         print(f"{streams:>5} streams x {STREAM_RATE:g} tok/s   {found.tokens_s:>8,.0f} tok/s   TTFT error p50 "
               f"{found.ttft_error_p50_ms:.3f} p99 {found.ttft_error_p99_ms:.3f} ms   CPU {found.cpu_share:4.0%}   "
-              f"{broken or 'ok'}", flush=True)
+              f"{broken or 'ok'}", flush=True, file=sys.stderr if options.json else sys.stdout)
 
     result = calibrate(on_step, options.seconds)
+    if options.json:
+        print(json.dumps(asdict(result), indent=2))
+        return Exit.PASSED
     print(f"one worker: {result.streams} streams, {result.tokens_s:,.0f} tokens/s within 2 ms; beyond: "
           f"{result.limited_by}\nkept in {path()}")
     return Exit.PASSED

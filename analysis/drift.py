@@ -3,9 +3,10 @@
 A series is cut into blocks of time. Its trend is the Theil-Sen slope over the blocks (Sen, JASA 63, 1968: the median of
 all pairwise slopes), its step the split of the blocks into two with the largest difference of means, weighted as in a
 CUSUM test. Whether either is chance is told by what the same statistic does on series without trend or step, whose
-blocks depend on their neighbours as this one's do (bootstrap of an AR(1) process; resampling runs of neighbouring blocks was
-tried, and gave false alarms in a quarter of the steady runs). Several series are looked at, so each is tested at its
-share of the 5% (Bonferroni). A change that nobody would act on (`least_change`) is steady however certain it is.
+blocks depend on their neighbours as this one's do (bootstrap of an AR(1) process; resampling runs of neighbouring
+blocks was tried, and gave false alarms in a quarter of the steady runs). Several series are looked at, so each is
+tested at its share of the 5% (Bonferroni). A change that nobody would act on (`least_change`) is steady however certain
+it is.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import numpy as np
 
 PALETTE = ("c:blue", "c:vermillion", "c:green", "c:purple", "c:orange", "c:sky")
 P50, P95, P99 = "c:sky", "c:blue", "c:vermillion"
+_LABEL_CHARS = 80
 GOOD, BAD, IDLE = "c:green", "c:vermillion", "c:grey"
 
 
@@ -48,8 +49,13 @@ class Section:
 
 
 def plain(text: object) -> str:
-    """Text for a label, in which plotly finds no markup."""
-    return html.escape(str(text), quote=True)
+    """Text for a label, in which plotly finds no markup, and no longer than a legend has room for.
+
+    Quotes stay: plotly would not turn them back, and without a `<` there is no tag that they could end.
+    """
+    words = str(text)
+    short = words if len(words) <= _LABEL_CHARS else words[: _LABEL_CHARS - 1] + "…"
+    return html.escape(short, quote=False)
 
 
 def numbers(values: Sequence[float] | np.ndarray, digits: int = 5) -> list[float | None]:

@@ -16,7 +16,10 @@ from tokenswarm.schema import DASHBOARD_HTML
 
 pytestmark = pytest.mark.browser
 
-HOSTILE = "<script>window.owned=1</script><img src=x onerror='window.owned=1'>"
+HOSTILE = (
+    "</script><script>window.owned=1</script><img src=x onerror='window.owned=1'>"
+    "<a href='javascript:window.owned=1'>x</a>{{ 7 * 7 }}\"\u2028"
+)
 
 
 @dataclass
@@ -138,16 +141,35 @@ def test_charts_of_the_time_line_zoom_together(rag: Path, open_page: Callable[..
 
 
 def test_nothing_that_an_engine_says_runs_in_the_page(tmp_path: Path, open_page: Callable[..., Opened]) -> None:
-    told = manifest(model=HOSTILE, engine={"name": HOSTILE, "title": HOSTILE, "effective": {HOSTILE: HOSTILE}})
-    told["scenario"] |= {"title": HOSTILE, "description": HOSTILE}
-    rows = [row(user_class=f"{HOSTILE}{i % 2}", request_id=HOSTILE, sent_at=START + i) for i in range(30)]
-    rows += [row(status="failed", error=HOSTILE, error_detail=HOSTILE)]
-    report(write_run(tmp_path, rows, told))
+    told = manifest(
+        model=HOSTILE,
+        simulated=False,
+        engine={"name": HOSTILE, "title": HOSTILE, "version": HOSTILE, "base_url": HOSTILE, "image_digest": HOSTILE,
+                "effective": {HOSTILE: HOSTILE, "context_length": HOSTILE, "prefix_cache": [HOSTILE]}},
+        notes=[HOSTILE],
+        gpus=[HOSTILE, {"name": HOSTILE}],
+        host={HOSTILE: HOSTILE},
+        cache_reset={"done": False, "detail": HOSTILE},
+    )
+    told["scenario"] |= {"title": HOSTILE, "description": HOSTILE, "overrides": {HOSTILE: HOSTILE}}
+    told["scenario"]["values"] = {"slo": {HOSTILE: 1, "ttft_p95_ms": 400}}
+    rows = [
+        row(user_class=f"{HOSTILE}{i % 2}", request_id=HOSTILE, conversation=HOSTILE, document=HOSTILE,
+            finish_reason=HOSTILE, sent_at=START + i, turn=i % 3 + 1)
+        for i in range(30)
+    ]
+    rows += [row(status="failed", error=HOSTILE, error_detail=HOSTILE, request_id=HOSTILE, user_class=HOSTILE)] * 3
+    host = [{"at": START + i, "source": f"{kind} {HOSTILE}", "cpu_share": 0.2, "gpu_util": 0.5, "rss_mb": 1.0}
+            for i in range(5) for kind in ("worker", "gpu", "engine")]
+    report(write_run(tmp_path, rows, told, [], host))
     opened = open_page(tmp_path)
     assert opened.page.evaluate("window.owned") is None
-    assert opened.page.locator("img").count() == 0
+    assert opened.page.locator("img, iframe, a[href]").count() == 0
+    assert opened.page.locator("script").count() == 4  # theme, data, plotly, page: and none of theirs
     assert opened.complaints == []
-    assert HOSTILE in opened.page.inner_text("body")
+    assert opened.requests == []
+    assert "<img src=x" in opened.page.inner_text("h1")
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 1280
 
 
 def test_run_without_a_request_still_opens(tmp_path: Path, open_page: Callable[..., Opened]) -> None:

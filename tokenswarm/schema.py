@@ -151,7 +151,7 @@ PROMPT_COLUMNS: tuple[Column, ...] = (
     Column("prompt", "text", "hashes of its messages, in order, 6 bytes each"),
     Column("answer", "text", "hash of the answer as an assistant's message; empty for none, or one with reasoning"),
     Column("new", "text", "hashes that this process had not told lately"),
-    Column("new_sizes", "text", "for each of these 3 bytes, big-endian: highest bit = an assistant's; rest = characters"),
+    Column("new_sizes", "text", "for each of these 3 bytes, big-endian: top bit 1 = an assistant's; then characters"),
     Column("new_pieces", "text", "for each of these 3 bytes a piece: hash of the message up to the end of that piece"),
 )
 """prompts.csv: what each request began with, as keyed hashes: never text. One row per row of requests.csv.

@@ -1,0 +1,203 @@
+"""What a prefix cache could have found, by three models over the requests in the order in which they were sent. Pure.
+
+*Ideal*: a cache without limits that knows every prefix to the token. *Blocks*: the same, but only whole blocks are
+found. *Capacity*: blocks, in a cache of limited size that forgets what was used longest ago. A prompt counts as cached
+from when it was sent on, an answer from when it had ended, so each is an upper bound for its kind of cache: an engine
+cannot share what it is still computing. In each of them the last token of a prompt is always computed.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+_ROUNDING = 1e-6
+"""Tokens that are whole up to the rounding of floating point count as whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: the segments of its prompt, and of its answer, as a path of a PrefixTree; when it was sent, had its
+    first token and ended (unix seconds). more_tokens: what it generated beyond the segments of `answer`."""
+
+    prompt: Sequence[int]
+    answer: Sequence[int]
+    sent: float
+    first_token: float
+    ended: float
+    more_tokens: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Leading tokens of each request's prompt that were cached when it was sent, unrounded; arrays by request.
+
+    Where it parts from all before it is known to the piece only: at_least leaves that piece out, at_most has it
+    whole, and the others have half of it. ideal: in a cache without limits. computed: what was not only sent but had brought a
+    first token, so that its prompt had been computed. capacity: in the limited cache.
+    """
+
+    at_least: np.ndarray
+    ideal: np.ndarray
+    at_most: np.ndarray
+    computed: np.ndarray
+    capacity: np.ndarray
+
+
+@dataclass(slots=True)
+class LimitedCache:
+    """A cache of whole blocks that evicts, of what no running request holds, the end of what was used longest ago.
+
+    `size` None: without limit. Where running requests alone need more than there is, they have it: an engine would make
+    them wait.
+    """
+
+    block: int
+    size: int | None
+    used: int = 0
+    _resident: dict[int, int] = field(default_factory=dict)
+    _holders: dict[int, int] = field(default_factory=dict)
+    _free: OrderedDict[int, None] = field(default_factory=OrderedDict)
+
+    def blocks_of(self, segment: int) -> int:
+        """Blocks of a segment that are cached."""
+        return self._resident.get(segment, 0)
+
+    def hold(self, segment: int, blocks: int) -> None:
+        """A running request uses the segment, which has so many blocks: all of them are there now."""
+        self.used += blocks - self._resident.get(segment, 0)
+        self._resident[segment] = blocks
+        self._holders[segment] = self._holders.get(segment, 0) + 1
+        self._free.pop(segment, None)
+
+    def release(self, segment: int) -> None:
+        """The request has ended. Of one request the end must be released before the beginning."""
+        holders = self._holders[segment] - 1
+        if holders:
+            self._holders[segment] = holders
+            return
+        del self._holders[segment]
+        if self._resident[segment]:
+            self._free[segment] = None
+        else:
+            del self._resident[segment]
+
+    def leave(self, segment: int, blocks: int) -> None:
+        """Blocks that nobody will hold: what an answer leaves that no prompt goes on from."""
+        self.used += blocks
+        self._resident[segment] = blocks
+        self._free[segment] = None
+
+    def evict(self) -> None:
+        """Forget until it fits, or nothing is left that may be forgotten."""
+        if self.size is None:
+            return
+        while self.used > self.size and self._free:
+            segment = next(iter(self._free))
+            lost = min(self._resident[segment], self.used - self.size)
+            self.used -= lost
+            self._resident[segment] -= lost
+            if not self._resident[segment]:
+                del self._free[segment], self._resident[segment]
+
+
+class Replay:
+    """Goes through the requests once and fills a `Shared`.
+
+    tokens: of each segment. step_tokens: of its first piece. capacity_tokens None: no limit.
+    """
+
+    def __init__(self, tokens: np.ndarray, step_tokens: np.ndarray, block_size: int = 1,
+                 capacity_tokens: int | None = None) -> None:
+        self._tokens, self._step = tokens.tolist(), step_tokens.tolist()
+        self._block = block_size
+        self._cache = LimitedCache(block_size, None if capacity_tokens is None else capacity_tokens // block_size)
+        self._end: dict[int, float] = {}  # where a segment that was sent ends, in tokens from the prompt's beginning
+        self._computed_at: dict[int, float] = {}
+
+    def run(self, requests: Sequence[Request]) -> Shared:
+        """`requests` in the order sent."""
+        out = np.zeros((5, len(requests)))
+        running: list[tuple[float, int]] = []
+        for number, request in enumerate(requests):
+            while running and running[0][0] <= request.sent:
+                self._ended(*self._popped(running, requests))
+            out[:, number] = self._found(request)
+            self._sent(request)
+            heapq.heappush(running, (request.ended, number))
+        return Shared(*out)
+
+    @staticmethod
+    def _popped(running: list[tuple[float, int]], requests: Sequence[Request]) -> tuple[int, Request]:
+        number = heapq.heappop(running)[1]
+        return number, requests[number]
+
+    def _found(self, request: Request) -> tuple[float, float, float, float, float]:
+        """at_least, ideal, at_most, computed, capacity of this request."""
+        found = computed = resident = 0.0
+        is_computed = is_resident = True
+        piece = 0.0
+        for segment in request.prompt:
+            end = self._end.get(segment)
+            if end is None:
+                piece = self._step[segment] if self._end else 0.0
+                break
+            if is_computed and self._computed_at[segment] <= request.sent:
+                computed = end
+            else:
+                is_computed = False
+            if is_resident:
+                resident, is_resident = self._resident(segment, found, end)
+            found = end
+        half = piece / 2
+        return (found, found + half, found + piece, computed + half * is_computed, resident + half * is_resident)
+
+    def _resident(self, segment: int, begin: float, end: float) -> tuple[float, bool]:
+        """Where the cached part of this segment ends, and whether that is all of it."""
+        there = self._cache.blocks_of(segment)
+        if there >= self._blocks(begin, end):
+            return end, True
+        return (max(begin, float((self._whole(begin) + there) * self._block)) if there else begin), False
+
+    def _whole(self, tokens: float) -> int:
+        return int((tokens + _ROUNDING) // self._block)
+
+    def _blocks(self, begin: float, end: float) -> int:
+        return self._whole(end) - self._whole(begin)
+
+    def _hold(self, segments: Iterable[int], begin: float, computed_at: float) -> float:
+        for segment in segments:
+            end = begin + self._tokens[segment]
+            self._end[segment] = end
+            if computed_at < self._computed_at.get(segment, np.inf):
+                self._computed_at[segment] = computed_at
+            self._cache.hold(segment, self._blocks(begin, end))
+            begin = end
+        return begin
+
+    def _sent(self, request: Request) -> None:
+        self._hold(request.prompt, 0.0, request.first_token)
+        self._cache.used += 1  # the block that is being filled
+        self._cache.evict()
+
+    def _ended(self, number: int, request: Request) -> None:
+        cache = self._cache
+        end = self._hold(request.answer, self._end[request.prompt[-1]] if request.prompt else 0.0, request.ended)
+        cache.used -= 1
+        rest = self._blocks(end, end + request.more_tokens)
+        if rest:
+            cache.leave(-1 - number, rest)
+        for segments in (request.answer, request.prompt):
+            for segment in reversed(segments):
+                cache.release(segment)
+        cache.evict()
+
+
+def hits(shared: np.ndarray, scale: np.ndarray, prompt_tokens: np.ndarray, block_size: int = 1) -> np.ndarray:
+    """Prompt tokens found in the cache: `shared` in the engine's own tokens, never the last one, in whole blocks."""
+    tokens = np.minimum(shared * scale + _ROUNDING, np.maximum(prompt_tokens - 1, 0))
+    return tokens // block_size * block_size

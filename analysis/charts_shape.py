@@ -18,7 +18,7 @@ from analysis.timeline import thin
 _MOST_CLASSES = len(PALETTE)
 _LAST_TURN = 12
 """Turns beyond this one share a box: they are rare, and a box of few requests says little."""
-_PROMPT_GROUPS = 8
+_PROMPT_GROUPS = 6
 """Groups of prompts of like length, with as many requests each."""
 _FEWEST = 5
 """Requests that a box needs; its whiskers need as many as a p95."""

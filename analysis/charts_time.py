@@ -11,6 +11,7 @@ from analysis.flow import in_flight, output_flow, prompt_flow
 from analysis.load import Run
 from analysis.metrics import is_ok, lateness_ms, tpot_ms
 from analysis.slo import Objective
+from analysis.statistics import observations_needed
 from analysis.timeline import Timeline, counts_by_bin, percentiles_by_bin, thin
 from analysis.window import Window
 
@@ -117,14 +118,18 @@ def _heat(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list
     inside = (bins >= 0) & (bins < timeline.bins)
     cells = np.zeros((_HEAT_ROWS, timeline.bins))
     np.add.at(cells, (np.clip(np.digitize(values[inside], edges) - 1, 0, _HEAT_ROWS - 1), bins[inside]), 1)
-    shares = 100.0 * cells / np.maximum(cells.sum(axis=0), 1)
+    in_each = cells.sum(axis=0)
+    shares = 100.0 * cells / np.maximum(in_each, 1)
+    # A moment of few requests, all alike, must not take the colours from all others.
+    telling = in_each >= observations_needed(95)
+    darkest = shares[:, telling].max() if telling.any() else shares.max()
     shares[cells == 0] = np.nan
     data = [{
         "type": "heatmap",
         "x": numbers(timeline.centres(), 6),
         "y": numbers(10.0**edges),
         "z": [numbers(row, 3) for row in shares],
-        "zmin": 0, "zmax": min(100.0, float(np.nanmax(shares))),
+        "zmin": 0, "zmax": float(f"{darkest:.3g}"),
         "colorscale": _HEAT_COLOURS,
         "colorbar": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "len": 0.22,
                      "thickness": 8, "ticksuffix": "%", "nticks": 4, "tickfont": {"size": 10}},

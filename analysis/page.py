@@ -65,7 +65,7 @@ def configuration(run: Mapping[str, Any]) -> str:
     ]
     cold = run["engine"]["cold_start_s"]
     if isinstance(cold, int | float):
-        parts.append(f"ready {text.duration(cold)} after its cold start")
+        parts.append(f"cold start {text.duration(cold)}")
     return " · ".join(parts)
 
 

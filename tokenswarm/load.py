@@ -159,16 +159,23 @@ def _runtime(options: LoadOptions, description: Description) -> str:
     return options.runtime or default_runtime(description, options.device)
 
 
+def _on_a_cpu(options: LoadOptions) -> bool:
+    """Whether a real engine that is started here computes on this machine's CPU."""
+    if options.host or options.master:
+        return False
+    description = load_description(options.engine)
+    return not description.simulated and description.form(options.device)[0] == "cpu"
+
+
 def _cpus(options: LoadOptions) -> tuple[set[int] | None, set[int] | None]:
     """CPUs for (engine, load generator) where both compute on this machine's; None = wherever the system likes.
 
     A real engine on a CPU takes every core that it finds, and a load generator that waits for one measures itself.
     """
-    if options.host or options.master or not hasattr(os, "sched_getaffinity"):
+    if not _on_a_cpu(options) or not hasattr(os, "sched_getaffinity"):
         return None, None
-    description = load_description(options.engine)
     mine = sorted(os.sched_getaffinity(0))
-    if description.simulated or description.form(options.device)[0] != "cpu" or len(mine) <= options.workers:
+    if len(mine) <= options.workers:
         return None, None
     return set(mine[:-options.workers]), set(mine[-options.workers:])
 
@@ -187,7 +194,7 @@ def _prepare(options: LoadOptions, scenario: Scenario, corpus: Corpus, engine: E
     manifest["preflight"] = checked
     manifest["notes"] = list(engine.notes)
     manifest["cache_reset"] = _empty_cache(engine, scenario, manifest)
-    if _cpus(options)[0] is not None:
+    if _on_a_cpu(options):
         manifest["notes"].append(f"{engine.title} runs on a CPU here: its speed says nothing about a GPU")
     return manifest
 

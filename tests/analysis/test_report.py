@@ -252,7 +252,7 @@ def test_header_tells_the_effective_configuration_and_the_cold_start(tmp_path: P
     engine["effective"] |= {"quantization": "none", "dtype": "bfloat16", "prefix_cache": False}
     shown = head(report(write_run(tmp_path, [row()], manifest(engine=engine))))["configuration"]
     assert shown == ("bfloat16 · context 32,768 · KV cache 450,000 tokens · blocks of 16 · prefix cache off · "
-                     "at most 256 at once · ready 61 s after its cold start")
+                     "at most 256 at once · cold start 61 s")
 
 
 def test_outcomes_add_up_and_cancelled_is_no_error(tmp_path: Path) -> None:

@@ -37,8 +37,8 @@ class Shared:
     """Leading tokens of each request's prompt that were cached when it was sent, unrounded; arrays by request.
 
     Where it parts from all before it is known to the piece only: at_least leaves that piece out, at_most has it
-    whole, and the others have half of it. ideal: in a cache without limits. computed: what was not only sent but had brought a
-    first token, so that its prompt had been computed. capacity: in the limited cache.
+    whole, and the others have half of it. ideal: in a cache without limits. computed: what was not only sent but had
+    brought a first token, so that its prompt had been computed. capacity: in the limited cache.
     """
 
     at_least: np.ndarray

@@ -19,6 +19,7 @@ from plotly.offline import get_plotlyjs
 
 from analysis import page, slo, text
 from analysis.chart import Section
+from analysis.charts_cache import cache_section
 from analysis.charts_engine import engine_charts, generator_charts, gpu_charts, process_charts
 from analysis.charts_shape import shape_charts
 from analysis.charts_time import primary_latency, run_charts
@@ -124,7 +125,8 @@ def health_section(seen: Seen) -> Section:
     return Section("health", "The load generator itself", made)
 
 
-SECTIONS: tuple[Callable[[Seen], Section], ...] = (time_section, engine_section, shape_section)
+SECTIONS: tuple[Callable[[Seen], Section], ...] = (
+    time_section, engine_section, lambda seen: cache_section(seen.summary), shape_section)
 """The groups of charts between the figures and the tables, in their order; one without charts is left out."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import metrics, server_view, slo, validity
+from analysis import cache, metrics, server_view, slo, validity
 from analysis.cost import cost_figures
 from analysis.drift_series import drift_figures
 from analysis.load import Run, dig
@@ -45,7 +45,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "errors": errors(rows),
         "valid_output": metrics.valid_output(rows).figure("share"),
         "tokens": metrics.token_facts(rows),
-        "cache": metrics.cache_figures(run, rows, window),
+        "cache": cache.cache_figures(run, rows, window),
         "server": metrics.server_view(run, rows, window),
         "server_ttft": server_view.server_ttft(run),
         "server_latency": server_view.server_figures(run),

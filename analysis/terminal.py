@@ -24,6 +24,8 @@ def summary_table(summary: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_heading(summary), *_reasons(summary), _latency(summary), _rates(summary)]
     if summary["slo"]:
         parts.append(_objectives(summary))
+    if summary["cache"]["yardstick"]["recorded"]:
+        parts.append(_cache(summary["cache"]["yardstick"]))
     parts += drift_lines(summary)
     if summary.get("baseline"):
         parts += _baseline(summary["baseline"])
@@ -95,6 +97,7 @@ def _rates(summary: dict[str, Any]) -> Table:
         ("SLO attainment", summary["goodput"]["attainment"]),
         ("Error rate", summary["errors"]["rate"]),
         ("Prefix cache hit rate", summary["cache"]["hit_rate"]),
+        ("  of what the prompts allow", summary["cache"]["efficiency"]),
         ("Valid output", summary["valid_output"]),
     ]
     for label, figure in rows:
@@ -116,6 +119,11 @@ def cost_rows(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     names = {"per_million_output_tokens": "Cost of 1M output tokens",
              "per_million_tokens": "Cost of 1M tokens (prompt + output)", "per_million_requests": "Cost of 1M requests"}
     return [(title, cost[key]) for key, title in names.items() if cost[key]["value"] is not None]
+
+
+def _cache(measured: dict[str, Any]) -> Text:
+    said = " ".join(part for part in (measured["sentence"], measured["reason"], measured["limited"]) if part)
+    return Text.assemble(("Prefix cache: ", "bold"), said, "\n")
 
 
 def _objectives(summary: dict[str, Any]) -> Table:

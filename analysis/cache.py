@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from analysis import metrics
-from analysis.cache_models import Replay, Request, hits
-from analysis.cache_tokens import TokenModel, fit
+from analysis.cache_models import Replay, Request, block_hits, hits
+from analysis.cache_tokens import TokenModel, fit, prefix_error, refined
 from analysis.cache_verdict import Allowed, blame, sentence, steps
 from analysis.load import Run
 from analysis.prefix_tree import PrefixTree, build
@@ -93,7 +93,9 @@ def _described(run: Run, prompts: Prompts, rows: pd.DataFrame, counted: np.ndarr
         "ideal": figure("ideal"),
         "ideal_range": [allowed.at_least, allowed.at_most],
         "ideal_computed": figure("computed"),
+        "ideal_prompts": figure("prompts"),
         "blocks": figure("blocks"),
+        "blocks_range": list(allowed.blocks_range) if allowed.blocks_range else None,
         "capacity": figure("capacity"),
         "engine": figure("got"),
         "engine_source": source if allowed.got is not None else None,
@@ -157,29 +159,36 @@ def _token_model(rows: pd.DataFrame, which: np.ndarray, prompts: Prompts) -> Tok
 
 
 def _shares(rows: pd.DataFrame, which: np.ndarray, prompts: Prompts, tree: PrefixTree, model: TokenModel,
-            counted: np.ndarray, block: int | None, capacity: int | None) -> dict[str, float | None]:
+            counted: np.ndarray, block: int | None, capacity: int | None) -> dict[str, Any]:
     """The shares of `Allowed` but the engine's."""
     requests, in_cache = _requests(rows, which, prompts, tree)
-    segment_tokens = model.tokens(tree.chars, tree.assistant, tree.ends)
+    paths = [request.prompt for request in requests]
+    told = rows["prompt_tokens"].to_numpy()[in_cache]
+    segment_tokens = refined(model.tokens(tree.chars, tree.assistant, tree.ends), paths, told)
     step_tokens = model.tokens(tree.step, tree.assistant, np.zeros(len(tree.step)))
     shared = Replay(segment_tokens, step_tokens, block or 1, capacity).run(requests)
     chosen = counted[in_cache]
-    messages = prompts.messages
-    fitted = _sums(prompts, model.tokens(messages.chars, messages.assistant, np.ones(len(messages.chars))))[which]
-    told = rows["prompt_tokens"].to_numpy()
-    total = np.where(told > 0, told, fitted)[in_cache]
-    scale = np.divide(total, fitted[in_cache], out=np.ones(len(total)), where=fitted[in_cache] > 0)
+    fitted = np.array([sum(segment_tokens[path].tolist()) for path in paths])
+    total = np.where(told > 0, told, fitted)
 
-    def share(tokens: np.ndarray, block_size: int = 1) -> float | None:
-        return _ratio(hits(tokens, scale, total, block_size)[chosen], total[chosen])
+    error = prefix_error(model, shared.ideal, total) + (shared.at_most - shared.ideal)
+    blocks, least, most = block_hits(shared.ideal, error, total, block or 1)
+    # What was forgotten ends at a block's end, which is known.
+    limited = np.where(shared.capacity >= shared.ideal, blocks,
+                       np.minimum(hits(shared.capacity, total, block or 1), blocks))
+
+    def share(tokens: np.ndarray) -> float:
+        return _ratio(tokens[chosen], total[chosen]) or 0.0
 
     return {
-        "at_least": share(shared.at_least) or 0.0,
-        "ideal": share(shared.ideal) or 0.0,
-        "at_most": share(shared.at_most) or 0.0,
-        "computed": share(shared.computed) or 0.0,
-        "blocks": share(shared.ideal, block) if block else None,
-        "capacity": share(shared.capacity, block or 1) if capacity else None,
+        "at_least": share(hits(shared.at_least, total)),
+        "ideal": share(hits(shared.ideal, total)),
+        "at_most": share(hits(shared.at_most, total)),
+        "computed": share(hits(shared.computed, total)),
+        "prompts": share(hits(shared.prompts, total)),
+        "blocks": share(blocks) if block else None,
+        "blocks_range": (share(least), share(most)) if block else None,
+        "capacity": share(limited) if capacity else None,
     }
 
 

@@ -38,13 +38,15 @@ class Shared:
 
     Where it parts from all before it is known to the piece only: at_least leaves that piece out, at_most has it
     whole, and the others have half of it. ideal: in a cache without limits. computed: what was not only sent but had
-    brought a first token, so that its prompt had been computed. capacity: in the limited cache.
+    brought a first token, so that its prompt had been computed. prompts: what other prompts had, leaving answers
+    out. capacity: in the limited cache.
     """
 
     at_least: np.ndarray
     ideal: np.ndarray
     at_most: np.ndarray
     computed: np.ndarray
+    prompts: np.ndarray
     capacity: np.ndarray
 
 
@@ -56,7 +58,6 @@ class LimitedCache:
     them wait.
     """
 
-    block: int
     size: int | None
     used: int = 0
     _resident: dict[int, int] = field(default_factory=dict)
@@ -115,72 +116,79 @@ class Replay:
                  capacity_tokens: int | None = None) -> None:
         self._tokens, self._step = tokens.tolist(), step_tokens.tolist()
         self._block = block_size
-        self._cache = LimitedCache(block_size, None if capacity_tokens is None else capacity_tokens // block_size)
-        self._end: dict[int, float] = {}  # where a segment that was sent ends, in tokens from the prompt's beginning
-        self._computed_at: dict[int, float] = {}
+        # Of each segment that was sent: where it ends, in tokens from the prompt's beginning, the blocks that end
+        # within it, and when it was first computed. Of others: -1.
+        self._end = [-1.0] * len(self._tokens)
+        self._blocks = [-1] * len(self._tokens)
+        self._computed_at = [np.inf] * len(self._tokens)
+        self._asked = [False] * len(self._tokens)  # whether a prompt had it, and not only an answer
+        self._any = False
+        self._cache = LimitedCache(None if capacity_tokens is None else capacity_tokens // block_size)
 
     def run(self, requests: Sequence[Request]) -> Shared:
         """`requests` in the order sent."""
-        out = np.zeros((5, len(requests)))
+        out = np.zeros((6, len(requests)))
         running: list[tuple[float, int]] = []
         for number, request in enumerate(requests):
             while running and running[0][0] <= request.sent:
-                self._ended(*self._popped(running, requests))
+                ended = heapq.heappop(running)[1]
+                self._ended(ended, requests[ended])
             out[:, number] = self._found(request)
             self._sent(request)
             heapq.heappush(running, (request.ended, number))
         return Shared(*out)
 
-    @staticmethod
-    def _popped(running: list[tuple[float, int]], requests: Sequence[Request]) -> tuple[int, Request]:
-        number = heapq.heappop(running)[1]
-        return number, requests[number]
-
-    def _found(self, request: Request) -> tuple[float, float, float, float, float]:
-        """at_least, ideal, at_most, computed, capacity of this request."""
-        found = computed = resident = 0.0
-        is_computed = is_resident = True
+    def _found(self, request: Request) -> tuple[float, float, float, float, float, float]:
+        """at_least, ideal, at_most, computed, prompts, capacity of this request."""
+        found = computed = asked = resident = 0.0
+        is_computed = is_asked = is_resident = True
         piece = 0.0
         for segment in request.prompt:
-            end = self._end.get(segment)
-            if end is None:
-                piece = self._step[segment] if self._end else 0.0
+            end = self._end[segment]
+            if end < 0:
+                piece = self._step[segment] if self._any else 0.0
                 break
             if is_computed and self._computed_at[segment] <= request.sent:
                 computed = end
             else:
                 is_computed = False
+            if is_asked and self._asked[segment]:
+                asked = end
+            else:
+                is_asked = False
             if is_resident:
                 resident, is_resident = self._resident(segment, found, end)
             found = end
         half = piece / 2
-        return (found, found + half, found + piece, computed + half * is_computed, resident + half * is_resident)
+        return (found, found + half, found + piece, computed + half * is_computed, asked + half * is_asked,
+                resident + half * is_resident)
 
     def _resident(self, segment: int, begin: float, end: float) -> tuple[float, bool]:
         """Where the cached part of this segment ends, and whether that is all of it."""
         there = self._cache.blocks_of(segment)
-        if there >= self._blocks(begin, end):
+        if there >= self._blocks[segment]:
             return end, True
         return (max(begin, float((self._whole(begin) + there) * self._block)) if there else begin), False
 
     def _whole(self, tokens: float) -> int:
         return int((tokens + _ROUNDING) // self._block)
 
-    def _blocks(self, begin: float, end: float) -> int:
-        return self._whole(end) - self._whole(begin)
-
     def _hold(self, segments: Iterable[int], begin: float, computed_at: float) -> float:
         for segment in segments:
-            end = begin + self._tokens[segment]
-            self._end[segment] = end
-            if computed_at < self._computed_at.get(segment, np.inf):
+            if self._end[segment] < 0:
+                self._end[segment] = end = begin + self._tokens[segment]
+                self._blocks[segment] = self._whole(end) - self._whole(begin)
+            if computed_at < self._computed_at[segment]:
                 self._computed_at[segment] = computed_at
-            self._cache.hold(segment, self._blocks(begin, end))
-            begin = end
+            self._cache.hold(segment, self._blocks[segment])
+            begin = self._end[segment]
         return begin
 
     def _sent(self, request: Request) -> None:
+        self._any = True
         self._hold(request.prompt, 0.0, request.first_token)
+        for segment in request.prompt:
+            self._asked[segment] = True
         self._cache.used += 1  # the block that is being filled
         self._cache.evict()
 
@@ -188,7 +196,7 @@ class Replay:
         cache = self._cache
         end = self._hold(request.answer, self._end[request.prompt[-1]] if request.prompt else 0.0, request.ended)
         cache.used -= 1
-        rest = self._blocks(end, end + request.more_tokens)
+        rest = self._whole(end + request.more_tokens) - self._whole(end)
         if rest:
             cache.leave(-1 - number, rest)
         for segments in (request.answer, request.prompt):
@@ -197,7 +205,18 @@ class Replay:
         cache.evict()
 
 
-def hits(shared: np.ndarray, scale: np.ndarray, prompt_tokens: np.ndarray, block_size: int = 1) -> np.ndarray:
-    """Prompt tokens found in the cache: `shared` in the engine's own tokens, never the last one, in whole blocks."""
-    tokens = np.minimum(shared * scale + _ROUNDING, np.maximum(prompt_tokens - 1, 0))
+def hits(shared: np.ndarray, prompt_tokens: np.ndarray, block_size: int = 1) -> np.ndarray:
+    """Prompt tokens found in the cache: the shared ones, but never the last of the prompt, in whole blocks."""
+    tokens = np.minimum(np.maximum(shared, 0.0) + _ROUNDING, np.maximum(prompt_tokens - 1, 0))
     return tokens // block_size * block_size
+
+
+def block_hits(shared: np.ndarray, error: np.ndarray, prompt_tokens: np.ndarray,
+               block_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(expected, least, most) tokens found in whole blocks, where `shared` is known up to `error` tokens only.
+
+    A shared beginning that ends near the end of a block may or may not fill it: expected is the mean of what `shared`
+    and both its ends give, which is never above `shared`.
+    """
+    least, middle, most = (hits(shared + shift, prompt_tokens, block_size) for shift in (-error, 0.0, error))
+    return (least + middle + most) / 3, least, most

@@ -1,33 +1,46 @@
-"""How many tokens a piece of a prompt has: from its characters, fitted to the engine's own counts. Pure.
+"""How many tokens each piece of a prompt has: from its characters, fitted to the engine's own counts. Pure.
 
-An engine counts the tokens of whole prompts only. prompt_tokens = a * characters + b * characters of assistant's
-messages + c * messages, by least squares with a, b, c >= 0; each request is then scaled to its own count.
+An engine counts the tokens of whole prompts only. So first prompt_tokens = a * characters + b * characters of an
+assistant's messages + c * messages, by least squares with a, b, c >= 0. Then each piece is moved from that estimate, no
+further than its length makes plausible, until the pieces of every prompt add up to its count: what many prompts share
+is so known from all of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import nnls
+from scipy.sparse import csr_matrix
+from scipy.sparse.linalg import lsmr
 
 SAMPLE = 20_000
 """Requests that the fit looks at, spread evenly over the run."""
 CHARS_PER_TOKEN = 4.0
 """Of English text, where the engine counts nothing."""
 
+_COUNT_ERROR = 0.5
+"""By how many tokens the pieces of a prompt may miss its count, against the square root of a piece's tokens, which is
+about how far a piece is from its estimate."""
+_LEAST = 0.25
+"""Share of its estimate that a piece keeps at least."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenModel:
     """Tokens per character of a user's or system's text, per character of an assistant's, and per message.
 
-    error: mean of |fitted - counted| / counted over the requests, before scaling; None where nothing was counted.
+    error: mean of |fitted - counted| / counted over the requests; None where nothing was counted. variance: mean of
+    (fitted - counted)^2 / fitted: of the tokens of a text of one token, so to speak.
     """
 
     per_char: float
     per_assistant_char: float
     per_message: float
     error: float | None = None
+    variance: float = 0.0
 
     def tokens(self, chars: np.ndarray, assistant: np.ndarray, messages: np.ndarray) -> np.ndarray:
         """Tokens of so many characters and so many ends of messages, an assistant's or not.
@@ -58,7 +71,36 @@ def fit(chars: np.ndarray, assistant_chars: np.ndarray, messages: np.ndarray, pr
     if found[0] <= 0:  # nothing to tell characters from messages by: all prompts are alike, say
         total = columns[:, 0] + columns[:, 1]
         found = np.array([prompt_tokens[sample].sum() / total.sum()] * 2 + [0.0])
-    error = float(np.abs(columns @ found * weights - 1.0).mean())
+    fitted = columns @ found
+    error = float(np.abs(fitted * weights - 1.0).mean())
+    variance = float(((fitted - prompt_tokens[sample]) ** 2 / fitted).mean())
     in_prompts = assistant_chars[sample].any() and found[1] > 0
     per_assistant_char = found[1] if in_prompts else per_answer or found[0]
-    return TokenModel(float(found[0]), float(per_assistant_char), float(found[2]), error)
+    return TokenModel(float(found[0]), float(per_assistant_char), float(found[2]), error, variance)
+
+
+def prefix_error(model: TokenModel, shared: np.ndarray, prompt_tokens: np.ndarray) -> np.ndarray:
+    """About how many tokens the estimate of each prompt's first `shared` tokens is off (one standard deviation).
+
+    Of a random walk that is known at both ends: variance * shared * rest / whole.
+    """
+    rest = np.maximum(prompt_tokens - shared, 0.0)
+    return np.sqrt(model.variance * shared * rest / np.maximum(prompt_tokens, 1.0))
+
+
+def refined(estimated: np.ndarray, paths: Sequence[Sequence[int]], counts: np.ndarray) -> np.ndarray:
+    """Tokens of each segment: `estimated`, corrected so that each path adds up to its count (NaN = not counted).
+
+    Ridge regression: minimises sum((path - count)^2) + _COUNT_ERROR^2 * sum((tokens - estimated)^2 / estimated).
+    """
+    known = np.flatnonzero(counts > 0)
+    if not len(known):
+        return estimated
+    chosen = [paths[i] for i in known.tolist()]
+    starts = np.append(0, np.cumsum([len(path) for path in chosen]))
+    columns = np.fromiter((segment for path in chosen for segment in path), dtype=np.int64, count=starts[-1])
+    spread = np.sqrt(np.maximum(estimated, 1.0))
+    matrix = csr_matrix((spread[columns], columns, starts), shape=(len(chosen), len(estimated)))
+    lacking = counts[known] - matrix @ (estimated / spread)
+    moved = lsmr(matrix, lacking, damp=_COUNT_ERROR, atol=1e-4, btol=1e-4, maxiter=100)[0]
+    return np.maximum(estimated + spread * moved, _LEAST * estimated)

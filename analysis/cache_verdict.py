@@ -18,20 +18,26 @@ TOO_MANY = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """Shares of the prompt tokens, 0..1. ideal: an unlimited cache; at_least, at_most: its ends, as finely as prompts
-    were recorded; computed: of what had been computed when it was asked for; blocks: whole blocks only; capacity: in so
-    much memory; got: what the engine reports. None = not known."""
+    """Shares of the prompt tokens, 0..1; None = not known.
+
+    ideal: an unlimited cache; at_least, at_most: its ends, as finely as prompts were recorded; computed: of what had
+    been computed when it was asked for; prompts: of what other prompts had, leaving answers out; blocks: whole blocks
+    only; blocks_range: between which shares that lies, as well as tokens are known; capacity: in so much memory; got:
+    what the engine reports.
+    """
 
     ideal: float
     at_least: float
     at_most: float
     computed: float
+    prompts: float
     blocks: float | None
     capacity: float | None
     got: float | None
     block_size: int | None = None
     capacity_tokens: int | None = None
     cache_is_off: bool = False
+    blocks_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +54,11 @@ class Step:
 
 
 def steps(allowed: Allowed) -> list[Step]:
-    """From all prompt tokens down to what the engine got, leaving out what is not known."""
+    """From all prompt tokens down to what the engine got, leaving out what is not known, and blocks of one token."""
     block, capacity = allowed.block_size, allowed.capacity_tokens
     known = [("workload", "the workload allows", allowed.ideal)]
-    if allowed.blocks is not None:
-        known.append(("blocks", f"blocks of {block:,} allow" if block != 1 else "single tokens allow", allowed.blocks))
+    if allowed.blocks is not None and block != 1:
+        known.append(("blocks", f"blocks of {block:,} allow", allowed.blocks))
     if allowed.capacity is not None:
         known.append(("memory", f"a KV cache of {capacity:,} tokens allows", allowed.capacity))
     if allowed.got is not None:
@@ -66,8 +72,16 @@ def steps(allowed: Allowed) -> list[Step]:
 
 def sentence(allowed: Allowed) -> str:
     """`The workload allows 87%, blocks of 16 allow 85%, a KV cache of 60,000 tokens allows 61%, the engine got 58%.`"""
-    said = ", ".join(f"{step.title} {text.percent(step.share)}" for step in steps(allowed))
+    said = ", ".join(f"{step.title} {text.percent(step.share)}{_between(step, allowed)}" for step in steps(allowed))
     return f"{said[0].upper()}{said[1:]}."
+
+
+def _between(step: Step, allowed: Allowed) -> str:
+    """` (64.1% to 70.9%)` where that matters."""
+    if step.taker != "blocks" or allowed.blocks_range is None:
+        return ""
+    low, high = allowed.blocks_range
+    return f" ({text.percent(low)} to {text.percent(high)})" if high - low > HARDLY_LESS else ""
 
 
 def blame(allowed: Allowed) -> tuple[str | None, str]:
@@ -90,12 +104,16 @@ def blame(allowed: Allowed) -> tuple[str | None, str]:
 
 def _reasons(allowed: Allowed, lost: float) -> dict[str, str]:
     most = f"Most of what is lost ({text.percent(lost)} of the prompt tokens) is lost "
-    early = allowed.ideal - allowed.computed
+    early, said = allowed.ideal - allowed.computed, allowed.ideal - allowed.prompts
     why = ("Likely reasons: a prompt that comes while the first of its kind is still being computed, answers that come "
            "back as other tokens than they were, another rule of eviction.")
     if early > lost / 2:
         why = (f"{text.percent(early)} of the prompt tokens were asked for while the first of their kind was still "
                "being computed: fewer at once would find more.")
+    elif said > lost / 2:
+        why = (f"{text.percent(said)} of the prompt tokens are answers that came back for the first time, and an engine "
+               "finds them only if their text becomes the very tokens again that it had generated. With "
+               "chat.assistant_turns = \"corpus\" no answer comes back.")
     return {
         "blocks": f"{most}to the block size: what prompts share ends within a block of {allowed.block_size or 0:,} "
                   "tokens. Smaller blocks, or longer shared beginnings, would help.",

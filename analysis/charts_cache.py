@@ -29,7 +29,7 @@ def cache_section(summary: Mapping[str, Any]) -> Section:
 def _waterfall(cache: Mapping[str, Any]) -> Chart:
     measured = cache["yardstick"]
     steps = measured["steps"]
-    labels = [plain(step["title"]) for step in steps]
+    labels = [plain(step["title"]).replace("cache of ", "cache of  <br>") for step in steps]  # for narrow screens
     shares = [100.0 * step["share"] for step in steps]
     kept = {
         "type": "bar", "orientation": "h", "y": labels, "x": numbers(shares), "name": "found",
@@ -41,9 +41,10 @@ def _waterfall(cache: Mapping[str, Any]) -> Chart:
     layout = {
         "barmode": "stack",
         "xaxis": axis("% of the prompt tokens", range=[0, 100]),
-        "yaxis": axis("", autorange="reversed", ticksuffix="  "),
+        "yaxis": axis("", autorange="reversed", ticksuffix="  ", showgrid=False),
         "hovermode": "closest",
         "showlegend": True,
+        "legend": {"traceorder": "normal"},
         "bargap": 0.35,
     }
     return Chart("cache-yardstick", "What the prefix cache could have found, and what it did",
@@ -59,7 +60,7 @@ def _lost(index: int, steps: list[dict[str, Any]], labels: list[str]) -> dict[st
     # Named by the legend; the number stands in the bar where there is room for it.
     return {
         "type": "bar", "orientation": "h", "y": [labels[index]], "x": numbers([100.0 * step["lost"]]), "name": name,
-        "marker": {"color": color, "opacity": 0.75}, "text": [f"−{text.percent(step['lost'])}"],
+        "marker": {"color": color}, "textangle": 0, "text": [f"−{text.percent(step['lost'])}"],
         "textposition": "inside" if step["lost"] > 0.06 else "outside", "cliponaxis": False,
         "hovertemplate": f"{name}: %{{x:.1f}}% of the prompt tokens<extra></extra>",
     }

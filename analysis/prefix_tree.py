@@ -7,6 +7,8 @@ same ones, their pieces tell how far they go together. What always goes together
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -40,12 +42,18 @@ class PrefixTree:
 
     def path(self, node: int, down_from: int = ROOT) -> list[int]:
         """The segments from behind the node `down_from` to the end of `node`, in order."""
-        nodes = []
+        parent, added = self._added
+        parts = []
         while node != down_from:
-            nodes.append(node)
-            node = int(self.parent[node])
-        starts, segments = self.segment_starts, self.segments
-        return [int(s) for v in reversed(nodes) for s in segments[starts[v] : starts[v + 1]]]
+            parts.append(added[node])
+            node = parent[node]
+        return [segment for part in reversed(parts) for segment in part]
+
+    @cached_property
+    def _added(self) -> tuple[list[int], list[list[int]]]:
+        """parent, and the segments that each node adds, as plain lists: looked up millions of times."""
+        segments, starts = self.segments.tolist(), self.segment_starts.tolist()
+        return self.parent.tolist(), [segments[begin:end] for begin, end in pairwise(starts)]
 
 
 def build(prompts: Prompts) -> PrefixTree:

@@ -25,7 +25,7 @@ COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEA
   $(call option,--gpu-hourly-cost,GPU_HOURLY_COST)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load compare sim report scenarios calibrate test test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-statistics lint bench clean
+.PHONY: help install load compare sim report scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-statistics lint bench clean
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -98,7 +98,10 @@ engine-venv: $(VENV)/.installed ## install a real engine for use without Docker:
 	@$(PY) -m tokenswarm.engines.install --engine $(call quote,$(ENGINE)) $(call option,--device,DEVICE)
 
 test: $(VENV)/.installed-dev ## the default tests (under 3 minutes)
-	@$(PY) -m pytest -q -n 2 tests -m "not browser and not engine and not compose and not statistics"
+	@$(PY) -m pytest -q -n 2 tests -m "not browser and not engine and not compose and not statistics and not slow"
+
+test-slow: $(VENV)/.installed-dev ## whole runs with several processes that take long
+	@$(PY) -m pytest -q tests/e2e -m slow
 
 test-browser: $(VENV)/.installed-dev ## open dashboards in headless Chromium
 	@sh tests/browser/need_chromium.sh

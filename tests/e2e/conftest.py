@@ -19,6 +19,11 @@ SCENARIOS = {
 }
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the mark."""
+    config.addinivalue_line("markers", "slow: whole runs with several processes (make test-slow)")
+
+
 @pytest.fixture(scope="session")
 def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all test processes of this session have in common."""

@@ -6,6 +6,8 @@ import signal
 import socket
 from pathlib import Path
 
+import pytest
+
 from tokenswarm.errors import Exit
 
 from .support import Finished, Started, left_behind, load, started
@@ -46,6 +48,7 @@ def test_two_signals_quit_at_once(long_run: Started) -> None:
     assert run.left == []
 
 
+@pytest.mark.slow
 def test_sigterm_is_like_ctrl_c_also_with_two_workers(results: Path) -> None:
     command = load(results, "--users", "4", "--workers", "2", duration="5m",
                    settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3")
@@ -124,6 +127,7 @@ def test_command_line_that_is_killed_takes_everything_with_it(long_run: Started)
     assert (long_run.folder() / "requests.csv").read_text().endswith("\n")
 
 
+@pytest.mark.slow
 def test_worker_that_is_killed_makes_the_run_invalid(results: Path) -> None:
     command = load(results, "--users", "4", "--workers", "2", duration="6s",
                    settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3")

@@ -218,5 +218,6 @@ def block_hits(shared: np.ndarray, error: np.ndarray, prompt_tokens: np.ndarray,
     A shared beginning that ends near the end of a block may or may not fill it: expected is the mean of what `shared`
     and both its ends give, which is never above `shared`.
     """
+    error = np.minimum(error, shared)
     least, middle, most = (hits(shared + shift, prompt_tokens, block_size) for shift in (-error, 0.0, error))
     return (least + middle + most) / 3, least, most

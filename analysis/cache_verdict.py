@@ -111,9 +111,8 @@ def _reasons(allowed: Allowed, lost: float) -> dict[str, str]:
         why = (f"{text.percent(early)} of the prompt tokens were asked for while the first of their kind was still "
                "being computed: fewer at once would find more.")
     elif said > lost / 2:
-        why = (f"{text.percent(said)} of the prompt tokens are answers that came back for the first time, and an engine "
-               "finds them only if their text becomes the very tokens again that it had generated. With "
-               "chat.assistant_turns = \"corpus\" no answer comes back.")
+        why = (f"{text.percent(said)} of the prompt tokens are answers that came back for the first time: an engine "
+               "finds them only if their text becomes the very tokens again that it had generated.")
     return {
         "blocks": f"{most}to the block size: what prompts share ends within a block of {allowed.block_size or 0:,} "
                   "tokens. Smaller blocks, or longer shared beginnings, would help.",

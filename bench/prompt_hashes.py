@@ -2,7 +2,7 @@
 
     python bench/prompt_hashes.py [REQUESTS]
 
-Writes the prompts of the built-in scenarios as the load generator would (default 200,000 of chat, which is all that a
+Writes the prompts of the built-in scenarios as the load generator would (default 100,000 of chat, which is all that a
 report looks at), then makes the yardstick of them. Exits with 1 when a limit is exceeded.
 """
 
@@ -113,7 +113,7 @@ def yardstick_cost(name: str, requests: int) -> tuple[float, float]:
 def main() -> int:
     """Run the benchmark; 0 when every limit holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("requests", type=int, nargs="?", default=200_000)
+    parser.add_argument("requests", type=int, nargs="?", default=100_000)
     args = parser.parse_args()
     for name in SCENARIOS:
         chars, us, size = writing_cost(name)

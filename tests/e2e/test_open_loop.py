@@ -48,3 +48,11 @@ def test_locusts_totals_agree_with_the_rows_of_all_workers(open_run: Finished) -
     total = next(row for row in open_run.table("locust_stats.csv") if row["Name"] == "Aggregated")
     ended = [row for row in open_run.table() if row["status"] in ("ok", "failed")]
     assert int(total["Request Count"]) == len(ended)
+
+
+def test_both_workers_hash_with_one_key(open_run: Finished) -> None:
+    told = open_run.table("prompts.csv")
+    assert len(told) == len(open_run.table())
+    first = [{row["prompt"][:8] for row in told if row["worker"] == worker} for worker in ("0", "1")]
+    assert first[0] & first[1], "no beginning that both sent is known to be the same"
+    assert open_run.summary["cache"]["yardstick"]["requests_lost"] == 0

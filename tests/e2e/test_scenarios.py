@@ -10,6 +10,8 @@ from tokenswarm.schema import (
     ENGINE_METRICS_CSV,
     HOST_METRIC_COLUMNS,
     HOST_METRICS_CSV,
+    PROMPT_COLUMNS,
+    PROMPTS_CSV,
     REQUEST_COLUMNS,
     REQUESTS_CSV,
     names,
@@ -40,11 +42,20 @@ def test_run_folder_is_complete(scenario_run: Finished) -> None:
                        "locust_failures.csv", "locust_exceptions.csv", "locust_stats_history.csv", "summary.json",
                        "dashboard.html"}
     for name, columns in ((REQUESTS_CSV, REQUEST_COLUMNS), (ENGINE_METRICS_CSV, ENGINE_METRIC_COLUMNS),
-                          (HOST_METRICS_CSV, HOST_METRIC_COLUMNS)):
+                          (HOST_METRICS_CSV, HOST_METRIC_COLUMNS), (PROMPTS_CSV, PROMPT_COLUMNS)):
         with (scenario_run.path / name).open(newline="") as file:
             assert next(csv.reader(file)) == names(columns)
         assert scenario_run.table(name), name
     assert not [name for name in present if name.startswith(".")], "temporary files were left"
+
+
+def test_each_row_has_its_prompt_and_the_engine_gets_no_more_than_prompts_allow(scenario_run: Finished) -> None:
+    rows = {(row["worker"], row["request_id"].rpartition("-")[2]) for row in scenario_run.table()}
+    assert {(row["worker"], row["request"]) for row in scenario_run.table(PROMPTS_CSV)} == rows
+    measured = scenario_run.summary["cache"]["yardstick"]
+    assert measured["recorded"] and measured["requests_lost"] == measured["damaged_lines"] == 0
+    assert measured["token_error"]["value"] < 0.05  # the simulator's tokens have four bytes
+    assert measured["engine"]["value"] <= measured["ideal_range"][1] + 0.01
 
 
 def test_manifest_tells_what_was_run(scenario_run: Finished) -> None:

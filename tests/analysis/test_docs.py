@@ -28,6 +28,7 @@ def rows_under(heading: str, text: str) -> list[str]:
     ("heading", "columns"),
     [
         ("### requests.csv", schema.REQUEST_COLUMNS),
+        ("### prompts.csv", schema.PROMPT_COLUMNS),
         ("### engine_metrics.csv", schema.ENGINE_METRIC_COLUMNS),
         ("### host_metrics.csv", schema.HOST_METRIC_COLUMNS),
     ],

@@ -14,13 +14,10 @@ import pandas as pd
 from analysis.load import Run
 from analysis.metrics import is_ok, lateness_ms, outcome_counts
 from analysis.window import Window
+from tokenswarm.schema import CPU_SHARE_LIMIT, ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT
 
-CPU_SHARE_LIMIT = 0.90
-"""Above this share of a core an event loop queues its own work, and queued work reads as latency."""
 SUSTAINED_S = 10
 """A worker is busy when it is over the limit for most of this many seconds."""
-ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT = 2.0, 10.0, 0.05
-"""A timing error is harmless below the floor, or below this share of the median latency."""
 MANY_CANCELLED = 0.01
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 FORMAT = 1
@@ -25,6 +27,7 @@ SUMMARY_JSON = "summary.json"
 DASHBOARD_HTML = "dashboard.html"
 JUNIT_XML = "junit.xml"
 SUMMARY_MD = "summary.md"
+PARTS_JSON = "parts.json"
 
 PHASES = ("warmup", "measure", "drain")
 """Phase in which a request was sent. Only `measure` enters a figure."""
@@ -60,6 +63,11 @@ ERROR_KINDS: Mapping[str, str] = {
     "client_error": "the load generator itself failed; a bug to report",
 }
 """The closed set of values of the `error` column, each with its meaning."""
+
+CPU_SHARE_LIMIT = 0.90
+"""Above this share of a core an event loop queues its own work, and queued work reads as latency."""
+ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT = 2.0, 10.0, 0.05
+"""An error of timing is harmless below the floor, or below this share of the median latency."""
 
 Kind = Literal["text", "int", "ms", "unix_s", "bool", "float"]
 
@@ -184,6 +192,21 @@ def _all_piece_ends() -> tuple[int, ...]:
 _PIECE_ENDS = _all_piece_ends()
 _ERROR_DETAIL_CHARS = 300
 _FORMULA_LEADS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def part_name(table: str, number: int) -> str:
+    """The file of part `number` (from 1) of a table: requests.csv, requests.0002.csv, requests.0003.csv, ..."""
+    stem, dot, suffix = table.rpartition(".")
+    return table if number == 1 else f"{stem}.{number:04d}{dot}{suffix}"
+
+
+def table_parts(folder: Path, table: str) -> list[Path]:
+    """The files of a table that are there, in order: a long run's table comes in parts. Needs no index."""
+    stem, _, suffix = table.rpartition(".")
+    pattern = re.compile(rf"{re.escape(stem)}\.(\d{{4,}})\.{re.escape(suffix)}")
+    found = [(int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))]
+    whole = folder / table
+    return [*([whole] if whole.is_file() else []), *(path for _, path in sorted(found))]
 
 
 def names(columns: Iterable[Column]) -> list[str]:

@@ -16,6 +16,7 @@ from tests.client.events import delta, finish, sse
 from tests.client.servers import STREAM, STREAM_HEAD, ByteServer, Peer, answering, chunk
 from tokenswarm.corpus import load_corpus
 from tokenswarm.generator import sinks
+from tokenswarm.generator.live import LiveStats
 from tokenswarm.generator.plan import KEY_VARIABLE, Plan
 from tokenswarm.generator.process import LoadProcess
 from tokenswarm.generator.sinks import FileSink
@@ -46,7 +47,9 @@ class Bench:
                     workers=1, controlled=True)
         timeline = Timeline(time.time())
         timeline.set_window(time.time(), 60.0, 5.0)
-        self.process = LoadProcess(plan, 0, timeline, FileSink(folder), self.failures.append)
+        self.live = LiveStats(timeline, bounded=True, open_loop=False)
+        self.process = LoadProcess(plan, 0, timeline, FileSink(folder), self.failures.append,
+                                   self.live.merge)
 
     def send(self, prompt: Prompt = PROMPT) -> object:
         return self.process.send(prompt, "measure", "RagReader", None)
@@ -155,7 +158,7 @@ def test_sent_is_ok_and_failed_and_cancelled(bench: Callable[..., Bench]) -> Non
     bench.process.end()
     gevent.joinall(jobs, raise_error=True)
     counts = Counter(row["status"] for row in bench.rows())
-    assert counts == Counter(bench.process.live.counts)
+    assert counts == Counter(bench.live.counts)
     assert counts == {"ok": 10, "failed": 20, "cancelled": 10}
     assert sum(counts.values()) == len(bench.server.requests) == bench.process.rows == 40
 

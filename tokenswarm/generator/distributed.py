@@ -6,7 +6,6 @@ question and answer, tells it the timeline in its own clock, and the worker writ
 
 from __future__ import annotations
 
-import csv
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,13 @@ import gevent
 
 from tokenswarm.errors import Exit, UserError
 from tokenswarm.generator.fingerprints import fresh_key
-from tokenswarm.generator.live import LiveStats
 from tokenswarm.generator.part import DirectingPart, Part
 from tokenswarm.generator.plan import Plan, plan_from
 from tokenswarm.generator.process import LoadProcess
 from tokenswarm.generator.sinks import MasterSink
+from tokenswarm.generator.tally import Slice
 from tokenswarm.quiet import calm_collector, grow_descriptor_table
-from tokenswarm.schema import REQUEST_COLUMNS, REQUESTS_CSV, names
+from tokenswarm.schema import REQUESTS_CSV
 
 _WORKERS_END_S = 15.0
 _PINGS = 8
@@ -66,13 +65,11 @@ class MasterPart(DirectingPart):
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self._live = LiveStats()
         self._workers: dict[str, _Worker] = {}
-        self._columns = names(REQUEST_COLUMNS)
         self._hash_key = fresh_key()
         runner = environment.runner
-        for name, listener in (("rows", self._rows), ("pong", self._pong), ("pulse", self._pulse),
-                               ("account", self._account)):
+        for name, listener in (("rows", self._rows), ("tally", self._tallied), ("pong", self._pong),
+                               ("pulse", self._pulse), ("account", self._account)):
             runner.register_message(f"tokenswarm_{name}", listener)
 
     def workers(self) -> int:
@@ -127,9 +124,6 @@ class MasterPart(DirectingPart):
                              if worker.clock.round_trip_s < float("inf") else None}
                             for identity, worker in self._workers.items()]}
 
-    def live(self) -> LiveStats:
-        return self._live
-
     def in_flight(self) -> int:
         alive = {client.id for client in self._alive()}
         return sum(worker.in_flight for identity, worker in self._workers.items() if identity in alive)
@@ -146,8 +140,9 @@ class MasterPart(DirectingPart):
             return
         if data["table"] == REQUESTS_CSV:
             self._workers[msg.node_id].rows += data["count"]
-            for row in csv.DictReader(data["lines"].splitlines(), self._columns):
-                self._live.add_cells(row)
+
+    def _tallied(self, msg: Any, **_: Any) -> None:
+        self.live.merge(Slice.unpacked(msg.data))
 
     def _pong(self, msg: Any, **_: Any) -> None:
         self._workers[msg.node_id].clock.heard(msg.data["asked"], msg.data["at"], time.time())
@@ -180,6 +175,7 @@ class WorkerPart(Part):
         index = max(0, runner.worker_index)
         grow_descriptor_table()
         self.process = LoadProcess(self._plan, index, self.timeline, MasterSink(runner.send_message), self._lost,
+                                   lambda seen: runner.send_message("tokenswarm_tally", seen.packed()),
                                    clock_shift_s=self._clock_shift_s, hash_key=self._hash_key)
         gevent.spawn(self._beat)
         calm_collector()

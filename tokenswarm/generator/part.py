@@ -22,6 +22,7 @@ from tokenswarm.generator.sinks import FileSink
 from tokenswarm.generator.standalone import standalone_manifest
 from tokenswarm.generator.timeline import Timeline
 from tokenswarm.manifest import utc_now, write_manifest
+from tokenswarm.objectives import request_bounds
 from tokenswarm.quiet import calm_collector, grow_descriptor_table
 from tokenswarm.schema import REQUESTS_CSV
 
@@ -79,6 +80,8 @@ class DirectingPart(Part):
             self.shape = environment.shape_class = ScenarioShape(self.plan.scenario.load)
         self.manifest: dict[str, Any] | None = None
         self.sink: FileSink | None = None
+        self.live: LiveStats | None = None
+        """Figures of the latest run, from when it began."""
         self.director: Director | None = None
         self.failure: OSError | None = None
         self._ended = True
@@ -94,13 +97,14 @@ class DirectingPart(Part):
         if self.shape is not None:
             self.shape.timeline = self.timeline
         self.sink = FileSink(self.plan.folder)
+        scenario = self.plan.scenario
+        self.live = LiveStats(self.timeline, bounded=bool(request_bounds(scenario.slo)), open_loop=scenario.open_loop)
         self._ended = False
         self.begin()
-        scenario = self.plan.scenario
         self.director = Director(
             self.timeline, scenario.load, lead_s=self.lead_s,
             duration_s=scenario.load.duration_s if self.plan.controlled else float("inf"),
-            reporter=self.reporter, answers=lambda: self.live().warmup, announce=self.announce, quiet=self.quiet,
+            reporter=self.reporter, answers=lambda: self.live.warmup, announce=self.announce, quiet=self.quiet,
             finish=self._finish, latency_name="TTFT" if scenario.output.stream else "the time of an answer")
         self.reporter.on_stop(self.director.stop)
         gevent.spawn(self._tell_live)
@@ -125,9 +129,6 @@ class DirectingPart(Part):
         """Further entries for run.json."""
         return {}
 
-    def live(self) -> LiveStats:
-        raise NotImplementedError
-
     def in_flight(self) -> int:
         raise NotImplementedError
 
@@ -144,7 +145,7 @@ class DirectingPart(Part):
         while not self._ended:
             gevent.sleep(_LIVE_INTERVAL_S)
             self.reporter.say("live", phase=self.timeline.phase_at(time.time()), in_flight=self.in_flight(),
-                              users=self.environment.runner.user_count, **self.live().figures())
+                              users=self.environment.runner.user_count, **self.live.figures())
 
     def _finish(self, stopped: bool) -> None:
         self._end(stopped)
@@ -162,8 +163,8 @@ class DirectingPart(Part):
         self._ended = True
         extra = self.end_load()
         self.sink.close()
-        counts = {**self.live().counts, **extra, "rows": self.sink.rows[REQUESTS_CSV]}
-        counts["sent"] = sum(self.live().counts.values())
+        counts = {**self.live.counts, **extra, "rows": self.sink.rows[REQUESTS_CSV]}
+        counts["sent"] = sum(self.live.counts.values())
         phases = self.timeline.phases(time.time())
         facts = {"warmup": self.director.warmup, **self.facts()}
         if self.failure is not None:
@@ -192,7 +193,7 @@ class LocalPart(DirectingPart):
 
     def begin(self) -> None:
         grow_descriptor_table()
-        self.process = LoadProcess(self.plan, 0, self.timeline, self.sink, self.rows_failed)
+        self.process = LoadProcess(self.plan, 0, self.timeline, self.sink, self.rows_failed, self.live.merge)
         calm_collector()
 
     def quiet(self) -> bool:
@@ -202,9 +203,6 @@ class LocalPart(DirectingPart):
         self.process.end()
         self.process.close()
         return self.process.account()
-
-    def live(self) -> LiveStats:
-        return self.process.live
 
     def in_flight(self) -> int:
         return self.process.client.in_flight

@@ -12,11 +12,12 @@ from tokenswarm.client.client import LLMClient, Timeouts
 from tokenswarm.generator.dispatch import Dispatcher
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.generator.health import Health
-from tokenswarm.generator.live import LiveStats
 from tokenswarm.generator.plan import Plan
 from tokenswarm.generator.rows import Origin, request_row
 from tokenswarm.generator.sinks import FLUSH_INTERVAL_S, Buffer, Sink
+from tokenswarm.generator.tally import Slice
 from tokenswarm.generator.timeline import Timeline
+from tokenswarm.objectives import request_bounds
 from tokenswarm.redact import masked
 from tokenswarm.schema import (
     HOST_METRIC_COLUMNS,
@@ -33,19 +34,22 @@ from tokenswarm.workloads.base import Prompt, Session
 class LoadProcess:
     """What the users of this process share. `index` is its number among `plan.workers`.
 
-    `on_failure(error)` is called, once, when rows can no longer be kept (OSError). `clock_shift_s` is by how much this
+    `on_failure(error)` is called, once, when rows can no longer be kept (OSError). `tell` is called with what happened
+    since the last time, right after the rows about it were handed over. `clock_shift_s` is by how much this
     machine's clock is ahead of the master's, in whose time the rows are written. `hash_key` is that of prompts.csv, one
     for all processes of a run; a fresh one by default.
     """
 
     def __init__(self, plan: Plan, index: int, timeline: Timeline, sink: Sink,
-                 on_failure: Callable[[OSError], None], clock_shift_s: float = 0.0,
+                 on_failure: Callable[[OSError], None], tell: Callable[[Slice], None], clock_shift_s: float = 0.0,
                  hash_key: bytes | None = None) -> None:
         scenario = plan.scenario
         self.plan = plan
         self.index = index
         self.timeline = timeline
-        self.live = LiveStats()
+        self._slice = Slice()
+        self._tell = tell
+        self._bounds = request_bounds(scenario.slo)
         self.simulated_answers = 0
         self._clock_shift_s = clock_shift_s
         self._sink = sink
@@ -123,12 +127,13 @@ class LoadProcess:
                 row[name] = None if row[name] is None else row[name] - self._clock_shift_s
         self._buffer.add(REQUESTS_CSV, format_rows(REQUEST_COLUMNS, (row,)))
         self._buffer.add(PROMPTS_CSV, self._fingerprints.row(self.index, origin.number, prompt.messages, answer))
-        self.live.add(row)
+        self._slice.add(row, self._bounds, self.timeline.shifted(-self._clock_shift_s))
         self.simulated_answers += answer.simulated
         self.health.saw(answer, row["lateness_ms"])
 
     def _host_row(self, row: dict[str, object]) -> None:
         row["at"] -= self._clock_shift_s
+        self._slice.health = row
         self._buffer.add(HOST_METRICS_CSV, format_rows(HOST_METRIC_COLUMNS, (row,)))
 
     def _flush_forever(self) -> None:
@@ -144,6 +149,9 @@ class LoadProcess:
             if not self._failed:
                 self._failed = True
                 self._on_failure(error)
+        finally:  # what could not be kept was sent all the same
+            seen, self._slice = self._slice, Slice()
+            self._tell(seen)
 
     @property
     def rows(self) -> int:

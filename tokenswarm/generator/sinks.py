@@ -1,17 +1,22 @@
 """Where rows go: into the run folder's CSV files, or to the Locust master that writes them.
 
-Rows reach the disk within a second. A line is written whole or not at all, also when the disk is full.
+Rows reach the disk within a second. A line is written whole or not at all, also when the disk is full. A long run's
+tables go on in a new file each hour, so that what is finished can be taken away or compressed while the run goes on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import math
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from tokenswarm.errors import Exit, UserError
+from tokenswarm.generator.parts import PartIndex
 from tokenswarm.schema import (
     HOST_METRIC_COLUMNS,
     HOST_METRICS_CSV,
@@ -21,6 +26,7 @@ from tokenswarm.schema import (
     REQUESTS_CSV,
     Column,
     header,
+    part_name,
 )
 
 FLUSH_INTERVAL_S = 0.5
@@ -42,54 +48,85 @@ class Sink(Protocol):
 class FileSink:
     """Appends to the CSV files of a run folder; makes them, with their header, at once.
 
-    Raises UserError (RESULTS) if they cannot be made, or if the folder already holds the rows of another run.
+    Every `rotate_s` seconds all tables go on in a new part (see `schema.part_name`); once there are several,
+    parts.json lists them. Raises UserError (RESULTS) if the files cannot be made, or if the folder already holds the
+    rows of another run.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._files: dict[str, int] = {}
+    def __init__(self, folder: Path, rotate_s: float = math.inf, clock: Callable[[], float] = time.time) -> None:
         self.rows = dict.fromkeys(TABLES, 0)
+        self._folder, self._rotate_s, self._clock = folder, rotate_s, clock
+        self._due = clock() + rotate_s
+        self._index = PartIndex(rotate_s, counted=(REQUESTS_CSV, PROMPTS_CSV))
+        self._files: dict[str, int] = {}
         try:
-            self._open(folder)
+            self._files = self._open(1)
         except FileExistsError:
-            self.close()
             raise UserError(Exit.RESULTS, f"{folder / REQUESTS_CSV} holds the rows of another run; "
                                           "each run needs a folder of its own") from None
         except OSError as error:
-            self.close()
             raise UserError(Exit.RESULTS, f"{folder} cannot be written: {error.strerror}") from None
 
-    def _open(self, folder: Path) -> None:
-        for name, columns in TABLES.items():
-            # What tells of requests is ours alone; host_metrics.csv also takes the rows of whoever watches the GPUs.
-            exclusive = 0 if name == HOST_METRICS_CSV else os.O_EXCL
-            self._files[name] = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | exclusive, 0o644)
-            if os.fstat(self._files[name]).st_size == 0:
-                self._append(name, header(columns).encode())
+    def _open(self, number: int) -> dict[str, int]:
+        """Make the files of a part; all of them or, with an OSError, none."""
+        made: dict[str, int] = {}
+        try:
+            for name, columns in TABLES.items():
+                # What tells of requests is ours alone; host_metrics.csv also takes the rows of whoever watches the GPUs.
+                exclusive = 0 if name == HOST_METRICS_CSV else os.O_EXCL
+                path = self._folder / part_name(name, number)
+                made[name] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | exclusive, 0o644)
+                if os.fstat(made[name]).st_size == 0:
+                    _append(made[name], header(columns).encode())
+        except OSError:
+            for name, descriptor in made.items():
+                os.close(descriptor)
+                if number > 1 and name != HOST_METRICS_CSV:
+                    (self._folder / part_name(name, number)).unlink(missing_ok=True)
+            raise
+        return made
 
     def write(self, table: str, lines: str, count: int) -> None:
-        self._append(table, lines.encode())
-        self.rows[table] += count
-
-    def _append(self, table: str, data: bytes) -> None:
         if table not in self._files:
             raise OSError(errno.EBADF, "the files of this run are closed")
-        descriptor = self._files[table]
-        begin = os.lseek(descriptor, 0, os.SEEK_END)
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(descriptor, view):]
-        except OSError:
-            written = len(data) - len(view)
-            # No torn line, no half batch; but nothing of anybody who wrote to the same file meanwhile.
-            if written and os.fstat(descriptor).st_size == begin + written:
-                os.ftruncate(descriptor, begin)
-            raise
+        now = self._clock()
+        if now >= self._due:
+            self._rotate(now)
+        _append(self._files[table], lines.encode())
+        self.rows[table] += count
+        self._index.wrote(table, count, now)
+
+    def _rotate(self, now: float) -> None:
+        number = self._index.number + 1
+        new = self._open(number)  # on a full disk the old files stay, and stay open
+        for descriptor in self._files.values():
+            os.close(descriptor)
+        self._files = new
+        self._due += self._rotate_s * (1 + (now - self._due) // self._rotate_s)
+        self._index.begin_next()
+        self._index.save(self._folder, going_on=True)
 
     def close(self) -> None:
         for descriptor in self._files.values():
             os.close(descriptor)
-        self._files.clear()
+        if self._files:
+            with contextlib.suppress(OSError):  # the index only repeats what the files say
+                self._index.save(self._folder, going_on=False)
+        self._files = {}
+
+
+def _append(descriptor: int, data: bytes) -> None:
+    begin = os.lseek(descriptor, 0, os.SEEK_END)
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(descriptor, view):]
+    except OSError:
+        written = len(data) - len(view)
+        # No torn line, no half batch; but nothing of anybody who wrote to the same file meanwhile.
+        if written and os.fstat(descriptor).st_size == begin + written:
+            os.ftruncate(descriptor, begin)
+        raise
 
 
 class MasterSink:

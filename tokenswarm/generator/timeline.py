@@ -35,6 +35,13 @@ class Timeline:
         self.measure_end = min(self.measure_end, now)
         self.stop_by = min(self.stop_by, now)
 
+    def shifted(self, seconds: float) -> Timeline:
+        """The same timeline on a clock that is so many seconds ahead."""
+        if not seconds:
+            return self
+        return Timeline(self.start + seconds, self.measure_start + seconds, self.measure_end + seconds,
+                        self.stop_by + seconds)
+
     def phases(self, now: float) -> list[dict[str, float | str]]:
         """The phases that have begun by `now`, as run.json holds them; the last one ends at `now`."""
         found = []

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from tokenswarm.errors import Exit, UserError
 from tokenswarm.schema import (
@@ -24,6 +25,8 @@ from tokenswarm.schema import (
     STATUSES,
     Column,
     names,
+    part_name,
+    table_parts,
 )
 
 _MANY_VALUES = frozenset({"request_id", "conversation", "error_detail"})
@@ -75,15 +78,15 @@ def read_run(folder: str | Path) -> Run:
         raise UserError(
             Exit.RUN_FOLDER, f"There is no run folder at {path}: give the folder that holds {REQUESTS_CSV}."
         )
-    if not any((path / name).is_file() for name in (MANIFEST_JSON, REQUESTS_CSV)):
+    if not (path / MANIFEST_JSON).is_file() and not table_parts(path, REQUESTS_CSV):
         raise UserError(
             Exit.RUN_FOLDER, f"{path} is not a run folder: it holds neither {MANIFEST_JSON} nor {REQUESTS_CSV}."
         )
     notes: list[str] = []
     manifest = _read_manifest(path / MANIFEST_JSON, notes)
-    requests, damaged = _read_table(path / REQUESTS_CSV, REQUEST_COLUMNS, ("sent_at", "status"), notes)
-    engine, damaged_engine = _read_table(path / ENGINE_METRICS_CSV, ENGINE_METRIC_COLUMNS, ("at",), [])
-    host, damaged_host = _read_table(path / HOST_METRICS_CSV, HOST_METRIC_COLUMNS, ("at",), notes)
+    requests, damaged = _read_parts(path, REQUESTS_CSV, REQUEST_COLUMNS, ("sent_at", "status"), notes)
+    engine, damaged_engine = _read_parts(path, ENGINE_METRICS_CSV, ENGINE_METRIC_COLUMNS, ("at",), [])
+    host, damaged_host = _read_parts(path, HOST_METRICS_CSV, HOST_METRIC_COLUMNS, ("at",), notes)
     requests, odd = _keep_rows_with_an_outcome(requests)
     return Run(
         folder=path,
@@ -149,6 +152,41 @@ class _WholeLines(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+def _read_parts(
+    folder: Path, name: str, columns: tuple[Column, ...], needed: tuple[str, ...], notes: list[str]
+) -> tuple[pd.DataFrame, int]:
+    """A table with all its parts (a long run has one an hour), and the number of lines that are not rows of it."""
+    paths = table_parts(folder, name)
+    _note_gaps(paths, folder, name, notes)
+    tables, damaged = [], 0
+    for path in paths or [folder / name]:
+        frame, bad = _read_table(path, columns, needed, notes)
+        damaged += bad
+        tables.append(frame)
+    return (tables[0] if len(tables) == 1 else _joined(tables, columns)), damaged
+
+
+def _note_gaps(paths: list[Path], folder: Path, name: str, notes: list[str]) -> None:
+    """Say which parts somebody took away: figures are about those that are there."""
+    numbers = [1 if path.name == name else int(path.name.split(".")[-2]) for path in paths]
+    lacking = [part_name(name, number) for number in range(1, max(numbers, default=1)) if number not in numbers]
+    if lacking:
+        notes.append(f"{', '.join(lacking[:5])}{', ...' if len(lacking) > 5 else ''} of {folder.name} "
+                     f"{'is' if len(lacking) == 1 else 'are'} missing: figures are about what is there.")
+
+
+def _joined(tables: list[pd.DataFrame], columns: tuple[Column, ...]) -> pd.DataFrame:
+    """The tables one after the other. Categories of all of them are united first, else text would take their place."""
+    for column in columns:
+        if isinstance(tables[0][column.name].dtype, pd.CategoricalDtype):
+            united = union_categoricals([table[column.name] for table in tables])
+            begin = 0
+            for number, table in enumerate(tables):
+                tables[number] = table.assign(**{column.name: united[begin : begin + len(table)]})
+                begin += len(table)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _read_table(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenswarm.schema import PROMPT_COLUMNS, names, piece_ends
+from tokenswarm.schema import PROMPT_COLUMNS, names, piece_ends, table_parts
 
 REQUESTS_LIMIT = 100_000
 """Requests that are looked at: the first of the file. More would cost a report its seconds, and tell hardly more."""
@@ -88,45 +88,54 @@ class _Part:
 
 
 def read_prompts(path: Path, requests_limit: int = REQUESTS_LIMIT) -> Prompts | None:
-    """The prompts of a run, at most `requests_limit`; None if the file is missing or not such a table.
+    """The prompts of a run, at most `requests_limit`, from the table and the parts in which it goes on; None if the
+    file is missing or not such a table.
 
     Raises OSError if it cannot be read.
     """
-    if not path.is_file():
+    paths = table_parts(path.parent, path.name) if path.parent.is_dir() else []
+    if not paths or not _is_table(paths[0]):
         return None
     parts: list[_Part] = []
     damaged = requests = messages = 0
     more = False
-    with path.open("rb") as file:
-        if file.readline().rstrip(b"\r\n") != _HEADER:
-            return None
-        for lines, torn in _chunks(file):
-            damaged += torn
-            room = requests_limit - requests
-            if room <= 0 or messages >= MESSAGES_LIMIT:
-                more = True
-                break
-            more = len(lines) > room
-            found, bad = _decode(lines[:room])
-            damaged += bad
-            parts += found
-            requests += sum(len(part.keys) for part in found)
-            messages += sum(len(part.prompt) for part in found)
-            if more:
-                break
+    for lines, torn in (chunk for each in paths for chunk in _chunks(each)):
+        damaged += torn
+        room = requests_limit - requests
+        if lines and (room <= 0 or messages >= MESSAGES_LIMIT):
+            more = True
+            break
+        more = len(lines) > room
+        found, bad = _decode(lines[:room])
+        damaged += bad
+        parts += found
+        requests += sum(len(part.keys) for part in found)
+        messages += sum(len(part.prompt) for part in found)
+        if more:
+            break
     return _assemble(parts, damaged, more)
 
 
-def _chunks(file) -> Iterator[tuple[list[bytes], int]]:
-    """Whole lines, a few megabytes at a time, and whether a torn one followed at the end."""
-    rest = b""
-    while data := file.read(_CHUNK_BYTES):
-        lines = (rest + data).split(b"\n")
-        rest = lines.pop()
-        if lines:
-            yield lines, 0
-    if rest:
-        yield [], 1
+def _is_table(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.readline().rstrip(b"\r\n") == _HEADER
+
+
+def _chunks(path: Path) -> Iterator[tuple[list[bytes], int]]:
+    """Whole lines after the header, a few megabytes at a time, and whether a torn one followed at the end."""
+    with path.open("rb") as file:
+        head = file.readline()
+        if head.rstrip(b"\r\n") != _HEADER:
+            yield [], 1  # a part whose very header was torn, or which is something else
+            return
+        rest = b""
+        while data := file.read(_CHUNK_BYTES):
+            lines = (rest + data).split(b"\n")
+            rest = lines.pop()
+            if lines:
+                yield lines, 0
+        if rest:
+            yield [], 1
 
 
 def _decode(lines: Sequence[bytes]) -> tuple[list[_Part], int]:

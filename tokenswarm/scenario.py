@@ -94,6 +94,9 @@ class Load(_Section):
         default=True, strict=True, description="empty the engine's prefix cache before the warm-up, where it can be"
     )
     drain_s: _Seconds = Field(default=30.0, description="time that unfinished requests have after it")
+    rotate_s: _PositiveSeconds = Field(
+        default=3600.0, description="the tables of a longer run go on in a new file after so long (docs/results.md)"
+    )
 
     @model_validator(mode="before")
     @classmethod

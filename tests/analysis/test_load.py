@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.load import read_run
-from tests.analysis.make_run import manifest, row, write_run
+from tests.analysis.make_run import manifest, row, write_run, write_table
 from tokenswarm import schema
 from tokenswarm.errors import Exit, UserError
 
@@ -129,3 +129,45 @@ def test_table_of_something_else_is_refused_with_its_lacking_column(tmp_path: Pa
     (tmp_path / schema.REQUESTS_CSV).write_text("name,age\nbob,7\n")
     with pytest.raises(UserError, match="lacks the column sent_at, status"):
         read_run(tmp_path)
+
+
+def _in_parts(folder: Path, name: str, columns: tuple[schema.Column, ...], *parts: list[dict]) -> None:
+    for number, rows in enumerate(parts, 1):
+        write_table(folder / schema.part_name(name, number), columns, rows)
+
+
+def test_a_table_in_parts_reads_like_one_table(tmp_path: Path) -> None:
+    rows = [row(request_id=str(n), sent_at=1000.0 + n, document=f"d{n}", status=("ok", "failed")[n % 2])
+            for n in range(6)]
+    folder = write_run(tmp_path, [])
+    _in_parts(folder, schema.REQUESTS_CSV, schema.REQUEST_COLUMNS, rows[4:], rows[:1], [], rows[1:4])
+    host = [{"at": 1000.0 + n, "source": f"worker {n}"} for n in range(3)]
+    _in_parts(folder, schema.HOST_METRICS_CSV, schema.HOST_METRIC_COLUMNS, host[:2], host[2:])
+    run = read_run(folder)
+    assert list(run.requests["request_id"]) == list("012345")
+    assert list(run.requests["document"]) == [f"d{n}" for n in range(6)]
+    assert run.requests["status"].dtype == "category" and list(run.requests["status"]) == ["ok", "failed"] * 3
+    assert list(run.host_metrics["source"]) == ["worker 0", "worker 1", "worker 2"]
+    assert run.damaged_lines == 0 and not any("missing" in note for note in run.notes if "requests" in note)
+
+
+def test_a_torn_last_line_is_left_out_in_any_part(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, [])
+    _in_parts(folder, schema.REQUESTS_CSV, schema.REQUEST_COLUMNS, [row(request_id="a")], [row(request_id="b")], [])
+    for number in (1, 2):
+        with (folder / schema.part_name(schema.REQUESTS_CSV, number)).open("a") as file:
+            file.write("torn,0,measure")
+    (folder / schema.part_name(schema.REQUESTS_CSV, 3)).write_text("run_id,wor")  # killed as it began
+    run = read_run(folder)
+    assert sorted(run.requests["request_id"]) == ["a", "b"]
+    assert run.damaged_lines == 3
+
+
+def test_a_part_that_somebody_took_away_is_told(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, [])
+    _in_parts(folder, schema.REQUESTS_CSV, schema.REQUEST_COLUMNS, *([row(request_id=str(n))] for n in range(4)))
+    (folder / schema.REQUESTS_CSV).unlink()
+    (folder / schema.part_name(schema.REQUESTS_CSV, 3)).unlink()
+    run = read_run(folder)
+    assert list(run.requests["request_id"]) == ["1", "3"]
+    assert any("requests.csv, requests.0003.csv" in note and "are missing" in note for note in run.notes)

@@ -76,3 +76,16 @@ def test_only_the_first_requests_are_looked_at(tmp_path: Path) -> None:
     path = write(tmp_path, HEADER, *lines(10))
     assert (len(read_prompts(path, 4)), read_prompts(path, 4).more) == (4, True)
     assert (len(read_prompts(path, 10)), read_prompts(path, 10).more) == (10, False)
+
+
+def test_parts_are_read_in_order_and_what_one_told_holds_for_the_next(tmp_path: Path) -> None:
+    hashes = Fingerprints(b"k" * 16)
+    told = [hashes.row(0, i, [{"role": "user", "content": "same"}], Answer()) for i in range(3)]
+    path = write(tmp_path, HEADER, told[0], lines(9)[8][:20])  # and a torn last line
+    (tmp_path / schema.part_name(schema.PROMPTS_CSV, 2)).write_text(HEADER + told[1])
+    (tmp_path / schema.part_name(schema.PROMPTS_CSV, 3)).write_text("worker,requ")
+    (tmp_path / schema.part_name(schema.PROMPTS_CSV, 4)).write_text(HEADER + told[2])
+    found = read_prompts(path)
+    assert found.keys.tolist() == [key_of(0, 0), key_of(0, 1), key_of(0, 2)]
+    assert found.damaged == 2
+    assert (len(read_prompts(path, 2)), read_prompts(path, 2).more) == (2, True)

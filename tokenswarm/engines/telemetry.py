@@ -24,9 +24,11 @@ from tokenswarm.schema import (
     ENGINE_METRICS_CSV,
     HOST_METRIC_COLUMNS,
     HOST_METRICS_CSV,
+    REQUESTS_CSV,
     Column,
     format_rows,
     header,
+    part_name,
 )
 
 CPU_SHARE_LIMIT = 0.01
@@ -73,6 +75,7 @@ class Telemetry:
         self._samplers = [*([gpus.sample] if gpus is not None else []), *samplers]
         self._lock = threading.Lock()
         self._enough = False
+        self._part = 1
         self._wake = threading.Event()
         self._marks: dict[Side, tuple[float, float]] = {}
         """Side of the measured phase -> (when to read, when to give up), both unix seconds."""
@@ -155,9 +158,15 @@ class Telemetry:
                make_rows: Callable[[], list[dict[str, object]]]) -> None:
         try:
             if rows := make_rows():
-                append_rows(self._folder / name, columns, rows)
+                append_rows(self._folder / part_name(name, self._current_part()), columns, rows)
         except Exception:  # a full disk, or whatever a sampler runs into: a gap, never the end of telemetry
             self.failed += 1
+
+    def _current_part(self) -> int:
+        """The part that the load generator writes now: all tables of a run change files together."""
+        while (self._folder / part_name(REQUESTS_CSV, self._part + 1)).exists():
+            self._part += 1
+        return self._part
 
     def _run(self) -> None:
         while True:

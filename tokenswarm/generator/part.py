@@ -96,7 +96,7 @@ class DirectingPart(Part):
         self.timeline = Timeline(time.time())
         if self.shape is not None:
             self.shape.timeline = self.timeline
-        self.sink = FileSink(self.plan.folder)
+        self.sink = FileSink(self.plan.folder, self.plan.scenario.load.rotate_s)
         scenario = self.plan.scenario
         self.live = LiveStats(self.timeline, bounded=bool(request_bounds(scenario.slo)), open_loop=scenario.open_loop)
         self._ended = False

@@ -72,7 +72,7 @@ class FileSink:
         made: dict[str, int] = {}
         try:
             for name, columns in TABLES.items():
-                # What tells of requests is ours alone; host_metrics.csv also takes the rows of whoever watches the GPUs.
+                # What tells of requests is ours alone; host_metrics.csv also takes rows of whoever watches the GPUs.
                 exclusive = 0 if name == HOST_METRICS_CSV else os.O_EXCL
                 path = self._folder / part_name(name, number)
                 made[name] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | exclusive, 0o644)

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from random import Random
 
 import gevent
@@ -24,7 +25,7 @@ from locust.exception import RescheduleTaskImmediately, StopUser
 from tokenswarm.client.answer import Answer
 from tokenswarm.generator import plugin
 from tokenswarm.generator.process import LoadProcess
-from tokenswarm.workloads.base import Prompt, Session
+from tokenswarm.workloads.base import Message, Prompt, Session, stamp
 
 plugin.register()
 
@@ -53,7 +54,10 @@ class LLMUser(User):
         self._process: LoadProcess = plugin.process_of(environment)
         self._session_phase = ""
         self._arrival: float | None = None
-        self._rng = Random(f"think/{self._process.plan.seed}/{self._process.next_user()}")
+        self._number, self._prompts = self._process.next_user(), 0
+        self._rng = Random(f"think/{self._process.plan.seed}/{self._number}")
+        self.random = Random(f"user/{self._process.plan.seed}/{self._number}")
+        """For choices of a user's own: same seed, same choices."""
 
     def next_session(self) -> Session:
         """The next conversation, reading, document or task; none is begun after the measured phase."""
@@ -62,6 +66,24 @@ class LLMUser(User):
             raise StopUser
         self._session_phase = phase
         return self._process.next_session(phase)
+
+    def prompt(self, question: str, system: str = "", check: Callable[[str], bool] | None = None,
+               max_tokens: int | None = None) -> Prompt:
+        """A prompt of your own in place of a session's: `question` is what is asked, `system` what many requests share.
+
+        `check(answer)` fills the column valid_output. The shared part is stamped as the scenario's are, so that neither
+        an earlier run nor the warm-up leaves it in the engine's prefix cache. None is made after the measured phase.
+        """
+        phase = self._process.phase()
+        if phase == "drain":
+            raise StopUser
+        self._session_phase = phase
+        self._prompts += 1
+        shared = stamp(self._process.plan.salt, phase) + system
+        messages: list[Message] = [{"role": "system", "content": shared}] if system else []
+        messages.append({"role": "user", "content": question if system else shared + question})
+        return Prompt(messages, f"{phase}-user-{self._number:04d}-{self._prompts:05d}", 1, len(shared), check=check,
+                      max_tokens=max_tokens)
 
     def ask(self, prompt: Prompt) -> Answer:
         """Send the prompt and wait for the answer; `answer.ok` says how it went, `answer.text` what it said.
@@ -76,6 +98,7 @@ class LLMUser(User):
         if phase == "drain":
             raise StopUser
         if phase != self._session_phase:
+            self._session_phase = phase  # whoever builds prompts by hand begins no session, and may ask next time
             if self._arrival is not None and self._process.timeline.phase_at(self._arrival) != phase:
                 self._arrival = None  # due in the warm-up: the measured phase has a schedule of its own
             raise RescheduleTaskImmediately  # another arrival is kept for the next session's first prompt

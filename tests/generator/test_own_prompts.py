@@ -1,0 +1,106 @@
+"""Prompts that a user class makes itself."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from locust.exception import RescheduleTaskImmediately, StopUser
+
+from tokenswarm.client.answer import Answer
+from tokenswarm.scenario import load_scenario
+from tokenswarm.users import LLMUser
+from tokenswarm.workloads.base import Prompt
+
+
+class Asker(LLMUser):
+    """Any user."""
+
+
+class FakeProcess:
+    """As much of a load process as a user sees; `now` is the phase, `sent` what was asked."""
+
+    def __init__(self, salt: str = "salt") -> None:
+        self.plan = SimpleNamespace(seed=7, salt=salt, scenario=load_scenario("rag"))
+        self.now, self.sent, self.open_loop, self.users = "warmup", [], False, 0
+
+    def phase(self) -> str:
+        return self.now
+
+    def next_user(self) -> int:
+        self.users += 1
+        return self.users - 1
+
+    def next_arrival(self) -> None:
+        return None
+
+    def send(self, prompt: Prompt, phase: str, *_: Any) -> Answer:
+        self.sent.append((phase, prompt))
+        return Answer(status="ok", e2e_ms=1.0)
+
+
+def user_of(process: FakeProcess) -> Asker:
+    part = SimpleNamespace(process=process, gave_up=False)
+    fire = SimpleNamespace(fire=lambda **_: None)
+    return Asker(SimpleNamespace(tokenswarm=part, events=SimpleNamespace(request=fire)))
+
+
+def test_the_shared_part_differs_by_phase_and_run_from_its_first_characters() -> None:
+    process = FakeProcess()
+    user = user_of(process)
+    warm = user.prompt("Why?", system="The handbook.")
+    process.now = "measure"
+    measured = user.prompt("Why?", system="The handbook.")
+    other_run = user_of(FakeProcess("another")).prompt("Why?", system="The handbook.")
+    starts = [prompt.messages[0]["content"][:8] for prompt in (warm, measured, other_run)]
+    assert len(set(starts)) == 3
+    assert [message["role"] for message in measured.messages] == ["system", "user"]
+    assert measured.messages[0]["content"].endswith("The handbook.")
+    assert measured.shared_prefix_chars == len(measured.messages[0]["content"])
+
+
+def test_a_question_alone_is_one_message_and_an_empty_salt_leaves_it_as_it_is() -> None:
+    prompt = user_of(FakeProcess(salt="")).prompt("Why?", max_tokens=7)
+    assert (prompt.messages, prompt.max_tokens) == ([{"role": "user", "content": "Why?"}], 7)
+
+
+def test_conversations_and_choices_are_a_user_s_own_and_the_same_again() -> None:
+    def asked() -> list[tuple[str, float]]:
+        process = FakeProcess()
+        users = [user_of(process) for _ in range(2)]
+        return [(user.prompt("Why?").conversation, user.random.random()) for user in users for _ in range(2)]
+
+    assert asked() == asked()
+    assert len(set(asked())) == 4
+
+
+def test_no_prompt_is_made_after_the_measured_phase() -> None:
+    process = FakeProcess()
+    user = user_of(process)
+    process.now = "drain"
+    with pytest.raises(StopUser):
+        user.prompt("Why?")
+
+
+def test_a_prompt_of_the_warm_up_is_not_sent_in_the_measured_phase() -> None:
+    process = FakeProcess()
+    user = user_of(process)
+    prompt = user.prompt("Why?")
+    process.now = "measure"
+    with pytest.raises(RescheduleTaskImmediately):
+        user.ask(prompt)
+    assert user.ask(user.prompt("Why?")).ok
+    assert [phase for phase, _ in process.sent] == ["measure"]
+
+
+def test_prompts_built_by_hand_are_sent_at_the_second_attempt_at_the_latest() -> None:
+    process = FakeProcess()
+    user = user_of(process)
+    by_hand = Prompt([{"role": "user", "content": "Why?"}], "mine", 1, 0)
+    for phase in ("warmup", "measure"):
+        process.now = phase
+        with pytest.raises(RescheduleTaskImmediately):
+            user.ask(by_hand)
+        assert user.ask(by_hand).ok
+    assert [phase for phase, _ in process.sent] == ["warmup", "measure"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -53,6 +53,10 @@ class LiveStats:
         while self._recent and self._recent[0][0] < now - RECENT_S:
             self._recent.popleft()
 
+    def error_kinds(self) -> dict[str, int]:
+        """Failures of every phase so far, by kind."""
+        return dict(sum((tally.errors for tally in self.tallies.values()), Counter()))
+
     def figures(self) -> dict[str, Any]:
         """What the progress display shows; plain JSON values."""
         measured = _merged(tally for (phase, _), tally in self.tallies.items() if phase == "measure")
@@ -80,7 +84,7 @@ class LiveStats:
             "phase": line.phase_at(now),
             "since_start": self._stretch(self.tallies, seconds, lately=False),
             "last": self._stretch(recent, lately_s, lately=True),
-            "generator": self._generator(),
+            "generator": self.generator(),
         }
 
     def _lately(self) -> tuple[float, dict[tuple[str, str], Tally]]:
@@ -129,7 +133,7 @@ class LiveStats:
             "hit_rate": counts["cached_tokens"] / counts["cached_of"] if counts["cached_of"] else None,
         }
 
-    def _generator(self) -> dict[str, Any]:
+    def generator(self) -> dict[str, Any]:
         """How far the load generator itself can be trusted now: its busiest worker, and a light with reasons."""
         _, recent = self._lately()
         tally = _merged(recent.values())

@@ -7,9 +7,12 @@ whole are within RELATIVE_ERROR of the true order statistic however many process
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import accumulate
 from typing import Any
 
 from ddsketch import DDSketch
@@ -22,6 +25,7 @@ from tokenswarm.schema import STATUSES
 RELATIVE_ERROR = 0.01
 _BINS = LogarithmicMapping(RELATIVE_ERROR)
 _LEAST = _BINS.min_possible * 10
+_value_of = cache(_BINS.value)  # of few hundred bins
 UNCERTAINTY = "ttft_uncertainty_ms"
 
 
@@ -52,9 +56,12 @@ class Distribution:
         return [sketch.get_quantile_value(share) for share in shares]
 
     def at_most(self, bounds: Iterable[float]) -> list[int]:
-        """How many values lie at or below each of these bounds, a value near a bound being RELATIVE_ERROR vague."""
-        ordered = sorted((_BINS.value(key), count) for key, count in self.bins.items())
-        return [sum(count for value, count in ordered if value <= bound) for bound in bounds]
+        """How many values lie at or below each of these rising bounds, one near a bound being RELATIVE_ERROR vague."""
+        rising = list(bounds)
+        between = [0] * (len(rising) + 1)
+        for key, count in self.bins.items():
+            between[bisect_left(rising, _value_of(key))] += count
+        return list(accumulate(between[:-1]))
 
 
 _COUNTS = ("good", "undetermined", "prompt_tokens", "cached_tokens", "cached_of", "completion_tokens",

@@ -34,7 +34,10 @@ class Exit(IntEnum):
     CORPUS = 16, "the corpus cannot be read or holds too little text"
     RUN_FOLDER = 17, "the run folder is missing or not readable as one"
     LOAD_GENERATOR = 18, "the load generator ended before the run did"
-    INTERRUPTED = 130, "Ctrl-C: what was measured is kept"
+    TOO_MANY_ERRORS = 20, "soak: too many requests failed, so the run was ended (abort.error_rate)"
+    ENGINE_GONE = 21, "soak: the engine ended or stayed away, so the run was ended (abort.silence_s)"
+    DISK_NEARLY_FULL = 22, "soak: the disk is nearly full, so the run was ended (abort.disk_free_mb)"
+    INTERRUPTED = 130, "Ctrl-C or SIGTERM: what was measured is kept"
 
 
 class UserError(Exception):

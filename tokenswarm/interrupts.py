@@ -1,26 +1,37 @@
-"""Ctrl-C and SIGTERM: the first asks for a graceful end, the second ends everything at once."""
+"""Ctrl-C and SIGTERM: the first asks for a graceful end, the second ends everything at once.
+
+A CI system that cancels a job may send SIGINT and, a few seconds later, SIGTERM: an unattended run takes only a second
+Ctrl-C for a wish to quit at once.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable
 from types import FrameType
 
+from tokenswarm.abort import Abort
 from tokenswarm.errors import Exit
 
 
 class Interrupts:
     """While active, the first signal calls `on_first` (or raises KeyboardInterrupt where none is set); the second
-    calls every function in `last_words` and leaves the process without further ado."""
+    calls every function in `last_words` and leaves the process without further ado. `patient`: only two Ctrl-C do."""
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
+    def __init__(self, patient: bool = False) -> None:
         self.on_first: Callable[[], None] | None = None
         self.last_words: list[Callable[[], None]] = []
         self.interrupted = False
+        self.first_at: float | None = None
+        """When the first signal came, on the monotonic clock."""
+        self._first: signal.Signals | None = None
+        self._ctrl_c = 0
+        self._patient = patient
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> Interrupts:
@@ -32,13 +43,21 @@ class Interrupts:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    def as_abort(self) -> Abort:
+        """The first signal as a reason why the run ended early."""
+        name = "Ctrl-C" if self._first is signal.SIGINT else "SIGTERM"
+        return Abort("interrupted", Exit.INTERRUPTED, f"the run was interrupted by {name}")
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._ctrl_c += number == signal.SIGINT
         if self.interrupted:
+            if self._patient and self._ctrl_c < 2:
+                return
             for function in self.last_words:
                 with contextlib.suppress(Exception):
                     function()
             os._exit(Exit.INTERRUPTED)
-        self.interrupted = True
+        self.interrupted, self.first_at, self._first = True, time.monotonic(), signal.Signals(number)
         if self.on_first is None:
             raise KeyboardInterrupt
         self.on_first()

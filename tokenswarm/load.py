@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from tokenswarm.engines.docker_engine import default_runtime, start_docker
 from tokenswarm.engines.processes import affinity
 from tokenswarm.engines.started import StartedEngine
 from tokenswarm.errors import Exit, UserError
+from tokenswarm.following import Follower, RunOutcome, Watch
 from tokenswarm.interrupts import Interrupts
 from tokenswarm.locust_process import LocustProcesses
 from tokenswarm.manifest import fresh_salt, make_run_folder, new_manifest, utc_now, write_manifest
@@ -67,17 +66,8 @@ class LoadOptions:
     overrides: dict[str, str] = field(default_factory=dict)
     api_key: str | None = field(default=None, repr=False)
     argv: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class RunOutcome:
-    """How a run ended, before anybody looks at its figures."""
-
-    folder: Path
-    status: str = "failed"
-    """complete | interrupted | failed, as run.json has it."""
-    error: UserError | None = None
-    """Why it ended early; what was measured until then is in the folder."""
+    watch: Watch | None = None
+    """Looks on while the run goes on."""
 
 
 def run_load(options: LoadOptions, console: Console) -> RunOutcome:
@@ -92,7 +82,7 @@ def run_load(options: LoadOptions, console: Console) -> RunOutcome:
     if options.engine != EXTERNAL:
         load_description(options.engine)  # an unknown name is found out before anything is made
     run_id, folder = make_run_folder(options.results, options.engine, scenario.name)
-    with Interrupts() as interrupts, contextlib.ExitStack() as cleanup:
+    with Interrupts(patient=options.watch is not None) as interrupts, contextlib.ExitStack() as cleanup:
         interrupts.last_words.append(lambda: console.show_cursor(True))  # a live display hides it
         try:
             engine = _engine(options, scenario, folder, console)
@@ -257,9 +247,12 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
     telemetry.start()
     try:
         with RunProgress(console, load.warmup_s, load.duration_s,
-                         load.warmup_max_s if load.warmup_s is None else None) as progress:
+                         load.warmup_max_s if load.warmup_s is None else None,
+                         options.watch.progress_interval_s if options.watch else None) as progress:
             interrupts.on_first = lambda: (progress.stopping(), locust.ask_to_stop())
-            _follow(locust, engine, manifest, folder, progress, outcome, telemetry)
+            if options.watch is not None:
+                options.watch.begin(folder, scenario)
+            Follower(locust, engine, telemetry, manifest, outcome, progress, options.watch).follow()
     except BaseException:  # such as a closed pipe on stdout: nobody follows the run any more
         locust.ask_to_stop()
         raise
@@ -267,14 +260,17 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
         interrupts.on_first = lambda: None
         locust.end()
         telemetry.stop()
-    if interrupts.interrupted:
-        outcome.status = "interrupted"
+    if interrupts.interrupted and outcome.status != "aborted":
+        outcome.status, outcome.interrupted_at = "interrupted", interrupts.first_at
+        manifest.setdefault("ended_early", interrupts.as_abort().facts())
     _note_lost_workers(manifest)
     manifest.update(status=outcome.status, ended_at=utc_now(),
                     telemetry={"scrapes": telemetry.scrapes, "failed": telemetry.failed,
                                "cpu_s": round(telemetry.cpu_s, 3)},
                     server_latency=telemetry.server_latency())
     write_manifest(folder, manifest)
+    if options.watch is not None:
+        options.watch.over(outcome)
     return outcome
 
 
@@ -288,62 +284,6 @@ def _cost(gpu_hour_usd: float | None, manifest: dict[str, Any]) -> dict[str, Any
     return {"gpu_hour_usd": gpu_hour_usd, "gpus": len(named) or len(manifest["gpus"]) or used}
 
 
-def _follow(locust: LocustProcesses, engine: Engine, manifest: dict[str, Any], folder: Path, progress: RunProgress,
-            outcome: RunOutcome, telemetry: Telemetry) -> None:
-    """Listen to the load generator until it is done; note what it reports in the manifest."""
-    done = False
-    on_event: dict[str, Callable[[dict[str, Any]], None]] = {
-        "live": progress.figures,
-        "phase": lambda event: (_mark(event, telemetry), _note_phase(event, manifest, folder, progress)),
-    }
-    for event in locust.events():
-        progress.tick()
-        if event is None:
-            if outcome.error is None and not _alive(engine):
-                shown = "\n".join(f"  | {line}" for line in engine.log_tail(12))
-                outcome.error = UserError(Exit.ENGINE, f"{engine.title} ended during the run. Its log ends with:\n"
-                                                       f"{shown}")
-                locust.ask_to_stop()
-            continue
-        kind = event["event"]
-        if kind in on_event:
-            on_event[kind](event)
-        elif kind == "fatal":
-            outcome.error = UserError(Exit(event["code"]), event["sentence"])
-        elif kind == "done":
-            done = True
-            if any(phase["name"] == "measure" for phase in event["phases"]):
-                telemetry.mark("end", time.time())  # where nobody told of the drain: the run was stopped
-            manifest.update(event["facts"], counts=event["counts"], phases=event["phases"])
-            manifest["simulated"] = manifest["simulated"] or bool(event["counts"].get("simulated_answers"))
-    if not done and outcome.error is None:
-        shown = "\n".join(f"  | {line}" for line in locust.log_tail())
-        outcome.error = UserError(Exit.LOAD_GENERATOR, "the load generator ended before the run did; the rows that it "
-                                                       f"wrote are kept. It said:\n{shown}")
-    outcome.status = "complete" if done and outcome.error is None else "failed"
-
-
-def _mark(event: dict[str, Any], telemetry: Telemetry) -> None:
-    """The engine's own latencies are those between the start and the end of the measured phase."""
-    if event["name"] == "measure":
-        telemetry.mark("start", event["measure_start"])  # told a little ahead where there are several workers
-    elif event["name"] == "drain":
-        telemetry.mark("end", event["measure_end"])
-
-
-def _note_phase(event: dict[str, Any], manifest: dict[str, Any], folder: Path, progress: RunProgress) -> None:
-    """Keep run.json up to date, so that a run that dies can still be read."""
-    progress.phase(event["name"])
-    start, measure_start, measure_end = event["start"], event["measure_start"], event["measure_end"]
-    phases = [{"name": "warmup", "start": start, "end": measure_start}]
-    if measure_start is not None:
-        phases.append({"name": "measure", "start": measure_start, "end": measure_end})
-    manifest["phases"] = phases
-    manifest["warmup"] = event["warmup"]
-    with contextlib.suppress(UserError):  # a full disk is noticed, and said, where rows are written
-        write_manifest(folder, manifest)
-
-
 def _note_lost_workers(manifest: dict[str, Any]) -> None:
     """A worker that vanished took its last rows with it, which no figure shows."""
     lost = (manifest["counts"] or {}).get("workers_lost", 0)
@@ -353,8 +293,3 @@ def _note_lost_workers(manifest: dict[str, Any]) -> None:
         reason = {"rule": "workers_lost", "verdict": "INVALID", "value": lost, "limit": 0, "unit": "",
                   "sentence": sentence}
         manifest["validity"] = {"verdict": "INVALID", "reasons": [reason]}
-
-
-def _alive(engine: Engine) -> bool:
-    is_alive = getattr(engine, "is_alive", None)
-    return is_alive is None or is_alive()

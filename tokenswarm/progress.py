@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: two live lines in a terminal, one line every ten seconds elsewhere."""
+"""What a person sees while a run goes on: two live lines in a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 _PLAIN_INTERVAL_S = 10.0
+_HOURS_FROM_S = 3600.0
 _BAR_COLUMNS = 20
 _PHASE_NAMES = {"start": "starting", "warmup": "warming up", "measure": "measuring", "drain": "draining"}
 
@@ -22,8 +23,11 @@ class RunProgress:
     """Shows phase, elapsed time, requests, TTFT p95, output tokens/s and errors. Use as a context manager."""
 
     def __init__(self, console: Console, warmup_s: float | None, duration_s: float,
-                 warmup_max_s: float | None = None) -> None:
-        """`warmup_s` None: the warm-up goes on until TTFT is steady, at most `warmup_max_s`."""
+                 warmup_max_s: float | None = None, plain_interval_s: float | None = None) -> None:
+        """`warmup_s` None: the warm-up goes on until TTFT is steady, at most `warmup_max_s`. `plain_interval_s`: pause
+        between two lines where there is no terminal (10 s); of a run of hours each line begins with the time (UTC)."""
+        self._plain_interval_s = plain_interval_s or _PLAIN_INTERVAL_S
+        self._stamped = plain_interval_s is not None
         self._until_steady = f"until TTFT is steady, at most {warmup_max_s:g} s" if warmup_max_s is not None else ""
         self._console = console
         self._lengths = {"warmup": warmup_s, "measure": duration_s}
@@ -47,16 +51,17 @@ class RunProgress:
         self._phase, self._phase_began = name, time.monotonic()
         if self._live is None:
             until = f" {self._until_steady}" if name == "warmup" and self._until_steady else ""
-            self._console.print(f"{_PHASE_NAMES[name]}{until} ...", highlight=False)
+            self._print(f"{_PHASE_NAMES[name]}{until} ...")
         self.tick()
 
     def figures(self, figures: dict[str, Any]) -> None:
         """New live figures: requests, errors, ttft_p95_ms (or None), output_tok_s, in_flight."""
         self._figures = figures
         now = time.monotonic()
-        if self._live is None and now - self._last_plain >= _PLAIN_INTERVAL_S:
+        if self._live is None and now - self._last_plain >= self._plain_interval_s:
             self._last_plain = now
-            self._console.print(f"  {self._elapsed()}  {self._sentence()}", highlight=False, soft_wrap=True)
+            line = f"{_PHASE_NAMES[self._phase]} {self._elapsed()}" if self._stamped else f"  {self._elapsed()}"
+            self._print(f"{line}  {self._sentence()}")
 
     def stopping(self) -> None:
         """Somebody asked for the end; shown at the next tick. Safe to call from a signal handler."""
@@ -68,13 +73,20 @@ class RunProgress:
             self._live.update(self._picture(), refresh=True)
         elif self._stopping and not self._told:
             self._told = True
-            self._console.print("stopping ...", highlight=False)
+            self._print("stopping ...")
+
+    def _print(self, line: str) -> None:
+        stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}  " if self._stamped else ""
+        self._console.print(f"{stamp}{line}", highlight=False, soft_wrap=True)
 
     def _elapsed(self) -> str:
         elapsed = time.monotonic() - self._phase_began
         length = self._lengths.get(self._phase)
         # A phase may outlast its plan: the warm-up goes on until all users are there.
-        return f"{elapsed:.0f}/{length:g} s" if length and elapsed <= length else f"{elapsed:.0f} s"
+        planned = length if length and elapsed <= length else None
+        if max(elapsed, planned or 0.0) >= _HOURS_FROM_S:
+            return f"{_clock(elapsed)}/{_clock(planned)}" if planned else _clock(elapsed)
+        return f"{elapsed:.0f}/{planned:g} s" if planned else f"{elapsed:.0f} s"
 
     def _sentence(self, columns: int | None = None) -> str:
         """The figures; where they do not fit into so many columns, the least important one is left out."""
@@ -129,6 +141,12 @@ def working(console: Console, what: str) -> Iterator[Callable[..., None]]:
             line.truncate(max(20, console.width - 3), overflow="ellipsis")
             status.update(line)
         yield say
+
+
+def _clock(seconds: float) -> str:
+    """7384 as 2:03:04."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def _plural(count: int, noun: str) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from tokenswarm.abort import AbortSettings
 from tokenswarm.config_text import explain, parse_duration, parse_set, unknown, with_overrides
 from tokenswarm.distribution import Distribution
 from tokenswarm.engine_settings import EngineSettings
@@ -233,6 +234,7 @@ class Scenario(_Section):
     output: Output = Field(default=Output(), description="what is asked of the engine")
     timeouts: Timeouts = Field(default=Timeouts(), description="when a request counts as failed")
     retry: Retry = Field(default=Retry(), description="what a user does after a failed request")
+    abort: AbortSettings = Field(default=AbortSettings(), description="when a soak is ended before its time")
     slo: dict[str, float | dict[str, float]] = Field(
         default_factory=dict, description="what is good enough: gates, and tables with those of one user class")
     prompts: Prompts = Field(default=Prompts(), description="seed and salt")

@@ -64,6 +64,9 @@ ERROR_KINDS: Mapping[str, str] = {
 }
 """The closed set of values of the `error` column, each with its meaning."""
 
+AWAY_KINDS = ("connect_refused", "connect_timeout", "connect_failed", "reset_before_headers", "reset_mid_stream")
+"""Kinds of failure by which an engine that ends, is away or restarts shows itself."""
+
 CPU_SHARE_LIMIT = 0.90
 """Above this share of a core an event loop queues its own work, and queued work reads as latency."""
 ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT = 2.0, 10.0, 0.05

@@ -6,13 +6,16 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from tokenswarm.commands.values import address, at_least_one, dollars
 from tokenswarm.commands.verdict import exit_code, tell_ci
 from tokenswarm.errors import Exit
+
+if TYPE_CHECKING:
+    from tokenswarm.load import LoadOptions
 
 _KEY_VARIABLE = "API_KEY"
 _LOAD_EPILOG = """\
@@ -32,6 +35,12 @@ def add(commands: Any) -> None:
         "load", help="start an engine (or take a running one), load it, write a dashboard",
         description="Plays a scenario against an inference engine and writes results/<run-id>/.",
         formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_LOAD_EPILOG)
+    add_options(parser)
+    parser.set_defaults(run=_load)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What a run can be told; see `load_options`."""
     what = parser.add_argument_group("what")
     what.add_argument("--engine", default="sim", metavar="NAME",
                       help="sim (default, an embedded simulator), vllm, sglang, or external (needs --host)")
@@ -68,27 +77,34 @@ def add(commands: Any) -> None:
     result.add_argument("--strict", action="store_true",
                         help="an SLO that is undetermined (too few requests) counts as missed")
     result.add_argument("--json", action="store_true", help="print summary.json; progress goes to standard error")
-    parser.set_defaults(run=_load)
 
 
-def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.load import LoadOptions, run_load
-    from tokenswarm.output import outlive_readers
+def load_options(options: argparse.Namespace, argv: list[str], **further: str | None) -> LoadOptions:
+    """What was asked for, from the options of `add_options`; `further`: scenario values by dotted name, None = unset."""
+    from tokenswarm.load import LoadOptions
     from tokenswarm.redact import usable_key
     from tokenswarm.scenario import parse_set
 
     overrides = {"load.users": options.users, "load.spawn_rate": options.spawn_rate, "load.rate": options.rate,
                  "load.duration_s": options.duration, "prompts.seed": options.seed}
     given = {key: str(value) for key, value in overrides.items() if value is not None}
+    given |= {key: value for key, value in further.items() if value is not None}
     given |= parse_set(options.settings)
-    outlive_readers()
-    console = Console(stderr=options.json)  # with --json, standard output is the summary and nothing else
-    outcome = run_load(LoadOptions(
+    return LoadOptions(
         engine=options.engine, scenario=options.scenario, host=options.host, model=options.model,
         device=options.device, runtime=options.runtime, keep=options.keep,
         gpu_hourly_cost=options.gpu_hourly_cost, workers=options.workers,
         master=options.master, corpus=options.corpus, results=options.results, overrides=given,
-        api_key=usable_key(os.environ.get(_KEY_VARIABLE)), argv=argv), console)
+        api_key=usable_key(os.environ.get(_KEY_VARIABLE)), argv=argv)
+
+
+def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.load import run_load
+    from tokenswarm.output import outlive_readers
+
+    outlive_readers()
+    console = Console(stderr=options.json)  # with --json, standard output is the summary and nothing else
+    outcome = run_load(load_options(options, argv), console)
     if outcome.error is not None:
         print(f"tokenswarm: {outcome.error}", file=sys.stderr)
     try:

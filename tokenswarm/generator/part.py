@@ -145,7 +145,8 @@ class DirectingPart(Part):
         while not self._ended:
             gevent.sleep(_LIVE_INTERVAL_S)
             self.reporter.say("live", phase=self.timeline.phase_at(time.time()), in_flight=self.in_flight(),
-                              users=self.environment.runner.user_count, **self.live.figures())
+                              users=self.environment.runner.user_count, outcomes=self.live.counts,
+                              error_kinds=self.live.error_kinds(), **self.live.figures())
 
     def _finish(self, stopped: bool) -> None:
         self._end(stopped)

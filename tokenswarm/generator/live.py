@@ -84,7 +84,7 @@ class LiveStats:
             "phase": line.phase_at(now),
             "since_start": self._stretch(self.tallies, seconds, lately=False),
             "last": self._stretch(recent, lately_s, lately=True),
-            "generator": self._generator(),
+            "generator": self.generator(),
         }
 
     def _lately(self) -> tuple[float, dict[tuple[str, str], Tally]]:
@@ -133,7 +133,7 @@ class LiveStats:
             "hit_rate": counts["cached_tokens"] / counts["cached_of"] if counts["cached_of"] else None,
         }
 
-    def _generator(self) -> dict[str, Any]:
+    def generator(self) -> dict[str, Any]:
         """How far the load generator itself can be trusted now: its busiest worker, and a light with reasons."""
         _, recent = self._lately()
         tally = _merged(recent.values())

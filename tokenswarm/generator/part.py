@@ -14,7 +14,7 @@ from tokenswarm.errors import Exit, UserError
 from tokenswarm.generator.director import Director
 from tokenswarm.generator.live import LiveStats
 from tokenswarm.generator.locust_csv import complete_at_exit
-from tokenswarm.generator.plan import plan_from, prepared_plan
+from tokenswarm.generator.plan import METRICS_VARIABLE, plan_from, prepared_plan
 from tokenswarm.generator.process import LoadProcess
 from tokenswarm.generator.reporter import Reporter
 from tokenswarm.generator.shape import ScenarioShape
@@ -84,12 +84,14 @@ class DirectingPart(Part):
         """Figures of the latest run, from when it began."""
         self.director: Director | None = None
         self.failure: OSError | None = None
+        self._metrics: Any = None
         self._ended = True
         environment.events.spawning_complete.add_listener(self._spawned)
         environment.events.test_stop.add_listener(self._stopped)
         complete_at_exit(environment)
 
     def start(self) -> None:
+        self._serve_metrics()
         if self.plan is None or not self.plan.controlled:  # under plain Locust each test is a run of its own
             self.manifest, folder = standalone_manifest(self.environment, self.workers())
             self.plan = plan_from(self.manifest, folder, controlled=False)
@@ -108,6 +110,13 @@ class DirectingPart(Part):
             finish=self._finish, latency_name="TTFT" if scenario.output.stream else "the time of an answer")
         self.reporter.on_stop(self.director.stop)
         gevent.spawn(self._tell_live)
+
+    def _serve_metrics(self) -> None:
+        """From the first run on, where a port was named for it."""
+        if self._metrics is None and os.environ.get(METRICS_VARIABLE):
+            from tokenswarm.exporter import serve  # only where it is wanted: it takes a while to import
+
+            self._metrics = serve(self)
 
     def workers(self) -> int:
         return 1
@@ -206,4 +215,4 @@ class LocalPart(DirectingPart):
         return self.process.account()
 
     def in_flight(self) -> int:
-        return self.process.client.in_flight
+        return 0 if self.process is None else self.process.client.in_flight

@@ -18,6 +18,8 @@ RUN_VARIABLE = "TOKENSWARM_RUN"
 """Environment variable that names the prepared run folder; set by the command line for its Locust processes."""
 LIVE_VARIABLE = "TOKENSWARM_LIVE_FD"
 """Environment variable with the file descriptor on which live figures and phases are reported, as JSON lines."""
+METRICS_VARIABLE = "TOKENSWARM_METRICS"
+"""Environment variable with HOST:PORT at which the Locust process that directs a run serves its live metrics."""
 KEY_VARIABLE = "API_KEY"
 """Environment variable with the endpoint's API key. It is read here and written nowhere."""
 

@@ -25,7 +25,7 @@ COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEA
   $(call option,--gpu-hourly-cost,GPU_HOURLY_COST)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load compare sim report scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-statistics lint bench clean
+.PHONY: help install load soak compare sim report scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-statistics lint bench clean
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -62,6 +62,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 load: $(VENV)/.installed ## start an engine, load it, write a dashboard
 	@$(PY) -m tokenswarm load $(LOAD_OPTIONS)
+
+soak: $(VENV)/.installed ## an unattended run of hours: DURATION=8h [ABORT_ERROR_RATE=0.5] [GRACE=30s], and what load takes
+	@exec $(PY) -m tokenswarm soak $(LOAD_OPTIONS) $(call option,--abort-error-rate,ABORT_ERROR_RATE) $(call option,--grace,GRACE)
 
 sim: $(VENV)/.installed ## start the engine simulator alone (ARGS="--port 8088 ...")
 	@$(PY) -m tokenswarm sim $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,7 @@ from tokenswarm.schema import (
     table_parts,
 )
 
+_SILENT_S = 15.0
 _MANY_VALUES = frozenset({"request_id", "conversation", "error_detail"})
 """Text columns in which nearly every value differs, so that a category would only cost memory."""
 
@@ -40,7 +42,7 @@ class Run:
     requests, engine_metrics and host_metrics have every column of `tokenswarm.schema`: numbers as float64 (NaN = not
     measured; true/false as 1/0), text as categories or strings. Requests are in the order sent. `damaged_lines`
     counts lines that are not rows (a torn last line, say); they are left out of the tables. `notes` are sentences
-    about what the folder lacks.
+    about what the folder lacks. `going`: the run still writes into its folder.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class Run:
     host_metrics: pd.DataFrame
     damaged_lines: int = 0
     notes: tuple[str, ...] = ()
+    going: bool = False
 
     @cached_property
     def measured(self) -> pd.DataFrame:
@@ -96,7 +99,14 @@ def read_run(folder: str | Path) -> Run:
         host_metrics=host[host["at"].notna()].reset_index(drop=True),
         damaged_lines=damaged + damaged_engine + damaged_host + odd,
         notes=tuple(notes),
+        going=manifest.get("status") == "running" and _written_lately(path),
     )
+
+
+def _written_lately(folder: Path) -> bool:
+    """Whether somebody writes into a run's tables now: a run that goes on does so at least once a second."""
+    parts = [path for name in (REQUESTS_CSV, HOST_METRICS_CSV) for path in table_parts(folder, name)[-1:]]
+    return any(abs(time.time() - path.stat().st_mtime) < _SILENT_S for path in parts)
 
 
 def _read_manifest(path: Path, notes: list[str]) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from tokenswarm.schema import DASHBOARD_HTML, JUNIT_XML, SUMMARY_JSON, SUMMARY_M
 
 
 def report(folder: str | Path, strict: bool = False, baseline: str | Path | None = None,
-           tolerance: float = TOLERANCE) -> dict[str, Any]:
-    """Read the run, write summary.json, dashboard.html, junit.xml and summary.md into its folder, return the summary.
+           tolerance: float = TOLERANCE, dashboard: bool = True) -> dict[str, Any]:
+    """Read the run, write summary.json, junit.xml, summary.md and dashboard.html into its folder, return the summary.
 
+    Without `dashboard` the page is left as it is: making it costs more than all the rest.
     `strict`: an undetermined gate counts as missed (in junit.xml and summary.md). `baseline`: folder of an earlier run;
     regressions by more than `tolerance` are gates too (see analysis/baseline.py).
     Raises UserError: Exit.RUN_FOLDER when there is nothing to read, Exit.RESULTS when nothing can be written.
@@ -30,9 +31,10 @@ def report(folder: str | Path, strict: bool = False, baseline: str | Path | None
     if baseline is not None:
         summary["baseline"] = regressions(summarise(read_run(baseline)), summary, tolerance)
     write_whole(run.folder / SUMMARY_JSON, json.dumps(summary, indent=2, allow_nan=False) + "\n")
-    write_whole(run.folder / DASHBOARD_HTML, render(run, summary))
     write_whole(run.folder / JUNIT_XML, gates.junit(summary, strict))
     write_whole(run.folder / SUMMARY_MD, gates.markdown(summary, strict))
+    if dashboard:
+        write_whole(run.folder / DASHBOARD_HTML, render(run, summary))
     return summary
 
 

@@ -105,6 +105,8 @@ def header(run: Run, window: Window | None) -> dict[str, Any]:
     start = window.start if window else None
     return {
         "status": run.fact("status"),
+        "going": run.going,
+        "ended_early": _table(run, "ended_early"),
         "engine": {
             key: run.fact("engine", key)
             for key in ("name", "title", "version", "base_url", "runtime", "cold_start_s", "image_digest")

@@ -43,6 +43,8 @@ class Facts:
     in_flight_limit: float | None
     workers_lost: float | None
     unsent: float | None
+    going: bool = False
+    ended_early: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Finding:
     value: float | None
     limit: float | None
     broken: bool
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,8 @@ def _relative_limit(facts: Facts, floor_ms: float) -> float:
 
 
 def _ended(facts: Facts) -> Finding | None:
-    return Finding(None, None, facts.status not in ("complete", None))
+    why = facts.ended_early or "it was interrupted, or its process died"
+    return Finding(None, None, facts.status not in ("complete", None) and not facts.going, why)
 
 
 def _rows(facts: Facts) -> Finding | None:
@@ -145,8 +149,16 @@ RULES: tuple[Rule, ...] = (
         "Run ended as planned",
         "INCOMPLETE",
         "",
-        "The run did not end as planned (it was interrupted, or its process died): figures cover what was measured.",
+        "The run did not end as planned ({detail}): figures cover what was measured.",
         _ended,
+    ),
+    Rule(
+        "still_going",
+        "Run is over",
+        "INCOMPLETE",
+        "",
+        "The run is still going: figures cover what was measured until now.",
+        lambda f: Finding(None, None, f.going),
     ),
     Rule(
         "window",
@@ -227,7 +239,7 @@ def judge(facts: Facts, recorded: list[dict] | None = None) -> tuple[str, list[d
         }
         checks.append(check)
         if found.broken:
-            sentence = rule.sentence.format(value=found.value, limit=found.limit)
+            sentence = rule.sentence.format(value=found.value, limit=found.limit, detail=found.detail)
             reasons.append(
                 {key: check[key] for key in ("rule", "verdict", "value", "limit", "unit")} | {"sentence": sentence}
             )
@@ -263,6 +275,7 @@ def gather(run: Run, window: Window | None) -> Facts:
     rows = run.measured
     ok = rows.loc[is_ok(rows), ["ttft_ms", "e2e_ms"]]
     counts = outcome_counts(rows)
+    ended_early = run.fact("ended_early", "sentence")
     counted, lost = run.fact("counts", "sent"), run.fact("counts", "rows_lost")
     late = lateness_ms(rows)
     workers = worker_samples(run, window)
@@ -277,6 +290,8 @@ def gather(run: Run, window: Window | None) -> Facts:
         counted=counted if isinstance(counted, int) else None,
         workers_lost=_number(run.fact("counts", "workers_lost")),
         unsent=_number(run.fact("counts", "unsent")),
+        going=run.going,
+        ended_early=ended_early if isinstance(ended_early, str) else None,
         rows_lost=lost if isinstance(lost, int) else 0,
         damaged_lines=run.damaged_lines,
         median_latency_ms=_median_latency(ok),

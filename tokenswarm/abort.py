@@ -104,7 +104,7 @@ class AbortRules:
             return None
         return Abort("error_rate", Exit.TOO_MANY_ERRORS,
                      f"{failed:,} of {ended:,} requests failed within {settings.window_s:g} s "
-                     f"({failed / ended:.0%}; abort.error_rate is {settings.error_rate:.0%}), so the run was ended")
+                     f"({failed / ended:.0%}; abort.error_rate is {settings.error_rate:.0%})")
 
     def _silence(self, now: Counted) -> Abort | None:
         last, limit_s = self._last_success, self._settings.silence_s
@@ -116,7 +116,7 @@ class AbortRules:
             return None
         return Abort("engine_gone", Exit.ENGINE_GONE,
                      f"no request succeeded for {limit_s:g} s (abort.silence_s) while {failed:,} failed: the engine "
-                     "is gone, so the run was ended")
+                     "is gone")
 
     def look_at_disk(self, free_bytes: float, total_bytes: float) -> Abort | None:
         """The rule on the disk that takes the results."""
@@ -125,4 +125,4 @@ class AbortRules:
             return None
         return Abort("disk_full", Exit.DISK_NEARLY_FULL,
                      f"the disk of the results has {free_bytes / _MB:,.0f} MB left (abort.disk_free_mb and "
-                     f"abort.disk_free_share ask for {least / _MB:,.0f} MB), so the run was ended")
+                     f"abort.disk_free_share ask for {least / _MB:,.0f} MB)")

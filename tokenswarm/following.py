@@ -89,7 +89,7 @@ class Follower:
     def _obey(self, abort: Abort | None) -> None:
         if abort is not None and self._outcome.error is None and not self._done:
             self._outcome.status = "aborted"
-            self._outcome.error = UserError(abort.code, abort.sentence)
+            self._outcome.error = UserError(abort.code, f"{abort.sentence}, so the run was ended")
             self._manifest["ended_early"] = abort.facts()
             self._locust.ask_to_stop()
 

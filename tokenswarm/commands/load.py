@@ -80,7 +80,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_options(options: argparse.Namespace, argv: list[str], **further: str | None) -> LoadOptions:
-    """What was asked for, from the options of `add_options`; `further`: scenario values by dotted name, None = unset."""
+    """What was asked for, from the options of `add_options`; `further`: more scenario values, None = unset."""
     from tokenswarm.load import LoadOptions
     from tokenswarm.redact import usable_key
     from tokenswarm.scenario import parse_set

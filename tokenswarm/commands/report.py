@@ -11,6 +11,7 @@ from rich.console import Console
 from tokenswarm.commands.values import share
 from tokenswarm.commands.verdict import exit_code, tell_ci
 from tokenswarm.errors import Exit
+from tokenswarm.schema import DASHBOARD_HTML
 
 
 def add(commands: Any) -> None:
@@ -26,6 +27,8 @@ def add(commands: Any) -> None:
     report.add_argument("--baseline", metavar="RUN", help="an earlier run: a regression against it is a missed gate")
     report.add_argument("--tolerance", type=share, default=None, metavar="S",
                         help="by how much it may be worse (default 0.05: 5%%)")
+    report.add_argument("--no-dashboard", action="store_true", help="make summary.json, junit.xml and summary.md only")
+    report.add_argument("--quiet", action="store_true", help="print nothing; gate only where --gate says so")
     report.set_defaults(run=_report)
 
 
@@ -33,17 +36,23 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
     import json
 
     from analysis.report import report
-    from analysis.terminal import summary_table
 
     given = {} if options.tolerance is None else {"tolerance": options.tolerance}
-    summary = report(options.folder, options.strict, options.baseline, **given)
+    summary = report(options.folder, options.strict, options.baseline, dashboard=not options.no_dashboard, **given)
     if options.json:
         print(json.dumps(summary, indent=2))
-    else:
-        console = Console()
-        console.print(summary_table(summary))
-        console.print(f"dashboard: {Path(options.folder) / 'dashboard.html'}", highlight=False, soft_wrap=True)
-    if not (options.gate or options.strict or options.baseline):
+    elif not options.quiet:
+        _show(summary, None if options.no_dashboard else Path(options.folder) / DASHBOARD_HTML)
+    if not options.gate and (options.quiet or not (options.strict or options.baseline)):
         return Exit.PASSED
     tell_ci(Path(options.folder))
     return exit_code(summary, options.strict)
+
+
+def _show(summary: dict[str, Any], page: Path | None) -> None:
+    from analysis.terminal import summary_table
+
+    console = Console()
+    console.print(summary_table(summary))
+    if page is not None:
+        console.print(f"dashboard: {page}", highlight=False, soft_wrap=True)

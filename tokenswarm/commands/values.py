@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from tokenswarm.config_text import parse_duration
+
 
 def address(text: str) -> tuple[str, int]:
     """HOST:PORT as a pair."""
@@ -40,4 +42,15 @@ def share(text: str) -> float:
         value = -1.0
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a share from 0 to 1, such as 0.05")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A length of time above 0, such as 30s or 2m."""
+    try:
+        value = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' {error}") from None
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' should be a length of time above 0, such as 30s")
     return value

@@ -1,0 +1,103 @@
+"""`soak`: an unattended run of hours, for CI: one line a minute, abort rules, a graceful end on SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+
+from tokenswarm.commands.load import add_options, load_options
+from tokenswarm.commands.values import seconds, share
+from tokenswarm.commands.verdict import exit_code, tell_ci
+from tokenswarm.errors import Exit, UserError
+from tokenswarm.schema import DASHBOARD_HTML
+
+_DURATION = "1h"
+_TABLE_TAKES_S = 4.0
+_EPILOG = """\
+examples:
+  python -m tokenswarm soak --engine vllm --scenario chat --duration 8h
+  python -m tokenswarm soak --engine external --host http://gpu1:8000 --duration 30m --abort-error-rate 0.1
+  python -m tokenswarm soak --duration 4h --grace 8s --strict --baseline results/<earlier run>
+
+It ends early, each with an exit code of its own, when too many requests fail, when the engine is gone, or when the
+disk is nearly full: the table [abort] of the scenario (docs/soak.md). A restart of the engine is survived.
+The API key of the endpoint is read from the environment variable API_KEY."""
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "soak", help="an unattended run of hours, for CI: abort rules, figures at any moment, ends well on SIGTERM",
+        description="Plays a scenario for hours. Takes every option of `load`, and these:",
+        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG)
+    add_options(parser)
+    parser.set_defaults(duration=_DURATION, run=_soak)
+    soak = parser.add_argument_group("soak (--duration is 1h unless given)")
+    soak.add_argument("--abort-error-rate", type=share, metavar="S",
+                      help="end the run when more than this share of requests failed within abort.window_s (60 s) "
+                           "(abort.error_rate, default 0.5)")
+    soak.add_argument("--grace", type=seconds, default=30.0, metavar="T",
+                      help="time from SIGTERM (or Ctrl-C) to the end, report included (default 30s)")
+    soak.add_argument("--summary-every", type=seconds, default=60.0, metavar="T",
+                      help="how often summary.json is rewritten meanwhile; less often where that takes long (default "
+                           "60s)")
+
+
+def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.interrupts import Interrupts
+    from tokenswarm.load import run_load
+    from tokenswarm.output import outlive_readers
+    from tokenswarm.soak import Soak
+
+    outlive_readers()
+    console = Console(stderr=options.json)
+    rate = options.abort_error_rate
+    asked = load_options(options, argv, **{"abort.error_rate": None if rate is None else str(rate)})
+    asked.watch = soak = Soak(_report_options(options), options.grace, options.summary_every)
+    with Interrupts(patient=True) as late:
+        late.on_first = lambda: None
+        late.last_words.append(soak.kill)
+        outcome = run_load(asked, console)
+        if outcome.error is not None:
+            print(f"tokenswarm: {outcome.error}", file=sys.stderr, flush=True)
+        try:
+            summary = soak.conclude(outcome, lambda: late.first_at)
+        except UserError as error:
+            if outcome.error is None:
+                raise
+            print(f"tokenswarm: {error}", file=sys.stderr)  # a full disk takes no report; why the run ended stays
+            return outcome.error.code
+        first = outcome.interrupted_at if outcome.interrupted_at is not None else late.first_at
+        in_time = first is None or time.monotonic() < first + options.grace - _TABLE_TAKES_S
+        _show(outcome.folder, summary, options, console, in_time)
+        if outcome.status == "interrupted" or (late.interrupted and not in_time):
+            return Exit.INTERRUPTED
+        return outcome.error.code if outcome.error is not None else exit_code(summary, options.strict)
+
+
+def _report_options(options: argparse.Namespace) -> list[str]:
+    return [*(["--strict"] if options.strict else []), *(["--baseline", options.baseline] if options.baseline else [])]
+
+
+def _show(folder: Any, summary: dict[str, Any], options: argparse.Namespace, console: Console, in_time: bool) -> None:
+    """What came of it. Without time for tables (they take seconds of imports), the verdict alone."""
+    import json
+
+    tell_ci(folder)
+    if options.json:
+        print(json.dumps(summary, indent=2))
+        return
+    if in_time:
+        from analysis.terminal import summary_table
+
+        console.print(summary_table(summary))
+    else:
+        console.print(f"{summary['verdict']}; interrupted", highlight=False)
+    if (folder / DASHBOARD_HTML).exists():
+        console.print(f"dashboard: {folder / DASHBOARD_HTML}", highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        print(folder)  # the last line, for a script

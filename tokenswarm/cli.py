@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 import tokenswarm
-from tokenswarm.commands import calibrate, compare, engine, load, report, scenarios, sim, soak, worker
+from tokenswarm.commands import calibrate, compare, engine, load, report, scenarios, sim, soak, ui, worker
 from tokenswarm.errors import Exit, UserError
 
-_COMMANDS = (load, soak, compare, engine, report, sim, worker, calibrate, scenarios)
+_COMMANDS = (load, ui, soak, compare, engine, report, sim, worker, calibrate, scenarios)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -85,9 +85,9 @@ def run_load(options: LoadOptions, console: Console) -> RunOutcome:
     with Interrupts(patient=options.watch is not None) as interrupts, contextlib.ExitStack() as cleanup:
         interrupts.last_words.append(lambda: console.show_cursor(True))  # a live display hides it
         try:
-            engine = _engine(options, scenario, folder, console)
+            engine = bring_up(options, scenario, folder, console)
             cleanup.callback(engine.stop)
-            interrupts.last_words.append(lambda: _kill_engine(engine))
+            interrupts.last_words.append(lambda: kill_engine(engine))
             manifest = _prepare(options, scenario, corpus, engine, run_id)
             write_manifest(folder, manifest)
         except BaseException as error:
@@ -96,7 +96,7 @@ def run_load(options: LoadOptions, console: Console) -> RunOutcome:
             raise
         console.print(f"[bold]{engine.title}[/] {engine.version or ''}  model {manifest['model']}  {engine.base_url}",
                       highlight=False)
-        console.print(_sdk_sentence(manifest["preflight"]), highlight=False)
+        console.print(sdk_sentence(manifest["preflight"]), highlight=False)
         for note in [] if engine.simulated else manifest["notes"]:  # run.json has them in any case
             console.print(f"note: {note}", highlight=False)
         outcome = _measure(options, scenario, engine, folder, manifest, console, interrupts)
@@ -116,7 +116,7 @@ def _leave_running(engine: StartedEngine, console: Console) -> None:
 
 # ---- before the load
 
-def _engine(options: LoadOptions, scenario: Scenario, folder: Path, console: Console) -> Engine:
+def bring_up(options: LoadOptions, scenario: Scenario, folder: Path, console: Console) -> Engine:
     """The engine to load: the one at HOST, or one that is started here."""
     if options.host:
         try:
@@ -142,14 +142,14 @@ def _engine(options: LoadOptions, scenario: Scenario, folder: Path, console: Con
         model = options.model or (SIM_MODEL if description.simulated else None)
         start = start_docker if _runtime(options, description) == "docker" else start_local
         return start(description, on_progress=on_progress, log_path=folder / ENGINE_LOG, settings=scenario.engine,
-                     model=model, device=options.device, cpus=_cpus(options)[0], explicit=explicit)
+                     model=model, device=options.device, cpus=cpu_split(options)[0], explicit=explicit)
 
 
 def _runtime(options: LoadOptions, description: Description) -> str:
     return options.runtime or default_runtime(description, options.device)
 
 
-def _on_a_cpu(options: LoadOptions) -> bool:
+def on_a_cpu(options: LoadOptions) -> bool:
     """Whether a real engine that is started here computes on this machine's CPU."""
     if options.host or options.master:
         return False
@@ -157,12 +157,12 @@ def _on_a_cpu(options: LoadOptions) -> bool:
     return not description.simulated and description.form(options.device)[0] == "cpu"
 
 
-def _cpus(options: LoadOptions) -> tuple[set[int] | None, set[int] | None]:
+def cpu_split(options: LoadOptions) -> tuple[set[int] | None, set[int] | None]:
     """CPUs for (engine, load generator) where both compute on this machine's; None = wherever the system likes.
 
     A real engine on a CPU takes every core that it finds, and a load generator that waits for one measures itself.
     """
-    if not _on_a_cpu(options) or not hasattr(os, "sched_getaffinity"):
+    if not on_a_cpu(options) or not hasattr(os, "sched_getaffinity"):
         return None, None
     mine = sorted(os.sched_getaffinity(0))
     if len(mine) <= options.workers:
@@ -184,7 +184,7 @@ def _prepare(options: LoadOptions, scenario: Scenario, corpus: Corpus, engine: E
     manifest["preflight"] = checked
     manifest["notes"] = list(engine.notes)
     manifest["cache_reset"] = _empty_cache(engine, scenario, manifest)
-    if _on_a_cpu(options):
+    if on_a_cpu(options):
         manifest["notes"].append(f"{engine.title} runs on a CPU here: its speed says nothing about a GPU")
     return manifest
 
@@ -207,12 +207,12 @@ def _drop(folder: Path, keep_log: bool) -> None:
         folder.rmdir()
 
 
-def _kill_engine(engine: Engine) -> None:
+def kill_engine(engine: Engine) -> None:
     kill = getattr(engine, "kill", engine.stop)
     kill()
 
 
-def _sdk_sentence(checked: dict[str, Any]) -> str:
+def sdk_sentence(checked: dict[str, Any]) -> str:
     """Whether an application that uses the official SDK could switch to this endpoint by its base_url alone."""
     if checked["sdk_compatible"]:
         return "openai SDK: an application can switch to this endpoint by its base_url alone"
@@ -232,14 +232,14 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
     chosen = os.environ.get("GPUS") or os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = GpuSampler.open(only=chosen) if engine.runtime != EXTERNAL else None
     manifest["gpus"] = gpus.names if gpus else []
-    manifest["cost"] = _cost(options.gpu_hourly_cost, manifest)
+    manifest["cost"] = price(options.gpu_hourly_cost, manifest)
     telemetry = Telemetry(engine, folder, gpus=gpus, samplers=engine.samplers())
     interrupts.on_first = lambda: None  # from here on there is a run to end in good order
-    engine_cpus, load_cpus = _cpus(options)
+    engine_cpus, load_cpus = cpu_split(options)
     if engine_cpus and load_cpus:
         manifest["cpus"] = {"engine": sorted(engine_cpus), "load_generator": sorted(load_cpus)}
     with affinity(load_cpus):
-        locust = LocustProcesses(scenario, folder, engine.base_url, options.workers, options.master)
+        locust = LocustProcesses.headless(scenario, folder, engine.base_url, options.workers, options.master)
     interrupts.last_words.insert(0, locust.kill_at_once)
     interrupts.on_first = locust.ask_to_stop
     if interrupts.interrupted:
@@ -265,8 +265,7 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
         manifest.setdefault("ended_early", interrupts.as_abort().facts())
     _note_lost_workers(manifest)
     manifest.update(status=outcome.status, ended_at=utc_now(),
-                    telemetry={"scrapes": telemetry.scrapes, "failed": telemetry.failed,
-                               "cpu_s": round(telemetry.cpu_s, 3)},
+                    telemetry=telemetry.facts(),
                     server_latency=telemetry.server_latency())
     write_manifest(folder, manifest)
     if options.watch is not None:
@@ -274,7 +273,7 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
     return outcome
 
 
-def _cost(gpu_hour_usd: float | None, manifest: dict[str, Any]) -> dict[str, Any] | None:
+def price(gpu_hour_usd: float | None, manifest: dict[str, Any]) -> dict[str, Any] | None:
     """The price, and how many GPUs it is paid for: those named in GPUS, else those seen, else those the engine uses."""
     if gpu_hour_usd is None:
         return None

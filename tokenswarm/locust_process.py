@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from tokenswarm.errors import Exit, UserError
 from tokenswarm.scenario import Scenario
 
 LOG_NAME = "locust.log"
-_RUN_VARIABLE, _LIVE_VARIABLE = "TOKENSWARM_RUN", "TOKENSWARM_LIVE_FD"
+RUN_VARIABLE, LIVE_VARIABLE = "TOKENSWARM_RUN", "TOKENSWARM_LIVE_FD"
+"""As `generator.plan` reads them; it is not imported here, since the generator's imports take a while."""
 _POLL_S = 0.25
 _EXIT_GRACE_S = 20.0
 _LOCAL_WORKERS_WAIT_S, _REMOTE_WORKERS_WAIT_S = 60, 1800
@@ -27,39 +28,54 @@ _LOCAL_WORKERS_WAIT_S, _REMOTE_WORKERS_WAIT_S = 60, 1800
 
 class LocustProcesses:
     """One local Locust process, or a master with workers; each in a session of its own, so that Ctrl-C in the
-    terminal reaches only the command line.
-
-    `master` is the address at which workers from other machines are awaited; without it they are started here.
+    terminal reaches only the command line. Made by `headless` or `with_ui`.
     """
 
-    def __init__(self, scenario: Scenario, folder: Path, base_url: str, workers: int,
-                 master: tuple[str, int] | None = None) -> None:
-        self._folder = folder
+    def __init__(self, locustfiles: Iterable[Path], base_url: str, leading: list[str], variables: dict[str, str],
+                 log: Path, workers: int, master: tuple[str, int] | None) -> None:
+        """`leading` and `variables` are arguments and environment of the leader alone. `workers` 0: it loads itself.
+
+        `master` is the address at which workers from other machines are awaited; without it they are started here.
+        """
+        self._log_path = log
         self._socket, theirs = socket.socketpair()
         self._received = b""
-        environment = {**os.environ, _RUN_VARIABLE: str(folder), _LIVE_VARIABLE: str(theirs.fileno())}
-        load = scenario.load
-        users = load.users if load.rate is None else load.max_in_flight
-        spawn_rate = load.spawn_rate if load.rate is None else load.max_in_flight
-        arguments = [sys.executable, "-m", "locust", "-f", str(scenario.locustfile_path), "--host", base_url]
-        leading = [*arguments, "--headless", "--users", str(users), "--spawn-rate", f"{spawn_rate:g}",
-                   "--csv", str(folder / "locust"), "--loglevel", "INFO"]
-        self._log = (folder / LOG_NAME).open("ab")
+        environment = {**os.environ, **variables, LIVE_VARIABLE: str(theirs.fileno())}
+        files = ",".join(map(str, locustfiles))
+        arguments = [sys.executable, "-m", "locust", "-f", files, "--host", base_url]
+        self._log = log.open("ab")
         self.leader: subprocess.Popen
         self.workers: list[subprocess.Popen] = []
-        if workers > 1 or master is not None:
+        if workers:
             host, port = master or ("127.0.0.1", _free_port())
-            wait_s = _LOCAL_WORKERS_WAIT_S if master is None else _REMOTE_WORKERS_WAIT_S
-            leading += ["--master", "--master-bind-host", host, "--master-bind-port", str(port),
-                        "--expect-workers", str(workers), "--expect-workers-max-wait", str(wait_s)]
-            self.leader = self._start(leading, environment, (theirs.fileno(),))
+            leading = [*leading, "--master", "--master-bind-host", host, "--master-bind-port", str(port)]
+            self.leader = self._start([*arguments, *leading], environment, (theirs.fileno(),))
             if master is None:
-                plain = {key: value for key, value in environment.items()
-                         if key not in (_RUN_VARIABLE, _LIVE_VARIABLE)}
-                self.workers = [self._start([*arguments, *following(host, port)], plain, ()) for _ in range(workers)]
+                self.workers = [self._start([*arguments, *following(host, port)], dict(os.environ), ())
+                                for _ in range(workers)]
         else:
-            self.leader = self._start(leading, environment, (theirs.fileno(),))
+            self.leader = self._start([*arguments, *leading], environment, (theirs.fileno(),))
         theirs.close()
+
+    @classmethod
+    def headless(cls, scenario: Scenario, folder: Path, base_url: str, workers: int,
+                 master: tuple[str, int] | None = None) -> LocustProcesses:
+        """One run, in a folder that holds its run.json."""
+        leading = ["--headless", *_users(scenario), "--csv", str(folder / "locust"), "--loglevel", "INFO"]
+        several = workers if workers > 1 or master is not None else 0
+        if several:
+            wait_s = _LOCAL_WORKERS_WAIT_S if master is None else _REMOTE_WORKERS_WAIT_S
+            leading += ["--expect-workers", str(workers), "--expect-workers-max-wait", str(wait_s)]
+        return cls([scenario.locustfile_path], base_url, leading, {RUN_VARIABLE: str(folder)}, folder / LOG_NAME,
+                   several, master)
+
+    @classmethod
+    def with_ui(cls, scenario: Scenario, locustfiles: Iterable[Path], variables: dict[str, str], log: Path,
+                base_url: str, workers: int, master: tuple[str, int] | None, web: list[str]) -> LocustProcesses:
+        """Locust with its web UI (arguments `web`), in which people start runs; `scenario` is what the form begins
+        with. The process that serves the UI generates no load."""
+        return cls(locustfiles, base_url, [*_users(scenario), *web, "--loglevel", "INFO"], variables, log, workers,
+                   master)
 
     def _start(self, arguments: list[str], environment: dict[str, str], descriptors: tuple[int, ...]
                ) -> subprocess.Popen:
@@ -85,13 +101,17 @@ class LocustProcesses:
 
     def ask_to_stop(self) -> None:
         """Let the run end now, gracefully: rows are handed over."""
+        self.tell("stop")
+
+    def tell(self, what: str, **facts: object) -> None:
+        """Send the leader a message (see `generator.reporter`)."""
         with contextlib.suppress(OSError):
-            self._socket.sendall(b"stop\n")
+            self._socket.sendall(json.dumps({"do": what, **facts}).encode() + b"\n")
 
     def log_tail(self, lines: int = 12) -> list[str]:
         """The last lines that Locust printed."""
         try:
-            text = (self._folder / LOG_NAME).read_text("utf-8", "replace")
+            text = self._log_path.read_text("utf-8", "replace")
         except OSError:
             return []
         return [line for line in text.splitlines() if line.strip()][-lines:]
@@ -122,6 +142,13 @@ class LocustProcesses:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def _users(scenario: Scenario) -> list[str]:
+    load = scenario.load
+    users = load.users if load.rate is None else load.max_in_flight
+    spawn_rate = load.spawn_rate if load.rate is None else load.max_in_flight
+    return ["--users", str(users), "--spawn-rate", f"{spawn_rate:g}"]
 
 
 def following(host: str, port: int) -> list[str]:

@@ -65,10 +65,13 @@ class Telemetry:
     """
 
     def __init__(self, engine: Engine, folder: Path, interval_s: float = 1.0, gpus: GpuSampler | None = None,
-                 samplers: Sequence[Sampler] = ()) -> None:
+                 samplers: Sequence[Sampler] = (),
+                 on_sample: Callable[[float, dict[str, float | None]], None] | None = None) -> None:
+        """`on_sample` is called with the moment (unix seconds) and the canonical values of each sample."""
         self.scrapes = 0
         self.failed = 0
         self.cpu_s = 0.0
+        self._on_sample = on_sample
         self._engine = engine
         self._folder = Path(folder)
         self._interval_s = interval_s
@@ -106,6 +109,10 @@ class Telemetry:
             self._marks[side] = (at, at + _TRY_FOR_S)
             self._wake.set()
 
+    def facts(self) -> dict[str, Any]:
+        """For run.json: how often it read, how often that failed, what CPU time it took."""
+        return {"scrapes": self.scrapes, "failed": self.failed, "cpu_s": round(self.cpu_s, 3)}
+
     def server_latency(self) -> dict[str, Any] | None:
         """What the engine measured between the two marks, for run.json (see `histograms.between`); None where its
         description knows no histogram, or where there was no measured phase."""
@@ -139,6 +146,8 @@ class Telemetry:
         if all(value is None for value in values.values()):
             self.failed += 1
         self._write(ENGINE_METRICS_CSV, ENGINE_METRIC_COLUMNS, lambda: [{"at": at, **values}])
+        if self._on_sample is not None:
+            self._on_sample(at, values)
         self._keep_readings(text, at)
         return values
 

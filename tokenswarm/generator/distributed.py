@@ -20,6 +20,7 @@ from tokenswarm.generator.plan import Plan, plan_from
 from tokenswarm.generator.process import LoadProcess
 from tokenswarm.generator.sinks import MasterSink
 from tokenswarm.generator.tally import Slice
+from tokenswarm.generator.timeline import Timeline
 from tokenswarm.quiet import calm_collector, grow_descriptor_table
 from tokenswarm.schema import REQUESTS_CSV
 
@@ -53,7 +54,9 @@ class Clock:
 class _Worker:
     """What the master knows of a worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, index: int) -> None:
+        self.index = index
+        """Its number in this run, from 0; Locust's own numbers have gaps where workers came and went."""
         self.clock = Clock()
         self.in_flight = 0
         self.rows = 0
@@ -73,10 +76,10 @@ class MasterPart(DirectingPart):
             runner.register_message(f"tokenswarm_{name}", listener)
 
     def workers(self) -> int:
-        return max(1, len(self.environment.runner.clients))
+        return max(1, len(self._alive()))
 
     def begin(self) -> None:
-        self._workers = {client.id: _Worker() for client in self._alive()}
+        self._workers = {client.id: _Worker(index) for index, client in enumerate(self._alive())}
         for _ in range(_PINGS):
             self._tell("ping", lambda _: {"asked": time.time()})
             gevent.sleep(_PING_INTERVAL_S)
@@ -87,7 +90,7 @@ class MasterPart(DirectingPart):
         def message(worker: _Worker) -> dict[str, Any]:
             shift = worker.clock.correction_s
             return {"manifest": self.manifest or _manifest_of(plan), "folder": str(plan.folder), "clock_shift_s": shift,
-                    "hash_key": self._hash_key,
+                    "index": worker.index, "hash_key": self._hash_key,
                     "timeline": [line.start + shift, line.measure_start + shift, line.measure_end + shift,
                                  line.stop_by + shift]}
         self._tell("plan", message)
@@ -163,6 +166,7 @@ class WorkerPart(Part):
         self._plan: Plan | None = None
         self._clock_shift_s = 0.0
         self._hash_key: bytes | None = None
+        self._index = 0
         self._ended = False
         for name, listener in (("ping", self._ping), ("plan", self._planned), ("end", self._end)):
             environment.runner.register_message(f"tokenswarm_{name}", listener)
@@ -172,9 +176,8 @@ class WorkerPart(Part):
             raise UserError(Exit.LOAD_GENERATOR,
                             "the master sent no plan; start it from the same version of tokenswarm")
         runner = self.environment.runner
-        index = max(0, runner.worker_index)
         grow_descriptor_table()
-        self.process = LoadProcess(self._plan, index, self.timeline, MasterSink(runner.send_message), self._lost,
+        self.process = LoadProcess(self._plan, self._index, self.timeline, MasterSink(runner.send_message), self._lost,
                                    lambda seen: runner.send_message("tokenswarm_tally", seen.packed()),
                                    clock_shift_s=self._clock_shift_s, hash_key=self._hash_key)
         gevent.spawn(self._beat)
@@ -185,10 +188,13 @@ class WorkerPart(Part):
 
     def _planned(self, msg: Any, **_: Any) -> None:
         data = msg.data
-        self._clock_shift_s, self._hash_key = data["clock_shift_s"], data["hash_key"]
+        self._clock_shift_s, self._hash_key, self._index = data["clock_shift_s"], data["hash_key"], data["index"]
+        if self._ended:  # the timeline of an earlier run stays as it was
+            self.timeline = Timeline(time.time())
         timeline = self.timeline
         timeline.start, timeline.measure_start, timeline.measure_end, timeline.stop_by = data["timeline"]
-        if self._plan is None:
+        if self._plan is None or self._plan.run_id != data["manifest"]["run_id"]:
+            self._ended, self.process = False, None
             try:
                 self._plan = plan_from(data["manifest"], Path(data["folder"]), controlled=True)
             except UserError as error:
@@ -206,6 +212,7 @@ class WorkerPart(Part):
         account: dict[str, int] = {}
         if self.process is not None:  # otherwise the run was stopped before this worker had begun
             self.process.end()
+            self.process.close()
             account = {**self.process.account(), "rows_made": self.process.rows}
         self.environment.runner.send_message("tokenswarm_account", account)
 

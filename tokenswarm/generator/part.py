@@ -6,9 +6,12 @@ import contextlib
 import os
 import sys
 import time
+from collections import deque
 from typing import Any
 
 import gevent
+from gevent.event import Event
+from locust.exception import StopTest
 
 from tokenswarm.errors import Exit, UserError
 from tokenswarm.generator.director import Director
@@ -28,6 +31,9 @@ from tokenswarm.schema import REQUESTS_CSV
 
 _LIVE_INTERVAL_S = 1.0
 _GIVE_UP_S = 0.2
+_ENGINE_READY_S = 30.0
+"""How long a run under `tokenswarm ui` waits for the engine's cache to be emptied."""
+_ENGINE_SAMPLES = 60
 
 
 def _say(sentence: str) -> None:
@@ -47,10 +53,13 @@ class Part:
         environment.events.test_start.add_listener(self._guarded_start)
 
     def _guarded_start(self, **_: Any) -> None:
+        self.gave_up = False
         try:
             self.start()
         except UserError as error:
             self.give_up(str(error), error.code)
+            if self.environment.web_ui is not None:
+                raise StopTest from None  # the next one may go better
 
     def start(self) -> None:
         raise NotImplementedError
@@ -59,6 +68,8 @@ class Part:
         """One sentence and the end of this Locust process."""
         _say(sentence)
         self.gave_up = True
+        if self.environment.web_ui is not None:
+            return
         self.environment.process_exit_code = int(code)
         # Later: Locust is in the middle of its start, and would go on with it after a quit.
         gevent.spawn_later(_GIVE_UP_S, self.environment.runner.quit)
@@ -79,6 +90,12 @@ class DirectingPart(Part):
         if self.plan is not None and self.plan.scenario.load.shaped:
             self.shape = environment.shape_class = ScenarioShape(self.plan.scenario.load)
         self.manifest: dict[str, Any] | None = None
+        self.engine_samples: deque[tuple[float, dict[str, Any]]] = deque(maxlen=_ENGINE_SAMPLES)
+        """(unix time, what the engine's /metrics said in canonical names), latest last; from `tokenswarm ui`."""
+        self._engine_ready = Event()
+        self.reporter.on("stop", lambda _: self._asked_to_stop())
+        self.reporter.on("ready", lambda _: self._engine_ready.set())
+        self.reporter.on("engine", lambda said: self.engine_samples.append((said["at"], said["values"])))
         self.sink: FileSink | None = None
         self.live: LiveStats | None = None
         """Figures of the latest run, from when it began."""
@@ -95,6 +112,7 @@ class DirectingPart(Part):
         if self.plan is None or not self.plan.controlled:  # under plain Locust each test is a run of its own
             self.manifest, folder = standalone_manifest(self.environment, self.workers())
             self.plan = plan_from(self.manifest, folder, controlled=False)
+            self._tell_of_it()
         self.timeline = Timeline(time.time())
         if self.shape is not None:
             self.shape.timeline = self.timeline
@@ -108,8 +126,15 @@ class DirectingPart(Part):
             duration_s=scenario.load.duration_s if self.plan.controlled else float("inf"),
             reporter=self.reporter, answers=lambda: self.live.warmup, announce=self.announce, quiet=self.quiet,
             finish=self._finish, latency_name="TTFT" if scenario.output.stream else "the time of an answer")
-        self.reporter.on_stop(self.director.stop)
         gevent.spawn(self._tell_live)
+
+    def _tell_of_it(self) -> None:
+        """A run of its own begins: let the command line, where there is one, watch the engine and empty its cache."""
+        self.engine_samples.clear()
+        self._engine_ready.clear()
+        self.reporter.say("begun", folder=str(self.plan.folder))
+        if self.reporter.connected:
+            self._engine_ready.wait(_ENGINE_READY_S)
 
     def _serve_metrics(self) -> None:
         """From the first run on, where a port was named for it."""
@@ -130,6 +155,12 @@ class DirectingPart(Part):
     def quiet(self) -> bool:
         raise NotImplementedError
 
+    def _asked_to_stop(self) -> None:
+        if self._ended:
+            self.leave()
+        else:
+            self.director.stop()
+
     def end_load(self) -> dict[str, int]:
         """End all loading, get every row into the sink; returns counts beyond those of the rows."""
         raise NotImplementedError
@@ -140,6 +171,11 @@ class DirectingPart(Part):
 
     def in_flight(self) -> int:
         raise NotImplementedError
+
+    @property
+    def going_on(self) -> bool:
+        """Whether a run has begun and not ended."""
+        return not self._ended
 
     def rows_failed(self, error: OSError) -> None:
         """Rows cannot be kept any more: the run ends, what was written stays."""
@@ -159,7 +195,13 @@ class DirectingPart(Part):
 
     def _finish(self, stopped: bool) -> None:
         self._end(stopped)
+        self.leave()
+
+    def leave(self) -> None:
+        """End this Locust, and its workers'."""
         self.environment.runner.quit()
+        if self.environment.web_ui is not None:
+            self.environment.web_ui.stop()
 
     def _stopped(self, **_: Any) -> None:
         """Locust ended the test (its own run time, its UI, a signal): the users are gone by now."""
@@ -182,9 +224,9 @@ class DirectingPart(Part):
                         "the run was stopped and what was written before is kept")
             self.reporter.say("fatal", sentence=sentence, code=int(Exit.RESULTS))
             _say(sentence)
-        self.reporter.say("done", counts=counts, phases=phases, stopped=stopped, facts=facts)
         if self.manifest is not None:
             self._finish_standalone(counts, phases, facts)
+        self.reporter.say("done", counts=counts, phases=phases, stopped=stopped, facts=facts)
 
     def _finish_standalone(self, counts: dict[str, int], phases: list, facts: dict[str, Any]) -> None:
         self.manifest.update(facts)

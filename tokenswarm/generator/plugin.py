@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import gevent
-from locust import events
+from locust import events, stats
 from locust.runners import MasterRunner, WorkerRunner
 
 from tokenswarm.generator.distributed import MasterPart, WorkerPart
 from tokenswarm.generator.part import LocalPart
 from tokenswarm.generator.process import LoadProcess
+from tokenswarm.generator.standalone import form_arguments
 
 _registered = False
 
@@ -23,7 +24,9 @@ def register() -> None:
     global _registered
     if not _registered:
         _registered = True
+        events.init_command_line_parser.add_listener(form_arguments)
         events.init.add_listener(_on_init)
+        stats.bucket_response_time = three_digits
 
 
 def process_of(environment: Any) -> LoadProcess:
@@ -39,7 +42,16 @@ def process_of(environment: Any) -> LoadProcess:
     return part.process
 
 
+def three_digits(response_time: float) -> float:
+    """A response time (ms) with three significant digits, as Locust counts it: its own two are too few at 100 ms."""
+    return float(f"{response_time:.3g}") if response_time > 0 else 0.0
+
+
 def _on_init(environment: Any, runner: Any, **_: Any) -> None:
     kind = WorkerPart if isinstance(runner, WorkerRunner) else MasterPart if isinstance(runner, MasterRunner) \
         else LocalPart
-    environment.tokenswarm = kind(environment)
+    environment.tokenswarm = part = kind(environment)
+    if environment.web_ui is not None:
+        from tokenswarm.ui.web import LlmTab  # only where there is a UI: it takes a while to import
+
+        LlmTab(environment, part)

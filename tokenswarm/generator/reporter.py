@@ -1,6 +1,7 @@
-"""The line between a Locust process and the command line that started it: JSON lines out, `stop` in.
+"""The line between a Locust process and the command line that started it: JSON lines in both directions.
 
-Out: {"event": "phase" | "live" | "done" | "fatal", ...}. The other end closing means that nobody waits any more.
+Out: {"event": "phase" | "live" | "done" | "fatal" | "begun", ...}. In: {"do": "stop" | "ready" | "engine", ...}. The
+other end closing means that nobody waits any more, which counts as `stop`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import json
 import os
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import gevent
 
 from tokenswarm.generator.plan import LIVE_VARIABLE
+
+_MOST_BYTES = 65536
 
 
 class Reporter:
@@ -23,6 +27,7 @@ class Reporter:
         descriptor = os.environ.get(LIVE_VARIABLE)
         self._socket = socket.socket(fileno=int(descriptor)) if descriptor else None
         self._listener: gevent.Greenlet | None = None
+        self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {}
 
     @property
     def connected(self) -> bool:
@@ -31,15 +36,25 @@ class Reporter:
     def say(self, event: str, **facts: object) -> None:
         """Report an event; facts are plain JSON values."""
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # the other end is gone: `on_stop` hears of it
+            with contextlib.suppress(OSError):  # the other end is gone: `stop` is heard
                 self._socket.sendall(json.dumps({"event": event, **facts}).encode() + b"\n")
 
-    def on_stop(self, stop: Callable[[], None]) -> None:
-        """Call `stop` once, when the other end asks for it or has gone."""
-        if self._socket is not None:
-            self._listener = gevent.spawn(self._listen, stop)
+    def on(self, what: str, handler: Callable[[dict[str, Any]], None]) -> None:
+        """Call `handler` with each message that asks for `what`; a later handler replaces an earlier one."""
+        self._handlers[what] = handler
+        if self._socket is not None and self._listener is None:
+            self._listener = gevent.spawn(self._listen)
 
-    def _listen(self, stop: Callable[[], None]) -> None:
+    def _listen(self) -> None:
+        received = b""
         with contextlib.suppress(OSError):
-            self._socket.recv(64)
-        stop()
+            while data := self._socket.recv(_MOST_BYTES):
+                *lines, received = (received + data).split(b"\n")
+                for line in lines:
+                    self._heard(json.loads(line))
+        self._heard({"do": "stop"})
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        handler = self._handlers.get(message["do"])
+        if handler is not None:
+            handler(message)

@@ -24,14 +24,15 @@ from tokenswarm.schema import STATUSES
 
 RELATIVE_ERROR = 0.01
 _BINS = LogarithmicMapping(RELATIVE_ERROR)
-_LEAST = _BINS.min_possible * 10
+_LEAST = 1e-3
+"""A microsecond: what is below lies in the bin of this value."""
 _value_of = cache(_BINS.value)  # of few hundred bins
 UNCERTAINTY = "ttft_uncertainty_ms"
 
 
 @dataclass(slots=True)
 class Distribution:
-    """Counts of positive values by bin, and their sum. What is not above zero lies in the lowest bin."""
+    """Counts of durations in ms by bin, and their sum."""
 
     bins: Counter[int] = field(default_factory=Counter)
     total: float = 0.0
@@ -72,8 +73,8 @@ _COUNTS = ("good", "undetermined", "prompt_tokens", "cached_tokens", "cached_of"
 class Tally:
     """Requests of one user class and phase. `counts`: those of STATUSES and of _COUNTS by name; `errors`: by kind.
 
-    `cached_of` counts the prompt tokens of good answers that say how many were cached. What begins with `window_` arrived
-    inside the measured window, whatever the phase in which it was asked for.
+    `cached_of` counts the prompt tokens of good answers that say how many were cached. What begins with `window_`
+    arrived inside the measured window, whatever the phase in which it was asked for.
     """
 
     counts: Counter[str] = field(default_factory=Counter)

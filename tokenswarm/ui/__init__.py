@@ -1,0 +1,1 @@
+"""What tokenswarm adds to Locust's web UI: the tab "LLM", checks of the start form, a login."""

@@ -1,0 +1,39 @@
+"""The engine's own figures beside the live ones, from successive samples of its /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tokenswarm.generator.live import RECENT_S
+
+_GAUGES = ("running", "waiting", "kv_usage")
+_MOST_AGE_S = 5.0
+
+Sample = tuple[float, dict[str, Any]]
+"""(unix time, values in canonical names; None = not known)."""
+
+
+def engine_view(samples: Sequence[Sample], now: float) -> dict[str, Any] | None:
+    """Gauges as they are, counters as their change over the last RECENT_S; None where the engine told nothing lately.
+
+    `hit_rate`: share of the prompt tokens looked up in the prefix cache that were found there.
+    """
+    known = [(at, values) for at, values in samples if any(value is not None for value in values.values())]
+    if not known or now - known[-1][0] > _MOST_AGE_S:
+        return None
+    at, last = known[-1]
+    began, first = next(((moment, values) for moment, values in known if moment >= at - RECENT_S), known[-1])
+    view: dict[str, Any] = {name: last.get(name) for name in _GAUGES}
+
+    def change(name: str) -> float | None:
+        before, after = first.get(name), last.get(name)
+        # A counter that went back belongs to an engine that was restarted.
+        return None if before is None or after is None or after < before else after - before
+
+    queried, hit, generated = (change(name) for name in ("prefix_query_tokens", "prefix_hit_tokens",
+                                                         "generation_tokens"))
+    view["hit_rate"] = hit / queried if queried and hit is not None else None
+    view["generation_tok_s"] = generated / (at - began) if generated is not None and at > began else None
+    view["preemptions"] = change("preemptions")
+    return view

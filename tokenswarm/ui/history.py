@@ -1,0 +1,38 @@
+"""The time line of live figures, in bounded memory however long the run is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MOST_POINTS = 900
+
+FIGURES = ("ttft_p50_ms", "ttft_p95_ms", "ttft_p99_ms", "tpot_p50_ms", "output_tok_s", "total_tok_s", "goodput_rps",
+           "requests_s")
+ENGINE_FIGURES = ("running", "waiting", "kv_usage", "hit_rate")
+
+
+class History:
+    """Points of the last-10-s figures: every one at first, then every second one, every fourth one, ..."""
+
+    def __init__(self) -> None:
+        self.points: list[dict[str, Any]] = []
+        self._every, self._seen = 1, 0
+
+    def add(self, snapshot: Mapping[str, Any]) -> None:
+        """Take in a snapshot of the live figures."""
+        self._seen += 1
+        if self._seen % self._every:
+            return
+        self.points.append(point_of(snapshot))
+        if len(self.points) > MOST_POINTS:
+            del self.points[::2]
+            self._every *= 2
+
+
+def point_of(snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    """What the charts show of one moment."""
+    total, engine = snapshot["last"]["total"], snapshot["engine"] or {}
+    return {"at": snapshot["at"], "phase": snapshot["phase"], "in_flight": snapshot["in_flight"],
+            "failed": total["failed"] / snapshot["last"]["seconds"], "client_hit_rate": total["hit_rate"],
+            **{name: total[name] for name in FIGURES}, **{name: engine.get(name) for name in ENGINE_FIGURES}}

@@ -1,0 +1,218 @@
+// The live figures of a run: asks for them once a second and draws them. All text of others goes in as text, never as HTML.
+"use strict";
+
+const PERIOD_MS = 1000;
+const MOST_POINTS = 900;
+const $ = (id) => document.getElementById(id);
+const LIGHT = { blue: "#0072B2", red: "#D55E00", green: "#009E73", sky: "#56B4E9", purple: "#CC79A7", orange: "#E69F00" };
+const DARK = { blue: "#4aa8e0", red: "#ff8a4c", green: "#2fc79c", sky: "#8fd0f5", purple: "#e3a1c6", orange: "#f2b84b" };
+
+let points = [];
+let runId = null;
+let stretch = "last";
+let latest = null;
+
+function theme() {
+  const chosen = localStorage.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  if (document.documentElement.dataset.theme !== chosen) {
+    document.documentElement.dataset.theme = chosen;
+    if (latest) draw();
+  }
+  return chosen;
+}
+
+function number(value, digits) {
+  if (value === null || value === undefined) return "–";
+  const size = Math.abs(value);
+  const places = digits ?? (size >= 100 ? 0 : size >= 10 ? 1 : 2);
+  return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
+}
+const percent = (share) => (share === null || share === undefined ? "–" : number(share * 100, 1) + " %");
+const count = (value) => number(value, 0);
+
+function element(tag, text, cls) {
+  const made = document.createElement(tag);
+  if (text !== undefined) made.textContent = text;
+  if (cls) made.className = cls;
+  return made;
+}
+
+const PHASES = { warmup: "warming up", measure: "measuring", drain: "draining" };
+
+function showHead(now) {
+  const run = now.run;
+  $("alert").hidden = !now.alert;
+  $("alert").textContent = now.alert || "";
+  for (const id of ["simulated", "phase", "report"]) $(id).hidden = true;
+  if (!run) return;
+  $("title").textContent = run.scenario;
+  $("about").textContent = [run.engine, run.model, run.open_loop ? "open loop" : count(now.users) + " users", run.id].filter(Boolean).join(" · ");
+  $("simulated").hidden = !run.simulated;
+  $("phase").hidden = false;
+  const seconds = Math.max(0, now.at - run.began);
+  $("phase").textContent = now.state === "running" ? PHASES[now.phase] + " · " + count(seconds) + " s" : "stopped";
+  $("report").hidden = now.state === "running";
+}
+
+const LIGHT_WORDS = {
+  green: "Load generator: fit, figures can be trusted", amber: "Load generator: near its limit",
+  red: "Load generator: the bottleneck, these figures are not the engine's", grey: "Load generator: nothing known yet",
+};
+
+function showTrust(generator) {
+  const light = generator ? generator.light : "grey";
+  $("trust").className = "banner " + light;
+  $("trust-title").textContent = LIGHT_WORDS[light];
+  $("trust-facts").textContent = !generator || light === "grey" ? "" : [
+    "busiest worker " + percent(generator.cpu_share) + " of a core",
+    "timing error at most " + number(generator.error_bound_ms) + " ms",
+    "loop lag " + number(generator.loop_lag_ms) + " ms",
+    generator.lateness_max_ms === null ? null : "arrivals late by " + number(generator.lateness_max_ms) + " ms",
+    generator.workers + (generator.workers === 1 ? " worker" : " workers"),
+  ].filter(Boolean).join(" · ");
+  const reasons = light === "grey" ? [] : generator.reasons;
+  $("trust-reasons").replaceChildren(...reasons.map((reason) => element("li", reason)));
+}
+
+function tile(name, big, unit, below) {
+  const box = element("div", undefined, "tile");
+  const value = element("div", big, "big");
+  if (unit) value.append(element("small", unit));
+  box.append(element("div", name, "name"), value, element("div", below || "", "below"));
+  return box;
+}
+
+function slo(run, key) {
+  const limit = run && run.slo ? run.slo[key] : undefined;
+  return typeof limit === "number" ? "limit " + number(limit) : "";
+}
+
+function showTiles(now) {
+  const last = now.last.total, since = now.since_start.total, engine = now.engine || {};
+  const whole = (value, form) => "since start " + form(value);
+  const limited = (key, value) => [whole(value, number), slo(now.run, key)].filter(Boolean).join(" · ");
+  $("tiles").replaceChildren(
+    tile("TTFT p50", number(last.ttft_p50_ms), "ms", limited("ttft_p50_ms", since.ttft_p50_ms)),
+    tile("TTFT p95", number(last.ttft_p95_ms), "ms", limited("ttft_p95_ms", since.ttft_p95_ms)),
+    tile("TTFT p99", number(last.ttft_p99_ms), "ms", limited("ttft_p99_ms", since.ttft_p99_ms)),
+    tile("TTFO p95", number(last.ttfo_p95_ms), "ms", limited("ttfo_p95_ms", since.ttfo_p95_ms)),
+    tile("TPOT p50", number(last.tpot_p50_ms), "ms", limited("tpot_p50_ms", since.tpot_p50_ms)),
+    tile("Output", count(last.output_tok_s), "tok/s", whole(since.output_tok_s, count)),
+    tile("Prompt + output", count(last.total_tok_s), "tok/s", whole(since.total_tok_s, count)),
+    tile("Goodput", number(last.goodput_rps), "req/s", "met every SLO: " + percent(since.attainment)),
+    tile("In flight", count(now.in_flight), "", count(now.users) + " users"),
+    tile("Failed", count(since.failed), "", "error rate " + percent(since.error_rate)),
+    tile("Cache hits", percent(engine.hit_rate ?? last.hit_rate), "", engine.hit_rate === undefined || engine.hit_rate === null ? "from the answers" : "by the engine; answers say " + percent(last.hit_rate)),
+    tile("KV cache in use", percent(engine.kv_usage), "", now.engine ? "running " + count(engine.running) + " · waiting " + count(engine.waiting) : "the engine's metrics are not read"),
+  );
+}
+
+const COLUMNS = [
+  ["Requests", (b) => count(b.requests)], ["Failed", (b) => count(b.failed)],
+  ["TTFT p50", (b) => number(b.ttft_p50_ms)], ["p95", (b) => number(b.ttft_p95_ms)], ["p99", (b) => number(b.ttft_p99_ms)],
+  ["TTFO p95", (b) => number(b.ttfo_p95_ms)], ["TPOT p50", (b) => number(b.tpot_p50_ms)], ["p95", (b) => number(b.tpot_p95_ms)],
+  ["E2E p95", (b) => number(b.e2e_p95_ms)], ["Output tok/s", (b) => count(b.output_tok_s)], ["Total tok/s", (b) => count(b.total_tok_s)],
+  ["Goodput req/s", (b) => number(b.goodput_rps)], ["SLOs met", (b) => percent(b.attainment)], ["Hit rate", (b) => percent(b.hit_rate)],
+];
+
+function showClasses(now) {
+  const table = $("classes"), block = stretch === "last" ? now.last : now.since_start;
+  const head = element("tr");
+  head.append(element("th", "User class"), ...COLUMNS.map(([name]) => element("th", name, "num")));
+  table.tHead.replaceChildren(head);
+  const row = (name, figures, cls) => {
+    const made = element("tr", undefined, cls);
+    made.append(element("th", name), ...COLUMNS.map(([, form]) => element("td", form(figures), "num")));
+    return made;
+  };
+  const classes = Object.entries(block.classes).map(([name, figures]) => row(name, figures));
+  table.tBodies[0].replaceChildren(...classes, row("All", block.total, "total"));
+  const kinds = new Set([...Object.keys(now.last.total.errors), ...Object.keys(now.since_start.total.errors)]);
+  $("errors").hidden = kinds.size === 0;
+  $("errors").querySelector("tbody").replaceChildren(...[...kinds].sort().map((kind) => {
+    const made = element("tr");
+    made.append(element("td", kind.replaceAll("_", " ")), element("td", count(now.last.total.errors[kind] || 0), "num"),
+      element("td", count(now.since_start.total.errors[kind] || 0), "num"));
+    return made;
+  }));
+}
+
+function chart(id, series, options = {}) {
+  const dark = document.documentElement.dataset.theme === "dark";
+  const colours = dark ? DARK : LIGHT, ink = dark ? "#ececec" : "#1c1c1c", grid = dark ? "#383838" : "#e6e6e6";
+  const began = latest && latest.run ? latest.run.began : 0;
+  const x = points.map((point) => point.at - began);
+  const data = series.map(([name, field, colour, scale, dash]) => ({
+    x, y: points.map((point) => (point[field] === null || point[field] === undefined ? null : point[field] * (scale || 1))),
+    name, mode: "lines", line: { color: colours[colour], width: 2, dash: dash || "solid" }, hovertemplate: "%{y:.3~s}",
+  }));
+  Plotly.react(id, data, {
+    margin: { l: 48, r: 12, t: 6, b: 54 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: ink, size: 11 }, hovermode: "x unified", showlegend: series.length > 1,
+    legend: { orientation: "h", y: -0.28, x: 0 },
+    xaxis: { title: series.length > 1 ? undefined : { text: "s" }, ticksuffix: " s", gridcolor: grid, zeroline: false, rangemode: "tozero" },
+    yaxis: { gridcolor: grid, zeroline: false, rangemode: "tozero", ...options },
+  }, { displayModeBar: false, responsive: true });
+}
+
+function draw() {
+  if (typeof Plotly === "undefined") return;
+  chart("chart-ttft", [["p50", "ttft_p50_ms", "sky"], ["p95", "ttft_p95_ms", "blue"], ["p99", "ttft_p99_ms", "red"]]);
+  chart("chart-tokens", [["output", "output_tok_s", "blue"], ["prompt + output", "total_tok_s", "orange"]]);
+  chart("chart-flight", [["in flight (client)", "in_flight", "blue"], ["running (engine)", "running", "green"], ["waiting (engine)", "waiting", "red"]]);
+  chart("chart-cache", [["KV cache in use", "kv_usage", "purple", 100], ["hit rate (engine)", "hit_rate", "green", 100], ["hit rate (answers)", "client_hit_rate", "sky", 100, "dot"]], { range: [0, 101] });
+  chart("chart-requests", [["ended well", "requests_s", "blue"], ["met every SLO", "goodput_rps", "green", 1, "dot"], ["failed", "failed", "red"]]);
+  chart("chart-tpot", [["p50", "tpot_p50_ms", "blue"]]);
+}
+
+const TOTALS = ["ttft_p50_ms", "ttft_p95_ms", "ttft_p99_ms", "tpot_p50_ms", "output_tok_s", "total_tok_s", "goodput_rps", "requests_s"];
+
+async function ask(path) {
+  const answer = await fetch(path, { cache: "no-store" });
+  if (!answer.ok) throw new Error(answer.status);
+  return answer.json();
+}
+
+function show(now) {
+  latest = now;
+  theme();
+  showHead(now);
+  showTrust(now.generator);
+  if (!now.run) return;
+  showTiles(now);
+  showClasses(now);
+  draw();
+}
+
+async function tick() {
+  try {
+    const now = await ask("./llm/live.json");
+    if (now.run && (now.run.id !== runId || points.length > MOST_POINTS)) {
+      runId = now.run.id;
+      points = await ask("./llm/history.json");
+    } else if (now.run && now.state === "running") {
+      const engine = now.engine || {}, total = now.last.total;
+      const point = { at: now.at, in_flight: now.in_flight, failed: total.failed / now.last.seconds, client_hit_rate: total.hit_rate,
+        running: engine.running, waiting: engine.waiting, kv_usage: engine.kv_usage, hit_rate: engine.hit_rate };
+      for (const name of TOTALS) point[name] = total[name];
+      points.push(point);
+    }
+    show(now);
+  } catch (error) {
+    $("alert").hidden = false;
+    $("alert").textContent = "The load generator does not answer; these figures are old.";
+  }
+  setTimeout(tick, PERIOD_MS);
+}
+
+for (const id of ["last", "since"]) {
+  $(id).addEventListener("click", () => {
+    stretch = id;
+    $("last").setAttribute("aria-pressed", String(id === "last"));
+    $("since").setAttribute("aria-pressed", String(id === "since"));
+    if (latest && latest.run) showClasses(latest);
+  });
+}
+setInterval(theme, 500);
+theme();
+tick();

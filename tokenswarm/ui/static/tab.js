@@ -1,0 +1,22 @@
+// Shows tokenswarm's page while the tab "LLM" of Locust's web UI is chosen.
+"use strict";
+(() => {
+  const frame = document.createElement("iframe");
+  frame.title = "LLM figures";
+  frame.style.cssText = "display:none;width:100%;border:0;min-height:70vh;";
+  const here = () => new URLSearchParams(location.search).get("tab") === "llm" && document.querySelector('[role="tab"]');
+  const fit = () => {
+    const page = frame.contentDocument && frame.contentDocument.querySelector("main");
+    if (page) frame.style.height = page.scrollHeight + 24 + "px";
+  };
+  setInterval(() => {
+    const tabs = here();
+    if (tabs) {
+      const panel = tabs.closest(".MuiContainer-root");
+      if (panel && frame.parentElement !== panel) panel.append(frame);
+      if (!frame.src) frame.src = "./llm";
+      fit();
+    }
+    frame.style.display = tabs ? "block" : "none";
+  }, 200);
+})();

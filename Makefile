@@ -14,7 +14,8 @@ LOAD_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO)
   $(call option,--spawn-rate,SPAWN_RATE) $(call option,--rate,RATE) $(call option,--duration,DURATION) \
   $(call option,--workers,WORKERS) $(call option,--seed,SEED) $(call option,--corpus,CORPUS) \
   $(call option,--results,RESULTS) $(call option,--set,SET) $(call option,--gpu-hourly-cost,GPU_HOURLY_COST) \
-  $(call option,--baseline,BASELINE) $(if $(KEEP),--keep) $(if $(STRICT),--strict)
+  $(call option,--baseline,BASELINE) $(call option,--metrics-port,METRICS_PORT) $(call option,--metrics-host,METRICS_HOST) \
+  $(if $(KEEP),--keep) $(if $(STRICT),--strict)
 
 COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEATS) $(call option,--a-host,A_HOST) \
   $(call option,--b-host,B_HOST) $(call option,--a-model,A_MODEL) $(call option,--b-model,B_MODEL) \
@@ -42,6 +43,7 @@ help: ## show this list
 	@echo "  RUNTIME        docker or local; docker where it can hand out a GPU   GPUS   0,1 (docker: all by default)"
 	@echo "  GPU_HOURLY_COST  dollars per GPU and hour: what tokens and requests cost"
 	@echo "  BASELINE       an earlier run folder: a regression against it is a missed gate"
+	@echo "  METRICS_PORT   serve live metrics for Prometheus there (docs/observe.md)   METRICS_HOST  127.0.0.1"
 	@echo "  STRICT         1: an SLO that is undetermined counts as missed"
 	@echo "  KEEP           1: leave the engine running; the next load takes it over (make status, make down)"
 	@echo "  SET            any scenario values: SET=\"load.users=200 slo.ttft_p95_ms=400\""

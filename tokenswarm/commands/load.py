@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from tokenswarm.commands.observing import add_metrics_options, open_metrics
 from tokenswarm.commands.values import address, at_least_one, dollars
 from tokenswarm.commands.verdict import exit_code, tell_ci
 from tokenswarm.errors import Exit
@@ -77,6 +78,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     result.add_argument("--strict", action="store_true",
                         help="an SLO that is undetermined (too few requests) counts as missed")
     result.add_argument("--json", action="store_true", help="print summary.json; progress goes to standard error")
+    add_metrics_options(parser)
 
 
 def load_options(options: argparse.Namespace, argv: list[str], **further: str | None) -> LoadOptions:
@@ -85,6 +87,7 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
     from tokenswarm.redact import usable_key
     from tokenswarm.scenario import parse_set
 
+    open_metrics(options)
     overrides = {"load.users": options.users, "load.spawn_rate": options.spawn_rate, "load.rate": options.rate,
                  "load.duration_s": options.duration, "prompts.seed": options.seed}
     given = {key: str(value) for key, value in overrides.items() if value is not None}

@@ -117,9 +117,10 @@ class Exporter:
         """The process is about to leave: wait for one more scrape, or whoever scrapes would never see how it ended.
 
         Nobody is waited for who has not come twice, nor longer than 1.5 times as long as lay between the last two
-        scrapes, nor longer than 15 s.
+        scrapes, nor longer than 15 s; nor at all where somebody ended the run and waits for that himself.
         """
-        if len(self._scrapes) < 2 or self._part.gave_up:
+        director = self._part.director
+        if len(self._scrapes) < 2 or director is None or director.stopped or not self._part.plan.controlled:
             return
         interval_s = self._scrapes[1] - self._scrapes[0]
         patience_s = min(_LINGER_MOST_S, _LINGER_INTERVALS * interval_s - (time.monotonic() - self._scrapes[1]))

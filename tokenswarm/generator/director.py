@@ -48,6 +48,11 @@ class Director:
         self._stop.set()
         self._spawned.set()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody ended the run before its time."""
+        return self._stop.is_set()
+
     def _run(self) -> None:
         self._tell("warmup")
         self._spawned.wait()

@@ -14,6 +14,7 @@ from tokenswarm.schema import STATUSES
 from tokenswarm.trust import Light, light
 
 RECENT_S = 10.0
+_TOGETHER_S = 0.5
 PERCENTILES = (50, 95, 99)
 _WARMUP_ANSWERS = 20_000
 
@@ -46,8 +47,17 @@ class LiveStats:
         if part.health is not None:
             self.health[part.health["source"]] = part.health
         if part.tallies:
-            self._recent.append((now, part))
+            self._keep_recent(now, part)
         self._forget(now)
+
+    def _keep_recent(self, now: float, part: Slice) -> None:
+        """For the figures of the last RECENT_S; what several workers say at about the same time becomes one."""
+        if not self._recent or now - self._recent[-1][0] >= _TOGETHER_S:
+            self._recent.append((now, part))
+            return
+        latest = self._recent[-1][1].tallies
+        for key, tally in part.tallies.items():
+            latest.setdefault(key, Tally()).merge(tally)
 
     def _forget(self, now: float) -> None:
         while self._recent and self._recent[0][0] < now - RECENT_S:
@@ -135,17 +145,22 @@ class LiveStats:
 
     def generator(self) -> dict[str, Any]:
         """How far the load generator itself can be trusted now: its busiest worker, and a light with reasons."""
-        _, recent = self._lately()
-        tally = _merged(recent.values())
-        ttft = tally.latencies.get("ttft_ms") or tally.latencies.get("e2e_ms") or Distribution()
+        self._forget(time.monotonic())
+        lately = {name: Distribution() for name in ("ttft_ms", "e2e_ms", UNCERTAINTY)}
+        for _, part in self._recent:
+            for tally in part.tallies.values():
+                for name, whole in lately.items():
+                    if name in tally.latencies:
+                        whole.merge(tally.latencies[name])
+        latency = lately["ttft_ms"] if lately["ttft_ms"].bins else lately["e2e_ms"]
         rows = list(self.health.values())
         facts = {name: max((row[name] for row in rows if row[name] is not None), default=None)
                  for name in ("cpu_share", "loop_lag_ms", "read_lag_p99_ms", "lateness_max_ms")}
-        bound = tally.latencies.get(UNCERTAINTY, Distribution()).quantiles([0.99])[0]
+        bound = lately[UNCERTAINTY].quantiles([0.99])[0]
         facts["error_bound_ms"] = bound if bound is not None else facts["read_lag_p99_ms"]
         judged: Light = light(cpu_share=facts["cpu_share"], error_bound_ms=facts["error_bound_ms"],
                               lateness_ms=facts["lateness_max_ms"] if self._open_loop else None,
-                              median_latency_ms=ttft.quantiles([0.5])[0])
+                              median_latency_ms=latency.quantiles([0.5])[0])
         return {**facts, "light": judged.colour, "reasons": list(judged.reasons), "workers": len(rows)}
 
 

@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from analysis import page, slo, text
+from analysis import outages, page, slo, text
 from analysis.chart import Section
 from analysis.charts_cache import cache_section
 from analysis.charts_engine import engine_charts, generator_charts, gpu_charts, process_charts
@@ -57,6 +57,8 @@ def render(run: Run, summary: dict[str, Any]) -> str:
             gaps=page.gap_rows(summary),
             server=page.server_rows(summary),
             drift=page.drift_rows(summary),
+            outages=outages.listed_rows(summary["outages"]),
+            outages_sentence=outages.sentence(summary["outages"]),
             objectives=page.objective_rows(summary),
             classes=page.class_rows(summary),
             facts=page.fact_groups(summary),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis import text
+from analysis import outages, text
 from analysis.drift import DRIFTING, STEPPED
 from analysis.drift_series import sentence as drift_sentence
 from analysis.metrics import LATENCIES
@@ -135,6 +135,8 @@ def markdown(summary: Mapping[str, Any], strict: bool = False) -> str:
                                                             if text.interval(figure) else "")
             for label, figure in rates if figure["value"] is not None]
     out += [f"- {escape(reason['sentence'])}" for reason in summary["reasons"]]
+    if summary["outages"]["count"]:
+        out.append(f"- {escape(outages.sentence(summary['outages']))}")
     out += [f"- {escape(series['title'])}: {escape(drift_sentence(series))}" for series in summary["drift"].values()
             if series["state"] in (DRIFTING, STEPPED)]
     if summary.get("baseline"):

@@ -11,6 +11,7 @@ from analysis import cache, metrics, server_view, slo, validity
 from analysis.cost import cost_figures
 from analysis.drift_series import drift_figures
 from analysis.load import Run, dig
+from analysis.outages import outage_figures
 from analysis.statistics import Estimate, share
 from analysis.window import Window, find_window
 from tokenswarm.schema import ERROR_KINDS
@@ -50,6 +51,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "server_ttft": server_view.server_ttft(run),
         "server_latency": server_view.server_figures(run),
         "drift": drift_figures(run, window),
+        "outages": outage_figures(run, window),
         "cost": cost_figures(run.fact("cost", "gpu_hour_usd"), run.fact("cost", "gpus"), rates),
         "counts": counts(run, rows),
         "generator": generator(run, facts, window) | {"checks": checks},

@@ -9,13 +9,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from analysis import text
+from analysis import outages, text
 from analysis.drift import STEADY, TOO_SHORT
 from analysis.drift_series import sentence
 from analysis.metrics import LATENCIES
 from analysis.summary import load_sentence
 
 _VERDICT_STYLE = {"VALID": "bold green", "INVALID": "bold red", "INCOMPLETE": "bold yellow"}
+_OUTAGES_SHOWN = 5
 _STATE_STYLE = {"met": "green", "missed": "red", "undetermined": "yellow"}
 
 
@@ -26,6 +27,7 @@ def summary_table(summary: dict[str, Any]) -> RenderableType:
         parts.append(_objectives(summary))
     if summary["cache"]["yardstick"]["recorded"]:
         parts.append(_cache(summary["cache"]["yardstick"]))
+    parts += outage_lines(summary)
     parts += drift_lines(summary)
     if summary.get("baseline"):
         parts += _baseline(summary["baseline"])
@@ -145,6 +147,19 @@ def drift_lines(summary: dict[str, Any]) -> list[Text]:
     if not changed:
         return [Text(f"Steady over the run: {', '.join(series['title'] for series in told)}")]
     return [Text.assemble((f"{series['title']}: ", "bold"), (sentence(series), "yellow")) for series in changed]
+
+
+def outage_lines(summary: dict[str, Any]) -> list[Text]:
+    """When the engine was away, and how long it took to come back; nothing where it never was."""
+    told = summary["outages"]
+    if not told["count"]:
+        return []
+    lines = [Text.assemble(("Outages: ", "bold"), (outages.sentence(told), "yellow"))]
+    rows = outages.listed_rows(told)
+    lines += [Text(f"  {row['began']}: recovery {row['recovery']}, {row['failed']} failed ({row['kinds']})")
+              for row in rows[:_OUTAGES_SHOWN]]
+    left = told["count"] - _OUTAGES_SHOWN
+    return [*lines, *([Text(f"  and {left:,} more, see the dashboard")] if left > 0 else [])]
 
 
 def _baseline(found: dict[str, Any]) -> list[Text]:

@@ -50,6 +50,11 @@ def count(n: int) -> str:
     return f"{n / 1e3:.0f}k" if n < 1_000_000 else f"{n / 1e6:.1f}M"
 
 
+def times(n: int) -> str:
+    """once, twice, 3 times."""
+    return {1: "once", 2: "twice"}.get(n, f"{n:,} times")
+
+
 def unit_of(unit: str) -> str:
     """The unit as it stands behind a number; a share carries its own sign."""
     return {"share": "", "us": "µs"}.get(unit, unit)

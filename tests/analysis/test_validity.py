@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,26 @@ def test_lost_rows_make_the_run_incomplete(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed"])
 def test_run_that_did_not_end_as_planned_is_incomplete(tmp_path: Path, status: str) -> None:
-    summary = judged(tmp_path, status=status)
+    judged(tmp_path, status=status)
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))  # nobody writes there any more
+    summary = summarise(read_run(tmp_path))
     assert (summary["verdict"], rules(summary)) == ("INCOMPLETE", ["run_ended"])
+    assert summary["run"]["going"] is False
+
+
+def test_run_that_still_writes_its_rows_is_going_on_rather_than_dead(tmp_path: Path) -> None:
+    summary = judged(tmp_path, status="running")
+    assert (summary["verdict"], rules(summary)) == ("INCOMPLETE", ["still_going"])
+    assert summary["run"]["going"] is True
+
+
+def test_run_that_was_ended_by_a_rule_says_which(tmp_path: Path) -> None:
+    ended = {"rule": "engine_gone", "code": 21, "sentence": "no request succeeded for 300 s: the {engine} is gone"}
+    summary = judged(tmp_path, status="aborted", ended_early=ended)
+    assert (summary["verdict"], rules(summary)) == ("INCOMPLETE", ["run_ended"])
+    assert ended["sentence"] in summary["reasons"][0]["sentence"]
+    assert summary["run"]["ended_early"] == ended
 
 
 def test_untrustworthy_outranks_incomplete_and_both_are_told(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import gevent
 
 from tokenswarm.errors import Exit, UserError
+from tokenswarm.generator.admission import let_in_unless
 from tokenswarm.generator.fingerprints import fresh_key
 from tokenswarm.generator.part import DirectingPart, Part
 from tokenswarm.generator.plan import Plan, plan_from
@@ -74,6 +75,14 @@ class MasterPart(DirectingPart):
         for name, listener in (("rows", self._rows), ("tally", self._tallied), ("pong", self._pong),
                                ("pulse", self._pulse), ("account", self._account)):
             runner.register_message(f"tokenswarm_{name}", listener)
+        let_in_unless(runner, self._closed)
+
+    def _closed(self) -> str | None:
+        if not self._ended:
+            return "a run is on, and it joins the next one"
+        planned = self.plan.workers if self.plan is not None and self.plan.controlled else None
+        return f"there are {planned} workers, as many as were asked for" \
+            if planned is not None and len(self._alive()) >= planned else None
 
     def workers(self) -> int:
         return max(1, len(self._alive()))

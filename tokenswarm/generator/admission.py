@@ -1,0 +1,34 @@
+"""Which workers a master lets in, and when.
+
+Locust takes whoever comes, also in the middle of a run: it then moves users, with what they are asking, from the
+workers that load to one that knows nothing of the run. And a run that was planned for so many workers numbers its
+prompts by them: one more would repeat another's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+_log = logging.getLogger(__name__)
+_KNOCK = "client_ready"
+
+
+def let_in_unless(runner: Any, closed: Callable[[], str | None]) -> None:
+    """From now on the master turns newcomers away while `closed()` gives a reason.
+
+    A worker that gets no answer asks again every 5 s, for 5 minutes: it is let in as soon as the reason is gone. One
+    that is known already may report again at any time.
+    """
+    handle, told = runner.handle_message, set()
+
+    def guarded(client_id: str, message: Any) -> None:
+        if message.type == _KNOCK and client_id not in runner.clients and (why := closed()) is not None:
+            if client_id not in told:
+                told.add(client_id)
+                _log.warning("worker %s is not let in: %s", client_id, why)
+            return
+        handle(client_id, message)
+
+    runner.handle_message = guarded

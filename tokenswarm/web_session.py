@@ -38,10 +38,15 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _UP_S = 60.0
 
 
-def run_ui(options: LoadOptions, web_host: str, web_port: int, console: Console) -> None:
-    """Serve the UI until Ctrl-C or SIGTERM, then stop what was started. Raises UserError."""
-    if web_host not in _LOOPBACK and not os.environ.get(PASSWORD_VARIABLE):
-        raise UserError(Exit.USAGE, f"--web-host {web_host} lets others on the network in: set a password for them in "
+def run_ui(options: LoadOptions, web_host: str, web_port: int, console: Console,
+           published_on: str | None = None) -> None:
+    """Serve the UI until Ctrl-C or SIGTERM, then stop what was started. Raises UserError.
+
+    `published_on`: in a container, the address of the host at which the port is published.
+    """
+    reached_at, option = (published_on, "--published-on") if published_on else (web_host, "--web-host")
+    if reached_at not in _LOOPBACK and not os.environ.get(PASSWORD_VARIABLE):
+        raise UserError(Exit.USAGE, f"{option} {reached_at} lets others on the network in: set a password for them in "
                                     f"the environment variable {PASSWORD_VARIABLE}, or keep to 127.0.0.1")
     _check_port(web_host, web_port)
     scenario = load_scenario(options.scenario, options.overrides)
@@ -58,7 +63,7 @@ def run_ui(options: LoadOptions, web_host: str, web_port: int, console: Console)
                       highlight=False)
         console.print(sdk_sentence(session.preflight), highlight=False)
         web = ["--web-host", web_host, "--web-port", str(web_port)]
-        if web_host not in _LOOPBACK:
+        if reached_at not in _LOOPBACK:
             web.append("--web-login")
         if "load.duration_s" in options.overrides:
             web += ["--run-time", f"{scenario.load.duration_s:g}s"]
@@ -69,7 +74,7 @@ def run_ui(options: LoadOptions, web_host: str, web_port: int, console: Console)
         interrupts.last_words.insert(0, locust.kill_at_once)
         interrupts.on_first = locust.ask_to_stop
         try:
-            _announce(web_host, web_port, locust, options, console)
+            _announce(web_host, web_port, locust, options, console, reached_at)
             _Watcher(engine, locust, options, console).follow()
         finally:
             interrupts.on_first = lambda: None
@@ -110,7 +115,8 @@ def _chosen_gpus() -> str | None:
     return os.environ.get("GPUS") or os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
-def _announce(host: str, port: int, locust: LocustProcesses, options: LoadOptions, console: Console) -> None:
+def _announce(host: str, port: int, locust: LocustProcesses, options: LoadOptions, console: Console,
+              reached_at: str) -> None:
     """Wait until the UI answers, and say where it is."""
     address = ("127.0.0.1" if host in ("0.0.0.0", "") else "::1" if host == "::" else host, port)
     deadline = time.monotonic() + _UP_S
@@ -123,7 +129,7 @@ def _announce(host: str, port: int, locust: LocustProcesses, options: LoadOption
         time.sleep(0.1)
     shown = f"[{host}]" if ":" in host else host
     console.print(f"web UI: [bold]http://{shown}:{port}[/]   (Ctrl-C ends it)", highlight=False)
-    if host not in _LOOPBACK:
+    if reached_at not in _LOOPBACK:
         console.print(f"others can reach it; they log in as tokenswarm with the password in {PASSWORD_VARIABLE}",
                       highlight=False)
     if options.master is not None:

@@ -20,6 +20,9 @@ def add(commands: Any) -> None:
     web = parser.add_argument_group("web UI")
     web.add_argument("--web-host", default="127.0.0.1", metavar="ADDRESS",
                      help="where it listens (default 127.0.0.1); elsewhere it asks for the password in UI_PASSWORD")
+    web.add_argument("--published-on", metavar="ADDRESS",
+                     help="in a container: the address of the host at which the port is published; that, and not "
+                          "--web-host, then decides whether a login is asked for")
     web.add_argument("--web-port", type=int, default=8089, metavar="N", help="default 8089")
     add_options(parser)
     parser.set_defaults(run=_ui)
@@ -30,5 +33,6 @@ def _ui(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.web_session import run_ui
 
     outlive_readers()
-    run_ui(load_options(options, argv), options.web_host, options.web_port, Console())
+    run_ui(load_options(options, argv), options.web_host, options.web_port, Console(),
+           options.published_on)
     return Exit.PASSED

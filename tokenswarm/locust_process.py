@@ -61,7 +61,9 @@ class LocustProcesses:
     def headless(cls, scenario: Scenario, folder: Path, base_url: str, workers: int,
                  master: tuple[str, int] | None = None) -> LocustProcesses:
         """One run, in a folder that holds its run.json."""
-        leading = ["--headless", *_users(scenario), "--csv", str(folder / "locust"), "--loglevel", "INFO"]
+        # Without --only-summary Locust would write its statistics into the log every two seconds.
+        leading = ["--headless", "--only-summary", *_users(scenario), "--csv", str(folder / "locust"), "--loglevel",
+                   "INFO"]
         several = workers if workers > 1 or master is not None else 0
         if several:
             wait_s = _LOCAL_WORKERS_WAIT_S if master is None else _REMOTE_WORKERS_WAIT_S

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import deque
 
 import gevent
 from gevent.event import AsyncResult
@@ -27,6 +26,35 @@ def profile_of(load: Load) -> RateProfile:
     return RateProfile.steady(load.rate)
 
 
+class Queue:
+    """Arrivals that found nobody: always a stretch of the sequence without gaps, for while there are any, nobody waits.
+
+    They are not kept but computed once more, by a pacer of their own: however far the engine falls behind in hours,
+    it takes no memory. `start`: unix time from which the pacer counts.
+    """
+
+    def __init__(self, pacer: Pacer, start: float) -> None:
+        self._pacer, self._start = pacer, start
+        self._first = 0
+        self.length = 0
+
+    def pass_by(self, number: int) -> None:
+        """Arrival `number` was handed out at once; the queue is empty."""
+        self._pacer.due_s(number)  # step by step: catching up with hours at once would hold up the event loop
+        self._first = number + 1
+
+    def add(self) -> None:
+        """The next arrival waits here."""
+        self.length += 1
+
+    def pop(self) -> float:
+        """The unix time at which the oldest one was due."""
+        due = self._start + self._pacer.due_s(self._first)
+        self._first += 1
+        self.length -= 1
+        return due
+
+
 class Dispatcher:
     """Arrivals of one worker. The warm-up runs at the first rate; the measured phase has a schedule of its own,
     the same for each run with the same seed."""
@@ -35,7 +63,7 @@ class Dispatcher:
         self._load, self._seed, self._worker, self._workers = load, seed, worker, workers
         self._timeline = timeline
         self._waiting: list[AsyncResult] = []
-        self._backlog: deque[float] = deque()
+        self._queue: Queue | None = None
         self.found_nobody = 0
         """Arrivals that had to queue because every user was in flight: max_in_flight bound."""
         self.unsent = 0
@@ -44,8 +72,8 @@ class Dispatcher:
 
     def next_arrival(self) -> float:
         """Wait for an arrival; returns the unix time at which it is (or was) due."""
-        if self._backlog:
-            return self._backlog.popleft()
+        if self._queue is not None and self._queue.length:
+            return self._queue.pop()
         mine: AsyncResult = AsyncResult()
         self._waiting.append(mine)
         return mine.get()
@@ -53,22 +81,23 @@ class Dispatcher:
     def stop(self) -> None:
         """No more arrivals; those of the measured phase that are still queued count as unsent."""
         self._greenlet.kill(block=False)
-        self.unsent += len(self._backlog)
-        self._backlog.clear()
+        self.unsent += self._queue.length if self._queue is not None else 0
+        self._queue = None
 
     def _run(self) -> None:
-        warm_up = self._pacer(RateProfile.steady(self._load.rate), f"{self._seed}/warmup")
-        self._play(warm_up, self._timeline.start, "warmup")
-        self._backlog.clear()  # what the warm-up did not get to is nobody's
-        self._play(self._pacer(profile_of(self._load), self._seed), self._timeline.measure_start, "measure")
+        self._play(RateProfile.steady(self._load.rate), f"{self._seed}/warmup", self._timeline.start, "warmup")
+        # What the warm-up did not get to is nobody's.
+        self._play(profile_of(self._load), self._seed, self._timeline.measure_start, "measure")
 
     def _pacer(self, profile: RateProfile, seed: object) -> Pacer:
         load = self._load
         times = arrival_times(load.arrivals, profile, seed, load.burstiness_cv)
         return Pacer(share_of(times, self._worker, self._workers))
 
-    def _play(self, pacer: Pacer, start: float, phase: str) -> None:
+    def _play(self, profile: RateProfile, seed: object, start: float, phase: str) -> None:
         """Hand out arrivals until the phase is over."""
+        pacer, queue = self._pacer(profile, seed), Queue(self._pacer(profile, seed), start)
+        self._queue = queue
         for sent in itertools.count():
             while (left := pacer.wait_s(time.time() - start, sent)) > 0:
                 if self._timeline.phase_at(time.time()) != phase:
@@ -80,7 +109,8 @@ class Dispatcher:
                 return
             if self._waiting:
                 self._waiting.pop().set(due)
+                queue.pass_by(sent)
             else:
                 if phase == "measure":
                     self.found_nobody += 1
-                self._backlog.append(due)
+                queue.add()

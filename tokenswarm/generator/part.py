@@ -15,6 +15,7 @@ from locust.exception import StopTest
 
 from tokenswarm.errors import Exit, UserError
 from tokenswarm.generator.director import Director
+from tokenswarm.generator.flat import keep_flat
 from tokenswarm.generator.live import LiveStats
 from tokenswarm.generator.locust_csv import complete_at_exit
 from tokenswarm.generator.plan import METRICS_VARIABLE, plan_from, prepared_plan
@@ -106,6 +107,7 @@ class DirectingPart(Part):
         environment.events.spawning_complete.add_listener(self._spawned)
         environment.events.test_stop.add_listener(self._stopped)
         complete_at_exit(environment)
+        keep_flat(environment)
 
     def start(self) -> None:
         self._serve_metrics()
@@ -231,7 +233,7 @@ class DirectingPart(Part):
     def _finish_standalone(self, counts: dict[str, int], phases: list, facts: dict[str, Any]) -> None:
         self.manifest.update(facts)
         self.manifest.update(status="complete", ended_at=utc_now(), counts=counts, phases=phases,
-                             simulated=bool(counts.get("simulated_answers")))
+                             simulated=self.manifest["simulated"] or bool(counts.get("simulated_answers")))
         try:
             write_manifest(self.plan.folder, self.manifest)
         except UserError as error:

@@ -1,0 +1,54 @@
+"""Keeps Locust's own statistics from growing with the length of a run.
+
+Locust counts requests by second, for ever, and notes a point for its charts every five seconds: some 10 MB in eight
+hours. Only the last dozen seconds are ever read, and a chart shows no more with thousands of points.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gevent
+
+_INTERVAL_S = 30.0
+_KEPT_S = 60
+"""Locust's current rates look back 12 s from the last request."""
+_POINTS = 2000
+
+
+class Trimmer:
+    """Trims `locust.stats.RequestStats` again and again; nothing that anybody reads is changed by it."""
+
+    def __init__(self) -> None:
+        self._stride = 1
+        self._seen = self._kept = 0
+
+    def trim(self, stats: Any) -> None:
+        """Forget what nobody reads any more, and keep the history at most _POINTS long, evenly over the run."""
+        horizon = int(stats.last_request_timestamp or 0) - _KEPT_S
+        for entry in (stats.total, *stats.entries.values()):
+            for counts in (entry.num_reqs_per_sec, entry.num_fail_per_sec):
+                for second in [second for second in counts if second < horizon]:
+                    del counts[second]
+        self._thin(stats.history)
+
+    def _thin(self, history: list[Any]) -> None:
+        if len(history) < self._kept:  # a new test, or somebody reset the statistics
+            self._stride, self._seen, self._kept = 1, 0, 0
+        new = history[self._kept :]
+        history[self._kept :] = [point for number, point in enumerate(new, self._seen) if number % self._stride == 0]
+        self._seen += len(new)
+        if len(history) > _POINTS:
+            del history[1::2]
+            self._stride *= 2
+        self._kept = len(history)
+
+
+def keep_flat(environment: Any) -> gevent.Greenlet:
+    """Trim the statistics of a Locust environment now and then, until the process ends."""
+    trimmer = Trimmer()
+    def forever() -> None:
+        while True:
+            gevent.sleep(_INTERVAL_S)
+            trimmer.trim(environment.stats)
+    return gevent.spawn(forever)

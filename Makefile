@@ -26,7 +26,7 @@ COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEA
   $(call option,--gpu-hourly-cost,GPU_HOURLY_COST)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load soak compare sim report scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-statistics lint bench clean
+.PHONY: help install load soak ui test-ui compare sim report scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint bench clean
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -71,6 +71,9 @@ soak: $(VENV)/.installed ## an unattended run of hours: DURATION=8h [ABORT_ERROR
 sim: $(VENV)/.installed ## start the engine simulator alone (ARGS="--port 8088 ...")
 	@$(PY) -m tokenswarm sim $(ARGS)
 
+ui: $(VENV)/.installed ## Locust's web UI with live LLM figures: [WEB_PORT=8089], and what load takes
+	@exec $(PY) -m tokenswarm ui $(LOAD_OPTIONS) $(call option,--web-host,WEB_HOST) $(call option,--web-port,WEB_PORT)
+
 compare: $(VENV)/.installed ## two engines in turn, repeated, with a verdict: SCENARIO= [ENGINES=vllm,sglang] [REPEATS=5]
 	@$(PY) -m tokenswarm compare --scenario $(or $(call quote,$(SCENARIO)),rag) $(COMPARE_OPTIONS)
 
@@ -103,7 +106,7 @@ engine-venv: $(VENV)/.installed ## install a real engine for use without Docker:
 	@$(PY) -m tokenswarm.engines.install --engine $(call quote,$(ENGINE)) $(call option,--device,DEVICE)
 
 test: $(VENV)/.installed-dev ## the default tests (under 3 minutes)
-	@$(PY) -m pytest -q -n 2 tests -m "not browser and not engine and not compose and not statistics and not slow"
+	@$(PY) -m pytest -q -n 2 tests -m "not browser and not ui and not engine and not compose and not statistics and not observe and not slow"
 
 test-slow: $(VENV)/.installed-dev ## whole runs with several processes that take long
 	@$(PY) -m pytest -q tests/e2e -m slow
@@ -111,6 +114,10 @@ test-slow: $(VENV)/.installed-dev ## whole runs with several processes that take
 test-browser: $(VENV)/.installed-dev ## open dashboards in headless Chromium
 	@sh tests/browser/need_chromium.sh
 	@$(PY) -m pytest -q tests/browser
+
+test-ui: $(VENV)/.installed-dev ## runs in Locust's web UI, in headless Chromium
+	@sh tests/browser/need_chromium.sh
+	@$(PY) -m pytest -q tests/ui
 
 test-engines: $(VENV)/.installed-dev ## the contract of real engines on this CPU: ENGINE=vllm|sglang, both by default
 	@$(PY) -m pytest -q -x tests/engines $(if $(ENGINE),--engine $(call quote,$(ENGINE)))
@@ -122,6 +129,10 @@ image: $(VENV)/.installed ## build the project's container image (IMAGE=name:tag
 	@$(if $(OFFLINE),$(PY) compose/image/packages.py download,rm -rf) compose/image/wheels
 	@docker build --quiet --file compose/image/Dockerfile $(if $(BASE),--build-arg BASE=$(call quote,$(BASE))) \
 	  --tag $(call quote,$(or $(IMAGE),tokenswarm:0.1.0)) .
+
+test-observe: $(VENV)/.installed-dev ## a real Prometheus scrapes a run and answers the dashboard's queries
+	@sh tests/observe/need_prometheus.sh
+	@$(PY) -m pytest -q -rs tests/observe
 
 test-statistics: $(VENV)/.installed-dev ## what intervals and verdicts promise, by simulation (minutes)
 	@$(PY) -m pytest -q tests/statistics

@@ -46,3 +46,13 @@ def test_a_worker_that_is_turned_away_is_told_of_once(caplog: Any) -> None:
     for _ in range(3):
         say(runner, "third", "client_ready")
     assert [record.getMessage() for record in caplog.records] == ["worker third is not let in: there are 2 workers"]
+
+
+def test_a_worker_that_locust_forgot_when_its_users_had_stopped_is_let_in_again_before_the_run_is_closed() -> None:
+    runner, reason = Runner(), []
+    let_in_unless(runner, lambda: reason[0] if reason else None)
+    say(runner, "first", "client_ready")
+    reason.append("a run is on")
+    runner.clients.clear()
+    say(runner, "first", "client_ready")
+    assert set(runner.clients) == {"first"}

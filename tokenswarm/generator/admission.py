@@ -19,16 +19,19 @@ def let_in_unless(runner: Any, closed: Callable[[], str | None]) -> None:
     """From now on the master turns newcomers away while `closed()` gives a reason.
 
     A worker that gets no answer asks again every 5 s, for 5 minutes: it is let in as soon as the reason is gone. One
-    that is known already may report again at any time.
+    that was let in once may report again at any time: Locust forgets a worker whose users have stopped, and the worker
+    asks anew, while the run is still being closed.
     """
-    handle, told = runner.handle_message, set()
+    handle, told, known = runner.handle_message, set(), set(runner.clients)
 
     def guarded(client_id: str, message: Any) -> None:
-        if message.type == _KNOCK and client_id not in runner.clients and (why := closed()) is not None:
-            if client_id not in told:
-                told.add(client_id)
-                _log.warning("worker %s is not let in: %s", client_id, why)
-            return
+        if message.type == _KNOCK and client_id not in known:
+            if (why := closed()) is not None:
+                if client_id not in told:
+                    told.add(client_id)
+                    _log.warning("worker %s is not let in: %s", client_id, why)
+                return
+            known.add(client_id)
         handle(client_id, message)
 
     runner.handle_message = guarded

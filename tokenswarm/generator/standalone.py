@@ -30,8 +30,7 @@ def form_arguments(parser: Any) -> None:
     session = session_from_environment()
     parser.add_argument("--scenario", default=session.scenario if session else "", help="what is asked",
                        choices=session.scenarios if session else None, include_in_web_ui=session is not None)
-    parser.add_argument("--rate", default="", help="requests per second: an open loop, in which the number of users is "
-                                                   "the most that may be in flight; empty: users that wait for answers")
+    parser.add_argument("--rate", default="", help="requests/s, an open loop; empty: users that wait for answers")
     parser.add_argument("--warmup", default="", help="seconds; empty: as the scenario has it, until TTFT is steady")
     parser.add_argument("--prompt-seed", default="", help="same seed, same prompts")
     parser.add_argument("--set", default="", env_var="SET", help="any scenario values: slo.ttft_p95_ms=400 "

@@ -15,6 +15,7 @@ from gevent import subprocess as gsubprocess
 from werkzeug.datastructures import ImmutableMultiDict
 
 from tokenswarm.errors import UserError
+from tokenswarm.exporter import attach
 from tokenswarm.generator.part import DirectingPart
 from tokenswarm.generator.standalone import chosen_scenario
 from tokenswarm.schema import DASHBOARD_HTML, REQUESTS_CSV
@@ -52,6 +53,7 @@ class LlmTab:
                            ("/llm/report", self._report), ("/llm/requests.csv", self._rows)):
             app.add_url_rule(path, f"tokenswarm{path}", guarded(view))
         app.add_url_rule("/llm/static/<name>", "tokenswarm-static", _static)
+        attach(app, self._part)
         app.before_request(self._check_start)
         app.after_request(_with_tab_script)
 

@@ -11,6 +11,7 @@ let points = [];
 let runId = null;
 let stretch = "last";
 let latest = null;
+let wasRunning = false;
 
 function theme() {
   const chosen = localStorage.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
@@ -88,8 +89,10 @@ function slo(run, key) {
 }
 
 function showTiles(now) {
-  const last = now.last.total, since = now.since_start.total, engine = now.engine || {};
-  const whole = (value, form) => "since start " + form(value);
+  // When nothing comes in any more, the last ten seconds run empty: then the whole run is shown.
+  const over = now.state !== "running", since = now.since_start.total, last = over ? since : now.last.total;
+  const engine = now.engine || {};
+  const whole = (value, form) => (over ? "whole measured time" : "since start " + form(value));
   const limited = (key, value) => [whole(value, number), slo(now.run, key)].filter(Boolean).join(" · ");
   $("tiles").replaceChildren(
     tile("TTFT p50", number(last.ttft_p50_ms), "ms", limited("ttft_p50_ms", since.ttft_p50_ms)),
@@ -100,7 +103,7 @@ function showTiles(now) {
     tile("Output", count(last.output_tok_s), "tok/s", whole(since.output_tok_s, count)),
     tile("Prompt + output", count(last.total_tok_s), "tok/s", whole(since.total_tok_s, count)),
     tile("Goodput", number(last.goodput_rps), "req/s", "met every SLO: " + percent(since.attainment)),
-    tile("In flight", count(now.in_flight), "", count(now.users) + " users"),
+    tile("In flight", count(now.in_flight), "", over ? "stopped" : count(now.users) + " users"),
     tile("Failed", count(since.failed), "", "error rate " + percent(since.error_rate)),
     tile("Cache hits", percent(engine.hit_rate ?? last.hit_rate), "", engine.hit_rate === undefined || engine.hit_rate === null ? "from the answers" : "by the engine; answers say " + percent(last.hit_rate)),
     tile("KV cache in use", percent(engine.kv_usage), "", now.engine ? "running " + count(engine.running) + " · waiting " + count(engine.waiting) : "the engine's metrics are not read"),
@@ -147,10 +150,10 @@ function chart(id, series, options = {}) {
     name, mode: "lines", line: { color: colours[colour], width: 2, dash: dash || "solid" }, hovertemplate: "%{y:.3~s}",
   }));
   Plotly.react(id, data, {
-    margin: { l: 48, r: 12, t: 6, b: 54 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    margin: { l: 48, r: 12, t: 6, b: series.length > 1 ? 58 : 28 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: ink, size: 11 }, hovermode: "x unified", showlegend: series.length > 1,
-    legend: { orientation: "h", y: -0.28, x: 0 },
-    xaxis: { title: series.length > 1 ? undefined : { text: "s" }, ticksuffix: " s", gridcolor: grid, zeroline: false, rangemode: "tozero" },
+    legend: { orientation: "h", y: -0.16, x: 0 },
+    xaxis: { ticksuffix: " s", gridcolor: grid, zeroline: false, rangemode: "tozero" },
     yaxis: { gridcolor: grid, zeroline: false, rangemode: "tozero", ...options },
   }, { displayModeBar: false, responsive: true });
 }
@@ -177,8 +180,11 @@ function show(now) {
   latest = now;
   theme();
   showHead(now);
-  showTrust(now.generator);
+  if (now.state === "running") showTrust(now.generator);
   if (!now.run) return;
+  if (wasRunning && now.state !== "running") choose("since");
+  if (!wasRunning && now.state === "running") choose("last");
+  wasRunning = now.state === "running";
   showTiles(now);
   showClasses(now);
   draw();
@@ -205,14 +211,12 @@ async function tick() {
   setTimeout(tick, PERIOD_MS);
 }
 
-for (const id of ["last", "since"]) {
-  $(id).addEventListener("click", () => {
-    stretch = id;
-    $("last").setAttribute("aria-pressed", String(id === "last"));
-    $("since").setAttribute("aria-pressed", String(id === "since"));
-    if (latest && latest.run) showClasses(latest);
-  });
+function choose(id) {
+  stretch = id;
+  for (const other of ["last", "since"]) $(other).setAttribute("aria-pressed", String(other === id));
+  if (latest && latest.run) showClasses(latest);
 }
+for (const id of ["last", "since"]) $(id).addEventListener("click", () => choose(id));
 setInterval(theme, 500);
 theme();
 tick();

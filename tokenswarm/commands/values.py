@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from tokenswarm.config_text import parse_duration
-
 
 def address(text: str) -> tuple[str, int]:
     """HOST:PORT as a pair."""
@@ -47,6 +45,8 @@ def share(text: str) -> float:
 
 def seconds(text: str) -> float:
     """A length of time above 0, such as 30s or 2m."""
+    from tokenswarm.config_text import parse_duration  # brings pydantic, without which `sim` starts
+
     try:
         value = parse_duration(text)
     except ValueError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tokenswarm.generator.plugin import three_digits
@@ -50,7 +52,7 @@ def test_the_time_line_of_a_day_is_as_long_as_that_of_an_hour_and_still_even() -
         history.add(snapshot(second))
     times = [point["at"] - AT for point in history.points]
     assert MOST_POINTS / 2 <= len(times) <= MOST_POINTS
-    gaps = {after - before for before, after in zip(times, times[1:], strict=False)}
+    gaps = {after - before for before, after in pairwise(times)}
     assert len(gaps) == 1, "every so many seconds, from the beginning to the end"
     assert times[0] < 300 and times[-1] > 86_100
 

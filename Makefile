@@ -66,7 +66,7 @@ load: $(VENV)/.installed ## start an engine, load it, write a dashboard
 	@$(PY) -m tokenswarm load $(LOAD_OPTIONS)
 
 soak: $(VENV)/.installed ## an unattended run of hours: DURATION=8h [ABORT_ERROR_RATE=0.5] [GRACE=30s], and what load takes
-	@exec $(PY) -m tokenswarm soak $(LOAD_OPTIONS) $(call option,--abort-error-rate,ABORT_ERROR_RATE) $(call option,--grace,GRACE)
+	@$(PY) -m tokenswarm soak $(LOAD_OPTIONS) $(call option,--abort-error-rate,ABORT_ERROR_RATE) $(call option,--grace,GRACE)
 
 sim: $(VENV)/.installed ## start the engine simulator alone (ARGS="--port 8088 ...")
 	@$(PY) -m tokenswarm sim $(ARGS)

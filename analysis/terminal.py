@@ -159,7 +159,7 @@ def outage_lines(summary: dict[str, Any]) -> list[Text]:
     lines += [Text(f"  {row['began']}: recovery {row['recovery']}, {row['failed']} failed ({row['kinds']})")
               for row in rows[:_OUTAGES_SHOWN]]
     left = told["count"] - _OUTAGES_SHOWN
-    return [*lines, *([Text(f"  and {left:,} more, see the dashboard")] if left > 0 else [])]
+    return [*lines, *([Text(f"  and {left:,} more, see the dashboard")] if left > 0 else []), Text("")]
 
 
 def _baseline(found: dict[str, Any]) -> list[Text]:

@@ -18,8 +18,8 @@ from typing import Any
 import gevent
 from gevent.event import Event
 from gevent.pywsgi import WSGIServer
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from tokenswarm.client.http import Endpoint
 from tokenswarm.engines import known_engines, load_description
@@ -78,7 +78,7 @@ class Exporter:
         if path == TARGETS_PATH:
             start_response("200 OK", [("Content-Type", "application/json")])
             return [self.targets()]
-        start_response("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
+        start_response("200 OK", [("Content-Type", CONTENT_TYPE_PLAIN_0_0_4)])
         return self.page()
 
     def _run(self) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def attach(app: Any, part: Any) -> Exporter:
 
     exporter = Exporter(part)
     app.add_url_rule(METRICS_PATH, "tokenswarm_metrics",
-                     lambda: Response(exporter.page(), content_type=CONTENT_TYPE_LATEST))
+                     lambda: Response(exporter.page(), content_type=CONTENT_TYPE_PLAIN_0_0_4))
     app.add_url_rule(TARGETS_PATH, "tokenswarm_targets",
                      lambda: Response(exporter.targets(), content_type="application/json"))
     return exporter

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.utils import floatToGoString
 
 from tokenswarm.generator.live import LiveStats
 from tokenswarm.generator.tally import Distribution, Tally
@@ -174,7 +175,7 @@ def _histogram(described: Described, live: LiveStats, series: list[tuple[str, st
     none, nothing = Tally(), Distribution()
     for user_class, phase in series:
         seen = live.tallies.get((phase, user_class), none).latencies.get(f"{name}_ms", nothing)
-        counts = zip((f"{bound:g}" for bound in bounds_s), seen.at_most(bounds_ms), strict=True)
+        counts = zip(map(floatToGoString, bounds_s), seen.at_most(bounds_ms), strict=True)
         family.add_metric([_printable(user_class), phase], [*counts, ("+Inf", seen.count)], seen.total / 1e3)
     return family
 

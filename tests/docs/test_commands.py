@@ -39,7 +39,8 @@ def check_make(words: tuple[str, ...]) -> None:
         assert word == target or name in ENVIRONMENT or value in done.stdout or f"$(if $({name})" in MAKEFILE, word
     for line in done.stdout.replace("\\\n", " ").splitlines():
         if " -m tokenswarm " in line:
-            accept(shlex.split(line)[3:])
+            words = shlex.split(line)
+            accept(words[words.index("tokenswarm") + 1:])
 
 
 def test_the_pages_show_commands() -> None:

@@ -24,7 +24,7 @@ from tokenswarm.errors import Exit, UserError
 from tokenswarm.following import RunOutcome
 from tokenswarm.manifest import note_verdict
 from tokenswarm.scenario import Scenario
-from tokenswarm.schema import SUMMARY_JSON
+from tokenswarm.schema import JUNIT_XML, SUMMARY_JSON, SUMMARY_MD
 
 PROGRESS_INTERVAL_S = 60.0
 SUMMARY_INTERVAL_S = 60.0
@@ -189,15 +189,26 @@ class Soak:
         return summary
 
     def _admit(self, folder: Path) -> None:
-        """Say in the last live summary that it is not the last word."""
+        """Say in the last live summary, and in what was made of it, that it is not the last word."""
         summary = _read_summary(folder)
-        summary["notes"].append(
-            f"The run was interrupted and the grace of {self._grace_s:g} s was over before its figures were made; "
-            f"these are from while it was going. Make them anew with: python -m tokenswarm report {folder.name}")
-        summary["run"]["going"] = False
-        temporary = folder / f".{SUMMARY_JSON}.{os.getpid()}"
-        temporary.write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
-        os.replace(temporary, folder / SUMMARY_JSON)
+        told = (f"The run was interrupted, and the grace of {self._grace_s:g} s was over before its figures were made: "
+                f"these are of some minutes before. Make them anew with: python -m tokenswarm report {folder.name}")
+        summary["notes"].append(told)
+        summary["run"] |= {"going": False, "status": "interrupted"}
+        for reason in summary["reasons"]:
+            if reason["rule"] == "still_going":
+                for name in (JUNIT_XML, SUMMARY_MD):
+                    with contextlib.suppress(OSError):
+                        page = (folder / name).read_text("utf-8")
+                        _replace(folder / name, page.replace(reason["sentence"], told))
+                reason |= {"rule": "run_ended", "sentence": told}
+        _replace(folder / SUMMARY_JSON, json.dumps(summary, indent=2) + "\n")
+
+
+def _replace(path: Path, content: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(content, "utf-8")
+    os.replace(temporary, path)
 
 
 def _read_summary(folder: Path) -> dict[str, Any]:

@@ -106,8 +106,10 @@ def test_a_report_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def folder_with_summary(folder: Path) -> Path:
-    summary = {"verdict": "INCOMPLETE", "reasons": [], "notes": [], "run": {"going": True}}
+    reason = {"rule": "still_going", "sentence": "The run is still going."}
+    summary = {"verdict": "INCOMPLETE", "reasons": [reason], "notes": [], "run": {"going": True, "status": "running"}}
     (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "junit.xml").write_text("<x>INCOMPLETE: The run is still going.</x>")
     (folder / "run.json").write_text("{}")
     return folder
 
@@ -119,6 +121,10 @@ def test_a_report_that_does_not_get_done_within_the_grace_leaves_the_last_live_s
     soak = Soak(grace_s=1.1)
     summary = soak.conclude(RunOutcome(folder, "interrupted", interrupted_at=time.monotonic()), lambda: None)
     assert "the grace of 1.1 s was over" in summary["notes"][0] and "tokenswarm report" in summary["notes"][0]
+    assert summary["run"] == {"going": False, "status": "interrupted"}
+    assert [reason["rule"] for reason in summary["reasons"]] == ["run_ended"]
+    page = (folder / "junit.xml").read_text()
+    assert "still going" not in page and summary["notes"][0] in page
     assert json.loads((folder / "summary.json").read_text()) == summary
     assert json.loads((folder / "run.json").read_text())["validity"]["verdict"] == "INCOMPLETE"
 

@@ -96,7 +96,7 @@ def _show(folder: Any, summary: dict[str, Any], options: argparse.Namespace, con
 
         console.print(summary_table(summary))
     else:
-        console.print(f"{summary['verdict']}; interrupted", highlight=False)
+        console.print(f"{summary['verdict']}: interrupted, and no time for more", highlight=False)
     if (folder / DASHBOARD_HTML).exists():
         console.print(f"dashboard: {folder / DASHBOARD_HTML}", highlight=False, soft_wrap=True)
     if not console.is_terminal:

@@ -127,7 +127,7 @@ def _announce(host: str, port: int, locust: LocustProcesses, options: LoadOption
             shown = "\n".join(f"  | {line}" for line in locust.log_tail())
             raise UserError(Exit.LOAD_GENERATOR, f"the web UI did not start. Locust said:\n{shown}")
         time.sleep(0.1)
-    shown = f"[{host}]" if ":" in host else host
+    shown = f"[{reached_at}]" if ":" in reached_at else reached_at
     console.print(f"web UI: [bold]http://{shown}:{port}[/]   (Ctrl-C ends it)", highlight=False)
     if reached_at not in _LOOPBACK:
         console.print(f"others can reach it; they log in as tokenswarm with the password in {PASSWORD_VARIABLE}",

@@ -9,6 +9,7 @@ the package index. FOLDER holds pyproject.toml, which names them.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -48,6 +49,8 @@ def install(folder: Path, target: Path) -> None:
         environment["PYTHONPATH"] = str(own_pip[-1])  # a wheel is a zip file, and Python imports from those
         command += ["--no-index", "--find-links", str(folder)]
     subprocess.run([*command, *dependencies(folder / "pyproject.toml")], env=environment, check=True)
+    for tests in [path for path in target.glob("lib/python*/site-packages/**/tests") if path.is_dir()]:
+        shutil.rmtree(tests, ignore_errors=True)  # the packages' own: a fifth of the image, and nothing imports them
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
+import tokenswarm
 from tokenswarm.engines import effective as effective_values
 from tokenswarm.engines import web
 from tokenswarm.engines.description import CacheReset, Description, Scalar
@@ -85,7 +86,7 @@ class Engine:
         self._effective = effective_values.configuration(self.description, documents, found)
         version = effective_values.read(self.description.version, documents, found, {})
         if version is None and self.description.version_package is not None:
-            version = metadata.version(self.description.version_package)
+            version = _package_version(self.description.version_package)
         self._version = None if version is None else str(version)
 
     def _json(self, path: str) -> Any:
@@ -171,6 +172,14 @@ class Engine:
             "image_digest": None,
             "effective": dict(self.effective),
         }
+
+
+def _package_version(name: str) -> str | None:
+    """Version of an installed package; in the project's image its own code lies there without being installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return tokenswarm.__version__ if name == tokenswarm.__name__ else None
 
 
 def _said_yes(reply: web.Reply, field: str | None) -> bool:

@@ -15,7 +15,8 @@ LOAD_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO)
   $(call option,--workers,WORKERS) $(call option,--seed,SEED) $(call option,--corpus,CORPUS) \
   $(call option,--results,RESULTS) $(call option,--set,SET) $(call option,--gpu-hourly-cost,GPU_HOURLY_COST) \
   $(call option,--baseline,BASELINE) $(call option,--metrics-port,METRICS_PORT) $(call option,--metrics-host,METRICS_HOST) \
-  $(if $(KEEP),--keep) $(if $(STRICT),--strict)
+  $(if $(KEEP),--keep) $(if $(STRICT),--strict) \
+  $(if $(FAIL_ON_DRIFT),--fail-on-drift)
 
 COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEATS) $(call option,--a-host,A_HOST) \
   $(call option,--b-host,B_HOST) $(call option,--a-model,A_MODEL) $(call option,--b-model,B_MODEL) \
@@ -45,6 +46,7 @@ help: ## show this list
 	@echo "  BASELINE       an earlier run folder: a regression against it is a missed gate"
 	@echo "  METRICS_PORT   serve live metrics for Prometheus there (docs/observe.md)   METRICS_HOST  127.0.0.1"
 	@echo "  STRICT         1: an SLO that is undetermined counts as missed"
+	@echo "  FAIL_ON_DRIFT  1: what became worse over the run is a missed gate (5 minutes or more)"
 	@echo "  KEEP           1: leave the engine running; the next load takes it over (make status, make down)"
 	@echo "  SET            any scenario values: SET=\"load.users=200 slo.ttft_p95_ms=400\""
 
@@ -78,7 +80,8 @@ compare: $(VENV)/.installed ## two engines in turn, repeated, with a verdict: SC
 	@$(PY) -m tokenswarm compare --scenario $(or $(call quote,$(SCENARIO)),rag) $(COMPARE_OPTIONS)
 
 report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>
-	@$(PY) -m tokenswarm report $(call quote,$(value RUN)) $(call option,--baseline,BASELINE) $(if $(STRICT),--strict)
+	@$(PY) -m tokenswarm report $(call quote,$(value RUN)) $(call option,--baseline,BASELINE) $(if $(STRICT),--strict) \
+	  $(if $(FAIL_ON_DRIFT),--fail-on-drift)
 
 scenarios: $(VENV)/.installed ## list the scenarios
 	@$(PY) -m tokenswarm scenarios

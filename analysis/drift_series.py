@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ _SECONDS = 60
 """Rates are counted in so many slices."""
 _LEAST = {"error_rate": 0.0, "kv_usage": 0.10}
 _USUAL_LEAST = 0.05
+_MORE_IS_BETTER = frozenset({"output_tok_s"})
 
 
 def drift_figures(run: Run, window: Window | None) -> dict[str, dict[str, Any]]:
@@ -71,6 +72,21 @@ def _told(title: str, unit: str, drift: Drift) -> dict[str, Any]:
         "per_hour_ci95": None if drift.low is None else [drift.low, drift.high], "per_hour_share": share,
         "step": None if drift.state != STEPPED else {"at_s": drift.at_s, "before": drift.before, "after": drift.after},
     }
+
+
+def drift_gates(drift: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """A gate for each series, of a run that is to fail on drift: {key, title, state, sentence}, where `state` is met,
+    missed (it became worse), or undetermined (the run is too short)."""
+    return [{"key": key, "title": str(series["title"]), "state": _gate_state(key, series),
+             "sentence": f"{series['title']}: {sentence(dict(series))}"} for key, series in drift.items()]
+
+
+def _gate_state(key: str, series: Mapping[str, Any]) -> str:
+    if series["state"] == TOO_SHORT:
+        return "undetermined"
+    change = series["step"]["after"] - series["step"]["before"] if series["state"] == STEPPED else \
+        series["per_hour"] if series["state"] == DRIFTING else 0.0
+    return "missed" if (change < 0 if key in _MORE_IS_BETTER else change > 0) else "met"
 
 
 def sentence(series: dict[str, Any]) -> str:

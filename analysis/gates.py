@@ -45,12 +45,17 @@ def cases(summary: Mapping[str, Any], strict: bool = False) -> list[Case]:
              f"{counts['ok']:,} ok, {counts['failed']:,} failed, {counts['cancelled']:,} cancelled"),
     ]
     found += [_gate(gate, strict) for gate in summary["slo"]]
-    return found + [Case(f"baseline.{gate['key']}", _STATES[strict][gate["state"]], gate["sentence"])
-                    for gate in _baseline(summary)]
+    for name, gates in (("baseline", _baseline(summary)), ("drift", _drift(summary))):
+        found += [Case(f"{name}.{gate['key']}", _STATES[strict][gate["state"]], gate["sentence"]) for gate in gates]
+    return found
 
 
 def _baseline(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return (summary.get("baseline") or {}).get("gates", [])
+
+
+def _drift(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return summary.get("drift_gates") or []
 
 
 def _gate(gate: Mapping[str, Any], strict: bool) -> Case:
@@ -68,9 +73,9 @@ def sentence(gate: Mapping[str, Any]) -> str:
 
 
 def missed(summary: Mapping[str, Any], strict: bool = False) -> bool:
-    """Whether any gate is missed (or undetermined, if judged strictly), those of the baseline too."""
+    """Whether any gate is missed (or undetermined, if judged strictly), those of baseline and drift too."""
     bad = ("missed", "undetermined") if strict else ("missed",)
-    return any(gate["state"] in bad for gate in (*summary["slo"], *_baseline(summary)))
+    return any(gate["state"] in bad for gate in (*summary["slo"], *_baseline(summary), *_drift(summary)))
 
 
 def junit(summary: Mapping[str, Any], strict: bool = False) -> str:

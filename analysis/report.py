@@ -11,6 +11,7 @@ from typing import Any
 from analysis import gates
 from analysis.baseline import TOLERANCE, regressions
 from analysis.dashboard import render
+from analysis.drift_series import drift_gates
 from analysis.load import read_run
 from analysis.summary import summarise
 from tokenswarm.errors import Exit, UserError
@@ -18,9 +19,10 @@ from tokenswarm.schema import DASHBOARD_HTML, JUNIT_XML, SUMMARY_JSON, SUMMARY_M
 
 
 def report(folder: str | Path, strict: bool = False, baseline: str | Path | None = None,
-           tolerance: float = TOLERANCE, dashboard: bool = True) -> dict[str, Any]:
+           tolerance: float = TOLERANCE, fail_on_drift: bool = False, dashboard: bool = True) -> dict[str, Any]:
     """Read the run, write summary.json, junit.xml, summary.md and dashboard.html into its folder, return the summary.
 
+    `fail_on_drift`: a series that became worse over the run is a missed gate (see analysis/drift_series.py).
     Without `dashboard` the page is left as it is: making it costs more than all the rest.
     `strict`: an undetermined gate counts as missed (in junit.xml and summary.md). `baseline`: folder of an earlier run;
     regressions by more than `tolerance` are gates too (see analysis/baseline.py).
@@ -30,6 +32,8 @@ def report(folder: str | Path, strict: bool = False, baseline: str | Path | None
     summary = summarise(run)
     if baseline is not None:
         summary["baseline"] = regressions(summarise(read_run(baseline)), summary, tolerance)
+    if fail_on_drift:
+        summary["drift_gates"] = drift_gates(summary["drift"])
     write_whole(run.folder / SUMMARY_JSON, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     write_whole(run.folder / JUNIT_XML, gates.junit(summary, strict))
     write_whole(run.folder / SUMMARY_MD, gates.markdown(summary, strict))

@@ -121,7 +121,7 @@ class LiveSummary:
 class Soak:
     """Watches a run (see `following.Watch`), and sees to it that figures are there at its end.
 
-    `report_options`: of the `report` command (--strict, --baseline).
+    `report_options`: of the `report` command (--strict, --baseline, --fail-on-drift).
     """
 
     progress_interval_s = PROGRESS_INTERVAL_S

@@ -77,6 +77,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     result.add_argument("--baseline", metavar="RUN", help="an earlier run: a regression against it is a missed gate")
     result.add_argument("--strict", action="store_true",
                         help="an SLO that is undetermined (too few requests) counts as missed")
+    result.add_argument("--fail-on-drift", action="store_true",
+                        help="a latency, rate, error rate or memory that became worse over the run is a missed gate "
+                             "(runs of 5 minutes or more)")
     result.add_argument("--json", action="store_true", help="print summary.json; progress goes to standard error")
     add_metrics_options(parser)
 
@@ -134,7 +137,7 @@ def _reported(folder: Path, console: Console, options: argparse.Namespace) -> di
         from analysis.report import report  # takes a second to import, too
         from analysis.terminal import summary_table
 
-        summary = report(folder, options.strict, options.baseline)
+        summary = report(folder, options.strict, options.baseline, fail_on_drift=options.fail_on_drift)
     note_verdict(folder, summary["verdict"], summary["reasons"])
     tell_ci(folder)
     if options.json:

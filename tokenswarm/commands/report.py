@@ -27,6 +27,7 @@ def add(commands: Any) -> None:
     report.add_argument("--baseline", metavar="RUN", help="an earlier run: a regression against it is a missed gate")
     report.add_argument("--tolerance", type=share, default=None, metavar="S",
                         help="by how much it may be worse (default 0.05: 5%%)")
+    report.add_argument("--fail-on-drift", action="store_true", help="a series that became worse is a missed gate")
     report.add_argument("--no-dashboard", action="store_true", help="make summary.json, junit.xml and summary.md only")
     report.add_argument("--quiet", action="store_true", help="print nothing; gate only where --gate says so")
     report.set_defaults(run=_report)
@@ -38,12 +39,14 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
     from analysis.report import report
 
     given = {} if options.tolerance is None else {"tolerance": options.tolerance}
-    summary = report(options.folder, options.strict, options.baseline, dashboard=not options.no_dashboard, **given)
+    summary = report(options.folder, options.strict, options.baseline, fail_on_drift=options.fail_on_drift,
+                     dashboard=not options.no_dashboard, **given)
     if options.json:
         print(json.dumps(summary, indent=2))
     elif not options.quiet:
         _show(summary, None if options.no_dashboard else Path(options.folder) / DASHBOARD_HTML)
-    if not options.gate and (options.quiet or not (options.strict or options.baseline)):
+    if not options.gate and (options.quiet or not (options.strict or options.baseline
+                                                     or options.fail_on_drift)):
         return Exit.PASSED
     tell_ci(Path(options.folder))
     return exit_code(summary, options.strict)

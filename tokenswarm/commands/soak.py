@@ -80,7 +80,8 @@ def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _report_options(options: argparse.Namespace) -> list[str]:
-    return [*(["--strict"] if options.strict else []), *(["--baseline", options.baseline] if options.baseline else [])]
+    return [*(["--strict"] if options.strict else []), *(["--baseline", options.baseline] if options.baseline else []),
+            *(["--fail-on-drift"] if options.fail_on_drift else [])]
 
 
 def _show(folder: Any, summary: dict[str, Any], options: argparse.Namespace, console: Console, in_time: bool) -> None:

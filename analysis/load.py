@@ -30,9 +30,12 @@ from tokenswarm.schema import (
     table_parts,
 )
 
-_SILENT_S = 15.0
 _MANY_VALUES = frozenset({"request_id", "conversation", "error_detail"})
 """Text columns in which nearly every value differs, so that a category would only cost memory."""
+_SILENT_S = 30.0
+"""A run from which nothing was heard for so long is over, whatever its manifest says."""
+_LATEST = 1000
+"""Rows of the end of a table that are looked at for its latest moment: those of several processes are not in order."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +102,13 @@ def read_run(folder: str | Path) -> Run:
         host_metrics=host[host["at"].notna()].reset_index(drop=True),
         damaged_lines=damaged + damaged_engine + damaged_host + odd,
         notes=tuple(notes),
-        going=manifest.get("status") == "running" and _written_lately(path),
+        going=manifest.get("status") == "running" and abs(time.time() - _last_sign(requests, host)) < _SILENT_S,
     )
 
 
-def _written_lately(folder: Path) -> bool:
-    """Whether somebody writes into a run's tables now: a run that goes on does so at least once a second."""
-    parts = [path for name in (REQUESTS_CSV, HOST_METRICS_CSV) for path in table_parts(folder, name)[-1:]]
-    return any(abs(time.time() - path.stat().st_mtime) < _SILENT_S for path in parts)
+def _last_sign(requests: pd.DataFrame, host: pd.DataFrame) -> float:
+    """The latest moment that the tables tell of: a run that goes on watches itself at least once a second."""
+    return float(np.nanmax([*host["at"].tail(_LATEST), *requests["sent_at"].tail(1), 0.0]))
 
 
 def _read_manifest(path: Path, notes: list[str]) -> dict[str, Any]:

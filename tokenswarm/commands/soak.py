@@ -51,6 +51,7 @@ def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.interrupts import Interrupts
     from tokenswarm.load import run_load
     from tokenswarm.output import outlive_readers
+    from tokenswarm.progress import working
     from tokenswarm.soak import Soak
 
     outlive_readers()
@@ -65,7 +66,8 @@ def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
         if outcome.error is not None:
             print(f"tokenswarm: {outcome.error}", file=sys.stderr, flush=True)
         try:
-            summary = soak.conclude(outcome, lambda: late.first_at)
+            with working(console, "making the dashboard"):
+                summary = soak.conclude(outcome, lambda: late.first_at)
         except UserError as error:
             if outcome.error is None:
                 raise

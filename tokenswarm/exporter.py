@@ -1,8 +1,8 @@
 """Live figures over HTTP for Prometheus: /metrics, and /targets, which tells it where the engine's own /metrics are.
 
 Two ways out: `attach` adds both to Locust's web UI; `serve` opens a port of its own for runs without one. A page is
-made family by family, and everything else of the process gets its turn in between, so that a scrape delays no stamp by
-more than the making of one family (docs/observe.md has the figures).
+made in pieces, and everything else of the process gets its turn in between, so that a scrape delays no stamp by more
+than the making of one piece (docs/observe.md has the figures).
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from tokenswarm.schema import MANIFEST_JSON
 
 METRICS_PATH, TARGETS_PATH = "/metrics", "/targets"
 _CONNECTIONS = 8
+_BREATH_S = 0.001
+"""Between two pieces of a page. Not 0: gevent would then come back here several times before it looks at sockets."""
 _LINGER_MOST_S = 15.0
 _LINGER_INTERVALS = 1.5
 
@@ -50,9 +52,13 @@ class Exporter:
         """/metrics in Prometheus' text format, in pieces; others may run between two pieces."""
         self._scrapes.append(time.monotonic())
         last_word = self._last_word
+        before = None
         for family in self._families():
-            yield generate_latest(_One(family))
-            gevent.sleep(0)
+            piece = generate_latest(_One(family))
+            # One family in several pieces has its two lines of description once.
+            yield piece.split(b"\n", 2)[2] if family.name == before else piece
+            before = family.name
+            gevent.sleep(_BREATH_S)
         if last_word is not None:
             last_word.set()
 

@@ -104,27 +104,29 @@ class Moment:
 
 
 def families(live: LiveStats, moment: Moment) -> Iterator[Metric]:
-    """The metrics of METRICS with their samples of now."""
-    phases, names = _series(live, moment)
-    values = {**_situation(moment), **_counters(live, phases, names, moment.bounded), **_trust(live)}
+    """The metrics of METRICS with their samples of now, in pieces of about a millisecond: a histogram comes once for
+    each user class, one after the other."""
+    names = sorted({*moment.user_classes, *(name for _, name in live.tallies)})
+    yield from _plain(_situation(moment))
+    yield from _plain(_counters(live, names, moment.bounded))
     for described in METRICS:
         if described.kind == "histogram":
-            yield _histogram(described, live, phases)
-        elif described.name in values:
-            family = (CounterMetricFamily if described.kind == "counter" else GaugeMetricFamily)(
-                described.name, described.meaning, labels=described.labels)
-            for labels, value in values[described.name]:
-                family.add_metric([_printable(label) for label in labels], value)
-            yield family
+            for name in names:
+                yield _histogram(described, live, name)
+    yield from _plain(_trust(live))
 
 
 Samples = list[tuple[tuple[str, ...], float]]
 
 
-def _series(live: LiveStats, moment: Moment) -> tuple[list[tuple[str, str]], list[str]]:
-    """(user class, phase) of every series, and the user classes."""
-    names = sorted({*moment.user_classes, *(name for _, name in live.tallies)})
-    return [(name, phase) for name in names for phase in SENDING_PHASES], names
+def _plain(values: Mapping[str, Samples]) -> Iterator[Metric]:
+    for described in METRICS:
+        if described.name in values:
+            family = (CounterMetricFamily if described.kind == "counter" else GaugeMetricFamily)(
+                described.name, described.meaning, labels=described.labels)
+            for labels, value in values[described.name]:
+                family.add_metric([_printable(label) for label in labels], value)
+            yield family
 
 
 def _situation(moment: Moment) -> dict[str, Samples]:
@@ -137,9 +139,9 @@ def _situation(moment: Moment) -> dict[str, Samples]:
     }
 
 
-def _counters(live: LiveStats, series: list[tuple[str, str]], names: list[str], bounded: bool) -> dict[str, Samples]:
+def _counters(live: LiveStats, names: list[str], bounded: bool) -> dict[str, Samples]:
     none = Tally()
-    tallies = {(name, phase): live.tallies.get((phase, name), none) for name, phase in series}
+    tallies = {(name, phase): live.tallies.get((phase, name), none) for name in names for phase in SENDING_PHASES}
 
     def summed(count: str) -> Samples:
         return [(key, tally.counts[count]) for key, tally in tallies.items()]
@@ -167,15 +169,14 @@ def _counters(live: LiveStats, series: list[tuple[str, str]], names: list[str], 
     return found
 
 
-def _histogram(described: Described, live: LiveStats, series: list[tuple[str, str]]) -> Metric:
+def _histogram(described: Described, live: LiveStats, user_class: str) -> Metric:
     name = described.name.removeprefix("tokenswarm_").removesuffix("_seconds")
     bounds_s = TPOT_BUCKETS_S if name == "tpot" else LATENCY_BUCKETS_S
-    bounds_ms = [bound * 1e3 for bound in bounds_s]
     family = HistogramMetricFamily(described.name, described.meaning, labels=described.labels)
-    none, nothing = Tally(), Distribution()
-    for user_class, phase in series:
-        seen = live.tallies.get((phase, user_class), none).latencies.get(f"{name}_ms", nothing)
-        counts = zip(map(floatToGoString, bounds_s), seen.at_most(bounds_ms), strict=True)
+    for phase in SENDING_PHASES:
+        tally = live.tallies.get((phase, user_class))
+        seen = (tally.latencies.get(f"{name}_ms") if tally is not None else None) or Distribution()
+        counts = zip(map(floatToGoString, bounds_s), seen.at_most(bound * 1e3 for bound in bounds_s), strict=True)
         family.add_metric([_printable(user_class), phase], [*counts, ("+Inf", seen.count)], seen.total / 1e3)
     return family
 

@@ -106,6 +106,15 @@ class LiveStats:
                 tallies.setdefault(key, Tally()).merge(tally)
         return max(1.0, min(RECENT_S, now - self._began)), tallies
 
+    def _of_late(self, name: str) -> Distribution:
+        """One latency of every answer that ended lately."""
+        whole = Distribution()
+        for _, part in self._recent:
+            for tally in part.tallies.values():
+                if name in tally.latencies:
+                    whole.merge(tally.latencies[name])
+        return whole
+
     def _stretch(self, tallies: Mapping[tuple[str, str], Tally], seconds: float, lately: bool) -> dict[str, Any]:
         names = sorted({name for _, name in tallies})
 
@@ -146,17 +155,12 @@ class LiveStats:
     def generator(self) -> dict[str, Any]:
         """How far the load generator itself can be trusted now: its busiest worker, and a light with reasons."""
         self._forget(time.monotonic())
-        lately = {name: Distribution() for name in ("ttft_ms", "e2e_ms", UNCERTAINTY)}
-        for _, part in self._recent:
-            for tally in part.tallies.values():
-                for name, whole in lately.items():
-                    if name in tally.latencies:
-                        whole.merge(tally.latencies[name])
-        latency = lately["ttft_ms"] if lately["ttft_ms"].bins else lately["e2e_ms"]
+        ttft = self._of_late("ttft_ms")
+        latency = ttft if ttft.bins else self._of_late("e2e_ms")
         rows = list(self.health.values())
         facts = {name: max((row[name] for row in rows if row[name] is not None), default=None)
                  for name in ("cpu_share", "loop_lag_ms", "read_lag_p99_ms", "lateness_max_ms")}
-        bound = lately[UNCERTAINTY].quantiles([0.99])[0]
+        bound = self._of_late(UNCERTAINTY).quantiles([0.99])[0]
         facts["error_bound_ms"] = bound if bound is not None else facts["read_lag_p99_ms"]
         judged: Light = light(cpu_share=facts["cpu_share"], error_bound_ms=facts["error_bound_ms"],
                               lateness_ms=facts["lateness_max_ms"] if self._open_loop else None,

@@ -23,6 +23,7 @@ from analysis.gates import escape
 from analysis.page import head
 from analysis.summary import load_sentence
 
+_WIDE = 10.0
 COLOR_A, COLOR_B = "c:blue", "c:vermillion"
 _STYLE = {BETTER: "better", WORSE: "worse", EQUAL: "equal"}
 _TERMINAL_STYLE = {BETTER: "green", WORSE: "red", EQUAL: "dim"}
@@ -36,7 +37,7 @@ def render_comparison(found: Comparison) -> str:
     return _environment().get_template("comparison.html.j2").render(
         label_a=groups.label_a, label_b=groups.label_b, about=about(groups), by=groups.by, head=head(first),
         load_sentence=load_sentence(first), count_a=len(groups.a), count_b=len(groups.b), simulated=found.simulated,
-        verdict=found.verdict, advice=found.advice, agreement=found.agreement, unfair=found.unfair,
+        verdict=found.verdict, advice=found.advice, agreement=found.agreement, unfair=found.unfair, notes=found.notes,
         left_out=groups.left_out, rows=list(rows(found)), charts=charts, setup=found.setup, runs=list(_runs(found)),
         charts_json=_safe_json([chart.spec() for chart in charts]), style=Markup(_asset("dashboard.css")),
         theme_script=Markup(scripts[0]), plotly_script=Markup(scripts[1]), page_script=Markup(scripts[2]),
@@ -117,7 +118,9 @@ def _forest(found: Comparison) -> Chart | None:
     low = min(result.found.low for result in told)
     high = max(result.found.high for result in told)
     low, high = max(min(low, 0.9), 0.02) * 0.95, min(max(high, 1.1), 50.0) * 1.05
-    steps = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 2, 3, 5, 10, 20, 50)
+    # Ticks close to 1 only where there is room for them.
+    steps = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if high / low > _WIDE else \
+        (0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 2, 3)
     ticks = [step for step in steps if low <= step <= high]
     a, b = plain(found.groups.label_a), plain(found.groups.label_b)
     layout = {
@@ -187,6 +190,7 @@ def markdown(found: Comparison) -> str:
     if found.advice is not None:
         out += [f"**Rule of thumb.** {escape(found.advice.sentence)} {escape(found.agreement)}".rstrip(), ""]
     out += [f"- Not alike: {escape(sentence)}" for sentence in found.unfair]
+    out += [f"- Note: {escape(sentence)}" for sentence in found.notes]
     out += [f"- Left out: {escape(one.run_id)}, {escape(one.why)}" for one in groups.left_out]
     a, b = escape(groups.label_a), escape(groups.label_b)
     out += ["", f"| figure | {a} | {b} | ratio or difference | {b} is |", "|---|---|---|---|---|"]
@@ -216,6 +220,7 @@ def comparison_table(found: Comparison) -> RenderableType:
     if found.advice is not None:
         lines.append(Text.assemble(("Rule of thumb: ", "bold"), f"{found.advice.sentence} {found.agreement}".strip()))
     lines += [Text.assemble(("not alike: ", "bold yellow"), sentence) for sentence in found.unfair]
+    lines += [Text.assemble(("note: ", "bold"), sentence) for sentence in found.notes]
     lines += [Text.assemble(("left out: ", "bold red"), f"{one.run_id}, {one.why}") for one in groups.left_out]
     table = Table(title=f"{groups.label_b} against {groups.label_a} (95% intervals)", title_justify="left",
                   title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)

@@ -17,7 +17,7 @@ from analysis.load import read_run
 from analysis.metrics import ok_latencies
 from analysis.report import write_whole
 from analysis.statistics import interpolate
-from analysis.summary import summarise
+from analysis.summary import recorded_notes, summarise
 from tokenswarm.errors import Exit, UserError
 
 COMPARISON_JSON, COMPARISON_MD, COMPARISON_HTML = "comparison.json", "comparison.md", "comparison.html"
@@ -35,6 +35,7 @@ class Member:
     curves: dict[str, np.ndarray]
     totals: rule_of_thumb.Totals
     engine_table: dict[str, Any]
+    noted: list[str]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Comparison:
     advice: rule_of_thumb.Advice | None
     agreement: str
     unfair: list[str]
+    notes: list[str]
+    """What the runs themselves noted about their set-up, each sentence once."""
     setup: list[SetupDifference]
 
     @property
@@ -67,7 +70,13 @@ def read_member(folder: str | Path) -> Member:
     table = run.fact("scenario", "values", "engine")
     return Member(Path(folder), summary, curves,
                   rule_of_thumb.totals(run.measured, summary["run"]["window"]["seconds"]),
-                  table if isinstance(table, dict) else {})
+                  table if isinstance(table, dict) else {}, recorded_notes(run))
+
+
+def _notes(members: Sequence[Member]) -> list[str]:
+    """That an engine ran on a CPU, say, or what it left out of the settings. What concerns one run's intervals is
+    not repeated: here the spread between runs counts."""
+    return list(dict.fromkeys(note for member in members for note in member.noted))
 
 
 def compare_runs(runs: Sequence[str | Path] = (), *, a: Sequence[str | Path] = (), b: Sequence[str | Path] = (),
@@ -94,7 +103,7 @@ def compare_runs(runs: Sequence[str | Path] = (), *, a: Sequence[str | Path] = (
     verdict = judge(results, groups.label_a, groups.label_b, open_loop)
     advice, agreement = _thumb(groups, verdict, used, mixed_hardware, frequent_model_changes)
     engine_table = {key: value for member in used for key, value in member.engine_table.items()}
-    return Comparison(groups, members, results, verdict, advice, agreement, unfair(groups),
+    return Comparison(groups, members, results, verdict, advice, agreement, unfair(groups), _notes(used),
                       setup_differences(groups, engine_table))
 
 
@@ -126,6 +135,7 @@ def document(found: Comparison) -> dict[str, Any]:
         "figures": [as_dict(result) for result in found.results],
         "rule_of_thumb": None if found.advice is None else asdict(found.advice) | {"agreement": found.agreement},
         "unfair": found.unfair,
+        "notes": found.notes,
         "setup_differences": [asdict(one) for one in found.setup],
     }
 

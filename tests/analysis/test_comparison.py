@@ -214,3 +214,13 @@ def test_the_three_files_say_the_same_and_hold_no_markup_of_others(tmp_path) -> 
 def test_given_sides_keep_their_labels(tmp_path) -> None:
     found = compare_runs(a=[run(tmp_path, "v", 100)], b=[run(tmp_path, "v2", 90)], label_a="before", label_b="after")
     assert (found.groups.label_a, found.groups.label_b, found.verdict.repeated) == ("before", "after", False)
+
+
+def test_what_the_runs_noted_about_their_engines_stands_on_every_form_of_the_comparison(tmp_path: Path) -> None:
+    sentence = "vLLM runs on a CPU here: its speed says nothing about a <GPU>"
+    folders = [*series(tmp_path, "a", [100.0, 101.0], notes=[sentence]),
+               *series(tmp_path, "b", [100.0, 101.0], engine="SGLang", notes=[sentence])]
+    found = compare_runs(folders)
+    assert found.notes == [sentence]
+    assert "nothing about a &lt;GPU&gt;" in render_comparison(found)
+    assert "runs on a CPU here" in markdown(found)

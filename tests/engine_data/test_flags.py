@@ -170,4 +170,6 @@ def test_diff_puts_the_engines_side_by_side() -> None:
     rows = {row["setting"]: row for row in diff([VLLM, SGLANG], {"kv_cache_dtype": "fp8"})}
     assert rows["kv_cache_dtype"]["vllm"]["args"] == ["--kv-cache-dtype", "fp8"]
     assert rows["kv_cache_dtype"]["sglang"] == {"value": "fp8", "args": ["--kv-cache-dtype", "fp8_e4m3"]}
-    assert "seed" not in rows
+    assert rows["seed"]["vllm"]["args"] == ["--seed", "0"]
+    assert rows["seed"]["sglang"]["args"] == ["--random-seed", "0"]
+    assert "dtype" not in rows

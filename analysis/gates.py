@@ -22,6 +22,7 @@ PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _STATES = {strict: {"met": PASSED, "missed": FAILED, "undetermined": FAILED if strict else SKIPPED}
            for strict in (False, True)}
+_NOT_ENDED = ("run_ended", "still_going")
 _MARKS = {"met": "✅", "missed": "❌", "undetermined": "❔"}
 
 
@@ -39,8 +40,10 @@ def cases(summary: Mapping[str, Any], strict: bool = False) -> list[Case]:
     """The cases of a run, gravest first: whether it is whole and valid, whether requests succeed, then each gate."""
     verdict, counts = summary["verdict"], summary["counts"]["measured"]
     reasons = "; ".join(reason["sentence"] for reason in summary["reasons"] if reason["verdict"] == verdict)
+    ended = "; ".join(reason["sentence"] for reason in summary["reasons"] if reason["rule"] in _NOT_ENDED)
     found = [
         Case("valid", PASSED if verdict == "VALID" else FAILED, f"{verdict}{': ' + reasons if reasons else ''}"),
+        Case("ended as planned", FAILED if ended else PASSED, ended or "the run went on to its end"),
         Case("requests succeed", PASSED if counts["ok"] or not counts["sent"] else FAILED,
              f"{counts['ok']:,} ok, {counts['failed']:,} failed, {counts['cancelled']:,} cancelled"),
     ]

@@ -55,8 +55,9 @@ def test_junit_has_one_case_a_gate_with_the_figures_in_the_message(tmp_path) -> 
     found = summary_of(tmp_path, {"ttft_p95_ms": 50, "e2e_p95_ms": 9000, "ttft_p999_ms": 5})
     suite = ElementTree.fromstring(gates.junit(found).encode())[0]
     cases = {case.get("name"): case for case in suite}
-    assert list(cases) == ["valid", "requests succeed", "slo.ttft_p95_ms", "slo.e2e_p95_ms", "slo.ttft_p999_ms"]
-    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("5", "1", "1")
+    assert list(cases) == ["valid", "ended as planned", "requests succeed", "slo.ttft_p95_ms", "slo.e2e_p95_ms",
+                           "slo.ttft_p999_ms"]
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("6", "1", "1")
     message = cases["slo.ttft_p95_ms"].find("failure").get("message")
     assert "TTFT p95: 146 ms (" in message
     assert "limit <= 50 ms: missed by" in message
@@ -71,12 +72,21 @@ def test_a_run_that_is_not_valid_fails_its_own_case(tmp_path) -> None:
     assert gates.cases(found)[0].message.startswith("INCOMPLETE: ")
 
 
+def test_why_a_run_ended_early_is_told_also_where_its_figures_are_invalid(tmp_path) -> None:
+    ended = {"rule": "error_rate", "code": 20, "sentence": "12 of 20 requests failed within 60 s"}
+    counts = {"sent": 240, "rows_lost": 0, "unsent": 7}
+    found = summary_of(tmp_path, {}, status="aborted", ended_early=ended, counts=counts)
+    cases = {case.name: case for case in gates.cases(found)}
+    assert found["verdict"] == "INVALID" and ended["sentence"] not in cases["valid"].message
+    assert cases["ended as planned"].state == gates.FAILED and ended["sentence"] in cases["ended as planned"].message
+
+
 def test_what_an_engine_says_breaks_neither_xml_nor_markdown(tmp_path) -> None:
     hostile = "</testcase>\x00\x1b[31m|<b>&`*_[x](y)"
     scenario = manifest()["scenario"] | {"name": hostile, "values": {"slo": {"ttft_p95_ms": 50}}}
     found = summary_of(tmp_path, {}, scenario=scenario, model=hostile)
     suite = ElementTree.fromstring(gates.junit(found).encode())[0]
-    assert len(suite) == 3
+    assert len(suite) == 4
     text = gates.markdown(found)
     assert "<b>" not in text
     assert "\\[x\\](y)" in text

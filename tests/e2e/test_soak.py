@@ -36,9 +36,14 @@ def rows_of(run: Finished) -> list[str]:
     return [line for path in table_parts(run.path, REQUESTS_CSV) for line in path.read_text().splitlines()[1:]]
 
 
-def valid_case(run: Finished) -> ElementTree.Element:
-    """The case of junit.xml that says whether the run is whole."""
-    return ElementTree.parse(run.path / "junit.xml").find(".//testcase[@name='valid']")
+def ending(run: Finished) -> ElementTree.Element:
+    """The case of junit.xml that says whether the run went on to its end."""
+    return ElementTree.parse(run.path / "junit.xml").find(".//testcase[@name='ended as planned']")
+
+
+def _run_ended(run: Finished) -> str:
+    """Why the summary says that the run did not end as planned."""
+    return next(reason["sentence"] for reason in run.summary["reasons"] if reason["rule"] == "run_ended")
 
 
 def answered(run: Started, rows: int = 10) -> bool:
@@ -82,7 +87,7 @@ def test_sigterm_ends_the_run_with_report_gates_and_junit(results: Path) -> None
     assert run.manifest["status"] == "interrupted"
     assert run.manifest["ended_early"]["rule"] == "interrupted"
     assert run.summary["verdict"] != "VALID" and run.summary["slo"] and "drift" in run.summary
-    assert "interrupted by" in valid_case(run).find("failure").get("message")
+    assert "interrupted by" in ending(run).find("failure").get("message")
     assert "interrupted by" in run.page and (run.path / "summary.md").exists()
     assert len(rows_of(run)) == run.manifest["counts"]["sent"]
     assert "Traceback" not in run.err and run.left == []
@@ -99,6 +104,7 @@ def test_a_restart_is_survived_and_its_recovery_time_is_a_result(results: Path, 
         run = process.finish()
     assert run.code in (Exit.SLO_MISSED, Exit.INVALID), run.err  # it went on to its end, with many errors
     assert run.manifest["status"] == "complete" and "ended_early" not in run.manifest
+    assert ending(run).find("failure") is None
     outages = run.summary["outages"]
     assert outages["count"] == 1 and outages["list"][0]["recovered"] and outages["longest"]["value"] > 1
     assert outages["list"][0]["kinds"]["connect_refused"] >= 1
@@ -118,8 +124,8 @@ def test_an_error_rate_ends_the_run(results: Path, tmp_path: Path) -> None:
     assert run.manifest["status"] == "aborted" and run.manifest["ended_early"]["rule"] == "error_rate"
     sentence = run.manifest["ended_early"]["sentence"]
     assert "requests failed within 3 s" in sentence and "abort.error_rate is 60%" in sentence
-    assert sentence in run.err and sentence in run.summary["reasons"][0]["sentence"]
-    assert sentence in valid_case(run).find("failure").get("message")
+    assert sentence in run.err and sentence in _run_ended(run)
+    assert sentence in ending(run).find("failure").get("message")
     assert "requests failed within 3 s" in run.page
     assert run.left == []
 

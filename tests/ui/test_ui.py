@@ -133,6 +133,8 @@ def test_runs_one_after_another_are_runs_of_their_own(ui: Callable[..., Any], br
         frame.wait_for_function("document.getElementById('about').textContent.includes('open loop')",
                                 timeout=PATIENCE_MS)
         wait_for_points(frame, 1)
+        web_edit = {"user_count": "50", "spawn_rate": "50", "host": ""}
+        assert person.page.request.post(f"{web.url}/swarm", form=web_edit).json()["success"]
         person.page.get_by_role("button", name="Stop").click()
         frame.wait_for_selector("#report:visible")
         web.get("/llm/report")
@@ -145,6 +147,7 @@ def test_runs_one_after_another_are_runs_of_their_own(ui: Callable[..., Any], br
             assert manifest["counts"]["sent"] == manifest["counts"]["rows"] == len(rows) > 0
             assert manifest["telemetry"]["scrapes"] > 0 and (folder / "engine_metrics.csv").exists()
             kinds[manifest["scenario"]["name"]] = manifest["load"]["mode"]
+        assert any("was set to 50 by hand" in note for note in manifest["notes"]), "of the second run"
         assert kinds == {"batch": "closed", "rag": "open"}
         assert person.problems == []
 
@@ -154,6 +157,9 @@ def test_a_form_that_asks_for_nonsense_is_refused_in_words(ui: Callable[..., Any
         person = Page(browser, web.url)
         person.start(rate="-3")
         person.page.get_by_text("load.rate is -3, but should be above 0").wait_for()
+        refused = person.page.request.post(f"{web.url}/swarm", form={"user_count": "1", "spawn_rate": "1",
+                                                                     "host": "http://127.0.0.1:1"})
+        assert "start it with HOST=" in refused.json()["message"]
         assert web.folders() == []
 
 

@@ -14,9 +14,10 @@ from flask import Flask, Response, jsonify, request, send_file
 from gevent import subprocess as gsubprocess
 from werkzeug.datastructures import ImmutableMultiDict
 
-from tokenswarm.errors import UserError
+from tokenswarm.errors import Exit, UserError
 from tokenswarm.exporter import attach
 from tokenswarm.generator.part import DirectingPart
+from tokenswarm.generator.session import session_from_environment
 from tokenswarm.generator.standalone import chosen_scenario
 from tokenswarm.schema import DASHBOARD_HTML, REQUESTS_CSV
 from tokenswarm.ui.engine_view import engine_view
@@ -61,10 +62,14 @@ class LlmTab:
 
     def _check_start(self) -> Response | None:
         """Refuse a start form that asks for what cannot be, before Locust acts on it; choose the user classes."""
-        if request.path != "/swarm" or request.method != "POST" or self._environment.runner.user_count:
+        if request.path != "/swarm" or request.method != "POST":
+            return None
+        if self._part.going_on:
+            self._note_edit(request.form.get("user_count", "?"))
             return None
         wanted = {**vars(self._environment.parsed_options), **request.form.to_dict()}
         try:
+            _refuse_other_host(request.form.get("host"))
             scenario, _ = chosen_scenario(_Options(wanted), self._environment.user_classes)
             classes = [cls for cls in _all_classes(self._environment)
                        if cls.__module__.rpartition(".")[2] == scenario.locustfile_path.stem]
@@ -77,6 +82,14 @@ class LlmTab:
             given = request.form.to_dict()
             request.form = ImmutableMultiDict({**given, "spawn_rate": given.get("user_count", "1")})
         return None
+
+    def _note_edit(self, users: str) -> None:
+        """The number of users is changed in the middle of a run: figures before and after are of two loads."""
+        part = self._part
+        if part.manifest is not None:
+            seconds = time.time() - part.timeline.start
+            part.manifest["notes"].append(f"The number of users was set to {users[:12]} by hand, {seconds:.0f} s after "
+                                          "the run had begun: its figures are of several loads.")
 
     def _begun(self, **_: Any) -> None:
         self._alert = None
@@ -150,6 +163,14 @@ class LlmTab:
                 return Response(f"The dashboard could not be made. {words}", 500, mimetype="text/plain")
         return send_file(page, as_attachment="download" in request.args,
                          download_name=f"{part.plan.run_id}-{DASHBOARD_HTML}")
+
+
+def _refuse_other_host(host: str | None) -> None:
+    """The engine that the command line watches and whose model it knows is the one to load. Raises UserError."""
+    session = session_from_environment()
+    if session is not None and host and host.rstrip("/") != session.engine["base_url"].rstrip("/"):
+        raise UserError(Exit.USAGE, f"this UI was started for the engine at {session.engine['base_url']}; for another "
+                                    "one start it with HOST=...")
 
 
 class _Options:

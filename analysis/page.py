@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis import text
+from analysis import outages, text
 from analysis.drift import STEADY, TOO_SHORT
 from analysis.drift_series import sentence as drift_sentence
 from analysis.metrics import GAPS, LATENCIES
@@ -34,7 +34,8 @@ def head(summary: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": summary["verdict"],
         "verdict_words": _VERDICT_WORDS[summary["verdict"]],
         "blocking": [r for r in summary["reasons"] if r["verdict"] != "NOTE"],
-        "remarks": [r["sentence"] for r in summary["reasons"] if r["verdict"] == "NOTE"] + list(summary["notes"]),
+        "remarks": [r["sentence"] for r in summary["reasons"] if r["verdict"] == "NOTE"] + list(summary["notes"])
+        + [told for told in (outages.sentence(summary["outages"]),) if told],
     }
 
 

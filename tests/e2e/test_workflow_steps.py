@@ -1,14 +1,15 @@
-"""The shell steps of .github/workflows/pull-request.yml, run as GitHub would, only for a shorter time."""
+"""The shell steps of .github/workflows, run as GitHub would, only for a shorter time and on the simulator."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from tests.docs.workflows import load, steps
+from tests.docs.workflows import load, script, steps
 from tokenswarm.errors import Exit
 
 from .pages import checkout, reader_environment
@@ -37,3 +38,35 @@ def test_the_check_of_a_pull_request_passes_and_leaves_a_summary_and_artifacts(t
     names = [case.get("name") for case in ElementTree.parse(run / "junit.xml").iter("testcase")]
     assert {"valid", "requests succeed", "slo.ttft_p95_ms", "slo.error_rate"} <= set(names)
     assert (run / "dashboard.html").stat().st_size > 100_000
+
+
+def test_a_night_makes_the_baseline_that_the_next_one_is_held_against(tmp_path: Path) -> None:
+    workflow, outputs = load("nightly-soak"), tmp_path / "outputs"
+    given = {"ENGINE": "sim", "MODEL": "sim-8b", "SCENARIO": "rag", "DURATION": "10s", "NEW_BASELINE": "false",
+             "SOAK_SET": "load.warmup_s=2 load.users=4", "HOME": str(tmp_path), "GITHUB_OUTPUT": str(outputs)}
+    used = []
+    for night in ("first", "second"):
+        outputs.write_text("")
+        folder = checkout(tmp_path / night)
+        environment = reader_environment(GITHUB_STEP_SUMMARY=str(tmp_path / "page.md"), **given)
+
+        def step(name: str, folder: Path = folder, environment: dict[str, str] = environment) -> int:
+            return subprocess.run(["bash", "-e", "-c", script(workflow, name)], cwd=folder, env=environment,
+                                  timeout=300, capture_output=True).returncode
+
+        assert step("Install") == 0 and step("Find the baseline") == 0
+        found = dict(line.split("=", 1) for line in outputs.read_text().splitlines())
+        environment["BASELINE"] = found.get("use", "")
+        code = step("Soak")
+        assert code in (Exit.PASSED, Exit.SLO_MISSED, Exit.INVALID)  # a busy machine; and chance, against a baseline
+        [run] = (folder / "results").iterdir()
+        assert (run / "dashboard.html").exists()
+        used.append((json.loads((run / "summary.json").read_text()).get("baseline") or {}).get("run_id"))
+        if night == "first":
+            if code != Exit.PASSED:
+                pytest.skip("this machine is too busy for a VALID run, and nothing else becomes a baseline")
+            environment["FOLDER"] = found["folder"]
+            assert step("Keep this night as the baseline") == 0
+            first = run.name
+        assert step("Stop what may have been left running") == 0
+    assert used == [None, first]

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from tokenswarm.errors import Exit, UserError
 from tokenswarm.following import RunOutcome
 from tokenswarm.manifest import note_verdict
 from tokenswarm.scenario import Scenario
-from tokenswarm.schema import JUNIT_XML, SUMMARY_JSON, SUMMARY_MD
+from tokenswarm.schema import DASHBOARD_HTML, JUNIT_XML, SUMMARY_JSON, SUMMARY_MD
 
 PROGRESS_INTERVAL_S = 60.0
 SUMMARY_INTERVAL_S = 60.0
@@ -32,9 +33,11 @@ IDLE_SHARE = 20
 """A summary that took so long is followed by a pause of this many times that: it costs at most 5% of a core."""
 _LOWEST_PRIORITY = 19
 _POLL_S = 0.05
+_MOST_SAID = 65536
 _KEPT_BACK_S = 1.0
 """What of the grace is kept for telling how the run ended."""
 
+_WRITTEN = (SUMMARY_JSON, JUNIT_XML, SUMMARY_MD, DASHBOARD_HTML)
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -44,15 +47,20 @@ def next_summary_at(began: float, ended: float, interval_s: float = SUMMARY_INTE
 
 
 class ReportProcess:
-    """`tokenswarm report` on a run folder, in a process of its own that a terminal's Ctrl-C does not reach."""
+    """`tokenswarm report` on a run folder, in a process of its own that a terminal's Ctrl-C does not reach.
+
+    It ends with one `wait` or `kill`. Raises OSError where it cannot be started.
+    """
 
     def __init__(self, folder: Path, options: Sequence[str] = (), idle: bool = False) -> None:
         """`idle`: takes only what nobody else wants of CPU and disk."""
-        self.began = time.monotonic()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tokenswarm", "report", str(folder), "--quiet", *options],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-            env=os.environ | dict.fromkeys(_THREADS, "1"))
+        self._folder = folder
+        with tempfile.TemporaryFile() as said:  # not a pipe: nobody reads while it runs, and a full one would stop it
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tokenswarm", "report", str(folder), "--quiet", *options],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True,
+                env=os.environ | dict.fromkeys(_THREADS, "1"))
+            self._said = os.dup(said.fileno())
         if idle:
             with contextlib.suppress(psutil.Error, OSError, AttributeError, ValueError):  # not every system has both
                 process = psutil.Process(self._process.pid)
@@ -65,8 +73,13 @@ class ReportProcess:
 
     def kill(self) -> None:
         """End it, finished or not. What it replaces it replaces as a whole, so nothing is left half written."""
+        cut_off = self.running
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        os.close(self._said)
+        for name in _WRITTEN if cut_off else ():
+            for unfinished in self._folder.glob(f".{name}.*"):
+                unfinished.unlink(missing_ok=True)
 
     def wait(self, deadline: Callable[[], float | None]) -> bool:
         """Whether it ended by itself, and well, before `deadline()` on the monotonic clock (None: whenever).
@@ -79,7 +92,8 @@ class ReportProcess:
                 self.kill()
                 return False
             time.sleep(_POLL_S)
-        said = self._process.communicate()[1].decode("utf-8", "replace").strip()
+        said = os.pread(self._said, _MOST_SAID, 0).decode("utf-8", "replace").strip()
+        os.close(self._said)
         if self._process.returncode:
             last = said.splitlines()[-1] if said else f"exit code {self._process.returncode}"
             raise UserError(Exit.RESULTS, f"the report could not be made: {last.removeprefix('tokenswarm: ')}")
@@ -160,7 +174,8 @@ class Soak:
     def over(self, outcome: RunOutcome) -> None:
         self._live.stop()
         if outcome.interrupted_at is not None:  # every second counts: the engine is stopped meanwhile
-            self._final = ReportProcess(outcome.folder, self._options)
+            with contextlib.suppress(OSError):  # `conclude` tries again
+                self._final = ReportProcess(outcome.folder, self._options)
 
     def kill(self) -> None:
         """End whatever report is being made, at once."""
@@ -181,7 +196,10 @@ class Soak:
             first = outcome.interrupted_at if outcome.interrupted_at is not None else interrupted_at()
             return None if first is None else first + self._grace_s - _KEPT_BACK_S
 
-        self._final = self._final or ReportProcess(outcome.folder, self._options)
+        try:
+            self._final = self._final or ReportProcess(outcome.folder, self._options)
+        except OSError as error:
+            raise UserError(Exit.RESULTS, f"the report could not be begun: {error.strerror}") from None
         if not self._final.wait(deadline):
             self._admit(outcome.folder)
         summary = _read_summary(outcome.folder)

@@ -105,6 +105,15 @@ def test_a_report_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monkey
     assert caught.value.code == Exit.RESULTS
 
 
+def test_a_report_that_is_cut_off_leaves_nothing_half_written(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, "import sys, time\nopen(sys.argv[1] + '/.summary.json.x', 'w').write('half')\n"
+                        "open(sys.argv[1] + '/begun', 'w').close()\ntime.sleep(600)")
+    report = ReportProcess(tmp_path)
+    assert report.wait(lambda: time.monotonic() if (tmp_path / "begun").exists() else None) is False
+    assert [path.name for path in tmp_path.iterdir()] == ["begun"]
+
+
 def folder_with_summary(folder: Path) -> Path:
     reason = {"rule": "still_going", "sentence": "The run is still going."}
     summary = {"verdict": "INCOMPLETE", "reasons": [reason], "notes": [], "run": {"going": True, "status": "running"}}

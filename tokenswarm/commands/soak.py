@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -86,7 +87,7 @@ def _report_options(options: argparse.Namespace) -> list[str]:
             *(["--fail-on-drift"] if options.fail_on_drift else [])]
 
 
-def _show(folder: Any, summary: dict[str, Any], options: argparse.Namespace, console: Console, in_time: bool) -> None:
+def _show(folder: Path, summary: dict[str, Any], options: argparse.Namespace, console: Console, in_time: bool) -> None:
     """What came of it. Without time for tables (they take seconds of imports), the verdict alone."""
     import json
 

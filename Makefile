@@ -27,7 +27,7 @@ COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEA
   $(call option,--gpu-hourly-cost,GPU_HOURLY_COST)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load soak ui test-ui compare sim report scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint bench clean
+.PHONY: help install load soak ui test-ui observe compare sim report scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint bench clean
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -75,6 +75,9 @@ sim: $(VENV)/.installed ## start the engine simulator alone (ARGS="--port 8088 .
 
 ui: $(VENV)/.installed ## Locust's web UI with live LLM figures: [WEB_PORT=8089], and what load takes
 	@exec $(PY) -m tokenswarm ui $(LOAD_OPTIONS) $(call option,--web-host,WEB_HOST) $(call option,--web-port,WEB_PORT)
+
+observe: ## Prometheus and Grafana in containers, beside runs with METRICS_PORT=9646: http://127.0.0.1:3000
+	@docker compose --file compose/compose.yaml --profile observe up --detach
 
 compare: $(VENV)/.installed ## two engines in turn, repeated, with a verdict: SCENARIO= [ENGINES=vllm,sglang] [REPEATS=5]
 	@$(PY) -m tokenswarm compare --scenario $(or $(call quote,$(SCENARIO)),rag) $(COMPARE_OPTIONS)

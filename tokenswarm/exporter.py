@@ -12,6 +12,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ _CONNECTIONS = 8
 _BREATH_S = 0.001
 """Between two pieces of a page. Not 0: gevent would then come back here several times before it looks at sockets."""
 _LINGER_MOST_S = 15.0
-_LINGER_INTERVALS = 1.5
+_LINGER_INTERVALS = 2.0
+_A_SCRAPER = 3
+"""Who came so many times is one; who came less often may have been a person who looked."""
 
 
 class Exporter:
@@ -43,7 +46,8 @@ class Exporter:
     def __init__(self, part: Any) -> None:
         self._part = part
         self._manifest: tuple[Path, dict[str, Any]] | None = None
-        self._scrapes: deque[float] = deque(maxlen=2)
+        self._targets: tuple[Path, bytes] | None = None
+        self._scrapes: deque[float] = deque(maxlen=_A_SCRAPER + 1)
         """When the latest ones began, on the monotonic clock."""
         self._last_word: Event | None = None
         part.environment.events.quitting.add_listener(self._linger)
@@ -65,6 +69,8 @@ class Exporter:
     def targets(self) -> bytes:
         """The engine that is loaded, as Prometheus' HTTP service discovery takes it (a JSON list of target groups)."""
         engine = self._run().get("engine") or {}
+        if self._targets is not None and self._targets[0] == self._part.plan.folder:
+            return self._targets[1]
         path = load_description(engine["name"]).metrics_path if engine.get("name") in known_engines() else None
         if path is None:
             return b"[]"
@@ -73,7 +79,8 @@ class Exporter:
         group = {"targets": [f"{host}:{endpoint.port}"],
                  "labels": {"__scheme__": "https" if endpoint.tls else "http",
                             "__metrics_path__": endpoint.prefix.removesuffix("/v1") + path}}
-        return json.dumps([group]).encode()
+        self._targets = self._part.plan.folder, json.dumps([group]).encode()
+        return self._targets[1]
 
     def wsgi(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Both pages as a WSGI application."""
@@ -122,14 +129,14 @@ class Exporter:
     def _linger(self, **_: Any) -> None:
         """The process is about to leave: wait for one more scrape, or whoever scrapes would never see how it ended.
 
-        Nobody is waited for who has not come twice, nor longer than 1.5 times as long as lay between the last two
-        scrapes, nor longer than 15 s; nor at all where somebody ended the run and waits for that himself.
+        Nobody is waited for who has not come three times, nor longer than twice the time between the latest scrapes, nor
+        longer than 15 s; nor at all where somebody ended the run and waits for that himself.
         """
-        director = self._part.director
-        if len(self._scrapes) < 2 or director is None or director.stopped or not self._part.plan.controlled:
+        director, scrapes = self._part.director, list(self._scrapes)
+        if len(scrapes) < _A_SCRAPER or director is None or director.stopped or not self._part.plan.controlled:
             return
-        interval_s = self._scrapes[1] - self._scrapes[0]
-        patience_s = min(_LINGER_MOST_S, _LINGER_INTERVALS * interval_s - (time.monotonic() - self._scrapes[1]))
+        interval_s = max(after - before for before, after in pairwise(scrapes))
+        patience_s = min(_LINGER_MOST_S, _LINGER_INTERVALS * interval_s - (time.monotonic() - scrapes[-1]))
         self._last_word = Event()
         if patience_s > 0:
             self._last_word.wait(patience_s)

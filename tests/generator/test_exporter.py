@@ -147,7 +147,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Clock]:
 
 def test_a_run_that_is_over_waits_for_the_next_scrape(part: SimpleNamespace, clock: _Clock) -> None:
     served = Exporter(part)
-    for _ in range(2):
+    for _ in range(3):
         asked(served, "/metrics")
         clock.now += 5
     under_way = served.page()
@@ -161,11 +161,11 @@ def test_a_run_that_is_over_waits_for_the_next_scrape(part: SimpleNamespace, clo
     leaving.get(timeout=20)
 
 
-@pytest.mark.parametrize("why", ["nobody scrapes", "somebody looked once", "somebody stopped the run",
+@pytest.mark.parametrize("why", ["nobody scrapes", "somebody looked twice", "somebody stopped the run",
                                  "the web UI goes on", "the next scrape is long due"])
 def test_nobody_waits_in_vain(part: SimpleNamespace, clock: _Clock, why: str) -> None:
     served = Exporter(part)
-    for _ in range({"nobody scrapes": 0, "somebody looked once": 1}.get(why, 2)):
+    for _ in range({"nobody scrapes": 0, "somebody looked twice": 2}.get(why, 4)):
         asked(served, "/metrics")
         clock.now += 500
     part.director.stopped = why == "somebody stopped the run"

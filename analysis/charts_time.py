@@ -33,43 +33,28 @@ def primary_latency(rows: pd.DataFrame) -> tuple[str, str]:
 def time_layout(
     timeline: Timeline, window: Window | None, y: dict, *, named_bands: bool = False, **more: object
 ) -> dict[str, object]:
-    """Layout of a chart on the shared time axis; time outside the measure window is shaded (and named, if asked)."""
-    low, high = timeline.axis(timeline.edges_unix[[0, -1]])
-    shapes, notes = [], []
+    """Layout of a chart on the shared time axis; time outside the measure window is shaded (and named, if asked), and
+    so are outages of the engine."""
+    low, high = (float(edge) for edge in timeline.axis(timeline.edges_unix[[0, -1]]))
+    bands = [(*timeline.axis(np.array(span)), "c:outage", "engine away") for span in timeline.outages]
     if window is not None:
         start, end = timeline.axis(np.array([window.start, window.end]))
-        for x0, x1, label in ((low, start, "warm-up"), (end, high, "drain")):
-            if x1 - x0 > 1e-6:
-                shapes.append(
-                    {
-                        "type": "rect",
-                        "xref": "x",
-                        "yref": "paper",
-                        "x0": x0,
-                        "x1": x1,
-                        "y0": 0,
-                        "y1": 1,
-                        "fillcolor": "c:shade",
-                        "line": {"width": 0},
-                        "layer": "below",
-                    }
-                )
-            if named_bands and x1 - x0 > 0.05 * (high - low):
-                notes.append(
-                    {
-                        "x": (x0 + x1) / 2,
-                        "y": 1,
-                        "xref": "x",
-                        "yref": "paper",
-                        "text": label,
-                        "name": "band",
-                        "showarrow": False,
-                        "yanchor": "top",
-                        "font": {"size": 11, "color": "c:muted"},
-                    }
-                )
+        bands += [(low, start, "c:shade", "warm-up"), (end, high, "c:shade", "drain")]
+    bands = [band for band in bands if band[1] - band[0] > 1e-6]
+    shapes = [_band(x0, x1, colour) for x0, x1, colour, _ in bands]
+    notes = [_band_name(x0, x1, name) for x0, x1, _, name in bands if named_bands and x1 - x0 > 0.05 * (high - low)]
     x = axis(f"Time since measuring began ({timeline.unit})", range=[low, high], zeroline=False)
     return {"xaxis": x, "yaxis": {"rangemode": "tozero"} | y, "shapes": shapes, "annotations": notes} | more
+
+
+def _band(x0: float, x1: float, colour: str) -> dict:
+    return {"type": "rect", "xref": "x", "yref": "paper", "x0": float(x0), "x1": float(x1), "y0": 0, "y1": 1,
+            "fillcolor": colour, "line": {"width": 0}, "layer": "below"}
+
+
+def _band_name(x0: float, x1: float, name: str) -> dict:
+    return {"x": float(x0 + x1) / 2, "y": 1, "xref": "x", "yref": "paper", "text": name, "name": "band",
+            "showarrow": False, "yanchor": "top", "font": {"size": 11, "color": "c:muted"}}
 
 
 def limit_line(y: float) -> dict:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -98,7 +98,10 @@ def look_at(run: Run, summary: dict[str, Any]) -> Seen:
     """A run, ready to be drawn."""
     window = find_window(run)
     objectives, _ = slo.parse(run.fact("scenario", "values", "slo"))
-    return Seen(run, summary, run.measured, window, make_timeline(run, window), objectives)
+    timeline = make_timeline(run, window)
+    if timeline is not None:
+        timeline = replace(timeline, outages=outages.spans(summary["outages"]))
+    return Seen(run, summary, run.measured, window, timeline, objectives)
 
 
 def time_section(seen: Seen) -> Section:

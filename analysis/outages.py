@@ -104,6 +104,11 @@ def sentence(told: Mapping[str, Any]) -> str:
     return f"{away}{longest}; {told['failed']:,} requests failed meanwhile{gone}."
 
 
+def spans(told: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
+    """The outages of a summary as pairs of unix seconds."""
+    return tuple((outage["start_unix_s"], outage["start_unix_s"] + outage["seconds"]) for outage in told["list"])
+
+
 def listed_rows(told: Mapping[str, Any]) -> list[dict[str, str]]:
     """The outages of a summary as cells of a table."""
     return [{"began": f"after {text.duration(outage['at_s'])}",

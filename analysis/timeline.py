@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -22,13 +22,15 @@ class Timeline:
     """Bins of equal width that cover a run, aligned to the start of its measure window.
 
     `edges_s` are seconds from that start (negative during warm-up); `zero` is the start in unix seconds. `unit` is the
-    unit of the time axis and `per_unit` its length in seconds.
+    unit of the time axis and `per_unit` its length in seconds. `outages`: stretches in which the engine was away, as
+    pairs of unix seconds.
     """
 
     zero: float
     edges_s: np.ndarray
     unit: str
     per_unit: float
+    outages: tuple[tuple[float, float], ...] = ()
 
     @property
     def width_s(self) -> float:
@@ -50,7 +52,7 @@ class Timeline:
         first, last = float(self.edges_s[0]), float(self.edges_s[-1])
         parts = max(1, round(self.width_s / max((last - first) / MAX_BINS, 1.0)))
         count = self.bins * parts
-        return Timeline(self.zero, np.linspace(first, last, count + 1), self.unit, self.per_unit)
+        return replace(self, edges_s=np.linspace(first, last, count + 1))
 
     def axis(self, unix_s: np.ndarray) -> np.ndarray:
         """Positions on the time axis of moments given in unix seconds."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from analysis import gates, terminal
+from analysis.dashboard import look_at, time_section
 from analysis.load import read_run
 from analysis.outages import find_outages
 from analysis.summary import summarise
@@ -80,6 +81,15 @@ def test_the_summary_lists_outages_of_the_measure_phase_and_says_them_everywhere
     words = "The engine was away once"
     assert any(words in line.plain for line in terminal.outage_lines(summary))
     assert words in gates.markdown(summary)
+
+
+def test_the_time_charts_show_when_the_engine_was_away(tmp_path: Path) -> None:
+    rows = [ok(n / 4) for n in range(1, 40)] + [lost(10.0), lost(12.0)] + [ok(13.0 + n / 4) for n in range(40)]
+    run = read_run(write_run(tmp_path, rows, manifest(seconds=30.0)))
+    layout = {chart.id: chart.layout for chart in time_section(look_at(run, summarise(run))).charts}["latency-time"]
+    bands = [(shape["x0"], shape["x1"]) for shape in layout["shapes"] if shape.get("fillcolor") == "c:outage"]
+    assert bands == [(pytest.approx(10.0), pytest.approx(13.0))]
+    assert "engine away" in [note["text"] for note in layout["annotations"]]
 
 
 def test_a_run_whose_engine_was_never_away_says_nothing(tmp_path: Path) -> None:

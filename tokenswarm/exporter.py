@@ -129,8 +129,8 @@ class Exporter:
     def _linger(self, **_: Any) -> None:
         """The process is about to leave: wait for one more scrape, or whoever scrapes would never see how it ended.
 
-        Nobody is waited for who has not come three times, nor longer than twice the time between the latest scrapes, nor
-        longer than 15 s; nor at all where somebody ended the run and waits for that himself.
+        Nobody is waited for who has not come three times, nor longer than twice the time between the latest scrapes,
+        nor longer than 15 s; nor at all where somebody ended the run and waits for that himself.
         """
         director, scrapes = self._part.director, list(self._scrapes)
         if len(scrapes) < _A_SCRAPER or director is None or director.stopped or not self._part.plan.controlled:

@@ -30,7 +30,7 @@ from tokenswarm.schema import DASHBOARD_HTML, JUNIT_XML, SUMMARY_JSON, SUMMARY_M
 PROGRESS_INTERVAL_S = 60.0
 SUMMARY_INTERVAL_S = 60.0
 IDLE_SHARE = 20
-"""A summary that took so long is followed by a pause of this many times that: it costs at most 5% of a core."""
+"""A summary is begun no sooner than this many times the CPU time of the one before: they cost at most 5% of a core."""
 _LOWEST_PRIORITY = 19
 _POLL_S = 0.05
 _MOST_SAID = 65536
@@ -41,9 +41,9 @@ _WRITTEN = (SUMMARY_JSON, JUNIT_XML, SUMMARY_MD, DASHBOARD_HTML)
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def next_summary_at(began: float, ended: float, interval_s: float = SUMMARY_INTERVAL_S) -> float:
-    """When the next live summary is due after one that took from `began` to `ended`; the longer it took, the later."""
-    return began + max(interval_s, IDLE_SHARE * (ended - began))
+def next_summary_at(began: float, cpu_s: float, interval_s: float = SUMMARY_INTERVAL_S) -> float:
+    """When the next live summary is due after one that began then and took so much CPU time; the more, the later."""
+    return began + max(interval_s, IDLE_SHARE * cpu_s)
 
 
 class ReportProcess:
@@ -54,6 +54,8 @@ class ReportProcess:
 
     def __init__(self, folder: Path, options: Sequence[str] = (), idle: bool = False) -> None:
         """`idle`: takes only what nobody else wants of CPU and disk."""
+        self.cpu_s = 0.0
+        """CPU time that it took, as of the last look at `running`."""
         self._folder = folder
         with tempfile.TemporaryFile() as said:  # not a pipe: nobody reads while it runs, and a full one would stop it
             self._process = subprocess.Popen(
@@ -61,14 +63,17 @@ class ReportProcess:
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True,
                 env=os.environ | dict.fromkeys(_THREADS, "1"))
             self._said = os.dup(said.fileno())
+        self._watched = psutil.Process(self._process.pid)
         if idle:
             with contextlib.suppress(psutil.Error, OSError, AttributeError, ValueError):  # not every system has both
-                process = psutil.Process(self._process.pid)
-                process.nice(_LOWEST_PRIORITY)
-                process.ionice(psutil.IOPRIO_CLASS_IDLE)
+                self._watched.nice(_LOWEST_PRIORITY)
+                self._watched.ionice(psutil.IOPRIO_CLASS_IDLE)
 
     @property
     def running(self) -> bool:
+        with contextlib.suppress(psutil.Error):
+            times = self._watched.cpu_times()
+            self.cpu_s = max(self.cpu_s, times.user + times.system)
         return self._process.poll() is None
 
     def kill(self) -> None:
@@ -116,8 +121,8 @@ class LiveSummary:
         """Start a summary when one is due; never waits, and what goes wrong with one costs only that one."""
         if self._process is not None and not self._process.running:
             self._process.kill()  # reaps it
+            self._due = next_summary_at(self._began, self._process.cpu_s, self._interval_s)
             self._process = None
-            self._due = next_summary_at(self._began, self._clock(), self._interval_s)
         if self._process is None and self._clock() >= self._due:
             self._began = self._clock()
             with contextlib.suppress(OSError):

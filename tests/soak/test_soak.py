@@ -28,10 +28,11 @@ class Clock:
 
 
 class Report:
-    """Stands in for a report's process; takes `seconds` of the clock."""
+    """Stands in for a report's process; takes `seconds` of the clock, and so much CPU time."""
 
-    def __init__(self, clock: Clock, seconds: float) -> None:
+    def __init__(self, clock: Clock, seconds: float, cpu_s: float | None = None) -> None:
         self._clock, self._until = clock, clock.now + seconds
+        self.cpu_s = seconds if cpu_s is None else cpu_s
         self.killed = False
 
     @property
@@ -42,14 +43,14 @@ class Report:
         self.killed = True
 
 
-def begun(seconds: float, until: int) -> list[float]:
-    """When live summaries begin that take so long each."""
+def begun(seconds: float, until: int, cpu_s: float | None = None) -> list[float]:
+    """When live summaries begin that take so long each, and so much CPU time (None: all that long)."""
     clock, moments = Clock(), []
 
     def start(*_: Any, idle: bool) -> Report:
         assert idle
         moments.append(clock.now)
-        return Report(clock, seconds)
+        return Report(clock, seconds, cpu_s)
 
     live = LiveSummary(Path("run"), [], clock=clock, start=start)
     for second in range(until):
@@ -65,6 +66,11 @@ def test_summaries_are_made_each_minute() -> None:
 def test_a_summary_that_takes_long_is_made_less_often_and_never_twice_at_once() -> None:
     assert begun(10.0, 500) == [60, 260, 460]
     assert begun(1000.0, 900) == [60]
+
+
+def test_a_summary_that_waits_for_a_busy_machine_costs_it_nothing() -> None:
+    assert begun(40.0, 200, cpu_s=2.0) == [60, 120, 180]
+    assert begun(70.0, 250, cpu_s=2.0) == [60, 130, 200]
 
 
 @pytest.mark.parametrize(("took", "due"), [(0.5, 60.0), (3.0, 60.0), (3.5, 70.0), (60.0, 1200.0)])

@@ -147,7 +147,9 @@ def _waited_s(pid: int) -> float:
 def judge(run: Path, truth: Mapping[str, Mapping[str, Any]], offset_s: float, waited_s: float) -> TruthRun:
     """Rows of a run folder against the truth. `offset_s`: wall clock minus monotonic clock of this machine."""
     manifest = json.loads((run / MANIFEST_JSON).read_text())
-    window = next(phase for phase in manifest["phases"] if phase["name"] == "measure")
+    window = next((phase for phase in manifest["phases"] if phase["name"] == "measure"), None)
+    if window is None:
+        raise UserError(Exit.LOAD_GENERATOR, "the run was too short to judge; give it more seconds")
     ttft, e2e, bounds, late, lost = [], [], [], [], 0
     for row in _table(run / REQUESTS_CSV):
         if row["phase"] != "measure" or row["status"] == "cancelled":

@@ -49,6 +49,7 @@ def _run(command: list[str], results: Path, **extra: str) -> Finished:
     (["--duration", "abc"], ["load.duration_s", "abc", "30s"]),
     (["--duration", "-3s"], ["duration"]),
     (["--workers", "0"], ["--workers", "1"]),
+    (["--workers", "two"], ["--workers", "two", "whole number"]),
     (["--seed", "-1"], ["prompts.seed", "-1"]),
     (["--engine", "external"], ["HOST"]),
     (["--engine", "external", "--host", "gpu1:8000"], ["gpu1:8000", "http://"]),
@@ -65,6 +66,27 @@ def test_wrong_option(arguments: list[str], words: list[str], results: Path, cap
     out, err = capfd.readouterr()
     _check(Finished(code, out, err), Exit.USAGE, *words)
     assert "hidden" not in err
+    assert list(results.iterdir()) == []
+
+
+@pytest.mark.parametrize(("command", "words"), [
+    (["calibrate", "--seconds", "-1"], ["--seconds", "-1", "30s"]),
+    (["compare", "--repeats", "0"], ["--repeats", "0", "at least 1"]),
+    (["sim", "--port", "99999"], ["--port", "99999", "65535"]),
+], ids=lambda value: value[0] if value[0].isalpha() else "")
+def test_wrong_option_of_another_command(command: list[str], words: list[str],
+                                         capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(command)
+    out, err = capfd.readouterr()
+    _check(Finished(stop.value.code, out, err), Exit.USAGE, *words)
+
+
+def test_a_baseline_that_is_no_run_is_refused_before_anything_is_measured(
+        results: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code = main(["load", "--results", str(results), "--baseline", str(tmp_path)])
+    out, err = capfd.readouterr()
+    _check(Finished(code, out, err), Exit.RUN_FOLDER, str(tmp_path), "run.json")
     assert list(results.iterdir()) == []
 
 

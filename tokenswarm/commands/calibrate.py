@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from tokenswarm.commands.values import seconds
 from tokenswarm.errors import Exit
 
 
@@ -18,7 +19,7 @@ def add(commands: Any) -> None:
         description="Loads a truth-logging simulator with more and more streams, compares every row with the truth, "
                     "and remembers the limit: `load` advises WORKERS from it. Takes a minute or two; nothing else "
                     "should run meanwhile.")
-    calibrate.add_argument("--seconds", type=float, default=8.0, metavar="S", help="length of each step (default 8)")
+    calibrate.add_argument("--seconds", type=seconds, default=8.0, metavar="S", help="length of each step (default 8)")
     calibrate.add_argument("--json", action="store_true", help="print the result as JSON; steps go to standard error")
     calibrate.set_defaults(run=_calibrate)
 

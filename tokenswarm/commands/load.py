@@ -91,6 +91,10 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
     from tokenswarm.scenario import parse_set
 
     open_metrics(options)
+    if options.baseline is not None:
+        from analysis.load import read_run
+
+        read_run(options.baseline)  # now, not when hours have been measured
     overrides = {"load.users": options.users, "load.spawn_rate": options.spawn_rate, "load.rate": options.rate,
                  "load.duration_s": options.duration, "prompts.seed": options.seed}
     given = {key: str(value) for key, value in overrides.items() if value is not None}

@@ -14,11 +14,10 @@ def address(text: str) -> tuple[str, int]:
 
 
 def at_least_one(text: str) -> int:
-    """A number of processes."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of processes; give 1 or more")
-    return value
+    """A whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
+    return int(text)
 
 
 def dollars(text: str) -> float:

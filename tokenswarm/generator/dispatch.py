@@ -16,6 +16,9 @@ from tokenswarm.arrivals import Pacer, RateProfile, arrival_times, share_of
 from tokenswarm.generator.timeline import Timeline
 from tokenswarm.scenario import Load
 
+_AT_ONCE = 256
+"""Arrivals after which the others of the event loop get a turn: a RATE beyond what can be computed must not stop it."""
+
 
 def profile_of(load: Load) -> RateProfile:
     """The rate of the measured phase, from the scenario's [load]."""
@@ -99,6 +102,10 @@ class Dispatcher:
         pacer, queue = self._pacer(profile, seed), Queue(self._pacer(profile, seed), start)
         self._queue = queue
         for sent in itertools.count():
+            if sent % _AT_ONCE == _AT_ONCE - 1:
+                gevent.sleep(0)
+                if phase == "warmup" and self._timeline.phase_at(time.time()) != phase:
+                    return
             while (left := pacer.wait_s(time.time() - start, sent)) > 0:
                 if self._timeline.phase_at(time.time()) != phase:
                     return

@@ -42,6 +42,13 @@ def _whole(minimum: int):
     return convert
 
 
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 65536:  # the kernel would take the rest of a division for it
+        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, not {text}")
+    return value
+
+
 def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
@@ -64,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = line.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    add("--port", type=int, default=0, help="port; 0 picks a free one")
+    add("--port", type=_port, default=0, help="port; 0 picks a free one")
     add("--model", default="sim-8b", help="name of the model that is served (sim-8b)")
     add("--profile", default="h100-8b", help=f"{', '.join(profile_names())}, or a .toml file (h100-8b)")
     add("--style", choices=sorted(STYLES), default="vllm", help="whose dialect and prefix cache (vllm)")

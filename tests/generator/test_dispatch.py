@@ -1,0 +1,52 @@
+"""The open loop under a rate that nobody can send: it must not stop everything else in its process."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+import gevent
+import pytest
+
+from tokenswarm.generator.dispatch import Dispatcher
+from tokenswarm.generator.timeline import Timeline
+from tokenswarm.scenario import Load
+
+ABSURD = Load(rate=1e12, duration_s=3600)
+
+
+@pytest.fixture(autouse=True)
+def no_hang() -> Iterator[None]:
+    """By a signal: an event loop that never gets its turn runs no timer of its own."""
+    def hangs(*_: object) -> None:
+        raise AssertionError("the event loop is held up")
+
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(40)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_rate_beyond_what_can_be_computed_leaves_the_event_loop_its_turns_and_counts_as_unsent() -> None:
+    timeline = Timeline(time.time())
+    timeline.set_window(time.time(), 3600, 1)
+    dispatcher = Dispatcher(ABSURD, 1, 0, 1, timeline)
+    for _ in range(3):
+        gevent.sleep(0)
+    dispatcher.stop()
+    assert dispatcher.unsent > 0
+    assert dispatcher.found_nobody >= dispatcher.unsent
+
+
+def test_a_warm_up_that_is_hopelessly_behind_ends_when_measuring_begins() -> None:
+    timeline = Timeline(time.time())
+    dispatcher = Dispatcher(ABSURD, 1, 0, 1, timeline)
+    gevent.sleep(0)
+    assert dispatcher.next_arrival() < timeline.measure_start
+    begin = time.time() + 0.01
+    timeline.set_window(begin, 3600, 1)
+    while dispatcher.next_arrival() < begin:  # no_hang limits it
+        gevent.sleep(0)
+    dispatcher.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,7 +50,7 @@ def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
                                     runner=SimpleNamespace(user_count=7)),
         plan=SimpleNamespace(folder=tmp_path, scenario=load_scenario("chat", {}), controlled=True, api_key=SECRET),
         live=stats(make_run.row()), timeline=Timeline(make_run.START, make_run.START), process=None,
-        director=SimpleNamespace(stopped=False), in_flight=lambda: 2)
+        director=SimpleNamespace(stopped=False), in_flight=lambda: Counter(RagReader=2))
 
 
 def asked(served: Exporter, path: str, method: str = "GET") -> tuple[str, str, bytes]:

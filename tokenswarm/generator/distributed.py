@@ -7,6 +7,7 @@ question and answer, tells it the timeline in its own clock, and the worker writ
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ class _Worker:
         self.index = index
         """Its number in this run, from 0; Locust's own numbers have gaps where workers came and went."""
         self.clock = Clock()
-        self.in_flight = 0
+        self.in_flight: Counter[str] = Counter()
         self.rows = 0
         self.account: dict[str, int] | None = None
 
@@ -112,7 +113,7 @@ class MasterPart(DirectingPart):
         return [client for client in self.environment.runner.clients.all if client.state != "missing"]
 
     def quiet(self) -> bool:
-        return self.in_flight() == 0 and time.time() > self.timeline.measure_end + _SETTLE_S
+        return self.in_flight().total() == 0 and time.time() > self.timeline.measure_end + _SETTLE_S
 
     def end_load(self) -> dict[str, int]:
         self._tell("end", lambda _: {})
@@ -136,9 +137,9 @@ class MasterPart(DirectingPart):
                              if worker.clock.round_trip_s < float("inf") else None}
                             for identity, worker in self._workers.items()]}
 
-    def in_flight(self) -> int:
+    def in_flight(self) -> Counter[str]:
         alive = {client.id for client in self._alive()}
-        return sum(worker.in_flight for identity, worker in self._workers.items() if identity in alive)
+        return sum((worker.in_flight for identity, worker in self._workers.items() if identity in alive), Counter())
 
     # ---- what workers say
 
@@ -160,11 +161,11 @@ class MasterPart(DirectingPart):
         self._workers[msg.node_id].clock.heard(msg.data["asked"], msg.data["at"], time.time())
 
     def _pulse(self, msg: Any, **_: Any) -> None:
-        self._workers[msg.node_id].in_flight = msg.data["in_flight"]
+        self._workers[msg.node_id].in_flight = Counter(msg.data["in_flight"])
 
     def _account(self, msg: Any, **_: Any) -> None:
         worker = self._workers[msg.node_id]
-        worker.account, worker.in_flight = msg.data, 0
+        worker.account, worker.in_flight = msg.data, Counter()
 
 
 class WorkerPart(Part):
@@ -211,7 +212,7 @@ class WorkerPart(Part):
 
     def _beat(self) -> None:
         while not self._ended:
-            self.environment.runner.send_message("tokenswarm_pulse", {"in_flight": self.process.client.in_flight})
+            self.environment.runner.send_message("tokenswarm_pulse", {"in_flight": dict(self.process.in_flight)})
             gevent.sleep(_PULSE_S)
 
     def _end(self, **_: Any) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 import gevent
@@ -171,7 +171,8 @@ class DirectingPart(Part):
         """Further entries for run.json."""
         return {}
 
-    def in_flight(self) -> int:
+    def in_flight(self) -> Counter[str]:
+        """Requests in flight now, by user class."""
         raise NotImplementedError
 
     @property
@@ -191,7 +192,7 @@ class DirectingPart(Part):
     def _tell_live(self) -> None:
         while not self._ended:
             gevent.sleep(_LIVE_INTERVAL_S)
-            self.reporter.say("live", phase=self.timeline.phase_at(time.time()), in_flight=self.in_flight(),
+            self.reporter.say("live", phase=self.timeline.phase_at(time.time()), in_flight=self.in_flight().total(),
                               users=self.environment.runner.user_count, outcomes=self.live.counts,
                               error_kinds=self.live.error_kinds(), **self.live.figures())
 
@@ -258,5 +259,5 @@ class LocalPart(DirectingPart):
         self.process.close()
         return self.process.account()
 
-    def in_flight(self) -> int:
-        return 0 if self.process is None else self.process.client.in_flight
+    def in_flight(self) -> Counter[str]:
+        return Counter() if self.process is None else self.process.in_flight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import gevent
@@ -63,6 +64,8 @@ class LoadProcess:
                                                         limits.total_s), plan.api_key)
         self._body = _constant_body(plan)
         self._sessions: dict[str, int] = {}
+        self.in_flight: Counter[str] = Counter()
+        """Requests in flight by user class."""
         self._users = 0
         self._requests = 0
         self._dispatcher = Dispatcher(scenario.load, plan.seed, index, plan.workers, timeline) \
@@ -105,6 +108,7 @@ class LoadProcess:
         output = self.plan.scenario.output
         body = {**self._body, "messages": prompt.messages, "max_tokens": prompt.max_tokens or output.max_tokens}
         asked_at = time.time()
+        self.in_flight[user_class] += 1
         try:
             answer = self.client.complete(body, request_id)
         except Exception as error:  # a bug of ours, or a prompt that is no JSON: it must not cost the row
@@ -113,6 +117,8 @@ class LoadProcess:
         except BaseException:  # GreenletExit: the run is over and the request was in flight
             self._record(origin, prompt, Answer(status="cancelled", sent_at=asked_at))
             raise
+        finally:
+            self.in_flight[user_class] -= 1
         if answer.error_detail:  # a server may echo what it was sent
             answer.error_detail = masked(answer.error_detail, self.plan.api_key)
         self._record(origin, prompt, answer)

@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,7 @@ class LlmTab:
         if part.live is None or part.plan is None:
             return {**_NOTHING, "alert": self._alert}
         manifest = part.manifest or {}
+        in_flight = part.in_flight() if part.going_on else Counter()
         engine = manifest.get("engine", {})
         return {
             **part.live.snapshot(),
@@ -121,7 +123,8 @@ class LlmTab:
                     "model": part.plan.model, "simulated": bool(manifest.get("simulated")),
                     "open_loop": part.plan.scenario.open_loop, "slo": part.plan.scenario.slo,
                     "began": part.timeline.start, "notes": manifest.get("notes", [])},
-            "in_flight": part.in_flight() if part.going_on else 0,
+            "in_flight": in_flight.total(),
+            "in_flight_by_class": dict(in_flight),
             "users": self._environment.runner.user_count,
             "engine": engine_view(list(part.engine_samples), time.time()),
         }

@@ -121,23 +121,31 @@ const COLUMNS = [
 function showClasses(now) {
   const table = $("classes"), block = stretch === "last" ? now.last : now.since_start;
   const head = element("tr");
-  head.append(element("th", "User class"), ...COLUMNS.map(([name]) => element("th", name, "num")));
+  head.append(element("th", "User class"), element("th", "In flight", "num"), ...COLUMNS.map(([name]) => element("th", name, "num")));
   table.tHead.replaceChildren(head);
-  const row = (name, figures, cls) => {
+  const row = (name, flying, figures, cls) => {
     const made = element("tr", undefined, cls);
-    made.append(element("th", name), ...COLUMNS.map(([, form]) => element("td", form(figures), "num")));
+    made.append(element("th", name), element("td", count(flying), "num"), ...COLUMNS.map(([, form]) => element("td", form(figures), "num")));
     return made;
   };
-  const classes = Object.entries(block.classes).map(([name, figures]) => row(name, figures));
-  table.tBodies[0].replaceChildren(...classes, row("All", block.total, "total"));
-  const kinds = new Set([...Object.keys(now.last.total.errors), ...Object.keys(now.since_start.total.errors)]);
-  $("errors").hidden = kinds.size === 0;
-  $("errors").querySelector("tbody").replaceChildren(...[...kinds].sort().map((kind) => {
-    const made = element("tr");
-    made.append(element("td", kind.replaceAll("_", " ")), element("td", count(now.last.total.errors[kind] || 0), "num"),
-      element("td", count(now.since_start.total.errors[kind] || 0), "num"));
-    return made;
-  }));
+  const classes = Object.entries(block.classes).map(([name, figures]) => row(name, now.in_flight_by_class[name] || 0, figures));
+  table.tBodies[0].replaceChildren(...classes, row("All", now.in_flight, block.total, "total"));
+  showErrors(now);
+}
+
+function showErrors(now) {
+  const names = [...new Set([...Object.keys(now.last.classes), ...Object.keys(now.since_start.classes)])].sort();
+  const rows = names.flatMap((name) => {
+    const [last, since] = [now.last, now.since_start].map((block) => (block.classes[name] || { errors: {} }).errors);
+    return [...new Set([...Object.keys(last), ...Object.keys(since)])].sort().map((kind) => {
+      const made = element("tr");
+      made.append(element("td", kind.replaceAll("_", " ")), element("td", name), element("td", count(last[kind] || 0), "num"),
+        element("td", count(since[kind] || 0), "num"));
+      return made;
+    });
+  });
+  $("errors").hidden = rows.length === 0;
+  $("errors").querySelector("tbody").replaceChildren(...rows);
 }
 
 function chart(id, series, options = {}) {

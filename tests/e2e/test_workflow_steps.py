@@ -44,7 +44,7 @@ def test_a_night_makes_the_baseline_that_the_next_one_is_held_against(tmp_path: 
     workflow, outputs = load("nightly-soak"), tmp_path / "outputs"
     given = {"ENGINE": "sim", "MODEL": "sim-8b", "SCENARIO": "rag", "DURATION": "10s", "NEW_BASELINE": "false",
              "SOAK_SET": "load.warmup_s=2 load.users=4", "HOME": str(tmp_path), "GITHUB_OUTPUT": str(outputs)}
-    used = []
+    used, first = [], None
     for night in ("first", "second"):
         outputs.write_text("")
         folder = checkout(tmp_path / night)
@@ -62,9 +62,7 @@ def test_a_night_makes_the_baseline_that_the_next_one_is_held_against(tmp_path: 
         [run] = (folder / "results").iterdir()
         assert (run / "dashboard.html").exists()
         used.append((json.loads((run / "summary.json").read_text()).get("baseline") or {}).get("run_id"))
-        if night == "first":
-            if code != Exit.PASSED:
-                pytest.skip("this machine is too busy for a VALID run, and nothing else becomes a baseline")
+        if night == "first" and code == Exit.PASSED:  # else nothing becomes a baseline, and the next night finds none
             environment["FOLDER"] = found["folder"]
             assert step("Keep this night as the baseline") == 0
             first = run.name

@@ -94,6 +94,7 @@ def read_run(folder: str | Path) -> Run:
     engine, damaged_engine = _read_parts(path, ENGINE_METRICS_CSV, ENGINE_METRIC_COLUMNS, ("at",), [])
     host, damaged_host = _read_parts(path, HOST_METRICS_CSV, HOST_METRIC_COLUMNS, ("at",), notes)
     requests, odd = _keep_rows_with_an_outcome(requests)
+    requests = _misses_left_out(requests, notes)
     return Run(
         folder=path,
         manifest=manifest,
@@ -268,6 +269,23 @@ def _conform(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
             values = values.astype("category")
         out[column.name] = values
     return pd.DataFrame(out, copy=False)
+
+
+def _misses_left_out(requests: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Cached tokens of 0 where the engine tells a hit and leaves the field out for a miss, as older vLLM and SGLang do.
+
+    Told by this: some answers have cached tokens and none has 0 of them, others have usage without. Taking these for
+    not measured would make the hit rate that of the hits alone.
+    """
+    cached = requests["cached_tokens"].to_numpy()
+    ok = (requests["status"] == "ok").to_numpy()
+    silent = ok & np.isnan(cached) & ~np.isnan(requests["prompt_tokens"].to_numpy())
+    told = cached[ok & ~np.isnan(cached)]
+    if not silent.any() or not len(told) or told.min() <= 0:
+        return requests
+    notes.append(f"{int(silent.sum()):,} answers tell no cached tokens and no answer tells 0: they are taken for misses "
+                 "(older versions of vLLM and SGLang leave the field out then).")
+    return requests.assign(cached_tokens=np.where(silent, 0.0, cached))
 
 
 def _keep_rows_with_an_outcome(requests: pd.DataFrame) -> tuple[pd.DataFrame, int]:

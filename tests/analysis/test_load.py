@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.load import read_run
-from tests.analysis.make_run import manifest, row, write_run, write_table
+from tests.analysis.make_run import START, manifest, row, write_run, write_table
 from tokenswarm import schema
 from tokenswarm.errors import Exit, UserError
 
@@ -171,3 +171,17 @@ def test_a_part_that_somebody_took_away_is_told(tmp_path: Path) -> None:
     run = read_run(folder)
     assert list(run.requests["request_id"]) == ["1", "3"]
     assert any("requests.csv, requests.0003.csv" in note and "are missing" in note for note in run.notes)
+
+
+@pytest.mark.parametrize(("told", "read"), [
+    ([500, None, 200], [500.0, 0.0, 200.0]),
+    ([500, None, 0], [500.0, None, 0.0]),
+    ([None, None, None], [None, None, None]),
+], ids=["zero is left out", "zero is told", "nothing is told"])
+def test_a_miss_that_the_engine_leaves_out_is_told_from_what_it_does_not_report(
+        tmp_path: Path, told: list[int | None], read: list[float | None]) -> None:
+    rows = [row(request_id=str(i), sent_at=START + i, cached_tokens=cached) for i, cached in enumerate(told)]
+    write_table(tmp_path / schema.REQUESTS_CSV, schema.REQUEST_COLUMNS, rows)
+    run = read_run(tmp_path)
+    assert [None if np.isnan(value) else value for value in run.requests["cached_tokens"]] == read
+    assert any("taken for misses" in note for note in run.notes) == (0.0 in read and 0 not in told)

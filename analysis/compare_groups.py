@@ -158,6 +158,7 @@ def unfair(groups: Groups) -> list[str]:
     checks = (
         ("scenario", lambda s: dig(s, "run", "scenario", "name")),
         ("load", lambda s: _load(s)),
+        ("limit of a good request (goodput)", _bounds),
         ("measured seconds", lambda s: dig(s, "run", "load", "duration_s")),
         ("seed of the prompts", lambda s: dig(s, "run", "seed")),
         ("model", lambda s: dig(s, "run", "model")),
@@ -182,6 +183,11 @@ def _load(summary: Summary) -> str:
     else:
         told.pop("max_in_flight", None)
     return ", ".join(f"{key} {value}" for key, value in told.items())
+
+
+def _bounds(summary: Summary) -> str:
+    bounds = dig(summary, "goodput", "bounds") or {}
+    return " and ".join(f"{key} <= {value:g}" for key, value in sorted(bounds.items())) or "none"
 
 
 def setup_differences(groups: Groups, scenario_engine: Mapping[str, Any]) -> list[SetupDifference]:

@@ -283,8 +283,8 @@ def _misses_left_out(requests: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     told = cached[ok & ~np.isnan(cached)]
     if not silent.any() or not len(told) or told.min() <= 0:
         return requests
-    notes.append(f"{int(silent.sum()):,} answers tell no cached tokens and no answer tells 0: they are taken for misses "
-                 "(older versions of vLLM and SGLang leave the field out then).")
+    notes.append(f"{int(silent.sum()):,} answers tell no cached tokens and no answer tells 0: they are taken for "
+                 "misses (older versions of vLLM and SGLang leave the field out then).")
     return requests.assign(cached_tokens=np.where(silent, 0.0, cached))
 
 

@@ -102,6 +102,8 @@ def _rates(summary: dict[str, Any]) -> Table:
         ("  of what the prompts allow", summary["cache"]["efficiency"]),
         ("Valid output", summary["valid_output"]),
     ]
+    if not summary["goodput"]["bounds"]:  # every success would be good
+        rows = [row for row in rows if row[0] not in ("Goodput (met every SLO)", "SLO attainment")]
     for label, figure in rows:
         if figure["value"] is not None:
             table.add_row(label, text.quantity(figure), text.interval(figure))

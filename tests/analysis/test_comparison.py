@@ -145,6 +145,15 @@ def test_other_loads_and_prompts_are_named(tmp_path) -> None:
     assert any("another salt" in sentence for sentence in found.unfair)
 
 
+def test_goodput_by_other_limits_is_named(tmp_path) -> None:
+    def scenario(limit_ms: int) -> dict:
+        return manifest()["scenario"] | {"values": {"slo": {"ttft_p95_ms": limit_ms}}}
+    found = compare_runs([*series(tmp_path, "v", [100, 101, 99], scenario=scenario(90)),
+                          *series(tmp_path, "s", [100, 101, 99], engine="SGLang", scenario=scenario(400))])
+    told = [sentence for sentence in found.unfair if "goodput" in sentence]
+    assert len(told) == 1 and "ttft_ms <= 90" in told[0] and "ttft_ms <= 400" in told[0]
+
+
 def test_settings_that_differ_without_excuse_are_told_from_the_engines_own(tmp_path) -> None:
     def engine(name: str, **effective) -> dict:
         return manifest()["engine"] | {"name": name.lower(), "title": name, "effective": effective}

@@ -50,6 +50,13 @@ def render(summary: dict, width: int, terminal: bool = False) -> str:
     return out.getvalue()
 
 
+def test_the_table_speaks_of_goodput_only_where_there_is_a_limit(reported: tuple[Path, dict]) -> None:
+    summary = reported[1]
+    assert "Goodput (met every SLO)" in render(summary, 120)
+    free = {**summary, "slo": [], "goodput": {**summary["goodput"], "bounds": {}}}
+    assert "Goodput" not in render(free, 120) and "attainment" not in render(free, 120)
+
+
 def test_summary_file_holds_what_was_returned(reported: tuple[Path, dict]) -> None:
     folder, summary = reported
     assert json.loads((folder / schema.SUMMARY_JSON).read_text()) == json.loads(json.dumps(summary))

@@ -160,6 +160,11 @@ def test_a_form_that_asks_for_nonsense_is_refused_in_words(ui: Callable[..., Any
         refused = person.page.request.post(f"{web.url}/swarm", form={"user_count": "1", "spawn_rate": "1",
                                                                      "host": "http://127.0.0.1:1"})
         assert "start it with HOST=" in refused.json()["message"]
+        foreign = person.page.request.post(f"{web.url}/swarm", form={"user_count": "1", "spawn_rate": "1"},
+                                           headers={"Origin": "http://elsewhere.example"})
+        assert foreign.status == 403
+        seen = person.page.request.get(f"{web.url}/llm/live.json", headers={"Origin": "http://elsewhere.example"})
+        assert "access-control-allow-origin" not in seen.headers
         assert web.folders() == []
 
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import gevent
 from flask import Flask, Response, jsonify, request, send_file
@@ -56,7 +57,10 @@ class LlmTab:
             app.add_url_rule(path, f"tokenswarm{path}", guarded(view))
         app.add_url_rule("/llm/static/<name>", "tokenswarm-static", _static)
         attach(app, self._part)
+        app.before_request(_refuse_other_sites)
         app.before_request(self._check_start)
+        # Flask calls these in reverse order: the first one comes after Locust's own, which opens every answer to all.
+        app.after_request_funcs.setdefault(None, []).insert(0, _for_this_site_only)
         app.after_request(_with_tab_script)
 
     # ---- the start of a run
@@ -188,6 +192,21 @@ def _all_classes(environment: Any) -> list[Any]:
     if known is None:
         known = environment.tokenswarm_classes = list(environment.user_classes)
     return known
+
+
+def _refuse_other_sites() -> Response | None:
+    """A page of another site that this browser shows must not start or stop runs: where it listens on 127.0.0.1 there is
+    no login that would keep it out."""
+    origin = request.headers.get("Origin")
+    if request.method != "GET" and origin and urlsplit(origin).netloc != request.host:
+        return Response("This request came from another site.", 403, mimetype="text/plain")
+    return None
+
+
+def _for_this_site_only(response: Response) -> Response:
+    """Locust lets pages of any site read its answers; these are nobody else's business."""
+    response.headers.pop("Access-Control-Allow-Origin", None)
+    return response
 
 
 def _plotly_js() -> Path:

@@ -43,6 +43,7 @@ class Facts:
     in_flight_limit: float | None
     workers_lost: float | None
     unsent: float | None
+    held_back: float | None = None
     going: bool = False
     ended_early: str | None = None
 
@@ -87,6 +88,15 @@ def _rows(facts: Facts) -> Finding | None:
         return None
     lost = max(facts.counted - facts.rows, facts.rows_lost)
     return Finding(lost, 0, lost > 0 or facts.rows != facts.counted)
+
+
+def _guard(facts: Facts) -> Finding | None:
+    limit, seen, held = facts.in_flight_limit, facts.in_flight_max, facts.held_back
+    if not facts.open_loop or not limit or (seen is None and held is None):
+        return None
+    if held is None:  # an older run: requests in flight were looked at once a second
+        return Finding(seen, limit, seen >= limit, "arrivals")
+    return Finding(limit if held else seen, limit, held > 0, f"{held:,.0f} arrivals")
 
 
 RULES: tuple[Rule, ...] = (
@@ -206,12 +216,8 @@ RULES: tuple[Rule, ...] = (
         "Requests in flight, at most",
         "NOTE",
         "",
-        "The guard load.max_in_flight was reached ({value:.0f} of {limit:.0f}): it held arrivals back.",
-        lambda f: (
-            Finding(f.in_flight_max, f.in_flight_limit, f.in_flight_max >= f.in_flight_limit)
-            if f.open_loop and f.in_flight_max is not None and f.in_flight_limit
-            else None
-        ),
+        "The guard load.max_in_flight ({limit:.0f}) was reached: it held {detail} back.",
+        _guard,
     ),
 )
 
@@ -290,6 +296,7 @@ def gather(run: Run, window: Window | None) -> Facts:
         counted=counted if isinstance(counted, int) else None,
         workers_lost=_number(run.fact("counts", "workers_lost")),
         unsent=_number(run.fact("counts", "unsent")),
+        held_back=_number(run.fact("counts", "found_nobody")),
         going=run.going,
         ended_early=ended_early if isinstance(ended_early, str) else None,
         rows_lost=lost if isinstance(lost, int) else 0,

@@ -159,6 +159,17 @@ def test_guard_on_requests_in_flight_is_reported_when_it_binds(tmp_path: Path) -
     assert rules(judged(tmp_path, host_rows=host(0.4, in_flight=64), load=load)) == ["in_flight_limit"]
 
 
+@pytest.mark.parametrize(("held", "seen", "words"), [(3, 10, ["3 arrivals"]), (0, 64, [])])
+def test_a_guard_that_bound_between_two_looks_is_reported_by_the_arrivals_that_it_held_back(
+        tmp_path: Path, held: int, seen: int, words: list[str]) -> None:
+    load = {"mode": "open", "rate": 1.0, "max_in_flight": 64}
+    rows = [row(sent_at=START + i) for i in range(30)]
+    summary = judged(tmp_path, rows, host_rows=host(0.4, in_flight=seen), load=load,
+                     counts={"sent": len(rows), "found_nobody": held})
+    assert rules(summary) == ["in_flight_limit"] * len(words)
+    assert all(word in summary["reasons"][0]["sentence"] for word in words)
+
+
 def test_a_lost_worker_makes_the_run_invalid(tmp_path: Path) -> None:
     rows = [row(sent_at=START + i) for i in range(30)]
     summary = judged(tmp_path, rows, counts={"sent": len(rows), "workers_lost": 1})

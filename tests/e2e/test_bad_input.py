@@ -82,6 +82,12 @@ def test_wrong_option_of_another_command(command: list[str], words: list[str],
     _check(Finished(stop.value.code, out, err), Exit.USAGE, *words)
 
 
+def test_a_report_of_no_run_says_what_is_missing(capfd: pytest.CaptureFixture[str]) -> None:
+    code = main(["report", ""])  # `make report` without RUN
+    out, err = capfd.readouterr()
+    _check(Finished(code, out, err), Exit.USAGE, "RUN=")
+
+
 def test_a_baseline_that_is_no_run_is_refused_before_anything_is_measured(
         results: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     code = main(["load", "--results", str(results), "--baseline", str(tmp_path)])

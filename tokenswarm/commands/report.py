@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tokenswarm.commands.values import share
 from tokenswarm.commands.verdict import exit_code, tell_ci
-from tokenswarm.errors import Exit
+from tokenswarm.errors import Exit, UserError
 from tokenswarm.schema import DASHBOARD_HTML
 
 
@@ -38,6 +38,8 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
 
     from analysis.report import report
 
+    if not options.folder:
+        raise UserError(Exit.USAGE, "say which run: make report RUN=results/<run-id>")
     given = {} if options.tolerance is None else {"tolerance": options.tolerance}
     summary = report(options.folder, options.strict, options.baseline, fail_on_drift=options.fail_on_drift,
                      dashboard=not options.no_dashboard, **given)

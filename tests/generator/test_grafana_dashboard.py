@@ -27,7 +27,7 @@ def expressions() -> list[str]:
 
 
 def about_engines() -> list[set[str]]:
-    """Names of engines' metrics in each selector. To a Prometheus before 3.0 SGLang says `_` for `:`, so both will do."""
+    """Engines' metrics in each selector. To a Prometheus before 3.0 SGLang has `_` for `:`, so both do."""
     found = [names for expression in expressions() for names in re.findall(r'__name__=~"(.*?)"', expression)]
     assert all(names.count("[:_]") == names.count("|") + 1 for names in found)
     return [set(names.replace("[:_]", ":").split("|")) for names in found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import subprocess
+import time
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.observe.watched import CONFIG, Watched, fetch, program, queries
 from tokenswarm.generator.tally import RELATIVE_ERROR
 from tokenswarm.live_metrics import LATENCY_BUCKETS_S, TPOT_BUCKETS_S
 
-WHOLE_RUN_S = 240
+WHOLE_RUN_S, SCRAPE_S = 240, 5
 FLUSH_S = 1.0
 """How long after its end a request may reach the process that is scraped, by the intervals at which rows travel."""
 
@@ -129,8 +130,13 @@ def test_both_dialects_of_engines_fill_the_engines_panels(watched: Watched) -> N
         for legend, series in answers(watched, f"timeseries {panel}").items():
             shown = {each["metric"]["instance"] for each in series}
             assert shown == {watched.engine, watched.idle_engine}, (panel, legend)
-    generated = {each["metric"]["instance"]: float(each["value"][1])
-                 for each in watched.ask('{__name__=~"vllm:generation_tokens_total|sglang:generation_tokens_total"}')}
+
+
+def test_the_engines_own_counter_has_every_token_that_came(watched: Watched) -> None:
+    """Once it has been scraped after the run, which is up to 5 s later than the load generator was."""
+    time.sleep(max(0.0, watched.at + SCRAPE_S + 1 - time.time()))
+    generated = {each["metric"]["instance"]: float(each["value"][1]) for each in watched.ask(
+        '{__name__=~"(vllm|sglang):generation_tokens_total"}', at=time.time())}
     tokens = sum(int(row["completion_tokens"] or 0) for row in watched.rows)
     assert generated[watched.engine] >= tokens > 0
     assert 0 < generated[watched.idle_engine] < 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -179,7 +180,8 @@ def as_dict(result: Result) -> dict[str, Any]:
     found = result.found
     if found is None:
         return base | {"why": result.why}
-    sides = {name: {"value": side.value, "ci95": [side.low, side.high], "runs": list(side.runs)}
+    least, most = (0.0, 1.0) if result.unit == "share" else (-math.inf, math.inf)  # t knows no bounds
+    sides = {name: {"value": side.value, "ci95": [max(least, side.low), min(most, side.high)], "runs": list(side.runs)}
              for name, side in (("a", found.a), ("b", found.b))}
     kind = "ratio" if found.ratio else "difference"
     return base | sides | {kind: {"value": found.change, "ci95": [found.low, found.high]}, "p": found.p,

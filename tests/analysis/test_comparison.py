@@ -10,7 +10,14 @@ import pytest
 from analysis import rule_of_thumb
 from analysis.ab_test import Reading, difference, holm
 from analysis.compare_page import markdown, render_comparison
-from analysis.compare_report import COMPARISON_HTML, COMPARISON_JSON, COMPARISON_MD, compare_runs, write_comparison
+from analysis.compare_report import (
+    COMPARISON_HTML,
+    COMPARISON_JSON,
+    COMPARISON_MD,
+    compare_runs,
+    document,
+    write_comparison,
+)
 from analysis.load import read_run
 from tokenswarm.errors import Exit, UserError
 
@@ -143,6 +150,14 @@ def test_other_loads_and_prompts_are_named(tmp_path) -> None:
                           *series(tmp_path, "s", [90, 91, 89], engine="SGLang", load=other, salt="zz")])
     assert any("load is not the same" in sentence and "users 200" in sentence for sentence in found.unfair)
     assert any("another salt" in sentence for sentence in found.unfair)
+
+
+def test_intervals_of_shares_stay_between_none_and_all(tmp_path) -> None:
+    runs = [*series(tmp_path, "v", [100, 101]), *series(tmp_path, "s", [90, 91], engine="SGLang")]
+    told = document(compare_runs(runs))
+    ends = [end for figure in told["figures"] if figure["unit"] == "share" and "a" in figure
+            for side in "ab" for end in figure[side]["ci95"]]
+    assert len(ends) >= 4 and min(ends) >= 0.0 and max(ends) <= 1.0
 
 
 def test_goodput_by_other_limits_is_named(tmp_path) -> None:

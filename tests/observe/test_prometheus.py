@@ -100,7 +100,7 @@ def test_a_live_rate_is_what_the_rows_say_of_the_time_between_its_scrapes(watche
     [window] = [phase for phase in watched.manifest["phases"] if phase["name"] == "measure"]
     inside = [moment for moment, _ in samples if window["start"] <= moment <= window["end"]]
     first, last = inside[0], inside[-1]
-    interval_s = round(last - first) + 1
+    interval_s = math.ceil(last - first) + 1
     [query] = [query for title, legend, query in queries(interval_s)
                if (title, legend) == ("timeseries Tokens per second", "output")]
     [series] = watched.ask(query, at=last + 0.5)

@@ -1,6 +1,6 @@
 """GPU utilisation, memory and power through NVML, as rows of host_metrics.csv.
 
-Needs the extra `gpu` (nvidia-ml-py) and a driver; without either there is simply nothing to sample.
+Needs nvidia-ml-py and a driver; without either there is simply nothing to sample.
 """
 
 from __future__ import annotations

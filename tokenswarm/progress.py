@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 _PLAIN_INTERVAL_S = 10.0
+_WORKING_INTERVAL_S = 30.0
+"""Loading a large model takes many minutes, in which the log of a CI job must not stand still."""
 _HOURS_FROM_S = 3600.0
 _BAR_COLUMNS = 20
 _PHASE_NAMES = {"start": "starting", "warmup": "warming up", "measure": "measuring", "drain": "draining"}
@@ -126,14 +128,24 @@ class RunProgress:
 
 
 @contextlib.contextmanager
-def working(console: Console, what: str) -> Iterator[Callable[..., None]]:
-    """A spinner while something is done; a single line where there is no terminal.
+def working(console: Console, what: str,
+            clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[..., None]]:
+    """A spinner while something is done; where there is no terminal a line, and another one each half minute.
 
     Yields `say(text, detail="")`, which changes the text; a detail too long for the line is cut.
     """
     if not console.is_terminal:
         console.print(f"{what} ...", highlight=False)
-        yield lambda text, detail="": None
+        told = clock()
+
+        def tell(text: str, detail: str = "") -> None:
+            nonlocal told
+            if clock() - told >= _WORKING_INTERVAL_S:
+                told = clock()
+                line = Text(f"{text}  {detail}" if detail else text)
+                console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
+
+        yield tell
         return
     with console.status(Text(what)) as status:
         def say(text: str, detail: str = "") -> None:

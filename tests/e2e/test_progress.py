@@ -71,3 +71,15 @@ def test_spinner_never_needs_a_second_line() -> None:
     lines = re.split(r"[\r\n]+", _CONTROL.sub("", console.file.getvalue()))
     assert any("(EngineCore) [loading] xxx" in line for line in lines), "a log line is text, not markup"
     assert max(map(len, lines)) <= 60
+
+
+def test_without_a_terminal_a_long_start_says_now_and_then_what_the_engine_does() -> None:
+    console, now = Console(file=io.StringIO(), width=80), [0.0]
+    with working(console, "starting vLLM", clock=lambda: now[0]) as say:
+        for second in range(65):
+            now[0] = float(second)
+            say(f"starting vLLM ... {second} s", "[bold]loading weights[/bold] " + "x" * 200)
+    lines = console.file.getvalue().splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["starting vLLM ...", "starting vLLM ... 30 s",
+                                                      "starting vLLM ... 60 s"]
+    assert "[bold]loading weights" in lines[1] and max(map(len, lines)) <= 80

@@ -115,7 +115,7 @@ class Exporter:
         line, now, manifest = part.timeline, time.time(), self._run()
         return families(part.live, Moment(
             run=run_labels(manifest, self._simulated(manifest)), phase=line.phase_at(now),
-            measured_s=max(0.0, min(now, line.measure_end) - line.measure_start), in_flight=part.in_flight().total(),
+            measured_s=max(0.0, min(now, line.measure_end) - line.measure_start), in_flight=part.in_flight(),
             users=users, user_classes=[each.__name__ for each in part.environment.user_classes],
             bounded=bool(request_bounds(part.plan.scenario.slo))))
 

@@ -52,7 +52,7 @@ METRICS: tuple[Described, ...] = (
               "Always 1; its labels say which run this is."),
     Described("tokenswarm_phase", "gauge", ("phase",), "1 for the phase that the run is in, 0 for the others."),
     Described("tokenswarm_users", "gauge", (), "Users that run now."),
-    Described("tokenswarm_requests_in_flight", "gauge", (), "Requests sent and not answered yet."),
+    Described("tokenswarm_requests_in_flight", "gauge", ("user_class",), "Requests sent and not answered yet."),
     Described("tokenswarm_measured_seconds", "gauge", (), "Seconds of the measured window that have passed."),
     Described("tokenswarm_requests_total", "counter", (*_BY_CLASS, "status"),
               "Requests that have ended, by the phase in which they were sent."),
@@ -91,13 +91,13 @@ METRICS: tuple[Described, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What is known of a run now beyond its live figures. `run`: the labels of tokenswarm_run_info. `bounded`: whether
-    the scenario's objectives say what a good request is."""
+    """What is known of a run now beyond its live figures. `run`: the labels of tokenswarm_run_info. `in_flight`: by user
+    class. `bounded`: whether the scenario's objectives say what a good request is."""
 
     run: Mapping[str, str]
     phase: str
     measured_s: float
-    in_flight: int
+    in_flight: Mapping[str, int]
     users: int
     user_classes: Iterable[str]
     bounded: bool
@@ -106,8 +106,8 @@ class Moment:
 def families(live: LiveStats, moment: Moment) -> Iterator[Metric]:
     """The metrics of METRICS with their samples of now, in pieces of about a millisecond: a histogram comes once for
     each user class, one after the other."""
-    names = sorted({*moment.user_classes, *(name for _, name in live.tallies)})
-    yield from _plain(_situation(moment))
+    names = sorted({*moment.user_classes, *moment.in_flight, *(name for _, name in live.tallies)})
+    yield from _plain(_situation(moment, names))
     yield from _plain(_counters(live, names, moment.bounded))
     for described in METRICS:
         if described.kind == "histogram":
@@ -129,12 +129,12 @@ def _plain(values: Mapping[str, Samples]) -> Iterator[Metric]:
             yield family
 
 
-def _situation(moment: Moment) -> dict[str, Samples]:
+def _situation(moment: Moment, names: list[str]) -> dict[str, Samples]:
     return {
         "tokenswarm_run_info": [(tuple(moment.run[label] for label in METRICS[0].labels), 1.0)],
         "tokenswarm_phase": [((phase,), float(phase == moment.phase)) for phase in PHASES],
         "tokenswarm_users": [((), moment.users)],
-        "tokenswarm_requests_in_flight": [((), moment.in_flight)],
+        "tokenswarm_requests_in_flight": [((name,), moment.in_flight.get(name, 0)) for name in names],
         "tokenswarm_measured_seconds": [((), moment.measured_s)],
     }
 

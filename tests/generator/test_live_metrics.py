@@ -38,7 +38,7 @@ def stats(*rows: dict[str, Any], health: dict[str, Any] | None = None) -> LiveSt
 
 
 def moment(**other: Any) -> Moment:
-    plain = {"run": RUN, "phase": "measure", "measured_s": 12.5, "in_flight": 3, "users": 4,
+    plain = {"run": RUN, "phase": "measure", "measured_s": 12.5, "in_flight": {"RagReader": 3}, "users": 4,
              "user_classes": ["RagReader"], "bounded": True}
     return Moment(**{**plain, **other})
 
@@ -106,7 +106,7 @@ def test_figures_are_the_runs_in_base_units() -> None:
     at_most = {le: page[key("ttft_seconds_bucket", le=le, **by)] for le in ("0.075", "0.15", "0.4", "0.75", "600.0")}
     assert at_most == {"0.075": 0, "0.15": 1, "0.4": 1, "0.75": 2, "600.0": 2}
     assert page[key("ttft_seconds_count", user_class="RagReader", phase="warmup")] == 1
-    assert (page[key("requests_in_flight")], page[key("users")], page[key("measured_seconds")]) == (3, 4, 12.5)
+    assert (page[key("requests_in_flight", user_class="RagReader")], page[key("users")], page[key("measured_seconds")]) == (3, 4, 12.5)
     assert page[key("phase", phase="measure")] == 1 and page[key("phase", phase="drain")] == 0
     assert page[key("worker_cpu_ratio", worker="worker 0")] == 0.25
     assert page[key("worker_loop_lag_seconds", worker="worker 0")] == pytest.approx(0.003)

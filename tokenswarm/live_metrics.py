@@ -91,8 +91,8 @@ METRICS: tuple[Described, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What is known of a run now beyond its live figures. `run`: the labels of tokenswarm_run_info. `in_flight`: by user
-    class. `bounded`: whether the scenario's objectives say what a good request is."""
+    """What is known of a run now beyond its live figures. `run`: the labels of tokenswarm_run_info. `in_flight`: by
+    user class. `bounded`: whether the scenario's objectives say what a good request is."""
 
     run: Mapping[str, str]
     phase: str

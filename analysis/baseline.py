@@ -21,7 +21,7 @@ def regressions(earlier: Mapping[str, Any], run: Mapping[str, Any], tolerance: f
     A gate is missed when its figure is worse by more than the tolerance and the difference is not chance; met when it
     is not; undetermined (with `why`) when either run does not know the figure. One run on each side: what differs from
     run to run is not covered. Raises UserError: INVALID when a run is not VALID, USAGE for a simulator against an
-    engine.
+    engine, or another scenario.
     """
     groups = given([earlier], [run], "baseline", "run")
     refuse_unlike(groups)

@@ -145,18 +145,21 @@ def about(groups: Groups) -> list[str]:
 
 
 def refuse_unlike(groups: Groups) -> None:
-    """Raises UserError(USAGE) for what no reader could make sense of: a simulator against a real engine."""
+    """Raises UserError(USAGE) for what no reader could make sense of: a simulator and a real engine, two workloads."""
     kinds = [{bool(summary["simulated"]) for summary in group} for group in (groups.a, groups.b)]
     if len(kinds[0] | kinds[1]) > 1:
         raise UserError(Exit.USAGE, "some of these runs are of the simulator and some of a real engine: "
                                     "their figures say nothing about each other")
+    names = {str(dig(summary, "run", "scenario", "name")) for summary in (*groups.a, *groups.b)}
+    if len(names) > 1:
+        raise UserError(Exit.USAGE, f"these runs are of different scenarios ({', '.join(sorted(names))}), so neither "
+                                    "side is better: compare runs of one")
 
 
 def unfair(groups: Groups) -> list[str]:
     """Sentences on what else than the thing compared differs between these runs; empty where all is alike."""
     runs = [*groups.a, *groups.b]
     checks = (
-        ("scenario", lambda s: dig(s, "run", "scenario", "name")),
         ("load", lambda s: _load(s)),
         ("limit of a good request (goodput)", _bounds),
         ("measured seconds", lambda s: dig(s, "run", "load", "duration_s")),

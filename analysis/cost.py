@@ -13,7 +13,9 @@ _SECONDS_PER_HOUR = 3600.0
 
 
 def cost_figures(price: object, gpus: object, rates: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """$ per million output tokens, per million tokens of either kind, and per million answered requests.
+    """$ per million output tokens, prompt tokens, tokens of either kind, and answered requests.
+
+    Each puts the whole price on what it names: what of it a prompt costs and what an answer, nobody can tell.
 
     `price` is $ per GPU and hour, `gpus` their number; None where no price was given. `rates` are a summary's, per
     second. The interval is that of the rate: the GPUs cost the same whatever they give.
@@ -21,8 +23,8 @@ def cost_figures(price: object, gpus: object, rates: Mapping[str, Mapping[str, A
     if not _positive(price) or not _positive(gpus):
         return None
     per_second = float(price) * float(gpus) / _SECONDS_PER_HOUR
-    units = {"per_million_output_tokens": "output_tok_s", "per_million_tokens": "total_tok_s",
-             "per_million_requests": "requests_s"}
+    units = {"per_million_output_tokens": "output_tok_s", "per_million_input_tokens": "input_tok_s",
+             "per_million_tokens": "total_tok_s", "per_million_requests": "requests_s"}
     figures = {name: _inverse(per_second, rates.get(rate) or {}).figure("$") for name, rate in units.items()}
     return {"gpu_hour_usd": float(price), "gpus": int(gpus), **figures}
 

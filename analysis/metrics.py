@@ -118,7 +118,8 @@ def rate_figures(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None
     """
     if window is None or window.seconds <= 0:
         why = "the measure window is not known"
-        units = {"output_tok_s": "tok/s", "total_tok_s": "tok/s", "requests_s": "req/s", "sent_s": "req/s"}
+        units = {"output_tok_s": "tok/s", "input_tok_s": "tok/s", "total_tok_s": "tok/s", "requests_s": "req/s",
+                 "sent_s": "req/s"}
         return {name: Estimate(None, why=why).figure(unit) for name, unit in units.items()}
     edges = np.linspace(window.start, window.end, RATE_BLOCKS + 1)
     sent = chosen["sent_at"].to_numpy()
@@ -131,6 +132,7 @@ def rate_figures(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None
     missing = Estimate(None, n=len(chosen), why="no token counts")
     return {
         "output_tok_s": (block_rate(output, block_s, len(chosen)) if tokens else missing).figure("tok/s"),
+        "input_tok_s": (block_rate(prompt, block_s, len(chosen)) if prompts else missing).figure("tok/s"),
         "total_tok_s": (block_rate(output + prompt, block_s, len(chosen)) if prompts else missing).figure("tok/s"),
         "requests_s": block_rate(done, block_s, round(float(done.sum()))).figure("req/s"),
         "sent_s": block_rate(asked.between(edges), block_s, len(chosen)).figure("req/s"),

@@ -69,9 +69,9 @@ def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[dic
         goodput = slo.goodput_figures(part, objectives, window)
         found = slo.evaluate(objectives, refused, part, goodput, metrics.rate_figures(everything, part, window))
         for result in found:
-            if not len(part):
+            if not len(part) and len(rows):  # the rows of others show that the load went on: a name that nobody has
                 result["figure"] = Estimate(None, why=f"no {name} sent a request").figure(str(result.get("unit") or ""))
-                result |= {"state": "undetermined", "certain": False, "margin": None}
+                result |= {"state": "missed", "certain": False, "margin": None}
             results.append(slo.of_class(result, name))
     return results
 

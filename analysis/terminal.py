@@ -121,6 +121,7 @@ def cost_rows(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     if not cost:
         return []
     names = {"per_million_output_tokens": "Cost of 1M output tokens",
+             "per_million_input_tokens": "Cost of 1M prompt tokens",
              "per_million_tokens": "Cost of 1M tokens (prompt + output)", "per_million_requests": "Cost of 1M requests"}
     return [(title, cost[key]) for key, title in names.items() if cost[key]["value"] is not None]
 

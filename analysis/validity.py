@@ -123,8 +123,8 @@ RULES: tuple[Rule, ...] = (
         "Lateness of arrivals (p99)",
         "INVALID",
         "ms",
-        "Requests left {value:.1f} ms late (p99, limit {limit:.1f} ms), so the engine got another load than asked "
-        "for: use more WORKERS or less RATE.",
+        "Requests left {value:,.1f} ms late (p99, limit {limit:,.1f} ms), so the engine got another load than asked "
+        "for: use less RATE, or more WORKERS if load.max_in_flight was not what held them back.",
         lambda f: _over(f.lateness_p99_ms, _relative_limit(f, LATE_FLOOR_MS)) if f.open_loop else None,
     ),
     Rule(

@@ -13,6 +13,7 @@ from typing import Any
 import tokenswarm
 from tokenswarm.errors import Exit, UserError
 from tokenswarm.manifest import host_facts, utc_now
+from tokenswarm.scenario import Load
 from tokenswarm.truth_run import TruthRun, truth_run
 
 ERROR_LIMIT_MS = 2.0
@@ -20,6 +21,8 @@ CPU_LIMIT = 0.9
 STREAM_RATE = 100.0
 """Tokens/s of each stream: an H100 with an 8B model gives one user about that."""
 ANSWER_TOKENS = 128
+REQUEST_TOKENS = 20
+"""What a request costs beside its tokens, in tokens (bench/client_scale.py: short answers against long ones)."""
 LADDER = (20, 40, 80, 160, 240, 320, 480)
 """Streams of each step."""
 _SPEED_KEPT = 0.9
@@ -112,14 +115,21 @@ def stored() -> Calibration | None:
     return result if same else None
 
 
-def advice(streams: int, workers: int) -> str | None:
-    """A sentence for a load of up to `streams` requests in flight on `workers` workers; None if all is well."""
+def advice(load: Load, answer_tokens: int, workers: int) -> str | None:
+    """A sentence for a load on `workers` workers, with answers of at most so many tokens; None if all is well, or where
+    this machine was never calibrated."""
     calibration = stored()
     if calibration is None:
         return None
-    wanted = calibration.workers_for(streams)
+    if load.rate is None:
+        streams = max(load.users, load.users_end or 0, *(load.users_steps or ()))
+        wanted, what = calibration.workers_for(streams), f"up to {streams} streams at {STREAM_RATE:g} tokens/s each"
+    else:
+        rate = max(load.rate, load.rate_end or 0.0, *(load.rate_steps or ()))
+        # An open loop has as many streams as the engine is slow; what has to be timed is what the arrivals ask for.
+        wanted = max(1, math.ceil(rate * (answer_tokens + REQUEST_TOKENS) / (calibration.tokens_s * _SHARE_USED)))
+        what = f"{rate:g} requests/s of up to {answer_tokens} tokens each"
     if workers >= wanted:
         return None
-    return (f"up to {streams} streams at {STREAM_RATE:g} tokens/s each are more than {workers} worker(s) of this "
-            f"machine can time (calibrated: {calibration.streams} streams, {calibration.tokens_s:,.0f} tokens/s each); "
-            f"WORKERS={wanted} is advised")
+    return (f"{what} are more than {workers} worker(s) of this machine can time (calibrated: {calibration.streams} "
+            f"streams, {calibration.tokens_s:,.0f} tokens/s each); WORKERS={wanted} is advised")

@@ -225,9 +225,8 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
              console: Console, interrupts: Interrupts) -> RunOutcome:
     outcome = RunOutcome(folder)
     load = scenario.load
-    streams = load.max_in_flight if scenario.open_loop else max(load.users, load.users_end or 0,
-                                                                *(load.users_steps or ()))
-    if (hint := advice(streams, options.workers)) is not None and options.master is None:
+    hint = advice(load, scenario.output.max_tokens, options.workers)
+    if hint is not None and options.master is None:
         console.print(f"note: {hint}", highlight=False)
     chosen = os.environ.get("GPUS") or os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = GpuSampler.open(only=chosen) if engine.runtime != EXTERNAL else None
@@ -274,13 +273,15 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
 
 
 def price(gpu_hour_usd: float | None, manifest: dict[str, Any]) -> dict[str, Any] | None:
-    """The price, and how many GPUs it is paid for: those named in GPUS, else those seen, else those the engine uses."""
+    """The price, and how many GPUs it is paid for: those named in GPUS, else those that a container was given, else those
+    that the engine says it uses."""
     if gpu_hour_usd is None:
         return None
     named = [name for name in os.environ.get("GPUS", "").split(",") if name.strip()]
     effective = manifest["engine"].get("effective") or {}
     used = int(effective.get("tensor_parallel") or 1) * int(effective.get("data_parallel") or 1)
-    return {"gpu_hour_usd": gpu_hour_usd, "gpus": len(named) or len(manifest["gpus"]) or used}
+    given = len(manifest["gpus"]) if manifest["engine"].get("runtime") == "docker" else 0
+    return {"gpu_hour_usd": gpu_hour_usd, "gpus": len(named) or given or used}
 
 
 def _note_lost_workers(manifest: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ def test_gates_of_a_user_class_see_its_requests_only(tmp_path) -> None:
            "Nobody": {"ttft_p95_ms": 500}}
     found = summary_of(tmp_path, slo, rows)
     assert states(found) == {"ttft_p95_ms": "missed", "Quick.ttft_p95_ms": "met", "Slow.ttft_p95_ms": "missed",
-                             "Slow.goodput_rps_min": "missed", "Nobody.ttft_p95_ms": "undetermined"}
+                             "Slow.goodput_rps_min": "missed", "Nobody.ttft_p95_ms": "missed"}
     assert "no Nobody sent a request" in gates.sentence(found["slo"][-1])
 
 
@@ -137,6 +137,8 @@ def test_a_baseline_of_another_kind_is_refused_or_named(tmp_path) -> None:
     assert any("another salt" in note for note in regressions(then, now)["notes"])
     with pytest.raises(UserError, match="simulator"):
         regressions(then | {"simulated": False}, now)
+    with pytest.raises(UserError, match="different scenarios"):
+        regressions(then | {"run": then["run"] | {"scenario": {"name": "batch"}}}, now)
     with pytest.raises(UserError, match="no run of side A is left"):
         regressions(then | {"verdict": "INVALID"}, now)
 
@@ -145,11 +147,13 @@ def test_a_baseline_of_another_kind_is_refused_or_named(tmp_path) -> None:
 
 def test_cost_is_the_price_over_what_was_given() -> None:
     rates = {"output_tok_s": {"value": 1000.0, "ci95": [800.0, 1250.0], "n": 10},
-             "total_tok_s": {"value": 2000.0, "ci95": None, "n": 10}, "requests_s": {"value": 0.0, "n": 0}}
+             "total_tok_s": {"value": 2000.0, "ci95": None, "n": 10},
+             "input_tok_s": {"value": 1600.0, "ci95": None, "n": 10}, "requests_s": {"value": 0.0, "n": 0}}
     cost = cost_figures(3.6, 2, rates)
     assert cost["per_million_output_tokens"]["value"] == pytest.approx(2.0)  # 7.20 $ an hour over 3.6M tokens an hour
     assert cost["per_million_output_tokens"]["ci95"] == pytest.approx([1.6, 2.5])
     assert cost["per_million_tokens"]["value"] == pytest.approx(1.0)
+    assert cost["per_million_input_tokens"]["value"] == pytest.approx(1.25)
     assert cost["per_million_requests"]["value"] is None
 
 

@@ -195,8 +195,8 @@ def _all_classes(environment: Any) -> list[Any]:
 
 
 def _refuse_other_sites() -> Response | None:
-    """A page of another site that this browser shows must not start or stop runs: where it listens on 127.0.0.1 there is
-    no login that would keep it out."""
+    """A page of another site in the same browser must not start or stop runs: where the UI listens on 127.0.0.1 there
+    is no login that would keep it out."""
     origin = request.headers.get("Origin")
     if request.method != "GET" and origin and urlsplit(origin).netloc != request.host:
         return Response("This request came from another site.", 403, mimetype="text/plain")

@@ -101,11 +101,11 @@ def run_load(options: LoadOptions, console: Console) -> RunOutcome:
             console.print(f"note: {note}", highlight=False)
         outcome = _measure(options, scenario, engine, folder, manifest, console, interrupts)
         if options.keep and outcome.status == "complete" and isinstance(engine, StartedEngine):
-            _leave_running(engine, console)
+            leave_running(engine, console)
         return outcome
 
 
-def _leave_running(engine: StartedEngine, console: Console) -> None:
+def leave_running(engine: StartedEngine, console: Console) -> None:
     if isinstance(engine, LocalEngine):
         running.keep(engine)
     else:
@@ -273,8 +273,8 @@ def _measure(options: LoadOptions, scenario: Scenario, engine: Engine, folder: P
 
 
 def price(gpu_hour_usd: float | None, manifest: dict[str, Any]) -> dict[str, Any] | None:
-    """The price, and how many GPUs it is paid for: those named in GPUS, else those that a container was given, else those
-    that the engine says it uses."""
+    """The price, and how many GPUs it is paid for: those named in GPUS, else what a container was given, else as many
+    as the engine says it uses."""
     if gpu_hour_usd is None:
         return None
     named = [name for name in os.environ.get("GPUS", "").split(",") if name.strip()]

@@ -23,10 +23,21 @@ from rich.console import Console
 from tokenswarm.engines import Engine, GpuSampler, Telemetry
 from tokenswarm.engines.cold import reset_cache, reset_note
 from tokenswarm.engines.processes import affinity
+from tokenswarm.engines.started import StartedEngine
 from tokenswarm.errors import Exit, UserError
 from tokenswarm.generator.session import Session
 from tokenswarm.interrupts import Interrupts
-from tokenswarm.load import EXTERNAL, LoadOptions, bring_up, cpu_split, kill_engine, on_a_cpu, price, sdk_sentence
+from tokenswarm.load import (
+    EXTERNAL,
+    LoadOptions,
+    bring_up,
+    cpu_split,
+    kill_engine,
+    leave_running,
+    on_a_cpu,
+    price,
+    sdk_sentence,
+)
 from tokenswarm.locust_process import LOG_NAME, LocustProcesses
 from tokenswarm.manifest import make_run_folder, write_manifest
 from tokenswarm.preflight import preflight
@@ -79,6 +90,8 @@ def run_ui(options: LoadOptions, web_host: str, web_port: int, console: Console,
         finally:
             interrupts.on_first = lambda: None
             locust.end()
+        if options.keep and isinstance(engine, StartedEngine):
+            leave_running(engine, console)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -132,3 +132,12 @@ def test_nothing_seen_yet_is_no_figure_and_no_error() -> None:
     assert snapshot["since_start"]["total"]["output_tok_s"] is None
     assert snapshot["generator"]["light"] == "grey"
     msgspec.json.encode(snapshot)
+
+
+@pytest.mark.parametrize(("told", "rate"), [([500, 0], 0.25), ([500, None], 0.25), ([None, None], None), ([0, 0], 0.0)])
+def test_an_engine_that_leaves_out_its_misses_has_them_counted_all_the_same(told: list, rate: float | None) -> None:
+    part = Slice()
+    for cached in told:
+        part.add(make_run.row(cached_tokens=cached, lateness_ms=None, error=None), {}, Timeline(0.0))
+    tally, = part.tallies.values()
+    assert tally.hit_rate == rate

@@ -37,6 +37,7 @@ def add(commands: Any) -> None:
         description="Plays a scenario against an inference engine and writes results/<run-id>/.",
         formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_LOAD_EPILOG)
     add_options(parser)
+    add_gates(parser)
     parser.set_defaults(run=_load)
 
 
@@ -71,9 +72,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     prompts.add_argument("--corpus", metavar="DIR", help=".txt, .md and .jsonl files to make prompts of")
     prompts.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
                          help="where run folders go (default: results)")
+    prompts.add_argument("--gpu-hourly-cost", type=dollars, metavar="USD",
+                         help="price of a GPU and hour: what tokens and requests cost is shown")
+    add_metrics_options(parser)
+
+
+def add_gates(parser: argparse.ArgumentParser) -> None:
+    """How the command judges a run, and what it prints."""
     result = parser.add_argument_group("what comes of it")
-    result.add_argument("--gpu-hourly-cost", type=dollars, metavar="USD",
-                        help="price of a GPU and hour: what tokens and requests cost is shown")
     result.add_argument("--baseline", metavar="RUN", help="an earlier run: a regression against it is a missed gate")
     result.add_argument("--strict", action="store_true",
                         help="an SLO that is undetermined (too few requests) counts as missed")
@@ -81,7 +87,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help="a latency, rate, error rate or memory that became worse over the run is a missed gate "
                              "(runs of 5 minutes or more)")
     result.add_argument("--json", action="store_true", help="print summary.json; progress goes to standard error")
-    add_metrics_options(parser)
 
 
 def load_options(options: argparse.Namespace, argv: list[str], **further: str | None) -> LoadOptions:
@@ -91,7 +96,7 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
     from tokenswarm.scenario import parse_set
 
     open_metrics(options)
-    if options.baseline is not None:
+    if getattr(options, "baseline", None) is not None:
         from analysis.load import read_run
 
         read_run(options.baseline)  # now, not when hours have been measured

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tokenswarm.commands.load import add_options, load_options
+from tokenswarm.commands.load import add_gates, add_options, load_options
 from tokenswarm.commands.values import seconds, share
 from tokenswarm.commands.verdict import exit_code, tell_ci
 from tokenswarm.errors import Exit, UserError
@@ -36,6 +36,7 @@ def add(commands: Any) -> None:
         description="Plays a scenario for hours. Takes every option of `load`, and these:",
         formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG)
     add_options(parser)
+    add_gates(parser)
     parser.set_defaults(duration=_DURATION, run=_soak)
     soak = parser.add_argument_group("soak (--duration is 1h unless given)")
     soak.add_argument("--abort-error-rate", type=share, metavar="S",

@@ -149,7 +149,7 @@ class LiveStats:
             "attainment": counts["good"] / tally.requests if self._bounded and tally.requests else None,
             "error_rate": counts["failed"] / (counts["ok"] + counts["failed"])
             if counts["ok"] + counts["failed"] else None,
-            "hit_rate": counts["cached_tokens"] / counts["cached_of"] if counts["cached_of"] else None,
+            "hit_rate": tally.hit_rate,
         }
 
     def generator(self) -> dict[str, Any]:

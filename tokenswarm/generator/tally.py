@@ -65,16 +65,16 @@ class Distribution:
         return list(accumulate(between[:-1]))
 
 
-_COUNTS = ("good", "undetermined", "prompt_tokens", "cached_tokens", "cached_of", "completion_tokens",
-           "window_output", "window_prompt", "window_done")
+_COUNTS = ("good", "undetermined", "prompt_tokens", "prompts_of_ok", "cached_tokens", "cached_of", "misses_told",
+           "completion_tokens", "window_output", "window_prompt", "window_done")
 
 
 @dataclass(slots=True)
 class Tally:
     """Requests of one user class and phase. `counts`: those of STATUSES and of _COUNTS by name; `errors`: by kind.
 
-    `cached_of` counts the prompt tokens of good answers that say how many were cached. What begins with `window_`
-    arrived inside the measured window, whatever the phase in which it was asked for.
+    `cached_of` counts the prompt tokens of good answers that say how many were cached, `misses_told` those that say 0.
+    What begins with `window_` arrived inside the measured window, whatever the phase in which it was asked for.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -105,9 +105,12 @@ class Tally:
         prompt, cached, output = row["prompt_tokens"], row["cached_tokens"], row["completion_tokens"]
         counts["prompt_tokens"] += prompt or 0
         counts["completion_tokens"] += output or 0
-        if cached is not None and prompt is not None and row["status"] == "ok":
-            counts["cached_tokens"] += cached
-            counts["cached_of"] += prompt
+        if prompt is not None and row["status"] == "ok":
+            counts["prompts_of_ok"] += prompt
+            if cached is not None:
+                counts["cached_tokens"] += cached
+                counts["cached_of"] += prompt
+                counts["misses_told"] += cached == 0
         self._add_to_window(row, timeline)
 
     def _add_to_window(self, row: Mapping[str, Any], timeline: Timeline) -> None:
@@ -126,6 +129,16 @@ class Tally:
             self.counts["window_prompt"] += row["prompt_tokens"]
         if row["status"] == "ok" and e2e is not None and begin <= sent + e2e / 1e3 < end:
             self.counts["window_done"] += 1
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Share of the prompt tokens that were cached, as the answers tell it.
+
+        An engine that tells hits and never a 0 leaves out its misses, so an answer that tells nothing is one.
+        """
+        counts = self.counts
+        asked = counts["cached_of"] if counts["misses_told"] else counts["prompts_of_ok"]
+        return counts["cached_tokens"] / asked if counts["cached_of"] and asked else None
 
     @property
     def requests(self) -> int:

@@ -1,8 +1,7 @@
-"""From run folders to comparison.html, comparison.md and comparison.json."""
+"""From run folders to everything that a comparison says."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,12 +14,10 @@ from analysis.compare_groups import Groups, SetupDifference, given, refuse_unlik
 from analysis.comparison import Result, Verdict, as_dict, compare, judge
 from analysis.load import read_run
 from analysis.metrics import ok_latencies
-from analysis.report import write_whole
 from analysis.statistics import interpolate
 from analysis.summary import recorded_notes, summarise
 from tokenswarm.errors import Exit, UserError
 
-COMPARISON_JSON, COMPARISON_MD, COMPARISON_HTML = "comparison.json", "comparison.md", "comparison.html"
 CURVES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2e_ms": "E2E"}
 QUANTILES = np.unique(np.concatenate([np.linspace(0, 95, 96), np.linspace(95, 100, 51)]))
 """Points of a drawn distribution, in percent: denser in the tail."""
@@ -138,18 +135,3 @@ def document(found: Comparison) -> dict[str, Any]:
         "notes": found.notes,
         "setup_differences": [asdict(one) for one in found.setup],
     }
-
-
-def write_comparison(found: Comparison, folder: Path) -> dict[str, Any]:
-    """Write the three files into `folder`; returns the document. Raises UserError(RESULTS) if that cannot be done."""
-    from analysis.compare_page import markdown, render_comparison
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(Exit.RESULTS, f"{folder} cannot be made: {error.strerror or error}") from None
-    told = document(found)
-    write_whole(folder / COMPARISON_JSON, json.dumps(told, indent=2, allow_nan=False) + "\n")
-    write_whole(folder / COMPARISON_MD, markdown(found))
-    write_whole(folder / COMPARISON_HTML, render_comparison(found))
-    return told

@@ -9,15 +9,9 @@ import pytest
 
 from analysis import rule_of_thumb
 from analysis.ab_test import Reading, difference, holm
+from analysis.compare_files import COMPARISON_HTML, COMPARISON_JSON, COMPARISON_MD, write_comparison
 from analysis.compare_page import markdown, render_comparison
-from analysis.compare_report import (
-    COMPARISON_HTML,
-    COMPARISON_JSON,
-    COMPARISON_MD,
-    compare_runs,
-    document,
-    write_comparison,
-)
+from analysis.compare_report import compare_runs, document
 from analysis.load import read_run
 from tokenswarm.errors import Exit, UserError
 

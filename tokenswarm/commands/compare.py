@@ -134,8 +134,9 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
 
 
 def _write(options: argparse.Namespace, console: Console, runs: list[Any], a: list[Any], b: list[Any]) -> Exit:
+    from analysis.compare_files import COMPARISON_HTML, write_comparison
     from analysis.compare_page import comparison_table
-    from analysis.compare_report import COMPARISON_HTML, compare_runs, write_comparison
+    from analysis.compare_report import compare_runs
 
     found = compare_runs(runs, a=a, b=b, label_a=options.label_a, label_b=options.label_b,
                          mixed_hardware=options.mixed_hardware,

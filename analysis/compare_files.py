@@ -1,0 +1,27 @@
+"""comparison.html, comparison.md and comparison.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from analysis.compare_page import markdown, render_comparison
+from analysis.compare_report import Comparison, document
+from analysis.report import write_whole
+from tokenswarm.errors import Exit, UserError
+
+COMPARISON_JSON, COMPARISON_MD, COMPARISON_HTML = "comparison.json", "comparison.md", "comparison.html"
+
+
+def write_comparison(found: Comparison, folder: Path) -> dict[str, Any]:
+    """Write the three files into `folder`; returns the document. Raises UserError(RESULTS) if that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(Exit.RESULTS, f"{folder} cannot be made: {error.strerror or error}") from None
+    told = document(found)
+    write_whole(folder / COMPARISON_JSON, json.dumps(told, indent=2, allow_nan=False) + "\n")
+    write_whole(folder / COMPARISON_MD, markdown(found))
+    write_whole(folder / COMPARISON_HTML, render_comparison(found))
+    return told

@@ -174,7 +174,7 @@ class _Watcher:
     def follow(self) -> None:
         """Until Locust ends."""
         hear: dict[str, Callable[[dict[str, Any]], None]] = {
-            "begun": self._begun, "phase": self._phase, "done": self._done,
+            "begun": self._begun, "phase": self._phase, "done": self._done, "dropped": self._dropped,
             "fatal": lambda event: self._say(event["sentence"])}
         for event in self._locust.events():
             if event is None:
@@ -210,6 +210,12 @@ class _Watcher:
     def _phase(self, event: dict[str, Any]) -> None:
         if self._telemetry is not None and event["name"] == "measure":
             self._telemetry.mark("start", event["measure_start"])
+
+    def _dropped(self, event: dict[str, Any]) -> None:
+        """A run was stopped before it had sent anything."""
+        if self._telemetry is not None:
+            self._telemetry.stop()
+            self._telemetry = None
 
     def _done(self, event: dict[str, Any]) -> None:
         """A run has ended: complete its run.json, make its dashboard."""

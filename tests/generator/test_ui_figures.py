@@ -47,7 +47,7 @@ def snapshot(second: int) -> dict:
 
 
 def test_the_time_line_of_a_day_is_as_long_as_that_of_an_hour_and_still_even() -> None:
-    history = History()
+    history = History("run-1")
     for second in range(86_400):
         history.add(snapshot(second))
     times = [point["at"] - AT for point in history.points]

@@ -168,6 +168,30 @@ def test_a_form_that_asks_for_nonsense_is_refused_in_words(ui: Callable[..., Any
         assert web.folders() == []
 
 
+def test_a_run_that_is_stopped_at_once_leaves_the_next_one_in_peace(ui: Callable[..., Any], browser: Any) -> None:
+    form = {"user_count": "4", "spawn_rate": "4", "scenario": "batch", "warmup": "1", "host": ""}
+    with ui() as web:
+        person = Page(browser, web.url)
+        post = person.page.request.post
+
+        def live() -> dict[str, Any]:
+            return json.loads(web.get("/llm/live.json"))
+
+        for _ in range(2):
+            assert post(f"{web.url}/swarm", form=form).json()["success"]
+            post(f"{web.url}/stop")
+            web.command.wait_until(lambda: live()["state"] != "running", "the run to end")
+        assert post(f"{web.url}/swarm", form=form).json()["success"]
+        web.command.wait_until(lambda: live()["state"] == "running" and live()["last"]["total"]["ok"], "answers")
+        post(f"{web.url}/stop")
+        web.command.wait_until(lambda: live()["state"] == "stopped", "the end")
+        web.get("/llm/report")
+        manifests = [json.loads((folder / "run.json").read_text()) for folder in web.folders()]
+        assert manifests[-1]["counts"]["workers_lost"] == 0
+        assert manifests[-1]["counts"]["sent"] == manifests[-1]["counts"]["rows"] > 0
+        assert {manifest["status"] for manifest in manifests} <= {"complete", "interrupted"}
+
+
 def test_elsewhere_than_on_this_machine_it_asks_for_the_password(ui: Callable[..., Any], browser: Any) -> None:
     with ui(host="127.0.0.2", UI_PASSWORD="open-sesame-42") as web:
         person = Page(browser, web.url)

@@ -155,7 +155,8 @@ class MasterPart(DirectingPart):
             self._workers[msg.node_id].rows += data["count"]
 
     def _tallied(self, msg: Any, **_: Any) -> None:
-        self.live.merge(Slice.unpacked(msg.data))
+        if self.live is not None:
+            self.live.merge(Slice.unpacked(msg.data))
 
     def _pong(self, msg: Any, **_: Any) -> None:
         self._workers[msg.node_id].clock.heard(msg.data["asked"], msg.data["at"], time.time())

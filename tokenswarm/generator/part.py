@@ -111,6 +111,7 @@ class DirectingPart(Part):
 
     def start(self) -> None:
         self._serve_metrics()
+        self.live = None  # whoever looks now sees nothing of an earlier run
         if self.plan is None or not self.plan.controlled:  # under plain Locust each test is a run of its own
             self.manifest, folder = standalone_manifest(self.environment, self.workers())
             self.plan = plan_from(self.manifest, folder, controlled=False)
@@ -135,8 +136,14 @@ class DirectingPart(Part):
         self.engine_samples.clear()
         self._engine_ready.clear()
         self.reporter.say("begun", folder=str(self.plan.folder))
-        if self.reporter.connected:
-            self._engine_ready.wait(_ENGINE_READY_S)
+        try:
+            if self.reporter.connected:
+                self._engine_ready.wait(_ENGINE_READY_S)
+        except gevent.GreenletExit:  # stopped before anything was sent
+            self.manifest.update(status="interrupted", ended_at=utc_now())
+            write_manifest(self.plan.folder, self.manifest)
+            self.reporter.say("dropped")
+            raise
 
     def _serve_metrics(self) -> None:
         """From the first run on, where a port was named for it."""

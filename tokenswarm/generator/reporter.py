@@ -1,7 +1,7 @@
 """The line between a Locust process and the command line that started it: JSON lines in both directions.
 
-Out: {"event": "phase" | "live" | "done" | "fatal" | "begun", ...}. In: {"do": "stop" | "ready" | "engine", ...}. The
-other end closing means that nobody waits any more, which counts as `stop`.
+Out: {"event": "begun" | "dropped" | "phase" | "live" | "done" | "fatal", ...}. In: {"do": "stop" | "ready" | "engine",
+...}. The other end closing means that nobody waits any more, which counts as `stop`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ ENGINE_FIGURES = ("running", "waiting", "kv_usage", "hit_rate")
 class History:
     """Points of the last-10-s figures: every one at first, then every second one, every fourth one, ..."""
 
-    def __init__(self) -> None:
+    def __init__(self, run_id: str | None) -> None:
+        self.run_id = run_id
         self.points: list[dict[str, Any]] = []
         self._every, self._seen = 1, 0
 

@@ -31,6 +31,7 @@ _TAB = "llm"
 _SECOND_S = 1.0
 _REPORT_WAIT_S = 120.0
 _NOTHING = {"state": "ready", "run": None, "alert": None}
+"""Before the first run, and while one is being made ready."""
 
 
 class LlmTab:
@@ -39,7 +40,7 @@ class LlmTab:
     def __init__(self, environment: Any, part: DirectingPart) -> None:
         self._environment, self._part = environment, part
         self._web_ui = environment.web_ui
-        self._history = History()
+        self._history = History(None)
         self._alert: str | None = None
         if self._web_ui.web_login:
             add_login(self._web_ui)
@@ -98,7 +99,7 @@ class LlmTab:
 
     def _begun(self, **_: Any) -> None:
         self._alert = None
-        self._history = History()
+        self._history = History(self._part.plan.run_id if self._part.plan is not None else None)
         gevent.spawn(self._remember)
 
     def _remember(self) -> None:
@@ -137,7 +138,9 @@ class LlmTab:
         return jsonify(self._snapshot())
 
     def _past(self) -> Response:
-        return jsonify(self._history.points)
+        plan = self._part.plan
+        current = plan is not None and plan.run_id == self._history.run_id
+        return jsonify(self._history.points if current else [])
 
     def _page(self) -> Response:
         return send_file(_STATIC / "llm.html")

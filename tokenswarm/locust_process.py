@@ -23,6 +23,8 @@ RUN_VARIABLE, LIVE_VARIABLE = "TOKENSWARM_RUN", "TOKENSWARM_LIVE_FD"
 """As `generator.plan` reads them; it is not imported here, since the generator's imports take a while."""
 _POLL_S = 0.25
 _EXIT_GRACE_S = 20.0
+_STOP_S = 60.0
+"""How long a run may take to end once it was asked to: what is in flight is cancelled, workers hand over their rows."""
 _LOCAL_WORKERS_WAIT_S, _REMOTE_WORKERS_WAIT_S = 60, 1800
 
 
@@ -40,6 +42,7 @@ class LocustProcesses:
         self._log_path = log
         self._socket, theirs = socket.socketpair()
         self._received = b""
+        self._asked_at: float | None = None
         environment = {**os.environ, **variables, LIVE_VARIABLE: str(theirs.fileno())}
         files = ",".join(map(str, locustfiles))
         arguments = [sys.executable, "-m", "locust", "-f", files, "--host", base_url]
@@ -88,6 +91,8 @@ class LocustProcesses:
         """What the leader reports, as it comes; None at least four times a second. Ends when the leader does."""
         while True:
             ready, _, _ = select.select([self._socket], [], [], _POLL_S)
+            if self._asked_at is not None and time.monotonic() - self._asked_at > _STOP_S:
+                self.kill()  # a user's code that never lets go, say; what was written is kept
             if not ready:
                 yield None
                 continue
@@ -103,6 +108,8 @@ class LocustProcesses:
 
     def ask_to_stop(self) -> None:
         """Let the run end now, gracefully: rows are handed over."""
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
         self.tell("stop")
 
     def tell(self, what: str, **facts: object) -> None:

@@ -1,0 +1,32 @@
+"""The Locust processes of a run, where they do not do as they are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tokenswarm import locust_process
+from tokenswarm.locust_process import LocustProcesses
+
+
+def test_one_that_never_lets_go_is_ended_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stubborn = tmp_path / "locust.py"  # found before the real one: `python -m locust` starts in this folder
+    stubborn.write_text("import signal, time\n"
+                        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+                        "print('busy', flush=True)\n"
+                        "while True: time.sleep(1)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(locust_process, "_STOP_S", 0.2)
+    monkeypatch.setattr(locust_process, "_EXIT_GRACE_S", 0.2)
+    processes = LocustProcesses([Path("x.py")], "http://127.0.0.1:1", [], {}, tmp_path / "log", 0, None)
+    try:
+        heard = 0
+        for event in processes.events():
+            assert event is None
+            heard += 1
+            if "busy" in (tmp_path / "log").read_text():
+                processes.ask_to_stop()
+        assert heard and processes.leader.wait(10) != 0
+    finally:
+        processes.end()

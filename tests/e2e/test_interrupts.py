@@ -39,8 +39,10 @@ def test_ctrl_c_ends_the_run_in_good_order(long_run: Started) -> None:
 
 
 def test_two_signals_quit_at_once(long_run: Started) -> None:
+    long_run.signal(signal.SIGSTOP)  # so that the second comes before the first has been obeyed, however busy we are
     long_run.signal(signal.SIGINT)
     long_run.signal(signal.SIGTERM)  # another number: two of the same may be delivered as one
+    long_run.signal(signal.SIGCONT)
     run = long_run.finish()
     assert run.code == Exit.INTERRUPTED
     assert "Traceback" not in run.err

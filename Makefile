@@ -109,7 +109,7 @@ tiny-model: $(VENV)/.installed ## make the tiny random model that engines serve 
 	@$(PY) -m tokenswarm engine tiny-model
 
 engine-venv: $(VENV)/.installed ## install a real engine for use without Docker: ENGINE=vllm|sglang [DEVICE=cpu|cuda]
-	@$(PY) -m tokenswarm.engines.install --engine $(call quote,$(ENGINE)) $(call option,--device,DEVICE)
+	@$(PY) -m tokenswarm.engines.local.install --engine $(call quote,$(ENGINE)) $(call option,--device,DEVICE)
 
 test: $(VENV)/.installed-dev ## the default tests (under 3 minutes)
 	@$(PY) -m pytest -q -n 2 tests -m "not browser and not ui and not engine and not compose and not statistics and not observe and not slow"
@@ -126,7 +126,7 @@ test-ui: $(VENV)/.installed-dev ## runs in Locust's web UI, in headless Chromium
 	@$(PY) -m pytest -q tests/ui
 
 test-engines: $(VENV)/.installed-dev ## the contract of real engines on this CPU: ENGINE=vllm|sglang, both by default
-	@$(PY) -m pytest -q -x tests/engines $(if $(ENGINE),--engine $(call quote,$(ENGINE)))
+	@$(PY) -m pytest -q -x tests/real_engines $(if $(ENGINE),--engine $(call quote,$(ENGINE)))
 
 test-compose: $(VENV)/.installed-dev ## Compose profiles and engines in containers (needs Docker; BASE=, OFFLINE= as for image)
 	@$(PY) -m pytest -q -rs tests/compose

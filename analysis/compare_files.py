@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from analysis.compare_page import markdown, render_comparison
-from analysis.compare_report import Comparison, document
-from analysis.report import write_whole
-from tokenswarm.errors import Exit, UserError
+from tokenswarm.analysis.compare.report import Comparison, document
+from tokenswarm.analysis.render.compare_page import markdown, render_comparison
+from tokenswarm.analysis.report import write_whole
+
+from tokenswarm.base.errors import Exit, UserError
 
 COMPARISON_JSON, COMPARISON_MD, COMPARISON_HTML = "comparison.json", "comparison.md", "comparison.html"
 

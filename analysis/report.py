@@ -8,24 +8,25 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from analysis import gates
-from analysis.baseline import TOLERANCE, regressions
-from analysis.dashboard import render
-from analysis.drift_series import drift_gates
-from analysis.load import read_run
-from analysis.summary import summarise
-from tokenswarm.errors import Exit, UserError
-from tokenswarm.schema import DASHBOARD_HTML, JUNIT_XML, SUMMARY_JSON, SUMMARY_MD
+from tokenswarm.analysis.compare.baseline import TOLERANCE, regressions
+from tokenswarm.analysis.figures.drift_series import drift_gates
+from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.render.dashboard import render
+from tokenswarm.analysis.summary import summarise
+from tokenswarm.analysis.verdict import gates
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, SUMMARY_JSON, SUMMARY_MD
 
 
 def report(folder: str | Path, strict: bool = False, baseline: str | Path | None = None,
            tolerance: float = TOLERANCE, fail_on_drift: bool = False, dashboard: bool = True) -> dict[str, Any]:
     """Read the run, write summary.json, junit.xml, summary.md and dashboard.html into its folder, return the summary.
 
-    `fail_on_drift`: a series that became worse over the run is a missed gate (see analysis/drift_series.py).
+    `fail_on_drift`: a series that became worse over the run is a missed gate (see analysis/figures/drift_series.py).
     Without `dashboard` the page is left as it is: making it costs more than all the rest.
     `strict`: an undetermined gate counts as missed (in junit.xml and summary.md). `baseline`: folder of an earlier run;
-    regressions by more than `tolerance` are gates too (see analysis/baseline.py).
+    regressions by more than `tolerance` are gates too (see analysis/compare/baseline.py).
     Raises UserError: Exit.RUN_FOLDER when there is nothing to read, Exit.RESULTS when nothing can be written.
     """
     run = read_run(folder)

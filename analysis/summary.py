@@ -6,15 +6,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tokenswarm.analysis.cache import yardstick as cache
+from tokenswarm.analysis.figures import quantities as metrics
+from tokenswarm.analysis.figures import server_view, slo
+from tokenswarm.analysis.figures.cost import cost_figures
+from tokenswarm.analysis.figures.drift_series import drift_figures
+from tokenswarm.analysis.figures.outages import outage_figures
+from tokenswarm.analysis.figures.statistics import Estimate, share
+from tokenswarm.analysis.figures.window import Window, find_window
+from tokenswarm.analysis.read.run_folder import Run
+from tokenswarm.analysis.verdict import validity
 
-from analysis import cache, metrics, server_view, slo, validity
-from analysis.cost import cost_figures
-from analysis.drift_series import drift_figures
-from analysis.load import Run, dig
-from analysis.outages import outage_figures
-from analysis.statistics import Estimate, share
-from analysis.window import Window, find_window
-from tokenswarm.schema import ERROR_KINDS
+from tokenswarm.contract.tables import ERROR_KINDS
 
 FORMAT = 1
 """Version of summary.json's layout."""
@@ -234,28 +237,3 @@ def by_user_class(
             "valid_output": metrics.valid_output(part).figure("share"),
         }
     return out
-
-
-def _level(load: dict[str, Any], name: str) -> str:
-    """Rate or users: one number, `2 to 8` where it changes evenly, `2, 4, 8` in steps."""
-    steps, end = load.get(f"{name}_steps"), load.get(f"{name}_end")
-    levels = steps if isinstance(steps, list) and steps else [load[name]] if end is None else [load[name], end]
-    between = ", " if isinstance(steps, list) and steps else " to "
-    return between.join(f"{level:g}" if isinstance(level, int | float) else str(level) for level in levels)
-
-
-def load_sentence(summary: dict[str, Any]) -> str:
-    """The load in words: `16 users, closed loop` or `20 requests/s, open loop`."""
-    load = dig(summary, "run", "load") or {}
-    open_loop = load.get("mode") == "open"
-    parts = []
-    if open_loop and load.get("rate") is not None:
-        parts.append(f"{_level(load, 'rate')} requests/s, open loop")
-    elif load.get("users") is not None:
-        parts.append(f"{_level(load, 'users')} users, closed loop")
-    elif load.get("mode"):
-        parts.append(f"{load['mode']} loop")
-    workers = load.get("workers")
-    if isinstance(workers, int) and workers > 1:
-        parts.append(f"{workers} workers")
-    return ", ".join(parts) or "load not known"

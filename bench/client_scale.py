@@ -14,7 +14,7 @@ import statistics
 import sys
 from dataclasses import asdict
 
-from tokenswarm.truth_run import TruthRun, truth_run
+from tokenswarm.run.truth_run import TruthRun, truth_run
 
 _SHOWN = ("requests", "lost", "tokens_s", "cpu_us_per_token", "cpu_share", "ttft_error_p50_ms", "ttft_error_p99_ms",
           "e2e_error_p99_ms", "bound_p99_ms", "beyond_bound", "server_late_p99_ms", "waited_s")

@@ -25,7 +25,7 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tokenswarm.truth_run import MODEL, FlatServer, cores, pinned, truth_run
+from tokenswarm.run.truth_run import MODEL, FlatServer, cores, pinned, truth_run
 
 LIMITS = {"cpu_us_per_token": 12.0, "ratio_to_bare": 1.4, "ttft_error_p50_ms": 0.3, "ttft_error_p99_ms": 1.0,
           "e2e_error_p99_ms": 10.0, "lost": 0}

@@ -15,7 +15,7 @@ import argparse
 import statistics
 import sys
 
-from tokenswarm.truth_run import truth_run
+from tokenswarm.run.truth_run import truth_run
 
 _LIMIT_MS = 2.0
 _LEAST_GAIN = 1.7

@@ -20,14 +20,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tokenswarm import schema
 from tokenswarm.client.answer import Answer, Usage
-from tokenswarm.corpus import load_corpus
+from tokenswarm.contract import tables as schema
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.generator.rows import Origin, request_row
-from tokenswarm.scenario import load_scenario
+from tokenswarm.scenario.model import load_scenario
 from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt, chars_of
+from tokenswarm.workloads.corpus import load_corpus
 
 SCENARIOS = ("rag", "chat", "chat-7k", "batch")
 PROMPT_US_LIMIT, MEMORY_KB_LIMIT, YARDSTICK_S_LIMIT = 100.0, 1000.0, 8.0
@@ -42,7 +42,7 @@ def prompts_of(name: str) -> Iterator[tuple[Prompt, Answer]]:
         session = workload.session("measure", number)
         for prompt in session:
             text = f"{number} {prompt.turn} " + "an answer of some length. " * (ANSWER_CHARS // 26)
-            session.heard(text)
+            session.record_answer(text)
             tokens = chars_of(prompt.messages) // 4
             usage = Usage(prompt_tokens=tokens, cached_tokens=tokens // 2, completion_tokens=len(text) // 4)
             yield prompt, Answer(text=text, usage=usage, ttft_ms=50.0, e2e_ms=900.0, chunks=100)
@@ -97,8 +97,8 @@ def write_run(folder: Path, name: str, requests: int) -> None:
 
 def yardstick_cost(name: str, requests: int) -> tuple[float, float]:
     """(seconds, MiB beyond those of reading the rows) of the yardstick of a run."""
-    from analysis.cache import cache_figures
-    from analysis.load import read_run
+    from tokenswarm.analysis.cache.yardstick import cache_figures
+    from tokenswarm.analysis.read.run_folder import read_run
     with tempfile.TemporaryDirectory() as scratch:
         write_run(Path(scratch), name, requests)
         run = read_run(scratch)

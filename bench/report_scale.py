@@ -22,7 +22,7 @@ SAMPLE_ROWS = 20_000
 CHILD = """
 import json, resource, sys, time
 begin = time.perf_counter()
-from analysis.report import report
+from tokenswarm.analysis.report import report
 summary = report(sys.argv[1])
 took = time.perf_counter() - begin
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -34,7 +34,7 @@ print(json.dumps({"seconds": took, "peak_mib": peak, "rows": summary["counts"]["
 def write_big_run(folder: Path, rows: int) -> None:
     """A run folder of `rows` requests: one sample of them repeated, later each time, with request ids of their own."""
     from tests.analysis.make_run import START, make_run, manifest
-    from tokenswarm import schema
+    from tokenswarm.contract import tables as schema
 
     rate = 200.0
     sample_s = SAMPLE_ROWS / rate

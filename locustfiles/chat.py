@@ -20,5 +20,5 @@ class MultiTurnChatter(LLMUser):
             answer = self.ask(prompt)  # streams the answer, times it, writes one row
             if not answer.ok:
                 break  # nobody goes on talking after an error: the next conversation begins
-            conversation.heard(answer.text)  # becomes part of the history
+            conversation.record_answer(answer.text)  # becomes part of the history
             self.think()

@@ -18,5 +18,5 @@ class RagReader(LLMUser):
         reading = self.next_session()
         for prompt in reading:
             answer = self.ask(prompt)  # streams the answer, times it, writes one row
-            reading.heard(answer.text)  # enters the next question if the scenario keeps history
+            reading.record_answer(answer.text)  # enters the next question if the scenario keeps history
             self.think()

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 
 import tokenswarm
+from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.commands import calibrate, compare, engine, load, report, scenarios, sim, soak, ui, worker
-from tokenswarm.errors import Exit, UserError
 
 _COMMANDS = (load, ui, soak, compare, engine, report, sim, worker, calibrate, scenarios)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code (see tokenswarm/errors.py)."""
+    """Run a command; returns its exit code (see tokenswarm/base/errors.py)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if arguments[:1] == ["sim"]:

@@ -8,7 +8,7 @@
             reading = self.next_session()
             for prompt in reading:
                 answer = self.ask(prompt)
-                reading.heard(answer.text)
+                reading.record_answer(answer.text)
                 self.think()
 """
 
@@ -24,10 +24,11 @@ from locust.exception import RescheduleTaskImmediately, StopUser
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.generator import plugin
-from tokenswarm.generator.process import LoadProcess
-from tokenswarm.workloads.base import Message, Prompt, Session, stamp
+from tokenswarm.generator.load_process import LoadProcess
+from tokenswarm.locust_extensions import metrics_port, web_ui_tab
+from tokenswarm.workloads.base import Message, Prompt, Session, cache_buster_prefix
 
-plugin.register()
+plugin.register(web_ui_tab, metrics_port)
 
 _MS_PER_S = 1e3
 _FAILURE_PAUSE_S = 0.5
@@ -79,7 +80,7 @@ class LLMUser(User):
             raise StopUser
         self._session_phase = phase
         self._prompts += 1
-        shared = stamp(self._process.plan.salt, phase) + system
+        shared = cache_buster_prefix(self._process.plan.salt, phase) + system
         messages: list[Message] = [{"role": "system", "content": shared}] if system else []
         messages.append({"role": "user", "content": question if system else shared + question})
         return Prompt(messages, f"{phase}-user-{self._number:04d}-{self._prompts:05d}", 1, len(shared), check=check,

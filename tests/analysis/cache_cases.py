@@ -6,9 +6,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.prompts import Prompts, read_prompts
-from tokenswarm import schema
+from tokenswarm.analysis.read.prompts import Prompts, read_prompts
+
 from tokenswarm.client.answer import Answer
+from tokenswarm.contract import tables as schema
 from tokenswarm.generator.fingerprints import Fingerprints
 
 Message = dict[str, str]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenswarm import schema
+from tokenswarm.contract import tables as schema
 
 START = 1_795_000_000.0
 WARMUP_S, DRAIN_S = 5.0, 10.0

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.summary import summarise
 
-from analysis.load import read_run
-from analysis.summary import summarise
 from tests.analysis.make_run import row, write_table
-from tokenswarm.schema import REQUEST_COLUMNS
+from tokenswarm.contract.tables import REQUEST_COLUMNS
 
 SENTENCE = "The warm-up ended at its limit of 60 s; TTFT was still falling."
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenswarm.analysis.cache.explanation import Allowed, limiting_factor, sentence, steps
+from tokenswarm.analysis.cache.token_sizes import fit, refined
+from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.render.charts_cache import cache_section
+from tokenswarm.analysis.render.terminal import summary_table
+from tokenswarm.analysis.summary import summarise
 
-from analysis.cache_tokens import fit, refined
-from analysis.cache_verdict import Allowed, blame, sentence, steps
-from analysis.charts_cache import cache_section
-from analysis.load import read_run
-from analysis.summary import summarise
-from analysis.terminal import summary_table
 from tests.analysis.cache_cases import Message, assistant, user
 from tests.analysis.make_run import START, manifest, row, write_run
-from tokenswarm import schema
 from tokenswarm.client.answer import Answer
+from tokenswarm.contract import tables as schema
 from tokenswarm.generator.fingerprints import Fingerprints
 
 DOCUMENT = "d" * 4000
@@ -192,7 +192,7 @@ def test_what_is_not_known_is_left_out() -> None:
     ({"got": 0.0, "cache_is_off": True}, "engine", "off"),
 ])
 def test_who_is_to_blame(shares: dict[str, Any], who: str | None, words: str) -> None:
-    found, reason = blame(allowed(**shares))
+    found, reason = limiting_factor(allowed(**shares))
     assert found == who and words in reason
 
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenswarm.analysis.cache.models import Replay, Request, Shared, block_hits, hits
 
-from analysis.cache_models import Replay, Request, Shared, block_hits, hits
 from tokenswarm.sim.block_cache import BlockCache
 from tokenswarm.sim.radix_cache import RadixCache
 

@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from tokenswarm.analysis.compare import rule_of_thumb
+from tokenswarm.analysis.compare.ab_test import Reading, difference, holm
+from tokenswarm.analysis.compare.report import compare_runs, document
+from tokenswarm.analysis.compare_files import COMPARISON_HTML, COMPARISON_JSON, COMPARISON_MD, write_comparison
+from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.render.compare_page import markdown, render_comparison
 
-from analysis import rule_of_thumb
-from analysis.ab_test import Reading, difference, holm
-from analysis.compare_files import COMPARISON_HTML, COMPARISON_JSON, COMPARISON_MD, write_comparison
-from analysis.compare_page import markdown, render_comparison
-from analysis.compare_report import compare_runs, document
-from analysis.load import read_run
-from tokenswarm.errors import Exit, UserError
+from tokenswarm.base.errors import Exit, UserError
 
 from .make_run import manifest, row, write_run
 

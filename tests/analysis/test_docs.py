@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from tokenswarm.analysis.figures.slo import RATE_KEYS
+from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.summary import summarise
+from tokenswarm.analysis.verdict.validity import RULES
 
-from analysis.load import read_run
-from analysis.slo import RATE_KEYS
-from analysis.summary import summarise
-from analysis.validity import RULES
 from tests.analysis.make_run import row, write_run
-from tokenswarm import schema
+from tokenswarm.contract import tables as schema
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

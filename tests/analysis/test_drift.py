@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from analysis.drift import DRIFTING, STEADY, STEPPED, TOO_SHORT, blocks, judge, theil_sen
-from analysis.drift_series import drift_figures, sentence
-from analysis.load import read_run
-from analysis.window import find_window
+from tokenswarm.analysis.figures.drift import DRIFTING, STEADY, STEPPED, TOO_SHORT, blocks, judge, theil_sen
+from tokenswarm.analysis.figures.drift_series import drift_figures, sentence
+from tokenswarm.analysis.figures.window import find_window
+from tokenswarm.analysis.read.run_folder import read_run
 
 from .make_run import START, manifest, row, write_run
 

@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from analysis.drift_series import drift_gates
-from analysis.gates import cases, missed
-from analysis.report import report
+from tokenswarm.analysis.figures.drift_series import drift_gates
+from tokenswarm.analysis.report import report
+from tokenswarm.analysis.verdict.gates import cases, missed
+
 from tests.analysis.make_run import START, manifest, row, write_run
-from tokenswarm import schema
+from tokenswarm.base.errors import Exit
 from tokenswarm.commands.verdict import exit_code
-from tokenswarm.errors import Exit
+from tokenswarm.contract import tables as schema
 
 
 def _drifting(tmp_path: Path, mb_per_s: float) -> Path:

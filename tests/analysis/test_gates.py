@@ -6,14 +6,14 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from tokenswarm.analysis.compare.baseline import regressions
+from tokenswarm.analysis.figures.cost import cost_figures
+from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.summary import summarise
+from tokenswarm.analysis.verdict import gates
 
-from analysis import gates
-from analysis.baseline import regressions
-from analysis.cost import cost_figures
-from analysis.load import read_run
-from analysis.summary import summarise
+from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.commands.verdict import exit_code
-from tokenswarm.errors import Exit, UserError
 
 from .make_run import START, manifest, row, write_run
 

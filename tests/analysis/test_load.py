@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenswarm.analysis.read.run_folder import read_run
 
-from analysis.load import read_run
 from tests.analysis.make_run import START, manifest, row, write_run, write_table
-from tokenswarm import schema
-from tokenswarm.errors import Exit, UserError
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract import tables as schema
 
 
 def test_every_column_comes_back_as_it_was_written(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tokenswarm.analysis.figures import quantities as metrics
+from tokenswarm.analysis.figures.flow import in_flight, output_flow
+from tokenswarm.analysis.figures.window import find_window
+from tokenswarm.analysis.read.run_folder import Run, read_run
 
-from analysis import metrics
-from analysis.flow import in_flight, output_flow
-from analysis.load import Run, read_run
-from analysis.window import find_window
 from tests.analysis.make_run import START, manifest, row, write_run
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenswarm.analysis.figures.outages import find_outages
+from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.render import terminal
+from tokenswarm.analysis.render.dashboard import look_at, time_section
+from tokenswarm.analysis.summary import summarise
+from tokenswarm.analysis.verdict import gates
 
-from analysis import gates, terminal
-from analysis.dashboard import look_at, time_section
-from analysis.load import read_run
-from analysis.outages import find_outages
-from analysis.summary import summarise
 from tests.analysis.make_run import START, manifest, row, write_run
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenswarm.analysis.cache.prefix_tree import build
 
-from analysis.prefix_tree import build
 from tests.analysis.cache_cases import Message, assistant, prompts_of, user
-from tokenswarm.schema import piece_ends
+from tokenswarm.contract.tables import piece_ends
 
 
 def segments(requests: list[tuple[list[Message], str]]) -> list[list[tuple[int, int]]]:

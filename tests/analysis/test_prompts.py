@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tokenswarm.analysis.read.prompts import key_of, read_prompts
 
-from analysis.prompts import key_of, read_prompts
-from tokenswarm import schema
 from tokenswarm.client.answer import Answer
+from tokenswarm.contract import tables as schema
 from tokenswarm.generator.fingerprints import Fingerprints
 
 HEADER = schema.header(schema.PROMPT_COLUMNS)

@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
+from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.render.dashboard import engine_section, health_section, look_at, time_section
+from tokenswarm.analysis.render.page import head, outcome_sentence, server_rows
+from tokenswarm.analysis.render.terminal import summary_table
+from tokenswarm.analysis.report import report
+from tokenswarm.analysis.summary import summarise
 
-from analysis.dashboard import engine_section, health_section, look_at, time_section
-from analysis.load import read_run
-from analysis.page import head, outcome_sentence, server_rows
-from analysis.report import report
-from analysis.summary import summarise
-from analysis.terminal import summary_table
 from tests.analysis.make_run import START, make_run, manifest, row, write_run
-from tokenswarm import schema
-from tokenswarm.errors import Exit, UserError
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract import tables as schema
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
 SCRIPT = re.compile(r"<script[^>]*>.*?</script>", re.DOTALL)
@@ -230,9 +230,9 @@ def test_markup_of_an_engine_is_not_obeyed_by_the_terminal(tmp_path: Path) -> No
 
 def test_analysis_loads_no_load_generator() -> None:
     script = (
-        "import sys, analysis.report, analysis.terminal;"
+        "import sys, tokenswarm.analysis.report, tokenswarm.analysis.render.terminal;"
         "print([m for m in sys.modules if m.split('.')[0] in ('gevent','locust','openai','httptools')"
-        " or m.startswith('tokenswarm.') and m not in ('tokenswarm.schema','tokenswarm.errors')])"
+        " or m.startswith('tokenswarm.') and m.split('.')[1] not in ('contract','base','analysis')])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

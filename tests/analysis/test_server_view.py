@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenswarm.analysis.figures.server_view import histogram_percentile, server_figures, server_ttft
+from tokenswarm.analysis.read.run_folder import read_run
 
-from analysis.load import read_run
-from analysis.server_view import histogram_percentile, server_figures, server_ttft
 from tests.analysis.make_run import START, row, write_table
-from tokenswarm.schema import REQUEST_COLUMNS
+from tokenswarm.contract.tables import REQUEST_COLUMNS
 
 BOUNDS = [0.05, 0.1, 0.2, 0.4]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tokenswarm.analysis.figures.slo import conforming, goodput_figures, judge, parse, request_bounds
+from tokenswarm.analysis.figures.statistics import Estimate
+from tokenswarm.analysis.figures.window import find_window
+from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.summary import summarise
 
-from analysis.load import read_run
-from analysis.slo import conforming, goodput_figures, judge, parse, request_bounds
-from analysis.statistics import Estimate
-from analysis.summary import summarise
-from analysis.window import find_window
 from tests.analysis.make_run import START, manifest, row, write_run
 
 

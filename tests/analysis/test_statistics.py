@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-
-from analysis.statistics import (
+from tokenswarm.analysis.figures.statistics import (
     block_rate,
     design_effect,
     observations_needed,

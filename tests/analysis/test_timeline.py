@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenswarm.analysis.figures.timeline import MAX_BINS, Timeline, make_timeline, mean_by_bin, percentiles_by_bin
+from tokenswarm.analysis.figures.window import find_window
+from tokenswarm.analysis.read.run_folder import read_run
 
-from analysis.load import read_run
-from analysis.timeline import MAX_BINS, Timeline, make_timeline, mean_by_bin, percentiles_by_bin
-from analysis.window import find_window
 from tests.analysis.make_run import START, manifest, row, write_run
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.summary import summarise
 
-from analysis.load import read_run
-from analysis.summary import summarise
 from tests.analysis.make_run import START, manifest, row, write_run
-from tokenswarm import schema
+from tokenswarm.contract import tables as schema
 
 
 def host(cpu: float | list[float], seconds: int = 30, **cells: Any) -> list[dict[str, Any]]:
@@ -165,7 +165,7 @@ def test_a_guard_that_bound_between_two_looks_is_reported_by_the_arrivals_that_i
     load = {"mode": "open", "rate": 1.0, "max_in_flight": 64}
     rows = [row(sent_at=START + i) for i in range(30)]
     summary = judged(tmp_path, rows, host_rows=host(0.4, in_flight=seen), load=load,
-                     counts={"sent": len(rows), "found_nobody": held})
+                     counts={"sent": len(rows), "arrivals_queued": held})
     assert rules(summary) == ["in_flight_limit"] * len(words)
     assert all(word in summary["reasons"][0]["sentence"] for word in words)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenswarm.analysis.report import report
 
-from analysis.report import report
 from tests.analysis.make_run import START, make_run, manifest, row, write_run
-from tokenswarm.schema import DASHBOARD_HTML
+from tokenswarm.contract.tables import DASHBOARD_HTML
 
 pytestmark = pytest.mark.browser
 

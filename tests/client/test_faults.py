@@ -9,7 +9,7 @@ import pytest
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.client import LLMClient, Timeouts
-from tokenswarm.schema import ERROR_KINDS
+from tokenswarm.contract.tables import ERROR_KINDS
 from tokenswarm.sim.faults import KINDS
 
 from .servers import Simulator, ask

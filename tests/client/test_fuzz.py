@@ -13,7 +13,7 @@ from tokenswarm.client.answer import Answer
 from tokenswarm.client.decode import Decoder
 from tokenswarm.client.http import ResponseReader
 from tokenswarm.client.stream import StreamDecoder, error_text, split_thinking
-from tokenswarm.schema import ERROR_KINDS, REQUEST_COLUMNS, format_rows
+from tokenswarm.contract.tables import ERROR_KINDS, REQUEST_COLUMNS, format_rows
 
 FUZZ = settings.get_profile("client")
 

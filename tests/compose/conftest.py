@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from tokenswarm.engines import Description, containers, load_description
-from tokenswarm.engines.compose import variable
-from tokenswarm.engines.docker_host import connect, need_compose
-from tokenswarm.errors import UserError
+from tokenswarm.base.errors import UserError
+from tokenswarm.engines import EngineSpec, load_description
+from tokenswarm.engines.docker import containers
+from tokenswarm.engines.docker.compose import variable
+from tokenswarm.engines.docker.host import connect, need_compose
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -115,6 +116,6 @@ def surroundings(engine_images: dict[str, str], project_image: str, tmp_path: Pa
 
 
 @pytest.fixture(params=sorted(ENTRIES))
-def description(request: pytest.FixtureRequest) -> Description:
+def description(request: pytest.FixtureRequest) -> EngineSpec:
     """The engines for which a stand-in is there."""
     return load_description(request.param)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.compose.conftest import PLANTED
 from tokenswarm.engines import command, known_engines, load_description
-from tokenswarm.engines.compose import COMPOSE_FILE, NO_GPU_FILE, Start, arguments, image_of, override
+from tokenswarm.engines.docker.compose import COMPOSE_FILE, NO_GPU_FILE, Start, arguments, image_of, override
 
 DEFAULT_MODEL = "Qwen/Qwen3-8B"
 PROFILES = [name for name in known_engines() if load_description(name).image is not None]

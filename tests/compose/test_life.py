@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 
 from tests.compose.conftest import PLANTED, ROOT
-from tokenswarm.engines import Description, containers, load_description
-from tokenswarm.engines.compose import arguments, variable
-from tokenswarm.engines.containers import find_running
-from tokenswarm.engines.docker_engine import DockerEngine, start_docker
-from tokenswarm.errors import Exit, UserError
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.engines import EngineSpec, load_description
+from tokenswarm.engines.docker import containers
+from tokenswarm.engines.docker.compose import arguments, variable
+from tokenswarm.engines.docker.containers import find_running
+from tokenswarm.engines.docker.docker_engine import DockerEngine, start_docker
 
 pytestmark = pytest.mark.usefixtures("surroundings")
 PATIENCE_S = 90.0
@@ -56,14 +57,14 @@ def running(line: list[str]) -> Iterator[subprocess.Popen[str]]:
             process.communicate()
 
 
-def start(description: Description, tmp_path: Path, model: str, **options: Any) -> DockerEngine:
+def start(description: EngineSpec, tmp_path: Path, model: str, **options: Any) -> DockerEngine:
     """An engine that is ready."""
     if "cuda" in description.forms:
         options.setdefault("device", "cpu")
     return start_docker(description, log_path=tmp_path / "engine.log", model=model, **options)
 
 
-def test_load_starts_waits_loads_and_leaves_nothing(description: Description, docker: Any, tmp_path: Path) -> None:
+def test_load_starts_waits_loads_and_leaves_nothing(description: EngineSpec, docker: Any, tmp_path: Path) -> None:
     results = tmp_path / "results"
     with running(load_line(description.name, results, "org/model", "--device", "cpu")) as process:
         found = eventually(find_running, "the engine's container")[0]
@@ -138,7 +139,7 @@ def test_model_folder_of_this_machine_is_mounted(docker: Any, tmp_path: Path) ->
     ("too-big/model", "too little free memory"),
     ("odd/model", "something nobody has ever seen"),
 ])
-def test_engine_that_ends_at_start_says_why(description: Description, tmp_path: Path, model: str,
+def test_engine_that_ends_at_start_says_why(description: EngineSpec, tmp_path: Path, model: str,
                                             sentence: str) -> None:
     with pytest.raises(UserError) as caught:
         start(description, tmp_path, model)
@@ -201,7 +202,7 @@ def test_taken_port(tmp_path: Path) -> None:
 
 
 def test_port_that_is_taken_while_the_container_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tokenswarm.engines.processes.need_port", lambda *_: None)
+    monkeypatch.setattr("tokenswarm.engines.local.processes.need_port", lambda *_: None)
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError) as caught:
         start(load_description("sim"), tmp_path, "sim-8b", port=taken.getsockname()[1])
     assert caught.value.code is Exit.PORT and "port is taken" in str(caught.value)
@@ -262,7 +263,7 @@ def test_container_of_a_killed_command_is_removed(tmp_path: Path) -> None:
 def test_released_engine_outlives_its_starter_and_can_be_taken_over(docker: Any, tmp_path: Path) -> None:
     program = (
         "from pathlib import Path\nfrom tokenswarm.engines import load_description\n"
-        "from tokenswarm.engines.docker_engine import start_docker\n"
+        "from tokenswarm.engines.docker.docker_engine import start_docker\n"
         f"e = start_docker(load_description('sglang'), log_path=Path({str(tmp_path / 'engine.log')!r}), "
         "model='org/kept', device='cpu')\ne.release()\ne.stop()\n"
     )

@@ -21,9 +21,9 @@ import numpy  # brings the C++ library into this process, where it is found
 import pytest
 
 from tests.compose.conftest import IMAGE, PLANTED
+from tokenswarm.base.errors import Exit
 from tokenswarm.cli import _parser
-from tokenswarm.engines.compose import COMPOSE_FILE
-from tokenswarm.errors import Exit
+from tokenswarm.engines.docker.compose import COMPOSE_FILE
 
 PATIENCE_S = 120.0
 PROFILES = ["--profile", "sim", "--profile", "load"]

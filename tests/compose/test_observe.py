@@ -21,7 +21,7 @@ import pytest
 
 from tests.compose.conftest import ROOT
 from tests.observe.watched import program
-from tokenswarm.engines.compose import COMPOSE_FILE
+from tokenswarm.engines.docker.compose import COMPOSE_FILE
 
 PASSWORD = "pl4nted $HOME \"quoted\" 'pass'"
 

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from tokenswarm.analysis.verdict.validity import RULES
 
-from analysis.validity import RULES
-from tokenswarm import schema
-from tokenswarm.errors import Exit
+from tokenswarm.base.errors import Exit
+from tokenswarm.contract import tables as schema
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

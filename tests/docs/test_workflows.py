@@ -13,7 +13,7 @@ import pytest
 from tests.docs.commands import commands_of
 from tests.docs.test_commands import check
 from tests.docs.workflows import FILES, load, schema_errors, script, steps
-from tokenswarm.errors import Exit
+from tokenswarm.base.errors import Exit
 
 NAMES = [path.stem for path in FILES]
 FIND, KEEP = "Find the baseline", "Keep this night as the baseline"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tokenswarm.base.errors import Exit
 from tokenswarm.cli import main
-from tokenswarm.errors import Exit
 
 from .conftest import SECRET
 from .support import CLI, Finished, load, simulator, started

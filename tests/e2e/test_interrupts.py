@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenswarm.errors import Exit
+from tokenswarm.base.errors import Exit
 
 from .support import Finished, Started, left_behind, load, started
 

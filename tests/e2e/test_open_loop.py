@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tokenswarm.errors import Exit
+from tokenswarm.base.errors import Exit
 
 from .support import Finished
 

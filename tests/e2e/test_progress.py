@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from tokenswarm.progress import RunProgress, working
+from tokenswarm.run.progress import RunProgress, working
 
 FIGURES = {"requests": 1_234_567, "errors": 1_234, "ttft_p95_ms": 12_345.6, "output_tok_s": 16_200.4, "in_flight": 512}
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

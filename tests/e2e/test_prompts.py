@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenswarm.errors import Exit
+from tokenswarm.base.errors import Exit
 
 from .support import Finished
 

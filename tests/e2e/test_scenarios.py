@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 
-from tokenswarm.errors import Exit
-from tokenswarm.schema import (
+from tokenswarm.base.errors import Exit
+from tokenswarm.contract.tables import (
     ENGINE_METRIC_COLUMNS,
     ENGINE_METRICS_CSV,
     HOST_METRIC_COLUMNS,

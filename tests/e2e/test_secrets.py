@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tokenswarm.errors import Exit
-from tokenswarm.redact import masked, usable_key
+from tokenswarm.base.errors import Exit
+from tokenswarm.base.masking import masked, usable_key
 
 from .conftest import SECRET
 from .support import Finished, load, started

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tokenswarm.errors import Exit
-from tokenswarm.schema import REQUESTS_CSV, table_parts
+from tokenswarm.base.errors import Exit
+from tokenswarm.contract.tables import REQUESTS_CSV, table_parts
 
 from .support import CLI, Finished, Started, run_cli, simulator, started
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tokenswarm.errors import Exit
+from tokenswarm.base.errors import Exit
 
 from .pages import checkout, reader_environment, steps
 from .support import PATIENCE_S

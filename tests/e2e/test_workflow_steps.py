@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.docs.workflows import load, script, steps
-from tokenswarm.errors import Exit
+from tokenswarm.base.errors import Exit
 
 from .pages import checkout, reader_environment
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from tokenswarm.generator.admission import let_in_unless
+from tokenswarm.generator.admission import gate_worker_registration
 
 
 class Runner:
@@ -27,7 +27,7 @@ def say(runner: Runner, client: str, kind: str) -> None:
 
 def test_newcomers_wait_until_the_reason_is_gone_and_nobody_else_is_held_up() -> None:
     runner, reason = Runner(), []
-    let_in_unless(runner, lambda: reason[0] if reason else None)
+    gate_worker_registration(runner, lambda: reason[0] if reason else None)
     say(runner, "first", "client_ready")
     reason.append("a run is on")
     for client, kind in (("second", "client_ready"), ("first", "client_ready"), ("first", "heartbeat"),
@@ -42,7 +42,7 @@ def test_newcomers_wait_until_the_reason_is_gone_and_nobody_else_is_held_up() ->
 
 def test_a_worker_that_is_turned_away_is_told_of_once(caplog: Any) -> None:
     runner = Runner()
-    let_in_unless(runner, lambda: "there are 2 workers")
+    gate_worker_registration(runner, lambda: "there are 2 workers")
     for _ in range(3):
         say(runner, "third", "client_ready")
     assert [record.getMessage() for record in caplog.records] == ["worker third is not let in: there are 2 workers"]
@@ -50,7 +50,7 @@ def test_a_worker_that_is_turned_away_is_told_of_once(caplog: Any) -> None:
 
 def test_a_worker_that_locust_forgot_when_its_users_had_stopped_is_let_in_again_before_the_run_is_closed() -> None:
     runner, reason = Runner(), []
-    let_in_unless(runner, lambda: reason[0] if reason else None)
+    gate_worker_registration(runner, lambda: reason[0] if reason else None)
     say(runner, "first", "client_ready")
     reason.append("a run is on")
     runner.clients.clear()

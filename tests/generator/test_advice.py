@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tokenswarm import calibrate
-from tokenswarm.calibrate import Calibration, advice
-from tokenswarm.scenario import Load
+from tokenswarm.run import calibrate
+from tokenswarm.run.calibrate import Calibration, advice
+from tokenswarm.scenario.model import Load
 
 CALIBRATED = Calibration(tokens_s=40_000.0, streams=400, limited_by="", cpu="", version="", at="")
 

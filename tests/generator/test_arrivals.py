@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from scipy import stats
 
-from tokenswarm.arrivals import Pacer, RateProfile, arrival_times, gaps, share_of
+from tokenswarm.generator.arrivals import Pacer, RateProfile, arrival_times, gaps, share_of
 
 SEED = 7
 COUNT = 4000

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import gevent
 import pytest
 
-from tokenswarm import scenario
-from tokenswarm.generator.director import Director
-from tokenswarm.generator.timeline import Timeline
-from tokenswarm.scenario import Load
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.generator.phase_controller import PhaseController
+from tokenswarm.scenario import model as scenario
+from tokenswarm.scenario.model import Load
 
 Answers = Callable[[], list[tuple[float, float]]]
 
@@ -38,7 +38,7 @@ class Run:
     def __init__(self, load: Load, answers: Answers) -> None:
         self.timeline, self.reporter = Timeline(time.time()), Told()
         self.stopped: list[bool] = []
-        self.director = Director(self.timeline, load, duration_s=0.05, lead_s=0.0, reporter=self.reporter,
+        self.director = PhaseController(self.timeline, load, duration_s=0.05, lead_s=0.0, reporter=self.reporter,
                                  answers=answers, announce=lambda: None, quiet=lambda: True, finish=self.stopped.append)
 
     def until_end(self) -> dict[str, object]:

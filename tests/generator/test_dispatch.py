@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
+from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.dispatch import Dispatcher
-from tokenswarm.generator.timeline import Timeline
-from tokenswarm.scenario import Load
+from tokenswarm.scenario.model import Load
 
 ABSURD = Load(rate=1e12, duration_s=3600)
 
@@ -37,7 +37,7 @@ def test_a_rate_beyond_what_can_be_computed_leaves_the_event_loop_its_turns_and_
         gevent.sleep(0)
     dispatcher.stop()
     assert dispatcher.unsent > 0
-    assert dispatcher.found_nobody >= dispatcher.unsent
+    assert dispatcher.arrivals_queued >= dispatcher.unsent
 
 
 def test_a_warm_up_that_is_hopelessly_behind_ends_when_measuring_begins() -> None:

@@ -16,13 +16,13 @@ from flask import Flask
 
 from tests.analysis import make_run
 from tests.generator.test_live_metrics import stats
-from tokenswarm import exporter
+from tokenswarm.base.environment import METRICS_VARIABLE
+from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.cli import main
-from tokenswarm.errors import Exit, UserError
-from tokenswarm.exporter import Exporter, attach, serve
-from tokenswarm.generator.plan import METRICS_VARIABLE
-from tokenswarm.generator.timeline import Timeline
-from tokenswarm.scenario import load_scenario
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.live import exporter
+from tokenswarm.live.exporter import Exporter, attach, serve
+from tokenswarm.scenario.model import load_scenario
 
 SECRET = "sk-planted-secret"
 

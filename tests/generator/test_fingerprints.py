@@ -7,10 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from tokenswarm.analysis.read.prompts import Prompts, read_prompts
 
-from analysis.prompts import Prompts, read_prompts
-from tokenswarm import schema
 from tokenswarm.client.answer import Answer
+from tokenswarm.contract import tables as schema
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.workloads.base import chars_of
 

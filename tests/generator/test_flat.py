@@ -9,9 +9,9 @@ from random import Random
 import pytest
 from locust.stats import RequestStats
 
-from tokenswarm.arrivals import Pacer, RateProfile, arrival_times, share_of
+from tokenswarm.generator.arrivals import Pacer, RateProfile, arrival_times, share_of
 from tokenswarm.generator.dispatch import Queue
-from tokenswarm.generator.flat import Trimmer
+from tokenswarm.generator.locust_stats import Trimmer
 
 
 def played(seconds: int, trimmed: bool) -> RequestStats:

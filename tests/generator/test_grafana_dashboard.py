@@ -12,13 +12,13 @@ import pytest
 import yaml
 
 from tokenswarm.engines import load_description
-from tokenswarm.live_metrics import METRICS
+from tokenswarm.live.prometheus import METRICS
 
 OBSERVE = Path(__file__).resolve().parents[2] / "compose" / "observe"
 GRAFANA = OBSERVE / "grafana"
 BOARD: dict[str, Any] = json.loads((GRAFANA / "dashboards" / "tokenswarm.json").read_text("utf-8"))
 PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
-FIXTURES = Path(__file__).resolve().parents[1] / "engine_data" / "fixtures"
+FIXTURES = Path(__file__).resolve().parents[1] / "engines" / "fixtures"
 SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("",), "gauge": ("",), "info": ("",)}
 
 

@@ -9,16 +9,16 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.summary import summarise
 
-from analysis.load import read_run
-from analysis.summary import summarise
 from tests.analysis import make_run
-from tokenswarm.generator import live
-from tokenswarm.generator.live import LiveStats
-from tokenswarm.generator.tally import RELATIVE_ERROR, Distribution, Slice
-from tokenswarm.generator.timeline import Timeline
-from tokenswarm.objectives import request_bounds
-from tokenswarm.schema import REQUEST_COLUMNS, REQUESTS_CSV
+from tokenswarm.contract.objectives import request_bounds
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.contract.tables import REQUEST_COLUMNS, REQUESTS_CSV
+from tokenswarm.live import live_stats as live
+from tokenswarm.live.aggregate import RELATIVE_ERROR, Delta, Distribution
+from tokenswarm.live.live_stats import LiveStats
 
 SECONDS = 30.0
 CONVERT = {"int": int, "ms": float, "unix_s": float, "float": float, "bool": lambda cell: cell == "true"}
@@ -41,11 +41,11 @@ def merged(rows: list[dict[str, Any]], workload: str, workers: int) -> LiveStats
     for worker in range(workers):
         mine = rows[worker::workers]
         for first in range(0, len(mine), 40):
-            part = Slice()
+            part = Delta()
             for row in mine[first:first + 40]:
                 part.add(row, request_bounds(slo), timeline)
             wire = msgspec.msgpack.encode(part.packed())
-            stats.merge(Slice.unpacked(msgspec.msgpack.decode(wire)))
+            stats.merge(Delta.unpacked(msgspec.msgpack.decode(wire)))
     return stats
 
 
@@ -90,7 +90,7 @@ def test_what_ended_more_than_ten_seconds_ago_is_no_longer_recent(monkeypatch: p
     timeline = Timeline(0.0)
     stats = LiveStats(timeline, bounded=False, open_loop=False)
     for status, step in (("ok", 6.0), ("failed", 6.0)):
-        part = Slice()
+        part = Delta()
         part.add(make_run.row(status=status, error=None if status == "ok" else "overloaded",
                               **dict.fromkeys(("lateness_ms", "scheduled_at"))), {}, timeline)
         stats.merge(part)
@@ -106,7 +106,7 @@ def test_a_report_to_the_master_does_not_grow_with_the_requests() -> None:
     timeline = Timeline(0.0, 0.0, 1e12, 1e12)
 
     def size(requests: int) -> int:
-        part = Slice()
+        part = Delta()
         for ttft in rng.lognormal(5, 1.0, requests):
             part.add(make_run.row(ttft_ms=float(ttft), ttfo_ms=float(ttft), last_token_ms=float(ttft) * 3,
                                   e2e_ms=float(ttft) * 3, lateness_ms=None, error=None), {}, timeline)
@@ -136,7 +136,7 @@ def test_nothing_seen_yet_is_no_figure_and_no_error() -> None:
 
 @pytest.mark.parametrize(("told", "rate"), [([500, 0], 0.25), ([500, None], 0.25), ([None, None], None), ([0, 0], 0.0)])
 def test_an_engine_that_leaves_out_its_misses_has_them_counted_all_the_same(told: list, rate: float | None) -> None:
-    part = Slice()
+    part = Delta()
     for cached in told:
         part.add(make_run.row(cached_tokens=cached, lateness_ms=None, error=None), {}, Timeline(0.0))
     tally, = part.tallies.values()

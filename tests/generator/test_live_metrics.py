@@ -12,11 +12,11 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.analysis import make_run
-from tokenswarm.generator.live import LiveStats
-from tokenswarm.generator.tally import Slice
-from tokenswarm.generator.timeline import Timeline
-from tokenswarm.live_metrics import METRICS, Moment, families, run_labels
-from tokenswarm.schema import ERROR_KINDS
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.contract.tables import ERROR_KINDS
+from tokenswarm.live.aggregate import Delta
+from tokenswarm.live.live_stats import LiveStats
+from tokenswarm.live.prometheus import METRICS, Moment, families, run_labels
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "observe.md"
 RUN = {"run_id": "r1", "engine": "sim", "model": "m", "scenario": "chat", "simulated": "true"}
@@ -29,7 +29,7 @@ def stats(*rows: dict[str, Any], health: dict[str, Any] | None = None) -> LiveSt
     """Live figures after these rows, in a window that contains them."""
     line = Timeline(make_run.START - 5, make_run.START, make_run.START + 60, make_run.START + 70)
     live = LiveStats(line, bounded=True, open_loop=True)
-    part = Slice()
+    part = Delta()
     for row in rows:
         part.add({"error": None, "lateness_ms": None, **row}, BOUNDS, line)
     part.health = {**HEALTH, "at": time.time()} if health is None else health

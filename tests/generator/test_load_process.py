@@ -14,16 +14,17 @@ import pytest
 
 from tests.client.events import delta, finish, sse
 from tests.client.servers import STREAM, STREAM_HEAD, ByteServer, Peer, answering, chunk
-from tokenswarm.corpus import load_corpus
+from tokenswarm.base.environment import KEY_VARIABLE
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.contract.tables import HOST_METRICS_CSV, REQUESTS_CSV
 from tokenswarm.generator import sinks
-from tokenswarm.generator.live import LiveStats
-from tokenswarm.generator.plan import KEY_VARIABLE, Plan
-from tokenswarm.generator.process import LoadProcess
+from tokenswarm.generator.load_process import LoadProcess
+from tokenswarm.generator.plan import Plan
 from tokenswarm.generator.sinks import FileSink
-from tokenswarm.generator.timeline import Timeline
-from tokenswarm.scenario import load_scenario, parse_set
-from tokenswarm.schema import HOST_METRICS_CSV, REQUESTS_CSV
+from tokenswarm.live.live_stats import LiveStats
+from tokenswarm.scenario.model import load_scenario, parse_set
 from tokenswarm.workloads.base import Prompt
+from tokenswarm.workloads.corpus import load_corpus
 
 PROMPT = Prompt([{"role": "user", "content": "hello"}], "measure-000001", 1, 0)
 ENDLESS = [STREAM_HEAD, chunk(sse(delta(content="a")))]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tokenswarm import locust_process
-from tokenswarm.locust_process import LocustProcesses
+from tokenswarm.run import locust_process
+from tokenswarm.run.locust_process import LocustProcesses
 
 
 def test_one_that_never_lets_go_is_ended_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from locust.exception import RescheduleTaskImmediately, StopUser
 
 from tokenswarm.client.answer import Answer
-from tokenswarm.scenario import load_scenario
+from tokenswarm.scenario.model import load_scenario
 from tokenswarm.users import LLMUser
 from tokenswarm.workloads.base import Prompt
 

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenswarm.generator import sinks
-from tokenswarm.generator.sinks import TABLES, FileSink
-from tokenswarm.schema import (
+from tokenswarm.contract.tables import (
     HOST_METRICS_CSV,
     PARTS_JSON,
     PROMPTS_CSV,
@@ -20,6 +18,8 @@ from tokenswarm.schema import (
     part_name,
     table_parts,
 )
+from tokenswarm.generator import sinks
+from tokenswarm.generator.sinks import TABLES, FileSink
 
 
 class Clock:

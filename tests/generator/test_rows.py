@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenswarm.client.answer import Answer, Usage
-from tokenswarm.generator.rows import Origin, quantile, request_row
-from tokenswarm.schema import (
+from tokenswarm.contract.tables import (
     ERROR_KINDS,
     REQUEST_COLUMNS,
     clean_text,
@@ -21,6 +20,7 @@ from tokenswarm.schema import (
     header,
     names,
 )
+from tokenswarm.generator.rows import Origin, quantile, request_row
 from tokenswarm.workloads.base import Prompt
 
 ORIGIN = Origin("run-1", 2, "measure", "RagReader", "run-1-2-7")

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from tokenswarm.errors import UserError
-from tokenswarm.scenario import Load, load_scenario
+from tokenswarm.base.errors import UserError
+from tokenswarm.scenario.model import Load, load_scenario
 
 
 def test_steps_divide_the_measured_phase_evenly():

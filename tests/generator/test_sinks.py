@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tokenswarm.errors import Exit, UserError
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.tables import HOST_METRIC_COLUMNS, HOST_METRICS_CSV, REQUEST_COLUMNS, REQUESTS_CSV, header
 from tokenswarm.generator import sinks
 from tokenswarm.generator.sinks import Buffer, FileSink, MasterSink
-from tokenswarm.schema import HOST_METRIC_COLUMNS, HOST_METRICS_CSV, REQUEST_COLUMNS, REQUESTS_CSV, header
 
 HEADER = header(REQUEST_COLUMNS)
 

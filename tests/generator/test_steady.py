@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from tokenswarm.generator.steady import Judgement, ended, judge, rank_z
+from tokenswarm.generator.warmup import Judgement, ended, judge, rank_z
 
 Level = Callable[[float, Random], float]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from tokenswarm.generator.timeline import Timeline
-from tokenswarm.schema import PHASES
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.contract.tables import PHASES
 
 
 def test_until_the_window_is_known_it_is_warm_up() -> None:

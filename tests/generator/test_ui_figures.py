@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 
 from tokenswarm.generator.plugin import three_digits
+from tokenswarm.live.history import ENGINE_FIGURES, FIGURES, MOST_POINTS, History
 from tokenswarm.ui.engine_view import engine_view
-from tokenswarm.ui.history import ENGINE_FIGURES, FIGURES, MOST_POINTS, History
 
 AT = 1_795_000_000.0
 

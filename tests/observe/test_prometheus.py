@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.observe.watched import CONFIG, Watched, fetch, program, queries
-from tokenswarm.generator.tally import RELATIVE_ERROR
-from tokenswarm.live_metrics import LATENCY_BUCKETS_S, TPOT_BUCKETS_S
+from tokenswarm.live.aggregate import RELATIVE_ERROR
+from tokenswarm.live.prometheus import LATENCY_BUCKETS_S, TPOT_BUCKETS_S
 
 WHOLE_RUN_S, SCRAPE_S = 240, 5
 FLUSH_S = 1.0

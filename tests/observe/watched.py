@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.support import CLI, PATIENCE_S, PROJECT, environment
-from tokenswarm.schema import MANIFEST_JSON, REQUESTS_CSV, SUMMARY_JSON
+from tokenswarm.contract.tables import MANIFEST_JSON, REQUESTS_CSV, SUMMARY_JSON
 
 CONFIG = PROJECT / "compose" / "observe" / "prometheus.yml"
 DASHBOARD = PROJECT / "compose" / "observe" / "grafana" / "dashboards" / "tokenswarm.json"

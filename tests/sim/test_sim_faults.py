@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenswarm.errors import UserError
+from tokenswarm.base.errors import UserError
 from tokenswarm.sim.faults import KINDS, Chaos, Fault, parse
 
 from .simulators import Simulator, ask_events, chat, events, read_all, read_until, streamed, unchunk

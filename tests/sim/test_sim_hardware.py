@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tokenswarm.errors import Exit, UserError
+from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.sim.hardware import Profile, load_profile, profile_names
 
 ROUND = Profile(

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tokenswarm.errors import Exit, UserError
+from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.sim.__main__ import build, parser
 
 from .simulators import Simulator, ask_events, chat, read_all, read_until, streamed, unchunk

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tokenswarm.analysis.compare.ab_test import Reading, difference, holm
+from tokenswarm.analysis.figures.statistics import percentiles
 
-from analysis.ab_test import Reading, difference, holm
-from analysis.statistics import percentiles
 from tests.statistics.simulated import latencies_ms
-from tokenswarm.compare import DEFAULT_REPEATS
+from tokenswarm.series.pairs import DEFAULT_REPEATS
 
 TRIALS = 1000
 REQUESTS = 3000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tokenswarm.analysis.figures.drift import DRIFTING, STEADY, STEPPED, judge
 
-from analysis.drift import DRIFTING, STEADY, STEPPED, judge
 from tests.statistics.simulated import block_amounts
 
 RUNS, SERIES, BLOCKS, BLOCK_S = 100, 7, 60, 120.0

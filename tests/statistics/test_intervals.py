@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tokenswarm.analysis.figures.statistics import RATE_BLOCKS, block_rate, percentiles, share_of, too_short
 
-from analysis.statistics import RATE_BLOCKS, block_rate, percentiles, share_of, too_short
 from tests.statistics.simulated import (
     block_amounts,
     closed_loop_ends,

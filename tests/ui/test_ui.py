@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tokenswarm.errors import Exit
-from tokenswarm.generator.tally import RELATIVE_ERROR
+from tokenswarm.base.errors import Exit
+from tokenswarm.live.aggregate import RELATIVE_ERROR
 
 pytestmark = pytest.mark.ui
 PATIENCE_MS = 60_000

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from tokenswarm import workloads
-from tokenswarm.corpus import Corpus, load_corpus
-from tokenswarm.scenario import load_scenario, parse_set
+from tokenswarm.scenario.model import load_scenario, parse_set
 from tokenswarm.workloads import Workload
+from tokenswarm.workloads.corpus import Corpus, load_corpus
 
 SALT = "a1b2c3"
 

@@ -13,7 +13,7 @@ def talk(workload, number=0, answer=lambda turn: f"Answer {turn}."):
     found = []
     for prompt in session:
         found.append(prompt)
-        session.heard(answer(prompt.turn))
+        session.record_answer(answer(prompt.turn))
     return found
 
 

@@ -10,8 +10,8 @@ from random import Random
 
 import pytest
 
-from tokenswarm.corpus import MIN_CHARS, Corpus, corpus_of, load_corpus
-from tokenswarm.errors import Exit, UserError
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.workloads.corpus import MIN_CHARS, Corpus, corpus_of, load_corpus
 
 PROSE = "\n\n".join(
     f"Paragraph {i} begins here. It has a second sentence, number {i}! And a third?" for i in range(200)
@@ -81,7 +81,7 @@ def test_a_folder_is_read_recursively_in_sorted_order_whatever_the_file_type(tmp
 
 
 def test_reading_stops_at_the_limit(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("tokenswarm.corpus.MAX_CHARS", 5_000)
+    monkeypatch.setattr("tokenswarm.workloads.corpus.MAX_CHARS", 5_000)
     for name in ("a.txt", "b.jsonl", "c.txt"):
         line = json.dumps({"text": name * 600}) if name.endswith("jsonl") else name * 600
         (tmp_path / name).write_text(line)

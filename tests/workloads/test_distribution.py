@@ -8,7 +8,7 @@ from statistics import fmean, pstdev
 import pytest
 from pydantic import ValidationError
 
-from tokenswarm.distribution import Distribution
+from tokenswarm.scenario.distribution import Distribution
 
 
 def drawn(data, n=20_000):

@@ -11,8 +11,8 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from tokenswarm.distribution import Distribution
-from tokenswarm.scenario import LOCUSTFILES_DIR, SCENARIOS_DIR, Scenario, load_scenario, scenario_names
+from tokenswarm.scenario.distribution import Distribution
+from tokenswarm.scenario.model import LOCUSTFILES_DIR, SCENARIOS_DIR, Scenario, load_scenario, scenario_names
 
 DOCS = (Path(SCENARIOS_DIR).parent / "docs" / "scenarios.md").read_text()
 

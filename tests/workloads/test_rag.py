@@ -67,7 +67,7 @@ def test_questions_quote_the_document_and_differ(make):
 def test_without_history_a_prompt_is_the_document_and_one_question(make):
     session = make("rag", "rag.questions_per_reader=4").session("measure", 1)
     for prompt in session:
-        session.heard("An answer.")
+        session.record_answer("An answer.")
         assert [message["role"] for message in prompt.messages] == ["system", "user"]
         assert prompt.shared_prefix_chars == len(prompt.messages[0]["content"])
 
@@ -76,7 +76,7 @@ def test_with_history_earlier_questions_and_answers_come_along(make):
     session = make("rag", "rag.questions_per_reader=3 rag.history=true").session("measure", 1)
     sent = []
     for prompt in session:
-        session.heard(f"Answer {prompt.turn}.")
+        session.record_answer(f"Answer {prompt.turn}.")
         sent.append(prompt)
     assert [len(prompt.messages) for prompt in sent] == [2, 4, 6]
     assert sent[2].messages[:2] == sent[0].messages

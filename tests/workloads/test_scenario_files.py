@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tokenswarm.config_text import parse_duration
-from tokenswarm.errors import Exit, UserError
-from tokenswarm.scenario import LOCUSTFILES_DIR, Scenario, load_scenario, parse_set, scenario_names
+from tokenswarm.base.config_text import parse_duration
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.scenario.model import LOCUSTFILES_DIR, Scenario, load_scenario, parse_set, scenario_names
 
 
 def refused(name: str, overrides: str = "") -> str:

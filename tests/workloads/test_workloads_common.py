@@ -11,15 +11,15 @@ from itertools import combinations
 import pytest
 
 from tokenswarm import workloads
-from tokenswarm.corpus import corpus_of
-from tokenswarm.errors import Exit, UserError
-from tokenswarm.scenario import load_scenario, parse_set, scenario_names
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.scenario.model import load_scenario, parse_set, scenario_names
+from tokenswarm.workloads.corpus import corpus_of
 
 _PRINT_HASH = """
 import hashlib, json, sys
 from tokenswarm import workloads
-from tokenswarm.corpus import load_corpus
-from tokenswarm.scenario import load_scenario, scenario_names
+from tokenswarm.workloads.corpus import load_corpus
+from tokenswarm.scenario.model import load_scenario, scenario_names
 digest = hashlib.sha256()
 for name in scenario_names():
     workload = workloads.create(load_scenario(name), load_corpus(), 5, "salt")
@@ -28,7 +28,7 @@ for name in scenario_names():
         for p in session:
             digest.update(json.dumps([p.messages, p.conversation, p.turn, p.shared_prefix_chars, p.document,
                                       p.max_tokens]).encode())
-            session.heard("an answer")
+            session.record_answer("an answer")
 print(digest.hexdigest())
 """
 
@@ -39,7 +39,7 @@ def prompts(workload, phase="measure", numbers=range(30), answer="Some answer.")
         session = workload.session(phase, number)
         for prompt in session:
             found.append(prompt)
-            session.heard(answer)
+            session.record_answer(answer)
     return found
 
 

@@ -222,7 +222,7 @@ class LLMClient:
         connection.catch_up()
         answer.read_lag_max_ms = connection.lag_ns / _NS_PER_MS if connection.lag_ns >= 0 else None
         while not decoder.advance(_DECODE_SLICE):
-            self.loop_time.yield_turn()
+            self.loop_time.yield_to_poll()
         failure = connection.failure
         end_ns = connection.stamps[-1] if connection.stamps else exchange.sent_ns
         if failure is not None and failure[0] == "cancelled":

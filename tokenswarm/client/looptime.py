@@ -23,7 +23,7 @@ import gevent
 from gevent.hub import Waiter
 from gevent.monkey import get_original
 
-REST_NS, LONGEST_REST_NS = 500_000, 1_250_000
+POLL_INTERVAL_NS, LONGEST_REST_NS = 500_000, 1_250_000
 """Shortest time between two looks, with little and with much to do. Sending and timers are late by at most this; stamps
 are the kernel's. Only of events of one stream that come within one rest the times are known no better."""
 _RESTS_PER_WORK = 8
@@ -43,7 +43,7 @@ class LoopTime:
 
     __slots__ = ("_longest_ns", "_looked_ns", "_loop", "_rest_ns", "_turns", "_watchers", "earliest_ns")
 
-    def __init__(self, rest_ns: int = REST_NS if sys.platform == "linux" else 0) -> None:
+    def __init__(self, rest_ns: int = POLL_INTERVAL_NS if sys.platform == "linux" else 0) -> None:
         self._loop = loop = gevent.get_hub().loop
         self._turns: deque[Waiter] = deque()
         self._rest_ns, self._longest_ns = rest_ns, LONGEST_REST_NS if rest_ns else 0
@@ -53,11 +53,11 @@ class LoopTime:
         for watcher, callback in zip(self._watchers, callbacks, strict=True):
             watcher.start(callback)
 
-    def take_turn(self, waiter: Waiter) -> None:
+    def schedule_wakeup(self, waiter: Waiter) -> None:
         """Wake `waiter`'s greenlet, one in each iteration of the loop; those that wait are woken in order."""
         self._turns.append(waiter)
 
-    def yield_turn(self) -> None:
+    def yield_to_poll(self) -> None:
         """Let the loop look at its sockets, then go on, before any other greenlet that waits for its turn."""
         waiter = Waiter()
         self._turns.appendleft(waiter)

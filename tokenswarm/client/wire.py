@@ -327,7 +327,7 @@ class Connection:
         self.failure = failure
         if self._waiter is not None:
             # Not switched to from here: first let the loop stamp what else has arrived.
-            self._loop_time.take_turn(self._waiter)
+            self._loop_time.schedule_wakeup(self._waiter)
 
 
 def _wait(sock: _socket.socket, events: int) -> None:

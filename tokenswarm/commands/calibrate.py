@@ -8,8 +8,8 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from tokenswarm.base.errors import Exit
 from tokenswarm.commands.values import seconds
-from tokenswarm.errors import Exit
 
 
 def add(commands: Any) -> None:
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
 
 
 def _calibrate(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.calibrate import STREAM_RATE, calibrate, path
+    from tokenswarm.run.calibrate import STREAM_RATE, calibrate, path
 
     def on_step(streams: int, found: Any, broken: str | None) -> None:
         print(f"{streams:>5} streams x {STREAM_RATE:g} tok/s   {found.tokens_s:>8,.0f} tok/s   TTFT error p50 "

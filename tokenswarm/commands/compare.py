@@ -12,8 +12,8 @@ from typing import Any
 
 from rich.console import Console
 
+from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.commands.values import at_least_one, dollars
-from tokenswarm.errors import Exit, UserError
 
 _EPILOG = """\
 from run folders, which tell themselves apart by engine, version, model, GPU or settings:
@@ -67,9 +67,9 @@ def add(commands: Any) -> None:
 
 
 def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.output import outlive_readers
+    from tokenswarm.base.terminal import ignore_broken_pipe
 
-    outlive_readers()
+    ignore_broken_pipe()
     console = Console(stderr=options.json)
     if options.scenario is None:
         return _write(options, console, options.runs, options.a, options.b)
@@ -88,9 +88,9 @@ def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _run_first(options: argparse.Namespace, argv: list[str], console: Console) -> Any:
-    from analysis.report import report
-    from tokenswarm.compare import DEFAULT_REPEATS, run_series
-    from tokenswarm.manifest import note_verdict
+    from tokenswarm.analysis.report import report
+    from tokenswarm.generator.new_run import note_verdict
+    from tokenswarm.series.pairs import DEFAULT_REPEATS, run_series
 
     a, b = _sides(options, argv)
 
@@ -107,9 +107,9 @@ def _run_first(options: argparse.Namespace, argv: list[str], console: Console) -
 
 
 def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
-    from tokenswarm.load import LoadOptions
-    from tokenswarm.redact import usable_key
-    from tokenswarm.scenario import parse_set
+    from tokenswarm.base.masking import usable_key
+    from tokenswarm.run.life import LoadOptions
+    from tokenswarm.scenario.model import parse_set
 
     engines = [name.strip() for name in options.engines.split(",") if name.strip()]
     hosts = (options.a_host, options.b_host)
@@ -134,9 +134,9 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
 
 
 def _write(options: argparse.Namespace, console: Console, runs: list[Any], a: list[Any], b: list[Any]) -> Exit:
-    from analysis.compare_files import COMPARISON_HTML, write_comparison
-    from analysis.compare_page import comparison_table
-    from analysis.compare_report import compare_runs
+    from tokenswarm.analysis.compare.report import compare_runs
+    from tokenswarm.analysis.compare_files import COMPARISON_HTML, write_comparison
+    from tokenswarm.analysis.render.compare_page import comparison_table
 
     found = compare_runs(runs, a=a, b=b, label_a=options.label_a, label_b=options.label_b,
                          mixed_hardware=options.mixed_hardware,

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tokenswarm.errors import Exit, UserError
+from tokenswarm.base.errors import Exit, UserError
 
 _MODEL = "MODEL"
 """What stands in a printed command where no model was named."""
@@ -75,7 +75,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def _settings(options: argparse.Namespace) -> tuple[Any, list[str]]:
     """The scenario's engine settings with the user's on top, and the names that the user set by hand."""
-    from tokenswarm.scenario import load_scenario, parse_set
+    from tokenswarm.scenario.model import load_scenario, parse_set
 
     given = parse_set(options.settings)
     explicit = [key.removeprefix("engine.") for key in given if key.startswith("engine.")]
@@ -101,7 +101,7 @@ def _list(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 def _flags(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.engines import command, load_description, resolve
-    from tokenswarm.engines.places import venv_folder
+    from tokenswarm.engines.install_paths import venv_folder
 
     description = load_description(options.engine)
     settings, explicit = _settings(options)
@@ -172,11 +172,11 @@ def _word(value: Any) -> str:
 # ---- an engine that outlives a run
 
 def _up(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.base.signals import Interrupts
     from tokenswarm.engines import load_description, running, start_local
-    from tokenswarm.engines.docker_engine import default_runtime, start_docker
-    from tokenswarm.interrupts import Interrupts
-    from tokenswarm.load import SIM_MODEL
-    from tokenswarm.progress import working
+    from tokenswarm.engines.docker.docker_engine import default_runtime, start_docker
+    from tokenswarm.run.life import SIM_MODEL
+    from tokenswarm.run.progress import working
 
     console = Console(stderr=options.json)
     description = load_description(options.engine)
@@ -267,8 +267,8 @@ def _logs(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 def _tiny_model(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.engines import known_engines, load_description
-    from tokenswarm.engines.install import make_tiny_model
-    from tokenswarm.engines.places import places
+    from tokenswarm.engines.install_paths import places
+    from tokenswarm.engines.local.install import make_tiny_model
 
     for description in map(load_description, known_engines()):
         if "cpu" in description.install:

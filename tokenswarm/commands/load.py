@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tokenswarm.commands.observing import add_metrics_options, open_metrics
+from tokenswarm.base.errors import Exit
+from tokenswarm.commands.metrics_options import add_metrics_options, open_metrics
 from tokenswarm.commands.values import address, at_least_one, dollars
 from tokenswarm.commands.verdict import exit_code, tell_ci
-from tokenswarm.errors import Exit
 
 if TYPE_CHECKING:
-    from tokenswarm.load import LoadOptions
+    from tokenswarm.run.life import LoadOptions
 
 _KEY_VARIABLE = "API_KEY"
 _LOAD_EPILOG = """\
@@ -91,13 +91,13 @@ def add_gates(parser: argparse.ArgumentParser) -> None:
 
 def load_options(options: argparse.Namespace, argv: list[str], **further: str | None) -> LoadOptions:
     """What was asked for, from the options of `add_options`; `further`: more scenario values, None = unset."""
-    from tokenswarm.load import LoadOptions
-    from tokenswarm.redact import usable_key
-    from tokenswarm.scenario import parse_set
+    from tokenswarm.base.masking import usable_key
+    from tokenswarm.run.life import LoadOptions
+    from tokenswarm.scenario.model import parse_set
 
     open_metrics(options)
     if getattr(options, "baseline", None) is not None:
-        from analysis.load import read_run
+        from tokenswarm.analysis.read.run_folder import read_run
 
         read_run(options.baseline)  # now, not when hours have been measured
     overrides = {"load.users": options.users, "load.spawn_rate": options.spawn_rate, "load.rate": options.rate,
@@ -114,10 +114,10 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
 
 
 def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.load import run_load
-    from tokenswarm.output import outlive_readers
+    from tokenswarm.base.terminal import ignore_broken_pipe
+    from tokenswarm.run.life import run_load
 
-    outlive_readers()
+    ignore_broken_pipe()
     console = Console(stderr=options.json)  # with --json, standard output is the summary and nothing else
     outcome = run_load(load_options(options, argv), console)
     if outcome.error is not None:
@@ -139,12 +139,12 @@ def _reported(folder: Path, console: Console, options: argparse.Namespace) -> di
     """Summary and dashboard of a run that has just ended; its verdict goes into run.json too."""
     import json
 
-    from tokenswarm.manifest import note_verdict
-    from tokenswarm.progress import working
+    from tokenswarm.generator.new_run import note_verdict
+    from tokenswarm.run.progress import working
 
     with working(console, "making the dashboard"):
-        from analysis.report import report  # takes a second to import, too
-        from analysis.terminal import summary_table
+        from tokenswarm.analysis.render.terminal import summary_table
+        from tokenswarm.analysis.report import report  # takes a second to import, too
 
         summary = report(folder, options.strict, options.baseline, fail_on_drift=options.fail_on_drift)
     note_verdict(folder, summary["verdict"], summary["reasons"])

@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.console import Console
 
+from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.commands.values import share
 from tokenswarm.commands.verdict import exit_code, tell_ci
-from tokenswarm.errors import Exit, UserError
-from tokenswarm.schema import DASHBOARD_HTML
+from tokenswarm.contract.tables import DASHBOARD_HTML
 
 
 def add(commands: Any) -> None:
@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
     import json
 
-    from analysis.report import report
+    from tokenswarm.analysis.report import report
 
     if not options.folder:
         raise UserError(Exit.USAGE, "say which run: make report RUN=results/<run-id>")
@@ -55,7 +55,7 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _show(summary: dict[str, Any], page: Path | None) -> None:
-    from analysis.terminal import summary_table
+    from tokenswarm.analysis.render.terminal import summary_table
 
     console = Console()
     console.print(summary_table(summary))

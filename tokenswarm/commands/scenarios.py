@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from tokenswarm.errors import Exit
+from tokenswarm.base.errors import Exit
 
 
 def add(commands: Any) -> None:
@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
 
 
 def _scenarios(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.scenario import load_scenario, scenario_names
+    from tokenswarm.scenario.model import load_scenario, scenario_names
 
     if options.json:
         print(json.dumps([load_scenario(name).values() for name in scenario_names()], indent=2))

@@ -10,11 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
+from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.commands.load import add_gates, add_options, load_options
 from tokenswarm.commands.values import seconds, share
 from tokenswarm.commands.verdict import exit_code, tell_ci
-from tokenswarm.errors import Exit, UserError
-from tokenswarm.schema import DASHBOARD_HTML
+from tokenswarm.contract.tables import DASHBOARD_HTML
 
 _DURATION = "1h"
 _TABLE_TAKES_S = 4.0
@@ -50,20 +50,20 @@ def add(commands: Any) -> None:
 
 
 def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.interrupts import Interrupts
-    from tokenswarm.load import run_load
-    from tokenswarm.output import outlive_readers
-    from tokenswarm.progress import working
-    from tokenswarm.soak import Soak
+    from tokenswarm.base.signals import Interrupts
+    from tokenswarm.base.terminal import ignore_broken_pipe
+    from tokenswarm.run.life import run_load
+    from tokenswarm.run.progress import working
+    from tokenswarm.run.soak import Soak
 
-    outlive_readers()
+    ignore_broken_pipe()
     console = Console(stderr=options.json)
     rate = options.abort_error_rate
     asked = load_options(options, argv, **{"abort.error_rate": None if rate is None else str(rate)})
     asked.watch = soak = Soak(_report_options(options), options.grace, options.summary_every)
-    with Interrupts(patient=True) as late:
+    with Interrupts(require_double_ctrl_c=True) as late:
         late.on_first = lambda: None
-        late.last_words.append(soak.kill)
+        late.on_hard_exit.append(soak.kill)
         outcome = run_load(asked, console)
         if outcome.error is not None:
             print(f"tokenswarm: {outcome.error}", file=sys.stderr, flush=True)
@@ -97,7 +97,7 @@ def _show(folder: Path, summary: dict[str, Any], options: argparse.Namespace, co
         print(json.dumps(summary, indent=2))
         return
     if in_time:
-        from analysis.terminal import summary_table
+        from tokenswarm.analysis.render.terminal import summary_table
 
         console.print(summary_table(summary))
     else:

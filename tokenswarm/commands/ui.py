@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
+from tokenswarm.base.errors import Exit
 from tokenswarm.commands.load import add_options, load_options
-from tokenswarm.errors import Exit
 
 
 def add(commands: Any) -> None:
@@ -29,10 +29,10 @@ def add(commands: Any) -> None:
 
 
 def _ui(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.output import outlive_readers
-    from tokenswarm.web_session import run_ui
+    from tokenswarm.base.terminal import ignore_broken_pipe
+    from tokenswarm.run.web_session import run_ui
 
-    outlive_readers()
+    ignore_broken_pipe()
     run_ui(load_options(options, argv), options.web_host, options.web_port, Console(),
            options.published_on)
     return Exit.PASSED

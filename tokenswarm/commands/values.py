@@ -44,7 +44,7 @@ def share(text: str) -> float:
 
 def seconds(text: str) -> float:
     """A length of time above 0, such as 30s or 2m."""
-    from tokenswarm.config_text import parse_duration  # here: it brings pydantic, which `sim` does without
+    from tokenswarm.base.config_text import parse_duration  # here: it brings pydantic, which `sim` does without
 
     try:
         value = parse_duration(text)

@@ -7,15 +7,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tokenswarm.errors import Exit
-from tokenswarm.schema import SUMMARY_MD
+from tokenswarm.base.errors import Exit
+from tokenswarm.contract.tables import SUMMARY_MD
 
 _STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
 def exit_code(summary: dict[str, Any], strict: bool = False) -> Exit:
     """The exit code that the figures call for, the gravest first. `strict`: an undetermined gate counts as missed."""
-    from analysis.gates import missed
+    from tokenswarm.analysis.verdict.gates import missed
 
     counts = summary["counts"]["measured"]
     if counts["failed"] and not counts["ok"]:

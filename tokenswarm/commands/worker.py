@@ -6,8 +6,8 @@ import argparse
 import os
 from typing import Any
 
+from tokenswarm.base.errors import Exit
 from tokenswarm.commands.values import address
-from tokenswarm.errors import Exit
 
 
 def add(commands: Any) -> None:
@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
 
 
 def _worker(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.locust_process import worker_command
+    from tokenswarm.run.locust_process import worker_command
 
     command = worker_command(*options.master)
     os.execv(command[0], command)  # Ctrl-C and SIGTERM reach Locust itself

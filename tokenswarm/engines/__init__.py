@@ -8,16 +8,16 @@ it gives tokens; `adopt(base_url, api_key)` takes one that runs already; both gi
 from __future__ import annotations
 
 from tokenswarm.engines.adopt import adopt, probe
-from tokenswarm.engines.description import Description, known_engines, load_description
 from tokenswarm.engines.engine import Engine
-from tokenswarm.engines.flags import command, diff, resolve
-from tokenswarm.engines.gpu import GpuSampler
-from tokenswarm.engines.local import LocalEngine, start_local
-from tokenswarm.engines.telemetry import Telemetry
+from tokenswarm.engines.local.local_engine import LocalEngine, start_local
+from tokenswarm.engines.spec.engine_spec import EngineSpec, known_engines, load_description
+from tokenswarm.engines.spec.flags import command, diff, resolve
+from tokenswarm.engines.watch.gpu import GpuSampler
+from tokenswarm.engines.watch.telemetry import Telemetry
 
 __all__ = [
-    "Description",
     "Engine",
+    "EngineSpec",
     "GpuSampler",
     "LocalEngine",
     "Telemetry",

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tokenswarm.engines import web
-from tokenswarm.engines.description import ENGINES_DIR, Description, Sign, known_engines, load_description
-from tokenswarm.engines.effective import dig
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.engines import management_http as web
 from tokenswarm.engines.engine import Engine
-from tokenswarm.errors import Exit, UserError
+from tokenswarm.engines.spec.effective import dig
+from tokenswarm.engines.spec.engine_spec import ENGINES_DIR, DetectionRule, EngineSpec, known_engines, load_description
 
 
-def fits(sign: Sign, reply: web.Reply | None) -> bool:
+def matches(sign: DetectionRule, reply: web.Reply | None) -> bool:
     """Whether the answer to the sign's endpoint shows the sign."""
     if reply is None:
         return False
@@ -27,7 +27,7 @@ def fits(sign: Sign, reply: web.Reply | None) -> bool:
     return seen is not None and (sign.equals is None or str(seen).lower() == sign.equals.lower())
 
 
-def probe(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR) -> Description | None:
+def probe(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR) -> EngineSpec | None:
     """The description of whatever engine answers at `base_url`; None for one that is not recognised."""
     replies: dict[str, web.Reply | None] = {}
 
@@ -41,7 +41,7 @@ def probe(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR)
 
     descriptions = [load_description(name, folder) for name in known_engines(folder)]
     for description in sorted(descriptions, key=lambda each: each.recognise_rank):
-        if any(fits(sign, reply(sign.endpoint)) for sign in description.recognise):
+        if any(matches(sign, reply(sign.endpoint)) for sign in description.recognise):
             return description
     return None
 

@@ -8,11 +8,11 @@ from importlib import metadata
 from typing import Any
 
 import tokenswarm
-from tokenswarm.engines import effective as effective_values
-from tokenswarm.engines import web
-from tokenswarm.engines.description import CacheReset, Description, Scalar
-from tokenswarm.engines.metrics import samples
-from tokenswarm.errors import Exit, UserError
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.engines import management_http as web
+from tokenswarm.engines.spec import effective as effective_values
+from tokenswarm.engines.spec.engine_spec import CacheReset, EngineSpec, Scalar
+from tokenswarm.engines.spec.metrics_text import samples
 
 _BUSY_RETRY_S = 0.5
 _CONFIGURATION_TIMEOUT_S = 30.0
@@ -29,7 +29,7 @@ class Engine:
 
     runtime = "external"
 
-    def __init__(self, base_url: str, description: Description | None, api_key: str | None = None) -> None:
+    def __init__(self, base_url: str, description: EngineSpec | None, api_key: str | None = None) -> None:
         self.base_url = base_url
         self.description = description
         self.command: list[str] = []

@@ -18,14 +18,13 @@ from pathlib import Path
 
 import psutil
 
-from tokenswarm.engines import processes
+from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.engines.adopt import adopt, probe
-from tokenswarm.engines.description import Description, Scalar, load_description
 from tokenswarm.engines.engine import Engine
-from tokenswarm.engines.local import LocalEngine
-from tokenswarm.engines.places import default_root
+from tokenswarm.engines.install_paths import default_root
+from tokenswarm.engines.local.local_engine import LocalEngine, processes
+from tokenswarm.engines.spec.engine_spec import EngineSpec, Scalar, load_description
 from tokenswarm.engines.started import tail
-from tokenswarm.errors import Exit, UserError
 
 _FOLDER = "running"
 _STARTS_TOLERANCE_S = 2.0
@@ -131,7 +130,7 @@ def find(engine: str | None = None, *, in_containers: bool = True, root: Path | 
 
 
 def _containers(engine: str | None) -> Iterator[Running]:
-    from tokenswarm.engines import containers
+    from tokenswarm.engines.docker import containers
 
     try:
         listed = containers.find_running(engine)
@@ -144,8 +143,8 @@ def _containers(engine: str | None) -> Iterator[Running]:
 def take(running: Running, api_key: str | None = None) -> Engine:
     """A running engine, ready to be loaded. Raises UserError as `adopt` does."""
     if running.runtime == _DOCKER:
-        from tokenswarm.engines import containers
-        from tokenswarm.engines.docker_engine import DockerEngine
+        from tokenswarm.engines.docker import containers
+        from tokenswarm.engines.docker.docker_engine import DockerEngine
 
         found = next(one for one in containers.find_running(running.engine) if one.id == running.id)
         log_path = new_log(f"{running.engine}-docker")
@@ -153,7 +152,7 @@ def take(running: Running, api_key: str | None = None) -> Engine:
     return TakenEngine(running, adopt(running.base_url, api_key))
 
 
-def fitting(description: Description, model: str | None, wanted: dict[str, Scalar], api_key: str | None, *,
+def find_matching(description: EngineSpec, model: str | None, wanted: dict[str, Scalar], api_key: str | None, *,
             in_containers: bool = True) -> Engine | None:
     """The engine of this kind that runs here already, left running by `up`, by KEEP=1 or by somebody else at its
     default port; None if there is none.
@@ -170,7 +169,7 @@ def fitting(description: Description, model: str | None, wanted: dict[str, Scala
         engine = adopt(url, api_key)
     else:
         return None
-    wrong = misfits(wanted, engine.effective)
+    wrong = mismatches(wanted, engine.effective)
     served = found[0].model if found else None
     names = {model, Path(model).name} if model else set()
     if served is not None and names and served not in names:
@@ -182,7 +181,7 @@ def fitting(description: Description, model: str | None, wanted: dict[str, Scala
     return engine
 
 
-def misfits(wanted: dict[str, Scalar], effective: dict[str, Scalar]) -> list[str]:
+def mismatches(wanted: dict[str, Scalar], effective: dict[str, Scalar]) -> list[str]:
     """Where a running engine's configuration is not what is wanted: sentences' ends such as `prefix_cache is false,
     wanted true`. What an engine does not tell, and `auto`, cannot be judged."""
     found = []
@@ -212,7 +211,7 @@ def stop(running: Running, root: Path | None = None) -> None:
     """End an engine with everything that it started. Raises UserError(ENGINE) if a container cannot be stopped."""
     description = load_description(running.engine)
     if running.runtime == _DOCKER:
-        from tokenswarm.engines import containers
+        from tokenswarm.engines.docker import containers
 
         containers.stop(running.id, description.command.stop_grace_s)
         return
@@ -222,7 +221,7 @@ def stop(running: Running, root: Path | None = None) -> None:
     _file(running.engine, root).unlink(missing_ok=True)
 
 
-def _end(process: psutil.Process, description: Description) -> None:
+def _end(process: psutil.Process, description: EngineSpec) -> None:
     """As `LocalEngine.stop`, of a process that is nobody's child here."""
     relatives = processes.family(process.pid)
     own = processes.shared_memory_of(relative.pid for relative in relatives)
@@ -239,7 +238,7 @@ def _end(process: psutil.Process, description: Description) -> None:
 def log_lines(running: Running, lines: int, follow: bool = False) -> Iterator[str]:
     """The last lines of its log, and with `follow` those to come while it runs."""
     if running.runtime == _DOCKER:
-        from tokenswarm.engines import containers
+        from tokenswarm.engines.docker import containers
 
         yield from containers.logs(running.id, lines, follow=follow)
         return

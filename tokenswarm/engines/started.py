@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tokenswarm.engines import processes, web
-from tokenswarm.engines.description import Description
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.engines import management_http as web
 from tokenswarm.engines.engine import Engine
-from tokenswarm.engines.places import tiny_model_folder
-from tokenswarm.errors import Exit, UserError
+from tokenswarm.engines.install_paths import tiny_model_folder
+from tokenswarm.engines.local import processes
+from tokenswarm.engines.spec.engine_spec import EngineSpec
 
 Progress = Callable[[float, str], None]
 """Called while waiting with the seconds since the start and the last line of the engine's log."""
@@ -39,7 +40,7 @@ def tail(path: Path, lines: int) -> list[str]:
     return lines_of(text)[-lines:]
 
 
-def diagnose(description: Description, lines: Sequence[str]) -> str | None:
+def diagnose(description: EngineSpec, lines: Sequence[str]) -> str | None:
     """The sentence for the first known cause that the log's lines show; None for none."""
     text = "\n".join(lines)
     for failure in description.failures:
@@ -49,7 +50,7 @@ def diagnose(description: Description, lines: Sequence[str]) -> str | None:
 
 
 def model_and_name(
-    description: Description, device: str, model: str | None, served_name: str | None, root: Path | None
+    description: EngineSpec, device: str, model: str | None, served_name: str | None, root: Path | None
 ) -> tuple[str, str]:
     """Path or hub name of the model, and the name that clients use.
 
@@ -74,10 +75,10 @@ class StartedEngine(Engine):
     """Seconds between two looks while waiting."""
 
     def __init__(
-        self, description: Description, base_url: str, served_name: str, log_path: Path, api_key: str | None = None
+        self, description: EngineSpec, base_url: str, served_name: str, log_path: Path, api_key: str | None = None
     ) -> None:
         super().__init__(base_url, description, api_key)
-        self.description: Description = description
+        self.description: EngineSpec = description
         self.model = served_name
         """The name under which clients ask for the model."""
         self.log_path = log_path

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 _log = logging.getLogger(__name__)
-_KNOCK = "client_ready"
+CLIENT_READY = "client_ready"
 
 
-def let_in_unless(runner: Any, closed: Callable[[], str | None]) -> None:
+def gate_worker_registration(runner: Any, closed: Callable[[], str | None]) -> None:
     """From now on the master turns newcomers away while `closed()` gives a reason.
 
     A worker that gets no answer asks again every 5 s, for 5 minutes: it is let in as soon as the reason is gone. One
@@ -25,7 +25,7 @@ def let_in_unless(runner: Any, closed: Callable[[], str | None]) -> None:
     handle, told, known = runner.handle_message, set(), set(runner.clients)
 
     def guarded(client_id: str, message: Any) -> None:
-        if message.type == _KNOCK and client_id not in known:
+        if message.type == CLIENT_READY and client_id not in known:
             if (why := closed()) is not None:
                 if client_id not in told:
                     told.add(client_id)

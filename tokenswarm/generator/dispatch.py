@@ -12,9 +12,9 @@ import time
 import gevent
 from gevent.event import AsyncResult
 
-from tokenswarm.arrivals import Pacer, RateProfile, arrival_times, share_of
-from tokenswarm.generator.timeline import Timeline
-from tokenswarm.scenario import Load
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.generator.arrivals import Pacer, RateProfile, arrival_times, share_of
+from tokenswarm.scenario.model import Load
 
 _AT_ONCE = 256
 """Arrivals after which the others of the event loop get a turn: a RATE beyond what can be computed must not stop it."""
@@ -67,7 +67,7 @@ class Dispatcher:
         self._timeline = timeline
         self._waiting: list[AsyncResult] = []
         self._queue: Queue | None = None
-        self.found_nobody = 0
+        self.arrivals_queued = 0
         """Arrivals that had to queue because every user was in flight: max_in_flight bound."""
         self.unsent = 0
         """Arrivals due in the measured phase that were never sent."""
@@ -119,5 +119,5 @@ class Dispatcher:
                 queue.pass_by(sent)
             else:
                 if phase == "measure":
-                    self.found_nobody += 1
+                    self.arrivals_queued += 1
                 queue.add()

@@ -14,17 +14,17 @@ from typing import Any
 
 import gevent
 
-from tokenswarm.errors import Exit, UserError
-from tokenswarm.generator.admission import let_in_unless
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.runtime_tuning import freeze_gc, grow_descriptor_table
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.contract.tables import REQUESTS_CSV
+from tokenswarm.generator.admission import gate_worker_registration
 from tokenswarm.generator.fingerprints import fresh_key
-from tokenswarm.generator.part import DirectingPart, Part
+from tokenswarm.generator.load_process import LoadProcess
 from tokenswarm.generator.plan import Plan, plan_from
-from tokenswarm.generator.process import LoadProcess
+from tokenswarm.generator.roles import Coordinator, ProcessRole
 from tokenswarm.generator.sinks import MasterSink
-from tokenswarm.generator.tally import Slice
-from tokenswarm.generator.timeline import Timeline
-from tokenswarm.quiet import calm_collector, grow_descriptor_table
-from tokenswarm.schema import REQUESTS_CSV
+from tokenswarm.live.aggregate import Delta
 
 _WORKERS_END_S = 15.0
 _PINGS = 8
@@ -41,7 +41,7 @@ class Clock:
     offset_s: float = 0.0
     round_trip_s: float = float("inf")
 
-    def heard(self, asked: float, at_worker: float, answered: float) -> None:
+    def record_answer(self, asked: float, at_worker: float, answered: float) -> None:
         """An answer: `asked` and `answered` by the master's clock, `at_worker` by the worker's."""
         round_trip = answered - asked
         if round_trip < self.round_trip_s:
@@ -65,7 +65,7 @@ class _Worker:
         self.account: dict[str, int] | None = None
 
 
-class MasterPart(DirectingPart):
+class MasterRole(Coordinator):
     """Directs workers and writes the one requests.csv from what they send."""
 
     def __init__(self, environment: Any) -> None:
@@ -76,7 +76,7 @@ class MasterPart(DirectingPart):
         for name, listener in (("rows", self._rows), ("tally", self._tallied), ("pong", self._pong),
                                ("pulse", self._pulse), ("account", self._account)):
             runner.register_message(f"tokenswarm_{name}", listener)
-        let_in_unless(runner, self._closed)
+        gate_worker_registration(runner, self._closed)
 
     def _closed(self) -> str | None:
         if not self._ended:
@@ -156,10 +156,10 @@ class MasterPart(DirectingPart):
 
     def _tallied(self, msg: Any, **_: Any) -> None:
         if self.live is not None:
-            self.live.merge(Slice.unpacked(msg.data))
+            self.live.merge(Delta.unpacked(msg.data))
 
     def _pong(self, msg: Any, **_: Any) -> None:
-        self._workers[msg.node_id].clock.heard(msg.data["asked"], msg.data["at"], time.time())
+        self._workers[msg.node_id].clock.record_answer(msg.data["asked"], msg.data["at"], time.time())
 
     def _pulse(self, msg: Any, **_: Any) -> None:
         self._workers[msg.node_id].in_flight = Counter(msg.data["in_flight"])
@@ -169,7 +169,7 @@ class MasterPart(DirectingPart):
         worker.account, worker.in_flight = msg.data, Counter()
 
 
-class WorkerPart(Part):
+class WorkerRole(ProcessRole):
     """Loads as the master says."""
 
     def __init__(self, environment: Any) -> None:
@@ -192,7 +192,7 @@ class WorkerPart(Part):
                                    lambda seen: runner.send_message("tokenswarm_tally", seen.packed()),
                                    clock_shift_s=self._clock_shift_s, hash_key=self._hash_key)
         gevent.spawn(self._beat)
-        calm_collector()
+        freeze_gc()
 
     def _ping(self, msg: Any, **_: Any) -> None:
         self.environment.runner.send_message("tokenswarm_pong", {"asked": msg.data["asked"], "at": time.time()})

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 from tokenswarm.client.answer import Answer
-from tokenswarm.schema import MAX_MESSAGE_CHARS, piece_ends
+from tokenswarm.contract.tables import MAX_MESSAGE_CHARS, piece_ends
 from tokenswarm.workloads.base import Message, content_text
 
 HASH_BYTES, PIECE_BYTES, SIZE_BYTES = 6, 3, 3

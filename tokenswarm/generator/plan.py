@@ -8,20 +8,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenswarm.corpus import DEFAULT_NAME, Corpus, load_corpus
-from tokenswarm.errors import Exit, UserError
-from tokenswarm.redact import usable_key
-from tokenswarm.scenario import Scenario
-from tokenswarm.schema import MANIFEST_JSON
-
-RUN_VARIABLE = "TOKENSWARM_RUN"
-"""Environment variable that names the prepared run folder; set by the command line for its Locust processes."""
-LIVE_VARIABLE = "TOKENSWARM_LIVE_FD"
-"""Environment variable with the file descriptor on which live figures and phases are reported, as JSON lines."""
-METRICS_VARIABLE = "TOKENSWARM_METRICS"
-"""Environment variable with HOST:PORT at which the Locust process that directs a run serves its live metrics."""
-KEY_VARIABLE = "API_KEY"
-"""Environment variable with the endpoint's API key. It is read here and written nowhere."""
+from tokenswarm.base.environment import KEY_VARIABLE, RUN_VARIABLE
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.masking import usable_key
+from tokenswarm.contract.tables import MANIFEST_JSON
+from tokenswarm.scenario.model import Scenario
+from tokenswarm.workloads.corpus import DEFAULT_NAME, Corpus, load_corpus
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,25 +5,31 @@ A local runner loads and directs; in distributed mode the master directs and wri
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gevent
 from locust import events, stats
 from locust.runners import MasterRunner, WorkerRunner
 
-from tokenswarm.generator.distributed import MasterPart, WorkerPart
-from tokenswarm.generator.part import LocalPart
-from tokenswarm.generator.process import LoadProcess
-from tokenswarm.generator.standalone import form_arguments
+from tokenswarm.generator.distributed import MasterRole, WorkerRole
+from tokenswarm.generator.load_process import LoadProcess
+from tokenswarm.generator.plain_locust import form_arguments
+from tokenswarm.generator.roles import LocalRole, ProcessRole
+
+Extension = Callable[[Any, ProcessRole], None]
+"""Called with Locust's environment and the process's role, once Locust is set up."""
 
 _registered = False
+_extensions: list[Extension] = []
 
 
-def register() -> None:
-    """Listen to Locust's events; a second call does nothing."""
+def register(*extensions: Extension) -> None:
+    """Listen to Locust's events, and let each extension add its own to every process; a second call does nothing."""
     global _registered
     if not _registered:
         _registered = True
+        _extensions.extend(extensions)
         events.init_command_line_parser.add_listener(form_arguments)
         events.init.add_listener(_on_init)
         stats.bucket_response_time = three_digits
@@ -48,10 +54,8 @@ def three_digits(response_time: float) -> float:
 
 
 def _on_init(environment: Any, runner: Any, **_: Any) -> None:
-    kind = WorkerPart if isinstance(runner, WorkerRunner) else MasterPart if isinstance(runner, MasterRunner) \
-        else LocalPart
-    environment.tokenswarm = part = kind(environment)
-    if environment.web_ui is not None:
-        from tokenswarm.ui.web import LlmTab  # only where there is a UI: it takes a while to import
-
-        LlmTab(environment, part)
+    kind = WorkerRole if isinstance(runner, WorkerRunner) else MasterRole if isinstance(runner, MasterRunner) \
+        else LocalRole
+    environment.tokenswarm = role = kind(environment)
+    for extend in _extensions:
+        extend(environment, role)

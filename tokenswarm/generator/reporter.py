@@ -15,7 +15,7 @@ from typing import Any
 
 import gevent
 
-from tokenswarm.generator.plan import LIVE_VARIABLE
+from tokenswarm.base.environment import LIVE_VARIABLE
 
 _MOST_BYTES = 65536
 

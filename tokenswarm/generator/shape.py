@@ -7,8 +7,8 @@ import time
 
 from locust import LoadTestShape
 
-from tokenswarm.generator.timeline import Timeline
-from tokenswarm.scenario import Load
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.scenario.model import Load
 
 
 class ScenarioShape(LoadTestShape):

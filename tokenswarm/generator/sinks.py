@@ -15,9 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from tokenswarm.errors import Exit, UserError
-from tokenswarm.generator.parts import PartIndex
-from tokenswarm.schema import (
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.tables import (
     HOST_METRIC_COLUMNS,
     HOST_METRICS_CSV,
     PROMPT_COLUMNS,
@@ -28,6 +27,7 @@ from tokenswarm.schema import (
     header,
     part_name,
 )
+from tokenswarm.generator.rotation import PartIndex
 
 FLUSH_INTERVAL_S = 0.5
 

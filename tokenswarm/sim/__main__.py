@@ -13,8 +13,8 @@ from pathlib import Path
 
 import uvloop
 
-from tokenswarm.errors import Exit, UserError
-from tokenswarm.quiet import calm_collector, grow_descriptor_table
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.runtime_tuning import freeze_gc, grow_descriptor_table
 from tokenswarm.sim.answers import AnswerSettings
 from tokenswarm.sim.app import App, Config
 from tokenswarm.sim.block_cache import BlockCache
@@ -177,7 +177,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
             ) from None
         raise UserError(Exit.USAGE, f"cannot listen on {address}: {error}") from None
     app.attach(loop)
-    calm_collector()  # a request leaves no cycles behind: there is next to nothing to find
+    freeze_gc()  # a request leaves no cycles behind: there is next to nothing to find
     port = server.sockets[0].getsockname()[1]
     print(f"listening on http://{arguments.host}:{port}", flush=True)
     await stop.wait()

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tokenswarm.errors import Exit, UserError
+from tokenswarm.base.errors import Exit, UserError
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from tokenswarm.errors import Exit, UserError
+from tokenswarm.base.errors import Exit, UserError
 
 COLUMNS = (
     "request_id", "outcome", "arrival_ns", "submitted_ns", "first_write_ns", "last_write_ns", "writes", "tokens",

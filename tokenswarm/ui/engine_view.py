@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tokenswarm.generator.live import RECENT_S
+from tokenswarm.live.live_stats import RECENT_S
 
 _GAUGES = ("running", "waiting", "kv_usage")
 _MOST_AGE_S = 5.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from tokenswarm.corpus import Corpus
-from tokenswarm.scenario import Scenario
+from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads.base import Message, Prompt, Session, Workload
 from tokenswarm.workloads.batch import BatchWorkload
 from tokenswarm.workloads.chat import ChatWorkload
+from tokenswarm.workloads.corpus import Corpus
 from tokenswarm.workloads.rag import RagWorkload
 from tokenswarm.workloads.reasoning import ReasoningWorkload
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from tokenswarm.corpus import Corpus
-from tokenswarm.errors import Exit, UserError
-from tokenswarm.scenario import Scenario
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.scenario.model import Scenario
+from tokenswarm.workloads.corpus import Corpus
 
 Message = dict[str, str]
 
@@ -43,21 +43,21 @@ class Session(ABC):
     """One conversation, reading, document or task. Iterate over it, and tell it each answer:
 
         for prompt in session:
-            session.heard(ask(prompt))
+            session.record_answer(ask(prompt))
 
-    An answer that was not heard counts as empty. Each iteration begins the same session anew.
+    An answer that was not recorded counts as empty. Each iteration begins the same session anew.
     """
 
     def __init__(self, phase: str, number: int) -> None:
         self.conversation = f"{phase}-{number:06d}"
-        self._heard = ""
+        self._last_answer = ""
 
-    def heard(self, answer: str) -> None:
+    def record_answer(self, answer: str) -> None:
         """Take in the text of the answer to the last prompt: it may become part of the next one."""
-        self._heard = answer
+        self._last_answer = answer
 
-    def _take_heard(self) -> str:
-        answer, self._heard = self._heard, ""
+    def _take_answer(self) -> str:
+        answer, self._last_answer = self._last_answer, ""
         return answer
 
     @abstractmethod
@@ -79,7 +79,7 @@ def rng_for(seed: int, phase: str, *names: object) -> Random:
     return Random("/".join(str(part) for part in (seed, phase, *names)))
 
 
-def stamp(salt: str, phase: str) -> str:
+def cache_buster_prefix(salt: str, phase: str) -> str:
     """What stands at the very start of each shared part: hexadecimal digits from salt and phase, then an empty line.
 
     Two runs, or two phases of one run, differ in it from the first character or nearly so: no prompt of the one can hit

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from tokenswarm.corpus import Corpus
-from tokenswarm.scenario import Scenario
-from tokenswarm.workloads.base import Prompt, Session, require_text, rng_for, stamp
+from tokenswarm.scenario.model import Scenario
+from tokenswarm.workloads.base import Prompt, Session, cache_buster_prefix, require_text, rng_for
+from tokenswarm.workloads.corpus import Corpus
 
 
 class BatchWorkload:
@@ -32,7 +32,7 @@ class BatchWorkload:
 
     def _system(self, phase: str) -> str:
         if phase not in self._systems:
-            self._systems[phase] = stamp(self._salt, phase) + instruction(self._settings.categories)
+            self._systems[phase] = cache_buster_prefix(self._salt, phase) + instruction(self._settings.categories)
         return self._systems[phase]
 
 

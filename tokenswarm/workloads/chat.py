@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from tokenswarm.corpus import Corpus
-from tokenswarm.scenario import Scenario
-from tokenswarm.workload_settings import ChatSettings
-from tokenswarm.workloads.base import Message, Prompt, Session, chars_of, require_text, rng_for, stamp
+from tokenswarm.scenario.model import Scenario
+from tokenswarm.scenario.workload_settings import ChatSettings
+from tokenswarm.workloads.base import Message, Prompt, Session, cache_buster_prefix, chars_of, require_text, rng_for
+from tokenswarm.workloads.corpus import Corpus
 from tokenswarm.workloads.rag import question_about
 
 INSTRUCTION = (
@@ -74,7 +74,7 @@ class ChatWorkload:
             material = self._material
             room = material.settings.system_tokens - len(INSTRUCTION) / material.chars_per_token
             notes = material.text(rng_for(material.seed, phase, "system"), room) if room > 0 else ""
-            self._systems[phase] = stamp(material.salt, phase) + INSTRUCTION + notes
+            self._systems[phase] = cache_buster_prefix(material.salt, phase) + INSTRUCTION + notes
         return self._systems[phase]
 
 
@@ -101,10 +101,10 @@ class Conversation(Session):
                 return
             tokens = settings.answer_tokens.sample_int(rng) if settings.answer_tokens else None
             yield Prompt(messages, self.conversation, turn, shared, max_tokens=tokens)
-            heard = self._take_heard()
+            said = self._take_answer()
             if script is not None:
-                heard = self._material.text(script, tokens or settings.message_tokens.typical())
-            sent, answer = messages, {"role": "assistant", "content": heard}
+                said = self._material.text(script, tokens or settings.message_tokens.typical())
+            sent, answer = messages, {"role": "assistant", "content": said}
 
     def _next(self, rng: Random, sent: list[Message], answer: Message | None) -> tuple[list[Message], int]:
         """The next request's messages, and how many leading characters an earlier request had too."""
@@ -140,7 +140,7 @@ class FourQuestions(Session):
         material = self._material
         rng = rng_for(*self._source)
         # The stamp keeps the context of a later run from meeting this one's; the name makes it this session's alone.
-        system = {"role": "system", "content": stamp(material.salt, self._phase) + SHORT_INSTRUCTION}
+        system = {"role": "system", "content": cache_buster_prefix(material.salt, self._phase) + SHORT_INSTRUCTION}
         text = material.text(rng, material.settings.context_tokens)
         context = f"Notes {self.conversation}:\n\n{text}\n\nQuestion: "
         alone = len(system["content"])

@@ -9,9 +9,9 @@ from functools import lru_cache
 from itertools import accumulate
 from random import Random
 
-from tokenswarm.corpus import Corpus
-from tokenswarm.scenario import Scenario
-from tokenswarm.workloads.base import Message, Prompt, Session, chars_of, require_text, rng_for, stamp
+from tokenswarm.scenario.model import Scenario
+from tokenswarm.workloads.base import Message, Prompt, Session, cache_buster_prefix, chars_of, require_text, rng_for
+from tokenswarm.workloads.corpus import Corpus
 
 INSTRUCTION = (
     "You are an expert on the reference document below. Answer questions from it alone, in a few sentences, and quote "
@@ -68,7 +68,7 @@ class RagWorkload:
         text = self._corpus.take(rng, max(_PHRASE_CHARS, round(chars)))
         # The document's name comes first: two excerpts that happen to begin alike must not share a cache entry.
         identity = f"{phase}-doc-{rank:03d}"
-        system = f"{stamp(self._salt, phase)}{INSTRUCTION}Reference document {identity}:\n\n{text}"
+        system = f"{cache_buster_prefix(self._salt, phase)}{INSTRUCTION}Reference document {identity}:\n\n{text}"
         return Document(identity, text, system)
 
 
@@ -90,7 +90,7 @@ class RagSession(Session):
         for turn in range(1, self._questions + 1):
             messages = [*past, {"role": "user", "content": question_about(self._document.text, rng)}]
             yield Prompt(messages, self.conversation, turn, shared, self._document.identity)
-            answer = self._take_heard()
+            answer = self._take_answer()
             if self._history and answer:
                 shared = chars_of(messages)
                 past = [*messages, {"role": "assistant", "content": answer}]

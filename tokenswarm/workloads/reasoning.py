@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from tokenswarm.corpus import Corpus
-from tokenswarm.scenario import Scenario
-from tokenswarm.workloads.base import Prompt, Session, rng_for, stamp
+from tokenswarm.scenario.model import Scenario
+from tokenswarm.workloads.base import Prompt, Session, cache_buster_prefix, rng_for
+from tokenswarm.workloads.corpus import Corpus
 from tokenswarm.workloads.tasks import GENERATORS, Task
 
 INSTRUCTION = (
@@ -36,7 +36,7 @@ class ReasoningWorkload:
         rng = rng_for(self._seed, phase, number)
         kind = self._settings.tasks[number % len(self._settings.tasks)]
         task = GENERATORS[kind](rng, self._settings.difficulty)
-        return ReasoningSession(phase, number, stamp(self._salt, phase) + INSTRUCTION, task)
+        return ReasoningSession(phase, number, cache_buster_prefix(self._salt, phase) + INSTRUCTION, task)
 
 
 class ReasoningSession(Session):

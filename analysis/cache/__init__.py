@@ -1,0 +1,1 @@
+"""What a prefix cache could have found, and what it found."""

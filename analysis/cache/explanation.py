@@ -1,0 +1,122 @@
+"""Who is to blame for prompt tokens that were not found in the prefix cache: from shares to sentences. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tokenswarm.analysis import wording as text
+
+NEARLY_ALL = 0.95
+"""Share of what the workload allows from which an engine gets "nearly all"."""
+MIN_LOSS = 0.02
+"""Share of the prompt tokens that is too small to name a limiting factor for."""
+HARDLY_ANY = 0.05
+"""Ideal hit rate below which a workload hardly repeats itself."""
+MODEL_TOLERANCE = 0.02
+"""Share of the prompt tokens by which an engine may exceed the models before it is called odd: what they are off by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Shares of the prompt tokens, 0..1; None = not known.
+
+    ideal: an unlimited cache; at_least, at_most: its ends, as finely as prompts were recorded; computed: of what had
+    been computed when it was asked for; prompts: of what other prompts had, leaving answers out; blocks: whole blocks
+    only; blocks_range: between which shares that lies, as well as tokens are known; capacity: in so much memory; got:
+    what the engine reports.
+    """
+
+    ideal: float
+    at_least: float
+    at_most: float
+    computed: float
+    prompts: float
+    blocks: float | None
+    capacity: float | None
+    got: float | None
+    block_size: int | None = None
+    capacity_tokens: int | None = None
+    cache_is_off: bool = False
+    blocks_range: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the yardstick: what is allowed after it, and who took what is lost by it.
+
+    `lost` is the share of the prompt tokens; never negative. `stage`: workload, blocks, memory or engine.
+    """
+
+    stage: str
+    title: str
+    share: float
+    lost: float
+
+
+def steps(allowed: Allowed) -> list[Step]:
+    """From all prompt tokens down to what the engine got, leaving out what is not known, and blocks of one token."""
+    block, capacity = allowed.block_size, allowed.capacity_tokens
+    known = [("workload", "the workload allows", allowed.ideal)]
+    if allowed.blocks is not None and block != 1:
+        known.append(("blocks", f"blocks of {block:,} allow", allowed.blocks))
+    if allowed.capacity is not None:
+        known.append(("memory", f"a KV cache of {capacity:,} tokens allows", allowed.capacity))
+    if allowed.got is not None:
+        known.append(("engine", "the engine got", allowed.got))
+    found, before = [], 1.0
+    for stage, title, share in known:
+        found.append(Step(stage, title, share, max(0.0, before - share)))
+        before = min(before, share)
+    return found
+
+
+def sentence(allowed: Allowed) -> str:
+    """`The workload allows 87%, blocks of 16 allow 85%, a KV cache of 60,000 tokens allows 61%, the engine got 58%.`"""
+    said = ", ".join(f"{step.title} {text.percent(step.share)}{_between(step, allowed)}" for step in steps(allowed))
+    return f"{said[0].upper()}{said[1:]}."
+
+
+def _between(step: Step, allowed: Allowed) -> str:
+    """` (64.1% to 70.9%)` where that matters."""
+    if step.stage != "blocks" or allowed.blocks_range is None:
+        return ""
+    low, high = allowed.blocks_range
+    return f" ({text.percent(low)} to {text.percent(high)})" if high - low > MIN_LOSS else ""
+
+
+def limiting_factor(allowed: Allowed) -> tuple[str | None, str]:
+    """(who is to blame, the reason in a sentence or two). None where nothing is lost, or nobody can tell."""
+    got = allowed.got
+    if got is None:
+        return None, "The engine does not report its hits, so nobody can tell what it made of that."
+    if allowed.cache_is_off:
+        return "engine", "The engine's prefix cache is off."
+    if got > allowed.at_most + MODEL_TOLERANCE:
+        return None, ("The engine reports more than these prompts allow: it knew some of them from before the run (was "
+                      "its cache emptied?), others asked it too, or it counts in another way.")
+    if allowed.ideal < HARDLY_ANY:
+        return "workload", "Its prompts hardly begin alike: no engine and no setting would find much more."
+    if got >= min(NEARLY_ALL * allowed.ideal, allowed.ideal - MIN_LOSS):
+        return "workload", "The engine gets nearly all that there is: only other prompts would give more."
+    worst = max(steps(allowed)[1:], key=lambda step: step.lost)
+    return worst.stage, _reasons(allowed, worst.lost)[worst.stage]
+
+
+def _reasons(allowed: Allowed, lost: float) -> dict[str, str]:
+    most = f"Most of what is lost ({text.percent(lost)} of the prompt tokens) is lost "
+    early, said = allowed.ideal - allowed.computed, allowed.ideal - allowed.prompts
+    why = ("Likely reasons: a prompt that comes while the first of its kind is still being computed, answers that come "
+           "back as other tokens than they were, another rule of eviction.")
+    if early > lost / 2:
+        why = (f"{text.percent(early)} of the prompt tokens were asked for while the first of their kind was still "
+               "being computed: fewer at once would find more.")
+    elif said > lost / 2:
+        why = (f"{text.percent(said)} of the prompt tokens are answers that came back for the first time: an engine "
+               "finds them only if their text becomes the very tokens again that it had generated.")
+    return {
+        "blocks": f"{most}to the block size: what prompts share ends within a block of {allowed.block_size or 0:,} "
+                  "tokens. Smaller blocks, or longer shared beginnings, would help.",
+        "memory": f"{most}to memory: what would be asked for again is forgotten before. More KV cache (memory "
+                  "fraction, fp8 KV cache, more GPUs), fewer users at once or fewer documents would help.",
+        "engine": f"{most}in the engine itself. {why}",
+    }

@@ -1,0 +1,159 @@
+"""The radix tree of everything that a run sent: which requests begin alike, and where they part. Pure.
+
+Requests are sequences of messages, so the tree is first one of messages; where several different messages follow the
+same ones, their pieces tell how far they go together. What always goes together is one *segment*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from tokenswarm.analysis.read.prompts import Messages, Prompts
+
+ROOT = 0
+_PIECE_BITS = 24
+
+
+@dataclass(frozen=True)
+class PrefixTree:
+    """Nodes are runs of messages from the beginning: node 0 is the empty one.
+
+    parent: of each node. prompt, full: of each request, the node of its prompt, and of that with its answer (the same
+    if it has none). segments[segment_starts[v] : segment_starts[v + 1]]: what node v adds to its parent.
+    Of each segment: chars, the characters in it; ends, whether a message ends with it; assistant, whether it is of
+    an assistant's message; step, characters of its first piece: so much of it, less one, may be shared unseen by a
+    request that was found to part from others before it.
+    """
+
+    parent: np.ndarray
+    prompt: np.ndarray
+    full: np.ndarray
+    segment_starts: np.ndarray
+    segments: np.ndarray
+    chars: np.ndarray
+    ends: np.ndarray
+    assistant: np.ndarray
+    step: np.ndarray
+
+    def path(self, node: int, down_from: int = ROOT) -> list[int]:
+        """The segments from behind the node `down_from` to the end of `node`, in order."""
+        parent, added = self._added
+        parts = []
+        while node != down_from:
+            parts.append(added[node])
+            node = parent[node]
+        return [segment for part in reversed(parts) for segment in part]
+
+    @cached_property
+    def _added(self) -> tuple[list[int], list[list[int]]]:
+        """parent, and the segments that each node adds, as plain lists: looked up millions of times."""
+        segments, starts = self.segments.tolist(), self.segment_starts.tolist()
+        return self.parent.tolist(), [segments[begin:end] for begin, end in pairwise(starts)]
+
+
+def build(prompts: Prompts) -> PrefixTree:
+    """The tree of all prompts and answers, whatever their order."""
+    parent, message, prompt, full = _message_tree(prompts)
+    node, key, chars, ends, step = _segments(prompts.messages, parent, message)
+    codes, distinct = pd.factorize(key)
+    first = np.zeros(len(distinct), dtype=np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    starts = np.searchsorted(node, np.arange(len(parent) + 1))
+    assistant = prompts.messages.assistant[message[node]] if len(node) else np.zeros(0, dtype=bool)
+    return PrefixTree(parent, prompt, full, starts, codes, chars[first], ends[first], assistant[first], step[first])
+
+
+def _message_tree(prompts: Prompts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """parent and message of each node; node of each request's prompt, and of prompt and answer."""
+    many = max(1, len(prompts.messages.chars))
+    lengths = np.diff(prompts.starts)
+    at = np.full(len(prompts), ROOT, dtype=np.int64)
+    parents, messages, size = [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)], 1
+    prompt = at.copy()
+    answered = prompts.answers >= 0
+    for depth in range(int(lengths.max(initial=0)) + 1):
+        said = answered & (lengths == depth)
+        asking = lengths > depth
+        prompt[lengths == depth] = at[lengths == depth]
+        going = np.flatnonzero(said | asking)
+        if not len(going):
+            continue
+        follows = np.where(asking[going], prompts.sequence[np.minimum(prompts.starts[going] + depth,
+                                                                      max(0, len(prompts.sequence) - 1))],
+                           prompts.answers[going])
+        codes, pairs = pd.factorize(at[going] * many + follows)
+        at[going] = size + codes
+        parents.append(pairs // many)
+        messages.append(pairs % many)
+        size += len(pairs)
+    return np.concatenate(parents), np.concatenate(messages), prompt, at
+
+
+class _Pieces:
+    """The segments found so far, as columns: node, order within it, key, chars, ends, step."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[np.ndarray, ...]] = []
+
+    def add(self, node: np.ndarray, order: int, *columns: np.ndarray) -> None:
+        self.rows.append((node, np.full(len(node), order), *columns))
+
+    def sorted(self) -> tuple[np.ndarray, ...]:
+        """The columns without the order, by node and order."""
+        if not self.rows:
+            none = np.zeros(0, dtype=np.int64)
+            return none, none, none, none.astype(bool), none
+        node, order, *others = (np.concatenate(column) for column in zip(*self.rows, strict=True))
+        by = np.lexsort((order, node))
+        return node[by], *(column[by] for column in others)
+
+
+def _segments(messages: Messages, parent: np.ndarray, message: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The segments of all nodes but the root: node, key (equal for a shared one), chars, ends, step; by node.
+
+    Piece by piece, the nodes behind one parent fall into groups that are alike so far. As long as a group stays whole
+    it is within one segment; where it falls apart, or one of it ends, that segment ends; who is alone has the rest.
+    """
+    found = _Pieces()
+    size = len(parent)
+    node = np.arange(1, size)
+    group = parent[1:].copy()  # of each node that is not alone yet; groups are numbered from `size` on
+    group_size = np.bincount(group, minlength=size)[group] if len(node) else group
+    begin = np.zeros(len(node), dtype=np.int64)  # where its present segment begins, in characters
+    first = np.zeros(len(node), dtype=np.int64)  # and with which piece
+    numbered, piece = size, 0
+    while len(node):
+        counts = messages.piece_starts[message[node] + 1] - messages.piece_starts[message[node]]
+        has = counts > piece
+        # A group is keyed by number; those that ended are a part of it by themselves.
+        at = np.minimum(messages.piece_starts[message[node]] + piece, len(messages.pieces) - 1)
+        codes, distinct = pd.factorize(np.where(has, group << _PIECE_BITS | messages.pieces[at], -1 - node))
+        new_size = np.bincount(codes, minlength=len(distinct))[codes]
+        broken = new_size < group_size
+        cut = messages.piece_end(message[node], piece - 1) if piece else np.zeros(len(node), dtype=np.int64)
+        ended = broken & (cut > begin)
+        _emit(found, messages, message, ended, node, group, begin, cut, first, piece, ~has)
+        begin, first = np.where(broken, cut, begin), np.where(broken, piece, first)
+        alone = (new_size == 1) & has
+        end = messages.chars[message[node]]
+        _emit(found, messages, message, alone, node, -1 - node, begin, end, first, piece + 1, alone)
+        going = has & ~alone
+        node, group, group_size = node[going], (numbered + codes)[going], new_size[going]
+        begin, first = begin[going], first[going]
+        numbered, piece = numbered + len(distinct), piece + 1
+    return found.sorted()
+
+
+def _emit(found: _Pieces, messages: Messages, message: np.ndarray, which: np.ndarray, node: np.ndarray,
+          key: np.ndarray, begin: np.ndarray, end: np.ndarray, first: np.ndarray, order: int,
+          is_end: np.ndarray) -> None:
+    """Note the segments [begin, end) of `which` nodes; `is_end` says which of them end their message."""
+    if not which.any():
+        return
+    of, begins = node[which], begin[which]
+    step = messages.piece_end(message[of], first[which]) - begins
+    found.add(of, order, key[which], end[which] - begins, is_end[which], step)

@@ -1,0 +1,210 @@
+"""The cache yardstick: what a prefix cache could have found in the prompts sent, beside what the engine found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tokenswarm.analysis.cache.explanation import Allowed, limiting_factor, sentence, steps
+from tokenswarm.analysis.cache.models import Replay, Request, block_hits, hits
+from tokenswarm.analysis.cache.prefix_tree import PrefixTree, build
+from tokenswarm.analysis.cache.token_sizes import TokenModel, fit, prefix_error, refined
+from tokenswarm.analysis.figures import quantities as metrics
+from tokenswarm.analysis.figures.statistics import Estimate
+from tokenswarm.analysis.figures.window import Window, ended_at
+from tokenswarm.analysis.read.prompts import Prompts, key_of, read_prompts
+from tokenswarm.analysis.read.run_folder import Run
+
+from tokenswarm.contract.tables import PROMPTS_CSV
+
+_MS = 1000.0
+
+
+def cache_figures(run: Run, rows: pd.DataFrame, window: Window | None) -> dict[str, Any]:
+    """The engine's own hit rate (see `metrics.cache_figures`), its efficiency, and the yardstick beside them.
+
+    efficiency = hit rate / ideal hit rate, both over the requests that the yardstick covers.
+    """
+    figures = metrics.cache_figures(run, rows, window)
+    measured = _yardstick(run, figures["counters_hit_rate"])
+    ideal, got = (measured.get(name, {}).get("value") for name in ("ideal", "engine"))
+    why = measured["why"] if not measured["recorded"] else "the engine does not report its hits" if got is None \
+        else "no two prompts begin alike"
+    share = Estimate(got / ideal if got is not None and ideal else None, n=measured.get("requests", 0), why=why)
+    return figures | {"efficiency": share.figure("share"), "yardstick": measured}
+
+
+def _absent(why: str) -> dict[str, Any]:
+    return {"recorded": False, "why": why}
+
+
+def _yardstick(run: Run, counters: float | None) -> dict[str, Any]:
+    """The yardstick's part of the summary; `recorded` false, and `why`, where there is nothing to make it of."""
+    try:
+        prompts = read_prompts(run.folder / PROMPTS_CSV)
+    except OSError as error:
+        return _absent(f"{PROMPTS_CSV} cannot be read: {error.strerror or error}")
+    if prompts is None:
+        return _absent(f"not recorded: the run has no {PROMPTS_CSV}")
+    rows, which = _joined(run, prompts)
+    counted = _counted(rows)
+    if not counted.any():
+        return _absent("no successful request of the measure phase was recorded")
+    tree = build(prompts)
+    tokens = _token_model(rows, which, prompts)
+    effective = run.fact("engine", "effective")
+    effective = effective if isinstance(effective, dict) else {}
+    block, capacity = (_positive(effective.get(name)) for name in ("block_size", "kv_capacity_tokens"))
+    shares = _shares(rows, which, prompts, tree, tokens, counted, block, capacity)
+    told = rows["cached_tokens"].notna().to_numpy() & counted
+    got = _ratio(rows["cached_tokens"].to_numpy()[told], rows["prompt_tokens"].to_numpy()[told]) if told.any() \
+        else counters
+    allowed = Allowed(**shares, got=got, block_size=block, capacity_tokens=capacity,
+                      cache_is_off=effective.get("prefix_cache") is False)
+    return _described(run, prompts, rows, counted, tokens, allowed, "usage" if told.any() else "counters")
+
+
+def _described(run: Run, prompts: Prompts, rows: pd.DataFrame, counted: np.ndarray, tokens: TokenModel,
+               allowed: Allowed, source: str) -> dict[str, Any]:
+    n = int(counted.sum())
+    reasons = {
+        "blocks": "the engine does not report its block size",
+        "capacity": "the engine does not report the size of its KV cache",
+        "got": "the engine does not report its hits",
+    }
+    to_blame, reason = limiting_factor(allowed)
+
+    def figure(name: str) -> dict[str, object]:
+        return Estimate(getattr(allowed, name), n=n, why=reasons.get(name)).figure("share")
+
+    limited = None
+    if prompts.more:
+        limited = f"It covers the first {len(prompts):,} of {len(run.requests):,} requests."
+    return {
+        "recorded": True,
+        "requests": n,
+        "requests_known": len(prompts),
+        "requests_lost": 0 if prompts.more else len(run.requests) - len(rows),
+        "damaged_lines": prompts.damaged,
+        "limited": limited,
+        "block_size": allowed.block_size,
+        "kv_capacity_tokens": allowed.capacity_tokens,
+        "ideal": figure("ideal"),
+        "ideal_range": [allowed.at_least, allowed.at_most],
+        "ideal_computed": figure("computed"),
+        "ideal_prompts": figure("prompts"),
+        "blocks": figure("blocks"),
+        "blocks_range": list(allowed.blocks_range) if allowed.blocks_range else None,
+        "capacity": figure("capacity"),
+        "engine": figure("got"),
+        "engine_source": source if allowed.got is not None else None,
+        "token_error": Estimate(tokens.error, n=len(rows), why="prompt tokens were not counted").figure("share"),
+        "steps": [{"taker": s.stage, "title": s.title, "share": s.share, "lost": s.lost} for s in steps(allowed)],
+        "blame": to_blame,
+        "sentence": sentence(allowed),
+        "reason": reason,
+    }
+
+
+def _joined(run: Run, prompts: Prompts) -> tuple[pd.DataFrame, np.ndarray]:
+    """The rows whose prompt is known, in the order sent, and the position of each in `prompts`."""
+    if not len(prompts):
+        return run.requests.iloc[:0], np.zeros(0, dtype=np.int64)
+    numbers = [int(tail) if (tail := str(name).rpartition("-")[2]).isdecimal() and len(tail) < 12 else -1
+               for name in run.requests["request_id"].tolist()]
+    workers = run.requests["worker"].fillna(-1).to_numpy().astype(np.int64)
+    numbers = np.array(numbers, dtype=np.int64)
+    wanted = np.where((numbers >= 0) & (workers >= 0), key_of(workers, numbers), -1)
+    order = np.argsort(prompts.keys)
+    at = np.minimum(np.searchsorted(prompts.keys, wanted, sorter=order), len(order) - 1)
+    found = prompts.keys[order[at]] == wanted
+    return run.requests[found], order[at][found]
+
+
+def _counted(rows: pd.DataFrame) -> np.ndarray:
+    """Which rows the shares are about: successes of the measure phase; where some tell cached tokens, those alone."""
+    phase = rows["phase"]
+    chosen = metrics.is_ok(rows) & (phase.isna().all() | (phase == "measure").to_numpy())
+    told = chosen & (rows["cached_tokens"].notna() & rows["prompt_tokens"].notna()).to_numpy()
+    return told if told.any() else chosen
+
+
+def _positive(value: object) -> int | None:
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 1 else None
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> float | None:
+    return float(part.sum() / whole.sum()) if whole.sum() > 0 else None
+
+
+def _sums(prompts: Prompts, values: np.ndarray) -> np.ndarray:
+    """Of a value of each message: the sum over each request's prompt."""
+    total = np.append(0, np.cumsum(values[prompts.sequence]))
+    return total[prompts.starts[1:]] - total[prompts.starts[:-1]]
+
+
+def _token_model(rows: pd.DataFrame, which: np.ndarray, prompts: Prompts) -> TokenModel:
+    messages = prompts.messages
+    answers = prompts.answers[which]
+    answer_chars = np.where(answers >= 0, messages.chars[np.maximum(answers, 0)], 0)
+    return fit(
+        _sums(prompts, messages.chars * ~messages.assistant)[which],
+        _sums(prompts, messages.chars * messages.assistant)[which],
+        np.diff(prompts.starts)[which],
+        rows["prompt_tokens"].to_numpy(),
+        answer_chars,
+        rows["completion_tokens"].to_numpy(),
+    )
+
+
+def _shares(rows: pd.DataFrame, which: np.ndarray, prompts: Prompts, tree: PrefixTree, model: TokenModel,
+            counted: np.ndarray, block: int | None, capacity: int | None) -> dict[str, Any]:
+    """The shares of `Allowed` but the engine's."""
+    requests, in_cache = _requests(rows, which, prompts, tree)
+    paths = [request.prompt for request in requests]
+    told = rows["prompt_tokens"].to_numpy()[in_cache]
+    segment_tokens = refined(model.tokens(tree.chars, tree.assistant, tree.ends), paths, told)
+    step_tokens = model.tokens(tree.step, tree.assistant, np.zeros(len(tree.step)))
+    shared = Replay(segment_tokens, step_tokens, block or 1, capacity).run(requests)
+    chosen = counted[in_cache]
+    fitted = np.array([sum(segment_tokens[path].tolist()) for path in paths])
+    total = np.where(told > 0, told, fitted)
+
+    error = prefix_error(model, shared.ideal, total) + (shared.at_most - shared.ideal)
+    blocks, least, most = block_hits(shared.ideal, error, total, block or 1)
+    # What was forgotten ends at a block's end, which is known.
+    limited = np.where(shared.capacity >= shared.ideal, blocks,
+                       np.minimum(hits(shared.capacity, total, block or 1), blocks))
+
+    def share(tokens: np.ndarray) -> float:
+        return _ratio(tokens[chosen], total[chosen]) or 0.0
+
+    return {
+        "at_least": share(hits(shared.at_least, total)),
+        "ideal": share(hits(shared.ideal, total)),
+        "at_most": share(hits(shared.at_most, total)),
+        "computed": share(hits(shared.computed, total)),
+        "prompts": share(hits(shared.prompts, total)),
+        "blocks": share(blocks) if block else None,
+        "blocks_range": (share(least), share(most)) if block else None,
+        "capacity": share(limited) if capacity else None,
+    }
+
+
+def _requests(rows: pd.DataFrame, which: np.ndarray, prompts: Prompts,
+              tree: PrefixTree) -> tuple[list[Request], np.ndarray]:
+    """The requests that reached the engine's cache, in the order sent, and which rows they are.
+
+    What failed or was cancelled before its first token is taken not to have been computed.
+    """
+    ttft = rows["ttft_ms"].to_numpy()
+    in_cache = metrics.is_ok(rows) | ~np.isnan(ttft)
+    sent, ended = rows["sent_at"].to_numpy(), ended_at(rows)
+    first = np.where(np.isnan(ttft), ended, sent + ttft / _MS)
+    more = np.where(prompts.answers[which] >= 0, 0.0, np.nan_to_num(rows["completion_tokens"].to_numpy()))
+    columns = zip(tree.prompt[which][in_cache].tolist(), tree.full[which][in_cache].tolist(),
+                  *(column[in_cache].tolist() for column in (sent, first, ended, more)), strict=True)
+    found = [Request(tree.path(prompt), tree.path(full, down_from=prompt), *rest)
+             for prompt, full, *rest in columns]
+    return found, in_cache

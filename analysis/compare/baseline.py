@@ -1,0 +1,45 @@
+"""A run against an earlier one of the same kind: regressions as gates, by the statistics of the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tokenswarm.analysis.compare.comparison import BETTER, WORSE, Result, compare, shown
+from tokenswarm.analysis.compare.groups import given, refuse_unlike, unfair
+
+GATED = ("ttft_p95_ms", "tpot_p95_ms", "e2e_p95_ms", "output_tok_s", "goodput_rps", "error_rate")
+"""Figures in which a regression fails the run: few, so that one of many does not fail it by chance."""
+TOLERANCE = 0.05
+"""Share by which a ratio may be worse, and points (as a share) by which a difference may."""
+_OPEN_LOOP_IGNORES = ("output_tok_s", "goodput_rps")
+
+
+def regressions(earlier: Mapping[str, Any], run: Mapping[str, Any], tolerance: float = TOLERANCE) -> dict[str, Any]:
+    """`run` against `earlier` (both summaries): {"run_id", "tolerance", "notes", "gates"}, a gate a figure of GATED.
+
+    A gate is missed when its figure is worse by more than the tolerance and the difference is not chance; met when it
+    is not; undetermined (with `why`) when either run does not know the figure. One run on each side: what differs from
+    run to run is not covered. Raises UserError: INVALID when a run is not VALID, USAGE for a simulator against an
+    engine, or another scenario.
+    """
+    groups = given([earlier], [run], "baseline", "run")
+    refuse_unlike(groups)
+    load = run["run"]["load"] or {}
+    chosen = [key for key in GATED if not (load.get("mode") == "open" and key in _OPEN_LOOP_IGNORES)]
+    results = {result.metric.key: result for result in compare([earlier], [run])}
+    gates = [_gate(results[key], tolerance) for key in chosen if key in results]
+    return {"run_id": earlier["run_id"], "tolerance": tolerance, "notes": unfair(groups), "gates": gates}
+
+
+def _gate(result: Result, tolerance: float) -> dict[str, Any]:
+    base = {"key": result.metric.key, "title": result.metric.title}
+    if result.found is None:
+        return base | {"state": "undetermined", "sentence": f"{result.metric.title}: undetermined, {result.why}"}
+    found = result.found
+    change = abs(found.change - 1.0) if found.ratio else abs(found.change)
+    state = "missed" if result.state == WORSE and change > tolerance else "met"
+    words = "worse" if result.state == WORSE else "better" if result.state == BETTER else "no difference"
+    then, now = (shown(side.value, result.unit) for side in (found.a, found.b))
+    told = f"{result.sentence_part()} of the baseline: {words}; {then} then, {now} now"
+    return base | {"state": state, "sentence": told}

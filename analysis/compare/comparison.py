@@ -1,0 +1,188 @@
+"""Two groups of runs against each other: figure by figure, then a verdict in a sentence. Works on summaries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenswarm.analysis.compare.ab_test import Difference, Reading, difference, holm
+from tokenswarm.analysis.read.run_folder import dig
+from tokenswarm.analysis.wording import number, percent, unit_of
+
+LOWER, HIGHER = "lower", "higher"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure of a summary that two groups are compared in: where it stands, and which direction is better."""
+
+    key: str
+    title: str
+    path: tuple[str, ...]
+    better: str
+    ratio: bool = True
+
+
+METRICS: tuple[Metric, ...] = (
+    *(Metric(f"{name}_p{q}_ms", f"{title} p{q}", ("latency", f"{name}_ms", f"p{q}"), LOWER)
+      for name, title in (("ttft", "TTFT"), ("ttfo", "TTFO"), ("tpot", "TPOT"), ("e2e", "E2E"),
+                          ("scheduled_ttft", "Scheduled TTFT"), ("scheduled_e2e", "Scheduled E2E"))
+      for q in (50, 95, 99)),
+    Metric("output_tok_s", "Output tokens", ("rates", "output_tok_s"), HIGHER),
+    Metric("total_tok_s", "Total tokens", ("rates", "total_tok_s"), HIGHER),
+    Metric("requests_s", "Answers completed", ("rates", "requests_s"), HIGHER),
+    Metric("goodput_rps", "Goodput", ("goodput", "goodput_rps"), HIGHER),
+    Metric("attainment", "SLO attainment", ("goodput", "attainment"), HIGHER, ratio=False),
+    Metric("error_rate", "Error rate", ("errors", "rate"), LOWER, ratio=False),
+    Metric("usd_per_million_output_tokens", "Cost of 1M output tokens", ("cost", "per_million_output_tokens"), LOWER),
+    Metric("usd_per_million_requests", "Cost of 1M requests", ("cost", "per_million_requests"), LOWER),
+    Metric("hit_rate", "Prefix cache hit rate", ("cache", "hit_rate"), HIGHER, ratio=False),
+)
+HEADLINE = ("ttft_p95_ms", "e2e_p95_ms", "output_tok_s")
+"""What the verdict rests on, chosen before anybody looks, so that one of many figures cannot decide by chance."""
+
+_LEAST_POINTS = 0.001
+"""Shares that differ by less than a tenth of a percentage point are equal to anybody who acts on them."""
+
+BETTER, WORSE, EQUAL, UNKNOWN = "better", "worse", "no difference", "not known"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One figure of both groups. `state` is B's, against A: better, worse, no difference, or not known (and `why`)."""
+
+    metric: Metric
+    unit: str
+    state: str
+    found: Difference | None = None
+    why: str = ""
+
+    def sentence_part(self) -> str:
+        """`TTFT p95 0.62 times (0.58 to 0.66)`, or a difference in points."""
+        found = self.found
+        if found.ratio:
+            return f"{self.metric.title} {found.change:.3g} times ({found.low:.3g} to {found.high:.3g})"
+        points = (100 * found.change, 100 * found.low, 100 * found.high)
+        return "{} {:+.2f} points ({:+.2f} to {:+.2f})".format(self.metric.title, *points)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the headline figures say together. `winner` is "a", "b", or None for no difference, mixed or not known."""
+
+    winner: str | None
+    sentence: str
+    repeated: bool
+
+
+def compare(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> list[Result]:
+    """Every figure of METRICS that a run of either group has, of summaries `a` and `b`: B against A."""
+    results = list(_results(a, b))
+    by_key = {result.metric.key: result for result in results}
+    return [result for result in results if not _repeats_another(result, by_key)]
+
+
+def _repeats_another(result: Result, by_key: Mapping[str, Result]) -> bool:
+    """Without reasoning TTFO is TTFT. The same figure twice is no more evidence."""
+    other = by_key.get(result.metric.key.replace("ttfo", "ttft"))
+    if other is None or other is result:
+        return False
+    return result.found == other.found if result.found is not None else result.why == other.why
+
+
+def _results(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> Iterator[Result]:
+    for metric in METRICS:
+        figures = [[dig(summary, *metric.path) or {} for summary in group] for group in (a, b)]
+        known = [[figure for figure in group if figure.get("value") is not None] for group in figures]
+        if not any(known):
+            continue
+        if all(figure.get("value") == 0 for group in known for figure in group) and metric.ratio:
+            continue
+        unit = str(next(figure for group in known for figure in group).get("unit") or "")
+        lacking = [len(group) - len(told) for group, told in zip(figures, known, strict=True)]
+        if any(lacking):
+            side = "AB"[0 if lacking[0] else 1]
+            why = next((str(figure.get("why")) for group in figures for figure in group
+                        if figure.get("value") is None and figure.get("why")), "not measured")
+            yield Result(metric, unit, UNKNOWN, why=f"not known of {max(lacking)} runs of {side}: {why}")
+            continue
+        found = difference(*([_reading(figure) for figure in group] for group in known), ratio=metric.ratio)
+        if found is None:
+            yield Result(metric, unit, UNKNOWN, why="too little is known of chance in these runs")
+        else:
+            yield Result(metric, unit, _state(metric, found), found)
+
+
+def _reading(figure: Mapping[str, Any]) -> Reading:
+    low, high = figure.get("ci95") or (None, None)
+    return Reading(float(figure["value"]), low, high)
+
+
+def _state(metric: Metric, found: Difference) -> str:
+    if not found.significant or (not found.ratio and abs(found.change) < _LEAST_POINTS):
+        return EQUAL
+    rises = found.change > (1.0 if found.ratio else 0.0)
+    return BETTER if rises == (metric.better == HIGHER) else WORSE
+
+
+def judge(results: Sequence[Result], label_a: str, label_b: str, open_loop: bool = False) -> Verdict:
+    """The verdict over HEADLINE, at 5% for all of it together (Holm).
+
+    In an open loop the arrivals set the throughput, so that it decides nothing there.
+    """
+    chosen = [key for key in HEADLINE if not (open_loop and key == "output_tok_s")]
+    told = [result for result in results if result.metric.key in chosen and result.found is not None]
+    missing = [key for key in chosen if key not in {result.metric.key for result in told}]
+    if not told:
+        return Verdict(None, "No verdict: none of the figures that it would rest on is known of both sides.", False)
+    sure = [result for result, keep in zip(told, holm([result.found.p for result in told]), strict=True) if keep]
+    repeated = all(result.found.repeated for result in told)
+    good, bad = ([result for result in sure if result.state == state] for state in (BETTER, WORSE))
+    if good and bad:
+        sentence = (f"Mixed: {label_b} is better in {_parts(good)}, {label_a} in {_names(bad)} "
+                    f"({label_b} has {_parts(bad)}).")
+        winner = None
+    elif good or bad:
+        winner = "b" if good else "a"
+        best, rest = (label_b, label_a) if good else (label_a, label_b)
+        equal = [result for result in told if result not in sure]
+        sentence = f"{best} is better than {rest}: {label_b} has {_parts(good or bad)} of {label_a}'s"
+        sentence += f"; no difference in {_names(equal)}." if equal else "."
+    else:
+        winner = None
+        sentence = (f"No difference between {label_a} and {label_b} was found in {_names(told)}: "
+                    f"{label_b} has {_parts(told)} of {label_a}'s.")
+    if missing:
+        titles = {metric.key: metric.title for metric in METRICS}
+        sentence += f" Not known: {', '.join(titles[key] for key in missing)}."
+    return Verdict(winner, sentence, repeated)
+
+
+def _parts(results: Sequence[Result]) -> str:
+    return ", ".join(result.sentence_part() for result in results)
+
+
+def _names(results: Sequence[Result]) -> str:
+    return ", ".join(result.metric.title for result in results)
+
+
+def shown(value: float, unit: str) -> str:
+    """A value with its unit, as tables show it."""
+    return percent(value) if unit == "share" else f"{number(value)} {unit_of(unit)}".strip()
+
+
+def as_dict(result: Result) -> dict[str, Any]:
+    """A result as comparison.json has it."""
+    base = {"key": result.metric.key, "title": result.metric.title, "unit": result.unit,
+            "better": result.metric.better, "state": result.state, "headline": result.metric.key in HEADLINE}
+    found = result.found
+    if found is None:
+        return base | {"why": result.why}
+    least, most = (0.0, 1.0) if result.unit == "share" else (-math.inf, math.inf)  # t knows no bounds
+    sides = {name: {"value": side.value, "ci95": [max(least, side.low), min(most, side.high)], "runs": list(side.runs)}
+             for name, side in (("a", found.a), ("b", found.b))}
+    kind = "ratio" if found.ratio else "difference"
+    return base | sides | {kind: {"value": found.change, "ci95": [found.low, found.high]}, "p": found.p,
+                           "run_to_run_covered": found.repeated}

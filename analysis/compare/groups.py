@@ -1,0 +1,222 @@
+"""Which runs stand against which, whether that is fair, and in what their set-up differs. Works on manifests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tokenswarm.analysis.read.run_folder import dig
+
+from tokenswarm.base.errors import Exit, UserError
+
+Summary = Mapping[str, Any]
+
+_ENGINES_OWN = frozenset({"version", "block_size", "kv_capacity_tokens", "model_path", "attention_backend"})
+"""Settings that an engine reports but nobody asked it for: they are part of what is compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A run that enters no figure, and why."""
+
+    run_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetupDifference:
+    """A setting in which the sides differ. `excused` says why that is as it should be; None where it is not."""
+
+    name: str
+    a: str
+    b: str
+    excused: str | None
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The two sides: labels, summaries of the runs used, what was left out, and what they differ by."""
+
+    label_a: str
+    label_b: str
+    a: list[Summary]
+    b: list[Summary]
+    by: str
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def _engine(summary: Summary) -> str:
+    return str(dig(summary, "run", "engine", "title") or dig(summary, "run", "engine", "name") or "engine not known")
+
+
+def _version(summary: Summary) -> str:
+    return f"{_engine(summary)} {dig(summary, 'run', 'engine', 'version') or 'of unknown version'}"
+
+
+def _settings(summary: Summary) -> str:
+    effective = dig(summary, "run", "effective") or {}
+    return json.dumps(effective, sort_keys=True)
+
+
+def _overrides(summary: Summary) -> str:
+    overrides = dig(summary, "run", "overrides") or {}
+    return " ".join(f"{key}={value}" for key, value in sorted(overrides.items()) if key != "prompts.salt") or "no SET"
+
+
+_KEYS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
+    ("engine", _engine),
+    ("engine version", _version),
+    ("model", lambda summary: str(dig(summary, "run", "model"))),
+    ("GPUs", lambda summary: ", ".join(map(str, dig(summary, "run", "gpus") or [])) or "no GPU seen"),
+    ("settings", _overrides),
+    ("effective configuration", _settings),
+    ("endpoint", lambda summary: str(dig(summary, "run", "engine", "base_url"))),
+)
+"""By what runs are told apart, the first that gives exactly two kinds."""
+_NAMES = frozenset({"engine", "engine version", "model", "GPUs"})
+"""Kinds whose values make good names; others are told beneath A and B."""
+
+
+def usable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[LeftOut]]:
+    """The runs whose figures may be compared, and those that may not."""
+    good, out = [], []
+    for summary in summaries:
+        why = None
+        if summary["verdict"] != "VALID":
+            sentences = [reason["sentence"] for reason in summary["reasons"] if reason["verdict"] == summary["verdict"]]
+            why = f"{summary['verdict']}: {'; '.join(sentences) or 'no reason was recorded'}"
+        elif not summary["counts"]["measured"]["ok"]:
+            why = "no request succeeded"
+        (out.append(LeftOut(summary["run_id"], why)) if why else good.append(summary))
+    return good, out
+
+
+def split(summaries: Sequence[Summary]) -> Groups:
+    """Two groups, told apart by the first thing that has exactly two values. Raises UserError(USAGE) if none has."""
+    good, out = usable(summaries)
+    if not good:
+        raise UserError(Exit.INVALID, "no run is left to compare: "
+                        + "; ".join(f"{one.run_id} is {one.why}" for one in out))
+    for title, key in _KEYS:
+        kinds = list(dict.fromkeys(key(summary) for summary in good))
+        if len(kinds) > 2:
+            raise UserError(Exit.USAGE, f"these runs are of {len(kinds)} kinds by their {title} ({', '.join(kinds)}); "
+                                        "say which stand against which: --a RUN ... --b RUN ...")
+        if len(kinds) == 2:
+            a, b = ([summary for summary in good if key(summary) == kind] for kind in kinds)
+            label_a, label_b = kinds if title in _NAMES else ("A", "B")
+            return Groups(label_a, label_b, a, b, title, out)
+    names = ", ".join(summary["run_id"] for summary in good)
+    said = f"; left out: {'; '.join(f'{one.run_id} ({one.why})' for one in out)}" if out else ""
+    raise UserError(Exit.USAGE, f"nothing tells these runs apart: {names}{said}. Say which stand against which: "
+                                "--a RUN ... --b RUN ...")
+
+
+def given(a: Sequence[Summary], b: Sequence[Summary], label_a: str | None, label_b: str | None) -> Groups:
+    """The groups that somebody named. Raises UserError(INVALID) if nothing is left of a side."""
+    (good_a, out_a), (good_b, out_b) = usable(a), usable(b)
+    for side, good, out in (("A", good_a, out_a), ("B", good_b, out_b)):
+        if not good:
+            raise UserError(Exit.INVALID, f"no run of side {side} is left to compare: "
+                            + "; ".join(f"{one.run_id} is {one.why}" for one in out))
+    found = _labels(good_a[0], good_b[0])
+    return Groups(label_a or found[0], label_b or found[1], good_a, good_b, "choice", [*out_a, *out_b])
+
+
+def _labels(a: Summary, b: Summary) -> list[str]:
+    """Names for two sides: the engines if they differ, else their versions or models, else A and B."""
+    for key in (_engine, _version, lambda summary: str(dig(summary, "run", "model"))):
+        if key(a) != key(b):
+            return [key(a), key(b)]
+    return ["A", "B"]
+
+
+def about(groups: Groups) -> list[str]:
+    """What each side is where its label does not say it: the settings that only it has, or its endpoint."""
+    tables = [dig(group[0], "run", "overrides") or {} for group in (groups.a, groups.b)]
+    own = [" ".join(f"{key}={value}" for key, value in sorted(one.items())
+                    if other.get(key) != value and key != "prompts.salt")
+           for one, other in (tables, tables[::-1])]
+    if not any(own):
+        own = [str(dig(group[0], "run", "engine", "base_url")) for group in (groups.a, groups.b)]
+    return [f"{_version(group[0])}, {text or 'nothing set'}"
+            for group, text in zip((groups.a, groups.b), own, strict=True)]
+
+
+def refuse_unlike(groups: Groups) -> None:
+    """Raises UserError(USAGE) for what no reader could make sense of: a simulator and a real engine, two workloads."""
+    kinds = [{bool(summary["simulated"]) for summary in group} for group in (groups.a, groups.b)]
+    if len(kinds[0] | kinds[1]) > 1:
+        raise UserError(Exit.USAGE, "some of these runs are of the simulator and some of a real engine: "
+                                    "their figures say nothing about each other")
+    names = {str(dig(summary, "run", "scenario", "name")) for summary in (*groups.a, *groups.b)}
+    if len(names) > 1:
+        raise UserError(Exit.USAGE, f"these runs are of different scenarios ({', '.join(sorted(names))}), so neither "
+                                    "side is better: compare runs of one")
+
+
+def unfair(groups: Groups) -> list[str]:
+    """Sentences on what else than the thing compared differs between these runs; empty where all is alike."""
+    runs = [*groups.a, *groups.b]
+    checks = (
+        ("load", lambda s: _load(s)),
+        ("limit of a good request (goodput)", _bounds),
+        ("measured seconds", lambda s: dig(s, "run", "load", "duration_s")),
+        ("seed of the prompts", lambda s: dig(s, "run", "seed")),
+        ("model", lambda s: dig(s, "run", "model")),
+        ("load generator's machine", lambda s: dig(s, "run", "host", "hostname")),
+    )
+    found = []
+    for title, key in checks:
+        kinds = list(dict.fromkeys(str(key(summary)) for summary in runs))
+        if len(kinds) > 1 and title != groups.by:
+            found.append(f"The {title} is not the same in all runs: {', '.join(kinds)}.")
+    if len({dig(summary, "run", "salt") for summary in runs}) > 1:
+        found.append("The prompts are not the same in all runs (another salt); their kind and length are.")
+    return found
+
+
+def _load(summary: Summary) -> str:
+    load = dig(summary, "run", "load") or {}
+    keys = ("mode", "users", "users_end", "users_steps", "rate", "rate_end", "rate_steps", "arrivals", "max_in_flight")
+    told = {key: load.get(key) for key in keys if load.get(key) is not None}
+    if told.get("mode") == "open":
+        told.pop("users", None)
+    else:
+        told.pop("max_in_flight", None)
+    return ", ".join(f"{key} {value}" for key, value in told.items())
+
+
+def _bounds(summary: Summary) -> str:
+    bounds = dig(summary, "goodput", "bounds") or {}
+    return " and ".join(f"{key} <= {value:g}" for key, value in sorted(bounds.items())) or "none"
+
+
+def setup_differences(groups: Groups, scenario_engine: Mapping[str, Any]) -> list[SetupDifference]:
+    """Where the sides' effective configurations differ, by canonical name; `scenario_engine`: the scenario's table."""
+    sides = [[dig(summary, "run", "effective") or {} for summary in group] for group in (groups.a, groups.b)]
+    own = {key for table in scenario_engine.values() if isinstance(table, dict) for key in table}
+    found = []
+    for name in sorted({key for side in sides for effective in side for key in effective}):
+        values = [_told(side, name) for side in sides]
+        if values[0] != values[1]:
+            found.append(SetupDifference(name, *values, _excuse(name, own)))
+    for name, path in (("version", ("run", "engine", "version")), ("model", ("run", "model"))):
+        values = [_told([{name: dig(summary, *path)} for summary in group], name) for group in (groups.a, groups.b)]
+        if values[0] != values[1] and name not in {one.name for one in found}:
+            found.append(SetupDifference(name, *values, "the sides are told apart by it" if name in groups.by
+                                         else _excuse(name, own)))
+    return found
+
+
+def _told(side: Sequence[Mapping[str, Any]], name: str) -> str:
+    values = dict.fromkeys("not told" if one.get(name) is None else json.dumps(one[name]).strip('"') for one in side)
+    return " / ".join(values)
+
+
+def _excuse(name: str, own: set[str]) -> str | None:
+    if name in _ENGINES_OWN:
+        return "the engine's own"
+    return "the scenario sets it for one engine" if name in own else None

@@ -1,0 +1,145 @@
+"""From run folders to everything that a comparison says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenswarm.analysis.compare import rule_of_thumb
+from tokenswarm.analysis.compare.comparison import Result, Verdict, as_dict, compare, judge
+from tokenswarm.analysis.compare.groups import (
+    Groups,
+    SetupDifference,
+    given,
+    refuse_unlike,
+    setup_differences,
+    split,
+    unfair,
+)
+from tokenswarm.analysis.figures.quantities import ok_latencies
+from tokenswarm.analysis.figures.statistics import interpolate
+from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.summary import recorded_notes, summarise
+
+from tokenswarm.base.errors import Exit, UserError
+
+CURVES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2e_ms": "E2E"}
+QUANTILES = np.unique(np.concatenate([np.linspace(0, 95, 96), np.linspace(95, 100, 51)]))
+"""Points of a drawn distribution, in percent: denser in the tail."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """What is kept of one run: its summary, its distributions (ms at QUANTILES), its share in the workload's traits."""
+
+    folder: Path
+    summary: dict[str, Any]
+    curves: dict[str, np.ndarray]
+    totals: rule_of_thumb.Totals
+    engine_table: dict[str, Any]
+    noted: list[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that the page says."""
+
+    groups: Groups
+    members: dict[str, Member]
+    results: list[Result]
+    verdict: Verdict
+    advice: rule_of_thumb.Advice | None
+    agreement: str
+    unfair: list[str]
+    notes: list[str]
+    """What the runs themselves noted about their set-up, each sentence once."""
+    setup: list[SetupDifference]
+
+    @property
+    def simulated(self) -> bool:
+        return bool(self.groups.a[0]["simulated"])
+
+
+def read_member(folder: str | Path) -> Member:
+    """One run, read and reduced. Raises UserError(RUN_FOLDER)."""
+    run = read_run(folder)
+    summary = summarise(run)
+    curves = {}
+    for name, values in ok_latencies(run.measured).items():
+        known = np.sort(values[~np.isnan(values)])
+        if name in CURVES and len(known):
+            curves[name] = interpolate(known, QUANTILES)
+    table = run.fact("scenario", "values", "engine")
+    return Member(Path(folder), summary, curves,
+                  rule_of_thumb.totals(run.measured, summary["run"]["window"]["seconds"]),
+                  table if isinstance(table, dict) else {}, recorded_notes(run))
+
+
+def _notes(members: Sequence[Member]) -> list[str]:
+    """That an engine ran on a CPU, say, or what it left out of the settings. What concerns one run's intervals is
+    not repeated: here the spread between runs counts."""
+    return list(dict.fromkeys(note for member in members for note in member.noted))
+
+
+def compare_runs(runs: Sequence[str | Path] = (), *, a: Sequence[str | Path] = (), b: Sequence[str | Path] = (),
+                 label_a: str | None = None, label_b: str | None = None, mixed_hardware: bool = False,
+                 frequent_model_changes: bool = False) -> Comparison:
+    """Compare `runs`, which tell themselves apart, or the runs of `a` with those of `b`.
+
+    Raises UserError: USAGE when the runs do not make two groups, INVALID when nothing is left of one.
+    """
+    if bool(runs) == bool(a or b) or bool(a) != bool(b):
+        raise UserError(Exit.USAGE, "give run folders to compare: RUN RUN ..., or --a RUN ... --b RUN ...")
+    members = {}
+    for folder in [*runs, *a, *b]:
+        member = read_member(folder)
+        if member.summary["run_id"] in members:
+            raise UserError(Exit.USAGE, f"the run {member.summary['run_id']} is given twice")
+        members[member.summary["run_id"]] = member
+    summaries = [member.summary for member in members.values()]
+    groups = split(summaries) if runs else given(summaries[:len(a)], summaries[len(a):], label_a, label_b)
+    refuse_unlike(groups)
+    results = compare(groups.a, groups.b)
+    used = [members[summary["run_id"]] for summary in (*groups.a, *groups.b)]
+    open_loop = any(member.summary["run"]["load"].get("mode") == "open" for member in used)
+    verdict = judge(results, groups.label_a, groups.label_b, open_loop)
+    advice, agreement = _thumb(groups, verdict, used, mixed_hardware, frequent_model_changes)
+    engine_table = {key: value for member in used for key, value in member.engine_table.items()}
+    return Comparison(groups, members, results, verdict, advice, agreement, unfair(groups), _notes(used),
+                      setup_differences(groups, engine_table))
+
+
+def _thumb(groups: Groups, verdict: Verdict, used: Sequence[Member], mixed_hardware: bool,
+           frequent_model_changes: bool) -> tuple[rule_of_thumb.Advice | None, str]:
+    """The rule of thumb is about vLLM and SGLang, and says nothing about anything else."""
+    engines = [str(group[0]["run"]["engine"]["title"]) for group in (groups.a, groups.b)]
+    if set(engines) != {rule_of_thumb.VLLM, rule_of_thumb.SGLANG}:
+        return None, ""
+    found = rule_of_thumb.traits([member.totals for member in used], str(groups.a[0]["run"]["model"]),
+                                 mixed_hardware=mixed_hardware, frequent_model_changes=frequent_model_changes)
+    advice = rule_of_thumb.advise(found)
+    winner = {None: None, "a": engines[0], "b": engines[1]}[verdict.winner]
+    return advice, rule_of_thumb.agreement(advice, winner)
+
+
+def document(found: Comparison) -> dict[str, Any]:
+    """comparison.json (described in docs/comparing.md)."""
+    groups = found.groups
+    return {
+        "format": 1,
+        "verdict": asdict(found.verdict) | {"winner_label": {"a": groups.label_a, "b": groups.label_b}.get(
+            found.verdict.winner)},
+        "simulated": found.simulated,
+        "told_apart_by": groups.by,
+        "a": {"label": groups.label_a, "runs": [summary["run_id"] for summary in groups.a]},
+        "b": {"label": groups.label_b, "runs": [summary["run_id"] for summary in groups.b]},
+        "left_out": [asdict(one) for one in groups.left_out],
+        "figures": [as_dict(result) for result in found.results],
+        "rule_of_thumb": None if found.advice is None else asdict(found.advice) | {"agreement": found.agreement},
+        "unfair": found.unfair,
+        "notes": found.notes,
+        "setup_differences": [asdict(one) for one in found.setup],
+    }

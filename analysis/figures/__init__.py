@@ -1,0 +1,1 @@
+"""Estimates: from rows to figures with intervals."""

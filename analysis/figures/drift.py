@@ -1,0 +1,144 @@
+"""Whether a long run stayed as it began: a slope, a step, or nothing of either, for each of a few series.
+
+A series is cut into blocks of time. Its trend is the Theil-Sen slope over the blocks (Sen, JASA 63, 1968: the median of
+all pairwise slopes), its step the split of the blocks into two with the largest difference of means, weighted as in a
+CUSUM test. Whether either is chance is told by what the same statistic does on series without trend or step, whose
+blocks depend on their neighbours as this one's do (bootstrap of an AR(1) process; resampling runs of neighbouring
+blocks was tried, and gave false alarms in a quarter of the steady runs). Several series are looked at, so each is
+tested at its share of the 5% (Bonferroni). A change that nobody would act on (`least_change`) is steady however certain
+it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from scipy.signal import lfilter
+from tokenswarm.analysis.figures.statistics import CONFIDENCE
+
+FEWEST_BLOCKS = 24
+"""Below this a run is too short to tell a trend from a wave."""
+MOST_BLOCKS = 60
+RESAMPLES = 999
+_STRONGEST = 0.9
+_RUN_IN = 50
+_SECONDS_PER_HOUR = 3600.0
+_MARGIN = 0.15
+"""A step is looked for in the middle of the run only: near its ends a few blocks would decide."""
+
+STEADY, DRIFTING, STEPPED, TOO_SHORT = "steady", "drifting", "stepped", "too short"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What became of one series. Values are in the series' own unit.
+
+    `per_hour` is the slope with its 95% interval; `level` the median of the series; of a step `at_s` says when (seconds
+    from the start of the series), `before` and `after` from what to what.
+    """
+
+    state: str
+    level: float | None = None
+    per_hour: float | None = None
+    low: float | None = None
+    high: float | None = None
+    at_s: float | None = None
+    before: float | None = None
+    after: float | None = None
+
+
+def blocks(at_s: np.ndarray, values: np.ndarray, statistic: str = "median") -> tuple[np.ndarray, np.ndarray]:
+    """(middles in s, values) of up to MOST_BLOCKS blocks of equal length; NaN are left out, and so are empty blocks.
+
+    `statistic`: median, mean, or p95 of what falls into a block.
+    """
+    known = ~np.isnan(values) & ~np.isnan(at_s)
+    at_s, values = at_s[known], values[known]
+    if not len(at_s):
+        return np.array([]), np.array([])
+    count = int(min(MOST_BLOCKS, max(1, len(at_s) // (40 if statistic == "p95" else 5))))
+    edges = np.linspace(at_s.min(), at_s.max() + 1e-9, count + 1)
+    places = np.clip(np.searchsorted(edges, at_s, side="right") - 1, 0, count - 1)
+    of = {"median": np.median, "mean": np.mean, "p95": lambda part: np.percentile(part, 95)}[statistic]
+    found = [(edges[i : i + 2].mean(), of(values[places == i])) for i in range(count) if (places == i).any()]
+    middles, figures = zip(*found, strict=True)
+    return np.array(middles), np.array(figures)
+
+
+def judge(at_s: np.ndarray, values: np.ndarray, *, series: int = 1, least_change: float = 0.05, seed: int = 0) -> Drift:
+    """The verdict on one series of blocks (`at_s` in seconds, ascending).
+
+    `series`: how many series are judged beside each other. `least_change`: change over the whole run, as a share of the
+    series' median, below which it counts as steady.
+    """
+    if len(values) < FEWEST_BLOCKS or at_s[-1] <= at_s[0]:
+        return Drift(TOO_SHORT, level=float(np.median(values)) if len(values) else None)
+    rng = np.random.default_rng(seed)
+    level, span_s = float(np.median(values)), float(at_s[-1] - at_s[0])
+    slope = theil_sen(at_s, values[None, :])[0]
+    split, jump = _largest_step(values[None, :])
+    before, after = float(np.mean(values[: split[0]])), float(np.mean(values[split[0] :]))
+    straight = values - slope * at_s
+    stepped = values - np.where(np.arange(len(values)) < split[0], before, after)
+    noise = _resampled(rng, straight - np.median(straight), RESAMPLES)
+    slopes = theil_sen(at_s, noise)
+    step_noise = _resampled(rng, _less_variable(straight - straight.mean(), stepped), RESAMPLES)
+    jumps = _largest_step(step_noise)[1]
+    alpha = (1.0 - CONFIDENCE) / series / 2.0  # half for the slope, half for the step
+    half = float(np.quantile(np.abs(slopes), CONFIDENCE))
+    found = {"level": level, "per_hour": slope * _SECONDS_PER_HOUR, "low": (slope - half) * _SECONDS_PER_HOUR,
+                 "high": (slope + half) * _SECONDS_PER_HOUR}
+    floor = least_change * abs(level)
+    slope_is_real = _p(np.abs(slopes), abs(slope)) < alpha and abs(slope) * span_s > floor
+    step_is_real = _p(jumps, jump[0]) < alpha and abs(after - before) > floor
+    if step_is_real and (not slope_is_real or np.var(stepped) < np.var(straight)):
+        return Drift(STEPPED, **found, at_s=float(at_s[split[0] - 1 : split[0] + 1].mean() - at_s[0]),
+                     before=before, after=after)
+    return Drift(DRIFTING if slope_is_real else STEADY, **found)
+
+
+def theil_sen(at_s: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(rows,) median pairwise slopes of each row of `values` (rows, n), per second."""
+    first, second = np.array(list(combinations(range(len(at_s)), 2))).T
+    return np.median((values[:, second] - values[:, first]) / (at_s[second] - at_s[first]), axis=1)
+
+
+def _largest_step(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each row: (index at which the second part begins, weighted difference of the parts' means)."""
+    n = values.shape[1]
+    margin = max(3, int(_MARGIN * n))
+    at = np.arange(margin, n - margin + 1)
+    sums = np.cumsum(values, axis=1)
+    left = sums[:, at - 1] / at
+    right = (sums[:, -1:] - sums[:, at - 1]) / (n - at)
+    weighted = np.abs(right - left) * np.sqrt(at * (n - at) / n)
+    best = np.argmax(weighted, axis=1)
+    return at[best], weighted[np.arange(len(values)), best]
+
+
+def _less_variable(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return one if np.var(one) <= np.var(other) else other
+
+
+def _resampled(rng: np.random.Generator, residuals: np.ndarray, rows: int) -> np.ndarray:
+    """(rows, n) series that depend on their neighbours as the residuals do.
+
+    An AR(1) process whose innovations are drawn from the residuals' own (Efron and Tibshirani, An Introduction to the
+    Bootstrap, section 8.5). Its coefficient is corrected for the bias of short series (Kendall, Biometrika 41, 1954)
+    and for the low frequencies that taking out a trend and a level took along.
+    """
+    n = len(residuals)
+    spread = float(residuals @ residuals)
+    raw = float(residuals[1:] @ residuals[:-1]) / spread if spread > 0 else 0.0
+    coefficient = float(np.clip(raw + (3.0 + 4.0 * raw) / n + 1.5 / np.sqrt(n), 0.0, _STRONGEST))
+    innovations = residuals[1:] - raw * residuals[:-1]
+    innovations = innovations - innovations.mean()
+    drawn = rng.choice(innovations, size=(rows, n + _RUN_IN)) * np.sqrt(n / (n - 3.0))
+    return lfilter([1.0], [1.0, -coefficient], drawn, axis=1)[:, _RUN_IN:]
+
+
+def _p(null: Sequence[float] | np.ndarray, found: float) -> float:
+    return (1 + int(np.sum(np.asarray(null) >= found))) / (1 + len(null))

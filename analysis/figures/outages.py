@@ -1,0 +1,125 @@
+"""Stretches in which the engine was away: a restart, a crash, a network that was cut. From the rows alone.
+
+An outage begins with a request that found no engine (`schema.AWAY_KINDS`) and ends with the first token (of an answer
+that was not streamed: its end) of the first request to succeed after that. The time between the two is the recovery
+time. A single cut connection among answers is an error, not an outage: see `LEAST_S`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tokenswarm.analysis import wording as text
+from tokenswarm.analysis.figures.quantities import is_ok
+from tokenswarm.analysis.figures.statistics import Estimate
+from tokenswarm.analysis.figures.window import Window, ended_at
+from tokenswarm.analysis.read.run_folder import Run
+
+from tokenswarm.contract.tables import AWAY_KINDS
+
+LEAST_S = 1.0
+"""Shorter silences are not told from the pause between two answers."""
+LISTED = 50
+"""So many outages are listed, the longest."""
+_SURE = ("connect_refused", "connect_timeout", "connect_failed")
+"""One of these is enough; a connection that is cut needs company, for it happens to a single request too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """`start` and `end` in unix seconds; `end` is the last sign of life of the run where nothing succeeded again.
+
+    `failed`: requests that failed meanwhile, of any kind; `kinds`: how many of each.
+    """
+
+    start: float
+    end: float
+    recovered: bool
+    failed: int
+    kinds: dict[str, int]
+
+    @property
+    def seconds(self) -> float:
+        """From the first failure to the first success."""
+        return self.end - self.start
+
+
+def find_outages(requests: pd.DataFrame) -> list[Outage]:
+    """The outages among these requests, in the order of time."""
+    over = ended_at(requests)
+    kind = requests["error"].astype("object").to_numpy()
+    failed = (requests["status"] == "failed").to_numpy()
+    away = failed & np.isin(kind.astype(str), AWAY_KINDS)
+    if not away.any():
+        return []
+    ok = requests[is_ok(requests)]
+    first_sign = ok["ttft_ms"].fillna(ok["e2e_ms"]).fillna(0.0).to_numpy() / 1000.0
+    successes = np.sort(ok["sent_at"].to_numpy() + first_sign)
+    starts = np.sort(over[away])
+    order = np.argsort(over[failed], kind="stable")
+    failures, kinds = over[failed][order], kind[failed][order]
+    last_sign, found, begin = float(over.max()), [], 0
+    while begin < len(starts):
+        start = float(starts[begin])
+        place = int(np.searchsorted(successes, start, side="right"))
+        recovered = place < len(successes)
+        end = float(successes[place]) if recovered else last_sign
+        low, high = np.searchsorted(failures, start), np.searchsorted(failures, end, side="right")
+        counted = pd.Series(kinds[low:high]).value_counts()
+        outage = Outage(start, end, recovered, int(high - low), {str(key): int(n) for key, n in counted.items()})
+        if outage.seconds >= LEAST_S and (outage.failed > 1 or outage.kinds.keys() & set(_SURE)):
+            found.append(outage)
+        begin = int(np.searchsorted(starts, end, side="right"))
+    return found
+
+
+def outage_figures(run: Run, window: Window | None) -> dict[str, Any]:
+    """The outages of the measure phase: how many, the longest and all of them together, and a list."""
+    began = window.start if window else float(run.requests["sent_at"].min()) if len(run.requests) else 0.0
+    found = [outage for outage in find_outages(_from_measuring_on(run)) if outage.end >= began]
+    why = "the engine was never away"
+    longest = max((outage.seconds for outage in found), default=None)
+    listed = sorted(sorted(found, key=lambda outage: -outage.seconds)[:LISTED], key=lambda outage: outage.start)
+    return {
+        "count": len(found),
+        "longest": Estimate(longest, n=len(found), why=why).figure("s"),
+        "total": Estimate(sum(o.seconds for o in found) if found else None, n=len(found), why=why).figure("s"),
+        "failed": sum(outage.failed for outage in found),
+        "list": [{"start_unix_s": outage.start, "at_s": outage.start - began, "seconds": outage.seconds,
+                  "recovered": outage.recovered, "failed": outage.failed, "kinds": outage.kinds} for outage in listed],
+    }
+
+
+def sentence(told: Mapping[str, Any]) -> str:
+    """The outages of a summary in words; empty where there was none."""
+    if not told["count"]:
+        return ""
+    away = f"The engine was away {text.times(told['count'])}, for {text.duration(told['total']['value'])}"
+    longest = f", the longest time {text.duration(told['longest']['value'])}" if told["count"] > 1 else ""
+    gone = "" if all(outage["recovered"] for outage in told["list"]) else "; it had not come back when the run ended"
+    return f"{away}{longest}; {told['failed']:,} requests failed meanwhile{gone}."
+
+
+def spans(told: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
+    """The outages of a summary as pairs of unix seconds."""
+    return tuple((outage["start_unix_s"], outage["start_unix_s"] + outage["seconds"]) for outage in told["list"])
+
+
+def listed_rows(told: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The outages of a summary as cells of a table."""
+    return [{"began": f"after {text.duration(outage['at_s'])}",
+             "recovery": text.duration(outage["seconds"]) if outage["recovered"]
+             else f"not within {text.duration(outage['seconds'])}",
+             "failed": f"{outage['failed']:,}",
+             "kinds": ", ".join(f"{kind} {count:,}" for kind, count in outage["kinds"].items())}
+            for outage in told["list"]]
+
+
+def _from_measuring_on(run: Run) -> pd.DataFrame:
+    """Requests of the measure phase; and of the drain, in which an engine may come back."""
+    phase = run.requests["phase"]
+    return run.requests if phase.isna().all() else run.requests[(phase != "warmup").to_numpy()]

@@ -1,0 +1,221 @@
+"""The quantities of one request, and of all of them, by the definitions of docs/metrics.md."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from tokenswarm.analysis.figures.flow import Flow, completed_flow, output_flow, prompt_flow
+from tokenswarm.analysis.figures.statistics import RATE_BLOCKS, Estimate, block_rate, percentiles, share_of, too_short
+from tokenswarm.analysis.figures.window import Window
+from tokenswarm.analysis.read.run_folder import Run
+
+PERCENTILES = (50, 95, 99)
+
+LATENCIES: dict[str, tuple[str, str]] = {
+    "ttft_ms": ("TTFT", "time to first token, of reasoning or answer"),
+    "ttfo_ms": ("TTFO", "time to first output: the first token of the answer, after reasoning"),
+    "tpot_ms": ("TPOT", "time per output token, after the first"),
+    "e2e_ms": ("E2E", "whole answer"),
+    "scheduled_ttft_ms": ("Scheduled TTFT", "TTFT from when the request was due: free of coordinated omission"),
+    "scheduled_e2e_ms": ("Scheduled E2E", "E2E from when the request was due: free of coordinated omission"),
+}
+"""Latencies with their short and long names, in the order in which they are shown."""
+
+GAPS: dict[str, tuple[str, str]] = {
+    "icl_p50_ms": ("Typical gap", "median over requests of a request's median gap between chunks"),
+    "icl_p99_ms": ("Gap tail", "99th percentile over requests of a request's 99th percentile gap"),
+    "icl_max_ms": ("Longest gap", "longest gap of all requests"),
+}
+"""Inter-chunk latency. Rows keep three numbers of each stream's gaps, not the gaps, so nothing pooled is claimed."""
+
+
+_TOKEN_COLUMNS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
+
+
+def is_ok(rows: pd.DataFrame) -> np.ndarray:
+    """Which rows are successes."""
+    return (rows["status"] == "ok").to_numpy()
+
+
+def tpot_ms(rows: pd.DataFrame) -> np.ndarray:
+    """(last token - TTFT) / (completion tokens - 1) of each row; NaN for answers of fewer than two tokens."""
+    tokens = rows["completion_tokens"].to_numpy()
+    span = rows["last_token_ms"].to_numpy() - rows["ttft_ms"].to_numpy()
+    return np.divide(span, tokens - 1, out=np.full(len(rows), np.nan), where=tokens >= 2)
+
+
+def latencies(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Every latency of LATENCIES for each row, in ms; NaN = not measured."""
+    waited = lateness_ms(rows)
+    ttft, e2e = rows["ttft_ms"].to_numpy(), rows["e2e_ms"].to_numpy()
+    return {
+        "ttft_ms": ttft,
+        "ttfo_ms": rows["ttfo_ms"].to_numpy(),
+        "tpot_ms": tpot_ms(rows),
+        "e2e_ms": e2e,
+        "scheduled_ttft_ms": ttft + waited,
+        "scheduled_e2e_ms": e2e + waited,
+    }
+
+
+def lateness_ms(rows: pd.DataFrame) -> np.ndarray:
+    """sent - scheduled of each row; NaN where the request had no schedule (closed loop)."""
+    given = rows["lateness_ms"].to_numpy()
+    scheduled = rows["scheduled_at"].to_numpy()
+    derived = (rows["sent_at"].to_numpy() - scheduled) * 1000.0
+    return np.where(np.isnan(scheduled), np.nan, np.where(np.isnan(given), derived, given))
+
+
+def ok_latencies(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """`latencies` of the successful ones of `rows`."""
+    ok = is_ok(rows)
+    return {name: values[ok] for name, values in latencies(rows).items()}
+
+
+def latency_figures(rows: pd.DataFrame) -> dict[str, dict[str, dict]]:
+    """p50, p95, p99 of every latency over the successful ones of `rows`; latencies that nobody measured are absent."""
+    out: dict[str, dict[str, dict]] = {}
+    for name, values in ok_latencies(rows).items():
+        if name.startswith("scheduled") and np.isnan(values).all():
+            continue
+        estimates = percentiles(values, PERCENTILES)
+        out[name] = {f"p{q}": estimate.figure("ms") for q, estimate in estimates.items()}
+    return out
+
+
+def gap_figures(rows: pd.DataFrame) -> dict[str, dict]:
+    """The figures of GAPS over the successful ones of `rows`."""
+    ok = rows.loc[is_ok(rows), list(GAPS)]
+    longest = ok["icl_max_ms"].to_numpy()
+    longest = longest[~np.isnan(longest)]
+    top = Estimate(float(longest.max()), n=len(longest)) if len(longest) else Estimate(None)
+    return {
+        "icl_p50_ms": percentiles(ok["icl_p50_ms"].to_numpy(), (50,))[50].figure("ms"),
+        "icl_p99_ms": percentiles(ok["icl_p99_ms"].to_numpy(), (99,))[99].figure("ms"),
+        "icl_max_ms": top.figure("ms"),
+    }
+
+
+def wave_notes(rows: pd.DataFrame) -> list[str]:
+    """A sentence where TTFT (of what was not streamed, E2E) shows that the run was too short for its own ups and downs.
+
+    Then its intervals hold too little: what a longer run would show has not been seen.
+    """
+    found = ok_latencies(rows)
+    column = "e2e_ms" if np.isnan(found["ttft_ms"]).all() else "ttft_ms"
+    if not too_short(found[column]):
+        return []
+    return [f"{LATENCIES[column][0]} came in waves about as long as the measure phase, or drifted: the 95% "
+            "intervals may be too narrow. Measure longer, or repeat the run."]
+
+
+def rate_figures(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None) -> dict[str, dict]:
+    """Token and request rates over the window.
+
+    `rows` are the requests of every phase: a token that arrives inside the window counts whoever asked for it.
+    `chosen` are the requests of the measure phase.
+    """
+    if window is None or window.seconds <= 0:
+        why = "the measure window is not known"
+        units = {"output_tok_s": "tok/s", "input_tok_s": "tok/s", "total_tok_s": "tok/s", "requests_s": "req/s",
+                 "sent_s": "req/s"}
+        return {name: Estimate(None, why=why).figure(unit) for name, unit in units.items()}
+    edges = np.linspace(window.start, window.end, RATE_BLOCKS + 1)
+    sent = chosen["sent_at"].to_numpy()
+    asked = Flow(sent, sent, np.ones(len(sent)))
+    output, prompt = output_flow(rows).between(edges), prompt_flow(rows).between(edges)
+    done = completed_flow(rows).between(edges)
+    block_s = window.seconds / RATE_BLOCKS
+    tokens = rows["completion_tokens"].notna().any()
+    prompts = rows["prompt_tokens"].notna().any()
+    missing = Estimate(None, n=len(chosen), why="no token counts")
+    return {
+        "output_tok_s": (block_rate(output, block_s, len(chosen)) if tokens else missing).figure("tok/s"),
+        "input_tok_s": (block_rate(prompt, block_s, len(chosen)) if prompts else missing).figure("tok/s"),
+        "total_tok_s": (block_rate(output + prompt, block_s, len(chosen)) if prompts else missing).figure("tok/s"),
+        "requests_s": block_rate(done, block_s, round(float(done.sum()))).figure("req/s"),
+        "sent_s": block_rate(asked.between(edges), block_s, len(chosen)).figure("req/s"),
+    }
+
+
+def per_user_rate(rows: pd.DataFrame) -> dict[str, dict]:
+    """Tokens/s that one user sees while an answer streams: 1000 / TPOT. p5 is what the unlucky see."""
+    speed = 1000.0 / np.where((tpot := tpot_ms(rows)[is_ok(rows)]) > 0, tpot, np.nan)
+    estimates = percentiles(speed, (50, 5))
+    return {"p50": estimates[50].figure("tok/s"), "p5": estimates[5].figure("tok/s")}
+
+
+def outcome_counts(rows: pd.DataFrame) -> dict[str, int]:
+    """sent, ok, failed, cancelled of `rows`; the last three add up to the first."""
+    found = rows["status"].astype("str").value_counts()
+    counts = {status: int(found.get(status, 0)) for status in ("ok", "failed", "cancelled")}
+    return {"sent": len(rows), **counts}
+
+
+def error_rate(rows: pd.DataFrame) -> Estimate:
+    """failed / (ok + failed): a request that was cancelled when the run ended is neither."""
+    ended = rows["status"].to_numpy() != "cancelled"
+    return share_of((rows["status"] == "failed").to_numpy()[ended], why="no request ended")
+
+
+def valid_output(rows: pd.DataFrame) -> Estimate:
+    """Share of successful answers that passed the scenario's own check, of those that were checked."""
+    checked = rows.loc[is_ok(rows), "valid_output"].dropna().to_numpy()
+    return share_of(checked == 1.0, why="the scenario has no check of its answers")
+
+
+def token_facts(rows: pd.DataFrame) -> dict[str, object]:
+    """Sums and means of token counts over successful requests, and where the counts come from."""
+    ok = rows.loc[is_ok(rows), [*_TOKEN_COLUMNS, "token_source"]]
+    sums, means = {}, {}
+    for name in _TOKEN_COLUMNS:
+        values = ok[name].dropna().to_numpy()
+        sums[name] = int(values.sum()) if len(values) else None
+        means[name] = float(values.mean()) if len(values) else None
+    sources = ok["token_source"].dropna().astype("str").value_counts()
+    return {"sum": sums, "mean": means, "source": {str(key): int(n) for key, n in sources.items()}}
+
+
+def counter_growth(run: Run, window: Window | None, column: str) -> float | None:
+    """How much an engine counter grew inside the window, or None if it was not read at least twice there.
+
+    Counters that start again from zero (the engine restarted) count from zero.
+    """
+    table = run.engine_metrics
+    if window is None or table.empty:
+        return None
+    inside = table[(table["at"] >= window.start) & (table["at"] <= window.end)].sort_values("at")
+    values = inside[column].dropna().to_numpy()
+    if len(values) < 2:
+        return None
+    steps = np.diff(values)
+    return float(np.where(steps < 0, values[1:], steps).sum())
+
+
+def cache_figures(run: Run, rows: pd.DataFrame, window: Window | None) -> dict[str, object]:
+    """Prefix-cache hit rate: cached prompt tokens / prompt tokens.
+
+    From the usage of each answer where the engine reports it there, else from the engine's counters.
+    """
+    ok = rows.loc[is_ok(rows), ["cached_tokens", "prompt_tokens"]]
+    told = ok[ok["cached_tokens"].notna() & ok["prompt_tokens"].notna()]
+    usage = float(told["cached_tokens"].sum() / told["prompt_tokens"].sum()) if told["prompt_tokens"].sum() else None
+    hit, asked = (counter_growth(run, window, name) for name in ("prefix_hit_tokens", "prefix_query_tokens"))
+    counters = hit / asked if hit is not None and asked else None
+    why = "the engine reports cached tokens neither in usage nor in its metrics"
+    by_usage, by_counters = Estimate(usage, n=len(told)), Estimate(counters, n=len(ok), why=why)
+    return {
+        "hit_rate": (by_usage if usage is not None else by_counters).figure("share"),
+        "source": "usage" if usage is not None else "counters" if counters is not None else None,
+        "usage_hit_rate": usage,
+        "counters_hit_rate": counters,
+    }
+
+
+def server_view(run: Run, rows: pd.DataFrame, window: Window | None) -> dict[str, dict]:
+    """Mean TTFT as the engine itself measured it, beside the client's mean over the same window."""
+    total, count = (counter_growth(run, window, name) for name in ("server_ttft_sum_s", "server_ttft_count"))
+    server = Estimate(1000.0 * total / count, n=int(count)) if total is not None and count else Estimate(None)
+    seen = rows.loc[is_ok(rows), "ttft_ms"].dropna()
+    client = Estimate(float(seen.mean()), n=len(seen)) if len(seen) else Estimate(None)
+    return {"server_ttft_mean_ms": server.figure("ms"), "client_ttft_mean_ms": client.figure("ms")}

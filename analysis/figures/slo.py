@@ -1,0 +1,214 @@
+"""Service level objectives: parsed, then evaluated against figures; and what one request must meet.
+
+A scenario's [slo] table is the whole language: `<latency>_p<percentile>_ms` bounds a percentile of a latency and, for
+goodput, each single request; the other keys are listed in RATE_KEYS. A table inside it, `[slo.RagReader]`, holds the
+objectives of one Locust user class: gates of their own, which goodput does not know.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from tokenswarm.analysis.figures.quantities import LATENCIES, error_rate, is_ok, latencies, ok_latencies
+from tokenswarm.analysis.figures.statistics import Estimate, percentiles, share_of
+from tokenswarm.analysis.figures.window import Window
+
+_LATENCY_KEY = re.compile(r"(?P<metric>[a-z0-9_]+)_p(?P<digits>\d{1,5})_ms")
+
+RATE_KEYS: Mapping[str, tuple[str, str]] = {
+    "error_rate": ("<=", "share"),
+    "goodput_rps_min": (">=", "req/s"),
+    "attainment_min": (">=", "share"),
+    "output_tok_s_min": (">=", "tok/s"),
+}
+"""SLO keys that bound no latency: direction of the bound, and unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One parsed line of [slo]. `metric` and `percentile` are set for latencies only."""
+
+    key: str
+    op: str
+    limit: float
+    unit: str
+    metric: str | None = None
+    percentile: float | None = None
+
+
+def parse(table: object) -> tuple[list[Objective], list[tuple[str, str]]]:
+    """The objectives of an [slo] table that hold for all requests, and (key, why) for each line that is none."""
+    objectives: list[Objective] = []
+    refused: list[tuple[str, str]] = []
+    for key, limit in (table if isinstance(table, Mapping) else {}).items():
+        if limit is None or isinstance(limit, Mapping):
+            continue
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not np.isfinite(limit):
+            refused.append((str(key), "its limit is not a number"))
+        elif key in RATE_KEYS:
+            op, unit = RATE_KEYS[key]
+            objectives.append(Objective(key, op, float(limit), unit))
+        elif (match := _LATENCY_KEY.fullmatch(str(key))) and f"{match['metric']}_ms" in LATENCIES:
+            digits = match["digits"]
+            # Two digits are whole percent, more are decimals: p95, p99, p999 = 99.9.
+            q = float(digits) if len(digits) <= 2 else float(f"{digits[:2]}.{digits[2:]}")
+            objectives.append(Objective(key, "<=", float(limit), "ms", f"{match['metric']}_ms", q))
+        else:
+            refused.append((str(key), "this objective is not known"))
+    return objectives, refused
+
+
+def class_tables(table: object) -> dict[str, Mapping[str, object]]:
+    """The tables of an [slo] table: objectives of single user classes, by class."""
+    given = table if isinstance(table, Mapping) else {}
+    return {str(name): inner for name, inner in given.items() if isinstance(inner, Mapping)}
+
+
+def of_class(result: Mapping[str, object], name: str) -> dict[str, object]:
+    """A result of `evaluate` as one of a user class."""
+    return {**result, "key": f"{name}.{result['key']}", "title": f"{name}: {result['title']}", "user_class": name}
+
+
+def request_bounds(objectives: list[Objective]) -> dict[str, float]:
+    """What a single request must keep to count for goodput: per latency, the largest bound of its percentiles, in ms.
+
+    With p50 <= 200 and p99 <= 900 a request of 500 ms is part of meeting both, so it counts as good.
+    """
+    bounds: dict[str, float] = {}
+    for objective in objectives:
+        if objective.metric:
+            bounds[objective.metric] = max(objective.limit, bounds.get(objective.metric, 0.0))
+    return bounds
+
+
+def conforming(rows: pd.DataFrame, bounds: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows met all `bounds`, and for which this cannot be told, as two boolean arrays.
+
+    A failure meets nothing. TPOT does not apply to an answer of one token. An answer that never came out of
+    reasoning missed every bound on TTFO. A latency that was not measured otherwise (TTFT of an answer that was not
+    streamed) leaves a success undetermined, unless another bound was missed already.
+    """
+    ok = is_ok(rows)
+    met, unknown = ok.copy(), np.zeros(len(rows), dtype=bool)
+    values = latencies(rows)
+    tokens, ttft = rows["completion_tokens"].to_numpy(), values["ttft_ms"]
+    for metric, bound in bounds.items():
+        value = values[metric]
+        absent = np.isnan(value)
+        not_applicable = absent & (tokens <= 1) if metric == "tpot_ms" else np.zeros(len(rows), dtype=bool)
+        missed = absent & ~np.isnan(ttft) if metric == "ttfo_ms" else np.zeros(len(rows), dtype=bool)
+        missed |= value > bound
+        met &= ~missed
+        unknown |= absent & ~not_applicable & ~missed
+    unknown &= met
+    return met & ~unknown, unknown
+
+
+def goodput_figures(rows: pd.DataFrame, objectives: list[Objective], window: Window | None) -> dict[str, object]:
+    """Goodput (requests/s that met every bound) and attainment (their share of all requests sent)."""
+    bounds = request_bounds(objectives)
+    met, unknown = conforming(rows, bounds)
+    good, undetermined, sent = int(met.sum()), int(unknown.sum()), len(rows)
+    attainment = share_of(met, why="no request was sent")
+    if sent and undetermined and not good:
+        attainment = Estimate(None, n=sent, why="a bounded latency was not measured (was the answer streamed?)")
+    seconds = window.seconds if window else 0.0
+    scale = sent / seconds if seconds > 0 and attainment.value is not None else None
+    goodput = (
+        Estimate(None, n=sent, why=attainment.why or "the measure window is not known")
+        if scale is None
+        else Estimate(attainment.value * scale, attainment.low * scale, attainment.high * scale, sent)
+    )
+    return {
+        "goodput_rps": goodput.figure("req/s"),
+        "attainment": attainment.figure("share"),
+        "met": good,
+        "undetermined": undetermined,
+        "sent": sent,
+        "bounds": bounds,
+    }
+
+
+def evaluate(
+    objectives: list[Objective],
+    refused: list[tuple[str, str]],
+    rows: pd.DataFrame,
+    goodput: Mapping[str, dict],
+    rates: Mapping[str, dict],
+) -> list[dict[str, object]]:
+    """One result per line of [slo]: met, missed, or undetermined with the reason.
+
+    `certain` is whether the whole 95% interval lies on one side of the limit; `margin` is the distance to the limit
+    as a share of it, positive on the good side.
+    """
+    values = ok_latencies(rows)
+    given = {
+        "error_rate": error_rate(rows).figure("share"),
+        "goodput_rps_min": goodput["goodput_rps"],
+        "attainment_min": goodput["attainment"],
+        "output_tok_s_min": rates["output_tok_s"],
+    }
+    results = []
+    for objective in objectives:
+        if objective.metric:
+            q = objective.percentile
+            figure = percentiles(values[objective.metric], (q,))[q].figure("ms")
+        else:
+            figure = given[objective.key]
+        results.append(judge(objective, figure))
+    results += [
+        {
+            "key": key,
+            "title": key,
+            "op": None,
+            "limit": None,
+            "state": "undetermined",
+            "certain": False,
+            "margin": None,
+            "figure": Estimate(None, why=why).figure(""),
+        }
+        for key, why in refused
+    ]
+    return results
+
+
+def judge(objective: Objective, figure: Mapping[str, object]) -> dict[str, object]:
+    """Compare one figure with its limit."""
+    value, limit = figure["value"], objective.limit
+    result = {
+        "key": objective.key,
+        "title": title(objective),
+        "op": objective.op,
+        "limit": limit,
+        "unit": objective.unit,
+        "figure": dict(figure),
+        "state": "undetermined",
+        "certain": False,
+        "margin": None,
+    }
+    if value is None:
+        return result
+    at_most = objective.op == "<="
+    met = value <= limit if at_most else value >= limit
+    low, high = figure.get("ci95") or (None, None)
+    edge = (high if at_most else low) if met else (low if at_most else high)
+    beyond = edge is not None and ((edge <= limit if at_most else edge >= limit) is met)
+    margin = ((limit - value) if at_most else (value - limit)) / limit if limit else None
+    return result | {"state": "met" if met else "missed", "certain": bool(beyond), "margin": margin}
+
+
+def title(objective: Objective) -> str:
+    """How people write it: `TTFT p95`, `Error rate`."""
+    if objective.metric:
+        return f"{LATENCIES[objective.metric][0]} p{objective.percentile:g}"
+    names = {
+        "error_rate": "Error rate",
+        "goodput_rps_min": "Goodput",
+        "attainment_min": "SLO attainment",
+        "output_tok_s_min": "Output rate",
+    }
+    return names[objective.key]

@@ -1,0 +1,132 @@
+"""A run cut into bins of time, for the charts that share a time axis. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from tokenswarm.analysis.figures.statistics import interpolate, observations_needed
+from tokenswarm.analysis.figures.window import Window, ended_at
+from tokenswarm.analysis.read.run_folder import Run
+
+_WIDTHS_S = (0.25, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+MAX_BINS = 120
+MIN_BINS = 6
+"""Bins in the measure window: fewer hide what happens, more show noise and fatten the page."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Bins of equal width that cover a run, aligned to the start of its measure window.
+
+    `edges_s` are seconds from that start (negative during warm-up); `zero` is the start in unix seconds. `unit` is the
+    unit of the time axis and `per_unit` its length in seconds. `outages`: stretches in which the engine was away, as
+    pairs of unix seconds.
+    """
+
+    zero: float
+    edges_s: np.ndarray
+    unit: str
+    per_unit: float
+    outages: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def width_s(self) -> float:
+        """Width of a bin."""
+        return float(self.edges_s[1] - self.edges_s[0])
+
+    @property
+    def bins(self) -> int:
+        """Number of bins."""
+        return len(self.edges_s) - 1
+
+    @property
+    def edges_unix(self) -> np.ndarray:
+        """The edges as unix seconds."""
+        return self.zero + self.edges_s
+
+    def finer(self) -> Timeline:
+        """The same stretch in about MAX_BINS bins of at least a second, for sums, which need no minimum of requests."""
+        first, last = float(self.edges_s[0]), float(self.edges_s[-1])
+        parts = max(1, round(self.width_s / max((last - first) / MAX_BINS, 1.0)))
+        count = self.bins * parts
+        return replace(self, edges_s=np.linspace(first, last, count + 1))
+
+    def axis(self, unix_s: np.ndarray) -> np.ndarray:
+        """Positions on the time axis of moments given in unix seconds."""
+        return (np.asarray(unix_s, dtype=float) - self.zero) / self.per_unit
+
+    def centres(self) -> np.ndarray:
+        """Positions of the bins' middles on the time axis."""
+        return (self.edges_s[:-1] + self.edges_s[1:]) / 2.0 / self.per_unit
+
+    def bin_of(self, unix_s: np.ndarray) -> np.ndarray:
+        """The bin of each moment; -1 outside."""
+        index = np.floor((unix_s - self.zero - self.edges_s[0]) / self.width_s).astype(int)
+        return np.where((index >= 0) & (index < self.bins), index, -1)
+
+
+def make_timeline(run: Run, window: Window | None) -> Timeline | None:
+    """Bins over all that happened in the run, or None where nothing did.
+
+    A bin is wide enough for a p95 where that leaves MIN_BINS bins in the window.
+    """
+    rows = run.requests
+    if rows.empty:
+        return None
+    first, last = float(rows["sent_at"].min()), float(ended_at(rows).max())
+    zero = window.start if window else first
+    length = window.seconds if window and window.seconds > 0 else max(last - first, 1.0)
+    # Half as many again as a p95 needs, so that a thin bin has its p95 too.
+    for_p95 = 1.5 * observations_needed(95) * (last - first) / len(rows)
+    wanted = max((last - first) / MAX_BINS, min(for_p95, length / MIN_BINS), _WIDTHS_S[0])
+    width = next((w for w in _WIDTHS_S if w >= wanted * 0.999), float(np.ceil(wanted / 86400) * 86400))
+    if width > wanted and length / width < MIN_BINS / 2:
+        width = max((w for w in _WIDTHS_S if w <= wanted), default=width)
+    start = np.floor((first - zero) / width + 1e-9)
+    stop = max(np.ceil((last - zero) / width - 1e-9), start + 1)
+    unit, per_unit = next(
+        (u, s)
+        for u, s, upto in (("s", 1.0, 600), ("min", 60.0, 3 * 3600), ("h", 3600.0, np.inf))
+        if last - first < upto
+    )
+    return Timeline(zero, np.arange(start, stop + 1) * width, unit, per_unit)
+
+
+def percentiles_by_bin(
+    bins: np.ndarray, count: int, values: np.ndarray, qs: tuple[float, ...]
+) -> dict[float, np.ndarray]:
+    """Percentiles of the values in each of `count` bins; NaN where too few support one. Bin -1 and NaN are left out."""
+    keep = (bins >= 0) & ~np.isnan(values)
+    bins, values = bins[keep], values[keep]
+    order = np.lexsort((values, bins))
+    bins, values = bins[order], values[order]
+    bounds = np.searchsorted(bins, np.arange(count + 1))
+    out = {q: np.full(count, np.nan) for q in qs}
+    for index in range(count):
+        part = values[bounds[index] : bounds[index + 1]]
+        for q in qs:
+            if len(part) >= observations_needed(q):
+                out[q][index] = interpolate(part, q)
+    return out
+
+
+def counts_by_bin(bins: np.ndarray, count: int) -> np.ndarray:
+    """How many fall into each bin."""
+    return np.bincount(bins[bins >= 0], minlength=count)[:count]
+
+
+def mean_by_bin(bins: np.ndarray, count: int, values: np.ndarray) -> np.ndarray:
+    """Mean of the values in each bin; NaN where there is none."""
+    keep = (bins >= 0) & ~np.isnan(values)
+    sums = np.bincount(bins[keep], weights=values[keep], minlength=count)
+    many = np.bincount(bins[keep], minlength=count)
+    return np.divide(sums, many, out=np.full(count, np.nan), where=many > 0)
+
+
+def thin(table: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most `most` rows, evenly picked, in their order."""
+    if len(table) <= most:
+        return table
+    return table.iloc[np.unique(np.linspace(0, len(table) - 1, most).astype(int))]

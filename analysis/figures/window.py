@@ -1,0 +1,61 @@
+"""The measure window: the stretch of time that every figure is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from tokenswarm.analysis.read.run_folder import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of time in unix seconds. `source` is where it comes from: manifest, or the rows themselves."""
+
+    start: float
+    end: float
+    source: str
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return max(0.0, self.end - self.start)
+
+
+def ended_at(rows: pd.DataFrame) -> np.ndarray:
+    """When each request ended, in unix seconds; the last sign of life where the end was not measured."""
+    signs = rows[["e2e_ms", "last_token_ms", "ttft_ms", "headers_ms"]].to_numpy()
+    latest = np.fmax.reduce(signs, axis=1) if len(rows) else np.empty(0)
+    return rows["sent_at"].to_numpy() + np.nan_to_num(latest, nan=0.0) / 1000.0
+
+
+def phases(run: Run) -> list[dict]:
+    """The manifest's phases that have a name and a start, in order."""
+    listed = run.fact("phases")
+    if not isinstance(listed, list):
+        return []
+    good = [p for p in listed if isinstance(p, dict) and p.get("name") and isinstance(p.get("start"), int | float)]
+    return sorted(good, key=lambda p: p["start"])
+
+
+def find_window(run: Run) -> Window | None:
+    """The run's measure window, or None when nothing tells when it was.
+
+    A run that was cut off has a planned end, or none: its window ends with the last thing that is known to have
+    happened. A folder without a manifest is measured from its first to its last request of the measure phase.
+    """
+    rows = run.requests
+    last_sign = float(np.max(ended_at(rows))) if len(rows) else None
+    measure = next((p for p in phases(run) if p["name"] == "measure"), None)
+    if measure is not None:
+        start, end = float(measure["start"]), measure.get("end")
+        if not isinstance(end, int | float):
+            end = last_sign
+        elif run.fact("status") == "running" and last_sign is not None:
+            end = min(float(end), last_sign)
+        return None if end is None else Window(start, max(start, float(end)), "manifest")
+    sent = run.measured["sent_at"].to_numpy()
+    if len(sent) < 2 or sent.max() <= sent.min():
+        return None
+    return Window(float(sent.min()), float(sent.max()), "rows")

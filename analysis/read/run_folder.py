@@ -1,0 +1,298 @@
+"""Reads a run folder: anyone's, an old one, an incomplete one."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import union_categoricals
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.tables import (
+    ENGINE_METRIC_COLUMNS,
+    ENGINE_METRICS_CSV,
+    HOST_METRIC_COLUMNS,
+    HOST_METRICS_CSV,
+    MANIFEST_JSON,
+    REQUEST_COLUMNS,
+    REQUESTS_CSV,
+    STATUSES,
+    Column,
+    names,
+    part_name,
+    table_parts,
+)
+
+_MANY_VALUES = frozenset({"request_id", "conversation", "error_detail"})
+"""Text columns in which nearly every value differs, so that a category would only cost memory."""
+_SILENT_S = 30.0
+"""A run from which nothing was heard for so long is over, whatever its manifest says."""
+_LATEST = 1000
+"""Rows of the end of a table that are looked at for its latest moment: those of several processes are not in order."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder in memory.
+
+    requests, engine_metrics and host_metrics have every column of `tokenswarm.contract.tables`: numbers as float64
+    (NaN = not measured; true/false as 1/0), text as categories or strings. Requests are in the order sent.
+    `damaged_lines` counts lines that are not rows (a torn last line, say); they are left out of the tables. `notes`
+    are sentences about what the folder lacks. `going`: the run still writes into its folder.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    requests: pd.DataFrame
+    engine_metrics: pd.DataFrame
+    host_metrics: pd.DataFrame
+    damaged_lines: int = 0
+    notes: tuple[str, ...] = ()
+    going: bool = False
+
+    @cached_property
+    def measured(self) -> pd.DataFrame:
+        """The requests that enter figures: those sent in the measure phase (all, where the table has no phases)."""
+        phase = self.requests["phase"]
+        return self.requests if phase.isna().all() else self.requests[(phase == "measure").to_numpy()]
+
+    def fact(self, *keys: str) -> Any:
+        """The manifest's value under nested keys, or None where any of them is missing."""
+        return dig(self.manifest, *keys)
+
+
+def dig(tree: object, *keys: str) -> Any:
+    """`tree[k1][k2]...`, or None where the tree ends before."""
+    for key in keys:
+        if not isinstance(tree, dict):
+            return None
+        tree = tree.get(key)
+    return tree
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read a run folder. Raises UserError(Exit.RUN_FOLDER) when there is nothing that can be read as one."""
+    path = Path(folder)
+    if not path.is_dir():
+        raise UserError(
+            Exit.RUN_FOLDER, f"There is no run folder at {path}: give the folder that holds {REQUESTS_CSV}."
+        )
+    if not (path / MANIFEST_JSON).is_file() and not table_parts(path, REQUESTS_CSV):
+        raise UserError(
+            Exit.RUN_FOLDER, f"{path} is not a run folder: it holds neither {MANIFEST_JSON} nor {REQUESTS_CSV}."
+        )
+    notes: list[str] = []
+    manifest = _read_manifest(path / MANIFEST_JSON, notes)
+    requests, damaged = _read_parts(path, REQUESTS_CSV, REQUEST_COLUMNS, ("sent_at", "status"), notes)
+    engine, damaged_engine = _read_parts(path, ENGINE_METRICS_CSV, ENGINE_METRIC_COLUMNS, ("at",), [])
+    host, damaged_host = _read_parts(path, HOST_METRICS_CSV, HOST_METRIC_COLUMNS, ("at",), notes)
+    requests, odd = _keep_rows_with_an_outcome(requests)
+    requests = _misses_left_out(requests, notes)
+    return Run(
+        folder=path,
+        manifest=manifest,
+        requests=requests,
+        engine_metrics=engine[engine["at"].notna()].reset_index(drop=True),
+        host_metrics=host[host["at"].notna()].reset_index(drop=True),
+        damaged_lines=damaged + damaged_engine + damaged_host + odd,
+        notes=tuple(notes),
+        going=manifest.get("status") == "running" and abs(time.time() - _last_sign(requests, host)) < _SILENT_S,
+    )
+
+
+def _last_sign(requests: pd.DataFrame, host: pd.DataFrame) -> float:
+    """The latest moment that the tables tell of: a run that goes on watches itself at least once a second."""
+    return float(np.nanmax([*host["at"].tail(_LATEST), *requests["sent_at"].tail(1), 0.0]))
+
+
+def _read_manifest(path: Path, notes: list[str]) -> dict[str, Any]:
+    if not path.is_file():
+        notes.append(f"{MANIFEST_JSON} is missing: engine, scenario and load of this run are not known.")
+        return {}
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except (ValueError, OSError):
+        manifest = None
+    if not isinstance(manifest, dict):
+        notes.append(f"{MANIFEST_JSON} is damaged: engine, scenario and load of this run are not known.")
+        return {}
+    return manifest
+
+
+class _WholeLines(io.RawIOBase):
+    """The bytes of a file up to its last line end, counting lines as they pass.
+
+    A killed writer leaves a torn last line; half a row must not be taken for a row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        self.torn = False
+        self.lines = 0
+        self._left = self._whole_length()
+        self._file.seek(0)
+
+    def _whole_length(self) -> int:
+        size = end = self._file.seek(0, io.SEEK_END)
+        while end > 0:
+            start = max(0, end - 65536)
+            self._file.seek(start)
+            cut = self._file.read(end - start).rfind(b"\n")
+            if cut >= 0:
+                self.torn = start + cut + 1 < size
+                return start + cut + 1
+            end = start
+        self.torn = size > 0
+        return 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)[: self._left]
+        count = self._file.readinto(view) if len(view) else 0
+        self._left -= count
+        self.lines += bytes(view[:count]).count(b"\n")
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _read_parts(
+    folder: Path, name: str, columns: tuple[Column, ...], needed: tuple[str, ...], notes: list[str]
+) -> tuple[pd.DataFrame, int]:
+    """A table with all its parts (a long run has one an hour), and the number of lines that are not rows of it."""
+    paths = table_parts(folder, name)
+    _note_gaps(paths, folder, name, notes)
+    tables, damaged = [], 0
+    for path in paths or [folder / name]:
+        frame, bad = _read_table(path, columns, needed, notes)
+        damaged += bad
+        tables.append(frame)
+    return (tables[0] if len(tables) == 1 else _joined(tables, columns)), damaged
+
+
+def _note_gaps(paths: list[Path], folder: Path, name: str, notes: list[str]) -> None:
+    """Say which parts somebody took away: figures are about those that are there."""
+    numbers = [1 if path.name == name else int(path.name.split(".")[-2]) for path in paths]
+    lacking = [part_name(name, number) for number in range(1, max(numbers, default=1)) if number not in numbers]
+    if lacking:
+        notes.append(f"{', '.join(lacking[:5])}{', ...' if len(lacking) > 5 else ''} of {folder.name} "
+                     f"{'is' if len(lacking) == 1 else 'are'} missing: figures are about what is there.")
+
+
+def _joined(tables: list[pd.DataFrame], columns: tuple[Column, ...]) -> pd.DataFrame:
+    """The tables one after the other. Categories of all of them are united first, else text would take their place."""
+    for column in columns:
+        if isinstance(tables[0][column.name].dtype, pd.CategoricalDtype):
+            united = union_categoricals([table[column.name] for table in tables])
+            begin = 0
+            for number, table in enumerate(tables):
+                tables[number] = table.assign(**{column.name: united[begin : begin + len(table)]})
+                begin += len(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _read_table(
+    path: Path, columns: tuple[Column, ...], needed: tuple[str, ...], notes: list[str]
+) -> tuple[pd.DataFrame, int]:
+    """The table with exactly the schema's columns, and the number of lines that are not rows of it."""
+    if not path.is_file() or path.stat().st_size == 0:
+        notes.append(f"{path.name} is {'empty' if path.is_file() else 'missing'}.")
+        return _conform(pd.DataFrame(), columns), 0
+    try:
+        frame, lines, torn = _parse(path, columns, typed=True)
+    except (ValueError, OverflowError):
+        # Some cell is not what its column promises: read text, and let what is no number become "not measured".
+        try:
+            frame, lines, torn = _parse(path, columns, typed=False)
+        except (ValueError, OSError) as error:
+            raise UserError(Exit.RUN_FOLDER, f"{path} cannot be read as a CSV table: {error}.") from error
+    except OSError as error:
+        raise UserError(Exit.RUN_FOLDER, f"{path} cannot be read: {error.strerror or error}.") from error
+    if lines and not set(needed) <= set(frame.columns):
+        lacking = ", ".join(name for name in needed if name not in frame.columns)
+        raise UserError(Exit.RUN_FOLDER, f"{path} is not a table of a run: its first line lacks the column {lacking}.")
+    damaged = max(0, lines - 1 - len(frame)) + torn
+    return _conform(frame, columns), damaged
+
+
+def _parse(path: Path, columns: tuple[Column, ...], *, typed: bool) -> tuple[pd.DataFrame, int, int]:
+    known = set(names(columns))
+    dtypes = {column.name: _dtype(column) if typed else "str" for column in columns}
+    source = _WholeLines(path)
+    try:
+        frame = pd.read_csv(
+            io.BufferedReader(source, 1 << 20),
+            usecols=lambda name: name in known,
+            dtype=dtypes,
+            keep_default_na=False,
+            na_values=[""],
+            on_bad_lines="skip",
+            encoding_errors="replace",
+            index_col=False,
+        )
+    except pd.errors.EmptyDataError:
+        frame = pd.DataFrame()
+    finally:
+        lines, torn = source.lines, int(source.torn)
+        source.close()
+    return frame, lines, torn
+
+
+def _dtype(column: Column) -> str:
+    # Not "category": pandas would make numbers of categories that look like numbers.
+    return "str" if column.kind in ("text", "bool") else "float64"
+
+
+def _conform(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
+    out = {}
+    for column in columns:
+        if column.name not in frame:
+            values = pd.Series([np.nan] * len(frame), dtype="str" if column.kind == "text" else "float64")
+        else:
+            values = frame[column.name]
+            if column.kind == "bool":
+                values = values.map({"true": 1.0, "false": 0.0}).astype("float64")
+            elif column.kind != "text":
+                values = pd.to_numeric(values, errors="coerce").astype("float64")
+        if column.kind == "text" and column.name not in _MANY_VALUES:
+            values = values.astype("category")
+        out[column.name] = values
+    return pd.DataFrame(out, copy=False)
+
+
+def _misses_left_out(requests: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Cached tokens of 0 where the engine tells a hit and leaves the field out for a miss, as older vLLM and SGLang do.
+
+    Told by this: some answers have cached tokens and none has 0 of them, others have usage without. Taking these for
+    not measured would make the hit rate that of the hits alone.
+    """
+    cached = requests["cached_tokens"].to_numpy()
+    ok = (requests["status"] == "ok").to_numpy()
+    silent = ok & np.isnan(cached) & ~np.isnan(requests["prompt_tokens"].to_numpy())
+    told = cached[ok & ~np.isnan(cached)]
+    if not silent.any() or not len(told) or told.min() <= 0:
+        return requests
+    notes.append(f"{int(silent.sum()):,} answers tell no cached tokens and no answer tells 0: they are taken for "
+                 "misses (older versions of vLLM and SGLang leave the field out then).")
+    return requests.assign(cached_tokens=np.where(silent, 0.0, cached))
+
+
+def _keep_rows_with_an_outcome(requests: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    good = (requests["status"].isin(STATUSES) & np.isfinite(requests["sent_at"])).to_numpy()
+    if not good.all():
+        requests = requests[good]
+    if not requests["sent_at"].is_monotonic_increasing:
+        # Rows are written as requests end; statistics of neighbours in time need them as they were sent.
+        requests = requests.sort_values("sent_at", kind="stable")
+    return requests.reset_index(drop=True), int((~good).sum())

@@ -1,0 +1,292 @@
+"""Charts on the shared time axis: what users saw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from tokenswarm.analysis import wording as text
+from tokenswarm.analysis.figures.flow import in_flight, output_flow, prompt_flow
+from tokenswarm.analysis.figures.quantities import is_ok, lateness_ms, tpot_ms
+from tokenswarm.analysis.figures.slo import Objective
+from tokenswarm.analysis.figures.statistics import observations_needed
+from tokenswarm.analysis.figures.timeline import Timeline, counts_by_bin, percentiles_by_bin, thin
+from tokenswarm.analysis.figures.window import Window
+from tokenswarm.analysis.read.run_folder import Run
+from tokenswarm.analysis.render.chart import (
+    BAD,
+    P50,
+    P95,
+    P99,
+    PALETTE,
+    Chart,
+    axis,
+    latency_axis,
+    line,
+    numbers,
+    plain,
+)
+
+_POINTS = 2500
+"""Single requests drawn behind the percentile lines."""
+_FEWEST_FOR_HEAT = 100
+_HEAT_ROWS = 28
+_HEAT_COLOURS = [[step / 4, f"c:heat-{step}"] for step in range(5)]
+"""One hue, from near the panel's own colour to far from it: order shows without colour vision, in either theme."""
+_NEAR = 1.4
+"""An objective is drawn when it is at most this many times the longest latency."""
+
+
+def primary_latency(rows: pd.DataFrame) -> tuple[str, str]:
+    """The latency that the time charts show: TTFT, or E2E for answers that were not streamed."""
+    return ("ttft_ms", "TTFT") if rows["ttft_ms"].notna().any() else ("e2e_ms", "E2E")
+
+
+def time_layout(
+    timeline: Timeline, window: Window | None, y: dict, *, named_bands: bool = False, **more: object
+) -> dict[str, object]:
+    """Layout of a chart on the shared time axis; time outside the measure window is shaded (and named, if asked), and
+    so are outages of the engine."""
+    low, high = (float(edge) for edge in timeline.axis(timeline.edges_unix[[0, -1]]))
+    bands = [(*timeline.axis(np.array(span)), "c:outage", "engine away") for span in timeline.outages]
+    if window is not None:
+        start, end = timeline.axis(np.array([window.start, window.end]))
+        bands += [(low, start, "c:shade", "warm-up"), (end, high, "c:shade", "drain")]
+    bands = [band for band in bands if band[1] - band[0] > 1e-6]
+    shapes = [_band(x0, x1, colour) for x0, x1, colour, _ in bands]
+    notes = [_band_name(x0, x1, name) for x0, x1, _, name in bands if named_bands and x1 - x0 > 0.05 * (high - low)]
+    x = axis(f"Time since measuring began ({timeline.unit})", range=[low, high], zeroline=False)
+    return {"xaxis": x, "yaxis": {"rangemode": "tozero"} | y, "shapes": shapes, "annotations": notes} | more
+
+
+def _band(x0: float, x1: float, colour: str) -> dict:
+    return {"type": "rect", "xref": "x", "yref": "paper", "x0": float(x0), "x1": float(x1), "y0": 0, "y1": 1,
+            "fillcolor": colour, "line": {"width": 0}, "layer": "below"}
+
+
+def _band_name(x0: float, x1: float, name: str) -> dict:
+    return {"x": float(x0 + x1) / 2, "y": 1, "xref": "x", "yref": "paper", "text": name, "name": "band",
+            "showarrow": False, "yanchor": "top", "font": {"size": 11, "color": "c:muted"}}
+
+
+def limit_line(y: float) -> dict:
+    """A dashed horizontal line at a limit."""
+    return {
+        "type": "line",
+        "xref": "paper",
+        "yref": "y",
+        "x0": 0,
+        "x1": 1,
+        "y0": y,
+        "y1": y,
+        "line": {"color": BAD, "width": 1.5, "dash": "dash"},
+    }
+
+
+def run_charts(run: Run, timeline: Timeline, window: Window | None, objectives: list[Objective]) -> list[Chart]:
+    """Latency, token rates, requests in flight, errors and lateness over time, of every phase."""
+    rows = run.requests
+    charts = [
+        _latency(rows, timeline, window, objectives),
+        *_heat(rows, timeline, window),
+        *_tpot(rows, timeline, window),
+        *_throughput(rows, timeline, window),
+        _flight(rows, timeline, window),
+    ]
+    failed = rows[(rows["status"] == "failed").to_numpy()]
+    if len(failed):
+        charts.append(_errors(failed, timeline, window))
+    late = lateness_ms(rows)
+    if not np.isnan(late).all():
+        charts.append(_lateness(rows, late, timeline, window))
+    return charts
+
+
+def _heat(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:
+    """Where the latencies of each moment lie, all of them: what percentile lines hide, such as two modes."""
+    ok = rows.loc[is_ok(rows), ["sent_at", "ttft_ms", "e2e_ms"]]
+    column, name = primary_latency(ok)
+    known = ok[ok[column].notna() & (ok[column] > 0)]
+    if len(known) < _FEWEST_FOR_HEAT:
+        return []
+    values = np.log10(known[column].to_numpy())
+    edges = np.linspace(values.min() - 1e-6, values.max() + 1e-6, _HEAT_ROWS + 1)
+    bins = timeline.bin_of(known["sent_at"].to_numpy())
+    inside = (bins >= 0) & (bins < timeline.bins)
+    cells = np.zeros((_HEAT_ROWS, timeline.bins))
+    np.add.at(cells, (np.clip(np.digitize(values[inside], edges) - 1, 0, _HEAT_ROWS - 1), bins[inside]), 1)
+    in_each = cells.sum(axis=0)
+    shares = 100.0 * cells / np.maximum(in_each, 1)
+    # A moment of few requests, all alike, must not take the colours from all others.
+    telling = in_each >= observations_needed(95)
+    darkest = shares[:, telling].max() if telling.any() else shares.max()
+    shares[cells == 0] = np.nan
+    data = [{
+        "type": "heatmap",
+        "x": numbers(timeline.centres(), 6),
+        "y": numbers(10.0**edges),
+        "z": [numbers(row, 3) for row in shares],
+        "zmin": 0, "zmax": float(f"{darkest:.3g}"),
+        "colorscale": _HEAT_COLOURS,
+        "colorbar": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "len": 0.22,
+                     "thickness": 8, "ticksuffix": "%", "nticks": 4, "tickfont": {"size": 10}},
+        "hovertemplate": "%{z:.0f}% of the requests of this moment<extra></extra>", "showlegend": False, "name": name,
+    }]
+    y = latency_axis(10.0 ** edges[0] / 0.8, 10.0 ** edges[-1] / 1.25, f"{name} (log scale)") | {"rangemode": "normal"}
+    return [Chart("heat", f"{name}: where the requests of each moment lie", data,
+                  time_layout(timeline, window, y, hovermode="closest", margin={"t": 40, "autoexpand": False}),
+                  f"Share of the requests sent in each {timeline.width_s:g} s; every successful one is in.", 320,
+                  "time", True)]
+
+
+def _tpot(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:
+    ok = rows[is_ok(rows)]
+    tpot = tpot_ms(ok)
+    known = ~np.isnan(tpot)
+    if not known.any():
+        return []
+    bins = timeline.bin_of(ok["sent_at"].to_numpy()[known])
+    found = percentiles_by_bin(bins, timeline.bins, tpot[known], (50, 95, 99))
+    x = numbers(timeline.centres(), 6)
+    data = [line(x, numbers(found[q]), f"p{q}", color, mode="lines+markers", marker={"size": 4})
+            for q, color in ((50, P50), (95, P95), (99, P99)) if not np.isnan(found[q]).all()]
+    return [Chart("tpot", "TPOT", data, time_layout(timeline, window, axis("TPOT (ms)")),
+                  f"Time per output token of the requests sent in each {timeline.width_s:g} s.", 240, "time")]
+
+
+def _latency(rows: pd.DataFrame, timeline: Timeline, window: Window | None, objectives: list[Objective]) -> Chart:
+    ok = rows.loc[is_ok(rows), ["sent_at", "ttft_ms", "e2e_ms"]]
+    column, name = primary_latency(ok)
+    known = ok[ok[column].notna()]
+    bins = timeline.bin_of(known["sent_at"].to_numpy())
+    found = percentiles_by_bin(bins, timeline.bins, known[column].to_numpy(), (50, 95, 99))
+    some = thin(known, _POINTS)
+    data = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "single requests",
+            "hoverinfo": "skip",
+            "x": numbers(timeline.axis(some["sent_at"].to_numpy()), 6),
+            "y": numbers(some[column].to_numpy(), 4),
+            "marker": {"size": 4, "color": "c:grey", "opacity": 0.28},
+        }
+    ]
+    x = numbers(timeline.centres(), 6)
+    for q, color in ((50, P50), (95, P95), (99, P99)):
+        if not np.isnan(found[q]).all():
+            data.append(line(x, numbers(found[q]), f"p{q}", color, mode="lines+markers", marker={"size": 4}))
+    note = f"Percentiles of the requests sent in each {timeline.width_s:g} s; a p95 needs 20 of them, a p99 100."
+    layout = time_layout(timeline, window, axis(f"{name} (ms)"), named_bands=True)
+    limits = [objective.limit for objective in objectives if objective.metric == column]
+    # A line far above the data would flatten it.
+    near = [limit for limit in limits if limit <= _NEAR * np.nanmax(known[column].to_numpy(), initial=0.0)]
+    layout["shapes"] = [*layout["shapes"], *map(limit_line, near)]
+    if near:
+        note += " Dashed: the objective."
+    elif limits:
+        note += f" The objective ({text.limit(min(limits), 'ms')}) is far above."
+    return Chart("latency-time", f"{name} over time", data, layout, note, 320, "time", True)
+
+
+def _throughput(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:
+    fine = timeline.finer()
+    x = numbers(fine.centres(), 6)
+    output = output_flow(rows).between(fine.edges_unix) / fine.width_s
+    total = output + prompt_flow(rows).between(fine.edges_unix) / fine.width_s
+    charts = [
+        Chart(
+            "output-time",
+            "Output tokens per second",
+            [line(x, numbers(output), "output tokens", "c:green", fill="tozeroy", fillcolor="c:green-fill")],
+            time_layout(timeline, window, axis("tokens/s")),
+            "Tokens counted when they arrived.",
+            230,
+            "time",
+        )
+    ]
+    if rows["prompt_tokens"].notna().any():
+        charts.append(
+            Chart(
+                "total-time",
+                "Prompt and output tokens per second",
+                [line(x, numbers(total), "prompt + output", "c:purple", fill="tozeroy", fillcolor="c:purple-fill")],
+                time_layout(timeline, window, axis("tokens/s")),
+                "A prompt counts when its first token came.",
+                230,
+                "time",
+            )
+        )
+    return charts
+
+
+def _flight(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> Chart:
+    fine = timeline.finer()
+    data = [line(numbers(fine.centres(), 6), numbers(in_flight(rows, fine.edges_unix)), "in flight", "c:blue")]
+    return Chart(
+        "flight-time",
+        "Requests in flight",
+        data,
+        time_layout(timeline, window, axis("requests")),
+        "Sent and not yet answered, as the load generator sees it.",
+        230,
+        "time",
+    )
+
+
+def _errors(failed: pd.DataFrame, timeline: Timeline, window: Window | None) -> Chart:
+    bins = timeline.bin_of(failed["sent_at"].to_numpy())
+    kinds = failed["error"].astype("object").where(failed["error"].notna(), "unknown").astype("str")
+    data = []
+    for index, kind in enumerate(kinds.value_counts().index):
+        count = counts_by_bin(bins[(kinds == kind).to_numpy()], timeline.bins)
+        data.append(
+            {
+                "type": "bar",
+                "x": numbers(timeline.centres(), 6),
+                "y": count.tolist(),
+                "name": plain(kind),
+                "marker": {"color": PALETTE[::-1][index % len(PALETTE)], "line": {"width": 0}},
+            }
+        )
+    layout = time_layout(
+        timeline,
+        window,
+        axis("failed requests", **_whole(failed, timeline)),
+        barmode="stack",
+        bargap=0.1,
+        showlegend=True,
+    )
+    return Chart(
+        "errors-time",
+        "Failures over time",
+        data,
+        layout,
+        f"By when the request was sent, per {timeline.width_s:g} s.",
+        230,
+        "time",
+    )
+
+
+def _whole(failed: pd.DataFrame, timeline: Timeline) -> dict[str, object]:
+    """Ticks at whole numbers: there is no half failure."""
+    most = counts_by_bin(timeline.bin_of(failed["sent_at"].to_numpy()), timeline.bins).max()
+    return {"dtick": 1} if most <= 5 else {}
+
+
+def _lateness(rows: pd.DataFrame, late: np.ndarray, timeline: Timeline, window: Window | None) -> Chart:
+    bins = timeline.bin_of(rows["sent_at"].to_numpy())
+    found = percentiles_by_bin(bins, timeline.bins, late, (50,))
+    keep = (bins >= 0) & ~np.isnan(late)
+    worst = np.full(timeline.bins, np.nan)
+    np.fmax.at(worst, bins[keep], late[keep])
+    x = numbers(timeline.centres(), 6)
+    data = [line(x, numbers(worst), "latest", BAD), line(x, numbers(found[50]), "median", P50)]
+    return Chart(
+        "lateness-time",
+        "Arrivals late",
+        data,
+        time_layout(timeline, window, axis("ms")),
+        "How much later than scheduled a request left.",
+        230,
+        "time",
+    )

@@ -1,0 +1,232 @@
+"""A comparison as a page, as Markdown and for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from tokenswarm.analysis import wording as text
+from tokenswarm.analysis.compare.comparison import BETTER, EQUAL, HEADLINE, WORSE, Result, shown
+from tokenswarm.analysis.compare.groups import about
+from tokenswarm.analysis.compare.report import CURVES, QUANTILES, Comparison
+from tokenswarm.analysis.render.chart import GOOD, IDLE, Chart, axis, latency_axis, line, numbers, plain
+from tokenswarm.analysis.render.dashboard import _asset, _environment, _hash, _safe_json
+from tokenswarm.analysis.render.page import head
+from tokenswarm.analysis.verdict.gates import escape
+from tokenswarm.analysis.wording import load_sentence
+
+_WIDE = 10.0
+COLOR_A, COLOR_B = "c:blue", "c:vermillion"
+_STYLE = {BETTER: "better", WORSE: "worse", EQUAL: "equal"}
+_TERMINAL_STYLE = {BETTER: "green", WORSE: "red", EQUAL: "dim"}
+
+
+def render_comparison(found: Comparison) -> str:
+    """comparison.html: one file, offline, with the same protection as the dashboard."""
+    groups, first = found.groups, found.groups.a[0]
+    charts = comparison_charts(found)
+    scripts = [_asset("theme.js"), get_plotlyjs(), _asset("dashboard.js")]
+    return _environment().get_template("comparison.html.j2").render(
+        label_a=groups.label_a, label_b=groups.label_b, about=about(groups), by=groups.by, head=head(first),
+        load_sentence=load_sentence(first), count_a=len(groups.a), count_b=len(groups.b), simulated=found.simulated,
+        verdict=found.verdict, advice=found.advice, agreement=found.agreement, unfair=found.unfair, notes=found.notes,
+        left_out=groups.left_out, rows=list(rows(found)), charts=charts, setup=found.setup, runs=list(_runs(found)),
+        charts_json=_safe_json([chart.spec() for chart in charts]), style=Markup(_asset("dashboard.css")),
+        theme_script=Markup(scripts[0]), plotly_script=Markup(scripts[1]), page_script=Markup(scripts[2]),
+        script_hashes=" ".join(_hash(script) for script in scripts))
+
+
+def rows(found: Comparison) -> Iterator[dict[str, Any]]:
+    """The table of figures as cells of text."""
+    for result in found.results:
+        base = {"title": result.metric.title, "better": result.metric.better, "state": result.state,
+                "style": _STYLE.get(result.state, "unknown"), "headline": result.metric.key in HEADLINE}
+        difference = result.found
+        if difference is None:
+            yield base | dict.fromkeys(("a", "b", "change"), text.MISSING) | {
+                "a_interval": "", "b_interval": "", "change_interval": result.why}
+            continue
+        sides = {}
+        for name, side in (("a", difference.a), ("b", difference.b)):
+            sides[name] = shown(side.value, result.unit)
+            sides[f"{name}_interval"] = f"{_number(side.low, result)} – {_number(side.high, result)}"
+        yield base | sides | {"change": _change(result, difference.change), "change_interval": _bounds(result)}
+
+
+def _number(value: float, result: Result) -> str:
+    if result.unit == "share":
+        return text.percent(min(1.0, max(0.0, value)))
+    return text.number(value)
+
+
+def _change(result: Result, value: float) -> str:
+    return f"{value:.3g} ×" if result.found.ratio else f"{100 * value:+.2f} pp"
+
+
+def _bounds(result: Result) -> str:
+    found = result.found
+    if found.ratio:
+        return f"{found.low:.3g} – {found.high:.3g}"
+    return f"{100 * found.low:+.2f} – {100 * found.high:+.2f}"
+
+
+def _runs(found: Comparison) -> Iterator[dict[str, str]]:
+    for label, group in ((found.groups.label_a, found.groups.a), (found.groups.label_b, found.groups.b)):
+        for summary in group:
+            yield {"id": summary["run_id"], "side": label,
+                   "started": str(summary["run"]["started_at"] or "").replace("T", " ").replace("Z", " UTC"),
+                   "requests": f"{summary['counts']['measured']['sent']:,}",
+                   "ttft": text.quantity(summary["latency"].get("ttft_ms", {}).get("p95")),
+                   "output": text.quantity(summary["rates"]["output_tok_s"])}
+
+
+# ---- charts
+
+def comparison_charts(found: Comparison) -> list[Chart]:
+    """Ratios with intervals, every repeat of the headline figures, and the distributions laid over each other."""
+    charts = [chart for chart in (_forest(found), _repeats(found)) if chart]
+    for name, title in CURVES.items():
+        chart = _curves(found, name, title)
+        if chart:
+            charts.append(chart)
+    return charts
+
+
+def _forest(found: Comparison) -> Chart | None:
+    told = [result for result in found.results if result.found is not None and result.found.ratio][::-1]
+    if not told:
+        return None
+    traces = []
+    for state, color in ((BETTER, GOOD), (WORSE, "c:orange"), (EQUAL, IDLE)):
+        chosen = [result for result in told if result.state == state]
+        if chosen:
+            ratios = np.array([(r.found.change, r.found.low, r.found.high) for r in chosen])
+            traces.append({
+                "type": "scatter", "mode": "markers", "name": state, "y": [r.metric.title for r in chosen],
+                "x": numbers(ratios[:, 0]), "marker": {"color": color, "size": 9},
+                "error_x": {"type": "data", "symmetric": False, "array": numbers(ratios[:, 2] - ratios[:, 0]),
+                            "arrayminus": numbers(ratios[:, 0] - ratios[:, 1]), "color": color, "thickness": 2},
+                "hovertemplate": "%{y}: %{x:.3g} ×"})
+    low = min(result.found.low for result in told)
+    high = max(result.found.high for result in told)
+    low, high = max(min(low, 0.9), 0.02) * 0.95, min(max(high, 1.1), 50.0) * 1.05
+    # Ticks close to 1 only where there is room for them.
+    steps = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if high / low > _WIDE else \
+        (0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 2, 3)
+    ticks = [step for step in steps if low <= step <= high]
+    a, b = plain(found.groups.label_a), plain(found.groups.label_b)
+    layout = {
+        "xaxis": axis(f"{b} / {a} (log scale)", type="log", range=[float(np.log10(low)), float(np.log10(high))],
+                      tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks], minor={"showgrid": False}),
+        "yaxis": {"categoryorder": "array", "categoryarray": [result.metric.title for result in told]},
+        "shapes": [{"type": "line", "xref": "x", "yref": "paper", "x0": 1, "x1": 1, "y0": 0, "y1": 1,
+                    "line": {"color": "c:muted", "width": 1.5}}],
+        "hovermode": "closest", "showlegend": True}
+    return Chart("forest", f"Every figure: {found.groups.label_b} against {found.groups.label_a}", traces, layout,
+                 "Ratio with its 95% interval. An interval that crosses 1 is no difference.",
+                 60 + 26 * len(told), wide=True)
+
+
+def _repeats(found: Comparison) -> Chart | None:
+    told = [result for result in found.results if result.metric.key in HEADLINE and result.found is not None]
+    if not told:
+        return None
+    traces = []
+    for label, color, side in ((found.groups.label_a, COLOR_A, "a"), (found.groups.label_b, COLOR_B, "b")):
+        x, y, hover = [], [], []
+        for result in told:
+            for value in getattr(result.found, side).runs:
+                x.append(result.metric.title)
+                y.append(value / result.found.a.value)
+                hover.append(shown(value, result.unit))
+        traces.append({"type": "scatter", "mode": "markers", "name": plain(label), "x": x, "y": numbers(y),
+                       "text": hover, "marker": {"color": color, "size": 9, "opacity": 0.8},
+                       "hovertemplate": "%{x}: %{text}"})
+    layout = {"xaxis": axis(""), "yaxis": axis(f"relative to the mean of {plain(found.groups.label_a)}"),
+              "hovermode": "closest"}
+    return Chart("repeats", "Every run", traces, layout,
+                 "One dot a run: how far repeats of the same side lie apart.", 320)
+
+
+def _curves(found: Comparison, name: str, title: str) -> Chart | None:
+    traces = []
+    for label, group, color in ((found.groups.label_a, found.groups.a, COLOR_A),
+                                (found.groups.label_b, found.groups.b, COLOR_B)):
+        for number, summary in enumerate(group):
+            curve = found.members[summary["run_id"]].curves.get(name)
+            if curve is not None:
+                traces.append(line(numbers(curve), numbers(QUANTILES, 6), plain(label), color, legendgroup=color,
+                                   showlegend=number == 0, line={"width": 1.5}, opacity=0.75,
+                                   hovertemplate="%{y:.1f}% within %{x:,.0f} ms"))
+    if not traces:
+        return None
+    layout = {"xaxis": latency_axis(min(t["x"][0] for t in traces), max(t["x"][-1] for t in traces),
+                                    f"{title} (log scale)"),
+              "yaxis": axis("share of requests (%)", range=[0, 101]), "hovermode": "closest", "showlegend": True}
+    return Chart(f"curve-{name}", f"{title} distribution", traces, layout, "One line a run.", 320)
+
+
+# ---- text
+
+def markdown(found: Comparison) -> str:
+    """comparison.md: for a pull request or a ticket."""
+    groups = found.groups
+    out = [f"## {escape(groups.label_a)} and {escape(groups.label_b)}", ""]
+    out += [f"- {escape(label)}: {escape(said)}" for label, said in zip((groups.label_a, groups.label_b), about(groups),
+                                                                  strict=True)] + [""]
+    if found.simulated:
+        out += ["**SIMULATED**: no real engine was measured.", ""]
+    out += [f"**Verdict.** {escape(found.verdict.sentence)}", ""]
+    if not found.verdict.repeated:
+        out += ["A side has a single run: what differs from run to run is not covered.", ""]
+    if found.advice is not None:
+        out += [f"**Rule of thumb.** {escape(found.advice.sentence)} {escape(found.agreement)}".rstrip(), ""]
+    out += [f"- Not alike: {escape(sentence)}" for sentence in found.unfair]
+    out += [f"- Note: {escape(sentence)}" for sentence in found.notes]
+    out += [f"- Left out: {escape(one.run_id)}, {escape(one.why)}" for one in groups.left_out]
+    a, b = escape(groups.label_a), escape(groups.label_b)
+    out += ["", f"| figure | {a} | {b} | ratio or difference | {b} is |", "|---|---|---|---|---|"]
+    for row in rows(found):
+        cells = (row["title"], f"{row['a']} ({row['a_interval']})" if row["a_interval"] else row["a"],
+                 f"{row['b']} ({row['b_interval']})" if row["b_interval"] else row["b"],
+                 f"{row['change']} ({row['change_interval']})", row["state"])
+        out.append("| " + " | ".join(map(escape, cells)) + " |")
+    if found.setup:
+        out += ["", f"| setting | {a} | {b} | excused |", "|---|---|---|---|"]
+        out += ["| " + " | ".join(map(escape, (one.name, one.a, one.b, one.excused or "no"))) + " |"
+                for one in found.setup]
+    return "\n".join(out) + "\n"
+
+
+def comparison_table(found: Comparison) -> RenderableType:
+    """What `compare` prints: the verdict, then the figures. Fits 80 columns."""
+    groups = found.groups
+    lines = []
+    if found.simulated:
+        lines.append(Text.assemble(("SIMULATED", "bold magenta"), " (no real engine was measured)"))
+    lines += [Text(f"{label}: {said}", style="dim")
+              for label, said in zip((groups.label_a, groups.label_b), about(groups), strict=True)]
+    lines.append(Text.assemble(("Verdict: ", "bold"), found.verdict.sentence))
+    if not found.verdict.repeated:
+        lines.append(Text("A side has a single run: what differs from run to run is not covered.", style="yellow"))
+    if found.advice is not None:
+        lines.append(Text.assemble(("Rule of thumb: ", "bold"), f"{found.advice.sentence} {found.agreement}".strip()))
+    lines += [Text.assemble(("not alike: ", "bold yellow"), sentence) for sentence in found.unfair]
+    lines += [Text.assemble(("note: ", "bold"), sentence) for sentence in found.notes]
+    lines += [Text.assemble(("left out: ", "bold red"), f"{one.run_id}, {one.why}") for one in groups.left_out]
+    table = Table(title=f"{groups.label_b} against {groups.label_a} (95% intervals)", title_justify="left",
+                  title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("", Text(groups.label_a), Text(groups.label_b), "ratio", Text(f"{groups.label_b} is")):
+        table.add_column(name, justify="left" if name == "" else "right", overflow="fold")
+    for row in rows(found):
+        table.add_row(row["title"], *(Text.assemble(row[key], (f"\n{row[f'{key}_interval']}", "dim"))
+                                      for key in ("a", "b", "change")),
+                      Text(row["state"], style=_TERMINAL_STYLE.get(row["state"], "dim")))
+    return Group(*lines, table)

@@ -1,0 +1,214 @@
+"""The dashboard: a run as one HTML file that opens offline, with plotly.js inside."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+from tokenswarm.analysis import wording as text
+from tokenswarm.analysis.figures import outages, slo
+from tokenswarm.analysis.figures.quantities import is_ok
+from tokenswarm.analysis.figures.slo import Objective
+from tokenswarm.analysis.figures.timeline import Timeline, make_timeline
+from tokenswarm.analysis.figures.window import Window, find_window
+from tokenswarm.analysis.read.run_folder import Run
+from tokenswarm.analysis.render import page
+from tokenswarm.analysis.render.chart import Section
+from tokenswarm.analysis.render.charts_cache import cache_section
+from tokenswarm.analysis.render.charts_engine import engine_charts, generator_charts, gpu_charts, process_charts
+from tokenswarm.analysis.render.charts_shape import shape_charts
+from tokenswarm.analysis.render.charts_time import primary_latency, run_charts
+from tokenswarm.analysis.verdict.validity import CPU_SHARE_LIMIT
+from tokenswarm.analysis.wording import load_sentence
+
+SLOWEST = 12
+"""Requests in the table of the slowest."""
+
+
+def render(run: Run, summary: dict[str, Any]) -> str:
+    """The page as text.
+
+    Text from engines and scenarios is escaped, and the page's content security policy lets only the scripts run whose
+    hashes it lists, and lets nothing be fetched: so nothing that an engine said can run, and the page works offline.
+    """
+    seen = look_at(run, summary)
+    sections, health = [build(seen) for build in SECTIONS], health_section(seen)
+    specs = [chart.spec() for section in [*sections, health] for chart in section.charts]
+    scripts = [_asset("theme.js"), get_plotlyjs(), _asset("dashboard.js")]
+    return (
+        _environment()
+        .get_template("dashboard.html.j2")
+        .render(
+            summary=summary,
+            head=page.head(summary),
+            cards=page.cards(summary),
+            latency=page.latency_rows(summary),
+            rates=page.rate_rows(summary),
+            gaps=page.gap_rows(summary),
+            server=page.server_rows(summary),
+            drift=page.drift_rows(summary),
+            outages=outages.listed_rows(summary["outages"]),
+            outages_sentence=outages.sentence(summary["outages"]),
+            objectives=page.objective_rows(summary),
+            classes=page.class_rows(summary),
+            facts=page.fact_groups(summary),
+            checks=page.check_rows(summary),
+            health=page.health_rows(summary),
+            slowest=slowest_rows(run),
+            outcome=page.outcome_sentence(summary),
+            sections=sections,
+            health_section=health,
+            charts_json=_safe_json(specs),
+            manifest_json=json.dumps(run.manifest, indent=2, ensure_ascii=False),
+            load_sentence=load_sentence(summary),
+            style=Markup(_asset("dashboard.css")),
+            theme_script=Markup(scripts[0]),
+            plotly_script=Markup(scripts[1]),
+            page_script=Markup(scripts[2]),
+            script_hashes=" ".join(_hash(script) for script in scripts),
+            text=text,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the sections are drawn from. `rows` are the requests of the measure phase; without a request there is no
+    `timeline`."""
+
+    run: Run
+    summary: dict[str, Any]
+    rows: pd.DataFrame
+    window: Window | None
+    timeline: Timeline | None
+    objectives: list[Objective]
+
+
+def look_at(run: Run, summary: dict[str, Any]) -> Seen:
+    """A run, ready to be drawn."""
+    window = find_window(run)
+    objectives, _ = slo.parse(run.fact("scenario", "values", "slo"))
+    timeline = make_timeline(run, window)
+    if timeline is not None:
+        timeline = replace(timeline, outages=outages.spans(summary["outages"]))
+    return Seen(run, summary, run.measured, window, timeline, objectives)
+
+
+def time_section(seen: Seen) -> Section:
+    """What users saw, on the shared axis of time."""
+    charts = run_charts(seen.run, seen.timeline, seen.window, seen.objectives) if seen.timeline else []
+    return Section("time", "Over time", charts)
+
+
+def engine_section(seen: Seen) -> Section:
+    """The engine and its GPUs, on the same axis."""
+    if seen.timeline is None:
+        return Section("engine", "Inside the engine")
+    charts = [*engine_charts(seen.run, seen.timeline, seen.window), *gpu_charts(seen.run, seen.timeline, seen.window),
+              *process_charts(seen.run, seen.timeline, seen.window)]
+    return Section("engine", "Inside the engine", charts)
+
+
+def shape_section(seen: Seen) -> Section:
+    """Distributions, and what latencies depend on."""
+    return Section("shape", "Distributions", shape_charts(seen.rows, seen.objectives))
+
+
+def health_section(seen: Seen) -> Section:
+    """The load generator itself: below the tables, since it is not what was measured."""
+    made = generator_charts(seen.run, seen.timeline, seen.window, CPU_SHARE_LIMIT) if seen.timeline else []
+    return Section("health", "The load generator itself", made)
+
+
+SECTIONS: tuple[Callable[[Seen], Section], ...] = (
+    time_section, engine_section, lambda seen: cache_section(seen.summary), shape_section)
+"""The groups of charts between the figures and the tables, in their order; one without charts is left out."""
+
+
+def slowest_rows(run: Run) -> list[dict[str, str]]:
+    """The successful requests with the longest TTFT (or E2E, if not streamed), as cells of text."""
+    rows = run.measured
+    ok = rows[is_ok(rows)]
+    column, _ = primary_latency(ok)
+    window = find_window(run)
+    zero = window.start if window else float(rows["sent_at"].min()) if len(rows) else 0.0
+    out = []
+    for _, row in ok.nlargest(SLOWEST, column).iterrows():
+        cached = row["cached_tokens"] / row["prompt_tokens"] if row["prompt_tokens"] else np.nan
+        out.append(
+            {
+                "request": _text(row["request_id"]),
+                "class": _text(row["user_class"]),
+                "turn": _count(row["turn"]),
+                "sent (s)": f"{row['sent_at'] - zero:.1f}",
+                "TTFT (ms)": _ms(row["ttft_ms"]),
+                "TTFO (ms)": _ms(row["ttfo_ms"]),
+                "E2E (ms)": _ms(row["e2e_ms"]),
+                "prompt tokens": _count(row["prompt_tokens"]),
+                "cached": text.MISSING if pd.isna(cached) else text.percent(float(cached)),
+                "output tokens": _count(row["completion_tokens"]),
+            }
+        )
+    told = _telling_columns(out)
+    return [{key: row[key] for key in told} for row in out]
+
+
+def _telling_columns(rows: list[dict[str, str]]) -> list[str]:
+    """The columns that say something: not empty, and neither one class for all nor a TTFO that is the TTFT."""
+    if not rows:
+        return []
+    columns = [key for key in rows[0] if any(row[key] != text.MISSING for row in rows)]
+    if len({row["class"] for row in rows}) == 1:
+        columns = [key for key in columns if key != "class"]
+    if all(row["TTFO (ms)"] == row["TTFT (ms)"] for row in rows):
+        columns = [key for key in columns if key != "TTFO (ms)"]
+    return columns
+
+
+def _text(value: object) -> str:
+    return text.MISSING if pd.isna(value) else str(value)
+
+
+def _count(value: float) -> str:
+    return text.MISSING if pd.isna(value) else f"{int(value):,}"
+
+
+def _ms(value: float) -> str:
+    return text.MISSING if pd.isna(value) else text.number(float(value))
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("tokenswarm.analysis.render"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        auto_reload=False,
+    )
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files("tokenswarm.analysis.render") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _safe_json(value: object) -> Markup:
+    """JSON that can stand inside a script element: no character of it can end that element."""
+    dumped = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for char in "<>&\u2028\u2029":
+        dumped = dumped.replace(char, f"\\u{ord(char):04x}")
+    return Markup(dumped)

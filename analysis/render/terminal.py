@@ -1,0 +1,180 @@
+"""The summary of a run for a terminal, by rich: coloured on a screen, plain when piped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from tokenswarm.analysis import wording as text
+from tokenswarm.analysis.figures import outages
+from tokenswarm.analysis.figures.drift import STEADY, TOO_SHORT
+from tokenswarm.analysis.figures.drift_series import sentence
+from tokenswarm.analysis.figures.quantities import LATENCIES
+from tokenswarm.analysis.wording import bound_words, load_sentence, verdict_words
+
+_VERDICT_STYLE = {"VALID": "bold green", "INVALID": "bold red", "INCOMPLETE": "bold yellow"}
+_OUTAGES_SHOWN = 5
+_STATE_STYLE = {"met": "green", "missed": "red", "undetermined": "yellow"}
+
+
+def summary_table(summary: dict[str, Any]) -> RenderableType:
+    """What `make load` prints at its end: verdict and why, latency, rates, objectives, errors. Fits 80 columns."""
+    parts: list[RenderableType] = [_heading(summary), *_reasons(summary), _latency(summary), _rates(summary)]
+    if summary["slo"]:
+        parts.append(_objectives(summary))
+    if summary["cache"]["yardstick"]["recorded"]:
+        parts.append(_cache(summary["cache"]["yardstick"]))
+    parts += outage_lines(summary)
+    parts += drift_lines(summary)
+    if summary.get("baseline"):
+        parts += _baseline(summary["baseline"])
+    if summary["errors"]["kinds"]:
+        parts.append(_errors(summary))
+    return Group(*parts)
+
+
+def _heading(summary: dict[str, Any]) -> Text:
+    run = summary["run"]
+    engine = run["engine"]
+    name = " ".join(str(part) for part in (engine["title"] or engine["name"] or "engine", engine["version"]) if part)
+    line = Text()
+    line.append(summary["verdict"], style=_VERDICT_STYLE[summary["verdict"]])
+    if summary["simulated"]:
+        line.append("  SIMULATED", style="bold magenta")
+        line.append(" (no real engine was measured)")
+    scenario = run["scenario"]["name"] or "scenario not known"
+    seconds = text.duration(run["window"]["seconds"])
+    line.append(f"\n{name} · {run['model'] or 'model not known'} · {scenario} · {load_sentence(summary)} · {seconds}")
+    return line
+
+
+def _reasons(summary: dict[str, Any]) -> list[Text]:
+    lines = [Text.assemble((f"{r['verdict'].lower()}: ", "bold"), r["sentence"]) for r in summary["reasons"]]
+    return lines + [Text.assemble(("note: ", "bold"), note) for note in summary["notes"]]
+
+
+def _table(title: str, *columns: tuple[str, str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, justify in columns:
+        table.add_column(name, justify=justify, overflow="fold")
+    return table
+
+
+def _cell(figure: dict[str, Any]) -> Text:
+    if figure["value"] is None:
+        # "needs 100 requests, has 34": how many there are stands in the last column.
+        return Text(str(figure.get("why") or text.MISSING).split(",")[0], style="dim")
+    between = text.interval(figure)
+    return Text.assemble(text.number(figure["value"], figure["unit"]), (f"\n{between}" if between else "", "dim"))
+
+
+def _latency(summary: dict[str, Any]) -> Table:
+    table = _table(
+        "Latency (ms, with 95% interval)",
+        ("", "left"),
+        ("p50", "right"),
+        ("p95", "right"),
+        ("p99", "right"),
+        ("requests", "right"),
+    )
+    for name, figures in summary["latency"].items():
+        count = figures["p50"].get("n", 0)
+        if count:
+            table.add_row(LATENCIES[name][0], *(_cell(figures[p]) for p in ("p50", "p95", "p99")), str(count))
+    if not table.row_count:
+        table.add_row("no request succeeded", "", "", "", "0")
+    return table
+
+
+def _rates(summary: dict[str, Any]) -> Table:
+    table = _table("Rates", ("", "left"), ("value", "right"), ("95% interval", "right"))
+    rows = [
+        ("Output tokens", summary["rates"]["output_tok_s"]),
+        ("Total tokens (prompt + output)", summary["rates"]["total_tok_s"]),
+        ("Answers completed", summary["rates"]["requests_s"]),
+        ("Goodput (met every SLO)", summary["goodput"]["goodput_rps"]),
+        ("SLO attainment", summary["goodput"]["attainment"]),
+        ("Error rate", summary["errors"]["rate"]),
+        ("Prefix cache hit rate", summary["cache"]["hit_rate"]),
+        ("  of what the prompts allow", summary["cache"]["efficiency"]),
+        ("Valid output", summary["valid_output"]),
+    ]
+    if not summary["goodput"]["bounds"]:  # every success would be good
+        rows = [row for row in rows if row[0] not in ("Goodput (met every SLO)", "SLO attainment")]
+    for label, figure in rows:
+        if figure["value"] is not None:
+            table.add_row(label, text.quantity(figure), text.interval(figure))
+    for label, figure in cost_rows(summary):
+        table.add_row(label, text.quantity(figure), text.interval(figure))
+    counts = summary["counts"]["measured"]
+    told = f"{counts['ok']} ok, {counts['failed']} failed, {counts['cancelled']} cancelled"
+    table.add_row("Requests", str(counts["sent"]), told)
+    return table
+
+
+def cost_rows(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """What a million tokens and requests cost, where a price was given."""
+    cost = summary.get("cost")
+    if not cost:
+        return []
+    names = {"per_million_output_tokens": "Cost of 1M output tokens",
+             "per_million_input_tokens": "Cost of 1M prompt tokens",
+             "per_million_tokens": "Cost of 1M tokens (prompt + output)", "per_million_requests": "Cost of 1M requests"}
+    return [(title, cost[key]) for key, title in names.items() if cost[key]["value"] is not None]
+
+
+def _cache(measured: dict[str, Any]) -> Text:
+    said = " ".join(part for part in (measured["sentence"], measured["reason"], measured["limited"]) if part)
+    return Text.assemble(("Prefix cache: ", "bold"), said, "\n")
+
+
+def _objectives(summary: dict[str, Any]) -> Table:
+    table = _table("Objectives (SLO)", ("", "left"), ("limit", "right"), ("measured", "right"), ("result", "left"))
+    for result in summary["slo"]:
+        figure = result["figure"]
+        limit = bound_words(result)
+        value = text.quantity(figure) if figure["value"] is not None else (figure["why"] or "")
+        table.add_row(result["title"], limit, value, Text(verdict_words(result), style=_STATE_STYLE[result["state"]]))
+    return table
+
+
+def drift_lines(summary: dict[str, Any]) -> list[Text]:
+    """What changed over a long run, a line a series; nothing for a run that is too short to tell."""
+    told = [series for series in summary.get("drift", {}).values() if series["state"] != TOO_SHORT]
+    changed = [series for series in told if series["state"] != STEADY]
+    if not told:
+        return []
+    if not changed:
+        return [Text(f"Steady over the run: {', '.join(series['title'] for series in told)}")]
+    return [Text.assemble((f"{series['title']}: ", "bold"), (sentence(series), "yellow")) for series in changed]
+
+
+def outage_lines(summary: dict[str, Any]) -> list[Text]:
+    """When the engine was away, and how long it took to come back; nothing where it never was."""
+    told = summary["outages"]
+    if not told["count"]:
+        return []
+    lines = [Text.assemble(("Outages: ", "bold"), (outages.sentence(told), "yellow"))]
+    rows = outages.listed_rows(told)
+    lines += [Text(f"  {row['began']}: recovery {row['recovery']}, {row['failed']} failed ({row['kinds']})")
+              for row in rows[:_OUTAGES_SHOWN]]
+    left = told["count"] - _OUTAGES_SHOWN
+    return [*lines, *([Text(f"  and {left:,} more, see the dashboard")] if left > 0 else []), Text("")]
+
+
+def _baseline(found: dict[str, Any]) -> list[Text]:
+    head = f"Against {found['run_id']} (one run each: what differs from run to run is not covered)"
+    lines = [Text(head, style="bold")]
+    lines += [Text.assemble((f"{gate['state']:<13}", _STATE_STYLE[gate["state"]]), gate["sentence"])
+              for gate in found["gates"]]
+    return lines + [Text.assemble(("not alike: ", "bold"), note) for note in found["notes"]]
+
+
+def _errors(summary: dict[str, Any]) -> Table:
+    table = _table("Errors", ("kind", "left"), ("count", "right"), ("meaning", "left"), ("example", "left"))
+    for kind in summary["errors"]["kinds"]:
+        table.add_row(kind["kind"], str(kind["count"]), kind["meaning"], Text(kind["example"] or ""))
+    return table

@@ -1,0 +1,1 @@
+"""Whether a run can be trusted, and what its gates come to."""

@@ -1,0 +1,358 @@
+"""Was the load generator the bottleneck? Rules as a table: facts in, reasons out.
+
+A rule is a limit and a sentence that says what to do. A new rule is a new row of RULES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from tokenswarm.analysis.figures.quantities import is_ok, lateness_ms, outcome_counts
+from tokenswarm.analysis.figures.window import Window
+from tokenswarm.analysis.read.run_folder import Run
+
+from tokenswarm.contract.tables import CPU_SHARE_LIMIT, ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT
+
+SUSTAINED_S = 10
+"""A worker is busy when it is over the limit for most of this many seconds."""
+MANY_CANCELLED = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the rules look at. None = not known."""
+
+    status: str | None
+    open_loop: bool
+    has_window: bool
+    rows: int
+    measured_ok: int
+    measured_sent: int
+    cancelled: int
+    counted: int | None
+    rows_lost: int
+    damaged_lines: int
+    median_latency_ms: float | None
+    error_bound_ms: float | None
+    lateness_p99_ms: float | None
+    cpu_share: float | None
+    in_flight_max: float | None
+    in_flight_limit: float | None
+    workers_lost: float | None
+    unsent: float | None
+    held_back: float | None = None
+    going: bool = False
+    ended_early: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a rule found: the value, the limit it is held against, and the values of its sentence."""
+
+    value: float | None
+    limit: float | None
+    broken: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`check` returns None where the rule does not apply. `verdict`: what a broken rule makes of the run."""
+
+    name: str
+    title: str
+    verdict: str
+    unit: str
+    sentence: str
+    check: Callable[[Facts], Finding | None]
+
+
+def _over(value: float | None, limit: float | None) -> Finding | None:
+    return None if value is None or limit is None else Finding(value, limit, value > limit)
+
+
+def _relative_limit(facts: Facts, floor_ms: float) -> float:
+    return max(floor_ms, RELATIVE_LIMIT * (facts.median_latency_ms or 0.0))
+
+
+def _ended(facts: Facts) -> Finding | None:
+    why = facts.ended_early or "it was interrupted, or its process died"
+    return Finding(None, None, facts.status not in ("complete", None) and not facts.going, why)
+
+
+def _rows(facts: Facts) -> Finding | None:
+    if facts.counted is None:
+        return None
+    lost = max(facts.counted - facts.rows, facts.rows_lost)
+    return Finding(lost, 0, lost > 0 or facts.rows != facts.counted)
+
+
+def _guard(facts: Facts) -> Finding | None:
+    limit, seen, held = facts.in_flight_limit, facts.in_flight_max, facts.held_back
+    if not facts.open_loop or not limit or (seen is None and held is None):
+        return None
+    if held is None:  # an older run: requests in flight were looked at once a second
+        return Finding(seen, limit, seen >= limit, "arrivals")
+    return Finding(limit if held else seen, limit, held > 0, f"{held:,.0f} arrivals")
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "worker_cpu",
+        "Load generator CPU, busiest worker",
+        "INVALID",
+        "share",
+        "A worker of the load generator used {value:.0%} of a core (limit {limit:.0%}), so waiting for it reads as "
+        "latency: use more WORKERS or less load.",
+        lambda f: _over(f.cpu_share, CPU_SHARE_LIMIT),
+    ),
+    Rule(
+        "timing_error",
+        "Timing error bound (p99)",
+        "INVALID",
+        "ms",
+        "Latencies may be off by {value:.1f} ms (limit {limit:.1f} ms): the load generator read answers late. Use "
+        "more WORKERS, less load, or a quieter machine.",
+        lambda f: _over(f.error_bound_ms, _relative_limit(f, ERROR_FLOOR_MS)),
+    ),
+    Rule(
+        "arrivals_late",
+        "Lateness of arrivals (p99)",
+        "INVALID",
+        "ms",
+        "Requests left {value:,.1f} ms late (p99, limit {limit:,.1f} ms), so the engine got another load than asked "
+        "for: use less RATE, or more WORKERS if load.max_in_flight was not what held them back.",
+        lambda f: _over(f.lateness_p99_ms, _relative_limit(f, LATE_FLOOR_MS)) if f.open_loop else None,
+    ),
+    Rule(
+        "workers_lost",
+        "Workers lost",
+        "INVALID",
+        "",
+        "{value:.0f} of the load-generating workers died during the run, so the engine got less load than asked for: "
+        "see locust.log and run again.",
+        lambda f: Finding(f.workers_lost, 0, f.workers_lost > 0) if f.workers_lost is not None else None,
+    ),
+    Rule(
+        "unsent",
+        "Arrivals never sent",
+        "INVALID",
+        "",
+        "{value:.0f} requests that were due were never sent, because load.max_in_flight requests were under way: the "
+        "engine does not keep up with this RATE, or max_in_flight is too low for it.",
+        lambda f: Finding(f.unsent, 0, f.unsent > 0) if f.unsent is not None else None,
+    ),
+    Rule(
+        "rows_missing",
+        "Requests without a row",
+        "INCOMPLETE",
+        "",
+        "The run counted a different number of requests than its file holds ({value:.0f} missing): figures are about "
+        "the rows that are there.",
+        _rows,
+    ),
+    Rule(
+        "run_ended",
+        "Run ended as planned",
+        "INCOMPLETE",
+        "",
+        "The run did not end as planned ({detail}): figures cover what was measured.",
+        _ended,
+    ),
+    Rule(
+        "still_going",
+        "Run is over",
+        "INCOMPLETE",
+        "",
+        "The run is still going: figures cover what was measured until now.",
+        lambda f: Finding(None, None, f.going),
+    ),
+    Rule(
+        "window",
+        "Measure window known",
+        "INCOMPLETE",
+        "",
+        "The folder does not tell when the run measured, so rates cannot be given.",
+        lambda f: Finding(None, None, not f.has_window),
+    ),
+    Rule(
+        "successes",
+        "Successful requests",
+        "INCOMPLETE",
+        "",
+        "No request succeeded in the measure window, so there is nothing to measure: see the errors.",
+        lambda f: Finding(f.measured_ok, None, f.measured_ok == 0),
+    ),
+    Rule(
+        "health_known",
+        "Load generator watched",
+        "INCOMPLETE",
+        "",
+        "Nothing was recorded about the load generator itself, so nothing shows that it was not the bottleneck.",
+        lambda f: Finding(None, None, f.measured_ok > 0 and f.error_bound_ms is None and f.cpu_share is None),
+    ),
+    Rule(
+        "damaged_lines",
+        "Damaged lines left out",
+        "NOTE",
+        "",
+        "{value:.0f} lines of the folder's tables were not whole rows and were left out.",
+        lambda f: Finding(f.damaged_lines, 0, f.damaged_lines > 0),
+    ),
+    Rule(
+        "cancelled",
+        "Cancelled at the end",
+        "NOTE",
+        "share",
+        "{value:.1%} of the requests were still under way when the run ended and are in no latency figure, which "
+        "flatters the tail: run longer, or allow a longer drain.",
+        lambda f: _over(f.cancelled / f.measured_sent, MANY_CANCELLED) if f.measured_sent else None,
+    ),
+    Rule(
+        "in_flight_limit",
+        "Requests in flight, at most",
+        "NOTE",
+        "",
+        "The guard load.max_in_flight ({limit:.0f}) was reached: it held {detail} back.",
+        _guard,
+    ),
+)
+
+
+def judge(facts: Facts, recorded: list[dict] | None = None) -> tuple[str, list[dict], list[dict]]:
+    """The verdict (VALID, INVALID or INCOMPLETE), the reasons for it, and every rule's result.
+
+    Reasons are {"rule", "verdict", "value", "limit", "unit", "sentence"}; those with verdict NOTE do not change the
+    verdict. `recorded` are reasons that the measuring side wrote down itself; they are kept unless a rule here
+    judges the same thing.
+    """
+    checks, reasons = [], []
+    for rule in RULES:
+        found = rule.check(facts)
+        if found is None:
+            continue
+        check = {
+            "rule": rule.name,
+            "title": rule.title,
+            "verdict": rule.verdict,
+            "value": found.value,
+            "limit": found.limit,
+            "unit": rule.unit,
+            "broken": found.broken,
+        }
+        checks.append(check)
+        if found.broken:
+            sentence = rule.sentence.format(value=found.value, limit=found.limit, detail=found.detail)
+            reasons.append(
+                {key: check[key] for key in ("rule", "verdict", "value", "limit", "unit")} | {"sentence": sentence}
+            )
+    known = {rule.name for rule in RULES}
+    reasons += [reason for reason in recorded or [] if reason["rule"] not in known]
+    verdicts = {reason["verdict"] for reason in reasons}
+    verdict = next((v for v in ("INVALID", "INCOMPLETE") if v in verdicts), "VALID")
+    return verdict, reasons, checks
+
+
+def recorded_reasons(run: Run) -> list[dict]:
+    """The reasons that run.json itself gives against the run, in the shape that `judge` uses."""
+    listed = run.fact("validity", "reasons")
+    verdict = run.fact("validity", "verdict")
+    if not isinstance(listed, list) or verdict not in ("INVALID", "INCOMPLETE"):
+        return []
+    return [
+        {
+            "rule": str(r.get("rule")),
+            "verdict": r.get("verdict", verdict),
+            "value": r.get("value"),
+            "limit": r.get("limit"),
+            "unit": str(r.get("unit", "")),
+            "sentence": str(r.get("sentence", r.get("rule"))),
+        }
+        for r in listed
+        if isinstance(r, dict)
+    ]
+
+
+def gather(run: Run, window: Window | None) -> Facts:
+    """The facts of a run."""
+    rows = run.measured
+    ok = rows.loc[is_ok(rows), ["ttft_ms", "e2e_ms"]]
+    counts = outcome_counts(rows)
+    ended_early = run.fact("ended_early", "sentence")
+    counted, lost = run.fact("counts", "sent"), run.fact("counts", "rows_lost")
+    late = lateness_ms(rows)
+    workers = worker_samples(run, window)
+    return Facts(
+        status=run.fact("status"),
+        open_loop=run.fact("load", "mode") == "open" or not np.isnan(late).all(),
+        has_window=window is not None and window.seconds > 0,
+        rows=len(run.requests),
+        measured_ok=counts["ok"],
+        measured_sent=counts["sent"],
+        cancelled=counts["cancelled"],
+        counted=counted if isinstance(counted, int) else None,
+        workers_lost=_number(run.fact("counts", "workers_lost")),
+        unsent=_number(run.fact("counts", "unsent")),
+        held_back=_number(run.fact("counts", "arrivals_queued")),
+        going=run.going,
+        ended_early=ended_early if isinstance(ended_early, str) else None,
+        rows_lost=lost if isinstance(lost, int) else 0,
+        damaged_lines=run.damaged_lines,
+        median_latency_ms=_median_latency(ok),
+        error_bound_ms=error_bound_ms(rows, workers),
+        lateness_p99_ms=_percentile(late, 99),
+        cpu_share=busiest_cpu_share(workers),
+        in_flight_max=_percentile(workers.groupby("at")["in_flight"].sum(min_count=1).to_numpy(), 100),
+        in_flight_limit=_number(run.fact("load", "max_in_flight")),
+    )
+
+
+def worker_samples(run: Run, window: Window | None) -> pd.DataFrame:
+    """host_metrics rows of the load-generating processes inside the window."""
+    table = run.host_metrics
+    chosen = table["source"].astype("str").str.startswith("worker").to_numpy(dtype=bool)
+    if window is not None:
+        chosen = chosen & ((table["at"] >= window.start) & (table["at"] <= window.end)).to_numpy()
+    return table[chosen]
+
+
+def busiest_cpu_share(workers: pd.DataFrame) -> float | None:
+    """The CPU share of the busiest worker over its busiest SUSTAINED_S seconds (their median)."""
+    peaks = []
+    for _, samples in workers.dropna(subset=["cpu_share"]).groupby("source", observed=True):
+        series = pd.Series(samples["cpu_share"].to_numpy(), index=pd.to_datetime(samples["at"].to_numpy(), unit="s"))
+        series = series.sort_index()
+        whole = series.index[-1] - series.index[0] if len(series) else pd.Timedelta(0)
+        if whole < pd.Timedelta(seconds=SUSTAINED_S):
+            peaks.append(float(series.median()))
+            continue
+        rolling = series.rolling(f"{SUSTAINED_S}s").median()
+        # The first windows are shorter than the time that makes a load "sustained".
+        peaks.append(float(rolling[series.index >= series.index[0] + pd.Timedelta(seconds=SUSTAINED_S - 1)].max()))
+    return max(peaks, default=None)
+
+
+def error_bound_ms(rows: pd.DataFrame, workers: pd.DataFrame) -> float | None:
+    """How far a latency of this run may be off: p99 of what each request knows of its own stamps.
+
+    Where requests carry none (answers that were not streamed), how long received bytes lay unread.
+    """
+    known = _percentile(rows["ttft_uncertainty_ms"].to_numpy(), 99)
+    return known if known is not None else _percentile(workers["read_lag_p99_ms"].to_numpy(), 100)
+
+
+def _median_latency(ok: pd.DataFrame) -> float | None:
+    ttft = _percentile(ok["ttft_ms"].to_numpy(), 50)
+    return ttft if ttft is not None else _percentile(ok["e2e_ms"].to_numpy(), 50)
+
+
+def _percentile(values: np.ndarray, q: float) -> float | None:
+    values = values[~np.isnan(values)]
+    return float(np.percentile(values, q)) if len(values) else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,132 @@
+"""Numbers and durations as people read them. Pure functions; the same words in the terminal and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MISSING = "–"
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Three significant digits or so, with thousands separated by a thin gap; a share as a percentage."""
+    if value is None:
+        return MISSING
+    if unit == "share":
+        return percent(value)
+    size = abs(value)
+    if size >= 100 or isinstance(value, int):
+        return f"{value:,.0f}"
+    if size >= 10:
+        return f"{value:.1f}"
+    if size >= 1:
+        return f"{value:.2f}"
+    return f"{value:.3g}"
+
+
+def limit(value: float | None, unit: str = "") -> str:
+    """A bound as its author wrote it: 30 stays 30, 0.01 as a share is 1%."""
+    if value is None:
+        return MISSING
+    return f"{100 * value:g}%" if unit == "share" else f"{value:,.10g} {unit}".strip()
+
+
+def percent(value: float) -> str:
+    """A share as a percentage that never rounds a flaw away: 99.98%, not 100%."""
+    points = 100.0 * value
+    if points in (0.0, 100.0) or points >= 200.0:
+        return f"{points:,.0f}%"
+    if points > 100.0:
+        return f"{points:.1f}%"
+    if points < 0.1 or points > 99.9:
+        return f"{points:.2f}%" if 0.01 <= points <= 99.99 else ("<0.01%" if points < 50 else ">99.99%")
+    return f"{points:.1f}%"
+
+
+def count(n: int) -> str:
+    """A count in little room: 950, 12k, 3.4M."""
+    if n < 10_000:
+        return f"{n:,}"
+    return f"{n / 1e3:.0f}k" if n < 1_000_000 else f"{n / 1e6:.1f}M"
+
+
+def times(n: int) -> str:
+    """once, twice, 3 times."""
+    return {1: "once", 2: "twice"}.get(n, f"{n:,} times")
+
+
+def unit_of(unit: str) -> str:
+    """The unit as it stands behind a number; a share carries its own sign."""
+    return {"share": "", "us": "µs"}.get(unit, unit)
+
+
+def quantity(figure: Mapping[str, Any] | None) -> str:
+    """A figure's value with its unit."""
+    if not figure or figure.get("value") is None:
+        return MISSING
+    unit = str(figure.get("unit") or "")
+    return f"{number(figure['value'], unit)} {unit_of(unit)}".strip()
+
+
+def interval(figure: Mapping[str, Any] | None) -> str:
+    """A figure's 95% interval without unit, or an empty string."""
+    if not figure or figure.get("value") is None or not figure.get("ci95"):
+        return ""
+    low, high = figure["ci95"]
+    unit = str(figure.get("unit") or "")
+    if low is None:
+        return f"≤ {number(high, unit)}"
+    if high is None:
+        return f"≥ {number(low, unit)}"
+    return f"{number(low, unit)} – {number(high, unit)}"
+
+
+def duration(seconds: float | None) -> str:
+    """`45 s`, `3 min 20 s`, `8 h 5 min`."""
+    if seconds is None:
+        return MISSING
+    if seconds < 120:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    if seconds < 7200:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, rest = divmod(round(seconds / 60), 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def bound_words(result: dict[str, Any]) -> str:
+    """`<= 400 ms`; empty for an objective that is not understood."""
+    return "" if result["limit"] is None else f"{result['op']} {limit(result['limit'], result['unit'])}"
+
+
+def verdict_words(result: dict[str, Any]) -> str:
+    """`met, by 12%`; `missed, by 30% (within the interval)`."""
+    if result["state"] == "undetermined" or result["margin"] is None:
+        return result["state"]
+    unsure = "" if result["certain"] else " (not certain)"
+    return f"{result['state']} by {percent(abs(result['margin']))}{unsure}"
+
+
+def _level(load: dict[str, Any], name: str) -> str:
+    """Rate or users: one number, `2 to 8` where it changes evenly, `2, 4, 8` in steps."""
+    steps, end = load.get(f"{name}_steps"), load.get(f"{name}_end")
+    levels = steps if isinstance(steps, list) and steps else [load[name]] if end is None else [load[name], end]
+    between = ", " if isinstance(steps, list) and steps else " to "
+    return between.join(f"{level:g}" if isinstance(level, int | float) else str(level) for level in levels)
+
+
+def load_sentence(summary: dict[str, Any]) -> str:
+    """The load in words: `16 users, closed loop` or `20 requests/s, open loop`."""
+    load = (summary.get("run") or {}).get("load") or {}
+    open_loop = load.get("mode") == "open"
+    parts = []
+    if open_loop and load.get("rate") is not None:
+        parts.append(f"{_level(load, 'rate')} requests/s, open loop")
+    elif load.get("users") is not None:
+        parts.append(f"{_level(load, 'users')} users, closed loop")
+    elif load.get("mode"):
+        parts.append(f"{load['mode']} loop")
+    workers = load.get("workers")
+    if isinstance(workers, int) and workers > 1:
+        parts.append(f"{workers} workers")
+    return ", ".join(parts) or "load not known"

@@ -1,0 +1,58 @@
+"""Descriptions: what they must say, and what is refused with a sentence."""
+
+from __future__ import annotations
+
+import pytest
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.engines.spec.engine_spec import CANONICAL_SETTINGS, ENGINES_DIR, known_engines, load_description, parse
+
+VLLM = (ENGINES_DIR / "vllm.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", known_engines())
+def test_every_description_that_comes_with_the_project_is_valid(name: str) -> None:
+    description = load_description(name)
+    assert set(description.settings) == set(CANONICAL_SETTINGS)
+    assert {"running", "waiting", "kv_usage", "server_ttft_sum_s"} <= set(description.metrics)
+    if name != "trtllm":  # never run: what it calls its cache hits is not known
+        assert {"prefix_query_tokens", "prefix_hit_tokens"} <= set(description.metrics)
+
+
+def test_the_three_engines_of_the_project_are_known() -> None:
+    assert {"vllm", "sglang", "sim"} <= set(known_engines())
+
+
+@pytest.mark.parametrize("name", ["vlm", "../vllm", "", "VLLM"])
+def test_unknown_engine_is_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(UserError, match=r"known: .*sglang, sim.*vllm, external") as caught:
+        load_description(name)
+    assert caught.value.code is Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('title = "vLLM"', 'titel = "vLLM"', "title"),
+        ("default_port = 8000", 'default_port = "x"', "default_port"),
+        ('seed = { flag = "--seed" }', "", "does not say what to do with seed"),
+        ('seed = { flag = "--seed" }', 'seed = { flag = "--seed", refused = "no" }', "exactly one of"),
+        ('seed = { flag = "--seed" }', 'seed = { on = ["--seed"] }', "both on and off"),
+        ('running = { names = ["vllm', 'runing = { names = ["vllm', "unknown names runing"),
+        ('title = "vLLM"', "title = ", "not valid TOML"),
+        ("memory_fraction = 0.90", "memory_share = 0.90", "defaults has unknown names memory_share"),
+        ('pattern = "(CUDA|HIP)', 'pattern = "((CUDA|HIP)', "pattern"),
+    ],
+)
+def test_a_mistake_in_a_description_is_named(before: str, after: str, message: str) -> None:
+    assert before in VLLM
+    with pytest.raises(UserError, match=message) as caught:
+        parse("vllm", VLLM.replace(before, after, 1), "vllm.toml")
+    assert caught.value.code is Exit.USAGE
+    assert str(caught.value).startswith("vllm.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_device_without_a_form_is_refused() -> None:
+    with pytest.raises(UserError, match="not described for device 'tpu'"):
+        load_description("vllm").form("tpu")

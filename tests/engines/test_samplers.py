@@ -1,0 +1,81 @@
+"""What telemetry watches beside the engine's own metrics: chosen GPUs, and the processes of a local engine."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.local.process_sampler import ProcessSampler
+from tokenswarm.engines.watch.gpu import GpuSampler, visible
+from tokenswarm.engines.watch.telemetry import Telemetry
+
+UUIDS = {0: "GPU-aa11", 1: "GPU-aa22", 2: "GPU-bb33"}
+
+
+@pytest.mark.parametrize(("only", "expected"), [
+    ("0", [0]),
+    ("2,0", [2, 0]),
+    (" 1 , 2 ", [1, 2]),
+    ("GPU-bb", [2]),
+    ("GPU-aa22,0", [1, 0]),
+    ("0,7,1", [0]),  # as CUDA does: nothing after the first one that is not there
+    ("GPU-aa", []),  # which of the two?
+    ("0,0", [0]),
+    ("MIG-aa11", []),
+    ("-1", []),
+    ("", []),
+])
+def test_gpus_are_chosen_as_cuda_chooses_them(only: str, expected: list[int]) -> None:
+    assert visible(only, UUIDS) == expected
+
+
+def test_only_the_chosen_gpus_are_read_and_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: 3,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetUUID=lambda handle: UUIDS[handle].encode(),
+        nvmlDeviceGetName=lambda handle: f"GPU {handle}",
+        nvmlDeviceGetUtilizationRates=lambda handle: SimpleNamespace(gpu=10 * handle),
+        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(used=0),
+        nvmlDeviceGetPowerUsage=lambda handle: 1000,
+    )
+    monkeypatch.setitem(sys.modules, "fake_nvml", nvml)
+    sampler = GpuSampler.open("fake_nvml", only="1,GPU-bb33")
+    assert sampler.names == ["GPU 1", "GPU 2"]
+    assert [(row["source"], row["gpu_util"]) for row in sampler.sample(1.0)] == [("gpu 1", 0.1), ("gpu 2", 0.2)]
+    assert len(GpuSampler.open("fake_nvml", only="MIG-1").names) == 3
+
+
+def test_memory_of_an_engine_is_that_of_all_its_processes() -> None:
+    child = "import sys, time; kept = bytearray(60 << 20); print(1, flush=True); time.sleep(600)"
+    parent = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}]).wait()"
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, start_new_session=True) as engine:
+        engine.stdout.readline()  # the child holds its memory now
+        sampler = ProcessSampler(engine.pid)
+        (first,), (second,) = sampler(1.0), sampler(2.0)
+        for process in psutil.Process(engine.pid).children():
+            process.kill()  # its parent, which waits for it, ends then too
+    assert (first["source"], first["at"], first["cpu_share"]) == ("engine", 1.0, None)
+    assert 60 < first["rss_mb"] < 1000
+    assert second["cpu_share"] >= 0
+    assert sampler(3.0) == []
+
+
+def test_samplers_write_into_host_metrics_and_one_that_fails_is_counted(tmp_path: Path) -> None:
+    def broken(at: float) -> list[dict[str, object]]:
+        raise KeyError("cpu_stats")
+
+    telemetry = Telemetry(Engine("http://127.0.0.1:1", None), tmp_path,
+                          samplers=[broken, lambda at: [], lambda at: [{"at": at, "source": "engine", "rss_mb": 12.5}]])
+    assert telemetry.sample() == {}
+    with (tmp_path / "host_metrics.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["source"], row["rss_mb"], row["cpu_share"], telemetry.failed) == ("engine", "12.5", "", 1)

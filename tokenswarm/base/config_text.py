@@ -1,0 +1,177 @@
+"""Text of configuration: `SET` overrides, durations, and validation errors as one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from tokenswarm.base.errors import Exit, UserError
+
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration such as `30s`, `1h30m`, `250ms` or `45` (seconds). Raises ValueError."""
+    squeezed = text.strip().replace(" ", "")
+    if re.fullmatch(r"\d+(\.\d+)?", squeezed):
+        return float(squeezed)
+    parts = _DURATION_PART.findall(squeezed)
+    if not parts or "".join(number + unit for number, unit in parts) != squeezed:
+        raise ValueError("should be seconds, or a duration such as 30s, 20m, 8h or 1h30m")
+    return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+
+
+def _words(text: str) -> list[str]:
+    """Split at white space outside quotes and brackets, so that lists and inline tables stay whole."""
+    words, word, quote, depth = [], "", "", 0
+    for ch in text:
+        if ch.isspace() and not quote and depth <= 0:
+            words.append(word)
+            word = ""
+            continue
+        word += ch
+        if quote:
+            quote = "" if ch == quote else quote
+        elif ch in "\"'":
+            quote = ch
+        else:
+            depth += (ch in "[{") - (ch in "]}")
+    return [w for w in [*words, word] if w]
+
+
+def parse_set(text: str) -> dict[str, str]:
+    """`load.users=200 slo.ttft_p95_ms=400` as {"load.users": "200", "slo.ttft_p95_ms": "400"}; a later one wins.
+
+    Raises UserError (USAGE) for a word that is not KEY=VALUE.
+    """
+    found: dict[str, str] = {}
+    for word in _words(text):
+        key, equals, value = word.partition("=")
+        if not equals or not _KEY.fullmatch(key):
+            raise UserError(Exit.USAGE, f"SET: got '{word}', but wants KEY=VALUE, such as load.users=200")
+        found[key] = value
+    return found
+
+
+def override_value(raw: str) -> Any:
+    """The value of an override: a TOML value if it reads as one, None for `none`, else the text as it is."""
+    if raw.strip().lower() in ("none", "null"):
+        return None
+    try:
+        parsed = tomllib.loads(f"value = {raw}")
+    except tomllib.TOMLDecodeError:
+        return raw
+    return parsed["value"] if list(parsed) == ["value"] else raw
+
+
+def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, str]) -> dict[str, Any]:
+    """`data` (nested dicts) with each dotted key of `overrides` put in; `data` itself is left as it was."""
+    merged = _copy(data)
+    for key, raw in overrides.items():
+        *path, last = key.split(".")
+        table = merged
+        for name in path:
+            if not isinstance(table.get(name), dict):
+                table[name] = {}
+            table = table[name]
+        table[last] = override_value(raw)
+    return merged
+
+
+def _copy(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, dict) else value for key, value in data.items()}
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """`unknown key 'user', did you mean 'users'? (known: ...)`."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f", did you mean '{close[0]}'?" if close else ""
+    return f"unknown {what} '{name}'{hint} (known: {', '.join(names) or 'none'})"
+
+
+def explain(error: ValidationError, model: type[BaseModel], source: str, overrides: Iterable[str] = ()) -> str:
+    """A validation error as one sentence that names the place, the key, what it got and what is allowed.
+
+    `source` names the file; a key that is among `overrides` (dotted) is blamed on SET instead.
+    """
+    details = error.errors()
+    sentence = _sentence(details[0], model)
+    dotted = ".".join(str(part) for part in details[0]["loc"])
+    from_set = any(dotted == key or dotted.startswith(key + ".") or key.startswith(dotted + ".") for key in overrides)
+    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+    return f"{'SET' if from_set and dotted else source}: {sentence}{more}"
+
+
+def _sentence(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
+    loc = [str(part) for part in detail["loc"]]
+    owner = _model_at(model, loc[:-1])
+    last_is_unknown = owner is not None and loc and loc[-1] not in owner.model_fields and not loc[-1].isdigit()
+    if last_is_unknown:
+        table = f"[{'.'.join(loc[:-1])}]: " if loc[:-1] else ""
+        return table + unknown("key", loc[-1], owner.model_fields)
+    key = ".".join(loc)
+    if detail["type"] == "missing":
+        return f"the key {key} is missing"
+    wanted = _wanted(detail)
+    if not key:
+        return wanted
+    if isinstance(detail["input"], dict):
+        return f"{key}: {wanted}"
+    return f"{key} is {_shown(detail['input'])}, but {wanted}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _wanted(detail: Mapping[str, Any]) -> str:
+    ctx = detail.get("ctx", {})
+    kind = detail["type"]
+    sentences = {
+        "int_type": "should be a whole number",
+        "float_type": "should be a number",
+        "bool_type": "should be true or false",
+        "string_type": "should be a text",
+        "dict_type": "should be a table",
+        "model_type": "should be a table",
+        "tuple_type": "should be a list",
+        "finite_number": "should be a finite number",
+        "string_too_short": "should not be empty",
+    }
+    if kind in sentences:
+        return sentences[kind]
+    if kind == "literal_error":
+        return f"should be one of {ctx['expected']}"
+    for name, phrase in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below")):
+        if name in ctx:
+            return f"should be {phrase} {ctx[name]:g}"
+    if kind == "value_error":
+        return str(ctx["error"])
+    return detail["msg"].replace("Input should", "should")
+
+
+def _model_at(model: type[BaseModel], loc: list[str]) -> type[BaseModel] | None:
+    """The model that holds the keys under `loc`; None if that is not a fixed set of keys."""
+    current: Any = model
+    for name in loc:
+        field = current.model_fields.get(name)
+        if field is None:
+            return None
+        candidates = [field.annotation, *get_args(field.annotation)]
+        current = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+        if current is None:
+            return None
+    return current

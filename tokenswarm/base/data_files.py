@@ -1,0 +1,24 @@
+"""Where the data that comes with tokenswarm lies: scenarios, locustfiles, compose, deploy.
+
+In a checkout these folders stand at the top of the repository; an installed package carries them inside itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+CHECKOUT: Path | None = _PACKAGE.parent if (_PACKAGE.parent / "pyproject.toml").is_file() \
+    and (_PACKAGE.parent / "scenarios").is_dir() else None
+"""Top of the repository, where tokenswarm runs from a checkout; None where it is an installed package."""
+
+
+def data_folder(name: str) -> Path:
+    """The folder `name` (such as scenarios) that comes with tokenswarm."""
+    return (CHECKOUT or _PACKAGE) / name
+
+
+SCENARIOS_DIR = data_folder("scenarios")
+LOCUSTFILES_DIR = data_folder("locustfiles")
+COMPOSE_DIR = data_folder("compose")
+ENGINES_DIR = COMPOSE_DIR / "engines"

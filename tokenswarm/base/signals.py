@@ -1,0 +1,63 @@
+"""Ctrl-C and SIGTERM: the first asks for a graceful end, the second ends everything at once.
+
+A CI system that cancels a job may send SIGINT and, a few seconds later, SIGTERM: an unattended run takes only a second
+Ctrl-C for a wish to quit at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from tokenswarm.base.errors import Exit
+
+
+class Interrupts:
+    """While active, the first signal calls `on_first` (or raises KeyboardInterrupt where none is set); the second
+    calls every function in `on_hard_exit` and leaves the process without further ado. `require_double_ctrl_c`: only
+    two Ctrl-C do."""
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self, require_double_ctrl_c: bool = False) -> None:
+        self.on_first: Callable[[], None] | None = None
+        self.on_hard_exit: list[Callable[[], None]] = []
+        self.interrupted = False
+        self.first_at: float | None = None
+        """When the first signal came, on the monotonic clock."""
+        self._first: signal.Signals | None = None
+        self._ctrl_c = 0
+        self._require_double_ctrl_c = require_double_ctrl_c
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> Interrupts:
+        for number in self._SIGNALS:
+            self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    @property
+    def first_name(self) -> str:
+        """What people call the first signal."""
+        return "Ctrl-C" if self._first is signal.SIGINT else "SIGTERM"
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._ctrl_c += number == signal.SIGINT
+        if self.interrupted:
+            if self._require_double_ctrl_c and self._ctrl_c < 2:
+                return
+            for function in self.on_hard_exit:
+                with contextlib.suppress(Exception):
+                    function()
+            os._exit(Exit.INTERRUPTED)
+        self.interrupted, self.first_at, self._first = True, time.monotonic(), signal.Signals(number)
+        if self.on_first is None:
+            raise KeyboardInterrupt
+        self.on_first()

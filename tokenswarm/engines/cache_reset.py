@@ -1,0 +1,45 @@
+"""Empties the prefix cache before a load, and says whether that was done."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from tokenswarm.base.errors import UserError
+from tokenswarm.engines.engine import Engine
+
+WAIT_S = 30.0
+"""How long an engine may be busy with requests of others before the load begins without a reset."""
+
+
+def reset_cache(engine: Engine, wanted: bool, wait_s: float = WAIT_S) -> dict[str, Any]:
+    """Empty the engine's prefix cache: {done, detail, seconds}, the `cache_reset` of run.json.
+
+    `detail` is a sentence about what was not done and why; empty where it was. Never raises: prompts carry a salt, so a
+    run without a reset is not a wrong one.
+    """
+    if not wanted:
+        return {"done": False, "detail": "it was not asked for (load.reset_cache = false)", "seconds": 0.0}
+    if engine.description is None:
+        return {"done": False, "detail": "the engine is not one that tokenswarm knows", "seconds": 0.0}
+    began, notes = time.monotonic(), len(engine.notes)
+    detail = f"{engine.title} has no way to do it that tokenswarm knows"
+    try:
+        done = engine.reset_prefix_cache(wait_s)
+    except UserError as error:
+        done, detail = False, str(error)
+    told = engine.notes[notes:]
+    del engine.notes[notes:]  # it is said once, by whoever asked
+    return {"done": done, "detail": "" if done else " ".join(told) or detail,
+            "seconds": round(time.monotonic() - began, 3)}
+
+
+def reset_note(outcome: dict[str, Any], wanted: bool, salt: str, fresh: bool) -> str | None:
+    """A sentence for the user where the cache was wanted empty and was not; `fresh`: the salt is new with this run."""
+    if outcome["done"] or not wanted:
+        return None
+    note = f"The prefix cache was not emptied: {outcome['detail']}"
+    if fresh:
+        return f"{note} Prompts are new in this run, so that they find nothing of an earlier one there."
+    kind = "empty" if not salt else "fixed"
+    return f"{note} With the {kind} prompts.salt of this run, prompts may find there what an earlier run left."

@@ -1,0 +1,64 @@
+"""Where engines are on this machine: one folder for all, in it one virtual environment per engine and device."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.engines.spec.engine_spec import Device, EngineSpec
+
+ROOT_VARIABLE = "TOKENSWARM_ENGINES"
+STAMP = "tokenswarm-stamp.json"
+"""File in an installed folder that says what it was made from; without it the folder is not complete."""
+_TINY_MODEL = "tiny-llama"
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePaths:
+    """Where an engine's programs are."""
+
+    python: Path
+    bin_dir: Path
+
+
+def default_root() -> Path:
+    """The folder for installed engines: $TOKENSWARM_ENGINES, or ~/.cache/tokenswarm/engines."""
+    given = os.environ.get(ROOT_VARIABLE)
+    return Path(given).expanduser() if given else Path.home() / ".cache" / "tokenswarm" / "engines"
+
+
+def tiny_model_folder(root: Path | None = None) -> Path:
+    """Where the tiny random model is, or will be."""
+    return (root or default_root()) / _TINY_MODEL
+
+
+def places(description: EngineSpec, device: Device, root: Path | None = None) -> EnginePaths:
+    """Where the engine's Python and programs are: its own environment, or this one where it needs none.
+
+    Raises UserError(Exit.ENGINE) with the command to type when it is not installed.
+    """
+    if not description.install:
+        return EnginePaths(Path(sys.executable), Path(sys.executable).parent)
+    venv = venv_folder(description.name, device, root)
+    if device not in description.install:
+        raise UserError(Exit.ENGINE, f"{description.title} is not described as installable for device {device}.")
+    if not (venv / STAMP).is_file():
+        others = " or ".join(f"DEVICE={other}" for other in description.install if other != device)
+        raise UserError(
+            Exit.ENGINE,
+            f"{description.title} is not installed for device {device}: run `make engine-venv "
+            f"ENGINE={description.name} DEVICE={device}` or `python -m tokenswarm.engines.local.install "
+            f"--engine {description.name} --device {device}`"
+            + (f"; without such a device, give {others}; or load a server that runs already with HOST=..." if others
+               else "")
+            + ".",
+        )
+    return EnginePaths(venv / "bin" / "python", venv / "bin")
+
+
+def venv_folder(engine: str, device: str, root: Path | None = None) -> Path:
+    """The virtual environment of an engine for a device."""
+    return (root or default_root()) / f"{engine}-{device}"

@@ -1,0 +1,180 @@
+"""Engines without Docker: one virtual environment per engine and device, made from the description's pinned packages.
+
+    python -m tokenswarm.engines.local.install --engine vllm --device cpu
+
+Idempotent: a stamp records what was installed, and nothing is done while it fits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.engines.install_paths import ROOT_VARIABLE, STAMP, EnginePaths, places, tiny_model_folder, venv_folder
+from tokenswarm.engines.local import tiny_model
+from tokenswarm.engines.spec.engine_spec import Device, EngineSpec, Install, load_description
+
+DATA = Path(__file__).with_name("data")
+_SHOWN_LINES = 15
+
+Say = Callable[[str], None]
+
+
+def fingerprint(recipe: Install) -> str:
+    """A hash of everything that the installation depends on: the recipe, the data files it uses, the Python version."""
+    digest = hashlib.sha256(recipe.model_dump_json().encode())
+    digest.update(sysconfig.get_python_version().encode())
+    used = [DATA / name for name in recipe.overlays]
+    used += [Path(part.replace("{data}", str(DATA))) for step in recipe.steps for part in step if "{data}" in part]
+    for path in sorted(file for top in used for file in (top, *top.rglob("*"))):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(str(path.relative_to(DATA)).encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def install(engine: str, device: Device = "cpu", root: Path | None = None, say: Say = print) -> EnginePaths:
+    """Make the engine's environment (and on a CPU the tiny model), or find that it is there already.
+
+    Raises UserError(Exit.ENGINE) with the end of pip's output when a step fails, Exit.USAGE for an unknown engine.
+    """
+    description = load_description(engine)
+    if not description.install:
+        say(f"{description.title} needs no environment of its own.")
+        return places(description, device, root)
+    if device not in description.install:
+        known = ", ".join(description.install)
+        raise UserError(Exit.USAGE, f"{description.title} cannot be installed for device {device!r}; known: {known}.")
+    recipe = description.install[device]
+    venv = venv_folder(engine, device, root)
+    with _locked(venv):
+        wanted = fingerprint(recipe)
+        if _stamp(venv) == wanted:
+            say(f"{description.title} for {device} is installed already in {venv}.")
+        else:
+            started = time.monotonic()
+            _build(description, recipe, venv, say)
+            (venv / STAMP).write_text(json.dumps({"fingerprint": wanted}) + "\n", encoding="utf-8")
+            say(f"{description.title} for {device} is installed in {venv} ({time.monotonic() - started:.0f} s).")
+    found = places(description, device, root)
+    if device == "cpu":
+        make_tiny_model(found.python, root, say)
+    return found
+
+
+def make_tiny_model(python: Path, root: Path | None = None, say: Say = print) -> Path:
+    """Make the tiny random model with an engine environment's Python, unless it is there; returns its folder."""
+    folder = tiny_model_folder(root)
+    source = Path(tiny_model.__file__)
+    wanted = hashlib.sha256(source.read_bytes()).hexdigest()
+    with _locked(folder):
+        if _stamp(folder) != wanted:
+            shutil.rmtree(folder, ignore_errors=True)
+            # -P: the folder of the script must not come before the standard library in the search path.
+            _run([str(python), "-P", str(source), str(folder)], "making the tiny model")
+            (folder / STAMP).write_text(json.dumps({"fingerprint": wanted}) + "\n", encoding="utf-8")
+            say(f"The tiny random model is in {folder}.")
+    return folder
+
+
+def _build(description: EngineSpec, recipe: Install, venv: Path, say: Say) -> None:
+    shutil.rmtree(venv, ignore_errors=True)
+    say(f"Making {venv}")
+    _run([sys.executable, "-m", "venv", str(venv)], "making the virtual environment")
+    python = str(venv / "bin" / "python")
+    # Compiling every installed file takes longer than installing it; what is used gets compiled when imported.
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    for step in recipe.steps:
+        args = [part.replace("{data}", str(DATA)) for part in step]
+        say(f"pip install {' '.join(args)}")
+        _run([*pip, "install", "--no-compile", *args], f"installing {description.title}")
+    if recipe.uninstall:
+        _run([*pip, "uninstall", "-y", *recipe.uninstall], f"installing {description.title}")
+    purelib = Path(_run([python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"], "finding").strip())
+    for name in recipe.overlays:
+        shutil.copytree(DATA / name, purelib / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    for patch in recipe.patches:
+        patch_file(purelib / patch.file, patch.pattern, patch.replacement)
+    for alias in recipe.aliases:
+        write_alias(purelib, alias.name, alias.version)
+    _run([python, "-c", recipe.check], f"checking {description.title}")
+
+
+def patch_file(path: Path, pattern: str, replacement: str) -> None:
+    """Replace a pattern in a file. Raises UserError(Exit.ENGINE) when it is not there: another version, then."""
+    text = path.read_text(encoding="utf-8")
+    changed, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
+    if count == 0:
+        raise UserError(Exit.ENGINE, f"{path} is not as the engine's description expects: {pattern!r} is not in it.")
+    path.write_text(changed, encoding="utf-8")
+
+
+def write_alias(purelib: Path, name: str, version: str) -> None:
+    """Make `importlib.metadata` find a distribution `name`, for a package that was installed under another one."""
+    folder = purelib / f"{name.replace('-', '_')}-{version.partition('+')[0]}.dist-info"
+    folder.mkdir(exist_ok=True)
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
+    (folder / "INSTALLER").write_text("tokenswarm\n", encoding="utf-8")
+    (folder / "RECORD").write_text("", encoding="utf-8")
+
+
+def _stamp(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / STAMP).read_text(encoding="utf-8"))["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@contextlib.contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Two commands that want the same engine must not install it at the same time."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = target.with_name(target.name + ".lock").open("w")
+    except OSError as error:
+        raise UserError(
+            Exit.ENGINE, f"{target.parent} cannot be written ({error.strerror}): set {ROOT_VARIABLE} to another folder."
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _run(args: list[str], what: str) -> str:
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
+    result = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    if result.returncode != 0:
+        shown = "\n".join(f"  | {line}" for line in result.stdout.splitlines()[-_SHOWN_LINES:])
+        raise UserError(Exit.ENGINE, f"{what} failed ({args[0]} ended with code {result.returncode}):\n{shown}")
+    return result.stdout
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of this module; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tokenswarm.engines.local.install", description=__doc__)
+    parser.add_argument("--engine", required=True, help="an engine that has a description, such as vllm")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="what it will run on (default cpu)")
+    parser.add_argument("--root", type=Path, default=None, help=f"folder for engines (default ${ROOT_VARIABLE})")
+    options = parser.parse_args(argv)
+    try:
+        install(options.engine, options.device, options.root, lambda text: print(text, flush=True))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return int(error.code)
+    return int(Exit.PASSED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

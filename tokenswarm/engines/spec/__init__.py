@@ -1,0 +1,1 @@
+"""What is known about an engine: its description, its flags, what it says of itself. Pure."""

@@ -1,0 +1,340 @@
+"""What tokenswarm knows about an inference engine: one TOML file each, validated here.
+
+Everything that differs between engines is data in `compose/engines/<name>.toml`: how to start it, how the canonical
+settings become its flags, what its metrics are called, how its prefix cache is emptied, how it is recognised. The code
+in this package is the same for all of them.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tokenswarm.base.data_files import ENGINES_DIR
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.tables import ENGINE_METRIC_COLUMNS, names
+from tokenswarm.scenario.engine_settings import EngineSettings
+
+"""Where the descriptions that come with tokenswarm are."""
+
+CANONICAL_SETTINGS = tuple(EngineSettings.model_fields)
+"""Engine settings under the names that scenarios use; every description says what it does with each of them."""
+
+EFFECTIVE_NAMES = (*CANONICAL_SETTINGS, "kv_capacity_tokens", "block_size", "model_path")
+"""Names under which an engine's own report of its configuration is kept: the settings, and what follows from them."""
+
+METRIC_NAMES = frozenset(names(ENGINE_METRIC_COLUMNS)) - {"at"}
+
+Scalar = str | int | float | bool
+Device = Literal["cuda", "cpu"]
+Latency = Literal["ttft", "queue", "itl", "e2e"]
+"""Time to first token, time in the engine's queue, time between tokens, whole request."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Setting(_Strict):
+    """How one canonical setting becomes arguments. Exactly one way is given.
+
+    `flag`: the flag, followed by the value (looked up in `values` where there is such a table).
+    `on` / `off`: the arguments for true and for false (a count is true above 1); `{name}` stands for the value of
+    another canonical setting, and arguments that name an unset one are left out.
+    `choices`: the arguments for each value that the engine knows; of a table such as `speculation`, the value is its
+    `method`, and `{speculation_tokens}` stands for its key `tokens`, which must then be set.
+    `ignored`: the setting has no meaning for this engine, and why; said to the user, not an error.
+    `refused`: the engine cannot honour it, and why; an error.
+    """
+
+    flag: str | None = None
+    values: dict[str, str] | None = None
+    on: list[str] | None = None
+    off: list[str] | None = None
+    choices: dict[str, list[str]] | None = None
+    ignored: str | None = None
+    refused: str | None = None
+    equals_product: list[str] | None = None
+    """The value is not free in this engine: it must be the product of these settings (an unset one counts as 1)."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Setting:
+        ways = [self.flag, self.choices, self.ignored, self.refused]
+        switch = self.on is not None or self.off is not None
+        if sum(way is not None for way in ways) + switch != 1:
+            raise ValueError("give exactly one of flag, on/off, choices, ignored, refused")
+        if switch and (self.on is None or self.off is None):
+            raise ValueError("give both on and off")
+        if self.values is not None and self.flag is None:
+            raise ValueError("values needs flag")
+        return self
+
+
+class DeviceProfile(_Strict):
+    """What one kind of device changes: extra arguments and environment, other defaults, what makes no sense there."""
+
+    args: list[str] = []
+    env: dict[str, str] = {}
+    defaults: dict[str, Scalar] = {}
+    limits: dict[str, int] = {}
+    """Largest value of a setting on this device; larger ones are reduced, and the user is told."""
+    ignored: dict[str, str] = {}
+    """Settings without meaning on this device, each with the reason."""
+    refused: dict[str, dict[str, str]] = {}
+    """Setting -> value -> why this device cannot do it."""
+    ready_timeout_s: float = Field(default=1800.0, gt=0)
+
+
+class Command(_Strict):
+    """Command lines as templates: {python} {bin} {model} {served_name} {host} {port}."""
+
+    local: list[str]
+    container: list[str] = []
+    always: list[str] = []
+    """Arguments that every start gets, because the measurements need what they turn on."""
+    env: dict[str, str] = {}
+    local_model_env: dict[str, str] = {}
+    """Environment when the model is a folder on this machine: nothing has to be asked of a model hub."""
+    stop_signal: Literal["INT", "TERM"] = "TERM"
+    stop_grace_s: float = Field(default=20.0, gt=0)
+    true_flag: list[str] = ["--{name}"]
+    """Arguments for an engine's own (not canonical) setting that is true."""
+    own_false: list[str] | None = None
+    """The same for false; left out where the engine has no general way to turn a flag off."""
+
+
+class Image(_Strict):
+    """The container image, pinned; a user may override the tag."""
+
+    repository: str
+    tag: str
+    hint: str = ""
+    """How to come by it, as the rest of a sentence, where no registry has it."""
+
+
+def _regular_expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression ({error})") from error
+    return pattern
+
+
+class Patch(_Strict):
+    """A change to an installed file: `pattern` (regular expression, per line) is replaced by `replacement`."""
+
+    file: str
+    pattern: str
+    replacement: str
+    why: str
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        return _regular_expression(pattern)
+
+
+class Alias(_Strict):
+    """A second distribution name under which an installed package must be found."""
+
+    name: str
+    version: str
+    why: str
+
+
+class Install(_Strict):
+    """How to make a virtual environment for this engine: steps are arguments of `pip install`, `{data}` is the
+    folder `tokenswarm/engines/local/data`."""
+
+    steps: list[list[str]]
+    uninstall: list[str] = []
+    overlays: list[str] = []
+    """Packages of `tokenswarm/engines/local/data` that are copied into the environment."""
+    patches: list[Patch] = []
+    aliases: list[Alias] = []
+    check: str
+    """A Python statement that fails if the installation does not work."""
+
+
+class Metric(_Strict):
+    """Where a canonical column comes from: the first of `names` that the engine exports."""
+
+    names: Annotated[list[str], Field(min_length=1)]
+    combine: Literal["sum", "mean", "max"] = "sum"
+    """What to do with several series of one name (one per engine core, rank, cache source, ...)."""
+    where: dict[str, str] = {}
+    """Only series with these labels."""
+    absent: float | None = None
+    """Value when the engine does not export it yet: some counters appear when they first count."""
+
+
+class HistogramSource(_Strict):
+    """Where a histogram of latencies in seconds comes from: the first of `names` that the engine exports."""
+
+    names: Annotated[list[str], Field(min_length=1)]
+    """Without `_bucket`, `_sum`, `_count`."""
+    where: dict[str, str] = {}
+    """Only series with these labels."""
+
+
+class CacheReset(_Strict):
+    """How the prefix cache is emptied, and how a refusal looks."""
+
+    method: Literal["POST", "GET"] = "POST"
+    path: str
+    success_field: str | None = None
+    """JSON field of the answer that must be true; without it, status 200 is success."""
+    busy_statuses: list[int] = []
+    """Statuses that mean "not now, requests are running"."""
+    missing_hint: str = ""
+    """What to tell the user when the endpoint is not there."""
+
+
+class Source(_Strict):
+    """One place where an engine reports a configuration value; the first place that has it wins.
+
+    `endpoint` + `path` (dotted path into its JSON), or `metric` + `label`, or `metric` alone (its value),
+    or `product` of other effective names.
+    """
+
+    endpoint: str | None = None
+    path: str | None = None
+    metric: str | None = None
+    label: str | None = None
+    product: list[str] | None = None
+    kind: Literal["int", "float", "bool", "text", "not"] = "text"
+    """`not`: a boolean with the opposite sense."""
+    strip_prefix: str = ""
+    values: dict[str, Scalar] = {}
+    """Reported text -> canonical value; `None` is how null reads."""
+    only_values: bool = False
+    """A reported text that is not in `values` says nothing here: the next source is asked."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Source:
+        by_endpoint = self.endpoint is not None and self.path is not None
+        if by_endpoint + (self.metric is not None) + (self.product is not None) != 1:
+            raise ValueError("give endpoint and path, or metric, or product")
+        return self
+
+
+class DetectionRule(_Strict):
+    """A sign by which a running engine is recognised: a response header, or a value in the JSON of an endpoint."""
+
+    endpoint: str
+    header: str | None = None
+    path: str | None = None
+    equals: str | None = None
+    """Without it, being there is enough."""
+
+
+class Failure(_Strict):
+    """A line of the log that explains why the engine ended, and the sentence for the user."""
+
+    pattern: str
+    sentence: str
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        return _regular_expression(pattern)
+
+
+class EngineSpec(_Strict):
+    """One engine. See docs/engines.md for how to write one."""
+
+    name: str
+    title: str
+    simulated: bool = False
+    default_port: int = Field(ge=1, le=65535)
+    health_path: str = "/health"
+    reasoning_field: str
+    """The key of a stream's delta that carries reasoning text."""
+    fixed_served_name: str | None = None
+    """The model's name where the engine needs no model."""
+    version_package: str | None = None
+    package: dict[Device, str] = {}
+    """The pinned package per device, for people; `install` says how it gets installed."""
+    image: Image | None = None
+    command: Command
+    defaults: dict[str, Scalar] = {}
+    settings: dict[str, Setting]
+    forms: dict[Device, DeviceProfile]
+    metrics: dict[str, Metric] = {}
+    histograms: dict[Latency, HistogramSource] = {}
+    """The engine's own latencies."""
+    metrics_path: str = "/metrics"
+    cache_reset: list[CacheReset] = []
+    """Tried in turn: the first endpoint that exists counts."""
+    version: list[Source] = []
+    effective: dict[str, list[Source]] = {}
+    recognise: list[DetectionRule] = []
+    recognise_rank: int = 100
+    """Lower is tried first: one engine can imitate another's surface."""
+    install: dict[Device, Install] = {}
+    failures: list[Failure] = []
+    shared_memory: list[str] = []
+    """Patterns of /dev/shm files that the engine can leave behind."""
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> EngineSpec:
+        missing = [name for name in CANONICAL_SETTINGS if name not in self.settings]
+        if missing:
+            raise ValueError(f"settings does not say what to do with {', '.join(missing)}")
+        tables: dict[str, tuple[set[str], frozenset[str]]] = {
+            "settings": (set(self.settings), frozenset(CANONICAL_SETTINGS)),
+            "defaults": (set(self.defaults), frozenset(CANONICAL_SETTINGS)),
+            "metrics": (set(self.metrics), METRIC_NAMES),
+            "effective": (set(self.effective), frozenset(EFFECTIVE_NAMES)),
+        }
+        for device, form in self.forms.items():
+            for key in ("defaults", "limits", "ignored", "refused"):
+                tables[f"forms.{device}.{key}"] = (set(getattr(form, key)), frozenset(CANONICAL_SETTINGS))
+        for table, (found, allowed) in tables.items():
+            if unknown := sorted(found - allowed):
+                raise ValueError(f"{table} has unknown names {', '.join(unknown)}; known: {', '.join(sorted(allowed))}")
+        return self
+
+    def form(self, device: str | None) -> tuple[Device, DeviceProfile]:
+        """The form for a device; None means the first one described.
+
+        Raises UserError(Exit.USAGE) when the engine is not described for that device.
+        """
+        if device is None:
+            return next(iter(self.forms.items()))
+        if device not in self.forms:
+            raise UserError(
+                Exit.USAGE, f"{self.title} is not described for device {device!r}; described: {', '.join(self.forms)}."
+            )
+        return device, self.forms[device]  # type: ignore[return-value,index]
+
+
+def parse(name: str, text: str, where: str) -> EngineSpec:
+    """A description from TOML text; `where` names the file in error messages. Raises UserError(Exit.USAGE)."""
+    try:
+        return EngineSpec(name=name, **tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(Exit.USAGE, f"{where} is not valid TOML: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file as a whole"
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(Exit.USAGE, f"{where}: {key}: {message}.") from error
+
+
+def known_engines(folder: Path = ENGINES_DIR) -> list[str]:
+    """Names of the engines that have a description."""
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def load_description(name: str, folder: Path = ENGINES_DIR) -> EngineSpec:
+    """The description of an engine by its name. Raises UserError(Exit.USAGE) that lists the known ones."""
+    path = folder / f"{name}.toml"
+    if not re.fullmatch(r"[a-z0-9_-]+", name) or not path.is_file():
+        known = ", ".join([*known_engines(folder), "external"])
+        raise UserError(Exit.USAGE, f"There is no engine {name!r}; known: {known}.")
+    return parse(name, path.read_text(encoding="utf-8"), str(path.name))

@@ -1,0 +1,68 @@
+"""An engine's /metrics text into canonical columns: a pure function of the text and the engine's description."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tokenswarm.engines.spec.engine_spec import Metric
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One sample of a metric: its labels and its value."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+def samples(text: str, wanted: frozenset[str]) -> dict[str, list[Series]]:
+    """All series of the wanted metrics, by name, from a text in the Prometheus exposition format.
+
+    Engines export hundreds of series, most of them histogram buckets, and this runs every second beside a load
+    generator: so lines are picked by name first and only those few are parsed. Lines that are not in the format are
+    passed over; an engine's own slip must not end a measurement.
+    """
+    found: dict[str, list[Series]] = {name: [] for name in wanted}
+    for line in text.splitlines():
+        name = line.partition(" ")[0].partition("{")[0]
+        if name not in wanted:
+            continue
+        try:
+            for family in text_string_to_metric_families(line + "\n"):
+                found[name].extend(Series(sample.labels, float(sample.value)) for sample in family.samples)
+        except (ValueError, IndexError, KeyError):
+            continue
+    return {name: series for name, series in found.items() if series}
+
+
+def _value(metric: Metric, found: Mapping[str, Sequence[Series]]) -> float | None:
+    for name in metric.names:
+        chosen = [each for each in found.get(name, ()) if metric.where.items() <= each.labels.items()]
+        values = [each.value for each in chosen if not math.isnan(each.value)]
+        if values:
+            if metric.combine == "max":
+                return max(values)
+            total = math.fsum(values)
+            return total / len(values) if metric.combine == "mean" else total
+    return metric.absent
+
+
+def wanted_names(metrics: Mapping[str, Metric]) -> frozenset[str]:
+    """The engine's own names of all metrics that a description refers to."""
+    return frozenset(name for metric in metrics.values() for name in metric.names)
+
+
+def canonical(text: str, metrics: Mapping[str, Metric]) -> dict[str, float | None]:
+    """Canonical name -> value, None where the engine does not export it.
+
+    A text in which none of the described metrics occurs gives None everywhere, whatever `absent` says: it is not this
+    engine's text.
+    """
+    found = samples(text, wanted_names(metrics))
+    if not found:
+        return dict.fromkeys(metrics)
+    return {name: _value(metric, found) for name, metric in metrics.items()}

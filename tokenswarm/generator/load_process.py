@@ -1,0 +1,201 @@
+"""One load-generating process: its client, its prompts, its rows."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import gevent
+
+from tokenswarm.base.masking import masked
+from tokenswarm.client.answer import Answer
+from tokenswarm.client.client import LLMClient, Timeouts
+from tokenswarm.contract.objectives import request_bounds
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.contract.tables import (
+    HOST_METRIC_COLUMNS,
+    HOST_METRICS_CSV,
+    PROMPTS_CSV,
+    REQUEST_COLUMNS,
+    REQUESTS_CSV,
+    format_rows,
+)
+from tokenswarm.generator.dispatch import Dispatcher
+from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
+from tokenswarm.generator.host_sampler import Health
+from tokenswarm.generator.plan import Plan
+from tokenswarm.generator.rows import Origin, request_row
+from tokenswarm.generator.sinks import FLUSH_INTERVAL_S, Buffer, Sink
+from tokenswarm.live.aggregate import Delta
+from tokenswarm.workloads import create
+from tokenswarm.workloads.base import Prompt, Session
+
+
+class LoadProcess:
+    """What the users of this process share. `index` is its number among `plan.workers`.
+
+    `on_failure(error)` is called, once, when rows can no longer be kept (OSError). `tell` is called with what happened
+    since the last time, right after the rows about it were handed over. `clock_shift_s` is by how much this
+    machine's clock is ahead of the master's, in whose time the rows are written. `hash_key` is that of prompts.csv, one
+    for all processes of a run; a fresh one by default.
+    """
+
+    def __init__(self, plan: Plan, index: int, timeline: Timeline, sink: Sink,
+                 on_failure: Callable[[OSError], None], tell: Callable[[Delta], None], clock_shift_s: float = 0.0,
+                 hash_key: bytes | None = None) -> None:
+        scenario = plan.scenario
+        self.plan = plan
+        self.index = index
+        self.timeline = timeline
+        self._slice = Delta()
+        self._tell = tell
+        self._bounds = request_bounds(scenario.slo)
+        self.simulated_answers = 0
+        self._clock_shift_s = clock_shift_s
+        self._sink = sink
+        self._buffer = Buffer(sink)
+        self._fingerprints = Fingerprints(hash_key or fresh_key())
+        self._on_failure = on_failure
+        self._failed = False
+        self._workload = create(scenario, plan.corpus, plan.seed, plan.salt)
+        limits = scenario.timeouts
+        self.client = LLMClient(plan.base_url, Timeouts(limits.connect_s, limits.first_token_s, limits.gap_s,
+                                                        limits.total_s), plan.api_key)
+        self._body = _constant_body(plan)
+        self._sessions: dict[str, int] = {}
+        self.in_flight: Counter[str] = Counter()
+        """Requests in flight by user class."""
+        self._users = 0
+        self._requests = 0
+        self._dispatcher = Dispatcher(scenario.load, plan.seed, index, plan.workers, timeline) \
+            if scenario.open_loop else None
+        self.health = Health(f"worker {index}", lambda: self.client.in_flight, self._host_row)
+        self._flusher = gevent.spawn(self._flush_forever)
+
+    # ---- what users ask for
+
+    def phase(self) -> str:
+        """`warmup`, `measure` or `drain`, now."""
+        return self.timeline.phase_at(time.time())
+
+    def next_session(self, phase: str) -> Session:
+        """The next session of this worker: numbers are global, so that workers never repeat each other's prompts."""
+        turn = self._sessions.get(phase, 0)
+        self._sessions[phase] = turn + 1
+        return self._workload.session(phase, turn * self.plan.workers + self.index)
+
+    def next_user(self) -> int:
+        """A number for a new user, unique among all workers."""
+        self._users += 1
+        return (self._users - 1) * self.plan.workers + self.index
+
+    def next_arrival(self) -> float | None:
+        """Open loop: wait for an arrival, the unix time at which the request is (or was) due. Closed loop: None."""
+        return None if self._dispatcher is None else self._dispatcher.next_arrival()
+
+    @property
+    def open_loop(self) -> bool:
+        return self._dispatcher is not None
+
+    def send(self, prompt: Prompt, phase: str, user_class: str, scheduled_at: float | None,
+             attempt: int = 1) -> Answer:
+        """Send one prompt, wait for its outcome, write its row. Also when the user is killed meanwhile."""
+        self._requests += 1
+        number = self._requests
+        request_id = f"{self.plan.run_id}-{self.index}-{number}"
+        origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at, attempt, number)
+        output = self.plan.scenario.output
+        body = {**self._body, "messages": prompt.messages, "max_tokens": prompt.max_tokens or output.max_tokens}
+        asked_at = time.time()
+        self.in_flight[user_class] += 1
+        try:
+            answer = self.client.complete(body, request_id)
+        except Exception as error:  # a bug of ours, or a prompt that is no JSON: it must not cost the row
+            answer = Answer(status="failed", error="client_error", error_detail=f"{type(error).__name__}: {error}",
+                            sent_at=asked_at)
+        except BaseException:  # GreenletExit: the run is over and the request was in flight
+            self._record(origin, prompt, Answer(status="cancelled", sent_at=asked_at))
+            raise
+        finally:
+            self.in_flight[user_class] -= 1
+        if answer.error_detail:  # a server may echo what it was sent
+            answer.error_detail = masked(answer.error_detail, self.plan.api_key)
+        self._record(origin, prompt, answer)
+        return answer
+
+    # ---- rows
+
+    def _record(self, origin: Origin, prompt: Prompt, answer: Answer) -> None:
+        row = request_row(origin, prompt, answer)
+        if self._clock_shift_s:
+            for name in ("sent_at", "scheduled_at"):
+                row[name] = None if row[name] is None else row[name] - self._clock_shift_s
+        self._buffer.add(REQUESTS_CSV, format_rows(REQUEST_COLUMNS, (row,)))
+        self._buffer.add(PROMPTS_CSV, self._fingerprints.row(self.index, origin.number, prompt.messages, answer))
+        self._slice.add(row, self._bounds, self.timeline.shifted(-self._clock_shift_s))
+        self.simulated_answers += answer.simulated
+        self.health.saw(answer, row["lateness_ms"])
+
+    def _host_row(self, row: dict[str, object]) -> None:
+        row["at"] -= self._clock_shift_s
+        self._slice.health = row
+        self._buffer.add(HOST_METRICS_CSV, format_rows(HOST_METRIC_COLUMNS, (row,)))
+
+    def _flush_forever(self) -> None:
+        while True:
+            gevent.sleep(FLUSH_INTERVAL_S)
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand all rows over. If that fails the run is over; what was written before is kept."""
+        try:
+            self._buffer.flush()
+        except OSError as error:
+            if not self._failed:
+                self._failed = True
+                self._on_failure(error)
+        finally:  # what could not be kept was sent all the same
+            seen, self._slice = self._slice, Delta()
+            self._tell(seen)
+
+    @property
+    def rows(self) -> int:
+        """Request rows made so far, flushed or not."""
+        return self._buffer.taken[REQUESTS_CSV]
+
+    # ---- the end
+
+    def end(self) -> None:
+        """Cancel what is in flight, count arrivals that could not be sent, hand over all rows."""
+        self.timeline.end_now(time.time())  # users that are still there send no more
+        self.client.cancel_all()
+        gevent.sleep(0)  # their greenlets now write their rows
+        deadline = time.monotonic() + 2.0
+        while self.client.in_flight and time.monotonic() < deadline:
+            gevent.sleep(0.01)
+        if self._dispatcher is not None:
+            self._dispatcher.stop()
+        self.health.stop()
+        self._flusher.kill(block=False)
+        self.flush()
+
+    def account(self) -> dict[str, int]:
+        """What the rows alone do not say."""
+        account = {"simulated_answers": self.simulated_answers}
+        if self._dispatcher is not None:
+            account |= {"unsent": self._dispatcher.unsent, "arrivals_queued": self._dispatcher.arrivals_queued}
+        return account
+
+    def close(self) -> None:
+        self.client.close()
+
+
+def _constant_body(plan: Plan) -> dict[str, object]:
+    output = plan.scenario.output
+    body: dict[str, object] = {"model": plan.model, "temperature": output.temperature, "stream": output.stream}
+    if output.stream:
+        body["stream_options"] = {"include_usage": True}
+    if output.ignore_eos:
+        body["ignore_eos"] = True
+    return {**body, **output.extra}

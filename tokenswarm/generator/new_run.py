@@ -1,0 +1,170 @@
+"""run.json: what was run, on what, with which settings. Written whole, by one process at a time."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import secrets
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import tokenswarm
+from tokenswarm.base.data_files import CHECKOUT
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.tables import FORMAT, MANIFEST_JSON
+from tokenswarm.scenario.model import Scenario
+from tokenswarm.workloads.corpus import Corpus
+
+_PACKAGES = ("locust", "gevent", "httptools", "msgspec", "openai")
+_GIB = 1024**3
+
+
+def utc_now() -> str:
+    """Now, as run.json writes a moment: 2026-01-31T12:00:00Z."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def make_run_folder(results: Path, engine: str, scenario: str) -> tuple[str, Path]:
+    """A new folder RESULTS/<run-id>; a run never writes into another's. Raises UserError (RESULTS)."""
+    moment = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    run_id = f"{moment}-{_slug(engine)}-{_slug(scenario)}-{secrets.token_hex(2)}"
+    folder = results / run_id
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(Exit.RESULTS, f"the results folder {results} cannot be written ({error.strerror}); "
+                                      "give another one with RESULTS=... (--results)") from None
+    return run_id, folder.resolve()
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-") or "run"
+
+
+def fresh_salt() -> str:
+    """A salt that no earlier run had."""
+    return secrets.token_hex(8)
+
+
+def new_manifest(*, run_id: str, scenario: Scenario, overrides: Mapping[str, str], engine: Mapping[str, Any],
+                 model: str, corpus: Corpus, seed: int, salt: str, workers: int, argv: list[str],
+                 simulated: bool) -> dict[str, Any]:
+    """The manifest of a run that is about to begin."""
+    load = scenario.load
+    return {
+        "format": FORMAT,
+        "run_id": run_id,
+        "status": "running",
+        "started_at": utc_now(),
+        "ended_at": None,
+        "simulated": simulated,
+        "engine": dict(engine),
+        "model": model,
+        "scenario": {
+            "name": scenario.name,
+            "title": scenario.title,
+            "description": scenario.description,
+            "workload": scenario.workload,
+            "values": scenario.values(),
+            "overrides": dict(overrides),
+        },
+        "load": {
+            "mode": "closed" if load.rate is None else "open",
+            "users": load.users if load.rate is None else None,
+            "spawn_rate": load.spawn_rate,
+            "rate": load.rate,
+            "rate_end": load.rate_end,
+            "rate_steps": load.rate_steps,
+            "users_end": load.users_end,
+            "users_steps": load.users_steps,
+            "arrivals": load.arrivals if load.rate is not None else None,
+            "max_in_flight": load.max_in_flight,
+            "duration_s": load.duration_s,
+            "warmup_s": load.warmup_s,
+            "warmup_max_s": load.warmup_most_s,
+            "drain_s": load.drain_s,
+            "workers": workers,
+        },
+        "corpus": corpus.identity(),
+        "seed": seed,
+        "salt": salt,
+        "argv": argv,
+        "host": host_facts(),
+        "gpus": [],
+        "versions": versions(),
+        "git": git_facts(),
+        "phases": [],
+        "counts": None,
+        "preflight": None,
+        "validity": None,
+    }
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Replace run.json as a whole. Raises UserError (RESULTS)."""
+    path = folder / MANIFEST_JSON
+    temporary = folder / f".{MANIFEST_JSON}.{os.getpid()}"
+    try:
+        temporary.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(Exit.RESULTS, f"{path} cannot be written: {error.strerror}") from None
+
+
+def note_verdict(folder: Path, verdict: str, reasons: list[dict[str, Any]]) -> None:
+    """Put the verdict on the run, with the reasons that led to it, into its run.json. Raises UserError (RESULTS)."""
+    manifest = json.loads((folder / MANIFEST_JSON).read_text("utf-8"))
+    manifest["validity"] = {"verdict": verdict, "reasons": reasons}
+    write_manifest(folder, manifest)
+
+
+def host_facts() -> dict[str, Any]:
+    """The machine that generates the load."""
+    return {
+        "hostname": socket.gethostname(),
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / _GIB, 1),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Of this package, Python, and the libraries that the figures depend on."""
+    found = {"tokenswarm": tokenswarm.__version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        found[name] = importlib.metadata.version(name)
+    return found
+
+
+def git_facts() -> dict[str, Any] | None:
+    """Revision of the project's checkout and whether it was changed; None outside a checkout."""
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True,
+                              check=True, timeout=10).stdout.strip()
+    if CHECKOUT is None:
+        return None
+    try:
+        return {"revision": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None

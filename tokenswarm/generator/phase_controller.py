@@ -1,0 +1,102 @@
+"""Leads a run through its phases: warm-up, measure, drain, end. Runs in the local or the master process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+import gevent
+from gevent.event import Event
+
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.generator import warmup as steady
+from tokenswarm.generator.reporter import Reporter
+from tokenswarm.scenario.model import Load
+
+_POLL_S = 0.05
+_JUDGE_S = 0.5
+"""How often the warm-up is asked whether it is steady."""
+
+
+class PhaseController:
+    """A greenlet that fixes the measured window and sees to its end.
+
+    `load` says how long warm-up and drain may last; the measured phase lasts `duration_s`. answers(): (unix time, TTFT
+    in ms) of each answer of the warm-up. announce(): tell the workers the timeline. quiet(): nothing is in flight any
+    more. finish(stopped): hand over rows and quit; `stopped` says that somebody ended the run before its time.
+    """
+
+    def __init__(self, timeline: Timeline, load: Load, *, duration_s: float, lead_s: float, reporter: Reporter,
+                 answers: Callable[[], Iterable[tuple[float, float]]], announce: Callable[[], None],
+                 quiet: Callable[[], bool], finish: Callable[[bool], None], latency_name: str = "TTFT") -> None:
+        self.warmup: dict[str, object] | None = None
+        """How the warm-up ended, once it has; see `steady.ended`."""
+        self._timeline = timeline
+        self._load, self._duration_s, self._lead_s = load, duration_s, lead_s
+        self._reporter, self._answers, self._latency_name = reporter, answers, latency_name
+        self._announce, self._quiet, self._finish = announce, quiet, finish
+        self._spawned = Event()
+        self._stop = Event()
+        self._greenlet = gevent.spawn(self._run)
+
+    def all_users_are_there(self) -> None:
+        self._spawned.set()
+
+    def stop(self) -> None:
+        """End the run now: what is in flight is cancelled."""
+        self._timeline.end_now(time.time())
+        self._stop.set()
+        self._spawned.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody ended the run before its time."""
+        return self._stop.is_set()
+
+    def _run(self) -> None:
+        self._tell("warmup")
+        self._spawned.wait()
+        self._warm_up()
+        if not self._stop.is_set():
+            # A little ahead, so that every worker hears of it before it begins.
+            self._timeline.set_window(time.time() + self._lead_s, self._duration_s, self._load.drain_s)
+            self._announce()
+            self._tell("measure")
+            self._sleep_until(self._timeline.measure_end)
+        if not self._stop.is_set():
+            self._tell("drain")
+            while time.time() < self._timeline.stop_by and not self._quiet() and not self._stop.is_set():
+                gevent.sleep(_POLL_S)
+        self._announce()
+        self._finish(self._stop.is_set())
+
+    def _warm_up(self) -> None:
+        """Wait until the engine is warm: for the time that was asked for, or until TTFT is steady, or to the limit."""
+        load, start, full_since = self._load, self._timeline.start, time.time()
+        least, fixed = load.warmup_least_s, load.warmup_s is not None
+        self._sleep_until(start + least)
+        # However long the users took to come, there is a stretch with all of them to judge.
+        limit = start + least if fixed else max(start + load.warmup_most_s, full_since + least)
+        judgement = self._judge(full_since)
+        while not judgement.steady and time.time() < limit and not self._stop.is_set():
+            self._sleep_until(min(time.time() + _JUDGE_S, limit))
+            judgement = self._judge(full_since)
+        if not self._stop.is_set():
+            self.warmup = steady.ended(judgement, seconds=time.time() - start, limit_s=load.warmup_most_s, fixed=fixed,
+                                       what=self._latency_name)
+
+    def _judge(self, full_since: float) -> steady.Judgement:
+        return steady.judge(self._answers(), self._timeline.start, full_since, time.time())
+
+    def _sleep_until(self, moment: float) -> None:
+        while (left := moment - time.time()) > 0 and not self._stop.is_set():
+            self._stop.wait(min(left, 3600.0))
+
+    def _tell(self, phase: str) -> None:
+        self._reporter.say("phase", name=phase, start=self._timeline.start,
+                           measure_start=_finite(self._timeline.measure_start),
+                           measure_end=_finite(self._timeline.measure_end), warmup=self.warmup)
+
+
+def _finite(value: float) -> float | None:
+    return value if value < float("inf") else None

@@ -1,0 +1,134 @@
+"""A locustfile under plain Locust: the run folder and the manifest that the command line would have made."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from gevent import Timeout
+from urllib3 import PoolManager
+from urllib3.exceptions import HTTPError
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.client.http import Endpoint
+from tokenswarm.generator.new_run import fresh_salt, make_run_folder, new_manifest, write_manifest
+from tokenswarm.generator.plan import api_key
+from tokenswarm.generator.ui_session import Session, session_from_environment
+from tokenswarm.scenario.model import Scenario, load_scenario, parse_set
+from tokenswarm.workloads.corpus import load_corpus
+
+_MODELS_TIMEOUT_S = 10.0
+_WARMUP_SHARE = 0.25
+
+
+def form_arguments(parser: Any) -> None:
+    """Settings of a run as arguments of Locust's own: its start form offers them, and so does its command line."""
+    session = session_from_environment()
+    parser.add_argument("--scenario", default=session.scenario if session else "", help="what is asked",
+                       choices=session.scenarios if session else None, include_in_web_ui=session is not None)
+    parser.add_argument("--rate", default="", help="requests/s, an open loop; empty: users that wait for answers")
+    parser.add_argument("--warmup", default="", help="seconds; empty: as the scenario has it, until TTFT is steady")
+    parser.add_argument("--prompt-seed", default="", help="same seed, same prompts")
+    parser.add_argument("--set", default="", env_var="SET", help="any scenario values: slo.ttft_p95_ms=400 "
+                                                                  "rag.documents=8")
+
+
+def chosen_scenario(options: Any, user_classes: Iterable[Any]) -> tuple[Scenario, dict[str, str]]:
+    """The scenario of the test that is about to begin, and the values in it that were given by hand.
+
+    It is the one that was chosen, else the one that the user classes name. Raises UserError.
+    """
+    session = session_from_environment()
+    name = getattr(options, "scenario", "") or (session.scenario if session else "")
+    if not name:
+        names = {cls.scenario for cls in user_classes if getattr(cls, "scenario", "")}
+        if len(names) != 1:
+            raise UserError(Exit.USAGE, f"the user classes name {len(names)} scenarios ({', '.join(sorted(names))}); "
+                                        "choose one with --scenario")
+        name = names.pop()
+    overrides = dict(session.overrides) if session else {}
+    overrides |= parse_set(getattr(options, "set", "") or "")
+    given = {"load.rate": getattr(options, "rate", ""), "load.warmup_s": getattr(options, "warmup", ""),
+             "prompts.seed": getattr(options, "prompt_seed", "") or os.environ.get("SEED", "")}
+    overrides |= {key: value for key, value in given.items() if value}
+    return load_scenario(name, overrides), overrides
+
+
+def standalone_manifest(environment: Any, workers: int) -> tuple[dict[str, Any], Path]:
+    """Make a run folder for the Locust test that begins, and its run.json. Raises UserError.
+
+    Without a session, CORPUS, MODEL, SEED and RESULTS are taken from the environment, as make gives them.
+    """
+    chosen, overrides = chosen_scenario(environment.parsed_options, environment.user_classes)
+    scenario, notes = _as_locust_loads(chosen, environment.parsed_options, overrides)
+    session = session_from_environment() or _session_of(environment)
+    corpus = load_corpus(session.corpus)
+    run_id, folder = make_run_folder(Path(session.results), session.engine["name"], scenario.name)
+    salt = scenario.prompts.salt
+    manifest = new_manifest(
+        run_id=run_id, scenario=scenario, overrides=overrides, engine=session.engine, model=session.model,
+        corpus=corpus, seed=scenario.prompts.seed, salt=fresh_salt() if salt == "run" else salt, workers=workers,
+        argv=list(sys.argv), simulated=session.simulated)
+    manifest |= {"notes": [*session.notes, *notes], "preflight": session.preflight or None, "gpus": session.gpus,
+                 "cost": session.cost}
+    write_manifest(folder, manifest)
+    return manifest, folder
+
+
+def _session_of(environment: Any) -> Session:
+    """What can be known of an endpoint that plain Locust was given. Raises UserError."""
+    if not environment.host:
+        raise UserError(Exit.USAGE, "give the endpoint with --host, such as --host http://127.0.0.1:8000")
+    try:
+        endpoint = Endpoint(environment.host)
+    except ValueError as error:
+        raise UserError(Exit.USAGE, str(error)) from None
+    engine = {"name": "external", "title": endpoint.host_header, "base_url": endpoint.url, "runtime": "external"}
+    return Session(engine, os.environ.get("MODEL") or _first_model(endpoint), preflight={}, scenario="", scenarios=[],
+                   results=os.environ.get("RESULTS") or "results", corpus=os.environ.get("CORPUS"))
+
+
+def _as_locust_loads(scenario: Scenario, options: Any, overrides: Mapping[str, str]) -> tuple[Scenario, list[str]]:
+    """The scenario with the users and the run time that Locust was given, and notes on what had to give way.
+
+    A run time shorter than a few warm-ups would leave little or nothing to measure, so the warm-up shrinks with it,
+    unless SET asks for one. One that goes on until TTFT is steady takes at most a quarter of the run time.
+    """
+    given = {"users": getattr(options, "num_users", None), "spawn_rate": getattr(options, "spawn_rate", None)}
+    load: dict[str, Any] = {key: value for key, value in given.items() if value}
+    notes = []
+    if scenario.open_loop:
+        load = {"max_in_flight": load["users"]} if "users" in load else {}
+    elif scenario.load.shaped:
+        notes.append("Steps or a ramp of users are played by `load`; this run kept the number of users it was given.")
+        load |= {"users_end": None, "users_steps": None}
+    run_time_s = getattr(options, "run_time", None)
+    if run_time_s:
+        least_s, most_s = scenario.load.warmup_least_s, scenario.load.warmup_most_s
+        longest_s = run_time_s * _WARMUP_SHARE
+        if least_s > longest_s and "load.warmup_s" not in overrides:
+            notes.append(f"The warm-up was shortened from {least_s:g} s to {longest_s:g} s, to leave most of the run "
+                         f"time of {run_time_s:g} s for measuring.")
+            load["warmup_s"] = most_s = longest_s
+        elif scenario.load.warmup_s is None:
+            load["warmup_max_s"] = most_s = min(most_s, longest_s)
+        load["duration_s"] = max(1.0, float(run_time_s) - most_s)
+    return scenario.model_copy(update={"load": scenario.load.model_copy(update=load)}), notes
+
+
+def _first_model(endpoint: Endpoint) -> str:
+    """The first model that the endpoint lists. Raises UserError."""
+    key = api_key()
+    scheme = "https" if endpoint.tls else "http"
+    url = f"{scheme}://{endpoint.host_header}{endpoint.prefix}/models"
+    try:
+        with Timeout(_MODELS_TIMEOUT_S):
+            answer = PoolManager(retries=False).request(
+                "GET", url, headers={"Authorization": f"Bearer {key}"} if key else {})
+        return msgspec.json.decode(answer.data)["data"][0]["id"]
+    except (HTTPError, OSError, Timeout, msgspec.MsgspecError, LookupError, TypeError):
+        raise UserError(Exit.ENDPOINT, f"{url} lists no model; is the engine up? Give one with MODEL=...") from None

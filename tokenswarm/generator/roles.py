@@ -1,0 +1,267 @@
+"""What a Locust process does for tokenswarm, by its role: the common part, and the one that directs a run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from locust.exception import StopTest
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.runtime_tuning import freeze_gc, grow_descriptor_table
+from tokenswarm.contract.objectives import request_bounds
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.contract.tables import REQUESTS_CSV
+from tokenswarm.generator.load_process import LoadProcess
+from tokenswarm.generator.locust_csv import complete_at_exit
+from tokenswarm.generator.locust_stats import keep_flat
+from tokenswarm.generator.new_run import utc_now, write_manifest
+from tokenswarm.generator.phase_controller import PhaseController
+from tokenswarm.generator.plain_locust import standalone_manifest
+from tokenswarm.generator.plan import plan_from, prepared_plan
+from tokenswarm.generator.reporter import Reporter
+from tokenswarm.generator.shape import ScenarioShape
+from tokenswarm.generator.sinks import FileSink
+from tokenswarm.live.live_stats import LiveStats
+
+_LIVE_INTERVAL_S = 1.0
+_GIVE_UP_S = 0.2
+_ENGINE_READY_S = 30.0
+"""How long a run under `tokenswarm ui` waits for the engine's cache to be emptied."""
+_ENGINE_SAMPLES = 60
+
+
+def _say(sentence: str) -> None:
+    """To whoever watches Locust's own output. Where that is a file on a full disk, the run must end all the same."""
+    with contextlib.suppress(OSError):
+        print(f"tokenswarm: {sentence}", file=sys.stderr, flush=True)
+
+
+class ProcessRole:
+    """What all roles share. `process` is None in the master."""
+
+    def __init__(self, environment: Any) -> None:
+        self.environment = environment
+        self.process: LoadProcess | None = None
+        self.gave_up = False
+        self.timeline = Timeline(time.time())
+        environment.events.test_start.add_listener(self._guarded_start)
+
+    def _guarded_start(self, **_: Any) -> None:
+        self.gave_up = False
+        try:
+            self.start()
+        except UserError as error:
+            self.give_up(str(error), error.code)
+            if self.environment.web_ui is not None:
+                raise StopTest from None  # the next one may go better
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def give_up(self, sentence: str, code: int) -> None:
+        """One sentence and the end of this Locust process."""
+        _say(sentence)
+        self.gave_up = True
+        if self.environment.web_ui is not None:
+            return
+        self.environment.process_exit_code = int(code)
+        # Later: Locust is in the middle of its start, and would go on with it after a quit.
+        gevent.spawn_later(_GIVE_UP_S, self.environment.runner.quit)
+
+
+class Coordinator(ProcessRole):
+    """Local or master: owns the run folder, directs the phases, reports to the command line."""
+
+    lead_s = 0.3
+    """How far ahead of its beginning the measured window is announced: so that every worker hears of it in time, and
+    the arrivals of an open loop, which may be asleep for a quarter of a second, begin on time."""
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self.reporter = Reporter()
+        self.plan = prepared_plan()
+        self.shape: ScenarioShape | None = None
+        if self.plan is not None and self.plan.scenario.load.shaped:
+            self.shape = environment.shape_class = ScenarioShape(self.plan.scenario.load)
+        self.manifest: dict[str, Any] | None = None
+        self.engine_samples: deque[tuple[float, dict[str, Any]]] = deque(maxlen=_ENGINE_SAMPLES)
+        """(unix time, what the engine's /metrics said in canonical names), latest last; from `tokenswarm ui`."""
+        self._engine_ready = Event()
+        self.reporter.on("stop", lambda _: self._asked_to_stop())
+        self.reporter.on("ready", lambda _: self._engine_ready.set())
+        self.reporter.on("engine", lambda said: self.engine_samples.append((said["at"], said["values"])))
+        self.sink: FileSink | None = None
+        self.live: LiveStats | None = None
+        """Figures of the latest run, from when it began."""
+        self.director: PhaseController | None = None
+        self.failure: OSError | None = None
+        self.before_first_run: list[Callable[[], None]] = []
+        """What other rooms do before anything is sent, such as to serve metrics."""
+        self._ended = True
+        environment.events.spawning_complete.add_listener(self._spawned)
+        environment.events.test_stop.add_listener(self._stopped)
+        complete_at_exit(environment)
+        keep_flat(environment)
+
+    def start(self) -> None:
+        while self.before_first_run:
+            self.before_first_run[0]()  # raises UserError where it cannot be done; then it is tried again next time
+            self.before_first_run.pop(0)
+        self.live = None  # whoever looks now sees nothing of an earlier run
+        if self.plan is None or not self.plan.controlled:  # under plain Locust each test is a run of its own
+            self.manifest, folder = standalone_manifest(self.environment, self.workers())
+            self.plan = plan_from(self.manifest, folder, controlled=False)
+            self._tell_of_it()
+        self.timeline = Timeline(time.time())
+        if self.shape is not None:
+            self.shape.timeline = self.timeline
+        self.sink = FileSink(self.plan.folder, self.plan.scenario.load.rotate_s)
+        scenario = self.plan.scenario
+        self.live = LiveStats(self.timeline, bounded=bool(request_bounds(scenario.slo)), open_loop=scenario.open_loop)
+        self._ended = False
+        self.begin()
+        self.director = PhaseController(
+            self.timeline, scenario.load, lead_s=self.lead_s,
+            duration_s=scenario.load.duration_s if self.plan.controlled else float("inf"),
+            reporter=self.reporter, answers=lambda: self.live.warmup, announce=self.announce, quiet=self.quiet,
+            finish=self._finish, latency_name="TTFT" if scenario.output.stream else "the time of an answer")
+        gevent.spawn(self._tell_live)
+
+    def _tell_of_it(self) -> None:
+        """A run of its own begins: let the command line, where there is one, watch the engine and empty its cache."""
+        self.engine_samples.clear()
+        self._engine_ready.clear()
+        self.reporter.say("begun", folder=str(self.plan.folder))
+        try:
+            if self.reporter.connected:
+                self._engine_ready.wait(_ENGINE_READY_S)
+        except gevent.GreenletExit:  # stopped before anything was sent
+            self.manifest.update(status="interrupted", ended_at=utc_now())
+            write_manifest(self.plan.folder, self.manifest)
+            self.reporter.say("dropped")
+            raise
+
+    def workers(self) -> int:
+        return 1
+
+    def begin(self) -> None:
+        """Get ready to load, before any user is there."""
+
+    def announce(self) -> None:
+        """Tell whoever needs it what the timeline is."""
+
+    def quiet(self) -> bool:
+        raise NotImplementedError
+
+    def _asked_to_stop(self) -> None:
+        if self._ended:
+            self.leave()
+        else:
+            self.director.stop()
+
+    def end_load(self) -> dict[str, int]:
+        """End all loading, get every row into the sink; returns counts beyond those of the rows."""
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, Any]:
+        """Further entries for run.json."""
+        return {}
+
+    def in_flight(self) -> Counter[str]:
+        """Requests in flight now, by user class."""
+        raise NotImplementedError
+
+    @property
+    def going_on(self) -> bool:
+        """Whether a run has begun and not ended."""
+        return not self._ended
+
+    def rows_failed(self, error: OSError) -> None:
+        """Rows cannot be kept any more: the run ends, what was written stays."""
+        self.failure = error
+        self.director.stop()
+
+    def _spawned(self, **_: Any) -> None:
+        if self.director is not None:
+            self.director.all_users_are_there()
+
+    def _tell_live(self) -> None:
+        while not self._ended:
+            gevent.sleep(_LIVE_INTERVAL_S)
+            self.reporter.say("live", phase=self.timeline.phase_at(time.time()), in_flight=self.in_flight().total(),
+                              users=self.environment.runner.user_count, outcomes=self.live.counts,
+                              error_kinds=self.live.error_kinds(), **self.live.figures())
+
+    def _finish(self, stopped: bool) -> None:
+        self._end(stopped)
+        self.leave()
+
+    def leave(self) -> None:
+        """End this Locust, and its workers'."""
+        self.environment.runner.quit()
+        if self.environment.web_ui is not None:
+            self.environment.web_ui.stop()
+
+    def _stopped(self, **_: Any) -> None:
+        """Locust ended the test (its own run time, its UI, a signal): the users are gone by now."""
+        if not self._ended:
+            self.timeline.end_now(time.time())
+            self._end(stopped=self.plan.controlled)
+
+    def _end(self, stopped: bool) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        extra = self.end_load()
+        self.sink.close()
+        counts = {**self.live.counts, **extra, "rows": self.sink.rows[REQUESTS_CSV]}
+        counts["sent"] = sum(self.live.counts.values())
+        phases = self.timeline.phases(time.time())
+        facts = {"warmup": self.director.warmup, **self.facts()}
+        if self.failure is not None:
+            sentence = (f"{self.plan.folder} cannot be written ({os.strerror(self.failure.errno)}); "
+                        "the run was stopped and what was written before is kept")
+            self.reporter.say("fatal", sentence=sentence, code=int(Exit.RESULTS))
+            _say(sentence)
+        if self.manifest is not None:
+            self._finish_standalone(counts, phases, facts)
+        self.reporter.say("done", counts=counts, phases=phases, stopped=stopped, facts=facts)
+
+    def _finish_standalone(self, counts: dict[str, int], phases: list, facts: dict[str, Any]) -> None:
+        self.manifest.update(facts)
+        self.manifest.update(status="complete", ended_at=utc_now(), counts=counts, phases=phases,
+                             simulated=self.manifest["simulated"] or bool(counts.get("simulated_answers")))
+        try:
+            write_manifest(self.plan.folder, self.manifest)
+        except UserError as error:
+            _say(str(error))
+        _say(f"{counts['rows']} rows in {self.plan.folder}; "
+             f"make the dashboard with: python -m tokenswarm report {self.plan.folder}")
+
+
+class LocalRole(Coordinator):
+    """One process does it all."""
+
+    def begin(self) -> None:
+        grow_descriptor_table()
+        self.process = LoadProcess(self.plan, 0, self.timeline, self.sink, self.rows_failed, self.live.merge)
+        freeze_gc()
+
+    def quiet(self) -> bool:
+        return self.process.client.in_flight == 0
+
+    def end_load(self) -> dict[str, int]:
+        self.process.end()
+        self.process.close()
+        return self.process.account()
+
+    def in_flight(self) -> Counter[str]:
+        return Counter() if self.process is None else self.process.in_flight

@@ -1,0 +1,190 @@
+"""What happened in a stretch of a run, in a size that does not grow with it: counted in each load-generating process,
+sent to the process that directs the run, added up there.
+
+Latencies are kept as counts in the logarithmic bins of a DDSketch (Masson, Rim, Lee 2019), so that percentiles of the
+whole are within RELATIVE_ERROR of the true order statistic however many processes and seconds were added up.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import accumulate
+from typing import Any
+
+from ddsketch import DDSketch
+from ddsketch.mapping import LogarithmicMapping
+
+from tokenswarm.contract.objectives import LATENCIES, latencies_of, meets
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.contract.tables import STATUSES
+
+RELATIVE_ERROR = 0.01
+_BINS = LogarithmicMapping(RELATIVE_ERROR)
+_LEAST = 1e-3
+"""A microsecond: what is below lies in the bin of this value."""
+_value_of = cache(_BINS.value)  # of few hundred bins
+UNCERTAINTY = "ttft_uncertainty_ms"
+
+
+@dataclass(slots=True)
+class Distribution:
+    """Counts of durations in ms by bin, and their sum."""
+
+    bins: Counter[int] = field(default_factory=Counter)
+    total: float = 0.0
+
+    @property
+    def count(self) -> int:
+        return self.bins.total()
+
+    def add(self, value: float) -> None:
+        self.bins[_BINS.key(max(value, _LEAST))] += 1
+        self.total += value
+
+    def merge(self, other: Distribution) -> None:
+        self.bins.update(other.bins)
+        self.total += other.total
+
+    def quantiles(self, shares: Iterable[float]) -> list[float | None]:
+        """The values at these shares (0..1), each within RELATIVE_ERROR of an order statistic; None without values."""
+        sketch = DDSketch(RELATIVE_ERROR)
+        for key, count in self.bins.items():
+            sketch.add(_BINS.value(key), count)
+        return [sketch.get_quantile_value(share) for share in shares]
+
+    def at_most(self, bounds: Iterable[float]) -> list[int]:
+        """How many values lie at or below each of these rising bounds, one near a bound being RELATIVE_ERROR vague."""
+        rising = list(bounds)
+        between = [0] * (len(rising) + 1)
+        for key, count in self.bins.items():
+            between[bisect_left(rising, _value_of(key))] += count
+        return list(accumulate(between[:-1]))
+
+
+_COUNTS = ("good", "undetermined", "prompt_tokens", "prompts_of_ok", "cached_tokens", "prompt_tokens_with_cache_info",
+           "explicit_zero_hits", "completion_tokens", "window_output", "window_prompt", "window_done")
+
+
+@dataclass(slots=True)
+class LiveAggregate:
+    """Requests of one user class and phase. `counts`: those of STATUSES and of _COUNTS by name; `errors`: by kind.
+
+    `prompt_tokens_with_cache_info` counts the prompt tokens of good answers that say how many were cached,
+    `explicit_zero_hits` those that say 0.
+    What begins with `window_` arrived inside the measured window, whatever the phase in which it was asked for.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    latencies: dict[str, Distribution] = field(default_factory=dict)
+
+    def merge(self, other: LiveAggregate) -> None:
+        self.counts.update(other.counts)
+        self.errors.update(other.errors)
+        for name, distribution in other.latencies.items():
+            self.latencies.setdefault(name, Distribution()).merge(distribution)
+
+    def add(self, row: Mapping[str, Any], bounds: Mapping[str, float], timeline: Timeline) -> None:
+        """Take in one row of requests.csv (by column name)."""
+        counts, found = self.counts, latencies_of(row)
+        counts[row["status"]] += 1
+        if row["error"]:
+            self.errors[row["error"]] += 1
+        if row["status"] == "ok":
+            for name in LATENCIES:
+                if name in found:
+                    self.latencies.setdefault(name, Distribution()).add(found[name])
+        if row[UNCERTAINTY] is not None:
+            self.latencies.setdefault(UNCERTAINTY, Distribution()).add(row[UNCERTAINTY])
+        met = meets(row, found, bounds)
+        counts["good"] += met is True
+        counts["undetermined"] += met is None
+        prompt, cached, output = row["prompt_tokens"], row["cached_tokens"], row["completion_tokens"]
+        counts["prompt_tokens"] += prompt or 0
+        counts["completion_tokens"] += output or 0
+        if prompt is not None and row["status"] == "ok":
+            counts["prompts_of_ok"] += prompt
+            if cached is not None:
+                counts["cached_tokens"] += cached
+                counts["prompt_tokens_with_cache_info"] += prompt
+                counts["explicit_zero_hits"] += cached == 0
+        self._add_to_window(row, timeline)
+
+    def _add_to_window(self, row: Mapping[str, Any], timeline: Timeline) -> None:
+        """Tokens and answers that arrived inside the window, as docs/metrics.md spreads them over time."""
+        sent, first, e2e = row["sent_at"], row["ttft_ms"], row["e2e_ms"]
+        last = e2e if row["last_token_ms"] is None else row["last_token_ms"]
+        begin, end = timeline.measure_start, timeline.measure_end
+        if last is not None and row["completion_tokens"]:
+            one = first is None or row["completion_tokens"] <= 1
+            start_s, end_s = sent + (last if one else first) / 1e3, sent + last / 1e3
+            share = max(0.0, min(end_s, end) - max(start_s, begin)) / (end_s - start_s) if end_s > start_s \
+                else float(begin <= end_s < end)
+            self.counts["window_output"] += share * row["completion_tokens"]
+        arrived = e2e if first is None else first
+        if arrived is not None and row["prompt_tokens"] and begin <= sent + arrived / 1e3 < end:
+            self.counts["window_prompt"] += row["prompt_tokens"]
+        if row["status"] == "ok" and e2e is not None and begin <= sent + e2e / 1e3 < end:
+            self.counts["window_done"] += 1
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Share of the prompt tokens that were cached, as the answers tell it.
+
+        An engine that tells hits and never a 0 leaves out its misses, so an answer that tells nothing is one.
+        """
+        counts = self.counts
+        asked = counts["prompt_tokens_with_cache_info"] if counts["explicit_zero_hits"] else counts["prompts_of_ok"]
+        return counts["cached_tokens"] / asked if counts["prompt_tokens_with_cache_info"] and asked else None
+
+    @property
+    def requests(self) -> int:
+        return sum(self.counts[status] for status in STATUSES)
+
+
+Key = tuple[str, str]
+"""(phase, user class)."""
+
+
+@dataclass(slots=True)
+class Delta:
+    """Everything since the last time that somebody asked. `warmup`: (unix time of its end, TTFT in ms) of each good
+    answer of the warm-up; where it was not streamed, its whole time in place of TTFT. `health`: this process' latest
+    row of host_metrics.csv."""
+
+    tallies: dict[Key, LiveAggregate] = field(default_factory=dict)
+    warmup: list[tuple[float, float]] = field(default_factory=list)
+    health: dict[str, Any] | None = None
+
+    def add(self, row: Mapping[str, Any], bounds: Mapping[str, float], timeline: Timeline) -> None:
+        """Take in one row of requests.csv (by column name)."""
+        key = (row["phase"], row["user_class"])
+        self.tallies.setdefault(key, LiveAggregate()).add(row, bounds, timeline)
+        if row["phase"] == "warmup" and row["status"] == "ok" and row["e2e_ms"] is not None:
+            ttft_ms = row["e2e_ms"] if row["ttft_ms"] is None else row["ttft_ms"]
+            self.warmup.append((row["sent_at"] + row["e2e_ms"] / 1e3, ttft_ms))
+
+    def packed(self) -> dict[str, Any]:
+        """As plain values that a message can hold. Its size is bounded by the number of bins, classes and error kinds
+        (and, in the warm-up, by the answers of half a second)."""
+        return {
+            "tallies": [[*key, dict(tally.counts), dict(tally.errors),
+                         {name: [list(d.bins), list(d.bins.values()), d.total] for name, d in tally.latencies.items()}]
+                        for key, tally in self.tallies.items()],
+            "warmup": self.warmup,
+            "health": self.health,
+        }
+
+    @classmethod
+    def unpacked(cls, data: Mapping[str, Any]) -> Delta:
+        """What `packed` made."""
+        tallies = {
+            (phase, user_class): LiveAggregate(Counter(counts), Counter(errors), {
+                name: Distribution(Counter(dict(zip(keys, values, strict=True))), total)
+                for name, (keys, values, total) in latencies.items()})
+            for phase, user_class, counts, errors, latencies in data["tallies"]}
+        return cls(tallies, [tuple(pair) for pair in data["warmup"]], data["health"])

@@ -1,0 +1,185 @@
+"""Live figures over HTTP for Prometheus: /metrics, and /targets, which tells it where the engine's own /metrics are.
+
+Two ways out: `attach` adds both to Locust's web UI; `serve` opens a port of its own for runs without one. A page is
+made in pieces, and everything else of the process gets its turn in between, so that a scrape delays no stamp by more
+than the making of one piece (docs/observe.md has the figures).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from gevent.pywsgi import WSGIServer
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+from tokenswarm.base.environment import METRICS_VARIABLE
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.client.http import Endpoint
+from tokenswarm.contract.objectives import request_bounds
+from tokenswarm.contract.tables import MANIFEST_JSON
+from tokenswarm.engines import known_engines, load_description
+from tokenswarm.live.prometheus import METRICS, Moment, families, run_labels
+
+METRICS_PATH, TARGETS_PATH = "/metrics", "/targets"
+_CONNECTIONS = 8
+_BREATH_S = 0.001
+"""Between two pieces of a page. Not 0: gevent would then come back here several times before it looks at sockets."""
+_LINGER_MOST_S = 15.0
+_LINGER_INTERVALS = 2.0
+_A_SCRAPER = 3
+"""Who came so many times is one; who came less often may have been a person who looked."""
+
+
+class Exporter:
+    """What is served about one coordinator (`generator.roles.Coordinator`), whichever run it is at."""
+
+    def __init__(self, part: Any) -> None:
+        self._part = part
+        self._manifest: tuple[Path, dict[str, Any]] | None = None
+        self._targets: tuple[Path, bytes] | None = None
+        self._scrapes: deque[float] = deque(maxlen=_A_SCRAPER + 1)
+        """When the latest ones began, on the monotonic clock."""
+        self._last_word: Event | None = None
+        part.environment.events.quitting.add_listener(self._linger)
+
+    def page(self) -> Iterator[bytes]:
+        """/metrics in Prometheus' text format, in pieces; others may run between two pieces."""
+        self._scrapes.append(time.monotonic())
+        last_word = self._last_word
+        before = None
+        for family in self._families():
+            piece = generate_latest(_One(family))
+            # One family in several pieces has its two lines of description once.
+            yield piece.split(b"\n", 2)[2] if family.name == before else piece
+            before = family.name
+            gevent.sleep(_BREATH_S)
+        if last_word is not None:
+            last_word.set()
+
+    def targets(self) -> bytes:
+        """The engine that is loaded, as Prometheus' HTTP service discovery takes it (a JSON list of target groups)."""
+        engine = self._run().get("engine") or {}
+        if self._targets is not None and self._targets[0] == self._part.plan.folder:
+            return self._targets[1]
+        path = load_description(engine["name"]).metrics_path if engine.get("name") in known_engines() else None
+        if path is None:
+            return b"[]"
+        endpoint = Endpoint(engine["base_url"])
+        host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+        group = {"targets": [f"{host}:{endpoint.port}"],
+                 "labels": {"__scheme__": "https" if endpoint.tls else "http",
+                            "__metrics_path__": endpoint.prefix.removesuffix("/v1") + path}}
+        self._targets = self._part.plan.folder, json.dumps([group]).encode()
+        return self._targets[1]
+
+    def wsgi(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Both pages as a WSGI application."""
+        path = environ.get("PATH_INFO")
+        if path not in (METRICS_PATH, TARGETS_PATH) or environ.get("REQUEST_METHOD") != "GET":
+            start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
+            return [f"tokenswarm serves GET {METRICS_PATH} and GET {TARGETS_PATH}\n".encode()]
+        if path == TARGETS_PATH:
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [self.targets()]
+        start_response("200 OK", [("Content-Type", CONTENT_TYPE_PLAIN_0_0_4)])
+        return self.page()
+
+    def _run(self) -> dict[str, Any]:
+        """run.json as it was when the run began; empty before the first one."""
+        plan = self._part.plan
+        if plan is None:
+            return {}
+        if self._manifest is None or self._manifest[0] != plan.folder:
+            try:
+                read = json.loads((plan.folder / MANIFEST_JSON).read_text("utf-8"))
+            except (OSError, ValueError):
+                return {}
+            self._manifest = (plan.folder, read)
+        return self._manifest[1]
+
+    def _families(self) -> Iterable[Metric]:
+        part, users = self._part, self._part.environment.runner.user_count
+        if part.live is None:
+            described = next(each for each in METRICS if each.name == "tokenswarm_users")
+            return [GaugeMetricFamily(described.name, described.meaning, value=users)]
+        line, now, manifest = part.timeline, time.time(), self._run()
+        return families(part.live, Moment(
+            run=run_labels(manifest, self._simulated(manifest)), phase=line.phase_at(now),
+            measured_s=max(0.0, min(now, line.measure_end) - line.measure_start), in_flight=part.in_flight(),
+            users=users, user_classes=[each.__name__ for each in part.environment.user_classes],
+            bounded=bool(request_bounds(part.plan.scenario.slo))))
+
+    def _simulated(self, manifest: dict[str, Any]) -> str:
+        """`true`, `false`, or `unknown`: a run under plain Locust learns it from the answers, at its end."""
+        seen = self._part.process is not None and self._part.process.simulated_answers
+        if manifest.get("simulated") or seen:
+            return "true"
+        return "false" if self._part.plan.controlled else "unknown"
+
+    def _linger(self, **_: Any) -> None:
+        """The process is about to leave: wait for one more scrape, or whoever scrapes would never see how it ended.
+
+        Nobody is waited for who has not come three times, nor longer than twice the time between the latest scrapes,
+        nor longer than 15 s; nor at all where somebody ended the run and waits for that himself.
+        """
+        director, scrapes = self._part.director, list(self._scrapes)
+        if len(scrapes) < _A_SCRAPER or director is None or director.stopped or not self._part.plan.controlled:
+            return
+        interval_s = max(after - before for before, after in pairwise(scrapes))
+        patience_s = min(_LINGER_MOST_S, _LINGER_INTERVALS * interval_s - (time.monotonic() - scrapes[-1]))
+        self._last_word = Event()
+        if patience_s > 0:
+            self._last_word.wait(patience_s)
+            gevent.sleep(0.05)  # the last piece may still be on its way into the socket
+
+
+class _One:
+    """A registry of one family, for a client library that writes whole registries."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterable[Metric]:
+        return [self._family]
+
+
+def attach(app: Any, part: Any) -> Exporter:
+    """Serve /metrics and /targets in Locust's web UI (a Flask app). Without a login, since Prometheus has none."""
+    from flask import Response
+
+    exporter = Exporter(part)
+    app.add_url_rule(METRICS_PATH, "tokenswarm_metrics",
+                     lambda: Response(exporter.page(), content_type=CONTENT_TYPE_PLAIN_0_0_4))
+    app.add_url_rule(TARGETS_PATH, "tokenswarm_targets",
+                     lambda: Response(exporter.targets(), content_type="application/json"))
+    return exporter
+
+
+def serve(part: Any) -> WSGIServer | None:
+    """Open the port that TOKENSWARM_METRICS names and serve the part's metrics there; None where it names none.
+
+    Raises UserError (PORT) where it cannot be opened, USAGE where the variable does not hold HOST:PORT.
+    """
+    where = os.environ.get(METRICS_VARIABLE)
+    if not where:
+        return None
+    host, _, port = where.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise UserError(Exit.USAGE, f"{METRICS_VARIABLE} is '{where}'; it should be HOST:PORT, such as 127.0.0.1:9646")
+    server = WSGIServer((host.strip("[]"), int(port)), Exporter(part).wsgi, log=None, spawn=_CONNECTIONS)
+    try:
+        server.start()
+    except OSError as error:
+        raise UserError(Exit.PORT, f"metrics cannot be served at {where} ({os.strerror(error.errno or 0)}): choose "
+                                   "another --metrics-port, or stop what listens there") from None
+    return server

@@ -1,0 +1,176 @@
+"""Live figures of a run, in the process that directs it: since the measured phase began, and of the last 10 s."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tokenswarm.contract.objectives import LATENCIES
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.contract.tables import STATUSES
+from tokenswarm.live.aggregate import UNCERTAINTY, Delta, Distribution, LiveAggregate
+from tokenswarm.live.health import GeneratorHealth, generator_health
+
+RECENT_S = 10.0
+_TOGETHER_S = 0.5
+PERCENTILES = (50, 95, 99)
+_WARMUP_ANSWERS = 20_000
+
+
+class LiveStats:
+    """Adds up what load-generating processes report. Its size does not grow with the run."""
+
+    def __init__(self, timeline: Timeline, bounded: bool, open_loop: bool) -> None:
+        """`bounded`: whether the scenario's SLOs say what a good request is."""
+        self.counts = dict.fromkeys(STATUSES, 0)
+        """Requests of every phase so far, by status."""
+        self.warmup: deque[tuple[float, float]] = deque(maxlen=_WARMUP_ANSWERS)
+        """See `Delta.warmup`."""
+        self.tallies: dict[tuple[str, str], LiveAggregate] = {}
+        """By (phase, user class), since the beginning."""
+        self.health: dict[str, dict[str, Any]] = {}
+        """The latest row of host_metrics.csv of each worker."""
+        self._timeline, self._bounded, self._open_loop = timeline, bounded, open_loop
+        self._began = time.monotonic()
+        self._recent: deque[tuple[float, Delta]] = deque()
+
+    def merge(self, part: Delta) -> None:
+        """Take in what one process saw since it last reported."""
+        now = time.monotonic()
+        for key, tally in part.tallies.items():
+            self.tallies.setdefault(key, LiveAggregate()).merge(tally)
+            for status in STATUSES:
+                self.counts[status] += tally.counts[status]
+        self.warmup.extend(part.warmup)
+        if part.health is not None:
+            self.health[part.health["source"]] = part.health
+        if part.tallies:
+            self._keep_recent(now, part)
+        self._forget(now)
+
+    def _keep_recent(self, now: float, part: Delta) -> None:
+        """For the figures of the last RECENT_S; what several workers say at about the same time becomes one."""
+        if not self._recent or now - self._recent[-1][0] >= _TOGETHER_S:
+            self._recent.append((now, part))
+            return
+        latest = self._recent[-1][1].tallies
+        for key, tally in part.tallies.items():
+            latest.setdefault(key, LiveAggregate()).merge(tally)
+
+    def _forget(self, now: float) -> None:
+        while self._recent and self._recent[0][0] < now - RECENT_S:
+            self._recent.popleft()
+
+    def error_kinds(self) -> dict[str, int]:
+        """Failures of every phase so far, by kind."""
+        return dict(sum((tally.errors for tally in self.tallies.values()), Counter()))
+
+    def figures(self) -> dict[str, Any]:
+        """What the progress display shows; plain JSON values."""
+        measured = _merged(tally for (phase, _), tally in self.tallies.items() if phase == "measure")
+        seconds, recent = self._lately()
+        tokens = sum(tally.counts["completion_tokens"] for tally in recent.values())
+        return {
+            "requests": sum(self.counts.values()),
+            "errors": self.counts["failed"],
+            "ttft_p95_ms": measured.latencies.get("ttft_ms", Distribution()).quantiles([0.95])[0],
+            "output_tok_s": tokens / seconds,
+        }
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that is shown live; plain JSON values.
+
+        `since_start` is about the measured phase, by the definitions of docs/metrics.md, except that answers under way
+        are not in it yet; `last` is about answers that ended in the last RECENT_S, whatever their phase. Each holds
+        `seconds`, `total`, and `classes` by name; see `_block` for the figures.
+        """
+        line, now = self._timeline, time.time()
+        seconds = max(0.0, min(now, line.measure_end) - line.measure_start)
+        lately_s, recent = self._lately()
+        return {
+            "at": now,
+            "phase": line.phase_at(now),
+            "since_start": self._stretch(self.tallies, seconds, lately=False),
+            "last": self._stretch(recent, lately_s, lately=True),
+            "generator": self.generator(),
+        }
+
+    def _lately(self) -> tuple[float, dict[tuple[str, str], LiveAggregate]]:
+        now = time.monotonic()
+        self._forget(now)
+        tallies: dict[tuple[str, str], LiveAggregate] = {}
+        for _, part in self._recent:
+            for key, tally in part.tallies.items():
+                tallies.setdefault(key, LiveAggregate()).merge(tally)
+        return max(1.0, min(RECENT_S, now - self._began)), tallies
+
+    def _of_late(self, name: str) -> Distribution:
+        """One latency of every answer that ended lately."""
+        whole = Distribution()
+        for _, part in self._recent:
+            for tally in part.tallies.values():
+                if name in tally.latencies:
+                    whole.merge(tally.latencies[name])
+        return whole
+
+    def _stretch(self, tallies: Mapping[tuple[str, str], LiveAggregate], seconds: float,
+                 lately: bool) -> dict[str, Any]:
+        names = sorted({name for _, name in tallies})
+
+        def block(chosen: Iterable[str]) -> dict[str, Any]:
+            names = set(chosen)
+            every = _merged(tally for (_, name), tally in tallies.items() if name in names)
+            if lately:
+                return self._block(every, seconds, every.counts["completion_tokens"],
+                                   every.counts["prompt_tokens"], every.counts["ok"])
+            measured = _merged(tallies[key] for key in tallies if key[0] == "measure" and key[1] in names)
+            return self._block(measured, seconds, every.counts["window_output"], every.counts["window_prompt"],
+                               every.counts["window_done"])
+
+        return {"seconds": seconds, "total": block(names), "classes": {name: block([name]) for name in names}}
+
+    def _block(self, tally: LiveAggregate, seconds: float, output: float, prompt: float, done: float) -> dict[str, Any]:
+        """The figures of one stretch: counts, error kinds, latency percentiles in ms, rates per second."""
+        counts = tally.counts
+        figures: dict[str, Any] = {status: counts[status] for status in STATUSES}
+        figures |= {"requests": tally.requests, "errors": dict(sorted(tally.errors.items()))}
+        for name in LATENCIES:
+            values = tally.latencies.get(name, Distribution()).quantiles(q / 100 for q in PERCENTILES)
+            for q, value in zip(PERCENTILES, values, strict=True):
+                figures[f"{name.removesuffix('_ms')}_p{q}_ms"] = value
+        def rate(amount: float) -> float | None:
+            return amount / seconds if seconds > 0 else None
+        return figures | {
+            "output_tok_s": rate(output),
+            "total_tok_s": rate(output + prompt),
+            "requests_s": rate(done),
+            "goodput_rps": rate(counts["good"]) if self._bounded else None,
+            "attainment": counts["good"] / tally.requests if self._bounded and tally.requests else None,
+            "error_rate": counts["failed"] / (counts["ok"] + counts["failed"])
+            if counts["ok"] + counts["failed"] else None,
+            "hit_rate": tally.hit_rate,
+        }
+
+    def generator(self) -> dict[str, Any]:
+        """How far the load generator itself can be trusted now: its busiest worker, and a light with reasons."""
+        self._forget(time.monotonic())
+        ttft = self._of_late("ttft_ms")
+        latency = ttft if ttft.bins else self._of_late("e2e_ms")
+        rows = list(self.health.values())
+        facts = {name: max((row[name] for row in rows if row[name] is not None), default=None)
+                 for name in ("cpu_share", "loop_lag_ms", "read_lag_p99_ms", "lateness_max_ms")}
+        bound = self._of_late(UNCERTAINTY).quantiles([0.99])[0]
+        facts["error_bound_ms"] = bound if bound is not None else facts["read_lag_p99_ms"]
+        judged: GeneratorHealth = generator_health(cpu_share=facts["cpu_share"], error_bound_ms=facts["error_bound_ms"],
+                              lateness_ms=facts["lateness_max_ms"] if self._open_loop else None,
+                              median_latency_ms=latency.quantiles([0.5])[0])
+        return {**facts, "light": judged.colour, "reasons": list(judged.reasons), "workers": len(rows)}
+
+
+def _merged(tallies: Iterable[LiveAggregate]) -> LiveAggregate:
+    whole = LiveAggregate()
+    for tally in tallies:
+        whole.merge(tally)
+    return whole

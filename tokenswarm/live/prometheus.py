@@ -1,0 +1,215 @@
+"""The live figures of a run as Prometheus has them: names, labels, buckets, and the samples of this moment.
+
+Base units throughout (seconds, bytes, ratios from 0 to 1). Counters and histograms begin at zero with each run and have
+every series that the run can have from the start, so that a first failure is a step from 0 to 1 and not a series out of
+nowhere, which no rate would show.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.utils import floatToGoString
+
+from tokenswarm.contract.tables import ERROR_KINDS, PHASES, STATUSES
+from tokenswarm.live.aggregate import Distribution, LiveAggregate
+from tokenswarm.live.live_stats import LiveStats
+
+LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0,
+                     5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0)
+"""Upper bounds. A percentile is known to the bucket that it lies in; from 20 ms to 2 minutes none is wider than two
+thirds of its lower bound."""
+TPOT_BUCKETS_S = (0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06,
+                  0.08, 0.1, 0.125, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+SENDING_PHASES = PHASES[:2]
+"""Nothing is sent in the drain."""
+LIGHTS = {"grey": 0, "green": 1, "amber": 2, "red": 3}
+"""Values of tokenswarm_validity."""
+_STALE_S = 10.0
+"""A worker that said nothing for so long is gone."""
+_LABEL_CHARS = 200
+
+Kind = Literal["counter", "gauge", "histogram", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A metric: its name in a query (of a histogram without `_bucket`), kind, labels and meaning."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    meaning: str
+
+
+_BY_CLASS = ("user_class", "phase")
+METRICS: tuple[Described, ...] = (
+    Described("tokenswarm_run_info", "info", ("run_id", "engine", "model", "scenario", "simulated"),
+              "Always 1; its labels say which run this is."),
+    Described("tokenswarm_phase", "gauge", ("phase",), "1 for the phase that the run is in, 0 for the others."),
+    Described("tokenswarm_users", "gauge", (), "Users that run now."),
+    Described("tokenswarm_requests_in_flight", "gauge", ("user_class",), "Requests sent and not answered yet."),
+    Described("tokenswarm_measured_seconds", "gauge", (), "Seconds of the measured window that have passed."),
+    Described("tokenswarm_requests_total", "counter", (*_BY_CLASS, "status"),
+              "Requests that have ended, by the phase in which they were sent."),
+    Described("tokenswarm_request_errors_total", "counter", (*_BY_CLASS, "kind"), "Failed requests by kind."),
+    Described("tokenswarm_good_requests_total", "counter", _BY_CLASS,
+              "Requests that met every objective of the scenario that bounds a request; none where it has no such."),
+    Described("tokenswarm_prompt_tokens_total", "counter", _BY_CLASS, "Prompt tokens of ended requests."),
+    Described("tokenswarm_output_tokens_total", "counter", _BY_CLASS, "Output tokens of ended requests."),
+    Described("tokenswarm_cached_tokens_total", "counter", _BY_CLASS,
+              "Prompt tokens that the engine says it found in its cache."),
+    Described("tokenswarm_cache_known_prompt_tokens_total", "counter", _BY_CLASS,
+              "Prompt tokens of the answers that say how many were cached."),
+    Described("tokenswarm_window_output_tokens_total", "counter", ("user_class",),
+              "Output tokens that arrived inside the measured window, whatever the phase of their request."),
+    Described("tokenswarm_window_prompt_tokens_total", "counter", ("user_class",),
+              "Prompt tokens whose first output token came inside the measured window."),
+    Described("tokenswarm_window_answers_total", "counter", ("user_class",),
+              "Answers that ended well inside the measured window."),
+    Described("tokenswarm_ttft_seconds", "histogram", _BY_CLASS, "Time to the first token of any channel."),
+    Described("tokenswarm_ttfo_seconds", "histogram", _BY_CLASS, "Time to the first token of the answer."),
+    Described("tokenswarm_tpot_seconds", "histogram", _BY_CLASS, "Time per output token after the first."),
+    Described("tokenswarm_e2e_seconds", "histogram", _BY_CLASS, "Time to the last token, or to the end of the body."),
+    Described("tokenswarm_validity", "gauge", (),
+              "Whether the load generator can be trusted now: 0 unknown, 1 green, 2 amber, 3 red (do not trust)."),
+    Described("tokenswarm_timing_error_bound_seconds", "gauge", (),
+              "How far TTFTs of the last 10 s may be off: 99th percentile over requests."),
+    Described("tokenswarm_workers", "gauge", (), "Load-generating processes that report."),
+    Described("tokenswarm_worker_cpu_ratio", "gauge", ("worker",), "Share of one core, of the last second."),
+    Described("tokenswarm_worker_loop_lag_seconds", "gauge", ("worker",), "Worst delay of a timer in the last second."),
+    Described("tokenswarm_worker_lateness_seconds", "gauge", ("worker",),
+              "Worst lateness of an arrival in the last second; open loop only."),
+    Described("tokenswarm_worker_resident_memory_bytes", "gauge", ("worker",), "Resident memory."),
+)
+"""Everything that is exported, in order; docs/observe.md holds the same list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What is known of a run now beyond its live figures. `run`: the labels of tokenswarm_run_info. `in_flight`: by
+    user class. `bounded`: whether the scenario's objectives say what a good request is."""
+
+    run: Mapping[str, str]
+    phase: str
+    measured_s: float
+    in_flight: Mapping[str, int]
+    users: int
+    user_classes: Iterable[str]
+    bounded: bool
+
+
+def families(live: LiveStats, moment: Moment) -> Iterator[Metric]:
+    """The metrics of METRICS with their samples of now, in pieces of about a millisecond: a histogram comes once for
+    each user class, one after the other."""
+    names = sorted({*moment.user_classes, *moment.in_flight, *(name for _, name in live.tallies)})
+    yield from _plain(_situation(moment, names))
+    yield from _plain(_counters(live, names, moment.bounded))
+    for described in METRICS:
+        if described.kind == "histogram":
+            for name in names:
+                yield _histogram(described, live, name)
+    yield from _plain(_trust(live))
+
+
+Samples = list[tuple[tuple[str, ...], float]]
+
+
+def _plain(values: Mapping[str, Samples]) -> Iterator[Metric]:
+    for described in METRICS:
+        if described.name in values:
+            family = (CounterMetricFamily if described.kind == "counter" else GaugeMetricFamily)(
+                described.name, described.meaning, labels=described.labels)
+            for labels, value in values[described.name]:
+                family.add_metric([_printable(label) for label in labels], value)
+            yield family
+
+
+def _situation(moment: Moment, names: list[str]) -> dict[str, Samples]:
+    return {
+        "tokenswarm_run_info": [(tuple(moment.run[label] for label in METRICS[0].labels), 1.0)],
+        "tokenswarm_phase": [((phase,), float(phase == moment.phase)) for phase in PHASES],
+        "tokenswarm_users": [((), moment.users)],
+        "tokenswarm_requests_in_flight": [((name,), moment.in_flight.get(name, 0)) for name in names],
+        "tokenswarm_measured_seconds": [((), moment.measured_s)],
+    }
+
+
+def _counters(live: LiveStats, names: list[str], bounded: bool) -> dict[str, Samples]:
+    none = LiveAggregate()
+    tallies = {(name, phase): live.tallies.get((phase, name), none) for name in names for phase in SENDING_PHASES}
+
+    def summed(count: str) -> Samples:
+        return [(key, tally.counts[count]) for key, tally in tallies.items()]
+
+    def of_window(count: str) -> Samples:
+        every = list(live.tallies.items())
+        return [((name,), sum(tally.counts[count] for (_, other), tally in every if other == name)) for name in names]
+
+    found = {
+        "tokenswarm_requests_total": [((*key, status), tally.counts[status])
+                                      for key, tally in tallies.items() for status in STATUSES],
+        "tokenswarm_request_errors_total": [((*key, kind), tally.errors[kind])
+                                            for key, tally in tallies.items() for kind in ERROR_KINDS],
+        "tokenswarm_good_requests_total": summed("good"),
+        "tokenswarm_prompt_tokens_total": summed("prompt_tokens"),
+        "tokenswarm_output_tokens_total": summed("completion_tokens"),
+        "tokenswarm_cached_tokens_total": summed("cached_tokens"),
+        "tokenswarm_cache_known_prompt_tokens_total": summed("prompt_tokens_with_cache_info"),
+        "tokenswarm_window_output_tokens_total": of_window("window_output"),
+        "tokenswarm_window_prompt_tokens_total": of_window("window_prompt"),
+        "tokenswarm_window_answers_total": of_window("window_done"),
+    }
+    if not bounded:
+        del found["tokenswarm_good_requests_total"]
+    return found
+
+
+def _histogram(described: Described, live: LiveStats, user_class: str) -> Metric:
+    name = described.name.removeprefix("tokenswarm_").removesuffix("_seconds")
+    bounds_s = TPOT_BUCKETS_S if name == "tpot" else LATENCY_BUCKETS_S
+    family = HistogramMetricFamily(described.name, described.meaning, labels=described.labels)
+    for phase in SENDING_PHASES:
+        tally = live.tallies.get((phase, user_class))
+        seen = (tally.latencies.get(f"{name}_ms") if tally is not None else None) or Distribution()
+        counts = zip(map(floatToGoString, bounds_s), seen.at_most(bound * 1e3 for bound in bounds_s), strict=True)
+        family.add_metric([_printable(user_class), phase], [*counts, ("+Inf", seen.count)], seen.total / 1e3)
+    return family
+
+
+def _trust(live: LiveStats) -> dict[str, Samples]:
+    judged = live.generator()
+    oldest = time.time() - _STALE_S
+    rows = sorted((str(row["source"]), row) for row in live.health.values() if row["at"] >= oldest)
+
+    def of_workers(column: str, factor: float = 1.0) -> Samples:
+        return [((source,), row[column] * factor) for source, row in rows if row[column] is not None]
+
+    found: dict[str, Samples] = {
+        "tokenswarm_validity": [((), LIGHTS[judged["light"]])],
+        "tokenswarm_workers": [((), len(rows))],
+        "tokenswarm_worker_cpu_ratio": of_workers("cpu_share"),
+        "tokenswarm_worker_loop_lag_seconds": of_workers("loop_lag_ms", 1e-3),
+        "tokenswarm_worker_lateness_seconds": of_workers("lateness_max_ms", 1e-3),
+        "tokenswarm_worker_resident_memory_bytes": of_workers("rss_mb", 1024.0 * 1024.0),
+    }
+    if judged["error_bound_ms"] is not None:
+        found["tokenswarm_timing_error_bound_seconds"] = [((), round(judged["error_bound_ms"] * 1e-3, 9))]
+    return found
+
+
+def _printable(text: str) -> str:
+    """Text from an engine or a file as a label can hold it (a lone surrogate, for one, is no UTF-8)."""
+    return "".join(character if character.isprintable() else " " for character in text[:_LABEL_CHARS])
+
+
+def run_labels(manifest: Mapping[str, Any], simulated: str) -> dict[str, str]:
+    """The labels of tokenswarm_run_info from run.json's content."""
+    engine = manifest.get("engine") or {}
+    return {"run_id": str(manifest.get("run_id", "")), "engine": str(engine.get("name", "")),
+            "model": str(manifest.get("model", "")), "simulated": simulated,
+            "scenario": str((manifest.get("scenario") or {}).get("name", ""))}

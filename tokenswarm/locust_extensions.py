@@ -1,0 +1,28 @@
+"""What other rooms add to a Locust process, put together here: the tab in Locust's web UI, metrics for Prometheus.
+
+Both are imported only where they are wanted, since they take a while.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tokenswarm.base.environment import METRICS_VARIABLE
+from tokenswarm.generator.roles import Coordinator, ProcessRole
+
+
+def web_ui_tab(environment: Any, role: ProcessRole) -> None:
+    """The tab LLM, where this process has a web UI."""
+    if environment.web_ui is not None:
+        from tokenswarm.ui.tab import LlmTab
+
+        LlmTab(environment, role)
+
+
+def metrics_port(environment: Any, role: ProcessRole) -> None:
+    """Live metrics at the port that was named for them, from the first run on."""
+    if isinstance(role, Coordinator) and os.environ.get(METRICS_VARIABLE):
+        from tokenswarm.live.exporter import serve
+
+        role.before_first_run.append(lambda: serve(role))

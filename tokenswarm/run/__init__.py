@@ -1,0 +1,1 @@
+"""The life of one run: prepare, measure, finish; and what watches it."""

@@ -1,0 +1,179 @@
+"""The Locust processes of a run, as the command line sees them: started, listened to, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tokenswarm.base.environment import LIVE_VARIABLE, RUN_VARIABLE
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.scenario.model import Scenario
+
+LOG_NAME = "locust.log"
+"""As `generator.plan` reads them; it is not imported here, since the generator's imports take a while."""
+_POLL_S = 0.25
+_EXIT_GRACE_S = 20.0
+_STOP_S = 60.0
+"""How long a run may take to end once it was asked to: what is in flight is cancelled, workers hand over their rows."""
+_LOCAL_WORKERS_WAIT_S, _REMOTE_WORKERS_WAIT_S = 60, 1800
+
+
+class LocustProcesses:
+    """One local Locust process, or a master with workers; each in a session of its own, so that Ctrl-C in the
+    terminal reaches only the command line. Made by `headless` or `with_ui`.
+    """
+
+    def __init__(self, locustfiles: Iterable[Path], base_url: str, leading: list[str], variables: dict[str, str],
+                 log: Path, workers: int, master: tuple[str, int] | None) -> None:
+        """`leading` and `variables` are arguments and environment of the leader alone. `workers` 0: it loads itself.
+
+        `master` is the address at which workers from other machines are awaited; without it they are started here.
+        """
+        self._log_path = log
+        self._socket, theirs = socket.socketpair()
+        self._received = b""
+        self._asked_at: float | None = None
+        environment = {**os.environ, **variables, LIVE_VARIABLE: str(theirs.fileno())}
+        files = ",".join(map(str, locustfiles))
+        arguments = [sys.executable, "-m", "locust", "-f", files, "--host", base_url]
+        self._log = log.open("ab")
+        self.leader: subprocess.Popen
+        self.workers: list[subprocess.Popen] = []
+        if workers:
+            host, port = master or ("127.0.0.1", _free_port())
+            leading = [*leading, "--master", "--master-bind-host", host, "--master-bind-port", str(port)]
+            self.leader = self._start([*arguments, *leading], environment, (theirs.fileno(),))
+            if master is None:
+                self.workers = [self._start([*arguments, *following(host, port)], dict(os.environ), ())
+                                for _ in range(workers)]
+        else:
+            self.leader = self._start([*arguments, *leading], environment, (theirs.fileno(),))
+        theirs.close()
+
+    @classmethod
+    def headless(cls, scenario: Scenario, folder: Path, base_url: str, workers: int,
+                 master: tuple[str, int] | None = None) -> LocustProcesses:
+        """One run, in a folder that holds its run.json."""
+        # Without --only-summary Locust would write its statistics into the log every two seconds.
+        leading = ["--headless", "--only-summary", *_users(scenario), "--csv", str(folder / "locust"), "--loglevel",
+                   "INFO"]
+        several = workers if workers > 1 or master is not None else 0
+        if several:
+            wait_s = _LOCAL_WORKERS_WAIT_S if master is None else _REMOTE_WORKERS_WAIT_S
+            leading += ["--expect-workers", str(workers), "--expect-workers-max-wait", str(wait_s)]
+        return cls([scenario.locustfile_path], base_url, leading, {RUN_VARIABLE: str(folder)}, folder / LOG_NAME,
+                   several, master)
+
+    @classmethod
+    def with_ui(cls, scenario: Scenario, locustfiles: Iterable[Path], variables: dict[str, str], log: Path,
+                base_url: str, workers: int, master: tuple[str, int] | None, web: list[str]) -> LocustProcesses:
+        """Locust with its web UI (arguments `web`), in which people start runs; `scenario` is what the form begins
+        with. The process that serves the UI generates no load."""
+        return cls(locustfiles, base_url, [*_users(scenario), *web, "--loglevel", "INFO"], variables, log, workers,
+                   master)
+
+    def _start(self, arguments: list[str], environment: dict[str, str], descriptors: tuple[int, ...]
+               ) -> subprocess.Popen:
+        return subprocess.Popen(arguments, env=environment, stdin=subprocess.DEVNULL, stdout=self._log,
+                                stderr=subprocess.STDOUT, pass_fds=descriptors, start_new_session=True)
+
+    def events(self) -> Iterator[dict[str, Any] | None]:
+        """What the leader reports, as it comes; None at least four times a second. Ends when the leader does."""
+        while True:
+            ready, _, _ = select.select([self._socket], [], [], _POLL_S)
+            if self._asked_at is not None and time.monotonic() - self._asked_at > _STOP_S:
+                self.kill()  # a user's code that never lets go, say; what was written is kept
+            if not ready:
+                yield None
+                continue
+            try:
+                data = self._socket.recv(65536)
+            except OSError:
+                data = b""
+            if not data:
+                return
+            *lines, self._received = (self._received + data).split(b"\n")
+            for line in lines:
+                yield json.loads(line)
+
+    def ask_to_stop(self) -> None:
+        """Let the run end now, gracefully: rows are handed over."""
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+        self.tell("stop")
+
+    def tell(self, what: str, **facts: object) -> None:
+        """Send the leader a message (see `generator.reporter`)."""
+        with contextlib.suppress(OSError):
+            self._socket.sendall(json.dumps({"do": what, **facts}).encode() + b"\n")
+
+    def log_tail(self, lines: int = 12) -> list[str]:
+        """The last lines that Locust printed."""
+        try:
+            text = self._log_path.read_text("utf-8", "replace")
+        except OSError:
+            return []
+        return [line for line in text.splitlines() if line.strip()][-lines:]
+
+    def end(self) -> None:
+        """Wait a little for all processes to leave, then make them."""
+        deadline = time.monotonic() + _EXIT_GRACE_S
+        for process in [self.leader, *self.workers]:
+            if process is not self.leader and self.leader.returncode not in (None, 0):
+                break  # nobody is left to tell the workers that it is over, nor to take their rows
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, deadline - time.monotonic()))
+        self.kill()
+        self._log.close()
+        self._socket.close()
+
+    def kill_at_once(self) -> None:
+        """End all processes without waiting; made for a signal handler, so it takes none of Popen's locks."""
+        for process in [self.leader, *self.workers]:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        for process in [self.leader, *self.workers]:
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _users(scenario: Scenario) -> list[str]:
+    load = scenario.load
+    users = load.users if load.rate is None else load.max_in_flight
+    spawn_rate = load.spawn_rate if load.rate is None else load.max_in_flight
+    return ["--users", str(users), "--spawn-rate", f"{spawn_rate:g}"]
+
+
+def following(host: str, port: int) -> list[str]:
+    """Locust's arguments for a worker of the master at this address."""
+    return ["--worker", "--master-host", host, "--master-port", str(port)]
+
+
+def worker_command(host: str, port: int) -> list[str]:
+    """What to run on another machine: it gets locustfile and plan from the master."""
+    return [sys.executable, "-m", "locust", "-f", "-", *following(host, port)]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", 0))
+        except OSError as error:
+            raise UserError(Exit.PORT, f"no free port on 127.0.0.1: {error.strerror}") from None
+        return probe.getsockname()[1]

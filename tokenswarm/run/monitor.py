@@ -1,0 +1,135 @@
+"""Follows a run that goes on: hears the load generator, keeps run.json up to date, and ends the run where it must."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.engines import Engine, Telemetry
+from tokenswarm.generator.new_run import write_manifest
+from tokenswarm.run.locust_process import LocustProcesses
+from tokenswarm.run.progress import RunProgress
+from tokenswarm.scenario.abort import Abort
+from tokenswarm.scenario.model import Scenario
+
+
+@dataclass(slots=True)
+class RunOutcome:
+    """How a run ended, before anybody looks at its figures."""
+
+    folder: Path
+    status: str = "failed"
+    """complete | interrupted | aborted | failed, as run.json has it."""
+    error: UserError | None = None
+    """Why it ended early; what was measured until then is in the folder."""
+    interrupted_at: float | None = None
+    """When the first signal came, on the monotonic clock."""
+
+
+class Watch(Protocol):
+    """Somebody who looks on while a run goes on, such as a soak."""
+
+    progress_interval_s: float
+    """Pause between two lines of progress where there is no terminal."""
+    engine_gone: Exit
+    """Exit code of a run whose engine ended."""
+
+    def begin(self, folder: Path, scenario: Scenario) -> None:
+        """The run is about to be loaded."""
+
+    def look(self, live: dict[str, Any] | None) -> Abort | None:
+        """Called several times a second; `live` is the load generator's latest report, or None if there is no new one.
+        What it returns ends the run."""
+
+    def over(self, outcome: RunOutcome) -> None:
+        """The load has ended and run.json is written; what was started still runs."""
+
+
+class RunMonitor:
+    """One run's follower. What it learns goes into `manifest` and `outcome`."""
+
+    def __init__(self, locust: LocustProcesses, engine: Engine, telemetry: Telemetry, manifest: dict[str, Any],
+                 outcome: RunOutcome, progress: RunProgress, watch: Watch | None = None) -> None:
+        self._locust, self._engine, self._telemetry = locust, engine, telemetry
+        self._manifest, self._outcome, self._progress, self._watch = manifest, outcome, progress, watch
+        self._done = False
+        self._hear: dict[str, Callable[[dict[str, Any]], None]] = {
+            "live": progress.figures, "phase": self._phase, "fatal": self._fatal, "done": self._end}
+
+    def follow(self) -> None:
+        """Listen to the load generator until it is done."""
+        for event in self._locust.events():
+            self._progress.tick()
+            if event is not None and event["event"] in self._hear:
+                self._hear[event["event"]](event)
+            if event is None:
+                self._look_at_engine()
+            if self._watch is not None:
+                self._obey(self._watch.look(event if event is not None and event["event"] == "live" else None))
+        if not self._done and self._outcome.error is None:
+            self._fail("load_generator", Exit.LOAD_GENERATOR, "the load generator ended before the run did; the rows "
+                       "that it wrote are kept.", "It said", self._locust.log_tail())
+        if self._outcome.status != "aborted":
+            self._outcome.status = "complete" if self._done and self._outcome.error is None else "failed"
+
+    def _look_at_engine(self) -> None:
+        if self._outcome.error is None and not _alive(self._engine):
+            code = Exit.ENGINE if self._watch is None else self._watch.engine_gone
+            self._fail("engine_gone", code, f"{self._engine.title} ended during the run.", "Its log ends with",
+                       self._engine.log_tail(12))
+            if self._watch is not None:
+                self._outcome.status = "aborted"
+            self._locust.ask_to_stop()
+
+    def _obey(self, abort: Abort | None) -> None:
+        if abort is not None and self._outcome.error is None and not self._done:
+            self._outcome.status = "aborted"
+            self._outcome.error = UserError(abort.code, f"{abort.sentence}, so the run was ended")
+            self._manifest["ended_early"] = abort.facts()
+            self._locust.ask_to_stop()
+
+    def _fail(self, rule: str, code: Exit, sentence: str, lead: str = "", lines: list[str] | None = None) -> None:
+        """The run has failed. `lines` are of a log: shown, but not kept in run.json."""
+        shown = "".join(f"\n  | {line}" for line in lines or [])
+        self._outcome.error = UserError(code, f"{sentence} {lead}:{shown}" if shown else sentence)
+        self._manifest["ended_early"] = Abort(rule, code, sentence.rstrip(".")).facts()
+
+    def _fatal(self, event: dict[str, Any]) -> None:
+        self._fail("load_generator", Exit(event["code"]), event["sentence"])
+
+    def _end(self, event: dict[str, Any]) -> None:
+        self._done = True
+        if any(phase["name"] == "measure" for phase in event["phases"]):
+            self._telemetry.mark("end", time.time())  # where nobody told of the drain: the run was stopped
+        self._manifest.update(event["facts"], counts=event["counts"], phases=event["phases"])
+        self._manifest["simulated"] = self._manifest["simulated"] or bool(event["counts"].get("simulated_answers"))
+
+    def _phase(self, event: dict[str, Any]) -> None:
+        """Keep run.json up to date, so that a run that dies can still be read."""
+        self._mark(event)
+        self._progress.phase(event["name"])
+        start, measure_start, measure_end = event["start"], event["measure_start"], event["measure_end"]
+        phases = [{"name": "warmup", "start": start, "end": measure_start}]
+        if measure_start is not None:
+            phases.append({"name": "measure", "start": measure_start, "end": measure_end})
+        self._manifest["phases"] = phases
+        self._manifest["warmup"] = event["warmup"]
+        with contextlib.suppress(UserError):  # a full disk is noticed, and said, where rows are written
+            write_manifest(self._outcome.folder, self._manifest)
+
+    def _mark(self, event: dict[str, Any]) -> None:
+        """The engine's own latencies are those between the start and the end of the measured phase."""
+        if event["name"] == "measure":
+            self._telemetry.mark("start", event["measure_start"])  # told a little ahead if there are several workers
+        elif event["name"] == "drain":
+            self._telemetry.mark("end", event["measure_end"])
+
+
+def _alive(engine: Engine) -> bool:
+    is_alive = getattr(engine, "is_alive", None)
+    return is_alive is None or is_alive()

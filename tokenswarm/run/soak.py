@@ -1,0 +1,242 @@
+"""An unattended run of hours: abort rules, figures at any moment, an end within a grace period.
+
+Summaries are made by processes of their own, with the lowest priority, so that neither the load generator nor the
+process that watches it ever waits for one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, SUMMARY_JSON, SUMMARY_MD
+from tokenswarm.generator.new_run import note_verdict
+from tokenswarm.run.monitor import RunOutcome
+from tokenswarm.scenario.abort import Abort, AbortRules, AbortSettings, Counted
+from tokenswarm.scenario.model import Scenario
+
+PROGRESS_INTERVAL_S = 60.0
+SUMMARY_INTERVAL_S = 60.0
+IDLE_SHARE = 20
+"""A summary is begun no sooner than this many times the CPU time of the one before: they cost at most 5% of a core."""
+_LOWEST_PRIORITY = 19
+_POLL_S = 0.05
+_MOST_SAID = 65536
+_KEPT_BACK_S = 1.0
+"""What of the grace is kept for telling how the run ended."""
+
+_WRITTEN = (SUMMARY_JSON, JUNIT_XML, SUMMARY_MD, DASHBOARD_HTML)
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def next_summary_at(began: float, cpu_s: float, interval_s: float = SUMMARY_INTERVAL_S) -> float:
+    """When the next live summary is due after one that began then and took so much CPU time; the more, the later."""
+    return began + max(interval_s, IDLE_SHARE * cpu_s)
+
+
+class ReportProcess:
+    """`tokenswarm report` on a run folder, in a process of its own that a terminal's Ctrl-C does not reach.
+
+    It ends with one `wait` or `kill`. Raises OSError where it cannot be started.
+    """
+
+    def __init__(self, folder: Path, options: Sequence[str] = (), idle: bool = False) -> None:
+        """`idle`: takes only what nobody else wants of CPU and disk."""
+        self.cpu_s = 0.0
+        """CPU time that it took, as of the last look at `running`."""
+        self._folder = folder
+        with tempfile.TemporaryFile() as said:  # not a pipe: nobody reads while it runs, and a full one would stop it
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tokenswarm", "report", str(folder), "--quiet", *options],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True,
+                env=os.environ | dict.fromkeys(_THREADS, "1"))
+            self._said = os.dup(said.fileno())
+        self._watched = psutil.Process(self._process.pid)
+        if idle:
+            with contextlib.suppress(psutil.Error, OSError, AttributeError, ValueError):  # not every system has both
+                self._watched.nice(_LOWEST_PRIORITY)
+                self._watched.ionice(psutil.IOPRIO_CLASS_IDLE)
+
+    @property
+    def running(self) -> bool:
+        with contextlib.suppress(psutil.Error):
+            times = self._watched.cpu_times()
+            self.cpu_s = max(self.cpu_s, times.user + times.system)
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it, finished or not. What it replaces it replaces as a whole, so nothing is left half written."""
+        cut_off = self.running
+        self._process.kill()
+        self._process.wait()
+        os.close(self._said)
+        for name in _WRITTEN if cut_off else ():
+            for unfinished in self._folder.glob(f".{name}.*"):
+                unfinished.unlink(missing_ok=True)
+
+    def wait(self, deadline: Callable[[], float | None]) -> bool:
+        """Whether it ended by itself, and well, before `deadline()` on the monotonic clock (None: whenever).
+
+        Raises UserError (RESULTS) with what it said if it failed.
+        """
+        while self.running:
+            until = deadline()
+            if until is not None and time.monotonic() >= until:
+                self.kill()
+                return False
+            time.sleep(_POLL_S)
+        said = os.pread(self._said, _MOST_SAID, 0).decode("utf-8", "replace").strip()
+        os.close(self._said)
+        if self._process.returncode:
+            last = said.splitlines()[-1] if said else f"exit code {self._process.returncode}"
+            raise UserError(Exit.RESULTS, f"the report could not be made: {last.removeprefix('tokenswarm: ')}")
+        return True
+
+
+class LiveSummary:
+    """Keeps summary.json, junit.xml and summary.md of a run that goes on up to date. Call `tick` now and then."""
+
+    def __init__(self, folder: Path, options: Sequence[str], interval_s: float = SUMMARY_INTERVAL_S,
+                 clock: Callable[[], float] = time.monotonic,
+                 start: Callable[..., ReportProcess] = ReportProcess) -> None:
+        self._folder, self._options, self._interval_s = folder, [*options, "--no-dashboard"], interval_s
+        self._clock, self._start = clock, start
+        self._process: ReportProcess | None = None
+        self._began = clock()
+        self._due = self._began + interval_s
+
+    def tick(self) -> None:
+        """Start a summary when one is due; never waits, and what goes wrong with one costs only that one."""
+        if self._process is not None and not self._process.running:
+            self._process.kill()  # reaps it
+            self._due = next_summary_at(self._began, self._process.cpu_s, self._interval_s)
+            self._process = None
+        if self._process is None and self._clock() >= self._due:
+            self._began = self._clock()
+            with contextlib.suppress(OSError):
+                self._process = self._start(self._folder, self._options, idle=True)
+            if self._process is None:
+                self._due = self._began + self._interval_s
+
+    def stop(self) -> None:
+        """End the one that is being made, if any."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+
+class Soak:
+    """Watches a run (see `following.Watch`), and sees to it that figures are there at its end.
+
+    `report_options`: of the `report` command (--strict, --baseline, --fail-on-drift).
+    """
+
+    progress_interval_s = PROGRESS_INTERVAL_S
+    engine_gone = Exit.ENGINE_GONE
+
+    def __init__(self, report_options: Sequence[str] = (), grace_s: float = 30.0,
+                 summary_interval_s: float = SUMMARY_INTERVAL_S) -> None:
+        """`grace_s`: from the first signal to the end of it all."""
+        self._options, self._grace_s, self._summary_interval_s = list(report_options), grace_s, summary_interval_s
+        self._rules = AbortRules(AbortSettings())
+        self._live: LiveSummary | None = None
+        self._folder: Path | None = None
+        self._final: ReportProcess | None = None
+
+    # ---- while the run goes on
+
+    def begin(self, folder: Path, scenario: Scenario) -> None:
+        self._folder = folder
+        self._rules = AbortRules(scenario.abort)
+        self._live = LiveSummary(folder, self._options, self._summary_interval_s)
+
+    def look(self, live: dict[str, Any] | None) -> Abort | None:
+        self._live.tick()
+        if live is None:
+            return None
+        return self._rules.look(Counted.of(time.monotonic(), live["outcomes"], live["error_kinds"])) \
+            or self._look_at_disk()
+
+    def _look_at_disk(self) -> Abort | None:
+        try:
+            disk = shutil.disk_usage(self._folder)
+        except OSError:
+            return None  # who cannot write there will say so
+        return self._rules.look_at_disk(disk.free, disk.total)
+
+    def over(self, outcome: RunOutcome) -> None:
+        self._live.stop()
+        if outcome.interrupted_at is not None:  # every second counts: the engine is stopped meanwhile
+            with contextlib.suppress(OSError):  # `conclude` tries again
+                self._final = ReportProcess(outcome.folder, self._options)
+
+    def kill(self) -> None:
+        """End whatever report is being made, at once."""
+        if self._live is not None:
+            self._live.stop()
+        if self._final is not None:
+            self._final.kill()
+
+    # ---- afterwards
+
+    def conclude(self, outcome: RunOutcome, interrupted_at: Callable[[], float | None]) -> dict[str, Any]:
+        """Make the report and return the summary. `interrupted_at()`: when a signal came meanwhile, if one did.
+
+        If the grace ends before the report is made, the last live summary is what there is; it says so. Raises
+        UserError where there is none.
+        """
+        def deadline() -> float | None:
+            first = outcome.interrupted_at if outcome.interrupted_at is not None else interrupted_at()
+            return None if first is None else first + self._grace_s - _KEPT_BACK_S
+
+        try:
+            self._final = self._final or ReportProcess(outcome.folder, self._options)
+        except OSError as error:
+            raise UserError(Exit.RESULTS, f"the report could not be begun: {error.strerror}") from None
+        if not self._final.wait(deadline):
+            self._admit(outcome.folder)
+        summary = _read_summary(outcome.folder)
+        note_verdict(outcome.folder, summary["verdict"], summary["reasons"])
+        return summary
+
+    def _admit(self, folder: Path) -> None:
+        """Say in the last live summary, and in what was made of it, that it is not the last word."""
+        summary = _read_summary(folder)
+        told = (f"The run was interrupted, and the grace of {self._grace_s:g} s was over before its figures were made: "
+                f"these are of some minutes before. Make them anew with: python -m tokenswarm report {folder.name}")
+        summary["notes"].append(told)
+        summary["run"] |= {"going": False, "status": "interrupted"}
+        for reason in summary["reasons"]:
+            if reason["rule"] == "still_going":
+                for name in (JUNIT_XML, SUMMARY_MD):
+                    with contextlib.suppress(OSError):
+                        page = (folder / name).read_text("utf-8")
+                        _replace(folder / name, page.replace(reason["sentence"], told))
+                reason |= {"rule": "run_ended", "sentence": told}
+        _replace(folder / SUMMARY_JSON, json.dumps(summary, indent=2) + "\n")
+
+
+def _replace(path: Path, content: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(content, "utf-8")
+    os.replace(temporary, path)
+
+
+def _read_summary(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / SUMMARY_JSON).read_text("utf-8"))
+    except (OSError, ValueError):
+        raise UserError(Exit.INTERRUPTED, f"there was no time for a report; the rows are kept. Make it with: python -m "
+                                          f"tokenswarm report {folder}") from None

@@ -1,0 +1,207 @@
+"""The load generator judged against a server that knows the truth.
+
+Starts the simulator's flat profile with a truth log, loads it with the real thing (Locust, prompts, records, health),
+and compares what the rows say with when the server really wrote. Used by `calibrate` and by the benchmarks.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenswarm.base.data_files import LOCUSTFILES_DIR
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.tables import HOST_METRICS_CSV, MANIFEST_JSON, REQUESTS_CSV
+from tokenswarm.sim.truth import read_truth
+
+_WARMUP_S = 3
+_MARGIN_S = 1.0
+"""Cut from both ends of the window for CPU and rates: ramps are not the steady state."""
+_SETTLE_S = 10.0
+_STAMP_COST_MS = 0.1
+"""Between the server's stamp and the arrival in the client's kernel lies the server's write call."""
+MODEL = "sim-8b"
+
+
+@dataclass(frozen=True, slots=True)
+class TruthRun:
+    """What was found. Errors are absolute values: what the row says minus what was true."""
+
+    requests: int
+    lost: int
+    """Requests that did not succeed, or that the server knows nothing of."""
+    tokens_s: float
+    cpu_us_per_token: float
+    cpu_share: float
+    """Of one core, by the Locust process."""
+    ttft_error_p50_ms: float
+    ttft_error_p99_ms: float
+    e2e_error_p99_ms: float
+    bound_p99_ms: float
+    """What the run itself says its TTFT error is at most (p99)."""
+    beyond_bound: int
+    """Requests whose error exceeded their own bound."""
+    server_late_p99_ms: float
+    """Lateness of the server against its own model: a server that is late itself judges nobody."""
+    rss_growth_mb: float
+    """Resident memory of the Locust process at the end of the window minus at its beginning, MiB. A window of over a
+    minute begins 10 s later for this: buffers reach their size and connections their number first."""
+    waited_s: float
+    """Seconds in which the Locust process was ready to run but had no CPU: what others took from it."""
+
+
+class FlatServer:
+    """The simulator with a fixed TTFT and a fixed gap, in a process of its own."""
+
+    def __init__(self, folder: Path, *, ttft_ms: float, gap_ms: float, core: int | None = None) -> None:
+        self._log = folder / "truth.csv"
+        command = [sys.executable, "-m", "tokenswarm.sim", "--profile", "flat", "--model", MODEL, "--truth-log",
+                   str(self._log), "--ttft-ms", f"{ttft_ms:g}", "--token-gap-ms", f"{gap_ms:g}"]
+        self._process = subprocess.Popen(pinned(command, core), stdout=subprocess.PIPE, text=True)
+        line = self._process.stdout.readline()
+        if not line.startswith("listening on "):
+            raise UserError(Exit.ENGINE, f"the simulator did not start: {line.strip() or 'it said nothing'}")
+        self.url = line.removeprefix("listening on ").strip()
+
+    def stop(self) -> dict[str, dict[str, Any]]:
+        """End it; returns the truth by request id."""
+        self._process.terminate()
+        self._process.wait(20)
+        return {row["request_id"]: row for row in read_truth(self._log)}
+
+
+def pinned(command: list[str], core: int | None) -> list[str]:
+    """The command kept to one core, if one is given."""
+    return command if core is None else ["taskset", "-c", str(core), *command]
+
+
+def cores() -> tuple[int | None, int | None]:
+    """A core for the server and one for the load generator; None where there is only one, or no way to choose."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None, None
+    mine = sorted(os.sched_getaffinity(0))
+    return (mine[0], mine[1]) if len(mine) > 1 else (None, None)
+
+
+def truth_run(streams: int, rate: float, tokens: int, seconds: float, ttft_ms: float = 100.0,
+              requests_s: float | None = None, workers: int = 1) -> TruthRun:
+    """`streams` users, each reading answers of `tokens` tokens at `rate` tokens/s, measured for `seconds`.
+
+    With `requests_s` an open loop sends that many requests a second, at most `streams` at once. Several `workers` are
+    Locust's own, of one master; they share the core. Raises UserError (LOAD_GENERATOR) if the load generator fails.
+    """
+    server_core, load_core = cores()
+    with tempfile.TemporaryDirectory(prefix="tokenswarm-truth-") as name:
+        folder = Path(name)
+        server = FlatServer(folder, ttft_ms=ttft_ms, gap_ms=1000 / rate, core=server_core)
+        results = folder / "results"
+        offset_s = time.time() - time.monotonic()
+        try:
+            waited_s = _locust(server.url, streams, tokens, seconds, requests_s, results, load_core, workers)
+        finally:
+            truth = server.stop()
+        [run] = results.iterdir()
+        return judge(run, truth, offset_s, waited_s)
+
+
+def _locust(url: str, streams: int, tokens: int, seconds: float, requests_s: float | None, results: Path,
+            core: int | None, workers: int) -> float:
+    settings = (f"output.max_tokens={tokens} output.ignore_eos=true user.think_time_s=0 load.warmup_s={_WARMUP_S} "
+                "rag.document_tokens=200")
+    if requests_s is not None:
+        settings += f" load.rate={requests_s:g} load.max_in_flight={streams}"
+    environment = {**os.environ, "RESULTS": str(results), "MODEL": MODEL, "SET": settings}
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILES_DIR / "rag.py"), "--headless", "--host", url,
+               "-u", str(streams), "-r", f"{streams / 1.3:.3f}", "-t", f"{seconds + _WARMUP_S + 2:.0f}s"]
+    if workers > 1:
+        command += ["--processes", str(workers)]
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(pinned(command, core), env=environment, stdout=subprocess.DEVNULL, stderr=said)
+        waited_s = 0.0
+        while process.poll() is None:
+            waited_s = _waited_s(process.pid) or waited_s
+            time.sleep(0.5)
+        if process.returncode or not results.is_dir():
+            said.seek(0)
+            raise UserError(Exit.LOAD_GENERATOR, f"locust ended with {process.returncode}: {said.read()[-2000:]}")
+    return waited_s
+
+
+def _waited_s(pid: int) -> float:
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0  # not Linux, or gone
+
+
+def judge(run: Path, truth: Mapping[str, Mapping[str, Any]], offset_s: float, waited_s: float) -> TruthRun:
+    """Rows of a run folder against the truth. `offset_s`: wall clock minus monotonic clock of this machine."""
+    manifest = json.loads((run / MANIFEST_JSON).read_text())
+    window = next((phase for phase in manifest["phases"] if phase["name"] == "measure"), None)
+    if window is None:
+        raise UserError(Exit.LOAD_GENERATOR, "the run was too short to judge; give it more seconds")
+    ttft, e2e, bounds, late, lost = [], [], [], [], 0
+    for row in _table(run / REQUESTS_CSV):
+        if row["phase"] != "measure" or row["status"] == "cancelled":
+            continue
+        true = truth.get(row["request_id"])
+        if row["status"] != "ok" or true is None:
+            lost += 1
+            continue
+        sent_ns = (float(row["sent_at"]) - offset_s) * 1e9
+        ttft.append(abs(float(row["ttft_ms"]) - (true["first_write_ns"] - sent_ns) / 1e6))
+        e2e.append(abs(float(row["e2e_ms"]) - (true["last_write_ns"] - sent_ns) / 1e6))
+        bounds.append(float(row["ttft_uncertainty_ms"]))
+        late.append(true["max_late_ns"] / 1e6)
+    if not ttft:
+        raise UserError(Exit.LOAD_GENERATOR, "no request succeeded against the simulator")
+    seconds, cpu_s, tokens, rss_growth_mb = _steady(run, window)
+    return TruthRun(
+        requests=len(ttft), lost=lost, tokens_s=tokens / seconds, cpu_us_per_token=cpu_s / max(tokens, 1) * 1e6,
+        cpu_share=cpu_s / seconds, ttft_error_p50_ms=_quantile(ttft, 0.5), ttft_error_p99_ms=_quantile(ttft, 0.99),
+        e2e_error_p99_ms=_quantile(e2e, 0.99), bound_p99_ms=_quantile(bounds, 0.99),
+        beyond_bound=sum(error > bound + _STAMP_COST_MS for error, bound in zip(ttft, bounds, strict=True)),
+        server_late_p99_ms=_quantile(late, 0.99), rss_growth_mb=rss_growth_mb, waited_s=waited_s)
+
+
+def _steady(run: Path, window: Mapping[str, float]) -> tuple[float, float, int, float]:
+    """(seconds, CPU seconds, tokens, growth of memory in MiB) of all load generators together, inside the window."""
+    sources: dict[str, list[dict[str, str]]] = {}
+    for row in _table(run / HOST_METRICS_CSV):
+        if row["source"].startswith("worker") and window["start"] + _MARGIN_S < float(row["at"]) < window["end"]:
+            sources.setdefault(row["source"], []).append(row)
+    if not sources or min(map(len, sources.values())) < 3:
+        raise UserError(Exit.LOAD_GENERATOR, "the run was too short to judge; give it more seconds")
+    found = [_steady_worker(samples) for samples in sources.values()]
+    seconds = statistics.mean(one[0] for one in found)
+    return seconds, sum(one[1] for one in found), sum(one[2] for one in found), max(one[3] for one in found)
+
+
+def _steady_worker(samples: Sequence[Mapping[str, str]]) -> tuple[float, float, int, float]:
+    times = [float(row["at"]) for row in samples]
+    parts = [(later - earlier, row) for earlier, later, row in zip(times, times[1:], samples[1:], strict=False)]
+    memory = [float(row["rss_mb"]) for row in samples if len(samples) < 60 or float(row["at"]) > times[0] + _SETTLE_S]
+    some = max(1, len(memory) // 10)
+    growth = statistics.median(memory[-some:]) - statistics.median(memory[:some])
+    return (sum(length for length, _ in parts), sum(length * float(row["cpu_share"]) for length, row in parts),
+            sum(int(row["tokens"]) for _, row in parts), growth)
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[int(share * (len(ordered) - 1))]

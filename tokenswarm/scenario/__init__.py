@@ -1,0 +1,1 @@
+"""A scenario: its model, distributions, overrides, limits and SLOs."""

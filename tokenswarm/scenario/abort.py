@@ -1,0 +1,128 @@
+"""When a long run is ended before its time: too many errors, no engine any more, a disk that is nearly full.
+
+A restart of the engine must not end a run that is there to survive it. So requests that found no engine do not count
+for the error rate; how long an engine may stay away is a rule of its own. Pure: no clock, no disk.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from tokenswarm.base.config_text import parse_duration
+from tokenswarm.base.errors import Exit
+from tokenswarm.contract.tables import AWAY_KINDS
+
+_SAMPLES = 120
+"""A window is remembered as so many moments, however long it is."""
+_MB = 1e6
+
+_Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False),
+                     BeforeValidator(lambda value: parse_duration(value) if isinstance(value, str) else value)]
+_Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+
+
+class AbortSettings(BaseModel):
+    """The table [abort] of a scenario."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    error_rate: _Share = Field(
+        default=0.5, description="share of failed requests above which the run ends; 1 = never. Of those that the "
+        "engine answered or let time out: a request that found no engine does not count"
+    )
+    window_s: _Seconds = Field(default=60.0, description="stretch of time over which that share is taken")
+    min_requests: Annotated[int, Field(strict=True, ge=1)] = Field(
+        default=20, description="fewest requests in it that can end a run"
+    )
+    silence_s: _Seconds = Field(
+        default=300.0, description="the engine counts as gone when nothing succeeded for so long while requests failed"
+    )
+    disk_free_mb: Annotated[float, Field(strict=True, ge=0)] = Field(
+        default=500.0, description="free space (in MB) of the results folder's disk below which the run ends ..."
+    )
+    disk_free_share: _Share = Field(default=0.02, description="... or this share of the disk, where that is less")
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Requests that have ended by now, in all phases. `away`: failed ones that found no engine. `at`: seconds on a
+    monotonic clock."""
+
+    at: float
+    ok: int
+    failed: int
+    away: int
+
+    @classmethod
+    def of(cls, at: float, counts: Mapping[str, int], kinds: Mapping[str, int]) -> Counted:
+        """From counts by outcome and by kind of failure."""
+        return cls(at, counts.get("ok", 0), counts.get("failed", 0), sum(kinds.get(kind, 0) for kind in AWAY_KINDS))
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """The end of a run before its time: which rule, its exit code, and a sentence that says what happened."""
+
+    rule: str
+    code: Exit
+    sentence: str
+
+    def facts(self) -> dict[str, Any]:
+        """As run.json holds it."""
+        return {"rule": self.rule, "code": int(self.code), "sentence": self.sentence}
+
+
+class AbortRules:
+    """Is told how the run goes, about once a second, and says when it should end."""
+
+    def __init__(self, settings: AbortSettings) -> None:
+        self._settings = settings
+        self._window: deque[Counted] = deque()
+        self._last_success: Counted | None = None
+
+    def look(self, now: Counted) -> Abort | None:
+        """The rules on requests; None while the run may go on."""
+        return self._errors(now) or self._silence(now)
+
+    def _errors(self, now: Counted) -> Abort | None:
+        settings, window = self._settings, self._window
+        if not window or now.at - window[-1].at >= settings.window_s / _SAMPLES:
+            window.append(now)
+        while len(window) > 1 and window[1].at <= now.at - settings.window_s:
+            window.popleft()
+        then = window[0]
+        if now.at - then.at < settings.window_s:
+            return None
+        failed = (now.failed - now.away) - (then.failed - then.away)
+        ended = now.ok - then.ok + failed
+        if ended < settings.min_requests or failed <= settings.error_rate * ended:
+            return None
+        return Abort("error_rate", Exit.TOO_MANY_ERRORS,
+                     f"{failed:,} of {ended:,} requests failed within {settings.window_s:g} s "
+                     f"({failed / ended:.0%}; abort.error_rate is {settings.error_rate:.0%})")
+
+    def _silence(self, now: Counted) -> Abort | None:
+        last, limit_s = self._last_success, self._settings.silence_s
+        if last is None or now.ok > last.ok:
+            self._last_success = now
+            return None
+        failed = now.failed - last.failed
+        if not failed or now.at - last.at < limit_s:
+            return None
+        return Abort("engine_gone", Exit.ENGINE_GONE,
+                     f"no request succeeded for {limit_s:g} s (abort.silence_s) while {failed:,} failed: the engine "
+                     "is gone")
+
+    def look_at_disk(self, free_bytes: float, total_bytes: float) -> Abort | None:
+        """The rule on the disk that takes the results."""
+        least = min(self._settings.disk_free_mb * _MB, self._settings.disk_free_share * total_bytes)
+        if free_bytes >= least:
+            return None
+        return Abort("disk_full", Exit.DISK_NEARLY_FULL,
+                     f"the disk of the results has {free_bytes / _MB:,.0f} MB left (abort.disk_free_mb and "
+                     f"abort.disk_free_share ask for {least / _MB:,.0f} MB)")

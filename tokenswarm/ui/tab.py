@@ -1,0 +1,234 @@
+"""The tab "LLM" of Locust's web UI, through Locust's own extension points: tabs, routes, download links."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import gevent
+from flask import Flask, Response, jsonify, request, send_file
+from gevent import subprocess as gsubprocess
+from werkzeug.datastructures import ImmutableMultiDict
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.tables import DASHBOARD_HTML, REQUESTS_CSV
+from tokenswarm.generator.plain_locust import chosen_scenario
+from tokenswarm.generator.roles import Coordinator
+from tokenswarm.generator.ui_session import session_from_environment
+from tokenswarm.live.exporter import attach
+from tokenswarm.live.history import History
+from tokenswarm.ui.engine_view import engine_view
+from tokenswarm.ui.login import add_login
+
+_STATIC = Path(__file__).parent / "static"
+_TAB = "llm"
+_SECOND_S = 1.0
+_REPORT_WAIT_S = 120.0
+_NOTHING = {"state": "ready", "run": None, "alert": None}
+"""Before the first run, and while one is being made ready."""
+
+
+class LlmTab:
+    """What the tab shows, from the part that directs the runs. Routes are behind Locust's login where there is one."""
+
+    def __init__(self, environment: Any, part: Coordinator) -> None:
+        self._environment, self._part = environment, part
+        self._web_ui = environment.web_ui
+        self._history = History(None)
+        self._alert: str | None = None
+        if self._web_ui.web_login:
+            add_login(self._web_ui)
+        self._extend(self._web_ui.app)
+        environment.events.test_start.add_listener(self._begun)
+
+    def _extend(self, app: Flask) -> None:
+        args = self._web_ui.template_args
+        args["extendedTabs"] = [{"title": "LLM", "key": _TAB}]
+        args["extendedCsvFiles"] = [{"href": "./llm/report", "title": "tokenswarm dashboard of this run"},
+                                    {"href": "./llm/requests.csv", "title": "Download requests.csv: one row a request"}]
+        guarded = self._web_ui.auth_required_if_enabled
+        for path, view in (("/llm", self._page), ("/llm/live.json", self._live), ("/llm/history.json", self._past),
+                           ("/llm/report", self._report), ("/llm/requests.csv", self._rows)):
+            app.add_url_rule(path, f"tokenswarm{path}", guarded(view))
+        app.add_url_rule("/llm/static/<name>", "tokenswarm-static", _static)
+        attach(app, self._part)
+        app.before_request(_refuse_other_sites)
+        app.before_request(self._check_start)
+        # Flask calls these in reverse order: the first one comes after Locust's own, which opens every answer to all.
+        app.after_request_funcs.setdefault(None, []).insert(0, _for_this_site_only)
+        app.after_request(_with_tab_script)
+
+    # ---- the start of a run
+
+    def _check_start(self) -> Response | None:
+        """Refuse a start form that asks for what cannot be, before Locust acts on it; choose the user classes."""
+        if request.path != "/swarm" or request.method != "POST":
+            return None
+        if self._part.going_on:
+            self._note_edit(request.form.get("user_count", "?"))
+            return None
+        wanted = {**vars(self._environment.parsed_options), **request.form.to_dict()}
+        try:
+            _refuse_other_host(request.form.get("host"))
+            scenario, _ = chosen_scenario(_Options(wanted), self._environment.user_classes)
+            classes = [cls for cls in _all_classes(self._environment)
+                       if cls.__module__.rpartition(".")[2] == scenario.locustfile_path.stem]
+        except UserError as error:
+            self._alert = str(error)
+            return jsonify({"success": False, "message": str(error)})
+        if classes:
+            self._environment.user_classes = classes
+        if scenario.open_loop:  # all users at once: they only carry requests, arrivals follow the schedule
+            given = request.form.to_dict()
+            request.form = ImmutableMultiDict({**given, "spawn_rate": given.get("user_count", "1")})
+        return None
+
+    def _note_edit(self, users: str) -> None:
+        """The number of users is changed in the middle of a run: figures before and after are of two loads."""
+        part = self._part
+        if part.manifest is not None:
+            seconds = time.time() - part.timeline.start
+            part.manifest["notes"].append(f"The number of users was set to {users[:12]} by hand, {seconds:.0f} s after "
+                                          "the run had begun: its figures are of several loads.")
+
+    def _begun(self, **_: Any) -> None:
+        self._alert = None
+        self._history = History(self._part.plan.run_id if self._part.plan is not None else None)
+        gevent.spawn(self._remember)
+
+    def _remember(self) -> None:
+        """Fill the time line while this run goes on."""
+        mine = self._history
+        while self._history is mine:
+            gevent.sleep(_SECOND_S)
+            if self._part.going_on:
+                mine.add(self._snapshot())
+
+    # ---- what is shown
+
+    def _snapshot(self) -> dict[str, Any]:
+        part = self._part
+        if part.live is None or part.plan is None:
+            return {**_NOTHING, "alert": self._alert}
+        manifest = part.manifest or {}
+        in_flight = part.in_flight() if part.going_on else Counter()
+        engine = manifest.get("engine", {})
+        return {
+            **part.live.snapshot(),
+            "state": "running" if part.going_on else "stopped",
+            "alert": self._alert,
+            "run": {"id": part.plan.run_id, "scenario": part.plan.scenario.title or part.plan.scenario.name,
+                    "engine": " ".join(filter(None, (engine.get("title"), engine.get("version")))),
+                    "model": part.plan.model, "simulated": bool(manifest.get("simulated")),
+                    "open_loop": part.plan.scenario.open_loop, "slo": part.plan.scenario.slo,
+                    "began": part.timeline.start, "notes": manifest.get("notes", [])},
+            "in_flight": in_flight.total(),
+            "in_flight_by_class": dict(in_flight),
+            "users": self._environment.runner.user_count,
+            "engine": engine_view(list(part.engine_samples), time.time()),
+        }
+
+    def _live(self) -> Response:
+        return jsonify(self._snapshot())
+
+    def _past(self) -> Response:
+        plan = self._part.plan
+        current = plan is not None and plan.run_id == self._history.run_id
+        return jsonify(self._history.points if current else [])
+
+    def _page(self) -> Response:
+        return send_file(_STATIC / "llm.html")
+
+    # ---- what can be downloaded
+
+    def _rows(self) -> Response:
+        if self._part.plan is None:
+            return Response("No run has begun yet.", 404, mimetype="text/plain")
+        return send_file(self._part.plan.folder / REQUESTS_CSV, as_attachment=True,
+                         download_name=f"{self._part.plan.run_id}-{REQUESTS_CSV}")
+
+    def _report(self) -> Response:
+        """The dashboard of the latest run; made where the command line does not make it."""
+        part = self._part
+        if part.plan is None:
+            return Response("No run has begun yet.", 404, mimetype="text/plain")
+        if part.going_on:
+            return Response("The run goes on; its dashboard is made when it has been stopped.", 409,
+                            mimetype="text/plain")
+        page = part.plan.folder / DASHBOARD_HTML
+        deadline = time.monotonic() + _REPORT_WAIT_S
+        while part.reporter.connected and not page.exists() and time.monotonic() < deadline:
+            gevent.sleep(0.2)
+        if not page.exists():
+            made = gsubprocess.run([sys.executable, "-m", "tokenswarm", "report", str(part.plan.folder)],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            if not page.exists():
+                words = made.stdout.decode("utf-8", "replace")
+                return Response(f"The dashboard could not be made. {words}", 500, mimetype="text/plain")
+        return send_file(page, as_attachment="download" in request.args,
+                         download_name=f"{part.plan.run_id}-{DASHBOARD_HTML}")
+
+
+def _refuse_other_host(host: str | None) -> None:
+    """The engine that the command line watches and whose model it knows is the one to load. Raises UserError."""
+    session = session_from_environment()
+    if session is not None and host and host.rstrip("/") != session.engine["base_url"].rstrip("/"):
+        raise UserError(Exit.USAGE, f"this UI was started for the engine at {session.engine['base_url']}; for another "
+                                    "one start it with HOST=...")
+
+
+class _Options:
+    """The settings of a start form as attributes, as parsed options have them."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.__dict__.update(values)
+
+
+def _all_classes(environment: Any) -> list[Any]:
+    known = getattr(environment, "tokenswarm_classes", None)
+    if known is None:
+        known = environment.tokenswarm_classes = list(environment.user_classes)
+    return known
+
+
+def _refuse_other_sites() -> Response | None:
+    """A page of another site in the same browser must not start or stop runs: where the UI listens on 127.0.0.1 there
+    is no login that would keep it out."""
+    origin = request.headers.get("Origin")
+    if request.method != "GET" and origin and urlsplit(origin).netloc != request.host:
+        return Response("This request came from another site.", 403, mimetype="text/plain")
+    return None
+
+
+def _for_this_site_only(response: Response) -> Response:
+    """Locust lets pages of any site read its answers; these are nobody else's business."""
+    response.headers.pop("Access-Control-Allow-Origin", None)
+    return response
+
+
+def _plotly_js() -> Path:
+    """The script that draws charts, from the installed plotly package (which is not imported for it)."""
+    spec = importlib.util.find_spec("plotly")
+    return Path(spec.origin).parent / "package_data" / "plotly.min.js"
+
+
+def _static(name: str) -> Response:
+    """Scripts and styles; nothing of a run is in them."""
+    path = _plotly_js() if name == "plotly.min.js" else _STATIC / Path(name).name
+    if not path.is_file():
+        return Response("Not found.", 404, mimetype="text/plain")
+    return send_file(path, max_age=3600 if name == "plotly.min.js" else 0)
+
+
+def _with_tab_script(response: Response) -> Response:
+    """Locust's page, with the script that puts ours into the tab."""
+    if request.path == "/" and response.mimetype == "text/html" and response.status_code == 200:
+        page = response.get_data(as_text=True)
+        response.set_data(page.replace("</body>", '<script src="./llm/static/tab.js"></script></body>', 1))
+    return response

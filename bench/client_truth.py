@@ -102,13 +102,14 @@ def main() -> int:
     rounds = []
     for number in range(arguments.rounds):
         bare_us = bare_round(arguments)
-        found = asdict(truth_run(arguments.streams, arguments.rate, arguments.tokens, arguments.seconds))
-        rounds.append({**found, "bare_us_per_token": bare_us, "ratio_to_bare": found["cpu_us_per_token"] / bare_us})
+        measured = asdict(truth_run(arguments.streams, arguments.rate, arguments.tokens, arguments.seconds))
+        rounds.append({**measured, "bare_us_per_token": bare_us,
+                       "ratio_to_bare": measured["cpu_us_per_token"] / bare_us})
         print(f"round {number + 1}: " + "  ".join(f"{key} {value:,.3f}" for key, value in rounds[-1].items()))
     print(f"medians of {arguments.rounds} rounds: {arguments.streams} streams, {arguments.rate:g} tokens/s each, "
           f"{arguments.tokens} tokens an answer")
     for key in rounds[0]:
-        median = statistics.median(found[key] for found in rounds)
+        median = statistics.median(each[key] for each in rounds)
         limit = LIMITS.get(key)
         print(f"  {key:<22} {median:>12,.3f}   {f'<= {limit}' if limit is not None else ''}")
     return 0

@@ -83,14 +83,14 @@ def memory_kb() -> float:
 def write_run(folder: Path, name: str, requests: int) -> None:
     """A run folder of so many requests of a scenario, 100 a second."""
     hashes = Fingerprints(fresh_key())
-    with (folder / schema.REQUESTS_CSV).open("w") as rows, (folder / schema.PROMPTS_CSV).open("w") as told:
+    with (folder / schema.REQUESTS_CSV).open("w") as rows, (folder / schema.PROMPTS_CSV).open("w") as prompts:
         rows.write(schema.header(schema.REQUEST_COLUMNS))
-        told.write(schema.header(schema.PROMPT_COLUMNS))
+        prompts.write(schema.header(schema.PROMPT_COLUMNS))
         for number, (prompt, answer) in enumerate(islice(prompts_of(name), requests)):
             answer.sent_at = 1_795_000_000.0 + number / 100.0
             row = request_row(Origin("r", 0, "measure", "User", f"r-0-{number}"), prompt, answer)
             rows.write(schema.format_rows(schema.REQUEST_COLUMNS, (row,)))
-            told.write(hashes.row(0, number, prompt.messages, answer))
+            prompts.write(hashes.row(0, number, prompt.messages, answer))
     (folder / schema.MANIFEST_JSON).write_text(
         '{"engine": {"effective": {"block_size": 16, "kv_capacity_tokens": 100000}}}')
 
@@ -104,9 +104,9 @@ def yardstick_cost(name: str, requests: int) -> tuple[float, float]:
         run = read_run(scratch)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         begin = time.perf_counter()
-        found = cache_figures(run, run.measured, None)["yardstick"]
+        measured = cache_figures(run, run.measured, None)["yardstick"]
         took = time.perf_counter() - begin
-        print(f"{name}: {found['requests_known']:,} requests: {found['sentence']}")
+        print(f"{name}: {measured['requests_known']:,} requests: {measured['sentence']}")
     return took, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 

@@ -58,9 +58,9 @@ def write_big_run(folder: Path, rows: int) -> None:
                 file.write(",".join(row) + "\n")
                 written += 1
     seconds = (rows / len(cells)) * sample_s
-    told = manifest("chat", seconds, counts={"sent": rows})
-    told["phases"][1]["end"] = START + seconds
-    (folder / schema.MANIFEST_JSON).write_text(json.dumps(told))
+    described = manifest("chat", seconds, counts={"sent": rows})
+    described["phases"][1]["end"] = START + seconds
+    (folder / schema.MANIFEST_JSON).write_text(json.dumps(described))
 
 
 def main() -> int:
@@ -78,15 +78,15 @@ def main() -> int:
         done = subprocess.run(
             [sys.executable, "-c", CHILD, str(folder)], cwd=root, capture_output=True, text=True, check=True
         )
-        found = json.loads(done.stdout.splitlines()[-1])
+        measured = json.loads(done.stdout.splitlines()[-1])
         page_mb = (folder / "dashboard.html").stat().st_size / 1e6
     more = max(1.0, args.rows / 1e6)
     checks = [
-        ("time", found["seconds"], SECONDS_LIMIT * more, "s"),
-        ("peak memory", found["peak_mib"], MIB_LIMIT * more, "MiB"),
+        ("time", measured["seconds"], SECONDS_LIMIT * more, "s"),
+        ("peak memory", measured["peak_mib"], MIB_LIMIT * more, "MiB"),
         ("page", page_mb, PAGE_MB_LIMIT, "MB"),
     ]
-    print(f"{found['rows']:,} rows, {csv_mb:.0f} MB of CSV, verdict {found['verdict']}")
+    print(f"{measured['rows']:,} rows, {csv_mb:.0f} MB of CSV, verdict {measured['verdict']}")
     for name, value, limit, unit in checks:
         print(f"  {name:12} {value:8.1f} {unit:4} (limit {limit:g} {unit}) {'ok' if value <= limit else 'EXCEEDED'}")
     return int(any(value > limit for _, value, limit, _ in checks))

@@ -131,13 +131,13 @@ class LLMClient:
         exchanges, connecting = list(self._in_flight), list(self._connecting)
         for exchange in exchanges:
             exchange.connection.give_up("cancelled", "")
-        for one in connecting:
-            gevent.get_hub().loop.run_callback(self._stop_connecting, one)
+        for attempt in connecting:
+            gevent.get_hub().loop.run_callback(self._stop_connecting, attempt)
         return len(exchanges) + len(connecting)
 
-    def _stop_connecting(self, one: greenlet) -> None:
-        if one in self._connecting:  # else it has just ended by itself
-            one.throw(_Cancelled())
+    def _stop_connecting(self, attempt: greenlet) -> None:
+        if attempt in self._connecting:  # else it has just ended by itself
+            attempt.throw(_Cancelled())
 
     def close(self) -> None:
         """Close idle connections and stop watching."""

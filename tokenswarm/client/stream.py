@@ -88,11 +88,11 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 def error_text(body: bytes) -> str:
     """The sentence inside an error body, in whichever of the usual shapes it comes; else the body's beginning."""
     try:
-        found = msgspec.json.decode(body)
+        error = msgspec.json.decode(body)
         for key in ("error", "message", "detail", "msg"):
-            while isinstance(found, dict) and key in found:
-                found = found[key]
-        return found if isinstance(found, str) else msgspec.json.encode(found).decode()
+            while isinstance(error, dict) and key in error:
+                error = error[key]
+        return error if isinstance(error, str) else msgspec.json.encode(error).decode()
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return body[:2000].decode("utf-8", "replace")
 

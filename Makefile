@@ -109,7 +109,7 @@ tiny-model: $(VENV)/.installed ## make the tiny random model that engines serve 
 	@$(PY) -m tokenswarm engine tiny-model
 
 engine-venv: $(VENV)/.installed ## install a real engine for use without Docker: ENGINE=vllm|sglang [DEVICE=cpu|cuda]
-	@$(PY) -m tokenswarm.engines.local.install --engine $(call quote,$(ENGINE)) $(call option,--device,DEVICE)
+	@$(PY) -m tokenswarm engine install --engine $(call quote,$(ENGINE)) $(call option,--device,DEVICE)
 
 test: $(VENV)/.installed-dev ## the default tests (under 3 minutes)
 	@$(PY) -m pytest -q -n 2 tests -m "not browser and not ui and not engine and not compose and not statistics and not observe and not slow"

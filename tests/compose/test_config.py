@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.compose.conftest import PLANTED
-from tokenswarm.engines import command, known_engines, load_description
+from tokenswarm.engines import Placement, command, known_engines, load_description
 from tokenswarm.engines.docker.compose import COMPOSE_FILE, NO_GPU_FILE, Start, arguments, image_of, override
 
 DEFAULT_MODEL = "Qwen/Qwen3-8B"
@@ -45,7 +45,7 @@ def seconds(text: str) -> float:
 def test_defaults_are_those_of_the_description(profile: str) -> None:
     description, service = load_description(profile), config(profile)
     model = description.fixed_served_name or DEFAULT_MODEL
-    assert service["command"] == command(description, {}, model, description.default_port, "container")
+    assert service["command"] == command(description, {}, Placement(model, description.default_port), "container")
     assert service["image"] == image_of(description, {})
     _, form = description.form(None)
     environment = service.get("environment") or {}

@@ -18,11 +18,12 @@ import pytest
 
 from tests.compose.conftest import PLANTED, ROOT
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.engines import EngineSpec, load_description
+from tokenswarm.engines import EngineSpec, StartRequest, load_description
 from tokenswarm.engines.docker import containers
 from tokenswarm.engines.docker.compose import arguments, variable
 from tokenswarm.engines.docker.containers import find_running
-from tokenswarm.engines.docker.docker_engine import DockerEngine, start_docker
+from tokenswarm.engines.docker.docker_engine import DockerEngine
+from tokenswarm.engines.docker.launch import start_docker
 
 pytestmark = pytest.mark.usefixtures("surroundings")
 PATIENCE_S = 90.0
@@ -61,7 +62,7 @@ def start(description: EngineSpec, tmp_path: Path, model: str, **options: Any) -
     """An engine that is ready."""
     if "cuda" in description.forms:
         options.setdefault("device", "cpu")
-    return start_docker(description, log_path=tmp_path / "engine.log", model=model, **options)
+    return start_docker(StartRequest(description=description, log_path=tmp_path / "engine.log", model=model, **options))
 
 
 def test_load_starts_waits_loads_and_leaves_nothing(description: EngineSpec, docker: Any, tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ def test_taken_port(tmp_path: Path) -> None:
 
 
 def test_port_that_is_taken_while_the_container_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tokenswarm.engines.local.processes.need_port", lambda *_: None)
+    monkeypatch.setattr("tokenswarm.base.ports.need_port", lambda *_: None)
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError) as caught:
         start(load_description("sim"), tmp_path, "sim-8b", port=taken.getsockname()[1])
     assert caught.value.code is Exit.PORT and "port is taken" in str(caught.value)
@@ -262,10 +263,11 @@ def test_container_of_a_killed_command_is_removed(tmp_path: Path) -> None:
 
 def test_released_engine_outlives_its_starter_and_can_be_taken_over(docker: Any, tmp_path: Path) -> None:
     program = (
-        "from pathlib import Path\nfrom tokenswarm.engines import load_description\n"
-        "from tokenswarm.engines.docker.docker_engine import start_docker\n"
-        f"e = start_docker(load_description('sglang'), log_path=Path({str(tmp_path / 'engine.log')!r}), "
-        "model='org/kept', device='cpu')\ne.release()\ne.stop()\n"
+        "from pathlib import Path\nfrom tokenswarm.engines import StartRequest, load_description\n"
+        "from tokenswarm.engines.docker.launch import start_docker\n"
+        f"log = Path({str(tmp_path / 'engine.log')!r})\n"
+        "e = start_docker(StartRequest(description=load_description('sglang'), log_path=log, model='org/kept', "
+        "device='cpu'))\ne.release()\ne.stop()\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=PATIENCE_S)
     assert "stand-in for" in (tmp_path / "engine.log").read_text()

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from tests.docs.commands import ROOT
 from tokenswarm.cli import _parser
-from tokenswarm.engines import command, load_description
+from tokenswarm.engines import Placement, command, load_description
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 VERSION = "1.37"
@@ -82,7 +82,7 @@ def test_an_engine_is_started_as_its_description_says(engine: str) -> None:
     [container] = pod["containers"]
     assert container["image"] == f"{description.image.repository}:{description.image.tag}"
     line = [*container.get("command", []), *container.get("args", [])]
-    wanted = command(description, {}, MODEL, description.default_port, "container")
+    wanted = command(description, {}, Placement(MODEL, description.default_port), "container")
     if engine == "sim":
         wanted = wanted[:wanted.index("--model")]  # under its own name
     assert line == wanted

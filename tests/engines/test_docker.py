@@ -15,8 +15,8 @@ from tokenswarm.engines import load_description
 from tokenswarm.engines.docker import compose, containers
 from tokenswarm.engines.docker import host as docker_host
 from tokenswarm.engines.docker.container_sampler import ContainerSampler, memory_bytes
-from tokenswarm.engines.docker.docker_engine import default_runtime
 from tokenswarm.engines.docker.failures import explain, failure
+from tokenswarm.engines.start import default_runtime
 
 
 def literals(document: str) -> dict[str, Any]:

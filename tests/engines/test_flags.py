@@ -9,7 +9,7 @@ import pytest
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.engines.spec.engine_spec import CANONICAL_SETTINGS, load_description
-from tokenswarm.engines.spec.flags import command, diff, resolve
+from tokenswarm.engines.spec.flags import Placement, command, diff, resolve
 from tokenswarm.scenario.engine_settings import EngineSettings
 
 VLLM = load_description("vllm")
@@ -51,7 +51,7 @@ MAPPING: list[tuple[str, Any, list[str], list[str]]] = [
 
 
 def args_of(description: Any, settings: Any, **options: Any) -> list[str]:
-    return command(description, settings, "m", 1, **options)
+    return command(description, settings, Placement("m", 1), **options)
 
 
 def contains(args: list[str], run: list[str]) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.cli import main
 from tokenswarm.engines.install_paths import STAMP, default_root, places, venv_folder
 from tokenswarm.engines.local import install as installer
 from tokenswarm.engines.spec.engine_spec import EngineSpec, Install, Patch, load_description
@@ -45,8 +46,18 @@ def test_simulator_needs_no_environment_of_its_own(tmp_path: Path) -> None:
 
 
 def test_unknown_engine_is_refused_by_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert installer.main(["--engine", "nothing"]) == Exit.USAGE
+    assert main(["engine", "install", "--engine", "nothing"]) == Exit.USAGE
     assert "There is no engine 'nothing'" in capsys.readouterr().err
+
+
+def test_the_command_installs_for_the_device_and_says_what_it_did(
+    built: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["engine", "install", "--engine", "vllm", "--device", "cpu", "--root", str(tmp_path)]
+    assert main(line) == Exit.PASSED
+    assert main(line) == Exit.PASSED
+    assert built == ["vllm"]
+    assert "vLLM for cpu is installed already" in capsys.readouterr().out
 
 
 def test_root_is_a_cache_folder_unless_the_environment_names_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import threading
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -18,12 +19,17 @@ import pytest
 from tests.engines.fake_engine import Handler
 from tests.engines.helpers import fake_description
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.ports import free_port
 from tokenswarm.contract.tables import ENGINE_METRIC_COLUMNS, HOST_METRIC_COLUMNS, names
+from tokenswarm.engines import shared_memory
 from tokenswarm.engines.adopt import adopt, matches, probe
 from tokenswarm.engines.engine import Engine
-from tokenswarm.engines.local.local_engine import LocalEngine, processes, start_local, tail
+from tokenswarm.engines.local import processes
+from tokenswarm.engines.local.local_engine import LocalEngine, start_local
 from tokenswarm.engines.management_http import Reply, root_of
-from tokenswarm.engines.spec.engine_spec import DetectionRule
+from tokenswarm.engines.spec.engine_spec import DetectionRule, EngineSpec
+from tokenswarm.engines.start_request import StartRequest
+from tokenswarm.engines.started import tail
 from tokenswarm.engines.watch.gpu import GpuSampler
 from tokenswarm.engines.watch.telemetry import Telemetry
 
@@ -38,6 +44,11 @@ def gone(pid: int) -> bool:
     except psutil.TimeoutExpired:
         return False
     return True
+
+
+def request(folder: Path, description: EngineSpec | None = None, **options: Any) -> StartRequest:
+    """A start of the stand-in, with its log in this folder."""
+    return StartRequest(description=description or fake_description(), log_path=folder / "engine.log", **options)
 
 
 @pytest.fixture
@@ -59,9 +70,8 @@ def test_engine_is_ready_when_it_lists_the_model_and_gives_a_token_and_stops_wit
     note = tmp_path / "child.pid"
     seen: list[tuple[float, str]] = []
     engine = start_local(
-        fake_description("ok", "--note", str(note)),
-        log_path=tmp_path / "logs" / "engine.log",
-        on_progress=lambda seconds, line: seen.append((seconds, line)),
+        request(tmp_path / "logs", fake_description("ok", "--note", str(note))),
+        lambda seconds, line: seen.append((seconds, line)),
     )
     child = int(note.read_text())
     assert engine.is_alive()
@@ -81,7 +91,7 @@ def test_engine_is_ready_when_it_lists_the_model_and_gives_a_token_and_stops_wit
 def test_engine_that_ignores_the_request_to_stop_is_killed_with_its_children(tmp_path: Path) -> None:
     note = tmp_path / "child.pid"
     description = fake_description("stubborn", "--note", str(note), grace_s=0.3)
-    engine = start_local(description, log_path=tmp_path / "engine.log")
+    engine = start_local(request(tmp_path, description))
     child = int(note.read_text())
     engine.stop()
     assert gone(engine.pid)
@@ -90,7 +100,7 @@ def test_engine_that_ignores_the_request_to_stop_is_killed_with_its_children(tmp
 
 def test_engine_that_dies_at_its_start_is_one_sentence_with_cause_and_log(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        start_local(fake_description("dies"), log_path=tmp_path / "engine.log")
+        start_local(request(tmp_path, fake_description("dies")))
     assert caught.value.code is Exit.ENGINE
     first, *log = str(caught.value).splitlines()
     assert first.startswith("Fake ended with code 1 before it was ready: the fake GPU is full.")
@@ -98,7 +108,7 @@ def test_engine_that_dies_at_its_start_is_one_sentence_with_cause_and_log(tmp_pa
 
 
 def test_engine_that_never_answers_is_stopped_at_the_limit(tmp_path: Path) -> None:
-    engine = LocalEngine.start(fake_description("deaf"), log_path=tmp_path / "engine.log")
+    engine = LocalEngine.start(request(tmp_path, fake_description("deaf")))
     with pytest.raises(UserError, match="was not ready after 0 s and was stopped") as caught:
         engine.wait_ready(timeout_s=0.3)
     assert caught.value.code is Exit.ENGINE
@@ -116,7 +126,7 @@ def test_interrupt_while_waiting_leaves_nothing_running(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        start_local(fake_description("deaf"), log_path=tmp_path / "engine.log", on_progress=interrupt)
+        start_local(request(tmp_path, fake_description("deaf")), interrupt)
     assert pids
     assert all(gone(pid) for pid in pids)
 
@@ -125,8 +135,9 @@ def test_engine_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
     script = (
         "import sys, time\nfrom pathlib import Path\n"
         "from tests.engines.helpers import fake_description\n"
-        "from tokenswarm.engines.local.local_engine import start_local\n"
-        "engine = start_local(fake_description(), log_path=Path(sys.argv[1]))\nprint(engine.pid, flush=True)\n"
+        "from tokenswarm.engines import StartRequest, start_local\n"
+        "request = StartRequest(description=fake_description(), log_path=Path(sys.argv[1]))\n"
+        "engine = start_local(request)\nprint(engine.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
     starter = subprocess.Popen(
@@ -144,7 +155,7 @@ def test_engine_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
 
 
 def test_released_engine_outlives_its_starter_object(tmp_path: Path) -> None:
-    engine = start_local(fake_description(), log_path=tmp_path / "engine.log")
+    engine = start_local(request(tmp_path))
     engine.release()
     engine.stop()
     assert engine.is_alive()
@@ -154,9 +165,7 @@ def test_released_engine_outlives_its_starter_object(tmp_path: Path) -> None:
 
 def test_killed_engine_is_gone_with_its_children_at_once(tmp_path: Path) -> None:
     note = tmp_path / "child.pid"
-    engine = start_local(
-        fake_description("stubborn", "--note", str(note), grace_s=600), log_path=tmp_path / "engine.log"
-    )
+    engine = start_local(request(tmp_path, fake_description("stubborn", "--note", str(note), grace_s=600)))
     engine.kill()
     assert gone(int(note.read_text()))
     assert engine._process.wait(10) == -signal.SIGKILL
@@ -168,7 +177,7 @@ def test_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"Port {port} on 127.0.0.1 is taken") as caught:
-            LocalEngine.start(fake_description(), log_path=tmp_path / "engine.log", port=port)
+            LocalEngine.start(request(tmp_path, fake_description(), port=port))
     assert caught.value.code is Exit.PORT
     assert not (tmp_path / "engine.log").exists()
 
@@ -176,7 +185,7 @@ def test_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
 def test_engine_does_not_see_the_api_key_of_the_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEY", "planted")
     monkeypatch.setenv("KEPT_VARIABLE", "kept")
-    engine = start_local(fake_description(), log_path=tmp_path / "engine.log", env={"GIVEN": "1"})
+    engine = start_local(request(tmp_path, fake_description(), env={"GIVEN": "1"}))
     environment = psutil.Process(engine.pid).environ()
     engine.stop()
     assert "API_KEY" not in environment
@@ -187,24 +196,24 @@ def test_engine_does_not_see_the_api_key_of_the_load(tmp_path: Path, monkeypatch
 def test_engine_keeps_to_its_cpus_and_the_starter_keeps_all(tmp_path: Path) -> None:
     mine = os.sched_getaffinity(0)
     one = {min(mine)}
-    engine = start_local(fake_description(), log_path=tmp_path / "engine.log", cpus=one)
+    engine = start_local(request(tmp_path, fake_description(), cpus=one))
     theirs = os.sched_getaffinity(engine.pid)
     engine.stop()
     assert theirs == one
     assert os.sched_getaffinity(0) == mine
 
 
-@pytest.mark.skipif(not processes.SHM.is_dir(), reason="this system has no /dev/shm")
+@pytest.mark.skipif(not shared_memory.SHM.is_dir(), reason="this system has no /dev/shm")
 def test_shared_memory_left_behind_is_removed_unless_someone_uses_it() -> None:
-    before = processes.shared_memory_names()
-    left = processes.SHM / f"tokenswarm-test-left-{os.getpid()}"
-    used = processes.SHM / f"tokenswarm-test-used-{os.getpid()}"
-    other = processes.SHM / f"someone-elses-{os.getpid()}"
+    before = shared_memory.shared_memory_names()
+    left = shared_memory.SHM / f"tokenswarm-test-left-{os.getpid()}"
+    used = shared_memory.SHM / f"tokenswarm-test-used-{os.getpid()}"
+    other = shared_memory.SHM / f"someone-elses-{os.getpid()}"
     for path in (left, used, other):
         path.write_bytes(b"x")
     try:
         with used.open("rb"):
-            removed = processes.remove_shared_memory([], before, [f"tokenswarm-test-*-{os.getpid()}"])
+            removed = shared_memory.remove_shared_memory([], before, [f"tokenswarm-test-*-{os.getpid()}"])
         assert removed == [left.name]
         assert used.exists() and other.exists()
     finally:
@@ -243,7 +252,7 @@ def test_endpoint_without_description_can_be_adopted(served) -> None:
 
 
 def test_nothing_at_the_endpoint_is_one_sentence() -> None:
-    url = f"http://127.0.0.1:{processes.free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(UserError, match=f"Nothing answers at {url}: connection refused") as caught:
         adopt(url)
     assert caught.value.code is Exit.ENDPOINT
@@ -275,7 +284,7 @@ def test_telemetry_writes_canonical_rows_and_a_gap_for_a_failed_scrape(served, t
     engine = Engine(served.url, fake_description())
     telemetry = Telemetry(engine, tmp_path)
     assert telemetry.sample()["running"] == 5
-    engine.base_url = f"http://127.0.0.1:{processes.free_port()}"
+    engine.base_url = f"http://127.0.0.1:{free_port()}"
     telemetry.sample()
     lines = (tmp_path / "engine_metrics.csv").read_text().splitlines()
     assert lines[0].split(",") == names(ENGINE_METRIC_COLUMNS)

@@ -12,7 +12,8 @@ import pytest
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.cli import main
-from tokenswarm.engines import LocalEngine, load_description, running, start_local
+from tokenswarm.engines import StartRequest, load_description, running, start_local
+from tokenswarm.engines import kept as kept_engines
 from tokenswarm.engines.install_paths import ROOT_VARIABLE
 
 
@@ -26,8 +27,9 @@ def root(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def kept(root) -> Iterator[running.Running]:
     """A simulator that was left running."""
-    engine: LocalEngine = start_local(load_description("sim"), log_path=running.new_log("sim"), model="sim-8b")
-    found = running.keep(engine)
+    engine = start_local(StartRequest(description=load_description("sim"), log_path=kept_engines.new_log("sim")))
+    assert engine.keep()
+    [found] = running.find("sim", in_containers=False)
     yield found
     running.stop(found)
 

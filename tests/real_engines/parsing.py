@@ -10,7 +10,7 @@ from typing import Any
 from tests.engines.test_flags import MAPPING
 from tokenswarm.engines.install_paths import EnginePaths
 from tokenswarm.engines.spec.engine_spec import EngineSpec, load_description
-from tokenswarm.engines.spec.flags import command
+from tokenswarm.engines.spec.flags import Placement, command
 from tokenswarm.scenario.engine_settings import EngineSettings
 from tokenswarm.scenario.model import load_scenario
 
@@ -42,12 +42,13 @@ def _each_value(description: EngineSpec) -> list[dict[str, Any]]:
 def commands(engine: str) -> dict[str, list[str]]:
     """What is asked -> the command line for it: all scenarios on all devices, all settings, and a bogus flag."""
     description = load_description(engine)
-    asked = {BOGUS: [*command(description, {}, "m", 1), "--there-is-no-such-flag", "1"]}
+    asked = {BOGUS: [*command(description, {}, Placement("m", 1)), "--there-is-no-such-flag", "1"]}
     for device in description.forms:
         for scenario in SCENARIOS:
-            asked[f"{scenario} {device}"] = command(description, load_scenario(scenario).engine, "m", 1, device=device)
+            settings = load_scenario(scenario).engine
+            asked[f"{scenario} {device}"] = command(description, settings, Placement("m", 1), device=device)
     for settings in [*_ALONE, *_TOGETHER, *_each_value(description)]:
-        asked[json.dumps(settings)] = command(description, EngineSettings.model_validate(settings), "m", 1)
+        asked[json.dumps(settings)] = command(description, EngineSettings.model_validate(settings), Placement("m", 1))
     return asked
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tokenswarm.engines import load_description, start_local
+from tokenswarm.engines import StartRequest, load_description, start_local
 from tokenswarm.engines.install_paths import tiny_model_folder
 from tokenswarm.engines.local.local_engine import LocalEngine
 from tokenswarm.engines.spec.metrics_text import canonical
@@ -145,12 +145,14 @@ def start_server(name: str, folder: Path, settings: Mapping[str, Any] | None = N
     """Start a real engine with the tiny model on the first CPU, and stop it at the end."""
     wanted = {"context_length": CONTEXT_LENGTH, "seed": SEED, name: _KEY_SETTINGS[name]} | dict(settings or {})
     engine = start_local(
-        load_description(name),
-        device="cpu",
-        settings=wanted,
-        log_path=folder / "engine.log",
-        cpus={0},
-        api_key=API_KEY,
+        StartRequest(
+            description=load_description(name),
+            device="cpu",
+            settings=wanted,
+            log_path=folder / "engine.log",
+            cpus={0},
+            api_key=API_KEY,
+        )
     )
     try:
         yield Server(engine, folder)

@@ -24,7 +24,7 @@ _MODEL = "MODEL"
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("engine", help="inference engines: their flags; up, down, status, logs",
+    parser = commands.add_parser("engine", help="inference engines: their flags; install, up, down, status, logs",
                                  description="What an engine would be started with for a scenario, and the life of an "
                                              "engine that outlives a run.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
@@ -56,6 +56,13 @@ def add(commands: Any) -> None:
     one.add_argument("--lines", type=int, default=50, metavar="N")
     one.add_argument("--follow", action="store_true", help="go on until it ends or Ctrl-C")
     one.set_defaults(run=_logs)
+    one = verbs.add_parser("install", help="make an engine's environment, for use without Docker",
+                           description="Makes the virtual environment of an engine for a device from pinned packages, "
+                                       "and on a CPU the tiny random model. Does nothing where it is there already.")
+    one.add_argument("--engine", required=True, metavar="NAME", help="an engine that has a description, such as vllm")
+    one.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="what it will run on (default cpu)")
+    one.add_argument("--root", type=Path, metavar="DIR", help="folder for engines (default $TOKENSWARM_ENGINES)")
+    one.set_defaults(run=_install)
     one = verbs.add_parser("tiny-model", help="make the tiny random model that engines serve on a CPU")
     one.set_defaults(run=_tiny_model)
 
@@ -100,16 +107,18 @@ def _list(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _flags(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.engines import command, load_description, resolve
+    from tokenswarm.engines import Placement, command, load_description, resolve
     from tokenswarm.engines.install_paths import venv_folder
 
     description = load_description(options.engine)
     settings, explicit = _settings(options)
     device, _ = description.form(options.device)
     venv = venv_folder(description.name, device) if description.install else Path(sys.prefix)
-    args = command(description, settings, options.model or description.fixed_served_name or _MODEL,
-                   options.port or description.default_port, "container" if options.container else "local",
-                   device=device, explicit=explicit, bin_dir=str(venv / "bin"), python=str(venv / "bin" / "python"))
+    placement = Placement(options.model or description.fixed_served_name or _MODEL,
+                          options.port or description.default_port, bin_dir=str(venv / "bin"),
+                          python=str(venv / "bin" / "python"))
+    args = command(description, settings, placement, "container" if options.container else "local", device=device,
+                   explicit=explicit)
     notes = resolve(description, settings, options.device, explicit).notes
     _, form = description.form(options.device)
     environment = {**description.command.env, **form.env}
@@ -173,9 +182,8 @@ def _word(value: Any) -> str:
 
 def _up(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.base.signals import Interrupts
-    from tokenswarm.engines import load_description, running, start_local
-    from tokenswarm.engines.docker.docker_engine import default_runtime, start_docker
-    from tokenswarm.run.life import SIM_MODEL
+    from tokenswarm.engines import StartRequest, default_runtime, load_description, running, start_engine
+    from tokenswarm.engines.kept import new_log
     from tokenswarm.run.progress import working
 
     console = Console(stderr=options.json)
@@ -186,17 +194,15 @@ def _up(options: argparse.Namespace, argv: list[str]) -> Exit:
                                      f"{there[0].model}; stop it with: make down ENGINE={options.engine}")
     settings, explicit = _settings(options)
     runtime = options.runtime or default_runtime(description, options.device)
-    start = start_docker if runtime == "docker" else start_local
-    model, engine_title = options.model or (SIM_MODEL if description.simulated else None), description.title
-    with Interrupts(), working(console, f"starting {description.title}") as status:
-        engine = start(description, log_path=running.new_log(options.engine), settings=settings, model=model,
-                       device=options.device, port=options.port or description.default_port, explicit=explicit,
-                       on_progress=lambda seconds, line: status(f"starting {engine_title} ... {seconds:.0f} s", line))
+    request = StartRequest(description=description, log_path=new_log(options.engine), settings=settings,
+                           explicit=explicit, model=options.model, device=options.device,
+                           port=options.port or description.default_port)
+    title = description.title
+    with Interrupts(), working(console, f"starting {title}") as status:
+        engine = start_engine(request, runtime,
+                              lambda seconds, line: status(f"starting {title} ... {seconds:.0f} s", line))
     try:
-        if runtime == "docker":
-            engine.release()
-        else:
-            running.keep(engine)
+        engine.keep()
     except BaseException:
         engine.stop()
         raise
@@ -262,6 +268,13 @@ def _logs(options: argparse.Namespace, argv: list[str]) -> Exit:
                         else f"several engines run ({names}): say which with --engine")
     for line in running.log_lines(found[0], options.lines, options.follow):
         print(line, flush=options.follow)
+    return Exit.PASSED
+
+
+def _install(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.engines.local.install import install
+
+    install(options.engine, options.device, options.root, lambda line: print(line, flush=True))
     return Exit.PASSED
 
 

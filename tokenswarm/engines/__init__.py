@@ -1,7 +1,7 @@
 """Inference engines: described by data, started, recognised, watched and stopped by the same code.
 
-`load_description(name)` reads what is known about an engine; `start_local(description, ...)` starts it and waits until
-it gives tokens; `adopt(base_url, api_key)` takes one that runs already; both give an `Engine`, and
+`load_description(name)` reads what is known about an engine; `start_engine(StartRequest(...), runtime)` starts it and
+waits until it gives tokens; `adopt(base_url, api_key)` takes one that runs already; both give an `Engine`, and
 `Telemetry(engine, folder)` writes down what it says about itself.
 """
 
@@ -11,7 +11,9 @@ from tokenswarm.engines.adopt import adopt, probe
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.local.local_engine import LocalEngine, start_local
 from tokenswarm.engines.spec.engine_spec import EngineSpec, known_engines, load_description
-from tokenswarm.engines.spec.flags import command, diff, resolve
+from tokenswarm.engines.spec.flags import Placement, command, diff, resolve
+from tokenswarm.engines.start import default_runtime, start_engine
+from tokenswarm.engines.start_request import StartRequest
 from tokenswarm.engines.watch.gpu import GpuSampler
 from tokenswarm.engines.watch.telemetry import Telemetry
 
@@ -20,13 +22,17 @@ __all__ = [
     "EngineSpec",
     "GpuSampler",
     "LocalEngine",
+    "Placement",
+    "StartRequest",
     "Telemetry",
     "adopt",
     "command",
+    "default_runtime",
     "diff",
     "known_engines",
     "load_description",
     "probe",
     "resolve",
+    "start_engine",
     "start_local",
 ]

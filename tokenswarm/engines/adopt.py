@@ -71,4 +71,6 @@ def adopt(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR)
         raise UserError(
             Exit.ENDPOINT, f"{base_url} does not speak the OpenAI API: GET /v1/models answered {reply.status}."
         )
-    return Engine(base_url, probe(base_url, api_key, folder), api_key)
+    engine = Engine(base_url, probe(base_url, api_key, folder), api_key)
+    engine.read_configuration()
+    return engine

@@ -1,4 +1,8 @@
-"""A running engine as the rest of tokenswarm sees it, whoever started it."""
+"""A running engine as the rest of tokenswarm sees it, whoever started it.
+
+`Engine` is the whole protocol, and as it stands an endpoint that somebody else runs. The runtimes (`local`, `docker`)
+and what was taken over override what they know better; nobody asks an engine of which class it is.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +41,13 @@ class Engine:
         """Sentences for the user about settings that were left out or reduced."""
         self.cold_start_s: float | None = None
         """Seconds from the start of the process to the first token; None where someone else started it."""
-        self._api_key = api_key
-        self._version: str | None = None
-        self._effective: dict[str, Scalar] | None = None
+        self.model: str | None = None
+        """The name under which clients ask for the model; None where the endpoint's own list has to say."""
+        self.version: str | None = None
+        """The version that the engine reports; None where it does not, and until `read_configuration`."""
+        self.effective: dict[str, Scalar] = {}
+        """The configuration that the engine reports, in canonical names; empty until `read_configuration`."""
+        self.api_key = api_key
 
     @property
     def name(self) -> str:
@@ -56,38 +64,25 @@ class Engine:
         """True when nothing that it says was measured on a real engine."""
         return bool(self.description and self.description.simulated)
 
-    @property
-    def version(self) -> str | None:
-        """The version that the engine reports; None where it does not."""
-        if self._version is None:
-            self.refresh()
-        return self._version
-
-    @property
-    def effective(self) -> dict[str, Scalar]:
-        """The configuration that the engine reports, in canonical names; read once, after it is ready."""
-        if self._effective is None:
-            self.refresh()
-        return self._effective or {}
-
     def request(self, path: str, method: str = "GET", payload: Any = None, timeout_s: float = 5.0) -> web.Reply:
         """One request to the engine's root. Raises web.Unreachable."""
         url = web.root_of(self.base_url) + path
-        return web.request(url, method, api_key=self._api_key, payload=payload, timeout_s=timeout_s)
+        return web.request(url, method, api_key=self.api_key, payload=payload, timeout_s=timeout_s)
 
-    def refresh(self) -> None:
-        """Read version and effective configuration again; what does not answer is left out."""
-        self._effective = {}
+    def read_configuration(self) -> None:
+        """Ask the engine for its version and effective configuration: once, when it is ready or was taken over. What
+        does not answer is left out."""
+        self.version, self.effective = None, {}
         if self.description is None:
             return
         documents = {path: self._json(path) for path in effective_values.endpoints_needed(self.description)}
         wanted = effective_values.metrics_needed(self.description)
-        found = samples(self.metrics_text() or "", wanted) if wanted else {}
-        self._effective = effective_values.configuration(self.description, documents, found)
-        version = effective_values.read(self.description.version, documents, found, {})
+        metrics = samples(self.metrics_text() or "", wanted) if wanted else {}
+        self.effective = effective_values.configuration(self.description, documents, metrics)
+        version = effective_values.read(self.description.version, documents, metrics, {})
         if version is None and self.description.version_package is not None:
             version = _package_version(self.description.version_package)
-        self._version = None if version is None else str(version)
+        self.version = None if version is None else str(version)
 
     def _json(self, path: str) -> Any:
         try:
@@ -145,6 +140,12 @@ class Engine:
             sleep(_BUSY_RETRY_S)
             waited += _BUSY_RETRY_S + time.monotonic() - asked  # an engine can wait for an idle moment by itself
 
+    # ---- its life: of an engine that somebody else runs there is none to be had here
+
+    def is_alive(self) -> bool:
+        """Whether it still runs, as far as that can be seen from here."""
+        return True
+
     def log_tail(self, lines: int = 20) -> list[str]:
         """The last lines of the engine's log; empty where the log is out of reach."""
         return []
@@ -157,7 +158,15 @@ class Engine:
         """Stop what was started. Someone else's engine is left alone."""
 
     def kill(self) -> None:
-        """The same at once, without waiting for an orderly end."""
+        """The same at once, without waiting for an orderly end: for a second Ctrl-C."""
+
+    def release(self) -> None:
+        """Leave it running when this process ends; `stop` and `kill` do nothing afterwards."""
+
+    def keep(self) -> bool:
+        """Release it so that the next command finds it. False where it was not for this process to end in the first
+        place. Raises UserError(RESULTS) where it could not be found again."""
+        return False
 
     def manifest(self) -> dict[str, Any]:
         """The `engine` table of run.json."""

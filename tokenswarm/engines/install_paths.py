@@ -50,7 +50,7 @@ def places(description: EngineSpec, device: Device, root: Path | None = None) ->
         raise UserError(
             Exit.ENGINE,
             f"{description.title} is not installed for device {device}: run `make engine-venv "
-            f"ENGINE={description.name} DEVICE={device}` or `python -m tokenswarm.engines.local.install "
+            f"ENGINE={description.name} DEVICE={device}` or `python -m tokenswarm engine install "
             f"--engine {description.name} --device {device}`"
             + (f"; without such a device, give {others}; or load a server that runs already with HOST=..." if others
                else "")

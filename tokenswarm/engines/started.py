@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.engines import management_http as web
 from tokenswarm.engines.engine import Engine
-from tokenswarm.engines.install_paths import tiny_model_folder
-from tokenswarm.engines.local import processes
 from tokenswarm.engines.spec.engine_spec import EngineSpec
-
-Progress = Callable[[float, str], None]
-"""Called while waiting with the seconds since the start and the last line of the engine's log."""
+from tokenswarm.engines.start_request import Progress
 
 _TAIL_BYTES = 64 * 1024
 _SHOWN_LINES = 12
@@ -49,25 +45,6 @@ def diagnose(description: EngineSpec, lines: Sequence[str]) -> str | None:
     return None
 
 
-def model_and_name(
-    description: EngineSpec, device: str, model: str | None, served_name: str | None, root: Path | None
-) -> tuple[str, str]:
-    """Path or hub name of the model, and the name that clients use.
-
-    Raises UserError(Exit.USAGE) when the engine needs a model and none is named.
-    """
-    fixed = description.fixed_served_name
-    if fixed is not None:
-        name = served_name or model or fixed
-        return name, name
-    if model is None:
-        if device != "cpu":
-            raise UserError(Exit.USAGE, f"{description.title} needs a model: name one, such as MODEL=Qwen/Qwen3-8B.")
-        return str(tiny_model_folder(root)), served_name or "tiny"
-    is_folder = Path(model).is_dir()
-    return model, served_name or (Path(model).resolve().name if is_folder else model)
-
-
 class StartedEngine(Engine):
     """An engine that this process started and will stop; what keeps it alive is the subclass's business."""
 
@@ -79,8 +56,7 @@ class StartedEngine(Engine):
     ) -> None:
         super().__init__(base_url, description, api_key)
         self.description: EngineSpec = description
-        self.model = served_name
-        """The name under which clients ask for the model."""
+        self.model: str = served_name
         self.log_path = log_path
         self.started = time.monotonic()
         self.ready_timeout_s = 300.0
@@ -90,7 +66,8 @@ class StartedEngine(Engine):
         raise NotImplementedError
 
     def wait_ready(self, on_progress: Progress | None = None, timeout_s: float | None = None) -> None:
-        """Wait until the model is listed and one real token came back, then note `cold_start_s`.
+        """Wait until the model is listed and one real token came back, then note `cold_start_s` and read its
+        configuration.
 
         Raises UserError(Exit.ENGINE) with the cause and the end of the log when it ends or the time is up;
         the engine is stopped then.
@@ -107,8 +84,10 @@ class StartedEngine(Engine):
             listed = listed or (self._is_healthy() and self._lists_model())
             if listed and self._gives_token():
                 self.cold_start_s = round(time.monotonic() - self.started, 3)
+                self.read_configuration()
                 return
-            if not processes.wait_until(deadline, self.poll_s):
+            time.sleep(self.poll_s)
+            if time.monotonic() >= deadline:
                 self.stop()
                 raise self._failed(f"{self.title} was not ready after {deadline - self.started:.0f} s and was stopped")
 

@@ -10,25 +10,24 @@ from typing import Any
 
 from rich.console import Console
 
+from tokenswarm.base.cpu_affinity import affinity
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.client.http import Endpoint
 from tokenswarm.engines import (
     Engine,
     GpuSampler,
-    LocalEngine,
+    StartRequest,
     Telemetry,
     adopt,
+    default_runtime,
     load_description,
     resolve,
     running,
-    start_local,
+    start_engine,
 )
 from tokenswarm.engines.cache_reset import reset_cache, reset_note
-from tokenswarm.engines.docker.docker_engine import default_runtime, start_docker
-from tokenswarm.engines.local.processes import affinity
 from tokenswarm.engines.spec.engine_spec import EngineSpec
-from tokenswarm.engines.started import StartedEngine
 from tokenswarm.generator.new_run import fresh_salt, make_run_folder, new_manifest, utc_now, write_manifest
 from tokenswarm.run.calibrate import advice
 from tokenswarm.run.locust_process import LocustProcesses
@@ -41,7 +40,6 @@ from tokenswarm.workloads.corpus import Corpus, load_corpus
 
 EXTERNAL = "external"
 ENGINE_LOG = "engine.log"
-SIM_MODEL = "sim-8b"
 
 
 @dataclass(slots=True)
@@ -88,7 +86,7 @@ def run_load(options: LoadOptions, console: Console) -> RunOutcome:
         try:
             engine = bring_up(options, scenario, folder, console)
             cleanup.callback(engine.stop)
-            interrupts.on_hard_exit.append(lambda: kill_engine(engine))
+            interrupts.on_hard_exit.append(engine.kill)
             manifest = _prepare(options, scenario, corpus, engine, run_id)
             write_manifest(folder, manifest)
         except BaseException as error:
@@ -101,16 +99,15 @@ def run_load(options: LoadOptions, console: Console) -> RunOutcome:
         for note in [] if engine.simulated else manifest["notes"]:  # run.json has them in any case
             console.print(f"note: {note}", highlight=False)
         outcome = _measure(options, scenario, engine, folder, manifest, console, interrupts)
-        if options.keep and outcome.status == "complete" and isinstance(engine, StartedEngine):
+        if options.keep and outcome.status == "complete":
             leave_running(engine, console)
         return outcome
 
 
-def leave_running(engine: StartedEngine, console: Console) -> None:
-    if isinstance(engine, LocalEngine):
-        running.keep(engine)
-    else:
-        engine.release()
+def leave_running(engine: Engine, console: Console) -> None:
+    """Let an engine that was started here outlive this command, and say so."""
+    if not engine.keep():
+        return
     console.print(f"{engine.title} is left running at {engine.base_url}; the next load takes it over. Stop it with: "
                   f"make down ENGINE={engine.name}", highlight=False, markup=False, soft_wrap=True)
 
@@ -140,10 +137,10 @@ def bring_up(options: LoadOptions, scenario: Scenario, folder: Path, console: Co
     with working(console, f"starting {description.title}") as status:
         def on_progress(seconds: float, line: str) -> None:
             status(f"starting {description.title} ... {seconds:.0f} s", line)
-        model = options.model or (SIM_MODEL if description.simulated else None)
-        start = start_docker if _runtime(options, description) == "docker" else start_local
-        return start(description, on_progress=on_progress, log_path=folder / ENGINE_LOG, settings=scenario.engine,
-                     model=model, device=options.device, cpus=cpu_split(options)[0], explicit=explicit)
+        request = StartRequest(description=description, log_path=folder / ENGINE_LOG, settings=scenario.engine,
+                               explicit=explicit, model=options.model, device=options.device,
+                               cpus=cpu_split(options)[0])
+        return start_engine(request, _runtime(options, description), on_progress)
 
 
 def _runtime(options: LoadOptions, description: EngineSpec) -> str:
@@ -174,8 +171,7 @@ def cpu_split(options: LoadOptions) -> tuple[set[int] | None, set[int] | None]:
 def _prepare(options: LoadOptions, scenario: Scenario, corpus: Corpus, engine: Engine,
              run_id: str) -> dict[str, Any]:
     """Check the endpoint and describe the run."""
-    model = options.model if engine.runtime == "external" else engine.model
-    checked = preflight(engine.base_url, model, options.api_key)
+    checked = preflight(engine.base_url, engine.model or options.model, options.api_key)
     salt = scenario.prompts.salt
     manifest = new_manifest(
         run_id=run_id, scenario=scenario, overrides=options.overrides, engine=engine.manifest(),
@@ -206,11 +202,6 @@ def _drop(folder: Path, keep_log: bool) -> None:
         if not keep_log:
             (folder / ENGINE_LOG).unlink(missing_ok=True)
         folder.rmdir()
-
-
-def kill_engine(engine: Engine) -> None:
-    kill = getattr(engine, "kill", engine.stop)
-    kill()
 
 
 def sdk_sentence(checked: dict[str, Any]) -> str:

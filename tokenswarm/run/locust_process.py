@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenswarm.base.environment import LIVE_VARIABLE, RUN_VARIABLE
-from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.ports import free_port
 from tokenswarm.scenario.model import Scenario
 
 LOG_NAME = "locust.log"
@@ -50,7 +50,7 @@ class LocustProcesses:
         self.leader: subprocess.Popen
         self.workers: list[subprocess.Popen] = []
         if workers:
-            host, port = master or ("127.0.0.1", _free_port())
+            host, port = master or ("127.0.0.1", free_port())
             leading = [*leading, "--master", "--master-bind-host", host, "--master-bind-port", str(port)]
             self.leader = self._start([*arguments, *leading], environment, (theirs.fileno(),))
             if master is None:
@@ -168,12 +168,3 @@ def following(host: str, port: int) -> list[str]:
 def worker_command(host: str, port: int) -> list[str]:
     """What to run on another machine: it gets locustfile and plan from the master."""
     return [sys.executable, "-m", "locust", "-f", "-", *following(host, port)]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", 0))
-        except OSError as error:
-            raise UserError(Exit.PORT, f"no free port on 127.0.0.1: {error.strerror}") from None
-        return probe.getsockname()[1]

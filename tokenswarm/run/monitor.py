@@ -78,7 +78,7 @@ class RunMonitor:
             self._outcome.status = "complete" if self._done and self._outcome.error is None else "failed"
 
     def _look_at_engine(self) -> None:
-        if self._outcome.error is None and not _alive(self._engine):
+        if self._outcome.error is None and not self._engine.is_alive():
             code = Exit.ENGINE if self._watch is None else self._watch.engine_gone
             self._fail("engine_gone", code, f"{self._engine.title} ended during the run.", "Its log ends with",
                        self._engine.log_tail(12))
@@ -128,8 +128,3 @@ class RunMonitor:
             self._telemetry.mark("start", event["measure_start"])  # told a little ahead if there are several workers
         elif event["name"] == "drain":
             self._telemetry.mark("end", event["measure_end"])
-
-
-def _alive(engine: Engine) -> bool:
-    is_alive = getattr(engine, "is_alive", None)
-    return is_alive is None or is_alive()

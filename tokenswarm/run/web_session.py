@@ -20,13 +20,12 @@ from typing import Any
 
 from rich.console import Console
 
+from tokenswarm.base.cpu_affinity import affinity
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.contract.tables import MANIFEST_JSON
 from tokenswarm.engines import Engine, GpuSampler, Telemetry
 from tokenswarm.engines.cache_reset import reset_cache, reset_note
-from tokenswarm.engines.local.processes import affinity
-from tokenswarm.engines.started import StartedEngine
 from tokenswarm.generator.new_run import make_run_folder, write_manifest
 from tokenswarm.generator.ui_session import Session
 from tokenswarm.run.life import (
@@ -34,7 +33,6 @@ from tokenswarm.run.life import (
     LoadOptions,
     bring_up,
     cpu_split,
-    kill_engine,
     leave_running,
     on_a_cpu,
     price,
@@ -68,7 +66,7 @@ def run_ui(options: LoadOptions, web_host: str, web_port: int, console: Console,
         cleanup.callback(_drop_if_empty, folder)
         engine = bring_up(options, scenario, folder, console)
         cleanup.callback(engine.stop)
-        interrupts.on_hard_exit.append(lambda: kill_engine(engine))
+        interrupts.on_hard_exit.append(engine.kill)
         session = _session(options, scenario, engine)
         console.print(f"[bold]{engine.title}[/] {engine.version or ''}  model {session.model}  {engine.base_url}",
                       highlight=False)
@@ -90,7 +88,7 @@ def run_ui(options: LoadOptions, web_host: str, web_port: int, console: Console,
         finally:
             interrupts.on_first = lambda: None
             locust.end()
-        if options.keep and isinstance(engine, StartedEngine):
+        if options.keep:
             leave_running(engine, console)
 
 
@@ -107,8 +105,7 @@ def _check_port(host: str, port: int) -> None:
 
 def _session(options: LoadOptions, scenario: Scenario, engine: Engine) -> Session:
     """Check the endpoint and describe what all runs share."""
-    checked = preflight(engine.base_url, options.model if engine.runtime == EXTERNAL else engine.model,
-                        options.api_key)
+    checked = preflight(engine.base_url, engine.model or options.model, options.api_key)
     gpus = GpuSampler.open(only=_chosen_gpus()) if engine.runtime != EXTERNAL else None
     names = gpus.names if gpus else []
     notes = list(engine.notes)
@@ -190,8 +187,7 @@ class _Watcher:
         self._console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
     def _look_at_engine(self) -> None:
-        is_alive = getattr(self._engine, "is_alive", None)
-        if not self._engine_ended and is_alive is not None and not is_alive():
+        if not self._engine_ended and not self._engine.is_alive():
             self._engine_ended = True
             shown = "\n".join(f"  | {line}" for line in self._engine.log_tail(12))
             self._say(f"tokenswarm: {self._engine.title} has ended; runs will fail. Its log ends with:\n{shown}")

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.engines.docker.failures import NO_DOCKER, explain
-from tokenswarm.engines.started import Progress
+from tokenswarm.engines.start_request import Progress
 
 if TYPE_CHECKING:
     from docker import DockerClient

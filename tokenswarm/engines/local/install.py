@@ -1,13 +1,12 @@
 """Engines without Docker: one virtual environment per engine and device, made from the description's pinned packages.
 
-    python -m tokenswarm.engines.local.install --engine vllm --device cpu
+    python -m tokenswarm engine install --engine vllm --device cpu
 
 Idempotent: a stamp records what was installed, and nothing is done while it fits.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import fcntl
 import hashlib
@@ -159,22 +158,3 @@ def _run(args: list[str], what: str) -> str:
         shown = "\n".join(f"  | {line}" for line in result.stdout.splitlines()[-_SHOWN_LINES:])
         raise UserError(Exit.ENGINE, f"{what} failed ({args[0]} ended with code {result.returncode}):\n{shown}")
     return result.stdout
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line of this module; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tokenswarm.engines.local.install", description=__doc__)
-    parser.add_argument("--engine", required=True, help="an engine that has a description, such as vllm")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="what it will run on (default cpu)")
-    parser.add_argument("--root", type=Path, default=None, help=f"folder for engines (default ${ROOT_VARIABLE})")
-    options = parser.parse_args(argv)
-    try:
-        install(options.engine, options.device, options.root, lambda text: print(text, flush=True))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return int(error.code)
-    return int(Exit.PASSED)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

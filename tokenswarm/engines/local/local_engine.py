@@ -13,14 +13,19 @@ from pathlib import Path
 
 import psutil
 
+from tokenswarm.base import ports
+from tokenswarm.base.cpu_affinity import affinity
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.engines import shared_memory
 from tokenswarm.engines.install_paths import places
+from tokenswarm.engines.kept import LOCAL, Running, write_down
 from tokenswarm.engines.local import processes
 from tokenswarm.engines.local.process_sampler import ProcessSampler
-from tokenswarm.engines.spec.engine_spec import EngineSpec
-from tokenswarm.engines.spec.flags import SettingsLike, command, resolve
-from tokenswarm.engines.started import Progress, StartedEngine, model_and_name, tail
+from tokenswarm.engines.spec.flags import Placement, command
+from tokenswarm.engines.start_request import Progress, StartRequest
+from tokenswarm.engines.started import StartedEngine, tail
 
+_HERE = "127.0.0.1"
 _KEPT_OUT = ("API_KEY",)
 """Variables that an engine has no business to see: the key of some endpoint that is to be loaded."""
 
@@ -32,84 +37,46 @@ class LocalEngine(StartedEngine):
 
     def __init__(
         self,
-        description: EngineSpec,
+        request: StartRequest,
         base_url: str,
         served_name: str,
         process: subprocess.Popen[bytes],
         guard: subprocess.Popen[bytes],
-        log_path: Path,
         shm_before: Collection[str],
-        api_key: str | None = None,
     ) -> None:
-        super().__init__(description, base_url, served_name, log_path, api_key)
+        super().__init__(request.description, base_url, served_name, request.log_path, request.api_key)
         self._process = process
         self._guard = guard
+        self._root = request.root
         self._shm_before = set(shm_before)
-        self._over = False
+        self._over = self._released = False
 
     @classmethod
-    def start(
-        cls,
-        description: EngineSpec,
-        *,
-        log_path: Path,
-        settings: SettingsLike | None = None,
-        model: str | None = None,
-        served_name: str | None = None,
-        port: int | None = None,
-        host: str = "127.0.0.1",
-        device: str | None = None,
-        env: Mapping[str, str] | None = None,
-        cpus: Collection[int] | None = None,
-        explicit: Collection[str] = (),
-        root: Path | None = None,
-        api_key: str | None = None,
-    ) -> LocalEngine:
+    def start(cls, request: StartRequest) -> LocalEngine:
         """Start the process and return at once; `wait_ready` waits until it answers.
 
-        `model`: path or hub name; None means the tiny random model on a CPU. `port` None means any free one.
-        `cpus`: the CPUs that the engine keeps to. `root`: where engines are installed. `api_key`: what to send where
-        `settings` or `env` make the engine ask for a key. Raises UserError: Exit.PORT
-        for a taken port, Exit.USAGE for settings that cannot be honoured or a missing model, Exit.ENGINE when the
-        engine is not installed or cannot be executed.
+        Raises UserError: Exit.PORT for a taken port, Exit.USAGE for settings that cannot be honoured or a missing
+        model, Exit.ENGINE when the engine is not installed or cannot be executed.
         """
-        device_name, form = description.form(device)
-        found = places(description, device_name, root)
-        model, served_name = model_and_name(description, device_name, model, served_name, root)
-        port = processes.free_port(host) if port is None else port
-        asked = settings if settings is not None else {}
-        args = command(
-            description,
-            asked,
-            model,
-            port,
-            device=device_name,
-            host=host,
-            served_name=served_name,
-            bin_dir=str(found.bin_dir),
-            python=str(found.python),
-            explicit=explicit,
-        )
-        processes.need_port(host, port)
-        shm_before = processes.shared_memory_names()
-        layers = [description.command.env, form.env]
+        description = request.description
+        device, profile = request.device_profile
+        programs = places(description, device, request.root)
+        model, served_name = request.model_and_name()
+        host = request.host or _HERE
+        port = ports.free_port(host) if request.port is None else request.port
+        placement = Placement(model, port, host, served_name, str(programs.bin_dir), str(programs.python))
+        args = command(description, request.settings, placement, device=device, explicit=request.explicit)
+        ports.need_port(host, port)
+        shm_before = shared_memory.shared_memory_names()
+        layers = [description.command.env, profile.env]
         if Path(model).is_dir():
             layers.append(description.command.local_model_env)
-        environment = _environment(layers, env or {}, found.bin_dir)
-        process = _spawn(description, args, environment, log_path, cpus)
-        guard_path = Path(__file__).with_name("process_guard.py")
-        guard_args = [sys.executable, "-I", "-S", str(guard_path), str(process.pid)]
-        guard = subprocess.Popen(
-            [*guard_args, str(description.command.stop_grace_s)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        engine = cls(description, f"http://{host}:{port}", served_name, process, guard, log_path, shm_before, api_key)
+        process = _spawn(request, args, _environment(layers, request.env, programs.bin_dir))
+        guard = _guard(process.pid, description.command.stop_grace_s)
+        engine = cls(request, f"http://{host}:{port}", served_name, process, guard, shm_before)
         engine.command = args
-        engine.notes = resolve(description, asked, device_name, explicit).notes
-        engine.ready_timeout_s = form.ready_timeout_s
+        engine.notes = request.resolve_settings().notes
+        engine.ready_timeout_s = request.ready_timeout_s or profile.ready_timeout_s
         return engine
 
     def trouble(self) -> str | None:
@@ -140,7 +107,7 @@ class LocalEngine(StartedEngine):
         if self._over:
             return
         self._over = True
-        own = processes.shared_memory_of(process.pid for process in processes.family(self.pid))
+        own = shared_memory.shared_memory_of(process.pid for process in processes.family(self.pid))
         first = signal.Signals[f"SIG{self.description.command.stop_signal}"]
         try:
             processes.end(self._process, first, self.description.command.stop_grace_s)
@@ -150,10 +117,12 @@ class LocalEngine(StartedEngine):
             raise
         finally:
             self._dismiss_guard()
-        processes.remove_shared_memory(own, self._shm_before, self.description.shared_memory)
+        shared_memory.remove_shared_memory(own, self._shm_before, self.description.shared_memory)
 
     def kill(self) -> None:
         """End the engine at once, with SIGKILL and without waiting: for a second Ctrl-C."""
+        if self._released:
+            return
         self._over = True
         for process in [*processes.family(self.pid), *processes.group_members(self.pid)]:
             with contextlib.suppress(psutil.Error):
@@ -161,9 +130,17 @@ class LocalEngine(StartedEngine):
         self._dismiss_guard()
 
     def release(self) -> None:
-        """Leave the engine running when this process ends; `stop` does nothing afterwards."""
-        self._over = True
+        """Leave the engine running when this process ends; `stop` and `kill` do nothing afterwards."""
+        self._over = self._released = True
         self._dismiss_guard()
+
+    def keep(self) -> bool:
+        """Write down how to find it, and release it. Raises UserError(RESULTS)."""
+        began = psutil.Process(self.pid).create_time()
+        write_down(Running(self.name, LOCAL, self.base_url, self.model, began, str(self.pid),
+                           str(self.log_path.resolve()), tuple(self.command)), self._root)
+        self.release()
+        return True
 
     def _dismiss_guard(self) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -178,15 +155,9 @@ def _environment(layers: Sequence[Mapping[str, str]], given: Mapping[str, str], 
     return environment | dict(given)
 
 
-def _spawn(
-    description: EngineSpec,
-    args: list[str],
-    environment: Mapping[str, str],
-    log_path: Path,
-    cpus: Collection[int] | None,
-) -> subprocess.Popen[bytes]:
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("ab") as log, processes.affinity(cpus):
+def _spawn(request: StartRequest, args: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    request.log_path.parent.mkdir(parents=True, exist_ok=True)
+    with request.log_path.open("ab") as log, affinity(request.cpus):
         log.write(f"$ {shlex.join(args)}\n".encode())
         log.flush()
         try:
@@ -201,24 +172,30 @@ def _spawn(
             )
         except OSError as error:
             raise UserError(
-                Exit.ENGINE, f"{description.title} could not be started ({args[0]}: {error.strerror})."
+                Exit.ENGINE, f"{request.description.title} could not be started ({args[0]}: {error.strerror})."
             ) from error
 
 
-def start_local(
-    description: EngineSpec,
-    *,
-    on_progress: Progress | None = None,
-    ready_timeout_s: float | None = None,
-    **options: object,
-) -> LocalEngine:
+def _guard(group: int, grace_s: float) -> subprocess.Popen[bytes]:
+    """A process that ends the engine should this one be killed."""
+    path = Path(__file__).with_name("process_guard.py")
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", str(path), str(group), str(grace_s)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def start_local(request: StartRequest, on_progress: Progress | None = None) -> LocalEngine:
     """Start an engine and wait until it is ready; whatever goes wrong, nothing stays behind.
 
-    `options` are those of `LocalEngine.start`. Raises UserError as `start` and `wait_ready` do.
+    Raises UserError as `LocalEngine.start` and `wait_ready` do.
     """
-    engine = LocalEngine.start(description, **options)  # type: ignore[arg-type]
+    engine = LocalEngine.start(request)
     try:
-        engine.wait_ready(on_progress, ready_timeout_s)
+        engine.wait_ready(on_progress)
     except BaseException:
         engine.stop()
         raise

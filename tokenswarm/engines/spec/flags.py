@@ -188,34 +188,41 @@ def own_args(description: EngineSpec, own: Mapping[str, Any]) -> list[str]:
     return args
 
 
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What an engine's command line says beside its settings: which model, where it listens, where its programs are."""
+
+    model: str
+    port: int
+    host: str = "127.0.0.1"
+    served_name: str | None = None
+    """The name under which clients ask for the model; None: `model`."""
+    bin_dir: str = "bin"
+    python: str = "python"
+
+
 def command(
     description: EngineSpec,
     settings: SettingsLike,
-    model: str,
-    port: int,
+    placement: Placement,
     runtime: Runtime = "local",
     *,
     device: str | None = None,
-    host: str = "127.0.0.1",
-    served_name: str | None = None,
-    bin_dir: str = "bin",
-    python: str = "python",
     explicit: Collection[str] = (),
 ) -> list[str]:
     """The whole command line that starts the engine, as a list of arguments.
 
-    `runtime="container"` gives what follows the image's entry point. `served_name` is the name under which clients
-    ask for the model (default: `model`). Raises UserError(Exit.USAGE) as `resolve` does.
+    `runtime="container"` gives what follows the image's entry point. Raises UserError(Exit.USAGE) as `resolve` does.
     """
     resolved = resolve(description, settings, device, explicit)
     _, form = description.form(device)
     places = {
-        "bin": bin_dir,
-        "python": python,
-        "model": model,
-        "served_name": served_name or model,
-        "host": host,
-        "port": str(port),
+        "bin": placement.bin_dir,
+        "python": placement.python,
+        "model": placement.model,
+        "served_name": placement.served_name or placement.model,
+        "host": placement.host,
+        "port": str(placement.port),
     }
     template = description.command.local if runtime == "local" else description.command.container
     if not template:

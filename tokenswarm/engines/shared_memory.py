@@ -1,0 +1,57 @@
+"""Shared memory of engines under /dev/shm: what one has in use, and what it left behind when it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import os
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+import psutil
+
+SHM = Path("/dev/shm")
+
+
+def shared_memory_of(pids: Iterable[int]) -> set[str]:
+    """Names under /dev/shm that these processes have mapped or open."""
+    found: set[str] = set()
+    prefix = f"{SHM}/"
+    for pid in pids:
+        try:
+            maps = Path(f"/proc/{pid}/maps").read_text(errors="replace")
+            found.update(line.split(prefix, 1)[1].split(" ")[0] for line in maps.splitlines() if prefix in line)
+            for link in os.scandir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    target = os.readlink(link.path)
+                    if target.startswith(prefix):
+                        found.add(target.removeprefix(prefix).split(" ")[0])
+        except OSError:
+            continue
+    return found
+
+
+def shared_memory_names() -> set[str]:
+    """All names under /dev/shm; empty where there is no such folder."""
+    try:
+        return set(os.listdir(SHM))
+    except OSError:
+        return set()
+
+
+def remove_shared_memory(own: Collection[str], before: Collection[str], patterns: Sequence[str]) -> list[str]:
+    """Delete shared memory that an ended engine left behind, and say which.
+
+    A name counts as left behind when the engine had it mapped (`own`), or when it appeared since `before` and fits one
+    of the engine's patterns; never when a living process still uses it.
+    """
+    now = shared_memory_names()
+    fitting = {name for name in now - set(before) if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}
+    candidates = (now & set(own)) | fitting
+    if not candidates:
+        return []
+    candidates -= shared_memory_of(psutil.pids())
+    for name in candidates:
+        with contextlib.suppress(OSError):
+            (SHM / name).unlink()
+    return sorted(candidates)

@@ -15,7 +15,7 @@ import pytest
 from flask import Flask
 
 from tests.analysis import make_run
-from tests.generator.test_live_metrics import stats
+from tests.live.test_prometheus import stats
 from tokenswarm.base.environment import METRICS_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.cli import main

@@ -13,9 +13,8 @@ from tokenswarm.analysis.compare_files import COMPARISON_HTML, COMPARISON_JSON, 
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.render.compare_page import markdown, render_comparison
 
+from tests.analysis.make_run import manifest, row, write_run
 from tokenswarm.base.errors import Exit, UserError
-
-from .make_run import manifest, row, write_run
 
 START = manifest()["phases"][1]["start"]
 

@@ -12,10 +12,9 @@ from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.summary import summarise
 from tokenswarm.analysis.verdict import gates
 
+from tests.analysis.make_run import START, manifest, row, write_run
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.commands.verdict import exit_code
-
-from .make_run import START, manifest, row, write_run
 
 
 def summary_of(folder: Path, slo: dict, rows: list[dict] | None = None, **facts) -> dict:

@@ -14,7 +14,7 @@ from tokenswarm.analysis.render.charts_cache import cache_section
 from tokenswarm.analysis.render.terminal import summary_table
 from tokenswarm.analysis.summary import summarise
 
-from tests.analysis.cache_cases import Message, assistant, user
+from tests.analysis.cache.cache_cases import Message, assistant, user
 from tests.analysis.make_run import START, manifest, row, write_run
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract import tables as schema

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenswarm.analysis.cache.prefix_tree import build
 
-from tests.analysis.cache_cases import Message, assistant, prompts_of, user
+from tests.analysis.cache.cache_cases import Message, assistant, prompts_of, user
 from tokenswarm.contract.tables import piece_ends
 
 

@@ -9,7 +9,7 @@ from tokenswarm.analysis.figures.drift_series import drift_figures, sentence
 from tokenswarm.analysis.figures.window import find_window
 from tokenswarm.analysis.read.run_folder import read_run
 
-from .make_run import START, manifest, row, write_run
+from tests.analysis.make_run import START, manifest, row, write_run
 
 AT = np.arange(48) * 60.0
 

@@ -108,7 +108,7 @@ def _run_first(options: argparse.Namespace, argv: list[str], console: Console) -
 
 def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
     from tokenswarm.base.masking import usable_key
-    from tokenswarm.run.life import LoadOptions
+    from tokenswarm.run.options import LoadOptions
     from tokenswarm.scenario.model import parse_set
 
     engines = [name.strip() for name in options.engines.split(",") if name.strip()]

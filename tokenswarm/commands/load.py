@@ -16,7 +16,7 @@ from tokenswarm.commands.values import address, at_least_one, dollars
 from tokenswarm.commands.verdict import exit_code, tell_ci
 
 if TYPE_CHECKING:
-    from tokenswarm.run.life import LoadOptions
+    from tokenswarm.run.options import LoadOptions
 
 _KEY_VARIABLE = "API_KEY"
 _LOAD_EPILOG = """\
@@ -92,7 +92,7 @@ def add_gates(parser: argparse.ArgumentParser) -> None:
 def load_options(options: argparse.Namespace, argv: list[str], **further: str | None) -> LoadOptions:
     """What was asked for, from the options of `add_options`; `further`: more scenario values, None = unset."""
     from tokenswarm.base.masking import usable_key
-    from tokenswarm.run.life import LoadOptions
+    from tokenswarm.run.options import LoadOptions
     from tokenswarm.scenario.model import parse_set
 
     open_metrics(options)

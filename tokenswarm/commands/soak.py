@@ -60,11 +60,11 @@ def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
     console = Console(stderr=options.json)
     rate = options.abort_error_rate
     asked = load_options(options, argv, **{"abort.error_rate": None if rate is None else str(rate)})
-    asked.watch = soak = Soak(_report_options(options), options.grace, options.summary_every)
+    soak = Soak(_report_options(options), options.grace, options.summary_every)
     with Interrupts(require_double_ctrl_c=True) as late:
         late.on_first = lambda: None
         late.on_hard_exit.append(soak.kill)
-        outcome = run_load(asked, console)
+        outcome = run_load(asked, console, soak)
         if outcome.error is not None:
             print(f"tokenswarm: {outcome.error}", file=sys.stderr, flush=True)
         try:

@@ -46,8 +46,9 @@ def probe(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR)
     return None
 
 
-def adopt(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR) -> Engine:
-    """An Engine for an endpoint that someone else runs.
+def adopt(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR,
+          description: EngineSpec | None = None) -> Engine:
+    """An Engine for an endpoint that someone else runs. `description`: where it was recognised already.
 
     Raises UserError: Exit.USAGE for a URL that is none, Exit.ENDPOINT when nothing answers there or it does not list
     models, Exit.AUTH when it refuses the API key.
@@ -71,6 +72,6 @@ def adopt(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR)
         raise UserError(
             Exit.ENDPOINT, f"{base_url} does not speak the OpenAI API: GET /v1/models answered {reply.status}."
         )
-    engine = Engine(base_url, probe(base_url, api_key, folder), api_key)
+    engine = Engine(base_url, description or probe(base_url, api_key, folder), api_key)
     engine.read_configuration()
     return engine

@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -77,7 +77,7 @@ def take(running: Running, api_key: str | None = None) -> Engine:
     return TakenEngine(running, adopt(running.base_url, api_key))
 
 
-def find_matching(description: EngineSpec, model: str | None, wanted: dict[str, Scalar], api_key: str | None, *,
+def find_matching(description: EngineSpec, model: str | None, wanted: Mapping[str, Scalar], api_key: str | None, *,
             in_containers: bool = True) -> Engine | None:
     """The engine of this kind that runs here already, left running by `up`, by KEEP=1 or by somebody else at its
     default port; None if there is none.
@@ -91,7 +91,7 @@ def find_matching(description: EngineSpec, model: str | None, wanted: dict[str, 
         url = f"http://127.0.0.1:{description.default_port}"
         if (there := probe(url, api_key)) is None or there.name != description.name:
             return None
-        engine = adopt(url, api_key)
+        engine = adopt(url, api_key, description=there)
     else:
         return None
     wrong = mismatches(wanted, engine.effective)
@@ -106,7 +106,7 @@ def find_matching(description: EngineSpec, model: str | None, wanted: dict[str, 
     return engine
 
 
-def mismatches(wanted: dict[str, Scalar], effective: dict[str, Scalar]) -> list[str]:
+def mismatches(wanted: Mapping[str, Scalar], effective: dict[str, Scalar]) -> list[str]:
     """Where a running engine's configuration is not what is wanted: sentences' ends such as `prefix_cache is false,
     wanted true`. What an engine does not tell, and `auto`, cannot be judged."""
     found = []

@@ -28,19 +28,14 @@ from tokenswarm.engines import Engine, GpuSampler, Telemetry
 from tokenswarm.engines.cache_reset import reset_cache, reset_note
 from tokenswarm.generator.new_run import make_run_folder, write_manifest
 from tokenswarm.generator.ui_session import Session
-from tokenswarm.run.life import (
-    EXTERNAL,
-    LoadOptions,
-    bring_up,
-    cpu_split,
-    leave_running,
-    on_a_cpu,
-    price,
-    sdk_sentence,
-)
+from tokenswarm.run.engine_up import bring_up, leave_running
+from tokenswarm.run.life import sdk_sentence
 from tokenswarm.run.locust_process import LOG_NAME, LocustProcesses
+from tokenswarm.run.options import EXTERNAL, LoadOptions
 from tokenswarm.run.preflight import preflight
-from tokenswarm.scenario.model import Scenario, load_scenario, scenario_names
+from tokenswarm.run.price import price
+from tokenswarm.run.run_plan import RunPlan, resolve
+from tokenswarm.scenario.model import load_scenario, scenario_names
 
 PASSWORD_VARIABLE = "UI_PASSWORD"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -58,37 +53,35 @@ def run_ui(options: LoadOptions, web_host: str, web_port: int, console: Console,
         raise UserError(Exit.USAGE, f"{option} {reached_at} lets others on the network in: set a password for them in "
                                     f"the environment variable {PASSWORD_VARIABLE}, or keep to 127.0.0.1")
     _check_port(web_host, web_port)
-    scenario = load_scenario(options.scenario, options.overrides)
-    if options.engine == EXTERNAL and not options.host:
-        raise UserError(Exit.USAGE, "ENGINE=external needs HOST=http://... (--host): the endpoint to load")
-    _, folder = make_run_folder(options.results, "ui", options.engine)
+    plan = resolve(options)
+    _, folder = make_run_folder(plan.results, "ui", plan.engine_name)
     with Interrupts() as interrupts, contextlib.ExitStack() as cleanup:
         cleanup.callback(_drop_if_empty, folder)
-        engine = bring_up(options, scenario, folder, console)
+        engine = bring_up(plan, folder, console)
         cleanup.callback(engine.stop)
         interrupts.on_hard_exit.append(engine.kill)
-        session = _session(options, scenario, engine)
+        session = _session(plan, engine)
         console.print(f"[bold]{engine.title}[/] {engine.version or ''}  model {session.model}  {engine.base_url}",
                       highlight=False)
         console.print(sdk_sentence(session.preflight), highlight=False)
         web = ["--web-host", web_host, "--web-port", str(web_port)]
         if reached_at not in _LOOPBACK:
             web.append("--web-login")
-        if "load.duration_s" in options.overrides:
-            web += ["--run-time", f"{scenario.load.duration_s:g}s"]
+        if "load.duration_s" in plan.overrides:
+            web += ["--run-time", f"{plan.scenario.load.duration_s:g}s"]
         files = sorted({load_scenario(name, {}).locustfile_path for name in session.scenarios})
-        with affinity(cpu_split(options)[1]):
-            locust = LocustProcesses.with_ui(scenario, files, session.to_environment(), folder / LOG_NAME,
-                                             engine.base_url, options.workers, options.master, web)
+        with affinity(plan.cpus.load_generator if plan.cpus else None):
+            locust = LocustProcesses.with_ui(plan.scenario, files, session.to_environment(), folder / LOG_NAME,
+                                             engine.base_url, plan.workers, plan.master, web)
         interrupts.on_hard_exit.insert(0, locust.kill_at_once)
         interrupts.on_first = locust.ask_to_stop
         try:
-            _announce(web_host, web_port, locust, options, console, reached_at)
-            _Watcher(engine, locust, options, console).follow()
+            _announce(web_host, web_port, locust, plan, console, reached_at)
+            _Watcher(engine, locust, plan, console).follow()
         finally:
             interrupts.on_first = lambda: None
             locust.end()
-        if options.keep:
+        if plan.keep:
             leave_running(engine, console)
 
 
@@ -103,29 +96,25 @@ def _check_port(host: str, port: int) -> None:
                                        "port with WEB_PORT=... (--web-port)") from None
 
 
-def _session(options: LoadOptions, scenario: Scenario, engine: Engine) -> Session:
+def _session(plan: RunPlan, engine: Engine) -> Session:
     """Check the endpoint and describe what all runs share."""
-    checked = preflight(engine.base_url, engine.model or options.model, options.api_key)
-    gpus = GpuSampler.open(only=_chosen_gpus()) if engine.runtime != EXTERNAL else None
+    checked = preflight(engine.base_url, engine.model or plan.model, plan.api_key)
+    gpus = GpuSampler.open(only=plan.visible_gpus) if engine.runtime != EXTERNAL else None
     names = gpus.names if gpus else []
     notes = list(engine.notes)
-    if on_a_cpu(options):
+    if plan.engine_on_this_cpu:
         notes.append(f"{engine.title} runs on a CPU here: its speed says nothing about a GPU")
     scenarios = scenario_names()
-    if options.scenario not in scenarios:
-        scenarios.insert(0, options.scenario)
+    if plan.scenario_name not in scenarios:
+        scenarios.insert(0, plan.scenario_name)
     return Session(
-        engine=engine.manifest(), model=checked["model"], preflight=checked, scenario=options.scenario,
-        scenarios=scenarios, results=str(options.results), corpus=options.corpus, overrides=options.overrides,
+        engine=engine.manifest(), model=checked["model"], preflight=checked, scenario=plan.scenario_name,
+        scenarios=scenarios, results=str(plan.results), corpus=plan.corpus_path, overrides=dict(plan.overrides),
         notes=notes, gpus=names, simulated=engine.simulated,
-        cost=price(options.gpu_hourly_cost, {"gpus": names, "engine": engine.manifest()}))
+        cost=price(plan, engine, names))
 
 
-def _chosen_gpus() -> str | None:
-    return os.environ.get("GPUS") or os.environ.get("CUDA_VISIBLE_DEVICES")
-
-
-def _announce(host: str, port: int, locust: LocustProcesses, options: LoadOptions, console: Console,
+def _announce(host: str, port: int, locust: LocustProcesses, plan: RunPlan, console: Console,
               reached_at: str) -> None:
     """Wait until the UI answers, and say where it is."""
     address = ("127.0.0.1" if host in ("0.0.0.0", "") else "::1" if host == "::" else host, port)
@@ -142,8 +131,8 @@ def _announce(host: str, port: int, locust: LocustProcesses, options: LoadOption
     if reached_at not in _LOOPBACK:
         console.print(f"others can reach it; they log in as tokenswarm with the password in {PASSWORD_VARIABLE}",
                       highlight=False)
-    if options.master is not None:
-        console.print(f"waiting for workers at {options.master[0]}:{options.master[1]}: "
+    if plan.master is not None:
+        console.print(f"waiting for workers at {plan.master[0]}:{plan.master[1]}: "
                       "python -m tokenswarm worker --master HOST:PORT", highlight=False)
 
 
@@ -159,9 +148,9 @@ def _drop_if_empty(folder: Path) -> None:
 class _Watcher:
     """Watches the engine during each run, and makes its dashboard when it has ended."""
 
-    def __init__(self, engine: Engine, locust: LocustProcesses, options: LoadOptions, console: Console) -> None:
-        self._engine, self._locust, self._options, self._console = engine, locust, options, console
-        self._gpus = GpuSampler.open(only=_chosen_gpus()) if engine.runtime != EXTERNAL else None
+    def __init__(self, engine: Engine, locust: LocustProcesses, plan: RunPlan, console: Console) -> None:
+        self._engine, self._locust, self._console = engine, locust, console
+        self._gpus = GpuSampler.open(only=plan.visible_gpus) if engine.runtime != EXTERNAL else None
         self._telemetry: Telemetry | None = None
         self._folder: Path | None = None
         self._reset: dict[str, Any] | None = None

@@ -13,7 +13,9 @@ from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.generator.new_run import fresh_salt
-from tokenswarm.run.life import LoadOptions, RunOutcome, run_load
+from tokenswarm.run.life import run_load
+from tokenswarm.run.monitor import RunOutcome
+from tokenswarm.run.options import LoadOptions
 
 DEFAULT_REPEATS = 5
 """Of each side. Three find a difference of 10% in p95 TTFT only every other time (docs/comparing.md)."""

@@ -1,0 +1,129 @@
+"""What was typed becomes one plan, with nothing looked up later; what cannot be is refused before anything is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.run.helpers import QUIET_MACHINE, external_engine
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.run.options import LoadOptions
+from tokenswarm.run.price import price
+from tokenswarm.run.run_plan import CpuSplit, Machine, resolve
+
+FOUR = frozenset(range(4))
+HOST = "http://127.0.0.1:9"
+
+
+def never(*_: object) -> str:
+    raise AssertionError("nobody has to be asked for the runtime")
+
+
+@pytest.mark.parametrize(("typed", "expected"), [
+    ({}, ("sim", None, "local", "cpu", False)),
+    ({"engine": "vllm", "model": "m"}, ("vllm", None, "docker", "cuda", False)),
+    ({"engine": "vllm", "device": "cpu"}, ("vllm", None, "docker", "cpu", True)),
+    ({"engine": "vllm", "runtime": "local", "model": "m"}, ("vllm", None, "local", "cuda", False)),
+    ({"engine": "vllm", "device": "cpu", "master": ("0.0.0.0", 5557)}, ("vllm", None, "docker", "cpu", False)),
+    ({"engine": "external", "host": HOST}, ("external", HOST, None, None, False)),
+    ({"engine": "vllm", "host": HOST, "device": "cpu"}, ("vllm", HOST, None, None, False)),
+])
+def test_what_is_loaded_and_where_it_runs(typed: dict[str, Any], expected: tuple[Any, ...]) -> None:
+    docker = Machine(runtime_for=lambda spec, device: "local" if spec.simulated else "docker")
+    plan = resolve(LoadOptions(**typed), docker)
+    engine = plan.engine
+    assert (plan.engine_name, plan.host, engine and engine.runtime, engine and engine.device,
+            plan.engine_on_this_cpu) == expected
+
+
+def test_a_runtime_that_was_asked_for_is_not_looked_up() -> None:
+    machine = Machine(runtime_for=never)
+    assert resolve(LoadOptions(engine="vllm", runtime="docker", model="m"), machine).engine.runtime == "docker"
+    assert resolve(LoadOptions(engine="vllm", host=HOST), machine).engine is None
+
+
+@pytest.mark.parametrize(("typed", "cpus", "expected"), [
+    ({"engine": "vllm", "device": "cpu"}, FOUR, CpuSplit(frozenset({0, 1, 2}), frozenset({3}))),
+    ({"engine": "vllm", "device": "cpu", "workers": 3}, FOUR, CpuSplit(frozenset({0}), frozenset({1, 2, 3}))),
+    ({"engine": "vllm", "device": "cpu", "workers": 4}, FOUR, None),
+    ({"engine": "vllm", "device": "cpu"}, None, None),
+    ({"engine": "vllm", "device": "cpu", "master": ("h", 1)}, FOUR, None),
+    ({"engine": "vllm", "device": "cpu", "host": HOST}, FOUR, None),
+    ({"engine": "vllm", "model": "m"}, FOUR, None),
+    ({}, FOUR, None),
+])
+def test_engine_and_load_generator_share_cpus_only_where_both_compute_on_them(
+    typed: dict[str, Any], cpus: frozenset[int] | None, expected: CpuSplit | None
+) -> None:
+    plan = resolve(LoadOptions(**typed), Machine(cpus=cpus, runtime_for=lambda *_: "local"))
+    assert plan.cpus == expected
+    if plan.engine is not None:
+        assert plan.engine.request(Path("log")).cpus == (expected.engine if expected else None)
+
+
+@pytest.mark.parametrize(("environ", "visible", "named"), [
+    ({}, None, 0),
+    ({"GPUS": "0,1"}, "0,1", 2),
+    ({"GPUS": "0,1", "CUDA_VISIBLE_DEVICES": "5"}, "0,1", 2),
+    ({"CUDA_VISIBLE_DEVICES": "5"}, "5", 0),
+    ({"GPUS": "", "CUDA_VISIBLE_DEVICES": ""}, None, 0),
+    ({"GPUS": " 3 , "}, " 3 , ", 1),
+])
+def test_gpus_come_from_the_environment(environ: dict[str, str], visible: str | None, named: int) -> None:
+    plan = resolve(LoadOptions(), Machine(environ=environ, runtime_for=lambda *_: "local"))
+    assert (plan.visible_gpus, plan.gpus_named) == (visible, named)
+
+
+def test_settings_by_hand_are_told_from_the_scenario_s() -> None:
+    typed = LoadOptions(engine="vllm", model="m", overrides={"engine.prefill_budget": "4096", "load.users": "3"})
+    plan = resolve(typed, QUIET_MACHINE)
+    request = plan.engine.request(Path("x/engine.log"))
+    assert (request.explicit, request.log_path) == (("prefill_budget",), Path("x/engine.log"))
+    assert plan.engine.wanted["prefill_budget"] == 4096
+    assert plan.engine.wanted["context_length"] == plan.scenario.engine.context_length
+    assert plan.scenario.load.users == 3
+    typed.overrides["load.users"] = "4"
+    assert plan.overrides["load.users"] == "3", "a plan does not change with what it was made of"
+
+
+@pytest.mark.parametrize(("typed", "code", "words"), [
+    ({"engine": "external"}, Exit.USAGE, "ENGINE=external needs HOST="),
+    ({"engine": "nothing"}, Exit.USAGE, "There is no engine 'nothing'"),
+    ({"engine": "nothing", "host": HOST}, Exit.USAGE, "There is no engine 'nothing'"),
+    ({"engine": "external", "host": "http://me:secret@h:1"}, Exit.USAGE, "password"),
+    ({"engine": "sim", "device": "cuda"}, Exit.USAGE, "is not described for device 'cuda'"),
+    ({"engine": "trtllm", "model": "m", "overrides": {"engine.seed": "1"}}, Exit.USAGE, "cannot honour engine.seed"),
+    ({"scenario": "nothing"}, Exit.USAGE, "nothing"),
+    ({"corpus": "/there/is/no/such/folder"}, Exit.CORPUS, "/there/is/no/such/folder"),
+])
+def test_what_cannot_be_is_refused(typed: dict[str, Any], code: Exit, words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        resolve(LoadOptions(**typed), QUIET_MACHINE)
+    assert caught.value.code is code
+    assert "secret" not in str(caught.value)
+
+
+def test_the_key_is_in_no_representation() -> None:
+    plan = resolve(LoadOptions(api_key="planted-key"), QUIET_MACHINE)
+    assert plan.api_key == "planted-key" and "planted-key" not in repr(plan)
+
+
+@pytest.mark.parametrize(("environ", "runtime", "gpus", "effective", "paid"), [
+    ({"GPUS": "0,1,2"}, "docker", ["H100"], {"tensor_parallel": 8}, 3),  # named
+    ({}, "docker", ["H100", "H100"], {"tensor_parallel": 8}, 2),  # given to the container
+    ({}, "local", ["H100", "H100"], {"tensor_parallel": 4, "data_parallel": 2}, 8),  # used, as the engine says
+    ({}, "external", [], {}, 1),
+])
+def test_the_price_is_paid_for_the_gpus_that_are_known_best(
+    environ: dict[str, str], runtime: str, gpus: list[str], effective: dict[str, Any], paid: int
+) -> None:
+    plan = resolve(LoadOptions(gpu_hourly_cost=2.5), Machine(environ=environ, runtime_for=lambda *_: "local"))
+    engine = external_engine()
+    engine.runtime, engine.effective = runtime, effective
+    assert price(plan, engine, gpus) == {"gpu_hour_usd": 2.5, "gpus": paid}
+
+
+def test_no_price_is_no_cost() -> None:
+    assert price(resolve(LoadOptions(), QUIET_MACHINE), external_engine(), ["H100"]) is None

@@ -1,0 +1,158 @@
+"""What will be run, resolved once from what was typed, and passed on whole.
+
+This is the one place that reads the engine's description, chooses runtime, GPUs and CPUs, and takes the environment
+into account; whatever it refuses is refused before anything was made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.client.http import Endpoint
+from tokenswarm.engines import EngineSpec, StartRequest, default_runtime, load_description
+from tokenswarm.engines.spec.engine_spec import Scalar
+from tokenswarm.run.options import EXTERNAL, LoadOptions
+from tokenswarm.scenario.engine_settings import EngineSettings
+from tokenswarm.scenario.model import Scenario, load_scenario
+from tokenswarm.workloads.corpus import Corpus, load_corpus
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the resolution has to know of this machine."""
+
+    cpus: frozenset[int] | None = None
+    """CPUs that this process may use; None where the system cannot keep processes to some of them."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    runtime_for: Callable[[EngineSpec, str | None], str] = default_runtime
+    """The runtime for an engine on a device, where none was asked for."""
+
+    @classmethod
+    def here(cls) -> Machine:
+        """This machine, as this process finds it."""
+        cpus = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+        return cls(cpus, os.environ)
+
+
+@dataclass(frozen=True, slots=True)
+class CpuSplit:
+    """Who computes where, if engine and load generator share this machine's CPUs: a real engine on a CPU takes every
+    core that it finds, and a load generator that waits for one measures itself."""
+
+    engine: frozenset[int]
+    load_generator: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineToStart:
+    """The engine to start here, unless one that fits runs already."""
+
+    spec: EngineSpec
+    runtime: str
+    """local | docker."""
+    device: str
+    device_asked: str | None
+    """None: the first device of the description."""
+    settings: EngineSettings
+    explicit: tuple[str, ...]
+    """Names of the settings that were asked for by hand."""
+    wanted: Mapping[str, Scalar]
+    """The settings that it will have, by canonical name: what one that runs already must have too."""
+    model: str | None
+    cpus: frozenset[int] | None
+
+    def request(self, log_path: Path) -> StartRequest:
+        """What to ask of the runtime."""
+        return StartRequest(description=self.spec, log_path=log_path, settings=self.settings, explicit=self.explicit,
+                            model=self.model, device=self.device_asked, cpus=self.cpus)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """A run, or the runs of one web UI, decided. Either `engine` or `host` is None."""
+
+    scenario: Scenario
+    scenario_name: str
+    """As it was asked for: a name, or the path of a file."""
+    overrides: Mapping[str, str]
+    corpus: Corpus
+    corpus_path: str | None
+    engine_name: str
+    """As it was asked for; `external` for whatever answers at `host`."""
+    engine: EngineToStart | None
+    host: str | None
+    """Base URL of an endpoint that runs already."""
+    model: str | None
+    """The model that was asked for."""
+    engine_on_this_cpu: bool
+    """Whether a real engine that is started here computes on this machine's CPU, beside the load generator."""
+    cpus: CpuSplit | None
+    visible_gpus: str | None
+    """The GPUs to watch, as CUDA_VISIBLE_DEVICES has them; None: all."""
+    gpu_hour_usd: float | None
+    gpus_named: int
+    """How many GPUs were named for the engine; 0: none were."""
+    workers: int
+    master: tuple[str, int] | None
+    keep: bool
+    results: Path
+    argv: tuple[str, ...]
+    api_key: str | None = field(repr=False)
+
+
+def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
+    """The plan for what was asked. Raises UserError for whatever of it cannot be."""
+    machine = machine or Machine.here()
+    scenario = load_scenario(options.scenario, options.overrides)
+    corpus = load_corpus(options.corpus)
+    if options.engine == EXTERNAL and not options.host:
+        raise UserError(Exit.USAGE, "ENGINE=external needs HOST=http://... (--host): the endpoint to load")
+    spec = load_description(options.engine) if options.engine != EXTERNAL else None
+    if options.host:
+        _check_url(options.host)
+    spec = None if options.host else spec
+    on_this_cpu = (spec is not None and options.master is None and not spec.simulated
+                   and spec.form(options.device)[0] == "cpu")
+    cpus = _cpu_split(options.workers, machine) if on_this_cpu else None
+    environ = machine.environ
+    return RunPlan(
+        scenario=scenario, scenario_name=options.scenario, overrides=dict(options.overrides), corpus=corpus,
+        corpus_path=options.corpus, engine_name=options.engine,
+        engine=None if spec is None else _engine_to_start(options, scenario, spec, machine, cpus),
+        host=options.host or None, model=options.model, engine_on_this_cpu=on_this_cpu, cpus=cpus,
+        visible_gpus=environ.get("GPUS") or environ.get("CUDA_VISIBLE_DEVICES") or None,
+        gpu_hour_usd=options.gpu_hourly_cost,
+        gpus_named=len([name for name in environ.get("GPUS", "").split(",") if name.strip()]),
+        workers=options.workers, master=options.master, keep=options.keep, results=options.results,
+        argv=tuple(options.argv), api_key=options.api_key)
+
+
+def _check_url(host: str) -> None:
+    try:
+        Endpoint(host)  # refuses what must not be shown or stored, such as a password in the URL
+    except ValueError as error:
+        raise UserError(Exit.USAGE, str(error)) from None
+
+
+def _engine_to_start(options: LoadOptions, scenario: Scenario, spec: EngineSpec, machine: Machine,
+                     cpus: CpuSplit | None) -> EngineToStart:
+    device, _ = spec.form(options.device)
+    explicit = tuple(key.removeprefix("engine.") for key in options.overrides if key.startswith("engine."))
+    request = StartRequest(description=spec, log_path=Path(), settings=scenario.engine, explicit=explicit,
+                           device=options.device)
+    return EngineToStart(
+        spec=spec, runtime=options.runtime or machine.runtime_for(spec, options.device), device=device,
+        device_asked=options.device, settings=scenario.engine, explicit=explicit,
+        wanted=request.resolve_settings().settings, model=options.model, cpus=cpus.engine if cpus else None)
+
+
+def _cpu_split(workers: int, machine: Machine) -> CpuSplit | None:
+    """The last CPUs for the load generator, one a worker, the others for the engine; None where there are too few."""
+    if machine.cpus is None or len(machine.cpus) <= workers:
+        return None
+    mine = sorted(machine.cpus)
+    return CpuSplit(frozenset(mine[:-workers]), frozenset(mine[-workers:]))

@@ -12,6 +12,7 @@ from tokenswarm.analysis.figures import server_view, slo
 from tokenswarm.analysis.figures.cost import cost_figures
 from tokenswarm.analysis.figures.drift_series import drift_figures
 from tokenswarm.analysis.figures.outages import outage_figures
+from tokenswarm.analysis.figures.rates import every_rate
 from tokenswarm.analysis.figures.statistics import Estimate, share
 from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.run_folder import Run
@@ -30,7 +31,7 @@ def summarise(run: Run) -> dict[str, Any]:
     facts = validity.gather(run, window)
     verdict, reasons, checks = validity.judge(facts, validity.recorded_reasons(run))
     objectives, refused = slo.parse(run.fact("scenario", "values", "slo"))
-    rates = metrics.rate_figures(run.requests, rows, window)
+    rates = every_rate(run.requests, rows, window, objectives)
     goodput = slo.goodput_figures(rows, objectives, window)
     return {
         "format": FORMAT,
@@ -70,7 +71,7 @@ def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[dic
         everything = run.requests[(run.requests["user_class"] == name).to_numpy()]
         part = rows[(rows["user_class"] == name).to_numpy()]
         goodput = slo.goodput_figures(part, objectives, window)
-        found = slo.evaluate(objectives, refused, part, goodput, metrics.rate_figures(everything, part, window))
+        found = slo.evaluate(objectives, refused, part, goodput, every_rate(everything, part, window, objectives))
         for result in found:
             if not len(part) and len(rows):  # the rows of others show that the load went on: a name that nobody has
                 result["figure"] = Estimate(None, why=f"no {name} sent a request").figure(str(result.get("unit") or ""))

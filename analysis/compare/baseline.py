@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tokenswarm.analysis.compare.comparison import BETTER, WORSE, Result, compare, shown
+from tokenswarm.analysis.compare.comparison import BETTER, WORSE, Result, compare, compared, shown
 from tokenswarm.analysis.compare.groups import given, refuse_unlike, unfair
 
-GATED = ("ttft_p95_ms", "tpot_p95_ms", "e2e_p95_ms", "output_tok_s", "goodput_rps", "error_rate")
-"""Figures in which a regression fails the run: few, so that one of many does not fail it by chance."""
 TOLERANCE = 0.05
 """Share by which a ratio may be worse, and points (as a share) by which a difference may."""
-_OPEN_LOOP_IGNORES = ("output_tok_s", "goodput_rps")
 
 
 def regressions(earlier: Mapping[str, Any], run: Mapping[str, Any], tolerance: float = TOLERANCE) -> dict[str, Any]:
-    """`run` against `earlier` (both summaries): {"run_id", "tolerance", "notes", "gates"}, a gate a figure of GATED.
+    """`run` against `earlier` (both summaries): {"run_id", "tolerance", "notes", "gates"}.
 
+    A gate for each figure that the registry of metrics marks: few, so that one of many does not fail a run by chance,
+    and none that an open loop's arrivals set.
     A gate is missed when its figure is worse by more than the tolerance and the difference is not chance; met when it
     is not; undetermined (with `why`) when either run does not know the figure. One run on each side: what differs from
     run to run is not covered. Raises UserError: INVALID when a run is not VALID, USAGE for a simulator against an
@@ -26,7 +25,8 @@ def regressions(earlier: Mapping[str, Any], run: Mapping[str, Any], tolerance: f
     groups = given([earlier], [run], "baseline", "run")
     refuse_unlike(groups)
     load = run["run"]["load"] or {}
-    chosen = [key for key in GATED if not (load.get("mode") == "open" and key in _OPEN_LOOP_IGNORES)]
+    chosen = [figure.key for figure in compared()
+              if figure.regression and not (load.get("mode") == "open" and figure.set_by_arrivals)]
     results = {result.metric.key: result for result in compare([earlier], [run])}
     gates = [_gate(results[key], tolerance) for key in chosen if key in results]
     return {"run_id": earlier["run_id"], "tolerance": tolerance, "notes": unfair(groups), "gates": gates}

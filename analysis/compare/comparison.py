@@ -11,11 +11,14 @@ from tokenswarm.analysis.compare.ab_test import Difference, Reading, difference,
 from tokenswarm.analysis.read.run_folder import dig
 from tokenswarm.analysis.wording import number, percent, unit_of
 
-LOWER, HIGHER = "lower", "higher"
+from tokenswarm.contract.metric import HIGHER, Rate, percentile_digits
+from tokenswarm.contract.metrics import METRICS
+
+_HEADLINE_PERCENTILE = 95
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
+class Compared:
     """A figure of a summary that two groups are compared in: where it stands, and which direction is better."""
 
     key: str
@@ -23,25 +26,38 @@ class Metric:
     path: tuple[str, ...]
     better: str
     ratio: bool = True
+    headline: bool = False
+    """Whether the verdict rests on it: chosen before anybody looks, so that one of many figures cannot decide by
+    chance."""
+    regression: bool = False
+    """Whether a baseline gates it."""
+    set_by_arrivals: bool = False
+    """Whether an open loop's arrivals set it."""
+    repeats: str | None = None
+    """The key of the figure that it equals in many runs."""
 
 
-METRICS: tuple[Metric, ...] = (
-    *(Metric(f"{name}_p{q}_ms", f"{title} p{q}", ("latency", f"{name}_ms", f"p{q}"), LOWER)
-      for name, title in (("ttft", "TTFT"), ("ttfo", "TTFO"), ("tpot", "TPOT"), ("e2e", "E2E"),
-                          ("scheduled_ttft", "Scheduled TTFT"), ("scheduled_e2e", "Scheduled E2E"))
-      for q in (50, 95, 99)),
-    Metric("output_tok_s", "Output tokens", ("rates", "output_tok_s"), HIGHER),
-    Metric("total_tok_s", "Total tokens", ("rates", "total_tok_s"), HIGHER),
-    Metric("requests_s", "Answers completed", ("rates", "requests_s"), HIGHER),
-    Metric("goodput_rps", "Goodput", ("goodput", "goodput_rps"), HIGHER),
-    Metric("attainment", "SLO attainment", ("goodput", "attainment"), HIGHER, ratio=False),
-    Metric("error_rate", "Error rate", ("errors", "rate"), LOWER, ratio=False),
-    Metric("usd_per_million_output_tokens", "Cost of 1M output tokens", ("cost", "per_million_output_tokens"), LOWER),
-    Metric("usd_per_million_requests", "Cost of 1M requests", ("cost", "per_million_requests"), LOWER),
-    Metric("hit_rate", "Prefix cache hit rate", ("cache", "hit_rate"), HIGHER, ratio=False),
-)
-HEADLINE = ("ttft_p95_ms", "e2e_p95_ms", "output_tok_s")
-"""What the verdict rests on, chosen before anybody looks, so that one of many figures cannot decide by chance."""
+def compared() -> list[Compared]:
+    """Every figure that is compared, from the registry of metrics: latencies in their percentiles, then the rest."""
+    figures = []
+    for metric in METRICS:
+        if not metric.compared:
+            continue
+        if isinstance(metric, Rate):
+            figures.append(Compared(metric.name, metric.title, metric.path, metric.better, metric.ratio,
+                                    metric.headline, metric.regression, metric.set_by_arrivals))
+            continue
+        other = METRICS[metric.repeats] if metric.repeats else None
+        for q in metric.percentiles:
+            chosen = q == _HEADLINE_PERCENTILE
+            figures.append(Compared(
+                metric.percentile_key(q), f"{metric.title} p{q:g}",
+                ("latency", metric.key, f"p{percentile_digits(q)}"), metric.better, metric.ratio,
+                metric.headline and chosen, metric.regression and chosen, metric.set_by_arrivals,
+                other.percentile_key(q) if other else None))
+    # Latencies first, whatever the order in which they were registered.
+    return sorted(figures, key=lambda figure: figure.path[0] != "latency")
+
 
 _LEAST_POINTS = 0.001
 """Shares that differ by less than a tenth of a percentage point are equal to anybody who acts on them."""
@@ -53,7 +69,7 @@ BETTER, WORSE, EQUAL, UNKNOWN = "better", "worse", "no difference", "not known"
 class Result:
     """One figure of both groups. `state` is B's, against A: better, worse, no difference, or not known (and `why`)."""
 
-    metric: Metric
+    metric: Compared
     unit: str
     state: str
     found: Difference | None = None
@@ -78,7 +94,7 @@ class Verdict:
 
 
 def compare(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> list[Result]:
-    """Every figure of METRICS that a run of either group has, of summaries `a` and `b`: B against A."""
+    """Every figure of `compared` that a run of either group has, of summaries `a` and `b`: B against A."""
     results = list(_results(a, b))
     by_key = {result.metric.key: result for result in results}
     return [result for result in results if not _repeats_another(result, by_key)]
@@ -86,14 +102,14 @@ def compare(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> l
 
 def _repeats_another(result: Result, by_key: Mapping[str, Result]) -> bool:
     """Without reasoning TTFO is TTFT. The same figure twice is no more evidence."""
-    other = by_key.get(result.metric.key.replace("ttfo", "ttft"))
-    if other is None or other is result:
+    other = by_key.get(result.metric.repeats) if result.metric.repeats else None
+    if other is None:
         return False
     return result.found == other.found if result.found is not None else result.why == other.why
 
 
 def _results(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> Iterator[Result]:
-    for metric in METRICS:
+    for metric in compared():
         figures = [[dig(summary, *metric.path) or {} for summary in group] for group in (a, b)]
         known = [[figure for figure in group if figure.get("value") is not None] for group in figures]
         if not any(known):
@@ -120,7 +136,7 @@ def _reading(figure: Mapping[str, Any]) -> Reading:
     return Reading(float(figure["value"]), low, high)
 
 
-def _state(metric: Metric, found: Difference) -> str:
+def _state(metric: Compared, found: Difference) -> str:
     if not found.significant or (not found.ratio and abs(found.change) < _LEAST_POINTS):
         return EQUAL
     rises = found.change > (1.0 if found.ratio else 0.0)
@@ -128,11 +144,13 @@ def _state(metric: Metric, found: Difference) -> str:
 
 
 def judge(results: Sequence[Result], label_a: str, label_b: str, open_loop: bool = False) -> Verdict:
-    """The verdict over HEADLINE, at 5% for all of it together (Holm).
+    """The verdict over the headline figures, at 5% for all of them together (Holm).
 
     In an open loop the arrivals set the throughput, so that it decides nothing there.
     """
-    chosen = [key for key in HEADLINE if not (open_loop and key == "output_tok_s")]
+    headline = {metric.key: metric.title for metric in compared()
+                if metric.headline and not (open_loop and metric.set_by_arrivals)}
+    chosen = list(headline)
     told = [result for result in results if result.metric.key in chosen and result.found is not None]
     missing = [key for key in chosen if key not in {result.metric.key for result in told}]
     if not told:
@@ -155,8 +173,7 @@ def judge(results: Sequence[Result], label_a: str, label_b: str, open_loop: bool
         sentence = (f"No difference between {label_a} and {label_b} was found in {_names(told)}: "
                     f"{label_b} has {_parts(told)} of {label_a}'s.")
     if missing:
-        titles = {metric.key: metric.title for metric in METRICS}
-        sentence += f" Not known: {', '.join(titles[key] for key in missing)}."
+        sentence += f" Not known: {', '.join(headline[key] for key in missing)}."
     return Verdict(winner, sentence, repeated)
 
 
@@ -176,7 +193,7 @@ def shown(value: float, unit: str) -> str:
 def as_dict(result: Result) -> dict[str, Any]:
     """A result as comparison.json has it."""
     base = {"key": result.metric.key, "title": result.metric.title, "unit": result.unit,
-            "better": result.metric.better, "state": result.state, "headline": result.metric.key in HEADLINE}
+            "better": result.metric.better, "state": result.state, "headline": result.metric.headline}
     found = result.found
     if found is None:
         return base | {"why": result.why}

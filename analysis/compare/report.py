@@ -25,8 +25,9 @@ from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.summary import recorded_notes, summarise
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.metric import Place
+from tokenswarm.contract.metrics import METRICS
 
-CURVES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2e_ms": "E2E"}
 QUANTILES = np.unique(np.concatenate([np.linspace(0, 95, 96), np.linspace(95, 100, 51)]))
 """Points of a drawn distribution, in percent: denser in the tail."""
 
@@ -63,14 +64,19 @@ class Comparison:
         return bool(self.groups.a[0]["simulated"])
 
 
+def curve_titles() -> dict[str, str]:
+    """The latencies whose distributions are drawn, by key, with their titles."""
+    return {latency.key: latency.title for latency in METRICS.latencies_at(Place.CURVES)}
+
+
 def read_member(folder: str | Path) -> Member:
     """One run, read and reduced. Raises UserError(RUN_FOLDER)."""
     run = read_run(folder)
     summary = summarise(run)
-    curves = {}
+    curves, drawn = {}, curve_titles()
     for name, values in ok_latencies(run.measured).items():
         known = np.sort(values[~np.isnan(values)])
-        if name in CURVES and len(known):
+        if name in drawn and len(known):
             curves[name] = interpolate(known, QUANTILES)
     table = run.fact("scenario", "values", "engine")
     return Member(Path(folder), summary, curves,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import pandas as pd
 from tokenswarm.analysis.figures.flow import Flow, completed_flow, output_flow, prompt_flow
@@ -9,17 +11,8 @@ from tokenswarm.analysis.figures.statistics import RATE_BLOCKS, Estimate, block_
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
 
-PERCENTILES = (50, 95, 99)
-
-LATENCIES: dict[str, tuple[str, str]] = {
-    "ttft_ms": ("TTFT", "time to first token, of reasoning or answer"),
-    "ttfo_ms": ("TTFO", "time to first output: the first token of the answer, after reasoning"),
-    "tpot_ms": ("TPOT", "time per output token, after the first"),
-    "e2e_ms": ("E2E", "whole answer"),
-    "scheduled_ttft_ms": ("Scheduled TTFT", "TTFT from when the request was due: free of coordinated omission"),
-    "scheduled_e2e_ms": ("Scheduled E2E", "E2E from when the request was due: free of coordinated omission"),
-}
-"""Latencies with their short and long names, in the order in which they are shown."""
+from tokenswarm.contract.metric import Latency, percentile_digits
+from tokenswarm.contract.metrics import METRICS
 
 GAPS: dict[str, tuple[str, str]] = {
     "icl_p50_ms": ("Typical gap", "median over requests of a request's median gap between chunks"),
@@ -45,17 +38,22 @@ def tpot_ms(rows: pd.DataFrame) -> np.ndarray:
 
 
 def latencies(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Every latency of LATENCIES for each row, in ms; NaN = not measured."""
-    waited = lateness_ms(rows)
-    ttft, e2e = rows["ttft_ms"].to_numpy(), rows["e2e_ms"].to_numpy()
-    return {
-        "ttft_ms": ttft,
-        "ttfo_ms": rows["ttfo_ms"].to_numpy(),
-        "tpot_ms": tpot_ms(rows),
-        "e2e_ms": e2e,
-        "scheduled_ttft_ms": ttft + waited,
-        "scheduled_e2e_ms": e2e + waited,
-    }
+    """Every latency of the registry for each row, in ms, by its key (`ttft_ms`); NaN = not measured."""
+    return {latency.key: latency_of(latency, rows) for latency in METRICS.latencies()}
+
+
+def latency_of(latency: Latency, rows: pd.DataFrame) -> np.ndarray:
+    """One latency of each row: by the whole column where there is a quick way, else by the metric's own function."""
+    quick = _QUICK.get(latency.key)
+    return quick(rows) if quick is not None else by_row(latency.of_row, latency.columns, rows)
+
+
+def by_row(function: Callable[[dict], float | None], columns: Iterable[str], rows: pd.DataFrame) -> np.ndarray:
+    """A function of one row (a registered metric's) applied to each; None becomes NaN. It sees those columns alone."""
+    chosen = list(columns)
+    cells = [rows[name].astype("object").where(rows[name].notna(), None).tolist() for name in chosen]
+    values = (function(dict(zip(chosen, row, strict=True))) for row in zip(*cells, strict=True))
+    return np.array([np.nan if value is None else float(value) for value in values], dtype=float)
 
 
 def lateness_ms(rows: pd.DataFrame) -> np.ndarray:
@@ -66,6 +64,17 @@ def lateness_ms(rows: pd.DataFrame) -> np.ndarray:
     return np.where(np.isnan(scheduled), np.nan, np.where(np.isnan(given), derived, given))
 
 
+_QUICK: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {
+    "ttft_ms": lambda rows: rows["ttft_ms"].to_numpy(),
+    "ttfo_ms": lambda rows: rows["ttfo_ms"].to_numpy(),
+    "tpot_ms": tpot_ms,
+    "e2e_ms": lambda rows: rows["e2e_ms"].to_numpy(),
+    "scheduled_ttft_ms": lambda rows: rows["ttft_ms"].to_numpy() + lateness_ms(rows),
+    "scheduled_e2e_ms": lambda rows: rows["e2e_ms"].to_numpy() + lateness_ms(rows),
+}
+"""Whole columns at once, for runs of millions of rows; a test holds each against its metric's function of a row."""
+
+
 def ok_latencies(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     """`latencies` of the successful ones of `rows`."""
     ok = is_ok(rows)
@@ -73,13 +82,15 @@ def ok_latencies(rows: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def latency_figures(rows: pd.DataFrame) -> dict[str, dict[str, dict]]:
-    """p50, p95, p99 of every latency over the successful ones of `rows`; latencies that nobody measured are absent."""
+    """The percentiles of every latency over the successful ones of `rows`; those that nobody measured are absent,
+    except the ones that are always shown."""
     out: dict[str, dict[str, dict]] = {}
-    for name, values in ok_latencies(rows).items():
-        if name.startswith("scheduled") and np.isnan(values).all():
+    values = ok_latencies(rows)
+    for latency in METRICS.latencies():
+        if not latency.always_shown and np.isnan(values[latency.key]).all():
             continue
-        estimates = percentiles(values, PERCENTILES)
-        out[name] = {f"p{q}": estimate.figure("ms") for q, estimate in estimates.items()}
+        estimates = percentiles(values[latency.key], latency.percentiles)
+        out[latency.key] = {f"p{percentile_digits(q)}": each.figure("ms") for q, each in estimates.items()}
     return out
 
 
@@ -105,7 +116,7 @@ def wave_notes(rows: pd.DataFrame) -> list[str]:
     column = "e2e_ms" if np.isnan(found["ttft_ms"]).all() else "ttft_ms"
     if not too_short(found[column]):
         return []
-    return [f"{LATENCIES[column][0]} came in waves about as long as the measure phase, or drifted: the 95% "
+    return [f"{METRICS.latency(column).title} came in waves about as long as the measure phase, or drifted: the 95% "
             "intervals may be too narrow. Measure longer, or repeat the run."]
 
 

@@ -1,43 +1,56 @@
 """Service level objectives: parsed, then evaluated against figures; and what one request must meet.
 
-A scenario's [slo] table is the whole language: `<latency>_p<percentile>_ms` bounds a percentile of a latency and, for
-goodput, each single request; the other keys are listed in RATE_KEYS. A table inside it, `[slo.RagReader]`, holds the
-objectives of one Locust user class: gates of their own, which goodput does not know.
+A scenario's [slo] table is the whole language (`tokenswarm.contract.objectives` reads its keys): `<latency>_p95_ms`
+bounds a percentile of a latency and, for goodput, each single request; other keys bound a rate or share. A table
+inside it, `[slo.RagReader]`, holds the objectives of one Locust user class: gates of their own, which goodput does not
+know.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from tokenswarm.analysis.figures.quantities import LATENCIES, error_rate, is_ok, latencies, ok_latencies
+from tokenswarm.analysis.figures.quantities import by_row, error_rate, is_ok, latencies, ok_latencies
 from tokenswarm.analysis.figures.statistics import Estimate, percentiles, share_of
 from tokenswarm.analysis.figures.window import Window
+from tokenswarm.analysis.read.run_folder import dig
 
-_LATENCY_KEY = re.compile(r"(?P<metric>[a-z0-9_]+)_p(?P<digits>\d{1,5})_ms")
-
-RATE_KEYS: Mapping[str, tuple[str, str]] = {
-    "error_rate": ("<=", "share"),
-    "goodput_rps_min": (">=", "req/s"),
-    "attainment_min": (">=", "share"),
-    "output_tok_s_min": (">=", "tok/s"),
-}
-"""SLO keys that bound no latency: direction of the bound, and unit."""
+from tokenswarm.contract.metric import Latency, not_known
+from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.objectives import SloKey, parse_slo_key
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """One parsed line of [slo]. `metric` and `percentile` are set for latencies only."""
+    """One parsed line of [slo]."""
 
-    key: str
-    op: str
+    parsed: SloKey
     limit: float
-    unit: str
-    metric: str | None = None
-    percentile: float | None = None
+
+    @property
+    def key(self) -> str:
+        return self.parsed.key
+
+    @property
+    def op(self) -> str:
+        return self.parsed.op
+
+    @property
+    def unit(self) -> str:
+        return self.parsed.unit
+
+    @property
+    def metric(self) -> str | None:
+        """The key of the latency that it bounds (`ttft_ms`); None of a rate or share."""
+        return self.parsed.metric.key if isinstance(self.parsed.metric, Latency) else None
+
+    @property
+    def percentile(self) -> float | None:
+        """Of a latency."""
+        return self.parsed.percentile
 
 
 def parse(table: object) -> tuple[list[Objective], list[tuple[str, str]]]:
@@ -49,14 +62,8 @@ def parse(table: object) -> tuple[list[Objective], list[tuple[str, str]]]:
             continue
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not np.isfinite(limit):
             refused.append((str(key), "its limit is not a number"))
-        elif key in RATE_KEYS:
-            op, unit = RATE_KEYS[key]
-            objectives.append(Objective(key, op, float(limit), unit))
-        elif (match := _LATENCY_KEY.fullmatch(str(key))) and f"{match['metric']}_ms" in LATENCIES:
-            digits = match["digits"]
-            # Two digits are whole percent, more are decimals: p95, p99, p999 = 99.9.
-            q = float(digits) if len(digits) <= 2 else float(f"{digits[:2]}.{digits[2:]}")
-            objectives.append(Objective(key, "<=", float(limit), "ms", f"{match['metric']}_ms", q))
+        elif (parsed := parse_slo_key(str(key))) is not None:
+            objectives.append(Objective(parsed, float(limit)))
         else:
             refused.append((str(key), "this objective is not known"))
     return objectives, refused
@@ -95,17 +102,35 @@ def conforming(rows: pd.DataFrame, bounds: Mapping[str, float]) -> tuple[np.ndar
     ok = is_ok(rows)
     met, unknown = ok.copy(), np.zeros(len(rows), dtype=bool)
     values = latencies(rows)
-    tokens, ttft = rows["completion_tokens"].to_numpy(), values["ttft_ms"]
-    for metric, bound in bounds.items():
-        value = values[metric]
+    for key, bound in bounds.items():
+        value = values[key]
         absent = np.isnan(value)
-        not_applicable = absent & (tokens <= 1) if metric == "tpot_ms" else np.zeros(len(rows), dtype=bool)
-        missed = absent & ~np.isnan(ttft) if metric == "ttfo_ms" else np.zeros(len(rows), dtype=bool)
+        not_applicable, missed = _of_the_absent(METRICS.latency(key), rows, absent)
         missed |= value > bound
         met &= ~missed
         unknown |= absent & ~not_applicable & ~missed
     unknown &= met
     return met & ~unknown, unknown
+
+
+_QUICK_ABSENT: Mapping[str, Callable[[pd.DataFrame], np.ndarray]] = {
+    "tpot_ms": lambda rows: np.where(rows["completion_tokens"].to_numpy() <= 1, 1.0, np.nan),
+    "ttfo_ms": lambda rows: np.where(rows["ttft_ms"].notna().to_numpy(), 0.0, np.nan),
+}
+"""Whole columns at once, as in `quantities`: 1 = the bound does not apply, 0 = missed, NaN = not known."""
+
+
+def _of_the_absent(latency: Latency, rows: pd.DataFrame, absent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """To which rows without a value the bound does not apply, and which missed it, as `Latency.absent` says."""
+    quick = _QUICK_ABSENT.get(latency.key)
+    if quick is not None:
+        applies = np.where(absent, quick(rows), np.nan)
+        return applies == 1.0, applies == 0.0
+    if latency.absent is not_known:
+        return np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
+    applies = np.full(len(rows), np.nan)
+    applies[absent] = by_row(latency.absent, latency.columns, rows[absent])
+    return applies == 1.0, applies == 0.0
 
 
 def goodput_figures(rows: pd.DataFrame, objectives: list[Objective], window: Window | None) -> dict[str, object]:
@@ -146,19 +171,15 @@ def evaluate(
     as a share of it, positive on the good side.
     """
     values = ok_latencies(rows)
-    given = {
-        "error_rate": error_rate(rows).figure("share"),
-        "goodput_rps_min": goodput["goodput_rps"],
-        "attainment_min": goodput["attainment"],
-        "output_tok_s_min": rates["output_tok_s"],
-    }
+    figures = {"rates": rates, "goodput": goodput, "errors": {"rate": error_rate(rows).figure("share")}}
     results = []
     for objective in objectives:
         if objective.metric:
             q = objective.percentile
             figure = percentiles(values[objective.metric], (q,))[q].figure("ms")
         else:
-            figure = given[objective.key]
+            metric = objective.parsed.metric
+            figure = dig(figures, *metric.path) or Estimate(None, why="it is not measured").figure(metric.unit)
         results.append(judge(objective, figure))
     results += [
         {
@@ -181,7 +202,7 @@ def judge(objective: Objective, figure: Mapping[str, object]) -> dict[str, objec
     value, limit = figure["value"], objective.limit
     result = {
         "key": objective.key,
-        "title": title(objective),
+        "title": objective.parsed.title,
         "op": objective.op,
         "limit": limit,
         "unit": objective.unit,
@@ -199,16 +220,3 @@ def judge(objective: Objective, figure: Mapping[str, object]) -> dict[str, objec
     beyond = edge is not None and ((edge <= limit if at_most else edge >= limit) is met)
     margin = ((limit - value) if at_most else (value - limit)) / limit if limit else None
     return result | {"state": "met" if met else "missed", "certain": bool(beyond), "margin": margin}
-
-
-def title(objective: Objective) -> str:
-    """How people write it: `TTFT p95`, `Error rate`."""
-    if objective.metric:
-        return f"{LATENCIES[objective.metric][0]} p{objective.percentile:g}"
-    names = {
-        "error_rate": "Error rate",
-        "goodput_rps_min": "Goodput",
-        "attainment_min": "SLO attainment",
-        "output_tok_s_min": "Output rate",
-    }
-    return names[objective.key]

@@ -7,12 +7,14 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.figures.quantities import LATENCIES, is_ok, outcome_counts
+from tokenswarm.analysis.figures.quantities import is_ok, outcome_counts
 from tokenswarm.analysis.figures.slo import Objective
 from tokenswarm.analysis.figures.statistics import interpolate, observations_needed
 from tokenswarm.analysis.figures.timeline import thin
 from tokenswarm.analysis.render.chart import BAD, GOOD, IDLE, PALETTE, Chart, axis, latency_axis, line, numbers, plain
 from tokenswarm.analysis.render.charts_time import primary_latency
+
+from tokenswarm.contract.metrics import METRICS
 
 _MOST_CLASSES = len(PALETTE)
 _LAST_TURN = 12
@@ -212,7 +214,7 @@ def _reasoning(ok: pd.DataFrame) -> list[Chart]:
     if not len(thought):
         return []
     traces = [
-        _ecdf(ok[c].to_numpy(), LATENCIES[c][0], color)
+        _ecdf(ok[c].to_numpy(), METRICS.latency(c).title, color)
         for c, color in (("ttft_ms", "c:sky"), ("ttfo_ms", "c:blue"), ("e2e_ms", "c:vermillion"))
     ]
     traces = [trace for trace in traces if trace]

@@ -13,9 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.compare.comparison import BETTER, EQUAL, HEADLINE, WORSE, Result, shown
+from tokenswarm.analysis.compare.comparison import BETTER, EQUAL, WORSE, Result, shown
 from tokenswarm.analysis.compare.groups import about
-from tokenswarm.analysis.compare.report import CURVES, QUANTILES, Comparison
+from tokenswarm.analysis.compare.report import QUANTILES, Comparison, curve_titles
 from tokenswarm.analysis.render.chart import GOOD, IDLE, Chart, axis, latency_axis, line, numbers, plain
 from tokenswarm.analysis.render.dashboard import _asset, _environment, _hash, _safe_json
 from tokenswarm.analysis.render.page import head
@@ -47,7 +47,7 @@ def rows(found: Comparison) -> Iterator[dict[str, Any]]:
     """The table of figures as cells of text."""
     for result in found.results:
         base = {"title": result.metric.title, "better": result.metric.better, "state": result.state,
-                "style": _STYLE.get(result.state, "unknown"), "headline": result.metric.key in HEADLINE}
+                "style": _STYLE.get(result.state, "unknown"), "headline": result.metric.headline}
         difference = result.found
         if difference is None:
             yield base | dict.fromkeys(("a", "b", "change"), text.MISSING) | {
@@ -92,7 +92,7 @@ def _runs(found: Comparison) -> Iterator[dict[str, str]]:
 def comparison_charts(found: Comparison) -> list[Chart]:
     """Ratios with intervals, every repeat of the headline figures, and the distributions laid over each other."""
     charts = [chart for chart in (_forest(found), _repeats(found)) if chart]
-    for name, title in CURVES.items():
+    for name, title in curve_titles().items():
         chart = _curves(found, name, title)
         if chart:
             charts.append(chart)
@@ -135,7 +135,7 @@ def _forest(found: Comparison) -> Chart | None:
 
 
 def _repeats(found: Comparison) -> Chart | None:
-    told = [result for result in found.results if result.metric.key in HEADLINE and result.found is not None]
+    told = [result for result in found.results if result.metric.headline and result.found is not None]
     if not told:
         return None
     traces = []

@@ -9,9 +9,12 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import STEADY, TOO_SHORT
 from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
-from tokenswarm.analysis.figures.quantities import GAPS, LATENCIES
-from tokenswarm.analysis.render.terminal import cost_rows
+from tokenswarm.analysis.figures.quantities import GAPS
+from tokenswarm.analysis.render.figures import rate_figures
 from tokenswarm.analysis.wording import bound_words, verdict_words
+
+from tokenswarm.contract.metric import Place, Rate
+from tokenswarm.contract.metrics import METRICS
 
 _VERDICT_WORDS = {
     "VALID": "The load generator kept up: these figures are the engine's.",
@@ -83,35 +86,23 @@ def outcome_sentence(summary: Mapping[str, Any]) -> str:
 def cards(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The few figures that tell most, each with its interval and the objective that it is held against."""
     by_key = {result["key"]: result for result in summary["slo"]}
-    latency, rates, goodput = summary["latency"], summary["rates"], summary["goodput"]
-    chosen: list[tuple[str, dict | None, tuple[str, ...], str]] = []
-    for metric, why in (
-        ("ttft_ms", "to the first token"),
-        ("ttfo_ms", "to the first answer token"),
-        ("tpot_ms", "per output token"),
-        ("e2e_ms", "to the whole answer"),
-    ):
-        figures = latency.get(metric, {})
+    latencies = summary["latency"]
+    chosen: list[dict[str, Any]] = []
+    for latency in METRICS.latencies_at(Place.CARD):
+        figures = latencies.get(latency.key, {})
         shown = next((p for p in ("p95", "p50") if figures.get(p, {}).get("value") is not None), "p95")
-        same = metric == "ttfo_ms" and figures.get("p95", {}).get("value") == latency["ttft_ms"]["p95"].get("value")
+        other = latencies[METRICS[latency.repeats].key] if latency.repeats else None
+        same = other is not None and figures.get("p95", {}).get("value") == other["p95"].get("value")
         if figures.get("p50", {}).get("value") is not None and not same:
-            key = f"{metric.removesuffix('_ms')}_{shown}_ms"
-            chosen.append((f"{LATENCIES[metric][0]} {shown}", figures[shown], (key,), why))
-    chosen += [
-        ("Output rate", rates["output_tok_s"], ("output_tok_s_min",), "tokens that arrived in the window"),
-        ("Goodput", goodput["goodput_rps"], ("goodput_rps_min",), "requests that met every SLO"),
-        ("SLO attainment", goodput["attainment"], ("attainment_min",), "of all requests sent"),
-        ("Error rate", summary["errors"]["rate"], ("error_rate",), "of the requests that ended"),
-        ("Prefix cache hits", summary["cache"]["hit_rate"], (), "of the prompt tokens"),
-        ("Valid output", summary["valid_output"], (), "of the answers checked"),
-    ]
-    if not goodput["bounds"]:
-        chosen = [card for card in chosen if card[0] not in ("Goodput", "SLO attainment")]
-    return [_card(*card, by_key) for card in chosen if card[1] and card[1]["value"] is not None]
+            label, gate = latency.at(Place.CARD), by_key.get(f"{latency.name}_{shown}_ms")
+            chosen.append(_card(f"{label.title} {shown}", figures[shown], label.note, gate))
+    for rate, figure in rate_figures(summary, Place.CARD):
+        label, gate = rate.at(Place.CARD), by_key.get(rate.slo_key) if rate.slo else None
+        chosen.append(_card(label.title, figure, label.note, gate))
+    return chosen
 
 
-def _card(title: str, figure: dict, keys: tuple[str, ...], note: str, by_key: Mapping[str, dict]) -> dict[str, Any]:
-    result = next((by_key[key] for key in keys if key in by_key), None)
+def _card(title: str, figure: dict, note: str, result: dict | None) -> dict[str, Any]:
     return {
         "title": title,
         "value": text.number(figure["value"], figure["unit"]),
@@ -140,13 +131,14 @@ def latency_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     found = summary["latency"]
     for name, figures in found.items():
-        if name == "ttfo_ms" and all(figures[p] == found["ttft_ms"][p] for p in ("p50", "p95", "p99")):
+        latency = METRICS.latency(name)
+        if latency.repeats and figures == found.get(METRICS[latency.repeats].key):
             continue  # without reasoning the first token is the first of the answer
         if figures["p50"].get("n"):
             rows.append(
                 {
-                    "name": LATENCIES[name][0],
-                    "meaning": LATENCIES[name][1],
+                    "name": latency.title,
+                    "meaning": latency.meaning,
                     "n": f"{figures['p50']['n']:,}",
                     "cells": [cell(figures[p]) for p in ("p50", "p95", "p99")],
                 }
@@ -156,32 +148,23 @@ def latency_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def rate_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of the table of rates and shares that could be measured."""
-    rates, goodput = summary["rates"], summary["goodput"]
-    rows = [
-        ("Output tokens", rates["output_tok_s"], "arrived in the measure window"),
-        ("Prompt + output tokens", rates["total_tok_s"], "arrived in the measure window"),
-        ("Answers completed", rates["requests_s"], "in the measure window"),
-        ("Requests sent", rates["sent_s"], "in the measure window"),
-        ("Goodput", goodput["goodput_rps"], "met every latency objective"),
-        ("SLO attainment", goodput["attainment"], "of all requests sent"),
-        ("Tokens/s one user sees, median", summary["per_user_tok_s"]["p50"], "1000 / TPOT"),
-        ("Tokens/s one user sees, p5", summary["per_user_tok_s"]["p5"], "the unlucky"),
-        ("Prefix cache hit rate", summary["cache"]["hit_rate"], f"from {summary['cache']['source']}"),
-        ("Engine's own mean TTFT", summary["server"]["server_ttft_mean_ms"], _client_mean(summary)),
-        ("Error rate", summary["errors"]["rate"], "failed / (ok + failed)"),
-        ("Valid output", summary["valid_output"], "passed the scenario's check"),
-        *((title, figure, f"{summary['cost']['gpus']} GPU at ${summary['cost']['gpu_hour_usd']:g} an hour")
-          for title, figure in cost_rows(dict(summary))),
-    ]
-    if not goodput["bounds"]:
-        rows = [row for row in rows if row[0] not in ("Goodput", "SLO attainment")]
+    rows = rate_figures(summary, Place.TABLE)
     if server_rows(summary):  # which tells the same, over exactly the same events
-        rows = [row for row in rows if row[0] != "Engine's own mean TTFT"]
+        rows = [(rate, figure) for rate, figure in rows if rate.name != "server_ttft_mean"]
     return [
-        {"name": name, "value": text.quantity(figure), "interval": text.interval(figure), "note": note}
-        for name, figure, note in rows
-        if figure["value"] is not None
+        {"name": rate.at(Place.TABLE).title, "value": text.quantity(figure), "interval": text.interval(figure),
+         "note": _note(rate, summary)}
+        for rate, figure in rows
     ]
+
+
+def _note(rate: Rate, summary: Mapping[str, Any]) -> str:
+    """What stands beside a figure: what it means, or what of this run a reader must know of it."""
+    if rate.path[0] == "cost":
+        return f"{summary['cost']['gpus']} GPU at ${summary['cost']['gpu_hour_usd']:g} an hour"
+    if rate.name == "server_ttft_mean":
+        return _client_mean(summary)
+    return f"from {summary['cache']['source']}" if rate.name == "hit_rate" else rate.at(Place.TABLE).note
 
 
 def server_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:

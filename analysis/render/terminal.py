@@ -12,8 +12,11 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import STEADY, TOO_SHORT
 from tokenswarm.analysis.figures.drift_series import sentence
-from tokenswarm.analysis.figures.quantities import LATENCIES
+from tokenswarm.analysis.render.figures import rate_figures
 from tokenswarm.analysis.wording import bound_words, load_sentence, verdict_words
+
+from tokenswarm.contract.metric import Place
+from tokenswarm.contract.metrics import METRICS
 
 _VERDICT_STYLE = {"VALID": "bold green", "INVALID": "bold red", "INCOMPLETE": "bold yellow"}
 _OUTAGES_SHOWN = 5
@@ -83,7 +86,7 @@ def _latency(summary: dict[str, Any]) -> Table:
     for name, figures in summary["latency"].items():
         count = figures["p50"].get("n", 0)
         if count:
-            table.add_row(LATENCIES[name][0], *(_cell(figures[p]) for p in ("p50", "p95", "p99")), str(count))
+            table.add_row(METRICS.latency(name).title, *(_cell(figures[p]) for p in ("p50", "p95", "p99")), str(count))
     if not table.row_count:
         table.add_row("no request succeeded", "", "", "", "0")
     return table
@@ -91,39 +94,12 @@ def _latency(summary: dict[str, Any]) -> Table:
 
 def _rates(summary: dict[str, Any]) -> Table:
     table = _table("Rates", ("", "left"), ("value", "right"), ("95% interval", "right"))
-    rows = [
-        ("Output tokens", summary["rates"]["output_tok_s"]),
-        ("Total tokens (prompt + output)", summary["rates"]["total_tok_s"]),
-        ("Answers completed", summary["rates"]["requests_s"]),
-        ("Goodput (met every SLO)", summary["goodput"]["goodput_rps"]),
-        ("SLO attainment", summary["goodput"]["attainment"]),
-        ("Error rate", summary["errors"]["rate"]),
-        ("Prefix cache hit rate", summary["cache"]["hit_rate"]),
-        ("  of what the prompts allow", summary["cache"]["efficiency"]),
-        ("Valid output", summary["valid_output"]),
-    ]
-    if not summary["goodput"]["bounds"]:  # every success would be good
-        rows = [row for row in rows if row[0] not in ("Goodput (met every SLO)", "SLO attainment")]
-    for label, figure in rows:
-        if figure["value"] is not None:
-            table.add_row(label, text.quantity(figure), text.interval(figure))
-    for label, figure in cost_rows(summary):
-        table.add_row(label, text.quantity(figure), text.interval(figure))
+    for rate, figure in rate_figures(summary, Place.TERMINAL):
+        table.add_row(rate.at(Place.TERMINAL).title, text.quantity(figure), text.interval(figure))
     counts = summary["counts"]["measured"]
     told = f"{counts['ok']} ok, {counts['failed']} failed, {counts['cancelled']} cancelled"
     table.add_row("Requests", str(counts["sent"]), told)
     return table
-
-
-def cost_rows(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """What a million tokens and requests cost, where a price was given."""
-    cost = summary.get("cost")
-    if not cost:
-        return []
-    names = {"per_million_output_tokens": "Cost of 1M output tokens",
-             "per_million_input_tokens": "Cost of 1M prompt tokens",
-             "per_million_tokens": "Cost of 1M tokens (prompt + output)", "per_million_requests": "Cost of 1M requests"}
-    return [(title, cost[key]) for key, title in names.items() if cost[key]["value"] is not None]
 
 
 def _cache(measured: dict[str, Any]) -> Text:

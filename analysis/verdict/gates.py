@@ -15,8 +15,11 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import DRIFTING, STEPPED
 from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
-from tokenswarm.analysis.figures.quantities import LATENCIES
+from tokenswarm.analysis.read.run_folder import dig
 from tokenswarm.analysis.wording import bound_words, load_sentence, verdict_words
+
+from tokenswarm.contract.metric import Place
+from tokenswarm.contract.metrics import METRICS
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -134,14 +137,14 @@ def markdown(summary: Mapping[str, Any], strict: bool = False) -> str:
     out += ["| figure | p50 | p95 | p99 |", "|---|---|---|---|"]
     for key, figures in summary["latency"].items():
         if figures["p50"].get("n"):
-            cells = (f"{LATENCIES[key][0]} (ms)", *(_cell(figures[p]) for p in ("p50", "p95", "p99")))
+            cells = (f"{METRICS.latency(key).title} (ms)", *(_cell(figures[p]) for p in ("p50", "p95", "p99")))
             out.append("| " + " | ".join(map(escape, cells)) + " |")
-    rates = [("Output tokens", summary["rates"]["output_tok_s"]), ("Answers completed", summary["rates"]["requests_s"]),
-             ("Error rate", summary["errors"]["rate"]), ("Prefix cache hit rate", summary["cache"]["hit_rate"])]
+    rates = [(rate.at(Place.MARKDOWN).title, dig(dict(summary), *rate.path))
+             for rate in METRICS.rates_at(Place.MARKDOWN)]
     out.append("")
     out += [f"- {label}: {escape(text.quantity(figure))}" + (f" ({escape(text.interval(figure))})"
                                                             if text.interval(figure) else "")
-            for label, figure in rates if figure["value"] is not None]
+            for label, figure in rates if figure and figure["value"] is not None]
     out += [f"- {escape(reason['sentence'])}" for reason in summary["reasons"]]
     if summary["outages"]["count"]:
         out.append(f"- {escape(outages.sentence(summary['outages']))}")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tokenswarm.engines import load_description
-from tokenswarm.live.prometheus import METRICS
+from tokenswarm.live.prometheus import exported
 
 OBSERVE = Path(__file__).resolve().parents[2] / "compose" / "observe"
 GRAFANA = OBSERVE / "grafana"
@@ -34,7 +34,7 @@ def about_engines() -> list[set[str]]:
 
 
 def test_our_names_are_the_exporters() -> None:
-    known = {each.name + suffix: each for each in METRICS for suffix in SUFFIXES[each.kind]}
+    known = {each.name + suffix: each for each in exported() for suffix in SUFFIXES[each.kind]}
     for expression in expressions():
         for name, labels in re.findall(r"(tokenswarm_\w+)\{(.*?)\}", expression):
             assert name in known, name

@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from tokenswarm.generator.plugin import three_digits
-from tokenswarm.live.history import ENGINE_FIGURES, FIGURES, MOST_POINTS, History
+from tokenswarm.live.columns import charted
+from tokenswarm.live.history import ENGINE_FIGURES, MOST_POINTS, History
 from tokenswarm.ui.engine_view import engine_view
 
 AT = 1_795_000_000.0
@@ -41,7 +42,7 @@ def test_an_engine_that_told_nothing_lately_has_no_figures(samples: list) -> Non
 
 
 def snapshot(second: int) -> dict:
-    total = dict.fromkeys(FIGURES, float(second)) | {"failed": 0, "hit_rate": None}
+    total = dict.fromkeys(charted(), float(second)) | {"failed": 0, "hit_rate": None}
     return {"at": AT + second, "phase": "measure", "in_flight": 1, "last": {"seconds": 10.0, "total": total},
             "engine": dict.fromkeys(ENGINE_FIGURES, 1.0)}
 

@@ -13,6 +13,7 @@ from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.summary import summarise
 
 from tests.analysis import make_run
+from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.objectives import request_bounds
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import REQUEST_COLUMNS, REQUESTS_CSV
@@ -67,7 +68,7 @@ def test_live_figures_are_the_reports_within_the_sketchs_error(tmp_path: Path, w
     good = [row for row in rows if row["phase"] == "measure" and row["status"] == "ok"]
     for name in ("ttft", "ttfo", "e2e"):
         values = np.array([row[f"{name}_ms"] for row in good])
-        for q in live.PERCENTILES:
+        for q in METRICS["ttft"].percentiles:
             low, high = (np.percentile(values, q, method=side) for side in ("lower", "higher"))
             assert low * (1 - RELATIVE_ERROR) <= total[f"{name}_p{q}_ms"] <= high * (1 + RELATIVE_ERROR), (name, q)
     tpot = summary["latency"]["tpot_ms"]["p50"]["value"]

@@ -16,7 +16,7 @@ from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import ERROR_KINDS
 from tokenswarm.live.aggregate import Delta
 from tokenswarm.live.live_stats import LiveStats
-from tokenswarm.live.prometheus import METRICS, Moment, families, run_labels
+from tokenswarm.live.prometheus import Moment, exported, families, run_labels
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "observe.md"
 RUN = {"run_id": "r1", "engine": "sim", "model": "m", "scenario": "chat", "simulated": "true"}
@@ -64,13 +64,13 @@ def test_a_page_holds_every_metric_of_the_list_with_its_labels_and_no_other() ->
     for name, labels in page:
         plain = re.sub(r"_(bucket|sum|count)$", "", name) if "_seconds_" in name else name
         found.setdefault(plain, set()).update({label for label, _ in labels} - {"le"})
-    assert found == {described.name: set(described.labels) for described in METRICS}
+    assert found == {described.name: set(described.labels) for described in exported()}
 
 
 def test_the_docs_table_is_the_list() -> None:
     rows = re.findall(r"^\| `(tokenswarm_\w+)` \| (\w+) \| (.*?) \| (.+) \|$", DOCS.read_text("utf-8"), re.MULTILINE)
     documented = [(name, kind, tuple(re.findall(r"`(\w+)`", labels)), meaning) for name, kind, labels, meaning in rows]
-    assert documented == [(each.name, each.kind, each.labels, each.meaning) for each in METRICS]
+    assert documented == [(each.name, each.kind, each.labels, each.meaning) for each in exported()]
 
 
 def test_every_series_is_there_at_zero_before_anything_happened() -> None:

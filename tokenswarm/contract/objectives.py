@@ -1,59 +1,114 @@
-"""What one request must keep to count for goodput, as docs/metrics.md has it: for live figures, one row at a time.
+"""What the keys of a scenario's [slo] mean, and what one request must keep to count for goodput (docs/metrics.md).
 
-`tokenswarm.analysis.figures.slo` applies the same definitions to whole tables; a test holds the two against each other.
+The scenario, the live figures and the analysis read the keys here. Which request conforms is told here one row at a
+time; `tokenswarm.analysis.figures.slo` applies the same definitions to whole tables, and a test holds the two against
+each other.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-_PERCENTILE_KEY = re.compile(r"([a-z0-9_]+)_p\d+_ms")
+from tokenswarm.contract.metric import LOWER, Latency, Metric, Place, Rate, Row
+from tokenswarm.contract.metrics import METRICS
 
-LATENCIES = ("ttft_ms", "ttfo_ms", "tpot_ms", "e2e_ms")
-"""The latencies of a request that are shown live."""
+_PERCENTILE_KEY = re.compile(r"(?P<name>[a-z0-9_]+)_p(?P<digits>[1-9]\d?(?:\.\d{1,3})?|9\d{2,4})_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class SloKey:
+    """A key of [slo]: which figure it bounds, and from which side (`op`: <= or >=). `percentile` is of latencies."""
+
+    key: str
+    metric: Metric
+    op: str
+    percentile: float | None = None
+
+    @property
+    def unit(self) -> str:
+        return self.metric.unit
+
+    @property
+    def title(self) -> str:
+        """How people write it: `TTFT p95`, `Error rate`."""
+        name = self.metric.at(Place.GATE).title
+        return f"{name} p{self.percentile:g}" if self.percentile is not None else name
+
+
+def parse_slo_key(key: str) -> SloKey | None:
+    """What a key of [slo] bounds, or None where there is no such.
+
+    `<latency>_p<percentile>_ms` bounds a percentile: two digits are whole percent, three and more are decimals (`p999`
+    = `p99.9`). A rate or share has its own name, with `_min` where more of it is better.
+    """
+    for rate in slo_rates():
+        if key == rate.slo_key:
+            return SloKey(key, rate, "<=" if rate.better == LOWER else ">=")
+    match = _PERCENTILE_KEY.fullmatch(key)
+    latency = METRICS.latency(f"{match['name']}_ms") if match else None
+    if latency is None or not latency.slo:
+        return None
+    digits = match["digits"]
+    percentile = float(digits if len(digits) <= 2 or "." in digits else f"{digits[:2]}.{digits[2:]}")
+    return SloKey(key, latency, "<=" if latency.better == LOWER else ">=", percentile)
+
+
+def slo_rates() -> list[Rate]:
+    """The rates and shares that [slo] may bound, in the order in which they are named."""
+    named = [each for each in METRICS.rates() if each.slo]
+    ranks = {each.name: each.at(Place.GATE).rank for each in named}
+    return sorted(named, key=lambda each: float("inf") if ranks[each.name] is None else ranks[each.name])
+
+
+def slo_latencies() -> list[Latency]:
+    """The latencies whose percentiles [slo] may bound."""
+    return [each for each in METRICS.latencies() if each.slo]
 
 
 def request_bounds(slo: Mapping[str, object]) -> dict[str, float]:
     """Per latency the largest bound of its percentiles, in ms, from a scenario's [slo] (not the tables of classes)."""
     bounds: dict[str, float] = {}
     for key, limit in slo.items():
-        if isinstance(limit, int | float) and (match := _PERCENTILE_KEY.fullmatch(key)):
-            name = f"{match[1]}_ms"
+        if isinstance(limit, int | float) and (parsed := parse_slo_key(key)) and isinstance(parsed.metric, Latency):
+            name = parsed.metric.key
             bounds[name] = max(float(limit), bounds.get(name, 0.0))
     return bounds
 
 
-def latencies_of(row: Mapping[str, object]) -> dict[str, float]:
-    """The latencies of one row (by column name) that were measured, in ms: LATENCIES and, in an open loop, those
-    from when it was due."""
-    found = {name: row[name] for name in ("ttft_ms", "ttfo_ms", "e2e_ms") if row[name] is not None}
-    tokens = row["completion_tokens"]
-    if tokens is not None and tokens >= 2 and row["last_token_ms"] is not None and "ttft_ms" in found:
-        found["tpot_ms"] = (row["last_token_ms"] - found["ttft_ms"]) / (tokens - 1)
-    if row["lateness_ms"] is not None:
-        for name in ("ttft_ms", "e2e_ms"):
-            if name in found:
-                found[f"scheduled_{name}"] = found[name] + row["lateness_ms"]
-    return found
+def latencies_of(row: Row) -> dict[str, float]:
+    """The latencies of one row (by column name) that are shown live and were measured, in ms."""
+    measured = {}
+    for key, of_row in METRICS.live_latencies:
+        value = of_row(row)
+        if value is not None:
+            measured[key] = value
+    return measured
 
 
-def meets(row: Mapping[str, object], found: Mapping[str, float], bounds: Mapping[str, float]) -> bool | None:
-    """Whether a request met every bound; None where a latency that was not measured leaves it open.
+def meets(row: Mapping[str, Any], measured: Mapping[str, float], bounds: Mapping[str, float]) -> bool | None:
+    """Whether a request met every bound; None where a latency that was not measured leaves it open. `measured`: what
+    `latencies_of` gave.
 
-    A failure meets nothing. TPOT does not apply to an answer of one token; an answer that never came out of reasoning
-    missed its TTFO.
+    A failure meets nothing. What a latency that a success does not have means is the metric's own to say: TPOT does not
+    apply to an answer of one token; an answer that never came out of reasoning missed its TTFO.
     """
     if row["status"] != "ok":
         return False
     unknown = False
-    for name, bound in bounds.items():
-        value = found.get(name)
-        if value is not None:
-            if value > bound:
-                return False
-        elif name == "ttfo_ms" and "ttft_ms" in found:
+    for key, bound in bounds.items():
+        value = measured.get(key)
+        if value is None:
+            latency = METRICS.latency(key)
+            value = latency.of_row(row)
+            if value is None:
+                applies = latency.absent(row)
+                if applies is False:
+                    return False
+                unknown |= applies is None
+                continue
+        if value > bound:
             return False
-        elif not (name == "tpot_ms" and row["completion_tokens"] is not None and row["completion_tokens"] <= 1):
-            unknown = True
     return None if unknown else True

@@ -18,7 +18,9 @@ from typing import Any
 from ddsketch import DDSketch
 from ddsketch.mapping import LogarithmicMapping
 
-from tokenswarm.contract.objectives import LATENCIES, latencies_of, meets
+from tokenswarm.contract.metric import STANDARD_SUMS
+from tokenswarm.contract.metrics import METRICS, hit_rate
+from tokenswarm.contract.objectives import latencies_of, meets
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import STATUSES
 
@@ -65,17 +67,10 @@ class Distribution:
         return list(accumulate(between[:-1]))
 
 
-_COUNTS = ("good", "undetermined", "prompt_tokens", "prompts_of_ok", "cached_tokens", "prompt_tokens_with_cache_info",
-           "explicit_zero_hits", "completion_tokens", "window_output", "window_prompt", "window_done")
-
-
 @dataclass(slots=True)
 class LiveAggregate:
-    """Requests of one user class and phase. `counts`: those of STATUSES and of _COUNTS by name; `errors`: by kind.
-
-    `prompt_tokens_with_cache_info` counts the prompt tokens of good answers that say how many were cached,
-    `explicit_zero_hits` those that say 0.
-    What begins with `window_` arrived inside the measured window, whatever the phase in which it was asked for.
+    """Requests of one user class and phase. `counts`: the sums of STANDARD_SUMS (which says what each is) and those
+    that live metrics have of their own, by name; `errors`: by kind; `latencies`: by their key.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -90,17 +85,16 @@ class LiveAggregate:
 
     def add(self, row: Mapping[str, Any], bounds: Mapping[str, float], timeline: Timeline) -> None:
         """Take in one row of requests.csv (by column name)."""
-        counts, found = self.counts, latencies_of(row)
+        counts, measured = self.counts, latencies_of(row)
         counts[row["status"]] += 1
         if row["error"]:
             self.errors[row["error"]] += 1
         if row["status"] == "ok":
-            for name in LATENCIES:
-                if name in found:
-                    self.latencies.setdefault(name, Distribution()).add(found[name])
+            for name, value in measured.items():
+                self.latencies.setdefault(name, Distribution()).add(value)
         if row[UNCERTAINTY] is not None:
             self.latencies.setdefault(UNCERTAINTY, Distribution()).add(row[UNCERTAINTY])
-        met = meets(row, found, bounds)
+        met = meets(row, measured, bounds)
         counts["good"] += met is True
         counts["undetermined"] += met is None
         prompt, cached, output = row["prompt_tokens"], row["cached_tokens"], row["completion_tokens"]
@@ -112,6 +106,8 @@ class LiveAggregate:
                 counts["cached_tokens"] += cached
                 counts["prompt_tokens_with_cache_info"] += prompt
                 counts["explicit_zero_hits"] += cached == 0
+        for name, of_row in METRICS.own_sums:
+            counts[name] += of_row(row) or 0
         self._add_to_window(row, timeline)
 
     def _add_to_window(self, row: Mapping[str, Any], timeline: Timeline) -> None:
@@ -131,15 +127,19 @@ class LiveAggregate:
         if row["status"] == "ok" and e2e is not None and begin <= sent + e2e / 1e3 < end:
             self.counts["window_done"] += 1
 
+    def sums(self, seconds: float, bounded: bool, **instead: float) -> dict[str, float]:
+        """What metrics are made of (`contract.metric.Sums`): these counts over a stretch of so many seconds, with some
+        `instead` of them. `bounded`: whether the scenario says what a good request is."""
+        names = (*STANDARD_SUMS, *(name for name, _ in METRICS.own_sums))
+        sums = {name: self.counts[name] for name in names} | instead | {"seconds": seconds}
+        if not bounded:
+            del sums["good"]
+        return sums
+
     @property
     def hit_rate(self) -> float | None:
-        """Share of the prompt tokens that were cached, as the answers tell it.
-
-        An engine that tells hits and never a 0 leaves out its misses, so an answer that tells nothing is one.
-        """
-        counts = self.counts
-        asked = counts["prompt_tokens_with_cache_info"] if counts["explicit_zero_hits"] else counts["prompts_of_ok"]
-        return counts["cached_tokens"] / asked if counts["prompt_tokens_with_cache_info"] and asked else None
+        """Share of the prompt tokens that were cached, as the answers tell it (`contract.metrics.hit_rate`)."""
+        return hit_rate(self.counts)
 
     @property
     def requests(self) -> int:

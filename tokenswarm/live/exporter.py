@@ -28,7 +28,7 @@ from tokenswarm.client.http import Endpoint
 from tokenswarm.contract.objectives import request_bounds
 from tokenswarm.contract.tables import MANIFEST_JSON
 from tokenswarm.engines import known_engines, load_description
-from tokenswarm.live.prometheus import METRICS, Moment, families, run_labels
+from tokenswarm.live.prometheus import Moment, exported, families, run_labels
 
 METRICS_PATH, TARGETS_PATH = "/metrics", "/targets"
 _CONNECTIONS = 8
@@ -110,7 +110,7 @@ class Exporter:
     def _families(self) -> Iterable[Metric]:
         part, users = self._part, self._part.environment.runner.user_count
         if part.live is None:
-            described = next(each for each in METRICS if each.name == "tokenswarm_users")
+            described = next(each for each in exported() if each.name == "tokenswarm_users")
             return [GaugeMetricFamily(described.name, described.meaning, value=users)]
         line, now, manifest = part.timeline, time.time(), self._run()
         return families(part.live, Moment(

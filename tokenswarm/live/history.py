@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tokenswarm.live.columns import charted
+
 MOST_POINTS = 900
 
-FIGURES = ("ttft_p50_ms", "ttft_p95_ms", "ttft_p99_ms", "tpot_p50_ms", "output_tok_s", "total_tok_s", "goodput_rps",
-           "requests_s")
 ENGINE_FIGURES = ("running", "waiting", "kv_usage", "hit_rate")
 
 
@@ -36,4 +36,4 @@ def point_of(snapshot: Mapping[str, Any]) -> dict[str, Any]:
     total, engine = snapshot["last"]["total"], snapshot["engine"] or {}
     return {"at": snapshot["at"], "phase": snapshot["phase"], "in_flight": snapshot["in_flight"],
             "failed": total["failed"] / snapshot["last"]["seconds"], "client_hit_rate": total["hit_rate"],
-            **{name: total[name] for name in FIGURES}, **{name: engine.get(name) for name in ENGINE_FIGURES}}
+            **{name: total[name] for name in charted()}, **{name: engine.get(name) for name in ENGINE_FIGURES}}

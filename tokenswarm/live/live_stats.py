@@ -7,7 +7,8 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tokenswarm.contract.objectives import LATENCIES
+from tokenswarm.contract.metric import WINDOW_SUMS
+from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import STATUSES
 from tokenswarm.live.aggregate import UNCERTAINTY, Delta, Distribution, LiveAggregate
@@ -15,7 +16,6 @@ from tokenswarm.live.health import GeneratorHealth, generator_health
 
 RECENT_S = 10.0
 _TOGETHER_S = 0.5
-PERCENTILES = (50, 95, 99)
 _WARMUP_ANSWERS = 20_000
 
 
@@ -115,43 +115,43 @@ class LiveStats:
                     whole.merge(tally.latencies[name])
         return whole
 
+    def measured(self, *user_classes: str) -> LiveAggregate:
+        """The requests of these user classes that were sent in the measured phase."""
+        return _merged(tally for (phase, name), tally in self.tallies.items()
+                       if phase == "measure" and name in user_classes)
+
+    def of_window(self, *user_classes: str) -> dict[str, float]:
+        """What of theirs arrived inside the measured window, whatever the phase in which it was asked for."""
+        tallies = [tally for (_, name), tally in self.tallies.items() if name in user_classes]
+        return {count: sum(tally.counts[count] for tally in tallies) for count in WINDOW_SUMS}
+
     def _stretch(self, tallies: Mapping[tuple[str, str], LiveAggregate], seconds: float,
                  lately: bool) -> dict[str, Any]:
         names = sorted({name for _, name in tallies})
 
         def block(chosen: Iterable[str]) -> dict[str, Any]:
             names = set(chosen)
-            every = _merged(tally for (_, name), tally in tallies.items() if name in names)
             if lately:
-                return self._block(every, seconds, every.counts["completion_tokens"],
-                                   every.counts["prompt_tokens"], every.counts["ok"])
-            measured = _merged(tallies[key] for key in tallies if key[0] == "measure" and key[1] in names)
-            return self._block(measured, seconds, every.counts["window_output"], every.counts["window_prompt"],
-                               every.counts["window_done"])
+                every = _merged(tally for (_, name), tally in tallies.items() if name in names)
+                return self._block(every, every.sums(
+                    seconds, self._bounded, window_output=every.counts["completion_tokens"],
+                    window_prompt=every.counts["prompt_tokens"], window_done=every.counts["ok"]))
+            measured = self.measured(*names)
+            return self._block(measured, measured.sums(seconds, self._bounded, **self.of_window(*names)))
 
         return {"seconds": seconds, "total": block(names), "classes": {name: block([name]) for name in names}}
 
-    def _block(self, tally: LiveAggregate, seconds: float, output: float, prompt: float, done: float) -> dict[str, Any]:
-        """The figures of one stretch: counts, error kinds, latency percentiles in ms, rates per second."""
-        counts = tally.counts
-        figures: dict[str, Any] = {status: counts[status] for status in STATUSES}
+    def _block(self, tally: LiveAggregate, sums: Mapping[str, float]) -> dict[str, Any]:
+        """The figures of one stretch: counts, error kinds, and each live metric (latencies in percentiles)."""
+        figures: dict[str, Any] = {status: tally.counts[status] for status in STATUSES}
         figures |= {"requests": tally.requests, "errors": dict(sorted(tally.errors.items()))}
-        for name in LATENCIES:
-            values = tally.latencies.get(name, Distribution()).quantiles(q / 100 for q in PERCENTILES)
-            for q, value in zip(PERCENTILES, values, strict=True):
-                figures[f"{name.removesuffix('_ms')}_p{q}_ms"] = value
-        def rate(amount: float) -> float | None:
-            return amount / seconds if seconds > 0 else None
-        return figures | {
-            "output_tok_s": rate(output),
-            "total_tok_s": rate(output + prompt),
-            "requests_s": rate(done),
-            "goodput_rps": rate(counts["good"]) if self._bounded else None,
-            "attainment": counts["good"] / tally.requests if self._bounded and tally.requests else None,
-            "error_rate": counts["failed"] / (counts["ok"] + counts["failed"])
-            if counts["ok"] + counts["failed"] else None,
-            "hit_rate": tally.hit_rate,
-        }
+        for latency in METRICS.latencies():
+            if latency.live:
+                values = tally.latencies.get(latency.key, Distribution()).quantiles(
+                    q / 100 for q in latency.percentiles)
+                figures |= {latency.percentile_key(q): value
+                            for q, value in zip(latency.percentiles, values, strict=True)}
+        return figures | {rate.name: rate.of_sums(sums) for rate in METRICS.rates() if rate.live and rate.of_sums}
 
     def generator(self) -> dict[str, Any]:
         """How far the load generator itself can be trusted now: its busiest worker, and a light with reasons."""

@@ -15,6 +15,8 @@ from typing import Any, Literal
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
+from tokenswarm.contract.metric import Latency, Place
+from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.tables import ERROR_KINDS, PHASES, STATUSES
 from tokenswarm.live.aggregate import Distribution, LiveAggregate
 from tokenswarm.live.live_stats import LiveStats
@@ -47,7 +49,7 @@ class Described:
 
 
 _BY_CLASS = ("user_class", "phase")
-METRICS: tuple[Described, ...] = (
+_REQUESTS = (
     Described("tokenswarm_run_info", "info", ("run_id", "engine", "model", "scenario", "simulated"),
               "Always 1; its labels say which run this is."),
     Described("tokenswarm_phase", "gauge", ("phase",), "1 for the phase that the run is in, 0 for the others."),
@@ -71,10 +73,8 @@ METRICS: tuple[Described, ...] = (
               "Prompt tokens whose first output token came inside the measured window."),
     Described("tokenswarm_window_answers_total", "counter", ("user_class",),
               "Answers that ended well inside the measured window."),
-    Described("tokenswarm_ttft_seconds", "histogram", _BY_CLASS, "Time to the first token of any channel."),
-    Described("tokenswarm_ttfo_seconds", "histogram", _BY_CLASS, "Time to the first token of the answer."),
-    Described("tokenswarm_tpot_seconds", "histogram", _BY_CLASS, "Time per output token after the first."),
-    Described("tokenswarm_e2e_seconds", "histogram", _BY_CLASS, "Time to the last token, or to the end of the body."),
+)
+_TRUST = (
     Described("tokenswarm_validity", "gauge", (),
               "Whether the load generator can be trusted now: 0 unknown, 1 green, 2 amber, 3 red (do not trust)."),
     Described("tokenswarm_timing_error_bound_seconds", "gauge", (),
@@ -86,7 +86,26 @@ METRICS: tuple[Described, ...] = (
               "Worst lateness of an arrival in the last second; open loop only."),
     Described("tokenswarm_worker_resident_memory_bytes", "gauge", ("worker",), "Resident memory."),
 )
-"""Everything that is exported, in order; docs/observe.md holds the same list."""
+
+
+def exported() -> tuple[Described, ...]:
+    """Everything that is exported, in order (the table of docs/observe.md): what is known of every run, a histogram of
+    each live latency, and a gauge of each live rate that cannot be had from the counters."""
+    return (*_REQUESTS,
+            *(Described(_histogram_name(latency), "histogram", _BY_CLASS, latency.at(Place.PROMETHEUS).title)
+              for latency in _latencies()),
+            *(Described(f"tokenswarm_{rate.name}", "gauge", ("user_class",),
+                        f"{rate.at(Place.PROMETHEUS).title}, of the measured phase so far: {rate.formula}.")
+              for rate in METRICS.rates() if rate.live and rate.gauge and rate.of_sums),
+            *_TRUST)
+
+
+def _latencies() -> list[Latency]:
+    return [latency for latency in METRICS.latencies() if latency.live]
+
+
+def _histogram_name(latency: Latency) -> str:
+    return f"tokenswarm_{latency.name}_seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +123,16 @@ class Moment:
 
 
 def families(live: LiveStats, moment: Moment) -> Iterator[Metric]:
-    """The metrics of METRICS with their samples of now, in pieces of about a millisecond: a histogram comes once for
+    """The metrics of `exported` with their samples of now, in pieces of about a millisecond: a histogram comes once for
     each user class, one after the other."""
     names = sorted({*moment.user_classes, *moment.in_flight, *(name for _, name in live.tallies)})
     yield from _plain(_situation(moment, names))
     yield from _plain(_counters(live, names, moment.bounded))
-    for described in METRICS:
-        if described.kind == "histogram":
-            for name in names:
-                yield _histogram(described, live, name)
+    described = {each.name: each for each in exported()}
+    for latency in _latencies():
+        for name in names:
+            yield _histogram(latency, described[_histogram_name(latency)], live, name)
+    yield from _plain(_gauges(live, names, moment))
     yield from _plain(_trust(live))
 
 
@@ -120,7 +140,7 @@ Samples = list[tuple[tuple[str, ...], float]]
 
 
 def _plain(values: Mapping[str, Samples]) -> Iterator[Metric]:
-    for described in METRICS:
+    for described in exported():
         if described.name in values:
             family = (CounterMetricFamily if described.kind == "counter" else GaugeMetricFamily)(
                 described.name, described.meaning, labels=described.labels)
@@ -131,7 +151,7 @@ def _plain(values: Mapping[str, Samples]) -> Iterator[Metric]:
 
 def _situation(moment: Moment, names: list[str]) -> dict[str, Samples]:
     return {
-        "tokenswarm_run_info": [(tuple(moment.run[label] for label in METRICS[0].labels), 1.0)],
+        "tokenswarm_run_info": [(tuple(moment.run[label] for label in _REQUESTS[0].labels), 1.0)],
         "tokenswarm_phase": [((phase,), float(phase == moment.phase)) for phase in PHASES],
         "tokenswarm_users": [((), moment.users)],
         "tokenswarm_requests_in_flight": [((name,), moment.in_flight.get(name, 0)) for name in names],
@@ -169,13 +189,25 @@ def _counters(live: LiveStats, names: list[str], bounded: bool) -> dict[str, Sam
     return found
 
 
-def _histogram(described: Described, live: LiveStats, user_class: str) -> Metric:
-    name = described.name.removeprefix("tokenswarm_").removesuffix("_seconds")
-    bounds_s = TPOT_BUCKETS_S if name == "tpot" else LATENCY_BUCKETS_S
+def _gauges(live: LiveStats, names: list[str], moment: Moment) -> dict[str, Samples]:
+    """Rates and shares that have no counters of their own; one that cannot be told yet has no sample."""
+    rates = [rate for rate in METRICS.rates() if rate.live and rate.gauge and rate.of_sums]
+    gauges: dict[str, Samples] = {}
+    for name in names if rates else ():
+        sums = live.measured(name).sums(moment.measured_s, moment.bounded, **live.of_window(name))
+        for rate in rates:
+            value = rate.of_sums(sums)
+            if value is not None:
+                gauges.setdefault(f"tokenswarm_{rate.name}", []).append(((name,), value))
+    return gauges
+
+
+def _histogram(latency: Latency, described: Described, live: LiveStats, user_class: str) -> Metric:
+    bounds_s = TPOT_BUCKETS_S if latency.scale == "token" else LATENCY_BUCKETS_S
     family = HistogramMetricFamily(described.name, described.meaning, labels=described.labels)
     for phase in SENDING_PHASES:
         tally = live.tallies.get((phase, user_class))
-        seen = (tally.latencies.get(f"{name}_ms") if tally is not None else None) or Distribution()
+        seen = (tally.latencies.get(latency.key) if tally is not None else None) or Distribution()
         counts = zip(map(floatToGoString, bounds_s), seen.at_most(bound * 1e3 for bound in bounds_s), strict=True)
         family.add_metric([_printable(user_class), phase], [*counts, ("+Inf", seen.count)], seen.total / 1e3)
     return family

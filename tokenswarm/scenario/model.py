@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from tokenswarm.base.config_text import explain, parse_duration, parse_set, unknown, with_overrides
 from tokenswarm.base.data_files import CHECKOUT, ENGINES_DIR, LOCUSTFILES_DIR, SCENARIOS_DIR
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.objectives import parse_slo_key, slo_latencies, slo_rates
 from tokenswarm.contract.tables import ERROR_KINDS
 from tokenswarm.scenario.abort import AbortSettings
 from tokenswarm.scenario.distribution import Distribution
@@ -27,10 +27,6 @@ __all__ = ["LOCUSTFILES_DIR", "SCENARIOS_DIR", "Scenario", "load_scenario", "par
 # Engines whose own tables are accepted even where no description file is installed beside the package.
 _KNOWN_ENGINES = frozenset({"vllm", "sglang"})
 
-_SLO_PERCENTILE = re.compile(r"(ttft|ttfo|tpot|e2e|scheduled_ttft|scheduled_e2e)_p([1-9]\d?)_ms")
-_SLO_RATES = ("error_rate", "goodput_rps_min", "attainment_min", "output_tok_s_min")
-_SLO_SHARES = ("error_rate", "attainment_min")
-_SLO_ALLOWED = f"{', '.join(_SLO_RATES)} or <ttft|ttfo|tpot|e2e|scheduled_ttft|scheduled_e2e>_p<1..99>_ms"
 # Shorter proves nothing of a server, however alike its first answers are.
 _WARMUP_LEAST_S = 5.0
 # The client writes these itself; a scenario that overrode them would change what is measured.
@@ -292,14 +288,21 @@ def _slo_of_class(name: str, table: dict[str, Any]) -> dict[str, float]:
 
 
 def _slo_value(key: str, value: Any) -> float:
-    if key not in _SLO_RATES and not _SLO_PERCENTILE.fullmatch(key):
-        examples = [*_SLO_RATES, *(f"{m}_p{p}_ms" for m in ("ttft", "ttfo", "tpot", "e2e") for p in (50, 95, 99))]
-        raise ValueError(f"{unknown('key', key, examples).split(' (known')[0]} (known: {_SLO_ALLOWED})")
+    parsed = parse_slo_key(key)
+    if parsed is None:
+        examples = [*(rate.slo_key for rate in slo_rates()),
+                    *(latency.percentile_key(q) for latency in slo_latencies() for q in latency.percentiles)]
+        raise ValueError(f"{unknown('key', key, examples).split(' (known')[0]} (known: {_slo_allowed()})")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
         raise ValueError(f"{key} is {value!r}, but should be a number of at least 0")
-    if key in _SLO_SHARES and value > 1:
+    if parsed.unit == "share" and value > 1:
         raise ValueError(f"{key} is {value!r}, but is a share and should be at most 1")
     return float(value)
+
+
+def _slo_allowed() -> str:
+    latencies = "|".join(latency.name for latency in slo_latencies())
+    return f"{', '.join(rate.slo_key for rate in slo_rates())} or <{latencies}>_p<1..99, or 999 for 99.9>_ms"
 
 
 def _validated(data: dict[str, Any], source: str, overrides: tuple[str, ...]) -> Scenario:

@@ -21,6 +21,7 @@ from tokenswarm.contract.tables import DASHBOARD_HTML, REQUESTS_CSV
 from tokenswarm.generator.plain_locust import chosen_scenario
 from tokenswarm.generator.roles import Coordinator
 from tokenswarm.generator.ui_session import session_from_environment
+from tokenswarm.live.columns import layout
 from tokenswarm.live.exporter import attach
 from tokenswarm.live.history import History
 from tokenswarm.ui.engine_view import engine_view
@@ -128,6 +129,7 @@ class LlmTab:
                     "model": part.plan.model, "simulated": bool(manifest.get("simulated")),
                     "open_loop": part.plan.scenario.open_loop, "slo": part.plan.scenario.slo,
                     "began": part.timeline.start, "notes": manifest.get("notes", [])},
+            "layout": layout(),
             "in_flight": in_flight.total(),
             "in_flight_by_class": dict(in_flight),
             "users": self._environment.runner.user_count,

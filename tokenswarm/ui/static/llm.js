@@ -30,6 +30,7 @@ function number(value, digits) {
 }
 const percent = (share) => (share === null || share === undefined ? "–" : number(share * 100, 1) + " %");
 const count = (value) => number(value, 0);
+const FORMS = { number, count, percent };
 
 function element(tag, text, cls) {
   const made = document.createElement(tag);
@@ -93,16 +94,10 @@ function showTiles(now) {
   const over = now.state !== "running", since = now.since_start.total, last = over ? since : now.last.total;
   const engine = now.engine || {};
   const whole = (value, form) => (over ? "whole measured time" : "since start " + form(value));
-  const limited = (key, value) => [whole(value, number), slo(now.run, key)].filter(Boolean).join(" · ");
+  const limited = (key, bound, form) => [whole(since[key], form), slo(now.run, bound)].filter(Boolean).join(" · ");
   $("tiles").replaceChildren(
-    tile("TTFT p50", number(last.ttft_p50_ms), "ms", limited("ttft_p50_ms", since.ttft_p50_ms)),
-    tile("TTFT p95", number(last.ttft_p95_ms), "ms", limited("ttft_p95_ms", since.ttft_p95_ms)),
-    tile("TTFT p99", number(last.ttft_p99_ms), "ms", limited("ttft_p99_ms", since.ttft_p99_ms)),
-    tile("TTFO p95", number(last.ttfo_p95_ms), "ms", limited("ttfo_p95_ms", since.ttfo_p95_ms)),
-    tile("TPOT p50", number(last.tpot_p50_ms), "ms", limited("tpot_p50_ms", since.tpot_p50_ms)),
-    tile("Output", count(last.output_tok_s), "tok/s", whole(since.output_tok_s, count)),
-    tile("Prompt + output", count(last.total_tok_s), "tok/s", whole(since.total_tok_s, count)),
-    tile("Goodput", number(last.goodput_rps), "req/s", "met every SLO: " + percent(since.attainment)),
+    ...now.layout.tiles.map(({ key, title, unit, form, slo }) => tile(title, FORMS[form](last[key]), unit,
+      key === "goodput_rps" ? "met every SLO: " + percent(since.attainment) : limited(key, slo, FORMS[form]))),
     tile("In flight", count(now.in_flight), "", over ? "stopped" : count(now.users) + " users"),
     tile("Failed", count(since.failed), "", "error rate " + percent(since.error_rate)),
     tile("Cache hits", percent(engine.hit_rate ?? last.hit_rate), "", engine.hit_rate === undefined || engine.hit_rate === null ? "from the answers" : "by the engine; answers say " + percent(last.hit_rate)),
@@ -110,22 +105,18 @@ function showTiles(now) {
   );
 }
 
-const COLUMNS = [
-  ["Requests", (b) => count(b.requests)], ["Failed", (b) => count(b.failed)],
-  ["TTFT p50", (b) => number(b.ttft_p50_ms)], ["p95", (b) => number(b.ttft_p95_ms)], ["p99", (b) => number(b.ttft_p99_ms)],
-  ["TTFO p95", (b) => number(b.ttfo_p95_ms)], ["TPOT p50", (b) => number(b.tpot_p50_ms)], ["p95", (b) => number(b.tpot_p95_ms)],
-  ["E2E p95", (b) => number(b.e2e_p95_ms)], ["Output tok/s", (b) => count(b.output_tok_s)], ["Total tok/s", (b) => count(b.total_tok_s)],
-  ["Goodput req/s", (b) => number(b.goodput_rps)], ["SLOs met", (b) => percent(b.attainment)], ["Hit rate", (b) => percent(b.hit_rate)],
-];
+// What the server says of a figure (its key in a block, its title, its form) as a column; the counts are always there.
+const columns = (now) => [["Requests", (b) => count(b.requests)], ["Failed", (b) => count(b.failed)],
+  ...now.layout.columns.map(({ key, title, form }) => [title, (b) => FORMS[form](b[key])])];
 
 function showClasses(now) {
-  const table = $("classes"), block = stretch === "last" ? now.last : now.since_start;
+  const table = $("classes"), shown = columns(now), block = stretch === "last" ? now.last : now.since_start;
   const head = element("tr");
-  head.append(element("th", "User class"), element("th", "In flight", "num"), ...COLUMNS.map(([name]) => element("th", name, "num")));
+  head.append(element("th", "User class"), element("th", "In flight", "num"), ...shown.map(([name]) => element("th", name, "num")));
   table.tHead.replaceChildren(head);
   const row = (name, flying, figures, cls) => {
     const made = element("tr", undefined, cls);
-    made.append(element("th", name), element("td", count(flying), "num"), ...COLUMNS.map(([, form]) => element("td", form(figures), "num")));
+    made.append(element("th", name), element("td", count(flying), "num"), ...shown.map(([, form]) => element("td", form(figures), "num")));
     return made;
   };
   const classes = Object.entries(block.classes).map(([name, figures]) => row(name, now.in_flight_by_class[name] || 0, figures));
@@ -176,8 +167,6 @@ function draw() {
   chart("chart-tpot", [["p50", "tpot_p50_ms", "blue"]]);
 }
 
-const TOTALS = ["ttft_p50_ms", "ttft_p95_ms", "ttft_p99_ms", "tpot_p50_ms", "output_tok_s", "total_tok_s", "goodput_rps", "requests_s"];
-
 async function ask(path) {
   const answer = await fetch(path, { cache: "no-store" });
   if (!answer.ok) throw new Error(answer.status);
@@ -208,7 +197,7 @@ async function tick() {
       const engine = now.engine || {}, total = now.last.total;
       const point = { at: now.at, in_flight: now.in_flight, failed: total.failed / now.last.seconds, client_hit_rate: total.hit_rate,
         running: engine.running, waiting: engine.waiting, kv_usage: engine.kv_usage, hit_rate: engine.hit_rate };
-      for (const name of TOTALS) point[name] = total[name];
+      for (const name of now.layout.charted) point[name] = total[name];
       points.push(point);
     }
     show(now);

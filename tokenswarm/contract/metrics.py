@@ -1,0 +1,250 @@
+"""The registry of metrics: each is one entry here, and everything that names metrics derives from it.
+
+summary.json, the dashboard's tables, [slo] and its gates, comparisons, live figures, Prometheus, the tab in the web UI
+and the tables of docs/metrics.md. To add a metric, add an entry; docs/metrics.md says more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tokenswarm.contract.metric import HIGHER, LOWER, Label, Latency, Place, Rate, Registry, Row, Sums
+
+_NOWHERE: frozenset[Place] = frozenset()
+_NOT_TAB = frozenset({Place.TABLE, Place.TERMINAL})
+
+
+def _cell(column: str) -> Callable[[Row], float | None]:
+    return lambda row: row[column]
+
+
+def _tpot_ms(row: Row) -> float | None:
+    tokens, last, first = row["completion_tokens"], row["last_token_ms"], row["ttft_ms"]
+    if tokens is None or tokens < 2 or last is None or first is None:
+        return None
+    return (last - first) / (tokens - 1)
+
+
+def _one_token_has_none(row: Row) -> bool | None:
+    tokens = row["completion_tokens"]
+    return True if tokens is not None and tokens <= 1 else None
+
+
+def _never_left_reasoning(row: Row) -> bool | None:
+    return None if row["ttft_ms"] is None else False
+
+
+def _since_due(column: str) -> Callable[[Row], float | None]:
+    def of_row(row: Row) -> float | None:
+        value, late = row[column], row["lateness_ms"]
+        return None if value is None or late is None else value + late
+    return of_row
+
+
+def share_of(above: str, *below: str) -> Callable[[Sums], float | None]:
+    """The function of sums that divides one by the sum of others; None where one is not known or all below are 0."""
+    def of_sums(sums: Sums) -> float | None:
+        whole = sum(sums[name] for name in below)
+        return sums[above] / whole if above in sums and whole > 0 else None
+    return of_sums
+
+
+def per_second(*names: str) -> Callable[[Sums], float | None]:
+    """The function of sums that divides the sum of these by the stretch's seconds."""
+    def of_sums(sums: Sums) -> float | None:
+        known = all(name in sums for name in names)
+        return sum(sums[name] for name in names) / sums["seconds"] if known and sums["seconds"] > 0 else None
+    return of_sums
+
+
+def hit_rate(sums: Sums) -> float | None:
+    """Share of the prompt tokens that were cached, as the answers tell it.
+
+    An engine that tells hits and never a 0 leaves out its misses, so an answer that tells nothing is one.
+    """
+    asked = sums["prompt_tokens_with_cache_info"] if sums["explicit_zero_hits"] else sums["prompts_of_ok"]
+    return sums["cached_tokens"] / asked if sums["prompt_tokens_with_cache_info"] and asked else None
+
+
+METRICS = Registry(
+    Latency(
+        name="ttft", title="TTFT", meaning="time to first token, of reasoning or answer",
+        formula="first event with non-empty text in any channel − sent",
+        notes="answer, reasoning and tool calls are channels. An event with only a role, or with empty text, is not a "
+              "token: some servers send one long before any token",
+        source="the client's monotonic clock", columns=("ttft_ms",), of_row=_cell("ttft_ms"), always_shown=True,
+        headline=True, regression=True,
+        places={Place.CARD: Label(note="to the first token"), Place.CURVES: Label(),
+                Place.PROMETHEUS: Label("Time to the first token of any channel."),
+                Place.TILE: Label(percentiles=(50, 95, 99)), Place.CHART: Label(percentiles=(50, 95, 99))}),
+    Latency(
+        name="ttfo", title="TTFO", meaning="time to first output: the first token of the answer, after reasoning",
+        formula="first event with non-empty *answer* text − sent",
+        notes="what a reader of the answer waits for. Without reasoning it equals TTFT. With raw `<think>` tags the "
+              "answer starts after `</think>`",
+        source="the client's monotonic clock", columns=("ttfo_ms", "ttft_ms"), of_row=_cell("ttfo_ms"),
+        absent=_never_left_reasoning, always_shown=True, repeats="ttft",
+        places={Place.CARD: Label(note="to the first answer token"),
+                Place.PROMETHEUS: Label("Time to the first token of the answer."),
+                Place.TAB: Label(percentiles=(95,)), Place.TILE: Label(percentiles=(95,))}),
+    Latency(
+        name="tpot", title="TPOT", meaning="time per output token, after the first",
+        formula="(last token − TTFT) / (completion tokens − 1)",
+        notes="an answer of one token has none; it is left empty, never 0",
+        source="the client's clock, and the engine's count of tokens (`token_source`)",
+        columns=("ttft_ms", "last_token_ms", "completion_tokens"), of_row=_tpot_ms, absent=_one_token_has_none,
+        always_shown=True, scale="token", regression=True,
+        places={Place.CARD: Label(note="per output token"), Place.CURVES: Label(),
+                Place.PROMETHEUS: Label("Time per output token after the first."),
+                Place.TAB: Label(percentiles=(50, 95)), Place.TILE: Label(percentiles=(50,)),
+                Place.CHART: Label(percentiles=(50,))}),
+    Latency(
+        name="e2e", title="E2E", meaning="whole answer",
+        formula="last token − sent for a stream; end of the body − sent otherwise",
+        notes="`[DONE]` is not part of the answer", source="the client's monotonic clock",
+        columns=("e2e_ms",), of_row=_cell("e2e_ms"), always_shown=True, headline=True, regression=True,
+        places={Place.CARD: Label(note="to the whole answer"), Place.CURVES: Label(),
+                Place.PROMETHEUS: Label("Time to the last token, or to the end of the body."),
+                Place.TAB: Label(percentiles=(95,))}),
+    Latency(
+        name="scheduled_ttft", title="Scheduled TTFT",
+        meaning="TTFT from when the request was due: free of coordinated omission",
+        formula="TTFT + (sent − due)",
+        notes="open loop only. A load generator that sends late hides exactly the waits that matter; this does not",
+        source="the open loop's schedule", columns=("ttft_ms", "lateness_ms"), of_row=_since_due("ttft_ms"),
+        live=False, usually=_NOT_TAB),
+    Latency(
+        name="scheduled_e2e", title="Scheduled E2E",
+        meaning="E2E from when the request was due: free of coordinated omission",
+        formula="E2E + (sent − due)", notes="open loop only", source="the open loop's schedule",
+        columns=("e2e_ms", "lateness_ms"), of_row=_since_due("e2e_ms"), live=False, usually=_NOT_TAB),
+    Rate(
+        name="output_tok_s", title="Output tokens", unit="tok/s", better=HIGHER,
+        meaning="arrived in the measure window",
+        formula="output tokens that **arrived inside the window** / seconds of the window",
+        notes="of all requests that overlap it, whatever their phase or outcome: a stream's tokens are spread evenly "
+              "from its first to its last token, those of an answer that was not streamed arrive at its end",
+        source="the engine's count of tokens (`token_source`)",
+        columns=("sent_at", "ttft_ms", "last_token_ms", "e2e_ms", "completion_tokens"),
+        of_sums=per_second("window_output"), gauge=False, headline=True, regression=True, set_by_arrivals=True,
+        places={Place.GATE: Label("Output rate", "output tokens per second", 4),
+                Place.CARD: Label("Output rate", "tokens that arrived in the window"),
+                Place.TABLE: Label(rank=1), Place.TERMINAL: Label(rank=1), Place.MARKDOWN: Label(rank=1),
+                Place.TAB: Label("Output tok/s", rank=1), Place.TILE: Label("Output"), Place.CHART: Label()}),
+    Rate(
+        name="input_tok_s", title="Prompt tokens", unit="tok/s", better=HIGHER, meaning="arrived in the measure window",
+        formula="prompt tokens / seconds", notes="a prompt counts when its first token came",
+        source="the engine's `usage`", columns=("sent_at", "ttft_ms", "e2e_ms", "prompt_tokens"),
+        of_sums=per_second("window_prompt"), gauge=False, slo=False, live=False, compared=False, usually=_NOWHERE),
+    Rate(
+        name="total_tok_s", title="Total tokens", unit="tok/s", better=HIGHER, meaning="arrived in the measure window",
+        formula="(prompt + output) tokens / seconds", notes="a prompt counts when its first token came",
+        source="the engine's `usage`",
+        columns=("sent_at", "ttft_ms", "last_token_ms", "e2e_ms", "prompt_tokens", "completion_tokens"),
+        of_sums=per_second("window_output", "window_prompt"), gauge=False, slo=False, set_by_arrivals=True,
+        places={Place.TABLE: Label("Prompt + output tokens", rank=2),
+                Place.TERMINAL: Label("Total tokens (prompt + output)", rank=2),
+                Place.TAB: Label("Total tok/s", rank=2), Place.TILE: Label("Prompt + output"), Place.CHART: Label()}),
+    Rate(
+        name="requests_s", title="Answers completed", unit="req/s", better=HIGHER, meaning="in the measure window",
+        formula="answers that ended well inside the window / seconds", source="outcomes",
+        columns=("sent_at", "e2e_ms", "status"), of_sums=per_second("window_done"), gauge=False, slo=False,
+        set_by_arrivals=True, usually=_NOWHERE,
+        places={Place.TABLE: Label(rank=3), Place.TERMINAL: Label(rank=3), Place.MARKDOWN: Label(rank=2),
+                Place.CHART: Label()}),
+    Rate(
+        name="sent_s", title="Requests sent", unit="req/s", better=HIGHER, meaning="in the measure window",
+        formula="requests sent inside the window / seconds", notes="the load that was really offered",
+        source="the load generator", columns=("sent_at",), slo=False, live=False, compared=False, usually=_NOWHERE,
+        places={Place.TABLE: Label(rank=4)}),
+    Rate(
+        name="goodput_rps", title="Goodput", unit="req/s", better=HIGHER, meaning="met every latency objective",
+        formula="requests that met every objective / seconds of the window", source="the scenario's [slo]",
+        columns=("status",), of_sums=per_second("good"), gauge=False, regression=True, set_by_arrivals=True,
+        path=("goodput", "goodput_rps"),
+        places={Place.GATE: Label(note="requests per second that met all latency limits", rank=2),
+                Place.CARD: Label(note="requests that met every SLO"), Place.TABLE: Label(rank=5),
+                Place.TERMINAL: Label("Goodput (met every SLO)", rank=4), Place.TAB: Label("Goodput req/s", rank=3),
+                Place.TILE: Label(), Place.CHART: Label()}),
+    Rate(
+        name="attainment", title="SLO attainment", unit="share", better=HIGHER, ratio=False,
+        meaning="of all requests sent", formula="requests that met **every** objective / all requests sent",
+        notes="failures and cancelled requests are in the denominator", source="the scenario's [slo]",
+        columns=("status",), of_sums=share_of("good", "ok", "failed", "cancelled"), gauge=False,
+        path=("goodput", "attainment"),
+        places={Place.GATE: Label(note="share of all requests that met all latency limits", rank=3),
+                Place.CARD: Label(), Place.TABLE: Label(rank=6), Place.TERMINAL: Label(rank=5),
+                Place.TAB: Label("SLOs met", rank=4)}),
+    Rate(
+        name="per_user_tok_s", title="Tokens/s one user sees, median", unit="tok/s", better=HIGHER,
+        meaning="1000 / TPOT", formula="1000 / TPOT", notes="what one reader sees while an answer streams",
+        source="TPOT", columns=("ttft_ms", "last_token_ms", "completion_tokens"), slo=False, live=False,
+        compared=False, path=("per_user_tok_s", "p50"), usually=_NOWHERE, places={Place.TABLE: Label(rank=7)}),
+    Rate(
+        name="per_user_tok_s_low", title="Tokens/s one user sees, p5", unit="tok/s", better=HIGHER,
+        meaning="the unlucky", formula="the 5th percentile of 1000 / TPOT", source="TPOT",
+        columns=("ttft_ms", "last_token_ms", "completion_tokens"), slo=False, live=False, compared=False,
+        path=("per_user_tok_s", "p5"), usually=_NOWHERE, places={Place.TABLE: Label(rank=8)}),
+    Rate(
+        name="error_rate", title="Error rate", unit="share", better=LOWER, ratio=False,
+        meaning="failed / (ok + failed)", formula="failed / (ok + failed)",
+        notes="a request that was still under way when the run ended is *cancelled*: neither, counted and shown",
+        source="outcomes", columns=("status",), of_sums=share_of("failed", "ok", "failed"), gauge=False,
+        regression=True, path=("errors", "rate"), usually=_NOWHERE,
+        places={Place.GATE: Label(note="failed / (ok + failed)", rank=1),
+                Place.CARD: Label(note="of the requests that ended"), Place.TABLE: Label(rank=11),
+                Place.TERMINAL: Label(rank=6), Place.MARKDOWN: Label(rank=3)}),
+    Rate(
+        name="usd_per_million_output_tokens", title="Cost of 1M output tokens", unit="$", better=LOWER,
+        meaning="the whole price over what came", formula="price per hour / output tokens per hour x 1,000,000",
+        notes="see Cost below", source="the price that was given", slo=False, live=False, usually=_NOWHERE,
+        path=("cost", "per_million_output_tokens"),
+        places={Place.TABLE: Label(rank=13), Place.TERMINAL: Label(rank=10)}),
+    Rate(
+        name="usd_per_million_input_tokens", title="Cost of 1M prompt tokens", unit="$", better=LOWER,
+        meaning="the whole price over what came", formula="price per hour / prompt tokens per hour x 1,000,000",
+        source="the price that was given", slo=False, live=False, compared=False, usually=_NOWHERE,
+        path=("cost", "per_million_input_tokens"),
+        places={Place.TABLE: Label(rank=14), Place.TERMINAL: Label(rank=11)}),
+    Rate(
+        name="usd_per_million_tokens", title="Cost of 1M tokens (prompt + output)", unit="$", better=LOWER,
+        meaning="the whole price over what came", formula="price per hour / tokens of both kinds per hour x 1,000,000",
+        source="the price that was given", slo=False, live=False, compared=False, usually=_NOWHERE,
+        path=("cost", "per_million_tokens"),
+        places={Place.TABLE: Label(rank=15), Place.TERMINAL: Label(rank=12)}),
+    Rate(
+        name="usd_per_million_requests", title="Cost of 1M requests", unit="$", better=LOWER,
+        meaning="the whole price over what came", formula="price per hour / answers per hour x 1,000,000",
+        source="the price that was given", slo=False, live=False, usually=_NOWHERE,
+        path=("cost", "per_million_requests"),
+        places={Place.TABLE: Label(rank=16), Place.TERMINAL: Label(rank=13)}),
+    Rate(
+        name="hit_rate", title="Prefix cache hit rate", unit="share", better=HIGHER, ratio=False,
+        meaning="of the prompt tokens", formula="cached prompt tokens / prompt tokens",
+        notes="from each answer's usage where the engine reports it (where it tells hits and never a 0, an answer "
+              "without the field is a miss: older vLLM and SGLang leave it out then), else from the engine's own "
+              "counters over the window; `source` says which",
+        source="the engine's `usage`, or its counters", columns=("status", "prompt_tokens", "cached_tokens"),
+        of_sums=hit_rate, gauge=False, slo=False, path=("cache", "hit_rate"),
+        places={Place.CARD: Label("Prefix cache hits"), Place.TABLE: Label(rank=9), Place.TERMINAL: Label(rank=7),
+                Place.MARKDOWN: Label(rank=4), Place.TAB: Label("Hit rate", rank=5)}),
+    Rate(
+        name="cache_efficiency", title="Cache efficiency", unit="share", better=HIGHER, ratio=False,
+        meaning="of what the prompts allow", formula="hit rate / ideal hit rate", notes="over the same requests",
+        source="docs/cache.md", slo=False, live=False, compared=False, path=("cache", "efficiency"), usually=_NOWHERE,
+        places={Place.TERMINAL: Label("  of what the prompts allow", rank=8)}),
+    Rate(
+        name="server_ttft_mean", title="Engine's own mean TTFT", unit="ms", better=LOWER,
+        meaning="as the engine measured it", formula="growth of the sum / growth of the count of its TTFT histogram",
+        source="the engine's /metrics", slo=False, live=False, compared=False,
+        path=("server", "server_ttft_mean_ms"), usually=_NOWHERE, places={Place.TABLE: Label(rank=10)}),
+    Rate(
+        name="valid_output", title="Valid output", unit="share", better=HIGHER, ratio=False,
+        meaning="passed the scenario's check",
+        formula="answers that passed the scenario's own check / answers checked", source="the scenario",
+        columns=("status", "valid_output"), slo=False, live=False, compared=False, path=("valid_output",),
+        usually=_NOWHERE,
+        places={Place.CARD: Label(note="of the answers checked"), Place.TABLE: Label(rank=12),
+                Place.TERMINAL: Label(rank=9)}),
+)
+"""Every metric, in the order in which it is shown."""

@@ -42,6 +42,9 @@ STANDARD_SUMS: Mapping[str, str] = {
 WINDOW_SUMS = ("window_output", "window_prompt", "window_done")
 """Those of them that are counted by when something arrived."""
 
+TABLE_PERCENTILES = (50, 95, 99)
+"""What the columns of a table of latencies show; every latency has them."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -134,7 +137,8 @@ class Latency(Metric):
     """The value of one request; None = not measured, or none that there could be."""
     absent: Callable[[Row], bool | None] = not_known
     """What a success without a value means for a bound: True = it does not apply, False = missed, None = not known."""
-    percentiles: tuple[float, ...] = (50, 95, 99)
+    percentiles: tuple[float, ...] = TABLE_PERCENTILES
+    """TABLE_PERCENTILES, and more where summary.json, comparisons and live figures should have more."""
     unit: str = "ms"
     better: Better = LOWER
     scale: Literal["answer", "token"] = "answer"
@@ -199,13 +203,19 @@ class Registry:
             self.register(metric)
 
     def register(self, metric: Metric) -> Metric:
-        """Take in a metric. Raises ValueError where its name is taken or is none, or a sum of its own is taken."""
+        """Take in a metric.
+
+        Raises ValueError where its name or that of a sum of its own is taken or cannot be one, or where a latency lacks
+        a percentile that tables show.
+        """
         if not _NAME.fullmatch(metric.name):
             raise ValueError(f"a metric's name is {metric.name!r}, but should be of small letters, digits and _")
         taken = {*self._metrics, *STANDARD_SUMS, "seconds", *(name for rate in self.rates() for name in rate.sums)}
         for name in (metric.name, *(metric.sums if isinstance(metric, Rate) else ())):
             if name in taken:
                 raise ValueError(f"{name!r} is known already: a metric and a sum need a name of their own")
+        if isinstance(metric, Latency) and not set(TABLE_PERCENTILES) <= set(metric.percentiles):
+            raise ValueError(f"the percentiles of {metric.name!r} should include {TABLE_PERCENTILES}")
         self._metrics[metric.name] = metric
         self._made_ready()
         return metric

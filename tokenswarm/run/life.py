@@ -1,8 +1,12 @@
-"""The life of one run: engine up, endpoint checked, load applied, engine down, results written."""
+"""The life of one run: prepared, measured, finished. `load`, `soak` and the runs of `compare` live it by `LoadRun`,
+those that are started in the web UI by `web_run.WebRun`; what both do is in `Run`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +15,18 @@ from rich.console import Console
 from tokenswarm.base.cpu_affinity import affinity
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.signals import Interrupts
-from tokenswarm.engines import Engine, GpuSampler, Telemetry
+from tokenswarm.engines import Telemetry
 from tokenswarm.engines.cache_reset import reset_cache, reset_note
 from tokenswarm.generator.new_run import fresh_salt, make_run_folder, new_manifest, utc_now, write_manifest
 from tokenswarm.run.calibrate import advice
-from tokenswarm.run.engine_up import ENGINE_LOG, bring_up, leave_running
+from tokenswarm.run.checked_engine import CheckedEngine, EngineTools, checked_engine
+from tokenswarm.run.engine_up import ENGINE_LOG, leave_running
 from tokenswarm.run.locust_process import LocustProcesses
 from tokenswarm.run.monitor import RunMonitor, RunOutcome, Watch
-from tokenswarm.run.options import EXTERNAL, LoadOptions
-from tokenswarm.run.preflight import preflight
-from tokenswarm.run.price import price
+from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.progress import RunProgress
 from tokenswarm.run.run_plan import RunPlan, resolve
 from tokenswarm.scenario.abort import Abort
-from tokenswarm.scenario.model import Scenario
 
 
 def run_load(options: LoadOptions, console: Console, watch: Watch | None = None) -> RunOutcome:
@@ -33,58 +35,180 @@ def run_load(options: LoadOptions, console: Console, watch: Watch | None = None)
     Raises UserError for what is wrong before anything was measured.
     """
     plan = resolve(options)
-    run_id, folder = make_run_folder(plan.results, plan.engine_name, plan.scenario.name)
-    with Interrupts(require_double_ctrl_c=watch is not None) as interrupts, contextlib.ExitStack() as cleanup:
-        interrupts.on_hard_exit.append(lambda: console.show_cursor(True))  # a live display hides it
+    with Interrupts(require_double_ctrl_c=watch is not None) as interrupts, \
+            LoadRun(plan, console, interrupts, watch) as run:
+        run.prepare()
+        run.measure()
+        return run.finish()
+
+
+class Run:
+    """What every run does to its engine: a cold cache before it, somebody who watches during it, and both told of in
+    run.json after it."""
+
+    checked: CheckedEngine
+    folder: Path
+
+    def __init__(self) -> None:
+        self._cache_reset: dict[str, Any] | None = None
+        self._cache_note: str | None = None
+        self._telemetry: Telemetry | None = None
+
+    def _empty_cache(self, wanted: bool, salt: str, fresh: bool) -> None:
+        """Empty the prefix cache, of what the preflight asked too: nothing of ours is in flight yet. `fresh`: the salt
+        is new with this run."""
+        self._cache_reset = reset_cache(self.checked.engine, wanted)
+        self._cache_note = reset_note(self._cache_reset, wanted, salt, fresh)
+
+    def _tell_cache(self, manifest: dict[str, Any]) -> None:
+        manifest["cache_reset"] = self._cache_reset
+        if self._cache_note is not None:
+            manifest["notes"].append(self._cache_note)
+
+    def _new_telemetry(self, on_sample: Callable[[float, dict[str, float | None]], None] | None = None) -> Telemetry:
+        """Who watches the engine and the GPUs during this run; not started yet."""
+        engine = self.checked.engine
+        self._telemetry = Telemetry(engine, self.folder, gpus=self.checked.gpus, samplers=engine.samplers(),
+                                    on_sample=on_sample)
+        return self._telemetry
+
+    def _tell_telemetry(self, manifest: dict[str, Any]) -> None:
+        if self._telemetry is not None:
+            manifest.update(telemetry=self._telemetry.facts(), server_latency=self._telemetry.server_latency())
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTools:
+    """What a run starts; tests have their own."""
+
+    engine: EngineTools = field(default_factory=EngineTools)
+    locust: Callable[..., LocustProcesses] = LocustProcesses.headless
+    """Takes scenario, folder, base URL, workers and master."""
+
+
+class LoadRun(Run):
+    """A run from the command line, with an engine of its own: a context manager that stops what it started."""
+
+    def __init__(self, plan: RunPlan, console: Console, interrupts: Interrupts, watch: Watch | None = None,
+                 tools: LoadTools | None = None) -> None:
+        super().__init__()
+        self.plan, self.console, self.interrupts = plan, console, interrupts
+        self._watch, self._tools = watch, tools or LoadTools()
+        self._cleanup = contextlib.ExitStack()
+        self.manifest: dict[str, Any] = {}
+
+    def __enter__(self) -> LoadRun:
+        self.interrupts.on_hard_exit.append(lambda: self.console.show_cursor(True))  # a live display hides it
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    # ---- prepare
+
+    def prepare(self) -> None:
+        """Engine up, endpoint checked, cache emptied, run.json written; where that fails, no folder is left.
+
+        Raises UserError.
+        """
+        plan = self.plan
+        run_id, self.folder = make_run_folder(plan.results, plan.engine_name, plan.scenario.name)
         try:
-            engine = bring_up(plan, folder, console)
-            cleanup.callback(engine.stop)
-            interrupts.on_hard_exit.append(engine.kill)
-            manifest = _prepare(plan, engine, run_id)
-            write_manifest(folder, manifest)
+            self.checked = self._cleanup.enter_context(
+                checked_engine(plan, self.folder, self.console, self.interrupts, self._tools.engine))
+            self.manifest = self._new_manifest(run_id)
+            prompts = plan.scenario.prompts
+            self._empty_cache(plan.scenario.load.reset_cache, self.manifest["salt"], fresh=prompts.salt == "run")
+            self._tell_cache(self.manifest)
+            write_manifest(self.folder, self.manifest)
         except BaseException as error:
-            cleanup.close()  # the engine first: it writes into the folder
-            _drop(folder, keep_log=isinstance(error, UserError) and error.code is Exit.ENGINE)
+            self._cleanup.close()  # the engine first: it writes into the folder
+            _drop(self.folder, keep_log=isinstance(error, UserError) and error.code is Exit.ENGINE)
             raise
-        console.print(f"[bold]{engine.title}[/] {engine.version or ''}  model {manifest['model']}  {engine.base_url}",
-                      highlight=False)
-        console.print(sdk_sentence(manifest["preflight"]), highlight=False)
-        for note in [] if engine.simulated else manifest["notes"]:  # run.json has them in any case
-            console.print(f"note: {note}", highlight=False)
-        outcome = _measure(plan, engine, folder, manifest, console, interrupts, watch)
-        if plan.keep and outcome.status == "complete":
-            leave_running(engine, console)
+        self.outcome = RunOutcome(self.folder)
+        self._announce()
+
+    def _new_manifest(self, run_id: str) -> dict[str, Any]:
+        plan, checked, engine = self.plan, self.checked, self.checked.engine
+        scenario, salt = plan.scenario, plan.scenario.prompts.salt
+        manifest = new_manifest(
+            run_id=run_id, scenario=scenario, overrides=plan.overrides, engine=engine.manifest(), model=checked.model,
+            corpus=plan.corpus, seed=scenario.prompts.seed, salt=fresh_salt() if salt == "run" else salt,
+            workers=plan.workers, argv=list(plan.argv), simulated=engine.simulated)
+        manifest |= {"preflight": checked.preflight, "notes": list(checked.notes), "gpus": checked.gpu_names,
+                     "cost": checked.cost}
+        if plan.cpus is not None:
+            manifest["cpus"] = {"engine": sorted(plan.cpus.engine), "load_generator": sorted(plan.cpus.load_generator)}
+        return manifest
+
+    def _announce(self) -> None:
+        self.checked.announce(self.console)
+        for note in [] if self.checked.engine.simulated else self.manifest["notes"]:  # run.json has them in any case
+            self.console.print(f"note: {note}", highlight=False)
+        hint = advice(self.plan.scenario.load, self.plan.scenario.output.max_tokens, self.plan.workers)
+        if hint is not None and self.plan.master is None:
+            self.console.print(f"note: {hint}", highlight=False)
+
+    # ---- measure
+
+    def measure(self) -> None:
+        """Load the engine until the run ends, by itself or because something or somebody ends it; `outcome` says how.
+
+        Raises UserError where the load generator cannot be started.
+        """
+        self.interrupts.on_first = lambda: None  # from here on there is a run to end in good order
+        telemetry = self._new_telemetry()
+        locust = self._start_locust()
+        telemetry.start()
+        try:
+            with self._progress() as progress:
+                self.interrupts.on_first = lambda: (progress.stopping(), locust.ask_to_stop())
+                if self._watch is not None:
+                    self._watch.begin(self.folder, self.plan.scenario)
+                RunMonitor(locust, self.checked.engine, telemetry, self.manifest, self.outcome, progress,
+                           self._watch).follow()
+        except BaseException:  # such as a closed pipe on stdout: nobody follows the run any more
+            locust.ask_to_stop()
+            raise
+        finally:
+            self.interrupts.on_first = lambda: None
+            locust.end()
+            telemetry.stop()
+
+    def _start_locust(self) -> LocustProcesses:
+        plan = self.plan
+        with affinity(plan.cpus.load_generator if plan.cpus else None):
+            locust = self._tools.locust(plan.scenario, self.folder, self.checked.engine.base_url, plan.workers,
+                                        plan.master)
+        self.interrupts.on_hard_exit.insert(0, locust.kill_at_once)
+        self.interrupts.on_first = locust.ask_to_stop
+        if self.interrupts.interrupted:
+            locust.ask_to_stop()
+        return locust
+
+    def _progress(self) -> RunProgress:
+        load = self.plan.scenario.load
+        return RunProgress(self.console, load.warmup_s, load.duration_s,
+                           load.warmup_max_s if load.warmup_s is None else None,
+                           self._watch.progress_interval_s if self._watch else None)
+
+    # ---- finish
+
+    def finish(self) -> RunOutcome:
+        """Complete run.json, and leave the engine running where that was asked for. Raises UserError(RESULTS)."""
+        outcome, manifest = self.outcome, self.manifest
+        if self.interrupts.interrupted and outcome.status != "aborted":
+            outcome.status, outcome.interrupted_at = "interrupted", self.interrupts.first_at
+            manifest.setdefault("ended_early", interruption(self.interrupts).facts())
+        _note_lost_workers(manifest)
+        manifest.update(status=outcome.status, ended_at=utc_now())
+        self._tell_telemetry(manifest)
+        write_manifest(self.folder, manifest)
+        if self._watch is not None:
+            self._watch.over(outcome)
+        if self.plan.keep and outcome.status == "complete":
+            leave_running(self.checked.engine, self.console)
         return outcome
-
-
-# ---- before the load
-
-def _prepare(plan: RunPlan, engine: Engine, run_id: str) -> dict[str, Any]:
-    """Check the endpoint and describe the run."""
-    scenario = plan.scenario
-    checked = preflight(engine.base_url, engine.model or plan.model, plan.api_key)
-    salt = scenario.prompts.salt
-    manifest = new_manifest(
-        run_id=run_id, scenario=scenario, overrides=plan.overrides, engine=engine.manifest(),
-        model=checked["model"], corpus=plan.corpus, seed=scenario.prompts.seed,
-        salt=fresh_salt() if salt == "run" else salt, workers=plan.workers, argv=list(plan.argv),
-        simulated=engine.simulated)
-    manifest["preflight"] = checked
-    manifest["notes"] = list(engine.notes)
-    manifest["cache_reset"] = _empty_cache(engine, scenario, manifest)
-    if plan.engine_on_this_cpu:
-        manifest["notes"].append(f"{engine.title} runs on a CPU here: its speed says nothing about a GPU")
-    return manifest
-
-
-def _empty_cache(engine: Engine, scenario: Scenario, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Empty the prefix cache, of what the preflight asked too: nothing of ours is in flight yet."""
-    wanted = scenario.load.reset_cache
-    outcome = reset_cache(engine, wanted)
-    note = reset_note(outcome, wanted, manifest["salt"], fresh=scenario.prompts.salt == "run")
-    if note is not None:
-        manifest["notes"].append(note)
-    return outcome
 
 
 def _drop(folder: Path, keep_log: bool) -> None:
@@ -93,65 +217,6 @@ def _drop(folder: Path, keep_log: bool) -> None:
         if not keep_log:
             (folder / ENGINE_LOG).unlink(missing_ok=True)
         folder.rmdir()
-
-
-def sdk_sentence(checked: dict[str, Any]) -> str:
-    """Whether an application that uses the official SDK could switch to this endpoint by its base_url alone."""
-    if checked["sdk_compatible"]:
-        return "openai SDK: an application can switch to this endpoint by its base_url alone"
-    return f"openai SDK: base_url alone is not enough: {'; '.join(checked['notes'])}"
-
-
-# ---- the load
-
-def _measure(plan: RunPlan, engine: Engine, folder: Path, manifest: dict[str, Any], console: Console,
-             interrupts: Interrupts, watch: Watch | None) -> RunOutcome:
-    scenario = plan.scenario
-    outcome = RunOutcome(folder)
-    load = scenario.load
-    hint = advice(load, scenario.output.max_tokens, plan.workers)
-    if hint is not None and plan.master is None:
-        console.print(f"note: {hint}", highlight=False)
-    gpus = GpuSampler.open(only=plan.visible_gpus) if engine.runtime != EXTERNAL else None
-    manifest["gpus"] = gpus.names if gpus else []
-    manifest["cost"] = price(plan, engine, manifest["gpus"])
-    telemetry = Telemetry(engine, folder, gpus=gpus, samplers=engine.samplers())
-    interrupts.on_first = lambda: None  # from here on there is a run to end in good order
-    if plan.cpus is not None:
-        manifest["cpus"] = {"engine": sorted(plan.cpus.engine), "load_generator": sorted(plan.cpus.load_generator)}
-    with affinity(plan.cpus.load_generator if plan.cpus else None):
-        locust = LocustProcesses.headless(scenario, folder, engine.base_url, plan.workers, plan.master)
-    interrupts.on_hard_exit.insert(0, locust.kill_at_once)
-    interrupts.on_first = locust.ask_to_stop
-    if interrupts.interrupted:
-        locust.ask_to_stop()
-    telemetry.start()
-    try:
-        with RunProgress(console, load.warmup_s, load.duration_s,
-                         load.warmup_max_s if load.warmup_s is None else None,
-                         watch.progress_interval_s if watch else None) as progress:
-            interrupts.on_first = lambda: (progress.stopping(), locust.ask_to_stop())
-            if watch is not None:
-                watch.begin(folder, scenario)
-            RunMonitor(locust, engine, telemetry, manifest, outcome, progress, watch).follow()
-    except BaseException:  # such as a closed pipe on stdout: nobody follows the run any more
-        locust.ask_to_stop()
-        raise
-    finally:
-        interrupts.on_first = lambda: None
-        locust.end()
-        telemetry.stop()
-    if interrupts.interrupted and outcome.status != "aborted":
-        outcome.status, outcome.interrupted_at = "interrupted", interrupts.first_at
-        manifest.setdefault("ended_early", interruption(interrupts).facts())
-    _note_lost_workers(manifest)
-    manifest.update(status=outcome.status, ended_at=utc_now(),
-                    telemetry=telemetry.facts(),
-                    server_latency=telemetry.server_latency())
-    write_manifest(folder, manifest)
-    if watch is not None:
-        watch.over(outcome)
-    return outcome
 
 
 def interruption(interrupts: Interrupts) -> Abort:

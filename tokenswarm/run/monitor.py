@@ -50,6 +50,18 @@ class Watch(Protocol):
         """The load has ended and run.json is written; what was started still runs."""
 
 
+def mark_measured_phase(telemetry: Telemetry, event: dict[str, Any]) -> None:
+    """Have the engine's histograms read where the measured phase begins and ends, as the load generator's events
+    "phase" and "done" tell: the engine's own latencies are those in between."""
+    if event["event"] == "done":
+        if any(phase["name"] == "measure" for phase in event["phases"]):
+            telemetry.mark("end", time.time())  # where nobody told of the drain: the run was stopped
+    elif event["name"] == "measure":
+        telemetry.mark("start", event["measure_start"])  # told a little ahead if there are several workers
+    elif event["name"] == "drain":
+        telemetry.mark("end", event["measure_end"])
+
+
 class RunMonitor:
     """One run's follower. What it learns goes into `manifest` and `outcome`."""
 
@@ -104,14 +116,13 @@ class RunMonitor:
 
     def _end(self, event: dict[str, Any]) -> None:
         self._done = True
-        if any(phase["name"] == "measure" for phase in event["phases"]):
-            self._telemetry.mark("end", time.time())  # where nobody told of the drain: the run was stopped
+        mark_measured_phase(self._telemetry, event)
         self._manifest.update(event["facts"], counts=event["counts"], phases=event["phases"])
         self._manifest["simulated"] = self._manifest["simulated"] or bool(event["counts"].get("simulated_answers"))
 
     def _phase(self, event: dict[str, Any]) -> None:
         """Keep run.json up to date, so that a run that dies can still be read."""
-        self._mark(event)
+        mark_measured_phase(self._telemetry, event)
         self._progress.phase(event["name"])
         start, measure_start, measure_end = event["start"], event["measure_start"], event["measure_end"]
         phases = [{"name": "warmup", "start": start, "end": measure_start}]
@@ -121,10 +132,3 @@ class RunMonitor:
         self._manifest["warmup"] = event["warmup"]
         with contextlib.suppress(UserError):  # a full disk is noticed, and said, where rows are written
             write_manifest(self._outcome.folder, self._manifest)
-
-    def _mark(self, event: dict[str, Any]) -> None:
-        """The engine's own latencies are those between the start and the end of the measured phase."""
-        if event["name"] == "measure":
-            self._telemetry.mark("start", event["measure_start"])  # told a little ahead if there are several workers
-        elif event["name"] == "drain":
-            self._telemetry.mark("end", event["measure_end"])

@@ -7,14 +7,13 @@ generates no load either: its workers do.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,14 @@ from rich.console import Console
 from tokenswarm.base.cpu_affinity import affinity
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.signals import Interrupts
-from tokenswarm.contract.tables import MANIFEST_JSON
-from tokenswarm.engines import Engine, GpuSampler, Telemetry
-from tokenswarm.engines.cache_reset import reset_cache, reset_note
-from tokenswarm.generator.new_run import make_run_folder, write_manifest
+from tokenswarm.generator.new_run import make_run_folder
 from tokenswarm.generator.ui_session import Session
-from tokenswarm.run.engine_up import bring_up, leave_running
-from tokenswarm.run.life import sdk_sentence
+from tokenswarm.run.checked_engine import CheckedEngine, checked_engine
+from tokenswarm.run.engine_up import leave_running
 from tokenswarm.run.locust_process import LOG_NAME, LocustProcesses
-from tokenswarm.run.options import EXTERNAL, LoadOptions
-from tokenswarm.run.preflight import preflight
-from tokenswarm.run.price import price
+from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import RunPlan, resolve
+from tokenswarm.run.web_run import WebRun
 from tokenswarm.scenario.model import load_scenario, scenario_names
 
 PASSWORD_VARIABLE = "UI_PASSWORD"
@@ -57,32 +52,39 @@ def run_ui(options: LoadOptions, web_host: str, web_port: int, console: Console,
     _, folder = make_run_folder(plan.results, "ui", plan.engine_name)
     with Interrupts() as interrupts, contextlib.ExitStack() as cleanup:
         cleanup.callback(_drop_if_empty, folder)
-        engine = bring_up(plan, folder, console)
-        cleanup.callback(engine.stop)
-        interrupts.on_hard_exit.append(engine.kill)
-        session = _session(plan, engine)
-        console.print(f"[bold]{engine.title}[/] {engine.version or ''}  model {session.model}  {engine.base_url}",
-                      highlight=False)
-        console.print(sdk_sentence(session.preflight), highlight=False)
-        web = ["--web-host", web_host, "--web-port", str(web_port)]
-        if reached_at not in _LOOPBACK:
-            web.append("--web-login")
-        if "load.duration_s" in plan.overrides:
-            web += ["--run-time", f"{plan.scenario.load.duration_s:g}s"]
-        files = sorted({load_scenario(name, {}).locustfile_path for name in session.scenarios})
-        with affinity(plan.cpus.load_generator if plan.cpus else None):
-            locust = LocustProcesses.with_ui(plan.scenario, files, session.to_environment(), folder / LOG_NAME,
-                                             engine.base_url, plan.workers, plan.master, web)
+        checked = cleanup.enter_context(checked_engine(plan, folder, console, interrupts))
+        checked.announce(console)
+        web = _web_arguments(plan, web_host, web_port, with_login=reached_at not in _LOOPBACK)
+        locust = _start_locust(checked, folder, web)
         interrupts.on_hard_exit.insert(0, locust.kill_at_once)
         interrupts.on_first = locust.ask_to_stop
         try:
             _announce(web_host, web_port, locust, plan, console, reached_at)
-            _Watcher(engine, locust, plan, console).follow()
+            _Watcher(checked, locust, console).follow()
         finally:
             interrupts.on_first = lambda: None
             locust.end()
         if plan.keep:
-            leave_running(engine, console)
+            leave_running(checked.engine, console)
+
+
+def _web_arguments(plan: RunPlan, host: str, port: int, with_login: bool) -> list[str]:
+    """Locust's arguments for its web UI."""
+    arguments = ["--web-host", host, "--web-port", str(port)]
+    if with_login:
+        arguments.append("--web-login")
+    if "load.duration_s" in plan.overrides:
+        arguments += ["--run-time", f"{plan.scenario.load.duration_s:g}s"]
+    return arguments
+
+
+def _start_locust(checked: CheckedEngine, folder: Path, web: list[str]) -> LocustProcesses:
+    plan = checked.plan
+    session = _session(checked)
+    files = sorted({load_scenario(name, {}).locustfile_path for name in session.scenarios})
+    with affinity(plan.cpus.load_generator if plan.cpus else None):
+        return LocustProcesses.with_ui(plan.scenario, files, session.to_environment(), folder / LOG_NAME,
+                                       checked.engine.base_url, plan.workers, plan.master, web)
 
 
 def _check_port(host: str, port: int) -> None:
@@ -96,22 +98,16 @@ def _check_port(host: str, port: int) -> None:
                                        "port with WEB_PORT=... (--web-port)") from None
 
 
-def _session(plan: RunPlan, engine: Engine) -> Session:
-    """Check the endpoint and describe what all runs share."""
-    checked = preflight(engine.base_url, engine.model or plan.model, plan.api_key)
-    gpus = GpuSampler.open(only=plan.visible_gpus) if engine.runtime != EXTERNAL else None
-    names = gpus.names if gpus else []
-    notes = list(engine.notes)
-    if plan.engine_on_this_cpu:
-        notes.append(f"{engine.title} runs on a CPU here: its speed says nothing about a GPU")
+def _session(checked: CheckedEngine) -> Session:
+    """What all runs share, for Locust and its start form."""
+    plan = checked.plan
     scenarios = scenario_names()
     if plan.scenario_name not in scenarios:
         scenarios.insert(0, plan.scenario_name)
     return Session(
-        engine=engine.manifest(), model=checked["model"], preflight=checked, scenario=plan.scenario_name,
+        engine=checked.engine.manifest(), model=checked.model, preflight=checked.preflight, scenario=plan.scenario_name,
         scenarios=scenarios, results=str(plan.results), corpus=plan.corpus_path, overrides=dict(plan.overrides),
-        notes=notes, gpus=names, simulated=engine.simulated,
-        cost=price(plan, engine, names))
+        notes=list(checked.notes), gpus=checked.gpu_names, simulated=checked.engine.simulated, cost=checked.cost)
 
 
 def _announce(host: str, port: int, locust: LocustProcesses, plan: RunPlan, console: Console,
@@ -146,87 +142,53 @@ def _drop_if_empty(folder: Path) -> None:
 
 
 class _Watcher:
-    """Watches the engine during each run, and makes its dashboard when it has ended."""
+    """Follows Locust: watches the engine during each run, and makes its dashboard when it has ended."""
 
-    def __init__(self, engine: Engine, locust: LocustProcesses, plan: RunPlan, console: Console) -> None:
-        self._engine, self._locust, self._console = engine, locust, console
-        self._gpus = GpuSampler.open(only=plan.visible_gpus) if engine.runtime != EXTERNAL else None
-        self._telemetry: Telemetry | None = None
-        self._folder: Path | None = None
-        self._reset: dict[str, Any] | None = None
+    def __init__(self, checked: CheckedEngine, locust: LocustProcesses, console: Console) -> None:
+        self._checked, self._locust, self._console = checked, locust, console
         self._reports: list[threading.Thread] = []
         self._engine_ended = False
 
     def follow(self) -> None:
         """Until Locust ends."""
-        hear: dict[str, Callable[[dict[str, Any]], None]] = {
-            "begun": self._begun, "phase": self._phase, "done": self._done, "dropped": self._dropped,
-            "fatal": lambda event: self._say(event["sentence"])}
-        for event in self._locust.events():
-            if event is None:
-                self._look_at_engine()
-            elif event["event"] in hear:
-                hear[event["event"]](event)
-        if self._telemetry is not None:  # Locust died in the middle of a run
-            self._telemetry.stop()
+        events = self._locust.events()
+        for event in events:
+            if event is not None and event["event"] == "begun":
+                self._follow_run(Path(event["folder"]), events)
+            else:
+                self._hear(event)
         for thread in self._reports:
             thread.join()
 
-    def _say(self, sentence: str) -> None:
-        self._console.print(sentence, highlight=False, markup=False, soft_wrap=True)
-
-    def _look_at_engine(self) -> None:
-        if not self._engine_ended and not self._engine.is_alive():
-            self._engine_ended = True
-            shown = "\n".join(f"  | {line}" for line in self._engine.log_tail(12))
-            self._say(f"tokenswarm: {self._engine.title} has ended; runs will fail. Its log ends with:\n{shown}")
-
-    def _begun(self, event: dict[str, Any]) -> None:
-        """A run begins: a cold cache, then somebody who watches."""
-        self._folder = Path(event["folder"])
-        wanted = self._manifest()["scenario"]["values"]["load"]["reset_cache"]
-        self._reset = reset_cache(self._engine, wanted)
-        self._telemetry = Telemetry(self._engine, self._folder, gpus=self._gpus, samplers=self._engine.samplers(),
-                                    on_sample=lambda at, values: self._locust.tell("engine", at=at, values=values))
-        self._telemetry.start()
-        self._locust.tell("ready")
-        self._say(f"run {self._folder.name} ...")
-
-    def _phase(self, event: dict[str, Any]) -> None:
-        if self._telemetry is not None and event["name"] == "measure":
-            self._telemetry.mark("start", event["measure_start"])
-
-    def _dropped(self, event: dict[str, Any]) -> None:
-        """A run was stopped before it had sent anything."""
-        if self._telemetry is not None:
-            self._telemetry.stop()
-            self._telemetry = None
-
-    def _done(self, event: dict[str, Any]) -> None:
-        """A run has ended: complete its run.json, make its dashboard."""
-        telemetry, folder = self._telemetry, self._folder
-        if telemetry is None or folder is None:
+    def _follow_run(self, folder: Path, events: Iterator[dict[str, Any] | None]) -> None:
+        run = WebRun(self._checked, folder, self._locust)
+        run.prepare()
+        self._say(f"run {folder.name} ...")
+        if not run.measure(events, self._hear):
             return
-        telemetry.mark("end", time.time())
-        telemetry.stop()
-        self._telemetry = None
-        manifest = self._manifest()
-        wanted = manifest["scenario"]["values"]["load"]["reset_cache"]
-        fresh = manifest["scenario"]["values"]["prompts"]["salt"] == "run"
-        note = reset_note(self._reset, wanted, manifest["salt"], fresh=fresh)
-        manifest["notes"] += [note] if note else []
-        manifest |= {"cache_reset": self._reset, "telemetry": telemetry.facts(),
-                     "server_latency": telemetry.server_latency()}
         try:
-            write_manifest(folder, manifest)
+            run.finish()
         except UserError as error:
             self._say(f"tokenswarm: {error}")
         thread = threading.Thread(target=self._report, args=(folder,))
         thread.start()
         self._reports = [*(t for t in self._reports if t.is_alive()), thread]
 
-    def _manifest(self) -> dict[str, Any]:
-        return json.loads((self._folder / MANIFEST_JSON).read_text("utf-8"))
+    def _hear(self, event: dict[str, Any] | None) -> None:
+        if event is None:
+            self._look_at_engine()
+        elif event["event"] == "fatal":
+            self._say(event["sentence"])
+
+    def _say(self, sentence: str) -> None:
+        self._console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+    def _look_at_engine(self) -> None:
+        engine = self._checked.engine
+        if not self._engine_ended and not engine.is_alive():
+            self._engine_ended = True
+            shown = "\n".join(f"  | {line}" for line in engine.log_tail(12))
+            self._say(f"tokenswarm: {engine.title} has ended; runs will fail. Its log ends with:\n{shown}")
 
     def _report(self, folder: Path) -> None:
         """In a process of its own, so that a run that is started meanwhile has someone who listens."""

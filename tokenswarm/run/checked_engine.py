@@ -1,0 +1,89 @@
+"""An engine that is up and was asked a first question: all that the runs against it share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tokenswarm.base.signals import Interrupts
+from tokenswarm.engines import Engine, GpuSampler
+from tokenswarm.run.engine_up import bring_up
+from tokenswarm.run.options import EXTERNAL
+from tokenswarm.run.preflight import preflight
+from tokenswarm.run.price import price
+from tokenswarm.run.run_plan import RunPlan
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedEngine:
+    """The engine of a plan, and what was found out about it before any load."""
+
+    plan: RunPlan
+    engine: Engine
+    preflight: dict[str, Any]
+    """See `preflight.preflight`."""
+    notes: tuple[str, ...]
+    """Sentences about the engine for each run.json."""
+    gpus: GpuSampler | None
+    """This machine's GPUs, where the engine is on this machine."""
+
+    @property
+    def model(self) -> str:
+        """The name under which the model is asked for."""
+        return self.preflight["model"]
+
+    @property
+    def gpu_names(self) -> list[str]:
+        """The GPUs that are watched."""
+        return self.gpus.names if self.gpus else []
+
+    @property
+    def cost(self) -> dict[str, Any] | None:
+        """The `cost` of run.json."""
+        return price(self.plan, self.engine, self.gpu_names)
+
+    def announce(self, console: Console) -> None:
+        """Say which engine it is, and whether the official SDK gets along with it."""
+        engine = self.engine
+        console.print(f"[bold]{engine.title}[/] {engine.version or ''}  model {self.model}  {engine.base_url}",
+                      highlight=False)
+        console.print(sdk_sentence(self.preflight), highlight=False)
+
+
+def sdk_sentence(checked: dict[str, Any]) -> str:
+    """Whether an application that uses the official SDK could switch to this endpoint by its base_url alone."""
+    if checked["sdk_compatible"]:
+        return "openai SDK: an application can switch to this endpoint by its base_url alone"
+    return f"openai SDK: base_url alone is not enough: {'; '.join(checked['notes'])}"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTools:
+    """What brings an engine up and asks the first question; tests have their own."""
+
+    bring_up: Callable[[RunPlan, Path, Console], Engine] = bring_up
+    preflight: Callable[[str, str | None, str | None], dict[str, Any]] = preflight
+
+
+@contextlib.contextmanager
+def checked_engine(plan: RunPlan, folder: Path, console: Console, interrupts: Interrupts,
+                   tools: EngineTools | None = None) -> Iterator[CheckedEngine]:
+    """The engine of the plan, up and checked; stopped at the end, and killed by a second Ctrl-C, where it was started
+    here. Its log goes into `folder`. Raises UserError."""
+    tools = tools or EngineTools()
+    engine = tools.bring_up(plan, folder, console)
+    try:
+        interrupts.on_hard_exit.append(engine.kill)
+        answers = tools.preflight(engine.base_url, engine.model or plan.model, plan.api_key)
+        notes = list(engine.notes)
+        if plan.engine_on_this_cpu:
+            notes.append(f"{engine.title} runs on a CPU here: its speed says nothing about a GPU")
+        gpus = GpuSampler.open(only=plan.visible_gpus) if engine.runtime != EXTERNAL else None
+        yield CheckedEngine(plan, engine, answers, tuple(notes), gpus)
+    finally:
+        engine.stop()

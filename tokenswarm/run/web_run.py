@@ -1,0 +1,63 @@
+"""A run that somebody started in the web UI, as the command line sees it.
+
+Locust made its folder and run.json and owns them until the run is done; the engine, Locust and the UI outlive it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tokenswarm.contract.tables import MANIFEST_JSON
+from tokenswarm.generator.new_run import write_manifest
+from tokenswarm.run.checked_engine import CheckedEngine
+from tokenswarm.run.life import Run
+from tokenswarm.run.locust_process import LocustProcesses
+from tokenswarm.run.monitor import mark_measured_phase
+
+Event = dict[str, Any]
+
+
+class WebRun(Run):
+    """One of several runs under one Locust: `prepare`, `measure` and, if that says so, `finish`."""
+
+    def __init__(self, checked: CheckedEngine, folder: Path, locust: LocustProcesses) -> None:
+        super().__init__()
+        self.checked, self.folder = checked, folder
+        self._locust = locust
+
+    def prepare(self) -> None:
+        """A cold cache, then somebody who watches; the run waits for both."""
+        manifest = self._manifest()
+        values = manifest["scenario"]["values"]
+        self._empty_cache(values["load"]["reset_cache"], manifest["salt"], fresh=values["prompts"]["salt"] == "run")
+        self._new_telemetry(lambda at, values: self._locust.tell("engine", at=at, values=values)).start()
+        self._locust.tell("ready")
+
+    def measure(self, events: Iterator[Event | None], otherwise: Callable[[Event | None], None]) -> bool:
+        """Watch until the run is done: True; or False, where it was stopped before it had sent anything, or Locust
+        ended. `otherwise` is called with every event that is not about this run's phases or end."""
+        try:
+            for event in events:
+                kind = None if event is None else event["event"]
+                if kind in ("phase", "done"):
+                    mark_measured_phase(self._telemetry, event)
+                if kind in ("done", "dropped"):
+                    return kind == "done"
+                if kind != "phase":
+                    otherwise(event)
+            return False
+        finally:
+            self._telemetry.stop()
+
+    def finish(self) -> None:
+        """Complete run.json. Raises UserError(RESULTS)."""
+        manifest = self._manifest()
+        self._tell_cache(manifest)
+        self._tell_telemetry(manifest)
+        write_manifest(self.folder, manifest)
+
+    def _manifest(self) -> dict[str, Any]:
+        return json.loads((self.folder / MANIFEST_JSON).read_text("utf-8"))

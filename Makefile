@@ -27,7 +27,7 @@ COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEA
   $(call option,--gpu-hourly-cost,GPU_HOURLY_COST)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load soak ui test-ui observe compare sim report scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint bench clean
+.PHONY: help install load soak ui test-ui observe compare sim report scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs bench clean
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -142,6 +142,9 @@ test-observe: $(VENV)/.installed-dev ## a real Prometheus scrapes a run and answ
 
 test-statistics: $(VENV)/.installed-dev ## what intervals and verdicts promise, by simulation (minutes)
 	@$(PY) -m pytest -q tests/statistics
+
+docs: $(VENV)/.installed ## write the tables of docs/ that say what the code says (a test checks them)
+	@$(PY) -m docs.generate
 
 lint: $(VENV)/.installed-dev ## ruff
 	@$(PY) -m ruff check .

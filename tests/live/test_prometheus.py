@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from tokenswarm.live.aggregate import Delta
 from tokenswarm.live.live_stats import LiveStats
 from tokenswarm.live.prometheus import Moment, exported, families, run_labels
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "observe.md"
 RUN = {"run_id": "r1", "engine": "sim", "model": "m", "scenario": "chat", "simulated": "true"}
 HEALTH = {"source": "worker 0", "cpu_share": 0.25, "loop_lag_ms": 3.0, "read_lag_p99_ms": 0.5, "lateness_max_ms": 8.0,
           "rss_mb": 64.0}
@@ -65,12 +63,6 @@ def test_a_page_holds_every_metric_of_the_list_with_its_labels_and_no_other() ->
         plain = re.sub(r"_(bucket|sum|count)$", "", name) if "_seconds_" in name else name
         found.setdefault(plain, set()).update({label for label, _ in labels} - {"le"})
     assert found == {described.name: set(described.labels) for described in exported()}
-
-
-def test_the_docs_table_is_the_list() -> None:
-    rows = re.findall(r"^\| `(tokenswarm_\w+)` \| (\w+) \| (.*?) \| (.+) \|$", DOCS.read_text("utf-8"), re.MULTILINE)
-    documented = [(name, kind, tuple(re.findall(r"`(\w+)`", labels)), meaning) for name, kind, labels, meaning in rows]
-    assert documented == [(each.name, each.kind, each.labels, each.meaning) for each in exported()]
 
 
 def test_every_series_is_there_at_zero_before_anything_happened() -> None:

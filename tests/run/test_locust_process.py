@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tokenswarm.run import locust_process
-from tokenswarm.run.locust_process import LocustProcesses
+from tokenswarm.run.locust_process import Leader, LocustProcesses
 
 
 def test_one_that_never_lets_go_is_ended_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,7 +19,7 @@ def test_one_that_never_lets_go_is_ended_all_the_same(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(locust_process, "_STOP_S", 0.2)
     monkeypatch.setattr(locust_process, "_EXIT_GRACE_S", 0.2)
-    processes = LocustProcesses([Path("x.py")], "http://127.0.0.1:1", [], {}, tmp_path / "log", 0, None)
+    processes = LocustProcesses(Leader([Path("x.py")], "http://127.0.0.1:1", [], {}), tmp_path / "log", 0, None)
     try:
         heard = 0
         for event in processes.events():

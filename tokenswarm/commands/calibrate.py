@@ -27,9 +27,9 @@ def add(commands: Any) -> None:
 def _calibrate(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.run.calibrate import STREAM_RATE, calibrate, path
 
-    def on_step(streams: int, found: Any, broken: str | None) -> None:
-        print(f"{streams:>5} streams x {STREAM_RATE:g} tok/s   {found.tokens_s:>8,.0f} tok/s   TTFT error p50 "
-              f"{found.ttft_error_p50_ms:.3f} p99 {found.ttft_error_p99_ms:.3f} ms   CPU {found.cpu_share:4.0%}   "
+    def on_step(streams: int, step: Any, broken: str | None) -> None:
+        print(f"{streams:>5} streams x {STREAM_RATE:g} tok/s   {step.tokens_s:>8,.0f} tok/s   TTFT error p50 "
+              f"{step.ttft_error_p50_ms:.3f} p99 {step.ttft_error_p99_ms:.3f} ms   CPU {step.cpu_share:4.0%}   "
               f"{broken or 'ok'}", flush=True, file=sys.stderr if options.json else sys.stdout)
 
     result = calibrate(on_step, options.seconds)

@@ -98,9 +98,10 @@ def _run_first(options: argparse.Namespace, argv: list[str], console: Console) -
         summary = report(outcome.folder)
         note_verdict(outcome.folder, summary["verdict"], summary["reasons"])
         ttft, output = summary["latency"].get("ttft_ms", {}).get("p95", {}), summary["rates"]["output_tok_s"]
-        told = [f"{name} {value:,.0f} {unit}" for name, value, unit in
-                (("TTFT p95", ttft.get("value"), "ms"), ("output", output.get("value"), "tok/s")) if value is not None]
-        console.print(f"side {side.upper()}: {summary['verdict']}  {'  '.join(told)}  {outcome.folder}",
+        figures = [f"{name} {value:,.0f} {unit}" for name, value, unit in
+                   (("TTFT p95", ttft.get("value"), "ms"), ("output", output.get("value"), "tok/s"))
+                   if value is not None]
+        console.print(f"side {side.upper()}: {summary['verdict']}  {'  '.join(figures)}  {outcome.folder}",
                       highlight=False, soft_wrap=True)
 
     return run_series(a, b, options.repeats or DEFAULT_REPEATS, console, after)
@@ -119,12 +120,12 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
         raise UserError(Exit.USAGE, f"--engines takes one or two names, not '{options.engines}'")
     common = {"load.users": options.users, "load.rate": options.rate, "load.duration_s": options.duration,
               "prompts.seed": options.seed}
-    given = {key: str(value) for key, value in common.items() if value is not None} | parse_set(options.settings)
+    overrides = {key: str(value) for key, value in common.items() if value is not None} | parse_set(options.settings)
     sides = [LoadOptions(
         engine=engine, scenario=options.scenario, host=host, model=model or options.model, device=options.device,
         runtime=options.runtime, gpu_hourly_cost=options.gpu_hourly_cost,
         workers=options.workers, corpus=options.corpus, results=options.results,
-        overrides=given | parse_set(settings), api_key=usable_key(os.environ.get("API_KEY")), argv=argv)
+        overrides=overrides | parse_set(settings), api_key=usable_key(os.environ.get("API_KEY")), argv=argv)
         for engine, host, model, settings in ((engines[0], hosts[0], options.a_model, options.a_set),
                                               (engines[-1], hosts[1], options.b_model, options.b_set))]
     a, b = sides
@@ -138,14 +139,14 @@ def _write(options: argparse.Namespace, console: Console, runs: list[Any], a: li
     from tokenswarm.analysis.compare_files import COMPARISON_HTML, write_comparison
     from tokenswarm.analysis.render.compare_page import comparison_table
 
-    found = compare_runs(runs, a=a, b=b, label_a=options.label_a, label_b=options.label_b,
-                         mixed_hardware=options.mixed_hardware,
-                         frequent_model_changes=options.frequent_model_changes)
+    comparison = compare_runs(runs, a=a, b=b, label_a=options.label_a, label_b=options.label_b,
+                              mixed_hardware=options.mixed_hardware,
+                              frequent_model_changes=options.frequent_model_changes)
     folder = options.output or options.results / time.strftime("comparison-%Y%m%d-%H%M%S")
-    told = write_comparison(found, folder)
+    document = write_comparison(comparison, folder)
     if options.json:
-        print(json.dumps(told, indent=2))
+        print(json.dumps(document, indent=2))
     else:
-        console.print(comparison_table(found))
+        console.print(comparison_table(comparison))
         console.print(f"comparison: {folder / COMPARISON_HTML}", highlight=False, soft_wrap=True)
     return Exit.PASSED

@@ -28,43 +28,43 @@ def add(commands: Any) -> None:
                                  description="What an engine would be started with for a scenario, and the life of an "
                                              "engine that outlives a run.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    one = verbs.add_parser("list", help="the engines that are described")
-    one.add_argument("--json", action="store_true")
-    one.set_defaults(run=_list)
-    one = verbs.add_parser("flags", help="print the exact command that starts an engine for a scenario")
-    _what(one)
-    one.add_argument("--port", type=int, help="default: the engine's own")
-    one.add_argument("--container", action="store_true", help="what follows the image's entry point, instead")
-    one.set_defaults(run=_flags)
-    one = verbs.add_parser("diff", help="the settings of several engines for a scenario, side by side")
-    one.add_argument("--engines", default="vllm,sglang", metavar="A,B", help="default: vllm,sglang")
-    _common(one)
-    one.set_defaults(run=_diff)
-    one = verbs.add_parser("up", help="start an engine and leave it running")
-    _what(one)
-    one.add_argument("--runtime", choices=("local", "docker"))
-    one.add_argument("--port", type=int, help="default: the engine's own")
-    one.set_defaults(run=_up)
+    verb = verbs.add_parser("list", help="the engines that are described")
+    verb.add_argument("--json", action="store_true")
+    verb.set_defaults(run=_list)
+    verb = verbs.add_parser("flags", help="print the exact command that starts an engine for a scenario")
+    _what(verb)
+    verb.add_argument("--port", type=int, help="default: the engine's own")
+    verb.add_argument("--container", action="store_true", help="what follows the image's entry point, instead")
+    verb.set_defaults(run=_flags)
+    verb = verbs.add_parser("diff", help="the settings of several engines for a scenario, side by side")
+    verb.add_argument("--engines", default="vllm,sglang", metavar="A,B", help="default: vllm,sglang")
+    _common(verb)
+    verb.set_defaults(run=_diff)
+    verb = verbs.add_parser("up", help="start an engine and leave it running")
+    _what(verb)
+    verb.add_argument("--runtime", choices=("local", "docker"))
+    verb.add_argument("--port", type=int, help="default: the engine's own")
+    verb.set_defaults(run=_up)
     for name, title, run in (("down", "stop engines that were left running", _down),
                              ("status", "engines that run, and what they are configured to", _status)):
-        one = verbs.add_parser(name, help=title)
-        one.add_argument("--engine", metavar="NAME", help="default: all")
-        one.add_argument("--json", action="store_true")
-        one.set_defaults(run=run)
-    one = verbs.add_parser("logs", help="the log of an engine that runs")
-    one.add_argument("--engine", metavar="NAME", help="default: the one that runs")
-    one.add_argument("--lines", type=int, default=50, metavar="N")
-    one.add_argument("--follow", action="store_true", help="go on until it ends or Ctrl-C")
-    one.set_defaults(run=_logs)
-    one = verbs.add_parser("install", help="make an engine's environment, for use without Docker",
+        verb = verbs.add_parser(name, help=title)
+        verb.add_argument("--engine", metavar="NAME", help="default: all")
+        verb.add_argument("--json", action="store_true")
+        verb.set_defaults(run=run)
+    verb = verbs.add_parser("logs", help="the log of an engine that runs")
+    verb.add_argument("--engine", metavar="NAME", help="default: the one that runs")
+    verb.add_argument("--lines", type=int, default=50, metavar="N")
+    verb.add_argument("--follow", action="store_true", help="go on until it ends or Ctrl-C")
+    verb.set_defaults(run=_logs)
+    verb = verbs.add_parser("install", help="make an engine's environment, for use without Docker",
                            description="Makes the virtual environment of an engine for a device from pinned packages, "
                                        "and on a CPU the tiny random model. Does nothing where it is there already.")
-    one.add_argument("--engine", required=True, metavar="NAME", help="an engine that has a description, such as vllm")
-    one.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="what it will run on (default cpu)")
-    one.add_argument("--root", type=Path, metavar="DIR", help="folder for engines (default $TOKENSWARM_ENGINES)")
-    one.set_defaults(run=_install)
-    one = verbs.add_parser("tiny-model", help="make the tiny random model that engines serve on a CPU")
-    one.set_defaults(run=_tiny_model)
+    verb.add_argument("--engine", required=True, metavar="NAME", help="an engine that has a description, such as vllm")
+    verb.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="what it will run on (default cpu)")
+    verb.add_argument("--root", type=Path, metavar="DIR", help="folder for engines (default $TOKENSWARM_ENGINES)")
+    verb.set_defaults(run=_install)
+    verb = verbs.add_parser("tiny-model", help="make the tiny random model that engines serve on a CPU")
+    verb.set_defaults(run=_tiny_model)
 
 
 def _what(parser: argparse.ArgumentParser) -> None:
@@ -84,9 +84,9 @@ def _settings(options: argparse.Namespace) -> tuple[Any, list[str]]:
     """The scenario's engine settings with the user's on top, and the names that the user set by hand."""
     from tokenswarm.scenario.model import load_scenario, parse_set
 
-    given = parse_set(options.settings)
-    explicit = [key.removeprefix("engine.") for key in given if key.startswith("engine.")]
-    return load_scenario(options.scenario, given).engine, explicit
+    overrides = parse_set(options.settings)
+    explicit = [key.removeprefix("engine.") for key in overrides if key.startswith("engine.")]
+    return load_scenario(options.scenario, overrides).engine, explicit
 
 
 # ---- what would be started
@@ -96,13 +96,13 @@ def _list(options: argparse.Namespace, argv: list[str]) -> Exit:
 
     descriptions = [load_description(name) for name in known_engines()]
     if options.json:
-        print(json.dumps([{"name": one.name, "title": one.title, "default_port": one.default_port,
-                           "image": f"{one.image.repository}:{one.image.tag}" if one.image else None,
-                           "devices": list(one.forms)} for one in descriptions], indent=2))
+        print(json.dumps([{"name": spec.name, "title": spec.title, "default_port": spec.default_port,
+                           "image": f"{spec.image.repository}:{spec.image.tag}" if spec.image else None,
+                           "devices": list(spec.forms)} for spec in descriptions], indent=2))
         return Exit.PASSED
-    for one in descriptions:
-        image = f"{one.image.repository}:{one.image.tag}" if one.image else "no image"
-        print(f"{one.name:<10} {one.title:<14} port {one.default_port:<6} {image}")
+    for spec in descriptions:
+        image = f"{spec.image.repository}:{spec.image.tag}" if spec.image else "no image"
+        print(f"{spec.name:<10} {spec.title:<14} port {spec.default_port:<6} {image}")
     return Exit.PASSED
 
 
@@ -143,12 +143,12 @@ def _diff(options: argparse.Namespace, argv: list[str]) -> Exit:
     descriptions = [load_description(name) for name in names]
     settings, explicit = _settings(options)
     rows = diff(descriptions, settings, options.device)
-    asked = settings.canonical()
+    canonical = settings.canonical()
     for row in rows:
         name = row["setting"]
         row["from"] = "SET" if name in {key.partition(".")[0] for key in explicit} else \
-            "scenario" if name in asked else "engine's default"
-    own = {one.name: settings.own(one.name) for one in descriptions if settings.own(one.name)}
+            "scenario" if name in canonical else "engine's default"
+    own = {spec.name: settings.own(spec.name) for spec in descriptions if settings.own(spec.name)}
     if options.json:
         print(json.dumps({"settings": rows, "own": own}, indent=2))
         return Exit.PASSED
@@ -162,10 +162,10 @@ def _diff(options: argparse.Namespace, argv: list[str]) -> Exit:
 def _diff_table(scenario: str, descriptions: list[Any], rows: list[dict[str, Any]]) -> Table:
     table = Table(title=f"Settings for {scenario}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
                   pad_edge=False)
-    for name in ("setting", "from", *(one.title for one in descriptions)):
+    for name in ("setting", "from", *(spec.title for spec in descriptions)):
         table.add_column(name, overflow="fold")
     for row in rows:
-        cells = [row[one.name] for one in descriptions]
+        cells = [row[spec.name] for spec in descriptions]
         values = {json.dumps(cell["value"]) if cell else None for cell in cells}
         texts = [Text("left to the engine" if cell is None else f"{_word(cell['value'])}\n", style="dim"
                       if cell is None else "").append("" if cell is None else shlex.join(cell["args"]) or "no flag",
@@ -217,56 +217,60 @@ def _up(options: argparse.Namespace, argv: list[str]) -> Exit:
     return Exit.PASSED
 
 
+def _none_runs(options: argparse.Namespace) -> str:
+    return f"{options.engine} is not running" if options.engine else "no engine is running"
+
+
 def _down(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.engines import running
 
-    found = running.find(options.engine)
-    for one in found:
-        running.stop(one)
+    engines = running.find(options.engine)
+    for engine in engines:
+        running.stop(engine)
         if not options.json:
-            print(f"{one.engine} at {one.base_url} is stopped")
+            print(f"{engine.engine} at {engine.base_url} is stopped")
     if options.json:
-        print(json.dumps([one.engine for one in found]))
-    elif not found:
-        print(f"{options.engine or 'no engine'} does not run" if options.engine else "no engine runs")
+        print(json.dumps([engine.engine for engine in engines]))
+    elif not engines:
+        print(_none_runs(options))
     return Exit.PASSED
 
 
 def _status(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.engines import running
 
-    told = []
-    for one in running.find(options.engine):
+    rows = []
+    for there in running.find(options.engine):
         try:
-            engine = running.take(one, os.environ.get("API_KEY"))
+            engine = running.take(there, os.environ.get("API_KEY"))
             state, version, effective = "ready", engine.version, engine.effective
         except UserError as error:
             state, version, effective = str(error), None, {}
-        told.append({"engine": one.engine, "runtime": one.runtime, "url": one.base_url, "model": one.model,
-                     "id": one.id, "state": state, "version": version, "effective": effective,
-                     "up_s": round(time.time() - one.started_at) if one.started_at else None})
+        rows.append({"engine": there.engine, "runtime": there.runtime, "url": there.base_url, "model": there.model,
+                     "id": there.id, "state": state, "version": version, "effective": effective,
+                     "up_s": round(time.time() - there.started_at) if there.started_at else None})
     if options.json:
-        print(json.dumps(told, indent=2))
+        print(json.dumps(rows, indent=2))
         return Exit.PASSED
-    if not told:
-        print(f"{options.engine} does not run" if options.engine else "no engine runs")
-    for one in told:
-        up = f"  up {one['up_s']} s" if one["up_s"] is not None else ""
-        print(f"{one['engine']} {one['version'] or ''}  {one['state']}  {one['url']}  model {one['model']}  "
-              f"{one['runtime']} {one['id'][:12]}{up}")
-        print("  " + "  ".join(f"{key}={_word(value)}" for key, value in one["effective"].items()))
+    if not rows:
+        print(_none_runs(options))
+    for row in rows:
+        up = f"  up {row['up_s']} s" if row["up_s"] is not None else ""
+        print(f"{row['engine']} {row['version'] or ''}  {row['state']}  {row['url']}  model {row['model']}  "
+              f"{row['runtime']} {row['id'][:12]}{up}")
+        print("  " + "  ".join(f"{key}={_word(value)}" for key, value in row["effective"].items()))
     return Exit.PASSED
 
 
 def _logs(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.engines import running
 
-    found = running.find(options.engine)
-    if len(found) != 1:
-        names = ", ".join(one.engine for one in found)
-        raise UserError(Exit.ENGINE, f"{options.engine or 'no engine'} does not run" if not found
+    engines = running.find(options.engine)
+    if len(engines) != 1:
+        names = ", ".join(engine.engine for engine in engines)
+        raise UserError(Exit.ENGINE, _none_runs(options) if not engines
                         else f"several engines run ({names}): say which with --engine")
-    for line in running.log_lines(found[0], options.lines, options.follow):
+    for line in running.log_lines(engines[0], options.lines, options.follow):
         print(line, flush=options.follow)
     return Exit.PASSED
 

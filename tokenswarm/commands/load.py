@@ -102,14 +102,14 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
         read_run(options.baseline)  # now, not when hours have been measured
     overrides = {"load.users": options.users, "load.spawn_rate": options.spawn_rate, "load.rate": options.rate,
                  "load.duration_s": options.duration, "prompts.seed": options.seed}
-    given = {key: str(value) for key, value in overrides.items() if value is not None}
-    given |= {key: value for key, value in further.items() if value is not None}
-    given |= parse_set(options.settings)
+    values = {key: str(value) for key, value in overrides.items() if value is not None}
+    values |= {key: value for key, value in further.items() if value is not None}
+    values |= parse_set(options.settings)
     return LoadOptions(
         engine=options.engine, scenario=options.scenario, host=options.host, model=options.model,
         device=options.device, runtime=options.runtime, keep=options.keep,
         gpu_hourly_cost=options.gpu_hourly_cost, workers=options.workers,
-        master=options.master, corpus=options.corpus, results=options.results, overrides=given,
+        master=options.master, corpus=options.corpus, results=options.results, overrides=values,
         api_key=usable_key(os.environ.get(_KEY_VARIABLE)), argv=argv)
 
 

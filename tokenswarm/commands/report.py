@@ -40,9 +40,9 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
 
     if not options.folder:
         raise UserError(Exit.USAGE, "say which run: make report RUN=results/<run-id>")
-    given = {} if options.tolerance is None else {"tolerance": options.tolerance}
+    further = {} if options.tolerance is None else {"tolerance": options.tolerance}
     summary = report(options.folder, options.strict, options.baseline, fail_on_drift=options.fail_on_drift,
-                     dashboard=not options.no_dashboard, **given)
+                     dashboard=not options.no_dashboard, **further)
     if options.json:
         print(json.dumps(summary, indent=2))
     elif not options.quiet:

@@ -59,12 +59,12 @@ def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
     ignore_broken_pipe()
     console = Console(stderr=options.json)
     rate = options.abort_error_rate
-    asked = load_options(options, argv, **{"abort.error_rate": None if rate is None else str(rate)})
+    wanted = load_options(options, argv, **{"abort.error_rate": None if rate is None else str(rate)})
     soak = Soak(_report_options(options), options.grace, options.summary_every)
     with Interrupts(require_double_ctrl_c=True) as late:
         late.on_first = lambda: None
         late.on_hard_exit.append(soak.kill)
-        outcome = run_load(asked, console, soak)
+        outcome = run_load(wanted, console, soak)
         if outcome.error is not None:
             print(f"tokenswarm: {outcome.error}", file=sys.stderr, flush=True)
         try:

@@ -28,9 +28,9 @@ def reset_cache(engine: Engine, wanted: bool, wait_s: float = WAIT_S) -> dict[st
         done = engine.reset_prefix_cache(wait_s)
     except UserError as error:
         done, detail = False, str(error)
-    told = engine.notes[notes:]
+    reasons = engine.notes[notes:]
     del engine.notes[notes:]  # it is said once, by whoever asked
-    return {"done": done, "detail": "" if done else " ".join(told) or detail,
+    return {"done": done, "detail": "" if done else " ".join(reasons) or detail,
             "seconds": round(time.monotonic() - began, 3)}
 
 

@@ -120,7 +120,7 @@ class Engine:
         """200 once it succeeded, or the status that says that there is no such endpoint for us."""
         waited = 0.0
         while True:
-            asked = time.monotonic()
+            began = time.monotonic()
             try:
                 reply = self.request(reset.path, reset.method, timeout_s=15.0)
             except web.Unreachable as error:
@@ -138,7 +138,7 @@ class Engine:
                     "is someone else using it?",
                 )
             sleep(_BUSY_RETRY_S)
-            waited += _BUSY_RETRY_S + time.monotonic() - asked  # an engine can wait for an idle moment by itself
+            waited += _BUSY_RETRY_S + time.monotonic() - began  # an engine can wait for an idle moment by itself
 
     # ---- its life: of an engine that somebody else runs there is none to be had here
 

@@ -26,8 +26,8 @@ class EnginePaths:
 
 def default_root() -> Path:
     """The folder for installed engines: $TOKENSWARM_ENGINES, or ~/.cache/tokenswarm/engines."""
-    given = os.environ.get(ROOT_VARIABLE)
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "tokenswarm" / "engines"
+    named = os.environ.get(ROOT_VARIABLE)
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "tokenswarm" / "engines"
 
 
 def tiny_model_folder(root: Path | None = None) -> Path:

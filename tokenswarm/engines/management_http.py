@@ -80,9 +80,9 @@ def request(
         data = json.dumps(payload).encode()
     elif method == "POST":
         data = b""
-    asked = urllib.request.Request(url, data=data, headers=headers, method=method)
+    prepared = urllib.request.Request(url, data=data, headers=headers, method=method)
     try:
-        with _OPENER.open(asked, timeout=timeout_s) as answer:
+        with _OPENER.open(prepared, timeout=timeout_s) as answer:
             names = {name.lower(): value for name, value in answer.headers.items()}
             return Reply(answer.status, names, answer.read(MAX_BODY_BYTES))
     except urllib.error.URLError as error:

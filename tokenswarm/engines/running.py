@@ -65,16 +65,18 @@ def _containers(engine: str | None) -> Iterator[Running]:
         yield Running(container.engine, DOCKER, container.base_url, container.model, 0.0, container.id)
 
 
-def take(running: Running, api_key: str | None = None) -> Engine:
-    """A running engine, ready to be loaded. Raises UserError as `adopt` does."""
+def take(running: Running, api_key: str | None = None, description: EngineSpec | None = None) -> Engine:
+    """A running engine, ready to be loaded. `description`: where it was read already. Raises UserError as `adopt`
+    does."""
+    description = description or load_description(running.engine)
     if running.runtime == DOCKER:
         from tokenswarm.engines.docker import containers
         from tokenswarm.engines.docker.docker_engine import DockerEngine
 
         container = next(each for each in containers.find_running(running.engine) if each.id == running.id)
         log_path = new_log(f"{running.engine}-docker")
-        return DockerEngine.attach(container, load_description(running.engine), log_path, api_key)
-    return TakenEngine(running, adopt(running.base_url, api_key))
+        return DockerEngine.attach(container, description, log_path, api_key)
+    return TakenEngine(running, adopt(running.base_url, api_key, description=description))
 
 
 def find_matching(description: EngineSpec, model: str | None, wanted: Mapping[str, Scalar], api_key: str | None, *,
@@ -84,9 +86,9 @@ def find_matching(description: EngineSpec, model: str | None, wanted: Mapping[st
 
     Raises UserError(ENGINE) if what runs does not fit: another model, or another configuration than wanted.
     """
-    found = find(description.name, in_containers=in_containers and not description.simulated)
-    if found:
-        engine = take(found[0], api_key)
+    candidates = find(description.name, in_containers=in_containers and not description.simulated)
+    if candidates:
+        engine = take(candidates[0], api_key, description)
     elif not description.simulated and not port_is_free("127.0.0.1", description.default_port):
         url = f"http://127.0.0.1:{description.default_port}"
         if (there := probe(url, api_key)) is None or there.name != description.name:
@@ -95,7 +97,7 @@ def find_matching(description: EngineSpec, model: str | None, wanted: Mapping[st
     else:
         return None
     wrong = mismatches(wanted, engine.effective)
-    served = found[0].model if found else None
+    served = candidates[0].model if candidates else None
     names = {model, Path(model).name} if model else set()
     if served is not None and names and served not in names:
         wrong.insert(0, f"its model is {served}, wanted {model}")
@@ -109,21 +111,21 @@ def find_matching(description: EngineSpec, model: str | None, wanted: Mapping[st
 def mismatches(wanted: Mapping[str, Scalar], effective: dict[str, Scalar]) -> list[str]:
     """Where a running engine's configuration is not what is wanted: sentences' ends such as `prefix_cache is false,
     wanted true`. What an engine does not tell, and `auto`, cannot be judged."""
-    found = []
+    differences = []
     for name, value in wanted.items():
-        told = effective.get(name)
-        if told is None or "auto" in (value, told) or _same(value, told):
+        actual = effective.get(name)
+        if actual is None or "auto" in (value, actual) or _same(value, actual):
             continue
-        found.append(f"{name} is {_word(told)}, wanted {_word(value)}")
-    return found
+        differences.append(f"{name} is {_word(actual)}, wanted {_word(value)}")
+    return differences
 
 
-def _same(wanted: Scalar, told: Scalar) -> bool:
-    if isinstance(wanted, bool) or isinstance(told, bool):
-        return bool(wanted) == bool(told)
-    if isinstance(wanted, int | float) and isinstance(told, int | float):
-        return abs(wanted - told) <= 1e-6 * max(abs(wanted), abs(told))
-    return str(wanted) == str(told)
+def _same(wanted: Scalar, actual: Scalar) -> bool:
+    if isinstance(wanted, bool) or isinstance(actual, bool):
+        return bool(wanted) == bool(actual)
+    if isinstance(wanted, int | float) and isinstance(actual, int | float):
+        return abs(wanted - actual) <= 1e-6 * max(abs(wanted), abs(actual))
+    return str(wanted) == str(actual)
 
 
 def _word(value: Scalar) -> str:

@@ -15,20 +15,20 @@ SHM = Path("/dev/shm")
 
 def shared_memory_of(pids: Iterable[int]) -> set[str]:
     """Names under /dev/shm that these processes have mapped or open."""
-    found: set[str] = set()
+    names: set[str] = set()
     prefix = f"{SHM}/"
     for pid in pids:
         try:
             maps = Path(f"/proc/{pid}/maps").read_text(errors="replace")
-            found.update(line.split(prefix, 1)[1].split(" ")[0] for line in maps.splitlines() if prefix in line)
+            names.update(line.split(prefix, 1)[1].split(" ")[0] for line in maps.splitlines() if prefix in line)
             for link in os.scandir(f"/proc/{pid}/fd"):
                 with contextlib.suppress(OSError):
                     target = os.readlink(link.path)
                     if target.startswith(prefix):
-                        found.add(target.removeprefix(prefix).split(" ")[0])
+                        names.add(target.removeprefix(prefix).split(" ")[0])
         except OSError:
             continue
-    return found
+    return names
 
 
 def shared_memory_names() -> set[str]:

@@ -53,17 +53,17 @@ def path() -> Path:
     return base / "tokenswarm" / "calibration.json"
 
 
-def what_breaks(streams: int, found: TruthRun) -> str | None:
+def what_breaks(streams: int, step: TruthRun) -> str | None:
     """Which limit a step broke, or None."""
-    asked = streams * STREAM_RATE * ANSWER_TOKENS / (ANSWER_TOKENS - 1 + STREAM_RATE * 0.1)
-    if found.lost:
-        return f"{found.lost} requests failed"
-    if found.ttft_error_p99_ms > ERROR_LIMIT_MS:
-        return f"TTFT error p99 {found.ttft_error_p99_ms:.2f} ms"
-    if found.cpu_share > CPU_LIMIT:
-        return f"{found.cpu_share:.0%} of a core"
-    if found.tokens_s < _SPEED_KEPT * asked:
-        return f"only {found.tokens_s:,.0f} of {asked:,.0f} tokens/s arrived"
+    tokens_s_wanted = streams * STREAM_RATE * ANSWER_TOKENS / (ANSWER_TOKENS - 1 + STREAM_RATE * 0.1)
+    if step.lost:
+        return f"{step.lost} requests failed"
+    if step.ttft_error_p99_ms > ERROR_LIMIT_MS:
+        return f"TTFT error p99 {step.ttft_error_p99_ms:.2f} ms"
+    if step.cpu_share > CPU_LIMIT:
+        return f"{step.cpu_share:.0%} of a core"
+    if step.tokens_s < _SPEED_KEPT * tokens_s_wanted:
+        return f"only {step.tokens_s:,.0f} of {tokens_s_wanted:,.0f} tokens/s arrived"
     return None
 
 
@@ -79,15 +79,15 @@ def calibrate(on_step: Callable[[int, TruthRun, str | None], None], seconds: flo
     for streams in ladder:
         broken = None
         for _ in range(2):  # one disturbance from outside is not the machine's limit
-            found = run(streams, STREAM_RATE, ANSWER_TOKENS, seconds)
-            broken = what_breaks(streams, found)
-            on_step(streams, found, broken)
+            figures = run(streams, STREAM_RATE, ANSWER_TOKENS, seconds)
+            broken = what_breaks(streams, figures)
+            on_step(streams, figures, broken)
             if broken is None:
                 break
         if broken is not None:
             limit = broken
             break
-        best = (streams, found)
+        best = (streams, figures)
     if best is None:
         raise UserError(Exit.INVALID, f"this machine cannot time even {min(ladder)} streams to within "
                                       f"{ERROR_LIMIT_MS:g} ms ({limit}): is something else running on it?")
@@ -107,8 +107,8 @@ def _store(result: Calibration) -> None:
 def stored() -> Calibration | None:
     """The calibration of this machine; None if there is none, or it is of another version or processor."""
     try:
-        found: dict[str, Any] = json.loads(path().read_text("utf-8"))
-        result = Calibration(**found)
+        fields: dict[str, Any] = json.loads(path().read_text("utf-8"))
+        result = Calibration(**fields)
     except (OSError, ValueError, TypeError):
         return None
     same = result.version == tokenswarm.__version__ and result.cpu == host_facts()["cpu"]

@@ -22,7 +22,7 @@ from tokenswarm.run.calibrate import advice
 from tokenswarm.run.checked_engine import CheckedEngine, EngineTools, checked_engine
 from tokenswarm.run.engine_up import ENGINE_LOG, leave_running
 from tokenswarm.run.locust_process import LocustProcesses
-from tokenswarm.run.monitor import RunMonitor, RunOutcome, Watch
+from tokenswarm.run.monitor import RunMonitor, RunOutcome, RunRecord, Watch
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.progress import RunProgress
 from tokenswarm.run.run_plan import RunPlan, resolve
@@ -165,8 +165,8 @@ class LoadRun(Run):
                 self.interrupts.on_first = lambda: (progress.stopping(), locust.ask_to_stop())
                 if self._watch is not None:
                     self._watch.begin(self.folder, self.plan.scenario)
-                RunMonitor(locust, self.checked.engine, telemetry, self.manifest, self.outcome, progress,
-                           self._watch).follow()
+                record = RunRecord(self.folder, self.manifest, self.outcome)
+                RunMonitor(record, locust, self.checked.engine, telemetry, progress, self._watch).follow()
         except BaseException:  # such as a closed pipe on stdout: nobody follows the run any more
             locust.ask_to_stop()
             raise

@@ -11,7 +11,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,25 @@ _STOP_S = 60.0
 _LOCAL_WORKERS_WAIT_S, _REMOTE_WORKERS_WAIT_S = 60, 1800
 
 
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """What the process that leads the others (or is alone) is started with."""
+
+    locustfiles: Collection[Path]
+    base_url: str
+    arguments: Sequence[str]
+    """Further arguments of Locust, for the leader alone."""
+    variables: Mapping[str, str]
+    """Its environment beside this process's own."""
+
+
 class LocustProcesses:
     """One local Locust process, or a master with workers; each in a session of its own, so that Ctrl-C in the
-    terminal reaches only the command line. Made by `headless` or `with_ui`.
+    terminal reaches only the command line.
     """
 
-    def __init__(self, locustfiles: Iterable[Path], base_url: str, leading: list[str], variables: dict[str, str],
-                 log: Path, workers: int, master: tuple[str, int] | None) -> None:
-        """`leading` and `variables` are arguments and environment of the leader alone. `workers` 0: it loads itself.
+    def __init__(self, leader: Leader, log: Path, workers: int, master: tuple[str, int] | None) -> None:
+        """`workers` 0: the leader generates the load itself.
 
         `master` is the address at which workers from other machines are awaited; without it they are started here.
         """
@@ -43,9 +55,10 @@ class LocustProcesses:
         self._socket, theirs = socket.socketpair()
         self._received = b""
         self._asked_at: float | None = None
-        environment = {**os.environ, **variables, LIVE_VARIABLE: str(theirs.fileno())}
-        files = ",".join(map(str, locustfiles))
-        arguments = [sys.executable, "-m", "locust", "-f", files, "--host", base_url]
+        environment = {**os.environ, **leader.variables, LIVE_VARIABLE: str(theirs.fileno())}
+        files = ",".join(map(str, leader.locustfiles))
+        arguments = [sys.executable, "-m", "locust", "-f", files, "--host", leader.base_url]
+        leading = list(leader.arguments)
         self._log = log.open("ab")
         self.leader: subprocess.Popen
         self.workers: list[subprocess.Popen] = []
@@ -65,22 +78,14 @@ class LocustProcesses:
                  master: tuple[str, int] | None = None) -> LocustProcesses:
         """One run, in a folder that holds its run.json."""
         # Without --only-summary Locust would write its statistics into the log every two seconds.
-        leading = ["--headless", "--only-summary", *_users(scenario), "--csv", str(folder / "locust"), "--loglevel",
-                   "INFO"]
+        leading = ["--headless", "--only-summary", *users_arguments(scenario), "--csv", str(folder / "locust"),
+                   "--loglevel", "INFO"]
         several = workers if workers > 1 or master is not None else 0
         if several:
             wait_s = _LOCAL_WORKERS_WAIT_S if master is None else _REMOTE_WORKERS_WAIT_S
             leading += ["--expect-workers", str(workers), "--expect-workers-max-wait", str(wait_s)]
-        return cls([scenario.locustfile_path], base_url, leading, {RUN_VARIABLE: str(folder)}, folder / LOG_NAME,
-                   several, master)
-
-    @classmethod
-    def with_ui(cls, scenario: Scenario, locustfiles: Iterable[Path], variables: dict[str, str], log: Path,
-                base_url: str, workers: int, master: tuple[str, int] | None, web: list[str]) -> LocustProcesses:
-        """Locust with its web UI (arguments `web`), in which people start runs; `scenario` is what the form begins
-        with. The process that serves the UI generates no load."""
-        return cls(locustfiles, base_url, [*_users(scenario), *web, "--loglevel", "INFO"], variables, log, workers,
-                   master)
+        leader = Leader([scenario.locustfile_path], base_url, leading, {RUN_VARIABLE: str(folder)})
+        return cls(leader, folder / LOG_NAME, several, master)
 
     def _start(self, arguments: list[str], environment: dict[str, str], descriptors: tuple[int, ...]
                ) -> subprocess.Popen:
@@ -153,7 +158,8 @@ class LocustProcesses:
                 process.wait()
 
 
-def _users(scenario: Scenario) -> list[str]:
+def users_arguments(scenario: Scenario) -> list[str]:
+    """Locust's arguments for so many users as the scenario has; in its start form they can be changed."""
     load = scenario.load
     users = load.users if load.rate is None else load.max_in_flight
     spawn_rate = load.spawn_rate if load.rate is None else load.max_in_flight

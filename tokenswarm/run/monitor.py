@@ -62,13 +62,23 @@ def mark_measured_phase(telemetry: Telemetry, event: dict[str, Any]) -> None:
         telemetry.mark("end", event["measure_end"])
 
 
-class RunMonitor:
-    """One run's follower. What it learns goes into `manifest` and `outcome`."""
+@dataclass(slots=True)
+class RunRecord:
+    """What is known of a run so far: `manifest` becomes its run.json."""
 
-    def __init__(self, locust: LocustProcesses, engine: Engine, telemetry: Telemetry, manifest: dict[str, Any],
-                 outcome: RunOutcome, progress: RunProgress, watch: Watch | None = None) -> None:
+    folder: Path
+    manifest: dict[str, Any]
+    outcome: RunOutcome
+
+
+class RunMonitor:
+    """One run's follower. What it learns goes into the record."""
+
+    def __init__(self, record: RunRecord, locust: LocustProcesses, engine: Engine, telemetry: Telemetry,
+                 progress: RunProgress, watch: Watch | None = None) -> None:
         self._locust, self._engine, self._telemetry = locust, engine, telemetry
-        self._manifest, self._outcome, self._progress, self._watch = manifest, outcome, progress, watch
+        self._manifest, self._outcome, self._folder = record.manifest, record.outcome, record.folder
+        self._progress, self._watch = progress, watch
         self._done = False
         self._hear: dict[str, Callable[[dict[str, Any]], None]] = {
             "live": progress.figures, "phase": self._phase, "fatal": self._fatal, "done": self._end}
@@ -131,4 +141,4 @@ class RunMonitor:
         self._manifest["phases"] = phases
         self._manifest["warmup"] = event["warmup"]
         with contextlib.suppress(UserError):  # a full disk is noticed, and said, where rows are written
-            write_manifest(self._outcome.folder, self._manifest)
+            write_manifest(self._folder, self._manifest)

@@ -136,12 +136,12 @@ def working(console: Console, what: str,
     """
     if not console.is_terminal:
         console.print(f"{what} ...", highlight=False)
-        told = clock()
+        last_line_at = clock()
 
         def tell(text: str, detail: str = "") -> None:
-            nonlocal told
-            if clock() - told >= _WORKING_INTERVAL_S:
-                told = clock()
+            nonlocal last_line_at
+            if clock() - last_line_at >= _WORKING_INTERVAL_S:
+                last_line_at = clock()
                 line = Text(f"{text}  {detail}" if detail else text)
                 console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
 

@@ -97,10 +97,10 @@ class ReportProcess:
                 self.kill()
                 return False
             time.sleep(_POLL_S)
-        said = os.pread(self._said, _MOST_SAID, 0).decode("utf-8", "replace").strip()
+        output = os.pread(self._said, _MOST_SAID, 0).decode("utf-8", "replace").strip()
         os.close(self._said)
         if self._process.returncode:
-            last = said.splitlines()[-1] if said else f"exit code {self._process.returncode}"
+            last = output.splitlines()[-1] if output else f"exit code {self._process.returncode}"
             raise UserError(Exit.RESULTS, f"the report could not be made: {last.removeprefix('tokenswarm: ')}")
         return True
 
@@ -214,17 +214,18 @@ class Soak:
     def _admit(self, folder: Path) -> None:
         """Say in the last live summary, and in what was made of it, that it is not the last word."""
         summary = _read_summary(folder)
-        told = (f"The run was interrupted, and the grace of {self._grace_s:g} s was over before its figures were made: "
-                f"these are of some minutes before. Make them anew with: python -m tokenswarm report {folder.name}")
-        summary["notes"].append(told)
+        sentence = (f"The run was interrupted, and the grace of {self._grace_s:g} s was over before its figures were "
+                    "made: these are of some minutes before. Make them anew with: python -m tokenswarm report "
+                    f"{folder.name}")
+        summary["notes"].append(sentence)
         summary["run"] |= {"going": False, "status": "interrupted"}
         for reason in summary["reasons"]:
             if reason["rule"] == "still_going":
                 for name in (JUNIT_XML, SUMMARY_MD):
                     with contextlib.suppress(OSError):
                         page = (folder / name).read_text("utf-8")
-                        _replace(folder / name, page.replace(reason["sentence"], told))
-                reason |= {"rule": "run_ended", "sentence": told}
+                        _replace(folder / name, page.replace(reason["sentence"], sentence))
+                reason |= {"rule": "run_ended", "sentence": sentence}
         _replace(folder / SUMMARY_JSON, json.dumps(summary, indent=2) + "\n")
 
 

@@ -125,15 +125,15 @@ def _locust(url: str, streams: int, tokens: int, seconds: float, requests_s: flo
                "-u", str(streams), "-r", f"{streams / 1.3:.3f}", "-t", f"{seconds + _WARMUP_S + 2:.0f}s"]
     if workers > 1:
         command += ["--processes", str(workers)]
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(pinned(command, core), env=environment, stdout=subprocess.DEVNULL, stderr=said)
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(pinned(command, core), env=environment, stdout=subprocess.DEVNULL, stderr=output)
         waited_s = 0.0
         while process.poll() is None:
             waited_s = _waited_s(process.pid) or waited_s
             time.sleep(0.5)
         if process.returncode or not results.is_dir():
-            said.seek(0)
-            raise UserError(Exit.LOAD_GENERATOR, f"locust ended with {process.returncode}: {said.read()[-2000:]}")
+            output.seek(0)
+            raise UserError(Exit.LOAD_GENERATOR, f"locust ended with {process.returncode}: {output.read()[-2000:]}")
     return waited_s
 
 
@@ -182,9 +182,8 @@ def _steady(run: Path, window: Mapping[str, float]) -> tuple[float, float, int, 
             sources.setdefault(row["source"], []).append(row)
     if not sources or min(map(len, sources.values())) < 3:
         raise UserError(Exit.LOAD_GENERATOR, "the run was too short to judge; give it more seconds")
-    found = [_steady_worker(samples) for samples in sources.values()]
-    seconds = statistics.mean(one[0] for one in found)
-    return seconds, sum(one[1] for one in found), sum(one[2] for one in found), max(one[3] for one in found)
+    spans, cpu_s, tokens, growths = zip(*(_steady_worker(samples) for samples in sources.values()), strict=True)
+    return statistics.mean(spans), sum(cpu_s), sum(tokens), max(growths)
 
 
 def _steady_worker(samples: Sequence[Mapping[str, str]]) -> tuple[float, float, int, float]:

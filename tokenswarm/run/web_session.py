@@ -26,7 +26,7 @@ from tokenswarm.generator.new_run import make_run_folder
 from tokenswarm.generator.ui_session import Session
 from tokenswarm.run.checked_engine import CheckedEngine, checked_engine
 from tokenswarm.run.engine_up import leave_running
-from tokenswarm.run.locust_process import LOG_NAME, LocustProcesses
+from tokenswarm.run.locust_process import LOG_NAME, Leader, LocustProcesses, users_arguments
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import RunPlan, resolve
 from tokenswarm.run.web_run import WebRun
@@ -82,9 +82,11 @@ def _start_locust(checked: CheckedEngine, folder: Path, web: list[str]) -> Locus
     plan = checked.plan
     session = _session(checked)
     files = sorted({load_scenario(name, {}).locustfile_path for name in session.scenarios})
+    # The form begins with the scenario's users; the process that serves the UI generates no load.
+    leader = Leader(files, checked.engine.base_url, [*users_arguments(plan.scenario), *web, "--loglevel", "INFO"],
+                    session.to_environment())
     with affinity(plan.cpus.load_generator if plan.cpus else None):
-        return LocustProcesses.with_ui(plan.scenario, files, session.to_environment(), folder / LOG_NAME,
-                                       checked.engine.base_url, plan.workers, plan.master, web)
+        return LocustProcesses(leader, folder / LOG_NAME, plan.workers, plan.master)
 
 
 def _check_port(host: str, port: int) -> None:

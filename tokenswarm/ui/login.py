@@ -31,9 +31,9 @@ def add_login(web_ui: Any) -> None:
 
     @app.route("/login_submit", methods=["POST"])
     def login_submit() -> Any:
-        given = (request.form.get("username", ""), request.form.get("password", ""))
+        credentials = (request.form.get("username", ""), request.form.get("password", ""))
         good = bool(password) and all(hmac.compare_digest(a.encode(), b.encode())
-                                      for a, b in zip(given, (_USER, password), strict=True))
+                                      for a, b in zip(credentials, (_USER, password), strict=True))
         if good:
             session.pop("auth_error", None)
             login_user(_Someone())

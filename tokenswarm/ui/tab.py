@@ -86,8 +86,8 @@ class LlmTab:
         if classes:
             self._environment.user_classes = classes
         if scenario.open_loop:  # all users at once: they only carry requests, arrivals follow the schedule
-            given = request.form.to_dict()
-            request.form = ImmutableMultiDict({**given, "spawn_rate": given.get("user_count", "1")})
+            form = request.form.to_dict()
+            request.form = ImmutableMultiDict({**form, "spawn_rate": form.get("user_count", "1")})
         return None
 
     def _note_edit(self, users: str) -> None:

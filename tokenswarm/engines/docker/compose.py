@@ -86,11 +86,11 @@ def arguments(
 
 
 def environment(
-    given: Mapping[str, str], engine: str, host: str, port: int, image: str | None = None
+    environ: Mapping[str, str], engine: str, host: str, port: int, image: str | None = None
 ) -> dict[str, str]:
     """The environment of the Compose command: the caller's, with what compose.yaml asks of it."""
     own = {"BIND": host, "PORT": str(port)} | ({f"{variable(engine)}_IMAGE": image} if image else {})
-    return {key: value for key, value in given.items() if key not in _KEPT_OUT} | own
+    return {key: value for key, value in environ.items() if key not in _KEPT_OUT} | own
 
 
 def variable(engine: str) -> str:
@@ -98,7 +98,7 @@ def variable(engine: str) -> str:
     return engine.upper().replace("-", "_")
 
 
-def image_of(description: EngineSpec, given: Mapping[str, str]) -> str:
+def image_of(description: EngineSpec, environ: Mapping[str, str]) -> str:
     """The image that compose.yaml will take: <ENGINE>_IMAGE, else the description's with <ENGINE>_TAG as its tag.
 
     Raises UserError(Exit.USAGE) for an engine that is not described for Docker.
@@ -106,8 +106,8 @@ def image_of(description: EngineSpec, given: Mapping[str, str]) -> str:
     if description.image is None:
         raise UserError(Exit.USAGE, f"{description.title} is described without a container image: use RUNTIME=local.")
     name = variable(description.name)
-    tag = given.get(f"{name}_TAG") or description.image.tag
-    return given.get(f"{name}_IMAGE") or f"{description.image.repository}:{tag}"
+    tag = environ.get(f"{name}_TAG") or description.image.tag
+    return environ.get(f"{name}_IMAGE") or f"{description.image.repository}:{tag}"
 
 
 def gpu_ids(text: str | None) -> list[str] | None:
@@ -120,12 +120,12 @@ def gpu_ids(text: str | None) -> list[str] | None:
     return ids
 
 
-def bind_address(host: str | None, given: Mapping[str, str]) -> str:
+def bind_address(host: str | None, environ: Mapping[str, str]) -> str:
     """The address of this machine on which the port is published: `host`, else BIND, else 127.0.0.1.
 
     Raises UserError(Exit.USAGE) for what is no IPv4 address.
     """
-    address = host or given.get("BIND") or "127.0.0.1"
+    address = host or environ.get("BIND") or "127.0.0.1"
     try:
         return str(ipaddress.IPv4Address(address))
     except ValueError:
@@ -143,13 +143,13 @@ def model_place(model: str, is_folder: bool) -> tuple[str, dict[str, str]]:
     return inside, {str(folder): inside}
 
 
-def layers(description: EngineSpec, device: str, local_model: bool, given: Mapping[str, str]) -> dict[str, str]:
+def layers(description: EngineSpec, device: str, local_model: bool, variables: Mapping[str, str]) -> dict[str, str]:
     """The engine's environment in the container: the description's variables under those of this call."""
     _, form = description.form(device)
-    found = description.command.env | form.env
+    merged = description.command.env | form.env
     if local_model:
-        found |= description.command.local_model_env
-    return found | dict(given)
+        merged |= description.command.local_model_env
+    return merged | dict(variables)
 
 
 def cpu_set(cpus: Collection[int] | None) -> frozenset[int] | None:

@@ -54,8 +54,8 @@ def find_running(engine: str | None = None, *, all_states: bool = False, client:
     """
     client = client or connect(environ)
     containers = containers_of(client, engine, project(environ))
-    found = [describe(container) for container in containers]
-    return [each for each in found if all_states or each.state in ("running", "restarting", "paused")]
+    described = [describe(container) for container in containers]
+    return [each for each in described if all_states or each.state in ("running", "restarting", "paused")]
 
 
 def containers_of(client: DockerClient, engine: str | None, project_name: str) -> list[Container]:

@@ -51,17 +51,17 @@ class DockerEngine(StartedEngine):
         self._gone = False
 
     @classmethod
-    def attach(cls, found: containers.Found, description: EngineSpec, log_path: Path,
+    def attach(cls, there: containers.Found, description: EngineSpec, log_path: Path,
                api_key: str | None = None, client: DockerClient | None = None) -> DockerEngine:
         """The engine in a container that runs already; `stop` leaves it alone.
 
         Raises UserError(Exit.ENGINE) when it publishes no port.
         """
-        if found.base_url is None:
-            raise UserError(Exit.ENGINE, f"The container {found.name} publishes no port: `make down "
-                                         f"ENGINE={found.engine}` removes it.")
-        container = (client or docker_host.connect()).containers.get(found.id)
-        engine = cls(description, container, found.base_url, found.model, log_path, None, api_key)
+        if there.base_url is None:
+            raise UserError(Exit.ENGINE, f"The container {there.name} publishes no port: `make down "
+                                         f"ENGINE={there.engine}` removes it.")
+        container = (client or docker_host.connect()).containers.get(there.id)
+        engine = cls(description, container, there.base_url, there.model, log_path, None, api_key)
         engine.command = list(container.attrs["Config"].get("Cmd") or [])
         engine.read_configuration()
         return engine

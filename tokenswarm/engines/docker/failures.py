@@ -65,7 +65,7 @@ def explain(text: str, image: str) -> tuple[Exit, str | None]:
 def failure(what: str, text: str, image: str, lines: int = 12) -> UserError:
     """`what` with the cause, and the last lines of what Docker said."""
     code, sentence = explain(text, image)
-    said = [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
-    shown = "\n".join(f"  | {line}" for line in said)
+    last_lines = [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+    shown = "\n".join(f"  | {line}" for line in last_lines)
     because = f": {sentence}" if sentence else ""
     return UserError(code, f"{what}{because}." + (f" Docker said:\n{shown}" if shown else ""))

@@ -40,10 +40,10 @@ def connect(environ: Mapping[str, str] | None = None) -> DockerClient:
     Raises UserError(Exit.ENGINE) when the command is missing, when no engine answers, or when it is on another machine,
     whose ports on 127.0.0.1 nobody here could reach.
     """
-    given = os.environ if environ is None else environ
-    if shutil.which("docker", path=given.get("PATH")) is None:
+    variables = os.environ if environ is None else environ
+    if shutil.which("docker", path=variables.get("PATH")) is None:
         raise UserError(Exit.ENGINE, f"The command `docker` is not there: {NO_DOCKER}.")
-    endpoint = _endpoint(given)
+    endpoint = _endpoint(variables)
     parts = urlsplit(endpoint)
     if parts.scheme == "ssh" or (parts.scheme in ("tcp", "http", "https") and parts.hostname not in _HERE):
         raise UserError(
@@ -71,10 +71,10 @@ def _endpoint(environ: Mapping[str, str]) -> str:
     """Where the `docker` command finds its engine: DOCKER_HOST, or the current context."""
     if environ.get("DOCKER_HOST"):
         return environ["DOCKER_HOST"]
-    asked = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
+    command = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         answer = subprocess.run(
-            asked, env=dict(environ), capture_output=True, text=True, timeout=_ASK_TIMEOUT_S, check=False
+            command, env=dict(environ), capture_output=True, text=True, timeout=_ASK_TIMEOUT_S, check=False
         )
         if answer.returncode == 0 and answer.stdout.strip():
             return answer.stdout.strip()
@@ -124,9 +124,9 @@ def run(
         list(line), env=dict(environ), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, errors="replace", start_new_session=True,
     )
-    said: collections.deque[str] = collections.deque(maxlen=_LINES_KEPT)
+    output: collections.deque[str] = collections.deque(maxlen=_LINES_KEPT)
     assert process.stdin is not None and process.stdout is not None
-    reader = threading.Thread(target=said.extend, args=(process.stdout,), daemon=True)
+    reader = threading.Thread(target=output.extend, args=(process.stdout,), daemon=True)
     reader.start()
     try:
         with contextlib.suppress(BrokenPipeError):
@@ -137,12 +137,12 @@ def run(
                 process.wait(_TICK_S)
                 break
             if on_progress is not None:
-                on_progress(time.monotonic() - began, said[-1].strip() if said else "")
+                on_progress(time.monotonic() - began, output[-1].strip() if output else "")
     except BaseException:
         _end(process, finish)
         raise
     reader.join(_ASK_TIMEOUT_S)
-    return process.returncode, "".join(said)
+    return process.returncode, "".join(output)
 
 
 def _end(process: subprocess.Popen[str], finish: bool) -> None:

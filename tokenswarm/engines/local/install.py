@@ -67,10 +67,10 @@ def install(engine: str, device: Device = "cpu", root: Path | None = None, say: 
             _build(description, recipe, venv, say)
             (venv / STAMP).write_text(json.dumps({"fingerprint": wanted}) + "\n", encoding="utf-8")
             say(f"{description.title} for {device} is installed in {venv} ({time.monotonic() - started:.0f} s).")
-    found = places(description, device, root)
+    programs = places(description, device, root)
     if device == "cpu":
-        make_tiny_model(found.python, root, say)
-    return found
+        make_tiny_model(programs.python, root, say)
+    return programs
 
 
 def make_tiny_model(python: Path, root: Path | None = None, say: Say = print) -> Path:

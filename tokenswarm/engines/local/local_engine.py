@@ -147,12 +147,12 @@ class LocalEngine(StartedEngine):
             self._guard.communicate(b"release\n", timeout=5)
 
 
-def _environment(layers: Sequence[Mapping[str, str]], given: Mapping[str, str], bin_dir: Path) -> dict[str, str]:
+def _environment(layers: Sequence[Mapping[str, str]], variables: Mapping[str, str], bin_dir: Path) -> dict[str, str]:
     """The engine's environment: the description's variables, under the user's own, under those of this call."""
     environment = {key: value for layer in layers for key, value in layer.items()}
     environment |= {key: value for key, value in os.environ.items() if key not in _KEPT_OUT}
     environment["PATH"] = f"{bin_dir}{os.pathsep}{environment.get('PATH', os.defpath)}"
-    return environment | dict(given)
+    return environment | dict(variables)
 
 
 def _spawn(request: StartRequest, args: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -47,15 +47,15 @@ def _dig(document: Any, path: str) -> Any:
 def read(
     sources: Sequence[Source],
     documents: Mapping[str, Any],
-    found: Mapping[str, Sequence[Series]],
+    metrics: Mapping[str, Sequence[Series]],
     known: Mapping[str, Scalar],
 ) -> Scalar | None:
     """The value from the first source that has one.
 
-    `documents` is endpoint -> JSON, `found` is metric -> series, `known` holds values read before (for products).
+    `documents` is endpoint -> JSON, `metrics` is metric -> series, `known` holds values read before (for products).
     """
     for source in sources:
-        raw = _raw(source, documents, found, known)
+        raw = _raw(source, documents, metrics, known)
         if raw is _MISSING or (str(raw) == "None" and "None" not in source.values):
             continue
         value = _convert(source, raw)
@@ -67,14 +67,14 @@ def read(
 def _raw(
     source: Source,
     documents: Mapping[str, Any],
-    found: Mapping[str, Sequence[Series]],
+    metrics: Mapping[str, Sequence[Series]],
     known: Mapping[str, Scalar],
 ) -> Any:
     if source.product is not None:
         factors = [known.get(name) for name in source.product]
         return _MISSING if None in factors else math.prod(int(factor) for factor in factors)  # type: ignore[arg-type]
     if source.metric is not None:
-        series = found.get(source.metric, ())
+        series = metrics.get(source.metric, ())
         if not series:
             return _MISSING
         return series[0].labels.get(source.label, _MISSING) if source.label else series[0].value
@@ -104,14 +104,14 @@ def _convert(source: Source, raw: Any) -> Scalar | None:
 
 
 def configuration(
-    description: EngineSpec, documents: Mapping[str, Any], found: Mapping[str, Sequence[Series]]
+    description: EngineSpec, documents: Mapping[str, Any], metrics: Mapping[str, Sequence[Series]]
 ) -> dict[str, Scalar]:
     """All effective values that the engine reports, by canonical name; what it does not report is left out."""
     result: dict[str, Scalar] = {}
     # Products come last, since they are made of the others.
     order = sorted(description.effective.items(), key=lambda item: any(source.product for source in item[1]))
     for name, sources in order:
-        value = read(sources, documents, found, result)
+        value = read(sources, documents, metrics, result)
         if value is not None:
             result[name] = value
     return result

@@ -294,8 +294,8 @@ class EngineSpec(_Strict):
         for device, form in self.forms.items():
             for key in ("defaults", "limits", "ignored", "refused"):
                 tables[f"forms.{device}.{key}"] = (set(getattr(form, key)), frozenset(CANONICAL_SETTINGS))
-        for table, (found, allowed) in tables.items():
-            if unknown := sorted(found - allowed):
+        for table, (used, allowed) in tables.items():
+            if unknown := sorted(used - allowed):
                 raise ValueError(f"{table} has unknown names {', '.join(unknown)}; known: {', '.join(sorted(allowed))}")
         return self
 

@@ -45,8 +45,8 @@ def resolve(
     """
     device_name, form = description.form(device)
     by_hand = {name.partition(".")[0] for name in explicit}
-    given, own = _sort(description.name, settings)
-    wanted: dict[str, Any] = {**description.defaults, **form.defaults, **given}
+    settings_given, own = _sort(description.name, settings)
+    wanted: dict[str, Any] = {**description.defaults, **form.defaults, **settings_given}
     notes: list[str] = []
     result: dict[str, Scalar] = {}
     known = set(CANONICAL_SETTINGS)
@@ -61,7 +61,7 @@ def resolve(
                 raise UserError(
                     Exit.USAGE, f"{description.title} cannot honour engine.{name} = {value!r} here: {reason}."
                 )
-            if name in given:  # a default that does not apply is nobody's loss
+            if name in settings_given:  # a default that does not apply is nobody's loss
                 notes.append(f"{description.title} leaves out {name} = {value}: {reason}.")
             continue
         limit = form.limits.get(name)
@@ -77,20 +77,20 @@ def _sort(engine: str, settings: SettingsLike) -> tuple[dict[str, Any], dict[str
     """Canonical settings that are set (tables flattened), and this engine's own ones."""
     if isinstance(settings, EngineSettings):
         settings = {**settings.canonical(), **settings.engine_specific_settings()}
-    given: dict[str, Any] = {}
+    canonical: dict[str, Any] = {}
     own: dict[str, Any] = {}
     for name, value in settings.items():
         if name in CANONICAL_SETTINGS and isinstance(value, Mapping):
-            given[name] = value["method"]
-            given |= {f"{name}_{key}": item for key, item in value.items() if key != "method" and item is not None}
+            canonical[name] = value["method"]
+            canonical |= {f"{name}_{key}": item for key, item in value.items() if key != "method" and item is not None}
         elif isinstance(value, Mapping):
             own = dict(value) if name == engine else own
         elif name not in CANONICAL_SETTINGS:
             known = ", ".join(CANONICAL_SETTINGS)
             raise UserError(Exit.USAGE, f"There is no engine setting {name!r}; known: {known}.")
         elif value is not None:
-            given[name] = value
-    return given, own
+            canonical[name] = value
+    return canonical, own
 
 
 def _refuse(description: EngineSpec, form: DeviceProfile, device: str, name: str, value: Any) -> None:

@@ -26,22 +26,22 @@ def samples(text: str, wanted: frozenset[str]) -> dict[str, list[Series]]:
     generator: so lines are picked by name first and only those few are parsed. Lines that are not in the format are
     passed over; an engine's own slip must not end a measurement.
     """
-    found: dict[str, list[Series]] = {name: [] for name in wanted}
+    result: dict[str, list[Series]] = {name: [] for name in wanted}
     for line in text.splitlines():
         name = line.partition(" ")[0].partition("{")[0]
         if name not in wanted:
             continue
         try:
             for family in text_string_to_metric_families(line + "\n"):
-                found[name].extend(Series(sample.labels, float(sample.value)) for sample in family.samples)
+                result[name].extend(Series(sample.labels, float(sample.value)) for sample in family.samples)
         except (ValueError, IndexError, KeyError):
             continue
-    return {name: series for name, series in found.items() if series}
+    return {name: series for name, series in result.items() if series}
 
 
-def _value(metric: Metric, found: Mapping[str, Sequence[Series]]) -> float | None:
+def _value(metric: Metric, series: Mapping[str, Sequence[Series]]) -> float | None:
     for name in metric.names:
-        chosen = [each for each in found.get(name, ()) if metric.where.items() <= each.labels.items()]
+        chosen = [each for each in series.get(name, ()) if metric.where.items() <= each.labels.items()]
         values = [each.value for each in chosen if not math.isnan(each.value)]
         if values:
             if metric.combine == "max":
@@ -62,7 +62,7 @@ def canonical(text: str, metrics: Mapping[str, Metric]) -> dict[str, float | Non
     A text in which none of the described metrics occurs gives None everywhere, whatever `absent` says: it is not this
     engine's text.
     """
-    found = samples(text, wanted_names(metrics))
-    if not found:
+    series = samples(text, wanted_names(metrics))
+    if not series:
         return dict.fromkeys(metrics)
-    return {name: _value(metric, found) for name, metric in metrics.items()}
+    return {name: _value(metric, series) for name, metric in metrics.items()}

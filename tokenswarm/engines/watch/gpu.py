@@ -83,13 +83,13 @@ def visible(only: str, uuids: Mapping[int, str]) -> list[int]:
 
     `uuids`: of each GPU of the machine, by number. The name of a MIG slice is that of no GPU.
     """
-    found: list[int] = []
+    chosen: list[int] = []
     for name in (part.strip() for part in only.split(",")):
         fitting = [index for index, uuid in uuids.items() if name and (name == str(index) or uuid.startswith(name))]
-        if len(fitting) != 1 or fitting[0] in found:
+        if len(fitting) != 1 or fitting[0] in chosen:
             break
-        found += fitting
-    return found
+        chosen += fitting
+    return chosen
 
 
 def _text(name: object) -> str:

@@ -46,15 +46,15 @@ class Reading:
 def read(text: str, sources: Mapping[str, HistogramSource], at: float) -> Reading:
     """The histograms of a /metrics text under their canonical names; series of one name are added up."""
     wanted = frozenset(f"{name}_{part}" for source in sources.values() for name in source.names for part in _PARTS)
-    found = samples(text, wanted | {_STARTED})
+    scraped = samples(text, wanted | {_STARTED})
     histograms = {}
     for canonical, source in sources.items():
         for name in source.names:
-            buckets, sums = (_chosen(found.get(f"{name}_{part}", []), source.where) for part in ("bucket", "sum"))
+            buckets, sums = (_chosen(scraped.get(f"{name}_{part}", []), source.where) for part in ("bucket", "sum"))
             if (histogram := _histogram(buckets, sums)) is not None:
                 histograms[canonical] = histogram
                 break
-    started = [series.value for series in found.get(_STARTED, [])]
+    started = [series.value for series in scraped.get(_STARTED, [])]
     return Reading(at, histograms, max(started) if started else None)
 
 

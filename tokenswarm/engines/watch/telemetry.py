@@ -138,10 +138,10 @@ class Telemetry:
         if description is None or not description.metrics:
             return {}
         self.scrapes += 1
-        asked = time.time()
+        began = time.time()
         text = self._engine.metrics_text()
         # The engine read its counters somewhere between the question and the answer.
-        at = (asked + time.time()) / 2
+        at = (began + time.time()) / 2
         values = canonical(text, description.metrics) if text is not None else dict.fromkeys(description.metrics)
         if all(value is None for value in values.values()):
             self.failed += 1

@@ -63,17 +63,17 @@ def steps(allowed: Allowed) -> list[Step]:
         known.append(("memory", f"a KV cache of {capacity:,} tokens allows", allowed.capacity))
     if allowed.got is not None:
         known.append(("engine", "the engine got", allowed.got))
-    found, before = [], 1.0
+    steps_down, before = [], 1.0
     for stage, title, share in known:
-        found.append(Step(stage, title, share, max(0.0, before - share)))
+        steps_down.append(Step(stage, title, share, max(0.0, before - share)))
         before = min(before, share)
-    return found
+    return steps_down
 
 
 def sentence(allowed: Allowed) -> str:
     """`The workload allows 87%, blocks of 16 allow 85%, a KV cache of 60,000 tokens allows 61%, the engine got 58%.`"""
-    said = ", ".join(f"{step.title} {text.percent(step.share)}{_between(step, allowed)}" for step in steps(allowed))
-    return f"{said[0].upper()}{said[1:]}."
+    parts = ", ".join(f"{step.title} {text.percent(step.share)}{_between(step, allowed)}" for step in steps(allowed))
+    return f"{parts[0].upper()}{parts[1:]}."
 
 
 def _between(step: Step, allowed: Allowed) -> str:
@@ -104,14 +104,14 @@ def limiting_factor(allowed: Allowed) -> tuple[str | None, str]:
 
 def _reasons(allowed: Allowed, lost: float) -> dict[str, str]:
     most = f"Most of what is lost ({text.percent(lost)} of the prompt tokens) is lost "
-    early, said = allowed.ideal - allowed.computed, allowed.ideal - allowed.prompts
+    early, answers = allowed.ideal - allowed.computed, allowed.ideal - allowed.prompts
     why = ("Likely reasons: a prompt that comes while the first of its kind is still being computed, answers that come "
            "back as other tokens than they were, another rule of eviction.")
     if early > lost / 2:
         why = (f"{text.percent(early)} of the prompt tokens were asked for while the first of their kind was still "
                "being computed: fewer at once would find more.")
-    elif said > lost / 2:
-        why = (f"{text.percent(said)} of the prompt tokens are answers that came back for the first time: an engine "
+    elif answers > lost / 2:
+        why = (f"{text.percent(answers)} of the prompt tokens are answers that came back for the first time: an engine "
                "finds them only if their text becomes the very tokens again that it had generated.")
     return {
         "blocks": f"{most}to the block size: what prompts share ends within a block of {allowed.block_size or 0:,} "

@@ -133,14 +133,14 @@ class Replay:
             while running and running[0][0] <= request.sent:
                 ended = heapq.heappop(running)[1]
                 self._ended(ended, requests[ended])
-            out[:, number] = self._found(request)
+            out[:, number] = self._parts_known(request)
             self._sent(request)
             heapq.heappush(running, (request.ended, number))
         return Shared(*out)
 
-    def _found(self, request: Request) -> tuple[float, float, float, float, float, float]:
+    def _parts_known(self, request: Request) -> tuple[float, float, float, float, float, float]:
         """at_least, ideal, at_most, computed, prompts, capacity of this request."""
-        found = computed = asked = resident = 0.0
+        known = computed = in_prompts = resident = 0.0
         is_computed = is_asked = is_resident = True
         piece = 0.0
         for segment in request.prompt:
@@ -153,14 +153,14 @@ class Replay:
             else:
                 is_computed = False
             if is_asked and self._asked[segment]:
-                asked = end
+                in_prompts = end
             else:
                 is_asked = False
             if is_resident:
-                resident, is_resident = self._resident(segment, found, end)
-            found = end
+                resident, is_resident = self._resident(segment, known, end)
+            known = end
         half = piece / 2
-        return (found, found + half, found + piece, computed + half * is_computed, asked + half * is_asked,
+        return (known, known + half, known + piece, computed + half * is_computed, in_prompts + half * is_asked,
                 resident + half * is_resident)
 
     def _resident(self, segment: int, begin: float, end: float) -> tuple[float, bool]:

@@ -76,10 +76,10 @@ def _message_tree(prompts: Prompts) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     prompt = at.copy()
     answered = prompts.answers >= 0
     for depth in range(int(lengths.max(initial=0)) + 1):
-        said = answered & (lengths == depth)
+        answering = answered & (lengths == depth)
         asking = lengths > depth
         prompt[lengths == depth] = at[lengths == depth]
-        going = np.flatnonzero(said | asking)
+        going = np.flatnonzero(answering | asking)
         if not len(going):
             continue
         follows = np.where(asking[going], prompts.sequence[np.minimum(prompts.starts[going] + depth,
@@ -118,7 +118,7 @@ def _segments(messages: Messages, parent: np.ndarray, message: np.ndarray) -> tu
     Piece by piece, the nodes behind one parent fall into groups that are alike so far. As long as a group stays whole
     it is within one segment; where it falls apart, or one of it ends, that segment ends; who is alone has the rest.
     """
-    found = _Pieces()
+    pieces = _Pieces()
     size = len(parent)
     node = np.arange(1, size)
     group = parent[1:].copy()  # of each node that is not alone yet; groups are numbered from `size` on
@@ -136,19 +136,19 @@ def _segments(messages: Messages, parent: np.ndarray, message: np.ndarray) -> tu
         broken = new_size < group_size
         cut = messages.piece_end(message[node], piece - 1) if piece else np.zeros(len(node), dtype=np.int64)
         ended = broken & (cut > begin)
-        _emit(found, messages, message, ended, node, group, begin, cut, first, piece, ~has)
+        _emit(pieces, messages, message, ended, node, group, begin, cut, first, piece, ~has)
         begin, first = np.where(broken, cut, begin), np.where(broken, piece, first)
         alone = (new_size == 1) & has
         end = messages.chars[message[node]]
-        _emit(found, messages, message, alone, node, -1 - node, begin, end, first, piece + 1, alone)
+        _emit(pieces, messages, message, alone, node, -1 - node, begin, end, first, piece + 1, alone)
         going = has & ~alone
         node, group, group_size = node[going], (numbered + codes)[going], new_size[going]
         begin, first = begin[going], first[going]
         numbered, piece = numbered + len(distinct), piece + 1
-    return found.sorted()
+    return pieces.sorted()
 
 
-def _emit(found: _Pieces, messages: Messages, message: np.ndarray, which: np.ndarray, node: np.ndarray,
+def _emit(pieces: _Pieces, messages: Messages, message: np.ndarray, which: np.ndarray, node: np.ndarray,
           key: np.ndarray, begin: np.ndarray, end: np.ndarray, first: np.ndarray, order: int,
           is_end: np.ndarray) -> None:
     """Note the segments [begin, end) of `which` nodes; `is_end` says which of them end their message."""
@@ -156,4 +156,4 @@ def _emit(found: _Pieces, messages: Messages, message: np.ndarray, which: np.nda
         return
     of, begins = node[which], begin[which]
     step = messages.piece_end(message[of], first[which]) - begins
-    found.add(of, order, key[which], end[which] - begins, is_end[which], step)
+    pieces.add(of, order, key[which], end[which] - begins, is_end[which], step)

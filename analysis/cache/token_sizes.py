@@ -67,16 +67,16 @@ def fit(chars: np.ndarray, assistant_chars: np.ndarray, messages: np.ndarray, pr
     columns = np.column_stack((chars[sample], assistant_chars[sample], messages[sample])).astype(float)
     # Relative errors count: a long prompt must not drown the short ones.
     weights = 1.0 / prompt_tokens[sample]
-    found, _ = nnls(columns * weights[:, None], np.ones(len(sample)))
-    if found[0] <= 0:  # nothing to tell characters from messages by: all prompts are alike, say
+    per_unit, _ = nnls(columns * weights[:, None], np.ones(len(sample)))
+    if per_unit[0] <= 0:  # nothing to tell characters from messages by: all prompts are alike, say
         total = columns[:, 0] + columns[:, 1]
-        found = np.array([prompt_tokens[sample].sum() / total.sum()] * 2 + [0.0])
-    fitted = columns @ found
+        per_unit = np.array([prompt_tokens[sample].sum() / total.sum()] * 2 + [0.0])
+    fitted = columns @ per_unit
     error = float(np.abs(fitted * weights - 1.0).mean())
     variance = float(((fitted - prompt_tokens[sample]) ** 2 / fitted).mean())
-    in_prompts = assistant_chars[sample].any() and found[1] > 0
-    per_assistant_char = found[1] if in_prompts else per_answer or found[0]
-    return TokenModel(float(found[0]), float(per_assistant_char), float(found[2]), error, variance)
+    in_prompts = assistant_chars[sample].any() and per_unit[1] > 0
+    per_assistant_char = per_unit[1] if in_prompts else per_answer or per_unit[0]
+    return TokenModel(float(per_unit[0]), float(per_assistant_char), float(per_unit[2]), error, variance)
 
 
 def prefix_error(model: TokenModel, shared: np.ndarray, prompt_tokens: np.ndarray) -> np.ndarray:

@@ -57,12 +57,12 @@ def _yardstick(run: Run, counters: float | None) -> dict[str, Any]:
     effective = effective if isinstance(effective, dict) else {}
     block, capacity = (_positive(effective.get(name)) for name in ("block_size", "kv_capacity_tokens"))
     shares = _shares(rows, which, prompts, tree, tokens, counted, block, capacity)
-    told = rows["cached_tokens"].notna().to_numpy() & counted
-    got = _ratio(rows["cached_tokens"].to_numpy()[told], rows["prompt_tokens"].to_numpy()[told]) if told.any() \
-        else counters
+    reported = rows["cached_tokens"].notna().to_numpy() & counted
+    cached, asked_for = (rows[name].to_numpy()[reported] for name in ("cached_tokens", "prompt_tokens"))
+    got = _ratio(cached, asked_for) if reported.any() else counters
     allowed = Allowed(**shares, got=got, block_size=block, capacity_tokens=capacity,
                       cache_is_off=effective.get("prefix_cache") is False)
-    return _described(run, prompts, rows, counted, tokens, allowed, "usage" if told.any() else "counters")
+    return _described(run, prompts, rows, counted, tokens, allowed, "usage" if reported.any() else "counters")
 
 
 def _described(run: Run, prompts: Prompts, rows: pd.DataFrame, counted: np.ndarray, tokens: TokenModel,
@@ -118,16 +118,16 @@ def _joined(run: Run, prompts: Prompts) -> tuple[pd.DataFrame, np.ndarray]:
     wanted = np.where((numbers >= 0) & (workers >= 0), key_of(workers, numbers), -1)
     order = np.argsort(prompts.keys)
     at = np.minimum(np.searchsorted(prompts.keys, wanted, sorter=order), len(order) - 1)
-    found = prompts.keys[order[at]] == wanted
-    return run.requests[found], order[at][found]
+    known = prompts.keys[order[at]] == wanted
+    return run.requests[known], order[at][known]
 
 
 def _counted(rows: pd.DataFrame) -> np.ndarray:
     """Which rows the shares are about: successes of the measure phase; where some tell cached tokens, those alone."""
     phase = rows["phase"]
     chosen = metrics.is_ok(rows) & (phase.isna().all() | (phase == "measure").to_numpy())
-    told = chosen & (rows["cached_tokens"].notna() & rows["prompt_tokens"].notna()).to_numpy()
-    return told if told.any() else chosen
+    reported = chosen & (rows["cached_tokens"].notna() & rows["prompt_tokens"].notna()).to_numpy()
+    return reported if reported.any() else chosen
 
 
 def _positive(value: object) -> int | None:
@@ -163,13 +163,13 @@ def _shares(rows: pd.DataFrame, which: np.ndarray, prompts: Prompts, tree: Prefi
     """The shares of `Allowed` but the engine's."""
     requests, in_cache = _requests(rows, which, prompts, tree)
     paths = [request.prompt for request in requests]
-    told = rows["prompt_tokens"].to_numpy()[in_cache]
-    segment_tokens = refined(model.tokens(tree.chars, tree.assistant, tree.ends), paths, told)
+    prompt_tokens = rows["prompt_tokens"].to_numpy()[in_cache]
+    segment_tokens = refined(model.tokens(tree.chars, tree.assistant, tree.ends), paths, prompt_tokens)
     step_tokens = model.tokens(tree.step, tree.assistant, np.zeros(len(tree.step)))
     shared = Replay(segment_tokens, step_tokens, block or 1, capacity).run(requests)
     chosen = counted[in_cache]
     fitted = np.array([sum(segment_tokens[path].tolist()) for path in paths])
-    total = np.where(told > 0, told, fitted)
+    total = np.where(prompt_tokens > 0, prompt_tokens, fitted)
 
     error = prefix_error(model, shared.ideal, total) + (shared.at_most - shared.ideal)
     blocks, least, most = block_hits(shared.ideal, error, total, block or 1)
@@ -205,6 +205,6 @@ def _requests(rows: pd.DataFrame, which: np.ndarray, prompts: Prompts,
     more = np.where(prompts.answers[which] >= 0, 0.0, np.nan_to_num(rows["completion_tokens"].to_numpy()))
     columns = zip(tree.prompt[which][in_cache].tolist(), tree.full[which][in_cache].tolist(),
                   *(column[in_cache].tolist() for column in (sent, first, ended, more)), strict=True)
-    found = [Request(tree.path(prompt), tree.path(full, down_from=prompt), *rest)
+    requests = [Request(tree.path(prompt), tree.path(full, down_from=prompt), *rest)
              for prompt, full, *rest in columns]
-    return found, in_cache
+    return requests, in_cache

@@ -88,7 +88,7 @@ def difference(a: Sequence[Reading], b: Sequence[Reading], *, ratio: bool) -> Di
     A ratio is None where a value is not above 0; either is None where neither repeats nor intervals say anything of
     chance.
     """
-    if not a or not b or (ratio and min(one.value for one in (*a, *b)) <= 0):
+    if not a or not b or (ratio and min(reading.value for reading in (*a, *b)) <= 0):
         return None
     sides = [_side(group, other, ratio) for group, other in ((a, b), (b, a))]
     if None in sides:
@@ -131,13 +131,13 @@ def _side(group: Sequence[Reading], other: Sequence[Reading], log: bool) -> tupl
 
 
 def _scaled(group: Sequence[Reading], log: bool) -> np.ndarray:
-    return np.array([math.log(one.value) if log else one.value for one in group])
+    return np.array([math.log(reading.value) if log else reading.value for reading in group])
 
 
 def _shown(group: Sequence[Reading], mean: float, error: float, df: float, log: bool) -> Side:
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, df)) * error
     to_scale = math.exp if log else float
-    return Side(to_scale(mean), to_scale(mean - half), to_scale(mean + half), tuple(one.value for one in group))
+    return Side(to_scale(mean), to_scale(mean - half), to_scale(mean + half), tuple(reading.value for reading in group))
 
 
 def holm(p_values: Sequence[float]) -> list[bool]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tokenswarm.analysis.compare.comparison import BETTER, WORSE, Result, compare, compared, shown
-from tokenswarm.analysis.compare.groups import given, refuse_unlike, unfair
+from tokenswarm.analysis.compare.groups import named_groups, refuse_unlike, unfair
 
 TOLERANCE = 0.05
 """Share by which a ratio may be worse, and points (as a share) by which a difference may."""
@@ -22,7 +22,7 @@ def regressions(earlier: Mapping[str, Any], run: Mapping[str, Any], tolerance: f
     run to run is not covered. Raises UserError: INVALID when a run is not VALID, USAGE for a simulator against an
     engine, or another scenario.
     """
-    groups = given([earlier], [run], "baseline", "run")
+    groups = named_groups([earlier], [run], "baseline", "run")
     refuse_unlike(groups)
     load = run["run"]["load"] or {}
     chosen = [figure.key for figure in compared()
@@ -34,12 +34,12 @@ def regressions(earlier: Mapping[str, Any], run: Mapping[str, Any], tolerance: f
 
 def _gate(result: Result, tolerance: float) -> dict[str, Any]:
     base = {"key": result.metric.key, "title": result.metric.title}
-    if result.found is None:
+    if result.difference is None:
         return base | {"state": "undetermined", "sentence": f"{result.metric.title}: undetermined, {result.why}"}
-    found = result.found
-    change = abs(found.change - 1.0) if found.ratio else abs(found.change)
+    difference = result.difference
+    change = abs(difference.change - 1.0) if difference.ratio else abs(difference.change)
     state = "missed" if result.state == WORSE and change > tolerance else "met"
     words = "worse" if result.state == WORSE else "better" if result.state == BETTER else "no difference"
-    then, now = (shown(side.value, result.unit) for side in (found.a, found.b))
-    told = f"{result.sentence_part()} of the baseline: {words}; {then} then, {now} now"
-    return base | {"state": state, "sentence": told}
+    then, now = (shown(side.value, result.unit) for side in (difference.a, difference.b))
+    sentence = f"{result.sentence_part()} of the baseline: {words}; {then} then, {now} now"
+    return base | {"state": state, "sentence": sentence}

@@ -72,15 +72,15 @@ class Result:
     metric: Compared
     unit: str
     state: str
-    found: Difference | None = None
+    difference: Difference | None = None
     why: str = ""
 
     def sentence_part(self) -> str:
         """`TTFT p95 0.62 times (0.58 to 0.66)`, or a difference in points."""
-        found = self.found
-        if found.ratio:
-            return f"{self.metric.title} {found.change:.3g} times ({found.low:.3g} to {found.high:.3g})"
-        points = (100 * found.change, 100 * found.low, 100 * found.high)
+        difference = self.difference
+        if difference.ratio:
+            return f"{self.metric.title} {difference.change:.3g} times ({difference.low:.3g} to {difference.high:.3g})"
+        points = (100 * difference.change, 100 * difference.low, 100 * difference.high)
         return "{} {:+.2f} points ({:+.2f} to {:+.2f})".format(self.metric.title, *points)
 
 
@@ -105,7 +105,7 @@ def _repeats_another(result: Result, by_key: Mapping[str, Result]) -> bool:
     other = by_key.get(result.metric.repeats) if result.metric.repeats else None
     if other is None:
         return False
-    return result.found == other.found if result.found is not None else result.why == other.why
+    return result.difference == other.difference if result.difference is not None else result.why == other.why
 
 
 def _results(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> Iterator[Result]:
@@ -117,18 +117,18 @@ def _results(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> 
         if all(figure.get("value") == 0 for group in known for figure in group) and metric.ratio:
             continue
         unit = str(next(figure for group in known for figure in group).get("unit") or "")
-        lacking = [len(group) - len(told) for group, told in zip(figures, known, strict=True)]
+        lacking = [len(group) - len(measured) for group, measured in zip(figures, known, strict=True)]
         if any(lacking):
             side = "AB"[0 if lacking[0] else 1]
             why = next((str(figure.get("why")) for group in figures for figure in group
                         if figure.get("value") is None and figure.get("why")), "not measured")
             yield Result(metric, unit, UNKNOWN, why=f"not known of {max(lacking)} runs of {side}: {why}")
             continue
-        found = difference(*([_reading(figure) for figure in group] for group in known), ratio=metric.ratio)
-        if found is None:
+        result = difference(*([_reading(figure) for figure in group] for group in known), ratio=metric.ratio)
+        if result is None:
             yield Result(metric, unit, UNKNOWN, why="too little is known of chance in these runs")
         else:
-            yield Result(metric, unit, _state(metric, found), found)
+            yield Result(metric, unit, _state(metric, result), result)
 
 
 def _reading(figure: Mapping[str, Any]) -> Reading:
@@ -136,10 +136,10 @@ def _reading(figure: Mapping[str, Any]) -> Reading:
     return Reading(float(figure["value"]), low, high)
 
 
-def _state(metric: Compared, found: Difference) -> str:
-    if not found.significant or (not found.ratio and abs(found.change) < _LEAST_POINTS):
+def _state(metric: Compared, difference: Difference) -> str:
+    if not difference.significant or (not difference.ratio and abs(difference.change) < _LEAST_POINTS):
         return EQUAL
-    rises = found.change > (1.0 if found.ratio else 0.0)
+    rises = difference.change > (1.0 if difference.ratio else 0.0)
     return BETTER if rises == (metric.better == HIGHER) else WORSE
 
 
@@ -151,12 +151,13 @@ def judge(results: Sequence[Result], label_a: str, label_b: str, open_loop: bool
     headline = {metric.key: metric.title for metric in compared()
                 if metric.headline and not (open_loop and metric.set_by_arrivals)}
     chosen = list(headline)
-    told = [result for result in results if result.metric.key in chosen and result.found is not None]
-    missing = [key for key in chosen if key not in {result.metric.key for result in told}]
-    if not told:
+    decisive = [result for result in results if result.metric.key in chosen and result.difference is not None]
+    missing = [key for key in chosen if key not in {result.metric.key for result in decisive}]
+    if not decisive:
         return Verdict(None, "No verdict: none of the figures that it would rest on is known of both sides.", False)
-    sure = [result for result, keep in zip(told, holm([result.found.p for result in told]), strict=True) if keep]
-    repeated = all(result.found.repeated for result in told)
+    kept = holm([result.difference.p for result in decisive])
+    sure = [result for result, keep in zip(decisive, kept, strict=True) if keep]
+    repeated = all(result.difference.repeated for result in decisive)
     good, bad = ([result for result in sure if result.state == state] for state in (BETTER, WORSE))
     if good and bad:
         sentence = (f"Mixed: {label_b} is better in {_parts(good)}, {label_a} in {_names(bad)} "
@@ -165,13 +166,13 @@ def judge(results: Sequence[Result], label_a: str, label_b: str, open_loop: bool
     elif good or bad:
         winner = "b" if good else "a"
         best, rest = (label_b, label_a) if good else (label_a, label_b)
-        equal = [result for result in told if result not in sure]
+        equal = [result for result in decisive if result not in sure]
         sentence = f"{best} is better than {rest}: {label_b} has {_parts(good or bad)} of {label_a}'s"
         sentence += f"; no difference in {_names(equal)}." if equal else "."
     else:
         winner = None
-        sentence = (f"No difference between {label_a} and {label_b} was found in {_names(told)}: "
-                    f"{label_b} has {_parts(told)} of {label_a}'s.")
+        sentence = (f"No difference between {label_a} and {label_b} was found in {_names(decisive)}: "
+                    f"{label_b} has {_parts(decisive)} of {label_a}'s.")
     if missing:
         sentence += f" Not known: {', '.join(headline[key] for key in missing)}."
     return Verdict(winner, sentence, repeated)
@@ -194,12 +195,12 @@ def as_dict(result: Result) -> dict[str, Any]:
     """A result as comparison.json has it."""
     base = {"key": result.metric.key, "title": result.metric.title, "unit": result.unit,
             "better": result.metric.better, "state": result.state, "headline": result.metric.headline}
-    found = result.found
-    if found is None:
+    difference = result.difference
+    if difference is None:
         return base | {"why": result.why}
     least, most = (0.0, 1.0) if result.unit == "share" else (-math.inf, math.inf)  # t knows no bounds
     sides = {name: {"value": side.value, "ci95": [max(least, side.low), min(most, side.high)], "runs": list(side.runs)}
-             for name, side in (("a", found.a), ("b", found.b))}
-    kind = "ratio" if found.ratio else "difference"
-    return base | sides | {kind: {"value": found.change, "ci95": [found.low, found.high]}, "p": found.p,
-                           "run_to_run_covered": found.repeated}
+             for name, side in (("a", difference.a), ("b", difference.b))}
+    kind = "ratio" if difference.ratio else "difference"
+    return base | sides | {kind: {"value": difference.change, "ci95": [difference.low, difference.high]},
+                           "p": difference.p, "run_to_run_covered": difference.repeated}

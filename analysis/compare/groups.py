@@ -98,7 +98,7 @@ def split(summaries: Sequence[Summary]) -> Groups:
     good, out = usable(summaries)
     if not good:
         raise UserError(Exit.INVALID, "no run is left to compare: "
-                        + "; ".join(f"{one.run_id} is {one.why}" for one in out))
+                        + "; ".join(f"{run.run_id} is {run.why}" for run in out))
     for title, key in _KEYS:
         kinds = list(dict.fromkeys(key(summary) for summary in good))
         if len(kinds) > 2:
@@ -109,20 +109,20 @@ def split(summaries: Sequence[Summary]) -> Groups:
             label_a, label_b = kinds if title in _NAMES else ("A", "B")
             return Groups(label_a, label_b, a, b, title, out)
     names = ", ".join(summary["run_id"] for summary in good)
-    said = f"; left out: {'; '.join(f'{one.run_id} ({one.why})' for one in out)}" if out else ""
-    raise UserError(Exit.USAGE, f"nothing tells these runs apart: {names}{said}. Say which stand against which: "
+    left_out = f"; left out: {'; '.join(f'{run.run_id} ({run.why})' for run in out)}" if out else ""
+    raise UserError(Exit.USAGE, f"nothing tells these runs apart: {names}{left_out}. Say which stand against which: "
                                 "--a RUN ... --b RUN ...")
 
 
-def given(a: Sequence[Summary], b: Sequence[Summary], label_a: str | None, label_b: str | None) -> Groups:
+def named_groups(a: Sequence[Summary], b: Sequence[Summary], label_a: str | None, label_b: str | None) -> Groups:
     """The groups that somebody named. Raises UserError(INVALID) if nothing is left of a side."""
     (good_a, out_a), (good_b, out_b) = usable(a), usable(b)
     for side, good, out in (("A", good_a, out_a), ("B", good_b, out_b)):
         if not good:
             raise UserError(Exit.INVALID, f"no run of side {side} is left to compare: "
-                            + "; ".join(f"{one.run_id} is {one.why}" for one in out))
-    found = _labels(good_a[0], good_b[0])
-    return Groups(label_a or found[0], label_b or found[1], good_a, good_b, "choice", [*out_a, *out_b])
+                            + "; ".join(f"{run.run_id} is {run.why}" for run in out))
+    labels = _labels(good_a[0], good_b[0])
+    return Groups(label_a or labels[0], label_b or labels[1], good_a, good_b, "choice", [*out_a, *out_b])
 
 
 def _labels(a: Summary, b: Summary) -> list[str]:
@@ -136,9 +136,9 @@ def _labels(a: Summary, b: Summary) -> list[str]:
 def about(groups: Groups) -> list[str]:
     """What each side is where its label does not say it: the settings that only it has, or its endpoint."""
     tables = [dig(group[0], "run", "overrides") or {} for group in (groups.a, groups.b)]
-    own = [" ".join(f"{key}={value}" for key, value in sorted(one.items())
+    own = [" ".join(f"{key}={value}" for key, value in sorted(table.items())
                     if other.get(key) != value and key != "prompts.salt")
-           for one, other in (tables, tables[::-1])]
+           for table, other in (tables, tables[::-1])]
     if not any(own):
         own = [str(dig(group[0], "run", "engine", "base_url")) for group in (groups.a, groups.b)]
     return [f"{_version(group[0])}, {text or 'nothing set'}"
@@ -168,25 +168,25 @@ def unfair(groups: Groups) -> list[str]:
         ("model", lambda s: dig(s, "run", "model")),
         ("load generator's machine", lambda s: dig(s, "run", "host", "hostname")),
     )
-    found = []
+    sentences = []
     for title, key in checks:
         kinds = list(dict.fromkeys(str(key(summary)) for summary in runs))
         if len(kinds) > 1 and title != groups.by:
-            found.append(f"The {title} is not the same in all runs: {', '.join(kinds)}.")
+            sentences.append(f"The {title} is not the same in all runs: {', '.join(kinds)}.")
     if len({dig(summary, "run", "salt") for summary in runs}) > 1:
-        found.append("The prompts are not the same in all runs (another salt); their kind and length are.")
-    return found
+        sentences.append("The prompts are not the same in all runs (another salt); their kind and length are.")
+    return sentences
 
 
 def _load(summary: Summary) -> str:
     load = dig(summary, "run", "load") or {}
     keys = ("mode", "users", "users_end", "users_steps", "rate", "rate_end", "rate_steps", "arrivals", "max_in_flight")
-    told = {key: load.get(key) for key in keys if load.get(key) is not None}
-    if told.get("mode") == "open":
-        told.pop("users", None)
+    settings = {key: load.get(key) for key in keys if load.get(key) is not None}
+    if settings.get("mode") == "open":
+        settings.pop("users", None)
     else:
-        told.pop("max_in_flight", None)
-    return ", ".join(f"{key} {value}" for key, value in told.items())
+        settings.pop("max_in_flight", None)
+    return ", ".join(f"{key} {value}" for key, value in settings.items())
 
 
 def _bounds(summary: Summary) -> str:
@@ -198,21 +198,22 @@ def setup_differences(groups: Groups, scenario_engine: Mapping[str, Any]) -> lis
     """Where the sides' effective configurations differ, by canonical name; `scenario_engine`: the scenario's table."""
     sides = [[dig(summary, "run", "effective") or {} for summary in group] for group in (groups.a, groups.b)]
     own = {key for table in scenario_engine.values() if isinstance(table, dict) for key in table}
-    found = []
+    differences = []
     for name in sorted({key for side in sides for effective in side for key in effective}):
-        values = [_told(side, name) for side in sides]
+        values = [_in_words(side, name) for side in sides]
         if values[0] != values[1]:
-            found.append(SetupDifference(name, *values, _excuse(name, own)))
+            differences.append(SetupDifference(name, *values, _excuse(name, own)))
     for name, path in (("version", ("run", "engine", "version")), ("model", ("run", "model"))):
-        values = [_told([{name: dig(summary, *path)} for summary in group], name) for group in (groups.a, groups.b)]
-        if values[0] != values[1] and name not in {one.name for one in found}:
-            found.append(SetupDifference(name, *values, "the sides are told apart by it" if name in groups.by
+        values = [_in_words([{name: dig(summary, *path)} for summary in group], name) for group in (groups.a, groups.b)]
+        if values[0] != values[1] and name not in {each.name for each in differences}:
+            differences.append(SetupDifference(name, *values, "the sides are told apart by it" if name in groups.by
                                          else _excuse(name, own)))
-    return found
+    return differences
 
 
-def _told(side: Sequence[Mapping[str, Any]], name: str) -> str:
-    values = dict.fromkeys("not told" if one.get(name) is None else json.dumps(one[name]).strip('"') for one in side)
+def _in_words(side: Sequence[Mapping[str, Any]], name: str) -> str:
+    values = dict.fromkeys("not told" if table.get(name) is None else json.dumps(table[name]).strip('"')
+                           for table in side)
     return " / ".join(values)
 
 

@@ -13,7 +13,7 @@ from tokenswarm.analysis.compare.comparison import Result, Verdict, as_dict, com
 from tokenswarm.analysis.compare.groups import (
     Groups,
     SetupDifference,
-    given,
+    named_groups,
     refuse_unlike,
     setup_differences,
     split,
@@ -106,7 +106,7 @@ def compare_runs(runs: Sequence[str | Path] = (), *, a: Sequence[str | Path] = (
             raise UserError(Exit.USAGE, f"the run {member.summary['run_id']} is given twice")
         members[member.summary["run_id"]] = member
     summaries = [member.summary for member in members.values()]
-    groups = split(summaries) if runs else given(summaries[:len(a)], summaries[len(a):], label_a, label_b)
+    groups = split(summaries) if runs else named_groups(summaries[:len(a)], summaries[len(a):], label_a, label_b)
     refuse_unlike(groups)
     results = compare(groups.a, groups.b)
     used = [members[summary["run_id"]] for summary in (*groups.a, *groups.b)]
@@ -124,28 +124,29 @@ def _thumb(groups: Groups, verdict: Verdict, used: Sequence[Member], mixed_hardw
     engines = [str(group[0]["run"]["engine"]["title"]) for group in (groups.a, groups.b)]
     if set(engines) != {rule_of_thumb.VLLM, rule_of_thumb.SGLANG}:
         return None, ""
-    found = rule_of_thumb.traits([member.totals for member in used], str(groups.a[0]["run"]["model"]),
+    traits = rule_of_thumb.traits([member.totals for member in used], str(groups.a[0]["run"]["model"]),
                                  mixed_hardware=mixed_hardware, frequent_model_changes=frequent_model_changes)
-    advice = rule_of_thumb.advise(found)
+    advice = rule_of_thumb.advise(traits)
     winner = {None: None, "a": engines[0], "b": engines[1]}[verdict.winner]
     return advice, rule_of_thumb.agreement(advice, winner)
 
 
-def document(found: Comparison) -> dict[str, Any]:
+def document(comparison: Comparison) -> dict[str, Any]:
     """comparison.json (described in docs/comparing.md)."""
-    groups = found.groups
+    groups = comparison.groups
     return {
         "format": 1,
-        "verdict": asdict(found.verdict) | {"winner_label": {"a": groups.label_a, "b": groups.label_b}.get(
-            found.verdict.winner)},
-        "simulated": found.simulated,
+        "verdict": asdict(comparison.verdict) | {"winner_label": {"a": groups.label_a, "b": groups.label_b}.get(
+            comparison.verdict.winner)},
+        "simulated": comparison.simulated,
         "told_apart_by": groups.by,
         "a": {"label": groups.label_a, "runs": [summary["run_id"] for summary in groups.a]},
         "b": {"label": groups.label_b, "runs": [summary["run_id"] for summary in groups.b]},
-        "left_out": [asdict(one) for one in groups.left_out],
-        "figures": [as_dict(result) for result in found.results],
-        "rule_of_thumb": None if found.advice is None else asdict(found.advice) | {"agreement": found.agreement},
-        "unfair": found.unfair,
-        "notes": found.notes,
-        "setup_differences": [asdict(one) for one in found.setup],
+        "left_out": [asdict(each) for each in groups.left_out],
+        "figures": [as_dict(result) for result in comparison.results],
+        "rule_of_thumb": None if comparison.advice is None
+        else asdict(comparison.advice) | {"agreement": comparison.agreement},
+        "unfair": comparison.unfair,
+        "notes": comparison.notes,
+        "setup_differences": [asdict(each) for each in comparison.setup],
     }

@@ -69,28 +69,28 @@ def traits(runs: Sequence[Totals], model: str, *, mixed_hardware: bool = False,
                   model, mixed_hardware, frequent_model_changes)
 
 
-def advise(found: Traits) -> Advice:
+def advise(traits: Traits) -> Advice:
     """The rule of thumb applied to these traits."""
     reasons = []
-    share = found.shared_prefix_share
+    share = traits.shared_prefix_share
     if share is not None and share >= SHARED_PREFIX_SHARE:
         reasons.append((SGLANG, f"{share:.0%} of the prompts is fixed context (30% or more)"))
-    if _DEEPSEEK.search(found.model):
+    if _DEEPSEEK.search(traits.model):
         reasons.append((SGLANG, "the model is of the DeepSeek family"))
-    if found.concurrency is not None and found.concurrency >= MANY_CONCURRENT:
-        reasons.append((VLLM, f"{found.concurrency:.0f} requests are in flight on average (100 or more)"))
-    if found.mixed_hardware:
+    if traits.concurrency is not None and traits.concurrency >= MANY_CONCURRENT:
+        reasons.append((VLLM, f"{traits.concurrency:.0f} requests are in flight on average (100 or more)"))
+    if traits.mixed_hardware:
         reasons.append((VLLM, "the hardware is mixed"))
-    if found.frequent_model_changes:
+    if traits.frequent_model_changes:
         reasons.append((VLLM, "models change often"))
     engines = {engine for engine, _ in reasons}
     why = "; ".join(f"{engine} because {trait}" for engine, trait in reasons)
     if not reasons:
         known = [] if share is None else [f"{share:.0%} of the prompts is fixed context"]
-        if found.concurrency is not None:
-            known.append(f"{found.concurrency:.0f} requests are in flight on average")
-        told = ", ".join(known) or "no trait is known"
-        return Advice(None, f"The rule of thumb calls the engines near equal here ({told}).", ())
+        if traits.concurrency is not None:
+            known.append(f"{traits.concurrency:.0f} requests are in flight on average")
+        measured = ", ".join(known) or "no trait is known"
+        return Advice(None, f"The rule of thumb calls the engines near equal here ({measured}).", ())
     if len(engines) > 1:
         return Advice(None, f"The rule of thumb contradicts itself here: {why}.", tuple(reasons))
     return Advice(engines.pop(), f"The rule of thumb says {why}.", tuple(reasons))

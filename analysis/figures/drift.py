@@ -63,8 +63,8 @@ def blocks(at_s: np.ndarray, values: np.ndarray, statistic: str = "median") -> t
     edges = np.linspace(at_s.min(), at_s.max() + 1e-9, count + 1)
     places = np.clip(np.searchsorted(edges, at_s, side="right") - 1, 0, count - 1)
     of = {"median": np.median, "mean": np.mean, "p95": lambda part: np.percentile(part, 95)}[statistic]
-    found = [(edges[i : i + 2].mean(), of(values[places == i])) for i in range(count) if (places == i).any()]
-    middles, figures = zip(*found, strict=True)
+    parts = [(edges[i : i + 2].mean(), of(values[places == i])) for i in range(count) if (places == i).any()]
+    middles, figures = zip(*parts, strict=True)
     return np.array(middles), np.array(figures)
 
 
@@ -89,15 +89,15 @@ def judge(at_s: np.ndarray, values: np.ndarray, *, series: int = 1, least_change
     jumps = _largest_step(step_noise)[1]
     alpha = (1.0 - CONFIDENCE) / series / 2.0  # half for the slope, half for the step
     half = float(np.quantile(np.abs(slopes), CONFIDENCE))
-    found = {"level": level, "per_hour": slope * _SECONDS_PER_HOUR, "low": (slope - half) * _SECONDS_PER_HOUR,
+    trend = {"level": level, "per_hour": slope * _SECONDS_PER_HOUR, "low": (slope - half) * _SECONDS_PER_HOUR,
                  "high": (slope + half) * _SECONDS_PER_HOUR}
     floor = least_change * abs(level)
     slope_is_real = _p(np.abs(slopes), abs(slope)) < alpha and abs(slope) * span_s > floor
     step_is_real = _p(jumps, jump[0]) < alpha and abs(after - before) > floor
     if step_is_real and (not slope_is_real or np.var(stepped) < np.var(straight)):
-        return Drift(STEPPED, **found, at_s=float(at_s[split[0] - 1 : split[0] + 1].mean() - at_s[0]),
+        return Drift(STEPPED, **trend, at_s=float(at_s[split[0] - 1 : split[0] + 1].mean() - at_s[0]),
                      before=before, after=after)
-    return Drift(DRIFTING if slope_is_real else STEADY, **found)
+    return Drift(DRIFTING if slope_is_real else STEADY, **trend)
 
 
 def theil_sen(at_s: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -119,8 +119,8 @@ def _largest_step(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return at[best], weighted[np.arange(len(values)), best]
 
 
-def _less_variable(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return one if np.var(one) <= np.var(other) else other
+def _less_variable(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return first if np.var(first) <= np.var(second) else second
 
 
 def _resampled(rng: np.random.Generator, residuals: np.ndarray, rows: int) -> np.ndarray:
@@ -140,5 +140,5 @@ def _resampled(rng: np.random.Generator, residuals: np.ndarray, rows: int) -> np
     return lfilter([1.0], [1.0, -coefficient], drawn, axis=1)[:, _RUN_IN:]
 
 
-def _p(null: Sequence[float] | np.ndarray, found: float) -> float:
-    return (1 + int(np.sum(np.asarray(null) >= found))) / (1 + len(null))
+def _p(null: Sequence[float] | np.ndarray, measured: float) -> float:
+    return (1 + int(np.sum(np.asarray(null) >= measured))) / (1 + len(null))

@@ -12,26 +12,28 @@ from tokenswarm.analysis.figures.quantities import is_ok, tpot_ms
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
 
+from tokenswarm.contract.metric import HIGHER
+from tokenswarm.contract.metrics import METRICS
+
 SHORTEST_S = 300.0
 """A measure phase below this says nothing about hours."""
 _SECONDS = 60
 """Rates are counted in so many slices."""
 _LEAST = {"error_rate": 0.0, "kv_usage": 0.10}
 _USUAL_LEAST = 0.05
-_MORE_IS_BETTER = frozenset({"output_tok_s"})
 
 
 def drift_figures(run: Run, window: Window | None) -> dict[str, dict[str, Any]]:
     """By series: title, unit, state (steady, drifting, stepped, too short), level, per_hour with ci95, and the step."""
     if window is None or window.seconds <= 0:
         return {}
-    found = [(key, title, unit, at, values) for key, title, unit, at, values in _series(run, window) if len(values)]
+    series = [(key, title, unit, at, values) for key, title, unit, at, values in _series(run, window) if len(values)]
     out = {}
-    for key, title, unit, at, values in found:
+    for key, title, unit, at, values in series:
         long_enough = window.seconds >= SHORTEST_S
-        drift = judge(at, values, series=len(found), least_change=_LEAST.get(key, _USUAL_LEAST)) if long_enough else \
+        drift = judge(at, values, series=len(series), least_change=_LEAST.get(key, _USUAL_LEAST)) if long_enough else \
             Drift(TOO_SHORT, level=float(np.median(values)))
-        out[key] = _told(title, unit, drift)
+        out[key] = _as_entry(title, unit, drift)
     return out
 
 
@@ -64,7 +66,7 @@ def _series(run: Run, window: Window) -> Iterator[tuple[str, str, str, np.ndarra
         yield key, title, "MiB", *blocks(at[inside & mine], memory[inside & mine])
 
 
-def _told(title: str, unit: str, drift: Drift) -> dict[str, Any]:
+def _as_entry(title: str, unit: str, drift: Drift) -> dict[str, Any]:
     share = drift.per_hour / drift.level if drift.per_hour is not None and drift.level else None
     return {
         "title": title, "unit": unit, "state": drift.state, "level": drift.level, "per_hour": drift.per_hour,
@@ -85,7 +87,8 @@ def _gate_state(key: str, series: Mapping[str, Any]) -> str:
         return "undetermined"
     change = series["step"]["after"] - series["step"]["before"] if series["state"] == STEPPED else \
         series["per_hour"] if series["state"] == DRIFTING else 0.0
-    return "missed" if (change < 0 if key in _MORE_IS_BETTER else change > 0) else "met"
+    more_is_better = key in METRICS and METRICS[key].better == HIGHER
+    return "missed" if (change < 0 if more_is_better else change > 0) else "met"
 
 
 def sentence(series: dict[str, Any]) -> str:

@@ -62,7 +62,7 @@ def find_outages(requests: pd.DataFrame) -> list[Outage]:
     starts = np.sort(over[away])
     order = np.argsort(over[failed], kind="stable")
     failures, kinds = over[failed][order], kind[failed][order]
-    last_sign, found, begin = float(over.max()), [], 0
+    last_sign, outages, begin = float(over.max()), [], 0
     while begin < len(starts):
         start = float(starts[begin])
         place = int(np.searchsorted(successes, start, side="right"))
@@ -72,51 +72,51 @@ def find_outages(requests: pd.DataFrame) -> list[Outage]:
         counted = pd.Series(kinds[low:high]).value_counts()
         outage = Outage(start, end, recovered, int(high - low), {str(key): int(n) for key, n in counted.items()})
         if outage.seconds >= LEAST_S and (outage.failed > 1 or outage.kinds.keys() & set(_SURE)):
-            found.append(outage)
+            outages.append(outage)
         begin = int(np.searchsorted(starts, end, side="right"))
-    return found
+    return outages
 
 
 def outage_figures(run: Run, window: Window | None) -> dict[str, Any]:
     """The outages of the measure phase: how many, the longest and all of them together, and a list."""
     began = window.start if window else float(run.requests["sent_at"].min()) if len(run.requests) else 0.0
-    found = [outage for outage in find_outages(_from_measuring_on(run)) if outage.end >= began]
+    outages = [outage for outage in find_outages(_from_measuring_on(run)) if outage.end >= began]
     why = "the engine was never away"
-    longest = max((outage.seconds for outage in found), default=None)
-    listed = sorted(sorted(found, key=lambda outage: -outage.seconds)[:LISTED], key=lambda outage: outage.start)
+    longest = max((outage.seconds for outage in outages), default=None)
+    listed = sorted(sorted(outages, key=lambda outage: -outage.seconds)[:LISTED], key=lambda outage: outage.start)
     return {
-        "count": len(found),
-        "longest": Estimate(longest, n=len(found), why=why).figure("s"),
-        "total": Estimate(sum(o.seconds for o in found) if found else None, n=len(found), why=why).figure("s"),
-        "failed": sum(outage.failed for outage in found),
+        "count": len(outages),
+        "longest": Estimate(longest, n=len(outages), why=why).figure("s"),
+        "total": Estimate(sum(o.seconds for o in outages) if outages else None, n=len(outages), why=why).figure("s"),
+        "failed": sum(outage.failed for outage in outages),
         "list": [{"start_unix_s": outage.start, "at_s": outage.start - began, "seconds": outage.seconds,
                   "recovered": outage.recovered, "failed": outage.failed, "kinds": outage.kinds} for outage in listed],
     }
 
 
-def sentence(told: Mapping[str, Any]) -> str:
+def sentence(figures: Mapping[str, Any]) -> str:
     """The outages of a summary in words; empty where there was none."""
-    if not told["count"]:
+    if not figures["count"]:
         return ""
-    away = f"The engine was away {text.times(told['count'])}, for {text.duration(told['total']['value'])}"
-    longest = f", the longest time {text.duration(told['longest']['value'])}" if told["count"] > 1 else ""
-    gone = "" if all(outage["recovered"] for outage in told["list"]) else "; it had not come back when the run ended"
-    return f"{away}{longest}; {told['failed']:,} requests failed meanwhile{gone}."
+    away = f"The engine was away {text.times(figures['count'])}, for {text.duration(figures['total']['value'])}"
+    longest = f", the longest time {text.duration(figures['longest']['value'])}" if figures["count"] > 1 else ""
+    gone = "" if all(outage["recovered"] for outage in figures["list"]) else "; it had not come back when the run ended"
+    return f"{away}{longest}; {figures['failed']:,} requests failed meanwhile{gone}."
 
 
-def spans(told: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
+def spans(figures: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
     """The outages of a summary as pairs of unix seconds."""
-    return tuple((outage["start_unix_s"], outage["start_unix_s"] + outage["seconds"]) for outage in told["list"])
+    return tuple((outage["start_unix_s"], outage["start_unix_s"] + outage["seconds"]) for outage in figures["list"])
 
 
-def listed_rows(told: Mapping[str, Any]) -> list[dict[str, str]]:
+def listed_rows(figures: Mapping[str, Any]) -> list[dict[str, str]]:
     """The outages of a summary as cells of a table."""
     return [{"began": f"after {text.duration(outage['at_s'])}",
              "recovery": text.duration(outage["seconds"]) if outage["recovered"]
              else f"not within {text.duration(outage['seconds'])}",
              "failed": f"{outage['failed']:,}",
              "kinds": ", ".join(f"{kind} {count:,}" for kind, count in outage["kinds"].items())}
-            for outage in told["list"]]
+            for outage in figures["list"]]
 
 
 def _from_measuring_on(run: Run) -> pd.DataFrame:

@@ -58,10 +58,10 @@ def by_row(function: Callable[[dict], float | None], columns: Iterable[str], row
 
 def lateness_ms(rows: pd.DataFrame) -> np.ndarray:
     """sent - scheduled of each row; NaN where the request had no schedule (closed loop)."""
-    given = rows["lateness_ms"].to_numpy()
+    recorded = rows["lateness_ms"].to_numpy()
     scheduled = rows["scheduled_at"].to_numpy()
     derived = (rows["sent_at"].to_numpy() - scheduled) * 1000.0
-    return np.where(np.isnan(scheduled), np.nan, np.where(np.isnan(given), derived, given))
+    return np.where(np.isnan(scheduled), np.nan, np.where(np.isnan(recorded), derived, recorded))
 
 
 _QUICK: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {
@@ -112,9 +112,9 @@ def wave_notes(rows: pd.DataFrame) -> list[str]:
 
     Then its intervals hold too little: what a longer run would show has not been seen.
     """
-    found = ok_latencies(rows)
-    column = "e2e_ms" if np.isnan(found["ttft_ms"]).all() else "ttft_ms"
-    if not too_short(found[column]):
+    values = ok_latencies(rows)
+    column = "e2e_ms" if np.isnan(values["ttft_ms"]).all() else "ttft_ms"
+    if not too_short(values[column]):
         return []
     return [f"{METRICS.latency(column).title} came in waves about as long as the measure phase, or drifted: the 95% "
             "intervals may be too narrow. Measure longer, or repeat the run."]
@@ -128,12 +128,11 @@ def rate_figures(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None
     """
     if window is None or window.seconds <= 0:
         why = "the measure window is not known"
-        units = {"output_tok_s": "tok/s", "input_tok_s": "tok/s", "total_tok_s": "tok/s", "requests_s": "req/s",
-                 "sent_s": "req/s"}
-        return {name: Estimate(None, why=why).figure(unit) for name, unit in units.items()}
+        return {name: Estimate(None, why=why).figure(METRICS[name].unit)
+                for name in ("output_tok_s", "input_tok_s", "total_tok_s", "requests_s", "sent_s")}
     edges = np.linspace(window.start, window.end, RATE_BLOCKS + 1)
     sent = chosen["sent_at"].to_numpy()
-    asked = Flow(sent, sent, np.ones(len(sent)))
+    requested = Flow(sent, sent, np.ones(len(sent)))
     output, prompt = output_flow(rows).between(edges), prompt_flow(rows).between(edges)
     done = completed_flow(rows).between(edges)
     block_s = window.seconds / RATE_BLOCKS
@@ -145,7 +144,7 @@ def rate_figures(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None
         "input_tok_s": (block_rate(prompt, block_s, len(chosen)) if prompts else missing).figure("tok/s"),
         "total_tok_s": (block_rate(output + prompt, block_s, len(chosen)) if prompts else missing).figure("tok/s"),
         "requests_s": block_rate(done, block_s, round(float(done.sum()))).figure("req/s"),
-        "sent_s": block_rate(asked.between(edges), block_s, len(chosen)).figure("req/s"),
+        "sent_s": block_rate(requested.between(edges), block_s, len(chosen)).figure("req/s"),
     }
 
 
@@ -158,8 +157,8 @@ def per_user_rate(rows: pd.DataFrame) -> dict[str, dict]:
 
 def outcome_counts(rows: pd.DataFrame) -> dict[str, int]:
     """sent, ok, failed, cancelled of `rows`; the last three add up to the first."""
-    found = rows["status"].astype("str").value_counts()
-    counts = {status: int(found.get(status, 0)) for status in ("ok", "failed", "cancelled")}
+    by_status = rows["status"].astype("str").value_counts()
+    counts = {status: int(by_status.get(status, 0)) for status in ("ok", "failed", "cancelled")}
     return {"sent": len(rows), **counts}
 
 
@@ -209,12 +208,13 @@ def cache_figures(run: Run, rows: pd.DataFrame, window: Window | None) -> dict[s
     From the usage of each answer where the engine reports it there, else from the engine's counters.
     """
     ok = rows.loc[is_ok(rows), ["cached_tokens", "prompt_tokens"]]
-    told = ok[ok["cached_tokens"].notna() & ok["prompt_tokens"].notna()]
-    usage = float(told["cached_tokens"].sum() / told["prompt_tokens"].sum()) if told["prompt_tokens"].sum() else None
-    hit, asked = (counter_growth(run, window, name) for name in ("prefix_hit_tokens", "prefix_query_tokens"))
-    counters = hit / asked if hit is not None and asked else None
+    reported = ok[ok["cached_tokens"].notna() & ok["prompt_tokens"].notna()]
+    prompt_tokens = reported["prompt_tokens"].sum()
+    usage = float(reported["cached_tokens"].sum() / prompt_tokens) if prompt_tokens else None
+    hit, looked_up = (counter_growth(run, window, name) for name in ("prefix_hit_tokens", "prefix_query_tokens"))
+    counters = hit / looked_up if hit is not None and looked_up else None
     why = "the engine reports cached tokens neither in usage nor in its metrics"
-    by_usage, by_counters = Estimate(usage, n=len(told)), Estimate(counters, n=len(ok), why=why)
+    by_usage, by_counters = Estimate(usage, n=len(reported)), Estimate(counters, n=len(ok), why=why)
     return {
         "hit_rate": (by_usage if usage is not None else by_counters).figure("share"),
         "source": "usage" if usage is not None else "counters" if counters is not None else None,

@@ -53,14 +53,14 @@ def block_sums(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window,
     cells = {name: chosen[name].to_numpy(dtype=float)
              for name in ("prompt_tokens", "cached_tokens", "completion_tokens")}
     prompt_of_ok = np.where(ok, cells["prompt_tokens"], np.nan)
-    told = ~np.isnan(prompt_of_ok) & ~np.isnan(cells["cached_tokens"])
+    reported = ~np.isnan(prompt_of_ok) & ~np.isnan(cells["cached_tokens"])
     met, unknown = conforming(chosen, bounds)
     amounts = {
         **{name: (status == name).to_numpy(dtype=float) for name in ("ok", "failed", "cancelled")},
         "good": met, "undetermined": unknown, "prompt_tokens": cells["prompt_tokens"], "prompts_of_ok": prompt_of_ok,
-        "cached_tokens": np.where(told, cells["cached_tokens"], 0.0),
-        "prompt_tokens_with_cache_info": np.where(told, prompt_of_ok, 0.0),
-        "explicit_zero_hits": told & (cells["cached_tokens"] == 0), "completion_tokens": cells["completion_tokens"],
+        "cached_tokens": np.where(reported, cells["cached_tokens"], 0.0),
+        "prompt_tokens_with_cache_info": np.where(reported, prompt_of_ok, 0.0),
+        "explicit_zero_hits": reported & (cells["cached_tokens"] == 0), "completion_tokens": cells["completion_tokens"],
     }
     sums = {name: _by_block(chosen, amount, window) for name, amount in amounts.items()}
     if not bounds:

@@ -45,12 +45,12 @@ def server_figures(run: Run) -> dict[str, dict[str, Any]]:
     `client` holds the same figures of the same events as the client timed them: of `ttft` the first tokens, of `e2e`
     the ends, that came between the engine's two readings, in whatever phase they were sent; None for the others.
     """
-    found = run.fact("server_latency", "histograms")
+    histograms = run.fact("server_latency", "histograms")
     span = tuple(run.fact("server_latency", side) for side in ("start_at", "end_at"))
-    known = isinstance(found, dict) and all(isinstance(at, int | float) for at in span)
+    known = isinstance(histograms, dict) and all(isinstance(at, int | float) for at in span)
     out = {}
     for name in ("ttft", "queue", "itl", "e2e"):
-        histogram = _checked(found.get(name)) if known else None
+        histogram = _checked(histograms.get(name)) if known else None
         why = run.fact("server_latency", "why") or "the engine's histograms were not read"
         figures = _missing(str(why)) if histogram is None else _figures(*histogram)
         out[name] = {**figures, "client": _client(run.requests, name, *span) if histogram else None}
@@ -63,8 +63,8 @@ def server_ttft(run: Run) -> dict[str, Any]:
             **server_figures(run)["ttft"]}
 
 
-def _needs(q: float, found: int) -> str:
-    return f"needs {observations_needed(q)} observations, has {found}"
+def _needs(q: float, count: int) -> str:
+    return f"needs {observations_needed(q)} observations, has {count}"
 
 
 def _checked(histogram: Any) -> tuple[list[float], list[int], float] | None:

@@ -71,8 +71,8 @@ def parse(table: object) -> tuple[list[Objective], list[tuple[str, str]]]:
 
 def class_tables(table: object) -> dict[str, Mapping[str, object]]:
     """The tables of an [slo] table: objectives of single user classes, by class."""
-    given = table if isinstance(table, Mapping) else {}
-    return {str(name): inner for name, inner in given.items() if isinstance(inner, Mapping)}
+    entries = table if isinstance(table, Mapping) else {}
+    return {str(name): inner for name, inner in entries.items() if isinstance(inner, Mapping)}
 
 
 def of_class(result: Mapping[str, object], name: str) -> dict[str, object]:

@@ -100,12 +100,12 @@ def design_effect(hits: np.ndarray) -> float:
     ratio = float(means.var(ddof=1)) * size / binomial
     if ratio <= 1.0:
         return 1.0
-    found = ratio * _tail_factor(BATCHES - 1)
+    effect = ratio * _tail_factor(BATCHES - 1)
     if _neighbours(means) > BATCHES_DEPEND:
         fine, size = _batch_means(hits, min(len(hits), 50 * WAVES))
         waves = fft.dct(fine - fine.mean(), norm="ortho")[1 : WAVES + 1]
-        found = max(found, float(np.mean(waves**2)) * size / binomial * _tail_factor(WAVES))
-    return found
+        effect = max(effect, float(np.mean(waves**2)) * size / binomial * _tail_factor(WAVES))
+    return effect
 
 
 def too_short(values: np.ndarray) -> bool:

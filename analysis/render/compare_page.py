@@ -48,7 +48,7 @@ def rows(found: Comparison) -> Iterator[dict[str, Any]]:
     for result in found.results:
         base = {"title": result.metric.title, "better": result.metric.better, "state": result.state,
                 "style": _STYLE.get(result.state, "unknown"), "headline": result.metric.headline}
-        difference = result.found
+        difference = result.difference
         if difference is None:
             yield base | dict.fromkeys(("a", "b", "change"), text.MISSING) | {
                 "a_interval": "", "b_interval": "", "change_interval": result.why}
@@ -67,11 +67,11 @@ def _number(value: float, result: Result) -> str:
 
 
 def _change(result: Result, value: float) -> str:
-    return f"{value:.3g} ×" if result.found.ratio else f"{100 * value:+.2f} pp"
+    return f"{value:.3g} ×" if result.difference.ratio else f"{100 * value:+.2f} pp"
 
 
 def _bounds(result: Result) -> str:
-    found = result.found
+    found = result.difference
     if found.ratio:
         return f"{found.low:.3g} – {found.high:.3g}"
     return f"{100 * found.low:+.2f} – {100 * found.high:+.2f}"
@@ -100,22 +100,22 @@ def comparison_charts(found: Comparison) -> list[Chart]:
 
 
 def _forest(found: Comparison) -> Chart | None:
-    told = [result for result in found.results if result.found is not None and result.found.ratio][::-1]
+    told = [result for result in found.results if result.difference is not None and result.difference.ratio][::-1]
     if not told:
         return None
     traces = []
     for state, color in ((BETTER, GOOD), (WORSE, "c:orange"), (EQUAL, IDLE)):
         chosen = [result for result in told if result.state == state]
         if chosen:
-            ratios = np.array([(r.found.change, r.found.low, r.found.high) for r in chosen])
+            ratios = np.array([(r.difference.change, r.difference.low, r.difference.high) for r in chosen])
             traces.append({
                 "type": "scatter", "mode": "markers", "name": state, "y": [r.metric.title for r in chosen],
                 "x": numbers(ratios[:, 0]), "marker": {"color": color, "size": 9},
                 "error_x": {"type": "data", "symmetric": False, "array": numbers(ratios[:, 2] - ratios[:, 0]),
                             "arrayminus": numbers(ratios[:, 0] - ratios[:, 1]), "color": color, "thickness": 2},
                 "hovertemplate": "%{y}: %{x:.3g} ×"})
-    low = min(result.found.low for result in told)
-    high = max(result.found.high for result in told)
+    low = min(result.difference.low for result in told)
+    high = max(result.difference.high for result in told)
     low, high = max(min(low, 0.9), 0.02) * 0.95, min(max(high, 1.1), 50.0) * 1.05
     # Ticks close to 1 only where there is room for them.
     steps = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if high / low > _WIDE else \
@@ -135,16 +135,16 @@ def _forest(found: Comparison) -> Chart | None:
 
 
 def _repeats(found: Comparison) -> Chart | None:
-    told = [result for result in found.results if result.metric.headline and result.found is not None]
+    told = [result for result in found.results if result.metric.headline and result.difference is not None]
     if not told:
         return None
     traces = []
     for label, color, side in ((found.groups.label_a, COLOR_A, "a"), (found.groups.label_b, COLOR_B, "b")):
         x, y, hover = [], [], []
         for result in told:
-            for value in getattr(result.found, side).runs:
+            for value in getattr(result.difference, side).runs:
                 x.append(result.metric.title)
-                y.append(value / result.found.a.value)
+                y.append(value / result.difference.a.value)
                 hover.append(shown(value, result.unit))
         traces.append({"type": "scatter", "mode": "markers", "name": plain(label), "x": x, "y": numbers(y),
                        "text": hover, "marker": {"color": color, "size": 9, "opacity": 0.8},

@@ -116,8 +116,8 @@ class LiveAggregate:
         last = e2e if row["last_token_ms"] is None else row["last_token_ms"]
         begin, end = timeline.measure_start, timeline.measure_end
         if last is not None and row["completion_tokens"]:
-            one = first is None or row["completion_tokens"] <= 1
-            start_s, end_s = sent + (last if one else first) / 1e3, sent + last / 1e3
+            at_once = first is None or row["completion_tokens"] <= 1
+            start_s, end_s = sent + (last if at_once else first) / 1e3, sent + last / 1e3
             share = max(0.0, min(end_s, end) - max(start_s, begin)) / (end_s - start_s) if end_s > start_s \
                 else float(begin <= end_s < end)
             self.counts["window_output"] += share * row["completion_tokens"]

@@ -170,7 +170,7 @@ def _counters(live: LiveStats, names: list[str], bounded: bool) -> dict[str, Sam
         every = list(live.tallies.items())
         return [((name,), sum(tally.counts[count] for (_, other), tally in every if other == name)) for name in names]
 
-    found = {
+    samples = {
         "tokenswarm_requests_total": [((*key, status), tally.counts[status])
                                       for key, tally in tallies.items() for status in STATUSES],
         "tokenswarm_request_errors_total": [((*key, kind), tally.errors[kind])
@@ -185,8 +185,8 @@ def _counters(live: LiveStats, names: list[str], bounded: bool) -> dict[str, Sam
         "tokenswarm_window_answers_total": of_window("window_done"),
     }
     if not bounded:
-        del found["tokenswarm_good_requests_total"]
-    return found
+        del samples["tokenswarm_good_requests_total"]
+    return samples
 
 
 def _gauges(live: LiveStats, names: list[str], moment: Moment) -> dict[str, Samples]:
@@ -221,7 +221,7 @@ def _trust(live: LiveStats) -> dict[str, Samples]:
     def of_workers(column: str, factor: float = 1.0) -> Samples:
         return [((source,), row[column] * factor) for source, row in rows if row[column] is not None]
 
-    found: dict[str, Samples] = {
+    samples: dict[str, Samples] = {
         "tokenswarm_validity": [((), LIGHTS[judged["light"]])],
         "tokenswarm_workers": [((), len(rows))],
         "tokenswarm_worker_cpu_ratio": of_workers("cpu_share"),
@@ -230,8 +230,8 @@ def _trust(live: LiveStats) -> dict[str, Samples]:
         "tokenswarm_worker_resident_memory_bytes": of_workers("rss_mb", 1024.0 * 1024.0),
     }
     if judged["error_bound_ms"] is not None:
-        found["tokenswarm_timing_error_bound_seconds"] = [((), round(judged["error_bound_ms"] * 1e-3, 9))]
-    return found
+        samples["tokenswarm_timing_error_bound_seconds"] = [((), round(judged["error_bound_ms"] * 1e-3, 9))]
+    return samples
 
 
 def _printable(text: str) -> str:

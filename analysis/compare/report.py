@@ -19,7 +19,7 @@ from tokenswarm.analysis.compare.groups import (
     split,
     unfair,
 )
-from tokenswarm.analysis.figures.quantities import ok_latencies
+from tokenswarm.analysis.figures.quantities import is_ok, latency_of
 from tokenswarm.analysis.figures.statistics import interpolate
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.summary import recorded_notes, summarise
@@ -73,11 +73,12 @@ def read_member(folder: str | Path) -> Member:
     """One run, read and reduced. Raises UserError(RUN_FOLDER)."""
     run = read_run(folder)
     summary = summarise(run)
-    curves, drawn = {}, curve_titles()
-    for name, values in ok_latencies(run.measured).items():
+    curves, ok = {}, is_ok(run.measured)
+    for latency in METRICS.latencies_at(Place.CURVES):
+        values = latency_of(latency, run.measured)[ok]
         known = np.sort(values[~np.isnan(values)])
-        if name in drawn and len(known):
-            curves[name] = interpolate(known, QUANTILES)
+        if len(known):
+            curves[latency.key] = interpolate(known, QUANTILES)
     table = run.fact("scenario", "values", "engine")
     return Member(Path(folder), summary, curves,
                   rule_of_thumb.totals(run.measured, summary["run"]["window"]["seconds"]),

@@ -112,9 +112,11 @@ def wave_notes(rows: pd.DataFrame) -> list[str]:
 
     Then its intervals hold too little: what a longer run would show has not been seen.
     """
-    values = ok_latencies(rows)
-    column = "e2e_ms" if np.isnan(values["ttft_ms"]).all() else "ttft_ms"
-    if not too_short(values[column]):
+    ok = is_ok(rows)
+    ttft = rows["ttft_ms"].to_numpy()[ok]
+    column = "e2e_ms" if np.isnan(ttft).all() else "ttft_ms"
+    values = ttft if column == "ttft_ms" else rows[column].to_numpy()[ok]
+    if not too_short(values):
         return []
     return [f"{METRICS.latency(column).title} came in waves about as long as the measure phase, or drifted: the 95% "
             "intervals may be too narrow. Measure longer, or repeat the run."]

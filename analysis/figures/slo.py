@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from tokenswarm.analysis.figures.quantities import by_row, error_rate, is_ok, latencies, ok_latencies
+from tokenswarm.analysis.figures.quantities import by_row, error_rate, is_ok, latency_of
 from tokenswarm.analysis.figures.statistics import Estimate, percentiles, share_of
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import dig
@@ -101,9 +101,8 @@ def conforming(rows: pd.DataFrame, bounds: Mapping[str, float]) -> tuple[np.ndar
     """
     ok = is_ok(rows)
     met, unknown = ok.copy(), np.zeros(len(rows), dtype=bool)
-    values = latencies(rows)
     for key, bound in bounds.items():
-        value = values[key]
+        value = latency_of(METRICS.latency(key), rows)
         absent = np.isnan(value)
         not_applicable, missed = _of_the_absent(METRICS.latency(key), rows, absent)
         missed |= value > bound
@@ -170,13 +169,14 @@ def evaluate(
     `certain` is whether the whole 95% interval lies on one side of the limit; `margin` is the distance to the limit
     as a share of it, positive on the good side.
     """
-    values = ok_latencies(rows)
+    ok = is_ok(rows)
     figures = {"rates": rates, "goodput": goodput, "errors": {"rate": error_rate(rows).figure("share")}}
     results = []
     for objective in objectives:
         if objective.metric:
             q = objective.percentile
-            figure = percentiles(values[objective.metric], (q,))[q].figure("ms")
+            values = latency_of(objective.parsed.metric, rows)[ok]
+            figure = percentiles(values, (q,))[q].figure("ms")
         else:
             metric = objective.parsed.metric
             figure = dig(figures, *metric.path) or Estimate(None, why="it is not measured").figure(metric.unit)

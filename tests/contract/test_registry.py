@@ -219,6 +219,7 @@ def test_a_rate_without_percentiles_is_one_entry(tmp_path: Path, metric: Rate, s
     Latency(name="ttft", title="", meaning="", formula="", of_row=_streaming_ms),
     Latency(name="First Chunk", title="", meaning="", formula="", of_row=_streaming_ms),
     Latency(name="streaming", title="", meaning="", formula="", of_row=_streaming_ms, percentiles=(50, 90)),
+    Latency(name="streaming", title="", meaning="", formula="", of_row=_streaming_ms, columns=("last_chunk_ms",)),
     Rate(name="rate", title="", unit="", better=LOWER, meaning="", formula="", sums={"ok": lambda row: 1}),
     Rate(name="seconds", title="", unit="", better=LOWER, meaning="", formula="")])
 def test_what_would_shadow_another_is_refused(metric: Metric) -> None:

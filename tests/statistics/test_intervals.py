@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tokenswarm.analysis.figures import rates
 from tokenswarm.analysis.figures.statistics import RATE_BLOCKS, block_rate, percentiles, share_of, too_short
 
 from tests.statistics.simulated import (
@@ -15,6 +16,7 @@ from tests.statistics.simulated import (
     queue_ms,
     true_percentile_ms,
 )
+from tokenswarm.contract.metric import Rate
 
 RUNS = 1000
 QUANTILES = (50, 95, 99)
@@ -88,6 +90,35 @@ def test_intervals_of_a_share_cover_the_truth(correlation: float) -> None:
         held += found.low <= 0.90 <= found.high
     print(f"share, correlation {correlation}: {held / RUNS:.1%}")
     assert LEAST <= held / RUNS <= 0.98
+
+
+@pytest.mark.parametrize(("correlation", "requests"), [(0.0, 300), (0.7, 3_000)])
+def test_intervals_of_a_ratio_of_sums_cover_the_truth(correlation: float, requests: int) -> None:
+    """What a metric that was added has: thinking tokens / output tokens, of answers of random length that depend on
+    their neighbours."""
+    rate = Rate(name="ratio", title="", unit="share", better="lower", meaning="", formula="",
+                of_sums=lambda sums: sums["thought"] / sums["output"])
+    rng = np.random.default_rng(20261121)
+    held, truth = 0, 0.5
+    for _ in range(RUNS):
+        output = latencies_ms(rng, requests, correlation=correlation)
+        thought = output * rng.uniform(0.2, 0.8, requests)
+        blocks = {name: amounts.reshape(RATE_BLOCKS, -1).sum(axis=1)
+                  for name, amounts in (("output", output), ("thought", thought))}
+        figure = rates.estimate(rate, blocks, requests)
+        held += figure.low <= truth <= figure.high
+    print(f"ratio of sums, correlation {correlation}, {requests} requests: {held / RUNS:.1%}")
+    assert LEAST <= held / RUNS <= MOST
+
+
+def test_the_interval_of_a_rate_per_second_is_that_of_its_blocks() -> None:
+    rate = Rate(name="per_second", title="", unit="tok/s", better="higher", meaning="", formula="",
+                of_sums=lambda sums: sums["output"] / sums["seconds"])
+    amounts = np.random.default_rng(1).exponential(100.0, RATE_BLOCKS)
+    by_jackknife = rates.estimate(rate, {"output": amounts, "seconds": np.full(RATE_BLOCKS, 6.0)}, 500)
+    by_blocks = block_rate(amounts, 6.0, 500)
+    assert (by_jackknife.value, by_jackknife.low, by_jackknife.high) == pytest.approx(
+        (by_blocks.value, by_blocks.low, by_blocks.high))
 
 
 def test_intervals_of_a_rate_cover_the_truth_in_a_closed_loop() -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from tokenswarm.contract.tables import REQUEST_COLUMNS, names
+
 Row = Mapping[str, Any]
 """One row of requests.csv by column name; None = not measured."""
 Sums = Mapping[str, float]
@@ -205,8 +207,8 @@ class Registry:
     def register(self, metric: Metric) -> Metric:
         """Take in a metric.
 
-        Raises ValueError where its name or that of a sum of its own is taken or cannot be one, or where a latency lacks
-        a percentile that tables show.
+        Raises ValueError where its name or that of a sum of its own is taken or cannot be one, where it needs a column
+        that requests.csv does not have, or where a latency lacks a percentile that tables show.
         """
         if not _NAME.fullmatch(metric.name):
             raise ValueError(f"a metric's name is {metric.name!r}, but should be of small letters, digits and _")
@@ -214,6 +216,9 @@ class Registry:
         for name in (metric.name, *(metric.sums if isinstance(metric, Rate) else ())):
             if name in taken:
                 raise ValueError(f"{name!r} is known already: a metric and a sum need a name of their own")
+        unknown = set(metric.columns) - set(names(REQUEST_COLUMNS))
+        if unknown:
+            raise ValueError(f"{metric.name!r} needs columns that requests.csv does not have: {sorted(unknown)}")
         if isinstance(metric, Latency) and not set(TABLE_PERCENTILES) <= set(metric.percentiles):
             raise ValueError(f"the percentiles of {metric.name!r} should include {TABLE_PERCENTILES}")
         self._metrics[metric.name] = metric

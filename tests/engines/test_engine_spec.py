@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tokenswarm.base.data_files import ENGINES_DIR
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.engines.spec.engine_spec import CANONICAL_SETTINGS, ENGINES_DIR, known_engines, load_description, parse
+from tokenswarm.engines.spec.engine_spec import CANONICAL_SETTINGS, known_engines, load_description, parse
 
 VLLM = (ENGINES_DIR / "vllm.toml").read_text(encoding="utf-8")
 

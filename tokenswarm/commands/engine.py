@@ -92,6 +92,7 @@ def _settings(options: argparse.Namespace) -> tuple[Any, list[str]]:
 # ---- what would be started
 
 def _list(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.base.lookup import ENGINES, PACKAGE, shown
     from tokenswarm.engines import known_engines, load_description
 
     descriptions = [load_description(name) for name in known_engines()]
@@ -102,7 +103,9 @@ def _list(options: argparse.Namespace, argv: list[str]) -> Exit:
         return Exit.PASSED
     for spec in descriptions:
         image = f"{spec.image.repository}:{spec.image.tag}" if spec.image else "no image"
-        print(f"{spec.name:<10} {spec.title:<14} port {spec.default_port:<6} {image}")
+        path = ENGINES.files()[spec.name]
+        of_the_user = f"  ({shown(path)})" if ENGINES.place_of(path) != PACKAGE else ""
+        print(f"{spec.name:<10} {spec.title:<14} port {spec.default_port:<6} {image}{of_the_user}")
     return Exit.PASSED
 
 
@@ -188,13 +191,13 @@ def _up(options: argparse.Namespace, argv: list[str]) -> Exit:
 
     console = Console(stderr=options.json)
     description = load_description(options.engine)
-    there = running.find(options.engine)
+    there = running.find(description.name)
     if there:
         raise UserError(Exit.ENGINE, f"{description.title} runs already at {there[0].base_url} with the model "
                                      f"{there[0].model}; stop it with: make down ENGINE={options.engine}")
     settings, explicit = _settings(options)
     runtime = options.runtime or default_runtime(description, options.device)
-    request = StartRequest(description=description, log_path=new_log(options.engine), settings=settings,
+    request = StartRequest(description=description, log_path=new_log(description.name), settings=settings,
                            explicit=explicit, model=options.model, device=options.device,
                            port=options.port or description.default_port)
     title = description.title

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from tokenswarm.base.errors import Exit
+from tokenswarm.base.errors import Exit, UserError
 
 
 def add(commands: Any) -> None:
@@ -17,11 +17,24 @@ def add(commands: Any) -> None:
 
 
 def _scenarios(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.scenario.model import load_scenario, scenario_names
+    from tokenswarm.base.lookup import PACKAGE, SCENARIOS, shown
+    from tokenswarm.scenario.model import load_scenario
 
+    files = SCENARIOS.files()
     if options.json:
-        print(json.dumps([load_scenario(name).values() for name in scenario_names()], indent=2))
+        print(json.dumps([load_scenario(name).values() for name in files], indent=2))
         return Exit.PASSED
-    for name in scenario_names():
-        print(f"{name:<12} {load_scenario(name).title}")
+    for name, path in files.items():
+        of_the_user = SCENARIOS.place_of(path) != PACKAGE
+        print(f"{name:<12} {_title(name)}" + (f"  ({shown(path)})" if of_the_user else ""))
     return Exit.PASSED
+
+
+def _title(name: str) -> str:
+    """The scenario's title; of one that cannot be loaded what is wrong, so that the others are listed all the same."""
+    from tokenswarm.scenario.model import load_scenario
+
+    try:
+        return load_scenario(name).title
+    except UserError as error:
+        return f"cannot be used: {error}"

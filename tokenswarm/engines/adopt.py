@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +9,7 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.engines import management_http as web
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.spec.effective import dig
-from tokenswarm.engines.spec.engine_spec import ENGINES_DIR, DetectionRule, EngineSpec, known_engines, load_description
+from tokenswarm.engines.spec.engine_spec import DetectionRule, EngineSpec, known_engines, load_description
 
 
 def matches(sign: DetectionRule, reply: web.Reply | None) -> bool:
@@ -27,7 +26,7 @@ def matches(sign: DetectionRule, reply: web.Reply | None) -> bool:
     return seen is not None and (sign.equals is None or str(seen).lower() == sign.equals.lower())
 
 
-def probe(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR) -> EngineSpec | None:
+def probe(base_url: str, api_key: str | None = None) -> EngineSpec | None:
     """The description of whatever engine answers at `base_url`; None for one that is not recognised."""
     replies: dict[str, web.Reply | None] = {}
 
@@ -39,15 +38,14 @@ def probe(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR)
                 replies[path] = None
         return replies[path]
 
-    descriptions = [load_description(name, folder) for name in known_engines(folder)]
+    descriptions = [load_description(name) for name in known_engines()]
     for description in sorted(descriptions, key=lambda each: each.recognise_rank):
         if any(matches(sign, reply(sign.endpoint)) for sign in description.recognise):
             return description
     return None
 
 
-def adopt(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR,
-          description: EngineSpec | None = None) -> Engine:
+def adopt(base_url: str, api_key: str | None = None, description: EngineSpec | None = None) -> Engine:
     """An Engine for an endpoint that someone else runs. `description`: where it was recognised already.
 
     Raises UserError: Exit.USAGE for a URL that is none, Exit.ENDPOINT when nothing answers there or it does not list
@@ -72,6 +70,6 @@ def adopt(base_url: str, api_key: str | None = None, folder: Path = ENGINES_DIR,
         raise UserError(
             Exit.ENDPOINT, f"{base_url} does not speak the OpenAI API: GET /v1/models answered {reply.status}."
         )
-    engine = Engine(base_url, description or probe(base_url, api_key, folder), api_key)
+    engine = Engine(base_url, description or probe(base_url, api_key), api_key)
     engine.read_configuration()
     return engine

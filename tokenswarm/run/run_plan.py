@@ -114,6 +114,7 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
     spec = load_description(options.engine) if options.engine != EXTERNAL else None
     if options.host:
         _check_url(options.host)
+    engine_name = EXTERNAL if spec is None else spec.name  # what was typed may be the path of its description
     spec = None if options.host else spec
     on_this_cpu = (spec is not None and options.master is None and not spec.simulated
                    and spec.form(options.device)[0] == "cpu")
@@ -121,7 +122,7 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
     environ = machine.environ
     return RunPlan(
         scenario=scenario, scenario_name=options.scenario, overrides=dict(options.overrides), corpus=corpus,
-        corpus_path=options.corpus, engine_name=options.engine,
+        corpus_path=options.corpus, engine_name=engine_name,
         engine=None if spec is None else _engine_to_start(options, scenario, spec, machine, cpus),
         host=options.host or None, model=options.model, engine_on_this_cpu=on_this_cpu, cpus=cpus,
         visible_gpus=environ.get("GPUS") or environ.get("CUDA_VISIBLE_DEVICES") or None,

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tokenswarm.base.config_text import explain, parse_duration, parse_set, unknown, with_overrides
-from tokenswarm.base.data_files import CHECKOUT, ENGINES_DIR, LOCUSTFILES_DIR, SCENARIOS_DIR
+from tokenswarm.base.data_files import LOCUSTFILES_DIR, SCENARIOS_DIR
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, PACKAGE, SCENARIOS, shown
 from tokenswarm.contract.objectives import parse_slo_key, slo_latencies, slo_rates
 from tokenswarm.contract.tables import ERROR_KINDS
 from tokenswarm.scenario.abort import AbortSettings
@@ -313,61 +314,54 @@ def _validated(data: dict[str, Any], source: str, overrides: tuple[str, ...]) ->
 
 
 def scenario_names() -> list[str]:
-    """Names of the scenarios that come with the project, sorted."""
-    return sorted(path.stem for path in SCENARIOS_DIR.glob("*.toml"))
+    """Names of all scenarios: in the working folder, the user's configuration folder, and with tokenswarm; sorted."""
+    return list(SCENARIOS.files())
 
 
 def load_scenario(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Scenario:
-    """The scenario of that name in scenarios/, or of that .toml file, with `overrides` (see `parse_set`) put in.
+    """The scenario of that name (see `base.lookup`), or of that .toml file, with `overrides` (see `parse_set`) put in.
 
     Raises UserError (USAGE) that names the file, the key, what it got and what is allowed.
     """
-    path = _find(name_or_path)
-    shown = _shown(path)
+    path = scenario_file(name_or_path)
+    where = shown(path)
     try:
         data = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(Exit.USAGE, f"{shown}: cannot be read: {error}") from None
+        raise UserError(Exit.USAGE, f"{where}: cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
-        raise UserError(Exit.USAGE, f"{shown}: is not valid TOML: {error}") from None
+        raise UserError(Exit.USAGE, f"{where}: is not valid TOML: {error}") from None
     overrides = overrides or {}
-    scenario = _validated(with_overrides({"name": path.stem, **data}, overrides), shown, tuple(overrides))
-    _check_engine_tables(scenario, shown)
-    return scenario.model_copy(update={"locustfile": _locustfile(scenario.locustfile, path, shown)})
+    scenario = _validated(with_overrides({"name": path.stem, **data}, overrides), where, tuple(overrides))
+    _check_engine_tables(scenario, where)
+    return scenario.model_copy(update={"locustfile": _locustfile(scenario.locustfile, path, where)})
 
 
-def _find(name_or_path: str) -> Path:
-    if name_or_path.endswith(".toml") or "/" in name_or_path:
-        path = Path(name_or_path).expanduser()
-        if path.is_file():
-            return path.resolve()
-        raise UserError(Exit.USAGE, f"there is no scenario file {name_or_path}")
-    path = SCENARIOS_DIR / f"{name_or_path}.toml"
-    if name_or_path in scenario_names():
+def scenario_file(name_or_path: str) -> Path:
+    """The file of a scenario. Raises UserError (USAGE) if there is none."""
+    path = SCENARIOS.find(name_or_path)
+    if path is not None:
         return path
+    if SCENARIOS.is_path(name_or_path):
+        raise UserError(Exit.USAGE, f"there is no scenario file {name_or_path}")
     raise UserError(Exit.USAGE, f"{unknown('scenario', name_or_path, scenario_names())}; a path to a .toml works too")
 
 
-def _shown(path: Path) -> str:
-    return str(path.relative_to(CHECKOUT)) if CHECKOUT and path.is_relative_to(CHECKOUT) else str(path)
-
-
-def _locustfile(given: str, scenario_file: Path, shown: str) -> str:
-    """A name in locustfiles/ as it is; any other path (beside the scenario, or absolute) made absolute."""
-    if (LOCUSTFILES_DIR / given).is_file():
-        return given
-    beside = (scenario_file.parent / Path(given).expanduser()).resolve()
-    if beside.is_file():
-        return str(beside)
-    names = ", ".join(sorted(path.name for path in LOCUSTFILES_DIR.glob("*.py")))
+def _locustfile(name_or_path: str, scenario_file: Path, where: str) -> str:
+    """The name of one that comes with tokenswarm; of any other (beside the scenario, ...) the absolute path."""
+    path = LOCUSTFILES.find(name_or_path, beside=[scenario_file.parent])
+    if path is not None:
+        return path.name if LOCUSTFILES.place_of(path) == PACKAGE else str(path)
+    names = ", ".join(path.name for path in LOCUSTFILES.files().values())
     raise UserError(
-        Exit.USAGE, f"{shown}: locustfile is '{given}', but that is neither beside it nor in locustfiles/ ({names})"
+        Exit.USAGE,
+        f"{where}: locustfile is '{name_or_path}', but that is neither beside it nor in locustfiles/ ({names})"
     )
 
 
-def _check_engine_tables(scenario: Scenario, shown: str) -> None:
+def _check_engine_tables(scenario: Scenario, where: str) -> None:
     """A mistyped [engine.vlm] would be ignored by every engine, so it is refused."""
-    known = _KNOWN_ENGINES | {path.stem for path in ENGINES_DIR.glob("*.toml")}
+    known = _KNOWN_ENGINES | ENGINES.files().keys()
     for name in scenario.engine.engine_specific_settings():
         if name not in known:
-            raise UserError(Exit.USAGE, f"{shown}: [engine.{name}]: {unknown('engine', name, known)}")
+            raise UserError(Exit.USAGE, f"{where}: [engine.{name}]: {unknown('engine', name, known)}")

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tokenswarm.base.data_files import ENGINES_DIR
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.lookup import ENGINES, shown
 from tokenswarm.contract.tables import ENGINE_METRIC_COLUMNS, names
 from tokenswarm.scenario.engine_settings import EngineSettings
-
-"""Where the descriptions that come with tokenswarm are."""
 
 CANONICAL_SETTINGS = tuple(EngineSettings.model_fields)
 """Engine settings under the names that scenarios use; every description says what it does with each of them."""
@@ -326,15 +323,21 @@ def parse(name: str, text: str, where: str) -> EngineSpec:
         raise UserError(Exit.USAGE, f"{where}: {key}: {message}.") from error
 
 
-def known_engines(folder: Path = ENGINES_DIR) -> list[str]:
-    """Names of the engines that have a description."""
-    return sorted(path.stem for path in folder.glob("*.toml"))
+def known_engines() -> list[str]:
+    """Names of the engines that have a description: of the user's, and of those that come with tokenswarm."""
+    return list(ENGINES.files())
 
 
-def load_description(name: str, folder: Path = ENGINES_DIR) -> EngineSpec:
-    """The description of an engine by its name. Raises UserError(Exit.USAGE) that lists the known ones."""
-    path = folder / f"{name}.toml"
-    if not re.fullmatch(r"[a-z0-9_-]+", name) or not path.is_file():
-        known = ", ".join([*known_engines(folder), "external"])
-        raise UserError(Exit.USAGE, f"There is no engine {name!r}; known: {known}.")
-    return parse(name, path.read_text(encoding="utf-8"), str(path.name))
+def load_description(name_or_path: str) -> EngineSpec:
+    """The description of an engine by its name (see `base.lookup`), or of that .toml file.
+
+    Raises UserError(Exit.USAGE) that lists the known ones.
+    """
+    path = ENGINES.find(name_or_path)
+    if path is None:
+        known = ", ".join([*known_engines(), "external"])
+        raise UserError(Exit.USAGE, f"There is no engine {name_or_path!r}; known: {known}.")
+    if not re.fullmatch(r"[a-z0-9_-]+", path.stem):
+        raise UserError(Exit.USAGE, f"{shown(path)}: an engine is named after its file, so that should consist of "
+                                    "lower-case letters, digits, _ and -.")
+    return parse(path.stem, path.read_text(encoding="utf-8"), shown(path))

@@ -3,7 +3,9 @@
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
+PIP    := $(PY) -m pip install -qq --disable-pip-version-check
 RUN    ?=
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' tokenswarm/__init__.py)
 
 # A value quoted for the shell, whatever it holds; and an option that is given only where its variable is set.
 quote  = '$(subst ','"'"',$(1))'
@@ -52,16 +54,18 @@ help: ## show this list
 
 install: $(VENV)/.installed ## make the virtual environment
 
-$(VENV)/.installed: pyproject.toml
+# Exactly the packages of requirements/, each checked against its hash; then this checkout, which brings none itself.
+$(VENV)/.installed: pyproject.toml setup.py requirements/build.txt requirements/run.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "tokenswarm needs Python 3.11 or newer; this is `$(PYTHON) --version`. Name another one: make PYTHON=python3.12 ..." >&2; exit 2; }
 	@echo "installing tokenswarm into $(VENV) (once, about a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install -qq --disable-pip-version-check --editable .
+	@$(PIP) --require-hashes --requirement requirements/build.txt --requirement requirements/run.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@$(PY) -c 'import locust, plotly, tokenswarm' && touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	@$(PY) -m pip install -qq --disable-pip-version-check --editable '.[dev]'
+$(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
+	@$(PIP) --require-hashes --requirement requirements/dev.txt
 	@$(PY) -c 'import hypothesis, pytest, xdist' && touch $@
 
 load: $(VENV)/.installed ## start an engine, load it, write a dashboard
@@ -115,7 +119,7 @@ test: $(VENV)/.installed-dev ## the default tests (under 3 minutes)
 	@$(PY) -m pytest -q -n 2 tests -m "not browser and not ui and not engine and not compose and not statistics and not observe and not slow"
 
 test-slow: $(VENV)/.installed-dev ## whole runs with several processes that take long
-	@$(PY) -m pytest -q tests/e2e -m slow
+	@$(PY) -m pytest -q tests/e2e tests/package -m slow
 
 test-browser: $(VENV)/.installed-dev ## open dashboards in headless Chromium
 	@sh tests/browser/need_chromium.sh
@@ -134,7 +138,7 @@ test-compose: $(VENV)/.installed-dev ## Compose profiles and engines in containe
 image: $(VENV)/.installed ## build the project's container image (IMAGE=name:tag, BASE=image, OFFLINE=1: no network in the build)
 	@$(if $(OFFLINE),$(PY) compose/image/packages.py download,rm -rf) compose/image/wheels
 	@docker build --quiet --file compose/image/Dockerfile $(if $(BASE),--build-arg BASE=$(call quote,$(BASE))) \
-	  --tag $(call quote,$(or $(IMAGE),tokenswarm:0.1.0)) .
+	  --tag $(call quote,$(or $(IMAGE),tokenswarm:$(VERSION))) .
 
 test-observe: $(VENV)/.installed-dev ## a real Prometheus scrapes a run and answers the dashboard's queries
 	@sh tests/observe/need_prometheus.sh
@@ -145,6 +149,19 @@ test-statistics: $(VENV)/.installed-dev ## what intervals and verdicts promise, 
 
 docs: $(VENV)/.installed ## write the tables of docs/ that say what the code says (a test checks them)
 	@$(PY) -m docs.generate
+
+COMPILE = build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+  --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) pyproject.toml
+
+lock: ## write requirements/ anew from pyproject.toml: what is locked stays where it may (UPGRADE=1: the newest)
+	@$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip install -qq --disable-pip-version-check uv==0.13.9
+	@$(COMPILE) --output-file requirements/run.txt
+	@$(COMPILE) --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
+	@build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --group build --output-file requirements/build.txt
+
+wheel: $(VENV)/.installed ## the package, as a wheel in dist/
+	@$(PY) -m pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist . && ls dist
 
 lint: $(VENV)/.installed-dev ## ruff
 	@$(PY) -m ruff check .

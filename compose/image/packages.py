@@ -3,7 +3,7 @@
 `python3 packages.py download FOLDER`: fetch them as wheels, with a Python of the version that the image has.
 `python3 packages.py install FOLDER TARGET`: make the image's virtual environment. Runs inside the build with nothing
 but the standard library, in images without pip too: pip is one of the wheels. Without wheels in FOLDER they come from
-the package index. FOLDER holds pyproject.toml, which names them.
+the package index. Either way they are those of requirements/run.txt, by version and hash; the build puts it in FOLDER.
 """
 
 from __future__ import annotations
@@ -12,29 +12,28 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 import venv
 from pathlib import Path
 
 _STAMP = "downloaded-for.txt"
-
-
-def dependencies(pyproject: Path) -> list[str]:
-    """What the project needs to run."""
-    return list(tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"])
+_LOCK = "run.txt"
+"""What the project needs to run, in requirements/."""
 
 
 def download(folder: Path) -> None:
     """All of them, with all that they need, as wheels; nothing where they lie there already."""
-    needed = dependencies(Path(__file__).resolve().parents[2] / "pyproject.toml")
-    stamp, wanted = folder / _STAMP, "\n".join([sys.version, *needed])
+    requirements = Path(__file__).resolve().parents[2] / "requirements"
+    locks = [requirements / _LOCK, requirements / "build.txt"]  # the latter for pip itself
+    stamp = folder / _STAMP
+    wanted = "\n".join([sys.version, *(lock.read_text(encoding="utf-8") for lock in locks)])
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
     subprocess.run([sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check",
-                    "--only-binary=:all:", "--dest", str(folder), "pip", *needed], check=True)
+                    "--only-binary=:all:", "--require-hashes", "--dest", str(folder),
+                    *(part for lock in locks for part in ("--requirement", str(lock)))], check=True)
     stamp.write_text(wanted, encoding="utf-8")
 
 
@@ -48,7 +47,7 @@ def install(folder: Path, target: Path) -> None:
     if own_pip:
         environment["PYTHONPATH"] = str(own_pip[-1])  # a wheel is a zip file, and Python imports from those
         command += ["--no-index", "--find-links", str(folder)]
-    subprocess.run([*command, *dependencies(folder / "pyproject.toml")], env=environment, check=True)
+    subprocess.run([*command, "--require-hashes", "--requirement", str(folder / _LOCK)], env=environment, check=True)
     for tests in [path for path in target.glob("lib/python*/site-packages/**/tests") if path.is_dir()]:
         shutil.rmtree(tests, ignore_errors=True)  # the packages' own: a fifth of the image, and nothing imports them
 

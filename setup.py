@@ -5,7 +5,7 @@ All else about the project is in pyproject.toml.
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 DATA = ("scenarios", "locustfiles", "compose")
@@ -19,10 +19,18 @@ def data_packages():
             if path.name not in ("__pycache__", "wheels")]
 
 
+def rooms(folder):
+    """All folders of one that holds code, with those that hold only data (profiles, templates, ...).
+
+    Not tokenswarm/analysis, which is a link for type checkers, where somebody made it.
+    """
+    return [name for name in find_namespace_packages(folder, exclude=("*__pycache__",)) if name.partition(".")[0] != "analysis"]
+
+
 setup(
     packages=[
-        "tokenswarm", *(f"tokenswarm.{name}" for name in find_packages("tokenswarm")),
-        "tokenswarm.analysis", *(f"tokenswarm.analysis.{name}" for name in find_packages("analysis")),
+        "tokenswarm", *(f"tokenswarm.{name}" for name in rooms("tokenswarm")),
+        "tokenswarm.analysis", *(f"tokenswarm.analysis.{name}" for name in rooms("analysis")),
         *data_packages(),
     ],
     package_dir={"tokenswarm": "tokenswarm", "tokenswarm.analysis": "analysis",

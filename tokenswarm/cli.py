@@ -6,9 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import tokenswarm
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.last_handler import report_bug
 from tokenswarm.commands import calibrate, compare, engine, load, report, scenarios, sim, soak, ui, worker
 
 _COMMANDS = (load, ui, soak, compare, engine, report, sim, worker, calibrate, scenarios)
@@ -17,10 +19,12 @@ _COMMANDS = (load, ui, soak, compare, engine, report, sim, worker, calibrate, sc
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code (see tokenswarm/base/errors.py)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    results: Path | None = None
     try:
         if arguments[:1] == ["sim"]:
             return sim.run(arguments[1:])  # it has a parser of its own
         options = _parser().parse_args(arguments)
+        results = getattr(options, "results", None)
         return int(options.run(options, ["tokenswarm", *arguments]))
     except UserError as error:
         print(f"tokenswarm: {error}", file=sys.stderr)
@@ -31,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` closed the pipe
         return int(Exit.PASSED)
+    except Exception as error:
+        return int(report_bug(error, "tokenswarm", Path(results) if results else None))
 
 
 def _parser() -> argparse.ArgumentParser:

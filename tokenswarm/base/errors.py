@@ -9,7 +9,9 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """Exit codes of `python -m tokenswarm`, each with its `meaning`. Part of the interface: never reuse a number."""
+    """Exit codes of `python -m tokenswarm`, each with its `meaning`. Part of the interface: never reuse a number.
+
+    1 is left to Python, which ends so where even the last handler could not run."""
 
     meaning: str
 
@@ -20,7 +22,6 @@ class Exit(IntEnum):
         return member
 
     PASSED = 0, "the run is valid and every SLO was met, or the command did what it was asked"
-    INTERNAL = 1, "a bug in tokenswarm: please report it with the log"
     USAGE = 2, "a flag, a scenario, a key or a value is wrong"
     SLO_MISSED = 3, "the run is valid, but a gate of the scenario's [slo] was missed"
     INVALID = 4, "the load generator was the bottleneck: the figures must not be trusted"
@@ -37,6 +38,7 @@ class Exit(IntEnum):
     TOO_MANY_ERRORS = 20, "soak: too many requests failed, so the run was ended (abort.error_rate)"
     ENGINE_GONE = 21, "soak: the engine ended or stayed away, so the run was ended (abort.silence_s)"
     DISK_NEARLY_FULL = 22, "soak: the disk is nearly full, so the run was ended (abort.disk_free_mb)"
+    INTERNAL = 70, "a bug in tokenswarm: please report it with the log"
     INTERRUPTED = 130, "Ctrl-C or SIGTERM: what was measured is kept"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import uvloop
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.last_handler import report_bug
 from tokenswarm.base.runtime_tuning import freeze_gc, grow_descriptor_table
 from tokenswarm.sim.answers import AnswerSettings
 from tokenswarm.sim.app import App, Config
@@ -199,6 +200,8 @@ def _run() -> int:
     except UserError as error:
         print(f"tokenswarm.sim: {error}", file=sys.stderr)
         return error.code
+    except Exception as error:
+        return report_bug(error, "tokenswarm.sim")
 
 
 if __name__ == "__main__":

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from tokenswarm.sim import wire
 from tokenswarm.sim.answers import Answer
 from tokenswarm.sim.api import Request
 from tokenswarm.sim.jobs import Job
+from tokenswarm.sim.server import Connection
 from tokenswarm.sim.styles import Style
 from tokenswarm.sim.truth import Truth
-
-if TYPE_CHECKING:
-    from tokenswarm.sim.server import Connection
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 JSON = b"application/json"

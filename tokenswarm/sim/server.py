@@ -9,15 +9,11 @@ import struct
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import httptools
 
 from tokenswarm.sim import wire
-
-if TYPE_CHECKING:
-    from tokenswarm.sim.app import App
-    from tokenswarm.sim.replies import Reply
 
 MAX_BODY_BYTES = 64_000_000
 _LINGER_RESET = struct.pack("ii", 1, 0)
@@ -38,10 +34,22 @@ class Incoming:
     keep_alive: bool = True
 
 
+class Application(Protocol):
+    """What a connection needs of the application behind it. A reply is the application's own: it is only kept here."""
+
+    connections: set[Connection]
+
+    def handle(self, connection: Connection, incoming: Incoming) -> None:
+        """A whole request is there."""
+
+    def dropped(self, reply: Any) -> None:
+        """The client went away before this reply was written."""
+
+
 class Connection(asyncio.Protocol):
     """A client's connection. `write` sends at once; what the socket does not take is left to the transport."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Application) -> None:
         self._app = app
         self._parser = httptools.HttpRequestParser(self)
         self._incoming = Incoming()
@@ -51,7 +59,7 @@ class Connection(asyncio.Protocol):
         self._keep_alive = True
         self.closed = False
         self.backlogged = False
-        self.reply: Reply | None = None
+        self.reply: Any = None
         self._busy = False
 
     # --- from the loop ---

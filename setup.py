@@ -24,7 +24,7 @@ def rooms(folder):
 
     Not tokenswarm/analysis, which is a link for type checkers, where somebody made it.
     """
-    return [name for name in find_namespace_packages(folder, exclude=("*__pycache__",)) if name.partition(".")[0] != "analysis"]
+    return find_namespace_packages(folder, exclude=("*__pycache__", "analysis", "analysis.*"))
 
 
 setup(

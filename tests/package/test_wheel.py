@@ -131,7 +131,8 @@ def test_compare_works_on_runs_and_makes_its_own(installed: Installed, run_folde
     first, second = map(str, run_folders)
     installed.run("tokenswarm", "compare", "--a", first, "--b", second, "--output", "compared")
     assert (installed.folder / "compared" / "comparison.html").is_file()
-    installed.run("tokenswarm", "compare", "--scenario", "rag", "--engines", "sim,sim", "--repeats", "1", "--results", "pairs", *SHORT)
+    installed.run("tokenswarm", "compare", "--scenario", "rag", "--engines", "sim,sim", "--repeats", "1",
+                  "--results", "pairs", *SHORT)
     assert len(list((installed.folder / "pairs").rglob("run.json"))) == 2
 
 

@@ -25,6 +25,7 @@ from tokenswarm.contract.objectives import slo_latencies, slo_rates
 from tokenswarm.live.prometheus import exported
 from tokenswarm.scenario.distribution import Distribution
 from tokenswarm.scenario.model import Scenario
+from tokenswarm.scenario.workload_kinds import WORKLOADS
 
 FOLDER = Path(__file__).parent
 _BLOCK = re.compile(r"(?P<begin><!-- generated: (?P<name>.+?) -->\n)(?P<table>.*?)(?P<end><!-- end of (?P=name) -->)",
@@ -143,7 +144,8 @@ def _toml(value: Any) -> str:
 
 def scenario_tables(model: type[BaseModel] = Scenario, prefix: str = "") -> dict[str, type[BaseModel]]:
     """The tables of a scenario by dotted name, those inside others too."""
-    models: dict[str, type[BaseModel]] = {}
+    models: dict[str, type[BaseModel]] = {name: WORKLOADS.get(name).Settings for name in WORKLOADS.names()} \
+        if model is Scenario else {}
     for name, field in model.model_fields.items():
         inner = _table_of(field)
         if inner is not None:

@@ -15,8 +15,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
+from typing import Any
 
 import gevent
 from locust import User, constant
@@ -69,10 +70,11 @@ class LLMUser(User):
         return self._process.next_session(phase)
 
     def prompt(self, question: str, system: str = "", check: Callable[[str], bool] | None = None,
-               max_tokens: int | None = None) -> Prompt:
+               max_tokens: int | None = None, body: Mapping[str, Any] | None = None) -> Prompt:
         """A prompt of your own in place of a session's: `question` is what is asked, `system` what many requests share.
 
-        `check(answer)` fills the column valid_output. The shared part is stamped as the scenario's are, so that neither
+        `check(answer)` fills the column valid_output; `body` holds further keys of the request body. The shared part is
+        stamped as the scenario's are, so that neither
         an earlier run nor the warm-up leaves it in the engine's prefix cache. None is made after the measured phase.
         """
         phase = self._process.phase()
@@ -84,7 +86,7 @@ class LLMUser(User):
         messages: list[Message] = [{"role": "system", "content": shared}] if system else []
         messages.append({"role": "user", "content": question if system else shared + question})
         return Prompt(messages, f"{phase}-user-{self._number:04d}-{self._prompts:05d}", 1, len(shared), check=check,
-                      max_tokens=max_tokens)
+                      max_tokens=max_tokens, body=body)
 
     def ask(self, prompt: Prompt) -> Answer:
         """Send the prompt and wait for the answer; `answer.ok` says how it went, `answer.text` what it said.

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from tokenswarm.scenario.distribution import Distribution
 from tokenswarm.scenario.model import LOCUSTFILES_DIR, SCENARIOS_DIR, Scenario, load_scenario, scenario_names
+from tokenswarm.scenario.workload_kinds import WORKLOADS
 
 DOCS = (Path(SCENARIOS_DIR).parent / "docs" / "scenarios.md").read_text()
 
@@ -30,8 +31,14 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str]]:
     return found
 
 
+def all_keys() -> list[tuple[str, str]]:
+    """The keys of a scenario, those of each workload's table too."""
+    tables = [keys_of(WORKLOADS.get(name).Settings, f"{name}.") for name in WORKLOADS.names()]
+    return [*keys_of(Scenario), *(item for table in tables for item in table)]
+
+
 def test_the_docs_name_no_key_that_does_not_exist():
-    known = {key for key, _ in keys_of(Scenario)} | {"engine.speculation"}
+    known = {key for key, _ in all_keys()} | {"engine.speculation"}
     named = set(re.findall(r"^\| `([a-z_]+\.[a-z_.]+)` \|", DOCS, re.MULTILINE))
     slo = {key for key in named if key.startswith("slo.")}
     assert named - slo <= known
@@ -61,14 +68,14 @@ def test_every_engine_setting_of_a_scenario_has_a_reason_beside_it(name):
 @pytest.mark.parametrize("name", scenario_names())
 def test_an_engine_s_context_holds_the_longest_prompt_and_answer(name):
     scenario = load_scenario(name)
-    rag, chat = scenario.rag, scenario.chat
+    rag, chat, batch = (getattr(scenario, name, None) for name in ("rag", "chat", "batch"))
     prompt = 0.0
     if rag is not None:
         prompt = rag.document_tokens.max
     elif chat is not None:
         prompt = chat.history_limit_tokens if chat.style == "conversation" else chat.context_tokens
-    elif scenario.batch is not None:
-        prompt = scenario.batch.document_tokens.max
+    elif batch is not None:
+        prompt = batch.document_tokens.max
     # A tenth more than four characters a token would give: tokenisers differ.
     assert 1.1 * prompt + 200 + scenario.output.max_tokens <= scenario.engine.context_length
 

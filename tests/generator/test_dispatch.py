@@ -11,7 +11,7 @@ import pytest
 
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.dispatch import Dispatcher
-from tokenswarm.scenario.model import Load
+from tokenswarm.scenario.load import Load
 
 ABSURD = Load(rate=1e12, duration_s=3600)
 

@@ -10,8 +10,8 @@ import pytest
 
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.phase_controller import PhaseController
-from tokenswarm.scenario import model as scenario
-from tokenswarm.scenario.model import Load
+from tokenswarm.scenario import load
+from tokenswarm.scenario.load import Load
 
 Answers = Callable[[], list[tuple[float, float]]]
 
@@ -62,7 +62,7 @@ def falling() -> list[tuple[float, float]]:
 
 
 def test_a_warm_up_ends_when_ttft_is_steady(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scenario, "_WARMUP_LEAST_S", 0.2)
+    monkeypatch.setattr(load, "_WARMUP_LEAST_S", 0.2)
     run = Run(Load(warmup_max_s=3600), even)
     run.director.all_users_are_there()
     assert run.until_end()["steady"] is True

@@ -8,7 +8,7 @@ import pytest
 
 from tokenswarm.run import calibrate
 from tokenswarm.run.calibrate import Calibration, advice
-from tokenswarm.scenario.model import Load
+from tokenswarm.scenario.load import Load
 
 CALIBRATED = Calibration(tokens_s=40_000.0, streams=400, limited_by="", cpu="", version="", at="")
 

@@ -105,7 +105,7 @@ def test_an_empty_salt_is_no_salt():
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        ("load.user=3", "SET: [load]: unknown key 'user', did you mean 'users'? (known: arrivals, "),
+        ("load.user=3", "SET: [load]: unknown key 'user', did you mean 'users'? (known: arrival_times, "),
         ("lod.users=3", "SET: unknown key 'lod', did you mean 'load'?"),
         ("load.users=many", "SET: load.users is 'many', but should be a whole number"),
         ("load.users=0", "SET: load.users is 0, but should be at least 1"),
@@ -116,7 +116,7 @@ def test_an_empty_salt_is_no_salt():
         ("load.rate=inf", "SET: load.rate is inf, but should be a finite number"),
         (
             "load.arrivals=pareto",
-            "SET: load.arrivals is 'pareto', but should be one of 'poisson', 'constant' or 'gamma'",
+            "SET: load.arrivals is 'pareto', but should be one of 'constant', 'gamma', 'poisson' or 'times'",
         ),
         ("rag=false", "SET: rag is false, but should be a table"),
         ("load=3", "SET: load is 3, but should be a table"),
@@ -135,7 +135,7 @@ def test_an_empty_salt_is_no_salt():
         ("engine.speculation.method=luck", "SET: engine.speculation.method is 'luck', but should be one of 'ngram'"),
         ("engine.vlm.x=4", "scenarios/rag.toml: [engine.vlm]: unknown engine 'vlm', did you mean 'vllm'?"),
         ("chat.turns=3", "[chat] is a table of workload 'chat', but this scenario's workload is 'rag'"),
-        ("workload=tables", "SET: workload is 'tables', but should be one of 'rag', 'chat', 'batch' or 'reasoning'"),
+        ("workload=tables", "SET: workload is 'tables', but should be one of 'batch', 'chat', 'rag' or 'reasoning'"),
         ("locustfile=foo.py", "scenarios/rag.toml: locustfile is 'foo.py', but that is neither beside it nor in"),
     ],
 )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from random import Random
 
-LAWS = ("poisson", "constant", "gamma")
+from tokenswarm.scenario.arrivals import ARRIVALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +74,12 @@ class RateProfile:
 
 
 def gaps(law: str, cv: float, rng: Random) -> Iterator[float]:
-    """Gaps between arrivals at a mean rate of one, without end.
-
-    poisson: independent exponential gaps. constant: all 1. gamma: independent gamma gaps with coefficient of
-    variation `cv` (shape 1/cv^2, scale cv^2): 1 is Poisson, above 1 comes in bursts, below 1 is more regular.
-    """
-    if law == "constant":
-        while True:
-            yield 1.0
-    elif law == "poisson":
-        while True:
-            yield rng.expovariate(1.0)
-    elif law == "gamma":
-        shape, scale = 1 / (cv * cv), cv * cv
-        while True:
-            yield rng.gammavariate(shape, scale)
-    raise ValueError(f"unknown law of arrivals: {law}; there are {', '.join(LAWS)}")
+    """Gaps between arrivals at a mean rate of one, without end, by a law (see scenario/arrivals). Raises ValueError."""
+    try:
+        by_law = ARRIVALS.get(law)
+    except ValueError as error:
+        raise ValueError(f"unknown law of arrivals: {law}; it {error}") from None
+    yield from by_law(rng, cv)
 
 
 def arrival_times(law: str, profile: RateProfile, seed: int, cv: float = 1.0) -> Iterator[float]:
@@ -109,7 +99,7 @@ class Pacer:
     """Arrivals as a question: how long to wait, after `elapsed_s` seconds and `sent` arrivals?
 
     The answer depends on nothing else: no clock, and the same `times` give the same answers. `sent` may only grow,
-    so that a run of any length needs the memory of one arrival.
+    so that a run of any length needs the memory of one arrival. After the last of finite `times` none is ever due.
     """
 
     def __init__(self, times: Iterator[float]) -> None:
@@ -122,7 +112,7 @@ class Pacer:
         if sent < self._number:
             raise ValueError(f"arrival {sent} has passed; this is {self._number}")
         while self._number < sent:
-            self._due_s = next(self._times)
+            self._due_s = next(self._times, math.inf)
             self._number += 1
         return self._due_s
 

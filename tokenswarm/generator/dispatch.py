@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable, Iterator
 
 import gevent
 from gevent.event import AsyncResult
 
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.arrivals import Pacer, RateProfile, arrival_times, share_of
-from tokenswarm.scenario.model import Load
+from tokenswarm.scenario.arrivals import TIMES
+from tokenswarm.scenario.load import Load
 
 _AT_ONCE = 256
 """Arrivals after which the others of the event loop get a turn: a RATE beyond what can be computed must not stop it."""
@@ -65,6 +67,7 @@ class Dispatcher:
     def __init__(self, load: Load, seed: int, worker: int, workers: int, timeline: Timeline) -> None:
         self._load, self._seed, self._worker, self._workers = load, seed, worker, workers
         self._timeline = timeline
+        self._times = load.times() if load.arrivals == TIMES else None
         self._waiting: list[AsyncResult] = []
         self._queue: Queue | None = None
         self.arrivals_queued = 0
@@ -88,18 +91,27 @@ class Dispatcher:
         self._queue = None
 
     def _run(self) -> None:
-        self._play(RateProfile.steady(self._load.rate), f"{self._seed}/warmup", self._timeline.start, "warmup")
+        self._play(self._warmup_times, self._timeline.start, "warmup")
         # What the warm-up did not get to is nobody's.
-        self._play(profile_of(self._load), self._seed, self._timeline.measure_start, "measure")
+        self._play(self._measured_times, self._timeline.measure_start, "measure")
 
-    def _pacer(self, profile: RateProfile, seed: object) -> Pacer:
+    def _warmup_times(self) -> Iterator[float]:
+        """At the first rate. Before a list of times: Poisson at `load.rate`, by default the list's mean rate."""
         load = self._load
-        times = arrival_times(load.arrivals, profile, seed, load.burstiness_cv)
+        law = "poisson" if self._times is not None else load.arrivals
+        return arrival_times(law, RateProfile.steady(load.rate), f"{self._seed}/warmup", load.burstiness_cv)
+
+    def _measured_times(self) -> Iterator[float]:
+        if self._times is not None:
+            return iter(self._times)
+        return arrival_times(self._load.arrivals, profile_of(self._load), self._seed, self._load.burstiness_cv)
+
+    def _pacer(self, times: Iterator[float]) -> Pacer:
         return Pacer(share_of(times, self._worker, self._workers))
 
-    def _play(self, profile: RateProfile, seed: object, start: float, phase: str) -> None:
+    def _play(self, times: Callable[[], Iterator[float]], start: float, phase: str) -> None:
         """Hand out arrivals until the phase is over."""
-        pacer, queue = self._pacer(profile, seed), Queue(self._pacer(profile, seed), start)
+        pacer, queue = self._pacer(times()), Queue(self._pacer(times()), start)
         self._queue = queue
         for sent in itertools.count():
             if sent % _AT_ONCE == _AT_ONCE - 1:

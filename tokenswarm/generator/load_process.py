@@ -107,6 +107,8 @@ class LoadProcess:
         origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at, attempt, number)
         output = self.plan.scenario.output
         body = {**self._body, "messages": prompt.messages, "max_tokens": prompt.max_tokens or output.max_tokens}
+        if prompt.body:
+            body.update(prompt.body)
         asked_at = time.time()
         self.in_flight[user_class] += 1
         try:

@@ -11,7 +11,7 @@ from gevent.event import Event
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator import warmup as steady
 from tokenswarm.generator.reporter import Reporter
-from tokenswarm.scenario.model import Load
+from tokenswarm.scenario.load import Load
 
 _POLL_S = 0.05
 _JUDGE_S = 0.5

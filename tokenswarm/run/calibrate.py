@@ -14,7 +14,7 @@ import tokenswarm
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.generator.new_run import host_facts, utc_now
 from tokenswarm.run.truth_run import TruthRun, truth_run
-from tokenswarm.scenario.model import Load
+from tokenswarm.scenario.load import Load
 
 ERROR_LIMIT_MS = 2.0
 CPU_LIMIT = 0.9

@@ -129,3 +129,8 @@ class Distribution(BaseModel):
             weights = self.weights or (1.0,) * len(self.values)
             return sum(v * w for v, w in zip(self.values, weights, strict=True)) / sum(weights)
         return self.mean
+
+
+def constant(value: float) -> Distribution:
+    """Always the value."""
+    return Distribution(kind="constant", value=value)

@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol
+from typing import Any, ClassVar
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.scenario.model import Scenario
+from tokenswarm.scenario.requests import refuse_reserved
+from tokenswarm.scenario.workload_kinds import WorkloadSettings
 from tokenswarm.workloads.corpus import Corpus
 
 Message = dict[str, str]
@@ -28,6 +30,7 @@ class Prompt:
     turn: 1-based position in it. shared_prefix_chars: leading characters (message contents, joined) that other or
     earlier requests' prompts begin with too, by design. document: identity of the shared document or kind of task, ""
     if there is none. check: the scenario's own check of the answer text, if it has one. max_tokens: overrides [output].
+    body: further keys of the request body, over [output].extra. Raises ValueError for one that tokenswarm sets itself.
     """
 
     messages: list[Message]
@@ -37,6 +40,14 @@ class Prompt:
     document: str = ""
     check: Callable[[str], bool] | None = None
     max_tokens: int | None = None
+    body: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.body:
+            try:
+                refuse_reserved(self.body)
+            except ValueError as error:
+                raise ValueError(f"the body of a prompt {error}") from None
 
 
 class Session(ABC):
@@ -64,14 +75,24 @@ class Session(ABC):
     def __iter__(self) -> Iterator[Prompt]: ...
 
 
-class Workload(Protocol):
-    """Makes sessions. The same (scenario, corpus, seed, salt) gives the same sessions, byte for byte."""
+class Workload(ABC):
+    """Makes sessions. The same (scenario, corpus, seed, salt) gives the same sessions, byte for byte.
 
-    def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None: ...
+    A module (here, a package's, or a file that a scenario names) defines a subclass with a `name`, and `Settings` for
+    the scenario's table of that name.
+    """
 
+    name: ClassVar[str]
+    Settings: ClassVar[type[WorkloadSettings]]
+
+    def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None:
+        self.settings: Any = scenario.workload_settings
+        self.chars_per_token = scenario.prompts.chars_per_token
+        self.corpus, self.seed, self.salt = corpus, seed, salt
+
+    @abstractmethod
     def session(self, phase: str, number: int) -> Session:
         """Session `number` (counted from 0 over all workers) of a phase (`warmup`, `measure`, ...)."""
-        ...
 
 
 def rng_for(seed: int, phase: str, *names: object) -> Random:

@@ -4,35 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from pydantic import Field, field_validator
+
+from tokenswarm.scenario.distribution import Distribution, constant
 from tokenswarm.scenario.model import Scenario
-from tokenswarm.workloads.base import Prompt, Session, cache_buster_prefix, require_text, rng_for
+from tokenswarm.scenario.workload_kinds import WorkloadSettings
+from tokenswarm.workloads.base import Prompt, Session, Workload, cache_buster_prefix, require_text, rng_for
 from tokenswarm.workloads.corpus import Corpus
 
 
-class BatchWorkload:
+class BatchSettings(WorkloadSettings):
+    """Unique documents, each put into one of a few categories."""
+
+    categories: tuple[str, ...] = Field(
+        default=("syntax", "data", "execution", "tools", "other"), description="one-word labels to choose from"
+    )
+    document_tokens: Distribution = Field(default=constant(250), description="length of a document, about, tokens")
+
+    @field_validator("categories")
+    @classmethod
+    def _single_words(cls, categories: tuple[str, ...]) -> tuple[str, ...]:
+        if len(categories) < 2 or len({c.lower() for c in categories}) != len(categories):
+            raise ValueError("should be at least two different words")
+        if not all(c.isalnum() for c in categories):
+            raise ValueError("should be single words of letters and digits, since a one-word answer is checked")
+        return categories
+
+
+class BatchWorkload(Workload):
     """Documents to classify, each in a session of its own."""
 
+    name = "batch"
+    Settings = BatchSettings
+
     def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None:
-        self._settings = scenario.batch
-        self._chars_per_token = scenario.prompts.chars_per_token
-        self._corpus = corpus
-        self._seed = seed
-        self._salt = salt
+        super().__init__(scenario, corpus, seed, salt)
         self._systems: dict[str, str] = {}
-        self._check = one_word_of(self._settings.categories)
-        require_text(corpus, self._settings.document_tokens.typical() * self._chars_per_token, "batch.document_tokens")
+        self._check = one_word_of(self.settings.categories)
+        require_text(corpus, self.settings.document_tokens.typical() * self.chars_per_token, "batch.document_tokens")
 
     def session(self, phase: str, number: int) -> BatchSession:
         """Document `number` of a phase."""
-        rng = rng_for(self._seed, phase, number)
-        chars = round(self._settings.document_tokens.sample(rng) * self._chars_per_token)
+        rng = rng_for(self.seed, phase, number)
+        chars = round(self.settings.document_tokens.sample(rng) * self.chars_per_token)
         # The document's name makes it unique from its first words on, even where two excerpts begin alike.
-        document = f"Document {phase}-{number:06d}:\n\n{self._corpus.take(rng, max(1, chars))}"
+        document = f"Document {phase}-{number:06d}:\n\n{self.corpus.take(rng, max(1, chars))}"
         return BatchSession(phase, number, self._system(phase), document, self._check)
 
     def _system(self, phase: str) -> str:
         if phase not in self._systems:
-            self._systems[phase] = cache_buster_prefix(self._salt, phase) + instruction(self._settings.categories)
+            self._systems[phase] = cache_buster_prefix(self.salt, phase) + instruction(self.settings.categories)
         return self._systems[phase]
 
 

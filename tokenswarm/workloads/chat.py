@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from tokenswarm.scenario.distribution import Distribution, constant
 from tokenswarm.scenario.model import Scenario
-from tokenswarm.scenario.workload_settings import ChatSettings
-from tokenswarm.workloads.base import Message, Prompt, Session, cache_buster_prefix, chars_of, require_text, rng_for
+from tokenswarm.scenario.values import Count
+from tokenswarm.scenario.workload_kinds import WorkloadSettings
+from tokenswarm.workloads.base import (
+    Message,
+    Prompt,
+    Session,
+    Workload,
+    cache_buster_prefix,
+    chars_of,
+    require_text,
+    rng_for,
+)
 from tokenswarm.workloads.corpus import Corpus
 from tokenswarm.workloads.rag import question_about
 
@@ -36,6 +50,33 @@ SMALL_QUESTIONS = (
 _PLACES = ("Norway", "Peru", "Kenya", "Japan", "Portugal", "Canada", "Vietnam", "Morocco", "Iceland", "Chile")
 
 
+class ChatSettings(WorkloadSettings):
+    """Conversations that accumulate history, or one long context asked four unrelated questions."""
+
+    style: Literal["conversation", "four_questions"] = Field(
+        default="conversation",
+        description="conversation: history grows turn by turn; four_questions: context_tokens, asked fresh, cached, "
+        "cached, then a small question without the context",
+    )
+    system_tokens: Count = Field(default=200, description="length of the system prompt that all share, about, tokens")
+    turns: Distribution = Field(default=constant(5), description="requests in a conversation, branches included")
+    message_tokens: Distribution = Field(default=constant(60), description="length of a user's message, about, tokens")
+    answer_tokens: Distribution | None = Field(
+        default=None, description="max_tokens of each answer; unset: output.max_tokens"
+    )
+    branch_probability: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
+        default=0.0, description="chance that a later turn regenerates the last answer or edits an earlier message"
+    )
+    assistant_turns: Literal["engine", "corpus"] = Field(
+        default="engine",
+        description="whose words enter the history: the engine's answer, or scripted text (equal prompts everywhere)",
+    )
+    history_limit_tokens: Count = Field(
+        default=6000, description="a conversation ends before its prompt exceeds this, about, tokens"
+    )
+    context_tokens: Count = Field(default=7000, description="length of the context of four_questions, about, tokens")
+
+
 @dataclass(frozen=True, slots=True)
 class _Material:
     """What every conversation of a workload draws on."""
@@ -51,11 +92,15 @@ class _Material:
         return self.corpus.take(rng, max(1, round(tokens * self.chars_per_token)))
 
 
-class ChatWorkload:
+class ChatWorkload(Workload):
     """Conversations, in the style that the scenario's [chat] names."""
 
+    name = "chat"
+    Settings = ChatSettings
+
     def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None:
-        settings = scenario.chat
+        super().__init__(scenario, corpus, seed, salt)
+        settings = self.settings
         self._material = _Material(settings, corpus, seed, salt, scenario.prompts.chars_per_token)
         self._systems: dict[str, str] = {}
         four = settings.style == "four_questions"

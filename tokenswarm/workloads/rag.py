@@ -8,9 +8,24 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from random import Random
+from typing import Annotated
 
+from pydantic import Field
+
+from tokenswarm.scenario.distribution import Distribution, constant
 from tokenswarm.scenario.model import Scenario
-from tokenswarm.workloads.base import Message, Prompt, Session, cache_buster_prefix, chars_of, require_text, rng_for
+from tokenswarm.scenario.values import Count
+from tokenswarm.scenario.workload_kinds import WorkloadSettings
+from tokenswarm.workloads.base import (
+    Message,
+    Prompt,
+    Session,
+    Workload,
+    cache_buster_prefix,
+    chars_of,
+    require_text,
+    rng_for,
+)
 from tokenswarm.workloads.corpus import Corpus
 
 INSTRUCTION = (
@@ -28,6 +43,20 @@ QUESTIONS = (
 _PHRASE_CHARS = 60
 
 
+class RagSettings(WorkloadSettings):
+    """Readers who ask about shared reference documents."""
+
+    documents: Count = Field(default=24, description="number of shared documents")
+    zipf_s: Annotated[float, Field(strict=True, ge=0, le=10)] = Field(
+        default=1.0, description="popularity: document k is opened in proportion to 1/k^zipf_s; 0 = all alike"
+    )
+    document_tokens: Distribution = Field(default=constant(3000), description="length of a document, about, tokens")
+    questions_per_reader: Distribution = Field(default=constant(3), description="questions that one reader asks")
+    history: bool = Field(
+        default=False, strict=True, description="true: a question carries the earlier questions and answers"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A shared document as it is sent: identity, its text, and the system prompt that holds it."""
@@ -37,38 +66,37 @@ class Document:
     system: str
 
 
-class RagWorkload:
+class RagWorkload(Workload):
     """Readers who open documents by popularity (Zipf) and ask a few questions about them."""
 
+    name = "rag"
+    Settings = RagSettings
+
     def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None:
-        self._settings = scenario.rag
-        self._chars_per_token = scenario.prompts.chars_per_token
-        self._corpus = corpus
-        self._seed = seed
-        self._salt = salt
-        self._cumulative = zipf_cumulative(self._settings.documents, self._settings.zipf_s)
-        require_text(corpus, self._settings.document_tokens.typical() * self._chars_per_token, "rag.document_tokens")
+        super().__init__(scenario, corpus, seed, salt)
+        self._cumulative = zipf_cumulative(self.settings.documents, self.settings.zipf_s)
+        require_text(corpus, self.settings.document_tokens.typical() * self.chars_per_token, "rag.document_tokens")
         # A document is built when it is first opened and kept: making it again for each reader would cost time on
         # the load generator's event loop.
         self.document = lru_cache(maxsize=None)(self._document)
 
     def session(self, phase: str, number: int) -> RagSession:
         """Reader `number` of a phase: opens one document, asks questions about it."""
-        rng = rng_for(self._seed, phase, number)
+        rng = rng_for(self.seed, phase, number)
         rank = 1 + bisect_left(self._cumulative, rng.random() * self._cumulative[-1])
-        questions = self._settings.questions_per_reader.sample_int(rng)
+        questions = self.settings.questions_per_reader.sample_int(rng)
         return RagSession(
-            phase, number, self.document(phase, rank), questions, self._settings.history, rng.getrandbits(64)
+            phase, number, self.document(phase, rank), questions, self.settings.history, rng.getrandbits(64)
         )
 
     def _document(self, phase: str, rank: int) -> Document:
         """Document of popularity rank 1, 2, ...; each phase has its own, so that warm-up leaves nothing in a cache."""
-        rng = rng_for(self._seed, phase, "document", rank)
-        chars = self._settings.document_tokens.sample(rng) * self._chars_per_token
-        text = self._corpus.take(rng, max(_PHRASE_CHARS, round(chars)))
+        rng = rng_for(self.seed, phase, "document", rank)
+        chars = self.settings.document_tokens.sample(rng) * self.chars_per_token
+        text = self.corpus.take(rng, max(_PHRASE_CHARS, round(chars)))
         # The document's name comes first: two excerpts that happen to begin alike must not share a cache entry.
         identity = f"{phase}-doc-{rank:03d}"
-        system = f"{cache_buster_prefix(self._salt, phase)}{INSTRUCTION}Reference document {identity}:\n\n{text}"
+        system = f"{cache_buster_prefix(self.salt, phase)}{INSTRUCTION}Reference document {identity}:\n\n{text}"
         return Document(identity, text, system)
 
 

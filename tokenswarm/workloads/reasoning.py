@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
 
 from tokenswarm.scenario.model import Scenario
-from tokenswarm.workloads.base import Prompt, Session, cache_buster_prefix, rng_for
+from tokenswarm.scenario.workload_kinds import WorkloadSettings
+from tokenswarm.workloads.base import Prompt, Session, Workload, cache_buster_prefix, rng_for
 from tokenswarm.workloads.corpus import Corpus
 from tokenswarm.workloads.tasks import GENERATORS, Task
 
@@ -20,23 +24,41 @@ _NUMBER = re.compile(r"-?\d[\d,]*(?:\.0+)?(?!\w|\.\d)")
 _WORD = re.compile(r"[^\W\d]\w*")
 
 
-class ReasoningWorkload:
+class ReasoningSettings(WorkloadSettings):
+    """Generated tasks with a known answer."""
+
+    tasks: tuple[Literal["bug", "arithmetic", "logic"], ...] = Field(
+        default=("bug", "arithmetic", "logic"), description="kinds of task, asked in equal parts"
+    )
+    difficulty: Annotated[int, Field(strict=True, ge=1, le=5)] = Field(
+        default=3, description="1 (short tasks) to 5 (long tasks)"
+    )
+
+    @model_validator(mode="after")
+    def _some_task(self) -> ReasoningSettings:
+        if not self.tasks:
+            raise ValueError("tasks should hold at least one of 'bug', 'arithmetic', 'logic'")
+        return self
+
+
+class ReasoningWorkload(Workload):
     """Tasks of the scenario's kinds in equal parts, each in a session of its own.
 
     The tasks are generated, not cut from the corpus. There is no system prompt: R1's authors advise against one.
     """
 
+    name = "reasoning"
+    Settings = ReasoningSettings
+
     def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None:
-        self._settings = scenario.reasoning
-        self._seed = seed
-        self._salt = salt
+        super().__init__(scenario, corpus, seed, salt)
 
     def session(self, phase: str, number: int) -> ReasoningSession:
         """Task `number` of a phase."""
-        rng = rng_for(self._seed, phase, number)
-        kind = self._settings.tasks[number % len(self._settings.tasks)]
-        task = GENERATORS[kind](rng, self._settings.difficulty)
-        return ReasoningSession(phase, number, cache_buster_prefix(self._salt, phase) + INSTRUCTION, task)
+        rng = rng_for(self.seed, phase, number)
+        kind = self.settings.tasks[number % len(self.settings.tasks)]
+        task = GENERATORS[kind](rng, self.settings.difficulty)
+        return ReasoningSession(phase, number, cache_buster_prefix(self.salt, phase) + INSTRUCTION, task)
 
 
 class ReasoningSession(Session):

@@ -1,0 +1,49 @@
+"""Arrivals from a list of times: seconds from the start of the measured phase, in the scenario or in a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+
+AFTER_LAST_S = 1.0
+"""How long the measured phase goes on after the last arrival, where the scenario gives it no length."""
+
+
+@lru_cache(maxsize=4)
+def read_times(path: str) -> tuple[float, ...]:
+    """The times in a text file: one number a line; empty lines and what follows a # do not count. Raises ValueError."""
+    times = []
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"arrival_times_file cannot be read: {error}") from None
+    for number, line in enumerate(lines, start=1):
+        text = line.partition("#")[0].strip()
+        if text:
+            try:
+                times.append(float(text))
+            except ValueError:
+                raise ValueError(f"arrival_times_file, line {number}: {text[:40]!r} is not a number") from None
+    return checked(times)
+
+
+def checked(times: Sequence[float]) -> tuple[float, ...]:
+    """The times. Raises ValueError unless there are some, all finite, none below 0 or before the one in front of it."""
+    if not times:
+        raise ValueError("the list of arrival times should hold at least one")
+    for time_s in times:
+        if not math.isfinite(time_s) or time_s < 0:
+            raise ValueError(f"arrival times should be finite and at least 0, but one is {time_s:g}")
+    for earlier, later in pairwise(times):
+        if later < earlier:
+            raise ValueError(f"arrival times should be in ascending order, but {later:g} comes after {earlier:g}")
+    return tuple(times)
+
+
+def mean_rate(times: Sequence[float], duration_s: float) -> float:
+    """Arrivals a second within `duration_s`, from its start to the last of them: what the warm-up goes by."""
+    within = [time_s for time_s in times if time_s < duration_s] or [times[0]]
+    return len(within) / max(within[-1], 1.0)

@@ -1,0 +1,12 @@
+"""A metronome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+
+def gaps(rng: Random, cv: float) -> Iterator[float]:
+    """All gaps alike."""
+    while True:
+        yield 1.0

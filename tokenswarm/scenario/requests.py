@@ -1,0 +1,95 @@
+"""Tables of a scenario about single requests: what a user does between them, their body, limits, retries, prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from tokenswarm.base.config_text import unknown
+from tokenswarm.contract.tables import ERROR_KINDS
+from tokenswarm.scenario.distribution import Distribution
+from tokenswarm.scenario.values import Count, PositiveSeconds, Seconds, Section, seconds_of_distribution
+
+RESERVED_BODY_KEYS = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "temperature"})
+"""The client writes these itself; a scenario or a prompt that overrode them would change what is measured."""
+
+
+def refuse_reserved(keys: Iterable[str]) -> None:
+    """Raise ValueError if one of the request body's keys is reserved."""
+    for key in sorted(RESERVED_BODY_KEYS.intersection(keys)):
+        raise ValueError(f"may not hold '{key}', which tokenswarm sets itself")
+
+
+class UserBehaviour(Section):
+    """What a user does between two requests."""
+
+    think_time_s: Annotated[Distribution, BeforeValidator(seconds_of_distribution)] = Field(
+        default=Distribution(kind="constant", value=0.0),
+        description="pause between an answer and the user's next request (closed loop)",
+    )
+
+
+class Output(Section):
+    """What is asked of the engine in each request's body."""
+
+    max_tokens: Count = Field(default=128, description="longest answer, tokens")
+    temperature: Annotated[float, Field(strict=True, ge=0, le=2)] = Field(default=0.0, description="sampling")
+    stream: bool = Field(default=True, strict=True, description="stream the answer token by token")
+    ignore_eos: bool = Field(
+        default=False, strict=True, description="go on to max_tokens whatever the model says (equal lengths)"
+    )
+    extra: dict[str, Any] = Field(default_factory=dict, description="further keys of the request body")
+
+    @field_validator("extra")
+    @classmethod
+    def _not_reserved(cls, extra: dict[str, Any]) -> dict[str, Any]:
+        refuse_reserved(extra)
+        return {key: value for key, value in extra.items() if value is not None}
+
+
+class RequestLimits(Section):
+    """When a request counts as failed."""
+
+    connect_s: PositiveSeconds = Field(default=5.0, description="longest wait for a connection")
+    first_token_s: PositiveSeconds = Field(default=60.0, description="longest wait for the first token")
+    gap_s: PositiveSeconds = Field(default=30.0, description="longest silence between two tokens")
+    total_s: PositiveSeconds = Field(default=300.0, description="longest request as a whole")
+
+
+class Retry(Section):
+    """What a user does after a failed request. Each try is a request of its own, with a row of its own."""
+
+    attempts: Count = Field(default=1, description="most tries for one prompt; 1 = no retry")
+    errors: tuple[str, ...] = Field(
+        default=("rate_limited", "overloaded"), description="kinds of failure (docs/results.md) that are tried again"
+    )
+    pause_s: Seconds = Field(default=1.0, description="pause before a try; a Retry-After from the server goes first")
+    max_pause_s: Seconds = Field(default=30.0, description="longest pause, whatever the server asks for")
+
+    @field_validator("errors")
+    @classmethod
+    def _known(cls, errors: tuple[str, ...]) -> tuple[str, ...]:
+        for kind in errors:
+            if kind not in ERROR_KINDS:
+                raise ValueError(unknown("kind of failure", kind, list(ERROR_KINDS)))
+        return errors
+
+    def pause_before(self, tries: int, error: str | None, retry_after_s: float | None) -> float | None:
+        """Seconds to wait before the next try, or None if there is none after `tries` tries and this failure."""
+        if tries >= self.attempts or error not in self.errors:
+            return None
+        return min(self.pause_s if retry_after_s is None else max(retry_after_s, 0.0), self.max_pause_s)
+
+
+class Prompts(Section):
+    """What makes prompts repeatable, and what keeps a run from hitting the cache of the run before."""
+
+    seed: Annotated[int, Field(strict=True, ge=0)] = Field(default=1, description="same seed, same prompts")
+    salt: str = Field(
+        default="run", description='stands before every shared part: "run" = new for each run, "" = none, or any text'
+    )
+    chars_per_token: Annotated[float, Field(strict=True, ge=0.5, le=20)] = Field(
+        default=4.0, description="characters taken for one token where a length is given in tokens (English: 4)"
+    )

@@ -1,0 +1,33 @@
+"""What the tables of a scenario are made of: numbers with limits, durations, and their common base."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from tokenswarm.base.config_text import parse_duration
+
+
+def in_seconds(value: Any) -> Any:
+    """A text such as 30s in seconds; anything else as it is."""
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def seconds_of_distribution(value: Any) -> Any:
+    """A distribution of seconds whose numbers may be durations, such as 2s."""
+    if isinstance(value, dict):
+        return {key: item if key == "kind" else in_seconds(item) for key, item in value.items()}
+    return in_seconds(value)
+
+
+Count = Annotated[int, Field(strict=True, ge=1)]
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), BeforeValidator(in_seconds)]
+PositiveSeconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False), BeforeValidator(in_seconds)]
+
+
+class Section(BaseModel):
+    """A table of a scenario: unknown keys are refused, values stay as they are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

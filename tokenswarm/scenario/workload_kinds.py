@@ -1,0 +1,33 @@
+"""Kinds of workload, as far as a scenario knows them: each has a name and settings, the scenario's table of that name.
+
+They are extensions: the modules of the package `tokenswarm.workloads`, entry points of the group of that name, or a
+Python file. A kind is a class that is defined there with `name` and `Settings` (see workloads/base.py).
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from tokenswarm.base.extensions import ExtensionGroup
+
+
+class WorkloadSettings(BaseModel):
+    """Settings of a workload: fields with a default and a description. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _kinds_in(module: ModuleType) -> dict[str, type]:
+    return {each.name: each for each in vars(module).values()
+            if isinstance(each, type) and each.__module__ == module.__name__
+            and isinstance(getattr(each, "name", None), str) and _is_settings(getattr(each, "Settings", None))}
+
+
+def _is_settings(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+WORKLOADS = ExtensionGroup("tokenswarm.workloads", "workload", _kinds_in)

@@ -57,12 +57,12 @@ class ReportProcess:
         self.cpu_s = 0.0
         """CPU time that it took, as of the last look at `running`."""
         self._folder = folder
-        with tempfile.TemporaryFile() as said:  # not a pipe: nobody reads while it runs, and a full one would stop it
+        with tempfile.TemporaryFile() as output:  # not a pipe: nobody reads while it runs, and a full one would stop it
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tokenswarm", "report", str(folder), "--quiet", *options],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=output, start_new_session=True,
                 env=os.environ | dict.fromkeys(_THREADS, "1"))
-            self._said = os.dup(said.fileno())
+            self._output = os.dup(output.fileno())
         self._watched = psutil.Process(self._process.pid)
         if idle:
             with contextlib.suppress(psutil.Error, OSError, AttributeError, ValueError):  # not every system has both
@@ -81,7 +81,7 @@ class ReportProcess:
         cut_off = self.running
         self._process.kill()
         self._process.wait()
-        os.close(self._said)
+        os.close(self._output)
         for name in _WRITTEN if cut_off else ():
             for unfinished in self._folder.glob(f".{name}.*"):
                 unfinished.unlink(missing_ok=True)
@@ -97,8 +97,8 @@ class ReportProcess:
                 self.kill()
                 return False
             time.sleep(_POLL_S)
-        output = os.pread(self._said, _MOST_SAID, 0).decode("utf-8", "replace").strip()
-        os.close(self._said)
+        output = os.pread(self._output, _MOST_SAID, 0).decode("utf-8", "replace").strip()
+        os.close(self._output)
         if self._process.returncode:
             last = output.splitlines()[-1] if output else f"exit code {self._process.returncode}"
             raise UserError(Exit.RESULTS, f"the report could not be made: {last.removeprefix('tokenswarm: ')}")
@@ -138,7 +138,7 @@ class LiveSummary:
 
 
 class Soak:
-    """Watches a run (see `following.Watch`), and sees to it that figures are there at its end.
+    """Watches a run (see `monitor.Watch`), and sees to it that figures are there at its end.
 
     `report_options`: of the `report` command (--strict, --baseline, --fail-on-drift).
     """

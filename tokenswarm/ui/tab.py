@@ -36,10 +36,10 @@ _NOTHING = {"state": "ready", "run": None, "alert": None}
 
 
 class LlmTab:
-    """What the tab shows, from the part that directs the runs. Routes are behind Locust's login where there is one."""
+    """What the tab shows, from the role that directs the runs. Routes are behind Locust's login where there is one."""
 
-    def __init__(self, environment: Any, part: Coordinator) -> None:
-        self._environment, self._part = environment, part
+    def __init__(self, environment: Any, coordinator: Coordinator) -> None:
+        self._environment, self._coordinator = environment, coordinator
         self._web_ui = environment.web_ui
         self._history = History(None)
         self._alert: str | None = None
@@ -58,7 +58,7 @@ class LlmTab:
                            ("/llm/report", self._report), ("/llm/requests.csv", self._rows)):
             app.add_url_rule(path, f"tokenswarm{path}", guarded(view))
         app.add_url_rule("/llm/static/<name>", "tokenswarm-static", _static)
-        attach(app, self._part)
+        attach(app, self._coordinator)
         app.before_request(_refuse_other_sites)
         app.before_request(self._check_start)
         # Flask calls these in reverse order: the first one comes after Locust's own, which opens every answer to all.
@@ -71,7 +71,7 @@ class LlmTab:
         """Refuse a start form that asks for what cannot be, before Locust acts on it; choose the user classes."""
         if request.path != "/swarm" or request.method != "POST":
             return None
-        if self._part.going_on:
+        if self._coordinator.going_on:
             self._note_edit(request.form.get("user_count", "?"))
             return None
         wanted = {**vars(self._environment.parsed_options), **request.form.to_dict()}
@@ -92,15 +92,16 @@ class LlmTab:
 
     def _note_edit(self, users: str) -> None:
         """The number of users is changed in the middle of a run: figures before and after are of two loads."""
-        part = self._part
-        if part.manifest is not None:
-            seconds = time.time() - part.timeline.start
-            part.manifest["notes"].append(f"The number of users was set to {users[:12]} by hand, {seconds:.0f} s after "
-                                          "the run had begun: its figures are of several loads.")
+        coordinator = self._coordinator
+        if coordinator.manifest is not None:
+            seconds = time.time() - coordinator.timeline.start
+            coordinator.manifest["notes"].append(
+                f"The number of users was set to {users[:12]} by hand, {seconds:.0f} s after the run had begun: its "
+                "figures are of several loads.")
 
     def _begun(self, **_: Any) -> None:
         self._alert = None
-        self._history = History(self._part.plan.run_id if self._part.plan is not None else None)
+        self._history = History(self._coordinator.plan.run_id if self._coordinator.plan is not None else None)
         gevent.spawn(self._remember)
 
     def _remember(self) -> None:
@@ -108,39 +109,40 @@ class LlmTab:
         mine = self._history
         while self._history is mine:
             gevent.sleep(_SECOND_S)
-            if self._part.going_on:
+            if self._coordinator.going_on:
                 mine.add(self._snapshot())
 
     # ---- what is shown
 
     def _snapshot(self) -> dict[str, Any]:
-        part = self._part
-        if part.live is None or part.plan is None:
+        coordinator = self._coordinator
+        if coordinator.live is None or coordinator.plan is None:
             return {**_NOTHING, "alert": self._alert}
-        manifest = part.manifest or {}
-        in_flight = part.in_flight() if part.going_on else Counter()
+        manifest = coordinator.manifest or {}
+        in_flight = coordinator.in_flight() if coordinator.going_on else Counter()
         engine = manifest.get("engine", {})
         return {
-            **part.live.snapshot(),
-            "state": "running" if part.going_on else "stopped",
+            **coordinator.live.snapshot(),
+            "state": "running" if coordinator.going_on else "stopped",
             "alert": self._alert,
-            "run": {"id": part.plan.run_id, "scenario": part.plan.scenario.title or part.plan.scenario.name,
+            "run": {"id": coordinator.plan.run_id,
+                    "scenario": coordinator.plan.scenario.title or coordinator.plan.scenario.name,
                     "engine": " ".join(filter(None, (engine.get("title"), engine.get("version")))),
-                    "model": part.plan.model, "simulated": bool(manifest.get("simulated")),
-                    "open_loop": part.plan.scenario.open_loop, "slo": part.plan.scenario.slo,
-                    "began": part.timeline.start, "notes": manifest.get("notes", [])},
+                    "model": coordinator.plan.model, "simulated": bool(manifest.get("simulated")),
+                    "open_loop": coordinator.plan.scenario.open_loop, "slo": coordinator.plan.scenario.slo,
+                    "began": coordinator.timeline.start, "notes": manifest.get("notes", [])},
             "layout": layout(),
             "in_flight": in_flight.total(),
             "in_flight_by_class": dict(in_flight),
             "users": self._environment.runner.user_count,
-            "engine": engine_view(list(part.engine_samples), time.time()),
+            "engine": engine_view(list(coordinator.engine_samples), time.time()),
         }
 
     def _live(self) -> Response:
         return jsonify(self._snapshot())
 
     def _past(self) -> Response:
-        plan = self._part.plan
+        plan = self._coordinator.plan
         current = plan is not None and plan.run_id == self._history.run_id
         return jsonify(self._history.points if current else [])
 
@@ -150,31 +152,31 @@ class LlmTab:
     # ---- what can be downloaded
 
     def _rows(self) -> Response:
-        if self._part.plan is None:
+        if self._coordinator.plan is None:
             return Response("No run has begun yet.", 404, mimetype="text/plain")
-        return send_file(self._part.plan.folder / REQUESTS_CSV, as_attachment=True,
-                         download_name=f"{self._part.plan.run_id}-{REQUESTS_CSV}")
+        return send_file(self._coordinator.plan.folder / REQUESTS_CSV, as_attachment=True,
+                         download_name=f"{self._coordinator.plan.run_id}-{REQUESTS_CSV}")
 
     def _report(self) -> Response:
         """The dashboard of the latest run; made where the command line does not make it."""
-        part = self._part
-        if part.plan is None:
+        coordinator = self._coordinator
+        if coordinator.plan is None:
             return Response("No run has begun yet.", 404, mimetype="text/plain")
-        if part.going_on:
+        if coordinator.going_on:
             return Response("The run goes on; its dashboard is made when it has been stopped.", 409,
                             mimetype="text/plain")
-        page = part.plan.folder / DASHBOARD_HTML
+        page = coordinator.plan.folder / DASHBOARD_HTML
         deadline = time.monotonic() + _REPORT_WAIT_S
-        while part.reporter.connected and not page.exists() and time.monotonic() < deadline:
+        while coordinator.reporter.connected and not page.exists() and time.monotonic() < deadline:
             gevent.sleep(0.2)
         if not page.exists():
-            made = gsubprocess.run([sys.executable, "-m", "tokenswarm", "report", str(part.plan.folder)],
+            made = gsubprocess.run([sys.executable, "-m", "tokenswarm", "report", str(coordinator.plan.folder)],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             if not page.exists():
                 words = made.stdout.decode("utf-8", "replace")
                 return Response(f"The dashboard could not be made. {words}", 500, mimetype="text/plain")
         return send_file(page, as_attachment="download" in request.args,
-                         download_name=f"{part.plan.run_id}-{DASHBOARD_HTML}")
+                         download_name=f"{coordinator.plan.run_id}-{DASHBOARD_HTML}")
 
 
 def _refuse_other_host(host: str | None) -> None:

@@ -38,8 +38,8 @@ class DockerEngine(StartedEngine):
     poll_s = 0.5
 
     def __init__(self, description: EngineSpec, container: Container, base_url: str, served_name: str, log_path: Path,
-                 guard: subprocess.Popen[bytes] | None, api_key: str | None = None) -> None:
-        super().__init__(description, base_url, served_name, log_path, api_key)
+                 guard: subprocess.Popen[bytes] | None) -> None:
+        super().__init__(description, base_url, served_name, log_path)
         self.container = container
         self.owned = guard is not None
         self._guard = guard
@@ -61,7 +61,8 @@ class DockerEngine(StartedEngine):
             raise UserError(Exit.ENGINE, f"The container {there.name} publishes no port: `make down "
                                          f"ENGINE={there.engine}` removes it.")
         container = (client or docker_host.connect()).containers.get(there.id)
-        engine = cls(description, container, there.base_url, there.model, log_path, None, api_key)
+        engine = cls(description, container, there.base_url, there.model, log_path, None)
+        engine.api_key = api_key
         engine.command = list(container.attrs["Config"].get("Cmd") or [])
         engine.read_configuration()
         return engine

@@ -66,8 +66,8 @@ def launch(request: StartRequest, on_progress: Progress | None = None) -> Docker
     began = time.monotonic()
     container, guard = _up(service, start, on_progress)
     reached = "127.0.0.1" if host == _EVERYWHERE else host
-    engine = DockerEngine(description, container, f"http://{reached}:{port}", name, request.log_path, guard,
-                          request.api_key)
+    engine = DockerEngine(description, container, f"http://{reached}:{port}", name, request.log_path, guard)
+    engine.api_key = request.api_key
     engine.started, engine.command = began, start.command
     engine.notes = request.resolve_settings().notes
     if not ipaddress.ip_address(host).is_loopback:

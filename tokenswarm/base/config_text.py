@@ -51,13 +51,13 @@ def parse_set(text: str) -> dict[str, str]:
 
     Raises UserError (USAGE) for a word that is not KEY=VALUE.
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for word in _words(text):
         key, equals, value = word.partition("=")
         if not equals or not _KEY.fullmatch(key):
             raise UserError(Exit.USAGE, f"SET: got '{word}', but wants KEY=VALUE, such as load.users=200")
-        found[key] = value
-    return found
+        values[key] = value
+    return values
 
 
 def override_value(raw: str) -> Any:

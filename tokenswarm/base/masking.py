@@ -20,12 +20,12 @@ def masked(text: str, key: str | None) -> str:
     return text
 
 
-def usable_key(given: str | None) -> str | None:
+def usable_key(raw: str | None) -> str | None:
     """The API key as it goes into a header; None for none. White space around it (a file's line end) is no part of it.
 
     Raises UserError (AUTH), without showing the key, for one that no header can hold.
     """
-    key = (given or "").strip()
+    key = (raw or "").strip()
     if not all("!" <= character <= "~" for character in key):
         raise UserError(Exit.AUTH, "API_KEY holds a blank, a line break or a character that is not ASCII, which no "
                                    "HTTP header can carry; check what it was set to")

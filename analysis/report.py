@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from tokenswarm.analysis.render.dashboard import render
 from tokenswarm.analysis.summary import summarise
 from tokenswarm.analysis.verdict import gates
 
-from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import write_whole
 from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, SUMMARY_JSON, SUMMARY_MD
 
 
@@ -41,18 +39,3 @@ def report(folder: str | Path, strict: bool = False, baseline: str | Path | None
     if dashboard:
         write_whole(run.folder / DASHBOARD_HTML, render(run, summary))
     return summary
-
-
-def write_whole(path: Path, content: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never half of either."""
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise UserError(Exit.RESULTS, f"{path} cannot be written: {error.strerror or error}.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 from tokenswarm.analysis.cache import yardstick as cache
@@ -18,6 +19,7 @@ from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.verdict import validity
 
+from tokenswarm.contract.manifest import CacheResetRecord, CostRecord, WarmupRecord
 from tokenswarm.contract.tables import ERROR_KINDS
 
 FORMAT = 1
@@ -30,15 +32,16 @@ def summarise(run: Run) -> dict[str, Any]:
     rows = run.measured
     facts = validity.gather(run, window)
     verdict, reasons, checks = validity.judge(facts, validity.recorded_reasons(run))
-    objectives, refused = slo.parse(run.fact("scenario", "values", "slo"))
+    objectives, refused = slo.parse(run.manifest.scenario.table("slo"))
     rates = every_rate(run.requests, rows, window, objectives)
     goodput = slo.goodput_figures(rows, objectives, window)
+    cost = run.manifest.cost or CostRecord()
     return {
         "format": FORMAT,
         "run_id": run_id(run),
         "verdict": verdict,
         "reasons": reasons,
-        "simulated": run.fact("simulated"),
+        "simulated": run.manifest.simulated,
         "notes": [*run.notes, *recorded_notes(run), *beginning_notes(run), *metrics.wave_notes(rows)],
         "run": header(run, window),
         "latency": metrics.latency_figures(rows),
@@ -56,7 +59,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "server_latency": server_view.server_figures(run),
         "drift": drift_figures(run, window),
         "outages": outage_figures(run, window),
-        "cost": cost_figures(run.fact("cost", "gpu_hour_usd"), run.fact("cost", "gpus"), rates),
+        "cost": cost_figures(cost.gpu_hour_usd, cost.gpus, rates),
         "counts": counts(run, rows),
         "generator": generator(run, facts, window) | {"checks": checks},
         "user_classes": by_user_class(rows, objectives, window),
@@ -66,7 +69,7 @@ def summarise(run: Run) -> dict[str, Any]:
 def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[dict[str, Any]]:
     """The gates of single user classes ([slo.RagReader] in the scenario), evaluated on their own requests."""
     results = []
-    for name, table in slo.class_tables(run.fact("scenario", "values", "slo")).items():
+    for name, table in slo.class_tables(run.manifest.scenario.table("slo")).items():
         objectives, refused = slo.parse(table)
         everything = run.requests[(run.requests["user_class"] == name).to_numpy()]
         part = rows[(rows["user_class"] == name).to_numpy()]
@@ -82,67 +85,65 @@ def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[dic
 
 def recorded_notes(run: Run) -> list[str]:
     """What the run itself noted: settings that the engine could not take, an engine on a CPU. Not of the simulator."""
-    noted = run.fact("notes")
-    return [str(note) for note in noted if note] if isinstance(noted, list) and not run.fact("simulated") else []
+    return [] if run.manifest.simulated else [note for note in run.manifest.notes if note]
 
 
 def beginning_notes(run: Run) -> list[str]:
     """What a reader must know of how the measure phase began: an engine that was not known to be warm, or a cache that
     was not empty though it was wanted so."""
     notes = []
-    warmup, reset = _table(run, "warmup"), _table(run, "cache_reset")
-    steady = warmup.get("steady")
-    asked = warmup.get("mode") == "until_steady"
-    if warmup.get("limit_s") and (steady is False or (steady is None and asked)):
-        notes.append(str(warmup.get("sentence") or "TTFT was not steady when the warm-up ended."))
+    manifest = run.manifest
+    warmup, reset = manifest.warmup or WarmupRecord(), manifest.cache_reset or CacheResetRecord()
+    wanted_steady = warmup.mode == "until_steady"
+    if warmup.limit_s and (warmup.steady is False or (warmup.steady is None and wanted_steady)):
+        notes.append(str(warmup.sentence or "TTFT was not steady when the warm-up ended."))
     told = any("prefix cache was not emptied" in note for note in recorded_notes(run))
-    if reset.get("done") is False and run.fact("scenario", "values", "load", "reset_cache") is not False and not told:
-        notes.append(f"The prefix cache was not emptied before the run: {reset.get('detail') or 'no reason is known'}")
+    if reset.done is False and manifest.scenario.table("load").get("reset_cache") is not False and not told:
+        notes.append(f"The prefix cache was not emptied before the run: {reset.detail or 'no reason is known'}")
     return notes
 
 
 def run_id(run: Run) -> str:
     """The run's identity: from the manifest, else the folder's name."""
-    return str(run.fact("run_id") or run.folder.resolve().name)
+    return str(run.manifest.run_id or run.folder.resolve().name)
 
 
 def header(run: Run, window: Window | None) -> dict[str, Any]:
     """What was measured, on what, when, with which load."""
-    start = window.start if window else None
+    start, manifest = window.start if window else None, run.manifest
     return {
-        "status": run.fact("status"),
+        "status": manifest.status,
         "going": run.going,
-        "ended_early": _table(run, "ended_early"),
+        "ended_early": _table(manifest.ended_early),
         "engine": {
-            key: run.fact("engine", key)
+            key: getattr(manifest.engine, key)
             for key in ("name", "title", "version", "base_url", "runtime", "cold_start_s", "image_digest")
         },
-        "effective": _table(run, "engine", "effective"),
-        "model": run.fact("model"),
-        "scenario": {key: run.fact("scenario", key) for key in ("name", "title", "description", "workload")},
-        "overrides": _table(run, "scenario", "overrides"),
-        "load": _table(run, "load"),
-        "started_at": run.fact("started_at"),
-        "ended_at": run.fact("ended_at"),
+        "effective": manifest.engine.effective,
+        "model": manifest.model,
+        "scenario": {key: getattr(manifest.scenario, key) for key in ("name", "title", "description", "workload")},
+        "overrides": manifest.scenario.overrides,
+        "load": _table(manifest.load),
+        "started_at": manifest.started_at,
+        "ended_at": manifest.ended_at,
         "window": {
             "start_unix_s": start,
             "end_unix_s": window.end if window else None,
             "seconds": window.seconds if window else None,
             "source": window.source if window else None,
         },
-        "seed": run.fact("seed"),
-        "salt": run.fact("salt"),
-        "host": _table(run, "host"),
-        "gpus": run.fact("gpus") if isinstance(run.fact("gpus"), list) else [],
-        "versions": _table(run, "versions"),
-        "git": _table(run, "git"),
+        "seed": manifest.seed,
+        "salt": manifest.salt,
+        "host": _table(manifest.host),
+        "gpus": manifest.gpus,
+        "versions": manifest.versions,
+        "git": _table(manifest.git),
     }
 
 
-def _table(run: Run, *keys: str) -> dict[str, Any]:
-    """A table of the manifest; empty where it is missing or not one."""
-    found = run.fact(*keys)
-    return found if isinstance(found, dict) else {}
+def _table(record: msgspec.Struct | None) -> dict[str, Any]:
+    """A record as summary.json holds it; empty where nothing of it is known."""
+    return {} if record is None or record == type(record)() else msgspec.to_builtins(record)
 
 
 def errors(rows: pd.DataFrame) -> dict[str, Any]:
@@ -174,7 +175,7 @@ def counts(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
         "measured": metrics.outcome_counts(rows),
         "all_phases": metrics.outcome_counts(run.requests),
         "rows_in_file": len(run.requests),
-        "sent_by_generator": run.fact("counts", "sent"),
+        "sent_by_generator": run.manifest.counts.sent if run.manifest.counts else None,
         "damaged_lines": run.damaged_lines,
     }
 

@@ -53,8 +53,7 @@ def _yardstick(run: Run, counters: float | None) -> dict[str, Any]:
         return _absent("no successful request of the measure phase was recorded")
     tree = build(prompts)
     tokens = _token_model(rows, which, prompts)
-    effective = run.fact("engine", "effective")
-    effective = effective if isinstance(effective, dict) else {}
+    effective = run.manifest.engine.effective
     block, capacity = (_positive(effective.get(name)) for name in ("block_size", "kv_capacity_tokens"))
     shares = _shares(rows, which, prompts, tree, tokens, counted, block, capacity)
     reported = rows["cached_tokens"].notna().to_numpy() & counted

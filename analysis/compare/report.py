@@ -79,10 +79,9 @@ def read_member(folder: str | Path) -> Member:
         known = np.sort(values[~np.isnan(values)])
         if len(known):
             curves[latency.key] = interpolate(known, QUANTILES)
-    table = run.fact("scenario", "values", "engine")
     return Member(Path(folder), summary, curves,
                   rule_of_thumb.totals(run.measured, summary["run"]["window"]["seconds"]),
-                  table if isinstance(table, dict) else {}, recorded_notes(run))
+                  run.manifest.scenario.table("engine"), recorded_notes(run))
 
 
 def _notes(members: Sequence[Member]) -> list[str]:

@@ -15,6 +15,8 @@ from tokenswarm.analysis.figures.statistics import Estimate, interpolate, observ
 from tokenswarm.analysis.figures.window import ended_at
 from tokenswarm.analysis.read.run_folder import Run
 
+from tokenswarm.contract.manifest import HistogramRecord, ServerLatencyRecord
+
 QUANTILES = (50, 95, 99)
 COARSEST = 2.5
 """Ratio of a bucket's ends up to which a value inside it is worth a number; engines' buckets grow by this at most,
@@ -45,13 +47,13 @@ def server_figures(run: Run) -> dict[str, dict[str, Any]]:
     `client` holds the same figures of the same events as the client timed them: of `ttft` the first tokens, of `e2e`
     the ends, that came between the engine's two readings, in whatever phase they were sent; None for the others.
     """
-    histograms = run.fact("server_latency", "histograms")
-    span = tuple(run.fact("server_latency", side) for side in ("start_at", "end_at"))
-    known = isinstance(histograms, dict) and all(isinstance(at, int | float) for at in span)
+    record = run.manifest.server_latency or ServerLatencyRecord()
+    span = record.start_at, record.end_at
+    known = None not in span
     out = {}
     for name in ("ttft", "queue", "itl", "e2e"):
-        histogram = _checked(histograms.get(name)) if known else None
-        why = run.fact("server_latency", "why") or "the engine's histograms were not read"
+        histogram = _checked(record.histograms.get(name)) if known else None
+        why = record.why or "the engine's histograms were not read"
         figures = _missing(str(why)) if histogram is None else _figures(*histogram)
         out[name] = {**figures, "client": _client(run.requests, name, *span) if histogram else None}
     return out
@@ -59,7 +61,8 @@ def server_figures(run: Run) -> dict[str, dict[str, Any]]:
 
 def server_ttft(run: Run) -> dict[str, Any]:
     """The engine's own TTFT (see `server_figures`), with the moments of its two readings in unix seconds."""
-    return {"start_unix_s": run.fact("server_latency", "start_at"), "end_unix_s": run.fact("server_latency", "end_at"),
+    record = run.manifest.server_latency or ServerLatencyRecord()
+    return {"start_unix_s": record.start_at, "end_unix_s": record.end_at,
             **server_figures(run)["ttft"]}
 
 
@@ -67,14 +70,11 @@ def _needs(q: float, count: int) -> str:
     return f"needs {observations_needed(q)} observations, has {count}"
 
 
-def _checked(histogram: Any) -> tuple[list[float], list[int], float] | None:
+def _checked(histogram: HistogramRecord | None) -> tuple[list[float], list[int], float] | None:
     """(bounds, counts, sum), or None for what is no histogram."""
-    if not isinstance(histogram, dict):
+    if histogram is None or histogram.sum_s is None or len(histogram.counts) != len(histogram.bounds_s) + 1:
         return None
-    bounds, counts, total = histogram.get("bounds_s"), histogram.get("counts"), histogram.get("sum_s")
-    lists = isinstance(bounds, list) and isinstance(counts, list) and len(counts) == len(bounds) + 1
-    if not lists or not all(isinstance(value, int | float) for value in [*bounds, *counts, total]):
-        return None
+    bounds, counts, total = histogram.bounds_s, histogram.counts, histogram.sum_s
     rising = all(low < high for low, high in pairwise(bounds))
     return (bounds, counts, total) if rising and min(counts) >= 0 else None
 

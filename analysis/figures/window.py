@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from tokenswarm.analysis.read.run_folder import Run
 
+from tokenswarm.contract.manifest import PhaseRecord
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -30,13 +32,9 @@ def ended_at(rows: pd.DataFrame) -> np.ndarray:
     return rows["sent_at"].to_numpy() + np.nan_to_num(latest, nan=0.0) / 1000.0
 
 
-def phases(run: Run) -> list[dict]:
+def phases(run: Run) -> list[PhaseRecord]:
     """The manifest's phases that have a name and a start, in order."""
-    listed = run.fact("phases")
-    if not isinstance(listed, list):
-        return []
-    good = [p for p in listed if isinstance(p, dict) and p.get("name") and isinstance(p.get("start"), int | float)]
-    return sorted(good, key=lambda p: p["start"])
+    return sorted((phase for phase in run.manifest.phases if phase.name), key=lambda phase: phase.start)
 
 
 def find_window(run: Run) -> Window | None:
@@ -47,12 +45,12 @@ def find_window(run: Run) -> Window | None:
     """
     rows = run.requests
     last_sign = float(np.max(ended_at(rows))) if len(rows) else None
-    measure = next((p for p in phases(run) if p["name"] == "measure"), None)
+    measure = next((p for p in phases(run) if p.name == "measure"), None)
     if measure is not None:
-        start, end = float(measure["start"]), measure.get("end")
-        if not isinstance(end, int | float):
+        start, end = float(measure.start), measure.end
+        if end is None:
             end = last_sign
-        elif run.fact("status") == "running" and last_sign is not None:
+        elif run.manifest.status == "running" and last_sign is not None:
             end = min(float(end), last_sign)
         return None if end is None else Window(start, max(start, float(end)), "manifest")
     sent = run.measured["sent_at"].to_numpy()

@@ -15,9 +15,11 @@ import pandas as pd
 from pandas.api.types import union_categoricals
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.manifest import Manifest, manifest_of, too_new
 from tokenswarm.contract.tables import (
     ENGINE_METRIC_COLUMNS,
     ENGINE_METRICS_CSV,
+    FORMAT,
     HOST_METRIC_COLUMNS,
     HOST_METRICS_CSV,
     MANIFEST_JSON,
@@ -46,10 +48,12 @@ class Run:
     (NaN = not measured; true/false as 1/0), text as categories or strings. Requests are in the order sent.
     `damaged_lines` counts lines that are not rows (a torn last line, say); they are left out of the tables. `notes`
     are sentences about what the folder lacks. `going`: the run still writes into its folder.
+    `manifest_text`: run.json as it lies there, for people to read.
     """
 
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
+    manifest_text: str
     requests: pd.DataFrame
     engine_metrics: pd.DataFrame
     host_metrics: pd.DataFrame
@@ -62,10 +66,6 @@ class Run:
         """The requests that enter figures: those sent in the measure phase (all, where the table has no phases)."""
         phase = self.requests["phase"]
         return self.requests if phase.isna().all() else self.requests[(phase == "measure").to_numpy()]
-
-    def fact(self, *keys: str) -> Any:
-        """The manifest's value under nested keys, or None where any of them is missing."""
-        return dig(self.manifest, *keys)
 
 
 def dig(tree: object, *keys: str) -> Any:
@@ -89,7 +89,10 @@ def read_run(folder: str | Path) -> Run:
             Exit.RUN_FOLDER, f"{path} is not a run folder: it holds neither {MANIFEST_JSON} nor {REQUESTS_CSV}."
         )
     notes: list[str] = []
-    manifest = _read_manifest(path / MANIFEST_JSON, notes)
+    content = _read_json_object(path / MANIFEST_JSON, notes)
+    manifest = manifest_of(content)
+    if (newer := too_new(MANIFEST_JSON, manifest.format, FORMAT)) is not None:
+        notes.append(newer)
     requests, damaged = _read_parts(path, REQUESTS_CSV, REQUEST_COLUMNS, ("sent_at", "status"), notes)
     engine, damaged_engine = _read_parts(path, ENGINE_METRICS_CSV, ENGINE_METRIC_COLUMNS, ("at",), [])
     host, damaged_host = _read_parts(path, HOST_METRICS_CSV, HOST_METRIC_COLUMNS, ("at",), notes)
@@ -98,12 +101,13 @@ def read_run(folder: str | Path) -> Run:
     return Run(
         folder=path,
         manifest=manifest,
+        manifest_text=json.dumps(content, indent=2, ensure_ascii=False),
         requests=requests,
         engine_metrics=engine[engine["at"].notna()].reset_index(drop=True),
         host_metrics=host[host["at"].notna()].reset_index(drop=True),
         damaged_lines=damaged + damaged_engine + damaged_host + odd,
         notes=tuple(notes),
-        going=manifest.get("status") == "running" and abs(time.time() - _last_sign(requests, host)) < _SILENT_S,
+        going=manifest.status == "running" and abs(time.time() - _last_sign(requests, host)) < _SILENT_S,
     )
 
 
@@ -112,18 +116,18 @@ def _last_sign(requests: pd.DataFrame, host: pd.DataFrame) -> float:
     return float(np.nanmax([*host["at"].tail(_LATEST), *requests["sent_at"].tail(1), 0.0]))
 
 
-def _read_manifest(path: Path, notes: list[str]) -> dict[str, Any]:
+def _read_json_object(path: Path, notes: list[str]) -> dict[str, Any]:
     if not path.is_file():
         notes.append(f"{MANIFEST_JSON} is missing: engine, scenario and load of this run are not known.")
         return {}
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
     except (ValueError, OSError):
-        manifest = None
-    if not isinstance(manifest, dict):
+        content = None
+    if not isinstance(content, dict):
         notes.append(f"{MANIFEST_JSON} is damaged: engine, scenario and load of this run are not known.")
         return {}
-    return manifest
+    return content
 
 
 class _WholeLines(io.RawIOBase):

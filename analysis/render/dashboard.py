@@ -70,7 +70,7 @@ def render(run: Run, summary: dict[str, Any]) -> str:
             sections=sections,
             health_section=health,
             charts_json=_safe_json(specs),
-            manifest_json=json.dumps(run.manifest, indent=2, ensure_ascii=False),
+            manifest_json=run.manifest_text,
             load_sentence=load_sentence(summary),
             style=Markup(_asset("dashboard.css")),
             theme_script=Markup(scripts[0]),
@@ -98,7 +98,7 @@ class Seen:
 def look_at(run: Run, summary: dict[str, Any]) -> Seen:
     """A run, ready to be drawn."""
     window = find_window(run)
-    objectives, _ = slo.parse(run.fact("scenario", "values", "slo"))
+    objectives, _ = slo.parse(run.manifest.scenario.table("slo"))
     timeline = make_timeline(run, window)
     if timeline is not None:
         timeline = replace(timeline, outages=outages.spans(summary["outages"]))

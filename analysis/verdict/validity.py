@@ -14,6 +14,7 @@ from tokenswarm.analysis.figures.quantities import is_ok, lateness_ms, outcome_c
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
 
+from tokenswarm.contract.manifest import CountsRecord
 from tokenswarm.contract.tables import CPU_SHARE_LIMIT, ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT
 
 SUSTAINED_S = 10
@@ -258,21 +259,19 @@ def judge(facts: Facts, recorded: list[dict] | None = None) -> tuple[str, list[d
 
 def recorded_reasons(run: Run) -> list[dict]:
     """The reasons that run.json itself gives against the run, in the shape that `judge` uses."""
-    listed = run.fact("validity", "reasons")
-    verdict = run.fact("validity", "verdict")
-    if not isinstance(listed, list) or verdict not in ("INVALID", "INCOMPLETE"):
+    recorded = run.manifest.validity
+    if recorded is None or recorded.verdict not in ("INVALID", "INCOMPLETE"):
         return []
     return [
         {
-            "rule": str(r.get("rule")),
-            "verdict": r.get("verdict", verdict),
-            "value": r.get("value"),
-            "limit": r.get("limit"),
-            "unit": str(r.get("unit", "")),
-            "sentence": str(r.get("sentence", r.get("rule"))),
+            "rule": str(reason.rule),
+            "verdict": reason.verdict or recorded.verdict,
+            "value": reason.value,
+            "limit": reason.limit,
+            "unit": reason.unit,
+            "sentence": str(reason.sentence or reason.rule),
         }
-        for r in listed
-        if isinstance(r, dict)
+        for reason in recorded.reasons
     ]
 
 
@@ -281,32 +280,32 @@ def gather(run: Run, window: Window | None) -> Facts:
     rows = run.measured
     ok = rows.loc[is_ok(rows), ["ttft_ms", "e2e_ms"]]
     counts = outcome_counts(rows)
-    ended_early = run.fact("ended_early", "sentence")
-    counted, lost = run.fact("counts", "sent"), run.fact("counts", "rows_lost")
+    manifest = run.manifest
+    counted = manifest.counts or CountsRecord()
     late = lateness_ms(rows)
     workers = worker_samples(run, window)
     return Facts(
-        status=run.fact("status"),
-        open_loop=run.fact("load", "mode") == "open" or not np.isnan(late).all(),
+        status=manifest.status,
+        open_loop=manifest.load.mode == "open" or not np.isnan(late).all(),
         has_window=window is not None and window.seconds > 0,
         rows=len(run.requests),
         measured_ok=counts["ok"],
         measured_sent=counts["sent"],
         cancelled=counts["cancelled"],
-        counted=counted if isinstance(counted, int) else None,
-        workers_lost=_number(run.fact("counts", "workers_lost")),
-        unsent=_number(run.fact("counts", "unsent")),
-        held_back=_number(run.fact("counts", "arrivals_queued")),
+        counted=counted.sent,
+        workers_lost=counted.workers_lost,
+        unsent=counted.unsent,
+        held_back=counted.arrivals_queued,
         going=run.going,
-        ended_early=ended_early if isinstance(ended_early, str) else None,
-        rows_lost=lost if isinstance(lost, int) else 0,
+        ended_early=manifest.ended_early.sentence if manifest.ended_early else None,
+        rows_lost=counted.rows_lost or 0,
         damaged_lines=run.damaged_lines,
         median_latency_ms=_median_latency(ok),
         error_bound_ms=error_bound_ms(rows, workers),
         lateness_p99_ms=_percentile(late, 99),
         cpu_share=busiest_cpu_share(workers),
         in_flight_max=_percentile(workers.groupby("at")["in_flight"].sum(min_count=1).to_numpy(), 100),
-        in_flight_limit=_number(run.fact("load", "max_in_flight")),
+        in_flight_limit=manifest.load.max_in_flight,
     )
 
 
@@ -353,6 +352,3 @@ def _percentile(values: np.ndarray, q: float) -> float | None:
     values = values[~np.isnan(values)]
     return float(np.percentile(values, q)) if len(values) else None
 
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

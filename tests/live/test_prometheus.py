@@ -11,6 +11,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.analysis import make_run
+from tokenswarm.contract.manifest import manifest_of
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import ERROR_KINDS
 from tokenswarm.live.aggregate import Delta
@@ -124,7 +125,7 @@ def test_buckets_only_rise_and_end_at_the_count() -> None:
 def test_text_of_others_comes_out_as_it_went_in_but_never_breaks_a_line() -> None:
     hostile = 'a"b\\c\nd{e="f"} 1\ud800' + "x" * 500
     manifest = {"run_id": "r", "engine": {"name": "sim"}, "model": hostile, "scenario": {"name": "chat"}}
-    page = scraped(stats(), moment(run=run_labels(manifest, "true"), user_classes=['C"\n'], in_flight={}))
+    page = scraped(stats(), moment(run=run_labels(manifest_of(manifest), "true"), user_classes=['C"\n'], in_flight={}))
     [labels] = [dict(labels) for name, labels in page if name == "tokenswarm_run_info"]
     assert labels["model"] == ('a"b\\c d{e="f"} 1 ' + "x" * 500)[:200]
     assert {dict(labels).get("user_class") for name, labels in page if name == "tokenswarm_requests_total"} == {'C" '}

@@ -91,7 +91,7 @@ def phase(name: str) -> dict[str, Any]:
 
 def done(**counts: int) -> dict[str, Any]:
     """The event that the run is over."""
-    return {"event": "done", "counts": {"requests": 5, **counts}, "phases": MEASURED, "stopped": False, "facts": {}}
+    return {"event": "done", "counts": {"sent": 5, **counts}, "phases": MEASURED, "stopped": False, "facts": {}}
 
 
 def tools(log: list[str], events: list[Any], engine: FakeEngine | None = None, up: BaseException | None = None,

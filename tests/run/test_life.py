@@ -54,7 +54,7 @@ def test_a_whole_run_is_told_of_in_run_json_and_nothing_of_it_goes_on(tmp_path: 
     assert log == ["locust started", "locust ended", "engine stopped"]
     written = manifest(outcome.folder)
     assert (written["status"], written["model"], written["preflight"]) == ("complete", "m", ANSWERS)
-    assert written["counts"] == {"requests": 5} and written["phases"][1]["name"] == "measure"
+    assert written["counts"] == {"sent": 5} and written["phases"][1]["name"] == "measure"
     assert written["cache_reset"]["done"] is False and "was not emptied" in written["notes"][-1]
     assert written["cost"] == {"gpu_hour_usd": 2.0, "gpus": 1}
     assert written["telemetry"]["failed"] == 0 and "server_latency" in written and written["ended_at"]

@@ -89,7 +89,7 @@ def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 def _run_first(options: argparse.Namespace, argv: list[str], console: Console) -> Any:
     from tokenswarm.analysis.report import report
-    from tokenswarm.generator.new_run import note_verdict
+    from tokenswarm.contract.manifest import note_verdict
     from tokenswarm.series.pairs import DEFAULT_REPEATS, run_series
 
     a, b = _sides(options, argv)

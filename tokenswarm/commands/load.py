@@ -139,7 +139,7 @@ def _reported(folder: Path, console: Console, options: argparse.Namespace) -> di
     """Summary and dashboard of a run that has just ended; its verdict goes into run.json too."""
     import json
 
-    from tokenswarm.generator.new_run import note_verdict
+    from tokenswarm.contract.manifest import note_verdict
     from tokenswarm.run.progress import working
 
     with working(console, "making the dashboard"):

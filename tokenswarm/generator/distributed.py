@@ -16,6 +16,16 @@ import gevent
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.runtime_tuning import freeze_gc, grow_descriptor_table
+from tokenswarm.contract.manifest import (
+    CorpusRecord,
+    EngineRecord,
+    LoadRecord,
+    Manifest,
+    ScenarioRecord,
+    WorkerRecord,
+    manifest_json,
+    manifest_of,
+)
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import REQUESTS_CSV
 from tokenswarm.generator.admission import gate_worker_registration
@@ -99,8 +109,8 @@ class MasterRole(Coordinator):
         plan, line = self.plan, self.timeline
         def message(worker: _Worker) -> dict[str, Any]:
             shift = worker.clock.correction_s
-            return {"manifest": self.manifest or _manifest_of(plan), "folder": str(plan.folder), "clock_shift_s": shift,
-                    "index": worker.index, "hash_key": self._hash_key,
+            return {"manifest": manifest_json(self.manifest or _manifest_of(plan)), "folder": str(plan.folder),
+                    "clock_shift_s": shift, "index": worker.index, "hash_key": self._hash_key,
                     "timeline": [line.start + shift, line.measure_start + shift, line.measure_end + shift,
                                  line.stop_by + shift]}
         self._tell("plan", message)
@@ -130,12 +140,12 @@ class MasterRole(Coordinator):
                     total[key] = total.get(key, 0) + value
         return total
 
-    def facts(self) -> dict[str, Any]:
-        return {"workers": [{"id": identity, "rows": worker.rows, "lost": worker.account is None,
-                             "clock_offset_ms": round(worker.clock.offset_s * 1e3, 3),
-                             "round_trip_ms": round(worker.clock.round_trip_s * 1e3, 3)
-                             if worker.clock.round_trip_s < float("inf") else None}
-                            for identity, worker in self._workers.items()]}
+    def worker_records(self) -> list[WorkerRecord]:
+        return [WorkerRecord(identity, worker.rows, lost=worker.account is None,
+                             clock_offset_ms=round(worker.clock.offset_s * 1e3, 3),
+                             round_trip_ms=round(worker.clock.round_trip_s * 1e3, 3)
+                             if worker.clock.round_trip_s < float("inf") else None)
+                for identity, worker in self._workers.items()]
 
     def in_flight(self) -> Counter[str]:
         alive = {client.id for client in self._alive()}
@@ -207,7 +217,7 @@ class WorkerRole(ProcessRole):
         if self._plan is None or self._plan.run_id != data["manifest"]["run_id"]:
             self._ended, self.process = False, None
             try:
-                self._plan = plan_from(data["manifest"], Path(data["folder"]), controlled=True)
+                self._plan = plan_from(manifest_of(data["manifest"]), Path(data["folder"]), controlled=True)
             except UserError as error:
                 self.give_up(str(error), error.code)
 
@@ -231,8 +241,8 @@ class WorkerRole(ProcessRole):
         self.give_up(f"rows cannot be sent to the master: {error}", Exit.LOAD_GENERATOR)
 
 
-def _manifest_of(plan: Plan) -> dict[str, Any]:
+def _manifest_of(plan: Plan) -> Manifest:
     """As much of a manifest as `plan_from` needs."""
-    return {"run_id": plan.run_id, "engine": {"base_url": plan.base_url}, "model": plan.model, "seed": plan.seed,
-            "salt": plan.salt, "scenario": {"values": plan.scenario.values()},
-            "corpus": plan.corpus.identity(), "load": {"workers": plan.workers}}
+    return Manifest(run_id=plan.run_id, engine=EngineRecord(base_url=plan.base_url), model=plan.model, seed=plan.seed,
+                    salt=plan.salt, scenario=ScenarioRecord(values=plan.scenario.values()),
+                    corpus=CorpusRecord(**plan.corpus.identity()), load=LoadRecord(workers=plan.workers))

@@ -1,10 +1,9 @@
-"""run.json: what was run, on what, with which settings. Written whole, by one process at a time."""
+"""A new run: its folder, and the manifest (run.json) that says what is run, on what, with which settings."""
 
 from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -15,13 +14,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 import tokenswarm
 from tokenswarm.base.data_files import CHECKOUT
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.contract.tables import FORMAT, MANIFEST_JSON
-from tokenswarm.scenario.model import Scenario
+from tokenswarm.contract.manifest import (
+    CorpusRecord,
+    EngineRecord,
+    GitRecord,
+    HostRecord,
+    LoadRecord,
+    Manifest,
+    ScenarioRecord,
+)
+from tokenswarm.contract.tables import FORMAT
+from tokenswarm.scenario.model import Load, Scenario
 from tokenswarm.workloads.corpus import Corpus
 
 _PACKAGES = ("locust", "gevent", "httptools", "msgspec", "openai")
@@ -57,86 +66,36 @@ def fresh_salt() -> str:
 
 def new_manifest(*, run_id: str, scenario: Scenario, overrides: Mapping[str, str], engine: Mapping[str, Any],
                  model: str, corpus: Corpus, seed: int, salt: str, workers: int, argv: list[str],
-                 simulated: bool) -> dict[str, Any]:
-    """The manifest of a run that is about to begin."""
-    load = scenario.load
-    return {
-        "format": FORMAT,
-        "run_id": run_id,
-        "status": "running",
-        "started_at": utc_now(),
-        "ended_at": None,
-        "simulated": simulated,
-        "engine": dict(engine),
-        "model": model,
-        "scenario": {
-            "name": scenario.name,
-            "title": scenario.title,
-            "description": scenario.description,
-            "workload": scenario.workload,
-            "values": scenario.values(),
-            "overrides": dict(overrides),
-        },
-        "load": {
-            "mode": "closed" if load.rate is None else "open",
-            "users": load.users if load.rate is None else None,
-            "spawn_rate": load.spawn_rate,
-            "rate": load.rate,
-            "rate_end": load.rate_end,
-            "rate_steps": load.rate_steps,
-            "users_end": load.users_end,
-            "users_steps": load.users_steps,
-            "arrivals": load.arrivals if load.rate is not None else None,
-            "max_in_flight": load.max_in_flight,
-            "duration_s": load.duration_s,
-            "warmup_s": load.warmup_s,
-            "warmup_max_s": load.warmup_most_s,
-            "drain_s": load.drain_s,
-            "workers": workers,
-        },
-        "corpus": corpus.identity(),
-        "seed": seed,
-        "salt": salt,
-        "argv": argv,
-        "host": host_facts(),
-        "gpus": [],
-        "versions": versions(),
-        "git": git_facts(),
-        "phases": [],
-        "counts": None,
-        "preflight": None,
-        "validity": None,
-    }
+                 simulated: bool) -> Manifest:
+    """The manifest of a run that is about to begin; `engine`: see `Engine.manifest`."""
+    return Manifest(
+        format=FORMAT, run_id=run_id, status="running", started_at=utc_now(), simulated=simulated,
+        engine=msgspec.convert(engine, EngineRecord), model=model,
+        scenario=ScenarioRecord(scenario.name, scenario.title, scenario.description, scenario.workload,
+                                scenario.values(), dict(overrides)),
+        load=_load(scenario.load, workers), corpus=CorpusRecord(**corpus.identity()), seed=seed, salt=salt, argv=argv,
+        host=host_facts(), versions=versions(), git=git_facts())
 
 
-def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Replace run.json as a whole. Raises UserError (RESULTS)."""
-    path = folder / MANIFEST_JSON
-    temporary = folder / f".{MANIFEST_JSON}.{os.getpid()}"
-    try:
-        temporary.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(Exit.RESULTS, f"{path} cannot be written: {error.strerror}") from None
+def _load(load: Load, workers: int) -> LoadRecord:
+    closed = load.rate is None
+    return LoadRecord(
+        mode="closed" if closed else "open", users=load.users if closed else None, spawn_rate=load.spawn_rate,
+        rate=load.rate, rate_end=load.rate_end, rate_steps=load.rate_steps, users_end=load.users_end,
+        users_steps=load.users_steps, arrivals=None if closed else load.arrivals, max_in_flight=load.max_in_flight,
+        duration_s=load.duration_s, warmup_s=load.warmup_s, warmup_max_s=load.warmup_most_s, drain_s=load.drain_s,
+        workers=workers)
 
 
-def note_verdict(folder: Path, verdict: str, reasons: list[dict[str, Any]]) -> None:
-    """Put the verdict on the run, with the reasons that led to it, into its run.json. Raises UserError (RESULTS)."""
-    manifest = json.loads((folder / MANIFEST_JSON).read_text("utf-8"))
-    manifest["validity"] = {"verdict": verdict, "reasons": reasons}
-    write_manifest(folder, manifest)
-
-
-def host_facts() -> dict[str, Any]:
+def host_facts() -> HostRecord:
     """The machine that generates the load."""
-    return {
-        "hostname": socket.gethostname(),
-        "platform": platform.platform(),
-        "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / _GIB, 1),
-    }
+    return HostRecord(
+        hostname=socket.gethostname(),
+        platform=platform.platform(),
+        cpu=_cpu_name(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        memory_gb=round(psutil.virtual_memory().total / _GIB, 1),
+    )
 
 
 def _cpu_name() -> str:
@@ -157,7 +116,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_facts() -> dict[str, Any] | None:
+def git_facts() -> GitRecord | None:
     """Revision of the project's checkout and whether it was changed; None outside a checkout."""
     def git(*arguments: str) -> str:
         return subprocess.run(["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True,
@@ -165,6 +124,6 @@ def git_facts() -> dict[str, Any] | None:
     if CHECKOUT is None:
         return None
     try:
-        return {"revision": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+        return GitRecord(git("rev-parse", "HEAD"), bool(git("status", "--porcelain")))
     except (OSError, subprocess.SubprocessError):
         return None

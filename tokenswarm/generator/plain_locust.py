@@ -15,7 +15,8 @@ from urllib3.exceptions import HTTPError
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.client.http import Endpoint
-from tokenswarm.generator.new_run import fresh_salt, make_run_folder, new_manifest, write_manifest
+from tokenswarm.contract.manifest import CostRecord, Manifest, PreflightRecord, write_manifest
+from tokenswarm.generator.new_run import fresh_salt, make_run_folder, new_manifest
 from tokenswarm.generator.plan import api_key
 from tokenswarm.generator.ui_session import Session, session_from_environment
 from tokenswarm.scenario.model import Scenario, load_scenario, parse_set
@@ -58,7 +59,7 @@ def chosen_scenario(options: Any, user_classes: Iterable[Any]) -> tuple[Scenario
     return load_scenario(name, overrides), overrides
 
 
-def standalone_manifest(environment: Any, workers: int) -> tuple[dict[str, Any], Path]:
+def standalone_manifest(environment: Any, workers: int) -> tuple[Manifest, Path]:
     """Make a run folder for the Locust test that begins, and its run.json. Raises UserError.
 
     Without a session, CORPUS, MODEL, SEED and RESULTS are taken from the environment, as make gives them.
@@ -73,8 +74,9 @@ def standalone_manifest(environment: Any, workers: int) -> tuple[dict[str, Any],
         run_id=run_id, scenario=scenario, overrides=overrides, engine=session.engine, model=session.model,
         corpus=corpus, seed=scenario.prompts.seed, salt=fresh_salt() if salt == "run" else salt, workers=workers,
         argv=list(sys.argv), simulated=session.simulated)
-    manifest |= {"notes": [*session.notes, *notes], "preflight": session.preflight or None, "gpus": session.gpus,
-                 "cost": session.cost}
+    manifest.notes, manifest.gpus = [*session.notes, *notes], session.gpus
+    manifest.preflight = msgspec.convert(session.preflight, PreflightRecord) if session.preflight else None
+    manifest.cost = msgspec.convert(session.cost, CostRecord | None)
     write_manifest(folder, manifest)
     return manifest, folder
 

@@ -3,7 +3,6 @@ or made up on the spot when a locustfile runs under plain Locust."""
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from tokenswarm.base.environment import KEY_VARIABLE, RUN_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import usable_key
-from tokenswarm.contract.tables import MANIFEST_JSON
+from tokenswarm.contract.manifest import CorpusRecord, Manifest, read_manifest
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads.corpus import DEFAULT_NAME, Corpus, load_corpus
 
@@ -42,23 +41,23 @@ def api_key() -> str | None:
     return usable_key(os.environ.get(KEY_VARIABLE))
 
 
-def plan_from(manifest: dict, folder: Path, controlled: bool) -> Plan:
+def plan_from(manifest: Manifest, folder: Path, controlled: bool) -> Plan:
     """The plan that a manifest (run.json) describes. Raises UserError (CORPUS) if this machine has another corpus."""
-    name = manifest["corpus"]["name"]
+    name = manifest.corpus.name
     corpus = load_corpus(None if name == DEFAULT_NAME else name)
-    if corpus.identity() != manifest["corpus"]:
+    if CorpusRecord(**corpus.identity()) != manifest.corpus:
         raise UserError(Exit.CORPUS, f"the corpus {name} on this machine is not the one that the run was planned with: "
                                      "copy it to the same path, and use the same Python version for the default one")
     return Plan(
         folder=folder,
-        run_id=manifest["run_id"],
-        base_url=manifest["engine"]["base_url"],
-        model=manifest["model"],
-        scenario=Scenario.from_values(manifest["scenario"]["values"]),
+        run_id=manifest.run_id,
+        base_url=manifest.engine.base_url,
+        model=manifest.model,
+        scenario=Scenario.from_values(manifest.scenario.values),
         corpus=corpus,
-        seed=manifest["seed"],
-        salt=manifest["salt"],
-        workers=manifest["load"]["workers"],
+        seed=manifest.seed,
+        salt=manifest.salt,
+        workers=manifest.load.workers,
         controlled=controlled,
     )
 
@@ -69,8 +68,4 @@ def prepared_plan() -> Plan | None:
     if not folder:
         return None
     path = Path(folder)
-    try:
-        manifest = json.loads((path / MANIFEST_JSON).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(Exit.RUN_FOLDER, f"{path / MANIFEST_JSON} cannot be read: {error}") from None
-    return plan_from(manifest, path, controlled=True)
+    return plan_from(read_manifest(path), path, controlled=True)

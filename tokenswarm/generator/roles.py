@@ -11,18 +11,20 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+import msgspec
 from gevent.event import Event
 from locust.exception import StopTest
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.runtime_tuning import freeze_gc, grow_descriptor_table
+from tokenswarm.contract.manifest import Manifest, WorkerRecord, write_manifest
 from tokenswarm.contract.objectives import request_bounds
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import REQUESTS_CSV
 from tokenswarm.generator.load_process import LoadProcess
 from tokenswarm.generator.locust_csv import complete_at_exit
 from tokenswarm.generator.locust_stats import keep_flat
-from tokenswarm.generator.new_run import utc_now, write_manifest
+from tokenswarm.generator.new_run import utc_now
 from tokenswarm.generator.phase_controller import PhaseController
 from tokenswarm.generator.plain_locust import standalone_manifest
 from tokenswarm.generator.plan import plan_from, prepared_plan
@@ -91,7 +93,7 @@ class Coordinator(ProcessRole):
         self.shape: ScenarioShape | None = None
         if self.plan is not None and self.plan.scenario.load.shaped:
             self.shape = environment.shape_class = ScenarioShape(self.plan.scenario.load)
-        self.manifest: dict[str, Any] | None = None
+        self.manifest: Manifest | None = None
         self.engine_samples: deque[tuple[float, dict[str, Any]]] = deque(maxlen=_ENGINE_SAMPLES)
         """(unix time, what the engine's /metrics said in canonical names), latest last; from `tokenswarm ui`."""
         self._engine_ready = Event()
@@ -144,7 +146,7 @@ class Coordinator(ProcessRole):
             if self.reporter.connected:
                 self._engine_ready.wait(_ENGINE_READY_S)
         except gevent.GreenletExit:  # stopped before anything was sent
-            self.manifest.update(status="interrupted", ended_at=utc_now())
+            self.manifest.status, self.manifest.ended_at = "interrupted", utc_now()
             write_manifest(self.plan.folder, self.manifest)
             self.reporter.say("dropped")
             raise
@@ -171,9 +173,9 @@ class Coordinator(ProcessRole):
         """End all loading, get every row into the sink; returns counts beyond those of the rows."""
         raise NotImplementedError
 
-    def facts(self) -> dict[str, Any]:
-        """Further entries for run.json."""
-        return {}
+    def worker_records(self) -> list[WorkerRecord] | None:
+        """What is known of the processes of a distributed run; None where there is only this one."""
+        return None
 
     def in_flight(self) -> Counter[str]:
         """Requests in flight now, by user class."""
@@ -225,20 +227,21 @@ class Coordinator(ProcessRole):
         counts = {**self.live.counts, **extra, "rows": self.sink.rows[REQUESTS_CSV]}
         counts["sent"] = sum(self.live.counts.values())
         phases = self.timeline.phases(time.time())
-        facts = {"warmup": self.director.warmup, **self.facts()}
+        warmup, workers = self.director.warmup, self.worker_records()
+        facts = {"warmup": warmup, **({} if workers is None else {"workers": msgspec.to_builtins(workers)})}
         if self.failure is not None:
             sentence = (f"{self.plan.folder} cannot be written ({os.strerror(self.failure.errno)}); "
                         "the run was stopped and what was written before is kept")
             self.reporter.say("fatal", sentence=sentence, code=int(Exit.RESULTS))
             _say(sentence)
         if self.manifest is not None:
-            self._finish_standalone(counts, phases, facts)
+            self._finish_standalone(counts, phases)
         self.reporter.say("done", counts=counts, phases=phases, stopped=stopped, facts=facts)
 
-    def _finish_standalone(self, counts: dict[str, int], phases: list, facts: dict[str, Any]) -> None:
-        self.manifest.update(facts)
-        self.manifest.update(status="complete", ended_at=utc_now(), counts=counts, phases=phases,
-                             simulated=self.manifest["simulated"] or bool(counts.get("simulated_answers")))
+    def _finish_standalone(self, counts: dict[str, int], phases: list) -> None:
+        manifest = self.manifest
+        manifest.end(counts, phases, self.director.warmup, msgspec.to_builtins(self.worker_records()))
+        manifest.status, manifest.ended_at = "complete", utc_now()
         try:
             write_manifest(self.plan.folder, self.manifest)
         except UserError as error:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from tokenswarm.base.files import replace_whole
 from tokenswarm.contract.tables import PARTS_JSON, part_name
 
 
@@ -50,10 +50,5 @@ class PartIndex:
             last = self._parts[-1]
             listed.append({"part": last["part"], "files": last["files"], "rows": None, "first_written_at": None,
                            "last_written_at": None, "finished": False})
-        temporary = folder / f".{PARTS_JSON}.{os.getpid()}"
-        try:
-            temporary.write_text(json.dumps({"rotate_s": self._rotate_s, "parts": listed}, indent=2) + "\n", "utf-8")
-            os.replace(temporary, folder / PARTS_JSON)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+        index = {"rotate_s": self._rotate_s, "parts": listed}
+        replace_whole(folder / PARTS_JSON, json.dumps(index, indent=2) + "\n")

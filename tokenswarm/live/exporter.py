@@ -25,8 +25,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from tokenswarm.base.environment import METRICS_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.client.http import Endpoint
+from tokenswarm.contract.manifest import Manifest, read_manifest
 from tokenswarm.contract.objectives import request_bounds
-from tokenswarm.contract.tables import MANIFEST_JSON
 from tokenswarm.engines import known_engines, load_description
 from tokenswarm.live.prometheus import Moment, exported, families, run_labels
 
@@ -45,7 +45,7 @@ class Exporter:
 
     def __init__(self, part: Any) -> None:
         self._part = part
-        self._manifest: tuple[Path, dict[str, Any]] | None = None
+        self._manifest: tuple[Path, Manifest] | None = None
         self._targets: tuple[Path, bytes] | None = None
         self._scrapes: deque[float] = deque(maxlen=_A_SCRAPER + 1)
         """When the latest ones began, on the monotonic clock."""
@@ -68,13 +68,13 @@ class Exporter:
 
     def targets(self) -> bytes:
         """The engine that is loaded, as Prometheus' HTTP service discovery takes it (a JSON list of target groups)."""
-        engine = self._run().get("engine") or {}
+        engine = self._run().engine
         if self._targets is not None and self._targets[0] == self._part.plan.folder:
             return self._targets[1]
-        path = load_description(engine["name"]).metrics_path if engine.get("name") in known_engines() else None
+        path = load_description(engine.name).metrics_path if engine.name in known_engines() else None
         if path is None:
             return b"[]"
-        endpoint = Endpoint(engine["base_url"])
+        endpoint = Endpoint(engine.base_url)
         host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
         group = {"targets": [f"{host}:{endpoint.port}"],
                  "labels": {"__scheme__": "https" if endpoint.tls else "http",
@@ -94,16 +94,16 @@ class Exporter:
         start_response("200 OK", [("Content-Type", CONTENT_TYPE_PLAIN_0_0_4)])
         return self.page()
 
-    def _run(self) -> dict[str, Any]:
+    def _run(self) -> Manifest:
         """run.json as it was when the run began; empty before the first one."""
         plan = self._part.plan
         if plan is None:
-            return {}
+            return Manifest()
         if self._manifest is None or self._manifest[0] != plan.folder:
             try:
-                read = json.loads((plan.folder / MANIFEST_JSON).read_text("utf-8"))
-            except (OSError, ValueError):
-                return {}
+                read = read_manifest(plan.folder)
+            except UserError:
+                return Manifest()
             self._manifest = (plan.folder, read)
         return self._manifest[1]
 
@@ -119,10 +119,10 @@ class Exporter:
             users=users, user_classes=[each.__name__ for each in part.environment.user_classes],
             bounded=bool(request_bounds(part.plan.scenario.slo))))
 
-    def _simulated(self, manifest: dict[str, Any]) -> str:
+    def _simulated(self, manifest: Manifest) -> str:
         """`true`, `false`, or `unknown`: a run under plain Locust learns it from the answers, at its end."""
         seen = self._part.process is not None and self._part.process.simulated_answers
-        if manifest.get("simulated") or seen:
+        if manifest.simulated or seen:
             return "true"
         return "false" if self._part.plan.controlled else "unknown"
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
+from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.metric import Latency, Place
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.tables import ERROR_KINDS, PHASES, STATUSES
@@ -239,9 +240,7 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text[:_LABEL_CHARS])
 
 
-def run_labels(manifest: Mapping[str, Any], simulated: str) -> dict[str, str]:
+def run_labels(manifest: Manifest, simulated: str) -> dict[str, str]:
     """The labels of tokenswarm_run_info from run.json's content."""
-    engine = manifest.get("engine") or {}
-    return {"run_id": str(manifest.get("run_id", "")), "engine": str(engine.get("name", "")),
-            "model": str(manifest.get("model", "")), "simulated": simulated,
-            "scenario": str((manifest.get("scenario") or {}).get("name", ""))}
+    return {"run_id": manifest.run_id or "", "engine": manifest.engine.name or "", "model": manifest.model or "",
+            "simulated": simulated, "scenario": manifest.scenario.name or ""}

@@ -10,14 +10,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.console import Console
 
 from tokenswarm.base.cpu_affinity import affinity
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.signals import Interrupts
+from tokenswarm.contract.manifest import (
+    CacheResetRecord,
+    CostRecord,
+    CpusRecord,
+    Manifest,
+    PreflightRecord,
+    Reason,
+    ServerLatencyRecord,
+    TelemetryRecord,
+    ValidityRecord,
+    write_manifest,
+)
 from tokenswarm.engines import Telemetry
 from tokenswarm.engines.cache_reset import reset_cache, reset_note
-from tokenswarm.generator.new_run import fresh_salt, make_run_folder, new_manifest, utc_now, write_manifest
+from tokenswarm.generator.new_run import fresh_salt, make_run_folder, new_manifest, utc_now
 from tokenswarm.run.calibrate import advice
 from tokenswarm.run.checked_engine import CheckedEngine, EngineTools, checked_engine
 from tokenswarm.run.engine_up import ENGINE_LOG, leave_running
@@ -60,10 +73,10 @@ class Run:
         self._cache_reset = reset_cache(self.checked.engine, wanted)
         self._cache_note = reset_note(self._cache_reset, wanted, salt, fresh)
 
-    def _tell_cache(self, manifest: dict[str, Any]) -> None:
-        manifest["cache_reset"] = self._cache_reset
+    def _tell_cache(self, manifest: Manifest) -> None:
+        manifest.cache_reset = msgspec.convert(self._cache_reset, CacheResetRecord | None)
         if self._cache_note is not None:
-            manifest["notes"].append(self._cache_note)
+            manifest.notes.append(self._cache_note)
 
     def _new_telemetry(self, on_sample: Callable[[float, dict[str, float | None]], None] | None = None) -> Telemetry:
         """Who watches the engine and the GPUs during this run; not started yet."""
@@ -72,9 +85,10 @@ class Run:
                                     on_sample=on_sample)
         return self._telemetry
 
-    def _tell_telemetry(self, manifest: dict[str, Any]) -> None:
+    def _tell_telemetry(self, manifest: Manifest) -> None:
         if self._telemetry is not None:
-            manifest.update(telemetry=self._telemetry.facts(), server_latency=self._telemetry.server_latency())
+            manifest.telemetry = msgspec.convert(self._telemetry.facts(), TelemetryRecord)
+            manifest.server_latency = msgspec.convert(self._telemetry.server_latency(), ServerLatencyRecord | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +109,7 @@ class LoadRun(Run):
         self.plan, self.console, self.interrupts = plan, console, interrupts
         self._watch, self._tools = watch, tools or LoadTools()
         self._cleanup = contextlib.ExitStack()
-        self.manifest: dict[str, Any] = {}
+        self.manifest = Manifest()
 
     def __enter__(self) -> LoadRun:
         self.interrupts.on_hard_exit.append(lambda: self.console.show_cursor(True))  # a live display hides it
@@ -118,7 +132,7 @@ class LoadRun(Run):
                 checked_engine(plan, self.folder, self.console, self.interrupts, self._tools.engine))
             self.manifest = self._new_manifest(run_id)
             prompts = plan.scenario.prompts
-            self._empty_cache(plan.scenario.load.reset_cache, self.manifest["salt"], fresh=prompts.salt == "run")
+            self._empty_cache(plan.scenario.load.reset_cache, self.manifest.salt, fresh=prompts.salt == "run")
             self._tell_cache(self.manifest)
             write_manifest(self.folder, self.manifest)
         except BaseException as error:
@@ -128,22 +142,23 @@ class LoadRun(Run):
         self.outcome = RunOutcome(self.folder)
         self._announce()
 
-    def _new_manifest(self, run_id: str) -> dict[str, Any]:
+    def _new_manifest(self, run_id: str) -> Manifest:
         plan, checked, engine = self.plan, self.checked, self.checked.engine
         scenario, salt = plan.scenario, plan.scenario.prompts.salt
         manifest = new_manifest(
             run_id=run_id, scenario=scenario, overrides=plan.overrides, engine=engine.manifest(), model=checked.model,
             corpus=plan.corpus, seed=scenario.prompts.seed, salt=fresh_salt() if salt == "run" else salt,
             workers=plan.workers, argv=list(plan.argv), simulated=engine.simulated)
-        manifest |= {"preflight": checked.preflight, "notes": list(checked.notes), "gpus": checked.gpu_names,
-                     "cost": checked.cost}
+        manifest.preflight = msgspec.convert(checked.preflight, PreflightRecord)
+        manifest.notes, manifest.gpus = list(checked.notes), checked.gpu_names
+        manifest.cost = msgspec.convert(checked.cost, CostRecord | None)
         if plan.cpus is not None:
-            manifest["cpus"] = {"engine": sorted(plan.cpus.engine), "load_generator": sorted(plan.cpus.load_generator)}
+            manifest.cpus = CpusRecord(sorted(plan.cpus.engine), sorted(plan.cpus.load_generator))
         return manifest
 
     def _announce(self) -> None:
         self.checked.announce(self.console)
-        for note in [] if self.checked.engine.simulated else self.manifest["notes"]:  # run.json has them in any case
+        for note in [] if self.checked.engine.simulated else self.manifest.notes:  # run.json has them in any case
             self.console.print(f"note: {note}", highlight=False)
         hint = advice(self.plan.scenario.load, self.plan.scenario.output.max_tokens, self.plan.workers)
         if hint is not None and self.plan.master is None:
@@ -199,9 +214,9 @@ class LoadRun(Run):
         outcome, manifest = self.outcome, self.manifest
         if self.interrupts.interrupted and outcome.status != "aborted":
             outcome.status, outcome.interrupted_at = "interrupted", self.interrupts.first_at
-            manifest.setdefault("ended_early", interruption(self.interrupts).facts())
+            manifest.ended_early = manifest.ended_early or interruption(self.interrupts).record()
         _note_lost_workers(manifest)
-        manifest.update(status=outcome.status, ended_at=utc_now())
+        manifest.status, manifest.ended_at = outcome.status, utc_now()
         self._tell_telemetry(manifest)
         write_manifest(self.folder, manifest)
         if self._watch is not None:
@@ -224,12 +239,11 @@ def interruption(interrupts: Interrupts) -> Abort:
     return Abort("interrupted", Exit.INTERRUPTED, f"the run was interrupted by {interrupts.first_name}")
 
 
-def _note_lost_workers(manifest: dict[str, Any]) -> None:
+def _note_lost_workers(manifest: Manifest) -> None:
     """A worker that vanished took its last rows with it, which no figure shows."""
-    lost = (manifest["counts"] or {}).get("workers_lost", 0)
+    lost = manifest.counts.workers_lost if manifest.counts else None
     if lost:
-        sentence = (f"{lost} of {manifest['load']['workers']} load-generating processes were lost during the run, "
+        sentence = (f"{lost} of {manifest.load.workers} load-generating processes were lost during the run, "
                     "with the rows that they had not handed over")
-        reason = {"rule": "workers_lost", "verdict": "INVALID", "value": lost, "limit": 0, "unit": "",
-                  "sentence": sentence}
-        manifest["validity"] = {"verdict": "INVALID", "reasons": [reason]}
+        reason = Reason("workers_lost", "INVALID", value=lost, limit=0, sentence=sentence)
+        manifest.validity = ValidityRecord("INVALID", [reason])

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.manifest import Manifest, PhaseRecord, WarmupRecord, write_manifest
 from tokenswarm.engines import Engine, Telemetry
-from tokenswarm.generator.new_run import write_manifest
 from tokenswarm.run.locust_process import LocustProcesses
 from tokenswarm.run.progress import RunProgress
 from tokenswarm.scenario.abort import Abort
@@ -67,7 +69,7 @@ class RunRecord:
     """What is known of a run so far: `manifest` becomes its run.json."""
 
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
     outcome: RunOutcome
 
 
@@ -112,14 +114,14 @@ class RunMonitor:
         if abort is not None and self._outcome.error is None and not self._done:
             self._outcome.status = "aborted"
             self._outcome.error = UserError(abort.code, f"{abort.sentence}, so the run was ended")
-            self._manifest["ended_early"] = abort.facts()
+            self._manifest.ended_early = abort.record()
             self._locust.ask_to_stop()
 
     def _fail(self, rule: str, code: Exit, sentence: str, lead: str = "", lines: list[str] | None = None) -> None:
         """The run has failed. `lines` are of a log: shown, but not kept in run.json."""
         shown = "".join(f"\n  | {line}" for line in lines or [])
         self._outcome.error = UserError(code, f"{sentence} {lead}:{shown}" if shown else sentence)
-        self._manifest["ended_early"] = Abort(rule, code, sentence.rstrip(".")).facts()
+        self._manifest.ended_early = Abort(rule, code, sentence.rstrip(".")).record()
 
     def _fatal(self, event: dict[str, Any]) -> None:
         self._fail("load_generator", Exit(event["code"]), event["sentence"])
@@ -127,18 +129,18 @@ class RunMonitor:
     def _end(self, event: dict[str, Any]) -> None:
         self._done = True
         mark_measured_phase(self._telemetry, event)
-        self._manifest.update(event["facts"], counts=event["counts"], phases=event["phases"])
-        self._manifest["simulated"] = self._manifest["simulated"] or bool(event["counts"].get("simulated_answers"))
+        facts = event["facts"]
+        self._manifest.end(event["counts"], event["phases"], facts.get("warmup"), facts.get("workers"))
 
     def _phase(self, event: dict[str, Any]) -> None:
         """Keep run.json up to date, so that a run that dies can still be read."""
         mark_measured_phase(self._telemetry, event)
         self._progress.phase(event["name"])
         start, measure_start, measure_end = event["start"], event["measure_start"], event["measure_end"]
-        phases = [{"name": "warmup", "start": start, "end": measure_start}]
+        phases = [PhaseRecord("warmup", start, measure_start)]
         if measure_start is not None:
-            phases.append({"name": "measure", "start": measure_start, "end": measure_end})
-        self._manifest["phases"] = phases
-        self._manifest["warmup"] = event["warmup"]
+            phases.append(PhaseRecord("measure", measure_start, measure_end))
+        self._manifest.phases = phases
+        self._manifest.warmup = msgspec.convert(event["warmup"], WarmupRecord | None)
         with contextlib.suppress(UserError):  # a full disk is noticed, and said, where rows are written
             write_manifest(self._folder, self._manifest)

@@ -21,8 +21,9 @@ from typing import Any
 import psutil
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import replace_whole
+from tokenswarm.contract.manifest import note_verdict
 from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, SUMMARY_JSON, SUMMARY_MD
-from tokenswarm.generator.new_run import note_verdict
 from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.scenario.abort import Abort, AbortRules, AbortSettings, Counted
 from tokenswarm.scenario.model import Scenario
@@ -224,15 +225,9 @@ class Soak:
                 for name in (JUNIT_XML, SUMMARY_MD):
                     with contextlib.suppress(OSError):
                         page = (folder / name).read_text("utf-8")
-                        _replace(folder / name, page.replace(reason["sentence"], sentence))
+                        replace_whole(folder / name, page.replace(reason["sentence"], sentence))
                 reason |= {"rule": "run_ended", "sentence": sentence}
-        _replace(folder / SUMMARY_JSON, json.dumps(summary, indent=2) + "\n")
-
-
-def _replace(path: Path, content: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(content, "utf-8")
-    os.replace(temporary, path)
+        replace_whole(folder / SUMMARY_JSON, json.dumps(summary, indent=2) + "\n")
 
 
 def _read_summary(folder: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ and compares what the rows say with when the server really wrote. Used by `calib
 from __future__ import annotations
 
 import csv
-import json
 import os
 import statistics
 import subprocess
@@ -21,7 +20,8 @@ from typing import Any
 
 from tokenswarm.base.data_files import LOCUSTFILES_DIR
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.contract.tables import HOST_METRICS_CSV, MANIFEST_JSON, REQUESTS_CSV
+from tokenswarm.contract.manifest import read_manifest
+from tokenswarm.contract.tables import HOST_METRICS_CSV, REQUESTS_CSV
 from tokenswarm.sim.truth import read_truth
 
 _WARMUP_S = 3
@@ -146,8 +146,8 @@ def _waited_s(pid: int) -> float:
 
 def judge(run: Path, truth: Mapping[str, Mapping[str, Any]], offset_s: float, waited_s: float) -> TruthRun:
     """Rows of a run folder against the truth. `offset_s`: wall clock minus monotonic clock of this machine."""
-    manifest = json.loads((run / MANIFEST_JSON).read_text())
-    window = next((phase for phase in manifest["phases"] if phase["name"] == "measure"), None)
+    manifest = read_manifest(run)
+    window = next((phase for phase in manifest.phases if phase.name == "measure"), None)
     if window is None:
         raise UserError(Exit.LOAD_GENERATOR, "the run was too short to judge; give it more seconds")
     ttft, e2e, bounds, late, lost = [], [], [], [], 0

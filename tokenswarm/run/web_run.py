@@ -5,13 +5,11 @@ Locust made its folder and run.json and owns them until the run is done; the eng
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tokenswarm.contract.tables import MANIFEST_JSON
-from tokenswarm.generator.new_run import write_manifest
+from tokenswarm.contract.manifest import read_manifest, write_manifest
 from tokenswarm.run.checked_engine import CheckedEngine
 from tokenswarm.run.life import Run
 from tokenswarm.run.locust_process import LocustProcesses
@@ -30,9 +28,9 @@ class WebRun(Run):
 
     def prepare(self) -> None:
         """A cold cache, then somebody who watches; the run waits for both."""
-        manifest = self._manifest()
-        values = manifest["scenario"]["values"]
-        self._empty_cache(values["load"]["reset_cache"], manifest["salt"], fresh=values["prompts"]["salt"] == "run")
+        manifest = read_manifest(self.folder)
+        load, prompts = manifest.scenario.table("load"), manifest.scenario.table("prompts")
+        self._empty_cache(load["reset_cache"], manifest.salt, fresh=prompts["salt"] == "run")
         self._new_telemetry(lambda at, values: self._locust.tell("engine", at=at, values=values)).start()
         self._locust.tell("ready")
 
@@ -54,10 +52,7 @@ class WebRun(Run):
 
     def finish(self) -> None:
         """Complete run.json. Raises UserError(RESULTS)."""
-        manifest = self._manifest()
+        manifest = read_manifest(self.folder)
         self._tell_cache(manifest)
         self._tell_telemetry(manifest)
         write_manifest(self.folder, manifest)
-
-    def _manifest(self) -> dict[str, Any]:
-        return json.loads((self.folder / MANIFEST_JSON).read_text("utf-8"))

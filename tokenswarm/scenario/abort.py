@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tokenswarm.base.config_text import parse_duration
 from tokenswarm.base.errors import Exit
+from tokenswarm.contract.manifest import EndedEarlyRecord
 from tokenswarm.contract.tables import AWAY_KINDS
 
 _SAMPLES = 120
@@ -72,9 +73,9 @@ class Abort:
     code: Exit
     sentence: str
 
-    def facts(self) -> dict[str, Any]:
+    def record(self) -> EndedEarlyRecord:
         """As run.json holds it."""
-        return {"rule": self.rule, "code": int(self.code), "sentence": self.sentence}
+        return EndedEarlyRecord(self.rule, int(self.code), self.sentence)
 
 
 class AbortRules:

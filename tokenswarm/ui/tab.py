@@ -17,6 +17,7 @@ from gevent import subprocess as gsubprocess
 from werkzeug.datastructures import ImmutableMultiDict
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.tables import DASHBOARD_HTML, REQUESTS_CSV
 from tokenswarm.generator.plain_locust import chosen_scenario
 from tokenswarm.generator.roles import Coordinator
@@ -95,7 +96,7 @@ class LlmTab:
         coordinator = self._coordinator
         if coordinator.manifest is not None:
             seconds = time.time() - coordinator.timeline.start
-            coordinator.manifest["notes"].append(
+            coordinator.manifest.notes.append(
                 f"The number of users was set to {users[:12]} by hand, {seconds:.0f} s after the run had begun: its "
                 "figures are of several loads.")
 
@@ -118,19 +119,19 @@ class LlmTab:
         coordinator = self._coordinator
         if coordinator.live is None or coordinator.plan is None:
             return {**_NOTHING, "alert": self._alert}
-        manifest = coordinator.manifest or {}
+        manifest = coordinator.manifest or Manifest()
         in_flight = coordinator.in_flight() if coordinator.going_on else Counter()
-        engine = manifest.get("engine", {})
+        engine = manifest.engine
         return {
             **coordinator.live.snapshot(),
             "state": "running" if coordinator.going_on else "stopped",
             "alert": self._alert,
             "run": {"id": coordinator.plan.run_id,
                     "scenario": coordinator.plan.scenario.title or coordinator.plan.scenario.name,
-                    "engine": " ".join(filter(None, (engine.get("title"), engine.get("version")))),
-                    "model": coordinator.plan.model, "simulated": bool(manifest.get("simulated")),
+                    "engine": " ".join(filter(None, (engine.title, engine.version))),
+                    "model": coordinator.plan.model, "simulated": bool(manifest.simulated),
                     "open_loop": coordinator.plan.scenario.open_loop, "slo": coordinator.plan.scenario.slo,
-                    "began": coordinator.timeline.start, "notes": manifest.get("notes", [])},
+                    "began": coordinator.timeline.start, "notes": manifest.notes},
             "layout": layout(),
             "in_flight": in_flight.total(),
             "in_flight_by_class": dict(in_flight),

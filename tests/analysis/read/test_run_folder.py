@@ -11,6 +11,7 @@ from tokenswarm.analysis.read.run_folder import read_run
 from tests.analysis.make_run import START, manifest, row, write_run, write_table
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract import tables as schema
+from tokenswarm.contract.manifest import Manifest
 
 
 def test_every_column_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -25,7 +26,7 @@ def test_every_column_comes_back_as_it_was_written(tmp_path: Path) -> None:
         3,
     )
     assert np.isnan(read["cached_tokens"])
-    assert run.manifest["engine"]["name"] == "sim"
+    assert run.manifest.engine.name == "sim"
 
 
 def test_text_that_looks_like_a_number_or_a_truth_stays_text(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_folder_without_manifest_is_read_and_says_so(tmp_path: Path) -> None:
     folder = write_run(tmp_path, [row()])
     (folder / schema.MANIFEST_JSON).unlink()
     run = read_run(folder)
-    assert run.manifest == {} and len(run.requests) == 1
+    assert run.manifest == Manifest() and len(run.requests) == 1
     assert any("run.json is missing" in note for note in run.notes)
 
 
@@ -102,7 +103,7 @@ def test_damaged_manifest_is_said_and_the_rows_are_kept(tmp_path: Path, content:
     folder = write_run(tmp_path, [row()])
     (folder / schema.MANIFEST_JSON).write_text(content)
     run = read_run(folder)
-    assert run.manifest == {} and len(run.requests) == 1
+    assert run.manifest == Manifest() and len(run.requests) == 1
     assert any("damaged" in note for note in run.notes)
 
 

@@ -1,0 +1,35 @@
+"""Run folders of earlier versions are read as they were then."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.report import report
+
+DATA = Path(__file__).parent / "data"
+PARTS = ("run_id", "verdict", "reasons", "simulated", "latency", "gaps", "rates", "per_user_tok_s", "goodput", "slo",
+         "errors", "tokens", "cache", "server", "server_ttft", "server_latency", "outages", "cost", "run")
+"""What was in summary.json then and means the same now. Left out: what later versions look at in addition."""
+
+
+def test_figures_of_a_run_of_format_1_are_what_they_were(tmp_path: Path) -> None:
+    folder = tmp_path / "20261126-113116-sim-rag-e158"
+    shutil.copytree(DATA / "run_format_1", folder)
+    then = json.loads((folder / "summary.json").read_text())
+    report(folder)
+    now = json.loads((folder / "summary.json").read_text())
+    assert now["verdict"] == "VALID" and round(now["latency"]["ttft_ms"]["p50"]["value"], 4) == 9.4045
+    assert {part: now[part] for part in PARTS} == {part: then[part] for part in PARTS}
+    assert (folder / "dashboard.html").stat().st_size > 100_000
+    assert read_run(folder).manifest.counts.arrivals_queued == 4, "it was called found_nobody"
+
+
+def test_a_newer_format_is_said_and_what_is_known_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(DATA / "run_format_1", folder)
+    manifest = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(manifest | {"format": 99}))
+    assert any("format 99" in note and "newer one" in note for note in report(folder)["notes"])

@@ -1,0 +1,33 @@
+"""Files that are replaced as a whole: a reader sees the old one or the new one, never half of either."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from tokenswarm.base.errors import Exit, UserError
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Replace a text file as a whole (UTF-8). Raises UserError (RESULTS) with the file's name."""
+    try:
+        replace_whole(path, content)
+    except OSError as error:
+        raise UserError(Exit.RESULTS, f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def replace_whole(path: Path, content: str) -> None:
+    """The same for callers that have a sentence of their own: raises OSError, and leaves no temporary file behind.
+
+    The temporary lies in the same folder, `.<name>.<pid>`: a rename is atomic only within one file system, and who
+    kills a writer knows what to clear away.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(content, "utf-8")
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise

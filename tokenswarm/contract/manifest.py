@@ -1,0 +1,343 @@
+"""run.json: what was run, on what, with which settings. Its records, its one reader and its one writer.
+
+Every value may be missing, in a file that is old, cut short or not ours: None (or empty) stands for "not known".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import write_whole
+from tokenswarm.contract.tables import FORMAT, MANIFEST_JSON
+from tokenswarm.contract.tolerant import tolerant_record
+
+Number = int | float
+"""As it was written: a whole number stays one."""
+
+
+class EngineRecord(msgspec.Struct):
+    """The engine. `effective`: its configuration as it reports it, in canonical names. What a container has in
+    addition (`image`, `container`, `compose_files`, ...) is kept in run.json only where there is one."""
+
+    name: str | None = None
+    title: str | None = None
+    version: str | None = None
+    base_url: str | None = None
+    runtime: str | None = None
+    cold_start_s: Number | None = None
+    command: list[str] | str | None = None
+    image: str | None = None
+    image_digest: str | None = None
+    container: str | None = None
+    effective: dict[str, object] = {}
+
+
+class ScenarioRecord(msgspec.Struct):
+    """What was asked. `values`: the whole effective scenario, as its TOML has it; `overrides`: what was set by hand."""
+
+    name: str | None = None
+    title: str | None = None
+    description: str | None = None
+    workload: str | None = None
+    values: dict[str, object] = {}
+    overrides: dict[str, object] = {}
+
+    def table(self, name: str) -> dict[str, Any]:
+        """One of the scenario's tables, such as `slo`; empty where there is none."""
+        found = self.values.get(name)
+        return found if isinstance(found, dict) else {}
+
+
+class LoadRecord(msgspec.Struct):
+    """How it was asked. `mode`: closed (users) or open (rate, requests/s). A field is None where it does not apply."""
+
+    mode: str | None = None
+    users: Number | None = None
+    spawn_rate: Number | None = None
+    rate: Number | None = None
+    rate_end: Number | None = None
+    rate_steps: object = None
+    users_end: Number | None = None
+    users_steps: object = None
+    arrivals: str | None = None
+    max_in_flight: Number | None = None
+    duration_s: Number | None = None
+    warmup_s: Number | None = None
+    warmup_max_s: Number | None = None
+    drain_s: Number | None = None
+    workers: int | None = None
+
+
+class CorpusRecord(msgspec.Struct):
+    """The text that prompts were made of."""
+
+    name: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+class HostRecord(msgspec.Struct):
+    """The machine that generated the load."""
+
+    hostname: str | None = None
+    platform: str | None = None
+    cpu: str | None = None
+    cores: int | None = None
+    memory_gb: Number | None = None
+
+
+class GitRecord(msgspec.Struct):
+    """The checkout that ran."""
+
+    revision: str | None = None
+    dirty: bool | None = None
+
+
+class PhaseRecord(msgspec.Struct):
+    """A phase of the run, in unix seconds. `end` of a run that goes on is the planned one, or None."""
+
+    name: str
+    start: Number
+    end: Number | None = None
+
+
+class CountsRecord(msgspec.Struct, omit_defaults=True):
+    """What the load generator counted, of all phases. `arrivals_queued`: arrivals of an open loop that waited for
+    max_in_flight (`found_nobody` in older files); `unsent`: those that were never sent."""
+
+    ok: int | None = None
+    failed: int | None = None
+    cancelled: int | None = None
+    simulated_answers: int | None = None
+    unsent: int | None = None
+    arrivals_queued: int | None = None
+    workers_lost: int | None = None
+    rows_lost: int | None = None
+    rows: int | None = None
+    sent: int | None = None
+
+
+class PreflightRecord(msgspec.Struct):
+    """What the endpoint could do before any load."""
+
+    models: list[str] = []
+    model: str | None = None
+    stream: bool | None = None
+    plain: bool | None = None
+    usage: bool | None = None
+    sdk_compatible: bool | None = None
+    seconds: Number | None = None
+    notes: list[str] = []
+
+
+class Reason(msgspec.Struct):
+    """Why a run is not VALID: the rule that it broke, the value against its limit, and a sentence."""
+
+    rule: str | None = None
+    verdict: str | None = None
+    value: object = None
+    limit: object = None
+    unit: str = ""
+    sentence: str | None = None
+
+
+class ValidityRecord(msgspec.Struct):
+    """The verdict on the run: VALID, INVALID or INCOMPLETE."""
+
+    verdict: str | None = None
+    reasons: list[Reason] = []
+
+
+class EndedEarlyRecord(msgspec.Struct):
+    """Why a run ended before its time, with the exit code that the command had."""
+
+    rule: str | None = None
+    code: int | None = None
+    sentence: str | None = None
+
+
+class CacheResetRecord(msgspec.Struct):
+    """Whether the prefix cache was emptied before the load; `detail` says why not."""
+
+    done: bool | None = None
+    detail: str | None = None
+    seconds: Number | None = None
+
+
+class CostRecord(msgspec.Struct):
+    """The price of a GPU and hour in $, and for how many it was paid."""
+
+    gpu_hour_usd: Number | None = None
+    gpus: Number | None = None
+
+
+class CpusRecord(msgspec.Struct):
+    """The CPUs that each side was kept to, where both computed on one machine."""
+
+    engine: list[int] = []
+    load_generator: list[int] = []
+
+
+class WarmupRecord(msgspec.Struct):
+    """How the warm-up ended (see `generator.warmup`). `steady` None: it could not be told."""
+
+    mode: str | None = None
+    seconds: Number | None = None
+    limit_s: Number | None = None
+    steady: bool | None = None
+    answers: int | None = None
+    change: Number | None = None
+    z: Number | None = None
+    looked_at_s: Number | None = None
+    sentence: str | None = None
+
+
+class TelemetryRecord(msgspec.Struct):
+    """How often the engine's metrics were read, how often that failed, what CPU time it took."""
+
+    scrapes: int | None = None
+    failed: int | None = None
+    cpu_s: Number | None = None
+
+
+class HistogramRecord(msgspec.Struct):
+    """Observations in seconds: upper ends of buckets, rising; counts in each, with one more beyond the last."""
+
+    bounds_s: list[Number] = []
+    counts: list[Number] = []
+    sum_s: Number | None = None
+    count: Number | None = None
+
+
+class ServerLatencyRecord(msgspec.Struct):
+    """The engine's own latencies between two moments (unix seconds); `why` says what is missing."""
+
+    start_at: Number | None = None
+    end_at: Number | None = None
+    histograms: dict[str, HistogramRecord] = {}
+    why: str | None = None
+
+
+class WorkerRecord(msgspec.Struct):
+    """A load-generating process of a distributed run, its rows and its clock."""
+
+    id: str | None = None
+    rows: int | None = None
+    lost: bool | None = None
+    clock_offset_ms: Number | None = None
+    round_trip_ms: Number | None = None
+
+
+class Manifest(msgspec.Struct):
+    """run.json. The last fields are there once they are known."""
+
+    format: int | None = None
+    run_id: str | None = None
+    status: str | None = None
+    """running | complete | interrupted | aborted | failed."""
+    started_at: str | None = None
+    ended_at: str | None = None
+    simulated: bool | None = None
+    engine: EngineRecord = msgspec.field(default_factory=EngineRecord)
+    model: str | None = None
+    scenario: ScenarioRecord = msgspec.field(default_factory=ScenarioRecord)
+    load: LoadRecord = msgspec.field(default_factory=LoadRecord)
+    corpus: CorpusRecord | None = None
+    seed: int | str | None = None
+    salt: str | None = None
+    argv: list[str] = []
+    host: HostRecord | None = None
+    gpus: list[str] = []
+    versions: dict[str, str | None] = {}
+    git: GitRecord | None = None
+    phases: list[PhaseRecord] = []
+    counts: CountsRecord | None = None
+    preflight: PreflightRecord | None = None
+    validity: ValidityRecord | None = None
+    notes: list[str] = []
+    cost: CostRecord | None = None
+    cache_reset: CacheResetRecord | None = None
+    cpus: CpusRecord | None = None
+    ended_early: EndedEarlyRecord | None = None
+    warmup: WarmupRecord | None = None
+    workers: list[WorkerRecord] | None = None
+    telemetry: TelemetryRecord | None = None
+    server_latency: ServerLatencyRecord | None = None
+
+    def end(self, counts: Mapping[str, int], phases: list[dict[str, Any]], warmup: Mapping[str, Any] | None,
+            workers: list[dict[str, Any]] | None) -> None:
+        """Take over what the load generator says at its end, in plain values, as it comes from its process."""
+        self.counts = msgspec.convert(counts, CountsRecord)
+        self.phases = msgspec.convert(phases, list[PhaseRecord])
+        self.warmup = msgspec.convert(warmup, WarmupRecord | None)
+        self.workers = msgspec.convert(workers, list[WorkerRecord] | None)
+        self.simulated = bool(self.simulated or self.counts.simulated_answers)
+
+
+_OF_CONTAINERS = ("image", "container")
+_ONCE_KNOWN = ("cache_reset", "cpus", "ended_early", "warmup", "workers", "telemetry", "server_latency")
+_OLD_COUNTS = {"found_nobody": "arrivals_queued"}
+
+
+def manifest_of(content: Mapping[str, Any]) -> Manifest:
+    """The manifest in decoded JSON, whoever made it. What has a wrong type counts as missing; unknown keys are passed
+    over. Never raises."""
+    counts = content.get("counts")
+    if isinstance(counts, dict) and counts.keys() & _OLD_COUNTS.keys():
+        renamed = {_OLD_COUNTS[key]: value for key, value in counts.items() if key in _OLD_COUNTS}
+        content = {**content, "counts": renamed | counts}
+    return tolerant_record(content, Manifest)
+
+
+def manifest_json(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as run.json holds it."""
+    content = msgspec.to_builtins(manifest)
+    for key in _OF_CONTAINERS:
+        if content["engine"][key] is None:
+            del content["engine"][key]
+    missing = {key for key in _ONCE_KNOWN if content[key] is None}
+    if manifest.telemetry is not None:
+        missing.discard("server_latency")  # null: the engine was watched, and has no histograms
+    return {key: value for key, value in content.items() if key not in missing}
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The run.json of a folder. Raises UserError (RUN_FOLDER) if it cannot be read, is no JSON object, or is of a
+    newer format than this version knows."""
+    path = folder / MANIFEST_JSON
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(Exit.RUN_FOLDER, f"{path} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(Exit.RUN_FOLDER, f"{path} cannot be read: it is not a JSON object")
+    manifest = manifest_of(content)
+    if (sentence := too_new(MANIFEST_JSON, manifest.format, FORMAT)) is not None:
+        raise UserError(Exit.RUN_FOLDER, f"{folder}: {sentence}")
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace run.json as a whole. Raises UserError (RESULTS)."""
+    write_whole(folder / MANIFEST_JSON, json.dumps(manifest_json(manifest), indent=2, ensure_ascii=False) + "\n")
+
+
+def note_verdict(folder: Path, verdict: str, reasons: Iterable[Mapping[str, Any]]) -> None:
+    """Put the verdict on the run, with the reasons that led to it, into its run.json. Raises UserError."""
+    manifest = read_manifest(folder)
+    manifest.validity = ValidityRecord(verdict, [tolerant_record(reason, Reason) for reason in reasons])
+    write_manifest(folder, manifest)
+
+
+def too_new(name: str, version: int | None, known: int) -> str | None:
+    """A sentence where a file of a run folder is of a later format than this version knows, else None."""
+    if version is None or version <= known:
+        return None
+    return (f"{name} has format {version}, and this version of tokenswarm knows formats up to {known}: "
+            "use a newer one (pip install --upgrade tokenswarm).")

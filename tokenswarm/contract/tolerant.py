@@ -1,0 +1,53 @@
+"""Typed records out of JSON that anyone may have written: what has a wrong type counts as missing."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+def tolerant_record(content: Mapping[str, Any], kind: type[Record]) -> Record:
+    """A record of all fields of `content` that fit it. Never raises for a kind whose fields all have defaults."""
+    try:
+        return msgspec.convert(content, kind)  # nearly always
+    except (msgspec.ValidationError, OverflowError):
+        fields = {}
+        for each in msgspec.structs.fields(kind):
+            if each.encode_name in content:
+                value = _tolerant(content[each.encode_name], each.type)
+                if value is not _UNFIT:
+                    fields[each.name] = value
+        return kind(**fields)
+
+
+_UNFIT = object()
+
+
+def _tolerant(value: Any, kind: Any) -> Any:
+    """The value as this type, in parts where it does not fit as a whole; _UNFIT where nothing of it does."""
+    try:
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, OverflowError):
+        pass
+    for choice in get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,):
+        if isinstance(value, Mapping) and isinstance(choice, type) and issubclass(choice, msgspec.Struct):
+            return _record_or_unfit(value, choice)
+        if isinstance(value, list) and get_origin(choice) is list:
+            items = [_tolerant(item, get_args(choice)[0]) for item in value]
+            return [item for item in items if item is not _UNFIT]
+        if isinstance(value, Mapping) and get_origin(choice) is dict:
+            items = {key: _tolerant(item, get_args(choice)[1]) for key, item in value.items() if isinstance(key, str)}
+            return {key: item for key, item in items.items() if item is not _UNFIT}
+    return _UNFIT
+
+
+def _record_or_unfit(value: Mapping[str, Any], kind: type[msgspec.Struct]) -> Any:
+    try:
+        return tolerant_record(value, kind)
+    except TypeError:  # it lacks a field that has no default
+        return _UNFIT

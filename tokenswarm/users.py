@@ -54,6 +54,7 @@ class LLMUser(User):
     def __init__(self, environment) -> None:
         super().__init__(environment)
         self._process: LoadProcess = plugin.process_of(environment)
+        self._plan = self._process.plan.of(type(self).__name__)
         self._session_phase = ""
         self._arrival: float | None = None
         self._number, self._prompts = self._process.next_user(), 0
@@ -67,7 +68,7 @@ class LLMUser(User):
         if phase == "drain":
             raise StopUser
         self._session_phase = phase
-        return self._process.next_session(phase)
+        return self._process.next_session(phase, type(self).__name__)
 
     def prompt(self, question: str, system: str = "", check: Callable[[str], bool] | None = None,
                max_tokens: int | None = None, body: Mapping[str, Any] | None = None) -> Prompt:
@@ -106,7 +107,7 @@ class LLMUser(User):
                 self._arrival = None  # due in the warm-up: the measured phase has a schedule of its own
             raise RescheduleTaskImmediately  # another arrival is kept for the next session's first prompt
         scheduled_at, self._arrival = self._arrival, None
-        retry, tries = self._process.plan.scenario.retry, 1
+        retry, tries = self._plan.retry, 1
         answer = self._send(prompt, phase, scheduled_at, tries)
         while (pause := retry.pause_before(tries, answer.error, answer.retry_after_s)) is not None:
             gevent.sleep(pause)
@@ -126,7 +127,7 @@ class LLMUser(User):
     def think(self) -> None:
         """Pause as the scenario's user does between an answer and the next question (not in an open loop)."""
         if not self._process.open_loop:
-            seconds = self._process.plan.scenario.user.think_time_s.sample(self._rng)
+            seconds = self._plan.behaviour.think_time_s.sample(self._rng)
             if seconds > 0:
                 gevent.sleep(seconds)
 

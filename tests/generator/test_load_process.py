@@ -19,7 +19,7 @@ from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import HOST_METRICS_CSV, REQUESTS_CSV
 from tokenswarm.generator import sinks
 from tokenswarm.generator.load_process import LoadProcess
-from tokenswarm.generator.plan import Plan
+from tokenswarm.generator.plan import ClassPlan, Plan
 from tokenswarm.generator.sinks import FileSink
 from tokenswarm.live.live_stats import LiveStats
 from tokenswarm.scenario.model import load_scenario, parse_set
@@ -224,3 +224,31 @@ def test_the_load_generators_own_health_is_sampled(bench: Callable[..., Bench]) 
     assert float(row["cpu_share"]) >= 0
     assert float(row["rss_mb"]) > 1
     assert row["tokens"] == "2"
+
+
+def test_each_user_class_has_the_workload_output_and_limits_of_its_own_plan(tmp_path: Path) -> None:
+    server = ByteServer(answering(STREAM))
+    reader = load_scenario("rag")
+    classifier = load_scenario("batch", parse_set("output.max_tokens=9 timeouts.total_s=7"))
+    plan = Plan(folder=tmp_path, run_id="run-1", base_url=server.url, model="m", scenario=reader, corpus=load_corpus(),
+                seed=1, salt="a1", workers=1, controlled=True, classes={"BatchClassifier": ClassPlan(classifier)})
+    timeline = Timeline(time.time())
+    timeline.set_window(time.time(), 60.0, 5.0)
+    live = LiveStats(timeline, bounded=True, open_loop=False)
+    process = LoadProcess(plan, 0, timeline, FileSink(tmp_path), [].append, live.merge)
+    try:
+        assert (plan.of("RagReader").limits, plan.of("BatchClassifier").limits.total_s) == (reader.timeouts, 7.0)
+        for user_class in ("RagReader", "BatchClassifier", "RagReader"):
+            prompt = next(iter(process.next_session("measure", user_class)))
+            assert process.send(prompt, "measure", user_class, None).ok
+    finally:
+        process.end()
+        process.close()
+        server.close()
+    bodies = [body for _, _, body in server.requests]
+    assert [b'"max_tokens":9,' in body or b'"max_tokens":9}' in body for body in bodies] == [False, True, False]
+    assert [b"Reference document" in body for body in bodies] == [True, False, True]
+    with (tmp_path / REQUESTS_CSV).open(newline="", encoding="utf-8") as file:
+        rows = [(row["user_class"], row["conversation"]) for row in csv.DictReader(file)]
+    assert rows == [("RagReader", "measure-000000"), ("BatchClassifier", "measure-000000"),
+                    ("RagReader", "measure-000001")]

@@ -9,6 +9,7 @@ import pytest
 from locust.exception import RescheduleTaskImmediately, StopUser
 
 from tokenswarm.client.answer import Answer
+from tokenswarm.generator.plan import ClassPlan
 from tokenswarm.scenario.model import load_scenario
 from tokenswarm.users import LLMUser
 from tokenswarm.workloads.base import Prompt
@@ -22,7 +23,7 @@ class FakeProcess:
     """As much of a load process as a user sees; `now` is the phase, `sent` what was asked."""
 
     def __init__(self, salt: str = "salt") -> None:
-        self.plan = SimpleNamespace(seed=7, salt=salt, scenario=load_scenario("rag"))
+        self.plan = SimpleNamespace(seed=7, salt=salt, of=lambda _: ClassPlan(load_scenario("rag")))
         self.now, self.sent, self.open_loop, self.users = "warmup", [], False, 0
 
     def phase(self) -> str:

@@ -24,12 +24,28 @@ from tokenswarm.contract.tables import (
 from tokenswarm.generator.dispatch import Dispatcher
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.generator.host_sampler import Health
-from tokenswarm.generator.plan import Plan
+from tokenswarm.generator.plan import ALL, ClassPlan, Plan
 from tokenswarm.generator.rows import Origin, request_row
 from tokenswarm.generator.sinks import FLUSH_INTERVAL_S, Buffer, Sink
 from tokenswarm.live.aggregate import Delta
+from tokenswarm.scenario.requests import Output
 from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt, Session
+
+
+class _ClassLoad:
+    """How this process loads for one class plan: its prompts, its client with its limits, its constant body."""
+
+    def __init__(self, plan: Plan, of_class: ClassPlan) -> None:
+        limits, output = of_class.limits, of_class.output
+        self.workload = create(of_class.scenario, plan.corpus, plan.seed, plan.salt)
+        self.client = LLMClient(plan.base_url, Timeouts(limits.connect_s, limits.first_token_s, limits.gap_s,
+                                                        limits.total_s), plan.api_key)
+        self.body = _constant_body(plan.model, output)
+        self.max_tokens = output.max_tokens
+        self.bounds = request_bounds(of_class.slo)
+        self.sessions: Counter[str] = Counter()
+        """Sessions begun, by phase."""
 
 
 class LoadProcess:
@@ -50,7 +66,6 @@ class LoadProcess:
         self.timeline = timeline
         self._slice = Delta()
         self._tell = tell
-        self._bounds = request_bounds(scenario.slo)
         self.simulated_answers = 0
         self._clock_shift_s = clock_shift_s
         self._sink = sink
@@ -58,19 +73,14 @@ class LoadProcess:
         self._fingerprints = Fingerprints(hash_key or fresh_key())
         self._on_failure = on_failure
         self._failed = False
-        self._workload = create(scenario, plan.corpus, plan.seed, plan.salt)
-        limits = scenario.timeouts
-        self.client = LLMClient(plan.base_url, Timeouts(limits.connect_s, limits.first_token_s, limits.gap_s,
-                                                        limits.total_s), plan.api_key)
-        self._body = _constant_body(plan)
-        self._sessions: dict[str, int] = {}
+        self._loads = {name: _ClassLoad(plan, of_class) for name, of_class in plan.classes.items()}
         self.in_flight: Counter[str] = Counter()
         """Requests in flight by user class."""
         self._users = 0
         self._requests = 0
         self._dispatcher = Dispatcher(scenario.load, plan.seed, index, plan.workers, timeline) \
             if scenario.open_loop else None
-        self.health = Health(f"worker {index}", lambda: self.client.in_flight, self._host_row)
+        self.health = Health(f"worker {index}", lambda: self.requests_in_flight, self._host_row)
         self._flusher = gevent.spawn(self._flush_forever)
 
     # ---- what users ask for
@@ -79,11 +89,20 @@ class LoadProcess:
         """`warmup`, `measure` or `drain`, now."""
         return self.timeline.phase_at(time.time())
 
-    def next_session(self, phase: str) -> Session:
+    def next_session(self, phase: str, user_class: str = ALL) -> Session:
         """The next session of this worker: numbers are global, so that workers never repeat each other's prompts."""
-        turn = self._sessions.get(phase, 0)
-        self._sessions[phase] = turn + 1
-        return self._workload.session(phase, turn * self.plan.workers + self.index)
+        load = self._load_of(user_class)
+        turn = load.sessions[phase]
+        load.sessions[phase] = turn + 1
+        return load.workload.session(phase, turn * self.plan.workers + self.index)
+
+    def _load_of(self, user_class: str) -> _ClassLoad:
+        return self._loads.get(user_class) or self._loads[ALL]
+
+    @property
+    def requests_in_flight(self) -> int:
+        """Requests of all classes that were sent and have not ended."""
+        return sum(load.client.in_flight for load in self._loads.values())
 
     def next_user(self) -> int:
         """A number for a new user, unique among all workers."""
@@ -105,14 +124,14 @@ class LoadProcess:
         number = self._requests
         request_id = f"{self.plan.run_id}-{self.index}-{number}"
         origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at, attempt, number)
-        output = self.plan.scenario.output
-        body = {**self._body, "messages": prompt.messages, "max_tokens": prompt.max_tokens or output.max_tokens}
+        load = self._load_of(user_class)
+        body = {**load.body, "messages": prompt.messages, "max_tokens": prompt.max_tokens or load.max_tokens}
         if prompt.body:
             body.update(prompt.body)
         asked_at = time.time()
         self.in_flight[user_class] += 1
         try:
-            answer = self.client.complete(body, request_id)
+            answer = load.client.complete(body, request_id)
         except Exception as error:  # a bug of ours, or a prompt that is no JSON: it must not cost the row
             answer = Answer(status="failed", error="client_error", error_detail=f"{type(error).__name__}: {error}",
                             sent_at=asked_at)
@@ -135,7 +154,7 @@ class LoadProcess:
                 row[name] = None if row[name] is None else row[name] - self._clock_shift_s
         self._buffer.add(REQUESTS_CSV, format_rows(REQUEST_COLUMNS, (row,)))
         self._buffer.add(PROMPTS_CSV, self._fingerprints.row(self.index, origin.number, prompt.messages, answer))
-        self._slice.add(row, self._bounds, self.timeline.shifted(-self._clock_shift_s))
+        self._slice.add(row, self._load_of(origin.user_class).bounds, self.timeline.shifted(-self._clock_shift_s))
         self.simulated_answers += answer.simulated
         self.health.saw(answer, row["lateness_ms"])
 
@@ -171,10 +190,11 @@ class LoadProcess:
     def end(self) -> None:
         """Cancel what is in flight, count arrivals that could not be sent, hand over all rows."""
         self.timeline.end_now(time.time())  # users that are still there send no more
-        self.client.cancel_all()
+        for load in self._loads.values():
+            load.client.cancel_all()
         gevent.sleep(0)  # their greenlets now write their rows
         deadline = time.monotonic() + 2.0
-        while self.client.in_flight and time.monotonic() < deadline:
+        while self.requests_in_flight and time.monotonic() < deadline:
             gevent.sleep(0.01)
         if self._dispatcher is not None:
             self._dispatcher.stop()
@@ -190,12 +210,12 @@ class LoadProcess:
         return account
 
     def close(self) -> None:
-        self.client.close()
+        for load in self._loads.values():
+            load.client.close()
 
 
-def _constant_body(plan: Plan) -> dict[str, object]:
-    output = plan.scenario.output
-    body: dict[str, object] = {"model": plan.model, "temperature": output.temperature, "stream": output.stream}
+def _constant_body(model: str, output: Output) -> dict[str, object]:
+    body: dict[str, object] = {"model": model, "temperature": output.temperature, "stream": output.stream}
     if output.stream:
         body["stream_options"] = {"include_usage": True}
     if output.ignore_eos:

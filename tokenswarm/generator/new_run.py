@@ -71,7 +71,7 @@ def new_manifest(*, run_id: str, scenario: Scenario, overrides: Mapping[str, str
     return Manifest(
         format=FORMAT, run_id=run_id, status="running", started_at=utc_now(), simulated=simulated,
         engine=msgspec.convert(engine, EngineRecord), model=model,
-        scenario=ScenarioRecord(scenario.name, scenario.title, scenario.description, scenario.workload,
+        scenario=ScenarioRecord(scenario.name, scenario.title, scenario.description, scenario.workload_kind.name,
                                 scenario.values(), dict(overrides)),
         load=_load(scenario.load, workers), corpus=CorpusRecord(**corpus.identity()), seed=seed, salt=salt, argv=argv,
         host=host_facts(), versions=versions(), git=git_facts())

@@ -18,7 +18,7 @@ from tokenswarm.client.http import Endpoint
 from tokenswarm.contract.manifest import CostRecord, Manifest, PreflightRecord, write_manifest
 from tokenswarm.generator.new_run import fresh_salt, make_run_folder, new_manifest
 from tokenswarm.generator.plan import api_key
-from tokenswarm.generator.ui_session import Session, session_from_environment
+from tokenswarm.generator.ui_session import UiSession, session_from_environment
 from tokenswarm.scenario.model import Scenario, load_scenario, parse_set
 from tokenswarm.workloads.corpus import load_corpus
 
@@ -81,7 +81,7 @@ def standalone_manifest(environment: Any, workers: int) -> tuple[Manifest, Path]
     return manifest, folder
 
 
-def _session_of(environment: Any) -> Session:
+def _session_of(environment: Any) -> UiSession:
     """What can be known of an endpoint that plain Locust was given. Raises UserError."""
     if not environment.host:
         raise UserError(Exit.USAGE, "give the endpoint with --host, such as --host http://127.0.0.1:8000")
@@ -90,7 +90,7 @@ def _session_of(environment: Any) -> Session:
     except ValueError as error:
         raise UserError(Exit.USAGE, str(error)) from None
     engine = {"name": "external", "title": endpoint.host_header, "base_url": endpoint.url, "runtime": "external"}
-    return Session(engine, os.environ.get("MODEL") or _first_model(endpoint), preflight={}, scenario="", scenarios=[],
+    return UiSession(engine, os.environ.get("MODEL") or _first_model(endpoint), preflight={}, scenario="", scenarios=[],
                    results=os.environ.get("RESULTS") or "results", corpus=os.environ.get("CORPUS"))
 
 

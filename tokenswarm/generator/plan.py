@@ -4,15 +4,49 @@ or made up on the spot when a locustfile runs under plain Locust."""
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tokenswarm.base.environment import KEY_VARIABLE, RUN_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import usable_key
 from tokenswarm.contract.manifest import CorpusRecord, Manifest, read_manifest
 from tokenswarm.scenario.model import Scenario
+from tokenswarm.scenario.requests import Output, RequestLimits, Retry, UserBehaviour
 from tokenswarm.workloads.corpus import DEFAULT_NAME, Corpus, load_corpus
+
+ALL = ""
+"""The user classes that have no plan of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPlan:
+    """What the users of one class do and what is good enough for them: workload, output, limits, retries and SLO of
+    one scenario. Its [load] and [engine] count only where it is the plan's leading scenario."""
+
+    scenario: Scenario
+
+    @property
+    def output(self) -> Output:
+        return self.scenario.output
+
+    @property
+    def limits(self) -> RequestLimits:
+        return self.scenario.timeouts
+
+    @property
+    def retry(self) -> Retry:
+        return self.scenario.retry
+
+    @property
+    def behaviour(self) -> UserBehaviour:
+        return self.scenario.user
+
+    @property
+    def slo(self) -> Mapping[str, Any]:
+        return self.scenario.slo
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +58,27 @@ class Plan:
     base_url: str
     model: str
     scenario: Scenario
+    """The leading scenario: its [load] directs the run, and its [engine] gave the engine's settings."""
     corpus: Corpus
     seed: int
     salt: str
     workers: int
     controlled: bool
     """True if the phases are ours to time; False if somebody else ends the run (plain Locust)."""
+
+    classes: Mapping[str, ClassPlan] = field(default_factory=dict)
+    """Plans by user class; ALL stands for every class without one, by default with the leading scenario."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", {ALL: ClassPlan(self.scenario), **self.classes})
+
+    def name_for(self, user_class: str) -> str:
+        """The name under which `classes` has the plan of a user class."""
+        return user_class if user_class in self.classes else ALL
+
+    def of(self, user_class: str) -> ClassPlan:
+        """The plan of a user class."""
+        return self.classes[self.name_for(user_class)]
 
     @property
     def api_key(self) -> str | None:

@@ -259,7 +259,7 @@ class LocalRole(Coordinator):
         freeze_gc()
 
     def quiet(self) -> bool:
-        return self.process.client.in_flight == 0
+        return self.process.requests_in_flight == 0
 
     def end_load(self) -> dict[str, int]:
         self.process.end()

@@ -15,7 +15,7 @@ SESSION_VARIABLE = "TOKENSWARM_SESSION"
 
 
 @dataclass(slots=True)
-class Session:
+class UiSession:
     """`engine`, `preflight`, `gpus` and `cost` are entries of run.json; `scenario` and `scenarios` are what the start
     form offers, by name or path; `overrides` are scenario values by dotted name."""
 
@@ -37,7 +37,7 @@ class Session:
         return {SESSION_VARIABLE: json.dumps(asdict(self))}
 
 
-def session_from_environment() -> Session | None:
+def session_from_environment() -> UiSession | None:
     """The session of this Locust process; None under plain Locust."""
     text = os.environ.get(SESSION_VARIABLE)
-    return Session(**json.loads(text)) if text else None
+    return UiSession(**json.loads(text)) if text else None

@@ -23,7 +23,7 @@ from tokenswarm.base.cpu_affinity import affinity
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.generator.new_run import make_run_folder
-from tokenswarm.generator.ui_session import Session
+from tokenswarm.generator.ui_session import UiSession
 from tokenswarm.run.checked_engine import CheckedEngine, checked_engine
 from tokenswarm.run.engine_up import leave_running
 from tokenswarm.run.locust_process import LOG_NAME, Leader, LocustProcesses, users_arguments
@@ -100,13 +100,13 @@ def _check_port(host: str, port: int) -> None:
                                        "port with WEB_PORT=... (--web-port)") from None
 
 
-def _session(checked: CheckedEngine) -> Session:
+def _session(checked: CheckedEngine) -> UiSession:
     """What all runs share, for Locust and its start form."""
     plan = checked.plan
     scenarios = scenario_names()
     if plan.scenario_name not in scenarios:
         scenarios.insert(0, plan.scenario_name)
-    return Session(
+    return UiSession(
         engine=checked.engine.manifest(), model=checked.model, preflight=checked.preflight, scenario=plan.scenario_name,
         scenarios=scenarios, results=str(plan.results), corpus=plan.corpus_path, overrides=dict(plan.overrides),
         notes=list(checked.notes), gpus=checked.gpu_names, simulated=checked.engine.simulated, cost=checked.cost)

@@ -29,7 +29,7 @@ COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEA
   $(call option,--gpu-hourly-cost,GPU_HOURLY_COST)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load soak ui test-ui observe compare sim report scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs bench clean
+.PHONY: help install load soak ui test-ui observe compare sim report scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -165,6 +165,9 @@ wheel: $(VENV)/.installed ## the package, as a wheel in dist/
 
 lint: $(VENV)/.installed-dev ## ruff
 	@$(PY) -m ruff check .
+
+schemas: install ## write the JSON Schemas of a run folder's files into docs/schema/
+	@$(PY) -m tokenswarm.contract
 
 bench: $(VENV)/.installed ## measure the harness itself
 	@for file in bench/*.py; do echo "== $$file"; $(PY) $$file || exit 1; done

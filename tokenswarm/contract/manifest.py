@@ -35,7 +35,7 @@ class EngineRecord(msgspec.Struct):
     image: str | None = None
     image_digest: str | None = None
     container: str | None = None
-    effective: dict[str, object] = {}
+    effective: dict[str, Any] = {}
 
 
 class ScenarioRecord(msgspec.Struct):
@@ -45,8 +45,8 @@ class ScenarioRecord(msgspec.Struct):
     title: str | None = None
     description: str | None = None
     workload: str | None = None
-    values: dict[str, object] = {}
-    overrides: dict[str, object] = {}
+    values: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
 
     def table(self, name: str) -> dict[str, Any]:
         """One of the scenario's tables, such as `slo`; empty where there is none."""
@@ -62,9 +62,9 @@ class LoadRecord(msgspec.Struct):
     spawn_rate: Number | None = None
     rate: Number | None = None
     rate_end: Number | None = None
-    rate_steps: object = None
+    rate_steps: Any = None
     users_end: Number | None = None
-    users_steps: object = None
+    users_steps: Any = None
     arrivals: str | None = None
     max_in_flight: Number | None = None
     duration_s: Number | None = None
@@ -141,8 +141,8 @@ class Reason(msgspec.Struct):
 
     rule: str | None = None
     verdict: str | None = None
-    value: object = None
-    limit: object = None
+    value: Any = None
+    limit: Any = None
     unit: str = ""
     sentence: str | None = None
 

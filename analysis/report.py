@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,13 @@ from tokenswarm.analysis.compare.baseline import TOLERANCE, regressions
 from tokenswarm.analysis.figures.drift_series import drift_gates
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.render.dashboard import render
+from tokenswarm.analysis.render.junit import junit
+from tokenswarm.analysis.render.markdown import markdown
 from tokenswarm.analysis.summary import summarise
-from tokenswarm.analysis.verdict import gates
 
 from tokenswarm.base.files import write_whole
-from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, SUMMARY_JSON, SUMMARY_MD
+from tokenswarm.contract.summary import write_summary
+from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, SUMMARY_MD
 
 
 def report(folder: str | Path, strict: bool = False, baseline: str | Path | None = None,
@@ -33,9 +34,9 @@ def report(folder: str | Path, strict: bool = False, baseline: str | Path | None
         summary["baseline"] = regressions(summarise(read_run(baseline)), summary, tolerance)
     if fail_on_drift:
         summary["drift_gates"] = drift_gates(summary["drift"])
-    write_whole(run.folder / SUMMARY_JSON, json.dumps(summary, indent=2, allow_nan=False) + "\n")
-    write_whole(run.folder / JUNIT_XML, gates.junit(summary, strict))
-    write_whole(run.folder / SUMMARY_MD, gates.markdown(summary, strict))
+    write_summary(run.folder, summary)
+    write_whole(run.folder / JUNIT_XML, junit(summary, strict))
+    write_whole(run.folder / SUMMARY_MD, markdown(summary, strict))
     if dashboard:
         write_whole(run.folder / DASHBOARD_HTML, render(run, summary))
     return summary

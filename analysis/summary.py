@@ -20,10 +20,8 @@ from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.verdict import validity
 
 from tokenswarm.contract.manifest import CacheResetRecord, CostRecord, WarmupRecord
+from tokenswarm.contract.summary import SUMMARY_FORMAT
 from tokenswarm.contract.tables import ERROR_KINDS
-
-FORMAT = 1
-"""Version of summary.json's layout."""
 
 
 def summarise(run: Run) -> dict[str, Any]:
@@ -37,7 +35,7 @@ def summarise(run: Run) -> dict[str, Any]:
     goodput = slo.goodput_figures(rows, objectives, window)
     cost = run.manifest.cost or CostRecord()
     return {
-        "format": FORMAT,
+        "format": SUMMARY_FORMAT,
         "run_id": run_id(run),
         "verdict": verdict,
         "reasons": reasons,

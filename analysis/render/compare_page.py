@@ -18,8 +18,8 @@ from tokenswarm.analysis.compare.groups import about
 from tokenswarm.analysis.compare.report import QUANTILES, Comparison, curve_titles
 from tokenswarm.analysis.render.chart import GOOD, IDLE, Chart, axis, latency_axis, line, numbers, plain
 from tokenswarm.analysis.render.dashboard import _asset, _environment, _hash, _safe_json
+from tokenswarm.analysis.render.markdown import escape
 from tokenswarm.analysis.render.page import head
-from tokenswarm.analysis.verdict.gates import escape
 from tokenswarm.analysis.wording import load_sentence
 
 _WIDE = 10.0

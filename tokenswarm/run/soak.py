@@ -7,7 +7,6 @@ process that watches it ever waits for one.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -23,6 +22,7 @@ import psutil
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import replace_whole
 from tokenswarm.contract.manifest import note_verdict
+from tokenswarm.contract.summary import read_summary, write_summary
 from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, SUMMARY_JSON, SUMMARY_MD
 from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.scenario.abort import Abort, AbortRules, AbortSettings, Counted
@@ -227,12 +227,12 @@ class Soak:
                         page = (folder / name).read_text("utf-8")
                         replace_whole(folder / name, page.replace(reason["sentence"], sentence))
                 reason |= {"rule": "run_ended", "sentence": sentence}
-        replace_whole(folder / SUMMARY_JSON, json.dumps(summary, indent=2) + "\n")
+        write_summary(folder, summary)
 
 
 def _read_summary(folder: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / SUMMARY_JSON).read_text("utf-8"))
-    except (OSError, ValueError):
+        return read_summary(folder)
+    except UserError:
         raise UserError(Exit.INTERRUPTED, f"there was no time for a report; the rows are kept. Make it with: python -m "
                                           f"tokenswarm report {folder}") from None

@@ -9,6 +9,8 @@ import pytest
 from tokenswarm.analysis.compare.baseline import regressions
 from tokenswarm.analysis.figures.cost import cost_figures
 from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.render.junit import junit
+from tokenswarm.analysis.render.markdown import markdown
 from tokenswarm.analysis.summary import summarise
 from tokenswarm.analysis.verdict import gates
 
@@ -52,7 +54,7 @@ def test_undetermined_passes_unless_it_is_judged_strictly(tmp_path, slo, lenient
 
 def test_junit_has_one_case_a_gate_with_the_figures_in_the_message(tmp_path) -> None:
     found = summary_of(tmp_path, {"ttft_p95_ms": 50, "e2e_p95_ms": 9000, "ttft_p999_ms": 5})
-    suite = ElementTree.fromstring(gates.junit(found).encode())[0]
+    suite = ElementTree.fromstring(junit(found).encode())[0]
     cases = {case.get("name"): case for case in suite}
     assert list(cases) == ["valid", "ended as planned", "requests succeed", "slo.ttft_p95_ms", "slo.e2e_p95_ms",
                            "slo.ttft_p999_ms"]
@@ -61,7 +63,7 @@ def test_junit_has_one_case_a_gate_with_the_figures_in_the_message(tmp_path) -> 
     assert "TTFT p95: 146 ms (" in message
     assert "limit <= 50 ms: missed by" in message
     assert cases["slo.ttft_p999_ms"].find("skipped") is not None
-    strictly = ElementTree.fromstring(gates.junit(found, strict=True).encode())[0]
+    strictly = ElementTree.fromstring(junit(found, strict=True).encode())[0]
     assert (strictly.get("failures"), strictly.get("skipped")) == ("2", "0")
 
 
@@ -84,9 +86,9 @@ def test_what_an_engine_says_breaks_neither_xml_nor_markdown(tmp_path) -> None:
     hostile = "</testcase>\x00\x1b[31m|<b>&`*_[x](y)"
     scenario = manifest()["scenario"] | {"name": hostile, "values": {"slo": {"ttft_p95_ms": 50}}}
     found = summary_of(tmp_path, {}, scenario=scenario, model=hostile)
-    suite = ElementTree.fromstring(gates.junit(found).encode())[0]
+    suite = ElementTree.fromstring(junit(found).encode())[0]
     assert len(suite) == 4
-    text = gates.markdown(found)
+    text = markdown(found)
     assert "<b>" not in text
     assert "\\[x\\](y)" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
@@ -94,7 +96,7 @@ def test_what_an_engine_says_breaks_neither_xml_nor_markdown(tmp_path) -> None:
 
 
 def test_markdown_says_the_verdict_first_and_every_gate(tmp_path) -> None:
-    text = gates.markdown(summary_of(tmp_path, {"ttft_p95_ms": 50, "e2e_p95_ms": 9000}))
+    text = markdown(summary_of(tmp_path, {"ttft_p95_ms": 50, "e2e_p95_ms": 9000}))
     assert text.splitlines()[2].startswith("❌ TTFT p95: 146 ms")
     assert "❌ missed by" in text
     assert "✅ met by" in text
@@ -120,8 +122,8 @@ def test_a_regression_is_a_missed_gate_with_ratio_and_interval(tmp_path) -> None
     _, now = two(tmp_path / "again", 100.0, 150.0)
     now["baseline"] = found
     assert exit_code(now) == Exit.SLO_MISSED
-    assert "baseline.ttft_p95_ms" in gates.junit(now)
-    assert "❌ TTFT p95 1.5 times" in gates.markdown(now)
+    assert "baseline.ttft_p95_ms" in junit(now)
+    assert "❌ TTFT p95 1.5 times" in markdown(now)
 
 
 @pytest.mark.parametrize(("then", "now", "tolerance"), [(100, 100, 0.05), (150, 100, 0.05), (100, 104, 0.05),

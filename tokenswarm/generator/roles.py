@@ -117,7 +117,7 @@ class Coordinator(ProcessRole):
         while self.before_first_run:
             self.before_first_run[0]()  # raises UserError where it cannot be done; then it is tried again next time
             self.before_first_run.pop(0)
-        self.live = None  # whoever looks now sees nothing of an earlier run
+        self.live = self.sink = None  # whoever looks now sees nothing of an earlier run
         if self.plan is None or not self.plan.controlled:  # under plain Locust each test is a run of its own
             self.manifest, folder = standalone_manifest(self.environment, self.workers())
             self.plan = plan_from(self.manifest, folder, controlled=False)
@@ -129,7 +129,11 @@ class Coordinator(ProcessRole):
         scenario = self.plan.scenario
         self.live = LiveStats(self.timeline, bounded=bool(request_bounds(scenario.slo)), open_loop=scenario.open_loop)
         self._ended = False
-        self.begin()
+        try:
+            self.begin()
+        except gevent.GreenletExit:
+            self._drop()
+            raise
         self.director = PhaseController(
             self.timeline, scenario.load, lead_s=self.lead_s,
             duration_s=scenario.load.duration_s if self.plan.controlled else float("inf"),
@@ -145,11 +149,20 @@ class Coordinator(ProcessRole):
         try:
             if self.reporter.connected:
                 self._engine_ready.wait(_ENGINE_READY_S)
-        except gevent.GreenletExit:  # stopped before anything was sent
+        except gevent.GreenletExit:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        """Somebody stopped the run before anything was sent: Locust has killed the greenlet that was starting it, and
+        will not tell of an end."""
+        self._ended, self.live = True, None
+        if self.sink is not None:
+            self.sink.close()
+        if self.manifest is not None:
             self.manifest.status, self.manifest.ended_at = "interrupted", utc_now()
             write_manifest(self.plan.folder, self.manifest)
-            self.reporter.say("dropped")
-            raise
+        self.reporter.say("dropped")
 
     def workers(self) -> int:
         return 1

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenswarm.contract.tables import PROMPT_COLUMNS, names, piece_ends, table_parts
+from tokenswarm.contract.pieces import MAX_MESSAGE_CHARS, piece_ends
+from tokenswarm.contract.tables import PROMPT_COLUMNS, names, table_parts
 
 REQUESTS_LIMIT = 100_000
 """Requests that are looked at: the first of the file. More would cost a report its seconds, and tell hardly more."""
@@ -27,7 +28,7 @@ _CELLS = len(PROMPT_COLUMNS)
 _HASH, _SIZE, _PIECE = 6, 3, 3
 _ASSISTANT_BIT = 1 << 23
 _FROM_ALPHABET = bytes.maketrans(b"_.", b"+/")
-_ENDS = np.array(piece_ends((1 << 23) - 1), dtype=np.int64)
+_ENDS = np.array(piece_ends(MAX_MESSAGE_CHARS), dtype=np.int64)
 
 
 @dataclass(frozen=True)

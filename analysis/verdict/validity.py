@@ -14,8 +14,8 @@ from tokenswarm.analysis.figures.quantities import is_ok, lateness_ms, outcome_c
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
 
+from tokenswarm.contract.limits import CPU_SHARE_LIMIT, ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT
 from tokenswarm.contract.manifest import CountsRecord
-from tokenswarm.contract.tables import CPU_SHARE_LIMIT, ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT
 
 SUSTAINED_S = 10
 """A worker is busy when it is over the limit for most of this many seconds."""

@@ -11,6 +11,7 @@ from tokenswarm.analysis.read.prompts import Prompts, read_prompts
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract import tables as schema
+from tokenswarm.contract.pieces import piece_ends
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.workloads.base import chars_of
 
@@ -60,7 +61,7 @@ def test_messages_that_begin_alike_have_the_same_first_pieces(tmp_path: Path) ->
     text = "x" * 5000
     found = told(tmp_path, [([user(text[:3000] + "A" * 500)], Answer()), ([user(text[:3000] + "B" * 900)], Answer())])
     common = common_pieces(found, *messages_of(found, 0), *messages_of(found, 1))
-    assert schema.piece_ends(3500)[common - 1] <= 3000 < schema.piece_ends(3500)[common]
+    assert piece_ends(3500)[common - 1] <= 3000 < piece_ends(3500)[common]
 
 
 def test_letters_beyond_ascii_in_the_rest_do_not_change_the_beginning(tmp_path: Path) -> None:
@@ -135,9 +136,9 @@ def test_memory_stays_flat() -> None:
 
 
 def test_pieces_end_with_the_message() -> None:
-    assert schema.piece_ends(0) == (0,)
-    assert schema.piece_ends(16) == (16,)
-    assert schema.piece_ends(17) == (16, 17)
-    ends = schema.piece_ends(40_000)
+    assert piece_ends(0) == (0,)
+    assert piece_ends(16) == (16,)
+    assert piece_ends(17) == (16, 17)
+    ends = piece_ends(40_000)
     assert ends[-1] == 40_000
     assert all(b - a <= max(256, a / 16) for a, b in pairwise(ends))

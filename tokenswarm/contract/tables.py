@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,11 +65,6 @@ ERROR_KINDS: Mapping[str, str] = {
 
 AWAY_KINDS = ("connect_refused", "connect_timeout", "connect_failed", "reset_before_headers", "reset_mid_stream")
 """Kinds of failure by which an engine that ends, is away or restarts shows itself."""
-
-CPU_SHARE_LIMIT = 0.90
-"""Above this share of a core an event loop queues its own work, and queued work reads as latency."""
-ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT = 2.0, 10.0, 0.05
-"""An error of timing is harmless below the floor, or below this share of the median latency."""
 
 Kind = Literal["text", "int", "ms", "unix_s", "bool", "float"]
 
@@ -171,28 +165,6 @@ Bytes are written in base64 with `_` and `.` for `+` and `/`. The key is random 
 """
 
 
-def piece_ends(chars: int) -> tuple[int, ...]:
-    """Where the pieces of a message of so many characters end; the last one at its end.
-
-    16, 32, ... 256, then every 256 until 4096, then ever further apart (a sixteenth): common beginnings are known to
-    the piece, and so to 256 characters or 6%. A message of no characters is one piece.
-    """
-    return (*_PIECE_ENDS[: bisect_left(_PIECE_ENDS, chars)], chars)
-
-
-MAX_MESSAGE_CHARS = 2**23 - 1
-"""Longer messages are told with this length."""
-
-
-def _all_piece_ends() -> tuple[int, ...]:
-    ends = [16]
-    while ends[-1] < MAX_MESSAGE_CHARS:
-        last = ends[-1]
-        ends.append(2 * last if last < 256 else last + max(256, last // 256 * 16))
-    return tuple(ends)
-
-
-_PIECE_ENDS = _all_piece_ends()
 _ERROR_DETAIL_CHARS = 300
 _FORMULA_LEADS = ("=", "+", "-", "@", "\t", "\r")
 

@@ -1,6 +1,6 @@
 """What was sent, as keyed hashes: the rows of prompts.csv. Enough to tell how much of a prompt earlier ones shared.
 
-A message is hashed from its role on; the hash is also taken where each piece of it ends (`schema.piece_ends`). Two
+A message is hashed from its role on; the hash is also taken where each piece of it ends (`contract.pieces`). Two
 messages that begin alike so have the same first pieces, and nobody without the key can test a guess at a text.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 from tokenswarm.client.answer import Answer
-from tokenswarm.contract.tables import MAX_MESSAGE_CHARS, piece_ends
+from tokenswarm.contract.pieces import MAX_MESSAGE_CHARS, piece_ends
 from tokenswarm.workloads.base import Message, content_text
 
 HASH_BYTES, PIECE_BYTES, SIZE_BYTES = 6, 3, 3

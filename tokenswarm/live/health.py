@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokenswarm.contract.tables import CPU_SHARE_LIMIT, ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT
+from tokenswarm.contract.limits import CPU_SHARE_LIMIT, ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT
 
 _NEAR = 0.8
 """Amber from this share of a limit on."""

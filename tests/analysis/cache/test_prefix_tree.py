@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tokenswarm.analysis.cache.prefix_tree import build
 
 from tests.analysis.cache.cache_cases import Message, assistant, prompts_of, user
-from tokenswarm.contract.tables import piece_ends
+from tokenswarm.contract.pieces import piece_ends
 
 
 def segments(requests: list[tuple[list[Message], str]]) -> list[list[tuple[int, int]]]:

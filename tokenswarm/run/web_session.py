@@ -103,13 +103,22 @@ def _check_port(host: str, port: int) -> None:
 def _session(checked: CheckedEngine) -> UiSession:
     """What all runs share, for Locust and its start form."""
     plan = checked.plan
-    scenarios = scenario_names()
+    scenarios = [name for name in scenario_names() if _is_usable(name)]
     if plan.scenario_name not in scenarios:
         scenarios.insert(0, plan.scenario_name)
     return UiSession(
         engine=checked.engine.manifest(), model=checked.model, preflight=checked.preflight, scenario=plan.scenario_name,
         scenarios=scenarios, results=str(plan.results), corpus=plan.corpus_path, overrides=dict(plan.overrides),
         notes=list(checked.notes), gpus=checked.gpu_names, simulated=checked.engine.simulated, cost=checked.cost)
+
+
+def _is_usable(name: str) -> bool:
+    """Whether a scenario can be loaded: a broken one of the user's must not keep the others from being offered."""
+    try:
+        load_scenario(name, {})
+    except UserError:
+        return False
+    return True
 
 
 def _announce(host: str, port: int, locust: LocustProcesses, plan: RunPlan, console: Console,

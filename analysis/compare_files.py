@@ -15,14 +15,14 @@ from tokenswarm.base.errors import Exit, UserError
 COMPARISON_JSON, COMPARISON_MD, COMPARISON_HTML = "comparison.json", "comparison.md", "comparison.html"
 
 
-def write_comparison(found: Comparison, folder: Path) -> dict[str, Any]:
+def write_comparison(comparison: Comparison, folder: Path) -> dict[str, Any]:
     """Write the three files into `folder`; returns the document. Raises UserError(RESULTS) if that cannot be done."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(Exit.RESULTS, f"{folder} cannot be made: {error.strerror or error}") from None
-    told = document(found)
-    write_whole(folder / COMPARISON_JSON, json.dumps(told, indent=2, allow_nan=False) + "\n")
-    write_whole(folder / COMPARISON_MD, markdown(found))
-    write_whole(folder / COMPARISON_HTML, render_comparison(found))
-    return told
+    written = document(comparison)
+    write_whole(folder / COMPARISON_JSON, json.dumps(written, indent=2, allow_nan=False) + "\n")
+    write_whole(folder / COMPARISON_MD, markdown(comparison))
+    write_whole(folder / COMPARISON_HTML, render_comparison(comparison))
+    return written

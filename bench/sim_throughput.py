@@ -76,15 +76,15 @@ def read_streams(port: int, streams: int, tokens: int, seconds: float, ramp_s: f
     """Keeps so many streams open for a time, and reads until all have ended. Returns the bytes received."""
     poll = select.epoll()
     sockets: dict[int, socket.socket] = {}
-    asked = 0
+    sent = 0
     received = 0
     start = time.monotonic()
     end = start + seconds
 
     def ask(client: socket.socket) -> None:
-        nonlocal asked
-        body = _BODY % (tokens, asked)
-        asked += 1
+        nonlocal sent
+        body = _BODY % (tokens, sent)
+        sent += 1
         client.send(
             b"POST /v1/chat/completions HTTP/1.1\r\nHost: sim\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
         )

@@ -1,4 +1,4 @@
-"""Who is to blame for prompt tokens that were not found in the prefix cache: from shares to sentences. Pure."""
+"""What kept prompt tokens from being found in the prefix cache: from shares to sentences. Pure."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _between(step: Step, allowed: Allowed) -> str:
 
 
 def limiting_factor(allowed: Allowed) -> tuple[str | None, str]:
-    """(who is to blame, the reason in a sentence or two). None where nothing is lost, or nobody can tell."""
+    """(the limiting factor, the reason in a sentence or two). None where nothing is lost, or nobody can tell."""
     got = allowed.got
     if got is None:
         return None, "The engine does not report its hits, so nobody can tell what it made of that."

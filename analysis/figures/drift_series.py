@@ -104,6 +104,6 @@ def sentence(series: dict[str, Any]) -> str:
         low, high = series["per_hour_ci95"]
         scale, word = (100.0, "points") if series["unit"] == "share" else (1.0, unit)
         share = series["per_hour_share"]
-        told = f"drifting: {scale * series['per_hour']:+.3g} {word} an hour ({scale * low:+.3g} – {scale * high:+.3g})"
-        return told + (f", {100 * share:+.3g}% an hour" if share is not None else "")
+        slope = f"drifting: {scale * series['per_hour']:+.3g} {word} an hour ({scale * low:+.3g} – {scale * high:+.3g})"
+        return slope + (f", {100 * share:+.3g}% an hour" if share is not None else "")
     return str(series["state"])

@@ -107,11 +107,11 @@ def read_prompts(path: Path, requests_limit: int = REQUESTS_LIMIT) -> Prompts | 
             more = True
             break
         more = len(lines) > room
-        found, bad = _decode(lines[:room])
+        decoded, bad = _decode(lines[:room])
         damaged += bad
-        parts += found
-        requests += sum(len(part.keys) for part in found)
-        messages += sum(len(part.prompt) for part in found)
+        parts += decoded
+        requests += sum(len(part.keys) for part in decoded)
+        messages += sum(len(part.prompt) for part in decoded)
         if more:
             break
     return _assemble(parts, damaged, more)
@@ -171,11 +171,11 @@ def _decode_all(lines: Sequence[bytes]) -> _Role:
         _numbers(sizes, _SIZE),
         _numbers(pieces, _PIECE),
     )
-    told = _counts(answer, _HASH)
-    if told.max() > 1 or (_counts(new, _HASH) != _counts(sizes, _SIZE)).any():
+    answers = _counts(answer, _HASH)
+    if answers.max() > 1 or (_counts(new, _HASH) != _counts(sizes, _SIZE)).any():
         raise ValueError("counts")
     part.answer = np.full(len(lines), -1, dtype=np.int64)
-    part.answer[told == 1] = _numbers(answer, _HASH)
+    part.answer[answers == 1] = _numbers(answer, _HASH)
     due = _piece_counts(part.sizes & ~_ASSISTANT_BIT)
     of_line = np.add.reduceat(np.append(due, 0), np.append(0, np.cumsum(_counts(new, _HASH)))[:-1]) \
         * (_counts(new, _HASH) > 0)

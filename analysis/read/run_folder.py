@@ -284,8 +284,8 @@ def _misses_left_out(requests: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     cached = requests["cached_tokens"].to_numpy()
     ok = (requests["status"] == "ok").to_numpy()
     silent = ok & np.isnan(cached) & ~np.isnan(requests["prompt_tokens"].to_numpy())
-    told = cached[ok & ~np.isnan(cached)]
-    if not silent.any() or not len(told) or told.min() <= 0:
+    hits = cached[ok & ~np.isnan(cached)]
+    if not silent.any() or not len(hits) or hits.min() <= 0:
         return requests
     notes.append(f"{int(silent.sum()):,} answers tell no cached tokens and no answer tells 0: they are taken for "
                  "misses (older versions of vLLM and SGLang leave the field out then).")

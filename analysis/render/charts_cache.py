@@ -73,8 +73,8 @@ def _note(cache: Mapping[str, Any]) -> str:
     if high - low > 0.01:
         between = f"{text.percent(low)} to {text.percent(high)}"
         parts.append(f"Prompts are recorded in pieces, so the workload allows {between}.")
-    told = {"usage": cache["usage_hit_rate"], "its counters": cache["counters_hit_rate"]}
-    said = [f"{text.percent(share)} by {name}" for name, share in told.items() if share is not None]
-    if said:
-        parts.append(f"The engine itself reports {' and '.join(said)}.")
+    rates = {"usage": cache["usage_hit_rate"], "its counters": cache["counters_hit_rate"]}
+    reports = [f"{text.percent(share)} by {name}" for name, share in rates.items() if share is not None]
+    if reports:
+        parts.append(f"The engine itself reports {' and '.join(reports)}.")
     return " ".join(parts)

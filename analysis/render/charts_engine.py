@@ -91,10 +91,10 @@ def _chart(
 def _by_source(table: pd.DataFrame, kind: str, column: str, timeline: Timeline, scale: float) -> list[dict | None]:
     """One line for each source of a kind, `worker` or `gpu`."""
     source = table["source"].astype("str")
-    found = sorted(source[source.str.startswith(kind).to_numpy(dtype=bool)].unique())
+    names = sorted(source[source.str.startswith(kind).to_numpy(dtype=bool)].unique())
     return [
         _sampled(table[(source == name).to_numpy()], column, plain(name), PALETTE[i % len(PALETTE)], timeline, scale)
-        for i, name in enumerate(found)
+        for i, name in enumerate(names)
     ]
 
 
@@ -135,8 +135,8 @@ def _growth(table: pd.DataFrame, column: str, timeline: Timeline) -> np.ndarray 
 
 
 def _hit_rate(table: pd.DataFrame, timeline: Timeline) -> dict | None:
-    hit, asked = (_growth(table, name, timeline) for name in ("prefix_hit_tokens", "prefix_query_tokens"))
-    if hit is None or asked is None or not np.nansum(asked):
+    hit, queried = (_growth(table, name, timeline) for name in ("prefix_hit_tokens", "prefix_query_tokens"))
+    if hit is None or queried is None or not np.nansum(queried):
         return None
-    rate = np.divide(hit, asked, out=np.full(len(hit), np.nan), where=np.nan_to_num(asked) > 0)
+    rate = np.divide(hit, queried, out=np.full(len(hit), np.nan), where=np.nan_to_num(queried) > 0)
     return line(numbers(timeline.centres(), 6), numbers(100.0 * rate), "prefix hit rate", "c:blue", connectgaps=True)

@@ -34,9 +34,9 @@ def shape_charts(rows: pd.DataFrame, objectives: list[Objective]) -> list[Chart]
     ok = rows[is_ok(rows)]
     charts = []
     if len(ok):
-        found = (_distribution(ok, objectives), _gap_tail(ok), _by_prompt(ok), _by_cached(ok), _by_turn(ok),
+        possible = (_distribution(ok, objectives), _gap_tail(ok), _by_prompt(ok), _by_cached(ok), _by_turn(ok),
                  *_reasoning(ok))
-        charts += [chart for chart in found if chart]
+        charts += [chart for chart in possible if chart]
     if rows["valid_output"].notna().any():
         charts.append(_valid_output(rows))
     return charts
@@ -164,12 +164,12 @@ def _by_prompt(ok: pd.DataFrame) -> Chart | None:
     """TTFT by prompt length: prefill is what a long prompt costs. Tokens, or characters where nobody counted tokens."""
     column, name = primary_latency(ok)
     length, unit = ("prompt_tokens", "tokens") if ok["prompt_tokens"].notna().any() else ("prompt_chars", "characters")
-    told = ok[ok[length].notna()]
-    lengths = told[length].to_numpy()
-    if not len(told) or lengths.min() == lengths.max():
+    known = ok[ok[length].notna()]
+    lengths = known[length].to_numpy()
+    if not len(known) or lengths.min() == lengths.max():
         return None
     edges = np.unique(np.quantile(lengths, np.linspace(0, 1, _PROMPT_GROUPS + 1)).round())
-    values = told[column].to_numpy()
+    values = known[column].to_numpy()
     groups = []
     for number, (low, high) in enumerate(pairwise(edges)):
         inside = (lengths >= low) & ((lengths <= high) if number == len(edges) - 2 else (lengths < high))
@@ -197,11 +197,11 @@ def _by_turn(ok: pd.DataFrame) -> Chart | None:
 
 def _by_cached(ok: pd.DataFrame) -> Chart | None:
     column, name = primary_latency(ok)
-    told = ok[ok["cached_tokens"].notna() & (ok["prompt_tokens"] > 0)]
-    cached = (told["cached_tokens"] / told["prompt_tokens"]).to_numpy()
-    if not len(told) or not cached.max() > 0:
+    known = ok[ok["cached_tokens"].notna() & (ok["prompt_tokens"] > 0)]
+    cached = (known["cached_tokens"] / known["prompt_tokens"]).to_numpy()
+    if not len(known) or not cached.max() > 0:
         return None
-    values = told[column].to_numpy()
+    values = known[column].to_numpy()
     groups = [("none", values[cached <= 0])]
     for low, high in pairwise(_CACHED_SHARES):
         groups.append((f"{100 * low:.0f}–{100 * high:.0f}%", values[(cached > low) & (cached <= high)]))

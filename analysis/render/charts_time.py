@@ -145,10 +145,10 @@ def _tpot(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list
     if not known.any():
         return []
     bins = timeline.bin_of(ok["sent_at"].to_numpy()[known])
-    found = percentiles_by_bin(bins, timeline.bins, tpot[known], (50, 95, 99))
+    percentiles = percentiles_by_bin(bins, timeline.bins, tpot[known], (50, 95, 99))
     x = numbers(timeline.centres(), 6)
-    data = [line(x, numbers(found[q]), f"p{q}", color, mode="lines+markers", marker={"size": 4})
-            for q, color in ((50, P50), (95, P95), (99, P99)) if not np.isnan(found[q]).all()]
+    data = [line(x, numbers(percentiles[q]), f"p{q}", color, mode="lines+markers", marker={"size": 4})
+            for q, color in ((50, P50), (95, P95), (99, P99)) if not np.isnan(percentiles[q]).all()]
     return [Chart("tpot", "TPOT", data, time_layout(timeline, window, axis("TPOT (ms)")),
                   f"Time per output token of the requests sent in each {timeline.width_s:g} s.", 240, "time")]
 
@@ -158,7 +158,7 @@ def _latency(rows: pd.DataFrame, timeline: Timeline, window: Window | None, obje
     column, name = primary_latency(ok)
     known = ok[ok[column].notna()]
     bins = timeline.bin_of(known["sent_at"].to_numpy())
-    found = percentiles_by_bin(bins, timeline.bins, known[column].to_numpy(), (50, 95, 99))
+    percentiles = percentiles_by_bin(bins, timeline.bins, known[column].to_numpy(), (50, 95, 99))
     some = thin(known, _POINTS)
     data = [
         {
@@ -173,8 +173,8 @@ def _latency(rows: pd.DataFrame, timeline: Timeline, window: Window | None, obje
     ]
     x = numbers(timeline.centres(), 6)
     for q, color in ((50, P50), (95, P95), (99, P99)):
-        if not np.isnan(found[q]).all():
-            data.append(line(x, numbers(found[q]), f"p{q}", color, mode="lines+markers", marker={"size": 4}))
+        if not np.isnan(percentiles[q]).all():
+            data.append(line(x, numbers(percentiles[q]), f"p{q}", color, mode="lines+markers", marker={"size": 4}))
     note = f"Percentiles of the requests sent in each {timeline.width_s:g} s; a p95 needs 20 of them, a p99 100."
     layout = time_layout(timeline, window, axis(f"{name} (ms)"), named_bands=True)
     limits = [objective.limit for objective in objectives if objective.metric == column]
@@ -275,12 +275,12 @@ def _whole(failed: pd.DataFrame, timeline: Timeline) -> dict[str, object]:
 
 def _lateness(rows: pd.DataFrame, late: np.ndarray, timeline: Timeline, window: Window | None) -> Chart:
     bins = timeline.bin_of(rows["sent_at"].to_numpy())
-    found = percentiles_by_bin(bins, timeline.bins, late, (50,))
+    percentiles = percentiles_by_bin(bins, timeline.bins, late, (50,))
     keep = (bins >= 0) & ~np.isnan(late)
     worst = np.full(timeline.bins, np.nan)
     np.fmax.at(worst, bins[keep], late[keep])
     x = numbers(timeline.centres(), 6)
-    data = [line(x, numbers(worst), "latest", BAD), line(x, numbers(found[50]), "median", P50)]
+    data = [line(x, numbers(worst), "latest", BAD), line(x, numbers(percentiles[50]), "median", P50)]
     return Chart(
         "lateness-time",
         "Arrivals late",

@@ -232,21 +232,21 @@ def judge(facts: Facts, recorded: list[dict] | None = None) -> tuple[str, list[d
     """
     checks, reasons = [], []
     for rule in RULES:
-        found = rule.check(facts)
-        if found is None:
+        outcome = rule.check(facts)
+        if outcome is None:
             continue
         check = {
             "rule": rule.name,
             "title": rule.title,
             "verdict": rule.verdict,
-            "value": found.value,
-            "limit": found.limit,
+            "value": outcome.value,
+            "limit": outcome.limit,
             "unit": rule.unit,
-            "broken": found.broken,
+            "broken": outcome.broken,
         }
         checks.append(check)
-        if found.broken:
-            sentence = rule.sentence.format(value=found.value, limit=found.limit, detail=found.detail)
+        if outcome.broken:
+            sentence = rule.sentence.format(value=outcome.value, limit=outcome.limit, detail=outcome.detail)
             reasons.append(
                 {key: check[key] for key in ("rule", "verdict", "value", "limit", "unit")} | {"sentence": sentence}
             )

@@ -92,7 +92,7 @@ def absolute(name: str, folders: Iterable[Path]) -> str:
     path, inside = split_path(name)
     if not path.endswith(".py"):
         return name
-    whole = next((found for folder in folders if (found := folder / Path(path).expanduser()).is_file()), None)
+    whole = next((file for folder in folders if (file := folder / Path(path).expanduser()).is_file()), None)
     return name if whole is None else str(whole.resolve()) + (f":{inside}" if inside else "")
 
 

@@ -33,12 +33,12 @@ class FileKind:
 
     def files(self) -> dict[str, Path]:
         """All files by name, sorted; of those of one name the first in the order of the places."""
-        found: dict[str, Path] = {}
+        by_name: dict[str, Path] = {}
         for folder in self.places().values():
             for path in folder.glob(f"*{self.suffix}"):
                 if path.is_file() and not path.name.startswith((".", "_")):
-                    found.setdefault(path.stem, path)
-        return dict(sorted(found.items()))
+                    by_name.setdefault(path.stem, path)
+        return dict(sorted(by_name.items()))
 
     def find(self, name: str, beside: Iterable[Path] = ()) -> Path | None:
         """The file that `name` means, absolute; None if there is none.

@@ -50,8 +50,8 @@ class ScenarioRecord(msgspec.Struct):
 
     def table(self, name: str) -> dict[str, Any]:
         """One of the scenario's tables, such as `slo`; empty where there is none."""
-        found = self.values.get(name)
-        return found if isinstance(found, dict) else {}
+        values = self.values.get(name)
+        return values if isinstance(values, dict) else {}
 
 
 class LoadRecord(msgspec.Struct):

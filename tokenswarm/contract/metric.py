@@ -260,8 +260,8 @@ class Registry:
 
     def latency(self, key: str) -> Latency | None:
         """The latency of that key (`ttft_ms`)."""
-        found = self._metrics.get(key.removesuffix("_ms")) if key.endswith("_ms") else None
-        return found if isinstance(found, Latency) else None
+        metric = self._metrics.get(key.removesuffix("_ms")) if key.endswith("_ms") else None
+        return metric if isinstance(metric, Latency) else None
 
     def latencies_at(self, place: Place) -> list[Latency]:
         """The latencies that stand in a place, in their order there."""

@@ -62,8 +62,8 @@ def hit_rate(sums: Sums) -> float | None:
 
     An engine that tells hits and never a 0 leaves out its misses, so an answer that tells nothing is one.
     """
-    asked = sums["prompt_tokens_with_cache_info"] if sums["explicit_zero_hits"] else sums["prompts_of_ok"]
-    return sums["cached_tokens"] / asked if sums["prompt_tokens_with_cache_info"] and asked else None
+    prompt_tokens = sums["prompt_tokens_with_cache_info"] if sums["explicit_zero_hits"] else sums["prompts_of_ok"]
+    return sums["cached_tokens"] / prompt_tokens if sums["prompt_tokens_with_cache_info"] and prompt_tokens else None
 
 
 METRICS = Registry(

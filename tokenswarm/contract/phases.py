@@ -44,10 +44,10 @@ class Timeline:
 
     def phases(self, now: float) -> list[dict[str, float | str]]:
         """The phases that have begun by `now`, as run.json holds them; the last one ends at `now`."""
-        found = []
+        begun = []
         marks = [("warmup", self.start, min(self.measure_start, self.measure_end)),
                  ("measure", self.measure_start, self.measure_end), ("drain", self.measure_end, now)]
         for name, start, end in marks:
             if start < now and start < end:
-                found.append({"name": name, "start": start, "end": min(end, now)})
-        return found
+                begun.append({"name": name, "start": start, "end": min(end, now)})
+        return begun

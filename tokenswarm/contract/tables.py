@@ -179,9 +179,9 @@ def table_parts(folder: Path, table: str) -> list[Path]:
     """The files of a table that are there, in order: a long run's table comes in parts. Needs no index."""
     stem, _, suffix = table.rpartition(".")
     pattern = re.compile(rf"{re.escape(stem)}\.(\d{{4,}})\.{re.escape(suffix)}")
-    found = [(int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))]
+    numbered = [(int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))]
     whole = folder / table
-    return [*([whole] if whole.is_file() else []), *(path for _, path in sorted(found))]
+    return [*([whole] if whole.is_file() else []), *(path for _, path in sorted(numbered))]
 
 
 def names(columns: Iterable[Column]) -> list[str]:

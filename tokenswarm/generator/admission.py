@@ -22,13 +22,13 @@ def gate_worker_registration(runner: Any, closed: Callable[[], str | None]) -> N
     that was let in once may report again at any time: Locust forgets a worker whose users have stopped, and the worker
     asks anew, while the run is still being closed.
     """
-    handle, told, known = runner.handle_message, set(), set(runner.clients)
+    handle, refused, known = runner.handle_message, set(), set(runner.clients)
 
     def guarded(client_id: str, message: Any) -> None:
         if message.type == CLIENT_READY and client_id not in known:
             if (why := closed()) is not None:
-                if client_id not in told:
-                    told.add(client_id)
+                if client_id not in refused:
+                    refused.add(client_id)
                     _log.warning("worker %s is not let in: %s", client_id, why)
                 return
             known.add(client_id)

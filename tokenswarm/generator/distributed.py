@@ -51,11 +51,11 @@ class Clock:
     offset_s: float = 0.0
     round_trip_s: float = float("inf")
 
-    def record_answer(self, asked: float, at_worker: float, answered: float) -> None:
-        """An answer: `asked` and `answered` by the master's clock, `at_worker` by the worker's."""
-        round_trip = answered - asked
+    def record_answer(self, asked_at: float, at_worker: float, answered_at: float) -> None:
+        """An answer: `asked_at` and `answered_at` by the master's clock, `at_worker` by the worker's."""
+        round_trip = answered_at - asked_at
         if round_trip < self.round_trip_s:
-            self.round_trip_s, self.offset_s = round_trip, at_worker - (asked + answered) / 2
+            self.round_trip_s, self.offset_s = round_trip, at_worker - (asked_at + answered_at) / 2
 
     @property
     def correction_s(self) -> float:

@@ -45,20 +45,20 @@ class Fingerprints:
         sizes: list[bytes] = []
         pieces: list[bytes] = []
         prompt = [self._message(message, new, sizes, pieces) for message in messages]
-        said = b""
+        answer_hash = b""
         # Reasoning stands before the answer in the engine's cache and not in the next prompt: no prompt goes on there.
         if answer.ok and answer.text and not answer.reasoning:
-            said = self._message({"role": "assistant", "content": answer.text}, new, sizes, pieces)
-        cells = (_base64(b"".join(part)) for part in (prompt, (said,), new, sizes, pieces))
+            answer_hash = self._message({"role": "assistant", "content": answer.text}, new, sizes, pieces)
+        cells = (_base64(b"".join(part)) for part in (prompt, (answer_hash,), new, sizes, pieces))
         return f"{worker},{request},{','.join(cells)}\n"
 
     def _message(self, message: Message, new: list[bytes], sizes: list[bytes], pieces: list[bytes]) -> bytes:
         text, head = content_text(message), _head(message)
         remembered = hash((head, text))
-        found = self._known.get(remembered)
-        if found is not None:
+        known = self._known.get(remembered)
+        if known is not None:
             self._known.move_to_end(remembered)
-            return found
+            return known
         digest = self._hash(head, text, pieces)
         role = _ASSISTANT_BIT if message.get("role") == "assistant" else 0
         new.append(digest)

@@ -110,10 +110,10 @@ def _cpu_name() -> str:
 
 def versions() -> dict[str, str]:
     """Of this package, Python, and the libraries that the figures depend on."""
-    found = {"tokenswarm": tokenswarm.__version__, "python": platform.python_version()}
+    by_name = {"tokenswarm": tokenswarm.__version__, "python": platform.python_version()}
     for name in _PACKAGES:
-        found[name] = importlib.metadata.version(name)
-    return found
+        by_name[name] = importlib.metadata.version(name)
+    return by_name
 
 
 def git_facts() -> GitRecord | None:

@@ -53,9 +53,9 @@ def chosen_scenario(options: Any, user_classes: Iterable[Any]) -> tuple[Scenario
         name = names.pop()
     overrides = dict(session.overrides) if session else {}
     overrides |= parse_set(getattr(options, "set", "") or "")
-    given = {"load.rate": getattr(options, "rate", ""), "load.warmup_s": getattr(options, "warmup", ""),
+    form = {"load.rate": getattr(options, "rate", ""), "load.warmup_s": getattr(options, "warmup", ""),
              "prompts.seed": getattr(options, "prompt_seed", "") or os.environ.get("SEED", "")}
-    overrides |= {key: value for key, value in given.items() if value}
+    overrides |= {key: value for key, value in form.items() if value}
     return load_scenario(name, overrides), overrides
 
 
@@ -100,8 +100,8 @@ def _as_locust_loads(scenario: Scenario, options: Any, overrides: Mapping[str, s
     A run time shorter than a few warm-ups would leave little or nothing to measure, so the warm-up shrinks with it,
     unless SET asks for one. One that goes on until TTFT is steady takes at most a quarter of the run time.
     """
-    given = {"users": getattr(options, "num_users", None), "spawn_rate": getattr(options, "spawn_rate", None)}
-    load: dict[str, Any] = {key: value for key, value in given.items() if value}
+    from_locust = {"users": getattr(options, "num_users", None), "spawn_rate": getattr(options, "spawn_rate", None)}
+    load: dict[str, Any] = {key: value for key, value in from_locust.items() if value}
     notes = []
     if scenario.open_loop:
         load = {"max_in_flight": load["users"]} if "users" in load else {}

@@ -99,7 +99,7 @@ class Coordinator(ProcessRole):
         self._engine_ready = Event()
         self.reporter.on("stop", lambda _: self._asked_to_stop())
         self.reporter.on("ready", lambda _: self._engine_ready.set())
-        self.reporter.on("engine", lambda said: self.engine_samples.append((said["at"], said["values"])))
+        self.reporter.on("engine", lambda sample: self.engine_samples.append((sample["at"], sample["values"])))
         self.sink: FileSink | None = None
         self.live: LiveStats | None = None
         """Figures of the latest run, from when it began."""

@@ -64,11 +64,11 @@ class Distribution(BaseModel):
 
     @model_validator(mode="after")
     def _check_keys(self) -> Distribution:
-        given = {name for name in type(self).model_fields if name != "kind" and getattr(self, name) is not None}
+        keys = {name for name in type(self).model_fields if name != "kind" and getattr(self, name) is not None}
         needed = _NEEDED[self.kind]
-        if needed - given:
-            raise ValueError(f"kind '{self.kind}' needs {' and '.join(sorted(needed - given))}")
-        foreign = given - needed - _OPTIONAL[self.kind]
+        if needed - keys:
+            raise ValueError(f"kind '{self.kind}' needs {' and '.join(sorted(needed - keys))}")
+        foreign = keys - needed - _OPTIONAL[self.kind]
         if foreign:
             allowed = ", ".join(sorted(needed | _OPTIONAL[self.kind]))
             raise ValueError(f"kind '{self.kind}' takes {allowed}, not {' or '.join(sorted(foreign))}")
@@ -90,10 +90,10 @@ class Distribution(BaseModel):
     def _as_written(self) -> Any:
         if self.kind == "constant":
             return self.value
-        found = {name: getattr(self, name) for name in type(self).model_fields}
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in found.items()
+            for name, value in fields.items()
             if value is not None
         }
 

@@ -103,10 +103,10 @@ class Load(Section):
 
     @model_validator(mode="after")
     def _times_are_given(self) -> Load:
-        given = [name for name in ("arrival_times", "arrival_times_file") if getattr(self, name) is not None]
-        if self.arrivals != TIMES and given:
-            raise ValueError(f'{given[0]} needs arrivals = "times"')
-        if self.arrivals == TIMES and len(given) != 1:
+        sources = [name for name in ("arrival_times", "arrival_times_file") if getattr(self, name) is not None]
+        if self.arrivals != TIMES and sources:
+            raise ValueError(f'{sources[0]} needs arrivals = "times"')
+        if self.arrivals == TIMES and len(sources) != 1:
             raise ValueError('arrivals = "times" needs one of arrival_times and arrival_times_file')
         if self.arrivals == TIMES and (self.rate_end is not None or self.rate_steps):
             raise ValueError('rate_end and rate_steps go with a law of arrivals, not with arrivals = "times"')

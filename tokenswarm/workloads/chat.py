@@ -146,10 +146,10 @@ class Conversation(Session):
                 return
             tokens = settings.answer_tokens.sample_int(rng) if settings.answer_tokens else None
             yield Prompt(messages, self.conversation, turn, shared, max_tokens=tokens)
-            said = self._take_answer()
+            text = self._take_answer()
             if script is not None:
-                said = self._material.text(script, tokens or settings.message_tokens.typical())
-            sent, answer = messages, {"role": "assistant", "content": said}
+                text = self._material.text(script, tokens or settings.message_tokens.typical())
+            sent, answer = messages, {"role": "assistant", "content": text}
 
     def _next(self, rng: Random, sent: list[Message], answer: Message | None) -> tuple[list[Message], int]:
         """The next request's messages, and how many leading characters an earlier request had too."""

@@ -103,8 +103,8 @@ def _clean(text: str) -> str:
 def _folder_text(path: Path) -> str:
     if not path.exists():
         raise UserError(Exit.CORPUS, f"corpus {path} does not exist: {_HOW_TO_MEND}")
-    found = [path] if path.is_file() else sorted(path.rglob("*"))
-    files = [file for file in found if file.is_file() and file.suffix.lower() in _SUFFIXES]
+    paths = [path] if path.is_file() else sorted(path.rglob("*"))
+    files = [file for file in paths if file.is_file() and file.suffix.lower() in _SUFFIXES]
     if not files:
         raise UserError(Exit.CORPUS, f"corpus {path} has no .txt, .md or .jsonl file: {_HOW_TO_MEND}")
     texts: list[str] = []

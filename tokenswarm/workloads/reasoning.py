@@ -85,10 +85,10 @@ def answers(expected: str) -> Callable[[str], bool]:
 
 def final_answer(text: str) -> str:
     """What the last `Answer:` of a text gives: a number without separators, or a word in lower case; "" if none."""
-    found = list(_ANSWER.finditer(text))
-    if not found:
+    matches = list(_ANSWER.finditer(text))
+    if not matches:
         return ""
-    begin = _DECORATION.match(text, found[-1].end()).end()
+    begin = _DECORATION.match(text, matches[-1].end()).end()
     if number := _NUMBER.match(text, begin):
         return number.group().replace(",", "").split(".")[0]
     word = _WORD.match(text, begin)

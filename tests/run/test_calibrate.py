@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.analysis.make_run import START, manifest, row, write_run
 from tokenswarm.run import calibrate
 from tokenswarm.run.calibrate import Calibration, advice
+from tokenswarm.run.truth_run import TruthRun, judge
 from tokenswarm.scenario.load import Load
 
 CALIBRATED = Calibration(tokens_s=40_000.0, streams=400, limited_by="", cpu="", version="", at="")
@@ -32,3 +35,27 @@ def test_workers_are_advised_for_what_has_to_be_timed(load: Load, tokens: int, w
 def test_a_machine_that_was_never_calibrated_is_not_judged(monkeypatch: Any) -> None:
     monkeypatch.setattr(calibrate, "stored", lambda: None)
     assert advice(Load(users=100_000), 128, 1) is None
+
+
+def test_what_was_measured_on_this_processor_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    good = TruthRun(
+        requests=1, lost=0, tokens_s=1_000.0, cpu_us_per_token=10.0, cpu_share=0.1, ttft_error_p50_ms=0.0,
+        ttft_error_p99_ms=0.0, e2e_error_p99_ms=0.0, bound_p99_ms=0.0, beyond_bound=0, server_late_p99_ms=0.0,
+        rss_growth_mb=0.0, waited_s=0.0)
+    assert calibrate.stored() is None
+    measured = calibrate.calibrate(lambda *_: None, seconds=1.0, run=lambda *_, **__: good)
+    assert calibrate.stored() == measured and measured.cpu
+    calibrate.path().write_text(calibrate.path().read_text().replace(measured.cpu, "another processor"))
+    assert calibrate.stored() is None
+
+
+def test_a_run_is_judged_by_what_lies_in_its_measured_phase(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", [row(request_id="r1", ttft_ms=100.0, e2e_ms=900.0, ttft_uncertainty_ms=0.1)],
+                       manifest(), host=[{"at": START + second, "source": "worker 0", "cpu_share": 0.5, "tokens": 10,
+                                          "rss_mb": 50.0} for second in range(60)])
+    sent_ns = int((START + 1) * 1e9)
+    truth = {"r1": {"first_write_ns": sent_ns + 99_000_000, "last_write_ns": sent_ns + 900_000_000, "max_late_ns": 0}}
+    judged = judge(folder, truth, 0.0, 0.0)
+    assert (judged.requests, judged.lost, judged.beyond_bound) == (1, 0, 1)
+    assert judged.cpu_share == pytest.approx(0.5) and judged.tokens_s == pytest.approx(10.0)

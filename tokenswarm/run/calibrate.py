@@ -91,7 +91,7 @@ def calibrate(on_step: Callable[[int, TruthRun, str | None], None], seconds: flo
     if best is None:
         raise UserError(Exit.INVALID, f"this machine cannot time even {min(ladder)} streams to within "
                                       f"{ERROR_LIMIT_MS:g} ms ({limit}): is something else running on it?")
-    result = Calibration(best[1].tokens_s, best[0], limit, host_facts()["cpu"], tokenswarm.__version__, utc_now())
+    result = Calibration(best[1].tokens_s, best[0], limit, host_facts().cpu, tokenswarm.__version__, utc_now())
     _store(result)
     return result
 
@@ -111,7 +111,7 @@ def stored() -> Calibration | None:
         result = Calibration(**fields)
     except (OSError, ValueError, TypeError):
         return None
-    same = result.version == tokenswarm.__version__ and result.cpu == host_facts()["cpu"]
+    same = result.version == tokenswarm.__version__ and result.cpu == host_facts().cpu
     return result if same else None
 
 

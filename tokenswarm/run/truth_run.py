@@ -20,7 +20,7 @@ from typing import Any
 
 from tokenswarm.base.data_files import LOCUSTFILES_DIR
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.contract.manifest import read_manifest
+from tokenswarm.contract.manifest import PhaseRecord, read_manifest
 from tokenswarm.contract.tables import HOST_METRICS_CSV, REQUESTS_CSV
 from tokenswarm.sim.truth import read_truth
 
@@ -174,11 +174,11 @@ def judge(run: Path, truth: Mapping[str, Mapping[str, Any]], offset_s: float, wa
         server_late_p99_ms=_quantile(late, 0.99), rss_growth_mb=rss_growth_mb, waited_s=waited_s)
 
 
-def _steady(run: Path, window: Mapping[str, float]) -> tuple[float, float, int, float]:
+def _steady(run: Path, window: PhaseRecord) -> tuple[float, float, int, float]:
     """(seconds, CPU seconds, tokens, growth of memory in MiB) of all load generators together, inside the window."""
     sources: dict[str, list[dict[str, str]]] = {}
     for row in _table(run / HOST_METRICS_CSV):
-        if row["source"].startswith("worker") and window["start"] + _MARGIN_S < float(row["at"]) < window["end"]:
+        if row["source"].startswith("worker") and window.start + _MARGIN_S < float(row["at"]) < window.end:
             sources.setdefault(row["source"], []).append(row)
     if not sources or min(map(len, sources.values())) < 3:
         raise UserError(Exit.LOAD_GENERATOR, "the run was too short to judge; give it more seconds")

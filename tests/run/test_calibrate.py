@@ -40,7 +40,7 @@ def test_a_machine_that_was_never_calibrated_is_not_judged(monkeypatch: Any) -> 
 def test_what_was_measured_on_this_processor_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     good = TruthRun(
-        requests=1, lost=0, tokens_s=1_000.0, cpu_us_per_token=10.0, cpu_share=0.1, ttft_error_p50_ms=0.0,
+        requests=1, lost=0, tokens_s=1e6, cpu_us_per_token=10.0, cpu_share=0.1, ttft_error_p50_ms=0.0,
         ttft_error_p99_ms=0.0, e2e_error_p99_ms=0.0, bound_p99_ms=0.0, beyond_bound=0, server_late_p99_ms=0.0,
         rss_growth_mb=0.0, waited_s=0.0)
     assert calibrate.stored() is None

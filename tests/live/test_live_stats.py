@@ -18,7 +18,7 @@ from tokenswarm.contract.objectives import request_bounds
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import REQUEST_COLUMNS, REQUESTS_CSV
 from tokenswarm.live import live_stats as live
-from tokenswarm.live.aggregate import RELATIVE_ERROR, Delta, Distribution
+from tokenswarm.live.aggregate import RELATIVE_ERROR, Delta, LatencySketch
 from tokenswarm.live.live_stats import LiveStats
 
 SECONDS = 30.0
@@ -118,7 +118,7 @@ def test_a_report_to_the_master_does_not_grow_with_the_requests() -> None:
 
 def test_counts_at_bounds_are_those_of_the_values_up_to_the_bins_width() -> None:
     values = np.random.default_rng(2).lognormal(4, 1.5, 5_000)
-    distribution = Distribution()
+    distribution = LatencySketch()
     for value in values:
         distribution.add(float(value))
     for bound, count in zip((10, 50, 200, 1e9), distribution.at_most((10, 50, 200, 1e9)), strict=True):

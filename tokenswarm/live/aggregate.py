@@ -33,7 +33,7 @@ UNCERTAINTY = "ttft_uncertainty_ms"
 
 
 @dataclass(slots=True)
-class Distribution:
+class LatencySketch:
     """Counts of durations in ms by bin, and their sum."""
 
     bins: Counter[int] = field(default_factory=Counter)
@@ -47,7 +47,7 @@ class Distribution:
         self.bins[_BINS.key(max(value, _LEAST))] += 1
         self.total += value
 
-    def merge(self, other: Distribution) -> None:
+    def merge(self, other: LatencySketch) -> None:
         self.bins.update(other.bins)
         self.total += other.total
 
@@ -75,13 +75,13 @@ class LiveAggregate:
 
     counts: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
-    latencies: dict[str, Distribution] = field(default_factory=dict)
+    latencies: dict[str, LatencySketch] = field(default_factory=dict)
 
     def merge(self, other: LiveAggregate) -> None:
         self.counts.update(other.counts)
         self.errors.update(other.errors)
         for name, distribution in other.latencies.items():
-            self.latencies.setdefault(name, Distribution()).merge(distribution)
+            self.latencies.setdefault(name, LatencySketch()).merge(distribution)
 
     def add(self, row: Mapping[str, Any], bounds: Mapping[str, float], timeline: Timeline) -> None:
         """Take in one row of requests.csv (by column name)."""
@@ -91,9 +91,9 @@ class LiveAggregate:
             self.errors[row["error"]] += 1
         if row["status"] == "ok":
             for name, value in measured.items():
-                self.latencies.setdefault(name, Distribution()).add(value)
+                self.latencies.setdefault(name, LatencySketch()).add(value)
         if row[UNCERTAINTY] is not None:
-            self.latencies.setdefault(UNCERTAINTY, Distribution()).add(row[UNCERTAINTY])
+            self.latencies.setdefault(UNCERTAINTY, LatencySketch()).add(row[UNCERTAINTY])
         met = meets(row, measured, bounds)
         counts["good"] += met is True
         counts["undetermined"] += met is None
@@ -184,7 +184,7 @@ class Delta:
         """What `packed` made."""
         tallies = {
             (phase, user_class): LiveAggregate(Counter(counts), Counter(errors), {
-                name: Distribution(Counter(dict(zip(keys, values, strict=True))), total)
+                name: LatencySketch(Counter(dict(zip(keys, values, strict=True))), total)
                 for name, (keys, values, total) in latencies.items()})
             for phase, user_class, counts, errors, latencies in data["tallies"]}
         return cls(tallies, [tuple(pair) for pair in data["warmup"]], data["health"])

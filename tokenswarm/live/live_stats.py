@@ -11,7 +11,7 @@ from tokenswarm.contract.metric import WINDOW_SUMS
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import STATUSES
-from tokenswarm.live.aggregate import UNCERTAINTY, Delta, Distribution, LiveAggregate
+from tokenswarm.live.aggregate import UNCERTAINTY, Delta, LatencySketch, LiveAggregate
 from tokenswarm.live.health import GeneratorHealth, generator_health
 
 RECENT_S = 10.0
@@ -75,7 +75,7 @@ class LiveStats:
         return {
             "requests": sum(self.counts.values()),
             "errors": self.counts["failed"],
-            "ttft_p95_ms": measured.latencies.get("ttft_ms", Distribution()).quantiles([0.95])[0],
+            "ttft_p95_ms": measured.latencies.get("ttft_ms", LatencySketch()).quantiles([0.95])[0],
             "output_tok_s": tokens / seconds,
         }
 
@@ -106,9 +106,9 @@ class LiveStats:
                 tallies.setdefault(key, LiveAggregate()).merge(tally)
         return max(1.0, min(RECENT_S, now - self._began)), tallies
 
-    def _of_late(self, name: str) -> Distribution:
+    def _of_late(self, name: str) -> LatencySketch:
         """One latency of every answer that ended lately."""
-        whole = Distribution()
+        whole = LatencySketch()
         for _, part in self._recent:
             for tally in part.tallies.values():
                 if name in tally.latencies:
@@ -147,7 +147,7 @@ class LiveStats:
         figures |= {"requests": tally.requests, "errors": dict(sorted(tally.errors.items()))}
         for latency in METRICS.latencies():
             if latency.live:
-                values = tally.latencies.get(latency.key, Distribution()).quantiles(
+                values = tally.latencies.get(latency.key, LatencySketch()).quantiles(
                     q / 100 for q in latency.percentiles)
                 figures |= {latency.percentile_key(q): value
                             for q, value in zip(latency.percentiles, values, strict=True)}

@@ -19,7 +19,7 @@ from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.metric import Latency, Place
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.tables import ERROR_KINDS, PHASES, STATUSES
-from tokenswarm.live.aggregate import Distribution, LiveAggregate
+from tokenswarm.live.aggregate import LatencySketch, LiveAggregate
 from tokenswarm.live.live_stats import LiveStats
 
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0,
@@ -208,7 +208,7 @@ def _histogram(latency: Latency, described: Described, live: LiveStats, user_cla
     family = HistogramMetricFamily(described.name, described.meaning, labels=described.labels)
     for phase in SENDING_PHASES:
         tally = live.tallies.get((phase, user_class))
-        seen = (tally.latencies.get(latency.key) if tally is not None else None) or Distribution()
+        seen = (tally.latencies.get(latency.key) if tally is not None else None) or LatencySketch()
         counts = zip(map(floatToGoString, bounds_s), seen.at_most(bound * 1e3 for bound in bounds_s), strict=True)
         family.add_metric([_printable(user_class), phase], [*counts, ("+Inf", seen.count)], seen.total / 1e3)
     return family

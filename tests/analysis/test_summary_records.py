@@ -1,0 +1,116 @@
+"""summary.json of many kinds of runs: the records are the whole of it, and it keeps to the JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+from tokenswarm.analysis.report import report
+
+from tests.analysis.make_run import make_run, manifest, row, write_run
+from tokenswarm.contract.json_schemas import summary_schema
+from tokenswarm.contract.summary import read_summary
+from tokenswarm.contract.summary_records import Summary
+
+OLD = Path(__file__).parent / "data" / "run_format_1"
+
+
+def _scenario(slo: dict[str, Any]) -> dict[str, Any]:
+    scenario = manifest("rag")["scenario"]
+    return scenario | {"values": {"slo": slo}}
+
+
+def _with_baseline(folder: Path) -> dict[str, Any]:
+    earlier = make_run(folder / "earlier", "rag", seconds=20)
+    return report(make_run(folder / "run", "rag", seconds=20, seed=2), baseline=earlier, dashboard=False)
+
+
+def _made(folder: Path, workload: str = "rag", fail_on_drift: bool = False, **facts: Any) -> dict[str, Any]:
+    return report(make_run(folder / "run", workload, **({"seconds": 20} | facts)), fail_on_drift=fail_on_drift,
+                  dashboard=False)
+
+
+def _classes(folder: Path) -> dict[str, Any]:
+    rows = [row(request_id=f"r-{i}", user_class=("RagReader", "ChatUser")[i % 2]) for i in range(40)]
+    slo = {"ttft_p95_ms": 900, "RagReader": {"ttft_p95_ms": 900}, "Nobody": {"ttft_p95_ms": 900}}
+    return report(write_run(folder / "run", rows, manifest("rag", scenario=_scenario(slo))), dashboard=False)
+
+
+def _away(folder: Path) -> dict[str, Any]:
+    """The engine is away from the 20th second to the 30th."""
+    start = manifest("rag")["phases"][1]["start"]
+    rows = [row(request_id=f"r-{i}", sent_at=start + i, **({"status": "failed", "error": "connect_refused"}
+                                                           if 20 <= i < 30 else {})) for i in range(60)]
+    return report(write_run(folder / "run", rows), dashboard=False)
+
+
+KINDS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "rag": _made,
+    "chat": lambda folder: _made(folder, "chat"),
+    "batch": lambda folder: _made(folder, "batch"),
+    "reasoning": lambda folder: _made(folder, "reasoning"),
+    "open loop": lambda folder: _made(folder, open_loop=True),
+    "drift gates": lambda folder: _made(folder, fail_on_drift=True, seconds=700, rate=2),
+    "cost": lambda folder: _made(folder, cost={"gpu_hour_usd": 2.5, "gpus": 2}),
+    "invalid": lambda folder: _made(folder, cpu=0.97),
+    "recorded reason": lambda folder: _made(folder, status="aborted", validity={
+        "verdict": "INVALID", "reasons": [{"rule": "workers_lost", "verdict": "INVALID", "sentence": "One was lost."}]},
+        ended_early={"rule": "disk", "code": 7, "sentence": "The disk is full."}),
+    "refused gate": lambda folder: _made(folder, scenario=_scenario({"no_such_figure": 3, "ttft_p95_ms": "fast"})),
+    "failures": lambda folder: _made(folder, failures=0.3),
+    "baseline": _with_baseline,
+    "user classes": _classes,
+    "outage": _away,
+    "empty": lambda folder: report(write_run(folder / "run", []), dashboard=False),
+    "nothing known": lambda folder: report(write_run(folder / "run", [], {}), dashboard=False),
+}
+PART_THAT_MUST_BE_THERE = {
+    "cost": lambda summary: summary["cost"], "baseline": lambda summary: summary["baseline"]["gates"],
+    "drift gates": lambda summary: summary["drift_gates"], "outage": lambda summary: summary["outages"]["list"],
+    "user classes": lambda summary: len(summary["user_classes"]) == 2,
+    "invalid": lambda summary: summary["verdict"] == "INVALID",
+    "recorded reason": lambda summary: summary["run"]["ended_early"],
+    "failures": lambda summary: summary["errors"]["kinds"],
+    "refused gate": lambda summary: summary["slo"],
+}
+
+
+def _keeps(summary: dict[str, Any]) -> None:
+    jsonschema.validate(summary, summary_schema())
+    assert msgspec.to_builtins(msgspec.convert(summary, Summary)) == summary
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_records_are_the_whole_of_a_summary(kind: str, tmp_path: Path) -> None:
+    KINDS[kind](tmp_path)
+    summary = read_summary(tmp_path / "run")
+    assert PART_THAT_MUST_BE_THERE.get(kind, bool)(summary)
+    _keeps(summary)
+
+
+def test_the_summary_of_a_real_run_with_recorded_prompts_too(tmp_path: Path) -> None:
+    for path in OLD.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    report(tmp_path, dashboard=False)
+    _keeps(read_summary(tmp_path))
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(summary_schema())
+
+
+@pytest.mark.parametrize("wrong", [{"notes": "none"}, {"run": {}}, {"rates": {"requests_s": 3}},
+                                   {"slo": [{"key": "ttft_p95_ms"}]},
+                                   {"valid_output": {"value": "1", "unit": "share", "n": 1}}])
+def test_what_is_no_summary_does_not_keep_to_it(wrong: dict, tmp_path: Path) -> None:
+    summary = json.loads(json.dumps(_made(tmp_path))) | wrong
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(summary, summary_schema())
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(summary, Summary)

@@ -105,3 +105,9 @@ def test_prompts_built_by_hand_are_sent_at_the_second_attempt_at_the_latest() ->
             user.ask(by_hand)
         assert user.ask(by_hand).ok
     assert [phase for phase, _ in process.sent] == ["warmup", "measure"]
+
+
+@pytest.mark.parametrize("body", [[1], "x", {1: 2}])
+def test_a_body_that_is_no_table_of_fields_is_refused(body: Any) -> None:
+    with pytest.raises(ValueError, match="it should be a table of fields by name"):
+        Prompt([], "a", 1, 0, body=body)

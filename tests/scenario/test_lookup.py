@@ -106,6 +106,14 @@ def test_an_engine_of_the_user_s_is_known_listed_and_started_by_its_name(
     assert json.loads(capsys.readouterr().out)
 
 
+def test_engines_are_listed_whatever_broken_ones_lie_beside_them(
+        places: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    put(places[0] / "engines/broken.toml", "x = [\n")
+    assert cli.main(["engine", "list"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    assert {"vllm", "sglang", "sim"} <= lines.keys() and "cannot be used" in lines["broken"]
+
+
 def test_an_engine_s_file_name_must_be_a_name(places: tuple[Path, Path]) -> None:
     put(places[0] / "engines/My Engine.toml", "")
     with pytest.raises(UserError, match="named after its file"):

@@ -95,7 +95,12 @@ def _list(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.base.lookup import ENGINES, PACKAGE, shown
     from tokenswarm.engines import known_engines, load_description
 
-    descriptions = [load_description(name) for name in known_engines()]
+    descriptions, broken = [], []
+    for name in known_engines():
+        try:
+            descriptions.append(load_description(name))
+        except UserError as error:  # a file of the user's: the others can be listed all the same
+            broken.append(f"{name:<10} cannot be used: {error}")
     if options.json:
         print(json.dumps([{"name": spec.name, "title": spec.title, "default_port": spec.default_port,
                            "image": f"{spec.image.repository}:{spec.image.tag}" if spec.image else None,
@@ -106,6 +111,8 @@ def _list(options: argparse.Namespace, argv: list[str]) -> Exit:
         path = ENGINES.files()[spec.name]
         of_the_user = f"  ({shown(path)})" if ENGINES.place_of(path) != PACKAGE else ""
         print(f"{spec.name:<10} {spec.title:<14} port {spec.default_port:<6} {image}{of_the_user}")
+    for line in broken:
+        print(line)
     return Exit.PASSED
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from tokenswarm.scenario.arrival_times import AFTER_LAST_S, checked, mean_rate, read_times
-from tokenswarm.scenario.arrivals import ARRIVALS, TIMES
+from tokenswarm.scenario.arrivals import ARRIVALS, TIMES, try_out
 from tokenswarm.scenario.values import Count, Positive, PositiveSeconds, Seconds, Section, in_seconds
 
 # Shorter proves nothing of a server, however alike its first answers are.
@@ -100,6 +100,15 @@ class Load(Section):
         if arrivals != TIMES:
             ARRIVALS.get(arrivals, [TIMES])
         return arrivals
+
+    @model_validator(mode="after")
+    def _law_gives_gaps(self) -> Load:
+        if self.arrivals != TIMES:
+            try:
+                try_out(ARRIVALS.get(self.arrivals, [TIMES]), self.burstiness_cv)
+            except ValueError as error:
+                raise ValueError(f"the law of arrivals {self.arrivals} {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _times_are_given(self) -> Load:

@@ -43,7 +43,9 @@ class Prompt:
     body: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.body:
+        if self.body is not None:
+            if not isinstance(self.body, Mapping) or not all(isinstance(key, str) for key in self.body):
+                raise ValueError(f"the body of a prompt is {self.body!r}; it should be a table of fields by name")
             try:
                 refuse_reserved(self.body)
             except ValueError as error:

@@ -7,6 +7,8 @@ entry points of the group `tokenswarm.scenario.arrivals`, or from a Python file 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
+from math import inf
 from random import Random
 from types import ModuleType
 
@@ -20,6 +22,25 @@ TIMES = "times"
 
 def _laws_in(module: ModuleType) -> dict[str, Law]:
     return {module.__name__.rpartition(".")[2]: module.gaps} if callable(getattr(module, "gaps", None)) else {}
+
+
+_TRIED_GAPS = 1000
+
+
+def try_out(law: Law, cv: float) -> None:
+    """Take some gaps of a law, which may be a user's own, before a run depends on it. Raises ValueError."""
+    try:
+        gaps = list(islice(law(Random("trial"), cv), _TRIED_GAPS))
+    except Exception as error:
+        raise ValueError(f"fails ({type(error).__name__}: {error})") from None
+    if len(gaps) < _TRIED_GAPS:
+        raise ValueError(f"ends after {len(gaps)} gaps, but should go on without end; a list of times is "
+                         f'load.arrivals = "{TIMES}"')
+    for gap in gaps:
+        if not (isinstance(gap, int | float) and 0 <= gap < inf):
+            raise ValueError(f"gave the gap {gap!r}, but a gap is a number of at least 0")
+    if not any(gaps):
+        raise ValueError("gave gaps of 0 alone, but their mean should be 1")
 
 
 ARRIVALS = ExtensionGroup("tokenswarm.scenario.arrivals", "law of arrivals", _laws_in)

@@ -310,14 +310,7 @@ def manifest_json(manifest: Manifest) -> dict[str, Any]:
 def read_manifest(folder: Path) -> Manifest:
     """The run.json of a folder. Raises UserError (RUN_FOLDER) if it cannot be read, is no JSON object, or is of a
     newer format than this version knows."""
-    path = folder / MANIFEST_JSON
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(Exit.RUN_FOLDER, f"{path} cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise UserError(Exit.RUN_FOLDER, f"{path} cannot be read: it is not a JSON object")
-    manifest = manifest_of(content)
+    manifest = manifest_of(read_object(folder / MANIFEST_JSON))
     if (sentence := too_new(MANIFEST_JSON, manifest.format, FORMAT)) is not None:
         raise UserError(Exit.RUN_FOLDER, f"{folder}: {sentence}")
     return manifest
@@ -333,6 +326,18 @@ def note_verdict(folder: Path, verdict: str, reasons: Iterable[Mapping[str, Any]
     manifest = read_manifest(folder)
     manifest.validity = ValidityRecord(verdict, [tolerant_record(reason, Reason) for reason in reasons])
     write_manifest(folder, manifest)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object that a file of a run folder holds. Raises UserError (RUN_FOLDER) if it cannot be read, or holds
+    something else."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(Exit.RUN_FOLDER, f"{path} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(Exit.RUN_FOLDER, f"{path} cannot be read: it is not a JSON object")
+    return content
 
 
 def too_new(name: str, version: int | None, known: int) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import write_whole
-from tokenswarm.contract.manifest import too_new
+from tokenswarm.contract.manifest import read_object, too_new
 from tokenswarm.contract.tables import SUMMARY_JSON
 
 SUMMARY_FORMAT = 1
@@ -24,13 +24,7 @@ def summary_json(summary: Mapping[str, Any]) -> str:
 def read_summary(folder: Path) -> dict[str, Any]:
     """The summary.json of a folder. Raises UserError (RUN_FOLDER) if it is not there, is no JSON object, or is of a
     newer format than this version knows."""
-    path = folder / SUMMARY_JSON
-    try:
-        summary = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(Exit.RUN_FOLDER, f"{path} cannot be read: {error}") from None
-    if not isinstance(summary, dict):
-        raise UserError(Exit.RUN_FOLDER, f"{path} cannot be read: it is not a JSON object")
+    summary = read_object(folder / SUMMARY_JSON)
     version = summary.get("format")
     if isinstance(version, int) and (sentence := too_new(SUMMARY_JSON, version, SUMMARY_FORMAT)) is not None:
         raise UserError(Exit.RUN_FOLDER, f"{folder}: {sentence}")

@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from tokenswarm.analysis.verdict.outcome import OUTCOMES
 
 from tokenswarm.contract import tables
 from tokenswarm.contract.metric import LOWER, Latency, Metric, Place, Rate
@@ -163,6 +164,14 @@ def errors() -> str:
     return table(("error", "meaning"), ((f"`{kind}`", meaning) for kind, meaning in tables.ERROR_KINDS.items()))
 
 
+def outcomes() -> str:
+    """How a run can come out, the gravest first."""
+    return table(("outcome", "when", "verdict on the figures", "exit code"),
+                 ((each.headline, each.when, each.verdict,
+                   f"that of the cause, else {each.code.value}" if each.tells_cause else str(each.code.value))
+                  for each in OUTCOMES))
+
+
 def prometheus() -> str:
     return table(("metric", "kind", "labels", "meaning"),
                  ((f"`{each.name}`", each.kind, ", ".join(f"`{label}`" for label in each.labels), each.meaning)
@@ -183,6 +192,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "engine_metrics.csv": lambda: columns_of(tables.ENGINE_METRIC_COLUMNS),
     "host_metrics.csv": lambda: columns_of(tables.HOST_METRIC_COLUMNS),
     "errors": errors,
+    "outcomes": outcomes,
     "prometheus": prometheus,
 }
 

@@ -1,0 +1,100 @@
+"""How a run came out: its headline, its verdict and its exit code, by one total function of what is known of it.
+
+Everybody who tells how a run came out (exit code, terminal, page, junit.xml, summary.md, comparison) asks here; the
+table of docs/gates.md is made from OUTCOMES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tokenswarm.base.errors import Exit
+
+VALID, INCOMPLETE, INVALID, OVERLOADED = "VALID", "INCOMPLETE", "INVALID", "OVERLOADED"
+"""The verdicts on figures, `verdict` of summary.json: only those of a VALID run are what they say."""
+NOTE = "NOTE"
+"""Of a reason that changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What decides. `cause`: the exit code that run.json gives for why it could not run, or ended early."""
+
+    could_not_run: bool = False
+    ended_early: bool = False
+    incomplete: bool = False
+    """Rows or the manifest are missing, or the run has not ended."""
+    no_success: bool = False
+    invalid: bool = False
+    overloaded: bool = False
+    missed: bool = False
+    """A gate was missed."""
+    undetermined: bool = False
+    """A gate is undetermined."""
+    strict: bool = False
+    """An undetermined gate is no success."""
+    cause: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One way in which a run comes out. `code`: its exit code, unless the run tells its own `cause`."""
+
+    name: str
+    holds: Callable[[RunFacts], bool]
+    when: str
+    """In words, as docs/gates.md has it."""
+    code: Exit
+    verdict: str
+    tells_cause: bool = False
+
+    @property
+    def headline(self) -> str:
+        return self.name.replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a run comes to: the outcome, and the exit code of this run."""
+
+    outcome: Outcome
+    code: Exit
+
+
+OUTCOMES: tuple[Outcome, ...] = (
+    Outcome("COULD_NOT_RUN", lambda facts: facts.could_not_run,
+            "the run ended before anything was measured, because something failed", Exit.LOAD_GENERATOR, INCOMPLETE,
+            tells_cause=True),
+    Outcome("ENDED_EARLY", lambda facts: facts.ended_early,
+            "it was interrupted, given up, or its process died", Exit.ENDED_EARLY, INCOMPLETE, tells_cause=True),
+    Outcome("INCOMPLETE", lambda facts: facts.incomplete,
+            "rows or `run.json` are missing, or the run is still going", Exit.INCOMPLETE, INCOMPLETE),
+    Outcome("NO_SUCCESS", lambda facts: facts.no_success,
+            "no request succeeded, also where none ended", Exit.REQUESTS_FAILED, INCOMPLETE),
+    Outcome("INVALID", lambda facts: facts.invalid,
+            "the load generator spoilt a headline or gated figure", Exit.INVALID, INVALID),
+    Outcome("OVERLOADED", lambda facts: facts.overloaded,
+            "the engine did not keep up with the arrivals, so figures depend on how long the run was", Exit.OVERLOADED,
+            OVERLOADED),
+    Outcome("SLO_MISSED", lambda facts: facts.missed, "a gate is missed", Exit.SLO_MISSED, VALID),
+    Outcome("UNDETERMINED", lambda facts: facts.undetermined and facts.strict,
+            "a gate is undetermined, and STRICT=1", Exit.UNDETERMINED, VALID),
+    Outcome("PASSED", lambda facts: True, "none of these", Exit.PASSED, VALID),
+)
+"""The gravest first: the first that holds is the run's."""
+BY_NAME = {outcome.name: outcome for outcome in OUTCOMES}
+_VERDICT_CODES = frozenset(outcome.code for outcome in OUTCOMES if not outcome.tells_cause)
+
+
+def decide(facts: RunFacts) -> Decision:
+    """The outcome of a run. Total: every combination of facts has one, and only a run without any flaw is PASSED."""
+    outcome = next(each for each in OUTCOMES if each.holds(facts))
+    return Decision(outcome, _code(outcome, facts.cause))
+
+
+def _code(outcome: Outcome, cause: int | None) -> Exit:
+    """The cause's own code where it is the code of a cause: whoever wrote it down, it cannot make a flaw pass."""
+    if not outcome.tells_cause or cause not in Exit.__members__.values():
+        return outcome.code
+    return outcome.code if Exit(cause) in _VERDICT_CODES else Exit(cause)

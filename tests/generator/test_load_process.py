@@ -87,6 +87,16 @@ def endless(peer: Peer) -> None:
     gevent.sleep(60)
 
 
+def test_a_row_belongs_to_the_level_in_which_it_was_sent(bench: Callable[..., Bench]) -> None:
+    bench = bench(answering(STREAM))
+    bench.send()
+    bench.process.timeline.level_starts = [time.time()]
+    bench.send()
+    bench.process.send(PROMPT, "warmup", "RagReader", None)
+    bench.process.flush()
+    assert [row["level"] for row in bench.rows()] == ["1", "2", ""]
+
+
 def test_each_request_is_one_row_whose_id_is_the_header(bench: Callable[..., Bench]) -> None:
     bench = bench(answering(STREAM))
     for _ in range(3):

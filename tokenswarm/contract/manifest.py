@@ -14,11 +14,9 @@ import msgspec
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import write_whole
+from tokenswarm.contract.levels import LevelRecord, Number
 from tokenswarm.contract.tables import FORMAT, MANIFEST_JSON
 from tokenswarm.contract.tolerant import tolerant_record
-
-Number = int | float
-"""As it was written: a whole number stays one."""
 
 
 class EngineRecord(msgspec.Struct):
@@ -257,6 +255,8 @@ class Manifest(msgspec.Struct):
     versions: dict[str, str | None] = {}
     git: GitRecord | None = None
     phases: list[PhaseRecord] = []
+    levels: list[LevelRecord] = []
+    """Load levels of the measured phase, in order; of a run that goes on, those that are planned too."""
     counts: CountsRecord | None = None
     preflight: PreflightRecord | None = None
     validity: ValidityRecord | None = None
@@ -270,13 +270,14 @@ class Manifest(msgspec.Struct):
     telemetry: TelemetryRecord | None = None
     server_latency: ServerLatencyRecord | None = None
 
-    def end(self, counts: Mapping[str, int], phases: list[dict[str, Any]], warmup: Mapping[str, Any] | None,
-            workers: list[dict[str, Any]] | None) -> None:
-        """Take over what the load generator says at its end, in plain values, as it comes from its process."""
+    def end(self, counts: Mapping[str, int], phases: list[dict[str, Any]], facts: Mapping[str, Any]) -> None:
+        """Take over what the load generator says at its end, in plain values, as it comes from its process. `facts`:
+        `warmup`, `levels` and, of a distributed run, `workers`."""
         self.counts = msgspec.convert(counts, CountsRecord)
         self.phases = msgspec.convert(phases, list[PhaseRecord])
-        self.warmup = msgspec.convert(warmup, WarmupRecord | None)
-        self.workers = msgspec.convert(workers, list[WorkerRecord] | None)
+        self.warmup = msgspec.convert(facts.get("warmup"), WarmupRecord | None)
+        self.levels = msgspec.convert(facts.get("levels") or [], list[LevelRecord])
+        self.workers = msgspec.convert(facts.get("workers"), list[WorkerRecord] | None)
         self.simulated = bool(self.simulated or self.counts.simulated_answers)
 
 
@@ -302,6 +303,8 @@ def manifest_json(manifest: Manifest) -> dict[str, Any]:
         if content["engine"][key] is None:
             del content["engine"][key]
     missing = {key for key in _ONCE_KNOWN if content[key] is None}
+    if not manifest.levels:
+        missing.add("levels")
     if manifest.telemetry is not None:
         missing.discard("server_latency")  # null: the engine was watched, and has no histograms
     return {key: value for key, value in content.items() if key not in missing}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from tokenswarm.contract.levels import number_at
 
 
 @dataclass(slots=True)
@@ -17,12 +19,18 @@ class Timeline:
     measure_start: float = math.inf
     measure_end: float = math.inf
     stop_by: float = math.inf
+    level_starts: list[float] = field(default_factory=list)
+    """When each load level after the first begins or began, rising."""
 
     def phase_at(self, now: float) -> str:
         """`warmup`, `measure` or `drain`."""
         if now >= self.measure_end:  # also of a run that was ended in its warm-up
             return "drain"
         return "warmup" if now < self.measure_start else "measure"
+
+    def level_of(self, phase: str, sent_at: float) -> int | None:
+        """The load level of a request that was sent in that phase; None outside the measured one."""
+        return number_at(self.level_starts, sent_at) if phase == "measure" else None
 
     def set_window(self, measure_start: float, duration_s: float, drain_s: float) -> None:
         """Fix the measured window; an infinite duration is one that somebody will end."""
@@ -40,7 +48,7 @@ class Timeline:
         if not seconds:
             return self
         return Timeline(self.start + seconds, self.measure_start + seconds, self.measure_end + seconds,
-                        self.stop_by + seconds)
+                        self.stop_by + seconds, [start + seconds for start in self.level_starts])
 
     def phases(self, now: float) -> list[dict[str, float | str]]:
         """The phases that have begun by `now`, as run.json holds them; the last one ends at `now`."""

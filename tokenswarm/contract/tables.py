@@ -82,6 +82,7 @@ REQUEST_COLUMNS: tuple[Column, ...] = (
     Column("run_id", "text", "the run's folder name"),
     Column("worker", "int", "index of the load-generating process"),
     Column("phase", "text", "phase in which the request was sent: " + ", ".join(PHASES)),
+    Column("level", "int", "load level in which the request was sent, from 1; empty outside the measured phase"),
     Column("user_class", "text", "Locust user class"),
     Column("conversation", "text", "conversation, reading or document that the request belongs to"),
     Column("turn", "int", "1-based position in its conversation"),

@@ -112,7 +112,8 @@ class MasterRole(Coordinator):
             return {"manifest": manifest_json(self.manifest or _manifest_of(plan)), "folder": str(plan.folder),
                     "clock_shift_s": shift, "index": worker.index, "hash_key": self._hash_key,
                     "timeline": [line.start + shift, line.measure_start + shift, line.measure_end + shift,
-                                 line.stop_by + shift]}
+                                 line.stop_by + shift],
+                    "level_starts": [start + shift for start in line.level_starts]}
         self._tell("plan", message)
 
     def _tell(self, name: str, message: Any) -> None:
@@ -214,6 +215,7 @@ class WorkerRole(ProcessRole):
             self.timeline = Timeline(time.time())
         timeline = self.timeline
         timeline.start, timeline.measure_start, timeline.measure_end, timeline.stop_by = data["timeline"]
+        timeline.level_starts = data["level_starts"]
         if self._plan is None or self._plan.run_id != data["manifest"]["run_id"]:
             self._ended, self.process = False, None
             try:

@@ -148,7 +148,7 @@ class LoadProcess:
     # ---- rows
 
     def _record(self, origin: Origin, prompt: Prompt, answer: Answer) -> None:
-        row = request_row(origin, prompt, answer)
+        row = request_row(origin, prompt, answer, self.timeline.level_of(origin.phase, answer.sent_at))
         if self._clock_shift_s:
             for name in ("sent_at", "scheduled_at"):
                 row[name] = None if row[name] is None else row[name] - self._clock_shift_s

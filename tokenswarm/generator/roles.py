@@ -17,10 +17,12 @@ from locust.exception import StopTest
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.runtime_tuning import freeze_gc, grow_descriptor_table
+from tokenswarm.contract.levels import LevelRecord
 from tokenswarm.contract.manifest import Manifest, WorkerRecord, write_manifest
 from tokenswarm.contract.objectives import request_bounds
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import REQUESTS_CSV
+from tokenswarm.generator.level_log import LevelLog, follow_user_targets
 from tokenswarm.generator.load_process import LoadProcess
 from tokenswarm.generator.locust_csv import complete_at_exit
 from tokenswarm.generator.locust_stats import keep_flat
@@ -100,6 +102,9 @@ class Coordinator(ProcessRole):
         self.reporter.on("stop", lambda _: self._asked_to_stop())
         self.reporter.on("ready", lambda _: self._engine_ready.set())
         self.reporter.on("engine", lambda sample: self.engine_samples.append((sample["at"], sample["values"])))
+        self.level_log = LevelLog()
+        if environment.runner is not None:
+            follow_user_targets(environment.runner, self._users_asked)
         self.sink: FileSink | None = None
         self.live: LiveStats | None = None
         """Figures of the latest run, from when it began."""
@@ -123,6 +128,7 @@ class Coordinator(ProcessRole):
             self.plan = plan_from(self.manifest, folder, controlled=False)
             self._tell_of_it()
         self.timeline = Timeline(time.time())
+        self.level_log.new_run()
         if self.shape is not None:
             self.shape.timeline = self.timeline
         self.sink = FileSink(self.plan.folder, self.plan.scenario.load.rotate_s)
@@ -137,8 +143,9 @@ class Coordinator(ProcessRole):
         self.director = PhaseController(
             self.timeline, scenario.load, lead_s=self.lead_s,
             duration_s=scenario.load.duration_s if self.plan.controlled else float("inf"),
-            reporter=self.reporter, answers=lambda: self.live.warmup, announce=self.announce, quiet=self.quiet,
-            finish=self._finish, latency_name="TTFT" if scenario.output.stream else "the time of an answer")
+            reporter=self.reporter, answers=lambda: self.live.warmup, announce=self._timeline_changed,
+            quiet=self.quiet, finish=self._finish,
+            latency_name="TTFT" if scenario.output.stream else "the time of an answer")
         gevent.spawn(self._tell_live)
 
     def _tell_of_it(self) -> None:
@@ -172,6 +179,27 @@ class Coordinator(ProcessRole):
 
     def announce(self) -> None:
         """Tell whoever needs it what the timeline is."""
+
+    def _timeline_changed(self) -> None:
+        """Phases or load levels are other ones: let everybody know, and keep what a reader of the folder needs."""
+        levels = self.levels()
+        self.timeline.level_starts = [level.start for level in levels[1:]]
+        self.announce()
+        self.reporter.say("levels", levels=msgspec.to_builtins(levels))
+        if self.manifest is not None and self.manifest.levels != levels:
+            self.manifest.levels = levels
+            with contextlib.suppress(UserError):  # a full disk is noticed, and said, where rows are written
+                write_manifest(self.plan.folder, self.manifest)
+
+    def levels(self) -> list[LevelRecord]:
+        """The load levels of this run's measured phase, as far as they are known."""
+        return [] if self.plan is None else self.level_log.levels(self.plan.scenario.load, self.timeline)
+
+    def _users_asked(self, users: int) -> None:
+        now = time.time()
+        self.level_log.asked(now, users)
+        if self.going_on and self.timeline.phase_at(now) == "measure":
+            self._timeline_changed()
 
     def quiet(self) -> bool:
         raise NotImplementedError
@@ -240,20 +268,21 @@ class Coordinator(ProcessRole):
         counts = {**self.live.counts, **extra, "rows": self.sink.rows[REQUESTS_CSV]}
         counts["sent"] = sum(self.live.counts.values())
         phases = self.timeline.phases(time.time())
-        warmup, workers = self.director.warmup, self.worker_records()
-        facts = {"warmup": warmup, **({} if workers is None else {"workers": msgspec.to_builtins(workers)})}
+        workers = self.worker_records()
+        facts = {"warmup": self.director.warmup, "levels": msgspec.to_builtins(self.levels()),
+                 **({} if workers is None else {"workers": msgspec.to_builtins(workers)})}
         if self.failure is not None:
             sentence = (f"{self.plan.folder} cannot be written ({os.strerror(self.failure.errno)}); "
                         "the run was stopped and what was written before is kept")
             self.reporter.say("fatal", sentence=sentence, code=int(Exit.RESULTS))
             _say(sentence)
         if self.manifest is not None:
-            self._finish_standalone(counts, phases)
+            self._finish_standalone(counts, phases, facts)
         self.reporter.say("done", counts=counts, phases=phases, stopped=stopped, facts=facts)
 
-    def _finish_standalone(self, counts: dict[str, int], phases: list) -> None:
+    def _finish_standalone(self, counts: dict[str, int], phases: list, facts: dict[str, Any]) -> None:
         manifest = self.manifest
-        manifest.end(counts, phases, self.director.warmup, msgspec.to_builtins(self.worker_records()))
+        manifest.end(counts, phases, facts)
         manifest.status, manifest.ended_at = "complete", utc_now()
         try:
             write_manifest(self.plan.folder, self.manifest)

@@ -42,8 +42,8 @@ def valid_output(prompt: Prompt, answer: Answer) -> bool | None:
         return False
 
 
-def request_row(origin: Origin, prompt: Prompt, answer: Answer) -> dict[str, object]:
-    """The row, by column name; what was not measured is None."""
+def request_row(origin: Origin, prompt: Prompt, answer: Answer, level: int | None = None) -> dict[str, object]:
+    """The row, by column name; what was not measured is None. `level`: the load level in which it was sent."""
     gaps = sorted(answer.token_gaps_ms)
     usage = answer.usage
     scheduled = origin.scheduled_at
@@ -51,6 +51,7 @@ def request_row(origin: Origin, prompt: Prompt, answer: Answer) -> dict[str, obj
         "run_id": origin.run_id,
         "worker": origin.worker,
         "phase": origin.phase,
+        "level": level,
         "user_class": origin.user_class,
         "conversation": prompt.conversation,
         "turn": prompt.turn,

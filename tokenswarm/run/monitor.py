@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.levels import LevelRecord
 from tokenswarm.contract.manifest import Manifest, PhaseRecord, WarmupRecord, write_manifest
 from tokenswarm.engines import Engine, Telemetry
 from tokenswarm.run.locust_process import LocustProcesses
@@ -83,7 +84,8 @@ class RunMonitor:
         self._progress, self._watch = progress, watch
         self._done = False
         self._hear: dict[str, Callable[[dict[str, Any]], None]] = {
-            "live": progress.figures, "phase": self._phase, "fatal": self._fatal, "done": self._end}
+            "live": progress.figures, "phase": self._phase, "levels": self._levels, "fatal": self._fatal,
+            "done": self._end}
 
     def follow(self) -> None:
         """Listen to the load generator until it is done."""
@@ -129,8 +131,7 @@ class RunMonitor:
     def _end(self, event: dict[str, Any]) -> None:
         self._done = True
         mark_measured_phase(self._telemetry, event)
-        facts = event["facts"]
-        self._manifest.end(event["counts"], event["phases"], facts.get("warmup"), facts.get("workers"))
+        self._manifest.end(event["counts"], event["phases"], event["facts"])
 
     def _phase(self, event: dict[str, Any]) -> None:
         """Keep run.json up to date, so that a run that dies can still be read."""
@@ -142,5 +143,12 @@ class RunMonitor:
             phases.append(PhaseRecord("measure", measure_start, measure_end))
         self._manifest.phases = phases
         self._manifest.warmup = msgspec.convert(event["warmup"], WarmupRecord | None)
+        self._keep_manifest()
+
+    def _levels(self, event: dict[str, Any]) -> None:
+        self._manifest.levels = msgspec.convert(event["levels"], list[LevelRecord])
+        self._keep_manifest()
+
+    def _keep_manifest(self) -> None:
         with contextlib.suppress(UserError):  # a full disk is noticed, and said, where rows are written
             write_manifest(self._folder, self._manifest)

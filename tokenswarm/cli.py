@@ -7,13 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import tokenswarm
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.last_handler import report_bug
-from tokenswarm.commands import calibrate, compare, engine, load, report, scenarios, sim, soak, ui, worker
-
-_COMMANDS = (load, ui, soak, compare, engine, report, sim, worker, calibrate, scenarios)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,6 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     results: Path | None = None
     try:
         if arguments[:1] == ["sim"]:
+            from tokenswarm.commands import sim
+
             return sim.run(arguments[1:])  # it has a parser of its own
         options = _parser().parse_args(arguments)
         results = getattr(options, "results", None)
@@ -39,6 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(report_bug(error, "tokenswarm", Path(results) if results else None))
 
 
+def _commands() -> tuple[ModuleType, ...]:
+    """All commands. Imported here, where an import that fails is reported as every other bug is."""
+    from tokenswarm.commands import calibrate, compare, engine, load, report, scenarios, sim, soak, ui, worker
+
+    return load, ui, soak, compare, engine, report, sim, worker, calibrate, scenarios
+
+
 def _parser() -> argparse.ArgumentParser:
     codes = "\n".join(f"  {code.value:<4} {code.name.lower().replace('_', ' '):<16} {code.meaning}" for code in Exit)
     parser = argparse.ArgumentParser(
@@ -46,6 +53,6 @@ def _parser() -> argparse.ArgumentParser:
         description="Load testing for LLM inference engines, built on Locust.", epilog=f"exit codes:\n{codes}")
     parser.add_argument("--version", action="version", version=f"tokenswarm {tokenswarm.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in _COMMANDS:
+    for command in _commands():
         command.add(commands)
     return parser

@@ -14,6 +14,10 @@
 
 from __future__ import annotations
 
+from tokenswarm.base.last_handler import handle_our_errors
+
+handle_our_errors("tokenswarm")  # first: under plain Locust nobody else reports an import that fails
+
 import time
 from collections.abc import Callable, Mapping
 from random import Random

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.engines import Engine
 from tokenswarm.run.checked_engine import EngineTools
 from tokenswarm.run.life import LoadTools
@@ -58,6 +59,7 @@ class FakeLocust:
     def __init__(self, log: list[str], events: list[Any]) -> None:
         self.log, self._events = log, events
         self.messages: list[tuple[str, dict[str, object]]] = []
+        self.dead: UserError | None = None
 
     def events(self) -> Iterator[dict[str, Any] | None]:
         for event in self._events:
@@ -72,8 +74,14 @@ class FakeLocust:
         if what != "engine":  # samples come when they come
             self.messages.append((what, facts))
 
-    def log_tail(self, lines: int = 12) -> list[str]:
-        return ["it gave up"]
+    def failure(self) -> UserError:
+        return UserError(Exit.LOAD_GENERATOR, "the load generator ended before the run did. It said:\n  | it gave up")
+
+    def dead_worker(self) -> UserError | None:
+        return self.dead
+
+    def kill(self) -> None:
+        self.log.append("locust killed")
 
     def end(self) -> None:
         self.log.append("locust ended")

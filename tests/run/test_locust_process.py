@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tokenswarm.run import locust_process
-from tokenswarm.run.locust_process import Leader, LocustProcesses
+from tokenswarm.run.locust_process import Leader, LocustProcesses, without_tracebacks
 
 
 def test_one_that_never_lets_go_is_ended_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +30,12 @@ def test_one_that_never_lets_go_is_ended_all_the_same(tmp_path: Path, monkeypatc
         assert heard and processes.leader.wait(10) != 0
     finally:
         processes.end()
+
+
+def test_of_a_traceback_the_error_alone_is_told() -> None:
+    assert without_tracebacks([
+        "starting", "Traceback (most recent call last):", '  File "a.py", line 1, in <module>', "    x",
+        "KeyError: 'x'",
+        "During handling of the above exception, another exception occurred:", "Traceback (most recent call last):",
+        '  File "a.py", line 3, in <module>', "ValueError: no x", "  an indented line of its own"]) == [
+        "starting", "KeyError: 'x'", "ValueError: no x", "  an indented line of its own"]

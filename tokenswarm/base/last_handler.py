@@ -6,10 +6,12 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 
 from tokenswarm.base.environment import KEY_VARIABLE
 from tokenswarm.base.errors import Exit
@@ -17,15 +19,28 @@ from tokenswarm.base.masking import masked
 
 DEBUG_VARIABLE = "TOKENSWARM_DEBUG"
 """Set to anything, it shows the traceback on standard error too."""
+_PACKAGE = __name__.partition(".")[0]
+_BUG = "this is a bug in tokenswarm"
+_LIBRARY_FOLDERS = frozenset({"site-packages", "dist-packages"})
+_PYTHON = ("<frozen ", str(Path(threading.__file__).parent))
+"""How the paths of Python's own code begin."""
 _MOST_CHARS = 300
 """Of an error's message in the sentence; the log has all of it."""
 
 
 def report_bug(error: Exception, program: str, folder: Path | None = None) -> Exit:
-    """Say in one sentence what went wrong and where the traceback lies; returns the exit code.
+    """Say on standard error what `log_bug` returns; returns the exit code. Raises nothing."""
+    sentence = log_bug(error, folder)
+    with contextlib.suppress(OSError, ValueError):  # nobody reads standard error any more
+        print(f"{program}: {sentence}", file=sys.stderr, flush=True)
+    return Exit.INTERNAL
+
+
+def log_bug(error: Exception, folder: Path | None = None) -> str:
+    """Put the traceback into a log; returns one sentence about what went wrong and where the log lies. Raises nothing.
 
     `folder`: where the log should go, if it is there. Else it goes to the user's folder for logs, else to the one for
-    temporary files. Raises nothing.
+    temporary files.
     """
     key = (os.environ.get(KEY_VARIABLE) or "").strip()
     trace = masked("".join(traceback.format_exception(error)), key)
@@ -34,11 +49,38 @@ def report_bug(error: Exception, program: str, folder: Path | None = None) -> Ex
     what = f"{type(error).__name__}: {message}" if message else type(error).__name__
     where = f"please report it with {log}, which holds the traceback" if log else \
         f"no log could be written; {DEBUG_VARIABLE}=1 shows the traceback"
-    with contextlib.suppress(OSError, ValueError):  # nobody reads standard error any more
-        if os.environ.get(DEBUG_VARIABLE):
-            print(trace, file=sys.stderr, end="")
-        print(f"{program}: this is a bug in tokenswarm ({what}): {where}", file=sys.stderr)
-    return Exit.INTERNAL
+    if os.environ.get(DEBUG_VARIABLE):
+        with contextlib.suppress(OSError, ValueError):
+            print(trace, file=sys.stderr, end="", flush=True)
+    return f"{_BUG} ({what}): {where}"
+
+
+def handle_our_errors(program: str) -> None:
+    """Let an error that ends this process, and that passed through code of ours, be reported as a bug; every other one
+    goes where it went before. For processes whose main program is not ours, such as plain Locust's."""
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not isinstance(error, Exception) or not is_ours(trace):
+            before(kind, error, trace)
+            return
+        raise SystemExit(int(report_bug(error, program)))  # Python takes this exit code from a hook, and shows nothing
+
+    sys.excepthook = hook
+
+
+def is_ours(trace: TracebackType | None) -> bool:
+    """Whether an error is of this package: the innermost code that is neither of Python nor of a library is ours, and
+    not a user's, such as a locustfile's."""
+    ours = False
+    while trace is not None:
+        code, module = trace.tb_frame.f_code, trace.tb_frame.f_globals.get("__name__") or ""
+        if module.partition(".")[0] == _PACKAGE:
+            ours = True
+        elif not code.co_filename.startswith(_PYTHON) and _LIBRARY_FOLDERS.isdisjoint(Path(code.co_filename).parts):
+            ours = False
+        trace = trace.tb_next
+    return ours
 
 
 def _write(trace: str, folder: Path | None) -> Path | None:

@@ -84,8 +84,8 @@ class MasterRole(Coordinator):
         self._hash_key = fresh_key()
         runner = environment.runner
         for name, listener in (("rows", self._rows), ("tally", self._tallied), ("pong", self._pong),
-                               ("pulse", self._pulse), ("account", self._account)):
-            runner.register_message(f"tokenswarm_{name}", listener)
+                               ("pulse", self._pulse), ("account", self._account), ("gave_up", self._gave_up)):
+            runner.register_message(f"tokenswarm_{name}", self.guard(listener))
         gate_worker_registration(runner, self._closed)
 
     def _closed(self) -> str | None:
@@ -175,6 +175,11 @@ class MasterRole(Coordinator):
     def _pulse(self, msg: Any, **_: Any) -> None:
         self._workers[msg.node_id].in_flight = Counter(msg.data["in_flight"])
 
+    def _gave_up(self, msg: Any, **_: Any) -> None:
+        """A worker cannot do its part, so the run would not be what was planned."""
+        if not self._ended and msg.node_id in self._workers:
+            self.give_up(f"a load-generating process gave up: {msg.data['sentence']}", msg.data["code"])
+
     def _account(self, msg: Any, **_: Any) -> None:
         worker = self._workers[msg.node_id]
         worker.account, worker.in_flight = msg.data, Counter()
@@ -191,7 +196,12 @@ class WorkerRole(ProcessRole):
         self._index = 0
         self._ended = False
         for name, listener in (("ping", self._ping), ("plan", self._planned), ("end", self._end)):
-            environment.runner.register_message(f"tokenswarm_{name}", listener)
+            environment.runner.register_message(f"tokenswarm_{name}", self.guard(listener))
+
+    def give_up(self, sentence: str, code: int) -> None:
+        """The master is told too: without this process the run is not what was planned."""
+        self.environment.runner.send_message("tokenswarm_gave_up", {"sentence": sentence, "code": int(code)})
+        super().give_up(sentence, code)
 
     def start(self) -> None:
         if self._plan is None:
@@ -218,10 +228,7 @@ class WorkerRole(ProcessRole):
         timeline.level_starts = data["level_starts"]
         if self._plan is None or self._plan.run_id != data["manifest"]["run_id"]:
             self._ended, self.process = False, None
-            try:
-                self._plan = plan_from(manifest_of(data["manifest"]), Path(data["folder"]), controlled=True)
-            except UserError as error:
-                self.give_up(str(error), error.code)
+            self._plan = plan_from(manifest_of(data["manifest"]), Path(data["folder"]), controlled=True)
 
     def _beat(self) -> None:
         while not self._ended:

@@ -5,14 +5,20 @@ A local runner loads and directs; in distributed mode the master directs and wri
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import partial
+from types import TracebackType
 from typing import Any
 
 import gevent
 from locust import events, stats
 from locust.runners import MasterRunner, WorkerRunner
 
+from tokenswarm.base.errors import UserError
+from tokenswarm.base.last_handler import is_ours, report_bug
 from tokenswarm.generator.distributed import MasterRole, WorkerRole
+from tokenswarm.generator.greenlet_errors import report_greenlet_errors
 from tokenswarm.generator.load_process import LoadProcess
 from tokenswarm.generator.plain_locust import form_arguments
 from tokenswarm.generator.roles import LocalRole, ProcessRole
@@ -56,6 +62,20 @@ def three_digits(response_time: float) -> float:
 def _on_init(environment: Any, runner: Any, **_: Any) -> None:
     kind = WorkerRole if isinstance(runner, WorkerRunner) else MasterRole if isinstance(runner, MasterRunner) \
         else LocalRole
-    environment.tokenswarm = role = kind(environment)
-    for extend in _extensions:
-        extend(environment, role)
+    try:
+        environment.tokenswarm = role = kind(environment)
+        report_greenlet_errors(role.bug)
+        environment.events.user_error.add_listener(partial(_user_failed, role))
+        for extend in _extensions:
+            extend(environment, role)
+    except UserError as error:
+        print(f"tokenswarm: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(int(error.code)) from None
+    except Exception as error:  # Locust would show its traceback
+        raise SystemExit(int(report_bug(error, "tokenswarm"))) from None
+
+
+def _user_failed(role: ProcessRole, exception: Exception, tb: TracebackType | None, **_: Any) -> None:
+    """A user's task raised. Where it was in code of ours that the task called, that is a bug of ours."""
+    if is_ours(tb):
+        role.bug(exception)

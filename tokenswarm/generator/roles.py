@@ -8,6 +8,8 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -16,6 +18,7 @@ from gevent.event import Event
 from locust.exception import StopTest
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.last_handler import log_bug
 from tokenswarm.base.runtime_tuning import freeze_gc, grow_descriptor_table
 from tokenswarm.contract.levels import LevelRecord
 from tokenswarm.contract.manifest import Manifest, WorkerRecord, write_manifest
@@ -49,29 +52,58 @@ def _say(sentence: str) -> None:
 
 
 class ProcessRole:
-    """What all roles share. `process` is None in the master."""
+    """What all roles share. `process` is None in the master.
+
+    Locust writes the traceback of an error in a listener or a greenlet into its log and goes on, with a run that may
+    never end. So whatever is ours goes through `guard`, and what ends a greenlet comes to `bug` (see
+    `greenlet_errors`): one sentence, the log, the end of the run.
+    """
 
     def __init__(self, environment: Any) -> None:
         self.environment = environment
         self.process: LoadProcess | None = None
         self.gave_up = False
+        self._bug_told = False
         self.timeline = Timeline(time.time())
         environment.events.test_start.add_listener(self._guarded_start)
 
     def _guarded_start(self, **_: Any) -> None:
-        self.gave_up = False
-        try:
-            self.start()
-        except UserError as error:
-            self.give_up(str(error), error.code)
-            if self.environment.web_ui is not None:
-                raise StopTest from None  # the next one may go better
+        self.gave_up = self._bug_told = False
+        self.guard(self.start)()
+        if self.gave_up and self.environment.web_ui is not None:
+            raise StopTest from None  # the next one may go better
 
     def start(self) -> None:
         raise NotImplementedError
 
+    def guard(self, listener: Callable[..., None]) -> Callable[..., None]:
+        """The listener, with whatever goes wrong in it told in one sentence."""
+        @wraps(listener)
+        def guarded(*arguments: Any, **named: Any) -> None:
+            try:
+                listener(*arguments, **named)
+            except UserError as error:
+                self.give_up(str(error), error.code)
+            except StopTest:
+                raise
+            except Exception as error:
+                self.bug(error)
+        return guarded
+
+    def bug(self, error: Exception) -> None:
+        """Something that nobody foresaw: a sentence that names the log, and the end of the run. Only of the first one:
+        others follow from it."""
+        if not self._bug_told:
+            self._bug_told = True
+            self.give_up(log_bug(error, self.log_folder), Exit.INTERNAL)
+
+    @property
+    def log_folder(self) -> Path | None:
+        """Where the log of a bug goes; None: to the user's folder for logs."""
+        return None
+
     def give_up(self, sentence: str, code: int) -> None:
-        """One sentence and the end of this Locust process."""
+        """One sentence and the end of this Locust process, or, under a web UI, of its run."""
         _say(sentence)
         self.gave_up = True
         if self.environment.web_ui is not None:
@@ -99,7 +131,7 @@ class Coordinator(ProcessRole):
         self.engine_samples: deque[tuple[float, dict[str, Any]]] = deque(maxlen=_ENGINE_SAMPLES)
         """(unix time, what the engine's /metrics said in canonical names), latest last; from `tokenswarm ui`."""
         self._engine_ready = Event()
-        self.reporter.on("stop", lambda _: self._asked_to_stop())
+        self.reporter.on("stop", self.guard(lambda _: self._asked_to_stop()))
         self.reporter.on("ready", lambda _: self._engine_ready.set())
         self.reporter.on("engine", lambda sample: self.engine_samples.append((sample["at"], sample["values"])))
         self.level_log = LevelLog()
@@ -113,8 +145,9 @@ class Coordinator(ProcessRole):
         self.before_first_run: list[Callable[[], None]] = []
         """What other rooms do before anything is sent, such as to serve metrics."""
         self._ended = True
-        environment.events.spawning_complete.add_listener(self._spawned)
-        environment.events.test_stop.add_listener(self._stopped)
+        self._stop_wanted = False
+        environment.events.spawning_complete.add_listener(self.guard(self._spawned))
+        environment.events.test_stop.add_listener(self.guard(self._stopped))
         complete_at_exit(environment)
         keep_flat(environment)
 
@@ -122,7 +155,8 @@ class Coordinator(ProcessRole):
         while self.before_first_run:
             self.before_first_run[0]()  # raises UserError where it cannot be done; then it is tried again next time
             self.before_first_run.pop(0)
-        self.live = self.sink = None  # whoever looks now sees nothing of an earlier run
+        self.live = self.sink = self.director = self.process = None  # whoever looks now sees nothing of an earlier run
+        self._stop_wanted = False
         if self.plan is None or not self.plan.controlled:  # under plain Locust each test is a run of its own
             self.manifest, folder = standalone_manifest(self.environment, self.workers())
             self.plan = plan_from(self.manifest, folder, controlled=False)
@@ -147,6 +181,8 @@ class Coordinator(ProcessRole):
             quiet=self.quiet, finish=self._finish,
             latency_name="TTFT" if scenario.output.stream else "the time of an answer")
         gevent.spawn(self._tell_live)
+        if self._stop_wanted:
+            self.director.stop()
 
     def _tell_of_it(self) -> None:
         """A run of its own begins: let the command line, where there is one, watch the engine and empty its cache."""
@@ -208,6 +244,12 @@ class Coordinator(ProcessRole):
         if self._ended:
             self.leave()
         else:
+            self._stop()
+
+    def _stop(self) -> None:
+        """End the run that goes on, in good order; one that is still getting ready, as soon as it is."""
+        self._stop_wanted = True
+        if self.director is not None:
             self.director.stop()
 
     def end_load(self) -> dict[str, int]:
@@ -227,10 +269,26 @@ class Coordinator(ProcessRole):
         """Whether a run has begun and not ended."""
         return not self._ended
 
+    @property
+    def log_folder(self) -> Path | None:
+        return self.plan.folder if self.plan is not None else None
+
+    def give_up(self, sentence: str, code: int) -> None:
+        """The sentence goes to the command line too. A run that goes on ends in good order, as far as it still can."""
+        self.reporter.say("fatal", sentence=sentence, code=int(code))
+        super().give_up(sentence, code)
+        if not self._ended:
+            try:
+                self._end(stopped=True)
+            except Exception as error:
+                self.bug(error)  # where this came from a bug, it is told already
+            if self.environment.web_ui is not None:
+                gevent.spawn(self.environment.runner.stop)
+
     def rows_failed(self, error: OSError) -> None:
         """Rows cannot be kept any more: the run ends, what was written stays."""
         self.failure = error
-        self.director.stop()
+        self._stop()
 
     def _spawned(self, **_: Any) -> None:
         if self.director is not None:
@@ -269,7 +327,7 @@ class Coordinator(ProcessRole):
         counts["sent"] = sum(self.live.counts.values())
         phases = self.timeline.phases(time.time())
         workers = self.worker_records()
-        facts = {"warmup": self.director.warmup, "levels": msgspec.to_builtins(self.levels()),
+        facts = {"warmup": self._warmup(), "levels": msgspec.to_builtins(self.levels()),
                  **({} if workers is None else {"workers": msgspec.to_builtins(workers)})}
         if self.failure is not None:
             sentence = (f"{self.plan.folder} cannot be written ({os.strerror(self.failure.errno)}); "
@@ -280,10 +338,13 @@ class Coordinator(ProcessRole):
             self._finish_standalone(counts, phases, facts)
         self.reporter.say("done", counts=counts, phases=phases, stopped=stopped, facts=facts)
 
+    def _warmup(self) -> dict[str, object] | None:
+        return self.director.warmup if self.director is not None else None
+
     def _finish_standalone(self, counts: dict[str, int], phases: list, facts: dict[str, Any]) -> None:
         manifest = self.manifest
         manifest.end(counts, phases, facts)
-        manifest.status, manifest.ended_at = "complete", utc_now()
+        manifest.status, manifest.ended_at = "failed" if self.gave_up else "complete", utc_now()
         try:
             write_manifest(self.plan.folder, self.manifest)
         except UserError as error:
@@ -304,6 +365,8 @@ class LocalRole(Coordinator):
         return self.process.requests_in_flight == 0
 
     def end_load(self) -> dict[str, int]:
+        if self.process is None:  # it could not be made
+            return {}
         self.process.end()
         self.process.close()
         return self.process.account()

@@ -11,12 +11,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tokenswarm.base.environment import LIVE_VARIABLE, RUN_VARIABLE
+from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.ports import free_port
 from tokenswarm.scenario.model import Scenario
 
@@ -26,6 +27,12 @@ _POLL_S = 0.25
 _EXIT_GRACE_S = 20.0
 _STOP_S = 60.0
 """How long a run may take to end once it was asked to: what is in flight is cancelled, workers hand over their rows."""
+_LEAVES_S = 5.0
+_SAYS = "tokenswarm: "
+"""How a sentence of ours begins in Locust's log."""
+_OWN_CODES = frozenset(code.value for code in Exit) - {Exit.PASSED, Exit.USAGE}
+"""Locust itself ends with 0, 1 or 2."""
+_BETWEEN_TRACEBACKS = ("During handling of the above exception", "The above exception was the direct cause")
 _LOCAL_WORKERS_WAIT_S, _REMOTE_WORKERS_WAIT_S = 60, 1800
 
 
@@ -117,18 +124,53 @@ class LocustProcesses:
             self._asked_at = time.monotonic()
         self.tell("stop")
 
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether the run was to end before its time."""
+        return self._asked_at is not None
+
     def tell(self, what: str, **facts: object) -> None:
         """Send the leader a message (see `generator.reporter`)."""
         with contextlib.suppress(OSError):
             self._socket.sendall(json.dumps({"do": what, **facts}).encode() + b"\n")
 
     def log_tail(self, lines: int = 12) -> list[str]:
-        """The last lines that Locust printed."""
+        """The last lines that Locust printed; of a traceback the error alone, and where the rest is."""
+        printed = self._log_lines()
+        told = without_tracebacks(printed)
+        cut = [] if len(told) == len(printed) else [f"(the traceback is in {self._log_path})"]
+        return [*told[-lines:], *cut]
+
+    def _log_lines(self) -> list[str]:
         try:
             text = self._log_path.read_text("utf-8", "replace")
         except OSError:
             return []
-        return [line for line in text.splitlines() if line.strip()][-lines:]
+        return [line for line in text.splitlines() if line.strip()]
+
+    def failure(self) -> UserError:
+        """Why the leader has ended before it had to: its own sentence where it ended by an exit code of ours, else
+        what it printed last."""
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it has closed its socket, so it is about to leave
+            self.leader.wait(_LEAVES_S)
+        return self._failure_of(self.leader) or UserError(Exit.LOAD_GENERATOR, quoted(
+            "the load generator ended before the run did; the rows that it wrote are kept.", self.log_tail()))
+
+    def dead_worker(self) -> UserError | None:
+        """Of the workers that were started here, one that has ended by itself."""
+        for number, worker in enumerate(self.workers, 1):
+            if worker.poll() is not None:
+                how = f"by signal {-worker.returncode}" if worker.returncode < 0 else f"with {worker.returncode}"
+                return self._failure_of(worker) or UserError(Exit.LOAD_GENERATOR, quoted(
+                    f"load-generating process {number} of {len(self.workers)} ended {how} before the run began.",
+                    self.log_tail()))
+        return None
+
+    def _failure_of(self, process: subprocess.Popen) -> UserError | None:
+        if process.returncode not in _OWN_CODES:
+            return None
+        sentences = [line for line in self._log_lines() if line.startswith(_SAYS)]
+        return UserError(Exit(process.returncode), sentences[-1].removeprefix(_SAYS)) if sentences else None
 
     def end(self) -> None:
         """Wait a little for all processes to leave, then make them."""
@@ -156,6 +198,25 @@ class LocustProcesses:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def quoted(sentence: str, lines: Sequence[str]) -> str:
+    """The sentence, and under it what a log says."""
+    return sentence + (" It said:" + "".join(f"\n  | {line}" for line in lines) if lines else "")
+
+
+def without_tracebacks(lines: Iterable[str]) -> list[str]:
+    """The lines of a log without those that only a traceback has; the errors themselves stay."""
+    told, inside = [], False
+    for line in lines:
+        if line.lstrip().startswith("Traceback (most recent call last)"):
+            inside = True
+        elif inside and line.startswith((" ", "\t")):
+            continue
+        elif not line.startswith(_BETWEEN_TRACEBACKS):
+            inside = False
+            told.append(line)
+    return told
 
 
 def users_arguments(scenario: Scenario) -> list[str]:

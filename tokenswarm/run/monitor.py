@@ -83,6 +83,7 @@ class RunMonitor:
         self._manifest, self._outcome, self._folder = record.manifest, record.outcome, record.folder
         self._progress, self._watch = progress, watch
         self._done = False
+        self._began = False
         self._hear: dict[str, Callable[[dict[str, Any]], None]] = {
             "live": progress.figures, "phase": self._phase, "levels": self._levels, "fatal": self._fatal,
             "done": self._end}
@@ -95,11 +96,13 @@ class RunMonitor:
                 self._hear[event["event"]](event)
             if event is None:
                 self._look_at_engine()
+                self._look_at_workers()
+            else:
+                self._began = True
             if self._watch is not None:
                 self._obey(self._watch.look(event if event is not None and event["event"] == "live" else None))
         if not self._done and self._outcome.error is None:
-            self._fail("load_generator", Exit.LOAD_GENERATOR, "the load generator ended before the run did; the rows "
-                       "that it wrote are kept.", "It said", self._locust.log_tail())
+            self._load_generator_failed(self._locust.failure())
         if self._outcome.status != "aborted":
             self._outcome.status = "complete" if self._done and self._outcome.error is None else "failed"
 
@@ -111,6 +114,17 @@ class RunMonitor:
             if self._watch is not None:
                 self._outcome.status = "aborted"
             self._locust.ask_to_stop()
+
+    def _look_at_workers(self) -> None:
+        """One that ends before the run begins is waited for in vain; later, the run goes on without it."""
+        if not self._began and self._outcome.error is None and (failure := self._locust.dead_worker()) is not None:
+            self._load_generator_failed(failure)
+            self._locust.kill()  # a leader that waits for its workers hears nothing
+
+    def _load_generator_failed(self, failure: UserError) -> None:
+        self._outcome.error = failure
+        sentence = str(failure).split("\n")[0].removesuffix(" It said:").rstrip(".")
+        self._manifest.ended_early = Abort("load_generator", failure.code, sentence).record()
 
     def _obey(self, abort: Abort | None) -> None:
         if abort is not None and self._outcome.error is None and not self._done:

@@ -26,7 +26,7 @@ from tokenswarm.generator.new_run import make_run_folder
 from tokenswarm.generator.ui_session import UiSession
 from tokenswarm.run.checked_engine import CheckedEngine, checked_engine
 from tokenswarm.run.engine_up import leave_running
-from tokenswarm.run.locust_process import LOG_NAME, Leader, LocustProcesses, users_arguments
+from tokenswarm.run.locust_process import LOG_NAME, Leader, LocustProcesses, quoted, users_arguments
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import RunPlan, resolve
 from tokenswarm.run.web_run import WebRun
@@ -130,8 +130,8 @@ def _announce(host: str, port: int, locust: LocustProcesses, plan: RunPlan, cons
         with contextlib.suppress(OSError), socket.create_connection(address, 1.0):
             break
         if locust.leader.poll() is not None or time.monotonic() > deadline:
-            shown = "\n".join(f"  | {line}" for line in locust.log_tail())
-            raise UserError(Exit.LOAD_GENERATOR, f"the web UI did not start. Locust said:\n{shown}")
+            raise locust.failure() if locust.leader.poll() is not None else UserError(
+                Exit.LOAD_GENERATOR, quoted("the web UI did not start.", locust.log_tail()))
         time.sleep(0.1)
     shown = f"[{reached_at}]" if ":" in reached_at else reached_at
     console.print(f"web UI: [bold]http://{shown}:{port}[/]   (Ctrl-C ends it)", highlight=False)
@@ -170,6 +170,9 @@ class _Watcher:
                 self._hear(event)
         for thread in self._reports:
             thread.join()
+        failure = self._locust.failure()
+        if not self._locust.asked_to_stop and self._locust.leader.returncode:
+            raise failure
 
     def _follow_run(self, folder: Path, events: Iterator[dict[str, Any] | None]) -> None:
         run = WebRun(self._checked, folder, self._locust)

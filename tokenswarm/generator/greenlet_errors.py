@@ -1,0 +1,26 @@
+"""What ends a greenlet of ours is told as every other bug is; gevent would print its traceback and go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import gevent
+
+from tokenswarm.base.last_handler import is_ours
+
+
+def report_greenlet_errors(bug: Callable[[Exception], None]) -> None:
+    """From now on call `bug` with an error of this package that ends a greenlet or a callback of the event loop. All
+    others, such as those of a locustfile, go where they went before."""
+    hub = gevent.get_hub()
+    before = hub.handle_error
+
+    def handle_error(context: Any, kind: type[BaseException], error: Any, trace: TracebackType | None) -> None:
+        if isinstance(error, Exception) and is_ours(trace):
+            gevent.spawn(bug, error.with_traceback(trace))  # in a greenlet of its own: here nothing may wait
+        else:
+            before(context, kind, error, trace)
+
+    hub.handle_error = handle_error

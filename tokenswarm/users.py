@@ -29,6 +29,7 @@ from locust.exception import RescheduleTaskImmediately, StopUser
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.generator import plugin
+from tokenswarm.generator.binding import BoundSession
 from tokenswarm.generator.load_process import LoadProcess
 from tokenswarm.locust_extensions import metrics_port, web_ui_tab
 from tokenswarm.workloads.base import Message, Prompt, Session, cache_buster_prefix
@@ -60,6 +61,7 @@ class LLMUser(User):
         self._process: LoadProcess = plugin.process_of(environment)
         self._plan = self._process.plan.of(type(self).__name__)
         self._session_phase = ""
+        self._bound: BoundSession | None = None
         self._arrival: float | None = None
         self._number, self._prompts = self._process.next_user(), 0
         self._rng = Random(f"think/{self._process.plan.seed}/{self._number}")
@@ -71,8 +73,18 @@ class LLMUser(User):
         phase = self._process.phase()
         if phase == "drain":
             raise StopUser
+        session = self._process.next_session(phase, type(self).__name__, self._number)
+        self._begin(phase, self._process.bound(session, phase, type(self).__name__))
+        return session
+
+    def _begin(self, phase: str, bound: BoundSession) -> None:
+        """The session before is over: arrivals are for this one."""
         self._session_phase = phase
-        return self._process.next_session(phase, type(self).__name__)
+        if self._bound is not None:
+            self._process.end_session(self._bound)
+        self._bound = bound
+        if self._arrival is not None:  # given to the session before, which the next phase cut
+            self._process.begin(bound, self._arrival)
 
     def prompt(self, question: str, system: str = "", check: Callable[[str], bool] | None = None,
                max_tokens: int | None = None, body: Mapping[str, Any] | None = None) -> Prompt:
@@ -85,7 +97,7 @@ class LLMUser(User):
         phase = self._process.phase()
         if phase == "drain":
             raise StopUser
-        self._session_phase = phase
+        self._begin(phase, BoundSession(phase))
         self._prompts += 1
         shared = cache_buster_prefix(self._process.plan.salt, phase) + system
         messages: list[Message] = [{"role": "system", "content": shared}] if system else []
@@ -101,7 +113,7 @@ class LLMUser(User):
         next phase.
         """
         if self._arrival is None:
-            self._arrival = self._process.next_arrival()
+            self._arrival = self._process.next_arrival(self._bound)
         phase = self._process.phase()
         if phase == "drain":
             raise StopUser

@@ -10,8 +10,8 @@ import pytest
 from locust.stats import RequestStats
 
 from tokenswarm.generator.arrivals import Pacer, RateProfile, arrival_times, share_of
-from tokenswarm.generator.dispatch import Queue
 from tokenswarm.generator.locust_stats import Trimmer
+from tokenswarm.generator.schedule import Queue
 
 
 def played(seconds: int, trimmed: bool) -> RequestStats:

@@ -33,8 +33,11 @@ class FakeProcess:
         self.users += 1
         return self.users - 1
 
-    def next_arrival(self) -> None:
+    def next_arrival(self, _: Any) -> None:
         return None
+
+    def end_session(self, _: Any) -> None:
+        pass
 
     def send(self, prompt: Prompt, phase: str, *_: Any) -> Answer:
         self.sent.append((phase, prompt))

@@ -1,7 +1,8 @@
 """The open loop: hands each arrival to a waiting user at its time, whatever the engine does.
 
-The user that has waited least gets it, so that a conversation goes on rather than another one being begun. Where no
-user waits (all are in flight: `max_in_flight` binds) the arrival queues up and is late; it is never dropped.
+Which user that is, `binding` has decided in advance. Where no user waits (all are in flight: `max_in_flight` binds) the
+arrival queues up and is late; it is never dropped. This is the edge with a clock; `binding` and `schedule` are the
+rules.
 """
 
 from __future__ import annotations
@@ -14,61 +15,23 @@ import gevent
 from gevent.event import AsyncResult
 
 from tokenswarm.contract.phases import Timeline
-from tokenswarm.generator.arrivals import Pacer, RateProfile, arrival_times, share_of
-from tokenswarm.scenario.arrivals import TIMES
+from tokenswarm.generator.arrivals import Pacer, share_of
+from tokenswarm.generator.binding import Binding, BoundSession
+from tokenswarm.generator.schedule import Queue, listed_times, measured_times, warmup_times
 from tokenswarm.scenario.load import Load
 
 _AT_ONCE = 256
 """Arrivals after which the others of the event loop get a turn: a RATE beyond what can be computed must not stop it."""
 
 
-def profile_of(load: Load) -> RateProfile:
-    """The rate of the measured phase, from the scenario's [load]."""
-    if load.rate_steps:
-        return RateProfile.steps(load.rate_steps, load.duration_s)
-    if load.rate_end is not None:
-        return RateProfile.ramp(load.rate, load.rate_end, load.duration_s)
-    return RateProfile.steady(load.rate)
-
-
-class Queue:
-    """Arrivals that found nobody: always a stretch of the sequence without gaps, for while there are any, nobody waits.
-
-    They are not kept but computed once more, by a pacer of their own: however far the engine falls behind in hours,
-    it takes no memory. `start`: unix time from which the pacer counts.
-    """
-
-    def __init__(self, pacer: Pacer, start: float) -> None:
-        self._pacer, self._start = pacer, start
-        self._first = 0
-        self.length = 0
-
-    def pass_by(self, number: int) -> None:
-        """Arrival `number` was handed out at once; the queue is empty."""
-        self._pacer.due_s(number)  # step by step: catching up with hours at once would hold up the event loop
-        self._first = number + 1
-
-    def add(self) -> None:
-        """The next arrival waits here."""
-        self.length += 1
-
-    def pop(self) -> float:
-        """The unix time at which the oldest one was due."""
-        due = self._start + self._pacer.due_s(self._first)
-        self._first += 1
-        self.length -= 1
-        return due
-
-
 class Dispatcher:
-    """Arrivals of one worker. The warm-up runs at the first rate; the measured phase has a schedule of its own,
-    the same for each run with the same seed."""
+    """Arrivals of one worker."""
 
     def __init__(self, load: Load, seed: int, worker: int, workers: int, timeline: Timeline) -> None:
         self._load, self._seed, self._worker, self._workers = load, seed, worker, workers
         self._timeline = timeline
-        self._times = load.times() if load.arrivals == TIMES else None
-        self._waiting: list[AsyncResult] = []
+        self._listed = listed_times(load)
+        self._binding: Binding[AsyncResult] = Binding()
         self._queue: Queue | None = None
         self.arrivals_queued = 0
         """Arrivals that had to queue because every user was in flight: max_in_flight bound."""
@@ -76,13 +39,29 @@ class Dispatcher:
         """Arrivals due in the measured phase that were never sent."""
         self._greenlet = gevent.spawn(self._run)
 
-    def next_arrival(self) -> float:
-        """Wait for an arrival; returns the unix time at which it is (or was) due."""
+    def next_arrival(self, session: BoundSession | None = None) -> float:
+        """Wait for an arrival for the next turn of a session (None: of one that has only this); returns the unix time
+        at which it is (or was) due."""
+        session = session or BoundSession()
         if self._queue is not None and self._queue.length:
-            return self._queue.pop()
+            due = self._queue.pop()
+            self._binding.took(session, due)
+            return due
         mine: AsyncResult = AsyncResult()
-        self._waiting.append(mine)
-        return mine.get()
+        self._binding.wait(session, mine)
+        try:
+            return mine.get()
+        except BaseException:  # the user is killed
+            self._binding.leave(session)
+            raise
+
+    def begin(self, session: BoundSession, due: float) -> None:
+        """A new session sends an arrival that its user was given for another one."""
+        self._binding.took(session, due)
+
+    def end(self, session: BoundSession) -> None:
+        """A session goes on no more."""
+        self._binding.end(session)
 
     def stop(self) -> None:
         """No more arrivals; those of the measured phase that are still queued count as unsent."""
@@ -91,20 +70,10 @@ class Dispatcher:
         self._queue = None
 
     def _run(self) -> None:
-        self._play(self._warmup_times, self._timeline.start, "warmup")
+        self._play(lambda: warmup_times(self._load, self._seed), self._timeline.start, "warmup")
         # What the warm-up did not get to is nobody's.
-        self._play(self._measured_times, self._timeline.measure_start, "measure")
-
-    def _warmup_times(self) -> Iterator[float]:
-        """At the first rate. Before a list of times: Poisson at `load.rate`, by default the list's mean rate."""
-        load = self._load
-        law = "poisson" if self._times is not None else load.arrivals
-        return arrival_times(law, RateProfile.steady(load.rate), f"{self._seed}/warmup", load.burstiness_cv)
-
-    def _measured_times(self) -> Iterator[float]:
-        if self._times is not None:
-            return iter(self._times)
-        return arrival_times(self._load.arrivals, profile_of(self._load), self._seed, self._load.burstiness_cv)
+        self._play(lambda: measured_times(self._load, self._seed, self._listed), self._timeline.measure_start,
+                   "measure")
 
     def _pacer(self, times: Iterator[float]) -> Pacer:
         return Pacer(share_of(times, self._worker, self._workers))
@@ -126,8 +95,8 @@ class Dispatcher:
             due = start + pacer.due_s(sent)
             if self._timeline.phase_at(due) != phase:
                 return
-            if self._waiting:
-                self._waiting.pop().set(due)
+            if (waiting := self._binding.next_for(due, phase)) is not None:
+                waiting.set(due)
                 queue.pass_by(sent)
             else:
                 if phase == "measure":

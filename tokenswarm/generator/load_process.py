@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import gevent
 
@@ -21,6 +21,7 @@ from tokenswarm.contract.tables import (
     REQUESTS_CSV,
     format_rows,
 )
+from tokenswarm.generator.binding import USER_STRIDE, BoundSession, pauses
 from tokenswarm.generator.dispatch import Dispatcher
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.generator.host_sampler import Health
@@ -44,8 +45,8 @@ class _ClassLoad:
         self.body = _constant_body(plan.model, output)
         self.max_tokens = output.max_tokens
         self.bounds = request_bounds(of_class.slo)
-        self.sessions: Counter[str] = Counter()
-        """Sessions begun, by phase."""
+        self.sessions: Counter[Hashable] = Counter()
+        """Sessions begun, by phase, or by phase and user."""
 
 
 class LoadProcess:
@@ -89,12 +90,26 @@ class LoadProcess:
         """`warmup`, `measure` or `drain`, now."""
         return self.timeline.phase_at(time.time())
 
-    def next_session(self, phase: str, user_class: str = ALL) -> Session:
-        """The next session of this worker: numbers are global, so that workers never repeat each other's prompts."""
+    def next_session(self, phase: str, user_class: str = ALL, user: int | None = None) -> Session:
+        """The next session. Numbers are global, so that workers never repeat each other's prompts.
+
+        In a closed loop session k of user `user` is the same whatever the engine does; in an open loop, or without a
+        user, sessions are numbered in the order in which this worker begins them.
+        """
         load = self._load_of(user_class)
-        turn = load.sessions[phase]
-        load.sessions[phase] = turn + 1
-        return load.workload.session(phase, turn * self.plan.workers + self.index)
+        if user is None or self.open_loop:
+            number = load.sessions[phase] * self.plan.workers + self.index
+            load.sessions[phase] += 1
+        else:
+            number = user * USER_STRIDE + load.sessions[phase, user]
+            load.sessions[phase, user] += 1
+        return load.workload.session(phase, number)
+
+    def bound(self, session: Session, phase: str, user_class: str) -> BoundSession:
+        """What the open loop binds arrivals to: a session that was begun in that phase."""
+        load, of_class = self._load_of(user_class), self.plan.of(user_class)
+        return BoundSession(phase, session.turns, pauses(self.plan.seed, session.conversation,
+                                                         of_class.behaviour.think_time_s, load.workload.answer_tokens))
 
     def _load_of(self, user_class: str) -> _ClassLoad:
         return self._loads.get(user_class) or self._loads[ALL]
@@ -109,9 +124,20 @@ class LoadProcess:
         self._users += 1
         return (self._users - 1) * self.plan.workers + self.index
 
-    def next_arrival(self) -> float | None:
-        """Open loop: wait for an arrival, the unix time at which the request is (or was) due. Closed loop: None."""
-        return None if self._dispatcher is None else self._dispatcher.next_arrival()
+    def next_arrival(self, session: BoundSession | None = None) -> float | None:
+        """Open loop: wait for the arrival that a session's next turn is bound to, the unix time at which the request is
+        (or was) due. Closed loop: None."""
+        return None if self._dispatcher is None else self._dispatcher.next_arrival(session)
+
+    def begin(self, session: BoundSession, due: float) -> None:
+        """Open loop: a new session takes over an arrival that its user has been given."""
+        if self._dispatcher is not None:
+            self._dispatcher.begin(session, due)
+
+    def end_session(self, session: BoundSession) -> None:
+        """Open loop: a session goes on no more, so that its places are others'."""
+        if self._dispatcher is not None:
+            self._dispatcher.end(session)
 
     @property
     def open_loop(self) -> bool:

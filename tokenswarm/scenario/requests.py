@@ -27,7 +27,8 @@ class UserBehaviour(Section):
 
     think_time_s: Annotated[Distribution, BeforeValidator(seconds_of_distribution)] = Field(
         default=Distribution(kind="constant", value=0.0),
-        description="pause between an answer and the user's next request (closed loop)",
+        description="pause between an answer and the user's next request; in an open loop a part of the planned "
+        "distance between turns",
     )
 
 

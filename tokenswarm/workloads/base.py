@@ -61,6 +61,9 @@ class Session(ABC):
     An answer that was not recorded counts as empty. Each iteration begins the same session anew.
     """
 
+    turns: int | None = None
+    """Requests that it is planned to have; it may end sooner. None: nobody knows. An open loop binds arrivals by it."""
+
     def __init__(self, phase: str, number: int) -> None:
         self.conversation = f"{phase}-{number:06d}"
         self._last_answer = ""
@@ -91,6 +94,8 @@ class Workload(ABC):
         self.settings: Any = scenario.workload_settings
         self.chars_per_token = scenario.prompts.chars_per_token
         self.corpus, self.seed, self.salt = corpus, seed, salt
+        self.answer_tokens: float = scenario.output.max_tokens
+        """About how long an answer is, tokens."""
 
     @abstractmethod
     def session(self, phase: str, number: int) -> Session:

@@ -60,6 +60,8 @@ class BatchWorkload(Workload):
 class BatchSession(Session):
     """One document, one question."""
 
+    turns = 1
+
     def __init__(self, phase: str, number: int, system: str, document: str, check: Callable[[str], bool]) -> None:
         super().__init__(phase, number)
         self._system = system

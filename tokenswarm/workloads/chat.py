@@ -103,6 +103,8 @@ class ChatWorkload(Workload):
         settings = self.settings
         self._material = _Material(settings, corpus, seed, salt, scenario.prompts.chars_per_token)
         self._systems: dict[str, str] = {}
+        if settings.answer_tokens is not None:
+            self.answer_tokens = settings.answer_tokens.typical()
         four = settings.style == "four_questions"
         key, tokens = ("context_tokens", settings.context_tokens) if four else ("system_tokens", settings.system_tokens)
         require_text(corpus, tokens * scenario.prompts.chars_per_token, f"chat.{key}")
@@ -131,6 +133,7 @@ class Conversation(Session):
         self._material = material
         self._system: Message = {"role": "system", "content": system}
         self._source = (material.seed, phase, number)
+        self.turns = material.settings.turns.sample_int(rng_for(*self._source))  # the first that is drawn, as below
 
     def __iter__(self) -> Iterator[Prompt]:
         settings = self._material.settings
@@ -174,6 +177,8 @@ class FourQuestions(Session):
 
     `document` says which is which: `fresh`, `cached`, `small`.
     """
+
+    turns = 4
 
     def __init__(self, phase: str, number: int, material: _Material) -> None:
         super().__init__(phase, number)

@@ -106,7 +106,7 @@ class RagSession(Session):
     def __init__(self, phase: str, number: int, document: Document, questions: int, history: bool, seed: int) -> None:
         super().__init__(phase, number)
         self._document = document
-        self._questions = questions
+        self._questions = self.turns = questions
         self._history = history
         self._seed = seed
 

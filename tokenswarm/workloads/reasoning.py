@@ -64,6 +64,8 @@ class ReasoningWorkload(Workload):
 class ReasoningSession(Session):
     """One task, one question."""
 
+    turns = 1
+
     def __init__(self, phase: str, number: int, preamble: str, task: Task) -> None:
         super().__init__(phase, number)
         self._preamble = preamble

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tokenswarm.analysis.compare.baseline import TOLERANCE, regressions
+from tokenswarm.analysis.compare.baseline import TOLERANCE, against
 from tokenswarm.analysis.figures.drift_series import drift_gates
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.render.dashboard import render
 from tokenswarm.analysis.render.junit import junit
 from tokenswarm.analysis.render.markdown import markdown
 from tokenswarm.analysis.summary import summarise
+from tokenswarm.analysis.verdict.gates import judged
 
 from tokenswarm.base.files import write_whole
 from tokenswarm.contract.summary import write_summary
@@ -31,9 +32,10 @@ def report(folder: str | Path, strict: bool = False, baseline: str | Path | None
     run = read_run(folder)
     summary = summarise(run)
     if baseline is not None:
-        summary["baseline"] = regressions(summarise(read_run(baseline)), summary, tolerance)
+        summary["baseline"] = against(summarise(read_run(baseline)), summary, tolerance)
     if fail_on_drift:
         summary["drift_gates"] = drift_gates(summary["drift"])
+    summary["outcome"] = judged(summary, strict)
     write_summary(run.folder, summary)
     write_whole(run.folder / JUNIT_XML, junit(summary, strict))
     write_whole(run.folder / SUMMARY_MD, markdown(summary, strict))

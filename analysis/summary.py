@@ -18,6 +18,7 @@ from tokenswarm.analysis.figures.statistics import Estimate, share
 from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.verdict import validity
+from tokenswarm.analysis.verdict.gates import judged
 
 from tokenswarm.contract.manifest import CacheResetRecord, CostRecord, WarmupRecord
 from tokenswarm.contract.summary import SUMMARY_FORMAT
@@ -34,7 +35,7 @@ def summarise(run: Run) -> dict[str, Any]:
     rates = every_rate(run.requests, rows, window, objectives)
     goodput = slo.goodput_figures(rows, objectives, window)
     cost = run.manifest.cost or CostRecord()
-    return {
+    summary = {
         "format": SUMMARY_FORMAT,
         "run_id": run_id(run),
         "verdict": verdict,
@@ -62,6 +63,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "generator": generator(run, facts, window) | {"checks": checks},
         "user_classes": by_user_class(rows, objectives, window),
     }
+    return summary | {"outcome": judged(summary)}
 
 
 def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[dict[str, Any]]:

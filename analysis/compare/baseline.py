@@ -7,6 +7,7 @@ from typing import Any
 
 from tokenswarm.analysis.compare.comparison import BETTER, WORSE, Result, compare, compared, shown
 from tokenswarm.analysis.compare.groups import named_groups, refuse_unlike, unfair
+from tokenswarm.analysis.verdict.outcome import VALID
 
 TOLERANCE = 0.05
 """Share by which a ratio may be worse, and points (as a share) by which a difference may."""
@@ -30,6 +31,14 @@ def regressions(earlier: Mapping[str, Any], run: Mapping[str, Any], tolerance: f
     results = {result.metric.key: result for result in compare([earlier], [run])}
     gates = [_gate(results[key], tolerance) for key in chosen if key in results]
     return {"run_id": earlier["run_id"], "tolerance": tolerance, "notes": unfair(groups), "gates": gates}
+
+
+def against(earlier: Mapping[str, Any], run: Mapping[str, Any], tolerance: float = TOLERANCE) -> dict[str, Any]:
+    """`regressions`; or no gates and a note, where the run itself has no figures to hold against anything."""
+    if run["verdict"] == VALID:
+        return regressions(earlier, run, tolerance)
+    note = f"not compared: this run is {run['outcome']['headline']}"
+    return {"run_id": earlier["run_id"], "tolerance": tolerance, "notes": [note], "gates": []}
 
 
 def _gate(result: Result, tolerance: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tokenswarm.analysis.read.run_folder import dig
+from tokenswarm.analysis.verdict.outcome import VALID
 
 from tokenswarm.base.errors import Exit, UserError
 
@@ -23,6 +24,8 @@ class LeftOut:
 
     run_id: str
     why: str
+    code: int
+    """The exit code of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +86,25 @@ def usable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[LeftOut]]:
     """The runs whose figures may be compared, and those that may not."""
     good, out = [], []
     for summary in summaries:
-        why = None
-        if summary["verdict"] != "VALID":
-            sentences = [reason["sentence"] for reason in summary["reasons"] if reason["verdict"] == summary["verdict"]]
-            why = f"{summary['verdict']}: {'; '.join(sentences) or 'no reason was recorded'}"
-        elif not summary["counts"]["measured"]["ok"]:
-            why = "no request succeeded"
-        (out.append(LeftOut(summary["run_id"], why)) if why else good.append(summary))
+        outcome = summary["outcome"]
+        if summary["verdict"] == VALID:
+            good.append(summary)
+        else:
+            out.append(LeftOut(summary["run_id"], f"{outcome['headline']}: {outcome['sentence']}", outcome["code"]))
     return good, out
+
+
+def _none_left(out: Sequence[LeftOut], side: str = "") -> UserError:
+    """The exit code is that of the first run that was left out."""
+    return UserError(Exit(out[0].code or Exit.INVALID) if out else Exit.USAGE, f"no run {side}is left to compare: "
+                     + "; ".join(f"{run.run_id} is {run.why}" for run in out))
 
 
 def split(summaries: Sequence[Summary]) -> Groups:
     """Two groups, told apart by the first thing that has exactly two values. Raises UserError(USAGE) if none has."""
     good, out = usable(summaries)
     if not good:
-        raise UserError(Exit.INVALID, "no run is left to compare: "
-                        + "; ".join(f"{run.run_id} is {run.why}" for run in out))
+        raise _none_left(out)
     for title, key in _KEYS:
         kinds = list(dict.fromkeys(key(summary) for summary in good))
         if len(kinds) > 2:
@@ -115,12 +121,11 @@ def split(summaries: Sequence[Summary]) -> Groups:
 
 
 def named_groups(a: Sequence[Summary], b: Sequence[Summary], label_a: str | None, label_b: str | None) -> Groups:
-    """The groups that somebody named. Raises UserError(INVALID) if nothing is left of a side."""
+    """The groups that somebody named. Raises UserError, with a left-out run's code, if nothing is left of a side."""
     (good_a, out_a), (good_b, out_b) = usable(a), usable(b)
     for side, good, out in (("A", good_a, out_a), ("B", good_b, out_b)):
         if not good:
-            raise UserError(Exit.INVALID, f"no run of side {side} is left to compare: "
-                            + "; ".join(f"{run.run_id} is {run.why}" for run in out))
+            raise _none_left(out, f"of side {side} ")
     labels = _labels(good_a[0], good_b[0])
     return Groups(label_a or labels[0], label_b or labels[1], good_a, good_b, "choice", [*out_a, *out_b])
 
@@ -147,8 +152,11 @@ def about(groups: Groups) -> list[str]:
 
 def refuse_unlike(groups: Groups) -> None:
     """Raises UserError(USAGE) for what no reader could make sense of: a simulator and a real engine, two workloads."""
-    kinds = [{bool(summary["simulated"]) for summary in group} for group in (groups.a, groups.b)]
-    if len(kinds[0] | kinds[1]) > 1:
+    kinds = {summary["simulated"] for summary in (*groups.a, *groups.b)}
+    if None in kinds and len(kinds) > 1:
+        raise UserError(Exit.USAGE, "of some of these runs it is not known whether a simulator or a real engine "
+                                    "answered (run.json does not tell `simulated`): compare them among themselves")
+    if len(kinds) > 1:
         raise UserError(Exit.USAGE, "some of these runs are of the simulator and some of a real engine: "
                                     "their figures say nothing about each other")
     names = {str(dig(summary, "run", "scenario", "name")) for summary in (*groups.a, *groups.b)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +48,8 @@ class Run:
     requests, engine_metrics and host_metrics have every column of `tokenswarm.contract.tables`: numbers as float64
     (NaN = not measured; true/false as 1/0), text as categories or strings. Requests are in the order sent.
     `damaged_lines` counts lines that are not rows (a torn last line, say); they are left out of the tables. `notes`
-    are sentences about what the folder lacks. `going`: the run still writes into its folder.
+    are sentences about what the folder lacks; `missing_files`: what of run.json and requests.csv is not there, or is
+    damaged. `going`: the run still writes into its folder.
     `manifest_text`: run.json as it lies there, for people to read.
     """
 
@@ -59,6 +61,7 @@ class Run:
     host_metrics: pd.DataFrame
     damaged_lines: int = 0
     notes: tuple[str, ...] = ()
+    missing_files: tuple[str, ...] = ()
     going: bool = False
 
     @cached_property
@@ -107,8 +110,14 @@ def read_run(folder: str | Path) -> Run:
         host_metrics=host[host["at"].notna()].reset_index(drop=True),
         damaged_lines=damaged + damaged_engine + damaged_host + odd,
         notes=tuple(notes),
+        missing_files=_missing_files(path, content),
         going=manifest.status == "running" and abs(time.time() - _last_sign(requests, host)) < _SILENT_S,
     )
+
+
+def _missing_files(path: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    there = {MANIFEST_JSON: bool(manifest), REQUESTS_CSV: bool(table_parts(path, REQUESTS_CSV))}
+    return tuple(name for name, is_there in there.items() if not is_there)
 
 
 def _last_sign(requests: pd.DataFrame, host: pd.DataFrame) -> float:

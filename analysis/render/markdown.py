@@ -10,7 +10,7 @@ from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import DRIFTING, STEPPED
 from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
 from tokenswarm.analysis.read.run_folder import dig
-from tokenswarm.analysis.verdict.gates import FAILED, baseline_gates, cases
+from tokenswarm.analysis.verdict.gates import baseline_gates, judged
 from tokenswarm.analysis.wording import bound_words, load_sentence, verdict_words
 
 from tokenswarm.contract.metric import Place
@@ -23,11 +23,11 @@ def markdown(summary: Mapping[str, Any], strict: bool = False) -> str:
     """A summary for a pull request's comment or a CI step: verdict, gates, figures with intervals."""
     run, engine = summary["run"], summary["run"]["engine"]
     name = " ".join(str(part) for part in (engine["title"] or engine["name"] or "engine", engine["version"]) if part)
-    failed = [case for case in cases(summary, strict) if case.state == FAILED]
-    head = "❌ " + escape(failed[0].message) if failed else "✅ every gate is met" if summary["slo"] else "✅ valid"
+    outcome = judged(summary, strict)
+    head = f"{'❌' if outcome['code'] else '✅'} **{escape(outcome['headline'])}**: {escape(outcome['sentence'])}"
     out = [f"### {escape(name)} · {escape(run['scenario']['name'] or 'scenario not known')}", "", head, "",
            f"{escape(run['model'] or 'model not known')}, {escape(load_sentence(dict(summary)))}, measured for "
-           f"{text.duration(run['window']['seconds'])}. **{summary['verdict']}**"
+           f"{text.duration(run['window']['seconds'])}. Figures: **{summary['verdict']}**"
            + (" · **SIMULATED**, no real engine was measured" if summary["simulated"] else ""), ""]
     if summary["slo"]:
         out += ["| gate | limit | measured | 95% interval | result |", "|---|---|---|---|---|"]

@@ -11,6 +11,7 @@ from tokenswarm.analysis.figures.drift import STEADY, TOO_SHORT
 from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
 from tokenswarm.analysis.figures.quantities import GAPS
 from tokenswarm.analysis.render.figures import rate_figures
+from tokenswarm.analysis.verdict.outcome import VALID
 from tokenswarm.analysis.wording import bound_words, verdict_words
 
 from tokenswarm.contract.metric import Place, Rate
@@ -20,6 +21,7 @@ _VERDICT_WORDS = {
     "VALID": "The load generator kept up: these figures are the engine's.",
     "INVALID": "Do not trust these figures: the load generator was part of what was measured.",
     "INCOMPLETE": "This run is not whole; the figures cover what was measured.",
+    "OVERLOADED": "The engine did not keep up with the arrivals: a longer run would show other figures.",
 }
 
 
@@ -38,6 +40,8 @@ def head(summary: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": text.duration(run["window"]["seconds"]),
         "verdict": summary["verdict"],
         "verdict_words": _VERDICT_WORDS[summary["verdict"]],
+        "outcome": summary["outcome"],
+        "tone": summary["verdict"] if summary["verdict"] != VALID or not summary["outcome"]["code"] else "MISSED",
         "blocking": [r for r in summary["reasons"] if r["verdict"] != "NOTE"],
         "remarks": [r["sentence"] for r in summary["reasons"] if r["verdict"] == "NOTE"] + list(summary["notes"])
         + [told for told in (outages.sentence(summary["outages"]),) if told],

@@ -13,12 +13,13 @@ from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import STEADY, TOO_SHORT
 from tokenswarm.analysis.figures.drift_series import sentence
 from tokenswarm.analysis.render.figures import rate_figures
+from tokenswarm.analysis.verdict.outcome import BY_NAME, VALID
 from tokenswarm.analysis.wording import bound_words, load_sentence, verdict_words
 
 from tokenswarm.contract.metric import Place
 from tokenswarm.contract.metrics import METRICS
 
-_VERDICT_STYLE = {"VALID": "bold green", "INVALID": "bold red", "INCOMPLETE": "bold yellow"}
+_VERDICT_STYLE = {"INVALID": "bold red", "INCOMPLETE": "bold yellow"}
 _OUTAGES_SHOWN = 5
 _STATE_STYLE = {"met": "green", "missed": "red", "undetermined": "yellow"}
 
@@ -44,7 +45,10 @@ def _heading(summary: dict[str, Any]) -> Text:
     engine = run["engine"]
     name = " ".join(str(part) for part in (engine["title"] or engine["name"] or "engine", engine["version"]) if part)
     line = Text()
-    line.append(summary["verdict"], style=_VERDICT_STYLE[summary["verdict"]])
+    outcome, verdict = summary["outcome"], summary["verdict"]
+    style = _VERDICT_STYLE.get(verdict, "bold red") if outcome["code"] else "bold green"
+    line.append(outcome["headline"], style=style)
+    line.append("" if outcome["headline"] == verdict else f"  figures {verdict}")
     if summary["simulated"]:
         line.append("  SIMULATED", style="bold magenta")
         line.append(" (no real engine was measured)")
@@ -55,7 +59,10 @@ def _heading(summary: dict[str, Any]) -> Text:
 
 
 def _reasons(summary: dict[str, Any]) -> list[Text]:
-    lines = [Text.assemble((f"{r['verdict'].lower()}: ", "bold"), r["sentence"]) for r in summary["reasons"]]
+    lines = [Text.assemble((f"{r['verdict'].lower().replace('_', ' ')}: ", "bold"), r["sentence"])
+             for r in summary["reasons"]]
+    if BY_NAME[summary["outcome"]["name"]].verdict == VALID:  # otherwise the sentence is that of these reasons
+        lines.insert(0, Text(summary["outcome"]["sentence"]))
     return lines + [Text.assemble(("note: ", "bold"), note) for note in summary["notes"]]
 
 

@@ -6,13 +6,16 @@ table of docs/gates.md is made from OUTCOMES.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from tokenswarm.base.errors import Exit
 
 VALID, INCOMPLETE, INVALID, OVERLOADED = "VALID", "INCOMPLETE", "INVALID", "OVERLOADED"
 """The verdicts on figures, `verdict` of summary.json: only those of a VALID run are what they say."""
+COMPLETE, INTERRUPTED = "complete", "interrupted"
+"""Of run.json's `status`."""
 NOTE = "NOTE"
 """Of a reason that changes nothing."""
 
@@ -98,3 +101,11 @@ def _code(outcome: Outcome, cause: int | None) -> Exit:
     if not outcome.tells_cause or cause not in Exit.__members__.values():
         return outcome.code
     return outcome.code if Exit(cause) in _VERDICT_CODES else Exit(cause)
+
+
+def facts_of_reasons(verdicts: Iterable[str], **further: Any) -> RunFacts:
+    """What the verdicts of reasons tell of a run; `further`: what they do not tell, as `RunFacts` has it."""
+    found = set(verdicts)
+    return RunFacts(could_not_run="COULD_NOT_RUN" in found, ended_early="ENDED_EARLY" in found,
+                    incomplete="INCOMPLETE" in found, no_success="NO_SUCCESS" in found, invalid="INVALID" in found,
+                    overloaded="OVERLOADED" in found, **further)

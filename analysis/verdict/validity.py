@@ -1,4 +1,4 @@
-"""Was the load generator the bottleneck? Rules as a table: facts in, reasons out.
+"""Is the run whole, and was the load generator the bottleneck? Rules as a table: facts in, reasons out.
 
 A rule is a limit and a sentence that says what to do. A new rule is a new row of RULES.
 """
@@ -13,19 +13,34 @@ import pandas as pd
 from tokenswarm.analysis.figures.quantities import is_ok, lateness_ms, outcome_counts
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
+from tokenswarm.analysis.verdict.outcome import (
+    BY_NAME,
+    COMPLETE,
+    INCOMPLETE,
+    INTERRUPTED,
+    INVALID,
+    NOTE,
+    OVERLOADED,
+    decide,
+    facts_of_reasons,
+)
 
 from tokenswarm.contract.limits import CPU_SHARE_LIMIT, ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT
 from tokenswarm.contract.manifest import CountsRecord
+from tokenswarm.contract.tables import MANIFEST_JSON
 
 SUSTAINED_S = 10
 """A worker is busy when it is over the limit for most of this many seconds."""
 MANY_CANCELLED = 0.01
+ENDED_EARLY = frozenset({"running", INTERRUPTED, "aborted", "failed"})
+"""What run.json says of a run that did not come to its end; `running` of one whose process died."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the rules look at. None = not known."""
 
+    missing_files: tuple[str, ...]
     status: str | None
     open_loop: bool
     has_window: bool
@@ -61,7 +76,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`check` returns None where the rule does not apply. `verdict`: what a broken rule makes of the run."""
+    """`check` returns None where the rule does not apply. `verdict`: what a broken rule makes of the run, the name of
+    an outcome (`outcome.OUTCOMES`), or NOTE for what changes nothing."""
 
     name: str
     title: str
@@ -79,9 +95,26 @@ def _relative_limit(facts: Facts, floor_ms: float) -> float:
     return max(floor_ms, RELATIVE_LIMIT * (facts.median_latency_ms or 0.0))
 
 
+def _files(facts: Facts) -> Finding | None:
+    names = facts.missing_files
+    return Finding(len(names), 0, bool(names), " and ".join(names) + (" is" if len(names) == 1 else " are"))
+
+
+def _began(facts: Facts) -> Finding | None:
+    why = facts.ended_early or "why is not known"
+    ended = facts.status in ENDED_EARLY and facts.status != INTERRUPTED and not facts.going
+    return Finding(None, None, ended and not facts.rows, why)
+
+
 def _ended(facts: Facts) -> Finding | None:
     why = facts.ended_early or "it was interrupted, or its process died"
-    return Finding(None, None, facts.status not in ("complete", None) and not facts.going, why)
+    early = facts.status in ENDED_EARLY or facts.ended_early is not None
+    return Finding(None, None, early and not facts.going and not _began(facts).broken, why)
+
+
+def _end_known(facts: Facts) -> Finding | None:
+    unknown = facts.status not in {*ENDED_EARLY, COMPLETE}
+    return Finding(None, None, unknown and MANIFEST_JSON not in facts.missing_files)
 
 
 def _rows(facts: Facts) -> Finding | None:
@@ -89,6 +122,12 @@ def _rows(facts: Facts) -> Finding | None:
         return None
     lost = max(facts.counted - facts.rows, facts.rows_lost)
     return Finding(lost, 0, lost > 0 or facts.rows != facts.counted)
+
+
+def _successes(facts: Facts) -> Finding | None:
+    failed = facts.measured_sent - facts.cancelled
+    why = "see the errors" if failed else "none ended before the run did" if facts.measured_sent else "none was sent"
+    return Finding(facts.measured_ok, None, facts.measured_ok == 0, why)
 
 
 def _guard(facts: Facts) -> Finding | None:
@@ -147,6 +186,40 @@ RULES: tuple[Rule, ...] = (
         lambda f: Finding(f.unsent, 0, f.unsent > 0) if f.unsent is not None else None,
     ),
     Rule(
+        "began",
+        "Anything was sent",
+        "COULD_NOT_RUN",
+        "",
+        "The run ended before anything was sent ({detail}): there is nothing to measure.",
+        _began,
+    ),
+    Rule(
+        "run_ended",
+        "Run ended as planned",
+        "ENDED_EARLY",
+        "",
+        "The run did not end as planned ({detail}): figures cover what was measured.",
+        _ended,
+    ),
+    Rule(
+        "files_missing",
+        "Files of the run are there",
+        "INCOMPLETE",
+        "",
+        "{detail} missing or damaged, so not everything is known of this run: neither its figures nor how it ended "
+        "can be vouched for.",
+        _files,
+    ),
+    Rule(
+        "end_known",
+        "How the run ended is known",
+        "INCOMPLETE",
+        "",
+        "run.json does not tell whether the run came to its end, so nothing shows that these figures are of a whole "
+        "run.",
+        _end_known,
+    ),
+    Rule(
         "rows_missing",
         "Requests without a row",
         "INCOMPLETE",
@@ -154,14 +227,6 @@ RULES: tuple[Rule, ...] = (
         "The run counted a different number of requests than its file holds ({value:.0f} missing): figures are about "
         "the rows that are there.",
         _rows,
-    ),
-    Rule(
-        "run_ended",
-        "Run ended as planned",
-        "INCOMPLETE",
-        "",
-        "The run did not end as planned ({detail}): figures cover what was measured.",
-        _ended,
     ),
     Rule(
         "still_going",
@@ -182,10 +247,10 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "successes",
         "Successful requests",
-        "INCOMPLETE",
+        "NO_SUCCESS",
         "",
-        "No request succeeded in the measure window, so there is nothing to measure: see the errors.",
-        lambda f: Finding(f.measured_ok, None, f.measured_ok == 0),
+        "No request succeeded in the measure window, so there is nothing to measure: {detail}.",
+        _successes,
     ),
     Rule(
         "health_known",
@@ -198,7 +263,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "damaged_lines",
         "Damaged lines left out",
-        "NOTE",
+        NOTE,
         "",
         "{value:.0f} lines of the folder's tables were not whole rows and were left out.",
         lambda f: Finding(f.damaged_lines, 0, f.damaged_lines > 0),
@@ -206,7 +271,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "cancelled",
         "Cancelled at the end",
-        "NOTE",
+        NOTE,
         "share",
         "{value:.1%} of the requests were still under way when the run ended and are in no latency figure, which "
         "flatters the tail: run longer, or allow a longer drain.",
@@ -215,7 +280,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "in_flight_limit",
         "Requests in flight, at most",
-        "NOTE",
+        NOTE,
         "",
         "The guard load.max_in_flight ({limit:.0f}) was reached: it held {detail} back.",
         _guard,
@@ -224,11 +289,11 @@ RULES: tuple[Rule, ...] = (
 
 
 def judge(facts: Facts, recorded: list[dict] | None = None) -> tuple[str, list[dict], list[dict]]:
-    """The verdict (VALID, INVALID or INCOMPLETE), the reasons for it, and every rule's result.
+    """The verdict on the figures, the reasons for it, and every rule's result.
 
-    Reasons are {"rule", "verdict", "value", "limit", "unit", "sentence"}; those with verdict NOTE do not change the
-    verdict. `recorded` are reasons that the measuring side wrote down itself; they are kept unless a rule here
-    judges the same thing.
+    Reasons are {"rule", "verdict", "value", "limit", "unit", "sentence"}, the gravest first; those with verdict NOTE
+    do not change the verdict. `recorded` are reasons that the measuring side wrote down itself; they are kept unless a
+    rule here judges the same thing.
     """
     checks, reasons = [], []
     for rule in RULES:
@@ -252,20 +317,25 @@ def judge(facts: Facts, recorded: list[dict] | None = None) -> tuple[str, list[d
             )
     known = {rule.name for rule in RULES}
     reasons += [reason for reason in recorded or [] if reason["rule"] not in known]
-    verdicts = {reason["verdict"] for reason in reasons}
-    verdict = next((v for v in ("INVALID", "INCOMPLETE") if v in verdicts), "VALID")
-    return verdict, reasons, checks
+    reasons.sort(key=lambda reason: _GRAVITY[reason["verdict"]])
+    return decide(facts_of_reasons(reason["verdict"] for reason in reasons)).outcome.verdict, reasons, checks
+
+
+_GRAVITY = {name: place for place, name in enumerate((*BY_NAME, NOTE))}
+
+
+_BLAMES = (INVALID, INCOMPLETE, OVERLOADED)
 
 
 def recorded_reasons(run: Run) -> list[dict]:
     """The reasons that run.json itself gives against the run, in the shape that `judge` uses."""
     recorded = run.manifest.validity
-    if recorded is None or recorded.verdict not in ("INVALID", "INCOMPLETE"):
+    if recorded is None or recorded.verdict not in _BLAMES:
         return []
     return [
         {
             "rule": str(reason.rule),
-            "verdict": reason.verdict or recorded.verdict,
+            "verdict": reason.verdict if reason.verdict in _GRAVITY else recorded.verdict,
             "value": reason.value,
             "limit": reason.limit,
             "unit": reason.unit,
@@ -285,6 +355,7 @@ def gather(run: Run, window: Window | None) -> Facts:
     late = lateness_ms(rows)
     workers = worker_samples(run, window)
     return Facts(
+        missing_files=run.missing_files,
         status=manifest.status,
         open_loop=manifest.load.mode == "open" or not np.isnan(late).all(),
         has_window=window is not None and window.seconds > 0,
@@ -297,7 +368,7 @@ def gather(run: Run, window: Window | None) -> Facts:
         unsent=counted.unsent,
         held_back=counted.arrivals_queued,
         going=run.going,
-        ended_early=manifest.ended_early.sentence if manifest.ended_early else None,
+        ended_early=(manifest.ended_early.sentence or "no reason is told") if manifest.ended_early else None,
         rows_lost=counted.rows_lost or 0,
         damaged_lines=run.damaged_lines,
         median_latency_ms=_median_latency(ok),

@@ -107,7 +107,7 @@ def test_charts_have_axis_titles_and_finite_data(reported: tuple[Path, dict]) ->
 
 def test_page_says_verdict_and_simulated(reported: tuple[Path, dict]) -> None:
     markup = SCRIPT.sub("", page_of(reported[0]))
-    assert "SIMULATED" in markup and ">VALID<" in markup
+    assert "SIMULATED" in markup and f">{reported[1]['outcome']['headline']}<" in markup and "figures VALID" in markup
 
 
 def test_real_engine_is_not_called_simulated(tmp_path: Path) -> None:

@@ -123,7 +123,8 @@ def test_a_report_that_is_cut_off_leaves_nothing_half_written(
 
 def folder_with_summary(folder: Path) -> Path:
     reason = {"rule": "still_going", "sentence": "The run is still going."}
-    summary = {"verdict": "INCOMPLETE", "reasons": [reason], "notes": [], "run": {"going": True, "status": "running"}}
+    summary = {"verdict": "INCOMPLETE", "reasons": [reason], "notes": [], "run": {"going": True, "status": "running"},
+               "outcome": {"name": "INCOMPLETE", "headline": "INCOMPLETE", "code": 6, "sentence": reason["sentence"]}}
     (folder / "summary.json").write_text(json.dumps(summary))
     (folder / "junit.xml").write_text("<x>INCOMPLETE: The run is still going.</x>")
     (folder / "run.json").write_text("{}")
@@ -134,13 +135,15 @@ def test_a_report_that_does_not_get_done_within_the_grace_leaves_the_last_live_s
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script(monkeypatch, "import time; time.sleep(600)")
     folder = folder_with_summary(tmp_path)
-    soak = Soak(grace_s=1.1)
+    ended = {"name": "ENDED_EARLY", "headline": "ENDED EARLY", "code": 130, "sentence": "It was interrupted."}
+    soak = Soak(grace_s=1.1, judged=lambda summary: ended if summary["run"]["status"] == "interrupted" else {})
     summary = soak.conclude(RunOutcome(folder, "interrupted", interrupted_at=time.monotonic()), lambda: None)
     assert "the grace of 1.1 s was over" in summary["notes"][0] and "tokenswarm report" in summary["notes"][0]
     assert summary["run"] == {"going": False, "status": "interrupted"}
     assert [reason["rule"] for reason in summary["reasons"]] == ["run_ended"]
     page = (folder / "junit.xml").read_text()
-    assert "still going" not in page and summary["notes"][0] in page
+    assert "still going" not in page and f"ENDED EARLY: {summary['notes'][0]}" in page
+    assert summary["outcome"] == ended
     assert json.loads((folder / "summary.json").read_text()) == summary
     assert json.loads((folder / "run.json").read_text())["validity"]["verdict"] == "INCOMPLETE"
 

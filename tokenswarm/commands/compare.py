@@ -101,7 +101,7 @@ def _run_first(options: argparse.Namespace, argv: list[str], console: Console) -
         figures = [f"{name} {value:,.0f} {unit}" for name, value, unit in
                    (("TTFT p95", ttft.get("value"), "ms"), ("output", output.get("value"), "tok/s"))
                    if value is not None]
-        console.print(f"side {side.upper()}: {summary['verdict']}  {'  '.join(figures)}  {outcome.folder}",
+        console.print(f"side {side.upper()}: {summary['outcome']['headline']}  {'  '.join(figures)}  {outcome.folder}",
                       highlight=False, soft_wrap=True)
 
     return run_series(a, b, options.repeats or DEFAULT_REPEATS, console, after)

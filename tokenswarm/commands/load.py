@@ -130,9 +130,7 @@ def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
         return Exit.INTERRUPTED
     if not console.is_terminal and not options.json:
         print(outcome.folder)  # the last line, for a script
-    if outcome.status == "interrupted":
-        return Exit.INTERRUPTED
-    return outcome.error.code if outcome.error is not None else exit_code(summary, options.strict)
+    return exit_code(summary)
 
 
 def _reported(folder: Path, console: Console, options: argparse.Namespace) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
                                                      or options.fail_on_drift)):
         return Exit.PASSED
     tell_ci(Path(options.folder))
-    return exit_code(summary, options.strict)
+    return exit_code(summary)
 
 
 def _show(summary: dict[str, Any], page: Path | None) -> None:

@@ -50,6 +50,7 @@ def add(commands: Any) -> None:
 
 
 def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.analysis.verdict.gates import judged
     from tokenswarm.base.signals import Interrupts
     from tokenswarm.base.terminal import ignore_broken_pipe
     from tokenswarm.run.life import run_load
@@ -60,7 +61,8 @@ def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
     console = Console(stderr=options.json)
     rate = options.abort_error_rate
     wanted = load_options(options, argv, **{"abort.error_rate": None if rate is None else str(rate)})
-    soak = Soak(_report_options(options), options.grace, options.summary_every)
+    soak = Soak(_report_options(options), options.grace, options.summary_every,
+                judged=lambda summary: judged(summary, options.strict))
     with Interrupts(require_double_ctrl_c=True) as late:
         late.on_first = lambda: None
         late.on_hard_exit.append(soak.kill)
@@ -78,9 +80,7 @@ def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
         first = outcome.interrupted_at if outcome.interrupted_at is not None else late.first_at
         in_time = first is None or time.monotonic() < first + options.grace - _TABLE_TAKES_S
         _show(outcome.folder, summary, options, console, in_time)
-        if outcome.status == "interrupted" or (late.interrupted and not in_time):
-            return Exit.INTERRUPTED
-        return outcome.error.code if outcome.error is not None else exit_code(summary, options.strict)
+        return exit_code(summary)
 
 
 def _report_options(options: argparse.Namespace) -> list[str]:
@@ -101,7 +101,7 @@ def _show(folder: Path, summary: dict[str, Any], options: argparse.Namespace, co
 
         console.print(summary_table(summary))
     else:
-        console.print(f"{summary['verdict']}: interrupted, and no time for more", highlight=False)
+        console.print(f"{summary['outcome']['headline']}: no time for more", highlight=False)
     if (folder / DASHBOARD_HTML).exists():
         console.print(f"dashboard: {folder / DASHBOARD_HTML}", highlight=False, soft_wrap=True)
     if not console.is_terminal:

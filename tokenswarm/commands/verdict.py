@@ -13,16 +13,9 @@ from tokenswarm.contract.tables import SUMMARY_MD
 _STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
-def exit_code(summary: dict[str, Any], strict: bool = False) -> Exit:
-    """The exit code that the figures call for, the gravest first. `strict`: an undetermined gate counts as missed."""
-    from tokenswarm.analysis.verdict.gates import missed
-
-    counts = summary["counts"]["measured"]
-    if counts["failed"] and not counts["ok"]:
-        return Exit.REQUESTS_FAILED
-    if summary["verdict"] == "INVALID":
-        return Exit.INVALID
-    return Exit.SLO_MISSED if missed(summary, strict) else Exit.PASSED
+def exit_code(summary: dict[str, Any]) -> Exit:
+    """The exit code of a run, as its report has decided it (`analysis/verdict/outcome.py`)."""
+    return Exit(summary["outcome"]["code"])
 
 
 def tell_ci(folder: Path) -> None:

@@ -37,6 +37,15 @@ class SummaryReason(msgspec.Struct):
     sentence: str
 
 
+class OutcomeRecord(msgspec.Struct):
+    """How the run came out, gates included (docs/gates.md): its name, as people read it, the exit code, and why."""
+
+    name: str
+    headline: str
+    code: int
+    sentence: str
+
+
 class EndedEarly(msgspec.Struct):
     """Why the run ended before its time; empty where it did not."""
 
@@ -410,5 +419,6 @@ class Summary(msgspec.Struct):
     counts: Counts
     generator: Generator
     user_classes: dict[str, ClassFigures]
+    outcome: OutcomeRecord
     baseline: Baseline | UnsetType = UNSET
     drift_gates: list[Gate] | UnsetType = UNSET

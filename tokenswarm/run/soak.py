@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,10 @@ class Soak:
     engine_gone = Exit.ENGINE_GONE
 
     def __init__(self, report_options: Sequence[str] = (), grace_s: float = 30.0,
-                 summary_interval_s: float = SUMMARY_INTERVAL_S) -> None:
-        """`grace_s`: from the first signal to the end of it all."""
+                 summary_interval_s: float = SUMMARY_INTERVAL_S,
+                 judged: Callable[[dict[str, Any]], dict[str, Any]] = itemgetter("outcome")) -> None:
+        """`grace_s`: from the first signal to the end of it all. judged(summary): the `outcome` of a summary anew."""
+        self._judged = judged
         self._options, self._grace_s, self._summary_interval_s = list(report_options), grace_s, summary_interval_s
         self._rules = AbortRules(AbortSettings())
         self._live: LiveSummary | None = None
@@ -222,12 +225,19 @@ class Soak:
         summary["run"] |= {"going": False, "status": "interrupted"}
         for reason in summary["reasons"]:
             if reason["rule"] == "still_going":
-                for name in (JUNIT_XML, SUMMARY_MD):
-                    with contextlib.suppress(OSError):
-                        page = (folder / name).read_text("utf-8")
-                        replace_whole(folder / name, page.replace(reason["sentence"], sentence))
-                reason |= {"rule": "run_ended", "sentence": sentence}
+                before = summary["outcome"]["headline"], reason["sentence"]
+                reason |= {"rule": "run_ended", "verdict": "ENDED_EARLY", "sentence": sentence}
+                summary["outcome"] = self._judged(summary)
+                _replace_words(folder, before, (summary["outcome"]["headline"], sentence))
         write_summary(folder, summary)
+
+
+def _replace_words(folder: Path, before: tuple[str, str], now: tuple[str, str]) -> None:
+    """Put another headline and reason into what was made of a live summary; there is no time to make it anew."""
+    for name, mark in ((JUNIT_XML, ": "), (SUMMARY_MD, "**: ")):
+        with contextlib.suppress(OSError):
+            page = (folder / name).read_text("utf-8")
+            replace_whole(folder / name, page.replace(before[0] + mark, now[0] + mark).replace(before[1], now[1]))
 
 
 def _read_summary(folder: Path) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def test_a_run_that_is_not_valid_is_left_out_and_named(tmp_path) -> None:
     runs = [*series(tmp_path, "v", [100, 102, 98]), bad, *series(tmp_path, "s", [60, 61, 59], engine="SGLang")]
     found = compare_runs(runs)
     assert len(found.groups.a) == 3
-    assert [(one.run_id, one.why.startswith("INCOMPLETE: ")) for one in found.groups.left_out] == [("bad", True)]
+    assert [(one.run_id, one.why.startswith("ENDED EARLY: ")) for one in found.groups.left_out] == [("bad", True)]
 
 
 @pytest.mark.parametrize(("names", "code", "words"), [
@@ -134,7 +134,7 @@ def test_nothing_valid_on_a_side_is_said(tmp_path) -> None:
     good, bad = run(tmp_path, "good", 100), run(tmp_path, "bad", 100, status="running")
     with pytest.raises(UserError, match="no run of side B is left") as raised:
         compare_runs(a=[good], b=[bad])
-    assert raised.value.code is Exit.INVALID
+    assert raised.value.code is Exit.ENDED_EARLY
 
 
 def test_other_loads_and_prompts_are_named(tmp_path) -> None:

@@ -112,15 +112,54 @@ def test_run_that_was_ended_by_a_rule_says_which(tmp_path: Path) -> None:
     assert summary["run"]["ended_early"] == ended
 
 
-def test_untrustworthy_outranks_incomplete_and_both_are_told(tmp_path: Path) -> None:
+def test_ended_early_outranks_untrustworthy_and_both_are_told_the_gravest_first(tmp_path: Path) -> None:
     summary = judged(tmp_path, host_rows=host(0.99), status="interrupted")
-    assert summary["verdict"] == "INVALID"
-    assert rules(summary) == ["worker_cpu", "run_ended"]
+    assert summary["verdict"] == "INCOMPLETE"
+    assert rules(summary) == ["run_ended", "worker_cpu"]
 
 
-def test_run_without_success_is_incomplete(tmp_path: Path) -> None:
-    rows = [row(status="failed", error="connect_refused", ttft_ms=None, ttft_uncertainty_ms=None)] * 3
-    assert rules(judged(tmp_path, rows)) == ["successes"]
+@pytest.mark.parametrize(("status", "words"), [("failed", "see the errors"), ("cancelled", "none ended before")])
+def test_run_without_success_is_incomplete_and_says_whether_any_ended(tmp_path: Path, status: str, words: str) -> None:
+    rows = [row(status=status, error="connect_refused", ttft_ms=None, ttft_uncertainty_ms=None)] * 3
+    summary = judged(tmp_path, rows)
+    assert (summary["verdict"], rules(summary, "NO_SUCCESS")) == ("INCOMPLETE", ["successes"])
+    assert words in summary["reasons"][0]["sentence"]
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[1]", "{}"])
+def test_a_folder_without_a_whole_manifest_is_incomplete(tmp_path: Path, content: str | None) -> None:
+    judged(tmp_path)
+    (tmp_path / schema.MANIFEST_JSON).unlink()
+    if content is not None:
+        (tmp_path / schema.MANIFEST_JSON).write_text(content)
+    summary = summarise(read_run(tmp_path))
+    assert (summary["verdict"], rules(summary)) == ("INCOMPLETE", ["files_missing"])
+    assert "run.json is missing or damaged" in summary["reasons"][0]["sentence"]
+
+
+def test_a_folder_without_rows_is_incomplete(tmp_path: Path) -> None:
+    judged(tmp_path, counts=None)
+    (tmp_path / schema.REQUESTS_CSV).unlink()
+    assert rules(summarise(read_run(tmp_path)), "INCOMPLETE") == ["files_missing"]
+
+
+@pytest.mark.parametrize("status", [None, "done", 3])
+def test_a_manifest_that_does_not_tell_how_the_run_ended_is_incomplete(tmp_path: Path, status: object) -> None:
+    assert rules(judged(tmp_path, status=status)) == ["end_known"]
+
+
+def test_a_run_that_failed_before_anything_was_sent_could_not_run(tmp_path: Path) -> None:
+    ended = {"rule": "load_generator", "code": 18, "sentence": "no worker came"}
+    judged(tmp_path, status="failed", ended_early=ended, counts=None)
+    write_run(tmp_path, [], manifest(seconds=30.0, status="failed", ended_early=ended, counts=None))
+    summary = summarise(read_run(tmp_path))
+    assert rules(summary)[0] == "began" and summary["reasons"][0]["verdict"] == "COULD_NOT_RUN"
+    assert "no worker came" in summary["reasons"][0]["sentence"]
+
+
+def test_a_reason_for_an_early_end_counts_whatever_the_status_says(tmp_path: Path) -> None:
+    ended = {"rule": "stopped", "code": 18, "sentence": "somebody stopped it"}
+    assert rules(judged(tmp_path, status="complete", ended_early=ended)) == ["run_ended"]
 
 
 def test_unwatched_load_generator_is_not_vouched_for(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from tokenswarm.client.answer import Usage
-from tokenswarm.client.stream import StreamDecoder, error_text, split_thinking
+from tokenswarm.client.events import error_text
+from tokenswarm.client.stream import StreamDecoder, split_thinking
 
 from .events import ROLE, decode, delta, finish, sse, stream, text_of, usage
 
@@ -264,9 +265,7 @@ def test_a_finish_reason_by_which_the_engine_gave_up_is_a_failure(reason: str) -
 
 @pytest.mark.parametrize("payload", [
     b"{", b"nonsense", b"[1, 2]", b"7", b'"text"', b"null", b"\xff\xfe\x00", b'{"choices": 7}', b'{"choices": ["a"]}',
-    b'{"choices": [{"delta": 7}]}', b'{"choices": [{"delta": {"content": 7}}]}',
-    b'{"choices": [{"delta": {"content": ["a"]}}]}', b'{"choices": [{"delta": {"tool_calls": {}}}]}',
-    b'{"choices": [{"finish_reason": {}}]}', b'{"usage": {"prompt_tokens": "many"}}', b'{"usage": []}',
+    b'{"choices": [{"delta": 7}]}', b'{"choices": [{"delta": "a"}]}', b'{"choices": ["a"], "usage": {}}',
     b"[" * 100_000, b'{"a":' * 100_000, b'{"choices": [{"delta": {"content": "\xff"}}]}',
     b'{"choices": [{"delta": {"content": "\\ud800"}}]}', b'{"choices": [{"delta": {"content": "a"}}]} {}', b"NaN",
 ])

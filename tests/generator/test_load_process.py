@@ -12,8 +12,8 @@ from pathlib import Path
 import gevent
 import pytest
 
-from tests.client.events import delta, finish, sse
-from tests.client.servers import STREAM, STREAM_HEAD, ByteServer, Peer, answering, chunk
+from tests.client.events import delta, finish, sse, stream
+from tests.client.servers import END, STREAM, STREAM_HEAD, ByteServer, Peer, answering, chunk
 from tokenswarm.base.environment import KEY_VARIABLE
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import HOST_METRICS_CSV, REQUESTS_CSV
@@ -172,6 +172,13 @@ def test_sent_is_ok_and_failed_and_cancelled(bench: Callable[..., Bench]) -> Non
     assert counts == Counter(bench.live.counts)
     assert counts == {"ok": 10, "failed": 20, "cancelled": 10}
     assert sum(counts.values()) == len(bench.server.requests) == bench.process.rows == 40
+
+
+def test_what_was_odd_of_good_answers_is_counted(bench: Callable[..., Bench]) -> None:
+    body = stream(delta(content="a", tool_calls={}), delta(content="b", tool_calls={}), finish())
+    load = bench(answering(STREAM_HEAD + chunk(body) + END))
+    assert [load.send().text for _ in range(3)] == ["ab"] * 3
+    assert load.process.account()["odd"] == {"tool_calls is an object": 3}
 
 
 def test_a_bug_of_the_client_costs_no_row(bench: Callable[..., Bench]) -> None:

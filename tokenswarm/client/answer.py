@@ -52,6 +52,8 @@ class Answer:
     retry_after_s: float | None = None
     simulated: bool = False
     """The answer says of itself that a simulator made it."""
+    oddities: tuple[str, ...] = ()
+    """What was not as the API says and did no harm, such as `usage.prompt_tokens is a text`; no foreign text."""
 
     @property
     def ok(self) -> bool:
@@ -59,13 +61,17 @@ class Answer:
 
     @property
     def completion_tokens(self) -> int | None:
-        """The engine's count, or the number of events with text where it gave none."""
-        return self.usage.completion_tokens if self.usage.completion_tokens is not None else self.chunks
+        """The engine's count, or the number of events with text where it gave none (or none above zero)."""
+        return self.usage.completion_tokens if self._counted() else self.chunks
+
+    def _counted(self) -> bool:
+        """Whether the engine counted the tokens; zero for an answer with text is no count."""
+        return self.usage.completion_tokens is not None and (self.usage.completion_tokens > 0 or not self.chunks)
 
     @property
     def token_source(self) -> str | None:
         """`usage` or `chunks`: where completion_tokens comes from."""
-        if self.usage.completion_tokens is not None:
+        if self._counted():
             return "usage"
         return "chunks" if self.chunks is not None else None
 

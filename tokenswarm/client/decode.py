@@ -10,18 +10,18 @@ import contextlib
 from collections.abc import Iterator
 
 from tokenswarm.client.answer import Answer
+from tokenswarm.client.events import Event, NoEvent, error_text, merged, read_event
 from tokenswarm.client.http import ResponseReader
 from tokenswarm.client.stream import (
     FAILED_FINISH,
     StreamDecoder,
-    decode_plain,
-    error_text,
     gave_up,
-    read_usage,
     split_thinking,
 )
 
 _NS_PER_MS = 1e6
+_SHOWN_BYTES = 500
+"""Of a body that is something else than what was asked for."""
 _STATUS_ERRORS = {401: "unauthorized", 403: "unauthorized", 404: "not_found", 429: "rate_limited", 503: "overloaded"}
 
 
@@ -77,6 +77,8 @@ class Decoder:
         if reader.headers_index is not None:
             answer.headers_ms = (self._stamps[reader.headers_index] - sent_ns) / _NS_PER_MS
             answer.simulated = reader.headers.get("x-simulated", "").lower() == "true"
+            if reader.coding and not reader.broken:
+                answer.oddities += (f"the answer is compressed ({reader.coding})",)
         if reader.status is not None and reader.status != 200:
             self._refused(answer)
         elif self._is_stream():
@@ -100,6 +102,7 @@ class Decoder:
         answer.finish_reason = stream.finish_reason
         answer.usage = stream.usage or answer.usage
         answer.chunks = len(stream.token_stamps)
+        answer.oddities += (*stream.odd, *(("an event behind [DONE]",) if stream.late else ()))
         self._channels(answer, sent_ns)
         if stream.token_stamps:
             first, last = stream.token_stamps[0], stream.token_stamps[-1]
@@ -110,22 +113,42 @@ class Decoder:
             answer.e2e_ms = (stream.end_stamp - sent_ns) / _NS_PER_MS
         if stream.error is not None:
             answer.fail(*stream.error)
-        elif failure is None and not stream.done and stream.finish_reason is None:
-            if stream.events:
-                answer.fail("truncated", "the stream ended without finish_reason and without [DONE]")
-            else:
-                self._no_stream(answer)
+        elif failure is None or stream.done:
+            self._unfinished(answer)
+
+    def _unfinished(self, answer: Answer) -> None:
+        """Fail an answer that ended without saying that it was whole, or that said so of nothing."""
+        stream = self.stream
+        if stream.finish_reason is not None:
+            return
+        begins = f"; it begins with {stream.strange.decode('utf-8', 'replace')}" if stream.strange else ""
+        if not stream.events:
+            self._no_stream(answer)
+        elif not stream.done:
+            answer.fail("truncated", f"the stream ended without finish_reason and without [DONE]{begins}")
+        elif not stream.token_stamps and not answer.usage.completion_tokens:
+            answer.fail("truncated", f"the stream held [DONE], but no token and no finish_reason{begins}")
 
     def _no_stream(self, answer: Answer) -> None:
         """A whole answer of 200 without a single event: an error in plain JSON, or something else altogether."""
         body = b"".join(piece for _, piece in self._reader.bodies)
-        event, wrong = decode_plain(body)
         if not body.strip():
-            answer.fail("truncated", "the answer has no body")
-        elif event is not None and event.tells_error():
-            answer.fail("engine_error", error_text(body))
-        else:
-            answer.fail("malformed_event", wrong or "a stream was asked for, but one JSON document came")
+            return answer.fail("truncated", "the answer has no body")
+        event = self._document(answer, body)
+        if event is not None and event.tells_error():
+            return answer.fail("engine_error", error_text(body))
+        return answer.fail("malformed_event", "a stream was asked for, but one JSON document came: "
+                           + body[:_SHOWN_BYTES].decode("utf-8", "replace"))
+
+    def _document(self, answer: Answer, body: bytes) -> Event | None:
+        """A body that is one JSON document; None, and a failed answer, where it is none."""
+        try:
+            event, odd = read_event(body)
+        except NoEvent as error:
+            answer.fail("malformed_event", str(error))
+            return None
+        answer.oddities += tuple(odd)
+        return event
 
     def _channels(self, answer: Answer, sent_ns: int) -> None:
         """Reasoning apart from answer, whether the engine or the model's own tags tell them apart."""
@@ -139,26 +162,26 @@ class Decoder:
             answer.ttfo_ms = (answer_stamp - sent_ns) / _NS_PER_MS
 
     def _plain(self, answer: Answer, sent_ns: int, end_ns: int) -> None:
-        event, wrong = decode_plain(b"".join(piece for _, piece in self._reader.bodies))
+        body = b"".join(piece for _, piece in self._reader.bodies)
+        event = self._document(answer, body)
         if event is None:
-            return answer.fail("malformed_event", wrong)
+            return
         if event.tells_error() or not event.choices:
-            detail = error_text(b"".join(piece for _, piece in self._reader.bodies))
-            return answer.fail("engine_error" if event.tells_error() else "malformed_event", detail)
+            return answer.fail("engine_error" if event.tells_error() else "malformed_event", error_text(body))
         choice = event.choices[0]
         answer.e2e_ms = (end_ns - sent_ns) / _NS_PER_MS
         answer.finish_reason = choice.finish_reason
         message = choice.message
         if message is not None:
-            thoughts, answer.text, _ = split_thinking([(end_ns, message.content)] if message.content else [])
-            answer.reasoning = (message.reasoning or message.reasoning_content or "") + thoughts
+            said = [(end_ns, text) for text in message.said()]
+            thoughts, answer.text, _ = split_thinking(said)
+            answer.reasoning = message.thought + thoughts
         else:
             answer.text = choice.text or ""
-        if event.usage is not None:
-            answer.usage = read_usage(event.usage)
+        for usage in event.counts():
+            answer.usage = merged(answer.usage, usage)
         if choice.finish_reason in FAILED_FINISH:
             answer.fail("engine_error", gave_up(choice.finish_reason))
-        return None
 
 
 def _gaps_ms(stamps: list[int]) -> Iterator[float]:

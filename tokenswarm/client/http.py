@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from tokenswarm.client.coding import Decompressor, Undecodable
+
 MAX_HEADER_BYTES = 256 * 1024
 """An answer whose head is longer than this is not HTTP from an inference engine."""
 
@@ -60,15 +62,18 @@ class ResponseReader:
     a body without framing ends with `eof()`.
     """
 
-    __slots__ = ("_body_index", "_head_bytes", "_parser", "bodies", "broken", "chunked", "complete", "headers",
-                 "headers_index", "keep_alive", "status", "until_close")
+    __slots__ = ("_body_index", "_decompressor", "_head_bytes", "_parser", "bodies", "broken", "chunked", "coding",
+                 "complete", "headers", "headers_index", "keep_alive", "status", "until_close")
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._body_index = 0
         self._head_bytes = 0
+        self._decompressor: Decompressor | None = None
+        self.coding = ""
+        """How the body is compressed; "" where it is not."""
         self.bodies: list[tuple[int, bytes]] = []
-        """(index of the read, bytes of the body)."""
+        """(index of the read, bytes of the body, decompressed)."""
         self.headers: dict[str, str] = {}
         self.headers_index: int | None = None
         self.status: int | None = None
@@ -134,9 +139,25 @@ class ResponseReader:
         self.chunked = "chunked" in self.headers.get("transfer-encoding", "").lower()
         self.until_close = not self.chunked and "content-length" not in self.headers and status not in (204, 304)
 
+        self.coding = self.headers.get("content-encoding", "").strip().lower().replace("identity", "")
+        if self.coding:
+            try:
+                self._decompressor = Decompressor(self.coding)
+            except Undecodable as error:
+                self._break(str(error))
+
     def on_body(self, body: bytes) -> None:
-        if not self.complete:
+        if self._decompressor is not None:
+            body = self._decompressed(body)
+        if body and not self.complete:
             self.bodies.append((self._body_index, body))
+
+    def _decompressed(self, body: bytes) -> bytes:
+        try:
+            return self._decompressor.feed(body)
+        except Undecodable as error:
+            self._break(str(error))
+            return b""
 
     def on_message_complete(self) -> None:
         if self.status is not None and not self.complete:

@@ -6,95 +6,19 @@ its last byte did. It never raises on what an engine sends: what is wrong become
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
 from tokenswarm.client.answer import Usage
+from tokenswarm.client.events import Choice, NoEvent, error_text, merged, read_event
 
 _THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
 FAILED_FINISH = ("abort", "error")
 """finish_reason values by which an engine says that it gave up on the request."""
-_MAX_COUNT = 10 ** 12
-"""More tokens than this are no count of one request; they would spoil every sum."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-
-class _Function(msgspec.Struct, gc=False):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _ToolCall(msgspec.Struct, gc=False):
-    function: _Function | None = None
-
-
-class _Delta(msgspec.Struct, gc=False):
-    content: str | None = None
-    reasoning: str | None = None
-    reasoning_content: str | None = None
-    refusal: str | None = None
-    tool_calls: list[_ToolCall] | None = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    delta: _Delta | None = None
-    message: _Delta | None = None
-    text: str | None = None
-    finish_reason: str | None = None
-
-
-class _PromptDetails(msgspec.Struct, gc=False):
-    cached_tokens: int | None = None
-
-
-class _CompletionDetails(msgspec.Struct, gc=False):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-
-
-class _Event(msgspec.Struct, gc=False):
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
-    error: Any = None
-    object: Any = None
-    message: Any = None
-    detail: Any = None
-
-    def tells_error(self) -> bool:
-        """Whether this reports a failure, in any of the shapes that engines and gateways use."""
-        if self.error is not None:
-            return True
-        if self.choices is not None or self.usage is not None:
-            return False
-        return self.object == "error" or self.message is not None or self.detail is not None
 
 
 _Pattern = tuple[bytes, bytes, list[tuple[int, str]]]
 """What stands before and after the text of an event, and the channel that the text goes to."""
 _MAX_LESSONS = 16
 """An engine whose events all differ in more than their text is not studied for ever."""
-
-_decode_event = msgspec.json.Decoder(_Event).decode
-
-
-def error_text(body: bytes) -> str:
-    """The sentence inside an error body, in whichever of the usual shapes it comes; else the body's beginning."""
-    try:
-        error = msgspec.json.decode(body)
-        for key in ("error", "message", "detail", "msg"):
-            while isinstance(error, dict) and key in error:
-                error = error[key]
-        return error if isinstance(error, str) else msgspec.json.encode(error).decode()
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return body[:2000].decode("utf-8", "replace")
 
 
 def _plain_text(inside: bytes) -> str:
@@ -111,19 +35,6 @@ def gave_up(finish_reason: str) -> str:
     return f"the engine gave the request up: finish_reason {finish_reason}"
 
 
-def _count(value: int | None) -> int | None:
-    return value if value is not None and 0 <= value <= _MAX_COUNT else None
-
-
-def read_usage(usage: _Usage) -> Usage:
-    """Both engines' shapes of `usage` into one; a count below zero or beyond reason is not one."""
-    reasoning = usage.reasoning_tokens
-    if reasoning is None and usage.completion_tokens_details:
-        reasoning = usage.completion_tokens_details.reasoning_tokens
-    cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
-    return Usage(_count(usage.prompt_tokens), _count(cached), _count(usage.completion_tokens), _count(reasoning))
-
-
 class StreamDecoder:
     """Decodes an event stream. `stamp` is any comparable time; it comes back unchanged in the lists below.
 
@@ -133,7 +44,7 @@ class StreamDecoder:
     """
 
     __slots__ = ("_data", "_lessons", "_line", "_named_error", "_pattern", "_skip_lf", "content", "done", "end_stamp",
-                 "error", "events", "finish_reason", "reasoning", "token_stamps", "usage")
+                 "error", "events", "finish_reason", "late", "odd", "reasoning", "strange", "token_stamps", "usage")
 
     def __init__(self) -> None:
         self._line = bytearray()
@@ -149,7 +60,13 @@ class StreamDecoder:
         self.end_stamp: int | None = None
         self.usage: Usage | None = None
         self.done = False
+        self.late = False
+        """Whether an event came behind [DONE]."""
         self.events = False
+        self.odd: dict[str, None] = {}
+        """What was odd of the events, each thing once."""
+        self.strange = b""
+        """The beginning of the first event that says nothing that is known here."""
         self.error: tuple[str, str] | None = None
 
     def feed(self, stamp: int, piece: bytes) -> None:
@@ -170,7 +87,7 @@ class StreamDecoder:
             self._event(stamp, piece[6:-2])
             if self.done:
                 self._pattern = None
-            elif self._lessons:
+            elif self._lessons and not self.odd:
                 self._learn(piece, self.content[known[0]:], self.reasoning[known[1]:])
             return
         self._pattern = None  # what comes next may be the middle of something
@@ -249,40 +166,36 @@ class StreamDecoder:
             self.done = True
             return
         if self.done or not payload.strip():
+            self.late = self.late or (self.done and bool(payload.strip()))
             return
         try:
-            event = _decode_event(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            self._fail("malformed_event", f"{error}: {payload[:120].decode('utf-8', 'replace')}")
+            event, odd = read_event(payload)
+        except NoEvent as error:
+            self._fail("malformed_event", str(error))
             return
+        if odd:
+            self.odd.update(dict.fromkeys(odd))
         if event.tells_error():
             self._fail("engine_error", error_text(payload))
             return
-        if event.usage is not None:
-            self.usage = read_usage(event.usage)
+        for usage in event.counts():
+            self.usage = merged(self.usage, usage)
         if event.choices:
             self._choice(stamp, event.choices[0])
+        elif event.choices is None and self.usage is None and not self.strange:
+            self.strange = payload[:120]
 
-    def _choice(self, stamp: int, choice: _Choice) -> None:
+    def _choice(self, stamp: int, choice: Choice) -> None:
         delta = choice.delta
         has_text = False
         if delta is not None:
-            if delta.content:
-                self.content.append((stamp, delta.content))
-                has_text = True
-            thought = delta.reasoning or delta.reasoning_content
+            thought = delta.thought
             if thought:
                 self.reasoning.append((stamp, thought))
                 has_text = True
-            if delta.refusal:
-                self.content.append((stamp, delta.refusal))
+            for text in delta.said():
+                self.content.append((stamp, text))
                 has_text = True
-            if delta.tool_calls:
-                for call in delta.tool_calls:
-                    words = ((call.function.name or "") + (call.function.arguments or "")) if call.function else ""
-                    if words:
-                        self.content.append((stamp, words))
-                        has_text = True
         elif choice.text:
             self.content.append((stamp, choice.text))
             has_text = True
@@ -316,11 +229,3 @@ def split_thinking(content: list[tuple[int, str]]) -> tuple[str, str, int | None
         if position > start:
             return reasoning, text[start:], stamp
     return reasoning, "", None
-
-
-def decode_plain(body: bytes) -> tuple[_Event | None, str]:
-    """A body that was not streamed: (event, "") or (None, what is wrong)."""
-    try:
-        return _decode_event(body), ""
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        return None, f"{error}: {body[:120].decode('utf-8', 'replace')}"

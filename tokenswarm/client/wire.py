@@ -14,10 +14,12 @@ import _socket
 import contextlib
 import errno
 import os
+import re
 import socket as patched_socket
 import ssl
 import struct
 import time
+from typing import Any
 
 import gevent
 from gevent.hub import Waiter
@@ -36,9 +38,19 @@ _MAX_PLAUSIBLE_LAG_NS = 60_000_000_000
 _BUFFER = memoryview(bytearray(READ_BYTES))
 """Every read goes through it, since none is interrupted: a buffer of its own for each would fragment the heap."""
 _BUFFERS = (_BUFFER,)
-_MESSAGE_END = b"\r\n\r\n"
-"""How a chunked answer ends (`0`, perhaps trailers, a blank line); a chunk of an event stream does not."""
+_DONE = b"[DONE]"
+_ENDS = (b"\r\n\r\n", _DONE + b"\n\n\r\n")
+"""How a chunked answer ends (`0`, perhaps trailers, a blank line), and the chunk by which an event stream says that it
+is over; no other chunk of one does. To look for [DONE] anywhere in a read would cost more: see `look_again`."""
+_DONE_EVENT = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\][ \t]*[\r\n]")
+"""Text inside a JSON string has no line ends, so this is the event and nothing that a model wrote."""
+_LEAST_BYTES = 32
+"""A read shorter than this may be the rest of a [DONE], or of an end, that was cut."""
+_END_GRACE_S = 0.002
+"""How long an answer waits, behind [DONE], for the end of its body: mostly they come together, and the connection can
+then be used again at once."""
 _READ, _WRITE = 1, 2
+
 
 class Connection:
     """A connected, non-blocking socket, plain or TLS, and the watcher that reads from it.
@@ -46,9 +58,9 @@ class Connection:
     One `exchange` at a time. All methods but `open` run without blocking the loop.
     """
 
-    __slots__ = ("_cheap_end", "_fed", "_incoming", "_loop", "_loop_time", "_outgoing", "_recvmsg_into", "_tls",
-                 "_waiter", "_watcher", "bytes_in", "closed", "earliest", "failure", "idle_since", "kernel_stamps",
-                 "lag_ns", "reader", "reads", "socket", "stamps")
+    __slots__ = ("_cheap_end", "_fed", "_grace", "_incoming", "_loop", "_loop_time", "_outgoing", "_reads_seen",
+                 "_recvmsg_into", "_tls", "_waiter", "_watcher", "bodies_at_done", "bytes_in", "closed", "earliest",
+                 "failure", "idle_since", "kernel_stamps", "lag_ns", "reader", "reads", "socket", "stamps")
 
     def __init__(self, sock: _socket.socket, loop_time: LoopTime) -> None:
         self.socket = sock
@@ -60,6 +72,7 @@ class Connection:
         self._incoming: ssl.MemoryBIO | None = None
         self._outgoing: ssl.MemoryBIO | None = None
         self._waiter: Waiter | None = None
+        self._grace: Any = None
         self.closed = False
         self.idle_since = 0.0
         self._forget()
@@ -74,10 +87,12 @@ class Connection:
         """Longest time that received bytes lay unread; -1 without kernel stamps."""
         self.kernel_stamps = False
         self.reader = ResponseReader()
-        self._fed = 0
+        self._fed = self._reads_seen = 0
         self.bytes_in = 0
         self._cheap_end = False
         self.failure: tuple[str, str] | None = None
+        self.bodies_at_done: int | None = None
+        """How many pieces the body had when [DONE] was seen; None before."""
 
     # ---- set-up
 
@@ -194,7 +209,10 @@ class Connection:
             watcher.close()
 
     def wait(self) -> None:
-        """Let the calling greenlet sleep until the answer is complete or `give_up` was called."""
+        """Let the calling greenlet sleep until the answer has ended or `give_up` was called.
+
+        [DONE] ends an answer, also where the server leaves its body open; see `lingering`.
+        """
         if self.failure is None and not self.reader.complete:
             self._waiter = Waiter()
             try:
@@ -214,8 +232,22 @@ class Connection:
             self._end(("malformed_http", self.reader.broken))
         return self.reader
 
+    @property
+    def lingering(self) -> bool:
+        """Whether the answer is over but its body is not: the connection is of use only once that has ended, too."""
+        return self.bodies_at_done is not None and self.failure is None and not self.reader.complete
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the exchange left the connection as it should be: at an end, and nothing behind [DONE]."""
+        if self.failure is not None or not self.reader.complete or not self.reader.keep_alive:
+            return False
+        return self.bodies_at_done is None or not any(
+            piece.strip() for _, piece in self.reader.bodies[self.bodies_at_done:])
+
     def close(self) -> None:
         self.reader.release()
+        self._end_grace()
         if not self.closed:
             self.closed = True
             self._watcher.stop()
@@ -236,8 +268,7 @@ class Connection:
         # In this order: if the process is held up in between, the stamp comes out late and not before its cause.
         self._keep(data, ancillary, time.time_ns(), time.monotonic_ns())
         self.bytes_in += len(data)
-        # A read shorter than the end may be the rest of one that was cut.
-        if (self._cheap_end and len(data) >= len(_MESSAGE_END) and not data.endswith(_MESSAGE_END)
+        if (self._cheap_end and len(data) >= _LEAST_BYTES and not data.endswith(_ENDS)
                 and self.bytes_in < MAX_BODY_BYTES):
             return
         self._look(data)
@@ -309,7 +340,35 @@ class Connection:
         elif self.bytes_in >= MAX_BODY_BYTES:
             self._end(("too_large", f"the answer is larger than {MAX_BODY_BYTES >> 20} MiB"))
         else:
-            self._cheap_end = reader.chunked and reader.headers_index is not None
+            self._cheap_end = reader.chunked and reader.headers_index is not None and not reader.coding
+            if len(data) < _LEAST_BYTES or _DONE in data or reader.coding:
+                self._look_for_done()
+
+    def look_again(self) -> None:
+        """Look for a [DONE] that stands where it mostly does not, once nothing has come since the last such look."""
+        reads = len(self.reads)
+        if reads == self._reads_seen and self._cheap_end and _DONE in b"".join(self.reads[-2:]):
+            self._feed()
+            self._look_for_done()
+        self._reads_seen = 0 if reads == self._reads_seen else reads  # the next look only takes note
+
+    def _look_for_done(self) -> None:
+        """Does the body end the answer by what it says? Then its own end is waited for a moment only."""
+        bodies = self.reader.bodies
+        if self.bodies_at_done is not None or self.reader.complete:
+            return
+        recent = bodies[-_LEAST_BYTES:]
+        before = b"" if len(recent) == len(bodies) else b"."  # what is not the body's beginning is no line's either
+        if bodies and _DONE_EVENT.search(before + b"".join(piece for _, piece in recent)):
+            self.bodies_at_done = len(bodies)
+            self._grace = self._loop.timer(_END_GRACE_S)
+            self._grace.start(self._wake)
+
+    def _end_grace(self) -> None:
+        if self._grace is not None:
+            self._grace.stop()
+            self._grace.close()
+            self._grace = None
 
     def _feed(self) -> None:
         reads, reader = self.reads, self.reader
@@ -325,9 +384,14 @@ class Connection:
     def _end(self, failure: tuple[str, str] | None) -> None:
         self._watcher.stop()
         self.failure = failure
-        if self._waiter is not None:
+        self._wake()
+
+    def _wake(self) -> None:
+        self._end_grace()
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
             # Not switched to from here: first let the loop stamp what else has arrived.
-            self._loop_time.schedule_wakeup(self._waiter)
+            self._loop_time.schedule_wakeup(waiter)
 
 
 def _wait(sock: _socket.socket, events: int) -> None:

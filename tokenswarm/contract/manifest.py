@@ -107,7 +107,8 @@ class PhaseRecord(msgspec.Struct):
 
 class CountsRecord(msgspec.Struct, omit_defaults=True):
     """What the load generator counted, of all phases. `arrivals_queued`: arrivals of an open loop that waited for
-    max_in_flight (`found_nobody` in older files); `unsent`: those that were never sent."""
+    max_in_flight (`found_nobody` in older files); `unsent`: those that were never sent; `odd`: answers by a field that
+    was not as the API says and did no harm."""
 
     ok: int | None = None
     failed: int | None = None
@@ -119,6 +120,7 @@ class CountsRecord(msgspec.Struct, omit_defaults=True):
     rows_lost: int | None = None
     rows: int | None = None
     sent: int | None = None
+    odd: dict[str, int] | None = None
 
 
 class PreflightRecord(msgspec.Struct):
@@ -270,7 +272,7 @@ class Manifest(msgspec.Struct):
     telemetry: TelemetryRecord | None = None
     server_latency: ServerLatencyRecord | None = None
 
-    def end(self, counts: Mapping[str, int], phases: list[dict[str, Any]], facts: Mapping[str, Any]) -> None:
+    def end(self, counts: Mapping[str, Any], phases: list[dict[str, Any]], facts: Mapping[str, Any]) -> None:
         """Take over what the load generator says at its end, in plain values, as it comes from its process. `facts`:
         `warmup`, `levels` and, of a distributed run, `workers`."""
         self.counts = msgspec.convert(counts, CountsRecord)
@@ -279,6 +281,8 @@ class Manifest(msgspec.Struct):
         self.levels = msgspec.convert(facts.get("levels") or [], list[LevelRecord])
         self.workers = msgspec.convert(facts.get("workers"), list[WorkerRecord] | None)
         self.simulated = bool(self.simulated or self.counts.simulated_answers)
+        self.notes += [f"odd, but no failure, in {count} answers: {what}"
+                       for what, count in sorted((self.counts.odd or {}).items())]
 
 
 _OF_CONTAINERS = ("image", "container")

@@ -72,7 +72,7 @@ class _Worker:
         self.clock = Clock()
         self.in_flight: Counter[str] = Counter()
         self.rows = 0
-        self.account: dict[str, int] | None = None
+        self.account: dict[str, Any] | None = None
 
 
 class MasterRole(Coordinator):
@@ -126,20 +126,22 @@ class MasterRole(Coordinator):
     def quiet(self) -> bool:
         return self.in_flight().total() == 0 and time.time() > self.timeline.measure_end + _SETTLE_S
 
-    def end_load(self) -> dict[str, int]:
+    def end_load(self) -> dict[str, Any]:
         self._tell("end", lambda _: {})
         deadline = time.monotonic() + _WORKERS_END_S
         while time.monotonic() < deadline and any(
                 client.id in self._workers and self._workers[client.id].account is None for client in self._alive()):
             gevent.sleep(0.05)
-        total: dict[str, int] = {"workers_lost": self.plan.workers, "rows_lost": 0}
+        total: dict[str, Any] = {"workers_lost": self.plan.workers, "rows_lost": 0}
+        odd: Counter[str] = Counter()
         for worker in self._workers.values():
             if worker.account is not None:
                 total["workers_lost"] -= 1
                 total["rows_lost"] += worker.account.pop("rows_made", 0) - worker.rows
+                odd.update(worker.account.pop("odd", {}))
                 for key, value in worker.account.items():
                     total[key] = total.get(key, 0) + value
-        return total
+        return {**total, "odd": dict(odd)} if odd else total
 
     def worker_records(self) -> list[WorkerRecord]:
         return [WorkerRecord(identity, worker.rows, lost=worker.account is None,
@@ -239,7 +241,7 @@ class WorkerRole(ProcessRole):
         if self._ended:
             return
         self._ended = True
-        account: dict[str, int] = {}
+        account: dict[str, Any] = {}
         if self.process is not None:  # otherwise the run was stopped before this worker had begun
             self.process.end()
             self.process.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import gevent
 
@@ -68,6 +69,8 @@ class LoadProcess:
         self._slice = Delta()
         self._tell = tell
         self.simulated_answers = 0
+        self.oddities: Counter[str] = Counter()
+        """Answers by what was odd of them and did no harm."""
         self._clock_shift_s = clock_shift_s
         self._sink = sink
         self._buffer = Buffer(sink)
@@ -182,6 +185,7 @@ class LoadProcess:
         self._buffer.add(PROMPTS_CSV, self._fingerprints.row(self.index, origin.number, prompt.messages, answer))
         self._slice.add(row, self._load_of(origin.user_class).bounds, self.timeline.shifted(-self._clock_shift_s))
         self.simulated_answers += answer.simulated
+        self.oddities.update(answer.oddities)
         self.health.saw(answer, row["lateness_ms"])
 
     def _host_row(self, row: dict[str, object]) -> None:
@@ -228,9 +232,11 @@ class LoadProcess:
         self._flusher.kill(block=False)
         self.flush()
 
-    def account(self) -> dict[str, int]:
-        """What the rows alone do not say."""
-        account = {"simulated_answers": self.simulated_answers}
+    def account(self) -> dict[str, Any]:
+        """What the rows alone do not say: counts, and `odd`, counts by kind."""
+        account: dict[str, Any] = {"simulated_answers": self.simulated_answers}
+        if self.oddities:
+            account["odd"] = dict(self.oddities)
         if self._dispatcher is not None:
             account |= {"unsent": self._dispatcher.unsent, "arrivals_queued": self._dispatcher.arrivals_queued}
         return account

@@ -252,7 +252,7 @@ class Coordinator(ProcessRole):
         if self.director is not None:
             self.director.stop()
 
-    def end_load(self) -> dict[str, int]:
+    def end_load(self) -> dict[str, Any]:
         """End all loading, get every row into the sink; returns counts beyond those of the rows."""
         raise NotImplementedError
 
@@ -364,7 +364,7 @@ class LocalRole(Coordinator):
     def quiet(self) -> bool:
         return self.process.requests_in_flight == 0
 
-    def end_load(self) -> dict[str, int]:
+    def end_load(self) -> dict[str, Any]:
         if self.process is None:  # it could not be made
             return {}
         self.process.end()

@@ -152,12 +152,15 @@ class Conversation(Session):
             text = self._take_answer()
             if script is not None:
                 text = self._material.text(script, tokens or settings.message_tokens.typical())
-            sent, answer = messages, {"role": "assistant", "content": text}
+            if text.strip():
+                sent, answer = messages, {"role": "assistant", "content": text}
+            else:  # many servers refuse an empty turn, and two questions in a row: what got no answer is forgotten
+                sent, answer = messages[:-1], None
 
     def _next(self, rng: Random, sent: list[Message], answer: Message | None) -> tuple[list[Message], int]:
         """The next request's messages, and how many leading characters an earlier request had too."""
         if answer is None:
-            return [*sent, self._message(rng)], len(self._system["content"])
+            return [*sent, self._message(rng)], chars_of(sent)
         if rng.random() >= self._material.settings.branch_probability:
             return [*sent, answer, self._message(rng)], chars_of(sent)
         if rng.random() < 0.5:  # regenerate: the very same prompt once more

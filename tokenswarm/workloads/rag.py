@@ -119,7 +119,7 @@ class RagSession(Session):
             messages = [*past, {"role": "user", "content": question_about(self._document.text, rng)}]
             yield Prompt(messages, self.conversation, turn, shared, self._document.identity)
             answer = self._take_answer()
-            if self._history and answer:
+            if self._history and answer.strip():
                 shared = chars_of(messages)
                 past = [*messages, {"role": "assistant", "content": answer}]
 

@@ -103,6 +103,16 @@ def test_signal_while_an_endpoint_does_not_answer(results: Path) -> None:
     assert run.folder is None and run.left == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_load_generator_alone_is_told(long_run: Started, number: signal.Signals) -> None:
+    long_run.find(LOCUST).send_signal(number)
+    run = long_run.finish()
+    assert run.code == Exit.LOAD_GENERATOR, run.err
+    assert "told to stop by somebody else" in run.err and run.manifest["ended_early"]["rule"] == "stopped"
+    assert run.summary["outcome"]["name"] == "ENDED_EARLY"
+    _kept(run)
+
+
 def test_load_generator_that_is_killed(long_run: Started) -> None:
     long_run.find(LOCUST).kill()
     run = long_run.finish()

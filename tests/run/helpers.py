@@ -58,6 +58,7 @@ class FakeLocust:
 
     def __init__(self, log: list[str], events: list[Any]) -> None:
         self.log, self._events = log, events
+        self.asked_to_stop = False
         self.messages: list[tuple[str, dict[str, object]]] = []
         self.dead: UserError | None = None
 
@@ -68,6 +69,7 @@ class FakeLocust:
             yield event
 
     def ask_to_stop(self) -> None:
+        self.asked_to_stop = True
         self.log.append("locust asked to stop")
 
     def tell(self, what: str, **facts: object) -> None:
@@ -97,9 +99,9 @@ def phase(name: str) -> dict[str, Any]:
             "warmup": {"steady": True}}
 
 
-def done(**counts: int) -> dict[str, Any]:
-    """The event that the run is over."""
-    return {"event": "done", "counts": {"sent": 5, **counts}, "phases": MEASURED, "stopped": False, "facts": {}}
+def done(stopped: bool = False, **counts: int) -> dict[str, Any]:
+    """The event that the run is over; `stopped`: before its time."""
+    return {"event": "done", "counts": {"sent": 5, **counts}, "phases": MEASURED, "stopped": stopped, "facts": {}}
 
 
 def tools(log: list[str], events: list[Any], engine: FakeEngine | None = None, up: BaseException | None = None,

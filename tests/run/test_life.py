@@ -62,6 +62,14 @@ def test_a_whole_run_is_told_of_in_run_json_and_nothing_of_it_goes_on(tmp_path: 
     assert telemetry_threads() == []
 
 
+def test_a_run_that_somebody_else_stopped_is_not_complete(tmp_path: Path) -> None:
+    outcome, _ = live(tmp_path, tools([], [phase("warmup"), phase("measure"), done(stopped=True)]))
+    assert (outcome.status, outcome.error.code) == ("failed", Exit.LOAD_GENERATOR)
+    ended = manifest(outcome.folder)["ended_early"]
+    assert (ended["rule"], ended["code"]) == ("stopped", Exit.LOAD_GENERATOR)
+    assert "told to stop by somebody else" in ended["sentence"] and "measured for 7.0 s of 30 s" in ended["sentence"]
+
+
 def test_an_engine_that_is_to_be_kept_is_kept_only_after_a_complete_run(tmp_path: Path) -> None:
     log: list[str] = []
     _, printed = live(tmp_path, tools(log, WHOLE), keep=True)

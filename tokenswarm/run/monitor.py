@@ -146,6 +146,17 @@ class RunMonitor:
         self._done = True
         mark_measured_phase(self._telemetry, event)
         self._manifest.end(event["counts"], event["phases"], event["facts"])
+        if event["stopped"] and not self._locust.asked_to_stop and self._outcome.error is None:
+            self._fail("stopped", Exit.LOAD_GENERATOR, self._stopped_sentence())
+
+    def _stopped_sentence(self) -> str:
+        """Of a run that ended in good order before its time, though nobody here wanted it."""
+        measure = next((phase for phase in self._manifest.phases if phase.name == "measure"), None)
+        measured_s = 0.0 if measure is None or measure.end is None else max(0.0, measure.end - measure.start)
+        wanted_s = self._manifest.load.duration_s
+        of = "" if wanted_s is None else f" of {wanted_s:g} s"
+        return ("a load-generating process was told to stop by somebody else than this command (a signal to it, say): "
+                f"the run measured for {measured_s:.1f} s{of}")
 
     def _phase(self, event: dict[str, Any]) -> None:
         """Keep run.json up to date, so that a run that dies can still be read."""

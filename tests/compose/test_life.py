@@ -275,7 +275,7 @@ def test_released_engine_outlives_its_starter_and_can_be_taken_over(docker: Any,
     assert (found.model, found.state) == ("org/kept", "running")
     assert find_running("vllm") == []
     engine = DockerEngine.attach(found, load_description("sglang"), tmp_path / "engine.log")
-    assert engine.version and engine.cold_start_s is None and engine.manifest()["image_digest"] == found.image_digest
+    assert engine.version and engine.cold_start_s is None and engine.record().image_digest == found.image_digest
     engine.stop()
     assert engine.is_alive(), "what somebody else started is not ours to stop"
     assert any("stand-in for" in line for line in containers.logs(found.id))

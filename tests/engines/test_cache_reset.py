@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.engines.helpers import fake_description
+from tokenswarm.contract.manifest import CacheResetRecord
 from tokenswarm.engines.cache_reset import reset_cache, reset_note
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.management_http import Reply, Unreachable
@@ -35,13 +36,13 @@ YES, BUSY = said(200, b'{"success": true}'), said(200, b'{"success": false}')
 
 def test_an_emptied_cache_needs_no_words() -> None:
     outcome = reset_cache(Answering(YES), True)
-    assert (outcome["done"], outcome["detail"]) == (True, "")
+    assert (outcome.done, outcome.detail) == (True, "")
     assert reset_note(outcome, True, "a1", fresh=True) is None
 
 
 def test_busy_is_waited_out_by_reading_the_body() -> None:
     engine = Answering(BUSY, YES)
-    assert reset_cache(engine, True)["done"] is True
+    assert reset_cache(engine, True).done is True
     assert engine.asked == 2
 
 
@@ -55,8 +56,8 @@ def test_busy_is_waited_out_by_reading_the_body() -> None:
 def test_a_refusal_is_told_and_nothing_more(reply: Reply | Unreachable, expected: str) -> None:
     engine = Answering(reply)
     outcome = reset_cache(engine, True, wait_s=0)
-    assert outcome["done"] is False
-    assert expected in outcome["detail"]
+    assert outcome.done is False
+    assert expected in outcome.detail
     assert engine.notes == []
     assert expected in reset_note(outcome, True, "a1", fresh=True)
 
@@ -64,12 +65,12 @@ def test_a_refusal_is_told_and_nothing_more(reply: Reply | Unreachable, expected
 def test_it_is_left_alone_where_nobody_wants_it_emptied() -> None:
     engine = Answering(YES)
     outcome = reset_cache(engine, False)
-    assert (outcome["done"], engine.asked) == (False, 0)
+    assert (outcome.done, engine.asked) == (False, 0)
     assert reset_note(outcome, False, "a1", fresh=True) is None
 
 
 def test_an_unknown_engine_is_not_asked() -> None:
-    assert "not one that tokenswarm knows" in reset_cache(Engine("http://127.0.0.1:1", None), True)["detail"]
+    assert "not one that tokenswarm knows" in reset_cache(Engine("http://127.0.0.1:1", None), True).detail
 
 
 @pytest.mark.parametrize(("salt", "fresh", "expected"), [
@@ -78,5 +79,5 @@ def test_an_unknown_engine_is_not_asked() -> None:
     ("", False, "With the empty prompts.salt"),
 ])
 def test_what_follows_for_the_run_depends_on_its_salt(salt: str, fresh: bool, expected: str) -> None:
-    outcome = {"done": False, "detail": "busy.", "seconds": 1.0}
+    outcome = CacheResetRecord(False, "busy.", 1.0)
     assert expected in reset_note(outcome, True, salt, fresh)

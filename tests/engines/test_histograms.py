@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.engines.helpers import fake_description, recorded
+from tokenswarm.contract.manifest import HistogramRecord, ServerLatencyRecord
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.spec.engine_spec import HistogramSource, load_description
 from tokenswarm.engines.watch.histograms import Histogram, Reading, between, growth, read
@@ -38,7 +39,7 @@ def test_buckets_are_told_apart_and_series_added_up() -> None:
                                                                           'engine="1",')
     histogram = read(text, SOURCES, 1.0).histograms["ttft"]
     assert histogram == Histogram((0.1, 0.5), (2, 8, 1), 6.5)
-    assert histogram.plain() == {"bounds_s": [0.1, 0.5], "counts": [2, 8, 1], "sum_s": 6.5, "count": 11}
+    assert histogram.record() == HistogramRecord([0.1, 0.5], [2, 8, 1], 6.5, 11)
 
 
 @pytest.mark.parametrize("counts", [{}, {"+Inf": 3}, {"0.1": 1}, {"0.1": 5, "+Inf": 3}, {"many": 1, "+Inf": 3}])
@@ -62,22 +63,22 @@ def test_between_two_readings() -> None:
     start = read(page({"0.1": 1, "+Inf": 1}, 0.05, started=7), SOURCES, 10.0)
     end = read(page({"0.1": 4, "+Inf": 5}, 1.05, started=7), SOURCES, 40.0)
     facts = between(start, end)
-    assert (facts["start_at"], facts["end_at"], facts["why"]) == (10.0, 40.0, None)
-    assert facts["histograms"]["ttft"] == {"bounds_s": [0.1], "counts": [3, 1], "sum_s": 1.0, "count": 4}
+    assert (facts.start_at, facts.end_at, facts.why) == (10.0, 40.0, None)
+    assert facts.histograms["ttft"] == HistogramRecord([0.1], [3, 1], 1.0, 4)
 
 
 def test_a_restarted_engine_gives_no_number_even_where_its_counters_are_larger() -> None:
     start = read(page({"0.1": 1, "+Inf": 1}, started=7), SOURCES, 10.0)
     end = read(page({"0.1": 4, "+Inf": 5}, 9.0, started=30), SOURCES, 40.0)
-    assert between(start, end)["histograms"] == {}
-    assert "restarted" in between(start, end)["why"]
+    assert between(start, end).histograms == {}
+    assert "restarted" in between(start, end).why
 
 
 def test_a_missing_reading_and_a_missing_histogram_are_told() -> None:
     reading = Reading(1.0, {})
-    assert "at the start" in between(None, reading)["why"]
-    assert "at the end" in between(reading, None)["why"]
-    assert "no histogram" in between(reading, reading)["why"]
+    assert "at the start" in between(None, reading).why
+    assert "at the end" in between(reading, None).why
+    assert "no histogram" in between(reading, reading).why
 
 
 class Scripted(Engine):
@@ -115,9 +116,9 @@ def test_marks_wake_the_telemetry_and_are_read_not_before_their_moment(telemetry
     telemetry.mark("end", time.time())
     wait_for_reading(telemetry, "end")
     facts = telemetry.server_latency()
-    assert start <= facts["start_at"] < facts["end_at"]
-    assert facts["histograms"]["ttft"]["count"] == 1
-    assert json.loads(json.dumps(facts)) == facts
+    assert start <= facts.start_at < facts.end_at
+    assert facts.histograms["ttft"].count == 1
+    assert msgspec.json.decode(msgspec.json.encode(facts), type=ServerLatencyRecord) == facts
 
 
 def test_a_mark_is_kept_where_the_run_ends_at_once(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_a_mark_is_kept_where_the_run_ends_at_once(tmp_path: Path) -> None:
     running.mark("end", time.time())
     running.mark("end", time.time() + 3600)  # the first one counts
     running.stop()
-    assert running.server_latency()["why"] is None
+    assert running.server_latency().why is None
 
 
 def test_a_reading_that_fails_is_tried_again_and_counted(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_a_reading_that_fails_is_tried_again_and_counted(tmp_path: Path) -> None
     wait_for_reading(running, "start")
     running.stop()
     assert running.failed == 2
-    assert "at the end" in running.server_latency()["why"]
+    assert "at the end" in running.server_latency().why
 
 
 def test_without_histograms_or_marks_there_is_nothing_to_tell(tmp_path: Path) -> None:

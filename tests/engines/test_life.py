@@ -77,7 +77,7 @@ def test_engine_is_ready_when_it_lists_the_model_and_gives_a_token_and_stops_wit
     assert engine.is_alive()
     assert engine.cold_start_s is not None and engine.cold_start_s > 0
     assert (engine.version, engine.effective) == ("1.2.3", {"context_length": 512})
-    assert engine.manifest()["runtime"] == "local"
+    assert engine.record().runtime == "local"
     assert seen[0][1].startswith("$ ")
     assert engine.log_tail(1) == ["loading the weights"]
     engine.stop()

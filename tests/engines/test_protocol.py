@@ -58,7 +58,7 @@ def test_somebody_elses_engine_is_left_alone() -> None:
 def test_reading_version_and_configuration_asks_nothing() -> None:
     engine = Silent()
     assert (engine.version, engine.effective) == (None, {})
-    assert engine.manifest()["version"] is None
+    assert engine.record().version is None
     assert engine.requests == 0
     engine.read_configuration()
     assert engine.requests > 0 and (engine.version, engine.effective) == (None, {})

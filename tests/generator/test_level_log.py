@@ -120,7 +120,7 @@ def test_users_changed_by_hand_begin_a_level_that_run_json_and_the_workers_know(
     recorded = read_manifest(measured.plan.folder).levels
     assert [(level.users, level.began) for level in recorded] == [(32, "start"), (48, "changed"), (8, "changed")]
     assert announced[-1] == [level.start for level in recorded[1:]]
-    assert [level["users"] for level in measured.reporter.levels[-1]] == [32, 48, 8]
+    assert [level.users for level in measured.reporter.levels[-1]] == [32, 48, 8]
     assert measured.timeline.level_of("measure", time.time()) == 3
 
 

@@ -65,7 +65,7 @@ def test_a_warm_up_ends_when_ttft_is_steady(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(load, "_WARMUP_LEAST_S", 0.2)
     run = Run(Load(warmup_max_s=3600), even)
     run.director.all_users_are_there()
-    assert run.until_end()["steady"] is True
+    assert run.until_end().steady is True
     assert run.phases() == ["warmup", "measure", "drain"]
     assert run.reporter.events[1]["warmup"] is run.director.warmup
 
@@ -74,14 +74,14 @@ def test_a_warm_up_that_never_gets_steady_ends_at_its_limit_and_says_so() -> Non
     run = Run(Load(warmup_max_s=0.3), falling)
     run.director.all_users_are_there()
     warmup = run.until_end()
-    assert (warmup["mode"], warmup["steady"], warmup["limit_s"]) == ("until_steady", False, 0.3)
-    assert "at its limit of 0.3 s; TTFT was still falling" in warmup["sentence"]
+    assert (warmup.mode, warmup.steady, warmup.limit_s) == ("until_steady", False, 0.3)
+    assert "at its limit of 0.3 s; TTFT was still falling" in warmup.sentence
 
 
 def test_an_engine_that_does_not_answer_is_measured_all_the_same() -> None:
     run = Run(Load(warmup_max_s=0.2), list)
     run.director.all_users_are_there()
-    assert run.until_end()["steady"] is None
+    assert run.until_end().steady is None
     assert run.phases() == ["warmup", "measure", "drain"]
 
 
@@ -89,7 +89,7 @@ def test_an_engine_that_does_not_answer_is_measured_all_the_same() -> None:
 def test_a_fixed_warm_up_is_not_prolonged(answers: Answers) -> None:
     run = Run(Load(warmup_s=0.1, warmup_max_s=3600), answers)
     run.director.all_users_are_there()
-    assert run.until_end()["mode"] == "fixed"
+    assert run.until_end().mode == "fixed"
 
 
 def test_a_warm_up_lasts_until_all_users_are_there_and_judges_only_what_came_then() -> None:
@@ -97,8 +97,8 @@ def test_a_warm_up_lasts_until_all_users_are_there_and_judges_only_what_came_the
     gevent.sleep(0.3)
     assert run.phases() == ["warmup"]
     run.director.all_users_are_there()
-    assert run.until_end()["looked_at_s"] <= run.director.warmup["seconds"]
-    assert run.director.warmup["answers"] < 60_000
+    assert run.until_end().looked_at_s <= run.director.warmup.seconds
+    assert run.director.warmup.answers < 60_000
 
 
 def test_a_run_stopped_in_its_warm_up_measures_nothing() -> None:

@@ -134,6 +134,6 @@ def test_rank_z_is_the_mann_whitney_statistic() -> None:
 ])
 def test_the_end_is_told_in_a_sentence(judgement: Judgement, fixed: bool, expected: str) -> None:
     facts = ended(judgement, seconds=8.0, limit_s=60.0, fixed=fixed)
-    assert expected in facts["sentence"]
-    assert facts["steady"] is judgement.steady
-    assert facts["mode"] == ("fixed" if fixed else "until_steady")
+    assert expected in facts.sentence
+    assert facts.steady is judgement.steady
+    assert facts.mode == ("fixed" if fixed else "until_steady")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.manifest import PreflightRecord
 from tokenswarm.engines import Engine
 from tokenswarm.run.checked_engine import EngineTools
 from tokenswarm.run.life import LoadTools
@@ -101,7 +102,7 @@ def phase(name: str) -> dict[str, Any]:
 
 def done(stopped: bool = False, **counts: int) -> dict[str, Any]:
     """The event that the run is over; `stopped`: before its time."""
-    return {"event": "done", "counts": {"sent": 5, **counts}, "phases": MEASURED, "stopped": stopped, "facts": {}}
+    return {"event": "done", "end": {"counts": {"sent": 5, **counts}, "phases": MEASURED}, "stopped": stopped}
 
 
 def tools(log: list[str], events: list[Any], engine: FakeEngine | None = None, up: BaseException | None = None,
@@ -113,10 +114,10 @@ def tools(log: list[str], events: list[Any], engine: FakeEngine | None = None, u
             raise up
         return engine or FakeEngine(log)
 
-    def check(*_: object) -> dict[str, Any]:
+    def check(*_: object) -> PreflightRecord:
         if preflight is not None:
             raise preflight
-        return dict(ANSWERS)
+        return PreflightRecord(**ANSWERS)
 
     def start(*_: object) -> FakeLocust:
         if locust is not None:

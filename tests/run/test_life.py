@@ -16,6 +16,7 @@ from rich.console import Console
 from tests.run.helpers import ANSWERS, QUIET_MACHINE, FakeEngine, FakeLocust, done, phase, tools
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.signals import Interrupts
+from tokenswarm.contract.manifest import PreflightRecord
 from tokenswarm.run.checked_engine import CheckedEngine
 from tokenswarm.run.life import LoadRun, LoadTools
 from tokenswarm.run.options import LoadOptions
@@ -188,7 +189,7 @@ def web_run(folder: Path, log: list[str], events: list[Any]) -> tuple[WebRun, Fa
     (folder / "run.json").write_text(json.dumps({"scenario": {"values": values}, "salt": "a1", "notes": ["first"],
                                                  "status": "running"}))
     locust = FakeLocust(log, events)
-    checked = CheckedEngine(typed, FakeEngine(log), ANSWERS, ("first",), None)
+    checked = CheckedEngine(typed, FakeEngine(log), PreflightRecord(**ANSWERS), ("first",), None)
     return WebRun(checked, folder, locust), locust, iter(locust.events())  # type: ignore[arg-type]
 
 

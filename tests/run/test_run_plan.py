@@ -9,6 +9,7 @@ import pytest
 
 from tests.run.helpers import QUIET_MACHINE, external_engine
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.manifest import CostRecord
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.price import price
 from tokenswarm.run.run_plan import CpuSplit, Machine, resolve
@@ -122,7 +123,7 @@ def test_the_price_is_paid_for_the_gpus_that_are_known_best(
     plan = resolve(LoadOptions(gpu_hourly_cost=2.5), Machine(environ=environ, runtime_for=lambda *_: "local"))
     engine = external_engine()
     engine.runtime, engine.effective = runtime, effective
-    assert price(plan, engine, gpus) == {"gpu_hour_usd": 2.5, "gpus": paid}
+    assert price(plan, engine, gpus) == CostRecord(2.5, paid)
 
 
 def test_no_price_is_no_cost() -> None:

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.manifest import engine_json
 
 _MODEL = "MODEL"
 """What stands in a printed command where no model was named."""
@@ -219,7 +220,7 @@ def _up(options: argparse.Namespace, argv: list[str]) -> Exit:
     for note in engine.notes:
         console.print(f"note: {note}", highlight=False, markup=False)
     if options.json:
-        print(json.dumps(engine.manifest(), indent=2))
+        print(json.dumps(engine_json(engine.record()), indent=2))
     else:
         console.print(f"{engine.title} {engine.version or ''} is ready at {engine.base_url} with the model "
                       f"{engine.model} after {engine.cold_start_s:.1f} s. Stop it with: make down "

@@ -18,6 +18,9 @@ from tokenswarm.contract.levels import LevelRecord, Number
 from tokenswarm.contract.tables import FORMAT, MANIFEST_JSON
 from tokenswarm.contract.tolerant import tolerant_record
 
+EXTERNAL = "external"
+"""Name and runtime of an engine that somebody else runs, of whatever kind."""
+
 
 class EngineRecord(msgspec.Struct):
     """The engine. `effective`: its configuration as it reports it, in canonical names. What a container has in
@@ -234,6 +237,17 @@ class WorkerRecord(msgspec.Struct):
     round_trip_ms: Number | None = None
 
 
+class LoadEnd(msgspec.Struct):
+    """What the load generator says when the load has ended; it becomes part of run.json. `workers`: of a distributed
+    run."""
+
+    counts: CountsRecord
+    phases: list[PhaseRecord]
+    levels: list[LevelRecord] = []
+    warmup: WarmupRecord | None = None
+    workers: list[WorkerRecord] | None = None
+
+
 class Manifest(msgspec.Struct):
     """run.json. The last fields are there once they are known."""
 
@@ -272,14 +286,10 @@ class Manifest(msgspec.Struct):
     telemetry: TelemetryRecord | None = None
     server_latency: ServerLatencyRecord | None = None
 
-    def end(self, counts: Mapping[str, Any], phases: list[dict[str, Any]], facts: Mapping[str, Any]) -> None:
-        """Take over what the load generator says at its end, in plain values, as it comes from its process. `facts`:
-        `warmup`, `levels` and, of a distributed run, `workers`."""
-        self.counts = msgspec.convert(counts, CountsRecord)
-        self.phases = msgspec.convert(phases, list[PhaseRecord])
-        self.warmup = msgspec.convert(facts.get("warmup"), WarmupRecord | None)
-        self.levels = msgspec.convert(facts.get("levels") or [], list[LevelRecord])
-        self.workers = msgspec.convert(facts.get("workers"), list[WorkerRecord] | None)
+    def end(self, end: LoadEnd) -> None:
+        """Take over what the load generator says at its end."""
+        self.counts, self.phases, self.warmup = end.counts, end.phases, end.warmup
+        self.levels, self.workers = end.levels, end.workers
         self.simulated = bool(self.simulated or self.counts.simulated_answers)
         self.notes += [f"odd, but no failure, in {count} answers: {what}"
                        for what, count in sorted((self.counts.odd or {}).items())]
@@ -302,16 +312,19 @@ def manifest_of(content: Mapping[str, Any]) -> Manifest:
 
 def manifest_json(manifest: Manifest) -> dict[str, Any]:
     """The manifest as run.json holds it."""
-    content = msgspec.to_builtins(manifest)
-    for key in _OF_CONTAINERS:
-        if content["engine"][key] is None:
-            del content["engine"][key]
+    content = {**msgspec.to_builtins(manifest), "engine": engine_json(manifest.engine)}
     missing = {key for key in _ONCE_KNOWN if content[key] is None}
     if not manifest.levels:
         missing.add("levels")
     if manifest.telemetry is not None:
         missing.discard("server_latency")  # null: the engine was watched, and has no histograms
     return {key: value for key, value in content.items() if key not in missing}
+
+
+def engine_json(engine: EngineRecord) -> dict[str, Any]:
+    """The engine as run.json holds it."""
+    content = msgspec.to_builtins(engine)
+    return {key: value for key, value in content.items() if value is not None or key not in _OF_CONTAINERS}
 
 
 def read_manifest(folder: Path) -> Manifest:

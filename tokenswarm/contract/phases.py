@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from tokenswarm.contract.levels import number_at
+from tokenswarm.contract.manifest import PhaseRecord
 
 
 @dataclass(slots=True)
@@ -50,12 +51,12 @@ class Timeline:
         return Timeline(self.start + seconds, self.measure_start + seconds, self.measure_end + seconds,
                         self.stop_by + seconds, [start + seconds for start in self.level_starts])
 
-    def phases(self, now: float) -> list[dict[str, float | str]]:
-        """The phases that have begun by `now`, as run.json holds them; the last one ends at `now`."""
-        begun = []
+    def phases(self, now: float) -> list[PhaseRecord]:
+        """The phases that have begun by `now`; the last one ends at `now`."""
+        begun: list[PhaseRecord] = []
         marks = [("warmup", self.start, min(self.measure_start, self.measure_end)),
                  ("measure", self.measure_start, self.measure_end), ("drain", self.measure_end, now)]
         for name, start, end in marks:
             if start < now and start < end:
-                begun.append({"name": name, "start": start, "end": min(end, now)})
+                begun.append(PhaseRecord(name, start, min(end, now)))
         return begun

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from tokenswarm.base.errors import UserError
+from tokenswarm.contract.manifest import CacheResetRecord
 from tokenswarm.engines.engine import Engine
 
 WAIT_S = 30.0
 """How long an engine may be busy with requests of others before the load begins without a reset."""
 
 
-def reset_cache(engine: Engine, wanted: bool, wait_s: float = WAIT_S) -> dict[str, Any]:
-    """Empty the engine's prefix cache: {done, detail, seconds}, the `cache_reset` of run.json.
+def reset_cache(engine: Engine, wanted: bool, wait_s: float = WAIT_S) -> CacheResetRecord:
+    """Empty the engine's prefix cache.
 
     `detail` is a sentence about what was not done and why; empty where it was. Never raises: prompts carry a salt, so a
     run without a reset is not a wrong one.
     """
     if not wanted:
-        return {"done": False, "detail": "it was not asked for (load.reset_cache = false)", "seconds": 0.0}
+        return CacheResetRecord(False, "it was not asked for (load.reset_cache = false)", 0.0)
     if engine.description is None:
-        return {"done": False, "detail": "the engine is not one that tokenswarm knows", "seconds": 0.0}
+        return CacheResetRecord(False, "the engine is not one that tokenswarm knows", 0.0)
     began, notes = time.monotonic(), len(engine.notes)
     detail = f"{engine.title} has no way to do it that tokenswarm knows"
     try:
@@ -30,15 +30,14 @@ def reset_cache(engine: Engine, wanted: bool, wait_s: float = WAIT_S) -> dict[st
         done, detail = False, str(error)
     reasons = engine.notes[notes:]
     del engine.notes[notes:]  # it is said once, by whoever asked
-    return {"done": done, "detail": "" if done else " ".join(reasons) or detail,
-            "seconds": round(time.monotonic() - began, 3)}
+    return CacheResetRecord(done, "" if done else " ".join(reasons) or detail, round(time.monotonic() - began, 3))
 
 
-def reset_note(outcome: dict[str, Any], wanted: bool, salt: str, fresh: bool) -> str | None:
+def reset_note(outcome: CacheResetRecord, wanted: bool, salt: str, fresh: bool) -> str | None:
     """A sentence for the user where the cache was wanted empty and was not; `fresh`: the salt is new with this run."""
-    if outcome["done"] or not wanted:
+    if outcome.done or not wanted:
         return None
-    note = f"The prefix cache was not emptied: {outcome['detail']}"
+    note = f"The prefix cache was not emptied: {outcome.detail}"
     if fresh:
         return f"{note} Prompts are new in this run, so that they find nothing of an earlier one there."
     kind = "empty" if not salt else "fixed"

@@ -13,6 +13,7 @@ from typing import Any
 
 import tokenswarm
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.manifest import EngineRecord
 from tokenswarm.engines import management_http as web
 from tokenswarm.engines.spec import effective as effective_values
 from tokenswarm.engines.spec.engine_spec import CacheReset, EngineSpec, Scalar
@@ -168,19 +169,11 @@ class Engine:
         place. Raises UserError(RESULTS) where it could not be found again."""
         return False
 
-    def manifest(self) -> dict[str, Any]:
-        """The `engine` table of run.json."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "version": self.version,
-            "base_url": self.base_url,
-            "runtime": self.runtime,
-            "cold_start_s": self.cold_start_s,
-            "command": self.command,
-            "image_digest": None,
-            "effective": dict(self.effective),
-        }
+    def record(self) -> EngineRecord:
+        """What run.json tells of it."""
+        return EngineRecord(name=self.name, title=self.title, version=self.version, base_url=self.base_url,
+                            runtime=self.runtime, cold_start_s=self.cold_start_s, command=self.command,
+                            effective=dict(self.effective))
 
 
 def _package_version(name: str) -> str | None:

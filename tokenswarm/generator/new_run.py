@@ -10,11 +10,10 @@ import re
 import secrets
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import psutil
 
 import tokenswarm
@@ -22,11 +21,14 @@ from tokenswarm.base.data_files import CHECKOUT
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.manifest import (
     CorpusRecord,
+    CostRecord,
+    CpusRecord,
     EngineRecord,
     GitRecord,
     HostRecord,
     LoadRecord,
     Manifest,
+    PreflightRecord,
     ScenarioRecord,
 )
 from tokenswarm.contract.tables import FORMAT
@@ -35,6 +37,8 @@ from tokenswarm.workloads.corpus import Corpus
 
 _PACKAGES = ("locust", "gevent", "httptools", "msgspec", "openai")
 _GIB = 1024**3
+RUN_SALT = "run"
+"""`prompts.salt` of a run that shares no prompt with an earlier one."""
 
 
 def utc_now() -> str:
@@ -64,17 +68,37 @@ def fresh_salt() -> str:
     return secrets.token_hex(8)
 
 
-def new_manifest(*, run_id: str, scenario: Scenario, overrides: Mapping[str, str], engine: Mapping[str, Any],
-                 model: str, corpus: Corpus, seed: int, salt: str, workers: int, argv: list[str],
-                 simulated: bool) -> Manifest:
-    """The manifest of a run that is about to begin; `engine`: see `Engine.manifest`."""
-    return Manifest(
-        format=FORMAT, run_id=run_id, status="running", started_at=utc_now(), simulated=simulated,
-        engine=msgspec.convert(engine, EngineRecord), model=model,
-        scenario=ScenarioRecord(scenario.name, scenario.title, scenario.description, scenario.workload_kind.name,
-                                scenario.values(), dict(overrides)),
-        load=_load(scenario.load, workers), corpus=CorpusRecord(**corpus.identity()), seed=seed, salt=salt, argv=argv,
-        host=host_facts(), versions=versions(), git=git_facts())
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """What is known of a run before it begins, whoever starts it. `overrides`: scenario values by dotted name that were
+    given by hand; `workers`: load-generating processes; `notes`: sentences about engine and run."""
+
+    scenario: Scenario
+    overrides: Mapping[str, str]
+    engine: EngineRecord
+    model: str
+    corpus: Corpus
+    workers: int
+    argv: Sequence[str]
+    simulated: bool
+    notes: Sequence[str] = ()
+    gpus: Sequence[str] = ()
+    preflight: PreflightRecord | None = None
+    cost: CostRecord | None = None
+    cpus: CpusRecord | None = None
+
+    def manifest(self, run_id: str) -> Manifest:
+        """Its run.json. A `prompts.salt` of "run" becomes one that no earlier run had."""
+        scenario, prompts = self.scenario, self.scenario.prompts
+        return Manifest(
+            format=FORMAT, run_id=run_id, status="running", started_at=utc_now(), simulated=self.simulated,
+            engine=self.engine, model=self.model,
+            scenario=ScenarioRecord(scenario.name, scenario.title, scenario.description, scenario.workload_kind.name,
+                                    scenario.values(), dict(self.overrides)),
+            load=_load(scenario.load, self.workers), corpus=CorpusRecord(**self.corpus.identity()), seed=prompts.seed,
+            salt=fresh_salt() if prompts.salt == RUN_SALT else prompts.salt, argv=list(self.argv),
+            host=host_facts(), gpus=list(self.gpus), versions=versions(), git=git_facts(), preflight=self.preflight,
+            notes=list(self.notes), cost=self.cost, cpus=self.cpus)
 
 
 def _load(load: Load, workers: int) -> LoadRecord:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import gevent
 from gevent.event import Event
 
+from tokenswarm.contract.manifest import WarmupRecord
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator import warmup as steady
 from tokenswarm.generator.reporter import Reporter
@@ -29,7 +30,7 @@ class PhaseController:
     def __init__(self, timeline: Timeline, load: Load, *, duration_s: float, lead_s: float, reporter: Reporter,
                  answers: Callable[[], Iterable[tuple[float, float]]], announce: Callable[[], None],
                  quiet: Callable[[], bool], finish: Callable[[bool], None], latency_name: str = "TTFT") -> None:
-        self.warmup: dict[str, object] | None = None
+        self.warmup: WarmupRecord | None = None
         """How the warm-up ended, once it has; see `steady.ended`."""
         self._timeline = timeline
         self._load, self._duration_s, self._lead_s = load, duration_s, lead_s

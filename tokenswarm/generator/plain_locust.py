@@ -15,8 +15,8 @@ from urllib3.exceptions import HTTPError
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.client.http import Endpoint
-from tokenswarm.contract.manifest import CostRecord, Manifest, PreflightRecord, write_manifest
-from tokenswarm.generator.new_run import fresh_salt, make_run_folder, new_manifest
+from tokenswarm.contract.manifest import EXTERNAL, EngineRecord, Manifest, write_manifest
+from tokenswarm.generator.new_run import NewRun, make_run_folder
 from tokenswarm.generator.plan import api_key
 from tokenswarm.generator.ui_session import UiSession, session_from_environment
 from tokenswarm.scenario.model import Scenario, load_scenario, parse_set
@@ -68,15 +68,11 @@ def standalone_manifest(environment: Any, workers: int) -> tuple[Manifest, Path]
     scenario, notes = _as_locust_loads(chosen, environment.parsed_options, overrides)
     session = session_from_environment() or _session_of(environment)
     corpus = load_corpus(session.corpus)
-    run_id, folder = make_run_folder(Path(session.results), session.engine["name"], scenario.name)
-    salt = scenario.prompts.salt
-    manifest = new_manifest(
-        run_id=run_id, scenario=scenario, overrides=overrides, engine=session.engine, model=session.model,
-        corpus=corpus, seed=scenario.prompts.seed, salt=fresh_salt() if salt == "run" else salt, workers=workers,
-        argv=list(sys.argv), simulated=session.simulated)
-    manifest.notes, manifest.gpus = [*session.notes, *notes], session.gpus
-    manifest.preflight = msgspec.convert(session.preflight, PreflightRecord) if session.preflight else None
-    manifest.cost = msgspec.convert(session.cost, CostRecord | None)
+    run_id, folder = make_run_folder(Path(session.results), session.engine.name or EXTERNAL, scenario.name)
+    manifest = NewRun(
+        scenario=scenario, overrides=overrides, engine=session.engine, model=session.model, corpus=corpus,
+        workers=workers, argv=sys.argv, simulated=session.simulated, notes=[*session.notes, *notes], gpus=session.gpus,
+        preflight=session.preflight, cost=session.cost).manifest(run_id)
     write_manifest(folder, manifest)
     return manifest, folder
 
@@ -89,9 +85,9 @@ def _session_of(environment: Any) -> UiSession:
         endpoint = Endpoint(environment.host)
     except ValueError as error:
         raise UserError(Exit.USAGE, str(error)) from None
-    engine = {"name": "external", "title": endpoint.host_header, "base_url": endpoint.url, "runtime": "external"}
-    return UiSession(engine, os.environ.get("MODEL") or _first_model(endpoint), preflight={}, scenario="", scenarios=[],
-                   results=os.environ.get("RESULTS") or "results", corpus=os.environ.get("CORPUS"))
+    engine = EngineRecord(name=EXTERNAL, title=endpoint.host_header, base_url=endpoint.url, runtime=EXTERNAL)
+    return UiSession(engine, os.environ.get("MODEL") or _first_model(endpoint), scenario="", scenarios=[],
+                     results=os.environ.get("RESULTS") or "results", corpus=os.environ.get("CORPUS"))
 
 
 def _as_locust_loads(scenario: Scenario, options: Any, overrides: Mapping[str, str]) -> tuple[Scenario, list[str]]:

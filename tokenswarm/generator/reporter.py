@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+import msgspec
 
 from tokenswarm.base.environment import LIVE_VARIABLE
 
@@ -34,10 +35,10 @@ class Reporter:
         return self._socket is not None
 
     def say(self, event: str, **facts: object) -> None:
-        """Report an event; facts are plain JSON values."""
+        """Report an event; facts are JSON values or records."""
         if self._socket is not None:
             with contextlib.suppress(OSError):  # the other end is gone: `stop` is heard
-                self._socket.sendall(json.dumps({"event": event, **facts}).encode() + b"\n")
+                self._socket.sendall(msgspec.json.encode({"event": event, **facts}) + b"\n")
 
     def on(self, what: str, handler: Callable[[dict[str, Any]], None]) -> None:
         """Call `handler` with each message that asks for `what`; a later handler replaces an earlier one."""

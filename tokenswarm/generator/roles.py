@@ -21,7 +21,7 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.last_handler import log_bug
 from tokenswarm.base.runtime_tuning import freeze_gc, grow_descriptor_table
 from tokenswarm.contract.levels import LevelRecord
-from tokenswarm.contract.manifest import Manifest, WorkerRecord, write_manifest
+from tokenswarm.contract.manifest import CountsRecord, LoadEnd, Manifest, WorkerRecord, write_manifest
 from tokenswarm.contract.objectives import request_bounds
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import REQUESTS_CSV
@@ -221,7 +221,7 @@ class Coordinator(ProcessRole):
         levels = self.levels()
         self.timeline.level_starts = [level.start for level in levels[1:]]
         self.announce()
-        self.reporter.say("levels", levels=msgspec.to_builtins(levels))
+        self.reporter.say("levels", levels=levels)
         if self.manifest is not None and self.manifest.levels != levels:
             self.manifest.levels = levels
             with contextlib.suppress(UserError):  # a full disk is noticed, and said, where rows are written
@@ -323,33 +323,28 @@ class Coordinator(ProcessRole):
         self._ended = True
         extra = self.end_load()
         self.sink.close()
-        counts = {**self.live.counts, **extra, "rows": self.sink.rows[REQUESTS_CSV]}
-        counts["sent"] = sum(self.live.counts.values())
-        phases = self.timeline.phases(time.time())
-        workers = self.worker_records()
-        facts = {"warmup": self._warmup(), "levels": msgspec.to_builtins(self.levels()),
-                 **({} if workers is None else {"workers": msgspec.to_builtins(workers)})}
+        counts = {**self.live.counts, **extra, "rows": self.sink.rows[REQUESTS_CSV],
+                  "sent": sum(self.live.counts.values())}
+        end = LoadEnd(msgspec.convert(counts, CountsRecord), self.timeline.phases(time.time()), self.levels(),
+                      self.director.warmup if self.director is not None else None, self.worker_records())
         if self.failure is not None:
             sentence = (f"{self.plan.folder} cannot be written ({os.strerror(self.failure.errno)}); "
                         "the run was stopped and what was written before is kept")
             self.reporter.say("fatal", sentence=sentence, code=int(Exit.RESULTS))
             _say(sentence)
         if self.manifest is not None:
-            self._finish_standalone(counts, phases, facts)
-        self.reporter.say("done", counts=counts, phases=phases, stopped=stopped, facts=facts)
+            self._finish_standalone(end)
+        self.reporter.say("done", end=end, stopped=stopped)
 
-    def _warmup(self) -> dict[str, object] | None:
-        return self.director.warmup if self.director is not None else None
-
-    def _finish_standalone(self, counts: dict[str, int], phases: list, facts: dict[str, Any]) -> None:
+    def _finish_standalone(self, end: LoadEnd) -> None:
         manifest = self.manifest
-        manifest.end(counts, phases, facts)
+        manifest.end(end)
         manifest.status, manifest.ended_at = "failed" if self.gave_up else "complete", utc_now()
         try:
             write_manifest(self.plan.folder, self.manifest)
         except UserError as error:
             _say(str(error))
-        _say(f"{counts['rows']} rows in {self.plan.folder}; "
+        _say(f"{end.counts.rows} rows in {self.plan.folder}; "
              f"make the dashboard with: python -m tokenswarm report {self.plan.folder}")
 
 

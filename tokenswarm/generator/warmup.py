@@ -14,8 +14,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean, median
+
+from tokenswarm.contract.manifest import WarmupRecord
 
 LEAST_ANSWERS = 8
 """Fewer in either part tell nothing."""
@@ -81,15 +83,15 @@ def rank_z(earlier: Sequence[float], later: Sequence[float]) -> float:
 
 
 def ended(judgement: Judgement, *, seconds: float, limit_s: float, fixed: bool,
-          what: str = "TTFT") -> dict[str, object]:
-    """How a warm-up ended, as run.json holds it: the judgement, `mode` (fixed | until_steady), `seconds` that it took,
-    its limit, and a sentence for people. `what` names the latency.
+          what: str = "TTFT") -> WarmupRecord:
+    """How a warm-up ended: the judgement, `mode` (fixed | until_steady), `seconds` that it took, its limit, and a
+    sentence for people. `what` names the latency.
     """
-    facts = asdict(judgement)
-    facts["looked_at_s"] = round(facts.pop("seconds"), 3)
-    facts |= {key: round(facts[key], 4) for key in ("change", "z") if facts[key] is not None}
-    return {"mode": "fixed" if fixed else "until_steady", "seconds": round(seconds, 3), "limit_s": limit_s, **facts,
-            "sentence": _sentence(judgement, seconds, limit_s, fixed, what)}
+    change, z = (value if value is None else round(value, 4) for value in (judgement.change, judgement.z))
+    return WarmupRecord(
+        mode="fixed" if fixed else "until_steady", seconds=round(seconds, 3), limit_s=limit_s, steady=judgement.steady,
+        answers=judgement.answers, change=change, z=z, looked_at_s=round(judgement.seconds, 3),
+        sentence=_sentence(judgement, seconds, limit_s, fixed, what))
 
 
 def _sentence(judgement: Judgement, seconds: float, limit_s: float, fixed: bool, what: str) -> str:

@@ -6,14 +6,13 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from tokenswarm.base.signals import Interrupts
+from tokenswarm.contract.manifest import EXTERNAL, CostRecord, PreflightRecord
 from tokenswarm.engines import Engine, GpuSampler
 from tokenswarm.run.engine_up import bring_up
-from tokenswarm.run.options import EXTERNAL
 from tokenswarm.run.preflight import preflight
 from tokenswarm.run.price import price
 from tokenswarm.run.run_plan import RunPlan
@@ -25,8 +24,7 @@ class CheckedEngine:
 
     plan: RunPlan
     engine: Engine
-    preflight: dict[str, Any]
-    """See `preflight.preflight`."""
+    preflight: PreflightRecord
     notes: tuple[str, ...]
     """Sentences about the engine for each run.json."""
     gpus: GpuSampler | None
@@ -35,7 +33,7 @@ class CheckedEngine:
     @property
     def model(self) -> str:
         """The name under which the model is asked for."""
-        return self.preflight["model"]
+        return self.preflight.model or ""
 
     @property
     def gpu_names(self) -> list[str]:
@@ -43,8 +41,8 @@ class CheckedEngine:
         return self.gpus.names if self.gpus else []
 
     @property
-    def cost(self) -> dict[str, Any] | None:
-        """The `cost` of run.json."""
+    def cost(self) -> CostRecord | None:
+        """What its GPUs cost, where that is known."""
         return price(self.plan, self.engine, self.gpu_names)
 
     def announce(self, console: Console) -> None:
@@ -55,11 +53,11 @@ class CheckedEngine:
         console.print(sdk_sentence(self.preflight), highlight=False)
 
 
-def sdk_sentence(checked: dict[str, Any]) -> str:
+def sdk_sentence(checked: PreflightRecord) -> str:
     """Whether an application that uses the official SDK could switch to this endpoint by its base_url alone."""
-    if checked["sdk_compatible"]:
+    if checked.sdk_compatible:
         return "openai SDK: an application can switch to this endpoint by its base_url alone"
-    return f"openai SDK: base_url alone is not enough: {'; '.join(checked['notes'])}"
+    return f"openai SDK: base_url alone is not enough: {'; '.join(checked.notes)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class EngineTools:
     """What brings an engine up and asks the first question; tests have their own."""
 
     bring_up: Callable[[RunPlan, Path, Console], Engine] = bring_up
-    preflight: Callable[[str, str | None, str | None], dict[str, Any]] = preflight
+    preflight: Callable[[str, str | None, str | None], PreflightRecord] = preflight
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.manifest import EXTERNAL
 from tokenswarm.engines import Engine, adopt, running, start_engine
-from tokenswarm.run.options import EXTERNAL
 from tokenswarm.run.progress import working
 from tokenswarm.run.run_plan import EngineToStart, RunPlan
 

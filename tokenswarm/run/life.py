@@ -8,9 +8,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import msgspec
 from rich.console import Console
 
 from tokenswarm.base.cpu_affinity import affinity
@@ -18,19 +16,15 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.contract.manifest import (
     CacheResetRecord,
-    CostRecord,
     CpusRecord,
     Manifest,
-    PreflightRecord,
     Reason,
-    ServerLatencyRecord,
-    TelemetryRecord,
     ValidityRecord,
     write_manifest,
 )
 from tokenswarm.engines import Telemetry
 from tokenswarm.engines.cache_reset import reset_cache, reset_note
-from tokenswarm.generator.new_run import fresh_salt, make_run_folder, new_manifest, utc_now
+from tokenswarm.generator.new_run import RUN_SALT, NewRun, make_run_folder, utc_now
 from tokenswarm.run.calibrate import advice
 from tokenswarm.run.checked_engine import CheckedEngine, EngineTools, checked_engine
 from tokenswarm.run.engine_up import ENGINE_LOG, leave_running
@@ -63,7 +57,7 @@ class Run:
     folder: Path
 
     def __init__(self) -> None:
-        self._cache_reset: dict[str, Any] | None = None
+        self._cache_reset: CacheResetRecord | None = None
         self._cache_note: str | None = None
         self._telemetry: Telemetry | None = None
 
@@ -74,7 +68,7 @@ class Run:
         self._cache_note = reset_note(self._cache_reset, wanted, salt, fresh)
 
     def _tell_cache(self, manifest: Manifest) -> None:
-        manifest.cache_reset = msgspec.convert(self._cache_reset, CacheResetRecord | None)
+        manifest.cache_reset = self._cache_reset
         if self._cache_note is not None:
             manifest.notes.append(self._cache_note)
 
@@ -87,8 +81,8 @@ class Run:
 
     def _tell_telemetry(self, manifest: Manifest) -> None:
         if self._telemetry is not None:
-            manifest.telemetry = msgspec.convert(self._telemetry.facts(), TelemetryRecord)
-            manifest.server_latency = msgspec.convert(self._telemetry.server_latency(), ServerLatencyRecord | None)
+            manifest.telemetry = self._telemetry.facts()
+            manifest.server_latency = self._telemetry.server_latency()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +126,7 @@ class LoadRun(Run):
                 checked_engine(plan, self.folder, self.console, self.interrupts, self._tools.engine))
             self.manifest = self._new_manifest(run_id)
             prompts = plan.scenario.prompts
-            self._empty_cache(plan.scenario.load.reset_cache, self.manifest.salt, fresh=prompts.salt == "run")
+            self._empty_cache(plan.scenario.load.reset_cache, self.manifest.salt, fresh=prompts.salt == RUN_SALT)
             self._tell_cache(self.manifest)
             write_manifest(self.folder, self.manifest)
         except BaseException as error:
@@ -144,17 +138,11 @@ class LoadRun(Run):
 
     def _new_manifest(self, run_id: str) -> Manifest:
         plan, checked, engine = self.plan, self.checked, self.checked.engine
-        scenario, salt = plan.scenario, plan.scenario.prompts.salt
-        manifest = new_manifest(
-            run_id=run_id, scenario=scenario, overrides=plan.overrides, engine=engine.manifest(), model=checked.model,
-            corpus=plan.corpus, seed=scenario.prompts.seed, salt=fresh_salt() if salt == "run" else salt,
-            workers=plan.workers, argv=list(plan.argv), simulated=engine.simulated)
-        manifest.preflight = msgspec.convert(checked.preflight, PreflightRecord)
-        manifest.notes, manifest.gpus = list(checked.notes), checked.gpu_names
-        manifest.cost = msgspec.convert(checked.cost, CostRecord | None)
-        if plan.cpus is not None:
-            manifest.cpus = CpusRecord(sorted(plan.cpus.engine), sorted(plan.cpus.load_generator))
-        return manifest
+        cpus = plan.cpus and CpusRecord(sorted(plan.cpus.engine), sorted(plan.cpus.load_generator))
+        return NewRun(
+            scenario=plan.scenario, overrides=plan.overrides, engine=engine.record(), model=checked.model,
+            corpus=plan.corpus, workers=plan.workers, argv=plan.argv, simulated=engine.simulated, notes=checked.notes,
+            gpus=checked.gpu_names, preflight=checked.preflight, cost=checked.cost, cpus=cpus).manifest(run_id)
 
     def _announce(self) -> None:
         self.checked.announce(self.console)

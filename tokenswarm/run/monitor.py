@@ -13,7 +13,7 @@ import msgspec
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.levels import LevelRecord
-from tokenswarm.contract.manifest import Manifest, PhaseRecord, WarmupRecord, write_manifest
+from tokenswarm.contract.manifest import LoadEnd, Manifest, PhaseRecord, WarmupRecord, write_manifest
 from tokenswarm.engines import Engine, Telemetry
 from tokenswarm.run.locust_process import LocustProcesses
 from tokenswarm.run.progress import RunProgress
@@ -57,7 +57,7 @@ def mark_measured_phase(telemetry: Telemetry, event: dict[str, Any]) -> None:
     """Have the engine's histograms read where the measured phase begins and ends, as the load generator's events
     "phase" and "done" tell: the engine's own latencies are those in between."""
     if event["event"] == "done":
-        if any(phase["name"] == "measure" for phase in event["phases"]):
+        if any(phase["name"] == "measure" for phase in event["end"]["phases"]):
             telemetry.mark("end", time.time())  # where nobody told of the drain: the run was stopped
     elif event["name"] == "measure":
         telemetry.mark("start", event["measure_start"])  # told a little ahead if there are several workers
@@ -145,7 +145,7 @@ class RunMonitor:
     def _end(self, event: dict[str, Any]) -> None:
         self._done = True
         mark_measured_phase(self._telemetry, event)
-        self._manifest.end(event["counts"], event["phases"], event["facts"])
+        self._manifest.end(msgspec.convert(event["end"], LoadEnd))
         if event["stopped"] and not self._locust.asked_to_stop and self._outcome.error is None:
             self._fail("stopped", Exit.LOAD_GENERATOR, self._stopped_sentence())
 

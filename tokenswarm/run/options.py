@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-EXTERNAL = "external"
-"""Name of an engine that somebody else runs, of whatever kind."""
-
 
 @dataclass(slots=True)
 class LoadOptions:

@@ -12,14 +12,15 @@ from typing import Any
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import masked
 from tokenswarm.client.http import Endpoint
+from tokenswarm.contract.manifest import PreflightRecord
 
 _TIMEOUT_S = 120.0
 _MAX_TOKENS = 8
 _QUESTION = [{"role": "user", "content": "Say hello."}]
 
 
-def preflight(base_url: str, model: str | None, api_key: str | None) -> dict[str, Any]:
-    """What the endpoint can do: {models, model, stream, plain, usage, sdk_compatible, seconds, notes}.
+def preflight(base_url: str, model: str | None, api_key: str | None) -> PreflightRecord:
+    """What the endpoint can do.
 
     `model` None means the only (or first) one that the endpoint lists. Raises UserError: ENDPOINT when it cannot be
     reached or does not speak the API, AUTH for a refused key, MODEL for a model that it does not serve.
@@ -44,9 +45,9 @@ def preflight(base_url: str, model: str | None, api_key: str | None) -> dict[str
     plain_ok = bool(plain.choices) and plain.choices[0].message is not None
     if not plain_ok:
         notes.append("the plain answer held no message")
-    return {"models": models, "model": chosen, "stream": bool(text), "plain": plain_ok, "usage": usage,
-            "sdk_compatible": bool(text) and plain_ok, "seconds": round(time.monotonic() - started, 3),
-            "notes": notes}
+    return PreflightRecord(models=models, model=chosen, stream=bool(text), plain=plain_ok, usage=usage,
+                           sdk_compatible=bool(text) and plain_ok, seconds=round(time.monotonic() - started, 3),
+                           notes=notes)
 
 
 def _stream(client: Any, model: str) -> tuple[bool, bool]:

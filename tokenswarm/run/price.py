@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from tokenswarm.contract.manifest import CostRecord
 from tokenswarm.engines import Engine
 from tokenswarm.run.run_plan import RunPlan
 
 
-def price(plan: RunPlan, engine: Engine, gpus: list[str]) -> dict[str, Any] | None:
+def price(plan: RunPlan, engine: Engine, gpus: list[str]) -> CostRecord | None:
     """The price, and how many GPUs it is paid for: those named in GPUS, else what a container was given (`gpus`, by
     name), else as many as the engine says it uses. None where no price is known."""
     if plan.gpu_hour_usd is None:
         return None
     used = int(engine.effective.get("tensor_parallel") or 1) * int(engine.effective.get("data_parallel") or 1)
     in_container = len(gpus) if engine.runtime == "docker" else 0
-    return {"gpu_hour_usd": plan.gpu_hour_usd, "gpus": plan.gpus_named or in_container or used}
+    return CostRecord(plan.gpu_hour_usd, plan.gpus_named or in_container or used)

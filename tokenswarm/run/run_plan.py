@@ -13,9 +13,10 @@ from pathlib import Path
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.client.http import Endpoint
+from tokenswarm.contract.manifest import EXTERNAL
 from tokenswarm.engines import EngineSpec, StartRequest, default_runtime, load_description
 from tokenswarm.engines.spec.engine_spec import Scalar
-from tokenswarm.run.options import EXTERNAL, LoadOptions
+from tokenswarm.run.options import LoadOptions
 from tokenswarm.scenario.engine_settings import EngineSettings
 from tokenswarm.scenario.model import Scenario, load_scenario
 from tokenswarm.workloads.corpus import Corpus, load_corpus

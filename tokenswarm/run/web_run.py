@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenswarm.contract.manifest import read_manifest, write_manifest
+from tokenswarm.generator.new_run import RUN_SALT
 from tokenswarm.run.checked_engine import CheckedEngine
 from tokenswarm.run.life import Run
 from tokenswarm.run.locust_process import LocustProcesses
@@ -30,7 +31,7 @@ class WebRun(Run):
         """A cold cache, then somebody who watches; the run waits for both."""
         manifest = read_manifest(self.folder)
         load, prompts = manifest.scenario.table("load"), manifest.scenario.table("prompts")
-        self._empty_cache(load["reset_cache"], manifest.salt, fresh=prompts["salt"] == "run")
+        self._empty_cache(load["reset_cache"], manifest.salt, fresh=prompts["salt"] == RUN_SALT)
         self._new_telemetry(lambda at, values: self._locust.tell("engine", at=at, values=values)).start()
         self._locust.tell("ready")
 

@@ -107,7 +107,7 @@ def _session(checked: CheckedEngine) -> UiSession:
     if plan.scenario_name not in scenarios:
         scenarios.insert(0, plan.scenario_name)
     return UiSession(
-        engine=checked.engine.manifest(), model=checked.model, preflight=checked.preflight, scenario=plan.scenario_name,
+        engine=checked.engine.record(), model=checked.model, preflight=checked.preflight, scenario=plan.scenario_name,
         scenarios=scenarios, results=str(plan.results), corpus=plan.corpus_path, overrides=dict(plan.overrides),
         notes=list(checked.notes), gpus=checked.gpu_names, simulated=checked.engine.simulated, cost=checked.cost)
 

@@ -183,8 +183,8 @@ class LlmTab:
 def _refuse_other_host(host: str | None) -> None:
     """The engine that the command line watches and whose model it knows is the one to load. Raises UserError."""
     session = session_from_environment()
-    if session is not None and host and host.rstrip("/") != session.engine["base_url"].rstrip("/"):
-        raise UserError(Exit.USAGE, f"this UI was started for the engine at {session.engine['base_url']}; for another "
+    if session is not None and host and host.rstrip("/") != (session.engine.base_url or "").rstrip("/"):
+        raise UserError(Exit.USAGE, f"this UI was started for the engine at {session.engine.base_url}; for another "
                                     "one start it with HOST=...")
 
 

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import masked
+from tokenswarm.contract.manifest import EngineRecord
 from tokenswarm.engines import shared_memory
 from tokenswarm.engines.docker import containers
 from tokenswarm.engines.docker import host as docker_host
@@ -164,10 +167,10 @@ class DockerEngine(StartedEngine):
                 self._guard.communicate(b"release\n", timeout=5)
             self._guard = None
 
-    def manifest(self) -> dict[str, Any]:
-        """The `engine` table of run.json, with the image and what names its content."""
-        return super().manifest() | {"image": self._image, "image_digest": self._digest,
-                                     "container": self.container.name}
+    def record(self) -> EngineRecord:
+        """With the image and what names its content."""
+        return msgspec.structs.replace(super().record(), image=self._image, image_digest=self._digest,
+                                       container=self.container.name)
 
 
 def _readable(log: bytes) -> list[str]:

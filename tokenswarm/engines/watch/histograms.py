@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from tokenswarm.contract.manifest import HistogramRecord, ServerLatencyRecord
 from tokenswarm.engines.spec.engine_spec import HistogramSource
 from tokenswarm.engines.spec.metrics_text import Series, samples
 
@@ -28,10 +28,9 @@ class Histogram:
         """All observations."""
         return sum(self.counts)
 
-    def plain(self) -> dict[str, Any]:
+    def record(self) -> HistogramRecord:
         """As run.json holds it."""
-        return {"bounds_s": list(self.bounds_s), "counts": list(self.counts), "sum_s": round(self.sum_s, 6),
-                "count": self.count}
+        return HistogramRecord(list(self.bounds_s), list(self.counts), round(self.sum_s, 6), self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +94,21 @@ def growth(before: Histogram | None, after: Histogram) -> Histogram | None:
     return Histogram(after.bounds_s, counts, after.sum_s - before.sum_s)
 
 
-def between(start: Reading | None, end: Reading | None) -> dict[str, Any]:
-    """The `server_latency` of run.json: {start_at, end_at, histograms, why}; `why` says what is missing, or is None."""
-    facts: dict[str, Any] = {"start_at": start and start.at, "end_at": end and end.at, "histograms": {}, "why": None}
+def between(start: Reading | None, end: Reading | None) -> ServerLatencyRecord:
+    """What was observed between two readings; `why` says what is missing, or is None."""
+    told = ServerLatencyRecord(start and start.at, end and end.at)
     if start is None or end is None:
         side = "start" if start is None else "end"
-        return facts | {"why": f"the engine's metrics could not be read at the {side} of the measured phase"}
+        told.why = f"the engine's metrics could not be read at the {side} of the measured phase"
+        return told
     restarted = None not in (start.process_started, end.process_started) \
         and start.process_started != end.process_started
     grown = {} if restarted else {name: growth(start.histograms.get(name), histogram)
                                   for name, histogram in end.histograms.items()}
     if restarted or any(histogram is None for histogram in grown.values()):
-        return facts | {"why": "the engine's counters began anew in between: it was restarted"}
-    if not grown:
-        return facts | {"why": "the engine exports no histogram of its latencies"}
-    return facts | {"histograms": {name: histogram.plain() for name, histogram in grown.items() if histogram}}
+        told.why = "the engine's counters began anew in between: it was restarted"
+    elif not grown:
+        told.why = "the engine exports no histogram of its latencies"
+    else:
+        told.histograms = {name: histogram.record() for name, histogram in grown.items() if histogram}
+    return told

@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from tokenswarm.contract.manifest import ServerLatencyRecord, TelemetryRecord
 from tokenswarm.contract.tables import (
     ENGINE_METRIC_COLUMNS,
     ENGINE_METRICS_CSV,
@@ -109,13 +110,13 @@ class Telemetry:
             self._marks[side] = (at, at + _TRY_FOR_S)
             self._wake.set()
 
-    def facts(self) -> dict[str, Any]:
-        """For run.json: how often it read, how often that failed, what CPU time it took."""
-        return {"scrapes": self.scrapes, "failed": self.failed, "cpu_s": round(self.cpu_s, 3)}
+    def facts(self) -> TelemetryRecord:
+        """How often it read, how often that failed, what CPU time it took."""
+        return TelemetryRecord(self.scrapes, self.failed, round(self.cpu_s, 3))
 
-    def server_latency(self) -> dict[str, Any] | None:
-        """What the engine measured between the two marks, for run.json (see `histograms.between`); None where its
-        description knows no histogram, or where there was no measured phase."""
+    def server_latency(self) -> ServerLatencyRecord | None:
+        """What the engine measured between the two marks; None where its description knows no histogram, or where
+        there was no measured phase."""
         if not self._marks and not self._readings:
             return None
         return histograms.between(self._readings.get("start"), self._readings.get("end"))

@@ -32,7 +32,7 @@ from tokenswarm.generator import plugin
 from tokenswarm.generator.binding import BoundSession
 from tokenswarm.generator.load_process import LoadProcess
 from tokenswarm.locust_extensions import metrics_port, web_ui_tab
-from tokenswarm.workloads.base import Message, Prompt, Session, cache_buster_prefix
+from tokenswarm.workloads.base import Message, Prompt, Session, cache_buster_prefix, shared_scope
 
 plugin.register(web_ui_tab, metrics_port)
 
@@ -60,7 +60,8 @@ class LLMUser(User):
         super().__init__(environment)
         self._process: LoadProcess = plugin.process_of(environment)
         self._plan = self._process.plan.of(type(self).__name__)
-        self._session_phase = ""
+        self._session_phase = self._session_origin = ""
+        self._session_sent = False
         self._bound: BoundSession | None = None
         self._arrival: float | None = None
         self._number, self._prompts = self._process.next_user(), 0
@@ -69,17 +70,22 @@ class LLMUser(User):
         """For choices of a user's own: same seed, same choices."""
 
     def next_session(self) -> Session:
-        """The next conversation, reading, document or task; none is begun after the measured phase."""
+        """The next conversation, reading, document or task; none is begun after the measured phase.
+
+        A user's first one is under way already, unless the scenario's prompts are cold.
+        """
         phase = self._process.phase()
         if phase == "drain":
             raise StopUser
         session = self._process.next_session(phase, type(self).__name__, self._number)
         self._begin(phase, self._process.bound(session, phase, type(self).__name__))
+        self._session_origin = session.phase
         return session
 
     def _begin(self, phase: str, bound: BoundSession) -> None:
         """The session before is over: arrivals are for this one."""
-        self._session_phase = phase
+        self._session_phase = self._session_origin = phase
+        self._session_sent = False
         if self._bound is not None:
             self._process.end_session(self._bound)
         self._bound = bound
@@ -91,15 +97,16 @@ class LLMUser(User):
         """A prompt of your own in place of a session's: `question` is what is asked, `system` what many requests share.
 
         `check(answer)` fills the column valid_output; `body` holds further keys of the request body. The shared part is
-        stamped as the scenario's are, so that neither
-        an earlier run nor the warm-up leaves it in the engine's prefix cache. None is made after the measured phase.
+        stamped as the scenario's are, so that no earlier run (and where prompts are cold, no warm-up) leaves it in the
+        engine's prefix cache. None is made after the measured phase.
         """
         phase = self._process.phase()
         if phase == "drain":
             raise StopUser
         self._begin(phase, BoundSession(phase))
         self._prompts += 1
-        shared = cache_buster_prefix(self._process.plan.salt, phase) + system
+        scope = shared_scope(self._plan.scenario.prompts.state, phase)
+        shared = cache_buster_prefix(self._process.plan.salt, scope) + system
         messages: list[Message] = [{"role": "system", "content": shared}] if system else []
         messages.append({"role": "user", "content": question if system else shared + question})
         return Prompt(messages, f"{phase}-user-{self._number:04d}-{self._prompts:05d}", 1, len(shared), check=check,
@@ -109,25 +116,22 @@ class LLMUser(User):
         """Send the prompt and wait for the answer; `answer.ok` says how it went, `answer.text` what it said.
 
         In an open loop it first waits for the next scheduled arrival. Writes one row and fires one Locust request
-        event; where the scenario asks for retries, one for each try. Ends the task when the run has gone on to its
-        next phase.
+        event; where the scenario asks for retries, one for each try. The request belongs to the phase in which it is
+        sent: a session goes on into the next phase. The task ends there if nothing of its session was sent yet, or if
+        the scenario's prompts are cold.
         """
-        if self._arrival is None:
-            self._arrival = self._process.next_arrival(self._bound)
-        phase = self._process.phase()
-        if phase == "drain":
-            raise StopUser
-        if phase != self._session_phase:
-            self._session_phase = phase  # whoever builds prompts by hand begins no session, and may ask next time
-            if self._arrival is not None and self._process.timeline.phase_at(self._arrival) != phase:
-                self._arrival = None  # due in the warm-up: the measured phase has a schedule of its own
-            raise RescheduleTaskImmediately  # another arrival is kept for the next session's first prompt
+        phase = self._next_phase()
+        if phase != self._session_phase and (self._cold or not self._session_sent):
+            self._session_phase = self._session_origin = phase  # prompts built by hand begin no session: ask again
+            raise RescheduleTaskImmediately  # an arrival is kept for the next session's first prompt
+        self._session_sent = True
         scheduled_at, self._arrival = self._arrival, None
         retry, tries = self._plan.retry, 1
         answer = self._send(prompt, phase, scheduled_at, tries)
         while (pause := retry.pause_before(tries, answer.error, answer.retry_after_s)) is not None:
             gevent.sleep(pause)
-            if self._process.phase() != phase:
+            before, phase = phase, self._process.phase()
+            if phase == "drain" or (self._cold and phase != before):
                 break
             tries += 1
             answer = self._send(prompt, phase, None, tries)
@@ -135,8 +139,25 @@ class LLMUser(User):
             gevent.sleep(_FAILURE_PAUSE_S)
         return answer
 
+    @property
+    def _cold(self) -> bool:
+        return self._plan.scenario.prompts.state == "cold"
+
+    def _next_phase(self) -> str:
+        """The phase of what is sent next; in an open loop once there is an arrival of that phase for it."""
+        while True:
+            if self._arrival is None:
+                self._arrival = self._process.next_arrival(self._bound)
+            phase = self._process.phase()
+            if phase == "drain":
+                raise StopUser
+            if self._arrival is None or self._process.timeline.phase_at(self._arrival) == phase:
+                return phase
+            self._arrival = None  # due in the warm-up: the measured phase has a schedule of its own
+
     def _send(self, prompt: Prompt, phase: str, scheduled_at: float | None, attempt: int) -> Answer:
-        answer = self._process.send(prompt, phase, type(self).__name__, scheduled_at, attempt)
+        continuing = self._session_origin != phase
+        answer = self._process.send(prompt, phase, type(self).__name__, scheduled_at, attempt, continuing)
         self._report(answer)
         return answer
 

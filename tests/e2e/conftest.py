@@ -61,6 +61,18 @@ def open_run(common: Path) -> Finished:
 
 
 @pytest.fixture(scope="session")
+def cold_run(common: Path) -> Finished:
+    """A closed loop with two load-generating processes, whose measured phase begins with prompts never seen before."""
+    def make(folder: Path) -> dict[str, Finished]:
+        command = load(folder / "results", "--users", "6", "--workers", "2", settings="engine.sim.time_scale=10 "
+                       "user.think_time_s=0.05 rag.documents=4 prompts.state=cold")
+        with started(command, folder / "results") as run:
+            return {"run": run.finish()}
+
+    return shared(common, "cold", make)["run"]
+
+
+@pytest.fixture(scope="session")
 def series(common: Path) -> dict[str, Finished]:
     """Runs in turn against one simulator that asks for SECRET as its key.
 

@@ -245,8 +245,8 @@ def test_the_load_generators_own_health_is_sampled(bench: Callable[..., Bench]) 
 
 def test_each_user_class_has_the_workload_output_and_limits_of_its_own_plan(tmp_path: Path) -> None:
     server = ByteServer(answering(STREAM))
-    reader = load_scenario("rag")
-    classifier = load_scenario("batch", parse_set("output.max_tokens=9 timeouts.total_s=7"))
+    reader = load_scenario("rag", parse_set("prompts.state=cold"))
+    classifier = load_scenario("batch", parse_set("output.max_tokens=9 timeouts.total_s=7 prompts.state=cold"))
     plan = Plan(folder=tmp_path, run_id="run-1", base_url=server.url, model="m", scenario=reader, corpus=load_corpus(),
                 seed=1, salt="a1", workers=1, controlled=True, classes={"BatchClassifier": ClassPlan(classifier)})
     timeline = Timeline(time.time())
@@ -268,4 +268,4 @@ def test_each_user_class_has_the_workload_output_and_limits_of_its_own_plan(tmp_
     with (tmp_path / REQUESTS_CSV).open(newline="", encoding="utf-8") as file:
         rows = [(row["user_class"], row["conversation"]) for row in csv.DictReader(file)]
     assert rows == [("RagReader", "measure-000000"), ("BatchClassifier", "measure-000000"),
-                    ("RagReader", "measure-000001")]
+                    ("RagReader", "measure-000017")]

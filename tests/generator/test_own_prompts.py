@@ -10,7 +10,7 @@ from locust.exception import RescheduleTaskImmediately, StopUser
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.generator.plan import ClassPlan
-from tokenswarm.scenario.model import load_scenario
+from tokenswarm.scenario.model import load_scenario, parse_set
 from tokenswarm.users import LLMUser
 from tokenswarm.workloads.base import Prompt
 
@@ -22,8 +22,9 @@ class Asker(LLMUser):
 class FakeProcess:
     """As much of a load process as a user sees; `now` is the phase, `sent` what was asked."""
 
-    def __init__(self, salt: str = "salt") -> None:
-        self.plan = SimpleNamespace(seed=7, salt=salt, of=lambda _: ClassPlan(load_scenario("rag")))
+    def __init__(self, salt: str = "salt", state: str = "steady") -> None:
+        plan = ClassPlan(load_scenario("rag", parse_set(f"prompts.state={state}")))
+        self.plan = SimpleNamespace(seed=7, salt=salt, of=lambda _: plan)
         self.now, self.sent, self.open_loop, self.users = "warmup", [], False, 0
 
     def phase(self) -> str:
@@ -50,15 +51,17 @@ def user_of(process: FakeProcess) -> Asker:
     return Asker(SimpleNamespace(tokenswarm=part, events=SimpleNamespace(request=fire)))
 
 
-def test_the_shared_part_differs_by_phase_and_run_from_its_first_characters() -> None:
-    process = FakeProcess()
+@pytest.mark.parametrize(("state", "different"), [("steady", 2), ("cold", 3)])
+def test_the_shared_part_differs_by_run_and_in_cold_phases_from_its_first_characters(state: str,
+                                                                                     different: int) -> None:
+    process = FakeProcess(state=state)
     user = user_of(process)
     warm = user.prompt("Why?", system="The handbook.")
     process.now = "measure"
     measured = user.prompt("Why?", system="The handbook.")
-    other_run = user_of(FakeProcess("another")).prompt("Why?", system="The handbook.")
+    other_run = user_of(FakeProcess("another", state)).prompt("Why?", system="The handbook.")
     starts = [prompt.messages[0]["content"][:8] for prompt in (warm, measured, other_run)]
-    assert len(set(starts)) == 3
+    assert len(set(starts)) == different
     assert [message["role"] for message in measured.messages] == ["system", "user"]
     assert measured.messages[0]["content"].endswith("The handbook.")
     assert measured.shared_prefix_chars == len(measured.messages[0]["content"])
@@ -87,8 +90,9 @@ def test_no_prompt_is_made_after_the_measured_phase() -> None:
         user.prompt("Why?")
 
 
-def test_a_prompt_of_the_warm_up_is_not_sent_in_the_measured_phase() -> None:
-    process = FakeProcess()
+@pytest.mark.parametrize("state", ["steady", "cold"])
+def test_a_prompt_of_the_warm_up_is_not_sent_in_the_measured_phase(state: str) -> None:
+    process = FakeProcess(state=state)
     user = user_of(process)
     prompt = user.prompt("Why?")
     process.now = "measure"
@@ -98,8 +102,19 @@ def test_a_prompt_of_the_warm_up_is_not_sent_in_the_measured_phase() -> None:
     assert [phase for phase, _ in process.sent] == ["measure"]
 
 
-def test_prompts_built_by_hand_are_sent_at_the_second_attempt_at_the_latest() -> None:
+def test_prompts_built_by_hand_go_on_in_the_measured_phase() -> None:
     process = FakeProcess()
+    user = user_of(process)
+    by_hand = Prompt([{"role": "user", "content": "Why?"}], "mine", 1, 0)
+    with pytest.raises(RescheduleTaskImmediately):
+        user.ask(by_hand)
+    assert user.ask(by_hand).ok
+    process.now = "measure"
+    assert user.ask(by_hand).ok
+
+
+def test_cold_prompts_built_by_hand_are_sent_at_the_second_attempt_at_the_latest() -> None:
+    process = FakeProcess(state="cold")
     user = user_of(process)
     by_hand = Prompt([{"role": "user", "content": "Why?"}], "mine", 1, 0)
     for phase in ("warmup", "measure"):

@@ -183,6 +183,8 @@ def test_the_file_reads_back_to_the_same_values_with_csv_and_pandas(tmp_path) ->
                 assert pd.isna(entry)
             elif column.kind == "text":
                 assert cell == entry == clean_text(value)
+            elif column.kind == "bool":
+                assert (cell, bool(entry)) == (str(value).lower(), value)
             else:
                 assert float(cell) == entry == pytest.approx(value, rel=0, abs=1e-3 if column.kind == "ms" else 1e-6)
 

@@ -17,7 +17,7 @@ def opened(workload, n=4000):
 def test_popularity_of_documents_follows_zipf(make, s):
     counts = opened(make("rag", f"rag.zipf_s={s} rag.documents=10 rag.document_tokens=100"))
     weights = [rank**-s for rank in range(1, 11)]
-    observed = [counts[f"measure-doc-{rank:03d}"] for rank in range(1, 11)]
+    observed = [counts[f"doc-{rank:03d}"] for rank in range(1, 11)]
     expected = [4000 * weight / sum(weights) for weight in weights]
     assert chisquare(observed, expected).pvalue > 0.001
 
@@ -25,37 +25,37 @@ def test_popularity_of_documents_follows_zipf(make, s):
 def test_the_chi_square_test_would_notice_another_exponent(make):
     counts = opened(make("rag", "rag.zipf_s=1.2 rag.documents=10 rag.document_tokens=100"))
     weights = [1 / rank for rank in range(1, 11)]
-    observed = [counts[f"measure-doc-{rank:03d}"] for rank in range(1, 11)]
+    observed = [counts[f"doc-{rank:03d}"] for rank in range(1, 11)]
     assert chisquare(observed, [4000 * weight / sum(weights) for weight in weights]).pvalue < 0.001
 
 
 def test_documents_are_about_as_long_as_asked(make):
     workload = make("rag", "rag.documents=200 rag.zipf_s=0")
-    lengths = [len(workload.document("measure", rank).text) / 4 for rank in range(1, 201)]
+    lengths = [len(workload.document("steady", rank).text) / 4 for rank in range(1, 201)]
     assert fmean(lengths) == pytest.approx(3000, rel=0.08)
     assert min(lengths) >= 990 and max(lengths) <= 6050
 
 
 def test_characters_per_token_scale_the_documents(make):
     workload = make("rag", "prompts.chars_per_token=2 rag.document_tokens=1000")
-    assert len(workload.document("measure", 1).text) == pytest.approx(2000, abs=100)
+    assert len(workload.document("steady", 1).text) == pytest.approx(2000, abs=100)
 
 
 def test_documents_differ_from_their_first_words_on(make):
     workload = make("rag", "rag.documents=300 rag.document_tokens=50")
-    systems = {workload.document("measure", rank).system.partition("Reference")[2][:40] for rank in range(1, 301)}
+    systems = {workload.document("steady", rank).system.partition("Reference")[2][:40] for rank in range(1, 301)}
     assert len(systems) == 300
 
 
 def test_a_document_is_built_once(make):
     workload = make("rag")
-    assert workload.document("measure", 1) is workload.document("measure", 1)
+    assert workload.document("steady", 1) is workload.document("steady", 1)
 
 
 def test_questions_quote_the_document_and_differ(make):
     workload = make("rag", "rag.questions_per_reader=8 rag.documents=1")
     session = workload.session("measure", 0)
-    text = " ".join(word for word in workload.document("measure", 1).text.split() if any(map(str.isalnum, word)))
+    text = " ".join(word for word in workload.document("steady", 1).text.split() if any(map(str.isalnum, word)))
     questions = []
     for prompt in session:
         question = prompt.messages[-1]["content"]
@@ -92,3 +92,15 @@ def test_a_question_without_an_answer_leaves_no_history(make):
 def test_readers_ask_as_many_questions_as_the_distribution_says(make):
     workload = make("rag", "rag.questions_per_reader={kind='uniform',low=1,high=5} rag.document_tokens=50")
     assert {len(list(workload.session("measure", i))) for i in range(200)} == {1, 2, 3, 4, 5}
+
+
+def test_the_warm_up_opens_each_document_once_before_it_opens_them_by_popularity(make):
+    def documents(workload, phase, numbers):
+        return [next(iter(workload.session(phase, number))).document for number in numbers]
+
+    workload = make("rag", "rag.documents=12")
+    assert documents(workload, "warmup", range(12)) == [f"doc-{rank:03d}" for rank in range(1, 13)]
+    assert len(set(documents(workload, "warmup", range(12, 24)))) < 12
+    assert len(set(documents(workload, "measure", range(12)))) < 12
+    cold = make("rag", "rag.documents=12 prompts.state=cold")
+    assert len(set(documents(cold, "warmup", range(12)))) < 12

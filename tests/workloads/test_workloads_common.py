@@ -103,16 +103,30 @@ def test_all_prompts_of_a_phase_carry_the_same_salt(make, name):
 
 
 @pytest.mark.parametrize("name", scenario_names())
-def test_warm_up_shares_no_prefix_with_the_measured_phase(make, name):
-    workload = make(name)
+def test_a_cold_measured_phase_shares_no_prefix_with_the_warm_up(make, name):
+    workload = make(name, "prompts.state=cold")
     warm = text_of(prompts(workload, "warmup")[0])
     for prompt in prompts(workload, "measure"):
         assert common_prefix(warm, text_of(prompt)) <= 2
 
 
+@pytest.mark.parametrize("name", scenario_names())
+def test_in_a_steady_state_sessions_differ_by_phase_and_what_they_share_does_not(make, name):
+    workload = make(name, "prompts.state=steady")
+    warm, measured = (prompts(workload, phase) for phase in ("warmup", "measure"))
+    assert not {p.conversation for p in warm} & {p.conversation for p in measured}
+    shared = {p.document: text_of(p)[: p.shared_prefix_chars] for p in measured if p.turn == 1}
+    again = [p for p in warm if p.turn == 1 and p.document in shared]
+    assert again
+    for prompt in again:
+        assert text_of(prompt).startswith(shared[prompt.document])
+        assert prompt.shared_prefix_chars == len(shared[prompt.document])
+    assert not {text_of(p) for p in warm if p.turn == 1} & {text_of(p) for p in measured if p.turn == 1}
+
+
 @pytest.mark.parametrize("name", ["rag", "batch"])
-def test_warm_up_uses_other_documents_even_without_a_salt(make, name):
-    workload = make(name, salt="")
+def test_a_cold_phase_uses_other_documents_than_the_warm_up_even_without_a_salt(make, name):
+    workload = make(name, "prompts.state=cold", salt="")
     tails = [{text_of(p)[-400:] for p in prompts(workload, phase)} for phase in ("warmup", "measure")]
     assert not tails[0] & tails[1]
 
@@ -168,6 +182,7 @@ def test_a_corpus_too_short_for_the_scenario_is_refused_before_the_load(name, ke
     assert caught.value.code == Exit.CORPUS
 
 
-def test_the_stamp_is_a_digest_of_salt_and_phase(make):
-    expected = hashlib.sha256(b"a1b2c3/measure").hexdigest()[:16]
-    assert text_of(prompts(make("rag"))[0]).startswith(expected + "\n\n")
+@pytest.mark.parametrize(("state", "scope"), [("steady", b"steady"), ("cold", b"measure")])
+def test_the_stamp_is_a_digest_of_the_salt_and_of_who_shares_it(make, state, scope):
+    expected = hashlib.sha256(b"a1b2c3/" + scope).hexdigest()[:16]
+    assert text_of(prompts(make("rag", f"prompts.state={state}"))[0]).startswith(expected + "\n\n")

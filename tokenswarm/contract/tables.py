@@ -86,6 +86,7 @@ REQUEST_COLUMNS: tuple[Column, ...] = (
     Column("user_class", "text", "Locust user class"),
     Column("conversation", "text", "conversation, reading or document that the request belongs to"),
     Column("turn", "int", "1-based position in its conversation"),
+    Column("continuing", "bool", "whether its conversation began in an earlier phase, or before the run"),
     Column("request_id", "text", "equals the X-Request-Id header"),
     Column("attempt", "int", "1 for the first try; more only where the scenario asks for retries"),
     Column("scheduled_at", "unix_s", "when an open loop meant to send it; empty in a closed loop"),

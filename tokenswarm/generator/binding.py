@@ -27,9 +27,6 @@ FIRST_TOKEN_S, TOKEN_S = 1.0, 0.05
 """What an answer is given before its session's next place, besides the time to think: a second to begin, and 20
 tokens/s, about as fast as a person reads. An engine that serves people well is ready by then: few places are missed."""
 
-USER_STRIDE = 10_000_000
-"""In a closed loop, session k of user u has the number u * USER_STRIDE + k, however fast the answers come."""
-
 
 def pauses(seed: int, conversation: str, think_time_s: Distribution, answer_tokens: float) -> Callable[[], float]:
     """Seconds from one place of a session to its next, drawn one after another; the same for each run with the seed."""
@@ -41,6 +38,11 @@ def pauses(seed: int, conversation: str, think_time_s: Distribution, answer_toke
         return FIRST_TOKEN_S + TOKEN_S * answer_tokens + max(0.0, think_time_s.sample(rng))
 
     return draw
+
+
+def mean_pause_s(think_time_s: Distribution, answer_tokens: float) -> float:
+    """About how long such a pause is."""
+    return FIRST_TOKEN_S + TOKEN_S * answer_tokens + max(0.0, think_time_s.typical())
 
 
 class BoundSession:

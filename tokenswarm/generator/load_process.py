@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -22,12 +22,13 @@ from tokenswarm.contract.tables import (
     REQUESTS_CSV,
     format_rows,
 )
-from tokenswarm.generator.binding import USER_STRIDE, BoundSession, pauses
+from tokenswarm.generator.binding import BoundSession, pauses
 from tokenswarm.generator.dispatch import Dispatcher
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.generator.host_sampler import Health
 from tokenswarm.generator.plan import ALL, ClassPlan, Plan
 from tokenswarm.generator.rows import Origin, request_row
+from tokenswarm.generator.session_stream import SessionStream
 from tokenswarm.generator.sinks import FLUSH_INTERVAL_S, Buffer, Sink
 from tokenswarm.live.aggregate import Delta
 from tokenswarm.scenario.requests import Output
@@ -38,7 +39,7 @@ from tokenswarm.workloads.base import Prompt, Session
 class _ClassLoad:
     """How this process loads for one class plan: its prompts, its client with its limits, its constant body."""
 
-    def __init__(self, plan: Plan, of_class: ClassPlan) -> None:
+    def __init__(self, plan: Plan, of_class: ClassPlan, index: int) -> None:
         limits, output = of_class.limits, of_class.output
         self.workload = create(of_class.scenario, plan.corpus, plan.seed, plan.salt)
         self.client = LLMClient(plan.base_url, Timeouts(limits.connect_s, limits.first_token_s, limits.gap_s,
@@ -46,8 +47,7 @@ class _ClassLoad:
         self.body = _constant_body(plan.model, output)
         self.max_tokens = output.max_tokens
         self.bounds = request_bounds(of_class.slo)
-        self.sessions: Counter[Hashable] = Counter()
-        """Sessions begun, by phase, or by phase and user."""
+        self.sessions = SessionStream(self.workload, plan.scenario, of_class.scenario, index, plan.workers)
 
 
 class LoadProcess:
@@ -77,7 +77,7 @@ class LoadProcess:
         self._fingerprints = Fingerprints(hash_key or fresh_key())
         self._on_failure = on_failure
         self._failed = False
-        self._loads = {name: _ClassLoad(plan, of_class) for name, of_class in plan.classes.items()}
+        self._loads = {name: _ClassLoad(plan, of_class, index) for name, of_class in plan.classes.items()}
         self.in_flight: Counter[str] = Counter()
         """Requests in flight by user class."""
         self._users = 0
@@ -93,20 +93,9 @@ class LoadProcess:
         """`warmup`, `measure` or `drain`, now."""
         return self.timeline.phase_at(time.time())
 
-    def next_session(self, phase: str, user_class: str = ALL, user: int | None = None) -> Session:
-        """The next session. Numbers are global, so that workers never repeat each other's prompts.
-
-        In a closed loop session k of user `user` is the same whatever the engine does; in an open loop, or without a
-        user, sessions are numbered in the order in which this worker begins them.
-        """
-        load = self._load_of(user_class)
-        if user is None or self.open_loop:
-            number = load.sessions[phase] * self.plan.workers + self.index
-            load.sessions[phase] += 1
-        else:
-            number = user * USER_STRIDE + load.sessions[phase, user]
-            load.sessions[phase, user] += 1
-        return load.workload.session(phase, number)
+    def next_session(self, phase: str, user_class: str = ALL, user: int = 0) -> Session:
+        """The session that a user begins now; workers never repeat each other's. See `session_stream`."""
+        return self._load_of(user_class).sessions.next(phase, user, self.timeline, time.time())
 
     def bound(self, session: Session, phase: str, user_class: str) -> BoundSession:
         """What the open loop binds arrivals to: a session that was begun in that phase."""
@@ -147,12 +136,13 @@ class LoadProcess:
         return self._dispatcher is not None
 
     def send(self, prompt: Prompt, phase: str, user_class: str, scheduled_at: float | None,
-             attempt: int = 1) -> Answer:
+             attempt: int = 1, continuing: bool = False) -> Answer:
         """Send one prompt, wait for its outcome, write its row. Also when the user is killed meanwhile."""
         self._requests += 1
         number = self._requests
         request_id = f"{self.plan.run_id}-{self.index}-{number}"
-        origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at, attempt, number)
+        origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at, attempt, number,
+                        continuing)
         load = self._load_of(user_class)
         body = {**load.body, "messages": prompt.messages, "max_tokens": prompt.max_tokens or load.max_tokens}
         if prompt.body:

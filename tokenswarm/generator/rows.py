@@ -12,7 +12,8 @@ _DETAIL_CHARS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request came from. `number`: which request of its process it is, from 1."""
+    """Where a request came from. `number`: which request of its process it is, from 1. `continuing`: whether its
+    session began before `phase` did."""
 
     run_id: str
     worker: int
@@ -22,6 +23,7 @@ class Origin:
     scheduled_at: float | None = None
     attempt: int = 1
     number: int = 0
+    continuing: bool = False
 
 
 def quantile(ordered: list[float], share: float) -> float:
@@ -55,6 +57,7 @@ def request_row(origin: Origin, prompt: Prompt, answer: Answer, level: int | Non
         "user_class": origin.user_class,
         "conversation": prompt.conversation,
         "turn": prompt.turn,
+        "continuing": origin.continuing,
         "request_id": origin.request_id,
         "attempt": origin.attempt,
         "scheduled_at": scheduled,

@@ -46,7 +46,7 @@ class Load(Section):
     max_in_flight: Count = Field(default=512, description="most requests in flight at once (open loop)")
     duration_s: PositiveSeconds = Field(default=30.0, description="length of the measured phase, after the warm-up")
     warmup_s: Seconds | None = Field(
-        default=None, description="unmeasured load before it, on other prompts; unset = until TTFT is steady, 0 = none"
+        default=None, description="unmeasured load before it, unset = until TTFT is steady, 0 = none"
     )
     warmup_max_s: Seconds = Field(
         default=60.0, description="longest warm-up where it goes on until TTFT is steady (`warmup_s` is unset)"
@@ -151,6 +151,11 @@ class Load(Section):
     def shaped(self) -> bool:
         """Whether the number of users changes over the measured phase."""
         return self.users_end is not None or bool(self.users_steps)
+
+    @property
+    def most_users(self) -> int:
+        """The most users that a closed loop is planned to have at once."""
+        return max(self.users, self.users_end or 0, *(self.users_steps or ()))
 
     def users_at(self, elapsed: float) -> int:
         """Users wanted `elapsed` seconds after the measured phase began (below 0: warm-up)."""

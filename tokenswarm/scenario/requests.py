@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -90,6 +90,11 @@ class Prompts(Section):
     seed: Annotated[int, Field(strict=True, ge=0)] = Field(default=1, description="same seed, same prompts")
     salt: str = Field(
         default="run", description='stands before every shared part: "run" = new for each run, "" = none, or any text'
+    )
+    state: Literal["steady", "cold"] = Field(
+        default="steady",
+        description="steady: warm-up and measured phase share documents and system prompts, and sessions go on from "
+        "one into the other; cold: the measured phase begins with prompts that no cache has seen",
     )
     chars_per_token: Annotated[float, Field(strict=True, ge=0.5, le=20)] = Field(
         default=4.0, description="characters taken for one token where a length is given in tokens (English: 4)"

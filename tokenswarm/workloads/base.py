@@ -21,6 +21,11 @@ from tokenswarm.workloads.corpus import Corpus
 
 Message = dict[str, str]
 
+STEADY = "steady"
+"""Names the shared parts of all phases where warm-up and measured phase draw from the same ones."""
+BEFORE = "before"
+"""Names sessions that began before anything was sent (see `workloads.ages`), as `warmup` and `measure` name others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -65,6 +70,7 @@ class Session(ABC):
     """Requests that it is planned to have; it may end sooner. None: nobody knows. An open loop binds arrivals by it."""
 
     def __init__(self, phase: str, number: int) -> None:
+        self.phase = phase
         self.conversation = f"{phase}-{number:06d}"
         self._last_answer = ""
 
@@ -92,6 +98,7 @@ class Workload(ABC):
 
     def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None:
         self.settings: Any = scenario.workload_settings
+        self.state = scenario.prompts.state
         self.chars_per_token = scenario.prompts.chars_per_token
         self.corpus, self.seed, self.salt = corpus, seed, salt
         self.answer_tokens: float = scenario.output.max_tokens
@@ -99,7 +106,18 @@ class Workload(ABC):
 
     @abstractmethod
     def session(self, phase: str, number: int) -> Session:
-        """Session `number` (counted from 0 over all workers) of a phase (`warmup`, `measure`, ...)."""
+        """Session `number` (each is asked for once, over all workers) of a phase (`warmup`, `measure`, ...)."""
+
+    def session_at(self, phase: str, number: int, at_s: float) -> Session:
+        """The same for a session that begins `at_s` seconds after the run's start: what is shared may change with time.
+
+        By default it does not.
+        """
+        return self.session(phase, number)
+
+    def scope(self, phase: str) -> str:
+        """Whose shared parts a session of this phase uses; see `shared_scope`."""
+        return shared_scope(self.state, phase)
 
 
 def rng_for(seed: int, phase: str, *names: object) -> Random:
@@ -107,13 +125,18 @@ def rng_for(seed: int, phase: str, *names: object) -> Random:
     return Random("/".join(str(part) for part in (seed, phase, *names)))
 
 
-def cache_buster_prefix(salt: str, phase: str) -> str:
-    """What stands at the very start of each shared part: hexadecimal digits from salt and phase, then an empty line.
+def shared_scope(state: str, phase: str) -> str:
+    """The name under which shared parts are made: one for all phases, or (`state` "cold") the phase's own."""
+    return phase if state == "cold" else STEADY
 
-    Two runs, or two phases of one run, differ in it from the first character or nearly so: no prompt of the one can hit
-    what the other left in a prefix cache. Empty for an empty salt.
+
+def cache_buster_prefix(salt: str, scope: str) -> str:
+    """What stands at the very start of each shared part: hexadecimal digits from salt and scope, then an empty line.
+
+    Two runs, or two scopes of one run (see `shared_scope`), differ in it from the first character or nearly so: no
+    prompt of the one can hit what the other left in a prefix cache. Empty for an empty salt.
     """
-    return f"{hashlib.sha256(f'{salt}/{phase}'.encode()).hexdigest()[:16]}\n\n" if salt else ""
+    return f"{hashlib.sha256(f'{salt}/{scope}'.encode()).hexdigest()[:16]}\n\n" if salt else ""
 
 
 def content_text(message: Message) -> str:

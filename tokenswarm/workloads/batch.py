@@ -49,12 +49,12 @@ class BatchWorkload(Workload):
         chars = round(self.settings.document_tokens.sample(rng) * self.chars_per_token)
         # The document's name makes it unique from its first words on, even where two excerpts begin alike.
         document = f"Document {phase}-{number:06d}:\n\n{self.corpus.take(rng, max(1, chars))}"
-        return BatchSession(phase, number, self._system(phase), document, self._check)
+        return BatchSession(phase, number, self._system(self.scope(phase)), document, self._check)
 
-    def _system(self, phase: str) -> str:
-        if phase not in self._systems:
-            self._systems[phase] = cache_buster_prefix(self.salt, phase) + instruction(self.settings.categories)
-        return self._systems[phase]
+    def _system(self, scope: str) -> str:
+        if scope not in self._systems:
+            self._systems[scope] = cache_buster_prefix(self.salt, scope) + instruction(self.settings.categories)
+        return self._systems[scope]
 
 
 class BatchSession(Session):

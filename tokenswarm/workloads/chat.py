@@ -112,17 +112,18 @@ class ChatWorkload(Workload):
     def session(self, phase: str, number: int) -> Session:
         """Conversation `number` of a phase."""
         if self._material.settings.style == "four_questions":
-            return FourQuestions(phase, number, self._material)
-        return Conversation(phase, number, self._material, self._system(phase))
+            cache_buster = cache_buster_prefix(self.salt, self.scope(phase))
+            return FourQuestions(phase, number, self._material, cache_buster)
+        return Conversation(phase, number, self._material, self._system(self.scope(phase)))
 
-    def _system(self, phase: str) -> str:
-        """The system prompt that all conversations of a phase share."""
-        if phase not in self._systems:
+    def _system(self, scope: str) -> str:
+        """The system prompt that all conversations of a scope share."""
+        if scope not in self._systems:
             material = self._material
             room = material.settings.system_tokens - len(INSTRUCTION) / material.chars_per_token
-            notes = material.text(rng_for(material.seed, phase, "system"), room) if room > 0 else ""
-            self._systems[phase] = cache_buster_prefix(material.salt, phase) + INSTRUCTION + notes
-        return self._systems[phase]
+            notes = material.text(rng_for(material.seed, scope, "system"), room) if room > 0 else ""
+            self._systems[scope] = cache_buster_prefix(material.salt, scope) + INSTRUCTION + notes
+        return self._systems[scope]
 
 
 class Conversation(Session):
@@ -183,17 +184,17 @@ class FourQuestions(Session):
 
     turns = 4
 
-    def __init__(self, phase: str, number: int, material: _Material) -> None:
+    def __init__(self, phase: str, number: int, material: _Material, cache_buster: str) -> None:
         super().__init__(phase, number)
         self._material = material
-        self._phase = phase
+        self._cache_buster = cache_buster
         self._source = (material.seed, phase, number)
 
     def __iter__(self) -> Iterator[Prompt]:
         material = self._material
         rng = rng_for(*self._source)
         # The stamp keeps the context of a later run from meeting this one's; the name makes it this session's alone.
-        system = {"role": "system", "content": cache_buster_prefix(material.salt, self._phase) + SHORT_INSTRUCTION}
+        system = {"role": "system", "content": self._cache_buster + SHORT_INSTRUCTION}
         text = material.text(rng, material.settings.context_tokens)
         context = f"Notes {self.conversation}:\n\n{text}\n\nQuestion: "
         alone = len(system["content"])

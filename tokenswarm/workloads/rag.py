@@ -16,7 +16,10 @@ from tokenswarm.scenario.distribution import Distribution, constant
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.values import Count
 from tokenswarm.scenario.workload_kinds import WorkloadSettings
+from tokenswarm.workloads.ages import CANDIDATES
 from tokenswarm.workloads.base import (
+    BEFORE,
+    STEADY,
     Message,
     Prompt,
     Session,
@@ -41,6 +44,8 @@ QUESTIONS = (
     "Why does the document say '{}'?",
 )
 _PHRASE_CHARS = 60
+_OPENED_FIRST = 100
+"""Documents that the warm-up opens in turn; of a longer shelf the rest is opened by popularity."""
 
 
 class RagSettings(WorkloadSettings):
@@ -78,25 +83,40 @@ class RagWorkload(Workload):
         require_text(corpus, self.settings.document_tokens.typical() * self.chars_per_token, "rag.document_tokens")
         # A document is built when it is first opened and kept: making it again for each reader would cost time on
         # the load generator's event loop.
-        self.document = lru_cache(maxsize=None)(self._document)
+        self.document = lru_cache(maxsize=2 * self.settings.documents)(self._document)
 
     def session(self, phase: str, number: int) -> RagSession:
         """Reader `number` of a phase: opens one document, asks questions about it."""
+        return self.session_at(phase, number, 0.0)
+
+    def session_at(self, phase: str, number: int, at_s: float) -> RagSession:
+        """The same, opening one of the documents that are on the shelf `at_s` seconds after the run's start."""
         rng = rng_for(self.seed, phase, number)
         rank = 1 + bisect_left(self._cumulative, rng.random() * self._cumulative[-1])
+        rank = self._opened_first(phase, number) or rank
         questions = self.settings.questions_per_reader.sample_int(rng)
-        return RagSession(
-            phase, number, self.document(phase, rank), questions, self.settings.history, rng.getrandbits(64)
-        )
+        document = self.document(self.scope(phase), rank)
+        return RagSession(phase, number, document, questions, self.settings.history, rng.getrandbits(64))
 
-    def _document(self, phase: str, rank: int) -> Document:
-        """Document of popularity rank 1, 2, ...; each phase has its own, so that warm-up leaves nothing in a cache."""
-        rng = rng_for(self.seed, phase, "document", rank)
+    def _opened_first(self, phase: str, number: int) -> int | None:
+        """The rank that one of the first readers of the warm-up opens, where prompts are steady.
+
+        They open each document once, the most popular first: by chance alone it would take minutes until a rare one is
+        in the cache, as it would be in service. The measured phase opens them by popularity alone.
+        """
+        if self.state == "cold" or phase not in ("warmup", BEFORE):
+            return None
+        first = number // CANDIDATES if phase == BEFORE else number
+        return first + 1 if first < min(self.settings.documents, _OPENED_FIRST) else None
+
+    def _document(self, scope: str, rank: int) -> Document:
+        """Document of popularity rank 1, 2, ...; each scope has its own."""
+        rng = rng_for(self.seed, scope, "document", rank)
         chars = self.settings.document_tokens.sample(rng) * self.chars_per_token
         text = self.corpus.take(rng, max(_PHRASE_CHARS, round(chars)))
         # The document's name comes first: two excerpts that happen to begin alike must not share a cache entry.
-        identity = f"{phase}-doc-{rank:03d}"
-        system = f"{cache_buster_prefix(self.salt, phase)}{INSTRUCTION}Reference document {identity}:\n\n{text}"
+        identity = f"doc-{rank:03d}" if scope == STEADY else f"{scope}-doc-{rank:03d}"
+        system = f"{cache_buster_prefix(self.salt, scope)}{INSTRUCTION}Reference document {identity}:\n\n{text}"
         return Document(identity, text, system)
 
 

@@ -58,7 +58,7 @@ class ReasoningWorkload(Workload):
         rng = rng_for(self.seed, phase, number)
         kind = self.settings.tasks[number % len(self.settings.tasks)]
         task = GENERATORS[kind](rng, self.settings.difficulty)
-        return ReasoningSession(phase, number, cache_buster_prefix(self.salt, phase) + INSTRUCTION, task)
+        return ReasoningSession(phase, number, cache_buster_prefix(self.salt, self.scope(phase)) + INSTRUCTION, task)
 
 
 class ReasoningSession(Session):

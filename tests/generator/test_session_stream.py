@@ -1,0 +1,83 @@
+"""Which session a user begins depends on the user, the phase and on how many it had in it: on nothing else."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tokenswarm import workloads
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.generator.session_stream import SessionStream, prime_from, session_number
+from tokenswarm.scenario.model import load_scenario, parse_set
+from tokenswarm.workloads.corpus import load_corpus
+
+
+def stream(overrides: str = "", index: int = 0, workers: int = 1) -> SessionStream:
+    scenario = load_scenario("rag", parse_set(overrides))
+    return SessionStream(workloads.create(scenario, load_corpus(), 1, "salt"), scenario, scenario, index, workers)
+
+
+def timeline() -> Timeline:
+    line = Timeline(1000.0)
+    line.set_window(1010.0, 60.0, 5.0)
+    return line
+
+
+def names(sessions: SessionStream, phase: str, users: list[int]) -> list[str]:
+    return [sessions.next(phase, user, timeline(), 1001.0).conversation for user in users]
+
+
+def test_measured_sessions_are_the_same_whatever_happened_in_the_warm_up() -> None:
+    one, other = stream(), stream()
+    names(one, "warmup", [0, 1, 2, 0, 1, 5])
+    names(other, "warmup", [5, 2, 1, 0])
+    assert names(one, "measure", [0, 0, 1, 2]) == names(other, "measure", [0, 0, 1, 2])
+    assert names(one, "measure", [5, 5]) == ["measure-000005", "measure-000022"]
+
+
+def test_a_user_s_first_session_is_under_way_and_the_next_ones_are_not() -> None:
+    begun = names(stream(), "warmup", [0, 0, 0])
+    assert [name.partition("-")[0] for name in begun] == ["before", "warmup", "warmup"]
+    without_warmup = names(stream(), "measure", [0, 0])
+    assert [name.partition("-")[0] for name in without_warmup] == ["before", "measure"]
+
+
+def test_where_prompts_are_cold_every_session_begins_at_its_beginning() -> None:
+    assert names(stream("prompts.state=cold"), "warmup", [0, 1]) == ["warmup-000000", "warmup-000001"]
+
+
+def test_an_open_loop_begins_with_sessions_under_way_until_their_later_turns_come() -> None:
+    # A pause of 1 s + 128 x 50 ms + 0.5 s to think, at 10 arrivals/s: 79 arrivals.
+    sessions = stream("load.rate=10")
+    begun = [name.partition("-")[0] for name in names(sessions, "warmup", list(range(100)))]
+    assert begun == ["before"] * 79 + ["warmup"] * 21
+    assert names(sessions, "measure", [3, 3]) == ["measure-000000", "measure-000001"]
+
+
+def test_workers_never_begin_the_same_session_and_leave_none_out() -> None:
+    every = [stream("load.rate=1", index, 3) for index in range(3)]
+    begun = [names(sessions, "measure", [0] * 10) for sessions in every]
+    assert sorted(itertools.chain(*begun)) == [f"measure-{number:06d}" for number in range(30)]
+
+
+@pytest.mark.parametrize("planned", [1, 2, 6, 16, 33])
+def test_no_two_users_ever_get_the_same_session_also_where_more_came_than_were_planned(planned: int) -> None:
+    numbers = [session_number(user, turn, planned) for user in range(100) for turn in range(200)]
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_planned_users_fill_the_numbers_nearly_without_gaps() -> None:
+    numbers = {session_number(user, turn, 16) for user in range(16) for turn in range(100)}
+    assert max(numbers) < 1.1 * len(numbers)
+
+
+@pytest.mark.parametrize("kinds", [2, 3, 5])
+def test_a_workload_that_deals_its_kinds_by_number_gives_each_user_all_of_them(kinds: int) -> None:
+    for planned in (8, 16, 30, 64):
+        for user in (0, planned - 1):
+            assert {session_number(user, turn, planned) % kinds for turn in range(kinds)} == set(range(kinds))
+
+
+def test_the_distance_is_the_next_prime() -> None:
+    assert [prime_from(least) for least in (0, 2, 3, 4, 16, 32, 64, 90)] == [2, 2, 3, 5, 17, 37, 67, 97]

@@ -1,0 +1,144 @@
+"""Which sessions a user begins and continues, as the run goes from its warm-up into its measured phase."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from locust.exception import RescheduleTaskImmediately, StopUser
+
+from tokenswarm.client.answer import Answer
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.generator.binding import BoundSession
+from tokenswarm.generator.plan import ClassPlan
+from tokenswarm.scenario.model import load_scenario, parse_set
+from tokenswarm.users import LLMUser
+from tokenswarm.workloads import create
+from tokenswarm.workloads.corpus import load_corpus
+
+MEASURE_START = 10.0
+
+
+class Reader(LLMUser):
+    """Any user."""
+
+
+class FakeProcess:
+    """As much of a load process as a user sees. `arrivals` are handed out in turn; without them the loop is closed."""
+
+    def __init__(self, state: str, arrivals: list[float] | None = None) -> None:
+        scenario = load_scenario("rag", parse_set(f"prompts.state={state} rag.questions_per_reader=3"))
+        self.plan = SimpleNamespace(seed=7, salt="", of=lambda _: ClassPlan(scenario))
+        self.workload = create(scenario, load_corpus(), 7, "")
+        self.timeline = Timeline(0.0)
+        self.timeline.set_window(MEASURE_START, 100.0, 1.0)
+        self.now, self.arrivals, self.begun, self.sent, self.taken_over = 1.0, arrivals, [], [], []
+
+    @property
+    def open_loop(self) -> bool:
+        return self.arrivals is not None
+
+    def phase(self) -> str:
+        return self.timeline.phase_at(self.now)
+
+    def next_user(self) -> int:
+        return 5
+
+    def next_arrival(self, _: Any) -> float | None:
+        if self.arrivals is None:
+            return None
+        due = self.arrivals.pop(0)
+        self.now = max(self.now, due)
+        return due
+
+    def next_session(self, phase: str, user_class: str, user: int) -> Any:
+        self.begun.append((phase, user))
+        return self.workload.session(phase, sum(each == phase for each, _ in self.begun) - 1)
+
+    def bound(self, session: Any, phase: str, user_class: str) -> BoundSession:
+        return BoundSession(phase, session.turns)
+
+    def begin(self, session: BoundSession, due: float) -> None:
+        self.taken_over.append((session.phase, due))
+
+    def end_session(self, session: BoundSession) -> None:
+        pass
+
+    def send(self, prompt: Any, phase: str, user_class: str, scheduled_at: float | None, attempt: int,
+             continuing: bool) -> Answer:
+        self.sent.append((prompt.conversation, prompt.turn, phase, continuing, scheduled_at))
+        return Answer(status="ok", e2e_ms=1.0)
+
+
+def user_of(process: FakeProcess) -> Reader:
+    fire = SimpleNamespace(fire=lambda **_: None)
+    return Reader(SimpleNamespace(tokenswarm=SimpleNamespace(process=process, gave_up=False),
+                                  events=SimpleNamespace(request=fire)))
+
+
+def test_a_session_of_the_warm_up_goes_on_and_the_next_one_is_the_first_of_the_measured_phase() -> None:
+    process = FakeProcess("steady")
+    user = user_of(process)
+    for prompt in user.next_session():
+        user.ask(prompt)
+        process.now = MEASURE_START + 1
+    user.ask(next(iter(user.next_session())))
+    assert [row[:4] for row in process.sent] == [
+        ("warmup-000000", 1, "warmup", False), ("warmup-000000", 2, "measure", True),
+        ("warmup-000000", 3, "measure", True), ("measure-000000", 1, "measure", False)]
+    assert process.begun == [("warmup", 5), ("measure", 5)]
+
+
+@pytest.mark.parametrize("state", ["steady", "cold"])
+def test_a_session_of_which_nothing_was_sent_yet_makes_room_for_a_measured_one(state: str) -> None:
+    process = FakeProcess(state, [12.0, 14.0])
+    user = user_of(process)
+    with pytest.raises(RescheduleTaskImmediately):
+        user.ask(next(iter(user.next_session())))
+    user.ask(next(iter(user.next_session())))
+    assert process.taken_over == [("measure", 12.0)]
+    assert process.sent == [("measure-000000", 1, "measure", False, 12.0)]
+
+
+def test_where_prompts_are_cold_it_is_given_up() -> None:
+    process = FakeProcess("cold")
+    user = user_of(process)
+    prompts = iter(user.next_session())
+    user.ask(next(prompts))
+    process.now = MEASURE_START + 1
+    with pytest.raises(RescheduleTaskImmediately):
+        user.ask(next(prompts))
+    user.ask(next(iter(user.next_session())))
+    assert [row[:3] for row in process.sent] == [("warmup-000000", 1, "warmup"), ("measure-000000", 1, "measure")]
+
+
+def test_an_arrival_that_was_due_in_the_warm_up_is_nobody_s_in_the_measured_phase() -> None:
+    process = FakeProcess("steady", [1.5, 9.9, 12.0])
+    user = user_of(process)
+    prompts = iter(user.next_session())
+    user.ask(next(prompts))
+    process.now = MEASURE_START + 0.5
+    user.ask(next(prompts))
+    assert process.sent[-1] == ("warmup-000000", 2, "measure", True, 12.0)
+
+
+def test_a_cold_session_keeps_the_measured_arrival_that_found_it_in_the_warm_up() -> None:
+    process = FakeProcess("cold", [1.5, 12.0])
+    user = user_of(process)
+    prompts = iter(user.next_session())
+    user.ask(next(prompts))
+    with pytest.raises(RescheduleTaskImmediately):
+        user.ask(next(prompts))
+    user.ask(next(iter(user.next_session())))
+    assert process.sent[-1][4] == 12.0 and process.taken_over == [("measure", 12.0)]
+
+
+def test_nothing_is_begun_or_sent_after_the_measured_phase() -> None:
+    process = FakeProcess("steady")
+    user = user_of(process)
+    prompt = next(iter(user.next_session()))
+    process.now = 1000.0
+    for ask in (lambda: user.ask(prompt), user.next_session):
+        with pytest.raises(StopUser):
+            ask()

@@ -1,0 +1,86 @@
+"""Which session comes next, for the users of one process. Pure: the caller says what time it is.
+
+Numbers depend on nothing that the engine does. In a closed loop session k of user u is always the same one, however
+many sessions others have had by then; an open loop begins sessions in order (`binding` says at which arrivals). So two
+runs with one seed do the same work and can be compared in pairs. Each phase counts from 0 again: what happened in the
+warm-up does not matter to the sessions of the measured phase.
+
+The sessions with which a run begins are under way already (see `workloads.ages`), unless its prompts are cold.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.generator.binding import mean_pause_s
+from tokenswarm.generator.schedule import profile_of
+from tokenswarm.scenario.arrivals import TIMES
+from tokenswarm.scenario.model import Scenario
+from tokenswarm.workloads.ages import mean_turns, under_way
+from tokenswarm.workloads.base import Session, Workload
+
+_FURTHER_USERS = 1_000_000_000
+"""Where the numbers of users begin that were not planned: of a run whose users somebody changed by hand."""
+
+
+class SessionStream:
+    """The sessions of one workload, as worker `index` of `workers` begins them. `leading`: the scenario whose [load]
+    directs the run; `own`: the one that the workload and its users come from."""
+
+    def __init__(self, workload: Workload, leading: Scenario, own: Scenario, index: int, workers: int) -> None:
+        self._workload, self._own = workload, own
+        self._load, self._index, self._workers = leading.load, index, workers
+        self._begun: Counter[Hashable] = Counter()
+        self._profile = None if self._load.rate is None or self._load.arrivals == TIMES else profile_of(self._load)
+        self._mean_turns = mean_turns(workload) if self._profile is not None else None
+        self._under_way = 0 if self._load.rate is None else self._load.rate * mean_pause_s(
+            own.user.think_time_s, workload.answer_tokens)
+        """Arrivals of an open loop until sessions that begin with the run go on: up to then each belongs to a session
+        at some turn, as later ones do."""
+
+    def next(self, phase: str, user: int, timeline: Timeline, now: float) -> Session:
+        """The session that a user begins at that moment, of that phase."""
+        if self._load.rate is not None:
+            number = self._begun[phase] * self._workers + self._index
+            self._begun[phase] += 1
+            joins = phase == "warmup" and number < self._under_way
+            at_s = self._planned_s(phase, number, timeline, now)
+        else:
+            place = self._begun[phase, user]
+            self._begun[phase, user] += 1
+            number = session_number(user, place, self._load.most_users)
+            joins = place == 0 and (phase == "warmup" or not self._begun["warmup", user])
+            at_s = now - timeline.start
+        if joins and self._workload.state != "cold":
+            return under_way(self._workload, number, at_s, self._own.output.max_tokens)
+        return self._workload.session_at(phase, number, at_s)
+
+    def _planned_s(self, phase: str, number: int, timeline: Timeline, now: float) -> float:
+        """When an open loop will begin session `number`, seconds from the run's start: long after its user stands there
+        for it. By the rate and the turns of a session, so that it is the same however the engine answers."""
+        if self._profile is None or self._mean_turns is None:
+            return now - timeline.start
+        if phase == "warmup":
+            return number * self._mean_turns / self._load.rate
+        return timeline.measure_start - timeline.start + self._profile.time_of(number * self._mean_turns)
+
+
+def session_number(user: int, place: int, planned_users: int) -> int:
+    """The number of session `place` (from 0) of user `user` (from 0); never the same for two of them.
+
+    Planned users take turns, so that numbers are dense. They do so at a prime distance: a workload that deals its kinds
+    out by number gives each user all of them.
+    """
+    distance = prime_from(planned_users)
+    group, within = divmod(user, distance)
+    return group * _FURTHER_USERS + place * distance + within
+
+
+def prime_from(least: int) -> int:
+    """The smallest prime that is at least so large."""
+    number = max(2, least)
+    while any(number % divisor == 0 for divisor in range(2, int(number**0.5) + 1)):
+        number += 1
+    return number

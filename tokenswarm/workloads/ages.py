@@ -1,0 +1,88 @@
+"""Sessions that are under way when a run begins.
+
+Whoever looks at a service at some moment finds a user in the middle of a session, and in a long one more likely than in
+a short one: session lengths are then biased by length, and the age is uniform within it (the inspection paradox of
+renewal theory; Cox, Renewal Theory, 1962, section 5.4). A run that let all users begin a session at once would serve
+young sessions first and old ones later, and its figures would depend on how long it lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from random import Random
+from statistics import fmean
+
+from tokenswarm.workloads.base import BEFORE, Prompt, Session, Workload, rng_for
+
+CANDIDATES = 8
+"""Sessions among which one is drawn in proportion to its turns. More would be nearer to the law, and cost more."""
+_SAMPLE = 100
+_MOST_TURNS = 200
+"""Turns that are looked at; a user's own session may be endless."""
+
+
+def under_way(workload: Workload, number: int, at_s: float, answer_tokens: int) -> Session:
+    """The session that user `number` is in the middle of when it comes, `at_s` seconds after the run's start.
+
+    Turns before that were never sent; their answers are texts of the corpus, of at most `answer_tokens` tokens. Where
+    no session has more than one turn, there is nothing to be in the middle of, and it is an ordinary one.
+    """
+    rng = rng_for(workload.seed, BEFORE, "age", number)
+    sessions = [Joined(workload, number * CANDIDATES + place, at_s, answer_tokens) for place in range(CANDIDATES)]
+    lengths = [session.length() for session in sessions]
+    if max(lengths) == 0:
+        return sessions[0]
+    chosen = rng.choices(sessions, weights=lengths)[0]
+    chosen.skip(rng.randrange(chosen.length()))
+    return chosen
+
+
+def mean_turns(workload: Workload) -> float | None:
+    """Turns of a session of the measured phase on average, None if any does not know how many it has."""
+    turns = [workload.session("measure", number).turns for number in range(_SAMPLE)]
+    return None if None in turns else fmean(turns)
+
+
+class Joined(Session):
+    """A session of the workload from some turn on."""
+
+    def __init__(self, workload: Workload, number: int, at_s: float, answer_tokens: int) -> None:
+        super().__init__(BEFORE, number)
+        self._whole = workload.session_at(BEFORE, number, at_s)
+        self.conversation, self.turns = self._whole.conversation, self._whole.turns
+        self._workload, self._source = workload, (workload.seed, BEFORE, number, "unsent answers")
+        self._answer_tokens = answer_tokens
+        self._skipped = 0
+
+    def length(self) -> int:
+        """Turns of the whole session; where it does not know, those that it has with answers that nobody gave."""
+        if self._whole.turns is not None:
+            return self._whole.turns
+        rng, count = rng_for(*self._source), 0
+        for prompt in islice(self._whole, _MOST_TURNS):
+            self._answer(prompt, rng)
+            count += 1
+        return count
+
+    def skip(self, turns: int) -> None:
+        """Leave out the first `turns`."""
+        self._skipped = turns
+        if self._whole.turns is not None:
+            self.turns = self._whole.turns - turns
+
+    def record_answer(self, answer: str) -> None:
+        """See `Session`."""
+        self._whole.record_answer(answer)
+
+    def __iter__(self) -> Iterator[Prompt]:
+        self._whole.record_answer("")
+        rng, prompts = rng_for(*self._source), iter(self._whole)
+        for prompt in islice(prompts, self._skipped):
+            self._answer(prompt, rng)
+        yield from prompts
+
+    def _answer(self, prompt: Prompt, rng: Random) -> None:
+        tokens = prompt.max_tokens or self._answer_tokens
+        chars = max(1, round(tokens * self._workload.chars_per_token))
+        self._whole.record_answer(self._workload.corpus.take(rng, chars))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from tokenswarm.analysis.compare.baseline import TOLERANCE, against
 from tokenswarm.analysis.figures.drift_series import drift_gates
@@ -15,27 +14,31 @@ from tokenswarm.analysis.summary import summarise
 from tokenswarm.analysis.verdict.gates import judged
 
 from tokenswarm.base.files import write_whole
-from tokenswarm.contract.summary import write_summary
+from tokenswarm.contract.summary.summary_file import refuse_newer_summary, write_summary
+from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, SUMMARY_MD
 
 
 def report(folder: str | Path, strict: bool = False, baseline: str | Path | None = None,
-           tolerance: float = TOLERANCE, fail_on_drift: bool = False, dashboard: bool = True) -> dict[str, Any]:
+           tolerance: float = TOLERANCE, fail_on_drift: bool = False, dashboard: bool = True) -> Summary:
     """Read the run, write summary.json, junit.xml, summary.md and dashboard.html into its folder, return the summary.
 
     `fail_on_drift`: a series that became worse over the run is a missed gate (see analysis/figures/drift_series.py).
     Without `dashboard` the page is left as it is: making it costs more than all the rest.
     `strict`: an undetermined gate counts as missed (in junit.xml and summary.md). `baseline`: folder of an earlier run;
     regressions by more than `tolerance` are gates too (see analysis/compare/baseline.py).
-    Raises UserError: Exit.RUN_FOLDER when there is nothing to read, Exit.RESULTS when nothing can be written.
+    Raises UserError: Exit.RUN_FOLDER when there is nothing to read, or a newer version made these figures already;
+    Exit.RESULTS when nothing can be written.
     """
+    for each in (folder, *([baseline] if baseline is not None else [])):
+        refuse_newer_summary(Path(each))
     run = read_run(folder)
     summary = summarise(run)
     if baseline is not None:
-        summary["baseline"] = against(summarise(read_run(baseline)), summary, tolerance)
+        summary.baseline = against(summarise(read_run(baseline)), summary, tolerance)
     if fail_on_drift:
-        summary["drift_gates"] = drift_gates(summary["drift"])
-    summary["outcome"] = judged(summary, strict)
+        summary.drift_gates = drift_gates(summary.drift)
+    summary.outcome = judged(summary, strict)
     write_summary(run.folder, summary)
     write_whole(run.folder / JUNIT_XML, junit(summary, strict))
     write_whole(run.folder / SUMMARY_MD, markdown(summary, strict))

@@ -1,12 +1,10 @@
-"""A run as one nested dictionary of figures: summary.json (described in docs/results.md)."""
+"""A run as its figures: summary.json (described in docs/results.md)."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
 import numpy as np
 import pandas as pd
+from msgspec.structs import replace
 from tokenswarm.analysis.cache import yardstick as cache
 from tokenswarm.analysis.figures import quantities as metrics
 from tokenswarm.analysis.figures import server_view, slo
@@ -20,12 +18,23 @@ from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.verdict import validity
 from tokenswarm.analysis.verdict.gates import judged
 
-from tokenswarm.contract.manifest import CacheResetRecord, CostRecord, WarmupRecord
-from tokenswarm.contract.summary import SUMMARY_FORMAT
+from tokenswarm.contract.manifest import (
+    CacheResetRecord,
+    CostRecord,
+    EndedEarlyRecord,
+    GitRecord,
+    HostRecord,
+    WarmupRecord,
+)
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.header_records import EngineHeader, Header, ScenarioHeader, WindowHeader
+from tokenswarm.contract.summary.request_records import ClassFigures, Counts, ErrorKind, Errors
+from tokenswarm.contract.summary.summary_record import Summary
+from tokenswarm.contract.summary.verdict_records import Generator, SloGate
 from tokenswarm.contract.tables import ERROR_KINDS
 
 
-def summarise(run: Run) -> dict[str, Any]:
+def summarise(run: Run) -> Summary:
     """Every figure that the dashboard and the terminal show, with units and 95% intervals."""
     window = find_window(run)
     rows = run.measured
@@ -35,52 +44,52 @@ def summarise(run: Run) -> dict[str, Any]:
     rates = every_rate(run.requests, rows, window, objectives)
     goodput = slo.goodput_figures(rows, objectives, window)
     cost = run.manifest.cost or CostRecord()
-    summary = {
-        "format": SUMMARY_FORMAT,
-        "run_id": run_id(run),
-        "verdict": verdict,
-        "reasons": reasons,
-        "simulated": run.manifest.simulated,
-        "notes": [*run.notes, *recorded_notes(run), *beginning_notes(run), *metrics.wave_notes(rows)],
-        "run": header(run, window),
-        "latency": metrics.latency_figures(rows),
-        "gaps": metrics.gap_figures(rows),
-        "rates": rates,
-        "per_user_tok_s": metrics.per_user_rate(rows),
-        "goodput": goodput,
-        "slo": [*slo.evaluate(objectives, refused, rows, goodput, rates), *class_gates(run, rows, window)],
-        "errors": errors(rows),
-        "valid_output": metrics.valid_output(rows).figure("share"),
-        "tokens": metrics.token_facts(rows),
-        "cache": cache.cache_figures(run, rows, window),
-        "server": metrics.server_view(run, rows, window),
-        "server_ttft": server_view.server_ttft(run),
-        "server_latency": server_view.server_figures(run),
-        "drift": drift_figures(run, window),
-        "outages": outage_figures(run, window),
-        "cost": cost_figures(cost.gpu_hour_usd, cost.gpus, rates),
-        "counts": counts(run, rows),
-        "generator": generator(run, facts, window) | {"checks": checks},
-        "user_classes": by_user_class(rows, objectives, window),
-    }
-    return summary | {"outcome": judged(summary)}
+    summary = Summary(
+        run_id=run_id(run),
+        verdict=verdict,
+        reasons=reasons,
+        simulated=run.manifest.simulated,
+        notes=[*run.notes, *recorded_notes(run), *beginning_notes(run), *metrics.wave_notes(rows)],
+        run=header(run, window),
+        latency=metrics.latency_figures(rows),
+        gaps=metrics.gap_figures(rows),
+        rates=rates,
+        per_user_tok_s=metrics.per_user_rate(rows),
+        goodput=goodput,
+        slo=[*slo.evaluate(objectives, refused, rows, goodput, rates), *class_gates(run, rows, window)],
+        errors=errors(rows),
+        valid_output=metrics.valid_output(rows).figure("share"),
+        tokens=metrics.token_facts(rows),
+        cache=cache.cache_figures(run, rows, window),
+        server=metrics.server_view(run, rows, window),
+        server_ttft=server_view.server_ttft(run),
+        server_latency=server_view.server_figures(run),
+        drift=drift_figures(run, window),
+        outages=outage_figures(run, window),
+        cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates),
+        counts=counts(run, rows),
+        generator=replace(generator(run, facts, window), checks=checks),
+        user_classes=by_user_class(rows, objectives, window),
+    )
+    summary.outcome = judged(summary)
+    return summary
 
 
-def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[dict[str, Any]]:
+def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[SloGate]:
     """The gates of single user classes ([slo.RagReader] in the scenario), evaluated on their own requests."""
-    results = []
+    gates = []
     for name, table in slo.class_tables(run.manifest.scenario.table("slo")).items():
         objectives, refused = slo.parse(table)
         everything = run.requests[(run.requests["user_class"] == name).to_numpy()]
         part = rows[(rows["user_class"] == name).to_numpy()]
         goodput = slo.goodput_figures(part, objectives, window)
-        found = slo.evaluate(objectives, refused, part, goodput, every_rate(everything, part, window, objectives))
-        for result in found:
+        rates = every_rate(everything, part, window, objectives)
+        for gate in slo.evaluate(objectives, refused, part, goodput, rates):
             if not len(part) and len(rows):  # the rows of others show that the load went on: a name that nobody has
-                result["figure"] = Estimate(None, why=f"no {name} sent a request").figure(str(result.get("unit") or ""))
-                result |= {"state": "missed", "certain": False, "margin": None}
-            results.append(slo.of_class(result, name))
-    return results
+                figure = Estimate(None, why=f"no {name} sent a request").figure(gate.unit)
+                gate = replace(gate, figure=figure, state="missed", certain=False, margin=None)
+            gates.append(slo.of_class(gate, name))
+    return gates
 
 
 def recorded_notes(run: Run) -> list[str]:
@@ -97,8 +106,8 @@ def beginning_notes(run: Run) -> list[str]:
     wanted_steady = warmup.mode == "until_steady"
     if warmup.limit_s and (warmup.steady is False or (warmup.steady is None and wanted_steady)):
         notes.append(str(warmup.sentence or "TTFT was not steady when the warm-up ended."))
-    told = any("prefix cache was not emptied" in note for note in recorded_notes(run))
-    if reset.done is False and manifest.scenario.table("load").get("reset_cache") is not False and not told:
+    noted = any("prefix cache was not emptied" in note for note in recorded_notes(run))
+    if reset.done is False and manifest.scenario.table("load").get("reset_cache") is not False and not noted:
         notes.append(f"The prefix cache was not emptied before the run: {reset.detail or 'no reason is known'}")
     return notes
 
@@ -108,45 +117,34 @@ def run_id(run: Run) -> str:
     return str(run.manifest.run_id or run.folder.resolve().name)
 
 
-def header(run: Run, window: Window | None) -> dict[str, Any]:
+def header(run: Run, window: Window | None) -> Header:
     """What was measured, on what, when, with which load."""
-    start, manifest = window.start if window else None, run.manifest
-    return {
-        "status": manifest.status,
-        "going": run.going,
-        "ended_early": _table(manifest.ended_early),
-        "engine": {
-            key: getattr(manifest.engine, key)
-            for key in ("name", "title", "version", "base_url", "runtime", "cold_start_s", "image_digest")
-        },
-        "effective": manifest.engine.effective,
-        "model": manifest.model,
-        "scenario": {key: getattr(manifest.scenario, key) for key in ("name", "title", "description", "workload")},
-        "overrides": manifest.scenario.overrides,
-        "load": _table(manifest.load),
-        "started_at": manifest.started_at,
-        "ended_at": manifest.ended_at,
-        "window": {
-            "start_unix_s": start,
-            "end_unix_s": window.end if window else None,
-            "seconds": window.seconds if window else None,
-            "source": window.source if window else None,
-        },
-        "seed": manifest.seed,
-        "salt": manifest.salt,
-        "host": _table(manifest.host),
-        "gpus": manifest.gpus,
-        "versions": manifest.versions,
-        "git": _table(manifest.git),
-    }
+    manifest = run.manifest
+    engine, scenario = manifest.engine, manifest.scenario
+    return Header(
+        status=manifest.status,
+        going=run.going,
+        ended_early=manifest.ended_early or EndedEarlyRecord(),
+        engine=EngineHeader(engine.name, engine.title, engine.version, engine.base_url, engine.runtime,
+                            engine.cold_start_s, engine.image_digest),
+        effective=engine.effective,
+        model=manifest.model,
+        scenario=ScenarioHeader(scenario.name, scenario.title, scenario.description, scenario.workload),
+        overrides=scenario.overrides,
+        load=manifest.load,
+        started_at=manifest.started_at,
+        ended_at=manifest.ended_at,
+        window=WindowHeader(window.start, window.end, window.seconds, window.source) if window else WindowHeader(),
+        seed=manifest.seed,
+        salt=manifest.salt,
+        host=manifest.host or HostRecord(),
+        gpus=manifest.gpus,
+        versions=manifest.versions,
+        git=manifest.git or GitRecord(),
+    )
 
 
-def _table(record: msgspec.Struct | None) -> dict[str, Any]:
-    """A record as summary.json holds it; empty where nothing of it is known."""
-    return {} if record is None or record == type(record)() else msgspec.to_builtins(record)
-
-
-def errors(rows: pd.DataFrame) -> dict[str, Any]:
+def errors(rows: pd.DataFrame) -> Errors:
     """Error rate, and the failures by kind with an example of each, most frequent first."""
     failed = rows[(rows["status"] == "failed").to_numpy()]
     kinds = failed["error"].astype("object").where(failed["error"].notna(), "unknown").astype("str")
@@ -155,52 +153,47 @@ def errors(rows: pd.DataFrame) -> dict[str, Any]:
         of_kind = failed[(kinds == kind).to_numpy()]
         details = of_kind["error_detail"].dropna()
         codes = sorted({int(code) for code in of_kind["http_status"].dropna().unique()})
-        out.append(
-            {
-                "kind": str(kind),
-                "count": int(count),
-                "share": share(int(count), len(rows)).figure("share"),
-                "meaning": ERROR_KINDS.get(str(kind), "not a kind that this version knows"),
-                "http_status": codes,
-                "example": str(details.iloc[0]) if len(details) else None,
-                "request_id": str(of_kind["request_id"].iloc[0]),
-            }
-        )
-    return {"rate": metrics.error_rate(rows).figure("share"), "kinds": out}
+        out.append(ErrorKind(
+            kind=str(kind),
+            count=int(count),
+            share=share(int(count), len(rows)).figure("share"),
+            meaning=ERROR_KINDS.get(str(kind), "not a kind that this version knows"),
+            http_status=codes,
+            example=str(details.iloc[0]) if len(details) else None,
+            request_id=str(of_kind["request_id"].iloc[0]),
+        ))
+    return Errors(metrics.error_rate(rows).figure("share"), out)
 
 
-def counts(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
+def counts(run: Run, rows: pd.DataFrame) -> Counts:
     """Requests of the measure phase by outcome, and of the whole file."""
-    return {
-        "measured": metrics.outcome_counts(rows),
-        "all_phases": metrics.outcome_counts(run.requests),
-        "rows_in_file": len(run.requests),
-        "sent_by_generator": run.manifest.counts.sent if run.manifest.counts else None,
-        "damaged_lines": run.damaged_lines,
-    }
+    return Counts(
+        measured=metrics.outcome_counts(rows),
+        all_phases=metrics.outcome_counts(run.requests),
+        rows_in_file=len(run.requests),
+        sent_by_generator=run.manifest.counts.sent if run.manifest.counts else None,
+        damaged_lines=run.damaged_lines,
+    )
 
 
-def generator(run: Run, facts: validity.Facts, window: Window | None) -> dict[str, Any]:
+def generator(run: Run, facts: validity.Facts, window: Window | None) -> Generator:
     """The load generator's own health inside the window."""
     workers = validity.worker_samples(run, window)
-    return {
-        "workers": int(workers["source"].nunique()) or None,
-        "cpu_share_max": _plain(facts.cpu_share, "share", "CPU was not sampled"),
-        "cpu_us_per_token": _plain(_cpu_us_per_token(workers), "us", "CPU or tokens were not sampled"),
-        "timing_error_bound_ms": _plain(facts.error_bound_ms, "ms", "timing errors were not recorded"),
-        "loop_lag_max_ms": _plain(_max(workers["loop_lag_ms"]), "ms", "loop lag was not sampled"),
-        "read_lag_p99_max_ms": _plain(_max(workers["read_lag_p99_ms"]), "ms", "read lag was not sampled"),
-        "lateness_p99_ms": _plain(facts.lateness_p99_ms, "ms", "closed loop: arrivals have no schedule"),
-        "rss_max_mb": _plain(_max(workers["rss_mb"]), "MiB", "memory was not sampled"),
-        "in_flight_max": _plain(
-            None if facts.in_flight_max is None else int(facts.in_flight_max),
-            "requests",
-            "requests in flight were not sampled",
-        ),
-    }
+    in_flight = None if facts.in_flight_max is None else int(facts.in_flight_max)
+    return Generator(
+        workers=int(workers["source"].nunique()) or None,
+        cpu_share_max=_measured(facts.cpu_share, "share", "CPU was not sampled"),
+        cpu_us_per_token=_measured(_cpu_us_per_token(workers), "us", "CPU or tokens were not sampled"),
+        timing_error_bound_ms=_measured(facts.error_bound_ms, "ms", "timing errors were not recorded"),
+        loop_lag_max_ms=_measured(_max(workers["loop_lag_ms"]), "ms", "loop lag was not sampled"),
+        read_lag_p99_max_ms=_measured(_max(workers["read_lag_p99_ms"]), "ms", "read lag was not sampled"),
+        lateness_p99_ms=_measured(facts.lateness_p99_ms, "ms", "closed loop: arrivals have no schedule"),
+        rss_max_mb=_measured(_max(workers["rss_mb"]), "MiB", "memory was not sampled"),
+        in_flight_max=_measured(in_flight, "requests", "requests in flight were not sampled"),
+    )
 
 
-def _plain(value: float | None, unit: str, why: str) -> dict[str, Any]:
+def _measured(value: float | None, unit: str, why: str) -> Figure:
     return Estimate(value, why=why).figure(unit)
 
 
@@ -223,19 +216,19 @@ def _cpu_us_per_token(workers: pd.DataFrame) -> float | None:
 
 def by_user_class(
     rows: pd.DataFrame, objectives: list[slo.Objective], window: Window | None
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, ClassFigures]:
     """The main figures of each Locust user class, by name."""
     out = {}
     names = rows["user_class"].dropna().unique()
     for name in sorted(map(str, names)):
         part = rows if len(names) == 1 else rows[(rows["user_class"] == name).to_numpy()]
         goodput = slo.goodput_figures(part, objectives, window)
-        out[str(name)] = {
-            "counts": metrics.outcome_counts(part),
-            "latency": metrics.latency_figures(part),
-            "error_rate": metrics.error_rate(part).figure("share"),
-            "goodput_rps": goodput["goodput_rps"],
-            "attainment": goodput["attainment"],
-            "valid_output": metrics.valid_output(part).figure("share"),
-        }
+        out[name] = ClassFigures(
+            counts=metrics.outcome_counts(part),
+            latency=metrics.latency_figures(part),
+            error_rate=metrics.error_rate(part).figure("share"),
+            goodput_rps=goodput.goodput_rps,
+            attainment=goodput.attainment,
+            valid_output=metrics.valid_output(part).figure("share"),
+        )
     return out

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from tokenswarm.contract.manifest import LoadRecord
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.verdict_records import SloGate
 
 MISSING = "–"
 
@@ -60,25 +61,23 @@ def unit_of(unit: str) -> str:
     return {"share": "", "us": "µs"}.get(unit, unit)
 
 
-def quantity(figure: Mapping[str, Any] | None) -> str:
+def quantity(figure: Figure | None) -> str:
     """A figure's value with its unit."""
-    if not figure or figure.get("value") is None:
+    if figure is None or figure.value is None:
         return MISSING
-    unit = str(figure.get("unit") or "")
-    return f"{number(figure['value'], unit)} {unit_of(unit)}".strip()
+    return f"{number(figure.value, figure.unit)} {unit_of(figure.unit)}".strip()
 
 
-def interval(figure: Mapping[str, Any] | None) -> str:
+def interval(figure: Figure | None) -> str:
     """A figure's 95% interval without unit, or an empty string."""
-    if not figure or figure.get("value") is None or not figure.get("ci95"):
+    if figure is None or figure.value is None or not figure.ci95:
         return ""
-    low, high = figure["ci95"]
-    unit = str(figure.get("unit") or "")
+    low, high = figure.ends
     if low is None:
-        return f"≤ {number(high, unit)}"
+        return f"≤ {number(high, figure.unit)}"
     if high is None:
-        return f"≥ {number(low, unit)}"
-    return f"{number(low, unit)} – {number(high, unit)}"
+        return f"≥ {number(low, figure.unit)}"
+    return f"{number(low, figure.unit)} – {number(high, figure.unit)}"
 
 
 def duration(seconds: float | None) -> str:
@@ -94,39 +93,36 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {rest} min" if rest else f"{hours} h"
 
 
-def bound_words(result: dict[str, Any]) -> str:
+def bound_words(gate: SloGate) -> str:
     """`<= 400 ms`; empty for an objective that is not understood."""
-    return "" if result["limit"] is None else f"{result['op']} {limit(result['limit'], result['unit'])}"
+    return "" if gate.limit is None else f"{gate.op} {limit(gate.limit, gate.unit)}"
 
 
-def verdict_words(result: dict[str, Any]) -> str:
+def verdict_words(gate: SloGate) -> str:
     """`met, by 12%`; `missed, by 30% (within the interval)`."""
-    if result["state"] == "undetermined" or result["margin"] is None:
-        return result["state"]
-    unsure = "" if result["certain"] else " (not certain)"
-    return f"{result['state']} by {percent(abs(result['margin']))}{unsure}"
+    if gate.state == "undetermined" or gate.margin is None:
+        return gate.state
+    unsure = "" if gate.certain else " (not certain)"
+    return f"{gate.state} by {percent(abs(gate.margin))}{unsure}"
 
 
-def _level(load: dict[str, Any], name: str) -> str:
+def _levels(start: float, end: float | None, steps: object) -> str:
     """Rate or users: one number, `2 to 8` where it changes evenly, `2, 4, 8` in steps."""
-    steps, end = load.get(f"{name}_steps"), load.get(f"{name}_end")
-    levels = steps if isinstance(steps, list) and steps else [load[name]] if end is None else [load[name], end]
-    between = ", " if isinstance(steps, list) and steps else " to "
-    return between.join(f"{level:g}" if isinstance(level, int | float) else str(level) for level in levels)
+    in_steps = isinstance(steps, list) and bool(steps)
+    levels = steps if isinstance(steps, list) and steps else [start] if end is None else [start, end]
+    return (", " if in_steps else " to ").join(
+        f"{level:g}" if isinstance(level, int | float) else str(level) for level in levels)
 
 
-def load_sentence(summary: dict[str, Any]) -> str:
+def load_sentence(load: LoadRecord) -> str:
     """The load in words: `16 users, closed loop` or `20 requests/s, open loop`."""
-    load = (summary.get("run") or {}).get("load") or {}
-    open_loop = load.get("mode") == "open"
     parts = []
-    if open_loop and load.get("rate") is not None:
-        parts.append(f"{_level(load, 'rate')} requests/s, open loop")
-    elif load.get("users") is not None:
-        parts.append(f"{_level(load, 'users')} users, closed loop")
-    elif load.get("mode"):
-        parts.append(f"{load['mode']} loop")
-    workers = load.get("workers")
-    if isinstance(workers, int) and workers > 1:
-        parts.append(f"{workers} workers")
+    if load.mode == "open" and load.rate is not None:
+        parts.append(f"{_levels(load.rate, load.rate_end, load.rate_steps)} requests/s, open loop")
+    elif load.users is not None:
+        parts.append(f"{_levels(load.users, load.users_end, load.users_steps)} users, closed loop")
+    elif load.mode:
+        parts.append(f"{load.mode} loop")
+    if load.workers is not None and load.workers > 1:
+        parts.append(f"{load.workers} workers")
     return ", ".join(parts) or "load not known"

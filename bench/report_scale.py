@@ -26,8 +26,8 @@ from tokenswarm.analysis.report import report
 summary = report(sys.argv[1])
 took = time.perf_counter() - begin
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"seconds": took, "peak_mib": peak, "rows": summary["counts"]["rows_in_file"],
-                  "verdict": summary["verdict"]}))
+print(json.dumps({"seconds": took, "peak_mib": peak, "rows": summary.counts.rows_in_file,
+                  "verdict": summary.verdict}))
 """
 
 

@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, cast, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -23,6 +23,7 @@ from tokenswarm.contract import tables
 from tokenswarm.contract.metric import LOWER, Latency, Metric, Place, Rate
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.objectives import slo_latencies, slo_rates
+from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.live.prometheus import exported
 from tokenswarm.scenario.distribution import Distribution
 from tokenswarm.scenario.model import Scenario
@@ -90,7 +91,23 @@ def _yes(is_so: bool) -> str:
 def _where(metric: Metric) -> str:
     if isinstance(metric, Latency):
         return f"`latency.{metric.key}`"
-    return f"`{'.'.join(metric.path)}`" if isinstance(metric, Rate) else ""
+    if not isinstance(metric, Rate):
+        return ""
+    reached = metric.figure_of(cast(Summary, _Reached()))
+    return f"`{'.'.join(cast(_Reached, reached).names)}`"
+
+
+class _Reached:
+    """Stands for a summary, to note which of its fields a metric's figure is taken from."""
+
+    def __init__(self, names: tuple[str, ...] = ()) -> None:
+        self.names = names
+
+    def __getattr__(self, name: str) -> _Reached:
+        return _Reached((*self.names, name))
+
+    def get(self, key: str) -> _Reached:
+        return _Reached((*self.names, key))
 
 
 def _slo(metric: Metric) -> str:

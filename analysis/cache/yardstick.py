@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from msgspec.structs import replace
 from tokenswarm.analysis.cache.explanation import Allowed, limiting_factor, sentence, steps
 from tokenswarm.analysis.cache.models import Replay, Request, block_hits, hits
 from tokenswarm.analysis.cache.prefix_tree import PrefixTree, build
@@ -16,30 +17,32 @@ from tokenswarm.analysis.figures.window import Window, ended_at
 from tokenswarm.analysis.read.prompts import Prompts, key_of, read_prompts
 from tokenswarm.analysis.read.run_folder import Run
 
+from tokenswarm.contract.summary.cache_records import Cache, CacheStep, Yardstick
+from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.tables import PROMPTS_CSV
 
 _MS = 1000.0
 
 
-def cache_figures(run: Run, rows: pd.DataFrame, window: Window | None) -> dict[str, Any]:
+def cache_figures(run: Run, rows: pd.DataFrame, window: Window | None) -> Cache:
     """The engine's own hit rate (see `metrics.cache_figures`), its efficiency, and the yardstick beside them.
 
     efficiency = hit rate / ideal hit rate, both over the requests that the yardstick covers.
     """
     figures = metrics.cache_figures(run, rows, window)
-    measured = _yardstick(run, figures["counters_hit_rate"])
-    ideal, got = (measured.get(name, {}).get("value") for name in ("ideal", "engine"))
-    why = measured["why"] if not measured["recorded"] else "the engine does not report its hits" if got is None \
+    measured = _yardstick(run, figures.counters_hit_rate)
+    ideal, got = measured.ideal.value, measured.engine.value
+    why = measured.why if not measured.recorded else "the engine does not report its hits" if got is None \
         else "no two prompts begin alike"
-    share = Estimate(got / ideal if got is not None and ideal else None, n=measured.get("requests", 0), why=why)
-    return figures | {"efficiency": share.figure("share"), "yardstick": measured}
+    share = Estimate(got / ideal if got is not None and ideal else None, n=measured.requests, why=why)
+    return replace(figures, efficiency=share.figure("share"), yardstick=measured)
 
 
-def _absent(why: str) -> dict[str, Any]:
-    return {"recorded": False, "why": why}
+def _absent(why: str) -> Yardstick:
+    return Yardstick(recorded=False, why=why)
 
 
-def _yardstick(run: Run, counters: float | None) -> dict[str, Any]:
+def _yardstick(run: Run, counters: float | None) -> Yardstick:
     """The yardstick's part of the summary; `recorded` false, and `why`, where there is nothing to make it of."""
     try:
         prompts = read_prompts(run.folder / PROMPTS_CSV)
@@ -65,7 +68,7 @@ def _yardstick(run: Run, counters: float | None) -> dict[str, Any]:
 
 
 def _described(run: Run, prompts: Prompts, rows: pd.DataFrame, counted: np.ndarray, tokens: TokenModel,
-               allowed: Allowed, source: str) -> dict[str, Any]:
+               allowed: Allowed, source: str) -> Yardstick:
     n = int(counted.sum())
     reasons = {
         "blocks": "the engine does not report its block size",
@@ -74,36 +77,36 @@ def _described(run: Run, prompts: Prompts, rows: pd.DataFrame, counted: np.ndarr
     }
     to_blame, reason = limiting_factor(allowed)
 
-    def figure(name: str) -> dict[str, object]:
+    def figure(name: str) -> Figure:
         return Estimate(getattr(allowed, name), n=n, why=reasons.get(name)).figure("share")
 
     limited = None
     if prompts.more:
         limited = f"It covers the first {len(prompts):,} of {len(run.requests):,} requests."
-    return {
-        "recorded": True,
-        "requests": n,
-        "requests_known": len(prompts),
-        "requests_lost": 0 if prompts.more else len(run.requests) - len(rows),
-        "damaged_lines": prompts.damaged,
-        "limited": limited,
-        "block_size": allowed.block_size,
-        "kv_capacity_tokens": allowed.capacity_tokens,
-        "ideal": figure("ideal"),
-        "ideal_range": [allowed.at_least, allowed.at_most],
-        "ideal_computed": figure("computed"),
-        "ideal_prompts": figure("prompts"),
-        "blocks": figure("blocks"),
-        "blocks_range": list(allowed.blocks_range) if allowed.blocks_range else None,
-        "capacity": figure("capacity"),
-        "engine": figure("got"),
-        "engine_source": source if allowed.got is not None else None,
-        "token_error": Estimate(tokens.error, n=len(rows), why="prompt tokens were not counted").figure("share"),
-        "steps": [{"taker": s.stage, "title": s.title, "share": s.share, "lost": s.lost} for s in steps(allowed)],
-        "blame": to_blame,
-        "sentence": sentence(allowed),
-        "reason": reason,
-    }
+    return Yardstick(
+        recorded=True,
+        requests=n,
+        requests_known=len(prompts),
+        requests_lost=0 if prompts.more else len(run.requests) - len(rows),
+        damaged_lines=prompts.damaged,
+        limited=limited,
+        block_size=allowed.block_size,
+        kv_capacity_tokens=allowed.capacity_tokens,
+        ideal=figure("ideal"),
+        ideal_range=[allowed.at_least, allowed.at_most],
+        ideal_computed=figure("computed"),
+        ideal_prompts=figure("prompts"),
+        blocks=figure("blocks"),
+        blocks_range=list(allowed.blocks_range) if allowed.blocks_range else None,
+        capacity=figure("capacity"),
+        engine=figure("got"),
+        engine_source=source if allowed.got is not None else None,
+        token_error=Estimate(tokens.error, n=len(rows), why="prompt tokens were not counted").figure("share"),
+        steps=[CacheStep(step.stage, step.title, step.share, step.lost) for step in steps(allowed)],
+        blame=to_blame,
+        sentence=sentence(allowed),
+        reason=reason,
+    )
 
 
 def _joined(run: Run, prompts: Prompts) -> tuple[pd.DataFrame, np.ndarray]:

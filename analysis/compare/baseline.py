@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tokenswarm.analysis.compare.comparison import BETTER, WORSE, Result, compare, compared, shown
 from tokenswarm.analysis.compare.groups import named_groups, refuse_unlike, unfair
 from tokenswarm.analysis.verdict.outcome import VALID
+
+from tokenswarm.contract.summary.summary_record import Summary
+from tokenswarm.contract.summary.verdict_records import Baseline, Gate
 
 TOLERANCE = 0.05
 """Share by which a ratio may be worse, and points (as a share) by which a difference may."""
 
 
-def regressions(earlier: Mapping[str, Any], run: Mapping[str, Any], tolerance: float = TOLERANCE) -> dict[str, Any]:
-    """`run` against `earlier` (both summaries): {"run_id", "tolerance", "notes", "gates"}.
+def regressions(earlier: Summary, run: Summary, tolerance: float = TOLERANCE) -> Baseline:
+    """`run` against `earlier`.
 
     A gate for each figure that the registry of metrics marks: few, so that one of many does not fail a run by chance,
     and none that an open loop's arrivals set.
@@ -25,30 +25,29 @@ def regressions(earlier: Mapping[str, Any], run: Mapping[str, Any], tolerance: f
     """
     groups = named_groups([earlier], [run], "baseline", "run")
     refuse_unlike(groups)
-    load = run["run"]["load"] or {}
+    open_loop = run.run.load.mode == "open"
     chosen = [figure.key for figure in compared()
-              if figure.regression and not (load.get("mode") == "open" and figure.set_by_arrivals)]
+              if figure.regression and not (open_loop and figure.set_by_arrivals)]
     results = {result.metric.key: result for result in compare([earlier], [run])}
     gates = [_gate(results[key], tolerance) for key in chosen if key in results]
-    return {"run_id": earlier["run_id"], "tolerance": tolerance, "notes": unfair(groups), "gates": gates}
+    return Baseline(earlier.run_id, tolerance, unfair(groups), gates)
 
 
-def against(earlier: Mapping[str, Any], run: Mapping[str, Any], tolerance: float = TOLERANCE) -> dict[str, Any]:
+def against(earlier: Summary, run: Summary, tolerance: float = TOLERANCE) -> Baseline:
     """`regressions`; or no gates and a note, where the run itself has no figures to hold against anything."""
-    if run["verdict"] == VALID:
+    if run.verdict == VALID:
         return regressions(earlier, run, tolerance)
-    note = f"not compared: this run is {run['outcome']['headline']}"
-    return {"run_id": earlier["run_id"], "tolerance": tolerance, "notes": [note], "gates": []}
+    return Baseline(earlier.run_id, tolerance, [f"not compared: this run is {run.outcome.headline}"])
 
 
-def _gate(result: Result, tolerance: float) -> dict[str, Any]:
-    base = {"key": result.metric.key, "title": result.metric.title}
+def _gate(result: Result, tolerance: float) -> Gate:
+    key, title = result.metric.key, result.metric.title
     if result.difference is None:
-        return base | {"state": "undetermined", "sentence": f"{result.metric.title}: undetermined, {result.why}"}
+        return Gate(key, title, "undetermined", f"{title}: undetermined, {result.why}")
     difference = result.difference
     change = abs(difference.change - 1.0) if difference.ratio else abs(difference.change)
     state = "missed" if result.state == WORSE and change > tolerance else "met"
     words = "worse" if result.state == WORSE else "better" if result.state == BETTER else "no difference"
     then, now = (shown(side.value, result.unit) for side in (difference.a, difference.b))
     sentence = f"{result.sentence_part()} of the baseline: {words}; {then} then, {now} now"
-    return base | {"state": state, "sentence": sentence}
+    return Gate(key, title, state, sentence)

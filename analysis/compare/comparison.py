@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tokenswarm.analysis.compare.ab_test import Difference, Reading, difference, holm
-from tokenswarm.analysis.read.run_folder import dig
 from tokenswarm.analysis.wording import number, percent, unit_of
 
-from tokenswarm.contract.metric import HIGHER, Rate, percentile_digits
+from tokenswarm.contract.metric import HIGHER, Latency, percentile_digits
 from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.summary_record import Summary
 
 _HEADLINE_PERCENTILE = 95
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A figure of a summary that two groups are compared in: where it stands, and which direction is better."""
+    """A figure of a summary that two groups are compared in: how it is had, and which direction is better."""
 
     key: str
     title: str
-    path: tuple[str, ...]
+    figure_of: Callable[[Summary], Figure | None]
     better: str
     ratio: bool = True
     headline: bool = False
@@ -39,24 +40,22 @@ class Compared:
 
 def compared() -> list[Compared]:
     """Every figure that is compared, from the registry of metrics: latencies in their percentiles, then the rest."""
-    figures = []
-    for metric in METRICS:
-        if not metric.compared:
-            continue
-        if isinstance(metric, Rate):
-            figures.append(Compared(metric.name, metric.title, metric.path, metric.better, metric.ratio,
-                                    metric.headline, metric.regression, metric.set_by_arrivals))
-            continue
-        other = METRICS[metric.repeats] if metric.repeats else None
-        for q in metric.percentiles:
-            chosen = q == _HEADLINE_PERCENTILE
-            figures.append(Compared(
-                metric.percentile_key(q), f"{metric.title} p{q:g}",
-                ("latency", metric.key, f"p{percentile_digits(q)}"), metric.better, metric.ratio,
-                metric.headline and chosen, metric.regression and chosen, metric.set_by_arrivals,
-                other.percentile_key(q) if other else None))
-    # Latencies first, whatever the order in which they were registered.
-    return sorted(figures, key=lambda figure: figure.path[0] != "latency")
+    percentiles = [_percentile(latency, q) for latency in METRICS.latencies() if latency.compared
+                   for q in latency.percentiles]
+    return percentiles + [Compared(rate.name, rate.title, rate.figure_of, rate.better, rate.ratio, rate.headline,
+                                   rate.regression, rate.set_by_arrivals)
+                          for rate in METRICS.rates() if rate.compared]
+
+
+def _percentile(latency: Latency, q: float) -> Compared:
+    def figure_of(summary: Summary) -> Figure | None:
+        return summary.percentile(latency.key, f"p{percentile_digits(q)}")
+
+    chosen = q == _HEADLINE_PERCENTILE
+    other = METRICS.latency(f"{latency.repeats}_ms") if latency.repeats else None
+    return Compared(latency.percentile_key(q), f"{latency.title} p{q:g}", figure_of, latency.better, latency.ratio,
+                    latency.headline and chosen, latency.regression and chosen, latency.set_by_arrivals,
+                    other.percentile_key(q) if other else None)
 
 
 _LEAST_POINTS = 0.001
@@ -93,8 +92,8 @@ class Verdict:
     repeated: bool
 
 
-def compare(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> list[Result]:
-    """Every figure of `compared` that a run of either group has, of summaries `a` and `b`: B against A."""
+def compare(a: Sequence[Summary], b: Sequence[Summary]) -> list[Result]:
+    """Every figure of `compared` that a run of either group has: B against A."""
     results = list(_results(a, b))
     by_key = {result.metric.key: result for result in results}
     return [result for result in results if not _repeats_another(result, by_key)]
@@ -108,20 +107,20 @@ def _repeats_another(result: Result, by_key: Mapping[str, Result]) -> bool:
     return result.difference == other.difference if result.difference is not None else result.why == other.why
 
 
-def _results(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> Iterator[Result]:
+def _results(a: Sequence[Summary], b: Sequence[Summary]) -> Iterator[Result]:
     for metric in compared():
-        figures = [[dig(summary, *metric.path) or {} for summary in group] for group in (a, b)]
-        known = [[figure for figure in group if figure.get("value") is not None] for group in figures]
+        figures = [[metric.figure_of(summary) or Figure() for summary in group] for group in (a, b)]
+        known = [[figure for figure in group if figure.value is not None] for group in figures]
         if not any(known):
             continue
-        if all(figure.get("value") == 0 for group in known for figure in group) and metric.ratio:
+        if all(figure.value == 0 for group in known for figure in group) and metric.ratio:
             continue
-        unit = str(next(figure for group in known for figure in group).get("unit") or "")
+        unit = next(figure for group in known for figure in group).unit
         lacking = [len(group) - len(measured) for group, measured in zip(figures, known, strict=True)]
         if any(lacking):
             side = "AB"[0 if lacking[0] else 1]
-            why = next((str(figure.get("why")) for group in figures for figure in group
-                        if figure.get("value") is None and figure.get("why")), "not measured")
+            why = next((figure.why for group in figures for figure in group if figure.value is None and figure.why),
+                       "not measured")
             yield Result(metric, unit, UNKNOWN, why=f"not known of {max(lacking)} runs of {side}: {why}")
             continue
         result = difference(*([_reading(figure) for figure in group] for group in known), ratio=metric.ratio)
@@ -131,9 +130,8 @@ def _results(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> 
             yield Result(metric, unit, _state(metric, result), result)
 
 
-def _reading(figure: Mapping[str, Any]) -> Reading:
-    low, high = figure.get("ci95") or (None, None)
-    return Reading(float(figure["value"]), low, high)
+def _reading(figure: Figure) -> Reading:
+    return Reading(float(figure.value), *figure.ends)
 
 
 def _state(metric: Compared, difference: Difference) -> str:

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tokenswarm.analysis.read.run_folder import dig
+import msgspec
 from tokenswarm.analysis.verdict.outcome import VALID
 
 from tokenswarm.base.errors import Exit, UserError
-
-Summary = Mapping[str, Any]
+from tokenswarm.contract.summary.summary_record import Summary
 
 _ENGINES_OWN = frozenset({"version", "block_size", "kv_capacity_tokens", "model_path", "attention_backend"})
 """Settings that an engine reports but nobody asked it for: they are part of what is compared."""
@@ -51,31 +50,30 @@ class Groups:
 
 
 def _engine(summary: Summary) -> str:
-    return str(dig(summary, "run", "engine", "title") or dig(summary, "run", "engine", "name") or "engine not known")
+    return summary.run.engine.title or summary.run.engine.name or "engine not known"
 
 
 def _version(summary: Summary) -> str:
-    return f"{_engine(summary)} {dig(summary, 'run', 'engine', 'version') or 'of unknown version'}"
+    return f"{_engine(summary)} {summary.run.engine.version or 'of unknown version'}"
 
 
 def _settings(summary: Summary) -> str:
-    effective = dig(summary, "run", "effective") or {}
-    return json.dumps(effective, sort_keys=True)
+    return json.dumps(summary.run.effective, sort_keys=True)
 
 
 def _overrides(summary: Summary) -> str:
-    overrides = dig(summary, "run", "overrides") or {}
-    return " ".join(f"{key}={value}" for key, value in sorted(overrides.items()) if key != "prompts.salt") or "no SET"
+    overrides = sorted(summary.run.overrides.items())
+    return " ".join(f"{key}={value}" for key, value in overrides if key != "prompts.salt") or "no SET"
 
 
 _KEYS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("engine", _engine),
     ("engine version", _version),
-    ("model", lambda summary: str(dig(summary, "run", "model"))),
-    ("GPUs", lambda summary: ", ".join(map(str, dig(summary, "run", "gpus") or [])) or "no GPU seen"),
+    ("model", lambda summary: str(summary.run.model)),
+    ("GPUs", lambda summary: ", ".join(summary.run.gpus) or "no GPU seen"),
     ("settings", _overrides),
     ("effective configuration", _settings),
-    ("endpoint", lambda summary: str(dig(summary, "run", "engine", "base_url"))),
+    ("endpoint", lambda summary: str(summary.run.engine.base_url)),
 )
 """By what runs are told apart, the first that gives exactly two kinds."""
 _NAMES = frozenset({"engine", "engine version", "model", "GPUs"})
@@ -86,11 +84,11 @@ def usable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[LeftOut]]:
     """The runs whose figures may be compared, and those that may not."""
     good, out = [], []
     for summary in summaries:
-        outcome = summary["outcome"]
-        if summary["verdict"] == VALID:
+        outcome = summary.outcome
+        if summary.verdict == VALID:
             good.append(summary)
         else:
-            out.append(LeftOut(summary["run_id"], f"{outcome['headline']}: {outcome['sentence']}", outcome["code"]))
+            out.append(LeftOut(summary.run_id, f"{outcome.headline}: {outcome.sentence}", outcome.code))
     return good, out
 
 
@@ -114,7 +112,7 @@ def split(summaries: Sequence[Summary]) -> Groups:
             a, b = ([summary for summary in good if key(summary) == kind] for kind in kinds)
             label_a, label_b = kinds if title in _NAMES else ("A", "B")
             return Groups(label_a, label_b, a, b, title, out)
-    names = ", ".join(summary["run_id"] for summary in good)
+    names = ", ".join(summary.run_id for summary in good)
     left_out = f"; left out: {'; '.join(f'{run.run_id} ({run.why})' for run in out)}" if out else ""
     raise UserError(Exit.USAGE, f"nothing tells these runs apart: {names}{left_out}. Say which stand against which: "
                                 "--a RUN ... --b RUN ...")
@@ -132,7 +130,7 @@ def named_groups(a: Sequence[Summary], b: Sequence[Summary], label_a: str | None
 
 def _labels(a: Summary, b: Summary) -> list[str]:
     """Names for two sides: the engines if they differ, else their versions or models, else A and B."""
-    for key in (_engine, _version, lambda summary: str(dig(summary, "run", "model"))):
+    for key in (_engine, _version, lambda summary: str(summary.run.model)):
         if key(a) != key(b):
             return [key(a), key(b)]
     return ["A", "B"]
@@ -140,26 +138,26 @@ def _labels(a: Summary, b: Summary) -> list[str]:
 
 def about(groups: Groups) -> list[str]:
     """What each side is where its label does not say it: the settings that only it has, or its endpoint."""
-    tables = [dig(group[0], "run", "overrides") or {} for group in (groups.a, groups.b)]
+    tables = [group[0].run.overrides for group in (groups.a, groups.b)]
     own = [" ".join(f"{key}={value}" for key, value in sorted(table.items())
                     if other.get(key) != value and key != "prompts.salt")
            for table, other in (tables, tables[::-1])]
     if not any(own):
-        own = [str(dig(group[0], "run", "engine", "base_url")) for group in (groups.a, groups.b)]
+        own = [str(group[0].run.engine.base_url) for group in (groups.a, groups.b)]
     return [f"{_version(group[0])}, {text or 'nothing set'}"
             for group, text in zip((groups.a, groups.b), own, strict=True)]
 
 
 def refuse_unlike(groups: Groups) -> None:
     """Raises UserError(USAGE) for what no reader could make sense of: a simulator and a real engine, two workloads."""
-    kinds = {summary["simulated"] for summary in (*groups.a, *groups.b)}
+    kinds = {summary.simulated for summary in (*groups.a, *groups.b)}
     if None in kinds and len(kinds) > 1:
         raise UserError(Exit.USAGE, "of some of these runs it is not known whether a simulator or a real engine "
                                     "answered (run.json does not tell `simulated`): compare them among themselves")
     if len(kinds) > 1:
         raise UserError(Exit.USAGE, "some of these runs are of the simulator and some of a real engine: "
                                     "their figures say nothing about each other")
-    names = {str(dig(summary, "run", "scenario", "name")) for summary in (*groups.a, *groups.b)}
+    names = {str(summary.run.scenario.name) for summary in (*groups.a, *groups.b)}
     if len(names) > 1:
         raise UserError(Exit.USAGE, f"these runs are of different scenarios ({', '.join(sorted(names))}), so neither "
                                     "side is better: compare runs of one")
@@ -168,28 +166,28 @@ def refuse_unlike(groups: Groups) -> None:
 def unfair(groups: Groups) -> list[str]:
     """Sentences on what else than the thing compared differs between these runs; empty where all is alike."""
     runs = [*groups.a, *groups.b]
-    checks = (
-        ("load", lambda s: _load(s)),
+    checks: tuple[tuple[str, Callable[[Summary], object]], ...] = (
+        ("load", _load),
         ("limit of a good request (goodput)", _bounds),
-        ("measured seconds", lambda s: dig(s, "run", "load", "duration_s")),
-        ("seed of the prompts", lambda s: dig(s, "run", "seed")),
-        ("model", lambda s: dig(s, "run", "model")),
-        ("load generator's machine", lambda s: dig(s, "run", "host", "hostname")),
+        ("measured seconds", lambda summary: summary.run.load.duration_s),
+        ("seed of the prompts", lambda summary: summary.run.seed),
+        ("model", lambda summary: summary.run.model),
+        ("load generator's machine", lambda summary: summary.run.host.hostname),
     )
     sentences = []
     for title, key in checks:
         kinds = list(dict.fromkeys(str(key(summary)) for summary in runs))
         if len(kinds) > 1 and title != groups.by:
             sentences.append(f"The {title} is not the same in all runs: {', '.join(kinds)}.")
-    if len({dig(summary, "run", "salt") for summary in runs}) > 1:
+    if len({summary.run.salt for summary in runs}) > 1:
         sentences.append("The prompts are not the same in all runs (another salt); their kind and length are.")
     return sentences
 
 
 def _load(summary: Summary) -> str:
-    load = dig(summary, "run", "load") or {}
+    load = msgspec.structs.asdict(summary.run.load)
     keys = ("mode", "users", "users_end", "users_steps", "rate", "rate_end", "rate_steps", "arrivals", "max_in_flight")
-    settings = {key: load.get(key) for key in keys if load.get(key) is not None}
+    settings = {key: load[key] for key in keys if load[key] is not None}
     if settings.get("mode") == "open":
         settings.pop("users", None)
     else:
@@ -198,21 +196,23 @@ def _load(summary: Summary) -> str:
 
 
 def _bounds(summary: Summary) -> str:
-    bounds = dig(summary, "goodput", "bounds") or {}
-    return " and ".join(f"{key} <= {value:g}" for key, value in sorted(bounds.items())) or "none"
+    bounds = sorted(summary.goodput.bounds.items())
+    return " and ".join(f"{key} <= {value:g}" for key, value in bounds) or "none"
 
 
 def setup_differences(groups: Groups, scenario_engine: Mapping[str, Any]) -> list[SetupDifference]:
     """Where the sides' effective configurations differ, by canonical name; `scenario_engine`: the scenario's table."""
-    sides = [[dig(summary, "run", "effective") or {} for summary in group] for group in (groups.a, groups.b)]
+    sides = [[summary.run.effective for summary in group] for group in (groups.a, groups.b)]
     own = {key for table in scenario_engine.values() if isinstance(table, dict) for key in table}
     differences = []
     for name in sorted({key for side in sides for effective in side for key in effective}):
         values = [_in_words(side, name) for side in sides]
         if values[0] != values[1]:
             differences.append(SetupDifference(name, *values, _excuse(name, own)))
-    for name, path in (("version", ("run", "engine", "version")), ("model", ("run", "model"))):
-        values = [_in_words([{name: dig(summary, *path)} for summary in group], name) for group in (groups.a, groups.b)]
+    others: tuple[tuple[str, Callable[[Summary], str | None]], ...] = (
+        ("version", lambda summary: summary.run.engine.version), ("model", lambda summary: summary.run.model))
+    for name, of in others:
+        values = [_in_words([{name: of(summary)} for summary in group], name) for group in (groups.a, groups.b)]
         if values[0] != values[1] and name not in {each.name for each in differences}:
             differences.append(SetupDifference(name, *values, "the sides are told apart by it" if name in groups.by
                                          else _excuse(name, own)))

@@ -27,6 +27,8 @@ from tokenswarm.analysis.summary import recorded_notes, summarise
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.metric import Place
 from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.summary.summary_file import refuse_newer_summary
+from tokenswarm.contract.summary.summary_record import Summary
 
 QUANTILES = np.unique(np.concatenate([np.linspace(0, 95, 96), np.linspace(95, 100, 51)]))
 """Points of a drawn distribution, in percent: denser in the tail."""
@@ -37,7 +39,7 @@ class Member:
     """What is kept of one run: its summary, its distributions (ms at QUANTILES), its share in the workload's traits."""
 
     folder: Path
-    summary: dict[str, Any]
+    summary: Summary
     curves: dict[str, np.ndarray]
     totals: rule_of_thumb.Totals
     engine_table: dict[str, Any]
@@ -61,7 +63,7 @@ class Comparison:
 
     @property
     def simulated(self) -> bool:
-        return bool(self.groups.a[0]["simulated"])
+        return bool(self.groups.a[0].simulated)
 
 
 def curve_titles() -> dict[str, str]:
@@ -71,6 +73,7 @@ def curve_titles() -> dict[str, str]:
 
 def read_member(folder: str | Path) -> Member:
     """One run, read and reduced. Raises UserError(RUN_FOLDER)."""
+    refuse_newer_summary(Path(folder))
     run = read_run(folder)
     summary = summarise(run)
     curves, ok = {}, is_ok(run.measured)
@@ -80,7 +83,7 @@ def read_member(folder: str | Path) -> Member:
         if len(known):
             curves[latency.key] = interpolate(known, QUANTILES)
     return Member(Path(folder), summary, curves,
-                  rule_of_thumb.totals(run.measured, summary["run"]["window"]["seconds"]),
+                  rule_of_thumb.totals(run.measured, summary.run.window.seconds),
                   run.manifest.scenario.table("engine"), recorded_notes(run))
 
 
@@ -102,15 +105,15 @@ def compare_runs(runs: Sequence[str | Path] = (), *, a: Sequence[str | Path] = (
     members = {}
     for folder in [*runs, *a, *b]:
         member = read_member(folder)
-        if member.summary["run_id"] in members:
-            raise UserError(Exit.USAGE, f"the run {member.summary['run_id']} is given twice")
-        members[member.summary["run_id"]] = member
+        if member.summary.run_id in members:
+            raise UserError(Exit.USAGE, f"the run {member.summary.run_id} is given twice")
+        members[member.summary.run_id] = member
     summaries = [member.summary for member in members.values()]
     groups = split(summaries) if runs else named_groups(summaries[:len(a)], summaries[len(a):], label_a, label_b)
     refuse_unlike(groups)
     results = compare(groups.a, groups.b)
-    used = [members[summary["run_id"]] for summary in (*groups.a, *groups.b)]
-    open_loop = any(member.summary["run"]["load"].get("mode") == "open" for member in used)
+    used = [members[summary.run_id] for summary in (*groups.a, *groups.b)]
+    open_loop = any(member.summary.run.load.mode == "open" for member in used)
     verdict = judge(results, groups.label_a, groups.label_b, open_loop)
     advice, agreement = _thumb(groups, verdict, used, mixed_hardware, frequent_model_changes)
     engine_table = {key: value for member in used for key, value in member.engine_table.items()}
@@ -121,10 +124,10 @@ def compare_runs(runs: Sequence[str | Path] = (), *, a: Sequence[str | Path] = (
 def _thumb(groups: Groups, verdict: Verdict, used: Sequence[Member], mixed_hardware: bool,
            frequent_model_changes: bool) -> tuple[rule_of_thumb.Advice | None, str]:
     """The rule of thumb is about vLLM and SGLang, and says nothing about anything else."""
-    engines = [str(group[0]["run"]["engine"]["title"]) for group in (groups.a, groups.b)]
+    engines = [str(group[0].run.engine.title) for group in (groups.a, groups.b)]
     if set(engines) != {rule_of_thumb.VLLM, rule_of_thumb.SGLANG}:
         return None, ""
-    traits = rule_of_thumb.traits([member.totals for member in used], str(groups.a[0]["run"]["model"]),
+    traits = rule_of_thumb.traits([member.totals for member in used], str(groups.a[0].run.model),
                                  mixed_hardware=mixed_hardware, frequent_model_changes=frequent_model_changes)
     advice = rule_of_thumb.advise(traits)
     winner = {None: None, "a": engines[0], "b": engines[1]}[verdict.winner]
@@ -140,8 +143,8 @@ def document(comparison: Comparison) -> dict[str, Any]:
             comparison.verdict.winner)},
         "simulated": comparison.simulated,
         "told_apart_by": groups.by,
-        "a": {"label": groups.label_a, "runs": [summary["run_id"] for summary in groups.a]},
-        "b": {"label": groups.label_b, "runs": [summary["run_id"] for summary in groups.b]},
+        "a": {"label": groups.label_a, "runs": [summary.run_id for summary in groups.a]},
+        "b": {"label": groups.label_b, "runs": [summary.run_id for summary in groups.b]},
         "left_out": [asdict(each) for each in groups.left_out],
         "figures": [as_dict(result) for result in comparison.results],
         "rule_of_thumb": None if comparison.advice is None

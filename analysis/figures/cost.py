@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from tokenswarm.analysis.figures.statistics import Estimate
+
+from tokenswarm.contract.summary.figure import Figure, Number
+from tokenswarm.contract.summary.request_records import Cost
 
 PER_MILLION = 1e6
 _SECONDS_PER_HOUR = 3600.0
 
 
-def cost_figures(price: object, gpus: object, rates: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+def cost_figures(price: Number | None, gpus: Number | None, rates: Mapping[str, Figure]) -> Cost | None:
     """$ per million output tokens, prompt tokens, tokens of either kind, and answered requests.
 
     Each puts the whole price on what it names: what of it a prompt costs and what an answer, nobody can tell.
@@ -20,22 +22,20 @@ def cost_figures(price: object, gpus: object, rates: Mapping[str, Mapping[str, A
     `price` is $ per GPU and hour, `gpus` their number; None where no price was given. `rates` are a summary's, per
     second. The interval is that of the rate: the GPUs cost the same whatever they give.
     """
-    if not _positive(price) or not _positive(gpus):
+    if price is None or gpus is None or not _positive(price) or not _positive(gpus):
         return None
     per_second = float(price) * float(gpus) / _SECONDS_PER_HOUR
-    units = {"per_million_output_tokens": "output_tok_s", "per_million_input_tokens": "input_tok_s",
-             "per_million_tokens": "total_tok_s", "per_million_requests": "requests_s"}
-    figures = {name: _inverse(per_second, rates.get(rate) or {}).figure("$") for name, rate in units.items()}
-    return {"gpu_hour_usd": float(price), "gpus": int(gpus), **figures}
+    output, prompts, both, requests = (
+        _inverse(per_second, rates.get(rate) or Figure()).figure("$")
+        for rate in ("output_tok_s", "input_tok_s", "total_tok_s", "requests_s"))
+    return Cost(float(price), int(gpus), output, prompts, both, requests)
 
 
-def _inverse(per_second: float, rate: Mapping[str, Any]) -> Estimate:
-    value = rate.get("value")
-    if not value:
-        return Estimate(None, n=int(rate.get("n") or 0), why=str(rate.get("why") or "nothing was given"))
-    low, high = rate.get("ci95") or (None, None)
-    bound = [None if not end else PER_MILLION * per_second / end for end in (high, low)]
-    return Estimate(PER_MILLION * per_second / value, *bound, n=int(rate.get("n") or 0))
+def _inverse(per_second: float, rate: Figure) -> Estimate:
+    if not rate.value:
+        return Estimate(None, n=rate.n, why=rate.why or "nothing was given")
+    low, high = (None if not end else PER_MILLION * per_second / end for end in reversed(rate.ends))
+    return Estimate(PER_MILLION * per_second / rate.value, low, high, n=rate.n)
 
 
 def _positive(number: object) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
+from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures.drift import DRIFTING, STEPPED, TOO_SHORT, Drift, blocks, judge
 from tokenswarm.analysis.figures.flow import output_flow
 from tokenswarm.analysis.figures.quantities import is_ok, tpot_ms
@@ -14,6 +14,8 @@ from tokenswarm.analysis.read.run_folder import Run
 
 from tokenswarm.contract.metric import HIGHER
 from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.summary.time_records import DriftSeries, DriftStep
+from tokenswarm.contract.summary.verdict_records import Gate
 
 SHORTEST_S = 300.0
 """A measure phase below this says nothing about hours."""
@@ -23,8 +25,8 @@ _LEAST = {"error_rate": 0.0, "kv_usage": 0.10}
 _USUAL_LEAST = 0.05
 
 
-def drift_figures(run: Run, window: Window | None) -> dict[str, dict[str, Any]]:
-    """By series: title, unit, state (steady, drifting, stepped, too short), level, per_hour with ci95, and the step."""
+def drift_figures(run: Run, window: Window | None) -> dict[str, DriftSeries]:
+    """What became of each series, by its key."""
     if window is None or window.seconds <= 0:
         return {}
     series = [(key, title, unit, at, values) for key, title, unit, at, values in _series(run, window) if len(values)]
@@ -66,44 +68,44 @@ def _series(run: Run, window: Window) -> Iterator[tuple[str, str, str, np.ndarra
         yield key, title, "MiB", *blocks(at[inside & mine], memory[inside & mine])
 
 
-def _as_entry(title: str, unit: str, drift: Drift) -> dict[str, Any]:
+def _as_entry(title: str, unit: str, drift: Drift) -> DriftSeries:
     share = drift.per_hour / drift.level if drift.per_hour is not None and drift.level else None
-    return {
-        "title": title, "unit": unit, "state": drift.state, "level": drift.level, "per_hour": drift.per_hour,
-        "per_hour_ci95": None if drift.low is None else [drift.low, drift.high], "per_hour_share": share,
-        "step": None if drift.state != STEPPED else {"at_s": drift.at_s, "before": drift.before, "after": drift.after},
-    }
+    between = None if drift.low is None or drift.high is None else [drift.low, drift.high]
+    step = None
+    if drift.at_s is not None and drift.before is not None and drift.after is not None:
+        step = DriftStep(drift.at_s, drift.before, drift.after)
+    return DriftSeries(title, unit, drift.state, drift.level, drift.per_hour, between, share, step)
 
 
-def drift_gates(drift: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-    """A gate for each series, of a run that is to fail on drift: {key, title, state, sentence}, where `state` is met,
-    missed (it became worse), or undetermined (the run is too short)."""
-    return [{"key": key, "title": str(series["title"]), "state": _gate_state(key, series),
-             "sentence": f"{series['title']}: {sentence(dict(series))}"} for key, series in drift.items()]
+def drift_gates(drift: Mapping[str, DriftSeries]) -> list[Gate]:
+    """A gate for each series, of a run that is to fail on drift: met, missed (it became worse), or undetermined (the
+    run is too short)."""
+    return [Gate(key, series.title, _gate_state(key, series), f"{series.title}: {sentence(series)}")
+            for key, series in drift.items()]
 
 
-def _gate_state(key: str, series: Mapping[str, Any]) -> str:
-    if series["state"] == TOO_SHORT:
+def _gate_state(key: str, series: DriftSeries) -> str:
+    if series.state == TOO_SHORT:
         return "undetermined"
-    change = series["step"]["after"] - series["step"]["before"] if series["state"] == STEPPED else \
-        series["per_hour"] if series["state"] == DRIFTING else 0.0
+    change = 0.0
+    if series.state == STEPPED and series.step is not None:
+        change = series.step.after - series.step.before
+    elif series.state == DRIFTING and series.per_hour is not None:
+        change = series.per_hour
     more_is_better = key in METRICS and METRICS[key].better == HIGHER
     return "missed" if (change < 0 if more_is_better else change > 0) else "met"
 
 
-def sentence(series: dict[str, Any]) -> str:
+def sentence(series: DriftSeries) -> str:
     """`drifting: +120 MiB an hour (+80 – +160), +4.1% an hour`; `stepped after 12 min, from 40.1 to 55.0 ms`."""
-    from tokenswarm.analysis import wording as text
-
-    unit = text.unit_of(series["unit"])
-    if series["state"] == STEPPED:
-        step = series["step"]
-        return (f"stepped after {text.duration(step['at_s'])}, from {text.number(step['before'], series['unit'])} to "
-                f"{text.number(step['after'], series['unit'])} {unit}").strip()
-    if series["state"] == DRIFTING:
-        low, high = series["per_hour_ci95"]
-        scale, word = (100.0, "points") if series["unit"] == "share" else (1.0, unit)
-        share = series["per_hour_share"]
-        slope = f"drifting: {scale * series['per_hour']:+.3g} {word} an hour ({scale * low:+.3g} – {scale * high:+.3g})"
+    unit, step, per_hour = text.unit_of(series.unit), series.step, series.per_hour
+    if series.state == STEPPED and step is not None:
+        return (f"stepped after {text.duration(step.at_s)}, from {text.number(step.before, series.unit)} to "
+                f"{text.number(step.after, series.unit)} {unit}").strip()
+    if series.state == DRIFTING and per_hour is not None and series.per_hour_ci95:
+        low, high = series.per_hour_ci95
+        scale, word = (100.0, "points") if series.unit == "share" else (1.0, unit)
+        share = series.per_hour_share
+        slope = f"drifting: {scale * per_hour:+.3g} {word} an hour ({scale * low:+.3g} – {scale * high:+.3g})"
         return slope + (f", {100 * share:+.3g}% an hour" if share is not None else "")
-    return str(series["state"])
+    return series.state

@@ -7,9 +7,7 @@ time. A single cut connection among answers is an error, not an outage: see `LEA
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +17,7 @@ from tokenswarm.analysis.figures.statistics import Estimate
 from tokenswarm.analysis.figures.window import Window, ended_at
 from tokenswarm.analysis.read.run_folder import Run
 
+from tokenswarm.contract.summary.time_records import OutagePeriod, Outages
 from tokenswarm.contract.tables import AWAY_KINDS
 
 LEAST_S = 1.0
@@ -77,46 +76,43 @@ def find_outages(requests: pd.DataFrame) -> list[Outage]:
     return outages
 
 
-def outage_figures(run: Run, window: Window | None) -> dict[str, Any]:
+def outage_figures(run: Run, window: Window | None) -> Outages:
     """The outages of the measure phase: how many, the longest and all of them together, and a list."""
     began = window.start if window else float(run.requests["sent_at"].min()) if len(run.requests) else 0.0
     outages = [outage for outage in find_outages(_from_measuring_on(run)) if outage.end >= began]
     why = "the engine was never away"
     longest = max((outage.seconds for outage in outages), default=None)
     listed = sorted(sorted(outages, key=lambda outage: -outage.seconds)[:LISTED], key=lambda outage: outage.start)
-    return {
-        "count": len(outages),
-        "longest": Estimate(longest, n=len(outages), why=why).figure("s"),
-        "total": Estimate(sum(o.seconds for o in outages) if outages else None, n=len(outages), why=why).figure("s"),
-        "failed": sum(outage.failed for outage in outages),
-        "list": [{"start_unix_s": outage.start, "at_s": outage.start - began, "seconds": outage.seconds,
-                  "recovered": outage.recovered, "failed": outage.failed, "kinds": outage.kinds} for outage in listed],
-    }
+    total = sum(outage.seconds for outage in outages) if outages else None
+    return Outages(
+        len(outages), Estimate(longest, n=len(outages), why=why).figure("s"),
+        Estimate(total, n=len(outages), why=why).figure("s"), sum(outage.failed for outage in outages),
+        [OutagePeriod(outage.start, outage.start - began, outage.seconds, outage.recovered, outage.failed, outage.kinds)
+         for outage in listed])
 
 
-def sentence(figures: Mapping[str, Any]) -> str:
+def sentence(outages: Outages) -> str:
     """The outages of a summary in words; empty where there was none."""
-    if not figures["count"]:
+    if not outages.count:
         return ""
-    away = f"The engine was away {text.times(figures['count'])}, for {text.duration(figures['total']['value'])}"
-    longest = f", the longest time {text.duration(figures['longest']['value'])}" if figures["count"] > 1 else ""
-    gone = "" if all(outage["recovered"] for outage in figures["list"]) else "; it had not come back when the run ended"
-    return f"{away}{longest}; {figures['failed']:,} requests failed meanwhile{gone}."
+    away = f"The engine was away {text.times(outages.count)}, for {text.duration(outages.total.value)}"
+    longest = f", the longest time {text.duration(outages.longest.value)}" if outages.count > 1 else ""
+    gone = "" if all(each.recovered for each in outages.periods) else "; it had not come back when the run ended"
+    return f"{away}{longest}; {outages.failed:,} requests failed meanwhile{gone}."
 
 
-def spans(figures: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
+def spans(outages: Outages) -> tuple[tuple[float, float], ...]:
     """The outages of a summary as pairs of unix seconds."""
-    return tuple((outage["start_unix_s"], outage["start_unix_s"] + outage["seconds"]) for outage in figures["list"])
+    return tuple((each.start_unix_s, each.start_unix_s + each.seconds) for each in outages.periods)
 
 
-def listed_rows(figures: Mapping[str, Any]) -> list[dict[str, str]]:
+def listed_rows(outages: Outages) -> list[dict[str, str]]:
     """The outages of a summary as cells of a table."""
-    return [{"began": f"after {text.duration(outage['at_s'])}",
-             "recovery": text.duration(outage["seconds"]) if outage["recovered"]
-             else f"not within {text.duration(outage['seconds'])}",
-             "failed": f"{outage['failed']:,}",
-             "kinds": ", ".join(f"{kind} {count:,}" for kind, count in outage["kinds"].items())}
-            for outage in figures["list"]]
+    return [{"began": f"after {text.duration(each.at_s)}",
+             "recovery": text.duration(each.seconds) if each.recovered else f"not within {text.duration(each.seconds)}",
+             "failed": f"{each.failed:,}",
+             "kinds": ", ".join(f"{kind} {count:,}" for kind, count in each.kinds.items())}
+            for each in outages.periods]
 
 
 def _from_measuring_on(run: Run) -> pd.DataFrame:

@@ -13,6 +13,10 @@ from tokenswarm.analysis.read.run_folder import Run
 
 from tokenswarm.contract.metric import Latency, percentile_digits
 from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.summary.cache_records import Cache
+from tokenswarm.contract.summary.engine_records import ServerMeans
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.request_records import Outcomes, Tokens
 
 GAPS: dict[str, tuple[str, str]] = {
     "icl_p50_ms": ("Typical gap", "median over requests of a request's median gap between chunks"),
@@ -81,10 +85,10 @@ def ok_latencies(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     return {name: values[ok] for name, values in latencies(rows).items()}
 
 
-def latency_figures(rows: pd.DataFrame) -> dict[str, dict[str, dict]]:
+def latency_figures(rows: pd.DataFrame) -> dict[str, dict[str, Figure]]:
     """The percentiles of every latency over the successful ones of `rows`; those that nobody measured are absent,
     except the ones that are always shown."""
-    out: dict[str, dict[str, dict]] = {}
+    out: dict[str, dict[str, Figure]] = {}
     values = ok_latencies(rows)
     for latency in METRICS.latencies():
         if not latency.always_shown and np.isnan(values[latency.key]).all():
@@ -94,7 +98,7 @@ def latency_figures(rows: pd.DataFrame) -> dict[str, dict[str, dict]]:
     return out
 
 
-def gap_figures(rows: pd.DataFrame) -> dict[str, dict]:
+def gap_figures(rows: pd.DataFrame) -> dict[str, Figure]:
     """The figures of GAPS over the successful ones of `rows`."""
     ok = rows.loc[is_ok(rows), list(GAPS)]
     longest = ok["icl_max_ms"].to_numpy()
@@ -122,7 +126,7 @@ def wave_notes(rows: pd.DataFrame) -> list[str]:
             "intervals may be too narrow. Measure longer, or repeat the run."]
 
 
-def rate_figures(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None) -> dict[str, dict]:
+def rate_figures(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None) -> dict[str, Figure]:
     """Token and request rates over the window.
 
     `rows` are the requests of every phase: a token that arrives inside the window counts whoever asked for it.
@@ -150,18 +154,17 @@ def rate_figures(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None
     }
 
 
-def per_user_rate(rows: pd.DataFrame) -> dict[str, dict]:
+def per_user_rate(rows: pd.DataFrame) -> dict[str, Figure]:
     """Tokens/s that one user sees while an answer streams: 1000 / TPOT. p5 is what the unlucky see."""
     speed = 1000.0 / np.where((tpot := tpot_ms(rows)[is_ok(rows)]) > 0, tpot, np.nan)
     estimates = percentiles(speed, (50, 5))
     return {"p50": estimates[50].figure("tok/s"), "p5": estimates[5].figure("tok/s")}
 
 
-def outcome_counts(rows: pd.DataFrame) -> dict[str, int]:
-    """sent, ok, failed, cancelled of `rows`; the last three add up to the first."""
+def outcome_counts(rows: pd.DataFrame) -> Outcomes:
+    """`rows` by outcome."""
     by_status = rows["status"].astype("str").value_counts()
-    counts = {status: int(by_status.get(status, 0)) for status in ("ok", "failed", "cancelled")}
-    return {"sent": len(rows), **counts}
+    return Outcomes(len(rows), *(int(by_status.get(status, 0)) for status in ("ok", "failed", "cancelled")))
 
 
 def error_rate(rows: pd.DataFrame) -> Estimate:
@@ -176,16 +179,17 @@ def valid_output(rows: pd.DataFrame) -> Estimate:
     return share_of(checked == 1.0, why="the scenario has no check of its answers")
 
 
-def token_facts(rows: pd.DataFrame) -> dict[str, object]:
+def token_facts(rows: pd.DataFrame) -> Tokens:
     """Sums and means of token counts over successful requests, and where the counts come from."""
     ok = rows.loc[is_ok(rows), [*_TOKEN_COLUMNS, "token_source"]]
-    sums, means = {}, {}
+    sums: dict[str, int | None] = {}
+    means: dict[str, float | None] = {}
     for name in _TOKEN_COLUMNS:
         values = ok[name].dropna().to_numpy()
         sums[name] = int(values.sum()) if len(values) else None
         means[name] = float(values.mean()) if len(values) else None
     sources = ok["token_source"].dropna().astype("str").value_counts()
-    return {"sum": sums, "mean": means, "source": {str(key): int(n) for key, n in sources.items()}}
+    return Tokens(sums, means, {str(key): int(n) for key, n in sources.items()})
 
 
 def counter_growth(run: Run, window: Window | None, column: str) -> float | None:
@@ -204,8 +208,8 @@ def counter_growth(run: Run, window: Window | None, column: str) -> float | None
     return float(np.where(steps < 0, values[1:], steps).sum())
 
 
-def cache_figures(run: Run, rows: pd.DataFrame, window: Window | None) -> dict[str, object]:
-    """Prefix-cache hit rate: cached prompt tokens / prompt tokens.
+def cache_figures(run: Run, rows: pd.DataFrame, window: Window | None) -> Cache:
+    """Prefix-cache hit rate: cached prompt tokens / prompt tokens. Without the yardstick.
 
     From the usage of each answer where the engine reports it there, else from the engine's counters.
     """
@@ -217,18 +221,15 @@ def cache_figures(run: Run, rows: pd.DataFrame, window: Window | None) -> dict[s
     counters = hit / looked_up if hit is not None and looked_up else None
     why = "the engine reports cached tokens neither in usage nor in its metrics"
     by_usage, by_counters = Estimate(usage, n=len(reported)), Estimate(counters, n=len(ok), why=why)
-    return {
-        "hit_rate": (by_usage if usage is not None else by_counters).figure("share"),
-        "source": "usage" if usage is not None else "counters" if counters is not None else None,
-        "usage_hit_rate": usage,
-        "counters_hit_rate": counters,
-    }
+    source = "usage" if usage is not None else "counters" if counters is not None else None
+    hit_rate = (by_usage if usage is not None else by_counters).figure("share")
+    return Cache(hit_rate, source, usage_hit_rate=usage, counters_hit_rate=counters)
 
 
-def server_view(run: Run, rows: pd.DataFrame, window: Window | None) -> dict[str, dict]:
+def server_view(run: Run, rows: pd.DataFrame, window: Window | None) -> ServerMeans:
     """Mean TTFT as the engine itself measured it, beside the client's mean over the same window."""
     total, count = (counter_growth(run, window, name) for name in ("server_ttft_sum_s", "server_ttft_count"))
     server = Estimate(1000.0 * total / count, n=int(count)) if total is not None and count else Estimate(None)
     seen = rows.loc[is_ok(rows), "ttft_ms"].dropna()
     client = Estimate(float(seen.mean()), n=len(seen)) if len(seen) else Estimate(None)
-    return {"server_ttft_mean_ms": server.figure("ms"), "client_ttft_mean_ms": client.figure("ms")}
+    return ServerMeans(server.figure("ms"), client.figure("ms"))

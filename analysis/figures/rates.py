@@ -21,16 +21,15 @@ from tokenswarm.analysis.figures.window import Window
 
 from tokenswarm.contract.metric import Rate
 from tokenswarm.contract.metrics import METRICS
-
-_BY_DEFAULT = "rates"
+from tokenswarm.contract.summary.figure import Figure
 
 
 def every_rate(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None,
-               objectives: list[Objective]) -> dict[str, dict]:
+               objectives: list[Objective]) -> dict[str, Figure]:
     """The `rates` of summary.json by name. `rows`: requests of every phase; `chosen`: those of the measure phase."""
     figures = rate_figures(rows, chosen, window)
     others = [rate for rate in METRICS.rates()
-              if rate.of_sums is not None and rate.path == (_BY_DEFAULT, rate.name) and rate.name not in figures]
+              if rate.of_sums is not None and rate.stored is None and rate.name not in figures]
     if not others:
         return figures
     if window is None or window.seconds <= 0:

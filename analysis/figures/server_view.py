@@ -7,7 +7,6 @@ so each figure names the ends of that bucket: the true value lies between them.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,8 @@ from tokenswarm.analysis.figures.window import ended_at
 from tokenswarm.analysis.read.run_folder import Run
 
 from tokenswarm.contract.manifest import HistogramRecord, ServerLatencyRecord
+from tokenswarm.contract.summary.engine_records import ServerFigures, ServerTtft, Spread
+from tokenswarm.contract.summary.figure import Figure, Number
 
 QUANTILES = (50, 95, 99)
 COARSEST = 2.5
@@ -41,29 +42,30 @@ def histogram_percentile(bounds_s: list[float], counts: list[int], q: float) -> 
     raise ValueError("the histogram is empty")
 
 
-def server_figures(run: Run) -> dict[str, dict[str, Any]]:
-    """By latency (`ttft`, `queue`, `itl`, `e2e`), each with figures `p50`, `p95`, `p99`, `mean` in ms, and `client`.
+def server_figures(run: Run) -> dict[str, ServerFigures]:
+    """By latency (`ttft`, `queue`, `itl`, `e2e`), in ms.
 
     `client` holds the same figures of the same events as the client timed them: of `ttft` the first tokens, of `e2e`
     the ends, that came between the engine's two readings, in whatever phase they were sent; None for the others.
     """
     record = run.manifest.server_latency or ServerLatencyRecord()
-    span = record.start_at, record.end_at
-    known = None not in span
+    start, end = record.start_at, record.end_at
     out = {}
     for name in ("ttft", "queue", "itl", "e2e"):
-        histogram = _checked(record.histograms.get(name)) if known else None
-        why = record.why or "the engine's histograms were not read"
-        figures = _missing(str(why)) if histogram is None else _figures(*histogram)
-        out[name] = {**figures, "client": _client(run.requests, name, *span) if histogram else None}
+        histogram = _checked(record.histograms.get(name))
+        if histogram is None or start is None or end is None:
+            own, client = _missing(record.why or "the engine's histograms were not read"), None
+        else:
+            own, client = _spread(*histogram), _client(run.requests, name, start, end)
+        out[name] = ServerFigures(own.p50, own.p95, own.p99, own.mean, client)
     return out
 
 
-def server_ttft(run: Run) -> dict[str, Any]:
+def server_ttft(run: Run) -> ServerTtft:
     """The engine's own TTFT (see `server_figures`), with the moments of its two readings in unix seconds."""
     record = run.manifest.server_latency or ServerLatencyRecord()
-    return {"start_unix_s": record.start_at, "end_unix_s": record.end_at,
-            **server_figures(run)["ttft"]}
+    own = server_figures(run)["ttft"]
+    return ServerTtft(own.p50, own.p95, own.p99, own.mean, own.client, record.start_at, record.end_at)
 
 
 def _needs(q: float, count: int) -> str:
@@ -79,28 +81,28 @@ def _checked(histogram: HistogramRecord | None) -> tuple[list[float], list[int],
     return (bounds, counts, total) if rising and min(counts) >= 0 else None
 
 
-def _missing(why: str, count: int = 0) -> dict[str, Any]:
-    return {f"p{q}": Estimate(None, n=count, why=why).figure("ms") for q in QUANTILES} \
-        | {"mean": Estimate(None, n=count, why=why).figure("ms")}
+def _missing(why: str) -> Spread:
+    return Spread(*(Estimate(None, why=why).figure("ms") for _ in (*QUANTILES, "mean")))
 
 
-def _figures(bounds_s: list[float], counts: list[int], sum_s: float) -> dict[str, Any]:
+def _spread(bounds_s: list[float], counts: list[int], sum_s: float) -> Spread:
     total = sum(counts)
     if not total:
         return _missing("the engine counted none in the measure phase")
-    out = {}
+    figures = []
     for q in QUANTILES:
         if total < observations_needed(q):
-            out[f"p{q}"] = Estimate(None, n=total, why=_needs(q, total)).figure("ms")
+            figures.append(Estimate(None, n=total, why=_needs(q, total)).figure("ms"))
             continue
-        out[f"p{q}"] = _quantile(*(None if end is None else end * _MS_PER_S
-                                   for end in histogram_percentile(bounds_s, counts, q)), total)
-    return out | {"mean": Estimate(_MS_PER_S * sum_s / total, n=total).figure("ms")}
+        value_s, low_s, high_s = histogram_percentile(bounds_s, counts, q)
+        value_ms = None if value_s is None else value_s * _MS_PER_S
+        figures.append(_quantile(value_ms, low_s * _MS_PER_S, high_s * _MS_PER_S, total))
+    return Spread(*figures, Estimate(_MS_PER_S * sum_s / total, n=total).figure("ms"))
 
 
-def _quantile(value_ms: float | None, low_ms: float, high_ms: float, count: int) -> dict[str, Any]:
+def _quantile(value_ms: float | None, low_ms: float, high_ms: float, count: int) -> Figure:
     """A figure with its `bucket`; without a value where the bucket is open or too coarse to tell one."""
-    ends = [low_ms, None if high_ms == float("inf") else high_ms]
+    ends: list[Number | None] = [low_ms, None if high_ms == float("inf") else high_ms]
     if value_ms is None:
         figure = Estimate(None, n=count, why=f"above {low_ms:g} ms: the engine has no further bucket").figure("ms")
     elif high_ms > COARSEST * low_ms:
@@ -108,10 +110,11 @@ def _quantile(value_ms: float | None, low_ms: float, high_ms: float, count: int)
         figure = Estimate(None, n=count, why=within).figure("ms")
     else:
         figure = Estimate(value_ms, n=count).figure("ms")
-    return figure | {"bucket": ends}
+    figure.bucket = ends
+    return figure
 
 
-def _client(rows: pd.DataFrame, name: str, start: float, end: float) -> dict[str, Any] | None:
+def _client(rows: pd.DataFrame, name: str, start: float, end: float) -> Spread | None:
     if name == "ttft":
         values = rows["ttft_ms"].to_numpy()
         at = rows["sent_at"].to_numpy() + values / _MS_PER_S
@@ -121,9 +124,9 @@ def _client(rows: pd.DataFrame, name: str, start: float, end: float) -> dict[str
     else:
         return None
     seen = np.sort(values[(at >= start) & (at <= end) & ~np.isnan(values)])
-    figures = {}
+    figures = []
     for q in QUANTILES:
         value = float(interpolate(seen, q)) if len(seen) >= observations_needed(q) else None
-        figures[f"p{q}"] = Estimate(value, n=len(seen), why=_needs(q, len(seen))).figure("ms")
+        figures.append(Estimate(value, n=len(seen), why=_needs(q, len(seen))).figure("ms"))
     mean = float(seen.mean()) if len(seen) else None
-    return figures | {"mean": Estimate(mean, n=len(seen)).figure("ms")}
+    return Spread(*figures, Estimate(mean, n=len(seen)).figure("ms"))

@@ -13,14 +13,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from msgspec.structs import replace
 from tokenswarm.analysis.figures.quantities import by_row, error_rate, is_ok, latency_of
 from tokenswarm.analysis.figures.statistics import Estimate, percentiles, share_of
 from tokenswarm.analysis.figures.window import Window
-from tokenswarm.analysis.read.run_folder import dig
 
-from tokenswarm.contract.metric import Latency, not_known
+from tokenswarm.contract.metric import Latency, Rate, not_known
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.objectives import SloKey, parse_slo_key
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.request_records import Errors, Goodput
+from tokenswarm.contract.summary.summary_record import Summary
+from tokenswarm.contract.summary.verdict_records import SloGate
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,9 @@ def class_tables(table: object) -> dict[str, Mapping[str, object]]:
     return {str(name): inner for name, inner in entries.items() if isinstance(inner, Mapping)}
 
 
-def of_class(result: Mapping[str, object], name: str) -> dict[str, object]:
+def of_class(gate: SloGate, name: str) -> SloGate:
     """A result of `evaluate` as one of a user class."""
-    return {**result, "key": f"{name}.{result['key']}", "title": f"{name}: {result['title']}", "user_class": name}
+    return replace(gate, key=f"{name}.{gate.key}", title=f"{name}: {gate.title}", user_class=name)
 
 
 def request_bounds(objectives: list[Objective]) -> dict[str, float]:
@@ -132,7 +136,7 @@ def _of_the_absent(latency: Latency, rows: pd.DataFrame, absent: np.ndarray) -> 
     return applies == 1.0, applies == 0.0
 
 
-def goodput_figures(rows: pd.DataFrame, objectives: list[Objective], window: Window | None) -> dict[str, object]:
+def goodput_figures(rows: pd.DataFrame, objectives: list[Objective], window: Window | None) -> Goodput:
     """Goodput (requests/s that met every bound) and attainment (their share of all requests sent)."""
     bounds = request_bounds(objectives)
     met, unknown = conforming(rows, bounds)
@@ -147,76 +151,41 @@ def goodput_figures(rows: pd.DataFrame, objectives: list[Objective], window: Win
         if scale is None
         else Estimate(attainment.value * scale, attainment.low * scale, attainment.high * scale, sent)
     )
-    return {
-        "goodput_rps": goodput.figure("req/s"),
-        "attainment": attainment.figure("share"),
-        "met": good,
-        "undetermined": undetermined,
-        "sent": sent,
-        "bounds": bounds,
-    }
+    return Goodput(goodput.figure("req/s"), attainment.figure("share"), good, undetermined, sent, bounds)
 
 
 def evaluate(
     objectives: list[Objective],
     refused: list[tuple[str, str]],
     rows: pd.DataFrame,
-    goodput: Mapping[str, dict],
-    rates: Mapping[str, dict],
-) -> list[dict[str, object]]:
-    """One result per line of [slo]: met, missed, or undetermined with the reason.
-
-    `certain` is whether the whole 95% interval lies on one side of the limit; `margin` is the distance to the limit
-    as a share of it, positive on the good side.
-    """
+    goodput: Goodput,
+    rates: Mapping[str, Figure],
+) -> list[SloGate]:
+    """One result per line of [slo]: met, missed, or undetermined with the reason."""
     ok = is_ok(rows)
-    figures = {"rates": rates, "goodput": goodput, "errors": {"rate": error_rate(rows).figure("share")}}
-    results = []
+    known = Summary(rates=dict(rates), goodput=goodput, errors=Errors(error_rate(rows).figure("share")))
+    gates = []
     for objective in objectives:
-        if objective.metric:
-            q = objective.percentile
-            values = latency_of(objective.parsed.metric, rows)[ok]
-            figure = percentiles(values, (q,))[q].figure("ms")
-        else:
-            metric = objective.parsed.metric
-            figure = dig(figures, *metric.path) or Estimate(None, why="it is not measured").figure(metric.unit)
-        results.append(judge(objective, figure))
-    results += [
-        {
-            "key": key,
-            "title": key,
-            "op": None,
-            "limit": None,
-            "state": "undetermined",
-            "certain": False,
-            "margin": None,
-            "figure": Estimate(None, why=why).figure(""),
-        }
-        for key, why in refused
-    ]
-    return results
+        metric, q = objective.parsed.metric, objective.percentile
+        figure = None
+        if isinstance(metric, Latency) and q is not None:
+            figure = percentiles(latency_of(metric, rows)[ok], (q,))[q].figure("ms")
+        elif isinstance(metric, Rate):
+            figure = metric.figure_of(known)
+        gates.append(judge(objective, figure or Estimate(None, why="it is not measured").figure(metric.unit)))
+    return gates + [SloGate(key, key, figure=Estimate(None, why=why).figure("")) for key, why in refused]
 
 
-def judge(objective: Objective, figure: Mapping[str, object]) -> dict[str, object]:
+def judge(objective: Objective, figure: Figure) -> SloGate:
     """Compare one figure with its limit."""
-    value, limit = figure["value"], objective.limit
-    result = {
-        "key": objective.key,
-        "title": objective.parsed.title,
-        "op": objective.op,
-        "limit": limit,
-        "unit": objective.unit,
-        "figure": dict(figure),
-        "state": "undetermined",
-        "certain": False,
-        "margin": None,
-    }
+    value, limit = figure.value, objective.limit
+    gate = SloGate(objective.key, objective.parsed.title, objective.op, limit, objective.unit, figure=figure)
     if value is None:
-        return result
+        return gate
     at_most = objective.op == "<="
     met = value <= limit if at_most else value >= limit
-    low, high = figure.get("ci95") or (None, None)
+    low, high = figure.ends
     edge = (high if at_most else low) if met else (low if at_most else high)
     beyond = edge is not None and ((edge <= limit if at_most else edge >= limit) is met)
     margin = ((limit - value) if at_most else (value - limit)) / limit if limit else None
-    return result | {"state": "met" if met else "missed", "certain": bool(beyond), "margin": margin}
+    return replace(gate, state="met" if met else "missed", certain=bool(beyond), margin=margin)

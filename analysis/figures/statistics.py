@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, stats
 
+from tokenswarm.contract.summary.figure import Figure
+
 CONFIDENCE = 0.95
 RATE_BLOCKS = 10
 """Blocks of time that a rate's interval is made from: few, so that a block is long against one request."""
@@ -42,12 +44,12 @@ class Estimate:
     n: int = 0
     why: str | None = None
 
-    def figure(self, unit: str) -> dict[str, object]:
-        """The shape that summary.json has for every number."""
+    def figure(self, unit: str) -> Figure:
+        """As summary.json has it."""
         if self.value is None:
-            return {"value": None, "unit": unit, "n": self.n, "why": self.why or "not measured"}
+            return Figure(unit=unit, n=self.n, why=self.why or "not measured")
         interval = None if self.low is None and self.high is None else [self.low, self.high]
-        return {"value": self.value, "unit": unit, "ci95": interval, "n": self.n}
+        return Figure(self.value, unit, self.n, interval)
 
 
 def observations_needed(q: float) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.render.chart import BAD, GOOD, IDLE, Chart, Section, axis, numbers, plain
+
+from tokenswarm.contract.summary.cache_records import Cache, CacheStep
 
 _TAKERS = {
     "workload": ("new text: the workload", IDLE),
@@ -17,24 +18,21 @@ _TAKERS = {
 """Who takes what is lost in a step, and its colour."""
 
 
-def cache_section(summary: Mapping[str, Any]) -> Section:
+def cache_section(cache: Cache) -> Section:
     """The yardstick with its verdict; without charts where prompts were not recorded."""
-    measured = summary["cache"]["yardstick"]
-    if not measured["recorded"]:
+    if not cache.yardstick.recorded:
         return Section("cache", "Prefix cache")
-    note = " ".join(part for part in (measured["sentence"], measured["reason"], measured["limited"]) if part)
-    return Section("cache", "Prefix cache", [_waterfall(summary["cache"])], note)
+    return Section("cache", "Prefix cache", [_waterfall(cache)], cache.yardstick.words)
 
 
-def _waterfall(cache: Mapping[str, Any]) -> Chart:
-    measured = cache["yardstick"]
-    steps = measured["steps"]
-    labels = [plain(step["title"]).replace("cache of ", "cache of  <br>") for step in steps]  # for narrow screens
-    shares = [100.0 * step["share"] for step in steps]
+def _waterfall(cache: Cache) -> Chart:
+    steps = cache.yardstick.steps
+    labels = [plain(step.title).replace("cache of ", "cache of  <br>") for step in steps]  # for narrow screens
+    shares = [100.0 * step.share for step in steps]
     kept = {
         "type": "bar", "orientation": "h", "y": labels, "x": numbers(shares), "name": "found",
-        "marker": {"color": [GOOD if step["taker"] == "engine" else "c:sky" for step in steps]},
-        "text": [text.percent(step["share"]) for step in steps], "textposition": "inside", "insidetextanchor": "start",
+        "marker": {"color": [GOOD if step.taker == "engine" else "c:sky" for step in steps]},
+        "text": [text.percent(step.share) for step in steps], "textposition": "inside", "insidetextanchor": "start",
         "hovertemplate": "%{y}: %{x:.1f}% of the prompt tokens<extra></extra>", "showlegend": False,
     }
     lost = [_lost(index, steps, labels) for index in range(len(steps))]
@@ -51,29 +49,29 @@ def _waterfall(cache: Mapping[str, Any]) -> Chart:
                  [kept, *(trace for trace in lost if trace)], layout, _note(cache), 150 + 42 * len(steps), wide=True)
 
 
-def _lost(index: int, steps: list[dict[str, Any]], labels: list[str]) -> dict[str, Any] | None:
+def _lost(index: int, steps: list[CacheStep], labels: list[str]) -> dict[str, Any] | None:
     """What this step takes from the one before, at the end of its bar."""
     step = steps[index]
-    if step["lost"] <= 0:
+    if step.lost <= 0:
         return None
-    name, color = _TAKERS[step["taker"]]
+    name, color = _TAKERS[step.taker]
     # Named by the legend; the number stands in the bar where there is room for it.
     return {
-        "type": "bar", "orientation": "h", "y": [labels[index]], "x": numbers([100.0 * step["lost"]]), "name": name,
-        "marker": {"color": color}, "textangle": 0, "text": [f"−{text.percent(step['lost'])}"],
-        "textposition": "inside" if step["lost"] > 0.06 else "outside", "cliponaxis": False,
+        "type": "bar", "orientation": "h", "y": [labels[index]], "x": numbers([100.0 * step.lost]), "name": name,
+        "marker": {"color": color}, "textangle": 0, "text": [f"−{text.percent(step.lost)}"],
+        "textposition": "inside" if step.lost > 0.06 else "outside", "cliponaxis": False,
         "hovertemplate": f"{name}: %{{x:.1f}}% of the prompt tokens<extra></extra>",
     }
 
 
-def _note(cache: Mapping[str, Any]) -> str:
-    measured = cache["yardstick"]
-    parts = [f"Over {measured['requests']:,} successful requests, in the order sent."]
-    low, high = measured["ideal_range"]
+def _note(cache: Cache) -> str:
+    measured = cache.yardstick
+    parts = [f"Over {measured.requests:,} successful requests, in the order sent."]
+    low, high = measured.ideal_range
     if high - low > 0.01:
         between = f"{text.percent(low)} to {text.percent(high)}"
         parts.append(f"Prompts are recorded in pieces, so the workload allows {between}.")
-    rates = {"usage": cache["usage_hit_rate"], "its counters": cache["counters_hit_rate"]}
+    rates = {"usage": cache.usage_hit_rate, "its counters": cache.counters_hit_rate}
     reports = [f"{text.percent(share)} by {name}" for name, share in rates.items() if share is not None]
     if reports:
         parts.append(f"The engine itself reports {' and '.join(reports)}.")

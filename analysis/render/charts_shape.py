@@ -256,16 +256,16 @@ def _valid_output(rows: pd.DataFrame) -> Chart:
     parts = [
         ("valid answer", valid, GOOD),
         ("invalid answer", wrong, "c:orange"),
-        ("not checked", counts["ok"] - valid - wrong, IDLE),
-        ("failed", counts["failed"], BAD),
-        ("cancelled", counts["cancelled"], "c:purple"),
+        ("not checked", counts.ok - valid - wrong, IDLE),
+        ("failed", counts.failed, BAD),
+        ("cancelled", counts.cancelled, "c:purple"),
     ]
     data = [
         {
             "type": "bar",
             "orientation": "h",
             "y": [""],
-            "x": [100.0 * n / counts["sent"]],
+            "x": [100.0 * n / counts.sent],
             "name": f"{name}: {n:,}",
             "marker": {"color": color},
             "hovertemplate": f"{n:,} requests (%{{x:.1f}}%)",

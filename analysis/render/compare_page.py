@@ -28,24 +28,25 @@ _STYLE = {BETTER: "better", WORSE: "worse", EQUAL: "equal"}
 _TERMINAL_STYLE = {BETTER: "green", WORSE: "red", EQUAL: "dim"}
 
 
-def render_comparison(found: Comparison) -> str:
+def render_comparison(comparison: Comparison) -> str:
     """comparison.html: one file, offline, with the same protection as the dashboard."""
-    groups, first = found.groups, found.groups.a[0]
-    charts = comparison_charts(found)
+    groups, first = comparison.groups, comparison.groups.a[0]
+    charts = comparison_charts(comparison)
     scripts = [_asset("theme.js"), get_plotlyjs(), _asset("dashboard.js")]
     return _environment().get_template("comparison.html.j2").render(
         label_a=groups.label_a, label_b=groups.label_b, about=about(groups), by=groups.by, head=head(first),
-        load_sentence=load_sentence(first), count_a=len(groups.a), count_b=len(groups.b), simulated=found.simulated,
-        verdict=found.verdict, advice=found.advice, agreement=found.agreement, unfair=found.unfair, notes=found.notes,
-        left_out=groups.left_out, rows=list(rows(found)), charts=charts, setup=found.setup, runs=list(_runs(found)),
+        load_sentence=load_sentence(first.run.load), count_a=len(groups.a), count_b=len(groups.b),
+        simulated=comparison.simulated, verdict=comparison.verdict, advice=comparison.advice,
+        agreement=comparison.agreement, unfair=comparison.unfair, notes=comparison.notes, left_out=groups.left_out,
+        rows=list(rows(comparison)), charts=charts, setup=comparison.setup, runs=list(_runs(comparison)),
         charts_json=_safe_json([chart.spec() for chart in charts]), style=Markup(_asset("dashboard.css")),
         theme_script=Markup(scripts[0]), plotly_script=Markup(scripts[1]), page_script=Markup(scripts[2]),
         script_hashes=" ".join(_hash(script) for script in scripts))
 
 
-def rows(found: Comparison) -> Iterator[dict[str, Any]]:
+def rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
     """The table of figures as cells of text."""
-    for result in found.results:
+    for result in comparison.results:
         base = {"title": result.metric.title, "better": result.metric.better, "state": result.state,
                 "style": _STYLE.get(result.state, "unknown"), "headline": result.metric.headline}
         difference = result.difference
@@ -71,41 +72,43 @@ def _change(result: Result, value: float) -> str:
 
 
 def _bounds(result: Result) -> str:
-    found = result.difference
-    if found.ratio:
-        return f"{found.low:.3g} – {found.high:.3g}"
-    return f"{100 * found.low:+.2f} – {100 * found.high:+.2f}"
+    difference = result.difference
+    if difference.ratio:
+        return f"{difference.low:.3g} – {difference.high:.3g}"
+    return f"{100 * difference.low:+.2f} – {100 * difference.high:+.2f}"
 
 
-def _runs(found: Comparison) -> Iterator[dict[str, str]]:
-    for label, group in ((found.groups.label_a, found.groups.a), (found.groups.label_b, found.groups.b)):
+def _runs(comparison: Comparison) -> Iterator[dict[str, str]]:
+    groups = comparison.groups
+    for label, group in ((groups.label_a, groups.a), (groups.label_b, groups.b)):
         for summary in group:
-            yield {"id": summary["run_id"], "side": label,
-                   "started": str(summary["run"]["started_at"] or "").replace("T", " ").replace("Z", " UTC"),
-                   "requests": f"{summary['counts']['measured']['sent']:,}",
-                   "ttft": text.quantity(summary["latency"].get("ttft_ms", {}).get("p95")),
-                   "output": text.quantity(summary["rates"]["output_tok_s"])}
+            yield {"id": summary.run_id, "side": label,
+                   "started": (summary.run.started_at or "").replace("T", " ").replace("Z", " UTC"),
+                   "requests": f"{summary.counts.measured.sent:,}",
+                   "ttft": text.quantity(summary.percentile("ttft_ms", "p95")),
+                   "output": text.quantity(summary.rates.get("output_tok_s"))}
 
 
 # ---- charts
 
-def comparison_charts(found: Comparison) -> list[Chart]:
+def comparison_charts(comparison: Comparison) -> list[Chart]:
     """Ratios with intervals, every repeat of the headline figures, and the distributions laid over each other."""
-    charts = [chart for chart in (_forest(found), _repeats(found)) if chart]
+    charts = [chart for chart in (_forest(comparison), _repeats(comparison)) if chart]
     for name, title in curve_titles().items():
-        chart = _curves(found, name, title)
+        chart = _curves(comparison, name, title)
         if chart:
             charts.append(chart)
     return charts
 
 
-def _forest(found: Comparison) -> Chart | None:
-    told = [result for result in found.results if result.difference is not None and result.difference.ratio][::-1]
-    if not told:
+def _forest(comparison: Comparison) -> Chart | None:
+    groups = comparison.groups
+    drawn = [result for result in reversed(comparison.results) if result.difference and result.difference.ratio]
+    if not drawn:
         return None
     traces = []
     for state, color in ((BETTER, GOOD), (WORSE, "c:orange"), (EQUAL, IDLE)):
-        chosen = [result for result in told if result.state == state]
+        chosen = [result for result in drawn if result.state == state]
         if chosen:
             ratios = np.array([(r.difference.change, r.difference.low, r.difference.high) for r in chosen])
             traces.append({
@@ -114,34 +117,34 @@ def _forest(found: Comparison) -> Chart | None:
                 "error_x": {"type": "data", "symmetric": False, "array": numbers(ratios[:, 2] - ratios[:, 0]),
                             "arrayminus": numbers(ratios[:, 0] - ratios[:, 1]), "color": color, "thickness": 2},
                 "hovertemplate": "%{y}: %{x:.3g} ×"})
-    low = min(result.difference.low for result in told)
-    high = max(result.difference.high for result in told)
+    low = min(result.difference.low for result in drawn)
+    high = max(result.difference.high for result in drawn)
     low, high = max(min(low, 0.9), 0.02) * 0.95, min(max(high, 1.1), 50.0) * 1.05
     # Ticks close to 1 only where there is room for them.
     steps = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if high / low > _WIDE else \
         (0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 2, 3)
     ticks = [step for step in steps if low <= step <= high]
-    a, b = plain(found.groups.label_a), plain(found.groups.label_b)
+    a, b = plain(groups.label_a), plain(groups.label_b)
     layout = {
         "xaxis": axis(f"{b} / {a} (log scale)", type="log", range=[float(np.log10(low)), float(np.log10(high))],
                       tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks], minor={"showgrid": False}),
-        "yaxis": {"categoryorder": "array", "categoryarray": [result.metric.title for result in told]},
+        "yaxis": {"categoryorder": "array", "categoryarray": [result.metric.title for result in drawn]},
         "shapes": [{"type": "line", "xref": "x", "yref": "paper", "x0": 1, "x1": 1, "y0": 0, "y1": 1,
                     "line": {"color": "c:muted", "width": 1.5}}],
         "hovermode": "closest", "showlegend": True}
-    return Chart("forest", f"Every figure: {found.groups.label_b} against {found.groups.label_a}", traces, layout,
+    return Chart("forest", f"Every figure: {groups.label_b} against {groups.label_a}", traces, layout,
                  "Ratio with its 95% interval. An interval that crosses 1 is no difference.",
-                 60 + 26 * len(told), wide=True)
+                 60 + 26 * len(drawn), wide=True)
 
 
-def _repeats(found: Comparison) -> Chart | None:
-    told = [result for result in found.results if result.metric.headline and result.difference is not None]
-    if not told:
+def _repeats(comparison: Comparison) -> Chart | None:
+    drawn = [result for result in comparison.results if result.metric.headline and result.difference]
+    if not drawn:
         return None
     traces = []
-    for label, color, side in ((found.groups.label_a, COLOR_A, "a"), (found.groups.label_b, COLOR_B, "b")):
+    for label, color, side in ((comparison.groups.label_a, COLOR_A, "a"), (comparison.groups.label_b, COLOR_B, "b")):
         x, y, hover = [], [], []
-        for result in told:
+        for result in drawn:
             for value in getattr(result.difference, side).runs:
                 x.append(result.metric.title)
                 y.append(value / result.difference.a.value)
@@ -149,18 +152,18 @@ def _repeats(found: Comparison) -> Chart | None:
         traces.append({"type": "scatter", "mode": "markers", "name": plain(label), "x": x, "y": numbers(y),
                        "text": hover, "marker": {"color": color, "size": 9, "opacity": 0.8},
                        "hovertemplate": "%{x}: %{text}"})
-    layout = {"xaxis": axis(""), "yaxis": axis(f"relative to the mean of {plain(found.groups.label_a)}"),
+    layout = {"xaxis": axis(""), "yaxis": axis(f"relative to the mean of {plain(comparison.groups.label_a)}"),
               "hovermode": "closest"}
     return Chart("repeats", "Every run", traces, layout,
                  "One dot a run: how far repeats of the same side lie apart.", 320)
 
 
-def _curves(found: Comparison, name: str, title: str) -> Chart | None:
+def _curves(comparison: Comparison, name: str, title: str) -> Chart | None:
     traces = []
-    for label, group, color in ((found.groups.label_a, found.groups.a, COLOR_A),
-                                (found.groups.label_b, found.groups.b, COLOR_B)):
+    for label, group, color in ((comparison.groups.label_a, comparison.groups.a, COLOR_A),
+                                (comparison.groups.label_b, comparison.groups.b, COLOR_B)):
         for number, summary in enumerate(group):
-            curve = found.members[summary["run_id"]].curves.get(name)
+            curve = comparison.members[summary.run_id].curves.get(name)
             if curve is not None:
                 traces.append(line(numbers(curve), numbers(QUANTILES, 6), plain(label), color, legendgroup=color,
                                    showlegend=number == 0, line={"width": 1.5}, opacity=0.75,
@@ -175,57 +178,58 @@ def _curves(found: Comparison, name: str, title: str) -> Chart | None:
 
 # ---- text
 
-def markdown(found: Comparison) -> str:
+def markdown(comparison: Comparison) -> str:
     """comparison.md: for a pull request or a ticket."""
-    groups = found.groups
+    groups = comparison.groups
     out = [f"## {escape(groups.label_a)} and {escape(groups.label_b)}", ""]
-    out += [f"- {escape(label)}: {escape(said)}" for label, said in zip((groups.label_a, groups.label_b), about(groups),
-                                                                  strict=True)] + [""]
-    if found.simulated:
+    out += [f"- {escape(label)}: {escape(setup)}"
+            for label, setup in zip((groups.label_a, groups.label_b), about(groups), strict=True)] + [""]
+    if comparison.simulated:
         out += ["**SIMULATED**: no real engine was measured.", ""]
-    out += [f"**Verdict.** {escape(found.verdict.sentence)}", ""]
-    if not found.verdict.repeated:
+    out += [f"**Verdict.** {escape(comparison.verdict.sentence)}", ""]
+    if not comparison.verdict.repeated:
         out += ["A side has a single run: what differs from run to run is not covered.", ""]
-    if found.advice is not None:
-        out += [f"**Rule of thumb.** {escape(found.advice.sentence)} {escape(found.agreement)}".rstrip(), ""]
-    out += [f"- Not alike: {escape(sentence)}" for sentence in found.unfair]
-    out += [f"- Note: {escape(sentence)}" for sentence in found.notes]
-    out += [f"- Left out: {escape(one.run_id)}, {escape(one.why)}" for one in groups.left_out]
+    if comparison.advice is not None:
+        out += [f"**Rule of thumb.** {escape(comparison.advice.sentence)} {escape(comparison.agreement)}".rstrip(), ""]
+    out += [f"- Not alike: {escape(sentence)}" for sentence in comparison.unfair]
+    out += [f"- Note: {escape(sentence)}" for sentence in comparison.notes]
+    out += [f"- Left out: {escape(run.run_id)}, {escape(run.why)}" for run in groups.left_out]
     a, b = escape(groups.label_a), escape(groups.label_b)
     out += ["", f"| figure | {a} | {b} | ratio or difference | {b} is |", "|---|---|---|---|---|"]
-    for row in rows(found):
+    for row in rows(comparison):
         cells = (row["title"], f"{row['a']} ({row['a_interval']})" if row["a_interval"] else row["a"],
                  f"{row['b']} ({row['b_interval']})" if row["b_interval"] else row["b"],
                  f"{row['change']} ({row['change_interval']})", row["state"])
         out.append("| " + " | ".join(map(escape, cells)) + " |")
-    if found.setup:
+    if comparison.setup:
         out += ["", f"| setting | {a} | {b} | excused |", "|---|---|---|---|"]
-        out += ["| " + " | ".join(map(escape, (one.name, one.a, one.b, one.excused or "no"))) + " |"
-                for one in found.setup]
+        out += ["| " + " | ".join(map(escape, (each.name, each.a, each.b, each.excused or "no"))) + " |"
+                for each in comparison.setup]
     return "\n".join(out) + "\n"
 
 
-def comparison_table(found: Comparison) -> RenderableType:
+def comparison_table(comparison: Comparison) -> RenderableType:
     """What `compare` prints: the verdict, then the figures. Fits 80 columns."""
-    groups = found.groups
+    groups = comparison.groups
     lines = []
-    if found.simulated:
+    if comparison.simulated:
         lines.append(Text.assemble(("SIMULATED", "bold magenta"), " (no real engine was measured)"))
-    lines += [Text(f"{label}: {said}", style="dim")
-              for label, said in zip((groups.label_a, groups.label_b), about(groups), strict=True)]
-    lines.append(Text.assemble(("Verdict: ", "bold"), found.verdict.sentence))
-    if not found.verdict.repeated:
+    lines += [Text(f"{label}: {setup}", style="dim")
+              for label, setup in zip((groups.label_a, groups.label_b), about(groups), strict=True)]
+    lines.append(Text.assemble(("Verdict: ", "bold"), comparison.verdict.sentence))
+    if not comparison.verdict.repeated:
         lines.append(Text("A side has a single run: what differs from run to run is not covered.", style="yellow"))
-    if found.advice is not None:
-        lines.append(Text.assemble(("Rule of thumb: ", "bold"), f"{found.advice.sentence} {found.agreement}".strip()))
-    lines += [Text.assemble(("not alike: ", "bold yellow"), sentence) for sentence in found.unfair]
-    lines += [Text.assemble(("note: ", "bold"), sentence) for sentence in found.notes]
-    lines += [Text.assemble(("left out: ", "bold red"), f"{one.run_id}, {one.why}") for one in groups.left_out]
+    if comparison.advice is not None:
+        thumb = f"{comparison.advice.sentence} {comparison.agreement}".strip()
+        lines.append(Text.assemble(("Rule of thumb: ", "bold"), thumb))
+    lines += [Text.assemble(("not alike: ", "bold yellow"), sentence) for sentence in comparison.unfair]
+    lines += [Text.assemble(("note: ", "bold"), sentence) for sentence in comparison.notes]
+    lines += [Text.assemble(("left out: ", "bold red"), f"{run.run_id}, {run.why}") for run in groups.left_out]
     table = Table(title=f"{groups.label_b} against {groups.label_a} (95% intervals)", title_justify="left",
                   title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("", Text(groups.label_a), Text(groups.label_b), "ratio", Text(f"{groups.label_b} is")):
         table.add_column(name, justify="left" if name == "" else "right", overflow="fold")
-    for row in rows(found):
+    for row in rows(comparison):
         table.add_row(row["title"], *(Text.assemble(row[key], (f"\n{row[f'{key}_interval']}", "dim"))
                                       for key in ("a", "b", "change")),
                       Text(row["state"], style=_TERMINAL_STYLE.get(row["state"], "dim")))

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,11 +31,13 @@ from tokenswarm.analysis.render.charts_time import primary_latency, run_charts
 from tokenswarm.analysis.verdict.validity import CPU_SHARE_LIMIT
 from tokenswarm.analysis.wording import load_sentence
 
+from tokenswarm.contract.summary.summary_record import Summary
+
 SLOWEST = 12
 """Requests in the table of the slowest."""
 
 
-def render(run: Run, summary: dict[str, Any]) -> str:
+def render(run: Run, summary: Summary) -> str:
     """The page as text.
 
     Text from engines and scenarios is escaped, and the page's content security policy lets only the scripts run whose
@@ -58,8 +59,8 @@ def render(run: Run, summary: dict[str, Any]) -> str:
             gaps=page.gap_rows(summary),
             server=page.server_rows(summary),
             drift=page.drift_rows(summary),
-            outages=outages.listed_rows(summary["outages"]),
-            outages_sentence=outages.sentence(summary["outages"]),
+            outages=outages.listed_rows(summary.outages),
+            outages_sentence=outages.sentence(summary.outages),
             objectives=page.objective_rows(summary),
             classes=page.class_rows(summary),
             facts=page.fact_groups(summary),
@@ -71,7 +72,7 @@ def render(run: Run, summary: dict[str, Any]) -> str:
             health_section=health,
             charts_json=_safe_json(specs),
             manifest_json=run.manifest_text,
-            load_sentence=load_sentence(summary),
+            load_sentence=load_sentence(summary.run.load),
             style=Markup(_asset("dashboard.css")),
             theme_script=Markup(scripts[0]),
             plotly_script=Markup(scripts[1]),
@@ -88,20 +89,20 @@ class Seen:
     `timeline`."""
 
     run: Run
-    summary: dict[str, Any]
+    summary: Summary
     rows: pd.DataFrame
     window: Window | None
     timeline: Timeline | None
     objectives: list[Objective]
 
 
-def look_at(run: Run, summary: dict[str, Any]) -> Seen:
+def look_at(run: Run, summary: Summary) -> Seen:
     """A run, ready to be drawn."""
     window = find_window(run)
     objectives, _ = slo.parse(run.manifest.scenario.table("slo"))
     timeline = make_timeline(run, window)
     if timeline is not None:
-        timeline = replace(timeline, outages=outages.spans(summary["outages"]))
+        timeline = replace(timeline, outages=outages.spans(summary.outages))
     return Seen(run, summary, run.measured, window, timeline, objectives)
 
 
@@ -132,7 +133,7 @@ def health_section(seen: Seen) -> Section:
 
 
 SECTIONS: tuple[Callable[[Seen], Section], ...] = (
-    time_section, engine_section, lambda seen: cache_section(seen.summary), shape_section)
+    time_section, engine_section, lambda seen: cache_section(seen.summary.cache), shape_section)
 """The groups of charts between the figures and the tables, in their order; one without charts is left out."""
 
 
@@ -160,8 +161,8 @@ def slowest_rows(run: Run) -> list[dict[str, str]]:
                 "output tokens": _count(row["completion_tokens"]),
             }
         )
-    told = _telling_columns(out)
-    return [{key: row[key] for key in told} for row in out]
+    columns = _telling_columns(out)
+    return [{key: row[key] for key in columns} for row in out]
 
 
 def _telling_columns(rows: list[dict[str, str]]) -> list[str]:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from tokenswarm.analysis.read.run_folder import dig
-
 from tokenswarm.contract.metric import Place, Rate
 from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.summary_record import Summary
 
-_OF_OBJECTIVES = "goodput"
 
-
-def rate_figures(summary: Mapping[str, Any], place: Place) -> list[tuple[Rate, dict[str, Any]]]:
+def rate_figures(summary: Summary, place: Place) -> list[tuple[Rate, Figure]]:
     """The rates and shares of a place with their figures, in its order: those that could be measured.
 
     Without an objective that bounds a request every success would be good, so goodput and attainment are none.
     """
-    bounded = bool(summary["goodput"]["bounds"])
-    figures = [(rate, dig(dict(summary), *rate.path)) for rate in METRICS.rates_at(place)
-               if bounded or rate.path[0] != _OF_OBJECTIVES]
-    return [(rate, figure) for rate, figure in figures if figure and figure["value"] is not None]
+    bounded = bool(summary.goodput.bounds)
+    figures = [(rate, rate.figure_of(summary)) for rate in METRICS.rates_at(place) if bounded or not rate.of_objectives]
+    return [(rate, figure) for rate, figure in figures if figure is not None and figure.value is not None]
+
+
+def latency_title(key: str) -> str:
+    """The title of the latency of that key; the key itself of one that is not registered here."""
+    latency = METRICS.latency(key)
+    return key if latency is None else latency.title

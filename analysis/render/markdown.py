@@ -2,75 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import DRIFTING, STEPPED
 from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
-from tokenswarm.analysis.read.run_folder import dig
-from tokenswarm.analysis.verdict.gates import baseline_gates, judged
+from tokenswarm.analysis.render.figures import latency_title
+from tokenswarm.analysis.verdict.gates import judged
 from tokenswarm.analysis.wording import bound_words, load_sentence, verdict_words
 
 from tokenswarm.contract.metric import Place
 from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.summary_record import Summary
 
 _MARKS = {"met": "✅", "missed": "❌", "undetermined": "❔"}
 
 
-def markdown(summary: Mapping[str, Any], strict: bool = False) -> str:
+def markdown(summary: Summary, strict: bool = False) -> str:
     """A summary for a pull request's comment or a CI step: verdict, gates, figures with intervals."""
-    run, engine = summary["run"], summary["run"]["engine"]
-    name = " ".join(str(part) for part in (engine["title"] or engine["name"] or "engine", engine["version"]) if part)
+    return "\n".join([*_head(summary, strict), *_gates(summary), *_latencies(summary), "", *_rates(summary),
+                      *_remarks(summary), *_baseline(summary)]) + "\n"
+
+
+def _head(summary: Summary, strict: bool) -> list[str]:
+    run = summary.run
     outcome = judged(summary, strict)
-    head = f"{'❌' if outcome['code'] else '✅'} **{escape(outcome['headline'])}**: {escape(outcome['sentence'])}"
-    out = [f"### {escape(name)} · {escape(run['scenario']['name'] or 'scenario not known')}", "", head, "",
-           f"{escape(run['model'] or 'model not known')}, {escape(load_sentence(dict(summary)))}, measured for "
-           f"{text.duration(run['window']['seconds'])}. Figures: **{summary['verdict']}**"
-           + (" · **SIMULATED**, no real engine was measured" if summary["simulated"] else ""), ""]
-    if summary["slo"]:
-        out += ["| gate | limit | measured | 95% interval | result |", "|---|---|---|---|---|"]
-        for gate in summary["slo"]:
-            figure = gate["figure"]
-            value = text.quantity(figure) if figure["value"] is not None else str(figure.get("why") or "")
-            cells = (gate["title"], bound_words(dict(gate)), value, text.interval(figure),
-                     f"{_MARKS[gate['state']]} {verdict_words(dict(gate))}")
-            out.append("| " + " | ".join(map(escape, cells)) + " |")
-        out.append("")
-    out += ["| figure | p50 | p95 | p99 |", "|---|---|---|---|"]
-    for key, figures in summary["latency"].items():
-        if figures["p50"].get("n"):
-            cells = (f"{METRICS.latency(key).title} (ms)", *(_cell(figures[p]) for p in ("p50", "p95", "p99")))
-            out.append("| " + " | ".join(map(escape, cells)) + " |")
-    rates = [(rate.at(Place.MARKDOWN).title, dig(dict(summary), *rate.path))
-             for rate in METRICS.rates_at(Place.MARKDOWN)]
-    out.append("")
-    out += [f"- {label}: {escape(text.quantity(figure))}" + (f" ({escape(text.interval(figure))})"
+    return [f"### {escape(run.engine.with_version)} · {escape(run.scenario.name or 'scenario not known')}", "",
+            f"{'❌' if outcome.code else '✅'} **{escape(outcome.headline)}**: {escape(outcome.sentence)}", "",
+            f"{escape(run.model or 'model not known')}, {escape(load_sentence(run.load))}, measured for "
+            f"{text.duration(run.window.seconds)}. Figures: **{summary.verdict}**"
+            + (" · **SIMULATED**, no real engine was measured" if summary.simulated else ""), ""]
+
+
+def _gates(summary: Summary) -> list[str]:
+    if not summary.slo:
+        return []
+    rows = []
+    for gate in summary.slo:
+        figure = gate.figure
+        value = text.quantity(figure) if figure.value is not None else figure.why or ""
+        rows.append(_row(gate.title, bound_words(gate), value, text.interval(figure),
+                         f"{_MARKS[gate.state]} {verdict_words(gate)}"))
+    return ["| gate | limit | measured | 95% interval | result |", "|---|---|---|---|---|", *rows, ""]
+
+
+def _latencies(summary: Summary) -> list[str]:
+    return ["| figure | p50 | p95 | p99 |", "|---|---|---|---|",
+            *(_row(f"{latency_title(key)} (ms)", *(_cell(figures[p]) for p in ("p50", "p95", "p99")))
+              for key, figures in summary.latency.items() if figures["p50"].n)]
+
+
+def _rates(summary: Summary) -> list[str]:
+    figures = [(rate.at(Place.MARKDOWN).title, rate.figure_of(summary)) for rate in METRICS.rates_at(Place.MARKDOWN)]
+    return [f"- {title}: {escape(text.quantity(figure))}" + (f" ({escape(text.interval(figure))})"
                                                             if text.interval(figure) else "")
-            for label, figure in rates if figure and figure["value"] is not None]
-    out += [f"- {escape(reason['sentence'])}" for reason in summary["reasons"]]
-    if summary["outages"]["count"]:
-        out.append(f"- {escape(outages.sentence(summary['outages']))}")
-    out += [f"- {escape(series['title'])}: {escape(drift_sentence(series))}" for series in summary["drift"].values()
-            if series["state"] in (DRIFTING, STEPPED)]
-    if summary.get("baseline"):
-        out += ["", f"Against {escape(summary['baseline']['run_id'])}:", ""]
-        out += [f"- {_MARKS[gate['state']]} {escape(gate['sentence'])}" for gate in baseline_gates(summary)]
-        out += [f"- {escape(note)}" for note in summary["baseline"]["notes"]]
-    return "\n".join(out) + "\n"
+            for title, figure in figures if figure is not None and figure.value is not None]
 
 
-def _cell(figure: Mapping[str, Any]) -> str:
-    if figure["value"] is None:
+def _remarks(summary: Summary) -> list[str]:
+    away = outages.sentence(summary.outages)
+    drifted = [series for series in summary.drift.values() if series.state in (DRIFTING, STEPPED)]
+    return [*(f"- {escape(reason.sentence)}" for reason in summary.reasons), *([f"- {escape(away)}"] if away else []),
+            *(f"- {escape(series.title)}: {escape(drift_sentence(series))}" for series in drifted)]
+
+
+def _baseline(summary: Summary) -> list[str]:
+    baseline = summary.baseline
+    if baseline is None:
+        return []
+    return ["", f"Against {escape(baseline.run_id)}:", "",
+            *(f"- {_MARKS[gate.state]} {escape(gate.sentence)}" for gate in baseline.gates),
+            *(f"- {escape(note)}" for note in baseline.notes)]
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(map(escape, cells)) + " |"
+
+
+def _cell(figure: Figure) -> str:
+    if figure.value is None:
         return text.MISSING
     between = text.interval(figure)
-    return text.number(figure["value"], figure["unit"]) + (f" ({between})" if between else "")
+    return text.number(figure.value, figure.unit) + (f" ({between})" if between else "")
 
 
-def escape(said: object) -> str:
+def escape(content: object) -> str:
     """Text in which Markdown and HTML find nothing to do."""
-    escaped = str(said).replace("&", "&amp;").replace("<", "&lt;").replace("\r", " ").replace("\n", " ")
+    escaped = str(content).replace("&", "&amp;").replace("<", "&lt;").replace("\r", " ").replace("\n", " ")
     for sign in "\\|*_`[]~":
         escaped = escaped.replace(sign, "\\" + sign)
     return escaped

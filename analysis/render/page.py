@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import STEADY, TOO_SHORT
 from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
 from tokenswarm.analysis.figures.quantities import GAPS
-from tokenswarm.analysis.render.figures import rate_figures
+from tokenswarm.analysis.render.figures import latency_title, rate_figures
 from tokenswarm.analysis.verdict.outcome import VALID
 from tokenswarm.analysis.wording import bound_words, verdict_words
 
 from tokenswarm.contract.metric import Place, Rate
 from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.header_records import Header
+from tokenswarm.contract.summary.summary_record import Summary
+from tokenswarm.contract.summary.verdict_records import SloGate
 
 _VERDICT_WORDS = {
     "VALID": "The load generator kept up: these figures are the engine's.",
@@ -25,26 +29,27 @@ _VERDICT_WORDS = {
 }
 
 
-def head(summary: Mapping[str, Any]) -> dict[str, Any]:
+def head(summary: Summary) -> dict[str, Any]:
     """Title, subtitle and badges."""
-    run, engine, scenario = summary["run"], summary["run"]["engine"], summary["run"]["scenario"]
-    name = engine["title"] or engine["name"] or "Engine not known"
-    started = str(run["started_at"] or "").replace("T", " ").replace("Z", " UTC")
+    run, engine, scenario = summary.run, summary.run.engine, summary.run.scenario
+    name = engine.title or engine.name or "Engine not known"
+    started = (run.started_at or "").replace("T", " ").replace("Z", " UTC")
+    away = outages.sentence(summary.outages)
     return {
-        "engine": name if not engine["version"] else f"{name} {engine['version']}",
-        "model": run["model"] or "model not known",
-        "scenario": scenario["title"] or scenario["name"] or "scenario not known",
-        "description": scenario["description"],
+        "engine": name if not engine.version else f"{name} {engine.version}",
+        "model": run.model or "model not known",
+        "scenario": scenario.title or scenario.name or "scenario not known",
+        "description": scenario.description,
         "started": started or "start not known",
         "configuration": configuration(run),
-        "seconds": text.duration(run["window"]["seconds"]),
-        "verdict": summary["verdict"],
-        "verdict_words": _VERDICT_WORDS[summary["verdict"]],
-        "outcome": summary["outcome"],
-        "tone": summary["verdict"] if summary["verdict"] != VALID or not summary["outcome"]["code"] else "MISSED",
-        "blocking": [r for r in summary["reasons"] if r["verdict"] != "NOTE"],
-        "remarks": [r["sentence"] for r in summary["reasons"] if r["verdict"] == "NOTE"] + list(summary["notes"])
-        + [told for told in (outages.sentence(summary["outages"]),) if told],
+        "seconds": text.duration(run.window.seconds),
+        "verdict": summary.verdict,
+        "verdict_words": _VERDICT_WORDS[summary.verdict],
+        "outcome": summary.outcome,
+        "tone": summary.verdict if summary.verdict != VALID or not summary.outcome.code else "MISSED",
+        "blocking": [reason for reason in summary.reasons if reason.verdict != "NOTE"],
+        "remarks": [*(reason.sentence for reason in summary.reasons if reason.verdict == "NOTE"), *summary.notes,
+                    *([away] if away else [])],
     }
 
 
@@ -65,92 +70,87 @@ _SETTINGS = {
 """What of an engine's effective configuration matters most, as words; all of it stands at the page's end."""
 
 
-def configuration(run: Mapping[str, Any]) -> str:
+def configuration(run: Header) -> str:
     """The effective configuration in a line, and how long the engine took to start."""
-    effective = run["effective"]
     parts = [
         words.format({True: "on", False: "off"}.get(value, _words(value)) if isinstance(value, bool) else _words(value))
         for key, words in _SETTINGS.items()
-        if (value := effective.get(key)) not in (None, "", "none")
+        if (value := run.effective.get(key)) not in (None, "", "none")
     ]
-    cold = run["engine"]["cold_start_s"]
-    if isinstance(cold, int | float):
-        parts.append(f"cold start {text.duration(cold)}")
+    if run.engine.cold_start_s is not None:
+        parts.append(f"cold start {text.duration(run.engine.cold_start_s)}")
     return " · ".join(parts)
 
 
-def outcome_sentence(summary: Mapping[str, Any]) -> str:
+def outcome_sentence(summary: Summary) -> str:
     """What became of the requests of the measure phase; the parts add up."""
-    counts = summary["counts"]["measured"]
-    parts = " + ".join(f"{counts[name]:,} {name}" for name in ("ok", "failed", "cancelled"))
-    ended = " A request that was cancelled when the run ended is no error." if counts["cancelled"] else ""
-    return f"{counts['sent']:,} sent = {parts}.{ended}"
+    counts = summary.counts.measured
+    parts = f"{counts.ok:,} ok + {counts.failed:,} failed + {counts.cancelled:,} cancelled"
+    ended = " A request that was cancelled when the run ended is no error." if counts.cancelled else ""
+    return f"{counts.sent:,} sent = {parts}.{ended}"
 
 
-def cards(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def cards(summary: Summary) -> list[dict[str, Any]]:
     """The few figures that tell most, each with its interval and the objective that it is held against."""
-    by_key = {result["key"]: result for result in summary["slo"]}
-    latencies = summary["latency"]
+    by_key = {gate.key: gate for gate in summary.slo}
     chosen: list[dict[str, Any]] = []
     for latency in METRICS.latencies_at(Place.CARD):
-        figures = latencies.get(latency.key, {})
-        shown = next((p for p in ("p95", "p50") if figures.get(p, {}).get("value") is not None), "p95")
-        other = latencies[METRICS[latency.repeats].key] if latency.repeats else None
-        same = other is not None and figures.get("p95", {}).get("value") == other["p95"].get("value")
-        if figures.get("p50", {}).get("value") is not None and not same:
+        median, tail = (summary.percentile(latency.key, p) for p in ("p50", "p95"))
+        shown, figure = ("p95", tail) if tail.value is not None else ("p50", median)
+        same = latency.repeats and tail.value == summary.percentile(f"{latency.repeats}_ms", "p95").value
+        if median.value is not None and not same:
             label, gate = latency.at(Place.CARD), by_key.get(f"{latency.name}_{shown}_ms")
-            chosen.append(_card(f"{label.title} {shown}", figures[shown], label.note, gate))
+            chosen.append(_card(f"{label.title} {shown}", figure, label.note, gate))
     for rate, figure in rate_figures(summary, Place.CARD):
         label, gate = rate.at(Place.CARD), by_key.get(rate.slo_key) if rate.slo else None
         chosen.append(_card(label.title, figure, label.note, gate))
     return chosen
 
 
-def _card(title: str, figure: dict, note: str, result: dict | None) -> dict[str, Any]:
+def _card(title: str, figure: Figure, note: str | None, gate: SloGate | None) -> dict[str, Any]:
     return {
         "title": title,
-        "value": text.number(figure["value"], figure["unit"]),
-        "unit": text.unit_of(figure["unit"]),
+        "value": text.number(figure.value, figure.unit),
+        "unit": text.unit_of(figure.unit),
         "interval": text.interval(figure),
         "note": note,
-        "state": result["state"] if result else None,
-        "limit": pretty_bound(result) if result else None,
+        "state": gate.state if gate else None,
+        "limit": pretty_bound(gate) if gate else None,
     }
 
 
-def pretty_bound(result: Mapping[str, Any]) -> str:
+def pretty_bound(gate: SloGate) -> str:
     """The limit with proper signs: `≤ 400 ms`."""
-    return bound_words(dict(result)).replace("<=", "≤").replace(">=", "≥")
+    return bound_words(gate).replace("<=", "≤").replace(">=", "≥")
 
 
-def cell(figure: Mapping[str, Any]) -> dict[str, str]:
+def cell(figure: Figure) -> dict[str, str]:
     """A figure as a table cell: its number, and beneath it the interval, or in short why there is no number."""
-    if figure["value"] is None:
-        return {"value": text.MISSING, "below": str(figure.get("why") or "").split(",")[0]}
-    return {"value": text.number(figure["value"], figure["unit"]), "below": text.interval(figure)}
+    if figure.value is None:
+        return {"value": text.MISSING, "below": (figure.why or "").split(",")[0]}
+    return {"value": text.number(figure.value, figure.unit), "below": text.interval(figure)}
 
 
-def latency_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def latency_rows(summary: Summary) -> list[dict[str, Any]]:
     """Rows of the latency table."""
     rows = []
-    found = summary["latency"]
-    for name, figures in found.items():
-        latency = METRICS.latency(name)
-        if latency.repeats and figures == found.get(METRICS[latency.repeats].key):
+    for key, figures in summary.latency.items():
+        latency = METRICS.latency(key)
+        if latency and latency.repeats and figures == summary.latency.get(f"{latency.repeats}_ms"):
             continue  # without reasoning the first token is the first of the answer
-        if figures["p50"].get("n"):
+        if figures["p50"].n:
             rows.append(
                 {
-                    "name": latency.title,
-                    "meaning": latency.meaning,
-                    "n": f"{figures['p50']['n']:,}",
+                    "name": latency_title(key),
+                    "meaning": latency.meaning if latency else "",
+                    "n": f"{figures['p50'].n:,}",
                     "cells": [cell(figures[p]) for p in ("p50", "p95", "p99")],
                 }
             )
     return rows
 
 
-def rate_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def rate_rows(summary: Summary) -> list[dict[str, Any]]:
     """Rows of the table of rates and shares that could be measured."""
     rows = rate_figures(summary, Place.TABLE)
     if server_rows(summary):  # which tells the same, over exactly the same events
@@ -162,47 +162,46 @@ def rate_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _note(rate: Rate, summary: Mapping[str, Any]) -> str:
+def _note(rate: Rate, summary: Summary) -> str | None:
     """What stands beside a figure: what it means, or what of this run a reader must know of it."""
-    if rate.path[0] == "cost":
-        return f"{summary['cost']['gpus']} GPU at ${summary['cost']['gpu_hour_usd']:g} an hour"
+    if rate.unit == "$" and summary.cost is not None:
+        return f"{summary.cost.gpus} GPU at ${summary.cost.gpu_hour_usd:g} an hour"
     if rate.name == "server_ttft_mean":
-        return _client_mean(summary)
-    return f"from {summary['cache']['source']}" if rate.name == "hit_rate" else rate.at(Place.TABLE).note
+        return f"the client's: {text.quantity(summary.server.client_ttft_mean_ms)}"
+    return f"from {summary.cache.source}" if rate.name == "hit_rate" else rate.at(Place.TABLE).note
 
 
-def server_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def server_rows(summary: Summary) -> list[dict[str, Any]]:
     """The engine's own latencies beside the client's of the same events; empty where the engine told none."""
     names = {"ttft": "TTFT", "e2e": "E2E", "queue": "Queue", "itl": "Between tokens"}
     rows = []
     for key, title in names.items():
-        engine = summary["server_latency"].get(key) or {}
-        if not (engine.get("mean") or {}).get("n"):
+        engine = summary.server_latency.get(key)
+        if engine is None or not engine.mean.n:
             continue
-        client = engine.get("client") or {}
+        client = engine.client.parts() if engine.client else {}
         cells = []
-        for part in ("mean", "p50", "p95", "p99"):
-            figure, ends = engine[part], engine[part].get("bucket")
-            said, own = figure["value"], client.get(part) or {}
+        for part, figure in engine.parts().items():
+            ends, of_client = figure.bucket, client.get(part, Figure()).value
             within = "" if not ends else f"above {ends[0]:g}" if ends[1] is None else f"in {ends[0]:g} – {ends[1]:g}"
             cells.append({
-                "engine": text.MISSING if said is None else ("≈ " if ends else "") + text.number(said),
+                "engine": text.MISSING if figure.value is None else ("≈ " if ends else "") + text.number(figure.value),
                 "ends": within,
-                "client": text.number(own["value"]) if own.get("value") is not None else "",
+                "client": text.number(of_client) if of_client is not None else "",
             })
-        rows.append({"name": title, "n": f"{engine['mean']['n']:,}", "cells": cells})
+        rows.append({"name": title, "n": f"{engine.mean.n:,}", "cells": cells})
     return rows
 
 
-def drift_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+def drift_rows(summary: Summary) -> list[dict[str, str]]:
     """What became of each series over a long run; empty where the run is too short to tell."""
-    return [{"name": series["title"], "state": series["state"], "words": drift_sentence(series),
-             "style": "met" if series["state"] == STEADY else "missed",
-             "level": f"{text.number(series['level'], series['unit'])} {text.unit_of(series['unit'])}".strip()}
-            for series in summary["drift"].values() if series["state"] != TOO_SHORT]
+    return [{"name": series.title, "state": series.state, "words": drift_sentence(series),
+             "style": "met" if series.state == STEADY else "missed",
+             "level": f"{text.number(series.level, series.unit)} {text.unit_of(series.unit)}".strip()}
+            for series in summary.drift.values() if series.state != TOO_SHORT]
 
 
-def gap_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def gap_rows(summary: Summary) -> list[dict[str, Any]]:
     """Rows of the table of gaps between chunks."""
     return [
         {
@@ -211,63 +210,56 @@ def gap_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             "interval": text.interval(figure),
             "note": GAPS[name][1],
         }
-        for name, figure in summary["gaps"].items()
-        if figure["value"] is not None
+        for name, figure in summary.gaps.items()
+        if figure.value is not None
     ]
 
 
-def _client_mean(summary: Mapping[str, Any]) -> str:
-    return f"the client's: {text.quantity(summary['server']['client_ttft_mean_ms'])}"
-
-
-def objective_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def objective_rows(summary: Summary) -> list[dict[str, Any]]:
     """Rows of the SLO table."""
-    rows = []
-    for result in summary["slo"]:
-        figure = result["figure"]
-        rows.append(
-            {
-                "title": result["title"],
-                "limit": pretty_bound(result) or text.MISSING,
-                "value": text.quantity(figure),
-                "interval": text.interval(figure) or str(figure.get("why") or ""),
-                "state": result["state"],
-                "words": verdict_words(result),
-            }
-        )
-    return rows
+    return [
+        {
+            "title": gate.title,
+            "limit": pretty_bound(gate) or text.MISSING,
+            "value": text.quantity(gate.figure),
+            "interval": text.interval(gate.figure) or gate.figure.why or "",
+            "state": gate.state,
+            "words": verdict_words(gate),
+        }
+        for gate in summary.slo
+    ]
 
 
-def class_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def class_rows(summary: Summary) -> list[dict[str, Any]]:
     """One row per user class, where there are several."""
-    classes = summary["user_classes"]
+    classes = summary.user_classes
     if len(classes) < 2:
         return []
     return [
         {
             "name": name,
-            "sent": f"{part['counts']['sent']:,}",
+            "sent": f"{part.counts.sent:,}",
             "cells": [
-                cell(part["latency"][metric][p])
+                cell(part.latency[metric][p])
                 for metric, p in (("ttft_ms", "p50"), ("ttft_ms", "p95"), ("e2e_ms", "p95"))
             ]
-            + [cell(part["error_rate"])],
+            + [cell(part.error_rate)],
         }
         for name, part in classes.items()
     ]
 
 
-def check_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def check_rows(summary: Summary) -> list[dict[str, Any]]:
     """The validity rules with what they found."""
     return [
         {
-            "title": check["title"],
-            "state": "missed" if check["broken"] else "met",
-            "value": text.quantity(check),
-            "limit": text.limit(_round(check["limit"]), check["unit"]) if check["limit"] is not None else text.MISSING,
-            "words": check["verdict"].lower() if check["broken"] else "ok",
+            "title": check.title,
+            "state": "missed" if check.broken else "met",
+            "value": text.quantity(Figure(check.value, check.unit)),
+            "limit": text.limit(_round(check.limit), check.unit) if check.limit is not None else text.MISSING,
+            "words": check.verdict.lower() if check.broken else "ok",
         }
-        for check in summary["generator"]["checks"]
+        for check in summary.generator.checks
     ]
 
 
@@ -275,40 +267,32 @@ def _round(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-_HEALTH = {
-    "workers": "Worker processes",
-    "cpu_share_max": "Busiest worker",
-    "cpu_us_per_token": "CPU per token",
-    "timing_error_bound_ms": "Timing error bound (p99)",
-    "loop_lag_max_ms": "Event loop lag, worst",
-    "read_lag_p99_max_ms": "Bytes unread, worst p99",
-    "lateness_p99_ms": "Arrivals late (p99)",
-    "rss_max_mb": "Memory",
-    "in_flight_max": "In flight, at most",
-}
-
-
-def health_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+def health_rows(summary: Summary) -> list[tuple[str, str]]:
     """Facts about the load generator that were measured."""
-    facts = summary["generator"]
-    rows = [("Worker processes", str(facts["workers"]))] if facts["workers"] else []
-    rows += [
-        (_HEALTH[key], text.quantity(facts[key]))
-        for key in _HEALTH
-        if isinstance(facts[key], dict) and facts[key]["value"] is not None
-    ]
-    return rows
+    health = summary.generator
+    figures = (
+        ("Busiest worker", health.cpu_share_max),
+        ("CPU per token", health.cpu_us_per_token),
+        ("Timing error bound (p99)", health.timing_error_bound_ms),
+        ("Event loop lag, worst", health.loop_lag_max_ms),
+        ("Bytes unread, worst p99", health.read_lag_p99_max_ms),
+        ("Arrivals late (p99)", health.lateness_p99_ms),
+        ("Memory", health.rss_max_mb),
+        ("In flight, at most", health.in_flight_max),
+    )
+    rows = [("Worker processes", str(health.workers))] if health.workers else []
+    return rows + [(title, text.quantity(figure)) for title, figure in figures if figure.value is not None]
 
 
-def fact_groups(summary: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+def fact_groups(summary: Summary) -> list[tuple[str, list[tuple[str, str]]]]:
     """The manifest's main facts in groups, as words; nothing that is not known."""
-    run = summary["run"]
-    groups = [
-        ("Engine, as it reports itself", {**run["engine"], **run["effective"]}),
-        ("Load", {**run["load"], "seed": run["seed"], **run["overrides"]}),
+    run, fields = summary.run, msgspec.structs.asdict
+    groups: list[tuple[str, dict[str, Any]]] = [
+        ("Engine, as it reports itself", {**fields(run.engine), **run.effective}),
+        ("Load", {**fields(run.load), "seed": run.seed, **run.overrides}),
         ("Requests", _request_facts(summary)),
-        ("GPUs", _gpu_facts(run["gpus"])),
-        ("Measured by", {**run["host"], **run["versions"], **run["git"]}),
+        ("GPUs", {f"GPU {index}": name for index, name in enumerate(run.gpus)}),
+        ("Measured by", {**fields(run.host), **run.versions, **fields(run.git)}),
     ]
     return [
         (
@@ -316,27 +300,16 @@ def fact_groups(summary: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, s
             [(_label(key), _words(value)) for key, value in facts.items() if value not in (None, "")],
         )
         for title, facts in groups
-        if isinstance(facts, dict) and any(value not in (None, "") for value in facts.values())
+        if any(value not in (None, "") for value in facts.values())
     ]
 
 
-def _gpu_facts(gpus: list[Any]) -> dict[str, Any]:
-    """One entry a GPU: its name and memory."""
-    facts = {}
-    for index, gpu in enumerate(gpus):
-        known = gpu if isinstance(gpu, dict) else {"name": gpu}
-        memory = known.get("memory_mb")
-        size = f", {memory / 1024:.0f} GiB" if isinstance(memory, int | float) else ""
-        facts[f"GPU {known.get('index', index)}"] = f"{known.get('name') or 'not named'}{size}"
-    return facts
-
-
-def _request_facts(summary: Mapping[str, Any]) -> dict[str, Any]:
-    counts, tokens = summary["counts"], summary["tokens"]
-    facts: dict[str, Any] = dict(counts["measured"])
-    facts |= {f"mean {key}": round(value, 1) for key, value in tokens["mean"].items() if value is not None}
-    facts |= {f"counted from {key}": value for key, value in tokens["source"].items()}
-    return facts | {"rows in the file, all phases": counts["rows_in_file"], "damaged lines": counts["damaged_lines"]}
+def _request_facts(summary: Summary) -> dict[str, Any]:
+    counts, tokens = summary.counts, summary.tokens
+    facts: dict[str, Any] = msgspec.structs.asdict(counts.measured)
+    facts |= {f"mean {key}": round(value, 1) for key, value in tokens.mean.items() if value is not None}
+    facts |= {f"counted from {key}": value for key, value in tokens.source.items()}
+    return facts | {"rows in the file, all phases": counts.rows_in_file, "damaged lines": counts.damaged_lines}
 
 
 _UNIT_ENDINGS = {"_s": " (s)", "_ms": " (ms)", "_gb": " (GB)", "_mb": " (MiB)"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,58 +10,60 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import STEADY, TOO_SHORT
 from tokenswarm.analysis.figures.drift_series import sentence
-from tokenswarm.analysis.render.figures import rate_figures
+from tokenswarm.analysis.render.figures import latency_title, rate_figures
 from tokenswarm.analysis.verdict.outcome import BY_NAME, VALID
 from tokenswarm.analysis.wording import bound_words, load_sentence, verdict_words
 
 from tokenswarm.contract.metric import Place
-from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.summary.cache_records import Yardstick
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.summary_record import Summary
+from tokenswarm.contract.summary.verdict_records import Baseline
 
 _VERDICT_STYLE = {"INVALID": "bold red", "INCOMPLETE": "bold yellow"}
 _OUTAGES_SHOWN = 5
 _STATE_STYLE = {"met": "green", "missed": "red", "undetermined": "yellow"}
 
 
-def summary_table(summary: dict[str, Any]) -> RenderableType:
+def summary_table(summary: Summary) -> RenderableType:
     """What `make load` prints at its end: verdict and why, latency, rates, objectives, errors. Fits 80 columns."""
     parts: list[RenderableType] = [_heading(summary), *_reasons(summary), _latency(summary), _rates(summary)]
-    if summary["slo"]:
+    if summary.slo:
         parts.append(_objectives(summary))
-    if summary["cache"]["yardstick"]["recorded"]:
-        parts.append(_cache(summary["cache"]["yardstick"]))
+    if summary.cache.yardstick.recorded:
+        parts.append(_cache(summary.cache.yardstick))
     parts += outage_lines(summary)
     parts += drift_lines(summary)
-    if summary.get("baseline"):
-        parts += _baseline(summary["baseline"])
-    if summary["errors"]["kinds"]:
+    if summary.baseline is not None:
+        parts += _baseline(summary.baseline)
+    if summary.errors.kinds:
         parts.append(_errors(summary))
     return Group(*parts)
 
 
-def _heading(summary: dict[str, Any]) -> Text:
-    run = summary["run"]
-    engine = run["engine"]
-    name = " ".join(str(part) for part in (engine["title"] or engine["name"] or "engine", engine["version"]) if part)
+def _heading(summary: Summary) -> Text:
+    run = summary.run
     line = Text()
-    outcome, verdict = summary["outcome"], summary["verdict"]
-    style = _VERDICT_STYLE.get(verdict, "bold red") if outcome["code"] else "bold green"
-    line.append(outcome["headline"], style=style)
-    line.append("" if outcome["headline"] == verdict else f"  figures {verdict}")
-    if summary["simulated"]:
+    outcome, verdict = summary.outcome, summary.verdict
+    style = _VERDICT_STYLE.get(verdict, "bold red") if outcome.code else "bold green"
+    line.append(outcome.headline, style=style)
+    line.append("" if outcome.headline == verdict else f"  figures {verdict}")
+    if summary.simulated:
         line.append("  SIMULATED", style="bold magenta")
         line.append(" (no real engine was measured)")
-    scenario = run["scenario"]["name"] or "scenario not known"
-    seconds = text.duration(run["window"]["seconds"])
-    line.append(f"\n{name} · {run['model'] or 'model not known'} · {scenario} · {load_sentence(summary)} · {seconds}")
+    scenario = run.scenario.name or "scenario not known"
+    seconds = text.duration(run.window.seconds)
+    line.append(f"\n{run.engine.with_version} · {run.model or 'model not known'} · {scenario} · "
+                f"{load_sentence(run.load)} · {seconds}")
     return line
 
 
-def _reasons(summary: dict[str, Any]) -> list[Text]:
-    lines = [Text.assemble((f"{r['verdict'].lower().replace('_', ' ')}: ", "bold"), r["sentence"])
-             for r in summary["reasons"]]
-    if BY_NAME[summary["outcome"]["name"]].verdict == VALID:  # otherwise the sentence is that of these reasons
-        lines.insert(0, Text(summary["outcome"]["sentence"]))
-    return lines + [Text.assemble(("note: ", "bold"), note) for note in summary["notes"]]
+def _reasons(summary: Summary) -> list[Text]:
+    lines = [Text.assemble((f"{reason.verdict.lower().replace('_', ' ')}: ", "bold"), reason.sentence)
+             for reason in summary.reasons]
+    if BY_NAME[summary.outcome.name].verdict == VALID:  # otherwise the sentence is that of these reasons
+        lines.insert(0, Text(summary.outcome.sentence))
+    return lines + [Text.assemble(("note: ", "bold"), note) for note in summary.notes]
 
 
 def _table(title: str, *columns: tuple[str, str]) -> Table:
@@ -73,15 +73,15 @@ def _table(title: str, *columns: tuple[str, str]) -> Table:
     return table
 
 
-def _cell(figure: dict[str, Any]) -> Text:
-    if figure["value"] is None:
+def _cell(figure: Figure) -> Text:
+    if figure.value is None:
         # "needs 100 requests, has 34": how many there are stands in the last column.
-        return Text(str(figure.get("why") or text.MISSING).split(",")[0], style="dim")
+        return Text((figure.why or text.MISSING).split(",")[0], style="dim")
     between = text.interval(figure)
-    return Text.assemble(text.number(figure["value"], figure["unit"]), (f"\n{between}" if between else "", "dim"))
+    return Text.assemble(text.number(figure.value, figure.unit), (f"\n{between}" if between else "", "dim"))
 
 
-def _latency(summary: dict[str, Any]) -> Table:
+def _latency(summary: Summary) -> Table:
     table = _table(
         "Latency (ms, with 95% interval)",
         ("", "left"),
@@ -90,74 +90,72 @@ def _latency(summary: dict[str, Any]) -> Table:
         ("p99", "right"),
         ("requests", "right"),
     )
-    for name, figures in summary["latency"].items():
-        count = figures["p50"].get("n", 0)
+    for key, figures in summary.latency.items():
+        count = figures["p50"].n
         if count:
-            table.add_row(METRICS.latency(name).title, *(_cell(figures[p]) for p in ("p50", "p95", "p99")), str(count))
+            table.add_row(latency_title(key), *(_cell(figures[p]) for p in ("p50", "p95", "p99")), str(count))
     if not table.row_count:
         table.add_row("no request succeeded", "", "", "", "0")
     return table
 
 
-def _rates(summary: dict[str, Any]) -> Table:
+def _rates(summary: Summary) -> Table:
     table = _table("Rates", ("", "left"), ("value", "right"), ("95% interval", "right"))
     for rate, figure in rate_figures(summary, Place.TERMINAL):
         table.add_row(rate.at(Place.TERMINAL).title, text.quantity(figure), text.interval(figure))
-    counts = summary["counts"]["measured"]
-    told = f"{counts['ok']} ok, {counts['failed']} failed, {counts['cancelled']} cancelled"
-    table.add_row("Requests", str(counts["sent"]), told)
+    counts = summary.counts.measured
+    outcomes = f"{counts.ok} ok, {counts.failed} failed, {counts.cancelled} cancelled"
+    table.add_row("Requests", str(counts.sent), outcomes)
     return table
 
 
-def _cache(measured: dict[str, Any]) -> Text:
-    said = " ".join(part for part in (measured["sentence"], measured["reason"], measured["limited"]) if part)
-    return Text.assemble(("Prefix cache: ", "bold"), said, "\n")
+def _cache(measured: Yardstick) -> Text:
+    return Text.assemble(("Prefix cache: ", "bold"), measured.words, "\n")
 
 
-def _objectives(summary: dict[str, Any]) -> Table:
+def _objectives(summary: Summary) -> Table:
     table = _table("Objectives (SLO)", ("", "left"), ("limit", "right"), ("measured", "right"), ("result", "left"))
-    for result in summary["slo"]:
-        figure = result["figure"]
-        limit = bound_words(result)
-        value = text.quantity(figure) if figure["value"] is not None else (figure["why"] or "")
-        table.add_row(result["title"], limit, value, Text(verdict_words(result), style=_STATE_STYLE[result["state"]]))
+    for gate in summary.slo:
+        figure = gate.figure
+        value = text.quantity(figure) if figure.value is not None else figure.why or ""
+        table.add_row(gate.title, bound_words(gate), value,
+                      Text(verdict_words(gate), style=_STATE_STYLE[gate.state]))
     return table
 
 
-def drift_lines(summary: dict[str, Any]) -> list[Text]:
+def drift_lines(summary: Summary) -> list[Text]:
     """What changed over a long run, a line a series; nothing for a run that is too short to tell."""
-    told = [series for series in summary.get("drift", {}).values() if series["state"] != TOO_SHORT]
-    changed = [series for series in told if series["state"] != STEADY]
-    if not told:
+    judged = [series for series in summary.drift.values() if series.state != TOO_SHORT]
+    changed = [series for series in judged if series.state != STEADY]
+    if not judged:
         return []
     if not changed:
-        return [Text(f"Steady over the run: {', '.join(series['title'] for series in told)}")]
-    return [Text.assemble((f"{series['title']}: ", "bold"), (sentence(series), "yellow")) for series in changed]
+        return [Text(f"Steady over the run: {', '.join(series.title for series in judged)}")]
+    return [Text.assemble((f"{series.title}: ", "bold"), (sentence(series), "yellow")) for series in changed]
 
 
-def outage_lines(summary: dict[str, Any]) -> list[Text]:
+def outage_lines(summary: Summary) -> list[Text]:
     """When the engine was away, and how long it took to come back; nothing where it never was."""
-    told = summary["outages"]
-    if not told["count"]:
+    if not summary.outages.count:
         return []
-    lines = [Text.assemble(("Outages: ", "bold"), (outages.sentence(told), "yellow"))]
-    rows = outages.listed_rows(told)
+    lines = [Text.assemble(("Outages: ", "bold"), (outages.sentence(summary.outages), "yellow"))]
+    rows = outages.listed_rows(summary.outages)
     lines += [Text(f"  {row['began']}: recovery {row['recovery']}, {row['failed']} failed ({row['kinds']})")
               for row in rows[:_OUTAGES_SHOWN]]
-    left = told["count"] - _OUTAGES_SHOWN
+    left = summary.outages.count - _OUTAGES_SHOWN
     return [*lines, *([Text(f"  and {left:,} more, see the dashboard")] if left > 0 else []), Text("")]
 
 
-def _baseline(found: dict[str, Any]) -> list[Text]:
-    head = f"Against {found['run_id']} (one run each: what differs from run to run is not covered)"
+def _baseline(baseline: Baseline) -> list[Text]:
+    head = f"Against {baseline.run_id} (one run each: what differs from run to run is not covered)"
     lines = [Text(head, style="bold")]
-    lines += [Text.assemble((f"{gate['state']:<13}", _STATE_STYLE[gate["state"]]), gate["sentence"])
-              for gate in found["gates"]]
-    return lines + [Text.assemble(("not alike: ", "bold"), note) for note in found["notes"]]
+    lines += [Text.assemble((f"{gate.state:<13}", _STATE_STYLE[gate.state]), gate.sentence)
+              for gate in baseline.gates]
+    return lines + [Text.assemble(("not alike: ", "bold"), note) for note in baseline.notes]
 
 
-def _errors(summary: dict[str, Any]) -> Table:
+def _errors(summary: Summary) -> Table:
     table = _table("Errors", ("kind", "left"), ("count", "right"), ("meaning", "left"), ("example", "left"))
-    for kind in summary["errors"]["kinds"]:
-        table.add_row(kind["kind"], str(kind["count"]), kind["meaning"], Text(kind["example"] or ""))
+    for kind in summary.errors.kinds:
+        table.add_row(kind.kind, str(kind.count), kind.meaning, Text(kind.example or ""))
     return table

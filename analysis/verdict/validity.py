@@ -5,11 +5,12 @@ A rule is a limit and a sentence that says what to do. A new rule is a new row o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from msgspec.structs import replace
 from tokenswarm.analysis.figures.quantities import is_ok, lateness_ms, outcome_counts
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
@@ -26,7 +27,8 @@ from tokenswarm.analysis.verdict.outcome import (
 )
 
 from tokenswarm.contract.limits import CPU_SHARE_LIMIT, ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT
-from tokenswarm.contract.manifest import CountsRecord
+from tokenswarm.contract.manifest import CountsRecord, Reason
+from tokenswarm.contract.summary.verdict_records import Check
 from tokenswarm.contract.tables import MANIFEST_JSON
 
 SUSTAINED_S = 10
@@ -288,37 +290,27 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def judge(facts: Facts, recorded: list[dict] | None = None) -> tuple[str, list[dict], list[dict]]:
+def judge(facts: Facts, recorded: Sequence[Reason] = ()) -> tuple[str, list[Reason], list[Check]]:
     """The verdict on the figures, the reasons for it, and every rule's result.
 
-    Reasons are {"rule", "verdict", "value", "limit", "unit", "sentence"}, the gravest first; those with verdict NOTE
-    do not change the verdict. `recorded` are reasons that the measuring side wrote down itself; they are kept unless a
-    rule here judges the same thing.
+    Reasons are the gravest first; those with verdict NOTE do not change the verdict. `recorded` are reasons that the
+    measuring side wrote down itself; they are kept unless a rule here judges the same thing.
     """
-    checks, reasons = [], []
+    checks: list[Check] = []
+    reasons: list[Reason] = []
     for rule in RULES:
         outcome = rule.check(facts)
         if outcome is None:
             continue
-        check = {
-            "rule": rule.name,
-            "title": rule.title,
-            "verdict": rule.verdict,
-            "value": outcome.value,
-            "limit": outcome.limit,
-            "unit": rule.unit,
-            "broken": outcome.broken,
-        }
-        checks.append(check)
+        value, limit = outcome.value, outcome.limit
+        checks.append(Check(rule.name, rule.title, rule.verdict, value, limit, rule.unit, outcome.broken))
         if outcome.broken:
-            sentence = rule.sentence.format(value=outcome.value, limit=outcome.limit, detail=outcome.detail)
-            reasons.append(
-                {key: check[key] for key in ("rule", "verdict", "value", "limit", "unit")} | {"sentence": sentence}
-            )
+            sentence = rule.sentence.format(value=value, limit=limit, detail=outcome.detail)
+            reasons.append(Reason(rule.name, rule.verdict, value, limit, rule.unit, sentence))
     known = {rule.name for rule in RULES}
-    reasons += [reason for reason in recorded or [] if reason["rule"] not in known]
-    reasons.sort(key=lambda reason: _GRAVITY[reason["verdict"]])
-    return decide(facts_of_reasons(reason["verdict"] for reason in reasons)).outcome.verdict, reasons, checks
+    reasons += [reason for reason in recorded if reason.rule not in known]
+    reasons.sort(key=lambda reason: _GRAVITY[reason.verdict])
+    return decide(facts_of_reasons(reason.verdict for reason in reasons)).outcome.verdict, reasons, checks
 
 
 _GRAVITY = {name: place for place, name in enumerate((*BY_NAME, NOTE))}
@@ -327,22 +319,14 @@ _GRAVITY = {name: place for place, name in enumerate((*BY_NAME, NOTE))}
 _BLAMES = (INVALID, INCOMPLETE, OVERLOADED)
 
 
-def recorded_reasons(run: Run) -> list[dict]:
-    """The reasons that run.json itself gives against the run, in the shape that `judge` uses."""
+def recorded_reasons(run: Run) -> list[Reason]:
+    """The reasons that run.json itself gives against the run, each with a verdict and a sentence."""
     recorded = run.manifest.validity
     if recorded is None or recorded.verdict not in _BLAMES:
         return []
-    return [
-        {
-            "rule": str(reason.rule),
-            "verdict": reason.verdict if reason.verdict in _GRAVITY else recorded.verdict,
-            "value": reason.value,
-            "limit": reason.limit,
-            "unit": reason.unit,
-            "sentence": str(reason.sentence or reason.rule),
-        }
-        for reason in recorded.reasons
-    ]
+    return [replace(reason, verdict=reason.verdict if reason.verdict in _GRAVITY else recorded.verdict,
+                    sentence=reason.sentence or reason.rule)
+            for reason in recorded.reasons]
 
 
 def gather(run: Run, window: Window | None) -> Facts:
@@ -360,9 +344,9 @@ def gather(run: Run, window: Window | None) -> Facts:
         open_loop=manifest.load.mode == "open" or not np.isnan(late).all(),
         has_window=window is not None and window.seconds > 0,
         rows=len(run.requests),
-        measured_ok=counts["ok"],
-        measured_sent=counts["sent"],
-        cancelled=counts["cancelled"],
+        measured_ok=counts.ok,
+        measured_sent=counts.sent,
+        cancelled=counts.cancelled,
         counted=counted.sent,
         workers_lost=counted.workers_lost,
         unsent=counted.unsent,

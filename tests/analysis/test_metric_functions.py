@@ -12,7 +12,7 @@ from tokenswarm.analysis.figures.quantities import by_row, latency_of
 from tokenswarm.analysis.figures.rates import block_sums
 from tokenswarm.analysis.figures.slo import conforming
 from tokenswarm.analysis.figures.window import find_window
-from tokenswarm.analysis.read.run_folder import dig, read_run
+from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.summary import summarise
 
 from tests.analysis.make_run import SLO, START, make_run, row, write_run
@@ -65,4 +65,4 @@ def test_sums_over_blocks_are_the_live_sums_and_give_the_figures(tmp_path: Path,
     rates = [rate for rate in METRICS.rates() if rate.of_sums is not None]
     assert len(rates) >= 8
     for rate in rates:
-        assert rate.of_sums(sums) == pytest.approx(dig(summary, *rate.path)["value"]), rate.name
+        assert rate.of_sums(sums) == pytest.approx(rate.figure_of(summary).value), rate.name

@@ -9,6 +9,8 @@ from pathlib import Path
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.report import report
 
+from tokenswarm.contract.summary.summary_file import read_summary, summary_json
+
 DATA = Path(__file__).parent / "data"
 PARTS = ("run_id", "verdict", "reasons", "simulated", "latency", "gaps", "rates", "per_user_tok_s", "goodput", "slo",
          "errors", "tokens", "cache", "server", "server_ttft", "server_latency", "outages", "cost", "run")
@@ -27,9 +29,17 @@ def test_figures_of_a_run_of_format_1_are_what_they_were(tmp_path: Path) -> None
     assert read_run(folder).manifest.counts.arrivals_queued == 4, "it was called found_nobody"
 
 
+def test_the_figures_that_an_earlier_version_wrote_are_read() -> None:
+    then, folder = json.loads((DATA / "run_format_1" / "summary.json").read_text()), DATA / "run_format_1"
+    summary = read_summary(folder)
+    written = json.loads(summary_json(summary))
+    assert {part: written[part] for part in PARTS} == {part: then[part] for part in PARTS}
+    assert summary.latency["ttft_ms"]["p50"].value == then["latency"]["ttft_ms"]["p50"]["value"]
+
+
 def test_a_newer_format_is_said_and_what_is_known_is_read(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(DATA / "run_format_1", folder)
     manifest = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(manifest | {"format": 99}))
-    assert any("format 99" in note and "newer one" in note for note in report(folder)["notes"])
+    assert any("format 99" in note and "newer one" in note for note in report(folder).notes)

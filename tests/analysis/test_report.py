@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.render.dashboard import engine_section, health_section, look_at, time_section
@@ -23,13 +24,15 @@ from tokenswarm.analysis.summary import summarise
 from tests.analysis.make_run import START, make_run, manifest, row, write_run
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract import tables as schema
+from tokenswarm.contract.summary.summary_file import read_summary
+from tokenswarm.contract.summary.summary_record import Summary
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
 SCRIPT = re.compile(r"<script[^>]*>.*?</script>", re.DOTALL)
 
 
 @pytest.fixture(scope="module", params=["rag", "chat", "batch", "reasoning"])
-def reported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+def reported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
     """A report of each workload."""
     folder = make_run(tmp_path_factory.mktemp("run") / request.param, request.param)
     return folder, report(folder)
@@ -44,42 +47,42 @@ def charts_of(page: str) -> dict[str, dict]:
     return {chart["id"]: chart for chart in json.loads(found[1])}
 
 
-def render(summary: dict, width: int, terminal: bool = False) -> str:
+def render(summary: Summary, width: int, terminal: bool = False) -> str:
     out = io.StringIO()
     Console(file=out, width=width, force_terminal=terminal).print(summary_table(summary))
     return out.getvalue()
 
 
-def test_the_table_speaks_of_goodput_only_where_there_is_a_limit(reported: tuple[Path, dict]) -> None:
+def test_the_table_speaks_of_goodput_only_where_there_is_a_limit(reported: tuple[Path, Summary]) -> None:
     summary = reported[1]
     assert "Goodput (met every SLO)" in render(summary, 120)
-    free = {**summary, "slo": [], "goodput": {**summary["goodput"], "bounds": {}}}
+    free = replace(summary, slo=[], goodput=replace(summary.goodput, bounds={}))
     assert "Goodput" not in render(free, 120) and "attainment" not in render(free, 120)
 
 
-def test_summary_file_holds_what_was_returned(reported: tuple[Path, dict]) -> None:
+def test_summary_file_holds_what_was_returned(reported: tuple[Path, Summary]) -> None:
     folder, summary = reported
-    assert json.loads((folder / schema.SUMMARY_JSON).read_text()) == json.loads(json.dumps(summary))
+    assert read_summary(folder) == summary
 
 
-def test_percentiles_equal_those_that_anyone_computes_from_the_csv(reported: tuple[Path, dict]) -> None:
+def test_percentiles_equal_those_that_anyone_computes_from_the_csv(reported: tuple[Path, Summary]) -> None:
     folder, summary = reported
     table = pd.read_csv(folder / schema.REQUESTS_CSV)
     ok = table[(table.phase == "measure") & (table.status == "ok")]
     for metric in ("ttft_ms", "ttfo_ms", "e2e_ms"):
         for q in (50, 95, 99):
-            figure = summary["latency"][metric][f"p{q}"]
-            assert figure["value"] == pytest.approx(np.percentile(ok[metric], q))
-            assert figure["n"] == len(ok)
+            figure = summary.latency[metric][f"p{q}"]
+            assert figure.value == pytest.approx(np.percentile(ok[metric], q))
+            assert figure.n == len(ok)
 
 
-def test_counts_add_up(reported: tuple[Path, dict]) -> None:
-    counts = reported[1]["counts"]["measured"]
-    assert counts["sent"] == counts["ok"] + counts["failed"] + counts["cancelled"] > 0
-    assert sum(kind["count"] for kind in reported[1]["errors"]["kinds"]) == counts["failed"]
+def test_counts_add_up(reported: tuple[Path, Summary]) -> None:
+    counts = reported[1].counts.measured
+    assert counts.sent == counts.ok + counts.failed + counts.cancelled > 0
+    assert sum(kind.count for kind in reported[1].errors.kinds) == counts.failed
 
 
-def test_page_is_one_offline_file_under_six_megabytes(reported: tuple[Path, dict]) -> None:
+def test_page_is_one_offline_file_under_six_megabytes(reported: tuple[Path, Summary]) -> None:
     page = page_of(reported[0])
     assert len(page.encode()) < 6e6
     markup = SCRIPT.sub("", page)
@@ -88,26 +91,26 @@ def test_page_is_one_offline_file_under_six_megabytes(reported: tuple[Path, dict
     assert "default-src 'none'" in markup
 
 
-def test_page_has_the_charts_of_its_workload(reported: tuple[Path, dict]) -> None:
+def test_page_has_the_charts_of_its_workload(reported: tuple[Path, Summary]) -> None:
     folder, summary = reported
     charts = charts_of(page_of(folder))
     assert {"latency-time", "output-time", "flight-time", "distribution", "engine-queue", "generator-cpu"} <= set(
         charts
     )
     of_workload = {"rag": "by-cached", "chat": "by-turn", "batch": "valid-output", "reasoning": "reasoning"}
-    assert of_workload[summary["run"]["scenario"]["workload"]] in charts
+    assert of_workload[summary.run.scenario.workload] in charts
 
 
-def test_charts_have_axis_titles_and_finite_data(reported: tuple[Path, dict]) -> None:
+def test_charts_have_axis_titles_and_finite_data(reported: tuple[Path, Summary]) -> None:
     for name, chart in charts_of(page_of(reported[0])).items():
         assert chart["data"], name
         assert chart["layout"]["xaxis"]["title"]["text"], name
         assert chart["layout"]["yaxis"].get("visible") is False or chart["layout"]["yaxis"]["title"]["text"], name
 
 
-def test_page_says_verdict_and_simulated(reported: tuple[Path, dict]) -> None:
+def test_page_says_verdict_and_simulated(reported: tuple[Path, Summary]) -> None:
     markup = SCRIPT.sub("", page_of(reported[0]))
-    assert "SIMULATED" in markup and f">{reported[1]['outcome']['headline']}<" in markup and "figures VALID" in markup
+    assert "SIMULATED" in markup and f">{reported[1].outcome.headline}<" in markup and "figures VALID" in markup
 
 
 def test_real_engine_is_not_called_simulated(tmp_path: Path) -> None:
@@ -168,9 +171,9 @@ def page_of_run(folder: Path) -> str:
 def test_meagre_run_still_gets_its_report(tmp_path: Path, rows: list[dict], facts: dict | None) -> None:
     folder = write_run(tmp_path, rows, facts)
     summary = report(folder)
-    assert summary["verdict"] in ("VALID", "INCOMPLETE")
+    assert summary.verdict in ("VALID", "INCOMPLETE")
     assert "<h1>" in page_of(folder)
-    assert summary["verdict"] in render(summary, 80)
+    assert summary.verdict in render(summary, 80)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +192,7 @@ def test_meagre_run_still_gets_its_report(tmp_path: Path, rows: list[dict], fact
 )
 def test_manifest_of_unexpected_shape_does_not_stop_the_report(tmp_path: Path, broken: dict) -> None:
     summary = report(write_run(tmp_path, [row(sent_at=START + i) for i in range(30)], manifest() | broken))
-    assert summary["latency"]["ttft_ms"]["p95"]["value"] == 100.0
+    assert summary.latency["ttft_ms"]["p95"].value == 100.0
     render(summary, 80)
 
 
@@ -210,7 +213,7 @@ def test_unwritable_folder_is_one_sentence_and_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_terminal_summary_fits_its_width_and_is_plain_when_piped(reported: tuple[Path, dict], width: int) -> None:
+def test_terminal_summary_fits_its_width_and_is_plain_when_piped(reported: tuple[Path, Summary], width: int) -> None:
     told = render(reported[1], width)
     assert max(map(len, told.splitlines())) <= width
     assert "\x1b" not in told
@@ -273,7 +276,7 @@ def test_outcomes_add_up_and_cancelled_is_no_error(tmp_path: Path) -> None:
 def test_what_the_run_noted_is_on_the_page(tmp_path: Path) -> None:
     note = "vLLM runs on a CPU here: its speed says nothing about a GPU"
     summary = report(write_run(tmp_path, [row()], manifest(simulated=False, notes=[note])))
-    assert note in summary["notes"]
+    assert note in summary.notes
     assert note in (tmp_path / schema.DASHBOARD_HTML).read_text()
 
 

@@ -10,12 +10,14 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
+from tokenswarm.analysis.compare.report import compare_runs
 from tokenswarm.analysis.report import report
 
 from tests.analysis.make_run import make_run, manifest, row, write_run
+from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.json_schemas import summary_schema
-from tokenswarm.contract.summary import read_summary
-from tokenswarm.contract.summary_records import Summary
+from tokenswarm.contract.summary.summary_file import read_summary, summary_json
+from tokenswarm.contract.summary.summary_record import Summary
 
 OLD = Path(__file__).parent / "data" / "run_format_1"
 
@@ -25,23 +27,23 @@ def _scenario(slo: dict[str, Any]) -> dict[str, Any]:
     return scenario | {"values": {"slo": slo}}
 
 
-def _with_baseline(folder: Path) -> dict[str, Any]:
+def _with_baseline(folder: Path) -> Summary:
     earlier = make_run(folder / "earlier", "rag", seconds=20)
     return report(make_run(folder / "run", "rag", seconds=20, seed=2), baseline=earlier, dashboard=False)
 
 
-def _made(folder: Path, workload: str = "rag", fail_on_drift: bool = False, **facts: Any) -> dict[str, Any]:
+def _made(folder: Path, workload: str = "rag", fail_on_drift: bool = False, **facts: Any) -> Summary:
     return report(make_run(folder / "run", workload, **({"seconds": 20} | facts)), fail_on_drift=fail_on_drift,
                   dashboard=False)
 
 
-def _classes(folder: Path) -> dict[str, Any]:
+def _classes(folder: Path) -> Summary:
     rows = [row(request_id=f"r-{i}", user_class=("RagReader", "ChatUser")[i % 2]) for i in range(40)]
     slo = {"ttft_p95_ms": 900, "RagReader": {"ttft_p95_ms": 900}, "Nobody": {"ttft_p95_ms": 900}}
     return report(write_run(folder / "run", rows, manifest("rag", scenario=_scenario(slo))), dashboard=False)
 
 
-def _away(folder: Path) -> dict[str, Any]:
+def _away(folder: Path) -> Summary:
     """The engine is away from the 20th second to the 30th."""
     start = manifest("rag")["phases"][1]["start"]
     rows = [row(request_id=f"r-{i}", sent_at=start + i, **({"status": "failed", "error": "connect_refused"}
@@ -49,7 +51,7 @@ def _away(folder: Path) -> dict[str, Any]:
     return report(write_run(folder / "run", rows), dashboard=False)
 
 
-KINDS: dict[str, Callable[[Path], dict[str, Any]]] = {
+KINDS: dict[str, Callable[[Path], Summary]] = {
     "rag": _made,
     "chat": lambda folder: _made(folder, "chat"),
     "batch": lambda folder: _made(folder, "batch"),
@@ -69,28 +71,32 @@ KINDS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "empty": lambda folder: report(write_run(folder / "run", []), dashboard=False),
     "nothing known": lambda folder: report(write_run(folder / "run", [], {}), dashboard=False),
 }
-PART_THAT_MUST_BE_THERE = {
-    "cost": lambda summary: summary["cost"], "baseline": lambda summary: summary["baseline"]["gates"],
-    "drift gates": lambda summary: summary["drift_gates"], "outage": lambda summary: summary["outages"]["list"],
-    "user classes": lambda summary: len(summary["user_classes"]) == 2,
-    "invalid": lambda summary: summary["verdict"] == "INVALID",
-    "recorded reason": lambda summary: summary["run"]["ended_early"],
-    "failures": lambda summary: summary["errors"]["kinds"],
-    "refused gate": lambda summary: summary["slo"],
+PART_THAT_MUST_BE_THERE: dict[str, Callable[[Summary], object]] = {
+    "cost": lambda summary: summary.cost, "baseline": lambda summary: summary.baseline.gates,
+    "drift gates": lambda summary: summary.drift_gates, "outage": lambda summary: summary.outages.periods,
+    "user classes": lambda summary: len(summary.user_classes) == 2,
+    "invalid": lambda summary: summary.verdict == "INVALID",
+    "recorded reason": lambda summary: summary.run.ended_early.sentence,
+    "failures": lambda summary: summary.errors.kinds,
+    "refused gate": lambda summary: summary.slo,
 }
 
 
-def _keeps(summary: dict[str, Any]) -> None:
-    jsonschema.validate(summary, summary_schema())
-    assert msgspec.to_builtins(msgspec.convert(summary, Summary)) == summary
+def _keeps(folder: Path) -> Summary:
+    """The summary of a folder, whose file is no more and no less than its records, and keeps to the schema."""
+    content, summary = json.loads((folder / "summary.json").read_text()), read_summary(folder)
+    jsonschema.validate(content, summary_schema())
+    assert msgspec.convert(content, Summary) == summary
+    assert json.loads(summary_json(summary)) == content
+    return summary
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_records_are_the_whole_of_a_summary(kind: str, tmp_path: Path) -> None:
-    KINDS[kind](tmp_path)
-    summary = read_summary(tmp_path / "run")
-    assert PART_THAT_MUST_BE_THERE.get(kind, bool)(summary)
-    _keeps(summary)
+    made = KINDS[kind](tmp_path)
+    summary = _keeps(tmp_path / "run")
+    assert PART_THAT_MUST_BE_THERE.get(kind, lambda _: True)(summary)
+    assert summary == made
 
 
 def test_the_summary_of_a_real_run_with_recorded_prompts_too(tmp_path: Path) -> None:
@@ -98,7 +104,7 @@ def test_the_summary_of_a_real_run_with_recorded_prompts_too(tmp_path: Path) -> 
         if path.is_file():
             (tmp_path / path.name).write_bytes(path.read_bytes())
     report(tmp_path, dashboard=False)
-    _keeps(read_summary(tmp_path))
+    assert _keeps(tmp_path).cache.yardstick.recorded
 
 
 def test_the_schema_is_one() -> None:
@@ -109,8 +115,19 @@ def test_the_schema_is_one() -> None:
                                    {"slo": [{"key": "ttft_p95_ms"}]},
                                    {"valid_output": {"value": "1", "unit": "share", "n": 1}}])
 def test_what_is_no_summary_does_not_keep_to_it(wrong: dict, tmp_path: Path) -> None:
-    summary = json.loads(json.dumps(_made(tmp_path))) | wrong
+    summary = json.loads(summary_json(_made(tmp_path))) | wrong
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(summary, summary_schema())
-    with pytest.raises(msgspec.ValidationError):
-        msgspec.convert(summary, Summary)
+
+
+@pytest.mark.parametrize("of", ["run", "baseline", "compare"])
+def test_figures_that_a_newer_version_made_are_neither_replaced_nor_compared(of: str, tmp_path: Path) -> None:
+    newer, other = make_run(tmp_path / "newer", "rag", seconds=20), make_run(tmp_path / "other", "rag", seconds=20)
+    (newer / "summary.json").write_text('{"format": 99}')
+    ways: dict[str, Callable[[], object]] = {
+        "run": lambda: report(newer), "baseline": lambda: report(other, baseline=newer),
+        "compare": lambda: compare_runs(a=[other], b=[newer])}
+    with pytest.raises(UserError, match=r"newer: summary.json has format 99.*use a newer one") as caught:
+        ways[of]()
+    assert caught.value.code is Exit.RUN_FOLDER
+    assert (newer / "summary.json").read_text() == '{"format": 99}' and not (other / "summary.json").exists()

@@ -129,7 +129,7 @@ def before(tmp_path: Path) -> Iterator[None]:
         summary = report(folder)
         client = served(folder, {"ttft_p95_ms": 500})
         page = client.get("/metrics").get_data(as_text=True)
-        return (list(METRICS), summary["latency"].keys(), summary["rates"].keys(), tables_of(folder / DASHBOARD_HTML),
+        return (list(METRICS), summary.latency.keys(), summary.rates.keys(), tables_of(folder / DASHBOARD_HTML),
                 client.get("/llm/live.json").get_json()["layout"], re.findall("^# .*", page, re.MULTILINE))
 
     at_first = everything(tmp_path / "plain")
@@ -149,17 +149,17 @@ def test_a_latency_is_one_entry(tmp_path: Path) -> None:
         summary = report(folder)
         streamed = sorted(row["last_token_ms"] - row["ttft_ms"] for row in rows_of(folder)
                           if row["phase"] == "measure" and row["status"] == "ok")
-        figure = summary["latency"]["streaming_ms"]["p95"]
-        assert streamed[0] < figure["value"] < streamed[-1] and figure["n"] == len(streamed) and figure["ci95"]
-        assert sum(value <= figure["value"] for value in streamed) == pytest.approx(0.95 * len(streamed), abs=1)
+        figure = summary.latency["streaming_ms"]["p95"]
+        assert streamed[0] < figure.value < streamed[-1] and figure.n == len(streamed) and figure.ci95
+        assert sum(value <= figure.value for value in streamed) == pytest.approx(0.95 * len(streamed), abs=1)
 
         rows = {row[0]: row[1:] for row in tables_of(folder / DASHBOARD_HTML)}
         assert [cell.split()[0] for cell in rows[f"First chunk to last n={len(streamed)}"]] == [
-            number(summary["latency"]["streaming_ms"][q]["value"], "ms") for q in ("p50", "p95", "p99")]
+            number(summary.latency["streaming_ms"][q].value, "ms") for q in ("p50", "p95", "p99")]
         assert junit_cases(folder)["slo.streaming_p95_ms"] == "failed"
-        titles = {gate["key"]: gate["title"] for gate in summary["slo"]}
+        titles = {gate.key: gate.title for gate in summary.slo}
         assert titles["streaming_p999_ms"] == "First chunk to last p99.9"
-        assert summary["goodput"]["bounds"]["streaming_ms"] == 1e9, "it bounds single requests too"
+        assert summary.goodput.bounds["streaming_ms"] == 1e9, "it bounds single requests too"
 
         other = reasoning_run(tmp_path / "b", slo, seed=2)
         compared = document(compare_runs(a=[folder], b=[other]))["figures"]
@@ -174,7 +174,7 @@ def test_a_latency_is_one_entry(tmp_path: Path) -> None:
         tab = client.get("/llm/live.json").get_json()
         shown = {column["key"]: (column["title"], column["form"]) for column in tab["layout"]["columns"]}
         assert shown["streaming_p50_ms"] == ("First chunk to last p50", "number")
-        assert tab["since_start"]["total"]["streaming_p95_ms"] == pytest.approx(figure["value"], rel=2 * RELATIVE_ERROR)
+        assert tab["since_start"]["total"]["streaming_p95_ms"] == pytest.approx(figure.value, rel=2 * RELATIVE_ERROR)
 
 
 @pytest.mark.usefixtures("before")
@@ -192,9 +192,9 @@ def test_a_rate_without_percentiles_is_one_entry(tmp_path: Path, metric: Rate, s
         rows = [row for row in rows_of(folder) if row["phase"] == "measure"]
         output, thought = (sum(row[name] or 0 for row in rows) for name in ("completion_tokens", "reasoning_tokens"))
         exact = thought / output if metric is THINKING else output / sum(row["status"] == "ok" for row in rows)
-        figure = summary["rates"][metric.name]
-        assert figure["value"] == pytest.approx(exact) and figure["unit"] == metric.unit
-        low, high = figure["ci95"]
+        figure = summary.rates[metric.name]
+        assert figure.value == pytest.approx(exact) and figure.unit == metric.unit
+        low, high = figure.ci95
         assert 0 < low < exact < high < 2 * exact
 
         assert f"{title} {metric.meaning}" in [row[0] for row in tables_of(folder / DASHBOARD_HTML)]

@@ -57,21 +57,21 @@ def test_live_figures_are_the_reports_within_the_sketchs_error(tmp_path: Path, w
     stats = merged(rows, workload, workers=3)
     total = stats.snapshot()["since_start"]["total"]
     summary = summarise(read_run(folder))
-    assert stats.counts == {status: summary["counts"]["all_phases"][status] for status in stats.counts}
+    assert stats.counts == {status: getattr(summary.counts.all_phases, status) for status in stats.counts}
     assert {status: total[status] for status in stats.counts} == {
-        status: summary["counts"]["measured"][status] for status in stats.counts}
+        status: getattr(summary.counts.measured, status) for status in stats.counts}
     for name in ("output_tok_s", "total_tok_s", "requests_s"):
-        assert total[name] == pytest.approx(summary["rates"][name]["value"], rel=1e-6), name
-    assert total["goodput_rps"] == pytest.approx(summary["goodput"]["goodput_rps"]["value"])
-    assert total["attainment"] == pytest.approx(summary["goodput"]["attainment"]["value"])
-    assert total["hit_rate"] == pytest.approx(summary["cache"]["hit_rate"]["value"])
+        assert total[name] == pytest.approx(summary.rates[name].value, rel=1e-6), name
+    assert total["goodput_rps"] == pytest.approx(summary.goodput.goodput_rps.value)
+    assert total["attainment"] == pytest.approx(summary.goodput.attainment.value)
+    assert total["hit_rate"] == pytest.approx(summary.cache.hit_rate.value)
     good = [row for row in rows if row["phase"] == "measure" and row["status"] == "ok"]
     for name in ("ttft", "ttfo", "e2e"):
         values = np.array([row[f"{name}_ms"] for row in good])
         for q in METRICS["ttft"].percentiles:
             low, high = (np.percentile(values, q, method=side) for side in ("lower", "higher"))
             assert low * (1 - RELATIVE_ERROR) <= total[f"{name}_p{q}_ms"] <= high * (1 + RELATIVE_ERROR), (name, q)
-    tpot = summary["latency"]["tpot_ms"]["p50"]["value"]
+    tpot = summary.latency["tpot_ms"]["p50"].value
     assert total["tpot_p50_ms"] == pytest.approx(tpot, rel=2 * RELATIVE_ERROR)
 
 

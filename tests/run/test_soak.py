@@ -14,6 +14,8 @@ import pytest
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.signals import Interrupts
+from tokenswarm.contract.summary.summary_file import read_summary
+from tokenswarm.contract.summary.verdict_records import OutcomeRecord
 from tokenswarm.run import soak as soaking
 from tokenswarm.run.life import interruption
 from tokenswarm.run.monitor import RunOutcome
@@ -135,16 +137,16 @@ def test_a_report_that_does_not_get_done_within_the_grace_leaves_the_last_live_s
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script(monkeypatch, "import time; time.sleep(600)")
     folder = folder_with_summary(tmp_path)
-    ended = {"name": "ENDED_EARLY", "headline": "ENDED EARLY", "code": 130, "sentence": "It was interrupted."}
-    soak = Soak(grace_s=1.1, judged=lambda summary: ended if summary["run"]["status"] == "interrupted" else {})
+    ended = OutcomeRecord("ENDED_EARLY", "ENDED EARLY", 130, "It was interrupted.")
+    soak = Soak(grace_s=1.1, judged=lambda summary: ended if summary.run.status == "interrupted" else OutcomeRecord())
     summary = soak.conclude(RunOutcome(folder, "interrupted", interrupted_at=time.monotonic()), lambda: None)
-    assert "the grace of 1.1 s was over" in summary["notes"][0] and "tokenswarm report" in summary["notes"][0]
-    assert summary["run"] == {"going": False, "status": "interrupted"}
-    assert [reason["rule"] for reason in summary["reasons"]] == ["run_ended"]
+    assert "the grace of 1.1 s was over" in summary.notes[0] and "tokenswarm report" in summary.notes[0]
+    assert (summary.run.going, summary.run.status) == (False, "interrupted")
+    assert [reason.rule for reason in summary.reasons] == ["run_ended"]
     page = (folder / "junit.xml").read_text()
-    assert "still going" not in page and f"ENDED EARLY: {summary['notes'][0]}" in page
-    assert summary["outcome"] == ended
-    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert "still going" not in page and f"ENDED EARLY: {summary.notes[0]}" in page
+    assert summary.outcome == ended
+    assert read_summary(folder) == summary
     assert json.loads((folder / "run.json").read_text())["validity"]["verdict"] == "INCOMPLETE"
 
 
@@ -153,7 +155,7 @@ def test_a_signal_while_the_report_is_made_starts_the_grace(tmp_path: Path, monk
     folder = folder_with_summary(tmp_path)
     now = time.monotonic()
     summary = Soak(grace_s=1.1).conclude(RunOutcome(folder, "complete"), lambda: now)
-    assert summary["notes"]
+    assert summary.notes
 
 
 def test_without_any_summary_there_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

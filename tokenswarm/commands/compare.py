@@ -96,12 +96,11 @@ def _run_first(options: argparse.Namespace, argv: list[str], console: Console) -
 
     def after(side: str, outcome: Any) -> None:
         summary = report(outcome.folder)
-        note_verdict(outcome.folder, summary["verdict"], summary["reasons"])
-        ttft, output = summary["latency"].get("ttft_ms", {}).get("p95", {}), summary["rates"]["output_tok_s"]
-        figures = [f"{name} {value:,.0f} {unit}" for name, value, unit in
-                   (("TTFT p95", ttft.get("value"), "ms"), ("output", output.get("value"), "tok/s"))
-                   if value is not None]
-        console.print(f"side {side.upper()}: {summary['outcome']['headline']}  {'  '.join(figures)}  {outcome.folder}",
+        note_verdict(outcome.folder, summary.verdict, summary.reasons)
+        figures = [f"{name} {figure.value:,.0f} {figure.unit}" for name, figure in
+                   (("TTFT p95", summary.percentile("ttft_ms", "p95")), ("output", summary.rates.get("output_tok_s")))
+                   if figure is not None and figure.value is not None]
+        console.print(f"side {side.upper()}: {summary.outcome.headline}  {'  '.join(figures)}  {outcome.folder}",
                       highlight=False, soft_wrap=True)
 
     return run_series(a, b, options.repeats or DEFAULT_REPEATS, console, after)

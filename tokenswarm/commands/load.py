@@ -14,6 +14,8 @@ from tokenswarm.base.errors import Exit
 from tokenswarm.commands.metrics_options import add_metrics_options, open_metrics
 from tokenswarm.commands.values import address, at_least_one, dollars
 from tokenswarm.commands.verdict import exit_code, tell_ci
+from tokenswarm.contract.summary.summary_file import summary_json
+from tokenswarm.contract.summary.summary_record import Summary
 
 if TYPE_CHECKING:
     from tokenswarm.run.options import LoadOptions
@@ -133,10 +135,8 @@ def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
     return exit_code(summary)
 
 
-def _reported(folder: Path, console: Console, options: argparse.Namespace) -> dict[str, Any]:
+def _reported(folder: Path, console: Console, options: argparse.Namespace) -> Summary:
     """Summary and dashboard of a run that has just ended; its verdict goes into run.json too."""
-    import json
-
     from tokenswarm.contract.manifest import note_verdict
     from tokenswarm.run.progress import working
 
@@ -145,10 +145,10 @@ def _reported(folder: Path, console: Console, options: argparse.Namespace) -> di
         from tokenswarm.analysis.report import report  # takes a second to import, too
 
         summary = report(folder, options.strict, options.baseline, fail_on_drift=options.fail_on_drift)
-    note_verdict(folder, summary["verdict"], summary["reasons"])
+    note_verdict(folder, summary.verdict, summary.reasons)
     tell_ci(folder)
     if options.json:
-        print(json.dumps(summary, indent=2))
+        print(summary_json(summary))
         return summary
     console.print(summary_table(summary))
     console.print(f"dashboard: {folder / 'dashboard.html'}", highlight=False, soft_wrap=True)

@@ -11,6 +11,8 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.commands.values import share
 from tokenswarm.commands.verdict import exit_code, tell_ci
+from tokenswarm.contract.summary.summary_file import summary_json
+from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.tables import DASHBOARD_HTML
 
 
@@ -34,8 +36,6 @@ def add(commands: Any) -> None:
 
 
 def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
-    import json
-
     from tokenswarm.analysis.report import report
 
     if not options.folder:
@@ -44,7 +44,7 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
     summary = report(options.folder, options.strict, options.baseline, fail_on_drift=options.fail_on_drift,
                      dashboard=not options.no_dashboard, **further)
     if options.json:
-        print(json.dumps(summary, indent=2))
+        print(summary_json(summary))
     elif not options.quiet:
         _show(summary, None if options.no_dashboard else Path(options.folder) / DASHBOARD_HTML)
     if not options.gate and (options.quiet or not (options.strict or options.baseline
@@ -54,7 +54,7 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
     return exit_code(summary)
 
 
-def _show(summary: dict[str, Any], page: Path | None) -> None:
+def _show(summary: Summary, page: Path | None) -> None:
     from tokenswarm.analysis.render.terminal import summary_table
 
     console = Console()

@@ -14,6 +14,8 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.commands.load import add_gates, add_options, load_options
 from tokenswarm.commands.values import seconds, share
 from tokenswarm.commands.verdict import exit_code, tell_ci
+from tokenswarm.contract.summary.summary_file import summary_json
+from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.tables import DASHBOARD_HTML
 
 _DURATION = "1h"
@@ -88,20 +90,18 @@ def _report_options(options: argparse.Namespace) -> list[str]:
             *(["--fail-on-drift"] if options.fail_on_drift else [])]
 
 
-def _show(folder: Path, summary: dict[str, Any], options: argparse.Namespace, console: Console, in_time: bool) -> None:
+def _show(folder: Path, summary: Summary, options: argparse.Namespace, console: Console, in_time: bool) -> None:
     """What came of it. Without time for tables (they take seconds of imports), the verdict alone."""
-    import json
-
     tell_ci(folder)
     if options.json:
-        print(json.dumps(summary, indent=2))
+        print(summary_json(summary))
         return
     if in_time:
         from tokenswarm.analysis.render.terminal import summary_table
 
         console.print(summary_table(summary))
     else:
-        console.print(f"{summary['outcome']['headline']}: no time for more", highlight=False)
+        console.print(f"{summary.outcome.headline}: no time for more", highlight=False)
     if (folder / DASHBOARD_HTML).exists():
         console.print(f"dashboard: {folder / DASHBOARD_HTML}", highlight=False, soft_wrap=True)
     if not console.is_terminal:

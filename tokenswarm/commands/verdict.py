@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
 
 from tokenswarm.base.errors import Exit
+from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.tables import SUMMARY_MD
 
 _STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
-def exit_code(summary: dict[str, Any]) -> Exit:
+def exit_code(summary: Summary) -> Exit:
     """The exit code of a run, as its report has decided it (`analysis/verdict/outcome.py`)."""
-    return Exit(summary["outcome"]["code"])
+    return Exit(summary.outcome.code)
 
 
 def tell_ci(folder: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from tokenswarm.contract.manifest import Manifest
-from tokenswarm.contract.summary import SUMMARY_FORMAT
-from tokenswarm.contract.summary_records import Summary
+from tokenswarm.contract.summary.figure import Record
+from tokenswarm.contract.summary.summary_file import EMPTY_WHERE_UNKNOWN
+from tokenswarm.contract.summary.summary_record import SUMMARY_FORMAT, Summary
 from tokenswarm.contract.tables import FORMAT
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -22,9 +23,19 @@ def run_schema() -> dict[str, Any]:
 
 
 def summary_schema() -> dict[str, Any]:
-    """The JSON Schema of summary.json (draft 2020-12). Further fields are allowed."""
+    """The JSON Schema of summary.json (draft 2020-12), as this version writes it. Further fields are allowed."""
     schema = msgspec.json.schema(Summary)
+    seldom = {kind.__name__: kind.may_be_left_out for kind in _kinds_of(Record)}
+    seldom |= {kind.__name__: frozenset(kind.__struct_encode_fields__) for kind in EMPTY_WHERE_UNKNOWN}
+    for name, described in schema["$defs"].items():
+        always = [field for field in described.get("properties", {}) if field not in seldom.get(name, ())]
+        if always:
+            described["required"] = always
     return {"$schema": _DIALECT, "title": f"summary.json of tokenswarm, format {SUMMARY_FORMAT}", **schema}
+
+
+def _kinds_of(kind: type[Record]) -> list[type[Record]]:
+    return [each for child in kind.__subclasses__() for each in (child, *_kinds_of(child))]
 
 
 SCHEMAS = {"run.schema.json": run_schema, "summary.schema.json": summary_schema}

@@ -140,14 +140,15 @@ class PreflightRecord(msgspec.Struct):
 
 
 class Reason(msgspec.Struct):
-    """Why a run is not VALID: the rule that it broke, the value against its limit, and a sentence."""
+    """Why a run is not VALID (a NOTE changes nothing): the rule that it broke, the value against its limit, and a
+    sentence."""
 
-    rule: str | None = None
-    verdict: str | None = None
-    value: Any = None
-    limit: Any = None
+    rule: str = ""
+    verdict: str = ""
+    value: Number | str | None = None
+    limit: Number | str | None = None
     unit: str = ""
-    sentence: str | None = None
+    sentence: str = ""
 
 
 class ValidityRecord(msgspec.Struct):
@@ -341,10 +342,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_whole(folder / MANIFEST_JSON, json.dumps(manifest_json(manifest), indent=2, ensure_ascii=False) + "\n")
 
 
-def note_verdict(folder: Path, verdict: str, reasons: Iterable[Mapping[str, Any]]) -> None:
+def note_verdict(folder: Path, verdict: str, reasons: Iterable[Reason]) -> None:
     """Put the verdict on the run, with the reasons that led to it, into its run.json. Raises UserError."""
     manifest = read_manifest(folder)
-    manifest.validity = ValidityRecord(verdict, [tolerant_record(reason, Reason) for reason in reasons])
+    manifest.validity = ValidityRecord(verdict, list(reasons))
     write_manifest(folder, manifest)
 
 

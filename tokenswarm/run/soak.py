@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ import psutil
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import replace_whole
 from tokenswarm.contract.manifest import note_verdict
-from tokenswarm.contract.summary import read_summary, write_summary
+from tokenswarm.contract.summary.summary_file import read_summary, write_summary
+from tokenswarm.contract.summary.summary_record import Summary
+from tokenswarm.contract.summary.verdict_records import OutcomeRecord
 from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, SUMMARY_JSON, SUMMARY_MD
 from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.scenario.abort import Abort, AbortRules, AbortSettings, Counted
@@ -150,7 +152,7 @@ class Soak:
 
     def __init__(self, report_options: Sequence[str] = (), grace_s: float = 30.0,
                  summary_interval_s: float = SUMMARY_INTERVAL_S,
-                 judged: Callable[[dict[str, Any]], dict[str, Any]] = itemgetter("outcome")) -> None:
+                 judged: Callable[[Summary], OutcomeRecord] = attrgetter("outcome")) -> None:
         """`grace_s`: from the first signal to the end of it all. judged(summary): the `outcome` of a summary anew."""
         self._judged = judged
         self._options, self._grace_s, self._summary_interval_s = list(report_options), grace_s, summary_interval_s
@@ -195,7 +197,7 @@ class Soak:
 
     # ---- afterwards
 
-    def conclude(self, outcome: RunOutcome, interrupted_at: Callable[[], float | None]) -> dict[str, Any]:
+    def conclude(self, outcome: RunOutcome, interrupted_at: Callable[[], float | None]) -> Summary:
         """Make the report and return the summary. `interrupted_at()`: when a signal came meanwhile, if one did.
 
         If the grace ends before the report is made, the last live summary is what there is; it says so. Raises
@@ -212,7 +214,7 @@ class Soak:
         if not self._final.wait(deadline):
             self._admit(outcome.folder)
         summary = _read_summary(outcome.folder)
-        note_verdict(outcome.folder, summary["verdict"], summary["reasons"])
+        note_verdict(outcome.folder, summary.verdict, summary.reasons)
         return summary
 
     def _admit(self, folder: Path) -> None:
@@ -221,14 +223,14 @@ class Soak:
         sentence = (f"The run was interrupted, and the grace of {self._grace_s:g} s was over before its figures were "
                     "made: these are of some minutes before. Make them anew with: python -m tokenswarm report "
                     f"{folder.name}")
-        summary["notes"].append(sentence)
-        summary["run"] |= {"going": False, "status": "interrupted"}
-        for reason in summary["reasons"]:
-            if reason["rule"] == "still_going":
-                before = summary["outcome"]["headline"], reason["sentence"]
-                reason |= {"rule": "run_ended", "verdict": "ENDED_EARLY", "sentence": sentence}
-                summary["outcome"] = self._judged(summary)
-                _replace_words(folder, before, (summary["outcome"]["headline"], sentence))
+        summary.notes.append(sentence)
+        summary.run.going, summary.run.status = False, "interrupted"
+        for reason in summary.reasons:
+            if reason.rule == "still_going":
+                before = summary.outcome.headline, reason.sentence
+                reason.rule, reason.verdict, reason.sentence = "run_ended", "ENDED_EARLY", sentence
+                summary.outcome = self._judged(summary)
+                _replace_words(folder, before, (summary.outcome.headline, sentence))
         write_summary(folder, summary)
 
 
@@ -240,7 +242,7 @@ def _replace_words(folder: Path, before: tuple[str, str], now: tuple[str, str]) 
             replace_whole(folder / name, page.replace(before[0] + mark, now[0] + mark).replace(before[1], now[1]))
 
 
-def _read_summary(folder: Path) -> dict[str, Any]:
+def _read_summary(folder: Path) -> Summary:
     try:
         return read_summary(folder)
     except UserError:

@@ -18,6 +18,7 @@ from tests.analysis.cache.cache_cases import Message, assistant, user
 from tests.analysis.make_run import START, manifest, row, write_run
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract import tables as schema
+from tokenswarm.contract.summary.cache_records import Yardstick
 from tokenswarm.generator.fingerprints import Fingerprints
 
 DOCUMENT = "d" * 4000
@@ -52,49 +53,49 @@ def rag(folder: Path, cached: int | None = 992, **more: Any) -> Path:
 
 
 def cache_of(folder: Path) -> dict[str, Any]:
-    return summarise(read_run(folder))["cache"]
+    return summarise(read_run(folder)).cache
 
 
 def test_a_shared_document_is_what_the_workload_allows(tmp_path: Path) -> None:
     cache = cache_of(rag(tmp_path))
-    measured = cache["yardstick"]
+    measured = cache.yardstick
     total = 10 * tokens_of([user(DOCUMENT), user(QUESTIONS[0])])
-    assert measured["ideal"]["value"] == pytest.approx(9 * 1004 / total, abs=0.005)
-    assert measured["blocks"]["value"] == pytest.approx(9 * 992 / total, abs=0.01)
-    assert measured["capacity"]["value"] == measured["blocks"]["value"]
-    assert measured["engine"]["value"] == cache["usage_hit_rate"]
-    assert cache["efficiency"]["value"] == pytest.approx(cache["usage_hit_rate"] / measured["ideal"]["value"])
-    assert (measured["requests"], measured["requests_lost"], measured["blame"]) == (10, 0, "workload")
+    assert measured.ideal.value == pytest.approx(9 * 1004 / total, abs=0.005)
+    assert measured.blocks.value == pytest.approx(9 * 992 / total, abs=0.01)
+    assert measured.capacity.value == measured.blocks.value
+    assert measured.engine.value == cache.usage_hit_rate
+    assert cache.efficiency.value == pytest.approx(cache.usage_hit_rate / measured.ideal.value)
+    assert (measured.requests, measured.requests_lost, measured.blame) == (10, 0, "workload")
 
 
 def test_an_engine_that_finds_half_is_to_blame(tmp_path: Path) -> None:
-    measured = cache_of(rag(tmp_path, cached=496))["yardstick"]
-    assert measured["blame"] == "engine"
-    assert [step["taker"] for step in measured["steps"]] == ["workload", "blocks", "memory", "engine"]
-    assert sum(step["lost"] for step in measured["steps"]) == pytest.approx(1 - measured["engine"]["value"])
+    measured = cache_of(rag(tmp_path, cached=496)).yardstick
+    assert measured.blame == "engine"
+    assert [step.taker for step in measured.steps] == ["workload", "blocks", "memory", "engine"]
+    assert sum(step.lost for step in measured.steps) == pytest.approx(1 - measured.engine.value)
 
 
 def test_a_run_without_the_file_says_that_it_was_not_recorded(tmp_path: Path) -> None:
     cache = cache_of(rag(tmp_path, told=False))
-    assert cache["yardstick"] == {"recorded": False, "why": "not recorded: the run has no prompts.csv"}
-    assert cache["efficiency"]["value"] is None and "not recorded" in cache["efficiency"]["why"]
-    assert cache["hit_rate"]["value"] > 0
+    assert cache.yardstick == Yardstick(recorded=False, why="not recorded: the run has no prompts.csv")
+    assert cache.efficiency.value is None and "not recorded" in cache.efficiency.why
+    assert cache.hit_rate.value > 0
 
 
 def test_an_engine_that_tells_nothing_leaves_the_workload(tmp_path: Path) -> None:
     cache = cache_of(rag(tmp_path, cached=None))
-    assert cache["yardstick"]["ideal"]["value"] > 0.8
-    assert cache["yardstick"]["engine"]["value"] is None and cache["efficiency"]["value"] is None
-    assert cache["yardstick"]["blame"] is None
+    assert cache.yardstick.ideal.value > 0.8
+    assert cache.yardstick.engine.value is None and cache.efficiency.value is None
+    assert cache.yardstick.blame is None
 
 
 def test_warm_up_fills_the_cache_but_is_not_counted(tmp_path: Path) -> None:
     folder = rag(tmp_path)
     path = folder / schema.REQUESTS_CSV
     path.write_text(path.read_text().replace(",measure,", ",warmup,", 1))
-    measured = cache_of(folder)["yardstick"]
-    assert measured["requests"] == 9
-    assert measured["ideal"]["value"] == pytest.approx(1004 / tokens_of([user(DOCUMENT), user(QUESTIONS[0])]), abs=0.01)
+    measured = cache_of(folder).yardstick
+    assert measured.requests == 9
+    assert measured.ideal.value == pytest.approx(1004 / tokens_of([user(DOCUMENT), user(QUESTIONS[0])]), abs=0.01)
 
 
 def test_what_the_engine_refused_is_not_in_its_cache(tmp_path: Path) -> None:
@@ -107,8 +108,8 @@ def test_what_the_engine_refused_is_not_in_its_cache(tmp_path: Path) -> None:
         cells[at["status"]], cells[at["error"]], cells[at["ttft_ms"]] = "failed", "overloaded", ""
         lines[i] = ",".join(cells)
     path.write_text("\n".join([head, *lines]) + "\n")
-    measured = cache_of(folder)["yardstick"]
-    assert (measured["requests"], measured["ideal"]["value"]) == (1, 0.0)
+    measured = cache_of(folder).yardstick
+    assert (measured.requests, measured.ideal.value) == (1, 0.0)
 
 
 def test_a_growing_chat_is_found_with_its_answers(tmp_path: Path) -> None:
@@ -118,9 +119,9 @@ def test_a_growing_chat_is_found_with_its_answers(tmp_path: Path) -> None:
         asked.append(history)
         history = [*history, assistant("y" * 32)]
     cached = [0] + [tokens_of(messages) + 8 for messages in asked[:-1]]
-    measured = cache_of(write(tmp_path, asked, cached, e2e_ms=500.0, last_token_ms=500.0))["yardstick"]
-    assert measured["ideal"]["value"] == pytest.approx(measured["engine"]["value"], abs=0.05)
-    assert measured["ideal_prompts"]["value"] < measured["ideal"]["value"]
+    measured = cache_of(write(tmp_path, asked, cached, e2e_ms=500.0, last_token_ms=500.0)).yardstick
+    assert measured.ideal.value == pytest.approx(measured.engine.value, abs=0.05)
+    assert measured.ideal_prompts.value < measured.ideal.value
 
 
 @pytest.mark.parametrize("damage", [b"\xff\xfe rubbish\n" * 3, b"0,1,AAAA"])
@@ -128,15 +129,15 @@ def test_a_damaged_file_costs_only_its_lines(tmp_path: Path, damage: bytes) -> N
     folder = rag(tmp_path)
     with (folder / schema.PROMPTS_CSV).open("ab") as file:
         file.write(damage)
-    measured = cache_of(folder)["yardstick"]
-    assert measured["requests"] == 10 and measured["damaged_lines"] == max(1, damage.count(b"\n"))
+    measured = cache_of(folder).yardstick
+    assert measured.requests == 10 and measured.damaged_lines == max(1, damage.count(b"\n"))
 
 
 def test_rows_without_numbers_are_no_requests_of_ours(tmp_path: Path) -> None:
     folder = rag(tmp_path)
     path = folder / schema.REQUESTS_CSV
     path.write_text(path.read_text().replace("r-0-", "x"))
-    assert cache_of(folder)["yardstick"]["recorded"] is False
+    assert cache_of(folder).yardstick.recorded is False
 
 
 def test_the_terminal_and_the_page_say_the_sentence(tmp_path: Path) -> None:
@@ -144,15 +145,15 @@ def test_the_terminal_and_the_page_say_the_sentence(tmp_path: Path) -> None:
     summary = summarise(read_run(rag(tmp_path)))
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(summary_table(summary))
-    said = summary["cache"]["yardstick"]["sentence"]
+    said = summary.cache.yardstick.sentence
     assert said in console.export_text()
-    section = cache_section(summary)
+    section = cache_section(summary.cache)
     assert said in section.note and len(section.charts) == 1
     assert section.charts[0].layout["xaxis"]["title"]["text"] == "% of the prompt tokens"
 
 
 def test_no_chart_where_nothing_was_recorded(tmp_path: Path) -> None:
-    assert cache_section(summarise(read_run(rag(tmp_path, told=False)))).charts == []
+    assert cache_section(cache_of(rag(tmp_path, told=False))).charts == []
 
 
 # ---- verdicts

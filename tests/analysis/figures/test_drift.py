@@ -67,8 +67,8 @@ def test_a_leak_of_the_load_generator_is_found_in_a_run(tmp_path) -> None:
             for second in range(0, 1200, 2)]
     run = read_run(write_run(tmp_path / "run", rows, manifest() | {"phases": phases}, host=host))
     found = drift_figures(run, find_window(run))
-    assert found["ttft_p95"]["state"] == STEADY
+    assert found["ttft_p95"].state == STEADY
     leak = found["generator_memory"]
-    assert leak["state"] == DRIFTING
-    assert leak["per_hour"] == pytest.approx(180, rel=0.1)
+    assert leak.state == DRIFTING
+    assert leak.per_hour == pytest.approx(180, rel=0.1)
     assert sentence(leak).startswith("drifting: +180 MiB an hour (+")

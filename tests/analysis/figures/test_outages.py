@@ -14,6 +14,7 @@ from tokenswarm.analysis.render.markdown import markdown
 from tokenswarm.analysis.summary import summarise
 
 from tests.analysis.make_run import START, manifest, row, write_run
+from tokenswarm.contract.summary.time_records import OutagePeriod
 
 
 def ok(at: float, **cells: Any) -> dict[str, Any]:
@@ -74,11 +75,10 @@ def test_another_replica_that_answers_all_the_while_means_that_nothing_was_out(t
 def test_the_summary_lists_outages_of_the_measure_phase_and_says_them_everywhere(tmp_path: Path) -> None:
     rows = [lost(-4.0, phase="warmup"), lost(-2.0, phase="warmup"), ok(0.5), lost(10.0), lost(12.0), ok(13.0)]
     summary = summarise(read_run(write_run(tmp_path, rows, manifest())))
-    told = summary["outages"]
-    assert (told["count"], told["failed"], told["longest"]["value"], told["total"]["value"]) == (
+    away = summary.outages
+    assert (away.count, away.failed, away.longest.value, away.total.value) == (
         1, 2, pytest.approx(3.0), pytest.approx(3.0))
-    assert told["list"] == [{"start_unix_s": START + 10, "at_s": 10.0, "seconds": pytest.approx(3.0),
-                             "recovered": True, "failed": 2, "kinds": {"connect_refused": 2}}]
+    assert away.periods == [OutagePeriod(START + 10, 10.0, pytest.approx(3.0), True, 2, {"connect_refused": 2})]
     words = "The engine was away once"
     assert any(words in line.plain for line in terminal.outage_lines(summary))
     assert words in markdown(summary)
@@ -95,5 +95,5 @@ def test_the_time_charts_show_when_the_engine_was_away(tmp_path: Path) -> None:
 
 def test_a_run_whose_engine_was_never_away_says_nothing(tmp_path: Path) -> None:
     summary = summarise(read_run(write_run(tmp_path, [ok(1.0)], manifest())))
-    assert summary["outages"]["count"] == 0 and summary["outages"]["longest"]["value"] is None
+    assert summary.outages.count == 0 and summary.outages.longest.value is None
     assert terminal.outage_lines(summary) == [] and "away" not in markdown(summary)

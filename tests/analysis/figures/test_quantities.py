@@ -14,6 +14,7 @@ from tokenswarm.analysis.figures.window import find_window
 from tokenswarm.analysis.read.run_folder import Run, read_run
 
 from tests.analysis.make_run import START, manifest, row, write_run
+from tokenswarm.contract.summary.request_records import Outcomes
 
 
 def folder_of(tmp_path: Path, *rows: dict[str, Any], **more: Any) -> Run:
@@ -47,7 +48,7 @@ def test_only_successes_of_the_measure_phase_enter_latency(tmp_path: Path) -> No
         row(ttft_ms=9000.0, status="cancelled"),
     )
     figure = metrics.latency_figures(run.measured)["ttft_ms"]["p50"]
-    assert (figure["value"], figure["n"]) == (20.0, 3)
+    assert (figure.value, figure.n) == (20.0, 3)
 
 
 def test_scheduled_latency_adds_the_wait_before_sending(tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_output_rate_counts_tokens_that_arrived_inside_the_window(tmp_path: Path
         row(sent_at=START + 9.5, **stream),  # after the window
         facts=manifest(seconds=10.0),
     )
-    assert rates(run)["output_tok_s"]["value"] == pytest.approx((50 + 100 + 25) / 10.0)
+    assert rates(run)["output_tok_s"].value == pytest.approx((50 + 100 + 25) / 10.0)
 
 
 def test_tokens_of_an_answer_that_was_not_streamed_arrive_at_its_end(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_tokens_of_an_answer_that_was_not_streamed_arrive_at_its_end(tmp_path: P
         row(sent_at=START - 1.0, e2e_ms=1500.0, phase="warmup", **plain),  # ends inside
         facts=manifest(seconds=10.0),
     )
-    assert rates(run)["output_tok_s"]["value"] == pytest.approx(14 / 10.0)
+    assert rates(run)["output_tok_s"].value == pytest.approx(14 / 10.0)
 
 
 def test_total_rate_adds_prompts_when_their_first_token_comes(tmp_path: Path) -> None:
@@ -103,12 +104,12 @@ def test_total_rate_adds_prompts_when_their_first_token_comes(tmp_path: Path) ->
     run = folder_of(
         tmp_path, row(sent_at=START + 1.0, **one), row(sent_at=START + 9.95, **one), facts=manifest(seconds=10.0)
     )
-    assert rates(run)["total_tok_s"]["value"] == pytest.approx((1000 + 10) / 10.0)
+    assert rates(run)["total_tok_s"].value == pytest.approx((1000 + 10) / 10.0)
 
 
 def test_cancelled_streams_still_delivered_their_tokens(tmp_path: Path) -> None:
     cut = row(sent_at=START + 1.0, status="cancelled", e2e_ms=None, completion_tokens=20)
-    assert rates(folder_of(tmp_path, cut, facts=manifest(seconds=10.0)))["output_tok_s"]["value"] == pytest.approx(2.0)
+    assert rates(folder_of(tmp_path, cut, facts=manifest(seconds=10.0)))["output_tok_s"].value == pytest.approx(2.0)
 
 
 def test_request_rate_counts_answers_completed_in_the_window(tmp_path: Path) -> None:
@@ -120,8 +121,8 @@ def test_request_rate_counts_answers_completed_in_the_window(tmp_path: Path) -> 
         row(sent_at=START + 9.5, e2e_ms=1000.0),
         facts=manifest(seconds=10.0),
     )
-    assert rates(run)["requests_s"]["value"] == pytest.approx(0.2)
-    assert rates(run)["sent_s"]["value"] == pytest.approx(0.3)
+    assert rates(run)["requests_s"].value == pytest.approx(0.2)
+    assert rates(run)["sent_s"].value == pytest.approx(0.3)
 
 
 def test_flow_agrees_with_counting_token_by_token() -> None:
@@ -167,7 +168,7 @@ def test_error_rate_leaves_out_cancelled_requests(tmp_path: Path) -> None:
         row(status="cancelled"),
     )
     assert metrics.error_rate(run.requests).value == 0.25
-    assert metrics.outcome_counts(run.requests) == {"sent": 5, "ok": 3, "failed": 1, "cancelled": 1}
+    assert metrics.outcome_counts(run.requests) == Outcomes(sent=5, ok=3, failed=1, cancelled=1)
 
 
 def test_hit_rate_is_taken_from_usage_and_weighs_by_tokens(tmp_path: Path) -> None:
@@ -178,8 +179,8 @@ def test_hit_rate_is_taken_from_usage_and_weighs_by_tokens(tmp_path: Path) -> No
         row(prompt_tokens=5000, cached_tokens=None),
     )
     cache = metrics.cache_figures(run, run.requests, find_window(run))
-    assert cache["hit_rate"]["value"] == pytest.approx(900 / 1100)
-    assert cache["source"] == "usage"
+    assert cache.hit_rate.value == pytest.approx(900 / 1100)
+    assert cache.source == "usage"
 
 
 def engine_rows(*counters: tuple[float, float, float]) -> list[dict[str, float]]:
@@ -194,8 +195,8 @@ def test_hit_rate_falls_back_to_the_engines_counters_inside_the_window(tmp_path:
         engine=engine_rows((-5, 0, 0), (1, 1000, 0), (5, 2000, 600), (9, 3000, 1200), (12, 9000, 9000)),
     )
     cache = metrics.cache_figures(run, run.requests, find_window(run))
-    assert cache["hit_rate"]["value"] == pytest.approx(0.6)
-    assert cache["source"] == "counters"
+    assert cache.hit_rate.value == pytest.approx(0.6)
+    assert cache.source == "counters"
 
 
 def test_counter_that_restarts_counts_on_from_zero(tmp_path: Path) -> None:
@@ -207,13 +208,13 @@ def test_counter_that_restarts_counts_on_from_zero(tmp_path: Path) -> None:
 
 def test_unreported_cache_has_a_reason_instead_of_a_number(tmp_path: Path) -> None:
     run = folder_of(tmp_path, row(cached_tokens=None))
-    figure = metrics.cache_figures(run, run.requests, find_window(run))["hit_rate"]
-    assert figure["value"] is None and "usage" in figure["why"]
+    figure = metrics.cache_figures(run, run.requests, find_window(run)).hit_rate
+    assert figure.value is None and "usage" in figure.why
 
 
 def test_token_source_mix_is_told(tmp_path: Path) -> None:
     run = folder_of(tmp_path, row(), row(token_source="chunks"), row())
-    assert metrics.token_facts(run.requests)["source"] == {"usage": 2, "chunks": 1}
+    assert metrics.token_facts(run.requests).source == {"usage": 2, "chunks": 1}
 
 
 def test_valid_output_counts_checked_successes_only(tmp_path: Path) -> None:
@@ -230,14 +231,14 @@ def test_valid_output_counts_checked_successes_only(tmp_path: Path) -> None:
 def test_gaps_are_summaries_of_streams_and_say_so(tmp_path: Path) -> None:
     rows = [row(icl_p50_ms=float(i), icl_p99_ms=2.0 * i, icl_max_ms=3.0 * i) for i in range(1, 101)]
     found = metrics.gap_figures(folder_of(tmp_path, *rows).requests)
-    assert found["icl_p50_ms"]["value"] == 50.5
-    assert found["icl_p99_ms"]["value"] == pytest.approx(np.percentile(2.0 * np.arange(1, 101), 99))
-    assert found["icl_max_ms"]["value"] == 300.0
+    assert found["icl_p50_ms"].value == 50.5
+    assert found["icl_p99_ms"].value == pytest.approx(np.percentile(2.0 * np.arange(1, 101), 99))
+    assert found["icl_max_ms"].value == 300.0
 
 
 def test_one_users_rate_is_a_thousand_over_tpot(tmp_path: Path) -> None:
     run = folder_of(tmp_path, row(), row())
-    assert metrics.per_user_rate(run.requests)["p50"]["value"] == pytest.approx(100.0)
+    assert metrics.per_user_rate(run.requests)["p50"].value == pytest.approx(100.0)
 
 
 def test_window_of_a_killed_run_ends_with_its_last_sign_of_life(tmp_path: Path) -> None:

@@ -50,24 +50,24 @@ def test_beyond_the_last_bucket_there_is_no_value() -> None:
 
 def test_figures_name_their_bucket_and_the_mean_is_exact(tmp_path: Path) -> None:
     found = server_ttft(run_with(tmp_path, latency([0, 0, 150, 50, 0], 37.0)))
-    assert found["p50"]["value"] == pytest.approx(166.67, abs=0.01)
-    assert found["p50"]["bucket"] == [100, 200]
-    assert (found["p95"]["value"], found["p95"]["bucket"]) == (pytest.approx(360), [200, 400])
-    assert (found["mean"]["value"], found["mean"]["n"]) == (185, 200)
-    assert (found["start_unix_s"], found["end_unix_s"]) == (START, START + 10)
+    assert found.p50.value == pytest.approx(166.67, abs=0.01)
+    assert found.p50.bucket == [100, 200]
+    assert (found.p95.value, found.p95.bucket) == (pytest.approx(360), [200, 400])
+    assert (found.mean.value, found.mean.n) == (185, 200)
+    assert (found.start_unix_s, found.end_unix_s) == (START, START + 10)
 
 
 def test_a_coarse_or_open_bucket_gives_its_ends_and_no_value(tmp_path: Path) -> None:
     found = server_ttft(run_with(tmp_path, latency([60, 0, 0, 0, 40])))
-    assert found["p50"]["value"] is None
-    assert (found["p50"]["bucket"], found["p95"]["bucket"]) == ([0, 50], [400, None])
-    assert "between 0 and 50 ms" in found["p50"]["why"] and "above 400 ms" in found["p95"]["why"]
+    assert found.p50.value is None
+    assert (found.p50.bucket, found.p95.bucket) == ([0, 50], [400, None])
+    assert "between 0 and 50 ms" in found.p50.why and "above 400 ms" in found.p95.why
 
 
 def test_a_percentile_needs_as_many_observations_as_any_other(tmp_path: Path) -> None:
     found = server_ttft(run_with(tmp_path, latency([0, 0, 30, 0, 0])))
-    assert found["p95"]["value"] is not None
-    assert found["p99"]["why"] == "needs 100 observations, has 30"
+    assert found.p95.value is not None
+    assert found.p99.why == "needs 100 observations, has 30"
 
 
 def test_the_client_is_shown_for_the_same_first_tokens(tmp_path: Path) -> None:
@@ -77,15 +77,15 @@ def test_the_client_is_shown_for_the_same_first_tokens(tmp_path: Path) -> None:
         row(sent_at=START + 9.95, ttft_ms=300.0),  # its first token came after the last reading
         row(sent_at=START + 2, ttft_ms=None, status="cancelled"),
     ]
-    client = server_ttft(run_with(tmp_path, latency([0, 1, 1, 0, 0]), rows))["client"]
-    assert (client["mean"]["value"], client["mean"]["n"]) == (150, 2)
+    client = server_ttft(run_with(tmp_path, latency([0, 1, 1, 0, 0]), rows)).client
+    assert (client.mean.value, client.mean.n) == (150, 2)
 
 
 def test_why_there_is_no_figure_is_told(tmp_path: Path) -> None:
     reason = "the engine's counters began anew in between: it was restarted"
     found = server_figures(run_with(tmp_path, latency([], histograms={}, why=reason)))
-    assert {figures["p50"]["why"] for figures in found.values()} == {reason}
-    assert server_figures(run_with(tmp_path, None))["ttft"]["mean"]["value"] is None
+    assert {figures.p50.why for figures in found.values()} == {reason}
+    assert server_figures(run_with(tmp_path, None))["ttft"].mean.value is None
 
 
 @pytest.mark.parametrize("broken", [7, {"bounds_s": [1, 2], "counts": [1]}, {"bounds_s": ["a"], "counts": [1, 2]},
@@ -93,8 +93,8 @@ def test_why_there_is_no_figure_is_told(tmp_path: Path) -> None:
                                     {"bounds_s": [1], "counts": [-1, 5], "sum_s": 1}, {"bounds_s": [], "counts": []}])
 def test_what_is_no_histogram_gives_no_figure(tmp_path: Path, broken: Any) -> None:
     found = server_ttft(run_with(tmp_path, latency([], histograms={"ttft": broken})))
-    assert found["mean"]["value"] is None and found["client"] is None
+    assert found.mean.value is None and found.client is None
 
 
 def test_a_histogram_that_counted_nothing_says_so(tmp_path: Path) -> None:
-    assert "counted none" in server_ttft(run_with(tmp_path, latency([0] * 5)))["p50"]["why"]
+    assert "counted none" in server_ttft(run_with(tmp_path, latency([0] * 5))).p50.why

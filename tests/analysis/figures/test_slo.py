@@ -90,9 +90,9 @@ def test_goodput_divides_conforming_requests_by_the_window_and_attainment_by_all
     rows += [row(ttft_ms=500.0), row(status="failed", error="truncated"), row(status="cancelled"), row(phase="warmup")]
     run = read_run(write_run(tmp_path, rows, manifest(seconds=12.0)))
     found = goodput_figures(run.measured, parse({"ttft_p95_ms": 100})[0], find_window(run))
-    assert found["attainment"]["value"] == pytest.approx(6 / 9)
-    assert found["goodput_rps"]["value"] == pytest.approx(0.5)
-    low, high = found["goodput_rps"]["ci95"]
+    assert found.attainment.value == pytest.approx(6 / 9)
+    assert found.goodput_rps.value == pytest.approx(0.5)
+    low, high = found.goodput_rps.ci95
     assert low < 0.5 < high
 
 
@@ -112,14 +112,14 @@ def test_objective_is_judged_by_value_and_certain_by_interval(
     key: str, limit: float, value: float, low: float, high: float | None, state: str, certain: bool, margin: float
 ) -> None:
     result = judge(one(key, limit), Estimate(value, low, high, 500).figure("ms"))
-    assert (result["state"], result["certain"], result["margin"]) == (state, certain, pytest.approx(margin))
+    assert (result.state, result.certain, result.margin) == (state, certain, pytest.approx(margin))
 
 
 def test_too_few_requests_leave_an_objective_undetermined(tmp_path: Path) -> None:
     told = manifest()
     told["scenario"]["values"] = {"slo": {"ttft_p95_ms": 400, "ttft_p50_ms": 400, "bogus": 1}}
-    results = {r["key"]: r for r in summarise(read_run(write_run(tmp_path, [row()] * 5, told)))["slo"]}
-    assert results["ttft_p95_ms"]["state"] == "undetermined"
-    assert results["ttft_p95_ms"]["figure"]["why"] == "needs 20 requests, has 5"
-    assert results["ttft_p50_ms"]["state"] == "met"
-    assert results["bogus"]["state"] == "undetermined"
+    results = {r.key: r for r in summarise(read_run(write_run(tmp_path, [row()] * 5, told))).slo}
+    assert results["ttft_p95_ms"].state == "undetermined"
+    assert results["ttft_p95_ms"].figure.why == "needs 20 requests, has 5"
+    assert results["ttft_p50_ms"].state == "met"
+    assert results["bogus"].state == "undetermined"

@@ -16,6 +16,8 @@ from tokenswarm.analysis.figures.statistics import (
     too_short,
 )
 
+from tokenswarm.contract.summary.figure import Figure
+
 
 @pytest.mark.parametrize(("q", "needed"), [(50, 2), (95, 20), (5, 20), (99, 100), (99.9, 1000)])
 def test_percentile_needs_one_observation_beyond_it(q: float, needed: int) -> None:
@@ -105,7 +107,7 @@ def test_rate_of_a_window_without_length_has_a_reason() -> None:
 
 def test_figure_says_why_there_is_no_number() -> None:
     figure = percentile(np.arange(34.0), 99).figure("ms")
-    assert figure == {"value": None, "unit": "ms", "n": 34, "why": "needs 100 requests, has 34"}
+    assert figure == Figure(unit="ms", n=34, why="needs 100 requests, has 34")
 
 
 def test_waves_that_outlast_the_batches_widen_further_than_the_batches_alone() -> None:

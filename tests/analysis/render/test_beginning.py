@@ -19,7 +19,7 @@ SENTENCE = "The warm-up ended at its limit of 60 s; TTFT was still falling."
 def notes_of(folder: Path, **manifest: Any) -> list[str]:
     write_table(folder / "requests.csv", REQUEST_COLUMNS, [row()])
     (folder / "run.json").write_text(json.dumps({"format": 1, **manifest}))
-    return [note for note in summarise(read_run(folder))["notes"] if "missing" not in note]
+    return [note for note in summarise(read_run(folder)).notes if "missing" not in note]
 
 
 def warmup(steady: bool | None, mode: str = "until_steady", limit_s: float = 60.0) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def test_all_tell_the_same_outcome(kind: str, tmp_path: Path, capsys: pytest.Cap
 
     summary = summarise(read_run(folder))
     good, left_out = usable([summary])
-    assert bool(good) is (BY_NAME[name].verdict == VALID) is (summary["verdict"] == VALID)
+    assert bool(good) is (BY_NAME[name].verdict == VALID) is (summary.verdict == VALID)
     assert [run.why for run in left_out] == ([] if good else [f"{headline}: {outcome['sentence']}"])
 
 
@@ -125,7 +125,7 @@ def test_the_code_of_report_is_0_where_no_gate_was_asked_for(tmp_path: Path) -> 
 ])
 def test_no_more_gates_are_called_met_than_are(slo: str, words: str, tmp_path: Path) -> None:
     found = summarise(read_run(folder_of(tmp_path, rows(), slo=slo)))
-    assert gates.judged(found)["sentence"].startswith(words)
+    assert gates.judged(found).sentence.startswith(words)
 
 
 def test_the_table_says_the_verdict_and_the_gates_in_the_terminal(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from tokenswarm.analysis.figures.drift_series import drift_gates
 from tokenswarm.analysis.report import report
 from tokenswarm.analysis.verdict.gates import cases, judged
@@ -14,6 +14,9 @@ from tests.analysis.make_run import START, manifest, row, write_run
 from tokenswarm.base.errors import Exit
 from tokenswarm.commands.verdict import exit_code
 from tokenswarm.contract import tables as schema
+from tokenswarm.contract.summary.summary_file import read_summary
+from tokenswarm.contract.summary.summary_record import Summary
+from tokenswarm.contract.summary.time_records import DriftSeries, DriftStep
 
 
 def _drifting(tmp_path: Path, mb_per_s: float) -> Path:
@@ -24,14 +27,14 @@ def _drifting(tmp_path: Path, mb_per_s: float) -> Path:
     return write_run(tmp_path, rows, manifest(seconds=600.0, scenario={"name": "rag", "values": {}}), host=host)
 
 
-def missed(summary: dict, strict: bool = False) -> bool:
-    return judged(summary, strict)["name"] in ("SLO_MISSED", "UNDETERMINED")
+def missed(summary: Summary, strict: bool = False) -> bool:
+    return judged(summary, strict).name in ("SLO_MISSED", "UNDETERMINED")
 
 
 def test_drift_is_a_gate_only_where_it_is_asked_for(tmp_path: Path) -> None:
     folder = _drifting(tmp_path, 2.0)
-    assert report(folder, dashboard=False)["drift"]["engine_memory"]["state"] == "drifting"
-    assert not missed(json.loads((folder / schema.SUMMARY_JSON).read_text()))
+    assert report(folder, dashboard=False).drift["engine_memory"].state == "drifting"
+    assert not missed(read_summary(folder))
     summary = report(folder, fail_on_drift=True, dashboard=False)
     assert missed(summary) and exit_code(summary) == Exit.SLO_MISSED
     found = {case.name: case for case in cases(summary)}
@@ -45,18 +48,17 @@ def test_what_became_better_fails_nothing_and_a_short_run_says_nothing(tmp_path:
     assert not missed(report(_drifting(tmp_path / "better", -2.0), fail_on_drift=True, dashboard=False))
     short = report(write_run(tmp_path / "short", [row(sent_at=START + i) for i in range(30)], manifest(
         seconds=30.0, scenario={"name": "rag", "values": {}})), fail_on_drift=True, dashboard=False)
-    assert {gate["state"] for gate in short["drift_gates"]} == {"undetermined"}
+    assert {gate.state for gate in short.drift_gates} == {"undetermined"}
     assert not missed(short) and missed(short, strict=True)
 
 
 def test_fewer_tokens_a_second_are_worse_and_more_milliseconds_too() -> None:
     def gate(key: str, **cells: Any) -> str:
-        plain = {"title": "x", "unit": "ms", "state": "drifting", "level": 10.0, "per_hour": 1.0,
-                 "per_hour_ci95": [0.5, 1.5], "per_hour_share": 0.1, "step": None}
-        return drift_gates({key: plain | cells})[0]["state"]
+        plain = DriftSeries("x", "ms", "drifting", 10.0, 1.0, [0.5, 1.5], 0.1)
+        return drift_gates({key: replace(plain, **cells)})[0].state
 
     assert (gate("ttft_p95"), gate("ttft_p95", per_hour=-1.0)) == ("missed", "met")
     assert (gate("output_tok_s"), gate("output_tok_s", per_hour=-1.0)) == ("met", "missed")
-    step = {"at_s": 60.0, "before": 10.0, "after": 8.0}
+    step = DriftStep(60.0, 10.0, 8.0)
     assert (gate("tpot", state="stepped", step=step), gate("output_tok_s", state="stepped", step=step)) == (
         "met", "missed")

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tokenswarm.analysis.compare.baseline import regressions
 from tokenswarm.analysis.figures.cost import cost_figures
 from tokenswarm.analysis.read.run_folder import read_run
@@ -17,9 +18,12 @@ from tokenswarm.analysis.verdict import gates
 from tests.analysis.make_run import START, manifest, row, write_run
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.commands.verdict import exit_code
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.header_records import ScenarioHeader
+from tokenswarm.contract.summary.summary_record import Summary
 
 
-def summary_of(folder: Path, slo: dict, rows: list[dict] | None = None, **facts) -> dict:
+def summary_of(folder: Path, slo: dict, rows: list[dict] | None = None, **facts) -> Summary:
     rows = rows or [row(request_id=f"r{i}", sent_at=START + i / 4, ttft_ms=100.0 + i % 50) for i in range(240)]
     host = [{"at": START + second, "source": "worker 0", "cpu_share": 0.2, "loop_lag_ms": 0.1, "read_lag_p99_ms": 0.1,
              "rss_mb": 80.0, "in_flight": 4, "tokens": 400} for second in range(60)]
@@ -27,8 +31,8 @@ def summary_of(folder: Path, slo: dict, rows: list[dict] | None = None, **facts)
     return summarise(read_run(write_run(folder / "run", rows, manifest() | {"scenario": scenario} | facts, host=host)))
 
 
-def states(summary: dict) -> dict[str, str]:
-    return {gate["key"]: gate["state"] for gate in summary["slo"]}
+def states(summary: Summary) -> dict[str, str]:
+    return {gate.key: gate.state for gate in summary.slo}
 
 
 def test_gates_of_a_user_class_see_its_requests_only(tmp_path) -> None:
@@ -39,7 +43,7 @@ def test_gates_of_a_user_class_see_its_requests_only(tmp_path) -> None:
     found = summary_of(tmp_path, slo, rows)
     assert states(found) == {"ttft_p95_ms": "missed", "Quick.ttft_p95_ms": "met", "Slow.ttft_p95_ms": "missed",
                              "Slow.goodput_rps_min": "missed", "Nobody.ttft_p95_ms": "missed"}
-    assert "no Nobody sent a request" in gates.sentence(found["slo"][-1])
+    assert "no Nobody sent a request" in gates.sentence(found.slo[-1])
 
 
 @pytest.mark.parametrize(("slo", "lenient", "strict"), [
@@ -49,7 +53,7 @@ def test_gates_of_a_user_class_see_its_requests_only(tmp_path) -> None:
 ])
 def test_undetermined_passes_unless_it_is_judged_strictly(tmp_path, slo, lenient, strict) -> None:
     found = summary_of(tmp_path, slo)
-    assert (exit_code(found), gates.judged(found, strict=True)["code"]) == (lenient, strict)
+    assert (exit_code(found), gates.judged(found, strict=True).code) == (lenient, strict)
 
 
 def test_junit_has_one_case_a_gate_with_the_figures_in_the_message(tmp_path) -> None:
@@ -78,7 +82,7 @@ def test_that_a_run_ended_early_outranks_that_its_figures_are_invalid(tmp_path) 
     counts = {"sent": 240, "rows_lost": 0, "unsent": 7}
     found = summary_of(tmp_path, {}, status="aborted", ended_early=ended, counts=counts)
     cases = {case.name: case for case in gates.cases(found)}
-    assert found["verdict"] == "INCOMPLETE"
+    assert found.verdict == "INCOMPLETE"
     assert cases["ended as planned"].state == gates.FAILED and ended["sentence"] in cases["ended as planned"].message
 
 
@@ -105,7 +109,7 @@ def test_markdown_says_the_verdict_first_and_every_gate(tmp_path) -> None:
 
 # ---- against an earlier run
 
-def two(folder: Path, ttft_then: float, ttft_now: float, **facts) -> tuple[dict, dict]:
+def two(folder: Path, ttft_then: float, ttft_now: float, **facts) -> tuple[Summary, Summary]:
     def rows(scale: float) -> list[dict]:
         return [row(request_id=f"r{i}", sent_at=START + i / 4, ttft_ms=scale * (1 + (i * 7 % 50) / 100))
                 for i in range(240)]
@@ -116,12 +120,12 @@ def two(folder: Path, ttft_then: float, ttft_now: float, **facts) -> tuple[dict,
 
 def test_a_regression_is_a_missed_gate_with_ratio_and_interval(tmp_path) -> None:
     found = regressions(*two(tmp_path, 100.0, 150.0))
-    gate = next(gate for gate in found["gates"] if gate["key"] == "ttft_p95_ms")
-    assert gate["state"] == "missed"
-    assert gate["sentence"].startswith("TTFT p95 1.5 times (")
+    gate = next(gate for gate in found.gates if gate.key == "ttft_p95_ms")
+    assert gate.state == "missed"
+    assert gate.sentence.startswith("TTFT p95 1.5 times (")
     _, now = two(tmp_path / "again", 100.0, 150.0)
-    now["baseline"] = found
-    now["outcome"] = gates.judged(now)
+    now.baseline = found
+    now.outcome = gates.judged(now)
     assert exit_code(now) == Exit.SLO_MISSED
     assert "baseline.ttft_p95_ms" in junit(now)
     assert "❌ TTFT p95 1.5 times" in markdown(now)
@@ -131,32 +135,31 @@ def test_a_regression_is_a_missed_gate_with_ratio_and_interval(tmp_path) -> None
                                                         (100, 150, 0.6)])
 def test_equal_better_or_tolerably_worse_is_no_regression(tmp_path, then, now, tolerance) -> None:
     found = regressions(*two(tmp_path, then, now), tolerance)
-    assert {gate["key"]: gate["state"] for gate in found["gates"]}["ttft_p95_ms"] == "met"
+    assert {gate.key: gate.state for gate in found.gates}["ttft_p95_ms"] == "met"
 
 
 def test_a_baseline_of_another_kind_is_refused_or_named(tmp_path) -> None:
     then, now = two(tmp_path, 100, 100, salt="other")
-    assert any("another salt" in note for note in regressions(then, now)["notes"])
+    assert any("another salt" in note for note in regressions(then, now).notes)
     with pytest.raises(UserError, match="simulator"):
-        regressions(then | {"simulated": False}, now)
+        regressions(replace(then, simulated=False), now)
     with pytest.raises(UserError, match="different scenarios"):
-        regressions(then | {"run": then["run"] | {"scenario": {"name": "batch"}}}, now)
+        regressions(replace(then, run=replace(then.run, scenario=ScenarioHeader("batch"))), now)
     with pytest.raises(UserError, match="no run of side A is left"):
-        regressions(then | {"verdict": "INVALID"}, now)
+        regressions(replace(then, verdict="INVALID"), now)
 
 
 # ---- cost
 
 def test_cost_is_the_price_over_what_was_given() -> None:
-    rates = {"output_tok_s": {"value": 1000.0, "ci95": [800.0, 1250.0], "n": 10},
-             "total_tok_s": {"value": 2000.0, "ci95": None, "n": 10},
-             "input_tok_s": {"value": 1600.0, "ci95": None, "n": 10}, "requests_s": {"value": 0.0, "n": 0}}
+    rates = {"output_tok_s": Figure(1000.0, "tok/s", 10, [800.0, 1250.0]), "total_tok_s": Figure(2000.0, "tok/s", 10),
+             "input_tok_s": Figure(1600.0, "tok/s", 10), "requests_s": Figure(0.0, "req/s", 0)}
     cost = cost_figures(3.6, 2, rates)
-    assert cost["per_million_output_tokens"]["value"] == pytest.approx(2.0)  # 7.20 $ an hour over 3.6M tokens an hour
-    assert cost["per_million_output_tokens"]["ci95"] == pytest.approx([1.6, 2.5])
-    assert cost["per_million_tokens"]["value"] == pytest.approx(1.0)
-    assert cost["per_million_input_tokens"]["value"] == pytest.approx(1.25)
-    assert cost["per_million_requests"]["value"] is None
+    assert cost.per_million_output_tokens.value == pytest.approx(2.0)  # 7.20 $ an hour over 3.6M tokens an hour
+    assert cost.per_million_output_tokens.ci95 == pytest.approx([1.6, 2.5])
+    assert cost.per_million_tokens.value == pytest.approx(1.0)
+    assert cost.per_million_input_tokens.value == pytest.approx(1.25)
+    assert cost.per_million_requests.value is None
 
 
 @pytest.mark.parametrize(("price", "gpus"), [(None, 1), (0, 1), (-1, 1), ("2", 1), (2, None), (True, 1), (1e999, 1)])

@@ -1,0 +1,69 @@
+"""What was measured, on what, when, with which load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import field
+
+from tokenswarm.contract.manifest import EndedEarlyRecord, GitRecord, HostRecord, LoadRecord
+from tokenswarm.contract.summary.figure import Number, Record
+
+
+class EngineHeader(Record):
+    """The engine that was measured."""
+
+    name: str | None = None
+    title: str | None = None
+    version: str | None = None
+    base_url: str | None = None
+    runtime: str | None = None
+    cold_start_s: Number | None = None
+    image_digest: str | None = None
+
+    @property
+    def with_version(self) -> str:
+        """`vLLM 0.9.1`, as people call it."""
+        return " ".join(part for part in (self.title or self.name or "engine", self.version) if part)
+
+
+class ScenarioHeader(Record):
+    """The scenario that was run."""
+
+    name: str | None = None
+    title: str | None = None
+    description: str | None = None
+    workload: str | None = None
+
+
+class WindowHeader(Record):
+    """The measured stretch, in unix seconds, and what it was taken from."""
+
+    start_unix_s: Number | None = None
+    end_unix_s: Number | None = None
+    seconds: Number | None = None
+    source: str | None = None
+
+
+class Header(Record):
+    """What was measured, on what, when, with which load. The records of run.json are written as {} where nothing of
+    them is known."""
+
+    status: str | None = None
+    going: bool = False
+    ended_early: EndedEarlyRecord = field(default_factory=EndedEarlyRecord)
+    engine: EngineHeader = field(default_factory=EngineHeader)
+    effective: dict[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    scenario: ScenarioHeader = field(default_factory=ScenarioHeader)
+    overrides: dict[str, Any] = field(default_factory=dict)
+    load: LoadRecord = field(default_factory=LoadRecord)
+    started_at: str | None = None
+    ended_at: str | None = None
+    window: WindowHeader = field(default_factory=WindowHeader)
+    seed: int | str | None = None
+    salt: str | None = None
+    host: HostRecord = field(default_factory=HostRecord)
+    gpus: list[str] = field(default_factory=list)
+    versions: dict[str, str | None] = field(default_factory=dict)
+    git: GitRecord = field(default_factory=GitRecord)

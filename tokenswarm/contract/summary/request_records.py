@@ -1,0 +1,86 @@
+"""What became of the requests: outcomes, failures, tokens, goodput, and the same of each user class."""
+
+from __future__ import annotations
+
+from msgspec import field
+
+from tokenswarm.contract.summary.figure import Figure, Number, Record
+
+
+class Outcomes(Record):
+    """Requests by outcome; the last three add up to `sent`."""
+
+    sent: int = 0
+    ok: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+class Counts(Record):
+    """Requests of the measure phase by outcome, and of the whole file."""
+
+    measured: Outcomes = field(default_factory=Outcomes)
+    all_phases: Outcomes = field(default_factory=Outcomes)
+    rows_in_file: int = 0
+    sent_by_generator: int | None = None
+    damaged_lines: int = 0
+
+
+class ErrorKind(Record):
+    """Failures of one kind, with an example."""
+
+    kind: str = ""
+    count: int = 0
+    share: Figure = field(default_factory=Figure)
+    meaning: str = ""
+    http_status: list[int] = field(default_factory=list)
+    example: str | None = None
+    request_id: str = ""
+
+
+class Errors(Record):
+    """The error rate, and the failures by kind, most frequent first."""
+
+    rate: Figure = field(default_factory=Figure)
+    kinds: list[ErrorKind] = field(default_factory=list)
+
+
+class Tokens(Record):
+    """Token counts of successful requests by column, and how many requests each source counted."""
+
+    sum: dict[str, int | None] = field(default_factory=dict)
+    mean: dict[str, Number | None] = field(default_factory=dict)
+    source: dict[str, int] = field(default_factory=dict)
+
+
+class Goodput(Record):
+    """Requests that kept all the objectives of a request; `bounds` are their limits by latency, in ms."""
+
+    goodput_rps: Figure = field(default_factory=Figure)
+    attainment: Figure = field(default_factory=Figure)
+    met: int | None = None
+    undetermined: int | None = None
+    sent: int | None = None
+    bounds: dict[str, Number] = field(default_factory=dict)
+
+
+class ClassFigures(Record):
+    """The main figures of one user class."""
+
+    counts: Outcomes = field(default_factory=Outcomes)
+    latency: dict[str, dict[str, Figure]] = field(default_factory=dict)
+    error_rate: Figure = field(default_factory=Figure)
+    goodput_rps: Figure = field(default_factory=Figure)
+    attainment: Figure = field(default_factory=Figure)
+    valid_output: Figure = field(default_factory=Figure)
+
+
+class Cost(Record):
+    """The price in $ of a GPU and hour, and what the run's tokens and requests cost at it."""
+
+    gpu_hour_usd: Number = 0
+    gpus: int = 0
+    per_million_output_tokens: Figure = field(default_factory=Figure)
+    per_million_input_tokens: Figure = field(default_factory=Figure)
+    per_million_tokens: Figure = field(default_factory=Figure)
+    per_million_requests: Figure = field(default_factory=Figure)

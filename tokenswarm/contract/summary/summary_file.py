@@ -1,0 +1,85 @@
+"""summary.json: its one reader and its one writer; docs/results.md describes it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import write_whole
+from tokenswarm.contract.manifest import (
+    EndedEarlyRecord,
+    GitRecord,
+    HostRecord,
+    LoadRecord,
+    read_object,
+    too_new,
+)
+from tokenswarm.contract.summary.figure import Figure, Record
+from tokenswarm.contract.summary.summary_record import SUMMARY_FORMAT, Summary
+from tokenswarm.contract.tables import SUMMARY_JSON
+from tokenswarm.contract.tolerant import tolerant_record
+
+EMPTY_WHERE_UNKNOWN = (EndedEarlyRecord, GitRecord, HostRecord, LoadRecord)
+"""Records of run.json that summary.json has as {} where nothing of them is known."""
+_NOT_FINITE = "it came out as no finite number"
+
+
+def summary_json(summary: Summary) -> str:
+    """The content of summary.json, in plain JSON whatever kind of numbers the figures are (numpy's too). What is not
+    finite is null, a figure then says so: JSON has no such numbers, and they say nothing."""
+    return json.dumps(_plain(summary), indent=2, allow_nan=False)
+
+
+def read_summary(folder: Path) -> Summary:
+    """The summary.json of a folder; fields that it lacks have their defaults. Raises UserError (RUN_FOLDER) if it is
+    not there, is no JSON object, or is of a newer format than this version knows."""
+    content = read_object(folder / SUMMARY_JSON)
+    _refuse_newer(folder, content)
+    return tolerant_record(content, Summary)
+
+
+def write_summary(folder: Path, summary: Summary) -> None:
+    """Replace summary.json as a whole. Raises UserError (RESULTS)."""
+    write_whole(folder / SUMMARY_JSON, summary_json(summary) + "\n")
+
+
+def refuse_newer_summary(folder: Path) -> None:
+    """Raises UserError (RUN_FOLDER) where the folder has a summary.json of a newer format than this version knows: its
+    figures were made by rules that are not known here, and making them anew would put older ones in their place."""
+    try:
+        content = read_object(folder / SUMMARY_JSON)
+    except UserError:
+        return  # none, or none that says anything: it may be made
+    _refuse_newer(folder, content)
+
+
+def _refuse_newer(folder: Path, content: dict[str, Any]) -> None:
+    version = content.get("format")
+    if isinstance(version, int) and (sentence := too_new(SUMMARY_JSON, version, SUMMARY_FORMAT)) is not None:
+        raise UserError(Exit.RUN_FOLDER, f"{folder}: {sentence}")
+
+
+def _plain(value: object) -> Any:
+    """A record, or anything in it, as JSON has it."""
+    if isinstance(value, Figure) and value.value is not None and not math.isfinite(value.value):
+        value = Figure(unit=value.unit, n=value.n, why=_NOT_FINITE)
+    if isinstance(value, EMPTY_WHERE_UNKNOWN) and value == type(value)():
+        return {}
+    if isinstance(value, msgspec.Struct):
+        left_out = value.left_out() if isinstance(value, Record) else ()
+        return {name: _plain(getattr(value, field)) for field, name in
+                zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True) if field not in left_out}
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if not isinstance(value, float) and hasattr(value, "tolist"):  # numpy's, which `contract` does not know
+        return _plain(value.tolist())
+    return value if math.isfinite(value) else None  # type: ignore[arg-type]

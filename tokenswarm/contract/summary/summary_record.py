@@ -1,0 +1,64 @@
+"""The whole of summary.json."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from msgspec import field
+
+from tokenswarm.contract.manifest import Reason
+from tokenswarm.contract.summary.cache_records import Cache
+from tokenswarm.contract.summary.engine_records import ServerFigures, ServerMeans, ServerTtft
+from tokenswarm.contract.summary.figure import Figure, Record
+from tokenswarm.contract.summary.header_records import Header
+from tokenswarm.contract.summary.request_records import ClassFigures, Cost, Counts, Errors, Goodput, Tokens
+from tokenswarm.contract.summary.time_records import DriftSeries, Outages
+from tokenswarm.contract.summary.verdict_records import Baseline, Gate, Generator, OutcomeRecord, SloGate
+
+SUMMARY_FORMAT = 1
+"""Version of summary.json's layout, written to it as `format`."""
+
+
+class Summary(Record):
+    """Every figure of a run. `baseline` and `drift_gates` are there where they were asked for.
+
+    Figures of metrics are kept by the metric's name, for the registry of metrics is open: `latency` by key (`ttft_ms`)
+    and percentile (`p95`), `rates` by name.
+    """
+
+    may_be_left_out: ClassVar[frozenset[str]] = frozenset({"baseline", "drift_gates"})
+
+    format: int = SUMMARY_FORMAT
+    run_id: str = ""
+    verdict: str = "INCOMPLETE"
+    """VALID | INVALID | INCOMPLETE."""
+    reasons: list[Reason] = field(default_factory=list)
+    simulated: bool | None = None
+    notes: list[str] = field(default_factory=list)
+    run: Header = field(default_factory=Header)
+    latency: dict[str, dict[str, Figure]] = field(default_factory=dict)
+    gaps: dict[str, Figure] = field(default_factory=dict)
+    rates: dict[str, Figure] = field(default_factory=dict)
+    per_user_tok_s: dict[str, Figure] = field(default_factory=dict)
+    goodput: Goodput = field(default_factory=Goodput)
+    slo: list[SloGate] = field(default_factory=list)
+    errors: Errors = field(default_factory=Errors)
+    valid_output: Figure = field(default_factory=Figure)
+    tokens: Tokens = field(default_factory=Tokens)
+    cache: Cache = field(default_factory=Cache)
+    server: ServerMeans = field(default_factory=ServerMeans)
+    server_ttft: ServerTtft = field(default_factory=ServerTtft)
+    server_latency: dict[str, ServerFigures] = field(default_factory=dict)
+    drift: dict[str, DriftSeries] = field(default_factory=dict)
+    outages: Outages = field(default_factory=Outages)
+    cost: Cost | None = None
+    counts: Counts = field(default_factory=Counts)
+    generator: Generator = field(default_factory=Generator)
+    user_classes: dict[str, ClassFigures] = field(default_factory=dict)
+    outcome: OutcomeRecord = field(default_factory=OutcomeRecord)
+    baseline: Baseline | None = None
+    drift_gates: list[Gate] | None = None
+
+    def percentile(self, latency: str, percentile: str) -> Figure:
+        """A percentile (`p95`) of the latency of that key (`ttft_ms`); without value where nobody measured it."""
+        return self.latency.get(latency, {}).get(percentile) or Figure()

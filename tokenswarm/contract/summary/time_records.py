@@ -1,0 +1,49 @@
+"""How the run went on over time: drift, and stretches in which the engine was away."""
+
+from __future__ import annotations
+
+from msgspec import field
+
+from tokenswarm.contract.summary.figure import Figure, Number, Record
+
+
+class DriftStep(Record):
+    """A sudden change of a series; `at_s` counts from the start of measuring."""
+
+    at_s: Number = 0
+    before: Number = 0
+    after: Number = 0
+
+
+class DriftSeries(Record):
+    """How a series went over the run: steady, drifting, stepped or too short. `per_hour_share`: of its level."""
+
+    title: str = ""
+    unit: str = ""
+    state: str = ""
+    level: Number | None = None
+    per_hour: Number | None = None
+    per_hour_ci95: list[Number] | None = None
+    per_hour_share: Number | None = None
+    step: DriftStep | None = None
+
+
+class OutagePeriod(Record):
+    """A stretch in which the engine was away; `at_s` counts from the start of measuring."""
+
+    start_unix_s: Number = 0
+    at_s: Number = 0
+    seconds: Number = 0
+    recovered: bool = False
+    failed: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+
+
+class Outages(Record):
+    """The outages of the measure phase; `periods` (`list` in JSON): the longest."""
+
+    count: int = 0
+    longest: Figure = field(default_factory=Figure)
+    total: Figure = field(default_factory=Figure)
+    failed: int = 0
+    periods: list[OutagePeriod] = field(name="list", default_factory=list)

@@ -1,0 +1,85 @@
+"""Whether the run can be trusted, and what its gates came to."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from msgspec import field
+
+from tokenswarm.base.errors import Exit
+from tokenswarm.contract.summary.figure import Figure, Number, Record
+
+
+class OutcomeRecord(Record):
+    """How the run came out, gates included (docs/gates.md): its name, as people read it, the exit code, and why."""
+
+    name: str = "INCOMPLETE"
+    headline: str = "INCOMPLETE"
+    code: int = int(Exit.INCOMPLETE)
+    sentence: str = "The summary does not tell how the run came out."
+
+
+class Check(Record):
+    """What a rule of validity came to."""
+
+    rule: str = ""
+    title: str = ""
+    verdict: str = ""
+    value: Number | None = None
+    limit: Number | None = None
+    unit: str = ""
+    broken: bool = False
+
+
+class Generator(Record):
+    """The load generator's own health inside the window."""
+
+    workers: int | None = None
+    cpu_share_max: Figure = field(default_factory=Figure)
+    cpu_us_per_token: Figure = field(default_factory=Figure)
+    timing_error_bound_ms: Figure = field(default_factory=Figure)
+    loop_lag_max_ms: Figure = field(default_factory=Figure)
+    read_lag_p99_max_ms: Figure = field(default_factory=Figure)
+    lateness_p99_ms: Figure = field(default_factory=Figure)
+    rss_max_mb: Figure = field(default_factory=Figure)
+    in_flight_max: Figure = field(default_factory=Figure)
+    checks: list[Check] = field(default_factory=list)
+
+
+class SloGate(Record):
+    """An objective and whether it was met, missed or is undetermined. `user_class`: where it is of one class alone.
+
+    `certain`: whether the whole 95% interval lies on one side of the limit. `margin`: the distance to the limit as a
+    share of it, positive on the good side. What is no objective has neither `op` nor `limit`.
+    """
+
+    may_be_left_out: ClassVar[frozenset[str]] = frozenset({"user_class"})
+
+    key: str = ""
+    title: str = ""
+    op: str | None = None
+    limit: Number | None = None
+    unit: str = ""
+    state: str = "undetermined"
+    certain: bool = False
+    margin: Number | None = None
+    figure: Figure = field(default_factory=Figure)
+    user_class: str | None = None
+
+
+class Gate(Record):
+    """A gate of the baseline or of drift: met, missed or undetermined, and a sentence."""
+
+    key: str = ""
+    title: str = ""
+    state: str = "undetermined"
+    sentence: str = ""
+
+
+class Baseline(Record):
+    """Regressions against an earlier run. `notes`: in what the two are not alike."""
+
+    run_id: str = ""
+    tolerance: Number = 0
+    notes: list[str] = field(default_factory=list)
+    gates: list[Gate] = field(default_factory=list)

@@ -29,7 +29,7 @@ COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEA
   $(call option,--gpu-hourly-cost,GPU_HOURLY_COST)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load soak ui test-ui observe compare sim report scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean
+.PHONY: help install load soak ui test-ui observe compare sim report profile scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -89,6 +89,9 @@ compare: $(VENV)/.installed ## two engines in turn, repeated, with a verdict: SC
 report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>
 	@$(PY) -m tokenswarm report $(call quote,$(value RUN)) $(call option,--baseline,BASELINE) $(if $(STRICT),--strict) \
 	  $(if $(FAIL_ON_DRIFT),--fail-on-drift)
+
+profile: $(VENV)/.installed ## what a recorded workload is, before any engine runs: DATA=prod.jsonl
+	@$(PY) -m tokenswarm profile $(call quote,$(value DATA))
 
 scenarios: $(VENV)/.installed ## list the scenarios
 	@$(PY) -m tokenswarm scenarios

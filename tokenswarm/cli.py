@@ -41,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _commands() -> tuple[ModuleType, ...]:
     """All commands. Imported here, where an import that fails is reported as every other bug is."""
-    from tokenswarm.commands import calibrate, compare, engine, load, report, scenarios, sim, soak, ui, worker
+    from tokenswarm.commands import calibrate, compare, engine, load, profile, report, scenarios, sim, soak, ui, worker
 
-    return load, ui, soak, compare, engine, report, sim, worker, calibrate, scenarios
+    return load, ui, soak, compare, engine, profile, report, sim, worker, calibrate, scenarios
 
 
 def _parser() -> argparse.ArgumentParser:

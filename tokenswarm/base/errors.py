@@ -42,6 +42,7 @@ class Exit(IntEnum):
     TOO_MANY_ERRORS = 20, "soak: too many requests failed, so the run was ended (abort.error_rate)"
     ENGINE_GONE = 21, "soak: the engine ended or stayed away, so the run was ended (abort.silence_s)"
     DISK_NEARLY_FULL = 22, "soak: the disk is nearly full, so the run was ended (abort.disk_free_mb)"
+    DATA = 23, "a trace or data set cannot be read, or is of no known format"
     INTERNAL = 70, "a bug in tokenswarm: please report it with the log"
     INTERRUPTED = 130, "Ctrl-C or SIGTERM: what was measured is kept"
 

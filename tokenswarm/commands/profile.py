@@ -1,0 +1,53 @@
+"""`profile`: what a workload is, before any engine runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.commands.values import share
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    profile = commands.add_parser(
+        "profile", help="what a recorded workload is: arrivals, lengths, sessions, what its prompts share",
+        description="Reads a trace or data set, of a format that it recognises by the content (.gz and .zst too), and "
+                    "says what the workload is, and which hit rate a prefix cache of each size would give. No engine "
+                    "runs.")
+    profile.add_argument("file", metavar="FILE", type=Path, help="a trace or data set")
+    profile.add_argument("--format", metavar="NAME", help="its format, where the content does not tell")
+    profile.add_argument("--bad-rows", type=share, default=None, metavar="S",
+                         help="share of rows that may be unreadable (default 0.01: 1%%)")
+    profile.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    profile.set_defaults(run=_profile)
+
+
+def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
+    import sys
+
+    import msgspec
+    from rich.console import Console
+
+    from tokenswarm.analysis.render.profile_terminal import profile_table
+    from tokenswarm.analysis.traffic.columns import collect
+    from tokenswarm.analysis.traffic.profile import profile
+    from tokenswarm.traces.reader import MAX_BAD_SHARE, open_trace
+
+    if not str(options.file).strip():
+        raise UserError(Exit.USAGE, "say which file: make profile DATA=prod.jsonl")
+    trace = open_trace(options.file, options.format, MAX_BAD_SHARE if options.bad_rows is None else options.bad_rows)
+    found = profile(collect(trace.requests()))
+    if not found.requests:
+        raise UserError(Exit.DATA, f"{options.file} has no request that was answered")
+    if options.json:
+        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    else:
+        Console().print(profile_table(found, f"{options.file.name} ({trace.format.title})"))
+    if trace.notes.bad_rows:
+        number, why = trace.notes.first_bad[0]
+        print(f"tokenswarm: {trace.notes.bad_rows:,} of {trace.notes.rows:,} rows were left out; row {number}: {why}",
+              file=sys.stderr)
+    return Exit.PASSED

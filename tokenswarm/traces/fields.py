@@ -1,0 +1,151 @@
+"""Values of a foreign line, checked: each function gives the value, None where it is missing, or raises ValueError."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tokenswarm.traces.request import Message
+
+MAX_TOKENS = 10**9
+"""More is no length of a request."""
+MAX_TIME_S = 10**11
+_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant", "bard": "assistant",
+          "tool_result": "tool", "function": "tool", "model": "assistant", "ai": "assistant"}
+
+
+def tokens(row: Mapping[str, Any], name: str) -> int | None:
+    """A number of tokens."""
+    value = number(row, name)
+    if value is None:
+        return None
+    if not 0 <= value <= MAX_TOKENS or value != int(value):
+        raise ValueError(f"{name} is {_shown(row[name])}, which is no number of tokens")
+    return int(value)
+
+
+def number(row: Mapping[str, Any], name: str) -> float | None:
+    """A finite number, also as text, as CSV has it."""
+    value = row.get(name)
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{name} is {_shown(value)}, which is no number")
+    try:
+        result = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{name} is {_shown(value)}, which is no number") from None
+    if not math.isfinite(result):
+        raise ValueError(f"{name} is {_shown(value)}, which is no number")
+    return result
+
+
+def seconds(row: Mapping[str, Any], name: str, per_second: float = 1.0) -> float | None:
+    """A time or a length of time, of which `per_second` units are a second; or a date, as unix seconds."""
+    value = row.get(name)
+    if isinstance(value, str) and value.strip() and not _is_number(value):
+        return date(value, name)
+    result = number(row, name)
+    if result is None:
+        return None
+    if abs(result / per_second) > MAX_TIME_S:
+        raise ValueError(f"{name} is {_shown(value)}, which is no time")
+    return result / per_second
+
+
+def date(value: str, name: str) -> float:
+    """Unix seconds of an ISO date such as `2023-11-16 18:15:46.6805900`; UTC where it names no zone."""
+    text = value.strip()
+    whole, point, rest = text.partition(".")
+    # Python takes at most 6 digits behind the point; the rest of them is added as a number.
+    digits = rest[:len(rest) - len(rest.lstrip("0123456789"))]
+    try:
+        moment = datetime.fromisoformat(whole + rest[len(digits):].replace("Z", "+00:00") if point
+                                        else text.replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError(f"{name} is {_shown(value)}, which is no time") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.timestamp() + (float(f"0.{digits}") if digits else 0.0)
+
+
+def text(row: Mapping[str, Any], name: str) -> str | None:
+    """A text, or a number as text, as identities are."""
+    value = row.get(name)
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"{name} is {_shown(value)}, which is no name")
+    return str(value)
+
+
+def hash_ids(row: Mapping[str, Any], name: str = "hash_ids") -> list[int] | None:
+    """Identities of blocks, as signed numbers of 64 bits."""
+    value = row.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(type(each) is int for each in value):
+        raise ValueError(f"{name} is not a list of whole numbers")
+    if value and (max(value) >= 1 << 63 or min(value) < -(1 << 63)):
+        return [((each + (1 << 63)) & ((1 << 64) - 1)) - (1 << 63) for each in value]
+    return value
+
+
+def check_blocks(ids: list[int] | None, input_tokens: int | None, block_tokens: int) -> None:
+    """Raise ValueError if there are more blocks than the prompt's length has room for.
+
+    Fewer are a prompt whose end has no id; the last block may be partial.
+    """
+    if ids is not None and input_tokens is not None and len(ids) > -(-input_tokens // block_tokens):
+        raise ValueError(f"{len(ids)} blocks of {block_tokens} tokens do not fit into {input_tokens:,} tokens")
+
+
+def messages(value: Any, role: str = "role", content: str = "content") -> list[Message]:
+    """Chat messages in the field's usual names of roles. Raises ValueError unless each has a role and content."""
+    if not isinstance(value, list) or not value:
+        raise ValueError("the messages are not a list with something in it")
+    result: list[Message] = []
+    for each in value:
+        name = each.get(role) if isinstance(each, dict) else None
+        if not isinstance(name, str):
+            raise ValueError(f"a message has no {role}")
+        words = each.get(content)
+        if not isinstance(words, str | list) and not (words is None and ("tool_calls" in each or content in each)):
+            raise ValueError(f"a message has no text in {content}")
+        others = {key: part for key, part in each.items() if key not in (role, content)} if role == "role" else {}
+        result.append({"role": _ROLES.get(name.lower(), name.lower()), "content": words, **others})
+    return result
+
+
+def table(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A JSON object, also as text with JSON in it; an empty one where it is missing."""
+    import json
+
+    value = row.get(name)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise ValueError(f"{name} is not a JSON object") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is not a JSON object")
+    return value
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    """The type of a value that may be private, and the value itself only where it is a number."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value!r}"[:40]
+    return f"of type {type(value).__name__}"

@@ -1,0 +1,28 @@
+"""A log of request bodies with their times, as evalscope's workload traces are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tokenswarm.traces import fields
+from tokenswarm.traces.format import Container, Format, ReadRow, Row
+from tokenswarm.traces.formats.openai_batch import request_of_body
+from tokenswarm.traces.request import TraceRequest
+
+
+def _read(row: Row) -> Iterator[TraceRequest]:
+    request = request_of_body(fields.table(row, "body"))
+    request.time_s = fields.seconds(row, "timestamp")
+    length = fields.tokens(row, "completion_tokens")
+    if length is not None:
+        request.output_tokens = length
+    yield request
+
+
+def _reader() -> ReadRow:
+    return _read
+
+
+FORMAT = Format("body_log", "log of request bodies", Container.JSON,
+                lambda row: "body" in row and "timestamp" in row and "custom_id" not in row, _reader,
+                "modelscope/evalscope, workload_trace")

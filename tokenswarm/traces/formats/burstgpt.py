@@ -1,0 +1,32 @@
+"""BurstGPT's CSV: lengths and times in seconds; a request without response tokens failed, and is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tokenswarm.traces import fields
+from tokenswarm.traces.format import Container, Format, ReadRow, Row
+from tokenswarm.traces.request import TraceRequest
+
+PROMPT, ANSWER = "Request tokens", "Response tokens"
+
+
+def _reader() -> ReadRow:
+    turns: dict[str, int] = {}
+
+    def read(row: Row) -> Iterator[TraceRequest]:
+        answer = fields.tokens(row, ANSWER)
+        if answer == 0:
+            return
+        session = fields.text(row, "Session ID")
+        if session is not None:
+            turns[session] = turns.get(session, 0) + 1
+        yield TraceRequest(time_s=fields.seconds(row, "Timestamp"), input_tokens=fields.tokens(row, PROMPT),
+                           output_tokens=answer, session=session,
+                           turn=turns.get(session) if session is not None else None)
+
+    return read
+
+
+FORMAT = Format("burstgpt", "BurstGPT", Container.CSV, lambda row: PROMPT in row and ANSWER in row, _reader,
+                "HPMLL/BurstGPT, README.md")

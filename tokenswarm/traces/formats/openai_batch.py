@@ -1,0 +1,39 @@
+"""The input files of OpenAI's batch API: a whole request body a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tokenswarm.traces import fields
+from tokenswarm.traces.format import Container, Format, ReadRow, Row
+from tokenswarm.traces.request import TraceRequest
+
+_LENGTHS = ("max_completion_tokens", "max_tokens")
+_OURS = frozenset({"model", "messages", "prompt", "stream", "stream_options", *_LENGTHS})
+"""What a run sets itself; the rest of a body is kept."""
+
+
+def request_of_body(body: Mapping[str, Any]) -> TraceRequest:
+    """The request of a chat or completions body. Raises ValueError if it has neither messages nor a prompt."""
+    if body.get("messages") is not None:
+        messages = fields.messages(body["messages"])
+    elif isinstance(body.get("prompt"), str):
+        messages = [{"role": "user", "content": body["prompt"]}]
+    else:
+        raise ValueError("the body has neither messages nor a prompt that is a text")
+    length = next((fields.tokens(body, name) for name in _LENGTHS if body.get(name) is not None), None)
+    return TraceRequest(messages=messages, output_tokens=length,
+                        body={key: value for key, value in body.items() if key not in _OURS})
+
+
+def _read(row: Row) -> Iterator[TraceRequest]:
+    yield request_of_body(fields.table(row, "body"))
+
+
+def _reader() -> ReadRow:
+    return _read
+
+
+FORMAT = Format("openai_batch", "OpenAI batch input", Container.JSON,
+                lambda row: "custom_id" in row and "body" in row, _reader, "OpenAI's batch API")

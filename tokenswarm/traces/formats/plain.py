@@ -1,0 +1,80 @@
+"""Plain rows of messages or prompts, as JSON or CSV, by the names of fields that load tools take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tokenswarm.traces import fields
+from tokenswarm.traces.format import Container, Format, ReadRow, Row
+from tokenswarm.traces.request import Message, TraceRequest
+
+MESSAGES = ("messages", "chat_messages")
+PROMPTS = ("prompt", "instruction", "question", "input", "text", "content")
+SYSTEMS = ("system_prompt", "system", "prefix")
+LENGTHS = ("output_tokens", "output_tokens_count", "max_tokens", "max_completion_tokens", "output_length")
+EXPECTED = ("expected", "answer", "output", "completion", "response", "reference")
+_INPUTS = ("input_tokens", "prompt_tokens", "prompt_tokens_count")
+_SESSIONS = ("session_id", "conversation_id")
+_BODY = ("tools", "tool_choice", "response_format", "temperature", "top_p", "stop", "seed")
+_OF_OTHERS = frozenset({"chat_id", "custom_id", "hash_ids", "body", "payload", "input_length", "text_input", "role"})
+
+
+def _named(row: Row, names: tuple[str, ...], what: str) -> str | None:
+    """The one of the names that the row has. Raises ValueError where it has two."""
+    present = [name for name in names if row.get(name) not in (None, "")]
+    if len(present) > 1:
+        raise ValueError(f"it has {' and '.join(present)}: nothing says which one is the {what}")
+    return present[0] if present else None
+
+
+def _matches(row: Row) -> bool:
+    replayed = {"timestamp", "delay", "session_id", "output_length"} & row.keys() and "messages" in row
+    return not _OF_OTHERS & row.keys() and not replayed and any(name in row for name in (*MESSAGES, *PROMPTS))
+
+
+def _messages(row: Row) -> list[Message]:
+    asked = _named(row, MESSAGES, "prompt")
+    if asked is not None:
+        value = row[asked]
+        if isinstance(value, str):
+            import json
+
+            try:
+                value = json.loads(value)
+            except ValueError:
+                raise ValueError(f"{asked} is not a list of messages") from None
+        return fields.messages(value)
+    name = _named(row, PROMPTS, "prompt")
+    if name is None or not isinstance(row[name], str):
+        raise ValueError(f"it has no prompt that is a text (looked for: {', '.join((*MESSAGES, *PROMPTS))})")
+    return [{"role": "user", "content": row[name]}]
+
+
+def _reader() -> ReadRow:
+    turns: dict[str, int] = {}
+
+    def read(row: Row) -> Iterator[TraceRequest]:
+        messages = _messages(row)
+        system = _named(row, SYSTEMS, "system prompt")
+        if system is not None and isinstance(row[system], str):
+            messages = [{"role": "system", "content": row[system]}, *messages]
+        length, input_length = _named(row, LENGTHS, "answer's length"), _named(row, _INPUTS, "prompt's length")
+        expected, session_name = _named(row, EXPECTED, "expected answer"), _named(row, _SESSIONS, "session")
+        session = fields.text(row, session_name) if session_name else None
+        if session is not None:
+            turns[session] = turns.get(session, 0) + 1
+        yield TraceRequest(
+            time_s=fields.seconds(row, "timestamp"), messages=messages, session=session,
+            input_tokens=fields.tokens(row, input_length) if input_length else None,
+            output_tokens=fields.tokens(row, length) if length else None,
+            turn=turns.get(session) if session is not None else None,
+            expected=row[expected] if expected and isinstance(row[expected], str) else None,
+            body={name: row[name] for name in _BODY if row.get(name) not in (None, "")})
+
+    return read
+
+
+FORMATS = tuple(
+    Format(f"plain_{container.value.lower()}", f"plain {container.value} of prompts", container, _matches, _reader,
+           "field names that load tools take")
+    for container in Container)

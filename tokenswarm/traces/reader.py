@@ -1,0 +1,170 @@
+"""Reads a file of recorded traffic: recognises its format by its content, and gives its requests one by one."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from tokenswarm.base.config_text import unknown
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.traces.files import MAX_LINE_CHARS, json_values, lines, open_text
+from tokenswarm.traces.format import Container, Format, Row
+from tokenswarm.traces.formats import BY_NAME, FORMATS
+from tokenswarm.traces.request import TraceRequest
+
+MAX_BAD_SHARE = 0.01
+"""Share of rows that may be unreadable: more, and the file is not what it seems to be."""
+_SAMPLE_ROWS = 20
+_EARLY_ROWS = 1000
+"""From so many rows on a file with too many bad ones is refused at once."""
+_KEYS_SHOWN = 12
+
+
+class Unreadable(str):
+    """Stands in the place of a row that is none: what is wrong with it."""
+
+    __slots__ = ()
+
+
+@dataclass(slots=True)
+class ReadingNotes:
+    """What happened while a file was read. `first_bad`: (row number, what is wrong with it) of the first bad rows."""
+
+    rows: int = 0
+    bad_rows: int = 0
+    first_bad: list[tuple[int, str]] = field(default_factory=list)
+    out_of_order: int = 0
+    """Requests whose time is before that of the request in front of them."""
+
+
+@dataclass(slots=True)
+class Trace:
+    """A file and its format. `notes` fill up while its requests are read."""
+
+    path: Path
+    format: Format
+    max_bad_share: float = MAX_BAD_SHARE
+    notes: ReadingNotes = field(default_factory=ReadingNotes)
+
+    def requests(self) -> Iterator[TraceRequest]:
+        """The requests, in the order of the file. Raises UserError (DATA) where the file cannot be read, is empty, or
+        more than `max_bad_share` of its rows are bad."""
+        notes = self.notes = ReadingNotes()
+        read, last_s = self.format.reader(), None
+        for number, row in _rows(self.path):
+            notes.rows += 1
+            if isinstance(row, Unreadable):
+                self._note_bad(number, row)
+                continue
+            try:
+                requests = list(read(row))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                self._note_bad(number, str(error) if isinstance(error, ValueError) else "it lacks what a row has")
+                continue
+            for request in requests:
+                if request.time_s is not None:
+                    notes.out_of_order += last_s is not None and request.time_s < last_s
+                    last_s = request.time_s
+                yield request
+        if not notes.rows:
+            raise UserError(Exit.DATA, f"{self.path} is empty")
+        self._refuse_if_too_bad()
+
+    def _note_bad(self, number: int, why: str) -> None:
+        notes = self.notes
+        notes.bad_rows += 1
+        if len(notes.first_bad) < 3:
+            notes.first_bad.append((number, why))
+        if notes.rows >= _EARLY_ROWS:
+            self._refuse_if_too_bad()
+
+    def _refuse_if_too_bad(self) -> None:
+        notes = self.notes
+        if notes.bad_rows > self.max_bad_share * notes.rows:
+            number, why = notes.first_bad[0]
+            raise UserError(Exit.DATA, f"{notes.bad_rows:,} of the first {notes.rows:,} rows of {self.path} cannot be "
+                                       f"read as {self.format.title}; row {number}: {why}")
+
+
+def open_trace(path: str | Path, format_name: str | None = None, max_bad_share: float = MAX_BAD_SHARE) -> Trace:
+    """The file, with its format recognised by its first rows, or as named.
+
+    Raises UserError: DATA where it cannot be read or recognised, or could be two formats; USAGE for an unknown name.
+    """
+    path = Path(path).expanduser()
+    if format_name is not None:
+        if format_name not in BY_NAME:
+            raise UserError(Exit.USAGE, unknown("format of a trace", format_name, BY_NAME))
+        return Trace(path, BY_NAME[format_name], max_bad_share)
+    sample = [row for _, row in islice(_rows(path), _SAMPLE_ROWS) if not isinstance(row, Unreadable)]
+    return Trace(path, _recognised(path, sample), max_bad_share)
+
+
+def _recognised(path: Path, sample: Sequence[Row]) -> Format:
+    container = Container.JSON if _first_character(path) in "[{" else Container.CSV
+    if not sample:
+        raise UserError(Exit.DATA, f"{path} has no row that can be read as {container}")
+    fitting = [each for each in FORMATS if each.container is container and all(map(each.matches, sample))]
+    if len(fitting) == 1:
+        return fitting[0]
+    keys = list(dict.fromkeys(str(key) for row in sample for key in row))
+    seen = ", ".join(keys[:_KEYS_SHOWN]) + (", ..." if len(keys) > _KEYS_SHOWN else "")
+    if not fitting:
+        raise UserError(Exit.DATA, f"{path} is of no known format: its rows have {seen} "
+                                   f"(known formats: {', '.join(BY_NAME)})")
+    names = " or ".join(each.name for each in fitting)
+    raise UserError(Exit.DATA, f"{path} could be {names}: name the format (its rows have {seen})")
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Row | Unreadable]]:
+    """(number from 1 on, row), in the order of the file."""
+    start = _first_character(path)
+    with open_text(path) as text:
+        try:
+            if start not in "[{":
+                yield from _csv_rows(text)
+                return
+            for number, value in json_values(text) if start == "[" else _json_lines(text):
+                yield number, value if isinstance(value, dict | Unreadable) else Unreadable("it is not a JSON object")
+        except ValueError as error:  # the rest of the file cannot be read
+            raise UserError(Exit.DATA, f"{path}: {error}") from None
+
+
+def _first_character(path: Path) -> str:
+    """The first character that is not blank. Raises UserError (DATA) if there is none."""
+    with open_text(path) as text:
+        start = text.read(4096).lstrip()
+    if not start:
+        raise UserError(Exit.DATA, f"{path} is empty")
+    return start[0]
+
+
+def _json_lines(text: IO[str]) -> Iterator[tuple[int, Any]]:
+    decoder = msgspec.json.Decoder()
+    for number, line in lines(text):
+        try:
+            value = decoder.decode(line)
+        except (msgspec.DecodeError, RecursionError) as error:
+            value = Unreadable(f"it is not JSON ({error})")
+        yield number, value
+
+
+def _csv_rows(text: IO[str]) -> Iterator[tuple[int, Row | Unreadable]]:
+    csv.field_size_limit(MAX_LINE_CHARS)
+    table = csv.reader(text)
+    try:
+        header = [name.strip() for name in next(table, [])]
+        if len(set(header)) != len(header):
+            raise ValueError("two of its columns have the same name")
+        for number, row in enumerate(table, start=2):
+            if row:
+                yield number, dict(zip(header, row, strict=True)) if len(row) == len(header) else \
+                    Unreadable(f"it has {len(row)} fields, not {len(header)}")
+    except csv.Error as error:
+        raise ValueError(f"it is not CSV: {error}") from None

@@ -1,0 +1,33 @@
+"""One recorded request, whatever its format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Message = dict[str, Any]
+
+
+@dataclass(slots=True)
+class TraceRequest:
+    """What a line of a trace or data set says of one request. None, or empty: it does not say.
+
+    time_s: when it was sent, seconds on the file's own clock. input_tokens, output_tokens: lengths as recorded.
+    hash_ids: of the prompt's blocks of `block_tokens` tokens each, from its beginning on; equal ids in one `scope` are
+    equal text. messages: the whole prompt as chat messages. session: whose turns follow each other; turn: from 1 on.
+    delay_s: pause between the answer before it in its session and this request. expected: the answer on record.
+    body: further keys of the request's body.
+    """
+
+    time_s: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    hash_ids: list[int] | None = None
+    block_tokens: int | None = None
+    scope: str = ""
+    messages: list[Message] | None = None
+    session: str | None = None
+    turn: int | None = None
+    delay_s: float | None = None
+    expected: str | None = None
+    body: dict[str, Any] = field(default_factory=dict)

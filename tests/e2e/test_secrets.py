@@ -45,7 +45,7 @@ class _Echo(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         type(self).answered += 1
-        if type(self).answered > 2:
+        if type(self).answered > 3:
             message = f"{'x' * self.answered} not allowed: {self.headers['Authorization']}"
             self._send(400, json.dumps({"error": {"message": message}}))
         elif body.get("stream"):

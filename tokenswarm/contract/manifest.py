@@ -127,7 +127,8 @@ class CountsRecord(msgspec.Struct, omit_defaults=True):
 
 
 class PreflightRecord(msgspec.Struct):
-    """What the endpoint could do before any load."""
+    """What the endpoint could do before any load: `usage` and `notes` are of the load's own first request; `stream`,
+    `plain` and `sdk_...` are what the official openai SDK made of it, for information."""
 
     models: list[str] = []
     model: str | None = None
@@ -135,6 +136,7 @@ class PreflightRecord(msgspec.Struct):
     plain: bool | None = None
     usage: bool | None = None
     sdk_compatible: bool | None = None
+    sdk_notes: list[str] = []
     seconds: Number | None = None
     notes: list[str] = []
 
@@ -317,6 +319,8 @@ def manifest_json(manifest: Manifest) -> dict[str, Any]:
     missing = {key for key in _ONCE_KNOWN if content[key] is None}
     if not manifest.levels:
         missing.add("levels")
+    if manifest.preflight is not None and not manifest.preflight.sdk_notes:
+        del content["preflight"]["sdk_notes"]
     if manifest.telemetry is not None:
         missing.discard("server_latency")  # null: the engine was watched, and has no histograms
     return {key: value for key, value in content.items() if key not in missing}

@@ -48,8 +48,9 @@ def probe(base_url: str, api_key: str | None = None) -> EngineSpec | None:
 def adopt(base_url: str, api_key: str | None = None, description: EngineSpec | None = None) -> Engine:
     """An Engine for an endpoint that someone else runs. `description`: where it was recognised already.
 
-    Raises UserError: Exit.USAGE for a URL that is none, Exit.ENDPOINT when nothing answers there or it does not list
-    models, Exit.AUTH when it refuses the API key.
+    Whether it serves what a load asks is for the check before the load to find out: it may have no list of models.
+    Raises UserError: Exit.USAGE for a URL that is none, Exit.ENDPOINT when nothing answers there, Exit.AUTH when it
+    refuses the API key.
     """
     try:
         parts = urlsplit(base_url)
@@ -65,11 +66,6 @@ def adopt(base_url: str, api_key: str | None = None, description: EngineSpec | N
     if reply.status in (401, 403):
         hint = "it was refused" if api_key else "none was given: set API_KEY"
         raise UserError(Exit.AUTH, f"{base_url} asks for an API key; {hint}.")
-    listed = reply.json()
-    if reply.status != 200 or not isinstance(listed, dict) or not isinstance(listed.get("data"), list):
-        raise UserError(
-            Exit.ENDPOINT, f"{base_url} does not speak the OpenAI API: GET /v1/models answered {reply.status}."
-        )
     engine = Engine(base_url, description or probe(base_url, api_key), api_key)
     engine.read_configuration()
     return engine

@@ -27,11 +27,11 @@ from tokenswarm.generator.dispatch import Dispatcher
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.generator.host_sampler import Health
 from tokenswarm.generator.plan import ALL, ClassPlan, Plan
+from tokenswarm.generator.request_body import constant_body, request_body
 from tokenswarm.generator.rows import Origin, request_row
 from tokenswarm.generator.session_stream import SessionStream
 from tokenswarm.generator.sinks import FLUSH_INTERVAL_S, Buffer, Sink
 from tokenswarm.live.aggregate import Delta
-from tokenswarm.scenario.requests import Output
 from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt, Session
 
@@ -44,7 +44,7 @@ class _ClassLoad:
         self.workload = create(of_class.scenario, plan.corpus, plan.seed, plan.salt)
         self.client = LLMClient(plan.base_url, Timeouts(limits.connect_s, limits.first_token_s, limits.gap_s,
                                                         limits.total_s), plan.api_key)
-        self.body = _constant_body(plan.model, output)
+        self.body = constant_body(plan.model, output)
         self.max_tokens = output.max_tokens
         self.bounds = request_bounds(of_class.slo)
         self.sessions = SessionStream(self.workload, plan.scenario, of_class.scenario, index, plan.workers)
@@ -144,9 +144,7 @@ class LoadProcess:
         origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at, attempt, number,
                         continuing)
         load = self._load_of(user_class)
-        body = {**load.body, "messages": prompt.messages, "max_tokens": prompt.max_tokens or load.max_tokens}
-        if prompt.body:
-            body.update(prompt.body)
+        body = request_body(load.body, prompt, load.max_tokens)
         asked_at = time.time()
         self.in_flight[user_class] += 1
         try:
@@ -234,12 +232,3 @@ class LoadProcess:
     def close(self) -> None:
         for load in self._loads.values():
             load.client.close()
-
-
-def _constant_body(model: str, output: Output) -> dict[str, object]:
-    body: dict[str, object] = {"model": model, "temperature": output.temperature, "stream": output.stream}
-    if output.stream:
-        body["stream_options"] = {"include_usage": True}
-    if output.ignore_eos:
-        body["ignore_eos"] = True
-    return {**body, **output.extra}

@@ -13,6 +13,7 @@ from tokenswarm.base.signals import Interrupts
 from tokenswarm.contract.manifest import EXTERNAL, CostRecord, PreflightRecord
 from tokenswarm.engines import Engine, GpuSampler
 from tokenswarm.run.engine_up import bring_up
+from tokenswarm.run.first_request import LoadToCheck
 from tokenswarm.run.preflight import preflight
 from tokenswarm.run.price import price
 from tokenswarm.run.run_plan import RunPlan
@@ -46,18 +47,17 @@ class CheckedEngine:
         return price(self.plan, self.engine, self.gpu_names)
 
     def announce(self, console: Console) -> None:
-        """Say which engine it is, and whether the official SDK gets along with it."""
+        """Say which engine it is, and where the official SDK does not get along with it."""
         engine = self.engine
         console.print(f"[bold]{engine.title}[/] {engine.version or ''}  model {self.model}  {engine.base_url}",
                       highlight=False)
-        console.print(sdk_sentence(self.preflight), highlight=False)
+        if not self.preflight.sdk_compatible:
+            console.print(sdk_sentence(self.preflight), highlight=False, markup=False)
 
 
 def sdk_sentence(checked: PreflightRecord) -> str:
-    """Whether an application that uses the official SDK could switch to this endpoint by its base_url alone."""
-    if checked.sdk_compatible:
-        return "openai SDK: an application can switch to this endpoint by its base_url alone"
-    return f"openai SDK: base_url alone is not enough: {'; '.join(checked.notes)}"
+    """Why an application that uses the official SDK could not switch to this endpoint by its base_url alone."""
+    return f"openai SDK: base_url alone is not enough: {'; '.join(checked.sdk_notes)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class EngineTools:
     """What brings an engine up and asks the first question; tests have their own."""
 
     bring_up: Callable[[RunPlan, Path, Console], Engine] = bring_up
-    preflight: Callable[[str, str | None, str | None], PreflightRecord] = preflight
+    preflight: Callable[[LoadToCheck], PreflightRecord] = preflight
 
 
 @contextlib.contextmanager
@@ -77,8 +77,9 @@ def checked_engine(plan: RunPlan, folder: Path, console: Console, interrupts: In
     engine = tools.bring_up(plan, folder, console)
     try:
         interrupts.on_hard_exit.append(engine.kill)
-        answers = tools.preflight(engine.base_url, engine.model or plan.model, plan.api_key)
-        notes = list(engine.notes)
+        answers = tools.preflight(LoadToCheck(engine.base_url, engine.model or plan.model or "", plan.scenario,
+                                              plan.corpus, plan.api_key))
+        notes = [*engine.notes, *answers.notes]
         if plan.engine_on_this_cpu:
             notes.append(f"{engine.title} runs on a CPU here: its speed says nothing about a GPU")
         gpus = GpuSampler.open(only=plan.visible_gpus) if engine.runtime != EXTERNAL else None

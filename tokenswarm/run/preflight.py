@@ -1,100 +1,154 @@
-"""Before any load: could an application that uses the official `openai` SDK switch to this endpoint by base_url alone?
+"""Before any load: will the endpoint take it?
 
-Lists the models, asks for one streamed and one plain completion, and checks what came back.
+The first request of the load is sent in its exact form, by the load's own client. What the endpoint says otherwise (its
+list of models) is advice; what the official SDK makes of it is for information (see `sdk_check`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import masked
+from tokenswarm.client.answer import Answer
 from tokenswarm.client.http import Endpoint
+from tokenswarm.client.model_list import is_pattern, model_names
 from tokenswarm.contract.manifest import PreflightRecord
+from tokenswarm.engines.management_http import Unreachable, request
+from tokenswarm.run.first_request import LONGEST_WAIT_S, LoadToCheck, send_first_request
+from tokenswarm.run.sdk_check import SdkResult, ask_by_sdk
 
-_TIMEOUT_S = 120.0
-_MAX_TOKENS = 8
-_QUESTION = [{"role": "user", "content": "Say hello."}]
+_LIST_TIMEOUT_S = 10.0
+_WORDS_CHARS = 300
+_MODELS_SHOWN = 10
 
 
-def preflight(base_url: str, model: str | None, api_key: str | None) -> PreflightRecord:
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """What the endpoint lists. `names` is None where it gives no list; `why` says so. `moved_to`: where a redirect
+    pointed, which is never followed: it could carry the API key to another host."""
+
+    names: list[str] | None = None
+    why: str = ""
+    status: int | None = None
+    moved_to: str | None = None
+
+    @property
+    def concrete(self) -> list[str]:
+        """Those that are the name of one model."""
+        return [name for name in self.names or [] if not is_pattern(name)]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTools:
+    """What asks the endpoint; tests have their own."""
+
+    models: Callable[[Endpoint, str | None], ModelList] = field(default_factory=lambda: listed_models)
+    first: Callable[[LoadToCheck], Answer] = send_first_request
+    sdk: Callable[[str, str, str | None], SdkResult] = ask_by_sdk
+
+
+def preflight(load: LoadToCheck, tools: CheckTools | None = None) -> PreflightRecord:
     """What the endpoint can do.
 
-    `model` None means the only (or first) one that the endpoint lists. Raises UserError: ENDPOINT when it cannot be
-    reached or does not speak the API, AUTH for a refused key, MODEL for a model that it does not serve.
+    `load.model` "" means the only (or first) one that the endpoint lists. Raises UserError: ENDPOINT when it cannot be
+    reached or refuses the load's first request, AUTH for a refused key, MODEL for a model that it does not serve.
     """
-    import openai  # here, not above: it takes a second to import, and most commands do without it
-
-    endpoint = Endpoint(base_url)
-    root = base_url.rstrip("/")
-    client = openai.OpenAI(base_url=root if root.endswith("/v1") else root + "/v1", api_key=api_key or "none",
-                           max_retries=0, timeout=_TIMEOUT_S)
-    started = time.monotonic()
-    models = _asked(lambda: [model.id for model in client.models.list().data], endpoint, model, api_key)
-    chosen = _chosen(models, model, endpoint)
-    notes: list[str] = []
-    text, usage = _asked(lambda: _stream(client, chosen), endpoint, chosen, api_key)
-    if not text:
-        notes.append("the streamed answer held no text")
-    if not usage:
-        notes.append("the stream holds no usage: tokens are counted from events, which is less exact")
-    plain = _asked(lambda: client.chat.completions.create(model=chosen, messages=_QUESTION, max_tokens=_MAX_TOKENS),
-                   endpoint, chosen, api_key)
-    plain_ok = bool(plain.choices) and plain.choices[0].message is not None
-    if not plain_ok:
-        notes.append("the plain answer held no message")
-    return PreflightRecord(models=models, model=chosen, stream=bool(text), plain=plain_ok, usage=usage,
-                           sdk_compatible=bool(text) and plain_ok, seconds=round(time.monotonic() - started, 3),
-                           notes=notes)
+    tools = tools or CheckTools()
+    endpoint, started = Endpoint(load.base_url), time.monotonic()
+    listed = tools.models(endpoint, load.api_key)
+    load = replace(load, model=load.model or _only_choice(listed, endpoint, load.api_key))
+    answer = tools.first(load)
+    if not answer.ok:
+        raise _refusal(load, endpoint, listed, answer)
+    sdk = tools.sdk(load.base_url, load.model, load.api_key)
+    return PreflightRecord(
+        models=listed.names or [], model=load.model, stream=sdk.stream, plain=sdk.plain,
+        usage=answer.usage.completion_tokens is not None, sdk_compatible=sdk.compatible, sdk_notes=sdk.notes,
+        seconds=round(time.monotonic() - started, 3), notes=_notes(load, listed, answer))
 
 
-def _stream(client: Any, model: str) -> tuple[bool, bool]:
-    """(some channel held text, the stream held usage)."""
-    text = usage = False
-    for chunk in client.chat.completions.create(model=model, messages=_QUESTION, max_tokens=_MAX_TOKENS, stream=True,
-                                                stream_options={"include_usage": True}):
-        usage = usage or chunk.usage is not None
-        for choice in chunk.choices:
-            delta = choice.delta
-            text = text or bool(delta.content or getattr(delta, "reasoning", None)
-                                or getattr(delta, "reasoning_content", None))
-    return text, usage
-
-
-def _chosen(models: list[str], model: str | None, endpoint: Endpoint) -> str:
-    if not models:
-        raise UserError(Exit.MODEL, f"{endpoint.url} lists no model; wait until it has loaded one")
-    if model is None:
-        return models[0]
-    if model not in models:
-        shown = ", ".join(models[:10])
-        raise UserError(Exit.MODEL, f"{endpoint.url} does not serve the model '{model}'; it serves: {shown}. "
-                                    "Give one of these with MODEL=... (--model)")
-    return model
-
-
-def _asked(question: Callable[[], Any], endpoint: Endpoint, model: str | None, api_key: str | None) -> Any:
-    """The answer to a question to the SDK, its errors as sentences (without what the server echoes of the key)."""
-    import openai
+def listed_models(endpoint: Endpoint, api_key: str | None) -> ModelList:
+    """Ask for the list of models. Raises UserError (ENDPOINT) where nothing answers at all."""
+    url = f"{'https' if endpoint.tls else 'http'}://{endpoint.host_header}{endpoint.prefix}/models"
     try:
-        return question()
-    except (openai.AuthenticationError, openai.PermissionDeniedError):
-        hint = "the key in API_KEY was refused" if api_key else "it wants an API key; set API_KEY in the environment"
-        raise UserError(Exit.AUTH, f"{endpoint.url}: {hint}") from None
-    except openai.NotFoundError:
-        raise UserError(Exit.MODEL, f"{endpoint.url} answers 404 for the model '{model}' under {endpoint.prefix}; "
-                                    "check MODEL and the path of HOST") from None
-    except openai.APITimeoutError:
-        raise UserError(Exit.ENDPOINT, f"{endpoint.url} did not answer within {_TIMEOUT_S:g} s") from None
-    except openai.APIConnectionError as error:
-        raise UserError(Exit.ENDPOINT, f"{endpoint.url} cannot be reached ({error.__cause__ or error}); is the engine "
-                                       "up, and is HOST right?") from None
-    except openai.APIStatusError as error:
-        detail = " ".join(masked(str(error.message), api_key).split())[:200]
-        raise UserError(Exit.ENDPOINT, f"{endpoint.url} answered {error.status_code} to a first request: "
-                                       f"{detail}") from None
-    except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(Exit.ENDPOINT, f"{endpoint.url} does not speak the OpenAI API "
-                                       f"({type(error).__name__})") from None
+        reply = request(url, api_key=api_key, timeout_s=_LIST_TIMEOUT_S)
+    except Unreachable as error:
+        raise UserError(Exit.ENDPOINT, f"{endpoint.url} cannot be reached ({error}); is the engine up, and is HOST "
+                                       "right?") from None
+    if reply.status != 200:
+        return ModelList(None, f"{endpoint.prefix}/models answers {reply.status}", reply.status,
+                         reply.headers.get("location") if 300 <= reply.status < 400 else None)
+    try:
+        names = model_names(reply.json())
+    except RecursionError:  # JSON of any depth
+        names = None
+    why = "" if names else f"{endpoint.prefix}/models lists none" if names is not None \
+        else f"{endpoint.prefix}/models is no list of models"
+    return ModelList(names, why, reply.status)
+
+
+def _only_choice(listed: ModelList, endpoint: Endpoint, api_key: str | None) -> str:
+    if listed.concrete:
+        return listed.concrete[0]
+    if listed.moved_to:
+        raise _moved(endpoint, listed)
+    if listed.status in (401, 403):
+        raise _wants_key(endpoint, api_key, "")
+    why = listed.why or f"only patterns: {', '.join((listed.names or [])[:_MODELS_SHOWN])}"
+    code = Exit.ENDPOINT if listed.names is None else Exit.MODEL
+    raise UserError(code, f"{endpoint.url} lists no model ({why}); wait until it has loaded one, or name one "
+                          "with MODEL=... (--model)")
+
+
+def _notes(load: LoadToCheck, listed: ModelList, answer: Answer) -> list[str]:
+    """What a reader of the run should know of the endpoint."""
+    notes = []
+    if listed.names is None or not listed.names:
+        notes.append(f"The endpoint gives no list of models ({listed.why}): {load.model} was taken as it was given.")
+    elif load.model not in listed.names:
+        notes.append(f"The endpoint does not list the model {load.model}, but answers for it.")
+    if not answer.text and not answer.reasoning:
+        notes.append("The answer to the first request held no text.")
+    if answer.usage.completion_tokens is None:
+        notes.append("The answers hold no usage: tokens are counted from events, which is less exact."
+                     if load.scenario.output.stream else "The answers hold no usage, so their tokens are not known.")
+    return notes
+
+
+def _refusal(load: LoadToCheck, endpoint: Endpoint, listed: ModelList, answer: Answer) -> UserError:
+    """Why the load's first request failed, in the server's own words."""
+    words = " ".join(masked(answer.error_detail, load.api_key).split())[:_WORDS_CHARS]
+    said = f": {words}" if words else ""
+    if answer.error == "unauthorized":
+        return _wants_key(endpoint, load.api_key, said)
+    if answer.error == "unexpected_status" and listed.moved_to:
+        return _moved(endpoint, listed)
+    if answer.error == "not_found" or (answer.error == "rejected" and load.model not in listed.concrete
+                                       and "model" in words.lower()):
+        serves = f"; it serves: {', '.join(listed.concrete[:_MODELS_SHOWN])}" if listed.concrete else ""
+        return UserError(Exit.MODEL, f"{endpoint.url} answers {answer.http_status} for the model '{load.model}' at "
+                                     f"{endpoint.prefix}/chat/completions{said}; check MODEL and the path of "
+                                     f"HOST{serves}")
+    if answer.error in ("connect_refused", "connect_timeout", "connect_failed", "tls_failed"):
+        hint = "; a CA of your own can be named in SSL_CERT_FILE" if answer.error == "tls_failed" else \
+            "; is the engine up, and is HOST right?"
+        return UserError(Exit.ENDPOINT, f"{endpoint.url} cannot be reached ({words}){hint}")
+    if answer.error == "timeout_first_token":
+        return UserError(Exit.ENDPOINT, f"{endpoint.url} did not answer within {LONGEST_WAIT_S:g} s")
+    status = f" ({answer.http_status})" if answer.http_status not in (None, 200) else ""
+    return UserError(Exit.ENDPOINT, f"{endpoint.url} failed the first request of the load, sent in its exact form"
+                                    f"{status}: {words or answer.error}")
+
+
+def _wants_key(endpoint: Endpoint, api_key: str | None, said: str) -> UserError:
+    hint = "the key in API_KEY was refused" if api_key else "it wants an API key; set API_KEY in the environment"
+    return UserError(Exit.AUTH, f"{endpoint.url}: {hint}{said}")
+
+
+def _moved(endpoint: Endpoint, listed: ModelList) -> UserError:
+    where = "".join(sign for sign in str(listed.moved_to) if sign.isprintable())[:_WORDS_CHARS]
+    return UserError(Exit.ENDPOINT, f"{endpoint.url} answers {listed.status}, a redirect to {where}, which is not "
+                                    "followed: give the address itself with HOST=... (--host)")

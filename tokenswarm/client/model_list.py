@@ -1,0 +1,33 @@
+"""The list of models that an endpoint gives, in whichever shape: names out of foreign JSON. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MOST = 1000
+_NAME_CHARS = 200
+
+
+def model_names(content: Any) -> list[str] | None:
+    """The names in decoded JSON: `{"data": [{"id": ...}]}` as OpenAI has it, a bare list, names without a table
+    around them, or null for none. None where it is no list of models; names that are no names are left out."""
+    entries = content.get("data", content.get("models")) if isinstance(content, dict) else content
+    if entries is None and isinstance(content, dict) and ("data" in content or "models" in content):
+        return []
+    if not isinstance(entries, list):
+        return None
+    names = [_name(entry) for entry in entries[:_MOST]]
+    return [name for name in names if name]
+
+
+def _name(entry: Any) -> str | None:
+    name = next((entry[key] for key in ("id", "name", "model") if key in entry), None) \
+        if isinstance(entry, dict) else entry
+    if not isinstance(name, str) or not name.isprintable() or len(name) > _NAME_CHARS:
+        return None
+    return name.strip() or None
+
+
+def is_pattern(name: str) -> bool:
+    """Whether it stands for many models, as a gateway's `openai/*` does."""
+    return "*" in name

@@ -1,0 +1,76 @@
+"""The first request of a load, sent before it: by the load's own client, on its path, with its headers and its body.
+
+Only the answer's length is cut, and the prompt has a salt of its own, so that the load finds nothing of it in a cache.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from tokenswarm.client.answer import Answer
+from tokenswarm.client.client import LLMClient, Timeouts
+from tokenswarm.generator.new_run import fresh_salt
+from tokenswarm.generator.request_body import constant_body, request_body
+from tokenswarm.scenario.model import Scenario
+from tokenswarm.workloads import create
+from tokenswarm.workloads.base import Prompt
+from tokenswarm.workloads.corpus import Corpus
+
+MAX_TOKENS = 8
+LONGEST_WAIT_S = 120.0
+"""An engine that has just started compiles on its first request, so no limit of the scenario's is shorter here."""
+_REQUEST_ID = "tokenswarm-check"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadToCheck:
+    """What the load will send."""
+
+    base_url: str
+    model: str
+    scenario: Scenario
+    corpus: Corpus
+    api_key: str | None = None
+
+
+def first_prompt(scenario: Scenario, corpus: Corpus) -> Prompt:
+    """A prompt as the load's first one is: of its form and length, with text that the load does not share."""
+    workload = create(scenario, corpus, scenario.prompts.seed, fresh_salt())
+    return next(iter(workload.session("warmup", 0)))
+
+
+def send_first_request(load: LoadToCheck) -> Answer:
+    """Send it and wait for the outcome. In a thread of its own, whose event loop ends with it: this process has
+    signals and children to see to. Raises nothing on behalf of the network or the engine."""
+    output, prompt = load.scenario.output, first_prompt(load.scenario, load.corpus)
+    body = request_body(constant_body(load.model, output), prompt, output.max_tokens)
+    body["max_tokens"] = min(MAX_TOKENS, prompt.max_tokens or output.max_tokens)
+    outcome: list[Answer | BaseException] = []
+
+    def ask() -> None:
+        try:
+            outcome.append(_ask(load, body))
+        except BaseException as error:  # raised again by whoever waits
+            outcome.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)  # a second Ctrl-C must not wait for an engine that is silent
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)  # in pieces, so that a signal is seen to
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def _ask(load: LoadToCheck, body: dict[str, object]) -> Answer:
+    import gevent
+
+    limits = load.scenario.timeouts
+    waits = [max(LONGEST_WAIT_S, limit) for limit in (limits.first_token_s, limits.gap_s, limits.total_s)]
+    client = LLMClient(load.base_url, Timeouts(limits.connect_s, *waits), load.api_key)
+    try:
+        return client.complete(body, _REQUEST_ID)
+    finally:
+        client.close()
+        gevent.get_hub().destroy(destroy_loop=True)

@@ -14,6 +14,7 @@ import msgspec
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import write_whole
+from tokenswarm.base.numbers import sane_json
 from tokenswarm.contract.levels import LevelRecord, Number
 from tokenswarm.contract.tables import FORMAT, MANIFEST_JSON
 from tokenswarm.contract.tolerant import tolerant_record
@@ -357,7 +358,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """The JSON object that a file of a run folder holds. Raises UserError (RUN_FOLDER) if it cannot be read, or holds
     something else."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = sane_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(Exit.RUN_FOLDER, f"{path} cannot be read: {error}") from None
     if not isinstance(content, dict):

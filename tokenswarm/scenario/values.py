@@ -21,10 +21,14 @@ def seconds_of_distribution(value: Any) -> Any:
     return in_seconds(value)
 
 
-Count = Annotated[int, Field(strict=True, ge=1)]
-Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), BeforeValidator(in_seconds)]
-PositiveSeconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False), BeforeValidator(in_seconds)]
+LONGEST_S = 10 * 365 * 86400.0
+"""Ten years: a longer duration is a slip, and clocks overflow somewhere beyond."""
+MOST = 10 ** 9
+Count = Annotated[int, Field(strict=True, ge=1, le=MOST)]
+Positive = Annotated[float, Field(strict=True, gt=0, le=MOST, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(strict=True, ge=0, le=LONGEST_S, allow_inf_nan=False), BeforeValidator(in_seconds)]
+PositiveSeconds = Annotated[float, Field(strict=True, gt=0, le=LONGEST_S, allow_inf_nan=False),
+                            BeforeValidator(in_seconds)]
 
 
 class Section(BaseModel):

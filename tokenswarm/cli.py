@@ -10,6 +10,7 @@ from types import ModuleType
 
 import tokenswarm
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.foreign import readable
 from tokenswarm.base.last_handler import report_bug
 from tokenswarm.base.signals import interrupt_by_any_signal
 from tokenswarm.base.terminal import last_through_everything, why_output_was_lost
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = _main(list(sys.argv[1:] if argv is None else argv))
     lost = why_output_was_lost()
     if lost is not None:
-        print(f"tokenswarm: standard output could not be written ({lost}); files were", file=sys.stderr)
+        print(f"tokenswarm: standard output could not be written ({lost})", file=sys.stderr)
     return code
 
 
@@ -38,7 +39,7 @@ def _main(arguments: list[str]) -> int:
         results = getattr(options, "results", None)
         return int(options.run(options, ["tokenswarm", *arguments]))
     except UserError as error:
-        print(f"tokenswarm: {error}", file=sys.stderr)
+        print(f"tokenswarm: {readable(str(error))}", file=sys.stderr)
         return int(error.code)
     except KeyboardInterrupt as error:
         print(f"tokenswarm: interrupted{f' by {error}' if str(error) else ''}", file=sys.stderr)

@@ -14,6 +14,8 @@ UNDER_COMMAND_VARIABLE = "TOKENSWARM_UNDER_COMMAND"
 """Set for the Locust processes that the command line starts: they take no settings from Locust's own files."""
 KEY_VARIABLE = "API_KEY"
 """The endpoint's API key. It is read from here and written nowhere."""
+PASSWORD_VARIABLE = "UI_PASSWORD"
+"""The password of the web UI's login. It is read from here and written nowhere."""
 _OF_LOCUST = "LOCUST_"
 
 

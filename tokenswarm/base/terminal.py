@@ -8,6 +8,8 @@ import os
 import sys
 from typing import Any, TextIO
 
+from tokenswarm.base.masking import hidden
+
 _WAYS = (0, 1, 2)
 
 
@@ -26,9 +28,10 @@ class LastingStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """As of a stream; never raises OSError."""
+        """As of a stream, without secrets; never raises OSError."""
         try:
-            return self._stream.write(text)
+            self._stream.write(hidden(text))
+            return len(text)
         except OSError as error:
             self._silence(error)
             return len(text)

@@ -68,7 +68,7 @@ def add(commands: Any) -> None:
 
 def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
 
-    console = Console(stderr=options.json)
+    console = Console(stderr=options.json, markup=False)
     if options.scenario is None:
         return _write(options, console, options.runs, options.a, options.b)
     if options.runs or options.a or options.b:

@@ -118,7 +118,7 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
 def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.run.life import run_load
 
-    console = Console(stderr=options.json)  # with --json, standard output is the summary and nothing else
+    console = Console(stderr=options.json, markup=False)  # with --json, standard output is the summary and nothing else
     outcome = run_load(load_options(options, argv), console)
     if outcome.error is not None:
         print(f"tokenswarm: {outcome.error}", file=sys.stderr)

@@ -58,7 +58,7 @@ def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.run.progress import working
     from tokenswarm.run.soak import Soak
 
-    console = Console(stderr=options.json)
+    console = Console(stderr=options.json, markup=False)
     rate = options.abort_error_rate
     wanted = load_options(options, argv, **{"abort.error_rate": None if rate is None else str(rate)})
     soak = Soak(_report_options(options), options.grace, options.summary_every,

@@ -31,6 +31,6 @@ def add(commands: Any) -> None:
 def _ui(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.run.web_session import run_ui
 
-    run_ui(load_options(options, argv), options.web_host, options.web_port, Console(),
+    run_ui(load_options(options, argv), options.web_host, options.web_port, Console(markup=False),
            options.published_on)
     return Exit.PASSED

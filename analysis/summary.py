@@ -69,7 +69,7 @@ def summarise(run: Run) -> Summary:
         cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates),
         counts=counts(run, rows),
         generator=replace(generator(run, facts, window), checks=checks),
-        user_classes=by_user_class(rows, objectives, window),
+        user_classes=by_user_class(run, objectives, window, rates),
     )
     summary.outcome = judged(summary)
     return summary
@@ -214,14 +214,16 @@ def _cpu_us_per_token(workers: pd.DataFrame) -> float | None:
     return 1e6 * cpu_s / tokens if tokens else None
 
 
-def by_user_class(
-    rows: pd.DataFrame, objectives: list[slo.Objective], window: Window | None
-) -> dict[str, ClassFigures]:
-    """The main figures of each Locust user class, by name."""
+def by_user_class(run: Run, objectives: list[slo.Objective], window: Window | None,
+                  rates: dict[str, Figure]) -> dict[str, ClassFigures]:
+    """The main figures of each Locust user class, by name. `rates`: those of all of them together."""
     out = {}
+    rows = run.measured
     names = rows["user_class"].dropna().unique()
     for name in sorted(map(str, names)):
-        part = rows if len(names) == 1 else rows[(rows["user_class"] == name).to_numpy()]
+        alone = len(names) == 1
+        part = rows if alone else rows[(rows["user_class"] == name).to_numpy()]
+        everything = run.requests if alone else run.requests[(run.requests["user_class"] == name).to_numpy()]
         goodput = slo.goodput_figures(part, objectives, window)
         out[name] = ClassFigures(
             counts=metrics.outcome_counts(part),
@@ -230,5 +232,6 @@ def by_user_class(
             goodput_rps=goodput.goodput_rps,
             attainment=goodput.attainment,
             valid_output=metrics.valid_output(part).figure("share"),
+            rates=rates if alone else every_rate(everything, part, window, objectives),
         )
     return out

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from tokenswarm.analysis.verdict.outcome import OUTCOMES
 
+from docs import grafana
 from tokenswarm.contract import tables
 from tokenswarm.contract.metric import LOWER, Latency, Metric, Place, Rate
 from tokenswarm.contract.metrics import METRICS
@@ -225,12 +226,14 @@ def pages() -> list[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the tables, or with --check only tell which pages are not current."""
-    stale = [(page, new) for page in pages() if (new := current(text := page.read_text("utf-8"))) != text]
-    for page, new in stale:
-        print(f"docs/{page.name}: {'not current, run make docs' if '--check' in arguments else 'written'}")
+    """Write the tables, and Grafana's dashboard; or with --check only tell which of them are not current."""
+    made = [*((f"docs/{page.name}", page, current) for page in pages()),
+            ("Grafana's dashboard", grafana.BOARD, grafana.current)]
+    stale = [(name, path, new) for name, path, make in made if (new := make(text := path.read_text("utf-8"))) != text]
+    for name, path, new in stale:
+        print(f"{name}: {'not current, run make docs' if '--check' in arguments else 'written'}")
         if "--check" not in arguments:
-            page.write_text(new, encoding="utf-8")
+            path.write_text(new, encoding="utf-8")
     return 1 if stale and "--check" in arguments else 0
 
 

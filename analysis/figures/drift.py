@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 from scipy.signal import lfilter
@@ -23,6 +24,8 @@ FEWEST_BLOCKS = 24
 """Below this a run is too short to tell a trend from a wave."""
 MOST_BLOCKS = 60
 RESAMPLES = 999
+MEDIAN = 50
+"""As a percentile."""
 _STRONGEST = 0.9
 _RUN_IN = 50
 _SECONDS_PER_HOUR = 3600.0
@@ -50,22 +53,31 @@ class Drift:
     after: float | None = None
 
 
-def blocks(at_s: np.ndarray, values: np.ndarray, statistic: str = "median") -> tuple[np.ndarray, np.ndarray]:
+def blocks(at_s: np.ndarray, values: np.ndarray,
+           statistic: float | Literal["mean"] = MEDIAN) -> tuple[np.ndarray, np.ndarray]:
     """(middles in s, values) of up to MOST_BLOCKS blocks of equal length; NaN are left out, and so are empty blocks.
 
-    `statistic`: median, mean, or p95 of what falls into a block.
+    `statistic`: a percentile (0 to 100) of what falls into a block, or its mean. A block is so long that on average two
+    observations are beyond the percentile, and holds five at least.
     """
     known = ~np.isnan(values) & ~np.isnan(at_s)
     at_s, values = at_s[known], values[known]
     if not len(at_s):
         return np.array([]), np.array([])
-    count = int(min(MOST_BLOCKS, max(1, len(at_s) // (40 if statistic == "p95" else 5))))
+    fewest = 5 if statistic == "mean" else max(5, round(2 * 100.0 / min(statistic, 100.0 - statistic)))
+    count = int(min(MOST_BLOCKS, max(1, len(at_s) // fewest)))
     edges = np.linspace(at_s.min(), at_s.max() + 1e-9, count + 1)
     places = np.clip(np.searchsorted(edges, at_s, side="right") - 1, 0, count - 1)
-    of = {"median": np.median, "mean": np.mean, "p95": lambda part: np.percentile(part, 95)}[statistic]
-    parts = [(edges[i : i + 2].mean(), of(values[places == i])) for i in range(count) if (places == i).any()]
+    parts = [(edges[i : i + 2].mean(), _statistic(values[places == i], statistic))
+             for i in range(count) if (places == i).any()]
     middles, figures = zip(*parts, strict=True)
     return np.array(middles), np.array(figures)
+
+
+def _statistic(part: np.ndarray, statistic: float | Literal["mean"]) -> float:
+    if statistic == "mean":
+        return float(np.mean(part))
+    return float(np.median(part) if statistic == MEDIAN else np.percentile(part, statistic))
 
 
 def judge(at_s: np.ndarray, values: np.ndarray, *, series: int = 1, least_change: float = 0.05, seed: int = 0) -> Drift:

@@ -2,70 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.figures.drift import DRIFTING, STEPPED, TOO_SHORT, Drift, blocks, judge
+from tokenswarm.analysis.figures import slo
+from tokenswarm.analysis.figures.drift import DRIFTING, MEDIAN, STEPPED, TOO_SHORT, Drift, blocks, judge
 from tokenswarm.analysis.figures.flow import output_flow
-from tokenswarm.analysis.figures.quantities import is_ok, tpot_ms
+from tokenswarm.analysis.figures.quantities import is_ok, latency_of
+from tokenswarm.analysis.figures.rates import by_stretch, own_sums, sums_between
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
 
-from tokenswarm.contract.metric import HIGHER
+from tokenswarm.contract.metric import HIGHER, Place, percentile_digits
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.summary.time_records import DriftSeries, DriftStep
 from tokenswarm.contract.summary.verdict_records import Gate
 
 SHORTEST_S = 300.0
 """A measure phase below this says nothing about hours."""
-_SECONDS = 60
+_SLICES = 60
 """Rates are counted in so many slices."""
 _LEAST = {"error_rate": 0.0, "kv_usage": 0.10}
 _USUAL_LEAST = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """Blocks of one series: their middles in seconds from the start of measuring, and their values."""
+
+    key: str
+    title: str
+    unit: str
+    blocks: tuple[np.ndarray, np.ndarray]
 
 
 def drift_figures(run: Run, window: Window | None) -> dict[str, DriftSeries]:
     """What became of each series, by its key."""
     if window is None or window.seconds <= 0:
         return {}
-    series = [(key, title, unit, at, values) for key, title, unit, at, values in _series(run, window) if len(values)]
+    series = [each for each in (*_latencies(run, window), *_rates(run, window), *_machines(run, window))
+              if len(each.blocks[1])]
     out = {}
-    for key, title, unit, at, values in series:
+    for each in series:
         long_enough = window.seconds >= SHORTEST_S
-        drift = judge(at, values, series=len(series), least_change=_LEAST.get(key, _USUAL_LEAST)) if long_enough else \
-            Drift(TOO_SHORT, level=float(np.median(values)))
-        out[key] = _as_entry(title, unit, drift)
+        at, values = each.blocks
+        drift = judge(at, values, series=len(series), least_change=_LEAST.get(each.key, _USUAL_LEAST)) \
+            if long_enough else Drift(TOO_SHORT, level=float(np.median(values)))
+        out[each.key] = _as_entry(each.title, each.unit, drift)
     return out
 
 
-def _series(run: Run, window: Window) -> Iterator[tuple[str, str, str, np.ndarray, np.ndarray]]:
-    rows = run.measured
-    ok = rows[is_ok(rows)]
+def _latencies(run: Run, window: Window) -> Iterator[_Series]:
+    """The latencies that the registry of metrics looks for drift in: a percentile of each block."""
+    ok = run.measured[is_ok(run.measured)]
     at = ok["sent_at"].to_numpy() - window.start
-    yield "ttft_p95", "TTFT p95", "ms", *blocks(at, ok["ttft_ms"].to_numpy(), "p95")
-    yield "tpot", "TPOT", "ms", *blocks(at, tpot_ms(ok), "median")
-    edges = np.linspace(window.start, window.end, _SECONDS + 1)
+    for latency in METRICS.latencies_at(Place.DRIFT):
+        values = latency_of(latency, ok)
+        for q in latency.shown_percentiles(Place.DRIFT):
+            key, title = (latency.name, latency.title) if q == MEDIAN else \
+                (f"{latency.name}_p{percentile_digits(q)}", f"{latency.title} p{q:g}")
+            yield _Series(key, title, "ms", blocks(at, values, q))
+
+
+def _rates(run: Run, window: Window) -> Iterator[_Series]:
+    """Its rates and shares, in each of _SLICES slices of the window."""
+    edges = np.linspace(window.start, window.end, _SLICES + 1)
     middles = (edges[:-1] + edges[1:]) / 2 - window.start
-    if rows["completion_tokens"].notna().any():
-        yield "output_tok_s", "Output tokens", "tok/s", middles, \
-            output_flow(run.requests).between(edges) / (window.seconds / _SECONDS)
-    ended = rows[(rows["status"] != "cancelled").to_numpy()]
+    sums: dict[str, np.ndarray] | None = None
+    for rate in METRICS.rates_at(Place.DRIFT):
+        quick = _QUICK_RATES.get(rate.name)
+        if quick is not None:
+            yield _Series(rate.name, rate.title, rate.unit, quick(run, window, edges))
+        elif rate.of_sums is not None:
+            if sums is None:
+                objectives, _ = slo.parse(run.manifest.scenario.table("slo"))
+                sums = sums_between(run.requests, run.measured, edges, slo.request_bounds(objectives))
+            values = by_stretch(rate, sums | own_sums(rate, run.measured, edges))
+            known = ~np.isnan(values)
+            yield _Series(rate.name, rate.title, rate.unit, (middles[known], values[known]))
+
+
+def _output_rate(run: Run, window: Window, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if not run.measured["completion_tokens"].notna().any():
+        return np.array([]), np.array([])
+    return (edges[:-1] + edges[1:]) / 2 - window.start, \
+        output_flow(run.requests).between(edges) / (window.seconds / _SLICES)
+
+
+def _error_rate(run: Run, window: Window, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """By blocks of requests, since there may be few in a slice; none where nothing failed."""
+    ended = run.measured[(run.measured["status"] != "cancelled").to_numpy()]
     failed = (ended["status"] == "failed").to_numpy()
-    if failed.any():
-        yield "error_rate", "Error rate", "share", *blocks(ended["sent_at"].to_numpy() - window.start,
-                                                           failed.astype(float), "mean")
+    if not failed.any():
+        return np.array([]), np.array([])
+    return blocks(ended["sent_at"].to_numpy() - window.start, failed.astype(float), "mean")
+
+
+_QUICK_RATES: Mapping[str, Callable[[Run, Window, np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
+    "output_tok_s": _output_rate, "error_rate": _error_rate}
+"""Rates with a calculation of their own, quicker or finer than by the sums of each slice."""
+
+
+def _machines(run: Run, window: Window) -> Iterator[_Series]:
+    """Memory of the engine and of the load generator."""
     engine = run.engine_metrics
     inside = ((engine["at"] >= window.start) & (engine["at"] <= window.end)).to_numpy()
-    yield "kv_usage", "KV cache in use", "share", *blocks(
-        engine["at"].to_numpy()[inside] - window.start, engine["kv_usage"].to_numpy()[inside])
+    yield _Series("kv_usage", "KV cache in use", "share", blocks(
+        engine["at"].to_numpy()[inside] - window.start, engine["kv_usage"].to_numpy()[inside]))
     host = run.host_metrics
     inside = ((host["at"] >= window.start) & (host["at"] <= window.end)).to_numpy()
     source = host["source"].astype("str").to_numpy().astype(str)
     at, memory = host["at"].to_numpy() - window.start, host["rss_mb"].to_numpy()
     for key, title, mine in (("engine_memory", "Engine memory", source == "engine"),
                              ("generator_memory", "Load generator memory", np.char.startswith(source, "worker"))):
-        yield key, title, "MiB", *blocks(at[inside & mine], memory[inside & mine])
+        yield _Series(key, title, "MiB", blocks(at[inside & mine], memory[inside & mine]))
 
 
 def _as_entry(title: str, unit: str, drift: Drift) -> DriftSeries:

@@ -35,11 +35,11 @@ def every_rate(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None,
     if window is None or window.seconds <= 0:
         why = "the measure window is not known"
         return figures | {rate.name: Estimate(None, why=why).figure(rate.unit) for rate in others}
-    sums = block_sums(rows, chosen, window, request_bounds(objectives))
+    edges = np.linspace(window.start, window.end, RATE_BLOCKS + 1)
+    sums = sums_between(rows, chosen, edges, request_bounds(objectives))
     for rate in others:
-        own = {name: _by_block(chosen, by_row(of_row, rate.columns, chosen), window)
-               for name, of_row in rate.sums.items()}
-        figures[rate.name] = estimate(rate, sums | own, len(chosen)).figure(rate.unit)
+        whole = sums | own_sums(rate, chosen, edges)
+        figures[rate.name] = estimate(rate, whole, len(chosen)).figure(rate.unit)
     return figures
 
 
@@ -47,7 +47,13 @@ def block_sums(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window,
                bounds: Mapping[str, float]) -> dict[str, np.ndarray]:
     """`contract.metric.STANDARD_SUMS` and `seconds` for each of RATE_BLOCKS equal blocks of the window, by when a
     request was sent (what is of the window: by when it arrived). Without `bounds` there is no `good`."""
-    edges = np.linspace(window.start, window.end, RATE_BLOCKS + 1)
+    return sums_between(rows, chosen, np.linspace(window.start, window.end, RATE_BLOCKS + 1), bounds)
+
+
+def sums_between(rows: pd.DataFrame, chosen: pd.DataFrame, edges: np.ndarray,
+                 bounds: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """As `block_sums`, for the stretches between these evenly spaced edges (unix seconds)."""
+    stretches = len(edges) - 1
     ok, status = is_ok(chosen), chosen["status"].astype("object")
     cells = {name: chosen[name].to_numpy(dtype=float)
              for name in ("prompt_tokens", "cached_tokens", "completion_tokens")}
@@ -61,20 +67,36 @@ def block_sums(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window,
         "prompt_tokens_with_cache_info": np.where(reported, prompt_of_ok, 0.0),
         "explicit_zero_hits": reported & (cells["cached_tokens"] == 0), "completion_tokens": cells["completion_tokens"],
     }
-    sums = {name: _by_block(chosen, amount, window) for name, amount in amounts.items()}
+    sums = {name: _by_stretch(chosen, amount, edges) for name, amount in amounts.items()}
     if not bounds:
         del sums["good"]
     return sums | {
         "window_output": output_flow(rows).between(edges), "window_prompt": prompt_flow(rows).between(edges),
         "window_done": completed_flow(rows).between(edges),
-        "seconds": np.full(RATE_BLOCKS, window.seconds / RATE_BLOCKS)}
+        "seconds": np.full(stretches, (edges[-1] - edges[0]) / stretches)}
 
 
-def _by_block(chosen: pd.DataFrame, amounts: np.ndarray, window: Window) -> np.ndarray:
-    """The sum of one amount a request (NaN = nothing) in each block of the window."""
-    place = (chosen["sent_at"].to_numpy() - window.start) / window.seconds * RATE_BLOCKS
-    block = np.clip(np.nan_to_num(place), 0, RATE_BLOCKS - 1).astype(int)
-    return np.bincount(block, weights=np.nan_to_num(np.asarray(amounts, dtype=float)), minlength=RATE_BLOCKS)
+def own_sums(rate: Rate, chosen: pd.DataFrame, edges: np.ndarray) -> dict[str, np.ndarray]:
+    """The sums that a rate has of its own, for each stretch between these edges."""
+    return {name: _by_stretch(chosen, by_row(of_row, rate.columns, chosen), edges)
+            for name, of_row in rate.sums.items()}
+
+
+def _by_stretch(chosen: pd.DataFrame, amounts: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """The sum of one amount a request (NaN = nothing) in each stretch; what is outside is of the nearest."""
+    stretches = len(edges) - 1
+    place = (chosen["sent_at"].to_numpy() - edges[0]) / (edges[-1] - edges[0]) * stretches
+    stretch = np.clip(np.nan_to_num(place), 0, stretches - 1).astype(int)
+    return np.bincount(stretch, weights=np.nan_to_num(np.asarray(amounts, dtype=float)), minlength=stretches)
+
+
+def by_stretch(rate: Rate, sums: Mapping[str, np.ndarray]) -> np.ndarray:
+    """A rate in each stretch, from the sums there; NaN where it cannot be told."""
+    if rate.of_sums is None:
+        return np.full(len(sums["seconds"]), np.nan)
+    values = (rate.of_sums({name: float(amount[i]) for name, amount in sums.items()})
+              for i in range(len(sums["seconds"])))
+    return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
 def estimate(rate: Rate, blocks: Mapping[str, np.ndarray], n: int) -> Estimate:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures.flow import in_flight, output_flow, prompt_flow
-from tokenswarm.analysis.figures.quantities import is_ok, lateness_ms, tpot_ms
-from tokenswarm.analysis.figures.slo import Objective
+from tokenswarm.analysis.figures.quantities import is_ok, latency_of, lateness_ms
+from tokenswarm.analysis.figures.rates import by_stretch, own_sums, sums_between
+from tokenswarm.analysis.figures.slo import Objective, request_bounds
 from tokenswarm.analysis.figures.statistics import observations_needed
 from tokenswarm.analysis.figures.timeline import Timeline, counts_by_bin, percentiles_by_bin, thin
 from tokenswarm.analysis.figures.window import Window
@@ -26,8 +30,12 @@ from tokenswarm.analysis.render.chart import (
     plain,
 )
 
+from tokenswarm.contract.metric import Place
+from tokenswarm.contract.metrics import METRICS
+
 _POINTS = 2500
 """Single requests drawn behind the percentile lines."""
+_PERCENTILE_COLOURS = (P50, P95, P99)
 _FEWEST_FOR_HEAT = 100
 _HEAT_ROWS = 28
 _HEAT_COLOURS = [[step / 4, f"c:heat-{step}"] for step in range(5)]
@@ -88,8 +96,8 @@ def run_charts(run: Run, timeline: Timeline, window: Window | None, objectives: 
     charts = [
         _latency(rows, timeline, window, objectives),
         *_heat(rows, timeline, window),
-        *_tpot(rows, timeline, window),
-        *_throughput(rows, timeline, window),
+        *_latencies(rows, timeline, window),
+        *_rates(rows, timeline, window, request_bounds(objectives)),
         _flight(rows, timeline, window),
     ]
     failed = rows[(rows["status"] == "failed").to_numpy()]
@@ -138,19 +146,30 @@ def _heat(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list
                   "time", True)]
 
 
-def _tpot(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:
+def _latencies(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:
+    """Percentiles over time of the latencies that the registry shows there, as far as they were measured."""
     ok = rows[is_ok(rows)]
-    tpot = tpot_ms(ok)
-    known = ~np.isnan(tpot)
-    if not known.any():
-        return []
-    bins = timeline.bin_of(ok["sent_at"].to_numpy()[known])
-    percentiles = percentiles_by_bin(bins, timeline.bins, tpot[known], (50, 95, 99))
-    x = numbers(timeline.centres(), 6)
-    data = [line(x, numbers(percentiles[q]), f"p{q}", color, mode="lines+markers", marker={"size": 4})
-            for q, color in ((50, P50), (95, P95), (99, P99)) if not np.isnan(percentiles[q]).all()]
-    return [Chart("tpot", "TPOT", data, time_layout(timeline, window, axis("TPOT (ms)")),
-                  f"Time per output token of the requests sent in each {timeline.width_s:g} s.", 240, "time")]
+    charts = []
+    for latency in METRICS.latencies_at(Place.TIME):
+        values = latency_of(latency, ok)
+        known = ~np.isnan(values)
+        if not known.any():
+            continue
+        bins = timeline.bin_of(ok["sent_at"].to_numpy()[known])
+        qs = latency.shown_percentiles(Place.TIME)
+        percentiles = percentiles_by_bin(bins, timeline.bins, values[known], qs)
+        x, label = numbers(timeline.centres(), 6), latency.at(Place.TIME)
+        data = [line(x, numbers(percentiles[q]), f"p{q:g}", _PERCENTILE_COLOURS[place % len(_PERCENTILE_COLOURS)],
+                     mode="lines+markers", marker={"size": 4})
+                for place, q in enumerate(qs) if not np.isnan(percentiles[q]).all()]
+        note = f"{_capital(label.note)} of the requests sent in each {timeline.width_s:g} s."
+        charts.append(Chart(latency.name, plain(label.title), data,
+                            time_layout(timeline, window, axis(f"{plain(label.title)} (ms)")), note, 240, "time"))
+    return charts
+
+
+def _capital(words: str | None) -> str:
+    return words[0].upper() + words[1:] if words else ""
 
 
 def _latency(rows: pd.DataFrame, timeline: Timeline, window: Window | None, objectives: list[Objective]) -> Chart:
@@ -188,34 +207,45 @@ def _latency(rows: pd.DataFrame, timeline: Timeline, window: Window | None, obje
     return Chart("latency-time", f"{name} over time", data, layout, note, 320, "time", True)
 
 
-def _throughput(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How a rate's chart looks, where not as any other's: its name on the page, that of its line, its colour."""
+
+    chart: str
+    line: str
+    colour: str
+
+
+_LOOKS: Mapping[str, _Look] = {"output_tok_s": _Look("output-time", "output tokens", "c:green"),
+                               "total_tok_s": _Look("total-time", "prompt + output", "c:purple")}
+_AXES: Mapping[str, str] = {"tok/s": "tokens/s", "req/s": "requests/s", "share": "%"}
+
+
+def _rates(rows: pd.DataFrame, timeline: Timeline, window: Window | None, bounds: Mapping[str, float]) -> list[Chart]:
+    """The rates and shares over time that the registry shows there, as far as they were measured."""
     fine = timeline.finer()
-    x = numbers(fine.centres(), 6)
-    output = output_flow(rows).between(fine.edges_unix) / fine.width_s
-    total = output + prompt_flow(rows).between(fine.edges_unix) / fine.width_s
-    charts = [
-        Chart(
-            "output-time",
-            "Output tokens per second",
-            [line(x, numbers(output), "output tokens", "c:green", fill="tozeroy", fillcolor="c:green-fill")],
-            time_layout(timeline, window, axis("tokens/s")),
-            "Tokens counted when they arrived.",
-            230,
-            "time",
-        )
-    ]
-    if rows["prompt_tokens"].notna().any():
-        charts.append(
-            Chart(
-                "total-time",
-                "Prompt and output tokens per second",
-                [line(x, numbers(total), "prompt + output", "c:purple", fill="tozeroy", fillcolor="c:purple-fill")],
-                time_layout(timeline, window, axis("tokens/s")),
-                "A prompt counts when its first token came.",
-                230,
-                "time",
-            )
-        )
+    edges, x = fine.edges_unix, numbers(fine.centres(), 6)
+    charts: list[Chart] = []
+    sums: dict[str, np.ndarray] | None = None
+    for rate in METRICS.rates_at(Place.TIME):
+        if rate.name == "output_tok_s":  # these two without the sums of all else, which cost more
+            values = output_flow(rows).between(edges) / fine.width_s
+        elif rate.name == "total_tok_s":
+            if not rows["prompt_tokens"].notna().any():
+                continue
+            values = (output_flow(rows).between(edges) + prompt_flow(rows).between(edges)) / fine.width_s
+        else:
+            sums = sums_between(rows, rows, edges, bounds) if sums is None else sums
+            values = by_stretch(rate, sums | own_sums(rate, rows, edges))
+        if np.isnan(values).all():
+            continue
+        label, scale = rate.at(Place.TIME), 100.0 if rate.unit == "share" else 1.0
+        look = _LOOKS.get(rate.name, _Look(f"{rate.name}-time", rate.title, PALETTE[len(charts) % len(PALETTE)]))
+        filled = {"fill": "tozeroy", "fillcolor": f"{look.colour}-fill"} if rate.name in _LOOKS else {}
+        charts.append(Chart(
+            look.chart, plain(label.title), [line(x, numbers(scale * values), plain(look.line), look.colour, **filled)],
+            time_layout(timeline, window, axis(_AXES.get(rate.unit, rate.unit))), f"{_capital(label.note)}.", 230,
+            "time"))
     return charts
 
 

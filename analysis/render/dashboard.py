@@ -63,6 +63,7 @@ def render(run: Run, summary: Summary) -> str:
             outages_sentence=outages.sentence(summary.outages),
             objectives=page.objective_rows(summary),
             classes=page.class_rows(summary),
+            class_columns=page.class_columns(summary),
             facts=page.fact_groups(summary),
             checks=page.check_rows(summary),
             health=page.health_rows(summary),

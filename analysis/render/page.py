@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from tokenswarm.analysis.render.figures import latency_title, rate_figures
 from tokenswarm.analysis.verdict.outcome import VALID
 from tokenswarm.analysis.wording import bound_words, verdict_words
 
-from tokenswarm.contract.metric import Place, Rate
+from tokenswarm.contract.metric import Latency, Place, Rate, percentile_digits
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.header_records import Header
@@ -230,23 +231,35 @@ def objective_rows(summary: Summary) -> list[dict[str, Any]]:
     ]
 
 
+def class_columns(summary: Summary) -> list[str]:
+    """The heads of the table of user classes, behind class and requests; empty where there are not several."""
+    return [title for title, _ in _class_figures(summary)] if len(summary.user_classes) > 1 else []
+
+
 def class_rows(summary: Summary) -> list[dict[str, Any]]:
-    """One row per user class, where there are several."""
-    classes = summary.user_classes
-    if len(classes) < 2:
+    """One row per user class, where there are several; its cells are those of `class_columns`."""
+    if len(summary.user_classes) < 2:
         return []
-    return [
-        {
-            "name": name,
-            "sent": f"{part.counts.sent:,}",
-            "cells": [
-                cell(part.latency[metric][p])
-                for metric, p in (("ttft_ms", "p50"), ("ttft_ms", "p95"), ("e2e_ms", "p95"))
-            ]
-            + [cell(part.error_rate)],
-        }
-        for name, part in classes.items()
-    ]
+    figures = [figure_of for _, figure_of in _class_figures(summary)]
+    rows = []
+    for name, part in summary.user_classes.items():
+        alone = summary.of_class(name)
+        rows.append({"name": name, "sent": f"{part.counts.sent:,}",
+                     "cells": [cell(figure_of(alone) or Figure()) for figure_of in figures]})
+    return rows
+
+
+def _class_figures(summary: Summary) -> list[tuple[str, Callable[[Summary], Figure | None]]]:
+    """(head, figure of a class's summary) of each column, from the registry of metrics."""
+    def percentile(latency: Latency, q: float) -> Callable[[Summary], Figure | None]:
+        return lambda of: of.percentile(latency.key, f"p{percentile_digits(q)}")
+
+    latencies = [(f"{latency.at(Place.CLASSES).title} p{q:g} (ms)", percentile(latency, q))
+                 for latency in METRICS.latencies_at(Place.CLASSES) for q in latency.shown_percentiles(Place.CLASSES)]
+    bounded = bool(summary.goodput.bounds)
+    rates = [(f"{rate.at(Place.CLASSES).title}{f' ({unit})' if (unit := text.unit_of(rate.unit)) else ''}",
+              rate.figure_of) for rate in METRICS.rates_at(Place.CLASSES) if bounded or not rate.of_objectives]
+    return [*latencies, *rates]
 
 
 def check_rows(summary: Summary) -> list[dict[str, Any]]:

@@ -20,13 +20,14 @@ from tokenswarm.analysis.compare.report import compare_runs, document
 from tokenswarm.analysis.report import report
 from tokenswarm.analysis.wording import number
 
+from docs.grafana import BOARD, completed
 from tests.analysis.make_run import DRAIN_S, START, WARMUP_S, make_run, manifest
 from tokenswarm.base.errors import UserError
 from tokenswarm.contract.metric import HIGHER, LOWER, Latency, Metric, Rate
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.objectives import request_bounds
 from tokenswarm.contract.phases import Timeline
-from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, REQUEST_COLUMNS, REQUESTS_CSV
+from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, REQUEST_COLUMNS, REQUESTS_CSV, SUMMARY_MD
 from tokenswarm.live.aggregate import RELATIVE_ERROR, Delta
 from tokenswarm.live.live_stats import LiveStats
 from tokenswarm.scenario.model import load_scenario
@@ -116,6 +117,33 @@ def tables_of(page: Path) -> list[list[str]]:
              for cell in re.findall(r"<t[dh][^>]*>(.*?)(?:</t[dh]>|(?=<t[dh]))", row, re.DOTALL)] for row in rows]
 
 
+def two_classes(folder: Path, slo: dict[str, float]) -> list[list[str]]:
+    """The dashboard's table of user classes, heads first, of a run in which every second request is of another."""
+    reasoning_run(folder, slo)
+    with (folder / REQUESTS_CSV).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with (folder / REQUESTS_CSV).open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows(row | {"user_class": ("ReasoningUser", "Other")[i % 2]} for i, row in enumerate(rows))
+    report(folder)
+    lines = tables_of(folder / DASHBOARD_HTML)
+    heads = next(place for place, line in enumerate(lines) if line[:2] == ["Class", "sent"])
+    return lines[heads:heads + 3]
+
+
+def charts_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """The charts of a dashboard by id."""
+    page = (folder / DASHBOARD_HTML).read_text("utf-8")
+    found = re.search(r'<script type="application/json" id="charts">(.*?)</script>', page, re.DOTALL)
+    return {chart["id"]: chart for chart in json.loads(found[1])}
+
+
+def grafana_queries() -> list[str]:
+    panels = completed(json.loads(BOARD.read_text("utf-8")))["panels"]
+    return [target["expr"] for panel in panels for target in panel.get("targets", [])]
+
+
 def junit_cases(folder: Path) -> dict[str, str]:
     cases = ElementTree.parse(folder / JUNIT_XML).getroot().iter("testcase")
     return {case.get("name"): "failed" if case.find("failure") is not None else "passed" for case in cases}
@@ -129,7 +157,9 @@ def before(tmp_path: Path) -> Iterator[None]:
         summary = report(folder)
         client = served(folder, {"ttft_p95_ms": 500})
         page = client.get("/metrics").get_data(as_text=True)
-        return (list(METRICS), summary.latency.keys(), summary.rates.keys(), tables_of(folder / DASHBOARD_HTML),
+        return (list(METRICS), summary.latency.keys(), summary.rates.keys(), summary.drift.keys(),
+                charts_of(folder).keys(), tables_of(folder / DASHBOARD_HTML), grafana_queries(),
+                (folder / SUMMARY_MD).read_text(),
                 client.get("/llm/live.json").get_json()["layout"], re.findall("^# .*", page, re.MULTILINE))
 
     at_first = everything(tmp_path / "plain")
@@ -160,6 +190,14 @@ def test_a_latency_is_one_entry(tmp_path: Path) -> None:
         titles = {gate.key: gate.title for gate in summary.slo}
         assert titles["streaming_p999_ms"] == "First chunk to last p99.9"
         assert summary.goodput.bounds["streaming_ms"] == 1e9, "it bounds single requests too"
+
+        assert summary.drift["streaming_p95"].title == "First chunk to last p95"
+        assert "First chunk to last (ms)" in (folder / SUMMARY_MD).read_text()
+        assert charts_of(folder)["streaming"]["layout"]["yaxis"]["title"]["text"] == "First chunk to last (ms)"
+        classes = two_classes(tmp_path / "classes", slo)
+        at = classes[0].index("First chunk to last p95 (ms)")
+        assert all(float(row[at].split()[0].replace(",", "")) > 0 for row in classes[1:])
+        assert any("tokenswarm_streaming_seconds_bucket" in query for query in grafana_queries())
 
         other = reasoning_run(tmp_path / "b", slo, seed=2)
         compared = document(compare_runs(a=[folder], b=[other]))["figures"]
@@ -199,6 +237,16 @@ def test_a_rate_without_percentiles_is_one_entry(tmp_path: Path, metric: Rate, s
 
         assert f"{title} {metric.meaning}" in [row[0] for row in tables_of(folder / DASHBOARD_HTML)]
         assert junit_cases(folder)[f"slo.{slo_key}"] == ("failed" if metric.better == LOWER else "passed")
+
+        drift = summary.drift[metric.name]
+        assert (drift.title, drift.unit) == (title, metric.unit) and drift.level == pytest.approx(exact, rel=0.5)
+        assert f"- {title}: " in (folder / SUMMARY_MD).read_text()
+        drawn = [value for value in charts_of(folder)[f"{metric.name}-time"]["data"][0]["y"] if value is not None]
+        assert min(drawn) <= exact * (100 if metric.unit == "share" else 1) <= max(drawn)
+        classes = two_classes(tmp_path / "classes", slo)
+        at = next(place for place, head in enumerate(classes[0]) if head.startswith(title))
+        assert [row[at].split()[0] for row in classes[1:]] != ["–", "–"]
+        assert any(f"tokenswarm_{metric.name}{{" in query for query in grafana_queries())
 
         other = reasoning_run(tmp_path / "b", slo, seed=2)
         compared = {each["key"]: each for each in document(compare_runs(a=[folder], b=[other]))["figures"]}

@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 import yaml
 
+from docs.grafana import ROW, completed, current
+from tests.contract.test_registry import STREAMING, THINKING
+from tokenswarm.contract.metrics import METRICS
 from tokenswarm.engines import load_description
 from tokenswarm.live.prometheus import exported
 
 OBSERVE = Path(__file__).resolve().parents[2] / "compose" / "observe"
 GRAFANA = OBSERVE / "grafana"
-BOARD: dict[str, Any] = json.loads((GRAFANA / "dashboards" / "tokenswarm.json").read_text("utf-8"))
+TEXT = (GRAFANA / "dashboards" / "tokenswarm.json").read_text("utf-8")
+BOARD: dict[str, Any] = json.loads(TEXT)
 PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 FIXTURES = Path(__file__).resolve().parents[1] / "engines" / "fixtures"
 SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("",), "gauge": ("",), "info": ("",)}
@@ -62,16 +66,36 @@ def test_the_names_are_on_the_pages_of_real_engines(engine: str) -> None:
     assert absent <= {"sglang:num_retracted_requests_total"}  # in newer sources only
 
 
+def test_it_is_as_the_registry_of_metrics_completes_it() -> None:
+    assert current(TEXT) == TEXT, "run make docs"
+
+
+def test_what_was_completed_is_completed_anew_and_goes_with_its_metric() -> None:
+    with METRICS.registered(STREAMING), METRICS.registered(THINKING):
+        more = completed(BOARD)
+        assert [panel["title"] for panel in more["panels"][len(BOARD["panels"]):]] == [
+            ROW, STREAMING.title, THINKING.title]
+        assert completed(more) == more
+        _fits(more)
+    assert completed(more) == BOARD
+
+
 def test_panels_are_described_and_neither_overlap_nor_leave_the_screen() -> None:
-    ids = [panel["id"] for panel in BOARD["panels"]]
+    _fits(BOARD)
+
+
+def _fits(board: dict[str, Any]) -> None:
+    ids = [panel["id"] for panel in board["panels"]]
     assert len(set(ids)) == len(ids)
-    places = [panel["gridPos"] for panel in BOARD["panels"]]
+    places = [panel["gridPos"] for panel in board["panels"]]
     assert all(place["x"] + place["w"] <= 24 for place in places)
     for one, other in combinations(places, 2):
         apart = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"] \
             or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
         assert apart, (one, other)
-    for panel in PANELS:
+    for panel in board["panels"]:
+        if panel["type"] == "row":
+            continue
         assert panel["title"] and panel["description"].endswith("."), panel["title"]
         assert panel["fieldConfig"]["defaults"]["unit"]
 

@@ -69,6 +69,17 @@ class Place(StrEnum):
     TILE = "tile"
     CHART = "chart"
     """The time line behind that tab's charts."""
+    TIME = "time"
+    """The dashboard's charts over time, beside that of the main latency."""
+    DRIFT = "drift"
+    """Series that a long run is looked through for drift."""
+    CLASSES = "classes"
+    """Columns of the dashboard's table of user classes."""
+
+
+_USUAL_PERCENTILES: Mapping[Place, tuple[float, ...]] = {
+    Place.TIME: TABLE_PERCENTILES, Place.DRIFT: (95,), Place.CLASSES: (95,)}
+"""Where there is no room for all that a latency has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +126,8 @@ class Metric:
     ratio: bool = True
     """Whether a difference is told as a ratio; else in points."""
     places: Mapping[Place, Label] = field(default_factory=dict)
-    usually: frozenset[Place] = frozenset({Place.TABLE, Place.TERMINAL, Place.TAB})
+    usually: frozenset[Place] = frozenset({Place.TABLE, Place.TERMINAL, Place.MARKDOWN, Place.TAB, Place.TIME,
+                                           Place.DRIFT, Place.CLASSES})
     """Places where it stands beyond those named in `places`."""
 
     def at(self, place: Place) -> Label:
@@ -163,7 +175,8 @@ class Latency(Metric):
 
     def shown_percentiles(self, place: Place) -> tuple[float, ...]:
         chosen = self.at(place).percentiles
-        return self.percentiles if chosen is None else chosen
+        usual = _USUAL_PERCENTILES.get(place, self.percentiles)
+        return usual if chosen is None else chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from tokenswarm.contract.metric import HIGHER, LOWER, Label, Latency, Place, Rate, Registry, Row, Sums
 
 _NOWHERE: frozenset[Place] = frozenset()
+_TABLES = frozenset({Place.TABLE, Place.TERMINAL, Place.TAB})
 _NOT_TAB = frozenset({Place.TABLE, Place.TERMINAL})
 
 
@@ -74,9 +75,11 @@ METRICS = Registry(
               "token: some servers send one long before any token",
         source="the client's monotonic clock", columns=("ttft_ms",), of_row=_cell("ttft_ms"), always_shown=True,
         headline=True, regression=True,
+        usually=_TABLES,
         places={Place.CARD: Label(note="to the first token"), Place.CURVES: Label(),
                 Place.PROMETHEUS: Label("Time to the first token of any channel."),
-                Place.TILE: Label(percentiles=(50, 95, 99)), Place.CHART: Label(percentiles=(50, 95, 99))}),
+                Place.TILE: Label(percentiles=(50, 95, 99)), Place.CHART: Label(percentiles=(50, 95, 99)),
+                Place.DRIFT: Label(), Place.CLASSES: Label(percentiles=(50, 95))}),
     Latency(
         name="ttfo", title="TTFO", meaning="time to first output: the first token of the answer, after reasoning",
         formula="first event with non-empty *answer* text − sent",
@@ -84,6 +87,7 @@ METRICS = Registry(
               "answer starts after `</think>`",
         source="the client's monotonic clock", columns=("ttfo_ms", "ttft_ms"), of_row=_cell("ttfo_ms"),
         absent=_never_left_reasoning, always_shown=True, repeats="ttft",
+        usually=_TABLES,
         places={Place.CARD: Label(note="to the first answer token"),
                 Place.PROMETHEUS: Label("Time to the first token of the answer."),
                 Place.TAB: Label(percentiles=(95,)), Place.TILE: Label(percentiles=(95,))}),
@@ -94,18 +98,22 @@ METRICS = Registry(
         source="the client's clock, and the engine's count of tokens (`token_source`)",
         columns=("ttft_ms", "last_token_ms", "completion_tokens"), of_row=_tpot_ms, absent=_one_token_has_none,
         always_shown=True, scale="token", regression=True,
+        usually=_TABLES,
         places={Place.CARD: Label(note="per output token"), Place.CURVES: Label(),
                 Place.PROMETHEUS: Label("Time per output token after the first."),
                 Place.TAB: Label(percentiles=(50, 95)), Place.TILE: Label(percentiles=(50,)),
-                Place.CHART: Label(percentiles=(50,))}),
+                Place.CHART: Label(percentiles=(50,)),
+                Place.DRIFT: Label(percentiles=(50,)), Place.TIME: Label(note="time per output token")}),
     Latency(
         name="e2e", title="E2E", meaning="whole answer",
         formula="last token − sent for a stream; end of the body − sent otherwise",
         notes="`[DONE]` is not part of the answer", source="the client's monotonic clock",
         columns=("e2e_ms",), of_row=_cell("e2e_ms"), always_shown=True, headline=True, regression=True,
+        usually=_TABLES,
         places={Place.CARD: Label(note="to the whole answer"), Place.CURVES: Label(),
                 Place.PROMETHEUS: Label("Time to the last token, or to the end of the body."),
-                Place.TAB: Label(percentiles=(95,))}),
+                Place.TAB: Label(percentiles=(95,)),
+                Place.CLASSES: Label()}),
     Latency(
         name="scheduled_ttft", title="Scheduled TTFT",
         meaning="TTFT from when the request was due: free of coordinated omission",
@@ -127,10 +135,13 @@ METRICS = Registry(
         source="the engine's count of tokens (`token_source`)",
         columns=("sent_at", "ttft_ms", "last_token_ms", "e2e_ms", "completion_tokens"),
         of_sums=per_second("window_output"), gauge=False, headline=True, regression=True, set_by_arrivals=True,
+        usually=_TABLES,
         places={Place.GATE: Label("Output rate", "at least so many output tokens per second", 4),
                 Place.CARD: Label("Output rate", "tokens that arrived in the window"),
                 Place.TABLE: Label(rank=1), Place.TERMINAL: Label(rank=1), Place.MARKDOWN: Label(rank=1),
-                Place.TAB: Label("Output tok/s", rank=1), Place.TILE: Label("Output"), Place.CHART: Label()}),
+                Place.TAB: Label("Output tok/s", rank=1), Place.TILE: Label("Output"), Place.CHART: Label(),
+                Place.DRIFT: Label(),
+                Place.TIME: Label("Output tokens per second", "tokens counted when they arrived")}),
     Rate(
         name="input_tok_s", title="Prompt tokens", unit="tok/s", better=HIGHER, meaning="arrived in the measure window",
         formula="prompt tokens / seconds", notes="a prompt counts when its first token came",
@@ -142,9 +153,11 @@ METRICS = Registry(
         source="the engine's `usage`",
         columns=("sent_at", "ttft_ms", "last_token_ms", "e2e_ms", "prompt_tokens", "completion_tokens"),
         of_sums=per_second("window_output", "window_prompt"), gauge=False, slo=False, set_by_arrivals=True,
+        usually=_TABLES,
         places={Place.TABLE: Label("Prompt + output tokens", rank=2),
                 Place.TERMINAL: Label("Total tokens (prompt + output)", rank=2),
-                Place.TAB: Label("Total tok/s", rank=2), Place.TILE: Label("Prompt + output"), Place.CHART: Label()}),
+                Place.TAB: Label("Total tok/s", rank=2), Place.TILE: Label("Prompt + output"), Place.CHART: Label(),
+                Place.TIME: Label("Prompt and output tokens per second", "a prompt counts when its first token came")}),
     Rate(
         name="requests_s", title="Answers completed", unit="req/s", better=HIGHER, meaning="in the measure window",
         formula="answers that ended well inside the window / seconds", source="outcomes",
@@ -162,6 +175,7 @@ METRICS = Registry(
         formula="requests that met every objective / seconds of the window", source="the scenario's [slo]",
         columns=("status",), of_sums=per_second("good"), gauge=False, regression=True, set_by_arrivals=True,
         of_objectives=True, stored=lambda summary: summary.goodput.goodput_rps,
+        usually=_TABLES,
         places={Place.GATE: Label(note="at least so many requests per second met all latency limits", rank=2),
                 Place.CARD: Label(note="requests that met every SLO"), Place.TABLE: Label(rank=5),
                 Place.TERMINAL: Label("Goodput (met every SLO)", rank=4), Place.TAB: Label("Goodput req/s", rank=3),
@@ -172,6 +186,7 @@ METRICS = Registry(
         notes="failures and cancelled requests are in the denominator", source="the scenario's [slo]",
         columns=("status",), of_sums=share_of("good", "ok", "failed", "cancelled"), gauge=False,
         of_objectives=True, stored=lambda summary: summary.goodput.attainment,
+        usually=_TABLES,
         places={Place.GATE: Label(note="at least this share (0 to 1) of all requests met all latency limits", rank=3),
                 Place.CARD: Label(), Place.TABLE: Label(rank=6), Place.TERMINAL: Label(rank=5),
                 Place.TAB: Label("SLOs met", rank=4)}),
@@ -194,7 +209,8 @@ METRICS = Registry(
         regression=True, stored=lambda summary: summary.errors.rate, usually=_NOWHERE,
         places={Place.GATE: Label(note="failed / (ok + failed) is at most this share (0 to 1)", rank=1),
                 Place.CARD: Label(note="of the requests that ended"), Place.TABLE: Label(rank=11),
-                Place.TERMINAL: Label(rank=6), Place.MARKDOWN: Label(rank=3)}),
+                Place.TERMINAL: Label(rank=6), Place.MARKDOWN: Label(rank=3),
+                Place.DRIFT: Label(), Place.CLASSES: Label("error rate")}),
     Rate(
         name="usd_per_million_output_tokens", title="Cost of 1M output tokens", unit="$", better=LOWER,
         meaning="the whole price over what came", formula="price per hour / output tokens per hour x 1,000,000",
@@ -227,6 +243,7 @@ METRICS = Registry(
               "counters over the window; `source` says which",
         source="the engine's `usage`, or its counters", columns=("status", "prompt_tokens", "cached_tokens"),
         of_sums=hit_rate, gauge=False, slo=False, stored=lambda summary: summary.cache.hit_rate,
+        usually=_TABLES,
         places={Place.CARD: Label("Prefix cache hits"), Place.TABLE: Label(rank=9), Place.TERMINAL: Label(rank=7),
                 Place.MARKDOWN: Label(rank=4), Place.TAB: Label("Hit rate", rank=5)}),
     Rate(

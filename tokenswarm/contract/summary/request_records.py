@@ -65,7 +65,7 @@ class Goodput(Record):
 
 
 class ClassFigures(Record):
-    """The main figures of one user class."""
+    """The main figures of one user class. `rates` as the summary has them, by name."""
 
     counts: Outcomes = field(default_factory=Outcomes)
     latency: dict[str, dict[str, Figure]] = field(default_factory=dict)
@@ -73,6 +73,7 @@ class ClassFigures(Record):
     goodput_rps: Figure = field(default_factory=Figure)
     attainment: Figure = field(default_factory=Figure)
     valid_output: Figure = field(default_factory=Figure)
+    rates: dict[str, Figure] = field(default_factory=dict)
 
 
 class Cost(Record):

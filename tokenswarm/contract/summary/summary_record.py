@@ -59,6 +59,14 @@ class Summary(Record):
     baseline: Baseline | None = None
     drift_gates: list[Gate] | None = None
 
+    def of_class(self, name: str) -> Summary:
+        """What is known of one user class, as a summary of its own."""
+        figures = self.user_classes[name]
+        return Summary(
+            latency=figures.latency, rates=figures.rates, counts=Counts(measured=figures.counts),
+            goodput=Goodput(figures.goodput_rps, figures.attainment, bounds=self.goodput.bounds),
+            errors=Errors(figures.error_rate), valid_output=figures.valid_output)
+
     def percentile(self, latency: str, percentile: str) -> Figure:
         """A percentile (`p95`) of the latency of that key (`ttft_ms`); without value where nobody measured it."""
         return self.latency.get(latency, {}).get(percentile) or Figure()

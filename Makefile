@@ -15,7 +15,7 @@ LOAD_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO)
   $(call option,--model,MODEL) $(call option,--device,DEVICE) $(call option,--runtime,RUNTIME) $(call option,--users,USERS) \
   $(call option,--spawn-rate,SPAWN_RATE) $(call option,--rate,RATE) $(call option,--duration,DURATION) \
   $(call option,--workers,WORKERS) $(call option,--seed,SEED) $(call option,--corpus,CORPUS) \
-  $(call option,--results,RESULTS) $(call option,--set,SET) $(call option,--gpu-hourly-cost,GPU_HOURLY_COST) \
+  $(call option,--data,DATA) $(call option,--results,RESULTS) $(call option,--set,SET) $(call option,--gpu-hourly-cost,GPU_HOURLY_COST) \
   $(call option,--baseline,BASELINE) $(call option,--metrics-port,METRICS_PORT) $(call option,--metrics-host,METRICS_HOST) \
   $(if $(KEEP),--keep) $(if $(STRICT),--strict) \
   $(if $(FAIL_ON_DRIFT),--fail-on-drift)
@@ -36,12 +36,13 @@ help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  %-15s %s\n", $$1, $$2}'
 	@echo
 	@echo "variables of load:"
-	@echo "  ENGINE         sim (default), vllm, sglang, external     SCENARIO    rag (default), chat, batch, reasoning, FILE.toml"
+	@echo "  ENGINE         sim (default), vllm, sglang, external     SCENARIO    rag (default), chat, batch, reasoning, dataset, FILE.toml"
 	@echo "  HOST           URL of a server that runs already         MODEL       model to start or to ask for"
 	@echo "  USERS          concurrent users (closed loop)            SPAWN_RATE  users started per second"
 	@echo "  RATE           requests per second (open loop)           DURATION    30s, 20m, 8h"
 	@echo "  WORKERS        load-generating processes                 SEED        same seed, same prompts"
 	@echo "  CORPUS         folder of .txt, .md, .jsonl               RESULTS     where run folders go (results)"
+	@echo "  DATA           file of prompts, for SCENARIO=dataset (docs/traffic.md)"
 	@echo "  DEVICE         cpu or cuda, of an engine started here    API_KEY     of the endpoint; best exported beforehand"
 	@echo "  RUNTIME        docker or local; docker where it can hand out a GPU   GPUS   0,1 (docker: all by default)"
 	@echo "  GPU_HOURLY_COST  dollars per GPU and hour: what tokens and requests cost"

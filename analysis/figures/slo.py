@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from msgspec.structs import replace
-from tokenswarm.analysis.figures.certification import certify
 from tokenswarm.analysis.figures.quantities import by_row, error_rate, is_ok, latency_of
 from tokenswarm.analysis.figures.statistics import Estimate, percentiles, share_of
 from tokenswarm.analysis.figures.window import Window
@@ -25,7 +24,7 @@ from tokenswarm.contract.objectives import SloKey, parse_slo_key
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.request_records import Errors, Goodput
 from tokenswarm.contract.summary.summary_record import Summary
-from tokenswarm.contract.summary.verdict_records import Certification, SloGate
+from tokenswarm.contract.summary.verdict_records import SloGate
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,22 +167,19 @@ def evaluate(
     gates = []
     for objective in objectives:
         metric, q = objective.parsed.metric, objective.percentile
-        figure = certification = None
+        figure = None
         if isinstance(metric, Latency) and q is not None:
-            values = latency_of(metric, rows)[ok]
-            figure, certification = percentiles(values, (q,))[q].figure("ms"), certify(values, q, objective.limit)
+            figure = percentiles(latency_of(metric, rows)[ok], (q,))[q].figure("ms")
         elif isinstance(metric, Rate):
             figure = metric.figure_of(known)
-        figure = figure or Estimate(None, why="it is not measured").figure(metric.unit)
-        gates.append(judge(objective, figure, certification))
+        gates.append(judge(objective, figure or Estimate(None, why="it is not measured").figure(metric.unit)))
     return gates + [SloGate(key, key, figure=Estimate(None, why=why).figure("")) for key, why in refused]
 
 
-def judge(objective: Objective, figure: Figure, certification: Certification | None = None) -> SloGate:
+def judge(objective: Objective, figure: Figure) -> SloGate:
     """Compare one figure with its limit."""
     value, limit = figure.value, objective.limit
-    gate = SloGate(objective.key, objective.parsed.title, objective.op, limit, objective.unit, figure=figure,
-                   certification=certification)
+    gate = SloGate(objective.key, objective.parsed.title, objective.op, limit, objective.unit, figure=figure)
     if value is None:
         return gate
     at_most = objective.op == "<="
@@ -192,5 +188,4 @@ def judge(objective: Objective, figure: Figure, certification: Certification | N
     edge = (high if at_most else low) if met else (low if at_most else high)
     beyond = edge is not None and ((edge <= limit if at_most else edge >= limit) is met)
     margin = ((limit - value) if at_most else (value - limit)) / limit if limit else None
-    certified = met and certification is not None and certification.certified
-    return replace(gate, state="met" if met else "missed", certain=bool(beyond or certified), margin=margin)
+    return replace(gate, state="met" if met else "missed", certain=bool(beyond), margin=margin)

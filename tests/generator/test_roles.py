@@ -49,7 +49,7 @@ def test_a_run_that_is_stopped_while_it_starts_has_ended(tmp_path: Path, monkeyp
     monkeypatch.setattr(roles, "standalone_manifest", lambda environment, workers: (read_manifest(folder), folder))
     scenario = SimpleNamespace(load=SimpleNamespace(rotate_s=3600.0), slo={}, open_loop=False)
     monkeypatch.setattr(roles, "plan_from", lambda *_, **__: SimpleNamespace(
-        folder=folder, scenario=scenario, controlled=False, bounded=lambda _: False))
+        folder=folder, scenario=scenario, controlled=False))
     role = StoppedWhileItStarts(SimpleNamespace(events=Events(), web_ui=object(), runner=None))
     with pytest.raises(gevent.GreenletExit):
         role.start()

@@ -29,8 +29,8 @@ def write(folder: Path, text: str, name: str = "mine.toml") -> str:
 MINIMAL = 'locustfile = "rag.py"\nworkload = "rag"\n'
 
 
-def test_the_project_comes_with_its_five_scenarios():
-    assert scenario_names() == ["batch", "chat", "chat-7k", "rag", "reasoning"]
+def test_the_project_comes_with_its_six_scenarios():
+    assert scenario_names() == ["batch", "chat", "chat-7k", "dataset", "rag", "reasoning"]
 
 
 @pytest.mark.parametrize("name", scenario_names())
@@ -114,10 +114,6 @@ def test_an_empty_salt_is_no_salt():
         ("load.users=none", "SET: load.users is none, but should be a whole number"),
         ("load.rate=-1", "SET: load.rate is -1, but should be above 0"),
         ("load.rate=inf", "SET: load.rate is inf, but should be a finite number"),
-        ("timeouts.total_s=1e308", "SET: timeouts.total_s is 1e+308, but should be at most 3.1536e+08"),
-        ("load.users=99999999999", "SET: load.users is 99999999999, but should be at most 1e+09"),
-        ("user.think_time_s=1e308", "but should be at most 1e+09"),
-        ("slo.ttft_p95_ms=1e308", "ttft_p95_ms is 1e+308, but should be a number of at least 0 (and at most 1e+15)"),
         (
             "load.arrivals=pareto",
             "SET: load.arrivals is 'pareto', but should be one of 'constant', 'gamma', 'poisson' or 'times'",
@@ -139,7 +135,8 @@ def test_an_empty_salt_is_no_salt():
         ("engine.speculation.method=luck", "SET: engine.speculation.method is 'luck', but should be one of 'ngram'"),
         ("engine.vlm.x=4", "scenarios/rag.toml: [engine.vlm]: unknown engine 'vlm', did you mean 'vllm'?"),
         ("chat.turns=3", "[chat] is a table of workload 'chat', but this scenario's workload is 'rag'"),
-        ("workload=tables", "SET: workload is 'tables', but should be one of 'batch', 'chat', 'rag' or 'reasoning'"),
+        ("workload=tables",
+         "SET: workload is 'tables', but should be one of 'batch', 'chat', 'dataset', 'rag' or 'reasoning'"),
         ("locustfile=foo.py", "scenarios/rag.toml: locustfile is 'foo.py', but that is neither beside it nor in"),
     ],
 )

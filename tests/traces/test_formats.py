@@ -182,7 +182,7 @@ def test_plain_csv_has_system_prompts_and_expected_answers(tmp_path):
     assert trace.format.name == "plain_csv"
     assert requests[0].messages == [{"role": "system", "content": "Be brief."},
                                     {"role": "user", "content": "What, then?"}]
-    assert (requests[0].expected, requests[0].body) == ("Nothing.", {"temperature": "0.5"})
+    assert (requests[0].expected, requests[0].body) == ("Nothing.", {"temperature": 0.5})
 
 
 def test_a_row_with_two_fields_that_could_be_the_prompt_is_refused(tmp_path):

@@ -15,6 +15,8 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.scenario.model import load_scenario, parse_set, scenario_names
 from tokenswarm.workloads.corpus import corpus_of
 
+from .conftest import data_for
+
 _PRINT_HASH = """
 import hashlib, json, sys
 from tokenswarm import workloads
@@ -22,7 +24,8 @@ from tokenswarm.workloads.corpus import load_corpus
 from tokenswarm.scenario.model import load_scenario, scenario_names
 digest = hashlib.sha256()
 for name in scenario_names():
-    workload = workloads.create(load_scenario(name), load_corpus(), 5, "salt")
+    data = sys.argv[1] if name == "dataset" else None
+    workload = workloads.create(load_scenario(name, data=data), load_corpus(), 5, "salt")
     for number in range(40):
         session = workload.session("measure", number)
         for p in session:
@@ -54,7 +57,8 @@ def common_prefix(a, b):
 def test_prompts_are_equal_byte_for_byte_in_processes_with_different_hash_seeds():
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", _PRINT_HASH], env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE
+            [sys.executable, "-c", _PRINT_HASH, data_for("dataset")], env={**os.environ, "PYTHONHASHSEED": seed},
+            stdout=subprocess.PIPE,
         )
         for seed in ("1", "2")
     ]

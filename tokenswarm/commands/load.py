@@ -71,6 +71,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                      help='any scenario values: "load.users=200 slo.ttft_p95_ms=400"')
     prompts = parser.add_argument_group("prompts and results")
     prompts.add_argument("--seed", type=int, metavar="N", help="same seed, same prompts (prompts.seed)")
+    prompts.add_argument("--data", metavar="FILE", help="file of prompts, for a scenario that takes them from one")
     prompts.add_argument("--corpus", metavar="DIR", help=".txt, .md and .jsonl files to make prompts of")
     prompts.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
                          help="where run folders go (default: results)")
@@ -111,22 +112,23 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
         engine=options.engine, scenario=options.scenario, host=options.host, model=options.model,
         device=options.device, runtime=options.runtime, keep=options.keep,
         gpu_hourly_cost=options.gpu_hourly_cost, workers=options.workers,
-        master=options.master, corpus=options.corpus, results=options.results, overrides=values,
+        master=options.master, corpus=options.corpus, data=options.data, results=options.results, overrides=values,
         api_key=usable_key(os.environ.get(_KEY_VARIABLE)), argv=argv)
 
 
 def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.base.terminal import ignore_broken_pipe
     from tokenswarm.run.life import run_load
 
-    console = Console(stderr=options.json, markup=False)  # with --json, standard output is the summary and nothing else
+    ignore_broken_pipe()
+    console = Console(stderr=options.json)  # with --json, standard output is the summary and nothing else
     outcome = run_load(load_options(options, argv), console)
     if outcome.error is not None:
         print(f"tokenswarm: {outcome.error}", file=sys.stderr)
     try:
         summary = _reported(outcome.folder, console, options)
-    except KeyboardInterrupt as error:
-        by = f" by {error}" if str(error) else ""
-        print(f"tokenswarm: interrupted{by} before the dashboard was made; the rows are kept. Make it with: "
+    except KeyboardInterrupt:
+        print(f"tokenswarm: interrupted before the dashboard was made; the rows are kept. Make it with: "
               f"python -m tokenswarm report {outcome.folder}", file=sys.stderr)
         return Exit.INTERRUPTED
     if not console.is_terminal and not options.json:

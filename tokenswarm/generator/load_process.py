@@ -9,7 +9,6 @@ from typing import Any
 
 import gevent
 
-from tokenswarm.base.foreign import printable
 from tokenswarm.base.masking import masked
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.client import LLMClient, Timeouts
@@ -35,9 +34,6 @@ from tokenswarm.generator.sinks import FLUSH_INTERVAL_S, Buffer, Sink
 from tokenswarm.live.aggregate import Delta
 from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt, Session
-
-_FINISH_CHARS = 60
-"""Of a finish_reason; those of engines have a dozen."""
 
 
 class _ClassLoad:
@@ -162,9 +158,7 @@ class LoadProcess:
         finally:
             self.in_flight[user_class] -= 1
         if answer.error_detail:  # a server may echo what it was sent
-            answer.error_detail = printable(masked(answer.error_detail, self.plan.api_key))
-        if answer.finish_reason:
-            answer.finish_reason = printable(masked(answer.finish_reason, self.plan.api_key), _FINISH_CHARS)
+            answer.error_detail = masked(answer.error_detail, self.plan.api_key)
         self._record(origin, prompt, answer)
         return answer
 

@@ -26,6 +26,8 @@ class LoadOptions:
     master: tuple[str, int] | None = None
     """Address at which workers from other machines are awaited; None = workers are started here."""
     corpus: str | None = None
+    data: str | None = None
+    """File of prompts, for a scenario that takes them from one."""
     results: Path = Path("results")
     overrides: dict[str, str] = field(default_factory=dict)
     api_key: str | None = field(default=None, repr=False)

@@ -19,6 +19,7 @@ from tokenswarm.engines.spec.engine_spec import Scalar
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.scenario.engine_settings import EngineSettings
 from tokenswarm.scenario.model import Scenario, load_scenario
+from tokenswarm.workloads import create
 from tokenswarm.workloads.corpus import Corpus, load_corpus
 
 
@@ -108,8 +109,9 @@ class RunPlan:
 def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
     """The plan for what was asked. Raises UserError for whatever of it cannot be."""
     machine = machine or Machine.here()
-    scenario = load_scenario(options.scenario, options.overrides)
+    scenario = load_scenario(options.scenario, options.overrides, options.data)
     corpus = load_corpus(options.corpus)
+    create(scenario, corpus, seed=0, salt="")  # refuses prompts that cannot be made, before anything is started
     if options.engine == EXTERNAL and not options.host:
         raise UserError(Exit.USAGE, "ENGINE=external needs HOST=http://... (--host): the endpoint to load")
     spec = load_description(options.engine) if options.engine != EXTERNAL else None

@@ -18,7 +18,6 @@ from tokenswarm.base.data_files import LOCUSTFILES_DIR, SCENARIOS_DIR
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.extensions import absolute
 from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, PACKAGE, SCENARIOS, shown
-from tokenswarm.base.numbers import LARGEST, is_sane
 from tokenswarm.contract.objectives import parse_slo_key, slo_latencies, slo_rates
 from tokenswarm.scenario.abort import AbortSettings
 from tokenswarm.scenario.arrivals import TIMES
@@ -125,8 +124,8 @@ def _slo_value(key: str, value: Any) -> float:
         examples = [*(rate.slo_key for rate in slo_rates()),
                     *(latency.percentile_key(q) for latency in slo_latencies() for q in latency.percentiles)]
         raise ValueError(f"{unknown('key', key, examples).split(' (known')[0]} (known: {_slo_allowed()})")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_sane(value) or value < 0:
-        raise ValueError(f"{key} is {value!r}, but should be a number of at least 0 (and at most {LARGEST:g})")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise ValueError(f"{key} is {value!r}, but should be a number of at least 0")
     if parsed.unit == "share" and value > 1:
         raise ValueError(f"{key} is {value!r}, but is a share and should be at most 1")
     return float(value)
@@ -165,21 +164,25 @@ def scenario_names() -> list[str]:
     return list(SCENARIOS.files())
 
 
-def load_scenario(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Scenario:
+def load_scenario(name_or_path: str, overrides: Mapping[str, str] | None = None, data: str | None = None) -> Scenario:
     """The scenario of that name (see `base.lookup`), or of that .toml file, with `overrides` (see `parse_set`) put in.
+
+    data: the file that its prompts come from, for a workload that has one.
 
     Raises UserError (USAGE) that names the file, the key, what it got and what is allowed.
     """
     path = scenario_file(name_or_path)
     where = shown(path)
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(Exit.USAGE, f"{where}: cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(Exit.USAGE, f"{where}: is not valid TOML: {error}") from None
     overrides = overrides or {}
-    values = _with_absolute_paths(with_overrides({"name": path.stem, **data}, overrides), [path.parent, Path.cwd()])
+    folders = [path.parent, Path.cwd()]
+    values = _with_absolute_paths(with_overrides({"name": path.stem, **content}, overrides), folders)
+    values = _with_completed_table(values, data, folders, where)
     scenario = _validated(values, where, tuple(overrides))
     if scenario.load.arrivals == TIMES:
         try:
@@ -204,6 +207,24 @@ def _with_absolute_paths(values: dict[str, Any], folders: list[Path]) -> dict[st
             load["arrival_times_file"] = str(next((folder / name for folder in folders if (folder / name).is_file()),
                                                   name))
     return values
+
+
+def _with_completed_table(values: dict[str, Any], data: str | None, folders: list[Path],
+                          where: str) -> dict[str, Any]:
+    """The values with the workload's table completed, and the file that its prompts come from in it."""
+    try:
+        kind = scenario_model(values["workload"]).workload_kind
+    except (KeyError, TypeError, ValueError):
+        return values  # refused when it is validated
+    table = values.get(kind.name, {})
+    if not isinstance(table, dict):
+        return values
+    if data is not None:
+        if "file" not in kind.Settings.model_fields:
+            raise UserError(Exit.USAGE, f"{where}: takes no file of prompts (DATA): its workload is {kind.name}; "
+                                        "SCENARIO=dataset does")
+        table, folders = {**table, "file": data}, [Path.cwd()]
+    return values | {kind.name: kind.Settings.completed(table, folders)}
 
 
 def scenario_file(name_or_path: str) -> Path:

@@ -6,6 +6,8 @@ Python file. A kind is a class that is defined there with `name` and `Settings` 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +20,14 @@ class WorkloadSettings(BaseModel):
     """Settings of a workload: fields with a default and a description. Unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def completed(cls, table: dict[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
+        """The table with what only the machine that plans a run can fill in; `folders`: where relative paths begin.
+
+        By default nothing. Raises UserError.
+        """
+        return table
 
 
 def _kinds_in(module: ModuleType) -> dict[str, type]:

@@ -16,6 +16,7 @@ class TraceRequest:
     hash_ids: of the prompt's blocks of `block_tokens` tokens each, from its beginning on; equal ids in one `scope` are
     equal text. messages: the whole prompt as chat messages. session: whose turns follow each other; turn: from 1 on.
     delay_s: pause between the answer before it in its session and this request. expected: the answer on record.
+    weight: how often it comes, relative to others.
     body: further keys of the request's body.
     """
 
@@ -30,4 +31,5 @@ class TraceRequest:
     turn: int | None = None
     delay_s: float | None = None
     expected: str | None = None
+    weight: float | None = None
     body: dict[str, Any] = field(default_factory=dict)

@@ -35,7 +35,8 @@ class Prompt:
     turn: 1-based position in it. shared_prefix_chars: leading characters (message contents, joined) that other or
     earlier requests' prompts begin with too, by design. document: identity of the shared document or kind of task, ""
     if there is none. check: the scenario's own check of the answer text, if it has one. max_tokens: overrides [output].
-    body: further keys of the request body, over [output].extra. Raises ValueError for one that tokenswarm sets itself.
+    body: further keys of the request body, over [output].extra; `temperature` goes before the
+    scenario's. Raises ValueError for any other that tokenswarm sets itself.
     """
 
     messages: list[Message]
@@ -52,7 +53,7 @@ class Prompt:
             if not isinstance(self.body, Mapping) or not all(isinstance(key, str) for key in self.body):
                 raise ValueError(f"the body of a prompt is {self.body!r}; it should be a table of fields by name")
             try:
-                refuse_reserved(self.body)
+                refuse_reserved(self.body.keys() - {"temperature"})
             except ValueError as error:
                 raise ValueError(f"the body of a prompt {error}") from None
 

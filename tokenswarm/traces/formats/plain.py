@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, ReadRow, Row
@@ -37,8 +39,6 @@ def _messages(row: Row) -> list[Message]:
     if asked is not None:
         value = row[asked]
         if isinstance(value, str):
-            import json
-
             try:
                 value = json.loads(value)
             except ValueError:
@@ -48,6 +48,23 @@ def _messages(row: Row) -> list[Message]:
     if name is None or not isinstance(row[name], str):
         raise ValueError(f"it has no prompt that is a text (looked for: {', '.join((*MESSAGES, *PROMPTS))})")
     return [{"role": "user", "content": row[name]}]
+
+
+def _weight(row: Row) -> float | None:
+    weight = fields.number(row, "weight")
+    if weight is not None and weight < 0:
+        raise ValueError("weight is below 0")
+    return weight
+
+
+def _value(cell: Any) -> Any:
+    """A value of the body: in CSV, numbers and objects stand as text."""
+    if not isinstance(cell, str):
+        return cell
+    try:
+        return json.loads(cell)
+    except ValueError:
+        return cell
 
 
 def _reader() -> ReadRow:
@@ -69,7 +86,7 @@ def _reader() -> ReadRow:
             output_tokens=fields.tokens(row, length) if length else None,
             turn=turns.get(session) if session is not None else None,
             expected=row[expected] if expected and isinstance(row[expected], str) else None,
-            body={name: row[name] for name in _BODY if row.get(name) not in (None, "")})
+            weight=_weight(row), body={name: _value(row[name]) for name in _BODY if row.get(name) not in (None, "")})
 
     return read
 

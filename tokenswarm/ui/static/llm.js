@@ -85,10 +85,8 @@ function tile(name, big, unit, below) {
 }
 
 function slo(run, key) {
-  // Of each user class its own; one that all have is said once.
-  const limits = [...new Set(Object.values((run && run.slo) || {}).map((objectives) => objectives[key]))]
-    .filter((limit) => typeof limit === "number");
-  return limits.length ? (limits.length > 1 ? "limits " : "limit ") + limits.map(number).join(" / ") : "";
+  const limit = run && run.slo ? run.slo[key] : undefined;
+  return typeof limit === "number" ? "limit " + number(limit) : "";
 }
 
 function showTiles(now) {

@@ -1,0 +1,219 @@
+"""Prompts of your own: single ones and conversations from a file, of any format that `tokenswarm.traces` reads.
+
+The file is a pool from which sessions are taken, without times. What prompts share in the file they share in the run,
+and no more: a session that is sent a second time gets another text at its very start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import accumulate
+from pathlib import Path
+from random import Random
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.scenario.model import Scenario
+from tokenswarm.scenario.values import Count
+from tokenswarm.scenario.workload_kinds import WorkloadSettings
+from tokenswarm.traces.reader import open_trace
+from tokenswarm.traces.request import TraceRequest
+from tokenswarm.workloads.base import (
+    Message,
+    Prompt,
+    Session,
+    Workload,
+    cache_buster_prefix,
+    content_text,
+    rng_for,
+)
+from tokenswarm.workloads.corpus import Corpus
+
+_WARM_UP = ("warmup", "before")
+
+
+class DatasetSettings(WorkloadSettings):
+    """Prompts from a file."""
+
+    file: str = Field(default="", description="the file, of any format of docs/traffic.md; DATA= sets it")
+    sha256: str | None = Field(default=None, description="its digest, which a run fills in")
+    format: str | None = Field(default=None, description="its format; unset: recognised by the content")
+    order: Literal["shuffle", "weighted"] = Field(
+        default="shuffle", description="shuffle: every session once before any is sent again; weighted: drawn by the "
+        "rows' `weight`, the same session again and again"
+    )
+    check: Literal["contains", "equals", "regex", "none"] = Field(
+        default="contains", description="how an answer is held against the expected one (valid_output); case and white "
+        "space at its ends do not matter"
+    )
+    max_sessions: Count = Field(default=100_000, description="sessions that are kept in memory: the first of the file")
+    bad_rows: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
+        default=0.01, description="share of rows that may be unreadable"
+    )
+
+    @classmethod
+    def completed(cls, table: dict[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
+        """With the file's whole path, and its digest."""
+        file = table.get("file")
+        if not isinstance(file, str) or not file:
+            return table
+        path = Path(file).expanduser()
+        path = next((folder / path for folder in folders if (folder / path).is_file()), path).absolute()
+        return {**table, "file": str(path), "sha256": _digest(str(path))}
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The sessions of a file, each with the requests of its turns, and what several of them begin with.
+
+    shared: leading characters that a session's first message has in common with other sessions', by text. weights:
+    cumulated, one for each session.
+    """
+
+    sessions: tuple[tuple[TraceRequest, ...], ...]
+    shared: frozenset[str]
+    weights: tuple[float, ...]
+
+
+class DatasetWorkload(Workload):
+    """Sessions from a file."""
+
+    name = "dataset"
+    Settings = DatasetSettings
+
+    def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None:
+        super().__init__(scenario, corpus, seed, salt)
+        settings = self.settings
+        if not settings.file:
+            raise UserError(Exit.USAGE, "say which file the prompts are in: DATA=prompts.jsonl (--data)")
+        self._pool = _pool(settings.file, settings.format, settings.max_sessions, settings.bad_rows, settings.sha256)
+        self._order = list(range(len(self._pool.sessions)))
+        Random(f"{seed}/order").shuffle(self._order)
+
+    def session(self, phase: str, number: int) -> DatasetSession:
+        """Session `number` of a phase."""
+        if self.settings.order == "weighted":
+            weights = self._pool.weights
+            drawn = rng_for(self.seed, phase, number).random() * weights[-1]
+            at, scope = min(bisect_left(weights, drawn), len(weights) - 1), self.scope(phase)
+        else:
+            place, pass_name = taken(phase, number, len(self._order))
+            at, scope = self._order[place], f"{self.scope(phase)}{pass_name}"
+        prefix = cache_buster_prefix(self.salt, scope)
+        return DatasetSession(phase, number, self._pool.sessions[at], prefix, self._pool.shared, self.settings.check)
+
+
+def taken(phase: str, number: int, sessions: int) -> tuple[int, str]:
+    """(place in the order of sessions, name of the pass) of session `number`: no place comes twice in one pass.
+
+    The measured phase goes through the order from its beginning, the warm-up from its end: both share the first pass,
+    so that what many sessions begin with is warm, as long as they are in different halves of it. All else is in passes
+    of its own.
+    """
+    half = sessions // 2
+    turn, place = divmod(number, sessions)
+    if phase in _WARM_UP:
+        return sessions - 1 - place, "" if turn == 0 and place < half else f"/{phase}-{turn}"
+    return place, "" if turn == 0 and place < sessions - half else f"/{turn}"
+
+
+class DatasetSession(Session):
+    """A session on record. Its history has the answers on record, so that every engine gets the same prompts."""
+
+    def __init__(self, phase: str, number: int, requests: Sequence[TraceRequest], prefix: str, shared: frozenset[str],
+                 check: str) -> None:
+        super().__init__(phase, number)
+        self.turns = len(requests)
+        self._requests, self._prefix, self._shared, self._check = requests, prefix, shared, check
+
+    def __iter__(self) -> Iterator[Prompt]:
+        before: list[Message] = []
+        for turn, request in enumerate(self._requests, start=1):
+            messages = with_prefix(request.messages, self._prefix)
+            if turn == 1:
+                first = content_text(request.messages[0])
+                common = len(self._prefix) + (len(first) if first in self._shared else 0)
+            else:
+                common = _common_chars(before, messages)
+            yield Prompt(messages, self.conversation, turn, common, check=check_for(request, self._check),
+                         max_tokens=request.output_tokens or None, body=request.body or None)
+            before = messages
+
+
+def with_prefix(messages: Sequence[Message], prefix: str) -> list[Message]:
+    """The messages with `prefix` at the very start of the first one."""
+    first, *others = messages
+    content = first.get("content")
+    if isinstance(content, list):
+        begun = [{"type": "text", "text": prefix}, *content] if prefix else content
+    else:
+        begun = prefix + (content or "")
+    return [{**first, "content": begun}, *others]
+
+
+def check_for(request: TraceRequest, check: str) -> Callable[[str], bool] | None:
+    """The check of an answer against the expected one; None where nothing is expected."""
+    if request.expected is None or check == "none":
+        return None
+    return partial(_CHECKS[check], request.expected.strip().casefold() if check != "regex" else request.expected)
+
+
+_CHECKS: dict[str, Callable[[str, str], bool]] = {
+    "contains": lambda expected, answer: expected in answer.casefold(),
+    "equals": lambda expected, answer: expected == answer.strip().casefold(),
+    "regex": lambda expected, answer: re.search(expected, answer) is not None,
+}
+
+
+def _digest(file: str) -> str:
+    """SHA-256 of a file, in hexadecimal digits. Raises UserError (DATA) if it cannot be read."""
+    try:
+        with Path(file).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(Exit.DATA, f"{file} cannot be read: {error.strerror or error}") from None
+
+
+def _common_chars(before: Sequence[Message], messages: Sequence[Message]) -> int:
+    """Characters of the leading messages that are equal."""
+    common = 0
+    for old, new in zip(before, messages, strict=False):
+        if old != new:
+            break
+        common += len(content_text(new))
+    return common
+
+
+@lru_cache(maxsize=2)
+def _pool(file: str, format_name: str | None, max_sessions: int, bad_rows: float, sha256: str | None) -> Pool:
+    """The file's sessions, read once in a process. Raises UserError (DATA) if it is not the file of that digest."""
+    if sha256 is not None and _digest(file) != sha256:
+        raise UserError(Exit.DATA, f"{file} is not the file that the run was planned with: it has changed, or this "
+                                   "machine has another one")
+    sessions: dict[str, list[TraceRequest]] = {}
+    for number, request in enumerate(open_trace(file, format_name, bad_rows).requests()):
+        if request.messages is None:
+            raise UserError(Exit.DATA, f"{file} holds no text: a workload of its lengths and times is a replay, not a "
+                                       "data set")
+        key = f"s/{request.session}" if request.session is not None else f"n/{number}"
+        if key not in sessions and len(sessions) >= max_sessions:
+            continue
+        sessions.setdefault(key, []).append(request)
+    if not sessions:
+        raise UserError(Exit.DATA, f"{file} has no prompt in it")
+    firsts = Counter(content_text(requests[0].messages[0]) for requests in sessions.values())
+    weights = [next((request.weight for request in requests if request.weight is not None), 1.0)
+               for requests in sessions.values()]
+    if not sum(weights):
+        raise UserError(Exit.DATA, f"all sessions of {file} have the weight 0")
+    return Pool(tuple(map(tuple, sessions.values())), frozenset(text for text, times in firsts.items() if times > 1),
+                tuple(accumulate(weights)))
+

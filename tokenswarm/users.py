@@ -29,7 +29,7 @@ from locust.exception import RescheduleTaskImmediately, StopUser
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.generator import plugin
-from tokenswarm.generator.binding import BoundSession
+from tokenswarm.generator.binding import Arrival, BoundSession
 from tokenswarm.generator.load_process import LoadProcess
 from tokenswarm.locust_extensions import metrics_port, web_ui_tab
 from tokenswarm.workloads.base import Message, Prompt, Session, cache_buster_prefix, shared_scope
@@ -63,7 +63,7 @@ class LLMUser(User):
         self._session_phase = self._session_origin = ""
         self._session_sent = False
         self._bound: BoundSession | None = None
-        self._arrival: float | None = None
+        self._arrival: Arrival | None = None
         self._number, self._prompts = self._process.next_user(), 0
         self._rng = Random(f"think/{self._process.plan.seed}/{self._number}")
         self.random = Random(f"user/{self._process.plan.seed}/{self._number}")
@@ -72,25 +72,23 @@ class LLMUser(User):
     def next_session(self) -> Session:
         """The next conversation, reading, document or task; none is begun after the measured phase.
 
-        A user's first one is under way already, unless the scenario's prompts are cold.
+        In an open loop it waits for the arrival with which it begins. A user's first one is under way already, unless
+        the scenario's prompts are cold.
         """
-        phase = self._process.phase()
-        if phase == "drain":
-            raise StopUser
-        session = self._process.next_session(phase, type(self).__name__, self._number)
-        self._begin(phase, self._process.bound(session, phase, type(self).__name__))
-        self._session_origin = session.phase
+        self._end_session()
+        phase = self._next_phase()
+        session = self._process.next_session(phase, type(self).__name__, self._number, self._arrival)
+        if self._arrival is not None:
+            self._bound = self._process.bind(session, type(self).__name__, self._arrival)
+        self._session_phase, self._session_origin = phase, session.phase
         return session
 
-    def _begin(self, phase: str, bound: BoundSession) -> None:
-        """The session before is over: arrivals are for this one."""
-        self._session_phase = self._session_origin = phase
+    def _end_session(self) -> None:
+        """The session before is over, and the places that it had left are others'."""
         self._session_sent = False
         if self._bound is not None:
             self._process.end_session(self._bound)
-        self._bound = bound
-        if self._arrival is not None:  # given to the session before, which the next phase cut
-            self._process.begin(bound, self._arrival)
+            self._bound = None
 
     def prompt(self, question: str, system: str = "", check: Callable[[str], bool] | None = None,
                max_tokens: int | None = None, body: Mapping[str, Any] | None = None) -> Prompt:
@@ -103,7 +101,8 @@ class LLMUser(User):
         phase = self._process.phase()
         if phase == "drain":
             raise StopUser
-        self._begin(phase, BoundSession(phase))
+        self._end_session()
+        self._session_phase = self._session_origin = phase
         self._prompts += 1
         scope = shared_scope(self._plan.scenario.prompts.state, phase)
         shared = cache_buster_prefix(self._process.plan.salt, scope) + system
@@ -125,7 +124,7 @@ class LLMUser(User):
             self._session_phase = self._session_origin = phase  # prompts built by hand begin no session: ask again
             raise RescheduleTaskImmediately  # an arrival is kept for the next session's first prompt
         self._session_sent = True
-        scheduled_at, self._arrival = self._arrival, None
+        scheduled_at, self._arrival = None if self._arrival is None else self._arrival.due, None
         retry, tries = self._plan.retry, 1
         answer = self._send(prompt, phase, scheduled_at, tries)
         while (pause := retry.pause_before(tries, answer.error, answer.retry_after_s)) is not None:
@@ -151,7 +150,7 @@ class LLMUser(User):
             phase = self._process.phase()
             if phase == "drain":
                 raise StopUser
-            if self._arrival is None or self._process.timeline.phase_at(self._arrival) == phase:
+            if self._arrival is None or self._process.timeline.phase_at(self._arrival.due) == phase:
                 return phase
             self._arrival = None  # due in the warm-up: the measured phase has a schedule of its own
 

@@ -12,7 +12,7 @@ from tests.docs.commands import ROOT, Command, commands_of, documented, settings
 from tokenswarm.base.errors import UserError
 from tokenswarm.cli import _parser
 from tokenswarm.scenario.model import load_scenario, parse_set, scenario_names
-from tokenswarm.sim.__main__ import parser as sim_parser
+from tokenswarm.sim.options import parser as sim_parser
 
 ENVIRONMENT = {"GPUS", "API_KEY", "HF_TOKEN", "PYTHON", "ARGS"}
 """Variables of make that no option carries."""

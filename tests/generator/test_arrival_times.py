@@ -85,7 +85,7 @@ def test_each_time_is_handed_out_once_whatever_the_number_of_workers(workers: in
 
     def user(dispatcher: Dispatcher) -> None:
         while True:
-            due.append(dispatcher.next_arrival())
+            due.append(dispatcher.next_arrival().due)
 
     users = [gevent.spawn(user, dispatcher) for dispatcher in dispatchers for _ in range(6)]
     gevent.sleep(0.8)

@@ -59,7 +59,7 @@ def test_arrivals_that_wait_come_out_as_they_were_due_without_being_kept(law: st
             queue.pass_by(number)
             continue
         queue.add()
-        kept.append(due)
+        kept.append((due, number))
         for _ in range(rng.randrange(4) if rng.random() < 0.7 else 0):
             if queue.length:
                 assert queue.pop() == kept.popleft()

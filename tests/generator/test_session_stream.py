@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
 from tokenswarm import workloads
 from tokenswarm.contract.phases import Timeline
+from tokenswarm.generator.binding import Arrival
 from tokenswarm.generator.session_stream import SessionStream, prime_from, session_number
 from tokenswarm.scenario.model import load_scenario, parse_set
 from tokenswarm.workloads.corpus import load_corpus
 
 
-def stream(overrides: str = "", index: int = 0, workers: int = 1) -> SessionStream:
+def stream(overrides: str = "") -> SessionStream:
     scenario = load_scenario("rag", parse_set(overrides))
-    return SessionStream(workloads.create(scenario, load_corpus(), 1, "salt"), scenario, scenario, index, workers)
+    return SessionStream(workloads.create(scenario, load_corpus(), 1, "salt"), scenario, scenario)
 
 
 def timeline() -> Timeline:
@@ -25,7 +24,12 @@ def timeline() -> Timeline:
 
 
 def names(sessions: SessionStream, phase: str, users: list[int]) -> list[str]:
-    return [sessions.next(phase, user, timeline(), 1001.0).conversation for user in users]
+    return [sessions.next(phase, user, timeline(), 1001.0, None).conversation for user in users]
+
+
+def begun_by(sessions: SessionStream, phase: str, arrivals: list[int]) -> list[str]:
+    return [sessions.next(phase, 0, timeline(), 1001.0, Arrival(1001.0 + number, number)).conversation
+            for number in arrivals]
 
 
 def test_measured_sessions_are_the_same_whatever_happened_in_the_warm_up() -> None:
@@ -50,15 +54,13 @@ def test_where_prompts_are_cold_every_session_begins_at_its_beginning() -> None:
 def test_an_open_loop_begins_with_sessions_under_way_until_their_later_turns_come() -> None:
     # A pause of 1 s + 128 x 50 ms + 0.5 s to think, at 10 arrivals/s: 79 arrivals.
     sessions = stream("load.rate=10")
-    begun = [name.partition("-")[0] for name in names(sessions, "warmup", list(range(100)))]
+    begun = [name.partition("-")[0] for name in begun_by(sessions, "warmup", list(range(100)))]
     assert begun == ["before"] * 79 + ["warmup"] * 21
-    assert names(sessions, "measure", [3, 3]) == ["measure-000000", "measure-000001"]
 
 
-def test_workers_never_begin_the_same_session_and_leave_none_out() -> None:
-    every = [stream("load.rate=1", index, 3) for index in range(3)]
-    begun = [names(sessions, "measure", [0] * 10) for sessions in every]
-    assert sorted(itertools.chain(*begun)) == [f"measure-{number:06d}" for number in range(30)]
+def test_in_an_open_loop_an_arrival_begins_the_session_of_its_number() -> None:
+    assert begun_by(stream("load.rate=10"), "measure", [0, 3, 7]) == [
+        "measure-000000", "measure-000003", "measure-000007"]
 
 
 @pytest.mark.parametrize("planned", [1, 2, 6, 16, 33])

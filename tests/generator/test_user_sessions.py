@@ -10,7 +10,7 @@ from locust.exception import RescheduleTaskImmediately, StopUser
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract.phases import Timeline
-from tokenswarm.generator.binding import BoundSession
+from tokenswarm.generator.binding import Arrival, BoundSession
 from tokenswarm.generator.plan import ClassPlan
 from tokenswarm.scenario.model import load_scenario, parse_set
 from tokenswarm.users import LLMUser
@@ -33,7 +33,7 @@ class FakeProcess:
         self.workload = create(scenario, load_corpus(), 7, "")
         self.timeline = Timeline(0.0)
         self.timeline.set_window(MEASURE_START, 100.0, 1.0)
-        self.now, self.arrivals, self.begun, self.sent, self.taken_over = 1.0, arrivals, [], [], []
+        self.now, self.arrivals, self.begun, self.sent, self.bound = 1.0, arrivals, [], [], []
 
     @property
     def open_loop(self) -> bool:
@@ -45,22 +45,20 @@ class FakeProcess:
     def next_user(self) -> int:
         return 5
 
-    def next_arrival(self, _: Any) -> float | None:
+    def next_arrival(self, _: Any) -> Arrival | None:
         if self.arrivals is None:
             return None
         due = self.arrivals.pop(0)
         self.now = max(self.now, due)
-        return due
+        return Arrival(due, int(due))
 
-    def next_session(self, phase: str, user_class: str, user: int) -> Any:
+    def next_session(self, phase: str, user_class: str, user: int, arrival: Arrival | None) -> Any:
         self.begun.append((phase, user))
         return self.workload.session(phase, sum(each == phase for each, _ in self.begun) - 1)
 
-    def bound(self, session: Any, phase: str, user_class: str) -> BoundSession:
-        return BoundSession(phase, session.turns)
-
-    def begin(self, session: BoundSession, due: float) -> None:
-        self.taken_over.append((session.phase, due))
+    def bind(self, session: Any, user_class: str, arrival: Arrival) -> BoundSession:
+        self.bound.append((session.conversation, arrival.due))
+        return BoundSession(session.turns)
 
     def end_session(self, session: BoundSession) -> None:
         pass
@@ -91,14 +89,26 @@ def test_a_session_of_the_warm_up_goes_on_and_the_next_one_is_the_first_of_the_m
 
 
 @pytest.mark.parametrize("state", ["steady", "cold"])
-def test_a_session_of_which_nothing_was_sent_yet_makes_room_for_a_measured_one(state: str) -> None:
+def test_an_open_loop_s_session_begins_with_its_arrival_and_sends_it(state: str) -> None:
     process = FakeProcess(state, [12.0, 14.0])
     user = user_of(process)
-    with pytest.raises(RescheduleTaskImmediately):
-        user.ask(next(iter(user.next_session())))
     user.ask(next(iter(user.next_session())))
-    assert process.taken_over == [("measure", 12.0)]
-    assert process.sent == [("measure-000000", 1, "measure", False, 12.0)]
+    user.ask(next(iter(user.next_session())))
+    assert process.bound == [("measure-000000", 12.0), ("measure-000001", 14.0)]
+    assert process.sent == [("measure-000000", 1, "measure", False, 12.0),
+                            ("measure-000001", 1, "measure", False, 14.0)]
+
+
+@pytest.mark.parametrize("state", ["steady", "cold"])
+def test_a_session_of_which_nothing_was_sent_yet_makes_room_for_a_measured_one(state: str) -> None:
+    process = FakeProcess(state)
+    user = user_of(process)
+    prompt = next(iter(user.next_session()))
+    process.now = MEASURE_START + 1
+    with pytest.raises(RescheduleTaskImmediately):
+        user.ask(prompt)
+    user.ask(next(iter(user.next_session())))
+    assert process.sent == [("measure-000000", 1, "measure", False, None)]
 
 
 def test_where_prompts_are_cold_it_is_given_up() -> None:
@@ -131,7 +141,7 @@ def test_a_cold_session_keeps_the_measured_arrival_that_found_it_in_the_warm_up(
     with pytest.raises(RescheduleTaskImmediately):
         user.ask(next(prompts))
     user.ask(next(iter(user.next_session())))
-    assert process.sent[-1][4] == 12.0 and process.taken_over == [("measure", 12.0)]
+    assert process.sent[-1][4] == 12.0 and process.bound[-1] == ("measure-000000", 12.0)
 
 
 def test_nothing_is_begun_or_sent_after_the_measured_phase() -> None:

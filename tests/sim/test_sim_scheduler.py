@@ -48,7 +48,7 @@ def job(name: str, prompt: int, output: int, text: bytes | None = None) -> Job:
 
 def drain(model, until_s: float = 1e9) -> list[tuple[float, str]]:
     """Everything that happens by a time: (seconds, job)."""
-    return [(at_s, done.request_id) for at_s, done in model.advance(until_s, NO_LIMIT)]
+    return [(at_s, done.request_id) for at_s, done, _ in model.advance(until_s, NO_LIMIT)]
 
 
 def test_one_job_is_computed_and_then_decodes_step_by_step():
@@ -131,7 +131,7 @@ def test_tokens_beyond_the_limit_of_a_call_come_with_the_next():
     first = model.advance(100.0, 4)
     rest = model.advance(100.0, 4)
     assert len(first) == 4 and len(rest) == 2
-    assert [at for at, _ in first + rest] == sorted(at for at, _ in first + rest)
+    assert [at for at, _, _ in first + rest] == sorted(at for at, _, _ in first + rest)
 
 
 def test_a_full_batch_makes_others_wait_in_order():

@@ -17,7 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.sim.__main__ import build, parser
+from tokenswarm.sim.__main__ import build
+from tokenswarm.sim.options import parser
 
 from .simulators import Simulator, ask_events, chat, read_all, read_until, streamed, unchunk
 

@@ -1,23 +1,28 @@
 """Which turn of which session an arrival of the open loop sends, decided in advance. Pure: no clock.
 
 Two runs can only be compared arrival by arrival if arrival n is the same work in both, however fast their engines are.
-So it is bound: to the first turn of the next session, or to a later turn of a session that has a place there. A session
-gets its first place when it begins, and each further place a pause after the one before: arrival times and the seed
-alone decide, never an answer.
+So there is a plan, made of arrival times, the seed and the planned lengths of sessions alone: arrival n begins session
+n, unless it is the place of a later turn of a session that has begun. Each place of a session is a pause after the one
+before it. When the measured phase begins, its plan has places of sessions that are under way, as many and as old as in
+a steady state: whoever comes out of the warm-up in the middle of a session takes them, so that the plan does not depend
+on how the warm-up went.
 
-Where the turn is not ready at its place (the answer before it is still on its way), the arrival is not delayed, for an
-open loop does not wait for the engine: it goes to a turn whose place has passed, or else to the next first turn. The
-turn that was missed takes the next arrival that would have begun a session, once it is ready. So the order of the work
-is disturbed around that arrival only.
+Where a turn is not ready at its place (the answer before it is still on its way), the arrival is not delayed, for an
+open loop does not wait for the engine: another session without a place of its own goes on, or else one is begun that
+was not planned. For each of these one planned session is left out later. So the order of the work is disturbed around
+these arrivals only, and the plan goes on as it was.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from random import Random
-from typing import Any, Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from tokenswarm.scenario.distribution import Distribution
 
@@ -26,6 +31,16 @@ Waiter = TypeVar("Waiter")
 FIRST_TOKEN_S, TOKEN_S = 1.0, 0.05
 """What an answer is given before its session's next place, besides the time to think: a second to begin, and 20
 tokens/s, about as fast as a person reads. An engine that serves people well is ready by then: few places are missed."""
+
+PATIENCE_S = 20.0
+"""A session without a place that has waited so long takes that of one to begin."""
+
+
+class Arrival(NamedTuple):
+    """When a request is due (unix time), and which arrival of its phase that is, from 0 over all workers."""
+
+    due: float
+    number: int
 
 
 def pauses(seed: int, conversation: str, think_time_s: Distribution, answer_tokens: float) -> Callable[[], float]:
@@ -46,202 +61,197 @@ def mean_pause_s(think_time_s: Distribution, answer_tokens: float) -> float:
 
 
 class BoundSession:
-    """One session as the dispatcher sees it. `phase` is the one that it was begun in; `turns` how many it is planned to
-    have, None where nobody knows; pause_s(): seconds from one of its places to the next, drawn anew for each."""
+    """One session as the dispatcher sees it. `turns`: how many it is planned to have, None where nobody knows;
+    pause_s(): seconds from one of its places to the next, drawn anew for each."""
 
-    __slots__ = ("_borrowed", "_missed", "_pause_s", "_planned", "number", "over", "phase", "sent", "turns")
+    __slots__ = ("_owed", "over", "pause_s", "turns")
 
-    def __init__(self, phase: str = "", turns: int | None = 1, pause_s: Callable[[], float] = float) -> None:
-        self.phase, self.turns, self._pause_s = phase, turns, pause_s
-        self.number = -1
-        """Sessions of a phase are numbered in the order in which they first ask for an arrival."""
-        self.sent = 0
-        """Arrivals that it has been given."""
+    def __init__(self, turns: int | None = 1, pause_s: Callable[[], float] = float) -> None:
+        self.turns, self.pause_s = turns, pause_s
         self.over = False
-        self._planned = 1
-        self._missed: deque[float] = deque()
-        """Places that passed while its turn was not ready: unix times."""
-        self._borrowed = 0
-        """Turns that were sent before their place, because nobody else was there to send."""
-
-    @property
-    def planned(self) -> bool:
-        """Whether its next turn has a place, one that has passed or one to come."""
-        return self.turns is not None and self.sent < self.turns
-
-    def __lt__(self, other: BoundSession) -> bool:
-        return self.number < other.number
+        self._owed = 0
+        """Turns that have no place to come: it passed while they were not ready, or there never was one."""
 
 
-class _Plan:
-    """Which session has its first turn next, in one phase, and who is there for it."""
+@dataclass(slots=True)
+class Places:
+    """Places that the plan has for later turns of one session: the next one is at `next_s` (unix time), `left` in all.
+    `owner` None: of whoever has none."""
 
-    def __init__(self) -> None:
-        self.numbered: dict[int, BoundSession] = {}
-        """Sessions that asked for an arrival and whose first place is to come."""
-        self.named = 0
-        """Sessions that have a number."""
-        self.next = 0
-        """Number of the session whose first turn has the next free place."""
-        self.unnamed: dict[int, float] = {}
-        """First places of sessions that nobody had begun then: unix times."""
-        self.waiting: list[tuple[int, Any]] = []
-        """Users at a first turn: a heap."""
-        self.waiters: dict[int, tuple[Any, BoundSession]] = {}
+    next_s: float
+    left: int
+    pause_s: Callable[[], float]
+    owner: BoundSession | None = None
 
 
 class Binding(Generic[Waiter]):
-    """Who gets the next arrival. A waiter is whatever stands for a user that waits."""
+    """Who gets the next arrival. A waiter is whatever stands for a user that waits. planned(number): the session that
+    arrival `number` is to begin, of which turns and pause_s are asked."""
 
-    def __init__(self) -> None:
-        self._plans: dict[str, _Plan] = {}
+    def __init__(self, planned: Callable[[int], BoundSession] = lambda _: BoundSession()) -> None:
+        self._planned = planned
+        self._free: list[Waiter] = []
+        """Users who would begin a session."""
         self._ready: dict[BoundSession, Waiter] = {}
         """Sessions whose next turn is ready."""
-        self._overdue: list[tuple[float, int, BoundSession]] = []
-        """Of those, the ones whose place has passed: a heap, entries of others are stale."""
         self._unplanned: deque[BoundSession] = deque()
-        """Of those, the ones without a place, since nobody knew how long they are: the next arrivals are theirs."""
-        self._places: list[tuple[float, BoundSession]] = []
+        """Of those, the ones whose length nobody knew: the next arrivals are theirs."""
+        self._without: deque[tuple[BoundSession, float]] = deque()
+        """Of those, the ones without a place to come, and since when; entries of others are stale."""
+        self._plan: list[tuple[float, int, Places]] = []
         """Places of later turns: a heap."""
-        self._owed = 0
-        """Places that have passed and whose turns are still to be sent."""
+        self._entries = itertools.count()
+        self._begun: set[BoundSession] = set()
+        self._extra = 0
+        """Sessions that were begun though not planned, less those that were left out for them."""
+        self._not_planned: set[int] = set()
+        """Arrivals that begin such a session."""
+        self._now = -math.inf
         self.moved = 0
         """Places at which the turn was not ready."""
 
-    def wait(self, session: BoundSession, waiter: Waiter) -> None:
-        """A user is ready to send the next turn of a session."""
-        if session.sent == 0:
-            plan = self._name(session)
-            plan.waiters[session.number] = (waiter, session)
-            heapq.heappush(plan.waiting, session.number)
+    # ---- users
+
+    def wait(self, session: BoundSession | None, waiter: Waiter) -> None:
+        """A user is ready to send the next turn of a session, or (None) to begin one."""
+        if session is None or session.over:
+            self._free.append(waiter)
             return
         self._ready[session] = waiter
-        if not session.planned:
+        if session.turns is None:
             self._unplanned.append(session)
-        elif session._missed:
-            self._is_overdue(session, session._missed[0])
+        elif session._owed:
+            self._without.append((session, self._now))
 
-    def leave(self, session: BoundSession) -> None:
-        """Its user waits no more."""
-        self._ready.pop(session, None)
-        if session.sent == 0:
-            self._plan(session.phase).waiters.pop(session.number, None)
-        self.end(session)
+    def leave(self, session: BoundSession | None, waiter: Waiter) -> None:
+        """The user waits no more."""
+        self._free = [other for other in self._free if other is not waiter]
+        if session is not None:
+            self._ready.pop(session, None)
+            self.end(session)
+
+    @property
+    def anyone_free(self) -> bool:
+        """Whether a user waits to begin a session."""
+        return bool(self._free)
+
+    def began(self, session: BoundSession, arrival: Arrival) -> None:
+        """A session has begun with that arrival."""
+        self._now = max(self._now, arrival.due)
+        self._begun.add(session)
+        if session.turns is None:
+            return
+        if arrival.number in self._not_planned:
+            self._not_planned.remove(arrival.number)
+            session._owed = session.turns - 1
+        else:
+            self._give_places(session, arrival.due, session)
+
+    def took(self, session: BoundSession) -> None:
+        """The next turn of a session takes an arrival that had waited elsewhere."""
+        session._owed -= 1
 
     def end(self, session: BoundSession) -> None:
-        """The session goes on no more, whatever was planned: the places that it had left begin others."""
-        if not session.over:
-            session.over = True
-            self._owed -= len(session._missed)
+        """The session goes on no more, whatever was planned."""
+        session.over = True
+        self._begun.discard(session)
 
-    def next_for(self, due: float, phase: str = "") -> Waiter | None:
-        """Who sends the arrival that is due then, in that phase; None if no user waits at all."""
+    # ---- phases
+
+    def begin_phase(self, under_way: Iterable[Places], *, goes_on: bool) -> None:
+        """A phase begins with places of sessions that are under way. `goes_on`: sessions of the phase before take them;
+        otherwise whoever waits for a place begins a session."""
+        self._plan = [(places.next_s, next(self._entries), places) for places in under_way]
+        heapq.heapify(self._plan)
+        self._without.clear()
+        self._not_planned.clear()
+        self._extra = 0
+        for session in self._begun:
+            if goes_on and session.turns is not None:
+                session._owed = session.turns
+                if session in self._ready:
+                    self._without.append((session, self._now))
+            elif not goes_on:
+                session.over = True
+        if not goes_on:
+            self._begun.clear()
+            self._free += self._ready.values()
+            self._ready.clear()
+
+    # ---- arrivals
+
+    def next_for(self, arrival: Arrival) -> Waiter | None:
+        """Who sends an arrival; None if no user waits at all."""
+        self._now = arrival.due
         while self._unplanned:
             if (session := self._unplanned.popleft()) in self._ready:
-                return self._hand_out(session, due)
-        if not self._pass_place(due):
-            first = self._first_place(self._plan(phase), due)
-            if first is not None:
-                return first
-        while self._overdue:
-            _, _, session = heapq.heappop(self._overdue)
-            if session in self._ready and session._missed:
-                return self._hand_out(session, due)
-        for plan in (self._plan(phase), *self._plans.values()):
-            while plan.waiting:
-                number = heapq.heappop(plan.waiting)
-                if number in plan.waiters:
-                    return self._begin(plan, number, due)
-        return self._before_its_place(due)
+                return self._ready.pop(session)
+        places = self._next_places(arrival.due)
+        if places is None:
+            return self._at_first_place(arrival)
+        owner = places.owner
+        if owner is not None and not owner.over:
+            if owner in self._ready:
+                return self._ready.pop(owner)
+            owner._owed += 1
+            self.moved += 1
+        waiter = self._go_on_without()
+        if waiter is None and self._free:
+            self._not_planned.add(arrival.number)
+            self._extra += owner is not None  # it has no places of its own, and the slow turn must find one
+            return self._free.pop()
+        return waiter if waiter is not None else self._before_its_place()
 
-    def took(self, session: BoundSession, due: float) -> None:
-        """The session sends an arrival that was due then: one handed out here, or one that had waited elsewhere."""
-        self._name(session)
-        session.sent += 1
-        if session.sent == 1:
-            return
-        if session._missed:
-            session._missed.popleft()
-            self._owed -= 1
-        elif session.turns is not None and session.sent <= session.turns:  # counted already: it had a place
-            session._borrowed += 1
+    def _at_first_place(self, arrival: Arrival) -> Waiter | None:
+        """The plan begins a session here; it is left out for another one that was begun though not planned."""
+        longest = self._now - self._without[0][1] if self._without else 0.0
+        left_out = self._extra > 0 or longest > PATIENCE_S or not self._free
+        if left_out and (waiter := self._go_on_without()) is not None:
+            self._extra = max(0, self._extra - 1)
+            planned = self._planned(arrival.number)
+            if planned.turns is not None:
+                self._give_places(planned, arrival.due, None)
+            return waiter
+        return self._free.pop() if self._free else self._before_its_place()
 
-    # ---- the plan: what is independent of the answers
+    def _go_on_without(self) -> Waiter | None:
+        """The session without a place that has been ready longest."""
+        while self._without:
+            session, _ = self._without.popleft()
+            if session in self._ready and session._owed and not session.over:
+                session._owed -= 1
+                return self._ready.pop(session)
+        return None
 
-    def _plan(self, phase: str) -> _Plan:
-        plan = self._plans.get(phase)
-        if plan is None:
-            plan = self._plans[phase] = _Plan()
-        return plan
-
-    def _name(self, session: BoundSession) -> _Plan:
-        plan = self._plan(session.phase)
-        if session.number < 0:
-            session.number, plan.named = plan.named, plan.named + 1
-            if session.number in plan.unnamed:
-                self._plan_next(session, plan.unnamed.pop(session.number))
-            else:
-                plan.numbered[session.number] = session
-        return plan
-
-    def _first_place(self, plan: _Plan, due: float) -> Waiter | None:
-        """The arrival is the first place of the next session; the user who stands there, if nothing else was sent for
-        want of another's turn."""
-        while True:
-            number, session = plan.next, plan.numbered.pop(plan.next, None)
-            plan.next += 1
-            if session is None:
-                plan.unnamed[number] = due
-                return None
-            self._plan_next(session, due)
-            if session.sent == 0 and number in plan.waiters:
-                return self._begin(plan, number, due)
-            if self._owed:  # it was sent early, in place of a turn that was not ready: this arrival is that one's
-                return None
-            # It was sent early in place of a turn that will never come: the next one moves up.
-
-    def _plan_next(self, session: BoundSession, place: float) -> None:
-        if session.turns is not None and session._planned < session.turns:
-            session._planned += 1
-            heapq.heappush(self._places, (place + session._pause_s(), session))
-
-    def _pass_place(self, due: float) -> bool:
-        """Whether the arrival that is due now is a place of a session that has begun: the one whose time came first."""
-        while self._places and self._places[0][0] <= due:
-            _, session = heapq.heappop(self._places)
-            if session.over:
-                continue
-            self._plan_next(session, due)
-            if session._borrowed:
-                session._borrowed -= 1
-                continue
-            session._missed.append(due)
-            self._owed += 1
-            if session in self._ready:
-                self._is_overdue(session, due)
-            else:
-                self.moved += 1
-            return True
-        return False
-
-    # ---- who sends
-
-    def _is_overdue(self, session: BoundSession, place: float) -> None:
-        heapq.heappush(self._overdue, (place, session.number, session))
-
-    def _begin(self, plan: _Plan, number: int, due: float) -> Waiter:
-        waiter, session = plan.waiters.pop(number)
-        self.took(session, due)
-        return waiter
-
-    def _hand_out(self, session: BoundSession, due: float) -> Waiter:
-        waiter = self._ready.pop(session)
-        self.took(session, due)
-        return waiter
-
-    def _before_its_place(self, due: float) -> Waiter | None:
+    def _before_its_place(self) -> Waiter | None:
         """Every user is at a session that waits for its place: the one whose place comes first need not wait."""
-        waiting = [entry for entry in self._places if entry[1] in self._ready]
-        if waiting:
-            return self._hand_out(min(waiting)[1], due)
+        waiting = [entry for entry in self._plan if entry[2].owner in self._ready]
+        if not waiting:
+            return None
+        owner = min(waiting)[2].owner
+        owner._owed -= 1
+        return self._ready.pop(owner)
+
+    # ---- the plan
+
+    def _give_places(self, session: BoundSession, due: float, owner: BoundSession | None) -> None:
+        if session.turns > 1:
+            self._enter(Places(due + session.pause_s(), session.turns - 1, session.pause_s, owner))
+
+    def _enter(self, places: Places) -> None:
+        heapq.heappush(self._plan, (places.next_s, next(self._entries), places))
+
+    def _next_places(self, due: float) -> Places | None:
+        """The places of the session that has one at the arrival that is due now: of the one whose time came first."""
+        while self._plan and self._plan[0][0] <= due:
+            _, _, places = heapq.heappop(self._plan)
+            places.left -= 1
+            if places.left > 0:
+                places.next_s = due + places.pause_s()
+                self._enter(places)
+            owner = places.owner
+            if owner is not None and owner._owed < 0:  # its turn was sent before its place
+                owner._owed += 1
+                continue
+            return places
         return None

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import gevent
 from gevent.event import AsyncResult
 
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.arrivals import Pacer, share_of
-from tokenswarm.generator.binding import Binding, BoundSession
+from tokenswarm.generator.binding import Arrival, Binding, BoundSession, Places
 from tokenswarm.generator.schedule import Queue, listed_times, measured_times, warmup_times
 from tokenswarm.scenario.load import Load
 
@@ -25,13 +25,16 @@ _AT_ONCE = 256
 
 
 class Dispatcher:
-    """Arrivals of one worker."""
+    """Arrivals of one worker. planned(phase, number): the session that an arrival is to begin. under_way(phase, start):
+    places of sessions that are under way when a phase begins; None where no session goes on from the phase before."""
 
-    def __init__(self, load: Load, seed: int, worker: int, workers: int, timeline: Timeline) -> None:
+    def __init__(self, load: Load, seed: int, worker: int, workers: int, timeline: Timeline, *,
+                 planned: Callable[[str, int], BoundSession] = lambda *_: BoundSession(),
+                 under_way: Callable[[str, float], Iterable[Places]] | None = None) -> None:
         self._load, self._seed, self._worker, self._workers = load, seed, worker, workers
-        self._timeline = timeline
+        self._timeline, self._phase, self._under_way = timeline, "warmup", under_way
         self._listed = listed_times(load)
-        self._binding: Binding[AsyncResult] = Binding()
+        self._binding: Binding[AsyncResult] = Binding(lambda number: planned(self._phase, number))
         self._queue: Queue | None = None
         self.arrivals_queued = 0
         """Arrivals that had to queue because every user was in flight: max_in_flight bound."""
@@ -39,25 +42,27 @@ class Dispatcher:
         """Arrivals due in the measured phase that were never sent."""
         self._greenlet = gevent.spawn(self._run)
 
-    def next_arrival(self, session: BoundSession | None = None) -> float:
-        """Wait for an arrival for the next turn of a session (None: of one that has only this); returns the unix time
-        at which it is (or was) due."""
-        session = session or BoundSession()
+    def next_arrival(self, session: BoundSession | None = None) -> Arrival:
+        """Wait for the arrival that the next turn of a session is bound to, or for one that begins a session (None)."""
         if self._queue is not None and self._queue.length:
-            due = self._queue.pop()
-            self._binding.took(session, due)
-            return due
+            if session is not None:
+                self._binding.took(session)
+            return self._arrival(*self._queue.pop())
         mine: AsyncResult = AsyncResult()
         self._binding.wait(session, mine)
         try:
             return mine.get()
         except BaseException:  # the user is killed
-            self._binding.leave(session)
+            self._binding.leave(session, mine)
             raise
 
-    def begin(self, session: BoundSession, due: float) -> None:
-        """A new session sends an arrival that its user was given for another one."""
-        self._binding.took(session, due)
+    def _arrival(self, due: float, mine: int) -> Arrival:
+        """Number `mine` of this worker's arrivals."""
+        return Arrival(due, mine * self._workers + self._worker)
+
+    def began(self, session: BoundSession, arrival: Arrival) -> None:
+        """A session has begun with that arrival: its further turns have places from now on."""
+        self._binding.began(session, arrival)
 
     def end(self, session: BoundSession) -> None:
         """A session goes on no more."""
@@ -72,6 +77,9 @@ class Dispatcher:
     def _run(self) -> None:
         self._play(lambda: warmup_times(self._load, self._seed), self._timeline.start, "warmup")
         # What the warm-up did not get to is nobody's.
+        self._phase, start = "measure", self._timeline.measure_start
+        self._binding.begin_phase(self._under_way(self._phase, start) if self._under_way else (),
+                                  goes_on=self._under_way is not None)
         self._play(lambda: measured_times(self._load, self._seed, self._listed), self._timeline.measure_start,
                    "measure")
 
@@ -95,8 +103,9 @@ class Dispatcher:
             due = start + pacer.due_s(sent)
             if self._timeline.phase_at(due) != phase:
                 return
-            if (waiting := self._binding.next_for(due, phase)) is not None:
-                waiting.set(due)
+            arrival = self._arrival(due, sent)
+            if (waiting := self._binding.next_for(arrival)) is not None:
+                waiting.set(arrival)
                 queue.pass_by(sent)
             else:
                 if phase == "measure":

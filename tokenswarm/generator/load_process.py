@@ -22,7 +22,7 @@ from tokenswarm.contract.tables import (
     REQUESTS_CSV,
     format_rows,
 )
-from tokenswarm.generator.binding import BoundSession, pauses
+from tokenswarm.generator.binding import Arrival, BoundSession, Places, pauses
 from tokenswarm.generator.dispatch import Dispatcher
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.generator.host_sampler import Health
@@ -31,6 +31,7 @@ from tokenswarm.generator.request_body import constant_body, request_body
 from tokenswarm.generator.rows import Origin, request_row
 from tokenswarm.generator.session_stream import SessionStream
 from tokenswarm.generator.sinks import FLUSH_INTERVAL_S, Buffer, Sink
+from tokenswarm.generator.under_way import places_under_way
 from tokenswarm.live.aggregate import Delta
 from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt, Session
@@ -39,7 +40,7 @@ from tokenswarm.workloads.base import Prompt, Session
 class _ClassLoad:
     """How this process loads for one class plan: its prompts, its client with its limits, its constant body."""
 
-    def __init__(self, plan: Plan, of_class: ClassPlan, index: int) -> None:
+    def __init__(self, plan: Plan, of_class: ClassPlan) -> None:
         limits, output = of_class.limits, of_class.output
         self.workload = create(of_class.scenario, plan.corpus, plan.seed, plan.salt)
         self.client = LLMClient(plan.base_url, Timeouts(limits.connect_s, limits.first_token_s, limits.gap_s,
@@ -47,7 +48,7 @@ class _ClassLoad:
         self.body = constant_body(plan.model, output)
         self.max_tokens = output.max_tokens
         self.bounds = request_bounds(of_class.slo)
-        self.sessions = SessionStream(self.workload, plan.scenario, of_class.scenario, index, plan.workers)
+        self.sessions = SessionStream(self.workload, plan.scenario, of_class.scenario)
 
 
 class LoadProcess:
@@ -77,13 +78,12 @@ class LoadProcess:
         self._fingerprints = Fingerprints(hash_key or fresh_key())
         self._on_failure = on_failure
         self._failed = False
-        self._loads = {name: _ClassLoad(plan, of_class, index) for name, of_class in plan.classes.items()}
+        self._loads = {name: _ClassLoad(plan, of_class) for name, of_class in plan.classes.items()}
         self.in_flight: Counter[str] = Counter()
         """Requests in flight by user class."""
         self._users = 0
         self._requests = 0
-        self._dispatcher = Dispatcher(scenario.load, plan.seed, index, plan.workers, timeline) \
-            if scenario.open_loop else None
+        self._dispatcher = self._open_loop() if scenario.open_loop else None
         self.health = Health(f"worker {index}", lambda: self.requests_in_flight, self._host_row)
         self._flusher = gevent.spawn(self._flush_forever)
 
@@ -93,15 +93,37 @@ class LoadProcess:
         """`warmup`, `measure` or `drain`, now."""
         return self.timeline.phase_at(time.time())
 
-    def next_session(self, phase: str, user_class: str = ALL, user: int = 0) -> Session:
-        """The session that a user begins now; workers never repeat each other's. See `session_stream`."""
-        return self._load_of(user_class).sessions.next(phase, user, self.timeline, time.time())
+    def next_session(self, phase: str, user_class: str = ALL, user: int = 0,
+                     arrival: Arrival | None = None) -> Session:
+        """The session that a user begins now, in an open loop with that arrival; workers never repeat each other's. See
+        `session_stream`."""
+        return self._load_of(user_class).sessions.next(phase, user, self.timeline, time.time(), arrival)
 
-    def bound(self, session: Session, phase: str, user_class: str) -> BoundSession:
-        """What the open loop binds arrivals to: a session that was begun in that phase."""
-        load, of_class = self._load_of(user_class), self.plan.of(user_class)
-        return BoundSession(phase, session.turns, pauses(self.plan.seed, session.conversation,
-                                                         of_class.behaviour.think_time_s, load.workload.answer_tokens))
+    def bind(self, session: Session, user_class: str, arrival: Arrival) -> BoundSession | None:
+        """Open loop: a session has begun with that arrival; its further turns get places of their own."""
+        if self._dispatcher is None:
+            return None
+        bound = self._bound(session, user_class)
+        self._dispatcher.began(bound, arrival)
+        return bound
+
+    def _bound(self, session: Session, user_class: str) -> BoundSession:
+        return BoundSession(session.turns, pauses(
+            self.plan.seed, session.conversation, self.plan.of(user_class).behaviour.think_time_s,
+            self._load_of(user_class).workload.answer_tokens))
+
+    def _open_loop(self) -> Dispatcher:
+        """The arrivals of this process. Planned are sessions of the leading scenario: which class of several gets an
+        arrival is known only then."""
+        plan, workload = self.plan, self._loads[ALL].workload
+        load, think_time_s = plan.scenario.load, plan.of(ALL).behaviour.think_time_s
+
+        def under_way(phase: str, start: float) -> list[Places]:
+            return places_under_way(workload, phase, think_time_s, load.rate / plan.workers, start)
+
+        return Dispatcher(load, plan.seed, self.index, plan.workers, self.timeline,
+                          planned=lambda phase, number: self._bound(workload.session(phase, number), ALL),
+                          under_way=None if plan.scenario.prompts.state == "cold" else under_way)
 
     def _load_of(self, user_class: str) -> _ClassLoad:
         return self._loads.get(user_class) or self._loads[ALL]
@@ -116,15 +138,10 @@ class LoadProcess:
         self._users += 1
         return (self._users - 1) * self.plan.workers + self.index
 
-    def next_arrival(self, session: BoundSession | None = None) -> float | None:
-        """Open loop: wait for the arrival that a session's next turn is bound to, the unix time at which the request is
-        (or was) due. Closed loop: None."""
+    def next_arrival(self, session: BoundSession | None = None) -> Arrival | None:
+        """Open loop: wait for the arrival that a session's next turn is bound to, or (None) for one that begins a
+        session. Closed loop: None."""
         return None if self._dispatcher is None else self._dispatcher.next_arrival(session)
-
-    def begin(self, session: BoundSession, due: float) -> None:
-        """Open loop: a new session takes over an arrival that its user has been given."""
-        if self._dispatcher is not None:
-            self._dispatcher.begin(session, due)
 
     def end_session(self, session: BoundSession) -> None:
         """Open loop: a session goes on no more, so that its places are others'."""

@@ -74,17 +74,15 @@ class PhaseController:
     def _warm_up(self) -> None:
         """Wait until the engine is warm: for the time that was asked for, or until TTFT is steady, or to the limit."""
         load, start, full_since = self._load, self._timeline.start, time.time()
-        least, fixed = load.warmup_least_s, load.warmup_s is not None
-        self._sleep_until(start + least)
-        # However long the users took to come, there is a stretch with all of them to judge.
-        limit = start + least if fixed else max(start + load.warmup_most_s, full_since + least)
+        first_look, limit = steady.bounds(load, start, full_since)
+        self._sleep_until(first_look)
         judgement = self._judge(full_since)
         while not judgement.steady and time.time() < limit and not self._stop.is_set():
             self._sleep_until(min(time.time() + _JUDGE_S, limit))
             judgement = self._judge(full_since)
         if not self._stop.is_set():
-            self.warmup = steady.ended(judgement, seconds=time.time() - start, limit_s=load.warmup_most_s, fixed=fixed,
-                                       what=self._latency_name)
+            self.warmup = steady.ended(judgement, seconds=time.time() - start, limit_s=load.warmup_most_s,
+                                       fixed=load.warmup_s is not None, what=self._latency_name)
 
     def _judge(self, full_since: float) -> steady.Judgement:
         return steady.judge(self._answers(), self._timeline.start, full_since, time.time())

@@ -62,9 +62,9 @@ class Queue:
         """The next arrival waits here."""
         self.length += 1
 
-    def pop(self) -> float:
-        """The unix time at which the oldest one was due."""
-        due = self._start + self._pacer.due_s(self._first)
+    def pop(self) -> tuple[float, int]:
+        """The unix time at which the oldest one was due, and its number."""
+        number, due = self._first, self._start + self._pacer.due_s(self._first)
         self._first += 1
         self.length -= 1
-        return due
+        return due, number

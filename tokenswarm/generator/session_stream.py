@@ -1,9 +1,9 @@
 """Which session comes next, for the users of one process. Pure: the caller says what time it is.
 
 Numbers depend on nothing that the engine does. In a closed loop session k of user u is always the same one, however
-many sessions others have had by then; an open loop begins sessions in order (`binding` says at which arrivals). So two
-runs with one seed do the same work and can be compared in pairs. Each phase counts from 0 again: what happened in the
-warm-up does not matter to the sessions of the measured phase.
+many sessions others have had by then; in an open loop arrival n begins session n (`binding` says which ones begin any).
+So two runs with one seed do the same work and can be compared in pairs. Each phase counts from 0 again: what happened
+in the warm-up does not matter to the sessions of the measured phase.
 
 The sessions with which a run begins are under way already (see `workloads.ages`), unless its prompts are cold.
 """
@@ -14,11 +14,9 @@ from collections import Counter
 from collections.abc import Hashable
 
 from tokenswarm.contract.phases import Timeline
-from tokenswarm.generator.binding import mean_pause_s
-from tokenswarm.generator.schedule import profile_of
-from tokenswarm.scenario.arrivals import TIMES
+from tokenswarm.generator.binding import Arrival, mean_pause_s
 from tokenswarm.scenario.model import Scenario
-from tokenswarm.workloads.ages import mean_turns, under_way
+from tokenswarm.workloads.ages import under_way
 from tokenswarm.workloads.base import Session, Workload
 
 _FURTHER_USERS = 1_000_000_000
@@ -26,27 +24,23 @@ _FURTHER_USERS = 1_000_000_000
 
 
 class SessionStream:
-    """The sessions of one workload, as worker `index` of `workers` begins them. `leading`: the scenario whose [load]
+    """The sessions of one workload, as the users of one process begin them. `leading`: the scenario whose [load]
     directs the run; `own`: the one that the workload and its users come from."""
 
-    def __init__(self, workload: Workload, leading: Scenario, own: Scenario, index: int, workers: int) -> None:
+    def __init__(self, workload: Workload, leading: Scenario, own: Scenario) -> None:
         self._workload, self._own = workload, own
-        self._load, self._index, self._workers = leading.load, index, workers
+        self._load = leading.load
         self._begun: Counter[Hashable] = Counter()
-        self._profile = None if self._load.rate is None or self._load.arrivals == TIMES else profile_of(self._load)
-        self._mean_turns = mean_turns(workload) if self._profile is not None else None
         self._under_way = 0 if self._load.rate is None else self._load.rate * mean_pause_s(
             own.user.think_time_s, workload.answer_tokens)
         """Arrivals of an open loop until sessions that begin with the run go on: up to then each belongs to a session
         at some turn, as later ones do."""
 
-    def next(self, phase: str, user: int, timeline: Timeline, now: float) -> Session:
-        """The session that a user begins at that moment, of that phase."""
-        if self._load.rate is not None:
-            number = self._begun[phase] * self._workers + self._index
-            self._begun[phase] += 1
+    def next(self, phase: str, user: int, timeline: Timeline, now: float, arrival: Arrival | None) -> Session:
+        """The session that a user begins at that moment, of that phase; in an open loop with that arrival."""
+        if arrival is not None:
+            number, at_s = arrival.number, arrival.due - timeline.start
             joins = phase == "warmup" and number < self._under_way
-            at_s = self._planned_s(phase, number, timeline, now)
         else:
             place = self._begun[phase, user]
             self._begun[phase, user] += 1
@@ -56,15 +50,6 @@ class SessionStream:
         if joins and self._workload.state != "cold":
             return under_way(self._workload, number, at_s, self._own.output.max_tokens)
         return self._workload.session_at(phase, number, at_s)
-
-    def _planned_s(self, phase: str, number: int, timeline: Timeline, now: float) -> float:
-        """When an open loop will begin session `number`, seconds from the run's start: long after its user stands there
-        for it. By the rate and the turns of a session, so that it is the same however the engine answers."""
-        if self._profile is None or self._mean_turns is None:
-            return now - timeline.start
-        if phase == "warmup":
-            return number * self._mean_turns / self._load.rate
-        return timeline.measure_start - timeline.start + self._profile.time_of(number * self._mean_turns)
 
 
 def session_number(user: int, place: int, planned_users: int) -> int:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from tokenswarm.contract.manifest import WarmupRecord
+from tokenswarm.scenario.load import Load
 
 LEAST_ANSWERS = 8
 """Fewer in either part tell nothing."""
@@ -42,6 +43,16 @@ class Judgement:
     seconds: float
     change: float | None = None
     z: float | None = None
+
+
+def bounds(load: Load, start: float, full_since: float) -> tuple[float, float]:
+    """(moment of the first look, latest end) of a warm-up from `start` on; `full_since`: when all users are there.
+
+    However long the users took to come, there is a stretch with all of them to judge.
+    """
+    least = load.warmup_least_s
+    limit = start + least if load.warmup_s is not None else max(start + load.warmup_most_s, full_since + least)
+    return start + least, limit
 
 
 def judge(latencies: Iterable[tuple[float, float]], began: float, full_since: float, now: float) -> Judgement:

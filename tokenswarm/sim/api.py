@@ -80,6 +80,11 @@ def parse(body: bytes, chat: bool, model: str, context_length: int, seed: int) -
         raise ApiError(400, "the body is not UTF-8") from None
     if not isinstance(data, dict):
         raise ApiError(400, "the body must be a JSON object")
+    return understand(data, chat, model, context_length, seed)
+
+
+def understand(data: dict[str, object], chat: bool, model: str, context_length: int, seed: int) -> Request:
+    """The same of a body that was decoded."""
     asked_model = data.get("model", model)
     if asked_model != model:
         raise ApiError(404, f"The model `{asked_model}` does not exist.", "model")

@@ -6,20 +6,19 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 import msgspec
 
 from tokenswarm.sim import api, faults, metrics
-from tokenswarm.sim.answers import AnswerSettings, plan
+from tokenswarm.sim.answers import plan
+from tokenswarm.sim.config import Config
 from tokenswarm.sim.faulty import FaultyPlain, FaultyStream
-from tokenswarm.sim.hardware import Profile
-from tokenswarm.sim.jobs import EngineModel, Job, Limits
+from tokenswarm.sim.jobs import EngineModel, Job
 from tokenswarm.sim.pacemaker import Pacemaker
 from tokenswarm.sim.replies import JSON, PlainReply, Reply, StreamReply
 from tokenswarm.sim.server import Connection, Incoming
-from tokenswarm.sim.styles import OPEN_PATHS, Style
+from tokenswarm.sim.styles import OPEN_PATHS
 from tokenswarm.sim.text import Prose
 from tokenswarm.sim.truth import Truth, TruthLog
 
@@ -33,28 +32,6 @@ than this, and only where tokens follow one another so closely."""
 _FLUSH_S = 1.0
 _TEXT = b"text/plain; charset=utf-8"
 _BUSY_POLL_S = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """What the server was started with. `time_scale`: model seconds a second. `api_key`: empty for none."""
-
-    model: str
-    style: Style
-    profile: Profile
-    limits: Limits
-    answers: AnswerSettings
-    seed: int = 0
-    api_key: str = ""
-    time_scale: float = 1.0
-    report_cached: bool = True
-    role_at_once: bool = True
-
-    @property
-    def context_length(self) -> int:
-        """Longest prompt and answer together, in tokens: what the model allows and what the KV cache can hold."""
-        usable = self.limits.kv_tokens // self.limits.block_size * self.limits.block_size
-        return min(self.profile.context_length, usable)
 
 
 class App:
@@ -109,7 +86,7 @@ class App:
         epoch_ns, ns_a_model_s = self._epoch_ns, self._ns_a_model_s
         now_ns = time.monotonic_ns()
         self._not_before_ns = now_ns + _TICK_NS
-        for at_s, job in self._engine.advance(self._to_model_s(now_ns), _TOKENS_A_TURN):
+        for at_s, job, _ in self._engine.advance(self._to_model_s(now_ns), _TOKENS_A_TURN):
             if job.cancelled:
                 continue
             reply = job.reply

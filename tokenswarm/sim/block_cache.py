@@ -8,18 +8,22 @@ from dataclasses import dataclass, field
 from tokenswarm.sim.jobs import TOKEN_BYTES
 
 _ROOT = 0
+_SPAN_BLOCKS = 32
+_MOST_SPANS = 8192
+"""Of 2 KB each, where a block has 16 tokens."""
 
 
 @dataclass(slots=True, eq=False)
 class BlockLease:
-    """See kv.Lease. `chain` is the hash of the first `hashed` blocks."""
+    """See kv.Lease. `chains` are the hashes of the sequence up to the end of each full block, as far as they were asked
+    for; those of the first `hashed` blocks are in the cache."""
 
     sequence: bytes
     cached: int = 0
     room: int = 0
     blocks: list[int] = field(default_factory=list)
     hashed: int = 0
-    chain: int = _ROOT
+    chains: list[int] = field(default_factory=list)
 
 
 class BlockCache:
@@ -32,11 +36,15 @@ class BlockCache:
         self._blocks = capacity_tokens // block_size
         self.capacity = self._blocks * block_size
         self._enabled = enabled
+        self._spans: dict[tuple[int, bytes], list[int]] = {}
         self.flush()
 
     def flush(self) -> None:
         """See KVCache."""
-        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(self._blocks))
+        self._fresh = 0
+        """Number of the next block that was never used."""
+        self._free: OrderedDict[int, None] = OrderedDict()
+        """Blocks that were freed: first those that hold nothing, then cached ones, freed longest ago first."""
         self._holders = [0] * self._blocks
         self._hash_of: list[int | None] = [None] * self._blocks
         self._block_of: dict[int, int] = {}
@@ -46,50 +54,73 @@ class BlockCache:
         lease = BlockLease(sequence)
         if self._enabled:
             for end in range(self.block_size, known, self.block_size):
-                chain = self._link(lease, end)
-                block = self._block_of.get(chain)
+                block = self._block_of.get(self._chain(lease, end // self.block_size - 1))
                 if block is None:
                     break
                 if self._holders[block] == 0:
                     del self._free[block]
                 self._holders[block] += 1
                 lease.blocks.append(block)
-                lease.chain = chain
                 lease.hashed += 1
         lease.cached = lease.room = len(lease.blocks) * self.block_size
         return lease
 
-    def _link(self, lease: BlockLease, end: int) -> int:
-        """Hash of the first `end` tokens, given that of the block before; 64 bits, so that no two texts meet."""
-        return hash((lease.chain, lease.sequence[(end - self.block_size) * TOKEN_BYTES : end * TOKEN_BYTES]))
+    def _chain(self, lease: BlockLease, block: int) -> int:
+        """Hash of all tokens up to the end of a full block; 64 bits, so that no two texts meet."""
+        chains = lease.chains
+        while len(chains) <= block:
+            begin = len(chains) * self.block_size * TOKEN_BYTES
+            span = lease.sequence[begin : begin + _SPAN_BLOCKS * self.block_size * TOKEN_BYTES]
+            chains += self._span(chains[-1] if chains else _ROOT, span)
+        return chains[block]
+
+    def _span(self, chain: int, text: bytes) -> list[int]:
+        """The hashes along a span of text behind `chain`. Shared texts come again and again: they are remembered."""
+        found = self._spans.get((chain, text))
+        if found is None:
+            found, key, size = [], (chain, text), self.block_size * TOKEN_BYTES
+            for end in range(size, len(text) + 1, size):
+                chain = hash((chain, text[end - size : end]))
+                found.append(chain)
+            if len(self._spans) >= _MOST_SPANS:
+                self._spans.clear()
+            self._spans[key] = found
+        return found
 
     def grow(self, lease: BlockLease, tokens: int) -> bool:
         """See KVCache."""
         lacking = -(-tokens // self.block_size) - len(lease.blocks)
-        if lacking > len(self._free):
+        if lacking > len(self._free) + self._blocks - self._fresh:
             return False
         for _ in range(lacking):
-            block, _ = self._free.popitem(last=False)
-            chain = self._hash_of[block]
-            if chain is not None:
-                del self._block_of[chain]
-                self._hash_of[block] = None
+            block = self._take()
             self._holders[block] = 1
             lease.blocks.append(block)
         lease.room = len(lease.blocks) * self.block_size
         return True
+
+    def _take(self) -> int:
+        """A block that nobody holds: one that holds nothing, else the one that was freed longest ago."""
+        if self._fresh < self._blocks and (not self._free or self._hash_of[next(iter(self._free))] is not None):
+            self._fresh += 1
+            return self._fresh - 1
+        block, _ = self._free.popitem(last=False)
+        chain = self._hash_of[block]
+        if chain is not None:
+            del self._block_of[chain]
+            self._hash_of[block] = None
+        return block
 
     def commit(self, lease: BlockLease, computed: int) -> None:
         """See KVCache. A block whose text another block holds already stays private."""
         if not self._enabled:
             return
         while (lease.hashed + 1) * self.block_size <= computed:
-            chain = self._link(lease, (lease.hashed + 1) * self.block_size)
+            chain = self._chain(lease, lease.hashed)
             block = lease.blocks[lease.hashed]
             if chain not in self._block_of and self._hash_of[block] is None:
                 self._block_of[chain] = block
                 self._hash_of[block] = chain
-            lease.chain = chain
             lease.hashed += 1
 
     def close(self, lease: BlockLease, computed: int) -> None:
@@ -107,4 +138,4 @@ class BlockCache:
 
     def held(self) -> int:
         """See KVCache."""
-        return (self._blocks - len(self._free)) * self.block_size
+        return (self._fresh - len(self._free)) * self.block_size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 
-from tokenswarm.sim.jobs import Counters, Job
+from tokenswarm.sim.jobs import Counters, Emission, Job
 
 
 class FlatEngine:
@@ -40,7 +40,20 @@ class FlatEngine:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
-    def advance(self, now_s: float, limit: int) -> list[tuple[float, Job]]:
+    def next_step_s(self) -> float | None:
+        """See EngineModel."""
+        return self.next_s()
+
+    def compute(self, until_s: float) -> list[Job]:
+        """See EngineModel."""
+        while (at_s := self.next_s()) is not None and at_s <= until_s:
+            for left_s, job, _ in self.advance(at_s, 1):
+                job.times.append(left_s)
+                if job.finished:
+                    return [job]
+        return []
+
+    def advance(self, now_s: float, limit: int) -> list[Emission]:
         """See EngineModel."""
         heap = self._heap
         tokens = []
@@ -49,7 +62,7 @@ class FlatEngine:
             if job.cancelled:
                 heapq.heappop(heap)
                 continue
-            tokens.append((at_s, job))
+            tokens.append((at_s, job, 1))
             job.generated += 1
             if job.generated == job.output_tokens:
                 job.finished = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 TOKEN_BYTES = 4
@@ -31,6 +31,14 @@ class Job:
     finished: bool = False
     cancelled: bool = False
     lease: Any = None
+    times: list[float] | None = None
+    """When its events left, if somebody wants to know: see EngineModel.compute."""
+    counts: list[int] = field(default_factory=list)
+    """Tokens in each of them; empty where each holds one."""
+
+
+Emission = tuple[float, Job, int]
+"""(model time, job, tokens): so many tokens of a job leave in one event."""
 
 
 @dataclass(slots=True)
@@ -59,8 +67,15 @@ class EngineModel(Protocol):
     def next_s(self) -> float | None:
         """When `advance` will next have something to do; None while idle."""
 
-    def advance(self, now_s: float, limit: int) -> list[tuple[float, Job]]:
-        """Tokens due by now_s in order of time, about `limit` at most: one (model time, job) for each."""
+    def advance(self, now_s: float, limit: int) -> list[Emission]:
+        """What leaves by now_s in order of time, about `limit` emissions at most."""
+
+    def next_step_s(self) -> float | None:
+        """When `compute` will next have something to do; None while idle."""
+
+    def compute(self, until_s: float) -> list[Job]:
+        """For a caller that keeps the time itself: go on to until_s, but not beyond a step in which jobs finish;
+        returns those. What leaves, then or shortly after, is noted in `Job.times`, which the caller has set."""
 
     def flush(self) -> bool:
         """Empties the prefix cache; False, and nothing is done, while jobs are in the engine."""

@@ -6,14 +6,18 @@ lasts as long as the profile says; at its end every sequence whose known tokens 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Literal
 
 from tokenswarm.sim.hardware import Profile
-from tokenswarm.sim.jobs import Counters, Job, Limits
+from tokenswarm.sim.jobs import Counters, Emission, Job, Limits
 from tokenswarm.sim.kv import KVCache, Lease
 
 _NO_LIMIT = 1 << 60
+
+_ROUNDING_TOKENS = 512
+"""Free tokens for each job beside those of the steps ahead: its last block may be about to be begun."""
 
 _RESERVE_TOKENS = 32
 """Free tokens that a new job must leave for each running one. Without it a job that has just given way would come
@@ -44,7 +48,7 @@ class BatchEngine:
         self._step_end_s: float | None = None
         self._idle_since_s = 0.0
         self._emitted_s = 0.0
-        self._pending: deque[tuple[float, Job]] = deque()
+        self._pending: deque[Emission] = deque()
 
     # --- EngineModel ---
 
@@ -69,35 +73,47 @@ class BatchEngine:
 
     def next_s(self) -> float | None:
         """See EngineModel."""
-        times = []
-        if self._pending:
-            times.append(self._pending[0][0])
-        if self._step_end_s is not None:
-            times.append(self._step_end_s)
-        elif self._waiting:
-            times.append(max(self._waiting[0].ready_s, self._idle_since_s))
-        return min(times, default=None)
+        step_s = self.next_step_s()
+        if not self._pending:
+            return step_s
+        return self._pending[0][0] if step_s is None else min(self._pending[0][0], step_s)
 
-    def advance(self, now_s: float, limit: int) -> list[tuple[float, Job]]:
-        """See EngineModel. Computes all steps that ended by now_s; tokens beyond `limit` wait for the next call."""
-        while True:
-            if self._step_end_s is not None:
-                if self._step_end_s > now_s:
-                    break
-                end_s, self._step_end_s = self._step_end_s, None
-                self._finish_step(end_s)
-                self._start_step(end_s)
-            elif self._waiting:
-                start_s = max(self._waiting[0].ready_s, self._idle_since_s)
-                if start_s > now_s:
-                    break
-                self._start_step(start_s)
-            else:
-                break
+    def next_step_s(self) -> float | None:
+        """See EngineModel."""
+        if self._step_end_s is not None:
+            return self._step_end_s
+        return max(self._waiting[0].ready_s, self._idle_since_s) if self._waiting else None
+
+    def advance(self, now_s: float, limit: int) -> list[Emission]:
+        """See EngineModel. Computes all steps that ended by now_s; what is beyond `limit` waits for the next call."""
+        while (at_s := self.next_step_s()) is not None and at_s <= now_s:
+            self._go_on(at_s)
         pending, tokens = self._pending, []
         while pending and pending[0][0] <= now_s and len(tokens) < limit:
             tokens.append(pending.popleft())
         return tokens
+
+    def compute(self, until_s: float) -> list[Job]:
+        """See EngineModel."""
+        while (at_s := self.next_step_s()) is not None and at_s <= until_s:
+            self._go_on(at_s)
+            leaving, finished = list(self._pending), []
+            self._pending.clear()
+            for left_s, job, _ in leaving:
+                job.times.append(left_s)
+                if job.finished:
+                    finished.append(job)
+            if finished:
+                return finished
+            self._decode_on(until_s)
+        return []
+
+    def _go_on(self, at_s: float) -> None:
+        """End the step that ends then, and start the next one."""
+        if self._step_end_s is not None:
+            self._step_end_s = None
+            self._finish_step(at_s)
+        self._start_step(at_s)
 
     def flush(self) -> bool:
         """See EngineModel."""
@@ -225,7 +241,7 @@ class BatchEngine:
             step.append((job, count))
 
     def _finish_step(self, at_s: float) -> None:
-        emit_s, emitted_s = self._profile.emit_s, max(self._emitted_s, at_s)
+        emit_s, begin_s, emitted = self._profile.emit_s, max(self._emitted_s, at_s), 0
         pending, finished = self._pending, False
         for job, count in self._step:
             if job.cancelled or job.lease is None:
@@ -237,16 +253,48 @@ class BatchEngine:
                 continue
             job.generated += 1
             # the API server hands tokens out one after another, while the next step already runs
-            emitted_s += emit_s
-            pending.append((emitted_s, job))
+            emitted += 1
+            pending.append((begin_s + emitted * emit_s, job, 1))
             self.counters.generation_tokens += 1
             if job.generated == job.output_tokens:
                 job.finished = finished = True
                 self._close(job)
         if finished:
             self._running = [job for job in self._running if not job.finished]
-        self._emitted_s = emitted_s
+        self._emitted_s = begin_s + emitted * emit_s
         self._step = []
+
+    def _decode_on(self, until_s: float) -> None:
+        """Many steps at once, with the same outcome as one by one: while all that happens is that every job of the
+        batch decodes, none finishes, nobody new can enter, and the memory is there."""
+        step, size = self._step, len(self._step)
+        if self._step_end_s is None or not size or size != len(self._running) or size > self._max_tokens:
+            return
+        if any(count != 1 or not job.generated for job, count in step):
+            return
+        free = self._cache.capacity - self._cache.held()
+        steps = min(min(job.output_tokens - job.generated for job, _ in step) - 1, free // size - _ROUNDING_TOKENS)
+        if self._waiting:
+            until_s = min(until_s, math.nextafter(self._waiting[0].ready_s, -math.inf))
+        end_s, emitted_s, emit_s = self._step_end_s, self._emitted_s, self._profile.emit_s
+        contexts = sum(job.computed for job, _ in step) + size
+        begins: list[float] = []
+        while len(begins) < steps and end_s <= until_s:
+            begins.append(max(emitted_s, end_s))
+            emitted_s = begins[-1] + size * emit_s
+            contexts += size
+            end_s += self._profile.step_s((), contexts, size)
+        done = len(begins)
+        if not done:
+            return
+        for place, (job, _) in enumerate(step, start=1):
+            job.computed += done
+            job.generated += done
+            job.times += [begin_s + place * emit_s for begin_s in begins]
+            self._cache.grow(job.lease, job.computed + 1)
+        self._step_end_s, self._emitted_s = end_s, emitted_s
+        self.counters.steps += done
+        self.counters.generation_tokens += done * size
 
     def _close(self, job: Job) -> None:
         self._cache.close(job.lease, job.computed)

@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from random import Random
-from statistics import fmean
 
 from tokenswarm.workloads.base import BEFORE, Prompt, Session, Workload, rng_for
 
 CANDIDATES = 8
 """Sessions among which one is drawn in proportion to its turns. More would be nearer to the law, and cost more."""
-_SAMPLE = 100
 _MOST_TURNS = 200
 """Turns that are looked at; a user's own session may be endless."""
 
@@ -36,12 +34,6 @@ def under_way(workload: Workload, number: int, at_s: float, answer_tokens: int) 
     chosen = rng.choices(sessions, weights=lengths)[0]
     chosen.skip(rng.randrange(chosen.length()))
     return chosen
-
-
-def mean_turns(workload: Workload) -> float | None:
-    """Turns of a session of the measured phase on average, None if any does not know how many it has."""
-    turns = [workload.session("measure", number).turns for number in range(_SAMPLE)]
-    return None if None in turns else fmean(turns)
 
 
 class Joined(Session):

@@ -1,0 +1,40 @@
+"""The places of sessions that are under way when a phase of an open loop begins, as in a steady state. Pure."""
+
+from __future__ import annotations
+
+from random import Random
+from statistics import fmean
+
+from tokenswarm.generator.binding import Places, mean_pause_s, pauses
+from tokenswarm.scenario.distribution import Distribution
+from tokenswarm.workloads.base import Workload
+
+_SAMPLE = 64
+"""Sessions whose lengths stand for all."""
+
+
+def places_under_way(workload: Workload, phase: str, think_time_s: Distribution, rate: float,
+                     start: float) -> list[Places]:
+    """Places from `start` (unix time) on of the sessions that wait for one then, if `rate` requests/s have gone on for
+    long: none where sessions have one turn, or nobody knows how many.
+
+    Of the sessions that begin, rate / mean turns a second, each waits (turns - 1) pauses: so many are under way
+    (Little, Operations Research 9(3), 1961). One of n turns is met in proportion to its n - 1 pauses, in any of them
+    alike, and at any time within it (Cox, Renewal Theory, 1962, section 5.4). Nothing of it depends on what was sent.
+    """
+    first = workload.session(phase, 0)
+    if type(first).turns is not None:  # a session of that kind always has so many
+        turns = [type(first).turns]
+    else:
+        turns = [first.turns, *(workload.session(phase, number).turns for number in range(1, _SAMPLE))]
+    if None in turns or max(turns) < 2:
+        return []
+    rng = Random(f"under way/{workload.seed}/{phase}")
+    pause_s = mean_pause_s(think_time_s, workload.answer_tokens)
+    count = round(rate / fmean(turns) * (fmean(turns) - 1) * pause_s)
+    lengths = rng.choices(turns, weights=[length - 1 for length in turns], k=count)
+    found = []
+    for number, length in enumerate(lengths):
+        draw = pauses(workload.seed, f"{phase}-under-way-{number}", think_time_s, workload.answer_tokens)
+        found.append(Places(start + rng.random() * draw(), rng.randrange(1, length), draw))
+    return found

@@ -1,0 +1,379 @@
+"""One run in virtual time: users, sessions, arrivals and phases as the load generator has them, and the rows that it
+would have written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from random import Random
+
+from tokenswarm.client.answer import Answer
+from tokenswarm.contract.manifest import WarmupRecord
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.generator import warmup
+from tokenswarm.generator.arrivals import Pacer
+from tokenswarm.generator.binding import Arrival, Binding, BoundSession, pauses
+from tokenswarm.generator.request_body import constant_body, request_body
+from tokenswarm.generator.rows import Origin, request_row
+from tokenswarm.generator.schedule import Queue, listed_times, measured_times, warmup_times
+from tokenswarm.generator.session_stream import SessionStream
+from tokenswarm.generator.under_way import places_under_way
+from tokenswarm.scenario.model import Scenario
+from tokenswarm.sim.config import Config
+from tokenswarm.virtual.clock import Clock
+from tokenswarm.virtual.engine import Exchange, VirtualEngine
+from tokenswarm.workloads import create
+from tokenswarm.workloads.base import Prompt, Session
+from tokenswarm.workloads.corpus import Corpus
+
+Row = dict[str, object]
+Story = Generator["_Wait", object, None]
+"""What a user does; it yields what it waits for, and is sent what came of it."""
+
+LEAD_S = 0.3
+"""How far ahead of its beginning the measured window is fixed, as by the load generator's coordinator."""
+FAILURE_PAUSE_S = 0.5
+JUDGE_S = 0.5
+TICK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualRun:
+    """What came of a run. `rows`: as in requests.csv, in the order in which they ended; times in seconds since the
+    run's start. `warmup`: how the warm-up ended, as in run.json. `unsent`, `arrivals_queued`, `moved`: arrivals of the
+    open loop that were never sent, found nobody, or found that their session's turn was not ready."""
+
+    rows: list[Row]
+    timeline: Timeline
+    warmup: WarmupRecord
+    unsent: int = 0
+    arrivals_queued: int = 0
+    moved: int = 0
+
+    def measured(self) -> Iterator[Row]:
+        """The rows that enter a figure."""
+        return (row for row in self.rows if row["phase"] == "measure" and row["status"] != "cancelled")
+
+
+def run(scenario: Scenario, config: Config, corpus: Corpus, *, seed: int = 1, salt: str = "virtual") -> VirtualRun:
+    """Run a scenario against a simulated engine with an empty cache. The same arguments give the same rows."""
+    return _Run(scenario, config, corpus, seed, salt).play()
+
+
+class _Wait:
+    """What a user waits for."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause(_Wait):
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival(_Wait):
+    session: BoundSession | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask(_Wait):
+    prompt: Prompt
+    phase: str
+    scheduled_s: float | None
+    attempt: int
+
+
+class _Stop(Exception):
+    """Nothing more is to be sent."""
+
+
+class _User:
+    """One user: its number, its story, and what it has in flight."""
+
+    def __init__(self, number: int, seed: int) -> None:
+        self.number = number
+        self.rng = Random(f"think/{seed}/{number}")
+        self.story: Story | None = None
+        self.session_phase = self.session_origin = ""
+        self.session_sent = False
+        self.bound: BoundSession | None = None
+        self.arrival: Arrival | None = None
+        self.request: tuple[Exchange, Origin, Prompt] | None = None
+        self.gone = False
+
+
+class _Run:
+    def __init__(self, scenario: Scenario, config: Config, corpus: Corpus, seed: int, salt: str) -> None:
+        self._scenario, self._load, self._seed = scenario, scenario.load, seed
+        self._workload = create(scenario, corpus, seed, salt)
+        self._body = constant_body(config.model, scenario.output)
+        self._engine = VirtualEngine(config)
+        self._clock = Clock()
+        self._timeline = Timeline(0.0)
+        self._users: list[_User] = []
+        self._sessions = SessionStream(self._workload, scenario, scenario)
+        self._rows: list[Row] = []
+        self._numbers = 0
+        self._first_tokens: list[tuple[float, float]] = []
+        self._warmup = WarmupRecord()
+        self._phase_played = "warmup"
+        self._binding: Binding[_User] = Binding(
+            lambda number: self._bound(self._workload.session(self._phase_played, number)))
+        self._queue: Queue | None = None
+        self._listed = listed_times(self._load) if scenario.open_loop else None
+        self._unsent = self._queued = 0
+
+    # ---- the run as a whole
+
+    def play(self) -> VirtualRun:
+        """From the first user to the last row."""
+        load, clock = self._load, self._clock
+        if self._scenario.open_loop:
+            # Locust starts them at once. Here each is made when the first arrival is for it: it has waited since.
+            full_since = 0.0
+            self._play_arrivals("warmup")
+        else:
+            self._spawn(load.users)
+            full_since = (load.users - 1) // load.spawn_rate
+        least, limit = warmup.bounds(load, 0.0, full_since)
+        clock.at(least, lambda: self._judge(full_since, limit))
+        self._until(lambda: clock.now >= self._timeline.measure_end)
+        self._unsent = self._queue.length if self._queue is not None else 0
+        self._queue = None
+        self._until(lambda: clock.now >= self._timeline.stop_by or not self._engine.live)
+        for user in self._users:
+            self._leave(user)
+        return VirtualRun(self._rows, self._timeline, self._warmup, self._unsent, self._queued, self._binding.moved)
+
+    def _until(self, over: Callable[[], bool]) -> None:
+        """Let happen what happens, in order, until it is over."""
+        clock, engine = self._clock, self._engine
+        while not over():
+            event_s = clock.next_s()
+            ended = engine.compute(math.inf if event_s is None else event_s)
+            for exchange in ended:
+                clock.at(exchange.job.times[-1], lambda exchange=exchange: engine.end(exchange))
+            if not ended:
+                if event_s is None:
+                    return
+                clock.step()
+
+    def _judge(self, full_since: float, limit_s: float) -> None:
+        """Is the warm-up over? As the phase controller asks."""
+        load, now = self._load, self._clock.now
+        judgement = warmup.judge(self._first_tokens, 0.0, full_since, now)
+        if not judgement.steady and now < limit_s:
+            self._clock.at(min(now + JUDGE_S, limit_s), lambda: self._judge(full_since, limit_s))
+            return
+        self._warmup = warmup.ended(judgement, seconds=now, limit_s=load.warmup_most_s,
+                                    fixed=load.warmup_s is not None)
+        timeline = self._timeline
+        timeline.set_window(now + LEAD_S, load.duration_s, load.drain_s)
+        self._clock.at(timeline.measure_start, self._begin_measuring)
+        self._clock.at(timeline.measure_end, lambda: None)
+        self._clock.at(timeline.stop_by, lambda: None)
+
+    def _begin_measuring(self) -> None:
+        if self._scenario.open_loop:
+            places = () if self._cold else places_under_way(
+                self._workload, "measure", self._scenario.user.think_time_s, self._load.rate, self._clock.now)
+            self._binding.begin_phase(places, goes_on=not self._cold)
+            self._phase_played = "measure"
+            self._play_arrivals("measure")
+        elif self._load.shaped:
+            self._shape()
+
+    # ---- a closed loop's users
+
+    def _spawn(self, count: int) -> None:
+        """New users, so many a second as the scenario says, in steps of a second as Locust has them."""
+        for place in range(count):
+            user = self._new_user()
+            self._clock.at(self._clock.now + place // self._load.spawn_rate, lambda user=user: self._go_on(user))
+
+    def _new_user(self) -> _User:
+        user = _User(len(self._users), self._seed)
+        user.story = self._story(user)
+        self._users.append(user)
+        return user
+
+    def _shape(self) -> None:
+        now = self._clock.now
+        if now >= self._timeline.measure_end:
+            return
+        here = [user for user in self._users if not user.gone]
+        wanted = self._load.users_at(now - self._timeline.measure_start)
+        self._spawn(wanted - len(here))
+        for user in here[wanted:]:
+            self._leave(user)
+        self._clock.at(now + TICK_S, self._shape)
+
+    def _leave(self, user: _User) -> None:
+        """The user is taken away; what it had in flight is cancelled."""
+        user.gone = True
+        if user.request is not None:
+            (exchange, origin, prompt), user.request = user.request, None
+            self._engine.cancel(exchange)
+            self._rows.append(request_row(origin, prompt, Answer(status="cancelled", sent_at=exchange.sent_s)))
+
+    # ---- an open loop's arrivals
+
+    def _play_arrivals(self, phase: str) -> None:
+        """Hand out the arrivals of a phase, one after the other; those that wait from the phase before are dropped."""
+        def times() -> Iterator[float]:
+            return warmup_times(self._load, self._seed) if phase == "warmup" else \
+                measured_times(self._load, self._seed, self._listed)
+
+        start, pacer = self._clock.now, Pacer(times())
+        queue = self._queue = Queue(Pacer(times()), start)
+
+        def arrive(number: int) -> None:
+            due = start + pacer.due_s(number)
+            if self._timeline.phase_at(self._clock.now) != phase:
+                return
+            if not (queue.length or self._binding.anyone_free) and len(self._users) < self._load.max_in_flight:
+                self._go_on(self._new_user())
+            arrival = Arrival(due, number)
+            user = self._binding.next_for(arrival)
+            if user is None:
+                self._queued += phase == "measure"
+                queue.add()
+            else:
+                queue.pass_by(number)
+                self._go_on(user, arrival)
+            wait_for(number + 1)
+
+        def wait_for(number: int) -> None:
+            due = start + pacer.due_s(number)
+            if math.isfinite(due):
+                self._clock.at(due, lambda: arrive(number))
+
+        wait_for(0)
+
+    # ---- what a user does
+
+    def _go_on(self, user: _User, outcome: object = None) -> None:
+        """What the user waited for is there: on to what it waits for next."""
+        if user.gone:
+            return
+        try:
+            wait = user.story.send(outcome)
+            while isinstance(wait, _Arrival) and self._queue is not None and self._queue.length:
+                if wait.session is not None:
+                    self._binding.took(wait.session)
+                wait = user.story.send(Arrival(*self._queue.pop()))
+        except _Stop:
+            user.gone = True
+            return
+        if isinstance(wait, _Pause):
+            self._clock.at(self._clock.now + wait.seconds, lambda: self._go_on(user))
+        elif isinstance(wait, _Arrival):
+            self._binding.wait(wait.session, user)
+        else:
+            self._send(user, wait)
+
+    def _story(self, user: _User) -> Story:
+        """One session after the other, as the locustfiles tell it. A session is given up after a failure."""
+        while True:
+            session = yield from self._next_session(user)
+            for prompt in session:
+                answer = yield from self._ask(user, prompt)
+                if answer is None or not answer.ok:
+                    break
+                session.record_answer(answer.text)
+                if not self._scenario.open_loop:
+                    seconds = self._scenario.user.think_time_s.sample(user.rng)
+                    if seconds > 0:
+                        yield _Pause(seconds)
+
+    @property
+    def _cold(self) -> bool:
+        return self._workload.state == "cold"
+
+    def _next_phase(self, user: _User) -> Generator[_Wait, object, str]:
+        """The phase of what is sent next; in an open loop once there is an arrival of that phase for it."""
+        while True:
+            if user.arrival is None and self._scenario.open_loop:
+                user.arrival = yield _Arrival(user.bound)
+            phase = self._timeline.phase_at(self._clock.now)
+            if phase == "drain":
+                raise _Stop
+            if user.arrival is None or self._timeline.phase_at(user.arrival.due) == phase:
+                return phase
+            user.arrival = None
+
+    def _next_session(self, user: _User) -> Generator[_Wait, object, Session]:
+        user.session_sent = False
+        if user.bound is not None:
+            self._binding.end(user.bound)
+            user.bound = None
+        phase = yield from self._next_phase(user)
+        session = self._sessions.next(phase, user.number, self._timeline, self._clock.now, user.arrival)
+        if user.arrival is not None:
+            user.bound = self._bound(session)
+            self._binding.began(user.bound, user.arrival)
+        user.session_phase, user.session_origin = phase, session.phase
+        return session
+
+    def _bound(self, session: Session) -> BoundSession:
+        return BoundSession(session.turns, pauses(self._seed, session.conversation, self._scenario.user.think_time_s,
+                                                  self._workload.answer_tokens))
+
+    def _ask(self, user: _User, prompt: Prompt) -> Generator[_Wait, object, Answer | None]:
+        """The answer to a prompt, or None if the next phase has cut the session."""
+        phase = yield from self._next_phase(user)
+        if phase != user.session_phase and (self._cold or not user.session_sent):
+            return None
+        user.session_sent = True
+        scheduled_s, user.arrival = None if user.arrival is None else user.arrival.due, None
+        retry, tries = self._scenario.retry, 1
+        answer = yield _Ask(prompt, phase, scheduled_s, tries)
+        while (pause := retry.pause_before(tries, answer.error, answer.retry_after_s)) is not None:
+            yield _Pause(pause)
+            before, phase = phase, self._timeline.phase_at(self._clock.now)
+            if phase == "drain" or (self._cold and phase != before):
+                break
+            tries += 1
+            answer = yield _Ask(prompt, phase, None, tries)
+        if answer.status == "failed" and not self._scenario.open_loop:
+            yield _Pause(FAILURE_PAUSE_S)
+        return answer
+
+    def _send(self, user: _User, ask: _Ask) -> None:
+        self._numbers += 1
+        origin = Origin("virtual", 0, ask.phase, "", f"virtual-{self._numbers}", ask.scheduled_s, ask.attempt,
+                        self._numbers, user.session_origin != ask.phase)
+
+        def done(answer: Answer) -> None:
+            user.request = None
+            self._rows.append(request_row(origin, ask.prompt, answer))
+            if ask.phase == "warmup" and answer.ok:
+                ttft_ms = answer.e2e_ms if answer.ttft_ms is None else answer.ttft_ms
+                self._first_tokens.append((answer.sent_at + answer.e2e_ms / 1e3, ttft_ms))
+            self._go_on(user, answer)
+
+        body = request_body(self._body, ask.prompt, self._scenario.output.max_tokens)
+        exchange = self._engine.send(body, self._clock.now, done)
+        if isinstance(exchange, Answer):
+            self._clock.at(self._clock.now, lambda: done(exchange))
+            return
+        user.request = (exchange, origin, ask.prompt)
+        self._limit(user, exchange, origin)
+
+    def _limit(self, user: _User, exchange: Exchange, origin: Origin) -> None:
+        """The client's patience: longest wait for the first token, and for the whole answer."""
+        limits = self._scenario.timeouts
+
+        def give_up(kind: str) -> None:
+            if exchange.over or (kind == "timeout_first_token" and exchange.job.times
+                                 and exchange.job.times[0] <= self._clock.now):
+                return
+            self._engine.cancel(exchange)
+            answer = Answer(http_status=200, sent_at=exchange.sent_s, simulated=True)
+            answer.fail(kind)
+            exchange.done(answer)
+
+        self._clock.at(exchange.sent_s + limits.first_token_s, lambda: give_up("timeout_first_token"))
+        self._clock.at(exchange.sent_s + limits.total_s, lambda: give_up("timeout_total"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -71,7 +72,7 @@ def test_excerpts_differ(corpus: Corpus):
 def test_a_folder_is_read_recursively_in_sorted_order_whatever_the_file_type(tmp_path: Path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "z.md").write_text("third " * 300)
-    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbffirst \xff\r\nline " * 200)
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + b"first\r\nline " * 200)
     (tmp_path / "b" / "a.jsonl").write_text("\n".join(json.dumps({"text": "second\ud800 " * 100}) for _ in range(3)))
     (tmp_path / "c.csv").write_text("never")
     text = load_corpus(tmp_path).text
@@ -113,3 +114,52 @@ def test_too_little_text_is_refused_with_the_numbers(tmp_path: Path):
 def test_a_bad_jsonl_line_is_named(tmp_path: Path, line: str):
     (tmp_path / "x.jsonl").write_text('{"text": "fine"}\n\n' + line + "\n")
     assert "line 3" in refused(tmp_path)
+
+
+ACCENTS = "\n\n".join(f"Straße {i}, café déjà vu. Überprüfung, naïve façade, number {i}!" for i in range(200))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_text_in_each_encoding_that_says_what_it_is_is_read_as_it_is(tmp_path: Path, encoding: str):
+    (tmp_path / "a.txt").write_text(ACCENTS, encoding=encoding)
+    assert load_corpus(tmp_path).text == ACCENTS
+
+
+@pytest.mark.parametrize(("encoding", "says"), [
+    ("latin-1", "is not UTF-8 (byte 0xdf at position 4)"), ("utf-16-le", "is not UTF-8"), ("cp1252", "is not UTF-8")])
+def test_text_in_another_encoding_is_refused_with_file_and_position(tmp_path: Path, encoding: str, says: str):
+    (tmp_path / "notes.txt").write_text(ACCENTS, encoding=encoding)
+    assert says in refused(tmp_path) and "notes.txt" in refused(tmp_path)
+
+
+def test_the_position_is_that_in_the_file_however_far_on(tmp_path: Path):
+    data = ("x" * 70 + "\n") * 30_000 + "é"
+    (tmp_path / "a.txt").write_bytes(data.encode() + b"abc\xe9 def")
+    assert f"byte 0xe9 at position {len(data.encode()) + 3}" in refused(tmp_path)
+
+
+def test_plain_english_in_utf_16_without_its_mark_is_refused_too(tmp_path: Path):
+    (tmp_path / "a.txt").write_text(PROSE, encoding="utf-16-le")
+    assert "holds a NUL at character 1" in refused(tmp_path)
+
+
+def test_what_macos_puts_into_archives_is_passed_over(tmp_path: Path):
+    (tmp_path / "__MACOSX").mkdir()
+    for name in ("._a.txt", "._a.jsonl", ".DS_Store", "__MACOSX/b.txt"):
+        (tmp_path / name).write_bytes(b"\x00\x05\x16\x07\xff" * 500)
+    (tmp_path / "a.txt").write_text(PROSE)
+    assert load_corpus(tmp_path).text == PROSE
+
+
+@pytest.mark.parametrize("name", ["a.txt.gz", "A.TXT.GZ", "b.jsonl.gz"])
+def test_compressed_text_is_read(tmp_path: Path, name: str):
+    text = PROSE if "jsonl" not in name else json.dumps({"text": PROSE}) + "\n"
+    with gzip.open(tmp_path / name, "wt") as file:
+        file.write(text)
+    assert load_corpus(tmp_path).text == PROSE
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: b"no gzip at all", lambda data: b""])
+def test_a_damaged_gzip_file_is_refused_by_name(tmp_path: Path, damage):
+    (tmp_path / "a.txt.gz").write_bytes(damage(gzip.compress(PROSE.encode())))
+    assert "a.txt.gz" in refused(tmp_path) or "holds 0 characters" in refused(tmp_path)

@@ -1,4 +1,4 @@
-"""Which workers a master lets in, and when.
+"""Which workers a master lets in, and when; and whom it listens to at all.
 
 Locust takes whoever comes, also in the middle of a run: it then moves users, with what they are asking, from the
 workers that load to one that knows nothing of the run. And a run that was planned for so many workers numbers its
@@ -11,8 +11,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from locust.exception import RPCError, RPCReceiveError
+from locust.rpc.zmqrpc import Server
+
 _log = logging.getLogger(__name__)
 CLIENT_READY = "client_ready"
+_OF_NEWCOMERS = (CLIENT_READY, "locustfile")
+"""All that somebody who is not let in yet may say."""
+_MOST_REMEMBERED, _SHOWN_CHARS = 1000, 60
 
 
 def gate_worker_registration(runner: Any, closed: Callable[[], str | None]) -> None:
@@ -23,8 +29,14 @@ def gate_worker_registration(runner: Any, closed: Callable[[], str | None]) -> N
     asks anew, while the run is still being closed.
     """
     handle, refused, known = runner.handle_message, set(), set(runner.clients)
+    _outlive_garbage()
 
     def guarded(client_id: str, message: Any) -> None:
+        if message.node_id != client_id or (client_id not in known and message.type not in _OF_NEWCOMERS):
+            if client_id not in refused and len(refused) < _MOST_REMEMBERED:
+                refused.add(client_id)
+                _log.warning("a message of %r is passed over: it is no worker of this run", client_id[:_SHOWN_CHARS])
+            return
         if message.type == CLIENT_READY and client_id not in known:
             if (why := closed()) is not None:
                 if client_id not in refused:
@@ -35,3 +47,27 @@ def gate_worker_registration(runner: Any, closed: Callable[[], str | None]) -> N
         handle(client_id, message)
 
     runner.handle_message = guarded
+
+
+def _outlive_garbage() -> None:
+    """Locust's listener ends over bytes that are no message of its own, and with it the run of all workers."""
+    receive = Server.recv_from_client
+    if getattr(receive, "outlives_garbage", False):
+        return
+
+    def patient(server: Any) -> tuple[str, Any]:
+        while True:
+            try:
+                client_id, message = receive(server)
+                if isinstance(message.type, str) and isinstance(client_id, str):
+                    return client_id, message
+            except RPCReceiveError:
+                pass  # it would ask the one named as the sender, a worker perhaps, to connect anew
+            except (RPCError, KeyboardInterrupt):
+                raise
+            except Exception:
+                pass
+            _log.warning("something that is no message came to the master's port, and was passed over")
+
+    patient.outlives_garbage = True
+    Server.recv_from_client = patient

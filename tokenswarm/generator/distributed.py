@@ -6,6 +6,7 @@ question and answer, tells it the timeline in its own clock, and the worker writ
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -33,9 +34,10 @@ from tokenswarm.generator.fingerprints import fresh_key
 from tokenswarm.generator.load_process import LoadProcess
 from tokenswarm.generator.plan import Plan, plan_from
 from tokenswarm.generator.roles import Coordinator, ProcessRole
-from tokenswarm.generator.sinks import MasterSink
+from tokenswarm.generator.sinks import TABLES, MasterSink
 from tokenswarm.live.aggregate import Delta
 
+_log = logging.getLogger(__name__)
 _WORKERS_END_S = 15.0
 _PINGS = 8
 _PING_INTERVAL_S = 0.03
@@ -158,6 +160,9 @@ class MasterRole(Coordinator):
 
     def _rows(self, msg: Any, **_: Any) -> None:
         data = msg.data
+        if msg.node_id not in self._workers or not _are_rows(data):
+            _log.warning("rows that are of no worker of this run, or of no table, were passed over")
+            return
         try:
             self.sink.write(data["table"], data["lines"], data["count"])
         except OSError as error:
@@ -185,6 +190,14 @@ class MasterRole(Coordinator):
     def _account(self, msg: Any, **_: Any) -> None:
         worker = self._workers[msg.node_id]
         worker.account, worker.in_flight = msg.data, Counter()
+
+
+def _are_rows(data: Any) -> bool:
+    """Whether this is what a worker's sink sends: so many whole lines of a table that there is."""
+    return (isinstance(data, dict) and isinstance(data.get("table"), str) and data["table"] in TABLES
+            and type(data.get("count")) is int
+            and isinstance(data.get("lines"), str) and data["lines"].endswith("\n")
+            and 0 < data["count"] <= data["lines"].count("\n"))
 
 
 class WorkerRole(ProcessRole):

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.workloads.text_files import Unreadable, is_text_file, kind_of, read_lines, read_text
 
 DEFAULT_NAME = "pydoc_data.topics"
 MIN_CHARS = 2_000
@@ -21,13 +22,13 @@ MIN_CHARS = 2_000
 MAX_CHARS = 64_000_000
 """Reading stops here, to leave memory for the load generator; more text would not change any figure."""
 
-_SUFFIXES = (".txt", ".md", ".jsonl")
 # A place where an excerpt can begin: after an empty line, or after the end of a sentence.
 _BORDER = re.compile(r"\n\n+|[.!?][\"')\]]*\s+(?=[A-Z0-9\"'(\[])|[。！？]")
 _SPACE = re.compile(r"\s+")
 _BORDER_WINDOW = 2_000
 _WORD_WINDOW = 100
-_HOW_TO_MEND = 'give a folder with .txt, .md or .jsonl files ({"text": "..."} on each line), or none for the default'
+_HOW_TO_MEND = ('give a folder with .txt, .md or .jsonl files ({"text": "..."} on each line), also as .gz, or none for '
+                "the default")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def _folder_text(path: Path) -> str:
     if not path.exists():
         raise UserError(Exit.CORPUS, f"corpus {path} does not exist: {_HOW_TO_MEND}")
     paths = [path] if path.is_file() else sorted(path.rglob("*"))
-    files = [file for file in paths if file.is_file() and file.suffix.lower() in _SUFFIXES]
+    files = [file for file in paths if file.is_file() and is_text_file(file)]
     if not files:
         raise UserError(Exit.CORPUS, f"corpus {path} has no .txt, .md or .jsonl file: {_HOW_TO_MEND}")
     texts: list[str] = []
@@ -120,12 +121,13 @@ def _folder_text(path: Path) -> str:
 
 def _file_text(file: Path, limit: int) -> str:
     try:
-        with file.open(encoding="utf-8-sig", errors="replace") as stream:
-            if file.suffix.lower() != ".jsonl":
-                return stream.read(limit)
-            return "\n\n".join(_jsonl_texts(file, stream, limit))
+        if kind_of(file) != ".jsonl":
+            return read_text(file, limit)
+        return "\n\n".join(_jsonl_texts(file, read_lines(file), limit))
     except OSError as error:
         raise UserError(Exit.CORPUS, f"corpus file {file} cannot be read: {error.strerror or error}") from None
+    except Unreadable as why:
+        raise UserError(Exit.CORPUS, f"corpus file {file} {why}") from None
 
 
 def _jsonl_texts(file: Path, lines: Iterable[str], limit: int) -> list[str]:
@@ -136,7 +138,7 @@ def _jsonl_texts(file: Path, lines: Iterable[str], limit: int) -> list[str]:
             continue
         try:
             text = json.loads(line)["text"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             text = None
         if not isinstance(text, str):
             raise UserError(

@@ -1,0 +1,92 @@
+"""Text files that people bring, decoded or refused: never silent garbage. Compressed ones (.gz) too."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+SUFFIXES = (".txt", ".md", ".jsonl")
+_PACKED = ".gz"
+_NOT_TEXT = ("._", ".DS_Store")
+_NOT_TEXT_FOLDERS = ("__MACOSX",)
+"""What macOS puts beside the files of an archive; none of it is anybody's text."""
+_CHUNK_BYTES = 1 << 20
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
+          (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+"""Byte order marks; that of UTF-32 begins with that of UTF-16."""
+
+
+class Unreadable(Exception):
+    """The file cannot be read as text; `str()` is the rest of a sentence about it."""
+
+
+def is_text_file(path: Path) -> bool:
+    """Whether the file's name says that it is text, compressed or not, and of a person's own."""
+    if path.name.startswith(_NOT_TEXT) or not set(_NOT_TEXT_FOLDERS).isdisjoint(path.parts):
+        return False
+    return kind_of(path) in SUFFIXES
+
+
+def kind_of(path: Path) -> str:
+    """The suffix that tells what the text is, in lower case."""
+    name = path.name.lower()
+    return Path(name.removesuffix(_PACKED)).suffix
+
+
+def read_text(path: Path, limit_chars: int) -> str:
+    """The file's text, at most `limit_chars` characters of it. Raises Unreadable and OSError."""
+    parts: list[str] = []
+    room = limit_chars
+    for text in _pieces(path):
+        parts.append(text[:room])
+        room -= len(text)
+        if room <= 0:
+            break
+    return "".join(parts)
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The file's lines, without their ends. Raises Unreadable and OSError."""
+    rest = ""
+    for text in _pieces(path):
+        *lines, rest = (rest + text).split("\n")
+        yield from lines
+    yield rest
+
+
+def _pieces(path: Path) -> Iterator[str]:
+    packed = path.name.lower().endswith(_PACKED)
+    with contextlib.closing(gzip.open(path, "rb") if packed else path.open("rb")) as file:
+        try:
+            yield from _decoded(file)
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            raise Unreadable("is no whole gzip file") from None
+
+
+def _decoded(file: BinaryIO) -> Iterator[str]:
+    data = file.read(_CHUNK_BYTES)
+    mark, encoding = next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "utf-8"))
+    decoder = codecs.getincrementaldecoder(encoding)()
+    position, data = len(mark), data[len(mark):]
+    chars, at_end = 0, False
+    while not at_end:
+        waiting, at_end = len(decoder.getstate()[0]), not data
+        try:
+            text = decoder.decode(data, final=at_end)
+        except UnicodeDecodeError as error:
+            at = position - waiting + error.start
+            raise Unreadable(f"is not UTF-8 (byte {error.object[error.start]:#04x} at position {at}); write it anew in "
+                             "UTF-8, with: iconv -f ENCODING -t UTF-8" if encoding == "utf-8" else
+                             f"begins with the mark of {encoding.upper()}, but is not (at byte {at})") from None
+        if encoding == "utf-8" and "\0" in text:
+            raise Unreadable(f"holds a NUL at character {chars + text.index(chr(0))}: it is no text, or UTF-16 without "
+                             "its mark; write it anew in UTF-8")
+        yield text
+        chars += len(text)
+        position += len(data)
+        data = file.read(_CHUNK_BYTES)

@@ -26,6 +26,7 @@ from tokenswarm.contract.manifest import (
     HostRecord,
     WarmupRecord,
 )
+from tokenswarm.contract.objectives import Objective, parse_objectives
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.header_records import EngineHeader, Header, ScenarioHeader, WindowHeader
 from tokenswarm.contract.summary.request_records import ClassFigures, Counts, ErrorKind, Errors
@@ -40,7 +41,7 @@ def summarise(run: Run) -> Summary:
     rows = run.measured
     facts = validity.gather(run, window)
     verdict, reasons, checks = validity.judge(facts, validity.recorded_reasons(run))
-    objectives, refused = slo.parse(run.manifest.scenario.table("slo"))
+    objectives, refused = parse_objectives(run.manifest.scenario.table("slo"))
     rates = every_rate(run.requests, rows, window, objectives)
     goodput = slo.goodput_figures(rows, objectives, window)
     cost = run.manifest.cost or CostRecord()
@@ -79,7 +80,7 @@ def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[Slo
     """The gates of single user classes ([slo.RagReader] in the scenario), evaluated on their own requests."""
     gates = []
     for name, table in slo.class_tables(run.manifest.scenario.table("slo")).items():
-        objectives, refused = slo.parse(table)
+        objectives, refused = parse_objectives(table)
         everything = run.requests[(run.requests["user_class"] == name).to_numpy()]
         part = rows[(rows["user_class"] == name).to_numpy()]
         goodput = slo.goodput_figures(part, objectives, window)
@@ -214,7 +215,7 @@ def _cpu_us_per_token(workers: pd.DataFrame) -> float | None:
     return 1e6 * cpu_s / tokens if tokens else None
 
 
-def by_user_class(run: Run, objectives: list[slo.Objective], window: Window | None,
+def by_user_class(run: Run, objectives: list[Objective], window: Window | None,
                   rates: dict[str, Figure]) -> dict[str, ClassFigures]:
     """The main figures of each Locust user class, by name. `rates`: those of all of them together."""
     out = {}

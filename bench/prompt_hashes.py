@@ -104,9 +104,9 @@ def yardstick_cost(name: str, requests: int) -> tuple[float, float]:
         run = read_run(scratch)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         begin = time.perf_counter()
-        measured = cache_figures(run, run.measured, None)["yardstick"]
+        measured = cache_figures(run, run.measured, None).yardstick
         took = time.perf_counter() - begin
-        print(f"{name}: {measured['requests_known']:,} requests: {measured['sentence']}")
+        print(f"{name}: {measured.requests_known:,} requests: {measured.sentence}")
     return took, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 

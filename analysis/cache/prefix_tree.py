@@ -93,14 +93,34 @@ def _message_tree(prompts: Prompts) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     return np.concatenate(parents), np.concatenate(messages), prompt, at
 
 
-class _Pieces:
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Present segments of nodes: the key of each, where it begins in its message (characters), and with which piece."""
+
+    node: np.ndarray
+    key: np.ndarray
+    begin: np.ndarray
+    first: np.ndarray
+
+    def of(self, chosen: np.ndarray) -> _Parts:
+        """Some of them, by a boolean of each."""
+        return _Parts(self.node[chosen], self.key[chosen], self.begin[chosen], self.first[chosen])
+
+
+class _Segments:
     """The segments found so far, as columns: node, order within it, key, chars, ends, step."""
 
-    def __init__(self) -> None:
+    def __init__(self, messages: Messages, message: np.ndarray) -> None:
+        """`message`: that of each node."""
         self.rows: list[tuple[np.ndarray, ...]] = []
+        self._messages, self._message = messages, message
 
-    def add(self, node: np.ndarray, order: int, *columns: np.ndarray) -> None:
-        self.rows.append((node, np.full(len(node), order), *columns))
+    def add(self, order: int, parts: _Parts, end: np.ndarray, ends_message: np.ndarray) -> None:
+        """Note the segments from where these parts begin to `end`; `ends_message`: which of them end their message."""
+        if len(parts.node):
+            step = self._messages.piece_end(self._message[parts.node], parts.first) - parts.begin
+            self.rows.append((parts.node, np.full(len(parts.node), order), parts.key, end - parts.begin, ends_message,
+                              step))
 
     def sorted(self) -> tuple[np.ndarray, ...]:
         """The columns without the order, by node and order."""
@@ -118,7 +138,7 @@ def _segments(messages: Messages, parent: np.ndarray, message: np.ndarray) -> tu
     Piece by piece, the nodes behind one parent fall into groups that are alike so far. As long as a group stays whole
     it is within one segment; where it falls apart, or one of it ends, that segment ends; who is alone has the rest.
     """
-    pieces = _Pieces()
+    segments = _Segments(messages, message)
     size = len(parent)
     node = np.arange(1, size)
     group = parent[1:].copy()  # of each node that is not alone yet; groups are numbered from `size` on
@@ -136,24 +156,13 @@ def _segments(messages: Messages, parent: np.ndarray, message: np.ndarray) -> tu
         broken = new_size < group_size
         cut = messages.piece_end(message[node], piece - 1) if piece else np.zeros(len(node), dtype=np.int64)
         ended = broken & (cut > begin)
-        _emit(pieces, messages, message, ended, node, group, begin, cut, first, piece, ~has)
+        segments.add(piece, _Parts(node, group, begin, first).of(ended), cut[ended], ~has[ended])
         begin, first = np.where(broken, cut, begin), np.where(broken, piece, first)
         alone = (new_size == 1) & has
         end = messages.chars[message[node]]
-        _emit(pieces, messages, message, alone, node, -1 - node, begin, end, first, piece + 1, alone)
+        segments.add(piece + 1, _Parts(node, -1 - node, begin, first).of(alone), end[alone], alone[alone])
         going = has & ~alone
         node, group, group_size = node[going], (numbered + codes)[going], new_size[going]
         begin, first = begin[going], first[going]
         numbered, piece = numbered + len(distinct), piece + 1
-    return pieces.sorted()
-
-
-def _emit(pieces: _Pieces, messages: Messages, message: np.ndarray, which: np.ndarray, node: np.ndarray,
-          key: np.ndarray, begin: np.ndarray, end: np.ndarray, first: np.ndarray, order: int,
-          is_end: np.ndarray) -> None:
-    """Note the segments [begin, end) of `which` nodes; `is_end` says which of them end their message."""
-    if not which.any():
-        return
-    of, begins = node[which], begin[which]
-    step = messages.piece_end(message[of], first[which]) - begins
-    pieces.add(of, order, key[which], end[which] - begins, is_end[which], step)
+    return segments.sorted()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,24 @@ from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.tables import PROMPTS_CSV
 
 _MS = 1000.0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Recorded:
+    """The rows whose prompt is known, in the order sent; `which`: the position of each in `prompts`."""
+
+    prompts: Prompts
+    rows: pd.DataFrame
+    which: np.ndarray
+
+    @cached_property
+    def counted(self) -> np.ndarray:
+        """Which rows the shares are about: successes of the measure phase; where some tell cached tokens, those
+        alone."""
+        phase = self.rows["phase"]
+        chosen = metrics.is_ok(self.rows) & (phase.isna().all() | (phase == "measure").to_numpy())
+        reported = chosen & (self.rows["cached_tokens"].notna() & self.rows["prompt_tokens"].notna()).to_numpy()
+        return reported if reported.any() else chosen
 
 
 def cache_figures(run: Run, rows: pd.DataFrame, window: Window | None) -> Cache:
@@ -50,26 +69,23 @@ def _yardstick(run: Run, counters: float | None) -> Yardstick:
         return _absent(f"{PROMPTS_CSV} cannot be read: {error.strerror or error}")
     if prompts is None:
         return _absent(f"not recorded: the run has no {PROMPTS_CSV}")
-    rows, which = _joined(run, prompts)
-    counted = _counted(rows)
+    recorded = _joined(run, prompts)
+    rows, counted = recorded.rows, recorded.counted
     if not counted.any():
         return _absent("no successful request of the measure phase was recorded")
-    tree = build(prompts)
-    tokens = _token_model(rows, which, prompts)
+    tokens = _token_model(recorded)
     effective = run.manifest.engine.effective
     block, capacity = (_positive(effective.get(name)) for name in ("block_size", "kv_capacity_tokens"))
-    shares = _shares(rows, which, prompts, tree, tokens, counted, block, capacity)
     reported = rows["cached_tokens"].notna().to_numpy() & counted
     cached, asked_for = (rows[name].to_numpy()[reported] for name in ("cached_tokens", "prompt_tokens"))
-    got = _ratio(cached, asked_for) if reported.any() else counters
-    allowed = Allowed(**shares, got=got, block_size=block, capacity_tokens=capacity,
-                      cache_is_off=effective.get("prefix_cache") is False)
-    return _described(run, prompts, rows, counted, tokens, allowed, "usage" if reported.any() else "counters")
+    allowed = dataclasses.replace(
+        _allowed(recorded, tokens, block, capacity), cache_is_off=effective.get("prefix_cache") is False,
+        got=_ratio(cached, asked_for) if reported.any() else counters)
+    return _described(run, recorded, tokens, allowed, "usage" if reported.any() else "counters")
 
 
-def _described(run: Run, prompts: Prompts, rows: pd.DataFrame, counted: np.ndarray, tokens: TokenModel,
-               allowed: Allowed, source: str) -> Yardstick:
-    n = int(counted.sum())
+def _described(run: Run, recorded: _Recorded, tokens: TokenModel, allowed: Allowed, source: str) -> Yardstick:
+    prompts, rows, n = recorded.prompts, recorded.rows, int(recorded.counted.sum())
     reasons = {
         "blocks": "the engine does not report its block size",
         "capacity": "the engine does not report the size of its KV cache",
@@ -109,10 +125,9 @@ def _described(run: Run, prompts: Prompts, rows: pd.DataFrame, counted: np.ndarr
     )
 
 
-def _joined(run: Run, prompts: Prompts) -> tuple[pd.DataFrame, np.ndarray]:
-    """The rows whose prompt is known, in the order sent, and the position of each in `prompts`."""
+def _joined(run: Run, prompts: Prompts) -> _Recorded:
     if not len(prompts):
-        return run.requests.iloc[:0], np.zeros(0, dtype=np.int64)
+        return _Recorded(prompts, run.requests.iloc[:0], np.zeros(0, dtype=np.int64))
     numbers = [int(tail) if (tail := str(name).rpartition("-")[2]).isdecimal() and len(tail) < 12 else -1
                for name in run.requests["request_id"].tolist()]
     workers = run.requests["worker"].fillna(-1).to_numpy().astype(np.int64)
@@ -121,15 +136,7 @@ def _joined(run: Run, prompts: Prompts) -> tuple[pd.DataFrame, np.ndarray]:
     order = np.argsort(prompts.keys)
     at = np.minimum(np.searchsorted(prompts.keys, wanted, sorter=order), len(order) - 1)
     known = prompts.keys[order[at]] == wanted
-    return run.requests[known], order[at][known]
-
-
-def _counted(rows: pd.DataFrame) -> np.ndarray:
-    """Which rows the shares are about: successes of the measure phase; where some tell cached tokens, those alone."""
-    phase = rows["phase"]
-    chosen = metrics.is_ok(rows) & (phase.isna().all() | (phase == "measure").to_numpy())
-    reported = chosen & (rows["cached_tokens"].notna() & rows["prompt_tokens"].notna()).to_numpy()
-    return reported if reported.any() else chosen
+    return _Recorded(prompts, run.requests[known], order[at][known])
 
 
 def _positive(value: object) -> int | None:
@@ -146,8 +153,8 @@ def _sums(prompts: Prompts, values: np.ndarray) -> np.ndarray:
     return total[prompts.starts[1:]] - total[prompts.starts[:-1]]
 
 
-def _token_model(rows: pd.DataFrame, which: np.ndarray, prompts: Prompts) -> TokenModel:
-    messages = prompts.messages
+def _token_model(recorded: _Recorded) -> TokenModel:
+    rows, which, prompts, messages = recorded.rows, recorded.which, recorded.prompts, recorded.prompts.messages
     answers = prompts.answers[which]
     answer_chars = np.where(answers >= 0, messages.chars[np.maximum(answers, 0)], 0)
     return fit(
@@ -160,16 +167,16 @@ def _token_model(rows: pd.DataFrame, which: np.ndarray, prompts: Prompts) -> Tok
     )
 
 
-def _shares(rows: pd.DataFrame, which: np.ndarray, prompts: Prompts, tree: PrefixTree, model: TokenModel,
-            counted: np.ndarray, block: int | None, capacity: int | None) -> dict[str, Any]:
-    """The shares of `Allowed` but the engine's."""
-    requests, in_cache = _requests(rows, which, prompts, tree)
+def _allowed(recorded: _Recorded, model: TokenModel, block: int | None, capacity: int | None) -> Allowed:
+    """What a cache of such blocks and such a size could have found; without what the engine got."""
+    tree, rows = build(recorded.prompts), recorded.rows
+    requests, in_cache = _requests(recorded, tree)
     paths = [request.prompt for request in requests]
     prompt_tokens = rows["prompt_tokens"].to_numpy()[in_cache]
     segment_tokens = refined(model.tokens(tree.chars, tree.assistant, tree.ends), paths, prompt_tokens)
     step_tokens = model.tokens(tree.step, tree.assistant, np.zeros(len(tree.step)))
     shared = Replay(segment_tokens, step_tokens, block or 1, capacity).run(requests)
-    chosen = counted[in_cache]
+    chosen = recorded.counted[in_cache]
     fitted = np.array([sum(segment_tokens[path].tolist()) for path in paths])
     total = np.where(prompt_tokens > 0, prompt_tokens, fitted)
 
@@ -182,24 +189,24 @@ def _shares(rows: pd.DataFrame, which: np.ndarray, prompts: Prompts, tree: Prefi
     def share(tokens: np.ndarray) -> float:
         return _ratio(tokens[chosen], total[chosen]) or 0.0
 
-    return {
-        "at_least": share(hits(shared.at_least, total)),
-        "ideal": share(hits(shared.ideal, total)),
-        "at_most": share(hits(shared.at_most, total)),
-        "computed": share(hits(shared.computed, total)),
-        "prompts": share(hits(shared.prompts, total)),
-        "blocks": share(blocks) if block else None,
-        "blocks_range": (share(least), share(most)) if block else None,
-        "capacity": share(limited) if capacity else None,
-    }
+    return Allowed(
+        at_least=share(hits(shared.at_least, total)),
+        ideal=share(hits(shared.ideal, total)),
+        at_most=share(hits(shared.at_most, total)),
+        computed=share(hits(shared.computed, total)),
+        prompts=share(hits(shared.prompts, total)),
+        blocks=share(blocks) if block else None,
+        blocks_range=(share(least), share(most)) if block else None,
+        capacity=share(limited) if capacity else None,
+        got=None, block_size=block, capacity_tokens=capacity)
 
 
-def _requests(rows: pd.DataFrame, which: np.ndarray, prompts: Prompts,
-              tree: PrefixTree) -> tuple[list[Request], np.ndarray]:
+def _requests(recorded: _Recorded, tree: PrefixTree) -> tuple[list[Request], np.ndarray]:
     """The requests that reached the engine's cache, in the order sent, and which rows they are.
 
     What failed or was cancelled before its first token is taken not to have been computed.
     """
+    rows, which, prompts = recorded.rows, recorded.which, recorded.prompts
     ttft = rows["ttft_ms"].to_numpy()
     in_cache = metrics.is_ok(rows) | ~np.isnan(ttft)
     sent, ended = rows["sent_at"].to_numpy(), ended_at(rows)

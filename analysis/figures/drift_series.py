@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.figures import slo
 from tokenswarm.analysis.figures.drift import DRIFTING, MEDIAN, STEPPED, TOO_SHORT, Drift, blocks, judge
 from tokenswarm.analysis.figures.flow import output_flow
 from tokenswarm.analysis.figures.quantities import is_ok, latency_of
@@ -17,6 +16,7 @@ from tokenswarm.analysis.read.run_folder import Run
 
 from tokenswarm.contract.metric import HIGHER, Place, percentile_digits
 from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.objectives import bounds_of
 from tokenswarm.contract.summary.time_records import DriftSeries, DriftStep
 from tokenswarm.contract.summary.verdict_records import Gate
 
@@ -77,8 +77,8 @@ def _rates(run: Run, window: Window) -> Iterator[_Series]:
             yield _Series(rate.name, rate.title, rate.unit, quick(run, window, edges))
         elif rate.of_sums is not None:
             if sums is None:
-                objectives, _ = slo.parse(run.manifest.scenario.table("slo"))
-                sums = sums_between(run.requests, run.measured, edges, slo.request_bounds(objectives))
+                bounds = bounds_of(run.manifest.scenario.table("slo"))
+                sums = sums_between(run.requests, run.measured, edges, bounds)
             values = by_stretch(rate, sums | own_sums(rate, run.measured, edges))
             known = ~np.isnan(values)
             yield _Series(rate.name, rate.title, rate.unit, (middles[known], values[known]))

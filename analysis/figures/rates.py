@@ -15,12 +15,13 @@ import pandas as pd
 from scipy import stats
 from tokenswarm.analysis.figures.flow import completed_flow, output_flow, prompt_flow
 from tokenswarm.analysis.figures.quantities import by_row, is_ok, rate_figures
-from tokenswarm.analysis.figures.slo import Objective, conforming, request_bounds
+from tokenswarm.analysis.figures.slo import conforming
 from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, Estimate
 from tokenswarm.analysis.figures.window import Window
 
 from tokenswarm.contract.metric import Rate
 from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.objectives import Objective, request_bounds
 from tokenswarm.contract.summary.figure import Figure
 
 

@@ -9,7 +9,6 @@ know.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -20,57 +19,11 @@ from tokenswarm.analysis.figures.window import Window
 
 from tokenswarm.contract.metric import Latency, Rate, not_known
 from tokenswarm.contract.metrics import METRICS
-from tokenswarm.contract.objectives import SloKey, parse_slo_key
+from tokenswarm.contract.objectives import Objective, request_bounds
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.request_records import Errors, Goodput
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import SloGate
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """One parsed line of [slo]."""
-
-    parsed: SloKey
-    limit: float
-
-    @property
-    def key(self) -> str:
-        return self.parsed.key
-
-    @property
-    def op(self) -> str:
-        return self.parsed.op
-
-    @property
-    def unit(self) -> str:
-        return self.parsed.unit
-
-    @property
-    def metric(self) -> str | None:
-        """The key of the latency that it bounds (`ttft_ms`); None of a rate or share."""
-        return self.parsed.metric.key if isinstance(self.parsed.metric, Latency) else None
-
-    @property
-    def percentile(self) -> float | None:
-        """Of a latency."""
-        return self.parsed.percentile
-
-
-def parse(table: object) -> tuple[list[Objective], list[tuple[str, str]]]:
-    """The objectives of an [slo] table that hold for all requests, and (key, why) for each line that is none."""
-    objectives: list[Objective] = []
-    refused: list[tuple[str, str]] = []
-    for key, limit in (table if isinstance(table, Mapping) else {}).items():
-        if limit is None or isinstance(limit, Mapping):
-            continue
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or not np.isfinite(limit):
-            refused.append((str(key), "its limit is not a number"))
-        elif (parsed := parse_slo_key(str(key))) is not None:
-            objectives.append(Objective(parsed, float(limit)))
-        else:
-            refused.append((str(key), "this objective is not known"))
-    return objectives, refused
 
 
 def class_tables(table: object) -> dict[str, Mapping[str, object]]:
@@ -82,18 +35,6 @@ def class_tables(table: object) -> dict[str, Mapping[str, object]]:
 def of_class(gate: SloGate, name: str) -> SloGate:
     """A result of `evaluate` as one of a user class."""
     return replace(gate, key=f"{name}.{gate.key}", title=f"{name}: {gate.title}", user_class=name)
-
-
-def request_bounds(objectives: list[Objective]) -> dict[str, float]:
-    """What a single request must keep to count for goodput: per latency, the largest bound of its percentiles, in ms.
-
-    With p50 <= 200 and p99 <= 900 a request of 500 ms is part of meeting both, so it counts as good.
-    """
-    bounds: dict[str, float] = {}
-    for objective in objectives:
-        if objective.metric:
-            bounds[objective.metric] = max(objective.limit, bounds.get(objective.metric, 0.0))
-    return bounds
 
 
 def conforming(rows: pd.DataFrame, bounds: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures.quantities import is_ok, outcome_counts
-from tokenswarm.analysis.figures.slo import Objective
 from tokenswarm.analysis.figures.statistics import interpolate, observations_needed
 from tokenswarm.analysis.figures.timeline import thin
 from tokenswarm.analysis.render.chart import BAD, GOOD, IDLE, PALETTE, Chart, axis, latency_axis, line, numbers, plain
 from tokenswarm.analysis.render.charts_time import primary_latency
 
 from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.objectives import Objective
 
 _MOST_CLASSES = len(PALETTE)
 _LAST_TURN = 12

@@ -11,7 +11,6 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures.flow import in_flight, output_flow, prompt_flow
 from tokenswarm.analysis.figures.quantities import is_ok, latency_of, lateness_ms
 from tokenswarm.analysis.figures.rates import by_stretch, own_sums, sums_between
-from tokenswarm.analysis.figures.slo import Objective, request_bounds
 from tokenswarm.analysis.figures.statistics import observations_needed
 from tokenswarm.analysis.figures.timeline import Timeline, counts_by_bin, percentiles_by_bin, thin
 from tokenswarm.analysis.figures.window import Window
@@ -32,6 +31,7 @@ from tokenswarm.analysis.render.chart import (
 
 from tokenswarm.contract.metric import Place
 from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.objectives import Objective, request_bounds
 
 _POINTS = 2500
 """Single requests drawn behind the percentile lines."""

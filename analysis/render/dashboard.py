@@ -16,9 +16,8 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.figures import outages, slo
+from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.quantities import is_ok
-from tokenswarm.analysis.figures.slo import Objective
 from tokenswarm.analysis.figures.timeline import Timeline, make_timeline
 from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.run_folder import Run
@@ -31,6 +30,7 @@ from tokenswarm.analysis.render.charts_time import primary_latency, run_charts
 from tokenswarm.analysis.verdict.validity import CPU_SHARE_LIMIT
 from tokenswarm.analysis.wording import load_sentence
 
+from tokenswarm.contract.objectives import Objective, parse_objectives
 from tokenswarm.contract.summary.summary_record import Summary
 
 SLOWEST = 12
@@ -100,7 +100,7 @@ class Seen:
 def look_at(run: Run, summary: Summary) -> Seen:
     """A run, ready to be drawn."""
     window = find_window(run)
-    objectives, _ = slo.parse(run.manifest.scenario.table("slo"))
+    objectives, _ = parse_objectives(run.manifest.scenario.table("slo"))
     timeline = make_timeline(run, window)
     if timeline is not None:
         timeline = replace(timeline, outages=outages.spans(summary.outages))

@@ -105,7 +105,7 @@ def _code(outcome: Outcome, cause: int | None) -> Exit:
 
 def facts_of_reasons(verdicts: Iterable[str], **further: Any) -> RunFacts:
     """What the verdicts of reasons tell of a run; `further`: what they do not tell, as `RunFacts` has it."""
-    found = set(verdicts)
-    return RunFacts(could_not_run="COULD_NOT_RUN" in found, ended_early="ENDED_EARLY" in found,
-                    incomplete="INCOMPLETE" in found, no_success="NO_SUCCESS" in found, invalid="INVALID" in found,
-                    overloaded="OVERLOADED" in found, **further)
+    named = set(verdicts)
+    return RunFacts(could_not_run="COULD_NOT_RUN" in named, ended_early="ENDED_EARLY" in named,
+                    incomplete="INCOMPLETE" in named, no_success="NO_SUCCESS" in named, invalid="INVALID" in named,
+                    overloaded="OVERLOADED" in named, **further)

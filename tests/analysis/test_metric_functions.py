@@ -18,7 +18,7 @@ from tokenswarm.analysis.summary import summarise
 from tests.analysis.make_run import SLO, START, make_run, row, write_run
 from tests.live.test_live_stats import SECONDS, merged, rows_of
 from tokenswarm.contract.metrics import METRICS
-from tokenswarm.contract.objectives import latencies_of, meets, request_bounds
+from tokenswarm.contract.objectives import bounds_of, latencies_of, meets
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_a_request_conforms_live_as_it_does_in_the_report(tmp_path: Path, odd_ro
 def test_sums_over_blocks_are_the_live_sums_and_give_the_figures(tmp_path: Path, workload: str) -> None:
     folder = make_run(tmp_path / "run", workload, seconds=SECONDS, rate=20, failures=0.05)
     run = read_run(folder)
-    bounds = request_bounds(SLO[workload])
+    bounds = bounds_of(SLO[workload])
     blocks = block_sums(run.requests, run.measured, find_window(run), bounds)
     sums = {name: float(amounts.sum()) for name, amounts in blocks.items()}
 

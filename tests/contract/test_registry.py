@@ -25,7 +25,7 @@ from tests.analysis.make_run import DRAIN_S, START, WARMUP_S, make_run, manifest
 from tokenswarm.base.errors import UserError
 from tokenswarm.contract.metric import HIGHER, LOWER, Latency, Metric, Rate
 from tokenswarm.contract.metrics import METRICS
-from tokenswarm.contract.objectives import request_bounds
+from tokenswarm.contract.objectives import bounds_of
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, REQUEST_COLUMNS, REQUESTS_CSV, SUMMARY_MD
 from tokenswarm.live.aggregate import RELATIVE_ERROR, Delta
@@ -83,7 +83,7 @@ def served(folder: Path, slo: dict[str, float]) -> Any:
     """Locust's web UI with the tab, at the end of the run in this folder: a Flask client."""
     timeline = Timeline(START - WARMUP_S)
     timeline.set_window(START, SECONDS, DRAIN_S)
-    bounds = request_bounds(slo)
+    bounds = bounds_of(slo)
     live = LiveStats(timeline, bounded=bool(bounds), open_loop=False)
     part = Delta()
     for row in rows_of(folder):

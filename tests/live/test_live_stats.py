@@ -14,7 +14,7 @@ from tokenswarm.analysis.summary import summarise
 
 from tests.analysis import make_run
 from tokenswarm.contract.metrics import METRICS
-from tokenswarm.contract.objectives import request_bounds
+from tokenswarm.contract.objectives import bounds_of
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import REQUEST_COLUMNS, REQUESTS_CSV
 from tokenswarm.live import live_stats as live
@@ -44,7 +44,7 @@ def merged(rows: list[dict[str, Any]], workload: str, workers: int) -> LiveStats
         for first in range(0, len(mine), 40):
             part = Delta()
             for row in mine[first:first + 40]:
-                part.add(row, request_bounds(slo), timeline)
+                part.add(row, bounds_of(slo), timeline)
             wire = msgspec.msgpack.encode(part.packed())
             stats.merge(Delta.unpacked(msgspec.msgpack.decode(wire)))
     return stats

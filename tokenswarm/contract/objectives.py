@@ -7,8 +7,9 @@ each other.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,14 +69,67 @@ def slo_latencies() -> list[Latency]:
     return [each for each in METRICS.latencies() if each.slo]
 
 
-def request_bounds(slo: Mapping[str, object]) -> dict[str, float]:
-    """Per latency the largest bound of its percentiles, in ms, from a scenario's [slo] (not the tables of classes)."""
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One parsed line of [slo]."""
+
+    parsed: SloKey
+    limit: float
+
+    @property
+    def key(self) -> str:
+        return self.parsed.key
+
+    @property
+    def op(self) -> str:
+        return self.parsed.op
+
+    @property
+    def unit(self) -> str:
+        return self.parsed.unit
+
+    @property
+    def metric(self) -> str | None:
+        """The key of the latency that it bounds (`ttft_ms`); None of a rate or share."""
+        return self.parsed.metric.key if isinstance(self.parsed.metric, Latency) else None
+
+    @property
+    def percentile(self) -> float | None:
+        """Of a latency."""
+        return self.parsed.percentile
+
+
+def parse_objectives(table: object) -> tuple[list[Objective], list[tuple[str, str]]]:
+    """The objectives of an [slo] table that hold for all requests, and (key, why) for each line that is none."""
+    objectives: list[Objective] = []
+    refused: list[tuple[str, str]] = []
+    for key, limit in (table if isinstance(table, Mapping) else {}).items():
+        if limit is None or isinstance(limit, Mapping):
+            continue
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit):
+            refused.append((str(key), "its limit is not a number"))
+        elif (parsed := parse_slo_key(str(key))) is not None:
+            objectives.append(Objective(parsed, float(limit)))
+        else:
+            refused.append((str(key), "this objective is not known"))
+    return objectives, refused
+
+
+def request_bounds(objectives: Iterable[Objective]) -> dict[str, float]:
+    """What a single request must keep to count for goodput: per latency, the largest bound of its percentiles, in ms.
+
+    With p50 <= 200 and p99 <= 900 a request of 500 ms is part of meeting both, so it counts as good.
+    """
     bounds: dict[str, float] = {}
-    for key, limit in slo.items():
-        if isinstance(limit, int | float) and (parsed := parse_slo_key(key)) and isinstance(parsed.metric, Latency):
-            name = parsed.metric.key
-            bounds[name] = max(float(limit), bounds.get(name, 0.0))
+    for objective in objectives:
+        if objective.metric:
+            bounds[objective.metric] = max(objective.limit, bounds.get(objective.metric, 0.0))
     return bounds
+
+
+def bounds_of(slo: object) -> dict[str, float]:
+    """`request_bounds` of an [slo] table, apart from its tables of classes."""
+    return request_bounds(parse_objectives(slo)[0])
 
 
 def latencies_of(row: Row) -> dict[str, float]:

@@ -12,7 +12,7 @@ import gevent
 from tokenswarm.base.masking import masked
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.client import LLMClient, Timeouts
-from tokenswarm.contract.objectives import request_bounds
+from tokenswarm.contract.objectives import bounds_of
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import (
     HOST_METRIC_COLUMNS,
@@ -47,7 +47,7 @@ class _ClassLoad:
                                                         limits.total_s), plan.api_key)
         self.body = constant_body(plan.model, output)
         self.max_tokens = output.max_tokens
-        self.bounds = request_bounds(of_class.slo)
+        self.bounds = bounds_of(of_class.slo)
         self.sessions = SessionStream(self.workload, plan.scenario, of_class.scenario)
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tokenswarm.analysis.figures.slo import conforming, goodput_figures, judge, parse, request_bounds
+from tokenswarm.analysis.figures.slo import conforming, goodput_figures, judge
 from tokenswarm.analysis.figures.statistics import Estimate
 from tokenswarm.analysis.figures.window import find_window
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.summary import summarise
 
 from tests.analysis.make_run import START, manifest, row, write_run
+from tokenswarm.contract.objectives import parse_objectives, request_bounds
 
 
 def one(key: str, limit: float):
-    (objective,), refused = parse({key: limit})
+    (objective,), refused = parse_objectives({key: limit})
     assert not refused
     return objective
 
@@ -37,21 +38,21 @@ def test_latency_key_names_metric_and_percentile(key: str, metric: str, q: float
 
 @pytest.mark.parametrize("key", ["ttft_ms", "speed_p95_ms", "ttft_p95", "nonsense"])
 def test_unknown_key_is_refused_with_a_reason(key: str) -> None:
-    assert parse({key: 1}) == ([], [(key, "this objective is not known")])
+    assert parse_objectives({key: 1}) == ([], [(key, "this objective is not known")])
 
 
 @pytest.mark.parametrize("limit", ["fast", True, float("nan"), [1]])
 def test_limit_that_is_no_number_is_refused(limit: object) -> None:
-    assert parse({"ttft_p95_ms": limit})[1] == [("ttft_p95_ms", "its limit is not a number")]
+    assert parse_objectives({"ttft_p95_ms": limit})[1] == [("ttft_p95_ms", "its limit is not a number")]
 
 
 @pytest.mark.parametrize("table", [None, [], "x", {}, {"ttft_p95_ms": None}])
 def test_no_table_has_no_objectives(table: object) -> None:
-    assert parse(table) == ([], [])
+    assert parse_objectives(table) == ([], [])
 
 
 def test_request_is_bound_by_the_largest_percentile_of_a_metric() -> None:
-    objectives, _ = parse({"ttft_p50_ms": 200, "ttft_p99_ms": 900, "tpot_p95_ms": 30, "error_rate": 0.01})
+    objectives, _ = parse_objectives({"ttft_p50_ms": 200, "ttft_p99_ms": 900, "tpot_p95_ms": 30, "error_rate": 0.01})
     assert request_bounds(objectives) == {"ttft_ms": 900.0, "tpot_ms": 30.0}
 
 
@@ -89,7 +90,7 @@ def test_goodput_divides_conforming_requests_by_the_window_and_attainment_by_all
     rows = [row(sent_at=START + i, ttft_ms=50.0) for i in range(6)]
     rows += [row(ttft_ms=500.0), row(status="failed", error="truncated"), row(status="cancelled"), row(phase="warmup")]
     run = read_run(write_run(tmp_path, rows, manifest(seconds=12.0)))
-    found = goodput_figures(run.measured, parse({"ttft_p95_ms": 100})[0], find_window(run))
+    found = goodput_figures(run.measured, parse_objectives({"ttft_p95_ms": 100})[0], find_window(run))
     assert found.attainment.value == pytest.approx(6 / 9)
     assert found.goodput_rps.value == pytest.approx(0.5)
     low, high = found.goodput_rps.ci95

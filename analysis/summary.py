@@ -17,6 +17,7 @@ from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.verdict import validity
 from tokenswarm.analysis.verdict.gates import judged
+from tokenswarm.analysis.verdict.spoilt import implausible, reason_of, withhold
 
 from tokenswarm.contract.manifest import (
     CacheResetRecord,
@@ -72,8 +73,21 @@ def summarise(run: Run) -> Summary:
         generator=replace(generator(run, facts, window), checks=checks),
         user_classes=by_user_class(run, objectives, window, rates),
     )
+    _withhold_what_is_spoilt(summary, run, window, facts)
     summary.outcome = judged(summary)
     return summary
+
+
+def _withhold_what_is_spoilt(summary: Summary, run: Run, window: Window | None, facts: validity.Facts) -> None:
+    """Take out the figures that are not what they say, each with the reason; what they are matters for the verdict."""
+    late = {each.name: each for each in facts.timing if each.is_spoilt}
+    for name, error in late.items():
+        withhold(summary, [name], f"its timing may be off by {error.error_ms:.2g} ms, limit {error.limit_ms:.2g} ms")
+    found = implausible(run, window, summary)
+    for each in found:
+        withhold(summary, each.metrics, f"implausible, see {each.rule}: {each.sentence}")
+    further = [reason_of(each, facts.judged_metrics) for each in found]
+    summary.verdict, summary.reasons = validity.ranked([*summary.reasons, *further])
 
 
 def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[SloGate]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from msgspec.structs import replace
 from tokenswarm.analysis.figures.quantities import is_ok, lateness_ms, outcome_counts
+from tokenswarm.analysis.figures.timing import TimingError, timing_errors
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.verdict.outcome import (
@@ -25,8 +26,9 @@ from tokenswarm.analysis.verdict.outcome import (
     decide,
     facts_of_reasons,
 )
+from tokenswarm.analysis.verdict.spoilt import judged_metrics
 
-from tokenswarm.contract.limits import CPU_SHARE_LIMIT, ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT
+from tokenswarm.contract.limits import CPU_SHARE_LIMIT, LATE_FLOOR_MS, RELATIVE_LIMIT
 from tokenswarm.contract.manifest import CountsRecord, Reason
 from tokenswarm.contract.summary.verdict_records import Check
 from tokenswarm.contract.tables import MANIFEST_JSON
@@ -36,6 +38,12 @@ SUSTAINED_S = 10
 MANY_CANCELLED = 0.01
 ENDED_EARLY = frozenset({"running", INTERRUPTED, "aborted", "failed"})
 """What run.json says of a run that did not come to its end; `running` of one whose process died."""
+
+
+BUSY = 0.7
+"""Share of a core from which a worker's own work explains that it was late."""
+STOLEN = 0.02
+"""Share of the machine's CPU time that went to other machines on its host, from which that is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,12 @@ class Facts:
     in_flight_limit: float | None
     workers_lost: float | None
     unsent: float | None
+    timing: tuple[TimingError, ...] = ()
+    judged_metrics: frozenset[str] = frozenset()
+    """Those whose error makes the run INVALID: headlines, and what is gated."""
+    steal_share: float | None = None
+    cores: int | None = None
+    workers: int | None = None
     held_back: float | None = None
     going: bool = False
     ended_early: str | None = None
@@ -74,6 +88,8 @@ class Finding:
     limit: float | None
     broken: bool
     detail: str = ""
+    verdict: str | None = None
+    """Where it is another than the rule's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +111,39 @@ def _over(value: float | None, limit: float | None) -> Finding | None:
 
 def _relative_limit(facts: Facts, floor_ms: float) -> float:
     return max(floor_ms, RELATIVE_LIMIT * (facts.median_latency_ms or 0.0))
+
+
+def late_because(facts: Facts) -> str:
+    """What made the load generator late, and what helps: its own work, or a machine that others used."""
+    if facts.cpu_share is None:
+        return "Use more WORKERS, less load, or a quieter machine."
+    if facts.cpu_share > BUSY:
+        return f"The busiest worker used {facts.cpu_share:.0%} of a core: {more_workers(facts)}"
+    if facts.steal_share is not None and facts.steal_share > STOLEN:
+        return (f"The workers used no more than {facts.cpu_share:.0%} of a core, but {facts.steal_share:.1%} of this "
+                "machine's CPU time went to other machines on its host: use one that is yours alone. More WORKERS "
+                "would not help.")
+    return (f"The workers used no more than {facts.cpu_share:.0%} of a core, so something else on this machine took "
+            "its CPU, or held the process: use a quieter one. More WORKERS would not help.")
+
+
+def more_workers(facts: Facts) -> str:
+    """`use more WORKERS`, where there are cores for them."""
+    if facts.cores is not None and facts.workers is not None and facts.workers >= facts.cores:
+        return (f"use less load, or more machines (docs/distributed.md): each of the {facts.cores} cores here has one "
+                "of the WORKERS already.")
+    return "use more WORKERS" + (f" (up to {facts.cores} here)" if facts.cores else "") + " or less load."
+
+
+def _timing(facts: Facts) -> Finding | None:
+    if not facts.timing:
+        return None
+    spoilt = [each for each in facts.timing if each.is_spoilt]
+    worst = max(facts.timing, key=lambda each: each.error_ms / each.limit_ms)
+    titles = " and ".join(each.title for each in spoilt)
+    counts = any(each.name in facts.judged_metrics for each in spoilt)
+    detail = f"{titles} {'is' if len(spoilt) == 1 else 'are'} not given"
+    return Finding(worst.error_ms, worst.limit_ms, bool(spoilt), detail, INVALID if counts else NOTE)
 
 
 def _files(facts: Facts) -> Finding | None:
@@ -148,7 +197,7 @@ RULES: tuple[Rule, ...] = (
         "INVALID",
         "share",
         "A worker of the load generator used {value:.0%} of a core (limit {limit:.0%}), so waiting for it reads as "
-        "latency: use more WORKERS or less load.",
+        "latency: {more_workers}",
         lambda f: _over(f.cpu_share, CPU_SHARE_LIMIT),
     ),
     Rule(
@@ -156,9 +205,9 @@ RULES: tuple[Rule, ...] = (
         "Timing error bound (p99)",
         "INVALID",
         "ms",
-        "Latencies may be off by {value:.1f} ms (limit {limit:.1f} ms): the load generator read answers late. Use "
-        "more WORKERS, less load, or a quieter machine.",
-        lambda f: _over(f.error_bound_ms, _relative_limit(f, ERROR_FLOOR_MS)),
+        "{detail}: the load generator read answers late, by up to {value:.2g} ms (p99, limit {limit:.2g} ms). "
+        "{late_because}",
+        _timing,
     ),
     Rule(
         "arrivals_late",
@@ -166,7 +215,7 @@ RULES: tuple[Rule, ...] = (
         "INVALID",
         "ms",
         "Requests left {value:,.1f} ms late (p99, limit {limit:,.1f} ms), so the engine got another load than asked "
-        "for: use less RATE, or more WORKERS if load.max_in_flight was not what held them back.",
+        "for: use less RATE, unless load.max_in_flight was what held them back. {late_because}",
         lambda f: _over(f.lateness_p99_ms, _relative_limit(f, LATE_FLOOR_MS)) if f.open_loop else None,
     ),
     Rule(
@@ -298,19 +347,25 @@ def judge(facts: Facts, recorded: Sequence[Reason] = ()) -> tuple[str, list[Reas
     """
     checks: list[Check] = []
     reasons: list[Reason] = []
+    words = {"late_because": late_because(facts), "more_workers": more_workers(facts)}
     for rule in RULES:
         outcome = rule.check(facts)
         if outcome is None:
             continue
         value, limit = outcome.value, outcome.limit
-        checks.append(Check(rule.name, rule.title, rule.verdict, value, limit, rule.unit, outcome.broken))
+        verdict = outcome.verdict or rule.verdict
+        checks.append(Check(rule.name, rule.title, verdict, value, limit, rule.unit, outcome.broken))
         if outcome.broken:
-            sentence = rule.sentence.format(value=value, limit=limit, detail=outcome.detail)
-            reasons.append(Reason(rule.name, rule.verdict, value, limit, rule.unit, sentence))
+            sentence = rule.sentence.format(value=value, limit=limit, detail=outcome.detail, **words)
+            reasons.append(Reason(rule.name, verdict, value, limit, rule.unit, sentence))
     known = {rule.name for rule in RULES}
-    reasons += [reason for reason in recorded if reason.rule not in known]
-    reasons.sort(key=lambda reason: _GRAVITY[reason.verdict])
-    return decide(facts_of_reasons(reason.verdict for reason in reasons)).outcome.verdict, reasons, checks
+    return *ranked([*reasons, *(reason for reason in recorded if reason.rule not in known)]), checks
+
+
+def ranked(reasons: Sequence[Reason]) -> tuple[str, list[Reason]]:
+    """The verdict on the figures that these reasons come to, and the reasons, the gravest first."""
+    verdict = decide(facts_of_reasons(reason.verdict for reason in reasons)).outcome.verdict
+    return verdict, sorted(reasons, key=lambda reason: _GRAVITY[reason.verdict])
 
 
 _GRAVITY = {name: place for place, name in enumerate((*BY_NAME, NOTE))}
@@ -338,6 +393,7 @@ def gather(run: Run, window: Window | None) -> Facts:
     counted = manifest.counts or CountsRecord()
     late = lateness_ms(rows)
     workers = worker_samples(run, window)
+    bound_ms = error_bound_ms(rows, workers)
     return Facts(
         missing_files=run.missing_files,
         status=manifest.status,
@@ -356,7 +412,12 @@ def gather(run: Run, window: Window | None) -> Facts:
         rows_lost=counted.rows_lost or 0,
         damaged_lines=run.damaged_lines,
         median_latency_ms=_median_latency(ok),
-        error_bound_ms=error_bound_ms(rows, workers),
+        error_bound_ms=bound_ms,
+        timing=timing_errors(rows, bound_ms),
+        judged_metrics=judged_metrics(run),
+        steal_share=_mean(workers["steal_share"].to_numpy()),
+        cores=manifest.host.cores if manifest.host else None,
+        workers=manifest.load.workers,
         lateness_p99_ms=_percentile(late, 99),
         cpu_share=busiest_cpu_share(workers),
         in_flight_max=_percentile(workers.groupby("at")["in_flight"].sum(min_count=1).to_numpy(), 100),
@@ -401,6 +462,11 @@ def error_bound_ms(rows: pd.DataFrame, workers: pd.DataFrame) -> float | None:
 def _median_latency(ok: pd.DataFrame) -> float | None:
     ttft = _percentile(ok["ttft_ms"].to_numpy(), 50)
     return ttft if ttft is not None else _percentile(ok["e2e_ms"].to_numpy(), 50)
+
+
+def _mean(values: np.ndarray) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
 
 
 def _percentile(values: np.ndarray, q: float) -> float | None:

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from tokenswarm.analysis.figures.plausibility import RULES as IMPLAUSIBLE
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.summary import summarise
 from tokenswarm.analysis.verdict.validity import RULES
@@ -31,5 +32,6 @@ def test_every_key_of_the_summary_is_documented(tmp_path: Path) -> None:
 
 def test_every_rule_is_documented() -> None:
     text = (DOCS / "metrics.md").read_text()
-    for rule in RULES:
-        assert f"`{rule.name}`" in text, rule.name
+    for name in (*(rule.name for rule in RULES), *IMPLAUSIBLE):
+        assert f"`{name}`" in text, name
+        assert f"`{name}`" in (DOCS / "troubleshooting.md").read_text(), name

@@ -144,6 +144,7 @@ HOST_METRIC_COLUMNS: tuple[Column, ...] = (
     Column("read_lag_p99_ms", "ms", "99th percentile of how long received bytes lay unread"),
     Column("lateness_max_ms", "ms", "worst lateness of an arrival in the interval (open loop)"),
     Column("rss_mb", "float", "resident memory of the process (of an engine, summed over its processes), MiB"),
+    Column("steal_share", "float", "share of the machine's CPU time that its host gave to other machines (steal time)"),
     Column("in_flight", "int", "requests in flight"),
     Column("tokens", "int", "events with text received in the interval"),
     Column("gpu_util", "float", "GPU utilisation 0..1"),

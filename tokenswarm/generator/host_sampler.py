@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import gevent
 import psutil
@@ -14,6 +15,23 @@ from tokenswarm.generator.rows import quantile
 _SAMPLE_S = 1.0
 _TICK_S = 0.02
 _MIB = 1024 * 1024
+
+
+class Steal:
+    """The machine's steal time, from one look to the next: what its host gave to other machines (/proc/stat)."""
+
+    def __init__(self, cpu_times: Callable[[], Any] = psutil.cpu_times) -> None:
+        self._cpu_times = cpu_times
+        self._before = cpu_times()
+
+    def share(self) -> float | None:
+        """Of all CPU time since the last look; None where the system does not count it."""
+        before, self._before = self._before, self._cpu_times()
+        if not hasattr(self._before, "steal"):
+            return None
+        # What guests used is part of `user` and `nice` already.
+        spent = sum(self._before[:8]) - sum(before[:8])
+        return max(0.0, self._before.steal - before.steal) / spent if spent > 0 else None
 
 
 class Health:
@@ -49,7 +67,7 @@ class Health:
             self._worst_tick_s = max(self._worst_tick_s, time.monotonic() - before - _TICK_S)
 
     def _sample(self) -> None:
-        wall, cpu = time.monotonic(), time.process_time()
+        wall, cpu, steal = time.monotonic(), time.process_time(), Steal()
         while True:
             gevent.sleep(_SAMPLE_S)
             now, used = time.monotonic(), time.process_time()
@@ -64,6 +82,7 @@ class Health:
                 "read_lag_p99_ms": quantile(lags, 0.99) if lags else None,
                 "lateness_max_ms": self._late_ms,
                 "rss_mb": self._process.memory_info().rss / _MIB,
+                "steal_share": steal.share(),
                 "in_flight": self._in_flight(),
                 "tokens": self._tokens,
             }

@@ -1,0 +1,210 @@
+"""Two things that are both known must agree: what answers say of themselves, what the engine counts, what was sent.
+
+Where they do not, one of them is wrong, and nobody can tell which: the figures made of them are not given. Pure
+functions of arrays and sums; `verdict/spoilt.py` draws the consequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+OUTPUT_TOKENS = frozenset({"output_tok_s", "total_tok_s", "tpot", "per_user_tok_s", "per_user_tok_s_low",
+                           "usd_per_million_output_tokens", "usd_per_million_tokens"})
+PROMPT_TOKENS = frozenset({"input_tok_s", "total_tok_s", "hit_rate", "cache_efficiency",
+                           "usd_per_million_input_tokens", "usd_per_million_tokens"})
+CACHED_TOKENS = frozenset({"hit_rate", "cache_efficiency"})
+ENGINES_OWN = frozenset({"server_ttft_mean"})
+"""Metrics of the registry that each count enters."""
+
+FEWEST_TOKENS_PER_EVENT = 0.5
+"""An event with text holds a token or more; half leaves room for gateways that cut tokens in two."""
+FASTEST_TOK_S = 100_000.0
+"""No engine gives one request so many tokens a second; the fastest of today are below a twentieth of it."""
+MOST_TOKENS_PER_CHAR, TEMPLATE_TOKENS = 8.0, 4096
+"""A character is at most four bytes, each at most a token, and twice that; beside it what a chat template adds."""
+MOST_CHARS_PER_TOKEN = 20.0
+"""Texts have 1 to 6 characters a token, code up to 10."""
+HIT_RATES_APART = 0.15
+"""Between answers and counters, whose windows differ at both ends by what was in flight."""
+FEWEST_TO_TELL = 20
+"""Requests below which a window's ends are too large a part of it."""
+COUNTS_APART = 0.25
+"""By which share the engine's count of tokens may differ from the answers', beyond what is in flight."""
+OTHERS = 0.1
+"""Share of requests of others from which they are told of."""
+ABOVE_IDEAL = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Two known things that do not agree: the metrics that are not given for it, and a sentence. `whole_run`: it is
+    about what was measured, not about some figures alone."""
+
+    rule: str
+    metrics: frozenset[str]
+    sentence: str
+    value: float | None = None
+    limit: float | None = None
+    unit: str = ""
+    whole_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The successes of the measure phase, one entry each; NaN = not known. `by_usage`: the engine counted output."""
+
+    chunks: np.ndarray
+    completion_tokens: np.ndarray
+    by_usage: np.ndarray
+    seconds: np.ndarray
+    prompt_tokens: np.ndarray
+    cached_tokens: np.ndarray
+    prompt_chars: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What the engine counted between two of its readings, and what our answers tell of that time; None = not known.
+    `in_flight`: most requests under way at once; `unseen`: requests of ours whose tokens no row tells."""
+
+    requests: int = 0
+    in_flight: float = 0.0
+    unseen: int = 0
+    engine_tokens: float | None = None
+    our_tokens: float | None = None
+    engine_first_tokens: float | None = None
+    our_first_tokens: float | None = None
+    usage_hit_rate: float | None = None
+    counters_hit_rate: float | None = None
+    ideal_hit_rate_most: float | None = None
+    measured_hit_rate: float | None = None
+
+
+def contradictions(answers: Answers, counted: Counted) -> list[Contradiction]:
+    """All that does not agree, in the order of this module."""
+    found: Iterable[Contradiction | None] = (
+        output_tokens(answers), output_speed(answers), prompt_tokens(answers), cached_tokens(answers),
+        others_served(counted), engine_output(counted), hit_rates(counted), above_ideal(counted))
+    return [each for each in found if each is not None]
+
+
+def output_tokens(answers: Answers) -> Contradiction | None:
+    """Usage that counts fewer tokens than events with text came, as where it counts each chunk alone."""
+    told = answers.by_usage & (answers.chunks >= 2) & ~np.isnan(answers.completion_tokens)
+    tokens, events = float(answers.completion_tokens[told].sum()), float(answers.chunks[told].sum())
+    if not events or tokens >= FEWEST_TOKENS_PER_EVENT * events:
+        return None
+    return Contradiction(
+        "usage_output", OUTPUT_TOKENS,
+        f"The answers' usage tells {tokens:,.0f} output tokens, and {events:,.0f} events with "
+        "text came: usage does not count what was sent. Ask whoever runs the gateway in front of the engine.",
+        tokens / events, FEWEST_TOKENS_PER_EVENT, "")
+
+
+def output_speed(answers: Answers) -> Contradiction | None:
+    """Usage that counts more tokens than any engine could have made in the time."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        several = answers.by_usage & (answers.completion_tokens > 1)
+        speed = np.where(several, answers.completion_tokens / answers.seconds, np.nan)
+    fast = speed[speed > FASTEST_TOK_S]
+    if not len(fast):
+        return None
+    return Contradiction(
+        "usage_speed", OUTPUT_TOKENS,
+        f"The usage of {len(fast):,} answers tells up to {fast.max():,.0f} output tokens/s in one "
+        f"request (limit {FASTEST_TOK_S:,.0f}): no engine is so fast, so these are no counts.",
+        float(fast.max()), FASTEST_TOK_S, "tok/s")
+
+
+def prompt_tokens(answers: Answers) -> Contradiction | None:
+    """Usage whose prompt tokens cannot be those of the characters sent: none, far too few or far too many."""
+    known = ~np.isnan(answers.prompt_tokens) & (answers.prompt_chars > 0)
+    tokens, chars = answers.prompt_tokens[known], answers.prompt_chars[known]
+    if not len(tokens):
+        return None
+    many = tokens > MOST_TOKENS_PER_CHAR * chars + TEMPLATE_TOKENS
+    if not many.any() and tokens.sum() * MOST_CHARS_PER_TOKEN >= chars.sum():
+        return None
+    least, most = (float(tokens[many].max()), float(chars[many].max())) if many.any() else (
+        float(tokens.sum()), float(chars.sum()))
+    return Contradiction(
+        "usage_prompt", PROMPT_TOKENS,
+        f"The answers' usage tells {least:,.0f} prompt tokens where {most:,.0f} characters were "
+        "sent: these are no counts of the prompts.", least, None, "")
+
+
+def cached_tokens(answers: Answers) -> Contradiction | None:
+    """More cached prompt tokens than prompt tokens."""
+    more = answers.cached_tokens > answers.prompt_tokens
+    if not more.any():
+        return None
+    return Contradiction(
+        "usage_cached", CACHED_TOKENS,
+        f"{int(more.sum()):,} answers tell more cached prompt tokens than prompt tokens, so their "
+        "hit rate is none.", float(more.sum()), 0.0, "")
+
+
+def others_served(counted: Counted) -> Contradiction | None:
+    """The engine answered requests that were not ours (or fewer than ours: it is one of several)."""
+    theirs, ours = counted.engine_first_tokens, counted.our_first_tokens
+    if theirs is None or ours is None or max(theirs, ours) < FEWEST_TO_TELL / 2:
+        return None
+    slack = 3 + counted.unseen
+    if theirs > ours * (1 + OTHERS) + slack:
+        return Contradiction(
+            "others_served", ENGINES_OWN | CACHED_TOKENS,
+            f"The engine began {theirs:,.0f} answers in the measured time, and "
+            f"{ours:,.0f} of them were ours: others use this engine, so its own figures are of their requests too, and "
+            "ours were measured beside a load that nobody knows. Run alone.", theirs, ours, "", whole_run=True)
+    if theirs * (1 + OTHERS) + slack < ours:
+        return Contradiction(
+            "engine_sees_less", ENGINES_OWN,
+            f"The engine began {theirs:,.0f} answers in the measured time, and ours are "
+            f"{ours:,.0f}: its metrics are those of one of several engines behind this endpoint.", theirs, ours, "")
+    return None
+
+
+def engine_output(counted: Counted) -> Contradiction | None:
+    """Answers that tell more output tokens than the engine made."""
+    made, told = counted.engine_tokens, counted.our_tokens
+    if made is None or told is None or counted.requests < FEWEST_TO_TELL:
+        return None
+    slack = counted.in_flight * told / counted.requests
+    if told <= made * (1 + COUNTS_APART) + slack:
+        return None
+    return Contradiction(
+        "engine_output", OUTPUT_TOKENS,
+        f"The answers tell {told:,.0f} output tokens, and the engine counted {made:,.0f} in the "
+        "same time: one of both is no count of them.", told, made, "")
+
+
+def hit_rates(counted: Counted) -> Contradiction | None:
+    """Answers and counters of one engine that tell different hit rates."""
+    usage, counters = counted.usage_hit_rate, counted.counters_hit_rate
+    if usage is None or counters is None or counted.requests < FEWEST_TO_TELL:
+        return None
+    if abs(usage - counters) <= HIT_RATES_APART:
+        return None
+    return Contradiction(
+        "hit_rates", CACHED_TOKENS,
+        f"The answers tell a prefix cache hit rate of {usage:.1%}, and the engine's counters one of "
+        f"{counters:.1%}: one of both is wrong, or the counters are of others' requests too.", usage, counters, "share")
+
+
+def above_ideal(counted: Counted) -> Contradiction | None:
+    """More hits than the prompts sent allow."""
+    most, got = counted.ideal_hit_rate_most, counted.measured_hit_rate
+    if most is None or got is None or counted.requests < FEWEST_TO_TELL or got <= most + ABOVE_IDEAL:
+        return None
+    return Contradiction(
+        "above_ideal", frozenset({"cache_efficiency"}),
+        f"The engine tells a hit rate of {got:.1%}, and the prompts sent allow "
+        f"{most:.1%} at most: it found what was there before this run, or counts otherwise.", got, most, "share")
+
+
+RULES = ("usage_output", "usage_speed", "usage_prompt", "usage_cached", "others_served", "engine_sees_less",
+         "engine_output", "hit_rates", "above_ideal")
+"""Names of all contradictions, in the order in which docs/metrics.md has them."""

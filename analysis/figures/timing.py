@@ -1,0 +1,47 @@
+"""How far each latency of a run may be off, and what it may be: 3 ms spoil a TTFT of 20 ms and no E2E of 3 s."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from tokenswarm.analysis.figures.quantities import is_ok, latency_of
+
+from tokenswarm.contract.limits import ERROR_FLOOR_MS, RELATIVE_LIMIT
+from tokenswarm.contract.metrics import METRICS
+
+
+@dataclass(frozen=True, slots=True)
+class TimingError:
+    """The error bound of one latency, in ms, and what it may be at most: a share of the median, or a harmless floor."""
+
+    name: str
+    title: str
+    error_ms: float
+    limit_ms: float
+
+    @property
+    def is_spoilt(self) -> bool:
+        return self.error_ms > self.limit_ms
+
+
+def timing_errors(rows: pd.DataFrame, bound_ms: float | None) -> tuple[TimingError, ...]:
+    """By latency that was measured; none where the error is not known. `bound_ms`: of one stamp.
+
+    A latency for each token (TPOT) shares the error of its stream's two ends among its tokens; so it does the floor.
+    """
+    if bound_ms is None:
+        return ()
+    ok = is_ok(rows)
+    tokens = rows["completion_tokens"].to_numpy()[ok]
+    gaps = max(1.0, float(np.median(tokens[tokens >= 2])) - 1.0) if (tokens >= 2).any() else 1.0
+    found = []
+    for latency in METRICS.latencies():
+        values = latency_of(latency, rows)[ok]
+        values = values[~np.isnan(values)]
+        if len(values):
+            share = 1.0 / gaps if latency.scale == "token" else 1.0
+            limit_ms = max(ERROR_FLOOR_MS * share, RELATIVE_LIMIT * float(np.median(values)))
+            found.append(TimingError(latency.name, latency.title, bound_ms * share, limit_ms))
+    return tuple(found)

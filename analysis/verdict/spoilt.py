@@ -1,0 +1,117 @@
+"""Validity by figure: what is spoilt is not given and says why; the run is INVALID only where that concerns a headline
+or a gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+import pandas as pd
+from msgspec.structs import replace
+from tokenswarm.analysis.figures.flow import in_flight, output_flow
+from tokenswarm.analysis.figures.plausibility import Answers, Contradiction, Counted, contradictions
+from tokenswarm.analysis.figures.quantities import counter_growth, is_ok
+from tokenswarm.analysis.figures.slo import class_tables
+from tokenswarm.analysis.figures.window import Window
+from tokenswarm.analysis.read.run_folder import Run
+from tokenswarm.analysis.verdict.outcome import INVALID, NOTE
+
+from tokenswarm.contract.manifest import Reason
+from tokenswarm.contract.metric import Latency, Rate
+from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.objectives import parse_slo_key
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.summary_record import Summary
+from tokenswarm.contract.summary.verdict_records import SloGate
+
+_MOMENTS = 61
+"""At which requests in flight are counted, over a window."""
+HEADLINES = frozenset(metric.name for metric in METRICS if metric.headline)
+
+
+def judged_metrics(run: Run) -> frozenset[str]:
+    """The metrics that a run is judged by: the headlines, and those that a gate is about."""
+    table = run.manifest.scenario.table("slo")
+    keys = [*table, *(key for inner in class_tables(table).values() for key in inner)]
+    parsed = (parse_slo_key(str(key)) for key in keys)
+    return HEADLINES | {each.metric.name for each in parsed if each is not None}
+
+
+def _is_about(gate: SloGate, metrics: Collection[str]) -> bool:
+    key = gate.key.removeprefix(f"{gate.user_class}.") if gate.user_class else gate.key
+    parsed = parse_slo_key(key)
+    return parsed is not None and parsed.metric.name in metrics
+
+
+def withhold(summary: Summary, metrics: Collection[str], why: str) -> None:
+    """Take the values of these metrics out of a summary, gates on them included: they are undetermined then."""
+    for figure in _figures(summary, metrics):
+        figure.value, figure.ci95, figure.bucket, figure.why = None, None, None, why
+    summary.slo = [_withheld_gate(gate, why) if _is_about(gate, metrics) else gate for gate in summary.slo]
+
+
+def _withheld_gate(gate: SloGate, why: str) -> SloGate:
+    figure = Figure(unit=gate.figure.unit, n=gate.figure.n, why=why)
+    return replace(gate, figure=figure, state="undetermined", certain=False, margin=None)
+
+
+def _figures(summary: Summary, metrics: Collection[str]) -> Iterator[Figure]:
+    """Every figure of these metrics, those of single user classes too."""
+    for name in metrics:
+        metric = METRICS[name]
+        if isinstance(metric, Latency):
+            for table in (summary.latency, *(each.latency for each in summary.user_classes.values())):
+                yield from table.get(metric.key, {}).values()
+        elif isinstance(metric, Rate) and (figure := metric.figure_of(summary)) is not None:
+            yield figure
+    if "server_ttft_mean" in metrics:
+        for own in (summary.server_ttft, *summary.server_latency.values()):
+            yield from (own.p50, own.p95, own.p99, own.mean)
+
+
+def implausible(run: Run, window: Window | None, summary: Summary) -> list[Contradiction]:
+    """What does not agree in a run."""
+    return contradictions(_answers(run.measured), _counted(run, window, summary))
+
+
+def reason_of(found: Contradiction, judged: Collection[str]) -> Reason:
+    """A contradiction as a reason: INVALID where it concerns a metric that the run is judged by, else a remark."""
+    verdict = INVALID if found.whole_run or found.metrics & set(judged) else NOTE
+    return Reason(found.rule, verdict, found.value, found.limit, found.unit, found.sentence)
+
+
+def _answers(rows: pd.DataFrame) -> Answers:
+    ok = rows[is_ok(rows)]
+    cells = {name: ok[name].to_numpy(dtype=float)
+             for name in ("chunks", "completion_tokens", "prompt_tokens", "cached_tokens", "prompt_chars")}
+    return Answers(**cells, by_usage=(ok["token_source"] == "usage").to_numpy(), seconds=ok["e2e_ms"].to_numpy() / 1e3)
+
+
+def _counted(run: Run, window: Window | None, summary: Summary) -> Counted:
+    rows, cache, ttft = run.requests, summary.cache, summary.server_latency.get("ttft")
+    made = counter_growth(run, window, "generation_tokens")
+    known_client = ttft is not None and ttft.client is not None
+    ranged = cache.yardstick.ideal_range
+    return Counted(
+        requests=summary.counts.measured.ok,
+        in_flight=0.0 if window is None or window.seconds <= 0 else float(
+            in_flight(rows, np.linspace(window.start, window.end, _MOMENTS)).max()),
+        unseen=int((rows["ttft_ms"].isna() & ~is_ok(rows)).sum()),
+        engine_tokens=made,
+        our_tokens=None if made is None else _tokens_between_readings(run, window),
+        engine_first_tokens=ttft.p50.n if known_client else None,
+        our_first_tokens=ttft.client.p50.n if known_client else None,
+        usage_hit_rate=cache.usage_hit_rate,
+        counters_hit_rate=cache.counters_hit_rate,
+        ideal_hit_rate_most=ranged[1] if ranged else None,
+        measured_hit_rate=cache.yardstick.engine.value if cache.yardstick.recorded else None,
+    )
+
+
+def _tokens_between_readings(run: Run, window: Window) -> float:
+    """Output tokens of our answers between the first and the last reading of the counter inside the window."""
+    table = run.engine_metrics
+    inside = (table["at"] >= window.start) & (table["at"] <= window.end) & table["generation_tokens"].notna()
+    at = table["at"].to_numpy()[inside.to_numpy()]
+    return float(output_flow(run.requests).between(np.array([at.min(), at.max()]))[0])

@@ -8,7 +8,8 @@ from random import Random
 
 import pytest
 
-from tokenswarm.generator.warmup import Judgement, ended, judge, rank_z
+from tokenswarm.generator.stationarity import Series
+from tokenswarm.generator.warmup import HIT_RATE, IN_FLIGHT, Judgement, ended, judge, judge_load
 
 Level = Callable[[float, Random], float]
 
@@ -113,13 +114,50 @@ def test_the_change_is_that_of_the_mean() -> None:
     assert (found.steady, found.seconds) == (False, 5.0)
 
 
-def test_rank_z_is_the_mann_whitney_statistic() -> None:
-    from scipy.stats import mannwhitneyu
-    rng = Random(2)
-    earlier, later = ([rng.random() * scale for _ in range(count)] for scale, count in ((1.0, 40), (1.2, 55)))
-    assert rank_z(earlier, earlier) == 0
-    expected = mannwhitneyu(later, earlier, use_continuity=False, method="asymptotic", alternative="greater").pvalue
-    assert 0.5 * math.erfc(rank_z(earlier, later) / math.sqrt(2)) == pytest.approx(expected)
+def load_series(hits: Level, queue: Level, seed: int, seconds: float = 20.0
+                ) -> tuple[list[tuple[float, float, int, int]], list[tuple[float, int]]]:
+    """Answers of 3,000 prompt tokens with an even TTFT, hits(at, rng) of which were cached, and requests in flight."""
+    rng = Random(1000 + seed)
+    answers = [(at, latency, int(3000 * min(1.0, max(0.0, hits(at, rng)))), 3000)
+               for at, latency in series(even, seed, seconds=seconds)]
+    return answers, [(0.1 * step, round(queue(0.1 * step, rng))) for step in range(round(10 * seconds))]
+
+
+def stays(level: float) -> Level:
+    return lambda at, rng: level * rng.uniform(0.8, 1.2)
+
+
+def grows(level: float) -> Level:
+    return lambda at, rng: level * (0.5 + at / 40) * rng.uniform(0.95, 1.05)
+
+
+def judged(hits: Level, queue: Level, seed: int) -> Judgement:
+    return judge_load(*load_series(hits, queue, seed), 0.0, 2.0, 20.0)
+
+
+def test_a_load_is_steady_when_ttft_hit_rate_and_requests_in_flight_are() -> None:
+    found = [judged(stays(0.8), stays(20), seed) for seed in range(40)]
+    assert sum(judgement.steady for judgement in found) >= 26  # asked again in half a second, so this ends soon
+    assert list(found[0].series) == ["TTFT", HIT_RATE, IN_FLIGHT]
+
+
+@pytest.mark.parametrize(("hits", "queue", "name"), [(grows(0.8), stays(20), HIT_RATE),
+                                                     (stays(0.8), grows(20), IN_FLIGHT)])
+def test_a_load_is_not_steady_while_one_of_them_grows(hits: Level, queue: Level, name: str) -> None:
+    found = [judged(hits, queue, seed) for seed in range(20)]
+    assert not any(judgement.steady for judgement in found)
+    assert all(judgement.series[name].steady is False and judgement.series[name].change > 0 for judgement in found)
+
+
+def test_an_engine_that_does_not_report_hits_is_judged_without_them() -> None:
+    answers, in_flight = load_series(grows(0.8), stays(20), 1)
+    found = judge_load([(at, latency, None, 3000) for at, latency, *_ in answers], in_flight, 0.0, 2.0, 20.0)
+    assert list(found.series) == ["TTFT", IN_FLIGHT]
+
+
+def test_too_few_answers_tell_nothing_of_a_load_either() -> None:
+    answers, in_flight = load_series(stays(0.8), stays(20), 1)
+    assert judge_load(answers[:10], in_flight, 0.0, 2.0, 20.0).steady is None
 
 
 @pytest.mark.parametrize(("judgement", "fixed", "expected"), [
@@ -130,6 +168,14 @@ def test_rank_z_is_the_mann_whitney_statistic() -> None:
     (Judgement(None, 3, 30.0), False, "3 answers in its last 30 s are too few to tell whether TTFT was steady."),
     (Judgement(False, 40, 30.0, 0.2, -3.0), False, "TTFT was still falling within the last 30 s."),
     (Judgement(None, 256, 3.0), False, "256 answers in its last 3 s came too much at once to tell"),
+    (Judgement(True, 40, 4.0, 0.01, 0.1, dict.fromkeys(("TTFT", HIT_RATE, IN_FLIGHT), Series(True))), False,
+     "ended after 8 s: TTFT, hit rate and requests in flight were steady."),
+    (Judgement(False, 40, 30.0, 0.0, 0.1, {"TTFT": Series(True), HIT_RATE: Series(False, 0.12, 30)}), False,
+     "hit rate was still rising: it changed by +12% of the prompt tokens within the last 30 s."),
+    (Judgement(False, 40, 30.0, 0.0, 0.1, {"TTFT": Series(True), IN_FLIGHT: Series(False, -0.2)}), False,
+     "requests in flight were still falling: their mean changed by -20% within the last 30 s."),
+    (Judgement(False, 40, 30.0, -0.12, -3.0, {"TTFT": Series(False, -0.12)}), False,
+     "TTFT was still falling: its mean changed by -12% within the last 30 s."),
     (Judgement(False, 40, 30.0, -0.12, -3.0), True, "took the 60 s that were asked for; TTFT was still falling"),
 ])
 def test_the_end_is_told_in_a_sentence(judgement: Judgement, fixed: bool, expected: str) -> None:

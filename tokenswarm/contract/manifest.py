@@ -190,8 +190,17 @@ class CpusRecord(msgspec.Struct):
     load_generator: list[int] = []
 
 
+class SeriesRecord(msgspec.Struct):
+    """Whether a series of the warm-up was steady (see `generator.stationarity`): change of its mean, Kendall's S."""
+
+    steady: bool | None = None
+    change: Number | None = None
+    trend: int | None = None
+
+
 class WarmupRecord(msgspec.Struct):
-    """How the warm-up ended (see `generator.warmup`). `steady` None: it could not be told."""
+    """How the warm-up ended (see `generator.warmup`). `steady` None: it could not be told. `series`: of each series
+    that was judged, by name."""
 
     mode: str | None = None
     seconds: Number | None = None
@@ -201,6 +210,7 @@ class WarmupRecord(msgspec.Struct):
     change: Number | None = None
     z: Number | None = None
     looked_at_s: Number | None = None
+    series: dict[str, SeriesRecord] = {}
     sentence: str | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 
 import gevent
@@ -17,25 +18,31 @@ from tokenswarm.scenario.load import Load
 _POLL_S = 0.05
 _JUDGE_S = 0.5
 """How often the warm-up is asked whether it is steady."""
+_MOST_SAMPLES = 36_000
+_SAMPLE_S = 0.1
+"""How often the requests in flight are counted in the warm-up."""
 
 
 class PhaseController:
     """A greenlet that fixes the measured window and sees to its end.
 
-    `load` says how long warm-up and drain may last; the measured phase lasts `duration_s`. answers(): (unix time, TTFT
-    in ms) of each answer of the warm-up. announce(): tell the workers the timeline. quiet(): nothing is in flight any
+    `load` says how long warm-up and drain may last; the measured phase lasts `duration_s`. answers(): each answer of
+    the warm-up, see `steady.WarmupAnswer`. in_flight(): requests in flight, where the whole load has to be steady and
+    not TTFT alone. announce(): tell the workers the timeline. quiet(): nothing is in flight any
     more. finish(stopped): hand over rows and quit; `stopped` says that somebody ended the run before its time.
     """
 
     def __init__(self, timeline: Timeline, load: Load, *, duration_s: float, lead_s: float, reporter: Reporter,
-                 answers: Callable[[], Iterable[tuple[float, float]]], announce: Callable[[], None],
-                 quiet: Callable[[], bool], finish: Callable[[bool], None], latency_name: str = "TTFT") -> None:
+                 answers: Callable[[], Iterable[steady.WarmupAnswer]], announce: Callable[[], None],
+                 quiet: Callable[[], bool], finish: Callable[[bool], None], latency_name: str = "TTFT",
+                 in_flight: Callable[[], int] | None = None) -> None:
         self.warmup: WarmupRecord | None = None
         """How the warm-up ended, once it has; see `steady.ended`."""
         self._timeline = timeline
         self._load, self._duration_s, self._lead_s = load, duration_s, lead_s
         self._reporter, self._answers, self._latency_name = reporter, answers, latency_name
         self._announce, self._quiet, self._finish = announce, quiet, finish
+        self._in_flight, self._samples = in_flight, deque(maxlen=_MOST_SAMPLES)
         self._spawned = Event()
         self._stop = Event()
         self._greenlet = gevent.spawn(self._run)
@@ -71,9 +78,17 @@ class PhaseController:
         self._announce()
         self._finish(self._stop.is_set())
 
+    def _sample(self) -> None:
+        """Count the requests in flight until the measured phase."""
+        while self.warmup is None and not self._stop.is_set():
+            self._samples.append((time.time(), self._in_flight()))
+            gevent.sleep(_SAMPLE_S)
+
     def _warm_up(self) -> None:
         """Wait until the engine is warm: for the time that was asked for, or until TTFT is steady, or to the limit."""
         load, start, full_since = self._load, self._timeline.start, time.time()
+        if self._in_flight is not None:
+            gevent.spawn(self._sample)
         first_look, limit = steady.bounds(load, start, full_since)
         self._sleep_until(first_look)
         judgement = self._judge(full_since)
@@ -85,7 +100,10 @@ class PhaseController:
                                        fixed=load.warmup_s is not None, what=self._latency_name)
 
     def _judge(self, full_since: float) -> steady.Judgement:
-        return steady.judge(self._answers(), self._timeline.start, full_since, time.time())
+        start, now = self._timeline.start, time.time()
+        if self._in_flight is None:
+            return steady.judge(self._answers(), start, full_since, now)
+        return steady.judge_load(self._answers(), self._samples, start, full_since, now, self._latency_name)
 
     def _sleep_until(self, moment: float) -> None:
         while (left := moment - time.time()) > 0 and not self._stop.is_set():

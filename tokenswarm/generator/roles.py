@@ -179,7 +179,8 @@ class Coordinator(ProcessRole):
             duration_s=scenario.load.duration_s if self.plan.controlled else float("inf"),
             reporter=self.reporter, answers=lambda: self.live.warmup, announce=self._timeline_changed,
             quiet=self.quiet, finish=self._finish,
-            latency_name="TTFT" if scenario.output.stream else "the time of an answer")
+            latency_name="TTFT" if scenario.output.stream else "the time of an answer",
+            in_flight=None if scenario.prompts.state == "cold" else lambda: self.in_flight().total())
         gevent.spawn(self._tell_live)
         if self._stop_wanted:
             self.director.stop()

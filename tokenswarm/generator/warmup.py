@@ -1,4 +1,4 @@
-"""Has the warm-up done its work? A pure rule over the latencies of its answers.
+"""Has the warm-up done its work? A pure rule over its answers and its requests in flight.
 
 An engine is warm when its time to first token no longer changes: kernels are compiled, graphs captured, connections
 open, the queue as long as this load makes it. Looked at is the latest half of the warm-up (so the more there was to
@@ -7,17 +7,20 @@ LEAST_ANSWERS or more and either their means and their medians differ by no more
 misses turn into hits, the median stays where it is until it jumps), or the difference could as well be chance: the
 Mann-Whitney statistic of the two parts stays within CHANCE_Z standard deviations. Ranks do not mind outliers, nor
 latencies of two kinds (cache hits and misses).
+
+Where a steady state is to be measured (`judge_load`), the hit rate and the requests in flight have to be steady as
+well, and none of the three may show a trend over blocks (`stationarity`).
 """
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 
-from tokenswarm.contract.manifest import WarmupRecord
+from tokenswarm.contract.manifest import SeriesRecord, WarmupRecord
+from tokenswarm.generator import stationarity
+from tokenswarm.generator.stationarity import Series, rank_z
 from tokenswarm.scenario.load import Load
 
 LEAST_ANSWERS = 8
@@ -28,6 +31,9 @@ CHANCE_Z = 1.0
 """Standard deviations within which chance alone stays two times in three. Strict, since the question is asked again and
 again: a weak trend would pass one of many tests that let nineteen of twenty pass, while a steady engine waits for the
 next answer only."""
+HIT_RATE, IN_FLIGHT = "hit rate", "requests in flight"
+WarmupAnswer = tuple[float, float, int | None, int | None]
+"""(unix time of its end, TTFT in ms, cached prompt tokens, prompt tokens) of an answer of the warm-up."""
 _MOST_LOOKED_AT = 200
 """Answers of a part that are compared; of more, every second, third, ... This runs beside a load generator."""
 
@@ -36,13 +42,14 @@ _MOST_LOOKED_AT = 200
 class Judgement:
     """`steady` is None where there were too few answers to tell. `change` is by how much the mean of the later part is
     above (+) or below (-) that of the earlier one, as a share, `z` the Mann-Whitney statistic; `answers` were looked
-    at, of the last `seconds`."""
+    at, of the last `seconds`. `series`: of each series that was judged, by name; empty where TTFT alone was."""
 
     steady: bool | None
     answers: int
     seconds: float
     change: float | None = None
     z: float | None = None
+    series: Mapping[str, Series] = field(default_factory=dict)
 
 
 def bounds(load: Load, start: float, full_since: float) -> tuple[float, float]:
@@ -55,8 +62,8 @@ def bounds(load: Load, start: float, full_since: float) -> tuple[float, float]:
     return start + least, limit
 
 
-def judge(latencies: Iterable[tuple[float, float]], began: float, full_since: float, now: float) -> Judgement:
-    """Judge the warm-up from (moment of the answer, its latency) of each answer so far, in any order.
+def judge(latencies: Iterable[tuple[float, ...]], began: float, full_since: float, now: float) -> Judgement:
+    """Judge the warm-up from (moment of the answer, its latency, ...) of each answer so far, in any order.
 
     Times are in seconds on one clock, latencies in any unit. `began`: the warm-up's start; `full_since`: since when all
     users are there, before which latency rises with them.
@@ -64,7 +71,7 @@ def judge(latencies: Iterable[tuple[float, float]], began: float, full_since: fl
     first = max(full_since, began + (now - began) / 2)
     middle = (first + now) / 2
     earlier, later = [], []
-    for at, latency in latencies:
+    for at, latency, *_ in latencies:
         if first <= at <= now:
             (earlier if at < middle else later).append(latency)
     answers, seconds = len(earlier) + len(later), max(0.0, now - first)
@@ -76,21 +83,36 @@ def judge(latencies: Iterable[tuple[float, float]], began: float, full_since: fl
     return Judgement(alike or abs(z) < CHANCE_Z, answers, seconds, change, z)
 
 
+def judge_load(answers: Iterable[WarmupAnswer], in_flight: Iterable[tuple[float, int]], began: float,
+               full_since: float, now: float, what: str = "TTFT") -> Judgement:
+    """Judge TTFT as `judge` does, and beside it the trends of TTFT, hit rate and requests in flight.
+
+    in_flight: (moment, requests in flight), sampled evenly. An engine that does not tell how many prompt tokens were
+    cached is judged without its hit rate. `what` names the latency.
+    """
+    answers = sorted(answers)
+    judged = judge(answers, began, full_since, now)
+    if judged.steady is None:
+        return judged
+    first = now - judged.seconds
+    lately = [answer for answer in answers if first <= answer[0] <= now]
+    series = {what: stationarity.judge_values([(latency, 1.0) for _, latency, *_ in lately])}
+    if not judged.steady:
+        series[what] = replace(series[what], steady=False)
+    told = [(float(cached), float(prompt)) for _, _, cached, prompt in lately if cached is not None and prompt]
+    if len(told) >= 2 * LEAST_ANSWERS:
+        series[HIT_RATE] = stationarity.judge_values(told, is_share=True)
+    series[IN_FLIGHT] = stationarity.judge_values([(float(n), 1.0) for at, n in in_flight if first <= at <= now])
+    steady = all(each.steady is not False for each in series.values())
+    return replace(judged, steady=steady, series=series)
+
+
 def _change(before: float, after: float) -> float:
     return after / before - 1 if before > 0 else 0.0
 
 
 def _thinned(values: list[float]) -> list[float]:
     return values[:: -(-len(values) // _MOST_LOOKED_AT)]
-
-
-def rank_z(earlier: Sequence[float], later: Sequence[float]) -> float:
-    """The Mann-Whitney U of `later` against `earlier` in standard deviations from "no difference"; above 0: later ones
-    are larger. Normal approximation, ties count half (Mann & Whitney 1947)."""
-    ordered = sorted(earlier)
-    wins = sum(bisect_left(ordered, value) + bisect_right(ordered, value) for value in later) / 2
-    n, m = len(earlier), len(later)
-    return (wins - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)
 
 
 def ended(judgement: Judgement, *, seconds: float, limit_s: float, fixed: bool,
@@ -102,22 +124,39 @@ def ended(judgement: Judgement, *, seconds: float, limit_s: float, fixed: bool,
     return WarmupRecord(
         mode="fixed" if fixed else "until_steady", seconds=round(seconds, 3), limit_s=limit_s, steady=judgement.steady,
         answers=judgement.answers, change=change, z=z, looked_at_s=round(judgement.seconds, 3),
+        series={name: SeriesRecord(each.steady, round(each.change, 4), each.trend)
+                for name, each in judgement.series.items()},
         sentence=_sentence(judgement, seconds, limit_s, fixed, what))
 
 
 def _sentence(judgement: Judgement, seconds: float, limit_s: float, fixed: bool, what: str) -> str:
     if limit_s == 0:
         return "There was no warm-up."
+    *most, last = judgement.series or (what,)
+    all_of_it = f"{', '.join(most)} and {last} were steady" if most else f"{last} was steady"
     if judgement.steady and not fixed:
-        return f"The warm-up ended after {seconds:.0f} s: {what} was steady."
+        return f"The warm-up ended after {seconds:.0f} s: {all_of_it}."
     end = f"The warm-up took the {limit_s:g} s that were asked for" if fixed else \
         f"The warm-up ended at its limit of {limit_s:g} s"
     if judgement.steady:
-        return f"{end}; {what} was steady."
+        return f"{end}; {all_of_it}."
     if judgement.steady is None:
         answers = "1 answer" if judgement.answers == 1 else f"{judgement.answers} answers"
         why = "are too few" if judgement.answers < 2 * LEAST_ANSWERS else "came too much at once"
         return f"{end}; {answers} in its last {judgement.seconds:.0f} s {why} to tell whether {what} was steady."
-    trend = "falling" if judgement.z < 0 else "rising"
-    mean = f": its mean changed by {judgement.change:+.0%}" if judgement.change * judgement.z > 0 else ""
-    return f"{end}; {what} was still {trend}{mean} within the last {judgement.seconds:.0f} s."
+    name, change, direction = _unsteady(judgement, what)
+    verb = "were" if name == IN_FLIGHT else "was"
+    mean = "" if change * direction <= 0 else f": it changed by {change:+.0%} of the prompt tokens" \
+        if name == HIT_RATE else f": {'their' if verb == 'were' else 'its'} mean changed by {change:+.0%}"
+    return (f"{end}; {name} {verb} still {'falling' if direction < 0 else 'rising'}{mean} within the last "
+            f"{judgement.seconds:.0f} s.")
+
+
+def _unsteady(judgement: Judgement, what: str) -> tuple[str, float, float]:
+    """The first series that was not steady: its name, the change of its mean, the sign of its trend."""
+    for name, series in judgement.series.items():
+        if series.steady is False and (name != what or series.trend):
+            return name, series.change, series.trend or series.change
+        if series.steady is False:
+            break
+    return what, judgement.change, judgement.z

@@ -26,7 +26,7 @@ class LiveStats:
         """`bounded`: whether the scenario's SLOs say what a good request is."""
         self.counts = dict.fromkeys(STATUSES, 0)
         """Requests of every phase so far, by status."""
-        self.warmup: deque[tuple[float, float]] = deque(maxlen=_WARMUP_ANSWERS)
+        self.warmup: deque[tuple[float, float, int | None, int | None]] = deque(maxlen=_WARMUP_ANSWERS)
         """See `Delta.warmup`."""
         self.tallies: dict[tuple[str, str], LiveAggregate] = {}
         """By (phase, user class), since the beginning."""

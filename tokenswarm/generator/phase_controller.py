@@ -85,7 +85,7 @@ class PhaseController:
             gevent.sleep(_SAMPLE_S)
 
     def _warm_up(self) -> None:
-        """Wait until the engine is warm: for the time that was asked for, or until TTFT is steady, or to the limit."""
+        """Wait for the time that was asked for, or until the load is steady, or to the limit."""
         load, start, full_since = self._load, self._timeline.start, time.time()
         if self._in_flight is not None:
             gevent.spawn(self._sample)

@@ -32,7 +32,7 @@ def form_arguments(parser: Any) -> None:
     parser.add_argument("--scenario", default=session.scenario if session else "", help="what is asked",
                        choices=session.scenarios if session else None, include_in_web_ui=session is not None)
     parser.add_argument("--rate", default="", help="requests/s, an open loop; empty: users that wait for answers")
-    parser.add_argument("--warmup", default="", help="seconds; empty: as the scenario has it, until TTFT is steady")
+    parser.add_argument("--warmup", default="", help="seconds; empty: as the scenario has it, until the load is steady")
     parser.add_argument("--prompt-seed", default="", help="same seed, same prompts")
     parser.add_argument("--set", default="", env_var="SET", help="any scenario values: slo.ttft_p95_ms=400 "
                                                                   "rag.documents=8")
@@ -94,7 +94,7 @@ def _as_locust_loads(scenario: Scenario, options: Any, overrides: Mapping[str, s
     """The scenario with the users and the run time that Locust was given, and notes on what had to give way.
 
     A run time shorter than a few warm-ups would leave little or nothing to measure, so the warm-up shrinks with it,
-    unless SET asks for one. One that goes on until TTFT is steady takes at most a quarter of the run time.
+    unless SET asks for one. One that goes on until the load is steady takes at most a quarter of the run time.
     """
     from_locust = {"users": getattr(options, "num_users", None), "spawn_rate": getattr(options, "spawn_rate", None)}
     load: dict[str, Any] = {key: value for key, value in from_locust.items() if value}

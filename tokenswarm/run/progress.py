@@ -26,11 +26,11 @@ class RunProgress:
 
     def __init__(self, console: Console, warmup_s: float | None, duration_s: float,
                  warmup_max_s: float | None = None, plain_interval_s: float | None = None) -> None:
-        """`warmup_s` None: the warm-up goes on until TTFT is steady, at most `warmup_max_s`. `plain_interval_s`: pause
-        between two lines where there is no terminal (10 s); of a run of hours each line begins with the time (UTC)."""
+        """`warmup_s` None: the warm-up goes on until the load is steady, at most `warmup_max_s`. `plain_interval_s`:
+        pause between two lines where there is no terminal (10 s); of a run of hours each line begins with the time."""
         self._plain_interval_s = plain_interval_s or _PLAIN_INTERVAL_S
         self._stamped = plain_interval_s is not None
-        self._until_steady = f"until TTFT is steady, at most {warmup_max_s:g} s" if warmup_max_s is not None else ""
+        self._until_steady = f"until the load is steady, at most {warmup_max_s:g} s" if warmup_max_s is not None else ""
         self._console = console
         self._lengths = {"warmup": warmup_s, "measure": duration_s}
         self._phase, self._phase_began = "start", time.monotonic()

@@ -46,10 +46,10 @@ class Load(Section):
     max_in_flight: Count = Field(default=512, description="most requests in flight at once (open loop)")
     duration_s: PositiveSeconds = Field(default=30.0, description="length of the measured phase, after the warm-up")
     warmup_s: Seconds | None = Field(
-        default=None, description="unmeasured load before it, unset = until TTFT is steady, 0 = none"
+        default=None, description="unmeasured load before it, unset = until the load is steady, 0 = none"
     )
     warmup_max_s: Seconds = Field(
-        default=60.0, description="longest warm-up where it goes on until TTFT is steady (`warmup_s` is unset)"
+        default=60.0, description="longest warm-up where it goes on until the load is steady (`warmup_s` is unset)"
     )
     reset_cache: bool = Field(
         default=True, strict=True, description="empty the engine's prefix cache before the warm-up, where it can be"

@@ -31,3 +31,7 @@ class Section(BaseModel):
     """A table of a scenario: unknown keys are refused, values stay as they are."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Rate = Annotated[float, Field(strict=True, ge=0, le=1e6, allow_inf_nan=False)]
+"""Something per minute."""

@@ -13,13 +13,26 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.requests import refuse_reserved
+from tokenswarm.scenario.values import Rate
 from tokenswarm.scenario.workload_kinds import WorkloadSettings
 from tokenswarm.workloads.corpus import Corpus
+from tokenswarm.workloads.turnover import generation
 
 Message = dict[str, str]
+
+
+class SystemPromptSettings(WorkloadSettings):
+    """Settings of a workload whose sessions share a system prompt, or an instruction."""
+
+    new_system_prompts_per_minute: Rate = Field(
+        default=0.0, description="how often what all share is replaced by a new one, where prompts are steady"
+    )
+
 
 STEADY = "steady"
 """Names the shared parts of all phases where warm-up and measured phase draw from the same ones."""
@@ -116,9 +129,15 @@ class Workload(ABC):
         """
         return self.session(phase, number)
 
-    def scope(self, phase: str) -> str:
-        """Whose shared parts a session of this phase uses; see `shared_scope`."""
-        return shared_scope(self.state, phase)
+    def scope(self, phase: str, at_s: float = 0.0) -> str:
+        """Whose shared parts a session of this phase uses that begins `at_s` seconds after the run's start.
+
+        See `shared_scope`. Where the settings replace system prompts over time, each of them has a scope of its own.
+        """
+        scope = shared_scope(self.state, phase)
+        per_minute = getattr(self.settings, "new_system_prompts_per_minute", 0.0)
+        renewed = 0 if self.state == "cold" else generation(0, 1, per_minute, at_s)
+        return f"{scope}.{renewed}" if renewed else scope
 
 
 def rng_for(seed: int, phase: str, *names: object) -> Random:

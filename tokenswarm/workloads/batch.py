@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from pydantic import Field, field_validator
 
 from tokenswarm.scenario.distribution import Distribution, constant
 from tokenswarm.scenario.model import Scenario
-from tokenswarm.scenario.workload_kinds import WorkloadSettings
-from tokenswarm.workloads.base import Prompt, Session, Workload, cache_buster_prefix, require_text, rng_for
+from tokenswarm.workloads.base import (
+    Prompt,
+    Session,
+    SystemPromptSettings,
+    Workload,
+    cache_buster_prefix,
+    require_text,
+    rng_for,
+)
 from tokenswarm.workloads.corpus import Corpus
 
+_REMEMBERED = 8
+"""System prompts that are kept at hand: those of sessions that begin now."""
 
-class BatchSettings(WorkloadSettings):
+
+class BatchSettings(SystemPromptSettings):
     """Unique documents, each put into one of a few categories."""
 
     categories: tuple[str, ...] = Field(
@@ -39,22 +50,24 @@ class BatchWorkload(Workload):
 
     def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None:
         super().__init__(scenario, corpus, seed, salt)
-        self._systems: dict[str, str] = {}
+        self._system = lru_cache(maxsize=_REMEMBERED)(self._system_of)
         self._check = one_word_of(self.settings.categories)
         require_text(corpus, self.settings.document_tokens.typical() * self.chars_per_token, "batch.document_tokens")
 
     def session(self, phase: str, number: int) -> BatchSession:
         """Document `number` of a phase."""
+        return self.session_at(phase, number, 0.0)
+
+    def session_at(self, phase: str, number: int, at_s: float) -> BatchSession:
+        """Document `number` of a phase."""
         rng = rng_for(self.seed, phase, number)
         chars = round(self.settings.document_tokens.sample(rng) * self.chars_per_token)
         # The document's name makes it unique from its first words on, even where two excerpts begin alike.
         document = f"Document {phase}-{number:06d}:\n\n{self.corpus.take(rng, max(1, chars))}"
-        return BatchSession(phase, number, self._system(self.scope(phase)), document, self._check)
+        return BatchSession(phase, number, self._system(self.scope(phase, at_s)), document, self._check)
 
-    def _system(self, scope: str) -> str:
-        if scope not in self._systems:
-            self._systems[scope] = cache_buster_prefix(self.salt, scope) + instruction(self.settings.categories)
-        return self._systems[scope]
+    def _system_of(self, scope: str) -> str:
+        return cache_buster_prefix(self.salt, scope) + instruction(self.settings.categories)
 
 
 class BatchSession(Session):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 from typing import Annotated, Literal
 
@@ -12,11 +13,11 @@ from pydantic import Field
 from tokenswarm.scenario.distribution import Distribution, constant
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.values import Count
-from tokenswarm.scenario.workload_kinds import WorkloadSettings
 from tokenswarm.workloads.base import (
     Message,
     Prompt,
     Session,
+    SystemPromptSettings,
     Workload,
     cache_buster_prefix,
     chars_of,
@@ -47,10 +48,12 @@ SMALL_QUESTIONS = (
     "In which part of the world does {} lie?",
     "How would you greet someone in {}?",
 )
+_REMEMBERED = 8
+"""System prompts that are kept at hand: those of sessions that begin now."""
 _PLACES = ("Norway", "Peru", "Kenya", "Japan", "Portugal", "Canada", "Vietnam", "Morocco", "Iceland", "Chile")
 
 
-class ChatSettings(WorkloadSettings):
+class ChatSettings(SystemPromptSettings):
     """Conversations that accumulate history, or one long context asked four unrelated questions."""
 
     style: Literal["conversation", "four_questions"] = Field(
@@ -102,7 +105,7 @@ class ChatWorkload(Workload):
         super().__init__(scenario, corpus, seed, salt)
         settings = self.settings
         self._material = _Material(settings, corpus, seed, salt, scenario.prompts.chars_per_token)
-        self._systems: dict[str, str] = {}
+        self._system = lru_cache(maxsize=_REMEMBERED)(self._system_of)
         if settings.answer_tokens is not None:
             self.answer_tokens = settings.answer_tokens.typical()
         four = settings.style == "four_questions"
@@ -111,19 +114,21 @@ class ChatWorkload(Workload):
 
     def session(self, phase: str, number: int) -> Session:
         """Conversation `number` of a phase."""
-        if self._material.settings.style == "four_questions":
-            cache_buster = cache_buster_prefix(self.salt, self.scope(phase))
-            return FourQuestions(phase, number, self._material, cache_buster)
-        return Conversation(phase, number, self._material, self._system(self.scope(phase)))
+        return self.session_at(phase, number, 0.0)
 
-    def _system(self, scope: str) -> str:
+    def session_at(self, phase: str, number: int, at_s: float) -> Session:
+        """Conversation `number` of a phase."""
+        if self._material.settings.style == "four_questions":
+            cache_buster = cache_buster_prefix(self.salt, self.scope(phase, at_s))
+            return FourQuestions(phase, number, self._material, cache_buster)
+        return Conversation(phase, number, self._material, self._system(self.scope(phase, at_s)))
+
+    def _system_of(self, scope: str) -> str:
         """The system prompt that all conversations of a scope share."""
-        if scope not in self._systems:
-            material = self._material
-            room = material.settings.system_tokens - len(INSTRUCTION) / material.chars_per_token
-            notes = material.text(rng_for(material.seed, scope, "system"), room) if room > 0 else ""
-            self._systems[scope] = cache_buster_prefix(material.salt, scope) + INSTRUCTION + notes
-        return self._systems[scope]
+        material = self._material
+        room = material.settings.system_tokens - len(INSTRUCTION) / material.chars_per_token
+        notes = material.text(rng_for(material.seed, scope, "system"), room) if room > 0 else ""
+        return cache_buster_prefix(material.salt, scope) + INSTRUCTION + notes
 
 
 class Conversation(Session):

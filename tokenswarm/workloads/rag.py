@@ -14,7 +14,7 @@ from pydantic import Field
 
 from tokenswarm.scenario.distribution import Distribution, constant
 from tokenswarm.scenario.model import Scenario
-from tokenswarm.scenario.values import Count
+from tokenswarm.scenario.values import Count, Rate
 from tokenswarm.scenario.workload_kinds import WorkloadSettings
 from tokenswarm.workloads.ages import CANDIDATES
 from tokenswarm.workloads.base import (
@@ -30,6 +30,7 @@ from tokenswarm.workloads.base import (
     rng_for,
 )
 from tokenswarm.workloads.corpus import Corpus
+from tokenswarm.workloads.turnover import generation, order_of_replacement
 
 INSTRUCTION = (
     "You are an expert on the reference document below. Answer questions from it alone, in a few sentences, and quote "
@@ -55,6 +56,9 @@ class RagSettings(WorkloadSettings):
     zipf_s: Annotated[float, Field(strict=True, ge=0, le=10)] = Field(
         default=1.0, description="popularity: document k is opened in proportion to 1/k^zipf_s; 0 = all alike"
     )
+    new_documents_per_minute: Rate = Field(
+        default=0.0, description="documents that leave the shelf and are replaced by new ones, where prompts are steady"
+    )
     document_tokens: Distribution = Field(default=constant(3000), description="length of a document, about, tokens")
     questions_per_reader: Distribution = Field(default=constant(3), description="questions that one reader asks")
     history: bool = Field(
@@ -79,6 +83,7 @@ class RagWorkload(Workload):
 
     def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None:
         super().__init__(scenario, corpus, seed, salt)
+        self._places = order_of_replacement(seed, self.settings.documents)
         self._cumulative = zipf_cumulative(self.settings.documents, self.settings.zipf_s)
         require_text(corpus, self.settings.document_tokens.typical() * self.chars_per_token, "rag.document_tokens")
         # A document is built when it is first opened and kept: making it again for each reader would cost time on
@@ -95,8 +100,15 @@ class RagWorkload(Workload):
         rank = 1 + bisect_left(self._cumulative, rng.random() * self._cumulative[-1])
         rank = self._opened_first(phase, number) or rank
         questions = self.settings.questions_per_reader.sample_int(rng)
-        document = self.document(self.scope(phase), rank)
+        document = self.document(self.scope(phase), rank, self._generation(rank, at_s))
         return RagSession(phase, number, document, questions, self.settings.history, rng.getrandbits(64))
+
+    def _generation(self, rank: int, at_s: float) -> int:
+        """How often the document of that rank has been replaced by then."""
+        if self.state == "cold":
+            return 0
+        settings = self.settings
+        return generation(self._places[rank - 1], settings.documents, settings.new_documents_per_minute, at_s)
 
     def _opened_first(self, phase: str, number: int) -> int | None:
         """The rank that one of the first readers of the warm-up opens, where prompts are steady.
@@ -109,13 +121,14 @@ class RagWorkload(Workload):
         first = number // CANDIDATES if phase == BEFORE else number
         return first + 1 if first < min(self.settings.documents, _OPENED_FIRST) else None
 
-    def _document(self, scope: str, rank: int) -> Document:
-        """Document of popularity rank 1, 2, ...; each scope has its own."""
-        rng = rng_for(self.seed, scope, "document", rank)
+    def _document(self, scope: str, rank: int, generation: int = 0) -> Document:
+        """Document of popularity rank 1, 2, ...; each scope has its own, and a new one after it was replaced."""
+        renewed = f".{generation}" if generation else ""
+        rng = rng_for(self.seed, scope, "document", f"{rank}{renewed}")
         chars = self.settings.document_tokens.sample(rng) * self.chars_per_token
         text = self.corpus.take(rng, max(_PHRASE_CHARS, round(chars)))
         # The document's name comes first: two excerpts that happen to begin alike must not share a cache entry.
-        identity = f"doc-{rank:03d}" if scope == STEADY else f"{scope}-doc-{rank:03d}"
+        identity = f"doc-{rank:03d}{renewed}" if scope == STEADY else f"{scope}-doc-{rank:03d}"
         system = f"{cache_buster_prefix(self.salt, scope)}{INSTRUCTION}Reference document {identity}:\n\n{text}"
         return Document(identity, text, system)
 

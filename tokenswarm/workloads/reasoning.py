@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from tokenswarm.scenario.model import Scenario
-from tokenswarm.scenario.workload_kinds import WorkloadSettings
-from tokenswarm.workloads.base import Prompt, Session, Workload, cache_buster_prefix, rng_for
+from tokenswarm.workloads.base import Prompt, Session, SystemPromptSettings, Workload, cache_buster_prefix, rng_for
 from tokenswarm.workloads.corpus import Corpus
 from tokenswarm.workloads.tasks import GENERATORS, Task
 
@@ -24,7 +23,7 @@ _NUMBER = re.compile(r"-?\d[\d,]*(?:\.0+)?(?!\w|\.\d)")
 _WORD = re.compile(r"[^\W\d]\w*")
 
 
-class ReasoningSettings(WorkloadSettings):
+class ReasoningSettings(SystemPromptSettings):
     """Generated tasks with a known answer."""
 
     tasks: tuple[Literal["bug", "arithmetic", "logic"], ...] = Field(
@@ -55,10 +54,18 @@ class ReasoningWorkload(Workload):
 
     def session(self, phase: str, number: int) -> ReasoningSession:
         """Task `number` of a phase."""
+        return self.session_at(phase, number, 0.0)
+
+    def session_at(self, phase: str, number: int, at_s: float) -> ReasoningSession:
+        """Task `number` of a phase."""
         rng = rng_for(self.seed, phase, number)
         kind = self.settings.tasks[number % len(self.settings.tasks)]
         task = GENERATORS[kind](rng, self.settings.difficulty)
-        return ReasoningSession(phase, number, cache_buster_prefix(self.salt, self.scope(phase)) + INSTRUCTION, task)
+        return ReasoningSession(phase, number, self._preamble(phase, at_s), task)
+
+
+    def _preamble(self, phase: str, at_s: float) -> str:
+        return cache_buster_prefix(self.salt, self.scope(phase, at_s)) + INSTRUCTION
 
 
 class ReasoningSession(Session):

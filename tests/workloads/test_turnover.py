@@ -6,7 +6,6 @@ import itertools
 
 import pytest
 
-from tokenswarm.scenario.model import scenario_names
 from tokenswarm.workloads.turnover import generation, order_of_replacement
 
 
@@ -60,7 +59,7 @@ def test_a_system_prompt_is_replaced_from_its_first_characters_on(make, name):
     assert len({text_of(prompt)[:16] for prompt in session}) == 1  # who has begun goes on with the old one
 
 
-@pytest.mark.parametrize("name", scenario_names())
+@pytest.mark.parametrize("name", ["rag", "chat", "chat-7k", "batch", "reasoning"])
 def test_cold_prompts_do_not_change_with_time(make, name):
     key = "rag.new_documents_per_minute" if name == "rag" else f"{name.partition('-')[0]}.new_system_prompts_per_minute"
     workload = make(name, f"prompts.state=cold {key}=600")

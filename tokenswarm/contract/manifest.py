@@ -210,7 +210,7 @@ class WarmupRecord(msgspec.Struct):
     change: Number | None = None
     z: Number | None = None
     looked_at_s: Number | None = None
-    series: dict[str, SeriesRecord] = {}
+    series: dict[str, SeriesRecord] | msgspec.UnsetType = msgspec.UNSET
     sentence: str | None = None
 
 

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 
+import msgspec
+
 from tokenswarm.contract.manifest import SeriesRecord, WarmupRecord
 from tokenswarm.generator import stationarity
 from tokenswarm.generator.stationarity import Series, rank_z
@@ -125,7 +127,7 @@ def ended(judgement: Judgement, *, seconds: float, limit_s: float, fixed: bool,
         mode="fixed" if fixed else "until_steady", seconds=round(seconds, 3), limit_s=limit_s, steady=judgement.steady,
         answers=judgement.answers, change=change, z=z, looked_at_s=round(judgement.seconds, 3),
         series={name: SeriesRecord(each.steady, round(each.change, 4), each.trend)
-                for name, each in judgement.series.items()},
+                for name, each in judgement.series.items()} or msgspec.UNSET,
         sentence=_sentence(judgement, seconds, limit_s, fixed, what))
 
 

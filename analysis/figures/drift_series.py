@@ -9,7 +9,7 @@ import numpy as np
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures.drift import DRIFTING, MEDIAN, STEPPED, TOO_SHORT, Drift, blocks, judge
 from tokenswarm.analysis.figures.flow import output_flow
-from tokenswarm.analysis.figures.quantities import is_ok, latency_of
+from tokenswarm.analysis.figures.quantities import is_failed, is_ok, latency_of
 from tokenswarm.analysis.figures.rates import by_stretch, own_sums, sums_between
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
@@ -93,8 +93,8 @@ def _output_rate(run: Run, window: Window, edges: np.ndarray) -> tuple[np.ndarra
 
 def _error_rate(run: Run, window: Window, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """By blocks of requests, since there may be few in a slice; none where nothing failed."""
-    ended = run.measured[(run.measured["status"] != "cancelled").to_numpy()]
-    failed = (ended["status"] == "failed").to_numpy()
+    ended = run.measured[is_ok(run.measured) | is_failed(run.measured)]
+    failed = is_failed(ended)
     if not failed.any():
         return np.array([]), np.array([])
     return blocks(ended["sent_at"].to_numpy() - window.start, failed.astype(float), "mean")

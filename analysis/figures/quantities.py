@@ -17,6 +17,7 @@ from tokenswarm.contract.summary.cache_records import Cache
 from tokenswarm.contract.summary.engine_records import ServerMeans
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.request_records import Outcomes, Tokens
+from tokenswarm.contract.tables import GENERATOR_KINDS
 
 GAPS: dict[str, tuple[str, str]] = {
     "icl_p50_ms": ("Typical gap", "median over requests of a request's median gap between chunks"),
@@ -167,10 +168,21 @@ def outcome_counts(rows: pd.DataFrame) -> Outcomes:
     return Outcomes(len(rows), *(int(by_status.get(status, 0)) for status in ("ok", "failed", "cancelled")))
 
 
+def is_generators_failure(rows: pd.DataFrame) -> np.ndarray:
+    """Which rows failed by the load generator's own fault: nothing that the engine can be blamed for."""
+    return ((rows["status"] == "failed") & rows["error"].astype("object").isin(GENERATOR_KINDS)).to_numpy()
+
+
+def is_failed(rows: pd.DataFrame) -> np.ndarray:
+    """Which rows are failures of the engine, or of the way to it."""
+    return (rows["status"] == "failed").to_numpy() & ~is_generators_failure(rows)
+
+
 def error_rate(rows: pd.DataFrame) -> Estimate:
-    """failed / (ok + failed): a request that was cancelled when the run ended is neither."""
-    ended = rows["status"].to_numpy() != "cancelled"
-    return share_of((rows["status"] == "failed").to_numpy()[ended], why="no request ended")
+    """failed / (ok + failed): a request that was cancelled when the run ended is neither, and so is one that failed by
+    the load generator's own fault."""
+    failed = is_failed(rows)
+    return share_of(failed[failed | is_ok(rows)], why="no request ended")
 
 
 def valid_output(rows: pd.DataFrame) -> Estimate:

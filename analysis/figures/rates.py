@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from tokenswarm.analysis.figures.flow import completed_flow, output_flow, prompt_flow
-from tokenswarm.analysis.figures.quantities import by_row, is_ok, rate_figures
+from tokenswarm.analysis.figures.quantities import by_row, is_failed, is_ok, rate_figures
 from tokenswarm.analysis.figures.slo import conforming
 from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, Estimate
 from tokenswarm.analysis.figures.window import Window
@@ -62,7 +62,8 @@ def sums_between(rows: pd.DataFrame, chosen: pd.DataFrame, edges: np.ndarray,
     reported = ~np.isnan(prompt_of_ok) & ~np.isnan(cells["cached_tokens"])
     met, unknown = conforming(chosen, bounds)
     amounts = {
-        **{name: (status == name).to_numpy(dtype=float) for name in ("ok", "failed", "cancelled")},
+        **{name: (status == name).to_numpy(dtype=float) for name in ("ok", "cancelled")},
+        "failed": is_failed(chosen).astype(float),
         "good": met, "undetermined": unknown, "prompt_tokens": cells["prompt_tokens"], "prompts_of_ok": prompt_of_ok,
         "cached_tokens": np.where(reported, cells["cached_tokens"], 0.0),
         "prompt_tokens_with_cache_info": np.where(reported, prompt_of_ok, 0.0),

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from msgspec.structs import replace
-from tokenswarm.analysis.figures.quantities import is_ok, lateness_ms, outcome_counts
+from tokenswarm.analysis.figures.quantities import (
+    is_generators_failure,
+    is_ok,
+    lateness_ms,
+    outcome_counts,
+)
 from tokenswarm.analysis.figures.timing import TimingError, timing_errors
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
@@ -36,6 +41,9 @@ from tokenswarm.contract.tables import MANIFEST_JSON
 SUSTAINED_S = 10
 """A worker is busy when it is over the limit for most of this many seconds."""
 MANY_CANCELLED = 0.01
+MANY_USER_ERRORS = 0.01
+STALL_MS, STALLED_LIMIT = 500.0, 0.01
+"""A timer that is so late is a stall; and how much of the measured time a worker may stand still."""
 ENDED_EARLY = frozenset({"running", INTERRUPTED, "aborted", "failed"})
 """What run.json says of a run that did not come to its end; `running` of one whose process died."""
 
@@ -76,6 +84,9 @@ class Facts:
     cores: int | None = None
     workers: int | None = None
     held_back: float | None = None
+    generator_failures: int = 0
+    user_errors: int = 0
+    stalled_share: float | None = None
     going: bool = False
     ended_early: str | None = None
 
@@ -217,6 +228,34 @@ RULES: tuple[Rule, ...] = (
         "Requests left {value:,.1f} ms late (p99, limit {limit:,.1f} ms), so the engine got another load than asked "
         "for: use less RATE, unless load.max_in_flight was what held them back. {late_because}",
         lambda f: _over(f.lateness_p99_ms, _relative_limit(f, LATE_FLOOR_MS)) if f.open_loop else None,
+    ),
+    Rule(
+        "generator_failures",
+        "Requests that failed by the load generator",
+        "INVALID",
+        "",
+        "{value:.0f} requests failed by the load generator's own fault (`generator_limit`: out of open files, ports or "
+        "memory; `client_error`: a bug), so the engine got another load than asked for: raise the limit (ulimit -n), "
+        "or use fewer users.",
+        lambda f: Finding(f.generator_failures, 0, f.generator_failures > 0),
+    ),
+    Rule(
+        "user_errors",
+        "Tasks of the locustfile that raised",
+        "INVALID",
+        "share",
+        "Tasks of the locustfile raised errors ({value:.1%} of all that was begun, limit {limit:.0%}), so the engine "
+        "got less load than asked for: locust.log has the tracebacks.",
+        lambda f: _over(f.user_errors / (f.user_errors + f.rows), MANY_USER_ERRORS) if f.user_errors else None,
+    ),
+    Rule(
+        "stalled",
+        "Load generator stood still",
+        "INVALID",
+        "share",
+        "The load generator stood still for {value:.1%} of the measured time (limit {limit:.0%}): nothing was sent and "
+        "nothing stamped meanwhile. Something took its CPU, or it was suspended: run on a quieter machine.",
+        lambda f: _over(f.stalled_share, STALLED_LIMIT),
     ),
     Rule(
         "workers_lost",
@@ -407,6 +446,9 @@ def gather(run: Run, window: Window | None) -> Facts:
         workers_lost=counted.workers_lost,
         unsent=counted.unsent,
         held_back=counted.arrivals_queued,
+        generator_failures=int(is_generators_failure(run.requests).sum()),
+        user_errors=sum((counted.user_errors or {}).values()),
+        stalled_share=stalled_share(workers, window),
         going=run.going,
         ended_early=(manifest.ended_early.sentence or "no reason is told") if manifest.ended_early else None,
         rows_lost=counted.rows_lost or 0,
@@ -448,6 +490,16 @@ def busiest_cpu_share(workers: pd.DataFrame) -> float | None:
         # The first windows are shorter than the time that makes a load "sustained".
         peaks.append(float(rolling[series.index >= series.index[0] + pd.Timedelta(seconds=SUSTAINED_S - 1)].max()))
     return max(peaks, default=None)
+
+
+def stalled_share(workers: pd.DataFrame, window: Window | None) -> float | None:
+    """The share of the window in which the worker that was held up most stood still, from its worst delays of each
+    second: of two stalls in a second only the longer one is known."""
+    lags = workers[["source", "loop_lag_ms"]].dropna()
+    if window is None or not window.seconds or lags.empty:
+        return None
+    stalls = lags["loop_lag_ms"].where(lags["loop_lag_ms"] >= STALL_MS, 0.0)
+    return float(stalls.groupby(lags["source"].astype("str")).sum().max()) / 1e3 / window.seconds
 
 
 def error_bound_ms(rows: pd.DataFrame, workers: pd.DataFrame) -> float | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -403,3 +405,64 @@ def test_ipv6(serve: Serve, connect: Connect) -> None:
         pytest.skip("this machine has no IPv6")
     assert ask(connect(server.url)).text == "Hello"
     assert f"Host: {server.url.removeprefix('http://')}".encode() in server.requests[0][1]
+
+
+OUT_OF_FILES = OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize(("error", "kind"), [
+    (OUT_OF_FILES, "generator_limit"),
+    (OSError(errno.ENFILE, "Too many open files in system"), "generator_limit"),
+    (OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address"), "generator_limit"),
+    (OSError(errno.EHOSTUNREACH, "No route to host"), "connect_failed"),
+    (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "connect_failed"),
+])
+def test_a_limit_of_this_machine_is_not_the_network_s_fault(error: OSError, kind: str, connect: Connect,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(wire.Connection, "open", fail)
+    answer = ask(connect("http://127.0.0.1:1"))
+    assert (answer.status, answer.error) == ("failed", kind)
+
+
+def test_a_name_that_cannot_be_looked_up_for_want_of_files_is_a_limit_of_this_machine(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_file(*_: object) -> int:
+        raise OUT_OF_FILES
+
+    lookup = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    assert not client_module.is_own_limit(lookup)
+    with monkeypatch.context() as patched:
+        patched.setattr(client_module.os, "open", no_file)
+        own = client_module.is_own_limit(lookup)
+    assert own
+
+
+def test_both_clocks_are_read_again_where_the_process_was_held_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([0, 90_000_000, 90_000_100, 90_000_300])
+    walls = iter([1000.0, 1000.09])
+    monkeypatch.setattr(client_module.time, "monotonic_ns", lambda: next(ticks))
+    monkeypatch.setattr(client_module.time, "time", lambda: next(walls))
+    read = client_module.both_clocks()
+    monkeypatch.undo()
+    assert read == (1000.09, 90_000_100, 200)
+
+
+@pytest.mark.parametrize("reused", [False, True])
+def test_a_process_that_is_held_before_it_sends_knows_its_ttft_no_better(
+        reused: bool, serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = connect(serve(answering(STREAM)).url)
+    if reused:
+        assert ask(client).ok
+    send = wire.Connection._send_all
+
+    def held(connection: wire.Connection, data: bytes) -> None:
+        time.sleep(0.05)  # the whole thread: no other greenlet runs either
+        send(connection, data)
+
+    calm = ask(client)
+    monkeypatch.setattr(wire.Connection, "_send_all", held)
+    answer = ask(client)
+    assert calm.ok and answer.ok and answer.ttft_uncertainty_ms >= 50

@@ -31,9 +31,10 @@ class Observed(LLMClient):
         super().__init__(*arguments)
         self.sent_ns: dict[int, int] = {}
 
-    def _exchange(self, connection: object, request: bytes, streamed: bool, answer: Answer, sent_ns: int) -> Answer:
+    def _exchange(self, connection: object, request: bytes, streamed: bool, answer: Answer, sent_ns: int,
+                  ready_ns: int) -> Answer:
         self.sent_ns[id(answer)] = sent_ns
-        return super()._exchange(connection, request, streamed, answer, sent_ns)
+        return super()._exchange(connection, request, streamed, answer, sent_ns, ready_ns)
 
 
 @pytest.fixture(scope="module", params=[("vllm",), ("sglang",), ("vllm", "--role-with-first-token")],

@@ -137,6 +137,18 @@ def test_an_error_in_a_locustfile_is_told_without_its_traceback(engine: str, tmp
     assert "Traceback" not in finished.err and str(finished.path / "locust.log") in finished.err
 
 
+def test_a_task_that_only_raises_is_no_bug_of_ours_and_no_success(engine: str, tmp_path: Path, results: Path) -> None:
+    scenario = scenario_with(tmp_path, "")
+    text = (tmp_path / "mine.py").read_text()
+    (tmp_path / "mine.py").write_text(text.replace("        for prompt", "        raise KeyError('no such ticket')\n"
+                                                                         "        for prompt"))
+    finished = run(engine, scenario, results)
+    assert finished.code not in (Exit.PASSED, Exit.INTERNAL), finished.err
+    assert finished.manifest["counts"]["user_errors"]["KeyError: 'no such ticket'"] > 0
+    assert any("A task of the locustfile raised KeyError" in note for note in finished.manifest["notes"])
+    assert finished.summary["counts"]["measured"]["failed"] == 0
+
+
 @pytest.mark.slow
 def test_a_worker_that_dies_before_the_run_is_told_at_once(engine: str, tmp_path: Path, results: Path) -> None:
     code = "import os, sys\nif '--worker' in sys.argv:\n    os._exit(9)\n"

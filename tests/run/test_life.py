@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import signal
 import threading
 from pathlib import Path
@@ -219,3 +220,13 @@ def test_a_run_of_the_ui_that_came_to_nothing_leaves_nobody_watching(tmp_path: P
     run.prepare()
     assert run.measure(reported, lambda event: None) is False
     assert telemetry_threads() == []
+
+
+@pytest.mark.parametrize(("hard", "noted"), [(50, True), (4096, False)])
+def test_too_few_open_files_for_the_users_are_told_before_the_load(
+        hard: int, noted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (hard, hard))
+    outcome, printed = live(tmp_path, tools([], WHOLE), overrides={"load.users": "60"})
+    printed = " ".join(printed.split())
+    assert ("limit on open files (ulimit -n) is 50 too low for 60 connections" in printed) == noted
+    assert any("ulimit -n" in note for note in manifest(outcome.folder)["notes"]) == noted

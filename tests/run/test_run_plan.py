@@ -128,3 +128,13 @@ def test_the_price_is_paid_for_the_gpus_that_are_known_best(
 
 def test_no_price_is_no_cost() -> None:
     assert price(resolve(LoadOptions(), QUIET_MACHINE), external_engine(), ["H100"]) is None
+
+
+@pytest.mark.parametrize("typed", [{"workers": 4}, {"workers": 50, "master": ("h", 1)}])
+def test_as_many_workers_as_there_are_cores_are_fine_and_elsewhere_any(typed: dict[str, Any]) -> None:
+    assert resolve(LoadOptions(**typed), Machine(cpus=FOUR, runtime_for=lambda *_: "local")).workers == typed["workers"]
+
+
+def test_more_workers_than_cores_are_refused_at_once() -> None:
+    with pytest.raises(UserError, match=r"--workers is 5, but this process may use 4 CPU cores.*at most WORKERS=4"):
+        resolve(LoadOptions(workers=5), Machine(cpus=FOUR, runtime_for=never))

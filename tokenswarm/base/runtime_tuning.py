@@ -21,6 +21,17 @@ def freeze_gc() -> None:
     gc.set_threshold(*_THRESHOLDS)
 
 
+_OF_OUR_OWN = 40
+"""Descriptors that a load-generating process has open beside its connections: files, sockets of its own, libraries."""
+
+
+def descriptors_missing(connections: int) -> int:
+    """How many file descriptors this process, and those that it starts, may lack for so many connections at once; 0:
+    none. The soft limit does not count, since `grow_descriptor_table` raises it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 0 if hard == resource.RLIM_INFINITY else max(0, connections + _OF_OUR_OWN - hard)
+
+
 def grow_descriptor_table() -> None:
     """Allow many connections, and make the kernel's table of descriptors large enough for them at once.
 

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
+import socket
 import ssl
 import time
 from collections import deque
@@ -30,6 +33,8 @@ _LOOKS_PER_LOOK_AGAIN = 4
 """An answer that says [DONE] in an unusual place is noticed after at most 0.4 s."""
 _DECODE_SLICE = 200
 """Body pieces decoded in one go before other greenlets get their turn (about 1 ms)."""
+_OWN_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
+"""Too many open files, no port left to connect from, no memory for a socket."""
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1e6
 
@@ -44,6 +49,32 @@ class Timeouts:
     total_s: float = 600.0
 
 
+_TOGETHER_NS, _MOST_READS = 20_000, 4
+
+
+def both_clocks() -> tuple[float, int, int]:
+    """This moment as unix s and as monotonic ns, and how many ns they may be apart: the process can be held between two
+    readings, and then they are taken again."""
+    for _ in range(_MOST_READS):
+        before_ns = time.monotonic_ns()
+        wall = time.time()
+        apart_ns = time.monotonic_ns() - before_ns
+        if apart_ns < _TOGETHER_NS:
+            break
+    return wall, before_ns, apart_ns
+
+
+def is_own_limit(error: OSError) -> bool:
+    """Whether a limit of this machine or process is behind an error, and not the network or the server."""
+    if isinstance(error, socket.gaierror):  # a name is looked up through files and sockets too
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        except OSError as own:
+            return own.errno in _OWN_LIMITS
+        return False
+    return error.errno in _OWN_LIMITS
+
+
 class _Cancelled(BaseException):
     """Thrown into a greenlet that waits for a connection when the run is over."""
 
@@ -51,27 +82,33 @@ class _Cancelled(BaseException):
 class _Exchange:
     """One request in flight, with what the watchdog needs to know of it."""
 
-    __slots__ = ("check_ns", "connection", "decoder", "sent_ns", "streamed")
+    __slots__ = ("check_ns", "connection", "decoder", "ready_ns", "sent_ns", "streamed")
 
-    def __init__(self, connection: Connection, sent_ns: int, streamed: bool, first_check_ns: int) -> None:
+    def __init__(self, connection: Connection, sent_ns: int, streamed: bool, first_check_ns: int,
+                 ready_ns: int) -> None:
         self.connection = connection
         self.sent_ns = sent_ns
+        self.ready_ns = ready_ns
+        """From here on nothing but the sending itself was to be done."""
         self.streamed = streamed
         self.decoder = Decoder(connection.reader, connection.stamps, streamed)
         self.check_ns = first_check_ns
 
     def uncertainty_ns(self) -> int:
-        """By how many ns the first token may have arrived before its stamp.
+        """By how many ns the time to the first token may be off.
 
-        A kernel stamp is that of a read's last byte: exact for the read's last event. A token with others behind it
-        in the same read arrived between the loop's look before and the stamp.
+        The request left between `ready_ns` and the stamp behind its first send: a process that is held there, for want
+        of a CPU, sends late what it has stamped. And the first token may have arrived before its stamp. A kernel stamp
+        is that of a read's last byte: exact for the read's last event. A token with others behind it in the same read
+        arrived between the loop's look before and the stamp.
         """
         connection = self.connection
+        sending_ns = max(0, connection.first_sent_ns - self.ready_ns)
         stamp = self.decoder.stream.token_stamps[0]
         index = connection.stamps.index(stamp)
         if connection.kernel_stamps and self._ends_with_first_token(index):
-            return 0
-        return max(0, stamp - max(connection.earliest[index], self.sent_ns))
+            return sending_ns
+        return sending_ns + max(0, stamp - max(connection.earliest[index], self.sent_ns))
 
     def _ends_with_first_token(self, index: int) -> bool:
         """Whether the event with the first token, and none with text before it, is the last one of a read."""
@@ -122,13 +159,15 @@ class LLMClient:
             self._heads[path], request_id.encode("latin-1", "replace"), extra.encode("latin-1"), len(payload), payload)
         answer = Answer()
         connection = self._reusable()
-        answer.sent_at = time.time()
-        sent_ns = time.monotonic_ns()
+        answer.sent_at, sent_ns, apart_ns = both_clocks()
         if connection is None:
             connection = self._connect(answer, sent_ns)
             if connection is None:
                 return answer
-        return self._exchange(connection, request, bool(body.get("stream")), answer, sent_ns)
+            ready_ns = time.monotonic_ns() - apart_ns
+        else:
+            ready_ns = sent_ns
+        return self._exchange(connection, request, bool(body.get("stream")), answer, sent_ns, ready_ns)
 
     def cancel_all(self) -> int:
         """End everything in flight as `cancelled`; no further request is sent. Returns how many there were."""
@@ -181,7 +220,8 @@ class LLMClient:
         except ConnectionRefusedError as error:
             answer.fail("connect_refused", f"{self.endpoint.url}: {error.strerror}")
         except OSError as error:
-            answer.fail("connect_failed", f"{self.endpoint.url}: {error}")
+            kind = "generator_limit" if is_own_limit(error) else "connect_failed"
+            answer.fail(kind, f"{self.endpoint.url}: {error}")
         else:
             answer.connect_ms = (time.monotonic_ns() - sent_ns) / _NS_PER_MS
             return connection
@@ -213,11 +253,11 @@ class LLMClient:
     # ---- one exchange
 
     def _exchange(self, connection: Connection, request: bytes, streamed: bool, answer: Answer,
-                  sent_ns: int) -> Answer:
+                  sent_ns: int, ready_ns: int) -> Answer:
         connection.begin()
         limits = self.timeouts
         first_check_ns = sent_ns + int(min(limits.first_token_s, limits.gap_s, limits.total_s) * _NS_PER_S)
-        exchange = _Exchange(connection, sent_ns, streamed, first_check_ns)
+        exchange = _Exchange(connection, sent_ns, streamed, first_check_ns, ready_ns)
         self._in_flight[exchange] = None
         try:
             if self._cancelled:
@@ -227,7 +267,7 @@ class LLMClient:
             except (BrokenPipeError, ConnectionResetError):
                 pass  # the server may have answered before it closed: the watcher reads what there is, then the end
             except OSError as error:
-                connection.give_up("reset_before_headers", str(error))
+                connection.give_up("generator_limit" if is_own_limit(error) else "reset_before_headers", str(error))
             connection.wait()
             return self._conclude(exchange, answer)
         except BaseException:

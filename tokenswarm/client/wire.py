@@ -60,7 +60,8 @@ class Connection:
 
     __slots__ = ("_cheap_end", "_fed", "_grace", "_incoming", "_loop", "_loop_time", "_outgoing", "_reads_seen",
                  "_recvmsg_into", "_tls", "_waiter", "_watcher", "bodies_at_done", "bytes_in", "closed", "earliest",
-                 "failure", "idle_since", "kernel_stamps", "lag_ns", "reader", "reads", "socket", "stamps")
+                 "failure", "first_sent_ns", "idle_since", "kernel_stamps", "lag_ns", "reader", "reads",
+                 "socket", "stamps")
 
     def __init__(self, sock: _socket.socket, loop_time: LoopTime) -> None:
         self.socket = sock
@@ -75,6 +76,8 @@ class Connection:
         self._grace: Any = None
         self.closed = False
         self.idle_since = 0.0
+        self.first_sent_ns = 0
+        """Right after the first piece of the exchange's request was handed to the kernel; 0 until then."""
         self._forget()
 
     def _forget(self) -> None:
@@ -169,6 +172,7 @@ class Connection:
 
     def begin(self) -> None:
         """Listen for an answer. One exchange at a time; `rest` comes between two."""
+        self.first_sent_ns = 0
         self._watcher.start(self._readable if self._tls is None else self._readable_tls)
 
     def rest(self) -> None:
@@ -194,6 +198,8 @@ class Connection:
             except BlockingIOError:
                 self._wait_for_room()
                 continue
+            if not self.first_sent_ns:
+                self.first_sent_ns = time.monotonic_ns()
             view = view[sent:]
 
     def _wait_for_room(self) -> None:

@@ -111,7 +111,7 @@ class PhaseRecord(msgspec.Struct):
 class CountsRecord(msgspec.Struct, omit_defaults=True):
     """What the load generator counted, of all phases. `arrivals_queued`: arrivals of an open loop that waited for
     max_in_flight (`found_nobody` in older files); `unsent`: those that were never sent; `odd`: answers by a field that
-    was not as the API says and did no harm."""
+    was not as the API says and did no harm; `user_errors`: what tasks of the locustfile raised, by error."""
 
     ok: int | None = None
     failed: int | None = None
@@ -124,6 +124,7 @@ class CountsRecord(msgspec.Struct, omit_defaults=True):
     rows: int | None = None
     sent: int | None = None
     odd: dict[str, int] | None = None
+    user_errors: dict[str, int] | None = None
 
 
 class PreflightRecord(msgspec.Struct):
@@ -306,6 +307,8 @@ class Manifest(msgspec.Struct):
         self.simulated = bool(self.simulated or self.counts.simulated_answers)
         self.notes += [f"odd, but no failure, in {count} answers: {what}"
                        for what, count in sorted((self.counts.odd or {}).items())]
+        self.notes += [f"A task of the locustfile raised {what} ({count} times; locust.log has the traceback): what "
+                       "it would have asked was not asked." for what, count in (self.counts.user_errors or {}).items()]
 
 
 _OF_CONTAINERS = ("image", "container")

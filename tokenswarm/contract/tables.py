@@ -59,9 +59,13 @@ ERROR_KINDS: Mapping[str, str] = {
     "timeout_gap": "no further token within timeouts.gap_s",
     "timeout_total": "not finished within timeouts.total_s",
     "too_large": "the answer exceeded the client's size limit",
+    "generator_limit": "the load generator's machine ran out of open files, ports or memory; the engine was not asked",
     "client_error": "the load generator itself failed; a bug to report",
 }
 """The closed set of values of the `error` column, each with its meaning."""
+
+GENERATOR_KINDS = ("generator_limit", "client_error")
+"""Kinds of failure that are the load generator's own: never counted as the engine's."""
 
 AWAY_KINDS = ("connect_refused", "connect_timeout", "connect_failed", "reset_before_headers", "reset_mid_stream")
 """Kinds of failure by which an engine that ends, is away or restarts shows itself."""

@@ -135,15 +135,16 @@ class MasterRole(Coordinator):
                 client.id in self._workers and self._workers[client.id].account is None for client in self._alive()):
             gevent.sleep(0.05)
         total: dict[str, Any] = {"workers_lost": self.plan.workers, "rows_lost": 0}
-        odd: Counter[str] = Counter()
+        by_kind = {name: Counter() for name in ("odd", "user_errors")}
         for worker in self._workers.values():
             if worker.account is not None:
                 total["workers_lost"] -= 1
                 total["rows_lost"] += worker.account.pop("rows_made", 0) - worker.rows
-                odd.update(worker.account.pop("odd", {}))
+                for name, counted in by_kind.items():
+                    counted.update(worker.account.pop(name, {}))
                 for key, value in worker.account.items():
                     total[key] = total.get(key, 0) + value
-        return {**total, "odd": dict(odd)} if odd else total
+        return total | {name: dict(counted) for name, counted in by_kind.items() if counted}
 
     def worker_records(self) -> list[WorkerRecord]:
         return [WorkerRecord(identity, worker.rows, lost=worker.account is None,

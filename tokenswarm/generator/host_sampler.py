@@ -25,8 +25,11 @@ class Steal:
         self._before = cpu_times()
 
     def share(self) -> float | None:
-        """Of all CPU time since the last look; None where the system does not count it."""
-        before, self._before = self._before, self._cpu_times()
+        """Of all CPU time since the last look; None where the system does not count it, or it cannot be read now."""
+        try:
+            before, self._before = self._before, self._cpu_times()
+        except OSError:  # out of file descriptors, say
+            return None
         if not hasattr(self._before, "steal"):
             return None
         # What guests used is part of `user` and `nice` already.
@@ -66,6 +69,12 @@ class Health:
             gevent.sleep(_TICK_S)
             self._worst_tick_s = max(self._worst_tick_s, time.monotonic() - before - _TICK_S)
 
+    def _resident_mb(self) -> float | None:
+        try:
+            return self._process.memory_info().rss / _MIB
+        except (OSError, psutil.Error):  # out of file descriptors, say: the rest of the row is worth having
+            return None
+
     def _sample(self) -> None:
         wall, cpu, steal = time.monotonic(), time.process_time(), Steal()
         while True:
@@ -81,7 +90,7 @@ class Health:
                 "loop_lag_ms": self._worst_tick_s * 1e3,
                 "read_lag_p99_ms": quantile(lags, 0.99) if lags else None,
                 "lateness_max_ms": self._late_ms,
-                "rss_mb": self._process.memory_info().rss / _MIB,
+                "rss_mb": self._resident_mb(),
                 "steal_share": steal.share(),
                 "in_flight": self._in_flight(),
                 "tokens": self._tokens,

@@ -36,6 +36,9 @@ from tokenswarm.live.aggregate import Delta
 from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt, Session
 
+_ERROR_CHARS, _ERROR_KINDS, _OTHER_ERRORS = 200, 10, "other errors"
+"""Of what tasks raise: how much of a message is kept, how many kinds, and what stands for the rest."""
+
 
 class _ClassLoad:
     """How this process loads for one class plan: its prompts, its client with its limits, its constant body."""
@@ -72,6 +75,7 @@ class LoadProcess:
         self.simulated_answers = 0
         self.oddities: Counter[str] = Counter()
         """Answers by what was odd of them and did no harm."""
+        self._user_errors: Counter[str] = Counter()
         self._clock_shift_s = clock_shift_s
         self._sink = sink
         self._buffer = Buffer(sink)
@@ -203,6 +207,12 @@ class LoadProcess:
             gevent.sleep(FLUSH_INTERVAL_S)
             self.flush()
 
+    def user_failed(self, error: Exception) -> None:
+        """A task of the locustfile raised; it sends nothing more this time."""
+        what = masked(f"{type(error).__name__}: {' '.join(str(error).split())[:_ERROR_CHARS]}", self.plan.api_key)
+        known = what in self._user_errors or len(self._user_errors) < _ERROR_KINDS
+        self._user_errors[what if known else _OTHER_ERRORS] += 1
+
     def flush(self) -> None:
         """Hand all rows over. If that fails the run is over; what was written before is kept."""
         try:
@@ -238,10 +248,11 @@ class LoadProcess:
         self.flush()
 
     def account(self) -> dict[str, Any]:
-        """What the rows alone do not say: counts, and `odd`, counts by kind."""
+        """What the rows alone do not say: counts, and `odd` and `user_errors`, counts by kind."""
         account: dict[str, Any] = {"simulated_answers": self.simulated_answers}
-        if self.oddities:
-            account["odd"] = dict(self.oddities)
+        for name, counted in (("odd", self.oddities), ("user_errors", self._user_errors)):
+            if counted:
+                account[name] = dict(counted)
         if self._dispatcher is not None:
             account |= {"unsent": self._dispatcher.unsent, "arrivals_queued": self._dispatcher.arrivals_queued}
         return account

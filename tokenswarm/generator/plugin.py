@@ -79,3 +79,5 @@ def _user_failed(role: ProcessRole, exception: Exception, tb: TracebackType | No
     """A user's task raised. Where it was in code of ours that the task called, that is a bug of ours."""
     if is_ours(tb):
         role.bug(exception)
+    elif role.process is not None:
+        role.process.user_failed(exception)

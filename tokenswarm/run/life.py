@@ -5,6 +5,7 @@ those that are started in the web UI by `web_run.WebRun`; what both do is in `Ru
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from tokenswarm.base.cpu_affinity import affinity
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.runtime_tuning import descriptors_missing
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.contract.manifest import (
     CacheResetRecord,
@@ -141,8 +143,18 @@ class LoadRun(Run):
         cpus = plan.cpus and CpusRecord(sorted(plan.cpus.engine), sorted(plan.cpus.load_generator))
         return NewRun(
             scenario=plan.scenario, overrides=plan.overrides, engine=engine.record(), model=checked.model,
-            corpus=plan.corpus, workers=plan.workers, argv=plan.argv, simulated=engine.simulated, notes=checked.notes,
+            corpus=plan.corpus, workers=plan.workers, argv=plan.argv, simulated=engine.simulated,
+            notes=[*checked.notes, *self._descriptor_note()],
             gpus=checked.gpu_names, preflight=checked.preflight, cost=checked.cost, cpus=cpus).manifest(run_id)
+
+    def _descriptor_note(self) -> list[str]:
+        """Too few open files fail requests that the engine never sees, so it is told before that happens."""
+        load, plan = self.plan.scenario.load, self.plan
+        connections = math.ceil((load.max_in_flight if load.rate is not None else load.most_users) / plan.workers)
+        missing = 0 if plan.master is not None else descriptors_missing(connections)
+        return [f"The limit on open files (ulimit -n) is {missing} too low for {connections} connections of a "
+                "load-generating process: some requests may fail here, and the run is then INVALID. Raise it, or use "
+                "fewer users."] if missing else []
 
     def _announce(self) -> None:
         self.checked.announce(self.console)

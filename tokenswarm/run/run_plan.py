@@ -109,6 +109,7 @@ class RunPlan:
 def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
     """The plan for what was asked. Raises UserError for whatever of it cannot be."""
     machine = machine or Machine.here()
+    _check_workers(options, machine)
     scenario = load_scenario(options.scenario, options.overrides, options.data)
     corpus = load_corpus(options.corpus)
     create(scenario, corpus, seed=0, salt="")  # refuses prompts that cannot be made, before anything is started
@@ -133,6 +134,16 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
         gpus_named=len([name for name in environ.get("GPUS", "").split(",") if name.strip()]),
         workers=options.workers, master=options.master, keep=options.keep, results=options.results,
         argv=tuple(options.argv), api_key=options.api_key)
+
+
+def _check_workers(options: LoadOptions, machine: Machine) -> None:
+    """Processes without a core of their own take it from each other, and time nothing well."""
+    if options.master is None and machine.cpus is not None and options.workers > len(machine.cpus):
+        cores = len(machine.cpus)
+        raise UserError(Exit.USAGE, f"--workers is {options.workers}, but this process may use {cores} CPU "
+                                    f"core{'s' if cores > 1 else ''}: load-generating processes that share a core wait "
+                                    f"for each other. Give at most WORKERS={cores} here, or use other machines "
+                                    "(--master, see docs/distributed.md)")
 
 
 def _check_url(host: str) -> None:

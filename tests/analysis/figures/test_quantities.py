@@ -15,6 +15,7 @@ from tokenswarm.analysis.read.run_folder import Run, read_run
 
 from tests.analysis.make_run import START, manifest, row, write_run
 from tokenswarm.contract.summary.request_records import Outcomes
+from tokenswarm.contract.tables import GENERATOR_KINDS
 
 
 def folder_of(tmp_path: Path, *rows: dict[str, Any], **more: Any) -> Run:
@@ -169,6 +170,12 @@ def test_error_rate_leaves_out_cancelled_requests(tmp_path: Path) -> None:
     )
     assert metrics.error_rate(run.requests).value == 0.25
     assert metrics.outcome_counts(run.requests) == Outcomes(sent=5, ok=3, failed=1, cancelled=1)
+
+
+@pytest.mark.parametrize("kind", GENERATOR_KINDS)
+def test_error_rate_leaves_out_what_failed_by_the_load_generator(tmp_path: Path, kind: str) -> None:
+    run = folder_of(tmp_path, row(), row(status="failed", error="truncated"), row(status="failed", error=kind))
+    assert metrics.error_rate(run.requests).value == 0.5
 
 
 def test_hit_rate_is_taken_from_usage_and_weighs_by_tokens(tmp_path: Path) -> None:

@@ -222,3 +222,29 @@ def test_arrivals_that_were_never_sent_make_the_run_invalid(tmp_path: Path) -> N
     rows = [row(sent_at=START + i) for i in range(30)]
     summary = judged(tmp_path, rows, counts={"sent": len(rows), "unsent": 3}, load={"mode": "open", "rate": 5.0})
     assert rules(summary) == ["unsent"] and "3 requests that were due" in summary.reasons[0].sentence
+
+
+@pytest.mark.parametrize("kind", schema.GENERATOR_KINDS)
+def test_a_failure_of_the_load_generator_s_own_makes_the_run_invalid_and_is_not_the_engine_s(
+        tmp_path: Path, kind: str) -> None:
+    rows = [row(sent_at=START + i) for i in range(30)] + [row(sent_at=START + 5, status="failed", error=kind)]
+    summary = judged(tmp_path, rows)
+    assert rules(summary) == ["generator_failures"] and summary.verdict == "INVALID"
+    assert summary.errors.rate.value == 0
+
+
+@pytest.mark.parametrize(("errors", "found"), [({}, []), ({"KeyError: 'x'": 1}, ["user_errors"])])
+def test_tasks_that_raise_make_the_run_invalid_where_they_are_many(
+        tmp_path: Path, errors: dict[str, int], found: list[str]) -> None:
+    rows = [row(sent_at=START + i) for i in range(30)]
+    assert rules(judged(tmp_path, rows, counts={"sent": 30, "user_errors": errors})) == found
+
+
+@pytest.mark.parametrize(("lags_ms", "found"), [([1990.0], ["stalled"]), ([290.0], []), ([499.0] * 3, []),
+                                                ([510.0], ["stalled"])])
+def test_a_load_generator_that_stood_still_makes_the_run_invalid(
+        tmp_path: Path, lags_ms: list[float], found: list[str]) -> None:
+    watched = host(0.4)
+    for sample, lag_ms in zip(watched[3:], lags_ms, strict=False):
+        sample["loop_lag_ms"] = lag_ms
+    assert rules(judged(tmp_path, host_rows=watched), "INVALID") == found

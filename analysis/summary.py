@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from msgspec.structs import replace
@@ -10,9 +12,19 @@ from tokenswarm.analysis.figures import quantities as metrics
 from tokenswarm.analysis.figures import server_view, slo
 from tokenswarm.analysis.figures.cost import cost_figures
 from tokenswarm.analysis.figures.drift_series import drift_figures
+from tokenswarm.analysis.figures.level_figures import (
+    level_figures,
+    level_notes,
+    level_reasons,
+    of_level,
+    spoilt_at_level,
+    withheld,
+)
+from tokenswarm.analysis.figures.levels import LoadLevel, load_levels
 from tokenswarm.analysis.figures.outages import outage_figures
 from tokenswarm.analysis.figures.rates import every_rate
 from tokenswarm.analysis.figures.statistics import Estimate, share
+from tokenswarm.analysis.figures.timing import TimingError, timing_errors
 from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.verdict import validity
@@ -25,11 +37,13 @@ from tokenswarm.contract.manifest import (
     EndedEarlyRecord,
     GitRecord,
     HostRecord,
+    Reason,
     WarmupRecord,
 )
 from tokenswarm.contract.objectives import Objective, parse_objectives
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.header_records import EngineHeader, Header, ScenarioHeader, WindowHeader
+from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.request_records import ClassFigures, Counts, ErrorKind, Errors
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import Generator, SloGate
@@ -43,6 +57,7 @@ def summarise(run: Run) -> Summary:
     facts = validity.gather(run, window)
     verdict, reasons, checks = validity.judge(facts, validity.recorded_reasons(run))
     objectives, refused = parse_objectives(run.manifest.scenario.table("slo"))
+    levels = load_levels(run, window)
     rates = every_rate(run.requests, rows, window, objectives)
     goodput = slo.goodput_figures(rows, objectives, window)
     cost = run.manifest.cost or CostRecord()
@@ -51,7 +66,8 @@ def summarise(run: Run) -> Summary:
         verdict=verdict,
         reasons=reasons,
         simulated=run.manifest.simulated,
-        notes=[*run.notes, *recorded_notes(run), *beginning_notes(run), *metrics.wave_notes(rows)],
+        notes=[*run.notes, *recorded_notes(run), *beginning_notes(run),
+               *(metrics.wave_notes(rows) if len(levels) < 2 else [])],
         run=header(run, window),
         latency=metrics.latency_figures(rows),
         gaps=metrics.gap_figures(rows),
@@ -73,21 +89,50 @@ def summarise(run: Run) -> Summary:
         generator=replace(generator(run, facts, window), checks=checks),
         user_classes=by_user_class(run, objectives, window, rates),
     )
-    _withhold_what_is_spoilt(summary, run, window, facts)
+    late = () if len(levels) > 1 else facts.timing  # of several loads, each has errors and limits of its own
+    found = implausible(run, window, summary)
+    further = [reason_of(each, facts.judged_metrics) for each in found]
+    if len(levels) > 1 and window is not None:
+        summary = by_level(run, summary, levels, window)
+        further += _of_levels(run, summary, levels, facts)
+    _withhold_late(summary, late)
+    for each in found:
+        withhold(summary, each.metrics, f"implausible, see {each.rule}: {each.sentence}")
+    summary.verdict, summary.reasons = validity.ranked([*summary.reasons, *further])
     summary.outcome = judged(summary)
     return summary
 
 
-def _withhold_what_is_spoilt(summary: Summary, run: Run, window: Window | None, facts: validity.Facts) -> None:
-    """Take out the figures that are not what they say, each with the reason; what they are matters for the verdict."""
-    late = {each.name: each for each in facts.timing if each.is_spoilt}
-    for name, error in late.items():
-        withhold(summary, [name], f"its timing may be off by {error.error_ms:.2g} ms, limit {error.limit_ms:.2g} ms")
-    found = implausible(run, window, summary)
-    for each in found:
-        withhold(summary, each.metrics, f"implausible, see {each.rule}: {each.sentence}")
-    further = [reason_of(each, facts.judged_metrics) for each in found]
-    summary.verdict, summary.reasons = validity.ranked([*summary.reasons, *further])
+def _withhold_late(summary: Summary, timing: Iterable[TimingError], level: LevelFigures | None = None) -> None:
+    """Take out the latencies that are not what they say."""
+    for error in timing:
+        if error.is_spoilt:
+            why = f"its timing may be off by {error.error_ms:.2g} ms, limit {error.limit_ms:.2g} ms"
+            withhold(summary, [error.name], why, level)
+
+
+def by_level(run: Run, summary: Summary, levels: list[LoadLevel], window: Window) -> Summary:
+    """The summary of a run of several loads: figures, gates and remarks of each level, none over all of them."""
+    objectives, refused = parse_objectives(run.manifest.scenario.table("slo"))
+    figures = [level_figures(run, level, objectives, window.start) for level in levels]
+    summary = withheld(summary, figures)
+    summary.slo = [of_level(gate, each) for level, each in zip(levels, figures, strict=True)
+                   for gate in (*slo.evaluate(objectives, refused, level.rows, each.goodput, each.rates),
+                                *class_gates(run, level.rows, level.window))]
+    summary.notes = [*summary.notes, *level_notes(levels, figures)]
+    return summary
+
+
+def _of_levels(run: Run, summary: Summary, levels: list[LoadLevel], facts: validity.Facts) -> list[Reason]:
+    """What makes a run worse than its sums tell: a level in which nothing succeeded, or whose latencies are spoilt; the
+    spoilt figures of that level are taken out."""
+    reasons = level_reasons(summary.levels) if summary.counts.measured.ok else []  # else the whole run is told of
+    for level, figures in zip(levels, summary.levels, strict=True):
+        bound_ms = validity.error_bound_ms(level.rows, validity.worker_samples(run, level.window))
+        timing = [each for each in timing_errors(level.rows, bound_ms) if each.is_spoilt]
+        _withhold_late(summary, timing, figures)
+        reasons += [spoilt_at_level(each, figures) for each in timing if each.name in facts.judged_metrics]
+    return reasons
 
 
 def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[SloGate]:

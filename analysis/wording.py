@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tokenswarm.contract.manifest import LoadRecord
 from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.verdict_records import SloGate
 
 MISSING = "–"
@@ -114,11 +117,31 @@ def _levels(start: float, end: float | None, steps: object) -> str:
         f"{level:g}" if isinstance(level, int | float) else str(level) for level in levels)
 
 
-def load_sentence(load: LoadRecord) -> str:
-    """The load in words: `16 users, closed loop` or `20 requests/s, open loop`."""
+def level_words(level: LevelFigures) -> str:
+    """What a load level asked for: `48 users`, `4 req/s`, `2 to 4 req/s`."""
+    start, end, unit = (level.users, level.users_end, "users") if level.rate is None else \
+        (level.rate, level.rate_end, "req/s")
+    if start is None:
+        return "a load that is not known"
+    if unit == "users" and start == 1 and end is None:
+        return "1 user"
+    return f"{_levels(start, end, None)} {unit}"
+
+
+def level_name(level: LevelFigures) -> str:
+    """`Level 2 (48 users)`."""
+    return f"Level {level.number} ({level_words(level)})"
+
+
+def load_sentence(load: LoadRecord, levels: Sequence[LevelFigures] = ()) -> str:
+    """The load in words: `16 users, closed loop` or `20 requests/s, open loop`; `32 → 48 → 8 users, closed loop` where
+    somebody changed it while the run went on."""
     parts = []
     if load.mode == "open" and load.rate is not None:
         parts.append(f"{_levels(load.rate, load.rate_end, load.rate_steps)} requests/s, open loop")
+    elif any(level.began == "changed" for level in levels):
+        parts.append(f"{' → '.join(f'{level.users:g}' for level in levels if level.users is not None)} users, "
+                     "closed loop")
     elif load.users is not None:
         parts.append(f"{_levels(load.users, load.users_end, load.users_steps)} users, closed loop")
     elif load.mode:

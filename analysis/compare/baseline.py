@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from tokenswarm.analysis.compare.comparison import BETTER, WORSE, Result, compare, compared, shown
 from tokenswarm.analysis.compare.groups import named_groups, refuse_unlike, unfair
+from tokenswarm.analysis.figures.level_figures import at_level, same_loads
 from tokenswarm.analysis.verdict.outcome import VALID
+from tokenswarm.analysis.wording import level_name
 
+from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import Baseline, Gate
 
@@ -34,10 +37,24 @@ def regressions(earlier: Summary, run: Summary, tolerance: float = TOLERANCE) ->
 
 
 def against(earlier: Summary, run: Summary, tolerance: float = TOLERANCE) -> Baseline:
-    """`regressions`; or no gates and a note, where the run itself has no figures to hold against anything."""
-    if run.verdict == VALID:
+    """`regressions`, level by level where the runs were several loads; or no gates and a note, where the run itself has
+    no figures to hold against anything, or was other loads than the earlier one."""
+    if run.verdict != VALID:
+        return Baseline(earlier.run_id, tolerance, [f"not compared: this run is {run.outcome.headline}"])
+    if not earlier.levels and not run.levels:
         return regressions(earlier, run, tolerance)
-    return Baseline(earlier.run_id, tolerance, [f"not compared: this run is {run.outcome.headline}"])
+    if not same_loads(earlier, run):
+        return Baseline(earlier.run_id, tolerance, ["not compared: the runs did not go through the same load levels"])
+    each = [(level, regressions(at_level(earlier, before), at_level(run, level), tolerance))
+            for before, level in zip(earlier.levels, run.levels, strict=True)]
+    notes = list(dict.fromkeys(note for _, baseline in each for note in baseline.notes))
+    return Baseline(earlier.run_id, tolerance, notes,
+                    [_gate_of_level(gate, level) for level, baseline in each for gate in baseline.gates])
+
+
+def _gate_of_level(gate: Gate, level: LevelFigures) -> Gate:
+    name = level_name(level)
+    return Gate(f"level{level.number}.{gate.key}", f"{name}: {gate.title}", gate.state, f"{name}: {gate.sentence}")
 
 
 def _gate(result: Result, tolerance: float) -> Gate:

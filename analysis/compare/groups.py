@@ -85,7 +85,10 @@ def usable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[LeftOut]]:
     good, out = [], []
     for summary in summaries:
         outcome = summary.outcome
-        if summary.verdict == VALID:
+        if summary.levels:
+            out.append(LeftOut(summary.run_id, f"{len(summary.levels)} load levels, and no figure over all of them is "
+                                               "about one load", int(Exit.USAGE)))
+        elif summary.verdict == VALID:
             good.append(summary)
         else:
             out.append(LeftOut(summary.run_id, f"{outcome.headline}: {outcome.sentence}", outcome.code))

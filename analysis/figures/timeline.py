@@ -22,7 +22,7 @@ class Timeline:
 
     `edges_s` are seconds from that start (negative during warm-up); `zero` is the start in unix seconds. `unit` is the
     unit of the time axis and `per_unit` its length in seconds. `outages`: stretches in which the engine was away, as
-    pairs of unix seconds.
+    pairs of unix seconds. `levels`: load levels of a run that had several, as (start, end, what was asked for).
     """
 
     zero: float
@@ -30,6 +30,7 @@ class Timeline:
     unit: str
     per_unit: float
     outages: tuple[tuple[float, float], ...] = ()
+    levels: tuple[tuple[float, float, str], ...] = ()
 
     @property
     def width_s(self) -> float:

@@ -56,6 +56,9 @@ def time_layout(
     so are outages of the engine."""
     low, high = (float(edge) for edge in timeline.axis(timeline.edges_unix[[0, -1]]))
     bands = [(*timeline.axis(np.array(span)), "c:outage", "engine away") for span in timeline.outages]
+    # Every second one is shaded, so that borders show without lines.
+    bands += [(*timeline.axis(np.array([start, end])), "c:level" if place % 2 else "c:none", plain(name))
+              for place, (start, end, name) in enumerate(timeline.levels)]
     if window is not None:
         start, end = timeline.axis(np.array([window.start, window.end]))
         bands += [(low, start, "c:shade", "warm-up"), (end, high, "c:shade", "drain")]

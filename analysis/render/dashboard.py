@@ -17,6 +17,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures import outages
+from tokenswarm.analysis.figures.levels import load_levels
 from tokenswarm.analysis.figures.quantities import is_ok
 from tokenswarm.analysis.figures.timeline import Timeline, make_timeline
 from tokenswarm.analysis.figures.window import Window, find_window
@@ -25,8 +26,10 @@ from tokenswarm.analysis.render import page
 from tokenswarm.analysis.render.chart import Section
 from tokenswarm.analysis.render.charts_cache import cache_section
 from tokenswarm.analysis.render.charts_engine import engine_charts, generator_charts, gpu_charts, process_charts
+from tokenswarm.analysis.render.charts_levels import levels_section
 from tokenswarm.analysis.render.charts_shape import shape_charts
 from tokenswarm.analysis.render.charts_time import primary_latency, run_charts
+from tokenswarm.analysis.render.levels import headings
 from tokenswarm.analysis.verdict.validity import CPU_SHARE_LIMIT
 from tokenswarm.analysis.wording import load_sentence
 
@@ -61,7 +64,10 @@ def render(run: Run, summary: Summary) -> str:
             drift=page.drift_rows(summary),
             outages=outages.listed_rows(summary.outages),
             outages_sentence=outages.sentence(summary.outages),
-            objectives=page.objective_rows(summary),
+            objectives=[] if summary.levels else page.objective_rows(summary),
+            levels=page.level_cells(summary),
+            level_headings=headings(summary),
+            level_objectives=page.objectives_by_level(summary) if summary.levels else [],
             classes=page.class_rows(summary),
             class_columns=page.class_columns(summary),
             facts=page.fact_groups(summary),
@@ -73,7 +79,7 @@ def render(run: Run, summary: Summary) -> str:
             health_section=health,
             charts_json=_safe_json(specs),
             manifest_json=run.manifest_text,
-            load_sentence=load_sentence(summary.run.load),
+            load_sentence=load_sentence(summary.run.load, summary.levels),
             style=Markup(_asset("dashboard.css")),
             theme_script=Markup(scripts[0]),
             plotly_script=Markup(scripts[1]),
@@ -103,7 +109,10 @@ def look_at(run: Run, summary: Summary) -> Seen:
     objectives, _ = parse_objectives(run.manifest.scenario.table("slo"))
     timeline = make_timeline(run, window)
     if timeline is not None:
-        timeline = replace(timeline, outages=outages.spans(summary.outages))
+        bands = tuple((level.window.start, level.window.end) for level in load_levels(run, window))
+        names = tuple(text.level_words(level) for level in summary.levels)
+        timeline = replace(timeline, outages=outages.spans(summary.outages),
+                           levels=tuple((*band, name) for band, name in zip(bands, names, strict=False)))
     return Seen(run, summary, run.measured, window, timeline, objectives)
 
 
@@ -123,7 +132,9 @@ def engine_section(seen: Seen) -> Section:
 
 
 def shape_section(seen: Seen) -> Section:
-    """Distributions, and what latencies depend on."""
+    """Distributions, and what latencies depend on; none over several loads."""
+    if seen.summary.levels:
+        return Section("shape", "Distributions")
     return Section("shape", "Distributions", shape_charts(seen.rows, seen.objectives))
 
 
@@ -134,7 +145,8 @@ def health_section(seen: Seen) -> Section:
 
 
 SECTIONS: tuple[Callable[[Seen], Section], ...] = (
-    time_section, engine_section, lambda seen: cache_section(seen.summary.cache), shape_section)
+    lambda seen: levels_section(seen.summary), time_section,
+    engine_section, lambda seen: cache_section(seen.summary.cache), shape_section)
 """The groups of charts between the figures and the tables, in their order; one without charts is left out."""
 
 

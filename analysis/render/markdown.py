@@ -7,6 +7,7 @@ from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import DRIFTING, STEPPED
 from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
 from tokenswarm.analysis.render.figures import latency_title
+from tokenswarm.analysis.render.levels import headings, level_rows
 from tokenswarm.analysis.verdict.gates import judged
 from tokenswarm.analysis.wording import bound_words, load_sentence, verdict_words
 
@@ -29,16 +30,17 @@ def _head(summary: Summary, strict: bool) -> list[str]:
     outcome = judged(summary, strict)
     return [f"### {escape(run.engine.with_version)} · {escape(run.scenario.name or 'scenario not known')}", "",
             f"{'❌' if outcome.code else '✅'} **{escape(outcome.headline)}**: {escape(outcome.sentence)}", "",
-            f"{escape(run.model or 'model not known')}, {escape(load_sentence(run.load))}, measured for "
-            f"{text.duration(run.window.seconds)}. Figures: **{summary.verdict}**"
+            f"{escape(run.model or 'model not known')}, {escape(load_sentence(run.load, summary.levels))}, measured "
+            f"for {text.duration(run.window.seconds)}. Figures: **{summary.verdict}**"
             + (" · **SIMULATED**, no real engine was measured" if summary.simulated else ""), ""]
 
 
 def _gates(summary: Summary) -> list[str]:
-    if not summary.slo:
+    shown = [gate for gate in summary.slo if not summary.levels or gate.state == "missed"]
+    if not shown:
         return []
     rows = []
-    for gate in summary.slo:
+    for gate in shown:
         figure = gate.figure
         value = text.quantity(figure) if figure.value is not None else figure.why or ""
         rows.append(_row(gate.title, bound_words(gate), value, text.interval(figure),
@@ -46,7 +48,17 @@ def _gates(summary: Summary) -> list[str]:
     return ["| gate | limit | measured | 95% interval | result |", "|---|---|---|---|---|", *rows, ""]
 
 
+def _levels(summary: Summary) -> list[str]:
+    """A row a load level, instead of figures over all of them."""
+    heads = ["level", *headings(summary), "gates"]
+    return [_row(*heads), "|---" * len(heads) + "|", *(
+        _row(f"{row.number}: {row.name}", *(text.number(figure.value, figure.unit) for figure in row.figures),
+             f"{_MARKS.get(row.state, '')} {row.gates}".strip()) for row in level_rows(summary))]
+
+
 def _latencies(summary: Summary) -> list[str]:
+    if summary.levels:
+        return _levels(summary)
     return ["| figure | p50 | p95 | p99 |", "|---|---|---|---|",
             *(_row(f"{latency_title(key)} (ms)", *(_cell(figures[p]) for p in ("p50", "p95", "p99")))
               for key, figures in summary.latency.items() if figures["p50"].n)]

@@ -12,6 +12,7 @@ from tokenswarm.analysis.figures.drift import STEADY, TOO_SHORT
 from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
 from tokenswarm.analysis.figures.quantities import GAPS
 from tokenswarm.analysis.render.figures import latency_title, rate_figures
+from tokenswarm.analysis.render.levels import level_rows
 from tokenswarm.analysis.verdict.outcome import VALID
 from tokenswarm.analysis.wording import bound_words, verdict_words
 
@@ -214,6 +215,23 @@ def gap_rows(summary: Summary) -> list[dict[str, Any]]:
         for name, figure in summary.gaps.items()
         if figure.value is not None
     ]
+
+
+def level_cells(summary: Summary) -> list[dict[str, Any]]:
+    """Rows of the table of load levels; empty where the run was one load."""
+    return [{"number": row.number, "name": row.name, "when": row.when, "counts": row.counts, "gates": row.gates,
+             "state": row.state, "cells": [cell(figure) for figure in row.figures]} for row in level_rows(summary)]
+
+
+def objectives_by_level(summary: Summary) -> list[dict[str, Any]]:
+    """The SLO table of a run of several load levels: a row an objective, a cell a level."""
+    by_key: dict[str, list[SloGate]] = {}
+    for gate in summary.slo:
+        by_key.setdefault(gate.key.partition(".")[2], []).append(gate)
+    return [{"title": gates[0].title.partition(": ")[2], "limit": pretty_bound(gates[0]) or text.MISSING,
+             "cells": [{"value": text.quantity(gate.figure), "state": gate.state, "words": verdict_words(gate),
+                        "why": (gate.figure.why or "").split(",")[0]} for gate in gates]}
+            for gates in by_key.values()]
 
 
 def objective_rows(summary: Summary) -> list[dict[str, Any]]:

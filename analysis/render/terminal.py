@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,6 +13,7 @@ from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import STEADY, TOO_SHORT
 from tokenswarm.analysis.figures.drift_series import sentence
 from tokenswarm.analysis.render.figures import latency_title, rate_figures
+from tokenswarm.analysis.render.levels import headings, level_rows
 from tokenswarm.analysis.verdict.outcome import BY_NAME, VALID
 from tokenswarm.analysis.wording import bound_words, load_sentence, verdict_words
 
@@ -18,7 +21,7 @@ from tokenswarm.contract.metric import Place
 from tokenswarm.contract.summary.cache_records import Yardstick
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.summary_record import Summary
-from tokenswarm.contract.summary.verdict_records import Baseline
+from tokenswarm.contract.summary.verdict_records import Baseline, SloGate
 
 _VERDICT_STYLE = {"INVALID": "bold red", "INCOMPLETE": "bold yellow"}
 _OUTAGES_SHOWN = 5
@@ -27,9 +30,12 @@ _STATE_STYLE = {"met": "green", "missed": "red", "undetermined": "yellow"}
 
 def summary_table(summary: Summary) -> RenderableType:
     """What `make load` prints at its end: verdict and why, latency, rates, objectives, errors. Fits 80 columns."""
-    parts: list[RenderableType] = [_heading(summary), *_reasons(summary), _latency(summary), _rates(summary)]
-    if summary.slo:
-        parts.append(_objectives(summary))
+    parts: list[RenderableType] = [_heading(summary), *_reasons(summary)]
+    parts += [_levels(summary)] if summary.levels else [_latency(summary)]
+    parts.append(_rates(summary))
+    gates = [gate for gate in summary.slo if not summary.levels or gate.state == "missed"]
+    if gates:
+        parts.append(_objectives(gates, "Objectives (SLO)" if not summary.levels else "Objectives missed"))
     if summary.cache.yardstick.recorded:
         parts.append(_cache(summary.cache.yardstick))
     parts += outage_lines(summary)
@@ -54,7 +60,7 @@ def _heading(summary: Summary) -> Text:
     scenario = run.scenario.name or "scenario not known"
     seconds = text.duration(run.window.seconds)
     line.append(f"\n{run.engine.with_version} · {run.model or 'model not known'} · {scenario} · "
-                f"{load_sentence(run.load)} · {seconds}")
+                f"{load_sentence(run.load, summary.levels)} · {seconds}")
     return line
 
 
@@ -99,6 +105,20 @@ def _latency(summary: Summary) -> Table:
     return table
 
 
+def _levels(summary: Summary) -> Table:
+    """A row a load level; intervals are on the page."""
+    heads = [("Level", "left"), *((heading, "right") for heading in headings(summary, short=True)), ("gates", "left")]
+    table = _table("Load levels", *heads)
+    table.columns[0].no_wrap = True
+    table.columns[-1].no_wrap = True
+    for row in level_rows(summary):
+        figures = [Text(text.number(figure.value, figure.unit), style="" if figure.value is not None else "dim")
+                   for figure in row.figures]
+        gates = Text(row.worst.replace("undetermined", "undet."), style=_STATE_STYLE.get(row.state, ""))
+        table.add_row(f"{row.number}: {row.name}", *figures, gates)
+    return table
+
+
 def _rates(summary: Summary) -> Table:
     table = _table("Rates", ("", "left"), ("value", "right"), ("95% interval", "right"))
     for rate, figure in rate_figures(summary, Place.TERMINAL):
@@ -113,9 +133,9 @@ def _cache(measured: Yardstick) -> Text:
     return Text.assemble(("Prefix cache: ", "bold"), measured.words, "\n")
 
 
-def _objectives(summary: Summary) -> Table:
-    table = _table("Objectives (SLO)", ("", "left"), ("limit", "right"), ("measured", "right"), ("result", "left"))
-    for gate in summary.slo:
+def _objectives(gates: Sequence[SloGate], title: str) -> Table:
+    table = _table(title, ("", "left"), ("limit", "right"), ("measured", "right"), ("result", "left"))
+    for gate in gates:
         figure = gate.figure
         value = text.quantity(figure) if figure.value is not None else figure.why or ""
         table.add_row(gate.title, bound_words(gate), value,

@@ -22,6 +22,7 @@ from tokenswarm.contract.metric import Latency, Rate
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.objectives import parse_slo_key
 from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import SloGate
 
@@ -39,16 +40,21 @@ def judged_metrics(run: Run) -> frozenset[str]:
 
 
 def _is_about(gate: SloGate, metrics: Collection[str]) -> bool:
-    key = gate.key.removeprefix(f"{gate.user_class}.") if gate.user_class else gate.key
+    key = gate.key.removeprefix(f"level{gate.level}.") if gate.level else gate.key
+    key = key.removeprefix(f"{gate.user_class}.") if gate.user_class else key
     parsed = parse_slo_key(key)
     return parsed is not None and parsed.metric.name in metrics
 
 
-def withhold(summary: Summary, metrics: Collection[str], why: str) -> None:
-    """Take the values of these metrics out of a summary, gates on them included: they are undetermined then."""
-    for figure in _figures(summary, metrics):
-        figure.value, figure.ci95, figure.bucket, figure.why = None, None, None, why
-    summary.slo = [_withheld_gate(gate, why) if _is_about(gate, metrics) else gate for gate in summary.slo]
+def withhold(summary: Summary, metrics: Collection[str], why: str, level: LevelFigures | None = None) -> None:
+    """Take the values of these metrics out of a summary, its load levels and gates on them included: they are
+    undetermined then. With `level`, those of that level alone."""
+    for part in [summary, *summary.levels] if level is None else [level]:
+        for figure in _figures(part, metrics):
+            figure.value, figure.ci95, figure.bucket, figure.why = None, None, None, why
+    summary.slo = [_withheld_gate(gate, why)
+                   if _is_about(gate, metrics) and (level is None or gate.level == level.number) else gate
+                   for gate in summary.slo]
 
 
 def _withheld_gate(gate: SloGate, why: str) -> SloGate:
@@ -56,17 +62,18 @@ def _withheld_gate(gate: SloGate, why: str) -> SloGate:
     return replace(gate, figure=figure, state="undetermined", certain=False, margin=None)
 
 
-def _figures(summary: Summary, metrics: Collection[str]) -> Iterator[Figure]:
+def _figures(part: Summary | LevelFigures, metrics: Collection[str]) -> Iterator[Figure]:
     """Every figure of these metrics, those of single user classes too."""
+    classes = part.user_classes.values() if isinstance(part, Summary) else ()
     for name in metrics:
         metric = METRICS[name]
         if isinstance(metric, Latency):
-            for table in (summary.latency, *(each.latency for each in summary.user_classes.values())):
+            for table in (part.latency, *(each.latency for each in classes)):
                 yield from table.get(metric.key, {}).values()
-        elif isinstance(metric, Rate) and (figure := metric.figure_of(summary)) is not None:
+        elif isinstance(metric, Rate) and (figure := metric.figure_of(part)) is not None:
             yield figure
-    if "server_ttft_mean" in metrics:
-        for own in (summary.server_ttft, *summary.server_latency.values()):
+    if "server_ttft_mean" in metrics and isinstance(part, Summary):
+        for own in (part.server_ttft, *part.server_latency.values()):
             yield from (own.p50, own.p95, own.p99, own.mean)
 
 

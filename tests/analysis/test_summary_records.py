@@ -13,7 +13,7 @@ import pytest
 from tokenswarm.analysis.compare.report import compare_runs
 from tokenswarm.analysis.report import report
 
-from tests.analysis.make_run import make_run, manifest, row, write_run
+from tests.analysis.make_run import START, make_run, manifest, row, write_run
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.json_schemas import summary_schema
 from tokenswarm.contract.summary.summary_file import read_summary, summary_json
@@ -51,6 +51,13 @@ def _away(folder: Path) -> Summary:
     return report(write_run(folder / "run", rows), dashboard=False)
 
 
+def _levels(folder: Path) -> Summary:
+    levels = [{"number": 1, "start": START, "end": START + 30, "began": "start", "users": 4},
+              {"number": 2, "start": START + 30, "end": START + 60, "began": "changed", "users": 8}]
+    return report(make_run(folder / "run", "rag", cost={"gpu_hour_usd": 2.5, "gpus": 2}, levels=levels),
+                  dashboard=False)
+
+
 KINDS: dict[str, Callable[[Path], Summary]] = {
     "rag": _made,
     "chat": lambda folder: _made(folder, "chat"),
@@ -67,6 +74,7 @@ KINDS: dict[str, Callable[[Path], Summary]] = {
     "failures": lambda folder: _made(folder, failures=0.3),
     "baseline": _with_baseline,
     "user classes": _classes,
+    "levels": _levels,
     "outage": _away,
     "empty": lambda folder: report(write_run(folder / "run", []), dashboard=False),
     "nothing known": lambda folder: report(write_run(folder / "run", [], {}), dashboard=False),
@@ -75,6 +83,7 @@ PART_THAT_MUST_BE_THERE: dict[str, Callable[[Summary], object]] = {
     "cost": lambda summary: summary.cost, "baseline": lambda summary: summary.baseline.gates,
     "drift gates": lambda summary: summary.drift_gates, "outage": lambda summary: summary.outages.periods,
     "user classes": lambda summary: len(summary.user_classes) == 2,
+    "levels": lambda summary: len(summary.levels) == 2 and summary.levels[0].cost,
     "invalid": lambda summary: summary.verdict == "INVALID",
     "recorded reason": lambda summary: summary.run.ended_early.sentence,
     "failures": lambda summary: summary.errors.kinds,

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.tables import REQUEST_COLUMNS, names
 
@@ -187,15 +188,15 @@ class Rate(Metric):
     """Its value from the sums over a stretch; None = cannot be told. Without it, it is none that is shown live."""
     sums: Mapping[str, Callable[[Row], float | None]] = field(default_factory=dict)
     """Sums of its own beyond STANDARD_SUMS: what each request of the measure phase adds (None = nothing)."""
-    stored: Callable[[Summary], Figure | None] | None = None
-    """Where a summary has its figure; by itself in `rates`, by its name."""
+    stored: Callable[[Summary | LevelFigures], Figure | None] | None = None
+    """Where a summary, or one of its load levels, has its figure; by itself in `rates`, by its name."""
     of_objectives: bool = False
     """Whether it tells something only where an objective bounds single requests."""
     gauge: bool = True
     """Whether Prometheus gets its value; else it is to be had there from counters."""
 
-    def figure_of(self, summary: Summary) -> Figure | None:
-        """Its figure in a summary; None where there is none."""
+    def figure_of(self, summary: Summary | LevelFigures) -> Figure | None:
+        """Its figure in a summary, or of one of its load levels; None where there is none."""
         return summary.rates.get(self.name) if self.stored is None else self.stored(summary)
 
     @property

@@ -11,6 +11,7 @@ from tokenswarm.contract.summary.cache_records import Cache
 from tokenswarm.contract.summary.engine_records import ServerFigures, ServerMeans, ServerTtft
 from tokenswarm.contract.summary.figure import Figure, Record
 from tokenswarm.contract.summary.header_records import Header
+from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.request_records import ClassFigures, Cost, Counts, Errors, Goodput, Tokens
 from tokenswarm.contract.summary.time_records import DriftSeries, Outages
 from tokenswarm.contract.summary.verdict_records import Baseline, Gate, Generator, OutcomeRecord, SloGate
@@ -55,6 +56,8 @@ class Summary(Record):
     counts: Counts = field(default_factory=Counts)
     generator: Generator = field(default_factory=Generator)
     user_classes: dict[str, ClassFigures] = field(default_factory=dict)
+    levels: list[LevelFigures] = field(default_factory=list)
+    """Of a run that was several loads; then what depends on the load is only here."""
     outcome: OutcomeRecord = field(default_factory=OutcomeRecord)
     baseline: Baseline | None = None
     drift_gates: list[Gate] | None = None

@@ -47,13 +47,14 @@ class Generator(Record):
 
 
 class SloGate(Record):
-    """An objective and whether it was met, missed or is undetermined. `user_class`: where it is of one class alone.
+    """An objective and whether it was met, missed or is undetermined. `user_class`: where it is of one class alone;
+    `level`: the number of the load level that it is about, where the run had several.
 
     `certain`: whether the whole 95% interval lies on one side of the limit. `margin`: the distance to the limit as a
     share of it, positive on the good side. What is no objective has neither `op` nor `limit`.
     """
 
-    may_be_left_out: ClassVar[frozenset[str]] = frozenset({"user_class"})
+    may_be_left_out: ClassVar[frozenset[str]] = frozenset({"user_class", "level"})
 
     key: str = ""
     title: str = ""
@@ -65,6 +66,7 @@ class SloGate(Record):
     margin: Number | None = None
     figure: Figure = field(default_factory=Figure)
     user_class: str | None = None
+    level: int | None = None
 
 
 class Gate(Record):

@@ -59,7 +59,7 @@ def summarise(run: Run) -> Summary:
     objectives, refused = parse_objectives(run.manifest.scenario.table("slo"))
     levels = load_levels(run, window)
     rates = every_rate(run.requests, rows, window, objectives)
-    goodput = slo.goodput_figures(rows, objectives, window)
+    goodput = slo.goodput_figures(rows, objectives, window, run.requests)
     cost = run.manifest.cost or CostRecord()
     summary = Summary(
         run_id=run_id(run),
@@ -142,7 +142,7 @@ def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[Slo
         objectives, refused = parse_objectives(table)
         everything = run.requests[(run.requests["user_class"] == name).to_numpy()]
         part = rows[(rows["user_class"] == name).to_numpy()]
-        goodput = slo.goodput_figures(part, objectives, window)
+        goodput = slo.goodput_figures(part, objectives, window, everything)
         rates = every_rate(everything, part, window, objectives)
         for gate in slo.evaluate(objectives, refused, part, goodput, rates):
             if not len(part) and len(rows):  # the rows of others show that the load went on: a name that nobody has
@@ -153,8 +153,8 @@ def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[Slo
 
 
 def recorded_notes(run: Run) -> list[str]:
-    """What the run itself noted: settings that the engine could not take, an engine on a CPU. Not of the simulator."""
-    return [] if run.manifest.simulated else [note for note in run.manifest.notes if note]
+    """What the run itself noted: settings that the engine could not take, an engine on a CPU."""
+    return [note for note in run.manifest.notes if note]
 
 
 def beginning_notes(run: Run) -> list[str]:
@@ -284,7 +284,7 @@ def by_user_class(run: Run, objectives: list[Objective], window: Window | None,
         alone = len(names) == 1
         part = rows if alone else rows[(rows["user_class"] == name).to_numpy()]
         everything = run.requests if alone else run.requests[(run.requests["user_class"] == name).to_numpy()]
-        goodput = slo.goodput_figures(part, objectives, window)
+        goodput = slo.goodput_figures(part, objectives, window, everything)
         out[name] = ClassFigures(
             counts=metrics.outcome_counts(part),
             latency=metrics.latency_figures(part),

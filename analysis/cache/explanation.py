@@ -97,7 +97,8 @@ def limiting_factor(allowed: Allowed) -> tuple[str | None, str]:
     if allowed.ideal < HARDLY_ANY:
         return "workload", "Its prompts hardly begin alike: no engine and no setting would find much more."
     if got >= min(NEARLY_ALL * allowed.ideal, allowed.ideal - MIN_LOSS):
-        return "workload", "The engine gets nearly all that there is: only other prompts would give more."
+        return "workload", ("The engine gets nearly all that there is: only other prompts, or a longer run in which "
+                            "they come again, would give more.")
     worst = max(steps(allowed)[1:], key=lambda step: step.lost)
     return worst.stage, _reasons(allowed, worst.lost)[worst.stage]
 

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 from tokenswarm.analysis.figures.flow import completed_flow, output_flow, prompt_flow
 from tokenswarm.analysis.figures.quantities import by_row, is_failed, is_ok, rate_figures
-from tokenswarm.analysis.figures.slo import conforming
+from tokenswarm.analysis.figures.slo import conforming, good_flow
 from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, Estimate
 from tokenswarm.analysis.figures.window import Window
 
@@ -70,9 +70,10 @@ def sums_between(rows: pd.DataFrame, chosen: pd.DataFrame, edges: np.ndarray,
         "explicit_zero_hits": reported & (cells["cached_tokens"] == 0), "completion_tokens": cells["completion_tokens"],
     }
     sums = {name: _by_stretch(chosen, amount, edges) for name, amount in amounts.items()}
+    window_good = good_flow(rows, bounds).between(edges)
     if not bounds:
         del sums["good"]
-    return sums | {
+    return sums | ({"window_good": window_good} if bounds else {}) | {
         "window_output": output_flow(rows).between(edges), "window_prompt": prompt_flow(rows).between(edges),
         "window_done": completed_flow(rows).between(edges),
         "seconds": np.full(stretches, (edges[-1] - edges[0]) / stretches)}

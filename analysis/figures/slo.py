@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 from msgspec.structs import replace
+from tokenswarm.analysis.figures.flow import Flow
 from tokenswarm.analysis.figures.quantities import by_row, error_rate, is_ok, latency_of
-from tokenswarm.analysis.figures.statistics import Estimate, percentiles, share_of
-from tokenswarm.analysis.figures.window import Window
+from tokenswarm.analysis.figures.statistics import RATE_BLOCKS, Estimate, block_rate, percentiles, share_of
+from tokenswarm.analysis.figures.window import Window, ended_at
 
 from tokenswarm.contract.metric import Latency, Rate, not_known
 from tokenswarm.contract.metrics import METRICS
@@ -77,21 +78,29 @@ def _of_the_absent(latency: Latency, rows: pd.DataFrame, absent: np.ndarray) -> 
     return applies == 1.0, applies == 0.0
 
 
-def goodput_figures(rows: pd.DataFrame, objectives: list[Objective], window: Window | None) -> Goodput:
-    """Goodput (requests/s that met every bound) and attainment (their share of all requests sent)."""
+def good_flow(rows: pd.DataFrame, bounds: Mapping[str, float]) -> Flow:
+    """Answers that met all `bounds`, each at its end: as `completed_flow` counts answers."""
+    good = rows[conforming(rows, bounds)[0]]
+    end = ended_at(good)
+    return Flow(end, end, np.ones(len(good)))
+
+
+def goodput_figures(rows: pd.DataFrame, objectives: list[Objective], window: Window | None,
+                    everything: pd.DataFrame | None = None) -> Goodput:
+    """Goodput (answers/s that ended inside the window and met every bound) and attainment (the share of all requests
+    sent in the measure phase, `rows`, that met them). `everything`: the requests of every phase, for goodput."""
     bounds = request_bounds(objectives)
     met, unknown = conforming(rows, bounds)
     good, undetermined, sent = int(met.sum()), int(unknown.sum()), len(rows)
     attainment = share_of(met, why="no request was sent")
     if sent and undetermined and not good:
         attainment = Estimate(None, n=sent, why="a bounded latency was not measured (was the answer streamed?)")
-    seconds = window.seconds if window else 0.0
-    scale = sent / seconds if seconds > 0 and attainment.value is not None else None
-    goodput = (
-        Estimate(None, n=sent, why=attainment.why or "the measure window is not known")
-        if scale is None
-        else Estimate(attainment.value * scale, attainment.low * scale, attainment.high * scale, sent)
-    )
+    if window is None or window.seconds <= 0 or attainment.value is None:
+        goodput = Estimate(None, n=sent, why=attainment.why or "the measure window is not known")
+    else:
+        edges = np.linspace(window.start, window.end, RATE_BLOCKS + 1)
+        ended = good_flow(rows if everything is None else everything, bounds).between(edges)
+        goodput = block_rate(ended, window.seconds / RATE_BLOCKS, sent)
     return Goodput(goodput.figure("req/s"), attainment.figure("share"), good, undetermined, sent, bounds)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, stats
 
+from tokenswarm.contract.limits import observations_needed
 from tokenswarm.contract.summary.figure import Figure
 
 CONFIDENCE = 0.95
@@ -50,14 +51,6 @@ class Estimate:
             return Figure(unit=unit, n=self.n, why=self.why or "not measured")
         interval = None if self.low is None and self.high is None else [self.low, self.high]
         return Figure(self.value, unit, self.n, interval)
-
-
-def observations_needed(q: float) -> int:
-    """Observations that percentile `q` (0 < q < 100) needs: at least one is expected beyond it on either side.
-
-    p50 needs 2, p95 needs 20, p99 needs 100, p99.9 needs 1000.
-    """
-    return math.ceil(round(100.0 / min(q, 100.0 - q), 9))
 
 
 def percentile(ordered: np.ndarray, q: float, dependence: float = 1.0) -> Estimate:

@@ -116,7 +116,9 @@ def _card(title: str, figure: Figure, note: str | None, gate: SloGate | None) ->
         "unit": text.unit_of(figure.unit),
         "interval": text.interval(figure),
         "note": note,
-        "state": gate.state if gate else None,
+        "state": None if gate is None else "undetermined" if gate.state == "met" and not gate.certain else gate.state,
+        "words": None if gate is None else gate.state + ("" if gate.certain or gate.state == "undetermined"
+                                                         else ", not certain"),
         "limit": pretty_bound(gate) if gate else None,
     }
 

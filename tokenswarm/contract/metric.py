@@ -41,10 +41,11 @@ STANDARD_SUMS: Mapping[str, str] = {
     "window_output": "output tokens that arrived inside the window, whatever the phase of their request",
     "window_prompt": "prompt tokens whose first output token came inside the window",
     "window_done": "answers that ended well inside the window",
+    "window_good": "of them, those that met every objective that bounds a request; absent as `good` is",
 }
 """What every metric may be made of. Of requests that were sent in the measure phase, unless it says otherwise."""
 
-WINDOW_SUMS = ("window_output", "window_prompt", "window_done")
+WINDOW_SUMS = ("window_output", "window_prompt", "window_done", "window_good")
 """Those of them that are counted by when something arrived."""
 
 TABLE_PERCENTILES = (50, 95, 99)

@@ -108,9 +108,9 @@ class LiveAggregate:
                 counts["explicit_zero_hits"] += cached == 0
         for name, of_row in METRICS.own_sums:
             counts[name] += of_row(row) or 0
-        self._add_to_window(row, timeline)
+        self._add_to_window(row, timeline, met is True)
 
-    def _add_to_window(self, row: Mapping[str, Any], timeline: Timeline) -> None:
+    def _add_to_window(self, row: Mapping[str, Any], timeline: Timeline, good: bool) -> None:
         """Tokens and answers that arrived inside the window, as docs/metrics.md spreads them over time."""
         sent, first, e2e = row["sent_at"], row["ttft_ms"], row["e2e_ms"]
         last = e2e if row["last_token_ms"] is None else row["last_token_ms"]
@@ -126,6 +126,7 @@ class LiveAggregate:
             self.counts["window_prompt"] += row["prompt_tokens"]
         if row["status"] == "ok" and e2e is not None and begin <= sent + e2e / 1e3 < end:
             self.counts["window_done"] += 1
+            self.counts["window_good"] += good
 
     def sums(self, seconds: float, bounded: bool, **instead: float) -> dict[str, float]:
         """What metrics are made of (`contract.metric.Sums`): these counts over a stretch of so many seconds, with some
@@ -133,7 +134,7 @@ class LiveAggregate:
         names = (*STANDARD_SUMS, *(name for name, _ in METRICS.own_sums))
         sums = {name: self.counts[name] for name in names} | instead | {"seconds": seconds}
         if not bounded:
-            del sums["good"]
+            del sums["good"], sums["window_good"]
         return sums
 
     @property

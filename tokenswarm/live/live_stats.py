@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tokenswarm.contract.limits import observations_needed
 from tokenswarm.contract.metric import WINDOW_SUMS
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.phases import Timeline
@@ -72,10 +73,11 @@ class LiveStats:
         measured = _merged(tally for (phase, _), tally in self.tallies.items() if phase == "measure")
         seconds, recent = self._lately()
         tokens = sum(tally.counts["completion_tokens"] for tally in recent.values())
+        ttft = measured.latencies.get("ttft_ms", LatencySketch())
         return {
             "requests": sum(self.counts.values()),
             "errors": self.counts["failed"],
-            "ttft_p95_ms": measured.latencies.get("ttft_ms", LatencySketch()).quantiles([0.95])[0],
+            "ttft_p95_ms": ttft.quantiles([0.95])[0] if ttft.count >= observations_needed(95) else None,
             "output_tok_s": tokens / seconds,
         }
 
@@ -135,7 +137,8 @@ class LiveStats:
                 every = _merged(tally for (_, name), tally in tallies.items() if name in names)
                 return self._block(every, every.sums(
                     seconds, self._bounded, window_output=every.counts["completion_tokens"],
-                    window_prompt=every.counts["prompt_tokens"], window_done=every.counts["ok"]))
+                    window_prompt=every.counts["prompt_tokens"], window_done=every.counts["ok"],
+                    window_good=every.counts["good"]))
             measured = self.measured(*names)
             return self._block(measured, measured.sums(seconds, self._bounded, **self.of_window(*names)))
 
@@ -147,9 +150,9 @@ class LiveStats:
         figures |= {"requests": tally.requests, "errors": dict(sorted(tally.errors.items()))}
         for latency in METRICS.latencies():
             if latency.live:
-                values = tally.latencies.get(latency.key, LatencySketch()).quantiles(
-                    q / 100 for q in latency.percentiles)
-                figures |= {latency.percentile_key(q): value
+                seen = tally.latencies.get(latency.key, LatencySketch())
+                values = seen.quantiles(q / 100 for q in latency.percentiles)
+                figures |= {latency.percentile_key(q): value if seen.count >= observations_needed(q) else None
                             for q, value in zip(latency.percentiles, values, strict=True)}
         return figures | {rate.name: rate.of_sums(sums) for rate in METRICS.rates() if rate.live and rate.of_sums}
 

@@ -1,0 +1,52 @@
+"""Sentences that say no more than is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tokenswarm.analysis.cache.explanation import limiting_factor
+from tokenswarm.analysis.figures.statistics import percentiles
+from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.render.page import cards
+from tokenswarm.analysis.summary import summarise
+
+from tests.analysis.cache.test_yardstick import allowed
+from tests.analysis.make_run import START, manifest, row, write_run
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.contract.tables import REQUEST_COLUMNS, names
+from tokenswarm.live.aggregate import Delta
+from tokenswarm.live.live_stats import LiveStats
+
+
+def test_a_tile_that_is_not_certain_is_not_green(tmp_path: Path) -> None:
+    rows = [row(request_id=f"r{i}", sent_at=START + i, ttft_ms=100.0 + i) for i in range(60)]
+    told = manifest(scenario={"name": "rag", "values": {"slo": {"ttft_p95_ms": 158}}})
+    found = summarise(read_run(write_run(tmp_path, rows, told)))
+    assert (found.slo[0].state, found.slo[0].certain) == ("met", False)
+    [tile] = [card for card in cards(found) if card["title"] == "TTFT p95"]
+    assert (tile["state"], tile["words"]) == ("undetermined", "met, not certain")
+
+
+def test_notes_of_a_simulated_run_are_told(tmp_path: Path) -> None:
+    found = summarise(read_run(write_run(tmp_path, [row()], manifest(notes=["The cache was not emptied."]))))
+    assert found.simulated and "The cache was not emptied." in found.notes
+
+
+def test_a_longer_run_would_find_more_hits_too() -> None:
+    _, reason = limiting_factor(allowed(got=0.9, ideal=0.9, at_most=0.9))
+    assert "a longer run in which they come again" in reason
+
+
+@pytest.mark.parametrize(("requests", "known"), [(99, False), (100, True)])
+def test_a_p99_needs_as_many_requests_live_as_on_the_page(requests: int, known: bool, tmp_path: Path) -> None:
+    timeline = Timeline(START)
+    timeline.set_window(START, 600.0, 0.0)
+    rows = [row(request_id=f"r{i}", sent_at=START + i, phase="measure", ttft_ms=float(i)) for i in range(requests)]
+    live, part = LiveStats(timeline, bounded=False, open_loop=False), Delta()
+    for each in rows:
+        part.add(dict.fromkeys(names(REQUEST_COLUMNS)) | each, {}, timeline)
+    live.merge(part)
+    assert (live.snapshot()["since_start"]["total"]["ttft_p99_ms"] is not None) is known
+    page = percentiles(read_run(write_run(tmp_path, rows)).requests["ttft_ms"].to_numpy(), (99,))[99]
+    assert (page.value is not None) is known

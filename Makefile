@@ -85,7 +85,7 @@ observe: ## Prometheus and Grafana in containers, beside runs with METRICS_PORT=
 	@docker compose --file compose/compose.yaml --profile observe up --detach
 
 compare: $(VENV)/.installed ## two engines in turn, repeated, with a verdict: SCENARIO= [ENGINES=vllm,sglang] [REPEATS=5]
-	@$(PY) -m tokenswarm compare --scenario $(or $(call quote,$(SCENARIO)),rag) $(COMPARE_OPTIONS)
+	@$(PY) -m tokenswarm compare --scenario $(call quote,$(or $(SCENARIO),rag)) $(COMPARE_OPTIONS)
 
 report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>
 	@$(PY) -m tokenswarm report $(call quote,$(value RUN)) $(call option,--baseline,BASELINE) $(if $(STRICT),--strict) \

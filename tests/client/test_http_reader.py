@@ -147,3 +147,9 @@ def test_what_is_no_base_url_is_refused_with_a_sentence(url: str) -> None:
 def test_a_header_cannot_smuggle_a_second_one() -> None:
     with pytest.raises(ValueError, match="line break"):
         request_head(Endpoint("http://host"), "/chat/completions", {"X": "a\r\nY: b"})
+
+
+@pytest.mark.parametrize("url", ["http://h:0", "https://h:0/v1"])
+def test_port_zero_is_no_port_and_not_the_usual_one(url: str) -> None:
+    with pytest.raises(ValueError, match="no usable port"):
+        Endpoint(url)

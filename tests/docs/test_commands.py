@@ -90,3 +90,10 @@ def test_every_setting_of_the_pages_is_taken() -> None:
         except UserError as error:
             refused.append(f"{where}: {value}: {error}")
     assert refused == []
+
+
+@pytest.mark.parametrize(("words", "scenario"), [
+    ((), "'rag'"), (("SCENARIO=",), "'rag'"), (("SCENARIO=chat",), "'chat'")])
+def test_make_compare_has_a_scenario_whether_one_is_given_or_not(words: tuple[str, ...], scenario: str) -> None:
+    done = subprocess.run(["make", "-n", "compare", *words], cwd=ROOT, capture_output=True, text=True)
+    assert f"compare --scenario {scenario}" in done.stdout

@@ -50,3 +50,13 @@ def test_a_warm_up_that_is_hopelessly_behind_ends_when_measuring_begins() -> Non
     while dispatcher.next_arrival().due < begin:  # no_hang limits it
         gevent.sleep(0)
     dispatcher.stop()
+
+
+def test_arrivals_of_a_warm_up_that_was_stopped_are_not_unsent() -> None:
+    now = time.time()
+    timeline = Timeline(now - 5.0)  # nobody took what was due in five seconds
+    dispatcher = Dispatcher(Load(rate=50.0), 1, 0, 1, timeline)
+    gevent.sleep(0.05)
+    timeline.end_now(time.time())
+    dispatcher.stop()
+    assert dispatcher.unsent == 0

@@ -12,8 +12,10 @@ import pytest
 from locust.event import Events
 
 from tests.analysis.make_run import manifest
+from tokenswarm.base.errors import UserError
 from tokenswarm.contract.manifest import read_manifest
 from tokenswarm.contract.tables import MANIFEST_JSON
+from tokenswarm.engines import cache_reset
 from tokenswarm.generator import roles
 
 
@@ -39,7 +41,9 @@ class StoppedWhileItStarts(roles.LocalRole):
         raise gevent.GreenletExit
 
 
-def test_a_run_that_is_stopped_while_it_starts_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoppedWhileItStarts:
+    """A role that has a run in this folder to start."""
     folder = tmp_path
     (folder / MANIFEST_JSON).write_text(json.dumps(manifest()))
     monkeypatch.setattr(roles, "Reporter", Reporter)
@@ -50,9 +54,25 @@ def test_a_run_that_is_stopped_while_it_starts_has_ended(tmp_path: Path, monkeyp
     scenario = SimpleNamespace(load=SimpleNamespace(rotate_s=3600.0), slo={}, open_loop=False)
     monkeypatch.setattr(roles, "plan_from", lambda *_, **__: SimpleNamespace(
         folder=folder, scenario=scenario, controlled=False))
-    role = StoppedWhileItStarts(SimpleNamespace(events=Events(), web_ui=object(), runner=None))
+    return StoppedWhileItStarts(SimpleNamespace(events=Events(), web_ui=object(), runner=None))
+
+
+def test_a_run_that_is_stopped_while_it_starts_has_ended(starting: StoppedWhileItStarts, tmp_path: Path) -> None:
     with pytest.raises(gevent.GreenletExit):
-        role.start()
-    assert not role.going_on and role.live is None
-    assert role.reporter.events == ["begun", "dropped"]
-    assert read_manifest(folder).status == "interrupted"
+        starting.start()
+    assert not starting.going_on and starting.live is None
+    assert starting.reporter.events == ["begun", "dropped"]
+    assert read_manifest(tmp_path).status == "interrupted"
+
+
+def test_nothing_is_sent_before_the_cache_is_emptied_however_long_that_takes(
+        starting: StoppedWhileItStarts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roles, "_ENGINE_READY_S", 0.01)
+    monkeypatch.setattr(Reporter, "connected", True)  # and never says that it is ready
+    with pytest.raises(UserError, match="cache was not emptied"):
+        starting.start()
+    assert not starting.going_on and read_manifest(tmp_path).status == "interrupted"
+
+
+def test_the_wait_for_a_cold_cache_is_longer_than_emptying_it_may_take() -> None:
+    assert roles._ENGINE_READY_S > 2 * cache_reset.WAIT_S

@@ -71,6 +71,7 @@ def test_engine_and_load_generator_share_cpus_only_where_both_compute_on_them(
     ({"CUDA_VISIBLE_DEVICES": "5"}, "5", 0),
     ({"GPUS": "", "CUDA_VISIBLE_DEVICES": ""}, None, 0),
     ({"GPUS": " 3 , "}, " 3 , ", 1),
+    ({"GPUS": "all"}, "all", None),
 ])
 def test_gpus_come_from_the_environment(environ: dict[str, str], visible: str | None, named: int) -> None:
     plan = resolve(LoadOptions(), Machine(environ=environ, runtime_for=lambda *_: "local"))
@@ -116,6 +117,8 @@ def test_the_key_is_in_no_representation() -> None:
     ({}, "docker", ["H100", "H100"], {"tensor_parallel": 8}, 2),  # given to the container
     ({}, "local", ["H100", "H100"], {"tensor_parallel": 4, "data_parallel": 2}, 8),  # used, as the engine says
     ({}, "external", [], {}, 1),
+    ({"GPUS": "all"}, "local", ["H100"] * 8, {"tensor_parallel": 4}, 8),
+    ({"GPUS": "all"}, "local", [], {"tensor_parallel": 4}, 4),  # which they are cannot be seen from here
 ])
 def test_the_price_is_paid_for_the_gpus_that_are_known_best(
     environ: dict[str, str], runtime: str, gpus: list[str], effective: dict[str, Any], paid: int
@@ -138,3 +141,11 @@ def test_as_many_workers_as_there_are_cores_are_fine_and_elsewhere_any(typed: di
 def test_more_workers_than_cores_are_refused_at_once() -> None:
     with pytest.raises(UserError, match=r"--workers is 5, but this process may use 4 CPU cores.*at most WORKERS=4"):
         resolve(LoadOptions(workers=5), Machine(cpus=FOUR, runtime_for=never))
+
+
+@pytest.mark.parametrize("overrides", [{"load.rate": "5", "load.users": "10"},
+                                       {"load.rate": "5", "load.spawn_rate": "2"}])
+def test_users_are_not_ignored_where_a_rate_is_asked_for(overrides: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="cannot be set with a rate of 5 requests/s") as caught:
+        resolve(LoadOptions(overrides=overrides), Machine(runtime_for=never))
+    assert caught.value.code is Exit.USAGE

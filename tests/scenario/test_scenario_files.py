@@ -126,6 +126,9 @@ def test_an_empty_salt_is_no_salt():
         ("rag.document_tokens.mean=x", "SET: rag.document_tokens.mean is 'x', but should be a number"),
         ("output.stream=yes", "SET: output.stream is 'yes', but should be true or false"),
         ("output.extra.model=x", "SET: output.extra: may not hold 'model', which tokenswarm sets itself"),
+        ("output.extra.n=2", "SET: output.extra: may not hold 'n' other than 1"),
+        ("output.extra.best_of=4", "SET: output.extra: may not hold 'best_of' other than 1"),
+        ("output.extra.max_completion_tokens=5", "SET: output.extra: may not hold 'max_completion_tokens' beside"),
         ("slo.ttft_p95=3", "SET: slo: unknown key 'ttft_p95', did you mean 'ttft_p95_ms'? (known: error_rate, "),
         ("slo.ttft_p0_ms=3", "SET: slo: unknown key 'ttft_p0_ms'"),
         ("slo.error_rate=4", "SET: slo: error_rate is 4, but is a share and should be at most 1"),
@@ -225,3 +228,12 @@ def test_durations(text, seconds):
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ValueError, match="should be seconds"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize("salt", ["42", "1e5", "0123456789012345", "true", "1979-05-27"])
+def test_a_salt_is_text_whatever_it_looks_like(salt: str) -> None:
+    assert load_scenario("rag", {"prompts.salt": salt}).prompts.salt == salt
+
+
+def test_a_salt_in_quotes_is_what_stands_between_them() -> None:
+    assert load_scenario("rag", {"prompts.salt": '"a b"'}).prompts.salt == "a b"

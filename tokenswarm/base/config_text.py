@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -71,8 +71,12 @@ def override_value(raw: str) -> Any:
     return parsed["value"] if list(parsed) == ["value"] else raw
 
 
-def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, str]) -> dict[str, Any]:
-    """`data` (nested dicts) with each dotted key of `overrides` put in; `data` itself is left as it was."""
+def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, str],
+                   texts: Collection[str] = ()) -> dict[str, Any]:
+    """`data` (nested dicts) with each dotted key of `overrides` put in; `data` itself is left as it was.
+
+    `texts`: dotted keys whose values are text, whatever they look like: `prompts.salt=42` is no number.
+    """
     merged = _copy(data)
     for key, raw in overrides.items():
         *path, last = key.split(".")
@@ -81,7 +85,8 @@ def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, str]) -> dic
             if not isinstance(table.get(name), dict):
                 table[name] = {}
             table = table[name]
-        table[last] = override_value(raw)
+        value = override_value(raw)
+        table[last] = raw if key in texts and value is not None and not isinstance(value, str) else value
     return merged
 
 

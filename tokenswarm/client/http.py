@@ -33,7 +33,9 @@ class Endpoint:
         self.tls = parts.scheme == "https"
         self.host = parts.hostname
         try:
-            self.port = parts.port or (443 if self.tls else 80)
+            self.port = (443 if self.tls else 80) if parts.port is None else parts.port
+            if not self.port:
+                raise ValueError
         except ValueError:
             raise ValueError(f"'{url}' has no usable port; expected something like http://127.0.0.1:8000") from None
         path = parts.path.rstrip("/")

@@ -15,6 +15,8 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.commands.values import at_least_one, dollars
 
+_ENGINES = ("vllm", "sglang")
+"""Of the two sides, where nothing else is said."""
 _EPILOG = """\
 from run folders, which tell themselves apart by engine, version, model, GPU or settings:
   python -m tokenswarm compare results/*rag*
@@ -45,7 +47,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print comparison.json instead of a table")
     run = parser.add_argument_group("run them first")
     run.add_argument("--scenario", metavar="NAME", help="scenario to run on both sides")
-    run.add_argument("--engines", default="vllm,sglang", metavar="A,B", help="default: vllm,sglang; one for both sides")
+    run.add_argument("--engines", metavar="A,B", help="default: vllm,sglang, and external for a side with a host; one "
+                                                      "for both sides")
     run.add_argument("--repeats", type=at_least_one, default=None, metavar="N", help="runs of each side (default 5)")
     for side in "ab":
         run.add_argument(f"--{side}-host", metavar="URL", help=f"server of side {side.upper()} that runs already")
@@ -111,10 +114,11 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
     from tokenswarm.run.options import LoadOptions
     from tokenswarm.scenario.model import parse_set
 
-    engines = [name.strip() for name in options.engines.split(",") if name.strip()]
     hosts = (options.a_host, options.b_host)
-    if any(hosts) and options.engines == "vllm,sglang":
-        engines = ["external", "external"]
+    if options.engines is None:
+        engines = ["external" if host else engine for host, engine in zip(hosts, _ENGINES, strict=True)]
+    else:
+        engines = [name.strip() for name in options.engines.split(",") if name.strip()]
     if len(engines) not in (1, 2):
         raise UserError(Exit.USAGE, f"--engines takes one or two names, not '{options.engines}'")
     common = {"load.users": options.users, "load.rate": options.rate, "load.duration_s": options.duration,

@@ -71,7 +71,8 @@ class Dispatcher:
     def stop(self) -> None:
         """No more arrivals; those of the measured phase that are still queued count as unsent."""
         self._greenlet.kill(block=False)
-        self.unsent += self._queue.length if self._queue is not None else 0
+        if self._queue is not None and self._phase == "measure":
+            self.unsent += self._queue.length
         self._queue = None
 
     def _run(self) -> None:

@@ -40,8 +40,9 @@ from tokenswarm.live.live_stats import LiveStats
 
 _LIVE_INTERVAL_S = 1.0
 _GIVE_UP_S = 0.2
-_ENGINE_READY_S = 30.0
-"""How long a run under `tokenswarm ui` waits for the engine's cache to be emptied."""
+_ENGINE_READY_S = 120.0
+"""How long a run under `tokenswarm ui` waits for the engine's cache to be emptied, far longer than that may take: what
+is sent meanwhile would find a cache that is emptied under it."""
 _ENGINE_SAMPLES = 60
 
 
@@ -192,7 +193,11 @@ class Coordinator(ProcessRole):
         self.reporter.say("begun", folder=str(self.plan.folder))
         try:
             if self.reporter.connected:
-                self._engine_ready.wait(_ENGINE_READY_S)
+                ready = self._engine_ready.wait(_ENGINE_READY_S)
+                if not ready:
+                    self._drop()
+                    raise UserError(Exit.ENGINE, f"the engine's cache was not emptied within {_ENGINE_READY_S:g} s, so "
+                                                 "the run was not begun; try again")
         except gevent.GreenletExit:
             self._drop()
             raise

@@ -96,8 +96,8 @@ class RunPlan:
     visible_gpus: str | None
     """The GPUs to watch, as CUDA_VISIBLE_DEVICES has them; None: all."""
     gpu_hour_usd: float | None
-    gpus_named: int
-    """How many GPUs were named for the engine; 0: none were."""
+    gpus_named: int | None
+    """How many GPUs were named for the engine; 0: none were; None: all of the machine's."""
     workers: int
     master: tuple[str, int] | None
     keep: bool
@@ -111,6 +111,7 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
     machine = machine or Machine.here()
     _check_workers(options, machine)
     scenario = load_scenario(options.scenario, options.overrides, options.data)
+    _check_load(scenario, options.overrides)
     corpus = load_corpus(options.corpus)
     create(scenario, corpus, seed=0, salt="")  # refuses prompts that cannot be made, before anything is started
     if options.engine == EXTERNAL and not options.host:
@@ -131,9 +132,22 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
         host=options.host or None, model=options.model, engine_on_this_cpu=on_this_cpu, cpus=cpus,
         visible_gpus=environ.get("GPUS") or environ.get("CUDA_VISIBLE_DEVICES") or None,
         gpu_hour_usd=options.gpu_hourly_cost,
-        gpus_named=len([name for name in environ.get("GPUS", "").split(",") if name.strip()]),
+        gpus_named=_gpus_named(environ.get("GPUS", "")),
         workers=options.workers, master=options.master, keep=options.keep, results=options.results,
         argv=tuple(options.argv), api_key=options.api_key)
+
+
+def _gpus_named(text: str) -> int | None:
+    return None if text.strip().lower() == "all" else len([name for name in text.split(",") if name.strip()])
+
+
+def _check_load(scenario: Scenario, overrides: Mapping[str, str]) -> None:
+    """In an open loop there are no users to be told the number of."""
+    ignored = [key for key in ("load.users", "load.spawn_rate") if key in overrides]
+    if scenario.open_loop and ignored:
+        raise UserError(Exit.USAGE, f"{' and '.join(ignored)} cannot be set with a rate of {scenario.load.rate:g} "
+                                    "requests/s (load.rate): users wait for answers, a rate does not. Give USERS or "
+                                    "RATE, not both; what an open loop has at most in flight is load.max_in_flight")
 
 
 def _check_workers(options: LoadOptions, machine: Machine) -> None:

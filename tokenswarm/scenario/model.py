@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, ValidationError, create_model, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, create_model, field_validator, model_validator
 
 from tokenswarm.base.config_text import explain, parse_set, unknown, with_overrides
 from tokenswarm.base.data_files import LOCUSTFILES_DIR, SCENARIOS_DIR
@@ -181,7 +181,7 @@ def load_scenario(name_or_path: str, overrides: Mapping[str, str] | None = None,
         raise UserError(Exit.USAGE, f"{where}: is not valid TOML: {error}") from None
     overrides = overrides or {}
     folders = [path.parent, Path.cwd()]
-    values = _with_absolute_paths(with_overrides({"name": path.stem, **content}, overrides), folders)
+    values = _with_absolute_paths(with_overrides({"name": path.stem, **content}, overrides, _text_keys()), folders)
     values = _with_completed_table(values, data, folders, where)
     scenario = _validated(values, where, tuple(overrides))
     if scenario.load.arrivals == TIMES:
@@ -191,6 +191,19 @@ def load_scenario(name_or_path: str, overrides: Mapping[str, str] | None = None,
             raise UserError(Exit.USAGE, f"{where}: load: {error}") from None
     _check_engine_tables(scenario, where)
     return scenario.model_copy(update={"locustfile": _locustfile(scenario.locustfile, path, where)})
+
+
+@cache
+def _text_keys() -> frozenset[str]:
+    """The keys of every scenario that hold text, dotted: a salt of digits is no number."""
+    keys = set()
+    for name, field in Scenario.model_fields.items():
+        if field.annotation is str:
+            keys.add(name)
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            inner = field.annotation.model_fields
+            keys |= {f"{name}.{key}" for key in inner if inner[key].annotation is str}
+    return frozenset(keys)
 
 
 def _with_absolute_paths(values: dict[str, Any], folders: list[Path]) -> dict[str, Any]:

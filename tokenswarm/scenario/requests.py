@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
@@ -14,12 +14,25 @@ from tokenswarm.scenario.values import Count, PositiveSeconds, Seconds, Section,
 
 RESERVED_BODY_KEYS = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "temperature"})
 """The client writes these itself; a scenario or a prompt that overrode them would change what is measured."""
+SEVERAL_ANSWERS = frozenset({"n", "best_of"})
+SECOND_LIMIT = "max_completion_tokens"
 
 
 def refuse_reserved(keys: Iterable[str]) -> None:
     """Raise ValueError if one of the request body's keys is reserved."""
     for key in sorted(RESERVED_BODY_KEYS.intersection(keys)):
         raise ValueError(f"may not hold '{key}', which tokenswarm sets itself")
+
+
+def refuse_unaccountable(body: Mapping[str, Any]) -> None:
+    """Raise ValueError for what would make an answer that cannot be timed or counted as one."""
+    for key in sorted(SEVERAL_ANSWERS & body.keys()):
+        if body[key] not in (None, 1):
+            raise ValueError(f"may not hold '{key}' other than 1: several answers to one request have no TTFT and no "
+                             "length of their own")
+    if body.get(SECOND_LIMIT) is not None:
+        raise ValueError(f"may not hold '{SECOND_LIMIT}' beside max_tokens, which tokenswarm sends: the limit is "
+                         "output.max_tokens")
 
 
 class UserBehaviour(Section):
@@ -47,6 +60,7 @@ class Output(Section):
     @classmethod
     def _not_reserved(cls, extra: dict[str, Any]) -> dict[str, Any]:
         refuse_reserved(extra)
+        refuse_unaccountable(extra)
         return {key: value for key, value in extra.items() if value is not None}
 
 

@@ -159,6 +159,31 @@ def test_a_refusal_holds_the_servers_words(endpoint: Endpoint, answer: tuple[int
     assert error.code is code and words in str(error) and len(endpoint.bodies()) == 1
 
 
+@pytest.mark.parametrize(("words", "settings", "field"), [
+    ("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
+     "endpoint.length_field=max_completion_tokens", "max_tokens"),
+    ("include_usage: Extra inputs are not permitted", "endpoint.send_stream_options=false", "stream_options"),
+    ("temperature does not support 0 with this model", "endpoint.send_temperature=false", "temperature"),
+])
+def test_a_field_that_is_refused_can_be_left_out(endpoint: Endpoint, words: str, settings: str, field: str) -> None:
+    endpoint.chat = lambda body: (400, {"message": words}) if field in body else (200, GOOD)
+    assert settings in str(refused(endpoint.load()))
+    assert by_own_client(endpoint.load(settings=settings)).model == "m"
+    assert field not in endpoint.bodies()[-1]
+
+
+def test_a_model_without_a_system_role_gets_its_text_in_the_users_message(endpoint: Endpoint) -> None:
+    endpoint.chat = lambda body: (200, GOOD) if body["messages"][0]["role"] == "user" else (
+        400, {"message": "System role not supported"})
+    assert "endpoint.fold_system=true" in str(refused(endpoint.load()))
+    by_own_client(endpoint.load(settings="endpoint.fold_system=true"))
+    before, after = endpoint.bodies()
+    system, user = (message["content"] for message in before["messages"])
+    (folded,) = after["messages"]
+    assert folded["role"] == "user" and folded["content"][16:].startswith(system[16:80])
+    assert len(folded["content"]) == len(system) + len(user) + 2
+
+
 def test_a_refusal_does_not_show_the_key(endpoint: Endpoint) -> None:
     endpoint.chat = lambda body: (400, {"message": f"\u001b[31m{KEY} is not allowed"})
     error = refused(endpoint.load(api_key=KEY))

@@ -48,7 +48,8 @@ class _ClassLoad:
         self.workload = create(of_class.scenario, plan.corpus, plan.seed, plan.salt)
         self.client = LLMClient(plan.base_url, Timeouts(limits.connect_s, limits.first_token_s, limits.gap_s,
                                                         limits.total_s), plan.api_key)
-        self.body = constant_body(plan.model, output)
+        self.body = constant_body(plan.model, output, of_class.scenario.endpoint)
+        self.endpoint = of_class.scenario.endpoint
         self.max_tokens = output.max_tokens
         self.bounds = bounds_of(of_class.slo)
         self.sessions = SessionStream(self.workload, plan.scenario, of_class.scenario)
@@ -165,7 +166,7 @@ class LoadProcess:
         origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at, attempt, number,
                         continuing)
         load = self._load_of(user_class)
-        body = request_body(load.body, prompt, load.max_tokens)
+        body = request_body(load.body, prompt, load.max_tokens, load.endpoint)
         asked_at = time.time()
         self.in_flight[user_class] += 1
         try:

@@ -43,9 +43,10 @@ def first_prompt(scenario: Scenario, corpus: Corpus) -> Prompt:
 def send_first_request(load: LoadToCheck) -> Answer:
     """Send it and wait for the outcome. In a thread of its own, whose event loop ends with it: this process has
     signals and children to see to. Raises nothing on behalf of the network or the engine."""
-    output, prompt = load.scenario.output, first_prompt(load.scenario, load.corpus)
-    body = request_body(constant_body(load.model, output), prompt, output.max_tokens)
-    body["max_tokens"] = min(MAX_TOKENS, prompt.max_tokens or output.max_tokens)
+    output, endpoint = load.scenario.output, load.scenario.endpoint
+    prompt = first_prompt(load.scenario, load.corpus)
+    body = request_body(constant_body(load.model, output, endpoint), prompt, output.max_tokens, endpoint)
+    body[endpoint.length_field] = min(MAX_TOKENS, prompt.max_tokens or output.max_tokens)
     outcome: list[Answer | BaseException] = []
 
     def ask() -> None:

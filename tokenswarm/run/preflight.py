@@ -23,6 +23,14 @@ from tokenswarm.run.sdk_check import SdkResult, ask_by_sdk
 _LIST_TIMEOUT_S = 10.0
 _WORDS_CHARS = 300
 _MODELS_SHOWN = 10
+_HINTS = (
+    (("max_completion_tokens",), "endpoint.length_field=max_completion_tokens"),
+    (("stream_options",), "endpoint.send_stream_options=false"),
+    (("include_usage",), "endpoint.send_stream_options=false"),
+    (("temperature",), "endpoint.send_temperature=false"),
+    (("system", "role"), "endpoint.fold_system=true"),
+)
+"""The setting that helps where the server's words hold all of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +146,11 @@ def _refusal(load: LoadToCheck, endpoint: Endpoint, listed: ModelList, answer: A
         return UserError(Exit.ENDPOINT, f"{endpoint.url} cannot be reached ({words}){hint}")
     if answer.error == "timeout_first_token":
         return UserError(Exit.ENDPOINT, f"{endpoint.url} did not answer within {LONGEST_WAIT_S:g} s")
+    hint = next((f"; try SET=\"{setting}\"" for signs, setting in _HINTS
+                 if all(sign in words.lower() for sign in signs)), "")
     status = f" ({answer.http_status})" if answer.http_status not in (None, 200) else ""
     return UserError(Exit.ENDPOINT, f"{endpoint.url} failed the first request of the load, sent in its exact form"
-                                    f"{status}: {words or answer.error}")
+                                    f"{status}: {words or answer.error}{hint}")
 
 
 def _wants_key(endpoint: Endpoint, api_key: str | None, said: str) -> UserError:

@@ -21,6 +21,7 @@ from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, PACKAGE, SCENARIOS, sho
 from tokenswarm.contract.objectives import parse_slo_key, slo_latencies, slo_rates
 from tokenswarm.scenario.abort import AbortSettings
 from tokenswarm.scenario.arrivals import TIMES
+from tokenswarm.scenario.endpoint import EndpointSettings
 from tokenswarm.scenario.engine_settings import EngineSettings
 from tokenswarm.scenario.load import Load
 from tokenswarm.scenario.requests import Output, Prompts, RequestLimits, Retry, UserBehaviour
@@ -46,6 +47,8 @@ class Scenario(Section):
     load: Load = Field(default=Load(), description="how much is asked")
     user: UserBehaviour = Field(default=UserBehaviour(), description="what a user does between requests")
     output: Output = Field(default=Output(), description="what is asked of the engine")
+    endpoint: EndpointSettings = Field(
+        default=EndpointSettings(), description="in which form requests are put to the endpoint")
     timeouts: RequestLimits = Field(default=RequestLimits(), description="when a request counts as failed")
     retry: Retry = Field(default=Retry(), description="what a user does after a failed request")
     abort: AbortSettings = Field(default=AbortSettings(), description="when a soak is ended before its time")

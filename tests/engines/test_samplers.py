@@ -13,7 +13,7 @@ import pytest
 
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.local.process_sampler import ProcessSampler
-from tokenswarm.engines.watch.gpu import GpuSampler, visible
+from tokenswarm.engines.watch.gpu import GpuSampler, throttle, visible
 from tokenswarm.engines.watch.telemetry import Telemetry
 
 UUIDS = {0: "GPU-aa11", 1: "GPU-aa22", 2: "GPU-bb33"}
@@ -52,6 +52,20 @@ def test_only_the_chosen_gpus_are_read_and_keep_their_numbers(monkeypatch: pytes
     assert sampler.names == ["GPU 1", "GPU 2"]
     assert [(row["source"], row["gpu_util"]) for row in sampler.sample(1.0)] == [("gpu 1", 0.1), ("gpu 2", 0.2)]
     assert len(GpuSampler.open("fake_nvml", only="MIG-1").names) == 3
+
+
+@pytest.mark.parametrize(("bits", "words"), [
+    (None, None), (0x0, None), (0x1, None), (0x2, None), (0x4, "power"), (0x40, "heat"), (0x48, "heat+hardware"),
+    (0x84, "power"), (0x10, "sync")])
+def test_what_lowers_a_gpus_clock_is_told_and_an_idle_one_is_not_throttled(bits: int | None, words: str | None) -> None:
+    assert throttle(bits) == words
+
+
+def test_clock_and_throttling_are_read_also_by_the_older_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = SimpleNamespace(nvmlDeviceGetClockInfo=lambda handle, kind: 1410 if kind == 1 else 0,
+                           nvmlDeviceGetCurrentClocksThrottleReasons=lambda handle: 0x20)
+    [seen] = GpuSampler(nvml, {0: "h"}).sample(1.0)
+    assert (seen["gpu_clock_mhz"], seen["gpu_throttle"], seen["gpu_util"]) == (1410, "heat", None)
 
 
 def test_memory_of_an_engine_is_that_of_all_its_processes() -> None:

@@ -154,6 +154,8 @@ HOST_METRIC_COLUMNS: tuple[Column, ...] = (
     Column("gpu_util", "float", "GPU utilisation 0..1"),
     Column("gpu_memory_mb", "float", "GPU memory used, MiB"),
     Column("gpu_power_w", "float", "GPU power"),
+    Column("gpu_clock_mhz", "float", "clock of the GPU's multiprocessors, MHz"),
+    Column("gpu_throttle", "text", "why that clock is lowered, joined by +: power, heat, hardware, sync; else empty"),
 )
 """host_metrics.csv: the load generator itself, and the engine and GPUs beside it."""
 

@@ -25,6 +25,8 @@ REQUEST_TOKENS = 20
 """What a request costs beside its tokens, in tokens (bench/client_scale.py: short answers against long ones)."""
 LADDER = (20, 40, 80, 160, 240, 320, 480)
 """Streams of each step."""
+NOISY_BELOW = 0.6
+"""Share of a core below which the worker's own work does not explain a timing error: something else took its CPU."""
 _SPEED_KEPT = 0.9
 _SHARE_USED = 0.7
 """A worker is planned for this share of what it can do."""
@@ -67,12 +69,17 @@ def what_breaks(streams: int, step: TruthRun) -> str | None:
     return None
 
 
+def is_noise(step: TruthRun) -> bool:
+    """Whether what a step broke was not the worker's own doing."""
+    return not step.lost and step.ttft_error_p99_ms > ERROR_LIMIT_MS and step.cpu_share < NOISY_BELOW
+
+
 def calibrate(on_step: Callable[[int, TruthRun, str | None], None], seconds: float = 8.0,
               ladder: Iterable[int] = LADDER, run: Callable[..., TruthRun] = truth_run) -> Calibration:
     """Climb the ladder until a step breaks a limit twice; store and return what was held before.
 
-    `on_step(streams, figures, what it broke)` is called after each step. Raises UserError (INVALID) if not even the
-    first step holds.
+    `on_step(streams, figures, what it broke)` is called after each step. Raises UserError
+    (INVALID), and stores nothing, if not even the first step holds, or the machine is noisy.
     """
     best: tuple[int, TruthRun] | None = None
     limit = "the end of the ladder: the true limit is higher"
@@ -85,6 +92,11 @@ def calibrate(on_step: Callable[[int, TruthRun, str | None], None], seconds: flo
             if broken is None:
                 break
         if broken is not None:
+            if is_noise(figures):
+                raise UserError(Exit.INVALID, f"this machine is noisy: with {streams} streams the worker used only "
+                                f"{figures.cpu_share:.0%} of a core, and still: {broken}. Something else takes its "
+                                "CPU, so how much it can time was not found, and nothing was stored. Calibrate when "
+                                "it is quiet")
             limit = broken
             break
         best = (streams, figures)
@@ -129,7 +141,10 @@ def advice(load: Load, answer_tokens: int, workers: int) -> str | None:
         # An open loop has as many streams as the engine is slow; what has to be timed is what the arrivals ask for.
         wanted = max(1, math.ceil(rate * (answer_tokens + REQUEST_TOKENS) / (calibration.tokens_s * _SHARE_USED)))
         what = f"{rate:g} requests/s of up to {answer_tokens} tokens each"
+    cores = host_facts().cores or wanted
     if workers >= wanted:
         return None
+    advised = f"WORKERS={wanted} is advised" if wanted <= cores else \
+        f"that takes {wanted} workers and this machine has {cores} cores: use more machines too (docs/distributed.md)"
     return (f"{what} are more than {workers} worker(s) of this machine can time (calibrated: {calibration.streams} "
-            f"streams, {calibration.tokens_s:,.0f} tokens/s each); WORKERS={wanted} is advised")
+            f"streams, {calibration.tokens_s:,.0f} tokens/s each); {advised}")

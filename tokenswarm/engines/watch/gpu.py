@@ -13,6 +13,18 @@ from typing import Any
 _MIB = 1024 * 1024
 
 
+_SM_CLOCK = 1
+"""NVML_CLOCK_SM."""
+_THROTTLES = (("power", 0x4 | 0x80), ("heat", 0x20 | 0x40), ("hardware", 0x8), ("sync", 0x10))
+"""Bits of nvmlClocksEventReasons (nvml.h) by what they mean: SW power cap and HW power brake; SW and HW thermal
+slowdown; HW slowdown; sync boost. Bits of an idle GPU and of clocks that somebody set are no throttling."""
+
+
+def throttle(bits: int | None) -> str | None:
+    """`power+heat`: why a GPU's clock is lowered; None where it is not, or nobody tells."""
+    return None if bits is None else "+".join(name for name, mask in _THROTTLES if bits & mask) or None
+
+
 class GpuSampler:
     """Reads GPUs of this machine, `handles` by their number. `open` gives None where there are none."""
 
@@ -45,7 +57,7 @@ class GpuSampler:
 
     def sample(self, at: float) -> list[dict[str, object]]:
         """One row per GPU: `at` (unix seconds), `source` (`gpu` and its number in this machine), utilisation 0..1,
-        memory in MiB, power in W.
+        memory in MiB, power in W, clock in MHz and what lowers it.
 
         What a GPU does not report is left out of its row.
         """
@@ -61,13 +73,19 @@ class GpuSampler:
                     "gpu_util": None if use is None else use.gpu / 100,
                     "gpu_memory_mb": None if memory is None else memory.used / _MIB,
                     "gpu_power_w": None if power_mw is None else power_mw / 1000,
+                    "gpu_clock_mhz": self._read("nvmlDeviceGetClockInfo", handle, _SM_CLOCK),
+                    "gpu_throttle": throttle(self._throttle_bits(handle)),
                 }
             )
         return rows
 
-    def _read(self, function: str, handle: Any) -> Any:
+    def _throttle_bits(self, handle: Any) -> int | None:
+        bits = self._read("nvmlDeviceGetCurrentClocksEventReasons", handle)
+        return self._read("nvmlDeviceGetCurrentClocksThrottleReasons", handle) if bits is None else bits
+
+    def _read(self, function: str, handle: Any, *further: Any) -> Any:
         try:
-            return getattr(self._nvml, function)(handle)
+            return getattr(self._nvml, function)(handle, *further)
         except Exception:
             return None
 

@@ -102,11 +102,22 @@ def bound_words(gate: SloGate) -> str:
 
 
 def verdict_words(gate: SloGate) -> str:
-    """`met, by 12%`; `missed, by 30% (within the interval)`."""
-    if gate.state == "undetermined" or gate.margin is None:
+    """`met, 892 ms to spare`; `missed, 112 ms over (not certain)`; of a least rate `missed, 1.2 req/s short`."""
+    value = gate.figure.value
+    if gate.state == "undetermined" or gate.limit is None or value is None:
         return gate.state
     unsure = "" if gate.certain else " (not certain)"
-    return f"{gate.state} by {percent(abs(gate.margin))}{unsure}"
+    apart = _apart(abs(value - gate.limit), gate.unit)
+    if gate.state == "met":
+        return f"met, {apart} to spare{unsure}"
+    return f"missed, {apart} {'over' if gate.op == '<=' else 'short'}{unsure}"
+
+
+def _apart(difference: float, unit: str) -> str:
+    """The distance between two values of a unit; of two shares in percentage points."""
+    if unit == "share":
+        return f"{number(100.0 * difference)} points"
+    return f"{number(difference)} {unit_of(unit)}".strip()
 
 
 def _levels(start: float, end: float | None, steps: object) -> str:

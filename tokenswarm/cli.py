@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,32 +10,52 @@ from types import ModuleType
 
 import tokenswarm
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.foreign import readable
 from tokenswarm.base.last_handler import report_bug
+from tokenswarm.base.signals import interrupt_by_any_signal
+from tokenswarm.base.terminal import last_through_everything, why_output_was_lost
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code (see tokenswarm/base/errors.py)."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    last_through_everything()
+    code = _main(list(sys.argv[1:] if argv is None else argv))
+    lost = why_output_was_lost()
+    if lost is not None:
+        print(f"tokenswarm: standard output could not be written ({lost})", file=sys.stderr)
+    return code
+
+
+def _main(arguments: list[str]) -> int:
     results: Path | None = None
     try:
+        refuse_undecodable(arguments)
         if arguments[:1] == ["sim"]:
             from tokenswarm.commands import sim
 
             return sim.run(arguments[1:])  # it has a parser of its own
+        interrupt_by_any_signal()
         options = _parser().parse_args(arguments)
         results = getattr(options, "results", None)
         return int(options.run(options, ["tokenswarm", *arguments]))
     except UserError as error:
-        print(f"tokenswarm: {error}", file=sys.stderr)
+        print(f"tokenswarm: {readable(str(error))}", file=sys.stderr)
         return int(error.code)
-    except KeyboardInterrupt:
-        print("tokenswarm: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"tokenswarm: interrupted{f' by {error}' if str(error) else ''}", file=sys.stderr)
         return int(Exit.INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` closed the pipe
-        return int(Exit.PASSED)
     except Exception as error:
         return int(report_bug(error, "tokenswarm", Path(results) if results else None))
+
+
+def refuse_undecodable(arguments: Sequence[str]) -> None:
+    """Raise UserError (USAGE) for an argument that is not UTF-8: no file of a run could tell of it."""
+    for argument in arguments:
+        try:
+            argument.encode("utf-8")
+        except UnicodeEncodeError:
+            shown = argument.encode("utf-8", "backslashreplace").decode()
+            raise UserError(Exit.USAGE, f"the argument '{shown}' is not UTF-8; give it in UTF-8") from None
 
 
 def _commands() -> tuple[ModuleType, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 from msgspec.structs import replace
+from tokenswarm.analysis.figures.certification import certify
 from tokenswarm.analysis.figures.flow import Flow
 from tokenswarm.analysis.figures.quantities import by_row, error_rate, is_ok, latency_of
 from tokenswarm.analysis.figures.statistics import RATE_BLOCKS, Estimate, block_rate, percentiles, share_of
@@ -24,7 +25,7 @@ from tokenswarm.contract.objectives import Objective, request_bounds
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.request_records import Errors, Goodput
 from tokenswarm.contract.summary.summary_record import Summary
-from tokenswarm.contract.summary.verdict_records import SloGate
+from tokenswarm.contract.summary.verdict_records import Certification, SloGate
 
 
 def class_tables(table: object) -> dict[str, Mapping[str, object]]:
@@ -117,19 +118,22 @@ def evaluate(
     gates = []
     for objective in objectives:
         metric, q = objective.parsed.metric, objective.percentile
-        figure = None
+        figure = certification = None
         if isinstance(metric, Latency) and q is not None:
-            figure = percentiles(latency_of(metric, rows)[ok], (q,))[q].figure("ms")
+            values = latency_of(metric, rows)[ok]
+            figure, certification = percentiles(values, (q,))[q].figure("ms"), certify(values, q, objective.limit)
         elif isinstance(metric, Rate):
             figure = metric.figure_of(known)
-        gates.append(judge(objective, figure or Estimate(None, why="it is not measured").figure(metric.unit)))
+        figure = figure or Estimate(None, why="it is not measured").figure(metric.unit)
+        gates.append(judge(objective, figure, certification))
     return gates + [SloGate(key, key, figure=Estimate(None, why=why).figure("")) for key, why in refused]
 
 
-def judge(objective: Objective, figure: Figure) -> SloGate:
+def judge(objective: Objective, figure: Figure, certification: Certification | None = None) -> SloGate:
     """Compare one figure with its limit."""
     value, limit = figure.value, objective.limit
-    gate = SloGate(objective.key, objective.parsed.title, objective.op, limit, objective.unit, figure=figure)
+    gate = SloGate(objective.key, objective.parsed.title, objective.op, limit, objective.unit, figure=figure,
+                   certification=certification)
     if value is None:
         return gate
     at_most = objective.op == "<="
@@ -138,4 +142,5 @@ def judge(objective: Objective, figure: Figure) -> SloGate:
     edge = (high if at_most else low) if met else (low if at_most else high)
     beyond = edge is not None and ((edge <= limit if at_most else edge >= limit) is met)
     margin = ((limit - value) if at_most else (value - limit)) / limit if limit else None
-    return replace(gate, state="met" if met else "missed", certain=bool(beyond), margin=margin)
+    certified = met and certification is not None and certification.certified
+    return replace(gate, state="met" if met else "missed", certain=bool(beyond or certified), margin=margin)

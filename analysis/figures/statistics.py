@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft, stats
+from scipy import stats
+from scipy.optimize import brentq
+from scipy.special import betainc
 
 from tokenswarm.contract.limits import observations_needed
 from tokenswarm.contract.summary.figure import Figure
@@ -21,13 +23,13 @@ RATE_BLOCKS = 10
 """Blocks of time that a rate's interval is made from: few, so that a block is long against one request."""
 
 BATCHES = 20
-"""Successive batches that dependence between requests is estimated from."""
-FEWEST_TO_BATCH = 200
-"""Observations below which batches say too little about dependence."""
-WAVES = 8
-"""Slowest cosines over a run that dependence is estimated from where its batches still depend on each other."""
-BATCHES_DEPEND = 0.25
-"""Correlation of neighbouring batches from which they are taken to be too short; one time in nine it is chance."""
+"""Stretches, each a batch of successive observations long, that a run is divided into to see dependence."""
+FEWEST_TO_BATCH = BATCHES
+"""Observations below which a batch would be shorter than one of them."""
+_FREEDOM = BATCHES - 1
+"""Degrees of freedom that the estimate of dependence is taken to have."""
+FEWEST_FOR_WAVES = 200
+"""Observations below which nothing is said of waves that are as long as the run."""
 RUN_TOO_SHORT = 0.5
 """Correlation of neighbouring batches from which waves are as long as the run; one time in a hundred it is chance."""
 
@@ -56,51 +58,73 @@ class Estimate:
 def percentile(ordered: np.ndarray, q: float, dependence: float = 1.0) -> Estimate:
     """Percentile `q` (0..100) of an ascending array without NaN, by linear interpolation, with its interval.
 
-    The interval runs between two order statistics whose ranks come from the binomial distribution of the number of
-    observations below the percentile; it makes no assumption about the distribution of the values
-    (David and Nagaraja, Order Statistics, 3rd ed., section 7.1). `dependence` is `design_effect` of being below the
-    percentile: n observations count as n / dependence independent ones (Woodruff, JASA 47, 1952).
+    The interval runs between two order statistics, with no assumption about the distribution of the values. Their
+    ranks come from the binomial distribution of the number of observations below the percentile, and need not be
+    whole: between two observations the interval is interpolated, so that it does not leap from one to the next
+    (fractional order statistics; Hutson, Journal of Applied Statistics 26, 1999). `dependence` is `design_effect` of
+    being below the percentile: n observations count as n / dependence independent ones (Woodruff, JASA 47, 1952).
     """
     n = len(ordered)
     needed = observations_needed(q)
     if n < needed:
         return Estimate(None, n=n, why=f"needs {needed} requests, has {n}" if n else "not measured")
-    tail = (1.0 - CONFIDENCE) / 2.0
-    worth = max(1, int(n / max(1.0, dependence)))
-    # 1-based ranks among `worth` observations: P(X_(low) <= percentile < X_(high)) >= 95%.
-    low = int(stats.binom.ppf(tail, worth, q / 100.0))
-    high = int(stats.binom.ppf(1.0 - tail, worth, q / 100.0)) + 1
+    worth = max(1.0, n / max(1.0, dependence))
+    high = _upper_rank(worth, q / 100.0)
+    low = _upper_rank(worth, 1.0 - q / 100.0)  # counted from the other end
     return Estimate(
         value=float(interpolate(ordered, q)),
-        low=float(ordered[max(1, math.floor(low * n / worth)) - 1]) if low >= 1 else None,
-        high=float(ordered[min(n, math.ceil(high * n / worth)) - 1]) if high <= worth else None,
+        low=_at_rank(ordered, (worth - low) * n / worth + 1.0) if low is not None else None,
+        high=_at_rank(ordered, high * n / worth) if high is not None else None,
         n=n,
     )
+
+
+def _upper_rank(worth: float, below: float) -> float | None:
+    """The rank r among `worth` observations at which P(X_(r) < the percentile) is 2.5%; None if none is so high.
+
+    `below`: the probability that an observation is below the percentile. F(X_(r)) has a beta(r, worth - r + 1)
+    distribution.
+    """
+    tail = (1.0 - CONFIDENCE) / 2.0
+    if below**worth > tail:
+        return None
+    return float(brentq(lambda rank: betainc(rank, worth - rank + 1.0, below) - tail, worth * below, worth, xtol=1e-6))
+
+
+def _at_rank(ordered: np.ndarray, rank: float) -> float:
+    """The value at a rank (from 1) of an ascending array, between two observations by linear interpolation."""
+    place = min(max(rank, 1.0), float(len(ordered))) - 1.0
+    before = min(int(place), len(ordered) - 2) if len(ordered) > 1 else 0
+    after = min(before + 1, len(ordered) - 1)
+    return float(ordered[before] + (place - before) * (ordered[after] - ordered[before]))
 
 
 def design_effect(hits: np.ndarray) -> float:
     """How many times more the mean of `hits` (0 or 1, in order of time) varies than if they were independent.
 
-    The variance between BATCHES batches over the binomial one, never below 1; with few observations 1. Includes the
-    wider tail of a variance that is itself estimated from so few batches
-    (batch means; Law, Simulation Modeling and Analysis, section 9.5.3). Where neighbouring batches are alike they are
-    too short; then the run's slowest WAVES cosines count if they say more (equal-weighted cosines; Lazarus, Lewis,
-    Stock and Watson, Journal of Business and Economic Statistics 36, 2018).
+    The variance between overlapping batches over the binomial one (Meketon and Schmeiser, Winter Simulation Conference
+    1984), never below 1. A batch of n / BATCHES requests sees less than the whole dependence; what one of twice that
+    length sees more is taken on, once and a half (the bias of batch means falls as 1 / length: with twice it would be
+    gone, but the estimate far noisier). Includes the wider tail of a variance that is itself estimated. There is no
+    threshold in it, so that a little more data changes it a little.
     """
     mean = float(np.mean(hits)) if len(hits) else 0.0
     if len(hits) < FEWEST_TO_BATCH or not 0.0 < mean < 1.0:
         return 1.0
-    means, size = _batch_means(hits, BATCHES)
-    binomial = mean * (1.0 - mean)
-    ratio = float(means.var(ddof=1)) * size / binomial
-    if ratio <= 1.0:
-        return 1.0
-    effect = ratio * _tail_factor(BATCHES - 1)
-    if _neighbours(means) > BATCHES_DEPEND:
-        fine, size = _batch_means(hits, min(len(hits), 50 * WAVES))
-        waves = fft.dct(fine - fine.mean(), norm="ortho")[1 : WAVES + 1]
-        effect = max(effect, float(np.mean(waves**2)) * size / binomial * _tail_factor(WAVES))
-    return effect
+    sums = np.concatenate([[0.0], np.cumsum(hits, dtype=float)])
+    short, long = (_overlapping_variance(sums, mean, len(hits) // parts) for parts in (BATCHES, BATCHES // 2))
+    ratio = max(short, short + 2.0 * (long - short)) / (mean * (1.0 - mean))
+    return max(1.0, ratio * _tail_factor(_FREEDOM))
+
+
+def _overlapping_variance(sums: np.ndarray, mean: float, size: int) -> float:
+    """Variance of one observation's share in the mean, from all batches of `size` successive ones.
+
+    `sums`: cumulated, from 0 on.
+    """
+    n = len(sums) - 1
+    apart = (sums[size:] - sums[:-size]) / size - mean
+    return n * size / ((n - size + 1.0) * (n - size)) * float(apart @ apart)
 
 
 def too_short(values: np.ndarray) -> bool:
@@ -109,7 +133,7 @@ def too_short(values: np.ndarray) -> bool:
     Then no interval from them alone is wide enough: what a longer run would show has not been seen.
     """
     known = values[~np.isnan(values)]
-    if len(known) < FEWEST_TO_BATCH:
+    if len(known) < FEWEST_FOR_WAVES:
         return False
     above = known > np.median(known)
     return design_effect(above) > 1.0 and _neighbours(_batch_means(above, BATCHES)[0]) > RUN_TOO_SHORT
@@ -147,8 +171,13 @@ def percentiles(values: np.ndarray, qs: Sequence[float]) -> dict[float, Estimate
     return {q: percentile(ordered, q, _dependence_at(known, ordered, q)) for q in qs}
 
 
+def dependence_at(known: np.ndarray, q: float) -> float:
+    """`design_effect` of being below percentile `q` of an array in order of time without NaN."""
+    return _dependence_at(known, np.sort(known), q)
+
+
 def _dependence_at(known: np.ndarray, ordered: np.ndarray, q: float) -> float:
-    if len(known) < max(FEWEST_TO_BATCH, observations_needed(q)):
+    if len(known) < observations_needed(q):
         return 1.0
     return design_effect(known <= interpolate(ordered, q))
 

@@ -16,6 +16,7 @@ import pandas as pd
 from pandas.api.types import union_categoricals
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.numbers import LARGEST, sane_json
 from tokenswarm.contract.manifest import Manifest, manifest_of, too_new
 from tokenswarm.contract.tables import (
     ENGINE_METRIC_COLUMNS,
@@ -130,7 +131,7 @@ def _read_json_object(path: Path, notes: list[str]) -> dict[str, Any]:
         notes.append(f"{MANIFEST_JSON} is missing: engine, scenario and load of this run are not known.")
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        content = sane_json(path.read_text(encoding="utf-8", errors="replace"))
     except (ValueError, OSError):
         content = None
     if not isinstance(content, dict):
@@ -277,11 +278,21 @@ def _conform(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
             if column.kind == "bool":
                 values = values.map({"true": 1.0, "false": 0.0}).astype("float64")
             elif column.kind != "text":
-                values = pd.to_numeric(values, errors="coerce").astype("float64")
+                values = _possible(pd.to_numeric(values, errors="coerce").astype("float64"), column)
         if column.kind == "text" and column.name not in _MANY_VALUES:
             values = values.astype("category")
         out[column.name] = values
     return pd.DataFrame(out, copy=False)
+
+
+_SIGNED = frozenset({"lateness_ms", "lateness_max_ms"})
+
+
+def _possible(values: pd.Series, column: Column) -> pd.Series:
+    """Numbers that cannot be true (infinite, absurdly large, a negative count or duration) count as not measured."""
+    numbers = values.to_numpy()
+    impossible = (np.abs(numbers) > LARGEST) | ((numbers < 0) & (column.name not in _SIGNED))
+    return values.mask(impossible) if impossible.any() else values
 
 
 def _misses_left_out(requests: pd.DataFrame, notes: list[str]) -> pd.DataFrame:

@@ -84,7 +84,7 @@ def served(folder: Path, slo: dict[str, float]) -> Any:
     timeline = Timeline(START - WARMUP_S)
     timeline.set_window(START, SECONDS, DRAIN_S)
     bounds = bounds_of(slo)
-    live = LiveStats(timeline, bounded=bool(bounds), open_loop=False)
+    live = LiveStats(timeline, bounded=lambda _: bool(bounds), open_loop=False)
     part = Delta()
     for row in rows_of(folder):
         part.add(row, bounds, timeline)

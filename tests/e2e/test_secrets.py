@@ -100,6 +100,6 @@ def test_cut_text_does_not_keep_a_part_of_the_key() -> None:
 
 
 def test_key_without_its_line_end_is_used() -> None:
-    assert usable_key("abc\n") == "abc"
+    assert usable_key("abcdefgh\n") == "abcdefgh"
     assert usable_key("  ") is None
     assert usable_key(None) is None

@@ -48,7 +48,7 @@ class Bench:
                     workers=1, controlled=True)
         timeline = Timeline(time.time())
         timeline.set_window(time.time(), 60.0, 5.0)
-        self.live = LiveStats(timeline, bounded=True, open_loop=False)
+        self.live = LiveStats(timeline, bounded=lambda _: True, open_loop=False)
         self.process = LoadProcess(plan, 0, timeline, FileSink(folder), self.failures.append,
                                    self.live.merge)
 
@@ -251,7 +251,7 @@ def test_each_user_class_has_the_workload_output_and_limits_of_its_own_plan(tmp_
                 seed=1, salt="a1", workers=1, controlled=True, classes={"BatchClassifier": ClassPlan(classifier)})
     timeline = Timeline(time.time())
     timeline.set_window(time.time(), 60.0, 5.0)
-    live = LiveStats(timeline, bounded=True, open_loop=False)
+    live = LiveStats(timeline, bounded=lambda _: True, open_loop=False)
     process = LoadProcess(plan, 0, timeline, FileSink(tmp_path), [].append, live.merge)
     try:
         assert (plan.of("RagReader").limits, plan.of("BatchClassifier").limits.total_s) == (reader.timeouts, 7.0)

@@ -38,7 +38,7 @@ def merged(rows: list[dict[str, Any]], workload: str, workers: int) -> LiveStats
     slo = make_run.SLO[workload]
     timeline = Timeline(make_run.START - make_run.WARMUP_S)
     timeline.set_window(make_run.START, SECONDS, make_run.DRAIN_S)
-    stats = LiveStats(timeline, bounded=True, open_loop=False)
+    stats = LiveStats(timeline, bounded=lambda _: True, open_loop=False)
     for worker in range(workers):
         mine = rows[worker::workers]
         for first in range(0, len(mine), 40):
@@ -89,7 +89,7 @@ def test_what_ended_more_than_ten_seconds_ago_is_no_longer_recent(monkeypatch: p
     now = [1000.0]
     monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
     timeline = Timeline(0.0)
-    stats = LiveStats(timeline, bounded=False, open_loop=False)
+    stats = LiveStats(timeline, bounded=lambda _: False, open_loop=False)
     for status, step in (("ok", 6.0), ("failed", 6.0)):
         part = Delta()
         part.add(make_run.row(status=status, error=None if status == "ok" else "overloaded",
@@ -128,7 +128,7 @@ def test_counts_at_bounds_are_those_of_the_values_up_to_the_bins_width() -> None
 
 
 def test_nothing_seen_yet_is_no_figure_and_no_error() -> None:
-    snapshot = LiveStats(Timeline(0.0), bounded=True, open_loop=True).snapshot()
+    snapshot = LiveStats(Timeline(0.0), bounded=lambda _: True, open_loop=True).snapshot()
     assert snapshot["since_start"]["total"]["ttft_p95_ms"] is None
     assert snapshot["since_start"]["total"]["output_tok_s"] is None
     assert snapshot["generator"]["light"] == "grey"

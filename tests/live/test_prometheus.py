@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -24,10 +25,10 @@ HEALTH = {"source": "worker 0", "cpu_share": 0.25, "loop_lag_ms": 3.0, "read_lag
 BOUNDS = {"ttft_ms": 400.0}
 
 
-def stats(*rows: dict[str, Any], health: dict[str, Any] | None = None) -> LiveStats:
+def stats(*rows: dict[str, Any], health: dict[str, Any] | None = None, unbounded: Collection[str] = ()) -> LiveStats:
     """Live figures after these rows, in a window that contains them."""
     line = Timeline(make_run.START - 5, make_run.START, make_run.START + 60, make_run.START + 70)
-    live = LiveStats(line, bounded=True, open_loop=True)
+    live = LiveStats(line, bounded=lambda name: name not in unbounded, open_loop=True)
     part = Delta()
     for row in rows:
         part.add({"error": None, "lateness_ms": None, **row}, BOUNDS, line)
@@ -38,7 +39,7 @@ def stats(*rows: dict[str, Any], health: dict[str, Any] | None = None) -> LiveSt
 
 def moment(**other: Any) -> Moment:
     plain = {"run": RUN, "phase": "measure", "measured_s": 12.5, "in_flight": {"RagReader": 3}, "users": 4,
-             "user_classes": ["RagReader"], "bounded": True}
+             "user_classes": ["RagReader"]}
     return Moment(**{**plain, **other})
 
 
@@ -132,7 +133,14 @@ def test_text_of_others_comes_out_as_it_went_in_but_never_breaks_a_line() -> Non
 
 
 def test_without_objectives_that_bound_a_request_no_goodput_is_claimed() -> None:
-    assert not any(name == "tokenswarm_good_requests_total" for name, _ in scraped(stats(), moment(bounded=False)))
+    def claimed(live: LiveStats) -> set[str]:
+        now = moment(user_classes=["RagReader", "Chatter"])
+        return {dict(labels)["user_class"] for name, labels in scraped(live, now)
+                if name == "tokenswarm_good_requests_total"}
+
+    assert claimed(stats()) == {"RagReader", "Chatter"}
+    assert claimed(stats(unbounded=["Chatter"])) == {"RagReader"}
+    assert claimed(stats(unbounded=["Chatter", "RagReader"])) == set()
 
 
 def test_a_worker_that_fell_silent_is_no_longer_counted() -> None:

@@ -32,6 +32,29 @@ def test_one_that_never_lets_go_is_ended_all_the_same(tmp_path: Path, monkeypatc
         processes.end()
 
 
+@pytest.mark.parametrize("name", ["com,ma/my.py", "com,ma/oth,er/my.py", "plain/my,file.py"])
+def test_a_comma_in_a_path_is_no_end_of_it(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(parents=True)
+    file.write_text("here = 1")
+    links = locust_process._LinksWithoutCommas()
+    path = links.path_to(file)
+    assert "," not in str(path) and path.suffix == ".py"
+    assert path.read_text() == "here = 1"
+    links.remove()
+    assert not path.exists() and file.read_text() == "here = 1"
+    assert links.path_to(Path("/a/b.py")) == Path("/a/b.py")
+
+
+def test_locusts_variables_reach_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locust.py").write_text("import os\nprint(sorted(name for name in os.environ if 'LOCUST_' in name))\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOCUST_RUN_TIME", "1s")
+    processes = LocustProcesses(Leader([Path("x.py")], "http://127.0.0.1:1", [], {}), tmp_path / "log", 1, None)
+    processes.end()
+    assert (tmp_path / "log").read_text() == "[]\n[]\n"
+
+
 def test_of_a_traceback_the_error_alone_is_told() -> None:
     assert without_tracebacks([
         "starting", "Traceback (most recent call last):", '  File "a.py", line 1, in <module>', "    x",

@@ -114,6 +114,10 @@ def test_an_empty_salt_is_no_salt():
         ("load.users=none", "SET: load.users is none, but should be a whole number"),
         ("load.rate=-1", "SET: load.rate is -1, but should be above 0"),
         ("load.rate=inf", "SET: load.rate is inf, but should be a finite number"),
+        ("timeouts.total_s=1e308", "SET: timeouts.total_s is 1e+308, but should be at most 3.1536e+08"),
+        ("load.users=99999999999", "SET: load.users is 99999999999, but should be at most 1e+09"),
+        ("user.think_time_s=1e308", "but should be at most 1e+09"),
+        ("slo.ttft_p95_ms=1e308", "ttft_p95_ms is 1e+308, but should be a number of at least 0 (and at most 1e+15)"),
         (
             "load.arrivals=pareto",
             "SET: load.arrivals is 'pareto', but should be one of 'constant', 'gamma', 'poisson' or 'times'",

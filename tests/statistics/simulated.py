@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
 from scipy import stats
@@ -65,3 +66,13 @@ def closed_loop_ends(rng: np.random.Generator, *, users: int, seconds: int, mean
         ends.append(now)
     moments = np.concatenate(ends) - settle
     return moments[(moments >= 0) & (moments < seconds)]
+
+
+def runs(full: int, *, fast: int) -> int:
+    """How many trials a test makes: `full` with FULL=1, else `fast`."""
+    return full if os.environ.get("FULL") == "1" else fast
+
+
+def tolerance(share: float, trials: int) -> float:
+    """What a true share may exceed itself by in so many trials, once in a thousand times at most."""
+    return 3.1 * math.sqrt(share * (1.0 - share) / trials)

@@ -7,10 +7,10 @@ import pytest
 from tokenswarm.analysis.compare.ab_test import Reading, difference, holm
 from tokenswarm.analysis.figures.statistics import percentiles
 
-from tests.statistics.simulated import latencies_ms
+from tests.statistics.simulated import latencies_ms, runs, tolerance
 from tokenswarm.series.pairs import DEFAULT_REPEATS
 
-TRIALS = 1000
+TRIALS = runs(1000, fast=300)
 REQUESTS = 3000
 """Of a run: five minutes at ten requests a second."""
 CORRELATION = 0.7
@@ -45,16 +45,14 @@ def shares(run_spread: float, scale: float) -> tuple[float, float, float]:
 def test_equal_engines_are_called_different_in_at_most_5_percent_of_trials(run_spread: float) -> None:
     p50, p95, verdict = shares(run_spread, 1.0)
     print(f"run spread {run_spread:.0%}: p50 {p50:.1%}, p95 {p95:.1%}, verdict {verdict:.1%}")
-    # 1,000 trials tell a true 5% only to within 1.4 points.
-    assert max(p50, p95) <= 0.064
-    assert verdict <= 0.05
+    assert max(p50, p95, verdict) <= 0.05 + tolerance(0.05, TRIALS)
 
 
 @pytest.mark.parametrize("run_spread", [0.0, 0.01])
 def test_a_true_difference_of_10_percent_in_p95_is_found_in_at_least_80_percent_of_trials(run_spread: float) -> None:
     _, p95, _ = shares(run_spread, 1.1)
     print(f"run spread {run_spread:.0%}: found in {p95:.1%}")
-    assert p95 >= 0.80
+    assert p95 >= 0.80 - tolerance(0.2, TRIALS)
 
 
 def test_a_single_run_on_each_side_is_not_surer_than_its_blocks_allow() -> None:
@@ -64,4 +62,4 @@ def test_a_single_run_on_each_side_is_not_surer_than_its_blocks_allow() -> None:
         a, b = (side(rng, scale=1.0, run_spread=0.0, repeats=1)[1] for _ in range(2))
         wrong += difference(a, b, ratio=True).significant
     print(f"single runs: {wrong / TRIALS:.1%}")
-    assert wrong / TRIALS <= 0.05
+    assert wrong / TRIALS <= 0.05 + tolerance(0.05, TRIALS)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import os
+
 RUN_VARIABLE = "TOKENSWARM_RUN"
 """The prepared run folder; set by the command line for its Locust processes."""
 LIVE_VARIABLE = "TOKENSWARM_LIVE_FD"
 """The file descriptor on which live figures and phases are reported, as JSON lines."""
 METRICS_VARIABLE = "TOKENSWARM_METRICS"
 """HOST:PORT at which the Locust process that directs a run serves its live metrics."""
+UNDER_COMMAND_VARIABLE = "TOKENSWARM_UNDER_COMMAND"
+"""Set for the Locust processes that the command line starts: they take no settings from Locust's own files."""
 KEY_VARIABLE = "API_KEY"
 """The endpoint's API key. It is read from here and written nowhere."""
+PASSWORD_VARIABLE = "UI_PASSWORD"
+"""The password of the web UI's login. It is read from here and written nowhere."""
+_OF_LOCUST = "LOCUST_"
+
+
+def without_locust() -> dict[str, str]:
+    """The environment without the variables by which Locust is told what to do: a run is what was asked of us."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OF_LOCUST)}

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.masking import hidden
 
 
 def write_whole(path: Path, content: str) -> None:
-    """Replace a text file as a whole (UTF-8). Raises UserError (RESULTS) with the file's name."""
+    """Replace a text file as a whole (UTF-8, without secrets). Raises UserError (RESULTS) with the file's name."""
     try:
         replace_whole(path, content)
     except OSError as error:
@@ -25,7 +26,7 @@ def replace_whole(path: Path, content: str) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(content, "utf-8")
+        temporary.write_bytes(hidden(content).encode("utf-8", "replace"))
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

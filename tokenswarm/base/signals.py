@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM: the first asks for a graceful end, the second ends everything at once.
+"""Ctrl-C, SIGTERM and a terminal that is closed (SIGHUP): the first asks for a graceful end, the second ends everything
+at once.
 
 A CI system that cancels a job may send SIGINT and, a few seconds later, SIGTERM: an unattended run takes only a second
 Ctrl-C for a wish to quit at once.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -16,12 +18,34 @@ from types import FrameType
 from tokenswarm.base.errors import Exit
 
 
+def heeded() -> tuple[signal.Signals, ...]:
+    """The signals that end a command in good order; not SIGHUP where it is ignored on purpose (nohup)."""
+    hang_up = getattr(signal, "SIGHUP", None)
+    known = hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN
+    return (signal.SIGINT, signal.SIGTERM, *((hang_up,) if known else ()))
+
+
+def _name(number: int) -> str:
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(_name(number))
+
+
+def interrupt_by_any_signal() -> None:
+    """Let SIGTERM and SIGHUP interrupt this process as Ctrl-C does, with their name as the reason."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # somebody else's process: Python lets its main thread alone handle signals
+    for number in heeded():
+        if number != signal.SIGINT:
+            signal.signal(number, _raise)
+
+
 class Interrupts:
     """While active, the first signal calls `on_first` (or raises KeyboardInterrupt where none is set); the second
     calls every function in `on_hard_exit` and leaves the process without further ado. `require_double_ctrl_c`: only
-    two Ctrl-C do."""
-
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    two Ctrl-C do. One inside another hands over what it has seen when it ends."""
 
     def __init__(self, require_double_ctrl_c: bool = False) -> None:
         self.on_first: Callable[[], None] | None = None
@@ -35,18 +59,22 @@ class Interrupts:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> Interrupts:
-        for number in self._SIGNALS:
+        for number in heeded():
             self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        outer = getattr(self._previous.get(signal.SIGINT), "__self__", None)
+        if isinstance(outer, Interrupts) and self.interrupted and not outer.interrupted:
+            outer.interrupted, outer.first_at, outer._first = True, self.first_at, self._first
+            outer._ctrl_c += self._ctrl_c
 
     @property
     def first_name(self) -> str:
         """What people call the first signal."""
-        return "Ctrl-C" if self._first is signal.SIGINT else "SIGTERM"
+        return _name(self._first or signal.SIGTERM)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._ctrl_c += number == signal.SIGINT

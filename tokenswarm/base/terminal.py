@@ -1,43 +1,91 @@
-"""Standard output that nobody may read any more: a run goes on, and its results are written, all the same."""
+"""Standard streams that may be closed, full, of another encoding, or gone with their terminal: a run goes on, and its
+results are written, all the same."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Any, TextIO
 
+from tokenswarm.base.masking import hidden
 
-class BrokenPipeSafeStream:
-    """A text stream that turns silent once its reader has gone (`tokenswarm load | head -1`)."""
+_WAYS = (0, 1, 2)
+
+
+class LastingStream:
+    """A text stream that turns silent once nobody takes what is written: its reader has gone (`tokenswarm load |
+    head -1`), its terminal was closed, its disk is full.
+
+    `lost`: why it turned silent; None while it is heard, and where its reader has gone by intention.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.lost: OSError | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """As of a stream; never raises BrokenPipeError."""
+        """As of a stream, without secrets; never raises OSError."""
         try:
-            return self._stream.write(text)
-        except BrokenPipeError:
-            self._silence()
+            self._stream.write(hidden(text))
+            return len(text)
+        except OSError as error:
+            self._silence(error)
             return len(text)
 
     def flush(self) -> None:
-        """As of a stream; never raises BrokenPipeError."""
+        """As of a stream; never raises OSError."""
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            self._silence()
+        except OSError as error:
+            self._silence(error)
 
-    def _silence(self) -> None:
+    def _silence(self, error: OSError) -> None:
         """What is still buffered, and all that follows, goes nowhere."""
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
+        if not isinstance(error, BrokenPipeError):
+            self.lost = self.lost or error
+        with contextlib.suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
+def last_through_everything() -> None:
+    """Let this process go on whatever becomes of its standard streams; before anything else is opened.
+
+    A descriptor that is closed would be given to the next file or socket, which would then take what is printed. A
+    character that the terminal does not know is written as an escape.
+    """
+    for way in _WAYS:
+        try:
+            os.fstat(way)
+        except OSError:
+            _open_nowhere(way)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed when Python started
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        if isinstance(stream, LastingStream):
+            continue
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, LastingStream(stream))
+
+
+def _open_nowhere(way: int) -> None:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    if nowhere != way:
+        os.dup2(nowhere, way)
         os.close(nowhere)
+    os.set_inheritable(way, True)
 
 
-def ignore_broken_pipe() -> None:
-    """Let this process go on when whoever reads its standard output or error ends."""
-    sys.stdout, sys.stderr = BrokenPipeSafeStream(sys.stdout), BrokenPipeSafeStream(sys.stderr)
+def why_output_was_lost() -> str | None:
+    """Why standard output could not be written, in a few words; None where it could, or its reader went away."""
+    with contextlib.suppress(ValueError):
+        sys.stdout.flush()
+    lost = getattr(sys.stdout, "lost", None)
+    return None if lost is None else (lost.strerror or str(lost))

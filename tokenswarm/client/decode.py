@@ -20,6 +20,8 @@ from tokenswarm.client.stream import (
 )
 
 _NS_PER_MS = 1e6
+_ENDLESS_S = 1e9
+"""No server means such a pause; NaN and infinity are none either."""
 _SHOWN_BYTES = 500
 """Of a body that is something else than what was asked for."""
 _STATUS_ERRORS = {401: "unauthorized", 403: "unauthorized", 404: "not_found", 429: "rate_limited", 503: "overloaded"}
@@ -93,7 +95,8 @@ class Decoder:
     def _refused(self, answer: Answer) -> None:
         answer.fail(status_error(answer.http_status), error_text(b"".join(piece for _, piece in self._reader.bodies)))
         with contextlib.suppress(ValueError):  # absent, or a date: not needed to the second
-            answer.retry_after_s = float(self._reader.headers.get("retry-after", ""))
+            asked_s = float(self._reader.headers.get("retry-after", ""))
+            answer.retry_after_s = asked_s if 0 <= asked_s < _ENDLESS_S else None
 
     def _streamed(self, answer: Answer, sent_ns: int, failure: tuple[str, str] | None, end_ns: int) -> None:
         stream = self.stream

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from tokenswarm.base.masking import shown_url
 from tokenswarm.client.coding import Decompressor, Undecodable
 
 MAX_HEADER_BYTES = 256 * 1024
@@ -22,12 +23,13 @@ class Endpoint:
     __slots__ = ("host", "host_header", "port", "prefix", "tls", "url")
 
     def __init__(self, url: str) -> None:
+        shown = shown_url(url)
         try:
             parts = urlsplit(url if "//" in url else "http://" + url)
-        except ValueError as error:
-            raise ValueError(f"'{url}' is not an endpoint: {error}") from None
+        except ValueError:  # it shows the host, which may hold a password
+            raise ValueError(f"'{shown}' is not an endpoint") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"'{url}' is not an endpoint; expected something like http://127.0.0.1:8000")
+            raise ValueError(f"'{shown}' is not an endpoint; expected something like http://127.0.0.1:8000")
         if parts.username or parts.password:
             raise ValueError("an endpoint must not hold a user name or password; give the key as API_KEY")
         self.tls = parts.scheme == "https"
@@ -37,13 +39,13 @@ class Endpoint:
             if not self.port:
                 raise ValueError
         except ValueError:
-            raise ValueError(f"'{url}' has no usable port; expected something like http://127.0.0.1:8000") from None
+            raise ValueError(f"'{shown}' has no usable port; expected something like http://127.0.0.1:8000") from None
         path = parts.path.rstrip("/")
         if not all("!" <= character <= "~" for character in self.host + path):
-            raise ValueError(f"'{url}' holds a blank or a character that is not ASCII; write it percent-encoded")
+            raise ValueError(f"'{shown}' holds a blank or a character that is not ASCII; write it percent-encoded")
         self.prefix = path if path.endswith("/v1") else path + "/v1"
-        shown = f"[{self.host}]" if ":" in self.host else self.host
-        self.host_header = shown if self.port == (443 if self.tls else 80) else f"{shown}:{self.port}"
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        self.host_header = name if self.port == (443 if self.tls else 80) else f"{name}:{self.port}"
         self.url = f"{parts.scheme}://{self.host_header}{path}"
 
 

@@ -70,10 +70,8 @@ def add(commands: Any) -> None:
 
 
 def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.base.terminal import ignore_broken_pipe
 
-    ignore_broken_pipe()
-    console = Console(stderr=options.json)
+    console = Console(stderr=options.json, markup=False)
     if options.scenario is None:
         return _write(options, console, options.runs, options.a, options.b)
     if options.runs or options.a or options.b:

@@ -163,7 +163,7 @@ def _diff(options: argparse.Namespace, argv: list[str]) -> Exit:
     if options.json:
         print(json.dumps({"settings": rows, "own": own}, indent=2))
         return Exit.PASSED
-    console = Console()
+    console = Console(markup=False)
     console.print(_diff_table(options.scenario, descriptions, rows))
     for name, table in own.items():
         console.print(f"only {name}: {table}", highlight=False, markup=False)
@@ -197,7 +197,7 @@ def _up(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.engines.kept import new_log
     from tokenswarm.run.progress import working
 
-    console = Console(stderr=options.json)
+    console = Console(stderr=options.json, markup=False)
     description = load_description(options.engine)
     there = running.find(description.name)
     if there:

@@ -117,18 +117,17 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
 
 
 def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.base.terminal import ignore_broken_pipe
     from tokenswarm.run.life import run_load
 
-    ignore_broken_pipe()
-    console = Console(stderr=options.json)  # with --json, standard output is the summary and nothing else
+    console = Console(stderr=options.json, markup=False)  # with --json, standard output is the summary and nothing else
     outcome = run_load(load_options(options, argv), console)
     if outcome.error is not None:
         print(f"tokenswarm: {outcome.error}", file=sys.stderr)
     try:
         summary = _reported(outcome.folder, console, options)
-    except KeyboardInterrupt:
-        print(f"tokenswarm: interrupted before the dashboard was made; the rows are kept. Make it with: "
+    except KeyboardInterrupt as error:
+        by = f" by {error}" if str(error) else ""
+        print(f"tokenswarm: interrupted{by} before the dashboard was made; the rows are kept. Make it with: "
               f"python -m tokenswarm report {outcome.folder}", file=sys.stderr)
         return Exit.INTERRUPTED
     if not console.is_terminal and not options.json:

@@ -57,7 +57,7 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
 def _show(summary: Summary, page: Path | None) -> None:
     from tokenswarm.analysis.render.terminal import summary_table
 
-    console = Console()
+    console = Console(markup=False)
     console.print(summary_table(summary))
     if page is not None:
         console.print(f"dashboard: {page}", highlight=False, soft_wrap=True)

@@ -54,13 +54,11 @@ def add(commands: Any) -> None:
 def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.verdict.gates import judged
     from tokenswarm.base.signals import Interrupts
-    from tokenswarm.base.terminal import ignore_broken_pipe
     from tokenswarm.run.life import run_load
     from tokenswarm.run.progress import working
     from tokenswarm.run.soak import Soak
 
-    ignore_broken_pipe()
-    console = Console(stderr=options.json)
+    console = Console(stderr=options.json, markup=False)
     rate = options.abort_error_rate
     wanted = load_options(options, argv, **{"abort.error_rate": None if rate is None else str(rate)})
     soak = Soak(_report_options(options), options.grace, options.summary_every,

@@ -29,10 +29,8 @@ def add(commands: Any) -> None:
 
 
 def _ui(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.base.terminal import ignore_broken_pipe
     from tokenswarm.run.web_session import run_ui
 
-    ignore_broken_pipe()
-    run_ui(load_options(options, argv), options.web_host, options.web_port, Console(),
+    run_ui(load_options(options, argv), options.web_host, options.web_port, Console(markup=False),
            options.published_on)
     return Exit.PASSED

@@ -14,6 +14,7 @@ import msgspec
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import write_whole
+from tokenswarm.base.numbers import sane_json
 from tokenswarm.contract.levels import LevelRecord, Number
 from tokenswarm.contract.tables import FORMAT, MANIFEST_JSON
 from tokenswarm.contract.tolerant import tolerant_record
@@ -275,6 +276,10 @@ class Manifest(msgspec.Struct):
     engine: EngineRecord = msgspec.field(default_factory=EngineRecord)
     model: str | None = None
     scenario: ScenarioRecord = msgspec.field(default_factory=ScenarioRecord)
+    """The leading scenario: its [load] directs the run, and its [engine] gave the engine's settings."""
+    classes: dict[str, ScenarioRecord] = {}
+    """By user class, the scenarios of those that have one of their own: its prompts, output, limits and SLOs are
+    theirs. Every other class plays `scenario`."""
     load: LoadRecord = msgspec.field(default_factory=LoadRecord)
     corpus: CorpusRecord | None = None
     seed: int | str | None = None
@@ -313,6 +318,7 @@ class Manifest(msgspec.Struct):
 
 _OF_CONTAINERS = ("image", "container")
 _ONCE_KNOWN = ("cache_reset", "cpus", "ended_early", "warmup", "workers", "telemetry", "server_latency")
+_WHERE_ANY = ("classes", "levels")
 _OLD_COUNTS = {"found_nobody": "arrivals_queued"}
 
 
@@ -330,10 +336,9 @@ def manifest_json(manifest: Manifest) -> dict[str, Any]:
     """The manifest as run.json holds it."""
     content = {**msgspec.to_builtins(manifest), "engine": engine_json(manifest.engine)}
     missing = {key for key in _ONCE_KNOWN if content[key] is None}
-    if not manifest.levels:
-        missing.add("levels")
     if manifest.preflight is not None and not manifest.preflight.sdk_notes:
         del content["preflight"]["sdk_notes"]
+    missing |= {key for key in _WHERE_ANY if not content[key]}
     if manifest.telemetry is not None:
         missing.discard("server_latency")  # null: the engine was watched, and has no histograms
     return {key: value for key, value in content.items() if key not in missing}
@@ -370,7 +375,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """The JSON object that a file of a run folder holds. Raises UserError (RUN_FOLDER) if it cannot be read, or holds
     something else."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = sane_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(Exit.RUN_FOLDER, f"{path} cannot be read: {error}") from None
     if not isinstance(content, dict):

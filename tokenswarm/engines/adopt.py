@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.masking import shown_url
 from tokenswarm.engines import management_http as web
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.spec.effective import dig
@@ -58,7 +59,7 @@ def adopt(base_url: str, api_key: str | None = None, description: EngineSpec | N
     except ValueError:
         good = False
     if not good:
-        raise UserError(Exit.USAGE, f"{base_url!r} is not a URL such as http://127.0.0.1:8000.")
+        raise UserError(Exit.USAGE, f"{shown_url(base_url)!r} is not a URL such as http://127.0.0.1:8000.")
     try:
         reply = web.request(web.root_of(base_url) + "/v1/models", api_key=api_key, timeout_s=10.0)
     except web.Unreachable as error:

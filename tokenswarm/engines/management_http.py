@@ -11,11 +11,17 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from tokenswarm.base import foreign
+from tokenswarm.base.masking import masked
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 """More than any engine's /metrics; a longer body is cut."""
+
+
+_REASON_CHARS = 200
 
 
 class Unreachable(Exception):
@@ -30,6 +36,8 @@ class Reply:
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
+    api_key: str | None = field(default=None, repr=False)
+    """What was sent; nothing of it is in what is read here."""
 
     @property
     def text(self) -> str:
@@ -37,10 +45,10 @@ class Reply:
         return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """The body's JSON value, or None where it is not JSON."""
+        """The body's JSON value as plain values (see `base.foreign`), or None where it is not JSON."""
         try:
-            return json.loads(self.body)
-        except ValueError:
+            return foreign.decode(self.body, lambda text: masked(text, self.api_key))
+        except foreign.NotJson:
             return None
 
 
@@ -84,7 +92,7 @@ def request(
     try:
         with _OPENER.open(prepared, timeout=timeout_s) as answer:
             names = {name.lower(): value for name, value in answer.headers.items()}
-            return Reply(answer.status, names, answer.read(MAX_BODY_BYTES))
+            return Reply(answer.status, names, answer.read(MAX_BODY_BYTES), api_key)
     except urllib.error.URLError as error:
         raise Unreachable(_reason(error.reason)) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -100,4 +108,4 @@ def _reason(error: object) -> str:
         return f"TLS failed ({error.reason or error})"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return str(error) or type(error).__name__
+    return foreign.printable(str(error), _REASON_CHARS) or type(error).__name__

@@ -32,7 +32,7 @@ from tokenswarm.contract.tables import REQUESTS_CSV
 from tokenswarm.generator.admission import gate_worker_registration
 from tokenswarm.generator.fingerprints import fresh_key
 from tokenswarm.generator.load_process import LoadProcess
-from tokenswarm.generator.plan import Plan, plan_from
+from tokenswarm.generator.plan import ALL, Plan, plan_from
 from tokenswarm.generator.roles import Coordinator, ProcessRole
 from tokenswarm.generator.sinks import TABLES, MasterSink
 from tokenswarm.live.aggregate import Delta
@@ -270,4 +270,6 @@ def _manifest_of(plan: Plan) -> Manifest:
     """As much of a manifest as `plan_from` needs."""
     return Manifest(run_id=plan.run_id, engine=EngineRecord(base_url=plan.base_url), model=plan.model, seed=plan.seed,
                     salt=plan.salt, scenario=ScenarioRecord(values=plan.scenario.values()),
+                    classes={name: ScenarioRecord(values=own.scenario.values()) for name, own in plan.classes.items()
+                             if name != ALL},
                     corpus=CorpusRecord(**plan.corpus.identity()), load=LoadRecord(workers=plan.workers))

@@ -9,6 +9,7 @@ from typing import Any
 
 import gevent
 
+from tokenswarm.base.foreign import printable
 from tokenswarm.base.masking import masked
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.client import LLMClient, Timeouts
@@ -38,6 +39,8 @@ from tokenswarm.workloads.base import Prompt, Session
 
 _ERROR_CHARS, _ERROR_KINDS, _OTHER_ERRORS = 200, 10, "other errors"
 """Of what tasks raise: how much of a message is kept, how many kinds, and what stands for the rest."""
+_FINISH_CHARS = 60
+"""Of a finish_reason; those of engines have a dozen."""
 
 
 class _ClassLoad:
@@ -180,7 +183,9 @@ class LoadProcess:
         finally:
             self.in_flight[user_class] -= 1
         if answer.error_detail:  # a server may echo what it was sent
-            answer.error_detail = masked(answer.error_detail, self.plan.api_key)
+            answer.error_detail = printable(masked(answer.error_detail, self.plan.api_key))
+        if answer.finish_reason:
+            answer.finish_reason = printable(masked(answer.finish_reason, self.plan.api_key), _FINISH_CHARS)
         self._record(origin, prompt, answer)
         return answer
 

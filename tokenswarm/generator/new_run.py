@@ -11,7 +11,7 @@ import secrets
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -86,6 +86,8 @@ class NewRun:
     preflight: PreflightRecord | None = None
     cost: CostRecord | None = None
     cpus: CpusRecord | None = None
+    classes: Mapping[str, Scenario] = field(default_factory=dict)
+    """Scenarios of user classes that have one of their own, by class."""
 
     def manifest(self, run_id: str) -> Manifest:
         """Its run.json. A `prompts.salt` of "run" becomes one that no earlier run had."""
@@ -93,12 +95,18 @@ class NewRun:
         return Manifest(
             format=FORMAT, run_id=run_id, status="running", started_at=utc_now(), simulated=self.simulated,
             engine=self.engine, model=self.model,
-            scenario=ScenarioRecord(scenario.name, scenario.title, scenario.description, scenario.workload_kind.name,
-                                    scenario.values(), dict(self.overrides)),
+            scenario=scenario_record(scenario, self.overrides),
+            classes={name: scenario_record(own, self.overrides) for name, own in self.classes.items()},
             load=_load(scenario.load, self.workers), corpus=CorpusRecord(**self.corpus.identity()), seed=prompts.seed,
             salt=fresh_salt() if prompts.salt == RUN_SALT else prompts.salt, argv=list(self.argv),
             host=host_facts(), gpus=list(self.gpus), versions=versions(), git=git_facts(), preflight=self.preflight,
             notes=list(self.notes), cost=self.cost, cpus=self.cpus)
+
+
+def scenario_record(scenario: Scenario, overrides: Mapping[str, str]) -> ScenarioRecord:
+    """The scenario as run.json holds it."""
+    return ScenarioRecord(scenario.name, scenario.title, scenario.description, scenario.workload_kind.name,
+                          scenario.values(), dict(overrides))
 
 
 def _load(load: Load, workers: int) -> LoadRecord:

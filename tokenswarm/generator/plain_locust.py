@@ -13,6 +13,7 @@ from gevent import Timeout
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 
+from tokenswarm.base.environment import UNDER_COMMAND_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.client.http import Endpoint
 from tokenswarm.contract.manifest import EXTERNAL, EngineRecord, Manifest, write_manifest
@@ -28,6 +29,8 @@ _WARMUP_SHARE = 0.25
 
 def form_arguments(parser: Any) -> None:
     """Settings of a run as arguments of Locust's own: its start form offers them, and so does its command line."""
+    if os.environ.get(UNDER_COMMAND_VARIABLE):
+        parser._default_config_files = []  # ~/.locust.conf and its like tell of other tests than the one asked for
     session = session_from_environment()
     parser.add_argument("--scenario", default=session.scenario if session else "", help="what is asked",
                        choices=session.scenarios if session else None, include_in_web_ui=session is not None)

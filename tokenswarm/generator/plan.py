@@ -13,6 +13,7 @@ from tokenswarm.base.environment import KEY_VARIABLE, RUN_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import usable_key
 from tokenswarm.contract.manifest import CorpusRecord, Manifest, read_manifest
+from tokenswarm.contract.objectives import bounds_of
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.requests import Output, RequestLimits, Retry, UserBehaviour
 from tokenswarm.workloads.corpus import DEFAULT_NAME, Corpus, load_corpus
@@ -80,6 +81,10 @@ class Plan:
         """The plan of a user class."""
         return self.classes[self.name_for(user_class)]
 
+    def bounded(self, user_class: str) -> bool:
+        """Whether the SLOs of a user class say what a good request is."""
+        return bool(bounds_of(self.of(user_class).slo))
+
     @property
     def api_key(self) -> str | None:
         return api_key()
@@ -108,6 +113,7 @@ def plan_from(manifest: Manifest, folder: Path, controlled: bool) -> Plan:
         salt=manifest.salt,
         workers=manifest.load.workers,
         controlled=controlled,
+        classes={name: ClassPlan(Scenario.from_values(own.values)) for name, own in manifest.classes.items()},
     )
 
 

@@ -22,7 +22,6 @@ from tokenswarm.base.last_handler import log_bug
 from tokenswarm.base.runtime_tuning import freeze_gc, grow_descriptor_table
 from tokenswarm.contract.levels import LevelRecord
 from tokenswarm.contract.manifest import CountsRecord, LoadEnd, Manifest, WorkerRecord, write_manifest
-from tokenswarm.contract.objectives import bounds_of
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import REQUESTS_CSV
 from tokenswarm.generator.level_log import LevelLog, follow_user_targets
@@ -168,7 +167,7 @@ class Coordinator(ProcessRole):
             self.shape.timeline = self.timeline
         self.sink = FileSink(self.plan.folder, self.plan.scenario.load.rotate_s)
         scenario = self.plan.scenario
-        self.live = LiveStats(self.timeline, bounded=bool(bounds_of(scenario.slo)), open_loop=scenario.open_loop)
+        self.live = LiveStats(self.timeline, bounded=self.plan.bounded, open_loop=scenario.open_loop)
         self._ended = False
         try:
             self.begin()

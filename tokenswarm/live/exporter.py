@@ -26,7 +26,6 @@ from tokenswarm.base.environment import METRICS_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.client.http import Endpoint
 from tokenswarm.contract.manifest import Manifest, read_manifest
-from tokenswarm.contract.objectives import bounds_of
 from tokenswarm.engines import known_engines, load_description
 from tokenswarm.live.prometheus import Moment, exported, families, run_labels
 
@@ -116,8 +115,7 @@ class Exporter:
         return families(part.live, Moment(
             run=run_labels(manifest, self._simulated(manifest)), phase=line.phase_at(now),
             measured_s=max(0.0, min(now, line.measure_end) - line.measure_start), in_flight=part.in_flight(),
-            users=users, user_classes=[each.__name__ for each in part.environment.user_classes],
-            bounded=bool(bounds_of(part.plan.scenario.slo))))
+            users=users, user_classes=[each.__name__ for each in part.environment.user_classes]))
 
     def _simulated(self, manifest: Manifest) -> str:
         """`true`, `false`, or `unknown`: a run under plain Locust learns it from the answers, at its end."""

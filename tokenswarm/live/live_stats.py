@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tokenswarm.contract.limits import observations_needed
@@ -23,8 +23,9 @@ _WARMUP_ANSWERS = 20_000
 class LiveStats:
     """Adds up what load-generating processes report. Its size does not grow with the run."""
 
-    def __init__(self, timeline: Timeline, bounded: bool, open_loop: bool) -> None:
-        """`bounded`: whether the scenario's SLOs say what a good request is."""
+    def __init__(self, timeline: Timeline, bounded: Callable[[str], bool], open_loop: bool) -> None:
+        """`bounded(user_class)`: whether the SLOs of that class say what a good request is. Figures over several
+        classes know good requests where all of these have such SLOs."""
         self.counts = dict.fromkeys(STATUSES, 0)
         """Requests of every phase so far, by status."""
         self.warmup: deque[tuple[float, float, int | None, int | None]] = deque(maxlen=_WARMUP_ANSWERS)
@@ -33,7 +34,8 @@ class LiveStats:
         """By (phase, user class), since the beginning."""
         self.health: dict[str, dict[str, Any]] = {}
         """The latest row of host_metrics.csv of each worker."""
-        self._timeline, self._bounded, self._open_loop = timeline, bounded, open_loop
+        self.bounded = bounded
+        self._timeline, self._open_loop = timeline, open_loop
         self._began = time.monotonic()
         self._recent: deque[tuple[float, Delta]] = deque()
 
@@ -133,14 +135,15 @@ class LiveStats:
 
         def block(chosen: Iterable[str]) -> dict[str, Any]:
             names = set(chosen)
+            bounded = all(map(self.bounded, names))
             if lately:
                 every = _merged(tally for (_, name), tally in tallies.items() if name in names)
                 return self._block(every, every.sums(
-                    seconds, self._bounded, window_output=every.counts["completion_tokens"],
+                    seconds, bounded, window_output=every.counts["completion_tokens"],
                     window_prompt=every.counts["prompt_tokens"], window_done=every.counts["ok"],
                     window_good=every.counts["good"]))
             measured = self.measured(*names)
-            return self._block(measured, measured.sums(seconds, self._bounded, **self.of_window(*names)))
+            return self._block(measured, measured.sums(seconds, bounded, **self.of_window(*names)))
 
         return {"seconds": seconds, "total": block(names), "classes": {name: block([name]) for name in names}}
 

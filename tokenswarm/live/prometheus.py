@@ -61,7 +61,7 @@ _REQUESTS = (
               "Requests that have ended, by the phase in which they were sent."),
     Described("tokenswarm_request_errors_total", "counter", (*_BY_CLASS, "kind"), "Failed requests by kind."),
     Described("tokenswarm_good_requests_total", "counter", _BY_CLASS,
-              "Requests that met every objective of the scenario that bounds a request; none where it has no such."),
+              "Requests that met every objective of their class that bounds a request; none where it has no such."),
     Described("tokenswarm_prompt_tokens_total", "counter", _BY_CLASS, "Prompt tokens of ended requests."),
     Described("tokenswarm_output_tokens_total", "counter", _BY_CLASS, "Output tokens of ended requests."),
     Described("tokenswarm_cached_tokens_total", "counter", _BY_CLASS,
@@ -112,7 +112,7 @@ def _histogram_name(latency: Latency) -> str:
 @dataclass(frozen=True, slots=True)
 class Moment:
     """What is known of a run now beyond its live figures. `run`: the labels of tokenswarm_run_info. `in_flight`: by
-    user class. `bounded`: whether the scenario's objectives say what a good request is."""
+    user class."""
 
     run: Mapping[str, str]
     phase: str
@@ -120,7 +120,6 @@ class Moment:
     in_flight: Mapping[str, int]
     users: int
     user_classes: Iterable[str]
-    bounded: bool
 
 
 def families(live: LiveStats, moment: Moment) -> Iterator[Metric]:
@@ -128,7 +127,7 @@ def families(live: LiveStats, moment: Moment) -> Iterator[Metric]:
     each user class, one after the other."""
     names = sorted({*moment.user_classes, *moment.in_flight, *(name for _, name in live.tallies)})
     yield from _plain(_situation(moment, names))
-    yield from _plain(_counters(live, names, moment.bounded))
+    yield from _plain(_counters(live, names))
     described = {each.name: each for each in exported()}
     for latency in _latencies():
         for name in names:
@@ -160,7 +159,7 @@ def _situation(moment: Moment, names: list[str]) -> dict[str, Samples]:
     }
 
 
-def _counters(live: LiveStats, names: list[str], bounded: bool) -> dict[str, Samples]:
+def _counters(live: LiveStats, names: list[str]) -> dict[str, Samples]:
     none = LiveAggregate()
     tallies = {(name, phase): live.tallies.get((phase, name), none) for name in names for phase in SENDING_PHASES}
 
@@ -176,7 +175,7 @@ def _counters(live: LiveStats, names: list[str], bounded: bool) -> dict[str, Sam
                                       for key, tally in tallies.items() for status in STATUSES],
         "tokenswarm_request_errors_total": [((*key, kind), tally.errors[kind])
                                             for key, tally in tallies.items() for kind in ERROR_KINDS],
-        "tokenswarm_good_requests_total": summed("good"),
+        "tokenswarm_good_requests_total": [(key, count) for key, count in summed("good") if live.bounded(key[0])],
         "tokenswarm_prompt_tokens_total": summed("prompt_tokens"),
         "tokenswarm_output_tokens_total": summed("completion_tokens"),
         "tokenswarm_cached_tokens_total": summed("cached_tokens"),
@@ -185,9 +184,7 @@ def _counters(live: LiveStats, names: list[str], bounded: bool) -> dict[str, Sam
         "tokenswarm_window_prompt_tokens_total": of_window("window_prompt"),
         "tokenswarm_window_answers_total": of_window("window_done"),
     }
-    if not bounded:
-        del samples["tokenswarm_good_requests_total"]
-    return samples
+    return {name: found for name, found in samples.items() if found or name != "tokenswarm_good_requests_total"}
 
 
 def _gauges(live: LiveStats, names: list[str], moment: Moment) -> dict[str, Samples]:
@@ -195,7 +192,7 @@ def _gauges(live: LiveStats, names: list[str], moment: Moment) -> dict[str, Samp
     rates = [rate for rate in METRICS.rates() if rate.live and rate.gauge and rate.of_sums]
     gauges: dict[str, Samples] = {}
     for name in names if rates else ():
-        sums = live.measured(name).sums(moment.measured_s, moment.bounded, **live.of_window(name))
+        sums = live.measured(name).sums(moment.measured_s, live.bounded(name), **live.of_window(name))
         for rate in rates:
             value = rate.of_sums(sums)
             if value is not None:

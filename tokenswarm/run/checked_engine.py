@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.contract.manifest import EXTERNAL, CostRecord, PreflightRecord
@@ -49,8 +50,8 @@ class CheckedEngine:
     def announce(self, console: Console) -> None:
         """Say which engine it is, and where the official SDK does not get along with it."""
         engine = self.engine
-        console.print(f"[bold]{engine.title}[/] {engine.version or ''}  model {self.model}  {engine.base_url}",
-                      highlight=False)
+        console.print(Text.assemble(
+            (engine.title, "bold"), f" {engine.version or ''}  model {self.model}  {engine.base_url}"))
         if not self.preflight.sdk_compatible:
             console.print(sdk_sentence(self.preflight), highlight=False, markup=False)
 

@@ -6,17 +6,19 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenswarm.base.environment import LIVE_VARIABLE, RUN_VARIABLE
+from tokenswarm.base.environment import LIVE_VARIABLE, RUN_VARIABLE, UNDER_COMMAND_VARIABLE, without_locust
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.ports import free_port
 from tokenswarm.scenario.model import Scenario
@@ -62,8 +64,10 @@ class LocustProcesses:
         self._socket, theirs = socket.socketpair()
         self._received = b""
         self._asked_at: float | None = None
-        environment = {**os.environ, **leader.variables, LIVE_VARIABLE: str(theirs.fileno())}
-        files = ",".join(map(str, leader.locustfiles))
+        inherited = {**without_locust(), UNDER_COMMAND_VARIABLE: "1"}
+        environment = {**inherited, **leader.variables, LIVE_VARIABLE: str(theirs.fileno())}
+        self._links = _LinksWithoutCommas()
+        files = ",".join(str(self._links.path_to(file)) for file in leader.locustfiles)
         arguments = [sys.executable, "-m", "locust", "-f", files, "--host", leader.base_url]
         leading = list(leader.arguments)
         self._log = log.open("ab")
@@ -74,7 +78,7 @@ class LocustProcesses:
             leading = [*leading, "--master", "--master-bind-host", host, "--master-bind-port", str(port)]
             self.leader = self._start([*arguments, *leading], environment, (theirs.fileno(),))
             if master is None:
-                self.workers = [self._start([*arguments, *following(host, port)], dict(os.environ), ())
+                self.workers = [self._start([*arguments, *following(host, port)], inherited, ())
                                 for _ in range(workers)]
         else:
             self.leader = self._start([*arguments, *leading], environment, (theirs.fileno(),))
@@ -181,6 +185,7 @@ class LocustProcesses:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
         self.kill()
+        self._links.remove()
         self._log.close()
         self._socket.close()
 
@@ -198,6 +203,32 @@ class LocustProcesses:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+class _LinksWithoutCommas:
+    """Locust takes a comma for the end of a path: a folder with one in its name is reached by a link."""
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+
+    def path_to(self, file: Path) -> Path:
+        """The file, by a path that has no comma."""
+        if "," not in str(file):
+            return file
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="tokenswarm-"))
+        link = self._folder / str(len(list(self._folder.iterdir())))
+        if "," not in file.name:
+            link.symlink_to(file.parent.absolute())
+            return link / file.name
+        link.mkdir()
+        (link / file.name.replace(",", "_")).symlink_to(file.absolute())
+        return link / file.name.replace(",", "_")
+
+    def remove(self) -> None:
+        """Remove the links, not what they lead to."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def quoted(sentence: str, lines: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenswarm.base.data_files import LOCUSTFILES_DIR
+from tokenswarm.base.environment import without_locust
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.manifest import PhaseRecord, read_manifest
 from tokenswarm.contract.tables import HOST_METRICS_CSV, REQUESTS_CSV
@@ -120,7 +121,7 @@ def _locust(url: str, streams: int, tokens: int, seconds: float, requests_s: flo
                 "rag.document_tokens=200")
     if requests_s is not None:
         settings += f" load.rate={requests_s:g} load.max_in_flight={streams}"
-    environment = {**os.environ, "RESULTS": str(results), "MODEL": MODEL, "SET": settings}
+    environment = {**without_locust(), "RESULTS": str(results), "MODEL": MODEL, "SET": settings}
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILES_DIR / "rag.py"), "--headless", "--host", url,
                "-u", str(streams), "-r", f"{streams / 1.3:.3f}", "-t", f"{seconds + _WARMUP_S + 2:.0f}s"]
     if workers > 1:

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from tokenswarm.base.cpu_affinity import affinity
+from tokenswarm.base.environment import PASSWORD_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.generator.new_run import make_run_folder
@@ -32,7 +34,6 @@ from tokenswarm.run.run_plan import RunPlan, resolve
 from tokenswarm.run.web_run import WebRun
 from tokenswarm.scenario.model import load_scenario, scenario_names
 
-PASSWORD_VARIABLE = "UI_PASSWORD"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _UP_S = 60.0
 
@@ -134,7 +135,7 @@ def _announce(host: str, port: int, locust: LocustProcesses, plan: RunPlan, cons
                 Exit.LOAD_GENERATOR, quoted("the web UI did not start.", locust.log_tail()))
         time.sleep(0.1)
     shown = f"[{reached_at}]" if ":" in reached_at else reached_at
-    console.print(f"web UI: [bold]http://{shown}:{port}[/]   (Ctrl-C ends it)", highlight=False)
+    console.print(Text.assemble("web UI: ", (f"http://{shown}:{port}", "bold"), "   (Ctrl-C ends it)"))
     if reached_at not in _LOOPBACK:
         console.print(f"others can reach it; they log in as tokenswarm with the password in {PASSWORD_VARIABLE}",
                       highlight=False)

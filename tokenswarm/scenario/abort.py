@@ -11,19 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from tokenswarm.base.config_text import parse_duration
 from tokenswarm.base.errors import Exit
 from tokenswarm.contract.manifest import EndedEarlyRecord
 from tokenswarm.contract.tables import AWAY_KINDS
+from tokenswarm.scenario.values import PositiveSeconds
 
 _SAMPLES = 120
 """A window is remembered as so many moments, however long it is."""
 _MB = 1e6
 
-_Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False),
-                     BeforeValidator(lambda value: parse_duration(value) if isinstance(value, str) else value)]
 _Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 
 
@@ -36,11 +34,11 @@ class AbortSettings(BaseModel):
         default=0.5, description="share of failed requests above which the run ends; 1 = never. Of those that the "
         "engine answered or let time out: a request that found no engine does not count"
     )
-    window_s: _Seconds = Field(default=60.0, description="stretch of time over which that share is taken")
+    window_s: PositiveSeconds = Field(default=60.0, description="stretch of time over which that share is taken")
     min_requests: Annotated[int, Field(strict=True, ge=1)] = Field(
         default=20, description="fewest requests in it that can end a run"
     )
-    silence_s: _Seconds = Field(
+    silence_s: PositiveSeconds = Field(
         default=300.0, description="the engine counts as gone when nothing succeeded for so long while requests failed"
     )
     disk_free_mb: Annotated[float, Field(strict=True, ge=0)] = Field(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+
+from tokenswarm.scenario.values import LONGEST_S
 
 AFTER_LAST_S = 1.0
 """How long the measured phase goes on after the last arrival, where the scenario gives it no length."""
@@ -31,12 +32,12 @@ def read_times(path: str) -> tuple[float, ...]:
 
 
 def checked(times: Sequence[float]) -> tuple[float, ...]:
-    """The times. Raises ValueError unless there are some, all finite, none below 0 or before the one in front of it."""
+    """The times. Raises ValueError unless there are some, from 0 to ten years, none before the one in front of it."""
     if not times:
         raise ValueError("the list of arrival times should hold at least one")
     for time_s in times:
-        if not math.isfinite(time_s) or time_s < 0:
-            raise ValueError(f"arrival times should be finite and at least 0, but one is {time_s:g}")
+        if not 0 <= time_s <= LONGEST_S:
+            raise ValueError(f"arrival times should be 0 to {LONGEST_S:g} s, but one is {time_s:g}")
     for earlier, later in pairwise(times):
         if later < earlier:
             raise ValueError(f"arrival times should be in ascending order, but {later:g} comes after {earlier:g}")

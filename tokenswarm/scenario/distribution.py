@@ -31,7 +31,7 @@ _OPTIONAL: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 
-_Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+_Number = Annotated[float, Field(strict=True, ge=0, le=1e9, allow_inf_nan=False)]
 
 
 class Distribution(BaseModel):
@@ -48,7 +48,7 @@ class Distribution(BaseModel):
     value: _Number | None = None
     low: _Number | None = None
     high: _Number | None = None
-    mean: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
+    mean: Annotated[float, Field(strict=True, gt=0, le=1e9, allow_inf_nan=False)] | None = None
     cv: _Number | None = None
     values: tuple[_Number, ...] | None = None
     weights: tuple[_Number, ...] | None = None

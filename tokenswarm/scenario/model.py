@@ -18,6 +18,7 @@ from tokenswarm.base.data_files import LOCUSTFILES_DIR, SCENARIOS_DIR
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.extensions import absolute
 from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, PACKAGE, SCENARIOS, shown
+from tokenswarm.base.numbers import LARGEST, is_sane
 from tokenswarm.contract.objectives import parse_slo_key, slo_latencies, slo_rates
 from tokenswarm.scenario.abort import AbortSettings
 from tokenswarm.scenario.arrivals import TIMES
@@ -127,8 +128,8 @@ def _slo_value(key: str, value: Any) -> float:
         examples = [*(rate.slo_key for rate in slo_rates()),
                     *(latency.percentile_key(q) for latency in slo_latencies() for q in latency.percentiles)]
         raise ValueError(f"{unknown('key', key, examples).split(' (known')[0]} (known: {_slo_allowed()})")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-        raise ValueError(f"{key} is {value!r}, but should be a number of at least 0")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_sane(value) or value < 0:
+        raise ValueError(f"{key} is {value!r}, but should be a number of at least 0 (and at most {LARGEST:g})")
     if parsed.unit == "share" and value > 1:
         raise ValueError(f"{key} is {value!r}, but is a share and should be at most 1")
     return float(value)

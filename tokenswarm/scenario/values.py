@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tokenswarm.base.config_text import parse_duration
+from tokenswarm.base.numbers import LARGEST
 
 
 def in_seconds(value: Any) -> Any:
@@ -21,10 +22,13 @@ def seconds_of_distribution(value: Any) -> Any:
     return in_seconds(value)
 
 
-Count = Annotated[int, Field(strict=True, ge=1)]
-Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), BeforeValidator(in_seconds)]
-PositiveSeconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False), BeforeValidator(in_seconds)]
+LONGEST_S = 10 * 365 * 86400.0
+"""Ten years: a longer duration is a slip, and clocks overflow somewhere beyond."""
+Count = Annotated[int, Field(strict=True, ge=1, le=10 ** 9)]
+Positive = Annotated[float, Field(strict=True, gt=0, le=LARGEST, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(strict=True, ge=0, le=LONGEST_S, allow_inf_nan=False), BeforeValidator(in_seconds)]
+PositiveSeconds = Annotated[float, Field(strict=True, gt=0, le=LONGEST_S, allow_inf_nan=False),
+                            BeforeValidator(in_seconds)]
 
 
 class Section(BaseModel):

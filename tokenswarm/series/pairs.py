@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.masking import shown_url
 from tokenswarm.generator.new_run import fresh_salt
 from tokenswarm.run.life import run_load
 from tokenswarm.run.monitor import RunOutcome
@@ -51,8 +53,8 @@ def run_series(a: LoadOptions, b: LoadOptions, repeats: int, console: Console,
     sides = {"a": a, "b": b}
     for number, side in enumerate(order(repeats), 1):
         options = replace(sides[side], overrides={"prompts.salt": salt, **sides[side].overrides})
-        console.print(f"\n[bold]run {number} of {2 * repeats}[/]: side {side.upper()}, {options.engine}"
-                      + (f" at {options.host}" if options.host else ""), highlight=False)
+        console.print(Text.assemble("\n", (f"run {number} of {2 * repeats}", "bold"), f": side {side.upper()}, "
+                                    f"{options.engine}" + (f" at {shown_url(options.host)}" if options.host else "")))
         try:
             outcome = run_load(options, console)
         except UserError as error:

@@ -10,8 +10,8 @@ from typing import Any
 from flask import redirect, request, session, url_for
 from flask_login import UserMixin, login_user
 
-PASSWORD_VARIABLE = "UI_PASSWORD"
-"""Environment variable with the password. It is read here and written nowhere."""
+from tokenswarm.base.environment import PASSWORD_VARIABLE
+
 _USER = "tokenswarm"
 
 

@@ -130,7 +130,7 @@ class LlmTab:
                     "scenario": coordinator.plan.scenario.title or coordinator.plan.scenario.name,
                     "engine": " ".join(filter(None, (engine.title, engine.version))),
                     "model": coordinator.plan.model, "simulated": bool(manifest.simulated),
-                    "open_loop": coordinator.plan.scenario.open_loop, "slo": coordinator.plan.scenario.slo,
+                    "open_loop": coordinator.plan.scenario.open_loop, "slo": self._slos(),
                     "began": coordinator.timeline.start, "notes": manifest.notes},
             "layout": layout(),
             "in_flight": in_flight.total(),
@@ -138,6 +138,11 @@ class LlmTab:
             "users": self._environment.runner.user_count,
             "engine": engine_view(list(coordinator.engine_samples), time.time()),
         }
+
+    def _slos(self) -> dict[str, Any]:
+        """The objectives of each user class of the run."""
+        plan = self._coordinator.plan
+        return {each.__name__: plan.of(each.__name__).slo for each in self._environment.user_classes}
 
     def _live(self) -> Response:
         return jsonify(self._snapshot())

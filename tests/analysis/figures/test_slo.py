@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tokenswarm.analysis.figures.certification import certify
 from tokenswarm.analysis.figures.slo import conforming, goodput_figures, judge
 from tokenswarm.analysis.figures.statistics import Estimate
 from tokenswarm.analysis.figures.window import find_window
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.summary import summarise
+from tokenswarm.analysis.wording import verdict_words
 
 from tests.analysis.make_run import START, manifest, row, write_run
 from tokenswarm.contract.objectives import parse_objectives, request_bounds
+from tokenswarm.contract.summary.verdict_records import Certification
 
 
 def one(key: str, limit: float):
@@ -114,6 +118,24 @@ def test_objective_is_judged_by_value_and_certain_by_interval(
 ) -> None:
     result = judge(one(key, limit), Estimate(value, low, high, 500).figure("ms"))
     assert (result.state, result.certain, result.margin) == (state, certain, pytest.approx(margin))
+
+
+def test_an_objective_is_certain_where_every_one_of_many_requests_is_far_below_its_limit() -> None:
+    values = np.random.default_rng(1).lognormal(4.6, 0.2, 500)
+    open_above = Estimate(182.0, 150.0, None, 500).figure("ms")
+    objective = one("ttft_p95_ms", 5000)
+    assert judge(objective, open_above).certain is False
+    told = judge(objective, open_above, certify(values, 95, 5000))
+    assert (told.state, told.certain) == ("met", True)
+    assert told.certification.over == 0
+    assert verdict_words(told) == "met, 4,818 ms to spare"
+
+
+def test_what_is_missed_is_never_made_certain_by_a_certificate() -> None:
+    told = judge(one("ttft_p95_ms", 100), Estimate(182.0, 90.0, None, 500).figure("ms"),
+                 Certification(True, 500, 0, 500.0))
+    assert (told.state, told.certain) == ("missed", False)
+    assert verdict_words(told) == "missed, 82.0 ms over (not certain)"
 
 
 def test_too_few_requests_leave_an_objective_undetermined(tmp_path: Path) -> None:

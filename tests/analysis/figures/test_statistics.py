@@ -36,15 +36,32 @@ def test_percentiles_are_exact_and_interpolate_as_numpy_does() -> None:
         assert estimate.n == 1234
 
 
-def test_median_interval_of_ten_runs_from_second_to_ninth() -> None:
-    # The textbook case: P(X_(2) <= median <= X_(9)) = 97.9% for n = 10, and no shorter pair reaches 95%.
+def test_the_median_of_ten_is_bounded_between_the_ranks_of_the_textbook() -> None:
+    # P(X_(2) <= median <= X_(9)) = 97.9% for n = 10, P(X_(3) <= median <= X_(8)) = 89.1%: 95% lies between.
     estimate = percentile(np.arange(1.0, 11.0), 50)
-    assert (estimate.low, estimate.high) == (2.0, 9.0)
+    assert 2.0 < estimate.low < 3.0
+    assert estimate.low + estimate.high == pytest.approx(11.0)
+
+
+@pytest.mark.parametrize(("q", "n"), [(95, 72), (99, 368), (50, 6)])
+def test_an_interval_is_closed_from_the_fewest_observations_on_that_can_bound_the_percentile(q: float, n: int) -> None:
+    # P(all n below the percentile) = q^n <= 2.5%
+    values = np.arange(1.0, n + 1.0)
+    assert percentile(values, q).high is not None
+    assert percentile(values[:-1], q).high is None
+
+
+def test_an_interval_follows_dependence_without_a_leap() -> None:
+    values = np.sort(np.random.default_rng(3).lognormal(0, 1, 400))
+    found = [percentile(values, 95, dependence) for dependence in np.linspace(1.0, 4.0, 600)]
+    highs = np.array([estimate.high for estimate in found])
+    assert np.all(np.diff(highs) >= 0)
+    assert np.max(highs[1:] / highs[:-1]) < 1.05
 
 
 def test_p99_of_a_hundred_has_no_upper_bound() -> None:
     estimate = percentile(np.arange(1.0, 101.0), 99)
-    assert estimate.low == 97.0
+    assert 97.0 < estimate.low < 98.0
     assert estimate.high is None
 
 
@@ -111,7 +128,7 @@ def test_figure_says_why_there_is_no_number() -> None:
 
 
 def test_waves_that_outlast_the_batches_widen_further_than_the_batches_alone() -> None:
-    # Two waves over 400 requests: ten batches make one wave, so that neighbouring batches are alike.
+    # Two waves over 400 requests: ten batches make one wave.
     waves = np.sin(np.linspace(0, 4 * np.pi, 400)) > 0
     shuffled = np.random.default_rng(0).permutation(waves)
     assert design_effect(waves) > 2 * 20  # a batch holds 20, so that batches alone can say little more than that

@@ -65,7 +65,7 @@ def test_junit_has_one_case_a_gate_with_the_figures_in_the_message(tmp_path) -> 
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("6", "1", "1")
     message = cases["slo.ttft_p95_ms"].find("failure").get("message")
     assert "TTFT p95: 146 ms (" in message
-    assert "limit <= 50 ms: missed by" in message
+    assert "limit <= 50 ms: missed, " in message
     assert cases["slo.ttft_p999_ms"].find("skipped") is not None
     strictly = ElementTree.fromstring(junit(found, strict=True).encode())[0]
     assert (strictly.get("failures"), strictly.get("skipped")) == ("2", "0")
@@ -102,8 +102,8 @@ def test_what_an_engine_says_breaks_neither_xml_nor_markdown(tmp_path) -> None:
 def test_markdown_says_the_verdict_first_and_every_gate(tmp_path) -> None:
     text = markdown(summary_of(tmp_path, {"ttft_p95_ms": 50, "e2e_p95_ms": 9000}))
     assert text.splitlines()[2].startswith("❌ **SLO MISSED**: 1 of 2 gates is met, 1 is missed. TTFT p95: 146 ms")
-    assert "❌ missed by" in text
-    assert "✅ met by" in text
+    assert "❌ missed, " in text
+    assert "✅ met, " in text
     assert "**SIMULATED**" in text
 
 

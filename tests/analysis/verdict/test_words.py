@@ -43,7 +43,7 @@ def test_a_p99_needs_as_many_requests_live_as_on_the_page(requests: int, known: 
     timeline = Timeline(START)
     timeline.set_window(START, 600.0, 0.0)
     rows = [row(request_id=f"r{i}", sent_at=START + i, phase="measure", ttft_ms=float(i)) for i in range(requests)]
-    live, part = LiveStats(timeline, bounded=False, open_loop=False), Delta()
+    live, part = LiveStats(timeline, bounded=lambda _: False, open_loop=False), Delta()
     for each in rows:
         part.add(dict.fromkeys(names(REQUEST_COLUMNS)) | each, {}, timeline)
     live.merge(part)

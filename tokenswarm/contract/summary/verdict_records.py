@@ -46,15 +46,26 @@ class Generator(Record):
     checks: list[Check] = field(default_factory=list)
 
 
+class Certification(Record):
+    """Whether "percentile <= limit" is certified at 99%: of `requests` measured so many were `over` the limit, and they
+    count for so many independent ones (`n_eff`)."""
+
+    certified: bool = False
+    requests: int = 0
+    over: int = 0
+    n_eff: Number = 0
+
+
 class SloGate(Record):
     """An objective and whether it was met, missed or is undetermined. `user_class`: where it is of one class alone;
     `level`: the number of the load level that it is about, where the run had several.
 
-    `certain`: whether the whole 95% interval lies on one side of the limit. `margin`: the distance to the limit as a
-    share of it, positive on the good side. What is no objective has neither `op` nor `limit`.
+    `certain`: whether the whole 95% interval lies on one side of the limit, or the objective is certified. `margin`:
+    the distance to the limit as a share of it, positive on the good side. What is no objective has neither `op` nor
+    `limit`.
     """
 
-    may_be_left_out: ClassVar[frozenset[str]] = frozenset({"user_class", "level"})
+    may_be_left_out: ClassVar[frozenset[str]] = frozenset({"user_class", "level", "certification"})
 
     key: str = ""
     title: str = ""
@@ -67,6 +78,8 @@ class SloGate(Record):
     figure: Figure = field(default_factory=Figure)
     user_class: str | None = None
     level: int | None = None
+    certification: Certification | None = None
+    """Of an objective on a percentile."""
 
 
 class Gate(Record):

@@ -12,6 +12,8 @@ from tokenswarm.engines.spec.metrics_text import Series
 _MISSING = object()
 """No such place in the answer; a place that holds null says something: that a thing is not in use."""
 
+_MOST_CHARS = 500
+"""Of a value that is a text."""
 _FALSE = ("false", "0", "no", "none", "null", "")
 
 
@@ -94,13 +96,13 @@ def _convert(source: Source, raw: Any) -> Scalar | None:
             return int(float(text))
         if source.kind == "float":
             return float(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if source.kind == "bool":
         return text.lower() not in _FALSE
     if source.kind == "not":
         return text.lower() in _FALSE
-    return text
+    return text[:_MOST_CHARS]
 
 
 def configuration(

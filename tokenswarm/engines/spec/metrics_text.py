@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tokenswarm.base.numbers import is_sane
 from tokenswarm.engines.spec.engine_spec import Metric
 
 
@@ -33,7 +34,8 @@ def samples(text: str, wanted: frozenset[str]) -> dict[str, list[Series]]:
             continue
         try:
             for family in text_string_to_metric_families(line + "\n"):
-                result[name].extend(Series(sample.labels, float(sample.value)) for sample in family.samples)
+                result[name].extend(Series(sample.labels, value) for sample in family.samples
+                                    if is_sane(value := float(sample.value)))
         except (ValueError, IndexError, KeyError):
             continue
     return {name: series for name, series in result.items() if series}
@@ -42,7 +44,7 @@ def samples(text: str, wanted: frozenset[str]) -> dict[str, list[Series]]:
 def _value(metric: Metric, series: Mapping[str, Sequence[Series]]) -> float | None:
     for name in metric.names:
         chosen = [each for each in series.get(name, ()) if metric.where.items() <= each.labels.items()]
-        values = [each.value for each in chosen if not math.isnan(each.value)]
+        values = [each.value for each in chosen]
         if values:
             if metric.combine == "max":
                 return max(values)

@@ -85,8 +85,10 @@ function tile(name, big, unit, below) {
 }
 
 function slo(run, key) {
-  const limit = run && run.slo ? run.slo[key] : undefined;
-  return typeof limit === "number" ? "limit " + number(limit) : "";
+  // Of each user class its own; one that all have is said once.
+  const limits = [...new Set(Object.values((run && run.slo) || {}).map((objectives) => objectives[key]))]
+    .filter((limit) => typeof limit === "number");
+  return limits.length ? (limits.length > 1 ? "limits " : "limit ") + limits.map(number).join(" / ") : "";
 }
 
 function showTiles(now) {

@@ -1,0 +1,29 @@
+"""What cannot be true of anything that is measured is no number, wherever text becomes one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tokenswarm.base.numbers import is_sane, sane_json
+from tokenswarm.engines.spec.metrics_text import samples
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e400", "1e308", "-1e16", "9" * 40, "9" * 5000])
+def test_an_absurd_number_in_json_is_not_known(text: str) -> None:
+    assert sane_json(f'{{"a": [{text}], "b": 3}}') == {"a": [None], "b": 3}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "{]"])
+def test_what_is_no_json_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):
+        sane_json(text)
+
+
+def test_ordinary_numbers_stay_as_they_were_written() -> None:
+    assert sane_json("[1, 1.5, -2, 1e15, 9007199254740993]") == [1, 1.5, -2, 1e15, 9007199254740993]
+    assert is_sane(0.0) and is_sane(-1e15) and not is_sane(float("nan")) and not is_sane(float("-inf"))
+
+
+@pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "1e300"])
+def test_an_absurd_sample_of_an_engine_is_passed_over(value: str) -> None:
+    assert samples(f"a {value}\na 3\n", frozenset({"a"}))["a"][0].value == 3.0

@@ -1,0 +1,37 @@
+"""Numbers in text from outside: what cannot be true of anything that is measured is no number.
+
+Whoever makes numbers of foreign text (run folders, /metrics) asks here, so that nothing behind it meets an infinite or
+an absurd one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+LARGEST = 1e15
+"""No count, time or rate of a run comes near it; whole numbers up to here are exact in a float too."""
+
+
+def is_sane(value: float) -> bool:
+    """Whether a number is finite and not absurdly large."""
+    return math.isfinite(value) and -LARGEST <= value <= LARGEST
+
+
+def sane_json(text: str) -> Any:
+    """The value of a JSON text in which numbers that are not sane became None. Raises ValueError if it is no JSON."""
+    try:
+        return json.loads(text, parse_float=_sane_float, parse_int=_sane_int, parse_constant=lambda _: None)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _sane_float(digits: str) -> float | None:
+    value = float(digits)
+    return value if is_sane(value) else None
+
+
+def _sane_int(digits: str) -> int | None:
+    value = int(digits) if len(digits) < 32 else None
+    return value if value is not None and abs(value) < 2 ** 63 else None

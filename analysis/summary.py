@@ -24,6 +24,7 @@ from tokenswarm.analysis.figures.levels import LoadLevel, load_levels
 from tokenswarm.analysis.figures.outages import outage_figures
 from tokenswarm.analysis.figures.rates import every_rate
 from tokenswarm.analysis.figures.statistics import Estimate, share
+from tokenswarm.analysis.figures.steady_part import LOAD_CHANGED, steady_part
 from tokenswarm.analysis.figures.timing import TimingError, timing_errors
 from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.run_folder import Run
@@ -46,6 +47,7 @@ from tokenswarm.contract.summary.header_records import EngineHeader, Header, Sce
 from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.request_records import ClassFigures, Counts, ErrorKind, Errors
 from tokenswarm.contract.summary.summary_record import Summary
+from tokenswarm.contract.summary.time_records import SteadyPart
 from tokenswarm.contract.summary.verdict_records import Generator, SloGate
 from tokenswarm.contract.tables import ERROR_KINDS
 
@@ -82,6 +84,7 @@ def summarise(run: Run) -> Summary:
         server=metrics.server_view(run, rows, window),
         server_ttft=server_view.server_ttft(run),
         server_latency=server_view.server_figures(run),
+        steady_part=_steady_part(run, rows, window),
         drift=drift_figures(run, window),
         outages=outage_figures(run, window),
         cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates),
@@ -101,6 +104,11 @@ def summarise(run: Run) -> Summary:
     summary.verdict, summary.reasons = validity.ranked([*summary.reasons, *further])
     summary.outcome = judged(summary)
     return summary
+
+
+def _steady_part(run: Run, rows: pd.DataFrame, window: Window | None) -> SteadyPart:
+    """Of a run with one load: where the load changed, so do the figures, and nothing is transient."""
+    return steady_part(run.requests, rows, window) if len(load_levels(run, window)) <= 1 else SteadyPart(LOAD_CHANGED)
 
 
 def _withhold_late(summary: Summary, timing: Iterable[TimingError], level: LevelFigures | None = None) -> None:

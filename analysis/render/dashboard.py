@@ -58,6 +58,8 @@ def render(run: Run, summary: Summary) -> str:
             head=page.head(summary),
             cards=page.cards(summary),
             latency=page.latency_rows(summary),
+            steady=page.steady_rows(summary),
+            steady_from_s=summary.steady_part.from_s,
             rates=page.rate_rows(summary),
             gaps=page.gap_rows(summary),
             server=page.server_rows(summary),

@@ -74,7 +74,9 @@ def _rates(summary: Summary) -> list[str]:
 def _remarks(summary: Summary) -> list[str]:
     away = outages.sentence(summary.outages)
     drifted = [series for series in summary.drift.values() if series.state in (DRIFTING, STEPPED)]
-    return [*(f"- {escape(reason.sentence)}" for reason in summary.reasons), *([f"- {escape(away)}"] if away else []),
+    steady = summary.steady_part.sentence
+    return [*([f"- {escape(steady)}"] if steady else []),
+            *(f"- {escape(reason.sentence)}" for reason in summary.reasons), *([f"- {escape(away)}"] if away else []),
             *(f"- {escape(series.title)}: {escape(drift_sentence(series))}" for series in drifted)]
 
 

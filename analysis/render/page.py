@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -50,8 +50,9 @@ def head(summary: Summary) -> dict[str, Any]:
         "outcome": summary.outcome,
         "tone": summary.verdict if summary.verdict != VALID or not summary.outcome.code else "MISSED",
         "blocking": [reason for reason in summary.reasons if reason.verdict != "NOTE"],
-        "remarks": [*(reason.sentence for reason in summary.reasons if reason.verdict == "NOTE"), *summary.notes,
-                    *([away] if away else [])],
+        "remarks": [*([summary.steady_part.sentence] if summary.steady_part.sentence else []),
+                    *(reason.sentence for reason in summary.reasons if reason.verdict == "NOTE"),
+                    *summary.notes, *([away] if away else [])],
     }
 
 
@@ -137,10 +138,19 @@ def cell(figure: Figure) -> dict[str, str]:
 
 def latency_rows(summary: Summary) -> list[dict[str, Any]]:
     """Rows of the latency table."""
+    return _latency_rows(summary.latency)
+
+
+def steady_rows(summary: Summary) -> list[dict[str, Any]]:
+    """The same of the stationary part alone; empty where nothing was cut."""
+    return _latency_rows(summary.steady_part.latency)
+
+
+def _latency_rows(found: Mapping[str, Mapping[str, Figure]]) -> list[dict[str, Any]]:
     rows = []
-    for key, figures in summary.latency.items():
+    for key, figures in found.items():
         latency = METRICS.latency(key)
-        if latency and latency.repeats and figures == summary.latency.get(f"{latency.repeats}_ms"):
+        if latency and latency.repeats and figures == found.get(f"{latency.repeats}_ms"):
             continue  # without reasoning the first token is the first of the answer
         if figures["p50"].n:
             rows.append(

@@ -69,7 +69,8 @@ def _reasons(summary: Summary) -> list[Text]:
              for reason in summary.reasons]
     if BY_NAME[summary.outcome.name].verdict == VALID:  # otherwise the sentence is that of these reasons
         lines.insert(0, Text(summary.outcome.sentence))
-    return lines + [Text.assemble(("note: ", "bold"), note) for note in summary.notes]
+    steady = [summary.steady_part.sentence] if summary.steady_part.sentence else []
+    return lines + [Text.assemble(("note: ", "bold"), note) for note in (*steady, *summary.notes)]
 
 
 def _table(title: str, *columns: tuple[str, str]) -> Table:

@@ -1,4 +1,4 @@
-"""How the run went on over time: drift, and stretches in which the engine was away."""
+"""How the run went on over time: its stationary part, drift, and stretches in which the engine was away."""
 
 from __future__ import annotations
 
@@ -26,6 +26,18 @@ class DriftSeries(Record):
     per_hour_ci95: list[Number] | None = None
     per_hour_share: Number | None = None
     step: DriftStep | None = None
+
+
+class SteadyPart(Record):
+    """Whether the measured phase was `stationary`; or where a transient ended (`cut`: `from_s` after its beginning); or
+    that there is `no stationary part`, that it was `too short` to tell, or that `the load changed`. `because` of these
+    series. `latency`: the figures from there on."""
+
+    state: str = ""
+    from_s: Number | None = None
+    because: list[str] = field(default_factory=list)
+    sentence: str | None = None
+    latency: dict[str, dict[str, Figure]] = field(default_factory=dict)
 
 
 class OutagePeriod(Record):

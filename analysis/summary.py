@@ -12,6 +12,7 @@ from tokenswarm.analysis.figures import quantities as metrics
 from tokenswarm.analysis.figures import server_view, slo
 from tokenswarm.analysis.figures.cost import cost_figures
 from tokenswarm.analysis.figures.drift_series import drift_figures
+from tokenswarm.analysis.figures.keeping_up import littles_law, overload_of
 from tokenswarm.analysis.figures.level_figures import (
     level_figures,
     level_notes,
@@ -30,6 +31,7 @@ from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.verdict import validity
 from tokenswarm.analysis.verdict.gates import judged
+from tokenswarm.analysis.verdict.overloaded import reasons_of, withhold_latency
 from tokenswarm.analysis.verdict.spoilt import implausible, reason_of, withhold
 
 from tokenswarm.contract.manifest import (
@@ -47,7 +49,7 @@ from tokenswarm.contract.summary.header_records import EngineHeader, Header, Sce
 from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.request_records import ClassFigures, Counts, ErrorKind, Errors
 from tokenswarm.contract.summary.summary_record import Summary
-from tokenswarm.contract.summary.time_records import SteadyPart
+from tokenswarm.contract.summary.time_records import KeepingUp, SteadyPart
 from tokenswarm.contract.summary.verdict_records import Generator, SloGate
 from tokenswarm.contract.tables import ERROR_KINDS
 
@@ -57,7 +59,8 @@ def summarise(run: Run) -> Summary:
     window = find_window(run)
     rows = run.measured
     facts = validity.gather(run, window)
-    verdict, reasons, checks = validity.judge(facts, validity.recorded_reasons(run))
+    keeping = _keeping_up(run, window, facts.open_loop)
+    verdict, reasons, checks = validity.judge(facts, [*validity.recorded_reasons(run), *reasons_of(keeping)])
     objectives, refused = parse_objectives(run.manifest.scenario.table("slo"))
     levels = load_levels(run, window)
     rates = every_rate(run.requests, rows, window, objectives)
@@ -69,7 +72,7 @@ def summarise(run: Run) -> Summary:
         reasons=reasons,
         simulated=run.manifest.simulated,
         notes=[*run.notes, *recorded_notes(run), *beginning_notes(run),
-               *(metrics.wave_notes(rows) if len(levels) < 2 else [])],
+               *(metrics.wave_notes(rows) if len(levels) < 2 else []), *_lost_time(keeping)],
         run=header(run, window),
         latency=metrics.latency_figures(rows),
         gaps=metrics.gap_figures(rows),
@@ -84,6 +87,7 @@ def summarise(run: Run) -> Summary:
         server=metrics.server_view(run, rows, window),
         server_ttft=server_view.server_ttft(run),
         server_latency=server_view.server_figures(run),
+        keeping_up=keeping,
         steady_part=_steady_part(run, rows, window),
         drift=drift_figures(run, window),
         outages=outage_figures(run, window),
@@ -102,8 +106,24 @@ def summarise(run: Run) -> Summary:
     for each in found:
         withhold(summary, each.metrics, f"implausible, see {each.rule}: {each.sentence}")
     summary.verdict, summary.reasons = validity.ranked([*summary.reasons, *further])
+    if keeping.overloaded:
+        withhold_latency(summary)
     summary.outcome = judged(summary)
     return summary
+
+
+def _keeping_up(run: Run, window: Window | None, open_loop: bool) -> KeepingUp:
+    """Of a run with one load: overload of an open loop, Little's law of a closed one."""
+    if len(load_levels(run, window)) > 1:
+        return KeepingUp()
+    if open_loop:
+        return overload_of(run.requests, window)
+    return KeepingUp(littles_law=littles_law(run.requests, validity.worker_samples(run, window), window))
+
+
+def _lost_time(found: KeepingUp) -> list[str]:
+    law = found.littles_law
+    return [law.sentence] if law is not None and law.sentence else []
 
 
 def _steady_part(run: Run, rows: pd.DataFrame, window: Window | None) -> SteadyPart:

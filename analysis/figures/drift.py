@@ -112,6 +112,15 @@ def judge(at_s: np.ndarray, values: np.ndarray, *, series: int = 1, least_change
     return Drift(DRIFTING if slope_is_real else STEADY, **trend)
 
 
+def growth_chance(at_s: np.ndarray, values: np.ndarray, seed: int = 0) -> float:
+    """How often (p, one-sided) a series that does not grow, and depends on its neighbours as this one does, has a
+    Theil-Sen slope as large."""
+    slope = float(theil_sen(at_s, values[None, :])[0])
+    straight = values - slope * at_s
+    noise = _resampled(np.random.default_rng(seed), straight - straight.mean(), RESAMPLES)
+    return _p(theil_sen(at_s, noise), slope)
+
+
 def theil_sen(at_s: np.ndarray, values: np.ndarray) -> np.ndarray:
     """(rows,) median pairwise slopes of each row of `values` (rows, n), per second."""
     first, second = np.array(list(combinations(range(len(at_s)), 2))).T

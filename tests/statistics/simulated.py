@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import os
 
@@ -76,3 +77,23 @@ def runs(full: int, *, fast: int) -> int:
 def tolerance(share: float, trials: int) -> float:
     """What a true share may exceed itself by in so many trials, once in a thousand times at most."""
     return 3.1 * math.sqrt(share * (1.0 - share) / trials)
+
+
+def servers_queue(rng: np.random.Generator, *, load: float, servers: int, seconds: float, settle: float,
+                  burstiness: float = 1.0, mean_s: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(arrivals in s, ends in s, TTFT in ms) of an open loop before `servers` servers, first come first served.
+
+    `load`: offered work / what the servers can do. Gaps are gamma with a coefficient of variation `burstiness`,
+    service is lognormal, TTFT the wait and a tenth of the service. The first `settle` seconds have negative times.
+    """
+    rate = load * servers / mean_s
+    shape = 1.0 / burstiness**2
+    arrivals = np.cumsum(rng.gamma(shape, 1.0 / (shape * rate), int(1.5 * rate * (settle + seconds)) + 50))
+    arrivals = arrivals[arrivals < settle + seconds]
+    service = mean_s * rng.lognormal(-0.18, 0.6, len(arrivals))
+    free = [0.0] * servers
+    begun = np.empty(len(arrivals))
+    for number, (arrival, length) in enumerate(zip(arrivals, service, strict=True)):
+        begun[number] = max(heapq.heappop(free), arrival)
+        heapq.heappush(free, begun[number] + length)
+    return arrivals - settle, begun + service - settle, 1000.0 * (begun - arrivals + 0.1 * service)

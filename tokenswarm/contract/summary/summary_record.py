@@ -13,7 +13,7 @@ from tokenswarm.contract.summary.figure import Figure, Record
 from tokenswarm.contract.summary.header_records import Header
 from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.request_records import ClassFigures, Cost, Counts, Errors, Goodput, Tokens
-from tokenswarm.contract.summary.time_records import DriftSeries, Outages, SteadyPart
+from tokenswarm.contract.summary.time_records import DriftSeries, KeepingUp, Outages, SteadyPart
 from tokenswarm.contract.summary.verdict_records import Baseline, Gate, Generator, OutcomeRecord, SloGate
 
 SUMMARY_FORMAT = 1
@@ -50,6 +50,7 @@ class Summary(Record):
     server: ServerMeans = field(default_factory=ServerMeans)
     server_ttft: ServerTtft = field(default_factory=ServerTtft)
     server_latency: dict[str, ServerFigures] = field(default_factory=dict)
+    keeping_up: KeepingUp = field(default_factory=KeepingUp)
     steady_part: SteadyPart = field(default_factory=SteadyPart)
     drift: dict[str, DriftSeries] = field(default_factory=dict)
     outages: Outages = field(default_factory=Outages)

@@ -40,6 +40,31 @@ class SteadyPart(Record):
     latency: dict[str, dict[str, Figure]] = field(default_factory=dict)
 
 
+class LittlesLaw(Record):
+    """Whether a closed loop's requests `in_flight` are those that its answers account for (`by_answers`: rate x time in
+    system). `lost_s`: what is missing, of each request."""
+
+    holds: bool = True
+    in_flight: Number | None = None
+    by_answers: Number | None = None
+    lost_s: Number | None = None
+    sentence: str | None = None
+
+
+class KeepingUp(Record):
+    """Whether the engine was `overloaded` by an open loop (None: not known, or no open loop): requests/s offered and
+    completed, by how many those in the system grew each second, and TTFT by how many ms. `littles_law`: of a closed
+    loop."""
+
+    overloaded: bool | None = None
+    offered_s: Number | None = None
+    completed_s: Number | None = None
+    in_flight_a_s: Number | None = None
+    ttft_ms_a_s: Number | None = None
+    sentence: str | None = None
+    littles_law: LittlesLaw | None = None
+
+
 class OutagePeriod(Record):
     """A stretch in which the engine was away; `at_s` counts from the start of measuring."""
 

@@ -1,0 +1,92 @@
+"""Whether engine and load kept up with each other: overload of an open loop, Little's law in a closed one.
+
+Little's law: what is in flight on average is the rate of completion times the time in the system (Little, Operations
+Research 9, 1961). The load generator samples what it has in flight; the rows say the rest, corrected at the borders of
+the window since each request counts for the part of it that lies inside. What is missing is time between the last token
+and the moment at which its user is free again.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from tokenswarm.analysis.figures.flow import in_flight
+from tokenswarm.analysis.figures.overload import judge_overload
+from tokenswarm.analysis.figures.quantities import is_ok, lateness_ms
+from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS
+from tokenswarm.analysis.figures.window import Window, ended_at
+
+from tokenswarm.contract.summary.time_records import KeepingUp, LittlesLaw
+
+MOST_GAP = 0.05
+LEAST_LOST_S = 0.005
+"""Lost time of a request below which nobody needs to know."""
+_FEWEST_SAMPLES = 2
+
+
+def overload_of(everything: pd.DataFrame, window: Window | None) -> KeepingUp:
+    """Of an open loop. `everything`: the rows of all phases."""
+    if window is None or window.seconds <= 0 or not len(everything):
+        return KeepingUp()
+    late_s = np.nan_to_num(lateness_ms(everything), nan=0.0) / 1000.0
+    sent = everything["sent_at"].to_numpy() - window.start
+    ended = (everything["status"] != "cancelled").to_numpy()
+    ttft_ms = np.where(is_ok(everything), everything["ttft_ms"].to_numpy(), np.nan)
+    found = judge_overload(sent - late_s, np.where(ended, ended_at(everything) - window.start, np.nan),
+                           ttft_ms + 1000.0 * late_s, 0.0, window.seconds)
+    told = KeepingUp(found.overloaded, found.offered_s, found.completed_s, found.in_flight_a_s, found.ttft_ms_a_s)
+    if found.overloaded:
+        growth = found.ttft_ms_a_s
+        told.sentence = (
+            f"The engine did not keep up: {found.offered_s:.3g} requests/s were offered, {found.completed_s:.3g} were "
+            f"completed. Each second {found.in_flight_a_s:.2g} more were in the system"
+            + (f", and TTFT grew by {growth:.2g} ms" if growth is not None else "")
+            + ", so latency depends on how long the run was and is not given. Use less RATE.")
+    return told
+
+
+def littles_law(everything: pd.DataFrame, workers: pd.DataFrame, window: Window | None) -> LittlesLaw | None:
+    """Of a closed loop. `workers`: the load generator's own samples; None where there are too few of them."""
+    if window is None or window.seconds <= 0 or not len(everything):
+        return None
+    edges = np.linspace(window.start, window.end, RATE_BLOCKS + 1)
+    sampled = _sampled(workers, edges)
+    if sampled is None or sampled.mean() <= 0:
+        return None
+    told = in_flight(everything, edges)
+    apart = sampled - told
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, RATE_BLOCKS - 1) * apart.std(ddof=1) / math.sqrt(RATE_BLOCKS))
+    ends = ended_at(everything)
+    completed_s = float(np.sum((ends >= window.start) & (ends < window.end))) / window.seconds
+    lost_s = float(apart.mean()) / completed_s if completed_s else None
+    gap = float(apart.mean() / sampled.mean())
+    holds = abs(gap) <= MOST_GAP or abs(float(apart.mean())) <= half or abs(lost_s or 0.0) < LEAST_LOST_S
+    found = LittlesLaw(holds, float(sampled.mean()), float(told.mean()), lost_s)
+    if not holds and gap > 0:
+        found.sentence = (
+            f"{gap:.0%} of the users' time in requests lies after the last token: {found.in_flight:.3g} requests were "
+            f"in flight on average, but the answers account for {found.by_answers:.3g} (Little's law). Each user was "
+            f"held for {1000.0 * lost_s:,.0f} ms after an answer, so the engine got less load than "
+            f"{found.in_flight:.3g} users make: look at what stands between (a proxy that keeps streams open).")
+    elif not holds:
+        found.sentence = (
+            f"The answers account for {found.by_answers:.3g} requests in flight, but the load generator saw "
+            f"{found.in_flight:.3g} (Little's law): rows and load generator do not tell of the same run.")
+    return found
+
+
+def _sampled(workers: pd.DataFrame, edges: np.ndarray) -> np.ndarray | None:
+    """Mean requests in flight in each block, summed over the workers; None where a block has too few samples."""
+    known = workers[workers["in_flight"].notna()]
+    total = np.zeros(len(edges) - 1)
+    for _, samples in known.groupby("source", observed=True):
+        place = np.searchsorted(edges, samples["at"].to_numpy(), side="left") - 1
+        inside = (place >= 0) & (place < len(total))
+        counts = np.bincount(place[inside], minlength=len(total))
+        if counts.min() < _FEWEST_SAMPLES:
+            return None
+        total += np.bincount(place[inside], samples["in_flight"].to_numpy()[inside], len(total)) / counts
+    return total if len(known) else None

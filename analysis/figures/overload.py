@@ -1,0 +1,95 @@
+"""Whether the engine kept up with an open loop: completed against offered rate, and whether queue and latency grow.
+
+Beyond capacity the queue grows for as long as the load lasts, so that every latency tells how long that was. Three
+things must be sure together: fewer requests are completed than offered, and more are in the system, and they wait
+longer, the later it is (slopes over blocks of time). A queue near capacity wanders too, and
+starts from empty: what it does by chance is told by a bootstrap of an AR(1) process, and the growth must go on in the
+second half. Times are the scheduled ones: a guard on requests in flight moves the queue to before the engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+from tokenswarm.analysis.figures.drift import growth_chance
+
+BLOCKS = 20
+REQUESTS_A_BLOCK = 5
+_MOMENTS = 10
+"""At which a block is looked at."""
+LEAST_SHORTFALL = 0.02
+"""Share of the offered requests that must be left over: below it a run of any use is not much longer than its queue."""
+_LEVEL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Overload:
+    """Rates in requests/s; by how many the requests in the system (`in_flight_a_s`) and by how many ms TTFT from the
+    scheduled moment (`ttft_ms_a_s`) grow each second. `overloaded` is None where there is too little to tell."""
+
+    overloaded: bool | None
+    offered_s: float | None = None
+    completed_s: float | None = None
+    in_flight_a_s: float | None = None
+    ttft_ms_a_s: float | None = None
+
+
+def judge_overload(arrived_at: np.ndarray, ended_at: np.ndarray, ttft_ms: np.ndarray, start: float,
+                   end: float) -> Overload:
+    """Of the requests of an open loop, those of all phases, in seconds of one clock.
+
+    `arrived_at`: when each was due; `ended_at`: when it ended, NaN or infinite where it did not; `ttft_ms` from
+    `arrived_at`, NaN where there was none.
+    """
+    ended = np.where(np.isnan(ended_at), np.inf, ended_at)
+    inside = (arrived_at >= start) & (arrived_at < end)
+    if end <= start or inside.sum() < BLOCKS * REQUESTS_A_BLOCK:
+        return Overload(None)
+    edges = np.linspace(start, end, BLOCKS + 1)
+    middles = (edges[1:] + edges[:-1]) / 2.0
+    offered, _ = np.histogram(arrived_at, edges)
+    completed, _ = np.histogram(ended[np.isfinite(ended)], edges)
+    shortfall = offered - completed
+    present = _present(arrived_at, ended, edges)
+    waited = _medians(arrived_at[inside], ttft_ms[inside], edges)
+    seconds = end - start
+    rates = float(offered.sum()) / seconds, float(completed.sum()) / seconds
+    known = ~np.isnan(waited)
+    slopes = _slope(middles, present), _slope(middles[known], waited[known]) if known.sum() > 2 else np.nan
+    sure = (
+        rates[0] - rates[1] >= LEAST_SHORTFALL * rates[0]
+        and _surely_positive(shortfall)
+        and shortfall[BLOCKS // 2:].sum() >= LEAST_SHORTFALL * offered[BLOCKS // 2:].sum()
+        and growth_chance(middles, present) < _LEVEL
+        and known.sum() >= BLOCKS // 2
+        and growth_chance(middles[known], waited[known]) < _LEVEL
+        and _slope(middles[BLOCKS // 2:], present[BLOCKS // 2:]) > 0.0
+    )
+    return Overload(bool(sure), *rates, slopes[0], None if np.isnan(slopes[1]) else slopes[1])
+
+
+def _present(arrived: np.ndarray, ended: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """How many had arrived and not ended, on average in each block."""
+    at = np.linspace(edges[0], edges[-1], _MOMENTS * (len(edges) - 1) + 1)
+    counted = np.searchsorted(np.sort(arrived), at, side="right") - np.searchsorted(np.sort(ended), at, side="right")
+    return ((counted[1:] + counted[:-1]) / 2.0).reshape(-1, _MOMENTS).mean(axis=1)
+
+
+def _medians(at: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    place = np.clip(np.searchsorted(edges, at, side="right") - 1, 0, len(edges) - 2)
+    known = ~np.isnan(values)
+    return np.array([np.median(values[known & (place == block)]) if (known & (place == block)).any() else np.nan
+                     for block in range(len(edges) - 1)])
+
+
+def _slope(at: np.ndarray, values: np.ndarray) -> float:
+    apart = at - at.mean()
+    return float(apart @ values) / float(apart @ apart)
+
+
+def _surely_positive(values: np.ndarray) -> bool:
+    """One-sided t over blocks: what is left over in one block is missing in the next, so that this is cautious."""
+    error = float(values.std(ddof=1)) / np.sqrt(len(values))
+    return bool(values.mean() > stats.t.ppf(1.0 - _LEVEL, len(values) - 1) * error)

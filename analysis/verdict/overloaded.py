@@ -1,0 +1,34 @@
+"""What an overloaded engine makes of a run: the reason, and which figures are not given."""
+
+from __future__ import annotations
+
+from tokenswarm.analysis.verdict.outcome import OVERLOADED
+from tokenswarm.analysis.verdict.spoilt import withhold
+
+from tokenswarm.contract.manifest import Reason
+from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.summary_record import Summary
+from tokenswarm.contract.summary.time_records import KeepingUp
+
+RULE = "overloaded"
+WHY = "the engine was overloaded"
+_BY_LIMITS = ("goodput_rps", "attainment")
+"""What is counted by limits of latencies."""
+
+
+def reasons_of(found: KeepingUp) -> list[Reason]:
+    """One reason, where the engine did not keep up."""
+    if not found.overloaded:
+        return []
+    return [Reason(RULE, OVERLOADED, found.completed_s, found.offered_s, "req/s", found.sentence)]
+
+
+def withhold_latency(summary: Summary) -> None:
+    """Take out every latency, and what is counted by limits of latencies: they depend on how long the run was.
+    Throughput stays."""
+    withhold(summary, [*(latency.name for latency in METRICS.latencies()), *_BY_LIMITS], WHY)
+    summary.steady_part.latency = {}
+    for each in summary.user_classes.values():
+        each.goodput_rps, each.attainment = (Figure(unit=figure.unit, n=figure.n, why=WHY)
+                                             for figure in (each.goodput_rps, each.attainment))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tokenswarm.analysis.compare.baseline import TOLERANCE, against
+from tokenswarm.analysis.compare.baseline import TOLERANCE, against, baseline_folders
 from tokenswarm.analysis.figures.drift_series import drift_gates
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.render.dashboard import render
@@ -25,17 +25,19 @@ def report(folder: str | Path, strict: bool = False, baseline: str | Path | None
 
     `fail_on_drift`: a series that became worse over the run is a missed gate (see analysis/figures/drift_series.py).
     Without `dashboard` the page is left as it is: making it costs more than all the rest.
-    `strict`: an undetermined gate counts as missed (in junit.xml and summary.md). `baseline`: folder of an earlier run;
-    regressions by more than `tolerance` are gates too (see analysis/compare/baseline.py).
+    `strict`: an undetermined gate counts as missed (in junit.xml and summary.md). `baseline`: folder of an earlier
+    run, or of several with commas between; regressions by more than `tolerance` are gates too (see
+    analysis/compare/baseline.py).
     Raises UserError: Exit.RUN_FOLDER when there is nothing to read, or a newer version made these figures already;
     Exit.RESULTS when nothing can be written.
     """
-    for each in (folder, *([baseline] if baseline is not None else [])):
+    earlier = baseline_folders(baseline)
+    for each in (folder, *earlier):
         refuse_newer_summary(Path(each))
     run = read_run(folder)
     summary = summarise(run)
-    if baseline is not None:
-        summary.baseline = against(summarise(read_run(baseline)), summary, tolerance)
+    if earlier:
+        summary.baseline = against([summarise(read_run(each)) for each in earlier], summary, tolerance)
     if fail_on_drift:
         summary.drift_gates = drift_gates(summary.drift)
     summary.outcome = judged(summary, strict)

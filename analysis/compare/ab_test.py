@@ -6,8 +6,14 @@ the run: the spread between the repeats of each side is measured (it holds the c
 t-test (Biometrika 34, 1947) weighs the sides by it, without assuming that both spread alike. Ratios are tested on
 their logarithms.
 
-With a single run on either side that spread is not known. Then the run's own interval stands in for it, or the other
-side's spread where that is larger, and `repeated` is False: what differs from run to run is not covered.
+Runs that were made in pairs, with the same seed and so the same work at the same moments, are tested by what they
+differ in within each pair (paired t): what the work does to both sides cancels. Three answers are possible: different,
+equal within a margin (the whole interval lies inside it: two one-sided tests, Schuirmann, Journal of Pharmacokinetics
+and Biopharmaceutics 15, 1987, at 2.5% each), and undecided, with the repeats that it would still take.
+
+With a single run on either side that spread is not known unless somebody gives it, or the other side has repeats. Then
+the run's own interval stands in for it, if both of its ends are known, and `repeated` is False: what differs from run
+to run is not covered.
 
 A bootstrap that resamples three runs is too sure of itself: the spread of three resampled runs is two thirds of the
 true one on average, so equal engines differ far too often. tests/statistics checks what the method here promises.
@@ -18,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import stats
@@ -26,6 +33,15 @@ from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS
 _Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0))
 _SINGLE_RUN_DF = RATE_BLOCKS - 1
 """Degrees of freedom of a single run's interval: those of the blocks that it is made from."""
+
+
+MARGIN = 0.05
+"""Share of a ratio within which two sides are equal to anybody who acts on it."""
+MARGIN_POINTS = 0.01
+"""The same of a difference between shares."""
+POWER = 0.80
+MOST_REPEATS = 1000
+"""More are not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +53,14 @@ class Reading:
     high: float | None = None
 
     def spread(self, log: bool) -> float | None:
-        """Standard error that the interval implies, on the scale of the test; None if there is no interval.
+        """Standard error that the interval implies, on the scale of the test; None where an end is not known.
 
-        An interval that is open on one side is taken to be as wide there as on the other.
+        The wider half counts: an interval that is open on a side says nothing of how wide it is there.
         """
-        ends = [(end, side) for end, side in ((self.low, -1), (self.high, 1)) if end is not None]
-        if log:
-            ends = [(end, side) for end, side in ends if end > 0]
-            halves = [abs(math.log(end / self.value)) for end, _ in ends]
-        else:
-            halves = [abs(end - self.value) for end, _ in ends]
-        return float(np.mean(halves)) / _Z if halves else None
+        if self.low is None or self.high is None or (log and self.low <= 0):
+            return None
+        halves = [math.log(end / self.value) if log else end - self.value for end in (self.low, self.high)]
+        return max(map(abs, halves)) / _Z
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,37 @@ class Difference:
     p: float
     repeated: bool
     ratio: bool
+    paired: bool = False
+    spread: float | None = None
+    """Standard deviation of one pair's (one run's) difference, on the scale of the test; None without repeats."""
+
+    def is_equal(self, margin: float = MARGIN, points: float = MARGIN_POINTS) -> bool:
+        """Whether the whole interval lies within the margin: a share of a ratio, `points` (0..1) of a difference."""
+        least, most = self._bounds(margin, points)
+        return least <= self.low and self.high <= most
+
+    @staticmethod
+    def _scale(value: float, ratio: bool) -> float:
+        return math.log(value) if ratio else value
+
+    def _bounds(self, margin: float, points: float) -> tuple[float, float]:
+        return (1.0 / (1.0 + margin), 1.0 + margin) if self.ratio else (-points, points)
+
+    def repeats_needed(self, margin: float = MARGIN, points: float = MARGIN_POINTS) -> int | None:
+        """Pairs (or runs of each side) that would tell, with a power of 80%, a true difference as large as the one
+        measured from none, or would show that it lies within the margin, whichever is fewer. None where the spread
+        is not known, or more than MOST_REPEATS are needed."""
+        if self.spread is None or self.spread <= 0.0:
+            return None
+        apart = abs(self._scale(self.change, self.ratio))
+        to_margin = self._scale(self._bounds(margin, points)[1], self.ratio) - apart
+        for count in range(2, MOST_REPEATS + 1):
+            df = count - 1 if self.paired else 2 * (count - 1)
+            error = self.spread / math.sqrt(count)
+            reach = (_quantile(0.5 + CONFIDENCE / 2.0, df) + _quantile(POWER, df)) * error
+            if reach <= max(apart, to_margin):
+                return count
+        return None
 
     @property
     def significant(self) -> bool:
@@ -82,15 +126,19 @@ class Difference:
         return self.p < 1.0 - CONFIDENCE
 
 
-def difference(a: Sequence[Reading], b: Sequence[Reading], *, ratio: bool) -> Difference | None:
+def difference(a: Sequence[Reading], b: Sequence[Reading], *, ratio: bool, paired: bool = False,
+               run_spread: float | None = None) -> Difference | None:
     """B against A, as a ratio (of positive figures) or as a difference; None where it cannot be told.
 
     A ratio is None where a value is not above 0; either is None where neither repeats nor intervals say anything of
-    chance.
+    chance. `paired`: a[i] and b[i] are runs of the same work. `run_spread`: the standard deviation from run to run, as
+    a share (of a ratio) or in the figure's unit, where somebody knows it: it counts for a single run.
     """
     if not a or not b or (ratio and min(reading.value for reading in (*a, *b)) <= 0):
         return None
-    sides = [_side(group, other, ratio) for group, other in ((a, b), (b, a))]
+    if paired and len(a) == len(b) > 1:
+        return _paired(a, b, ratio)
+    sides = [_side(group, other, ratio, run_spread) for group, other in ((a, b), (b, a))]
     if None in sides:
         return None
     (mean_a, error_a, df_a), (mean_b, error_b, df_b) = sides
@@ -107,14 +155,40 @@ def difference(a: Sequence[Reading], b: Sequence[Reading], *, ratio: bool) -> Di
     return Difference(
         a=_shown(a, mean_a, error_a, df_a, ratio), b=_shown(b, mean_b, error_b, df_b, ratio),
         change=to_scale(change), low=to_scale(change - half), high=to_scale(change + half), p=p,
-        repeated=min(len(a), len(b)) > 1, ratio=ratio)
+        repeated=min(len(a), len(b)) > 1, ratio=ratio,
+        spread=math.hypot(error_a * math.sqrt(len(a)), error_b * math.sqrt(len(b))) if len(a) * len(b) > 1 else None)
+
+
+def _paired(a: Sequence[Reading], b: Sequence[Reading], ratio: bool) -> Difference | None:
+    """The paired t-test on (the logarithms of) the runs of each pair. None where nothing varies and nothing differs
+    in a difference: no error in any run does not mean that there can be none."""
+    before, after = _scaled(a, ratio), _scaled(b, ratio)
+    apart = after - before
+    count = len(apart)
+    spread, change = float(apart.std(ddof=1)), float(apart.mean())
+    if spread == 0.0 and not ratio:
+        return difference(a, b, ratio=ratio)
+    error = spread / math.sqrt(count)
+    p = float(2.0 * stats.t.sf(abs(change) / error, count - 1)) if error > 0.0 else float(change == 0.0)
+    half = _quantile(0.5 + CONFIDENCE / 2.0, count - 1) * error
+    to_scale = math.exp if ratio else float
+    sides = (_shown(group, float(values.mean()), float(values.std(ddof=1)) / math.sqrt(count), count - 1, ratio)
+             for group, values in ((a, before), (b, after)))
+    return Difference(*sides, change=to_scale(change), low=to_scale(change - half), high=to_scale(change + half), p=p,
+                      repeated=True, ratio=ratio, paired=True, spread=spread)
+
+
+@cache
+def _quantile(share: float, df: float) -> float:
+    return float(stats.t.ppf(share, df))
 
 
 def _part(error: float, df: float) -> float:
     return error**4 / df if error else 0.0
 
 
-def _side(group: Sequence[Reading], other: Sequence[Reading], log: bool) -> tuple[float, float, float] | None:
+def _side(group: Sequence[Reading], other: Sequence[Reading], log: bool,
+          run_spread: float | None) -> tuple[float, float, float] | None:
     """(mean, standard error of the mean, degrees of freedom) of one side, on the scale of the test."""
     values = _scaled(group, log)
     inside = group[0].spread(log)
@@ -126,8 +200,9 @@ def _side(group: Sequence[Reading], other: Sequence[Reading], log: bool) -> tupl
     if inside is None:
         return None
     between = float(_scaled(other, log).std(ddof=1)) if len(other) > 1 else 0.0
-    df = len(other) - 1 if between > inside else _SINGLE_RUN_DF
-    return float(values[0]), max(inside, between), df
+    df = len(other) - 1 if len(other) > 1 else _SINGLE_RUN_DF
+    # The spread between repeats holds the chance inside them; one that somebody gives may not.
+    return float(values[0]), max(inside, between) if run_spread is None else math.hypot(inside, run_spread), df
 
 
 def _scaled(group: Sequence[Reading], log: bool) -> np.ndarray:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from tokenswarm.analysis.compare.comparison import BETTER, WORSE, Result, compare, compared, shown
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenswarm.analysis.compare.ab_test import Difference
+from tokenswarm.analysis.compare.comparison import BETTER, EQUAL, UNDECIDED, WORSE, Result, compare, compared, shown
 from tokenswarm.analysis.compare.groups import named_groups, refuse_unlike, unfair
 from tokenswarm.analysis.figures.level_figures import at_level, same_loads
 from tokenswarm.analysis.verdict.outcome import VALID
 from tokenswarm.analysis.wording import level_name
 
+from tokenswarm.contract.metric import HIGHER
 from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import Baseline, Gate
@@ -16,40 +21,48 @@ TOLERANCE = 0.05
 """Share by which a ratio may be worse, and points (as a share) by which a difference may."""
 
 
-def regressions(earlier: Summary, run: Summary, tolerance: float = TOLERANCE) -> Baseline:
+def regressions(earlier: Sequence[Summary], run: Summary, tolerance: float = TOLERANCE) -> Baseline:
     """`run` against `earlier`.
 
     A gate for each figure that the registry of metrics marks: few, so that one of many does not fail a run by chance,
     and none that an open loop's arrivals set.
     A gate is missed when its figure is worse by more than the tolerance and the difference is not chance; met when it
-    is not; undetermined (with `why`) when either run does not know the figure. One run on each side: what differs from
-    run to run is not covered. Raises UserError: INVALID when a run is not VALID, USAGE for a simulator against an
+    surely is not worse by so much, or not at all; else undetermined, as it is when a run does not know the figure. With
+    a single earlier run it is undetermined always: nobody knows then how far a run lies from its repeat. The last few
+    runs tell it. Raises UserError: INVALID when a run is not VALID, USAGE for a simulator against an
     engine, or another scenario.
     """
-    groups = named_groups([earlier], [run], "baseline", "run")
+    groups = named_groups(earlier, [run], "baseline", "run")
     refuse_unlike(groups)
     open_loop = run.run.load.mode == "open"
     chosen = [figure.key for figure in compared()
               if figure.regression and not (open_loop and figure.set_by_arrivals)]
-    results = {result.metric.key: result for result in compare([earlier], [run])}
+    results = {result.metric.key: result for result in compare(groups.a, [run])}
     gates = [_gate(results[key], tolerance) for key in chosen if key in results]
-    return Baseline(earlier.run_id, tolerance, unfair(groups), gates)
+    return Baseline(_names(groups.a), tolerance, unfair(groups), gates)
 
 
-def against(earlier: Summary, run: Summary, tolerance: float = TOLERANCE) -> Baseline:
+def baseline_folders(value: str | Path | None) -> list[Path]:
+    """The run folders that somebody named as the baseline: one, or several with commas between (the last nights)."""
+    if value is None or Path(value).is_dir():  # whose name may have a comma
+        return [] if value is None else [Path(value)]
+    return [Path(part.strip()) for part in str(value).split(",") if part.strip()] or [Path(value)]
+
+
+def against(earlier: Sequence[Summary], run: Summary, tolerance: float = TOLERANCE) -> Baseline:
     """`regressions`, level by level where the runs were several loads; or no gates and a note, where the run itself has
-    no figures to hold against anything, or was other loads than the earlier one."""
+    no figures to hold against anything, or was other loads than an earlier one."""
     if run.verdict != VALID:
-        return Baseline(earlier.run_id, tolerance, [f"not compared: this run is {run.outcome.headline}"])
-    if not earlier.levels and not run.levels:
+        return Baseline(_names(earlier), tolerance, [f"not compared: this run is {run.outcome.headline}"])
+    if not run.levels and not any(each.levels for each in earlier):
         return regressions(earlier, run, tolerance)
-    if not same_loads(earlier, run):
-        return Baseline(earlier.run_id, tolerance, ["not compared: the runs did not go through the same load levels"])
-    each = [(level, regressions(at_level(earlier, before), at_level(run, level), tolerance))
-            for before, level in zip(earlier.levels, run.levels, strict=True)]
-    notes = list(dict.fromkeys(note for _, baseline in each for note in baseline.notes))
-    return Baseline(earlier.run_id, tolerance, notes,
-                    [_gate_of_level(gate, level) for level, baseline in each for gate in baseline.gates])
+    if not all(same_loads(each, run) for each in earlier):
+        return Baseline(_names(earlier), tolerance, ["not compared: the runs did not go through the same load levels"])
+    found = [(level, regressions([at_level(each, each.levels[place]) for each in earlier], at_level(run, level),
+                                 tolerance)) for place, level in enumerate(run.levels)]
+    notes = list(dict.fromkeys(note for _, baseline in found for note in baseline.notes))
+    return Baseline(_names(earlier), tolerance, notes,
+                    [_gate_of_level(gate, level) for level, baseline in found for gate in baseline.gates])
 
 
 def _gate_of_level(gate: Gate, level: LevelFigures) -> Gate:
@@ -57,14 +70,30 @@ def _gate_of_level(gate: Gate, level: LevelFigures) -> Gate:
     return Gate(f"level{level.number}.{gate.key}", f"{name}: {gate.title}", gate.state, f"{name}: {gate.sentence}")
 
 
+def _names(runs: Sequence[Summary]) -> str:
+    return ", ".join(run.run_id for run in runs)
+
+
 def _gate(result: Result, tolerance: float) -> Gate:
     key, title = result.metric.key, result.metric.title
     if result.difference is None:
         return Gate(key, title, "undetermined", f"{title}: undetermined, {result.why}")
     difference = result.difference
-    change = abs(difference.change - 1.0) if difference.ratio else abs(difference.change)
-    state = "missed" if result.state == WORSE and change > tolerance else "met"
-    words = "worse" if result.state == WORSE else "better" if result.state == BETTER else "no difference"
     then, now = (shown(side.value, result.unit) for side in (difference.a, difference.b))
-    sentence = f"{result.sentence_part()} of the baseline: {words}; {then} then, {now} now"
-    return Gate(key, title, state, sentence)
+    words = {WORSE: "worse", BETTER: "better", EQUAL: "equal"}.get(result.state, "undecided")
+    why = f" ({result.why})" if result.why else ""
+    sentence = f"{result.sentence_part()} of the baseline: {words}{why}; {then} then, {now} now"
+    return Gate(key, title, _gate_state(result, difference, tolerance), sentence)
+
+
+def _gate_state(result: Result, difference: Difference, tolerance: float) -> str:
+    if result.why:
+        return "undetermined"
+    change = abs(difference.change - 1.0) if difference.ratio else abs(difference.change)
+    if result.state == WORSE:
+        return "missed" if change > tolerance else "met"
+    if result.state == UNDECIDED:
+        even = 1.0 if difference.ratio else 0.0
+        harm = even - difference.low if result.metric.better == HIGHER else difference.high - even
+        return "met" if harm <= tolerance else "undetermined"
+    return "met"

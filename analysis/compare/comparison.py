@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tokenswarm.analysis.compare.ab_test import Difference, Reading, difference, holm
+from tokenswarm.analysis.compare.ab_test import MARGIN, Difference, Reading, difference, holm
 from tokenswarm.analysis.wording import number, percent, unit_of
 
 from tokenswarm.contract.metric import HIGHER, Latency, percentile_digits
@@ -61,12 +61,15 @@ def _percentile(latency: Latency, q: float) -> Compared:
 _LEAST_POINTS = 0.001
 """Shares that differ by less than a tenth of a percentage point are equal to anybody who acts on them."""
 
-BETTER, WORSE, EQUAL, UNKNOWN = "better", "worse", "no difference", "not known"
+SINGLE_RUNS = "with a single run of each, nobody knows how far a run lies from its repeat"
+
+BETTER, WORSE, EQUAL, UNDECIDED, UNKNOWN = "better", "worse", "equal", "undecided", "not known"
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One figure of both groups. `state` is B's, against A: better, worse, no difference, or not known (and `why`)."""
+    """One figure of both groups. `state` is B's, against A: better, worse, equal (within the margin), undecided,
+    or not known (and `why`)."""
 
     metric: Compared
     unit: str
@@ -77,26 +80,79 @@ class Result:
     def sentence_part(self) -> str:
         """`TTFT p95 0.62 times (0.58 to 0.66)`, or a difference in points."""
         difference = self.difference
+        if difference is None:
+            return self.metric.title
         if difference.ratio:
             return f"{self.metric.title} {difference.change:.3g} times ({difference.low:.3g} to {difference.high:.3g})"
         points = (100 * difference.change, 100 * difference.low, 100 * difference.high)
         return "{} {:+.2f} points ({:+.2f} to {:+.2f})".format(self.metric.title, *points)
 
 
+    def compared_words(self, label_a: str, label_b: str) -> str:
+        """`B's TTFT p95 is 2.26 times A's (1.96 to 2.60)`; of shares `B's error rate is 1.2 points above A's (...)`."""
+        difference = self.difference
+        if difference is None:
+            return f"{self.metric.title} is not known"
+        subject = f"{label_b}'s {self.metric.title} is"
+        if difference.ratio:
+            return (f"{subject} {difference.change:.3g} times {label_a}'s "
+                    f"({difference.low:.3g} to {difference.high:.3g})")
+        way = "above" if difference.change >= 0 else "below"
+        return (f"{subject} {100 * abs(difference.change):.2f} points {way} {label_a}'s "
+                f"({100 * difference.low:+.2f} to {100 * difference.high:+.2f})")
+
+    def repeats_words(self) -> str:
+        """`about 12 pairs would tell`, of what is undecided; empty where nobody can say."""
+        difference = self.difference
+        if difference is None or difference.spread is None:
+            return ""
+        needed, unit = difference.repeats_needed(), "pairs" if difference.paired else "runs of each side"
+        have = min(len(difference.a.runs), len(difference.b.runs))
+        if needed is None:
+            return f"more than 1,000 {unit} would tell" if difference.spread > 0 else ""
+        return f"about {max(needed - have, 1)} more {unit} would tell"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the headline figures say together. `winner` is "a", "b", or None for no difference, mixed or not known."""
+    """What the headline figures say together. `winner` is "a", "b", or None for equal, undecided, mixed or not
+    known."""
 
     winner: str | None
     sentence: str
     repeated: bool
 
 
-def compare(a: Sequence[Summary], b: Sequence[Summary]) -> list[Result]:
-    """Every figure of `compared` that a run of either group has: B against A."""
-    results = list(_results(a, b))
+def compare(a: Sequence[Summary], b: Sequence[Summary], run_spread: float | None = None) -> list[Result]:
+    """Every figure of `compared` that a run of either group has: B against A.
+
+    Runs that make pairs (`in_pairs`) are tested as such. Figures outside the headline are many: of them together, too,
+    at most one in twenty comparisons of equal sides shows a difference (Holm). `run_spread`: what runs are known to
+    differ by from one to the next, as a share, where a side has a single one.
+    """
+    pairs = in_pairs(a, b)
+    results = list(_results(a, pairs or b, paired=pairs is not None, run_spread=run_spread))
     by_key = {result.metric.key: result for result in results}
-    return [result for result in results if not _repeats_another(result, by_key)]
+    return _corrected([result for result in results if not _repeats_another(result, by_key)])
+
+
+def in_pairs(a: Sequence[Summary], b: Sequence[Summary]) -> list[Summary] | None:
+    """The runs of B in the order in which they stand against those of A, by their seeds; None where these make no
+    pairs: a seed is used twice on a side, or the sides have different ones."""
+    seeds = [[summary.run.seed for summary in group] for group in (a, b)]
+    if len(a) < 2 or len(a) != len(b) or None in seeds[0] or len(set(seeds[0])) < len(a) \
+            or set(seeds[0]) != set(seeds[1]):
+        return None
+    return [b[seeds[1].index(seed)] for seed in seeds[0]]
+
+
+def _corrected(results: list[Result]) -> list[Result]:
+    further = [result for result in results if result.state in (BETTER, WORSE, UNDECIDED, EQUAL)
+               and result.difference is not None and not result.metric.headline]
+    kept = {id(result): keep for result, keep in
+            zip(further, holm([result.difference.p for result in further if result.difference]), strict=True)}
+    return [replace(result, state=UNDECIDED) if result.state in (BETTER, WORSE) and not kept.get(id(result), True)
+            else result for result in results]
 
 
 def _repeats_another(result: Result, by_key: Mapping[str, Result]) -> bool:
@@ -107,7 +163,7 @@ def _repeats_another(result: Result, by_key: Mapping[str, Result]) -> bool:
     return result.difference == other.difference if result.difference is not None else result.why == other.why
 
 
-def _results(a: Sequence[Summary], b: Sequence[Summary]) -> Iterator[Result]:
+def _results(a: Sequence[Summary], b: Sequence[Summary], *, paired: bool, run_spread: float | None) -> Iterator[Result]:
     for metric in compared():
         figures = [[metric.figure_of(summary) or Figure() for summary in group] for group in (a, b)]
         known = [[figure for figure in group if figure.value is not None] for group in figures]
@@ -123,9 +179,12 @@ def _results(a: Sequence[Summary], b: Sequence[Summary]) -> Iterator[Result]:
                        "not measured")
             yield Result(metric, unit, UNKNOWN, why=f"not known of {max(lacking)} runs of {side}: {why}")
             continue
-        result = difference(*([_reading(figure) for figure in group] for group in known), ratio=metric.ratio)
+        result = difference(*([_reading(figure) for figure in group] for group in known), ratio=metric.ratio,
+                            paired=paired, run_spread=run_spread if metric.ratio else None)
         if result is None:
             yield Result(metric, unit, UNKNOWN, why="too little is known of chance in these runs")
+        elif len(a) == len(b) == 1 and run_spread is None:
+            yield Result(metric, unit, UNDECIDED, result, SINGLE_RUNS)
         else:
             yield Result(metric, unit, _state(metric, result), result)
 
@@ -135,8 +194,10 @@ def _reading(figure: Figure) -> Reading:
 
 
 def _state(metric: Compared, difference: Difference) -> str:
-    if not difference.significant or (not difference.ratio and abs(difference.change) < _LEAST_POINTS):
+    if difference.is_equal() or (not difference.ratio and abs(difference.change) < _LEAST_POINTS):
         return EQUAL
+    if not difference.significant:
+        return UNDECIDED
     rises = difference.change > (1.0 if difference.ratio else 0.0)
     return BETTER if rises == (metric.better == HIGHER) else WORSE
 
@@ -153,31 +214,39 @@ def judge(results: Sequence[Result], label_a: str, label_b: str, open_loop: bool
     missing = [key for key in chosen if key not in {result.metric.key for result in decisive}]
     if not decisive:
         return Verdict(None, "No verdict: none of the figures that it would rest on is known of both sides.", False)
-    kept = holm([result.difference.p for result in decisive])
-    sure = [result for result, keep in zip(decisive, kept, strict=True) if keep]
-    repeated = all(result.difference.repeated for result in decisive)
+    kept = holm([result.difference.p for result in decisive if result.difference])
+    sure = [result for result, keep in zip(decisive, kept, strict=True) if keep and result.state in (BETTER, WORSE)]
+    repeated = all(result.difference.repeated for result in decisive if result.difference)
     good, bad = ([result for result in sure if result.state == state] for state in (BETTER, WORSE))
-    if good and bad:
-        sentence = (f"Mixed: {label_b} is better in {_parts(good)}, {label_a} in {_names(bad)} "
-                    f"({label_b} has {_parts(bad)}).")
-        winner = None
-    elif good or bad:
-        winner = "b" if good else "a"
-        best, rest = (label_b, label_a) if good else (label_a, label_b)
-        equal = [result for result in decisive if result not in sure]
-        sentence = f"{best} is better than {rest}: {label_b} has {_parts(good or bad)} of {label_a}'s"
-        sentence += f"; no difference in {_names(equal)}." if equal else "."
+    equal = [result for result in decisive if result.state == EQUAL]
+    open_ones = [result for result in decisive if result not in sure and result not in equal]
+    winner = None if bool(good) == bool(bad) else "b" if good else "a"
+    if winner:
+        head = f"{label_b if good else label_a} is better"
+    elif good:
+        head = f"Mixed: {label_b} is better in {_names(good)}, {label_a} in {_names(bad)}"
+    elif open_ones:
+        head = f"Undecided between {label_a} and {label_b}"
     else:
-        winner = None
-        sentence = (f"No difference between {label_a} and {label_b} was found in {_names(decisive)}: "
-                    f"{label_b} has {_parts(decisive)} of {label_a}'s.")
+        head = f"{label_a} and {label_b} are equal within {MARGIN:.0%}"
+    told = [result.compared_words(label_a, label_b) for result in (sure or open_ones or equal)]
+    sentence = f"{head}: {'; '.join(told)}."
+    if equal and (sure or open_ones):
+        sentence += f" Equal within {MARGIN:.0%}: {_names(equal)}."
+    if open_ones:
+        sentence += _undecided_words(open_ones, bool(sure))
     if missing:
         sentence += f" Not known: {', '.join(headline[key] for key in missing)}."
     return Verdict(winner, sentence, repeated)
 
 
-def _parts(results: Sequence[Result]) -> str:
-    return ", ".join(result.sentence_part() for result in results)
+def _undecided_words(results: Sequence[Result], name_them: bool) -> str:
+    """What is undecided, why, and how many more repeats would tell."""
+    single = results[0].why == SINGLE_RUNS
+    why = f" {SINGLE_RUNS[0].upper()}{SINGLE_RUNS[1:]}: repeat both." if single else ""
+    more = [f"{result.metric.title}: {result.repeats_words()}" for result in results if result.repeats_words()]
+    named = f" Undecided: {_names(results)}." if name_them else ""
+    return named + (f" {'; '.join(more)}." if more and not single else "") + why
 
 
 def _names(results: Sequence[Result]) -> str:
@@ -201,4 +270,5 @@ def as_dict(result: Result) -> dict[str, Any]:
              for name, side in (("a", difference.a), ("b", difference.b))}
     kind = "ratio" if difference.ratio else "difference"
     return base | sides | {kind: {"value": difference.change, "ci95": [difference.low, difference.high]},
-                           "p": difference.p, "run_to_run_covered": difference.repeated}
+                           "p": difference.p, "run_to_run_covered": difference.repeated, "paired": difference.paired,
+                           "repeats_needed": difference.repeats_needed() if result.state == UNDECIDED else None}

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.compare.comparison import BETTER, EQUAL, WORSE, Result, shown
+from tokenswarm.analysis.compare.comparison import BETTER, EQUAL, UNDECIDED, WORSE, Result, shown
 from tokenswarm.analysis.compare.groups import about
 from tokenswarm.analysis.compare.report import QUANTILES, Comparison, curve_titles
 from tokenswarm.analysis.render.chart import GOOD, IDLE, Chart, axis, latency_axis, line, numbers, plain
@@ -107,7 +107,7 @@ def _forest(comparison: Comparison) -> Chart | None:
     if not drawn:
         return None
     traces = []
-    for state, color in ((BETTER, GOOD), (WORSE, "c:orange"), (EQUAL, IDLE)):
+    for state, color in ((BETTER, GOOD), (WORSE, "c:orange"), (EQUAL, "c:blue"), (UNDECIDED, IDLE)):
         chosen = [result for result in drawn if result.state == state]
         if chosen:
             ratios = np.array([(r.difference.change, r.difference.low, r.difference.high) for r in chosen])
@@ -133,7 +133,7 @@ def _forest(comparison: Comparison) -> Chart | None:
                     "line": {"color": "c:muted", "width": 1.5}}],
         "hovermode": "closest", "showlegend": True}
     return Chart("forest", f"Every figure: {groups.label_b} against {groups.label_a}", traces, layout,
-                 "Ratio with its 95% interval. An interval that crosses 1 is no difference.",
+                 "Ratio with its 95% interval. One that crosses 1 and is not within 5% of it leaves the question open.",
                  60 + 26 * len(drawn), wide=True)
 
 

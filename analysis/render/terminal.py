@@ -168,7 +168,7 @@ def outage_lines(summary: Summary) -> list[Text]:
 
 
 def _baseline(baseline: Baseline) -> list[Text]:
-    head = f"Against {baseline.run_id} (one run each: what differs from run to run is not covered)"
+    head = f"Against {baseline.run_id}"
     lines = [Text(head, style="bold")]
     lines += [Text.assemble((f"{gate.state:<13}", _STATE_STYLE[gate.state]), gate.sentence)
               for gate in baseline.gates]

@@ -83,7 +83,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def add_gates(parser: argparse.ArgumentParser) -> None:
     """How the command judges a run, and what it prints."""
     result = parser.add_argument_group("what comes of it")
-    result.add_argument("--baseline", metavar="RUN", help="an earlier run: a regression against it is a missed gate")
+    result.add_argument("--baseline", metavar="RUN,RUN",
+                        help="earlier runs: a regression against them is a missed gate (one alone tells none)")
     result.add_argument("--strict", action="store_true",
                         help="an SLO that is undetermined (too few requests) counts as missed")
     result.add_argument("--fail-on-drift", action="store_true",
@@ -100,9 +101,11 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
 
     open_metrics(options)
     if getattr(options, "baseline", None) is not None:
+        from tokenswarm.analysis.compare.baseline import baseline_folders
         from tokenswarm.analysis.read.run_folder import read_run
 
-        read_run(options.baseline)  # now, not when hours have been measured
+        for folder in baseline_folders(options.baseline):
+            read_run(folder)  # now, not when hours have been measured
     overrides = {"load.users": options.users, "load.spawn_rate": options.spawn_rate, "load.rate": options.rate,
                  "load.duration_s": options.duration, "prompts.seed": options.seed}
     values = {key: str(value) for key, value in overrides.items() if value is not None}

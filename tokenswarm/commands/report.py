@@ -26,7 +26,8 @@ def add(commands: Any) -> None:
     report.add_argument("--gate", action="store_true", help="end with the exit code that the run itself would have had")
     report.add_argument("--strict", action="store_true", help="a gate that is undetermined counts as missed (implies "
                                                               "--gate)")
-    report.add_argument("--baseline", metavar="RUN", help="an earlier run: a regression against it is a missed gate")
+    report.add_argument("--baseline", metavar="RUN,RUN",
+                        help="earlier runs: a regression against them is a missed gate (one alone tells none)")
     report.add_argument("--tolerance", type=share, default=None, metavar="S",
                         help="by how much it may be worse (default 0.05: 5%%)")
     report.add_argument("--fail-on-drift", action="store_true", help="a series that became worse is a missed gate")

@@ -56,6 +56,9 @@ def test_runs_that_spread_as_far_as_they_differ_show_no_difference() -> None:
 
 def test_a_single_run_counts_by_its_own_interval_and_says_so() -> None:
     near = difference([Reading(100, 90, 111)], [Reading(105, 95, 116)], ratio=True)
+    known = difference([Reading(100, 98, 102)], [Reading(150, 147, 153)], ratio=True, run_spread=0.3)
+    assert not known.significant
+    assert difference([Reading(100, 98, None)], [Reading(150, 147, 153)], ratio=True) is None
     far = difference([Reading(100, 98, 102)], [Reading(150, 147, 153)], ratio=True)
     assert (near.significant, far.significant, far.repeated) == (False, True, False)
     assert difference([Reading(100)], [Reading(105)], ratio=True) is None
@@ -86,16 +89,54 @@ def test_runs_of_two_engines_tell_themselves_apart(tmp_path) -> None:
     found = compare_runs(runs)
     assert (found.groups.label_a, found.groups.label_b, found.groups.by) == ("vLLM", "SGLang", "engine")
     assert figure(found, "ttft_p95_ms").state == "better"
-    assert figure(found, "e2e_p95_ms").state == "no difference"
+    assert figure(found, "e2e_p95_ms").state == "equal"
     assert found.verdict.winner == "b"
-    assert found.verdict.sentence.startswith("SGLang is better than vLLM: SGLang has TTFT p95 0.6 times")
+    assert found.verdict.sentence.startswith("SGLang is better: SGLang's TTFT p95 is 0.6 times vLLM's (")
+    assert "Equal within 5%: E2E p95" in found.verdict.sentence
 
 
 def test_equal_engines_have_no_winner(tmp_path) -> None:
     runs = series(tmp_path, "v", [100, 104, 97]) + series(tmp_path, "s", [101, 98, 103], engine="SGLang")
     found = compare_runs(runs)
     assert found.verdict.winner is None
-    assert found.verdict.sentence.startswith("No difference between vLLM and SGLang was found")
+    assert found.verdict.sentence.startswith("Undecided between vLLM and SGLang: SGLang's TTFT p95 is 1")
+    assert "more runs of each side would tell" in found.verdict.sentence
+
+
+def test_sides_that_lie_within_the_margin_are_equal(tmp_path) -> None:
+    runs = series(tmp_path, "v", [100, 100.4, 99.8]) + series(tmp_path, "s", [100.1, 100.2, 99.9], engine="SGLang")
+    found = compare_runs(runs)
+    assert (found.verdict.winner, figure(found, "ttft_p95_ms").state) == (None, "equal")
+    assert found.verdict.sentence.startswith("vLLM and SGLang are equal within 5%")
+
+
+def test_runs_of_the_same_seeds_are_tested_in_pairs(tmp_path) -> None:
+    """Each pair has other work, which moves both sides far more than they differ."""
+    work = [100, 180, 70, 130]
+    runs = [run(tmp_path, f"v-{seed}", level, seed=seed) for seed, level in enumerate(work)]
+    runs += [run(tmp_path, f"s-{seed}", level * factor, engine="SGLang", seed=seed)
+             for seed, (level, factor) in reversed(list(enumerate(zip(work, (0.80, 0.82, 0.79, 0.81), strict=True))))]
+    found = compare_runs(runs)
+    ttft = figure(found, "ttft_p95_ms")
+    assert (ttft.difference.paired, ttft.state, found.verdict.winner) == (True, "better", "b")
+    assert ttft.difference.change == pytest.approx(0.805, rel=0.01)
+    assert document(found)["figures"][0]["paired"] is True
+
+
+def test_two_single_runs_have_no_winner_however_far_apart_they_lie(tmp_path) -> None:
+    found = compare_runs([run(tmp_path, "v", 100), run(tmp_path, "s", 300, engine="SGLang")])
+    assert found.verdict.winner is None
+    assert figure(found, "ttft_p95_ms").state == "undecided"
+    assert "nobody knows how far a run lies from its repeat: repeat both" in found.verdict.sentence
+
+
+def test_figures_outside_the_headline_are_corrected_for_their_number(tmp_path) -> None:
+    found = compare_runs(series(tmp_path, "v", [100, 102, 98]) + series(tmp_path, "s", [60, 61, 59], engine="SGLang"))
+    further = [result for result in found.results if not result.metric.headline and result.difference]
+    different = [result for result in further if result.state in ("better", "worse")]
+    assert different
+    assert all(result.difference.p < 0.05 / len([each for each in further if each.difference.p > result.difference.p] or
+                                                [1]) for result in different)
 
 
 def test_two_flag_sets_of_one_engine_are_told_apart_by_their_settings(tmp_path) -> None:
@@ -222,8 +263,8 @@ def test_the_three_files_say_the_same_and_hold_no_markup_of_others(tmp_path) -> 
     assert json.loads(json.dumps(told)) == json.loads((tmp_path / "out" / COMPARISON_JSON).read_text())
     page, text = (tmp_path / "out" / COMPARISON_HTML).read_text(), (tmp_path / "out" / COMPARISON_MD).read_text()
     assert told["verdict"]["winner_label"] == "SGLang"
-    assert "SGLang is better than vLLM" in page
-    assert "SGLang is better than vLLM" in text
+    assert "SGLang is better: SGLang" in page
+    assert "SGLang is better: SGLang" in text
     assert "<script>alert" not in page + text
     assert page == render_comparison(found)
 

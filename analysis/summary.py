@@ -31,7 +31,7 @@ from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.verdict import validity
 from tokenswarm.analysis.verdict.gates import judged
-from tokenswarm.analysis.verdict.overloaded import reasons_of, withhold_latency
+from tokenswarm.analysis.verdict.overloaded import reasons_of, withhold_latency, without_held_arrivals
 from tokenswarm.analysis.verdict.spoilt import implausible, reason_of, withhold
 
 from tokenswarm.contract.manifest import (
@@ -60,7 +60,8 @@ def summarise(run: Run) -> Summary:
     rows = run.measured
     facts = validity.gather(run, window)
     keeping = _keeping_up(run, window, facts.open_loop)
-    verdict, reasons, checks = validity.judge(facts, [*validity.recorded_reasons(run), *reasons_of(keeping)])
+    verdict, reasons, checks = validity.judge(without_held_arrivals(facts, keeping),
+                                              [*validity.recorded_reasons(run), *reasons_of(keeping)])
     objectives, refused = parse_objectives(run.manifest.scenario.table("slo"))
     levels = load_levels(run, window)
     rates = every_rate(run.requests, rows, window, objectives)
@@ -117,7 +118,7 @@ def _keeping_up(run: Run, window: Window | None, open_loop: bool) -> KeepingUp:
     if len(load_levels(run, window)) > 1:
         return KeepingUp()
     if open_loop:
-        return overload_of(run.requests, window)
+        return overload_of(run.requests, window, run.manifest.load.rate)
     return KeepingUp(littles_law=littles_law(run.requests, validity.worker_samples(run, window), window))
 
 

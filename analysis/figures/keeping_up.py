@@ -18,6 +18,7 @@ from tokenswarm.analysis.figures.overload import judge_overload
 from tokenswarm.analysis.figures.quantities import is_ok, lateness_ms
 from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS
 from tokenswarm.analysis.figures.window import Window, ended_at
+from tokenswarm.analysis.wording import number
 
 from tokenswarm.contract.summary.time_records import KeepingUp, LittlesLaw
 
@@ -25,27 +26,45 @@ MOST_GAP = 0.05
 LEAST_LOST_S = 0.005
 """Lost time of a request below which nobody needs to know."""
 _FEWEST_SAMPLES = 2
+_NOTICED_GAP = 20.0
+"""Mean gaps without any arrival that are no chance: one time in 500 million of a Poisson process."""
 
 
-def overload_of(everything: pd.DataFrame, window: Window | None) -> KeepingUp:
-    """Of an open loop. `everything`: the rows of all phases."""
+def overload_of(everything: pd.DataFrame, window: Window | None, rate_s: float | None = None) -> KeepingUp:
+    """Of an open loop. `everything`: the rows of all phases; `rate_s`: the arrivals that were asked for, requests/s.
+
+    What a guard on requests in flight held back until the run was over has no row. So where nothing is due any more
+    long before the end, arrivals at `rate_s` are added: they were offered, and not served.
+    """
     if window is None or window.seconds <= 0 or not len(everything):
         return KeepingUp()
     late_s = np.nan_to_num(lateness_ms(everything), nan=0.0) / 1000.0
     sent = everything["sent_at"].to_numpy() - window.start
     ended = (everything["status"] != "cancelled").to_numpy()
     ttft_ms = np.where(is_ok(everything), everything["ttft_ms"].to_numpy(), np.nan)
-    found = judge_overload(sent - late_s, np.where(ended, ended_at(everything) - window.start, np.nan),
-                           ttft_ms + 1000.0 * late_s, 0.0, window.seconds)
+    unsent = _never_sent(sent - late_s, window.seconds, rate_s)
+    nothing = np.full(len(unsent), np.nan)
+    found = judge_overload(
+        np.concatenate([sent - late_s, unsent]),
+        np.concatenate([np.where(ended, ended_at(everything) - window.start, np.nan), nothing]),
+        np.concatenate([ttft_ms + 1000.0 * late_s, nothing]), 0.0, window.seconds)
     told = KeepingUp(found.overloaded, found.offered_s, found.completed_s, found.in_flight_a_s, found.ttft_ms_a_s)
     if found.overloaded:
         growth = found.ttft_ms_a_s
         told.sentence = (
             f"The engine did not keep up: {found.offered_s:.3g} requests/s were offered, {found.completed_s:.3g} were "
-            f"completed. Each second {found.in_flight_a_s:.2g} more were in the system"
-            + (f", and TTFT grew by {growth:.2g} ms" if growth is not None else "")
+            f"completed. Each second {number(found.in_flight_a_s)} more were in the system"
+            + (f", and TTFT grew by {number(growth)} ms" if growth is not None else "")
             + ", so latency depends on how long the run was and is not given. Use less RATE.")
     return told
+
+
+def _never_sent(due: np.ndarray, seconds: float, rate_s: float | None) -> np.ndarray:
+    """When arrivals that have no row were due, at the end of the window."""
+    last = float(due[due < seconds].max(initial=0.0))
+    if not rate_s or (seconds - last) * rate_s < _NOTICED_GAP:
+        return np.empty(0)
+    return np.arange(last + 1.0 / rate_s, seconds, 1.0 / rate_s)
 
 
 def littles_law(everything: pd.DataFrame, workers: pd.DataFrame, window: Window | None) -> LittlesLaw | None:

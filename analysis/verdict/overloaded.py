@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tokenswarm.analysis.verdict.outcome import OVERLOADED
 from tokenswarm.analysis.verdict.spoilt import withhold
+from tokenswarm.analysis.verdict.validity import Facts
 
 from tokenswarm.contract.manifest import Reason
 from tokenswarm.contract.metrics import METRICS
@@ -22,6 +25,14 @@ def reasons_of(found: KeepingUp) -> list[Reason]:
     if not found.overloaded:
         return []
     return [Reason(RULE, OVERLOADED, found.completed_s, found.offered_s, "req/s", found.sentence)]
+
+
+def without_held_arrivals(facts: Facts, found: KeepingUp) -> Facts:
+    """What validity looks at, without the lateness of arrivals that load.max_in_flight held back because the engine did
+    not keep up: that is the engine's doing, and what is said of it is that it was overloaded."""
+    if not found.overloaded or not (facts.held_back or facts.unsent):
+        return facts
+    return replace(facts, lateness_p99_ms=None, unsent=None)
 
 
 def withhold_latency(summary: Summary) -> None:

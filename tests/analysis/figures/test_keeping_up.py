@@ -75,6 +75,22 @@ def test_a_guard_on_requests_in_flight_hides_no_overload() -> None:
     assert found.in_flight_a_s == pytest.approx(4.0, rel=0.05)
 
 
+def test_arrivals_that_were_held_back_until_the_end_count_as_offered(tmp_path: Path) -> None:
+    """Eight requests in flight at most, so that a third of the arrivals was never sent and has no row."""
+    count = int(12.0 * SECONDS)
+    due, sent = np.arange(count) / 20.0, np.maximum(np.arange(count) / 20.0, np.arange(count) / 12.0)
+    rows = [row(sent_at=START + at, scheduled_at=START + wanted, lateness_ms=1000 * (at - wanted), ttft_ms=300.0,
+                ttfo_ms=300.0, last_token_ms=600.0, e2e_ms=600.0, request_id=f"r{number}")
+            for number, (wanted, at) in enumerate(zip(due, sent, strict=True))]
+    told = manifest(seconds=SECONDS)
+    told["load"] |= {"mode": "open", "rate": 20.0, "users": None, "max_in_flight": 8}
+    told["counts"] = {"sent": count, "ok": count, "failed": 0, "cancelled": 0, "rows_lost": 0, "arrivals_queued": 480}
+    summary = summarise(read_run(write_run(tmp_path, rows, told, host=[host_row()])))
+    assert summary.keeping_up.overloaded
+    assert summary.keeping_up.offered_s == pytest.approx(20.0, rel=0.02)
+    assert summary.outcome.name == "OVERLOADED"  # not INVALID: the engine made them late, not the load generator
+
+
 def closed_loop(tmp_path: Path, *, e2e_ms: float, held_ms: float):
     """Four users, each held for so long after an answer before it is free to ask anew."""
     turn_s = (e2e_ms + held_ms) / 1000.0

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tokenswarm.base.data_files import ENGINES_DIR
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.cli import main
 from tokenswarm.engines import StartRequest, load_description, running, start_local
@@ -115,3 +116,19 @@ def test_diff_says_where_a_setting_comes_from(capsys) -> None:
     assert rows["context_length"]["from"] == "scenario"
     assert rows["prefill_budget"]["vllm"]["args"] == ["--max-num-batched-tokens", "4096"]
     assert rows["prefill_budget"]["sglang"]["args"] == ["--max-prefill-tokens", "4096"]
+
+
+@pytest.mark.parametrize("by_path", [True, False])
+def test_an_engine_of_a_description_outside_the_looked_into_folders_is_stopped(
+        by_path: bool, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "elsewhere" / "mine.toml"
+    path.parent.mkdir()
+    path.write_text((ENGINES_DIR / "sim.toml").read_text())
+    engine = start_local(StartRequest(description=load_description(str(path)), log_path=kept_engines.new_log("mine")))
+    assert engine.keep()
+    [found] = running.find(str(path), in_containers=False)
+    assert (found.engine, running.find("sim", in_containers=False)) == ("mine", [])
+    assert main(["engine", "down", *(["--engine", str(path)] if by_path else [])]) == 0
+    assert not pids(found) and "mine" in capsys.readouterr().out
+    with pytest.raises(UserError, match="There is no engine"):
+        running.find("./no/such.toml", in_containers=False)

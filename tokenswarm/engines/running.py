@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.lookup import ENGINES
 from tokenswarm.base.ports import port_is_free
 from tokenswarm.engines import shared_memory
 from tokenswarm.engines.adopt import adopt, probe
@@ -24,6 +25,9 @@ from tokenswarm.engines.kept import DOCKER, LOCAL, Running, forget, new_log, pro
 from tokenswarm.engines.local import processes
 from tokenswarm.engines.spec.engine_spec import EngineSpec, Scalar, load_description
 from tokenswarm.engines.started import tail
+
+_STOP_GRACE_S = 30.0
+"""How long an engine without a description may take to end."""
 
 
 class TakenEngine(Engine):
@@ -49,7 +53,10 @@ class TakenEngine(Engine):
 # ---- finding
 
 def find(engine: str | None = None, *, in_containers: bool = True, root: Path | None = None) -> list[Running]:
-    """Engines that run: those written down, then those in containers. What has ended is forgotten."""
+    """Engines that run: those written down, then those in containers. What has ended is forgotten. `engine`: a name, or
+    the path of a description. Raises UserError (USAGE) for a path without one."""
+    if engine is not None and ENGINES.is_path(engine):
+        engine = load_description(engine).name
     local = [running for running in written_down(root) if engine in (None, running.engine)]
     return local + (list(_containers(engine)) if in_containers else [])
 
@@ -136,11 +143,11 @@ def _word(value: Scalar) -> str:
 
 def stop(running: Running, root: Path | None = None) -> None:
     """End an engine with everything that it started. Raises UserError(ENGINE) if a container cannot be stopped."""
-    description = load_description(running.engine)
+    description = _described(running)
     if running.runtime == DOCKER:
         from tokenswarm.engines.docker import containers
 
-        containers.stop(running.id, description.command.stop_grace_s)
+        containers.stop(running.id, description.command.stop_grace_s if description else _STOP_GRACE_S)
         return
     process = process_of(running)
     if process is not None:
@@ -148,18 +155,26 @@ def stop(running: Running, root: Path | None = None) -> None:
     forget(running.engine, root)
 
 
-def _end(process: psutil.Process, description: EngineSpec) -> None:
+def _described(running: Running) -> EngineSpec | None:
+    """Its description; None where it was started from one in a folder that is not looked into."""
+    with contextlib.suppress(UserError):
+        return load_description(running.engine)
+    return None
+
+
+def _end(process: psutil.Process, description: EngineSpec | None) -> None:
     """As `LocalEngine.stop`, of a process that is nobody's child here."""
     relatives = processes.family(process.pid)
     own = shared_memory.shared_memory_of(relative.pid for relative in relatives)
     with contextlib.suppress(psutil.Error):
-        process.send_signal(signal.Signals[f"SIG{description.command.stop_signal}"])
-        process.wait(description.command.stop_grace_s)
+        process.send_signal(signal.Signals[f"SIG{description.command.stop_signal if description else 'TERM'}"])
+        process.wait(description.command.stop_grace_s if description else _STOP_GRACE_S)
     for relative in {each.pid: each for each in [*relatives, *processes.group_members(process.pid)]}.values():
         with contextlib.suppress(psutil.Error):
             relative.kill()
     psutil.wait_procs(relatives, timeout=10)
-    shared_memory.remove_shared_memory(own, shared_memory.shared_memory_names(), description.shared_memory)
+    if description is not None:
+        shared_memory.remove_shared_memory(own, shared_memory.shared_memory_names(), description.shared_memory)
 
 
 def log_lines(running: Running, lines: int, follow: bool = False) -> Iterator[str]:

@@ -69,6 +69,16 @@ def test_wrong_option(arguments: list[str], words: list[str], results: Path, cap
     assert list(results.iterdir()) == []
 
 
+@pytest.mark.parametrize("steps", ["load.rate_steps=[2,4]", "load.users_end=64"])
+def test_comparison_of_several_loads_is_refused_before_anything_is_measured(
+        steps: str, results: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code = main(["compare", "--scenario", "rag", "--engines", "sim", "--results", str(results), "--set", steps])
+    out, err = capfd.readouterr()
+    _check(Finished(code, out, err.removeprefix("note: both sides are the same; expect no difference\n")), Exit.USAGE,
+           "one load", "load levels")
+    assert list(results.iterdir()) == []
+
+
 @pytest.mark.parametrize(("command", "words"), [
     (["calibrate", "--seconds", "-1"], ["--seconds", "-1", "30s"]),
     (["compare", "--repeats", "0"], ["--repeats", "0", "at least 1"]),

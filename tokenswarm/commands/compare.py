@@ -8,12 +8,15 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.commands.values import at_least_one, dollars
+
+if TYPE_CHECKING:
+    from tokenswarm.run.options import LoadOptions
 
 _ENGINES = ("vllm", "sglang")
 """Of the two sides, where nothing else is said."""
@@ -132,7 +135,21 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
     a, b = sides
     if (a.engine, a.host, a.model, a.overrides) == (b.engine, b.host, b.model, b.overrides):
         print("note: both sides are the same; expect no difference", file=sys.stderr)
+    for side in sides:
+        _refuse_several_loads(side)
     return a, b
+
+
+def _refuse_several_loads(side: LoadOptions) -> None:
+    """Now, not when all is measured: runs of several load levels have no figures over all of them to compare."""
+    from tokenswarm.contract.levels import planned_levels
+    from tokenswarm.scenario.model import load_scenario
+
+    load = load_scenario(side.scenario, side.overrides).load
+    levels = len(planned_levels(load, 0.0, load.duration_s))
+    if levels > 1:
+        raise UserError(Exit.USAGE, f"a comparison needs one load, and the scenario goes through {levels} load levels "
+                                    "(rate_steps, users_steps, rate_end or users_end of [load]); compare one at a time")
 
 
 def _write(options: argparse.Namespace, console: Console, runs: list[Any], a: list[Any], b: list[Any]) -> Exit:

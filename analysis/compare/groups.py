@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,9 +62,13 @@ def _settings(summary: Summary) -> str:
     return json.dumps(summary.run.effective, sort_keys=True)
 
 
+_OF_THE_PAIR = frozenset({"prompts.salt", "prompts.seed", "load.warmup_s"})
+"""Values that a comparison sets for each of its pairs: no settings of a side."""
+
+
 def _overrides(summary: Summary) -> str:
     overrides = sorted(summary.run.overrides.items())
-    return " ".join(f"{key}={value}" for key, value in overrides if key != "prompts.salt") or "no SET"
+    return " ".join(f"{key}={value}" for key, value in overrides if key not in _OF_THE_PAIR) or "no SET"
 
 
 _KEYS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
@@ -143,7 +148,7 @@ def about(groups: Groups) -> list[str]:
     """What each side is where its label does not say it: the settings that only it has, or its endpoint."""
     tables = [group[0].run.overrides for group in (groups.a, groups.b)]
     own = [" ".join(f"{key}={value}" for key, value in sorted(table.items())
-                    if other.get(key) != value and key != "prompts.salt")
+                    if other.get(key) != value and key not in _OF_THE_PAIR)
            for table, other in (tables, tables[::-1])]
     if not any(own):
         own = [str(group[0].run.engine.base_url) for group in (groups.a, groups.b)]
@@ -173,7 +178,6 @@ def unfair(groups: Groups) -> list[str]:
         ("load", _load),
         ("limit of a good request (goodput)", _bounds),
         ("measured seconds", lambda summary: summary.run.load.duration_s),
-        ("seed of the prompts", lambda summary: summary.run.seed),
         ("model", lambda summary: summary.run.model),
         ("load generator's machine", lambda summary: summary.run.host.hostname),
     )
@@ -182,9 +186,21 @@ def unfair(groups: Groups) -> list[str]:
         kinds = list(dict.fromkeys(str(key(summary)) for summary in runs))
         if len(kinds) > 1 and title != groups.by:
             sentences.append(f"The {title} is not the same in all runs: {', '.join(kinds)}.")
-    if len({summary.run.salt for summary in runs}) > 1:
-        sentences.append("The prompts are not the same in all runs (another salt); their kind and length are.")
-    return sentences
+    return [*sentences, *_other_work(groups)]
+
+
+def _other_work(groups: Groups) -> list[str]:
+    """Sentences where the sides did not have the same work. In a series each pair of runs has a seed and a salt of its
+    own: what counts is that both sides have the same ones."""
+    sides = [Counter(str(summary.run.seed) for summary in group) for group in (groups.a, groups.b)]
+    if sides[0] != sides[1]:
+        only = [", ".join((side - other).elements()) or "none" for side, other in (sides, sides[::-1])]
+        return [f"The seed of the prompts is not the same on both sides: only {groups.label_a} has {only[0]}, only "
+                f"{groups.label_b} has {only[1]}."]
+    salts = [{(summary.run.seed, summary.run.salt) for summary in group} for group in (groups.a, groups.b)]
+    if salts[0] != salts[1]:
+        return ["The prompts are not the same in all runs (another salt); their kind and length are."]
+    return []
 
 
 def _load(summary: Summary) -> str:

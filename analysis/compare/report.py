@@ -19,6 +19,7 @@ from tokenswarm.analysis.compare.groups import (
     split,
     unfair,
 )
+from tokenswarm.analysis.compare.histories import Histories, histories, history_notes
 from tokenswarm.analysis.figures.quantities import is_ok, latency_of
 from tokenswarm.analysis.figures.statistics import interpolate
 from tokenswarm.analysis.read.run_folder import read_run
@@ -44,6 +45,7 @@ class Member:
     totals: rule_of_thumb.Totals
     engine_table: dict[str, Any]
     noted: list[str]
+    histories: Histories | None
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,14 @@ def read_member(folder: str | Path) -> Member:
             curves[latency.key] = interpolate(known, QUANTILES)
     return Member(Path(folder), summary, curves,
                   rule_of_thumb.totals(run.measured, summary.run.window.seconds),
-                  run.manifest.scenario.table("engine"), recorded_notes(run))
+                  run.manifest.scenario.table("engine"), recorded_notes(run), histories(run))
 
 
 def _notes(members: Sequence[Member]) -> list[str]:
     """That an engine ran on a CPU, say, or what it left out of the settings. What concerns one run's intervals is
     not repeated: here the spread between runs counts."""
-    return list(dict.fromkeys(note for member in members for note in member.noted))
+    notes = list(dict.fromkeys(note for member in members for note in member.noted))
+    return [*notes, *history_notes([member.histories for member in members])]
 
 
 def compare_runs(runs: Sequence[str | Path] = (), *, a: Sequence[str | Path] = (), b: Sequence[str | Path] = (),

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _ENGINES = ("vllm", "sglang")
 """Of the two sides, where nothing else is said."""
+
+ASSISTANT_TURNS = "chat.assistant_turns"
+
 _EPILOG = """\
 from run folders, which tell themselves apart by engine, version, model, GPU or settings:
   python -m tokenswarm compare results/*rag*
@@ -79,24 +83,28 @@ def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
         return _write(options, console, options.runs, options.a, options.b)
     if options.runs or options.a or options.b:
         raise UserError(Exit.USAGE, "give run folders, or --scenario to run them first; not both")
-    series = _run_first(options, argv, console)
+    folder = options.output or options.results / time.strftime("comparison-%Y%m%d-%H%M%S")
+    series = _run_first(options, argv, console, folder)
     if not series.a or not series.b:
         problem = series.failures[-1] if series.failures else None
         raise UserError(problem.code if problem else Exit.INTERRUPTED,
                         "there is nothing to compare: a side has no run that was measured"
                         + (f". {problem}" if problem else ""))
-    code = _write(options, console, [], series.a, series.b)
+    code = _write(options, console, [], series.a, series.b, folder)
     if series.interrupted:
         return Exit.INTERRUPTED
     return series.failures[-1].code if series.failures else code
 
 
-def _run_first(options: argparse.Namespace, argv: list[str], console: Console) -> Any:
+def _run_first(options: argparse.Namespace, argv: list[str], console: Console, folder: Path) -> Any:
     from tokenswarm.analysis.report import report
     from tokenswarm.contract.manifest import note_verdict
-    from tokenswarm.series.pairs import DEFAULT_REPEATS, run_series
+    from tokenswarm.run.run_plan import resolve
+    from tokenswarm.series.pairs import DEFAULT_REPEATS, run_series, side_labels
 
-    a, b = _sides(options, argv)
+    a, b = (with_scripted_answers(side) for side in _sides(options, argv))
+    labels = side_labels(resolve(a), resolve(b))
+    options.label_a, options.label_b = options.label_a or labels[0], options.label_b or labels[1]
 
     def after(side: str, outcome: Any) -> None:
         summary = report(outcome.folder)
@@ -107,7 +115,7 @@ def _run_first(options: argparse.Namespace, argv: list[str], console: Console) -
         console.print(f"side {side.upper()}: {summary.outcome.headline}  {'  '.join(figures)}  {outcome.folder}",
                       highlight=False, soft_wrap=True)
 
-    return run_series(a, b, options.repeats or DEFAULT_REPEATS, console, after)
+    return run_series(a, b, options.repeats or DEFAULT_REPEATS, console, after, folder)
 
 
 def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
@@ -152,7 +160,19 @@ def _refuse_several_loads(side: LoadOptions) -> None:
                                     "(rate_steps, users_steps, rate_end or users_end of [load]); compare one at a time")
 
 
-def _write(options: argparse.Namespace, console: Console, runs: list[Any], a: list[Any], b: list[Any]) -> Exit:
+def with_scripted_answers(side: Any) -> Any:
+    """The same, with corpus texts in chat histories unless it says whose words enter them: with the engine's own the
+    prompts of the sides drift apart."""
+    from tokenswarm.scenario.model import load_scenario
+
+    scenario = load_scenario(side.scenario, side.overrides)
+    if scenario.workload != "chat" or ASSISTANT_TURNS in side.overrides:
+        return side
+    return replace(side, overrides={ASSISTANT_TURNS: "corpus", **side.overrides})
+
+
+def _write(options: argparse.Namespace, console: Console, runs: list[Any], a: list[Any], b: list[Any],
+           folder: Path | None = None) -> Exit:
     from tokenswarm.analysis.compare.report import compare_runs
     from tokenswarm.analysis.compare_files import COMPARISON_HTML, write_comparison
     from tokenswarm.analysis.render.compare_page import comparison_table
@@ -160,7 +180,7 @@ def _write(options: argparse.Namespace, console: Console, runs: list[Any], a: li
     comparison = compare_runs(runs, a=a, b=b, label_a=options.label_a, label_b=options.label_b,
                               mixed_hardware=options.mixed_hardware,
                               frequent_model_changes=options.frequent_model_changes)
-    folder = options.output or options.results / time.strftime("comparison-%Y%m%d-%H%M%S")
+    folder = folder or options.output or options.results / time.strftime("comparison-%Y%m%d-%H%M%S")
     document = write_comparison(comparison, folder)
     if options.json:
         print(json.dumps(document, indent=2))

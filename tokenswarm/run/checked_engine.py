@@ -67,12 +67,14 @@ class EngineTools:
 
     bring_up: Callable[[RunPlan, Path, Console], Engine] = bring_up
     preflight: Callable[[LoadToCheck], PreflightRecord] = preflight
+    release: Callable[[Engine], None] = lambda engine: engine.stop()
+    """What becomes of the engine when its run is over."""
 
 
 @contextlib.contextmanager
 def checked_engine(plan: RunPlan, folder: Path, console: Console, interrupts: Interrupts,
                    tools: EngineTools | None = None) -> Iterator[CheckedEngine]:
-    """The engine of the plan, up and checked; stopped at the end, and killed by a second Ctrl-C, where it was started
+    """The engine of the plan, up and checked; released at the end, and killed by a second Ctrl-C, where it was started
     here. Its log goes into `folder`. Raises UserError."""
     tools = tools or EngineTools()
     engine = tools.bring_up(plan, folder, console)
@@ -86,4 +88,4 @@ def checked_engine(plan: RunPlan, folder: Path, console: Console, interrupts: In
         gpus = GpuSampler.open(only=plan.visible_gpus) if engine.runtime != EXTERNAL else None
         yield CheckedEngine(plan, engine, answers, tuple(notes), gpus)
     finally:
-        engine.stop()
+        tools.release(engine)

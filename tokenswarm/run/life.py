@@ -38,14 +38,15 @@ from tokenswarm.run.run_plan import RunPlan, resolve
 from tokenswarm.scenario.abort import Abort
 
 
-def run_load(options: LoadOptions, console: Console, watch: Watch | None = None) -> RunOutcome:
+def run_load(options: LoadOptions, console: Console, watch: Watch | None = None,
+             tools: LoadTools | None = None) -> RunOutcome:
     """Run a scenario against an engine and leave a run folder. Stops whatever it started. `watch` looks on meanwhile.
 
     Raises UserError for what is wrong before anything was measured.
     """
     plan = resolve(options)
     with Interrupts(require_double_ctrl_c=watch is not None) as interrupts, \
-            LoadRun(plan, console, interrupts, watch) as run:
+            LoadRun(plan, console, interrupts, watch, tools) as run:
         run.prepare()
         run.measure()
         return run.finish()

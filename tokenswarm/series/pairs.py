@@ -1,11 +1,14 @@
-"""Runs of two sides in turn: A B B A A B ..., each from a cold cache, all with the same prompts.
+"""Runs of two sides in pairs: A B, B A, A B ...
 
-In turn, so that a machine that warms up or a neighbour that comes and goes weighs on both sides alike.
+Both runs of a pair share seed, work and warm-up; each pair has another seed, so that what holds does not hold for one
+sequence of prompts alone. In turn, so that a machine that warms up or a neighbour that comes and goes weighs on both
+sides alike. An engine is started anew only where its settings change: B's serves two runs in a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,15 +17,20 @@ from rich.text import Text
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import shown_url
+from tokenswarm.contract.manifest import read_manifest
 from tokenswarm.generator.new_run import fresh_salt
-from tokenswarm.run.life import run_load
+from tokenswarm.run.checked_engine import EngineTools
+from tokenswarm.run.life import LoadTools, run_load
 from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.run.options import LoadOptions
+from tokenswarm.run.run_plan import RunPlan, resolve
+from tokenswarm.run.shared_engine import SharedEngine, same_engine
 
 DEFAULT_REPEATS = 5
 """Of each side. Three find a difference of 10% in p95 TTFT only every other time (docs/comparing.md)."""
 _MOST_FAILURES = 2
 """Runs of one side that may fail before the series is given up: an engine that does not start will not start."""
+SEED, SALT, WARMUP = "prompts.seed", "prompts.salt", "load.warmup_s"
 
 
 @dataclass(slots=True)
@@ -35,44 +43,185 @@ class Series:
     interrupted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class SeriesTools:
+    """What the runs of a series are made with; tests have their own."""
+
+    engine: EngineTools = field(default_factory=EngineTools)
+    run: Callable[[LoadOptions, Console, LoadTools], RunOutcome] = \
+        lambda options, console, tools: run_load(options, console, tools=tools)
+    now: Callable[[], float] = time.monotonic
+
+
 def order(repeats: int) -> Iterator[str]:
     """`a b b a a b ...`: every side `repeats` times, and neither always first."""
     for number in range(repeats):
         yield from "ab" if number % 2 == 0 else "ba"
 
 
-def run_series(a: LoadOptions, b: LoadOptions, repeats: int, console: Console,
-               after: Callable[[str, RunOutcome], None]) -> Series:
-    """Run both sides in turn; after(side, outcome) is called when a run has left a folder.
+def work_of(pair: int, seed: int, salts: tuple[str, str], warmup_s: float | None) -> tuple[dict[str, str], ...]:
+    """What the first and the second run of a pair (from 0) have in common, as scenario values by dotted name; `salts`
+    are the same one, or two of the same length where the second could find in a cache what the first left there.
 
-    A run that fails costs itself only: the sentence is kept in `failures`, and the series goes on unless that side
-    has failed twice. Ctrl-C ends the series in good order.
+    The second warms up for as long as the first did: `warmup_s`, None before that is known.
     """
-    salt = fresh_salt()
-    series, failed = Series(), {"a": 0, "b": 0}
-    sides = {"a": a, "b": b}
-    for number, side in enumerate(order(repeats), 1):
-        options = replace(sides[side], overrides={"prompts.salt": salt, **sides[side].overrides})
-        console.print(Text.assemble("\n", (f"run {number} of {2 * repeats}", "bold"), f": side {side.upper()}, "
-                                    f"{options.engine}" + (f" at {shown_url(options.host)}" if options.host else "")))
+    shared = {SEED: str(seed + pair)}
+    if warmup_s is not None:
+        shared[WARMUP] = f"{warmup_s:g}"
+    return tuple({**shared, SALT: salt} for salt in salts)
+
+
+class PairedRuns:
+    """A series that goes on. after(side, outcome) is called when a run has left a folder."""
+
+    def __init__(self, a: LoadOptions, b: LoadOptions, repeats: int, console: Console,
+                 after: Callable[[str, RunOutcome], None], tools: SeriesTools | None = None) -> None:
+        self.series = Series()
+        self._sides: Mapping[str, LoadOptions] = {"a": a, "b": b}
+        self._plans = {side: resolve(options) for side, options in self._sides.items()}
+        self._repeats, self._console, self._after = repeats, console, after
+        self._tools = tools or SeriesTools()
+        self._engine = SharedEngine(self._tools.engine)
+        self._failed = {"a": 0, "b": 0}
+        self._own_salts = False
+        self._began = 0.0
+
+    def play(self, folder: Path) -> Series:
+        """Check both sides, then run them in turn. Logs of the engines that are checked go into `folder`.
+
+        A run that fails costs itself only: the sentence is kept in `failures`, and the series goes on unless that side
+        has failed twice. Ctrl-C ends the series in good order. Raises UserError for what is wrong with a side.
+        """
         try:
-            outcome = run_load(options, console)
-        except UserError as error:
-            outcome, problem = None, error
+            self._check(folder)
+            self._began = self._tools.now()
+            for pair in range(self._repeats):
+                if not self._pair(pair):
+                    break
+                if pair == 0:
+                    self._estimate()
         except KeyboardInterrupt:
-            series.interrupted = True
-            return series
+            self.series.interrupted = True
+        finally:
+            self._engine.close()
+        return self.series
+
+    # ---- before the first run
+
+    def _check(self, folder: Path) -> None:
+        """Both sides are up and answer, before time is spent on either; and whether their caches can be emptied."""
+        emptied = []
+        for side in "ba":  # A last: the first run is its
+            self._console.print(f"checking side {side.upper()}", highlight=False)
+            emptied.append(self._engine.check(self._plans[side], folder / f"check-{side}", self._console))
+        own_engines = all(plan.engine is not None for plan in self._plans.values()) and not same_engine(
+            *self._plans.values())
+        self._own_salts = not (all(emptied) or own_engines)
+        if self._own_salts:
+            self._console.print("note: the prefix cache cannot be proved empty between the runs, so each has a salt of "
+                                "its own over the same work: no run profits from the one before", highlight=False)
+
+    # ---- a pair
+
+    def _pair(self, pair: int) -> bool:
+        """Both runs of a pair; False if the series is over."""
+        seed = self._plans["a"].scenario.prompts.seed
+        salt = fresh_salt()
+        salts = (salt, fresh_salt() if self._own_salts else salt)
+        warmup_s: float | None = None
+        for place, side in enumerate("ab" if pair % 2 == 0 else "ba"):
+            work = work_of(pair, seed, salts, warmup_s)[place]
+            outcome = self._run(side, 2 * pair + place + 1, work)
+            if outcome is None or self.series.interrupted:
+                return False
+            if place == 0 and outcome.folder is not None:
+                warmup_s = _warmup_s(outcome)
+                self._own_salts = self._own_salts or self._not_emptied(outcome)
+                salts = (salt, fresh_salt()) if self._own_salts else salts
+        return True
+
+    def _not_emptied(self, outcome: RunOutcome) -> bool:
+        """The cache that both sides share could not be emptied this time, though it could when it was checked."""
+        reset = read_manifest(outcome.folder).cache_reset
+        shared = self._plans["a"].engine is None or same_engine(*self._plans.values())
+        return shared and reset is not None and reset.done is False
+
+    def _run(self, side: str, number: int, work: Mapping[str, str]) -> RunOutcome | None:
+        """One run; None if the series is over."""
+        mine = self._sides[side]
+        options = replace(mine, overrides={**work, **mine.overrides, SEED: work[SEED]})
+        console, series = self._console, self.series
+        where = f" at {shown_url(options.host)}" if options.host else ""
+        console.print(Text.assemble("\n", (f"run {number} of {2 * self._repeats}", "bold"),
+                                    f": side {side.upper()}, {options.engine}{where}, seed {work[SEED]}"))
+        outcome, problem = RunOutcome(None), None
+        try:
+            outcome = self._tools.run(options, console, LoadTools(engine=self._engine.tools))
+        except UserError as error:
+            problem = error
+            self._engine.close()  # whatever is wrong with it, the next run begins with a new one
         else:
             problem = outcome.error
             getattr(series, side).append(outcome.folder)
-            after(side, outcome)
-            if outcome.status == "interrupted":
-                series.interrupted = True
-                return series
+            self._after(side, outcome)
+            series.interrupted = outcome.status == "interrupted"
         if problem is not None:
             series.failures.append(problem)
-            failed[side] += 1
+            self._failed[side] += 1
             console.print(f"side {side.upper()}: {problem}", style="red", markup=False, highlight=False)
-            if problem.code is Exit.USAGE or failed[side] == _MOST_FAILURES:
-                return series
-    return series
+            if problem.code is Exit.USAGE or self._failed[side] == _MOST_FAILURES:
+                return None
+        return outcome
+
+    def _estimate(self) -> None:
+        """How long it will take, once a pair says what one takes."""
+        spent_s = self._tools.now() - self._began
+        left_s = spent_s * (self._repeats - 1)
+        if left_s > 0:
+            self._console.print(f"\none pair took {_minutes(spent_s)}; the other {self._repeats - 1} take about "
+                                f"{_minutes(left_s)} more", highlight=False)
+
+
+def run_series(a: LoadOptions, b: LoadOptions, repeats: int, console: Console,
+               after: Callable[[str, RunOutcome], None], folder: Path) -> Series:
+    """Run both sides in turn; see `PairedRuns`."""
+    return PairedRuns(a, b, repeats, console, after).play(folder)
+
+
+def _warmup_s(outcome: RunOutcome) -> float | None:
+    """How long the warm-up of a run took."""
+    warmup = read_manifest(outcome.folder).warmup
+    return None if warmup is None or warmup.seconds is None else round(float(warmup.seconds), 1)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def side_labels(a: RunPlan, b: RunPlan) -> tuple[str, str]:
+    """Names of the sides that say what differs: engine, endpoint, model, or the settings with their values."""
+    hosts = [each and shown_url(each) for each in (a.host, b.host)]
+    named = [(one, other) for one, other in ((a.engine_name, b.engine_name), hosts, (a.model, b.model))
+             if one != other and one and other]
+    values = _flat(a.scenario.values()), _flat(b.scenario.values())
+    keys = [key for key in {**values[0], **values[1]} if values[0].get(key) != values[1].get(key)]
+    for key in keys:
+        name = key.removeprefix("engine.")
+        named.append(tuple(f"{name}={_shown(each.get(key))}" for each in values))
+    if not named:
+        return f"{a.engine_name} (1)", f"{b.engine_name} (2)"
+    return " ".join(one for one, _ in named), " ".join(other for _, other in named)
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and "kind" not in value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _shown(value: object) -> str:
+    return "unset" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

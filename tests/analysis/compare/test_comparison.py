@@ -15,6 +15,9 @@ from tokenswarm.analysis.render.compare_page import markdown, render_comparison
 
 from tests.analysis.make_run import manifest, row, write_run
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.client.answer import Answer
+from tokenswarm.contract.tables import PROMPT_COLUMNS, names
+from tokenswarm.generator.fingerprints import Fingerprints
 
 START = manifest()["phases"][1]["start"]
 
@@ -282,3 +285,28 @@ def test_what_the_runs_noted_about_their_engines_stands_on_every_form_of_the_com
     assert found.notes == [sentence]
     assert "nothing about a &lt;GPU&gt;" in render_comparison(found)
     assert "runs on a CPU here" in markdown(found)
+
+
+def test_pairs_with_seeds_of_their_own_are_fair_and_a_seed_that_one_side_lacks_is_named(tmp_path) -> None:
+    def side(name: str, seeds: list[int], engine: str) -> list[Path]:
+        return [run(tmp_path, f"{name}{seed}", 100 + seed, engine=engine, seed=seed, salt=f"salt-{seed}")
+                for seed in seeds]
+
+    fair = compare_runs([*side("v", [1, 2, 3], "vLLM"), *side("s", [1, 2, 3], "SGLang")])
+    assert not any("seed" in sentence or "salt" in sentence for sentence in fair.unfair)
+    lacking = compare_runs([*side("w", [1, 2, 3], "vLLM"), *side("t", [1, 2, 4], "SGLang")])
+    assert "only vLLM has 3, only SGLang has 4" in " ".join(lacking.unfair)
+
+
+@pytest.mark.parametrize(("turns", "words"), [("corpus", "texts of the corpus"), ("engine", "drift apart")])
+def test_the_page_says_whose_words_stand_in_chat_histories_and_how_much_that_is(tmp_path, turns, words) -> None:
+    values = manifest()["scenario"] | {"values": {"chat": {"assistant_turns": turns}}}
+    runs = [*series(tmp_path, "v", [100, 101], scenario=values),
+            *series(tmp_path, "s", [90, 91], engine="SGLang", scenario=values)]
+    rows = Fingerprints(b"key")
+    told = [rows.row(0, number, [{"role": "user", "content": "x" * 60}, {"role": "assistant", "content": "y" * 20},
+                                 {"role": "user", "content": "z" * 20}], Answer(status="failed")) for number in (1, 2)]
+    for folder in runs:
+        (folder / "prompts.csv").write_text(",".join(names(PROMPT_COLUMNS)) + "\n" + "".join(told))
+    found = [note for note in compare_runs(runs).notes if "histories" in note]
+    assert len(found) == 1 and words in found[0] and "20%" in found[0]

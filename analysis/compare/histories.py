@@ -1,0 +1,53 @@
+"""Whose words stand in the chat histories of runs, and how much of their prompts that concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tokenswarm.analysis.read.prompts import Prompts, read_prompts
+from tokenswarm.analysis.read.run_folder import Run
+
+from tokenswarm.contract.tables import PROMPTS_CSV
+
+CORPUS = "corpus"
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """Of one run: `turns`: whose answers the histories hold (chat.assistant_turns); characters of all prompts, and of
+    the earlier answers in them."""
+
+    turns: str
+    chars: int
+    answer_chars: int
+
+
+def histories(run: Run) -> Histories | None:
+    """None where the run has no chat histories, or nobody recorded its prompts."""
+    turns = run.manifest.scenario.table("chat").get("assistant_turns")
+    prompts = read_prompts(run.folder / PROMPTS_CSV) if turns is not None else None
+    if prompts is None:
+        return None
+    total, answers = _chars(prompts)
+    return Histories(str(turns), total, answers) if answers else None
+
+
+def _chars(prompts: Prompts) -> tuple[int, int]:
+    chars = prompts.messages.chars[prompts.sequence].astype(np.int64)
+    return int(chars.sum()), int(chars[prompts.messages.assistant[prompts.sequence]].sum())
+
+
+def history_notes(found: Sequence[Histories | None]) -> list[str]:
+    """One sentence for the page, where any of the runs has histories."""
+    known = [each for each in found if each is not None]
+    if not known:
+        return []
+    share = sum(each.answer_chars for each in known) / sum(each.chars for each in known)
+    if {each.turns for each in known} == {CORPUS}:
+        return ["Chat histories hold texts of the corpus in place of the engine's answers, so that the prompts of both "
+                "sides are equal (chat.assistant_turns=corpus). A prefix cache never finds these texts, as it may find "
+                f"the engine's own answers: they are {share:.0%} of the prompt tokens, about."]
+    return ["Chat histories hold the engine's own answers (chat.assistant_turns=engine), so that the prompts of the "
+            f"sides drift apart: these answers are {share:.0%} of the prompt tokens, about."]

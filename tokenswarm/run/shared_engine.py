@@ -1,0 +1,76 @@
+"""An engine that several runs use one after the other, as long as they want the same one."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from tokenswarm.base.signals import Interrupts
+from tokenswarm.engines import Engine
+from tokenswarm.engines.cache_reset import reset_cache
+from tokenswarm.run.checked_engine import EngineTools, checked_engine
+from tokenswarm.run.engine_up import ENGINE_LOG
+from tokenswarm.run.run_plan import RunPlan
+
+
+def same_engine(one: RunPlan, other: RunPlan) -> bool:
+    """Whether two runs want the same engine with the same settings, or the same endpoint."""
+    return _wanted(one) == _wanted(other)
+
+
+def _wanted(plan: RunPlan) -> tuple[object, ...]:
+    return plan.host, plan.engine_name, plan.engine, plan.model
+
+
+class SharedEngine:
+    """Brings engines up for runs by `tools`, and stops one only when another is wanted, or at the end (`close`).
+
+    The log of an engine that is started here is copied into the folder of each further run that it serves.
+    """
+
+    def __init__(self, tools: EngineTools | None = None) -> None:
+        self._own = tools or EngineTools()
+        self._engine: Engine | None = None
+        self._plan: RunPlan | None = None
+        self._log, self._folder = Path(), Path()
+
+    @property
+    def tools(self) -> EngineTools:
+        """What the runs bring their engine up with."""
+        return replace(self._own, bring_up=self._bring_up, release=self._release)
+
+    def check(self, plan: RunPlan, folder: Path, console: Console) -> bool:
+        """Bring the engine of a plan up and ask it a first question, as its run will. Its log goes into `folder`, if it
+        has one. Returns whether its prefix cache could be emptied. Raises UserError for what is wrong with it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with Interrupts() as interrupts, checked_engine(plan, folder, console, interrupts, self.tools) as checked:
+                checked.announce(console)
+                return bool(reset_cache(checked.engine, plan.scenario.load.reset_cache).done)
+        finally:
+            if not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _bring_up(self, plan: RunPlan, folder: Path, console: Console) -> Engine:
+        self._folder = folder
+        if self._engine is not None:
+            if same_engine(plan, self._plan) and self._engine.is_alive():
+                return self._engine
+            self.close()
+        self._engine, self._plan, self._log = self._own.bring_up(plan, folder, console), plan, folder / ENGINE_LOG
+        return self._engine
+
+    def _release(self, engine: Engine) -> None:
+        if self._folder != self._log.parent:
+            with contextlib.suppress(OSError):  # an endpoint of others has none, and a log is never worth a run
+                shutil.copyfile(self._log, self._folder / ENGINE_LOG)
+
+    def close(self) -> None:
+        """Stop the engine, if it was started here."""
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            self._own.release(engine)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from tokenswarm.sim.block_cache import BlockCache
 from tokenswarm.sim.flat import FlatEngine
-from tokenswarm.sim.hardware import Profile
+from tokenswarm.sim.hardware import Profile, Speculation, load_profile
 from tokenswarm.sim.jobs import Job, Limits
 from tokenswarm.sim.radix_cache import RadixCache
 from tokenswarm.sim.scheduler import BatchEngine
@@ -26,7 +27,7 @@ class Recorder:
     def __init__(self) -> None:
         self.steps: list[tuple[list[tuple[int, int]], int]] = []
 
-    def step_s(self, prefill, decode_contexts, decodes):
+    def step_s(self, prefill, decode_contexts, decodes, speculation=None):
         self.steps.append((list(prefill), decodes))
         return float(sum(length for _, length in prefill) + decodes)
 
@@ -278,3 +279,90 @@ def test_a_job_cancelled_in_the_flat_engine_gets_no_more_tokens():
     model.cancel(goes)
     assert {name for _, name in drain(model)} == {"stays"}
     assert model.running() == 0
+
+
+# ---- levers
+
+
+def times_of(model, jobs: list[Job], at_s: float = 0.0) -> dict[str, list[float]]:
+    """When the events of each job leave, by `compute`."""
+    for one in jobs:
+        one.times = []
+        model.submit(one, at_s)
+    while model.next_step_s() is not None:
+        model.compute(1e9)
+    return {one.request_id: one.times for one in jobs}
+
+
+@pytest.mark.parametrize("policy", ["mixed", "prefill-first"])
+@pytest.mark.parametrize("kv_tokens", [600, 20_000])
+def test_many_steps_at_once_give_the_times_of_one_by_one(policy, kv_tokens):
+    """Also where memory runs out, jobs are preempted, and jobs arrive in the middle."""
+    profile = replace(load_profile("h100-8b"), emit_s=1e-5)
+
+    def build():
+        settings = Limits(kv_tokens=kv_tokens, max_num_seqs=8, max_batched_tokens=256)
+        cache = BlockCache(kv_tokens, 16) if policy == "mixed" else RadixCache(kv_tokens)
+        rng = random.Random(5)
+        jobs = [job(f"j{n}", prompt=rng.randrange(5, 200), output=rng.randrange(1, 120)) for n in range(30)]
+        return BatchEngine(profile, settings, cache, policy), jobs, [0.03 * n for n in range(30)]
+
+    model, jobs, arrivals = build()
+    slow: dict[str, list[float]] = {}
+    for one, at_s in zip(jobs, arrivals, strict=True):
+        for left_s, done, _ in model.advance(at_s, NO_LIMIT):
+            slow.setdefault(done.request_id, []).append(left_s)
+        model.submit(one, at_s)
+    for left_s, done, _ in model.advance(1e9, NO_LIMIT):
+        slow.setdefault(done.request_id, []).append(left_s)
+    fast, jobs, arrivals = build()
+    for one, at_s in zip(jobs, arrivals, strict=True):
+        while fast.compute(at_s):
+            pass
+        one.times = []
+        fast.submit(one, at_s)
+    while fast.next_step_s() is not None:
+        fast.compute(1e9)
+    assert {one.request_id: one.times for one in jobs} == {name: pytest.approx(times) for name, times in slow.items()}
+    assert fast.counters == model.counters
+
+
+def test_speculation_gives_the_tokens_of_its_acceptance_and_asks_its_price():
+    profile = load_profile("h100-8b")
+    plain, drafted = (BatchEngine(profile, Limits(kv_tokens=100_000, speculation=each), BlockCache(100_000, 16),
+                                  "mixed") for each in (None, Speculation(3, 0.7, 0.05)))
+    one_by_one, several = (times_of(each, [job("a", 100, 2000)])["a"] for each in (plain, drafted))
+    counters = drafted.counters
+    mean = 1 + counters.accepted_tokens / counters.drafts
+    assert mean == pytest.approx(Speculation(3, 0.7, 0.05).mean_tokens, rel=0.05)
+    assert counters.generation_tokens == 2000 and len(several) == pytest.approx(2000 / mean, rel=0.02)
+    speedup = (one_by_one[-1] - one_by_one[0]) / (several[-1] - several[0])
+    drafting_share = 3 * 0.05 * profile.weight_bytes / (profile.memory_bandwidth * profile.bandwidth_efficiency)
+    assert 1.5 < speedup < mean and drafting_share > 0
+
+
+def test_which_drafts_are_right_is_the_prompt_s_own_luck():
+    speculation = Speculation(4, 0.6, 0.0)
+    runs = [times_of(engine(speculation=speculation)[0], [job("a", 20, 200)])["a"] for _ in range(2)]
+    assert runs[0] == runs[1]
+
+
+def test_several_tokens_leave_in_one_event_but_the_first_alone():
+    model, _, _ = engine(stream_interval=4)
+    one = job("a", prompt=10, output=10)
+    times_of(model, [one])
+    assert one.counts == [1, 4, 4, 1] and len(one.times) == 4
+
+
+def test_without_chunks_a_long_prompt_holds_up_the_answers_that_stream():
+    def longest_gap(chunked: bool) -> float:
+        model, _, _ = engine(max_batched_tokens=64, chunked_prefill=chunked)
+        talking, long = job("talking", 5, 60), job("long", 1000, 1)
+        talking.times, long.times = [], []
+        model.submit(talking, 0.0)
+        model.submit(long, 30.0)
+        while model.next_step_s() is not None:
+            model.compute(1e9)
+        return max(later - earlier for earlier, later in pairwise(talking.times))
+
+    assert longest_gap(False) > 1000 > 70 > longest_gap(True)

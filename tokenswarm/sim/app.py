@@ -86,7 +86,7 @@ class App:
         epoch_ns, ns_a_model_s = self._epoch_ns, self._ns_a_model_s
         now_ns = time.monotonic_ns()
         self._not_before_ns = now_ns + _TICK_NS
-        for at_s, job, _ in self._engine.advance(self._to_model_s(now_ns), _TOKENS_A_TURN):
+        for at_s, job, count in self._engine.advance(self._to_model_s(now_ns), _TOKENS_A_TURN):
             if job.cancelled:
                 continue
             reply = job.reply
@@ -97,7 +97,10 @@ class App:
             else:
                 latencies.itl.observe(at_s - reply.last_model_s)
             reply.last_model_s = at_s
-            reply.token(epoch_ns + int(at_s * ns_a_model_s))
+            if count == 1:
+                reply.token(epoch_ns + int(at_s * ns_a_model_s))
+            else:
+                reply.tokens(epoch_ns + int(at_s * ns_a_model_s), count)
         self._rearm()
 
     def _rearm(self) -> None:
@@ -251,6 +254,8 @@ class App:
             "disable_radix_cache": not limits.prefix_cache,
             "max_running_requests": limits.max_num_seqs,
             "chunked_prefill_size": limits.max_batched_tokens if limits.chunked_prefill else -1,
+            "speculative_num_draft_tokens": limits.speculation.tokens if limits.speculation else None,
+            "stream_interval": limits.stream_interval,
             "random_seed": config.seed,
             "time_scale": config.time_scale,
         }
@@ -271,6 +276,10 @@ class App:
             "block_size": limits.block_size,
             "context_length": self.config.context_length,
         }
+        if limits.speculation is not None:
+            values |= {"drafts": counters.drafts, "draft_tokens": counters.draft_tokens,
+                       "accepted_tokens": counters.accepted_tokens,
+                       "accept_length": 1 + counters.accepted_tokens / max(1, counters.drafts)}
         config = {
             "block_size": str(limits.block_size),
             "num_gpu_blocks": str(limits.kv_tokens // limits.block_size),

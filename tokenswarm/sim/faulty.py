@@ -29,6 +29,11 @@ class _Faulty:
     _held: list[int] | None = None
     _over = False
 
+    def tokens(self, model_ns: int, count: int) -> None:
+        """See Reply: a fault strikes between two tokens, so they go out one by one."""
+        for _ in range(count):
+            self.token(model_ns)
+
     def _hold(self, seconds: float | None, then: Callable[[], None] | None = None) -> None:
         """Keeps tokens back: for some seconds, or for ever."""
         self._held = []

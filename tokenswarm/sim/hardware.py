@@ -14,6 +14,24 @@ _PROFILES = Path(__file__).with_name("profiles")
 
 
 @dataclass(frozen=True, slots=True)
+class Speculation:
+    """Speculative decoding: `tokens` are drafted for each step of a sequence; each is accepted with probability
+    `acceptance`, up to the first that is not. `draft_cost`: what drafting one costs, as a share of reading the
+    weights."""
+
+    tokens: int
+    acceptance: float
+    draft_cost: float
+
+    @property
+    def mean_tokens(self) -> float:
+        """Tokens of a step on average: (1 - a^(n+1)) / (1 - a) (Leviathan et al., ICML 2023, equation 1)."""
+        if self.acceptance == 1:
+            return self.tokens + 1.0
+        return (1 - self.acceptance ** (self.tokens + 1)) / (1 - self.acceptance)
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """One engine on one piece of hardware.
 
@@ -35,6 +53,8 @@ class Profile:
     weight_bytes: float = 0.0
     parameters: float = 0.0
     kv_bytes_per_token: float = 0.0
+    memory_bytes: float = 0.0
+    activation_bytes: float = 0.0
     attention_flops_per_pair: float = 0.0
     step_overhead_s: float = 0.0
     request_overhead_s: float = 0.0
@@ -42,7 +62,8 @@ class Profile:
     max_num_seqs: int = 256
     max_batched_tokens: int = 8192
 
-    def step_s(self, prefill: Sequence[tuple[int, int]], decode_contexts: int, decodes: int) -> float:
+    def step_s(self, prefill: Sequence[tuple[int, int]], decode_contexts: int, decodes: int,
+               speculation: Speculation | None = None) -> float:
         """Seconds of one batch step (roofline model; Williams, Waterman and Patterson, CACM 52(4), 2009).
 
         prefill: one (tokens already in the KV cache, tokens computed now) for each prompt chunk of the step.
@@ -50,9 +71,12 @@ class Profile:
 
         Memory: the weights are read once a step, and each sequence's KV cache is read once.
         Arithmetic: 2 FLOP a parameter and token, plus attention over each (query, context) pair.
+        With speculation each sequence that decodes has its drafted tokens verified in the same pass, and the draft
+        model ran once for each before (Leviathan, Kalman and Matias, ICML 2023, section 3.2).
         """
-        tokens = decodes
-        kv_read = pairs = decode_contexts
+        width = 1 if speculation is None else speculation.tokens + 1
+        tokens = decodes * width
+        kv_read, pairs = decode_contexts, decode_contexts * width
         for start, length in prefill:
             tokens += length
             kv_read += start + length
@@ -63,7 +87,21 @@ class Profile:
         compute_s = (2 * self.parameters * tokens + self.attention_flops_per_pair * pairs) / (
             self.compute * self.compute_efficiency
         )
-        return max(memory_s, compute_s) + self.step_overhead_s
+        drafting_s = 0.0
+        if speculation is not None and decodes:
+            drafting_s = speculation.tokens * speculation.draft_cost * self.weight_bytes / (
+                self.memory_bandwidth * self.bandwidth_efficiency)
+        return max(memory_s, compute_s) + drafting_s + self.step_overhead_s
+
+    def kv_capacity(self, memory_fraction: float, *, static: bool) -> int:
+        """Tokens that the KV cache holds where the engine may use so much of the GPUs' memory.
+
+        vLLM (`static` False): what the fraction leaves when weights and the peak of the activations are off (its
+        determine_available_memory). SGLang: the fraction is that of weights and KV cache alone, and activations live in
+        the rest (its docs, hyperparameter tuning: mem-fraction-static).
+        """
+        free = self.memory_bytes * memory_fraction - self.weight_bytes - (0.0 if static else self.activation_bytes)
+        return int(free / self.kv_bytes_per_token)
 
 
 def profile_names() -> list[str]:

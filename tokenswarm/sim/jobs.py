@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tokenswarm.sim.hardware import Speculation
+
 TOKEN_BYTES = 4
 """A token is four bytes of text, so that a sequence of tokens is a `bytes` and a shared prefix is a memcmp."""
 
@@ -28,6 +30,10 @@ class Job:
     cached_tokens: int = 0
     computed: int = 0
     generated: int = 0
+    held: int = 0
+    """Tokens generated that have not left yet."""
+    luck: Any = None
+    """Random source of which drafted tokens are accepted: the job's own, so that it is the same in each run."""
     finished: bool = False
     cancelled: bool = False
     lease: Any = None
@@ -50,6 +56,9 @@ class Counters:
     prefix_query_tokens: int = 0
     prefix_hit_tokens: int = 0
     preemptions: int = 0
+    drafts: int = 0
+    draft_tokens: int = 0
+    accepted_tokens: int = 0
     steps: int = 0
 
 
@@ -100,3 +109,6 @@ class Limits:
     max_batched_tokens: int = 8192
     prefix_cache: bool = True
     chunked_prefill: bool = True
+    speculation: Speculation | None = None
+    stream_interval: int = 1
+    """Tokens that leave in one event, at most; the first one leaves alone."""

@@ -46,6 +46,10 @@ class Latencies:
         self.queue = Histogram(_TTFT_BOUNDS)
 
 
+_OF_SPECULATION = frozenset({"drafts", "draft_tokens", "accepted_tokens", "accept_length"})
+"""Only an engine that speculates has these."""
+
+
 def _label_text(labels: Mapping[str, str], model: str) -> str:
     escaped = model.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return ",".join(f'{key}="{value.replace("{model}", escaped)}"' for key, value in labels.items())
@@ -59,6 +63,8 @@ def render(
     histograms = {name: getattr(latencies, name) for name in ("ttft", "itl", "e2e", "queue")}
     lines = ["# SIMULATED: these figures come from tokenswarm's engine simulator"]
     for ours, (theirs, kind) in style.metrics.items():
+        if kind in ("counter", "gauge") and ours in _OF_SPECULATION and ours not in values:
+            continue
         family = theirs  # the text format of Prometheus (not OpenMetrics) keeps _total in the family name
         lines += [f"# HELP {family} simulated {ours}", f"# TYPE {family} {kind}"]
         if kind == "histogram":

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.sim.answers import AnswerSettings
 from tokenswarm.sim.config import Config
 from tokenswarm.sim.faults import KINDS
-from tokenswarm.sim.hardware import load_profile, profile_names
+from tokenswarm.sim.hardware import Profile, Speculation, load_profile, profile_names
 from tokenswarm.sim.jobs import Limits
-from tokenswarm.sim.styles import STYLES
+from tokenswarm.sim.styles import STYLES, Style
+
+KV_BYTES = {"auto": 1.0, "bfloat16": 1.0, "fp8": 0.5, "fp8_e4m3": 0.5, "fp8_e5m2": 0.5}
+"""Bytes of the KV cache against those of the profile, by the data type's name in vLLM and SGLang."""
 
 
 def _whole(minimum: int):
@@ -36,6 +40,13 @@ def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, not {text}")
     return value
 
 
@@ -65,11 +76,17 @@ def parser() -> argparse.ArgumentParser:
     add = engine.add_argument
     add("--context-length", type=_whole(1), help="longest prompt and answer together, tokens")
     add("--kv-tokens", type=_whole(1), help="size of the KV cache, tokens")
+    add("--memory-fraction", type=_share, help="share of the GPUs' memory that the engine may use: sizes the KV cache")
+    add("--kv-cache-dtype", choices=sorted(KV_BYTES), default="auto", help="one byte a value holds twice the tokens")
     add("--block-size", type=_whole(1), help="block or page of the prefix cache, tokens (vllm 16, sglang 1)")
     add("--max-num-seqs", type=_whole(1), help="sequences in a batch")
     add("--max-batched-tokens", type=_whole(1), help="token budget of a step (prefill chunks and decodes)")
     add("--no-prefix-cache", action="store_true", help="never reuse a computed prefix")
     add("--no-chunked-prefill", action="store_true", help="compute each prompt in one step")
+    add("--speculative-tokens", type=_whole(1), help="tokens that are drafted for each step of a sequence (none)")
+    add("--acceptance-rate", type=_share, default=0.7, help="chance that a drafted token is right (0.7)")
+    add("--draft-cost", type=_share, default=0.05, help="drafting one token, as a share of reading the weights (0.05)")
+    add("--stream-interval", type=_whole(1), default=1, help="tokens in one event, but for the first (1)")
     add("--ttft-ms", type=_milliseconds, dest="ttft_s", help="time to the first token, flat profiles only")
     add("--token-gap-ms", type=_milliseconds, dest="gap_s", help="time between tokens, flat profiles only")
     answers = line.add_argument_group("answers")
@@ -95,13 +112,17 @@ def config_of(arguments: argparse.Namespace) -> Config:
     )
     if profile.kind != "flat" and (arguments.ttft_s is not None or arguments.gap_s is not None):
         raise UserError(Exit.USAGE, f"--ttft-ms and --token-gap-ms need a flat profile; {profile.name} is not one")
+    profile = replace(profile, kv_bytes_per_token=profile.kv_bytes_per_token * KV_BYTES[arguments.kv_cache_dtype])
     limits = Limits(
-        kv_tokens=arguments.kv_tokens or profile.kv_tokens,
+        kv_tokens=arguments.kv_tokens or _kv_tokens(profile, arguments, style),
         block_size=arguments.block_size or style.block_size,
         max_num_seqs=arguments.max_num_seqs or profile.max_num_seqs,
         max_batched_tokens=arguments.max_batched_tokens or profile.max_batched_tokens,
         prefix_cache=not arguments.no_prefix_cache,
         chunked_prefill=not arguments.no_chunked_prefill,
+        speculation=None if arguments.speculative_tokens is None else Speculation(
+            arguments.speculative_tokens, arguments.acceptance_rate, arguments.draft_cost),
+        stream_interval=arguments.stream_interval,
     )
     if limits.block_size > limits.kv_tokens:
         raise UserError(
@@ -119,6 +140,17 @@ def config_of(arguments: argparse.Namespace) -> Config:
         report_cached=not arguments.no_cached_tokens,
         role_at_once=not arguments.role_with_first_token,
     )
+
+
+def _kv_tokens(profile: Profile, arguments: argparse.Namespace, style: Style) -> int:
+    """The size of the KV cache: by the share of the memory that was asked for, else the profile's own."""
+    if arguments.memory_fraction is None or not profile.memory_bytes:
+        return int(profile.kv_tokens / KV_BYTES[arguments.kv_cache_dtype])
+    tokens = profile.kv_capacity(arguments.memory_fraction, static=style.static_memory)
+    if tokens < 1:
+        raise UserError(Exit.USAGE, f"--memory-fraction {arguments.memory_fraction:g} leaves no memory for a KV cache "
+                                    f"beside the weights of {profile.name}")
+    return tokens
 
 
 def _api_key(variable: str | None) -> str:

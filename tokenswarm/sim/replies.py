@@ -69,6 +69,11 @@ class Reply:
         """The engine model yields the next token, wanted at model_ns on the machine's monotonic clock."""
         raise NotImplementedError
 
+    def tokens(self, model_ns: int, count: int) -> None:
+        """The engine model yields several at once."""
+        for _ in range(count):
+            self.token(model_ns)
+
     def head_lines(self) -> list[bytes]:
         """Headers of every answer."""
         return [b"X-Request-Id: " + self.truth.request_id.encode("latin-1", "replace")]
@@ -140,6 +145,24 @@ class StreamReply(Reply):
         truth.models_ns.append(model_ns)
         truth.writes_ns.append(time.monotonic_ns())
         self.connection.write(data)
+
+    def tokens(self, model_ns: int, count: int) -> None:
+        """See Reply: they go out in one event, or in two where the answer begins among them."""
+        answer, end = self.answer, min(self.index + count, self._last + 1)
+        while self.index < end:
+            begin = self.index
+            stop = answer.reasoning_tokens if begin < answer.reasoning_tokens < end else end
+            self.index = stop
+            data = b""
+            if begin == 0 and self.request.chat and not self.owner.role_at_once:
+                data = wire.chunk(wire.event(self.template.role()))
+            data += wire.chunk(wire.event(self.token_payload(stop - 1, b"".join(answer.pieces[begin:stop]))))
+            self.stamp(model_ns, stop - begin)
+            self.connection.write(data)
+        if end == self._last + 1:
+            tail = b"".join(wire.chunk(wire.event(payload)) for payload in self.tail_payloads())
+            self.connection.write(tail + wire.CHUNK_END)
+            self.owner.ended(self, "ok")
 
     def _lead(self, piece_bytes: int, reasoning: bool) -> bytes:
         prefix = self.template.reasoning_prefix if reasoning else self.template.content_prefix

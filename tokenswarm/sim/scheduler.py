@@ -7,6 +7,8 @@ lasts as long as the profile says; at its end every sequence whose known tokens 
 from __future__ import annotations
 
 import math
+import random
+import zlib
 from collections import deque
 from typing import Literal
 
@@ -42,6 +44,9 @@ class BatchEngine:
         self._max_seqs = limits.max_num_seqs
         self._max_tokens = limits.max_batched_tokens
         self._whole_prompts = not limits.chunked_prefill
+        self._speculation = limits.speculation
+        self._width = 1 if limits.speculation is None else limits.speculation.tokens + 1
+        self._interval = limits.stream_interval
         self._waiting: deque[Job] = deque()
         self._running: list[Job] = []
         self._step: list[tuple[Job, int]] = []
@@ -99,8 +104,10 @@ class BatchEngine:
             self._go_on(at_s)
             leaving, finished = list(self._pending), []
             self._pending.clear()
-            for left_s, job, _ in leaving:
+            for left_s, job, tokens in leaving:
                 job.times.append(left_s)
+                if self._width > 1 or self._interval > 1:
+                    job.counts.append(tokens)
                 if job.finished:
                     finished.append(job)
             if finished:
@@ -153,9 +160,11 @@ class BatchEngine:
             count = known - job.computed
             if prompts_only and count == 1 and job.generated:
                 continue
+            decoding = count == 1 and job.generated > 0
+            width = self._width if decoding else 1  # the drafted tokens are verified in the same step
             count = min(count, budget)
-            if job.computed + count > job.lease.room:
-                kept, victims = self._make_room(job, job.computed + count)
+            if job.computed + count + width - 1 > job.lease.room:
+                kept, victims = self._make_room(job, job.computed + count + width - 1)
                 preempted = preempted or victims
                 if not kept:
                     break  # it was the last one in the batch: it gave way itself
@@ -164,7 +173,7 @@ class BatchEngine:
                 contexts += job.computed + 1
             else:
                 prefill.append((job.computed, count))
-            budget -= count
+            budget -= count * width
             step.append((job, count))
         if not preempted:
             self._admit(at_s, budget, step, prefill)
@@ -173,7 +182,8 @@ class BatchEngine:
             return
         self.counters.steps += 1
         self._step = step
-        self._step_end_s = at_s + self._profile.step_s(prefill, contexts, decodes)
+        more = () if self._speculation is None else (self._speculation,)
+        self._step_end_s = at_s + self._profile.step_s(prefill, contexts, decodes, *more)
 
     def _has_prompts(self, at_s: float) -> bool:
         """Whether there is prompt work that a step starting now could do."""
@@ -251,23 +261,43 @@ class BatchEngine:
                 self._cache.commit(job.lease, job.computed)
             if job.computed < job.prompt_tokens + job.generated:
                 continue
-            job.generated += 1
-            # the API server hands tokens out one after another, while the next step already runs
-            emitted += 1
-            pending.append((begin_s + emitted * emit_s, job, 1))
-            self.counters.generation_tokens += 1
+            tokens = 1
+            if self._speculation is not None and job.generated:
+                tokens += self._accepted(job)
+                job.computed += tokens - 1
+            job.generated += tokens
+            job.held += tokens
+            self.counters.generation_tokens += tokens
             if job.generated == job.output_tokens:
                 job.finished = finished = True
                 self._close(job)
+            if job.finished or job.generated == job.held or job.held >= self._interval:
+                # the API server hands events out one after another, while the next step already runs
+                emitted += 1
+                pending.append((begin_s + emitted * emit_s, job, job.held))
+                job.held = 0
         if finished:
             self._running = [job for job in self._running if not job.finished]
         self._emitted_s = begin_s + emitted * emit_s
         self._step = []
 
+    def _accepted(self, job: Job) -> int:
+        """How many drafted tokens of a step are right; never more than the job still wants."""
+        speculation, accepted = self._speculation, 0
+        job.luck = job.luck or random.Random(zlib.crc32(job.sequence))
+        while accepted < speculation.tokens and job.luck.random() < speculation.acceptance:
+            accepted += 1
+        self.counters.drafts += 1
+        self.counters.draft_tokens += speculation.tokens
+        self.counters.accepted_tokens += accepted
+        return min(accepted, job.output_tokens - job.generated - 1)
+
     def _decode_on(self, until_s: float) -> None:
         """Many steps at once, with the same outcome as one by one: while all that happens is that every job of the
         batch decodes, none finishes, nobody new can enter, and the memory is there."""
         step, size = self._step, len(self._step)
+        if self._speculation is not None or self._interval > 1:
+            return
         if self._step_end_s is None or not size or size != len(self._running) or size > self._max_tokens:
             return
         if any(count != 1 or not job.generated for job, count in step):

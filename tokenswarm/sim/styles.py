@@ -11,6 +11,7 @@ from typing import Literal
 class Style:
     """One engine's dialect.
 
+    static_memory: the memory fraction is that of weights and KV cache alone (see Profile.kv_capacity).
     reasoning_field: field of a message or delta that carries reasoning.
     finish_on_last_token: finish_reason comes with the last text, or in an event of its own.
     first_delta, choice_extra, chunk_extra: further JSON members (raw, each with its leading comma).
@@ -26,6 +27,7 @@ class Style:
     version: str
     cache: Literal["block", "radix"]
     policy: Literal["mixed", "prefill-first"]
+    static_memory: bool
     block_size: int
     reasoning_field: str
     finish_on_last_token: bool
@@ -47,6 +49,7 @@ VLLM = Style(
     version="0.32.0",
     cache="block",
     policy="mixed",
+    static_memory=False,
     block_size=16,
     reasoning_field="reasoning",
     finish_on_last_token=True,
@@ -66,6 +69,9 @@ VLLM = Style(
         "prefix_query_tokens": ("vllm:prefix_cache_queries_total", "counter"),
         "prefix_hit_tokens": ("vllm:prefix_cache_hits_total", "counter"),
         "preemptions": ("vllm:num_preemptions_total", "counter"),
+        "drafts": ("vllm:spec_decode_num_drafts_total", "counter"),
+        "draft_tokens": ("vllm:spec_decode_num_draft_tokens_total", "counter"),
+        "accepted_tokens": ("vllm:spec_decode_num_accepted_tokens_total", "counter"),
         "prompt_tokens": ("vllm:prompt_tokens_total", "counter"),
         "generation_tokens": ("vllm:generation_tokens_total", "counter"),
         "ttft": ("vllm:time_to_first_token_seconds", "histogram"),
@@ -82,6 +88,7 @@ SGLANG = Style(
     version="0.5.23",
     cache="radix",
     policy="prefill-first",
+    static_memory=True,
     block_size=1,
     reasoning_field="reasoning_content",
     finish_on_last_token=False,
@@ -100,6 +107,7 @@ SGLANG = Style(
         "kv_usage": ("sglang:token_usage", "gauge"),
         "prefix_hit_tokens": ("sglang:cached_tokens_total", "counter"),
         "preemptions": ("sglang:num_retracted_requests_total", "counter"),
+        "accept_length": ("sglang:spec_accept_length", "gauge"),
         "prompt_tokens": ("sglang:prompt_tokens_total", "counter"),
         "generation_tokens": ("sglang:generation_tokens_total", "counter"),
         "ttft": ("sglang:time_to_first_token_seconds", "histogram"),

@@ -146,7 +146,7 @@ def level_name(level: LevelFigures) -> str:
 
 def load_sentence(load: LoadRecord, levels: Sequence[LevelFigures] = ()) -> str:
     """The load in words: `16 users, closed loop` or `20 requests/s, open loop`; `32 → 48 → 8 users, closed loop` where
-    somebody changed it while the run went on."""
+    somebody changed it while the run went on. Cold prompts are named."""
     parts = []
     if load.mode == "open" and load.rate is not None:
         parts.append(f"{_levels(load.rate, load.rate_end, load.rate_steps)} requests/s, open loop")
@@ -159,4 +159,6 @@ def load_sentence(load: LoadRecord, levels: Sequence[LevelFigures] = ()) -> str:
         parts.append(f"{load.mode} loop")
     if load.workers is not None and load.workers > 1:
         parts.append(f"{load.workers} workers")
+    if parts and load.prompts == "cold":
+        parts.append("cold prompts")
     return ", ".join(parts) or "load not known"

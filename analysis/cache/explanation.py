@@ -23,7 +23,7 @@ class Allowed:
     ideal: an unlimited cache; at_least, at_most: its ends, as finely as prompts were recorded; computed: of what had
     been computed when it was asked for; prompts: of what other prompts had, leaving answers out; blocks: whole blocks
     only; blocks_range: between which shares that lies, as well as tokens are known; capacity: in so much memory; got:
-    what the engine reports.
+    what the engine reports. all_kept_tokens: the tokens of everything that was sent, if the KV cache holds them all.
     """
 
     ideal: float
@@ -38,6 +38,7 @@ class Allowed:
     capacity_tokens: int | None = None
     cache_is_off: bool = False
     blocks_range: tuple[float, float] | None = None
+    all_kept_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,15 @@ def _between(step: Step, allowed: Allowed) -> str:
         return ""
     low, high = allowed.blocks_range
     return f" ({text.percent(low)} to {text.percent(high)})" if high - low > MIN_LOSS else ""
+
+
+def all_fits(allowed: Allowed) -> str | None:
+    """Says so where the KV cache holds everything that was sent, warm-up included: no engine had to choose then."""
+    if allowed.all_kept_tokens is None or allowed.capacity_tokens is None or allowed.cache_is_off:
+        return None
+    return (f"Everything that was sent (about {allowed.all_kept_tokens:,} tokens) fits into the KV cache "
+            f"({allowed.capacity_tokens:,}): nothing had to be forgotten, and this run does not tell how the engine "
+            "chooses what to keep.")
 
 
 def limiting_factor(allowed: Allowed) -> tuple[str | None, str]:

@@ -60,6 +60,8 @@ class LimitedCache:
 
     size: int | None
     used: int = 0
+    overflowed: bool = False
+    """Whether there was ever more than fits."""
     _resident: dict[int, int] = field(default_factory=dict)
     _holders: dict[int, int] = field(default_factory=dict)
     _free: OrderedDict[int, None] = field(default_factory=OrderedDict)
@@ -97,6 +99,7 @@ class LimitedCache:
         """Forget until it fits, or nothing is left that may be forgotten."""
         if self.size is None:
             return
+        self.overflowed = self.overflowed or self.used > self.size
         while self.used > self.size and self._free:
             segment = next(iter(self._free))
             lost = min(self._resident[segment], self.used - self.size)
@@ -124,6 +127,11 @@ class Replay:
         self._asked = [False] * len(self._tokens)  # whether a prompt had it, and not only an answer
         self._any = False
         self._cache = LimitedCache(None if capacity_tokens is None else capacity_tokens // block_size)
+
+    @property
+    def all_kept_tokens(self) -> int | None:
+        """What the limited cache holds at the end, in tokens, if nothing was ever forgotten; else None."""
+        return None if self._cache.overflowed else self._cache.used * self._block
 
     def run(self, requests: Sequence[Request]) -> Shared:
         """`requests` in the order sent."""

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from msgspec.structs import replace
-from tokenswarm.analysis.cache.explanation import Allowed, limiting_factor, sentence, steps
+from tokenswarm.analysis.cache.explanation import Allowed, all_fits, limiting_factor, sentence, steps
 from tokenswarm.analysis.cache.models import Replay, Request, block_hits, hits
 from tokenswarm.analysis.cache.prefix_tree import PrefixTree, build
 from tokenswarm.analysis.cache.token_sizes import TokenModel, fit, prefix_error, refined
@@ -122,6 +122,7 @@ def _described(run: Run, recorded: _Recorded, tokens: TokenModel, allowed: Allow
         blame=to_blame,
         sentence=sentence(allowed),
         reason=reason,
+        fits=all_fits(allowed),
     )
 
 
@@ -175,7 +176,8 @@ def _allowed(recorded: _Recorded, model: TokenModel, block: int | None, capacity
     prompt_tokens = rows["prompt_tokens"].to_numpy()[in_cache]
     segment_tokens = refined(model.tokens(tree.chars, tree.assistant, tree.ends), paths, prompt_tokens)
     step_tokens = model.tokens(tree.step, tree.assistant, np.zeros(len(tree.step)))
-    shared = Replay(segment_tokens, step_tokens, block or 1, capacity).run(requests)
+    replay = Replay(segment_tokens, step_tokens, block or 1, capacity)
+    shared = replay.run(requests)
     chosen = recorded.counted[in_cache]
     fitted = np.array([sum(segment_tokens[path].tolist()) for path in paths])
     total = np.where(prompt_tokens > 0, prompt_tokens, fitted)
@@ -198,7 +200,8 @@ def _allowed(recorded: _Recorded, model: TokenModel, block: int | None, capacity
         blocks=share(blocks) if block else None,
         blocks_range=(share(least), share(most)) if block else None,
         capacity=share(limited) if capacity else None,
-        got=None, block_size=block, capacity_tokens=capacity)
+        got=None, block_size=block, capacity_tokens=capacity,
+        all_kept_tokens=replay.all_kept_tokens if capacity else None)
 
 
 def _requests(recorded: _Recorded, tree: PrefixTree) -> tuple[list[Request], np.ndarray]:

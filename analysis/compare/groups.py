@@ -205,8 +205,9 @@ def _other_work(groups: Groups) -> list[str]:
 
 def _load(summary: Summary) -> str:
     load = msgspec.structs.asdict(summary.run.load)
-    keys = ("mode", "users", "users_end", "users_steps", "rate", "rate_end", "rate_steps", "arrivals", "max_in_flight")
-    settings = {key: load[key] for key in keys if load[key] is not None}
+    keys = ("mode", "users", "users_end", "users_steps", "rate", "rate_end", "rate_steps", "arrivals", "max_in_flight",
+            "prompts")
+    settings = {key: load[key] for key in keys if load[key] is not None and load[key] is not msgspec.UNSET}
     if settings.get("mode") == "open":
         settings.pop("users", None)
     else:

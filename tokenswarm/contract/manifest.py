@@ -57,7 +57,8 @@ class ScenarioRecord(msgspec.Struct):
 
 
 class LoadRecord(msgspec.Struct):
-    """How it was asked. `mode`: closed (users) or open (rate, requests/s). A field is None where it does not apply."""
+    """How it was asked. `mode`: closed (users) or open (rate, requests/s). A field is None where it does not apply.
+    `prompts`: steady or cold (`prompts.state`); runs from before there was a choice do not tell, and were cold."""
 
     mode: str | None = None
     users: Number | None = None
@@ -74,6 +75,7 @@ class LoadRecord(msgspec.Struct):
     warmup_max_s: Number | None = None
     drain_s: Number | None = None
     workers: int | None = None
+    prompts: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class CorpusRecord(msgspec.Struct):

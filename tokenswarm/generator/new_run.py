@@ -97,7 +97,8 @@ class NewRun:
             engine=self.engine, model=self.model,
             scenario=scenario_record(scenario, self.overrides),
             classes={name: scenario_record(own, self.overrides) for name, own in self.classes.items()},
-            load=_load(scenario.load, self.workers), corpus=CorpusRecord(**self.corpus.identity()), seed=prompts.seed,
+            load=_load(scenario.load, self.workers, prompts.state),
+            corpus=CorpusRecord(**self.corpus.identity()), seed=prompts.seed,
             salt=fresh_salt() if prompts.salt == RUN_SALT else prompts.salt, argv=list(self.argv),
             host=host_facts(), gpus=list(self.gpus), versions=versions(), git=git_facts(), preflight=self.preflight,
             notes=list(self.notes), cost=self.cost, cpus=self.cpus)
@@ -109,14 +110,14 @@ def scenario_record(scenario: Scenario, overrides: Mapping[str, str]) -> Scenari
                           scenario.values(), dict(overrides))
 
 
-def _load(load: Load, workers: int) -> LoadRecord:
+def _load(load: Load, workers: int, state: str) -> LoadRecord:
     closed = load.rate is None
     return LoadRecord(
         mode="closed" if closed else "open", users=load.users if closed else None, spawn_rate=load.spawn_rate,
         rate=load.rate, rate_end=load.rate_end, rate_steps=load.rate_steps, users_end=load.users_end,
         users_steps=load.users_steps, arrivals=None if closed else load.arrivals, max_in_flight=load.max_in_flight,
         duration_s=load.duration_s, warmup_s=load.warmup_s, warmup_max_s=load.warmup_most_s, drain_s=load.drain_s,
-        workers=workers)
+        workers=workers, prompts=state)
 
 
 def host_facts() -> HostRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenswarm.analysis.cache.models import Replay, Request, Shared, block_hits, hits
@@ -27,6 +28,13 @@ def replay(requests: list[Request], block: int = 1, capacity: int | None = None,
 
 def test_the_first_request_finds_nothing_and_the_next_what_they_share() -> None:
     assert replay([ask([0, 1], 0), ask([0, 2], 1), ask([0, 1], 2)]).ideal.tolist() == [0, 100, 160]
+
+
+@pytest.mark.parametrize(("capacity", "kept"), [(1000, 222), (230, 222), (210, None)])
+def test_what_was_sent_is_all_kept_or_something_was_forgotten(capacity: int, kept: int | None) -> None:
+    found = Replay(TOKENS, np.zeros(len(TOKENS)), 1, capacity)
+    found.run([ask([0, 1], 0, more=2.0), ask([0, 2], 10)])
+    assert found.all_kept_tokens == kept
 
 
 def test_an_answer_is_found_only_after_it_ended() -> None:

@@ -98,6 +98,16 @@ def test_warm_up_fills_the_cache_but_is_not_counted(tmp_path: Path) -> None:
     assert measured.ideal.value == pytest.approx(1004 / tokens_of([user(DOCUMENT), user(QUESTIONS[0])]), abs=0.01)
 
 
+def test_the_page_says_when_everything_fits_and_only_then(tmp_path: Path) -> None:
+    measured = cache_of(rag(tmp_path)).yardstick
+    assert measured.fits.startswith("Everything that was sent (about 1,")
+    assert "fits into the KV cache (50,000): nothing had to be forgotten" in measured.words
+    path = tmp_path / "run.json"
+    path.write_text(path.read_text().replace("50000", "1024"))
+    measured = cache_of(tmp_path).yardstick
+    assert measured.fits is None and "fits into" not in measured.words
+
+
 def test_what_the_engine_refused_is_not_in_its_cache(tmp_path: Path) -> None:
     folder = rag(tmp_path)
     path = folder / schema.REQUESTS_CSV

@@ -181,6 +181,14 @@ def test_nothing_valid_on_a_side_is_said(tmp_path) -> None:
     assert raised.value.code is Exit.ENDED_EARLY
 
 
+def test_cold_prompts_on_one_side_are_named(tmp_path) -> None:
+    cold, steady = (manifest()["load"] | {"prompts": state} for state in ("cold", "steady"))
+    found = compare_runs([*series(tmp_path, "v", [100, 101, 99], load=cold),
+                          *series(tmp_path, "s", [90, 91, 89], engine="SGLang", load=steady)])
+    assert any("load is not the same" in each and "prompts cold" in each and "prompts steady" in each
+               for each in found.unfair)
+
+
 def test_other_loads_and_prompts_are_named(tmp_path) -> None:
     other = manifest()["load"] | {"users": 200}
     found = compare_runs([*series(tmp_path, "v", [100, 101, 99]),

@@ -44,6 +44,7 @@ class Yardstick(Record):
     blame: str | None = None
     sentence: str | None = None
     reason: str | None = None
+    fits: str | None = None
 
     def left_out(self) -> Collection[str]:
         return {"why"} if self.recorded else self.may_be_left_out - {"why"}
@@ -51,7 +52,7 @@ class Yardstick(Record):
     @property
     def words(self) -> str:
         """All that it says, in sentences."""
-        return " ".join(part for part in (self.sentence, self.reason, self.limited) if part)
+        return " ".join(part for part in (self.sentence, self.reason, self.fits, self.limited) if part)
 
 
 Yardstick.may_be_left_out = frozenset(Yardstick.__struct_fields__) - {"recorded"}

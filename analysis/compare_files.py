@@ -8,9 +8,9 @@ from typing import Any
 
 from tokenswarm.analysis.compare.report import Comparison, document
 from tokenswarm.analysis.render.compare_page import markdown, render_comparison
-from tokenswarm.analysis.report import write_whole
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import write_whole
 
 COMPARISON_JSON, COMPARISON_MD, COMPARISON_HTML = "comparison.json", "comparison.md", "comparison.html"
 

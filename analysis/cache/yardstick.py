@@ -129,10 +129,10 @@ def _described(run: Run, recorded: _Recorded, tokens: TokenModel, allowed: Allow
 def _joined(run: Run, prompts: Prompts) -> _Recorded:
     if not len(prompts):
         return _Recorded(prompts, run.requests.iloc[:0], np.zeros(0, dtype=np.int64))
-    numbers = [int(tail) if (tail := str(name).rpartition("-")[2]).isdecimal() and len(tail) < 12 else -1
-               for name in run.requests["request_id"].tolist()]
+    tails = [int(tail) if (tail := str(name).rpartition("-")[2]).isdecimal() and len(tail) < 12 else -1
+             for name in run.requests["request_id"].tolist()]
     workers = run.requests["worker"].fillna(-1).to_numpy().astype(np.int64)
-    numbers = np.array(numbers, dtype=np.int64)
+    numbers = np.array(tails, dtype=np.int64)
     wanted = np.where((numbers >= 0) & (workers >= 0), key_of(workers, numbers), -1)
     order = np.argsort(prompts.keys)
     at = np.minimum(np.searchsorted(prompts.keys, wanted, sorter=order), len(order) - 1)

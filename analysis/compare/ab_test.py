@@ -138,10 +138,10 @@ def difference(a: Sequence[Reading], b: Sequence[Reading], *, ratio: bool, paire
         return None
     if paired and len(a) == len(b) > 1:
         return _paired(a, b, ratio)
-    sides = [_side(group, other, ratio, run_spread) for group, other in ((a, b), (b, a))]
-    if None in sides:
+    side_a, side_b = _side(a, b, ratio, run_spread), _side(b, a, ratio, run_spread)
+    if side_a is None or side_b is None:
         return None
-    (mean_a, error_a, df_a), (mean_b, error_b, df_b) = sides
+    (mean_a, error_a, df_a), (mean_b, error_b, df_b) = side_a, side_b
     error = math.hypot(error_a, error_b)
     if error == 0.0:  # nothing varies: shares of 0 or 1 on both sides, or the same figure over and over
         df = df_a + df_b

@@ -77,6 +77,13 @@ class Result:
     difference: Difference | None = None
     why: str = ""
 
+    @property
+    def known(self) -> Difference:
+        """The difference of a result that has one. Raises ValueError where it is not known."""
+        if self.difference is None:
+            raise ValueError(f"{self.metric.title}: {self.why}")
+        return self.difference
+
     def sentence_part(self) -> str:
         """`TTFT p95 0.62 times (0.58 to 0.66)`, or a difference in points."""
         difference = self.difference
@@ -190,7 +197,7 @@ def _results(a: Sequence[Summary], b: Sequence[Summary], *, paired: bool, run_sp
 
 
 def _reading(figure: Figure) -> Reading:
-    return Reading(float(figure.value), *figure.ends)
+    return Reading(float(figure.value or 0.0), *figure.ends)
 
 
 def _state(metric: Compared, difference: Difference) -> str:

@@ -102,8 +102,9 @@ def usable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[LeftOut]]:
 
 def _none_left(out: Sequence[LeftOut], side: str = "") -> UserError:
     """The exit code is that of the first run that was left out."""
-    return UserError(Exit(out[0].code or Exit.INVALID) if out else Exit.USAGE, f"no run {side}is left to compare: "
-                     + "; ".join(f"{run.run_id} is {run.why}" for run in out))
+    code = next((each for each in Exit if each and out and each == out[0].code), Exit.INVALID if out else Exit.USAGE)
+    named = "; ".join(f"{run.run_id} is {run.why}" for run in out)
+    return UserError(code, f"no run {side}is left to compare: {named}")
 
 
 def split(summaries: Sequence[Summary]) -> Groups:
@@ -226,15 +227,15 @@ def setup_differences(groups: Groups, scenario_engine: Mapping[str, Any]) -> lis
     own = {key for table in scenario_engine.values() if isinstance(table, dict) for key in table}
     differences = []
     for name in sorted({key for side in sides for effective in side for key in effective}):
-        values = [_in_words(side, name) for side in sides]
-        if values[0] != values[1]:
-            differences.append(SetupDifference(name, *values, _excuse(name, own)))
+        a, b = (_in_words(side, name) for side in sides)
+        if a != b:
+            differences.append(SetupDifference(name, a, b, _excuse(name, own)))
     others: tuple[tuple[str, Callable[[Summary], str | None]], ...] = (
         ("version", lambda summary: summary.run.engine.version), ("model", lambda summary: summary.run.model))
     for name, of in others:
-        values = [_in_words([{name: of(summary)} for summary in group], name) for group in (groups.a, groups.b)]
-        if values[0] != values[1] and name not in {each.name for each in differences}:
-            differences.append(SetupDifference(name, *values, "the sides are told apart by it" if name in groups.by
+        a, b = (_in_words([{name: of(summary)} for summary in group], name) for group in (groups.a, groups.b))
+        if a != b and name not in {each.name for each in differences}:
+            differences.append(SetupDifference(name, a, b, "the sides are told apart by it" if name in groups.by
                                          else _excuse(name, own)))
     return differences
 

@@ -143,7 +143,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
     return {
         "format": 1,
         "verdict": asdict(comparison.verdict) | {"winner_label": {"a": groups.label_a, "b": groups.label_b}.get(
-            comparison.verdict.winner)},
+            comparison.verdict.winner or "")},
         "simulated": comparison.simulated,
         "told_apart_by": groups.by,
         "a": {"label": groups.label_a, "runs": [summary.run_id for summary in groups.a]},

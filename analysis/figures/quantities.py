@@ -11,7 +11,7 @@ from tokenswarm.analysis.figures.statistics import RATE_BLOCKS, Estimate, block_
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
 
-from tokenswarm.contract.metric import Latency, percentile_digits
+from tokenswarm.contract.metric import Latency, Row, percentile_digits
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.summary.cache_records import Cache
 from tokenswarm.contract.summary.engine_records import ServerMeans
@@ -53,7 +53,7 @@ def latency_of(latency: Latency, rows: pd.DataFrame) -> np.ndarray:
     return quick(rows) if quick is not None else by_row(latency.of_row, latency.columns, rows)
 
 
-def by_row(function: Callable[[dict], float | None], columns: Iterable[str], rows: pd.DataFrame) -> np.ndarray:
+def by_row(function: Callable[[Row], float | bool | None], columns: Iterable[str], rows: pd.DataFrame) -> np.ndarray:
     """A function of one row (a registered metric's) applied to each; None becomes NaN. It sees those columns alone."""
     chosen = list(columns)
     cells = [rows[name].astype("object").where(rows[name].notna(), None).tolist() for name in chosen]
@@ -119,11 +119,11 @@ def wave_notes(rows: pd.DataFrame) -> list[str]:
     """
     ok = is_ok(rows)
     ttft = rows["ttft_ms"].to_numpy()[ok]
-    column = "e2e_ms" if np.isnan(ttft).all() else "ttft_ms"
-    values = ttft if column == "ttft_ms" else rows[column].to_numpy()[ok]
+    name = "e2e" if np.isnan(ttft).all() else "ttft"
+    values = ttft if name == "ttft" else rows["e2e_ms"].to_numpy()[ok]
     if not too_short(values):
         return []
-    return [f"{METRICS.latency(column).title} came in waves about as long as the measure phase, or drifted: the 95% "
+    return [f"{METRICS[name].title} came in waves about as long as the measure phase, or drifted: the 95% "
             "intervals may be too narrow. Measure longer, or repeat the run."]
 
 

@@ -105,10 +105,11 @@ def by_stretch(rate: Rate, sums: Mapping[str, np.ndarray]) -> np.ndarray:
 def estimate(rate: Rate, blocks: Mapping[str, np.ndarray], n: int) -> Estimate:
     """A rate from its sums by block: its value over all, and the jackknife's 95% interval where it can be had."""
     whole = {name: float(amount.sum()) for name, amount in blocks.items()}
-    value = rate.of_sums(whole)
+    of_sums = rate.of_sums or (lambda sums: None)
+    value = of_sums(whole)
     if value is None:
         return Estimate(None, n=n, why="nothing that it is made of was measured")
-    without = [rate.of_sums({name: whole[name] - float(amount[block]) for name, amount in blocks.items()})
+    without = [of_sums({name: whole[name] - float(amount[block]) for name, amount in blocks.items()})
                for block in range(RATE_BLOCKS)]
     if any(each is None for each in without):
         return Estimate(value, n=n)

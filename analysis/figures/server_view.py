@@ -6,14 +6,16 @@ so each figure names the ends of that bucket: the true value lies between them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from tokenswarm.analysis.figures.statistics import Estimate, interpolate, observations_needed
+from tokenswarm.analysis.figures.statistics import Estimate, interpolate
 from tokenswarm.analysis.figures.window import ended_at
 from tokenswarm.analysis.read.run_folder import Run
 
+from tokenswarm.contract.limits import observations_needed
 from tokenswarm.contract.manifest import HistogramRecord, ServerLatencyRecord
 from tokenswarm.contract.summary.engine_records import ServerFigures, ServerTtft, Spread
 from tokenswarm.contract.summary.figure import Figure, Number
@@ -25,7 +27,8 @@ apart from the first ones."""
 _MS_PER_S = 1000.0
 
 
-def histogram_percentile(bounds_s: list[float], counts: list[int], q: float) -> tuple[float | None, float, float]:
+def histogram_percentile(bounds_s: Sequence[Number], counts: Sequence[Number],
+                         q: float) -> tuple[float | None, float, float]:
     """(value, lower end, upper end) in the unit of the bounds: percentile `q` (0..100) of a histogram of at least one.
 
     `bounds_s` are the buckets' upper ends, rising; `counts` has one more entry, for what is beyond the last of them,
@@ -33,7 +36,7 @@ def histogram_percentile(bounds_s: list[float], counts: list[int], q: float) -> 
     before (0 for the first), as Prometheus' histogram_quantile does.
     """
     rank = q / 100.0 * sum(counts)
-    below = 0
+    below: Number = 0
     for (low, high), count in zip(pairwise([0.0, *bounds_s, float("inf")]), counts, strict=True):
         if count and below + count >= rank:
             value = None if high == float("inf") else low + (high - low) * (rank - below) / count
@@ -72,7 +75,7 @@ def _needs(q: float, count: int) -> str:
     return f"needs {observations_needed(q)} observations, has {count}"
 
 
-def _checked(histogram: HistogramRecord | None) -> tuple[list[float], list[int], float] | None:
+def _checked(histogram: HistogramRecord | None) -> tuple[list[Number], list[Number], Number] | None:
     """(bounds, counts, sum), or None for what is no histogram."""
     if histogram is None or histogram.sum_s is None or len(histogram.counts) != len(histogram.bounds_s) + 1:
         return None
@@ -82,11 +85,12 @@ def _checked(histogram: HistogramRecord | None) -> tuple[list[float], list[int],
 
 
 def _missing(why: str) -> Spread:
-    return Spread(*(Estimate(None, why=why).figure("ms") for _ in (*QUANTILES, "mean")))
+    p50, p95, p99, mean = (Estimate(None, why=why).figure("ms") for _ in (*QUANTILES, "mean"))
+    return Spread(p50, p95, p99, mean)
 
 
-def _spread(bounds_s: list[float], counts: list[int], sum_s: float) -> Spread:
-    total = sum(counts)
+def _spread(bounds_s: Sequence[Number], counts: Sequence[Number], sum_s: Number) -> Spread:
+    total = int(sum(counts))
     if not total:
         return _missing("the engine counted none in the measure phase")
     figures = []
@@ -97,7 +101,8 @@ def _spread(bounds_s: list[float], counts: list[int], sum_s: float) -> Spread:
         value_s, low_s, high_s = histogram_percentile(bounds_s, counts, q)
         value_ms = None if value_s is None else value_s * _MS_PER_S
         figures.append(_quantile(value_ms, low_s * _MS_PER_S, high_s * _MS_PER_S, total))
-    return Spread(*figures, Estimate(_MS_PER_S * sum_s / total, n=total).figure("ms"))
+    p50, p95, p99 = figures
+    return Spread(p50, p95, p99, Estimate(_MS_PER_S * sum_s / total, n=total).figure("ms"))
 
 
 def _quantile(value_ms: float | None, low_ms: float, high_ms: float, count: int) -> Figure:
@@ -129,4 +134,5 @@ def _client(rows: pd.DataFrame, name: str, start: float, end: float) -> Spread |
         value = float(interpolate(seen, q)) if len(seen) >= observations_needed(q) else None
         figures.append(Estimate(value, n=len(seen), why=_needs(q, len(seen))).figure("ms"))
     mean = float(seen.mean()) if len(seen) else None
-    return Spread(*figures, Estimate(mean, n=len(seen)).figure("ms"))
+    p50, p95, p99 = figures
+    return Spread(p50, p95, p99, Estimate(mean, n=len(seen)).figure("ms"))

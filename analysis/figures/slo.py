@@ -49,9 +49,11 @@ def conforming(rows: pd.DataFrame, bounds: Mapping[str, float]) -> tuple[np.ndar
     ok = is_ok(rows)
     met, unknown = ok.copy(), np.zeros(len(rows), dtype=bool)
     for key, bound in bounds.items():
-        value = latency_of(METRICS.latency(key), rows)
+        latency = METRICS[key.removesuffix("_ms")]
+        assert isinstance(latency, Latency), "only latencies bound a request"
+        value = latency_of(latency, rows)
         absent = np.isnan(value)
-        not_applicable, missed = _of_the_absent(METRICS.latency(key), rows, absent)
+        not_applicable, missed = _of_the_absent(latency, rows, absent)
         missed |= value > bound
         met &= ~missed
         unknown |= absent & ~not_applicable & ~missed

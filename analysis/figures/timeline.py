@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from tokenswarm.analysis.figures.statistics import interpolate, observations_needed
+from tokenswarm.analysis.figures.statistics import interpolate
 from tokenswarm.analysis.figures.window import Window, ended_at
 from tokenswarm.analysis.read.run_folder import Run
+
+from tokenswarm.contract.limits import observations_needed
 
 _WIDTHS_S = (0.25, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 MAX_BINS = 120

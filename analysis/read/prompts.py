@@ -70,8 +70,8 @@ class Prompts:
         return len(self.keys)
 
 
-def key_of(worker: int, request: int) -> int:
-    """One number for a request: that of its load-generating process, and its own in it."""
+def key_of(worker: np.ndarray, request: np.ndarray) -> np.ndarray:
+    """One number for each request: that of its load-generating process, and its own in it."""
     return worker << REQUEST_BITS | request
 
 

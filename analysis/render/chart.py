@@ -64,7 +64,7 @@ def numbers(values: Sequence[float] | np.ndarray, digits: int = 5) -> list[float
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in plain_values]
 
 
-def line(x: Sequence, y: Sequence, name: str, color: str, **more: Any) -> dict[str, Any]:
+def line(x: Sequence[Any], y: Sequence[Any], name: str, color: str, **more: Any) -> dict[str, Any]:
     """A line trace."""
     style = {"color": color, "width": 2} | more.pop("line", {})
     return {"type": "scatter", "mode": "lines", "x": x, "y": y, "name": name, "line": style} | more

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from tokenswarm.analysis.figures.timeline import Timeline, counts_by_bin, mean_by_bin
@@ -82,13 +84,15 @@ def process_charts(run: Run, timeline: Timeline, window: Window | None) -> list[
 
 
 def _chart(
-    name: str, title: str, traces: list[dict | None], timeline: Timeline, window: Window | None, y: dict, note: str
+    name: str, title: str, traces: list[dict[str, Any] | None], timeline: Timeline, window: Window | None,
+    y: dict[str, Any], note: str,
 ) -> Chart | None:
     drawn = [trace for trace in traces if trace]
     return Chart(name, title, drawn, time_layout(timeline, window, y), note, 230, "time") if drawn else None
 
 
-def _by_source(table: pd.DataFrame, kind: str, column: str, timeline: Timeline, scale: float) -> list[dict | None]:
+def _by_source(table: pd.DataFrame, kind: str, column: str, timeline: Timeline,
+               scale: float) -> list[dict[str, Any] | None]:
     """One line for each source of a kind, `worker` or `gpu`."""
     source = table["source"].astype("str")
     names = sorted(source[source.str.startswith(kind).to_numpy(dtype=bool)].unique())
@@ -98,7 +102,7 @@ def _by_source(table: pd.DataFrame, kind: str, column: str, timeline: Timeline, 
     ]
 
 
-def _preemptions(table: pd.DataFrame, timeline: Timeline) -> dict | None:
+def _preemptions(table: pd.DataFrame, timeline: Timeline) -> dict[str, Any] | None:
     evicted = _growth(table, "preemptions", timeline)
     if evicted is None or not np.nansum(evicted) > 0:
         return None
@@ -108,7 +112,7 @@ def _preemptions(table: pd.DataFrame, timeline: Timeline) -> dict | None:
 
 def _sampled(
     table: pd.DataFrame, column: str, name: str, color: str, timeline: Timeline, scale: float = 1.0
-) -> dict | None:
+) -> dict[str, Any] | None:
     known = table[table[column].notna()]
     if known.empty:
         return None
@@ -134,7 +138,7 @@ def _growth(table: pd.DataFrame, column: str, timeline: Timeline) -> np.ndarray 
     return np.where(counts_by_bin(bins, timeline.bins) > 0, sums, np.nan)
 
 
-def _hit_rate(table: pd.DataFrame, timeline: Timeline) -> dict | None:
+def _hit_rate(table: pd.DataFrame, timeline: Timeline) -> dict[str, Any] | None:
     hit, queried = (_growth(table, name, timeline) for name in ("prefix_hit_tokens", "prefix_query_tokens"))
     if hit is None or queried is None or not np.nansum(queried):
         return None

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures.quantities import is_ok, outcome_counts
-from tokenswarm.analysis.figures.statistics import interpolate, observations_needed
+from tokenswarm.analysis.figures.statistics import interpolate
 from tokenswarm.analysis.figures.timeline import thin
 from tokenswarm.analysis.render.chart import BAD, GOOD, IDLE, PALETTE, Chart, axis, latency_axis, line, numbers, plain
 from tokenswarm.analysis.render.charts_time import primary_latency
+from tokenswarm.analysis.render.figures import latency_title
 
-from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.limits import observations_needed
 from tokenswarm.contract.objectives import Objective
 
 _MOST_CLASSES = len(PALETTE)
@@ -42,7 +44,7 @@ def shape_charts(rows: pd.DataFrame, objectives: list[Objective]) -> list[Chart]
     return charts
 
 
-def _ecdf(values: np.ndarray, name: str, color: str) -> dict | None:
+def _ecdf(values: np.ndarray, name: str, color: str) -> dict[str, Any] | None:
     ordered = np.sort(values[~np.isnan(values)])
     if not len(ordered):
         return None
@@ -50,7 +52,7 @@ def _ecdf(values: np.ndarray, name: str, color: str) -> dict | None:
     return line(numbers(x), numbers(_QUANTILES, 6), name, color, hovertemplate="%{y:.1f}% within %{x:,.0f} ms")
 
 
-def _ecdf_layout(traces: list[dict], title: str) -> dict:
+def _ecdf_layout(traces: list[dict[str, Any]], title: str) -> dict[str, Any]:
     low = min(trace["x"][0] for trace in traces)
     high = max(trace["x"][-1] for trace in traces)
     return {
@@ -63,11 +65,9 @@ def _ecdf_layout(traces: list[dict], title: str) -> dict:
 def _distribution(ok: pd.DataFrame, objectives: list[Objective]) -> Chart | None:
     column, name = primary_latency(ok)
     classes = ok["user_class"].astype("str").value_counts().index[:_MOST_CLASSES]
-    traces = []
-    for index, user in enumerate(classes):
-        values = ok.loc[(ok["user_class"] == user).to_numpy(), column].to_numpy()
-        traces.append(_ecdf(values, plain(user), PALETTE[index]))
-    traces = [trace for trace in traces if trace]
+    drawn = (_ecdf(ok.loc[(ok["user_class"] == user).to_numpy(), column].to_numpy(), plain(user), PALETTE[index])
+             for index, user in enumerate(classes))
+    traces = [trace for trace in drawn if trace]
     if not traces:
         return None
     layout = _ecdf_layout(traces, f"{name} (log scale)")
@@ -88,7 +88,7 @@ def _distribution(ok: pd.DataFrame, objectives: list[Objective]) -> Chart | None
     )
 
 
-def _objective_line(objective: Objective) -> tuple[dict, dict]:
+def _objective_line(objective: Objective) -> tuple[dict[str, Any], dict[str, Any]]:
     """A dashed vertical line at an objective, and its name."""
     line_style = {"color": BAD, "width": 1.5, "dash": "dash"}
     x = {"xref": "x", "yref": "paper", "x0": objective.limit, "x1": objective.limit, "y0": 0, "y1": 1}
@@ -108,7 +108,7 @@ def _objective_line(objective: Objective) -> tuple[dict, dict]:
 
 def _boxes(
     groups: list[tuple[str, np.ndarray]], color: str, x_title: str, y_title: str
-) -> tuple[list[dict], dict] | None:
+) -> tuple[list[dict[str, Any]], dict[str, Any]] | None:
     """Boxes from p25 to p75 with whiskers from p5 to p95: computed here, so that the page holds no raw rows."""
     known = [(label, np.sort(v[~np.isnan(v)])) for label, v in groups]
     known = [(label, v) for label, v in known if len(v) >= _FEWEST]
@@ -149,10 +149,10 @@ def _roomy(boxes: int) -> list[float]:
 
 def _gap_tail(ok: pd.DataFrame) -> Chart | None:
     """How long answers stall while they stream: rows keep three numbers of each stream's gaps."""
-    traces = [_ecdf(ok[column].to_numpy(), name, color) for column, name, color in (
+    drawn = (_ecdf(ok[column].to_numpy(), name, color) for column, name, color in (
         ("icl_p50_ms", "median gap of a request", "c:sky"), ("icl_p99_ms", "its 99th percentile", "c:blue"),
-        ("icl_max_ms", "its longest", "c:vermillion"))]
-    traces = [trace for trace in traces if trace]
+        ("icl_max_ms", "its longest", "c:vermillion")))
+    traces = [trace for trace in drawn if trace]
     if not traces:
         return None
     layout = _ecdf_layout(traces, "gap between chunks (log scale)")
@@ -213,11 +213,11 @@ def _reasoning(ok: pd.DataFrame) -> list[Chart]:
     thought = ok[(ok["ttfo_ms"] - ok["ttft_ms"]).to_numpy() > 0]
     if not len(thought):
         return []
-    traces = [
-        _ecdf(ok[c].to_numpy(), METRICS.latency(c).title, color)
+    drawn = [
+        _ecdf(ok[c].to_numpy(), latency_title(c), color)
         for c, color in (("ttft_ms", "c:sky"), ("ttfo_ms", "c:blue"), ("e2e_ms", "c:vermillion"))
     ]
-    traces = [trace for trace in traces if trace]
+    traces = [trace for trace in drawn if trace]
     layout = _ecdf_layout(traces, "time since the request was sent (log scale)")
     charts = [
         Chart(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,6 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures.flow import in_flight, output_flow, prompt_flow
 from tokenswarm.analysis.figures.quantities import is_ok, latency_of, lateness_ms
 from tokenswarm.analysis.figures.rates import by_stretch, own_sums, sums_between
-from tokenswarm.analysis.figures.statistics import observations_needed
 from tokenswarm.analysis.figures.timeline import Timeline, counts_by_bin, percentiles_by_bin, thin
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
@@ -29,6 +29,7 @@ from tokenswarm.analysis.render.chart import (
     plain,
 )
 
+from tokenswarm.contract.limits import observations_needed
 from tokenswarm.contract.metric import Place
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.objectives import Objective, request_bounds
@@ -50,8 +51,8 @@ def primary_latency(rows: pd.DataFrame) -> tuple[str, str]:
 
 
 def time_layout(
-    timeline: Timeline, window: Window | None, y: dict, *, named_bands: bool = False, **more: object
-) -> dict[str, object]:
+    timeline: Timeline, window: Window | None, y: dict[str, Any], *, named_bands: bool = False, **more: object
+) -> dict[str, Any]:
     """Layout of a chart on the shared time axis; time outside the measure window is shaded (and named, if asked), and
     so are outages of the engine."""
     low, high = (float(edge) for edge in timeline.axis(timeline.edges_unix[[0, -1]]))
@@ -69,17 +70,17 @@ def time_layout(
     return {"xaxis": x, "yaxis": {"rangemode": "tozero"} | y, "shapes": shapes, "annotations": notes} | more
 
 
-def _band(x0: float, x1: float, colour: str) -> dict:
+def _band(x0: float, x1: float, colour: str) -> dict[str, Any]:
     return {"type": "rect", "xref": "x", "yref": "paper", "x0": float(x0), "x1": float(x1), "y0": 0, "y1": 1,
             "fillcolor": colour, "line": {"width": 0}, "layer": "below"}
 
 
-def _band_name(x0: float, x1: float, name: str) -> dict:
+def _band_name(x0: float, x1: float, name: str) -> dict[str, Any]:
     return {"x": float(x0 + x1) / 2, "y": 1, "xref": "x", "yref": "paper", "text": name, "name": "band",
             "showarrow": False, "yanchor": "top", "font": {"size": 11, "color": "c:muted"}}
 
 
-def limit_line(y: float) -> dict:
+def limit_line(y: float) -> dict[str, Any]:
     """A dashed horizontal line at a limit."""
     return {
         "type": "line",
@@ -300,7 +301,7 @@ def _errors(failed: pd.DataFrame, timeline: Timeline, window: Window | None) -> 
     )
 
 
-def _whole(failed: pd.DataFrame, timeline: Timeline) -> dict[str, object]:
+def _whole(failed: pd.DataFrame, timeline: Timeline) -> dict[str, Any]:
     """Ticks at whole numbers: there is no half failure."""
     most = counts_by_bin(timeline.bin_of(failed["sent_at"].to_numpy()), timeline.bins).max()
     return {"dtick": 1} if most <= 5 else {}

@@ -68,11 +68,11 @@ def _number(value: float, result: Result) -> str:
 
 
 def _change(result: Result, value: float) -> str:
-    return f"{value:.3g} ×" if result.difference.ratio else f"{100 * value:+.2f} pp"
+    return f"{value:.3g} ×" if result.known.ratio else f"{100 * value:+.2f} pp"
 
 
 def _bounds(result: Result) -> str:
-    difference = result.difference
+    difference = result.known
     if difference.ratio:
         return f"{difference.low:.3g} – {difference.high:.3g}"
     return f"{100 * difference.low:+.2f} – {100 * difference.high:+.2f}"
@@ -110,15 +110,15 @@ def _forest(comparison: Comparison) -> Chart | None:
     for state, color in ((BETTER, GOOD), (WORSE, "c:orange"), (EQUAL, "c:blue"), (UNDECIDED, IDLE)):
         chosen = [result for result in drawn if result.state == state]
         if chosen:
-            ratios = np.array([(r.difference.change, r.difference.low, r.difference.high) for r in chosen])
+            ratios = np.array([(r.known.change, r.known.low, r.known.high) for r in chosen])
             traces.append({
                 "type": "scatter", "mode": "markers", "name": state, "y": [r.metric.title for r in chosen],
                 "x": numbers(ratios[:, 0]), "marker": {"color": color, "size": 9},
                 "error_x": {"type": "data", "symmetric": False, "array": numbers(ratios[:, 2] - ratios[:, 0]),
                             "arrayminus": numbers(ratios[:, 0] - ratios[:, 1]), "color": color, "thickness": 2},
                 "hovertemplate": "%{y}: %{x:.3g} ×"})
-    low = min(result.difference.low for result in drawn)
-    high = max(result.difference.high for result in drawn)
+    low = min(result.known.low for result in drawn)
+    high = max(result.known.high for result in drawn)
     low, high = max(min(low, 0.9), 0.02) * 0.95, min(max(high, 1.1), 50.0) * 1.05
     # Ticks close to 1 only where there is room for them.
     steps = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if high / low > _WIDE else \
@@ -145,9 +145,9 @@ def _repeats(comparison: Comparison) -> Chart | None:
     for label, color, side in ((comparison.groups.label_a, COLOR_A, "a"), (comparison.groups.label_b, COLOR_B, "b")):
         x, y, hover = [], [], []
         for result in drawn:
-            for value in getattr(result.difference, side).runs:
+            for value in getattr(result.known, side).runs:
                 x.append(result.metric.title)
-                y.append(value / result.difference.a.value)
+                y.append(value / result.known.a.value)
                 hover.append(shown(value, result.unit))
         traces.append({"type": "scatter", "mode": "markers", "name": plain(label), "x": x, "y": numbers(y),
                        "text": hover, "marker": {"color": color, "size": 9, "opacity": 0.8},

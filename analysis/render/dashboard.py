@@ -30,9 +30,9 @@ from tokenswarm.analysis.render.charts_levels import levels_section
 from tokenswarm.analysis.render.charts_shape import shape_charts
 from tokenswarm.analysis.render.charts_time import primary_latency, run_charts
 from tokenswarm.analysis.render.levels import headings
-from tokenswarm.analysis.verdict.validity import CPU_SHARE_LIMIT
 from tokenswarm.analysis.wording import load_sentence
 
+from tokenswarm.contract.limits import CPU_SHARE_LIMIT
 from tokenswarm.contract.objectives import Objective, parse_objectives
 from tokenswarm.contract.summary.summary_record import Summary
 

@@ -106,7 +106,7 @@ def cards(summary: Summary) -> list[dict[str, Any]]:
             chosen.append(_card(f"{label.title} {shown}", figure, label.note, gate))
     for rate, figure in rate_figures(summary, Place.CARD):
         label, gate = rate.at(Place.CARD), by_key.get(rate.slo_key) if rate.slo else None
-        chosen.append(_card(label.title, figure, label.note, gate))
+        chosen.append(_card(label.title or rate.title, figure, label.note, gate))
     return chosen
 
 

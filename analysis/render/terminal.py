@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 from tokenswarm.analysis import wording as text
@@ -73,7 +73,7 @@ def _reasons(summary: Summary) -> list[Text]:
     return lines + [Text.assemble(("note: ", "bold"), note) for note in (*steady, *summary.notes)]
 
 
-def _table(title: str, *columns: tuple[str, str]) -> Table:
+def _table(title: str, *columns: tuple[str, JustifyMethod]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name, justify in columns:
         table.add_column(name, justify=justify, overflow="fold")
@@ -108,7 +108,8 @@ def _latency(summary: Summary) -> Table:
 
 def _levels(summary: Summary) -> Table:
     """A row a load level; intervals are on the page."""
-    heads = [("Level", "left"), *((heading, "right") for heading in headings(summary, short=True)), ("gates", "left")]
+    heads: list[tuple[str, JustifyMethod]] = [
+        ("Level", "left"), *((heading, "right") for heading in headings(summary, short=True)), ("gates", "left")]
     table = _table("Load levels", *heads)
     table.columns[0].no_wrap = True
     table.columns[-1].no_wrap = True

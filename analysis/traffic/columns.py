@@ -146,7 +146,7 @@ class _BlockColumns:
         self._ids, self._starts = array("q", whole.ids.tobytes()), array("q", whole.starts.tobytes())
 
     @staticmethod
-    def _array(column: array) -> np.ndarray:
+    def _array(column: array[int]) -> np.ndarray:
         return np.frombuffer(column, dtype=np.int64)
 
 

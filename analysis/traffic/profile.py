@@ -174,7 +174,8 @@ def _sessions(traffic: Traffic) -> SessionFigures | None:
     if not len(known):
         return None
     turns = np.bincount(known).astype(float)
-    return SessionFigures(len(turns), _lengths(turns), _lengths(traffic.delay_s))
+    lengths = _lengths(turns)
+    return None if lengths is None else SessionFigures(len(turns), lengths, _lengths(traffic.delay_s))
 
 
 def _sharing(traffic: Traffic, order: np.ndarray | None) -> _Sharing:

@@ -34,7 +34,7 @@ class Case:
 
 def judged(summary: Summary, strict: bool = False) -> OutcomeRecord:
     """How the run came out, as `outcome` of summary.json tells it."""
-    gates = [*summary.slo, *baseline_gates(summary), *(summary.drift_gates or [])]
+    gates: list[SloGate | Gate] = [*summary.slo, *baseline_gates(summary), *(summary.drift_gates or [])]
     states = {gate.state for gate in gates}
     facts = facts_of_reasons((reason.verdict for reason in summary.reasons), missed="missed" in states,
                              undetermined="undetermined" in states, strict=strict, cause=_cause(summary))

@@ -98,9 +98,8 @@ def decide(facts: RunFacts) -> Decision:
 
 def _code(outcome: Outcome, cause: int | None) -> Exit:
     """The cause's own code where it is the code of a cause: whoever wrote it down, it cannot make a flaw pass."""
-    if not outcome.tells_cause or cause not in Exit.__members__.values():
-        return outcome.code
-    return outcome.code if Exit(cause) in _VERDICT_CODES else Exit(cause)
+    known = next((code for code in Exit if code == cause), None)
+    return known if outcome.tells_cause and known is not None and known not in _VERDICT_CODES else outcome.code
 
 
 def facts_of_reasons(verdicts: Iterable[str], **further: Any) -> RunFacts:

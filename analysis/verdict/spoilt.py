@@ -49,7 +49,8 @@ def _is_about(gate: SloGate, metrics: Collection[str]) -> bool:
 def withhold(summary: Summary, metrics: Collection[str], why: str, level: LevelFigures | None = None) -> None:
     """Take the values of these metrics out of a summary, its load levels and gates on them included: they are
     undetermined then. With `level`, those of that level alone."""
-    for part in [summary, *summary.levels] if level is None else [level]:
+    parts: list[Summary | LevelFigures] = [summary, *summary.levels] if level is None else [level]
+    for part in parts:
         for figure in _figures(part, metrics):
             figure.value, figure.ci95, figure.bucket, figure.why = None, None, None, why
     summary.slo = [_withheld_gate(gate, why)
@@ -98,7 +99,7 @@ def _answers(rows: pd.DataFrame) -> Answers:
 def _counted(run: Run, window: Window | None, summary: Summary) -> Counted:
     rows, cache, ttft = run.requests, summary.cache, summary.server_latency.get("ttft")
     made = counter_growth(run, window, "generation_tokens")
-    known_client = ttft is not None and ttft.client is not None
+    client = ttft.client if ttft is not None else None
     ranged = cache.yardstick.ideal_range
     return Counted(
         requests=summary.counts.measured.ok,
@@ -106,9 +107,9 @@ def _counted(run: Run, window: Window | None, summary: Summary) -> Counted:
             in_flight(rows, np.linspace(window.start, window.end, _MOMENTS)).max()),
         unseen=int((rows["ttft_ms"].isna() & ~is_ok(rows)).sum()),
         engine_tokens=made,
-        our_tokens=None if made is None else _tokens_between_readings(run, window),
-        engine_first_tokens=ttft.p50.n if known_client else None,
-        our_first_tokens=ttft.client.p50.n if known_client else None,
+        our_tokens=None if made is None or window is None else _tokens_between_readings(run, window),
+        engine_first_tokens=ttft.p50.n if ttft is not None and client is not None else None,
+        our_first_tokens=client.p50.n if client is not None else None,
         usage_hit_rate=cache.usage_hit_rate,
         counters_hit_rate=cache.counters_hit_rate,
         ideal_hit_rate_most=ranged[1] if ranged else None,

@@ -162,16 +162,18 @@ def _files(facts: Facts) -> Finding | None:
     return Finding(len(names), 0, bool(names), " and ".join(names) + (" is" if len(names) == 1 else " are"))
 
 
+def _could_not_run(facts: Facts) -> bool:
+    return facts.status in ENDED_EARLY and facts.status != INTERRUPTED and not facts.going and not facts.rows
+
+
 def _began(facts: Facts) -> Finding | None:
-    why = facts.ended_early or "why is not known"
-    ended = facts.status in ENDED_EARLY and facts.status != INTERRUPTED and not facts.going
-    return Finding(None, None, ended and not facts.rows, why)
+    return Finding(None, None, _could_not_run(facts), facts.ended_early or "why is not known")
 
 
 def _ended(facts: Facts) -> Finding | None:
     why = facts.ended_early or "it was interrupted, or its process died"
     early = facts.status in ENDED_EARLY or facts.ended_early is not None
-    return Finding(None, None, early and not facts.going and not _began(facts).broken, why)
+    return Finding(None, None, early and not facts.going and not _could_not_run(facts), why)
 
 
 def _end_known(facts: Facts) -> Finding | None:
@@ -194,10 +196,10 @@ def _successes(facts: Facts) -> Finding | None:
 
 def _guard(facts: Facts) -> Finding | None:
     limit, seen, held = facts.in_flight_limit, facts.in_flight_max, facts.held_back
-    if not facts.open_loop or not limit or (seen is None and held is None):
+    if not facts.open_loop or not limit:
         return None
     if held is None:  # an older run: requests in flight were looked at once a second
-        return Finding(seen, limit, seen >= limit, "arrivals")
+        return None if seen is None else Finding(seen, limit, seen >= limit, "arrivals")
     return Finding(limit if held else seen, limit, held > 0, f"{held:,.0f} arrivals")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.level_records import LevelFigures
@@ -23,7 +23,8 @@ Row = Mapping[str, Any]
 Sums = Mapping[str, float]
 """Amounts over a stretch of a run: those of STANDARD_SUMS, a metric's own (`Rate.sums`), and `seconds`, its length."""
 
-LOWER, HIGHER = "lower", "higher"
+LOWER: Final = "lower"
+HIGHER: Final = "higher"
 Better = Literal["lower", "higher"]
 
 STANDARD_SUMS: Mapping[str, str] = {

@@ -23,7 +23,7 @@ def _tpot_ms(row: Row) -> float | None:
     tokens, last, first = row["completion_tokens"], row["last_token_ms"], row["ttft_ms"]
     if tokens is None or tokens < 2 or last is None or first is None:
         return None
-    return (last - first) / (tokens - 1)
+    return float((last - first) / (tokens - 1))
 
 
 def _one_token_has_none(row: Row) -> bool | None:
@@ -217,25 +217,25 @@ METRICS = Registry(
         name="usd_per_million_output_tokens", title="Cost of 1M output tokens", unit="$", better=LOWER,
         meaning="the whole price over what came", formula="price per hour / output tokens per hour x 1,000,000",
         notes="see Cost below", source="the price that was given", slo=False, live=False, usually=_NOWHERE,
-        stored=lambda summary: summary.cost and summary.cost.per_million_output_tokens,
+        stored=lambda summary: summary.cost.per_million_output_tokens if summary.cost else None,
         places={Place.TABLE: Label(rank=13), Place.TERMINAL: Label(rank=10)}),
     Rate(
         name="usd_per_million_input_tokens", title="Cost of 1M prompt tokens", unit="$", better=LOWER,
         meaning="the whole price over what came", formula="price per hour / prompt tokens per hour x 1,000,000",
         source="the price that was given", slo=False, live=False, compared=False, usually=_NOWHERE,
-        stored=lambda summary: summary.cost and summary.cost.per_million_input_tokens,
+        stored=lambda summary: summary.cost.per_million_input_tokens if summary.cost else None,
         places={Place.TABLE: Label(rank=14), Place.TERMINAL: Label(rank=11)}),
     Rate(
         name="usd_per_million_tokens", title="Cost of 1M tokens (prompt + output)", unit="$", better=LOWER,
         meaning="the whole price over what came", formula="price per hour / tokens of both kinds per hour x 1,000,000",
         source="the price that was given", slo=False, live=False, compared=False, usually=_NOWHERE,
-        stored=lambda summary: summary.cost and summary.cost.per_million_tokens,
+        stored=lambda summary: summary.cost.per_million_tokens if summary.cost else None,
         places={Place.TABLE: Label(rank=15), Place.TERMINAL: Label(rank=12)}),
     Rate(
         name="usd_per_million_requests", title="Cost of 1M requests", unit="$", better=LOWER,
         meaning="the whole price over what came", formula="price per hour / answers per hour x 1,000,000",
         source="the price that was given", slo=False, live=False, usually=_NOWHERE,
-        stored=lambda summary: summary.cost and summary.cost.per_million_requests,
+        stored=lambda summary: summary.cost.per_million_requests if summary.cost else None,
         places={Place.TABLE: Label(rank=16), Place.TERMINAL: Label(rank=13)}),
     Rate(
         name="hit_rate", title="Prefix cache hit rate", unit="share", better=HIGHER, ratio=False,

@@ -35,7 +35,7 @@ class SloKey:
     @property
     def title(self) -> str:
         """How people write it: `TTFT p95`, `Error rate`."""
-        name = self.metric.at(Place.GATE).title
+        name = self.metric.at(Place.GATE).title or self.metric.title
         return f"{name} p{self.percentile:g}" if self.percentile is not None else name
 
 
@@ -49,7 +49,9 @@ def parse_slo_key(key: str) -> SloKey | None:
         if key == rate.slo_key:
             return SloKey(key, rate, "<=" if rate.better == LOWER else ">=")
     match = _PERCENTILE_KEY.fullmatch(key)
-    latency = METRICS.latency(f"{match['name']}_ms") if match else None
+    if match is None:
+        return None
+    latency = METRICS.latency(f"{match['name']}_ms")
     if latency is None or not latency.slo:
         return None
     digits = match["digits"]
@@ -59,9 +61,11 @@ def parse_slo_key(key: str) -> SloKey | None:
 
 def slo_rates() -> list[Rate]:
     """The rates and shares that [slo] may bound, in the order in which they are named."""
-    named = [each for each in METRICS.rates() if each.slo]
-    ranks = {each.name: each.at(Place.GATE).rank for each in named}
-    return sorted(named, key=lambda each: float("inf") if ranks[each.name] is None else ranks[each.name])
+    def rank(rate: Rate) -> float:
+        chosen = rate.at(Place.GATE).rank
+        return math.inf if chosen is None else chosen
+
+    return sorted((each for each in METRICS.rates() if each.slo), key=rank)
 
 
 def slo_latencies() -> list[Latency]:
@@ -156,9 +160,9 @@ def meets(row: Mapping[str, Any], measured: Mapping[str, float], bounds: Mapping
         value = measured.get(key)
         if value is None:
             latency = METRICS.latency(key)
-            value = latency.of_row(row)
+            value = latency.of_row(row) if latency is not None else None
             if value is None:
-                applies = latency.absent(row)
+                applies = latency.absent(row) if latency is not None else None
                 if applies is False:
                     return False
                 unknown |= applies is None

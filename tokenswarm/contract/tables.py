@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 FORMAT = 1
 """Version of the run folder's layout, written to run.json as `format`."""
@@ -213,7 +213,7 @@ def clean_text(text: str) -> str:
     return "'" + line if line.startswith(_FORMULA_LEADS) else line
 
 
-def _cell(kind: Kind, value: object) -> str:
+def _cell(kind: Kind, value: Any) -> str:
     if value is None:
         return ""
     if kind == "ms":

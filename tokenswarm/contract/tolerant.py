@@ -41,8 +41,8 @@ def _tolerant(value: Any, kind: Any) -> Any:
             items = [_tolerant(item, get_args(choice)[0]) for item in value]
             return [item for item in items if item is not _UNFIT]
         if isinstance(value, Mapping) and get_origin(choice) is dict:
-            items = {key: _tolerant(item, get_args(choice)[1]) for key, item in value.items() if isinstance(key, str)}
-            return {key: item for key, item in items.items() if item is not _UNFIT}
+            entries = {key: _tolerant(item, get_args(choice)[1]) for key, item in value.items() if isinstance(key, str)}
+            return {key: item for key, item in entries.items() if item is not _UNFIT}
     return _UNFIT
 
 

@@ -16,6 +16,8 @@ KEY_VARIABLE = "API_KEY"
 """The endpoint's API key. It is read from here and written nowhere."""
 PASSWORD_VARIABLE = "UI_PASSWORD"
 """The password of the web UI's login. It is read from here and written nowhere."""
+UI_HOSTS_VARIABLE = "UI_HOSTS"
+"""Further names under which the web UI may be reached, separated by commas."""
 _OF_LOCUST = "LOCUST_"
 
 

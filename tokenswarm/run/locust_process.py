@@ -30,6 +30,8 @@ _EXIT_GRACE_S = 20.0
 _STOP_S = 60.0
 """How long a run may take to end once it was asked to: what is in flight is cancelled, workers hand over their rows."""
 _LEAVES_S = 5.0
+_MOST_REPLACED = 20
+"""Workers that are started in place of others, so that one that always ends does not do so for ever."""
 _SAYS = "tokenswarm: "
 """How a sentence of ours begins in Locust's log."""
 _OWN_CODES = frozenset(code.value for code in Exit) - {Exit.PASSED, Exit.USAGE}
@@ -73,13 +75,15 @@ class LocustProcesses:
         self._log = log.open("ab")
         self.leader: subprocess.Popen
         self.workers: list[subprocess.Popen] = []
+        self._told: set[int] = set()
+        self._replaced = 0
         if workers:
             host, port = master or ("127.0.0.1", free_port())
             leading = [*leading, "--master", "--master-bind-host", host, "--master-bind-port", str(port)]
             self.leader = self._start([*arguments, *leading], environment, (theirs.fileno(),))
+            self._worker_command, self._inherited = [*arguments, *following(host, port)], inherited
             if master is None:
-                self.workers = [self._start([*arguments, *following(host, port)], inherited, ())
-                                for _ in range(workers)]
+                self.workers = [self._start(self._worker_command, inherited, ()) for _ in range(workers)]
         else:
             self.leader = self._start([*arguments, *leading], environment, (theirs.fileno(),))
         theirs.close()
@@ -159,6 +163,25 @@ class LocustProcesses:
             self.leader.wait(_LEAVES_S)
         return self._failure_of(self.leader) or UserError(Exit.LOAD_GENERATOR, quoted(
             "the load generator ended before the run did; the rows that it wrote are kept.", self.log_tail()))
+
+    def ended_workers(self) -> list[str]:
+        """A sentence for each worker of this machine that has ended by itself since the last call."""
+        sentences = []
+        for number, worker in enumerate(self.workers, 1):
+            if worker.poll() is not None and worker.pid not in self._told and self._asked_at is None:
+                self._told.add(worker.pid)
+                how = f"by signal {-worker.returncode}" if worker.returncode < 0 else f"with {worker.returncode}"
+                failure = self._failure_of(worker)
+                sentences.append(f"load-generating process {number} of {len(self.workers)} ended {how}"
+                                 + (f": {failure}" if failure else "; another one is started when no run goes on"))
+        return sentences
+
+    def replace_ended_workers(self) -> None:
+        """Start another worker for each one of this machine that has ended, a few times at most."""
+        for number, worker in enumerate(self.workers):
+            if worker.poll() is not None and self._replaced < _MOST_REPLACED:
+                self._replaced += 1
+                self.workers[number] = self._start(self._worker_command, self._inherited, ())
 
     def dead_worker(self) -> UserError | None:
         """Of the workers that were started here, one that has ended by itself."""

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tokenswarm.base.cpu_affinity import affinity
-from tokenswarm.base.environment import PASSWORD_VARIABLE
+from tokenswarm.base.environment import PASSWORD_VARIABLE, UI_HOSTS_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.generator.new_run import make_run_folder
@@ -56,7 +56,7 @@ def run_ui(options: LoadOptions, web_host: str, web_port: int, console: Console,
         checked = cleanup.enter_context(checked_engine(plan, folder, console, interrupts))
         checked.announce(console)
         web = _web_arguments(plan, web_host, web_port, with_login=reached_at not in _LOOPBACK)
-        locust = _start_locust(checked, folder, web)
+        locust = _start_locust(checked, folder, web, [web_host, reached_at])
         interrupts.on_hard_exit.insert(0, locust.kill_at_once)
         interrupts.on_first = locust.ask_to_stop
         try:
@@ -79,13 +79,15 @@ def _web_arguments(plan: RunPlan, host: str, port: int, with_login: bool) -> lis
     return arguments
 
 
-def _start_locust(checked: CheckedEngine, folder: Path, web: list[str]) -> LocustProcesses:
+def _start_locust(checked: CheckedEngine, folder: Path, web: list[str], hosts: list[str]) -> LocustProcesses:
+    """`hosts`: under which the UI is reached, beside those in UI_HOSTS."""
     plan = checked.plan
     session = _session(checked)
     files = sorted({load_scenario(name, {}).locustfile_path for name in session.scenarios})
     # The form begins with the scenario's users; the process that serves the UI generates no load.
     leader = Leader(files, checked.engine.base_url, [*users_arguments(plan.scenario), *web, "--loglevel", "INFO"],
-                    session.to_environment())
+                    {**session.to_environment(),
+                     UI_HOSTS_VARIABLE: ",".join([*hosts, os.environ.get(UI_HOSTS_VARIABLE, "")])})
     with affinity(plan.cpus.load_generator if plan.cpus else None):
         return LocustProcesses(leader, folder / LOG_NAME, plan.workers, plan.master)
 
@@ -160,6 +162,7 @@ class _Watcher:
         self._checked, self._locust, self._console = checked, locust, console
         self._reports: list[threading.Thread] = []
         self._engine_ended = False
+        self._run_is_on = False
 
     def follow(self) -> None:
         """Until Locust ends."""
@@ -179,8 +182,12 @@ class _Watcher:
         run = WebRun(self._checked, folder, self._locust)
         run.prepare()
         self._say(f"run {folder.name} ...")
-        if not run.measure(events, self._hear):
-            return
+        self._run_is_on = True
+        try:
+            if not run.measure(events, self._hear):
+                return
+        finally:
+            self._run_is_on = False
         try:
             run.finish()
         except UserError as error:
@@ -192,6 +199,10 @@ class _Watcher:
     def _hear(self, event: dict[str, Any] | None) -> None:
         if event is None:
             self._look_at_engine()
+            for sentence in self._locust.ended_workers():
+                self._say(f"tokenswarm: {sentence}")
+            if not self._run_is_on and not self._locust.asked_to_stop:  # the master takes none in the middle of a run
+                self._locust.replace_ended_workers()
         elif event["event"] == "fatal":
             self._say(event["sentence"])
 

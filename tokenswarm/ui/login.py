@@ -3,20 +3,59 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 import secrets
+import time
+from collections import deque
 from typing import Any
 
+import gevent
 from flask import redirect, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface
 from flask_login import UserMixin, login_user
 
 from tokenswarm.base.environment import PASSWORD_VARIABLE
 
 _USER = "tokenswarm"
+_log = logging.getLogger(__name__)
+
+
+class Attempts:
+    """Logins that failed of late, from wherever: the more there were, the longer the next answer takes."""
+
+    WINDOW_S = 300.0
+    FREE = 2
+    LONGEST_S = 8.0
+
+    def __init__(self) -> None:
+        self._at: deque[float] = deque(maxlen=1000)
+
+    def failed(self, now: float) -> float:
+        """One more, at this monotonic time; returns the seconds to wait before the answer."""
+        while self._at and now - self._at[0] > self.WINDOW_S:
+            self._at.popleft()
+        self._at.append(now)
+        over = len(self._at) - self.FREE
+        return 0.0 if over <= 0 else min(self.LONGEST_S, 0.5 * 2.0 ** min(10, over))
 
 
 class _Someone(UserMixin):
     id = _USER
+
+
+class _SecureUnderTls(SecureCookieSessionInterface):
+    """The cookie goes over TLS alone where the login came so, through a proxy too."""
+
+    def get_cookie_secure(self, app: Any) -> bool:
+        return request.is_secure or request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip() == "https"
+
+
+def is_good(user: str, given: str, password: str) -> bool:
+    """Whether these are the user and the password; never for an empty one. Takes equally long for each wrong one."""
+    pairs = zip((user, given), (_USER, password), strict=True)
+    same = [hmac.compare_digest(*(text.encode("utf-8", "surrogateescape") for text in pair)) for pair in pairs]
+    return bool(password) and all(same)
 
 
 def add_login(web_ui: Any) -> None:
@@ -25,18 +64,21 @@ def add_login(web_ui: Any) -> None:
     app = web_ui.app
     app.secret_key = secrets.token_bytes(32)  # who was logged in before a restart logs in again
     app.config.update(SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax")
+    app.session_interface = _SecureUnderTls()
     web_ui.login_manager.user_loader(lambda name: _Someone() if name == _USER else None)
     web_ui.auth_args = {"username_password_callback": "./login_submit", "title": "tokenswarm",
                         "info": f"User: {_USER}. The password is the one in {PASSWORD_VARIABLE} where it was started."}
+    attempts = Attempts()
 
     @app.route("/login_submit", methods=["POST"])
     def login_submit() -> Any:
-        credentials = (request.form.get("username", ""), request.form.get("password", ""))
-        good = bool(password) and all(hmac.compare_digest(a.encode(), b.encode())
-                                      for a, b in zip(credentials, (_USER, password), strict=True))
-        if good:
+        if is_good(request.form.get("username", ""), request.form.get("password", ""), password):
             session.pop("auth_error", None)
             login_user(_Someone())
+            _log.info("login from %s", request.remote_addr)
             return redirect(url_for("locust.index"))
+        pause_s = attempts.failed(time.monotonic())
+        _log.warning("a login from %s failed; answered after %.1f s", request.remote_addr, pause_s)
+        gevent.sleep(pause_s)
         session["auth_error"] = "This user or password is not known."
         return redirect(url_for("locust.login"))

@@ -7,16 +7,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import gevent
 from flask import Flask, Response, jsonify, request, send_file
+from flask_login import current_user
 from gevent import subprocess as gsubprocess
+from locust.runners import STATE_RUNNING, STATE_SPAWNING
 from werkzeug.datastructures import ImmutableMultiDict
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.foreign import printable
 from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.tables import DASHBOARD_HTML, REQUESTS_CSV
 from tokenswarm.generator.plain_locust import chosen_scenario
@@ -25,12 +28,15 @@ from tokenswarm.generator.ui_session import session_from_environment
 from tokenswarm.live.columns import layout
 from tokenswarm.live.exporter import attach
 from tokenswarm.live.history import History
+from tokenswarm.scenario.model import scenario_names
 from tokenswarm.ui.engine_view import engine_view
+from tokenswarm.ui.gatekeeping import known_hosts, refuse_other_hosts, refuse_other_sites, wrong_edit, wrong_numbers
 from tokenswarm.ui.login import add_login
 
 _STATIC = Path(__file__).parent / "static"
 _TAB = "llm"
 _SECOND_S = 1.0
+_LOADING = (STATE_SPAWNING, STATE_RUNNING)
 _REPORT_WAIT_S = 120.0
 _NOTHING = {"state": "ready", "run": None, "alert": None}
 """Before the first run, and while one is being made ready."""
@@ -60,7 +66,9 @@ class LlmTab:
             app.add_url_rule(path, f"tokenswarm{path}", guarded(view))
         app.add_url_rule("/llm/static/<name>", "tokenswarm-static", _static)
         attach(app, self._coordinator)
-        app.before_request(_refuse_other_sites)
+        known = known_hosts(getattr(self._environment.parsed_options, "web_host", None))
+        app.before_request(lambda: refuse_other_hosts(known))
+        app.before_request(refuse_other_sites)
         app.before_request(self._check_start)
         # Flask calls these in reverse order: the first one comes after Locust's own, which opens every answer to all.
         app.after_request_funcs.setdefault(None, []).insert(0, _for_this_site_only)
@@ -72,22 +80,29 @@ class LlmTab:
         """Refuse a start form that asks for what cannot be, before Locust acts on it; choose the user classes."""
         if request.path != "/swarm" or request.method != "POST":
             return None
-        if self._coordinator.going_on:
-            self._note_edit(request.form.get("user_count", "?"))
+        if self._web_ui.web_login and not current_user.is_authenticated:
+            return None  # Locust sends him to the login; nothing is looked at for a stranger
+        form = request.form.to_dict()
+        if (wrong := wrong_numbers(form)) is not None:
+            return _refused(wrong)
+        if self._coordinator.going_on or self._environment.runner.state in _LOADING:
+            if (wrong := wrong_edit(form)) is not None:
+                return _refused(wrong)
+            self._note_edit(form["user_count"])
             return None
-        wanted = {**vars(self._environment.parsed_options), **request.form.to_dict()}
+        wanted = {**vars(self._environment.parsed_options), **form}
         try:
-            _refuse_other_host(request.form.get("host"))
+            _refuse_other_host(form.get("host"))
+            _refuse_unlisted(form.get("scenario"), self._environment.user_classes)
             scenario, _ = chosen_scenario(_Options(wanted), self._environment.user_classes)
             classes = [cls for cls in _all_classes(self._environment)
                        if cls.__module__.rpartition(".")[2] == scenario.locustfile_path.stem]
         except UserError as error:
             self._alert = str(error)
-            return jsonify({"success": False, "message": str(error)})
+            return _refused(str(error))
         if classes:
             self._environment.user_classes = classes
         if scenario.open_loop:  # all users at once: they only carry requests, arrivals follow the schedule
-            form = request.form.to_dict()
             request.form = ImmutableMultiDict({**form, "spawn_rate": form.get("user_count", "1")})
         return None
 
@@ -97,7 +112,7 @@ class LlmTab:
         if coordinator.manifest is not None:
             seconds = time.time() - coordinator.timeline.start
             coordinator.manifest.notes.append(
-                f"The number of users was set to {users[:12]} by hand, {seconds:.0f} s after the run had begun: its "
+                f"The number of users was set to {int(users)} by hand, {seconds:.0f} s after the run had begun: its "
                 "figures are of several loads.")
 
     def _begun(self, **_: Any) -> None:
@@ -193,6 +208,20 @@ def _refuse_other_host(host: str | None) -> None:
                                     "one start it with HOST=...")
 
 
+def _refuse_unlisted(name: str | None, user_classes: Iterable[Any]) -> None:
+    """A scenario from a form is a name from the list that is offered, never a path. Raises UserError."""
+    session = session_from_environment()
+    offered = session.scenarios if session is not None else \
+        [*scenario_names(), *(str(getattr(cls, "scenario", "")) for cls in user_classes)]
+    if name and name not in offered:
+        raise UserError(Exit.USAGE, f"there is no scenario {printable(name, 60)!r} in the list: {', '.join(offered)}")
+
+
+def _refused(sentence: str) -> Response:
+    """The answer that Locust's page shows as an error."""
+    return jsonify({"success": False, "message": sentence})
+
+
 class _Options:
     """The settings of a start form as attributes, as parsed options have them."""
 
@@ -205,15 +234,6 @@ def _all_classes(environment: Any) -> list[Any]:
     if known is None:
         known = environment.tokenswarm_classes = list(environment.user_classes)
     return known
-
-
-def _refuse_other_sites() -> Response | None:
-    """A page of another site in the same browser must not start or stop runs: where the UI listens on 127.0.0.1 there
-    is no login that would keep it out."""
-    origin = request.headers.get("Origin")
-    if request.method != "GET" and origin and urlsplit(origin).netloc != request.host:
-        return Response("This request came from another site.", 403, mimetype="text/plain")
-    return None
 
 
 def _for_this_site_only(response: Response) -> Response:

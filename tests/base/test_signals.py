@@ -22,6 +22,7 @@ def stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise Left(code)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     monkeypatch.setattr(signals.os, "_exit", leave)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it is ignored where the tests run under nohup
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

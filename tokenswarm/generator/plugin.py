@@ -68,11 +68,18 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
         environment.events.user_error.add_listener(partial(_user_failed, role))
         for extend in _extensions:
             extend(environment, role)
+        refresh_clock()
     except UserError as error:
         print(f"tokenswarm: {error}", file=sys.stderr, flush=True)
         raise SystemExit(int(error.code)) from None
     except Exception as error:  # Locust would show its traceback
         raise SystemExit(int(report_bug(error, "tokenswarm"))) from None
+
+
+def refresh_clock() -> None:
+    """Let timers count from now. The event loop still has the time from before the imports, which took seconds: a run
+    time of Locust's (`-t 4s`) would be over by so much too soon."""
+    gevent.get_hub().loop.update_now()
 
 
 def _user_failed(role: ProcessRole, exception: Exception, tb: TracebackType | None, **_: Any) -> None:

@@ -126,12 +126,14 @@ class Replay:
         self._computed_at = [np.inf] * len(self._tokens)
         self._asked = [False] * len(self._tokens)  # whether a prompt had it, and not only an answer
         self._any = False
+        self._running = 0
         self._cache = LimitedCache(None if capacity_tokens is None else capacity_tokens // block_size)
 
     @property
     def all_kept_tokens(self) -> int | None:
         """What the limited cache holds at the end, in tokens, if nothing was ever forgotten; else None."""
-        return None if self._cache.overflowed else self._cache.used * self._block
+        # Each request that still runs has a block that is being filled.
+        return None if self._cache.overflowed else (self._cache.used - self._running) * self._block
 
     def run(self, requests: Sequence[Request]) -> Shared:
         """`requests` in the order sent."""
@@ -144,6 +146,7 @@ class Replay:
             out[:, number] = self._parts_known(request)
             self._sent(request)
             heapq.heappush(running, (request.ended, number))
+        self._running = len(running)
         return Shared(*out)
 
     def _parts_known(self, request: Request) -> tuple[float, float, float, float, float, float]:

@@ -16,7 +16,7 @@ from tests.docs.workflows import FILES, load, schema_errors, script, steps
 from tokenswarm.base.errors import Exit
 
 NAMES = [path.stem for path in FILES]
-FIND, KEEP = "Find the baseline", "Keep this night as the baseline"
+FIND, KEEP = "Find the baseline", "Keep this night for the baseline"
 
 
 def test_both_examples_are_there() -> None:
@@ -98,13 +98,23 @@ def night(tmp_path: Path, run_id: str, new_baseline: str = "false") -> dict[str,
     return given
 
 
-def test_the_baseline_is_the_first_night_until_a_new_one_is_wanted(tmp_path: Path) -> None:
-    assert "use" not in night(tmp_path, "first")
-    given = night(tmp_path, "second")
-    kept = Path(given["use"])
-    assert kept == Path(given["folder"]) and kept.parent.parent.name == "tokenswarm"
+def test_the_baseline_is_the_first_five_nights_until_a_new_one_is_wanted(tmp_path: Path) -> None:
+    first = [f"night-{number}" for number in range(5)]
+    given = [night(tmp_path, name) for name in first]
+    assert not any("use" in each for each in given)
+    kept = Path(given[0]["folder"])
+    assert kept.parent.parent.name == "tokenswarm"
     assert re.fullmatch(r"[\w.-]+", kept.name)
-    assert json.loads((kept / "run.json").read_text()) == {"run_id": "first"}
-    assert "use" not in night(tmp_path, "third", new_baseline="true")
-    assert json.loads((kept / "run.json").read_text()) == {"run_id": "third"}
+    assert night(tmp_path, "sixth")["use"] == ",".join(str(kept / name) for name in first)
+    assert json.loads((kept / "night-3" / "run.json").read_text()) == {"run_id": "night-3"}
+    assert "use" not in night(tmp_path, "seventh", new_baseline="true")
+    assert [path.name for path in kept.iterdir()] == ["seventh"]
     assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+
+def test_a_night_that_was_kept_alone_is_replaced_by_the_first_of_five(tmp_path: Path) -> None:
+    kept = Path(night(tmp_path, "first")["folder"])
+    (kept / "run.json").write_text("{}")
+    night(tmp_path, "second")
+    assert [path.name for path in kept.iterdir()] == ["second"]
+

@@ -59,11 +59,13 @@ def test_nights_make_the_baseline_that_the_next_one_is_held_against(tmp_path: Pa
         found = dict(line.split("=", 1) for line in outputs.read_text().splitlines())
         environment["BASELINE"] = found.get("use", "")
         code = step("Soak")
-        assert code in (Exit.PASSED, Exit.SLO_MISSED, Exit.INVALID)  # a busy machine; and chance, against a baseline
+        # Ten seconds are too short to tell of drift; and a busy machine, and chance, against a baseline.
+        assert code in (Exit.PASSED, Exit.UNDETERMINED, Exit.SLO_MISSED, Exit.INVALID)
         [run] = (folder / "results").iterdir()
         assert (run / "dashboard.html").exists()
         used.append((json.loads((run / "summary.json").read_text()).get("baseline") or {}).get("run_id"))
-        if night == "first" and code == Exit.PASSED:  # else nothing becomes a baseline, and the next night finds none
+        # Else nothing becomes a baseline, and the next night finds none.
+        if night == "first" and code in (Exit.PASSED, Exit.UNDETERMINED):
             environment["FOLDER"] = found["folder"]
             assert step("Keep this night for the baseline") == 0
             first = run.name

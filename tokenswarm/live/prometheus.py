@@ -74,7 +74,12 @@ _REQUESTS = (
               "Prompt tokens whose first output token came inside the measured window."),
     Described("tokenswarm_window_answers_total", "counter", ("user_class",),
               "Answers that ended well inside the measured window."),
+    Described("tokenswarm_window_good_answers_total", "counter", ("user_class",),
+              "Of those, the ones that met every objective of their class that bounds a request; none where it has no "
+              "such."),
 )
+_OF_OBJECTIVES = ("tokenswarm_good_requests_total", "tokenswarm_window_good_answers_total")
+"""What is left out where no class has objectives that bound a request."""
 _TRUST = (
     Described("tokenswarm_validity", "gauge", (),
               "Whether the load generator can be trusted now: 0 unknown, 1 green, 2 amber, 3 red (do not trust)."),
@@ -183,8 +188,10 @@ def _counters(live: LiveStats, names: list[str]) -> dict[str, Samples]:
         "tokenswarm_window_output_tokens_total": of_window("window_output"),
         "tokenswarm_window_prompt_tokens_total": of_window("window_prompt"),
         "tokenswarm_window_answers_total": of_window("window_done"),
+        "tokenswarm_window_good_answers_total": [(key, count) for key, count in of_window("window_good")
+                                                 if live.bounded(key[0])],
     }
-    return {name: found for name, found in samples.items() if found or name != "tokenswarm_good_requests_total"}
+    return {name: values for name, values in samples.items() if values or name not in _OF_OBJECTIVES}
 
 
 def _gauges(live: LiveStats, names: list[str], moment: Moment) -> dict[str, Samples]:

@@ -30,6 +30,7 @@ from tokenswarm.analysis.figures.timing import TimingError, timing_errors
 from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.verdict import validity
+from tokenswarm.analysis.verdict.facts import Facts, error_bound_ms, gather, worker_samples
 from tokenswarm.analysis.verdict.gates import judged
 from tokenswarm.analysis.verdict.overloaded import reasons_of, withhold_latency, without_held_arrivals
 from tokenswarm.analysis.verdict.spoilt import implausible, reason_of, withhold
@@ -58,12 +59,12 @@ def summarise(run: Run) -> Summary:
     """Every figure that the dashboard and the terminal show, with units and 95% intervals."""
     window = find_window(run)
     rows = run.measured
-    facts = validity.gather(run, window)
-    keeping = _keeping_up(run, window, facts.open_loop)
+    facts = gather(run, window)
+    levels = load_levels(run, window)
+    keeping = _keeping_up(run, window, facts.open_loop) if len(levels) < 2 else KeepingUp()
     verdict, reasons, checks = validity.judge(without_held_arrivals(facts, keeping),
                                               [*validity.recorded_reasons(run), *reasons_of(keeping)])
     objectives, refused = parse_objectives(run.manifest.scenario.table("slo"))
-    levels = load_levels(run, window)
     rates = every_rate(run.requests, rows, window, objectives)
     goodput = slo.goodput_figures(rows, objectives, window, run.requests)
     cost = run.manifest.cost or CostRecord()
@@ -89,7 +90,8 @@ def summarise(run: Run) -> Summary:
         server_ttft=server_view.server_ttft(run),
         server_latency=server_view.server_figures(run),
         keeping_up=keeping,
-        steady_part=_steady_part(run, rows, window),
+        # Where the load changed, so do the figures, and nothing is transient.
+        steady_part=steady_part(run.requests, rows, window) if len(levels) < 2 else SteadyPart(LOAD_CHANGED),
         drift=drift_figures(run, window),
         outages=outage_figures(run, window),
         cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates),
@@ -101,7 +103,7 @@ def summarise(run: Run) -> Summary:
     found = implausible(run, window, summary)
     further = [reason_of(each, facts.judged_metrics) for each in found]
     if len(levels) > 1 and window is not None:
-        summary = by_level(run, summary, levels, window)
+        summary = by_level(run, summary, levels, window.start, objectives, refused)
         further += _of_levels(run, summary, levels, facts)
     _withhold_late(summary, late)
     for each in found:
@@ -115,21 +117,14 @@ def summarise(run: Run) -> Summary:
 
 def _keeping_up(run: Run, window: Window | None, open_loop: bool) -> KeepingUp:
     """Of a run with one load: overload of an open loop, Little's law of a closed one."""
-    if len(load_levels(run, window)) > 1:
-        return KeepingUp()
     if open_loop:
         return overload_of(run.requests, window, run.manifest.load.rate)
-    return KeepingUp(littles_law=littles_law(run.requests, validity.worker_samples(run, window), window))
+    return KeepingUp(littles_law=littles_law(run.requests, worker_samples(run, window), window))
 
 
 def _lost_time(found: KeepingUp) -> list[str]:
     law = found.littles_law
     return [law.sentence] if law is not None and law.sentence else []
-
-
-def _steady_part(run: Run, rows: pd.DataFrame, window: Window | None) -> SteadyPart:
-    """Of a run with one load: where the load changed, so do the figures, and nothing is transient."""
-    return steady_part(run.requests, rows, window) if len(load_levels(run, window)) <= 1 else SteadyPart(LOAD_CHANGED)
 
 
 def _withhold_late(summary: Summary, timing: Iterable[TimingError], level: LevelFigures | None = None) -> None:
@@ -140,10 +135,13 @@ def _withhold_late(summary: Summary, timing: Iterable[TimingError], level: Level
             withhold(summary, [error.name], why, level)
 
 
-def by_level(run: Run, summary: Summary, levels: list[LoadLevel], window: Window) -> Summary:
-    """The summary of a run of several loads: figures, gates and remarks of each level, none over all of them."""
-    objectives, refused = parse_objectives(run.manifest.scenario.table("slo"))
-    figures = [level_figures(run, level, objectives, window.start) for level in levels]
+def by_level(run: Run, summary: Summary, levels: list[LoadLevel], measured_from: float, objectives: list[Objective],
+             refused: list[tuple[str, str]]) -> Summary:
+    """The summary of a run of several loads: figures, gates and remarks of each level, none over all of them.
+
+    `measured_from`: start of the measure window, unix seconds; `objectives` and `refused` as `parse_objectives` gives
+    them."""
+    figures = [level_figures(run, level, objectives, measured_from) for level in levels]
     summary = withheld(summary, figures)
     summary.slo = [of_level(gate, each) for level, each in zip(levels, figures, strict=True)
                    for gate in (*slo.evaluate(objectives, refused, level.rows, each.goodput, each.rates),
@@ -152,12 +150,12 @@ def by_level(run: Run, summary: Summary, levels: list[LoadLevel], window: Window
     return summary
 
 
-def _of_levels(run: Run, summary: Summary, levels: list[LoadLevel], facts: validity.Facts) -> list[Reason]:
+def _of_levels(run: Run, summary: Summary, levels: list[LoadLevel], facts: Facts) -> list[Reason]:
     """What makes a run worse than its sums tell: a level in which nothing succeeded, or whose latencies are spoilt; the
     spoilt figures of that level are taken out."""
     reasons = level_reasons(summary.levels) if summary.counts.measured.ok else []  # else the whole run is told of
     for level, figures in zip(levels, summary.levels, strict=True):
-        bound_ms = validity.error_bound_ms(level.rows, validity.worker_samples(run, level.window))
+        bound_ms = error_bound_ms(level.rows, worker_samples(run, level.window))
         timing = [each for each in timing_errors(level.rows, bound_ms) if each.is_spoilt]
         _withhold_late(summary, timing, figures)
         reasons += [spoilt_at_level(each, figures) for each in timing if each.name in facts.judged_metrics]
@@ -265,9 +263,9 @@ def counts(run: Run, rows: pd.DataFrame) -> Counts:
     )
 
 
-def generator(run: Run, facts: validity.Facts, window: Window | None) -> Generator:
+def generator(run: Run, facts: Facts, window: Window | None) -> Generator:
     """The load generator's own health inside the window."""
-    workers = validity.worker_samples(run, window)
+    workers = worker_samples(run, window)
     in_flight = None if facts.in_flight_max is None else int(facts.in_flight_max)
     return Generator(
         workers=int(workers["source"].nunique()) or None,

@@ -31,14 +31,13 @@ from tokenswarm.client.answer import Answer
 from tokenswarm.generator import plugin
 from tokenswarm.generator.binding import Arrival, BoundSession
 from tokenswarm.generator.load_process import LoadProcess
+from tokenswarm.generator.schedule import FAILURE_PAUSE_S
 from tokenswarm.locust_extensions import metrics_port, web_ui_tab
 from tokenswarm.workloads.base import Message, Prompt, Session, cache_buster_prefix, shared_scope
 
 plugin.register(web_ui_tab, metrics_port)
 
 _MS_PER_S = 1e3
-_FAILURE_PAUSE_S = 0.5
-"""What a closed loop waits after a failure: a dead endpoint must not be asked thousands of times a second."""
 
 
 class RequestFailed(Exception):
@@ -135,7 +134,7 @@ class LLMUser(User):
             tries += 1
             answer = self._send(prompt, phase, None, tries)
         if answer.status == "failed" and not self._process.open_loop:
-            gevent.sleep(_FAILURE_PAUSE_S)
+            gevent.sleep(FAILURE_PAUSE_S)
         return answer
 
     @property

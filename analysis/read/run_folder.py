@@ -37,7 +37,7 @@ from tokenswarm.contract.tables import (
 _MANY_VALUES = frozenset({"request_id", "conversation", "error_detail"})
 """Text columns in which nearly every value differs, so that a category would only cost memory."""
 _SILENT_S = 30.0
-"""A run from which nothing was heard for so long is over, whatever its manifest says."""
+"""A run that has written nothing for so long is over, whatever its manifest says."""
 _LATEST = 1000
 """Rows of the end of a table that are looked at for its latest moment: those of several processes are not in order."""
 

@@ -13,7 +13,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 _POISSON_LOW, _POISSON_HIGH = 0.8, 1.25
 """Coefficients of variation of gaps that are called Poisson's, whose is 1."""
 _TITLES = {"input_tokens": "prompts", "output_tokens": "answers", "arrivals": "arrivals",
-           "sessions": "sessions", "shared": "shared", "hit_rate": "hits"}
+           "sessions": "sessions", "hit_rate": "hits"}
+"""What is not known, by its field; `shared` is not known for the reason that `hit_rate` is not."""
 
 
 def profile_table(profile: Profile, name: str) -> RenderableType:
@@ -28,7 +29,7 @@ def profile_table(profile: Profile, name: str) -> RenderableType:
         _add(lines, "shared", _shared(profile.shared))
         _add(lines, "hits", _hits(profile.hit_rate))
     for field, why in profile.why.items():
-        if field != "shared":
+        if field in _TITLES:
             _add(lines, _TITLES[field], [f"not known: {why}"])
     parts.append(lines)
     if profile.hit_rate and profile.hit_rate.unbounded:

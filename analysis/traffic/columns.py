@@ -152,6 +152,8 @@ class _BlockColumns:
 
 def coarser(blocks: Blocks, block_tokens: int) -> Blocks:
     """The same prompts in larger blocks, a multiple of what they have; what fills no whole block is left out."""
+    if block_tokens == blocks.block_tokens:
+        return blocks
     factor = block_tokens // blocks.block_tokens
     chained = beginnings(blocks.ids, blocks.starts)
     lengths = np.diff(blocks.starts)

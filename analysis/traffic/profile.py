@@ -187,9 +187,9 @@ def _sharing(traffic: Traffic, order: np.ndarray | None) -> _Sharing:
     whole = np.where(np.isnan(whole), np.diff(blocks.starts) * blocks.block_tokens, whole).astype(np.int64)
     sizes = sorted({blocks.block_tokens, *(size for size in BLOCK_SIZES if size % blocks.block_tokens == 0)})
     base = _base_size(blocks.block_tokens)
-    points, curve, uses = [], None, None
-    for size in sizes:
-        sized = blocks if size == blocks.block_tokens else coarser(blocks, size)
+    points, curve, uses, sized = [], None, None, blocks
+    for size in sizes:  # each divides the next
+        sized = coarser(sized, size)
         sized_uses = uses_of_blocks(sized.ids, sized.starts, whole, size)
         sized_curve = hit_curve(sized_uses, size)
         points.append(BlockPoint(size, sized_curve.unbounded))

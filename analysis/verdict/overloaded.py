@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tokenswarm.analysis.verdict.facts import Facts
 from tokenswarm.analysis.verdict.outcome import OVERLOADED
 from tokenswarm.analysis.verdict.spoilt import withhold
-from tokenswarm.analysis.verdict.validity import Facts
 
 from tokenswarm.contract.manifest import Reason
 from tokenswarm.contract.metrics import METRICS

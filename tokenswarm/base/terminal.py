@@ -17,7 +17,7 @@ class LastingStream:
     """A text stream that turns silent once nobody takes what is written: its reader has gone (`tokenswarm load |
     head -1`), its terminal was closed, its disk is full.
 
-    `lost`: why it turned silent; None while it is heard, and where its reader has gone by intention.
+    `lost`: why it turned silent; None while it is written to, and where its reader has left on purpose.
     """
 
     def __init__(self, stream: TextIO) -> None:

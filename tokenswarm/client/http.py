@@ -48,6 +48,11 @@ class Endpoint:
         self.host_header = name if self.port == (443 if self.tls else 80) else f"{name}:{self.port}"
         self.url = f"{parts.scheme}://{self.host_header}{path}"
 
+    @property
+    def api_url(self) -> str:
+        """Where the API is: the base URL with its `/v1`."""
+        return f"{'https' if self.tls else 'http'}://{self.host_header}{self.prefix}"
+
 
 def request_head(endpoint: Endpoint, path: str, headers: Mapping[str, str]) -> bytes:
     """The constant part of a POST head; append `Content-Length`, per-request headers and the blank line."""

@@ -16,8 +16,6 @@ from tokenswarm.generator.reporter import Reporter
 from tokenswarm.scenario.load import Load
 
 _POLL_S = 0.05
-_JUDGE_S = 0.5
-"""How often the warm-up is asked whether it is steady."""
 _MOST_SAMPLES = 36_000
 _SAMPLE_S = 0.1
 """How often the requests in flight are counted in the warm-up."""
@@ -93,7 +91,7 @@ class PhaseController:
         self._sleep_until(first_look)
         judgement = self._judge(full_since)
         while not judgement.steady and time.time() < limit and not self._stop.is_set():
-            self._sleep_until(min(time.time() + _JUDGE_S, limit))
+            self._sleep_until(min(time.time() + steady.JUDGE_S, limit))
             judgement = self._judge(full_since)
         if not self._stop.is_set():
             self.warmup = steady.ended(judgement, seconds=time.time() - start, limit_s=load.warmup_most_s,

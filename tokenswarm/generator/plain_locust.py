@@ -124,8 +124,7 @@ def _as_locust_loads(scenario: Scenario, options: Any, overrides: Mapping[str, s
 def _first_model(endpoint: Endpoint) -> str:
     """The first model that the endpoint lists. Raises UserError."""
     key = api_key()
-    scheme = "https" if endpoint.tls else "http"
-    url = f"{scheme}://{endpoint.host_header}{endpoint.prefix}/models"
+    url = f"{endpoint.api_url}/models"
     try:
         with Timeout(_MODELS_TIMEOUT_S):
             answer = PoolManager(retries=False).request(

@@ -37,7 +37,7 @@ class Reporter:
     def say(self, event: str, **facts: object) -> None:
         """Report an event; facts are JSON values or records."""
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # the other end is gone: `stop` is heard
+            with contextlib.suppress(OSError):  # the other end is gone: `stop` ends this
                 self._socket.sendall(msgspec.json.encode({"event": event, **facts}) + b"\n")
 
     def on(self, what: str, handler: Callable[[dict[str, Any]], None]) -> None:

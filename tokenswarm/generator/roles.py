@@ -33,6 +33,7 @@ from tokenswarm.generator.phase_controller import PhaseController
 from tokenswarm.generator.plain_locust import standalone_manifest
 from tokenswarm.generator.plan import plan_from, prepared_plan
 from tokenswarm.generator.reporter import Reporter
+from tokenswarm.generator.schedule import LEAD_S
 from tokenswarm.generator.shape import ScenarioShape
 from tokenswarm.generator.sinks import FileSink
 from tokenswarm.live.live_stats import LiveStats
@@ -116,9 +117,7 @@ class ProcessRole:
 class Coordinator(ProcessRole):
     """Local or master: owns the run folder, directs the phases, reports to the command line."""
 
-    lead_s = 0.3
-    """How far ahead of its beginning the measured window is announced: so that every worker hears of it in time, and
-    the arrivals of an open loop, which may be asleep for a quarter of a second, begin on time."""
+    lead_s = LEAD_S
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)

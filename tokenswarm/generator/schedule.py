@@ -1,4 +1,5 @@
-"""When the open loop's arrivals are due, phase by phase, and those that found nobody. Pure: no clock.
+"""When requests are due: the open loop's arrivals, phase by phase, those that found nobody, and fixed pauses. Pure: no
+clock.
 
 The warm-up runs at the first rate; the measured phase has a schedule of its own, the same for each run with the same
 seed.
@@ -11,6 +12,12 @@ from collections.abc import Iterator
 from tokenswarm.generator.arrivals import Pacer, RateProfile, arrival_times
 from tokenswarm.scenario.arrivals import TIMES
 from tokenswarm.scenario.load import Load
+
+FAILURE_PAUSE_S = 0.5
+"""What a closed loop waits after a failure: a dead endpoint must not be asked thousands of times a second."""
+LEAD_S = 0.3
+"""How far ahead of its beginning the measured window is announced: so that every worker hears of it in time, and the
+arrivals of an open loop, which may be asleep for a quarter of a second, begin on time."""
 
 
 def profile_of(load: Load) -> RateProfile:

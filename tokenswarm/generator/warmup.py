@@ -33,6 +33,8 @@ CHANCE_Z = 1.0
 """Standard deviations within which chance alone stays two times in three. Strict, since the question is asked again and
 again: a weak trend would pass one of many tests that let nineteen of twenty pass, while a steady engine waits for the
 next answer only."""
+JUDGE_S = 0.5
+"""How often the warm-up is asked whether it is steady."""
 HIT_RATE, IN_FLIGHT = "hit rate", "requests in flight"
 WarmupAnswer = tuple[float, float, int | None, int | None]
 """(unix time of its end, TTFT in ms, cached prompt tokens, prompt tokens) of an answer of the warm-up."""

@@ -80,9 +80,8 @@ def preflight(load: LoadToCheck, tools: CheckTools | None = None) -> PreflightRe
 
 def listed_models(endpoint: Endpoint, api_key: str | None) -> ModelList:
     """Ask for the list of models. Raises UserError (ENDPOINT) where nothing answers at all."""
-    url = f"{'https' if endpoint.tls else 'http'}://{endpoint.host_header}{endpoint.prefix}/models"
     try:
-        reply = request(url, api_key=api_key, timeout_s=_LIST_TIMEOUT_S)
+        reply = request(f"{endpoint.api_url}/models", api_key=api_key, timeout_s=_LIST_TIMEOUT_S)
     except Unreachable as error:
         raise UserError(Exit.ENDPOINT, f"{endpoint.url} cannot be reached ({error}); is the engine up, and is HOST "
                                        "right?") from None

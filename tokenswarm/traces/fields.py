@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -121,8 +122,6 @@ def messages(value: Any, role: str = "role", content: str = "content") -> list[M
 
 def table(row: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A JSON object, also as text with JSON in it; an empty one where it is missing."""
-    import json
-
     value = row.get(name)
     if isinstance(value, str):
         try:

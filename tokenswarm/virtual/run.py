@@ -16,7 +16,14 @@ from tokenswarm.generator.arrivals import Pacer
 from tokenswarm.generator.binding import Arrival, Binding, BoundSession, pauses
 from tokenswarm.generator.request_body import constant_body, request_body
 from tokenswarm.generator.rows import Origin, request_row
-from tokenswarm.generator.schedule import Queue, listed_times, measured_times, warmup_times
+from tokenswarm.generator.schedule import (
+    FAILURE_PAUSE_S,
+    LEAD_S,
+    Queue,
+    listed_times,
+    measured_times,
+    warmup_times,
+)
 from tokenswarm.generator.session_stream import SessionStream
 from tokenswarm.generator.under_way import places_under_way
 from tokenswarm.scenario.model import Scenario
@@ -31,10 +38,6 @@ Row = dict[str, object]
 Story = Generator["_Wait", object, None]
 """What a user does; it yields what it waits for, and is sent what came of it."""
 
-LEAD_S = 0.3
-"""How far ahead of its beginning the measured window is fixed, as by the load generator's coordinator."""
-FAILURE_PAUSE_S = 0.5
-JUDGE_S = 0.5
 TICK_S = 1.0
 
 
@@ -165,7 +168,7 @@ class _Run:
         load, now = self._load, self._clock.now
         judgement = warmup.judge(self._first_tokens, 0.0, full_since, now)
         if not judgement.steady and now < limit_s:
-            self._clock.at(min(now + JUDGE_S, limit_s), lambda: self._judge(full_since, limit_s))
+            self._clock.at(min(now + warmup.JUDGE_S, limit_s), lambda: self._judge(full_since, limit_s))
             return
         self._warmup = warmup.ended(judgement, seconds=now, limit_s=load.warmup_most_s,
                                     fixed=load.warmup_s is not None)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, ReadRow, Row
 from tokenswarm.traces.request import Message, TraceRequest
+from tokenswarm.traces.turns import TurnCounter
 
 
 def _reader() -> ReadRow:
     histories: dict[str, list[Message]] = {}
-    turns: dict[str, int] = {}
+    turns = TurnCounter()
     delays: dict[str, float] = {}
 
     def read(row: Row) -> Iterator[TraceRequest]:
@@ -28,9 +29,8 @@ def _reader() -> ReadRow:
         if row.get("tool_calls") is not None:
             message["tool_calls"] = row["tool_calls"]
         if role == "assistant" and any(each["role"] != "system" for each in history):
-            turns[session] = turns.get(session, 0) + 1
             answer = message["content"]
-            yield TraceRequest(messages=list(history), session=session, turn=turns[session],
+            yield TraceRequest(messages=list(history), session=session, turn=turns.next_of(session),
                                delay_s=delays.pop(session, None), expected=answer if isinstance(answer, str) else None,
                                body={"tools": row["tools"]} if row.get("tools") else {})
         history.append(message)

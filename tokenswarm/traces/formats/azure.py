@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tokenswarm.traces import fields
-from tokenswarm.traces.format import Container, Format, ReadRow, Row
+from tokenswarm.traces.format import Container, Format, Row
 from tokenswarm.traces.request import TraceRequest
 
 PROMPT, ANSWER = "ContextTokens", "GeneratedTokens"
@@ -16,9 +16,5 @@ def _read(row: Row) -> Iterator[TraceRequest]:
                        output_tokens=fields.tokens(row, ANSWER))
 
 
-def _reader() -> ReadRow:
-    return _read
-
-
-FORMAT = Format("azure", "Azure LLM inference", Container.CSV, lambda row: PROMPT in row and ANSWER in row, _reader,
-                "Azure/AzurePublicDataset, AzureLLMInferenceDataset2024.md")
+FORMAT = Format("azure", "Azure LLM inference", Container.CSV, lambda row: PROMPT in row and ANSWER in row,
+                lambda: _read, "Azure/AzurePublicDataset, AzureLLMInferenceDataset2024.md")

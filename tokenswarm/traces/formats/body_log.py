@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tokenswarm.traces import fields
-from tokenswarm.traces.format import Container, Format, ReadRow, Row
+from tokenswarm.traces.format import Container, Format, Row
 from tokenswarm.traces.formats.openai_batch import request_of_body
 from tokenswarm.traces.request import TraceRequest
 
@@ -19,10 +19,6 @@ def _read(row: Row) -> Iterator[TraceRequest]:
     yield request
 
 
-def _reader() -> ReadRow:
-    return _read
-
-
 FORMAT = Format("body_log", "log of request bodies", Container.JSON,
-                lambda row: "body" in row and "timestamp" in row and "custom_id" not in row, _reader,
+                lambda row: "body" in row and "timestamp" in row and "custom_id" not in row, lambda: _read,
                 "modelscope/evalscope, workload_trace")

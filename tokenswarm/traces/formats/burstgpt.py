@@ -7,23 +7,21 @@ from collections.abc import Iterator
 from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, ReadRow, Row
 from tokenswarm.traces.request import TraceRequest
+from tokenswarm.traces.turns import TurnCounter
 
 PROMPT, ANSWER = "Request tokens", "Response tokens"
 
 
 def _reader() -> ReadRow:
-    turns: dict[str, int] = {}
+    turns = TurnCounter()
 
     def read(row: Row) -> Iterator[TraceRequest]:
         answer = fields.tokens(row, ANSWER)
         if answer == 0:
             return
         session = fields.text(row, "Session ID")
-        if session is not None:
-            turns[session] = turns.get(session, 0) + 1
         yield TraceRequest(time_s=fields.seconds(row, "Timestamp"), input_tokens=fields.tokens(row, PROMPT),
-                           output_tokens=answer, session=session,
-                           turn=turns.get(session) if session is not None else None)
+                           output_tokens=answer, session=session, turn=turns.next_of(session))
 
     return read
 

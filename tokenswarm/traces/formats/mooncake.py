@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, ReadRow, Row
 from tokenswarm.traces.request import TraceRequest
+from tokenswarm.traces.turns import TurnCounter
 
 BLOCK_TOKENS = 512
 _PER_S = 1000
@@ -22,7 +23,7 @@ def _matches(row: Row) -> bool:
 
 
 def _reader() -> ReadRow:
-    turns: dict[str, int] = {}
+    turns = TurnCounter()
 
     def read(row: Row) -> Iterator[TraceRequest]:
         prompts = [name for name in _PROMPTS if row.get(name) is not None]
@@ -44,13 +45,11 @@ def _reader() -> ReadRow:
         ids = fields.hash_ids(row)
         fields.check_blocks(ids, length, BLOCK_TOKENS)
         session = fields.text(row, "session_id")
-        if session is not None:
-            turns[session] = turns.get(session, 0) + 1
         yield TraceRequest(
             time_s=fields.seconds(row, "timestamp", _PER_S), input_tokens=length,
             output_tokens=fields.tokens(row, "output_length"), hash_ids=ids,
             block_tokens=BLOCK_TOKENS if ids is not None else None, messages=messages, session=session,
-            turn=turns.get(session) if session is not None else None, delay_s=fields.seconds(row, "delay", _PER_S),
+            turn=turns.next_of(session), delay_s=fields.seconds(row, "delay", _PER_S),
             body=body)
 
     return read

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tokenswarm.traces import fields
-from tokenswarm.traces.format import Container, Format, ReadRow, Row
+from tokenswarm.traces.format import Container, Format, Row
 from tokenswarm.traces.request import TraceRequest
 
 _LENGTHS = ("max_completion_tokens", "max_tokens")
@@ -31,9 +31,5 @@ def _read(row: Row) -> Iterator[TraceRequest]:
     yield request_of_body(fields.table(row, "body"))
 
 
-def _reader() -> ReadRow:
-    return _read
-
-
 FORMAT = Format("openai_batch", "OpenAI batch input", Container.JSON,
-                lambda row: "custom_id" in row and "body" in row, _reader, "OpenAI's batch API")
+                lambda row: "custom_id" in row and "body" in row, lambda: _read, "OpenAI's batch API")

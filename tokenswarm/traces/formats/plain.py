@@ -9,6 +9,7 @@ from typing import Any
 from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, ReadRow, Row
 from tokenswarm.traces.request import Message, TraceRequest
+from tokenswarm.traces.turns import TurnCounter
 
 MESSAGES = ("messages", "chat_messages")
 PROMPTS = ("prompt", "instruction", "question", "input", "text", "content")
@@ -68,7 +69,7 @@ def _value(cell: Any) -> Any:
 
 
 def _reader() -> ReadRow:
-    turns: dict[str, int] = {}
+    turns = TurnCounter()
 
     def read(row: Row) -> Iterator[TraceRequest]:
         messages = _messages(row)
@@ -78,13 +79,11 @@ def _reader() -> ReadRow:
         length, input_length = _named(row, LENGTHS, "answer's length"), _named(row, _INPUTS, "prompt's length")
         expected, session_name = _named(row, EXPECTED, "expected answer"), _named(row, _SESSIONS, "session")
         session = fields.text(row, session_name) if session_name else None
-        if session is not None:
-            turns[session] = turns.get(session, 0) + 1
         yield TraceRequest(
             time_s=fields.seconds(row, "timestamp"), messages=messages, session=session,
             input_tokens=fields.tokens(row, input_length) if input_length else None,
             output_tokens=fields.tokens(row, length) if length else None,
-            turn=turns.get(session) if session is not None else None,
+            turn=turns.next_of(session),
             expected=row[expected] if expected and isinstance(row[expected], str) else None,
             weight=_weight(row), body={name: _value(row[name]) for name in _BODY if row.get(name) not in (None, "")})
 

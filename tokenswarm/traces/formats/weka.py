@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tokenswarm.traces import fields
-from tokenswarm.traces.format import Container, Format, ReadRow, Row
+from tokenswarm.traces.format import Container, Format, Row
 from tokenswarm.traces.request import TraceRequest
 
 _MAX_DEPTH = 20
@@ -45,10 +45,6 @@ def _requests(requests: object, session: str, block: int, scope: str, depth: int
         ended_s = begins_s + took_s if begins_s is not None and took_s is not None else None
 
 
-def _reader() -> ReadRow:
-    return _read
-
-
 FORMAT = Format("weka", "Weka cc-traces", Container.JSON,
-                lambda row: isinstance(row.get("requests"), list) and "block_size" in row, _reader,
+                lambda row: isinstance(row.get("requests"), list) and "block_size" in row, lambda: _read,
                 "semianalysisai/cc-traces-weka")

@@ -1,0 +1,165 @@
+"""What is known of a run that says whether it is whole and its load generator kept up: the facts that rules look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from tokenswarm.analysis.figures.quantities import (
+    is_generators_failure,
+    is_ok,
+    lateness_ms,
+    outcome_counts,
+)
+from tokenswarm.analysis.figures.timing import TimingError, timing_errors
+from tokenswarm.analysis.figures.window import Window
+from tokenswarm.analysis.read.run_folder import Run
+from tokenswarm.analysis.verdict.spoilt import judged_metrics
+
+from tokenswarm.contract.manifest import CountsRecord
+
+SUSTAINED_S = 10
+"""A worker is busy when it is over the limit for most of this many seconds."""
+STALL_MS = 500.0
+"""A timer that is so late is a stall."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the rules look at. None = not known."""
+
+    missing_files: tuple[str, ...]
+    status: str | None
+    open_loop: bool
+    has_window: bool
+    rows: int
+    measured_ok: int
+    measured_sent: int
+    cancelled: int
+    counted: int | None
+    rows_lost: int
+    damaged_lines: int
+    median_latency_ms: float | None
+    error_bound_ms: float | None
+    lateness_p99_ms: float | None
+    cpu_share: float | None
+    in_flight_max: float | None
+    in_flight_limit: float | None
+    workers_lost: float | None
+    unsent: float | None
+    timing: tuple[TimingError, ...] = ()
+    judged_metrics: frozenset[str] = frozenset()
+    """Those whose error makes the run INVALID: headlines, and what is gated."""
+    steal_share: float | None = None
+    cores: int | None = None
+    workers: int | None = None
+    held_back: float | None = None
+    generator_failures: int = 0
+    user_errors: int = 0
+    stalled_share: float | None = None
+    going: bool = False
+    ended_early: str | None = None
+
+
+def gather(run: Run, window: Window | None) -> Facts:
+    """The facts of a run."""
+    rows = run.measured
+    ok = rows.loc[is_ok(rows), ["ttft_ms", "e2e_ms"]]
+    counts = outcome_counts(rows)
+    manifest = run.manifest
+    counted = manifest.counts or CountsRecord()
+    late = lateness_ms(rows)
+    workers = worker_samples(run, window)
+    bound_ms = error_bound_ms(rows, workers)
+    return Facts(
+        missing_files=run.missing_files,
+        status=manifest.status,
+        open_loop=manifest.load.mode == "open" or not np.isnan(late).all(),
+        has_window=window is not None and window.seconds > 0,
+        rows=len(run.requests),
+        measured_ok=counts.ok,
+        measured_sent=counts.sent,
+        cancelled=counts.cancelled,
+        counted=counted.sent,
+        workers_lost=counted.workers_lost,
+        unsent=counted.unsent,
+        held_back=counted.arrivals_queued,
+        generator_failures=int(is_generators_failure(run.requests).sum()),
+        user_errors=sum((counted.user_errors or {}).values()),
+        stalled_share=stalled_share(workers, window),
+        going=run.going,
+        ended_early=(manifest.ended_early.sentence or "no reason is told") if manifest.ended_early else None,
+        rows_lost=counted.rows_lost or 0,
+        damaged_lines=run.damaged_lines,
+        median_latency_ms=_median_latency(ok),
+        error_bound_ms=bound_ms,
+        timing=timing_errors(rows, bound_ms),
+        judged_metrics=judged_metrics(run),
+        steal_share=_mean(workers["steal_share"].to_numpy()),
+        cores=manifest.host.cores if manifest.host else None,
+        workers=manifest.load.workers,
+        lateness_p99_ms=_percentile(late, 99),
+        cpu_share=busiest_cpu_share(workers),
+        in_flight_max=_percentile(workers.groupby("at")["in_flight"].sum(min_count=1).to_numpy(), 100),
+        in_flight_limit=manifest.load.max_in_flight,
+    )
+
+
+def worker_samples(run: Run, window: Window | None) -> pd.DataFrame:
+    """host_metrics rows of the load-generating processes inside the window."""
+    table = run.host_metrics
+    chosen = table["source"].astype("str").str.startswith("worker").to_numpy(dtype=bool)
+    if window is not None:
+        chosen = chosen & ((table["at"] >= window.start) & (table["at"] <= window.end)).to_numpy()
+    return table[chosen]
+
+
+def busiest_cpu_share(workers: pd.DataFrame) -> float | None:
+    """The CPU share of the busiest worker over its busiest SUSTAINED_S seconds (their median)."""
+    peaks = []
+    for _, samples in workers.dropna(subset=["cpu_share"]).groupby("source", observed=True):
+        series = pd.Series(samples["cpu_share"].to_numpy(), index=pd.to_datetime(samples["at"].to_numpy(), unit="s"))
+        series = series.sort_index()
+        whole = series.index[-1] - series.index[0] if len(series) else pd.Timedelta(0)
+        if whole < pd.Timedelta(seconds=SUSTAINED_S):
+            peaks.append(float(series.median()))
+            continue
+        rolling = series.rolling(f"{SUSTAINED_S}s").median()
+        # The first windows are shorter than the time that makes a load "sustained".
+        peaks.append(float(rolling[series.index >= series.index[0] + pd.Timedelta(seconds=SUSTAINED_S - 1)].max()))
+    return max(peaks, default=None)
+
+
+def stalled_share(workers: pd.DataFrame, window: Window | None) -> float | None:
+    """The share of the window in which the worker that was held up most stood still, from its worst delays of each
+    second: of two stalls in a second only the longer one is known."""
+    lags = workers[["source", "loop_lag_ms"]].dropna()
+    if window is None or not window.seconds or lags.empty:
+        return None
+    stalls = lags["loop_lag_ms"].where(lags["loop_lag_ms"] >= STALL_MS, 0.0)
+    return float(stalls.groupby(lags["source"].astype("str")).sum().max()) / 1e3 / window.seconds
+
+
+def error_bound_ms(rows: pd.DataFrame, workers: pd.DataFrame) -> float | None:
+    """How far a latency of this run may be off: p99 of what each request knows of its own stamps.
+
+    Where requests carry none (answers that were not streamed), how long received bytes lay unread.
+    """
+    known = _percentile(rows["ttft_uncertainty_ms"].to_numpy(), 99)
+    return known if known is not None else _percentile(workers["read_lag_p99_ms"].to_numpy(), 100)
+
+
+def _median_latency(ok: pd.DataFrame) -> float | None:
+    ttft = _percentile(ok["ttft_ms"].to_numpy(), 50)
+    return ttft if ttft is not None else _percentile(ok["e2e_ms"].to_numpy(), 50)
+
+
+def _mean(values: np.ndarray) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _percentile(values: np.ndarray, q: float) -> float | None:
+    values = values[~np.isnan(values)]
+    return float(np.percentile(values, q)) if len(values) else None

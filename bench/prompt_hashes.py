@@ -24,7 +24,7 @@ from tokenswarm.client.answer import Answer, Usage
 from tokenswarm.contract import tables as schema
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.generator.rows import Origin, request_row
-from tokenswarm.scenario.model import load_scenario
+from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt, chars_of
 from tokenswarm.workloads.corpus import load_corpus

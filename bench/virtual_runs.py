@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 import time
 
-from tokenswarm.scenario.model import load_scenario, parse_set
+from tokenswarm.base.config_text import parse_set
+from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import run
 from tokenswarm.workloads.corpus import load_corpus

@@ -30,7 +30,7 @@ from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, REQUEST_COLUMNS, REQUESTS_CSV, SUMMARY_MD
 from tokenswarm.live.aggregate import RELATIVE_ERROR, Delta
 from tokenswarm.live.live_stats import LiveStats
-from tokenswarm.scenario.model import load_scenario
+from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.ui.tab import LlmTab
 
 SECONDS = 60.0

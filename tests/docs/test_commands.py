@@ -9,9 +9,10 @@ import subprocess
 import pytest
 
 from tests.docs.commands import ROOT, Command, commands_of, documented, settings
+from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import UserError
 from tokenswarm.cli import _parser
-from tokenswarm.scenario.model import load_scenario, parse_set, scenario_names
+from tokenswarm.scenario.loading import load_scenario, scenario_names
 from tokenswarm.sim.options import parser as sim_parser
 
 ENVIRONMENT = {"GPUS", "API_KEY", "HF_TOKEN", "PYTHON", "ARGS"}

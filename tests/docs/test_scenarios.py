@@ -11,8 +11,10 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
+from tokenswarm.base.data_files import LOCUSTFILES_DIR, SCENARIOS_DIR
 from tokenswarm.scenario.distribution import Distribution
-from tokenswarm.scenario.model import LOCUSTFILES_DIR, SCENARIOS_DIR, Scenario, load_scenario, scenario_names
+from tokenswarm.scenario.loading import load_scenario, scenario_names
+from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.workload_kinds import WORKLOADS
 
 DOCS = (Path(SCENARIOS_DIR).parent / "docs" / "scenarios.md").read_text()

@@ -12,7 +12,7 @@ from tokenswarm.base.environment import METRICS_VARIABLE, RUN_VARIABLE
 from tokenswarm.base.ports import free_port
 from tokenswarm.contract.manifest import EngineRecord, read_manifest, write_manifest
 from tokenswarm.generator.new_run import NewRun, make_run_folder
-from tokenswarm.scenario.model import load_scenario
+from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.workloads.corpus import load_corpus
 
 from .support import Finished, Started, simulator, started

@@ -9,12 +9,14 @@ from pathlib import Path
 import gevent
 import pytest
 
+from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import UserError
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.arrivals import RateProfile, arrival_times
 from tokenswarm.generator.dispatch import Dispatcher
 from tokenswarm.scenario.load import Load
-from tokenswarm.scenario.model import Scenario, load_scenario, parse_set
+from tokenswarm.scenario.loading import load_scenario
+from tokenswarm.scenario.model import Scenario
 
 RECORDED = {
     ("poisson", 1.0): [1.4699741063671163, 2.783329608350114, 2.851739932550711, 3.522722121368862],

@@ -14,6 +14,7 @@ import pytest
 
 from tests.client.events import delta, finish, sse, stream
 from tests.client.servers import END, STREAM, STREAM_HEAD, ByteServer, Peer, answering, chunk
+from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.environment import KEY_VARIABLE
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import HOST_METRICS_CSV, REQUESTS_CSV
@@ -22,7 +23,7 @@ from tokenswarm.generator.load_process import LoadProcess
 from tokenswarm.generator.plan import ClassPlan, Plan
 from tokenswarm.generator.sinks import FileSink
 from tokenswarm.live.live_stats import LiveStats
-from tokenswarm.scenario.model import load_scenario, parse_set
+from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.workloads.base import Prompt
 from tokenswarm.workloads.corpus import load_corpus
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from locust.exception import RescheduleTaskImmediately, StopUser
 
+from tokenswarm.base.config_text import parse_set
 from tokenswarm.client.answer import Answer
 from tokenswarm.generator.plan import ClassPlan
-from tokenswarm.scenario.model import load_scenario, parse_set
+from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.users import LLMUser
 from tokenswarm.workloads.base import Prompt
 

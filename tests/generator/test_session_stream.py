@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tokenswarm import workloads
+from tokenswarm.base.config_text import parse_set
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.binding import Arrival
 from tokenswarm.generator.session_stream import SessionStream, prime_from, session_number
-from tokenswarm.scenario.model import load_scenario, parse_set
+from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.workloads.corpus import load_corpus
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from locust.exception import RescheduleTaskImmediately, StopUser
 
+from tokenswarm.base.config_text import parse_set
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.binding import Arrival, BoundSession
 from tokenswarm.generator.plan import ClassPlan
-from tokenswarm.scenario.model import load_scenario, parse_set
+from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.users import LLMUser
 from tokenswarm.workloads import create
 from tokenswarm.workloads.corpus import load_corpus

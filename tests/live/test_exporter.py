@@ -22,7 +22,7 @@ from tokenswarm.cli import main
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.live import exporter
 from tokenswarm.live.exporter import Exporter, attach, serve
-from tokenswarm.scenario.model import load_scenario
+from tokenswarm.scenario.loading import load_scenario
 
 SECRET = "sk-planted-secret"
 

@@ -12,7 +12,7 @@ from tokenswarm.engines.install_paths import EnginePaths
 from tokenswarm.engines.spec.engine_spec import EngineSpec, load_description
 from tokenswarm.engines.spec.flags import Placement, command
 from tokenswarm.scenario.engine_settings import EngineSettings
-from tokenswarm.scenario.model import load_scenario
+from tokenswarm.scenario.loading import load_scenario
 
 HERE = Path(__file__).parent
 SCENARIOS = sorted(path.stem for path in (HERE.parents[1] / "scenarios").glob("*.toml"))

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract.manifest import PreflightRecord
 from tokenswarm.run.first_request import LoadToCheck, first_prompt, send_first_request
 from tokenswarm.run.preflight import CheckTools, preflight
 from tokenswarm.run.sdk_check import SdkResult, ask_by_sdk
-from tokenswarm.scenario.model import load_scenario, parse_set
+from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.workloads.corpus import load_corpus
 
 KEY = "sk-PLANTED-9f8e7d6c5b4a"

@@ -8,7 +8,7 @@ import pytest
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.scenario.abort import Abort, AbortRules, AbortSettings, Counted
-from tokenswarm.scenario.model import load_scenario
+from tokenswarm.scenario.loading import load_scenario
 
 GB = 1e9
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.scenario.model import load_scenario
+from tokenswarm.scenario.loading import load_scenario
 
 
 @pytest.mark.parametrize(("body", "sentence"), [

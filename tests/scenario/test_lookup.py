@@ -12,7 +12,7 @@ from tokenswarm.base.data_files import ENGINES_DIR, LOCUSTFILES_DIR, SCENARIOS_D
 from tokenswarm.base.errors import UserError
 from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, SCENARIOS
 from tokenswarm.engines import known_engines, load_description
-from tokenswarm.scenario.model import load_scenario, scenario_names
+from tokenswarm.scenario.loading import load_scenario, scenario_names
 
 SCENARIO = 'title = "{title}"\nlocustfile = "rag.py"\nworkload = "rag"\n'
 

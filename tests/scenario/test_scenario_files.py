@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tokenswarm.base.config_text import parse_duration
+from tokenswarm.base.config_text import parse_duration, parse_set
+from tokenswarm.base.data_files import LOCUSTFILES_DIR
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.scenario.model import LOCUSTFILES_DIR, Scenario, load_scenario, parse_set, scenario_names
+from tokenswarm.scenario.loading import load_scenario, scenario_names
+from tokenswarm.scenario.model import Scenario
 
 
 def refused(name: str, overrides: str = "") -> str:

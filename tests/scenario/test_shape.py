@@ -7,7 +7,8 @@ import math
 import pytest
 
 from tokenswarm.base.errors import UserError
-from tokenswarm.scenario.model import Load, load_scenario
+from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.loading import load_scenario
 
 
 def test_steps_divide_the_measured_phase_evenly():

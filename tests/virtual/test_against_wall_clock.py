@@ -8,7 +8,8 @@ from statistics import median
 import pytest
 
 from tests.e2e.support import Finished, load, simulator, started
-from tokenswarm.scenario.model import load_scenario, parse_set
+from tokenswarm.base.config_text import parse_set
+from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.sim.truth import read_truth
 from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import VirtualRun, run

@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 
 import pytest
 
+from tokenswarm.base.config_text import parse_set
 from tokenswarm.contract.tables import REQUEST_COLUMNS, format_rows
-from tokenswarm.scenario.model import load_scenario, parse_set
+from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import VirtualRun, run
 from tokenswarm.workloads.corpus import load_corpus

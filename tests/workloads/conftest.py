@@ -14,7 +14,8 @@ from random import Random
 import pytest
 
 from tokenswarm import workloads
-from tokenswarm.scenario.model import load_scenario, parse_set
+from tokenswarm.base.config_text import parse_set
+from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.workloads import Workload
 from tokenswarm.workloads.corpus import Corpus, load_corpus
 

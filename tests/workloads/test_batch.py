@@ -6,7 +6,7 @@ from statistics import fmean
 
 import pytest
 
-from tokenswarm.scenario.model import load_scenario
+from tokenswarm.scenario.loading import load_scenario
 
 
 def only(workload, number):

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from tokenswarm import workloads
+from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.scenario.model import load_scenario, parse_set
+from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.traces.request import TraceRequest
 from tokenswarm.workloads.dataset import check_for, taken, with_prefix
 

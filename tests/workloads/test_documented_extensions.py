@@ -10,7 +10,7 @@ import pytest
 from tokenswarm import workloads
 from tokenswarm.base.data_files import SCENARIOS_DIR
 from tokenswarm.generator.arrivals import RateProfile, arrival_times
-from tokenswarm.scenario.model import load_scenario
+from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.workloads.corpus import load_corpus
 
 

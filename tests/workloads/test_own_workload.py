@@ -13,8 +13,10 @@ import pytest
 
 from tokenswarm import workloads
 from tokenswarm.base import extensions
+from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import UserError
-from tokenswarm.scenario.model import Scenario, load_scenario, parse_set
+from tokenswarm.scenario.loading import load_scenario
+from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads.base import Prompt
 from tokenswarm.workloads.corpus import load_corpus
 

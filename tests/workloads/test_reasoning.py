@@ -10,7 +10,7 @@ from statistics import fmean
 
 import pytest
 
-from tokenswarm.scenario.model import load_scenario
+from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.workloads.reasoning import answers, final_answer
 from tokenswarm.workloads.tasks import PROGRAMS, arithmetic_task, bug_task, logic_task
 

@@ -11,8 +11,9 @@ from itertools import combinations
 import pytest
 
 from tokenswarm import workloads
+from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.scenario.model import load_scenario, parse_set, scenario_names
+from tokenswarm.scenario.loading import load_scenario, scenario_names
 from tokenswarm.workloads.corpus import corpus_of
 
 from .conftest import data_for
@@ -21,7 +22,7 @@ _PRINT_HASH = """
 import hashlib, json, sys
 from tokenswarm import workloads
 from tokenswarm.workloads.corpus import load_corpus
-from tokenswarm.scenario.model import load_scenario, scenario_names
+from tokenswarm.scenario.loading import load_scenario, scenario_names
 digest = hashlib.sha256()
 for name in scenario_names():
     data = sys.argv[1] if name == "dataset" else None

@@ -119,9 +119,9 @@ def _run_first(options: argparse.Namespace, argv: list[str], console: Console, f
 
 
 def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
+    from tokenswarm.base.config_text import parse_set
     from tokenswarm.base.masking import usable_key
     from tokenswarm.run.options import LoadOptions
-    from tokenswarm.scenario.model import parse_set
 
     hosts = (options.a_host, options.b_host)
     if options.engines is None:
@@ -151,7 +151,7 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
 def _refuse_several_loads(side: LoadOptions) -> None:
     """Now, not when all is measured: runs of several load levels have no figures over all of them to compare."""
     from tokenswarm.contract.levels import planned_levels
-    from tokenswarm.scenario.model import load_scenario
+    from tokenswarm.scenario.loading import load_scenario
 
     load = load_scenario(side.scenario, side.overrides).load
     levels = len(planned_levels(load, 0.0, load.duration_s))
@@ -163,7 +163,7 @@ def _refuse_several_loads(side: LoadOptions) -> None:
 def with_scripted_answers(side: Any) -> Any:
     """The same, with corpus texts in chat histories unless it says whose words enter them: with the engine's own the
     prompts of the sides drift apart."""
-    from tokenswarm.scenario.model import load_scenario
+    from tokenswarm.scenario.loading import load_scenario
 
     scenario = load_scenario(side.scenario, side.overrides)
     if scenario.workload != "chat" or ASSISTANT_TURNS in side.overrides:

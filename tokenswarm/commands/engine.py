@@ -83,7 +83,8 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def _settings(options: argparse.Namespace) -> tuple[Any, list[str]]:
     """The scenario's engine settings with the user's on top, and the names that the user set by hand."""
-    from tokenswarm.scenario.model import load_scenario, parse_set
+    from tokenswarm.base.config_text import parse_set
+    from tokenswarm.scenario.loading import load_scenario
 
     overrides = parse_set(options.settings)
     explicit = [key.removeprefix("engine.") for key in overrides if key.startswith("engine.")]

@@ -95,9 +95,9 @@ def add_gates(parser: argparse.ArgumentParser) -> None:
 
 def load_options(options: argparse.Namespace, argv: list[str], **further: str | None) -> LoadOptions:
     """What was asked for, from the options of `add_options`; `further`: more scenario values, None = unset."""
+    from tokenswarm.base.config_text import parse_set
     from tokenswarm.base.masking import usable_key
     from tokenswarm.run.options import LoadOptions
-    from tokenswarm.scenario.model import parse_set
 
     open_metrics(options)
     if getattr(options, "baseline", None) is not None:

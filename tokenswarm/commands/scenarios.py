@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
 
 def _scenarios(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.base.lookup import PACKAGE, SCENARIOS, shown
-    from tokenswarm.scenario.model import load_scenario
+    from tokenswarm.scenario.loading import load_scenario
 
     files = SCENARIOS.files()
     if options.json:
@@ -32,7 +32,7 @@ def _scenarios(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 def _title(name: str) -> str:
     """The scenario's title; of one that cannot be loaded what is wrong, so that the others are listed all the same."""
-    from tokenswarm.scenario.model import load_scenario
+    from tokenswarm.scenario.loading import load_scenario
 
     try:
         return load_scenario(name).title

@@ -32,7 +32,8 @@ from tokenswarm.contract.manifest import (
     ScenarioRecord,
 )
 from tokenswarm.contract.tables import FORMAT
-from tokenswarm.scenario.model import Load, Scenario
+from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads.corpus import Corpus
 
 _PACKAGES = ("locust", "gevent", "httptools", "msgspec", "openai")

@@ -13,6 +13,7 @@ from gevent import Timeout
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 
+from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.environment import UNDER_COMMAND_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.client.http import Endpoint
@@ -20,7 +21,8 @@ from tokenswarm.contract.manifest import EXTERNAL, EngineRecord, Manifest, write
 from tokenswarm.generator.new_run import NewRun, make_run_folder
 from tokenswarm.generator.plan import api_key
 from tokenswarm.generator.ui_session import UiSession, session_from_environment
-from tokenswarm.scenario.model import Scenario, load_scenario, parse_set
+from tokenswarm.scenario.loading import load_scenario
+from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads.corpus import load_corpus
 
 _MODELS_TIMEOUT_S = 10.0

@@ -18,7 +18,8 @@ from tokenswarm.engines import EngineSpec, StartRequest, default_runtime, load_d
 from tokenswarm.engines.spec.engine_spec import Scalar
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.scenario.engine_settings import EngineSettings
-from tokenswarm.scenario.model import Scenario, load_scenario
+from tokenswarm.scenario.loading import load_scenario
+from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads import create
 from tokenswarm.workloads.corpus import Corpus, load_corpus
 

@@ -32,7 +32,7 @@ from tokenswarm.run.locust_process import LOG_NAME, Leader, LocustProcesses, quo
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import RunPlan, resolve
 from tokenswarm.run.web_run import WebRun
-from tokenswarm.scenario.model import load_scenario, scenario_names
+from tokenswarm.scenario.loading import load_scenario, scenario_names
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _UP_S = 60.0

@@ -28,7 +28,7 @@ from tokenswarm.generator.ui_session import session_from_environment
 from tokenswarm.live.columns import layout
 from tokenswarm.live.exporter import attach
 from tokenswarm.live.history import History
-from tokenswarm.scenario.model import scenario_names
+from tokenswarm.scenario.loading import scenario_names
 from tokenswarm.ui.engine_view import engine_view
 from tokenswarm.ui.gatekeeping import known_hosts, refuse_other_hosts, refuse_other_sites, wrong_edit, wrong_numbers
 from tokenswarm.ui.login import add_login

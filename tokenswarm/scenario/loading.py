@@ -1,0 +1,132 @@
+"""A scenario's TOML file: found, read, overridden, completed and validated."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from tokenswarm.base.config_text import unknown, with_overrides
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.extensions import absolute
+from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, PACKAGE, SCENARIOS, shown
+from tokenswarm.scenario.arrivals import TIMES
+from tokenswarm.scenario.model import Scenario, scenario_model, validated
+
+# Engines whose own tables are accepted even where no description file is installed beside the package.
+_KNOWN_ENGINES = frozenset({"vllm", "sglang"})
+
+
+def scenario_names() -> list[str]:
+    """Names of all scenarios: in the working folder, the user's configuration folder, and with tokenswarm; sorted."""
+    return list(SCENARIOS.files())
+
+
+def load_scenario(name_or_path: str, overrides: Mapping[str, str] | None = None, data: str | None = None) -> Scenario:
+    """The scenario of that name (see `base.lookup`), or of that .toml file, with `overrides` (see `parse_set`) put in.
+
+    data: the file that its prompts come from, for a workload that has one.
+
+    Raises UserError (USAGE) that names the file, the key, what it got and what is allowed.
+    """
+    path = scenario_file(name_or_path)
+    where = shown(path)
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(Exit.USAGE, f"{where}: cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(Exit.USAGE, f"{where}: is not valid TOML: {error}") from None
+    overrides = overrides or {}
+    folders = [path.parent, Path.cwd()]
+    values = _with_absolute_paths(with_overrides({"name": path.stem, **content}, overrides, _text_keys()), folders)
+    values = _with_completed_table(values, data, folders, where)
+    scenario = validated(values, where, tuple(overrides))
+    if scenario.load.arrivals == TIMES:
+        try:
+            scenario.load.times()
+        except ValueError as error:
+            raise UserError(Exit.USAGE, f"{where}: load: {error}") from None
+    _check_engine_tables(scenario, where)
+    return scenario.model_copy(update={"locustfile": _locustfile(scenario.locustfile, path, where)})
+
+
+@cache
+def _text_keys() -> frozenset[str]:
+    """The keys of every scenario that hold text, dotted: a salt of digits is no number."""
+    keys = set()
+    for name, field in Scenario.model_fields.items():
+        if field.annotation is str:
+            keys.add(name)
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            inner = field.annotation.model_fields
+            keys |= {f"{name}.{key}" for key in inner if inner[key].annotation is str}
+    return frozenset(keys)
+
+
+def _with_absolute_paths(values: dict[str, Any], folders: list[Path]) -> dict[str, Any]:
+    """The values with files of the scenario's own named whole, so that every process finds them."""
+    values = dict(values)
+    if isinstance(values.get("workload"), str):
+        values["workload"] = absolute(values["workload"], folders)
+    if isinstance(values.get("load"), dict):
+        load = values["load"] = dict(values["load"])
+        if isinstance(load.get("arrivals"), str):
+            load["arrivals"] = absolute(load["arrivals"], folders)
+        if isinstance(load.get("arrival_times_file"), str):
+            name = Path(load["arrival_times_file"]).expanduser()
+            load["arrival_times_file"] = str(next((folder / name for folder in folders if (folder / name).is_file()),
+                                                  name))
+    return values
+
+
+def _with_completed_table(values: dict[str, Any], data: str | None, folders: list[Path],
+                          where: str) -> dict[str, Any]:
+    """The values with the workload's table completed, and the file that its prompts come from in it."""
+    try:
+        kind = scenario_model(values["workload"]).workload_kind
+    except (KeyError, TypeError, ValueError):
+        return values  # refused when it is validated
+    table = values.get(kind.name, {})
+    if not isinstance(table, dict):
+        return values
+    if data is not None:
+        if "file" not in kind.Settings.model_fields:
+            raise UserError(Exit.USAGE, f"{where}: takes no file of prompts (DATA): its workload is {kind.name}; "
+                                        "SCENARIO=dataset does")
+        table, folders = {**table, "file": data}, [Path.cwd()]
+    return values | {kind.name: kind.Settings.completed(table, folders)}
+
+
+def scenario_file(name_or_path: str) -> Path:
+    """The file of a scenario. Raises UserError (USAGE) if there is none."""
+    path = SCENARIOS.find(name_or_path)
+    if path is not None:
+        return path
+    if SCENARIOS.is_path(name_or_path):
+        raise UserError(Exit.USAGE, f"there is no scenario file {name_or_path}")
+    raise UserError(Exit.USAGE, f"{unknown('scenario', name_or_path, scenario_names())}; a path to a .toml works too")
+
+
+def _locustfile(name_or_path: str, scenario_file: Path, where: str) -> str:
+    """The name of one that comes with tokenswarm; of any other (beside the scenario, ...) the absolute path."""
+    path = LOCUSTFILES.find(name_or_path, beside=[scenario_file.parent])
+    if path is not None:
+        return path.name if LOCUSTFILES.place_of(path) == PACKAGE else str(path)
+    names = ", ".join(path.name for path in LOCUSTFILES.files().values())
+    raise UserError(
+        Exit.USAGE,
+        f"{where}: locustfile is '{name_or_path}', but that is neither beside it nor in locustfiles/ ({names})"
+    )
+
+
+def _check_engine_tables(scenario: Scenario, where: str) -> None:
+    """A mistyped [engine.vlm] would be ignored by every engine, so it is refused."""
+    known = _KNOWN_ENGINES | ENGINES.files().keys()
+    for name in scenario.engine.engine_specific_settings():
+        if name not in known:
+            raise UserError(Exit.USAGE, f"{where}: [engine.{name}]: {unknown('engine', name, known)}")

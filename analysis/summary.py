@@ -44,7 +44,7 @@ from tokenswarm.contract.manifest import (
     Reason,
     WarmupRecord,
 )
-from tokenswarm.contract.objectives import Objective, parse_objectives
+from tokenswarm.contract.objectives import Objective, RequestBounds, bounds_of_run, parse_objectives, request_bounds
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.header_records import EngineHeader, Header, ScenarioHeader, WindowHeader
 from tokenswarm.contract.summary.level_records import LevelFigures
@@ -65,8 +65,9 @@ def summarise(run: Run) -> Summary:
     verdict, reasons, checks = validity.judge(without_held_arrivals(facts, keeping),
                                               [*validity.recorded_reasons(run), *reasons_of(keeping)])
     objectives, refused = parse_objectives(run.manifest.scenario.table("slo"))
-    rates = every_rate(run.requests, rows, window, objectives)
-    goodput = slo.goodput_figures(rows, objectives, window, run.requests)
+    bounds = bounds_of_run(run.manifest)
+    rates = every_rate(run.requests, rows, window, bounds)
+    goodput = slo.goodput_figures(rows, bounds, window, run.requests)
     cost = run.manifest.cost or CostRecord()
     summary = Summary(
         run_id=run_id(run),
@@ -97,7 +98,7 @@ def summarise(run: Run) -> Summary:
         cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates),
         counts=counts(run, rows),
         generator=replace(generator(run, facts, window), checks=checks),
-        user_classes=by_user_class(run, objectives, window, rates),
+        user_classes=by_user_class(run, bounds, window, rates),
     )
     late = () if len(levels) > 1 else facts.timing  # of several loads, each has errors and limits of its own
     found = implausible(run, window, summary)
@@ -141,7 +142,7 @@ def by_level(run: Run, summary: Summary, levels: list[LoadLevel], measured_from:
 
     `measured_from`: start of the measure window, unix seconds; `objectives` and `refused` as `parse_objectives` gives
     them."""
-    figures = [level_figures(run, level, objectives, measured_from) for level in levels]
+    figures = [level_figures(run, level, bounds_of_run(run.manifest), measured_from) for level in levels]
     summary = withheld(summary, figures)
     summary.slo = [of_level(gate, each) for level, each in zip(levels, figures, strict=True)
                    for gate in (*slo.evaluate(objectives, refused, level.rows, each.goodput, each.rates),
@@ -163,14 +164,17 @@ def _of_levels(run: Run, summary: Summary, levels: list[LoadLevel], facts: Facts
 
 
 def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[SloGate]:
-    """The gates of single user classes ([slo.RagReader] in the scenario), evaluated on their own requests."""
+    """The gates of single user classes (of their own scenarios, and [slo.RagReader] in the run's), evaluated on their
+    own requests. Goodput is by the class's own scenario where it has one, else by these very objectives."""
     gates = []
-    for name, table in slo.class_tables(run.manifest.scenario.table("slo")).items():
+    by_class = bounds_of_run(run.manifest).classes
+    for name, table in slo.objectives_of_classes(run.manifest).items():
         objectives, refused = parse_objectives(table)
+        bounds = RequestBounds(by_class.get(name) or request_bounds(objectives))
         everything = run.requests[(run.requests["user_class"] == name).to_numpy()]
         part = rows[(rows["user_class"] == name).to_numpy()]
-        goodput = slo.goodput_figures(part, objectives, window, everything)
-        rates = every_rate(everything, part, window, objectives)
+        goodput = slo.goodput_figures(part, bounds, window, everything)
+        rates = every_rate(everything, part, window, bounds)
         for gate in slo.evaluate(objectives, refused, part, goodput, rates):
             if not len(part) and len(rows):  # the rows of others show that the load went on: a name that nobody has
                 figure = Estimate(None, why=f"no {name} sent a request").figure(gate.unit)
@@ -301,7 +305,7 @@ def _cpu_us_per_token(workers: pd.DataFrame) -> float | None:
     return 1e6 * cpu_s / tokens if tokens else None
 
 
-def by_user_class(run: Run, objectives: list[Objective], window: Window | None,
+def by_user_class(run: Run, bounds: RequestBounds, window: Window | None,
                   rates: dict[str, Figure]) -> dict[str, ClassFigures]:
     """The main figures of each Locust user class, by name. `rates`: those of all of them together."""
     out = {}
@@ -311,7 +315,7 @@ def by_user_class(run: Run, objectives: list[Objective], window: Window | None,
         alone = len(names) == 1
         part = rows if alone else rows[(rows["user_class"] == name).to_numpy()]
         everything = run.requests if alone else run.requests[(run.requests["user_class"] == name).to_numpy()]
-        goodput = slo.goodput_figures(part, objectives, window, everything)
+        goodput = slo.goodput_figures(part, bounds, window, everything)
         out[name] = ClassFigures(
             counts=metrics.outcome_counts(part),
             latency=metrics.latency_figures(part),
@@ -319,6 +323,7 @@ def by_user_class(run: Run, objectives: list[Objective], window: Window | None,
             goodput_rps=goodput.goodput_rps,
             attainment=goodput.attainment,
             valid_output=metrics.valid_output(part).figure("share"),
-            rates=rates if alone else every_rate(everything, part, window, objectives),
+            rates=rates if alone else every_rate(everything, part, window, bounds),
+            bounds=goodput.bounds,
         )
     return out

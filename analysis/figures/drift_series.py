@@ -16,7 +16,7 @@ from tokenswarm.analysis.read.run_folder import Run
 
 from tokenswarm.contract.metric import HIGHER, Place, percentile_digits
 from tokenswarm.contract.metrics import METRICS
-from tokenswarm.contract.objectives import bounds_of
+from tokenswarm.contract.objectives import bounds_of_run
 from tokenswarm.contract.summary.time_records import DriftSeries, DriftStep
 from tokenswarm.contract.summary.verdict_records import Gate
 
@@ -77,8 +77,7 @@ def _rates(run: Run, window: Window) -> Iterator[_Series]:
             yield _Series(rate.name, rate.title, rate.unit, quick(run, window, edges))
         elif rate.of_sums is not None:
             if sums is None:
-                bounds = bounds_of(run.manifest.scenario.table("slo"))
-                sums = sums_between(run.requests, run.measured, edges, bounds)
+                sums = sums_between(run.requests, run.measured, edges, bounds_of_run(run.manifest))
             values = by_stretch(rate, sums | own_sums(rate, run.measured, edges))
             known = ~np.isnan(values)
             yield _Series(rate.name, rate.title, rate.unit, (middles[known], values[known]))

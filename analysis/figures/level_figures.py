@@ -14,7 +14,7 @@ from tokenswarm.analysis.figures.timing import TimingError
 from tokenswarm.analysis.read.run_folder import Run
 
 from tokenswarm.contract.manifest import CostRecord, Reason
-from tokenswarm.contract.objectives import Objective
+from tokenswarm.contract.objectives import RequestBounds
 from tokenswarm.contract.summary.engine_records import ServerMeans, ServerTtft
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.level_records import LevelFigures
@@ -23,17 +23,17 @@ from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import SloGate
 
 
-def level_figures(run: Run, level: LoadLevel, objectives: list[Objective], measured_from: float) -> LevelFigures:
+def level_figures(run: Run, level: LoadLevel, bounds: RequestBounds, measured_from: float) -> LevelFigures:
     """One level's figures. `measured_from`: start of the run's measure window, unix seconds."""
     rows, window, asked = level.rows, level.window, level.asked
-    rates = every_rate(run.requests, rows, window, objectives)
+    rates = every_rate(run.requests, rows, window, bounds)
     cost = run.manifest.cost or CostRecord()
     return LevelFigures(
         number=asked.number, began=asked.began, users=asked.users, users_end=asked.users_end, rate=asked.rate,
         rate_end=asked.rate_end, at_s=round(window.start - measured_from, 6), seconds=round(window.seconds, 6),
         counts=metrics.outcome_counts(rows), latency=metrics.latency_figures(rows), gaps=metrics.gap_figures(rows),
         rates=rates, per_user_tok_s=metrics.per_user_rate(rows),
-        goodput=slo.goodput_figures(rows, objectives, window), errors=Errors(metrics.error_rate(rows).figure("share")),
+        goodput=slo.goodput_figures(rows, bounds, window), errors=Errors(metrics.error_rate(rows).figure("share")),
         valid_output=metrics.valid_output(rows).figure("share"), cache=metrics.cache_figures(run, rows, window),
         server=metrics.server_view(run, rows, window), cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates))
 

@@ -21,12 +21,12 @@ from tokenswarm.analysis.figures.window import Window
 
 from tokenswarm.contract.metric import Rate
 from tokenswarm.contract.metrics import METRICS
-from tokenswarm.contract.objectives import Objective, request_bounds
+from tokenswarm.contract.objectives import RequestBounds
 from tokenswarm.contract.summary.figure import Figure
 
 
 def every_rate(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None,
-               objectives: list[Objective]) -> dict[str, Figure]:
+               bounds: RequestBounds) -> dict[str, Figure]:
     """The `rates` of summary.json by name. `rows`: requests of every phase; `chosen`: those of the measure phase."""
     figures = rate_figures(rows, chosen, window)
     others = [rate for rate in METRICS.rates()
@@ -37,7 +37,7 @@ def every_rate(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None,
         why = "the measure window is not known"
         return figures | {rate.name: Estimate(None, why=why).figure(rate.unit) for rate in others}
     edges = np.linspace(window.start, window.end, RATE_BLOCKS + 1)
-    sums = sums_between(rows, chosen, edges, request_bounds(objectives))
+    sums = sums_between(rows, chosen, edges, bounds)
     for rate in others:
         whole = sums | own_sums(rate, chosen, edges)
         figures[rate.name] = estimate(rate, whole, len(chosen)).figure(rate.unit)
@@ -45,14 +45,14 @@ def every_rate(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None,
 
 
 def block_sums(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window,
-               bounds: Mapping[str, float]) -> dict[str, np.ndarray]:
+               bounds: RequestBounds) -> dict[str, np.ndarray]:
     """`contract.metric.STANDARD_SUMS` and `seconds` for each of RATE_BLOCKS equal blocks of the window, by when a
-    request was sent (what is of the window: by when it arrived). Without `bounds` there is no `good`."""
+    request was sent (what is of the window: by when it arrived). Where a class has no bounds there is no `good`."""
     return sums_between(rows, chosen, np.linspace(window.start, window.end, RATE_BLOCKS + 1), bounds)
 
 
 def sums_between(rows: pd.DataFrame, chosen: pd.DataFrame, edges: np.ndarray,
-                 bounds: Mapping[str, float]) -> dict[str, np.ndarray]:
+                 bounds: RequestBounds) -> dict[str, np.ndarray]:
     """As `block_sums`, for the stretches between these evenly spaced edges (unix seconds)."""
     stretches = len(edges) - 1
     ok, status = is_ok(chosen), chosen["status"].astype("object")
@@ -71,9 +71,10 @@ def sums_between(rows: pd.DataFrame, chosen: pd.DataFrame, edges: np.ndarray,
     }
     sums = {name: _by_stretch(chosen, amount, edges) for name, amount in amounts.items()}
     window_good = good_flow(rows, bounds).between(edges)
-    if not bounds:
+    bounded = bounds.bounded(chosen["user_class"].unique())
+    if not bounded:
         del sums["good"]
-    return sums | ({"window_good": window_good} if bounds else {}) | {
+    return sums | ({"window_good": window_good} if bounded else {}) | {
         "window_output": output_flow(rows).between(edges), "window_prompt": prompt_flow(rows).between(edges),
         "window_done": completed_flow(rows).between(edges),
         "seconds": np.full(stretches, (edges[-1] - edges[0]) / stretches)}

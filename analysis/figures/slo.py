@@ -3,7 +3,7 @@
 A scenario's [slo] table is the whole language (`tokenswarm.contract.objectives` reads its keys): `<latency>_p95_ms`
 bounds a percentile of a latency and, for goodput, each single request; other keys bound a rate or share. A table
 inside it, `[slo.RagReader]`, holds the objectives of one Locust user class: gates of their own, which goodput does not
-know.
+know. A user class with a scenario of its own is held against that one's [slo], goodput included.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from tokenswarm.analysis.figures.quantities import by_row, error_rate, is_ok, la
 from tokenswarm.analysis.figures.statistics import RATE_BLOCKS, Estimate, block_rate, percentiles, share_of
 from tokenswarm.analysis.figures.window import Window, ended_at
 
+from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.metric import Latency, Rate, not_known
 from tokenswarm.contract.metrics import METRICS
-from tokenswarm.contract.objectives import Objective, request_bounds
+from tokenswarm.contract.objectives import Objective, RequestBounds
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.request_records import Errors, Goodput
 from tokenswarm.contract.summary.summary_record import Summary
@@ -34,18 +35,46 @@ def class_tables(table: object) -> dict[str, Mapping[str, object]]:
     return {str(name): inner for name, inner in entries.items() if isinstance(inner, Mapping)}
 
 
+def objectives_of_classes(manifest: Manifest) -> dict[str, dict[str, object]]:
+    """The [slo] lines that hold for single user classes, by class: of their own scenarios, and of the run's tables,
+    which come first where both have a line."""
+    leading = manifest.scenario.table("slo")
+    own = {name: scenario.table("slo") for name, scenario in manifest.classes.items()}
+    lines: dict[str, dict[str, object]] = {
+        name: {key: limit for key, limit in table.items() if not isinstance(limit, Mapping)}
+        | dict(class_tables(table).get(name, {})) for name, table in own.items()}
+    for name, inner in class_tables(leading).items():
+        lines[name] = lines.get(name, {}) | dict(inner)
+    return {name: table for name, table in lines.items() if table}
+
+
 def of_class(gate: SloGate, name: str) -> SloGate:
     """A result of `evaluate` as one of a user class."""
     return replace(gate, key=f"{name}.{gate.key}", title=f"{name}: {gate.title}", user_class=name)
 
 
-def conforming(rows: pd.DataFrame, bounds: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows met all `bounds`, and for which this cannot be told, as two boolean arrays.
+def conforming(rows: pd.DataFrame, bounds: RequestBounds) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows met all bounds of their class, and for which this cannot be told, as two boolean arrays.
 
     A failure meets nothing. TPOT does not apply to an answer of one token. An answer that never came out of
     reasoning missed every bound on TTFO. A latency that was not measured otherwise (TTFT of an answer that was not
     streamed) leaves a success undetermined, unless another bound was missed already.
     """
+    names = rows["user_class"].to_numpy(dtype=object) if bounds.classes else np.empty(0)
+    if not set(names) & bounds.classes.keys():
+        return _conforming(rows, bounds.default)
+    met, unknown = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
+    of_default = np.ones(len(rows), dtype=bool)
+    for name, own in bounds.classes.items():
+        mine = names == name
+        of_default &= ~mine
+        met[mine], unknown[mine] = _conforming(rows[mine], own)
+    met[of_default], unknown[of_default] = _conforming(rows[of_default], bounds.default)
+    return met, unknown
+
+
+def _conforming(rows: pd.DataFrame, bounds: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
+    """`conforming` of requests that have the same bounds."""
     ok = is_ok(rows)
     met, unknown = ok.copy(), np.zeros(len(rows), dtype=bool)
     for key, bound in bounds.items():
@@ -81,21 +110,24 @@ def _of_the_absent(latency: Latency, rows: pd.DataFrame, absent: np.ndarray) -> 
     return applies == 1.0, applies == 0.0
 
 
-def good_flow(rows: pd.DataFrame, bounds: Mapping[str, float]) -> Flow:
-    """Answers that met all `bounds`, each at its end: as `completed_flow` counts answers."""
+def good_flow(rows: pd.DataFrame, bounds: RequestBounds) -> Flow:
+    """Answers that met all bounds of their class, each at its end: as `completed_flow` counts answers."""
     good = rows[conforming(rows, bounds)[0]]
     end = ended_at(good)
     return Flow(end, end, np.ones(len(good)))
 
 
-def goodput_figures(rows: pd.DataFrame, objectives: list[Objective], window: Window | None,
+def goodput_figures(rows: pd.DataFrame, bounds: RequestBounds, window: Window | None,
                     everything: pd.DataFrame | None = None) -> Goodput:
     """Goodput (answers/s that ended inside the window and met every bound) and attainment (the share of all requests
     sent in the measure phase, `rows`, that met them). `everything`: the requests of every phase, for goodput."""
-    bounds = request_bounds(objectives)
+    classes = rows["user_class"].unique()
     met, unknown = conforming(rows, bounds)
     good, undetermined, sent = int(met.sum()), int(unknown.sum()), len(rows)
     attainment = share_of(met, why="no request was sent")
+    unbounded = [str(name) for name in classes if bounds.classes and not bounds.of(name)]
+    if unbounded:
+        attainment = Estimate(None, n=sent, why=f"{' and '.join(sorted(unbounded))} has no objective on a latency")
     if sent and undetermined and not good:
         attainment = Estimate(None, n=sent, why="a bounded latency was not measured (was the answer streamed?)")
     if window is None or window.seconds <= 0 or attainment.value is None:
@@ -104,7 +136,7 @@ def goodput_figures(rows: pd.DataFrame, objectives: list[Objective], window: Win
         edges = np.linspace(window.start, window.end, RATE_BLOCKS + 1)
         ended = good_flow(rows if everything is None else everything, bounds).between(edges)
         goodput = block_rate(ended, window.seconds / RATE_BLOCKS, sent)
-    return Goodput(goodput.figure("req/s"), attainment.figure("share"), good, undetermined, sent, bounds)
+    return Goodput(goodput.figure("req/s"), attainment.figure("share"), good, undetermined, sent, bounds.flat(classes))
 
 
 def evaluate(

@@ -32,7 +32,7 @@ from tokenswarm.analysis.render.chart import (
 from tokenswarm.contract.limits import observations_needed
 from tokenswarm.contract.metric import Place
 from tokenswarm.contract.metrics import METRICS
-from tokenswarm.contract.objectives import Objective, request_bounds
+from tokenswarm.contract.objectives import Objective, RequestBounds, bounds_of_run
 
 _POINTS = 2500
 """Single requests drawn behind the percentile lines."""
@@ -101,7 +101,7 @@ def run_charts(run: Run, timeline: Timeline, window: Window | None, objectives: 
         _latency(rows, timeline, window, objectives),
         *_heat(rows, timeline, window),
         *_latencies(rows, timeline, window),
-        *_rates(rows, timeline, window, request_bounds(objectives)),
+        *_rates(rows, timeline, window, bounds_of_run(run.manifest)),
         _flight(rows, timeline, window),
     ]
     failed = rows[(rows["status"] == "failed").to_numpy()]
@@ -225,7 +225,7 @@ _LOOKS: Mapping[str, _Look] = {"output_tok_s": _Look("output-time", "output toke
 _AXES: Mapping[str, str] = {"tok/s": "tokens/s", "req/s": "requests/s", "share": "%"}
 
 
-def _rates(rows: pd.DataFrame, timeline: Timeline, window: Window | None, bounds: Mapping[str, float]) -> list[Chart]:
+def _rates(rows: pd.DataFrame, timeline: Timeline, window: Window | None, bounds: RequestBounds) -> list[Chart]:
     """The rates and shares over time that the registry shows there, as far as they were measured."""
     fine = timeline.finer()
     edges, x = fine.edges_unix, numbers(fine.centres(), 6)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from tokenswarm.analysis.figures.flow import in_flight, output_flow
 from tokenswarm.analysis.figures.plausibility import Answers, Contradiction, Counted, contradictions
 from tokenswarm.analysis.figures.quantities import counter_growth, is_ok
-from tokenswarm.analysis.figures.slo import class_tables
+from tokenswarm.analysis.figures.slo import objectives_of_classes
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.verdict.outcome import INVALID, NOTE
@@ -34,7 +34,7 @@ HEADLINES = frozenset(metric.name for metric in METRICS if metric.headline)
 def judged_metrics(run: Run) -> frozenset[str]:
     """The metrics that a run is judged by: the headlines, and those that a gate is about."""
     table = run.manifest.scenario.table("slo")
-    keys = [*table, *(key for inner in class_tables(table).values() for key in inner)]
+    keys = [*table, *(key for lines in objectives_of_classes(run.manifest).values() for key in lines)]
     parsed = (parse_slo_key(str(key)) for key in keys)
     return HEADLINES | {each.metric.name for each in parsed if each is not None}
 

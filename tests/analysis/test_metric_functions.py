@@ -18,7 +18,7 @@ from tokenswarm.analysis.summary import summarise
 from tests.analysis.make_run import SLO, START, make_run, row, write_run
 from tests.live.test_live_stats import SECONDS, merged, rows_of
 from tokenswarm.contract.metrics import METRICS
-from tokenswarm.contract.objectives import bounds_of, latencies_of, meets
+from tokenswarm.contract.objectives import RequestBounds, bounds_of, latencies_of, meets
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_a_column_is_the_function_of_a_row(tmp_path: Path, odd_rows: list[dict[s
     {"scheduled_ttft_ms": 105.0}, {"scheduled_e2e_ms": 1e6, "ttfo_ms": 1e6}, {}], ids=str)
 def test_a_request_conforms_live_as_it_does_in_the_report(tmp_path: Path, odd_rows: list[dict[str, Any]],
                                                           bounds: dict[str, float]) -> None:
-    met, unknown = conforming(read_run(write_run(tmp_path, odd_rows)).requests, bounds)
+    met, unknown = conforming(read_run(write_run(tmp_path, odd_rows)).requests, RequestBounds(bounds))
     live = [meets(each, latencies_of(each), bounds) for each in odd_rows]
     assert list(zip(met, unknown, strict=True)) == [(each is True, each is None) for each in live]
 
@@ -54,7 +54,7 @@ def test_sums_over_blocks_are_the_live_sums_and_give_the_figures(tmp_path: Path,
     folder = make_run(tmp_path / "run", workload, seconds=SECONDS, rate=20, failures=0.05)
     run = read_run(folder)
     bounds = bounds_of(SLO[workload])
-    blocks = block_sums(run.requests, run.measured, find_window(run), bounds)
+    blocks = block_sums(run.requests, run.measured, find_window(run), RequestBounds(bounds))
     sums = {name: float(amounts.sum()) for name, amounts in blocks.items()}
 
     stats = merged(rows_of(folder), workload, workers=2)

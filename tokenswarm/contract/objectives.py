@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.metric import LOWER, Latency, Metric, Place, Rate, Row
 from tokenswarm.contract.metrics import METRICS
 
@@ -134,6 +135,37 @@ def request_bounds(objectives: Iterable[Objective]) -> dict[str, float]:
 def bounds_of(slo: object) -> dict[str, float]:
     """`request_bounds` of an [slo] table, apart from its tables of classes."""
     return request_bounds(parse_objectives(slo)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBounds:
+    """What a single request must keep to count for goodput, by its user class: per latency the largest bound, in ms.
+    `default`: of every class that has no scenario, and so no [slo], of its own."""
+
+    default: Mapping[str, float] = field(default_factory=dict)
+    classes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def of(self, user_class: object) -> Mapping[str, float]:
+        """The bounds for requests of one class."""
+        return self.classes.get(user_class, self.default) if isinstance(user_class, str) else self.default
+
+    def bounded(self, user_classes: Iterable[object]) -> bool:
+        """Whether all of these classes have bounds: else good requests cannot be told over all of them. Of no class:
+        whether there are bounds for any other."""
+        return all(self.of(name) for name in set(user_classes) or {None})
+
+    def flat(self, user_classes: Iterable[object]) -> dict[str, float]:
+        """The bounds of these classes as one table: where they differ, by `<class>.<latency>`."""
+        of_each = {name: dict(self.of(name)) for name in sorted(map(str, set(user_classes)))}
+        if len({tuple(sorted(bounds.items())) for bounds in of_each.values()}) < 2:
+            return next(iter(of_each.values()), dict(self.default))
+        return {f"{name}.{key}": limit for name, bounds in of_each.items() for key, limit in bounds.items()}
+
+
+def bounds_of_run(manifest: Manifest) -> RequestBounds:
+    """What the requests of a run must keep: each class by its own scenario, every other by the leading one."""
+    return RequestBounds(bounds_of(manifest.scenario.table("slo")),
+                         {name: bounds_of(own.table("slo")) for name, own in manifest.classes.items()})
 
 
 def latencies_of(row: Row) -> dict[str, float]:

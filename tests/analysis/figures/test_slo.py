@@ -15,7 +15,7 @@ from tokenswarm.analysis.summary import summarise
 from tokenswarm.analysis.wording import verdict_words
 
 from tests.analysis.make_run import START, manifest, row, write_run
-from tokenswarm.contract.objectives import parse_objectives, request_bounds
+from tokenswarm.contract.objectives import RequestBounds, bounds_of, parse_objectives, request_bounds
 from tokenswarm.contract.summary.verdict_records import Certification
 
 
@@ -62,7 +62,7 @@ def test_request_is_bound_by_the_largest_percentile_of_a_metric() -> None:
 
 def conform(tmp_path: Path, bounds: dict[str, float], **cells: object) -> str:
     rows = read_run(write_run(tmp_path, [row(**cells)])).requests
-    met, unknown = conforming(rows, bounds)
+    met, unknown = conforming(rows, RequestBounds(bounds))
     return "met" if met[0] else "undetermined" if unknown[0] else "missed"
 
 
@@ -94,7 +94,7 @@ def test_goodput_divides_conforming_requests_by_the_window_and_attainment_by_all
     rows = [row(sent_at=START + i, ttft_ms=50.0) for i in range(6)]
     rows += [row(ttft_ms=500.0), row(status="failed", error="truncated"), row(status="cancelled"), row(phase="warmup")]
     run = read_run(write_run(tmp_path, rows, manifest(seconds=12.0)))
-    found = goodput_figures(run.measured, parse_objectives({"ttft_p95_ms": 100})[0], find_window(run))
+    found = goodput_figures(run.measured, RequestBounds(bounds_of({"ttft_p95_ms": 100})), find_window(run))
     assert found.attainment.value == pytest.approx(6 / 9)
     assert found.goodput_rps.value == pytest.approx(0.5)
     low, high = found.goodput_rps.ci95

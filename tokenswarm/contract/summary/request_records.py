@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from msgspec import field
 
 from tokenswarm.contract.summary.figure import Figure, Number, Record
@@ -54,7 +56,8 @@ class Tokens(Record):
 
 
 class Goodput(Record):
-    """Requests that kept all the objectives of a request; `bounds` are their limits by latency, in ms."""
+    """Requests that kept all the objectives of a request; `bounds` are their limits by latency, in ms; by
+    `<class>.<latency>` where user classes have objectives of their own that differ."""
 
     goodput_rps: Figure = field(default_factory=Figure)
     attainment: Figure = field(default_factory=Figure)
@@ -67,6 +70,8 @@ class Goodput(Record):
 class ClassFigures(Record):
     """The main figures of one user class. `rates` as the summary has them, by name."""
 
+    may_be_left_out: ClassVar[frozenset[str]] = frozenset({"bounds"})
+
     counts: Outcomes = field(default_factory=Outcomes)
     latency: dict[str, dict[str, Figure]] = field(default_factory=dict)
     error_rate: Figure = field(default_factory=Figure)
@@ -74,6 +79,8 @@ class ClassFigures(Record):
     attainment: Figure = field(default_factory=Figure)
     valid_output: Figure = field(default_factory=Figure)
     rates: dict[str, Figure] = field(default_factory=dict)
+    bounds: dict[str, Number] | None = None
+    """Of one request, by latency, in ms; a file from before there were several does not tell."""
 
 
 class Cost(Record):

@@ -69,7 +69,8 @@ class Summary(Record):
         figures = self.user_classes[name]
         return Summary(
             latency=figures.latency, rates=figures.rates, counts=Counts(measured=figures.counts),
-            goodput=Goodput(figures.goodput_rps, figures.attainment, bounds=self.goodput.bounds),
+            goodput=Goodput(figures.goodput_rps, figures.attainment,
+                            bounds=self.goodput.bounds if figures.bounds is None else figures.bounds),
             errors=Errors(figures.error_rate), valid_output=figures.valid_output)
 
     def percentile(self, latency: str, percentile: str) -> Figure:

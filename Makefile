@@ -36,13 +36,13 @@ help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  %-15s %s\n", $$1, $$2}'
 	@echo
 	@echo "variables of load:"
-	@echo "  ENGINE         sim (default), vllm, sglang, external     SCENARIO    rag (default), chat, batch, reasoning, dataset, FILE.toml"
+	@echo "  ENGINE         sim (default), vllm, sglang, external     SCENARIO    rag (default), chat, batch, reasoning, dataset, replay, FILE.toml"
 	@echo "  HOST           URL of a server that runs already         MODEL       model to start or to ask for"
 	@echo "  USERS          concurrent users (closed loop)            SPAWN_RATE  users started per second"
 	@echo "  RATE           requests per second (open loop)           DURATION    30s, 20m, 8h"
 	@echo "  WORKERS        load-generating processes                 SEED        same seed, same prompts"
 	@echo "  CORPUS         folder of .txt, .md, .jsonl               RESULTS     where run folders go (results)"
-	@echo "  DATA           file of prompts, for SCENARIO=dataset (docs/traffic.md)"
+	@echo "  DATA           file of prompts or a trace, for SCENARIO=dataset and replay (docs/traffic.md)"
 	@echo "  DEVICE         cpu or cuda, of an engine started here    API_KEY     of the endpoint; best exported beforehand"
 	@echo "  RUNTIME        docker or local; docker where it can hand out a GPU   GPUS   0,1 (docker: all by default)"
 	@echo "  GPU_HOURLY_COST  dollars per GPU and hour: what tokens and requests cost"

@@ -32,6 +32,7 @@ from tokenswarm.generator import plugin
 from tokenswarm.generator.binding import Arrival, BoundSession
 from tokenswarm.generator.load_process import LoadProcess
 from tokenswarm.generator.schedule import FAILURE_PAUSE_S
+from tokenswarm.generator.session_stream import NoMoreSessions
 from tokenswarm.locust_extensions import metrics_port, web_ui_tab
 from tokenswarm.workloads.base import Message, Prompt, Session, cache_buster_prefix, shared_scope
 
@@ -60,7 +61,7 @@ class LLMUser(User):
         self._process: LoadProcess = plugin.process_of(environment)
         self._plan = self._process.plan.of(type(self).__name__)
         self._session_phase = self._session_origin = ""
-        self._session_sent = False
+        self._session_sent = self._session_open = False
         self._bound: BoundSession | None = None
         self._arrival: Arrival | None = None
         self._number, self._prompts = self._process.next_user(), 0
@@ -76,7 +77,11 @@ class LLMUser(User):
         """
         self._end_session()
         phase = self._next_phase()
-        session = self._process.next_session(phase, type(self).__name__, self._number, self._arrival)
+        try:
+            session = self._process.next_session(phase, type(self).__name__, self._number, self._arrival)
+        except NoMoreSessions:
+            raise StopUser from None
+        self._session_open = True
         if self._arrival is not None:
             self._bound = self._process.bind(session, type(self).__name__, self._arrival)
         self._session_phase, self._session_origin = phase, session.phase
@@ -85,6 +90,9 @@ class LLMUser(User):
     def _end_session(self) -> None:
         """The session before is over, and the places that it had left are others'."""
         self._session_sent = False
+        if self._session_open:
+            self._session_open = False
+            self._process.session_over()
         if self._bound is not None:
             self._process.end_session(self._bound)
             self._bound = None
@@ -139,7 +147,7 @@ class LLMUser(User):
 
     @property
     def _cold(self) -> bool:
-        return self._plan.scenario.prompts.state == "cold"
+        return self._plan.scenario.phases_apart
 
     def _next_phase(self) -> str:
         """The phase of what is sent next; in an open loop once there is an arrival of that phase for it."""

@@ -64,6 +64,9 @@ class FakeProcess:
     def end_session(self, session: BoundSession) -> None:
         pass
 
+    def session_over(self) -> None:
+        pass
+
     def send(self, prompt: Any, phase: str, user_class: str, scheduled_at: float | None, attempt: int,
              continuing: bool) -> Answer:
         self.sent.append((prompt.conversation, prompt.turn, phase, continuing, scheduled_at))

@@ -31,8 +31,8 @@ def write(folder: Path, text: str, name: str = "mine.toml") -> str:
 MINIMAL = 'locustfile = "rag.py"\nworkload = "rag"\n'
 
 
-def test_the_project_comes_with_its_six_scenarios():
-    assert scenario_names() == ["batch", "chat", "chat-7k", "dataset", "rag", "reasoning"]
+def test_the_project_comes_with_its_scenarios():
+    assert scenario_names() == ["batch", "chat", "chat-7k", "dataset", "rag", "reasoning", "replay"]
 
 
 @pytest.mark.parametrize("name", scenario_names())
@@ -122,7 +122,8 @@ def test_an_empty_salt_is_no_salt():
         ("slo.ttft_p95_ms=1e308", "ttft_p95_ms is 1e+308, but should be a number of at least 0 (and at most 1e+15)"),
         (
             "load.arrivals=pareto",
-            "SET: load.arrivals is 'pareto', but should be one of 'constant', 'gamma', 'poisson' or 'times'",
+            "SET: load.arrivals is 'pareto', but should be one of 'constant', 'gamma', 'poisson', 'recorded' "
+            "or 'times'",
         ),
         ("rag=false", "SET: rag is false, but should be a table"),
         ("load=3", "SET: load is 3, but should be a table"),
@@ -145,7 +146,7 @@ def test_an_empty_salt_is_no_salt():
         ("engine.vlm.x=4", "scenarios/rag.toml: [engine.vlm]: unknown engine 'vlm', did you mean 'vllm'?"),
         ("chat.turns=3", "[chat] is a table of workload 'chat', but this scenario's workload is 'rag'"),
         ("workload=tables",
-         "SET: workload is 'tables', but should be one of 'batch', 'chat', 'dataset', 'rag' or 'reasoning'"),
+         "SET: workload is 'tables', but should be one of 'batch', 'chat', 'dataset', 'rag', 'reasoning' or 'replay'"),
         ("locustfile=foo.py", "scenarios/rag.toml: locustfile is 'foo.py', but that is neither beside it nor in"),
     ],
 )

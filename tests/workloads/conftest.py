@@ -25,12 +25,18 @@ SALT = "a1b2c3"
 @cache
 def data_for(name: str) -> str | None:
     """The file that the prompts of that scenario come from; None for a scenario without one."""
-    if name != "dataset":
+    if name not in ("dataset", "replay"):
         return None
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     rng = Random(1)
     path = folder / "prompts.jsonl"
+    if name == "replay":
+        system = {"role": "system", "content": "Answer in few words. " * 20}
+        path.write_text("".join(json.dumps({
+            "timestamp": 100 * number, "messages": [system, {"role": "user", "content": f"{rng.random()}?"}]}) + "\n"
+            for number in range(400)), "utf-8")
+        return str(path)
     path.write_text("".join(json.dumps({"system": "Answer in few words. " * 20, "prompt": f"{rng.random()} and what?"})
                             + "\n" for _ in range(20_000)), "utf-8")
     return str(path)

@@ -49,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--engine", default="sim", metavar="NAME",
                       help="sim (default, an embedded simulator), vllm, sglang, or external (needs --host)")
     what.add_argument("--scenario", default="rag", metavar="NAME",
-                      help="rag (default), chat, batch, reasoning, or a .toml file; see `scenarios`")
+                      help="rag (default), chat, batch, reasoning, dataset, replay, or a .toml file; see `scenarios`")
     what.add_argument("--host", metavar="URL", help="load the server at this URL instead of starting one")
     what.add_argument("--model", help="model to start, or to ask for at --host (default: the one that it lists)")
     what.add_argument("--runtime", choices=("local", "docker"),

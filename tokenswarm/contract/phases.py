@@ -39,6 +39,11 @@ class Timeline:
         self.measure_end = measure_start + duration_s
         self.stop_by = self.measure_end + drain_s
 
+    def end_measuring(self, now: float, drain_s: float) -> None:
+        """Stop measuring at `now`, unless the window had ended before; what is in flight may still finish."""
+        if now < self.measure_end:
+            self.measure_end, self.stop_by = now, now + drain_s
+
     def end_now(self, now: float) -> None:
         """Stop measuring at `now` unless the window had ended before."""
         self.measure_end = min(self.measure_end, now)

@@ -25,6 +25,7 @@ from random import Random
 from typing import Generic, NamedTuple, TypeVar
 
 from tokenswarm.scenario.distribution import Distribution
+from tokenswarm.workloads.base import RecordedTime, Session
 
 Waiter = TypeVar("Waiter")
 
@@ -62,15 +63,28 @@ def mean_pause_s(think_time_s: Distribution, answer_tokens: float) -> float:
 
 class BoundSession:
     """One session as the dispatcher sees it. `turns`: how many it is planned to have, None where nobody knows;
-    pause_s(): seconds from one of its places to the next, drawn anew for each."""
+    pause_s(): seconds from one of its places to the next, drawn anew for each. later: when its further requests are
+    due, where that is on record: then it takes no other arrivals; number: of the one with which it began."""
 
-    __slots__ = ("_owed", "over", "pause_s", "turns")
+    __slots__ = ("_later", "_owed", "number", "over", "pause_s", "turns")
 
-    def __init__(self, turns: int | None = 1, pause_s: Callable[[], float] = float) -> None:
-        self.turns, self.pause_s = turns, pause_s
+    def __init__(self, turns: int | None = 1, pause_s: Callable[[], float] = float,
+                 later: Iterable[RecordedTime] | None = None, number: int = 0) -> None:
+        self.turns, self.pause_s = (turns if later is None else 1), pause_s
+        self._later, self.number = (None if later is None else iter(later)), number
         self.over = False
         self._owed = 0
         """Turns that have no place to come: it passed while they were not ready, or there never was one."""
+
+    def next_recorded(self) -> RecordedTime | None:
+        """When the next request is due by the record; None where nothing is."""
+        return None if self._later is None else next(self._later, None)
+
+
+def bound_session(session: Session, number: int, pause_s: Callable[[], float]) -> BoundSession:
+    """What binds arrivals to a session that began with arrival `number`."""
+    later = None if session.schedule is None else session.schedule[1:]
+    return BoundSession(session.turns, pause_s, later, number)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import gevent
 from gevent.event import AsyncResult
@@ -23,17 +23,22 @@ from tokenswarm.scenario.load import Load
 _AT_ONCE = 256
 """Arrivals after which the others of the event loop get a turn: a RATE beyond what can be computed must not stop it."""
 
+_LOOK_S = 0.25
+"""How long it sleeps at most before it looks whether the phase is over."""
+
 
 class Dispatcher:
     """Arrivals of one worker. planned(phase, number): the session that an arrival is to begin. under_way(phase, start):
-    places of sessions that are under way when a phase begins; None where no session goes on from the phase before."""
+    places of sessions that are under way when a phase begins; None where no session goes on from the phase before.
+    listed: when sessions begin, seconds into the measured phase, where the workload has it on record."""
 
     def __init__(self, load: Load, seed: int, worker: int, workers: int, timeline: Timeline, *,
                  planned: Callable[[str, int], BoundSession] = lambda *_: BoundSession(),
-                 under_way: Callable[[str, float], Iterable[Places]] | None = None) -> None:
+                 under_way: Callable[[str, float], Iterable[Places]] | None = None,
+                 listed: Sequence[float] | None = None) -> None:
         self._load, self._seed, self._worker, self._workers = load, seed, worker, workers
         self._timeline, self._phase, self._under_way = timeline, "warmup", under_way
-        self._listed = listed_times(load)
+        self._listed = listed_times(load) if listed is None else tuple(listed)
         self._binding: Binding[AsyncResult] = Binding(lambda number: planned(self._phase, number))
         self._queue: Queue | None = None
         self.arrivals_queued = 0
@@ -44,6 +49,11 @@ class Dispatcher:
 
     def next_arrival(self, session: BoundSession | None = None) -> Arrival:
         """Wait for the arrival that the next turn of a session is bound to, or for one that begins a session (None)."""
+        if session is not None and (recorded := session.next_recorded()) is not None:
+            due = recorded.due(self._timeline.measure_start, time.time())
+            while (left := min(due, self._timeline.measure_end) - time.time()) > 0:
+                gevent.sleep(min(left, _LOOK_S))
+            return Arrival(due, session.number)
         if self._queue is not None and self._queue.length:
             if session is not None:
                 self._binding.took(session)

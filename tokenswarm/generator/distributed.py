@@ -73,6 +73,7 @@ class _Worker:
         """Its number in this run, from 0; Locust's own numbers have gaps where workers came and went."""
         self.clock = Clock()
         self.in_flight: Counter[str] = Counter()
+        self.exhausted = False
         self.rows = 0
         self.account: dict[str, Any] | None = None
 
@@ -157,6 +158,10 @@ class MasterRole(Coordinator):
         alive = {client.id for client in self._alive()}
         return sum((worker.in_flight for identity, worker in self._workers.items() if identity in alive), Counter())
 
+    def exhausted(self) -> bool:
+        alive = [self._workers[client.id] for client in self._alive() if client.id in self._workers]
+        return bool(alive) and all(worker.exhausted for worker in alive)
+
     # ---- what workers say
 
     def _rows(self, msg: Any, **_: Any) -> None:
@@ -181,7 +186,8 @@ class MasterRole(Coordinator):
         self._workers[msg.node_id].clock.record_answer(msg.data["asked"], msg.data["at"], time.time())
 
     def _pulse(self, msg: Any, **_: Any) -> None:
-        self._workers[msg.node_id].in_flight = Counter(msg.data["in_flight"])
+        worker = self._workers[msg.node_id]
+        worker.in_flight, worker.exhausted = Counter(msg.data["in_flight"]), msg.data["exhausted"]
 
     def _gave_up(self, msg: Any, **_: Any) -> None:
         """A worker cannot do its part, so the run would not be what was planned."""
@@ -248,7 +254,8 @@ class WorkerRole(ProcessRole):
 
     def _beat(self) -> None:
         while not self._ended:
-            self.environment.runner.send_message("tokenswarm_pulse", {"in_flight": dict(self.process.in_flight)})
+            self.environment.runner.send_message("tokenswarm_pulse", {
+                "in_flight": dict(self.process.in_flight), "exhausted": self.process.exhausted})
             gevent.sleep(_PULSE_S)
 
     def _end(self, **_: Any) -> None:

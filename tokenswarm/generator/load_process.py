@@ -23,14 +23,15 @@ from tokenswarm.contract.tables import (
     REQUESTS_CSV,
     format_rows,
 )
-from tokenswarm.generator.binding import Arrival, BoundSession, Places, pauses
+from tokenswarm.generator.binding import Arrival, BoundSession, Places, bound_session, pauses
 from tokenswarm.generator.dispatch import Dispatcher
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.generator.host_sampler import Health
 from tokenswarm.generator.plan import ALL, ClassPlan, Plan
-from tokenswarm.generator.request_body import constant_body, request_body
+from tokenswarm.generator.private_text import without_prompt
+from tokenswarm.generator.request_body import constant_body, path_of, request_body
 from tokenswarm.generator.rows import Origin, request_row
-from tokenswarm.generator.session_stream import SessionStream
+from tokenswarm.generator.session_stream import SessionStream, Share
 from tokenswarm.generator.sinks import FLUSH_INTERVAL_S, Buffer, Sink
 from tokenswarm.generator.under_way import places_under_way
 from tokenswarm.live.aggregate import Delta
@@ -46,7 +47,7 @@ _FINISH_CHARS = 60
 class _ClassLoad:
     """How this process loads for one class plan: its prompts, its client with its limits, its constant body."""
 
-    def __init__(self, plan: Plan, of_class: ClassPlan) -> None:
+    def __init__(self, plan: Plan, of_class: ClassPlan, share: Share) -> None:
         limits, output = of_class.limits, of_class.output
         self.workload = create(of_class.scenario, plan.corpus, plan.seed, plan.salt)
         self.client = LLMClient(plan.base_url, Timeouts(limits.connect_s, limits.first_token_s, limits.gap_s,
@@ -55,7 +56,7 @@ class _ClassLoad:
         self.endpoint = of_class.scenario.endpoint
         self.max_tokens = output.max_tokens
         self.bounds = bounds_of(of_class.slo)
-        self.sessions = SessionStream(self.workload, plan.scenario, of_class.scenario)
+        self.sessions = SessionStream(self.workload, plan.scenario, of_class.scenario, share)
 
 
 class LoadProcess:
@@ -86,10 +87,12 @@ class LoadProcess:
         self._fingerprints = Fingerprints(hash_key or fresh_key())
         self._on_failure = on_failure
         self._failed = False
-        self._loads = {name: _ClassLoad(plan, of_class) for name, of_class in plan.classes.items()}
+        share = Share(index, plan.workers)
+        self._loads = {name: _ClassLoad(plan, of_class, share) for name, of_class in plan.classes.items()}
         self.in_flight: Counter[str] = Counter()
         """Requests in flight by user class."""
         self._users = 0
+        self._sessions_open = 0
         self._requests = 0
         self._dispatcher = self._open_loop() if scenario.open_loop else None
         self.health = Health(f"worker {index}", lambda: self.requests_in_flight, self._host_row)
@@ -104,19 +107,32 @@ class LoadProcess:
     def next_session(self, phase: str, user_class: str = ALL, user: int = 0,
                      arrival: Arrival | None = None) -> Session:
         """The session that a user begins now, in an open loop with that arrival; workers never repeat each other's. See
-        `session_stream`."""
-        return self._load_of(user_class).sessions.next(phase, user, self.timeline, time.time(), arrival)
+        `session_stream`. Raises `NoMoreSessions` after the last one of a workload that has so many in all."""
+        session = self._load_of(user_class).sessions.next(phase, user, self.timeline, time.time(), arrival)
+        self._sessions_open += 1
+        return session
+
+    def session_over(self) -> None:
+        """The session that a user had begun goes on no more."""
+        self._sessions_open -= 1
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether each session of a measured phase that has so many in all was begun by its process, and is over."""
+        return self._sessions_open == 0 and self.phase() == "measure" and all(
+            load.sessions.exhausted for load in self._loads.values() if load.sessions.finite) and any(
+            load.sessions.finite for load in self._loads.values())
 
     def bind(self, session: Session, user_class: str, arrival: Arrival) -> BoundSession | None:
         """Open loop: a session has begun with that arrival; its further turns get places of their own."""
         if self._dispatcher is None:
             return None
-        bound = self._bound(session, user_class)
+        bound = self._bound(session, user_class, arrival.number)
         self._dispatcher.began(bound, arrival)
         return bound
 
-    def _bound(self, session: Session, user_class: str) -> BoundSession:
-        return BoundSession(session.turns, pauses(
+    def _bound(self, session: Session, user_class: str, number: int = 0) -> BoundSession:
+        return bound_session(session, number, pauses(
             self.plan.seed, session.conversation, self.plan.of(user_class).behaviour.think_time_s,
             self._load_of(user_class).workload.answer_tokens))
 
@@ -131,7 +147,8 @@ class LoadProcess:
 
         return Dispatcher(load, plan.seed, self.index, plan.workers, self.timeline,
                           planned=lambda phase, number: self._bound(workload.session(phase, number), ALL),
-                          under_way=None if plan.scenario.prompts.state == "cold" else under_way)
+                          under_way=None if plan.scenario.phases_apart else under_way,
+                          listed=workload.recorded_starts())
 
     def _load_of(self, user_class: str) -> _ClassLoad:
         return self._loads.get(user_class) or self._loads[ALL]
@@ -173,7 +190,7 @@ class LoadProcess:
         asked_at = time.time()
         self.in_flight[user_class] += 1
         try:
-            answer = load.client.complete(body, request_id)
+            answer = load.client.complete(body, request_id, path_of(prompt))
         except Exception as error:  # a bug of ours, or a prompt that is no JSON: it must not cost the row
             answer = Answer(status="failed", error="client_error", error_detail=f"{type(error).__name__}: {error}",
                             sent_at=asked_at)
@@ -183,7 +200,8 @@ class LoadProcess:
         finally:
             self.in_flight[user_class] -= 1
         if answer.error_detail:  # a server may echo what it was sent
-            answer.error_detail = printable(masked(answer.error_detail, self.plan.api_key))
+            detail = masked(without_prompt(answer.error_detail, prompt), self.plan.api_key)
+            answer.error_detail = printable(detail)
         if answer.finish_reason:
             answer.finish_reason = printable(masked(answer.finish_reason, self.plan.api_key), _FINISH_CHARS)
         self._record(origin, prompt, answer)

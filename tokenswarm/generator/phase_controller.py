@@ -17,6 +17,8 @@ from tokenswarm.scenario.load import Load
 
 _POLL_S = 0.05
 _MOST_SAMPLES = 36_000
+_LOOK_S = 0.1
+"""How often it looks whether anything is left to send."""
 _SAMPLE_S = 0.1
 """How often the requests in flight are counted in the warm-up."""
 
@@ -26,20 +28,23 @@ class PhaseController:
 
     `load` says how long warm-up and drain may last; the measured phase lasts `duration_s`. answers(): each answer of
     the warm-up, see `steady.WarmupAnswer`. in_flight(): requests in flight, where the whole load has to be steady and
-    not TTFT alone. announce(): tell the workers the timeline. quiet(): nothing is in flight any
+    not TTFT alone. exhausted(): nothing is left to send, so that the measured phase is over before its time.
+    announce(): tell the workers the timeline. quiet(): nothing is in flight any
     more. finish(stopped): hand over rows and quit; `stopped` says that somebody ended the run before its time.
     """
 
     def __init__(self, timeline: Timeline, load: Load, *, duration_s: float, lead_s: float, reporter: Reporter,
                  answers: Callable[[], Iterable[steady.WarmupAnswer]], announce: Callable[[], None],
                  quiet: Callable[[], bool], finish: Callable[[bool], None], latency_name: str = "TTFT",
-                 in_flight: Callable[[], int] | None = None) -> None:
+                 in_flight: Callable[[], int] | None = None,
+                 exhausted: Callable[[], bool] = lambda: False) -> None:
         self.warmup: WarmupRecord | None = None
         """How the warm-up ended, once it has; see `steady.ended`."""
         self._timeline = timeline
         self._load, self._duration_s, self._lead_s = load, duration_s, lead_s
         self._reporter, self._answers, self._latency_name = reporter, answers, latency_name
         self._announce, self._quiet, self._finish = announce, quiet, finish
+        self._exhausted = exhausted
         self._in_flight, self._samples = in_flight, deque(maxlen=_MOST_SAMPLES)
         self._spawned = Event()
         self._stop = Event()
@@ -68,13 +73,22 @@ class PhaseController:
             self._timeline.set_window(time.time() + self._lead_s, self._duration_s, self._load.drain_s)
             self._announce()
             self._tell("measure")
-            self._sleep_until(self._timeline.measure_end)
+            self._measure()
         if not self._stop.is_set():
             self._tell("drain")
             while time.time() < self._timeline.stop_by and not self._quiet() and not self._stop.is_set():
                 gevent.sleep(_POLL_S)
         self._announce()
         self._finish(self._stop.is_set())
+
+    def _measure(self) -> None:
+        """Wait for the end of the window, or until nothing is left to send."""
+        while (left := self._timeline.measure_end - time.time()) > 0 and not self._stop.is_set():
+            if self._exhausted():
+                self._timeline.end_measuring(time.time(), self._load.drain_s)
+                self._announce()
+                return
+            self._stop.wait(min(left, _LOOK_S))
 
     def _sample(self) -> None:
         """Count the requests in flight until the measured phase."""

@@ -24,11 +24,19 @@ def constant_body(model: str, output: Output, endpoint: EndpointSettings = _AS_U
 def request_body(constant: dict[str, object], prompt: Prompt, max_tokens: int,
                  endpoint: EndpointSettings = _AS_USUAL) -> dict[str, object]:
     """The body that asks this prompt; `max_tokens`: the longest answer where the prompt does not set its own."""
-    messages = without_system(prompt.messages) if endpoint.fold_system else prompt.messages
-    body = {**constant, "messages": messages, endpoint.length_field: prompt.max_tokens or max_tokens}
+    if prompt.token_ids is not None:  # /v1/completions knows one name of the length alone
+        body = {**constant, "prompt": prompt.token_ids, "max_tokens": prompt.max_tokens or max_tokens}
+    else:
+        messages = without_system(prompt.messages) if endpoint.fold_system else prompt.messages
+        body = {**constant, "messages": messages, endpoint.length_field: prompt.max_tokens or max_tokens}
     if prompt.body:
         body.update(prompt.body)
     return body
+
+
+def path_of(prompt: Prompt) -> str:
+    """Where the prompt is asked."""
+    return "/chat/completions" if prompt.token_ids is None else "/completions"
 
 
 def without_system(messages: list[Message]) -> list[Message]:

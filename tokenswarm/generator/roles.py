@@ -179,7 +179,8 @@ class Coordinator(ProcessRole):
             reporter=self.reporter, answers=lambda: self.live.warmup, announce=self._timeline_changed,
             quiet=self.quiet, finish=self._finish,
             latency_name="TTFT" if scenario.output.stream else "the time of an answer",
-            in_flight=None if scenario.prompts.state == "cold" else lambda: self.in_flight().total())
+            in_flight=None if scenario.phases_apart else lambda: self.in_flight().total(),
+            exhausted=self.exhausted)
         gevent.spawn(self._tell_live)
         if self._stop_wanted:
             self.director.stop()
@@ -266,6 +267,10 @@ class Coordinator(ProcessRole):
 
     def in_flight(self) -> Counter[str]:
         """Requests in flight now, by user class."""
+        raise NotImplementedError
+
+    def exhausted(self) -> bool:
+        """Whether the measured phase has sessions in a number, and all of them are over."""
         raise NotImplementedError
 
     @property
@@ -372,3 +377,6 @@ class LocalRole(Coordinator):
 
     def in_flight(self) -> Counter[str]:
         return Counter() if self.process is None else self.process.in_flight
+
+    def exhausted(self) -> bool:
+        return self.process is not None and self.process.exhausted

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tokenswarm.generator.arrivals import Pacer, RateProfile, arrival_times
-from tokenswarm.scenario.arrivals import TIMES
+from tokenswarm.scenario.arrivals import NO_LAWS, TIMES
 from tokenswarm.scenario.load import Load
 
 FAILURE_PAUSE_S = 0.5
@@ -32,7 +32,7 @@ def profile_of(load: Load) -> RateProfile:
 def warmup_times(load: Load, seed: int) -> Iterator[float]:
     """Seconds after the warm-up's start, at the first rate. Before a list of times: Poisson at `load.rate`, by default
     the list's mean rate."""
-    law = "poisson" if load.arrivals == TIMES else load.arrivals
+    law = "poisson" if load.arrivals in NO_LAWS else load.arrivals
     return arrival_times(law, RateProfile.steady(load.rate), f"{seed}/warmup", load.burstiness_cv)
 
 

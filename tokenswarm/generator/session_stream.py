@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable
+from typing import NamedTuple
 
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.binding import Arrival, mean_pause_s
@@ -23,12 +24,24 @@ _FURTHER_USERS = 1_000_000_000
 """Where the numbers of users begin that were not planned: of a run whose users somebody changed by hand."""
 
 
+class NoMoreSessions(Exception):
+    """Every session of a workload that has so many in all was begun."""
+
+
+class Share(NamedTuple):
+    """Which process of how many: it begins every such session, where each is begun once."""
+
+    index: int = 0
+    processes: int = 1
+
+
 class SessionStream:
     """The sessions of one workload, as the users of one process begin them. `leading`: the scenario whose [load]
     directs the run; `own`: the one that the workload and its users come from."""
 
-    def __init__(self, workload: Workload, leading: Scenario, own: Scenario) -> None:
+    def __init__(self, workload: Workload, leading: Scenario, own: Scenario, share: Share | None = None) -> None:
         self._workload, self._own = workload, own
+        self._share, self._once = share or Share(), 0
         self._load = leading.load
         self._begun: Counter[Hashable] = Counter()
         self._under_way = 0 if self._load.rate is None else self._load.rate * mean_pause_s(
@@ -37,7 +50,12 @@ class SessionStream:
         at some turn, as later ones do."""
 
     def next(self, phase: str, user: int, timeline: Timeline, now: float, arrival: Arrival | None) -> Session:
-        """The session that a user begins at that moment, of that phase; in an open loop with that arrival."""
+        """The session that a user begins at that moment, of that phase; in an open loop with that arrival.
+
+        Raises NoMoreSessions.
+        """
+        if self.finite and phase == "measure":
+            return self._next_once(phase, timeline, now)
         if arrival is not None:
             number, at_s = arrival.number, arrival.due - timeline.start
             joins = phase == "warmup" and number < self._under_way
@@ -47,9 +65,30 @@ class SessionStream:
             number = session_number(user, place, self._load.most_users)
             joins = place == 0 and (phase == "warmup" or not self._begun["warmup", user])
             at_s = now - timeline.start
-        if joins and self._workload.state != "cold":
+        if joins and not self._own.phases_apart:
             return under_way(self._workload, number, at_s, self._own.output.max_tokens)
         return self._workload.session_at(phase, number, at_s)
+
+    @property
+    def finite(self) -> bool:
+        """Whether the measured phase has so many sessions, each once."""
+        return self._workload.sessions_in_all is not None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all of this process's were begun."""
+        return self.finite and self._number_once() >= self._workload.sessions_in_all
+
+    def _number_once(self) -> int:
+        return self._once * self._share.processes + self._share.index
+
+    def _next_once(self, phase: str, timeline: Timeline, now: float) -> Session:
+        """In the order of the workload, whichever user is free."""
+        if self.exhausted:
+            raise NoMoreSessions
+        number = self._number_once()
+        self._once += 1
+        return self._workload.session_at(phase, number, now - timeline.start)
 
 
 def session_number(user: int, place: int, planned_users: int) -> int:

@@ -145,7 +145,7 @@ class LoadRun(Run):
         return NewRun(
             scenario=plan.scenario, overrides=plan.overrides, engine=engine.record(), model=checked.model,
             corpus=plan.corpus, workers=plan.workers, argv=plan.argv, simulated=engine.simulated,
-            notes=[*checked.notes, *self._descriptor_note()],
+            notes=[*checked.notes, *self._descriptor_note(), *plan.prompt_notes],
             gpus=checked.gpu_names, preflight=checked.preflight, cost=checked.cost, cpus=cpus).manifest(run_id)
 
     def _descriptor_note(self) -> list[str]:

@@ -105,6 +105,8 @@ class RunPlan:
     results: Path
     argv: tuple[str, ...]
     api_key: str | None = field(repr=False)
+    prompt_notes: tuple[str, ...] = ()
+    """What a reader of the run should know of its prompts."""
 
 
 def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
@@ -114,7 +116,8 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
     scenario = load_scenario(options.scenario, options.overrides, options.data)
     _check_load(scenario, options.overrides)
     corpus = load_corpus(options.corpus)
-    create(scenario, corpus, seed=0, salt="")  # refuses prompts that cannot be made, before anything is started
+    # Refuses prompts that cannot be made, before anything is started.
+    workload = create(scenario, corpus, seed=0, salt="")
     if options.engine == EXTERNAL and not options.host:
         raise UserError(Exit.USAGE, "ENGINE=external needs HOST=http://... (--host): the endpoint to load")
     spec = load_description(options.engine) if options.engine != EXTERNAL else None
@@ -135,7 +138,8 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
         gpu_hour_usd=options.gpu_hourly_cost,
         gpus_named=_gpus_named(environ.get("GPUS", "")),
         workers=options.workers, master=options.master, keep=options.keep, results=options.results,
-        argv=tuple(options.argv), api_key=options.api_key)
+        argv=tuple(options.argv), api_key=options.api_key,
+        prompt_notes=tuple(workload.notes()))
 
 
 def _gpus_named(text: str) -> int | None:

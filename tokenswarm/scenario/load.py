@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from tokenswarm.scenario.arrival_times import AFTER_LAST_S, checked, mean_rate, read_times
-from tokenswarm.scenario.arrivals import ARRIVALS, TIMES, try_out
+from tokenswarm.scenario.arrivals import ARRIVALS, NO_LAWS, TIMES, try_out
 from tokenswarm.scenario.values import Count, Positive, PositiveSeconds, Seconds, Section, in_seconds
 
 # Shorter proves nothing of a server, however alike its first answers are.
@@ -32,7 +32,7 @@ class Load(Section):
     )
     arrivals: Annotated[str, Field(strict=True)] = Field(
         default="poisson", description="law of the open loop's arrivals: poisson, constant, gamma, a Python file with "
-        "a law of your own, or times"
+        "a law of your own, times, or recorded (what a replay sets: the trace's own)"
     )
     arrival_times: tuple[Annotated[float, Field(strict=True)], ...] | None = Field(
         default=None, description="with arrivals = \"times\": when requests are due, seconds into the measured phase"
@@ -97,15 +97,15 @@ class Load(Section):
     @field_validator("arrivals")
     @classmethod
     def _known_law(cls, arrivals: str) -> str:
-        if arrivals != TIMES:
-            ARRIVALS.get(arrivals, [TIMES])
+        if arrivals not in NO_LAWS:
+            ARRIVALS.get(arrivals, NO_LAWS)
         return arrivals
 
     @model_validator(mode="after")
     def _law_gives_gaps(self) -> Load:
-        if self.arrivals != TIMES:
+        if self.arrivals not in NO_LAWS:
             try:
-                try_out(ARRIVALS.get(self.arrivals, [TIMES]), self.burstiness_cv)
+                try_out(ARRIVALS.get(self.arrivals, NO_LAWS), self.burstiness_cv)
             except ValueError as error:
                 raise ValueError(f"the law of arrivals {self.arrivals} {error}") from None
         return self

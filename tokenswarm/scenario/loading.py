@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def load_scenario(name_or_path: str, overrides: Mapping[str, str] | None = None,
     overrides = overrides or {}
     folders = [path.parent, Path.cwd()]
     values = _with_absolute_paths(with_overrides({"name": path.stem, **content}, overrides, _text_keys()), folders)
-    values = _with_completed_table(values, data, folders, where)
+    values = _with_completed_table(values, data, folders, overrides)
     scenario = validated(values, where, tuple(overrides))
     if scenario.load.arrivals == TIMES:
         try:
@@ -85,7 +85,7 @@ def _with_absolute_paths(values: dict[str, Any], folders: list[Path]) -> dict[st
 
 
 def _with_completed_table(values: dict[str, Any], data: str | None, folders: list[Path],
-                          where: str) -> dict[str, Any]:
+                          explicit: Collection[str]) -> dict[str, Any]:
     """The values with the workload's table completed, and the file that its prompts come from in it."""
     try:
         kind = scenario_model(values["workload"]).workload_kind
@@ -96,10 +96,11 @@ def _with_completed_table(values: dict[str, Any], data: str | None, folders: lis
         return values
     if data is not None:
         if "file" not in kind.Settings.model_fields:
-            raise UserError(Exit.USAGE, f"{where}: takes no file of prompts (DATA): its workload is {kind.name}; "
-                                        "SCENARIO=dataset does")
+            raise UserError(Exit.USAGE, f"{values['name']} takes no file of prompts (DATA): its workload is "
+                                        f"{kind.name}; SCENARIO=dataset and SCENARIO=replay do")
         table, folders = {**table, "file": data}, [Path.cwd()]
-    return values | {kind.name: kind.Settings.completed(table, folders)}
+    table = kind.Settings.completed(table, folders)
+    return kind.Settings.completed_scenario(values | {kind.name: table}, table, explicit)
 
 
 def scenario_file(name_or_path: str) -> Path:

@@ -82,6 +82,11 @@ class Scenario(Section):
         return self.load.rate is not None
 
     @property
+    def phases_apart(self) -> bool:
+        """Whether no session goes on from the warm-up into the measured phase."""
+        return self.prompts.state == "cold" or self.workload_settings.each_once
+
+    @property
     def workload_settings(self) -> WorkloadSettings:
         """The table that is named after the workload."""
         return getattr(self, self.workload_kind.name)

@@ -6,7 +6,7 @@ Python file. A kind is a class that is defined there with `name` and `Settings` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +28,19 @@ class WorkloadSettings(BaseModel):
         By default nothing. Raises UserError.
         """
         return table
+
+    @classmethod
+    def completed_scenario(cls, values: dict[str, Any], table: dict[str, Any],
+                           explicit: Collection[str]) -> dict[str, Any]:
+        """All the scenario's values with what follows from the completed `table`: its load, say. `explicit`: dotted
+        names of values that were given by hand. By default nothing follows. Raises UserError."""
+        return values
+
+    @property
+    def each_once(self) -> bool:
+        """Whether the measured phase sends each session once, and is over then: so none goes on into it from the
+        warm-up."""
+        return False
 
 
 def _kinds_in(module: ModuleType) -> dict[str, type]:

@@ -62,7 +62,7 @@ class VirtualEngine:
         """A request arrives; an answer at once is a refusal."""
         config = self.config
         try:
-            request = api.understand(dict(body), True, config.model, config.context_length, config.seed)
+            request = api.understand(dict(body), "messages" in body, config.model, config.context_length, config.seed)
         except api.ApiError as error:
             refused = Answer(http_status=error.status, sent_at=now, e2e_ms=None, simulated=True)
             refused.fail(status_error(error.status), str(error))

@@ -13,7 +13,7 @@ from tokenswarm.contract.manifest import WarmupRecord
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator import warmup
 from tokenswarm.generator.arrivals import Pacer
-from tokenswarm.generator.binding import Arrival, Binding, BoundSession, pauses
+from tokenswarm.generator.binding import Arrival, Binding, BoundSession, bound_session, pauses
 from tokenswarm.generator.request_body import constant_body, request_body
 from tokenswarm.generator.rows import Origin, request_row
 from tokenswarm.generator.schedule import (
@@ -24,7 +24,7 @@ from tokenswarm.generator.schedule import (
     measured_times,
     warmup_times,
 )
-from tokenswarm.generator.session_stream import SessionStream
+from tokenswarm.generator.session_stream import NoMoreSessions, SessionStream
 from tokenswarm.generator.under_way import places_under_way
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.sim.config import Config
@@ -100,7 +100,7 @@ class _User:
         self.rng = Random(f"think/{seed}/{number}")
         self.story: Story | None = None
         self.session_phase = self.session_origin = ""
-        self.session_sent = False
+        self.session_sent = self.session_open = False
         self.bound: BoundSession | None = None
         self.arrival: Arrival | None = None
         self.request: tuple[Exchange, Origin, Prompt] | None = None
@@ -125,7 +125,9 @@ class _Run:
         self._binding: Binding[_User] = Binding(
             lambda number: self._bound(self._workload.session(self._phase_played, number)))
         self._queue: Queue | None = None
-        self._listed = listed_times(self._load) if scenario.open_loop else None
+        recorded = self._workload.recorded_starts()
+        self._listed = recorded if recorded is not None else listed_times(self._load) if scenario.open_loop else None
+        self._sessions_open = 0
         self._unsent = self._queued = 0
 
     # ---- the run as a whole
@@ -142,7 +144,8 @@ class _Run:
             full_since = (load.users - 1) // load.spawn_rate
         least, limit = warmup.bounds(load, 0.0, full_since)
         clock.at(least, lambda: self._judge(full_since, limit))
-        self._until(lambda: clock.now >= self._timeline.measure_end)
+        self._until(lambda: clock.now >= self._timeline.measure_end or self._exhausted())
+        self._timeline.end_measuring(clock.now, load.drain_s)
         self._unsent = self._queue.length if self._queue is not None else 0
         self._queue = None
         self._until(lambda: clock.now >= self._timeline.stop_by or not self._engine.live)
@@ -162,6 +165,11 @@ class _Run:
                 if event_s is None:
                     return
                 clock.step()
+
+    def _exhausted(self) -> bool:
+        """Whether the measured phase has sessions in a number, and all of them are over."""
+        return (self._sessions.exhausted and not self._sessions_open
+                and self._timeline.phase_at(self._clock.now) == "measure")
 
     def _judge(self, full_since: float, limit_s: float) -> None:
         """Is the warm-up over? As the phase controller asks."""
@@ -263,6 +271,12 @@ class _Run:
             return
         try:
             wait = user.story.send(outcome)
+            if isinstance(wait, _Arrival) and wait.session is not None \
+                    and (recorded := wait.session.next_recorded()) is not None:
+                due = recorded.due(self._timeline.measure_start, self._clock.now)
+                arrival = Arrival(due, wait.session.number)
+                self._clock.at(due, lambda: self._go_on(user, arrival))
+                return
             while isinstance(wait, _Arrival) and self._queue is not None and self._queue.length:
                 if wait.session is not None:
                     self._binding.took(wait.session)
@@ -293,7 +307,7 @@ class _Run:
 
     @property
     def _cold(self) -> bool:
-        return self._workload.state == "cold"
+        return self._scenario.phases_apart
 
     def _next_phase(self, user: _User) -> Generator[_Wait, object, str]:
         """The phase of what is sent next; in an open loop once there is an arrival of that phase for it."""
@@ -309,20 +323,27 @@ class _Run:
 
     def _next_session(self, user: _User) -> Generator[_Wait, object, Session]:
         user.session_sent = False
+        self._sessions_open -= user.session_open
+        user.session_open = False
         if user.bound is not None:
             self._binding.end(user.bound)
             user.bound = None
         phase = yield from self._next_phase(user)
-        session = self._sessions.next(phase, user.number, self._timeline, self._clock.now, user.arrival)
+        try:
+            session = self._sessions.next(phase, user.number, self._timeline, self._clock.now, user.arrival)
+        except NoMoreSessions:
+            raise _Stop from None
+        self._sessions_open += 1
+        user.session_open = True
         if user.arrival is not None:
-            user.bound = self._bound(session)
+            user.bound = self._bound(session, user.arrival.number)
             self._binding.began(user.bound, user.arrival)
         user.session_phase, user.session_origin = phase, session.phase
         return session
 
-    def _bound(self, session: Session) -> BoundSession:
-        return BoundSession(session.turns, pauses(self._seed, session.conversation, self._scenario.user.think_time_s,
-                                                  self._workload.answer_tokens))
+    def _bound(self, session: Session, number: int = 0) -> BoundSession:
+        return bound_session(session, number, pauses(
+            self._seed, session.conversation, self._scenario.user.think_time_s, self._workload.answer_tokens))
 
     def _ask(self, user: _User, prompt: Prompt) -> Generator[_Wait, object, Answer | None]:
         """The answer to a prompt, or None if the next phase has cut the session."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, ClassVar
@@ -50,6 +50,8 @@ class Prompt:
     if there is none. check: the scenario's own check of the answer text, if it has one. max_tokens: overrides [output].
     body: further keys of the request body, over [output].extra; `temperature` goes before the
     scenario's. Raises ValueError for any other that tokenswarm sets itself.
+    private: its text is somebody's own, and must stand in no detail of an error. token_ids: what is sent in place of
+    the messages, to /v1/completions; the messages then stand for it, a character each, where prompts are compared.
     """
 
     messages: list[Message]
@@ -60,6 +62,8 @@ class Prompt:
     check: Callable[[str], bool] | None = None
     max_tokens: int | None = None
     body: Mapping[str, Any] | None = None
+    private: bool = False
+    token_ids: list[int] | None = None
 
     def __post_init__(self) -> None:
         if self.body is not None:
@@ -69,6 +73,20 @@ class Prompt:
                 refuse_reserved(self.body.keys() - {"temperature"})
             except ValueError as error:
                 raise ValueError(f"the body of a prompt {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedTime:
+    """When a request is due: not before `at_s`, seconds into the measured phase, nor sooner than `delay_s` after the
+    end of the answer before it in its session. None: nothing is on record."""
+
+    at_s: float | None
+    delay_s: float | None
+
+    def due(self, phase_start: float, answered_at: float) -> float:
+        """The moment, in the time in which the two others are given."""
+        after_answer = answered_at + (self.delay_s or 0.0)
+        return after_answer if self.at_s is None else max(phase_start + self.at_s, after_answer)
 
 
 class Session(ABC):
@@ -82,6 +100,8 @@ class Session(ABC):
 
     turns: int | None = None
     """Requests that it is planned to have; it may end sooner. None: nobody knows. An open loop binds arrivals by it."""
+    schedule: Sequence[RecordedTime] | None = None
+    """When its requests are due, where that is on record; then no others are bound to it."""
 
     def __init__(self, phase: str, number: int) -> None:
         self.phase = phase
@@ -117,6 +137,17 @@ class Workload(ABC):
         self.corpus, self.seed, self.salt = corpus, seed, salt
         self.answer_tokens: float = scenario.output.max_tokens
         """About how long an answer is, tokens."""
+
+    sessions_in_all: int | None = None
+    """How many sessions the measured phase has, each once; then it is over. None: without end."""
+
+    def recorded_starts(self) -> Sequence[float] | None:
+        """When the sessions of the measured phase begin, seconds into it, where that is on record: rising, one each."""
+        return None
+
+    def notes(self) -> list[str]:
+        """What a reader of the run should know of the prompts: sentences."""
+        return []
 
     @abstractmethod
     def session(self, phase: str, number: int) -> Session:

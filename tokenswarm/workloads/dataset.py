@@ -6,11 +6,10 @@ and no more: a session that is sent a second time gets another text at its very 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import accumulate
@@ -36,8 +35,11 @@ from tokenswarm.workloads.base import (
     rng_for,
 )
 from tokenswarm.workloads.corpus import Corpus
+from tokenswarm.workloads.trace_file import require_same_file, with_file
 
 _WARM_UP = ("warmup", "before")
+LONGEST_PASS_S = 7 * 86400.0
+"""What a single pass through the file may take; it ends with the file."""
 
 
 class DatasetSettings(WorkloadSettings):
@@ -46,9 +48,10 @@ class DatasetSettings(WorkloadSettings):
     file: str = Field(default="", description="the file, of any format of docs/traffic.md; DATA= sets it")
     sha256: str | None = Field(default=None, description="its digest, which a run fills in")
     format: str | None = Field(default=None, description="its format; unset: recognised by the content")
-    order: Literal["shuffle", "weighted"] = Field(
-        default="shuffle", description="shuffle: every session once before any is sent again; weighted: drawn by the "
-        "rows' `weight`, the same session again and again"
+    order: Literal["once", "shuffle", "weighted"] = Field(
+        default="shuffle", description="once: every session once, in the file's order, then the run ends; shuffle: "
+        "every session once before any is sent again; weighted: drawn by the rows' `weight`, the same session again "
+        "and again"
     )
     check: Literal["contains", "equals", "regex", "none"] = Field(
         default="contains", description="how an answer is held against the expected one (valid_output); case and white "
@@ -62,12 +65,20 @@ class DatasetSettings(WorkloadSettings):
     @classmethod
     def completed(cls, table: dict[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
         """With the file's whole path, and its digest."""
-        file = table.get("file")
-        if not isinstance(file, str) or not file:
-            return table
-        path = Path(file).expanduser()
-        path = next((folder / path for folder in folders if (folder / path).is_file()), path).absolute()
-        return {**table, "file": str(path), "sha256": _digest(str(path))}
+        return with_file(table, folders)
+
+    @classmethod
+    def completed_scenario(cls, values: dict[str, Any], table: dict[str, Any],
+                           explicit: Collection[str]) -> dict[str, Any]:
+        """With time for the whole file, where it is sent once; a duration that was given by hand is a limit."""
+        load = values.get("load", {})
+        if table.get("order") != "once" or "load.duration_s" in explicit or not isinstance(load, dict):
+            return values
+        return {**values, "load": {**load, "duration_s": LONGEST_PASS_S}}
+
+    @property
+    def each_once(self) -> bool:
+        return self.order == "once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +107,17 @@ class DatasetWorkload(Workload):
             raise UserError(Exit.USAGE, "say which file the prompts are in: DATA=prompts.jsonl (--data)")
         self._pool = _pool(settings.file, settings.format, settings.max_sessions, settings.bad_rows, settings.sha256)
         self._order = list(range(len(self._pool.sessions)))
-        Random(f"{seed}/order").shuffle(self._order)
+        if settings.each_once:
+            self.sessions_in_all = len(self._order)
+        else:
+            Random(f"{seed}/order").shuffle(self._order)
 
     def session(self, phase: str, number: int) -> DatasetSession:
         """Session `number` of a phase."""
-        if self.settings.order == "weighted":
+        if self.settings.each_once and phase in _WARM_UP:  # of the same file, but nothing is found of it afterwards
+            turn, place = divmod(number, len(self._order))
+            at, scope = len(self._order) - 1 - place, f"{self.scope(phase)}/{phase}-{turn}"
+        elif self.settings.order == "weighted":
             weights = self._pool.weights
             drawn = rng_for(self.seed, phase, number).random() * weights[-1]
             at, scope = min(bisect_left(weights, drawn), len(weights) - 1), self.scope(phase)
@@ -142,9 +159,9 @@ class DatasetSession(Session):
                 first = content_text(request.messages[0])
                 common = len(self._prefix) + (len(first) if first in self._shared else 0)
             else:
-                common = _common_chars(before, messages)
+                common = common_chars(before, messages)
             yield Prompt(messages, self.conversation, turn, common, check=check_for(request, self._check),
-                         max_tokens=request.output_tokens or None, body=request.body or None)
+                         max_tokens=request.output_tokens or None, body=request.body or None, private=True)
             before = messages
 
 
@@ -173,16 +190,7 @@ _CHECKS: dict[str, Callable[[str, str], bool]] = {
 }
 
 
-def _digest(file: str) -> str:
-    """SHA-256 of a file, in hexadecimal digits. Raises UserError (DATA) if it cannot be read."""
-    try:
-        with Path(file).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(Exit.DATA, f"{file} cannot be read: {error.strerror or error}") from None
-
-
-def _common_chars(before: Sequence[Message], messages: Sequence[Message]) -> int:
+def common_chars(before: Sequence[Message], messages: Sequence[Message]) -> int:
     """Characters of the leading messages that are equal."""
     common = 0
     for old, new in zip(before, messages, strict=False):
@@ -195,9 +203,7 @@ def _common_chars(before: Sequence[Message], messages: Sequence[Message]) -> int
 @lru_cache(maxsize=2)
 def _pool(file: str, format_name: str | None, max_sessions: int, bad_rows: float, sha256: str | None) -> Pool:
     """The file's sessions, read once in a process. Raises UserError (DATA) if it is not the file of that digest."""
-    if sha256 is not None and _digest(file) != sha256:
-        raise UserError(Exit.DATA, f"{file} is not the file that the run was planned with: it has changed, or this "
-                                   "machine has another one")
+    require_same_file(file, sha256)
     sessions: dict[str, list[TraceRequest]] = {}
     for number, request in enumerate(open_trace(file, format_name, bad_rows).requests()):
         if request.messages is None:

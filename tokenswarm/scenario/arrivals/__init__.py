@@ -18,6 +18,9 @@ Law = Callable[[Random, float], Iterator[float]]
 
 TIMES = "times"
 """The arrivals are a list of times, by no law."""
+RECORDED = "recorded"
+"""The arrivals are those of the trace that the workload replays."""
+NO_LAWS = (TIMES, RECORDED)
 
 
 def _laws_in(module: ModuleType) -> dict[str, Law]:

@@ -1,0 +1,29 @@
+"""Keeps the text of somebody's own prompts out of what a server says about them: it may quote what it was sent."""
+
+from __future__ import annotations
+
+from tokenswarm.workloads.base import Prompt, content_text
+
+LEFT_OUT = "(what the server said quotes the prompt, and was left out)"
+_QUOTE_CHARS = 12
+"""So many characters in a row are a quotation; fewer are words that any two texts may share."""
+
+
+def without_prompt(detail: str, prompt: Prompt) -> str:
+    """`detail`, unless it quotes a prompt that is private."""
+    if not detail or not prompt.private:
+        return detail
+    said = _plain(detail)
+    for message in prompt.messages:
+        text = _plain(content_text(message))
+        if len(text) <= _QUOTE_CHARS:
+            if text and text in said:
+                return LEFT_OUT
+        elif any(said[at:at + _QUOTE_CHARS] in text for at in range(len(said) - _QUOTE_CHARS + 1)):
+            return LEFT_OUT
+    return detail
+
+
+def _plain(text: str) -> str:
+    """Letters and digits alone: a quotation may be escaped, or on other lines."""
+    return "".join(filter(str.isalnum, text)).casefold()

@@ -1,0 +1,285 @@
+"""What of a trace is replayed, and when: a window, a sample of whole sessions, other speeds and lengths. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Literal
+
+from tokenswarm.traces.request import TraceRequest
+
+TooLong = Literal["leave_out", "cut", "send"]
+_HASH_RANGE = 1 << 64
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is taken of a trace. Seconds are the trace's own, before `speed`.
+
+    window_start_s, window_end_s: from the trace's first request on. sample: share of the sessions, drawn by `seed`.
+    idle_gap_max_s: longer gaps between two requests are shortened to it. speed: 2 = twice as fast. rate: requests/s on
+    average, in place of speed. input_scale, output_scale: factors of the lengths. context_tokens: longest prompt and
+    answer together; too_long: what becomes of a request that is longer.
+    """
+
+    window_start_s: float = 0.0
+    window_end_s: float | None = None
+    sample: float = 1.0
+    seed: int = 1
+    idle_gap_max_s: float | None = None
+    speed: float = 1.0
+    rate: float | None = None
+    input_scale: float = 1.0
+    output_scale: float = 1.0
+    context_tokens: int | None = None
+    too_long: TooLong = "leave_out"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRequest:
+    """A request to replay. `at_s`: seconds after the first one, at the replay's speed; None where only `delay_s`, the
+    pause after the answer before it in its session, is known. `place`: which request of the trace it is, from 0."""
+
+    request: TraceRequest
+    place: int
+    at_s: float | None
+    delay_s: float | None
+
+
+@dataclass(slots=True)
+class Leftovers:
+    """What of a trace is not sent as it stands there, in requests."""
+
+    out_of_order: int = 0
+    """Stood before one with an earlier time; they were put in order."""
+    outside_window: int = 0
+    not_sampled: int = 0
+    too_long: int = 0
+    """Prompt and answer do not fit into the context: left out, cut, or sent all the same, as asked."""
+    without_lengths: int = 0
+    """Neither text nor a length: nothing to send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Sessions in the order in which they begin."""
+
+    sessions: tuple[tuple[RecordedRequest, ...], ...]
+    leftovers: Leftovers = field(default_factory=Leftovers)
+
+    @property
+    def requests(self) -> int:
+        """Requests in all."""
+        return sum(map(len, self.sessions))
+
+    @property
+    def timed(self) -> bool:
+        """Whether every session has a time at which it begins."""
+        return all(session[0].at_s is not None for session in self.sessions)
+
+    @property
+    def span_s(self) -> float:
+        """Seconds from the first request to the last whose time is known."""
+        return max((each.at_s for session in self.sessions for each in session if each.at_s is not None), default=0.0)
+
+    def starts(self) -> tuple[float, ...]:
+        """When each session begins, seconds after the first one. Needs `timed`."""
+        return tuple(session[0].at_s for session in self.sessions)
+
+
+def recorded(requests: Iterable[TraceRequest], selection: Selection) -> Recording:
+    """The sessions of a trace to replay. Raises ValueError, with a sentence, for a trace that contradicts itself."""
+    left = Leftovers()
+    entries = list(_with_lengths(enumerate(requests), left))
+    _refuse_two_block_sizes(request for _, request in entries)
+    entries = _in_order(entries, left)
+    entries = _in_window(entries, selection, left)
+    entries = _sampled(entries, selection, left)
+    entries = _of_length(entries, selection, left)
+    scale = _TimeScale([request.time_s for _, request in entries if request.time_s is not None], selection)
+    sessions: dict[str, list[RecordedRequest]] = {}
+    for place, request in entries:
+        delay_s = None if request.delay_s is None else scale.length(request.delay_s)
+        at_s = None if request.time_s is None else scale.at(request.time_s)
+        sessions.setdefault(_key(place, request), []).append(RecordedRequest(request, place, at_s, delay_s))
+    ordered = sorted(sessions.values(), key=lambda session: -1.0 if session[0].at_s is None else session[0].at_s)
+    return Recording(tuple(map(tuple, ordered)), left)
+
+
+Entry = tuple[int, TraceRequest]
+
+
+def _key(place: int, request: TraceRequest) -> str:
+    return f"n/{place}" if request.session is None else f"s/{request.session}"
+
+
+def _with_lengths(entries: Iterable[Entry], left: Leftovers) -> Iterator[Entry]:
+    for place, request in entries:
+        if request.messages is None and not request.input_tokens:
+            left.without_lengths += 1
+        else:
+            yield place, request
+
+
+def _refuse_two_block_sizes(requests: Iterable[TraceRequest]) -> None:
+    """An id stands for one text, so it has one length; and a file has blocks of one size, unless each session has ids
+    of its own."""
+    size_of_scope: dict[str, int] = {}
+    length_of: dict[tuple[str, int], int] = {}
+    for request in requests:
+        ids, block = request.hash_ids, request.block_tokens
+        if not ids or not block:
+            continue
+        if size_of_scope.setdefault(request.scope, block) != block:
+            raise ValueError(f"its blocks have two sizes, {size_of_scope[request.scope]} and {block} tokens: equal ids "
+                             "cannot be equal text")
+        last = block if request.input_tokens is None else min(block, request.input_tokens - (len(ids) - 1) * block)
+        for place, identity in enumerate(ids, start=1):
+            length = last if place == len(ids) else block
+            before = length_of.setdefault((request.scope, identity), length)
+            if before != length:
+                raise ValueError(f"one id of a block stands for {before} and for {length} tokens: the trace is "
+                                 "damaged, or its blocks are of another size")
+
+
+def _in_order(entries: list[Entry], left: Leftovers) -> list[Entry]:
+    times = [request.time_s for _, request in entries if request.time_s is not None]
+    left.out_of_order = sum(later < earlier for earlier, later in pairwise(times))
+    if not left.out_of_order:
+        return entries
+    if len(times) == len(entries):
+        return sorted(entries, key=lambda entry: entry[1].time_s or 0.0)
+    raise ValueError("some of its requests have no time, and the times of the others are not in order")
+
+
+def _in_window(entries: list[Entry], selection: Selection, left: Leftovers) -> list[Entry]:
+    times = [request.time_s for _, request in entries if request.time_s is not None]
+    if not times or (not selection.window_start_s and selection.window_end_s is None):
+        return entries
+    begin_s = times[0] + selection.window_start_s
+    end_s = float("inf") if selection.window_end_s is None else times[0] + selection.window_end_s
+    # A request that has no time of its own belongs where the one before it in its session is.
+    inside_of: dict[str, bool] = {}
+    inside = []
+    for place, request in entries:
+        key = _key(place, request)
+        if request.time_s is not None:
+            inside_of[key] = begin_s <= request.time_s < end_s
+        if inside_of.get(key, False):
+            inside.append((place, request))
+    left.outside_window = len(entries) - len(inside)
+    return inside
+
+
+def _sampled(entries: list[Entry], selection: Selection, left: Leftovers) -> list[Entry]:
+    if selection.sample >= 1:
+        return entries
+    limit = int(selection.sample * _HASH_RANGE)
+    kept = [(place, request) for place, request in entries if _draw(selection.seed, _key(place, request)) < limit]
+    left.not_sampled = len(entries) - len(kept)
+    return kept
+
+
+def _draw(seed: int, key: str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"sample/{seed}/{key}".encode(), digest_size=8).digest(), "big")
+
+
+def _of_length(entries: list[Entry], selection: Selection, left: Leftovers) -> list[Entry]:
+    fitting = []
+    for place, request in entries:
+        scaled = _scaled(request, selection)
+        limit, length, answer = selection.context_tokens, scaled.input_tokens, max(1, scaled.output_tokens or 1)
+        if limit is not None and length is not None and length + answer > limit:
+            left.too_long += 1
+            if selection.too_long == "leave_out":
+                continue
+            if selection.too_long == "cut":
+                if scaled.messages is not None:
+                    raise ValueError('replay.too_long = "cut" cuts prompts that are made from lengths, but this file '
+                                     'has their text: use "leave_out" or "send"')
+                scaled = _cut(scaled, limit)
+        fitting.append((place, scaled))
+    return fitting
+
+
+def _scaled(request: TraceRequest, selection: Selection) -> TraceRequest:
+    output = request.output_tokens
+    if output is not None and selection.output_scale != 1:
+        output = max(1, round(output * selection.output_scale))
+    if selection.input_scale == 1 or request.input_tokens is None:
+        return replace(request, output_tokens=output)
+    if request.messages is not None:
+        raise ValueError("replay.input_scale scales prompts that are made from lengths, but this file has their text")
+    length, block = request.input_tokens, request.block_tokens
+    if not block:
+        return replace(request, output_tokens=output, input_tokens=max(1, round(length * selection.input_scale)))
+    # By blocks, so that equal ids stay equal text.
+    size = max(1, round(block * selection.input_scale))
+    whole, rest = divmod(length, block)
+    scaled = whole * size + (min(size, max(1, round(rest * selection.input_scale))) if rest else 0)
+    return replace(request, output_tokens=output, input_tokens=scaled, block_tokens=size)
+
+
+def _cut(request: TraceRequest, limit: int) -> TraceRequest:
+    """The request with an answer of at most half the context, and as much of the prompt as fits beside it."""
+    output = min(max(1, request.output_tokens or 1), max(1, limit // 2))
+    length = max(1, min(request.input_tokens or 1, limit - output))
+    ids = request.hash_ids
+    if ids is not None and request.block_tokens:
+        ids = ids[:-(-length // request.block_tokens)]
+    return replace(request, input_tokens=length, output_tokens=output, hash_ids=ids)
+
+
+class _TimeScale:
+    """From the trace's time to the replay's: gaps cut, then everything faster or slower."""
+
+    def __init__(self, times: Sequence[float], selection: Selection) -> None:
+        """`times`: rising."""
+        self._cap_s = selection.idle_gap_max_s
+        self._begin_s = times[0] if times else 0.0
+        self._cuts: dict[float, float] = {}
+        """Of each time, by how much it comes earlier."""
+        cut = 0.0
+        for earlier, later in pairwise(times):
+            if self._cap_s is not None:
+                cut += max(0.0, later - earlier - self._cap_s)
+            self._cuts[later] = cut
+        span_s = times[-1] - self._begin_s - cut if times else 0.0
+        self._factor = 1 / selection.speed
+        if selection.rate is not None and span_s > 0:
+            self._factor = len(times) / selection.rate / span_s
+
+    def at(self, time_s: float) -> float:
+        return (time_s - self._begin_s - self._cuts.get(time_s, 0.0)) * self._factor
+
+    def length(self, seconds: float) -> float:
+        return (seconds if self._cap_s is None else min(seconds, self._cap_s)) * self._factor
+
+
+def ranks_among_siblings(sessions: Iterable[Sequence[RecordedRequest]]) -> tuple[dict[tuple[str, int], int],
+                                                                                 dict[int, int]]:
+    """(rank of each id of a block, by scope and id; rank of each end without an id, by the request's place).
+
+    What begins at the same point of the same prompts has different ranks, counted from 0 in the order of the sessions:
+    by these a text can be made to differ from its first token on.
+    """
+    children: Counter[tuple[str, int] | None] = Counter()
+    ranks: dict[tuple[str, int], int] = {}
+    tails: dict[int, int] = {}
+    for session in sessions:
+        for each in session:
+            request, parent = each.request, None
+            for identity in request.hash_ids or ():
+                key = (request.scope, identity)
+                if key not in ranks:
+                    ranks[key] = children[parent]
+                    children[parent] += 1
+                parent = key
+            covered = len(request.hash_ids or ()) * (request.block_tokens or 0)
+            if request.messages is None and (request.input_tokens or 0) > covered:
+                tails[each.place] = children[parent]
+                children[parent] += 1
+    return ranks, tails

@@ -1,0 +1,36 @@
+"""The file that a workload's requests come from: its whole path, and its digest, by which every process knows it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenswarm.base.errors import Exit, UserError
+
+
+def with_file(table: dict[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
+    """The table with the whole path of its `file`, and its `sha256`. Raises UserError (DATA) if it cannot be read."""
+    file = table.get("file")
+    if not isinstance(file, str) or not file:
+        return table
+    path = Path(file).expanduser()
+    path = next((folder / path for folder in folders if (folder / path).is_file()), path).absolute()
+    return {**table, "file": str(path), "sha256": digest(str(path))}
+
+
+def digest(file: str) -> str:
+    """SHA-256 of a file, in hexadecimal digits. Raises UserError (DATA) if it cannot be read."""
+    try:
+        with Path(file).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(Exit.DATA, f"{file} cannot be read: {error.strerror or error}") from None
+
+
+def require_same_file(file: str, sha256: str | None) -> None:
+    """Raise UserError (DATA) unless the file is the one of that digest."""
+    if sha256 is not None and digest(file) != sha256:
+        raise UserError(Exit.DATA, f"{file} is not the file that the run was planned with: it has changed, or this "
+                                   "machine has another one")

@@ -26,7 +26,8 @@ COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEA
   $(call option,--device,DEVICE) $(call option,--users,USERS) $(call option,--rate,RATE) \
   $(call option,--duration,DURATION) $(call option,--workers,WORKERS) $(call option,--seed,SEED) \
   $(call option,--corpus,CORPUS) $(call option,--results,RESULTS) $(call option,--set,SET) \
-  $(call option,--gpu-hourly-cost,GPU_HOURLY_COST)
+  $(call option,--gpu-hourly-cost,GPU_HOURLY_COST) $(call option,--margin,MARGIN) $(call option,--run-spread,RUN_SPREAD) \
+  $(call option,--budget,BUDGET) $(if $(ALL_PAIRS),--all-pairs)
 
 .DEFAULT_GOAL := help
 .PHONY: help install load soak ui test-ui observe compare sim report profile scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean
@@ -84,7 +85,7 @@ ui: $(VENV)/.installed ## Locust's web UI with live LLM figures: [WEB_PORT=8089]
 observe: ## Prometheus and Grafana in containers, beside runs with METRICS_PORT=9646: http://127.0.0.1:3000
 	@docker compose --file compose/compose.yaml --profile observe up --detach
 
-compare: $(VENV)/.installed ## two engines in turn, repeated, with a verdict: SCENARIO= [ENGINES=vllm,sglang] [REPEATS=5]
+compare: $(VENV)/.installed ## two engines in turn, repeated, with a verdict: SCENARIO= [ENGINES=vllm,sglang] [REPEATS=5] [BUDGET=2h] [MARGIN=0.05]
 	@$(PY) -m tokenswarm compare --scenario $(call quote,$(or $(SCENARIO),rag)) $(COMPARE_OPTIONS)
 
 report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>

@@ -28,6 +28,7 @@ from functools import cache
 
 import numpy as np
 from scipy import stats
+from tokenswarm.analysis.compare.sequential import ONLY_LOOK, Look
 from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS
 
 _Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0))
@@ -42,6 +43,30 @@ MARGIN_POINTS = 0.01
 POWER = 0.80
 MOST_REPEATS = 1000
 """More are not counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a comparison holds for equal, and what it is told. `margin`: share of a ratio; `points` (0..1) of a
+    difference between shares. `run_spread`: the standard deviation from run to run as a share, where somebody knows
+    it. `planned_pairs`: the runs are of a series that may end after each of at most so many pairs."""
+
+    margin: float = MARGIN
+    points: float = MARGIN_POINTS
+    run_spread: float | None = None
+    planned_pairs: int | None = None
+
+    @property
+    def margin_words(self) -> str:
+        """`5%`."""
+        return f"{100.0 * self.margin:.3g}%"
+
+    def look(self, pairs: int) -> Look:
+        """The test after so many pairs."""
+        return ONLY_LOOK if self.planned_pairs is None else Look(pairs, max(self.planned_pairs, pairs))
+
+
+USUAL_RULES = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +102,7 @@ class Side:
 class Difference:
     """B against A. `change` is B/A for a ratio and B - A for a difference, with its 95% interval and a p value.
 
-    `repeated`: both sides have several runs, so the interval covers what differs from run to run.
+    `repeated`: the interval covers what differs from run to run: both sides have several, or somebody knows it.
     """
 
     a: Side
@@ -91,6 +116,8 @@ class Difference:
     paired: bool = False
     spread: float | None = None
     """Standard deviation of one pair's (one run's) difference, on the scale of the test; None without repeats."""
+    wilcoxon_p: float | None = None
+    """Of Wilcoxon's signed ranks of the pairs, beside `p`: it supposes no normal law, and is of this look alone."""
 
     def is_equal(self, margin: float = MARGIN, points: float = MARGIN_POINTS) -> bool:
         """Whether the whole interval lies within the margin: a share of a ratio, `points` (0..1) of a difference."""
@@ -127,17 +154,18 @@ class Difference:
 
 
 def difference(a: Sequence[Reading], b: Sequence[Reading], *, ratio: bool, paired: bool = False,
-               run_spread: float | None = None) -> Difference | None:
+               run_spread: float | None = None, look: Look = ONLY_LOOK) -> Difference | None:
     """B against A, as a ratio (of positive figures) or as a difference; None where it cannot be told.
 
     A ratio is None where a value is not above 0; either is None where neither repeats nor intervals say anything of
     chance. `paired`: a[i] and b[i] are runs of the same work. `run_spread`: the standard deviation from run to run, as
-    a share (of a ratio) or in the figure's unit, where somebody knows it: it counts for a single run.
+    a share (of a ratio) or in the figure's unit, where somebody knows it: it counts for a single run. `look`: which of
+    several tests this is.
     """
     if not a or not b or (ratio and min(reading.value for reading in (*a, *b)) <= 0):
         return None
     if paired and len(a) == len(b) > 1:
-        return _paired(a, b, ratio)
+        return _paired(a, b, ratio, look)
     side_a, side_b = _side(a, b, ratio, run_spread), _side(b, a, ratio, run_spread)
     if side_a is None or side_b is None:
         return None
@@ -149,17 +177,17 @@ def difference(a: Sequence[Reading], b: Sequence[Reading], *, ratio: bool, paire
     else:
         df = error**4 / (_part(error_a, df_a) + _part(error_b, df_b))
         p = float(2.0 * stats.t.sf(abs(mean_b - mean_a) / error, df))
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, df)) * error
+    half = float(stats.t.ppf(1.0 - look.unpaired_level / 2.0, df)) * error
     change = mean_b - mean_a
     to_scale = math.exp if ratio else float
     return Difference(
         a=_shown(a, mean_a, error_a, df_a, ratio), b=_shown(b, mean_b, error_b, df_b, ratio),
-        change=to_scale(change), low=to_scale(change - half), high=to_scale(change + half), p=p,
-        repeated=min(len(a), len(b)) > 1, ratio=ratio,
+        change=to_scale(change), low=to_scale(change - half), high=to_scale(change + half),
+        p=look.unpaired(p), repeated=min(len(a), len(b)) > 1 or run_spread is not None, ratio=ratio,
         spread=math.hypot(error_a * math.sqrt(len(a)), error_b * math.sqrt(len(b))) if len(a) * len(b) > 1 else None)
 
 
-def _paired(a: Sequence[Reading], b: Sequence[Reading], ratio: bool) -> Difference | None:
+def _paired(a: Sequence[Reading], b: Sequence[Reading], ratio: bool, look: Look) -> Difference | None:
     """The paired t-test on (the logarithms of) the runs of each pair. None where nothing varies and nothing differs
     in a difference: no error in any run does not mean that there can be none."""
     before, after = _scaled(a, ratio), _scaled(b, ratio)
@@ -167,15 +195,23 @@ def _paired(a: Sequence[Reading], b: Sequence[Reading], ratio: bool) -> Differen
     count = len(apart)
     spread, change = float(apart.std(ddof=1)), float(apart.mean())
     if spread == 0.0 and not ratio:
-        return difference(a, b, ratio=ratio)
+        return difference(a, b, ratio=ratio, look=look)
     error = spread / math.sqrt(count)
     p = float(2.0 * stats.t.sf(abs(change) / error, count - 1)) if error > 0.0 else float(change == 0.0)
-    half = _quantile(0.5 + CONFIDENCE / 2.0, count - 1) * error
+    half = _quantile(1.0 - look.level / 2.0, count - 1) * error
     to_scale = math.exp if ratio else float
     sides = (_shown(group, float(values.mean()), float(values.std(ddof=1)) / math.sqrt(count), count - 1, ratio)
              for group, values in ((a, before), (b, after)))
-    return Difference(*sides, change=to_scale(change), low=to_scale(change - half), high=to_scale(change + half), p=p,
-                      repeated=True, ratio=ratio, paired=True, spread=spread)
+    return Difference(*sides, change=to_scale(change), low=to_scale(change - half), high=to_scale(change + half),
+                      p=look.p(p), repeated=True, ratio=ratio, paired=True, spread=spread,
+                      wilcoxon_p=_signed_ranks_p(apart))
+
+
+def _signed_ranks_p(apart: np.ndarray) -> float:
+    """Wilcoxon's signed-rank test, two-sided, exact where nothing ties (Biometrics Bulletin 1, 1945). With 5 pairs its
+    least p is 0.0625: it needs 6 to find anything at 5%."""
+    moved = apart[apart != 0.0]
+    return float(stats.wilcoxon(moved).pvalue) if len(moved) else 1.0
 
 
 @cache

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tokenswarm.analysis.compare.ab_test import MARGIN, Difference, Reading, difference, holm
+from tokenswarm.analysis.compare.ab_test import USUAL_RULES, Difference, Reading, Rules, difference, holm
 from tokenswarm.analysis.wording import number, percent, unit_of
 
 from tokenswarm.contract.metric import HIGHER, Latency, percentile_digits
@@ -76,6 +76,7 @@ class Result:
     state: str
     difference: Difference | None = None
     why: str = ""
+    rules: Rules = USUAL_RULES
 
     @property
     def known(self) -> Difference:
@@ -113,11 +114,17 @@ class Result:
         difference = self.difference
         if difference is None or difference.spread is None:
             return ""
-        needed, unit = difference.repeats_needed(), "pairs" if difference.paired else "runs of each side"
+        needed, unit = self.repeats_needed, "pairs" if difference.paired else "runs of each side"
         have = min(len(difference.a.runs), len(difference.b.runs))
         if needed is None:
             return f"more than 1,000 {unit} would tell" if difference.spread > 0 else ""
-        return f"about {max(needed - have, 1)} more {unit} would tell"
+        more = max(needed - have, 1)
+        return f"about {more} more {unit if more > 1 else unit.replace('s', '', 1)} would tell"
+
+    @property
+    def repeats_needed(self) -> int | None:
+        """Pairs, or runs of each side, that would tell; None where nobody can say."""
+        return self.difference and self.difference.repeats_needed(self.rules.margin, self.rules.points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,29 +135,33 @@ class Verdict:
     winner: str | None
     sentence: str
     repeated: bool
+    settled: bool = False
+    """Whether each figure of the headline is known and either different or equal: nothing is left to find out."""
 
 
-def compare(a: Sequence[Summary], b: Sequence[Summary], run_spread: float | None = None) -> list[Result]:
+def compare(a: Sequence[Summary], b: Sequence[Summary], rules: Rules = USUAL_RULES) -> list[Result]:
     """Every figure of `compared` that a run of either group has: B against A.
 
     Runs that make pairs (`in_pairs`) are tested as such. Figures outside the headline are many: of them together, too,
-    at most one in twenty comparisons of equal sides shows a difference (Holm). `run_spread`: what runs are known to
-    differ by from one to the next, as a share, where a side has a single one.
+    at most one in twenty comparisons of equal sides shows a difference (Holm). The runs of A are in the order in which
+    they were made, where `rules` say that the series may have ended after each pair.
     """
     pairs = in_pairs(a, b)
-    results = list(_results(a, pairs or b, paired=pairs is not None, run_spread=run_spread))
+    results = list(_results(*(pairs or (a, b)), paired=pairs is not None, rules=rules))
     by_key = {result.metric.key: result for result in results}
     return _corrected([result for result in results if not _repeats_another(result, by_key)])
 
 
-def in_pairs(a: Sequence[Summary], b: Sequence[Summary]) -> list[Summary] | None:
-    """The runs of B in the order in which they stand against those of A, by their seeds; None where these make no
-    pairs: a seed is used twice on a side, or the sides have different ones."""
+def in_pairs(a: Sequence[Summary], b: Sequence[Summary]) -> tuple[list[Summary], list[Summary]] | None:
+    """The runs of both sides that make pairs by their seeds, in A's order; a run whose partner failed stands aside.
+    None where they make no pairs: a seed is used twice on a side, or most runs have no partner."""
     seeds = [[summary.run.seed for summary in group] for group in (a, b)]
-    if len(a) < 2 or len(a) != len(b) or None in seeds[0] or len(set(seeds[0])) < len(a) \
-            or set(seeds[0]) != set(seeds[1]):
+    if any(None in side or len(set(side)) < len(side) for side in seeds):
         return None
-    return [b[seeds[1].index(seed)] for seed in seeds[0]]
+    both = [seed for seed in seeds[0] if seed in seeds[1]]
+    if len(both) < 2 or 2 * len(both) <= max(map(len, seeds)):
+        return None
+    return [a[seeds[0].index(seed)] for seed in both], [b[seeds[1].index(seed)] for seed in both]
 
 
 def _corrected(results: list[Result]) -> list[Result]:
@@ -170,7 +181,8 @@ def _repeats_another(result: Result, by_key: Mapping[str, Result]) -> bool:
     return result.difference == other.difference if result.difference is not None else result.why == other.why
 
 
-def _results(a: Sequence[Summary], b: Sequence[Summary], *, paired: bool, run_spread: float | None) -> Iterator[Result]:
+def _results(a: Sequence[Summary], b: Sequence[Summary], *, paired: bool, rules: Rules) -> Iterator[Result]:
+    look, spread = rules.look(min(len(a), len(b))), rules.run_spread
     for metric in compared():
         figures = [[metric.figure_of(summary) or Figure() for summary in group] for group in (a, b)]
         known = [[figure for figure in group if figure.value is not None] for group in figures]
@@ -187,21 +199,22 @@ def _results(a: Sequence[Summary], b: Sequence[Summary], *, paired: bool, run_sp
             yield Result(metric, unit, UNKNOWN, why=f"not known of {max(lacking)} runs of {side}: {why}")
             continue
         result = difference(*([_reading(figure) for figure in group] for group in known), ratio=metric.ratio,
-                            paired=paired, run_spread=run_spread if metric.ratio else None)
+                            paired=paired, run_spread=spread if metric.ratio else None, look=look)
         if result is None:
             yield Result(metric, unit, UNKNOWN, why="too little is known of chance in these runs")
-        elif len(a) == len(b) == 1 and run_spread is None:
+        elif len(a) == len(b) == 1 and (spread is None or not metric.ratio):
             yield Result(metric, unit, UNDECIDED, result, SINGLE_RUNS)
         else:
-            yield Result(metric, unit, _state(metric, result), result)
+            yield Result(metric, unit, _state(metric, result, rules), result, rules=rules)
 
 
 def _reading(figure: Figure) -> Reading:
     return Reading(float(figure.value or 0.0), *figure.ends)
 
 
-def _state(metric: Compared, difference: Difference) -> str:
-    if difference.is_equal() or (not difference.ratio and abs(difference.change) < _LEAST_POINTS):
+def _state(metric: Compared, difference: Difference, rules: Rules) -> str:
+    too_little = not difference.ratio and abs(difference.change) < _LEAST_POINTS
+    if too_little or difference.is_equal(rules.margin, rules.points):
         return EQUAL
     if not difference.significant:
         return UNDECIDED
@@ -209,11 +222,13 @@ def _state(metric: Compared, difference: Difference) -> str:
     return BETTER if rises == (metric.better == HIGHER) else WORSE
 
 
-def judge(results: Sequence[Result], label_a: str, label_b: str, open_loop: bool = False) -> Verdict:
+def judge(results: Sequence[Result], label_a: str, label_b: str, open_loop: bool = False,
+          rules: Rules = USUAL_RULES) -> Verdict:
     """The verdict over the headline figures, at 5% for all of them together (Holm).
 
     In an open loop the arrivals set the throughput, so that it decides nothing there.
     """
+    margin = rules.margin_words
     headline = {metric.key: metric.title for metric in compared()
                 if metric.headline and not (open_loop and metric.set_by_arrivals)}
     chosen = list(headline)
@@ -235,16 +250,16 @@ def judge(results: Sequence[Result], label_a: str, label_b: str, open_loop: bool
     elif open_ones:
         head = f"Undecided between {label_a} and {label_b}"
     else:
-        head = f"{label_a} and {label_b} are equal within {MARGIN:.0%}"
+        head = f"{label_a} and {label_b} are equal within {margin}"
     told = [result.compared_words(label_a, label_b) for result in (sure or open_ones or equal)]
     sentence = f"{head}: {'; '.join(told)}."
     if equal and (sure or open_ones):
-        sentence += f" Equal within {MARGIN:.0%}: {_names(equal)}."
+        sentence += f" Equal within {margin}: {_names(equal)}."
     if open_ones:
         sentence += _undecided_words(open_ones, bool(sure))
     if missing:
         sentence += f" Not known: {', '.join(headline[key] for key in missing)}."
-    return Verdict(winner, sentence, repeated)
+    return Verdict(winner, sentence, repeated, settled=not open_ones and not missing)
 
 
 def _undecided_words(results: Sequence[Result], name_them: bool) -> str:
@@ -277,5 +292,6 @@ def as_dict(result: Result) -> dict[str, Any]:
              for name, side in (("a", difference.a), ("b", difference.b))}
     kind = "ratio" if difference.ratio else "difference"
     return base | sides | {kind: {"value": difference.change, "ci95": [difference.low, difference.high]},
-                           "p": difference.p, "run_to_run_covered": difference.repeated, "paired": difference.paired,
-                           "repeats_needed": difference.repeats_needed() if result.state == UNDECIDED else None}
+                           "p": difference.p, "wilcoxon_p": difference.wilcoxon_p,
+                           "run_to_run_covered": difference.repeated, "paired": difference.paired,
+                           "repeats_needed": result.repeats_needed if result.state == UNDECIDED else None}

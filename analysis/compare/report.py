@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 from tokenswarm.analysis.compare import rule_of_thumb
-from tokenswarm.analysis.compare.comparison import Result, Verdict, as_dict, compare, judge
+from tokenswarm.analysis.compare.ab_test import USUAL_RULES, Rules
+from tokenswarm.analysis.compare.comparison import Result, Verdict, as_dict, compare, in_pairs, judge
 from tokenswarm.analysis.compare.groups import (
     Groups,
     SetupDifference,
@@ -62,6 +63,7 @@ class Comparison:
     notes: list[str]
     """What the runs themselves noted about their set-up, each sentence once."""
     setup: list[SetupDifference]
+    rules: Rules
 
     @property
     def simulated(self) -> bool:
@@ -97,8 +99,8 @@ def _notes(members: Sequence[Member]) -> list[str]:
 
 
 def compare_runs(runs: Sequence[str | Path] = (), *, a: Sequence[str | Path] = (), b: Sequence[str | Path] = (),
-                 label_a: str | None = None, label_b: str | None = None, mixed_hardware: bool = False,
-                 frequent_model_changes: bool = False) -> Comparison:
+                 labels: tuple[str | None, str | None] = (None, None), fleet: rule_of_thumb.Fleet | None = None,
+                 rules: Rules = USUAL_RULES) -> Comparison:
     """Compare `runs`, which tell themselves apart, or the runs of `a` with those of `b`.
 
     Raises UserError: USAGE when the runs do not make two groups, INVALID when nothing is left of one.
@@ -112,26 +114,44 @@ def compare_runs(runs: Sequence[str | Path] = (), *, a: Sequence[str | Path] = (
             raise UserError(Exit.USAGE, f"the run {member.summary.run_id} is given twice")
         members[member.summary.run_id] = member
     summaries = [member.summary for member in members.values()]
-    groups = split(summaries) if runs else named_groups(summaries[:len(a)], summaries[len(a):], label_a, label_b)
+    groups = split(summaries) if runs else named_groups(summaries[:len(a)], summaries[len(a):], *labels)
     refuse_unlike(groups)
-    results = compare(groups.a, groups.b)
+    groups.a.sort(key=lambda summary: summary.run.started_at or "")
+    results = compare(groups.a, groups.b, rules)
     used = [members[summary.run_id] for summary in (*groups.a, *groups.b)]
     open_loop = any(member.summary.run.load.mode == "open" for member in used)
-    verdict = judge(results, groups.label_a, groups.label_b, open_loop)
-    advice, agreement = _thumb(groups, verdict, used, mixed_hardware, frequent_model_changes)
+    verdict = judge(results, groups.label_a, groups.label_b, open_loop, rules)
+    advice, agreement = _thumb(groups, verdict, used, fleet or rule_of_thumb.Fleet())
     engine_table = {key: value for member in used for key, value in member.engine_table.items()}
-    return Comparison(groups, members, results, verdict, advice, agreement, unfair(groups), _notes(used),
-                      setup_differences(groups, engine_table))
+    return Comparison(groups, members, results, verdict, advice, agreement, unfair(groups),
+                      [*_of_the_series(groups, rules), *_notes(used)], setup_differences(groups, engine_table), rules)
 
 
-def _thumb(groups: Groups, verdict: Verdict, used: Sequence[Member], mixed_hardware: bool,
-           frequent_model_changes: bool) -> tuple[rule_of_thumb.Advice | None, str]:
+def _of_the_series(groups: Groups, rules: Rules) -> list[str]:
+    """How the pairs of the runs were made and chosen, where that is no matter of course."""
+    pairs = in_pairs(groups.a, groups.b)
+    if pairs is None:
+        return []
+    notes, done = [], len(pairs[0])
+    if rules.planned_pairs is not None and rules.planned_pairs > 1:
+        notes.append(f"{done} of at most {rules.planned_pairs} pairs were made. The series could end after each, "
+                     "so each look has a share of the 5%: the intervals are as wide as it takes for all looks "
+                     "together to hold the true value in 95% of series.")
+    paired = {run.run_id for side in pairs for run in side}
+    alone = [run.run_id for run in (*groups.a, *groups.b) if run.run_id not in paired]
+    if alone:
+        notes.append(f"These runs have no partner of their seed on the other side and enter no figure: "
+                     f"{', '.join(alone)}.")
+    return notes
+
+
+def _thumb(groups: Groups, verdict: Verdict, used: Sequence[Member],
+           fleet: rule_of_thumb.Fleet) -> tuple[rule_of_thumb.Advice | None, str]:
     """The rule of thumb is about vLLM and SGLang, and says nothing about anything else."""
     engines = [str(group[0].run.engine.title) for group in (groups.a, groups.b)]
     if set(engines) != {rule_of_thumb.VLLM, rule_of_thumb.SGLANG}:
         return None, ""
-    traits = rule_of_thumb.traits([member.totals for member in used], str(groups.a[0].run.model),
-                                 mixed_hardware=mixed_hardware, frequent_model_changes=frequent_model_changes)
+    traits = rule_of_thumb.traits([member.totals for member in used], str(groups.a[0].run.model), fleet)
     advice = rule_of_thumb.advise(traits)
     winner = {None: None, "a": engines[0], "b": engines[1]}[verdict.winner]
     return advice, rule_of_thumb.agreement(advice, winner)
@@ -144,6 +164,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
         "format": 1,
         "verdict": asdict(comparison.verdict) | {"winner_label": {"a": groups.label_a, "b": groups.label_b}.get(
             comparison.verdict.winner or "")},
+        "rules": asdict(comparison.rules),
         "simulated": comparison.simulated,
         "told_apart_by": groups.by,
         "a": {"label": groups.label_a, "runs": [summary.run_id for summary in groups.a]},

@@ -17,6 +17,14 @@ VLLM, SGLANG = "vLLM", "SGLang"
 
 
 @dataclass(frozen=True, slots=True)
+class Fleet:
+    """What only a person can tell: whether the hardware is mixed, and whether models change often."""
+
+    mixed_hardware: bool = False
+    frequent_model_changes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Traits:
     """What the rule asks about a workload. None = not measured; the last two only a person can tell."""
 
@@ -56,17 +64,17 @@ def totals(rows: pd.DataFrame, seconds: float | None) -> Totals:
     return Totals(shared, chars, float(rows["e2e_ms"].sum()) / 1000.0 if seconds else 0.0, seconds or 0.0)
 
 
-def traits(runs: Sequence[Totals], model: str, *, mixed_hardware: bool = False,
-           frequent_model_changes: bool = False) -> Traits:
+def traits(runs: Sequence[Totals], model: str, fleet: Fleet | None = None) -> Traits:
     """Traits of a workload from its runs.
 
     Fixed context: characters that other requests share by design / all characters of the prompts. Concurrency: mean
     number of requests in flight, which is the sum of all E2E times / the seconds measured (Little's law).
     """
+    fleet = fleet or Fleet()
     chars, seconds = sum(run.prompt_chars for run in runs), sum(run.seconds for run in runs)
     return Traits(sum(run.shared_chars for run in runs) / chars if chars else None,
                   sum(run.busy_s for run in runs) / seconds if seconds else None,
-                  model, mixed_hardware, frequent_model_changes)
+                  model, fleet.mixed_hardware, fleet.frequent_model_changes)
 
 
 def advise(traits: Traits) -> Advice:

@@ -52,13 +52,14 @@ def rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
         difference = result.difference
         if difference is None:
             yield base | dict.fromkeys(("a", "b", "change"), text.MISSING) | {
-                "a_interval": "", "b_interval": "", "change_interval": result.why}
+                "a_interval": "", "b_interval": "", "change_interval": result.why, "p_values": ""}
             continue
         sides = {}
         for name, side in (("a", difference.a), ("b", difference.b)):
             sides[name] = shown(side.value, result.unit)
             sides[f"{name}_interval"] = f"{_number(side.low, result)} – {_number(side.high, result)}"
-        yield base | sides | {"change": _change(result, difference.change), "change_interval": _bounds(result)}
+        yield base | sides | {"change": _change(result, difference.change), "change_interval": _bounds(result),
+                              "p_values": _p_values(result)}
 
 
 def _number(value: float, result: Result) -> str:
@@ -76,6 +77,15 @@ def _bounds(result: Result) -> str:
     if difference.ratio:
         return f"{difference.low:.3g} – {difference.high:.3g}"
     return f"{100 * difference.low:+.2f} – {100 * difference.high:+.2f}"
+
+
+def _p_values(result: Result) -> str:
+    """`p = 0.003, Wilcoxon 0.063`, of pairs."""
+    difference = result.known
+    if difference.wilcoxon_p is None:
+        return ""
+    shown_values = ["< 0.001" if p < 0.001 else f"{p:.2g}" for p in (difference.p, difference.wilcoxon_p)]
+    return "paired t p {}, Wilcoxon p {}".format(*shown_values)
 
 
 def _runs(comparison: Comparison) -> Iterator[dict[str, str]]:
@@ -133,7 +143,8 @@ def _forest(comparison: Comparison) -> Chart | None:
                     "line": {"color": "c:muted", "width": 1.5}}],
         "hovermode": "closest", "showlegend": True}
     return Chart("forest", f"Every figure: {groups.label_b} against {groups.label_a}", traces, layout,
-                 "Ratio with its 95% interval. One that crosses 1 and is not within 5% of it leaves the question open.",
+                 "Ratio with its 95% interval. One that crosses 1 and is not within "
+                 f"{comparison.rules.margin_words} of it leaves the question open.",
                  60 + 26 * len(drawn), wide=True)
 
 
@@ -199,7 +210,8 @@ def markdown(comparison: Comparison) -> str:
     for row in rows(comparison):
         cells = (row["title"], f"{row['a']} ({row['a_interval']})" if row["a_interval"] else row["a"],
                  f"{row['b']} ({row['b_interval']})" if row["b_interval"] else row["b"],
-                 f"{row['change']} ({row['change_interval']})", row["state"])
+                 f"{row['change']} ({'; '.join(filter(None, (row['change_interval'], row['p_values'])))})",
+                 row["state"])
         out.append("| " + " | ".join(map(escape, cells)) + " |")
     if comparison.setup:
         out += ["", f"| setting | {a} | {b} | excused |", "|---|---|---|---|"]

@@ -20,7 +20,7 @@ from tokenswarm.run.life import LoadTools
 from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import resolve
-from tokenswarm.series.pairs import PairedRuns, Series, SeriesTools, order, side_labels
+from tokenswarm.series.pairs import Ending, PairedRuns, Series, SeriesTools, order, side_labels
 
 
 class Endpoint(FakeEngine):
@@ -49,9 +49,9 @@ class Bench:
         self._tmp, self._resets, self._fails, self._refuses = tmp_path, resets, fails, refuses
         self._time = 0.0
 
-    def play(self, a: LoadOptions, b: LoadOptions, repeats: int = 3) -> Series:
+    def play(self, a: LoadOptions, b: LoadOptions, repeats: int = 3, ending: Ending | None = None) -> Series:
         engine = EngineTools(bring_up=self._bring_up, preflight=self._preflight)
-        tools = SeriesTools(engine=engine, run=self._run, now=self._now)
+        tools = SeriesTools(engine=engine, run=self._run, now=self._now, ending=ending or Ending())
         return PairedRuns(a, b, repeats, self.console, lambda side, _: self.log.append(f"report {side}"),
                           tools).play(self._tmp / "comparison")
 
@@ -152,6 +152,40 @@ def test_after_the_first_pair_the_rest_is_estimated(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.play(flags(1), flags(2), repeats=5)
     assert "one pair took 60 s; the other 4 take about 4 min more" in bench.printed
+
+
+def test_a_series_ends_with_the_pair_that_settles_it(tmp_path: Path) -> None:
+    bench, asked = Bench(tmp_path), []
+
+    def is_settled(planned: int) -> bool:
+        asked.append((len(bench.runs), planned))
+        return len(bench.runs) == 6
+
+    series = bench.play(flags(1), flags(2), repeats=5, ending=Ending(is_settled))
+    assert (asked, len(series.a), len(series.b), series.planned) == ([(2, 5), (4, 5), (6, 5)], 3, 3, 5)
+
+
+def test_nobody_is_asked_after_the_last_pair(tmp_path: Path) -> None:
+    bench, asked = Bench(tmp_path), []
+    bench.play(flags(1), flags(2), repeats=2, ending=Ending(lambda planned: bool(asked.append(planned))))
+    assert (asked, len(bench.runs)) == ([2], 4)
+
+
+@pytest.mark.parametrize(("budget_s", "pairs"), [(100.0, 1), (400.0, 2), (100_000.0, 8)])
+def test_a_budget_plans_as_many_pairs_as_it_holds_and_no_more_begin(tmp_path: Path, budget_s: float,
+                                                                    pairs: int) -> None:
+    bench = Bench(tmp_path)
+    series = bench.play(flags(1), flags(2), repeats=8, ending=Ending(budget_s=budget_s))
+    assert (len(series.a), len(series.b)) == (pairs, pairs)
+    assert ("holds no second one" in bench.printed) == (pairs == 1)
+
+
+def test_a_pair_that_would_end_after_the_budget_is_not_begun(tmp_path: Path) -> None:
+    """The first pair promised more than the later ones keep: each look at the clock takes a minute here."""
+    bench = Bench(tmp_path)
+    series = bench.play(flags(1), flags(2), repeats=20, ending=Ending(budget_s=900.0))
+    assert len(series.a) < series.planned
+    assert "the budget of 15 min holds no further pair" in bench.printed
 
 
 def test_a_run_that_fails_costs_itself_and_a_side_that_fails_twice_ends_the_series(tmp_path: Path) -> None:

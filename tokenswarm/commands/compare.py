@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.commands.values import at_least_one, dollars
+from tokenswarm.commands.values import at_least_one, dollars, margin, seconds
 
 if TYPE_CHECKING:
     from tokenswarm.run.options import LoadOptions
@@ -49,6 +49,13 @@ def add(commands: Any) -> None:
     parser.add_argument("--mixed-hardware", action="store_true", help="for the rule of thumb: the fleet is mixed")
     parser.add_argument("--frequent-model-changes", action="store_true",
                         help="for the rule of thumb: models change often")
+    parser.add_argument("--margin", type=margin, default=0.05, metavar="SHARE",
+                        help="sides whose ratio lies surely within it are equal (default 0.05)")
+    parser.add_argument("--run-spread", type=margin, default=None, metavar="SHARE",
+                        help="what a run differs by from its repeat (standard deviation), where a side has a "
+                             "single run")
+    parser.add_argument("--planned-pairs", type=at_least_one, default=None, metavar="N",
+                        help="the run folders are of a series that could have ended after each of at most N pairs")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where the three files go "
                                                                    "(default: RESULTS/comparison-<time>)")
     parser.add_argument("--json", action="store_true", help="print comparison.json instead of a table")
@@ -56,7 +63,10 @@ def add(commands: Any) -> None:
     run.add_argument("--scenario", metavar="NAME", help="scenario to run on both sides")
     run.add_argument("--engines", metavar="A,B", help="default: vllm,sglang, and external for a side with a host; one "
                                                       "for both sides")
-    run.add_argument("--repeats", type=at_least_one, default=None, metavar="N", help="runs of each side (default 5)")
+    run.add_argument("--repeats", type=at_least_one, default=None, metavar="N",
+                     help="most pairs of runs (default 5; with --budget as many as fit); fewer where all is settled")
+    run.add_argument("--all-pairs", action="store_true", help="make all of them, and look at the end alone")
+    run.add_argument("--budget", type=seconds, metavar="T", help="longest time for the whole series, such as 2h")
     for side in "ab":
         run.add_argument(f"--{side}-host", metavar="URL", help=f"server of side {side.upper()} that runs already")
         run.add_argument(f"--{side}-model", metavar="M", help=f"model of side {side.upper()}")
@@ -83,6 +93,8 @@ def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
         return _write(options, console, options.runs, options.a, options.b)
     if options.runs or options.a or options.b:
         raise UserError(Exit.USAGE, "give run folders, or --scenario to run them first; not both")
+    if options.planned_pairs is not None:
+        raise UserError(Exit.USAGE, "--planned-pairs is about run folders that are there; --repeats plans a series")
     folder = options.output or options.results / time.strftime("comparison-%Y%m%d-%H%M%S")
     series = _run_first(options, argv, console, folder)
     if not series.a or not series.b:
@@ -90,6 +102,7 @@ def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
         raise UserError(problem.code if problem else Exit.INTERRUPTED,
                         "there is nothing to compare: a side has no run that was measured"
                         + (f". {problem}" if problem else ""))
+    options.planned_pairs = None if options.all_pairs else series.planned
     code = _write(options, console, [], series.a, series.b, folder)
     if series.interrupted:
         return Exit.INTERRUPTED
@@ -100,22 +113,47 @@ def _run_first(options: argparse.Namespace, argv: list[str], console: Console, f
     from tokenswarm.analysis.report import report
     from tokenswarm.contract.manifest import note_verdict
     from tokenswarm.run.run_plan import resolve
-    from tokenswarm.series.pairs import DEFAULT_REPEATS, run_series, side_labels
+    from tokenswarm.series.pairs import DEFAULT_REPEATS, MOST_PAIRS, Ending, PairedRuns, SeriesTools, side_labels
 
     a, b = (with_scripted_answers(side) for side in _sides(options, argv))
     labels = side_labels(resolve(a), resolve(b))
     options.label_a, options.label_b = options.label_a or labels[0], options.label_b or labels[1]
+    summaries: dict[str, list[Any]] = {"a": [], "b": []}
 
     def after(side: str, outcome: Any) -> None:
         summary = report(outcome.folder)
         note_verdict(outcome.folder, summary.verdict, summary.reasons)
+        summaries[side].append(summary)
         figures = [f"{name} {figure.value:,.0f} {figure.unit}" for name, figure in
                    (("TTFT p95", summary.percentile("ttft_ms", "p95")), ("output", summary.rates.get("output_tok_s")))
                    if figure is not None and figure.value is not None]
         console.print(f"side {side.upper()}: {summary.outcome.headline}  {'  '.join(figures)}  {outcome.folder}",
                       highlight=False, soft_wrap=True)
 
-    return run_series(a, b, options.repeats or DEFAULT_REPEATS, console, after, folder)
+    def is_settled(planned: int) -> bool:
+        return _so_far(options, console, summaries, planned)
+
+    ending = Ending(budget_s=options.budget) if options.all_pairs else Ending(is_settled, options.budget)
+    repeats = options.repeats or (DEFAULT_REPEATS if options.budget is None else MOST_PAIRS)
+    return PairedRuns(a, b, repeats, console, after, SeriesTools(ending=ending)).play(folder)
+
+
+def _so_far(options: argparse.Namespace, console: Console, summaries: dict[str, list[Any]], planned: int) -> bool:
+    """Say what the pairs say so far; whether that settles it."""
+    from tokenswarm.analysis.compare.progress import progress
+
+    labels = options.label_a, options.label_b
+    options.planned_pairs = planned
+    state = progress(summaries["a"], summaries["b"], labels, _rules(options))
+    pairs = min(map(len, summaries.values()))
+    console.print(f"\nafter {pairs} of at most {planned} pairs, {state.sentence}", highlight=False)
+    return state.settled
+
+
+def _rules(options: argparse.Namespace) -> Any:
+    from tokenswarm.analysis.compare.ab_test import Rules
+
+    return Rules(margin=options.margin, run_spread=options.run_spread, planned_pairs=options.planned_pairs)
 
 
 def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
@@ -174,12 +212,13 @@ def with_scripted_answers(side: Any) -> Any:
 def _write(options: argparse.Namespace, console: Console, runs: list[Any], a: list[Any], b: list[Any],
            folder: Path | None = None) -> Exit:
     from tokenswarm.analysis.compare.report import compare_runs
+    from tokenswarm.analysis.compare.rule_of_thumb import Fleet
     from tokenswarm.analysis.compare_files import COMPARISON_HTML, write_comparison
     from tokenswarm.analysis.render.compare_page import comparison_table
 
-    comparison = compare_runs(runs, a=a, b=b, label_a=options.label_a, label_b=options.label_b,
-                              mixed_hardware=options.mixed_hardware,
-                              frequent_model_changes=options.frequent_model_changes)
+    comparison = compare_runs(runs, a=a, b=b, labels=(options.label_a, options.label_b),
+                              fleet=Fleet(options.mixed_hardware, options.frequent_model_changes),
+                              rules=_rules(options))
     folder = folder or options.output or options.results / time.strftime("comparison-%Y%m%d-%H%M%S")
     document = write_comparison(comparison, folder)
     if options.json:

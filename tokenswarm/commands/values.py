@@ -42,6 +42,17 @@ def share(text: str) -> float:
     return value
 
 
+def margin(text: str) -> float:
+    """A share above 0 and below 1, such as 0.05 or 5%."""
+    try:
+        value = float(text[:-1]) / 100.0 if text.endswith("%") else float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a share above 0 and below 1, such as 0.05 or 5%")
+    return value
+
+
 def seconds(text: str) -> float:
     """A length of time above 0, such as 30s or 2m."""
     from tokenswarm.base.config_text import parse_duration  # here: it brings pydantic, which `sim` does without

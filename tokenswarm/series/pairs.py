@@ -28,6 +28,8 @@ from tokenswarm.run.shared_engine import SharedEngine, same_engine
 
 DEFAULT_REPEATS = 5
 """Of each side. Three find a difference of 10% in p95 TTFT only every other time (docs/comparing.md)."""
+MOST_PAIRS = 30
+"""Where a budget of time says how many."""
 _MOST_FAILURES = 2
 """Runs of one side that may fail before the series is given up: an engine that does not start will not start."""
 SEED, SALT, WARMUP = "prompts.seed", "prompts.salt", "load.warmup_s"
@@ -41,6 +43,18 @@ class Series:
     b: list[Path] = field(default_factory=list)
     failures: list[UserError] = field(default_factory=list)
     interrupted: bool = False
+    planned: int = 0
+    """The most pairs that the series could have had, settled before any two sides were held against each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What ends a series before its last pair. `is_settled(planned)` is asked after each pair but the last: whether
+    what was asked is known by now, of at most so many pairs. `budget_s`: no pair is begun that would not end by then;
+    the number of pairs is cut to it once the first says what one takes, before any result is looked at."""
+
+    is_settled: Callable[[int], bool] = lambda planned: False
+    budget_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +65,7 @@ class SeriesTools:
     run: Callable[[LoadOptions, Console, LoadTools], RunOutcome] = \
         lambda options, console, tools: run_load(options, console, tools=tools)
     now: Callable[[], float] = time.monotonic
+    ending: Ending = Ending()
 
 
 def order(repeats: int) -> Iterator[str]:
@@ -76,7 +91,7 @@ class PairedRuns:
 
     def __init__(self, a: LoadOptions, b: LoadOptions, repeats: int, console: Console,
                  after: Callable[[str, RunOutcome], None], tools: SeriesTools | None = None) -> None:
-        self.series = Series()
+        self.series = Series(planned=repeats)
         self._sides: Mapping[str, LoadOptions] = {"a": a, "b": b}
         self._plans = {side: resolve(options) for side, options in self._sides.items()}
         self._repeats, self._console, self._after = repeats, console, after
@@ -84,7 +99,7 @@ class PairedRuns:
         self._engine = SharedEngine(self._tools.engine)
         self._failed = {"a": 0, "b": 0}
         self._own_salts = False
-        self._began = 0.0
+        self._created = self._tools.now()
 
     def play(self, folder: Path) -> Series:
         """Check both sides, then run them in turn. Logs of the engines that are checked go into `folder`.
@@ -94,12 +109,16 @@ class PairedRuns:
         """
         try:
             self._check(folder)
-            self._began = self._tools.now()
-            for pair in range(self._repeats):
+            pair, slowest_s = 0, 0.0
+            while pair < self._repeats:
+                began = self._tools.now()
                 if not self._pair(pair):
                     break
-                if pair == 0:
-                    self._estimate()
+                pair, slowest_s = pair + 1, max(slowest_s, self._tools.now() - began)
+                if pair == 1:
+                    self._plan(slowest_s)
+                if self._is_over(pair, slowest_s):
+                    break
         except KeyboardInterrupt:
             self.series.interrupted = True
         finally:
@@ -173,13 +192,34 @@ class PairedRuns:
                 return None
         return outcome
 
-    def _estimate(self) -> None:
-        """How long it will take, once a pair says what one takes."""
-        spent_s = self._tools.now() - self._began
-        left_s = spent_s * (self._repeats - 1)
-        if left_s > 0:
-            self._console.print(f"\none pair took {_minutes(spent_s)}; the other {self._repeats - 1} take about "
-                                f"{_minutes(left_s)} more", highlight=False)
+    def _plan(self, pair_s: float) -> None:
+        """How many pairs there will be and how long they will take, once the first says what one takes."""
+        budget_s = self._tools.ending.budget_s
+        if budget_s is not None:
+            left_s = budget_s - (self._tools.now() - self._created)
+            self._repeats = min(self._repeats, 1 + max(0, int(left_s / pair_s) if pair_s > 0 else self._repeats))
+        self.series.planned = self._repeats
+        more = self._repeats - 1
+        if more > 0:
+            self._console.print(f"\none pair took {_minutes(pair_s)}; the other {more} take about "
+                                f"{_minutes(pair_s * more)} more", highlight=False)
+        elif budget_s is not None:
+            self._console.print(f"\none pair took {_minutes(pair_s)}: the budget of {_minutes(budget_s)} holds no "
+                                "second one", highlight=False)
+
+    def _is_over(self, pairs: int, slowest_s: float) -> bool:
+        """Whether the series ends here, though pairs are left."""
+        ending = self._tools.ending
+        if pairs >= self._repeats:
+            return False
+        if ending.is_settled(self._repeats):
+            return True
+        spent_s = self._tools.now() - self._created
+        if ending.budget_s is None or spent_s + slowest_s <= ending.budget_s:
+            return False
+        self._console.print(f"the budget of {_minutes(ending.budget_s)} holds no further pair: {_minutes(spent_s)} are "
+                            f"spent, and a pair takes up to {_minutes(slowest_s)}", highlight=False)
+        return True
 
 
 def run_series(a: LoadOptions, b: LoadOptions, repeats: int, console: Console,

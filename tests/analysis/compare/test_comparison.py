@@ -281,7 +281,7 @@ def test_the_three_files_say_the_same_and_hold_no_markup_of_others(tmp_path) -> 
 
 
 def test_given_sides_keep_their_labels(tmp_path) -> None:
-    found = compare_runs(a=[run(tmp_path, "v", 100)], b=[run(tmp_path, "v2", 90)], label_a="before", label_b="after")
+    found = compare_runs(a=[run(tmp_path, "v", 100)], b=[run(tmp_path, "v2", 90)], labels=("before", "after"))
     assert (found.groups.label_a, found.groups.label_b, found.verdict.repeated) == ("before", "after", False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +17,7 @@ from tokenswarm.run.engine_up import bring_up
 from tokenswarm.run.first_request import LoadToCheck
 from tokenswarm.run.preflight import preflight
 from tokenswarm.run.price import price
+from tokenswarm.run.prompt_lengths import with_measured_prompts
 from tokenswarm.run.run_plan import RunPlan
 
 
@@ -80,8 +81,9 @@ def checked_engine(plan: RunPlan, folder: Path, console: Console, interrupts: In
     engine = tools.bring_up(plan, folder, console)
     try:
         interrupts.on_hard_exit.append(engine.kill)
-        answers = tools.preflight(LoadToCheck(engine.base_url, engine.model or plan.model or "", plan.scenario,
-                                              plan.corpus, plan.api_key))
+        load = LoadToCheck(engine.base_url, engine.model or plan.model or "", plan.scenario, plan.corpus, plan.api_key)
+        answers = tools.preflight(load)
+        plan = with_measured_prompts(plan, replace(load, model=answers.model or load.model))
         notes = [*engine.notes, *answers.notes]
         if plan.engine_on_this_cpu:
             notes.append(f"{engine.title} runs on a CPU here: its speed says nothing about a GPU")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.client import LLMClient, Timeouts
 from tokenswarm.generator.new_run import fresh_salt
-from tokenswarm.generator.request_body import constant_body, request_body
+from tokenswarm.generator.private_text import without_prompt
+from tokenswarm.generator.request_body import constant_body, path_of, request_body
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt
@@ -43,15 +44,20 @@ def first_prompt(scenario: Scenario, corpus: Corpus) -> Prompt:
 def send_first_request(load: LoadToCheck) -> Answer:
     """Send it and wait for the outcome. In a thread of its own, whose event loop ends with it: this process has
     signals and children to see to. Raises nothing on behalf of the network or the engine."""
+    return send_alone(load, first_prompt(load.scenario, load.corpus))
+
+
+def send_alone(load: LoadToCheck, prompt: Prompt) -> Answer:
+    """The same of any prompt."""
     output, endpoint = load.scenario.output, load.scenario.endpoint
-    prompt = first_prompt(load.scenario, load.corpus)
     body = request_body(constant_body(load.model, output, endpoint), prompt, output.max_tokens, endpoint)
-    body[endpoint.length_field] = min(MAX_TOKENS, prompt.max_tokens or output.max_tokens)
+    length_field = endpoint.length_field if prompt.token_ids is None else "max_tokens"
+    body[length_field] = min(MAX_TOKENS, prompt.max_tokens or output.max_tokens)
     outcome: list[Answer | BaseException] = []
 
     def ask() -> None:
         try:
-            outcome.append(_ask(load, body))
+            outcome.append(_ask(load, body, path_of(prompt)))
         except BaseException as error:  # raised again by whoever waits
             outcome.append(error)
 
@@ -61,17 +67,18 @@ def send_first_request(load: LoadToCheck) -> Answer:
         thread.join(0.1)  # in pieces, so that a signal is seen to
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
+    outcome[0].error_detail = without_prompt(outcome[0].error_detail, prompt)
     return outcome[0]
 
 
-def _ask(load: LoadToCheck, body: dict[str, object]) -> Answer:
+def _ask(load: LoadToCheck, body: dict[str, object], path: str) -> Answer:
     import gevent
 
     limits = load.scenario.timeouts
     waits = [max(LONGEST_WAIT_S, limit) for limit in (limits.first_token_s, limits.gap_s, limits.total_s)]
     client = LLMClient(load.base_url, Timeouts(limits.connect_s, *waits), load.api_key)
     try:
-        return client.complete(body, _REQUEST_ID)
+        return client.complete(body, _REQUEST_ID, path)
     finally:
         client.close()
         gevent.get_hub().destroy(destroy_loop=True)

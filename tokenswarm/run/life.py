@@ -127,6 +127,7 @@ class LoadRun(Run):
         try:
             self.checked = self._cleanup.enter_context(
                 checked_engine(plan, self.folder, self.console, self.interrupts, self._tools.engine))
+            plan = self.plan = self.checked.plan
             self.manifest = self._new_manifest(run_id)
             prompts = plan.scenario.prompts
             self._empty_cache(plan.scenario.load.reset_cache, self.manifest.salt, fresh=prompts.salt == RUN_SALT)

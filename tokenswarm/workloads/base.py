@@ -149,6 +149,18 @@ class Workload(ABC):
         """What a reader of the run should know of the prompts: sentences."""
         return []
 
+    probed: str = "these prompts"
+    """What `probes` are, in words."""
+
+    def probes(self) -> Sequence[Prompt]:
+        """Prompts whose lengths in the engine's tokens a run measures before it begins. By default none."""
+        return ()
+
+    def measured(self, prompt_tokens: Sequence[int | None]) -> tuple[dict[str, Any], str | None]:
+        """(settings, a sentence for a reader of the run or None) that follow from the lengths of the probes. Raises
+        ValueError, with what the endpoint does in place of what it should."""
+        return {}, None
+
     @abstractmethod
     def session(self, phase: str, number: int) -> Session:
         """Session `number` (each is asked for once, over all workers) of a phase (`warmup`, `measure`, ...)."""

@@ -29,6 +29,7 @@ from tokenswarm.workloads.dataset import common_chars, taken, with_prefix
 from tokenswarm.workloads.made_prompts import Part, Ranks, TextMaker, TokenMaker, allowed_ids, common_parts
 from tokenswarm.workloads.trace_file import require_same_file, with_file
 
+_PROBE_TOKENS, _PROBED_IDS = 4000, 64
 _FIRST_CHARACTER, _SURROGATES = 0x100, (0xD800, 0xE000)
 
 
@@ -65,14 +66,14 @@ class ReplaySettings(WorkloadSettings):
         default="chat", description="chat: messages; token_ids: ids through /v1/completions, for exact lengths and "
         "blocks, where the trace has lengths and no text")
     token_ids: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(le=2 ** 20)]] = Field(
-        default=(1000, 4000), description="the ids that prompts are made of: from the first up to, but without, the "
+        default=(1000, 30_000), description="the ids that prompts are made of: from the first up to, but without, the "
         "second; a request before the run confirms them")
     token_ids_left_out: tuple[int, ...] = Field(default=(), description="ids among them that mean something special")
     chars_per_token: Positive | None = Field(
         default=None, description="of made text in the engine's tokenizer; a run measures it before it begins; unset: "
         "prompts.chars_per_token")
-    template_tokens: Annotated[float, Field(strict=True, ge=0, le=100_000)] = Field(
-        default=0.0, description="what the chat template puts around a prompt; a run measures it before it begins")
+    template_tokens: Annotated[float, Field(strict=True, ge=-1000, le=100_000)] | None = Field(
+        default=None, description="what the chat template puts around a prompt; a run measures it before it begins")
     finish_s: Seconds = Field(
         default=300.0, description="how long after the trace's last request sessions that were slowed down may go on")
 
@@ -175,6 +176,56 @@ class ReplayWorkload(Workload):
         place, pass_name = taken(phase, number, len(sessions))
         return self._session_of(phase, number, sessions[self._order[place]], f"{self.scope(phase)}{pass_name}")
 
+    @property
+    def probed(self) -> str:
+        if self.settings.send == "token_ids":
+            return 'prompts of token ids at /v1/completions (replay.send = "token_ids"; "chat" needs none)'
+        return "prompts of made text"
+
+    @property
+    def _made(self) -> bool:
+        return any(each.request.messages is None for session in self._trace.recording.sessions for each in session)
+
+    def probes(self) -> Sequence[Prompt]:
+        """Ids from all of the range; or two made texts, of which the longer one shows the text's own share."""
+        settings = self.settings
+        if settings.send == "token_ids":
+            ids = self._probed_ids()
+            return [Prompt([{"role": "prompt", "content": as_characters(ids)}], "probe", 1, 0, token_ids=ids)]
+        if not self._made or (settings.chars_per_token is not None and settings.template_tokens is not None):
+            return []
+        prefix = cache_buster_prefix(self.salt, "probe")
+        maker = TextMaker(f"{settings.sha256}/{self.seed}", self.chars_per_token, len(prefix) / self.chars_per_token)
+        return [Prompt([{"role": "user", "content": prefix + maker.text([Part(f"probe/{size}", 0, 0, size, size)])}],
+                       "probe", 1, 0) for size in self._probe_sizes()]
+
+    def _probe_sizes(self) -> tuple[int, int]:
+        longest = min(_PROBE_TOKENS, (self.settings.context_tokens or _PROBE_TOKENS) // 2)
+        return longest // 10, longest
+
+    def _probed_ids(self) -> list[int]:
+        ids = allowed_ids(self.settings.token_ids, self.settings.token_ids_left_out)
+        return [*ids[::max(1, len(ids) // _PROBED_IDS)], ids[-1]]
+
+    def measured(self, prompt_tokens: Sequence[int | None]) -> tuple[dict[str, Any], str | None]:
+        """How long this text is in the engine's tokens; or that ids are taken as they are."""
+        if self.settings.send == "token_ids":
+            count = len(self._probed_ids())
+            if prompt_tokens[0] not in (None, count):
+                raise ValueError(f"counts {prompt_tokens[0]:,} tokens of a prompt of {count:,} token ids: ids in "
+                                 "replay.token_ids mean something special to it, or it adds some")
+            return {}, None if prompt_tokens[0] else "The engine does not say how long a prompt of token ids is to it."
+        few, many = prompt_tokens
+        prefix = len(cache_buster_prefix(self.salt, "probe"))
+        short, long = (round(size * self.chars_per_token) - prefix for size in self._probe_sizes())
+        if few is None or many is None or many <= few:
+            return {}, (f"The engine does not count prompt tokens: made text is taken to have {self.chars_per_token:g} "
+                        "characters a token.")
+        chars_per_token = (long - short) / (many - few)
+        around = few - short / chars_per_token - prefix / chars_per_token
+        values = {"chars_per_token": round(chars_per_token, 6), "template_tokens": round(around, 3)}
+        return {key: value for key, value in values.items() if getattr(self.settings, key) is None}, None
+
     def _session_of(self, phase: str, number: int, requests: Sequence[RecordedRequest], scope: str) -> ReplaySession:
         return ReplaySession(phase, number, requests, self._makers(scope))
 
@@ -188,7 +239,7 @@ class ReplayWorkload(Workload):
         chars_per_token = settings.chars_per_token or self.chars_per_token
         # Without a salt too, nothing of the warm-up's is found again.
         key = key if scope == "measure" or not self._once else f"{key}/{scope}"
-        text = TextMaker(key, chars_per_token, settings.template_tokens + len(prefix) / chars_per_token)
+        text = TextMaker(key, chars_per_token, (settings.template_tokens or 0.0) + len(prefix) / chars_per_token)
         return ChatPrompts(self._trace, settings, text, prefix)
 
 

@@ -101,13 +101,13 @@ def summarise(run: Run) -> Summary:
         user_classes=by_user_class(run, bounds, window, rates),
     )
     late = () if len(levels) > 1 else facts.timing  # of several loads, each has errors and limits of its own
-    found = implausible(run, window, summary)
-    further = [reason_of(each, facts.judged_metrics) for each in found]
+    disagreements = implausible(run, window, summary)
+    further = [reason_of(each, facts.judged_metrics) for each in disagreements]
     if len(levels) > 1 and window is not None:
         summary = by_level(run, summary, levels, window.start, objectives, refused)
         further += _of_levels(run, summary, levels, facts)
     _withhold_late(summary, late)
-    for each in found:
+    for each in disagreements:
         withhold(summary, each.metrics, f"implausible, see {each.rule}: {each.sentence}")
     summary.verdict, summary.reasons = validity.ranked([*summary.reasons, *further])
     if keeping.overloaded:
@@ -123,8 +123,8 @@ def _keeping_up(run: Run, window: Window | None, open_loop: bool) -> KeepingUp:
     return KeepingUp(littles_law=littles_law(run.requests, worker_samples(run, window), window))
 
 
-def _lost_time(found: KeepingUp) -> list[str]:
-    law = found.littles_law
+def _lost_time(keeping: KeepingUp) -> list[str]:
+    law = keeping.littles_law
     return [law.sentence] if law is not None and law.sentence else []
 
 

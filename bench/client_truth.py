@@ -25,7 +25,7 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tokenswarm.run.truth_run import MODEL, FlatServer, cores, pinned, truth_run
+from tokenswarm.run.truth_run import MODEL, FlatServer, KnownLoad, cores, pinned, truth_run
 
 LIMITS = {"cpu_us_per_token": 12.0, "ratio_to_bare": 1.4, "ttft_error_p50_ms": 0.3, "ttft_error_p99_ms": 1.0,
           "e2e_error_p99_ms": 10.0, "lost": 0}
@@ -102,7 +102,8 @@ def main() -> int:
     rounds = []
     for number in range(arguments.rounds):
         bare_us = bare_round(arguments)
-        measured = asdict(truth_run(arguments.streams, arguments.rate, arguments.tokens, arguments.seconds))
+        measured = asdict(truth_run(KnownLoad(arguments.streams, arguments.rate, arguments.tokens,
+                                             arguments.seconds)))
         rounds.append({**measured, "bare_us_per_token": bare_us,
                        "ratio_to_bare": measured["cpu_us_per_token"] / bare_us})
         print(f"round {number + 1}: " + "  ".join(f"{key} {value:,.3f}" for key, value in rounds[-1].items()))

@@ -15,7 +15,7 @@ import argparse
 import statistics
 import sys
 
-from tokenswarm.run.truth_run import truth_run
+from tokenswarm.run.truth_run import KnownLoad, truth_run
 
 _LIMIT_MS = 2.0
 _LEAST_GAIN = 1.7
@@ -28,8 +28,8 @@ def main() -> int:
     arguments = parser.parse_args()
     gains = []
     for number in range(1, arguments.rounds + 1):
-        one_worker = truth_run(arguments.streams, 100.0, 128, 10.0)
-        two_workers = truth_run(2 * arguments.streams, 100.0, 128, 10.0, workers=2)
+        one_worker = truth_run(KnownLoad(arguments.streams, 100.0, 128, 10.0))
+        two_workers = truth_run(KnownLoad(2 * arguments.streams, 100.0, 128, 10.0, workers=2))
         gains.append(2 * one_worker.cpu_us_per_token / two_workers.cpu_us_per_token)
         for title, run in (("one worker ", one_worker), ("two workers", two_workers)):
             print(f"round {number}: {title} {run.tokens_s:>8,.0f} tok/s  {run.cpu_us_per_token:6.2f} us/token each  "

@@ -26,10 +26,10 @@ _WIDTH, _HEIGHT, _SCREEN = 8, 8, 24
 def completed(board: dict[str, Any]) -> dict[str, Any]:
     """The dashboard with panels for all that is exported of the registry's metrics and that no panel asks for."""
     arranged = _arranged(board["panels"])
-    asked = json.dumps(arranged)
+    text = json.dumps(arranged)
     names = {each.name for each in exported()}
     queries = [(metric, queries) for metric in METRICS if (queries := _queries(metric, names))
-               and not any(name in asked for name, _, _ in queries)]
+               and not any(name in text for name, _, _ in queries)]
     if not queries:
         return {**board, "panels": arranged}
     ids = count(max(panel["id"] for panel in arranged) + 1)

@@ -38,7 +38,7 @@ class HitCurve:
     `prompt_tokens`. Between two sizes the tokens found are those of the smaller, or, where `ramps`, grow evenly."""
 
     sizes: np.ndarray
-    found: np.ndarray
+    hit_tokens: np.ndarray
     prompt_tokens: float
     block_tokens: int
     ramps: bool = False
@@ -46,7 +46,7 @@ class HitCurve:
     @property
     def unbounded(self) -> float:
         """Share of the prompt tokens that a cache without limits finds, 0..1."""
-        return self._share(self.found[-1]) if len(self.found) else 0.0
+        return self._share(self.hit_tokens[-1]) if len(self.hit_tokens) else 0.0
 
     def rate(self, cache_tokens: float) -> float:
         """Share of the prompt tokens, 0..1, that a cache of so many tokens finds."""
@@ -54,14 +54,14 @@ class HitCurve:
         if not len(self.sizes) or blocks < self.sizes[0]:
             return 0.0
         if self.ramps:
-            return self._share(np.interp(blocks, self.sizes, self.found))
-        return self._share(self.found[np.searchsorted(self.sizes, blocks, side="right") - 1])
+            return self._share(np.interp(blocks, self.sizes, self.hit_tokens))
+        return self._share(self.hit_tokens[np.searchsorted(self.sizes, blocks, side="right") - 1])
 
     def size_for(self, share: float) -> int | None:
         """Tokens of a cache that finds `share` (0..1) of what one without limits finds; None if that finds nothing."""
         if not self.unbounded:
             return None
-        at = int(np.searchsorted(self.found, share * self.found[-1], side="left"))
+        at = int(np.searchsorted(self.hit_tokens, share * self.hit_tokens[-1], side="left"))
         return int(self.sizes[min(at, len(self.sizes) - 1)]) * self.block_tokens
 
     def _share(self, tokens: float) -> float:
@@ -104,10 +104,10 @@ def hit_curve(uses: Uses, block_tokens: int, *, leaf_first: bool = False) -> Hit
     again = np.flatnonzero(previous >= 0)
     others = _weight_since(previous, blocks, again, np.searchsorted(request, request[again]))
     if leaf_first:
-        sizes, found = _ramps(others, blocks[again], tokens[again])
+        sizes, hit_tokens = _ramps(others, blocks[again], tokens[again])
     else:
-        sizes, found = _whole_runs(others + blocks[again], tokens[again], request[again])
-    return HitCurve(sizes, found, uses.prompt_tokens, block_tokens, leaf_first)
+        sizes, hit_tokens = _whole_runs(others + blocks[again], tokens[again], request[again])
+    return HitCurve(sizes, hit_tokens, uses.prompt_tokens, block_tokens, leaf_first)
 
 
 def beginnings(ids: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
@@ -213,7 +213,7 @@ def _ramps(others: np.ndarray, blocks: np.ndarray, tokens: np.ndarray) -> tuple[
 
 def _cumulated(sizes: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     order = np.argsort(sizes, kind="stable")
-    sizes, found = sizes[order], np.cumsum(tokens[order])
+    sizes, hit_tokens = sizes[order], np.cumsum(tokens[order])
     last = np.append(sizes[1:] != sizes[:-1], True) if len(sizes) else np.zeros(0, dtype=bool)
-    return sizes[last], found[last]
+    return sizes[last], hit_tokens[last]
 

@@ -58,11 +58,11 @@ def against(earlier: Sequence[Summary], run: Summary, tolerance: float = TOLERAN
         return regressions(earlier, run, tolerance)
     if not all(same_loads(each, run) for each in earlier):
         return Baseline(_names(earlier), tolerance, ["not compared: the runs did not go through the same load levels"])
-    found = [(level, regressions([at_level(each, each.levels[place]) for each in earlier], at_level(run, level),
+    by_level = [(level, regressions([at_level(each, each.levels[place]) for each in earlier], at_level(run, level),
                                  tolerance)) for place, level in enumerate(run.levels)]
-    notes = list(dict.fromkeys(note for _, baseline in found for note in baseline.notes))
+    notes = list(dict.fromkeys(note for _, baseline in by_level for note in baseline.notes))
     return Baseline(_names(earlier), tolerance, notes,
-                    [_gate_of_level(gate, level) for level, baseline in found for gate in baseline.gates])
+                    [_gate_of_level(gate, level) for level, baseline in by_level for gate in baseline.gates])
 
 
 def _gate_of_level(gate: Gate, level: LevelFigures) -> Gate:

@@ -251,8 +251,8 @@ def judge(results: Sequence[Result], label_a: str, label_b: str, open_loop: bool
         head = f"Undecided between {label_a} and {label_b}"
     else:
         head = f"{label_a} and {label_b} are equal within {margin}"
-    told = [result.compared_words(label_a, label_b) for result in (sure or open_ones or equal)]
-    sentence = f"{head}: {'; '.join(told)}."
+    phrases = [result.compared_words(label_a, label_b) for result in (sure or open_ones or equal)]
+    sentence = f"{head}: {'; '.join(phrases)}."
     if equal and (sure or open_ones):
         sentence += f" Equal within {margin}: {_names(equal)}."
     if open_ones:

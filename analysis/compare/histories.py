@@ -39,9 +39,9 @@ def _chars(prompts: Prompts) -> tuple[int, int]:
     return int(chars.sum()), int(chars[prompts.messages.assistant[prompts.sequence]].sum())
 
 
-def history_notes(found: Sequence[Histories | None]) -> list[str]:
+def history_notes(of_each_run: Sequence[Histories | None]) -> list[str]:
     """One sentence for the page, where any of the runs has histories."""
-    known = [each for each in found if each is not None]
+    known = [each for each in of_each_run if each is not None]
     if not known:
         return []
     share = sum(each.answer_chars for each in known) / sum(each.chars for each in known)

@@ -44,19 +44,19 @@ def overload_of(everything: pd.DataFrame, window: Window | None, rate_s: float |
     ttft_ms = np.where(is_ok(everything), everything["ttft_ms"].to_numpy(), np.nan)
     unsent = _never_sent(sent - late_s, window.seconds, rate_s)
     nothing = np.full(len(unsent), np.nan)
-    found = judge_overload(
+    load = judge_overload(
         np.concatenate([sent - late_s, unsent]),
         np.concatenate([np.where(ended, ended_at(everything) - window.start, np.nan), nothing]),
         np.concatenate([ttft_ms + 1000.0 * late_s, nothing]), 0.0, window.seconds)
-    told = KeepingUp(found.overloaded, found.offered_s, found.completed_s, found.in_flight_a_s, found.ttft_ms_a_s)
-    if found.overloaded:
-        growth = found.ttft_ms_a_s
-        told.sentence = (
-            f"The engine did not keep up: {found.offered_s:.3g} requests/s were offered, {found.completed_s:.3g} were "
-            f"completed. Each second {number(found.in_flight_a_s)} more were in the system"
+    keeping = KeepingUp(load.overloaded, load.offered_s, load.completed_s, load.in_flight_a_s, load.ttft_ms_a_s)
+    if load.overloaded:
+        growth = load.ttft_ms_a_s
+        keeping.sentence = (
+            f"The engine did not keep up: {load.offered_s:.3g} requests/s were offered, {load.completed_s:.3g} were "
+            f"completed. Each second {number(load.in_flight_a_s)} more were in the system"
             + (f", and TTFT grew by {number(growth)} ms" if growth is not None else "")
             + ", so latency depends on how long the run was and is not given. Use less RATE.")
-    return told
+    return keeping
 
 
 def _never_sent(due: np.ndarray, seconds: float, rate_s: float | None) -> np.ndarray:
@@ -75,26 +75,26 @@ def littles_law(everything: pd.DataFrame, workers: pd.DataFrame, window: Window 
     sampled = _sampled(workers, edges)
     if sampled is None or sampled.mean() <= 0:
         return None
-    told = in_flight(everything, edges)
-    apart = sampled - told
+    accounted = in_flight(everything, edges)
+    apart = sampled - accounted
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, RATE_BLOCKS - 1) * apart.std(ddof=1) / math.sqrt(RATE_BLOCKS))
     ends = ended_at(everything)
     completed_s = float(np.sum((ends >= window.start) & (ends < window.end))) / window.seconds
     lost_s = float(apart.mean()) / completed_s if completed_s else None
     gap = float(apart.mean() / sampled.mean())
     holds = abs(gap) <= MOST_GAP or abs(float(apart.mean())) <= half or abs(lost_s or 0.0) < LEAST_LOST_S
-    found = LittlesLaw(holds, float(sampled.mean()), float(told.mean()), lost_s)
+    law = LittlesLaw(holds, float(sampled.mean()), float(accounted.mean()), lost_s)
     if not holds and gap > 0:
-        found.sentence = (
-            f"{gap:.0%} of the users' time in requests lies after the last token: {found.in_flight:.3g} requests were "
-            f"in flight on average, but the answers account for {found.by_answers:.3g} (Little's law). Each user was "
+        law.sentence = (
+            f"{gap:.0%} of the users' time in requests lies after the last token: {law.in_flight:.3g} requests were "
+            f"in flight on average, but the answers account for {law.by_answers:.3g} (Little's law). Each user was "
             f"held for {1000.0 * lost_s:,.0f} ms after an answer, so the engine got less load than "
-            f"{found.in_flight:.3g} users make: look at what stands between (a proxy that keeps streams open).")
+            f"{law.in_flight:.3g} users make: look at what stands between (a proxy that keeps streams open).")
     elif not holds:
-        found.sentence = (
-            f"The answers account for {found.by_answers:.3g} requests in flight, but the load generator saw "
-            f"{found.in_flight:.3g} (Little's law): rows and load generator do not tell of the same run.")
-    return found
+        law.sentence = (
+            f"The answers account for {law.by_answers:.3g} requests in flight, but the load generator saw "
+            f"{law.in_flight:.3g} (Little's law): rows and load generator do not tell of the same run.")
+    return law
 
 
 def _sampled(workers: pd.DataFrame, edges: np.ndarray) -> np.ndarray | None:

@@ -25,12 +25,12 @@ from tokenswarm.contract.summary.verdict_records import SloGate
 
 def level_figures(run: Run, level: LoadLevel, bounds: RequestBounds, measured_from: float) -> LevelFigures:
     """One level's figures. `measured_from`: start of the run's measure window, unix seconds."""
-    rows, window, asked = level.rows, level.window, level.asked
+    rows, window, record = level.rows, level.window, level.record
     rates = every_rate(run.requests, rows, window, bounds)
     cost = run.manifest.cost or CostRecord()
     return LevelFigures(
-        number=asked.number, began=asked.began, users=asked.users, users_end=asked.users_end, rate=asked.rate,
-        rate_end=asked.rate_end, at_s=round(window.start - measured_from, 6), seconds=round(window.seconds, 6),
+        number=record.number, began=record.began, users=record.users, users_end=record.users_end, rate=record.rate,
+        rate_end=record.rate_end, at_s=round(window.start - measured_from, 6), seconds=round(window.seconds, 6),
         counts=metrics.outcome_counts(rows), latency=metrics.latency_figures(rows), gaps=metrics.gap_figures(rows),
         rates=rates, per_user_tok_s=metrics.per_user_rate(rows),
         goodput=slo.goodput_figures(rows, bounds, window), errors=Errors(metrics.error_rate(rows).figure("share")),
@@ -95,11 +95,11 @@ def at_level(summary: Summary, level: LevelFigures) -> Summary:
                    counts=replace(summary.counts, measured=level.counts))
 
 
-def same_loads(one: Summary, other: Summary) -> bool:
+def same_loads(first: Summary, second: Summary) -> bool:
     """Whether two runs went through the same levels of load, one after the other."""
-    asked = [[(level.users, level.users_end, level.rate, level.rate_end) for level in each.levels]
-             for each in (one, other)]
-    return asked[0] == asked[1]
+    loads = [[(level.users, level.users_end, level.rate, level.rate_end) for level in each.levels]
+             for each in (first, second)]
+    return loads[0] == loads[1]
 
 
 def rising(levels: list[LevelFigures]) -> bool:

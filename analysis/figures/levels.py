@@ -22,7 +22,7 @@ from tokenswarm.contract.levels import LevelRecord, planned_levels
 class LoadLevel:
     """One level: what was asked for, its stretch of the measure window, and the measured requests sent in it."""
 
-    asked: LevelRecord
+    record: LevelRecord
     window: Window
     rows: pd.DataFrame
 
@@ -31,13 +31,13 @@ def load_levels(run: Run, window: Window | None) -> list[LoadLevel]:
     """The levels of a run's measure window, in order; one where it was one load, none without a window."""
     if window is None:
         return []
-    asked = _asked(run, window)
+    records = _asked(run, window)
     rows = run.measured
-    number = np.searchsorted([level.start for level in asked[1:]], rows["sent_at"].to_numpy(), side="right")
-    ends = [*(level.start for level in asked[1:]), window.end]
+    number = np.searchsorted([level.start for level in records[1:]], rows["sent_at"].to_numpy(), side="right")
+    ends = [*(level.start for level in records[1:]), window.end]
     return [LoadLevel(level, Window(float(level.start), float(end), window.source),
-                      rows if len(asked) == 1 else rows[number == place])
-            for place, (level, end) in enumerate(zip(asked, ends, strict=True))]
+                      rows if len(records) == 1 else rows[number == place])
+            for place, (level, end) in enumerate(zip(records, ends, strict=True))]
 
 
 def _asked(run: Run, window: Window) -> list[LevelRecord]:

@@ -85,16 +85,16 @@ class Counted:
 
 def contradictions(answers: Answers, counted: Counted) -> list[Contradiction]:
     """All that does not agree, in the order of this module."""
-    found: Iterable[Contradiction | None] = (
+    all_checks: Iterable[Contradiction | None] = (
         output_tokens(answers), output_speed(answers), prompt_tokens(answers), cached_tokens(answers),
         others_served(counted), engine_output(counted), hit_rates(counted), above_ideal(counted))
-    return [each for each in found if each is not None]
+    return [each for each in all_checks if each is not None]
 
 
 def output_tokens(answers: Answers) -> Contradiction | None:
     """Usage that counts fewer tokens than events with text came, as where it counts each chunk alone."""
-    told = answers.by_usage & (answers.chunks >= 2) & ~np.isnan(answers.completion_tokens)
-    tokens, events = float(answers.completion_tokens[told].sum()), float(answers.chunks[told].sum())
+    has_counts = answers.by_usage & (answers.chunks >= 2) & ~np.isnan(answers.completion_tokens)
+    tokens, events = float(answers.completion_tokens[has_counts].sum()), float(answers.chunks[has_counts].sum())
     if not events or tokens >= FEWEST_TOKENS_PER_EVENT * events:
         return None
     return Contradiction(
@@ -169,16 +169,16 @@ def others_served(counted: Counted) -> Contradiction | None:
 
 def engine_output(counted: Counted) -> Contradiction | None:
     """Answers that tell more output tokens than the engine made."""
-    made, told = counted.engine_tokens, counted.our_tokens
-    if made is None or told is None or counted.requests < FEWEST_TO_TELL:
+    made, answered = counted.engine_tokens, counted.our_tokens
+    if made is None or answered is None or counted.requests < FEWEST_TO_TELL:
         return None
-    slack = counted.in_flight * told / counted.requests
-    if told <= made * (1 + COUNTS_APART) + slack:
+    slack = counted.in_flight * answered / counted.requests
+    if answered <= made * (1 + COUNTS_APART) + slack:
         return None
     return Contradiction(
         "engine_output", OUTPUT_TOKENS,
-        f"The answers tell {told:,.0f} output tokens, and the engine counted {made:,.0f} in the "
-        "same time: one of both is no count of them.", told, made, "")
+        f"The answers tell {answered:,.0f} output tokens, and the engine counted {made:,.0f} in the "
+        "same time: one of both is no count of them.", answered, made, "")
 
 
 def hit_rates(counted: Counted) -> Contradiction | None:

@@ -43,14 +43,15 @@ def steady_part(everything: pd.DataFrame, rows: pd.DataFrame, window: Window | N
         return SteadyPart(TOO_SHORT)
     ok = rows[is_ok(rows)]
     latency = "e2e_ms" if ok["ttft_ms"].isna().all() else "ttft_ms"
-    found = truncate(series_of(everything, ok, window, latency))
-    at_s = found.share * window.seconds
-    if found.state == NO_STATIONARY_PART:
-        return SteadyPart(found.state, because=list(found.because), sentence=_sentence(ok, latency, window, found))
-    if found.state != CUT:
-        return SteadyPart(found.state)
+    truncation = truncate(series_of(everything, ok, window, latency))
+    at_s = truncation.share * window.seconds
+    if truncation.state == NO_STATIONARY_PART:
+        return SteadyPart(truncation.state, because=list(truncation.because),
+                          sentence=_sentence(ok, latency, window, truncation))
+    if truncation.state != CUT:
+        return SteadyPart(truncation.state)
     after = (rows["sent_at"] >= window.start + at_s).to_numpy()
-    return SteadyPart(found.state, at_s, list(found.because), _sentence(ok, latency, window, found),
+    return SteadyPart(truncation.state, at_s, list(truncation.because), _sentence(ok, latency, window, truncation),
                       latency_figures(rows[after]))
 
 
@@ -64,12 +65,12 @@ def series_of(everything: pd.DataFrame, ok: pd.DataFrame, window: Window, latenc
     with np.errstate(divide="ignore", invalid="ignore"):
         log_latency = np.log(ok[latency].to_numpy())
         log_latency[~np.isfinite(log_latency)] = np.nan
-        found = {latency: Series(_ratio(log_latency, np.ones(len(ok)), place, blocks))}
+        series = {latency: Series(_ratio(log_latency, np.ones(len(ok)), place, blocks))}
         hits = _ratio(ok["cached_tokens"].to_numpy(), ok["prompt_tokens"].to_numpy(), place, blocks)
-        found[HIT_RATE] = Series(hits, _LEAST_HIT_RATE_CHANGE)
+        series[HIT_RATE] = Series(hits, _LEAST_HIT_RATE_CHANGE)
         output = np.log(output_flow(everything).between(edges))
-        found[OUTPUT] = Series(np.where(np.isfinite(output), output, np.nan))
-    return {name: Series(_filled(each.values), each.least_change) for name, each in found.items()
+        series[OUTPUT] = Series(np.where(np.isfinite(output), output, np.nan))
+    return {name: Series(_filled(each.values), each.least_change) for name, each in series.items()
             if np.mean(np.isnan(each.values)) <= _MOST_EMPTY}
 
 
@@ -86,18 +87,18 @@ def _filled(values: np.ndarray) -> np.ndarray:
     return np.interp(np.arange(len(values)), np.flatnonzero(known), values[known])
 
 
-def _sentence(ok: pd.DataFrame, latency: str, window: Window, found: Truncation) -> str:
+def _sentence(ok: pd.DataFrame, latency: str, window: Window, truncation: Truncation) -> str:
     """`TTFT p95 fell from 130 to 22 ms within the measured phase; from t=18 s on: 22 ms.` with the whole phase's."""
-    what = latency if latency in found.because or HIT_RATE not in found.because else HIT_RATE
+    what = latency if latency in truncation.because or HIT_RATE not in truncation.because else HIT_RATE
     sent = ok["sent_at"].to_numpy()
-    border = window.start + (found.share if found.state == CUT else 0.25) * window.seconds
-    last = border if found.state == CUT else window.start + 0.75 * window.seconds
+    border = window.start + (truncation.share if truncation.state == CUT else 0.25) * window.seconds
+    last = border if truncation.state == CUT else window.start + 0.75 * window.seconds
     parts = (sent < border, sent >= last, np.ones(len(ok), dtype=bool))
     title, values = _values(ok, what, parts)
     before, after, whole = values
     moved = f"{title} {'fell' if _less(ok, what, parts) else 'rose'} from {before} to {after} within the measured phase"
-    if found.state == CUT:
-        return f"{moved}; from t={found.share * window.seconds:.0f} s on: {after} (whole phase: {whole})."
+    if truncation.state == CUT:
+        return f"{moved}; from t={truncation.share * window.seconds:.0f} s on: {after} (whole phase: {whole})."
     return (f"{moved} (first and last quarter; whole phase: {whole}) and did not come to rest: no part of it is "
             "stationary, so that its figures depend on how long the run was. Measure longer, or warm up longer.")
 

@@ -36,12 +36,12 @@ def timing_errors(rows: pd.DataFrame, bound_ms: float | None) -> tuple[TimingErr
     ok = is_ok(rows)
     tokens = rows["completion_tokens"].to_numpy()[ok]
     gaps = max(1.0, float(np.median(tokens[tokens >= 2])) - 1.0) if (tokens >= 2).any() else 1.0
-    found = []
+    errors = []
     for latency in METRICS.latencies():
         values = latency_of(latency, rows)[ok]
         values = values[~np.isnan(values)]
         if len(values):
             share = 1.0 / gaps if latency.scale == "token" else 1.0
             limit_ms = max(ERROR_FLOOR_MS * share, RELATIVE_LIMIT * float(np.median(values)))
-            found.append(TimingError(latency.name, latency.title, bound_ms * share, limit_ms))
-    return tuple(found)
+            errors.append(TimingError(latency.name, latency.title, bound_ms * share, limit_ms))
+    return tuple(errors)

@@ -65,12 +65,12 @@ def truncate(series: Mapping[str, Series], seed: int = 0) -> Truncation:
     if not known:
         return Truncation(TOO_SHORT)
     alpha = 0.05 / len(known)
-    found = {name: _truncate(each, alpha, np.random.default_rng([seed, place]))
+    by_series = {name: _truncate(each, alpha, np.random.default_rng([seed, place]))
              for place, (name, each) in enumerate(known.items())}
     for state in (NO_STATIONARY_PART, CUT):
-        names = tuple(name for name, one in found.items() if one.state == state)
+        names = tuple(name for name, each in by_series.items() if each.state == state)
         if names:
-            return Truncation(state, max(found[name].share for name in names), names)
+            return Truncation(state, max(by_series[name].share for name in names), names)
     return Truncation(STATIONARY)
 
 

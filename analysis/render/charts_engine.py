@@ -28,9 +28,11 @@ def engine_charts(run: Run, timeline: Timeline, window: Window | None) -> list[C
     percent, requests = axis("%", range=[0, 102]), axis("requests")
     hits = "Hit rate: prompt tokens found in the cache, of those looked up in each interval."
     charts = [
-        _chart("engine-queue", "Requests inside the engine", queue, timeline, window, requests, "As it reports them."),
-        _chart("engine-cache", "KV cache and prefix hits", shares, timeline, window, percent, hits),
-        _chart("engine-preemptions", "Preemptions", evicted, timeline, window, requests, "Evicted from the batch."),
+        _chart("engine-queue", "Requests inside the engine", queue, time_layout(timeline, window, requests),
+               "As it reports them."),
+        _chart("engine-cache", "KV cache and prefix hits", shares, time_layout(timeline, window, percent), hits),
+        _chart("engine-preemptions", "Preemptions", evicted, time_layout(timeline, window, requests),
+               "Evicted from the batch."),
     ]
     return [chart for chart in charts if chart]
 
@@ -48,10 +50,11 @@ def generator_charts(run: Run, timeline: Timeline, window: Window | None, cpu_li
     busy = _by_source(table, "worker", "cpu_share", timeline, 100.0)
     core = axis("% of one core", range=[0, 105])
     measures_itself = f"Above {cpu_limit:.0%} of a core a worker measures itself."
-    cpu = _chart("generator-cpu", "Load generator CPU", busy, timeline, window, core, measures_itself)
+    cpu = _chart("generator-cpu", "Load generator CPU", busy, time_layout(timeline, window, core), measures_itself)
     if cpu:
         cpu.layout["shapes"] = [*cpu.layout["shapes"], limit_line(100.0 * cpu_limit)]
-    charts = [cpu, _chart("generator-lag", "Load generator lag", lags, timeline, window, axis("ms"), "Its own delays.")]
+    charts = [cpu, _chart("generator-lag", "Load generator lag", lags,
+                          time_layout(timeline, window, axis("ms")), "Its own delays.")]
     return [chart for chart in charts if chart]
 
 
@@ -60,7 +63,7 @@ def gpu_charts(run: Run, timeline: Timeline, window: Window | None) -> list[Char
     table = run.host_metrics.sort_values("at")
     busy = "Share of time in which a kernel ran; it does not say how full the GPU was."
     charts = [
-        _chart(name, title, _by_source(table, "gpu", column, timeline, scale), timeline, window, y, note)
+        _chart(name, title, _by_source(table, "gpu", column, timeline, scale), time_layout(timeline, window, y), note)
         for name, title, column, scale, y, note in (
             ("gpu-util", "GPU utilisation", "gpu_util", 100.0, axis("%", range=[0, 105]), busy),
             ("gpu-memory", "GPU memory", "gpu_memory_mb", 1 / 1024, axis("GiB"), "In use on the whole GPU."),
@@ -74,7 +77,8 @@ def process_charts(run: Run, timeline: Timeline, window: Window | None) -> list[
     """CPU and memory of an engine that runs as processes of this machine, where they were sampled."""
     table = run.host_metrics.sort_values("at")
     charts = [
-        _chart(name, title, _by_source(table, "engine", column, timeline, scale), timeline, window, y, note)
+        _chart(name, title, _by_source(table, "engine", column, timeline, scale),
+               time_layout(timeline, window, y), note)
         for name, title, column, scale, y, note in (
             ("engine-cpu", "Engine CPU", "cpu_share", 100.0, axis("% of one core"), "All of its processes together."),
             ("engine-memory", "Engine memory", "rss_mb", 1.0, axis("MiB"), "Resident, of all its processes."),
@@ -83,12 +87,10 @@ def process_charts(run: Run, timeline: Timeline, window: Window | None) -> list[
     return [chart for chart in charts if chart]
 
 
-def _chart(
-    name: str, title: str, traces: list[dict[str, Any] | None], timeline: Timeline, window: Window | None,
-    y: dict[str, Any], note: str,
-) -> Chart | None:
+def _chart(name: str, title: str, traces: list[dict[str, Any] | None], layout: dict[str, Any],
+           note: str) -> Chart | None:
     drawn = [trace for trace in traces if trace]
-    return Chart(name, title, drawn, time_layout(timeline, window, y), note, 230, "time") if drawn else None
+    return Chart(name, title, drawn, layout, note, 230, "time") if drawn else None
 
 
 def _by_source(table: pd.DataFrame, kind: str, column: str, timeline: Timeline,

@@ -85,7 +85,7 @@ def _counts(level: LevelFigures) -> str:
 
 def _gates(gates: Sequence[SloGate]) -> tuple[str, str, str]:
     """`2 met, 1 missed`, the worst state, and how many are in it."""
-    found = {state: sum(gate.state == state for gate in gates) for state in _STATES}
-    words = ", ".join(f"{found[state]} {state}" for state in reversed(_STATES) if found[state])
-    state = next((state for state in _STATES if found[state]), "")
-    return words, state, f"{found[state]} {state}" if state else ""
+    by_state = {state: sum(gate.state == state for gate in gates) for state in _STATES}
+    words = ", ".join(f"{by_state[state]} {state}" for state in reversed(_STATES) if by_state[state])
+    state = next((state for state in _STATES if by_state[state]), "")
+    return words, state, f"{by_state[state]} {state}" if state else ""

@@ -146,11 +146,11 @@ def steady_rows(summary: Summary) -> list[dict[str, Any]]:
     return _latency_rows(summary.steady_part.latency)
 
 
-def _latency_rows(found: Mapping[str, Mapping[str, Figure]]) -> list[dict[str, Any]]:
+def _latency_rows(by_key: Mapping[str, Mapping[str, Figure]]) -> list[dict[str, Any]]:
     rows = []
-    for key, figures in found.items():
+    for key, figures in by_key.items():
         latency = METRICS.latency(key)
-        if latency and latency.repeats and figures == found.get(f"{latency.repeats}_ms"):
+        if latency and latency.repeats and figures == by_key.get(f"{latency.repeats}_ms"):
             continue  # without reasoning the first token is the first of the answer
         if figures["p50"].n:
             rows.append(

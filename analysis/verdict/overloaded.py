@@ -20,17 +20,17 @@ _BY_LIMITS = ("goodput_rps", "attainment")
 """What is counted by limits of latencies."""
 
 
-def reasons_of(found: KeepingUp) -> list[Reason]:
+def reasons_of(keeping: KeepingUp) -> list[Reason]:
     """One reason, where the engine did not keep up."""
-    if not found.overloaded:
+    if not keeping.overloaded:
         return []
-    return [Reason(RULE, OVERLOADED, found.completed_s, found.offered_s, "req/s", found.sentence)]
+    return [Reason(RULE, OVERLOADED, keeping.completed_s, keeping.offered_s, "req/s", keeping.sentence)]
 
 
-def without_held_arrivals(facts: Facts, found: KeepingUp) -> Facts:
+def without_held_arrivals(facts: Facts, keeping: KeepingUp) -> Facts:
     """What validity looks at, without the lateness of arrivals that load.max_in_flight held back because the engine did
     not keep up: that is the engine's doing, and what is said of it is that it was overloaded."""
-    if not found.overloaded or not (facts.held_back or facts.unsent):
+    if not keeping.overloaded or not (facts.held_back or facts.unsent):
         return facts
     return replace(facts, lateness_p99_ms=None, unsent=None)
 

@@ -83,10 +83,10 @@ def implausible(run: Run, window: Window | None, summary: Summary) -> list[Contr
     return contradictions(_answers(run.measured), _counted(run, window, summary))
 
 
-def reason_of(found: Contradiction, judged: Collection[str]) -> Reason:
+def reason_of(each: Contradiction, judged: Collection[str]) -> Reason:
     """A contradiction as a reason: INVALID where it concerns a metric that the run is judged by, else a remark."""
-    verdict = INVALID if found.whole_run or found.metrics & set(judged) else NOTE
-    return Reason(found.rule, verdict, found.value, found.limit, found.unit, found.sentence)
+    verdict = INVALID if each.whole_run or each.metrics & set(judged) else NOTE
+    return Reason(each.rule, verdict, each.value, each.limit, each.unit, each.sentence)
 
 
 def _answers(rows: pd.DataFrame) -> Answers:

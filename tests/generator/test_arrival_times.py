@@ -14,6 +14,7 @@ from tokenswarm.base.errors import UserError
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.arrivals import RateProfile, arrival_times
 from tokenswarm.generator.dispatch import Dispatcher
+from tokenswarm.generator.session_stream import Share
 from tokenswarm.scenario.load import Load
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.scenario.model import Scenario
@@ -82,7 +83,7 @@ def test_each_time_is_handed_out_once_whatever_the_number_of_workers(workers: in
     timeline = Timeline(time.time())
     begin = time.time() + 0.05
     timeline.set_window(begin, 0.4, 1.0)
-    dispatchers = [Dispatcher(load, 1, worker, workers, timeline) for worker in range(workers)]
+    dispatchers = [Dispatcher(load, 1, Share(worker, workers), timeline) for worker in range(workers)]
     due: list[float] = []
 
     def user(dispatcher: Dispatcher) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.dispatch import Dispatcher
+from tokenswarm.generator.session_stream import Share
 from tokenswarm.scenario.load import Load
 
 ABSURD = Load(rate=1e12, duration_s=3600)
@@ -32,7 +33,7 @@ def no_hang() -> Iterator[None]:
 def test_a_rate_beyond_what_can_be_computed_leaves_the_event_loop_its_turns_and_counts_as_unsent() -> None:
     timeline = Timeline(time.time())
     timeline.set_window(time.time(), 3600, 1)
-    dispatcher = Dispatcher(ABSURD, 1, 0, 1, timeline)
+    dispatcher = Dispatcher(ABSURD, 1, Share(), timeline)
     for _ in range(3):
         gevent.sleep(0)
     dispatcher.stop()
@@ -42,7 +43,7 @@ def test_a_rate_beyond_what_can_be_computed_leaves_the_event_loop_its_turns_and_
 
 def test_a_warm_up_that_is_hopelessly_behind_ends_when_measuring_begins() -> None:
     timeline = Timeline(time.time())
-    dispatcher = Dispatcher(ABSURD, 1, 0, 1, timeline)
+    dispatcher = Dispatcher(ABSURD, 1, Share(), timeline)
     gevent.sleep(0)
     assert dispatcher.next_arrival().due < timeline.measure_start
     begin = time.time() + 0.01
@@ -55,7 +56,7 @@ def test_a_warm_up_that_is_hopelessly_behind_ends_when_measuring_begins() -> Non
 def test_arrivals_of_a_warm_up_that_was_stopped_are_not_unsent() -> None:
     now = time.time()
     timeline = Timeline(now - 5.0)  # nobody took what was due in five seconds
-    dispatcher = Dispatcher(Load(rate=50.0), 1, 0, 1, timeline)
+    dispatcher = Dispatcher(Load(rate=50.0), 1, Share(), timeline)
     gevent.sleep(0.05)
     timeline.end_now(time.time())
     dispatcher.stop()

@@ -28,7 +28,7 @@ def measuring(start: float = 100.0, seconds: float = 30.0) -> Timeline:
 
 def test_before_the_measured_phase_is_known_there_is_no_level() -> None:
     log = LevelLog()
-    log.asked(1.0, 8)
+    log.set_target(1.0, 8)
     assert log.levels(Load(users=8), Timeline(0.0)) == []
 
 
@@ -41,7 +41,7 @@ def test_a_run_that_ended_in_its_warm_up_has_no_level() -> None:
 def test_steps_of_users_begin_when_locust_was_told_of_them() -> None:
     log = LevelLog()
     for moment, users in ((91.0, 2), (110.7, 4), (121.2, 8)):
-        log.asked(moment, users)
+        log.set_target(moment, users)
     levels = log.levels(Load(users_steps=(2, 4, 8), duration_s=30.0), measuring())
     assert [(level.start, level.users, level.began) for level in levels] == [
         (100.0, 2, "start"), (110.7, 4, "step"), (121.2, 8, "step")]
@@ -50,7 +50,7 @@ def test_steps_of_users_begin_when_locust_was_told_of_them() -> None:
 def test_a_ramp_and_an_open_loop_go_by_plan_whatever_users_were_asked_for() -> None:
     log = LevelLog()
     for moment in range(100, 130):
-        log.asked(float(moment), moment)
+        log.set_target(float(moment), moment)
     ramp = log.levels(Load(users=1, users_end=30, duration_s=30.0), measuring())
     assert [level.began for level in ramp] == ["ramp"] * 3
     rates = log.levels(Load(rate_steps=(1.0, 2.0), duration_s=30.0), measuring())
@@ -60,7 +60,7 @@ def test_a_ramp_and_an_open_loop_go_by_plan_whatever_users_were_asked_for() -> N
 def test_the_next_run_begins_with_the_users_asked_for_last() -> None:
     log = LevelLog()
     for moment, users in ((1.0, 4), (2.0, 6)):
-        log.asked(moment, users)
+        log.set_target(moment, users)
     log.new_run()
     assert [level.users for level in log.levels(Load(users=6), measuring())] == [6]
 

@@ -19,7 +19,7 @@ from tokenswarm.base.environment import KEY_VARIABLE
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import HOST_METRICS_CSV, REQUESTS_CSV
 from tokenswarm.generator import sinks
-from tokenswarm.generator.load_process import LoadProcess
+from tokenswarm.generator.load_process import LoadProcess, Outlets
 from tokenswarm.generator.plan import ClassPlan, Plan
 from tokenswarm.generator.sinks import FileSink
 from tokenswarm.live.live_stats import LiveStats
@@ -50,8 +50,8 @@ class Bench:
         timeline = Timeline(time.time())
         timeline.set_window(time.time(), 60.0, 5.0)
         self.live = LiveStats(timeline, bounded=lambda _: True, open_loop=False)
-        self.process = LoadProcess(plan, 0, timeline, FileSink(folder), self.failures.append,
-                                   self.live.merge)
+        self.process = LoadProcess(plan, 0, timeline, Outlets(FileSink(folder), self.failures.append,
+                                                                self.live.merge))
 
     def send(self, prompt: Prompt = PROMPT) -> object:
         return self.process.send(prompt, "measure", "RagReader", None)
@@ -253,7 +253,7 @@ def test_each_user_class_has_the_workload_output_and_limits_of_its_own_plan(tmp_
     timeline = Timeline(time.time())
     timeline.set_window(time.time(), 60.0, 5.0)
     live = LiveStats(timeline, bounded=lambda _: True, open_loop=False)
-    process = LoadProcess(plan, 0, timeline, FileSink(tmp_path), [].append, live.merge)
+    process = LoadProcess(plan, 0, timeline, Outlets(FileSink(tmp_path), [].append, live.merge))
     try:
         assert (plan.of("RagReader").limits, plan.of("BatchClassifier").limits.total_s) == (reader.timeouts, 7.0)
         for user_class in ("RagReader", "BatchClassifier", "RagReader"):

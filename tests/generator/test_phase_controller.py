@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from tokenswarm.contract.phases import Timeline
-from tokenswarm.generator.phase_controller import PhaseController
+from tokenswarm.generator.phase_controller import LoadProcesses, PhaseController
 from tokenswarm.scenario import load
 from tokenswarm.scenario.load import Load
 
@@ -38,8 +38,9 @@ class Run:
     def __init__(self, load: Load, answers: Answers) -> None:
         self.timeline, self.reporter = Timeline(time.time()), Told()
         self.stopped: list[bool] = []
-        self.director = PhaseController(self.timeline, load, duration_s=0.05, lead_s=0.0, reporter=self.reporter,
-                                 answers=answers, announce=lambda: None, quiet=lambda: True, finish=self.stopped.append)
+        processes = LoadProcesses(answers=answers, announce=lambda: None, quiet=lambda: True,
+                                  finish=self.stopped.append)
+        self.director = PhaseController(self.timeline, load, processes, self.reporter, duration_s=0.05, lead_s=0.0)
 
     def until_end(self) -> dict[str, object]:
         while not self.stopped:  # no_hang limits it

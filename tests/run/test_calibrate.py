@@ -13,7 +13,7 @@ from tokenswarm.base.errors import UserError
 from tokenswarm.contract.manifest import HostRecord
 from tokenswarm.run import calibrate
 from tokenswarm.run.calibrate import Calibration, advice
-from tokenswarm.run.truth_run import TruthRun, judge
+from tokenswarm.run.truth_run import KnownLoad, TruthRun, judge
 from tokenswarm.scenario.load import Load
 
 GOOD = TruthRun(
@@ -52,8 +52,8 @@ def test_a_noisy_machine_is_told_and_nothing_is_stored(cpu_share: float, noisy: 
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
-    def step(streams: int, *_: Any, **__: Any) -> TruthRun:
-        late = streams > 20
+    def step(load: KnownLoad) -> TruthRun:
+        late = load.streams > 20
         return replace(GOOD, cpu_share=cpu_share if late else 0.1, ttft_error_p99_ms=7.0 if late else 0.1)
 
     if noisy:
@@ -72,7 +72,7 @@ def test_a_machine_that_was_never_calibrated_is_not_judged(monkeypatch: Any) -> 
 def test_what_was_measured_on_this_processor_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert calibrate.stored() is None
-    measured = calibrate.calibrate(lambda *_: None, seconds=1.0, run=lambda *_, **__: GOOD)
+    measured = calibrate.calibrate(lambda *_: None, seconds=1.0, run=lambda _: GOOD)
     assert calibrate.stored() == measured and measured.cpu
     calibrate.path().write_text(calibrate.path().read_text().replace(measured.cpu, "another processor"))
     assert calibrate.stored() is None

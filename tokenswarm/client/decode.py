@@ -176,8 +176,8 @@ class Decoder:
         answer.finish_reason = choice.finish_reason
         message = choice.message
         if message is not None:
-            said = [(end_ns, text) for text in message.said()]
-            thoughts, answer.text, _ = split_thinking(said)
+            texts = [(end_ns, text) for text in message.texts()]
+            thoughts, answer.text, _ = split_thinking(texts)
             answer.reasoning = message.thought + thoughts
         else:
             answer.text = choice.text or ""

@@ -67,7 +67,7 @@ class Delta(msgspec.Struct, gc=False):
     tool_calls: list[_ToolCall] | None = None
     function_call: _ToolCall | None = None
 
-    def said(self) -> Iterator[str]:
+    def texts(self) -> Iterator[str]:
         """The texts of the answer, in order: content, refusal, names and arguments of calls."""
         if self.content:
             yield self.content
@@ -165,8 +165,8 @@ class Event(msgspec.Struct, gc=False):
             return True
         if self.choices is not None or self.usage is not None:
             return False
-        told = (self.error, self.message, self.detail, self.msg, self.errors)
-        return "error" in (self.object, self.type) or any(field is not None for field in told)
+        error_fields = (self.error, self.message, self.detail, self.msg, self.errors)
+        return "error" in (self.object, self.type) or any(field is not None for field in error_fields)
 
     def counts(self) -> Iterator[Usage]:
         """What this says of tokens, wherever it stands; the event's own last."""

@@ -193,7 +193,7 @@ class StreamDecoder:
             if thought:
                 self.reasoning.append((stamp, thought))
                 has_text = True
-            for text in delta.said():
+            for text in delta.texts():
                 self.content.append((stamp, text))
                 has_text = True
         elif choice.text:

@@ -39,13 +39,13 @@ def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
     if not str(options.file).strip():
         raise UserError(Exit.USAGE, "say which file: make profile DATA=prod.jsonl")
     trace = open_trace(options.file, options.format, MAX_BAD_SHARE if options.bad_rows is None else options.bad_rows)
-    found = profile(collect(trace.requests()))
-    if not found.requests:
+    profiled = profile(collect(trace.requests()))
+    if not profiled.requests:
         raise UserError(Exit.DATA, f"{options.file} has no request that was answered")
     if options.json:
-        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        print(msgspec.json.format(msgspec.json.encode(profiled), indent=2).decode())
     else:
-        Console().print(profile_table(found, f"{options.file.name} ({trace.format.title})"))
+        Console().print(profile_table(profiled, f"{options.file.name} ({trace.format.title})"))
     if trace.notes.bad_rows:
         number, why = trace.notes.first_bad[0]
         print(f"tokenswarm: {trace.notes.bad_rows:,} of {trace.notes.rows:,} rows were left out; row {number}: {why}",

@@ -71,27 +71,27 @@ def planned_levels(load: LoadPlan, start: float, end: float) -> list[LevelRecord
     name = "users" if load.rate is None and not load.rate_steps else "rate"
     first, last, steps = (getattr(load, key) for key in (name, f"{name}_end", f"{name}_steps"))
     if isinstance(steps, list | tuple) and len(steps) > 1:
-        asked = [({name: step}, "step") for step in steps]
+        loads = [({name: step}, "step") for step in steps]
     elif last is not None and first is not None and last != first:
-        asked = [(piece, "ramp") for piece in _pieces(name, first, last, load.duration_s)]
+        loads = [(piece, "ramp") for piece in _pieces(name, first, last, load.duration_s)]
     else:
-        asked = [({name: first}, "start")]
-    each_s = (load.duration_s or math.inf) / len(asked)
+        loads = [({name: first}, "start")]
+    each_s = (load.duration_s or math.inf) / len(loads)
     begins = [(start + place * each_s if place else start, how if place else "start", what)
-              for place, (what, how) in enumerate(asked)]
-    if asked[0][1] == "ramp":
-        begins[0] = (start, "ramp", asked[0][0])
+              for place, (what, how) in enumerate(loads)]
+    if loads[0][1] == "ramp":
+        begins[0] = (start, "ramp", loads[0][0])
     return _levels(begins, end)
 
 
-def levels_of_users(asked: Iterable[tuple[float, int]], start: float, end: float, began: str) -> list[LevelRecord]:
+def levels_of_users(targets: Iterable[tuple[float, int]], start: float, end: float, began: str) -> list[LevelRecord]:
     """The levels of a closed loop whose number of users was set at some moments.
 
-    asked: (unix s, users) in order, the latest before `start` being the first level's. `began`: how those after it did.
+    targets: (unix s, users) in order, the latest before `start` being the first level's. `began`: how later ones did.
     """
     users: int | None = None
     begins: list[tuple[float, str, dict[str, Number]]] = []
-    for moment, number in asked:
+    for moment, number in targets:
         if moment <= start:
             begins, users = [(start, "start", {"users": number})], number
         elif number != users:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import gevent
 from gevent.event import AsyncResult
@@ -18,6 +19,7 @@ from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.arrivals import Pacer, share_of
 from tokenswarm.generator.binding import Arrival, Binding, BoundSession, Places
 from tokenswarm.generator.schedule import Queue, listed_times, measured_times, warmup_times
+from tokenswarm.generator.session_stream import Share
 from tokenswarm.scenario.load import Load
 
 _AT_ONCE = 256
@@ -27,19 +29,32 @@ _LOOK_S = 0.25
 """How long it sleeps at most before it looks whether the phase is over."""
 
 
-class Dispatcher:
-    """Arrivals of one worker. planned(phase, number): the session that an arrival is to begin. under_way(phase, start):
-    places of sessions that are under way when a phase begins; None where no session goes on from the phase before.
-    listed: when sessions begin, seconds into the measured phase, where the workload has it on record."""
+@dataclass(frozen=True, slots=True)
+class PlannedSessions:
+    """What of the arrivals' sessions is known before. begun(phase, number): the session that an arrival is to begin.
 
-    def __init__(self, load: Load, seed: int, worker: int, workers: int, timeline: Timeline, *,
-                 planned: Callable[[str, int], BoundSession] = lambda *_: BoundSession(),
-                 under_way: Callable[[str, float], Iterable[Places]] | None = None,
-                 listed: Sequence[float] | None = None) -> None:
-        self._load, self._seed, self._worker, self._workers = load, seed, worker, workers
-        self._timeline, self._phase, self._under_way = timeline, "warmup", under_way
-        self._listed = listed_times(load) if listed is None else tuple(listed)
-        self._binding: Binding[AsyncResult] = Binding(lambda number: planned(self._phase, number))
+    under_way(phase, start): places of sessions that are under way when a phase begins; None where no session goes on
+    from the phase before. starts: when sessions begin, seconds into the measured phase, where the workload has it on
+    record.
+    """
+
+    begun: Callable[[str, int], BoundSession] = lambda *_: BoundSession()
+    under_way: Callable[[str, float], Iterable[Places]] | None = None
+    starts: Sequence[float] | None = None
+
+
+NOT_PLANNED = PlannedSessions()
+
+
+class Dispatcher:
+    """Arrivals of one worker, which sends its `share` of all."""
+
+    def __init__(self, load: Load, seed: int, share: Share, timeline: Timeline,
+                 planned: PlannedSessions = NOT_PLANNED) -> None:
+        self._load, self._seed, self._share = load, seed, share
+        self._timeline, self._phase, self._under_way = timeline, "warmup", planned.under_way
+        self._listed = listed_times(load) if planned.starts is None else tuple(planned.starts)
+        self._binding: Binding[AsyncResult] = Binding(lambda number: planned.begun(self._phase, number))
         self._queue: Queue | None = None
         self.arrivals_queued = 0
         """Arrivals that had to queue because every user was in flight: max_in_flight bound."""
@@ -68,7 +83,7 @@ class Dispatcher:
 
     def _arrival(self, due: float, mine: int) -> Arrival:
         """Number `mine` of this worker's arrivals."""
-        return Arrival(due, mine * self._workers + self._worker)
+        return Arrival(due, mine * self._share.processes + self._share.index)
 
     def began(self, session: BoundSession, arrival: Arrival) -> None:
         """A session has begun with that arrival: its further turns have places from now on."""
@@ -95,7 +110,7 @@ class Dispatcher:
                    "measure")
 
     def _pacer(self, times: Iterator[float]) -> Pacer:
-        return Pacer(share_of(times, self._worker, self._workers))
+        return Pacer(share_of(times, self._share.index, self._share.processes))
 
     def _play(self, times: Callable[[], Iterator[float]], start: float, phase: str) -> None:
         """Hand out arrivals until the phase is over."""

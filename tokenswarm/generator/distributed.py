@@ -31,7 +31,7 @@ from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import REQUESTS_CSV
 from tokenswarm.generator.admission import gate_worker_registration
 from tokenswarm.generator.fingerprints import fresh_key
-from tokenswarm.generator.load_process import LoadProcess
+from tokenswarm.generator.load_process import LoadProcess, Outlets
 from tokenswarm.generator.plan import ALL, Plan, plan_from
 from tokenswarm.generator.roles import Coordinator, ProcessRole
 from tokenswarm.generator.sinks import TABLES, MasterSink
@@ -231,8 +231,9 @@ class WorkerRole(ProcessRole):
                             "the master sent no plan; start it from the same version of tokenswarm")
         runner = self.environment.runner
         grow_descriptor_table()
-        self.process = LoadProcess(self._plan, self._index, self.timeline, MasterSink(runner.send_message), self._lost,
-                                   lambda seen: runner.send_message("tokenswarm_tally", seen.packed()),
+        outlets = Outlets(MasterSink(runner.send_message), self._lost,
+                          lambda seen: runner.send_message("tokenswarm_tally", seen.packed()))
+        self.process = LoadProcess(self._plan, self._index, self.timeline, outlets,
                                    clock_shift_s=self._clock_shift_s, hash_key=self._hash_key)
         gevent.spawn(self._beat)
         freeze_gc()

@@ -14,15 +14,15 @@ class LevelLog:
     """Remembers the numbers of users that were asked for, by whom it may be: a shape, the web UI, a key."""
 
     def __init__(self) -> None:
-        self._asked: list[tuple[float, int]] = []
+        self._targets: list[tuple[float, int]] = []
 
     def new_run(self) -> None:
         """A run begins with the users that were asked for last."""
-        del self._asked[:-1]
+        del self._targets[:-1]
 
-    def asked(self, moment: float, users: int) -> None:
+    def set_target(self, moment: float, users: int) -> None:
         """From `moment` (unix s) on so many users are wanted."""
-        self._asked.append((moment, users))
+        self._targets.append((moment, users))
 
     def levels(self, load: Load, timeline: Timeline) -> list[LevelRecord]:
         """The levels of the measured phase, as far as they are known; none before it is known when it begins.
@@ -33,17 +33,17 @@ class LevelLog:
         start, end = timeline.measure_start, timeline.measure_end
         if not start < end:
             return []
-        if load.rate is not None or load.users_end is not None or not self._asked:
+        if load.rate is not None or load.users_end is not None or not self._targets:
             return planned_levels(load, start, end)
-        return levels_of_users(self._asked, start, end, began="step" if load.users_steps else "changed")
+        return levels_of_users(self._targets, start, end, began="step" if load.users_steps else "changed")
 
 
 def follow_user_targets(runner: Any, tell: Callable[[int], None]) -> None:
     """From now on `tell` hears each number of users that Locust's runner is asked to go to, before it does."""
     start = runner.start
 
-    def told(user_count: int, *more: Any, **named: Any) -> Any:
+    def start_and_tell(user_count: int, *more: Any, **named: Any) -> Any:
         tell(int(user_count))
         return start(user_count, *more, **named)
 
-    runner.start = told
+    runner.start = start_and_tell

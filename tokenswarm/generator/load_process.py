@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import gevent
@@ -24,7 +25,7 @@ from tokenswarm.contract.tables import (
     format_rows,
 )
 from tokenswarm.generator.binding import Arrival, BoundSession, Places, bound_session, pauses
-from tokenswarm.generator.dispatch import Dispatcher
+from tokenswarm.generator.dispatch import Dispatcher, PlannedSessions
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.generator.host_sampler import Health
 from tokenswarm.generator.plan import ALL, ClassPlan, Plan
@@ -59,33 +60,44 @@ class _ClassLoad:
         self.sessions = SessionStream(self.workload, plan.scenario, of_class.scenario, share)
 
 
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """Where a process hands over what it measured.
+
+    `on_failure(error)` is called, once, when `sink` can no longer keep rows (OSError). `tell` is called with what
+    happened since the last time, right after the rows about it were handed over.
+    """
+
+    sink: Sink
+    on_failure: Callable[[OSError], object]
+    tell: Callable[[Delta], object]
+
+
 class LoadProcess:
     """What the users of this process share. `index` is its number among `plan.workers`.
 
-    `on_failure(error)` is called, once, when rows can no longer be kept (OSError). `tell` is called with what happened
-    since the last time, right after the rows about it were handed over. `clock_shift_s` is by how much this
+    `clock_shift_s` is by how much this
     machine's clock is ahead of the master's, in whose time the rows are written. `hash_key` is that of prompts.csv, one
     for all processes of a run; a fresh one by default.
     """
 
-    def __init__(self, plan: Plan, index: int, timeline: Timeline, sink: Sink,
-                 on_failure: Callable[[OSError], None], tell: Callable[[Delta], None], clock_shift_s: float = 0.0,
+    def __init__(self, plan: Plan, index: int, timeline: Timeline, outlets: Outlets, clock_shift_s: float = 0.0,
                  hash_key: bytes | None = None) -> None:
         scenario = plan.scenario
         self.plan = plan
         self.index = index
         self.timeline = timeline
         self._slice = Delta()
-        self._tell = tell
+        self._tell = outlets.tell
         self.simulated_answers = 0
         self.oddities: Counter[str] = Counter()
         """Answers by what was odd of them and did no harm."""
         self._user_errors: Counter[str] = Counter()
         self._clock_shift_s = clock_shift_s
-        self._sink = sink
-        self._buffer = Buffer(sink)
+        self._sink = outlets.sink
+        self._buffer = Buffer(outlets.sink)
         self._fingerprints = Fingerprints(hash_key or fresh_key())
-        self._on_failure = on_failure
+        self._on_failure = outlets.on_failure
         self._failed = False
         share = Share(index, plan.workers)
         self._loads = {name: _ClassLoad(plan, of_class, share) for name, of_class in plan.classes.items()}
@@ -145,10 +157,9 @@ class LoadProcess:
         def under_way(phase: str, start: float) -> list[Places]:
             return places_under_way(workload, phase, think_time_s, load.rate / plan.workers, start)
 
-        return Dispatcher(load, plan.seed, self.index, plan.workers, self.timeline,
-                          planned=lambda phase, number: self._bound(workload.session(phase, number), ALL),
-                          under_way=None if plan.scenario.phases_apart else under_way,
-                          listed=workload.recorded_starts())
+        planned = PlannedSessions(lambda phase, number: self._bound(workload.session(phase, number), ALL),
+                                  None if plan.scenario.phases_apart else under_way, workload.recorded_starts())
+        return Dispatcher(load, plan.seed, Share(self.index, plan.workers), self.timeline, planned)
 
     def _load_of(self, user_class: str) -> _ClassLoad:
         return self._loads.get(user_class) or self._loads[ALL]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import gevent
 from gevent.event import Event
@@ -23,29 +24,41 @@ _SAMPLE_S = 0.1
 """How often the requests in flight are counted in the warm-up."""
 
 
+@dataclass(frozen=True, slots=True)
+class LoadProcesses:
+    """What the phases are told of the processes that send requests, and tell them.
+
+    answers(): each answer of the warm-up, see `steady.WarmupAnswer`, whose latency is called `latency_name`.
+    in_flight(): requests in flight, where the whole load has to be steady and not TTFT alone. exhausted(): nothing is
+    left to send, so that the measured phase is over before its time. announce(): tell the workers the timeline.
+    quiet(): nothing is in flight any more. finish(stopped): hand over rows and quit; `stopped` says that somebody
+    ended the run before its time.
+    """
+
+    answers: Callable[[], Iterable[steady.WarmupAnswer]]
+    announce: Callable[[], None]
+    quiet: Callable[[], bool]
+    finish: Callable[[bool], None]
+    latency_name: str = "TTFT"
+    in_flight: Callable[[], int] | None = None
+    exhausted: Callable[[], bool] = lambda: False
+
+
 class PhaseController:
     """A greenlet that fixes the measured window and sees to its end.
 
-    `load` says how long warm-up and drain may last; the measured phase lasts `duration_s`. answers(): each answer of
-    the warm-up, see `steady.WarmupAnswer`. in_flight(): requests in flight, where the whole load has to be steady and
-    not TTFT alone. exhausted(): nothing is left to send, so that the measured phase is over before its time.
-    announce(): tell the workers the timeline. quiet(): nothing is in flight any
-    more. finish(stopped): hand over rows and quit; `stopped` says that somebody ended the run before its time.
+    `load` says how long warm-up and drain may last; the measured phase lasts `duration_s`, and begins `lead_s` after
+    it was announced.
     """
 
-    def __init__(self, timeline: Timeline, load: Load, *, duration_s: float, lead_s: float, reporter: Reporter,
-                 answers: Callable[[], Iterable[steady.WarmupAnswer]], announce: Callable[[], None],
-                 quiet: Callable[[], bool], finish: Callable[[bool], None], latency_name: str = "TTFT",
-                 in_flight: Callable[[], int] | None = None,
-                 exhausted: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, timeline: Timeline, load: Load, processes: LoadProcesses, reporter: Reporter, *,
+                 duration_s: float, lead_s: float) -> None:
         self.warmup: WarmupRecord | None = None
         """How the warm-up ended, once it has; see `steady.ended`."""
         self._timeline = timeline
         self._load, self._duration_s, self._lead_s = load, duration_s, lead_s
-        self._reporter, self._answers, self._latency_name = reporter, answers, latency_name
-        self._announce, self._quiet, self._finish = announce, quiet, finish
-        self._exhausted = exhausted
-        self._in_flight, self._samples = in_flight, deque(maxlen=_MOST_SAMPLES)
+        self._reporter, self._processes = reporter, processes
+        self._samples: deque[tuple[float, int]] = deque(maxlen=_MOST_SAMPLES)
         self._spawned = Event()
         self._stop = Event()
         self._greenlet = gevent.spawn(self._run)
@@ -71,36 +84,36 @@ class PhaseController:
         if not self._stop.is_set():
             # A little ahead, so that every worker hears of it before it begins.
             self._timeline.set_window(time.time() + self._lead_s, self._duration_s, self._load.drain_s)
-            self._announce()
+            self._processes.announce()
             self._tell("measure")
             self._measure()
         if not self._stop.is_set():
             self._tell("drain")
-            while time.time() < self._timeline.stop_by and not self._quiet() and not self._stop.is_set():
+            while time.time() < self._timeline.stop_by and not self._processes.quiet() and not self._stop.is_set():
                 gevent.sleep(_POLL_S)
-        self._announce()
-        self._finish(self._stop.is_set())
+        self._processes.announce()
+        self._processes.finish(self._stop.is_set())
 
     def _measure(self) -> None:
         """Wait for the end of the window, or until nothing is left to send."""
         while (left := self._timeline.measure_end - time.time()) > 0 and not self._stop.is_set():
-            if self._exhausted():
+            if self._processes.exhausted():
                 self._timeline.end_measuring(time.time(), self._load.drain_s)
-                self._announce()
+                self._processes.announce()
                 return
             self._stop.wait(min(left, _LOOK_S))
 
-    def _sample(self) -> None:
+    def _sample(self, in_flight: Callable[[], int]) -> None:
         """Count the requests in flight until the measured phase."""
         while self.warmup is None and not self._stop.is_set():
-            self._samples.append((time.time(), self._in_flight()))
+            self._samples.append((time.time(), in_flight()))
             gevent.sleep(_SAMPLE_S)
 
     def _warm_up(self) -> None:
         """Wait for the time that was asked for, or until the load is steady, or to the limit."""
         load, start, full_since = self._load, self._timeline.start, time.time()
-        if self._in_flight is not None:
-            gevent.spawn(self._sample)
+        if self._processes.in_flight is not None:
+            gevent.spawn(self._sample, self._processes.in_flight)
         first_look, limit = steady.bounds(load, start, full_since)
         self._sleep_until(first_look)
         judgement = self._judge(full_since)
@@ -109,13 +122,14 @@ class PhaseController:
             judgement = self._judge(full_since)
         if not self._stop.is_set():
             self.warmup = steady.ended(judgement, seconds=time.time() - start, limit_s=load.warmup_most_s,
-                                       fixed=load.warmup_s is not None, what=self._latency_name)
+                                       fixed=load.warmup_s is not None, what=self._processes.latency_name)
 
     def _judge(self, full_since: float) -> steady.Judgement:
         start, now = self._timeline.start, time.time()
-        if self._in_flight is None:
-            return steady.judge(self._answers(), start, full_since, now)
-        return steady.judge_load(self._answers(), self._samples, start, full_since, now, self._latency_name)
+        if self._processes.in_flight is None:
+            return steady.judge(self._processes.answers(), start, full_since, now)
+        return steady.judge_load(self._processes.answers(), self._samples, start, full_since, now,
+                                 self._processes.latency_name)
 
     def _sleep_until(self, moment: float) -> None:
         while (left := moment - time.time()) > 0 and not self._stop.is_set():

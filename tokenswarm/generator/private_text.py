@@ -13,13 +13,13 @@ def without_prompt(detail: str, prompt: Prompt) -> str:
     """`detail`, unless it quotes a prompt that is private."""
     if not detail or not prompt.private:
         return detail
-    said = _plain(detail)
+    answer = _plain(detail)
     for message in prompt.messages:
         text = _plain(content_text(message))
         if len(text) <= _QUOTE_CHARS:
-            if text and text in said:
+            if text and text in answer:
                 return LEFT_OUT
-        elif any(said[at:at + _QUOTE_CHARS] in text for at in range(len(said) - _QUOTE_CHARS + 1)):
+        elif any(answer[at:at + _QUOTE_CHARS] in text for at in range(len(answer) - _QUOTE_CHARS + 1)):
             return LEFT_OUT
     return detail
 

@@ -25,11 +25,11 @@ from tokenswarm.contract.manifest import CountsRecord, LoadEnd, Manifest, Worker
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import REQUESTS_CSV
 from tokenswarm.generator.level_log import LevelLog, follow_user_targets
-from tokenswarm.generator.load_process import LoadProcess
+from tokenswarm.generator.load_process import LoadProcess, Outlets
 from tokenswarm.generator.locust_csv import complete_at_exit
 from tokenswarm.generator.locust_stats import keep_flat
 from tokenswarm.generator.new_run import utc_now
-from tokenswarm.generator.phase_controller import PhaseController
+from tokenswarm.generator.phase_controller import LoadProcesses, PhaseController
 from tokenswarm.generator.plain_locust import standalone_manifest
 from tokenswarm.generator.plan import plan_from, prepared_plan
 from tokenswarm.generator.reporter import Reporter
@@ -173,14 +173,13 @@ class Coordinator(ProcessRole):
         except gevent.GreenletExit:
             self._drop()
             raise
-        self.director = PhaseController(
-            self.timeline, scenario.load, lead_s=self.lead_s,
-            duration_s=scenario.load.duration_s if self.plan.controlled else float("inf"),
-            reporter=self.reporter, answers=lambda: self.live.warmup, announce=self._timeline_changed,
-            quiet=self.quiet, finish=self._finish,
+        processes = LoadProcesses(
+            answers=lambda: self.live.warmup, announce=self._timeline_changed, quiet=self.quiet, finish=self._finish,
             latency_name="TTFT" if scenario.output.stream else "the time of an answer",
-            in_flight=None if scenario.phases_apart else lambda: self.in_flight().total(),
-            exhausted=self.exhausted)
+            in_flight=None if scenario.phases_apart else lambda: self.in_flight().total(), exhausted=self.exhausted)
+        self.director = PhaseController(
+            self.timeline, scenario.load, processes, self.reporter, lead_s=self.lead_s,
+            duration_s=scenario.load.duration_s if self.plan.controlled else float("inf"))
         gevent.spawn(self._tell_live)
         if self._stop_wanted:
             self.director.stop()
@@ -238,7 +237,7 @@ class Coordinator(ProcessRole):
 
     def _users_asked(self, users: int) -> None:
         now = time.time()
-        self.level_log.asked(now, users)
+        self.level_log.set_target(now, users)
         if self.going_on and self.timeline.phase_at(now) == "measure":
             self._timeline_changed()
 
@@ -362,7 +361,8 @@ class LocalRole(Coordinator):
 
     def begin(self) -> None:
         grow_descriptor_table()
-        self.process = LoadProcess(self.plan, 0, self.timeline, self.sink, self.rows_failed, self.live.merge)
+        self.process = LoadProcess(self.plan, 0, self.timeline,
+                                   Outlets(self.sink, self.rows_failed, self.live.merge))
         freeze_gc()
 
     def quiet(self) -> bool:

@@ -33,8 +33,8 @@ def places_under_way(workload: Workload, phase: str, think_time_s: Distribution,
     pause_s = mean_pause_s(think_time_s, workload.answer_tokens)
     count = round(rate / fmean(turns) * (fmean(turns) - 1) * pause_s)
     lengths = rng.choices(turns, weights=[length - 1 for length in turns], k=count)
-    found = []
+    places = []
     for number, length in enumerate(lengths):
         draw = pauses(workload.seed, f"{phase}-under-way-{number}", think_time_s, workload.answer_tokens)
-        found.append(Places(start + rng.random() * draw(), rng.randrange(1, length), draw))
-    return found
+        places.append(Places(start + rng.random() * draw(), rng.randrange(1, length), draw))
+    return places

@@ -103,9 +103,9 @@ def judge_load(answers: Iterable[WarmupAnswer], in_flight: Iterable[tuple[float,
     series = {what: stationarity.judge_values([(latency, 1.0) for _, latency, *_ in lately])}
     if not judged.steady:
         series[what] = replace(series[what], steady=False)
-    told = [(float(cached), float(prompt)) for _, _, cached, prompt in lately if cached is not None and prompt]
-    if len(told) >= 2 * LEAST_ANSWERS:
-        series[HIT_RATE] = stationarity.judge_values(told, is_share=True)
+    cached_shares = [(float(cached), float(prompt)) for _, _, cached, prompt in lately if cached is not None and prompt]
+    if len(cached_shares) >= 2 * LEAST_ANSWERS:
+        series[HIT_RATE] = stationarity.judge_values(cached_shares, is_share=True)
     series[IN_FLIGHT] = stationarity.judge_values([(float(n), 1.0) for at, n in in_flight if first <= at <= now])
     steady = all(each.steady is not False for each in series.values())
     return replace(judged, steady=steady, series=series)

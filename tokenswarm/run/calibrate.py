@@ -13,7 +13,7 @@ from typing import Any
 import tokenswarm
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.generator.new_run import host_facts, utc_now
-from tokenswarm.run.truth_run import TruthRun, truth_run
+from tokenswarm.run.truth_run import KnownLoad, TruthRun, truth_run
 from tokenswarm.scenario.load import Load
 
 ERROR_LIMIT_MS = 2.0
@@ -75,7 +75,7 @@ def is_noise(step: TruthRun) -> bool:
 
 
 def calibrate(on_step: Callable[[int, TruthRun, str | None], None], seconds: float = 8.0,
-              ladder: Iterable[int] = LADDER, run: Callable[..., TruthRun] = truth_run) -> Calibration:
+              ladder: Iterable[int] = LADDER, run: Callable[[KnownLoad], TruthRun] = truth_run) -> Calibration:
     """Climb the ladder until a step breaks a limit twice; store and return what was held before.
 
     `on_step(streams, figures, what it broke)` is called after each step. Raises UserError
@@ -86,7 +86,7 @@ def calibrate(on_step: Callable[[int, TruthRun, str | None], None], seconds: flo
     for streams in ladder:
         broken = None
         for _ in range(2):  # one disturbance from outside is not the machine's limit
-            figures = run(streams, STREAM_RATE, ANSWER_TOKENS, seconds)
+            figures = run(KnownLoad(streams, STREAM_RATE, ANSWER_TOKENS, seconds))
             broken = what_breaks(streams, figures)
             on_step(streams, figures, broken)
             if broken is None:

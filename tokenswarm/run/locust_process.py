@@ -145,9 +145,9 @@ class LocustProcesses:
     def log_tail(self, lines: int = 12) -> list[str]:
         """The last lines that Locust printed; of a traceback the error alone, and where the rest is."""
         printed = self._log_lines()
-        told = without_tracebacks(printed)
-        cut = [] if len(told) == len(printed) else [f"(the traceback is in {self._log_path})"]
-        return [*told[-lines:], *cut]
+        kept = without_tracebacks(printed)
+        cut = [] if len(kept) == len(printed) else [f"(the traceback is in {self._log_path})"]
+        return [*kept[-lines:], *cut]
 
     def _log_lines(self) -> list[str]:
         try:
@@ -261,7 +261,7 @@ def quoted(sentence: str, lines: Sequence[str]) -> str:
 
 def without_tracebacks(lines: Iterable[str]) -> list[str]:
     """The lines of a log without those that only a traceback has; the errors themselves stay."""
-    told, inside = [], False
+    kept, inside = [], False
     for line in lines:
         if line.lstrip().startswith("Traceback (most recent call last)"):
             inside = True
@@ -269,8 +269,8 @@ def without_tracebacks(lines: Iterable[str]) -> list[str]:
             continue
         elif not line.startswith(_BETWEEN_TRACEBACKS):
             inside = False
-            told.append(line)
-    return told
+            kept.append(line)
+    return kept
 
 
 def users_arguments(scenario: Scenario) -> list[str]:

@@ -17,9 +17,9 @@ from tokenswarm.run.engine_up import ENGINE_LOG
 from tokenswarm.run.run_plan import RunPlan
 
 
-def same_engine(one: RunPlan, other: RunPlan) -> bool:
+def same_engine(first: RunPlan, second: RunPlan) -> bool:
     """Whether two runs want the same engine with the same settings, or the same endpoint."""
-    return _wanted(one) == _wanted(other)
+    return _wanted(first) == _wanted(second)
 
 
 def _wanted(plan: RunPlan) -> tuple[object, ...]:

@@ -94,38 +94,50 @@ def cores() -> tuple[int | None, int | None]:
     return (mine[0], mine[1]) if len(mine) > 1 else (None, None)
 
 
-def truth_run(streams: int, rate: float, tokens: int, seconds: float, ttft_ms: float = 100.0,
-              requests_s: float | None = None, workers: int = 1) -> TruthRun:
+@dataclass(frozen=True, slots=True)
+class KnownLoad:
     """`streams` users, each reading answers of `tokens` tokens at `rate` tokens/s, measured for `seconds`.
 
     With `requests_s` an open loop sends that many requests a second, at most `streams` at once. Several `workers` are
-    Locust's own, of one master; they share the core. Raises UserError (LOAD_GENERATOR) if the load generator fails.
+    Locust's own, of one master; they share the core.
     """
+
+    streams: int
+    rate: float
+    tokens: int
+    seconds: float
+    ttft_ms: float = 100.0
+    requests_s: float | None = None
+    workers: int = 1
+
+
+def truth_run(load: KnownLoad) -> TruthRun:
+    """Put that load on a server whose timing is known, and compare. Raises UserError (LOAD_GENERATOR) if the load
+    generator fails."""
     server_core, load_core = cores()
     with tempfile.TemporaryDirectory(prefix="tokenswarm-truth-") as name:
         folder = Path(name)
-        server = FlatServer(folder, ttft_ms=ttft_ms, gap_ms=1000 / rate, core=server_core)
+        server = FlatServer(folder, ttft_ms=load.ttft_ms, gap_ms=1000 / load.rate, core=server_core)
         results = folder / "results"
         offset_s = time.time() - time.monotonic()
         try:
-            waited_s = _locust(server.url, streams, tokens, seconds, requests_s, results, load_core, workers)
+            waited_s = _locust(server.url, load, results, load_core)
         finally:
             truth = server.stop()
         [run] = results.iterdir()
         return judge(run, truth, offset_s, waited_s)
 
 
-def _locust(url: str, streams: int, tokens: int, seconds: float, requests_s: float | None, results: Path,
-            core: int | None, workers: int) -> float:
-    settings = (f"output.max_tokens={tokens} output.ignore_eos=true user.think_time_s=0 load.warmup_s={_WARMUP_S} "
+def _locust(url: str, load: KnownLoad, results: Path, core: int | None) -> float:
+    settings = (f"output.max_tokens={load.tokens} output.ignore_eos=true user.think_time_s=0 load.warmup_s={_WARMUP_S} "
                 "rag.document_tokens=200")
-    if requests_s is not None:
-        settings += f" load.rate={requests_s:g} load.max_in_flight={streams}"
+    if load.requests_s is not None:
+        settings += f" load.rate={load.requests_s:g} load.max_in_flight={load.streams}"
     environment = {**without_locust(), "RESULTS": str(results), "MODEL": MODEL, "SET": settings}
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILES_DIR / "rag.py"), "--headless", "--host", url,
-               "-u", str(streams), "-r", f"{streams / 1.3:.3f}", "-t", f"{seconds + _WARMUP_S + 2:.0f}s"]
-    if workers > 1:
-        command += ["--processes", str(workers)]
+               "-u", str(load.streams), "-r", f"{load.streams / 1.3:.3f}", "-t", f"{load.seconds + _WARMUP_S + 2:.0f}s"]
+    if load.workers > 1:
+        command += ["--processes", str(load.workers)]
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(pinned(command, core), env=environment, stdout=subprocess.DEVNULL, stderr=output)
         waited_s = 0.0

@@ -241,8 +241,8 @@ def _minutes(seconds: float) -> str:
 def side_labels(a: RunPlan, b: RunPlan) -> tuple[str, str]:
     """Names of the sides that say what differs: engine, endpoint, model, or the settings with their values."""
     hosts = [each and shown_url(each) for each in (a.host, b.host)]
-    named = [(one, other) for one, other in ((a.engine_name, b.engine_name), hosts, (a.model, b.model))
-             if one != other and one and other]
+    named = [(first, second) for first, second in ((a.engine_name, b.engine_name), hosts, (a.model, b.model))
+             if first != second and first and second]
     values = _flat(a.scenario.values()), _flat(b.scenario.values())
     keys = [key for key in {**values[0], **values[1]} if values[0].get(key) != values[1].get(key)]
     for key in keys:
@@ -250,7 +250,7 @@ def side_labels(a: RunPlan, b: RunPlan) -> tuple[str, str]:
         named.append(tuple(f"{name}={_shown(each.get(key))}" for each in values))
     if not named:
         return f"{a.engine_name} (1)", f"{b.engine_name} (2)"
-    return " ".join(one for one, _ in named), " ".join(other for _, other in named)
+    return " ".join(first for first, _ in named), " ".join(second for _, second in named)
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:

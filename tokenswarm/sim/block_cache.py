@@ -76,16 +76,16 @@ class BlockCache:
 
     def _span(self, chain: int, text: bytes) -> list[int]:
         """The hashes along a span of text behind `chain`. Shared texts come again and again: they are remembered."""
-        found = self._spans.get((chain, text))
-        if found is None:
-            found, key, size = [], (chain, text), self.block_size * TOKEN_BYTES
+        hashes = self._spans.get((chain, text))
+        if hashes is None:
+            hashes, key, size = [], (chain, text), self.block_size * TOKEN_BYTES
             for end in range(size, len(text) + 1, size):
                 chain = hash((chain, text[end - size : end]))
-                found.append(chain)
+                hashes.append(chain)
             if len(self._spans) >= _MOST_SPANS:
                 self._spans.clear()
-            self._spans[key] = found
-        return found
+            self._spans[key] = hashes
+        return hashes
 
     def grow(self, lease: BlockLease, tokens: int) -> bool:
         """See KVCache."""

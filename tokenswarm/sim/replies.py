@@ -99,10 +99,8 @@ class PlainReply(Reply):
         pieces, reasoning = self.answer.pieces, self.answer.reasoning_tokens
         if content is None:
             content = b"".join(pieces[reasoning:])
-        return wire.plain_body(
-            self.owner.style, self.request.chat, self.response_id, self.created, self.request.model,
-            b"".join(pieces[:reasoning]), content, finish_reason, usage,
-        )  # fmt: skip
+        envelope = wire.Envelope(self.request.chat, self.response_id, self.created, self.request.model)
+        return wire.plain_body(self.owner.style, envelope, b"".join(pieces[:reasoning]), content, finish_reason, usage)
 
 
 class StreamReply(Reply):

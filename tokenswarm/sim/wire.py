@@ -119,12 +119,20 @@ class StreamTemplate:
         return b'%b],"usage":%b}' % (self._lead, usage.to_json())
 
 
-def plain_body(
-    style: Style, chat: bool, response_id: str, created: int, model: str,
-    reasoning: bytes, content: bytes, finish_reason: str | None, usage: Usage | None,
-) -> bytes:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What stands around the text of an answer. `created`: unix s."""
+
+    chat: bool
+    response_id: str
+    created: int
+    model: str
+
+
+def plain_body(style: Style, envelope: Envelope, reasoning: bytes, content: bytes, finish_reason: str | None,
+               usage: Usage | None) -> bytes:
     """The JSON body of an answer that is not streamed. reasoning and content are pieces of a JSON string."""
-    encode = msgspec.json.encode
+    encode, chat = msgspec.json.encode, envelope.chat
     finish = encode(finish_reason)
     if chat:
         thought = b'"%b"' % reasoning if reasoning else b"null"
@@ -135,6 +143,7 @@ def plain_body(
     else:
         choice = b'{"index":0,"text":"%b%b",' % (reasoning, content)
     return b'{"id":%b,"object":"%b","created":%d,"model":%b,"choices":[%b"logprobs":null,"finish_reason":%b%b}]%b}' % (
-        encode(response_id), b"chat.completion" if chat else b"text_completion", created, encode(model),
-        choice, finish, style.choice_extra, b'' if usage is None else b',"usage":' + usage.to_json(),
+        encode(envelope.response_id), b"chat.completion" if chat else b"text_completion", envelope.created,
+        encode(envelope.model), choice, finish, style.choice_extra,
+        b'' if usage is None else b',"usage":' + usage.to_json(),
     )  # fmt: skip

@@ -23,8 +23,8 @@ _MOST_USERS = 1_000_000
 
 def known_hosts(web_host: str | None) -> frozenset[str]:
     """Names of this UI: of this machine, where it listens, and those in UI_HOSTS (separated by commas)."""
-    given = (os.environ.get(UI_HOSTS_VARIABLE) or "").split(",")
-    return frozenset(name.strip().lower().strip("[]") for name in (*given, web_host or "", socket.gethostname(), _LOCAL)
+    names = (os.environ.get(UI_HOSTS_VARIABLE) or "").split(",")
+    return frozenset(name.strip().lower().strip("[]") for name in (*names, web_host or "", socket.gethostname(), _LOCAL)
                      if name.strip())
 
 

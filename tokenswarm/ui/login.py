@@ -51,9 +51,9 @@ class _SecureUnderTls(SecureCookieSessionInterface):
         return request.is_secure or request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip() == "https"
 
 
-def is_good(user: str, given: str, password: str) -> bool:
+def is_good(user: str, user_given: str, password: str) -> bool:
     """Whether these are the user and the password; never for an empty one. Takes equally long for each wrong one."""
-    pairs = zip((user, given), (_USER, password), strict=True)
+    pairs = zip((user, user_given), (_USER, password), strict=True)
     same = [hmac.compare_digest(*(text.encode("utf-8", "surrogateescape") for text in pair)) for pair in pairs]
     return bool(password) and all(same)
 

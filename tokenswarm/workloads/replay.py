@@ -378,8 +378,8 @@ _TOO_LONG = {"leave_out": "left out", "cut": "cut", "send": "sent all the same"}
 
 def _left_out(recording: Recording, too_long: str = "leave_out") -> str:
     left = recording.leftovers
-    said = ((left.out_of_order, "stood out of order and were put in order"),
-            (left.outside_window, "lie outside of the window"), (left.not_sampled, "are not in the sample"),
-            (left.too_long, f"do not fit into the context and were {_TOO_LONG[too_long]}"),
-            (left.without_lengths, "have neither text nor length and were left out"))
-    return ", ".join(f"{count:,} {what}" for count, what in said if count)
+    parts = ((left.out_of_order, "stood out of order and were put in order"),
+             (left.outside_window, "lie outside of the window"), (left.not_sampled, "are not in the sample"),
+             (left.too_long, f"do not fit into the context and were {_TOO_LONG[too_long]}"),
+             (left.without_lengths, "have neither text nor length and were left out"))
+    return ", ".join(f"{count:,} {what}" for count, what in parts if count)

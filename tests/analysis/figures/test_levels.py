@@ -31,7 +31,7 @@ def test_a_request_belongs_to_the_level_in_which_it_was_sent(tmp_path: Path) -> 
     levels = cut(tmp_path, -1, 0, 19.999, 20, 39, 59, levels=STEPS)
     assert ids(levels) == [["0", "19.999"], ["20", "39"], ["59"]]
     assert [level.window.seconds for level in levels] == [20, 20, 20]
-    assert [level.asked.users for level in levels] == [32, 48, 8]
+    assert [level.record.users for level in levels] == [32, 48, 8]
 
 
 def test_every_measured_request_is_in_exactly_one_level(tmp_path: Path) -> None:
@@ -41,14 +41,14 @@ def test_every_measured_request_is_in_exactly_one_level(tmp_path: Path) -> None:
 
 def test_a_run_of_one_load_is_one_level(tmp_path: Path) -> None:
     levels = cut(tmp_path, 1, 2)
-    assert ids(levels) == [["1", "2"]] and levels[0].asked.users == 16
+    assert ids(levels) == [["1", "2"]] and levels[0].record.users == 16
 
 
 def test_an_old_folder_has_the_levels_that_were_planned(tmp_path: Path) -> None:
     load = manifest()["load"] | {"mode": "open", "rate": 2.0, "rate_steps": [2.0, 4.0], "duration_s": 60.0}
     levels = cut(tmp_path, 1, 29, 31, load=load)
     assert ids(levels) == [["1", "29"], ["31"]]
-    assert [level.asked.rate for level in levels] == [2.0, 4.0]
+    assert [level.record.rate for level in levels] == [2.0, 4.0]
 
 
 def test_levels_that_a_run_never_came_to_are_left_out(tmp_path: Path) -> None:
@@ -66,4 +66,4 @@ def test_without_a_window_there_is_no_level(tmp_path: Path) -> None:
                                  [{"number": 1, "start": START + 5}, {"number": 1, "start": START + 20}]])
 def test_odd_levels_of_somebody_else_are_put_in_order(tmp_path: Path, odd: list[dict[str, Any]]) -> None:
     levels = cut(tmp_path, 0, 19, 21, levels=odd)
-    assert ids(levels) == [["0", "19"], ["21"]] and [level.asked.number for level in levels] == [1, 2]
+    assert ids(levels) == [["0", "19"], ["21"]] and [level.record.number for level in levels] == [1, 2]

@@ -96,19 +96,19 @@ def growth(before: Histogram | None, after: Histogram) -> Histogram | None:
 
 def between(start: Reading | None, end: Reading | None) -> ServerLatencyRecord:
     """What was observed between two readings; `why` says what is missing, or is None."""
-    told = ServerLatencyRecord(start and start.at, end and end.at)
+    record = ServerLatencyRecord(start and start.at, end and end.at)
     if start is None or end is None:
         side = "start" if start is None else "end"
-        told.why = f"the engine's metrics could not be read at the {side} of the measured phase"
-        return told
+        record.why = f"the engine's metrics could not be read at the {side} of the measured phase"
+        return record
     restarted = None not in (start.process_started, end.process_started) \
         and start.process_started != end.process_started
     grown = {} if restarted else {name: growth(start.histograms.get(name), histogram)
                                   for name, histogram in end.histograms.items()}
     if restarted or any(histogram is None for histogram in grown.values()):
-        told.why = "the engine's counters began anew in between: it was restarted"
+        record.why = "the engine's counters began anew in between: it was restarted"
     elif not grown:
-        told.why = "the engine exports no histogram of its latencies"
+        record.why = "the engine exports no histogram of its latencies"
     else:
-        told.histograms = {name: histogram.record() for name, histogram in grown.items() if histogram}
-    return told
+        record.histograms = {name: histogram.record() for name, histogram in grown.items() if histogram}
+    return record

@@ -36,14 +36,14 @@ def _matches(row: Row) -> bool:
 
 
 def _messages(row: Row) -> list[Message]:
-    asked = _named(row, MESSAGES, "prompt")
-    if asked is not None:
-        value = row[asked]
+    field = _named(row, MESSAGES, "prompt")
+    if field is not None:
+        value = row[field]
         if isinstance(value, str):
             try:
                 value = json.loads(value)
             except ValueError:
-                raise ValueError(f"{asked} is not a list of messages") from None
+                raise ValueError(f"{field} is not a list of messages") from None
         return fields.messages(value)
     name = _named(row, PROMPTS, "prompt")
     if name is None or not isinstance(row[name], str):

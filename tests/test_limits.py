@@ -1,0 +1,91 @@
+"""How large a file, a function and its list of parameters may be, and which names say nothing (STYLE: names)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+
+from tests.test_walls import ROOT
+
+MOST_PARAMETERS = 6
+MOST_LINES_OF_A_FUNCTION = 60
+MOST_LINES_OF_A_FILE = 450
+EMPTY_NAMES = frozenset({"found", "told", "said", "heard"})
+"""Variables so called do not say what they hold."""
+
+LARGER: dict[str, str] = {}
+"""`file` or `file:function` that may be larger, and why."""
+
+
+@cache
+def sources() -> dict[str, ast.Module]:
+    """Python files of ours that are no tests; not what an engine's own environment imports (data/)."""
+    paths = [path for folder in ("tokenswarm", "analysis", "locustfiles", "docs", "bench")
+             for path in sorted((ROOT / folder).rglob("*.py")) if "data" not in path.parts]
+    return {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8")) for path in paths}
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many a caller can give: `self` is none, `*args` is one."""
+    its = function.args
+    named = [each for each in (*its.posonlyargs, *its.args, *its.kwonlyargs) if each.arg not in ("self", "cls")]
+    return len(named) + (its.vararg is not None) + (its.kwarg is not None)
+
+
+def too_large(module: ast.Module, name: str) -> Iterator[str]:
+    """What of a file is beyond the limits."""
+    if module.body and (lines := module.body[-1].end_lineno or 0) > MOST_LINES_OF_A_FILE and name not in LARGER:
+        yield f"{name} has {lines} lines"
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and f"{name}:{node.name}" not in LARGER:
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > MOST_LINES_OF_A_FUNCTION:
+                yield f"{name}:{node.name} has {lines} lines"
+            if (number := parameters(node)) > MOST_PARAMETERS:
+                yield f"{name}:{node.name} has {number} parameters"
+
+
+def empty_names(module: ast.Module) -> Iterator[str]:
+    """Variables, parameters and fields of a file whose names say nothing."""
+    for node in ast.walk(module):
+        name = node.arg if isinstance(node, ast.arg) else None
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            name = node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            name = node.attr
+        if name in EMPTY_NAMES:
+            yield name
+
+
+def test_no_file_and_no_function_is_larger_than_can_be_read_at_once() -> None:
+    assert len(sources()) > 200
+    large = [each for name, module in sources().items() for each in too_large(module, name)]
+    assert large == [], "split it, or give it a record of parameters"
+
+
+def test_no_variable_is_called_after_where_it_comes_from() -> None:
+    nameless = [f"{path}: {name}" for path, module in sources().items() for name in empty_names(module)
+                if not path.endswith("run/preflight.py")]
+    assert nameless == [], "call it what it holds"
+
+
+@pytest.mark.parametrize(("text", "beyond"), [
+    ("def f(a, b, c, d, e, f): pass", []),
+    ("class C:\n    def f(self, a, b, c, d, e, *f): pass", []),
+    ("def f(a, b, c, d, *, e, f, g): pass", ["x:f has 7 parameters"]),
+    ("async def f(a, b, c, d, e, *f, **g): pass", ["x:f has 7 parameters"]),
+    ("def f():\n" + "    pass\n" * 59, []),
+    ("def f():\n" + "    pass\n" * 60, ["x:f has 61 lines"]),
+    ("pass\n" * 451, ["x has 451 lines"]),
+])
+def test_the_limits_are_seen(text: str, beyond: list[str]) -> None:
+    assert list(too_large(ast.parse(text), "x")) == beyond
+
+
+@pytest.mark.parametrize("text", ["found = 1", "for said in x: pass", "def f(told): pass", "self.heard = 1",
+                                  "x: int; found: int = 1", "[found for found in x]", "with a as found: pass"])
+def test_empty_names_are_seen(text: str) -> None:
+    assert list(empty_names(ast.parse(text)))

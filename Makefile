@@ -12,7 +12,7 @@ quote  = '$(subst ','"'"',$(1))'
 option = $(if $(value $(2)),$(1) $(call quote,$(value $(2))))
 
 LOAD_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO) $(call option,--host,HOST) \
-  $(call option,--model,MODEL) $(call option,--device,DEVICE) $(call option,--runtime,RUNTIME) $(call option,--users,USERS) \
+  $(call option,--endpoint,ENDPOINT) $(call option,--model,MODEL) $(call option,--device,DEVICE) $(call option,--runtime,RUNTIME) $(call option,--users,USERS) \
   $(call option,--spawn-rate,SPAWN_RATE) $(call option,--rate,RATE) $(call option,--duration,DURATION) \
   $(call option,--workers,WORKERS) $(call option,--seed,SEED) $(call option,--corpus,CORPUS) \
   $(call option,--data,DATA) $(call option,--results,RESULTS) $(call option,--set,SET) $(call option,--gpu-hourly-cost,GPU_HOURLY_COST) \
@@ -39,6 +39,7 @@ help: ## show this list
 	@echo "variables of load:"
 	@echo "  ENGINE         sim (default), vllm, sglang, external     SCENARIO    rag (default), chat, batch, reasoning, dataset, replay, FILE.toml"
 	@echo "  HOST           URL of a server that runs already         MODEL       model to start or to ask for"
+	@echo "  ENDPOINT       what HOST wants: openai, azure, vllm, ollama, ... or FILE.toml (docs/endpoints.md)"
 	@echo "  USERS          concurrent users (closed loop)            SPAWN_RATE  users started per second"
 	@echo "  RATE           requests per second (open loop)           DURATION    30s, 20m, 8h"
 	@echo "  WORKERS        load-generating processes                 SEED        same seed, same prompts"

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gevent
+import gevent.socket
 import gevent.ssl
 import pytest
 
+from tokenswarm.base.endpoint import Endpoint, EndpointForm, Proxy
 from tokenswarm.client import client as client_module
 from tokenswarm.client import wire
 from tokenswarm.client.client import LLMClient, Timeouts
@@ -381,6 +383,63 @@ def test_a_certificate_that_is_not_trusted_is_refused(serve: Serve, connect: Con
     answer = ask(connect(serve(answering(STREAM), ssl_context=server_context(certificate)).url))
     assert (answer.status, answer.error) == ("failed", "tls_failed")
     assert "certificate" in answer.error_detail
+
+
+def test_an_authority_of_ones_own_or_no_check_at_all_can_be_described(serve: Serve, connect: Connect,
+                                                                      certificate: tuple[Path, Path]) -> None:
+    server = serve(answering(STREAM), ssl_context=server_context(certificate))
+    for form in (EndpointForm(ca_file=str(certificate[0])), EndpointForm(verify_tls=False)):
+        assert ask(connect(Endpoint(server.url, form))).ok
+
+
+# ---- proxies
+
+
+def test_a_proxy_is_told_the_whole_url_and_gets_its_own_password(serve: Serve, connect: Connect) -> None:
+    proxy = serve(answering(STREAM))
+    form = EndpointForm(proxy=Proxy.parse(proxy.url.replace("//", "//me:pass@")), query=(("v", "1"),))
+    assert ask(connect(Endpoint("http://engine.example:81", form), api_key="sk-key")).ok
+    (_, head, _), = proxy.requests
+    assert head.startswith(b"POST http://engine.example:81/v1/chat/completions?v=1 HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic bWU6cGFzcw==\r\n" in head and b"Host: engine.example:81\r\n" in head
+
+
+def tunnel(answer: bytes, tunnels: list[bytes]) -> Callable[[Peer], None]:
+    """A proxy that answers so to CONNECT, and joins the two ends where that is a yes."""
+    def script(peer: Peer) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += peer.socket.recv(1)
+        tunnels.append(head)
+        peer.socket.sendall(answer)
+        if b" 200 " not in answer:
+            return
+        host, port = head.split()[1].decode().rsplit(":", 1)
+        with gevent.socket.create_connection((host, int(port))) as server:
+            def pass_on(source: socket.socket, target: socket.socket) -> None:
+                while data := source.recv(65536):
+                    target.sendall(data)
+            both = [gevent.spawn(pass_on, peer.socket, server), gevent.spawn(pass_on, server, peer.socket)]
+            gevent.wait(both, count=1)
+            gevent.killall(both)
+    return script
+
+
+def test_tls_goes_through_a_proxy_in_a_tunnel_that_sees_no_key(serve: Serve, connect: Connect,
+                                                               certificate: tuple[Path, Path]) -> None:
+    tunnels: list[bytes] = []
+    server = serve(answering(STREAM), ssl_context=server_context(certificate))
+    proxy = serve(tunnel(b"HTTP/1.1 200 Connection established\r\n\r\n", tunnels))
+    form = EndpointForm(proxy=Proxy.parse(proxy.url), ca_file=str(certificate[0]))
+    client = connect(Endpoint(server.url, form), api_key="sk-key")
+    assert [ask(client, "r-1").text, ask(client, "r-2").text] == ["Hello", "Hello"]
+    assert len(tunnels) == 1 and b"sk-key" not in tunnels[0]
+
+
+def test_a_proxy_that_lets_nobody_through_is_named(serve: Serve, connect: Connect) -> None:
+    proxy = serve(tunnel(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", []))
+    answer = ask(connect(Endpoint("https://engine.example", EndpointForm(proxy=Proxy.parse(proxy.url)))))
+    assert answer.error == "connect_failed" and "407 Proxy Authentication Required" in answer.error_detail
 
 
 def test_tls_to_a_server_that_speaks_none(serve: Serve, connect: Connect) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tokenswarm.client.http import MAX_HEADER_BYTES, Endpoint, ResponseReader, request_head
+from tokenswarm.base.endpoint import Endpoint
+from tokenswarm.client.http import MAX_HEADER_BYTES, ResponseReader, request_head
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Empty:\r\n\r\nok"
 CHUNKED = (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -125,7 +126,9 @@ def test_a_close_within_the_head_is_no_answer() -> None:
     ("127.0.0.1:8000", "127.0.0.1", 8000, "/v1", "127.0.0.1:8000"),
     ("http://engine/v1", "engine", 80, "/v1", "engine"),
     ("http://engine:80/v1/", "engine", 80, "/v1", "engine"),
-    ("http://gateway:81/team/llm", "gateway", 81, "/team/llm/v1", "gateway:81"),
+    ("http://gateway:81/team/llm", "gateway", 81, "/team/llm", "gateway:81"),
+    ("http://gateway/v1/chat/completions", "gateway", 80, "/v1", "gateway"),
+    ("https://gemini/v1beta/openai/", "gemini", 443, "/v1beta/openai", "gemini"),
     ("https://gateway/team/v1", "gateway", 443, "/team/v1", "gateway"),
     ("http://[::1]:8000", "::1", 8000, "/v1", "[::1]:8000"),
 ])

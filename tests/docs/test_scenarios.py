@@ -12,12 +12,14 @@ import pytest
 from pydantic import BaseModel
 
 from tokenswarm.base.data_files import LOCUSTFILES_DIR, SCENARIOS_DIR
+from tokenswarm.base.lookup import ENDPOINTS
 from tokenswarm.scenario.distribution import Distribution
 from tokenswarm.scenario.loading import load_scenario, scenario_names
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.workload_kinds import WORKLOADS
 
-DOCS = (Path(SCENARIOS_DIR).parent / "docs" / "scenarios.md").read_text()
+PAGE_FOLDER = Path(SCENARIOS_DIR).parent / "docs"
+DOCS = (PAGE_FOLDER / "scenarios.md").read_text()
 
 
 def keys_of(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str]]:
@@ -89,3 +91,9 @@ def test_a_locustfile_is_a_short_story(path):
     (user,) = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
     assert ast.get_docstring(user)
     assert [base.id for base in user.bases] == ["LLMUser"]
+
+
+def test_each_preset_of_an_endpoint_is_told_of() -> None:
+    page = (PAGE_FOLDER / "endpoints.md").read_text("utf-8")
+    for path in ENDPOINTS.packaged.glob("*.toml"):
+        assert f"| `{path.stem}` |" in page

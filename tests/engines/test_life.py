@@ -18,6 +18,7 @@ import pytest
 
 from tests.engines.fake_engine import Handler
 from tests.engines.helpers import fake_description
+from tokenswarm.base.endpoint import Endpoint
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.ports import free_port
 from tokenswarm.contract.tables import ENGINE_METRIC_COLUMNS, HOST_METRIC_COLUMNS, names
@@ -26,7 +27,7 @@ from tokenswarm.engines.adopt import adopt, matches, probe
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.local import processes
 from tokenswarm.engines.local.local_engine import LocalEngine, start_local
-from tokenswarm.engines.management_http import Reply, root_of
+from tokenswarm.engines.management_http import Reply
 from tokenswarm.engines.spec.engine_spec import DetectionRule, EngineSpec
 from tokenswarm.engines.start_request import StartRequest
 from tokenswarm.engines.started import tail
@@ -277,7 +278,7 @@ def test_signs_are_headers_or_json_values() -> None:
 
 @pytest.mark.parametrize("url", ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/"])
 def test_base_url_is_accepted_with_and_without_v1(url: str) -> None:
-    assert root_of(url) == "http://h:1"
+    assert Endpoint(url).root == "http://h:1"
 
 
 def test_telemetry_writes_canonical_rows_and_a_gap_for_a_failed_scrape(served, tmp_path: Path) -> None:

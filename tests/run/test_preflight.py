@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tokenswarm.base import endpoint as base
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.client.answer import Answer
@@ -226,7 +227,7 @@ def test_the_sdk_sees_nothing_of_its_surroundings(endpoint: Endpoint, monkeypatc
         monkeypatch.setenv(name, value)
     endpoint.chat = lambda body: (200, GOOD if body.get("stream") else {
         "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]})
-    result = ask_by_sdk(endpoint.url, "m", KEY)
+    result = ask_by_sdk(base.Endpoint(endpoint.url), "m", KEY)
     assert result.compatible, result.notes
     sent = json.dumps([headers for _, headers, _ in endpoint.asked])
     assert "of-mine" not in sent and "another-key" not in sent and KEY in sent
@@ -235,5 +236,60 @@ def test_the_sdk_sees_nothing_of_its_surroundings(endpoint: Endpoint, monkeypatc
 
 def test_whatever_happens_to_the_sdk_is_a_note(endpoint: Endpoint) -> None:
     endpoint.chat = lambda body: (200, [{"choices": [], "error": {"message": f"down, {KEY}"}}])
-    result = ask_by_sdk(endpoint.url, "m", KEY)
+    result = ask_by_sdk(base.Endpoint(endpoint.url), "m", KEY)
     assert not result.compatible and len(result.notes) == 2 and KEY not in str(result.notes)
+
+
+# ---- what an endpoint's description says goes with every request
+
+
+def test_path_query_and_headers_go_with_list_and_request_and_the_key_as_the_description_says(
+        endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "mine-PLANTED-123456")
+    monkeypatch.setenv("TOKENSWARM_SECRETS", "")
+    settings = ("endpoint.query.api-version=2024-10-21 endpoint.headers.api-key=env:MY_KEY endpoint.bearer=false "
+                "endpoint.chat_path=/generate")
+    by_own_client(endpoint.load("m", settings, KEY))
+    (models, first, _), (chat, second, _) = endpoint.asked
+    assert (models, chat) == ("/v1/models?api-version=2024-10-21", "/v1/generate?api-version=2024-10-21")
+    for headers in (first, second):
+        sent = {name.lower(): value for name, value in headers.items()}
+        assert sent["api-key"] == "mine-PLANTED-123456" and "authorization" not in sent
+
+
+def test_without_a_path_for_the_list_of_models_none_is_asked_for(endpoint: Endpoint) -> None:
+    record = by_own_client(endpoint.load("m", 'endpoint.models_path=""'))
+    assert [path for path, _, _ in endpoint.asked] == ["/v1/chat/completions"]
+    assert "no list of models" in record.notes[0]
+
+
+def test_completions_are_asked_on_their_path_with_a_prompt(endpoint: Endpoint) -> None:
+    endpoint.chat = lambda body: (200, [{"choices": [{"index": 0, "text": "hi", "finish_reason": "stop"}]}])
+    record = by_own_client(endpoint.load("m", "endpoint.api=completions"))
+    path, _, body = endpoint.asked[-1]
+    assert path == "/v1/completions" and isinstance(body["prompt"], str) and not record.sdk_compatible
+
+
+def test_a_redirect_of_the_request_alone_is_explained_and_not_followed(endpoint: Endpoint) -> None:
+    endpoint.headers["Location"] = "https://elsewhere.example/v1/chat/completions"
+    endpoint.chat = lambda body: (307, "")
+    error = refused(endpoint.load("m", api_key=KEY))
+    assert "a redirect to https://elsewhere.example" in str(error) and "HOST=" in str(error)
+    assert len(endpoint.bodies()) == 1
+
+
+@pytest.mark.parametrize(("said", "setting"), [
+    ("unknown field ignore_eos", "endpoint.send_ignore_eos=false"),
+    ("seed is not supported", "endpoint.send_seed=false"),
+    ("the chat template is missing", "endpoint.api=completions"),
+])
+def test_a_refusal_names_the_setting_that_helps(endpoint: Endpoint, said: str, setting: str) -> None:
+    endpoint.chat = lambda body: (400, {"error": {"message": said}})
+    assert setting in str(refused(endpoint.load("m")))
+
+
+def test_a_path_that_is_not_there_names_the_settings_for_paths(endpoint: Endpoint) -> None:
+    endpoint.chat = lambda body: (404, {"error": {"message": "Not Found"}})
+    load = endpoint.load("m")
+    assert "/v1 missing" in str(refused(LoadToCheck(load.base_url + "/team", "m", load.scenario, load.corpus)))
+    assert "endpoint.chat_path" in str(refused(load))

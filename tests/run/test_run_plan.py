@@ -149,3 +149,26 @@ def test_users_are_not_ignored_where_a_rate_is_asked_for(overrides: dict[str, st
     with pytest.raises(UserError, match="cannot be set with a rate of 5 requests/s") as caught:
         resolve(LoadOptions(overrides=overrides), Machine(runtime_for=never))
     assert caught.value.code is Exit.USAGE
+
+
+def test_an_endpoint_has_its_own_address_unless_a_host_is_given() -> None:
+    openai = {"overrides": {"endpoint.preset": "openai"}, "engine": "external"}
+    assert resolve(LoadOptions(**openai), QUIET_MACHINE).host == "https://api.openai.com/v1"
+    assert resolve(LoadOptions(**openai, host=HOST), QUIET_MACHINE).host == HOST
+    with pytest.raises(UserError, match="ENDPOINT=azure, which has no URL") as caught:
+        resolve(LoadOptions(engine="external", overrides={"endpoint.preset": "azure"}), QUIET_MACHINE)
+    assert caught.value.code is Exit.USAGE
+
+
+def test_a_key_in_the_query_of_the_url_is_kept_out_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKENSWARM_SECRETS", "")
+    monkeypatch.setenv("TOKENSWARM_QUERY_KEY", "")
+    plan = resolve(LoadOptions(engine="external", host=f"{HOST}/v1?key=PLANTED-123456&v=2"), QUIET_MACHINE)
+    assert plan.host == f"{HOST}/v1?v=2" and plan.scenario.endpoint.query == {"key": "env:TOKENSWARM_QUERY_KEY"}
+    assert dict(plan.scenario.endpoint.form().query) == {"key": "PLANTED-123456"} and "PLANTED" not in repr(plan)
+
+
+def test_a_variable_that_is_missing_is_refused_before_anything_is_started() -> None:
+    with pytest.raises(UserError) as caught:
+        resolve(LoadOptions(overrides={"endpoint.headers.X-Key": "env:NOT_THERE"}), Machine(runtime_for=never))
+    assert caught.value.code is Exit.AUTH

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.masking import hidden
 
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -75,9 +76,11 @@ def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, str],
                    texts: Collection[str] = ()) -> dict[str, Any]:
     """`data` (nested dicts) with each dotted key of `overrides` put in; `data` itself is left as it was.
 
-    `texts`: dotted keys whose values are text, whatever they look like: `prompts.salt=42` is no number.
+    `texts`: dotted keys whose values are text, whatever they look like: `prompts.salt=42` is no number; one with a dot
+    at its end stands for all keys of a table.
     """
     merged = _copy(data)
+    tables = tuple(key for key in texts if key.endswith("."))
     for key, raw in overrides.items():
         *path, last = key.split(".")
         table = merged
@@ -86,7 +89,8 @@ def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, str],
                 table[name] = {}
             table = table[name]
         value = override_value(raw)
-        table[last] = raw if key in texts and value is not None and not isinstance(value, str) else value
+        is_text = (key in texts or key.startswith(tables)) and value is not None
+        table[last] = raw if is_text and not isinstance(value, str) else value
     return merged
 
 
@@ -138,7 +142,7 @@ def _shown(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
-    text = repr(value)
+    text = hidden(repr(value))
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -22,3 +22,4 @@ SCENARIOS_DIR = data_folder("scenarios")
 LOCUSTFILES_DIR = data_folder("locustfiles")
 COMPOSE_DIR = data_folder("compose")
 ENGINES_DIR = COMPOSE_DIR / "engines"
+ENDPOINTS_DIR = COMPOSE_DIR / "endpoints"

@@ -1,6 +1,7 @@
 """Where a scenario, an engine's description or a locustfile is looked up by its name.
 
-In this order: the folder of that kind in the working folder (`./scenarios`, `./engines`, `./locustfiles`), the one in
+In this order: the folder of that kind in the working folder (`./scenarios`, `./engines`, `./endpoints`,
+`./locustfiles`), the one in
 the user's configuration folder, and what comes with tokenswarm. The first one found is meant, so that a file of the
 user's stands before one of the same name that comes with tokenswarm. What is written as a path is that file.
 """
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-from tokenswarm.base.data_files import CHECKOUT, ENGINES_DIR, LOCUSTFILES_DIR, SCENARIOS_DIR
+from tokenswarm.base.data_files import CHECKOUT, ENDPOINTS_DIR, ENGINES_DIR, LOCUSTFILES_DIR, SCENARIOS_DIR
 
 WORKING, CONFIGURATION, PACKAGE = "working folder", "configuration folder", "tokenswarm"
 
@@ -66,6 +67,7 @@ class FileKind:
 
 SCENARIOS = FileKind("scenarios", ".toml", SCENARIOS_DIR)
 ENGINES = FileKind("engines", ".toml", ENGINES_DIR)
+ENDPOINTS = FileKind("endpoints", ".toml", ENDPOINTS_DIR)
 LOCUSTFILES = FileKind("locustfiles", ".py", LOCUSTFILES_DIR)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import quote
 
-from tokenswarm.base.environment import KEY_VARIABLE, PASSWORD_VARIABLE
+from tokenswarm.base.environment import KEY_VARIABLE, PASSWORD_VARIABLE, SECRETS_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
 
 MASK = "***"
@@ -29,9 +29,18 @@ _URL_PASSWORD = re.compile(r"(?<=://)[^\s/'\"<>@\\]*@")
 
 
 def secrets() -> tuple[str, ...]:
-    """What this process must not show: the values of API_KEY and UI_PASSWORD that are long enough to be secrets."""
-    values = (os.environ.get(name, "").strip() for name in (KEY_VARIABLE, PASSWORD_VARIABLE))
+    """What this process must not show: the values of API_KEY, UI_PASSWORD and of the variables that an endpoint's
+    description names, where they are long enough to be secrets."""
+    names = (KEY_VARIABLE, PASSWORD_VARIABLE, *os.environ.get(SECRETS_VARIABLE, "").split())
+    values = (os.environ.get(name, "").strip() for name in names)
     return tuple(value for value in values if len(value) >= LEAST_KEY_CHARS)
+
+
+def hold_secret(names: Iterable[str]) -> None:
+    """From now on the values of these environment variables are secrets, in this process and those that it starts."""
+    known = os.environ.get(SECRETS_VARIABLE, "").split()
+    if more := [name for name in names if name not in known]:
+        os.environ[SECRETS_VARIABLE] = " ".join([*known, *more])
 
 
 def hidden(text: str, keys: Iterable[str] | None = None) -> str:
@@ -45,9 +54,15 @@ def hidden(text: str, keys: Iterable[str] | None = None) -> str:
     return _URL_PASSWORD.sub(f"{MASK}@", text) if "@" in text else text
 
 
-def masked(text: str, key: str | None) -> str:
-    """A server's `text` without the key, nor any part of it of 8 characters or more, in any case and usual encoding;
-    also where a cut left only the key's beginning at the end."""
+def masked(text: str, keys: str | Iterable[str] | None) -> str:
+    """A server's `text` without the keys, nor any part of them of 8 characters or more, in any case and usual encoding;
+    also where a cut left only a key's beginning at the end."""
+    for key in (keys,) if isinstance(keys, str) else keys or ():
+        text = _masked(text, key)
+    return text
+
+
+def _masked(text: str, key: str) -> str:
     if not key or not text:
         return text
     if len(key) < LEAST_KEY_CHARS:

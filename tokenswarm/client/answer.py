@@ -50,6 +50,8 @@ class Answer:
     read_lag_max_ms: float | None = None
     """Longest time that received bytes lay unread; None where the kernel gives no arrival stamps."""
     retry_after_s: float | None = None
+    location: str | None = None
+    """Where a redirect pointed; none is followed."""
     simulated: bool = False
     """The answer says of itself that a simulator made it."""
     oddities: tuple[str, ...] = ()

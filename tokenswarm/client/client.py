@@ -19,9 +19,10 @@ import gevent
 import msgspec
 from greenlet import greenlet
 
+from tokenswarm.base.endpoint import CHAT, COMPLETIONS, RESPONSES, Endpoint
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.decode import Decoder
-from tokenswarm.client.http import Endpoint, request_head
+from tokenswarm.client.http import request_head
 from tokenswarm.client.looptime import LoopTime
 from tokenswarm.client.stream import StreamDecoder
 from tokenswarm.client.wire import Connection
@@ -120,21 +121,19 @@ class _Exchange:
 
 
 class LLMClient:
-    """Sends chat or completion requests to one OpenAI-compatible endpoint.
+    """Sends chat or completion requests to one OpenAI-compatible endpoint, given by its base URL or with its form.
 
     The API key goes into the Authorization header and nowhere else.
     """
 
-    def __init__(self, base_url: str, timeouts: Timeouts, api_key: str | None = None,
+    def __init__(self, endpoint: str | Endpoint, timeouts: Timeouts, api_key: str | None = None,
                  tls_context: ssl.SSLContext | None = None) -> None:
-        self.endpoint = Endpoint(base_url)
+        self.endpoint = Endpoint(endpoint) if isinstance(endpoint, str) else endpoint
         self.timeouts = timeouts
-        self._tls_context = tls_context or (ssl.create_default_context() if self.endpoint.tls else None)
-        headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
-        if api_key:
-            headers["Authorization"] = f"Bearer {api_key}"
-        self._heads = {path: request_head(self.endpoint, path, headers)
-                       for path in ("/chat/completions", "/completions")}
+        self._tls_context = tls_context or (self.endpoint.form.tls_context() if self.endpoint.tls else None)
+        headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity",
+                   **self.endpoint.form.let_in(api_key)}
+        self._heads = {path: request_head(self.endpoint, path, headers) for path in (CHAT, COMPLETIONS, RESPONSES)}
         self._idle: deque[Connection] = deque()
         self._lingering: deque[Connection] = deque()
         """Their answers are over, their bodies are not (yet)."""
@@ -150,7 +149,7 @@ class LLMClient:
         """Requests sent, or about to be, whose outcome is not known yet."""
         return len(self._in_flight) + len(self._connecting)
 
-    def complete(self, body: Mapping[str, object], request_id: str, path: str = "/chat/completions",
+    def complete(self, body: Mapping[str, object], request_id: str, path: str = CHAT,
                  headers: Mapping[str, str] | None = None) -> Answer:
         """Send one request and wait for the outcome. `body["stream"]` says whether the answer is to be streamed."""
         payload = self._encode(body)

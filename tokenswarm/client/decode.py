@@ -93,7 +93,11 @@ class Decoder:
         return answer
 
     def _refused(self, answer: Answer) -> None:
-        answer.fail(status_error(answer.http_status), error_text(b"".join(piece for _, piece in self._reader.bodies)))
+        detail = error_text(b"".join(piece for _, piece in self._reader.bodies))
+        if 300 <= answer.http_status < 400 and (location := self._reader.headers.get("location")):
+            answer.location = location[:_SHOWN_BYTES]
+            detail = f"a redirect to {answer.location}, which is not followed{f': {detail}' if detail else ''}"
+        answer.fail(status_error(answer.http_status), detail)
         with contextlib.suppress(ValueError):  # absent, or a date: not needed to the second
             asked_s = float(self._reader.headers.get("retry-after", ""))
             answer.retry_after_s = asked_s if 0 <= asked_s < _ENDLESS_S else None

@@ -3,61 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 import httptools
 
-from tokenswarm.base.masking import shown_url
+from tokenswarm.base.endpoint import Endpoint
 from tokenswarm.client.coding import Decompressor, Undecodable
 
 MAX_HEADER_BYTES = 256 * 1024
 """An answer whose head is longer than this is not HTTP from an inference engine."""
 
 
-class Endpoint:
-    """A parsed base URL: `http://host:port/prefix` (the API's `/v1` is appended unless the prefix ends with it).
-
-    Raises ValueError, with a sentence, when the URL is not one.
-    """
-
-    __slots__ = ("host", "host_header", "port", "prefix", "tls", "url")
-
-    def __init__(self, url: str) -> None:
-        shown = shown_url(url)
-        try:
-            parts = urlsplit(url if "//" in url else "http://" + url)
-        except ValueError:  # it shows the host, which may hold a password
-            raise ValueError(f"'{shown}' is not an endpoint") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"'{shown}' is not an endpoint; expected something like http://127.0.0.1:8000")
-        if parts.username or parts.password:
-            raise ValueError("an endpoint must not hold a user name or password; give the key as API_KEY")
-        self.tls = parts.scheme == "https"
-        self.host = parts.hostname
-        try:
-            self.port = (443 if self.tls else 80) if parts.port is None else parts.port
-            if not self.port:
-                raise ValueError
-        except ValueError:
-            raise ValueError(f"'{shown}' has no usable port; expected something like http://127.0.0.1:8000") from None
-        path = parts.path.rstrip("/")
-        if not all("!" <= character <= "~" for character in self.host + path):
-            raise ValueError(f"'{shown}' holds a blank or a character that is not ASCII; write it percent-encoded")
-        self.prefix = path if path.endswith("/v1") else path + "/v1"
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        self.host_header = name if self.port == (443 if self.tls else 80) else f"{name}:{self.port}"
-        self.url = f"{parts.scheme}://{self.host_header}{path}"
-
-    @property
-    def api_url(self) -> str:
-        """Where the API is: the base URL with its `/v1`."""
-        return f"{'https' if self.tls else 'http'}://{self.host_header}{self.prefix}"
-
-
 def request_head(endpoint: Endpoint, path: str, headers: Mapping[str, str]) -> bytes:
-    """The constant part of a POST head; append `Content-Length`, per-request headers and the blank line."""
-    lines = [f"POST {endpoint.prefix}{path} HTTP/1.1", f"Host: {endpoint.host_header}",
-             "Content-Type: application/json"]
+    """The constant part of the head of a POST to that path of the API; append `Content-Length`, per-request headers and
+    the blank line."""
+    proxy = None if endpoint.tls else endpoint.form.proxy  # which has to be told the server
+    target = endpoint.url_of(path) if proxy else endpoint.target(path)
+    lines = [f"POST {target} HTTP/1.1", f"Host: {endpoint.host_header}", "Content-Type: application/json"]
+    if proxy and proxy.authorization:
+        lines.append(f"Proxy-Authorization: {proxy.authorization}")
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if any("\r" in line or "\n" in line for line in lines):
         raise ValueError("a header may not hold a line break")

@@ -24,8 +24,10 @@ from typing import Any
 import gevent
 from gevent.hub import Waiter
 
-from tokenswarm.client.http import Endpoint, ResponseReader
+from tokenswarm.base.endpoint import Endpoint
+from tokenswarm.client.http import ResponseReader
 from tokenswarm.client.looptime import LoopTime
+from tokenswarm.client.tunnel import open_tunnel
 
 READ_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -103,13 +105,16 @@ class Connection:
     def open(cls, endpoint: Endpoint, tls_context: ssl.SSLContext | None, loop_time: LoopTime) -> Connection:
         """Connect (blocking only the calling greenlet). Raises OSError or ssl.SSLError."""
         last_error: OSError | None = None
-        for family, kind, protocol, _, address in patched_socket.getaddrinfo(
-                endpoint.host, endpoint.port, type=_socket.SOCK_STREAM):
+        proxy = endpoint.form.proxy
+        host, port = (endpoint.host, endpoint.port) if proxy is None else (proxy.host, proxy.port)
+        for family, kind, protocol, _, address in patched_socket.getaddrinfo(host, port, type=_socket.SOCK_STREAM):
             sock = _socket.socket(family, kind, protocol)
             try:
                 cls._connect(sock, address)
                 connection = cls(sock, loop_time)
                 if endpoint.tls:
+                    if proxy is not None:
+                        open_tunnel(sock, endpoint, proxy, _wait)
                     connection._handshake(endpoint, tls_context or ssl.create_default_context())
                 return connection
             except OSError as error:
@@ -118,7 +123,7 @@ class Connection:
             except BaseException:  # a timeout or the end of the run: leave no socket behind
                 sock.close()
                 raise
-        raise last_error or OSError(f"no address found for {endpoint.host}")
+        raise last_error or OSError(f"no address found for {host}")
 
     @staticmethod
     def _connect(sock: _socket.socket, address: tuple) -> None:

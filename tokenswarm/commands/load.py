@@ -46,11 +46,14 @@ def add(commands: Any) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What a run can be told; see `load_options`."""
     what = parser.add_argument_group("what")
-    what.add_argument("--engine", default="sim", metavar="NAME",
+    what.add_argument("--engine", metavar="NAME",
                       help="sim (default, an embedded simulator), vllm, sglang, or external (needs --host)")
     what.add_argument("--scenario", default="rag", metavar="NAME",
                       help="rag (default), chat, batch, reasoning, dataset, replay, or a .toml file; see `scenarios`")
     what.add_argument("--host", metavar="URL", help="load the server at this URL instead of starting one")
+    what.add_argument("--endpoint", metavar="NAME",
+                      help="what the server at --host wants: openai, azure, vllm, sglang, ollama, ... or a .toml file "
+                           "(docs/endpoints.md)")
     what.add_argument("--model", help="model to start, or to ask for at --host (default: the one that it lists)")
     what.add_argument("--runtime", choices=("local", "docker"),
                       help="what an engine that is started here runs in (default: docker where it can hand out a GPU, "
@@ -110,9 +113,12 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
                  "load.duration_s": options.duration, "prompts.seed": options.seed}
     values = {key: str(value) for key, value in overrides.items() if value is not None}
     values |= {key: value for key, value in further.items() if value is not None}
+    values |= {"endpoint.preset": options.endpoint} if options.endpoint else {}
     values |= parse_set(options.settings)
+    preset = values.get("endpoint.preset") is not None
     return LoadOptions(
-        engine=options.engine, scenario=options.scenario, host=options.host, model=options.model,
+        engine=options.engine or ("external" if preset else "sim"), scenario=options.scenario, host=options.host,
+        model=options.model,
         device=options.device, runtime=options.runtime, keep=options.keep,
         gpu_hourly_cost=options.gpu_hourly_cost, workers=options.workers,
         master=options.master, corpus=options.corpus, data=options.data, results=options.results, overrides=values,

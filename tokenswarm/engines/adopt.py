@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
+from tokenswarm.base.endpoint import MODELS, USUAL_FORM, Endpoint, EndpointForm, without_query
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import shown_url
 from tokenswarm.engines import management_http as web
@@ -27,14 +27,15 @@ def matches(sign: DetectionRule, reply: web.Reply | None) -> bool:
     return seen is not None and (sign.equals is None or str(seen).lower() == sign.equals.lower())
 
 
-def probe(base_url: str, api_key: str | None = None) -> EngineSpec | None:
+def probe(base_url: str, api_key: str | None = None, form: EndpointForm = USUAL_FORM) -> EngineSpec | None:
     """The description of whatever engine answers at `base_url`; None for one that is not recognised."""
+    endpoint = Endpoint(base_url, form)
     replies: dict[str, web.Reply | None] = {}
 
     def reply(path: str) -> web.Reply | None:
         if path not in replies:
             try:
-                replies[path] = web.request(web.root_of(base_url) + path, api_key=api_key)
+                replies[path] = web.request(endpoint.page(path), api_key=api_key, form=form)
             except web.Unreachable:
                 replies[path] = None
         return replies[path]
@@ -46,7 +47,8 @@ def probe(base_url: str, api_key: str | None = None) -> EngineSpec | None:
     return None
 
 
-def adopt(base_url: str, api_key: str | None = None, description: EngineSpec | None = None) -> Engine:
+def adopt(base_url: str, api_key: str | None = None, description: EngineSpec | None = None,
+          form: EndpointForm = USUAL_FORM) -> Engine:
     """An Engine for an endpoint that someone else runs. `description`: where it was recognised already.
 
     Whether it serves what a load asks is for the check before the load to find out: it may have no list of models.
@@ -54,19 +56,29 @@ def adopt(base_url: str, api_key: str | None = None, description: EngineSpec | N
     refuses the API key.
     """
     try:
-        parts = urlsplit(base_url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise UserError(Exit.USAGE, f"{shown_url(base_url)!r} is not a URL such as http://127.0.0.1:8000.")
+        if "://" not in base_url:
+            raise ValueError(f"'{without_query(shown_url(base_url))}' is not a URL such as http://127.0.0.1:8000")
+        endpoint = Endpoint(base_url, form)
+    except ValueError as error:
+        raise UserError(Exit.USAGE, f"{error}.") from None
+    question = endpoint.url_of(MODELS) if form.path(MODELS) else endpoint.page("/")
     try:
-        reply = web.request(web.root_of(base_url) + "/v1/models", api_key=api_key, timeout_s=10.0)
+        reply = web.request(question, api_key=api_key, form=form, timeout_s=10.0)
     except web.Unreachable as error:
-        raise UserError(Exit.ENDPOINT, f"Nothing answers at {base_url}: {error}.") from error
-    if reply.status in (401, 403):
-        hint = "it was refused" if api_key else "none was given: set API_KEY"
-        raise UserError(Exit.AUTH, f"{base_url} asks for an API key; {hint}.")
-    engine = Engine(base_url, description or probe(base_url, api_key), api_key)
+        hint = _hint(endpoint, error)
+        raise UserError(Exit.ENDPOINT, f"Nothing answers at {endpoint.url}: {error}{hint}.") from error
+    if reply.status in (401, 403) and form.path(MODELS):
+        hint = "it was refused" if api_key or form.secrets else "none was given: set API_KEY"
+        raise UserError(Exit.AUTH, f"{endpoint.url} asks for an API key; {hint}.")
+    engine = Engine(base_url, description or probe(base_url, api_key, form), api_key, form)
     engine.read_configuration()
     return engine
+
+
+def _hint(endpoint: Endpoint, error: web.Unreachable) -> str:
+    """What often is the matter."""
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "; name the authority's file: SET=\"endpoint.ca_file=/path/ca.pem\" (or SSL_CERT_FILE)"
+    if not endpoint.tls and "reset" in str(error):
+        return "; does this port want https:// ?"
+    return ""

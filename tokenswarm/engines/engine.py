@@ -12,6 +12,7 @@ from importlib import metadata
 from typing import Any
 
 import tokenswarm
+from tokenswarm.base.endpoint import USUAL_FORM, Endpoint, EndpointForm
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.manifest import EngineRecord
 from tokenswarm.engines import management_http as web
@@ -34,8 +35,10 @@ class Engine:
 
     runtime = "external"
 
-    def __init__(self, base_url: str, description: EngineSpec | None, api_key: str | None = None) -> None:
+    def __init__(self, base_url: str, description: EngineSpec | None, api_key: str | None = None,
+                 form: EndpointForm = USUAL_FORM) -> None:
         self.base_url = base_url
+        self._form = form
         self.description = description
         self.command: list[str] = []
         self.notes: list[str] = []
@@ -67,8 +70,8 @@ class Engine:
 
     def request(self, path: str, method: str = "GET", payload: Any = None, timeout_s: float = 5.0) -> web.Reply:
         """One request to the engine's root. Raises web.Unreachable."""
-        url = web.root_of(self.base_url) + path
-        return web.request(url, method, api_key=self.api_key, payload=payload, timeout_s=timeout_s)
+        url = Endpoint(self.base_url, self._form).page(path)
+        return web.request(url, method, api_key=self.api_key, form=self._form, payload=payload, timeout_s=timeout_s)
 
     def read_configuration(self) -> None:
         """Ask the engine for its version and effective configuration: once, when it is ready or was taken over. What

@@ -12,9 +12,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from tokenswarm.base import foreign
+from tokenswarm.base.endpoint import USUAL_FORM, EndpointForm, keys_of
 from tokenswarm.base.masking import masked
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -36,8 +38,8 @@ class Reply:
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
-    api_key: str | None = field(default=None, repr=False)
-    """What was sent; nothing of it is in what is read here."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What was sent to be let in; nothing of it is in what is read here."""
 
     @property
     def text(self) -> str:
@@ -47,7 +49,7 @@ class Reply:
     def json(self) -> Any:
         """The body's JSON value as plain values (see `base.foreign`), or None where it is not JSON."""
         try:
-            return foreign.decode(self.body, lambda text: masked(text, self.api_key))
+            return foreign.decode(self.body, lambda text: masked(text, self.secrets))
         except foreign.NotJson:
             return None
 
@@ -61,13 +63,17 @@ class _AnyStatus(urllib.request.HTTPErrorProcessor):
     https_response = http_response
 
 
-# The system's proxy settings are not for engines, which are nearby.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _AnyStatus)
-
-
-def root_of(base_url: str) -> str:
-    """The server's root for a base URL, with or without a trailing slash or /v1."""
-    return base_url.rstrip("/").removesuffix("/v1").rstrip("/")
+@lru_cache(maxsize=16)
+def _opener(form: EndpointForm) -> urllib.request.OpenerDirector:
+    """The system's proxy settings are not for engines, which are nearby: only a proxy that the endpoint's own
+    description names."""
+    proxies = {}
+    if form.proxy is not None:
+        proxies = {"http": form.proxy.url, "https": form.proxy.url}
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler(proxies), _AnyStatus()]
+    if form.ca_file is not None or not form.verify_tls:
+        handlers.append(urllib.request.HTTPSHandler(context=form.tls_context()))
+    return urllib.request.build_opener(*handlers)
 
 
 def request(
@@ -75,24 +81,27 @@ def request(
     method: str = "GET",
     *,
     api_key: str | None = None,
+    form: EndpointForm = USUAL_FORM,
     payload: Any = None,
     timeout_s: float = 5.0,
 ) -> Reply:
-    """One request; `payload` is sent as JSON. Raises Unreachable when no answer came in time."""
+    """One request; `payload` is sent as JSON; `form`: the endpoint's headers, TLS and proxy. Raises Unreachable when no
+    answer came in time."""
     headers = {"Accept": "*/*"}
     data: bytes | None = None
-    if api_key:
-        headers["Authorization"] = f"Bearer {api_key}"
     if payload is not None:
         headers["Content-Type"] = "application/json"
         data = json.dumps(payload).encode()
     elif method == "POST":
         data = b""
+    headers |= form.let_in(api_key)
+    if form.proxy is not None and form.proxy.authorization:
+        headers["Proxy-Authorization"] = form.proxy.authorization
     prepared = urllib.request.Request(url, data=data, headers=headers, method=method)
     try:
-        with _OPENER.open(prepared, timeout=timeout_s) as answer:
+        with _opener(form).open(prepared, timeout=timeout_s) as answer:
             names = {name.lower(): value for name, value in answer.headers.items()}
-            return Reply(answer.status, names, answer.read(MAX_BODY_BYTES), api_key)
+            return Reply(answer.status, names, answer.read(MAX_BODY_BYTES), keys_of(api_key, form.secrets))
     except urllib.error.URLError as error:
         raise Unreachable(_reason(error.reason)) from error
     except (OSError, http.client.HTTPException, ValueError) as error:

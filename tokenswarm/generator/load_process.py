@@ -10,6 +10,7 @@ from typing import Any
 
 import gevent
 
+from tokenswarm.base.endpoint import Endpoint, keys_of
 from tokenswarm.base.foreign import printable
 from tokenswarm.base.masking import masked
 from tokenswarm.client.answer import Answer
@@ -49,12 +50,14 @@ class _ClassLoad:
     """How this process loads for one class plan: its prompts, its client with its limits, its constant body."""
 
     def __init__(self, plan: Plan, of_class: ClassPlan, share: Share) -> None:
-        limits, output = of_class.limits, of_class.output
+        limits, output, endpoint = of_class.limits, of_class.output, of_class.scenario.endpoint
+        form = endpoint.form()
         self.workload = create(of_class.scenario, plan.corpus, plan.seed, plan.salt)
-        self.client = LLMClient(plan.base_url, Timeouts(limits.connect_s, limits.first_token_s, limits.gap_s,
-                                                        limits.total_s), plan.api_key)
-        self.body = constant_body(plan.model, output, of_class.scenario.endpoint)
-        self.endpoint = of_class.scenario.endpoint
+        self.client = LLMClient(Endpoint(plan.base_url, form), Timeouts(
+            limits.connect_s, limits.first_token_s, limits.gap_s, limits.total_s), plan.api_key)
+        self.body = constant_body(plan.model, output, endpoint)
+        self.endpoint = endpoint
+        self.keys = keys_of(plan.api_key, form.secrets)
         self.max_tokens = output.max_tokens
         self.bounds = bounds_of(of_class.slo)
         self.sessions = SessionStream(self.workload, plan.scenario, of_class.scenario, share)
@@ -201,7 +204,7 @@ class LoadProcess:
         asked_at = time.time()
         self.in_flight[user_class] += 1
         try:
-            answer = load.client.complete(body, request_id, path_of(prompt))
+            answer = load.client.complete(body, request_id, path_of(prompt, load.endpoint))
         except Exception as error:  # a bug of ours, or a prompt that is no JSON: it must not cost the row
             answer = Answer(status="failed", error="client_error", error_detail=f"{type(error).__name__}: {error}",
                             sent_at=asked_at)
@@ -211,10 +214,9 @@ class LoadProcess:
         finally:
             self.in_flight[user_class] -= 1
         if answer.error_detail:  # a server may echo what it was sent
-            detail = masked(without_prompt(answer.error_detail, prompt), self.plan.api_key)
-            answer.error_detail = printable(detail)
+            answer.error_detail = printable(masked(without_prompt(answer.error_detail, prompt), load.keys))
         if answer.finish_reason:
-            answer.finish_reason = printable(masked(answer.finish_reason, self.plan.api_key), _FINISH_CHARS)
+            answer.finish_reason = printable(masked(answer.finish_reason, load.keys), _FINISH_CHARS)
         self._record(origin, prompt, answer)
         return answer
 

@@ -14,9 +14,9 @@ from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 
 from tokenswarm.base.config_text import parse_set
+from tokenswarm.base.endpoint import MODELS, Endpoint
 from tokenswarm.base.environment import UNDER_COMMAND_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.client.http import Endpoint
 from tokenswarm.contract.manifest import EXTERNAL, EngineRecord, Manifest, write_manifest
 from tokenswarm.generator.new_run import NewRun, make_run_folder
 from tokenswarm.generator.plan import api_key
@@ -56,7 +56,8 @@ def chosen_scenario(options: Any, user_classes: Iterable[Any]) -> tuple[Scenario
             raise UserError(Exit.USAGE, f"the user classes name {len(names)} scenarios ({', '.join(sorted(names))}); "
                                         "choose one with --scenario")
         name = names.pop()
-    overrides = dict(session.overrides) if session else {}
+    preset = os.environ.get("ENDPOINT") if session is None else None
+    overrides = dict(session.overrides) if session else {"endpoint.preset": preset} if preset else {}
     overrides |= parse_set(getattr(options, "set", "") or "")
     form = {"load.rate": getattr(options, "rate", ""), "load.warmup_s": getattr(options, "warmup", ""),
              "prompts.seed": getattr(options, "prompt_seed", "") or os.environ.get("SEED", "")}
@@ -71,7 +72,7 @@ def standalone_manifest(environment: Any, workers: int) -> tuple[Manifest, Path]
     """
     chosen, overrides = chosen_scenario(environment.parsed_options, environment.user_classes)
     scenario, notes = _as_locust_loads(chosen, environment.parsed_options, overrides)
-    session = session_from_environment() or _session_of(environment)
+    session = session_from_environment() or _session_of(environment, scenario)
     corpus = load_corpus(session.corpus)
     run_id, folder = make_run_folder(Path(session.results), session.engine.name or EXTERNAL, scenario.name)
     manifest = NewRun(
@@ -82,15 +83,15 @@ def standalone_manifest(environment: Any, workers: int) -> tuple[Manifest, Path]
     return manifest, folder
 
 
-def _session_of(environment: Any) -> UiSession:
+def _session_of(environment: Any, scenario: Scenario) -> UiSession:
     """What can be known of an endpoint that plain Locust was given. Raises UserError."""
     if not environment.host:
         raise UserError(Exit.USAGE, "give the endpoint with --host, such as --host http://127.0.0.1:8000")
     try:
-        endpoint = Endpoint(environment.host)
+        endpoint = Endpoint(environment.host, scenario.endpoint.form())
     except ValueError as error:
         raise UserError(Exit.USAGE, str(error)) from None
-    engine = EngineRecord(name=EXTERNAL, title=endpoint.host_header, base_url=endpoint.url, runtime=EXTERNAL)
+    engine = EngineRecord(name=EXTERNAL, title=endpoint.host_header, base_url=environment.host, runtime=EXTERNAL)
     return UiSession(engine, os.environ.get("MODEL") or _first_model(endpoint), scenario="", scenarios=[],
                      results=os.environ.get("RESULTS") or "results", corpus=os.environ.get("CORPUS"))
 
@@ -125,12 +126,14 @@ def _as_locust_loads(scenario: Scenario, options: Any, overrides: Mapping[str, s
 
 def _first_model(endpoint: Endpoint) -> str:
     """The first model that the endpoint lists. Raises UserError."""
-    key = api_key()
-    url = f"{endpoint.api_url}/models"
+    form = endpoint.form
+    if not form.path(MODELS) or form.proxy is not None:
+        raise UserError(Exit.ENDPOINT, f"{endpoint.url} is not asked for its list of models; give one with MODEL=...")
     try:
         with Timeout(_MODELS_TIMEOUT_S):
-            answer = PoolManager(retries=False).request(
-                "GET", url, headers={"Authorization": f"Bearer {key}"} if key else {})
+            answer = PoolManager(retries=False, ssl_context=form.tls_context()).request(
+                "GET", endpoint.url_of(MODELS), headers=form.let_in(api_key()))
         return msgspec.json.decode(answer.data)["data"][0]["id"]
     except (HTTPError, OSError, Timeout, msgspec.MsgspecError, LookupError, TypeError):
-        raise UserError(Exit.ENDPOINT, f"{url} lists no model; is the engine up? Give one with MODEL=...") from None
+        raise UserError(Exit.ENDPOINT, f"{endpoint.api_url}{MODELS} lists no model; is the engine up? Give one with "
+                                       "MODEL=...") from None

@@ -22,9 +22,9 @@ from gevent.pywsgi import WSGIServer
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+from tokenswarm.base.endpoint import Endpoint
 from tokenswarm.base.environment import METRICS_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.client.http import Endpoint
 from tokenswarm.contract.manifest import Manifest, read_manifest
 from tokenswarm.engines import known_engines, load_description
 from tokenswarm.live.prometheus import Moment, exported, families, run_labels
@@ -77,7 +77,7 @@ class Exporter:
         host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
         group = {"targets": [f"{host}:{endpoint.port}"],
                  "labels": {"__scheme__": "https" if endpoint.tls else "http",
-                            "__metrics_path__": endpoint.prefix.removesuffix("/v1") + path}}
+                            "__metrics_path__": endpoint.root_path + path}}
         self._targets = self._part.plan.folder, json.dumps([group]).encode()
         return self._targets[1]
 

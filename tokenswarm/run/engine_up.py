@@ -28,7 +28,7 @@ def bring_up(plan: RunPlan, folder: Path, console: Console) -> Engine:
 
 
 def _adopted(plan: RunPlan) -> Engine:
-    engine = adopt(plan.host, plan.api_key)
+    engine = adopt(plan.host, plan.api_key, form=plan.scenario.endpoint.form())
     if plan.engine_name not in (EXTERNAL, engine.name):
         raise UserError(Exit.USAGE, f"{plan.host} is {engine.title}, not {plan.engine_name}; "
                                     f"use ENGINE={EXTERNAL} or ENGINE={engine.name}")

@@ -8,11 +8,12 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+from tokenswarm.base.endpoint import Endpoint, keys_of
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.client import LLMClient, Timeouts
 from tokenswarm.generator.new_run import fresh_salt
 from tokenswarm.generator.private_text import without_prompt
-from tokenswarm.generator.request_body import constant_body, path_of, request_body
+from tokenswarm.generator.request_body import constant_body, length_field, path_of, request_body
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt
@@ -34,6 +35,16 @@ class LoadToCheck:
     corpus: Corpus
     api_key: str | None = None
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it goes, and in which form. Raises UserError as the form does."""
+        return Endpoint(self.base_url, self.scenario.endpoint.form())
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What must not be shown of what the endpoint says."""
+        return keys_of(self.api_key, self.endpoint.form.secrets)
+
 
 def first_prompt(scenario: Scenario, corpus: Corpus) -> Prompt:
     """A prompt as the load's first one is: of its form and length, with text that the load does not share."""
@@ -51,13 +62,13 @@ def send_alone(load: LoadToCheck, prompt: Prompt) -> Answer:
     """The same of any prompt."""
     output, endpoint = load.scenario.output, load.scenario.endpoint
     body = request_body(constant_body(load.model, output, endpoint), prompt, output.max_tokens, endpoint)
-    length_field = endpoint.length_field if prompt.token_ids is None else "max_tokens"
-    body[length_field] = min(MAX_TOKENS, prompt.max_tokens or output.max_tokens)
+    path = path_of(prompt, endpoint)
+    body[length_field(path, endpoint)] = min(MAX_TOKENS, prompt.max_tokens or output.max_tokens)
     outcome: list[Answer | BaseException] = []
 
     def ask() -> None:
         try:
-            outcome.append(_ask(load, body, path_of(prompt)))
+            outcome.append(_ask(load, body, path))
         except BaseException as error:  # raised again by whoever waits
             outcome.append(error)
 
@@ -76,7 +87,7 @@ def _ask(load: LoadToCheck, body: dict[str, object], path: str) -> Answer:
 
     limits = load.scenario.timeouts
     waits = [max(LONGEST_WAIT_S, limit) for limit in (limits.first_token_s, limits.gap_s, limits.total_s)]
-    client = LLMClient(load.base_url, Timeouts(limits.connect_s, *waits), load.api_key)
+    client = LLMClient(load.endpoint, Timeouts(limits.connect_s, *waits), load.api_key)
     try:
         return client.complete(body, _REQUEST_ID, path)
     finally:

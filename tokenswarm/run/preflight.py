@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from tokenswarm.base.endpoint import CHAT, MODELS, Endpoint
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import masked
 from tokenswarm.client.answer import Answer
-from tokenswarm.client.http import Endpoint
 from tokenswarm.client.model_list import is_pattern, model_names
 from tokenswarm.contract.manifest import PreflightRecord
 from tokenswarm.engines.management_http import Unreachable, request
@@ -29,6 +29,10 @@ _HINTS = (
     (("include_usage",), "endpoint.send_stream_options=false"),
     (("temperature",), "endpoint.send_temperature=false"),
     (("system", "role"), "endpoint.fold_system=true"),
+    (("ignore_eos",), "endpoint.send_ignore_eos=false"),
+    (("seed",), "endpoint.send_seed=false"),
+    (("api-version",), "endpoint.query.api-version=..."),
+    (("chat template",), "endpoint.api=completions"),
 )
 """The setting that helps where the server's words hold all of these."""
 
@@ -55,7 +59,7 @@ class CheckTools:
 
     models: Callable[[Endpoint, str | None], ModelList] = field(default_factory=lambda: listed_models)
     first: Callable[[LoadToCheck], Answer] = send_first_request
-    sdk: Callable[[str, str, str | None], SdkResult] = ask_by_sdk
+    sdk: Callable[[Endpoint, str, str | None, str], SdkResult] = ask_by_sdk
 
 
 def preflight(load: LoadToCheck, tools: CheckTools | None = None) -> PreflightRecord:
@@ -65,13 +69,13 @@ def preflight(load: LoadToCheck, tools: CheckTools | None = None) -> PreflightRe
     reached or refuses the load's first request, AUTH for a refused key, MODEL for a model that it does not serve.
     """
     tools = tools or CheckTools()
-    endpoint, started = Endpoint(load.base_url), time.monotonic()
+    endpoint, started = load.endpoint, time.monotonic()
     listed = tools.models(endpoint, load.api_key)
     load = replace(load, model=load.model or _only_choice(listed, endpoint, load.api_key))
     answer = tools.first(load)
     if not answer.ok:
         raise _refusal(load, endpoint, listed, answer)
-    sdk = tools.sdk(load.base_url, load.model, load.api_key)
+    sdk = _by_sdk(tools, load, endpoint)
     return PreflightRecord(
         models=listed.names or [], model=load.model, stream=sdk.stream, plain=sdk.plain,
         usage=answer.usage.completion_tokens is not None, sdk_compatible=sdk.compatible, sdk_notes=sdk.notes,
@@ -80,20 +84,22 @@ def preflight(load: LoadToCheck, tools: CheckTools | None = None) -> PreflightRe
 
 def listed_models(endpoint: Endpoint, api_key: str | None) -> ModelList:
     """Ask for the list of models. Raises UserError (ENDPOINT) where nothing answers at all."""
+    if not endpoint.form.path(MODELS):
+        return ModelList(None, "endpoint.models_path is empty")
     try:
-        reply = request(f"{endpoint.api_url}/models", api_key=api_key, timeout_s=_LIST_TIMEOUT_S)
+        reply = request(endpoint.url_of(MODELS), api_key=api_key, form=endpoint.form, timeout_s=_LIST_TIMEOUT_S)
     except Unreachable as error:
         raise UserError(Exit.ENDPOINT, f"{endpoint.url} cannot be reached ({error}); is the engine up, and is HOST "
                                        "right?") from None
     if reply.status != 200:
-        return ModelList(None, f"{endpoint.prefix}/models answers {reply.status}", reply.status,
+        return ModelList(None, f"{endpoint.shown(MODELS)} answers {reply.status}", reply.status,
                          reply.headers.get("location") if 300 <= reply.status < 400 else None)
     try:
         names = model_names(reply.json())
     except RecursionError:  # JSON of any depth
         names = None
-    why = "" if names else f"{endpoint.prefix}/models lists none" if names is not None \
-        else f"{endpoint.prefix}/models is no list of models"
+    why = "" if names else f"{endpoint.shown(MODELS)} lists none" if names is not None \
+        else f"{endpoint.shown(MODELS)} is no list of models"
     return ModelList(names, why, reply.status)
 
 
@@ -127,21 +133,23 @@ def _notes(load: LoadToCheck, listed: ModelList, answer: Answer) -> list[str]:
 
 def _refusal(load: LoadToCheck, endpoint: Endpoint, listed: ModelList, answer: Answer) -> UserError:
     """Why the load's first request failed, in the server's own words."""
-    words = " ".join(masked(answer.error_detail, load.api_key).split())[:_WORDS_CHARS]
+    words = " ".join(masked(answer.error_detail, load.keys).split())[:_WORDS_CHARS]
     said = f": {words}" if words else ""
     if answer.error == "unauthorized":
         return _wants_key(endpoint, load.api_key, said)
     if answer.error == "unexpected_status" and listed.moved_to:
         return _moved(endpoint, listed)
+    if answer.error == "unexpected_status" and answer.location:
+        return _moved(endpoint, ModelList(status=answer.http_status, moved_to=answer.location))
     if answer.error == "not_found" or (answer.error == "rejected" and load.model not in listed.concrete
                                        and "model" in words.lower()):
         serves = f"; it serves: {', '.join(listed.concrete[:_MODELS_SHOWN])}" if listed.concrete else ""
         return UserError(Exit.MODEL, f"{endpoint.url} answers {answer.http_status} for the model '{load.model}' at "
-                                     f"{endpoint.prefix}/chat/completions{said}; check MODEL and the path of "
-                                     f"HOST{serves}")
+                                     f"{endpoint.shown(load.scenario.endpoint.request_path)}{said}; check MODEL and "
+                                     f"the path of HOST{_path_hint(load, endpoint)}{serves}")
     if answer.error in ("connect_refused", "connect_timeout", "connect_failed", "tls_failed"):
-        hint = "; a CA of your own can be named in SSL_CERT_FILE" if answer.error == "tls_failed" else \
-            "; is the engine up, and is HOST right?"
+        hint = "; name the authority's file: SET=\"endpoint.ca_file=/path/ca.pem\" (or SSL_CERT_FILE)" \
+            if answer.error == "tls_failed" else "; is the engine up, and is HOST right?"
         return UserError(Exit.ENDPOINT, f"{endpoint.url} cannot be reached ({words}){hint}")
     if answer.error == "timeout_first_token":
         return UserError(Exit.ENDPOINT, f"{endpoint.url} did not answer within {LONGEST_WAIT_S:g} s")
@@ -153,8 +161,32 @@ def _refusal(load: LoadToCheck, endpoint: Endpoint, listed: ModelList, answer: A
 
 
 def _wants_key(endpoint: Endpoint, api_key: str | None, said: str) -> UserError:
-    hint = "the key in API_KEY was refused" if api_key else "it wants an API key; set API_KEY in the environment"
+    if endpoint.form.secrets:
+        hint = "the key was refused; check the variables that [endpoint] takes it from"
+    elif api_key:
+        hint = "the key in API_KEY was refused"
+        said += ('; where the key belongs in a header of its own: SET="endpoint.bearer=false '
+                 'endpoint.headers.api-key=env:API_KEY"')
+    else:
+        hint = "it wants an API key; set API_KEY in the environment"
     return UserError(Exit.AUTH, f"{endpoint.url}: {hint}{said}")
+
+
+def _path_hint(load: LoadToCheck, endpoint: Endpoint) -> str:
+    """What else may be wrong with a path that is not there."""
+    if not endpoint.prefix.endswith("/v1") and not load.scenario.endpoint.preset:
+        return (" (a path in HOST is taken as it stands: is a /v1 missing at its end? Others: ENDPOINT=azure and the "
+                "like, or SET=\"endpoint.chat_path=/...\")")
+    return " (another one: SET=\"endpoint.chat_path=/...\")"
+
+
+def _by_sdk(tools: CheckTools, load: LoadToCheck, endpoint: Endpoint) -> SdkResult:
+    """What the SDK makes of it, where it can be told what the endpoint wants."""
+    settings = load.scenario.endpoint
+    if settings.api != "chat" or endpoint.form.path(CHAT) != CHAT:
+        return SdkResult(notes=[f"requests go to {endpoint.shown(settings.request_path)}, which the SDK is not asked "
+                                "about"])
+    return tools.sdk(endpoint, load.model, load.api_key, settings.length_field)
 
 
 def _moved(endpoint: Endpoint, listed: ModelList) -> UserError:

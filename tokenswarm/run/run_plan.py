@@ -7,21 +7,27 @@ into account; whatever it refuses is refused before anything was made.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
 
+from tokenswarm.base.endpoint import Endpoint
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.client.http import Endpoint
+from tokenswarm.base.masking import LEAST_KEY_CHARS
 from tokenswarm.contract.manifest import EXTERNAL
 from tokenswarm.engines import EngineSpec, StartRequest, default_runtime, load_description
 from tokenswarm.engines.spec.engine_spec import Scalar
 from tokenswarm.run.options import LoadOptions
+from tokenswarm.scenario.endpoint import is_secret_parameter
 from tokenswarm.scenario.engine_settings import EngineSettings
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads import create
 from tokenswarm.workloads.corpus import Corpus, load_corpus
+
+_QUERY_VARIABLE = "TOKENSWARM_QUERY_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +124,17 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
     corpus = load_corpus(options.corpus)
     # Refuses prompts that cannot be made, before anything is started.
     workload = create(scenario, corpus, seed=0, salt="")
-    if options.engine == EXTERNAL and not options.host:
-        raise UserError(Exit.USAGE, "ENGINE=external needs HOST=http://... (--host): the endpoint to load")
+    host = options.host or (scenario.endpoint.url if options.engine == EXTERNAL else None)
+    if options.engine == EXTERNAL and not host:
+        of = f" of ENDPOINT={scenario.endpoint.preset}, which has no URL of its own" if scenario.endpoint.preset else ""
+        raise UserError(Exit.USAGE, f"ENGINE=external needs HOST=http://... (--host): the endpoint to load{of}")
     spec = load_description(options.engine) if options.engine != EXTERNAL else None
-    if options.host:
-        _check_url(options.host)
+    if host:
+        host, scenario = _without_secrets(host, scenario)
+        _check_url(host)
+    scenario.endpoint.form({**os.environ, **machine.environ})  # refuses what cannot be sent, before anything is started
     engine_name = EXTERNAL if spec is None else spec.name  # what was typed may be the path of its description
-    spec = None if options.host else spec
+    spec = None if host else spec
     on_this_cpu = (spec is not None and options.master is None and not spec.simulated
                    and spec.form(options.device)[0] == "cpu")
     cpus = _cpu_split(options.workers, machine) if on_this_cpu else None
@@ -133,7 +143,7 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
         scenario=scenario, scenario_name=options.scenario, overrides=dict(options.overrides), corpus=corpus,
         corpus_path=options.corpus, engine_name=engine_name,
         engine=None if spec is None else _engine_to_start(options, scenario, spec, machine, cpus),
-        host=options.host or None, model=options.model, engine_on_this_cpu=on_this_cpu, cpus=cpus,
+        host=host or None, model=options.model, engine_on_this_cpu=on_this_cpu, cpus=cpus,
         visible_gpus=environ.get("GPUS") or environ.get("CUDA_VISIBLE_DEVICES") or None,
         gpu_hour_usd=options.gpu_hourly_cost,
         gpus_named=_gpus_named(environ.get("GPUS", "")),
@@ -170,6 +180,24 @@ def _check_url(host: str) -> None:
         Endpoint(host)  # refuses what must not be shown or stored, such as a password in the URL
     except ValueError as error:
         raise UserError(Exit.USAGE, str(error)) from None
+
+
+def _without_secrets(host: str, scenario: Scenario) -> tuple[str, Scenario]:
+    """The URL without what looks like a secret in its query, which goes into an environment variable: the URL is in
+    run.json and in the arguments of processes."""
+    url, _, query = host.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    secrets = {name: value for name, value in pairs if is_secret_parameter(name) and len(value) >= LEAST_KEY_CHARS}
+    if not secrets:
+        return host, scenario
+    kept = {}
+    for name, value in secrets.items():
+        variable = _QUERY_VARIABLE + re.sub(r"[^A-Za-z0-9]", "_", name).upper()
+        os.environ[variable] = value
+        kept[name] = f"env:{variable}"
+    others = urlencode([(name, value) for name, value in pairs if name not in secrets])
+    endpoint = scenario.endpoint.model_copy(update={"query": {**scenario.endpoint.query, **kept}})
+    return url + (f"?{others}" if others else ""), scenario.model_copy(update={"endpoint": endpoint})
 
 
 def _engine_to_start(options: LoadOptions, scenario: Scenario, spec: EngineSpec, machine: Machine,

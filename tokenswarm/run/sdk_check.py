@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
+from tokenswarm.base.endpoint import Endpoint, keys_of
 from tokenswarm.base.masking import masked
 
 _TIMEOUT_S = 30.0
@@ -35,15 +36,16 @@ class SdkResult:
         return self.stream and self.plain
 
 
-def ask_by_sdk(base_url: str, model: str, api_key: str | None) -> SdkResult:
+def ask_by_sdk(endpoint: Endpoint, model: str, api_key: str | None, length_field: str = "max_tokens") -> SdkResult:
     """One streamed and one plain completion. Never raises."""
-    result = SdkResult()
+    result, keys = SdkResult(), keys_of(api_key, endpoint.form.secrets)
+    question = {"model": model, "messages": _QUESTION, length_field: _MAX_TOKENS}
     try:
-        with _without_its_variables(), _client(base_url, api_key) as client:
-            result.stream = _tried(lambda: _streams(client, model), "streamed", result.notes, api_key)
-            result.plain = _tried(lambda: _answers(client, model), "plain", result.notes, api_key)
+        with _without_its_variables(), _client(endpoint, api_key) as client:
+            result.stream = _tried(lambda: _streams(client, question), "streamed", result.notes, keys)
+            result.plain = _tried(lambda: _answers(client, question), "plain", result.notes, keys)
     except Exception as error:  # whatever it is, it is no reason not to load
-        result.notes.append(f"the SDK cannot be used here: {_words(error, api_key)}")
+        result.notes.append(f"the SDK cannot be used here: {_words(error, keys)}")
     return result
 
 
@@ -58,35 +60,39 @@ def _without_its_variables() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _client(base_url: str, api_key: str | None) -> Iterator[Any]:
+def _client(endpoint: Endpoint, api_key: str | None) -> Iterator[Any]:
     import openai  # takes a second to import
 
-    root = base_url.rstrip("/")
+    form = endpoint.form
     http = openai.DefaultHttpxClient(trust_env=False, timeout=_TIMEOUT_S, follow_redirects=False,
-                                     verify=ssl.create_default_context() if root.startswith("https") else True)
-    with openai.OpenAI(base_url=root if root.endswith("/v1") else root + "/v1", api_key=api_key or "none",
+                                     proxy=form.proxy.url_with_password if form.proxy else None,
+                                     verify=form.tls_context() if endpoint.tls else True)
+    headers: dict[str, Any] = dict(form.headers)
+    if not form.bearer and not any(name.lower() == "authorization" for name in headers):
+        headers["Authorization"] = openai.Omit()
+    with openai.OpenAI(base_url=endpoint.api_url, api_key=api_key or "none", default_headers=headers,
+                       default_query=dict(parse_qsl(endpoint.query, keep_blank_values=True)),
                        max_retries=0, timeout=_TIMEOUT_S, http_client=http) as client:
         yield client
 
 
-def _tried(question: Any, kind: str, notes: list[str], api_key: str | None) -> bool:
+def _tried(question: Any, kind: str, notes: list[str], keys: tuple[str, ...]) -> bool:
     try:
         if question():
             return True
         notes.append(f"the {kind} answer held no text")
     except Exception as error:  # of the SDK's own, of its HTTP library, or from an answer that it did not foresee
-        notes.append(f"the {kind} answer: {_words(error, api_key)}")
+        notes.append(f"the {kind} answer: {_words(error, keys)}")
     return False
 
 
-def _words(error: Exception, api_key: str | None) -> str:
-    return " ".join(masked(f"{type(error).__name__}: {error}", api_key).split())[:_WORDS_CHARS]
+def _words(error: Exception, keys: tuple[str, ...]) -> str:
+    return " ".join(masked(f"{type(error).__name__}: {error}", keys).split())[:_WORDS_CHARS]
 
 
-def _streams(client: Any, model: str) -> bool:
+def _streams(client: Any, question: dict[str, Any]) -> bool:
     text = False
-    for chunk in client.chat.completions.create(model=model, messages=_QUESTION, max_tokens=_MAX_TOKENS, stream=True,
-                                                stream_options={"include_usage": True}):
+    for chunk in client.chat.completions.create(**question, stream=True, stream_options={"include_usage": True}):
         for choice in chunk.choices:
             delta = choice.delta
             text = text or bool(delta.content or getattr(delta, "reasoning", None)
@@ -94,6 +100,6 @@ def _streams(client: Any, model: str) -> bool:
     return text
 
 
-def _answers(client: Any, model: str) -> bool:
-    plain = client.chat.completions.create(model=model, messages=_QUESTION, max_tokens=_MAX_TOKENS)
+def _answers(client: Any, question: dict[str, Any]) -> bool:
+    plain = client.chat.completions.create(**question)
     return bool(plain.choices) and plain.choices[0].message is not None

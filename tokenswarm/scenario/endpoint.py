@@ -1,17 +1,61 @@
-"""[endpoint] of a scenario: in which form requests are put to the endpoint that is loaded."""
+"""[endpoint] of a scenario: in which form requests are put to the endpoint that is loaded, and how one is let in there.
+
+What is known of an endpoint that others use too is data: compose/endpoints/*.toml, named by `endpoint.preset`
+(ENDPOINT, --endpoint). Values of headers, query and proxy may be `env:NAME`: run.json holds the name, and each process
+of a run takes the value from its environment.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from tokenswarm.scenario.values import Section
+from tokenswarm.base.config_text import unknown
+from tokenswarm.base.endpoint import CHAT, COMPLETIONS, MODELS, RESPONSES, EndpointForm, Proxy
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.lookup import ENDPOINTS, shown
+from tokenswarm.base.masking import LEAST_KEY_CHARS, hold_secret
+from tokenswarm.scenario.values import Section, Usd
+
+_VARIABLE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OWN_HEADERS = frozenset({"host", "content-type", "content-length", "transfer-encoding", "connection", "accept",
+                          "accept-encoding", "x-request-id", "expect", "upgrade"})
+_SECRET_PARAMETER = re.compile(r"(?i)(^|[-_])(key|token|secret|password|passwd|pwd|sig|signature|auth|code)$|apikey")
+_PRESET = "preset"
+Path_ = Annotated[str, Field(pattern=r"^(/[!-~]*)?$", max_length=1000)]
 
 
 class EndpointSettings(Section):
     """What servers that call themselves OpenAI-compatible take and refuse differently."""
 
+    preset: str | None = Field(default=None, description="the values of compose/endpoints/<this>.toml, or of a .toml "
+                               "file, under those that are given here (ENDPOINT, --endpoint)")
+    url: str | None = Field(default=None, description="base URL, where HOST gives none")
+    api: Literal["chat", "completions", "responses"] = Field(
+        default="chat", description="chat (messages), completions (one text without roles) or responses"
+    )
+    chat_path: Path_ = Field(default=CHAT, description="path of chat completions below the base URL (//...: "
+                             "from the root)")
+    completions_path: Path_ = Field(default=COMPLETIONS, description="path of completions")
+    responses_path: Path_ = Field(default=RESPONSES, description="path of responses")
+    models_path: Path_ = Field(default=MODELS, description='path of the list of models; "" where there is none')
+    query: dict[str, str] = Field(
+        default_factory=dict, description="parameters that go with each request; a value may be env:NAME")
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="headers that go with each request; a value may be env:NAME, which is never "
+        "written anywhere")
+    bearer: bool = Field(default=True, strict=True, description="send API_KEY as Authorization: Bearer")
+    verify_tls: bool = Field(default=True, strict=True, description="check the server's certificate")
+    ca_file: str | None = Field(default=None, description="file of the authority whose certificates are good (PEM)")
+    proxy: str | None = Field(
+        default=None, description="HTTP proxy, http://host:port or env:NAME; none is taken from the environment")
     length_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         default="max_tokens", description="name of the field for the longest answer: max_tokens or "
         "max_completion_tokens"
@@ -21,7 +65,161 @@ class EndpointSettings(Section):
         "counted from events, which is less exact"
     )
     send_temperature: bool = Field(default=True, strict=True, description="send output.temperature")
+    send_ignore_eos: bool = Field(default=True, strict=True, description="send ignore_eos where output.ignore_eos asks "
+                                  "for it; without it answers end where the model ends them")
+    send_seed: bool = Field(default=True, strict=True, description="send a `seed` that output.extra or a prompt has")
     fold_system: bool = Field(
         default=False, strict=True, description="put the system message before the first user message, for a model "
         "without a system role"
     )
+    input_usd_per_million: Usd | None = Field(default=None, description="price of a million prompt tokens, USD")
+    cached_usd_per_million: Usd | None = Field(
+        default=None, description="price of a million prompt tokens that a cache held, USD; none = as others")
+    output_usd_per_million: Usd | None = Field(default=None, description="price of a million answer tokens, USD")
+
+    @field_validator("headers", "query", mode="before")
+    @classmethod
+    def _texts(cls, table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        for name, value in table.items():
+            if value is not None and not isinstance(value, str):
+                raise ValueError(f"the value of {name} should be a text: {name} = \"...\"")
+            if value is not None and not all(" " <= sign <= "~" for sign in value):
+                raise ValueError(f"the value of {name} should hold ASCII characters alone, and no line break")
+        return {name: value for name, value in table.items() if value is not None}
+
+    @field_validator("headers")
+    @classmethod
+    def _names(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name in headers:
+            if not _HEADER_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a header")
+            if name.lower() in _OWN_HEADERS:
+                raise ValueError(f"may not hold {name}, which tokenswarm sets itself")
+        return headers
+
+    @field_validator("query")
+    @classmethod
+    def _no_secret(cls, query: dict[str, str]) -> dict[str, str]:
+        for name, value in query.items():
+            if is_secret_parameter(name) and not _VARIABLE.fullmatch(value):
+                raise ValueError(f"{name} looks like a secret, and would be written into run.json: put it into an "
+                                 f"environment variable and give {name} = \"env:NAME\"")
+        return query
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_proxy(cls, proxy: str | None) -> str | None:
+        if proxy is not None and not _VARIABLE.fullmatch(proxy):
+            if "@" in proxy:
+                raise ValueError("should not hold a password, which would be written into run.json: put it into an "
+                                 'environment variable and give proxy = "env:NAME"')
+            Proxy.parse(proxy)
+        return proxy
+
+    @property
+    def request_path(self) -> str:
+        """The name of the path that requests go to: CHAT, COMPLETIONS or RESPONSES."""
+        return {"chat": CHAT, "completions": COMPLETIONS, "responses": RESPONSES}[self.api]
+
+    def form(self, environ: Mapping[str, str] | None = None) -> EndpointForm:
+        """This with every value in its place; the names of variables that are read are secrets from now on. Raises
+        UserError (AUTH) for a variable that is missing or holds what cannot be sent."""
+        environ = os.environ if environ is None else environ
+        secrets: dict[str, str] = {}
+
+        def filled(table: str, name: str, value: str) -> str:
+            variable = _VARIABLE.fullmatch(value)
+            if variable is None:
+                return value
+            secrets[variable[1]] = _secret(environ, variable[1], f"endpoint.{table}{name}")
+            return secrets[variable[1]]
+
+        headers = tuple((name, filled("headers.", name, value)) for name, value in self.headers.items())
+        query = tuple((name, filled("query.", name, value)) for name, value in self.query.items())
+        proxy = self.proxy and filled("", "proxy", self.proxy)
+        hold_secret(secrets)
+        paths = ((CHAT, self.chat_path or CHAT), (COMPLETIONS, self.completions_path or COMPLETIONS),
+                 (RESPONSES, self.responses_path or RESPONSES), (MODELS, self.models_path))
+        try:
+            form = EndpointForm(paths, query, headers, self.bearer, self.verify_tls, self.ca_file,
+                                Proxy.parse(proxy) if proxy else None, tuple(secrets.values()))
+            form.tls_context()
+        except ValueError as error:
+            raise UserError(Exit.USAGE, f"endpoint.proxy: {error}") from None
+        except OSError as error:
+            raise UserError(Exit.USAGE, f"endpoint.ca_file: {self.ca_file} cannot be read as certificates "
+                                        f"({error.strerror or error})") from None
+        return form
+
+    @property
+    def priced(self) -> bool:
+        """Whether it is known what tokens cost here."""
+        return self.input_usd_per_million is not None or self.output_usd_per_million is not None
+
+
+def is_secret_parameter(name: str) -> bool:
+    """Whether a query's parameter of this name usually holds a key."""
+    return bool(_SECRET_PARAMETER.search(name))
+
+
+def _secret(environ: Mapping[str, str], variable: str, setting: str) -> str:
+    value = environ.get(variable, "").strip()
+    if not value:
+        raise UserError(Exit.AUTH, f"{setting} takes its value from the environment variable {variable}, which is not "
+                                   "set; set it wherever load is generated")
+    if not all(" " <= sign <= "~" for sign in value):
+        raise UserError(Exit.AUTH, f"{setting}: the environment variable {variable} holds a line break or a character "
+                                   "that is not ASCII, which no request can carry")
+    if len(value) < LEAST_KEY_CHARS:
+        raise UserError(Exit.AUTH, f"{setting}: the environment variable {variable} holds fewer than {LEAST_KEY_CHARS} "
+                                   "characters: it could not be kept out of what is written; where it is no secret, "
+                                   "write the value itself")
+    return value
+
+
+def with_preset(values: dict[str, Any], wanted: str | None, folders: list[Path]) -> dict[str, Any]:
+    """A scenario's values with the endpoint's preset put in: one that its [endpoint] names stands under that table, one
+    that was `wanted` by hand over it. Raises UserError (USAGE)."""
+    table = values.get("endpoint")
+    table = dict(table) if isinstance(table, dict) else table
+    if isinstance(table, dict) and isinstance(table.get(_PRESET), str):
+        table = _under(_read(table[_PRESET], folders), table)
+    if wanted is not None and (table is None or isinstance(table, dict)):
+        table = {**_under(table or {}, _read(wanted, folders)), _PRESET: wanted}
+    return values if table is None else {**values, "endpoint": table}
+
+
+def _under(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = {**below, **above}
+    for name in ("query", "headers"):
+        if isinstance(below.get(name), dict) and isinstance(above.get(name), dict):
+            both[name] = {**below[name], **above[name]}
+    return both
+
+
+def _read(name: str, folders: list[Path]) -> dict[str, Any]:
+    path = ENDPOINTS.find(name, beside=folders)
+    if path is None:
+        raise UserError(Exit.USAGE, f"{unknown('endpoint', name, ENDPOINTS.files())}; a path to a .toml works too")
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(Exit.USAGE, f"{shown(path)}: cannot be read: {error}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UserError(Exit.USAGE, f"{shown(path)}: is not valid TOML: {error}") from None
+    for key in content:
+        if key not in EndpointSettings.model_fields or key == _PRESET:
+            raise UserError(Exit.USAGE, f"{shown(path)}: {unknown('key', key, EndpointSettings.model_fields)}")
+    for key in ("ca_file",):
+        if isinstance(content.get(key), str):
+            content[key] = str((path.parent / Path(content[key]).expanduser()).absolute())
+    return content
+
+
+def variables_of(settings: EndpointSettings) -> Iterator[str]:
+    """The environment variables that the endpoint's values are taken from."""
+    for value in (*settings.headers.values(), *settings.query.values(), settings.proxy or ""):
+        if (variable := _VARIABLE.fullmatch(value)) is not None:
+            yield variable[1]

@@ -15,10 +15,12 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.extensions import absolute
 from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, PACKAGE, SCENARIOS, shown
 from tokenswarm.scenario.arrivals import TIMES
+from tokenswarm.scenario.endpoint import with_preset
 from tokenswarm.scenario.model import Scenario, scenario_model, validated
 
 # Engines whose own tables are accepted even where no description file is installed beside the package.
 _KNOWN_ENGINES = frozenset({"vllm", "sglang"})
+_PRESET = "endpoint.preset"
 
 
 def scenario_names() -> list[str]:
@@ -43,7 +45,8 @@ def load_scenario(name_or_path: str, overrides: Mapping[str, str] | None = None,
         raise UserError(Exit.USAGE, f"{where}: is not valid TOML: {error}") from None
     overrides = overrides or {}
     folders = [path.parent, Path.cwd()]
-    values = _with_absolute_paths(with_overrides({"name": path.stem, **content}, overrides, _text_keys()), folders)
+    content = with_preset({"name": path.stem, **content}, overrides.get(_PRESET), folders)
+    values = _with_absolute_paths(with_overrides(content, overrides, _text_keys()), folders)
     values = _with_completed_table(values, data, folders, overrides)
     scenario = validated(values, where, tuple(overrides))
     if scenario.load.arrivals == TIMES:
@@ -57,14 +60,16 @@ def load_scenario(name_or_path: str, overrides: Mapping[str, str] | None = None,
 
 @cache
 def _text_keys() -> frozenset[str]:
-    """The keys of every scenario that hold text, dotted: a salt of digits is no number."""
+    """The keys of every scenario that hold text, dotted (a salt of digits is no number); with a dot at the end, tables
+    of texts."""
     keys = set()
     for name, field in Scenario.model_fields.items():
         if field.annotation is str:
             keys.add(name)
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             inner = field.annotation.model_fields
-            keys |= {f"{name}.{key}" for key in inner if inner[key].annotation is str}
+            keys |= {f"{name}.{key}" for key in inner if inner[key].annotation in (str, str | None)}
+            keys |= {f"{name}.{key}." for key in inner if inner[key].annotation == dict[str, str]}
     return frozenset(keys)
 
 
@@ -78,10 +83,16 @@ def _with_absolute_paths(values: dict[str, Any], folders: list[Path]) -> dict[st
         if isinstance(load.get("arrivals"), str):
             load["arrivals"] = absolute(load["arrivals"], folders)
         if isinstance(load.get("arrival_times_file"), str):
-            name = Path(load["arrival_times_file"]).expanduser()
-            load["arrival_times_file"] = str(next((folder / name for folder in folders if (folder / name).is_file()),
-                                                  name))
+            load["arrival_times_file"] = str(_beside(load["arrival_times_file"], folders))
+    if isinstance(values.get("endpoint"), dict) and isinstance(values["endpoint"].get("ca_file"), str):
+        values["endpoint"] = values["endpoint"] | {"ca_file": str(_beside(values["endpoint"]["ca_file"], folders))}
     return values
+
+
+def _beside(file: str, folders: list[Path]) -> Path:
+    """The file in the first of the folders that has it; else as it is."""
+    name = Path(file).expanduser()
+    return next((folder / name for folder in folders if (folder / name).is_file()), name)
 
 
 def _with_completed_table(values: dict[str, Any], data: str | None, folders: list[Path],

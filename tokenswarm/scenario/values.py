@@ -27,6 +27,7 @@ LONGEST_S = 10 * 365 * 86400.0
 Count = Annotated[int, Field(strict=True, ge=1, le=10 ** 9)]
 Positive = Annotated[float, Field(strict=True, gt=0, le=LARGEST, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(strict=True, ge=0, le=LONGEST_S, allow_inf_nan=False), BeforeValidator(in_seconds)]
+Usd = Annotated[float, Field(strict=True, ge=0, le=1e6, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(strict=True, gt=0, le=LONGEST_S, allow_inf_nan=False),
                             BeforeValidator(in_seconds)]
 

@@ -125,7 +125,7 @@ test: $(VENV)/.installed-dev ## the default tests (under 3 minutes)
 	@$(PY) -m pytest -q -n 2 tests -m "not browser and not ui and not engine and not compose and not statistics and not observe and not slow"
 
 test-slow: $(VENV)/.installed-dev ## whole runs with several processes that take long
-	@$(PY) -m pytest -q tests/e2e tests/package -m slow
+	@$(PY) -m pytest -q -n 2 --dist loadscope tests -m slow
 
 test-browser: $(VENV)/.installed-dev ## open dashboards in headless Chromium
 	@sh tests/browser/need_chromium.sh
@@ -151,7 +151,7 @@ test-observe: $(VENV)/.installed-dev ## a real Prometheus scrapes a run and answ
 	@$(PY) -m pytest -q -rs tests/observe
 
 test-statistics: $(VENV)/.installed-dev ## what intervals and verdicts promise, by simulation (minutes)
-	@$(PY) -m pytest -q tests/statistics
+	@$(PY) -m pytest -q -n 2 tests/statistics
 
 docs: $(VENV)/.installed ## write the tables of docs/ that say what the code says (a test checks them)
 	@$(PY) -m docs.generate

@@ -13,6 +13,8 @@ from tokenswarm.base.errors import Exit
 
 from .support import CLI, Finished, load, simulator, started
 
+pytestmark = pytest.mark.slow
+
 HEAD = "from locust import task\nfrom tokenswarm.users import LLMUser\n"
 USER = """
 class Reader(LLMUser):
@@ -84,7 +86,6 @@ if "--worker" in sys.argv:
     check_bug(finished, "a load-generating process gave up", tmp_path / "state")
 
 
-@pytest.mark.slow
 def test_a_role_that_cannot_be_made_ends_locust_at_once(engine: str, tmp_path: Path, results: Path) -> None:
     code = f"{BROKEN}\nimport tokenswarm.generator.roles as roles\nroles.Reporter = broken\n"
     finished = run(engine, scenario_with(tmp_path, code), results, XDG_STATE_HOME=str(tmp_path / "state"))
@@ -99,7 +100,7 @@ def broken_library(folder: Path, name: str) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_an_import_that_fails_in_locust_is_a_bug_too(workers: str, engine: str, tmp_path: Path, results: Path) -> None:
     finished = run(engine, "rag", results, "--workers", workers, XDG_STATE_HOME=str(tmp_path / "state"),
                    PYTHONPATH=broken_library(tmp_path, "ddsketch"))
@@ -149,7 +150,6 @@ def test_a_task_that_only_raises_is_no_bug_of_ours_and_no_success(engine: str, t
     assert finished.summary["counts"]["measured"]["failed"] == 0
 
 
-@pytest.mark.slow
 def test_a_worker_that_dies_before_the_run_is_told_at_once(engine: str, tmp_path: Path, results: Path) -> None:
     code = "import os, sys\nif '--worker' in sys.argv:\n    os._exit(9)\n"
     finished = run(engine, scenario_with(tmp_path, code), results, "--workers", "2")

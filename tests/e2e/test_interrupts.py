@@ -65,6 +65,7 @@ def test_sigterm_is_like_ctrl_c_also_with_two_workers(results: Path) -> None:
     assert run.left == []
 
 
+@pytest.mark.slow
 def test_signal_during_the_warm_up_leaves_a_readable_run(results: Path) -> None:
     with started(load(results, settings="load.warmup_s=60 engine.sim.time_scale=10"), results) as process:
         process.wait_until(lambda: process.rows() > 0, "rows")
@@ -153,6 +154,7 @@ def test_worker_that_is_killed_makes_the_run_invalid(results: Path) -> None:
     assert run.left == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_a_sentence_and_keeps_whole_rows(results: Path) -> None:
     # No file may grow beyond 60 KiB: to the run that is a disk that fills up while it writes.
     command = load(results, "--users", "16", duration="5m",

@@ -79,6 +79,7 @@ def echoing_server() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_key_that_a_server_echoes_is_masked(echoing_server: str, results: Path) -> None:
     with started(load(results, "--engine", "external", "--host", echoing_server, "--users", "2"), results,
                  API_KEY=SECRET) as process:

@@ -8,6 +8,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tokenswarm.base.environment import METRICS_VARIABLE, RUN_VARIABLE
 from tokenswarm.base.ports import free_port
 from tokenswarm.contract.manifest import EngineRecord, read_manifest, write_manifest
@@ -16,6 +18,8 @@ from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.workloads.corpus import load_corpus
 
 from .support import Finished, Started, simulator, started
+
+pytestmark = pytest.mark.slow
 
 LOCUSTFILE = """
 from locust import task

@@ -25,6 +25,8 @@ OF_ENGINES = {"tiny_model.py", "sgl_kernel", "parse_vllm.py", "parse_sglang.py"}
 """Files and folders that the Python of an engine's own environment runs."""
 OURS = {"tokenswarm", "tests", "bench", "docs"}
 LOADED_BY_NAME = {"nvidia-ml-py"}
+BROUGHT_BY = packages_distributions()
+"""Module -> distributions: read once, since it opens every installed distribution."""
 
 
 def foreign_imports(*folders: str) -> dict[str, set[str]]:
@@ -47,7 +49,7 @@ def names(requirements: list[Requirement]) -> set[str]:
 
 def distributions(module: str) -> set[str]:
     """The distributions that bring a module."""
-    return {canonicalize_name(name) for name in packages_distributions().get(module, [])}
+    return {canonicalize_name(name) for name in BROUGHT_BY.get(module, [])}
 
 
 @pytest.mark.parametrize(("folders", "declared"), [

@@ -15,6 +15,8 @@ from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import VirtualRun, run
 from tokenswarm.workloads.corpus import load_corpus
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ("load.rate=4 load.warmup_s=2 load.drain_s=5 prompts.state=cold prompts.salt=fixed output.max_tokens=12 "
             "rag.documents=5")
 FLAGS = ("--seed", "3")

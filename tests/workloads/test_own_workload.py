@@ -124,6 +124,7 @@ def test_a_prompt_s_own_body_may_not_hold_what_tokenswarm_sets() -> None:
         Prompt([], "c", 1, 0, body={"top_k": 3, "stream": False})
 
 
+@pytest.mark.slow
 def test_it_is_loaded_end_to_end(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tokenswarm", "load", "--scenario", "my/desk.toml", "--duration", "3s", "--workers", "2",

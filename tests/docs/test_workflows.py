@@ -6,11 +6,12 @@ import json
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.docs.commands import commands_of
+from tests.docs.commands import ROOT, commands_of
 from tests.docs.test_commands import check
 from tests.docs.workflows import FILES, load, schema_errors, script, steps
 from tokenswarm.base.errors import Exit
@@ -19,8 +20,14 @@ NAMES = [path.stem for path in FILES]
 FIND, KEEP = "Find the baseline", "Keep this night for the baseline"
 
 
-def test_both_examples_are_there() -> None:
-    assert set(NAMES) >= {"pull-request", "nightly-soak"}
+def test_both_examples_and_the_project_s_own_tests_are_there() -> None:
+    assert set(NAMES) >= {"pull-request", "nightly-soak", "tests"}
+
+
+def test_the_tests_run_on_each_python_that_the_package_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    named = [text.rpartition(" ")[2] for text in project["classifiers"] if re.search(r":: 3\.\d+$", text)]
+    assert load("tests")["jobs"]["test"]["strategy"]["matrix"]["python"] == named
 
 
 @pytest.mark.parametrize("name", NAMES)

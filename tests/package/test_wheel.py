@@ -24,7 +24,8 @@ from tests.e2e.support import PATIENCE_S, environment
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "tokenswarm", "analysis", "locustfiles", "scenarios", "compose")
+SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE",
+           "tokenswarm", "analysis", "locustfiles", "scenarios", "compose")
 SHORT = ("--users", "3", "--duration", "5s", "--set", "load.warmup_s=2 load.drain_s=5")
 
 

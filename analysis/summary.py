@@ -29,6 +29,7 @@ from tokenswarm.analysis.figures.steady_part import LOAD_CHANGED, steady_part
 from tokenswarm.analysis.figures.timing import TimingError, timing_errors
 from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.run_folder import Run
+from tokenswarm.analysis.traffic.fidelity import fidelity_of
 from tokenswarm.analysis.verdict import validity
 from tokenswarm.analysis.verdict.facts import Facts, error_bound_ms, gather, worker_samples
 from tokenswarm.analysis.verdict.gates import judged
@@ -113,6 +114,7 @@ def summarise(run: Run) -> Summary:
     if keeping.overloaded:
         withhold_latency(summary)
     summary.outcome = judged(summary)
+    summary.replay = fidelity_of(run, summary.cache.yardstick)
     return summary
 
 

@@ -207,6 +207,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
        for name, model in scenario_tables().items()},
     "requests.csv": lambda: columns_of(tables.REQUEST_COLUMNS),
     "prompts.csv": lambda: columns_of(tables.PROMPT_COLUMNS),
+    "replay.csv": lambda: columns_of(tables.REPLAY_COLUMNS),
     "engine_metrics.csv": lambda: columns_of(tables.ENGINE_METRIC_COLUMNS),
     "host_metrics.csv": lambda: columns_of(tables.HOST_METRIC_COLUMNS),
     "errors": errors,

@@ -27,6 +27,7 @@ from tokenswarm.analysis.render.chart import Section
 from tokenswarm.analysis.render.charts_cache import cache_section
 from tokenswarm.analysis.render.charts_engine import engine_charts, generator_charts, gpu_charts, process_charts
 from tokenswarm.analysis.render.charts_levels import levels_section
+from tokenswarm.analysis.render.charts_replay import replay_section
 from tokenswarm.analysis.render.charts_shape import shape_charts
 from tokenswarm.analysis.render.charts_time import primary_latency, run_charts
 from tokenswarm.analysis.render.levels import headings
@@ -147,7 +148,7 @@ def health_section(seen: Seen) -> Section:
 
 
 SECTIONS: tuple[Callable[[Seen], Section], ...] = (
-    lambda seen: levels_section(seen.summary), time_section,
+    lambda seen: levels_section(seen.summary), lambda seen: replay_section(seen.run, seen.summary.replay), time_section,
     engine_section, lambda seen: cache_section(seen.summary.cache), shape_section)
 """The groups of charts between the figures and the tables, in their order; one without charts is left out."""
 

@@ -75,7 +75,8 @@ def _remarks(summary: Summary) -> list[str]:
     away = outages.sentence(summary.outages)
     drifted = [series for series in summary.drift.values() if series.state in (DRIFTING, STEPPED)]
     steady = summary.steady_part.sentence
-    return [*([f"- {escape(steady)}"] if steady else []),
+    replay = [f"- {escape(summary.replay.sentence)}"] if summary.replay is not None else []
+    return [*([f"- {escape(steady)}"] if steady else []), *replay,
             *(f"- {escape(reason.sentence)}" for reason in summary.reasons), *([f"- {escape(away)}"] if away else []),
             *(f"- {escape(series.title)}: {escape(drift_sentence(series))}" for series in drifted)]
 

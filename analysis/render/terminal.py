@@ -38,6 +38,9 @@ def summary_table(summary: Summary) -> RenderableType:
         parts.append(_objectives(gates, "Objectives (SLO)" if not summary.levels else "Objectives missed"))
     if summary.cache.yardstick.recorded:
         parts.append(_cache(summary.cache.yardstick))
+    if summary.replay is not None:
+        style = "bold" if summary.replay.faithful else "bold red"
+        parts.append(Text.assemble(("Replay: ", style), summary.replay.sentence, "\n"))
     parts += outage_lines(summary)
     parts += drift_lines(summary)
     if summary.baseline is not None:

@@ -21,6 +21,7 @@ REQUESTS_CSV = "requests.csv"
 ENGINE_METRICS_CSV = "engine_metrics.csv"
 HOST_METRICS_CSV = "host_metrics.csv"
 PROMPTS_CSV = "prompts.csv"
+REPLAY_CSV = "replay.csv"
 MANIFEST_JSON = "run.json"
 SUMMARY_JSON = "summary.json"
 DASHBOARD_HTML = "dashboard.html"
@@ -172,6 +173,18 @@ PROMPT_COLUMNS: tuple[Column, ...] = (
 
 Bytes are written in base64 with `_` and `.` for `+` and `/`. The key is random and kept nowhere.
 """
+
+REPLAY_COLUMNS: tuple[Column, ...] = (
+    Column("conversation", "text", "session that the request belongs to, as in requests.csv"),
+    Column("turn", "int", "1-based position in it"),
+    Column("at_s", "float", "when it is due by the trace, seconds into the measured phase, at the replay's speed"),
+    Column("prompt_tokens", "int", "length of the prompt on record, scaled; empty where the trace has its text alone"),
+    Column("output_tokens", "int", "length of the answer on record, scaled"),
+    Column("block_tokens", "int", "tokens of a block of the trace; empty where it does not say what prompts share"),
+    Column("blocks", "text", "its blocks from the beginning on: numbers of 4 bytes, little-endian, in base64; equal "
+                             "numbers are equal text"),
+)
+"""replay.csv: what the trace asks for in the measured phase, one row per request. Of replays alone."""
 
 
 _ERROR_DETAIL_CHARS = 300

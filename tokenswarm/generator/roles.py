@@ -32,11 +32,14 @@ from tokenswarm.generator.new_run import utc_now
 from tokenswarm.generator.phase_controller import LoadProcesses, PhaseController
 from tokenswarm.generator.plain_locust import standalone_manifest
 from tokenswarm.generator.plan import plan_from, prepared_plan
+from tokenswarm.generator.replay_plan import write_replay_plan
 from tokenswarm.generator.reporter import Reporter
 from tokenswarm.generator.schedule import LEAD_S
 from tokenswarm.generator.shape import ScenarioShape
 from tokenswarm.generator.sinks import FileSink
 from tokenswarm.live.live_stats import LiveStats
+from tokenswarm.scenario.arrivals import RECORDED
+from tokenswarm.workloads import create
 
 _LIVE_INTERVAL_S = 1.0
 _GIVE_UP_S = 0.2
@@ -160,6 +163,7 @@ class Coordinator(ProcessRole):
             self.manifest, folder = standalone_manifest(self.environment, self.workers())
             self.plan = plan_from(self.manifest, folder, controlled=False)
             self._tell_of_it()
+        self._write_what_is_planned()
         self.timeline = Timeline(time.time())
         self.level_log.new_run()
         if self.shape is not None:
@@ -183,6 +187,14 @@ class Coordinator(ProcessRole):
         gevent.spawn(self._tell_live)
         if self._stop_wanted:
             self.director.stop()
+
+    def _write_what_is_planned(self) -> None:
+        """Of a replay: what the trace asks for, for whoever reads the run."""
+        plan = self.plan
+        if plan.scenario.load.arrivals == RECORDED:
+            planned = create(plan.scenario, plan.corpus, plan.seed, plan.salt).planned()
+            if planned is not None:
+                write_replay_plan(plan.folder, planned)
 
     def _tell_of_it(self) -> None:
         """A run of its own begins: let the command line, where there is one, watch the engine and empty its cache."""

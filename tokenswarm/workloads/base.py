@@ -89,6 +89,21 @@ class RecordedTime:
         return after_answer if self.at_s is None else max(phase_start + self.at_s, after_answer)
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedRequest:
+    """A request of the measured phase that is planned in advance. Lengths in tokens; None: not on record. hash_ids: of
+    blocks of `block_tokens` each, equal ones in a `scope` are equal text."""
+
+    conversation: str
+    turn: int
+    at_s: float | None
+    prompt_tokens: int | None
+    output_tokens: int | None
+    block_tokens: int | None = None
+    scope: str = ""
+    hash_ids: Sequence[int] | None = None
+
+
 class Session(ABC):
     """One conversation, reading, document or task. Iterate over it, and tell it each answer:
 
@@ -143,6 +158,10 @@ class Workload(ABC):
 
     def recorded_starts(self) -> Sequence[float] | None:
         """When the sessions of the measured phase begin, seconds into it, where that is on record: rising, one each."""
+        return None
+
+    def planned(self) -> Iterator[PlannedRequest] | None:
+        """All requests of the measured phase, where they are on record."""
         return None
 
     def notes(self) -> list[str]:

@@ -12,6 +12,7 @@ from tokenswarm.contract.summary.engine_records import ServerFigures, ServerMean
 from tokenswarm.contract.summary.figure import Figure, Record
 from tokenswarm.contract.summary.header_records import Header
 from tokenswarm.contract.summary.level_records import LevelFigures
+from tokenswarm.contract.summary.replay_records import Fidelity
 from tokenswarm.contract.summary.request_records import ClassFigures, Cost, Counts, Errors, Goodput, Tokens
 from tokenswarm.contract.summary.time_records import DriftSeries, KeepingUp, Outages, SteadyPart
 from tokenswarm.contract.summary.verdict_records import Baseline, Gate, Generator, OutcomeRecord, SloGate
@@ -21,13 +22,13 @@ SUMMARY_FORMAT = 1
 
 
 class Summary(Record):
-    """Every figure of a run. `baseline` and `drift_gates` are there where they were asked for.
+    """Every figure of a run. `baseline` and `drift_gates` are there where they were asked for, `replay` in a replay.
 
     Figures of metrics are kept by the metric's name, for the registry of metrics is open: `latency` by key (`ttft_ms`)
     and percentile (`p95`), `rates` by name.
     """
 
-    may_be_left_out: ClassVar[frozenset[str]] = frozenset({"baseline", "drift_gates"})
+    may_be_left_out: ClassVar[frozenset[str]] = frozenset({"baseline", "drift_gates", "replay"})
 
     format: int = SUMMARY_FORMAT
     run_id: str = ""
@@ -63,6 +64,7 @@ class Summary(Record):
     outcome: OutcomeRecord = field(default_factory=OutcomeRecord)
     baseline: Baseline | None = None
     drift_gates: list[Gate] | None = None
+    replay: Fidelity | None = None
 
     def of_class(self, name: str) -> Summary:
         """What is known of one user class, as a summary of its own."""

@@ -1,0 +1,36 @@
+"""The chart of a replay: what was sent beside what the trace asked for, over time."""
+
+from __future__ import annotations
+
+import numpy as np
+from tokenswarm.analysis.read.replay_plan import read_replay_plan
+from tokenswarm.analysis.read.run_folder import Run
+from tokenswarm.analysis.render.chart import Chart, Section, axis, line, numbers
+
+from tokenswarm.contract.summary.replay_records import Fidelity
+
+_POINTS = 400
+
+
+def replay_section(run: Run, fidelity: Fidelity | None) -> Section:
+    """Requests that were due and that were sent, and whether it was a replay; left out for a run that is none."""
+    plan = None if fidelity is None else read_replay_plan(run.folder)
+    start = next((phase.start for phase in run.manifest.phases or () if phase.name == "measure"), None)
+    if plan is None or start is None:
+        return Section("replay", "Replay of the trace")
+    asked = np.sort(plan.requests["at_s"].dropna().to_numpy(float))
+    made = np.sort(run.measured["sent_at"].to_numpy(float) - start)
+    traces = [line(*_counted(asked), "asked for by the trace", "c:orange", line={"dash": "dot"}),
+              line(*_counted(made), "sent", "c:sky")]
+    chart = Chart("replay-arrivals", "Requests since measuring began", traces,
+                  {"xaxis": axis("seconds of the measured phase"), "yaxis": axis("requests"), "showlegend": True},
+                  "Where the lines part, sessions were slower than on record, or the load generator was late.", 300,
+                  wide=True)
+    return Section("replay", "Replay of the trace", [chart], fidelity.sentence)
+
+
+def _counted(times: np.ndarray) -> tuple[list[float | None], list[float | None]]:
+    """Times and how many there were by then, thinned."""
+    every = np.unique(np.linspace(0, len(times) - 1, min(len(times), _POINTS)).astype(int)) if len(times) else []
+    chosen = np.asarray(every, dtype=int)
+    return numbers(times[chosen]), numbers(chosen + 1.0)

@@ -18,7 +18,7 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st
 
 @pytest.mark.parametrize("body", [
     b"", b"x", b"[" * 200_000, b'{"a":' * 200_000, b"[" * 60 + b"]" * 60, b"\xff\xfe", b'{"a": }',
-    b"[" + b"9" * 6000 + b"]", json.dumps([0] * 200_000).encode(),
+    json.dumps([0] * 200_000).encode(),
 ])
 def test_what_is_no_json_or_too_deep_or_too_large_is_refused_in_a_sentence(body: bytes) -> None:
     with pytest.raises(NotJson):
@@ -27,6 +27,7 @@ def test_what_is_no_json_or_too_deep_or_too_large_is_refused_in_a_sentence(body:
 
 @pytest.mark.parametrize(("body", "value"), [
     (b'{"a": 1e999, "b": -1e999, "c": NaN}', {"a": None, "b": None, "c": None}), (b"1" + b"0" * 30, None),
+    (b"[" + b"9" * 6000 + b"]", [None]),
     (b'"\\ud800\\u001b[31mred\\u202e"', "  [31mred "), (b'{"a\\u0007": true}', {"a ": True}),
     ("\"" + "x" * 20_000 + "\"", "x" * MAX_TEXT_CHARS),
 ])

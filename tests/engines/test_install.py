@@ -47,7 +47,7 @@ def test_simulator_needs_no_environment_of_its_own(tmp_path: Path) -> None:
 
 def test_unknown_engine_is_refused_by_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["engine", "install", "--engine", "nothing"]) == Exit.USAGE
-    assert "There is no engine 'nothing'" in capsys.readouterr().err
+    assert "unknown engine 'nothing'" in capsys.readouterr().err
 
 
 def test_the_command_installs_for_the_device_and_says_what_it_did(

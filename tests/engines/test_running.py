@@ -130,5 +130,5 @@ def test_an_engine_of_a_description_outside_the_looked_into_folders_is_stopped(
     assert (found.engine, running.find("sim", in_containers=False)) == ("mine", [])
     assert main(["engine", "down", *(["--engine", str(path)] if by_path else [])]) == 0
     assert not pids(found) and "mine" in capsys.readouterr().out
-    with pytest.raises(UserError, match="There is no engine"):
+    with pytest.raises(UserError, match="there is no engine file"):
         running.find("./no/such.toml", in_containers=False)

@@ -10,14 +10,18 @@ import gevent
 import pytest
 
 from tokenswarm.base.config_text import parse_set
-from tokenswarm.base.errors import UserError
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.manifest import CorpusRecord, EngineRecord, LoadRecord, Manifest, ScenarioRecord
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.arrivals import RateProfile, arrival_times
 from tokenswarm.generator.dispatch import Dispatcher
+from tokenswarm.generator.plan import plan_from
 from tokenswarm.generator.session_stream import Share
+from tokenswarm.scenario.arrival_times import read_times
 from tokenswarm.scenario.load import Load
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.scenario.model import Scenario
+from tokenswarm.workloads.corpus import load_corpus
 
 RECORDED = {
     ("poisson", 1.0): [1.4699741063671163, 2.783329608350114, 2.851739932550711, 3.522722121368862],
@@ -107,3 +111,19 @@ def test_a_law_of_one_s_own_is_a_function_in_a_file(tmp_path: Path) -> None:
     load = load_scenario(str(tmp_path / "mine.toml")).load
     times = arrival_times(load.arrivals, RateProfile.steady(load.rate), 1)
     assert [next(times) for _ in range(4)] == [0.0, 0.5, 0.5, 1.0]
+
+
+def test_a_machine_with_another_file_of_times_does_not_take_part(tmp_path: Path) -> None:
+    (tmp_path / "times.txt").write_text("0.25\n1.5\n")
+    (tmp_path / "mine.toml").write_text('locustfile = "rag.py"\nworkload = "rag"\n[load]\narrivals = "times"\n'
+                                        'arrival_times_file = "times.txt"\n')
+    scenario = load_scenario(str(tmp_path / "mine.toml"))
+    manifest = Manifest(run_id="r", engine=EngineRecord(base_url="http://127.0.0.1:1"), model="m", seed=1, salt="",
+                        scenario=ScenarioRecord(values=scenario.values()), load=LoadRecord(workers=2),
+                        corpus=CorpusRecord(**load_corpus().identity()))
+    assert plan_from(manifest, tmp_path, controlled=True).scenario.load.times() == (0.25, 1.5)
+    read_times.cache_clear()
+    (tmp_path / "times.txt").write_text("0.25\n1.75\n")
+    with pytest.raises(UserError, match=r"times\.txt is not the one that the run was planned with") as refused:
+        plan_from(manifest, tmp_path, controlled=True)
+    assert refused.value.code == Exit.DATA

@@ -92,8 +92,8 @@ def test_settings_by_hand_are_told_from_the_scenario_s() -> None:
 
 @pytest.mark.parametrize(("typed", "code", "words"), [
     ({"engine": "external"}, Exit.USAGE, "ENGINE=external needs HOST="),
-    ({"engine": "nothing"}, Exit.USAGE, "There is no engine 'nothing'"),
-    ({"engine": "nothing", "host": HOST}, Exit.USAGE, "There is no engine 'nothing'"),
+    ({"engine": "nothing"}, Exit.USAGE, "unknown engine 'nothing'"),
+    ({"engine": "nothing", "host": HOST}, Exit.USAGE, "unknown engine 'nothing'"),
     ({"engine": "external", "host": "http://me:secret@h:1"}, Exit.USAGE, "password"),
     ({"engine": "sim", "device": "cuda"}, Exit.USAGE, "is not described for device 'cuda'"),
     ({"engine": "trtllm", "model": "m", "overrides": {"engine.seed": "1"}}, Exit.USAGE, "cannot honour engine.seed"),

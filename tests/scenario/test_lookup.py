@@ -10,7 +10,7 @@ import pytest
 from tokenswarm import cli
 from tokenswarm.base.data_files import ENGINES_DIR, LOCUSTFILES_DIR, SCENARIOS_DIR
 from tokenswarm.base.errors import UserError
-from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, SCENARIOS
+from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, SCENARIOS, FileKind
 from tokenswarm.engines import known_engines, load_description
 from tokenswarm.scenario.loading import load_scenario, scenario_names
 
@@ -85,7 +85,7 @@ def test_the_list_of_scenarios_shows_the_user_s_with_their_file_and_survives_a_b
 def test_a_locustfile_is_found_beside_the_scenario_then_in_the_places(places: tuple[Path, Path]) -> None:
     working, configuration = places
     scenario = put(working / "my/support.toml", SCENARIO.format(title="").replace("rag.py", "support.py"))
-    with pytest.raises(UserError, match=r"neither beside it nor in locustfiles/ \(batch\.py, "):
+    with pytest.raises(UserError, match=r"unknown locustfile 'support' \(known: batch, .*; looked in .*/my, "):
         load_scenario(str(scenario))
     for path in (configuration / "locustfiles/support.py", working / "locustfiles/support.py",
                  working / "my/support.py"):
@@ -118,3 +118,24 @@ def test_an_engine_s_file_name_must_be_a_name(places: tuple[Path, Path]) -> None
     put(places[0] / "engines/My Engine.toml", "")
     with pytest.raises(UserError, match="named after its file"):
         load_description("engines/My Engine.toml")
+
+
+@pytest.mark.parametrize(("kind", "name", "hint"), [
+    (SCENARIOS, "rga", "unknown scenario 'rga', did you mean 'rag'?"),
+    (ENGINES, "vlm", "unknown engine 'vlm', did you mean 'vllm'?"),
+    (ENGINES, "VLLM", "unknown engine 'VLLM', did you mean 'vllm'?"),
+    (LOCUSTFILES, "chta.py", "unknown locustfile 'chta', did you mean 'chat'?"),
+])
+def test_a_name_that_is_not_there_is_answered_with_a_near_one_and_where_it_was_looked_for(
+        places: tuple[Path, Path], kind: FileKind, name: str, hint: str) -> None:
+    sentence = kind.missing(name)
+    assert sentence.startswith(hint)
+    assert f"looked in ./{kind.folder}, {places[1] / kind.folder} and what comes with tokenswarm" in sentence
+
+
+def test_a_path_that_is_not_there_is_answered_with_the_folders_that_it_counts_from(places: tuple[Path, Path]) -> None:
+    working, _ = places
+    assert ENGINES.missing("mine/e.toml") == f"there is no engine file mine/e.toml in {working}"
+    assert LOCUSTFILES.missing("sub/u.py", beside=[Path("/x")]) == \
+        f"there is no locustfile sub/u.py in /x or {working}"
+    assert SCENARIOS.missing("/abs/s.toml") == "there is no scenario file /abs/s.toml"

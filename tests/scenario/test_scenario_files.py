@@ -147,7 +147,7 @@ def test_an_empty_salt_is_no_salt():
         ("chat.turns=3", "[chat] is a table of workload 'chat', but this scenario's workload is 'rag'"),
         ("workload=tables",
          "SET: workload is 'tables', but should be one of 'batch', 'chat', 'dataset', 'rag', 'reasoning' or 'replay'"),
-        ("locustfile=foo.py", "scenarios/rag.toml: locustfile is 'foo.py', but that is neither beside it nor in"),
+        ("locustfile=foo.py", "scenarios/rag.toml: unknown locustfile 'foo' (known: "),
     ],
 )
 def test_a_wrong_override_is_refused_in_one_sentence(overrides, sentence):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -53,7 +55,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path):
 
 def test_text_that_is_not_utf8_is_refused(tmp_path):
     path = tmp_path / "trace.jsonl"
-    path.write_bytes(_lines(GOOD).encode("utf-16"))
+    path.write_bytes(_lines({**GOOD, "prompt": "x"}).replace("x", "Gr\xfc\xdfe").encode("latin-1"))
     _refused(path, "not UTF-8|no row")
 
 
@@ -152,3 +154,12 @@ def test_any_json_is_read_or_refused_with_one_sentence(tmp_path, rows):
     except UserError as error:
         assert error.code is Exit.DATA
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("packed", [bytes, gzip.compress, zstandard.compress])
+def test_a_byte_order_mark_says_how_a_file_is_encoded(tmp_path: Path, encoding: str, packed: Callable[[bytes], bytes],
+                                                      ) -> None:
+    (tmp_path / "t.jsonl").write_bytes(packed('{"prompt": "Grüße"}'.encode(encoding)))
+    with files.open_text(tmp_path / "t.jsonl") as text:
+        assert list(files.lines(text)) == [(1, '{"prompt": "Grüße"}')]

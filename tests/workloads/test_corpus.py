@@ -10,9 +10,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import zstandard
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.workloads.corpus import MIN_CHARS, Corpus, corpus_of, load_corpus
+from tokenswarm.workloads.text_files import is_text_file, read_text
 
 PROSE = "\n\n".join(
     f"Paragraph {i} begins here. It has a second sentence, number {i}! And a third?" for i in range(200)
@@ -159,7 +161,15 @@ def test_compressed_text_is_read(tmp_path: Path, name: str):
     assert load_corpus(tmp_path).text == PROSE
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: b"no gzip at all", lambda data: b""])
+def test_a_zstandard_file_is_read_whatever_it_is_called(tmp_path: Path):
+    (tmp_path / "a.txt").write_bytes(zstandard.compress(PROSE.encode()))
+    (tmp_path / "b.txt.zst").write_bytes(zstandard.compress(PROSE.encode()))
+    assert read_text(tmp_path / "a.txt", 10**9) == read_text(tmp_path / "b.txt.zst", 10**9) == PROSE
+    assert is_text_file(tmp_path / "b.txt.zst")
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-20],
+                                    lambda data: data[:30] + b"\0\0\0\0" + data[34:], lambda data: b""])
 def test_a_damaged_gzip_file_is_refused_by_name(tmp_path: Path, damage):
     (tmp_path / "a.txt.gz").write_bytes(damage(gzip.compress(PROSE.encode())))
     assert "a.txt.gz" in refused(tmp_path) or "holds 0 characters" in refused(tmp_path)

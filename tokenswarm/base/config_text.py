@@ -101,8 +101,9 @@ def _copy(data: Mapping[str, Any]) -> dict[str, Any]:
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """`unknown key 'user', did you mean 'users'? (known: ...)`."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f", did you mean '{close[0]}'?" if close else ""
+    by_lower = {each.lower(): each for each in names}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    hint = f", did you mean '{by_lower[close[0]]}'?" if close else ""
     return f"unknown {what} '{name}'{hint} (known: {', '.join(names) or 'none'})"
 
 

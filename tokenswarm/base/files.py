@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import hidden
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits. Raises UserError (DATA) if it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(Exit.DATA, f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def write_whole(path: Path, content: str) -> None:

@@ -6,11 +6,11 @@ and tables of these, or nothing at all.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from tokenswarm.base.numbers import sane_json
 
 MAX_DEPTH = 40
 """Lists and tables within each other; an engine's own configuration has fewer than ten."""
@@ -18,7 +18,6 @@ MAX_TEXT_CHARS = 10_000
 """Of one text; the rest is cut off."""
 MAX_ITEMS = 100_000
 """Values in one document; one with more is not taken."""
-_MAX_INTEGER = 2 ** 63 - 1
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 """What moves a terminal's cursor, turns writing round, or cannot be encoded."""
 
@@ -30,8 +29,8 @@ class NotJson(Exception):
 def decode(data: bytes | str, clean: Callable[[str], str] = str) -> Any:
     """The plain value of a JSON document; `clean` is applied to each text and name in it. Raises NotJson."""
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError, MemoryError):
+        value = sane_json(data)
+    except (ValueError, MemoryError):
         raise NotJson("it is no JSON that can be read") from None
     return _Harmless(clean).of(value, MAX_DEPTH)
 
@@ -52,10 +51,6 @@ class _Harmless:
             return {self._text(str(key)): self.of(item, depth - 1) for key, item in value.items()}
         if isinstance(value, list):
             return [self.of(item, depth - 1) for item in value]
-        if isinstance(value, float):
-            return value if math.isfinite(value) else None
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value if abs(value) <= _MAX_INTEGER else None
         return value
 
     def _text(self, text: str) -> str:

@@ -1,9 +1,9 @@
 """Where a scenario, an engine's description or a locustfile is looked up by its name.
 
 In this order: the folder of that kind in the working folder (`./scenarios`, `./engines`, `./endpoints`,
-`./locustfiles`), the one in
-the user's configuration folder, and what comes with tokenswarm. The first one found is meant, so that a file of the
-user's stands before one of the same name that comes with tokenswarm. What is written as a path is that file.
+`./locustfiles`), the one in the user's configuration folder, and what comes with tokenswarm. The first one found is
+meant, so that a file of the user's stands before one of the same name that comes with tokenswarm. What is written as a
+path is that file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
+from tokenswarm.base.config_text import unknown
 from tokenswarm.base.data_files import CHECKOUT, ENDPOINTS_DIR, ENGINES_DIR, LOCUSTFILES_DIR, SCENARIOS_DIR
 
 WORKING, CONFIGURATION, PACKAGE = "working folder", "configuration folder", "tokenswarm"
@@ -59,6 +60,17 @@ class FileKind:
     def is_path(self, name: str) -> bool:
         """Whether `name` is written as a path: with a slash, or with the suffix of this kind of file."""
         return "/" in name or name.endswith(self.suffix)
+
+    def missing(self, name: str, beside: Iterable[Path] = (), further: Iterable[str] = ()) -> str:
+        """Why `find` has no such file: where it looked, and which names there are, `further` ones among them."""
+        what, near = self.folder.removesuffix("s"), [str(folder) for folder in beside]
+        if "/" in name:
+            folders = [] if Path(name).expanduser().is_absolute() else [*near, str(Path.cwd())]
+            file = what if what.endswith("file") else f"{what} file"
+            return f"there is no {file} {name}" + (f" in {' or '.join(folders)}" if folders else "")
+        places = [*near, f"./{self.folder}", str(self.places()[CONFIGURATION])]
+        return (f"{unknown(what, name.removesuffix(self.suffix), [*self.files(), *further])}; looked in "
+                f"{', '.join(places)} and what comes with tokenswarm; the path of a {self.suffix} file works too")
 
     def place_of(self, path: Path) -> str | None:
         """What people call the place that `path` was found in; None for a path elsewhere."""

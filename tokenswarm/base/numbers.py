@@ -19,7 +19,7 @@ def is_sane(value: float) -> bool:
     return math.isfinite(value) and -LARGEST <= value <= LARGEST
 
 
-def sane_json(text: str) -> Any:
+def sane_json(text: str | bytes) -> Any:
     """The value of a JSON text in which numbers that are not sane became None. Raises ValueError if it is no JSON."""
     try:
         return json.loads(text, parse_float=_sane_float, parse_int=_sane_int, parse_constant=lambda _: None)

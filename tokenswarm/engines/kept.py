@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import replace_whole
 from tokenswarm.engines.install_paths import default_root
 
 _FOLDER = "running"
@@ -56,7 +57,7 @@ def write_down(running: Running, root: Path | None = None) -> None:
     path = _file(running.engine, root)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(running)))
+        replace_whole(path, json.dumps(asdict(running)))
     except OSError as error:
         raise UserError(Exit.RESULTS, f"{path} cannot be written, so the engine could not be found again: "
                                       f"{error.strerror or error}") from None

@@ -15,6 +15,8 @@ from typing import Any
 
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
+from tokenswarm.base.files import replace_whole
+
 
 def complete_at_exit(environment: Any) -> None:
     """Rewrite the statistics, failures and exceptions files when this process ends, if it was given --csv.
@@ -34,4 +36,4 @@ def write_totals(environment: Any, prefix: str) -> None:
         text = io.StringIO()
         write(csv.writer(text))
         with contextlib.suppress(OSError):
-            Path(f"{prefix}_{name}.csv").write_text(text.getvalue(), "utf-8", newline="")
+            replace_whole(Path(f"{prefix}_{name}.csv"), text.getvalue())

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from gevent import Timeout
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
@@ -17,6 +16,8 @@ from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.endpoint import MODELS, Endpoint
 from tokenswarm.base.environment import UNDER_COMMAND_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.foreign import NotJson, decode
+from tokenswarm.client.model_list import is_pattern, model_names
 from tokenswarm.contract.manifest import EXTERNAL, EngineRecord, Manifest, write_manifest
 from tokenswarm.generator.new_run import NewRun, make_run_folder
 from tokenswarm.generator.plan import api_key
@@ -133,7 +134,11 @@ def _first_model(endpoint: Endpoint) -> str:
         with Timeout(_MODELS_TIMEOUT_S):
             answer = PoolManager(retries=False, ssl_context=form.tls_context()).request(
                 "GET", endpoint.url_of(MODELS), headers=form.let_in(api_key()))
-        return msgspec.json.decode(answer.data)["data"][0]["id"]
-    except (HTTPError, OSError, Timeout, msgspec.MsgspecError, LookupError, TypeError):
+        names = model_names(decode(answer.data)) or []
+    except (HTTPError, OSError, Timeout, NotJson):
+        names = []
+    concrete = [name for name in names if not is_pattern(name)]
+    if not concrete:
         raise UserError(Exit.ENDPOINT, f"{endpoint.api_url}{MODELS} lists no model; is the engine up? Give one with "
-                                       "MODEL=...") from None
+                                       "MODEL=...")
+    return concrete[0]

@@ -14,6 +14,7 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import usable_key
 from tokenswarm.contract.manifest import CorpusRecord, Manifest, read_manifest
 from tokenswarm.contract.objectives import bounds_of
+from tokenswarm.scenario.arrivals import TIMES
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.requests import Output, RequestLimits, Retry, UserBehaviour
 from tokenswarm.workloads.corpus import DEFAULT_NAME, Corpus, load_corpus
@@ -96,18 +97,25 @@ def api_key() -> str | None:
 
 
 def plan_from(manifest: Manifest, folder: Path, controlled: bool) -> Plan:
-    """The plan that a manifest (run.json) describes. Raises UserError (CORPUS) if this machine has another corpus."""
+    """The plan that a manifest (run.json) describes. Raises UserError if this machine has another corpus (CORPUS) or
+    another file of arrival times (DATA)."""
     name = manifest.corpus.name
     corpus = load_corpus(None if name == DEFAULT_NAME else name)
     if CorpusRecord(**corpus.identity()) != manifest.corpus:
         raise UserError(Exit.CORPUS, f"the corpus {name} on this machine is not the one that the run was planned with: "
                                      "copy it to the same path, and use the same Python version for the default one")
+    scenario = Scenario.from_values(manifest.scenario.values)
+    if scenario.load.arrivals == TIMES:
+        try:
+            scenario.load.times()
+        except ValueError as error:
+            raise UserError(Exit.DATA, str(error)) from None
     return Plan(
         folder=folder,
         run_id=manifest.run_id,
         base_url=manifest.engine.base_url,
         model=manifest.model,
-        scenario=Scenario.from_values(manifest.scenario.values),
+        scenario=scenario,
         corpus=corpus,
         seed=manifest.seed,
         salt=manifest.salt,

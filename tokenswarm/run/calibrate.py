@@ -12,6 +12,7 @@ from typing import Any
 
 import tokenswarm
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import replace_whole
 from tokenswarm.generator.new_run import host_facts, utc_now
 from tokenswarm.run.truth_run import KnownLoad, TruthRun, truth_run
 from tokenswarm.scenario.load import Load
@@ -111,7 +112,7 @@ def calibrate(on_step: Callable[[int, TruthRun, str | None], None], seconds: flo
 def _store(result: Calibration) -> None:
     try:
         path().parent.mkdir(parents=True, exist_ok=True)
-        path().write_text(json.dumps(asdict(result), indent=2) + "\n", "utf-8")
+        replace_whole(path(), json.dumps(asdict(result), indent=2) + "\n")
     except OSError as error:
         raise UserError(Exit.RESULTS, f"{path()} cannot be written: {error.strerror}") from None
 

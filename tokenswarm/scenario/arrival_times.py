@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -14,11 +15,18 @@ AFTER_LAST_S = 1.0
 
 
 @lru_cache(maxsize=4)
-def read_times(path: str) -> tuple[float, ...]:
-    """The times in a text file: one number a line; empty lines and what follows a # do not count. Raises ValueError."""
+def read_times(path: str, sha256: str | None = None) -> tuple[float, ...]:
+    """The times in a text file: one number a line; empty lines and what follows a # do not count.
+
+    Raises ValueError for a file that cannot be read, is no such list, or is not the one of that digest.
+    """
     times = []
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
+        content = Path(path).read_bytes()
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise ValueError(f"the arrival_times_file {path} is not the one that the run was planned with: it has "
+                             "changed, or this machine has another one; copy it to the same path")
+        lines = content.decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"arrival_times_file cannot be read: {error}") from None
     for number, line in enumerate(lines, start=1):

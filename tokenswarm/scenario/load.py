@@ -40,6 +40,9 @@ class Load(Section):
     arrival_times_file: str | None = Field(
         default=None, description="the same from a text file, one time a line"
     )
+    arrival_times_sha256: str | None = Field(
+        default=None, description="digest of that file, which a run fills in: each machine has to have the same"
+    )
     burstiness_cv: Annotated[float, Field(strict=True, gt=0, le=20)] = Field(
         default=1.0, description="coefficient of variation of gamma arrivals: 1 = Poisson, above 1 = bursts"
     )
@@ -124,8 +127,13 @@ class Load(Section):
         return self
 
     def times(self) -> tuple[float, ...]:
-        """The list of times, in order. Raises ValueError if the file cannot be read or is no such list."""
-        return self.arrival_times if self.arrival_times is not None else read_times(self.arrival_times_file)
+        """The list of times, in order. Raises ValueError if there is none, or its file cannot be read, is no such list,
+        or is not the one that the run was planned with."""
+        if self.arrival_times is not None:
+            return self.arrival_times
+        if self.arrival_times_file is None:
+            raise ValueError('arrivals = "times" needs one of arrival_times and arrival_times_file')
+        return read_times(self.arrival_times_file, self.arrival_times_sha256)
 
     @model_validator(mode="after")
     def _one_shape(self) -> Load:

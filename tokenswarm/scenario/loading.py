@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from tokenswarm.base.config_text import unknown, with_overrides
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.extensions import absolute
+from tokenswarm.base.files import digest
 from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, PACKAGE, SCENARIOS, shown
 from tokenswarm.scenario.arrivals import TIMES
 from tokenswarm.scenario.endpoint import with_preset
@@ -83,7 +84,9 @@ def _with_absolute_paths(values: dict[str, Any], folders: list[Path]) -> dict[st
         if isinstance(load.get("arrivals"), str):
             load["arrivals"] = absolute(load["arrivals"], folders)
         if isinstance(load.get("arrival_times_file"), str):
-            load["arrival_times_file"] = str(_beside(load["arrival_times_file"], folders))
+            file = _beside(load["arrival_times_file"], folders)
+            load["arrival_times_file"] = str(file)
+            load["arrival_times_sha256"] = digest(file) if file.is_file() else None
     if isinstance(values.get("endpoint"), dict) and isinstance(values["endpoint"].get("ca_file"), str):
         values["endpoint"] = values["endpoint"] | {"ca_file": str(_beside(values["endpoint"]["ca_file"], folders))}
     return values
@@ -119,9 +122,7 @@ def scenario_file(name_or_path: str) -> Path:
     path = SCENARIOS.find(name_or_path)
     if path is not None:
         return path
-    if SCENARIOS.is_path(name_or_path):
-        raise UserError(Exit.USAGE, f"there is no scenario file {name_or_path}")
-    raise UserError(Exit.USAGE, f"{unknown('scenario', name_or_path, scenario_names())}; a path to a .toml works too")
+    raise UserError(Exit.USAGE, SCENARIOS.missing(name_or_path))
 
 
 def _locustfile(name_or_path: str, scenario_file: Path, where: str) -> str:
@@ -129,11 +130,7 @@ def _locustfile(name_or_path: str, scenario_file: Path, where: str) -> str:
     path = LOCUSTFILES.find(name_or_path, beside=[scenario_file.parent])
     if path is not None:
         return path.name if LOCUSTFILES.place_of(path) == PACKAGE else str(path)
-    names = ", ".join(path.name for path in LOCUSTFILES.files().values())
-    raise UserError(
-        Exit.USAGE,
-        f"{where}: locustfile is '{name_or_path}', but that is neither beside it nor in locustfiles/ ({names})"
-    )
+    raise UserError(Exit.USAGE, f"{where}: {LOCUSTFILES.missing(name_or_path, beside=[scenario_file.parent])}")
 
 
 def _check_engine_tables(scenario: Scenario, where: str) -> None:

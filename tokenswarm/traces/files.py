@@ -2,82 +2,37 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import zstandard
-
+from tokenswarm.base.compressed import BROKEN, decompressed, encoding_of
 from tokenswarm.base.errors import Exit, UserError
 
 MAX_LINE_CHARS = 64 << 20
 """A longer line, or JSON value, is not a request."""
 _CHUNK_CHARS = 1 << 20
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 @contextmanager
 def open_text(path: Path) -> Iterator[IO[str]]:
-    """The file as UTF-8 text, decompressed. Raises UserError (DATA) if it cannot be opened, read or decoded."""
+    """The file as text, decompressed: UTF-8, or as its byte order mark says. Raises UserError (DATA) if it cannot be
+    opened, read or decoded."""
     try:
-        with path.open("rb") as raw:
-            start = raw.read(4)
-            raw.seek(0)
-            # utf-8-sig: a mark at the beginning is no part of the first line.
-            with _decompressed(raw, start) as plain, io.TextIOWrapper(plain, encoding="utf-8-sig",
-                                                                           newline="") as text:
+        with path.open("rb") as raw, decompressed(raw) as plain:
+            mark, encoding = encoding_of(plain.peek(4)[:4])
+            plain.read(mark)
+            with io.TextIOWrapper(plain, encoding=encoding, newline="") as text:
                 yield text
     except UnicodeDecodeError as error:
-        raise UserError(Exit.DATA, f"{path} is not UTF-8 text (at byte {error.start} of a block): convert it") from None
-    except (OSError, EOFError, zstandard.ZstdError, zlib.error) as error:
+        raise UserError(Exit.DATA, f"{path} is not {error.encoding.upper()} text (at byte {error.start} of a block): "
+                                   "convert it to UTF-8") from None
+    except (OSError, *BROKEN) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(Exit.DATA, f"{path} cannot be read: {reason}") from None
-
-
-def _decompressed(raw: IO[bytes], start: bytes) -> IO[bytes]:
-    if start[:2] == _GZIP:
-        return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]
-    if start != _ZSTD:
-        return raw
-    return io.BufferedReader(_Stream(_zstd_chunks(raw)))
-
-
-def _zstd_chunks(raw: IO[bytes]) -> Iterator[bytes]:
-    """The text of all frames. Raises EOFError for a file that was cut: the library itself would just end there."""
-    frame = None
-    while compressed := raw.read(_CHUNK_CHARS):
-        while compressed:
-            frame = frame or zstandard.ZstdDecompressor().decompressobj()
-            yield frame.decompress(compressed)
-            compressed = frame.unused_data if frame.eof else b""
-            frame = None if frame.eof else frame
-    if frame is not None:
-        raise EOFError("it was cut short")
-
-
-class _Stream(io.RawIOBase):
-    """Chunks of bytes as a file to read from."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks, self._ready = chunks, memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: Any) -> int:
-        while not len(self._ready):
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return 0
-            self._ready = memoryview(chunk)
-        size = min(len(target), len(self._ready))
-        target[:size], self._ready = self._ready[:size], self._ready[size:]
-        return size
 
 
 def lines(text: IO[str]) -> Iterator[tuple[int, str]]:

@@ -1,24 +1,20 @@
-"""Text files that people bring, decoded or refused: never silent garbage. Compressed ones (.gz) too."""
+"""Text files that people bring, decoded or refused: never silent garbage. Compressed ones (.gz, .zst) too."""
 
 from __future__ import annotations
 
 import codecs
-import contextlib
-import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
+
+from tokenswarm.base.compressed import BROKEN, decompressed, encoding_of
 
 SUFFIXES = (".txt", ".md", ".jsonl")
-_PACKED = ".gz"
+_PACKED = (".gz", ".zst")
 _NOT_TEXT = ("._", ".DS_Store")
 _NOT_TEXT_FOLDERS = ("__MACOSX",)
 """What macOS puts beside the files of an archive; none of it is anybody's text."""
 _CHUNK_BYTES = 1 << 20
-_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
-          (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-"""Byte order marks; that of UTF-32 begins with that of UTF-16."""
 
 
 class Unreadable(Exception):
@@ -35,7 +31,7 @@ def is_text_file(path: Path) -> bool:
 def kind_of(path: Path) -> str:
     """The suffix that tells what the text is, in lower case."""
     name = path.name.lower()
-    return Path(name.removesuffix(_PACKED)).suffix
+    return Path(name.removesuffix(next(filter(name.endswith, _PACKED), ""))).suffix
 
 
 def read_text(path: Path, limit_chars: int) -> str:
@@ -60,19 +56,18 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def _pieces(path: Path) -> Iterator[str]:
-    packed = path.name.lower().endswith(_PACKED)
-    with contextlib.closing(gzip.open(path, "rb") if packed else path.open("rb")) as file:
+    with path.open("rb") as raw, decompressed(raw) as file:
         try:
             yield from _decoded(file)
-        except (gzip.BadGzipFile, EOFError, zlib.error):
-            raise Unreadable("is no whole gzip file") from None
+        except BROKEN:
+            raise Unreadable("is compressed, but damaged or cut short") from None
 
 
-def _decoded(file: BinaryIO) -> Iterator[str]:
+def _decoded(file: IO[bytes]) -> Iterator[str]:
     data = file.read(_CHUNK_BYTES)
-    mark, encoding = next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "utf-8"))
+    mark, encoding = encoding_of(data)
     decoder = codecs.getincrementaldecoder(encoding)()
-    position, data = len(mark), data[len(mark):]
+    position, data = mark, data[mark:]
     chars, at_end = 0, False
     while not at_end:
         waiting, at_end = len(decoder.getstate()[0]), not data

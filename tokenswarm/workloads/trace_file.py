@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import digest
 
 
 def with_file(table: dict[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
@@ -17,20 +17,11 @@ def with_file(table: dict[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
         return table
     path = Path(file).expanduser()
     path = next((folder / path for folder in folders if (folder / path).is_file()), path).absolute()
-    return {**table, "file": str(path), "sha256": digest(str(path))}
-
-
-def digest(file: str) -> str:
-    """SHA-256 of a file, in hexadecimal digits. Raises UserError (DATA) if it cannot be read."""
-    try:
-        with Path(file).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(Exit.DATA, f"{file} cannot be read: {error.strerror or error}") from None
+    return {**table, "file": str(path), "sha256": digest(path)}
 
 
 def require_same_file(file: str, sha256: str | None) -> None:
     """Raise UserError (DATA) unless the file is the one of that digest."""
-    if sha256 is not None and digest(file) != sha256:
+    if sha256 is not None and digest(Path(file)) != sha256:
         raise UserError(Exit.DATA, f"{file} is not the file that the run was planned with: it has changed, or this "
                                    "machine has another one")

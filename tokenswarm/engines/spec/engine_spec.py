@@ -335,8 +335,7 @@ def load_description(name_or_path: str) -> EngineSpec:
     """
     path = ENGINES.find(name_or_path)
     if path is None:
-        known = ", ".join([*known_engines(), "external"])
-        raise UserError(Exit.USAGE, f"There is no engine {name_or_path!r}; known: {known}.")
+        raise UserError(Exit.USAGE, ENGINES.missing(name_or_path, further=["external"]))
     if not re.fullmatch(r"[a-z0-9_-]+", path.stem):
         raise UserError(Exit.USAGE, f"{shown(path)}: an engine is named after its file, so that should consist of "
                                     "lower-case letters, digits, _ and -.")

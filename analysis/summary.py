@@ -12,6 +12,7 @@ from tokenswarm.analysis.figures import quantities as metrics
 from tokenswarm.analysis.figures import server_view, slo
 from tokenswarm.analysis.figures.cost import cost_figures
 from tokenswarm.analysis.figures.drift_series import drift_figures
+from tokenswarm.analysis.figures.gpu_states import gpu_states
 from tokenswarm.analysis.figures.keeping_up import littles_law, overload_of
 from tokenswarm.analysis.figures.level_figures import (
     level_figures,
@@ -232,6 +233,7 @@ def header(run: Run, window: Window | None) -> Header:
         salt=manifest.salt,
         host=manifest.host or HostRecord(),
         gpus=manifest.gpus,
+        gpu_states=gpu_states(run.host_metrics, window),
         versions=manifest.versions,
         git=manifest.git or GitRecord(),
     )

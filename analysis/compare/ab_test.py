@@ -49,12 +49,14 @@ MOST_REPEATS = 1000
 class Rules:
     """What a comparison holds for equal, and what it is told. `margin`: share of a ratio; `points` (0..1) of a
     difference between shares. `run_spread`: the standard deviation from run to run as a share, where somebody knows
-    it. `planned_pairs`: the runs are of a series that may end after each of at most so many pairs."""
+    it. `planned_pairs`: the runs are of a series that may end after each of at most so many pairs. `any_clocks`: runs
+    whose GPUs ran at different clocks are compared all the same."""
 
     margin: float = MARGIN
     points: float = MARGIN_POINTS
     run_spread: float | None = None
     planned_pairs: int | None = None
+    any_clocks: bool = False
 
     @property
     def margin_words(self) -> str:

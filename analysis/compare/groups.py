@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
+from tokenswarm.analysis.figures.gpu_states import clocks_apart
 from tokenswarm.analysis.verdict.outcome import VALID
 
 from tokenswarm.base.errors import Exit, UserError
@@ -143,6 +144,31 @@ def _labels(a: Summary, b: Summary) -> list[str]:
         if key(a) != key(b):
             return [key(a), key(b)]
     return ["A", "B"]
+
+
+def with_equal_clocks(groups: Groups) -> Groups:
+    """The same without the runs whose GPUs ran at another clock than those they stand against: of a pair (by its seed)
+    both, else whoever differs from A's first. GPUs of two kinds have clocks of their own. Raises UserError(INVALID) if
+    nothing is left of a side."""
+    first = groups.a[0]
+    partners = {summary.run.seed: summary for summary in groups.a}
+    in_pairs = len(partners) == len(groups.a) and {summary.run.seed for summary in groups.b} & set(partners)
+    against = ([(summary, partners[summary.run.seed]) for summary in groups.b if summary.run.seed in partners]
+               if in_pairs else [(summary, first) for summary in (*groups.a[1:], *groups.b)])
+    out: dict[str, str] = {}
+    for summary, other in against:
+        why = clocks_apart(other.run.gpu_states, summary.run.gpu_states) if summary.run.gpus == other.run.gpus else None
+        if why is not None:
+            out[summary.run_id] = f"not comparable with {other.run_id}: {why}"
+            if in_pairs:
+                out[other.run_id] = f"not comparable with {summary.run_id}: {why}"
+    if not out:
+        return groups
+    left_out = [*groups.left_out, *(LeftOut(run_id, why, int(Exit.INVALID)) for run_id, why in out.items())]
+    a, b = ([summary for summary in group if summary.run_id not in out] for group in (groups.a, groups.b))
+    if not (a and b):
+        raise _none_left([each for each in left_out if each.run_id in out])
+    return replace(groups, a=a, b=b, left_out=left_out)
 
 
 def about(groups: Groups) -> list[str]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from tokenswarm.analysis.compare.ab_test import Rules
 from tokenswarm.analysis.compare.comparison import compare, in_pairs, judge
-from tokenswarm.analysis.compare.groups import usable
+from tokenswarm.analysis.compare.groups import named_groups, with_equal_clocks
 
+from tokenswarm.base.errors import UserError
 from tokenswarm.contract.summary.summary_record import Summary
 
 
@@ -23,8 +24,13 @@ class Progress:
 
 def progress(a: Sequence[Summary], b: Sequence[Summary], labels: tuple[str, str], rules: Rules) -> Progress:
     """After some of `rules.planned_pairs` pairs, whose runs are in the order in which they were made."""
-    valid = [usable(side)[0] for side in (a, b)]
-    pairs = in_pairs(*valid)
+    try:
+        groups = named_groups(a, b, *labels)
+        if not rules.any_clocks:
+            groups = with_equal_clocks(groups)
+        pairs = in_pairs(groups.a, groups.b)
+    except UserError:  # none of a side can be used so far
+        pairs = None
     if pairs is None:
         return Progress(False, "undecided: a single pair of valid runs, or none, says nothing of chance")
     done = len(pairs[0])

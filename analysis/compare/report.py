@@ -19,6 +19,7 @@ from tokenswarm.analysis.compare.groups import (
     setup_differences,
     split,
     unfair,
+    with_equal_clocks,
 )
 from tokenswarm.analysis.compare.histories import Histories, histories, history_notes
 from tokenswarm.analysis.figures.quantities import is_ok, latency_of
@@ -116,6 +117,8 @@ def compare_runs(runs: Sequence[str | Path] = (), *, a: Sequence[str | Path] = (
     summaries = [member.summary for member in members.values()]
     groups = split(summaries) if runs else named_groups(summaries[:len(a)], summaries[len(a):], *labels)
     refuse_unlike(groups)
+    if not rules.any_clocks:
+        groups = with_equal_clocks(groups)
     groups.a.sort(key=lambda summary: summary.run.started_at or "")
     results = compare(groups.a, groups.b, rules)
     used = [members[summary.run_id] for summary in (*groups.a, *groups.b)]

@@ -50,7 +50,7 @@ def drift_figures(run: Run, window: Window | None) -> dict[str, DriftSeries]:
         at, values = each.blocks
         drift = judge(at, values, series=len(series), least_change=_LEAST.get(each.key, _USUAL_LEAST)) \
             if long_enough else Drift(TOO_SHORT, level=float(np.median(values)))
-        out[each.key] = _as_entry(each.title, each.unit, drift)
+        out[each.key] = _as_entry(each, drift, window.seconds)
     return out
 
 
@@ -119,13 +119,14 @@ def _machines(run: Run, window: Window) -> Iterator[_Series]:
         yield _Series(key, title, "MiB", blocks(at[inside & mine], memory[inside & mine]))
 
 
-def _as_entry(title: str, unit: str, drift: Drift) -> DriftSeries:
+def _as_entry(series: _Series, drift: Drift, seconds: float) -> DriftSeries:
     share = drift.per_hour / drift.level if drift.per_hour is not None and drift.level else None
     between = None if drift.low is None or drift.high is None else [drift.low, drift.high]
     step = None
     if drift.at_s is not None and drift.before is not None and drift.after is not None:
         step = DriftStep(drift.at_s, drift.before, drift.after)
-    return DriftSeries(title, unit, drift.state, drift.level, drift.per_hour, between, share, step)
+    return DriftSeries(series.title, series.unit, drift.state, drift.level, drift.per_hour, between, share, step,
+                       seconds)
 
 
 def drift_gates(drift: Mapping[str, DriftSeries]) -> list[Gate]:
@@ -147,8 +148,15 @@ def _gate_state(key: str, series: DriftSeries) -> str:
     return "missed" if (change < 0 if more_is_better else change > 0) else "met"
 
 
+SECONDS_AN_HOUR = 3600.0
+
+
 def sentence(series: DriftSeries) -> str:
-    """`drifting: +120 MiB an hour (+80 – +160), +4.1% an hour`; `stepped after 12 min, from 40.1 to 55.0 ms`."""
+    """`drifting: +120 MiB an hour (+80 – +160), +4.1% an hour`; `stepped after 12 min, from 40.1 to 55.0 ms`.
+
+    Of less than an hour the change is that of the time watched (`+2.1 ms within 5 min`): what an hour would bring,
+    nobody has seen.
+    """
     unit, step, per_hour = text.unit_of(series.unit), series.step, series.per_hour
     if series.state == STEPPED and step is not None:
         return (f"stepped after {text.duration(step.at_s)}, from {text.number(step.before, series.unit)} to "
@@ -157,6 +165,9 @@ def sentence(series: DriftSeries) -> str:
         low, high = series.per_hour_ci95
         scale, word = (100.0, "points") if series.unit == "share" else (1.0, unit)
         share = series.per_hour_share
-        slope = f"drifting: {scale * per_hour:+.3g} {word} an hour ({scale * low:+.3g} – {scale * high:+.3g})"
-        return slope + (f", {100 * share:+.3g}% an hour" if share is not None else "")
+        hours = 1.0 if series.seconds is None else min(1.0, series.seconds / SECONDS_AN_HOUR)
+        when = "an hour" if hours >= 1.0 else f"within {text.duration(hours * SECONDS_AN_HOUR)}"
+        change, low, high = (scale * hours * each for each in (per_hour, low, high))
+        slope = f"drifting: {change:+.3g} {word} {when} ({low:+.3g} – {high:+.3g})"
+        return slope + (f", {100 * hours * share:+.3g}%" if share is not None else "")
     return series.state

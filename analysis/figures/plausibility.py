@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-OUTPUT_TOKENS = frozenset({"output_tok_s", "total_tok_s", "tpot", "per_user_tok_s", "per_user_tok_s_low",
-                           "usd_per_million_output_tokens", "usd_per_million_tokens"})
-PROMPT_TOKENS = frozenset({"input_tok_s", "total_tok_s", "hit_rate", "cache_efficiency",
+OUTPUT_TOKENS = frozenset({"output_tok_s", "total_tok_s", "computed_tok_s", "tpot", "per_user_tok_s",
+                           "per_user_tok_s_low", "usd_per_million_output_tokens", "usd_per_million_tokens"})
+PROMPT_TOKENS = frozenset({"input_tok_s", "total_tok_s", "computed_tok_s", "hit_rate", "cache_efficiency",
                            "usd_per_million_input_tokens", "usd_per_million_tokens"})
-CACHED_TOKENS = frozenset({"hit_rate", "cache_efficiency"})
+CACHED_TOKENS = frozenset({"hit_rate", "cache_efficiency", "computed_tok_s"})
 ENGINES_OWN = frozenset({"server_ttft_mean"})
 """Metrics of the registry that each count enters."""
 

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from tokenswarm.run.progress import RunProgress, working
 
-FIGURES = {"requests": 1_234_567, "errors": 1_234, "ttft_p95_ms": 12_345.6, "output_tok_s": 16_200.4, "in_flight": 512}
+FIGURES = {"requests": 1_234_600, "errors": 1_234, "measured_requests": 1_234_567, "measured_errors": 1_234,
+           "ttft_p95_ms": 12_345.6, "output_tok_s": 16_200.4, "last_s": 10.0, "in_flight": 512}
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -33,13 +34,28 @@ def test_large_figures_fit_on_two_lines(width: int) -> None:
     assert len(lines) == 2
     assert max(map(len, lines)) <= width
     assert "measuring" in lines[0] and "/30 s" in lines[0]
-    for part in ("1,234,567 requests", "TTFT p95 12,346 ms", "output 16,200 tok/s", "1,234 errors"):
+    for part in ("1,234,567", "measured", "TTFT p95 12,346 ms", "last 10 s 16,200 tok/s", "1,234 errors"):
         assert part in lines[1]
 
 
 def test_wide_terminal_also_shows_what_is_in_flight() -> None:
     assert "512 in flight" in _shown(200, FIGURES)[1]
     assert "in flight" not in _shown(80, FIGURES)[1]
+
+
+def test_each_figure_says_which_time_it_is_about() -> None:
+    assert _shown(200, FIGURES)[1] == ("1,234,567 requests measured, TTFT p95 12,346 ms, 1,234 errors; "
+                                       "last 10 s 16,200 tok/s; now 512 in flight")
+    earlier = _shown(200, {**FIGURES, "measured_requests": 1, "measured_errors": 0, "errors": 3})[1]
+    assert earlier.startswith("1 request measured, TTFT p95 12,346 ms, 0 errors (and 3 unmeasured); ")
+
+
+def test_a_warm_up_is_told_of_since_the_start_and_without_a_percentile() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    with RunProgress(console, 5.0, 30.0, plain_interval_s=1e-9) as progress:
+        progress.phase("warmup")
+        progress.figures({**FIGURES, "measured_requests": 0, "measured_errors": 0})
+    assert "1,234,600 requests since start, 1,234 errors; last 10 s 16,200 tok/s; now 512" in console.file.getvalue()
 
 
 def test_figure_that_is_not_there_yet_is_a_dash_and_no_zero() -> None:

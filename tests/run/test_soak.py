@@ -192,7 +192,8 @@ def test_without_a_terminal_there_is_a_line_a_minute_with_the_time(
     from rich.console import Console
     clock = Clock()
     monkeypatch.setattr("tokenswarm.run.progress.time.monotonic", clock)
-    figures = {"requests": 1234, "errors": 2, "ttft_p95_ms": 321.0, "output_tok_s": 4567.0, "in_flight": 8}
+    figures = {"requests": 1234, "errors": 2, "measured_requests": 1200, "measured_errors": 2, "ttft_p95_ms": 321.0,
+               "output_tok_s": 4567.0, "last_s": 10.0, "in_flight": 8}
     with RunProgress(Console(width=80), 5.0, 28800.0, None, 60.0) as progress:
         progress.phase("measure")
         for second in range(7500):
@@ -200,6 +201,6 @@ def test_without_a_terminal_there_is_a_line_a_minute_with_the_time(
             progress.figures(figures)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + 124
-    assert lines[-1].split("  ", 1)[1] == ("measuring 2:04:00/8:00:00  1,234 requests  TTFT p95 321 ms  "
-                                           "output 4,567 tok/s  8 in flight  2 errors")
+    assert lines[-1].split("  ", 1)[1] == ("measuring 2:04:00/8:00:00  1,200 requests measured, TTFT p95 321 ms, "
+                                           "2 errors; last 10 s 4,567 tok/s; now 8 in flight")
     assert all(line[:4].isdigit() and line[19] == "Z" for line in lines)

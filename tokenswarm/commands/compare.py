@@ -54,6 +54,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--run-spread", type=margin, default=None, metavar="SHARE",
                         help="what a run differs by from its repeat (standard deviation), where a side has a "
                              "single run")
+    parser.add_argument("--any-clocks", action="store_true",
+                        help="compare runs whose GPUs ran at different clocks too")
     parser.add_argument("--planned-pairs", type=at_least_one, default=None, metavar="N",
                         help="the run folders are of a series that could have ended after each of at most N pairs")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where the three files go "
@@ -153,7 +155,8 @@ def _so_far(options: argparse.Namespace, console: Console, summaries: dict[str, 
 def _rules(options: argparse.Namespace) -> Any:
     from tokenswarm.analysis.compare.ab_test import Rules
 
-    return Rules(margin=options.margin, run_spread=options.run_spread, planned_pairs=options.planned_pairs)
+    return Rules(margin=options.margin, run_spread=options.run_spread, planned_pairs=options.planned_pairs,
+                 any_clocks=options.any_clocks)
 
 
 def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:

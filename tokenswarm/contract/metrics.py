@@ -67,6 +67,12 @@ def hit_rate(sums: Sums) -> float | None:
     return sums["cached_tokens"] / prompt_tokens if sums["prompt_tokens_with_cache_info"] and prompt_tokens else None
 
 
+def computed_tok_s(sums: Sums) -> float | None:
+    """Prompt and output tokens a second without the prompt tokens that the engine found in its cache."""
+    share, prompt, output = hit_rate(sums), per_second("window_prompt")(sums), per_second("window_output")(sums)
+    return None if share is None or prompt is None or output is None else output + prompt * (1.0 - share)
+
+
 METRICS = Registry(
     Latency(
         name="ttft", title="TTFT", meaning="time to first token, of reasoning or answer",
@@ -158,6 +164,16 @@ METRICS = Registry(
                 Place.TERMINAL: Label("Total tokens (prompt + output)", rank=2),
                 Place.TAB: Label("Total tok/s", rank=2), Place.TILE: Label("Prompt + output"), Place.CHART: Label(),
                 Place.TIME: Label("Prompt and output tokens per second", "a prompt counts when its first token came")}),
+    Rate(
+        name="computed_tok_s", title="Computed tokens", unit="tok/s", better=HIGHER,
+        meaning="total tokens less cached prompt tokens", formula="(prompt × (1 − hit rate) + output) tokens / seconds",
+        notes="what the engine had to compute; the hit rate is that of the measured requests' answers",
+        source="the engine's `usage`",
+        columns=("sent_at", "ttft_ms", "last_token_ms", "e2e_ms", "status", "prompt_tokens", "cached_tokens",
+                 "completion_tokens"),
+        of_sums=computed_tok_s, gauge=False, slo=False, set_by_arrivals=True, compared=False, usually=_NOWHERE,
+        places={Place.TABLE: Label("of which computed", rank=2), Place.TERMINAL: Label("  of which computed", rank=2),
+                Place.TAB: Label("of which computed", rank=2), Place.TILE: Label("of which computed")}),
     Rate(
         name="requests_s", title="Answers completed", unit="req/s", better=HIGHER, meaning="in the measure window",
         formula="answers that ended well inside the window / seconds", source="outcomes",

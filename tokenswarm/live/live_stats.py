@@ -71,7 +71,8 @@ class LiveStats:
         return dict(sum((tally.errors for tally in self.tallies.values()), Counter()))
 
     def figures(self) -> dict[str, Any]:
-        """What the progress display shows; plain JSON values."""
+        """What the progress display shows; plain JSON values. `requests` and `errors` are since the start, those of
+        `measured_` and the percentile of the measured phase, the rate of the last `last_s` seconds."""
         measured = _merged(tally for (phase, _), tally in self.tallies.items() if phase == "measure")
         seconds, recent = self._lately()
         tokens = sum(tally.counts["completion_tokens"] for tally in recent.values())
@@ -79,8 +80,11 @@ class LiveStats:
         return {
             "requests": sum(self.counts.values()),
             "errors": self.counts["failed"],
+            "measured_requests": measured.requests,
+            "measured_errors": measured.counts["failed"],
             "ttft_p95_ms": ttft.quantiles([0.95])[0] if ttft.count >= observations_needed(95) else None,
             "output_tok_s": tokens / seconds,
+            "last_s": RECENT_S,
         }
 
     def snapshot(self) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class RunProgress:
         self.tick()
 
     def figures(self, figures: dict[str, Any]) -> None:
-        """New live figures: requests, errors, ttft_p95_ms (or None), output_tok_s, in_flight."""
+        """New live figures: those of `LiveStats.figures`, and `in_flight`."""
         self._figures = figures
         now = time.monotonic()
         if self._live is None and now - self._last_plain >= self._plain_interval_s:
@@ -91,22 +91,23 @@ class RunProgress:
         return f"{elapsed:.0f}/{planned:g} s" if planned else f"{elapsed:.0f} s"
 
     def _sentence(self, columns: int | None = None) -> str:
-        """The figures; where they do not fit into so many columns, the least important one is left out."""
+        """The figures, each with the time that it is about; where they do not fit into so many columns, the least
+        important one is left out."""
         figures = self._figures
         if not figures:
             return "waiting for the load generator"
         ttft = figures.get("ttft_p95_ms")
-        in_flight = f"{figures['in_flight']:,} in flight"
-        parts = [f"{figures['requests']:,} requests",
-                 f"TTFT p95 {ttft:,.0f} ms" if ttft is not None else "TTFT p95 -",
-                 f"output {figures['output_tok_s']:,.0f} tok/s",
-                 in_flight,
-                 _plural(figures["errors"], "error")]
-        line = "  ".join(parts)
-        if columns is not None and len(line) > columns:
-            parts.remove(in_flight)
-            line = "  ".join(parts)
-        return line
+        before = self._phase in ("start", "warmup")
+        asked, failed = ("requests", "errors") if before else ("measured_requests", "measured_errors")
+        earlier = 0 if before else figures["errors"] - figures[failed]
+        errors = _plural(figures[failed], "error") + (f" (and {earlier:,} unmeasured)" if earlier > 0 else "")
+        latency = [] if before else [f"TTFT p95 {ttft:,.0f} ms" if ttft is not None else "TTFT p95 -"]
+        lately = f"; last {figures['last_s']:g} s {figures['output_tok_s']:,.0f} tok/s"
+        scope = "since start" if before else "measured"
+        long, short = (", ".join([f"{count} {scope}", *latency, errors]) + lately
+                       for count in (_plural(figures[asked], "request"), f"{figures[asked]:,}"))
+        lines = (f"{long}; now {figures['in_flight']:,} in flight", long, short)
+        return next((line for line in lines if columns is None or len(line) <= columns), short)
 
     def _picture(self) -> Table:
         grid = Table.grid(padding=(0, 1))

@@ -71,4 +71,6 @@ def test_a_leak_of_the_load_generator_is_found_in_a_run(tmp_path) -> None:
     leak = found["generator_memory"]
     assert leak.state == DRIFTING
     assert leak.per_hour == pytest.approx(180, rel=0.1)
+    assert sentence(leak).startswith("drifting: +60.1 MiB within 20 min (+"), "nobody has seen an hour"
+    leak.seconds = 7200.0
     assert sentence(leak).startswith("drifting: +180 MiB an hour (+")

@@ -45,6 +45,15 @@ class WindowHeader(Record):
     source: str | None = None
 
 
+class GpuState(Record):
+    """How fast a GPU ran while it was measured: the median clock of its multiprocessors where it worked (None = not
+    known), and the share of samples in which something lowered that clock, by cause (power, heat, hardware, sync)."""
+
+    source: str = ""
+    clock_mhz: Number | None = None
+    throttled: dict[str, Number] = field(default_factory=dict)
+
+
 class Header(Record):
     """What was measured, on what, when, with which load. The records of run.json are written as {} where nothing of
     them is known."""
@@ -65,5 +74,6 @@ class Header(Record):
     salt: str | None = None
     host: HostRecord = field(default_factory=HostRecord)
     gpus: list[str] = field(default_factory=list)
+    gpu_states: list[GpuState] = field(default_factory=list)
     versions: dict[str, str | None] = field(default_factory=dict)
     git: GitRecord = field(default_factory=GitRecord)

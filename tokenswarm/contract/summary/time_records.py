@@ -16,7 +16,8 @@ class DriftStep(Record):
 
 
 class DriftSeries(Record):
-    """How a series went over the run: steady, drifting, stepped or too short. `per_hour_share`: of its level."""
+    """How a series went over the run: steady, drifting, stepped or too short. `per_hour_share`: of its level.
+    `seconds`: how long it was watched."""
 
     title: str = ""
     unit: str = ""
@@ -26,6 +27,7 @@ class DriftSeries(Record):
     per_hour_ci95: list[Number] | None = None
     per_hour_share: Number | None = None
     step: DriftStep | None = None
+    seconds: Number | None = None
 
 
 class SteadyPart(Record):

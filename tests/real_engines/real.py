@@ -190,12 +190,22 @@ class Run:
 
 def run_load(server: Server, scenario: str, values: Mapping[str, Any], duration: str, users: int) -> Run:
     """`python -m tokenswarm load` against a running engine, as a user types it."""
+    return _run(server, values, "--scenario", scenario, "--users", str(users), "--spawn-rate", "20", "--duration",
+                duration)
+
+
+def run_replay(server: Server, file: Path, values: Mapping[str, Any]) -> Run:
+    """The same of a trace."""
+    return _run(server, values, "--scenario", "replay", "--data", str(file))
+
+
+def _run(server: Server, values: Mapping[str, Any], *arguments: str) -> Run:
     results = server.folder / "results"
     before = set(results.glob("*")) if results.is_dir() else set()
     finished = subprocess.run(
         [
             *(sys.executable, "-m", "tokenswarm", "load", "--engine", "external", "--host", server.engine.base_url),
-            *("--scenario", scenario, "--users", str(users), "--spawn-rate", "20", "--duration", duration),
+            *arguments,
             *("--results", str(results), "--set", " ".join(f"{key}={value}" for key, value in values.items())),
         ],
         cwd=ROOT,

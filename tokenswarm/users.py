@@ -30,7 +30,7 @@ from locust.exception import RescheduleTaskImmediately, StopUser
 from tokenswarm.client.answer import Answer
 from tokenswarm.generator import plugin
 from tokenswarm.generator.binding import Arrival, BoundSession
-from tokenswarm.generator.load_process import LoadProcess
+from tokenswarm.generator.load_process import LimitReached, LoadProcess
 from tokenswarm.generator.schedule import FAILURE_PAUSE_S
 from tokenswarm.generator.session_stream import NoMoreSessions
 from tokenswarm.locust_extensions import metrics_port, web_ui_tab
@@ -163,7 +163,11 @@ class LLMUser(User):
 
     def _send(self, prompt: Prompt, phase: str, scheduled_at: float | None, attempt: int) -> Answer:
         continuing = self._session_origin != phase
-        answer = self._process.send(prompt, phase, type(self).__name__, scheduled_at, attempt, continuing)
+        try:
+            answer = self._process.send(prompt, phase, type(self).__name__, scheduled_at, attempt, continuing)
+        except LimitReached:
+            self._end_session()
+            raise StopUser from None
         self._report(answer)
         return answer
 

@@ -18,6 +18,7 @@ from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.verdict.spoilt import judged_metrics
 
 from tokenswarm.contract.manifest import CountsRecord
+from tokenswarm.contract.tables import LIMIT_KINDS
 
 SUSTAINED_S = 10
 """A worker is busy when it is over the limit for most of this many seconds."""
@@ -57,6 +58,13 @@ class Facts:
     held_back: float | None = None
     generator_failures: int = 0
     user_errors: int = 0
+    limited_share: float | None = None
+    """Of the requests that ended, those that a limit of the endpoint (a rate, a quota) refused."""
+    limits: str = ""
+    """Which kinds of refusal these were."""
+    limit_reached: str = ""
+    """load.max_requests or load.max_usd, where that ended the run."""
+    usd: float | None = None
     stalled_share: float | None = None
     going: bool = False
     ended_early: str | None = None
@@ -86,6 +94,10 @@ def gather(run: Run, window: Window | None) -> Facts:
         unsent=counted.unsent,
         held_back=counted.arrivals_queued,
         generator_failures=int(is_generators_failure(run.requests).sum()),
+        limited_share=limited_share(rows),
+        limits=" and ".join(kind for kind in LIMIT_KINDS if (rows["error"].astype("object") == kind).any()),
+        limit_reached=" and ".join(sorted(counted.limit_reached or {})),
+        usd=counted.usd,
         user_errors=sum((counted.user_errors or {}).values()),
         stalled_share=stalled_share(workers, window),
         going=run.going,
@@ -104,6 +116,13 @@ def gather(run: Run, window: Window | None) -> Facts:
         in_flight_max=_percentile(workers.groupby("at")["in_flight"].sum(min_count=1).to_numpy(), 100),
         in_flight_limit=manifest.load.max_in_flight,
     )
+
+
+def limited_share(rows: pd.DataFrame) -> float | None:
+    """The share of the requests that ended, ok or failed, that a limit of the endpoint's own refused."""
+    ended = rows["status"].isin(("ok", "failed")).to_numpy()
+    limited = rows["error"].astype("object").isin(LIMIT_KINDS).to_numpy() & ended
+    return float(limited.sum() / ended.sum()) if ended.any() else None
 
 
 def worker_samples(run: Run, window: Window | None) -> pd.DataFrame:

@@ -321,6 +321,31 @@ RULES: tuple[Rule, ...] = (
         lambda f: _over(f.cancelled / f.measured_sent, MANY_CANCELLED) if f.measured_sent else None,
     ),
     Rule(
+        "endpoint_limits",
+        "Refused by a limit of the endpoint",
+        NOTE,
+        "share",
+        "{value:.1%} of the requests were refused by a limit of the endpoint ({detail}): what the run met is that "
+        "limit, which is not the engine's capacity. Ask for less, or have the limit raised.",
+        lambda f: None if f.limited_share is None else Finding(f.limited_share, 0, f.limited_share > 0, f.limits),
+    ),
+    Rule(
+        "limit_reached",
+        "Ended by a limit of the run",
+        NOTE,
+        "",
+        "The run ended in good order because {detail} was reached: figures cover what was measured until then.",
+        lambda f: Finding(None, None, bool(f.limit_reached), f.limit_reached),
+    ),
+    Rule(
+        "spent",
+        "Cost of the tokens",
+        NOTE,
+        "USD",
+        "All requests of the run, the warm-up's too, cost about ${value:,.4f} at the prices of [endpoint].",
+        lambda f: None if f.usd is None else Finding(f.usd, None, True),
+    ),
+    Rule(
         "in_flight_limit",
         "Requests in flight, at most",
         NOTE,

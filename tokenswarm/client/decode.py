@@ -10,8 +10,9 @@ import contextlib
 from collections.abc import Iterator
 
 from tokenswarm.client.answer import Answer
-from tokenswarm.client.events import Event, NoEvent, error_text, merged, read_event
+from tokenswarm.client.events import Event, NoEvent, error_kind, error_text, merged, read_event
 from tokenswarm.client.http import ResponseReader
+from tokenswarm.client.responses import as_chat_body
 from tokenswarm.client.stream import (
     FAILED_FINISH,
     StreamDecoder,
@@ -24,7 +25,10 @@ _ENDLESS_S = 1e9
 """No server means such a pause; NaN and infinity are none either."""
 _SHOWN_BYTES = 500
 """Of a body that is something else than what was asked for."""
-_STATUS_ERRORS = {401: "unauthorized", 403: "unauthorized", 404: "not_found", 429: "rate_limited", 503: "overloaded"}
+_STATUS_ERRORS = {401: "unauthorized", 402: "quota_exceeded", 403: "unauthorized", 404: "not_found",
+                  429: "rate_limited", 503: "overloaded"}
+_MAYBE_QUOTA = (400, 403, 429)
+"""With which a used-up quota is told beside 402, if the body says so."""
 
 
 def status_error(status: int) -> str:
@@ -93,11 +97,14 @@ class Decoder:
         return answer
 
     def _refused(self, answer: Answer) -> None:
-        detail = error_text(b"".join(piece for _, piece in self._reader.bodies))
+        body = b"".join(piece for _, piece in self._reader.bodies)
+        detail, kind = error_text(body), status_error(answer.http_status)
+        if answer.http_status in _MAYBE_QUOTA and error_kind(body) == "quota_exceeded":
+            kind = "quota_exceeded"
         if 300 <= answer.http_status < 400 and (location := self._reader.headers.get("location")):
             answer.location = location[:_SHOWN_BYTES]
             detail = f"a redirect to {answer.location}, which is not followed{f': {detail}' if detail else ''}"
-        answer.fail(status_error(answer.http_status), detail)
+        answer.fail(kind, detail)
         with contextlib.suppress(ValueError):  # absent, or a date: not needed to the second
             asked_s = float(self._reader.headers.get("retry-after", ""))
             answer.retry_after_s = asked_s if 0 <= asked_s < _ENDLESS_S else None
@@ -143,14 +150,14 @@ class Decoder:
             return answer.fail("truncated", "the answer has no body")
         event = self._document(answer, body)
         if event is not None and event.tells_error():
-            return answer.fail("engine_error", error_text(body))
+            return answer.fail(error_kind(body), error_text(body))
         return answer.fail("malformed_event", "a stream was asked for, but one JSON document came: "
                            + body[:_SHOWN_BYTES].decode("utf-8", "replace"))
 
     def _document(self, answer: Answer, body: bytes) -> Event | None:
         """A body that is one JSON document; None, and a failed answer, where it is none."""
         try:
-            event, odd = read_event(body)
+            event, odd = read_event(as_chat_body(body) or body)
         except NoEvent as error:
             answer.fail("malformed_event", str(error))
             return None
@@ -174,7 +181,7 @@ class Decoder:
         if event is None:
             return
         if event.tells_error() or not event.choices:
-            return answer.fail("engine_error" if event.tells_error() else "malformed_event", error_text(body))
+            return answer.fail(error_kind(body) if event.tells_error() else "malformed_event", error_text(body))
         choice = event.choices[0]
         answer.e2e_ms = (end_ns - sent_ns) / _NS_PER_MS
         answer.finish_reason = choice.finish_reason

@@ -343,6 +343,32 @@ class _Lenient:
             else None
 
 
+_QUOTA = ("insufficient_quota", "quota_exceeded", "exceeded your current quota", "billing", "insufficient_balance",
+          "insufficient balance", "insufficient credits", "out of credits", "payment required", "credit balance",
+          "budget has been exceeded", "budget_exceeded")
+"""Words by which a quota that is used up, and not a rate, is told."""
+_RATE = ("rate_limit", "rate limit", "ratelimit", "too many requests")
+
+
+def error_kind(body: bytes) -> str:
+    """The kind of a failure that an engine or a gateway reports in a body: `quota_exceeded`, `rate_limited`, or
+    `engine_error` for any other."""
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return "engine_error"
+    table = document if isinstance(document, dict) else {}
+    error = table.get("error")
+    tables = [each for each in (table, error) if isinstance(each, dict)]
+    codes = {each.get(name) for each in tables for name in ("code", "status") if isinstance(each.get(name), str | int)}
+    words = " ".join(str(each.get(name)) for each in tables for name in ("code", "type", "status")
+                     ) + " " + error_text(body)
+    words = words.lower()
+    if codes & {402, "402"} or any(sign in words for sign in _QUOTA):
+        return "quota_exceeded"
+    return "rate_limited" if codes & {429, "429"} or any(sign in words for sign in _RATE) else "engine_error"
+
+
 def _kind(value: Any) -> str:
     """The JSON type of a value, in words."""
     if value is None:

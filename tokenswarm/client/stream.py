@@ -7,7 +7,8 @@ its last byte did. It never raises on what an engine sends: what is wrong become
 from __future__ import annotations
 
 from tokenswarm.client.answer import Usage
-from tokenswarm.client.events import Choice, NoEvent, error_text, merged, read_event
+from tokenswarm.client.events import Choice, NoEvent, error_kind, error_text, merged, read_event
+from tokenswarm.client.responses import as_chat_event
 
 _THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
 FAILED_FINISH = ("abort", "error")
@@ -145,7 +146,7 @@ class StreamDecoder:
                 payload = b"\n".join(self._data)
                 self._data.clear()
                 if named_error and not self.done:
-                    self._fail("engine_error", error_text(payload))
+                    self._fail(error_kind(payload), error_text(payload))
                 else:
                     self._event(stamp, payload)
         elif line.startswith(b"data:"):
@@ -168,6 +169,7 @@ class StreamDecoder:
         if self.done or not payload.strip():
             self.late = self.late or (self.done and bool(payload.strip()))
             return
+        payload = as_chat_event(payload) or payload
         try:
             event, odd = read_event(payload)
         except NoEvent as error:
@@ -176,7 +178,7 @@ class StreamDecoder:
         if odd:
             self.odd.update(dict.fromkeys(odd))
         if event.tells_error():
-            self._fail("engine_error", error_text(payload))
+            self._fail(error_kind(payload), error_text(payload))
             return
         for usage in event.counts():
             self.usage = merged(self.usage, usage)

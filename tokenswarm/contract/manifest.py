@@ -114,7 +114,9 @@ class PhaseRecord(msgspec.Struct):
 class CountsRecord(msgspec.Struct, omit_defaults=True):
     """What the load generator counted, of all phases. `arrivals_queued`: arrivals of an open loop that waited for
     max_in_flight (`found_nobody` in older files); `unsent`: those that were never sent; `odd`: answers by a field that
-    was not as the API says and did no harm; `user_errors`: what tasks of the locustfile raised, by error."""
+    was not as the API says and did no harm; `usd`: what the tokens cost at the prices of [endpoint]; `limit_reached`:
+    processes that stopped at load.max_requests or load.max_usd; `user_errors`: what tasks of the locustfile raised, by
+    error."""
 
     ok: int | None = None
     failed: int | None = None
@@ -126,6 +128,8 @@ class CountsRecord(msgspec.Struct, omit_defaults=True):
     rows_lost: int | None = None
     rows: int | None = None
     sent: int | None = None
+    usd: float | None = None
+    limit_reached: dict[str, int] | None = None
     odd: dict[str, int] | None = None
     user_errors: dict[str, int] | None = None
 

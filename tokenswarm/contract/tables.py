@@ -52,7 +52,8 @@ ERROR_KINDS: Mapping[str, str] = {
     "unauthorized": "401 or 403",
     "not_found": "404",
     "rejected": "another 4xx: the engine refuses this request",
-    "rate_limited": "429",
+    "rate_limited": "429: the endpoint lets only so many requests or tokens a minute through",
+    "quota_exceeded": "402, or another refusal that says that a quota or a budget is used up",
     "overloaded": "503",
     "server_error": "another 5xx",
     "unexpected_status": "neither 200 nor an error status (a redirect, say)",
@@ -67,6 +68,9 @@ ERROR_KINDS: Mapping[str, str] = {
 
 GENERATOR_KINDS = ("generator_limit", "client_error")
 """Kinds of failure that are the load generator's own: never counted as the engine's."""
+
+LIMIT_KINDS = ("rate_limited", "quota_exceeded")
+"""Kinds of failure by which an endpoint shows a limit of its own, which is not what its engine could do."""
 
 AWAY_KINDS = ("connect_refused", "connect_timeout", "connect_failed", "reset_before_headers", "reset_mid_stream")
 """Kinds of failure by which an engine that ends, is away or restarts shows itself."""

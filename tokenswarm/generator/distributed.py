@@ -136,7 +136,7 @@ class MasterRole(Coordinator):
                 client.id in self._workers and self._workers[client.id].account is None for client in self._alive()):
             gevent.sleep(0.05)
         total: dict[str, Any] = {"workers_lost": self.plan.workers, "rows_lost": 0}
-        by_kind = {name: Counter() for name in ("odd", "user_errors")}
+        by_kind = {name: Counter() for name in ("odd", "user_errors", "limit_reached")}
         for worker in self._workers.values():
             if worker.account is not None:
                 total["workers_lost"] -= 1

@@ -26,6 +26,7 @@ from tokenswarm.contract.tables import (
     format_rows,
 )
 from tokenswarm.generator.binding import Arrival, BoundSession, Places, bound_session, pauses
+from tokenswarm.generator.budget import Budget
 from tokenswarm.generator.dispatch import Dispatcher, PlannedSessions
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.generator.host_sampler import Health
@@ -44,6 +45,10 @@ _ERROR_CHARS, _ERROR_KINDS, _OTHER_ERRORS = 200, 10, "other errors"
 """Of what tasks raise: how much of a message is kept, how many kinds, and what stands for the rest."""
 _FINISH_CHARS = 60
 """Of a finish_reason; those of engines have a dozen."""
+
+
+class LimitReached(Exception):
+    """`load.max_requests` or `load.max_usd`: this process sends nothing more."""
 
 
 class _ClassLoad:
@@ -103,6 +108,7 @@ class LoadProcess:
         self._on_failure = outlets.on_failure
         self._failed = False
         share = Share(index, plan.workers)
+        self._budget = Budget(scenario.load, share)
         self._loads = {name: _ClassLoad(plan, of_class, share) for name, of_class in plan.classes.items()}
         self.in_flight: Counter[str] = Counter()
         """Requests in flight by user class."""
@@ -133,10 +139,11 @@ class LoadProcess:
 
     @property
     def exhausted(self) -> bool:
-        """Whether each session of a measured phase that has so many in all was begun by its process, and is over."""
-        return self._sessions_open == 0 and self.phase() == "measure" and all(
+        """Whether nothing is left to send: a limit of the run is reached, or each session of a measured phase that has
+        so many in all was begun by its process, and is over."""
+        return self._budget.over or (self._sessions_open == 0 and self.phase() == "measure" and all(
             load.sessions.exhausted for load in self._loads.values() if load.sessions.finite) and any(
-            load.sessions.finite for load in self._loads.values())
+            load.sessions.finite for load in self._loads.values()))
 
     def bind(self, session: Session, user_class: str, arrival: Arrival) -> BoundSession | None:
         """Open loop: a session has begun with that arrival; its further turns get places of their own."""
@@ -193,7 +200,21 @@ class LoadProcess:
 
     def send(self, prompt: Prompt, phase: str, user_class: str, scheduled_at: float | None,
              attempt: int = 1, continuing: bool = False) -> Answer:
-        """Send one prompt, wait for its outcome, write its row. Also when the user is killed meanwhile."""
+        """Send one prompt, wait for its outcome, write its row. Also when the user is killed meanwhile. Raises
+        LimitReached, and sends nothing, where the run may ask no more."""
+        of_class = self._load_of(user_class)
+        reserved = self._budget.reserve(of_class.endpoint, prompt, prompt.max_tokens or of_class.max_tokens)
+        if reserved is None:
+            raise LimitReached
+        answer: Answer | None = None
+        try:
+            answer = self._sent(prompt, phase, user_class, scheduled_at, attempt, continuing)
+            return answer
+        finally:
+            self._budget.settle(of_class.endpoint, reserved, answer)
+
+    def _sent(self, prompt: Prompt, phase: str, user_class: str, scheduled_at: float | None, attempt: int,
+              continuing: bool) -> Answer:
         self._requests += 1
         number = self._requests
         request_id = f"{self.plan.run_id}-{self.index}-{number}"
@@ -290,6 +311,10 @@ class LoadProcess:
         for name, counted in (("odd", self.oddities), ("user_errors", self._user_errors)):
             if counted:
                 account[name] = dict(counted)
+        if self._budget.reached is not None:
+            account["limit_reached"] = {self._budget.reached: 1}
+        if self.plan.scenario.endpoint.priced:
+            account["usd"] = self._budget.spent_usd
         if self._dispatcher is not None:
             account |= {"unsent": self._dispatcher.unsent, "arrivals_queued": self._dispatcher.arrivals_queued}
         return account

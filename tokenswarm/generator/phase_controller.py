@@ -117,7 +117,8 @@ class PhaseController:
         first_look, limit = steady.bounds(load, start, full_since)
         self._sleep_until(first_look)
         judgement = self._judge(full_since)
-        while not judgement.steady and time.time() < limit and not self._stop.is_set():
+        while not judgement.steady and time.time() < limit and not self._stop.is_set() \
+                and not self._processes.exhausted():
             self._sleep_until(min(time.time() + steady.JUDGE_S, limit))
             judgement = self._judge(full_since)
         if not self._stop.is_set():
@@ -132,8 +133,8 @@ class PhaseController:
                                  self._processes.latency_name)
 
     def _sleep_until(self, moment: float) -> None:
-        while (left := moment - time.time()) > 0 and not self._stop.is_set():
-            self._stop.wait(min(left, 3600.0))
+        while (left := moment - time.time()) > 0 and not self._stop.is_set() and not self._processes.exhausted():
+            self._stop.wait(min(left, _LOOK_S))
 
     def _tell(self, phase: str) -> None:
         self._reporter.say("phase", name=phase, start=self._timeline.start,

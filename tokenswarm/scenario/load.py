@@ -47,6 +47,13 @@ class Load(Section):
         default=1.0, description="coefficient of variation of gamma arrivals: 1 = Poisson, above 1 = bursts"
     )
     max_in_flight: Count = Field(default=512, description="most requests in flight at once (open loop)")
+    max_requests: Count | None = Field(
+        default=None, description="end the run in good order when so many requests were sent, warm-up and retries "
+        "included, over all workers"
+    )
+    max_usd: Positive | None = Field(
+        default=None, description="end it before its tokens cost more than this (USD), at the prices of [endpoint]"
+    )
     duration_s: PositiveSeconds = Field(default=30.0, description="length of the measured phase, after the warm-up")
     warmup_s: Seconds | None = Field(
         default=None, description="unmeasured load before it, unset = until the load is steady, 0 = none"

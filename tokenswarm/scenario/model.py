@@ -65,6 +65,13 @@ class Scenario(Section):
         data = {key: value for key, value in data.items() if key not in others}
         return {**data, own: {} if data.get(own) is None else data[own]}
 
+    @model_validator(mode="after")
+    def _prices_are_known(self) -> Scenario:
+        if self.load.max_usd is not None and not self.endpoint.priced:
+            raise ValueError("load.max_usd needs prices: endpoint.input_usd_per_million and "
+                             "endpoint.output_usd_per_million")
+        return self
+
     @field_validator("workload")
     @classmethod
     def _known_workload(cls, workload: str) -> str:

@@ -27,6 +27,7 @@ from tokenswarm.contract.objectives import slo_latencies, slo_rates
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.live.prometheus import exported
 from tokenswarm.scenario.distribution import Distribution
+from tokenswarm.scenario.mix import Mix
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.workload_kinds import WORKLOADS
 
@@ -133,7 +134,7 @@ def _is_table(field: FieldInfo) -> bool:
 def _table_of(field: FieldInfo) -> type[BaseModel] | None:
     kinds = [field.annotation, *get_args(field.annotation)]
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)
-                 and kind is not Distribution), None)
+                 and kind not in (Distribution, Mix)), None)  # of a mix people write names and weights: docs/traffic.md
 
 
 def default_of(field: FieldInfo) -> str:

@@ -33,6 +33,7 @@ from tokenswarm.generator.binding import Arrival, BoundSession
 from tokenswarm.generator.load_process import LimitReached, LoadProcess
 from tokenswarm.generator.schedule import FAILURE_PAUSE_S
 from tokenswarm.generator.session_stream import NoMoreSessions
+from tokenswarm.generator.turns import next_turn
 from tokenswarm.locust_extensions import metrics_port, web_ui_tab
 from tokenswarm.workloads.base import Message, Prompt, Session, cache_buster_prefix, shared_scope
 
@@ -65,6 +66,8 @@ class LLMUser(User):
         self._bound: BoundSession | None = None
         self._arrival: Arrival | None = None
         self._number, self._prompts = self._process.next_user(), 0
+        self._asked = 0
+        """Prompts sent since the last `leave_off`."""
         self._rng = Random(f"think/{self._process.plan.seed}/{self._number}")
         self.random = Random(f"user/{self._process.plan.seed}/{self._number}")
         """For choices of a user's own: same seed, same choices."""
@@ -151,18 +154,27 @@ class LLMUser(User):
 
     def _next_phase(self) -> str:
         """The phase of what is sent next; in an open loop once there is an arrival of that phase for it."""
-        while True:
-            if self._arrival is None:
-                self._arrival = self._process.next_arrival(self._bound)
-            phase = self._process.phase()
-            if phase == "drain":
-                raise StopUser
-            if self._arrival is None or self._process.timeline.phase_at(self._arrival.due) == phase:
-                return phase
-            self._arrival = None  # due in the warm-up: the measured phase has a schedule of its own
+        turn = next_turn(self._process, self._bound, self._arrival)
+        if turn is None:
+            raise StopUser
+        phase, self._arrival = turn
+        return phase
+
+    def take_arrival(self, arrival: Arrival | None) -> None:
+        """As one of the classes that a user of a mix plays: the next session begins with that arrival."""
+        self._arrival = arrival
+
+    def leave_off(self) -> tuple[int, Arrival | None]:
+        """As one of these: the session is over. Returns how many prompts it had, and the arrival that is left, if
+        nothing was sent with it."""
+        self._end_session()
+        asked, arrival = self._asked, self._arrival
+        self._asked, self._arrival = 0, None
+        return asked, arrival
 
     def _send(self, prompt: Prompt, phase: str, scheduled_at: float | None, attempt: int) -> Answer:
         continuing = self._session_origin != phase
+        self._asked += attempt == 1
         try:
             answer = self._process.send(prompt, phase, type(self).__name__, scheduled_at, attempt, continuing)
         except LimitReached:

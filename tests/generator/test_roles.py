@@ -51,7 +51,8 @@ def starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoppedWhileItS
     monkeypatch.setattr(roles, "keep_flat", lambda environment: None)
     monkeypatch.setattr(roles, "prepared_plan", lambda: None)
     monkeypatch.setattr(roles, "standalone_manifest", lambda environment, workers: (read_manifest(folder), folder))
-    scenario = SimpleNamespace(load=SimpleNamespace(rotate_s=3600.0, arrivals="poisson"), slo={}, open_loop=False)
+    load = SimpleNamespace(rotate_s=3600.0, arrivals="poisson")
+    scenario = SimpleNamespace(mix=None, load=load, slo={}, open_loop=False)
     monkeypatch.setattr(roles, "plan_from", lambda *_, **__: SimpleNamespace(
         folder=folder, scenario=scenario, controlled=False, bounded=lambda _: False))
     return StoppedWhileItStarts(SimpleNamespace(events=Events(), web_ui=object(), runner=None))

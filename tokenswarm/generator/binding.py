@@ -18,7 +18,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
@@ -63,14 +63,15 @@ def mean_pause_s(think_time_s: Distribution, answer_tokens: float) -> float:
 
 class BoundSession:
     """One session as the dispatcher sees it. `turns`: how many it is planned to have, None where nobody knows;
-    pause_s(): seconds from one of its places to the next, drawn anew for each. later: when its further requests are
-    due, where that is on record: then it takes no other arrivals; number: of the one with which it began."""
+    pause_s(): seconds from one of its places to the next, drawn anew for each; `user_class`: of a mix. later: when its
+    further requests are due, where that is on record: then it takes no other arrivals; number: of the one with which it
+    began."""
 
-    __slots__ = ("_later", "_owed", "number", "over", "pause_s", "turns")
+    __slots__ = ("_later", "_owed", "number", "over", "pause_s", "turns", "user_class")
 
     def __init__(self, turns: int | None = 1, pause_s: Callable[[], float] = float,
-                 later: Iterable[RecordedTime] | None = None, number: int = 0) -> None:
-        self.turns, self.pause_s = (turns if later is None else 1), pause_s
+                 later: Iterable[RecordedTime] | None = None, number: int = 0, user_class: str = "") -> None:
+        self.turns, self.pause_s, self.user_class = (turns if later is None else 1), pause_s, user_class
         self._later, self.number = (None if later is None else iter(later)), number
         self.over = False
         self._owed = 0
@@ -81,10 +82,11 @@ class BoundSession:
         return None if self._later is None else next(self._later, None)
 
 
-def bound_session(session: Session, number: int, pause_s: Callable[[], float]) -> BoundSession:
+def bound_session(session: Session, number: int, pause_s: Callable[[], float],
+                  user_class: str = "") -> BoundSession:
     """What binds arrivals to a session that began with arrival `number`."""
     later = None if session.schedule is None else session.schedule[1:]
-    return BoundSession(session.turns, pause_s, later, number)
+    return BoundSession(session.turns, pause_s, later, number, user_class)
 
 
 @dataclass(slots=True)
@@ -96,28 +98,32 @@ class Places:
     left: int
     pause_s: Callable[[], float]
     owner: BoundSession | None = None
+    user_class: str = ""
 
 
 class Binding(Generic[Waiter]):
     """Who gets the next arrival. A waiter is whatever stands for a user that waits. planned(number): the session that
-    arrival `number` is to begin, of which turns and pause_s are asked."""
+    arrival `number` is to begin, of which turns and pause_s are asked. user_class(number, of_place): of a mix, the
+    class that arrival `number` is of; `of_place` is that of the session that has a place there, None where the plan
+    begins one: for these it is asked in their order, and before anything else is asked about the arrival."""
 
-    def __init__(self, planned: Callable[[int], BoundSession] = lambda _: BoundSession()) -> None:
-        self._planned = planned
+    def __init__(self, planned: Callable[[int], BoundSession] = lambda _: BoundSession(),
+                 user_class: Callable[[int, str | None], str] = lambda *_: "") -> None:
+        self._planned, self._user_class = planned, user_class
         self._free: list[Waiter] = []
         """Users who would begin a session."""
         self._ready: dict[BoundSession, Waiter] = {}
         """Sessions whose next turn is ready."""
         self._unplanned: deque[BoundSession] = deque()
         """Of those, the ones whose length nobody knew: the next arrivals are theirs."""
-        self._without: deque[tuple[BoundSession, float]] = deque()
-        """Of those, the ones without a place to come, and since when; entries of others are stale."""
+        self._without: defaultdict[str, deque[tuple[BoundSession, float]]] = defaultdict(deque)
+        """Of those, by class, the ones without a place to come, and since when; entries of others are stale."""
         self._plan: list[tuple[float, int, Places]] = []
         """Places of later turns: a heap."""
         self._entries = itertools.count()
         self._begun: set[BoundSession] = set()
-        self._extra = 0
-        """Sessions that were begun though not planned, less those that were left out for them."""
+        self._extra: Counter[str] = Counter()
+        """By class: sessions that were begun though not planned, less those that were left out for them."""
         self._not_planned: set[int] = set()
         """Arrivals that begin such a session."""
         self._now = -math.inf
@@ -135,7 +141,7 @@ class Binding(Generic[Waiter]):
         if session.turns is None:
             self._unplanned.append(session)
         elif session._owed:
-            self._without.append((session, self._now))
+            self._without[session.user_class].append((session, self._now))
 
     def leave(self, session: BoundSession | None, waiter: Waiter) -> None:
         """The user waits no more."""
@@ -179,12 +185,12 @@ class Binding(Generic[Waiter]):
         heapq.heapify(self._plan)
         self._without.clear()
         self._not_planned.clear()
-        self._extra = 0
+        self._extra.clear()
         for session in self._begun:
             if goes_on and session.turns is not None:
                 session._owed = session.turns
                 if session in self._ready:
-                    self._without.append((session, self._now))
+                    self._without[session.user_class].append((session, self._now))
             elif not goes_on:
                 session.over = True
         if not goes_on:
@@ -202,43 +208,51 @@ class Binding(Generic[Waiter]):
                 return self._ready.pop(session)
         places = self._next_places(arrival.due)
         if places is None:
-            return self._at_first_place(arrival)
+            return self._at_first_place(arrival, self._user_class(arrival.number, None))
+        self._user_class(arrival.number, places.user_class)
         owner = places.owner
         if owner is not None and not owner.over:
             if owner in self._ready:
                 return self._ready.pop(owner)
             owner._owed += 1
             self.moved += 1
-        waiter = self._go_on_without()
+        waiter = self._go_on_without(places.user_class)
         if waiter is None and self._free:
             self._not_planned.add(arrival.number)
-            self._extra += owner is not None  # it has no places of its own, and the slow turn must find one
+            # It has no places of its own, and the slow turn must find one.
+            self._extra[places.user_class] += owner is not None
             return self._free.pop()
         return waiter if waiter is not None else self._before_its_place()
 
-    def _at_first_place(self, arrival: Arrival) -> Waiter | None:
+    def _at_first_place(self, arrival: Arrival, user_class: str) -> Waiter | None:
         """The plan begins a session here; it is left out for another one that was begun though not planned."""
-        longest = self._now - self._without[0][1] if self._without else 0.0
-        left_out = self._extra > 0 or longest > PATIENCE_S or not self._free
-        if left_out and (waiter := self._go_on_without()) is not None:
-            self._extra = max(0, self._extra - 1)
+        without = self._without[user_class]
+        longest = self._now - without[0][1] if without else 0.0
+        left_out = self._extra[user_class] > 0 or longest > PATIENCE_S or not self._free
+        if left_out and (waiter := self._go_on_without(user_class)) is not None:
+            self._extra[user_class] = max(0, self._extra[user_class] - 1)
             planned = self._planned(arrival.number)
             if planned.turns is not None:
                 self._give_places(planned, arrival.due, None)
             return waiter
         return self._free.pop() if self._free else self._before_its_place()
 
-    def _go_on_without(self) -> Waiter | None:
-        """The session without a place that has been ready longest."""
-        while self._without:
-            session, _ = self._without.popleft()
+    def _go_on_without(self, user_class: str) -> Waiter | None:
+        """The session of a class without a place that has been ready longest."""
+        without = self._without[user_class]
+        while without:
+            session, _ = without.popleft()
             if session in self._ready and session._owed and not session.over:
                 session._owed -= 1
                 return self._ready.pop(session)
         return None
 
     def _before_its_place(self) -> Waiter | None:
-        """Every user is at a session that waits for its place: the one whose place comes first need not wait."""
+        """Every user is at a session: one of another class that has no place goes on, else one that waits for its
+        place: the one whose place comes first need not wait."""
+        for user_class in self._without:
+            if (waiter := self._go_on_without(user_class)) is not None:
+                return waiter
         waiting = [entry for entry in self._plan if entry[2].owner in self._ready]
         if not waiting:
             return None
@@ -250,7 +264,7 @@ class Binding(Generic[Waiter]):
 
     def _give_places(self, session: BoundSession, due: float, owner: BoundSession | None) -> None:
         if session.turns > 1:
-            self._enter(Places(due + session.pause_s(), session.turns - 1, session.pause_s, owner))
+            self._enter(Places(due + session.pause_s(), session.turns - 1, session.pause_s, owner, session.user_class))
 
     def _enter(self, places: Places) -> None:
         heapq.heappush(self._plan, (places.next_s, next(self._entries), places))

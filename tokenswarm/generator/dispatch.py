@@ -35,12 +35,13 @@ class PlannedSessions:
 
     under_way(phase, start): places of sessions that are under way when a phase begins; None where no session goes on
     from the phase before. starts: when sessions begin, seconds into the measured phase, where the workload has it on
-    record.
+    record. user_class(phase, number, of_place): see `Binding`.
     """
 
     begun: Callable[[str, int], BoundSession] = lambda *_: BoundSession()
     under_way: Callable[[str, float], Iterable[Places]] | None = None
     starts: Sequence[float] | None = None
+    user_class: Callable[[str, int, str | None], str] = lambda *_: ""
 
 
 NOT_PLANNED = PlannedSessions()
@@ -54,7 +55,9 @@ class Dispatcher:
         self._load, self._seed, self._share = load, seed, share
         self._timeline, self._phase, self._under_way = timeline, "warmup", planned.under_way
         self._listed = listed_times(load) if planned.starts is None else tuple(planned.starts)
-        self._binding: Binding[AsyncResult] = Binding(lambda number: planned.begun(self._phase, number))
+        self._binding: Binding[AsyncResult] = Binding(
+            lambda number: planned.begun(self._phase, number),
+            lambda number, of_place: planned.user_class(self._phase, number, of_place))
         self._queue: Queue | None = None
         self.arrivals_queued = 0
         """Arrivals that had to queue because every user was in flight: max_in_flight bound."""

@@ -32,6 +32,7 @@ from tokenswarm.contract.tables import REQUESTS_CSV
 from tokenswarm.generator.admission import gate_worker_registration
 from tokenswarm.generator.fingerprints import fresh_key
 from tokenswarm.generator.load_process import LoadProcess, Outlets
+from tokenswarm.generator.mixed_user import choose_classes
 from tokenswarm.generator.plan import ALL, Plan, plan_from
 from tokenswarm.generator.roles import Coordinator, ProcessRole
 from tokenswarm.generator.sinks import TABLES, MasterSink
@@ -252,6 +253,7 @@ class WorkerRole(ProcessRole):
         if self._plan is None or self._plan.run_id != data["manifest"]["run_id"]:
             self._ended, self.process = False, None
             self._plan = plan_from(manifest_of(data["manifest"]), Path(data["folder"]), controlled=True)
+            choose_classes(self.environment, self._plan.scenario.mix)
 
     def _beat(self) -> None:
         while not self._ended:

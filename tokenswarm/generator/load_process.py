@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,14 +31,16 @@ from tokenswarm.generator.budget import Budget
 from tokenswarm.generator.dispatch import Dispatcher, PlannedSessions
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.generator.host_sampler import Health
-from tokenswarm.generator.plan import ALL, ClassPlan, Plan
+from tokenswarm.generator.mix_draw import ClassDraw
+from tokenswarm.generator.plan import ALL, Plan
 from tokenswarm.generator.private_text import without_prompt
 from tokenswarm.generator.request_body import constant_body, path_of, request_body
 from tokenswarm.generator.rows import Origin, request_row
 from tokenswarm.generator.session_stream import SessionStream, Share
 from tokenswarm.generator.sinks import FLUSH_INTERVAL_S, Buffer, Sink
-from tokenswarm.generator.under_way import places_under_way
+from tokenswarm.generator.under_way import mean_turns, places_under_way
 from tokenswarm.live.aggregate import Delta
+from tokenswarm.scenario.mix import USERS
 from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt, Session
 
@@ -54,10 +57,11 @@ class LimitReached(Exception):
 class _ClassLoad:
     """How this process loads for one class plan: its prompts, its client with its limits, its constant body."""
 
-    def __init__(self, plan: Plan, of_class: ClassPlan, share: Share) -> None:
-        limits, output, endpoint = of_class.limits, of_class.output, of_class.scenario.endpoint
+    def __init__(self, plan: Plan, name: str, share: Share, of_all_classes: Counter[Hashable]) -> None:
+        of_class = plan.classes[name]
+        limits, output, endpoint = of_class.limits, of_class.output, plan.endpoint_of(name)
         form = endpoint.form()
-        self.workload = create(of_class.scenario, plan.corpus, plan.seed, plan.salt)
+        self.workload = create(of_class.scenario, plan.corpus, plan.seed, plan.salt_of(name))
         self.client = LLMClient(Endpoint(plan.base_url, form), Timeouts(
             limits.connect_s, limits.first_token_s, limits.gap_s, limits.total_s), plan.api_key)
         self.body = constant_body(plan.model, output, endpoint)
@@ -65,7 +69,8 @@ class _ClassLoad:
         self.keys = keys_of(plan.api_key, form.secrets)
         self.max_tokens = output.max_tokens
         self.bounds = bounds_of(of_class.slo)
-        self.sessions = SessionStream(self.workload, plan.scenario, of_class.scenario, share)
+        self.behaviour = of_class.behaviour
+        self.sessions = SessionStream(self.workload, plan.scenario, of_class.scenario, share, of_all_classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +112,12 @@ class LoadProcess:
         self._fingerprints = Fingerprints(hash_key or fresh_key())
         self._on_failure = outlets.on_failure
         self._failed = False
-        share = Share(index, plan.workers)
+        share, begun = Share(index, plan.workers), Counter[Hashable]()
         self._budget = Budget(scenario.load, share)
-        self._loads = {name: _ClassLoad(plan, of_class, share) for name, of_class in plan.classes.items()}
+        self._loads = {name: _ClassLoad(plan, name, share, begun) for name in plan.classes
+                       if name != ALL or scenario.mix is None}
+        self._draw = self._class_draw()
+        self._numbered: int | None = None
         self.in_flight: Counter[str] = Counter()
         """Requests in flight by user class."""
         self._users = 0
@@ -156,23 +164,53 @@ class LoadProcess:
     def _bound(self, session: Session, user_class: str, number: int = 0) -> BoundSession:
         return bound_session(session, number, pauses(
             self.plan.seed, session.conversation, self.plan.of(user_class).behaviour.think_time_s,
-            self._load_of(user_class).workload.answer_tokens))
+            self._load_of(user_class).workload.answer_tokens), user_class if self._draw is not None else ALL)
 
     def _open_loop(self) -> Dispatcher:
-        """The arrivals of this process. Planned are sessions of the leading scenario: which class of several gets an
-        arrival is known only then."""
-        plan, workload = self.plan, self._loads[ALL].workload
-        load, think_time_s = plan.scenario.load, plan.of(ALL).behaviour.think_time_s
+        """The arrivals of this process. Planned are sessions of the leading scenario, or of the class that a mix drew;
+        else which class of several gets an arrival is known only then."""
+        plan, load, draw = self.plan, self.plan.scenario.load, self._draw
+        shares = {ALL: 1.0} if draw is None else draw.request_shares()
+
+        def session(phase: str, number: int, user_class: str) -> Session:
+            return self._load_of(user_class).workload.session(phase, number)
+
+        def begun(phase: str, number: int) -> BoundSession:
+            user_class = ALL if draw is None else draw.of_arrival(phase, number)
+            return self._bound(session(phase, number, user_class), user_class)
+
+        def class_at(phase: str, number: int, of_place: str | None) -> str:
+            return ALL if draw is None else draw.at_place(
+                phase, number, of_place, lambda user_class: session(phase, number, user_class).turns)
 
         def under_way(phase: str, start: float) -> list[Places]:
-            return places_under_way(workload, phase, think_time_s, load.rate / plan.workers, start)
+            return [places for user_class, share in shares.items() for places in places_under_way(
+                self._load_of(user_class).workload, phase, self._load_of(user_class).behaviour.think_time_s,
+                share * load.rate / plan.workers, start, user_class)]
 
-        planned = PlannedSessions(lambda phase, number: self._bound(workload.session(phase, number), ALL),
-                                  None if plan.scenario.phases_apart else under_way, workload.recorded_starts())
+        planned = PlannedSessions(begun, None if plan.scenario.phases_apart else under_way,
+                                  self._load_of(ALL).workload.recorded_starts(), class_at)
         return Dispatcher(load, plan.seed, Share(self.index, plan.workers), self.timeline, planned)
 
     def _load_of(self, user_class: str) -> _ClassLoad:
-        return self._loads.get(user_class) or self._loads[ALL]
+        return self._loads.get(user_class) or self._loads.get(ALL) or next(iter(self._loads.values()))
+
+    def _class_draw(self) -> ClassDraw | None:
+        """Who draws the classes of sessions; None where users keep to one class."""
+        mix = self.plan.scenario.mix
+        if mix is None or mix.of == USERS:
+            return None
+        return ClassDraw(mix, self.plan.seed, self.index,
+                         {name: mean_turns(load.workload) for name, load in self._loads.items()})
+
+    def class_for(self, phase: str, user: int, arrival: Arrival | None) -> str:
+        """Of a mix: the class of the session that a user begins now, in an open loop with that arrival."""
+        return self._draw.for_user(phase, user) if arrival is None else self._draw.of_arrival(phase, arrival.number)
+
+    def sent_in_session(self, phase: str, user: int, user_class: str, requests: int) -> None:
+        """Of a mix: a session of a user is over, and had so many requests."""
+        if self._dispatcher is None:
+            self._draw.sent_by(phase, user, user_class, requests)
 
     @property
     def requests_in_flight(self) -> int:
@@ -180,9 +218,20 @@ class LoadProcess:
         return sum(load.client.in_flight for load in self._loads.values())
 
     def next_user(self) -> int:
-        """A number for a new user, unique among all workers."""
+        """A number for a new user, unique among all workers; within `numbered`, that one."""
+        if self._numbered is not None:
+            return self._numbered
         self._users += 1
         return (self._users - 1) * self.plan.workers + self.index
+
+    @contextmanager
+    def numbered(self, number: int) -> Iterator[None]:
+        """Users that are made here are all one user, who has that number: those of a mix who plays every class."""
+        self._numbered = number
+        try:
+            yield
+        finally:
+            self._numbered = None
 
     def next_arrival(self, session: BoundSession | None = None) -> Arrival | None:
         """Open loop: wait for the arrival that a session's next turn is bound to, or (None) for one that begins a
@@ -245,6 +294,8 @@ class LoadProcess:
 
     def _record(self, origin: Origin, prompt: Prompt, answer: Answer) -> None:
         row = request_row(origin, prompt, answer, self.timeline.level_of(origin.phase, answer.sent_at))
+        if self.plan.scenario.mix is not None:  # each class counts its sessions from 0
+            row["conversation"] = f"{origin.user_class}-{row['conversation']}"
         if self._clock_shift_s:
             for name in ("sent_at", "scheduled_at"):
                 row[name] = None if row[name] is None else row[name] - self._clock_shift_s

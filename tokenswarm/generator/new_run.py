@@ -38,6 +38,8 @@ from tokenswarm.workloads.corpus import Corpus
 
 _PACKAGES = ("locust", "gevent", "httptools", "msgspec", "openai")
 _GIB = 1024**3
+MIX = "mix"
+"""The workload that run.json names for a run of several."""
 RUN_SALT = "run"
 """`prompts.salt` of a run that shares no prompt with an earlier one."""
 
@@ -93,11 +95,12 @@ class NewRun:
     def manifest(self, run_id: str) -> Manifest:
         """Its run.json. A `prompts.salt` of "run" becomes one that no earlier run had."""
         scenario, prompts = self.scenario, self.scenario.prompts
+        classes = {**scenario.classes(), **self.classes}
         return Manifest(
             format=FORMAT, run_id=run_id, status="running", started_at=utc_now(), simulated=self.simulated,
             engine=self.engine, model=self.model,
             scenario=scenario_record(scenario, self.overrides),
-            classes={name: scenario_record(own, self.overrides) for name, own in self.classes.items()},
+            classes={name: scenario_record(own, self.overrides) for name, own in classes.items()},
             load=_load(scenario.load, self.workers, prompts.state),
             corpus=CorpusRecord(**self.corpus.identity()), seed=prompts.seed,
             salt=fresh_salt() if prompts.salt == RUN_SALT else prompts.salt, argv=list(self.argv),
@@ -107,7 +110,8 @@ class NewRun:
 
 def scenario_record(scenario: Scenario, overrides: Mapping[str, str]) -> ScenarioRecord:
     """The scenario as run.json holds it."""
-    return ScenarioRecord(scenario.name, scenario.title, scenario.description, scenario.workload_kind.name,
+    return ScenarioRecord(scenario.name, scenario.title, scenario.description,
+                          scenario.workload_kind.name if scenario.mix is None else MIX,
                           scenario.values(), dict(overrides))
 
 

@@ -23,6 +23,7 @@ from tokenswarm.generator.new_run import NewRun, make_run_folder
 from tokenswarm.generator.plan import api_key
 from tokenswarm.generator.ui_session import UiSession, session_from_environment
 from tokenswarm.scenario.loading import load_scenario
+from tokenswarm.scenario.mix import MixPart
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads.corpus import load_corpus
 
@@ -47,23 +48,36 @@ def form_arguments(parser: Any) -> None:
 def chosen_scenario(options: Any, user_classes: Iterable[Any]) -> tuple[Scenario, dict[str, str]]:
     """The scenario of the test that is about to begin, and the values in it that were given by hand.
 
-    It is the one that was chosen, else the one that the user classes name. Raises UserError.
+    It is the one that was chosen, else the one that the user classes name; several are a mix. Raises UserError.
     """
     session = session_from_environment()
     name = getattr(options, "scenario", "") or (session.scenario if session else "")
+    of_classes = None
     if not name:
-        names = {cls.scenario for cls in user_classes if getattr(cls, "scenario", "")}
-        if len(names) != 1:
-            raise UserError(Exit.USAGE, f"the user classes name {len(names)} scenarios ({', '.join(sorted(names))}); "
-                                        "choose one with --scenario")
-        name = names.pop()
+        classes = list(user_classes)
+        names = dict.fromkeys(cls.scenario for cls in classes if getattr(cls, "scenario", ""))
+        if not names:
+            raise UserError(Exit.USAGE, "no user class names a scenario; choose one with --scenario")
+        name = next(iter(names)) if len(names) == 1 else " ".join(f"{each}:1" for each in names)
+        of_classes = classes if len(names) > 1 else None
     preset = os.environ.get("ENDPOINT") if session is None else None
     overrides = dict(session.overrides) if session else {"endpoint.preset": preset} if preset else {}
     overrides |= parse_set(getattr(options, "set", "") or "")
     form = {"load.rate": getattr(options, "rate", ""), "load.warmup_s": getattr(options, "warmup", ""),
              "prompts.seed": getattr(options, "prompt_seed", "") or os.environ.get("SEED", "")}
     overrides |= {key: value for key, value in form.items() if value}
-    return load_scenario(name, overrides), overrides
+    scenario = load_scenario(name, overrides)
+    return scenario if of_classes is None else _mix_of(scenario, of_classes), overrides
+
+
+def _mix_of(mixed: Scenario, classes: Iterable[Any]) -> Scenario:
+    """A mix of the scenarios that user classes name, of these very classes with the weights that Locust knows."""
+    values = {part.scenario: part.values for part in mixed.mix.parts}
+    by_name = {name: values.get(load_scenario(name).name) for name in {cls.scenario for cls in classes}}
+    parts = tuple(MixPart(scenario=by_name[cls.scenario]["name"], user_class=cls.__name__, base=cls.__name__,
+                          weight=float(cls.weight), locustfile=cls.__module__, values=by_name[cls.scenario])
+                  for cls in classes if cls.scenario)
+    return mixed.model_copy(update={"mix": mixed.mix.model_copy(update={"parts": parts})})
 
 
 def standalone_manifest(environment: Any, workers: int) -> tuple[Manifest, Path]:

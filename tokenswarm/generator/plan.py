@@ -15,6 +15,7 @@ from tokenswarm.base.masking import usable_key
 from tokenswarm.contract.manifest import CorpusRecord, Manifest, read_manifest
 from tokenswarm.contract.objectives import bounds_of
 from tokenswarm.scenario.arrivals import TIMES
+from tokenswarm.scenario.endpoint import EndpointSettings
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.requests import Output, RequestLimits, Retry, UserBehaviour
 from tokenswarm.workloads.corpus import DEFAULT_NAME, Corpus, load_corpus
@@ -72,7 +73,8 @@ class Plan:
     """Plans by user class; ALL stands for every class without one, by default with the leading scenario."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", {ALL: ClassPlan(self.scenario), **self.classes})
+        first = next(iter(self.classes.values()), None) if self.scenario.mix is not None else None
+        object.__setattr__(self, "classes", {ALL: first or ClassPlan(self.scenario), **self.classes})
 
     def name_for(self, user_class: str) -> str:
         """The name under which `classes` has the plan of a user class."""
@@ -81,6 +83,19 @@ class Plan:
     def of(self, user_class: str) -> ClassPlan:
         """The plan of a user class."""
         return self.classes[self.name_for(user_class)]
+
+    def endpoint_of(self, user_class: str) -> EndpointSettings:
+        """How requests of a class are put to the endpoint; in a mix, which has one endpoint, all alike."""
+        return (self.of(user_class).scenario if self.scenario.mix is None else self.scenario).endpoint
+
+    def salt_of(self, user_class: str) -> str:
+        """The salt of a class's prompts. Two classes with one kind of workload and one seed would make the same texts,
+        and find each other's in the cache: the second has a salt of its own."""
+        name, kind = self.name_for(user_class), self.of(user_class).scenario.workload
+        if not self.salt or self.scenario.mix is None:
+            return self.salt
+        alike = [each for each, own in self.classes.items() if each != ALL and own.scenario.workload == kind]
+        return self.salt if name == ALL or alike[0] == name else f"{self.salt}/{name}"
 
     def bounded(self, user_class: str) -> bool:
         """Whether the SLOs of a user class say what a good request is."""

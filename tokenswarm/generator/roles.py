@@ -28,6 +28,7 @@ from tokenswarm.generator.level_log import LevelLog, follow_user_targets
 from tokenswarm.generator.load_process import LoadProcess, Outlets
 from tokenswarm.generator.locust_csv import complete_at_exit
 from tokenswarm.generator.locust_stats import keep_flat
+from tokenswarm.generator.mixed_user import choose_classes
 from tokenswarm.generator.new_run import utc_now
 from tokenswarm.generator.phase_controller import LoadProcesses, PhaseController
 from tokenswarm.generator.plain_locust import standalone_manifest
@@ -127,6 +128,8 @@ class Coordinator(ProcessRole):
         self.reporter = Reporter()
         self.plan = prepared_plan()
         self.shape: ScenarioShape | None = None
+        if self.plan is not None and self.plan.scenario.mix is not None:
+            choose_classes(environment, self.plan.scenario.mix)
         if self.plan is not None and self.plan.scenario.load.shaped:
             self.shape = environment.shape_class = ScenarioShape(self.plan.scenario.load)
         self.manifest: Manifest | None = None
@@ -162,6 +165,8 @@ class Coordinator(ProcessRole):
         if self.plan is None or not self.plan.controlled:  # under plain Locust each test is a run of its own
             self.manifest, folder = standalone_manifest(self.environment, self.workers())
             self.plan = plan_from(self.manifest, folder, controlled=False)
+            if self.plan.scenario.mix is not None:
+                choose_classes(self.environment, self.plan.scenario.mix)
             self._tell_of_it()
         self._write_what_is_planned()
         self.timeline = Timeline(time.time())

@@ -37,13 +37,17 @@ class Share(NamedTuple):
 
 class SessionStream:
     """The sessions of one workload, as the users of one process begin them. `leading`: the scenario whose [load]
-    directs the run; `own`: the one that the workload and its users come from."""
+    directs the run; `own`: the one that the workload and its users come from. `of_all_classes`: what the streams of a
+    mix share, whose users have sessions of several classes."""
 
-    def __init__(self, workload: Workload, leading: Scenario, own: Scenario, share: Share | None = None) -> None:
+    def __init__(self, workload: Workload, leading: Scenario, own: Scenario, share: Share | None = None,
+                 of_all_classes: Counter[Hashable] | None = None) -> None:
         self._workload, self._own = workload, own
         self._share, self._once = share or Share(), 0
         self._load = leading.load
         self._begun: Counter[Hashable] = Counter()
+        self._all = Counter() if of_all_classes is None else of_all_classes
+        """Sessions by phase and user, of whatever class."""
         self._under_way = 0 if self._load.rate is None else self._load.rate * mean_pause_s(
             own.user.think_time_s, workload.answer_tokens)
         """Arrivals of an open loop until sessions that begin with the run go on: up to then each belongs to a session
@@ -61,9 +65,10 @@ class SessionStream:
             joins = phase == "warmup" and number < self._under_way
         else:
             place = self._begun[phase, user]
+            joins = not self._all[phase, user] and (phase == "warmup" or not self._all["warmup", user])
             self._begun[phase, user] += 1
+            self._all[phase, user] += 1
             number = session_number(user, place, self._load.most_users)
-            joins = place == 0 and (phase == "warmup" or not self._begun["warmup", user])
             at_s = now - timeline.start
         if joins and not self._own.phases_apart:
             return under_way(self._workload, number, at_s, self._own.output.max_tokens)

@@ -7,14 +7,32 @@ from statistics import fmean
 
 from tokenswarm.generator.binding import Places, mean_pause_s, pauses
 from tokenswarm.scenario.distribution import Distribution
+from tokenswarm.workloads.ages import Joined
 from tokenswarm.workloads.base import Workload
 
+MEASURE = "measure"
+_TRIED = 16
 _SAMPLE = 64
 """Sessions whose lengths stand for all."""
 
 
+def mean_turns(workload: Workload) -> float:
+    """How many requests a session has on average; where nobody knows in advance, in some that get no answers."""
+    turns = _lengths(workload, MEASURE)
+    if None in turns:
+        turns = [Joined(workload, number, 0.0, workload.answer_tokens).length() for number in range(_TRIED)]
+    return max(1.0, fmean(turns))
+
+
+def _lengths(workload: Workload, phase: str) -> list[int | None]:
+    first = workload.session(phase, 0)
+    if type(first).turns is not None:  # a session of that kind always has so many
+        return [type(first).turns]
+    return [first.turns, *(workload.session(phase, number).turns for number in range(1, _SAMPLE))]
+
+
 def places_under_way(workload: Workload, phase: str, think_time_s: Distribution, rate: float,
-                     start: float) -> list[Places]:
+                     start: float, user_class: str = "") -> list[Places]:
     """Places from `start` (unix time) on of the sessions that wait for one then, if `rate` requests/s have gone on for
     long: none where sessions have one turn, or nobody knows how many.
 
@@ -22,19 +40,15 @@ def places_under_way(workload: Workload, phase: str, think_time_s: Distribution,
     (Little, Operations Research 9(3), 1961). One of n turns is met in proportion to its n - 1 pauses, in any of them
     alike, and at any time within it (Cox, Renewal Theory, 1962, section 5.4). Nothing of it depends on what was sent.
     """
-    first = workload.session(phase, 0)
-    if type(first).turns is not None:  # a session of that kind always has so many
-        turns = [type(first).turns]
-    else:
-        turns = [first.turns, *(workload.session(phase, number).turns for number in range(1, _SAMPLE))]
+    turns = _lengths(workload, phase)
     if None in turns or max(turns) < 2:
         return []
-    rng = Random(f"under way/{workload.seed}/{phase}")
+    rng = Random(f"under way/{workload.seed}/{phase}" + (f"/{user_class}" if user_class else ""))
     pause_s = mean_pause_s(think_time_s, workload.answer_tokens)
     count = round(rate / fmean(turns) * (fmean(turns) - 1) * pause_s)
     lengths = rng.choices(turns, weights=[length - 1 for length in turns], k=count)
     places = []
     for number, length in enumerate(lengths):
         draw = pauses(workload.seed, f"{phase}-under-way-{number}", think_time_s, workload.answer_tokens)
-        places.append(Places(start + rng.random() * draw(), rng.randrange(1, length), draw))
+        places.append(Places(start + rng.random() * draw(), rng.randrange(1, length), draw, user_class=user_class))
     return places

@@ -99,7 +99,7 @@ class LocustProcesses:
         if several:
             wait_s = _LOCAL_WORKERS_WAIT_S if master is None else _REMOTE_WORKERS_WAIT_S
             leading += ["--expect-workers", str(workers), "--expect-workers-max-wait", str(wait_s)]
-        leader = Leader([scenario.locustfile_path], base_url, leading, {RUN_VARIABLE: str(folder)})
+        leader = Leader(scenario.locustfile_paths, base_url, leading, {RUN_VARIABLE: str(folder)})
         return cls(leader, folder / LOG_NAME, several, master)
 
     def _start(self, arguments: list[str], environment: dict[str, str], descriptors: tuple[int, ...]

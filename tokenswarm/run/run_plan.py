@@ -123,7 +123,7 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
     _check_load(scenario, options.overrides)
     corpus = load_corpus(options.corpus)
     # Refuses prompts that cannot be made, before anything is started.
-    workload = create(scenario, corpus, seed=0, salt="")
+    workloads = [create(own, corpus, seed=0, salt="") for own in scenario.classes().values() or [scenario]]
     host = options.host or (scenario.endpoint.url if options.engine == EXTERNAL else None)
     if options.engine == EXTERNAL and not host:
         of = f" of ENDPOINT={scenario.endpoint.preset}, which has no URL of its own" if scenario.endpoint.preset else ""
@@ -149,7 +149,7 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
         gpus_named=_gpus_named(environ.get("GPUS", "")),
         workers=options.workers, master=options.master, keep=options.keep, results=options.results,
         argv=tuple(options.argv), api_key=options.api_key,
-        prompt_notes=tuple(workload.notes()))
+        prompt_notes=tuple(note for workload in workloads for note in workload.notes()))
 
 
 def _gpus_named(text: str) -> int | None:

@@ -83,7 +83,7 @@ def _start_locust(checked: CheckedEngine, folder: Path, web: list[str], hosts: l
     """`hosts`: under which the UI is reached, beside those in UI_HOSTS."""
     plan = checked.plan
     session = _session(checked)
-    files = sorted({load_scenario(name, {}).locustfile_path for name in session.scenarios})
+    files = sorted({path for name in session.scenarios for path in load_scenario(name, {}).locustfile_paths})
     # The form begins with the scenario's users; the process that serves the UI generates no load.
     leader = Leader(files, checked.engine.base_url, [*users_arguments(plan.scenario), *web, "--loglevel", "INFO"],
                     {**session.to_environment(),

@@ -17,6 +17,7 @@ from tokenswarm.base.files import digest
 from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, PACKAGE, SCENARIOS, shown
 from tokenswarm.scenario.arrivals import TIMES
 from tokenswarm.scenario.endpoint import with_preset
+from tokenswarm.scenario.mixing import LoadOne, MixSource, mix_line, mixed
 from tokenswarm.scenario.model import Scenario, scenario_model, validated
 
 # Engines whose own tables are accepted even where no description file is installed beside the package.
@@ -32,19 +33,65 @@ def scenario_names() -> list[str]:
 def load_scenario(name_or_path: str, overrides: Mapping[str, str] | None = None, data: str | None = None) -> Scenario:
     """The scenario of that name (see `base.lookup`), or of that .toml file, with `overrides` (see `parse_set`) put in.
 
+    `rag:6 chat:3`, and a file with a table [mix], are several: see `mixing`.
     data: the file that its prompts come from, for a workload that has one.
 
     Raises UserError (USAGE) that names the file, the key, what it got and what is allowed.
     """
+    line = mix_line(name_or_path)
+    if line is not None:
+        return mixed(MixSource(line, "SCENARIO", _member_in([Path.cwd()]), _takes_data, overrides or {}, data))
     path = scenario_file(name_or_path)
+    content = _content(path)
+    if "mix" in content:
+        return mixed(MixSource({"name": path.stem, **content}, shown(path), _member_in([path.parent, Path.cwd()]),
+                               _takes_data, overrides or {}, data))
+    return _one(path, content, overrides or {}, data)
+
+
+def _member_in(folders: list[Path]) -> LoadOne:
+    """Loads scenarios of a mix; a path counts from these folders."""
+    def load_one(name: str, tables: Mapping[str, Any], overrides: Mapping[str, str], data: str | None) -> Scenario:
+        beside = next((folder / name for folder in folders if SCENARIOS.is_path(name) and (folder / name).is_file()),
+                      None)
+        path = scenario_file(name) if beside is None else beside.resolve()
+        content = _content(path)
+        if "mix" in content:
+            raise UserError(Exit.USAGE, f"{shown(path)}: is a mix itself, and cannot be part of another one")
+        own = content.get("workload")
+        inside = {key: value for key, value in tables.items() if key not in Scenario.model_fields and key != own}
+        tables = {key: value for key, value in tables.items() if key not in inside}
+        if inside and isinstance(own, str):
+            tables[own] = {**inside, **tables.get(own, {})}
+        merged = {**content, **{key: {**content[key], **value} if isinstance(value, dict)
+                                and isinstance(content.get(key), dict) else value for key, value in tables.items()}}
+        whole = {key if key.split(".")[0] in {*Scenario.model_fields, own} else f"{own}.{key}": value
+                 for key, value in overrides.items()}
+        return _one(path, merged, whole, data)
+    return load_one
+
+
+def _takes_data(name: str) -> bool:
+    """Whether the prompts of a scenario come from a file."""
+    try:
+        return "file" in scenario_model(_content(scenario_file(name))["workload"]).workload_kind.Settings.model_fields
+    except (KeyError, TypeError, ValueError):
+        return False  # refused when it is loaded
+
+
+def _content(path: Path) -> dict[str, Any]:
     where = shown(path)
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(Exit.USAGE, f"{where}: cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(Exit.USAGE, f"{where}: is not valid TOML: {error}") from None
-    overrides = overrides or {}
+
+
+def _one(path: Path, content: Mapping[str, Any], overrides: Mapping[str, str], data: str | None) -> Scenario:
+    """The scenario of one file."""
+    where = shown(path)
     folders = [path.parent, Path.cwd()]
     content = with_preset({"name": path.stem, **content}, overrides.get(_PRESET), folders)
     values = _with_absolute_paths(with_overrides(content, overrides, _text_keys()), folders)

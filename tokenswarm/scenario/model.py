@@ -19,6 +19,7 @@ from tokenswarm.scenario.abort import AbortSettings
 from tokenswarm.scenario.endpoint import EndpointSettings
 from tokenswarm.scenario.engine_settings import EngineSettings
 from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.mix import Mix
 from tokenswarm.scenario.requests import Output, Prompts, RequestLimits, Retry, UserBehaviour
 from tokenswarm.scenario.slo import slo_table
 from tokenswarm.scenario.values import Section
@@ -47,6 +48,10 @@ class Scenario(Section):
         default_factory=dict, description="what is good enough: gates, and tables with those of one user class")
     prompts: Prompts = Field(default=Prompts(), description="seed and salt")
     engine: EngineSettings = Field(default=EngineSettings(), description="tuned engine settings, canonical names")
+
+    mix: Mix | None = Field(
+        default=None, description="shares of several scenarios in one run, each with users, prompts and SLOs of its "
+        "own (docs/traffic.md)")
 
     workload_kind: ClassVar[type | None] = None
     """The class that makes the prompts; what is validated is a subclass with the field that is its table."""
@@ -102,6 +107,17 @@ class Scenario(Section):
     def locustfile_path(self) -> Path:
         """Absolute path of the locustfile."""
         return LOCUSTFILES_DIR / self.locustfile
+
+    @property
+    def locustfile_paths(self) -> list[Path]:
+        """Of a mix, those of all its scenarios."""
+        files = [self.locustfile] if self.mix is None else [part.locustfile for part in self.mix.parts]
+        return [LOCUSTFILES_DIR / file for file in dict.fromkeys(files)]
+
+    def classes(self) -> dict[str, Scenario]:
+        """The scenarios of a mix's user classes, as it was loaded; empty of any other scenario."""
+        return {} if self.mix is None else {part.user_class: Scenario.from_values(part.values)
+                                            for part in self.mix.parts}
 
     def values(self) -> dict[str, Any]:
         """The whole effective scenario as plain nested dicts, for run.json. `from_values` is its inverse."""

@@ -22,6 +22,7 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.foreign import printable
 from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.tables import DASHBOARD_HTML, REQUESTS_CSV
+from tokenswarm.generator.mixed_user import classes_of_mix, loaded_classes
 from tokenswarm.generator.plain_locust import chosen_scenario
 from tokenswarm.generator.roles import Coordinator
 from tokenswarm.generator.ui_session import session_from_environment
@@ -96,8 +97,9 @@ class LlmTab:
             _refuse_other_host(form.get("host"))
             _refuse_unlisted(form.get("scenario"), self._environment.user_classes)
             scenario, _ = chosen_scenario(_Options(wanted), self._environment.user_classes)
-            classes = [cls for cls in _all_classes(self._environment)
-                       if cls.__module__.rpartition(".")[2] == scenario.locustfile_path.stem]
+            loaded = loaded_classes(self._environment)
+            classes = classes_of_mix(scenario.mix, loaded) if scenario.mix is not None else [
+                cls for cls in loaded if cls.__module__.rpartition(".")[2] == scenario.locustfile_path.stem]
         except UserError as error:
             self._alert = str(error)
             return _refused(str(error))
@@ -158,7 +160,9 @@ class LlmTab:
     def _slos(self) -> dict[str, Any]:
         """The objectives of each user class of the run."""
         plan = self._coordinator.plan
-        return {each.__name__: plan.of(each.__name__).slo for each in self._environment.user_classes}
+        mix = plan.scenario.mix
+        names = [each.__name__ for each in self._environment.user_classes] if mix is None else mix.shares
+        return {name: plan.of(name).slo for name in names}
 
     def _live(self) -> Response:
         return jsonify(self._snapshot())
@@ -228,13 +232,6 @@ class _Options:
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.__dict__.update(values)
-
-
-def _all_classes(environment: Any) -> list[Any]:
-    known = getattr(environment, "tokenswarm_classes", None)
-    if known is None:
-        known = environment.tokenswarm_classes = list(environment.user_classes)
-    return known
 
 
 def _for_this_site_only(response: Response) -> Response:

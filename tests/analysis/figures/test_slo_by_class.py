@@ -24,11 +24,11 @@ def mixed(tmp_path: Path, of_mix: dict[str, Any] | None = None, rag: dict[str, A
     for i in range(30):
         rows.append(row(request_id=f"r{i}", sent_at=START + i, ttft_ms=300.0 if i % 3 == 0 else 100.0))
         rows.append(row(request_id=f"b{i}", sent_at=START + i, user_class="BatchClassifier", ttft_ms=300.0) | cells)
-    told = manifest(seconds=60.0)
-    told["scenario"] = told["scenario"] | {"workload": "mix", "values": {"slo": of_mix or {}}}
-    told["classes"] = {"RagReader": {"name": "rag", "values": {"slo": RAG if rag is None else rag}},
+    facts = manifest(seconds=60.0)
+    facts["scenario"] = facts["scenario"] | {"workload": "mix", "values": {"slo": of_mix or {}}}
+    facts["classes"] = {"RagReader": {"name": "rag", "values": {"slo": RAG if rag is None else rag}},
                        "BatchClassifier": {"name": "batch", "values": {"slo": BATCH if batch is None else batch}}}
-    return summarise(read_run(write_run(tmp_path, rows, told)))
+    return summarise(read_run(write_run(tmp_path, rows, facts)))
 
 
 def test_a_request_is_good_where_it_keeps_the_objectives_of_its_own_class(tmp_path: Path) -> None:
@@ -73,11 +73,11 @@ def test_goodput_of_the_whole_is_not_known_where_a_class_does_not_say_what_is_go
 
 
 def test_a_class_of_which_nobody_came_misses_its_gates(tmp_path: Path) -> None:
-    told = manifest(seconds=60.0)
-    told["classes"] = {"RagReader": {"values": {"slo": RAG}}, "BatchClassifier": {"values": {"slo": BATCH}}}
-    told["scenario"]["values"] = {}
+    facts = manifest(seconds=60.0)
+    facts["classes"] = {"RagReader": {"values": {"slo": RAG}}, "BatchClassifier": {"values": {"slo": BATCH}}}
+    facts["scenario"]["values"] = {}
     rows = [row(request_id=f"r{i}", sent_at=START + i) for i in range(30)]
-    gates = {gate.key: gate for gate in summarise(read_run(write_run(tmp_path, rows, told))).slo}
+    gates = {gate.key: gate for gate in summarise(read_run(write_run(tmp_path, rows, facts))).slo}
     assert gates["RagReader.ttft_p95_ms"].state == "met"
     assert gates["BatchClassifier.e2e_p95_ms"].state == "missed"
     assert gates["BatchClassifier.e2e_p95_ms"].figure.why == "no BatchClassifier sent a request"

@@ -1,0 +1,33 @@
+"""What is sent next, and when: for users, whatever process they are in."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tokenswarm.contract.phases import Timeline
+from tokenswarm.generator.binding import Arrival, BoundSession
+
+
+class Paced(Protocol):
+    """As much of a load process as says when something is sent."""
+
+    timeline: Timeline
+
+    def phase(self) -> str: ...
+
+    def next_arrival(self, session: BoundSession | None = None) -> Arrival | None: ...
+
+
+def next_turn(process: Paced, session: BoundSession | None = None,
+              arrival: Arrival | None = None) -> tuple[str, Arrival | None] | None:
+    """The phase of what is sent next, in an open loop with its arrival: `arrival`, where a user has one already, or the
+    one that its session waits for (None: one that begins a session). None when nothing is sent any more."""
+    while True:
+        if arrival is None:
+            arrival = process.next_arrival(session)
+        phase = process.phase()
+        if phase == "drain":
+            return None
+        if arrival is None or process.timeline.phase_at(arrival.due) == phase:
+            return phase, arrival
+        arrival = None  # due in the warm-up: the measured phase has a schedule of its own

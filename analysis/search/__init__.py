@@ -1,0 +1,1 @@
+"""Rules by which a search over loads or settings decides: pure, without clock, engine or run."""

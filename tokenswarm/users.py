@@ -63,6 +63,7 @@ class LLMUser(User):
         self._plan = self._process.plan.of(type(self).__name__)
         self._session_phase = self._session_origin = ""
         self._session_sent = self._session_open = False
+        self._pause_s: float | None = None
         self._bound: BoundSession | None = None
         self._arrival: Arrival | None = None
         self._number, self._prompts = self._process.next_user(), 0
@@ -134,6 +135,7 @@ class LLMUser(User):
             self._session_phase = self._session_origin = phase  # prompts built by hand begin no session: ask again
             raise RescheduleTaskImmediately  # an arrival is kept for the next session's first prompt
         self._session_sent = True
+        self._pause_s = prompt.pause_after_s
         scheduled_at, self._arrival = None if self._arrival is None else self._arrival.due, None
         retry, tries = self._plan.retry, 1
         answer = self._send(prompt, phase, scheduled_at, tries)
@@ -184,9 +186,12 @@ class LLMUser(User):
         return answer
 
     def think(self) -> None:
-        """Pause as the scenario's user does between an answer and the next question (not in an open loop)."""
+        """Pause as the scenario's user does between an answer and the next question, or as is on record of the last
+        prompt (not in an open loop)."""
         if not self._process.open_loop:
-            seconds = self._plan.behaviour.think_time_s.sample(self._rng)
+            seconds = self._pause_s
+            if seconds is None:
+                seconds = self._plan.behaviour.think_time_s.sample(self._rng)
             if seconds > 0:
                 gevent.sleep(seconds)
 

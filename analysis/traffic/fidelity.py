@@ -97,7 +97,9 @@ def _sharing(fidelity: Fidelity, plan: ReplayPlan, run: Run, cache: Yardstick) -
     effective = run.manifest.engine.effective
     block, capacity = effective.get("block_size"), effective.get("kv_capacity_tokens")
     fidelity.block_size = int(block) if isinstance(block, int | float) and block >= 1 else _SMALLEST_BLOCK
-    fidelity.engine, fidelity.sent_allow = cache.engine, cache.blocks if cache.blocks.value is not None else cache.ideal
+    by_blocks = cache.blocks.value is not None
+    fidelity.engine, fidelity.sent_allow = cache.engine, cache.blocks if by_blocks else cache.ideal
+    fidelity.sent_allow_range = (cache.blocks_range if by_blocks else cache.ideal_range) or None
     curve = implied_curve(plan, fidelity.block_size)
     why = "the trace does not say what its prompts share"
     fidelity.implied = Estimate(curve.unbounded if curve else None, why=why).figure("share")
@@ -141,7 +143,8 @@ def _limits(fidelity: Fidelity, span_s: float) -> list[Limit]:
                       why="the trace has no request").figure("share")
     apart = None
     if fidelity.implied.value is not None and fidelity.sent_allow.value is not None:
-        apart = abs(fidelity.implied.value - fidelity.sent_allow.value)
+        low, high = fidelity.sent_allow_range or [fidelity.sent_allow.value] * 2
+        apart = max(0.0, low - fidelity.implied.value, fidelity.implied.value - high)
     sharing = Estimate(apart, why=fidelity.implied.why or "what the prompts sent share is not known").figure("share")
     slip_limit_ms = max(SLIP_LIMIT_S, SLIP_LIMIT_SHARE * span_s) * _MS
     return [_limit(name, figure, limit) for name, figure, limit in (
@@ -173,7 +176,7 @@ def _sentence(fidelity: Fidelity) -> str:
     if fidelity.implied.value is not None:
         within = "" if fidelity.implied_capacity.value is None \
             else f", {_percent(fidelity.implied_capacity)} in this KV cache"
-        engine = "" if fidelity.engine.value is None else f"; the engine fidelity {_percent(fidelity.engine)}"
+        engine = "" if fidelity.engine.value is None else f"; the engine found {_percent(fidelity.engine)}"
         parts.append(f"the trace implies a hit rate of {_percent(fidelity.implied)} in blocks of {fidelity.block_size}"
                      f"{within}{engine}")
     text = "; ".join(parts) + "."

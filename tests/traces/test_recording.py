@@ -111,3 +111,10 @@ def test_what_begins_at_the_same_place_has_different_ranks() -> None:
     ranks, ends = ranks_among_siblings(recording.sessions)
     assert ranks == {("", 7): 0, ("", 8): 0, ("", 9): 0, ("", 3): 1}
     assert ends == {2: 2, 3: 1}
+
+
+def test_a_sub_agent_is_in_the_session_that_waits_for_it_at_its_place() -> None:
+    recording = of([request(None, "a", root="a"), request(None, "a/sub", root="a"), request(None, "a", root="a"),
+                    request(None, "b", root="b")])
+    assert [[each.place for each in session] for session in recording.sessions] == [[0, 1, 2], [3]]
+    assert not recording.timed

@@ -121,3 +121,19 @@ def test_each_line_of_a_data_set_is_sent_once_and_then_the_run_ends(tmp_path: Pa
     begun = [row["conversation"] for row in measured if row["turn"] == 1]
     assert begun == sorted(begun)
     assert found.timeline.measure_end < found.timeline.measure_start + 60
+
+
+def test_a_trace_without_times_of_arrival_keeps_its_pauses_and_lets_agents_wait_for_sub_agents(
+        tmp_path: Path) -> None:
+    session = {"block_size": 64, "hash_id_scope": "local", "requests": [
+        {"t": 0.0, "type": "n", "in": 192, "out": 21, "hash_ids": [0, 1, 2], "api_time": 1.0},
+        {"t": 1.0, "type": "subagent", "agent_id": "a1", "duration_ms": 4000, "requests": [
+            {"t": 1.0, "type": "n", "in": 64, "out": 2, "hash_ids": [9], "api_time": 1.0},
+            {"t": 3.5, "type": "n", "in": 80, "out": 3, "hash_ids": [9, 10], "api_time": 1.0}]},
+        {"t": 7.0, "type": "n", "in": 200, "out": 4, "hash_ids": [0, 1, 2, 3], "api_time": 1.0}]}
+    file = write(tmp_path / "t.jsonl", [{"id": f"s{n}", **session} for n in range(40)])
+    found = replayed(file, "replay.pacing=load load.users=1 load.duration_s=12")
+    one = [row for row in by_number(found) if row["conversation"] == "measure-000000"]
+    assert [row["completion_tokens"] for row in one] == [21, 2, 3, 4]
+    ends = [row["sent_at"] + row["e2e_ms"] / 1e3 for row in one]
+    assert [round(later["sent_at"] - end, 3) for end, later in zip(ends, one[1:], strict=False)] == [0, 1.5, 2.0]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from tokenswarm.workloads.base import Prompt, content_text
 
 LEFT_OUT = "(what the server said quotes the prompt, and was left out)"
+_ESCAPES = re.compile(r"\\+(?:u(?P<code>[0-9a-fA-F]{4})|[nrtfb])")
 _QUOTE_CHARS = 12
 """So many characters in a row are a quotation; fewer are words that any two texts may share."""
 
@@ -25,5 +28,6 @@ def without_prompt(detail: str, prompt: Prompt) -> str:
 
 
 def _plain(text: str) -> str:
-    """Letters and digits alone: a quotation may be escaped, or on other lines."""
-    return "".join(filter(str.isalnum, text)).casefold()
+    """Letters and digits alone, of any script: a quotation may be escaped, or on other lines."""
+    read = _ESCAPES.sub(lambda escape: chr(int(escape["code"], 16)) if escape["code"] else " ", text)
+    return "".join(filter(str.isalnum, read)).casefold()

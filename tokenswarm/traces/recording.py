@@ -113,7 +113,9 @@ Entry = tuple[int, TraceRequest]
 
 
 def _key(place: int, request: TraceRequest) -> str:
-    return f"n/{place}" if request.session is None else f"s/{request.session}"
+    """The session of a request. Sub-agents are in that of the agent that waits for them, at their place in the file."""
+    session = request.session if request.root is None else request.root
+    return f"n/{place}" if session is None else f"s/{session}"
 
 
 def _with_lengths(entries: Iterable[Entry], left: Leftovers) -> Iterator[Entry]:

@@ -16,6 +16,8 @@ class TraceRequest:
     hash_ids: of the prompt's blocks of `block_tokens` tokens each, from its beginning on; equal ids in one `scope` are
     equal text. messages: the whole prompt as chat messages. session: whose turns follow each other; turn: from 1 on.
     delay_s: pause between the answer before it in its session and this request. expected: the answer on record.
+    root: the session in which a replay sends it, where that is another one: a sub-agent's requests come where the agent
+    that started it waits for them.
     weight: how often it comes, relative to others.
     body: further keys of the request's body.
     """
@@ -29,6 +31,7 @@ class TraceRequest:
     messages: list[Message] | None = None
     session: str | None = None
     turn: int | None = None
+    root: str | None = None
     delay_s: float | None = None
     expected: str | None = None
     weight: float | None = None

@@ -301,7 +301,9 @@ class _Run:
                     break
                 session.record_answer(answer.text)
                 if not self._scenario.open_loop:
-                    seconds = self._scenario.user.think_time_s.sample(user.rng)
+                    seconds = prompt.pause_after_s
+                    if seconds is None:
+                        seconds = self._scenario.user.think_time_s.sample(user.rng)
                     if seconds > 0:
                         yield _Pause(seconds)
 

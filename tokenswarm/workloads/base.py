@@ -50,8 +50,9 @@ class Prompt:
     if there is none. check: the scenario's own check of the answer text, if it has one. max_tokens: overrides [output].
     body: further keys of the request body, over [output].extra; `temperature` goes before the
     scenario's. Raises ValueError for any other that tokenswarm sets itself.
+    pause_after_s: how long the user waits after the answer, where that is on record; else the scenario says.
     private: its text is somebody's own, and must stand in no detail of an error. token_ids: what is sent in place of
-    the messages, to /v1/completions; the messages then stand for it, a character each, where prompts are compared.
+    the messages, to /v1/completions; the messages then stand for it, a few characters each, where prompts are compared.
     """
 
     messages: list[Message]
@@ -62,6 +63,7 @@ class Prompt:
     check: Callable[[str], bool] | None = None
     max_tokens: int | None = None
     body: Mapping[str, Any] | None = None
+    pause_after_s: float | None = None
     private: bool = False
     token_ids: list[int] | None = None
 

@@ -11,7 +11,7 @@ from tokenswarm.workloads.dataset import common_chars, with_prefix
 from tokenswarm.workloads.made_prompts import Part, TextMaker, TokenMaker, common_parts
 from tokenswarm.workloads.replay_settings import ReplaySettings, ReplayTrace
 
-_FIRST_CHARACTER, _SURROGATES = 0x100, (0xD800, 0xE000)
+_CHARACTERS, _FIRST_CHARACTER, _SURROGATES = 4, 0x100, (0xD800, 0xE000)
 
 
 class PromptMaker:
@@ -23,6 +23,11 @@ class PromptMaker:
     def prompts(self, conversation: str, requests: Sequence[RecordedRequest]) -> Iterator[Prompt]:
         """The prompts of a session, in order."""
         raise NotImplementedError
+
+    @staticmethod
+    def _pause_after(turn: int, requests: Sequence[RecordedRequest]) -> float | None:
+        """The pause on record behind the request of that turn."""
+        return requests[turn].delay_s if turn < len(requests) else None
 
     def _answer(self, recorded_request: RecordedRequest) -> tuple[int | None, dict[str, Any] | None]:
         """max_tokens and body of a request."""
@@ -63,7 +68,8 @@ class ChatPrompts(PromptMaker):
                 messages = [{"role": "user", "content": self._prefix + self._text.text(parts)}]
                 common = len(self._prefix) + self._text.shared_chars(parts[:self._leading_shared(each)])
             yield Prompt(messages, conversation, turn, min(common, chars_of(messages)), max_tokens=max_tokens,
-                         body=body, private=each.request.messages is not None)
+                         body=body, pause_after_s=self._pause_after(turn, requests),
+                         private=each.request.messages is not None)
             before = messages
 
 
@@ -81,13 +87,15 @@ class IdPrompts(PromptMaker):
             parts = list(self._trace.ranks.parts(each))
             shared = max(self._leading_shared(each), common_parts(before, parts))
             ids = self._tokens.ids(parts)
-            yield Prompt([{"role": "prompt", "content": as_characters(ids)}], conversation, turn,
-                         sum(part.end - part.begin for part in parts[:shared]), max_tokens=max_tokens, body=body,
-                         token_ids=ids)
+            message = {"role": "prompt", "content": as_characters(ids)}
+            shared_tokens = sum(part.end - part.begin for part in parts[:shared])
+            yield Prompt([message], conversation, turn, _CHARACTERS * shared_tokens, max_tokens=max_tokens, body=body,
+                         pause_after_s=self._pause_after(turn, requests), token_ids=ids)
             before = parts
 
 
 def as_characters(ids: Sequence[int]) -> str:
-    """A text with one character for each id, by which prompts of ids are compared as others are."""
+    """A text with four characters for each id, by which prompts of ids are compared as texts of that length are."""
     low, high = _SURROGATES
-    return "".join(chr(code if code < low else code + high - low) for code in (i + _FIRST_CHARACTER for i in ids))
+    return "".join(_CHARACTERS * chr(code if code < low else code + high - low)
+                   for code in (i + _FIRST_CHARACTER for i in ids))

@@ -26,7 +26,7 @@ class Fidelity(Record):
     slower than the trace's; lateness: by how much they were sent after they were due. rate_asked, rate_made: requests/s
     from the first to the last. implied: hit rate that the trace's ids of blocks give, in blocks of `block_size` tokens,
     in a cache without limits and in the engine's own (`implied_capacity`); sent_allow: what the prompts that were
-    sent allow in the same blocks; engine: what it found.
+    sent allow in the same blocks, as far as prompts.csv tells (`sent_allow_range`); engine: what it found.
     """
 
     requests: int = 0
@@ -48,6 +48,7 @@ class Fidelity(Record):
     implied: Figure = field(default_factory=Figure)
     implied_capacity: Figure = field(default_factory=Figure)
     sent_allow: Figure = field(default_factory=Figure)
+    sent_allow_range: list[Number] | None = None
     engine: Figure = field(default_factory=Figure)
     limits: list[Limit] = field(default_factory=list)
     faithful: bool = False

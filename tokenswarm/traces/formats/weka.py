@@ -18,7 +18,9 @@ def _read(row: Row) -> Iterator[TraceRequest]:
     if session is None or not block:
         raise ValueError("it has no id, or no block_size")
     scope = "" if row.get("hash_id_scope") == "global" else session
-    yield from _requests(row.get("requests"), session, block, scope, 0)
+    for request in _requests(row.get("requests"), session, block, scope, 0):
+        request.root = session
+        yield request
 
 
 def _requests(requests: object, session: str, block: int, scope: str, depth: int) -> Iterator[TraceRequest]:

@@ -1,0 +1,108 @@
+"""Traces that cannot be replayed, and what of a trace is said to be left out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tokenswarm import workloads
+from tokenswarm.base.config_text import parse_set
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.generator.private_text import LEFT_OUT, without_prompt
+from tokenswarm.scenario.loading import load_scenario
+from tokenswarm.scenario.model import Scenario
+from tokenswarm.workloads import replay_settings
+from tokenswarm.workloads.base import Prompt
+from tokenswarm.workloads.corpus import Corpus
+
+ROW = {"timestamp": 0, "input_length": 100, "output_length": 5}
+
+
+def write(path: Path, rows: list[dict]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(("rows", "sentence"), [
+    ([], "is empty"),
+    ([{"timestamp": 0, "input_length": 512, "output_length": 1, "hash_ids": [1, 2, 3]}],
+     "3 blocks of 512 tokens do not fit into 512 tokens"),
+    ([{"timestamp": 0, "input_length": 600, "output_length": 1, "hash_ids": [1, 2]},
+      {"timestamp": 1, "input_length": 1024, "output_length": 1, "hash_ids": [1, 2]}],
+     "one id of a block stands for 88 and for 512 tokens"),
+    ([{"timestamp": 0, "input_length": 90_000, "output_length": 1}], "1 do not fit into the context"),
+    ([{"delay": 0, "input_length": 90, "output_length": 1}], "replay it as a pool")])
+def test_a_file_that_cannot_be_replayed_is_refused_with_one_sentence(tmp_path: Path, rows: list[dict],
+                                                                           sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as caught:
+        load_scenario("replay", {}, write(tmp_path / "t.jsonl", rows))
+    assert caught.value.code == Exit.DATA and "\n" not in str(caught.value)
+
+
+def test_a_file_that_changes_is_refused(tmp_path: Path, corpus: Corpus) -> None:
+    file = write(tmp_path / "t.jsonl", [ROW])
+    scenario = load_scenario("replay", {}, file)
+    write(tmp_path / "t.jsonl", [ROW, ROW])
+    replay_settings._read.cache_clear()  # another process, or a later one
+    with pytest.raises(UserError, match="it has changed, or this machine has another one") as caught:
+        workloads.create(scenario, corpus, 1, "")
+    assert caught.value.code == Exit.DATA
+    (tmp_path / "t.jsonl").unlink()
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        workloads.create(scenario, corpus, 1, "")
+
+
+def test_what_is_left_out_is_said(tmp_path: Path, corpus: Corpus) -> None:
+    rows = [ROW | {"timestamp": 2000}, ROW | {"timestamp": 1000}, ROW | {"timestamp": 3000, "input_length": 40_000}]
+    scenario = load_scenario("replay", {}, write(tmp_path / "t.jsonl", rows))
+    note, = workloads.create(scenario, corpus, 1, "").notes()
+    assert note == ("2 requests in 2 sessions of t.jsonl are replayed; 1 stood out of order and were put in order, "
+                    "1 do not fit into the context and were left out.")
+
+
+def test_text_on_record_is_not_made_into_token_ids(tmp_path: Path, corpus: Corpus) -> None:
+    file = write(tmp_path / "t.jsonl", [{"timestamp": 0, "text_input": "x", "output_length": 1}])
+    with pytest.raises(UserError, match='use send = "chat"'):
+        workloads.create(load_scenario("replay", parse_set("replay.send=token_ids"), file), corpus, 1, "")
+
+
+def test_the_trace_s_rate_and_length_are_those_of_the_load(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.jsonl", [ROW | {"timestamp": 1000 * n} for n in range(21)])
+    load = load_scenario("replay", {}, file).load
+    assert (load.arrivals, load.rate, load.duration_s) == ("recorded", 21 / 20, 20 + 300)
+    load = load_scenario("replay", parse_set("load.rate=2 load.duration_s=5"), file).load
+    assert load.rate == pytest.approx(2) and load.duration_s == 5
+    scenario = load_scenario("replay", parse_set("replay.pacing=load load.users=3"), file)
+    assert not scenario.open_loop and scenario.load.users == 3
+    assert Scenario.from_values(scenario.values()) == scenario
+
+
+def test_requests_with_a_schema_are_not_kept_from_ending(tmp_path: Path, corpus: Corpus) -> None:
+    message = {"timestamp": 0, "messages": [{"role": "user", "content": "x"}], "output_length": 7}
+    rows = [message, message | {"timestamp": 1, "extra": {"response_format": {"type": "json_object"}}}]
+    workload = workloads.create(load_scenario("replay", {}, write(tmp_path / "t.jsonl", rows)), corpus, 1, "")
+    free, constrained = (next(iter(workload.session("measure", n))) for n in (0, 1))
+    assert (free.max_tokens, free.body) == (7, {"ignore_eos": True})
+    assert (constrained.max_tokens, constrained.body) == (7, {"response_format": {"type": "json_object"}})
+
+
+@pytest.mark.parametrize(("detail", "kept"), [
+    ("too long: 'My secret is\\n that I sing'", False), ("the model is overloaded", True), ("got: Rosebud", True)])
+def test_what_a_server_says_is_kept_unless_it_quotes_a_private_prompt(detail: str, kept: bool) -> None:
+    private = Prompt([{"role": "user", "content": "My secret is\n that I sing"}], "c", 1, 0, private=True)
+    assert without_prompt(detail, private) == (detail if kept else LEFT_OUT)
+    assert without_prompt(detail, Prompt(private.messages, "c", 1, 0)) == detail
+
+
+def test_a_short_private_prompt_is_known_too() -> None:
+    prompt = Prompt([{"role": "user", "content": "Rosebud!"}], "c", 1, 0, private=True)
+    assert without_prompt("got: 'Rosebud!'", prompt) == LEFT_OUT
+
+
+def test_a_private_prompt_of_another_script_is_known_where_it_is_escaped_too() -> None:
+    text = "\u79d8\u5bc6\u306e\u8cea\u554f\u3067\u3059\u8ab0\u306b\u3082\u8a00\u308f\u306a\u3044\u3067"
+    prompt = Prompt([{"role": "user", "content": text}], "c", 1, 0, private=True)
+    assert without_prompt(f"got {text}", prompt) == LEFT_OUT
+    assert without_prompt(f"got {json.dumps(text)}", prompt) == LEFT_OUT

@@ -169,8 +169,11 @@ lock: ## write requirements/ anew from pyproject.toml: what is locked stays wher
 wheel: $(VENV)/.installed ## the package, as a wheel in dist/
 	@$(PY) -m pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist . && ls dist
 
-lint: $(VENV)/.installed-dev ## ruff
+lint: $(VENV)/.installed-dev ## ruff and mypy
 	@$(PY) -m ruff check .
+	@rm -rf build/types && mkdir -p build/types/tokenswarm
+	@ln -s $(CURDIR)/tokenswarm/* $(CURDIR)/analysis build/types/tokenswarm/
+	@cd build/types && $(CURDIR)/$(PY) -m mypy --config-file ../../pyproject.toml --cache-dir ../mypy_cache
 
 schemas: install ## write the JSON Schemas of a run folder's files into docs/schema/
 	@$(PY) -m tokenswarm.contract

@@ -14,7 +14,7 @@ from tokenswarm.generator.roles import Coordinator, ProcessRole
 
 def web_ui_tab(environment: Any, role: ProcessRole) -> None:
     """The tab LLM, where this process has a web UI."""
-    if environment.web_ui is not None:
+    if environment.web_ui is not None and isinstance(role, Coordinator):
         from tokenswarm.ui.tab import LlmTab
 
         LlmTab(environment, role)

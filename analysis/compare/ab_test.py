@@ -202,9 +202,9 @@ def _paired(a: Sequence[Reading], b: Sequence[Reading], ratio: bool, look: Look)
     p = float(2.0 * stats.t.sf(abs(change) / error, count - 1)) if error > 0.0 else float(change == 0.0)
     half = _quantile(1.0 - look.level / 2.0, count - 1) * error
     to_scale = math.exp if ratio else float
-    sides = (_shown(group, float(values.mean()), float(values.std(ddof=1)) / math.sqrt(count), count - 1, ratio)
-             for group, values in ((a, before), (b, after)))
-    return Difference(*sides, change=to_scale(change), low=to_scale(change - half), high=to_scale(change + half),
+    in_a, in_b = (_shown(group, float(values.mean()), float(values.std(ddof=1)) / math.sqrt(count), count - 1, ratio)
+                  for group, values in ((a, before), (b, after)))
+    return Difference(in_a, in_b, change=to_scale(change), low=to_scale(change - half), high=to_scale(change + half),
                       p=look.p(p), repeated=True, ratio=ratio, paired=True, spread=spread,
                       wilcoxon_p=_signed_ranks_p(apart))
 

@@ -124,7 +124,7 @@ class Result:
     @property
     def repeats_needed(self) -> int | None:
         """Pairs, or runs of each side, that would tell; None where nobody can say."""
-        return self.difference and self.difference.repeats_needed(self.rules.margin, self.rules.points)
+        return self.difference.repeats_needed(self.rules.margin, self.rules.points) if self.difference else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def littles_law(everything: pd.DataFrame, workers: pd.DataFrame, window: Window 
         law.sentence = (
             f"{gap:.0%} of the users' time in requests lies after the last token: {law.in_flight:.3g} requests were "
             f"in flight on average, but the answers account for {law.by_answers:.3g} (Little's law). Each user was "
-            f"held for {1000.0 * lost_s:,.0f} ms after an answer, so the engine got less load than "
+            f"held for {1000.0 * (lost_s or 0.0):,.0f} ms after an answer, so the engine got less load than "
             f"{law.in_flight:.3g} users make: look at what stands between (a proxy that keeps streams open).")
     elif not holds:
         law.sentence = (

@@ -24,6 +24,7 @@ from tokenswarm.analysis.figures.truncation import (
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.wording import number, percent
 
+from tokenswarm.base.presence import present
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.summary.time_records import SteadyPart
 
@@ -116,7 +117,7 @@ def _values(ok: pd.DataFrame, what: str, parts: tuple[np.ndarray, ...]) -> tuple
     values = [_value(ok, what, part) for part in parts]
     if what == HIT_RATE:
         return "The hit rate", ["–" if value is None else percent(value) for value in values]
-    title = METRICS.latency(what).title
+    title = present(METRICS.latency(what)).title
     if any(value is None for value in values):  # too few requests before the cut for a p95
         medians = [float(ok[what][part].median()) for part in parts]
         return f"{title} p50", [f"{number(value)} ms" for value in medians]
@@ -124,7 +125,7 @@ def _values(ok: pd.DataFrame, what: str, parts: tuple[np.ndarray, ...]) -> tuple
 
 
 def _less(ok: pd.DataFrame, what: str, parts: tuple[np.ndarray, ...]) -> bool:
-    values = [_value(ok, what, part) for part in parts[:2]]
-    if None in values:
-        values = [float(ok[what][part].median()) for part in parts[:2]]
-    return values[1] < values[0]
+    before, after = (_value(ok, what, part) for part in parts[:2])
+    if before is None or after is None:
+        before, after = (float(ok[what][part].median()) for part in parts[:2])
+    return after < before

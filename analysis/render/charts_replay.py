@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from tokenswarm.analysis.read.replay_plan import read_replay_plan
 from tokenswarm.analysis.read.run_folder import Run
@@ -16,7 +18,7 @@ def replay_section(run: Run, fidelity: Fidelity | None) -> Section:
     """Requests that were due and that were sent, and whether it was a replay; left out for a run that is none."""
     plan = None if fidelity is None else read_replay_plan(run.folder)
     start = next((phase.start for phase in run.manifest.phases or () if phase.name == "measure"), None)
-    if plan is None or start is None:
+    if fidelity is None or plan is None or start is None:
         return Section("replay", "Replay of the trace")
     asked = np.sort(plan.requests["at_s"].dropna().to_numpy(float))
     made = np.sort(run.measured["sent_at"].to_numpy(float) - start)
@@ -31,6 +33,6 @@ def replay_section(run: Run, fidelity: Fidelity | None) -> Section:
 
 def _counted(times: np.ndarray) -> tuple[list[float | None], list[float | None]]:
     """Times and how many there were by then, thinned."""
-    every = np.unique(np.linspace(0, len(times) - 1, min(len(times), _POINTS)).astype(int)) if len(times) else []
+    every: Any = np.unique(np.linspace(0, len(times) - 1, min(len(times), _POINTS)).astype(int)) if len(times) else []
     chosen = np.asarray(every, dtype=int)
     return numbers(times[chosen]), numbers(chosen + 1.0)

@@ -9,6 +9,7 @@ from tokenswarm.analysis.figures.statistics import Estimate
 from tokenswarm.analysis.read.replay_plan import ReplayPlan, read_replay_plan
 from tokenswarm.analysis.read.run_folder import Run
 
+from tokenswarm.base.presence import present
 from tokenswarm.contract.summary.cache_records import Yardstick
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.replay_records import Fidelity, Limit
@@ -103,8 +104,9 @@ def _sharing(fidelity: Fidelity, plan: ReplayPlan, run: Run, cache: Yardstick) -
     curve = implied_curve(plan, fidelity.block_size)
     why = "the trace does not say what its prompts share"
     fidelity.implied = Estimate(curve.unbounded if curve else None, why=why).figure("share")
-    known = curve is not None and isinstance(capacity, int | float) and capacity > 0
-    fidelity.implied_capacity = Estimate(curve.rate(capacity) if known else None,
+    known = isinstance(capacity, int | float) and capacity > 0
+    at_capacity = curve.rate(float(capacity or 0)) if curve is not None and known else None
+    fidelity.implied_capacity = Estimate(at_capacity,
                                       why=why if curve is None else "the engine's KV cache is of unknown size"
                                       ).figure("share")
 
@@ -186,11 +188,11 @@ def _sentence(fidelity: Fidelity) -> str:
 
 
 def _percent(figure: Figure) -> str:
-    return f"{100 * figure.value:.1f}%"
+    return f"{100 * present(figure.value):.1f}%"
 
 
 def _shown(figure: Figure) -> str:
-    return _shown_value(figure.value, figure.unit)
+    return _shown_value(present(figure.value), figure.unit)
 
 
 def _shown_value(value: float, unit: str) -> str:

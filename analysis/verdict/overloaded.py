@@ -8,6 +8,7 @@ from tokenswarm.analysis.verdict.facts import Facts
 from tokenswarm.analysis.verdict.outcome import OVERLOADED
 from tokenswarm.analysis.verdict.spoilt import withhold
 
+from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import Reason
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.summary.figure import Figure
@@ -24,7 +25,7 @@ def reasons_of(keeping: KeepingUp) -> list[Reason]:
     """One reason, where the engine did not keep up."""
     if not keeping.overloaded:
         return []
-    return [Reason(RULE, OVERLOADED, keeping.completed_s, keeping.offered_s, "req/s", keeping.sentence)]
+    return [Reason(RULE, OVERLOADED, keeping.completed_s, keeping.offered_s, "req/s", present(keeping.sentence))]
 
 
 def without_held_arrivals(facts: Facts, keeping: KeepingUp) -> Facts:

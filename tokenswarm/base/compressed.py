@@ -20,7 +20,7 @@ _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codec
 """Byte order marks; that of UTF-32 begins with that of UTF-16."""
 
 
-def decompressed(raw: io.BufferedReader) -> io.BufferedReader | gzip.GzipFile:
+def decompressed(raw: io.BufferedReader) -> Any:
     """The content of an open file, from its beginning. Reading it raises one of BROKEN where it is no whole file."""
     start = raw.peek(4)[:4]
     if start[:2] == _GZIP:

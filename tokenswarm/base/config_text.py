@@ -123,8 +123,7 @@ def explain(error: ValidationError, model: type[BaseModel], source: str, overrid
 def _sentence(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
     loc = [str(part) for part in detail["loc"]]
     owner = _model_at(model, loc[:-1])
-    last_is_unknown = owner is not None and loc and loc[-1] not in owner.model_fields and not loc[-1].isdigit()
-    if last_is_unknown:
+    if owner is not None and loc and loc[-1] not in owner.model_fields and not loc[-1].isdigit():
         table = f"[{'.'.join(loc[:-1])}]: " if loc[:-1] else ""
         return table + unknown("key", loc[-1], owner.model_fields)
     key = ".".join(loc)

@@ -15,7 +15,7 @@ class Exit(IntEnum):
 
     meaning: str
 
-    def __new__(cls, value: int, meaning: str) -> Exit:
+    def __new__(cls, value: int, meaning: str = "") -> Exit:
         member = int.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning

@@ -113,6 +113,7 @@ def _module_of(path: str) -> ModuleType:
     """A Python file as a module; it is run once in each process. Raises ValueError."""
     name = f"tokenswarm_extension_{hashlib.sha256(path.encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # as for every file ending in .py
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # type hints of its classes are looked up there
     try:

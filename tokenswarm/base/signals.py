@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 from tokenswarm.base.errors import Exit
 
@@ -56,7 +57,7 @@ class Interrupts:
         self._first: signal.Signals | None = None
         self._ctrl_c = 0
         self._require_double_ctrl_c = require_double_ctrl_c
-        self._previous: dict[int, object] = {}
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
         for number in heeded():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 MAX_DECOMPRESSED_BYTES = 64 * 1024 * 1024
 """A small body may stand for a huge one; more than this is given up on."""
@@ -22,7 +23,7 @@ class Decompressor:
         self._size = 0
         self._fed = False
         if coding in ("gzip", "x-gzip"):
-            self._unpacker = zlib.decompressobj(_GZIP)
+            self._unpacker: Any = zlib.decompressobj(_GZIP)
         elif coding == "deflate":
             self._unpacker = zlib.decompressobj(_ZLIB)
         elif coding == "br":
@@ -45,7 +46,8 @@ class Decompressor:
     def _unpack(self, piece: bytes) -> bytes:
         room = MAX_DECOMPRESSED_BYTES + 1 - self._size
         if self._coding == "br":
-            return self._unpacker.process(piece, output_buffer_limit=room)
+            plain: bytes = self._unpacker.process(piece, output_buffer_limit=room)
+            return plain
         first, self._fed = not self._fed, True
         try:
             plain = self._unpacker.decompress(piece, room)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from tokenswarm.base.presence import present
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.events import Event, NoEvent, error_kind, error_text, merged, read_event
 from tokenswarm.client.http import ResponseReader
@@ -98,10 +99,11 @@ class Decoder:
 
     def _refused(self, answer: Answer) -> None:
         body = b"".join(piece for _, piece in self._reader.bodies)
-        detail, kind = error_text(body), status_error(answer.http_status)
-        if answer.http_status in _MAYBE_QUOTA and error_kind(body) == "quota_exceeded":
+        status = present(answer.http_status)
+        detail, kind = error_text(body), status_error(status)
+        if status in _MAYBE_QUOTA and error_kind(body) == "quota_exceeded":
             kind = "quota_exceeded"
-        if 300 <= answer.http_status < 400 and (location := self._reader.headers.get("location")):
+        if 300 <= status < 400 and (location := self._reader.headers.get("location")):
             answer.location = location[:_SHOWN_BYTES]
             detail = f"a redirect to {answer.location}, which is not followed{f': {detail}' if detail else ''}"
         answer.fail(kind, detail)

@@ -111,10 +111,10 @@ class _Usage(msgspec.Struct, gc=False):
         completion = self.completion_tokens_details or self.output_tokens_details
         return Usage(
             _first(self.prompt_tokens, self.input_tokens),
-            _first(prompt and prompt.cached_tokens, self.cached_tokens, self.prompt_cache_hit_tokens,
+            _first(prompt.cached_tokens if prompt else None, self.cached_tokens, self.prompt_cache_hit_tokens,
                    self.cache_read_input_tokens, self.num_cached_tokens),
             _first(self.completion_tokens, self.output_tokens),
-            _first(self.reasoning_tokens, completion and completion.reasoning_tokens))
+            _first(self.reasoning_tokens, completion.reasoning_tokens if completion else None))
 
 
 def _first(*counts: int | None) -> int | None:
@@ -232,8 +232,8 @@ class _Lenient:
         gateway, timings = self._table(document, "x_groq"), self._table(document, "timings")
         return Event(
             choices=None if choices is None else [self._choice(choice) for choice in choices[:1]],
-            usage=self._usage(document, ""), x_groq=gateway and _Gateway(self._usage(gateway, "x_groq.")),
-            timings=timings and _Timings(self._count(timings, "cache_n", "timings.")),
+            usage=self._usage(document, ""), x_groq=_Gateway(self._usage(gateway, "x_groq.")) if gateway else None,
+            timings=_Timings(self._count(timings, "cache_n", "timings.")) if timings else None,
             **{name: document.get(name) for name in ("error", "object", "type", "message", "detail", "msg", "errors",
                                                      "base_resp")})
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import httptools
 
 from tokenswarm.base.endpoint import Endpoint
+from tokenswarm.base.presence import present
 from tokenswarm.client.coding import Decompressor, Undecodable
 
 MAX_HEADER_BYTES = 256 * 1024
@@ -81,7 +82,7 @@ class ResponseReader:
 
     def release(self) -> None:
         """End of use: the parser and its reader refer to each other, and would wait for the garbage collector."""
-        self._parser = None
+        self._parser = None  # type: ignore[assignment]
         self.bodies = []
 
     def eof(self) -> None:
@@ -126,7 +127,7 @@ class ResponseReader:
 
     def _decompressed(self, body: bytes) -> bytes:
         try:
-            return self._decompressor.feed(body)
+            return present(self._decompressor).feed(body)
         except Undecodable as error:
             self._break(str(error))
             return b""

@@ -25,6 +25,7 @@ import gevent
 from gevent.hub import Waiter
 
 from tokenswarm.base.endpoint import Endpoint
+from tokenswarm.base.presence import present
 from tokenswarm.client.http import ResponseReader
 from tokenswarm.client.looptime import LoopTime
 from tokenswarm.client.tunnel import open_tunnel
@@ -126,7 +127,7 @@ class Connection:
         raise last_error or OSError(f"no address found for {host}")
 
     @staticmethod
-    def _connect(sock: _socket.socket, address: tuple) -> None:
+    def _connect(sock: _socket.socket, address: Any) -> None:
         sock.setblocking(False)
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError):  # without it the moment of reading stands in for the moment of arrival
@@ -157,7 +158,7 @@ class Connection:
         self._flush_tls()
 
     def _flush_tls(self) -> None:
-        data = self._outgoing.read()
+        data = present(self._outgoing).read()
         if data:
             self._send_all(data)
 
@@ -189,7 +190,7 @@ class Connection:
         """Write a request whole, or until the exchange is over. Raises OSError."""
         if self._tls is not None:
             self._tls.write(data)
-            data = self._outgoing.read()
+            data = present(self._outgoing).read()
         self._send_all(data)
 
     def _send_all(self, data: bytes) -> None:
@@ -284,7 +285,7 @@ class Connection:
             return
         self._look(data)
 
-    def _keep(self, data: bytes, ancillary: list, realtime_ns: int, monotonic_ns: int) -> None:
+    def _keep(self, data: bytes, ancillary: list[Any], realtime_ns: int, monotonic_ns: int) -> None:
         """Keep a read with the moment at which its last byte arrived."""
         if ancillary:
             seconds, nanoseconds = _unpack_timespec(ancillary[0][2])  # the only kind that was asked for
@@ -313,7 +314,7 @@ class Connection:
         realtime_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
         plain = b""
         if data:
-            self._incoming.write(data)
+            present(self._incoming).write(data)
             plain, closed = self._decrypt()
             if not plain and not closed:
                 return
@@ -324,7 +325,7 @@ class Connection:
     def _decrypt(self) -> tuple[bytes, bool]:
         parts = []
         try:
-            while part := self._tls.read(READ_BYTES):
+            while part := present(self._tls).read(READ_BYTES):
                 parts.append(part)
         except ssl.SSLWantReadError:
             return b"".join(parts), False

@@ -251,7 +251,7 @@ def _down(options: argparse.Namespace, argv: list[str]) -> Exit:
 def _status(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.engines import running
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for there in running.find(options.engine):
         try:
             engine = running.take(there, os.environ.get("API_KEY"))

@@ -18,6 +18,7 @@ import psutil
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.lookup import ENGINES
 from tokenswarm.base.ports import port_is_free
+from tokenswarm.base.presence import present
 from tokenswarm.engines import shared_memory
 from tokenswarm.engines.adopt import adopt, probe
 from tokenswarm.engines.engine import Engine
@@ -34,7 +35,7 @@ class TakenEngine(Engine):
     """A running engine that this command took over: it is watched like one's own, and left running."""
 
     def __init__(self, running: Running, adopted: Engine) -> None:
-        super().__init__(running.base_url, adopted.description, adopted.api_key)
+        super().__init__(present(running.base_url), adopted.description, adopted.api_key)
         self.runtime = running.runtime
         self.model = running.model
         self.version, self.effective = adopted.version, adopted.effective
@@ -83,7 +84,7 @@ def take(running: Running, api_key: str | None = None, description: EngineSpec |
         container = next(each for each in containers.find_running(running.engine) if each.id == running.id)
         log_path = new_log(f"{running.engine}-docker")
         return DockerEngine.attach(container, description, log_path, api_key)
-    return TakenEngine(running, adopt(running.base_url, api_key, description=description))
+    return TakenEngine(running, adopt(present(running.base_url), api_key, description=description))
 
 
 def find_matching(description: EngineSpec, model: str | None, wanted: Mapping[str, Scalar], api_key: str | None, *,

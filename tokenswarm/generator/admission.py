@@ -28,7 +28,7 @@ def gate_worker_registration(runner: Any, closed: Callable[[], str | None]) -> N
     that was let in once may report again at any time: Locust forgets a worker whose users have stopped, and the worker
     asks anew, while the run is still being closed.
     """
-    handle, refused, known = runner.handle_message, set(), set(runner.clients)
+    handle, refused, known = runner.handle_message, set[str](), set(runner.clients)
     _outlive_garbage()
 
     def guarded(client_id: str, message: Any) -> None:
@@ -69,5 +69,5 @@ def _outlive_garbage() -> None:
                 pass
             _log.warning("something that is no message came to the master's port, and was passed over")
 
-    patient.outlives_garbage = True
-    Server.recv_from_client = patient
+    patient.outlives_garbage = True  # type: ignore[attr-defined]
+    Server.recv_from_client = patient  # type: ignore[method-assign]

@@ -82,7 +82,7 @@ def gaps(law: str, cv: float, rng: Random) -> Iterator[float]:
     yield from by_law(rng, cv)
 
 
-def arrival_times(law: str, profile: RateProfile, seed: int, cv: float = 1.0) -> Iterator[float]:
+def arrival_times(law: str, profile: RateProfile, seed: int | str, cv: float = 1.0) -> Iterator[float]:
     """Seconds after the start at which requests are due, ascending, without end. Same seed, same times."""
     position = 0.0
     for gap in gaps(law, cv, Random(f"arrivals/{seed}")):

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Generic, NamedTuple, TypeVar
 
+from tokenswarm.base.presence import present
 from tokenswarm.scenario.distribution import Distribution
 from tokenswarm.workloads.base import RecordedTime, Session
 
@@ -256,15 +257,16 @@ class Binding(Generic[Waiter]):
         waiting = [entry for entry in self._plan if entry[2].owner in self._ready]
         if not waiting:
             return None
-        owner = min(waiting)[2].owner
+        owner = present(min(waiting)[2].owner)
         owner._owed -= 1
         return self._ready.pop(owner)
 
     # ---- the plan
 
     def _give_places(self, session: BoundSession, due: float, owner: BoundSession | None) -> None:
-        if session.turns > 1:
-            self._enter(Places(due + session.pause_s(), session.turns - 1, session.pause_s, owner, session.user_class))
+        turns = present(session.turns)
+        if turns > 1:
+            self._enter(Places(due + session.pause_s(), turns - 1, session.pause_s, owner, session.user_class))
 
     def _enter(self, places: Places) -> None:
         heapq.heappush(self._plan, (places.next_s, next(self._entries), places))

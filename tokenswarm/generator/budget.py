@@ -81,7 +81,7 @@ class Budget:
         if answer is not None and answer.error in _NOT_ASKED:
             return
         usage = None if answer is None else answer.usage
-        if usage is None or usage.prompt_tokens is None:
+        if answer is None or usage is None or usage.prompt_tokens is None:
             self.spent_usd += reserved
         else:
             self.spent_usd += usd(prices, usage.prompt_tokens, usage.cached_tokens or 0, answer.completion_tokens or 0)

@@ -16,6 +16,7 @@ from typing import Any
 import gevent
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.presence import present
 from tokenswarm.base.runtime_tuning import freeze_gc, grow_descriptor_table
 from tokenswarm.contract.manifest import (
     CorpusRecord,
@@ -110,7 +111,7 @@ class MasterRole(Coordinator):
         self.announce()
 
     def announce(self) -> None:
-        plan, line = self.plan, self.timeline
+        plan, line = present(self.plan), self.timeline
         def message(worker: _Worker) -> dict[str, Any]:
             shift = worker.clock.correction_s
             return {"manifest": manifest_json(self.manifest or _manifest_of(plan)), "folder": str(plan.folder),
@@ -136,8 +137,8 @@ class MasterRole(Coordinator):
         while time.monotonic() < deadline and any(
                 client.id in self._workers and self._workers[client.id].account is None for client in self._alive()):
             gevent.sleep(0.05)
-        total: dict[str, Any] = {"workers_lost": self.plan.workers, "rows_lost": 0}
-        by_kind = {name: Counter() for name in ("odd", "user_errors", "limit_reached")}
+        total: dict[str, Any] = {"workers_lost": present(self.plan).workers, "rows_lost": 0}
+        by_kind: dict[str, Counter[str]] = {name: Counter() for name in ("odd", "user_errors", "limit_reached")}
         for worker in self._workers.values():
             if worker.account is not None:
                 total["workers_lost"] -= 1
@@ -171,7 +172,7 @@ class MasterRole(Coordinator):
             _log.warning("rows that are of no worker of this run, or of no table, were passed over")
             return
         try:
-            self.sink.write(data["table"], data["lines"], data["count"])
+            present(self.sink).write(data["table"], data["lines"], data["count"])
         except OSError as error:
             if self.failure is None:
                 self.rows_failed(error)
@@ -257,8 +258,9 @@ class WorkerRole(ProcessRole):
 
     def _beat(self) -> None:
         while not self._ended:
+            process = present(self.process)
             self.environment.runner.send_message("tokenswarm_pulse", {
-                "in_flight": dict(self.process.in_flight), "exhausted": self.process.exhausted})
+                "in_flight": dict(process.in_flight), "exhausted": process.exhausted})
             gevent.sleep(_PULSE_S)
 
     def _end(self, **_: Any) -> None:

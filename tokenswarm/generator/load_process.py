@@ -14,6 +14,7 @@ import gevent
 from tokenswarm.base.endpoint import Endpoint, keys_of
 from tokenswarm.base.foreign import printable
 from tokenswarm.base.masking import masked
+from tokenswarm.base.presence import present
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.client import LLMClient, Timeouts
 from tokenswarm.contract.objectives import bounds_of
@@ -186,7 +187,7 @@ class LoadProcess:
         def under_way(phase: str, start: float) -> list[Places]:
             return [places for user_class, share in shares.items() for places in places_under_way(
                 self._load_of(user_class).workload, phase, self._load_of(user_class).behaviour.think_time_s,
-                share * load.rate / plan.workers, start, user_class)]
+                share * present(load.rate) / plan.workers, start, user_class)]
 
         planned = PlannedSessions(begun, None if plan.scenario.phases_apart else under_way,
                                   self._load_of(ALL).workload.recorded_starts(), class_at)
@@ -205,12 +206,13 @@ class LoadProcess:
 
     def class_for(self, phase: str, user: int, arrival: Arrival | None) -> str:
         """Of a mix: the class of the session that a user begins now, in an open loop with that arrival."""
-        return self._draw.for_user(phase, user) if arrival is None else self._draw.of_arrival(phase, arrival.number)
+        draw = present(self._draw)
+        return draw.for_user(phase, user) if arrival is None else draw.of_arrival(phase, arrival.number)
 
     def sent_in_session(self, phase: str, user: int, user_class: str, requests: int) -> None:
         """Of a mix: a session of a user is over, and had so many requests."""
         if self._dispatcher is None:
-            self._draw.sent_by(phase, user, user_class, requests)
+            present(self._draw).sent_by(phase, user, user_class, requests)
 
     @property
     def requests_in_flight(self) -> int:
@@ -306,7 +308,7 @@ class LoadProcess:
         self.oddities.update(answer.oddities)
         self.health.saw(answer, row["lateness_ms"])
 
-    def _host_row(self, row: dict[str, object]) -> None:
+    def _host_row(self, row: dict[str, Any]) -> None:
         row["at"] -= self._clock_shift_s
         self._slice.health = row
         self._buffer.add(HOST_METRICS_CSV, format_rows(HOST_METRIC_COLUMNS, (row,)))

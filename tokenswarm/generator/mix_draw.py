@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from random import Random
+from typing import Any
 
 from tokenswarm.generator.session_stream import prime_from
 from tokenswarm.scenario.mix import REQUESTS, Mix
@@ -110,7 +111,7 @@ class ClassDraw:
         """Such a user has ended a session of that class, of so many requests, in that phase."""
         self._stride(phase, user).sent(name, requests)
 
-    def _stride(self, phase: str, sequence: object) -> Stride:
+    def _stride(self, phase: str, sequence: Any) -> Stride:
         """That of a user, or of the arrivals of this process. Where they begin is spread evenly over all of them (a
         Kronecker sequence), so that the shares of many together are near from the start."""
         key = (phase, sequence)

@@ -83,9 +83,11 @@ def classes_of_mix(mix: Mix, loaded: Iterable[type[User]]) -> list[type[User]]:
         base = by_name.get(part.base)
         if base is None:
             raise UserError(Exit.USAGE, f"{part.locustfile} has no user class {part.base} that Locust could run")
-        made.append(type(base)(part.user_class, (base,), {
+        meta: Any = type(base)
+        made.append(meta(part.user_class, (base,), {
             "weight": part.weight, "scenario": part.scenario, "__module__": base.__module__, "__doc__": base.__doc__}))
     if mix.of == USERS:
         return made
-    return [type(MixedUser)("MixedUser", (MixedUser,), {
+    meta = type(MixedUser)
+    return [meta("MixedUser", (MixedUser,), {
         "abstract": False, "classes": {each.__name__: each for each in made}, "__module__": __name__})]

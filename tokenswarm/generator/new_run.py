@@ -146,9 +146,9 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def versions() -> dict[str, str]:
+def versions() -> dict[str, str | None]:
     """Of this package, Python, and the libraries that the figures depend on."""
-    by_name = {"tokenswarm": tokenswarm.__version__, "python": platform.python_version()}
+    by_name: dict[str, str | None] = {"tokenswarm": tokenswarm.__version__, "python": platform.python_version()}
     for name in _PACKAGES:
         by_name[name] = importlib.metadata.version(name)
     return by_name

@@ -17,6 +17,7 @@ from tokenswarm.base.endpoint import MODELS, Endpoint
 from tokenswarm.base.environment import UNDER_COMMAND_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.foreign import NotJson, decode
+from tokenswarm.base.presence import present
 from tokenswarm.client.model_list import is_pattern, model_names
 from tokenswarm.contract.manifest import EXTERNAL, EngineRecord, Manifest, write_manifest
 from tokenswarm.generator.new_run import NewRun, make_run_folder
@@ -72,12 +73,13 @@ def chosen_scenario(options: Any, user_classes: Iterable[Any]) -> tuple[Scenario
 
 def _mix_of(mixed: Scenario, classes: Iterable[Any]) -> Scenario:
     """A mix of the scenarios that user classes name, of these very classes with the weights that Locust knows."""
-    values = {part.scenario: part.values for part in mixed.mix.parts}
-    by_name = {name: values.get(load_scenario(name).name) for name in {cls.scenario for cls in classes}}
+    mix = present(mixed.mix)
+    values = {part.scenario: part.values for part in mix.parts}
+    by_name: dict[str, Any] = {name: values.get(load_scenario(name).name) for name in {cls.scenario for cls in classes}}
     parts = tuple(MixPart(scenario=by_name[cls.scenario]["name"], user_class=cls.__name__, base=cls.__name__,
                           weight=float(cls.weight), locustfile=cls.__module__, values=by_name[cls.scenario])
                   for cls in classes if cls.scenario)
-    return mixed.model_copy(update={"mix": mixed.mix.model_copy(update={"parts": parts})})
+    return mixed.model_copy(update={"mix": mix.model_copy(update={"parts": parts})})
 
 
 def standalone_manifest(environment: Any, workers: int) -> tuple[Manifest, Path]:

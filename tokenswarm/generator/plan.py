@@ -12,6 +12,7 @@ from typing import Any
 from tokenswarm.base.environment import KEY_VARIABLE, RUN_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import usable_key
+from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import CorpusRecord, Manifest, read_manifest
 from tokenswarm.contract.objectives import bounds_of
 from tokenswarm.scenario.arrivals import TIMES
@@ -114,7 +115,7 @@ def api_key() -> str | None:
 def plan_from(manifest: Manifest, folder: Path, controlled: bool) -> Plan:
     """The plan that a manifest (run.json) describes. Raises UserError if this machine has another corpus (CORPUS) or
     another file of arrival times (DATA)."""
-    name = manifest.corpus.name
+    name = present(manifest.corpus).name
     corpus = load_corpus(None if name == DEFAULT_NAME else name)
     if CorpusRecord(**corpus.identity()) != manifest.corpus:
         raise UserError(Exit.CORPUS, f"the corpus {name} on this machine is not the one that the run was planned with: "
@@ -127,14 +128,14 @@ def plan_from(manifest: Manifest, folder: Path, controlled: bool) -> Plan:
             raise UserError(Exit.DATA, str(error)) from None
     return Plan(
         folder=folder,
-        run_id=manifest.run_id,
-        base_url=manifest.engine.base_url,
-        model=manifest.model,
+        run_id=present(manifest.run_id),
+        base_url=present(manifest.engine.base_url),
+        model=present(manifest.model),
         scenario=scenario,
         corpus=corpus,
-        seed=manifest.seed,
-        salt=manifest.salt,
-        workers=manifest.load.workers,
+        seed=int(manifest.seed or 0),
+        salt=present(manifest.salt),
+        workers=present(manifest.load.workers),
         controlled=controlled,
         classes={name: ClassPlan(Scenario.from_values(own.values)) for name, own in manifest.classes.items()},
     )

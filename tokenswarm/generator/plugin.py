@@ -38,7 +38,7 @@ def register(*extensions: Extension) -> None:
         _extensions.extend(extensions)
         events.init_command_line_parser.add_listener(form_arguments)
         events.init.add_listener(_on_init)
-        stats.bucket_response_time = three_digits
+        stats.bucket_response_time = three_digits  # type: ignore[assignment]
 
 
 def process_of(environment: Any) -> LoadProcess:

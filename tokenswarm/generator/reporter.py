@@ -17,6 +17,7 @@ import gevent
 import msgspec
 
 from tokenswarm.base.environment import LIVE_VARIABLE
+from tokenswarm.base.presence import present
 
 _MOST_BYTES = 65536
 
@@ -49,7 +50,7 @@ class Reporter:
     def _listen(self) -> None:
         received = b""
         with contextlib.suppress(OSError):
-            while data := self._socket.recv(_MOST_BYTES):
+            while data := present(self._socket).recv(_MOST_BYTES):
                 *lines, received = (received + data).split(b"\n")
                 for line in lines:
                     self._heard(json.loads(line))

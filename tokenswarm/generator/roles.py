@@ -19,6 +19,7 @@ from locust.exception import StopTest
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.last_handler import log_bug
+from tokenswarm.base.presence import present
 from tokenswarm.base.runtime_tuning import freeze_gc, grow_descriptor_table
 from tokenswarm.contract.levels import LevelRecord
 from tokenswarm.contract.manifest import CountsRecord, LoadEnd, Manifest, WorkerRecord, write_manifest
@@ -183,7 +184,8 @@ class Coordinator(ProcessRole):
             self._drop()
             raise
         processes = LoadProcesses(
-            answers=lambda: self.live.warmup, announce=self._timeline_changed, quiet=self.quiet, finish=self._finish,
+            answers=lambda: present(self.live).warmup, announce=self._timeline_changed, quiet=self.quiet,
+            finish=self._finish,
             latency_name="TTFT" if scenario.output.stream else "the time of an answer",
             in_flight=None if scenario.phases_apart else lambda: self.in_flight().total(), exhausted=self.exhausted)
         self.director = PhaseController(
@@ -195,7 +197,7 @@ class Coordinator(ProcessRole):
 
     def _write_what_is_planned(self) -> None:
         """Of a replay: what the trace asks for, for whoever reads the run."""
-        plan = self.plan
+        plan = present(self.plan)
         if plan.scenario.load.arrivals == RECORDED:
             planned = create(plan.scenario, plan.corpus, plan.seed, plan.salt).planned()
             if planned is not None:
@@ -205,7 +207,7 @@ class Coordinator(ProcessRole):
         """A run of its own begins: let the command line, where there is one, watch the engine and empty its cache."""
         self.engine_samples.clear()
         self._engine_ready.clear()
-        self.reporter.say("begun", folder=str(self.plan.folder))
+        self.reporter.say("begun", folder=str(present(self.plan).folder))
         try:
             if self.reporter.connected:
                 ready = self._engine_ready.wait(_ENGINE_READY_S)
@@ -225,7 +227,7 @@ class Coordinator(ProcessRole):
             self.sink.close()
         if self.manifest is not None:
             self.manifest.status, self.manifest.ended_at = "interrupted", utc_now()
-            write_manifest(self.plan.folder, self.manifest)
+            write_manifest(present(self.plan).folder, present(self.manifest))
         self.reporter.say("dropped")
 
     def workers(self) -> int:
@@ -246,7 +248,7 @@ class Coordinator(ProcessRole):
         if self.manifest is not None and self.manifest.levels != levels:
             self.manifest.levels = levels
             with contextlib.suppress(UserError):  # a full disk is noticed, and said, where rows are written
-                write_manifest(self.plan.folder, self.manifest)
+                write_manifest(present(self.plan).folder, present(self.manifest))
 
     def levels(self) -> list[LevelRecord]:
         """The load levels of this run's measured phase, as far as they are known."""
@@ -323,8 +325,8 @@ class Coordinator(ProcessRole):
         while not self._ended:
             gevent.sleep(_LIVE_INTERVAL_S)
             self.reporter.say("live", phase=self.timeline.phase_at(time.time()), in_flight=self.in_flight().total(),
-                              users=self.environment.runner.user_count, outcomes=self.live.counts,
-                              error_kinds=self.live.error_kinds(), **self.live.figures())
+                              users=self.environment.runner.user_count, outcomes=present(self.live).counts,
+                              error_kinds=present(self.live).error_kinds(), **present(self.live).figures())
 
     def _finish(self, stopped: bool) -> None:
         self._end(stopped)
@@ -340,20 +342,20 @@ class Coordinator(ProcessRole):
         """Locust ended the test (its own run time, its UI, a signal): the users are gone by now."""
         if not self._ended:
             self.timeline.end_now(time.time())
-            self._end(stopped=self.plan.controlled)
+            self._end(stopped=present(self.plan).controlled)
 
     def _end(self, stopped: bool) -> None:
         if self._ended:
             return
         self._ended = True
         extra = self.end_load()
-        self.sink.close()
-        counts = {**self.live.counts, **extra, "rows": self.sink.rows[REQUESTS_CSV],
-                  "sent": sum(self.live.counts.values())}
+        present(self.sink).close()
+        counts = {**present(self.live).counts, **extra, "rows": present(self.sink).rows[REQUESTS_CSV],
+                  "sent": sum(present(self.live).counts.values())}
         end = LoadEnd(msgspec.convert(counts, CountsRecord), self.timeline.phases(time.time()), self.levels(),
                       self.director.warmup if self.director is not None else None, self.worker_records())
         if self.failure is not None:
-            sentence = (f"{self.plan.folder} cannot be written ({os.strerror(self.failure.errno)}); "
+            sentence = (f"{present(self.plan).folder} cannot be written ({os.strerror(self.failure.errno or 0)}); "
                         "the run was stopped and what was written before is kept")
             self.reporter.say("fatal", sentence=sentence, code=int(Exit.RESULTS))
             _say(sentence)
@@ -362,15 +364,15 @@ class Coordinator(ProcessRole):
         self.reporter.say("done", end=end, stopped=stopped)
 
     def _finish_standalone(self, end: LoadEnd) -> None:
-        manifest = self.manifest
+        manifest = present(self.manifest)
         manifest.end(end)
         manifest.status, manifest.ended_at = "failed" if self.gave_up else "complete", utc_now()
         try:
-            write_manifest(self.plan.folder, self.manifest)
+            write_manifest(present(self.plan).folder, present(self.manifest))
         except UserError as error:
             _say(str(error))
-        _say(f"{end.counts.rows} rows in {self.plan.folder}; "
-             f"make the dashboard with: python -m tokenswarm report {self.plan.folder}")
+        _say(f"{end.counts.rows} rows in {present(self.plan).folder}; "
+             f"make the dashboard with: python -m tokenswarm report {present(self.plan).folder}")
 
 
 class LocalRole(Coordinator):
@@ -378,12 +380,12 @@ class LocalRole(Coordinator):
 
     def begin(self) -> None:
         grow_descriptor_table()
-        self.process = LoadProcess(self.plan, 0, self.timeline,
-                                   Outlets(self.sink, self.rows_failed, self.live.merge))
+        self.process = LoadProcess(present(self.plan), 0, self.timeline,
+                                   Outlets(present(self.sink), self.rows_failed, present(self.live).merge))
         freeze_gc()
 
     def quiet(self) -> bool:
-        return self.process.requests_in_flight == 0
+        return present(self.process).requests_in_flight == 0
 
     def end_load(self) -> dict[str, Any]:
         if self.process is None:  # it could not be made

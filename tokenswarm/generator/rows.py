@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.workloads.base import Prompt, chars_of
@@ -44,7 +45,7 @@ def valid_output(prompt: Prompt, answer: Answer) -> bool | None:
         return False
 
 
-def request_row(origin: Origin, prompt: Prompt, answer: Answer, level: int | None = None) -> dict[str, object]:
+def request_row(origin: Origin, prompt: Prompt, answer: Answer, level: int | None = None) -> dict[str, Any]:
     """The row, by column name; what was not measured is None. `level`: the load level in which it was sent."""
     gaps = sorted(answer.token_gaps_ms)
     usage = answer.usage

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tokenswarm.base.presence import present
 from tokenswarm.generator.arrivals import Pacer, RateProfile, arrival_times
 from tokenswarm.scenario.arrivals import NO_LAWS, TIMES
 from tokenswarm.scenario.load import Load
@@ -25,15 +26,15 @@ def profile_of(load: Load) -> RateProfile:
     if load.rate_steps:
         return RateProfile.steps(load.rate_steps, load.duration_s)
     if load.rate_end is not None:
-        return RateProfile.ramp(load.rate, load.rate_end, load.duration_s)
-    return RateProfile.steady(load.rate)
+        return RateProfile.ramp(present(load.rate), load.rate_end, load.duration_s)
+    return RateProfile.steady(present(load.rate))
 
 
 def warmup_times(load: Load, seed: int) -> Iterator[float]:
     """Seconds after the warm-up's start, at the first rate. Before a list of times: Poisson at `load.rate`, by default
     the list's mean rate."""
     law = "poisson" if load.arrivals in NO_LAWS else load.arrivals
-    return arrival_times(law, RateProfile.steady(load.rate), f"{seed}/warmup", load.burstiness_cv)
+    return arrival_times(law, RateProfile.steady(present(load.rate)), f"{seed}/warmup", load.burstiness_cv)
 
 
 def listed_times(load: Load) -> tuple[float, ...] | None:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import NamedTuple
 
+from tokenswarm.base.presence import present
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.binding import Arrival, mean_pause_s
 from tokenswarm.scenario.model import Scenario
@@ -31,7 +32,7 @@ class NoMoreSessions(Exception):
 class Share(NamedTuple):
     """Which process of how many: it begins every such session, where each is begun once."""
 
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # a tuple has a method of that name, which nobody needs here
     processes: int = 1
 
 
@@ -82,7 +83,7 @@ class SessionStream:
     @property
     def exhausted(self) -> bool:
         """Whether all of this process's were begun."""
-        return self.finite and self._number_once() >= self._workload.sessions_in_all
+        return self.finite and self._number_once() >= present(self._workload.sessions_in_all)
 
     def _number_once(self) -> int:
         return self._once * self._share.processes + self._share.index

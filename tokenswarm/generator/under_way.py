@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 from statistics import fmean
 
+from tokenswarm.base.presence import present
 from tokenswarm.generator.binding import Places, mean_pause_s, pauses
 from tokenswarm.scenario.distribution import Distribution
 from tokenswarm.workloads.ages import Joined
@@ -19,16 +20,19 @@ _SAMPLE = 64
 def mean_turns(workload: Workload) -> float:
     """How many requests a session has on average; where nobody knows in advance, in some that get no answers."""
     turns = _lengths(workload, MEASURE)
-    if None in turns:
+    if turns is None:
         turns = [Joined(workload, number, 0.0, workload.answer_tokens).length() for number in range(_TRIED)]
     return max(1.0, fmean(turns))
 
 
-def _lengths(workload: Workload, phase: str) -> list[int | None]:
+def _lengths(workload: Workload, phase: str) -> list[int] | None:
+    """Requests of some sessions; None where nobody knows in advance."""
     first = workload.session(phase, 0)
     if type(first).turns is not None:  # a session of that kind always has so many
-        return [type(first).turns]
-    return [first.turns, *(workload.session(phase, number).turns for number in range(1, _SAMPLE))]
+        return [present(type(first).turns)]
+    turns = [first.turns, *(workload.session(phase, number).turns for number in range(1, _SAMPLE))]
+    lengths = [each for each in turns if each is not None]
+    return lengths if len(lengths) == len(turns) else None
 
 
 def places_under_way(workload: Workload, phase: str, think_time_s: Distribution, rate: float,
@@ -41,7 +45,7 @@ def places_under_way(workload: Workload, phase: str, think_time_s: Distribution,
     alike, and at any time within it (Cox, Renewal Theory, 1962, section 5.4). Nothing of it depends on what was sent.
     """
     turns = _lengths(workload, phase)
-    if None in turns or max(turns) < 2:
+    if turns is None or max(turns) < 2:
         return []
     rng = Random(f"under way/{workload.seed}/{phase}" + (f"/{user_class}" if user_class else ""))
     pause_s = mean_pause_s(think_time_s, workload.answer_tokens)

@@ -20,6 +20,7 @@ from statistics import fmean, median
 
 import msgspec
 
+from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import SeriesRecord, WarmupRecord
 from tokenswarm.generator import stationarity
 from tokenswarm.generator.stationarity import Series, rank_z
@@ -66,7 +67,8 @@ def bounds(load: Load, start: float, full_since: float) -> tuple[float, float]:
     return start + least, limit
 
 
-def judge(latencies: Iterable[tuple[float, ...]], began: float, full_since: float, now: float) -> Judgement:
+def judge(latencies: Iterable[tuple[float, float] | WarmupAnswer], began: float, full_since: float,
+          now: float) -> Judgement:
     """Judge the warm-up from (moment of the answer, its latency, ...) of each answer so far, in any order.
 
     Times are in seconds on one clock, latencies in any unit. `began`: the warm-up's start; `full_since`: since when all
@@ -74,7 +76,8 @@ def judge(latencies: Iterable[tuple[float, ...]], began: float, full_since: floa
     """
     first = max(full_since, began + (now - began) / 2)
     middle = (first + now) / 2
-    earlier, later = [], []
+    earlier: list[float] = []
+    later: list[float] = []
     for at, latency, *_ in latencies:
         if first <= at <= now:
             (earlier if at < middle else later).append(latency)
@@ -160,7 +163,7 @@ def _unsteady(judgement: Judgement, what: str) -> tuple[str, float, float]:
     """The first series that was not steady: its name, the change of its mean, the sign of its trend."""
     for name, series in judgement.series.items():
         if series.steady is False and (name != what or series.trend):
-            return name, series.change, series.trend or series.change
+            return name, present(series.change), series.trend or present(series.change)
         if series.steady is False:
             break
-    return what, judgement.change, judgement.z
+    return what, present(judgement.change), present(judgement.z)

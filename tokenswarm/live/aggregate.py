@@ -107,7 +107,7 @@ class LiveAggregate:
                 counts["prompt_tokens_with_cache_info"] += prompt
                 counts["explicit_zero_hits"] += cached == 0
         for name, of_row in METRICS.own_sums:
-            counts[name] += of_row(row) or 0
+            counts[name] += of_row(row) or 0  # type: ignore[assignment]  # a float is counted too
         self._add_to_window(row, timeline, met is True)
 
     def _add_to_window(self, row: Mapping[str, Any], timeline: Timeline, good: bool) -> None:

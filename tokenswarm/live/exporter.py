@@ -25,6 +25,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from tokenswarm.base.endpoint import Endpoint
 from tokenswarm.base.environment import METRICS_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import Manifest, read_manifest
 from tokenswarm.engines import known_engines, load_description
 from tokenswarm.live.prometheus import Moment, exported, families, run_labels
@@ -73,7 +74,7 @@ class Exporter:
         path = load_description(engine.name).metrics_path if engine.name in known_engines() else None
         if path is None:
             return b"[]"
-        endpoint = Endpoint(engine.base_url)
+        endpoint = Endpoint(present(engine.base_url))
         host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
         group = {"targets": [f"{host}:{endpoint.port}"],
                  "labels": {"__scheme__": "https" if endpoint.tls else "http",

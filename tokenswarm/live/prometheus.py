@@ -15,6 +15,7 @@ from typing import Literal
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
+from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.metric import Latency, Place
 from tokenswarm.contract.metrics import METRICS
@@ -98,7 +99,7 @@ def exported() -> tuple[Described, ...]:
     """Everything that is exported, in order (the table of docs/observe.md): what is known of every run, a histogram of
     each live latency, and a gauge of each live rate that cannot be had from the counters."""
     return (*_REQUESTS,
-            *(Described(_histogram_name(latency), "histogram", _BY_CLASS, latency.at(Place.PROMETHEUS).title)
+            *(Described(_histogram_name(latency), "histogram", _BY_CLASS, present(latency.at(Place.PROMETHEUS).title))
               for latency in _latencies()),
             *(Described(f"tokenswarm_{rate.name}", "gauge", ("user_class",),
                         f"{rate.at(Place.PROMETHEUS).title}, of the measured phase so far: {rate.formula}.")
@@ -175,7 +176,7 @@ def _counters(live: LiveStats, names: list[str]) -> dict[str, Samples]:
         every = list(live.tallies.items())
         return [((name,), sum(tally.counts[count] for (_, other), tally in every if other == name)) for name in names]
 
-    samples = {
+    samples: dict[str, Samples] = {
         "tokenswarm_requests_total": [((*key, status), tally.counts[status])
                                       for key, tally in tallies.items() for status in STATUSES],
         "tokenswarm_request_errors_total": [((*key, kind), tally.errors[kind])
@@ -201,7 +202,7 @@ def _gauges(live: LiveStats, names: list[str], moment: Moment) -> dict[str, Samp
     for name in names if rates else ():
         sums = live.measured(name).sums(moment.measured_s, live.bounded(name), **live.of_window(name))
         for rate in rates:
-            value = rate.of_sums(sums)
+            value = present(rate.of_sums)(sums)
             if value is not None:
                 gauges.setdefault(f"tokenswarm_{rate.name}", []).append(((name,), value))
     return gauges

@@ -41,7 +41,7 @@ class Calibration:
     streams: int
     limited_by: str
     """What the next step broke, in words."""
-    cpu: str
+    cpu: str | None
     version: str
     at: str
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import EXTERNAL
 from tokenswarm.engines import Engine, adopt, running, start_engine
 from tokenswarm.run.progress import working
@@ -28,7 +29,7 @@ def bring_up(plan: RunPlan, folder: Path, console: Console) -> Engine:
 
 
 def _adopted(plan: RunPlan) -> Engine:
-    engine = adopt(plan.host, plan.api_key, form=plan.scenario.endpoint.form())
+    engine = adopt(present(plan.host), plan.api_key, form=plan.scenario.endpoint.form())
     if plan.engine_name not in (EXTERNAL, engine.name):
         raise UserError(Exit.USAGE, f"{plan.host} is {engine.title}, not {plan.engine_name}; "
                                     f"use ENGINE={EXTERNAL} or ENGINE={engine.name}")

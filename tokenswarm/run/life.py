@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tokenswarm.base.cpu_affinity import affinity
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.presence import present
 from tokenswarm.base.runtime_tuning import descriptors_missing
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.contract.manifest import (
@@ -108,8 +109,11 @@ class LoadRun(Run):
         self._cleanup = contextlib.ExitStack()
         self.manifest = Manifest()
 
+    def _show_cursor(self) -> None:
+        self.console.show_cursor(True)
+
     def __enter__(self) -> LoadRun:
-        self.interrupts.on_hard_exit.append(lambda: self.console.show_cursor(True))  # a live display hides it
+        self.interrupts.on_hard_exit.append(self._show_cursor)  # a live display hides it
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -130,7 +134,8 @@ class LoadRun(Run):
             plan = self.plan = self.checked.plan
             self.manifest = self._new_manifest(run_id)
             prompts = plan.scenario.prompts
-            self._empty_cache(plan.scenario.load.reset_cache, self.manifest.salt, fresh=prompts.salt == RUN_SALT)
+            self._empty_cache(plan.scenario.load.reset_cache, present(self.manifest.salt),
+                              fresh=prompts.salt == RUN_SALT)
             self._tell_cache(self.manifest)
             write_manifest(self.folder, self.manifest)
         except BaseException as error:
@@ -142,7 +147,7 @@ class LoadRun(Run):
 
     def _new_manifest(self, run_id: str) -> Manifest:
         plan, checked, engine = self.plan, self.checked, self.checked.engine
-        cpus = plan.cpus and CpusRecord(sorted(plan.cpus.engine), sorted(plan.cpus.load_generator))
+        cpus = CpusRecord(sorted(plan.cpus.engine), sorted(plan.cpus.load_generator)) if plan.cpus else None
         return NewRun(
             scenario=plan.scenario, overrides=plan.overrides, engine=engine.record(), model=checked.model,
             corpus=plan.corpus, workers=plan.workers, argv=plan.argv, simulated=engine.simulated,
@@ -179,7 +184,11 @@ class LoadRun(Run):
         telemetry.start()
         try:
             with self._progress() as progress:
-                self.interrupts.on_first = lambda: (progress.stopping(), locust.ask_to_stop())
+                def on_first() -> None:
+                    progress.stopping()
+                    locust.ask_to_stop()
+
+                self.interrupts.on_first = on_first
                 if self._watch is not None:
                     self._watch.begin(self.folder, self.plan.scenario)
                 record = RunRecord(self.folder, self.manifest, self.outcome)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tokenswarm.base.presence import present
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.engines import Engine
 from tokenswarm.engines.cache_reset import reset_cache
@@ -58,7 +59,7 @@ class SharedEngine:
     def _bring_up(self, plan: RunPlan, folder: Path, console: Console) -> Engine:
         self._folder = folder
         if self._engine is not None:
-            if same_engine(plan, self._plan) and self._engine.is_alive():
+            if same_engine(plan, present(self._plan)) and self._engine.is_alive():
                 return self._engine
             self.close()
         self._engine, self._plan, self._log = self._own.bring_up(plan, folder, console), plan, folder / ENGINE_LOG

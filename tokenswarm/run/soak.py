@@ -22,6 +22,7 @@ import psutil
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import replace_whole
+from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import note_verdict
 from tokenswarm.contract.summary.summary_file import read_summary, write_summary
 from tokenswarm.contract.summary.summary_record import Summary
@@ -169,7 +170,7 @@ class Soak:
         self._live = LiveSummary(folder, self._options, self._summary_interval_s)
 
     def look(self, live: dict[str, Any] | None) -> Abort | None:
-        self._live.tick()
+        present(self._live).tick()
         if live is None:
             return None
         return self._rules.look(Counted.of(time.monotonic(), live["outcomes"], live["error_kinds"])) \
@@ -177,13 +178,13 @@ class Soak:
 
     def _look_at_disk(self) -> Abort | None:
         try:
-            disk = shutil.disk_usage(self._folder)
+            disk = shutil.disk_usage(present(self._folder))
         except OSError:
             return None  # who cannot write there will say so
         return self._rules.look_at_disk(disk.free, disk.total)
 
     def over(self, outcome: RunOutcome) -> None:
-        self._live.stop()
+        present(self._live).stop()
         if outcome.interrupted_at is not None:  # every second counts: the engine is stopped meanwhile
             with contextlib.suppress(OSError):  # `conclude` tries again
                 self._final = ReportProcess(outcome.folder, self._options)
@@ -191,7 +192,7 @@ class Soak:
     def kill(self) -> None:
         """End whatever report is being made, at once."""
         if self._live is not None:
-            self._live.stop()
+            present(self._live).stop()
         if self._final is not None:
             self._final.kill()
 

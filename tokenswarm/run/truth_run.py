@@ -21,6 +21,7 @@ from typing import Any
 from tokenswarm.base.data_files import LOCUSTFILES_DIR
 from tokenswarm.base.environment import without_locust
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import PhaseRecord, read_manifest
 from tokenswarm.contract.tables import HOST_METRICS_CSV, REQUESTS_CSV
 from tokenswarm.sim.truth import read_truth
@@ -69,7 +70,7 @@ class FlatServer:
         command = [sys.executable, "-m", "tokenswarm.sim", "--profile", "flat", "--model", MODEL, "--truth-log",
                    str(self._log), "--ttft-ms", f"{ttft_ms:g}", "--token-gap-ms", f"{gap_ms:g}"]
         self._process = subprocess.Popen(pinned(command, core), stdout=subprocess.PIPE, text=True)
-        line = self._process.stdout.readline()
+        line = present(self._process.stdout).readline()
         if not line.startswith("listening on "):
             raise UserError(Exit.ENGINE, f"the simulator did not start: {line.strip() or 'it said nothing'}")
         self.url = line.removeprefix("listening on ").strip()
@@ -78,7 +79,7 @@ class FlatServer:
         """End it; returns the truth by request id."""
         self._process.terminate()
         self._process.wait(20)
-        return {row["request_id"]: row for row in read_truth(self._log)}
+        return {str(row["request_id"]): row for row in read_truth(self._log)}
 
 
 def pinned(command: list[str], core: int | None) -> list[str]:
@@ -191,7 +192,7 @@ def _steady(run: Path, window: PhaseRecord) -> tuple[float, float, int, float]:
     """(seconds, CPU seconds, tokens, growth of memory in MiB) of all load generators together, inside the window."""
     sources: dict[str, list[dict[str, str]]] = {}
     for row in _table(run / HOST_METRICS_CSV):
-        if row["source"].startswith("worker") and window.start + _MARGIN_S < float(row["at"]) < window.end:
+        if row["source"].startswith("worker") and window.start + _MARGIN_S < float(row["at"]) < present(window.end):
             sources.setdefault(row["source"], []).append(row)
     if not sources or min(map(len, sources.values())) < 3:
         raise UserError(Exit.LOAD_GENERATOR, "the run was too short to judge; give it more seconds")

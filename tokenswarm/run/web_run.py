@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import read_manifest, write_manifest
 from tokenswarm.generator.new_run import RUN_SALT
 from tokenswarm.run.checked_engine import CheckedEngine
@@ -31,7 +32,7 @@ class WebRun(Run):
         """A cold cache, then somebody who watches; the run waits for both."""
         manifest = read_manifest(self.folder)
         load, prompts = manifest.scenario.table("load"), manifest.scenario.table("prompts")
-        self._empty_cache(load["reset_cache"], manifest.salt, fresh=prompts["salt"] == RUN_SALT)
+        self._empty_cache(load["reset_cache"], present(manifest.salt), fresh=prompts["salt"] == RUN_SALT)
         self._new_telemetry(lambda at, values: self._locust.tell("engine", at=at, values=values)).start()
         self._locust.tell("ready")
 
@@ -41,15 +42,15 @@ class WebRun(Run):
         try:
             for event in events:
                 kind = None if event is None else event["event"]
-                if kind in ("phase", "done"):
-                    mark_measured_phase(self._telemetry, event)
+                if event is not None and kind in ("phase", "done"):
+                    mark_measured_phase(present(self._telemetry), event)
                 if kind in ("done", "dropped"):
                     return kind == "done"
                 if kind != "phase":
                     otherwise(event)
             return False
         finally:
-            self._telemetry.stop()
+            present(self._telemetry).stop()
 
     def finish(self) -> None:
         """Complete run.json. Raises UserError(RESULTS)."""

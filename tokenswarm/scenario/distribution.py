@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
+from tokenswarm.base.presence import present
+
 Kind = Literal["constant", "uniform", "exponential", "lognormal", "choice"]
 
 _NEEDED: Mapping[str, frozenset[str]] = MappingProxyType(
@@ -100,17 +102,17 @@ class Distribution(BaseModel):
     def sample(self, rng: Random) -> float:
         """One value drawn with `rng`, in the unit of the key."""
         if self.kind == "constant":
-            return self.value
+            return present(self.value)
         if self.kind == "uniform":
-            return rng.uniform(self.low, self.high)
+            return rng.uniform(present(self.low), present(self.high))
         if self.kind == "choice":
-            return rng.choices(self.values, self.weights)[0]
+            return rng.choices(present(self.values), self.weights)[0]
         if self.kind == "exponential":
-            drawn = rng.expovariate(1.0 / self.mean)
+            drawn = rng.expovariate(1.0 / present(self.mean))
         else:
             # Moments of the lognormal law: mean = exp(mu + sigma^2/2), cv^2 = exp(sigma^2) - 1.
-            variance = math.log1p(self.cv * self.cv)
-            drawn = rng.lognormvariate(math.log(self.mean) - variance / 2, math.sqrt(variance))
+            variance = math.log1p(present(self.cv) * present(self.cv))
+            drawn = rng.lognormvariate(math.log(present(self.mean)) - variance / 2, math.sqrt(variance))
         if self.min is not None and drawn < self.min:
             return self.min
         return self.max if self.max is not None and drawn > self.max else drawn
@@ -122,13 +124,13 @@ class Distribution(BaseModel):
     def typical(self) -> float:
         """The mean, before `min` and `max` cut it: what a size check can go by."""
         if self.kind == "constant":
-            return self.value
+            return present(self.value)
         if self.kind == "uniform":
-            return (self.low + self.high) / 2
+            return (present(self.low) + present(self.high)) / 2
         if self.kind == "choice":
-            weights = self.weights or (1.0,) * len(self.values)
-            return sum(v * w for v, w in zip(self.values, weights, strict=True)) / sum(weights)
-        return self.mean
+            weights = self.weights or (1.0,) * len(present(self.values))
+            return sum(v * w for v, w in zip(present(self.values), weights, strict=True)) / sum(weights)
+        return present(self.mean)
 
 
 def constant(value: float) -> Distribution:

@@ -161,7 +161,8 @@ def _with_completed_table(values: dict[str, Any], data: str | None, folders: lis
                                         f"{kind.name}; SCENARIO=dataset and SCENARIO=replay do")
         table, folders = {**table, "file": data}, [Path.cwd()]
     table = kind.Settings.completed(table, folders)
-    return kind.Settings.completed_scenario(values | {kind.name: table}, table, explicit)
+    completed: dict[str, Any] = kind.Settings.completed_scenario(values | {kind.name: table}, table, explicit)
+    return completed
 
 
 def scenario_file(name_or_path: str) -> Path:

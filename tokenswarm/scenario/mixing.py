@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tokenswarm.base.config_text import unknown, with_overrides
 from tokenswarm.base.errors import Exit, UserError
@@ -58,7 +58,7 @@ def mix_line(text: str) -> dict[str, Any] | None:
             weight = float(match["weight"]) if match is not None else None
         except ValueError:
             weight = None
-        if weight is None:
+        if match is None or weight is None:
             raise UserError(Exit.USAGE, f"SCENARIO: got '{word}', but a mix is written NAME:WEIGHT, such as "
                                         '"rag:6 chat:3 batch:1"')
         if match["name"] in weights:
@@ -92,7 +92,7 @@ def mixed(source: MixSource) -> Scenario:
     values.pop("mix", None)
     whole = validated(values, source.where, tuple(own_overrides))
     return whole.model_copy(update={
-        "mix": Mix(of=_of(source, of, whole.open_loop), parts=_parts(source, weights, members))})
+        "mix": Mix(of=cast(Any, _of(source, of, whole.open_loop)), parts=_parts(source, weights, members))})
 
 
 def _wrong(source: MixSource, sentence: str) -> UserError:

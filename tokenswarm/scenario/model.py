@@ -53,7 +53,7 @@ class Scenario(Section):
         default=None, description="shares of several scenarios in one run, each with users, prompts and SLOs of its "
         "own (docs/traffic.md)")
 
-    workload_kind: ClassVar[type | None] = None
+    workload_kind: ClassVar[Any] = None
     """The class that makes the prompts; what is validated is a subclass with the field that is its table."""
 
     @model_validator(mode="before")
@@ -101,7 +101,8 @@ class Scenario(Section):
     @property
     def workload_settings(self) -> WorkloadSettings:
         """The table that is named after the workload."""
-        return getattr(self, self.workload_kind.name)
+        settings: WorkloadSettings = getattr(self, self.workload_kind.name)
+        return settings
 
     @property
     def locustfile_path(self) -> Path:
@@ -137,7 +138,8 @@ def scenario_model(workload: str) -> type[Scenario]:
     if kind.name in Scenario.model_fields or not kind.name.isidentifier():
         raise ValueError(f"its name {kind.name!r} cannot be that of a table of its own")
     table = (kind.Settings, Field(description=f"settings of workload {kind.name}"))
-    model = create_model("Scenario", __base__=Scenario, __module__=__name__, **{kind.name: table})
+    fields: dict[str, Any] = {kind.name: table}
+    model: type[Scenario] = create_model("Scenario", __base__=Scenario, __module__=__name__, **fields)
     model.workload_kind = kind
     return model
 

@@ -43,8 +43,9 @@ class WorkloadSettings(BaseModel):
         return False
 
 
-def _kinds_in(module: ModuleType) -> dict[str, type]:
-    return {each.name: each for each in vars(module).values()
+def _kinds_in(module: ModuleType) -> dict[str, Any]:
+    members: list[Any] = list(vars(module).values())
+    return {each.name: each for each in members  # type: ignore[attr-defined]  # as is asked below
             if isinstance(each, type) and each.__module__ == module.__name__
             and isinstance(getattr(each, "name", None), str) and _is_settings(getattr(each, "Settings", None))}
 

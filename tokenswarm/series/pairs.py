@@ -173,7 +173,7 @@ class PairedRuns:
         where = f" at {shown_url(options.host)}" if options.host else ""
         console.print(Text.assemble("\n", (f"run {number} of {2 * self._repeats}", "bold"),
                                     f": side {side.upper()}, {options.engine}{where}, seed {work[SEED]}"))
-        outcome, problem = RunOutcome(None), None
+        outcome, problem = RunOutcome(None), None  # type: ignore[arg-type]  # no folder yet
         try:
             outcome = self._tools.run(options, console, LoadTools(engine=self._engine.tools))
         except UserError as error:
@@ -247,7 +247,7 @@ def side_labels(a: RunPlan, b: RunPlan) -> tuple[str, str]:
     keys = [key for key in {**values[0], **values[1]} if values[0].get(key) != values[1].get(key)]
     for key in keys:
         name = key.removeprefix("engine.")
-        named.append(tuple(f"{name}={_shown(each.get(key))}" for each in values))
+        named.append((f"{name}={_shown(values[0].get(key))}", f"{name}={_shown(values[1].get(key))}"))
     if not named:
         return f"{a.engine_name} (1)", f"{b.engine_name} (2)"
     return " ".join(first for first, _ in named), " ".join(second for _, second in named)

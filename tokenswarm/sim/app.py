@@ -115,7 +115,7 @@ class App:
     # --- requests ---
 
     def _make_routes(self) -> dict[str, tuple[str, Callable[[Connection, Incoming], None]]]:
-        routes = {
+        routes: dict[str, tuple[str, Callable[[Connection, Incoming], None]]] = {
             "/v1/models": ("GET", self._models),
             "/v1/chat/completions": ("POST", self._generate),
             "/v1/completions": ("POST", self._generate),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
 
@@ -63,8 +64,8 @@ class Fault:
     kind: str
     arguments: tuple[float, ...] = ()
 
-    def value(self, name: str) -> float | None:
-        """The parameter `name` of this kind."""
+    def value(self, name: str) -> Any:
+        """The parameter `name` of this kind: a number, or None where it may be left out."""
         for position, (parameter, default) in enumerate(KINDS[self.kind].parameters):
             if parameter == name:
                 return self.arguments[position] if position < len(self.arguments) else default

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from tokenswarm.sim import wire
 from tokenswarm.sim.api import error_payload
 from tokenswarm.sim.faults import Fault
-from tokenswarm.sim.replies import EVENT_STREAM, JSON, PlainReply, StreamReply
+from tokenswarm.sim.replies import EVENT_STREAM, JSON, PlainReply, Reply, StreamReply
 
 _PACKET_GAP_S = 0.002
 """Time between two packets that must not be merged on their way."""
@@ -22,7 +23,7 @@ _COMMENT = b": ping\n\nid: 7\nevent: message\nretry: 3000\n"
 _NOT_HTTP = b"HTP/banana two hundred\r\nthis is: not\x00http\r\n\r\n"
 
 
-class _Faulty:
+class _Faulty(Reply):
     """Silence and abrupt ends: shared by streamed and plain replies."""
 
     fault: Fault
@@ -74,7 +75,7 @@ class _Faulty:
 class FaultyStream(_Faulty, StreamReply):
     """A streamed answer with a fault in it."""
 
-    def __init__(self, *parts: object, fault: Fault) -> None:
+    def __init__(self, *parts: Any, fault: Fault) -> None:
         super().__init__(*parts)
         self.fault = fault
         self._chunked = fault.kind != "close_delimited"
@@ -283,7 +284,7 @@ class FaultyStream(_Faulty, StreamReply):
 class FaultyPlain(_Faulty, PlainReply):
     """An answer in one piece with a fault in it. Faults that only a stream can have leave it as it is."""
 
-    def __init__(self, *parts: object, fault: Fault) -> None:
+    def __init__(self, *parts: Any, fault: Fault) -> None:
         super().__init__(*parts)
         self.fault = fault
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 
+from tokenswarm.base.presence import present
 from tokenswarm.sim.jobs import Counters, Emission, Job
 
 
@@ -48,7 +49,7 @@ class FlatEngine:
         """See EngineModel."""
         while (at_s := self.next_s()) is not None and at_s <= until_s:
             for left_s, job, _ in self.advance(at_s, 1):
-                job.times.append(left_s)
+                present(job.times).append(left_s)
                 if job.finished:
                     return [job]
         return []
@@ -56,7 +57,7 @@ class FlatEngine:
     def advance(self, now_s: float, limit: int) -> list[Emission]:
         """See EngineModel."""
         heap = self._heap
-        tokens = []
+        tokens: list[Emission] = []
         while heap and heap[0][0] <= now_s and len(tokens) < limit:
             at_s, order, job = heap[0]
             if job.cancelled:

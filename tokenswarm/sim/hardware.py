@@ -126,7 +126,7 @@ def load_profile(name: str, **overrides: float | None) -> Profile:
         raise UserError(Exit.USAGE, f"{path}: not a readable profile: {error}") from None
     _check(path, data)
     profile = Profile(name=path.stem, **data)
-    return replace(profile, **{key: value for key, value in overrides.items() if value is not None})
+    return replace(profile, **{key: value for key, value in overrides.items() if value is not None})  # type: ignore[arg-type]
 
 
 def _check(path: Path, data: dict[str, object]) -> None:

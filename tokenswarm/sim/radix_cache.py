@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 
+from tokenswarm.base.presence import present
 from tokenswarm.sim.jobs import TOKEN_BYTES
 
 _SWEEP_FROM = 1000
@@ -135,7 +136,7 @@ class RadixCache:
         """Cuts a node in two; returns the upper part, which the same leases hold."""
         page_bytes = self._page * TOKEN_BYTES
         upper = Node(node.label[:at], node.parent, holders=node.holders, used=node.used)
-        node.parent.children[node.label[:page_bytes]] = upper
+        present(node.parent).children[node.label[:page_bytes]] = upper
         upper.children[node.label[at : at + page_bytes]] = node
         node.label, node.parent = node.label[at:], upper
         return upper
@@ -152,7 +153,7 @@ class RadixCache:
             if node.holders == 0:
                 self._evictable -= node.tokens
             node.holders += 1
-            node = node.parent
+            node = present(node.parent)
 
     def _release(self, node: Node) -> None:
         while node is not self._root:
@@ -161,7 +162,7 @@ class RadixCache:
                 self._evictable += node.tokens
                 if not node.children:
                     self._offer(node)
-            node = node.parent
+            node = present(node.parent)
 
     def _offer(self, node: Node) -> None:
         """Enters a leaf that nobody holds into the queue of eviction."""
@@ -184,7 +185,7 @@ class RadixCache:
             used, order, node = heapq.heappop(self._leaves)
             if self._valid(used, order, node):
                 break
-        parent = node.parent
+        parent = present(node.parent)
         del parent.children[node.label[: self._page * TOKEN_BYTES]]
         node.parent = None
         self._evictable -= node.tokens

@@ -12,6 +12,7 @@ import zlib
 from collections import deque
 from typing import Literal
 
+from tokenswarm.base.presence import present
 from tokenswarm.sim.hardware import Profile
 from tokenswarm.sim.jobs import Counters, Emission, Job, Limits
 from tokenswarm.sim.kv import KVCache, Lease
@@ -93,7 +94,7 @@ class BatchEngine:
         """See EngineModel. Computes all steps that ended by now_s; what is beyond `limit` waits for the next call."""
         while (at_s := self.next_step_s()) is not None and at_s <= now_s:
             self._go_on(at_s)
-        pending, tokens = self._pending, []
+        pending, tokens = self._pending, list[Emission]()
         while pending and pending[0][0] <= now_s and len(tokens) < limit:
             tokens.append(pending.popleft())
         return tokens
@@ -105,7 +106,7 @@ class BatchEngine:
             leaving, finished = list(self._pending), []
             self._pending.clear()
             for left_s, job, tokens in leaving:
-                job.times.append(left_s)
+                present(job.times).append(left_s)
                 if self._width > 1 or self._interval > 1:
                     job.counts.append(tokens)
                 if job.finished:
@@ -283,7 +284,7 @@ class BatchEngine:
 
     def _accepted(self, job: Job) -> int:
         """How many drafted tokens of a step are right; never more than the job still wants."""
-        speculation, accepted = self._speculation, 0
+        speculation, accepted = present(self._speculation), 0
         job.luck = job.luck or random.Random(zlib.crc32(job.sequence))
         while accepted < speculation.tokens and job.luck.random() < speculation.acceptance:
             accepted += 1
@@ -320,7 +321,7 @@ class BatchEngine:
         for place, (job, _) in enumerate(step, start=1):
             job.computed += done
             job.generated += done
-            job.times += [begin_s + place * emit_s for begin_s in begins]
+            present(job.times).extend(begin_s + place * emit_s for begin_s in begins)
             self._cache.grow(job.lease, job.computed + 1)
         self._step_end_s, self._emitted_s = end_s, emitted_s
         self.counters.steps += done

@@ -66,14 +66,14 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's: a client has connected."""
-        self._transport = transport
+        self._transport: Any = transport
         self._fd = transport.get_extra_info("socket").fileno()
         self._app.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's: the connection is gone."""
         self._lost()
-        self._parser = None  # it holds this object in its turn
+        self._parser = None  # type: ignore[assignment]  # it holds this object in its turn
 
     def data_received(self, data: bytes) -> None:
         """asyncio's: bytes of a request."""

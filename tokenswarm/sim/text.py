@@ -58,7 +58,7 @@ def render_chat(messages: list[tuple[str, str]]) -> bytes:
 
     An answer that comes back as an assistant message of the next turn has the same tokens as when it was generated.
     """
-    parts = []
+    parts: list[bytes] = []
     for role, content in messages:
         parts += (_header(role), encode(content), _END_OF_TURN)
     parts.append(_header("assistant"))

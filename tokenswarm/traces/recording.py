@@ -87,7 +87,7 @@ class Recording:
 
     def starts(self) -> tuple[float, ...]:
         """When each session begins, seconds after the first one. Needs `timed`."""
-        return tuple(session[0].at_s for session in self.sessions)
+        return tuple(session[0].at_s or 0.0 for session in self.sessions)
 
 
 def recorded(requests: Iterable[TraceRequest], selection: Selection) -> Recording:

@@ -20,6 +20,7 @@ from werkzeug.datastructures import ImmutableMultiDict
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.foreign import printable
+from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.tables import DASHBOARD_HTML, REQUESTS_CSV
 from tokenswarm.generator.mixed_user import classes_of_mix, loaded_classes
@@ -159,7 +160,7 @@ class LlmTab:
 
     def _slos(self) -> dict[str, Any]:
         """The objectives of each user class of the run."""
-        plan = self._coordinator.plan
+        plan = present(self._coordinator.plan)
         mix = plan.scenario.mix
         names = [each.__name__ for each in self._environment.user_classes] if mix is None else mix.shares
         return {name: plan.of(name).slo for name in names}
@@ -243,7 +244,7 @@ def _for_this_site_only(response: Response) -> Response:
 def _plotly_js() -> Path:
     """The script that draws charts, from the installed plotly package (which is not imported for it)."""
     spec = importlib.util.find_spec("plotly")
-    return Path(spec.origin).parent / "package_data" / "plotly.min.js"
+    return Path(present(present(spec).origin)).parent / "package_data" / "plotly.min.js"
 
 
 def _static(name: str) -> Response:

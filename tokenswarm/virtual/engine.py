@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from tokenswarm.base.presence import present
 from tokenswarm.client.answer import Answer, Usage
 from tokenswarm.client.decode import status_error
 from tokenswarm.sim import api
@@ -99,7 +100,7 @@ class VirtualEngine:
     def _answer(self, exchange: Exchange) -> Answer:
         """What the streaming client would have made of the events."""
         planned, job, sent_s = exchange.planned, exchange.job, exchange.sent_s
-        times = job.times
+        times = present(job.times)
         thinking = planned.reasoning_tokens
         last_ms = (times[-1] - sent_s) * _MS_PER_S
         answer = Answer(

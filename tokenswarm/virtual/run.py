@@ -6,8 +6,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from random import Random
+from typing import cast
 
+from tokenswarm.base.presence import present
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract.manifest import WarmupRecord
 from tokenswarm.contract.phases import Timeline
@@ -126,7 +129,8 @@ class _Run:
             lambda number: self._bound(self._workload.session(self._phase_played, number)))
         self._queue: Queue | None = None
         recorded = self._workload.recorded_starts()
-        self._listed = recorded if recorded is not None else listed_times(self._load) if scenario.open_loop else None
+        planned = listed_times(self._load) if scenario.open_loop else None
+        self._listed = planned if recorded is None else tuple(recorded)
         self._sessions_open = 0
         self._unsent = self._queued = 0
 
@@ -160,7 +164,7 @@ class _Run:
             event_s = clock.next_s()
             ended = engine.compute(math.inf if event_s is None else event_s)
             for exchange in ended:
-                clock.at(exchange.job.times[-1], lambda exchange=exchange: engine.end(exchange))
+                clock.at(present(exchange.job.times)[-1], partial(engine.end, exchange))
             if not ended:
                 if event_s is None:
                     return
@@ -189,7 +193,7 @@ class _Run:
     def _begin_measuring(self) -> None:
         if self._scenario.open_loop:
             places = () if self._cold else places_under_way(
-                self._workload, "measure", self._scenario.user.think_time_s, self._load.rate, self._clock.now)
+                self._workload, "measure", self._scenario.user.think_time_s, present(self._load.rate), self._clock.now)
             self._binding.begin_phase(places, goes_on=not self._cold)
             self._phase_played = "measure"
             self._play_arrivals("measure")
@@ -202,7 +206,7 @@ class _Run:
         """New users, so many a second as the scenario says, in steps of a second as Locust has them."""
         for place in range(count):
             user = self._new_user()
-            self._clock.at(self._clock.now + place // self._load.spawn_rate, lambda user=user: self._go_on(user))
+            self._clock.at(self._clock.now + place // self._load.spawn_rate, partial(self._go_on, user))
 
     def _new_user(self) -> _User:
         user = _User(len(self._users), self._seed)
@@ -270,7 +274,7 @@ class _Run:
         if user.gone:
             return
         try:
-            wait = user.story.send(outcome)
+            wait = present(user.story).send(outcome)
             if isinstance(wait, _Arrival) and wait.session is not None \
                     and (recorded := wait.session.next_recorded()) is not None:
                 due = recorded.due(self._timeline.measure_start, self._clock.now)
@@ -280,7 +284,7 @@ class _Run:
             while isinstance(wait, _Arrival) and self._queue is not None and self._queue.length:
                 if wait.session is not None:
                     self._binding.took(wait.session)
-                wait = user.story.send(Arrival(*self._queue.pop()))
+                wait = present(user.story).send(Arrival(*self._queue.pop()))
         except _Stop:
             user.gone = True
             return
@@ -289,7 +293,7 @@ class _Run:
         elif isinstance(wait, _Arrival):
             self._binding.wait(wait.session, user)
         else:
-            self._send(user, wait)
+            self._send(user, cast(_Ask, wait))
 
     def _story(self, user: _User) -> Story:
         """One session after the other, as the locustfiles tell it. A session is given up after a failure."""
@@ -315,7 +319,7 @@ class _Run:
         """The phase of what is sent next; in an open loop once there is an arrival of that phase for it."""
         while True:
             if user.arrival is None and self._scenario.open_loop:
-                user.arrival = yield _Arrival(user.bound)
+                user.arrival = cast(Arrival, (yield _Arrival(user.bound)))
             phase = self._timeline.phase_at(self._clock.now)
             if phase == "drain":
                 raise _Stop
@@ -355,14 +359,14 @@ class _Run:
         user.session_sent = True
         scheduled_s, user.arrival = None if user.arrival is None else user.arrival.due, None
         retry, tries = self._scenario.retry, 1
-        answer = yield _Ask(prompt, phase, scheduled_s, tries)
+        answer = cast(Answer, (yield _Ask(prompt, phase, scheduled_s, tries)))
         while (pause := retry.pause_before(tries, answer.error, answer.retry_after_s)) is not None:
             yield _Pause(pause)
             before, phase = phase, self._timeline.phase_at(self._clock.now)
             if phase == "drain" or (self._cold and phase != before):
                 break
             tries += 1
-            answer = yield _Ask(prompt, phase, None, tries)
+            answer = cast(Answer, (yield _Ask(prompt, phase, None, tries)))
         if answer.status == "failed" and not self._scenario.open_loop:
             yield _Pause(FAILURE_PAUSE_S)
         return answer
@@ -376,8 +380,9 @@ class _Run:
             user.request = None
             self._rows.append(request_row(origin, ask.prompt, answer))
             if ask.phase == "warmup" and answer.ok:
-                ttft_ms = answer.e2e_ms if answer.ttft_ms is None else answer.ttft_ms
-                self._first_tokens.append((answer.sent_at + answer.e2e_ms / 1e3, ttft_ms))
+                e2e_ms = present(answer.e2e_ms)
+                ttft_ms = e2e_ms if answer.ttft_ms is None else answer.ttft_ms
+                self._first_tokens.append((answer.sent_at + e2e_ms / 1e3, ttft_ms))
             self._go_on(user, answer)
 
         body = request_body(self._body, ask.prompt, self._scenario.output.max_tokens)

@@ -15,4 +15,5 @@ def create(scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> Workload
 
     Raises UserError (CORPUS) if the corpus is too short for the scenario's lengths.
     """
-    return scenario.workload_kind(scenario, corpus, seed, salt)
+    workload: Workload = scenario.workload_kind(scenario, corpus, seed, salt)
+    return workload

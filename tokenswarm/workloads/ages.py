@@ -20,7 +20,7 @@ _MOST_TURNS = 200
 """Turns that are looked at; a user's own session may be endless."""
 
 
-def under_way(workload: Workload, number: int, at_s: float, answer_tokens: int) -> Session:
+def under_way(workload: Workload, number: int, at_s: float, answer_tokens: float) -> Session:
     """The session that user `number` is in the middle of when it comes, `at_s` seconds after the run's start.
 
     Turns before that were never sent; their answers are texts of the corpus, of at most `answer_tokens` tokens. Where
@@ -39,7 +39,7 @@ def under_way(workload: Workload, number: int, at_s: float, answer_tokens: int) 
 class Joined(Session):
     """A session of the workload from some turn on."""
 
-    def __init__(self, workload: Workload, number: int, at_s: float, answer_tokens: int) -> None:
+    def __init__(self, workload: Workload, number: int, at_s: float, answer_tokens: float) -> None:
         super().__init__(BEFORE, number)
         self._whole = workload.session_at(BEFORE, number, at_s)
         self.conversation, self.turns = self._whole.conversation, self._whole.turns

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.workloads.text_files import Unreadable, is_text_file, kind_of, read_lines, read_text
@@ -61,7 +62,7 @@ class Corpus:
         begin = border.end() if border else position
         return begin if begin < len(self.text) else 0
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> dict[str, Any]:
         """Name, size in bytes and SHA-256 of the text, for run.json."""
         return {"name": self.name, "bytes": self.size_bytes, "sha256": self.sha256}
 

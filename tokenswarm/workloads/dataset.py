@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.presence import present
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.values import Count
 from tokenswarm.scenario.workload_kinds import WorkloadSettings
@@ -154,9 +155,9 @@ class DatasetSession(Session):
     def __iter__(self) -> Iterator[Prompt]:
         before: list[Message] = []
         for turn, request in enumerate(self._requests, start=1):
-            messages = with_prefix(request.messages, self._prefix)
+            messages = with_prefix(present(request.messages), self._prefix)
             if turn == 1:
-                first = content_text(request.messages[0])
+                first = content_text(present(request.messages)[0])
                 common = len(self._prefix) + (len(first) if first in self._shared else 0)
             else:
                 common = common_chars(before, messages)
@@ -215,7 +216,7 @@ def _pool(file: str, format_name: str | None, max_sessions: int, bad_rows: float
         sessions.setdefault(key, []).append(request)
     if not sessions:
         raise UserError(Exit.DATA, f"{file} has no prompt in it")
-    firsts = Counter(content_text(requests[0].messages[0]) for requests in sessions.values())
+    firsts = Counter(content_text(present(requests[0].messages)[0]) for requests in sessions.values())
     weights = [next((request.weight for request in requests if request.weight is not None), 1.0)
                for requests in sessions.values()]
     if not sum(weights):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from tokenswarm.base.presence import present
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads.base import Prompt, Session, SystemPromptSettings, Workload, cache_buster_prefix, rng_for
 from tokenswarm.workloads.corpus import Corpus
@@ -97,7 +98,7 @@ def final_answer(text: str) -> str:
     matches = list(_ANSWER.finditer(text))
     if not matches:
         return ""
-    begin = _DECORATION.match(text, matches[-1].end()).end()
+    begin = present(_DECORATION.match(text, matches[-1].end())).end()
     if number := _NUMBER.match(text, begin):
         return number.group().replace(",", "").split(".")[0]
     word = _WORD.match(text, begin)

@@ -82,7 +82,7 @@ class ReplayWorkload(Workload):
         return self._session_of(phase, number, sessions[self._order[place]], f"{self.scope(phase)}{pass_name}")
 
     @property
-    def probed(self) -> str:
+    def probed(self) -> str:  # type: ignore[override]  # nobody sets it
         if self.settings.send == "token_ids":
             return 'prompts of token ids at /v1/completions (replay.send = "token_ids"; "chat" needs none)'
         return "prompts of made text"

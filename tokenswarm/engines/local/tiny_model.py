@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 CONTEXT_LENGTH = 8192
 VOCABULARY = 4096
@@ -23,7 +24,7 @@ _CHAT_TEMPLATE = (
 )
 
 
-def make_tokenizer() -> object:
+def make_tokenizer() -> Any:
     """A trained `PreTrainedTokenizerFast` with the chat template."""
     from pydoc_data.topics import topics
 
@@ -52,7 +53,7 @@ def make_tokenizer() -> object:
     return wrapped
 
 
-def make_model(tokenizer: object) -> object:
+def make_model(tokenizer: Any) -> Any:
     """A `LlamaForCausalLM` of about 3 million random weights in bfloat16."""
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM

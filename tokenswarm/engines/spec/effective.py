@@ -73,8 +73,8 @@ def _raw(
     known: Mapping[str, Scalar],
 ) -> Any:
     if source.product is not None:
-        factors = [known.get(name) for name in source.product]
-        return _MISSING if None in factors else math.prod(int(factor) for factor in factors)  # type: ignore[arg-type]
+        factors: list[Any] = [known.get(name) for name in source.product]
+        return _MISSING if None in factors else math.prod(map(int, factors))
     if source.metric is not None:
         series = metrics.get(source.metric, ())
         if not series:

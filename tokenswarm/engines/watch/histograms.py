@@ -96,7 +96,7 @@ def growth(before: Histogram | None, after: Histogram) -> Histogram | None:
 
 def between(start: Reading | None, end: Reading | None) -> ServerLatencyRecord:
     """What was observed between two readings; `why` says what is missing, or is None."""
-    record = ServerLatencyRecord(start and start.at, end and end.at)
+    record = ServerLatencyRecord(start.at if start else None, end.at if end else None)
     if start is None or end is None:
         side = "start" if start is None else "end"
         record.why = f"the engine's metrics could not be read at the {side} of the measured phase"

@@ -12,9 +12,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import ServerLatencyRecord, TelemetryRecord
 from tokenswarm.contract.tables import (
     ENGINE_METRIC_COLUMNS,
@@ -57,6 +59,10 @@ def append_rows(path: Path, columns: tuple[Column, ...], rows: Iterable[Mapping[
         new.unlink()
     with path.open("ab", buffering=0) as file:
         file.write(format_rows(columns, rows).encode())
+
+
+def _now(sampler: Callable[[float], list[dict[str, object]]]) -> list[dict[str, object]]:
+    return sampler(time.time())
 
 
 class Telemetry:
@@ -130,7 +136,7 @@ class Telemetry:
             began = time.thread_time()
             values = self._sample_engine()
             for sampler in self._samplers:
-                self._write(HOST_METRICS_CSV, HOST_METRIC_COLUMNS, lambda sampler=sampler: sampler(time.time()))
+                self._write(HOST_METRICS_CSV, HOST_METRIC_COLUMNS, partial(_now, sampler))
             self.cpu_s += time.thread_time() - began
             return values
 
@@ -158,7 +164,8 @@ class Telemetry:
             if at < due:
                 continue
             if text is not None:
-                self._readings[side] = histograms.read(text, self._engine.description.histograms, at)
+                sources: Any = present(self._engine.description).histograms
+                self._readings[side] = histograms.read(text, sources, at)
             elif at < give_up:
                 self._marks[side] = (at + _TRY_AGAIN_S, give_up)
                 continue

@@ -23,6 +23,7 @@ from tokenswarm.analysis.figures.level_figures import (
     withheld,
 )
 from tokenswarm.analysis.figures.levels import LoadLevel, load_levels
+from tokenswarm.analysis.figures.mix_shares import mix_note, mix_shares
 from tokenswarm.analysis.figures.outages import outage_figures
 from tokenswarm.analysis.figures.rates import every_rate
 from tokenswarm.analysis.figures.statistics import Estimate, share
@@ -50,7 +51,7 @@ from tokenswarm.contract.objectives import Objective, RequestBounds, bounds_of_r
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.header_records import EngineHeader, Header, ScenarioHeader, WindowHeader
 from tokenswarm.contract.summary.level_records import LevelFigures
-from tokenswarm.contract.summary.request_records import ClassFigures, Counts, ErrorKind, Errors
+from tokenswarm.contract.summary.request_records import ClassFigures, Counts, ErrorKind, Errors, MixShare
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.time_records import KeepingUp, SteadyPart
 from tokenswarm.contract.summary.verdict_records import Generator, SloGate
@@ -67,7 +68,7 @@ def summarise(run: Run) -> Summary:
     verdict, reasons, checks = validity.judge(without_held_arrivals(facts, keeping),
                                               [*validity.recorded_reasons(run), *reasons_of(keeping)])
     objectives, refused = parse_objectives(run.manifest.scenario.table("slo"))
-    bounds = bounds_of_run(run.manifest)
+    bounds, shares = bounds_of_run(run.manifest), mix_shares(run.manifest, rows)
     rates = every_rate(run.requests, rows, window, bounds)
     goodput = slo.goodput_figures(rows, bounds, window, run.requests)
     cost = run.manifest.cost or CostRecord()
@@ -77,7 +78,7 @@ def summarise(run: Run) -> Summary:
         reasons=reasons,
         simulated=run.manifest.simulated,
         notes=[*run.notes, *recorded_notes(run), *beginning_notes(run),
-               *(metrics.wave_notes(rows) if len(levels) < 2 else []), *_lost_time(keeping)],
+               *(metrics.wave_notes(rows) if len(levels) < 2 else []), *_lost_time(keeping), *mix_note(shares)],
         run=header(run, window),
         latency=metrics.latency_figures(rows),
         gaps=metrics.gap_figures(rows),
@@ -100,7 +101,7 @@ def summarise(run: Run) -> Summary:
         cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates),
         counts=counts(run, rows),
         generator=replace(generator(run, facts, window), checks=checks),
-        user_classes=by_user_class(run, bounds, window, rates),
+        user_classes=by_user_class(run, bounds, window, rates, shares),
     )
     late = () if len(levels) > 1 else facts.timing  # of several loads, each has errors and limits of its own
     disagreements = implausible(run, window, summary)
@@ -310,8 +311,9 @@ def _cpu_us_per_token(workers: pd.DataFrame) -> float | None:
 
 
 def by_user_class(run: Run, bounds: RequestBounds, window: Window | None,
-                  rates: dict[str, Figure]) -> dict[str, ClassFigures]:
-    """The main figures of each Locust user class, by name. `rates`: those of all of them together."""
+                  rates: dict[str, Figure], shares: dict[str, MixShare]) -> dict[str, ClassFigures]:
+    """The main figures of each Locust user class, by name. `rates`: those of all of them together; `shares`: of a
+    mix."""
     out = {}
     rows = run.measured
     names = rows["user_class"].dropna().unique()
@@ -329,5 +331,6 @@ def by_user_class(run: Run, bounds: RequestBounds, window: Window | None,
             valid_output=metrics.valid_output(part).figure("share"),
             rates=rates if alone else every_rate(everything, part, window, bounds),
             bounds=goodput.bounds,
+            share=shares.get(name),
         )
     return out

@@ -26,7 +26,8 @@ class Histories:
 
 def histories(run: Run) -> Histories | None:
     """None where the run has no chat histories, or nobody recorded its prompts."""
-    turns = run.manifest.scenario.table("chat").get("assistant_turns")
+    scenarios = [*run.manifest.classes.values(), run.manifest.scenario]  # of a mix, the class that chats
+    turns = next((each for own in scenarios if (each := own.table("chat").get("assistant_turns")) is not None), None)
     prompts = read_prompts(run.folder / PROMPTS_CSV) if turns is not None else None
     if prompts is None:
         return None

@@ -274,7 +274,9 @@ def class_rows(summary: Summary) -> list[dict[str, Any]]:
     rows = []
     for name, part in summary.user_classes.items():
         alone = summary.of_class(name)
-        rows.append({"name": name, "sent": f"{part.counts.sent:,}",
+        share = part.share
+        sent = f"{part.counts.sent:,}" + (f" ({text.quantity(share.requests)})" if share is not None else "")
+        rows.append({"name": name, "sent": sent,
                      "cells": [cell(figure_of(alone) or Figure()) for figure_of in figures]})
     return rows
 

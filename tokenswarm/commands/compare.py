@@ -207,6 +207,9 @@ def with_scripted_answers(side: Any) -> Any:
     from tokenswarm.scenario.loading import load_scenario
 
     scenario = load_scenario(side.scenario, side.overrides)
+    if scenario.mix is not None:
+        chats = {part.scenario for part in scenario.mix.parts if part.values["workload"] == "chat"}
+        return replace(side, overrides={**{f"{name}.{ASSISTANT_TURNS}": "corpus" for name in chats}, **side.overrides})
     if scenario.workload != "chat" or ASSISTANT_TURNS in side.overrides:
         return side
     return replace(side, overrides={ASSISTANT_TURNS: "corpus", **side.overrides})

@@ -88,3 +88,17 @@ def test_bounds_are_known_over_several_classes_where_each_has_some() -> None:
     assert bounds.bounded(["A"]) and not bounds.bounded(["A", "B"]) and not bounds.bounded([])
     assert not bounds.bounded(["A", "Other"]), "whoever has no scenario of its own is bound by the leading one"
     assert RequestBounds({"ttft_ms": 1.0}).bounded([]) and RequestBounds({"ttft_ms": 1.0}).of(float("nan"))
+
+
+def test_the_shares_that_came_out_of_a_mix_stand_beside_those_asked_for(tmp_path: Path) -> None:
+    rows = [row(request_id=f"r{i}", sent_at=START + i, turn=1 + i % 2) for i in range(40)]
+    rows += [row(request_id=f"b{i}", sent_at=START + i, user_class="BatchClassifier", turn=1) for i in range(10)]
+    facts = manifest(seconds=60.0)
+    parts = [{"user_class": "RagReader", "weight": 3}, {"user_class": "BatchClassifier", "weight": 1}]
+    facts["scenario"]["values"] = {"mix": {"of": "sessions", "parts": parts}}
+    summary = summarise(read_run(write_run(tmp_path, rows, facts)))
+    share = summary.user_classes["RagReader"].share
+    assert (share.of, share.asked, share.requests.value) == ("sessions", 0.75, 0.8)
+    assert share.sessions.value == pytest.approx(20 / 30)
+    note = next(note for note in summary.notes if note.startswith("Mix:"))
+    assert "session starts were to be RagReader 75" in note and "RagReader 80" in note

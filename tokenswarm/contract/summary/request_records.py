@@ -67,10 +67,20 @@ class Goodput(Record):
     bounds: dict[str, Number] = field(default_factory=dict)
 
 
+class MixShare(Record):
+    """Of a mix: the share that a class was to have, `of` users, sessions or requests, from 0 to 1; and its share of the
+    requests sent in the measure phase, and of the sessions that began in it."""
+
+    of: str = ""
+    asked: Number = 0
+    requests: Figure = field(default_factory=Figure)
+    sessions: Figure = field(default_factory=Figure)
+
+
 class ClassFigures(Record):
     """The main figures of one user class. `rates` as the summary has them, by name."""
 
-    may_be_left_out: ClassVar[frozenset[str]] = frozenset({"bounds"})
+    may_be_left_out: ClassVar[frozenset[str]] = frozenset({"bounds", "share"})
 
     counts: Outcomes = field(default_factory=Outcomes)
     latency: dict[str, dict[str, Figure]] = field(default_factory=dict)
@@ -81,6 +91,8 @@ class ClassFigures(Record):
     rates: dict[str, Figure] = field(default_factory=dict)
     bounds: dict[str, Number] | None = None
     """Of one request, by latency, in ms; a file from before there were several does not tell."""
+    share: MixShare | None = None
+    """In a mix."""
 
 
 class Cost(Record):

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 from msgspec.structs import replace
 from tokenswarm.analysis.cache.explanation import Allowed, all_fits, limiting_factor, sentence, steps
+from tokenswarm.analysis.cache.hit_curve import Uses
 from tokenswarm.analysis.cache.models import Replay, Request, block_hits, hits
 from tokenswarm.analysis.cache.prefix_tree import PrefixTree, build
+from tokenswarm.analysis.cache.run_curve import curve_points, run_curve, uses_of_requests
 from tokenswarm.analysis.cache.token_sizes import TokenModel, fit, prefix_error, refined
 from tokenswarm.analysis.figures import quantities as metrics
 from tokenswarm.analysis.figures.statistics import Estimate
@@ -18,7 +20,7 @@ from tokenswarm.analysis.figures.window import Window, ended_at
 from tokenswarm.analysis.read.prompts import Prompts, key_of, read_prompts
 from tokenswarm.analysis.read.run_folder import Run
 
-from tokenswarm.contract.summary.cache_records import Cache, CacheStep, Yardstick
+from tokenswarm.contract.summary.cache_records import Cache, CacheStep, CurvePoint, Yardstick
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.tables import PROMPTS_CSV
 
@@ -78,10 +80,59 @@ def _yardstick(run: Run, counters: float | None) -> Yardstick:
     block, capacity = (_positive(effective.get(name)) for name in ("block_size", "kv_capacity_tokens"))
     reported = rows["cached_tokens"].notna().to_numpy() & counted
     cached, asked_for = (rows[name].to_numpy()[reported] for name in ("cached_tokens", "prompt_tokens"))
+    paths = _paths(recorded, tokens)
     allowed = dataclasses.replace(
-        _allowed(recorded, tokens, block, capacity), cache_is_off=effective.get("prefix_cache") is False,
+        _allowed(recorded, tokens, paths, block, capacity), cache_is_off=effective.get("prefix_cache") is False,
         got=_ratio(cached, asked_for) if reported.any() else counters)
-    return _described(run, recorded, tokens, allowed, "usage" if reported.any() else "counters")
+    described = _described(run, recorded, tokens, allowed, "usage" if reported.any() else "counters")
+    size = block or 1
+    curve = run_curve(paths.uses(size), size)
+    return replace(described, curve=[CurvePoint(at, rate) for at, rate in curve_points(curve)], curve_block=size)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunPaths:
+    """The requests of a run that reached a cache, in the order sent, as paths of a prefix tree. segment_tokens: of each
+    of its segments; prompt_tokens: of each request; counted: which of them shares are about; rows: which rows of the
+    recorded ones they are."""
+
+    requests: list[Request]
+    tree: PrefixTree
+    segment_tokens: np.ndarray
+    prompt_tokens: np.ndarray
+    counted: np.ndarray
+    in_cache: np.ndarray
+
+    def uses(self, block_tokens: int) -> Uses:
+        """As uses of a cache with blocks of so many tokens."""
+        return uses_of_requests(self.requests, self.segment_tokens, self.prompt_tokens, self.counted, block_tokens)
+
+    def asked(self, block_tokens: int) -> Uses:
+        """What the prompts alone ask for, of every request."""
+        prompts = [dataclasses.replace(request, answer=()) for request in self.requests]
+        return uses_of_requests(prompts, self.segment_tokens, self.prompt_tokens,
+                                np.ones(len(prompts), dtype=bool), block_tokens)
+
+
+def paths_of_run(run: Run) -> tuple[RunPaths, pd.DataFrame] | None:
+    """The paths of a run's requests, and their rows; None where nobody recorded its prompts. Raises OSError."""
+    prompts = read_prompts(run.folder / PROMPTS_CSV)
+    recorded = None if prompts is None else _joined(run, prompts)
+    if recorded is None or not recorded.counted.any():
+        return None
+    paths = _paths(recorded, _token_model(recorded))
+    return paths, recorded.rows[paths.in_cache]
+
+
+def _paths(recorded: _Recorded, model: TokenModel) -> RunPaths:
+    tree, rows = build(recorded.prompts), recorded.rows
+    requests, in_cache = _requests(recorded, tree)
+    paths = [request.prompt for request in requests]
+    prompt_tokens = rows["prompt_tokens"].to_numpy()[in_cache]
+    segment_tokens = refined(model.tokens(tree.chars, tree.assistant, tree.ends), paths, prompt_tokens)
+    fitted = np.array([sum(segment_tokens[path].tolist()) for path in paths])
+    total = np.where(prompt_tokens > 0, prompt_tokens, fitted)
+    return RunPaths(requests, tree, segment_tokens, total, recorded.counted[in_cache], in_cache)
 
 
 def _described(run: Run, recorded: _Recorded, tokens: TokenModel, allowed: Allowed, source: str) -> Yardstick:
@@ -168,19 +219,13 @@ def _token_model(recorded: _Recorded) -> TokenModel:
     )
 
 
-def _allowed(recorded: _Recorded, model: TokenModel, block: int | None, capacity: int | None) -> Allowed:
+def _allowed(recorded: _Recorded, model: TokenModel, paths: RunPaths, block: int | None,
+             capacity: int | None) -> Allowed:
     """What a cache of such blocks and such a size could have found; without what the engine got."""
-    tree, rows = build(recorded.prompts), recorded.rows
-    requests, in_cache = _requests(recorded, tree)
-    paths = [request.prompt for request in requests]
-    prompt_tokens = rows["prompt_tokens"].to_numpy()[in_cache]
-    segment_tokens = refined(model.tokens(tree.chars, tree.assistant, tree.ends), paths, prompt_tokens)
+    tree, chosen, total = paths.tree, paths.counted, paths.prompt_tokens
     step_tokens = model.tokens(tree.step, tree.assistant, np.zeros(len(tree.step)))
-    replay = Replay(segment_tokens, step_tokens, block or 1, capacity)
-    shared = replay.run(requests)
-    chosen = recorded.counted[in_cache]
-    fitted = np.array([sum(segment_tokens[path].tolist()) for path in paths])
-    total = np.where(prompt_tokens > 0, prompt_tokens, fitted)
+    replay = Replay(paths.segment_tokens, step_tokens, block or 1, capacity)
+    shared = replay.run(paths.requests)
 
     error = prefix_error(model, shared.ideal, total) + (shared.at_most - shared.ideal)
     blocks, least, most = block_hits(shared.ideal, error, total, block or 1)

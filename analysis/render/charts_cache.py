@@ -22,7 +22,30 @@ def cache_section(cache: Cache) -> Section:
     """The yardstick with its verdict; without charts where prompts were not recorded."""
     if not cache.yardstick.recorded:
         return Section("cache", "Prefix cache")
-    return Section("cache", "Prefix cache", [_waterfall(cache)], cache.yardstick.words)
+    curve = [_curve(cache)] if len(cache.yardstick.curve) > 1 else []
+    return Section("cache", "Prefix cache", [_waterfall(cache), *curve], cache.yardstick.words)
+
+
+def _curve(cache: Cache) -> Chart:
+    """How much KV cache buys how many hits."""
+    measured = cache.yardstick
+    shares = [100.0 * point.rate for point in measured.curve]
+    data: list[dict[str, Any]] = [{
+        "type": "scatter", "mode": "lines", "x": [point.tokens for point in measured.curve], "y": numbers(shares, 2),
+        "name": "a cache of that size", "line": {"color": "c:blue", "width": 2},
+        "hovertemplate": "%{x:,} tokens: %{y:.1f}% of the prompt tokens<extra></extra>"}]
+    capacity, got = measured.kv_capacity_tokens, measured.engine.value
+    if capacity and got is not None:
+        data.append({"type": "scatter", "mode": "markers", "x": [capacity], "y": numbers([100.0 * got], 2),
+                     "name": "the engine, with its KV cache", "marker": {"color": GOOD, "size": 10},
+                     "hovertemplate": "the engine: %{y:.1f}% with %{x:,} tokens<extra></extra>"})
+    layout = {"xaxis": axis("KV cache, tokens (log scale)", type="log"),
+              "yaxis": axis("% of the prompt tokens found", rangemode="tozero"), "hovermode": "closest",
+              "showlegend": True}
+    return Chart("cache-curve", "Hits against the size of the KV cache", data, layout, (
+        f"By stack distances, in blocks of {measured.curve_block:,}, forgetting the end of what was used longest ago; "
+        "requests of the warm-up fill the cache too. To the piece in which prompts are recorded, so a little low."),
+        300, wide=True)
 
 
 def _waterfall(cache: Cache) -> Chart:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -112,15 +113,17 @@ class Profile(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class _Sharing:
+class Sharing:
+    """What prompts share; None where nobody knows."""
+
     shared: SharedFigures | None
     hit_rate: HitRates | None
 
 
-def profile(traffic: Traffic) -> Profile:
-    """All figures of a workload."""
+def profile(traffic: Traffic, sharing: Sharing | None = None) -> Profile:
+    """All figures of a workload. `sharing`: what its prompts share, where that is known otherwise than by blocks."""
     order = np.argsort(traffic.time_s, kind="stable") if not np.isnan(traffic.time_s).any() else None
-    sharing = _sharing(traffic, order)
+    sharing = sharing or _sharing(traffic, order)
     result = Profile(
         requests=len(traffic), estimated=traffic.estimated, input_tokens=_lengths(traffic.input_tokens),
         output_tokens=_lengths(traffic.output_tokens), arrivals=_arrivals(traffic.time_s),
@@ -178,9 +181,9 @@ def _sessions(traffic: Traffic) -> SessionFigures | None:
     return None if lengths is None else SessionFigures(len(turns), lengths, _lengths(traffic.delay_s))
 
 
-def _sharing(traffic: Traffic, order: np.ndarray | None) -> _Sharing:
+def _sharing(traffic: Traffic, order: np.ndarray | None) -> Sharing:
     if traffic.blocks is None:
-        return _Sharing(None, None)
+        return Sharing(None, None)
     blocks = traffic.blocks if order is None else _ordered(traffic.blocks, order)
     session = traffic.session if order is None else traffic.session[order]
     whole = traffic.input_tokens if order is None else traffic.input_tokens[order]
@@ -196,9 +199,22 @@ def _sharing(traffic: Traffic, order: np.ndarray | None) -> _Sharing:
         if size == base:
             curve, uses = sized_curve, sized_uses
     assert curve is not None and uses is not None
-    shared = SharedFigures(_fixed(uses, session), FIXED_SHARE, _own_session(uses, session))
-    return _Sharing(shared, HitRates(curve.unbounded, base, points, _points(curve), curve.size_for(0.5),
+    shared = own_shares(uses, session)
+    return Sharing(shared, HitRates(curve.unbounded, base, points, _points(curve), curve.size_for(0.5),
                                      curve.size_for(0.9)))
+
+
+def own_shares(uses: Uses, session: np.ndarray) -> SharedFigures:
+    """What requests share with their own session and with all; `session` as `Traffic` has it, by request of `uses`."""
+    return SharedFigures(_fixed(uses, session), FIXED_SHARE, _own_session(uses, session))
+
+
+def sharing_of_curves(curves: Mapping[int, HitCurve], base: int, shared: SharedFigures) -> Sharing:
+    """Sharing from curves by size of block; `base`: the one that is drawn."""
+    curve = curves[base]
+    return Sharing(shared, HitRates(
+        curve.unbounded, base, [BlockPoint(size, each.unbounded) for size, each in curves.items()], _points(curve),
+        curve.size_for(0.5), curve.size_for(0.9)))
 
 
 def _base_size(recorded: int) -> int:

@@ -17,7 +17,8 @@ def add(commands: Any) -> None:
         description="Reads a trace or data set, of a format that it recognises by the content (.gz and .zst too), and "
                     "says what the workload is, and which hit rate a prefix cache of each size would give. No engine "
                     "runs.")
-    profile.add_argument("file", metavar="FILE", type=Path, help="a trace or data set")
+    profile.add_argument("file", metavar="FILE", type=Path, nargs="+",
+                         help="a trace or data set, or run folders: what their measured requests were")
     profile.add_argument("--format", metavar="NAME", help="its format, where the content does not tell")
     profile.add_argument("--bad-rows", type=share, default=None, metavar="S",
                          help="share of rows that may be unreadable (default 0.01: 1%%)")
@@ -36,8 +37,14 @@ def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.traffic.profile import profile
     from tokenswarm.traces.reader import MAX_BAD_SHARE, open_trace
 
-    if not str(options.file).strip():
+    files = options.file
+    if not all(str(file).strip() and file != Path() for file in files):
         raise UserError(Exit.USAGE, "say which file: make profile DATA=prod.jsonl")
+    if any(file.is_dir() for file in files):
+        return _profile_runs(options)
+    if len(files) > 1:
+        raise UserError(Exit.USAGE, "give one file, or run folders")
+    options.file = files[0]
     trace = open_trace(options.file, options.format, MAX_BAD_SHARE if options.bad_rows is None else options.bad_rows)
     profiled = profile(collect(trace.requests()))
     if not profiled.requests:
@@ -50,4 +57,26 @@ def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
         number, why = trace.notes.first_bad[0]
         print(f"tokenswarm: {trace.notes.bad_rows:,} of {trace.notes.rows:,} rows were left out; row {number}: {why}",
               file=sys.stderr)
+    return Exit.PASSED
+
+
+def _profile_runs(options: argparse.Namespace) -> Exit:
+    """Of each run folder what it sent."""
+    import msgspec
+    from rich.console import Console
+
+    from tokenswarm.analysis.read.run_folder import read_run
+    from tokenswarm.analysis.render.profile_terminal import profile_table
+    from tokenswarm.analysis.traffic.of_run import profile_of_run
+
+    profiles = [(folder, profile_of_run(read_run(folder))) for folder in options.file]
+    empty = next((folder for folder, each in profiles if not each.requests), None)
+    if empty is not None:
+        raise UserError(Exit.DATA, f"{empty} has no request of a measured phase")
+    if options.json:
+        whole = [each for _, each in profiles]
+        print(msgspec.json.format(msgspec.json.encode(whole[0] if len(whole) == 1 else whole), indent=2).decode())
+        return Exit.PASSED
+    for folder, each in profiles:
+        Console().print(profile_table(each, folder.resolve().name))
     return Exit.PASSED

@@ -18,6 +18,13 @@ class CacheStep(Record):
     lost: Number = 0.0
 
 
+class CurvePoint(Record):
+    """Share of the prompt tokens, 0 to 1, that a cache of so many tokens finds."""
+
+    tokens: int = 0
+    rate: Number = 0.0
+
+
 class Yardstick(Record):
     """What a prefix cache could have found. Where `recorded` is false there is `why`, and nothing else."""
 
@@ -45,6 +52,9 @@ class Yardstick(Record):
     sentence: str | None = None
     reason: str | None = None
     fits: str | None = None
+    curve: list[CurvePoint] = field(default_factory=list)
+    """Hits against cache size, of blocks of `curve_block` tokens, forgetting what was used longest ago."""
+    curve_block: int | None = None
 
     def left_out(self) -> Collection[str]:
         return {"why"} if self.recorded else self.may_be_left_out - {"why"}

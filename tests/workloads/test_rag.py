@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from statistics import fmean
 
@@ -98,9 +99,24 @@ def test_the_warm_up_opens_each_document_once_before_it_opens_them_by_popularity
     def documents(workload, phase, numbers):
         return [next(iter(workload.session(phase, number))).document for number in numbers]
 
-    workload = make("rag", "rag.documents=12")
+    workload = make("rag", "rag.documents=12 rag.new_documents_per_minute=0")
     assert documents(workload, "warmup", range(12)) == [f"doc-{rank:03d}" for rank in range(1, 13)]
     assert len(set(documents(workload, "warmup", range(12, 24)))) < 12
     assert len(set(documents(workload, "measure", range(12)))) < 12
     cold = make("rag", "rag.documents=12 prompts.state=cold")
     assert len(set(documents(cold, "warmup", range(12)))) < 12
+
+
+def test_the_warm_up_leaves_closed_what_nobody_would_have_opened_in_service(make):
+    """24 documents of equal popularity, each on the shelf for 24 s, and one reader a second: many are never opened."""
+    settings = "rag.documents=24 rag.zipf_s=0 rag.questions_per_reader=1 rag.document_tokens=100 load.rate=1"
+    opened = {rate: [] for rate in (1, 100)}
+    for rate, shares in opened.items():
+        for seed in range(40):
+            workload = make("rag", f"{settings.replace('load.rate=1', f'load.rate={rate}')}", seed=seed)
+            asked = [next(iter(workload.session("warmup", number))).document for number in range(24)]
+            shares.append(sum(document == f"doc-{rank:03d}" for rank, document in enumerate(asked, start=1)) / 24)
+    # mean over ages 0..23 s of 1 - exp(-age / 24), and one in 24 of the others by chance
+    in_service = sum(1 - math.exp(-age / 24) for age in range(24)) / 24
+    assert sum(opened[1]) / 40 == pytest.approx(in_service + (1 - in_service) / 24, abs=0.06)
+    assert sum(opened[100]) / 40 > 0.9

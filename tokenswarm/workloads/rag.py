@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ QUESTIONS = (
     "Why does the document say '{}'?",
 )
 _PHRASE_CHARS = 60
+_TOKEN_S = 0.02
+"""About how long a token of an answer takes, where nothing better is known of a closed loop's pace."""
 _OPENED_FIRST = 100
 """Documents that the warm-up opens in turn; of a longer shelf the rest is opened by popularity."""
 
@@ -85,6 +88,7 @@ class RagWorkload(Workload):
         super().__init__(scenario, corpus, seed, salt)
         self._places = order_of_replacement(seed, self.settings.documents)
         self._cumulative = zipf_cumulative(self.settings.documents, self.settings.zipf_s)
+        self._seen = self._seen_in_service(scenario)
         require_text(corpus, self.settings.document_tokens.typical() * self.chars_per_token, "rag.document_tokens")
         # A document is built when it is first opened and kept: making it again for each reader would cost time on
         # the load generator's event loop.
@@ -114,12 +118,35 @@ class RagWorkload(Workload):
         """The rank that one of the first readers of the warm-up opens, where prompts are steady.
 
         They open each document once, the most popular first: by chance alone it would take minutes until a rare one is
-        in the cache, as it would be in service. The measured phase opens them by popularity alone.
+        in the cache, as it would be in service. The measured phase opens them by popularity alone. A document that is
+        so new or so rare that nobody would have opened it by now in service is left closed (`_seen_in_service`): with
+        all of them in the cache the measured phase would begin with fewer misses than it goes on with.
         """
         if self.state == "cold" or phase not in ("warmup", BEFORE):
             return None
         first = number // CANDIDATES if phase == BEFORE else number
-        return first + 1 if first < min(self.settings.documents, _OPENED_FIRST) else None
+        return first + 1 if first < min(self.settings.documents, _OPENED_FIRST) and self._seen[first] else None
+
+    def _seen_in_service(self, scenario: Scenario) -> list[bool]:
+        """Of each rank: whether its document has been opened by the run's start, had the service gone on for long.
+
+        It has stood on the shelf since its last replacement; whoever opens documents does so at `readers_s`, and this
+        one by its popularity: so often, that nobody has yet with probability exp(-readers_s × popularity × age).
+        """
+        settings, load = self.settings, scenario.load
+        count, per_minute = settings.documents, settings.new_documents_per_minute
+        if per_minute <= 0:
+            return [True] * count
+        questions = settings.questions_per_reader.typical()
+        asked_s = load.rate if load.rate is not None else \
+            load.users / (scenario.user.think_time_s.typical() + _TOKEN_S * scenario.output.max_tokens)
+        readers_s, rng = asked_s / max(1.0, questions), Random(f"seen/{self.seed}")
+        seen = []
+        for rank, (place, share) in enumerate(zip(self._places, self._cumulative, strict=True)):
+            popularity = (share - (self._cumulative[rank - 1] if rank else 0.0)) / self._cumulative[-1]
+            age_s = (count - 1 - place) * 60.0 / per_minute
+            seen.append(rng.random() >= math.exp(-readers_s * popularity * age_s))
+        return seen
 
     def _document(self, scope: str, rank: int, generation: int = 0) -> Document:
         """Document of popularity rank 1, 2, ...; each scope has its own, and a new one after it was replaced."""

@@ -30,7 +30,7 @@ COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEA
   $(call option,--budget,BUDGET) $(if $(ALL_PAIRS),--all-pairs)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load soak ui test-ui observe compare sim report profile scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean
+.PHONY: help install load soak ui test-ui observe compare qualify sim report profile scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -88,6 +88,9 @@ observe: ## Prometheus and Grafana in containers, beside runs with METRICS_PORT=
 
 compare: $(VENV)/.installed ## two engines in turn, repeated, with a verdict: SCENARIO= [ENGINES=vllm,sglang] [REPEATS=5] [BUDGET=2h] [MARGIN=0.05]
 	@$(PY) -m tokenswarm compare --scenario $(call quote,$(or $(SCENARIO),rag)) $(COMPARE_OPTIONS)
+
+qualify: $(VENV)/.installed ## how noisy this machine is: one engine against itself in pairs: SCENARIO= [PAIRS=5] [BUDGET=1h], and what load takes
+	@$(PY) -m tokenswarm qualify $(LOAD_OPTIONS) $(call option,--pairs,PAIRS) $(call option,--budget,BUDGET)
 
 report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>
 	@$(PY) -m tokenswarm report $(call quote,$(value RUN)) $(call option,--baseline,BASELINE) $(if $(STRICT),--strict) \

@@ -60,9 +60,22 @@ def refuse_undecodable(arguments: Sequence[str]) -> None:
 
 def _commands() -> tuple[ModuleType, ...]:
     """All commands. Imported here, where an import that fails is reported as every other bug is."""
-    from tokenswarm.commands import calibrate, compare, engine, load, profile, report, scenarios, sim, soak, ui, worker
+    from tokenswarm.commands import (
+        calibrate,
+        compare,
+        engine,
+        load,
+        profile,
+        qualify,
+        report,
+        scenarios,
+        sim,
+        soak,
+        ui,
+        worker,
+    )
 
-    return load, ui, soak, compare, engine, profile, report, sim, worker, calibrate, scenarios
+    return load, ui, soak, compare, qualify, engine, profile, report, sim, worker, calibrate, scenarios
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -141,18 +141,24 @@ class Difference:
             return None
         apart = abs(self._scale(self.change, self.ratio))
         to_margin = self._scale(self._bounds(margin, points)[1], self.ratio) - apart
-        for count in range(2, MOST_REPEATS + 1):
-            df = count - 1 if self.paired else 2 * (count - 1)
-            error = self.spread / math.sqrt(count)
-            reach = (_quantile(0.5 + CONFIDENCE / 2.0, df) + _quantile(POWER, df)) * error
-            if reach <= max(apart, to_margin):
-                return count
-        return None
+        return pairs_for(max(apart, to_margin), self.spread, paired=self.paired)
 
     @property
     def significant(self) -> bool:
         """Whether the 95% interval excludes equality."""
         return self.p < 1.0 - CONFIDENCE
+
+
+def reach(pairs: int, spread: float, *, paired: bool = True) -> float:
+    """The difference, on the scale of the test, that so many pairs (runs of each side) tell from none with a power of
+    80%; `spread`: the standard deviation of one pair's difference."""
+    df = pairs - 1 if paired else 2 * (pairs - 1)
+    return (_quantile(0.5 + CONFIDENCE / 2.0, df) + _quantile(POWER, df)) * spread / math.sqrt(pairs)
+
+
+def pairs_for(apart: float, spread: float, *, paired: bool = True) -> int | None:
+    """How many pairs (runs of each side) tell a difference of `apart`; None if more than MOST_REPEATS."""
+    return next((count for count in range(2, MOST_REPEATS + 1) if reach(count, spread, paired=paired) <= apart), None)
 
 
 def difference(a: Sequence[Reading], b: Sequence[Reading], *, ratio: bool, paired: bool = False,

@@ -22,6 +22,7 @@ from tokenswarm.analysis.compare.groups import (
     with_equal_clocks,
 )
 from tokenswarm.analysis.compare.histories import Histories, histories, history_notes
+from tokenswarm.analysis.compare.noise import pair_noise_words
 from tokenswarm.analysis.figures.quantities import is_ok, latency_of
 from tokenswarm.analysis.figures.statistics import interpolate
 from tokenswarm.analysis.read.run_folder import read_run
@@ -127,10 +128,11 @@ def compare_runs(runs: Sequence[str | Path] = (), *, a: Sequence[str | Path] = (
     advice, agreement = _thumb(groups, verdict, used, fleet or rule_of_thumb.Fleet())
     engine_table = {key: value for member in used for key, value in member.engine_table.items()}
     return Comparison(groups, members, results, verdict, advice, agreement, unfair(groups),
-                      [*_of_the_series(groups, rules), *_notes(used)], setup_differences(groups, engine_table), rules)
+                      [*_of_the_series(groups, results, rules), *_notes(used)],
+                      setup_differences(groups, engine_table), rules)
 
 
-def _of_the_series(groups: Groups, rules: Rules) -> list[str]:
+def _of_the_series(groups: Groups, results: Sequence[Result], rules: Rules) -> list[str]:
     """How the pairs of the runs were made and chosen, where that is no matter of course."""
     pairs = in_pairs(groups.a, groups.b)
     if pairs is None:
@@ -140,6 +142,8 @@ def _of_the_series(groups: Groups, rules: Rules) -> list[str]:
         notes.append(f"{done} of at most {rules.planned_pairs} pairs were made. The series could end after each, "
                      "so each look has a share of the 5%: the intervals are as wide as it takes for all looks "
                      "together to hold the true value in 95% of series.")
+    notes += [words for each in results if each.metric.headline and each.difference
+              and (words := pair_noise_words(each.metric.title, each.difference))]
     paired = {run.run_id for side in pairs for run in side}
     alone = [run.run_id for run in (*groups.a, *groups.b) if run.run_id not in paired]
     if alone:

@@ -53,7 +53,7 @@ def add(commands: Any) -> None:
                         help="sides whose ratio lies surely within it are equal (default 0.05)")
     parser.add_argument("--run-spread", type=margin, default=None, metavar="SHARE",
                         help="what a run differs by from its repeat (standard deviation), where a side has a "
-                             "single run")
+                             "single run; `tokenswarm qualify` measures it")
     parser.add_argument("--any-clocks", action="store_true",
                         help="compare runs whose GPUs ran at different clocks too")
     parser.add_argument("--planned-pairs", type=at_least_one, default=None, metavar="N",
@@ -185,11 +185,11 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
     if (a.engine, a.host, a.model, a.overrides) == (b.engine, b.host, b.model, b.overrides):
         print("note: both sides are the same; expect no difference", file=sys.stderr)
     for side in sides:
-        _refuse_several_loads(side)
+        refuse_several_loads(side)
     return a, b
 
 
-def _refuse_several_loads(side: LoadOptions) -> None:
+def refuse_several_loads(side: LoadOptions) -> None:
     """Now, not when all is measured: runs of several load levels have no figures over all of them to compare."""
     from tokenswarm.contract.levels import planned_levels
     from tokenswarm.scenario.loading import load_scenario

@@ -1,0 +1,146 @@
+"""Where attainment falls through its target: a curve through the levels of a search, with an interval.
+
+log(A / (1 - A)) is taken to be a straight line over the logarithm of the load between the loads that surely pass and
+surely fail. The interval is what the crossing does when every level's share is drawn anew around the line, with as
+many requests as it has independent ones (a parametric bootstrap over levels; Efron and Tibshirani, An Introduction to
+the Bootstrap, section 6.5), and it never leaves the bracket. Where the levels do not lie on the line, the draws are
+wider by that.
+Where attainment goes from nearly all to nearly nothing between two neighbouring levels no curve is fitted: the interval
+is the bracket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+DRAWS = 1000
+_STEPS = 30
+"""Of Newton's method; it needs about six."""
+_TAILS = (2.5, 97.5)
+_LOST = 0.025
+"""Share of draws with no crossing from which an end of the interval is the bracket's."""
+NEAR = 1.4
+"""Levels within this factor of the crossing tell of it, where there are three or more: further away the line bends."""
+CLIFF_FROM, CLIFF_TO = 0.99, 0.5
+"""Attainment on both sides of a cliff."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One level: its load, share of good requests, requests, and how many of those count as one."""
+
+    load: float
+    share: float
+    requests: int
+    dependence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """Load at which attainment is the target, and its 95% interval."""
+
+    load: float
+    low: float
+    high: float
+
+
+def crossing(points: Sequence[Point], target: float, bracket: tuple[float, float]) -> Crossing | None:
+    """Where the line through the points falls to the target, inside the bracket (sure pass, sure fail).
+
+    None where the points do not tell: fewer than two of them, none that passes some and fails some, a cliff, or a line
+    that does not fall."""
+    low, high = bracket
+    used = [point for point in points if low <= point.load <= high]
+    if len(used) < 2 or is_cliff(used, target) or not any(0.0 < point.share < 1.0 for point in used):
+        return None
+    best = _root(used, target)
+    near = [point for point in used if best / NEAR <= point.load <= best * NEAR]
+    both_sides = any(point.load < best for point in near) and any(point.load > best for point in near)
+    if len(near) > 2 and both_sides and (crossed := _crossed(near, target, bracket)) is not None:
+        return crossed
+    return _crossed(used, target, bracket) or _crossing_unbounded(used, target, bracket)
+
+
+def _crossed(points: Sequence[Point], target: float, bracket: tuple[float, float]) -> Crossing | None:
+    """The crossing with both ends of its interval; None where the slope is too uncertain for that."""
+    low, high = bracket
+    best, roots = _root(points, target), _drawn_roots(points, target)
+    if not low < best < high or np.isnan(roots).mean() > _LOST:
+        return None
+    ends = np.clip(np.nanpercentile(roots, _TAILS), low, high)
+    return Crossing(float(best), float(min(ends[0], best)), float(max(ends[1], best)))
+
+
+def _crossing_unbounded(points: Sequence[Point], target: float, bracket: tuple[float, float]) -> Crossing | None:
+    best = _root(points, target)
+    return Crossing(best, *bracket) if bracket[0] < best < bracket[1] else None
+
+
+def _root(points: Sequence[Point], target: float) -> float:
+    return float(_roots(*_columns(points), target)[0])
+
+
+def _drawn_roots(points: Sequence[Point], target: float) -> np.ndarray:
+    """The crossings of shares that are drawn anew around the line."""
+    loads, share, worth = _columns(points)
+    start, slope, middle = _lines(loads, share, worth)
+    line = 1.0 / (1.0 + np.exp(-np.clip(start + slope * (loads - middle), -12.0, 12.0)))
+    if len(points) > 2:  # Pearson's chi-square a degree of freedom
+        misfit = float((worth * (share[0] - line) ** 2 / (line * (1.0 - line))).sum())
+        worth = worth / max(1.0, misfit / (len(line) - 2))
+    draws = np.random.default_rng(16).beta(line * worth, (1.0 - line) * worth, (DRAWS, len(line)))
+    return _roots(loads, draws, worth, target)
+
+
+def _columns(points: Sequence[Point]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """log load, share (one row), independent requests. All levels have the dependence that they have on average: one
+    that by chance saw few bad requests also saw little of how they cluster, and would count for too much."""
+    requests = np.array([point.requests for point in points], dtype=float)
+    usual = float(np.average([point.dependence for point in points], weights=requests))
+    return (np.log([point.load for point in points]), np.array([[point.share for point in points]]), requests / usual)
+
+
+def is_cliff(points: Sequence[Point], target: float) -> bool:
+    """Whether attainment falls from nearly all to less than half between the neighbours around the target."""
+    ordered = sorted(points, key=lambda point: point.load)
+    for before, after in pairwise(ordered):
+        if before.share >= target > after.share:
+            return before.share >= max(CLIFF_FROM, target) and after.share <= CLIFF_TO
+    return False
+
+
+def _roots(loads: np.ndarray, shares: np.ndarray, worth: np.ndarray, target: float) -> np.ndarray:
+    """Load at the target for each row of `shares`; NaN where the line does not fall."""
+    start, slope, middle = _lines(loads, shares, worth)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        roots = np.exp(middle + (np.log(target / (1.0 - target)) - start) / slope)
+    return np.where(slope < 0.0, roots, np.nan)
+
+
+def _lines(loads: np.ndarray, shares: np.ndarray, worth: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Logistic regression of every row of `shares` on `loads`, by Newton's method: value at the middle, slope, middle.
+    """
+    middle = float(np.average(loads, weights=worth))
+    x = loads - middle
+    soft = np.clip((shares * worth + 0.5) / (worth + 1.0), 1e-6, 1.0 - 1e-6)
+    a, b = _weighted_line(x, np.log(soft / (1.0 - soft)), worth * soft * (1.0 - soft))
+    for _ in range(_STEPS):
+        p = 1.0 / (1.0 + np.exp(-np.clip(a[:, None] + b[:, None] * x, -30.0, 30.0)))
+        w = np.maximum(worth * p * (1.0 - p), 1e-9)
+        da, db = _weighted_line(x, worth * (shares - p) / w, w)
+        a, b = a + np.clip(da, -2.0, 2.0), b + np.clip(db, -20.0, 20.0)
+        if max(np.abs(da).max(), np.abs(db).max()) < 1e-6:
+            break
+    return a, b, middle
+
+
+def _weighted_line(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least squares of every row: value at x = 0, slope."""
+    w0, w1, w2 = weight.sum(1), (weight * x).sum(1), (weight * x * x).sum(1)
+    y0, y1 = (weight * y).sum(1), (weight * x * y).sum(1)
+    free = np.maximum(w0 * w2 - w1 * w1, 1e-12)
+    return (w2 * y0 - w1 * y1) / free, (w0 * y1 - w1 * y0) / free

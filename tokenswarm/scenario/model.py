@@ -21,7 +21,7 @@ from tokenswarm.scenario.engine_settings import EngineSettings
 from tokenswarm.scenario.load import Load
 from tokenswarm.scenario.mix import Mix
 from tokenswarm.scenario.requests import Output, Prompts, RequestLimits, Retry, UserBehaviour
-from tokenswarm.scenario.slo import slo_table
+from tokenswarm.scenario.slo_table import slo_table
 from tokenswarm.scenario.values import Section
 from tokenswarm.scenario.workload_kinds import WORKLOADS, WorkloadSettings
 

@@ -12,6 +12,7 @@ from tokenswarm.analysis.figures import quantities as metrics
 from tokenswarm.analysis.figures import server_view, slo
 from tokenswarm.analysis.figures.cost import cost_figures
 from tokenswarm.analysis.figures.drift_series import drift_figures
+from tokenswarm.analysis.figures.finish_reasons import cut_notes, finish_reasons
 from tokenswarm.analysis.figures.gpu_states import gpu_states
 from tokenswarm.analysis.figures.keeping_up import littles_law, overload_of
 from tokenswarm.analysis.figures.level_figures import (
@@ -78,7 +79,8 @@ def summarise(run: Run) -> Summary:
         reasons=reasons,
         simulated=run.manifest.simulated,
         notes=[*run.notes, *recorded_notes(run), *beginning_notes(run),
-               *(metrics.wave_notes(rows) if len(levels) < 2 else []), *_lost_time(keeping), *mix_note(shares)],
+               *(metrics.wave_notes(rows) if len(levels) < 2 else []), *_lost_time(keeping), *mix_note(shares),
+               *cut_notes(finish_reasons(rows))],
         run=header(run, window),
         latency=metrics.latency_figures(rows),
         gaps=metrics.gap_figures(rows),
@@ -88,6 +90,7 @@ def summarise(run: Run) -> Summary:
         slo=[*slo.evaluate(objectives, refused, rows, goodput, rates), *class_gates(run, rows, window)],
         errors=errors(rows),
         valid_output=metrics.valid_output(rows).figure("share"),
+        finish_reasons=finish_reasons(rows),
         tokens=metrics.token_facts(rows),
         cache=cache.cache_figures(run, rows, window),
         server=metrics.server_view(run, rows, window),

@@ -280,10 +280,11 @@ METRICS = Registry(
         name="valid_output", title="Valid output", unit="share", better=HIGHER, ratio=False,
         meaning="passed the scenario's check",
         formula="answers that passed the scenario's own check / answers checked", source="the scenario",
-        columns=("status", "valid_output"), slo=False, live=False, compared=False,
+        columns=("status", "valid_output"), live=False, compared=False,
         stored=lambda summary: summary.valid_output,
         usually=_NOWHERE,
-        places={Place.CARD: Label(note="of the answers checked"), Place.TABLE: Label(rank=12),
+        places={Place.GATE: Label(note="at least this share (0 to 1) of the answers checked was valid", rank=5),
+                Place.CARD: Label(note="of the answers checked"), Place.TABLE: Label(rank=12),
                 Place.TERMINAL: Label(rank=9)}),
 )
 """Every metric, in the order in which it is shown."""

@@ -43,6 +43,7 @@ from tokenswarm.generator.under_way import mean_turns, places_under_way
 from tokenswarm.live.aggregate import Delta
 from tokenswarm.scenario.mix import USERS
 from tokenswarm.workloads import create
+from tokenswarm.workloads.answer_checks import check_of, with_check
 from tokenswarm.workloads.base import Prompt, Session
 
 _ERROR_CHARS, _ERROR_KINDS, _OTHER_ERRORS = 200, 10, "other errors"
@@ -69,6 +70,7 @@ class _ClassLoad:
         self.endpoint = endpoint
         self.keys = keys_of(plan.api_key, form.secrets)
         self.max_tokens = output.max_tokens
+        self.check = check_of(output)
         self.bounds = bounds_of(of_class.slo)
         self.behaviour = of_class.behaviour
         self.sessions = SessionStream(self.workload, plan.scenario, of_class.scenario, share, of_all_classes)
@@ -254,6 +256,7 @@ class LoadProcess:
         """Send one prompt, wait for its outcome, write its row. Also when the user is killed meanwhile. Raises
         LimitReached, and sends nothing, where the run may ask no more."""
         of_class = self._load_of(user_class)
+        prompt = with_check(prompt, of_class.check)
         reserved = self._budget.reserve(of_class.endpoint, prompt, prompt.max_tokens or of_class.max_tokens)
         if reserved is None:
             raise LimitReached

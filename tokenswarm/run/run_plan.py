@@ -25,6 +25,7 @@ from tokenswarm.scenario.engine_settings import EngineSettings
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads import create
+from tokenswarm.workloads.answer_checks import check_of
 from tokenswarm.workloads.corpus import Corpus, load_corpus
 
 _QUERY_VARIABLE = "TOKENSWARM_QUERY_"
@@ -124,6 +125,8 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
     corpus = load_corpus(options.corpus)
     # Refuses prompts that cannot be made, before anything is started.
     workloads = [create(own, corpus, seed=0, salt="") for own in scenario.classes().values() or [scenario]]
+    for own in scenario.classes().values() or [scenario]:
+        check_of(own.output)
     host = options.host or (scenario.endpoint.url if options.engine == EXTERNAL else None)
     if options.engine == EXTERNAL and not host:
         of = f" of ENDPOINT={scenario.endpoint.preset}, which has no URL of its own" if scenario.endpoint.preset else ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tokenswarm.base.config_text import unknown
 from tokenswarm.contract.tables import ERROR_KINDS
@@ -55,6 +56,39 @@ class Output(Section):
         default=False, strict=True, description="go on to max_tokens whatever the model says (equal lengths)"
     )
     extra: dict[str, Any] = Field(default_factory=dict, description="further keys of the request body")
+    check: Literal["json", "json_schema", "regex"] | None = Field(
+        default=None, description="what an answer must be to count as valid (valid_output), beside the workload's own "
+        "check: json, json_schema or regex"
+    )
+    check_schema: dict[str, Any] | None = Field(
+        default=None, description="JSON Schema of json_schema; unset: that of output.extra.response_format"
+    )
+    check_pattern: str | None = Field(
+        default=None, description="regular expression that a whole answer must match, white space at its ends apart"
+    )
+
+    @model_validator(mode="after")
+    def _check_can_be_made(self) -> Output:
+        if self.check == "regex":
+            try:
+                re.compile(self.check_pattern or "")
+            except re.error as error:
+                raise ValueError(f"check_pattern is no regular expression: {error}") from None
+            if not self.check_pattern:
+                raise ValueError("check is regex, but check_pattern does not say which")
+        if self.check == "json_schema" and self.schema_to_check is None:
+            raise ValueError("check is json_schema, but neither check_schema nor extra.response_format has a schema")
+        return self
+
+    @property
+    def schema_to_check(self) -> Mapping[str, Any] | None:
+        """The schema that `check` = json_schema holds answers against."""
+        if self.check_schema is not None:
+            return self.check_schema
+        wanted: Any = self.extra.get("response_format")
+        for key in ("json_schema", "schema"):
+            wanted = wanted.get(key) if isinstance(wanted, Mapping) else None
+        return wanted if isinstance(wanted, Mapping) else None
 
     @field_validator("extra")
     @classmethod

@@ -47,6 +47,16 @@ class Errors(Record):
     kinds: list[ErrorKind] = field(default_factory=list)
 
 
+class FinishReason(Record):
+    """Successful requests of one finish_reason: how many, their share, how many were checked and found valid."""
+
+    reason: str = ""
+    count: int = 0
+    share: Figure = field(default_factory=Figure)
+    checked: int = 0
+    valid: int = 0
+
+
 class Tokens(Record):
     """Token counts of successful requests by column, and how many requests each source counted."""
 

@@ -13,7 +13,15 @@ from tokenswarm.contract.summary.figure import Figure, Record
 from tokenswarm.contract.summary.header_records import Header
 from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.replay_records import Fidelity
-from tokenswarm.contract.summary.request_records import ClassFigures, Cost, Counts, Errors, Goodput, Tokens
+from tokenswarm.contract.summary.request_records import (
+    ClassFigures,
+    Cost,
+    Counts,
+    Errors,
+    FinishReason,
+    Goodput,
+    Tokens,
+)
 from tokenswarm.contract.summary.time_records import DriftSeries, KeepingUp, Outages, SteadyPart
 from tokenswarm.contract.summary.verdict_records import Baseline, Gate, Generator, OutcomeRecord, SloGate
 
@@ -46,6 +54,7 @@ class Summary(Record):
     slo: list[SloGate] = field(default_factory=list)
     errors: Errors = field(default_factory=Errors)
     valid_output: Figure = field(default_factory=Figure)
+    finish_reasons: list[FinishReason] = field(default_factory=list)
     tokens: Tokens = field(default_factory=Tokens)
     cache: Cache = field(default_factory=Cache)
     server: ServerMeans = field(default_factory=ServerMeans)

@@ -15,7 +15,7 @@ LOAD_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO)
   $(call option,--endpoint,ENDPOINT) $(call option,--model,MODEL) $(call option,--device,DEVICE) $(call option,--runtime,RUNTIME) $(call option,--users,USERS) \
   $(call option,--spawn-rate,SPAWN_RATE) $(call option,--rate,RATE) $(call option,--duration,DURATION) \
   $(call option,--workers,WORKERS) $(call option,--seed,SEED) $(call option,--corpus,CORPUS) \
-  $(call option,--data,DATA) $(call option,--results,RESULTS) $(call option,--set,SET) $(call option,--gpu-hourly-cost,GPU_HOURLY_COST) \
+  $(call option,--data,DATA) $(call option,--results,RESULTS) $(call option,--label,LABEL) $(call option,--set,SET) $(call option,--gpu-hourly-cost,GPU_HOURLY_COST) \
   $(call option,--baseline,BASELINE) $(call option,--metrics-port,METRICS_PORT) $(call option,--metrics-host,METRICS_HOST) \
   $(if $(KEEP),--keep) $(if $(STRICT),--strict) \
   $(if $(FAIL_ON_DRIFT),--fail-on-drift)
@@ -30,7 +30,7 @@ COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEA
   $(call option,--budget,BUDGET) $(if $(ALL_PAIRS),--all-pairs)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load soak ui test-ui observe compare qualify sim report profile scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean
+.PHONY: help install load soak ui test-ui observe compare qualify sim report profile scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean results prune
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -49,6 +49,7 @@ help: ## show this list
 	@echo "  RUNTIME        docker or local; docker where it can hand out a GPU   GPUS   0,1 (docker: all by default)"
 	@echo "  GPU_HOURLY_COST  dollars per GPU and hour: what tokens and requests cost"
 	@echo "  BASELINE       an earlier run folder: a regression against it is a missed gate"
+	@echo "                 last:5 = the last five valid runs of the same kind          LABEL       your own name for the run"
 	@echo "  METRICS_PORT   serve live metrics for Prometheus there (docs/observe.md)   METRICS_HOST  127.0.0.1"
 	@echo "  STRICT         1: an SLO that is undetermined counts as missed"
 	@echo "  FAIL_ON_DRIFT  1: what became worse over the run is a missed gate (5 minutes or more)"
@@ -91,6 +92,14 @@ compare: $(VENV)/.installed ## two engines in turn, repeated, with a verdict: SC
 
 qualify: $(VENV)/.installed ## how noisy this machine is: one engine against itself in pairs: SCENARIO= [PAIRS=5] [BUDGET=1h], and what load takes
 	@$(PY) -m tokenswarm qualify $(LOAD_OPTIONS) $(call option,--pairs,PAIRS) $(call option,--budget,BUDGET)
+
+results: $(VENV)/.installed ## all runs and series as a list, and results/index.html: [SCENARIO=] [ENGINE=] [LABEL=] [RESULTS=]
+	@$(PY) -m tokenswarm results $(call quote,$(or $(RESULTS),results)) $(call option,--scenario,SCENARIO) \
+	  $(call option,--engine,ENGINE) $(call option,--label,LABEL)
+
+prune: $(VENV)/.installed ## remove old results: [OLDER_THAN=30d] [MOST=20G] [DRY_RUN=1] [RESULTS=]
+	@$(PY) -m tokenswarm prune $(call quote,$(or $(RESULTS),results)) $(call option,--older-than,OLDER_THAN) \
+	  $(call option,--most,MOST) $(if $(DRY_RUN),--dry-run)
 
 report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>
 	@$(PY) -m tokenswarm report $(call quote,$(value RUN)) $(call option,--baseline,BASELINE) $(if $(STRICT),--strict) \

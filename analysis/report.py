@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenswarm.analysis.compare.baseline import TOLERANCE, against, baseline_folders
 from tokenswarm.analysis.figures.drift_series import drift_gates
+from tokenswarm.analysis.library.kinds import last_of_the_kind, wanted_last
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.render.dashboard import render
 from tokenswarm.analysis.render.junit import junit
@@ -26,12 +28,12 @@ def report(folder: str | Path, strict: bool = False, baseline: str | Path | None
     `fail_on_drift`: a series that became worse over the run is a missed gate (see analysis/figures/drift_series.py).
     Without `dashboard` the page is left as it is: making it costs more than all the rest.
     `strict`: an undetermined gate counts as missed (in junit.xml and summary.md). `baseline`: folder of an earlier
-    run, or of several with commas between; regressions by more than `tolerance` are gates too (see
-    analysis/compare/baseline.py).
+    run, of several with commas between, or `last` or `last:N`, the last valid runs of this kind; regressions by more
+    than `tolerance` are gates too (see analysis/compare/baseline.py).
     Raises UserError: Exit.RUN_FOLDER when there is nothing to read, or a newer version made these figures already;
     Exit.RESULTS when nothing can be written.
     """
-    earlier = baseline_folders(baseline)
+    earlier = _earlier(Path(folder), baseline)
     for each in (folder, *earlier):
         refuse_newer_summary(Path(each))
     run = read_run(folder)
@@ -47,3 +49,9 @@ def report(folder: str | Path, strict: bool = False, baseline: str | Path | None
     if dashboard:
         write_whole(run.folder / DASHBOARD_HTML, render(run, summary))
     return summary
+
+
+def _earlier(folder: Path, baseline: str | Path | None) -> Sequence[Path]:
+    """The runs of the baseline."""
+    wanted = None if baseline is None else wanted_last(str(baseline))
+    return baseline_folders(baseline) if wanted is None else last_of_the_kind(folder, wanted)

@@ -221,6 +221,7 @@ def header(run: Run, window: Window | None) -> Header:
     engine, scenario = manifest.engine, manifest.scenario
     return Header(
         status=manifest.status,
+        label=manifest.label,
         going=run.going,
         ended_early=manifest.ended_early or EndedEarlyRecord(),
         engine=EngineHeader(engine.name, engine.title, engine.version, engine.base_url, engine.runtime,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,23 @@ from tokenswarm.base.foreign import readable
 from tokenswarm.base.last_handler import report_bug
 from tokenswarm.base.signals import interrupt_by_any_signal
 from tokenswarm.base.terminal import last_through_everything, why_output_was_lost
+
+COMMANDS = (
+    "load",
+    "ui",
+    "soak",
+    "compare",
+    "qualify",
+    "engine",
+    "profile",
+    "report",
+    "results",
+    "sim",
+    "worker",
+    "calibrate",
+    "scenarios",
+)
+"""Modules of tokenswarm.commands, in the order in which the help lists them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,24 +76,9 @@ def refuse_undecodable(arguments: Sequence[str]) -> None:
             raise UserError(Exit.USAGE, f"the argument '{shown}' is not UTF-8; give it in UTF-8") from None
 
 
-def _commands() -> tuple[ModuleType, ...]:
+def _commands() -> list[ModuleType]:
     """All commands. Imported here, where an import that fails is reported as every other bug is."""
-    from tokenswarm.commands import (
-        calibrate,
-        compare,
-        engine,
-        load,
-        profile,
-        qualify,
-        report,
-        scenarios,
-        sim,
-        soak,
-        ui,
-        worker,
-    )
-
-    return load, ui, soak, compare, qualify, engine, profile, report, sim, worker, calibrate, scenarios
+    return [importlib.import_module(f"tokenswarm.commands.{name}") for name in COMMANDS]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.resources import files
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 from tokenswarm.analysis import wording as text
@@ -23,6 +17,7 @@ from tokenswarm.analysis.figures.timeline import Timeline, make_timeline
 from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.render import page
+from tokenswarm.analysis.render.assets import asset, environment, safe_json, script_hash
 from tokenswarm.analysis.render.chart import Section
 from tokenswarm.analysis.render.charts_cache import cache_section
 from tokenswarm.analysis.render.charts_engine import engine_charts, generator_charts, gpu_charts, process_charts
@@ -50,9 +45,9 @@ def render(run: Run, summary: Summary) -> str:
     seen = look_at(run, summary)
     sections, health = [build(seen) for build in SECTIONS], health_section(seen)
     specs = [chart.spec() for section in [*sections, health] for chart in section.charts]
-    scripts = [_asset("theme.js"), get_plotlyjs(), _asset("dashboard.js")]
+    scripts = [asset("theme.js"), get_plotlyjs(), asset("dashboard.js")]
     return (
-        _environment()
+        environment()
         .get_template("dashboard.html.j2")
         .render(
             summary=summary,
@@ -80,14 +75,14 @@ def render(run: Run, summary: Summary) -> str:
             outcome=page.outcome_sentence(summary),
             sections=sections,
             health_section=health,
-            charts_json=_safe_json(specs),
+            charts_json=safe_json(specs),
             manifest_json=run.manifest_text,
             load_sentence=load_sentence(summary.run.load, summary.levels),
-            style=Markup(_asset("dashboard.css")),
+            style=Markup(asset("dashboard.css")),
             theme_script=Markup(scripts[0]),
             plotly_script=Markup(scripts[1]),
             page_script=Markup(scripts[2]),
-            script_hashes=" ".join(_hash(script) for script in scripts),
+            script_hashes=" ".join(script_hash(script) for script in scripts),
             text=text,
         )
     )
@@ -203,29 +198,3 @@ def _count(value: float) -> str:
 
 def _ms(value: float) -> str:
     return text.MISSING if pd.isna(value) else text.number(float(value))
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("tokenswarm.analysis.render"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        auto_reload=False,
-    )
-
-
-@cache
-def _asset(name: str) -> str:
-    return (files("tokenswarm.analysis.render") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _hash(script: str) -> str:
-    digest = hashlib.sha256(script.encode("utf-8")).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
-
-
-def _safe_json(value: object) -> Markup:
-    """JSON that can stand inside a script element: no character of it can end that element."""
-    dumped = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    for char in "<>&\u2028\u2029":
-        dumped = dumped.replace(char, f"\\u{ord(char):04x}")
-    return Markup(dumped)

@@ -78,6 +78,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     prompts.add_argument("--corpus", metavar="DIR", help=".txt, .md and .jsonl files to make prompts of")
     prompts.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
                          help="where run folders go (default: results)")
+    prompts.add_argument("--label", metavar="TEXT", help="your own name for the run, to find it by")
     prompts.add_argument("--gpu-hourly-cost", type=dollars, metavar="USD",
                          help="price of a GPU and hour: what tokens and requests cost is shown")
     add_metrics_options(parser)
@@ -87,7 +88,8 @@ def add_gates(parser: argparse.ArgumentParser) -> None:
     """How the command judges a run, and what it prints."""
     result = parser.add_argument_group("what comes of it")
     result.add_argument("--baseline", metavar="RUN,RUN",
-                        help="earlier runs: a regression against them is a missed gate (one alone tells none)")
+                        help="earlier runs, or last:5, the last valid ones of this kind: a regression against them is "
+                             "a missed gate (one alone tells none)")
     result.add_argument("--strict", action="store_true",
                         help="an SLO that is undetermined (too few requests) counts as missed")
     result.add_argument("--fail-on-drift", action="store_true",
@@ -105,9 +107,10 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
     open_metrics(options)
     if getattr(options, "baseline", None) is not None:
         from tokenswarm.analysis.compare.baseline import baseline_folders
+        from tokenswarm.analysis.library.kinds import wanted_last
         from tokenswarm.analysis.read.run_folder import read_run
 
-        for folder in baseline_folders(options.baseline):
+        for folder in [] if wanted_last(options.baseline) else baseline_folders(options.baseline):
             read_run(folder)  # now, not when hours have been measured
     overrides = {"load.users": options.users, "load.spawn_rate": options.spawn_rate, "load.rate": options.rate,
                  "load.duration_s": options.duration, "prompts.seed": options.seed}
@@ -121,7 +124,8 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
         model=options.model,
         device=options.device, runtime=options.runtime, keep=options.keep,
         gpu_hourly_cost=options.gpu_hourly_cost, workers=options.workers,
-        master=options.master, corpus=options.corpus, data=options.data, results=options.results, overrides=values,
+        master=options.master, corpus=options.corpus, data=options.data, results=options.results, label=options.label,
+        overrides=values,
         api_key=usable_key(os.environ.get(_KEY_VARIABLE)), argv=argv)
 
 

@@ -310,6 +310,8 @@ class Manifest(msgspec.Struct):
     workers: list[WorkerRecord] | None = None
     telemetry: TelemetryRecord | None = None
     server_latency: ServerLatencyRecord | None = None
+    label: str | None = None
+    """The user's own name for the run."""
 
     def end(self, end: LoadEnd) -> None:
         """Take over what the load generator says at its end."""
@@ -323,7 +325,7 @@ class Manifest(msgspec.Struct):
 
 
 _OF_CONTAINERS = ("image", "container")
-_ONCE_KNOWN = ("cache_reset", "cpus", "ended_early", "warmup", "workers", "telemetry", "server_latency")
+_ONCE_KNOWN = ("cache_reset", "cpus", "ended_early", "warmup", "workers", "telemetry", "server_latency", "label")
 _WHERE_ANY = ("classes", "levels")
 _OLD_COUNTS = {"found_nobody": "arrivals_queued"}
 

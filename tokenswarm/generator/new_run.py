@@ -49,10 +49,13 @@ def utc_now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def make_run_folder(results: Path, engine: str, scenario: str) -> tuple[str, Path]:
-    """A new folder RESULTS/<run-id>; a run never writes into another's. Raises UserError (RESULTS)."""
+def make_run_folder(results: Path, engine: str, scenario: str, load: Load | None = None,
+                    label: str | None = None) -> tuple[str, Path]:
+    """A new folder RESULTS/<run-id>; a run never writes into another's. Its name tells runs apart: when, engine,
+    scenario, load and label. Raises UserError (RESULTS)."""
     moment = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    run_id = f"{moment}-{_slug(engine)}-{_slug(scenario)}-{secrets.token_hex(2)}"
+    parts = [_slug(engine), _slug(scenario), _load_slug(load) if load else "", _slug(label)[:40] if label else ""]
+    run_id = "-".join([moment, *filter(None, parts), secrets.token_hex(2)])
     folder = results / run_id
     try:
         folder.mkdir(parents=True)
@@ -60,6 +63,16 @@ def make_run_folder(results: Path, engine: str, scenario: str) -> tuple[str, Pat
         raise UserError(Exit.RESULTS, f"the results folder {results} cannot be written ({error.strerror}); "
                                       "give another one with RESULTS=... (--results)") from None
     return run_id, folder.resolve()
+
+
+def _load_slug(load: Load) -> str:
+    """`16u`, `12rps`, `8-32u`: users or requests/s, the first and the last of several."""
+    if load.rate is None:
+        values, unit = (load.users, *(load.users_steps or ()), *([load.users_end] if load.users_end else [])), "u"
+        values = load.users_steps or values
+    else:
+        values, unit = (load.rate_steps or (load.rate, *([load.rate_end] if load.rate_end else []))), "rps"
+    return "-".join(f"{value:g}" for value in dict.fromkeys((values[0], values[-1]))) + unit
 
 
 def _slug(name: str) -> str:
@@ -89,6 +102,7 @@ class NewRun:
     preflight: PreflightRecord | None = None
     cost: CostRecord | None = None
     cpus: CpusRecord | None = None
+    label: str | None = None
     classes: Mapping[str, Scenario] = field(default_factory=dict)
     """Scenarios of user classes that have one of their own, by class."""
 
@@ -98,7 +112,7 @@ class NewRun:
         classes = {**scenario.classes(), **self.classes}
         return Manifest(
             format=FORMAT, run_id=run_id, status="running", started_at=utc_now(), simulated=self.simulated,
-            engine=self.engine, model=self.model,
+            label=self.label, engine=self.engine, model=self.model,
             scenario=scenario_record(scenario, self.overrides),
             classes={name: scenario_record(own, self.overrides) for name, own in classes.items()},
             load=_load(scenario.load, self.workers, prompts.state),

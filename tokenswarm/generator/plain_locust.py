@@ -91,7 +91,8 @@ def standalone_manifest(environment: Any, workers: int) -> tuple[Manifest, Path]
     scenario, notes = _as_locust_loads(chosen, environment.parsed_options, overrides)
     session = session_from_environment() or _session_of(environment, scenario)
     corpus = load_corpus(session.corpus)
-    run_id, folder = make_run_folder(Path(session.results), session.engine.name or EXTERNAL, scenario.name)
+    run_id, folder = make_run_folder(Path(session.results), session.engine.name or EXTERNAL, scenario.name,
+                                     scenario.load)
     manifest = NewRun(
         scenario=scenario, overrides=overrides, engine=session.engine, model=session.model, corpus=corpus,
         workers=workers, argv=sys.argv, simulated=session.simulated, notes=[*session.notes, *notes], gpus=session.gpus,

@@ -127,7 +127,8 @@ class LoadRun(Run):
         Raises UserError.
         """
         plan = self.plan
-        run_id, self.folder = make_run_folder(plan.results, plan.engine_name, plan.scenario.name)
+        run_id, self.folder = make_run_folder(plan.results, plan.engine_name, plan.scenario.name, plan.scenario.load,
+                                              plan.label)
         try:
             self.checked = self._cleanup.enter_context(
                 checked_engine(plan, self.folder, self.console, self.interrupts, self._tools.engine))
@@ -152,7 +153,8 @@ class LoadRun(Run):
             scenario=plan.scenario, overrides=plan.overrides, engine=engine.record(), model=checked.model,
             corpus=plan.corpus, workers=plan.workers, argv=plan.argv, simulated=engine.simulated,
             notes=[*checked.notes, *self._descriptor_note(), *plan.prompt_notes],
-            gpus=checked.gpu_names, preflight=checked.preflight, cost=checked.cost, cpus=cpus).manifest(run_id)
+            gpus=checked.gpu_names, preflight=checked.preflight, cost=checked.cost, cpus=cpus,
+            label=plan.label).manifest(run_id)
 
     def _descriptor_note(self) -> list[str]:
         """Too few open files fail requests that the engine never sees, so it is told before that happens."""

@@ -29,6 +29,8 @@ class LoadOptions:
     data: str | None = None
     """File of prompts, for a scenario that takes them from one."""
     results: Path = Path("results")
+    label: str | None = None
+    """The user's own name for the run, to find it by."""
     overrides: dict[str, str] = field(default_factory=dict)
     api_key: str | None = field(default=None, repr=False)
     argv: list[str] = field(default_factory=list)

@@ -114,6 +114,8 @@ class RunPlan:
     api_key: str | None = field(repr=False)
     prompt_notes: tuple[str, ...] = ()
     """What a reader of the run should know of its prompts."""
+    label: str | None = None
+    """The user's own name for the run."""
 
 
 def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
@@ -152,7 +154,8 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
         gpus_named=_gpus_named(environ.get("GPUS", "")),
         workers=options.workers, master=options.master, keep=options.keep, results=options.results,
         argv=tuple(options.argv), api_key=options.api_key,
-        prompt_notes=tuple(note for workload in workloads for note in workload.notes()))
+        prompt_notes=tuple(note for workload in workloads for note in workload.notes()),
+        label=options.label)
 
 
 def _gpus_named(text: str) -> int | None:

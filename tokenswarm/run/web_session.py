@@ -50,7 +50,7 @@ def run_ui(options: LoadOptions, web_host: str, web_port: int, console: Console,
                                     f"the environment variable {PASSWORD_VARIABLE}, or keep to 127.0.0.1")
     _check_port(web_host, web_port)
     plan = resolve(options)
-    _, folder = make_run_folder(plan.results, "ui", plan.engine_name)
+    _, folder = make_run_folder(plan.results, "ui", plan.engine_name, label=plan.label)
     with Interrupts() as interrupts, contextlib.ExitStack() as cleanup:
         cleanup.callback(_drop_if_empty, folder)
         checked = cleanup.enter_context(checked_engine(plan, folder, console, interrupts))

@@ -59,6 +59,8 @@ class Header(Record):
     them is known."""
 
     status: str | None = None
+    label: str | None = None
+    """The user's own name for the run."""
     going: bool = False
     ended_early: EndedEarlyRecord = field(default_factory=EndedEarlyRecord)
     engine: EngineHeader = field(default_factory=EngineHeader)

@@ -1,0 +1,237 @@
+"""A results folder as a list of entries: runs, answers of series, and what is damaged, which never stops the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tokenswarm.analysis.verdict.outcome import VALID
+from tokenswarm.analysis.wording import load_sentence
+
+from tokenswarm.base.errors import UserError
+from tokenswarm.contract.manifest import LoadRecord, Manifest, manifest_of, read_object
+from tokenswarm.contract.metric import Latency
+from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.header_records import EngineHeader, ScenarioHeader
+from tokenswarm.contract.summary.summary_file import read_summary
+from tokenswarm.contract.summary.summary_record import SUMMARY_FORMAT
+from tokenswarm.contract.summary.verdict_records import OutcomeRecord
+from tokenswarm.contract.tables import MANIFEST_JSON, REQUESTS_CSV, SUMMARY_JSON
+
+RUN, DAMAGED = "run", "damaged"
+ANSWERS = ("comparison", "capacity", "tune", "oneshot", "claims", "decision")
+"""Kinds of series: each has its answer in KIND.json and a page KIND.html. A decision has the files of its parts too."""
+PAGES: Mapping[str, str] = {RUN: "dashboard.html"} | {kind: f"{kind}.html" for kind in ANSWERS}
+SERIES_JSON = "series.json"
+_DEPTH = 3
+"""Folders below the results folder that are looked into: a series holds its runs, a decision holds series."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A headline figure of a run: which, and its title."""
+
+    key: str
+    title: str
+    unit: str
+    better: str
+
+
+def _columns() -> tuple[Column, ...]:
+    return tuple(Column(f"{metric.key}.p95" if isinstance(metric, Latency) else metric.name,
+                        f"{metric.title} p95" if isinstance(metric, Latency) else metric.title, metric.unit,
+                        metric.better) for metric in METRICS if metric.headline)
+
+
+COLUMNS = _columns()
+"""What a run is listed with: the headlines of the registry of metrics, latencies by their p95."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A folder of the library. `name`: its path below the results folder. `started_at`: UTC, as run.json has it.
+
+    `outcome`: how a run came out, with `valid`: whether its figures are what they say. `sentence`: of a run why, of a
+    series its answer, of a damaged folder what is wrong with it. `figures`: by
+    the key of COLUMNS; without those that the run does not have. `page`: the file to open, "" where there is none.
+    """
+
+    folder: Path
+    name: str
+    kind: str
+    started_at: str = ""
+    engine: str = ""
+    version: str = ""
+    model: str = ""
+    scenario: str = ""
+    load: LoadRecord = field(default_factory=LoadRecord)
+    label: str = ""
+    outcome: str = ""
+    valid: bool = False
+    sentence: str = ""
+    simulated: bool = False
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    page: str = ""
+    going: bool = False
+
+    @property
+    def load_words(self) -> str:
+        """The load as people say it; empty where nothing is known of it."""
+        return load_sentence(self.load) if self.load.mode or self.load.users is not None else ""
+
+    @property
+    def engine_words(self) -> str:
+        return " ".join(part for part in (self.engine, self.version) if part)
+
+
+class _Header(msgspec.Struct):
+    engine: EngineHeader = msgspec.field(default_factory=EngineHeader)
+    scenario: ScenarioHeader = msgspec.field(default_factory=ScenarioHeader)
+    load: LoadRecord = msgspec.field(default_factory=LoadRecord)
+    model: str | None = None
+    started_at: str | None = None
+    label: str | None = None
+    going: bool = False
+
+
+class _Short(msgspec.Struct):
+    """What a listing needs of summary.json: read without the rest, since a thousand of them are read at once."""
+
+    format: int = 0
+    verdict: str = ""
+    simulated: bool | None = None
+    run: _Header = msgspec.field(default_factory=_Header)
+    latency: dict[str, dict[str, Figure]] = msgspec.field(default_factory=dict)
+    rates: dict[str, Figure] = msgspec.field(default_factory=dict)
+    outcome: OutcomeRecord = msgspec.field(default_factory=OutcomeRecord)
+
+
+_SHORT = msgspec.json.Decoder(_Short)
+
+
+def read_library(results: Path) -> list[Entry]:
+    """Every run, series and damaged folder below `results`, the newest first. A folder that is none of them (somebody's
+    notes) is no entry. Never raises for what a folder holds."""
+    entries = [entry for folder, name in _folders(results, "", _DEPTH) if (entry := read_entry(folder, name))]
+    return sorted(entries, key=lambda entry: (entry.started_at or _moment_of(entry.name), entry.name), reverse=True)
+
+
+def _folders(folder: Path, prefix: str, depth: int) -> Iterator[tuple[Path, str]]:
+    try:
+        inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+    except OSError:
+        return
+    for path in inner:
+        name = f"{prefix}{path.name}"
+        yield path, name
+        if depth > 1 and not (path / MANIFEST_JSON).exists():
+            yield from _folders(path, f"{name}/", depth - 1)
+
+
+def read_entry(folder: Path, name: str) -> Entry | None:
+    """The entry of one folder; None where it is neither a run nor a series."""
+    there = {path.name for path in _listing(folder)}
+    if {MANIFEST_JSON, REQUESTS_CSV, SUMMARY_JSON} & there:
+        return _run(folder, name, there)
+    for kind in reversed(ANSWERS):
+        if f"{kind}.json" in there:
+            return _series(folder, name, kind, there)
+    if SERIES_JSON in there:
+        return Entry(folder, name, "series", _moment_of(name), sentence="no answer was reached")
+    return None
+
+
+def _listing(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _run(folder: Path, name: str, there: set[str]) -> Entry:
+    page = PAGES[RUN] if PAGES[RUN] in there else ""
+    if SUMMARY_JSON not in there:
+        return _without_summary(folder, name, page)
+    try:
+        short = _short(folder)
+    except UserError as error:
+        return Entry(folder, name, DAMAGED, _moment_of(name), sentence=str(error), page=page)
+    run = short.run
+    return Entry(
+        folder, name, RUN, run.started_at or "", run.engine.title or run.engine.name or "", run.engine.version or "",
+        run.model or "", run.scenario.name or "", run.load, run.label or "", short.outcome.headline,
+        short.verdict == VALID, short.outcome.sentence, bool(short.simulated), _figures(short), page, run.going)
+
+
+def _short(folder: Path) -> _Short:
+    """Quickly where the file is as we write it; by the tolerant reader, field by field, where it is not."""
+    try:
+        short = _SHORT.decode((folder / SUMMARY_JSON).read_bytes())
+        if short.format <= SUMMARY_FORMAT:
+            return short
+    except (OSError, ValueError):  # msgspec's errors are ValueErrors
+        pass
+    whole = read_summary(folder)
+    header = _Header(whole.run.engine, whole.run.scenario, whole.run.load, whole.run.model, whole.run.started_at,
+                     label=whole.run.label, going=whole.run.going)
+    return _Short(whole.format, whole.verdict, whole.simulated, header, whole.latency, whole.rates, whole.outcome)
+
+
+def _figures(short: _Short) -> dict[str, Figure]:
+    figures = {}
+    for column in COLUMNS:
+        name, _, percentile = column.key.partition(".")
+        figure = short.latency.get(name, {}).get(percentile) if percentile else short.rates.get(name)
+        if figure is not None and figure.value is not None:
+            figures[column.key] = figure
+    return figures
+
+
+def _without_summary(folder: Path, name: str, page: str) -> Entry:
+    """A run that goes on, or whose report was never made."""
+    try:
+        manifest: Manifest = manifest_of(read_object(folder / MANIFEST_JSON))
+    except UserError as error:
+        return Entry(folder, name, DAMAGED, _moment_of(name), sentence=str(error), page=page)
+    going = manifest.status == "running"
+    return Entry(
+        folder, name, RUN, manifest.started_at or "", manifest.engine.title or manifest.engine.name or "",
+        manifest.engine.version or "", manifest.model or "", manifest.scenario.name or "", manifest.load,
+        manifest.label or "", outcome="RUNNING" if going else "NO REPORT",
+        simulated=bool(manifest.simulated), page=page, going=going,
+        sentence="it goes on, or its process died" if going else "make its report: tokenswarm report FOLDER")
+
+
+def _series(folder: Path, name: str, kind: str, there: set[str]) -> Entry:
+    page = PAGES[kind] if PAGES[kind] in there else ""
+    try:
+        answer = read_object(folder / f"{kind}.json")
+    except UserError as error:
+        return Entry(folder, name, DAMAGED, _moment_of(name), sentence=str(error), page=page)
+    return Entry(folder, name, kind, _text(answer, "started_at") or _moment_of(name), _text(answer, "engine"),
+                 model=_text(answer, "model"), scenario=_text(answer, "scenario"), label=_text(answer, "label"),
+                 sentence=_text(answer, "sentence") or _sentence(answer.get("verdict")),
+                 simulated=answer.get("simulated") is True, page=page)
+
+
+def _text(answer: Mapping[str, Any], key: str) -> str:
+    value = answer.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _sentence(verdict: object) -> str:
+    return _text(verdict, "sentence") if isinstance(verdict, dict) else ""
+
+
+def _moment_of(name: str) -> str:
+    """The start that a folder's name tells, 20260131-120000, as run.json has it; "" where it tells none."""
+    for part in name.rpartition("/")[2].replace("-", " ").split():
+        if len(part) == 8 and part.isdigit():
+            rest = name.rpartition(part)[2].lstrip("-")[:6]
+            clock = rest if len(rest) == 6 and rest.isdigit() else "000000"
+            return (f"{part[:4]}-{part[4:6]}-{part[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:]}Z")
+    return ""

@@ -1,0 +1,59 @@
+"""Runs of the same kind: which can be held against each other, and the last ones of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+from tokenswarm.analysis.library.entries import RUN, Entry, read_library
+
+from tokenswarm.base.errors import Exit, UserError
+
+LAST = "last"
+
+
+def kind_of(entry: Entry) -> tuple[str, ...]:
+    """What runs of one kind have in common: engine, model, scenario and load; not how long they took, the engine's
+    version, or how many processes made the load."""
+    load = msgspec.structs.replace(entry.load, duration_s=None, workers=None, warmup_s=None, warmup_max_s=None,
+                                   drain_s=None)
+    return entry.engine, entry.model, entry.scenario, msgspec.json.encode(load).decode()
+
+
+def by_kind(entries: Iterable[Entry]) -> dict[tuple[str, ...], list[Entry]]:
+    """Runs by their kind, each in the order in which they were started."""
+    kinds: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in sorted((entry for entry in entries if entry.kind == RUN), key=lambda entry: entry.started_at):
+        kinds.setdefault(kind_of(entry), []).append(entry)
+    return kinds
+
+
+def wanted_last(value: str) -> int | None:
+    """How many of the last runs `last` or `last:5` asks for; None where the text names folders.
+
+    Raises UserError (USAGE) for a number that is none.
+    """
+    word, colon, number = value.partition(":")
+    if word != LAST or Path(value).exists():
+        return None
+    if not colon:
+        return 1
+    if not number.isdecimal() or int(number) < 1:
+        raise UserError(Exit.USAGE, f"'{value}' should be last, or last:N with a whole number of at least 1")
+    return int(number)
+
+
+def last_of_the_kind(folder: Path, wanted: int) -> Sequence[Path]:
+    """Up to `wanted` valid runs of the same kind as the run in `folder`, started before it, from its own results
+    folder, in the order of their starts. Raises UserError (RUN_FOLDER) where there is none."""
+    entries = read_library(folder.resolve().parent)
+    this = next((entry for entry in entries if entry.folder.resolve() == folder.resolve()), None)
+    if this is None:
+        raise UserError(Exit.RUN_FOLDER, f"{folder} is no run that a baseline could be looked up for")
+    earlier = [entry for entry in by_kind(entries).get(kind_of(this), [])
+               if entry.valid and entry.started_at < this.started_at]
+    if not earlier:
+        raise UserError(Exit.RUN_FOLDER, f"--baseline {LAST}: {folder.resolve().parent} has no earlier valid run of "
+                                         f"{this.scenario} on {this.engine} with this model and load")
+    return [entry.folder for entry in earlier[-wanted:]]

@@ -1,0 +1,55 @@
+"""How a kind of run came out over time: a headline figure of its valid runs, with intervals and changes of version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tokenswarm.analysis.library.entries import COLUMNS, Column, Entry
+from tokenswarm.analysis.library.kinds import by_kind
+
+FEWEST = 3
+"""Runs below which two dots are no trend."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run: its figure with the ends of the 95% interval (None: the sample does not bound it). `new_version`: the
+    engine's, where it is another one than in the run before."""
+
+    entry: Entry
+    value: float
+    low: float | None
+    high: float | None
+    new_version: str = ""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """The points of one kind of run in one figure, in the order in which they were started."""
+
+    column: Column
+    points: Sequence[Point]
+
+    @property
+    def last(self) -> Entry:
+        return self.points[-1].entry
+
+
+def trends(entries: Iterable[Entry]) -> list[Trend]:
+    """A trend for each kind with at least FEWEST valid runs and each headline figure that they have, the kind that ran
+    last first."""
+    kinds = sorted(by_kind(entry for entry in entries if entry.valid).values(),
+                   key=lambda runs: runs[-1].started_at, reverse=True)
+    return [trend for runs in kinds for column in COLUMNS if len((trend := _trend(column, runs)).points) >= FEWEST]
+
+
+def _trend(column: Column, runs: Sequence[Entry]) -> Trend:
+    points: list[Point] = []
+    for entry in runs:
+        figure = entry.figures.get(column.key)
+        if figure is None or figure.value is None:
+            continue
+        changed = bool(points) and points[-1].entry.version != entry.version
+        points.append(Point(entry, figure.value, *figure.ends, entry.version if changed else ""))
+    return Trend(column, points)

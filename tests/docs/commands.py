@@ -48,13 +48,18 @@ def documented() -> list[Command]:
             for command in commands_of(page.relative_to(ROOT).as_posix(), page.read_text("utf-8"))]
 
 
+MIX = "rag:6 chat:3 batch:1"
+"""What a setting is of that names several scenarios, or a mix, where no command says it."""
+
+
 def settings() -> list[tuple[str, str, str]]:
     """(where, scenario, the value) of each SET="..." on the pages, in commands and alone."""
     found = []
     for page in PAGES:
         for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
             for value in re.findall(r'(?<!\w)(?:SET=|--set )"([^"]+)"', line):
-                named = re.search(r"SCENARIO=(\w[\w-]*)", line)
-                table = re.search(r"\b(rag|chat|batch|reasoning)\.", value)
-                found.append((f"{page.name}:{number}", named[1] if named else table[1] if table else "rag", value))
+                named = re.search(r'SCENARIO=(?:"([^"]+:[^"]+)"|(\w[\w-]*))', line)  # a mix, or one
+                tables = sorted(set(re.findall(r"\b(rag|chat|batch|reasoning)\.", value)))
+                about = MIX if "mix." in value or len(tables) > 1 else tables[0] if tables else "rag"
+                found.append((f"{page.name}:{number}", named[1] or named[2] if named else about, value))
     return found

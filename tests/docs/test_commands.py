@@ -87,7 +87,7 @@ def test_every_setting_of_the_pages_is_taken() -> None:
     refused = []
     for where, scenario, value in settings():
         try:
-            load_scenario(scenario if scenario in scenario_names() else "rag", parse_set(value))
+            load_scenario(scenario if scenario in scenario_names() or ":" in scenario else "rag", parse_set(value))
         except UserError as error:
             refused.append(f"{where}: {value}: {error}")
     assert refused == []

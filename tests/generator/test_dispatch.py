@@ -10,9 +10,11 @@ import gevent
 import pytest
 
 from tokenswarm.contract.phases import Timeline
-from tokenswarm.generator.dispatch import Dispatcher
+from tokenswarm.generator.binding import BoundSession
+from tokenswarm.generator.dispatch import Dispatcher, PlannedSessions
 from tokenswarm.generator.session_stream import Share
 from tokenswarm.scenario.load import Load
+from tokenswarm.workloads.base import RecordedTime
 
 ABSURD = Load(rate=1e12, duration_s=3600)
 
@@ -61,3 +63,22 @@ def test_arrivals_of_a_warm_up_that_was_stopped_are_not_unsent() -> None:
     timeline.end_now(time.time())
     dispatcher.stop()
     assert dispatcher.unsent == 0
+
+
+def test_a_turn_on_record_waits_for_its_time_and_takes_no_arrival_of_others() -> None:
+    start = time.time()
+    timeline = Timeline(start)
+    timeline.set_window(start, 3600, 1)
+    dispatcher = Dispatcher(Load(rate=1.0, arrivals="recorded", warmup_s=0), 1, Share(), timeline,
+                            PlannedSessions(starts=[0.0, 0.1]))
+    session = BoundSession(3, later=[RecordedTime(0.15, None), RecordedTime(0.16, 0.05)])
+    first = dispatcher.next_arrival()
+    dispatcher.began(session, first)
+    second = dispatcher.next_arrival(session)
+    answered = time.time()
+    third = dispatcher.next_arrival(session)
+    other = dispatcher.next_arrival()
+    dispatcher.stop()
+    assert [first.due - start, second.due - start, other.due - start] == pytest.approx([0.0, 0.15, 0.1])
+    assert third.due >= max(start + 0.16, answered + 0.05)
+    assert other.number == 1

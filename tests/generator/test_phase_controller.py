@@ -109,3 +109,16 @@ def test_a_run_stopped_in_its_warm_up_measures_nothing() -> None:
     run.director.stop()
     assert run.until_end() is None
     assert (run.phases(), run.stopped) == (["warmup"], [True])
+
+
+def test_measuring_ends_before_its_time_when_nothing_is_left_to_send() -> None:
+    timeline, stopped, announced = Timeline(time.time()), [], []
+    processes = LoadProcesses(answers=list, announce=lambda: announced.append(timeline.measure_end),
+                              quiet=lambda: True, finish=stopped.append, exhausted=lambda: True)
+    director = PhaseController(timeline, Load(warmup_s=0), processes, Told(), duration_s=3600.0, lead_s=0.0)
+    director.all_users_are_there()
+    while not stopped:  # no_hang limits it
+        gevent.sleep(0.01)
+    assert stopped == [False]
+    assert timeline.measure_end < timeline.measure_start + 60
+    assert announced[1] == timeline.measure_end  # the workers are told, too

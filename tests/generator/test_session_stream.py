@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tokenswarm import workloads
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.binding import Arrival
-from tokenswarm.generator.session_stream import SessionStream, prime_from, session_number
+from tokenswarm.generator.session_stream import NoMoreSessions, SessionStream, Share, prime_from, session_number
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.workloads.corpus import load_corpus
 
@@ -84,3 +86,20 @@ def test_a_workload_that_deals_its_kinds_by_number_gives_each_user_all_of_them(k
 
 def test_the_distance_is_the_next_prime() -> None:
     assert [prime_from(least) for least in (0, 2, 3, 4, 16, 32, 64, 90)] == [2, 2, 3, 5, 17, 37, 67, 97]
+
+
+def test_sessions_that_are_sent_once_are_dealt_out_in_order_over_all_processes(tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_text("".join(f'{{"prompt": "Question {n}"}}\n' for n in range(7)), "utf-8")
+    scenario = load_scenario("dataset", parse_set("dataset.order=once"), str(tmp_path / "d.jsonl"))
+    processes = [SessionStream(workloads.create(scenario, load_corpus(), 1, ""), scenario, scenario, Share(index, 2))
+                 for index in range(2)]
+    begun: list[list[str]] = []
+    for process in processes:
+        names(process, "warmup", [0, 3, 0])
+        mine: list[str] = []
+        while not process.exhausted:
+            mine += names(process, "measure", [len(mine) % 3])
+        with pytest.raises(NoMoreSessions):
+            names(process, "measure", [0])
+        begun.append(mine)
+    assert begun == [[f"measure-{n:06d}" for n in range(0, 7, 2)], [f"measure-{n:06d}" for n in range(1, 7, 2)]]

@@ -52,16 +52,24 @@ class Ranks:
 
 class TextMaker:
     """Made texts. `key` names trace and seed; `chars_per_token` of this text in the engine's tokenizer; `extra_tokens`:
-    what stands around the text (chat template, salt), by which it is shorter so that the whole is as long as asked."""
+    what stands around the text (chat template, salt), by which its end is cut so that the whole is as long as asked;
+    `lead_tokens`: of these, the salt's, by which the first block is shorter.
 
-    def __init__(self, key: str, chars_per_token: float, extra_tokens: float) -> None:
-        self._key, self._chars_per_token, self._extra_tokens = key.encode(), chars_per_token, extra_tokens
+    So blocks end where the trace's do or a few tokens later (by what a template puts in front), and never earlier: an
+    engine that keeps whole blocks would lose one at each border.
+    """
+
+    def __init__(self, key: str, chars_per_token: float, extra_tokens: float, lead_tokens: float = 0.0) -> None:
+        self._key, self._chars_per_token = key.encode(), chars_per_token
+        self._extra_tokens, self._lead_tokens = extra_tokens, lead_tokens
         self._piece = lru_cache(maxsize=_REMEMBERED_PIECES)(self._piece_of)
 
     def text(self, parts: Sequence[Part]) -> str:
         """The prompt. Equal parts behind equal beginnings are equal texts."""
-        return "".join(self._piece(part.key, part.rank, self._chars(part.begin, part.begin + part.size))
-                       [:self._chars(part.begin, part.end)] for part in parts) or "."
+        text = "".join(self._piece(part.key, part.rank, self._chars(part.begin, part.begin + part.size))
+                       [:self._chars(part.begin, part.end)] for part in parts)
+        length = parts[-1].end if parts else 0
+        return text[:max(1, round((length - self._extra_tokens) * self._chars_per_token))] or "."
 
     def shared_chars(self, parts: Sequence[Part]) -> int:
         """Characters of parts from the beginning on."""
@@ -69,7 +77,7 @@ class TextMaker:
 
     def _chars(self, begin: int, end: int) -> int:
         """Characters between two places of a prompt; each is a whole number from its beginning, so none add up."""
-        first, last = (max(0, round((at - self._extra_tokens) * self._chars_per_token)) for at in (begin, end))
+        first, last = (max(0, round((at - self._lead_tokens) * self._chars_per_token)) for at in (begin, end))
         return last - first
 
     def _piece_of(self, key: str, rank: int, chars: int) -> str:

@@ -100,7 +100,8 @@ class ReplayWorkload(Workload):
         if not self._made or (settings.chars_per_token is not None and settings.template_tokens is not None):
             return []
         prefix = cache_buster_prefix(self.salt, "probe")
-        maker = TextMaker(f"{settings.sha256}/{self.seed}", self.chars_per_token, len(prefix) / self.chars_per_token)
+        salt_tokens = len(prefix) / self.chars_per_token
+        maker = TextMaker(f"{settings.sha256}/{self.seed}", self.chars_per_token, salt_tokens, salt_tokens)
         return [Prompt([{"role": "user", "content": prefix + maker.text([Part(f"probe/{size}", 0, 0, size, size)])}],
                        "probe", 1, 0) for size in self._probe_sizes()]
 
@@ -144,7 +145,8 @@ class ReplayWorkload(Workload):
         chars_per_token = settings.chars_per_token or self.chars_per_token
         # Without a salt too, nothing of the warm-up's is found again.
         key = key if scope == "measure" or not self._once else f"{key}/{scope}"
-        text = TextMaker(key, chars_per_token, (settings.template_tokens or 0.0) + len(prefix) / chars_per_token)
+        salt_tokens = len(prefix) / chars_per_token
+        text = TextMaker(key, chars_per_token, (settings.template_tokens or 0.0) + salt_tokens, salt_tokens)
         return ChatPrompts(self._trace, settings, text, prefix)
 
 

@@ -41,18 +41,18 @@ class Noise:
     def sentence(self) -> str:
         """`TTFT p95: runs spread by 24%, pairs by 9.0% (5.4% to 25.8%); 5 pairs find 16%, 10% takes 9 pairs`."""
         low, high = self.pair_spread_ci95
-        found = ", ".join(f"{pairs} pairs find {percent(share)}" for pairs, share in self.smallest.items())
+        least = ", ".join(f"{pairs} pairs find {percent(share)}" for pairs, share in self.smallest.items())
         takes = f"{self.pairs_for_sought} pairs" if self.pairs_for_sought else f"more than {MOST_REPEATS:,} pairs"
         return (f"{self.figure.title}: runs spread by {percent(self.run_spread)}, pairs by {percent(self.pair_spread)} "
-                f"({percent(low)} to {percent(high)}); {found}; {SOUGHT:.0%} takes {takes}")
+                f"({percent(low)} to {percent(high)}); {least}; {SOUGHT:.0%} takes {takes}")
 
 
 def noise(a: Sequence[Summary], b: Sequence[Summary]) -> list[Noise]:
     """Of each figure that is compared as a ratio and that every run has, from pairs of runs of the same thing, whose
     order the starts tell. Empty where there are fewer than two pairs."""
     pairs = in_pairs(a, b)
-    return [] if pairs is None else [found for figure in compared() if figure.ratio
-                                     and (found := _of(figure, *pairs)) is not None]
+    return [] if pairs is None else [its_noise for figure in compared() if figure.ratio
+                                     and (its_noise := _of(figure, *pairs)) is not None]
 
 
 def _of(figure: Compared, a: Sequence[Summary], b: Sequence[Summary]) -> Noise | None:

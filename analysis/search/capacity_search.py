@@ -27,6 +27,8 @@ from tokenswarm.analysis.search.attainment import (
 )
 from tokenswarm.analysis.search.capacity_estimate import Crossing, Point, crossing, is_cliff
 
+from tokenswarm.base.presence import present
+
 USERS, RATE = "users", "requests_s"
 PASS, FAIL, UNDECIDED, LIMITED = "pass", "fail", "undecided", "limited"
 LEAST_WORTH = 35
@@ -123,15 +125,15 @@ def judge(settings: SearchSettings, evidence: Sequence[Evidence]) -> Knowledge:
     limit = min(limits, key=lambda each: each.load, default=None)
     points = _points(levels)
     inside = [point for point in points if low is not None and high is not None and low <= point.load <= high]
-    found = None if low is None or high is None else crossing(points, settings.target, (low, high))
+    curve = None if low is None or high is None else crossing(points, settings.target, (low, high))
     usable = [each for each in levels if each.state != LIMITED]
-    trusted = found is not None and _rests_on_enough(settings, usable, found.load)
-    estimate, ends = _interval(settings, low, high, found if trusted or found is None else
-                               Crossing(found.load, low, high))
+    trusted = curve is not None and _rests_on_enough(settings, usable, curve.load)
+    estimate, ends = _interval(settings, low, high, curve if trusted or curve is None else
+                               Crossing(curve.load, present(low), present(high)))
     return Knowledge(
         tuple(levels), low, high, limit.load if limit else None, estimate, *ends,
         cliff=is_cliff(inside, settings.target), non_monotone=len(below) < len(passes),
-        flaw=limit.flaw if limit else None, crossing=found)
+        flaw=limit.flaw if limit else None, crossing=curve)
 
 
 def next_step(settings: SearchSettings, evidence: Sequence[Evidence]) -> Step:
@@ -170,18 +172,18 @@ def _points(levels: Sequence[Level]) -> list[Point]:
             for each in levels if each.attainment.share is not None and each.flaw is None]
 
 
-def _interval(settings: SearchSettings, low: float | None, high: float | None, found: Crossing | None
+def _interval(settings: SearchSettings, low: float | None, high: float | None, curve: Crossing | None
               ) -> tuple[float | None, tuple[float | None, float | None]]:
     """The estimate and its interval: the curve's, else the bracket. Users are whole: the highest number that passes is
     below the lowest that fails."""
     if settings.unit != USERS:
-        if found is not None:
-            return found.load, (found.low, found.high)
+        if curve is not None:
+            return curve.load, (curve.low, curve.high)
         middle = math.sqrt(low * high) if low and high else low
         return middle, (low, high)
     top = None if high is None else high - 1
-    if found is not None:
-        ends = [min(max(math.floor(each), low), top) for each in (found.load, found.low, found.high)]
+    if curve is not None:
+        ends = [min(max(math.floor(each), present(low)), present(top)) for each in (curve.load, curve.low, curve.high)]
         return ends[0], (ends[1], ends[2])
     middle = math.floor(math.sqrt(low * top)) if low and top else low
     return middle, (low, top)
@@ -213,7 +215,7 @@ def _confirm(settings: SearchSettings, known: Knowledge) -> Step | None:
     if not _is_close(settings, known):
         return None
     usable = [each for each in known.levels if each.state != LIMITED]
-    for end in _around(usable, known.sure_pass if known.estimate is None else known.estimate):
+    for end in _around(usable, present(known.sure_pass if known.estimate is None else known.estimate)):
         if end is not None and len(end.runs) < 2 and end.flaw is None:
             return Step("confirm", end.load, max(settings.first_requests, end.requests))
     return None
@@ -236,7 +238,7 @@ def _is_close(settings: SearchSettings, known: Knowledge) -> bool:
         return False
     if _adjoin(settings, known.sure_pass, top):
         return True
-    return (known.sure_fail is not None and bool(known.low)
+    return (known.sure_fail is not None and known.low is not None and known.low > 0 and known.high is not None
             and _adjoin(settings, known.low, known.high + (settings.unit == USERS)))
 
 
@@ -264,7 +266,7 @@ def _around(levels: Sequence[Level], load: float) -> tuple[Level | None, Level |
 
 def _narrow(settings: SearchSettings, known: Knowledge) -> Step:
     """Bisect; once a curve says where the crossing is, measure next to it on both sides, ever longer."""
-    top = known.sure_fail if known.sure_fail is not None else known.limit
+    top = present(known.sure_fail if known.sure_fail is not None else known.limit)
     low = known.sure_pass if known.sure_pass is not None else 0.0
     open_levels = [each for each in known.levels if each.state == UNDECIDED and low < each.load < top]
     if known.crossing is not None:

@@ -236,6 +236,7 @@ def header(run: Run, window: Window | None) -> Header:
         window=WindowHeader(window.start, window.end, window.seconds, window.source) if window else WindowHeader(),
         seed=manifest.seed,
         salt=manifest.salt,
+        chars_per_token=manifest.preflight.chars_per_token if manifest.preflight else None,
         host=manifest.host or HostRecord(),
         gpus=manifest.gpus,
         gpu_states=gpu_states(run.host_metrics, window),

@@ -63,6 +63,8 @@ def _settings(summary: Summary) -> str:
     return json.dumps(summary.run.effective, sort_keys=True)
 
 
+SAME_TOKENS = 0.002
+"""Factors that differ by so much may be of one tokenizer behind two chat templates."""
 _OF_THE_PAIR = frozenset({"prompts.salt", "prompts.seed", "load.warmup_s"})
 """Values that a comparison sets for each of its pairs: no settings of a side."""
 
@@ -213,7 +215,19 @@ def unfair(groups: Groups) -> list[str]:
         kinds = list(dict.fromkeys(str(key(summary)) for summary in runs))
         if len(kinds) > 1 and title != groups.by:
             sentences.append(f"The {title} is not the same in all runs: {', '.join(kinds)}.")
-    return [*sentences, *_other_work(groups)]
+    return [*sentences, *_other_tokens(groups), *_other_work(groups)]
+
+
+def _other_tokens(groups: Groups) -> list[str]:
+    """A sentence where the models cut text into tokens of other lengths."""
+    sides = [sorted({summary.run.chars_per_token for summary in group if summary.run.chars_per_token is not None})
+             for group in (groups.a, groups.b)]
+    if not all(sides) or max(sides[0][-1], sides[1][-1]) <= (1 + SAME_TOKENS) * min(sides[0][0], sides[1][0]):
+        return []
+    a, b = (" / ".join(f"{factor:.2f}" for factor in dict.fromkeys(side)) for side in sides)
+    return [f"The tokens are not the same on both sides: one of {groups.label_a} has {a} characters, one of "
+            f"{groups.label_b} {b}. Prompts have as many tokens on both sides but not the same text, and token rates, "
+            "TPOT and prices of a token are about different amounts of text."]
 
 
 def _other_work(groups: Groups) -> list[str]:

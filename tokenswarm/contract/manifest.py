@@ -136,7 +136,9 @@ class CountsRecord(msgspec.Struct, omit_defaults=True):
 
 class PreflightRecord(msgspec.Struct):
     """What the endpoint could do before any load: `usage` and `notes` are of the load's own first request; `stream`,
-    `plain` and `sdk_...` are what the official openai SDK made of it, for information."""
+    `plain` and `sdk_...` are what the official openai SDK made of it, for information. `chars_per_token` and
+    `template_tokens`: a text of the corpus, alone in one message, has characters / chars_per_token + template_tokens
+    prompt tokens by the engine's own count; None where that was not measured."""
 
     models: list[str] = []
     model: str | None = None
@@ -146,6 +148,8 @@ class PreflightRecord(msgspec.Struct):
     sdk_compatible: bool | None = None
     sdk_notes: list[str] = []
     seconds: Number | None = None
+    chars_per_token: Number | None = None
+    template_tokens: Number | None = None
     notes: list[str] = []
 
 

@@ -83,7 +83,9 @@ def checked_engine(plan: RunPlan, folder: Path, console: Console, interrupts: In
         interrupts.on_hard_exit.append(engine.kill)
         load = LoadToCheck(engine.base_url, engine.model or plan.model or "", plan.scenario, plan.corpus, plan.api_key)
         answers = tools.preflight(load)
-        plan = with_measured_prompts(plan, replace(load, model=answers.model or load.model))
+        plan, fit = with_measured_prompts(plan, replace(load, model=answers.model or load.model))
+        if fit is not None:
+            answers.chars_per_token, answers.template_tokens = fit.chars_per_token, fit.template_tokens
         notes = [*engine.notes, *answers.notes]
         if plan.engine_on_this_cpu:
             notes.append(f"{engine.title} runs on a CPU here: its speed says nothing about a GPU")

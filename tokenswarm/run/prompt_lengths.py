@@ -1,26 +1,187 @@
-"""Before a run: how many tokens the engine makes of prompts whose length matters (see Workload.probes)."""
+"""Before a run: how many tokens the engine makes of its prompts.
+
+Where `prompts.chars_per_token` is "auto", known texts are sent and the engine's own counts read: a short one and two
+long ones, of which one is of few and one of many pieces (see `workloads.token_lengths`). What is the same around them
+(chat template, roles) falls out of their differences, so that a text of 3,000 tokens has as many by the engine's
+tokenizer, without a tokenizer here. They hold no salt: engines with the same tokenizer give the same numbers, and the
+two sides of a pair get the same prompts. Workloads may measure prompts of their own (`Workload.probes`).
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from random import Random
 
+from tokenswarm.base.endpoint import Endpoint
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import masked
 from tokenswarm.client.answer import Answer
+from tokenswarm.engines.management_http import Unreachable, request
 from tokenswarm.generator.new_run import fresh_salt
 from tokenswarm.run.first_request import LoadToCheck, send_alone
 from tokenswarm.run.run_plan import RunPlan
+from tokenswarm.scenario.requests import AUTO, LEAST_CHARS_PER_TOKEN, MOST_CHARS_PER_TOKEN, USUAL_CHARS_PER_TOKEN
 from tokenswarm.workloads import create
-from tokenswarm.workloads.base import Prompt
+from tokenswarm.workloads.base import Prompt, Workload
+from tokenswarm.workloads.token_lengths import pieces_in
 
 _WORDS_CHARS = 200
+_SHORT_CHARS, _LONG_CHARS = 800, (16_000, 4_000, 1_600)
+"""Characters of the texts; the longer ones are shorter where the engine does not take them."""
+_EXCERPT_CHARS, _TEXTS, _LEAST_TEXTS = 4_000, 60, 12
+_ALIKE = 0.02
+"""Texts whose pieces a character differ by no more tell nothing of what a piece is to the tokenizer."""
+_TOKENIZE_TIMEOUT_S = 10.0
+_DIGITS = 6
+
+Ask = Callable[[LoadToCheck, Prompt], Answer]
 
 
-def with_measured_prompts(plan: RunPlan, load: LoadToCheck,
-                          ask: Callable[[LoadToCheck, Prompt], Answer] = send_alone) -> RunPlan:
-    """The plan with what the engine's own counts say about the workload's prompts. Raises UserError (ENDPOINT) where
-    it does not take them, or counts them otherwise than they must be."""
+@dataclass(frozen=True, slots=True)
+class TokenFit:
+    """tokens = characters / chars_per_token + tokens_per_piece (pieces - pieces_per_char x characters)
+    + template_tokens, for a text alone in one message."""
+
+    chars_per_token: float
+    tokens_per_piece: float
+    pieces_per_char: float
+    template_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A text as it is here, and as the engine counts it with what stands around it."""
+
+    chars: int
+    pieces: int
+    tokens: int
+
+
+def fit(short: Counted, sparse: Counted, dense: Counted) -> TokenFit | None:
+    """What a character and a piece are to the tokenizer, by three texts: `short` is the beginning of `sparse`, whose
+    pieces are rarer than those of `dense`. None where no tokenizer counts so."""
+    chars, pieces, tokens = sparse.chars - short.chars, sparse.pieces - short.pieces, sparse.tokens - short.tokens
+    chars2, pieces2, tokens2 = dense.chars - short.chars, dense.pieces - short.pieces, dense.tokens - short.tokens
+    if min(chars, chars2, tokens, tokens2) <= 0:
+        return None
+    usual = (pieces / chars + pieces2 / chars2) / 2
+    apart = pieces2 / chars2 - pieces / chars
+    piece = max(0.0, (tokens2 / chars2 - tokens / chars) / apart) if apart > _ALIKE * usual else 0.0
+    piece = min(piece, (tokens / chars + tokens2 / chars2) / 2 / usual)  # characters take nothing away
+    per_char = (tokens / chars + tokens2 / chars2) / 2
+    if not LEAST_CHARS_PER_TOKEN <= 1 / per_char <= MOST_CHARS_PER_TOKEN:
+        return None
+    of_short = per_char * short.chars + piece * (short.pieces - usual * short.chars)
+    return TokenFit(round(1 / per_char, _DIGITS), round(piece, _DIGITS), round(usual, _DIGITS),
+                    round(short.tokens - of_short, 2))
+
+
+def known_texts(workload: Workload, chars: int) -> tuple[str, str]:
+    """Two texts of so many characters of what the workload's prompts are made of, one with few and one with many pieces
+    (words, numbers, signs). They hold no salt, and are always the same for a scenario, a seed and a corpus."""
+    texts = _first_texts(workload)
+    if len(set(texts)) < _LEAST_TEXTS:  # a system prompt that all share is no sample
+        rng = Random("known text")
+        texts = [workload.corpus.take(rng, _EXCERPT_CHARS) for _ in range(_TEXTS)]
+    texts = sorted(set(texts), key=lambda text: (pieces_in(text) / len(text), text))
+    return _joined(texts, chars), _joined(texts[::-1], chars)
+
+
+def _joined(texts: list[str], chars: int) -> str:
+    """So many characters of the texts, from a sixth of the way on: the first ones are of an unusual kind."""
+    first = len(texts) // 6
+    pieces, size = [], 0
+    for number in itertools.count():  # all texts together may be shorter: then they come again
+        pieces.append(texts[(first + number) % len(texts)])
+        size += len(pieces[-1]) + 2
+        if size >= chars:
+            return "\n\n".join(pieces)[:chars]
+
+
+def _first_texts(workload: Workload) -> list[str]:
+    """The middle of the longest message of the first prompt of each of the first sessions; none where these are not
+    ours to show."""
+    texts: list[str] = []
+    if workload.sessions_in_all is not None:
+        return texts
+    for number in range(_TEXTS):
+        prompt = next(iter(workload.session("measure", number)), None)
+        if prompt is None or prompt.private or prompt.token_ids is not None:
+            return []
+        contents = [message["content"] for message in prompt.messages if isinstance(message["content"], str)]
+        longest = max(contents, key=len, default="")
+        if not longest.strip():
+            return []
+        begin = max(0, (len(longest) - _EXCERPT_CHARS) // 2)  # away from what tells one prompt from another
+        texts.append(longest[begin:begin + _EXCERPT_CHARS])
+    return texts
+
+
+def measured_fit(load: LoadToCheck, workload: Workload, ask: Ask = send_alone) -> tuple[TokenFit | None, str]:
+    """The fit by the engine's counts, or None and why there is none."""
+    why = ""
+    for long_chars in _LONG_CHARS:
+        sparse, dense = known_texts(workload, long_chars)
+        counted: list[Counted] = []
+        for text in (sparse[:_SHORT_CHARS], sparse, dense):
+            answer = ask(load, Prompt([{"role": "user", "content": text}], "length", 1, 0))
+            if not answer.ok:
+                why = " ".join(masked(answer.error_detail, load.keys).split())[:_WORDS_CHARS] or str(answer.error)
+                if answer.error != "rejected":  # which a prompt may be that is too long
+                    return None, why
+                break
+            tokens = answer.usage.prompt_tokens or tokenized(load, text)
+            if not tokens:
+                return None, "the engine does not tell how many tokens a prompt has"
+            counted.append(Counted(len(text), pieces_in(text), tokens))
+        else:
+            numbers = ", ".join(f"{each.tokens} for {each.chars}" for each in counted)
+            return fit(*counted), f"no tokenizer counts so many tokens for so many characters: {numbers}"
+    return None, why
+
+
+def tokenized(load: LoadToCheck, text: str) -> int | None:
+    """What the engine's own /tokenize counts; None where it has none."""
+    endpoint = load.endpoint
+    for url in (endpoint.page("/tokenize"), f"{Endpoint(load.base_url).root}/v1/tokenize"):
+        try:
+            document = request(url, "POST", api_key=load.api_key, form=endpoint.form,
+                               payload={"model": load.model, "prompt": text}, timeout_s=_TOKENIZE_TIMEOUT_S).json()
+        except Unreachable:
+            continue
+        count = document.get("count") if isinstance(document, dict) else None
+        if isinstance(count, int) and not isinstance(count, bool) and count > 0:
+            return count
+    return None
+
+
+def with_measured_prompts(plan: RunPlan, load: LoadToCheck, ask: Ask = send_alone) -> tuple[RunPlan, TokenFit | None]:
+    """The plan with what the engine's own counts say about its prompts, and the fit where one was made. Raises
+    UserError (ENDPOINT) where it does not take prompts that the workload probes, or counts them otherwise than they
+    must be."""
+    plan, found = _with_fit(plan, load, ask)
+    return _with_probes(plan, load, ask), found
+
+
+def _with_fit(plan: RunPlan, load: LoadToCheck, ask: Ask) -> tuple[RunPlan, TokenFit | None]:
+    prompts = plan.scenario.prompts
+    if prompts.chars_per_token != AUTO:
+        return plan, None
+    workload = create(plan.scenario, plan.corpus, prompts.seed, salt="")
+    found, why = measured_fit(load, workload, ask)
+    notes = () if found else (f"Lengths in tokens are taken at {USUAL_CHARS_PER_TOKEN:g} characters a token, for they "
+                              f"could not be measured: {why}.",)
+    values = {"chars_per_token": USUAL_CHARS_PER_TOKEN} if found is None else {
+        "chars_per_token": found.chars_per_token, "tokens_per_piece": found.tokens_per_piece,
+        "pieces_per_char": found.pieces_per_char}
+    scenario = plan.scenario.model_copy(update={"prompts": prompts.model_copy(update=values)})
+    create(scenario, plan.corpus, seed=0, salt="")  # refuses prompts that are too long for the corpus by this factor
+    return replace(plan, scenario=scenario, prompt_notes=(*plan.prompt_notes, *notes)), found
+
+
+def _with_probes(plan: RunPlan, load: LoadToCheck, ask: Ask) -> RunPlan:
     scenario = plan.scenario
     workload = create(scenario, plan.corpus, scenario.prompts.seed, fresh_salt())
     probes = workload.probes()
@@ -30,7 +191,7 @@ def with_measured_prompts(plan: RunPlan, load: LoadToCheck,
     for prompt in probes:
         answer = ask(load, prompt)
         if not answer.ok:
-            words = " ".join(masked(answer.error_detail, load.api_key).split())[:_WORDS_CHARS]
+            words = " ".join(masked(answer.error_detail, load.keys).split())[:_WORDS_CHARS]
             raise UserError(Exit.ENDPOINT, f"{load.base_url} does not take {workload.probed}: {words or answer.error}")
         counts.append(answer.usage.prompt_tokens)
     try:

@@ -111,8 +111,15 @@ def _session(checked: CheckedEngine) -> UiSession:
         scenarios.insert(0, plan.scenario_name)
     return UiSession(
         engine=checked.engine.record(), model=checked.model, preflight=checked.preflight, scenario=plan.scenario_name,
-        scenarios=scenarios, results=str(plan.results), corpus=plan.corpus_path, overrides=dict(plan.overrides),
+        scenarios=scenarios, results=str(plan.results), corpus=plan.corpus_path,
+        overrides=_overrides(plan, checked.preflight.chars_per_token),
         notes=list(checked.notes), gpus=checked.gpu_names, simulated=checked.engine.simulated, cost=checked.cost)
+
+
+def _overrides(plan: RunPlan, chars_per_token: float | None) -> dict[str, str]:
+    """What was set by hand, and what the check has measured: each run of the UI begins without a check of its own."""
+    measured = {} if chars_per_token is None else {"prompts.chars_per_token": str(chars_per_token)}
+    return measured | dict(plan.overrides)
 
 
 def _is_usable(name: str) -> bool:

@@ -19,6 +19,11 @@ SEVERAL_ANSWERS = frozenset({"n", "best_of"})
 SECOND_LIMIT = "max_completion_tokens"
 
 
+AUTO: Literal["auto"] = "auto"
+USUAL_CHARS_PER_TOKEN, LEAST_CHARS_PER_TOKEN, MOST_CHARS_PER_TOKEN = 4.0, 0.5, 20.0
+"""Of English, and of any text."""
+
+
 def refuse_reserved(keys: Iterable[str]) -> None:
     """Raise ValueError if one of the request body's keys is reserved."""
     for key in sorted(RESERVED_BODY_KEYS.intersection(keys)):
@@ -144,6 +149,20 @@ class Prompts(Section):
         description="steady: warm-up and measured phase share documents and system prompts, and sessions go on from "
         "one into the other; cold: the measured phase begins with prompts that no cache has seen",
     )
-    chars_per_token: Annotated[float, Field(strict=True, ge=0.5, le=20)] = Field(
-        default=4.0, description="characters taken for one token where a length is given in tokens (English: 4)"
+    chars_per_token: Literal["auto"] | Annotated[
+        float, Field(strict=True, ge=LEAST_CHARS_PER_TOKEN, le=MOST_CHARS_PER_TOKEN)
+    ] = Field(
+        default=AUTO, description="characters of one token where a length is given in tokens; \"auto\": the check "
+        "before the load has the engine count two known texts (4 where it does not count)"
     )
+
+    tokens_per_piece: Annotated[float, Field(strict=True, ge=0, le=20)] = Field(
+        default=0.0, description="how many tokens a text has more for each word, number or sign that it has more than "
+        "the usual; set by the check where chars_per_token is \"auto\"")
+    pieces_per_char: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
+        default=0.0, description="words, numbers and signs a character of a usual text; set by the check")
+
+    @property
+    def factor(self) -> float:
+        """Characters of one token: as it was measured or given, else that of English."""
+        return USUAL_CHARS_PER_TOKEN if isinstance(self.chars_per_token, str) else self.chars_per_token

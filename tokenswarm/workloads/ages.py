@@ -76,5 +76,4 @@ class Joined(Session):
 
     def _answer(self, prompt: Prompt, rng: Random) -> None:
         tokens = prompt.max_tokens or self._answer_tokens
-        chars = max(1, round(tokens * self._workload.chars_per_token))
-        self._whole.record_answer(self._workload.corpus.take(rng, chars))
+        self._whole.record_answer(self._workload.lengths.excerpt(self._workload.corpus, rng, tokens))

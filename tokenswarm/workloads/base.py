@@ -21,6 +21,7 @@ from tokenswarm.scenario.requests import refuse_reserved
 from tokenswarm.scenario.values import Rate
 from tokenswarm.scenario.workload_kinds import WorkloadSettings
 from tokenswarm.workloads.corpus import Corpus
+from tokenswarm.workloads.token_lengths import TokenLengths
 from tokenswarm.workloads.turnover import generation
 
 Message = dict[str, str]
@@ -150,7 +151,8 @@ class Workload(ABC):
     def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None:
         self.settings: Any = scenario.workload_settings
         self.state = scenario.prompts.state
-        self.chars_per_token = scenario.prompts.chars_per_token
+        self.lengths = TokenLengths.of(scenario.prompts)
+        self.chars_per_token = self.lengths.chars_per_token
         self.corpus, self.seed, self.salt = corpus, seed, salt
         self.answer_tokens: float = scenario.output.max_tokens
         """About how long an answer is, tokens."""

@@ -61,9 +61,9 @@ class BatchWorkload(Workload):
     def session_at(self, phase: str, number: int, at_s: float) -> BatchSession:
         """Document `number` of a phase."""
         rng = rng_for(self.seed, phase, number)
-        chars = round(self.settings.document_tokens.sample(rng) * self.chars_per_token)
+        text = self.lengths.excerpt(self.corpus, rng, self.settings.document_tokens.sample(rng))
         # The document's name makes it unique from its first words on, even where two excerpts begin alike.
-        document = f"Document {phase}-{number:06d}:\n\n{self.corpus.take(rng, max(1, chars))}"
+        document = f"Document {phase}-{number:06d}:\n\n{text}"
         return BatchSession(phase, number, self._system(self.scope(phase, at_s)), document, self._check)
 
     def _system_of(self, scope: str) -> str:

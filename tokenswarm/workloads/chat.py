@@ -26,6 +26,7 @@ from tokenswarm.workloads.base import (
 )
 from tokenswarm.workloads.corpus import Corpus
 from tokenswarm.workloads.rag import question_about
+from tokenswarm.workloads.token_lengths import TokenLengths
 
 INSTRUCTION = (
     "You are a patient assistant for people who learn to program. Answer precisely, give a short example where it "
@@ -88,11 +89,15 @@ class _Material:
     corpus: Corpus
     seed: int
     salt: str
-    chars_per_token: float
+    lengths: TokenLengths
+
+    @property
+    def chars_per_token(self) -> float:
+        return self.lengths.chars_per_token
 
     def text(self, rng: Random, tokens: float) -> str:
         """A piece of the corpus of about that many tokens."""
-        return self.corpus.take(rng, max(1, round(tokens * self.chars_per_token)))
+        return self.lengths.excerpt(self.corpus, rng, tokens)
 
 
 class ChatWorkload(Workload):
@@ -104,13 +109,13 @@ class ChatWorkload(Workload):
     def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None:
         super().__init__(scenario, corpus, seed, salt)
         settings = self.settings
-        self._material = _Material(settings, corpus, seed, salt, scenario.prompts.chars_per_token)
+        self._material = _Material(settings, corpus, seed, salt, self.lengths)
         self._system = lru_cache(maxsize=_REMEMBERED)(self._system_of)
         if settings.answer_tokens is not None:
             self.answer_tokens = settings.answer_tokens.typical()
         four = settings.style == "four_questions"
         key, tokens = ("context_tokens", settings.context_tokens) if four else ("system_tokens", settings.system_tokens)
-        require_text(corpus, tokens * scenario.prompts.chars_per_token, f"chat.{key}")
+        require_text(corpus, tokens * scenario.prompts.factor, f"chat.{key}")
 
     def session(self, phase: str, number: int) -> Session:
         """Conversation `number` of a phase."""

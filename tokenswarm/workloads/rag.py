@@ -152,8 +152,8 @@ class RagWorkload(Workload):
         """Document of popularity rank 1, 2, ...; each scope has its own, and a new one after it was replaced."""
         renewed = f".{generation}" if generation else ""
         rng = rng_for(self.seed, scope, "document", f"{rank}{renewed}")
-        chars = self.settings.document_tokens.sample(rng) * self.chars_per_token
-        text = self.corpus.take(rng, max(_PHRASE_CHARS, round(chars)))
+        tokens = self.settings.document_tokens.sample(rng)
+        text = self.lengths.excerpt(self.corpus, rng, tokens, least_chars=_PHRASE_CHARS)
         # The document's name comes first: two excerpts that happen to begin alike must not share a cache entry.
         identity = f"doc-{rank:03d}{renewed}" if scope == STEADY else f"{scope}-doc-{rank:03d}"
         system = f"{cache_buster_prefix(self.salt, scope)}{INSTRUCTION}Reference document {identity}:\n\n{text}"

@@ -74,6 +74,8 @@ class Header(Record):
     window: WindowHeader = field(default_factory=WindowHeader)
     seed: int | str | None = None
     salt: str | None = None
+    chars_per_token: Number | None = None
+    """Of this model, by the engine's own counts; None where that was not measured."""
     host: HostRecord = field(default_factory=HostRecord)
     gpus: list[str] = field(default_factory=list)
     gpu_states: list[GpuState] = field(default_factory=list)

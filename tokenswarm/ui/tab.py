@@ -22,6 +22,7 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.foreign import printable
 from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import Manifest
+from tokenswarm.contract.summary.summary_file import read_summary
 from tokenswarm.contract.tables import DASHBOARD_HTML, REQUESTS_CSV
 from tokenswarm.generator.mixed_user import classes_of_mix, loaded_classes
 from tokenswarm.generator.plain_locust import chosen_scenario
@@ -144,6 +145,7 @@ class LlmTab:
         return {
             **coordinator.live.snapshot(),
             "state": "running" if coordinator.going_on else "stopped",
+            "outcome": None if coordinator.going_on else outcome_of(coordinator.plan.folder),
             "alert": self._alert,
             "run": {"id": coordinator.plan.run_id,
                     "scenario": coordinator.plan.scenario.title or coordinator.plan.scenario.name,
@@ -204,6 +206,15 @@ class LlmTab:
                 return Response(f"The dashboard could not be made. {words}", 500, mimetype="text/plain")
         return send_file(page, as_attachment="download" in request.args,
                          download_name=f"{coordinator.plan.run_id}-{DASHBOARD_HTML}")
+
+
+def outcome_of(folder: Path) -> dict[str, Any] | None:
+    """How a run that has ended came out: what its summary.json says. None as long as there is none."""
+    try:
+        outcome = read_summary(folder).outcome
+    except (OSError, UserError):
+        return None
+    return {"headline": outcome.headline, "sentence": outcome.sentence, "code": outcome.code}
 
 
 def _refuse_other_host(host: str | None) -> None:

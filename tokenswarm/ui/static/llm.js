@@ -45,7 +45,7 @@ function showHead(now) {
   const run = now.run;
   $("alert").hidden = !now.alert;
   $("alert").textContent = now.alert || "";
-  for (const id of ["simulated", "phase", "report"]) $(id).hidden = true;
+  for (const id of ["simulated", "phase", "report", "outcome"]) $(id).hidden = true;
   if (!run) return;
   $("title").textContent = run.scenario;
   $("about").textContent = [run.engine, run.model, run.open_loop ? "open loop" : count(now.users) + " users", run.id].filter(Boolean).join(" · ");
@@ -54,6 +54,12 @@ function showHead(now) {
   const seconds = Math.max(0, now.at - run.began);
   $("phase").textContent = now.state === "running" ? PHASES[now.phase] + " · " + count(seconds) + " s" : "stopped";
   $("report").hidden = now.state === "running";
+  // Green tiles of a run that is INVALID would mislead: as soon as its report is there, the tab says what it says.
+  const outcome = now.state === "running" ? null : now.outcome;
+  $("outcome").hidden = !outcome;
+  $("outcome").className = "banner " + (outcome && outcome.code === 0 ? "green" : "bad");
+  $("outcome-title").textContent = outcome ? outcome.headline : "";
+  $("outcome-sentence").textContent = outcome ? outcome.sentence : "";
 }
 
 const LIGHT_WORDS = {

@@ -67,6 +67,7 @@ def make_run_folder(results: Path, engine: str, scenario: str, load: Load | None
 
 def _load_slug(load: Load) -> str:
     """`16u`, `12rps`, `8-32u`: users or requests/s, the first and the last of several."""
+    values: tuple[float, ...]
     if load.rate is None:
         values, unit = (load.users, *(load.users_steps or ()), *([load.users_end] if load.users_end else [])), "u"
         values = load.users_steps or values

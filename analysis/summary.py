@@ -78,9 +78,7 @@ def summarise(run: Run) -> Summary:
         verdict=verdict,
         reasons=reasons,
         simulated=run.manifest.simulated,
-        notes=[*run.notes, *recorded_notes(run), *beginning_notes(run),
-               *(metrics.wave_notes(rows) if len(levels) < 2 else []), *_lost_time(keeping), *mix_note(shares),
-               *cut_notes(finish_reasons(rows))],
+        notes=_notes(run, rows, keeping, len(levels), shares),
         run=header(run, window),
         latency=metrics.latency_figures(rows),
         gaps=metrics.gap_figures(rows),
@@ -121,6 +119,14 @@ def summarise(run: Run) -> Summary:
     summary.outcome = judged(summary)
     summary.replay = fidelity_of(run, summary.cache.yardstick)
     return summary
+
+
+
+def _notes(run: Run, rows: pd.DataFrame, keeping: KeepingUp, levels: int, shares: dict[str, MixShare]) -> list[str]:
+    """What a reader must know beside the figures; `levels`: how many loads the run had."""
+    return [*run.notes, *recorded_notes(run), *beginning_notes(run),
+            *(metrics.wave_notes(rows) if levels < 2 else []), *_lost_time(keeping), *mix_note(shares),
+            *cut_notes(finish_reasons(rows))]
 
 
 def _keeping_up(run: Run, window: Window | None, open_loop: bool) -> KeepingUp:

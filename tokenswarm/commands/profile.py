@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
     profile.add_argument("--bad-rows", type=share, default=None, metavar="S",
                          help="share of rows that may be unreadable (default 0.01: 1%%)")
     profile.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    profile.add_argument("--html", metavar="PAGE", type=Path, help="write a page too, which opens offline")
     profile.set_defaults(run=_profile)
 
 
@@ -49,6 +50,7 @@ def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
     profiled = profile(collect(trace.requests()))
     if not profiled.requests:
         raise UserError(Exit.DATA, f"{options.file} has no request that was answered")
+    _write_page(options.html, [(options.file.name, profiled)])
     if options.json:
         print(msgspec.json.format(msgspec.json.encode(profiled), indent=2).decode())
     else:
@@ -73,6 +75,7 @@ def _profile_runs(options: argparse.Namespace) -> Exit:
     empty = next((folder for folder, each in profiles if not each.requests), None)
     if empty is not None:
         raise UserError(Exit.DATA, f"{empty} has no request of a measured phase")
+    _write_page(options.html, [(folder.resolve().name, each) for folder, each in profiles])
     if options.json:
         whole = [each for _, each in profiles]
         print(msgspec.json.format(msgspec.json.encode(whole[0] if len(whole) == 1 else whole), indent=2).decode())
@@ -80,3 +83,13 @@ def _profile_runs(options: argparse.Namespace) -> Exit:
     for folder, each in profiles:
         Console().print(profile_table(each, folder.resolve().name))
     return Exit.PASSED
+
+
+def _write_page(path: Path | None, profiles: list[tuple[str, Any]]) -> None:
+    """The page of these profiles, where one is asked for. Raises UserError (RESULTS) if it cannot be written."""
+    if path is None:
+        return
+    from tokenswarm.analysis.render.profile_page import render_profiles
+    from tokenswarm.base.files import write_whole
+
+    write_whole(path, render_profiles(profiles))

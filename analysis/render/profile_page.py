@@ -1,0 +1,102 @@
+"""The profile of one workload, or of several side by side, as a page: one file that opens offline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+from tokenswarm.analysis import wording as text
+from tokenswarm.analysis.render.assets import asset, environment, safe_json, script_hash
+from tokenswarm.analysis.render.chart import PALETTE, Chart, axis, line, numbers, plain
+from tokenswarm.analysis.traffic.profile import Lengths, Profile
+
+Named = tuple[str, Profile]
+
+
+def render_profiles(profiles: Sequence[Named]) -> str:
+    """The page as text, with the same protection as the dashboard. `profiles`: (name, profile) of each workload."""
+    charts = [chart for chart in (_arrivals(profiles), _hits(profiles), _blocks(profiles)) if chart is not None]
+    scripts = [asset("theme.js"), get_plotlyjs(), asset("dashboard.js")]
+    return environment().get_template("profile.html.j2").render(
+        title=" and ".join(name for name, _ in profiles), names=[name for name, _ in profiles],
+        lead=", ".join(f"{each.requests:,} requests" for _, each in profiles), notes=_notes(profiles),
+        rows=profile_rows(profiles), charts=charts, charts_json=safe_json([chart.spec() for chart in charts]),
+        style=Markup(asset("dashboard.css")), theme_script=Markup(scripts[0]), plotly_script=Markup(scripts[1]),
+        page_script=Markup(scripts[2]), script_hashes=" ".join(script_hash(script) for script in scripts))
+
+
+def _notes(profiles: Sequence[Named]) -> list[str]:
+    notes = [f"{name}: lengths that nobody recorded are estimated at four bytes of text a token."
+             for name, each in profiles if each.estimated]
+    for name, each in profiles:
+        if each.hit_rate is None and "hit_rate" in each.why:
+            notes.append(f"{name}: what prompts share is not known: {each.why['hit_rate']}.")
+    return notes
+
+
+def profile_rows(profiles: Sequence[Named]) -> list[dict[str, object]]:
+    """The table of figures: a row a figure, a cell a workload; what nobody knows is a dash."""
+    each = [profile for _, profile in profiles]
+    rows: list[tuple[str, list[str]]] = [("requests", [f"{one.requests:,}" for one in each])]
+    for title, known in (("prompt, tokens", [one.input_tokens for one in each]),
+                         ("answer, tokens", [one.output_tokens for one in each]),
+                         ("turns in a session", [one.sessions and one.sessions.turns for one in each]),
+                         ("pause before a turn, s", [one.sessions and one.sessions.delay_s for one in each])):
+        rows.append((f"{title}: mean, p50, p99", [_lengths(lengths) for lengths in known]))
+    arrivals = [one.arrivals for one in each]
+    rows += [
+        ("arrivals, requests/s", [f"{one.rate:.3g}" if one else text.MISSING for one in arrivals]),
+        ("CV of the gaps between arrivals (Poisson: 1)",
+         [f"{one.cv:.2f}" if one and one.cv is not None else text.MISSING for one in arrivals]),
+        ("largest minute, requests", [f"{one.largest_minute.requests:,}" if one else text.MISSING for one in arrivals]),
+        ("fixed context, share of the prompt tokens",
+         [text.percent(one.shared.fixed) if one.shared else text.MISSING for one in each]),
+        ("hits in a cache without limits",
+         [f"{text.percent(one.hit_rate.unbounded)} in blocks of {one.hit_rate.block_tokens}"
+          if one.hit_rate else text.MISSING for one in each]),
+        ("KV cache for half of these hits, tokens",
+         [f"{one.hit_rate.half_at:,}" if one.hit_rate and one.hit_rate.half_at else text.MISSING for one in each]),
+        ("KV cache for nine tenths, tokens",
+         [f"{one.hit_rate.ninety_at:,}" if one.hit_rate and one.hit_rate.ninety_at else text.MISSING for one in each])]
+    return [{"title": title, "cells": cells} for title, cells in rows if set(cells) != {text.MISSING}]
+
+
+def _lengths(lengths: Lengths | None) -> str:
+    if lengths is None:
+        return text.MISSING
+    return ", ".join(f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+                     for value in (lengths.mean, lengths.p50, lengths.p99))
+
+
+def _arrivals(profiles: Sequence[Named]) -> Chart | None:
+    data = []
+    for place, (name, each) in enumerate(profiles):
+        if each.arrivals and each.arrivals.over_time:
+            count, seconds = len(each.arrivals.over_time), each.arrivals.duration_s
+            at = [(number + 0.5) * seconds / count for number in range(count)]
+            data.append(line(numbers(at), numbers(each.arrivals.over_time, 3), plain(name), PALETTE[place % 6]))
+    layout = {"xaxis": axis("seconds from the first request"), "yaxis": axis("requests/s", rangemode="tozero")}
+    return Chart("arrivals", "Arrivals over time", data, layout, "", 260, wide=True) if data else None
+
+
+def _hits(profiles: Sequence[Named]) -> Chart | None:
+    data = [line([point.tokens for point in each.hit_rate.lru],
+                 numbers([100 * point.rate for point in each.hit_rate.lru], 3), plain(name), PALETTE[place % 6],
+                 hovertemplate="%{x:,} tokens: %{y:.1f}%<extra></extra>")
+            for place, (name, each) in enumerate(profiles) if each.hit_rate and each.hit_rate.unbounded]
+    layout = {"xaxis": axis("KV cache, tokens (log scale)", type="log"), "hovermode": "closest",
+              "yaxis": axis("% of the prompt tokens found", rangemode="tozero")}
+    note = "What a cache that forgets what was used longest ago would have found, by its size (stack distances)."
+    return Chart("hits", "Hits against the size of the KV cache", data, layout, note, 300, wide=True) if data else None
+
+
+def _blocks(profiles: Sequence[Named]) -> Chart | None:
+    data = [{"type": "bar", "x": [str(point.size) for point in each.hit_rate.blocks], "name": plain(name),
+             "y": numbers([100 * point.rate for point in each.hit_rate.blocks], 3),
+             "marker": {"color": PALETTE[place % 6]}, "hovertemplate": "blocks of %{x}: %{y:.1f}%<extra></extra>"}
+            for place, (name, each) in enumerate(profiles) if each.hit_rate and each.hit_rate.unbounded]
+    layout = {"barmode": "group", "hovermode": "closest", "xaxis": axis("tokens in a block", type="category"),
+              "yaxis": axis("% of the prompt tokens found", rangemode="tozero")}
+    note = "In a cache without limits: a block is found only as a whole."
+    return Chart("blocks", "Hits by the size of blocks", data, layout, note, 260) if data else None

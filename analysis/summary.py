@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tokenswarm.analysis.cache import yardstick as cache
 from tokenswarm.analysis.figures import quantities as metrics
 from tokenswarm.analysis.figures import server_view, slo
+from tokenswarm.analysis.figures.control_arm import control_arm
 from tokenswarm.analysis.figures.cost import cost_figures
 from tokenswarm.analysis.figures.drift_series import drift_figures
 from tokenswarm.analysis.figures.finish_reasons import cut_notes, finish_reasons
@@ -89,6 +90,7 @@ def summarise(run: Run) -> Summary:
         errors=errors(rows),
         valid_output=metrics.valid_output(rows).figure("share"),
         finish_reasons=finish_reasons(rows),
+        control_arm=control_arm(rows, run.manifest.scenario.workload) if len(levels) < 2 else None,
         tokens=metrics.token_facts(rows),
         cache=cache.cache_figures(run, rows, window),
         server=metrics.server_view(run, rows, window),

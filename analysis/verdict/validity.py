@@ -393,9 +393,13 @@ _BLAMES = (INVALID, INCOMPLETE, OVERLOADED)
 
 def recorded_reasons(run: Run) -> list[Reason]:
     """The reasons that run.json itself gives against the run, each with a verdict and a sentence."""
-    recorded = run.manifest.validity
+    checked, recorded = run.manifest.preflight, run.manifest.validity
+    unenforced = [] if checked is None or checked.enforced is not False else [Reason(
+        "not_enforced", "INVALID", value=None, limit=None, unit="", sentence=(
+            "The engine took the constraint on its answers and did not enforce it: asked for JSON by a schema, it "
+            f"answered: {checked.enforced_words}"))]
     if recorded is None or recorded.verdict not in _BLAMES:
-        return []
-    return [replace(reason, verdict=reason.verdict if reason.verdict in _GRAVITY else recorded.verdict,
+        return unenforced
+    return [*unenforced, *(replace(reason, verdict=reason.verdict if reason.verdict in _GRAVITY else recorded.verdict,
                     sentence=reason.sentence or reason.rule)
-            for reason in recorded.reasons]
+            for reason in recorded.reasons)]

@@ -151,6 +151,10 @@ class PreflightRecord(msgspec.Struct):
     chars_per_token: Number | None = None
     template_tokens: Number | None = None
     notes: list[str] = []
+    enforced: bool | None = None
+    """Whether the engine enforces the constraint with which requests are sent; None: there is none, or nobody knows."""
+    enforced_words: str = ""
+    """What it answered where it did not."""
 
 
 class Reason(msgspec.Struct):

@@ -17,6 +17,7 @@ from tokenswarm.client.answer import Answer
 from tokenswarm.client.model_list import is_pattern, model_names
 from tokenswarm.contract.manifest import PreflightRecord
 from tokenswarm.engines.management_http import Unreachable, request
+from tokenswarm.run.enforcement import Enforcement, enforcement
 from tokenswarm.run.first_request import LONGEST_WAIT_S, LoadToCheck, send_first_request
 from tokenswarm.run.sdk_check import SdkResult, ask_by_sdk
 
@@ -59,6 +60,7 @@ class CheckTools:
 
     models: Callable[[Endpoint, str | None], ModelList] = field(default_factory=lambda: listed_models)
     first: Callable[[LoadToCheck], Answer] = send_first_request
+    enforces: Callable[[LoadToCheck], Enforcement] = enforcement
     sdk: Callable[[Endpoint, str, str | None, str], SdkResult] = ask_by_sdk
 
 
@@ -75,11 +77,14 @@ def preflight(load: LoadToCheck, tools: CheckTools | None = None) -> PreflightRe
     answer = tools.first(load)
     if not answer.ok:
         raise _refusal(load, endpoint, listed, answer)
+    constrained = tools.enforces(load)
     sdk = _by_sdk(tools, load, endpoint)
     return PreflightRecord(
         models=listed.names or [], model=load.model, stream=sdk.stream, plain=sdk.plain,
         usage=answer.usage.completion_tokens is not None, sdk_compatible=sdk.compatible, sdk_notes=sdk.notes,
-        seconds=round(time.monotonic() - started, 3), notes=_notes(load, listed, answer))
+        seconds=round(time.monotonic() - started, 3),
+        notes=[*_notes(load, listed, answer), *constrained.notes], enforced=constrained.enforced,
+        enforced_words=constrained.words)
 
 
 def listed_models(endpoint: Endpoint, api_key: str | None) -> ModelList:

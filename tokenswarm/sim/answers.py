@@ -17,6 +17,8 @@ Reasoning = Literal["never", "always", "auto"]
 REASONING_SHARE = 0.7
 """Share of the tokens of a reasoning answer that are reasoning."""
 
+_DEEPEST = 32
+"""References and tables inside each other that an answer follows."""
 _SIGMA = 0.5
 """Spread of the log-normal answer lengths."""
 
@@ -45,6 +47,8 @@ class AnswerSettings:
     reasoning: Reasoning = "auto"
     think_tags: bool = False
     seed: int = 0
+    ignore_response_format: bool = False
+    """Take the field and answer freely, as several releases of engines do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +116,10 @@ def _body(
     labels = _labels(instructions) if "categories:" in lower else []
     if labels:
         return _verbatim(rng.choice(labels))
-    kind = (ask.response_format or {}).get("type")
+    wanted = {} if settings.ignore_response_format else ask.response_format or {}
+    kind = wanted.get("type")
     if kind in ("json_object", "json_schema") or (kind is None and _asks(lower, "json", _WANTS_JSON)):
-        return _verbatim(json.dumps(_json_answer(ask.response_format or {}, rng)))
+        return _verbatim(json.dumps(_json_answer(wanted, rng)))
     choice = rng.getrandbits(30)
     length = prose.round_to_sentence(choice, _draw_length(settings.mean_tokens, rng))
     data, pieces = prose.take(choice, length)
@@ -199,7 +204,7 @@ def _evaluate(expression: str) -> int | None:
 def _json_answer(response_format: Mapping[str, object], rng: random.Random) -> object:
     schema = response_format.get("json_schema")
     if isinstance(schema, Mapping) and isinstance(schema.get("schema"), Mapping):
-        return _instance(schema["schema"], rng, depth=0)
+        return _instance(schema["schema"], rng, 0, _definitions(schema["schema"]))
     return {
         "title": "The scheduler keeps the order of events",
         "score": rng.randrange(1, 100),
@@ -208,8 +213,18 @@ def _json_answer(response_format: Mapping[str, object], rng: random.Random) -> o
     }
 
 
-def _instance(schema: Mapping[str, object], rng: random.Random, depth: int) -> object:
-    """A value that fits the common part of JSON Schema: type, enum, const, properties, items."""
+def _definitions(schema: Mapping[str, object]) -> Mapping[str, object]:
+    """What references of a schema point to, by reference."""
+    return {f"#/{place}/{name}": value for place in ("$defs", "definitions")
+            if isinstance(inner := schema.get(place), Mapping) for name, value in inner.items()}
+
+
+def _instance(schema: Mapping[str, object], rng: random.Random, depth: int, known: Mapping[str, object]) -> object:
+    """A value that fits the common part of JSON Schema: type, enum, const, properties, items, and references to what is
+    `known`."""
+    referred = known.get(str(schema.get("$ref")))
+    if isinstance(referred, Mapping) and depth < _DEEPEST:
+        return _instance(referred, rng, depth + 1, known)
     if "const" in schema:
         return schema["const"]
     enum = schema.get("enum")
@@ -218,13 +233,15 @@ def _instance(schema: Mapping[str, object], rng: random.Random, depth: int) -> o
     kind = schema.get("type")
     if isinstance(kind, list):
         kind = kind[0] if kind else None
-    if (kind == "object" or "properties" in schema) and depth < 8:
+    if (kind == "object" or "properties" in schema) and depth < _DEEPEST:
         properties = schema.get("properties")
         items = properties.items() if isinstance(properties, Mapping) else ()
-        return {name: _instance(value if isinstance(value, Mapping) else {}, rng, depth + 1) for name, value in items}
-    if kind == "array" and depth < 8:
+        return {name: _instance(value if isinstance(value, Mapping) else {}, rng, depth + 1, known)
+                for name, value in items}
+    if kind == "array" and depth < _DEEPEST:
         items_schema = schema.get("items")
-        return [_instance(items_schema if isinstance(items_schema, Mapping) else {}, rng, depth + 1) for _ in range(2)]
+        return [_instance(items_schema if isinstance(items_schema, Mapping) else {}, rng, depth + 1, known)
+                for _ in range(2)]
     simple = {"integer": rng.randrange(100), "number": rng.randrange(1000) / 10, "boolean": rng.random() < 0.5}
     return None if kind == "null" else simple.get(str(kind), "a short text")
 

@@ -96,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     add("--think-tags", action="store_true", help="reasoning as <think>...</think> in the content")
     add("--no-cached-tokens", action="store_true", help="usage does not tell cached tokens")
     add("--role-with-first-token", action="store_true", help="the role event waits for the first token")
+    add("--ignore-response-format", action="store_true", help="take response_format and answer freely all the same")
     checks = line.add_argument_group("judging a client")
     add = checks.add_argument
     add("--fault", action="append", default=[], metavar="KIND[:PARAMETERS][@PROBABILITY]", help=", ".join(KINDS))
@@ -133,7 +134,8 @@ def config_of(arguments: argparse.Namespace) -> Config:
         style=style,
         profile=profile,
         limits=limits,
-        answers=AnswerSettings(arguments.answer_tokens, arguments.reasoning, arguments.think_tags, arguments.seed),
+        answers=AnswerSettings(arguments.answer_tokens, arguments.reasoning, arguments.think_tags, arguments.seed,
+                               arguments.ignore_response_format),
         seed=arguments.seed,
         api_key=_api_key(arguments.api_key_env),
         time_scale=arguments.time_scale,

@@ -57,6 +57,14 @@ class FinishReason(Record):
     valid: int = 0
 
 
+class ControlArm(Record):
+    """Mean TPOT of requests under a constraint on their answers, of those without one, and the difference."""
+
+    tpot_constrained_ms: Figure = field(default_factory=Figure)
+    tpot_control_ms: Figure = field(default_factory=Figure)
+    difference_ms: Figure = field(default_factory=Figure)
+
+
 class Tokens(Record):
     """Token counts of successful requests by column, and how many requests each source counted."""
 

@@ -15,6 +15,7 @@ from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.replay_records import Fidelity
 from tokenswarm.contract.summary.request_records import (
     ClassFigures,
+    ControlArm,
     Cost,
     Counts,
     Errors,
@@ -55,6 +56,7 @@ class Summary(Record):
     errors: Errors = field(default_factory=Errors)
     valid_output: Figure = field(default_factory=Figure)
     finish_reasons: list[FinishReason] = field(default_factory=list)
+    control_arm: ControlArm | None = None
     tokens: Tokens = field(default_factory=Tokens)
     cache: Cache = field(default_factory=Cache)
     server: ServerMeans = field(default_factory=ServerMeans)

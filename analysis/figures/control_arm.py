@@ -1,0 +1,47 @@
+"""What a constraint costs: TPOT of the requests under one beside those of the control arm, of the same run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from tokenswarm.analysis.figures.quantities import is_ok, tpot_ms
+from tokenswarm.analysis.figures.statistics import CONFIDENCE, Estimate
+
+from tokenswarm.contract.summary.request_records import ControlArm
+
+WORKLOAD = "structured"
+_CONTROL = "control-"
+"""Begins the column `document` of a request without a constraint (workloads/structured.py)."""
+FEWEST = 20
+"""Requests of an arm below which nothing is said of it."""
+
+
+def control_arm(rows: pd.DataFrame, workload: str | None) -> ControlArm | None:
+    """The two arms of a run of that workload; None where it has none."""
+    if workload != WORKLOAD:
+        return None
+    free = rows["document"].astype("object").fillna("").astype("str").str.startswith(_CONTROL).to_numpy()
+    values, ok = tpot_ms(rows), is_ok(rows)
+    known = ok & ~np.isnan(values)
+    return compared(values[known & ~free], values[known & free])
+
+
+def compared(constrained: np.ndarray, control: np.ndarray) -> ControlArm:
+    """Mean TPOT of each arm, ms, and constrained - control with Welch's interval (Welch, Biometrika 34, 1947)."""
+    difference = Estimate(None, n=min(len(constrained), len(control)), why=f"needs {FEWEST} requests in each arm")
+    if min(len(constrained), len(control)) >= FEWEST:
+        test = stats.ttest_ind(constrained, control, equal_var=False)
+        ends = test.confidence_interval(CONFIDENCE)
+        low, high = (None if np.isnan(end) else float(end) for end in (ends.low, ends.high))
+        difference = Estimate(float(constrained.mean() - control.mean()), low, high,
+                              len(constrained) + len(control))
+    return ControlArm(_mean(constrained).figure("ms"), _mean(control).figure("ms"), difference.figure("ms"))
+
+
+def _mean(values: np.ndarray) -> Estimate:
+    if len(values) < FEWEST:
+        return Estimate(None, n=len(values), why=f"needs {FEWEST} requests, has {len(values)}")
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    mean = float(values.mean())
+    return Estimate(mean, mean - half, mean + half, len(values))

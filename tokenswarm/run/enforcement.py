@@ -1,0 +1,49 @@
+"""Does the engine enforce the constraint with which requests are sent? Several accept the field and ignore it.
+
+Asked for is a schema that the prompt argues against: who answers in free text did not enforce it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.foreign import printable
+from tokenswarm.base.masking import masked
+from tokenswarm.client.answer import Answer
+from tokenswarm.generator.new_run import fresh_salt
+from tokenswarm.run.first_request import LoadToCheck, send_alone
+from tokenswarm.workloads import create
+from tokenswarm.workloads.base import Prompt
+
+_WORDS_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Enforcement:
+    """Whether it does; None where nothing is to be enforced, or it cannot be told, which a note says. `words`: what it
+    answered where it does not."""
+
+    enforced: bool | None = None
+    words: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def enforcement(load: LoadToCheck, ask: Callable[[LoadToCheck, Prompt], Answer] = send_alone) -> Enforcement:
+    """Ask for what the prompt argues against. Raises UserError (ENDPOINT) where the engine refuses the constraint."""
+    prompt = create(load.scenario, load.corpus, load.scenario.prompts.seed, fresh_salt()).argued_against()
+    if prompt is None or prompt.check is None:
+        return Enforcement()
+    answer = ask(load, prompt)
+    if not answer.ok:
+        why = " ".join(masked(answer.error_detail, load.keys).split())[:_WORDS_CHARS] or answer.error
+        status = f" ({answer.http_status})" if answer.http_status not in (None, 200) else ""
+        raise UserError(Exit.ENDPOINT, f"{load.endpoint.url} refuses the constraint of scenario {load.scenario.name}"
+                                       f"{status}: {why}")
+    if not answer.text.strip():
+        return Enforcement(notes=("Whether the engine enforces constraints could not be told: its answer to the check "
+                                  "before the load held no text" + (", only reasoning." if answer.reasoning else "."),))
+    if prompt.check(answer.text):
+        return Enforcement(True)
+    return Enforcement(False, printable(masked(" ".join(answer.text.split()), load.keys), _WORDS_CHARS))

@@ -30,7 +30,7 @@ COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEA
   $(call option,--budget,BUDGET) $(if $(ALL_PAIRS),--all-pairs)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load soak ui test-ui observe compare qualify sim report profile scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean results prune
+.PHONY: help install load soak ui test-ui observe compare qualify tune sim report profile scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean results prune
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -100,6 +100,10 @@ results: $(VENV)/.installed ## all runs and series as a list, and results/index.
 prune: $(VENV)/.installed ## remove old results: [OLDER_THAN=30d] [MOST=20G] [DRY_RUN=1] [RESULTS=]
 	@$(PY) -m tokenswarm prune $(call quote,$(or $(RESULTS),results)) $(call option,--older-than,OLDER_THAN) \
 	  $(call option,--most,MOST) $(if $(DRY_RUN),--dry-run)
+
+tune: $(VENV)/.installed ## race settings of an engine: ENGINE= SCENARIO= [SPACE=] [ROUNDS=8] [PAIRS=5] [BUDGET=2h] [DRY_RUN=1] [RESUME=DIR]
+	@$(PY) -m tokenswarm tune $(LOAD_OPTIONS) $(call option,--space,SPACE) $(call option,--rounds,ROUNDS) $(call option,--pairs,PAIRS) \
+	  $(call option,--budget,BUDGET) $(call option,--resume,RESUME) $(if $(DRY_RUN),--dry-run)
 
 report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>
 	@$(PY) -m tokenswarm report $(call quote,$(value RUN)) $(call option,--baseline,BASELINE) $(if $(STRICT),--strict) \

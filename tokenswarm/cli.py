@@ -22,6 +22,7 @@ COMMANDS = (
     "soak",
     "compare",
     "qualify",
+    "tune",
     "engine",
     "profile",
     "report",

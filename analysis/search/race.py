@@ -29,7 +29,8 @@ FEWEST_ROUNDS = 2
 """Rounds without which there is no residual."""
 
 ONE_LEFT, AS_GOOD, ROUNDS_OVER, NONE_LEFT = "one_left", "within_margin", "rounds", "none"
-BUDGET, INTERRUPTED = "budget", "interrupted"
+NOTHING = "nothing_reached"
+"""Why a race ends; the last: every figure of every survivor is 0, so that nobody leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ def look(values: Mapping[str, Sequence[float]], rules: RaceRules) -> Look:
         return Look(None, (), (), NONE_LEFT)
     if len({len(figures) for figures in values.values()}) > 1:
         raise ValueError("every survivor has one figure of each round")
+    if any(values.values()) and not any(map(any, values.values())):
+        return Look(None, tuple(_unknown(name, 1.0) for name in values), (), NOTHING)
     names = list(values)
     logs = log_figures(np.array([values[name] for name in names], dtype=float))
     count, rounds = logs.shape
@@ -85,8 +88,7 @@ def look(values: Mapping[str, Sequence[float]], rules: RaceRules) -> Look:
     order = sorted(range(count), key=lambda each: -means[each])
     leader = order[0]
     if count == 1 or rounds < FEWEST_ROUNDS:
-        unknown = tuple(Place(names[each], math.exp(means[each] - means[leader]), 0.0, math.inf, 1.0, math.inf)
-                        for each in order)
+        unknown = tuple(_unknown(names[each], math.exp(means[each] - means[leader])) for each in order)
         return Look(names[leader], unknown, (), ONE_LEFT if count == 1 else _rounds_over(rounds, rules))
     residual = logs - means[:, None] - logs.mean(axis=0)[None, :] + logs.mean()
     df = (count - 1) * (rounds - 1)
@@ -102,6 +104,10 @@ def look(values: Mapping[str, Sequence[float]], rules: RaceRules) -> Look:
         over = AS_GOOD
     return Look(names[leader], tuple(places[each] for each in left), tuple(places[each] for each in order
                 if each in worse), over or _rounds_over(rounds, rules), spread, df)
+
+
+def _unknown(name: str, ratio: float) -> Place:
+    return Place(name, ratio, 0.0, math.inf, 1.0, math.inf)
 
 
 def log_figures(figures: np.ndarray) -> np.ndarray:
@@ -163,7 +169,7 @@ class Race:
         self.drops: dict[str, Drop] = {}
         self.withdrawn: list[str] = []
         """Those that could not be measured."""
-        self.last = Look(None, tuple(Place(each, 1.0, 0.0, math.inf, 1.0, math.inf) for each in candidates), (), None)
+        self.last = Look(None, tuple(_unknown(each, 1.0) for each in candidates), (), None)
 
     @property
     def rounds(self) -> int:

@@ -12,6 +12,7 @@ from tokenswarm.contract.summary.figure import Record
 from tokenswarm.contract.summary.summary_file import EMPTY_WHERE_UNKNOWN
 from tokenswarm.contract.summary.summary_record import SUMMARY_FORMAT, Summary
 from tokenswarm.contract.tables import FORMAT
+from tokenswarm.contract.tune_record import TUNE_FORMAT, Tune
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -34,11 +35,16 @@ def summary_schema() -> dict[str, Any]:
     return {"$schema": _DIALECT, "title": f"summary.json of tokenswarm, format {SUMMARY_FORMAT}", **schema}
 
 
+def tune_schema() -> dict[str, Any]:
+    """The JSON Schema of tune.json (draft 2020-12), as this version writes it. Further fields are allowed."""
+    return {"$schema": _DIALECT, "title": f"tune.json of tokenswarm, format {TUNE_FORMAT}", **msgspec.json.schema(Tune)}
+
+
 def _kinds_of(kind: type[Record]) -> list[type[Record]]:
     return [each for child in kind.__subclasses__() for each in (child, *_kinds_of(child))]
 
 
-SCHEMAS = {"run.schema.json": run_schema, "summary.schema.json": summary_schema}
+SCHEMAS = {"run.schema.json": run_schema, "summary.schema.json": summary_schema, "tune.schema.json": tune_schema}
 """By the name of the file in docs/schema/."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tokenswarm.analysis.search.race import AS_GOOD, NONE_LEFT, ONE_LEFT, ROUNDS_OVER, Race, RaceRules, look
+from tokenswarm.analysis.search.race import AS_GOOD, NONE_LEFT, NOTHING, ONE_LEFT, ROUNDS_OVER, Race, RaceRules, look
 
 
 def rounds(race: Race, truth: dict[str, float], noise: float, seed: int = 1) -> Race:
@@ -52,6 +52,12 @@ def test_a_figure_of_zero_is_bad_and_a_round_in_which_nobody_reached_anything_te
     state = look(values, RaceRules())
     assert state.leader == "a" and state.survivors[0].candidate == "a"
     assert np.isfinite(state.spread)
+
+
+def test_where_nobody_reaches_anything_nobody_leads() -> None:
+    race = Race(["a", "b"])
+    race.record_round({"a": 0.0, "b": 0.0})
+    assert (race.over, race.winner) == (NOTHING, None)
 
 
 def test_figures_of_different_rounds_are_refused() -> None:

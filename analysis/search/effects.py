@@ -1,0 +1,83 @@
+"""What each setting did: main effects over the candidates of a race, with intervals.
+
+The observations are the candidates' mean logarithms after the rounds are accounted for (two-way least squares over all
+that was measured); what main effects cannot explain of them, interactions and noise, is the residual.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+from tokenswarm.analysis.figures.statistics import CONFIDENCE
+from tokenswarm.analysis.search.race import log_figures
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """The objective under `value` of a setting over that under `against`, the other settings alike. `low` and `high`:
+    95% interval; None, with `why`, where there is none."""
+
+    setting: str
+    value: str
+    against: str
+    ratio: float | None
+    low: float | None = None
+    high: float | None = None
+    why: str | None = None
+
+
+def main_effects(settings: Mapping[str, Mapping[str, str]], figures: Mapping[str, Sequence[float]]) -> list[Effect]:
+    """Every setting with several values against its first one. `settings`: of each candidate, all with the same names.
+    `figures`: of each candidate by round; one that left the race has fewer."""
+    names = [name for name in settings if figures.get(name)]
+    if len(names) < 2:
+        return []
+    levels = {key: list(dict.fromkeys(settings[name][key] for name in names)) for key in settings[names[0]]}
+    terms = [(key, value) for key, values in levels.items() for value in values[1:]]
+    design = np.array([[1.0, *(float(settings[name][key] == value) for key, value in terms)] for name in names])
+    observed = _candidate_means([figures[name] for name in names])
+    fit, _, rank, _ = np.linalg.lstsq(design, observed, rcond=None)
+    inverse = np.linalg.pinv(design.T @ design)
+    df = len(names) - int(rank)
+    residual = observed - design @ fit
+    variance = float(residual @ residual) / df if df > 0 else None
+    effects = []
+    for place, (key, value) in enumerate(terms, start=1):
+        against = levels[key][0]
+        if not _estimable(design, place):
+            effects.append(Effect(key, value, against, None, why="these candidates do not tell it from other settings"))
+        elif variance is None:
+            effects.append(Effect(key, value, against, math.exp(fit[place]),
+                                  why="there are as many effects as candidates"))
+        else:
+            half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, df)) * math.sqrt(variance * inverse[place, place])
+            effects.append(Effect(key, value, against, math.exp(fit[place]), math.exp(fit[place] - half),
+                                  math.exp(fit[place] + half)))
+    return effects
+
+
+def _estimable(design: np.ndarray, place: int) -> bool:
+    """Whether a column is no combination of the others."""
+    others = np.delete(design, place, axis=1)
+    return int(np.linalg.matrix_rank(design)) > int(np.linalg.matrix_rank(others))
+
+
+def _candidate_means(figures: Sequence[Sequence[float]]) -> np.ndarray:
+    """Least squares of candidate + round over a table whose rows may be short."""
+    rounds = max(map(len, figures))
+    table = np.full((len(figures), rounds), np.nan)
+    for number, row in enumerate(figures):
+        table[number, :len(row)] = row
+    logs = np.where(np.isnan(table), np.nan, log_figures(np.nan_to_num(table)))
+    where = np.argwhere(~np.isnan(logs))
+    design = np.zeros((len(where), len(figures) + rounds - 1))
+    for number, (candidate, of_round) in enumerate(where):
+        design[number, candidate] = 1.0
+        if of_round:
+            design[number, len(figures) + of_round - 1] = 1.0
+    fit = np.linalg.lstsq(design, logs[~np.isnan(logs)], rcond=None)[0]
+    return fit[:len(figures)]

@@ -1,0 +1,67 @@
+"""tune.json, tune.md and tune.html of a race."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tokenswarm.analysis.compare.ab_test import Reading, difference
+from tokenswarm.analysis.render.tune_page import render_tune, tune_markdown
+from tokenswarm.analysis.search.effects import main_effects
+from tokenswarm.analysis.search.race import Place, Race
+
+from tokenswarm.base.files import write_whole
+from tokenswarm.contract.tune_record import CandidateRecord, EffectRecord, Ratio, Tune, write_tune
+
+TUNE_MD, TUNE_HTML = "tune.md", "tune.html"
+
+
+def fill_in(tune: Tune, race: Race, settings: Mapping[str, Mapping[str, str]]) -> None:
+    """What the race says, into a record that has its candidates. `settings`: of each candidate, all with the same
+    names, as text."""
+    tune.rounds, tune.spread, tune.winner = race.rounds, race.last.spread, race.winner
+    tune.equal_to_winner = race.undecided
+    places = {place.candidate: place for place in race.last.survivors}
+    for each in tune.candidates:
+        each.figures = list(race.figures[each.name])
+        _place(each, race, places)
+    tune.effects = [EffectRecord(effect.setting, effect.value, effect.against,
+                                 Ratio(effect.ratio, None if effect.low is None or effect.high is None
+                                       else [effect.low, effect.high], effect.why))
+                    for effect in main_effects(settings, race.figures)]
+
+
+def _place(each: CandidateRecord, race: Race, places: Mapping[str, Place]) -> None:
+    if each.name in race.drops:
+        drop = race.drops[each.name]
+        each.state, each.dropped_after_round, each.ratio = "dropped", drop.after_round, _ratio(drop.place)
+    elif each.name in places and race.rounds:
+        each.state = "winner" if each.name == race.winner else "equal"
+        each.ratio = _ratio(places[each.name])
+    else:
+        each.state, each.ratio = "failed", Ratio(why="it was not measured")
+
+
+def _ratio(place: Place) -> Ratio:
+    if place.high == float("inf"):
+        return Ratio(place.ratio, why="a single round has no interval")
+    return Ratio(place.ratio, [place.low, place.high])
+
+
+def fresh_ratio(default: Sequence[float], winner: Sequence[float]) -> Ratio:
+    """The winner's objective over the default's, of runs in pairs that the race did not see."""
+    count = min(len(default), len(winner))
+    if count < 2:
+        return Ratio(why="fewer than two fresh pairs were measured")
+    paired = difference(*([Reading(value) for value in side[:count]] for side in (default, winner)), ratio=True,
+                        paired=True)
+    if paired is None:
+        return Ratio(why="a fresh run reached nothing")
+    return Ratio(paired.change, [paired.low, paired.high])
+
+
+def write_tune_files(tune: Tune, folder: Path) -> None:
+    """Write the three files. Raises UserError (RESULTS)."""
+    write_tune(folder, tune)
+    write_whole(folder / TUNE_MD, tune_markdown(tune))
+    write_whole(folder / TUNE_HTML, render_tune(tune))

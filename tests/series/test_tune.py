@@ -1,0 +1,165 @@
+"""Conducting a race: rounds of common work, few starts, what fails, the budget, Ctrl-C and going on."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tests.run.helpers import ANSWERS, FakeEngine
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.manifest import Manifest, PreflightRecord, WarmupRecord, write_manifest
+from tokenswarm.engines import load_description
+from tokenswarm.run.checked_engine import EngineTools
+from tokenswarm.run.life import LoadTools
+from tokenswarm.run.monitor import RunOutcome
+from tokenswarm.run.options import LoadOptions
+from tokenswarm.run.run_plan import resolve
+from tokenswarm.series.pairs import SeriesTools
+from tokenswarm.series.space import DEFAULT, Candidate
+from tokenswarm.series.tune import Measured, TuneRun, TuneState, TuneTools, read_state
+
+CANDIDATES = [Candidate(DEFAULT, {}), Candidate("a", {"max_num_seqs": 3}), Candidate("b", {"max_num_seqs": 4})]
+
+
+class ThreeRounds:
+    """A race that ends after three rounds, led by `a`; only what fails leaves it."""
+
+    def __init__(self) -> None:
+        self.survivors = [each.name for each in CANDIDATES]
+        self.rounds: list[Mapping[str, float | None]] = []
+
+    @property
+    def over(self) -> str | None:
+        return "rounds" if len(self.rounds) == 3 else None
+
+    @property
+    def winner(self) -> str | None:
+        return "a" if "a" in self.survivors else None
+
+    def record_round(self, figures: Mapping[str, float | None]) -> None:
+        self.rounds.append(dict(figures))
+        self.survivors = [each for each in self.survivors if figures[each] is not None]
+
+
+class Engine(FakeEngine):
+    """An engine that notes when it is stopped."""
+
+    def __init__(self, log: list[str], name: str) -> None:
+        super().__init__(log)
+        self.own_name, self.description = name, load_description("sim")
+
+    def reset_prefix_cache(self, wait_s: float) -> bool:
+        return True
+
+    def stop(self) -> None:
+        self.log.append(f"stop {self.own_name}")
+
+
+class Bench:
+    """A race without engines and load."""
+
+    def __init__(self, tmp_path: Path, fails: Callable[[int, int | None], BaseException | None] = lambda *_: None,
+                 figure: Callable[[int], Measured] = lambda number: Measured(float(number)),
+                 budget_s: float | None = None) -> None:
+        self.tmp, self.fails, self.figure, self.budget_s = tmp_path, fails, figure, budget_s
+        self.log: list[str] = []
+        self.runs: list[tuple[int | None, str, str | None]] = []
+        self.race = ThreeRounds()
+        self.time = 0.0
+
+    def play(self, earlier: TuneState | None = None, pairs: int = 2) -> TuneState:
+        engine = EngineTools(bring_up=self._bring_up, preflight=lambda load: PreflightRecord(**ANSWERS))
+        series = SeriesTools(engine=engine, run=self._run, now=lambda: self.time)
+        tools = TuneTools(lambda run: self.figure(int(run.name)), self.budget_s, pairs, series)
+        console = Console(file=io.StringIO(), width=200)
+        (self.tmp / "series").mkdir(exist_ok=True)
+        return TuneRun(LoadOptions(), CANDIDATES, self.race, console, tools).play(self.tmp / "series", earlier)
+
+    def _bring_up(self, plan: Any, folder: Path, _: Console) -> Engine:
+        self.log.append(f"start {plan.scenario.engine.max_num_seqs}")
+        return Engine(self.log, str(plan.scenario.engine.max_num_seqs))
+
+    def _run(self, options: LoadOptions, console: Console, tools: LoadTools) -> RunOutcome:
+        self.time += 10.0
+        plan = resolve(options)
+        sequences = plan.scenario.engine.max_num_seqs
+        problem = self.fails(len(self.runs) + 1, sequences)
+        if problem is not None:
+            raise problem
+        self.runs.append((sequences, options.overrides["prompts.seed"], options.overrides.get("load.warmup_s")))
+        folder = self.tmp / f"{1000 + len(list(self.tmp.iterdir()))}"
+        folder.mkdir()
+        tools.engine.release(tools.engine.bring_up(plan, folder, console))
+        write_manifest(folder, Manifest(warmup=WarmupRecord(seconds=7.0)))
+        return RunOutcome(folder, "complete")
+
+
+def test_a_round_is_one_run_of_each_on_one_seed_and_the_engine_of_the_last_begins_the_next(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    state = bench.play(pairs=0)
+    default = bench.runs[0][0]
+    assert [run[0] for run in bench.runs] == [default, 3, 4, 4, 3, default, default, 3, 4]
+    seeds = [run[1] for run in bench.runs]
+    assert seeds[:3] == [seeds[0]] * 3 and len(set(seeds)) == 3
+    assert [run[2] for run in bench.runs[:3]] == [None, "7", "7"], "as long a warm-up as the first of the round had"
+    assert sum(line.startswith("start") for line in bench.log) == state.starts == 7
+    assert state.ended == "rounds"
+
+
+def test_winner_and_default_are_measured_afresh_on_seeds_that_the_race_did_not_have(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    state = bench.play()
+    assert [len(state.fresh[side]) for side in ("default", "winner")] == [2, 2]
+    assert not {run[1] for run in bench.runs[:9]} & {run[1] for run in bench.runs[9:]}
+
+
+def test_one_that_does_not_start_is_a_row_with_its_reason_and_costs_one_start(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, fails=lambda _, seqs: UserError(Exit.ENGINE, "out of memory") if seqs == 4 else None)
+    state = bench.play(pairs=0)
+    assert state.failures == {"b": "out of memory"}
+    assert [round_["b"] for round_ in bench.race.rounds[:1]] == [None]
+    assert all("b" not in each.figures for each in state.rounds[1:])
+
+
+def test_a_spoilt_run_is_made_again(tmp_path: Path) -> None:
+    numbers: list[int] = []
+    bench = Bench(tmp_path, figure=lambda number: numbers.append(number) or (
+        Measured(None, "late", spoilt=True) if len(numbers) == 1 else Measured(1.0)))
+    state = bench.play(pairs=0)
+    assert state.failures == {} and len(bench.runs) == 10
+
+
+def test_a_load_generator_that_is_the_limit_throws_no_candidate_out_but_ends_the_race(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, figure=lambda number: Measured(None, "late", spoilt=True))
+    state = bench.play()
+    assert (state.ended, state.failures, len(bench.runs), bench.race.rounds) == ("load_generator", {}, 3, [])
+    assert state.rounds[0].figures == {} and state.fresh == {}
+
+
+def test_the_budget_ends_the_race_between_rounds(tmp_path: Path) -> None:
+    state = Bench(tmp_path, budget_s=75.0).play(pairs=1)
+    assert state.ended == "budget" and len(state.rounds) == 1
+
+
+def test_ctrl_c_keeps_what_was_measured_and_the_race_goes_on_from_there(tmp_path: Path) -> None:
+    state = Bench(tmp_path, fails=lambda run, _: KeyboardInterrupt() if run == 5 else None).play(pairs=0)
+    assert state.ended == "interrupted"
+    kept = read_state(tmp_path / "series")
+    assert [len(each.figures) for each in kept.rounds] == [3, 1]
+    resumed = Bench(tmp_path)
+    state = resumed.play(kept, pairs=0)
+    assert state.ended == "rounds" and len(resumed.race.rounds) == 3
+    assert len(resumed.runs) == 5, "two of the round that was begun, three of the last"
+    assert resumed.runs[0][1:] == (str(kept.rounds[1].seed), "7")
+
+
+def test_a_race_with_other_candidates_is_not_resumed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="other candidates"):
+        Bench(tmp_path).play(TuneState(candidates=["x"]))
+    with pytest.raises(UserError, match="not the record of a race"):
+        read_state(tmp_path)

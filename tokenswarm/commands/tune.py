@@ -1,0 +1,233 @@
+"""`tune`: which settings of an engine serve a scenario best, by a race with paired seeds."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.commands.load import add_options, load_options
+from tokenswarm.commands.values import at_least_one, seconds
+
+if TYPE_CHECKING:
+    from tokenswarm.contract.tune_record import Tune
+    from tokenswarm.run.options import LoadOptions
+    from tokenswarm.run.run_plan import RunPlan
+    from tokenswarm.series.space import Candidate, Space
+    from tokenswarm.series.tune import Measured, TuneState
+
+OBJECTIVE = "goodput"
+TUNED_TOML = "tuned.toml"
+_START_S = {True: 2.0, False: 120.0}
+"""What a start is taken to last before one was seen: of the simulator, of an engine."""
+_TYPICAL_ROUNDS = 3
+"""Runs of a candidate at the median of simulated races (docs/tune.md)."""
+_EPILOG = """\
+examples:
+  python -m tokenswarm tune --scenario chat                                the simulator, its space of settings
+  python -m tokenswarm tune --engine vllm --model Qwen/Qwen3-8B --budget 4h
+  python -m tokenswarm tune --engine vllm --space my-space.toml --dry-run
+  python -m tokenswarm tune --resume results/tune-20260101-120000 --scenario chat"""
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "tune", help="race settings of an engine against each other: which flags serve a scenario best",
+        description="Writes tune.html, tune.md, tune.json and tuned.toml: the winner against the default with its "
+                    "interval, who cannot be told from it, and what each setting did.",
+        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG)
+    add_options(parser)
+    race = parser.add_argument_group("the race")
+    race.add_argument("--space", metavar="NAME", help="space of settings: a name in compose/tune, or a .toml file "
+                                                      "(default: the engine's)")
+    race.add_argument("--rounds", type=at_least_one, default=8, metavar="N", help="runs of a candidate at most (8)")
+    race.add_argument("--pairs", type=at_least_one, default=5, metavar="N",
+                      help="fresh pairs of winner and default at the end (5)")
+    race.add_argument("--budget", type=seconds, metavar="T", help="longest time for the whole, such as 2h")
+    race.add_argument("--dry-run", action="store_true", help="print candidates and how long it takes; run nothing")
+    race.add_argument("--resume", type=Path, metavar="DIR", help="go on with a race that was interrupted")
+    race.add_argument("--json", action="store_true", help="print tune.json; progress goes to standard error")
+    parser.set_defaults(run=_tune)
+
+
+def _tune(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.analysis.render.tune_page import tune_sentences
+    from tokenswarm.analysis.tune_files import TUNE_HTML, write_tune_files
+    from tokenswarm.commands.compare import with_scripted_answers
+    from tokenswarm.contract.tune_record import tune_json
+    from tokenswarm.run.run_plan import resolve
+
+    console = Console(stderr=options.json, markup=False)
+    base = with_scripted_answers(load_options(options, argv))
+    plan = resolve(base)
+    space = _space(plan, options)
+    _print_plan(console, plan, space, options)
+    if options.dry_run:
+        return Exit.PASSED
+    folder = options.resume or options.results / time.strftime("tune-%Y%m%d-%H%M%S")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(Exit.RESULTS, f"{folder} cannot be made: {error.strerror or error}") from None
+    state, tune = _raced(base, plan, space, options, console, folder)
+    write_tune_files(tune, folder)
+    _write_tuned(tune, plan, space, folder)
+    if options.json:
+        print(tune_json(tune))
+    for sentence in tune_sentences(tune):
+        console.print(sentence, highlight=False)
+    console.print(f"report: {folder / TUNE_HTML}", highlight=False, soft_wrap=True)
+    if state.ended == "interrupted":
+        return Exit.INTERRUPTED
+    if state.ended == "load_generator":
+        return Exit.INVALID
+    return Exit.PASSED if tune.winner is not None else Exit.ENGINE if state.failures else Exit.SLO_MISSED
+
+
+def _space(plan: RunPlan, options: argparse.Namespace) -> Space:
+    from tokenswarm.engines import GpuSampler
+    from tokenswarm.series.space import Limits, load_space
+
+    engine = plan.engine
+    if engine is None:
+        raise UserError(Exit.USAGE, "tune starts an engine anew for each candidate, so it cannot tune a server at "
+                                    "HOST: name an engine, such as ENGINE=vllm")
+    if not plan.scenario.slo:
+        raise UserError(Exit.USAGE, f"scenario {plan.scenario.name} has no limits ([slo]), so there is no goodput to "
+                                    "tune for: set some, such as SET=\"slo.ttft_p95_ms=500\"")
+    form = engine.spec.form(engine.device_asked)[1]
+    ignored = {name: setting.ignored for name, setting in engine.spec.settings.items() if setting.ignored}
+    gpus = plan.gpus_named
+    if engine.device != "cpu" and not gpus:
+        sampler = GpuSampler.open(only=plan.visible_gpus)
+        gpus = len(sampler.names) if sampler is not None else None
+    return load_space(options.space or engine.spec.name, Limits({**ignored, **form.ignored}, gpus or None))
+
+
+def _print_plan(console: Console, plan: RunPlan, space: Space, options: argparse.Namespace) -> None:
+    simulated = plan.engine is not None and plan.engine.spec.simulated
+    load, count = plan.scenario.load, len(space.candidates)
+    run_s = _START_S[simulated] + load.duration_s + min(load.warmup_most_s, 20.0) + 5.0
+    least, most = ((rounds * count + 2 * options.pairs) * run_s / 60.0 for rounds in (_TYPICAL_ROUNDS, options.rounds))
+    budget = "" if options.budget is None else f", cut to the budget of {options.budget / 60:.0f} min"
+    console.print(f"{count} candidates of {space.title or 'the space'}, by {OBJECTIVE}; about {least:.0f} min, at most "
+                  f"{most:.0f} min{budget}", highlight=False)
+    for each in (*(candidate.name for candidate in space.candidates), *space.notes):
+        console.print(f"  {each}", highlight=False)
+
+
+def _raced(base: LoadOptions, plan: RunPlan, space: Space, options: argparse.Namespace, console: Console,
+           folder: Path) -> tuple[TuneState, Tune]:
+    from tokenswarm.analysis.search.race import Race, RaceRules
+    from tokenswarm.analysis.tune_files import fill_in, fresh_ratio
+    from tokenswarm.contract.tune_record import CandidateRecord, Ratio, TimeRecord, Tune
+    from tokenswarm.series.space import DEFAULT
+    from tokenswarm.series.tune import TuneRun, TuneTools, read_state
+
+    race = Race([each.name for each in space.candidates], RaceRules(most_rounds=options.rounds))
+    tools = TuneTools(lambda run: _figure(run, console), options.budget, options.pairs)
+    state = TuneRun(base, space.candidates, race, console, tools).play(
+        folder, read_state(folder) if options.resume else None)
+    engine = plan.engine
+    tune = Tune(
+        engine=plan.engine_name, scenario=plan.scenario.name, objective=OBJECTIVE, unit="requests/s",
+        simulated=engine is not None and engine.spec.simulated, default=DEFAULT, reason=state.ended or "",
+        candidates=[CandidateRecord(each.name, dict(each.settings), reason=state.failures.get(each.name),
+                                    runs=[of.runs[each.name] for of in state.rounds if each.name in of.runs])
+                    for each in space.candidates], notes=list(space.notes))
+    fill_in(tune, race, _settings_as_text(plan, space))
+    sides = {side: [figure for run in runs if (figure := _figure(Path(run), console).figure) is not None]
+             for side, runs in state.fresh.items()}
+    if tune.winner == DEFAULT:
+        tune.ratio = Ratio(why="the default itself leads")
+    elif state.fresh:
+        tune.ratio, tune.fresh_runs = fresh_ratio(sides["default"], sides["winner"]), state.fresh
+    else:
+        tune.ratio = Ratio(why="it was not measured afresh")
+    tune.quality = _quality(tune)
+    tune.time = TimeRecord(state.total_s, state.starts_s, state.starts, sum(len(of.figures) for of in state.rounds),
+                           sum(map(len, state.fresh.values())))
+    return state, tune
+
+
+def _figure(folder: Path, console: Console) -> Measured:
+    """A run's goodput in requests/s."""
+    from tokenswarm.analysis.report import report
+    from tokenswarm.series.tune import Measured
+
+    summary = report(folder, dashboard=False)
+    figure = summary.goodput.goodput_rps
+    console.print(f"  {summary.outcome.headline}  goodput "
+                  f"{'not known' if figure.value is None else f'{figure.value:.3g} requests/s'}  {folder}",
+                  highlight=False, soft_wrap=True)
+    if summary.verdict in ("INVALID", "INCOMPLETE"):
+        why = f"its run is {summary.verdict}: {'; '.join(reason.sentence for reason in summary.reasons)}"
+        return Measured(None, why, spoilt=summary.verdict == "INVALID")
+    return Measured(None if figure.value is None else float(figure.value), figure.why or "")
+
+
+def _settings_as_text(plan: RunPlan, space: Space) -> dict[str, dict[str, str]]:
+    """Each candidate's value of every setting of the space; what it leaves out is the scenario's, or the engine's."""
+    settings = plan.scenario.engine
+    base = {**settings.canonical(),
+            **{f"{plan.engine_name}.{key}": value for key, value in settings.own(plan.engine_name).items()}}
+    keys = list(dict.fromkeys(key for each in space.candidates for key in each.settings))
+    return {each.name: {key: str(each.settings.get(key, base.get(key, "engine's own"))) for key in keys}
+            for each in space.candidates}
+
+
+_CHANGES_ANSWERS = ("quantization", "kv_cache_dtype", "dtype")
+
+
+def _quality(tune: Tune) -> str:
+    """Whether the answers are as good under the winner's settings."""
+    winner = next((each for each in tune.candidates if each.name == tune.winner), None)
+    changed = [key for key in _CHANGES_ANSWERS if winner is not None and key in winner.settings]
+    if not changed:
+        return "The winner changes no number format, so the answers are not at stake."
+    if tune.simulated:
+        return "Whether the answers stay as good cannot be told: the simulator computes none."
+    return (f"The winner sets {', '.join(changed)}, and whether the answers stay as good was not checked: compare both "
+            "with SCENARIO=reasoning before you use it.")
+
+
+def _write_tuned(tune: Tune, plan: RunPlan, space: Space, folder: Path) -> None:
+    """tuned.toml: the winner's settings as flags of this engine alone, for a scenario's [engine.NAME]."""
+    from tokenswarm.base.files import write_whole
+    from tokenswarm.series.space import toml_value
+
+    winner = next((each for each in space.candidates if each.name == tune.winner), None)
+    if winner is None or plan.engine is None:
+        return
+    name, spec = plan.engine_name, plan.engine.spec
+    lines = [f"# Settings of {spec.title} that led a race over {plan.scenario.name}; put them into the scenario.",
+             f"# {winner.name}", f"[engine.{name}]"]
+    lines += [f"{key} = {toml_value(value)}" for key, value in _own_flags(plan, winner).items()]
+    write_whole(folder / TUNED_TOML, "\n".join(lines) + "\n")
+
+
+def _own_flags(plan: RunPlan, winner: Candidate) -> Mapping[str, object]:
+    """The candidate's settings by the engine's own flags; a bare flag is true."""
+    from tokenswarm.engines.spec.flags import resolve, setting_args
+
+    if plan.engine is None:
+        return {}
+    spec, own = plan.engine.spec, f"{plan.engine_name}."
+    chosen = {key: value for key, value in winner.settings.items() if "." not in key and value != "unset"}
+    settings = {**plan.scenario.engine.canonical(), **chosen}
+    resolved = resolve(spec, settings, plan.engine.device_asked).settings
+    flags: dict[str, object] = {}
+    for key in (key for key in chosen if key in resolved):
+        name = ""
+        for part in setting_args(spec.title, key, spec.settings[key], resolved):
+            if part.startswith("--"):
+                name, flags[part[2:]] = part[2:], True
+            else:
+                flags[name] = int(part) if part.isdecimal() else part
+    return flags | {key.removeprefix(own): value for key, value in winner.settings.items() if key.startswith(own)}

@@ -1,0 +1,108 @@
+"""tune.json: which settings of an engine won a race, and how sure that is. Its records, its reader and its writer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import field
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import write_whole
+from tokenswarm.contract.manifest import read_object, too_new
+from tokenswarm.contract.tolerant import tolerant_record
+
+TUNE_FORMAT = 1
+"""Version of tune.json's layout, written to it as `format`."""
+TUNE_JSON = "tune.json"
+
+
+class Ratio(msgspec.Struct):
+    """A ratio with its 95% interval, or `why` there is none."""
+
+    value: float | None = None
+    ci95: list[float] | None = None
+    why: str | None = None
+
+
+class CandidateRecord(msgspec.Struct):
+    """One candidate. `state`: winner | equal (not told from the winner) | dropped (surely worse) | failed.
+
+    `figures`: of its runs in the race, by round. `ratio`: to the leader, as it stood when it left the race: it flatters
+    the leader. `reason`: why it failed.
+    """
+
+    name: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    state: str = ""
+    figures: list[float] = field(default_factory=list)
+    ratio: Ratio = field(default_factory=Ratio)
+    dropped_after_round: int | None = None
+    reason: str | None = None
+    runs: list[str] = field(default_factory=list)
+
+
+class EffectRecord(msgspec.Struct):
+    """What a value of a setting does against another one, the other settings alike: a ratio of the objective."""
+
+    setting: str = ""
+    value: str = ""
+    against: str = ""
+    ratio: Ratio = field(default_factory=Ratio)
+
+
+class TimeRecord(msgspec.Struct):
+    """Seconds of the whole, and those in which engines were started."""
+
+    total_s: float = 0.0
+    starts_s: float = 0.0
+    starts: int = 0
+    race_runs: int = 0
+    fresh_runs: int = 0
+
+
+class Tune(msgspec.Struct):
+    """The whole of tune.json. `ratio`: the winner's objective against the default's, of runs made after the race on
+    fresh seeds. `reason`: why the race ended."""
+
+    format: int = TUNE_FORMAT
+    engine: str = ""
+    scenario: str = ""
+    objective: str = ""
+    unit: str = ""
+    simulated: bool | None = None
+    winner: str | None = None
+    default: str = ""
+    ratio: Ratio = field(default_factory=Ratio)
+    equal_to_winner: list[str] = field(default_factory=list)
+    reason: str = ""
+    rounds: int = 0
+    spread: float | None = None
+    """Standard deviation of what is left between two runs when candidate and round are accounted for, as a share."""
+    candidates: list[CandidateRecord] = field(default_factory=list)
+    effects: list[EffectRecord] = field(default_factory=list)
+    quality: str = ""
+    """Whether the answers are as good under the winner's settings, in a sentence."""
+    time: TimeRecord = field(default_factory=TimeRecord)
+    fresh_runs: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_tune(folder: Path) -> Tune:
+    """The tune.json of a folder. Raises UserError (RUN_FOLDER) if it is not there or of a newer format."""
+    content = read_object(folder / TUNE_JSON)
+    version = content.get("format")
+    if isinstance(version, int) and (sentence := too_new(TUNE_JSON, version, TUNE_FORMAT)) is not None:
+        raise UserError(Exit.RUN_FOLDER, f"{folder}: {sentence}")
+    return tolerant_record(content, Tune)
+
+
+def write_tune(folder: Path, tune: Tune) -> None:
+    """Replace tune.json as a whole. Raises UserError (RESULTS)."""
+    write_whole(folder / TUNE_JSON, tune_json(tune) + "\n")
+
+
+def tune_json(tune: Tune) -> str:
+    """The content of tune.json."""
+    return msgspec.json.format(msgspec.json.encode(tune), indent=2).decode()

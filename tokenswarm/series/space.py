@@ -1,0 +1,154 @@
+"""A space of engine settings as data (compose/tune/*.toml), and the candidates that it holds."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenswarm.base.data_files import COMPOSE_DIR
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.lookup import FileKind
+
+SPACES = FileKind("tune", ".toml", COMPOSE_DIR / "tune")
+DEFAULT = "default"
+"""Name of the candidate that is the scenario's own settings."""
+UNSET = "unset"
+"""The value of a setting that is left to the engine."""
+MOST = 64
+"""Candidates of a grid; more want `random`."""
+_PER_GPU = ("tensor_parallel", "data_parallel", "expert_parallel")
+_KEYS = ("title", "sample", "size", "seed", "settings", "candidates")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Settings of an engine by the name below `engine.`; the default has none."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+    @property
+    def overrides(self) -> dict[str, str]:
+        """The same as scenario values by dotted name."""
+        return {f"engine.{key}": toml_value(value) for key, value in self.settings.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the engine and the machine allow: settings that are ignored here, with the reason, and GPUs (None: any)."""
+
+    ignored: Mapping[str, str]
+    gpus: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Candidates, the default first, and sentences about what was left out."""
+
+    title: str
+    candidates: tuple[Candidate, ...]
+    notes: tuple[str, ...]
+
+
+def toml_value(value: object) -> str:
+    """A value as TOML has it in one line; `none` for what is unset."""
+    if value == UNSET:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {toml_value(inner)}" for key, inner in value.items()) + " }"
+    return json.dumps(value)
+
+
+def load_space(name: str, limits: Limits) -> Space:
+    """The space of that name or file. Raises UserError (USAGE)."""
+    path = SPACES.find(name)
+    if path is None:
+        raise UserError(Exit.USAGE, f"there is no space of settings '{name}' (known: {', '.join(SPACES.files())}); a "
+                                    "path to a .toml works too")
+    try:
+        return space_of(tomllib.loads(path.read_text("utf-8")), limits)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise UserError(Exit.USAGE, f"{path}: {error}") from None
+
+
+def space_of(data: Mapping[str, Any], limits: Limits) -> Space:
+    """The candidates of a space. Raises ValueError for what is no space."""
+    if extra := set(data) - set(_KEYS):
+        raise ValueError(f"unknown key '{min(extra)}' (known: {', '.join(_KEYS)})")
+    notes: list[str] = []
+    sample = data.get("sample", "grid")
+    if sample == "list":
+        chosen = [_flat(each) for each in data.get("candidates", [])]
+    else:
+        values = _values(data.get("settings", {}), limits, notes)
+        combined = [dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())]
+        chosen = _sampled([each for each in combined if _fits(each, limits)], sample, data)
+    chosen = [each for each in chosen if each]
+    if not chosen:
+        raise ValueError("it holds no candidate: give [settings] with lists of values, or [[candidates]]")
+    return Space(str(data.get("title", "")),
+                 (Candidate(DEFAULT, {}), *(Candidate(_name(each), each) for each in chosen)), tuple(notes))
+
+
+def _values(settings: Mapping[str, Any], limits: Limits, notes: list[str]) -> dict[str, list[Any]]:
+    values = {}
+    for key, listed in _flat(settings).items():
+        if not isinstance(listed, list) or not listed:
+            raise ValueError(f"settings.{key} should be a list of values")
+        if key in limits.ignored:
+            notes.append(f"{key} is left out: {limits.ignored[key]}")
+            continue
+        kept = [each for each in listed if key not in _PER_GPU or limits.gpus is None or each <= limits.gpus]
+        if len(kept) < len(listed):
+            notes.append(f"{key} is tried up to the {limits.gpus} GPUs that there are")
+        if kept:
+            values[key] = kept
+    return values
+
+
+def _fits(settings: Mapping[str, Any], limits: Limits) -> bool:
+    used = settings.get("tensor_parallel", 1) * settings.get("data_parallel", 1)
+    return limits.gpus is None or used <= limits.gpus
+
+
+def _sampled(combined: list[dict[str, Any]], sample: str, data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if sample == "random":
+        size = int(data.get("size", 16))
+        return random.Random(int(data.get("seed", 1))).sample(combined, min(size, len(combined)))
+    if sample != "grid":
+        raise ValueError(f"sample is '{sample}', but should be grid, random or list")
+    if len(combined) > MOST:
+        raise ValueError(f"the grid has {len(combined)} candidates, at most {MOST} make sense: use sample = \"random\"")
+    return combined
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """An engine's own table flattened: `sim.block_size`. `speculation` is a value, not an engine."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and key != "speculation":
+            flat |= {f"{key}.{inner}": each for inner, each in value.items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def _name(settings: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={_short(value)}" for key, value in settings.items())
+
+
+def _short(value: Any) -> str:
+    return ":".join(str(each) for each in value.values()) if isinstance(value, Mapping) else \
+        str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def names(candidates: Sequence[Candidate]) -> list[str]:
+    """Their names, in order."""
+    return [each.name for each in candidates]

@@ -1,0 +1,274 @@
+"""A race of engine settings: every candidate once a round on that round's seed, then the winner against the default.
+
+An engine is started once a candidate and round, and the last of a round is the first of the next. What was measured is
+written after each run (`SERIES_JSON`), so that a race that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from rich.console import Console
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import write_whole
+from tokenswarm.contract.manifest import read_manifest
+from tokenswarm.generator.new_run import fresh_salt
+from tokenswarm.run.checked_engine import EngineTools
+from tokenswarm.run.life import LoadTools
+from tokenswarm.run.monitor import RunOutcome
+from tokenswarm.run.options import LoadOptions
+from tokenswarm.run.run_plan import RunPlan, resolve
+from tokenswarm.run.shared_engine import SharedEngine
+from tokenswarm.series.pairs import SALT, SEED, WARMUP, Ending, PairedRuns, SeriesTools
+from tokenswarm.series.space import DEFAULT, Candidate
+
+SERIES_JSON = "series.json"
+FRESH_SEEDS = 1000
+"""What the seeds of the winner's fresh runs lie above those of the race."""
+FRESH_PAIRS = 5
+_TRIES = 3
+"""Runs for a figure: one that the load generator spoiled says nothing of the candidate."""
+
+
+class RaceLike(Protocol):
+    """A race by whatever rule: who is in it, and why it has ended."""
+
+    survivors: list[str]
+
+    @property
+    def over(self) -> str | None:
+        """Why the race has ended; None while it goes on."""
+
+    @property
+    def winner(self) -> str | None:
+        """The leader."""
+
+    def record_round(self, figures: Mapping[str, float | None]) -> object:
+        """Take in the figures of all survivors; None: it could not be measured."""
+
+
+class Round(msgspec.Struct):
+    """A round as series.json has it: figures (None: not measurable) and run folders by candidate."""
+
+    seed: int = 0
+    warmup_s: float | None = None
+    figures: dict[str, float | None] = msgspec.field(default_factory=dict)
+    runs: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class TuneState(msgspec.Struct):
+    """All that a race knows, as series.json has it."""
+
+    kind: str = "tune"
+    argv: list[str] = msgspec.field(default_factory=list)
+    candidates: list[str] = msgspec.field(default_factory=list)
+    rounds: list[Round] = msgspec.field(default_factory=list)
+    failures: dict[str, str] = msgspec.field(default_factory=dict)
+    """Why a candidate could not be measured."""
+    fresh: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    total_s: float = 0.0
+    starts_s: float = 0.0
+    starts: int = 0
+    ended: str | None = None
+
+
+def read_state(folder: Path) -> TuneState:
+    """The state of a race. Raises UserError (RUN_FOLDER)."""
+    path = folder / SERIES_JSON
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=TuneState)
+    except (OSError, msgspec.DecodeError) as error:
+        raise UserError(Exit.RUN_FOLDER, f"{path} is not the record of a race that could go on: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A run's objective, or None and why. `spoilt`: by the load generator, which says nothing of the candidate."""
+
+    figure: float | None
+    why: str = ""
+    spoilt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TuneTools:
+    """`figure(folder)` gives a run's objective. `budget_s` bounds the whole, fresh runs included."""
+
+    figure: Callable[[Path], Measured]
+    budget_s: float | None = None
+    pairs: int = FRESH_PAIRS
+    series: SeriesTools = field(default_factory=SeriesTools)
+
+
+class TuneRun:
+    """A race that goes on in `folder`."""
+
+    def __init__(self, base: LoadOptions, candidates: Sequence[Candidate], race: RaceLike, console: Console,
+                 tools: TuneTools) -> None:
+        self.state = TuneState(argv=list(base.argv), candidates=[each.name for each in candidates])
+        self._base, self._race, self._console, self._tools = base, race, console, tools
+        self._candidates = {each.name: each for each in candidates}
+        own = tools.series.engine
+        self._engine_tools = replace(own, bring_up=lambda *asked: self._timed_start(own, *asked))
+        self._engine = SharedEngine(self._engine_tools)
+        self._seed = resolve(base).scenario.prompts.seed
+        self._now = tools.series.now
+        self._began = self._now()
+        self._spent_before_s = 0.0
+        self._run_s: list[float] = []
+        self._folder = Path()
+
+    def play(self, folder: Path, earlier: TuneState | None = None) -> TuneState:
+        """Race, then measure winner and default afresh. Ctrl-C and the budget end it in good order."""
+        self._folder = folder
+        if earlier is not None:
+            self._go_on_from(earlier)
+        try:
+            while self._race.over is None and self._fits():
+                if not self._round(len(self.state.rounds)):
+                    break
+            self._engine.close()
+            if self.state.ended is None:
+                self.state.ended = self._race.over or "budget"
+            if self.state.ended not in ("interrupted", "load_generator"):
+                self._fresh()
+        except KeyboardInterrupt:
+            self.state.ended = "interrupted"
+        finally:
+            self._engine.close()
+            self._keep()
+        return self.state
+
+    def _go_on_from(self, earlier: TuneState) -> None:
+        if earlier.candidates != self.state.candidates:
+            raise UserError(Exit.USAGE, "the race to resume had other candidates: give the same scenario and space")
+        self.state = earlier
+        self.state.ended, self._spent_before_s = None, earlier.total_s
+        whole = [each for each in earlier.rounds if each.figures]
+        for each in whole:
+            if not all(name in each.figures for name in self._race.survivors):
+                break  # it goes on in this round
+            self._race.record_round(each.figures)
+
+    # ---- rounds
+
+    def _round(self, number: int) -> bool:
+        """One round of all survivors; False where it was ended (`state.ended`)."""
+        rounds = self.state.rounds
+        if rounds and not all(name in rounds[-1].figures for name in self._race.survivors):
+            this, number = rounds[-1], number - 1  # begun before
+        else:
+            this = Round(seed=self._seed + number)
+            rounds.append(this)
+        salt, order = fresh_salt(), list(self._race.survivors)
+        for name in order if number % 2 == 0 else reversed(order):
+            if name in this.figures:
+                continue
+            work = {SEED: str(this.seed), SALT: salt}
+            if this.warmup_s is not None:
+                work[WARMUP] = f"{this.warmup_s:g}"
+            self._console.print(f"\nround {number + 1}, seed {this.seed}: {name}", markup=False, highlight=False)
+            self.state.ended = self._measure(self._candidates[name], work, this)
+            if self.state.ended is not None:
+                return False
+            self._keep()
+        before = set(self._race.survivors)
+        self._race.record_round(this.figures)
+        self._say(number + 1, before)
+        return True
+
+    def _measure(self, candidate: Candidate, work: Mapping[str, str], this: Round) -> str | None:
+        """Note the candidate's figure of a round. Returns why the race ends here, if it does: Ctrl-C, or a load
+        generator that is the limit time and again, of which no candidate is to blame."""
+        options = replace(self._base, overrides={**work, **self._base.overrides, **candidate.overrides,
+                                                 SEED: work[SEED]})
+        measured = Measured(None)
+        for _ in range(_TRIES):
+            began = self._now()
+            try:
+                outcome = self._tools.series.run(options, self._console, LoadTools(engine=self._engine.tools))
+            except UserError as error:  # it does not start, or refuses the flag: it will again
+                self._engine.close()
+                measured = Measured(None, str(error))
+                break
+            self._run_s.append(self._now() - began)
+            if outcome.status == "interrupted":
+                return "interrupted"
+            this.runs[candidate.name] = str(outcome.folder)
+            if outcome.error is not None:
+                measured = Measured(None, str(outcome.error))
+                self._engine.close()
+                break
+            measured = self._tools.figure(outcome.folder)
+            if not measured.spoilt:
+                this.warmup_s = this.warmup_s or _warmup_s(outcome)
+                break
+        if measured.figure is None:
+            self._console.print(f"{candidate.name}: {measured.why}", style="red", markup=False, highlight=False)
+        if measured.spoilt:
+            return "load_generator"
+        this.figures[candidate.name] = measured.figure
+        if measured.figure is None:
+            self.state.failures[candidate.name] = measured.why
+        return None
+
+    def _say(self, rounds: int, before: set[str]) -> None:
+        left = self._race.survivors
+        gone = [name for name in self.state.candidates if name in before and name not in left]
+        self._console.print(f"after {rounds} rounds {len(left)} of {len(self._candidates)} are left, "
+                            f"{self._race.winner or 'nobody'} leads" + (f"; out: {', '.join(gone)}" if gone else ""),
+                            markup=False, highlight=False)
+
+    # ---- winner and default, measured afresh
+
+    def _fresh(self) -> None:
+        winner = self._race.winner
+        if winner in (None, DEFAULT) or DEFAULT in self.state.failures or self._tools.pairs < 1:
+            return
+        self._console.print(f"\nmeasuring {winner} against the default on fresh seeds", markup=False, highlight=False)
+        seed = {SEED: str(self._seed + FRESH_SEEDS)}
+        sides = [replace(self._base, overrides={**self._base.overrides, **overrides, **seed})
+                 for overrides in ({}, self._candidates[str(winner)].overrides)]
+        left_s = None if self._tools.budget_s is None else max(1.0, self._tools.budget_s - self._spent_s)
+        tools = replace(self._tools.series, engine=self._engine_tools, ending=Ending(budget_s=left_s))
+        series = PairedRuns(*sides, self._tools.pairs, self._console, lambda *_: None, tools).play(self._folder)
+        self.state.fresh = {"default": [str(each) for each in series.a], "winner": [str(each) for each in series.b]}
+        if series.interrupted:
+            self.state.ended = "interrupted"
+
+    # ---- time
+
+    @property
+    def _spent_s(self) -> float:
+        return self._now() - self._began
+
+    def _fits(self) -> bool:
+        """Whether one more round, and what comes after, ends within the budget."""
+        budget_s = self._tools.budget_s
+        if budget_s is None or not self._run_s:
+            return True
+        run_s = sum(self._run_s) / len(self._run_s)
+        return self._spent_s + run_s * (len(self._race.survivors) + 2 * self._tools.pairs) <= budget_s
+
+    def _timed_start(self, own: EngineTools, plan: RunPlan, folder: Path, console: Console) -> Any:
+        began = time.monotonic()
+        try:
+            return own.bring_up(plan, folder, console)
+        finally:
+            self.state.starts += 1
+            self.state.starts_s += time.monotonic() - began
+
+    def _keep(self) -> None:
+        self.state.total_s = self._spent_before_s + self._spent_s
+        write_whole(self._folder / SERIES_JSON, msgspec.json.format(msgspec.json.encode(self.state), indent=2).decode())
+
+
+def _warmup_s(outcome: RunOutcome) -> float | None:
+    warmup = read_manifest(outcome.folder).warmup
+    return None if warmup is None or warmup.seconds is None else round(float(warmup.seconds), 1)

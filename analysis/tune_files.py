@@ -28,7 +28,15 @@ def fill_in(tune: Tune, race: Race, settings: Mapping[str, Mapping[str, str]]) -
     tune.effects = [EffectRecord(effect.setting, effect.value, effect.against,
                                  Ratio(effect.ratio, None if effect.low is None or effect.high is None
                                        else [effect.low, effect.high], effect.why))
-                    for effect in main_effects(settings, race.figures)]
+                    for effect in main_effects(_comparable(settings), race.figures)]
+
+
+def _comparable(settings: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+    """The candidates but those with a value that nobody else has, such as a default outside of the space: its settings
+    change together, and with it as what they stand against no effect could be told from another."""
+    return {name: mine for name, mine in settings.items()
+            if all(any(other.get(key) == value for peer, other in settings.items() if peer != name)
+                   for key, value in mine.items())} or dict(settings)
 
 
 def _place(each: CandidateRecord, race: Race, places: Mapping[str, Place]) -> None:

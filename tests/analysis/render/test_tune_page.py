@@ -68,3 +68,14 @@ def test_without_fresh_pairs_there_is_no_ratio_but_a_reason() -> None:
     tune.ratio = fresh_ratio([1.0], [2.0])
     assert "fewer than two fresh pairs" in " ".join(tune_sentences(tune))
     assert tune_sentences(Tune()) == ["No candidate could be measured."]
+
+
+def test_a_default_outside_of_the_space_does_not_hide_what_the_settings_did() -> None:
+    settings = {"default": {"seqs": "256", "budget": "9"}} | {
+        f"{seqs} {budget}": {"seqs": seqs, "budget": budget} for seqs in "14" for budget in "23"}
+    race = Race(list(settings))
+    race.record_round({name: {"1": 1.0, "4": 2.0}.get(mine["seqs"], 3.0) for name, mine in settings.items()})
+    tune = Tune(candidates=[CandidateRecord(name) for name in settings])
+    fill_in(tune, race, settings)
+    effects = {(each.setting, each.value, each.against): each.ratio.value for each in tune.effects}
+    assert effects == {("seqs", "4", "1"): pytest.approx(2.0), ("budget", "3", "2"): pytest.approx(1.0)}

@@ -20,6 +20,9 @@ LOAD_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO)
   $(if $(KEEP),--keep) $(if $(STRICT),--strict) \
   $(if $(FAIL_ON_DRIFT),--fail-on-drift)
 
+CAPACITY_OPTIONS = $(filter-out --strict --fail-on-drift,$(LOAD_OPTIONS)) $(call option,--of,OF) $(call option,--budget,BUDGET) \
+  $(call option,--precision,PRECISION) $(call option,--at-least,AT_LEAST) $(call option,--resume,RESUME)
+
 COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEATS) $(call option,--a-host,A_HOST) \
   $(call option,--b-host,B_HOST) $(call option,--a-model,A_MODEL) $(call option,--b-model,B_MODEL) \
   $(call option,--a-set,A_SET) $(call option,--b-set,B_SET) $(call option,--model,MODEL) $(call option,--runtime,RUNTIME) \
@@ -30,7 +33,7 @@ COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEA
   $(call option,--budget,BUDGET) $(if $(ALL_PAIRS),--all-pairs)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load soak ui test-ui observe compare qualify tune sim report profile scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean results prune
+.PHONY: help install load soak ui test-ui observe compare capacity qualify tune sim report profile scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean results prune
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -104,6 +107,9 @@ prune: $(VENV)/.installed ## remove old results: [OLDER_THAN=30d] [MOST=20G] [DR
 tune: $(VENV)/.installed ## race settings of an engine: ENGINE= SCENARIO= [SPACE=] [ROUNDS=8] [PAIRS=5] [BUDGET=2h] [DRY_RUN=1] [RESUME=DIR]
 	@$(PY) -m tokenswarm tune $(LOAD_OPTIONS) $(call option,--space,SPACE) $(call option,--rounds,ROUNDS) $(call option,--pairs,PAIRS) \
 	  $(call option,--budget,BUDGET) $(call option,--resume,RESUME) $(if $(DRY_RUN),--dry-run)
+
+capacity: $(VENV)/.installed ## the highest load within the SLOs: [BUDGET=30m] [PRECISION=0.1] [AT_LEAST=40] [RESUME=], and what load takes
+	@$(PY) -m tokenswarm capacity $(CAPACITY_OPTIONS)
 
 report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>
 	@$(PY) -m tokenswarm report $(call quote,$(value RUN)) $(call option,--baseline,BASELINE) $(if $(STRICT),--strict) \

@@ -21,6 +21,7 @@ COMMANDS = (
     "ui",
     "soak",
     "compare",
+    "capacity",
     "qualify",
     "tune",
     "engine",

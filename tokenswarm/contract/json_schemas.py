@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from tokenswarm.contract.capacity import CAPACITY_FORMAT, Capacity
 from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.summary.figure import Record
 from tokenswarm.contract.summary.summary_file import EMPTY_WHERE_UNKNOWN
@@ -40,11 +41,18 @@ def tune_schema() -> dict[str, Any]:
     return {"$schema": _DIALECT, "title": f"tune.json of tokenswarm, format {TUNE_FORMAT}", **msgspec.json.schema(Tune)}
 
 
+def capacity_schema() -> dict[str, Any]:
+    """The JSON Schema of capacity.json (draft 2020-12). Every field may be missing; further ones are allowed."""
+    return {"$schema": _DIALECT, "title": f"capacity.json of tokenswarm, format {CAPACITY_FORMAT}",
+            **msgspec.json.schema(Capacity)}
+
+
 def _kinds_of(kind: type[Record]) -> list[type[Record]]:
     return [each for child in kind.__subclasses__() for each in (child, *_kinds_of(child))]
 
 
-SCHEMAS = {"run.schema.json": run_schema, "summary.schema.json": summary_schema, "tune.schema.json": tune_schema}
+SCHEMAS = {"run.schema.json": run_schema, "summary.schema.json": summary_schema,
+           "tune.schema.json": tune_schema, "capacity.schema.json": capacity_schema}
 """By the name of the file in docs/schema/."""
 
 

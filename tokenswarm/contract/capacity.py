@@ -1,0 +1,86 @@
+"""capacity.json: the highest load within the limits, and the levels that say so. Its records, reader and writer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import write_whole
+from tokenswarm.contract.manifest import read_object, too_new
+from tokenswarm.contract.tolerant import tolerant_record
+
+CAPACITY_JSON = "capacity.json"
+CAPACITY_FORMAT = 1
+
+
+class CapacityFigure(msgspec.Struct):
+    """The capacity. `unit`: users | requests_s; `sure_pass`, `sure_fail`: loads, None where there is none; `limit`: the
+    lowest load at which something else than the engine was the limit; `reason`: why the search ended."""
+
+    unit: str = "users"
+    estimate: float | None = None
+    ci95: list[float | None] = msgspec.field(default_factory=lambda: [None, None])
+    sure_pass: float | None = None
+    sure_fail: float | None = None
+    limit: float | None = None
+    reason: str = ""
+    cliff: bool = False
+    non_monotone: bool = False
+
+
+class CapacityLevel(msgspec.Struct):
+    """One load. `state`: pass | fail | undecided | limited; `ci95`: of the attainment, valid at any look; `run`: the
+    folders of its runs."""
+
+    load: float = 0.0
+    state: str = "undecided"
+    attainment: float | None = None
+    ci95: list[float] = msgspec.field(default_factory=lambda: [0.0, 1.0])
+    requests: int = 0
+    measured_s: float = 0.0
+    run: list[str] = []
+
+
+class CapacityRun(msgspec.Struct):
+    """One run, in the order in which they were made: what a search that goes on begins with."""
+
+    load: float = 0.0
+    run: str = ""
+    seed: int = 0
+    measured_s: float = 0.0
+    died: bool = False
+
+
+class Capacity(msgspec.Struct):
+    """capacity.json. `target`: the share of sent requests that must meet every limit of `slo`; `engine`, `scenario`:
+    names; `precision`: a share."""
+
+    format: int = CAPACITY_FORMAT
+    capacity: CapacityFigure = msgspec.field(default_factory=CapacityFigure)
+    levels: list[CapacityLevel] = []
+    runs: list[CapacityRun] = []
+    slo: dict[str, float] = {}
+    target: float = 0.95
+    precision: float = 0.1
+    start: float = 0.0
+    salt: str = ""
+    engine: str = ""
+    scenario: str = ""
+    simulated: bool = False
+    series: str = ""
+
+
+def read_capacity(folder: Path) -> Capacity:
+    """The capacity.json of a folder. Raises UserError (RUN_FOLDER)."""
+    record = tolerant_record(read_object(folder / CAPACITY_JSON), Capacity)
+    if (sentence := too_new(CAPACITY_JSON, record.format, CAPACITY_FORMAT)) is not None:
+        raise UserError(Exit.RUN_FOLDER, f"{folder}: {sentence}")
+    return record
+
+
+def write_capacity(folder: Path, record: Capacity) -> None:
+    """Replace capacity.json as a whole. Raises UserError (RESULTS)."""
+    write_whole(folder / CAPACITY_JSON, json.dumps(msgspec.to_builtins(record), indent=2) + "\n")

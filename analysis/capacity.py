@@ -17,17 +17,20 @@ from tokenswarm.analysis.search.capacity_search import DIED, LIMITED, REFUSED, E
 from tokenswarm.contract.capacity import Capacity, CapacityFigure, CapacityLevel, CapacityRun
 from tokenswarm.contract.metric import Latency
 from tokenswarm.contract.metrics import METRICS
-from tokenswarm.contract.objectives import bounds_of
+from tokenswarm.contract.objectives import RequestBounds, bounds_of_run
 from tokenswarm.contract.tables import LIMIT_KINDS
 
 
-def margins(rows: pd.DataFrame, bounds: dict[str, float]) -> np.ndarray:
+def margins(rows: pd.DataFrame, bounds: RequestBounds) -> np.ndarray:
     """Each request's worst latency as a share of its limit; infinite where it failed, NaN where it is not known."""
     worst = np.zeros(len(rows))
-    for key, bound in bounds.items():
-        latency = METRICS[key.removesuffix("_ms")]
-        assert isinstance(latency, Latency)
-        worst = np.fmax(worst, latency_of(latency, rows) / max(bound, 1e-9))
+    names = rows["user_class"].to_numpy(dtype=object)
+    for name in dict.fromkeys(names):
+        mine = np.array([each is name or each == name for each in names], dtype=bool)
+        for key, bound in bounds.of(name).items():
+            latency = METRICS[key.removesuffix("_ms")]
+            assert isinstance(latency, Latency)
+            worst[mine] = np.fmax(worst[mine], latency_of(latency, rows[mine]) / max(bound, 1e-9))
     met, unknown = conforming(rows, bounds)
     failed = (rows["status"] != "ok").to_numpy()
     worst = np.where(met, np.minimum(worst, 1.0), np.maximum(worst, np.nextafter(1.0, 2.0)))
@@ -42,7 +45,7 @@ def evidence_of(folder: Path, load: float, target: float, died: bool = False) ->
     if window is None or not len(rows):
         nothing = (0,) * 20
         return Evidence(load, Blocks(nothing, nothing, nothing), DIED if died else LIMITED)
-    blocks = blocks_of(rows["sent_at"].to_numpy(), margins(rows, bounds_of(run.manifest.scenario.table("slo"))),
+    blocks = blocks_of(rows["sent_at"].to_numpy(), margins(rows, bounds_of_run(run.manifest)),
                        (window.start, window.end), target)
     flaw = None
     if died:

@@ -11,16 +11,16 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' tokenswarm/__init__.py
 quote  = '$(subst ','"'"',$(1))'
 option = $(if $(value $(2)),$(1) $(call quote,$(value $(2))))
 
-LOAD_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO) $(call option,--host,HOST) \
+RUN_OPTIONS = $(call option,--engine,ENGINE) $(call option,--scenario,SCENARIO) $(call option,--host,HOST) \
   $(call option,--endpoint,ENDPOINT) $(call option,--model,MODEL) $(call option,--device,DEVICE) $(call option,--runtime,RUNTIME) $(call option,--users,USERS) \
   $(call option,--spawn-rate,SPAWN_RATE) $(call option,--rate,RATE) $(call option,--duration,DURATION) \
   $(call option,--workers,WORKERS) $(call option,--seed,SEED) $(call option,--corpus,CORPUS) \
   $(call option,--data,DATA) $(call option,--results,RESULTS) $(call option,--label,LABEL) $(call option,--set,SET) $(call option,--gpu-hourly-cost,GPU_HOURLY_COST) \
-  $(call option,--baseline,BASELINE) $(call option,--metrics-port,METRICS_PORT) $(call option,--metrics-host,METRICS_HOST) \
-  $(if $(KEEP),--keep) $(if $(STRICT),--strict) \
-  $(if $(FAIL_ON_DRIFT),--fail-on-drift)
+  $(call option,--metrics-port,METRICS_PORT) $(call option,--metrics-host,METRICS_HOST) $(if $(KEEP),--keep)
 
-CAPACITY_OPTIONS = $(filter-out --strict --fail-on-drift,$(LOAD_OPTIONS)) $(call option,--of,OF) $(call option,--budget,BUDGET) \
+LOAD_OPTIONS = $(RUN_OPTIONS) $(call option,--baseline,BASELINE) $(if $(STRICT),--strict) $(if $(FAIL_ON_DRIFT),--fail-on-drift)
+
+CAPACITY_OPTIONS = $(RUN_OPTIONS) $(call option,--of,OF) $(call option,--budget,BUDGET) \
   $(call option,--precision,PRECISION) $(call option,--at-least,AT_LEAST) $(call option,--resume,RESUME)
 
 COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEATS) $(call option,--a-host,A_HOST) \
@@ -105,7 +105,7 @@ prune: $(VENV)/.installed ## remove old results: [OLDER_THAN=30d] [MOST=20G] [DR
 	  $(call option,--most,MOST) $(if $(DRY_RUN),--dry-run)
 
 tune: $(VENV)/.installed ## race settings of an engine: ENGINE= SCENARIO= [SPACE=] [ROUNDS=8] [PAIRS=5] [BUDGET=2h] [DRY_RUN=1] [RESUME=DIR]
-	@$(PY) -m tokenswarm tune $(LOAD_OPTIONS) $(call option,--space,SPACE) $(call option,--rounds,ROUNDS) $(call option,--pairs,PAIRS) \
+	@$(PY) -m tokenswarm tune $(RUN_OPTIONS) $(call option,--space,SPACE) $(call option,--rounds,ROUNDS) $(call option,--pairs,PAIRS) \
 	  $(call option,--budget,BUDGET) $(call option,--resume,RESUME) $(if $(DRY_RUN),--dry-run)
 
 capacity: $(VENV)/.installed ## the highest load within the SLOs: [BUDGET=30m] [PRECISION=0.1] [AT_LEAST=40] [RESUME=], and what load takes

@@ -97,7 +97,8 @@ def sentence(record: Capacity) -> str:
     ends = ["?" if end is None else f"{end:.3g}" for end in figure.ci95]
     simulated = "SIMULATED: " if record.simulated else ""
     if figure.sure_fail is None and figure.limit is not None:
-        why = "a limit of rates" if figure.reason == "refused" else "the load generator (the verdict of that run says why)"
+        why = "a limit of rates" if figure.reason == "refused" else \
+            "the load generator (the verdict of that run says why)"
         least = "not known" if figure.sure_pass is None else f">= {figure.sure_pass:g} {unit}"
         return f"{simulated}capacity: {least}, limited at {figure.limit:g} {unit} by {why}; ended: {figure.reason}"
     value = "not known" if figure.estimate is None else f"{figure.estimate:.3g} {unit}"

@@ -62,8 +62,7 @@ from tokenswarm.contract.tables import ERROR_KINDS
 
 def summarise(run: Run) -> Summary:
     """Every figure that the dashboard and the terminal show, with units and 95% intervals."""
-    window = find_window(run)
-    rows = run.measured
+    window, rows = find_window(run), run.measured
     facts = gather(run, window)
     levels = load_levels(run, window)
     keeping = _keeping_up(run, window, facts.open_loop) if len(levels) < 2 else KeepingUp()
@@ -121,7 +120,6 @@ def summarise(run: Run) -> Summary:
     summary.outcome = judged(summary)
     summary.replay = fidelity_of(run, summary.cache.yardstick)
     return summary
-
 
 
 def _notes(run: Run, rows: pd.DataFrame, keeping: KeepingUp, levels: int, shares: dict[str, MixShare]) -> list[str]:

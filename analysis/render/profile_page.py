@@ -41,8 +41,8 @@ def profile_rows(profiles: Sequence[Named]) -> list[dict[str, object]]:
     rows: list[tuple[str, list[str]]] = [("requests", [f"{one.requests:,}" for one in each])]
     for title, known in (("prompt, tokens", [one.input_tokens for one in each]),
                          ("answer, tokens", [one.output_tokens for one in each]),
-                         ("turns in a session", [one.sessions and one.sessions.turns for one in each]),
-                         ("pause before a turn, s", [one.sessions and one.sessions.delay_s for one in each])):
+                         ("turns in a session", [one.sessions.turns if one.sessions else None for one in each]),
+                         ("pause before a turn, s", [one.sessions.delay_s if one.sessions else None for one in each])):
         rows.append((f"{title}: mean, p50, p99", [_lengths(lengths) for lengths in known]))
     arrivals = [one.arrivals for one in each]
     rows += [

@@ -62,7 +62,7 @@ def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
         raise UserError(Exit.USAGE, f"scenario {plan.scenario.name} bounds no latency in [slo], so every load passes: "
                                     'give one, such as --set "slo.ttft_p95_ms=500"')
     folder = options.resume or options.results / time.strftime("capacity-%Y%m%d-%H%M%S")
-    start = float(load.rate if unit == RATE else load.users)
+    start = float(load.users if load.rate is None else load.rate)
     if options.resume is not None:
         record = read_capacity(folder)
     else:

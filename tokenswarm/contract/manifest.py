@@ -335,6 +335,8 @@ class Manifest(msgspec.Struct):
 _OF_CONTAINERS = ("image", "container")
 _ONCE_KNOWN = ("cache_reset", "cpus", "ended_early", "warmup", "workers", "telemetry", "server_latency", "label")
 _WHERE_ANY = ("classes", "levels")
+_OF_PREFLIGHT = ("sdk_notes", "chars_per_token", "template_tokens", "enforced", "enforced_words")
+"""What the check before the load only has to say where it asked for it."""
 _OLD_COUNTS = {"found_nobody": "arrivals_queued"}
 
 
@@ -352,8 +354,9 @@ def manifest_json(manifest: Manifest) -> dict[str, Any]:
     """The manifest as run.json holds it."""
     content = {**msgspec.to_builtins(manifest), "engine": engine_json(manifest.engine)}
     missing = {key for key in _ONCE_KNOWN if content[key] is None}
-    if manifest.preflight is not None and not manifest.preflight.sdk_notes:
-        del content["preflight"]["sdk_notes"]
+    if manifest.preflight is not None:
+        content["preflight"] = {key: value for key, value in content["preflight"].items()
+                                if key not in _OF_PREFLIGHT or value not in (None, "", [])}
     missing |= {key for key in _WHERE_ANY if not content[key]}
     if manifest.telemetry is not None:
         missing.discard("server_latency")  # null: the engine was watched, and has no histograms

@@ -9,7 +9,6 @@ two sides of a pair get the same prompts. Workloads may measure prompts of their
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
@@ -92,12 +91,12 @@ def known_texts(workload: Workload, chars: int) -> tuple[str, str]:
 def _joined(texts: list[str], chars: int) -> str:
     """So many characters of the texts, from a sixth of the way on: the first ones are of an unusual kind."""
     first = len(texts) // 6
-    pieces, size = [], 0
-    for number in itertools.count():  # all texts together may be shorter: then they come again
-        pieces.append(texts[(first + number) % len(texts)])
+    pieces: list[str] = []
+    size = 0
+    while size < chars:  # all texts together may be shorter: then they come again
+        pieces.append(texts[(first + len(pieces)) % len(texts)])
         size += len(pieces[-1]) + 2
-        if size >= chars:
-            return "\n\n".join(pieces)[:chars]
+    return "\n\n".join(pieces)[:chars]
 
 
 def _first_texts(workload: Workload) -> list[str]:
@@ -161,8 +160,8 @@ def with_measured_prompts(plan: RunPlan, load: LoadToCheck, ask: Ask = send_alon
     """The plan with what the engine's own counts say about its prompts, and the fit where one was made. Raises
     UserError (ENDPOINT) where it does not take prompts that the workload probes, or counts them otherwise than they
     must be."""
-    plan, found = _with_fit(plan, load, ask)
-    return _with_probes(plan, load, ask), found
+    plan, fitted = _with_fit(plan, load, ask)
+    return _with_probes(plan, load, ask), fitted
 
 
 def _with_fit(plan: RunPlan, load: LoadToCheck, ask: Ask) -> tuple[RunPlan, TokenFit | None]:
@@ -170,15 +169,15 @@ def _with_fit(plan: RunPlan, load: LoadToCheck, ask: Ask) -> tuple[RunPlan, Toke
     if prompts.chars_per_token != AUTO:
         return plan, None
     workload = create(plan.scenario, plan.corpus, prompts.seed, salt="")
-    found, why = measured_fit(load, workload, ask)
-    notes = () if found else (f"Lengths in tokens are taken at {USUAL_CHARS_PER_TOKEN:g} characters a token, for they "
+    fitted, why = measured_fit(load, workload, ask)
+    notes = () if fitted else (f"Lengths in tokens are taken at {USUAL_CHARS_PER_TOKEN:g} characters a token, for they "
                               f"could not be measured: {why}.",)
-    values = {"chars_per_token": USUAL_CHARS_PER_TOKEN} if found is None else {
-        "chars_per_token": found.chars_per_token, "tokens_per_piece": found.tokens_per_piece,
-        "pieces_per_char": found.pieces_per_char}
+    values = {"chars_per_token": USUAL_CHARS_PER_TOKEN} if fitted is None else {
+        "chars_per_token": fitted.chars_per_token, "tokens_per_piece": fitted.tokens_per_piece,
+        "pieces_per_char": fitted.pieces_per_char}
     scenario = plan.scenario.model_copy(update={"prompts": prompts.model_copy(update=values)})
     create(scenario, plan.corpus, seed=0, salt="")  # refuses prompts that are too long for the corpus by this factor
-    return replace(plan, scenario=scenario, prompt_notes=(*plan.prompt_notes, *notes)), found
+    return replace(plan, scenario=scenario, prompt_notes=(*plan.prompt_notes, *notes)), fitted
 
 
 def _with_probes(plan: RunPlan, load: LoadToCheck, ask: Ask) -> RunPlan:

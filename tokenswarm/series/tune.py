@@ -233,11 +233,11 @@ class TuneRun:
             return
         self._console.print(f"\nmeasuring {winner} against the default on fresh seeds", markup=False, highlight=False)
         seed = {SEED: str(self._seed + FRESH_SEEDS)}
-        sides = [replace(self._base, overrides={**self._base.overrides, **overrides, **seed})
-                 for overrides in ({}, self._candidates[str(winner)].overrides)]
+        default, best = (replace(self._base, overrides={**self._base.overrides, **overrides, **seed})
+                         for overrides in ({}, self._candidates[str(winner)].overrides))
         left_s = None if self._tools.budget_s is None else max(1.0, self._tools.budget_s - self._spent_s)
         tools = replace(self._tools.series, engine=self._engine_tools, ending=Ending(budget_s=left_s))
-        series = PairedRuns(*sides, self._tools.pairs, self._console, lambda *_: None, tools).play(self._folder)
+        series = PairedRuns(default, best, self._tools.pairs, self._console, lambda *_: None, tools).play(self._folder)
         self.state.fresh = {"default": [str(each) for each in series.a], "winner": [str(each) for each in series.b]}
         if series.interrupted:
             self.state.ended = "interrupted"

@@ -358,7 +358,7 @@ def test_tls_to_a_trusted_server(serve: Serve, connect: Connect, certificate: tu
     def script(peer: Peer) -> None:
         while peer.request() is not None:
             chunks = [chunk(STREAM_BODY[at:at + 40]) for at in range(0, len(STREAM_BODY), 40)]
-            # The end comes with the last chunk: a client does not wait for long, behind [DONE], for one that comes later.
+            # The end comes with the last chunk: behind [DONE] a client does not wait long for one that comes later.
             peer.send_apart(STREAM_HEAD, *chunks[:-1], chunks[-1] + END, pause_s=0.002)
 
     server = serve(script, ssl_context=server_context(certificate))

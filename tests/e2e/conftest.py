@@ -22,11 +22,6 @@ SCENARIOS = {
 WHOLE_RUNS = {"scenario_run", "open_run", "cold_run", "series", "long_run"}
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Declare the mark."""
-    config.addinivalue_line("markers", "slow: whole runs with several processes (make test-slow)")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that looks at a whole run is slow, since whoever is first has to make it."""
     for item in items:

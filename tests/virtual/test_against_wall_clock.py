@@ -17,8 +17,8 @@ from tokenswarm.workloads.corpus import load_corpus
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = ("load.rate=4 load.warmup_s=2 load.drain_s=5 prompts.state=cold prompts.salt=fixed output.max_tokens=12 "
-            "rag.documents=5")
+SETTINGS = ("load.rate=4 load.warmup_s=2 load.drain_s=5 prompts.state=cold prompts.salt=fixed "
+            "prompts.chars_per_token=4 output.max_tokens=12 rag.documents=5")
 FLAGS = ("--seed", "3")
 
 

@@ -77,3 +77,14 @@ def test_nothing_is_sent_before_the_cache_is_emptied_however_long_that_takes(
 
 def test_the_wait_for_a_cold_cache_is_longer_than_emptying_it_may_take() -> None:
     assert roles._ENGINE_READY_S > 2 * cache_reset.WAIT_S
+
+
+def test_phases_that_are_over_do_not_end_a_locust_that_ended_the_test_itself(
+        starting: StoppedWhileItStarts) -> None:
+    """Its web UI does, and begins another one."""
+    quits: list[str] = []
+    starting.environment.runner = SimpleNamespace(quit=lambda: quits.append("quit"))
+    starting.environment.web_ui = None
+    starting._ended = True
+    starting._finish(True)
+    assert quits == []

@@ -329,6 +329,8 @@ class Coordinator(ProcessRole):
                               error_kinds=present(self.live).error_kinds(), **present(self.live).figures())
 
     def _finish(self, stopped: bool) -> None:
+        if self._ended:  # Locust ended the test, as its UI does, and may begin another
+            return
         self._end(stopped)
         self.leave()
 

@@ -158,8 +158,8 @@ test-ui: $(VENV)/.installed-dev ## runs in Locust's web UI, in headless Chromium
 	@sh tests/browser/need_chromium.sh
 	@$(PY) -m pytest -q tests/ui
 
-test-engines: $(VENV)/.installed-dev ## the contract of real engines on this CPU: ENGINE=vllm|sglang, both by default
-	@$(PY) -m pytest -q -x tests/real_engines $(if $(ENGINE),--engine $(call quote,$(ENGINE)))
+test-engines: $(VENV)/.installed-dev ## the contract of real engines on this CPU: ENGINE=vllm|sglang, both by default [WITHOUT=FILE]
+	@$(PY) -m pytest -q -x tests/real_engines $(if $(ENGINE),--engine $(call quote,$(ENGINE))) $(call option,--ignore,WITHOUT)
 
 test-compose: $(VENV)/.installed-dev ## Compose profiles and engines in containers (needs Docker; BASE=, OFFLINE= as for image)
 	@$(PY) -m pytest -q -rs tests/compose

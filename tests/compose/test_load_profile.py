@@ -150,15 +150,23 @@ def press(web: str, button: str, **form: object) -> None:
         assert json.load(answer)["success"] is True
 
 
-def finished_run(docker: Any, stack: Any, users: int) -> list[dict[str, str]]:
+def stats(web: str) -> dict[str, Any]:
+    """What Locust's UI shows of requests and workers."""
+    with urllib.request.urlopen(f"{web}/stats/requests", timeout=10) as answer:
+        return json.load(answer)
+
+
+def finished_run(docker: Any, stack: Any, users: int, workers: int) -> list[dict[str, str]]:
     """Rows of a run that was started, had some answers, and was stopped."""
     before = set(run_folders(docker, stack.project))
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until and sum(each["state"] == "ready" for each in stats(stack.web)["workers"]) < workers:
+        time.sleep(0.5)  # connected is not yet ready, and without a ready worker Locust begins nothing
     press(stack.web, "swarm", user_count=users, spawn_rate=users, host="http://sim:8088", scenario="rag", warmup="1",
           set="user.think_time_s=0.1 rag.documents=4")
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
-        with urllib.request.urlopen(f"{stack.web}/stats/requests", timeout=10) as answer:
-            now = json.load(answer)
+        now = stats(stack.web)
         if now["state"] == "running" and now["stats"][-1]["num_requests"] > 5 * users:
             break
         time.sleep(0.5)
@@ -175,14 +183,14 @@ def finished_run(docker: Any, stack: Any, users: int) -> list[dict[str, str]]:
 
 def test_runs_are_started_in_the_ui_and_workers_of_any_number_load(docker: Any, stack: Any) -> None:
     stack("up", "--detach", "--wait", "--no-build")
-    rows = finished_run(docker, stack, users=6)
+    rows = finished_run(docker, stack, users=6, workers=2)
     assert {row["worker"] for row in rows} == {"0", "1"}
     assert {row["status"] for row in rows} <= {"ok", "cancelled"} and sum(row["status"] == "ok" for row in rows) > 20
     for container in docker.containers.list(filters={"label": f"com.docker.compose.project={stack.project}"}):
         uids = {row[0] for row in container.top(ps_args="-eo uid,pid,args")["Processes"]}
         assert uids == {"10001"}, container.name
     stack("up", "--detach", "--wait", "--no-build", "--scale", "worker=3")
-    assert {row["worker"] for row in finished_run(docker, stack, users=6)} == {"0", "1", "2"}
+    assert {row["worker"] for row in finished_run(docker, stack, users=6, workers=3)} == {"0", "1", "2"}
     stack("stop")
     ended = docker.containers.list(all=True, filters={"label": f"com.docker.compose.project={stack.project}"})
     assert {container.attrs["State"]["ExitCode"] for container in ended} == {0}, "on SIGTERM, in good order"

@@ -147,8 +147,8 @@ test: $(VENV)/.installed-dev ## the default tests (under 3 minutes)
 	@$(PY) -m pytest -q -n 2 tests -m "not browser and not ui and not engine and not compose and not statistics and not observe and not slow"
 
 test-slow: $(VENV)/.installed-dev ## whole runs with several processes that take long
-	@$(PY) -m pytest -q -n 2 --dist loadscope tests -m slow --ignore tests/package
-	@$(PY) -m pytest -q tests/package -m slow  # alone: what an installed package times must be valid
+	@$(PY) -m pytest -q -n 2 --dist loadscope tests -m slow --ignore tests/package --ignore tests/e2e/test_walkthrough.py
+	@$(PY) -m pytest -q tests/package tests/e2e/test_walkthrough.py -m slow  # alone: their short runs need a quiet machine
 
 test-browser: $(VENV)/.installed-dev ## open dashboards in headless Chromium
 	@sh tests/browser/need_chromium.sh

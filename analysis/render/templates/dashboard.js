@@ -88,12 +88,7 @@
     });
   }
 
-  document.getElementById("theme").addEventListener("click", function () {
-    var next = root.dataset.theme === "dark" ? "light" : "dark";
-    root.dataset.theme = next;
-    try { localStorage.setItem("tokenswarm-theme", next); } catch (e) { /* only this view then */ }
-    draw(false);
-  });
+  document.addEventListener("theme", function () { draw(false); });
   // One redraw when the window has come to rest; plotly's own resizing would race with it.
   var resting = null, drawnAt = window.innerWidth;
   window.addEventListener("resize", function () {

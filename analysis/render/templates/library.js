@@ -34,9 +34,4 @@
       rows.forEach(function (row) { row.parentNode.appendChild(row); });
     });
   });
-  document.getElementById("theme").addEventListener("click", function () {
-    var root = document.documentElement;
-    root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
-    try { localStorage.setItem("tokenswarm-theme", root.dataset.theme); } catch (e) { /* storage is off */ }
-  });
 })();

@@ -13,7 +13,7 @@ from tokenswarm.base.foreign import printable
 from tokenswarm.base.masking import masked
 from tokenswarm.client.answer import Answer
 from tokenswarm.generator.new_run import fresh_salt
-from tokenswarm.run.first_request import LoadToCheck, send_alone
+from tokenswarm.run.first_request import LoadToCheck, error_words, send_alone
 from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt
 
@@ -37,7 +37,7 @@ def enforcement(load: LoadToCheck, ask: Callable[[LoadToCheck, Prompt], Answer] 
         return Enforcement()
     answer = ask(load, prompt)
     if not answer.ok:
-        why = " ".join(masked(answer.error_detail, load.keys).split())[:_WORDS_CHARS] or answer.error
+        why = error_words(load, answer, _WORDS_CHARS) or answer.error
         status = f" ({answer.http_status})" if answer.http_status not in (None, 200) else ""
         raise UserError(Exit.ENDPOINT, f"{load.endpoint.url} refuses the constraint of scenario {load.scenario.name}"
                                        f"{status}: {why}")

@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass
 
 from tokenswarm.base.endpoint import Endpoint, keys_of
+from tokenswarm.base.masking import masked
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.client import LLMClient, Timeouts
 from tokenswarm.generator.new_run import fresh_salt
@@ -44,6 +45,11 @@ class LoadToCheck:
     def keys(self) -> tuple[str, ...]:
         """What must not be shown of what the endpoint says."""
         return keys_of(self.api_key, self.endpoint.form.secrets)
+
+
+def error_words(load: LoadToCheck, answer: Answer, most_chars: int) -> str:
+    """What the server said of a failed answer, on one line, without keys; empty where it said nothing."""
+    return " ".join(masked(answer.error_detail, load.keys).split())[:most_chars]
 
 
 def first_prompt(scenario: Scenario, corpus: Corpus) -> Prompt:

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field, replace
 
 from tokenswarm.base.endpoint import CHAT, MODELS, Endpoint
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.masking import masked
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.model_list import is_pattern, model_names
 from tokenswarm.contract.manifest import PreflightRecord
 from tokenswarm.engines.management_http import Unreachable, request
 from tokenswarm.run.enforcement import Enforcement, enforcement
-from tokenswarm.run.first_request import LONGEST_WAIT_S, LoadToCheck, send_first_request
+from tokenswarm.run.first_request import LONGEST_WAIT_S, LoadToCheck, error_words, send_first_request
 from tokenswarm.run.sdk_check import SdkResult, ask_by_sdk
 
 _LIST_TIMEOUT_S = 10.0
@@ -138,7 +137,7 @@ def _notes(load: LoadToCheck, listed: ModelList, answer: Answer) -> list[str]:
 
 def _refusal(load: LoadToCheck, endpoint: Endpoint, listed: ModelList, answer: Answer) -> UserError:
     """Why the load's first request failed, in the server's own words."""
-    words = " ".join(masked(answer.error_detail, load.keys).split())[:_WORDS_CHARS]
+    words = error_words(load, answer, _WORDS_CHARS)
     said = f": {words}" if words else ""
     if answer.error == "unauthorized":
         return _wants_key(endpoint, load.api_key, said)

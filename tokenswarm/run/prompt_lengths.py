@@ -15,11 +15,10 @@ from random import Random
 
 from tokenswarm.base.endpoint import Endpoint
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.masking import masked
 from tokenswarm.client.answer import Answer
 from tokenswarm.engines.management_http import Unreachable, request
 from tokenswarm.generator.new_run import fresh_salt
-from tokenswarm.run.first_request import LoadToCheck, send_alone
+from tokenswarm.run.first_request import LoadToCheck, error_words, send_alone
 from tokenswarm.run.run_plan import RunPlan
 from tokenswarm.scenario.requests import AUTO, LEAST_CHARS_PER_TOKEN, MOST_CHARS_PER_TOKEN, USUAL_CHARS_PER_TOKEN
 from tokenswarm.workloads import create
@@ -127,7 +126,7 @@ def measured_fit(load: LoadToCheck, workload: Workload, ask: Ask = send_alone) -
         for text in (sparse[:_SHORT_CHARS], sparse, dense):
             answer = ask(load, Prompt([{"role": "user", "content": text}], "length", 1, 0))
             if not answer.ok:
-                why = " ".join(masked(answer.error_detail, load.keys).split())[:_WORDS_CHARS] or str(answer.error)
+                why = error_words(load, answer, _WORDS_CHARS) or str(answer.error)
                 if answer.error != "rejected":  # which a prompt may be that is too long
                     return None, why
                 break
@@ -190,7 +189,7 @@ def _with_probes(plan: RunPlan, load: LoadToCheck, ask: Ask) -> RunPlan:
     for prompt in probes:
         answer = ask(load, prompt)
         if not answer.ok:
-            words = " ".join(masked(answer.error_detail, load.keys).split())[:_WORDS_CHARS]
+            words = error_words(load, answer, _WORDS_CHARS)
             raise UserError(Exit.ENDPOINT, f"{load.base_url} does not take {workload.probed}: {words or answer.error}")
         counts.append(answer.usage.prompt_tokens)
     try:

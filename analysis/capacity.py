@@ -59,7 +59,7 @@ def evidence_of(folder: Path, load: float, target: float, died: bool = False) ->
     return Evidence(load, blocks, flaw)
 
 
-def told(record: Capacity, settings: SearchSettings, evidence: Sequence[Evidence], reason: str) -> Capacity:
+def with_answer(record: Capacity, settings: SearchSettings, evidence: Sequence[Evidence], reason: str) -> Capacity:
     """The record with what the evidence, in the order of its runs, comes to."""
     known = judge(settings, evidence)
     record.capacity = CapacityFigure(settings.unit, known.estimate, [known.low, known.high], known.sure_pass,

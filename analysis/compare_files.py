@@ -9,18 +9,14 @@ from typing import Any
 from tokenswarm.analysis.compare.report import Comparison, document
 from tokenswarm.analysis.render.compare_page import markdown, render_comparison
 
-from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.files import write_whole
+from tokenswarm.base.files import make_folder, write_whole
 
 COMPARISON_JSON, COMPARISON_MD, COMPARISON_HTML = "comparison.json", "comparison.md", "comparison.html"
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> dict[str, Any]:
     """Write the three files into `folder`; returns the document. Raises UserError(RESULTS) if that cannot be done."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(Exit.RESULTS, f"{folder} cannot be made: {error.strerror or error}") from None
+    make_folder(folder)
     written = document(comparison)
     write_whole(folder / COMPARISON_JSON, json.dumps(written, indent=2, allow_nan=False) + "\n")
     write_whole(folder / COMPARISON_MD, markdown(comparison))

@@ -20,6 +20,14 @@ def digest(path: Path) -> str:
         raise UserError(Exit.DATA, f"{path} cannot be read: {error.strerror or error}") from None
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where it is not there yet. Raises UserError (RESULTS)."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(Exit.RESULTS, f"{folder} cannot be made: {error.strerror or error}") from None
+
+
 def write_whole(path: Path, content: str) -> None:
     """Replace a text file as a whole (UTF-8, without secrets). Raises UserError (RESULTS) with the file's name."""
     try:

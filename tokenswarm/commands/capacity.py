@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import make_folder
 from tokenswarm.commands.load import add_options, load_options
+from tokenswarm.commands.series_runs import reported, series_folder
 from tokenswarm.commands.values import seconds, share
 
 if TYPE_CHECKING:
@@ -40,11 +41,9 @@ def add(commands: Any) -> None:
 
 
 def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.analysis.capacity import evidence_of, evidence_of_runs, told
-    from tokenswarm.analysis.report import report
+    from tokenswarm.analysis.capacity import evidence_of, evidence_of_runs, with_answer
     from tokenswarm.analysis.search.capacity_search import RATE, USERS, Evidence, SearchSettings, next_step
     from tokenswarm.contract.capacity import Capacity, CapacityFigure, read_capacity
-    from tokenswarm.contract.manifest import note_verdict
     from tokenswarm.contract.objectives import bounds_of
     from tokenswarm.run.run_plan import resolve
     from tokenswarm.series.capacity import CapacityPlan, CapacityRule, search_capacity
@@ -61,7 +60,7 @@ def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
     if not bounds:
         raise UserError(Exit.USAGE, f"scenario {plan.scenario.name} bounds no latency in [slo], so every load passes: "
                                     'give one, such as --set "slo.ttft_p95_ms=500"')
-    folder = options.resume or options.results / time.strftime("capacity-%Y%m%d-%H%M%S")
+    folder = options.resume or series_folder(options.results, "capacity")
     start = float(load.users if load.rate is None else load.rate)
     if options.resume is not None:
         record = read_capacity(folder)
@@ -69,19 +68,18 @@ def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
         record = Capacity(capacity=CapacityFigure(unit), slo=bounds, target=options.target,
                           precision=options.precision, start=start, engine=plan.engine_name,
                           scenario=plan.scenario.name, series=folder.name)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     settings = SearchSettings(record.start, record.capacity.unit, record.target, record.precision)
     evidence: list[Evidence] = evidence_of_runs(record.runs, folder, record.target)
 
     def after(outcome: Any, run: Any) -> int:
-        summary = report(outcome.folder)
-        note_verdict(outcome.folder, summary.verdict, summary.reasons)
+        summary = reported(outcome.folder)
         record.simulated = record.simulated or bool(summary.simulated)
         evidence.append(evidence_of(outcome.folder, run.load, record.target, run.died))
         return evidence[-1].blocks.requests
 
     rule = CapacityRule(lambda: next_step(settings, evidence), after,
-                        lambda record, reason: told(record, settings, evidence, reason))
+                        lambda record, reason: with_answer(record, settings, evidence, reason))
     search = CapacityPlan(asked, folder, plan.scenario.prompts.seed, load.duration_s, options.budget)
     record = search_capacity(search, rule, record, console)
     if options.json:

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.commands.series_runs import reported, series_folder
 from tokenswarm.commands.values import at_least_one, dollars, margin, seconds
 
 if TYPE_CHECKING:
@@ -89,7 +89,6 @@ def add(commands: Any) -> None:
 
 
 def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
-
     console = Console(stderr=options.json, markup=False)
     if options.scenario is None:
         return _write(options, console, options.runs, options.a, options.b)
@@ -97,7 +96,7 @@ def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
         raise UserError(Exit.USAGE, "give run folders, or --scenario to run them first; not both")
     if options.planned_pairs is not None:
         raise UserError(Exit.USAGE, "--planned-pairs is about run folders that are there; --repeats plans a series")
-    folder = options.output or options.results / time.strftime("comparison-%Y%m%d-%H%M%S")
+    folder = options.output or series_folder(options.results, "comparison")
     series = _run_first(options, argv, console, folder)
     if not series.a or not series.b:
         problem = series.failures[-1] if series.failures else None
@@ -112,8 +111,6 @@ def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _run_first(options: argparse.Namespace, argv: list[str], console: Console, folder: Path) -> Any:
-    from tokenswarm.analysis.report import report
-    from tokenswarm.contract.manifest import note_verdict
     from tokenswarm.run.run_plan import resolve
     from tokenswarm.series.pairs import DEFAULT_REPEATS, MOST_PAIRS, Ending, PairedRuns, SeriesTools, side_labels
 
@@ -123,8 +120,7 @@ def _run_first(options: argparse.Namespace, argv: list[str], console: Console, f
     summaries: dict[str, list[Any]] = {"a": [], "b": []}
 
     def after(side: str, outcome: Any) -> None:
-        summary = report(outcome.folder)
-        note_verdict(outcome.folder, summary.verdict, summary.reasons)
+        summary = reported(outcome.folder)
         summaries[side].append(summary)
         figures = [f"{name} {figure.value:,.0f} {figure.unit}" for name, figure in
                    (("TTFT p95", summary.percentile("ttft_ms", "p95")), ("output", summary.rates.get("output_tok_s")))
@@ -225,7 +221,7 @@ def _write(options: argparse.Namespace, console: Console, runs: list[Any], a: li
     comparison = compare_runs(runs, a=a, b=b, labels=(options.label_a, options.label_b),
                               fleet=Fleet(options.mixed_hardware, options.frequent_model_changes),
                               rules=_rules(options))
-    folder = folder or options.output or options.results / time.strftime("comparison-%Y%m%d-%H%M%S")
+    folder = folder or options.output or series_folder(options.results, "comparison")
     document = write_comparison(comparison, folder)
     if options.json:
         print(json.dumps(document, indent=2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.files import write_whole
+from tokenswarm.base.files import make_folder, write_whole
 from tokenswarm.commands.compare import refuse_several_loads, with_scripted_answers
 from tokenswarm.commands.load import add_options, load_options
+from tokenswarm.commands.series_runs import reported, series_folder
 from tokenswarm.commands.values import at_least_one, seconds
 
 QUALIFICATION_JSON = "qualification.json"
@@ -56,7 +56,7 @@ def _qualify(options: argparse.Namespace, argv: list[str]) -> Exit:
     if options.pairs == 1:
         raise UserError(Exit.USAGE, "one pair says nothing of its spread: --pairs 2 or more, better 5")
     console = Console(stderr=options.json, markup=False)
-    folder = options.output or options.results / time.strftime("qualification-%Y%m%d-%H%M%S")
+    folder = options.output or series_folder(options.results, "qualification")
     series, sides = _run_pairs(options, argv, console, folder)
     groups = named_groups(sides["a"], sides["b"], "first", "second")
     figures = noise(groups.a, groups.b)
@@ -64,7 +64,7 @@ def _qualify(options: argparse.Namespace, argv: list[str]) -> Exit:
         raise UserError(Exit.INVALID, "fewer than two pairs of valid runs were made: nothing is known of the noise"
                         + (f". {series.failures[-1]}" if series.failures else ""))
     document = _document(groups, figures)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_whole(folder / QUALIFICATION_JSON, json.dumps(document, indent=2, allow_nan=False) + "\n")
     if options.json:
         print(json.dumps(document, indent=2))
@@ -76,8 +76,6 @@ def _qualify(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _run_pairs(options: argparse.Namespace, argv: list[str], console: Console, folder: Path) -> tuple[Any, Any]:
-    from tokenswarm.analysis.report import report
-    from tokenswarm.contract.manifest import note_verdict
     from tokenswarm.series.pairs import MOST_PAIRS, Ending, PairedRuns, SeriesTools
 
     side = with_scripted_answers(load_options(options, argv))
@@ -85,8 +83,7 @@ def _run_pairs(options: argparse.Namespace, argv: list[str], console: Console, f
     summaries: dict[str, list[Any]] = {"a": [], "b": []}
 
     def after(name: str, outcome: Any) -> None:
-        summary = report(outcome.folder)
-        note_verdict(outcome.folder, summary.verdict, summary.reasons)
+        summary = reported(outcome.folder)
         summaries[name].append(summary)
         console.print(f"{summary.outcome.headline}  {outcome.folder}", highlight=False, soft_wrap=True)
 

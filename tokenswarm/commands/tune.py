@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import make_folder
 from tokenswarm.commands.load import add_options, load_options
+from tokenswarm.commands.series_runs import series_folder
 from tokenswarm.commands.values import at_least_one, seconds
 
 if TYPE_CHECKING:
@@ -70,11 +71,8 @@ def _tune(options: argparse.Namespace, argv: list[str]) -> Exit:
     _print_plan(console, plan, space, options)
     if options.dry_run:
         return Exit.PASSED
-    folder = options.resume or options.results / time.strftime("tune-%Y%m%d-%H%M%S")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(Exit.RESULTS, f"{folder} cannot be made: {error.strerror or error}") from None
+    folder = options.resume or series_folder(options.results, "tune")
+    make_folder(folder)
     state, tune = _raced(base, plan, space, options, console, folder)
     write_tune_files(tune, folder)
     _write_tuned(tune, plan, space, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +21,13 @@ from tokenswarm.contract.summary.header_records import EngineHeader, ScenarioHea
 from tokenswarm.contract.summary.summary_file import read_summary
 from tokenswarm.contract.summary.summary_record import SUMMARY_FORMAT
 from tokenswarm.contract.summary.verdict_records import OutcomeRecord
-from tokenswarm.contract.tables import MANIFEST_JSON, REQUESTS_CSV, SUMMARY_JSON
+from tokenswarm.contract.tables import DASHBOARD_HTML, MANIFEST_JSON, REQUESTS_CSV, SERIES_JSON, SUMMARY_JSON
 
 RUN, DAMAGED = "run", "damaged"
 ANSWERS = ("comparison", "capacity", "tune", "oneshot", "claims", "decision")
 """Kinds of series: each has its answer in KIND.json and a page KIND.html. A decision has the files of its parts too."""
-PAGES: Mapping[str, str] = {RUN: "dashboard.html"} | {kind: f"{kind}.html" for kind in ANSWERS}
-SERIES_JSON = "series.json"
+PAGES: Mapping[str, str] = {RUN: DASHBOARD_HTML} | {kind: f"{kind}.html" for kind in ANSWERS}
+_MOMENT = re.compile(r"(?:^|-)(\d{4})(\d\d)(\d\d)(?:-(\d\d)(\d\d)(\d\d)|(?=-|$))")
 _DEPTH = 3
 """Folders below the results folder that are looked into: a series holds its runs, a decision holds series."""
 
@@ -229,9 +230,8 @@ def _sentence(verdict: object) -> str:
 
 def _moment_of(name: str) -> str:
     """The start that a folder's name tells, 20260131-120000, as run.json has it; "" where it tells none."""
-    for part in name.rpartition("/")[2].replace("-", " ").split():
-        if len(part) == 8 and part.isdigit():
-            rest = name.rpartition(part)[2].lstrip("-")[:6]
-            clock = rest if len(rest) == 6 and rest.isdigit() else "000000"
-            return (f"{part[:4]}-{part[4:6]}-{part[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:]}Z")
-    return ""
+    moment = _MOMENT.search(name.rpartition("/")[2])
+    if moment is None:
+        return ""
+    year, month, day, hour, minute, second = moment.groups("00")
+    return f"{year}-{month}-{day}T{hour}:{minute}:{second}Z"

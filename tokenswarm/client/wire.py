@@ -323,9 +323,9 @@ class Connection:
         self._look(plain)
 
     def _decrypt(self) -> tuple[bytes, bool]:
-        parts = []
+        parts, tls = [], present(self._tls)
         try:
-            while part := present(self._tls).read(READ_BYTES):
+            while part := tls.read(READ_BYTES):
                 parts.append(part)
         except ssl.SSLWantReadError:
             return b"".join(parts), False

@@ -28,6 +28,8 @@ DASHBOARD_HTML = "dashboard.html"
 JUNIT_XML = "junit.xml"
 SUMMARY_MD = "summary.md"
 PARTS_JSON = "parts.json"
+SERIES_JSON = "series.json"
+"""Of a series of runs, which is a folder of its own: what was asked, and what it knows so far."""
 
 PHASES = ("warmup", "measure", "drain")
 """Phase in which a request was sent. Only `measure` enters a figure."""

@@ -18,6 +18,7 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import write_whole
 from tokenswarm.contract.manifest import read_manifest
+from tokenswarm.contract.tables import SERIES_JSON
 from tokenswarm.generator.new_run import fresh_salt
 from tokenswarm.run.checked_engine import EngineTools
 from tokenswarm.run.life import LoadTools
@@ -28,7 +29,6 @@ from tokenswarm.run.shared_engine import SharedEngine
 from tokenswarm.series.pairs import SALT, SEED, WARMUP, Ending, PairedRuns, SeriesTools
 from tokenswarm.series.space import DEFAULT, Candidate
 
-SERIES_JSON = "series.json"
 FRESH_SEEDS = 1000
 """What the seeds of the winner's fresh runs lie above those of the race."""
 FRESH_PAIRS = 5

@@ -47,7 +47,9 @@ def test_a_comma_in_a_path_is_no_end_of_it(tmp_path: Path, name: str) -> None:
 
 
 def test_locusts_variables_reach_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "locust.py").write_text("import os\nprint(sorted(name for name in os.environ if 'LOCUST_' in name))\n")
+    (tmp_path / "locust.py").write_text("import os\n"
+                                        "names = sorted(name for name in os.environ if 'LOCUST_' in name)\n"
+                                        "os.write(1, f'{names}\\n'.encode())  # at once: two processes share the log\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOCUST_RUN_TIME", "1s")
     processes = LocustProcesses(Leader([Path("x.py")], "http://127.0.0.1:1", [], {}), tmp_path / "log", 1, None)

@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip install -qq --disable-pip-version-check
+PYTEST  = $(PY) -m pytest -q $(if $(FAILED),--last-failed --last-failed-no-failures none)
 RUN    ?=
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' tokenswarm/__init__.py)
 
@@ -33,7 +34,7 @@ COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEA
   $(call option,--budget,BUDGET) $(if $(ALL_PAIRS),--all-pairs)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load soak ui test-ui observe compare capacity qualify tune sim report profile scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean results prune
+.PHONY: help install load soak ui test-ui observe compare capacity qualify tune sim report profile scenarios calibrate test test-slow test-package test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean results prune
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -144,25 +145,27 @@ engine-venv: $(VENV)/.installed ## install a real engine for use without Docker:
 	@$(PY) -m tokenswarm engine install --engine $(call quote,$(ENGINE)) $(call option,--device,DEVICE)
 
 test: $(VENV)/.installed-dev ## the default tests (under 3 minutes)
-	@$(PY) -m pytest -q -n 2 tests -m "not browser and not ui and not engine and not compose and not statistics and not observe and not slow"
+	@$(PYTEST) -n 2 tests -m "not browser and not ui and not engine and not compose and not statistics and not observe and not slow"
 
 test-slow: $(VENV)/.installed-dev ## whole runs with several processes that take long
-	@$(PY) -m pytest -q -n 2 --dist loadscope tests -m slow --ignore tests/package --ignore tests/e2e/test_walkthrough.py
-	@$(PY) -m pytest -q tests/package tests/e2e/test_walkthrough.py -m slow  # alone: their short runs need a quiet machine
+	@$(PYTEST) -n 2 --dist loadscope tests -m slow --ignore tests/package --ignore tests/e2e/test_walkthrough.py
+
+test-package: $(VENV)/.installed-dev ## the wheel in an empty folder, and what the README shows; alone, as their short runs need a quiet machine
+	@$(PYTEST) tests/package tests/e2e/test_walkthrough.py -m slow
 
 test-browser: $(VENV)/.installed-dev ## open dashboards in headless Chromium
 	@sh tests/browser/need_chromium.sh
-	@$(PY) -m pytest -q tests/browser
+	@$(PYTEST) tests/browser
 
 test-ui: $(VENV)/.installed-dev ## runs in Locust's web UI, in headless Chromium
 	@sh tests/browser/need_chromium.sh
-	@$(PY) -m pytest -q tests/ui
+	@$(PYTEST) tests/ui
 
 test-engines: $(VENV)/.installed-dev ## the contract of real engines on this CPU: ENGINE=vllm|sglang, both by default [WITHOUT=FILE]
-	@$(PY) -m pytest -q -x tests/real_engines $(if $(ENGINE),--engine $(call quote,$(ENGINE))) $(call option,--ignore,WITHOUT)
+	@$(PYTEST) -x tests/real_engines $(if $(ENGINE),--engine $(call quote,$(ENGINE))) $(call option,--ignore,WITHOUT)
 
 test-compose: $(VENV)/.installed-dev ## Compose profiles and engines in containers (needs Docker; BASE=, OFFLINE= as for image)
-	@$(PY) -m pytest -q -rs tests/compose
+	@$(PYTEST) -rs tests/compose
 
 image: $(VENV)/.installed ## build the project's container image (IMAGE=name:tag, BASE=image, OFFLINE=1: no network in the build)
 	@$(if $(OFFLINE),$(PY) compose/image/packages.py download,rm -rf) compose/image/wheels
@@ -171,10 +174,10 @@ image: $(VENV)/.installed ## build the project's container image (IMAGE=name:tag
 
 test-observe: $(VENV)/.installed-dev ## a real Prometheus scrapes a run and answers the dashboard's queries
 	@sh tests/observe/need_prometheus.sh
-	@$(PY) -m pytest -q -rs tests/observe
+	@$(PYTEST) -rs tests/observe
 
 test-statistics: $(VENV)/.installed-dev ## what intervals and verdicts promise, by simulation (minutes)
-	@$(PY) -m pytest -q -n 2 tests/statistics
+	@$(PYTEST) -n 2 tests/statistics
 
 docs: $(VENV)/.installed ## write the tables of docs/ that say what the code says (a test checks them)
 	@$(PY) -m docs.generate

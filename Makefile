@@ -116,8 +116,8 @@ report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=resu
 	@$(PY) -m tokenswarm report $(call quote,$(value RUN)) $(call option,--baseline,BASELINE) $(if $(STRICT),--strict) \
 	  $(if $(FAIL_ON_DRIFT),--fail-on-drift)
 
-profile: $(VENV)/.installed ## what a recorded workload is, before any engine runs: DATA=prod.jsonl
-	@$(PY) -m tokenswarm profile $(call quote,$(value DATA))
+profile: $(VENV)/.installed ## what a recorded workload is, before any engine runs: DATA=prod.jsonl [FIELDS="prompt=question"]
+	@$(PY) -m tokenswarm profile $(call quote,$(value DATA)) $(foreach field,$(FIELDS),--field $(call quote,$(field)))
 
 scenarios: $(VENV)/.installed ## list the scenarios
 	@$(PY) -m tokenswarm scenarios

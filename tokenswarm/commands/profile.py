@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ def add(commands: Any) -> None:
     profile.add_argument("file", metavar="FILE", type=Path, nargs="+",
                          help="a trace or data set, or run folders: what their measured requests were")
     profile.add_argument("--format", metavar="NAME", help="its format, where the content does not tell")
+    profile.add_argument("--field", metavar="ROLE=NAME", action="append", default=[],
+                         help="what a field of its rows is, where no known format fits: --field prompt=question "
+                              "--field time_ms=sent.at (docs/traffic.md)")
     profile.add_argument("--bad-rows", type=share, default=None, metavar="S",
                          help="share of rows that may be unreadable (default 0.01: 1%%)")
     profile.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -46,7 +50,8 @@ def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
     if len(files) > 1:
         raise UserError(Exit.USAGE, "give one file, or run folders")
     options.file = files[0]
-    trace = open_trace(options.file, options.format, MAX_BAD_SHARE if options.bad_rows is None else options.bad_rows)
+    trace = open_trace(options.file, options.format, MAX_BAD_SHARE if options.bad_rows is None else options.bad_rows,
+                       _mapping(options.field))
     profiled = profile(collect(trace.requests()))
     if not profiled.requests:
         raise UserError(Exit.DATA, f"{options.file} has no request that was answered")
@@ -60,6 +65,14 @@ def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
         print(f"tokenswarm: {trace.notes.bad_rows:,} of {trace.notes.rows:,} rows were left out; row {number}: {why}",
               file=sys.stderr)
     return Exit.PASSED
+
+
+def _mapping(fields: Sequence[str]) -> dict[str, str]:
+    """{role: name of the field}. Raises UserError (USAGE)."""
+    mapping = dict(pair for text in fields for pair in [text.partition("=")[::2]])
+    if not all(mapping.values()) or len(mapping) != len(fields):
+        raise UserError(Exit.USAGE, "--field: give ROLE=NAME, each role once, such as --field prompt=question")
+    return mapping
 
 
 def _profile_runs(options: argparse.Namespace) -> Exit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,8 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.traces.files import MAX_LINE_CHARS, json_values, lines, open_text
 from tokenswarm.traces.format import Container, Format, Row
 from tokenswarm.traces.formats import BY_NAME, FORMATS
+from tokenswarm.traces.formats.mapped import mapped
+from tokenswarm.traces.parquet import is_parquet, parquet_rows
 from tokenswarm.traces.request import TraceRequest
 
 MAX_BAD_SHARE = 0.01
@@ -92,12 +94,18 @@ class Trace:
                                        f"read as {self.format.title}; row {number}: {why}")
 
 
-def open_trace(path: str | Path, format_name: str | None = None, max_bad_share: float = MAX_BAD_SHARE) -> Trace:
-    """The file, with its format recognised by its first rows, or as named.
+def open_trace(path: str | Path, format_name: str | None = None, max_bad_share: float = MAX_BAD_SHARE,
+               mapping: Mapping[str, str] | None = None) -> Trace:
+    """The file, with its format recognised by its first rows, or as named, or with the fields of `mapping`, which says
+    where each of `formats.mapped.ROLES` stands.
 
     Raises UserError: DATA where it cannot be read or recognised, or could be two formats; USAGE for an unknown name.
     """
     path = Path(path).expanduser()
+    if mapping:
+        if format_name is not None:
+            raise UserError(Exit.USAGE, "give a format or a mapping of fields, not both")
+        return Trace(path, mapped(mapping, _container(path)), max_bad_share)
     if format_name is not None:
         if format_name not in BY_NAME:
             raise UserError(Exit.USAGE, unknown("format of a trace", format_name, BY_NAME))
@@ -107,7 +115,7 @@ def open_trace(path: str | Path, format_name: str | None = None, max_bad_share: 
 
 
 def _recognised(path: Path, sample: Sequence[Row]) -> Format:
-    container = Container.JSON if _first_character(path) in "[{" else Container.CSV
+    container = _container(path)
     if not sample:
         raise UserError(Exit.DATA, f"{path} has no row that can be read as {container}")
     fitting = [each for each in FORMATS if each.container is container and all(map(each.matches, sample))]
@@ -117,13 +125,17 @@ def _recognised(path: Path, sample: Sequence[Row]) -> Format:
     seen = ", ".join(keys[:_KEYS_SHOWN]) + (", ..." if len(keys) > _KEYS_SHOWN else "")
     if not fitting:
         raise UserError(Exit.DATA, f"{path} is of no known format: its rows have {seen} "
-                                   f"(known formats: {', '.join(BY_NAME)})")
+                                   f"(known formats: {', '.join(BY_NAME)}); a mapping says what its fields are "
+                                   "(docs/traffic.md)")
     names = " or ".join(each.name for each in fitting)
     raise UserError(Exit.DATA, f"{path} could be {names}: name the format (its rows have {seen})")
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Row | Unreadable]]:
     """(number from 1 on, row), in the order of the file."""
+    if is_parquet(path):
+        yield from parquet_rows(path)
+        return
     start = _first_character(path)
     with open_text(path) as text:
         try:
@@ -134,6 +146,11 @@ def _rows(path: Path) -> Iterator[tuple[int, Row | Unreadable]]:
                 yield number, value if isinstance(value, dict | Unreadable) else Unreadable("it is not a JSON object")
         except ValueError as error:  # the rest of the file cannot be read
             raise UserError(Exit.DATA, f"{path}: {error}") from None
+
+
+def _container(path: Path) -> Container:
+    """How rows lie in the file; those of Parquet are objects, as in JSON. Raises UserError (DATA) for an empty one."""
+    return Container.JSON if is_parquet(path) or _first_character(path) in "[{" else Container.CSV
 
 
 def _first_character(path: Path) -> str:

@@ -13,9 +13,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import accumulate
-from pathlib import Path
 from random import Random
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -23,8 +22,6 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.presence import present
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.values import Count
-from tokenswarm.scenario.workload_kinds import WorkloadSettings
-from tokenswarm.traces.reader import open_trace
 from tokenswarm.traces.request import TraceRequest
 from tokenswarm.workloads.base import (
     Message,
@@ -36,19 +33,16 @@ from tokenswarm.workloads.base import (
     rng_for,
 )
 from tokenswarm.workloads.corpus import Corpus
-from tokenswarm.workloads.trace_file import require_same_file, with_file
+from tokenswarm.workloads.trace_file import TraceFile, TraceFileSettings
 
 _WARM_UP = ("warmup", "before")
 LONGEST_PASS_S = 7 * 86400.0
 """What a single pass through the file may take; it ends with the file."""
 
 
-class DatasetSettings(WorkloadSettings):
+class DatasetSettings(TraceFileSettings):
     """Prompts from a file."""
 
-    file: str = Field(default="", description="the file, of any format of docs/traffic.md; DATA= sets it")
-    sha256: str | None = Field(default=None, description="its digest, which a run fills in")
-    format: str | None = Field(default=None, description="its format; unset: recognised by the content")
     order: Literal["once", "shuffle", "weighted"] = Field(
         default="shuffle", description="once: every session once, in the file's order, then the run ends; shuffle: "
         "every session once before any is sent again; weighted: drawn by the rows' `weight`, the same session again "
@@ -59,14 +53,6 @@ class DatasetSettings(WorkloadSettings):
         "space at its ends do not matter"
     )
     max_sessions: Count = Field(default=100_000, description="sessions that are kept in memory: the first of the file")
-    bad_rows: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
-        default=0.01, description="share of rows that may be unreadable"
-    )
-
-    @classmethod
-    def completed(cls, table: dict[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
-        """With the file's whole path, and its digest."""
-        return with_file(table, folders)
 
     @classmethod
     def completed_scenario(cls, values: dict[str, Any], table: dict[str, Any],
@@ -106,7 +92,7 @@ class DatasetWorkload(Workload):
         settings = self.settings
         if not settings.file:
             raise UserError(Exit.USAGE, "say which file the prompts are in: DATA=prompts.jsonl (--data)")
-        self._pool = _pool(settings.file, settings.format, settings.max_sessions, settings.bad_rows, settings.sha256)
+        self._pool = _pool(settings.source, settings.max_sessions)
         self._order = list(range(len(self._pool.sessions)))
         if settings.each_once:
             self.sessions_in_all = len(self._order)
@@ -202,11 +188,11 @@ def common_chars(before: Sequence[Message], messages: Sequence[Message]) -> int:
 
 
 @lru_cache(maxsize=2)
-def _pool(file: str, format_name: str | None, max_sessions: int, bad_rows: float, sha256: str | None) -> Pool:
+def _pool(source: TraceFile, max_sessions: int) -> Pool:
     """The file's sessions, read once in a process. Raises UserError (DATA) if it is not the file of that digest."""
-    require_same_file(file, sha256)
+    file = source.path
     sessions: dict[str, list[TraceRequest]] = {}
-    for number, request in enumerate(open_trace(file, format_name, bad_rows).requests()):
+    for number, request in enumerate(source.open().requests()):
         if request.messages is None:
             raise UserError(Exit.DATA, f"{file} holds no text: a workload of its lengths and times is a replay, not a "
                                        "data set")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,21 +14,15 @@ from pydantic import Field, ValidationError, model_validator
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.scenario.arrivals import RECORDED
 from tokenswarm.scenario.values import Count, Positive, PositiveSeconds, Seconds
-from tokenswarm.scenario.workload_kinds import WorkloadSettings
-from tokenswarm.traces.reader import ReadingNotes, open_trace
+from tokenswarm.traces.reader import ReadingNotes
 from tokenswarm.traces.recording import Recording, Selection, ranks_among_siblings, recorded
 from tokenswarm.workloads.made_prompts import Ranks, allowed_ids
-from tokenswarm.workloads.trace_file import require_same_file, with_file
+from tokenswarm.workloads.trace_file import TraceFile, TraceFileSettings
 
 
-class ReplaySettings(WorkloadSettings):
+class ReplaySettings(TraceFileSettings):
     """Recorded traffic."""
 
-    file: str = Field(default="", description="the trace, of any format of docs/traffic.md; DATA= sets it")
-    sha256: str | None = Field(default=None, description="its digest, which a run fills in")
-    format: str | None = Field(default=None, description="its format; unset: recognised by the content")
-    bad_rows: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
-        default=0.01, description="share of rows that may be unreadable")
     pacing: Literal["recorded", "load"] = Field(
         default="recorded", description="recorded: at the trace's times; load: by [load], with the trace as a pool of "
         "sessions")
@@ -78,11 +72,6 @@ class ReplaySettings(WorkloadSettings):
         return self.pacing == "recorded"
 
     @classmethod
-    def completed(cls, table: dict[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
-        """With the file's whole path, and its digest."""
-        return with_file(table, folders)
-
-    @classmethod
     def completed_scenario(cls, values: dict[str, Any], table: dict[str, Any],
                            explicit: Collection[str]) -> dict[str, Any]:
         """With the trace's rate and length as those of the load."""
@@ -123,7 +112,7 @@ def trace_of(settings: ReplaySettings, seed: int) -> ReplayTrace:
     selection = Selection(settings.window_start_s, settings.window_end_s, settings.sample, seed,
                           settings.idle_gap_max_s, settings.speed, settings.rate, settings.input_scale,
                           settings.output_scale, settings.context_tokens, settings.too_long)
-    trace = _read(settings.file, settings.format, settings.bad_rows, settings.sha256, selection)
+    trace = _read(settings.source, selection)
     if settings.pacing == "recorded" and not trace.recording.timed:
         raise UserError(Exit.DATA, f"{settings.file} does not say when its sessions began, so their times cannot be "
                                    'kept: replay it as a pool with SET="replay.pacing=load" and USERS or RATE')
@@ -131,11 +120,9 @@ def trace_of(settings: ReplaySettings, seed: int) -> ReplayTrace:
 
 
 @lru_cache(maxsize=2)
-def _read(file: str, format_name: str | None, bad_rows: float, sha256: str | None,
-          selection: Selection) -> ReplayTrace:
+def _read(source: TraceFile, selection: Selection) -> ReplayTrace:
     """Read once in a process. Raises UserError (DATA)."""
-    require_same_file(file, sha256)
-    trace = open_trace(file, format_name, bad_rows)
+    file, trace = source.path, source.open()
     try:
         recording = recorded(trace.requests(), selection)
     except ValueError as error:

@@ -1,27 +1,61 @@
-"""The file that a workload's requests come from: its whole path, and its digest, by which every process knows it."""
+"""The file that a workload's requests come from: how a scenario names it, and that every process reads the same one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import digest
+from tokenswarm.scenario.workload_kinds import WorkloadSettings
+from tokenswarm.traces.reader import Trace, open_trace
 
 
-def with_file(table: dict[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
-    """The table with the whole path of its `file`, and its `sha256`. Raises UserError (DATA) if it cannot be read."""
-    file = table.get("file")
-    if not isinstance(file, str) or not file:
-        return table
-    path = Path(file).expanduser()
-    path = next((folder / path for folder in folders if (folder / path).is_file()), path).absolute()
-    return {**table, "file": str(path), "sha256": digest(path)}
+@dataclass(frozen=True, slots=True)
+class TraceFile:
+    """A file, how it is read, and its digest. `fields`: (role, name of the field) of a mapping."""
+
+    path: str
+    sha256: str | None
+    format: str | None
+    bad_rows: float
+    fields: tuple[tuple[str, str], ...]
+
+    def open(self) -> Trace:
+        """The file to read. Raises UserError: DATA if it is not that of the digest or of no known format; USAGE for a
+        mapping of fields that makes no sense."""
+        if self.sha256 is not None and digest(Path(self.path)) != self.sha256:
+            raise UserError(Exit.DATA, f"{self.path} is not the file that the run was planned with: it has changed, or "
+                                       "this machine has another one")
+        return open_trace(self.path, self.format, self.bad_rows, dict(self.fields))
 
 
-def require_same_file(file: str, sha256: str | None) -> None:
-    """Raise UserError (DATA) unless the file is the one of that digest."""
-    if sha256 is not None and digest(Path(file)) != sha256:
-        raise UserError(Exit.DATA, f"{file} is not the file that the run was planned with: it has changed, or this "
-                                   "machine has another one")
+class TraceFileSettings(WorkloadSettings):
+    """The settings of a workload that reads a file."""
+
+    file: str = Field(default="", description="the file, of any format of docs/traffic.md; DATA= sets it")
+    sha256: str | None = Field(default=None, description="its digest, which a run fills in")
+    format: str | None = Field(default=None, description="its format; unset: recognised by the content")
+    fields: dict[str, str] = Field(
+        default_factory=dict, description='what the fields of its rows are, where no known format fits: '
+        '`{ prompt = "question", expected = "gold" }` (docs/traffic.md)')
+    bad_rows: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
+        default=0.01, description="share of rows that may be unreadable")
+
+    @property
+    def source(self) -> TraceFile:
+        return TraceFile(self.file, self.sha256, self.format, self.bad_rows, tuple(sorted(self.fields.items())))
+
+    @classmethod
+    def completed(cls, table: dict[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
+        """With the file's whole path and its digest. Raises UserError (DATA) if it cannot be read."""
+        file = table.get("file")
+        if not isinstance(file, str) or not file:
+            return table
+        path = Path(file).expanduser()
+        path = next((folder / path for folder in folders if (folder / path).is_file()), path).absolute()
+        return {**table, "file": str(path), "sha256": digest(path)}

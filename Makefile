@@ -117,7 +117,7 @@ report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=resu
 	  $(if $(FAIL_ON_DRIFT),--fail-on-drift)
 
 profile: $(VENV)/.installed ## what a recorded workload is, before any engine runs: DATA=prod.jsonl [FIELDS="prompt=question"]
-	@$(PY) -m tokenswarm profile $(call quote,$(value DATA)) $(foreach field,$(FIELDS),--field $(call quote,$(field)))
+	@$(PY) -m tokenswarm profile $(call quote,$(value DATA)) $(call option,--fields,FIELDS)
 
 scenarios: $(VENV)/.installed ## list the scenarios
 	@$(PY) -m tokenswarm scenarios

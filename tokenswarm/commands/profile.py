@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ def add(commands: Any) -> None:
     profile.add_argument("file", metavar="FILE", type=Path, nargs="+",
                          help="a trace or data set, or run folders: what their measured requests were")
     profile.add_argument("--format", metavar="NAME", help="its format, where the content does not tell")
-    profile.add_argument("--field", metavar="ROLE=NAME", action="append", default=[],
-                         help="what a field of its rows is, where no known format fits: --field prompt=question "
-                              "--field time_ms=sent.at (docs/traffic.md)")
+    profile.add_argument("--fields", metavar="ROLE=NAME ...", default="",
+                         help="what the fields of its rows are, where no known format fits: "
+                              '"prompt=question time_ms=sent.at" (docs/traffic.md)')
     profile.add_argument("--bad-rows", type=share, default=None, metavar="S",
                          help="share of rows that may be unreadable (default 0.01: 1%%)")
     profile.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -51,7 +50,7 @@ def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
         raise UserError(Exit.USAGE, "give one file, or run folders")
     options.file = files[0]
     trace = open_trace(options.file, options.format, MAX_BAD_SHARE if options.bad_rows is None else options.bad_rows,
-                       _mapping(options.field))
+                       _mapping(options.fields))
     profiled = profile(collect(trace.requests()))
     if not profiled.requests:
         raise UserError(Exit.DATA, f"{options.file} has no request that was answered")
@@ -67,11 +66,12 @@ def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
     return Exit.PASSED
 
 
-def _mapping(fields: Sequence[str]) -> dict[str, str]:
+def _mapping(fields: str) -> dict[str, str]:
     """{role: name of the field}. Raises UserError (USAGE)."""
-    mapping = dict(pair for text in fields for pair in [text.partition("=")[::2]])
-    if not all(mapping.values()) or len(mapping) != len(fields):
-        raise UserError(Exit.USAGE, "--field: give ROLE=NAME, each role once, such as --field prompt=question")
+    words = fields.split()
+    mapping = dict(word.partition("=")[::2] for word in words)
+    if not all(mapping.values()) or len(mapping) != len(words):
+        raise UserError(Exit.USAGE, "--fields: give ROLE=NAME, each role once, such as prompt=question")
     return mapping
 
 

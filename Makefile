@@ -33,8 +33,15 @@ COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEA
   $(call option,--gpu-hourly-cost,GPU_HOURLY_COST) $(call option,--margin,MARGIN) $(call option,--run-spread,RUN_SPREAD) \
   $(call option,--budget,BUDGET) $(if $(ALL_PAIRS),--all-pairs)
 
+ONE_SHOT_OPTIONS = $(call option,--prompt,PROMPT) $(call option,--context,CONTEXT) $(call option,--engines,ENGINES) $(call option,--host,HOST) \
+  $(call option,--a-host,A_HOST) $(call option,--b-host,B_HOST) $(call option,--a-model,A_MODEL) $(call option,--b-model,B_MODEL) \
+  $(call option,--a-set,A_SET) $(call option,--b-set,B_SET) $(call option,--model,MODEL) $(call option,--runtime,RUNTIME) \
+  $(call option,--device,DEVICE) $(call option,--scenario,SCENARIO) $(call option,--set,SET) $(call option,--repeats,REPEATS) \
+  $(call option,--max-tokens,MAX_TOKENS) $(call option,--margin,MARGIN) $(call option,--results,RESULTS)
+
 .DEFAULT_GOAL := help
 .PHONY: help install load soak ui test-ui observe compare capacity qualify tune sim report profile scenarios calibrate test test-slow test-package test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean results prune
+.PHONY: oneshot claims
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -93,6 +100,9 @@ observe: ## Prometheus and Grafana in containers, beside runs with METRICS_PORT=
 
 compare: $(VENV)/.installed ## two engines in turn, repeated, with a verdict: SCENARIO= [ENGINES=vllm,sglang] [REPEATS=5] [BUDGET=2h] [MARGIN=0.05]
 	@$(PY) -m tokenswarm compare --scenario $(call quote,$(or $(SCENARIO),rag)) $(COMPARE_OPTIONS)
+
+oneshot: $(VENV)/.installed ## the same prompt on each engine: PROMPT="..." [ENGINES=vllm,sglang] [REPEATS=5] [HOST=] [A_HOST= B_HOST=] [CONTEXT=FILE] [MAX_TOKENS=256]
+	@$(PY) -m tokenswarm oneshot $(ONE_SHOT_OPTIONS)
 
 qualify: $(VENV)/.installed ## how noisy this machine is: one engine against itself in pairs: SCENARIO= [PAIRS=5] [BUDGET=1h], and what load takes
 	@$(PY) -m tokenswarm qualify $(LOAD_OPTIONS) $(call option,--pairs,PAIRS) $(call option,--budget,BUDGET)

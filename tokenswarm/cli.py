@@ -23,6 +23,7 @@ COMMANDS = (
     "compare",
     "capacity",
     "qualify",
+    "oneshot",
     "tune",
     "engine",
     "profile",

@@ -9,6 +9,7 @@ import msgspec
 
 from tokenswarm.contract.capacity import CAPACITY_FORMAT, Capacity
 from tokenswarm.contract.manifest import Manifest
+from tokenswarm.contract.one_shot import ONE_SHOT_FORMAT, OneShot
 from tokenswarm.contract.summary.figure import Record
 from tokenswarm.contract.summary.summary_file import EMPTY_WHERE_UNKNOWN
 from tokenswarm.contract.summary.summary_record import SUMMARY_FORMAT, Summary
@@ -47,12 +48,19 @@ def capacity_schema() -> dict[str, Any]:
             **msgspec.json.schema(Capacity)}
 
 
+def one_shot_schema() -> dict[str, Any]:
+    """The JSON Schema of oneshot.json (draft 2020-12). Every field may be missing; further ones are allowed."""
+    return {"$schema": _DIALECT, "title": f"oneshot.json of tokenswarm, format {ONE_SHOT_FORMAT}",
+            **msgspec.json.schema(OneShot)}
+
+
 def _kinds_of(kind: type[Record]) -> list[type[Record]]:
     return [each for child in kind.__subclasses__() for each in (child, *_kinds_of(child))]
 
 
 SCHEMAS = {"run.schema.json": run_schema, "summary.schema.json": summary_schema,
-           "tune.schema.json": tune_schema, "capacity.schema.json": capacity_schema}
+           "tune.schema.json": tune_schema, "capacity.schema.json": capacity_schema,
+           "oneshot.schema.json": one_shot_schema}
 """By the name of the file in docs/schema/."""
 
 

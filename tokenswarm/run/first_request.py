@@ -64,12 +64,12 @@ def send_first_request(load: LoadToCheck) -> Answer:
     return send_alone(load, first_prompt(load.scenario, load.corpus))
 
 
-def send_alone(load: LoadToCheck, prompt: Prompt) -> Answer:
-    """The same of any prompt."""
+def send_alone(load: LoadToCheck, prompt: Prompt, most_tokens: int = MAX_TOKENS) -> Answer:
+    """The same of any prompt, with an answer of at most `most_tokens` tokens."""
     output, endpoint = load.scenario.output, load.scenario.endpoint
     body = request_body(constant_body(load.model, output, endpoint), prompt, output.max_tokens, endpoint)
     path = path_of(prompt, endpoint)
-    body[length_field(path, endpoint)] = min(MAX_TOKENS, prompt.max_tokens or output.max_tokens)
+    body[length_field(path, endpoint)] = min(most_tokens, prompt.max_tokens or output.max_tokens)
     outcome: list[Answer | BaseException] = []
 
     def ask() -> None:

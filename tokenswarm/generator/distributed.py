@@ -37,10 +37,13 @@ from tokenswarm.generator.mixed_user import choose_classes
 from tokenswarm.generator.plan import ALL, Plan, plan_from
 from tokenswarm.generator.roles import Coordinator, ProcessRole
 from tokenswarm.generator.sinks import TABLES, MasterSink
+from tokenswarm.generator.worker_files import FilesToFetch, FilesToHandOut
 from tokenswarm.live.aggregate import Delta
 
 _log = logging.getLogger(__name__)
 _WORKERS_END_S = 15.0
+_FILES_STALL_S = 60.0
+"""So long the master waits for a worker that fetches files and asks for no more of them."""
 _PINGS = 8
 _PING_INTERVAL_S = 0.03
 _PULSE_S = 0.25
@@ -76,6 +79,7 @@ class _Worker:
         self.clock = Clock()
         self.in_flight: Counter[str] = Counter()
         self.exhausted = False
+        self.has_files = False
         self.rows = 0
         self.account: dict[str, Any] | None = None
 
@@ -87,9 +91,13 @@ class MasterRole(Coordinator):
         super().__init__(environment)
         self._workers: dict[str, _Worker] = {}
         self._hash_key = fresh_key()
+        self._files = FilesToHandOut(())
+        self._files_at = 0.0
+        """When a worker last said anything about files, by the monotonic clock."""
         runner = environment.runner
         for name, listener in (("rows", self._rows), ("tally", self._tallied), ("pong", self._pong),
-                               ("pulse", self._pulse), ("account", self._account), ("gave_up", self._gave_up)):
+                               ("pulse", self._pulse), ("account", self._account), ("gave_up", self._gave_up),
+                               ("file_wanted", self._file_wanted), ("files_ready", self._files_ready)):
             runner.register_message(f"tokenswarm_{name}", self.guard(listener))
         gate_worker_registration(runner, self._closed)
 
@@ -108,7 +116,28 @@ class MasterRole(Coordinator):
         for _ in range(_PINGS):
             self._tell("ping", lambda _: {"asked": time.time()})
             gevent.sleep(_PING_INTERVAL_S)
+        self._hand_out_files()
         self.announce()
+
+    def _hand_out_files(self) -> None:
+        """Let each worker have the files that the scenarios name. Raises UserError (LOAD_GENERATOR) if one does not
+        get them."""
+        plan = present(self.plan)
+        self._files = FilesToHandOut([plan.scenario.values(),
+                                      *(each.scenario.values() for each in plan.classes.values())])
+        offers = self._files.offers()
+        if not offers:
+            return
+        self._files_at = time.monotonic()
+        self._tell("files", lambda _: {"files": offers})
+        while missing := [client.id for client in self._alive()
+                          if client.id in self._workers and not self._workers[client.id].has_files]:
+            if time.monotonic() - self._files_at > _FILES_STALL_S:
+                raise UserError(Exit.LOAD_GENERATOR, f"{len(missing)} of {len(self._workers)} workers did not get the "
+                                                     "files of this run from the master: look at their logs")
+            if self.gave_up:
+                return
+            gevent.sleep(0.02)
 
     def announce(self) -> None:
         plan, line = present(self.plan), self.timeline
@@ -191,6 +220,18 @@ class MasterRole(Coordinator):
         worker = self._workers[msg.node_id]
         worker.in_flight, worker.exhausted = Counter(msg.data["in_flight"]), msg.data["exhausted"]
 
+    def _file_wanted(self, msg: Any, **_: Any) -> None:
+        if msg.node_id not in self._workers:
+            return
+        self._files_at = time.monotonic()
+        sha256, offset = msg.data["sha256"], msg.data["offset"]
+        self.environment.runner.send_message("tokenswarm_file_slice", {
+            "sha256": sha256, "offset": offset, "data": self._files.slice(sha256, offset)}, msg.node_id)
+
+    def _files_ready(self, msg: Any, **_: Any) -> None:
+        if msg.node_id in self._workers:
+            self._workers[msg.node_id].has_files = True
+
     def _gave_up(self, msg: Any, **_: Any) -> None:
         """A worker cannot do its part, so the run would not be what was planned."""
         if not self._ended and msg.node_id in self._workers:
@@ -219,7 +260,12 @@ class WorkerRole(ProcessRole):
         self._hash_key: bytes | None = None
         self._index = 0
         self._ended = False
-        for name, listener in (("ping", self._ping), ("plan", self._planned), ("end", self._end)):
+        send = environment.runner.send_message
+        self._files = FilesToFetch(
+            lambda sha256, offset: send("tokenswarm_file_wanted", {"sha256": sha256, "offset": offset}),
+            lambda: send("tokenswarm_files_ready", {}))
+        for name, listener in (("ping", self._ping), ("plan", self._planned), ("end", self._end),
+                               ("files", self._offered), ("file_slice", self._file_slice)):
             environment.runner.register_message(f"tokenswarm_{name}", self.guard(listener))
 
     def give_up(self, sentence: str, code: int) -> None:
@@ -253,8 +299,15 @@ class WorkerRole(ProcessRole):
         timeline.level_starts = data["level_starts"]
         if self._plan is None or self._plan.run_id != data["manifest"]["run_id"]:
             self._ended, self.process = False, None
+            self._files.put_into(data["manifest"])
             self._plan = plan_from(manifest_of(data["manifest"]), Path(data["folder"]), controlled=True)
             choose_classes(self.environment, self._plan.scenario.mix)
+
+    def _offered(self, msg: Any, **_: Any) -> None:
+        self._files.offered(msg.data["files"])
+
+    def _file_slice(self, msg: Any, **_: Any) -> None:
+        self._files.receive(msg.data["sha256"], msg.data["offset"], msg.data["data"])
 
     def _beat(self) -> None:
         while not self._ended:

@@ -1,0 +1,120 @@
+"""Files that a run's workers need and may not have: the master hands them out, slice by slice, before the load.
+
+A worker asks for the next slice when it has written the last one, so that neither side ever holds more than one. Only
+files that the run's own scenarios name, with their digest, are handed out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import digest
+
+SLICE_BYTES = 1 << 20
+_KEYS = (("file", "sha256"), ("arrival_times_file", "arrival_times_sha256"))
+"""Under which names a table of a scenario has a file and its digest."""
+
+
+def named_files(values: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """(table, name of its key, digest) of each file that a scenario's values name with its digest."""
+    for value in values.values():
+        if isinstance(value, dict):
+            for key, key_of_digest in _KEYS:
+                if isinstance(value.get(key), str) and isinstance(value.get(key_of_digest), str):
+                    yield value, key, value[key_of_digest]
+            yield from named_files(value)
+
+
+class FilesToHandOut:
+    """The master's side: which files there are, and their slices."""
+
+    def __init__(self, scenarios: Sequence[Mapping[str, Any]]) -> None:
+        """`scenarios`: the values of all scenarios of a run."""
+        self._paths = {sha256: Path(table[key]) for values in scenarios for table, key, sha256 in named_files(values)}
+
+    def offers(self) -> list[dict[str, str]]:
+        """What workers need: path and digest of each file."""
+        return [{"path": str(path), "sha256": sha256} for sha256, path in self._paths.items()]
+
+    def slice(self, sha256: Any, offset: Any) -> bytes:
+        """The bytes of a file from `offset` on, at most SLICE_BYTES; none at its end. Raises UserError (DATA)."""
+        path = self._paths.get(sha256) if isinstance(sha256, str) else None
+        if path is None or type(offset) is not int or offset < 0:
+            raise UserError(Exit.DATA, "a worker asks for a file that this run does not have")
+        try:
+            with path.open("rb") as file:
+                file.seek(offset)
+                return file.read(SLICE_BYTES)
+        except OSError as error:
+            raise UserError(Exit.DATA, f"{path} cannot be read: {error.strerror or error}") from None
+
+
+class FilesToFetch:
+    """A worker's side. What it lacks is kept in a folder of its own, which nobody else can read, until it ends."""
+
+    def __init__(self, ask: Callable[[str, int], None], ready: Callable[[], None]) -> None:
+        """`ask`: asks the master for the slice of a file, by digest and offset; `ready`: tells it that all are here."""
+        self._ask, self._ready = ask, ready
+        self._wanted: list[dict[str, str]] = []
+        self._local: dict[str, Path] = {}
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._digest, self._written = hashlib.sha256(), 0
+
+    def offered(self, offers: Sequence[Mapping[str, str]]) -> None:
+        """The files of a run; asks for the first that is not here."""
+        self._wanted = [dict(offer) for offer in offers if not self._is_here(offer["path"], offer["sha256"])]
+        self._next()
+
+    def receive(self, sha256: str, offset: int, data: bytes) -> None:
+        """A slice of the file that was asked for; one without bytes ends it. Raises UserError (DATA) where the file is
+        not that of the digest, RESULTS where it cannot be written."""
+        if not self._wanted or sha256 != self._wanted[0]["sha256"] or offset != self._written:
+            return  # of a file that is no longer wanted
+        path = self._path_of(sha256)
+        if data:
+            try:
+                with path.open("ab") as file:
+                    file.write(data)
+            except OSError as error:
+                raise UserError(Exit.RESULTS, f"{path} cannot be written: {error.strerror or error}") from None
+            self._digest.update(data)
+            self._written += len(data)
+            self._ask(sha256, self._written)
+            return
+        if self._digest.hexdigest() != sha256:
+            raise UserError(Exit.DATA, f"{self._wanted[0]['path']} is not the file that the run was planned with: it "
+                                       "has changed on the master")
+        self._local[sha256] = path
+        self._wanted.pop(0)
+        self._next()
+
+    def put_into(self, values: Mapping[str, Any]) -> None:
+        """Change the values of a scenario so that they name the files that were fetched."""
+        for table, key, sha256 in named_files(values):
+            if sha256 in self._local:
+                table[key] = str(self._local[sha256])
+
+    def _is_here(self, path: str, sha256: str) -> bool:
+        try:
+            return sha256 in self._local or digest(Path(path)) == sha256
+        except UserError:
+            return False
+
+    def _path_of(self, sha256: str) -> Path:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="tokenswarm-")
+        return Path(self._folder.name) / sha256
+
+    def _next(self) -> None:
+        if not self._wanted:
+            self._ready()
+            return
+        self._digest, self._written = hashlib.sha256(), 0
+        sha256 = self._wanted[0]["sha256"]
+        self._path_of(sha256).unlink(missing_ok=True)
+        self._ask(sha256, 0)

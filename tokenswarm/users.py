@@ -19,9 +19,10 @@ from tokenswarm.base.last_handler import handle_our_errors
 handle_our_errors("tokenswarm")  # first: under plain Locust nobody else reports an import that fails
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from random import Random
-from typing import Any
+from typing import Any, Self
 
 import gevent
 from locust import User, constant
@@ -62,7 +63,7 @@ class LLMUser(User):
         self._process: LoadProcess = plugin.process_of(environment)
         self._plan = self._process.plan.of(type(self).__name__)
         self._session_phase = self._session_origin = ""
-        self._session_sent = self._session_open = False
+        self._session_sent = self._session_open = self._helps = False
         self._pause_s: float | None = None
         self._bound: BoundSession | None = None
         self._arrival: Arrival | None = None
@@ -156,6 +157,10 @@ class LLMUser(User):
 
     def _next_phase(self) -> str:
         """The phase of what is sent next; in an open loop once there is an arrival of that phase for it."""
+        if self._helps:
+            if (phase := self._process.phase()) == "drain":
+                raise StopUser
+            return phase
         turn = next_turn(self._process, self._bound, self._arrival)
         if turn is None:
             raise StopUser
@@ -188,12 +193,42 @@ class LLMUser(User):
     def think(self) -> None:
         """Pause as the scenario's user does between an answer and the next question, or as is on record of the last
         prompt (not in an open loop)."""
-        if not self._process.open_loop:
+        if not self._process.open_loop or self._helps:
             seconds = self._pause_s
             if seconds is None:
                 seconds = self._plan.behaviour.think_time_s.sample(self._rng)
             if seconds > 0:
                 gevent.sleep(seconds)
+
+    def together(self, story: Callable[[Self, Session], object], sessions: Sequence[Session]) -> None:
+        """Play sessions at the same time, and wait until all are over: `story(helper, session)` tells each of them,
+        where the helper asks and thinks as this user does. Sub-agents are such; they belong to the session that started
+        them, and in an open loop they wait for no arrivals of their own."""
+        helpers = [self._helper(number) for number in range(len(sessions))]
+        raised: list[Exception] = []
+
+        def play(helper: Self, session: Session) -> None:
+            try:
+                story(helper, session)
+            except Exception as error:  # raised again by the one who waits
+                raised.append(error)
+
+        stories = [gevent.spawn(play, *pair) for pair in zip(helpers, sessions, strict=True)]
+        try:
+            gevent.joinall(stories)
+        finally:  # the user is taken away: what they have in flight is cancelled
+            gevent.killall(stories)
+            self._asked += sum(helper._asked for helper in helpers)
+        if raised:
+            raise raised[0]
+
+    def _helper(self, number: int) -> Self:
+        """A copy of this user, who is in the middle of a session and has no arrivals."""
+        helper = copy(self)
+        helper._helps, helper._asked, helper._arrival, helper._bound = True, 0, None, None
+        name = f"{self._process.plan.seed}/{self._number}/{self._rng.getrandbits(32)}/{number}"
+        helper._rng, helper.random = Random(f"think/{name}"), Random(f"user/{name}")
+        return helper
 
     def _report(self, answer: Answer) -> None:
         if answer.status == "cancelled":

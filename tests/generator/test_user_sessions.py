@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import pytest
 from locust.exception import RescheduleTaskImmediately, StopUser
 
@@ -16,6 +17,7 @@ from tokenswarm.generator.plan import ClassPlan
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.users import LLMUser
 from tokenswarm.workloads import create
+from tokenswarm.workloads.base import Prompt
 from tokenswarm.workloads.corpus import load_corpus
 
 MEASURE_START = 10.0
@@ -156,3 +158,57 @@ def test_nothing_is_begun_or_sent_after_the_measured_phase() -> None:
     for ask in (lambda: user.ask(prompt), user.next_session):
         with pytest.raises(StopUser):
             ask()
+
+
+def follow(user: Reader, session: Any) -> None:
+    """As the locustfile of agents tells it."""
+    for prompt in session:
+        user.ask(prompt)
+        user.together(follow, session.sub_sessions())
+        user.think()
+
+
+class Agent:
+    """A session of two turns, after the first of which two others go on."""
+
+    def __init__(self, name: str, helpers: tuple[Any, ...] = ()) -> None:
+        self.name, self.helpers, self.turn = name, helpers, 0
+
+    def __iter__(self) -> Any:
+        for self.turn in (1, 2):
+            yield Prompt([], self.name, self.turn, 0, pause_after_s=0.0)
+
+    def sub_sessions(self) -> tuple[Any, ...]:
+        return self.helpers if self.turn == 1 else ()
+
+
+@pytest.mark.parametrize("arrivals", [None, [12.0, 14.0]], ids=["closed", "open"])
+def test_sub_sessions_go_on_at_the_same_time_and_the_next_turn_waits_for_all(arrivals: list[float] | None) -> None:
+    process = FakeProcess("steady", arrivals)
+    process.now = MEASURE_START + 1
+    send = process.send
+
+    def send_slowly(*request: Any) -> Answer:
+        gevent.sleep(0)
+        return send(*request)
+
+    process.send = send_slowly  # type: ignore[method-assign]
+    user = user_of(process)
+    user._session_phase = user._session_origin = "measure"
+    user._session_sent = True
+    follow(user, Agent("main", (Agent("a"), Agent("b"))))
+    assert [row[:2] for row in process.sent] == [("main", 1), ("a", 1), ("b", 1), ("a", 2), ("b", 2), ("main", 2)]
+    due = [row[4] for row in process.sent]
+    assert due == ([None] * 6 if arrivals is None else [12.0, None, None, None, None, 14.0])
+    assert user._asked == 6
+
+
+def test_what_a_helper_raises_is_raised_where_it_is_waited_for() -> None:
+    process = FakeProcess("steady")
+    user = user_of(process)
+    user._session_phase, user._session_sent = "warmup", True
+    sub = Agent("a")
+    with pytest.raises(StopUser):
+        process.now = MEASURE_START + 1000
+        user.together(follow, (sub,))
+    assert process.sent == []

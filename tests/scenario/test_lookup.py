@@ -85,7 +85,7 @@ def test_the_list_of_scenarios_shows_the_user_s_with_their_file_and_survives_a_b
 def test_a_locustfile_is_found_beside_the_scenario_then_in_the_places(places: tuple[Path, Path]) -> None:
     working, configuration = places
     scenario = put(working / "my/support.toml", SCENARIO.format(title="").replace("rag.py", "support.py"))
-    with pytest.raises(UserError, match=r"unknown locustfile 'support' \(known: batch, .*; looked in .*/my, "):
+    with pytest.raises(UserError, match=r"unknown locustfile 'support' \(known: agent, .*; looked in .*/my, "):
         load_scenario(str(scenario))
     for path in (configuration / "locustfiles/support.py", working / "locustfiles/support.py",
                  working / "my/support.py"):

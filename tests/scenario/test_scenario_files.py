@@ -32,7 +32,7 @@ MINIMAL = 'locustfile = "rag.py"\nworkload = "rag"\n'
 
 
 def test_the_project_comes_with_its_scenarios():
-    assert scenario_names() == ["batch", "chat", "chat-7k", "dataset", "rag", "reasoning", "replay",
+    assert scenario_names() == ["agent", "batch", "chat", "chat-7k", "dataset", "rag", "reasoning", "replay",
                                 "structured"]
 
 
@@ -147,7 +147,7 @@ def test_an_empty_salt_is_no_salt():
         ("engine.vlm.x=4", "scenarios/rag.toml: [engine.vlm]: unknown engine 'vlm', did you mean 'vllm'?"),
         ("chat.turns=3", "[chat] is a table of workload 'chat', but this scenario's workload is 'rag'"),
         ("workload=tables",
-         "SET: workload is 'tables', but should be one of 'batch', 'chat', 'dataset', 'rag', 'reasoning', "
+         "SET: workload is 'tables', but should be one of 'agent', 'batch', 'chat', 'dataset', 'rag', 'reasoning', "
          "'replay' or 'structured'"),
         ("locustfile=foo.py", "scenarios/rag.toml: unknown locustfile 'foo' (known: "),
     ],

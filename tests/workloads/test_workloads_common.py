@@ -14,6 +14,7 @@ from tokenswarm import workloads
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.scenario.loading import load_scenario, scenario_names
+from tokenswarm.workloads.base import as_cached, content_text
 from tokenswarm.workloads.corpus import corpus_of
 
 from .conftest import data_for
@@ -50,7 +51,12 @@ def prompts(workload, phase="measure", numbers=range(30), answer="Some answer.")
 
 
 def text_of(prompt):
-    return "".join(message["content"] for message in prompt.messages)
+    return "".join(content_text(message) for message in prompt.messages)
+
+
+def cached_text(prompt):
+    """With the definitions of tools, which stand before."""
+    return "".join(content_text(message) for message in as_cached(prompt))
 
 
 def common_prefix(a, b):
@@ -123,11 +129,11 @@ def test_in_a_steady_state_sessions_differ_by_phase_and_what_they_share_does_not
     workload = make(name, "prompts.state=steady")
     warm, measured = (prompts(workload, phase) for phase in ("warmup", "measure"))
     assert not {p.conversation for p in warm} & {p.conversation for p in measured}
-    shared = {p.document: text_of(p)[: p.shared_prefix_chars] for p in measured if p.turn == 1}
+    shared = {p.document: cached_text(p)[: p.shared_prefix_chars] for p in measured if p.turn == 1}
     again = [p for p in warm if p.turn == 1 and p.document in shared]
     assert again
     for prompt in again:
-        assert text_of(prompt).startswith(shared[prompt.document])
+        assert cached_text(prompt).startswith(shared[prompt.document])
         assert prompt.shared_prefix_chars == len(shared[prompt.document])
     assert not {text_of(p) for p in warm if p.turn == 1} & {text_of(p) for p in measured if p.turn == 1}
 
@@ -158,10 +164,10 @@ def test_a_shared_prefix_was_sent_before_or_is_common_to_all(make, name):
     all_prompts = prompts(make(name, "" if name != "rag" else "rag.history=true"), numbers=range(12))
     # The first request with a document is the one that the others share with.
     for prompt in all_prompts:
-        shared = text_of(prompt)[: prompt.shared_prefix_chars]
+        shared = cached_text(prompt)[: prompt.shared_prefix_chars]
         if prompt.turn > 1:
             assert any(text.startswith(shared) for text in seen)
-        seen.append(text_of(prompt))
+        seen.append(cached_text(prompt))
 
 
 @pytest.mark.parametrize("name", scenario_names())

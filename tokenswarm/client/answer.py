@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tokenswarm.base.tool_call import ToolCall
+
 
 @dataclass(slots=True)
 class Usage:
@@ -28,7 +30,9 @@ class Answer:
     http_status: int | None = None
     finish_reason: str | None = None
     text: str = ""
-    """The answer proper, without reasoning."""
+    """The answer proper, without reasoning; of calls of tools, their names and arguments."""
+    calls: tuple[ToolCall, ...] = ()
+    """Calls of tools, as far as they came."""
     reasoning: str = ""
     sent_at: float = 0.0
     """Unix seconds."""

@@ -20,6 +20,7 @@ from tokenswarm.client.stream import (
     gave_up,
     split_thinking,
 )
+from tokenswarm.client.tool_calls import CallsSoFar
 
 _NS_PER_MS = 1e6
 _ENDLESS_S = 1e9
@@ -120,6 +121,7 @@ class Decoder:
         answer.chunks = len(stream.token_stamps)
         answer.oddities += (*stream.odd, *(("an event behind [DONE]",) if stream.late else ()))
         self._channels(answer, sent_ns)
+        answer.calls = stream.calls.whole()
         if stream.token_stamps:
             first, last = stream.token_stamps[0], stream.token_stamps[-1]
             answer.ttft_ms = (first - sent_ns) / _NS_PER_MS
@@ -192,6 +194,9 @@ class Decoder:
             texts = [(end_ns, text) for text in message.texts()]
             thoughts, answer.text, _ = split_thinking(texts)
             answer.reasoning = message.thought + thoughts
+            calls = CallsSoFar()
+            message.gather(calls)
+            answer.calls = calls.whole()
         else:
             answer.text = choice.text or ""
         for usage in event.counts():

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from tokenswarm.client.answer import Usage
+from tokenswarm.client.tool_calls import CallsSoFar
 
 MAX_COUNT = 10 ** 12
 """More tokens than this are no count of one request; they would spoil every sum."""
@@ -47,14 +48,21 @@ class _ToolCall(msgspec.Struct, gc=False):
     custom: _Custom | None = None
     name: str | None = None
     arguments: str | None = None
+    index: Any = None
+    id: Any = None
 
-    def words(self) -> str:
+    def parts(self) -> tuple[str | None, str | None]:
         """Name and arguments, wherever they stand."""
         if self.function is not None:
-            return (self.function.name or "") + (self.function.arguments or "")
+            return self.function.name, self.function.arguments
         if self.custom is not None:
-            return (self.custom.name or "") + (self.custom.input or "")
-        return (self.name or "") + (self.arguments or "")
+            return self.custom.name, self.custom.input
+        return self.name, self.arguments
+
+    def words(self) -> str:
+        """Both as one text."""
+        name, arguments = self.parts()
+        return (name or "") + (arguments or "")
 
 
 class Delta(msgspec.Struct, gc=False):
@@ -73,9 +81,20 @@ class Delta(msgspec.Struct, gc=False):
             yield self.content
         if self.refusal:
             yield self.refusal
-        for call in (*(self.tool_calls or ()), self.function_call):
-            if call is not None and (words := call.words()):
+        for call in self.calls():
+            if words := call.words():
                 yield words
+
+    def calls(self) -> Iterator[_ToolCall]:
+        """The calls of tools, or pieces of them."""
+        yield from self.tool_calls or ()
+        if self.function_call is not None:
+            yield self.function_call
+
+    def gather(self, calls: CallsSoFar) -> None:
+        """Add the calls of tools, or pieces of them, to those that came before."""
+        for call in self.calls():
+            calls.add(call.index, call.id, *call.parts())
 
     @property
     def thought(self) -> str:
@@ -308,7 +327,8 @@ class _Lenient:
             if arguments is not None and not isinstance(arguments, str):
                 self._note("tool_calls.function.arguments", arguments)
                 arguments = msgspec.json.encode(arguments).decode() if arguments else None
-            yield _ToolCall(name=name if isinstance(name, str) else None, arguments=arguments)
+            yield _ToolCall(name=name if isinstance(name, str) else None, arguments=arguments,
+                            index=call.get("index"), id=call.get("id"))
 
     def _usage(self, holder: Mapping[str, Any], where: str) -> _Usage | None:
         usage = self._table(holder, "usage", where)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from tokenswarm.client.answer import Usage
 from tokenswarm.client.events import Choice, NoEvent, error_kind, error_text, merged, read_event
 from tokenswarm.client.responses import as_chat_event
+from tokenswarm.client.tool_calls import CallsSoFar
 
 _THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
 FAILED_FINISH = ("abort", "error")
@@ -44,8 +45,9 @@ class StreamDecoder:
     that there was any event at all.
     """
 
-    __slots__ = ("_data", "_lessons", "_line", "_named_error", "_pattern", "_skip_lf", "content", "done", "end_stamp",
-                 "error", "events", "finish_reason", "late", "odd", "reasoning", "strange", "token_stamps", "usage")
+    __slots__ = ("_data", "_lessons", "_line", "_named_error", "_pattern", "_skip_lf", "calls", "content", "done",
+                 "end_stamp", "error", "events", "finish_reason", "late", "odd", "reasoning", "strange", "token_stamps",
+                 "usage")
 
     def __init__(self) -> None:
         self._line = bytearray()
@@ -57,6 +59,8 @@ class StreamDecoder:
         self.token_stamps: list[int] = []
         self.content: list[tuple[int, str]] = []
         self.reasoning: list[tuple[int, str]] = []
+        self.calls = CallsSoFar()
+        """Calls of tools; their texts are in `content` too."""
         self.finish_reason: str | None = None
         self.end_stamp: int | None = None
         self.usage: Usage | None = None
@@ -84,11 +88,11 @@ class StreamDecoder:
         if (not self._line and not self._data and not self._skip_lf and not self._named_error
                 and piece.startswith(b"data: ")
                 and piece.endswith(b"\n\n") and piece.find(b"\n") == len(piece) - 2 and b"\r" not in piece):
-            known = len(self.content), len(self.reasoning)
+            known, called = (len(self.content), len(self.reasoning)), self.calls.pieces
             self._event(stamp, piece[6:-2])
             if self.done:
                 self._pattern = None
-            elif self._lessons and not self.odd:
+            elif self._lessons and not self.odd and self.calls.pieces == called:
                 self._learn(piece, self.content[known[0]:], self.reasoning[known[1]:])
             return
         self._pattern = None  # what comes next may be the middle of something
@@ -198,6 +202,7 @@ class StreamDecoder:
             for text in delta.texts():
                 self.content.append((stamp, text))
                 has_text = True
+            delta.gather(self.calls)
         elif choice.text:
             self.content.append((stamp, choice.text))
             has_text = True

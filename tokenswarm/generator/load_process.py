@@ -44,7 +44,7 @@ from tokenswarm.live.aggregate import Delta
 from tokenswarm.scenario.mix import USERS
 from tokenswarm.workloads import create
 from tokenswarm.workloads.answer_checks import check_of, with_check
-from tokenswarm.workloads.base import Prompt, Session
+from tokenswarm.workloads.base import Prompt, Session, as_cached
 
 _ERROR_CHARS, _ERROR_KINDS, _OTHER_ERRORS = 200, 10, "other errors"
 """Of what tasks raise: how much of a message is kept, how many kinds, and what stands for the rest."""
@@ -300,12 +300,13 @@ class LoadProcess:
     def _record(self, origin: Origin, prompt: Prompt, answer: Answer) -> None:
         row = request_row(origin, prompt, answer, self.timeline.level_of(origin.phase, answer.sent_at))
         if self.plan.scenario.mix is not None:  # each class counts its sessions from 0
-            row["conversation"] = f"{origin.user_class}-{row['conversation']}"
+            for name in ("conversation", "task"):
+                row[name] = None if row[name] is None else f"{origin.user_class}-{row[name]}"
         if self._clock_shift_s:
             for name in ("sent_at", "scheduled_at"):
                 row[name] = None if row[name] is None else row[name] - self._clock_shift_s
         self._buffer.add(REQUESTS_CSV, format_rows(REQUEST_COLUMNS, (row,)))
-        self._buffer.add(PROMPTS_CSV, self._fingerprints.row(self.index, origin.number, prompt.messages, answer))
+        self._buffer.add(PROMPTS_CSV, self._fingerprints.row(self.index, origin.number, as_cached(prompt), answer))
         self._slice.add(row, self._load_of(origin.user_class).bounds, self.timeline.shifted(-self._clock_shift_s))
         self.simulated_answers += answer.simulated
         self.oddities.update(answer.oddities)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenswarm.client.answer import Answer
-from tokenswarm.workloads.base import Prompt, chars_of
+from tokenswarm.workloads.base import Prompt, asked_chars
 
 _DETAIL_CHARS = 1000
 
@@ -37,10 +37,11 @@ def quantile(ordered: list[float], share: float) -> float:
 
 def valid_output(prompt: Prompt, answer: Answer) -> bool | None:
     """The scenario's own check of a successful answer; None where it has none. A check that fails over it: False."""
-    if prompt.check is None or not answer.ok:
+    if (prompt.check is None and prompt.check_calls is None) or not answer.ok:
         return None
     try:
-        return bool(prompt.check(answer.text))
+        return (prompt.check is None or bool(prompt.check(answer.text))) and (
+            prompt.check_calls is None or bool(prompt.check_calls(answer.calls)))
     except Exception:  # a user's code, and an answer that nobody foresaw: the row must not be lost over it
         return False
 
@@ -81,9 +82,12 @@ def request_row(origin: Origin, prompt: Prompt, answer: Answer, level: int | Non
         "reasoning_tokens": answer.reasoning_tokens,
         "token_source": answer.token_source,
         "reasoning_source": answer.reasoning_source,
-        "prompt_chars": chars_of(prompt.messages),
+        "prompt_chars": asked_chars(prompt.messages, prompt.body),
         "shared_prefix_chars": prompt.shared_prefix_chars,
         "document": prompt.document,
+        "task": None if prompt.task is None else prompt.task.task,
+        "task_step": None if prompt.task is None else prompt.task.step,
+        "task_steps": None if prompt.task is None else prompt.task.steps,
         "status": answer.status,
         "error": answer.error,
         "http_status": answer.http_status,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from tokenswarm.sim.constrained import REFUSAL, REFUSED, Tool, called, json_text, name_token, schema_of_format
 from tokenswarm.sim.jobs import TOKEN_BYTES
 from tokenswarm.sim.text import Prose, slices
 
@@ -17,8 +17,6 @@ Reasoning = Literal["never", "always", "auto"]
 REASONING_SHARE = 0.7
 """Share of the tokens of a reasoning answer that are reasoning."""
 
-_DEEPEST = 32
-"""References and tables inside each other that an answer follows."""
 _SIGMA = 0.5
 """Spread of the log-normal answer lengths."""
 
@@ -49,6 +47,10 @@ class AnswerSettings:
     seed: int = 0
     ignore_response_format: bool = False
     """Take the field and answer freely, as several releases of engines do."""
+    invalid_share: float = 0.0
+    """Share of the answers under a constraint that do not fit it."""
+    refused_share: float = 0.0
+    """Share of them that are refusals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,10 @@ class Ask:
     ignore_eos: bool = False
     thinking: bool | None = None
     response_format: Mapping[str, object] | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: object = "auto"
+    constraint: str = ""
+    """What is to be compiled before the answer, as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,8 @@ class Answer:
     """A planned answer: `pieces` (one JSON-escaped piece a token), the same as `data` (four bytes a token).
 
     The first `reasoning_tokens` pieces are reasoning (0 where raw think tags stand in the text).
-    `thinking_tokens` counts reasoning in either form. `finish_reason` is stop or length.
+    `thinking_tokens` counts reasoning in either form. `finish_reason` is stop, length, tool_calls or content_filter.
+    `call`: the tool that is called; then the first piece stands for its name, and the others are its arguments.
     """
 
     pieces: list[bytes]
@@ -76,6 +83,17 @@ class Answer:
     reasoning_tokens: int
     thinking_tokens: int
     finish_reason: str
+    call: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """An answer without its reasoning."""
+
+    data: bytes
+    pieces: list[bytes]
+    finish_reason: str = "stop"
+    call: str = ""
 
 
 def plan(ask: Ask, prose: Prose, settings: AnswerSettings) -> Answer:
@@ -83,18 +101,36 @@ def plan(ask: Ask, prose: Prose, settings: AnswerSettings) -> Answer:
     rng = random.Random(ask.prompt_hash * 1_000_003 + settings.seed)
     instructions = "\n".join(text if len(text) <= 2 * _EDGE_CHARS else _edges(text) for text in ask.texts)
     lower = instructions.lower()
-    data, pieces = _body(ask, instructions, lower, rng, prose, settings)
+    body = _constrained(ask, rng, settings)
+    if body is None:
+        body = _Body(*_body(ask, instructions, lower, rng, prose, settings))
+    data, pieces, finish_reason = body.data, body.pieces, body.finish_reason
     thinking = 0
-    if _reasons(ask, lower, settings):
+    if not body.call and _reasons(ask, lower, settings):
         data, pieces, thinking = _with_reasoning(data, pieces, rng, prose, settings)
-    finish_reason = "stop"
-    if ask.ignore_eos and len(pieces) < ask.max_tokens:
+    if ask.ignore_eos and not body.call and len(pieces) < ask.max_tokens:
         more_data, more_pieces = prose.take(rng.getrandbits(30), ask.max_tokens - len(pieces))
         data, pieces = data + more_data, pieces + more_pieces
-    if ask.ignore_eos or len(pieces) > ask.max_tokens:
+    if (ask.ignore_eos and not body.call) or len(pieces) > ask.max_tokens:
         pieces, data, finish_reason = pieces[: ask.max_tokens], data[: ask.max_tokens * TOKEN_BYTES], "length"
     thinking = min(thinking, len(pieces))
-    return Answer(pieces, data, 0 if settings.think_tags else thinking, thinking, finish_reason)
+    return Answer(pieces, data, 0 if settings.think_tags else thinking, thinking, finish_reason, body.call)
+
+
+def _constrained(ask: Ask, rng: random.Random, settings: AnswerSettings) -> _Body | None:
+    """The answer of a request with tools or a response_format; None where it is to be free."""
+    tool = called(ask.tools, ask.tool_choice, rng)
+    wanted = {} if settings.ignore_response_format else ask.response_format or {}
+    if tool is None and wanted.get("type") not in ("json_object", "json_schema"):
+        return None
+    fate = rng.random() if settings.invalid_share or settings.refused_share else 1.0
+    if fate < settings.refused_share:
+        return _Body(*_verbatim(REFUSAL), REFUSED)
+    fits = fate >= settings.refused_share + settings.invalid_share
+    if tool is None:
+        return _Body(*_verbatim(json_text(schema_of_format(wanted), rng, fits=fits)))
+    data, pieces = _verbatim(json_text(tool.parameters, rng, fits=fits))
+    return _Body(name_token(tool.name) + data, [b"", *pieces], "tool_calls", tool.name)
 
 
 def _edges(text: str) -> str:
@@ -116,10 +152,9 @@ def _body(
     labels = _labels(instructions) if "categories:" in lower else []
     if labels:
         return _verbatim(rng.choice(labels))
-    wanted = {} if settings.ignore_response_format else ask.response_format or {}
-    kind = wanted.get("type")
-    if kind in ("json_object", "json_schema") or (kind is None and _asks(lower, "json", _WANTS_JSON)):
-        return _verbatim(json.dumps(_json_answer(wanted, rng)))
+    if (settings.ignore_response_format or not (ask.response_format or {}).get("type")) \
+            and _asks(lower, "json", _WANTS_JSON):
+        return _verbatim(json_text(None, rng))
     choice = rng.getrandbits(30)
     length = prose.round_to_sentence(choice, _draw_length(settings.mean_tokens, rng))
     data, pieces = prose.take(choice, length)
@@ -199,51 +234,6 @@ def _evaluate(expression: str) -> int | None:
     except (IndexError, ValueError):
         return None
     return value if position == len(tokens) else None
-
-
-def _json_answer(response_format: Mapping[str, object], rng: random.Random) -> object:
-    schema = response_format.get("json_schema")
-    if isinstance(schema, Mapping) and isinstance(schema.get("schema"), Mapping):
-        return _instance(schema["schema"], rng, 0, _definitions(schema["schema"]))
-    return {
-        "title": "The scheduler keeps the order of events",
-        "score": rng.randrange(1, 100),
-        "tags": rng.sample(["cache", "queue", "token", "batch", "stream"], 2),
-        "confirmed": rng.random() < 0.5,
-    }
-
-
-def _definitions(schema: Mapping[str, object]) -> Mapping[str, object]:
-    """What references of a schema point to, by reference."""
-    return {f"#/{place}/{name}": value for place in ("$defs", "definitions")
-            if isinstance(inner := schema.get(place), Mapping) for name, value in inner.items()}
-
-
-def _instance(schema: Mapping[str, object], rng: random.Random, depth: int, known: Mapping[str, object]) -> object:
-    """A value that fits the common part of JSON Schema: type, enum, const, properties, items, and references to what is
-    `known`."""
-    referred = known.get(str(schema.get("$ref")))
-    if isinstance(referred, Mapping) and depth < _DEEPEST:
-        return _instance(referred, rng, depth + 1, known)
-    if "const" in schema:
-        return schema["const"]
-    enum = schema.get("enum")
-    if isinstance(enum, list) and enum:
-        return rng.choice(enum)
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kind = kind[0] if kind else None
-    if (kind == "object" or "properties" in schema) and depth < _DEEPEST:
-        properties = schema.get("properties")
-        items = properties.items() if isinstance(properties, Mapping) else ()
-        return {name: _instance(value if isinstance(value, Mapping) else {}, rng, depth + 1, known)
-                for name, value in items}
-    if kind == "array" and depth < _DEEPEST:
-        items_schema = schema.get("items")
-        return [_instance(items_schema if isinstance(items_schema, Mapping) else {}, rng, depth + 1, known)
-                for _ in range(2)]
-    simple = {"integer": rng.randrange(100), "number": rng.randrange(1000) / 10, "boolean": rng.random() < 0.5}
-    return None if kind == "null" else simple.get(str(kind), "a short text")
 
 
 def _reasons(ask: Ask, lower: str, settings: AnswerSettings) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from random import Random
 
 import msgspec
 
 from tokenswarm.sim.answers import Ask
+from tokenswarm.sim.constrained import Tool, called, name_token, schema_of_format
 from tokenswarm.sim.jobs import TOKEN_BYTES
 from tokenswarm.sim.text import encode, render_chat
 
@@ -130,6 +133,7 @@ def _ask(
     _number(data, "top_p", float, 1.0, 0.0)
     template = data.get("chat_template_kwargs") or {}
     response_format = data.get("response_format")
+    tools, choice = (_tools(data), data.get("tool_choice") or "auto") if chat else ((), "none")
     thinking = template.get("enable_thinking", template.get("thinking")) if isinstance(template, dict) else None
     return Ask(
         texts=texts,
@@ -138,19 +142,70 @@ def _ask(
         ignore_eos=_flag(data, "ignore_eos"),
         thinking=thinking if isinstance(thinking, bool) else None,
         response_format=response_format if isinstance(response_format, Mapping) else None,
+        tools=tools,
+        tool_choice=choice,
+        constraint=_constraint(data, tools, choice),
     )
+
+
+def _constraint(data: Mapping[str, object], tools: tuple[Tool, ...], choice: object) -> str:
+    """The text of what an engine compiles before the first token: a schema, or those of tools that must be called."""
+    if tools and choice not in ("auto", "none"):
+        return json.dumps([choice, *([tool.name, tool.parameters] for tool in tools)], default=str)
+    response_format = data.get("response_format")
+    schema = schema_of_format(response_format) if isinstance(response_format, Mapping) else None
+    return "" if schema is None else json.dumps(schema)
+
+
+def _tools(data: Mapping[str, object]) -> tuple[Tool, ...]:
+    defined = data.get("tools") or []
+    tools = []
+    for each in defined if isinstance(defined, list) else [None]:
+        function = each.get("function") if isinstance(each, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise ApiError(400, "tools must be a list of functions with a name", "tools")
+        parameters = function.get("parameters")
+        tools.append(Tool(function["name"], parameters if isinstance(parameters, dict) else {"type": "object"}))
+    choice = data.get("tool_choice")
+    if not tools and choice not in (None, "none", "auto"):
+        raise ApiError(400, "tool_choice needs tools", "tool_choice")
+    if isinstance(choice, dict) and called(tools, choice, Random(0)) is None:
+        raise ApiError(400, "tool_choice names a tool that is not among tools", "tool_choice")
+    return tuple(tools)
 
 
 def _chat_prompt(data: dict[str, object]) -> tuple[tuple[str, ...], bytes]:
     messages = data.get("messages")
     if not isinstance(messages, list) or not messages:
         raise ApiError(400, "messages must be a list of at least one message", "messages")
-    pairs = []
+    pairs: list[tuple[str, str | bytes]] = []
+    if data.get("tools"):  # chat templates put them first
+        pairs.append(("tools", json.dumps(data["tools"])))
+    texts = []
     for message in messages:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise ApiError(400, "each message must be an object with a role", "messages")
-        pairs.append((message["role"], _content(message.get("content"))))
-    return tuple(content for _, content in pairs), render_chat(pairs)
+        content = _content(message.get("content"))
+        texts.append(content)
+        calls = message.get("tool_calls")
+        pairs.append((message["role"], encode(content) + _calls(calls) if calls else content))
+    return tuple(texts), render_chat(pairs)
+
+
+def _calls(calls: object) -> bytes:
+    """The tokens of an assistant's calls, those with which they were generated."""
+    parts = []
+    for call in calls if isinstance(calls, list) else [None]:
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str) \
+                or not isinstance(function.get("arguments"), str):
+            raise ApiError(400, "tool_calls must be a list of functions with a name, and arguments as text", "messages")
+        try:
+            json.loads(function["arguments"])
+        except ValueError:
+            raise ApiError(400, "the arguments of a call in the history are not JSON", "messages") from None
+        parts.append(name_token(function["name"]) + encode(function["arguments"]))
+    return b"".join(parts)
 
 
 def _content(content: object) -> str:

@@ -14,6 +14,7 @@ from tokenswarm.sim import api, faults, metrics
 from tokenswarm.sim.answers import plan
 from tokenswarm.sim.config import Config
 from tokenswarm.sim.faulty import FaultyPlain, FaultyStream
+from tokenswarm.sim.grammars import Compiler
 from tokenswarm.sim.jobs import EngineModel, Job
 from tokenswarm.sim.pacemaker import Pacemaker
 from tokenswarm.sim.replies import JSON, PlainReply, Reply, StreamReply
@@ -47,6 +48,7 @@ class App:
         self._chaos = chaos
         self._log = log
         self._prose = Prose(config.seed)
+        self._compiler = Compiler(config.compile_s_per_kb)
         self._latencies = metrics.Latencies()
         self._live: set[Reply] = set()
         self._requests = 0
@@ -174,7 +176,9 @@ class App:
         self._requests += 1
         request_id = _request_id(incoming, f"sim-{self._requests:08d}")
         truth = Truth(request_id, incoming.first_ns, incoming.last_ns, prompt_tokens=request.prompt_tokens)
-        job = Job(request_id, request.prompt + answer.data, request.prompt_tokens, len(answer.pieces))
+        now_s = self._to_model_s(incoming.last_ns)
+        job = Job(request_id, request.prompt + answer.data, request.prompt_tokens, len(answer.pieces),
+                  compile_s=self._compiler.wait_s(request.ask.constraint, now_s))
         parts = (self, connection, request, answer, job, truth)
         if fault is None:
             reply = StreamReply(*parts) if request.stream else PlainReply(*parts)
@@ -183,7 +187,7 @@ class App:
         job.reply = reply
         connection.reply = reply
         self._live.add(reply)
-        self._engine.submit(job, self._to_model_s(incoming.last_ns))
+        self._engine.submit(job, now_s)
         reply.begin()
         self._rearm()
 

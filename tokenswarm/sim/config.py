@@ -30,6 +30,8 @@ class Config:
     time_scale: float = 1.0
     report_cached: bool = True
     role_at_once: bool = True
+    compile_s_per_kb: float = 0.0
+    """What a constraint's first use costs, for each 1,000 characters of it."""
 
     @property
     def context_length(self) -> int:

@@ -26,7 +26,7 @@ class FlatEngine:
         self._running += 1
         self.counters.prompt_tokens += job.prompt_tokens
         self.counters.prefix_query_tokens += job.prompt_tokens
-        heapq.heappush(self._heap, (at_s + self._ttft_s, self._order, job))
+        heapq.heappush(self._heap, (at_s + job.compile_s + self._ttft_s, self._order, job))
 
     def cancel(self, job: Job) -> None:
         """See EngineModel. Its entry stays in the heap until its time has come."""
@@ -71,7 +71,7 @@ class FlatEngine:
                 heapq.heappop(heap)
             else:
                 # from the arrival, not from the last token: rounding must not add up
-                due_s = job.arrival_s + self._ttft_s + job.generated * self._gap_s
+                due_s = job.arrival_s + job.compile_s + self._ttft_s + job.generated * self._gap_s
                 heapq.heapreplace(heap, (due_s, order, job))
         self.counters.generation_tokens += len(tokens)
         return tokens

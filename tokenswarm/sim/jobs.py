@@ -25,6 +25,8 @@ class Job:
     output_tokens: int
     reply: Any = None
     arrival_s: float = 0.0
+    compile_s: float = 0.0
+    """How long it waits for its constraint to be compiled, before it may enter a step."""
     ready_s: float = 0.0
     admitted_s: float | None = None
     cached_tokens: int = 0

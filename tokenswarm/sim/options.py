@@ -97,6 +97,13 @@ def parser() -> argparse.ArgumentParser:
     add("--no-cached-tokens", action="store_true", help="usage does not tell cached tokens")
     add("--role-with-first-token", action="store_true", help="the role event waits for the first token")
     add("--ignore-response-format", action="store_true", help="take response_format and answer freely all the same")
+    add("--invalid-answers", type=_share, default=0.0, metavar="SHARE",
+        help="share of the answers under a schema, and of calls of tools, that do not fit (0)")
+    add("--refused-answers", type=_share, default=0.0, metavar="SHARE",
+        help="share of them that are refusals, with finish_reason content_filter (0)")
+    add("--compile-ms", type=_milliseconds, dest="compile_s", default=0.02,
+        help="time to compile 1,000 characters of a schema, or of the tools that must be called, on their first use "
+        "(20; an estimate)")
     checks = line.add_argument_group("judging a client")
     add = checks.add_argument
     add("--fault", action="append", default=[], metavar="KIND[:PARAMETERS][@PROBABILITY]", help=", ".join(KINDS))
@@ -135,12 +142,13 @@ def config_of(arguments: argparse.Namespace) -> Config:
         profile=profile,
         limits=limits,
         answers=AnswerSettings(arguments.answer_tokens, arguments.reasoning, arguments.think_tags, arguments.seed,
-                               arguments.ignore_response_format),
+                               arguments.ignore_response_format, arguments.invalid_answers, arguments.refused_answers),
         seed=arguments.seed,
         api_key=_api_key(arguments.api_key_env),
         time_scale=arguments.time_scale,
         report_cached=not arguments.no_cached_tokens,
         role_at_once=not arguments.role_with_first_token,
+        compile_s_per_kb=arguments.compile_s,
     )
 
 

@@ -45,6 +45,10 @@ class Reply:
         self.first_model_s: float | None = None
         self.last_model_s = 0.0
 
+    def envelope(self) -> wire.Envelope:
+        """What stands around the text."""
+        return wire.Envelope(self.request.chat, self.response_id, self.created, self.request.model, self.answer.call)
+
     def usage(self) -> wire.Usage:
         """Token counts of the whole answer."""
         style = self.owner.style
@@ -99,8 +103,8 @@ class PlainReply(Reply):
         pieces, reasoning = self.answer.pieces, self.answer.reasoning_tokens
         if content is None:
             content = b"".join(pieces[reasoning:])
-        envelope = wire.Envelope(self.request.chat, self.response_id, self.created, self.request.model)
-        return wire.plain_body(self.owner.style, envelope, b"".join(pieces[:reasoning]), content, finish_reason, usage)
+        thought = b"".join(pieces[:reasoning])
+        return wire.plain_body(self.owner.style, self.envelope(), thought, content, finish_reason, usage)
 
 
 class StreamReply(Reply):
@@ -110,8 +114,10 @@ class StreamReply(Reply):
         self, owner: Owner, connection: Connection, request: Request, answer: Answer, job: Job, truth: Truth
     ) -> None:
         super().__init__(owner, connection, request, answer, job, truth)
-        self.template = wire.StreamTemplate(owner.style, request.chat, self.response_id, self.created, request.model)
+        self.template = wire.StreamTemplate(owner.style, self.envelope())
         self.index = 0
+        self._to_name = bool(answer.call)
+        """Whether the event that names the call is still to come."""
         self._last = len(answer.pieces) - 1
         self._suffix = self.template.suffix + b"\n\n\r\n"
         # chunk size, `data: ` and the fixed start of the JSON, by length of the piece
@@ -127,7 +133,7 @@ class StreamReply(Reply):
     def token(self, model_ns: int) -> None:
         """See Reply."""
         index = self.index
-        if index == self._last or (index == 0 and not self.owner.role_at_once):
+        if index == self._last or (index == 0 and (self._to_name or not self.owner.role_at_once)):
             self._edge_token(model_ns)
             return
         self.index = index + 1
@@ -186,7 +192,8 @@ class StreamReply(Reply):
         """The JSON of the event of token `index`; `piece` replaces its text."""
         finish = self.answer.finish_reason if index == self._last and self.owner.style.finish_on_last_token else None
         text = self.answer.pieces[index] if piece is None else piece
-        return self.template.token(text, index < self.answer.reasoning_tokens, finish)
+        names_call, self._to_name = self._to_name, False
+        return self.template.token(text, index < self.answer.reasoning_tokens, finish, names_call)
 
     def tail_payloads(self) -> list[bytes]:
         """What follows the last text: a finish event where the style has one, usage if it was asked for, [DONE]."""

@@ -61,8 +61,11 @@ class BatchEngine:
     def submit(self, job: Job, at_s: float) -> None:
         """See EngineModel. The job can enter a step once it has been received and tokenised."""
         job.arrival_s = at_s
-        job.ready_s = at_s + self._profile.request_overhead_s
-        self._waiting.append(job)
+        job.ready_s = at_s + self._profile.request_overhead_s + job.compile_s
+        place = len(self._waiting)
+        while place and self._waiting[place - 1].ready_s > job.ready_s:  # those whose constraints are being compiled
+            place -= 1
+        self._waiting.insert(place, job)
 
     def cancel(self, job: Job) -> None:
         """See EngineModel."""

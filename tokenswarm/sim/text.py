@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from functools import lru_cache
 
 from tokenswarm.sim.jobs import TOKEN_BYTES
@@ -53,14 +54,15 @@ def _header(role: str) -> bytes:
     return encode(f"<|{role}|>")
 
 
-def render_chat(messages: list[tuple[str, str]]) -> bytes:
+def render_chat(messages: Sequence[tuple[str, str | bytes]]) -> bytes:
     """The tokens of a chat prompt: each message behind its role's header, then the header of the answer.
 
     An answer that comes back as an assistant message of the next turn has the same tokens as when it was generated.
+    What is bytes already is whole tokens.
     """
     parts: list[bytes] = []
     for role, content in messages:
-        parts += (_header(role), encode(content), _END_OF_TURN)
+        parts += (_header(role), content if isinstance(content, bytes) else encode(content), _END_OF_TURN)
     parts.append(_header("assistant"))
     return b"".join(parts)
 

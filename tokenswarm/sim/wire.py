@@ -73,7 +73,8 @@ class Usage:
 class StreamTemplate:
     """The payloads (JSON of one event) of one stream. Text arguments are pieces of a JSON string, already escaped."""
 
-    def __init__(self, style: Style, chat: bool, response_id: str, created: int, model: str) -> None:
+    def __init__(self, style: Style, envelope: Envelope) -> None:
+        chat, response_id, created, model = (envelope.chat, envelope.response_id, envelope.created, envelope.model)
         self._style = style
         kind = b"chat.completion.chunk" if chat else b"text_completion"
         encode = msgspec.json.encode
@@ -84,6 +85,12 @@ class StreamTemplate:
             self.content_prefix = self._lead + b'{"index":0,"delta":{"content":"'
             self.reasoning_prefix = self._lead + b'{"index":0,"delta":{"%b":"' % style.reasoning_field.encode()
             close = b'"},"logprobs":null,'
+            if envelope.call:
+                self.content_prefix = self._lead + b'{"index":0,"delta":{"tool_calls":[{"index":0,"function":{' \
+                                                   b'"arguments":"'
+                self.call_prefix = self._lead + b'{"index":0,"delta":{"tool_calls":[{"index":0,%b,"arguments":"' % (
+                    _call_lead(envelope))
+                close = b'"}}]},"logprobs":null,'
         else:
             self.content_prefix = self.reasoning_prefix = self._lead + b'{"index":0,"text":"'
             close = b'","logprobs":null,'
@@ -98,9 +105,10 @@ class StreamTemplate:
         delta = b'{"role":"assistant","content":""%b}' % self._style.first_delta
         return b'%b{"index":0,"delta":%b,"logprobs":null,"finish_reason":null%b' % (self._lead, delta, self._end)
 
-    def token(self, piece: bytes, reasoning: bool, finish_reason: str | None = None) -> bytes:
-        """An event with text, and with a finish_reason where the style puts it on the last text."""
-        prefix = self.reasoning_prefix if reasoning else self.content_prefix
+    def token(self, piece: bytes, reasoning: bool, finish_reason: str | None = None, names_call: bool = False) -> bytes:
+        """An event with text, and with a finish_reason where the style puts it on the last text. `names_call`: it is
+        the first one of a call."""
+        prefix = self.call_prefix if names_call else self.reasoning_prefix if reasoning else self.content_prefix
         if finish_reason is None:
             return prefix + piece + self.suffix
         return b'%b%b%b"finish_reason":"%b"%b' % (prefix, piece, self._close, finish_reason.encode(), self._end)
@@ -121,12 +129,19 @@ class StreamTemplate:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What stands around the text of an answer. `created`: unix s."""
+    """What stands around the text of an answer. `created`: unix s; `call`: the tool whose arguments the text is."""
 
     chat: bool
     response_id: str
     created: int
     model: str
+    call: str = ""
+
+
+def _call_lead(envelope: Envelope) -> bytes:
+    """How a call begins: JSON members up to its arguments."""
+    return b'"id":%b,"type":"function","function":{"name":%b' % (
+        msgspec.json.encode(f"call-{envelope.response_id}"), msgspec.json.encode(envelope.call))
 
 
 def plain_body(style: Style, envelope: Envelope, reasoning: bytes, content: bytes, finish_reason: str | None,
@@ -136,9 +151,11 @@ def plain_body(style: Style, envelope: Envelope, reasoning: bytes, content: byte
     finish = encode(finish_reason)
     if chat:
         thought = b'"%b"' % reasoning if reasoning else b"null"
-        text = b'"%b"' % content if content or not reasoning else b"null"
-        choice = b'{"index":0,"message":{"role":"assistant","content":%b,"%b":%b,"tool_calls":null},' % (
-            text, style.reasoning_field.encode(), thought,
+        text, calls = b'"%b"' % content if content or not reasoning else b"null", b"null"
+        if envelope.call:
+            text, calls = b"null", b'[{%b,"arguments":"%b"}}]' % (_call_lead(envelope), content)
+        choice = b'{"index":0,"message":{"role":"assistant","content":%b,"%b":%b,"tool_calls":%b},' % (
+            text, style.reasoning_field.encode(), thought, calls,
         )  # fmt: skip
     else:
         choice = b'{"index":0,"text":"%b%b",' % (reasoning, content)

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tokenswarm.base.presence import present
+from tokenswarm.base.tool_call import ToolCall
 from tokenswarm.client.answer import Answer, Usage
 from tokenswarm.client.decode import status_error
 from tokenswarm.sim import api
 from tokenswarm.sim.answers import Answer as Planned
 from tokenswarm.sim.answers import plan
 from tokenswarm.sim.config import Config, engine_of
+from tokenswarm.sim.grammars import Compiler
 from tokenswarm.sim.jobs import Job
 from tokenswarm.sim.options import config_of, parser
 from tokenswarm.sim.text import Prose
@@ -56,6 +58,7 @@ class VirtualEngine:
         self.config = config
         self.model = engine_of(config)
         self._prose = prose_of(config.seed)
+        self._compiler = Compiler(config.compile_s_per_kb)
         self._sent = 0
         self.live: set[Exchange] = set()
 
@@ -70,7 +73,8 @@ class VirtualEngine:
             return refused
         planned = plan(request.ask, self._prose, config.answers)
         self._sent += 1
-        job = Job(f"sim-{self._sent:08d}", request.prompt + planned.data, request.prompt_tokens, len(planned.pieces))
+        job = Job(f"sim-{self._sent:08d}", request.prompt + planned.data, request.prompt_tokens, len(planned.pieces),
+                  compile_s=self._compiler.wait_s(request.ask.constraint, now))
         exchange = job.reply = Exchange(job, planned, request.stream, now, done)
         job.times = []
         self.live.add(exchange)
@@ -108,6 +112,9 @@ class VirtualEngine:
             text=_text(planned.pieces[thinking:]), reasoning=_text(planned.pieces[:thinking]) if thinking else "",
             usage=Usage(job.prompt_tokens, job.cached_tokens if self.config.report_cached else None,
                         len(planned.pieces), planned.thinking_tokens if self.config.style.usage_reasoning else None))
+        if planned.call:
+            answer.calls = (ToolCall(planned.call, answer.text, f"call-{job.request_id}"),)
+            answer.text = planned.call + answer.text
         if not exchange.streamed:
             return answer
         answer.headers_ms = 0.0

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
-from random import Random
 from typing import cast
 
 from tokenswarm.base.presence import present
@@ -33,14 +32,12 @@ from tokenswarm.scenario.model import Scenario
 from tokenswarm.sim.config import Config
 from tokenswarm.virtual.clock import Clock
 from tokenswarm.virtual.engine import Exchange, VirtualEngine
+from tokenswarm.virtual.user import Ask, NextArrival, NothingToSend, Pause, Story, Together, VirtualUser, Wait
 from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt, Session
 from tokenswarm.workloads.corpus import Corpus
 
 Row = dict[str, object]
-Story = Generator["_Wait", object, None]
-"""What a user does; it yields what it waits for, and is sent what came of it."""
-
 TICK_S = 1.0
 
 
@@ -67,49 +64,6 @@ def run(scenario: Scenario, config: Config, corpus: Corpus, *, seed: int = 1, sa
     return _Run(scenario, config, corpus, seed, salt).play()
 
 
-class _Wait:
-    """What a user waits for."""
-
-    __slots__ = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Pause(_Wait):
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrival(_Wait):
-    session: BoundSession | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Ask(_Wait):
-    prompt: Prompt
-    phase: str
-    scheduled_s: float | None
-    attempt: int
-
-
-class _Stop(Exception):
-    """Nothing more is to be sent."""
-
-
-class _User:
-    """One user: its number, its story, and what it has in flight."""
-
-    def __init__(self, number: int, seed: int) -> None:
-        self.number = number
-        self.rng = Random(f"think/{seed}/{number}")
-        self.story: Story | None = None
-        self.session_phase = self.session_origin = ""
-        self.session_sent = self.session_open = False
-        self.bound: BoundSession | None = None
-        self.arrival: Arrival | None = None
-        self.request: tuple[Exchange, Origin, Prompt] | None = None
-        self.gone = False
-
-
 class _Run:
     def __init__(self, scenario: Scenario, config: Config, corpus: Corpus, seed: int, salt: str) -> None:
         self._scenario, self._load, self._seed = scenario, scenario.load, seed
@@ -118,14 +72,14 @@ class _Run:
         self._engine = VirtualEngine(config)
         self._clock = Clock()
         self._timeline = Timeline(0.0)
-        self._users: list[_User] = []
+        self._users: list[VirtualUser] = []
         self._sessions = SessionStream(self._workload, scenario, scenario)
         self._rows: list[Row] = []
         self._numbers = 0
         self._first_tokens: list[tuple[float, float]] = []
         self._warmup = WarmupRecord()
         self._phase_played = "warmup"
-        self._binding: Binding[_User] = Binding(
+        self._binding: Binding[VirtualUser] = Binding(
             lambda number: self._bound(self._workload.session(self._phase_played, number)))
         self._queue: Queue | None = None
         recorded = self._workload.recorded_starts()
@@ -208,8 +162,8 @@ class _Run:
             user = self._new_user()
             self._clock.at(self._clock.now + place // self._load.spawn_rate, partial(self._go_on, user))
 
-    def _new_user(self) -> _User:
-        user = _User(len(self._users), self._seed)
+    def _new_user(self) -> VirtualUser:
+        user = VirtualUser(len(self._users), self._seed)
         user.story = self._story(user)
         self._users.append(user)
         return user
@@ -225,9 +179,11 @@ class _Run:
             self._leave(user)
         self._clock.at(now + TICK_S, self._shape)
 
-    def _leave(self, user: _User) -> None:
+    def _leave(self, user: VirtualUser) -> None:
         """The user is taken away; what it had in flight is cancelled."""
         user.gone = True
+        for helper in user.helpers:
+            self._leave(helper)
         if user.request is not None:
             (exchange, origin, prompt), user.request = user.request, None
             self._engine.cancel(exchange)
@@ -269,65 +225,94 @@ class _Run:
 
     # ---- what a user does
 
-    def _go_on(self, user: _User, outcome: object = None) -> None:
+    def _go_on(self, user: VirtualUser, outcome: object = None) -> None:
         """What the user waited for is there: on to what it waits for next."""
         if user.gone:
             return
         try:
             wait = present(user.story).send(outcome)
-            if isinstance(wait, _Arrival) and wait.session is not None \
+            if isinstance(wait, NextArrival) and wait.session is not None \
                     and (recorded := wait.session.next_recorded()) is not None:
                 due = recorded.due(self._timeline.measure_start, self._clock.now)
                 arrival = Arrival(due, wait.session.number)
                 self._clock.at(due, lambda: self._go_on(user, arrival))
                 return
-            while isinstance(wait, _Arrival) and self._queue is not None and self._queue.length:
+            while isinstance(wait, NextArrival) and self._queue is not None and self._queue.length:
                 if wait.session is not None:
                     self._binding.took(wait.session)
                 wait = present(user.story).send(Arrival(*self._queue.pop()))
-        except _Stop:
+        except (NothingToSend, StopIteration):
             user.gone = True
+            if user.over is not None:
+                user.over()
             return
-        if isinstance(wait, _Pause):
+        if isinstance(wait, Pause):
             self._clock.at(self._clock.now + wait.seconds, lambda: self._go_on(user))
-        elif isinstance(wait, _Arrival):
+        elif isinstance(wait, NextArrival):
             self._binding.wait(wait.session, user)
+        elif isinstance(wait, Together):
+            self._play_together(user, wait.sessions)
         else:
-            self._send(user, cast(_Ask, wait))
+            self._send(user, cast(Ask, wait))
 
-    def _story(self, user: _User) -> Story:
+    def _story(self, user: VirtualUser) -> Story:
         """One session after the other, as the locustfiles tell it. A session is given up after a failure."""
         while True:
             session = yield from self._next_session(user)
-            for prompt in session:
-                answer = yield from self._ask(user, prompt)
-                if answer is None or not answer.ok:
-                    break
-                session.record_answer(answer.text)
-                if not self._scenario.open_loop:
-                    seconds = prompt.pause_after_s
-                    if seconds is None:
-                        seconds = self._scenario.user.think_time_s.sample(user.rng)
-                    if seconds > 0:
-                        yield _Pause(seconds)
+            yield from self._play(user, session)
+
+    def _play(self, user: VirtualUser, session: Session) -> Story:
+        for prompt in session:
+            answer = yield from self._ask(user, prompt)
+            if answer is None or not answer.ok:
+                break
+            session.record_answer(answer.text, answer.calls)
+            if sub_sessions := session.sub_sessions():
+                yield Together(tuple(sub_sessions))
+            if not self._scenario.open_loop or user.over is not None:
+                seconds = prompt.pause_after_s
+                if seconds is None:
+                    seconds = self._scenario.user.think_time_s.sample(user.rng)
+                if seconds > 0:
+                    yield Pause(seconds)
+
+    def _play_together(self, user: VirtualUser, sessions: tuple[Session, ...]) -> None:
+        """Helpers of the user play one session each; it goes on when the last one has ended."""
+        left = len(sessions)
+
+        def over() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                self._go_on(user)
+
+        user.helpers = []
+        for session in sessions:
+            helper = VirtualUser(user.number, self._seed)
+            helper.session_phase, helper.session_origin = user.session_phase, user.session_origin
+            helper.session_sent, helper.over = True, over
+            helper.story = self._play(helper, session)
+            user.helpers.append(helper)
+        for helper in user.helpers:
+            self._go_on(helper)
 
     @property
     def _cold(self) -> bool:
         return self._scenario.phases_apart
 
-    def _next_phase(self, user: _User) -> Generator[_Wait, object, str]:
+    def _next_phase(self, user: VirtualUser) -> Generator[Wait, object, str]:
         """The phase of what is sent next; in an open loop once there is an arrival of that phase for it."""
         while True:
-            if user.arrival is None and self._scenario.open_loop:
-                user.arrival = cast(Arrival, (yield _Arrival(user.bound)))
+            if user.arrival is None and self._scenario.open_loop and user.over is None:
+                user.arrival = cast(Arrival, (yield NextArrival(user.bound)))
             phase = self._timeline.phase_at(self._clock.now)
             if phase == "drain":
-                raise _Stop
+                raise NothingToSend
             if user.arrival is None or self._timeline.phase_at(user.arrival.due) == phase:
                 return phase
             user.arrival = None
 
-    def _next_session(self, user: _User) -> Generator[_Wait, object, Session]:
+    def _next_session(self, user: VirtualUser) -> Generator[Wait, object, Session]:
         user.session_sent = False
         self._sessions_open -= user.session_open
         user.session_open = False
@@ -338,7 +323,7 @@ class _Run:
         try:
             session = self._sessions.next(phase, user.number, self._timeline, self._clock.now, user.arrival)
         except NoMoreSessions:
-            raise _Stop from None
+            raise NothingToSend from None
         self._sessions_open += 1
         user.session_open = True
         if user.arrival is not None:
@@ -351,7 +336,7 @@ class _Run:
         return bound_session(session, number, pauses(
             self._seed, session.conversation, self._scenario.user.think_time_s, self._workload.answer_tokens))
 
-    def _ask(self, user: _User, prompt: Prompt) -> Generator[_Wait, object, Answer | None]:
+    def _ask(self, user: VirtualUser, prompt: Prompt) -> Generator[Wait, object, Answer | None]:
         """The answer to a prompt, or None if the next phase has cut the session."""
         phase = yield from self._next_phase(user)
         if phase != user.session_phase and (self._cold or not user.session_sent):
@@ -359,19 +344,19 @@ class _Run:
         user.session_sent = True
         scheduled_s, user.arrival = None if user.arrival is None else user.arrival.due, None
         retry, tries = self._scenario.retry, 1
-        answer = cast(Answer, (yield _Ask(prompt, phase, scheduled_s, tries)))
+        answer = cast(Answer, (yield Ask(prompt, phase, scheduled_s, tries)))
         while (pause := retry.pause_before(tries, answer.error, answer.retry_after_s)) is not None:
-            yield _Pause(pause)
+            yield Pause(pause)
             before, phase = phase, self._timeline.phase_at(self._clock.now)
             if phase == "drain" or (self._cold and phase != before):
                 break
             tries += 1
-            answer = cast(Answer, (yield _Ask(prompt, phase, None, tries)))
+            answer = cast(Answer, (yield Ask(prompt, phase, None, tries)))
         if answer.status == "failed" and not self._scenario.open_loop:
-            yield _Pause(FAILURE_PAUSE_S)
+            yield Pause(FAILURE_PAUSE_S)
         return answer
 
-    def _send(self, user: _User, ask: _Ask) -> None:
+    def _send(self, user: VirtualUser, ask: Ask) -> None:
         self._numbers += 1
         origin = Origin("virtual", 0, ask.phase, "", f"virtual-{self._numbers}", ask.scheduled_s, ask.attempt,
                         self._numbers, user.session_origin != ask.phase)
@@ -393,7 +378,7 @@ class _Run:
         user.request = (exchange, origin, ask.prompt)
         self._limit(user, exchange, origin)
 
-    def _limit(self, user: _User, exchange: Exchange, origin: Origin) -> None:
+    def _limit(self, user: VirtualUser, exchange: Exchange, origin: Origin) -> None:
         """The client's patience: longest wait for the first token, and for the whole answer."""
         limits = self._scenario.timeouts
 

@@ -8,10 +8,11 @@ young sessions first and old ones later, and its figures would depend on how lon
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from random import Random
 
+from tokenswarm.base.tool_call import ToolCall
 from tokenswarm.workloads.base import BEFORE, Prompt, Session, Workload, rng_for
 
 CANDIDATES = 8
@@ -63,9 +64,13 @@ class Joined(Session):
         if self._whole.turns is not None:
             self.turns = self._whole.turns - turns
 
-    def record_answer(self, answer: str) -> None:
+    def record_answer(self, answer: str, calls: Sequence[ToolCall] = ()) -> None:
         """See `Session`."""
-        self._whole.record_answer(answer)
+        self._whole.record_answer(answer, calls)
+
+    def sub_sessions(self) -> Sequence[Session]:
+        """See `Session`."""
+        return self._whole.sub_sessions()
 
     def __iter__(self) -> Iterator[Prompt]:
         self._whole.record_answer("")
@@ -76,4 +81,4 @@ class Joined(Session):
 
     def _answer(self, prompt: Prompt, rng: Random) -> None:
         tokens = prompt.max_tokens or self._answer_tokens
-        self._whole.record_answer(self._workload.lengths.excerpt(self._workload.corpus, rng, tokens))
+        self._whole.record_unsent(self._workload.lengths.excerpt(self._workload.corpus, rng, tokens))

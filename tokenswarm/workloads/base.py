@@ -11,11 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.tool_call import ToolCall
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.requests import refuse_reserved
 from tokenswarm.scenario.values import Rate
@@ -24,7 +25,7 @@ from tokenswarm.workloads.corpus import Corpus
 from tokenswarm.workloads.token_lengths import TokenLengths
 from tokenswarm.workloads.turnover import generation
 
-Message = dict[str, str]
+Message = dict[str, Any]
 
 
 class SystemPromptSettings(WorkloadSettings):
@@ -41,6 +42,15 @@ BEFORE = "before"
 """Names sessions that began before anything was sent (see `workloads.ages`), as `warmup` and `measure` name others."""
 
 
+class TaskStep(NamedTuple):
+    """A place in a task: what somebody wants done, in so many `steps`. step: from 1; None for a request that is made on
+    behalf of one of them, such as a sub-agent's."""
+
+    task: str
+    step: int | None
+    steps: int
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """One request's worth of question.
@@ -54,6 +64,7 @@ class Prompt:
     pause_after_s: how long the user waits after the answer, where that is on record; else the scenario says.
     private: its text is somebody's own, and must stand in no detail of an error. token_ids: what is sent in place of
     the messages, to /v1/completions; the messages then stand for it, a few characters each, where prompts are compared.
+    check_calls: the check of the answer's calls of tools. task: the task that it belongs to.
     """
 
     messages: list[Message]
@@ -67,6 +78,8 @@ class Prompt:
     pause_after_s: float | None = None
     private: bool = False
     token_ids: list[int] | None = None
+    check_calls: Callable[[Sequence[ToolCall]], bool] | None = None
+    task: TaskStep | None = None
 
     def __post_init__(self) -> None:
         if self.body is not None:
@@ -126,9 +139,19 @@ class Session(ABC):
         self.conversation = f"{phase}-{number:06d}"
         self._last_answer = ""
 
-    def record_answer(self, answer: str) -> None:
-        """Take in the text of the answer to the last prompt: it may become part of the next one."""
+    def record_answer(self, answer: str, calls: Sequence[ToolCall] = ()) -> None:
+        """Take in the text of the answer to the last prompt, and its calls of tools: they may become part of the next
+        one."""
         self._last_answer = answer
+
+    def record_unsent(self, answer: str) -> None:
+        """The last prompt was never sent (see `workloads.ages`); `answer`: a text that stands for its answer."""
+        self.record_answer(answer)
+
+    def sub_sessions(self) -> Sequence[Session]:
+        """Sessions that go on at the same time, now that the last answer is recorded, before the next prompt: those of
+        sub-agents. By default none."""
+        return ()
 
     def _take_answer(self) -> str:
         answer, self._last_answer = self._last_answer, ""
@@ -234,9 +257,35 @@ def cache_buster_prefix(salt: str, scope: str) -> str:
 
 
 def content_text(message: Message) -> str:
-    """A message's content as one text: a list of parts, which a user's own class may send, as JSON; none as empty."""
+    """A message's content as one text: a list of parts, which a user's own class may send, as JSON; none as empty.
+
+    Names and arguments of calls follow, as they do in the text of an answer.
+    """
     content = message.get("content")
-    return content if isinstance(content, str) else "" if content is None else json.dumps(content, default=str)
+    text = content if isinstance(content, str) else "" if content is None else json.dumps(content, default=str)
+    calls = message.get("tool_calls")
+    return text + "".join(map(_call_text, calls)) if isinstance(calls, list) else text
+
+
+def _call_text(call: Any) -> str:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    return f"{function.get('name', '')}{function.get('arguments', '')}" if isinstance(function, Mapping) else ""
+
+
+def as_cached(prompt: Prompt) -> list[Message]:
+    """What a prefix cache sees of a prompt: where it defines tools, these come first, and each message is its role and
+    text alone, for the names of calls differ from answer to answer."""
+    tools = prompt.body.get("tools") if prompt.body else None
+    if not tools:
+        return prompt.messages
+    return [{"role": "tools", "content": json.dumps(tools)},
+            *({"role": message.get("role"), "content": content_text(message)} for message in prompt.messages)]
+
+
+def asked_chars(messages: list[Message], body: Mapping[str, Any] | None) -> int:
+    """Characters of all messages, and of the definitions of tools where there are some."""
+    tools = body.get("tools") if body else None
+    return chars_of(messages) + (len(json.dumps(tools)) if tools else 0)
 
 
 def chars_of(messages: list[Message]) -> int:

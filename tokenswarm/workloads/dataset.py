@@ -157,10 +157,9 @@ def with_prefix(messages: Sequence[Message], prefix: str) -> list[Message]:
     first, *others = messages
     content = first.get("content")
     if isinstance(content, list):
-        begun = [{"type": "text", "text": prefix}, *content] if prefix else content
-    else:
-        begun = prefix + (content or "")
-    return [{**first, "content": begun}, *others]
+        parts = [{"type": "text", "text": prefix}, *content] if prefix else content
+        return [{**first, "content": parts}, *others]
+    return [{**first, "content": prefix + (content or "")}, *others]
 
 
 def check_for(request: TraceRequest, check: str) -> Callable[[str], bool] | None:

@@ -1,0 +1,75 @@
+"""A user in virtual time: what it waits for, and what it has in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from random import Random
+
+from tokenswarm.generator.binding import Arrival, BoundSession
+from tokenswarm.generator.rows import Origin
+from tokenswarm.virtual.engine import Exchange
+from tokenswarm.workloads.base import Prompt, Session
+
+Story = Generator["Wait", object, None]
+"""What a user does; it yields what it waits for, and is sent what came of it."""
+
+
+class Wait:
+    """What a user waits for."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pause(Wait):
+    """Time to pass."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NextArrival(Wait):
+    """The arrival that a session's next turn is bound to; None: one that begins a session."""
+
+    session: BoundSession | None
+
+
+@dataclass(frozen=True, slots=True)
+class Together(Wait):
+    """The end of all these sessions, which helpers of the user play."""
+
+    sessions: tuple[Session, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Wait):
+    """The answer to a prompt."""
+
+    prompt: Prompt
+    phase: str
+    scheduled_s: float | None
+    attempt: int
+
+
+class NothingToSend(Exception):
+    """Nothing more is to be sent."""
+
+
+class VirtualUser:
+    """One user: its number, its story, and what it has in flight."""
+
+    def __init__(self, number: int, seed: int) -> None:
+        self.number = number
+        self.rng = Random(f"think/{seed}/{number}")
+        self.story: Story | None = None
+        self.session_phase = self.session_origin = ""
+        self.session_sent = self.session_open = False
+        self.bound: BoundSession | None = None
+        self.arrival: Arrival | None = None
+        self.request: tuple[Exchange, Origin, Prompt] | None = None
+        self.gone = False
+        self.helpers: list[VirtualUser] = []
+        """Who play the sub-agents of its session."""
+        self.over: Callable[[], None] | None = None
+        """Of such a one: what is called when its story has ended."""

@@ -1,0 +1,321 @@
+"""Agents with tools: a human's request is worked on turn by turn, and each turn's prompt grows by what a tool gave.
+
+All agents share a system prompt and definitions of tools; each session has a context as of a repository. A session is
+some tasks (requests of the human), a task some steps (calls of tools); the last step of a task is its report. At a step
+sub-agents may be started: they have contexts of their own, work at the same time, and the next step waits for all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from tokenswarm.base.tool_call import ToolCall
+from tokenswarm.scenario.distribution import Distribution, constant
+from tokenswarm.scenario.model import Scenario
+from tokenswarm.scenario.values import Count, seconds_of_distribution
+from tokenswarm.workloads.agent_tools import (
+    DELEGATE,
+    MOST_TOOLS,
+    REPORT,
+    calls_fit,
+    definitions,
+    file_path,
+    scripted_call,
+)
+from tokenswarm.workloads.answer_checks import is_json
+from tokenswarm.workloads.base import (
+    Message,
+    Prompt,
+    Session,
+    SystemPromptSettings,
+    TaskStep,
+    Workload,
+    asked_chars,
+    cache_buster_prefix,
+    require_text,
+    rng_for,
+)
+from tokenswarm.workloads.corpus import Corpus
+from tokenswarm.workloads.token_lengths import TokenLengths
+
+INSTRUCTION = (
+    "You are a coding agent. You work on a repository by calling tools, one step after the other: look before you "
+    "change anything, keep changes small, run the tests, and end each task with a report. These are the rules of the "
+    "house:\n\n"
+)
+SUB_INSTRUCTION = (
+    "You are the helper of a coding agent. Do the one assignment that you are given by calling tools, and end it with "
+    "a report.\n\n"
+)
+_REQUESTS = ("Please look into this: ", "This should work differently: ", "Find out why this fails: ",
+             "Add what is missing here: ", "Review this and better it: ")
+_NO_CALL = "That was no call of a tool that can be carried out. This is what it would have given:\n\n"
+_SHOWN = "The report was shown to the human."
+_REMEMBERED = 8
+"""System prompts that are kept at hand: those of sessions that begin now."""
+_FILE_TOKENS = 400
+"""Of one file in a context, about."""
+
+Delay = Annotated[Distribution, BeforeValidator(seconds_of_distribution)]
+
+
+class AgentSettings(SystemPromptSettings):
+    """Agents that call tools, with sub-agents."""
+
+    system_tokens: Count = Field(default=1200, description="length of the system prompt that all share, about, tokens")
+    tools: Annotated[int, Field(strict=True, ge=3, le=MOST_TOOLS)] = Field(
+        default=MOST_TOOLS, description=f"tools that are defined in each request, at most {MOST_TOOLS}")
+    context_tokens: Distribution = Field(
+        default=constant(3000), description="length of a session's own context, as of a repository, about, tokens")
+    tasks: Distribution = Field(default=constant(2), description="requests of the human in a session")
+    steps: Distribution = Field(default=constant(6), description="turns of a task, its report included")
+    request_tokens: Distribution = Field(default=constant(60), description="length of a request, about, tokens")
+    result_tokens: Distribution = Field(default=constant(300), description="length of a tool's result, about, tokens")
+    tool_delay_s: Delay = Field(
+        default=constant(1.0), description="how long tools take after a turn (not in an open loop); between two tasks "
+        "the human takes user.think_time_s")
+    sub_agent_probability: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
+        default=0.0, description="chance that a step starts sub-agents, for which the next one waits")
+    sub_agents: Distribution = Field(default=constant(2), description="how many at once")
+    sub_agent_steps: Distribution = Field(default=constant(3), description="turns of a sub-agent")
+    sub_agent_context_tokens: Distribution = Field(
+        default=constant(1000), description="length of a sub-agent's context, about, tokens")
+    assistant_turns: Literal["engine", "corpus"] = Field(
+        default="engine", description="whose calls enter the history: the engine's, or scripted ones (equal prompts "
+        "everywhere)")
+    tool_choice: Literal["required", "auto"] = Field(
+        default="required", description="required: the engine constrains each answer to calls of tools; auto: the "
+        "model may answer in text")
+    history_limit_tokens: Count = Field(
+        default=12000, description="a session ends before a task with which its prompt could exceed this, about, "
+        "tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is planned to follow a turn: a result of so many tokens after `delay_s`, and sub-agents."""
+
+    result_tokens: float
+    delay_s: float
+    sub_agents: tuple[Assignment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What is asked of an agent, and the turns that it takes. Lengths in tokens."""
+
+    request_tokens: float
+    context_tokens: float
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What every session of a workload draws on."""
+
+    settings: AgentSettings
+    corpus: Corpus
+    seed: int
+    salt: str
+    lengths: TokenLengths
+    answer_tokens: int
+
+    def text(self, rng: Random, tokens: float) -> str:
+        """A piece of the corpus of about that many tokens."""
+        return self.lengths.excerpt(self.corpus, rng, max(2.0, tokens))
+
+    def assignment(self, rng: Random, steps: Distribution, context_tokens: float, room: float,
+                   sub_agents: bool) -> Assignment | None:
+        """Draws what fits into `room` tokens with answers of the greatest length: fewer steps if need be; None if not
+        one fits."""
+        settings = self.settings
+        request = settings.request_tokens.sample(rng)
+        room -= request + context_tokens
+        taken: list[Step] = []
+        count = steps.sample_int(rng)
+        for number in range(count):
+            step = Step(settings.result_tokens.sample(rng), max(0.0, settings.tool_delay_s.sample(rng)),
+                        self._sub_agents(rng) if sub_agents and number + 1 < count else ())
+            room -= step.result_tokens + self.answer_tokens
+            if room < 0:
+                break
+            taken.append(step)
+        return Assignment(request, context_tokens, tuple(taken)) if taken else None
+
+    def _sub_agents(self, rng: Random) -> tuple[Assignment, ...]:
+        settings = self.settings
+        if rng.random() >= settings.sub_agent_probability:
+            return ()
+        drawn = (self.assignment(rng, settings.sub_agent_steps, settings.sub_agent_context_tokens.sample(rng),
+                                 settings.history_limit_tokens, False)
+                 for _ in range(settings.sub_agents.sample_int(rng)))
+        return tuple(each for each in drawn if each is not None)
+
+    def tasks(self, rng: Random, room: float) -> tuple[Assignment, ...]:
+        """The tasks of a session, of which the first brings its context; at least one step."""
+        settings = self.settings
+        least = settings.request_tokens.typical() + self.answer_tokens
+        context = min(settings.context_tokens.sample(rng), max(0.0, room - least))
+        drawn: list[Assignment] = []
+        for _ in range(settings.tasks.sample_int(rng)):
+            task = self.assignment(rng, settings.steps, 0.0 if drawn else context, room, True)
+            if task is None:
+                break
+            drawn.append(task)
+            room -= task.request_tokens + task.context_tokens + sum(
+                step.result_tokens + self.answer_tokens for step in task.steps)
+        return tuple(drawn) or (Assignment(settings.request_tokens.typical(), context, (Step(0.0, 0.0),)),)
+
+    def repository(self, rng: Random, tokens: float) -> str:
+        """A context as of a repository: a list of files, and the texts of some."""
+        paths = [file_path(rng) for _ in range(max(1, round(tokens / _FILE_TOKENS)))]
+        files = (f"=== {path} ===\n{self.text(rng, tokens / len(paths) - 8)}\n" for path in paths)
+        return "Files:\n" + "\n".join(paths) + "\n\n" + "\n".join(files)
+
+
+class AgentWorkload(Workload):
+    """Sessions of agents that call tools."""
+
+    name = "agent"
+    Settings = AgentSettings
+
+    def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> None:
+        super().__init__(scenario, corpus, seed, salt)
+        settings: AgentSettings = self.settings
+        self._material = _Material(settings, corpus, seed, salt, self.lengths, scenario.output.max_tokens)
+        self._tool_tokens = len(json.dumps(definitions(settings.tools))) / self.chars_per_token
+        self._shared = lru_cache(maxsize=_REMEMBERED)(self._shared_of)
+        require_text(corpus, settings.system_tokens * self.chars_per_token, "agent.system_tokens")
+
+    def session(self, phase: str, number: int) -> AgentSession:
+        """Session `number` of a phase."""
+        return self.session_at(phase, number, 0.0)
+
+    def session_at(self, phase: str, number: int, at_s: float) -> AgentSession:
+        """Session `number` of a phase."""
+        material, scope = self._material, self.scope(phase, at_s)
+        rng = rng_for(self.seed, phase, number)
+        room = material.settings.history_limit_tokens - self._tool_tokens - material.settings.system_tokens
+        return AgentSession(phase, number, _Work(material, self._shared(scope), material.tasks(rng, room)))
+
+    def _shared_of(self, scope: str) -> _Shared:
+        """What all agents of a scope share."""
+        settings, stamp = self._material.settings, cache_buster_prefix(self.salt, scope)
+        rules = settings.system_tokens - len(INSTRUCTION) / self.chars_per_token
+        system = stamp + INSTRUCTION + self._material.text(rng_for(self.seed, scope, "system"), rules)
+        body = {"tools": definitions(settings.tools, stamp.strip() + " " if stamp else ""),
+                "tool_choice": settings.tool_choice}
+        return _Shared(system, stamp + SUB_INSTRUCTION, body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What agents share: their system prompt, that of their sub-agents, and the body's keys with the tools."""
+
+    system: str
+    sub_system: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What one agent has before it."""
+
+    material: _Material
+    shared: _Shared
+    tasks: tuple[Assignment, ...]
+
+
+class AgentSession(Session):
+    """The tasks of one agent, one after the other in one history. `of`: the step of another agent's task that a
+    sub-agent is for; `name`: which sub-agent it is."""
+
+    def __init__(self, phase: str, number: int, work: _Work, name: str = "", of: TaskStep | None = None) -> None:
+        super().__init__(phase, number)
+        self._work, self._name, self._of = work, name, of
+        self._source = (work.material.seed, phase, number, f"agent{name}")
+        self._number = number
+        self.conversation += name
+        self.turns = sum(len(task.steps) for task in work.tasks)
+        self._calls: tuple[ToolCall, ...] = ()
+        self._unsent = False
+        self._sub_agents: list[AgentSession] = []
+        self._waiting: list[AgentSession] = []
+        self.report = ""
+        """What it said last."""
+
+    def record_answer(self, answer: str, calls: Sequence[ToolCall] = ()) -> None:
+        """See `Session`."""
+        super().record_answer(answer, calls)
+        self._calls = tuple(calls)
+        self.report = answer
+
+    def record_unsent(self, answer: str) -> None:
+        """See `Session`: what was never asked was answered by the script."""
+        self._unsent = True
+
+    def sub_sessions(self) -> Sequence[Session]:
+        """The sub-agents that were started at this step."""
+        self._waiting, self._sub_agents = self._sub_agents, []
+        return self._waiting
+
+    def __iter__(self) -> Iterator[Prompt]:
+        material, rng = self._work.material, rng_for(*self._source)
+        check = calls_fit(material.settings.tools)
+        common, turn = self._work.shared, 0
+        messages: list[Message] = [{"role": "system", "content": common.sub_system if self._of else common.system}]
+        shared = asked_chars(messages, common.body)
+        for number, task in enumerate(self._work.tasks, start=1):
+            messages.append(self._request(task, rng))
+            for step_number, step in enumerate(task.steps, start=1):
+                turn, last = turn + 1, step_number == len(task.steps)
+                place = self._of or TaskStep(f"{self.conversation}/{number}", step_number, len(task.steps))
+                self._sub_agents = [self._sub_agent(each, turn, index, place)
+                                    for index, each in enumerate(step.sub_agents, start=1)]
+                pause = None if last and self._of is None else 0.0 if last else step.delay_s
+                yield Prompt(list(messages), self.conversation, turn, shared, "sub-agent" if self._of else "agent",
+                             body=common.body, check_calls=check, pause_after_s=pause, task=place)
+                shared = asked_chars(messages, common.body)
+                messages += self._follow(step, rng, turn, last)
+
+    def _sub_agent(self, assignment: Assignment, turn: int, index: int, place: TaskStep) -> AgentSession:
+        work = _Work(self._work.material, self._work.shared, (assignment,))
+        return AgentSession(self.phase, self._number, work, f"-{turn}.{index}",
+                            TaskStep(place.task, None, place.steps))
+
+    def _request(self, task: Assignment, rng: Random) -> Message:
+        material = self._work.material
+        context = material.repository(rng, task.context_tokens) + "\n" if task.context_tokens else ""
+        return {"role": "user",
+                "content": context + rng.choice(_REQUESTS) + material.text(rng, task.request_tokens)}
+
+    def _follow(self, step: Step, rng: Random, turn: int, last: bool) -> list[Message]:
+        """What a turn adds to the history: the answer, and what its tools gave. Whatever is drawn is drawn on either
+        kind of answer, so that the rest of the session is the same."""
+        material, answer, calls = self._work.material, self._take_answer(), self._calls
+        kind = REPORT if last else DELEGATE if step.sub_agents else None
+        scripted = scripted_call(rng, material.settings.tools, f"c{turn:08d}", kind)
+        result = _SHOWN if last and self._of is None else material.text(rng, step.result_tokens)
+        by_script = material.settings.assistant_turns == "corpus" or self._unsent
+        if not by_script and self._waiting:  # cut to what was planned, for the history must not outgrow its limit
+            reports = "\n\n".join(f"Report of helper {n}: {each.report}" for n, each in enumerate(self._waiting, 1))
+            result = reports[:max(1, len(result))]
+        self._calls, self._waiting, self._unsent = (), [], False
+        if by_script:
+            calls = (scripted,)
+        if not calls or not all(is_json(call.arguments) for call in calls):  # servers refuse such a call in a history
+            return [{"role": "assistant", "content": answer.strip() or "(nothing)"},
+                    {"role": "user", "content": _NO_CALL + result}]
+        calls = tuple(call._replace(id=call.id or f"c{turn:07d}{place}") for place, call in enumerate(calls))
+        share = -(-len(result) // len(calls))
+        return [{"role": "assistant", "content": "", "tool_calls": [call.as_part() for call in calls]},
+                *({"role": "tool", "tool_call_id": call.id,
+                   "content": result[place * share:(place + 1) * share] or "(nothing)"}
+                  for place, call in enumerate(calls))]

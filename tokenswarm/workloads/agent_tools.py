@@ -1,0 +1,103 @@
+"""The tools that agents have: definitions as the chat API takes them, calls on script, and what makes a call valid.
+
+Written for this project after the tools that coding agents have. Texts in arguments have a longest length, so that a
+constrained answer ends also where the model's weights are random.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cache
+from random import Random
+from typing import Any
+
+from tokenswarm.base.tool_call import ToolCall
+from tokenswarm.workloads.answer_checks import fits_schema
+
+Schema = dict[str, Any]
+
+_FOLDERS = ("src", "src/core", "src/api", "src/storage", "tests", "docs", "tools")
+_FILES = ("scheduler", "cache", "parser", "client", "session", "router", "config", "errors", "metrics", "queue")
+
+
+def _text(longest: int, what: str) -> Schema:
+    return {"type": "string", "maxLength": longest, "description": what}
+
+
+def _number(low: int, high: int, what: str) -> Schema:
+    return {"type": "integer", "minimum": low, "maximum": high, "description": what}
+
+
+_PATH = _text(60, "Path from the root of the repository, with / between folders.")
+_DEFINED: tuple[tuple[str, str, Schema], ...] = (
+    ("read_file", "Read lines of a file of the repository. Lines are numbered from 1; at most 400 come at once.",
+     {"path": _PATH, "first_line": _number(1, 4000, "First line that is read."),
+      "last_line": _number(1, 4000, "Last line that is read.")}),
+    ("search_text", "Search all files of the repository for a text, and give each place with a line before and after.",
+     {"pattern": _text(40, "What is searched for: a plain text, no regular expression."), "folder": _PATH,
+      "limit": _number(1, 50, "How many places are given at most.")}),
+    ("list_folder", "List what is in a folder: files with their sizes in lines, and folders.",
+     {"folder": _PATH, "depth": _number(1, 3, "How many folders deep the listing goes.")}),
+    ("edit_file", "Replace a text of a file by another one. The old text has to stand there exactly once.",
+     {"path": _PATH, "old_text": _text(80, "What is replaced."), "new_text": _text(80, "What takes its place.")}),
+    ("run_tests", "Run a part of the test suite and give the report, with the trace of each failure.",
+     {"target": {"enum": ["all", "unit", "integration", "changed"], "description": "Which tests are run."},
+      "stop_at_first": {"type": "boolean", "description": "Whether the first failure ends the run."}}),
+    ("find_symbol", "Find where a function, class or variable is defined, and where it is used.",
+     {"name": _text(40, "Name of the symbol."),
+      "kind": {"enum": ["function", "class", "variable", "any"], "description": "Kind of symbol."}}),
+    ("delegate", "Give a part of the work to a helper with a context of its own. Its report is the result.",
+     {"assignment": _text(120, "What the helper should find out or do."),
+      "kind": {"enum": ["explore", "review", "write_tests"], "description": "What kind of work it is."}}),
+    ("report", "End the task and report to the human what was done.",
+     {"summary": _text(120, "What was done, in one or two sentences."),
+      "state": {"enum": ["done", "blocked", "partly_done"], "description": "How the task ended."}}),
+)
+MOST_TOOLS = len(_DEFINED)
+DELEGATE, REPORT = "delegate", "report"
+
+
+def definitions(count: int, stamp: str = "") -> list[dict[str, Any]]:
+    """The first `count` tools, the last two of all always among them, as `tools` of a request. `stamp` begins the
+    first description: chat templates put tools in front of the system prompt, so that its salt alone would come late.
+    """
+    kept = (*_DEFINED[:count - 2], *_DEFINED[-2:])
+    return [{"type": "function", "function": {
+        "name": name, "description": what if place else stamp + what, "parameters": {
+            "type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}}}
+        for place, (name, what, properties) in enumerate(kept)]
+
+
+@cache
+def calls_fit(count: int) -> Callable[[Sequence[ToolCall]], bool]:
+    """A check that there is a call, and that the arguments of each fit the schema of its tool, by jsonschema."""
+    checks = {tool["function"]["name"]: fits_schema(tool["function"]["parameters"]) for tool in definitions(count)}
+
+    def fit(calls: Sequence[ToolCall]) -> bool:
+        return bool(calls) and all(call.name in checks and checks[call.name](call.arguments) for call in calls)
+
+    return fit
+
+
+def scripted_call(rng: Random, count: int, call_id: str, name: str | None = None) -> ToolCall:
+    """A valid call as a model might write it, of the tool of that name or of any that is no end of a task."""
+    tools = {tool["function"]["name"]: tool["function"]["parameters"] for tool in definitions(count)}
+    chosen = name or rng.choice([each for each in tools if each not in (DELEGATE, REPORT)] or [REPORT])
+    arguments = {key: _value(key, schema, rng) for key, schema in tools[chosen]["properties"].items()}
+    return ToolCall(chosen, json.dumps(arguments), call_id)
+
+
+def _value(key: str, schema: Schema, rng: Random) -> Any:
+    if "enum" in schema:
+        return rng.choice(schema["enum"])
+    if schema["type"] == "boolean":
+        return rng.random() < 0.5
+    if schema["type"] == "integer":
+        return rng.randint(schema["minimum"], schema["maximum"])
+    return file_path(rng) if key in ("path", "folder") else f"{rng.choice(_FILES)} {rng.choice(_FILES)}"
+
+
+def file_path(rng: Random) -> str:
+    """A path as repositories have them."""
+    return f"{rng.choice(_FOLDERS)}/{rng.choice(_FILES)}_{rng.randrange(100)}.py"

@@ -77,7 +77,7 @@ $(VENV)/.installed: pyproject.toml setup.py requirements/build.txt requirements/
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) --require-hashes --requirement requirements/build.txt --requirement requirements/run.txt
 	@$(PIP) --no-deps --no-build-isolation --editable .
-	@$(PY) -c 'import locust, plotly, tokenswarm' && touch $@
+	@$(PY) -c 'import locust, tokenswarm' && touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
 	@$(PIP) --require-hashes --requirement requirements/dev.txt

@@ -101,16 +101,28 @@ def bound_words(gate: SloGate) -> str:
     return "" if gate.limit is None else f"{gate.op} {limit(gate.limit, gate.unit)}"
 
 
-def verdict_words(gate: SloGate) -> str:
-    """`met, 892 ms to spare`; `missed, 112 ms over (not certain)`; of a least rate `missed, 1.2 req/s short`."""
+def gate_words(gate: SloGate) -> str:
+    """The state of an objective in the same words everywhere: `met`, `met, not certain`, `missed`, `undetermined`."""
+    return gate.state if gate.certain or gate.state == "undetermined" else f"{gate.state}, not certain"
+
+
+def shown_state(gate: SloGate) -> str:
+    """The state whose colour an objective has wherever it is shown: what is met but not certain is amber."""
+    return "undetermined" if gate.state == "met" and not gate.certain else gate.state
+
+
+def spare_words(gate: SloGate) -> str:
+    """How far an objective is from its limit: `892 ms to spare`, `112 ms over`, of a least rate `1.2 req/s short`."""
     value = gate.figure.value
     if gate.state == "undetermined" or gate.limit is None or value is None:
-        return gate.state
-    unsure = "" if gate.certain else " (not certain)"
+        return ""
     apart = _apart(abs(value - gate.limit), gate.unit)
-    if gate.state == "met":
-        return f"met, {apart} to spare{unsure}"
-    return f"missed, {apart} {'over' if gate.op == '<=' else 'short'}{unsure}"
+    return f"{apart} to spare" if gate.state == "met" else f"{apart} {'over' if gate.op == '<=' else 'short'}"
+
+
+def verdict_words(gate: SloGate) -> str:
+    """Both: `met, 892 ms to spare`; `missed, not certain, 112 ms over`."""
+    return ", ".join(filter(None, (gate_words(gate), spare_words(gate))))
 
 
 def _apart(difference: float, unit: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tokenswarm.analysis.figures.flow import in_flight
 from tokenswarm.analysis.figures.timeline import Timeline, counts_by_bin, mean_by_bin
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
@@ -17,24 +18,34 @@ _SAMPLES = 400
 
 
 def engine_charts(run: Run, timeline: Timeline, window: Window | None) -> list[Chart]:
-    """The engine's own running, waiting, KV cache, hit rate and preemptions, where its metrics were read."""
+    """The engine's own KV cache, hit rate and preemptions, where its metrics were read."""
     table = run.engine_metrics.sort_values("at")
-    queue = [
-        _sampled(table, "running", "running", GOOD, timeline),
-        _sampled(table, "waiting", "waiting", BAD, timeline),
-    ]
-    shares = [_sampled(table, "kv_usage", "KV cache in use", "c:orange", timeline, 100.0), _hit_rate(table, timeline)]
+    shares = [_sampled(table, "kv_usage", "KV cache in use", "c:orange", timeline, 100.0)]
+    of_answers = run.requests["cached_tokens"].notna().any()  # then their hit rate has a chart of its own
+    if not of_answers:
+        shares.append(_hit_rate(table, timeline))
     evicted = [_preemptions(table, timeline)]
     percent, requests = axis("%", range=[0, 102]), axis("requests")
     hits = "Hit rate: prompt tokens found in the cache, of those looked up in each interval."
     charts = [
-        _chart("engine-queue", "Requests inside the engine", queue, time_layout(timeline, window, requests),
-               "As it reports them."),
-        _chart("engine-cache", "KV cache and prefix hits", shares, time_layout(timeline, window, percent), hits),
+        _chart("engine-cache", "KV cache" if of_answers else "KV cache and prefix hits", shares,
+               time_layout(timeline, window, percent), "Share of its tokens in use." if of_answers else hits),
         _chart("engine-preemptions", "Preemptions", evicted, time_layout(timeline, window, requests),
                "Evicted from the batch."),
     ]
     return [chart for chart in charts if chart]
+
+
+def flight_chart(run: Run, timeline: Timeline, window: Window | None) -> Chart:
+    """Requests under way as the load generator sees them, and what the engine says that it runs and lets wait."""
+    fine, table = timeline.finer(), run.engine_metrics.sort_values("at")
+    sent = line(numbers(fine.centres(), 6), numbers(in_flight(run.requests, fine.edges_unix)), "in flight", "c:blue")
+    inside = [trace for trace in (_sampled(table, "running", "running", GOOD, timeline),
+                                  _sampled(table, "waiting", "waiting", BAD, timeline)) if trace]
+    note = "Sent and not yet answered, as the load generator sees it"
+    note += "; running and waiting, as the engine reports." if inside else "."
+    return Chart("flight-time", "Requests in flight", [sent, *inside],
+                 time_layout(timeline, window, axis("requests")), note, 230, "time")
 
 
 def generator_charts(run: Run, timeline: Timeline, window: Window | None, cpu_limit: float) -> list[Chart]:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.figures.flow import in_flight, output_flow, prompt_flow
+from tokenswarm.analysis.figures.flow import output_flow, prompt_flow
 from tokenswarm.analysis.figures.quantities import is_ok, latency_of, lateness_ms
 from tokenswarm.analysis.figures.rates import by_stretch, own_sums, sums_between
-from tokenswarm.analysis.figures.timeline import Timeline, counts_by_bin, percentiles_by_bin, thin
+from tokenswarm.analysis.figures.timeline import Timeline, counts_by_bin, mean_by_bin, percentiles_by_bin, thin
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.render.chart import (
@@ -30,7 +30,7 @@ from tokenswarm.analysis.render.chart import (
 )
 
 from tokenswarm.contract.limits import observations_needed
-from tokenswarm.contract.metric import Place
+from tokenswarm.contract.metric import Latency, Place, Rate
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.objectives import Objective, RequestBounds, bounds_of_run
 
@@ -94,15 +94,17 @@ def limit_line(y: float) -> dict[str, Any]:
     }
 
 
-def run_charts(run: Run, timeline: Timeline, window: Window | None, objectives: list[Objective]) -> list[Chart]:
-    """Latency, token rates, requests in flight, errors and lateness over time, of every phase."""
+def run_charts(run: Run, timeline: Timeline, window: Window | None,
+               objectives: list[Objective]) -> tuple[list[Chart], list[str]]:
+    """Latency, rates, shares, errors and lateness over time, of every phase; and the shares that never changed, in
+    words: a chart would show nothing."""
     rows = run.requests
+    rates, flat = _rates(rows, timeline, window, bounds_of_run(run.manifest))
     charts = [
         _latency(rows, timeline, window, objectives),
         *_heat(rows, timeline, window),
         *_latencies(rows, timeline, window),
-        *_rates(rows, timeline, window, bounds_of_run(run.manifest)),
-        _flight(rows, timeline, window),
+        *rates,
     ]
     failed = rows[(rows["status"] == "failed").to_numpy()]
     if len(failed):
@@ -110,7 +112,7 @@ def run_charts(run: Run, timeline: Timeline, window: Window | None, objectives: 
     late = lateness_ms(rows)
     if not np.isnan(late).all():
         charts.append(_lateness(rows, late, timeline, window))
-    return charts
+    return charts, flat
 
 
 def _heat(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:
@@ -143,21 +145,22 @@ def _heat(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list
                      "thickness": 8, "ticksuffix": "%", "nticks": 4, "tickfont": {"size": 10}},
         "hovertemplate": "%{z:.0f}% of the requests of this moment<extra></extra>", "showlegend": False, "name": name,
     }]
-    y = latency_axis(10.0 ** edges[0] / 0.8, 10.0 ** edges[-1] / 1.25, f"{name} (log scale)") | {"rangemode": "normal"}
+    y = latency_axis(10.0 ** edges[0] / 0.8, 10.0 ** edges[-1] / 1.25, f"{name} (ms)") | {"rangemode": "normal"}
+    y["ticktext"] = [f"{tick:,g}" for tick in y["tickvals"]]  # as narrow as those of the charts on the same axis
     return [Chart("heat", f"{name}: where the requests of each moment lie", data,
                   time_layout(timeline, window, y, hovermode="closest", margin={"t": 40, "autoexpand": False}),
-                  f"Share of the requests sent in each {timeline.width_s:g} s; every successful one is in.", 320,
-                  "time", True)]
+                  f"Share of the requests sent in each {timeline.width_s:g} s, on a log scale; every successful one is "
+                  "in.", 320, "time", True)]
 
 
 def _latencies(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:
     """Percentiles over time of the latencies that the registry shows there, as far as they were measured."""
     ok = rows[is_ok(rows)]
-    charts = []
+    charts, (main, _) = [], primary_latency(ok)
     for latency in METRICS.latencies_at(Place.TIME):
         values = latency_of(latency, ok)
         known = ~np.isnan(values)
-        if not known.any():
+        if latency.key == main or not known.any() or _repeats(latency, values, ok):
             continue
         bins = timeline.bin_of(ok["sent_at"].to_numpy()[known])
         qs = latency.shown_percentiles(Place.TIME)
@@ -170,6 +173,12 @@ def _latencies(rows: pd.DataFrame, timeline: Timeline, window: Window | None) ->
         charts.append(Chart(latency.name, plain(label.title), data,
                             time_layout(timeline, window, axis(f"{plain(label.title)} (ms)")), note, 240, "time"))
     return charts
+
+
+def _repeats(latency: Latency, values: np.ndarray, ok: pd.DataFrame) -> bool:
+    """Whether it tells of every request what another latency tells: TTFO of answers without reasoning."""
+    other = METRICS.latency(f"{latency.repeats}_ms")
+    return other is not None and bool(np.array_equal(values, latency_of(other, ok), equal_nan=True))
 
 
 def _capital(words: str | None) -> str:
@@ -225,46 +234,61 @@ _LOOKS: Mapping[str, _Look] = {"output_tok_s": _Look("output-time", "output toke
 _AXES: Mapping[str, str] = {"tok/s": "tokens/s", "req/s": "requests/s", "share": "%"}
 
 
-def _rates(rows: pd.DataFrame, timeline: Timeline, window: Window | None, bounds: RequestBounds) -> list[Chart]:
-    """The rates and shares over time that the registry shows there, as far as they were measured."""
-    fine = timeline.finer()
-    edges, x = fine.edges_unix, numbers(fine.centres(), 6)
+def _rates(rows: pd.DataFrame, timeline: Timeline, window: Window | None,
+           bounds: RequestBounds) -> tuple[list[Chart], list[str]]:
+    """The rates and shares over time that the registry shows there, as far as they were measured; and in words the
+    shares that were the same all the time."""
     charts: list[Chart] = []
-    sums: dict[str, np.ndarray] | None = None
+    flat: list[str] = []
+    measured = _Stretches(rows, bounds)
     for rate in METRICS.rates_at(Place.TIME):
-        if rate.name == "output_tok_s":  # these two without the sums of all else, which cost more
-            values = output_flow(rows).between(edges) / fine.width_s
-        elif rate.name == "total_tok_s":
-            if not rows["prompt_tokens"].notna().any():
-                continue
-            values = (output_flow(rows).between(edges) + prompt_flow(rows).between(edges)) / fine.width_s
-        else:
-            sums = sums_between(rows, rows, edges, bounds) if sums is None else sums
-            values = by_stretch(rate, sums | own_sums(rate, rows, edges))
+        # A share needs more requests than a sum does.
+        line_of = timeline if rate.unit == "share" else timeline.finer()
+        values = measured.values(rate, line_of.edges_unix)
         if np.isnan(values).all():
             continue
-        label, scale = rate.at(Place.TIME), 100.0 if rate.unit == "share" else 1.0
-        look = _LOOKS.get(rate.name, _Look(f"{rate.name}-time", rate.title, PALETTE[len(charts) % len(PALETTE)]))
-        filled = {"fill": "tozeroy", "fillcolor": f"{look.colour}-fill"} if rate.name in _LOOKS else {}
-        charts.append(Chart(
-            look.chart, plain(label.title), [line(x, numbers(scale * values), plain(look.line), look.colour, **filled)],
-            time_layout(timeline, window, axis(_AXES.get(rate.unit, rate.unit))), f"{_capital(label.note)}.", 230,
-            "time"))
-    return charts
+        if rate.unit == "share" and np.nanmin(values) == np.nanmax(values):
+            flat.append(f"{plain(rate.title)} {text.percent(float(np.nanmax(values)))}")
+            continue
+        charts.append(_rate_chart(rate, values, line_of, window, PALETTE[len(charts) % len(PALETTE)]))
+    return charts, flat
 
 
-def _flight(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> Chart:
-    fine = timeline.finer()
-    data = [line(numbers(fine.centres(), 6), numbers(in_flight(rows, fine.edges_unix)), "in flight", "c:blue")]
-    return Chart(
-        "flight-time",
-        "Requests in flight",
-        data,
-        time_layout(timeline, window, axis("requests")),
-        "Sent and not yet answered, as the load generator sees it.",
-        230,
-        "time",
-    )
+def _rate_chart(rate: Rate, values: np.ndarray, timeline: Timeline, window: Window | None, colour: str) -> Chart:
+    label, share = rate.at(Place.TIME), rate.unit == "share"
+    look = _LOOKS.get(rate.name, _Look(f"{rate.name}-time", rate.title, colour))
+    more: dict[str, Any] = {"fill": "tozeroy", "fillcolor": f"{look.colour}-fill"} if rate.name in _LOOKS else \
+        {"mode": "lines+markers", "marker": {"size": 4}, "connectgaps": True} if share else {}
+    trace = line(numbers(timeline.centres(), 6), numbers((100.0 if share else 1.0) * values), plain(look.line),
+                 look.colour, **more)
+    note = _capital(label.note or rate.meaning) + (f", of each {timeline.width_s:g} s." if share else ".")
+    return Chart(look.chart, plain(label.title or rate.title), [trace],
+                 time_layout(timeline, window, axis(_AXES.get(rate.unit, rate.unit))), note, 230, "time")
+
+
+class _Stretches:
+    """Rates between evenly spaced edges, from sums that are made once for each set of edges, and only if needed."""
+
+    def __init__(self, rows: pd.DataFrame, bounds: RequestBounds) -> None:
+        self._rows, self._bounds = rows, bounds
+        self._sums: dict[int, dict[str, np.ndarray]] = {}
+
+    def values(self, rate: Rate, edges: np.ndarray) -> np.ndarray:
+        """The rate in each stretch; NaN where it cannot be told."""
+        rows, width_s = self._rows, float(edges[1] - edges[0])
+        if rate.name == "output_tok_s":  # these two without the sums of all else, which cost more
+            return output_flow(rows).between(edges) / width_s
+        if rate.name == "total_tok_s":
+            known = rows["prompt_tokens"].notna().any()
+            return (output_flow(rows).between(edges) + prompt_flow(rows).between(edges)) / width_s if known else \
+                np.full(len(edges) - 1, np.nan)
+        if rate.name == "valid_output":
+            checked = rows[rows["valid_output"].notna().to_numpy() & is_ok(rows)]
+            bins = np.searchsorted(edges, checked["sent_at"].to_numpy(), "right") - 1
+            return mean_by_bin(bins, len(edges) - 1, checked["valid_output"].to_numpy())
+        if len(edges) not in self._sums:
+            self._sums[len(edges)] = sums_between(rows, rows, edges, self._bounds)
+        return by_stretch(rate, self._sums[len(edges)] | own_sums(rate, rows, edges))
 
 
 def _errors(failed: pd.DataFrame, timeline: Timeline, window: Window | None) -> Chart:

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -16,7 +14,7 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.compare.comparison import BETTER, EQUAL, UNDECIDED, WORSE, Result, shown
 from tokenswarm.analysis.compare.groups import about
 from tokenswarm.analysis.compare.report import QUANTILES, Comparison, curve_titles
-from tokenswarm.analysis.render.assets import asset, environment, safe_json, script_hash
+from tokenswarm.analysis.render.assets import chart_page, environment
 from tokenswarm.analysis.render.chart import GOOD, IDLE, Chart, axis, latency_axis, line, numbers, plain
 from tokenswarm.analysis.render.markdown import escape
 from tokenswarm.analysis.render.page import head
@@ -32,16 +30,13 @@ def render_comparison(comparison: Comparison) -> str:
     """comparison.html: one file, offline, with the same protection as the dashboard."""
     groups, first = comparison.groups, comparison.groups.a[0]
     charts = comparison_charts(comparison)
-    scripts = [asset("theme.js"), get_plotlyjs(), asset("dashboard.js")]
     return environment().get_template("comparison.html.j2").render(
         label_a=groups.label_a, label_b=groups.label_b, about=about(groups), by=groups.by, head=head(first),
         load_sentence=load_sentence(first.run.load), count_a=len(groups.a), count_b=len(groups.b),
         simulated=comparison.simulated, verdict=comparison.verdict, advice=comparison.advice,
         agreement=comparison.agreement, unfair=comparison.unfair, notes=comparison.notes, left_out=groups.left_out,
         rows=list(rows(comparison)), charts=charts, setup=comparison.setup, runs=list(_runs(comparison)),
-        charts_json=safe_json([chart.spec() for chart in charts]), style=Markup(asset("dashboard.css")),
-        theme_script=Markup(scripts[0]), plotly_script=Markup(scripts[1]), page_script=Markup(scripts[2]),
-        script_hashes=" ".join(script_hash(script) for script in scripts))
+        **chart_page([chart.spec() for chart in charts]))
 
 
 def rows(comparison: Comparison) -> Iterator[dict[str, Any]]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.levels import load_levels
@@ -16,11 +14,17 @@ from tokenswarm.analysis.figures.quantities import is_ok
 from tokenswarm.analysis.figures.timeline import Timeline, make_timeline
 from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.run_folder import Run
-from tokenswarm.analysis.render import page
-from tokenswarm.analysis.render.assets import asset, environment, safe_json, script_hash
+from tokenswarm.analysis.render import page, tiles
+from tokenswarm.analysis.render.assets import chart_page, environment
 from tokenswarm.analysis.render.chart import Section
 from tokenswarm.analysis.render.charts_cache import cache_section
-from tokenswarm.analysis.render.charts_engine import engine_charts, generator_charts, gpu_charts, process_charts
+from tokenswarm.analysis.render.charts_engine import (
+    engine_charts,
+    flight_chart,
+    generator_charts,
+    gpu_charts,
+    process_charts,
+)
 from tokenswarm.analysis.render.charts_levels import levels_section
 from tokenswarm.analysis.render.charts_replay import replay_section
 from tokenswarm.analysis.render.charts_shape import shape_charts
@@ -45,14 +49,14 @@ def render(run: Run, summary: Summary) -> str:
     seen = look_at(run, summary)
     sections, health = [build(seen) for build in SECTIONS], health_section(seen)
     specs = [chart.spec() for section in [*sections, health] for chart in section.charts]
-    scripts = [asset("theme.js"), get_plotlyjs(), asset("dashboard.js")]
     return (
         environment()
         .get_template("dashboard.html.j2")
         .render(
             summary=summary,
             head=page.head(summary),
-            cards=page.cards(summary),
+            command=page.command(run.manifest.argv),
+            cards=tiles.cards(summary),
             latency=page.latency_rows(summary),
             steady=page.steady_rows(summary),
             steady_from_s=summary.steady_part.from_s,
@@ -62,27 +66,26 @@ def render(run: Run, summary: Summary) -> str:
             drift=page.drift_rows(summary),
             outages=outages.listed_rows(summary.outages),
             outages_sentence=outages.sentence(summary.outages),
-            objectives=[] if summary.levels else page.objective_rows(summary),
+            objectives=[] if summary.levels else tiles.objective_rows(summary),
             levels=page.level_cells(summary),
             level_headings=headings(summary),
-            level_objectives=page.objectives_by_level(summary) if summary.levels else [],
+            level_objectives=tiles.objectives_by_level(summary) if summary.levels else [],
             classes=page.class_rows(summary),
             class_columns=page.class_columns(summary),
             facts=page.fact_groups(summary),
             checks=page.check_rows(summary),
+            kept_checks=page.kept_checks(summary),
+            one_sided=tiles.one_sided(summary),
+            valid_means_nothing=tiles.means_nothing(summary),
+            measured_range=measured_range(seen),
             health=page.health_rows(summary),
             slowest=slowest_rows(run),
             outcome=page.outcome_sentence(summary),
             sections=sections,
             health_section=health,
-            charts_json=safe_json(specs),
             manifest_json=run.manifest_text,
             load_sentence=load_sentence(summary.run.load, summary.levels),
-            style=Markup(asset("dashboard.css")),
-            theme_script=Markup(scripts[0]),
-            plotly_script=Markup(scripts[1]),
-            page_script=Markup(scripts[2]),
-            script_hashes=" ".join(script_hash(script) for script in scripts),
+            **chart_page(specs),
             text=text,
         )
     )
@@ -114,10 +117,20 @@ def look_at(run: Run, summary: Summary) -> Seen:
     return Seen(run, summary, run.measured, window, timeline, objectives)
 
 
+def measured_range(seen: Seen) -> list[float]:
+    """Where the measure window lies on the axis of time; empty where that is not known."""
+    if seen.timeline is None or seen.window is None:
+        return []
+    return [float(edge) for edge in seen.timeline.axis(np.array([seen.window.start, seen.window.end]))]
+
+
 def time_section(seen: Seen) -> Section:
     """What users saw, on the shared axis of time."""
-    charts = run_charts(seen.run, seen.timeline, seen.window, seen.objectives) if seen.timeline else []
-    return Section("time", "Over time", charts)
+    if seen.timeline is None:
+        return Section("time", "Over time")
+    charts, flat = run_charts(seen.run, seen.timeline, seen.window, seen.objectives)
+    words = f"The same all the time, and therefore not drawn: {', '.join(flat)}." if flat else ""
+    return Section("time", "Over time", [*charts, flight_chart(seen.run, seen.timeline, seen.window)], words)
 
 
 def engine_section(seen: Seen) -> Section:
@@ -160,7 +173,7 @@ def slowest_rows(run: Run) -> list[dict[str, str]]:
         cached = row["cached_tokens"] / row["prompt_tokens"] if row["prompt_tokens"] else np.nan
         out.append(
             {
-                "request": _text(row["request_id"]),
+                "request": _text(row["request_id"]).removeprefix(f"{run.manifest.run_id}-"),
                 "class": _text(row["user_class"]),
                 "turn": _count(row["turn"]),
                 "sent (s)": f"{row['sent_at'] - zero:.1f}",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,17 +12,17 @@ from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import STEADY, TOO_SHORT
 from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
 from tokenswarm.analysis.figures.quantities import GAPS
+from tokenswarm.analysis.render.answer import answer
 from tokenswarm.analysis.render.figures import latency_title, rate_figures
 from tokenswarm.analysis.render.levels import level_rows
 from tokenswarm.analysis.verdict.outcome import VALID
-from tokenswarm.analysis.wording import bound_words, verdict_words
 
 from tokenswarm.contract.metric import Latency, Place, Rate, percentile_digits
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.header_records import Header
 from tokenswarm.contract.summary.summary_record import Summary
-from tokenswarm.contract.summary.verdict_records import SloGate
+from tokenswarm.contract.summary.verdict_records import Check
 
 _VERDICT_WORDS = {
     "VALID": "The load generator kept up: these figures are the engine's.",
@@ -48,12 +49,19 @@ def head(summary: Summary) -> dict[str, Any]:
         "verdict": summary.verdict,
         "verdict_words": _VERDICT_WORDS[summary.verdict],
         "outcome": summary.outcome,
+        "answer": answer(summary),
+        "any_checked": any(each.checked for each in summary.finish_reasons),
         "tone": summary.verdict if summary.verdict != VALID or not summary.outcome.code else "MISSED",
         "blocking": [reason for reason in summary.reasons if reason.verdict != "NOTE"],
         "remarks": [*([summary.steady_part.sentence] if summary.steady_part.sentence else []),
                     *(reason.sentence for reason in summary.reasons if reason.verdict == "NOTE"),
                     *summary.notes, *([away] if away else [])],
     }
+
+
+def command(argv: Sequence[str]) -> str:
+    """What was typed, to be copied: the run anew, or the series that it was part of."""
+    return shlex.join(argv) if argv else ""
 
 
 _SETTINGS = {
@@ -93,42 +101,6 @@ def outcome_sentence(summary: Summary) -> str:
     return f"{counts.sent:,} sent = {parts}.{ended}"
 
 
-def cards(summary: Summary) -> list[dict[str, Any]]:
-    """The few figures that tell most, each with its interval and the objective that it is held against."""
-    by_key = {gate.key: gate for gate in summary.slo}
-    chosen: list[dict[str, Any]] = []
-    for latency in METRICS.latencies_at(Place.CARD):
-        median, tail = (summary.percentile(latency.key, p) for p in ("p50", "p95"))
-        shown, figure = ("p95", tail) if tail.value is not None else ("p50", median)
-        same = latency.repeats and tail.value == summary.percentile(f"{latency.repeats}_ms", "p95").value
-        if median.value is not None and not same:
-            label, gate = latency.at(Place.CARD), by_key.get(f"{latency.name}_{shown}_ms")
-            chosen.append(_card(f"{label.title} {shown}", figure, label.note, gate))
-    for rate, figure in rate_figures(summary, Place.CARD):
-        label, gate = rate.at(Place.CARD), by_key.get(rate.slo_key) if rate.slo else None
-        chosen.append(_card(label.title or rate.title, figure, label.note, gate))
-    return chosen
-
-
-def _card(title: str, figure: Figure, note: str | None, gate: SloGate | None) -> dict[str, Any]:
-    return {
-        "title": title,
-        "value": text.number(figure.value, figure.unit),
-        "unit": text.unit_of(figure.unit),
-        "interval": text.interval(figure),
-        "note": note,
-        "state": None if gate is None else "undetermined" if gate.state == "met" and not gate.certain else gate.state,
-        "words": None if gate is None else gate.state + ("" if gate.certain or gate.state == "undetermined"
-                                                         else ", not certain"),
-        "limit": pretty_bound(gate) if gate else None,
-    }
-
-
-def pretty_bound(gate: SloGate) -> str:
-    """The limit with proper signs: `≤ 400 ms`."""
-    return bound_words(gate).replace("<=", "≤").replace(">=", "≥")
-
-
 def cell(figure: Figure) -> dict[str, str]:
     """A figure as a table cell: its number, and beneath it the interval, or in short why there is no number."""
     if figure.value is None:
@@ -165,8 +137,9 @@ def _latency_rows(by_key: Mapping[str, Mapping[str, Figure]]) -> list[dict[str, 
 
 
 def rate_rows(summary: Summary) -> list[dict[str, Any]]:
-    """Rows of the table of rates and shares that could be measured."""
-    rows = rate_figures(summary, Place.TABLE)
+    """Rows of the table of rates and shares that could be measured, and that no tile shows."""
+    tiles = [] if summary.levels else [rate.name for rate, _ in rate_figures(summary, Place.CARD)]
+    rows = [(rate, figure) for rate, figure in rate_figures(summary, Place.TABLE) if rate.name not in tiles]
     if server_rows(summary):  # which tells the same, over exactly the same events
         rows = [(rate, figure) for rate, figure in rows if rate.name != "server_ttft_mean"]
     return [
@@ -235,32 +208,6 @@ def level_cells(summary: Summary) -> list[dict[str, Any]]:
              "state": row.state, "cells": [cell(figure) for figure in row.figures]} for row in level_rows(summary)]
 
 
-def objectives_by_level(summary: Summary) -> list[dict[str, Any]]:
-    """The SLO table of a run of several load levels: a row an objective, a cell a level."""
-    by_key: dict[str, list[SloGate]] = {}
-    for gate in summary.slo:
-        by_key.setdefault(gate.key.partition(".")[2], []).append(gate)
-    return [{"title": gates[0].title.partition(": ")[2], "limit": pretty_bound(gates[0]) or text.MISSING,
-             "cells": [{"value": text.quantity(gate.figure), "state": gate.state, "words": verdict_words(gate),
-                        "why": (gate.figure.why or "").split(",")[0]} for gate in gates]}
-            for gates in by_key.values()]
-
-
-def objective_rows(summary: Summary) -> list[dict[str, Any]]:
-    """Rows of the SLO table."""
-    return [
-        {
-            "title": gate.title,
-            "limit": pretty_bound(gate) or text.MISSING,
-            "value": text.quantity(gate.figure),
-            "interval": text.interval(gate.figure) or gate.figure.why or "",
-            "state": gate.state,
-            "words": verdict_words(gate),
-        }
-        for gate in summary.slo
-    ]
-
-
 def class_columns(summary: Summary) -> list[str]:
     """The heads of the table of user classes, behind class and requests; empty where there are not several."""
     return [title for title, _ in _class_figures(summary)] if len(summary.user_classes) > 1 else []
@@ -295,7 +242,7 @@ def _class_figures(summary: Summary) -> list[tuple[str, Callable[[Summary], Figu
 
 
 def check_rows(summary: Summary) -> list[dict[str, Any]]:
-    """The validity rules with what they found."""
+    """The validity rules that found a number, or are broken."""
     return [
         {
             "title": check.title,
@@ -304,8 +251,17 @@ def check_rows(summary: Summary) -> list[dict[str, Any]]:
             "limit": text.limit(_round(check.limit), check.unit) if check.limit is not None else text.MISSING,
             "words": check.verdict.lower() if check.broken else "ok",
         }
-        for check in summary.generator.checks
+        for check in summary.generator.checks if _telling(check)
     ]
+
+
+def kept_checks(summary: Summary) -> list[str]:
+    """The other rules, by title: they hold, and have no number to show."""
+    return [check.title for check in summary.generator.checks if not _telling(check)]
+
+
+def _telling(check: Check) -> bool:
+    return check.broken or (check.value is not None and (check.limit is not None or bool(check.value)))
 
 
 def _round(value: float) -> float:
@@ -313,12 +269,10 @@ def _round(value: float) -> float:
 
 
 def health_rows(summary: Summary) -> list[tuple[str, str]]:
-    """Facts about the load generator that were measured."""
+    """Facts about the load generator that were measured, beside those that are checked."""
     health = summary.generator
     figures = (
-        ("Busiest worker", health.cpu_share_max),
         ("CPU per token", health.cpu_us_per_token),
-        ("Timing error bound (p99)", health.timing_error_bound_ms),
         ("Event loop lag, worst", health.loop_lag_max_ms),
         ("Bytes unread, worst p99", health.read_lag_p99_max_ms),
         ("Arrivals late (p99)", health.lateness_p99_ms),

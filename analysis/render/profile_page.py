@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.render.assets import asset, environment, safe_json, script_hash
+from tokenswarm.analysis.render.assets import chart_page, environment
 from tokenswarm.analysis.render.chart import PALETTE, Chart, axis, line, numbers, plain
 from tokenswarm.analysis.traffic.profile import Lengths, Profile
 
@@ -17,13 +15,10 @@ Named = tuple[str, Profile]
 def render_profiles(profiles: Sequence[Named]) -> str:
     """The page as text, with the same protection as the dashboard. `profiles`: (name, profile) of each workload."""
     charts = [chart for chart in (_arrivals(profiles), _hits(profiles), _blocks(profiles)) if chart is not None]
-    scripts = [asset("theme.js"), get_plotlyjs(), asset("dashboard.js")]
     return environment().get_template("profile.html.j2").render(
         title=" and ".join(name for name, _ in profiles), names=[name for name, _ in profiles],
         lead=", ".join(f"{each.requests:,} requests" for _, each in profiles), notes=_notes(profiles),
-        rows=profile_rows(profiles), charts=charts, charts_json=safe_json([chart.spec() for chart in charts]),
-        style=Markup(asset("dashboard.css")), theme_script=Markup(scripts[0]), plotly_script=Markup(scripts[1]),
-        page_script=Markup(scripts[2]), script_hashes=" ".join(script_hash(script) for script in scripts))
+        rows=profile_rows(profiles), charts=charts, **chart_page([chart.spec() for chart in charts]))
 
 
 def _notes(profiles: Sequence[Named]) -> list[str]:

@@ -15,7 +15,7 @@ from tokenswarm.analysis.figures.drift_series import sentence
 from tokenswarm.analysis.render.figures import latency_title, rate_figures
 from tokenswarm.analysis.render.levels import headings, level_rows
 from tokenswarm.analysis.verdict.outcome import BY_NAME, VALID
-from tokenswarm.analysis.wording import bound_words, load_sentence, verdict_words
+from tokenswarm.analysis.wording import bound_words, load_sentence, shown_state, verdict_words
 
 from tokenswarm.contract.metric import Place
 from tokenswarm.contract.summary.cache_records import Yardstick
@@ -144,7 +144,7 @@ def _objectives(gates: Sequence[SloGate], title: str) -> Table:
         figure = gate.figure
         value = text.quantity(figure) if figure.value is not None else figure.why or ""
         table.add_row(gate.title, bound_words(gate), value,
-                      Text(verdict_words(gate), style=_STATE_STYLE[gate.state]))
+                      Text(verdict_words(gate), style=_STATE_STYLE[shown_state(gate)]))
     return table
 
 

@@ -16,14 +16,16 @@ from msgspec.structs import replace
 from rich.console import Console
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.render.dashboard import engine_section, health_section, look_at, time_section
-from tokenswarm.analysis.render.page import head, outcome_sentence, server_rows
+from tokenswarm.analysis.render.page import head, outcome_sentence, rate_rows, server_rows
 from tokenswarm.analysis.render.terminal import summary_table
+from tokenswarm.analysis.render.tiles import cards, means_nothing
 from tokenswarm.analysis.report import report
 from tokenswarm.analysis.summary import summarise
 
 from tests.analysis.make_run import START, make_run, manifest, row, write_run
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract import tables as schema
+from tokenswarm.contract.summary.header_records import Header
 from tokenswarm.contract.summary.summary_file import read_summary
 from tokenswarm.contract.summary.summary_record import Summary
 
@@ -94,11 +96,47 @@ def test_page_is_one_offline_file_under_six_megabytes(reported: tuple[Path, Summ
 def test_page_has_the_charts_of_its_workload(reported: tuple[Path, Summary]) -> None:
     folder, summary = reported
     charts = charts_of(page_of(folder))
-    assert {"latency-time", "output-time", "flight-time", "distribution", "engine-queue", "generator-cpu"} <= set(
+    assert {"latency-time", "output-time", "flight-time", "distribution", "engine-cache", "generator-cpu"} <= set(
         charts
     )
     of_workload = {"rag": "by-cached", "chat": "by-turn", "batch": "valid-output", "reasoning": "reasoning"}
     assert of_workload[summary.run.scenario.workload] in charts
+
+
+def test_every_tile_has_a_chart_or_is_said_never_to_have_changed(reported: tuple[Path, Summary]) -> None:
+    folder, summary = reported
+    page = page_of(folder)
+    charts = " ".join(chart["layout"]["yaxis"].get("title", {}).get("text", "") for chart in charts_of(page).values())
+    titles = re.findall(r"<h3>(.*?)</h3>", page)
+    flat = re.search(r"therefore not drawn: (.*?)\.</p>", page)
+    named = {"Output rate": "Output tokens per second", "Prefix cache hits": "Prefix cache hit rate"}
+    for tile in cards(summary):
+        name = tile["title"].removesuffix(" p95").removesuffix(" p50")
+        title = named.get(name, name)
+        assert title in titles or f"{name} (ms)" in charts or (flat and title in flat[1]), title
+
+
+def test_page_is_small(reported: tuple[Path, Summary]) -> None:
+    assert (reported[0] / schema.DASHBOARD_HTML).stat().st_size < 1_500_000
+
+
+def test_no_figure_stands_in_a_tile_and_again_in_the_table_of_rates(reported: tuple[Path, Summary]) -> None:
+    tiles = {tile["title"] for tile in cards(reported[1])}
+    rows = {row["name"] for row in rate_rows(reported[1])}
+    assert rows and not tiles & rows and "Output tokens" not in rows and "Prefix cache hit rate" not in rows
+
+
+def test_valid_output_of_a_simulator_or_a_random_model_is_said_to_mean_nothing() -> None:
+    assert "simulator" in means_nothing(Summary(simulated=True))
+    assert "random" in means_nothing(Summary(run=Header(effective={"load_format": "dummy"})))
+    assert "random" in means_nothing(Summary(run=Header(model="/models/tiny-llama")))
+    assert means_nothing(Summary(run=Header(model="TinyLlama/TinyLlama-1.1B"))) == ""
+
+
+def test_the_command_that_was_typed_can_be_copied(tmp_path: Path) -> None:
+    argv = ["tokenswarm", "load", "--set", "load.users=2 load.rate=1"]
+    report(write_run(tmp_path, [row()], manifest(argv=argv)))
+    assert "tokenswarm load --set &#39;load.users=2 load.rate=1&#39;" in page_of(tmp_path)
 
 
 def test_charts_have_axis_titles_and_finite_data(reported: tuple[Path, Summary]) -> None:
@@ -139,12 +177,15 @@ def test_hostile_text_is_escaped_everywhere(tmp_path: Path) -> None:
 
 def test_policy_lists_the_hash_of_every_script_that_may_run(tmp_path: Path) -> None:
     import base64
+    import gzip
     import hashlib
 
     page = page_of_run(tmp_path)
     policy = re.search(r"script-src ([^;]*);", page)[1]
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
-    assert len(scripts) == 3
+    assert len(scripts) == 2, "theme, page"
+    packed = re.search(r'<script type="text/plain" id="plotly">(.*?)</script>', page)[1]
+    scripts.append(gzip.decompress(base64.b64decode(packed)).decode())
     for script in scripts:
         assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in policy
     assert "unsafe" not in policy

@@ -140,6 +140,29 @@ def test_charts_of_the_time_line_zoom_together(rag: Path, open_page: Callable[..
     wait_until(page, "JSON.stringify(document.getElementById('chart-flight-time').layout.xaxis.range) === '[5,15]'")
 
 
+def test_two_buttons_show_the_whole_run_or_what_was_measured_in_all_charts_over_time(
+        rag: Path, open_page: Callable[..., Opened]) -> None:
+    page = open_page(rag).page
+    of_one = "document.getElementById('chart-flight-time').layout.xaxis.range"
+    shown = "JSON.stringify([...document.querySelectorAll('.chart')].filter(c => c.id.endsWith('-time'))" \
+            ".map(c => c.layout.xaxis.range).filter((r, i, all) => String(r) !== String(all[0])))"
+    whole = page.evaluate(of_one)
+    page.click("[data-zoom=measured]")
+    wait_until(page, "document.querySelector('[data-zoom=measured]').getAttribute('aria-pressed') === 'true'")
+    assert page.evaluate(shown) == "[]"
+    assert page.evaluate(of_one) != whole
+    page.click("[data-zoom=whole]")
+    wait_until(page, f"String({of_one}) === '{whole[0]},{whole[1]}'")
+
+
+def test_sections_can_be_jumped_to(rag: Path, open_page: Callable[..., Opened]) -> None:
+    page = open_page(rag).page
+    heads = page.locator("main h2[id]").all_inner_texts()
+    assert page.locator("#contents a").all_inner_texts() == heads and len(heads) > 5
+    page.click("#contents a:last-child")
+    wait_until(page, "document.querySelector('#contents a:last-child').hasAttribute('aria-current')")
+
+
 def test_nothing_that_an_engine_says_runs_in_the_page(tmp_path: Path, open_page: Callable[..., Opened]) -> None:
     told = manifest(
         model=HOSTILE,
@@ -164,8 +187,9 @@ def test_nothing_that_an_engine_says_runs_in_the_page(tmp_path: Path, open_page:
     report(write_run(tmp_path, rows, told, [], host))
     opened = open_page(tmp_path)
     assert opened.page.evaluate("window.owned") is None
-    assert opened.page.locator("img, iframe, a[href]").count() == 0
-    assert opened.page.locator("script").count() == 4  # theme, data, plotly, page: and none of theirs
+    assert opened.page.locator("img, iframe, a[href]:not([href^='#'])").count() == 0
+    # Theme, data, plotly packed and unpacked, page: and none of theirs.
+    assert opened.page.locator("script").count() == 5
     assert opened.complaints == []
     assert opened.requests == []
     assert "<img src=x" in opened.page.inner_text("h1")

@@ -23,3 +23,7 @@ LOCUSTFILES_DIR = data_folder("locustfiles")
 COMPOSE_DIR = data_folder("compose")
 ENGINES_DIR = COMPOSE_DIR / "engines"
 ENDPOINTS_DIR = COMPOSE_DIR / "endpoints"
+
+PLOTLY_JS = Path(__file__).resolve().parent / "plotly" / "plotly-cartesian-4.1.1.min.js"
+"""What draws the charts of pages and tab: the npm package plotly.js-cartesian-dist-min as it was published (MIT, its
+licence lies beside it). A third of the whole plotly.js; it has every kind of trace that our charts use."""

@@ -96,6 +96,7 @@ METRICS = Registry(
         usually=_TABLES,
         places={Place.CARD: Label(note="to the first answer token"),
                 Place.PROMETHEUS: Label("Time to the first token of the answer."),
+                Place.TIME: Label(note="time to the first answer token"),
                 Place.TAB: Label(percentiles=(95,)), Place.TILE: Label(percentiles=(95,))}),
     Latency(
         name="tpot", title="TPOT", meaning="time per output token, after the first",
@@ -118,7 +119,7 @@ METRICS = Registry(
         usually=_TABLES,
         places={Place.CARD: Label(note="to the whole answer"), Place.CURVES: Label(),
                 Place.PROMETHEUS: Label("Time to the last token, or to the end of the body."),
-                Place.TAB: Label(percentiles=(95,)),
+                Place.TAB: Label(percentiles=(95,)), Place.TIME: Label(note="time to the whole answer"),
                 Place.CLASSES: Label()}),
     Latency(
         name="scheduled_ttft", title="Scheduled TTFT",
@@ -197,6 +198,7 @@ METRICS = Registry(
         places={Place.GATE: Label(note="at least so many requests per second met all latency limits", rank=2),
                 Place.CARD: Label(note="requests that met every SLO"), Place.TABLE: Label(rank=5),
                 Place.TERMINAL: Label("Goodput (met every SLO)", rank=4), Place.TAB: Label("Goodput req/s", rank=3),
+                Place.TIME: Label(note="answers that ended then and met every latency objective"),
                 Place.TILE: Label(), Place.CHART: Label()}),
     Rate(
         name="attainment", title="SLO attainment", unit="share", better=HIGHER, ratio=False,
@@ -207,6 +209,7 @@ METRICS = Registry(
         usually=_TABLES,
         places={Place.GATE: Label(note="at least this share (0 to 1) of all requests met all latency limits", rank=3),
                 Place.CARD: Label(), Place.TABLE: Label(rank=6), Place.TERMINAL: Label(rank=5),
+                Place.TIME: Label(note="share of the requests sent that met every latency objective"),
                 Place.TAB: Label("SLOs met", rank=4)}),
     Rate(
         name="per_user_tok_s", title="Tokens/s one user sees, median", unit="tok/s", better=HIGHER,
@@ -228,6 +231,7 @@ METRICS = Registry(
         places={Place.GATE: Label(note="failed / (ok + failed) is at most this share (0 to 1)", rank=1),
                 Place.CARD: Label(note="of the requests that ended"), Place.TABLE: Label(rank=11),
                 Place.TERMINAL: Label(rank=6), Place.MARKDOWN: Label(rank=3),
+                Place.TIME: Label(note="failed, of the requests sent that ended"),
                 Place.DRIFT: Label(), Place.CLASSES: Label("error rate")}),
     Rate(
         name="usd_per_million_output_tokens", title="Cost of 1M output tokens", unit="$", better=LOWER,
@@ -263,6 +267,7 @@ METRICS = Registry(
         of_sums=hit_rate, gauge=False, slo=False, stored=lambda summary: summary.cache.hit_rate,
         usually=_TABLES,
         places={Place.CARD: Label("Prefix cache hits"), Place.TABLE: Label(rank=9), Place.TERMINAL: Label(rank=7),
+                Place.TIME: Label(note="prompt tokens found in the cache, as the answers tell it"),
                 Place.MARKDOWN: Label(rank=4), Place.TAB: Label("Hit rate", rank=5)}),
     Rate(
         name="cache_efficiency", title="Cache efficiency", unit="share", better=HIGHER, ratio=False,
@@ -284,6 +289,7 @@ METRICS = Registry(
         stored=lambda summary: summary.valid_output,
         usually=_NOWHERE,
         places={Place.GATE: Label(note="at least this share (0 to 1) of the answers checked was valid", rank=5),
+                Place.TIME: Label(note="answers that passed the scenario's check, of those checked"),
                 Place.CARD: Label(note="of the answers checked"), Place.TABLE: Label(rank=12),
                 Place.TERMINAL: Label(rank=9)}),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from gevent import subprocess as gsubprocess
 from locust.runners import STATE_RUNNING, STATE_SPAWNING
 from werkzeug.datastructures import ImmutableMultiDict
 
+from tokenswarm.base.data_files import PLOTLY_JS
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.foreign import printable
 from tokenswarm.base.presence import present
@@ -252,15 +252,9 @@ def _for_this_site_only(response: Response) -> Response:
     return response
 
 
-def _plotly_js() -> Path:
-    """The script that draws charts, from the installed plotly package (which is not imported for it)."""
-    spec = importlib.util.find_spec("plotly")
-    return Path(present(present(spec).origin)).parent / "package_data" / "plotly.min.js"
-
-
 def _static(name: str) -> Response:
     """Scripts and styles; nothing of a run is in them."""
-    path = _plotly_js() if name == "plotly.min.js" else _STATIC / Path(name).name
+    path = PLOTLY_JS if name == "plotly.min.js" else _STATIC / Path(name).name
     if not path.is_file():
         return Response("Not found.", 404, mimetype="text/plain")
     return send_file(path, max_age=3600 if name == "plotly.min.js" else 0)

@@ -3,8 +3,27 @@
   var root = document.documentElement;
   var specs = JSON.parse(document.getElementById("charts").textContent);
   var narrow = window.matchMedia("(max-width: 640px)");
-  var config = { displaylogo: false, showTips: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"] };
+
+  // On a phone plotly's buttons would lie on the charts.
+  function config() {
+    return { displaylogo: false, showTips: false, displayModeBar: narrow.matches ? false : "hover",
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"] };
+  }
+
+  // The library stands in the page compressed; the page's policy knows the hash of what comes out.
+  function library() {
+    if (typeof DecompressionStream === "undefined") {
+      return Promise.reject(new Error("This browser is too old to draw the charts. The tables hold every figure."));
+    }
+    var packed = atob(document.getElementById("plotly").textContent);
+    var bytes = Uint8Array.from(packed, function (char) { return char.charCodeAt(0); });
+    var stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text().then(function (text) {
+      var script = document.createElement("script");
+      script.textContent = text;
+      document.head.appendChild(script);
+    });
+  }
 
   // "c:blue" becomes the theme's blue.
   function themed(value, style) {
@@ -58,6 +77,13 @@
       t: shown.length > 1 || layout.showlegend ? 34 : 12, b: 44 }, layout.margin) });
   }
 
+  // A phone has no room for a scale of a fifth of the width.
+  function slim(trace) {
+    if (!trace.colorbar) { return trace; }
+    return Object.assign({}, trace, { colorbar: Object.assign({}, trace.colorbar,
+      { len: 0.7, nticks: 3, tickangle: 0, tickfont: { size: 11 } }) });
+  }
+
   function draw(anew) {
     var style = getComputedStyle(root);
     delete root.dataset.drawn;
@@ -65,13 +91,26 @@
       var place = document.getElementById("chart-" + spec.id);
       // After a change of width plotly may keep the room of a legend that had more lines: begin from nothing.
       if (anew) { Plotly.purge(place); }
-      return Plotly.react(place, themed(spec.data, style), frame(spec, style, place.clientWidth), config)
+      return Plotly.react(place, themed(narrow.matches ? spec.data.map(slim) : spec.data, style), frame(spec, style, place.clientWidth), config())
         .then(function () { if (anew && spec.sync) { follow(spec); } });
     })).then(function () { root.dataset.drawn = String(specs.length); });
   }
 
-  // Charts on the same time axis zoom together.
+  // Charts on the same time axis zoom together: by hand, or by the two buttons.
   var moving = false;
+  var buttons = Array.prototype.slice.call(document.querySelectorAll("[data-zoom]"));
+  function press(name) {
+    buttons.forEach(function (b) { b.setAttribute("aria-pressed", String(b.dataset.zoom === name)); });
+  }
+  function zoom(name) {
+    var measured = JSON.parse(document.querySelector(".zoom").dataset.measured);
+    moving = true;
+    Promise.all(specs.filter(function (s) { return s.sync === "time"; }).map(function (s) {
+      var range = name === "measured" ? measured : s.layout.xaxis.range;
+      return Plotly.relayout(document.getElementById("chart-" + s.id), { "xaxis.range": range.slice() });
+    })).then(function () { moving = false; press(name); }, function () { moving = false; });
+  }
+  buttons.forEach(function (b) { b.addEventListener("click", function () { zoom(b.dataset.zoom); }); });
   function follow(spec) {
     var place = document.getElementById("chart-" + spec.id);
     place.on("plotly_relayout", function (change) {
@@ -80,6 +119,7 @@
       if (change["xaxis.range"]) { low = change["xaxis.range"][0]; high = change["xaxis.range"][1]; }
       if (moving || (!auto && low === undefined)) { return; }
       moving = true;
+      press(auto ? "whole" : "");
       var others = specs.filter(function (s) { return s.sync === spec.sync && s.id !== spec.id; });
       Promise.all(others.map(function (other) {
         var range = auto ? other.layout.xaxis.range : [low, high];
@@ -88,15 +128,65 @@
     });
   }
 
-  document.addEventListener("theme", function () { draw(false); });
+  document.addEventListener("theme", function () { if (window.Plotly) { draw(false); } });
   // One redraw when the window has come to rest; plotly's own resizing would race with it.
   var resting = null, drawnAt = window.innerWidth;
   window.addEventListener("resize", function () {
     clearTimeout(resting);
     resting = setTimeout(function () {
-      if (window.innerWidth !== drawnAt) { drawnAt = window.innerWidth; draw(true); }
+      if (window.Plotly && window.innerWidth !== drawnAt) { drawnAt = window.innerWidth; draw(true); }
     }, 150);
   });
 
-  draw(true);
+  // The sections of the page, and the one that is being read.
+  function contents() {
+    var nav = document.getElementById("contents");
+    var heads = Array.prototype.slice.call(document.querySelectorAll("main h2[id]"));
+    if (!nav || heads.length < 2) { return; }
+    var links = heads.map(function (head) {
+      var link = document.createElement("a");
+      link.href = "#" + head.id;
+      link.textContent = head.textContent;
+      nav.appendChild(link);
+      return link;
+    });
+    var last = null;
+    function mark() {
+      var now = 0;
+      heads.forEach(function (head, i) { if (head.getBoundingClientRect().top < 120) { now = i; } });
+      if (window.innerHeight + window.scrollY >= root.scrollHeight - 2 && window.scrollY > 0) { now = heads.length - 1; }
+      if (now === last) { return; }
+      links.forEach(function (link, i) {
+        if (i === now) { link.setAttribute("aria-current", "location"); } else { link.removeAttribute("aria-current"); }
+      });
+      if (last !== null || now > 0) {
+        nav.scrollLeft = links[now].offsetLeft - nav.offsetLeft - (nav.clientWidth - links[now].offsetWidth) / 2;
+      }
+      last = now;
+    }
+    window.addEventListener("scroll", mark, { passive: true });
+    mark();
+  }
+
+  function copying() {
+    var button = document.getElementById("copy"), command = document.getElementById("command");
+    if (!button) { return; }
+    button.addEventListener("click", function () {
+      function done() { button.textContent = "Copied"; }
+      function select() {  // no clipboard for this page: the reader presses the keys
+        window.getSelection().selectAllChildren(command);
+        if (document.execCommand("copy")) { done(); }
+      }
+      if (navigator.clipboard) { navigator.clipboard.writeText(command.textContent).then(done, select); } else { select(); }
+    });
+  }
+
+  contents();
+  copying();
+  library().then(function () { return draw(true); }, function (error) {
+    specs.forEach(function (spec) {
+      document.getElementById("chart-" + spec.id).textContent = error.message;
+    });
+    root.dataset.drawn = "0";
+  });
 })();

@@ -8,7 +8,7 @@ import pytest
 from tokenswarm.analysis.cache.explanation import limiting_factor
 from tokenswarm.analysis.figures.statistics import percentiles
 from tokenswarm.analysis.read.run_folder import read_run
-from tokenswarm.analysis.render.page import cards
+from tokenswarm.analysis.render.tiles import cards
 from tokenswarm.analysis.summary import summarise
 
 from tests.analysis.cache.test_yardstick import allowed

@@ -1,0 +1,108 @@
+"""The tiles of the dashboard and its table of objectives: how a figure stands against its limit, in the same words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokenswarm.analysis import wording as text
+from tokenswarm.analysis.render.figures import rate_figures
+from tokenswarm.analysis.wording import bound_words, gate_words, shown_state, spare_words
+
+from tokenswarm.contract.metric import Place
+from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.summary_record import Summary
+from tokenswarm.contract.summary.verdict_records import SloGate
+
+_RANDOM_MODEL = "tiny-llama"
+"""In the name of the model with random weights that tokenswarm makes for engines on a CPU."""
+
+
+def mark(gate: SloGate) -> dict[str, str]:
+    """Colour (`state`, a class of the style sheet) and word of an objective."""
+    return {"state": shown_state(gate), "words": gate_words(gate)}
+
+
+def interval_words(figure: Figure) -> str:
+    """`95%: 63.7 – 125`; of an interval with one end, why it has no other."""
+    between = text.interval(figure)
+    if not between:
+        return ""
+    low, high = figure.ends
+    missing = "" if low is not None and high is not None else \
+        f" (too few requests for {'an upper' if high is None else 'a lower'} end)"
+    return f"95%: {between}{missing}"
+
+
+def cards(summary: Summary) -> list[dict[str, Any]]:
+    """The few figures that tell most, each with its interval and the objective that it is held against."""
+    by_key = {gate.key: gate for gate in summary.slo}
+    chosen: list[dict[str, Any]] = []
+    for latency in METRICS.latencies_at(Place.CARD):
+        median, tail = (summary.percentile(latency.key, p) for p in ("p50", "p95"))
+        shown, figure = ("p95", tail) if tail.value is not None else ("p50", median)
+        same = latency.repeats and tail.value == summary.percentile(f"{latency.repeats}_ms", "p95").value
+        if median.value is not None and not same:
+            label, gate = latency.at(Place.CARD), by_key.get(f"{latency.name}_{shown}_ms")
+            chosen.append(_card(f"{label.title} {shown}", figure, label.note, gate))
+    for rate, figure in rate_figures(summary, Place.CARD):
+        label, gate = rate.at(Place.CARD), by_key.get(rate.slo_key) if rate.slo else None
+        note = means_nothing(summary) if rate.name == "valid_output" else ""
+        chosen.append(_card(label.title or rate.title, figure, note or label.note, gate, bool(note)))
+    return chosen
+
+
+def _card(title: str, figure: Figure, note: str | None, gate: SloGate | None,
+          note_always: bool = False) -> dict[str, Any]:
+    return {
+        "title": title,
+        "value": text.number(figure.value, figure.unit),
+        "unit": text.unit_of(figure.unit),
+        "interval": interval_words(figure),
+        "note": note if note_always or gate is None else None,
+        "limit": pretty_bound(gate) if gate else None,
+        "state": None, "words": None} | (mark(gate) if gate else {})
+
+
+def means_nothing(summary: Summary) -> str:
+    """Why the share of valid answers says nothing of this run; empty where it says something."""
+    if summary.simulated:
+        return "means nothing here: the simulator makes up its answers"
+    random = summary.run.effective.get("load_format") == "dummy" or _RANDOM_MODEL in (summary.run.model or "")
+    return "means nothing here: the model has random weights" if random else ""
+
+
+def pretty_bound(gate: SloGate) -> str:
+    """The limit with proper signs: `≤ 400 ms`."""
+    return bound_words(gate).replace("<=", "≤").replace(">=", "≥")
+
+
+def objective_rows(summary: Summary) -> list[dict[str, Any]]:
+    """Rows of the SLO table."""
+    return [
+        {
+            "title": gate.title,
+            "limit": pretty_bound(gate) or text.MISSING,
+            "value": text.quantity(gate.figure),
+            "interval": text.interval(gate.figure) or gate.figure.why or "",
+            "spare": spare_words(gate),
+        } | mark(gate)
+        for gate in summary.slo
+    ]
+
+
+def objectives_by_level(summary: Summary) -> list[dict[str, Any]]:
+    """The SLO table of a run of several load levels: a row an objective, a cell a level."""
+    by_key: dict[str, list[SloGate]] = {}
+    for gate in summary.slo:
+        by_key.setdefault(gate.key.partition(".")[2], []).append(gate)
+    return [{"title": gates[0].title.partition(": ")[2], "limit": pretty_bound(gates[0]) or text.MISSING,
+             "cells": [{"value": text.quantity(gate.figure), "spare": spare_words(gate),
+                        "why": (gate.figure.why or "").split(",")[0]} | mark(gate) for gate in gates]}
+            for gates in by_key.values()]
+
+
+def one_sided(summary: Summary) -> bool:
+    """Whether a latency has an interval with one end."""
+    return any(figure.value is not None and figure.ci95 and None in figure.ends
+               for figures in summary.latency.values() for figure in figures.values())

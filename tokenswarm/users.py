@@ -67,7 +67,7 @@ class LLMUser(User):
         self._pause_s: float | None = None
         self._bound: BoundSession | None = None
         self._arrival: Arrival | None = None
-        self._number, self._prompts = self._process.next_user(), 0
+        self._number, self._prompts = self._process.next_user(type(self).__name__), 0
         self._asked = 0
         """Prompts sent since the last `leave_off`."""
         self._rng = Random(f"think/{self._process.plan.seed}/{self._number}")
@@ -161,7 +161,7 @@ class LLMUser(User):
             if (phase := self._process.phase()) == "drain":
                 raise StopUser
             return phase
-        turn = next_turn(self._process, self._bound, self._arrival)
+        turn = next_turn(self._process, self._bound, self._arrival, type(self).__name__)
         if turn is None:
             raise StopUser
         phase, self._arrival = turn

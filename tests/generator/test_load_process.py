@@ -98,6 +98,31 @@ def test_a_row_belongs_to_the_level_in_which_it_was_sent(bench: Callable[..., Be
     assert [row["level"] for row in bench.rows()] == ["1", "2", ""]
 
 
+def test_an_open_loop_s_sessions_come_in_the_proportion_of_the_user_classes(bench: Callable[..., Bench]) -> None:
+    process = bench(answering(STREAM), "load.rate=200 load.warmup_s=0").process
+    sent: list[tuple[float, str]] = []
+    begun: list[str] = []
+
+    def user(name: str) -> None:
+        begun.append(name)
+        while True:
+            arrival = process.next_arrival(None, name)
+            assert arrival is not None
+            sent.append((arrival.due, name))
+
+    names = ("Agent",) * 320 + ("Manager",) * 80
+    for name in names:
+        process.next_user(name)
+    users = [gevent.spawn(user, name) for name in names]
+    while len(begun) < len(users):
+        gevent.sleep(0.01)
+    all_wait = time.time()  # what was due before waited for users, and the first one took it
+    while len(after := [name for due, name in sent if due > all_wait]) < 50:
+        gevent.sleep(0.01)
+    gevent.killall(users)
+    assert Counter(after[:50])["Manager"] == pytest.approx(10, abs=2)
+
+
 def test_each_request_is_one_row_whose_id_is_the_header(bench: Callable[..., Bench]) -> None:
     bench = bench(answering(STREAM))
     for _ in range(3):

@@ -55,7 +55,7 @@ class FakeProcess:
         self.sent: list[tuple[int, str, int]] = []
         self._numbered: int | None = None
 
-    def next_user(self) -> int:
+    def next_user(self, _: str = "") -> int:
         return next(self.numbers) if self._numbered is None else self._numbered
 
     def numbered(self, number: int):
@@ -68,7 +68,7 @@ class FakeProcess:
             self._numbered = None
         return as_one()
 
-    def next_arrival(self, session: object = None) -> Arrival | None:
+    def next_arrival(self, session: object = None, user_class: str = "") -> Arrival | None:
         self.left -= 1
         return Arrival(10.0, self.left) if self.open_loop else None
 

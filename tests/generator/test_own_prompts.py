@@ -31,11 +31,11 @@ class FakeProcess:
     def phase(self) -> str:
         return self.now
 
-    def next_user(self) -> int:
+    def next_user(self, _: str = "") -> int:
         self.users += 1
         return self.users - 1
 
-    def next_arrival(self, _: Any) -> None:
+    def next_arrival(self, _: Any, user_class: str = "") -> None:
         return None
 
     def end_session(self, _: Any) -> None:

@@ -45,10 +45,10 @@ class FakeProcess:
     def phase(self) -> str:
         return self.timeline.phase_at(self.now)
 
-    def next_user(self) -> int:
+    def next_user(self, _: str = "") -> int:
         return 5
 
-    def next_arrival(self, _: Any) -> Arrival | None:
+    def next_arrival(self, _: Any, user_class: str = "") -> Arrival | None:
         if self.arrivals is None:
             return None
         due = self.arrivals.pop(0)

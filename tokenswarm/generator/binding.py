@@ -25,6 +25,7 @@ from random import Random
 from typing import Generic, NamedTuple, TypeVar
 
 from tokenswarm.base.presence import present
+from tokenswarm.generator.free_users import FreeUsers
 from tokenswarm.scenario.distribution import Distribution
 from tokenswarm.workloads.base import RecordedTime, Session
 
@@ -106,15 +107,19 @@ class Binding(Generic[Waiter]):
     """Who gets the next arrival. A waiter is whatever stands for a user that waits. planned(number): the session that
     arrival `number` is to begin, of which turns and pause_s are asked. user_class(number, of_place): of a mix, the
     class that arrival `number` is of; `of_place` is that of the session that has a place there, None where the plan
-    begins one: for these it is asked in their order, and before anything else is asked about the arrival."""
+    begins one: for these it is asked in their order, and before anything else is asked about the arrival.
+    of_user(number): without a mix, the class of the user who is to begin a session with that arrival."""
 
     def __init__(self, planned: Callable[[int], BoundSession] = lambda _: BoundSession(),
-                 user_class: Callable[[int, str | None], str] = lambda *_: "") -> None:
+                 user_class: Callable[[int, str | None], str] = lambda *_: "",
+                 of_user: Callable[[int], str] = lambda _: "") -> None:
         self._planned, self._user_class = planned, user_class
-        self._free: list[Waiter] = []
+        self._free: FreeUsers[Waiter] = FreeUsers(of_user)
         """Users who would begin a session."""
         self._ready: dict[BoundSession, Waiter] = {}
         """Sessions whose next turn is ready."""
+        self._class_of: dict[BoundSession, str] = {}
+        """The class of the user that waits with each of these."""
         self._unplanned: deque[BoundSession] = deque()
         """Of those, the ones whose length nobody knew: the next arrivals are theirs."""
         self._without: defaultdict[str, deque[tuple[BoundSession, float]]] = defaultdict(deque)
@@ -133,12 +138,12 @@ class Binding(Generic[Waiter]):
 
     # ---- users
 
-    def wait(self, session: BoundSession | None, waiter: Waiter) -> None:
-        """A user is ready to send the next turn of a session, or (None) to begin one."""
+    def wait(self, session: BoundSession | None, waiter: Waiter, of_user: str = "") -> None:
+        """A user of that class is ready to send the next turn of a session, or (None) to begin one."""
         if session is None or session.over:
-            self._free.append(waiter)
+            self._free.add(waiter, of_user)
             return
-        self._ready[session] = waiter
+        self._ready[session], self._class_of[session] = waiter, of_user
         if session.turns is None:
             self._unplanned.append(session)
         elif session._owed:
@@ -146,7 +151,7 @@ class Binding(Generic[Waiter]):
 
     def leave(self, session: BoundSession | None, waiter: Waiter) -> None:
         """The user waits no more."""
-        self._free = [other for other in self._free if other is not waiter]
+        self._free.remove(waiter)
         if session is not None:
             self._ready.pop(session, None)
             self.end(session)
@@ -176,6 +181,8 @@ class Binding(Generic[Waiter]):
         """The session goes on no more, whatever was planned."""
         session.over = True
         self._begun.discard(session)
+        if session not in self._ready:
+            self._class_of.pop(session, None)
 
     # ---- phases
 
@@ -196,7 +203,8 @@ class Binding(Generic[Waiter]):
                 session.over = True
         if not goes_on:
             self._begun.clear()
-            self._free += self._ready.values()
+            for session, waiter in self._ready.items():
+                self._free.add(waiter, self._class_of.pop(session))
             self._ready.clear()
 
     # ---- arrivals
@@ -222,7 +230,7 @@ class Binding(Generic[Waiter]):
             self._not_planned.add(arrival.number)
             # It has no places of its own, and the slow turn must find one.
             self._extra[places.user_class] += owner is not None
-            return self._free.pop()
+            return self._free.take(arrival.number)
         return waiter if waiter is not None else self._before_its_place()
 
     def _at_first_place(self, arrival: Arrival, user_class: str) -> Waiter | None:
@@ -236,7 +244,7 @@ class Binding(Generic[Waiter]):
             if planned.turns is not None:
                 self._give_places(planned, arrival.due, None)
             return waiter
-        return self._free.pop() if self._free else self._before_its_place()
+        return self._free.take(arrival.number) if self._free else self._before_its_place()
 
     def _go_on_without(self, user_class: str) -> Waiter | None:
         """The session of a class without a place that has been ready longest."""

@@ -35,13 +35,14 @@ class PlannedSessions:
 
     under_way(phase, start): places of sessions that are under way when a phase begins; None where no session goes on
     from the phase before. starts: when sessions begin, seconds into the measured phase, where the workload has it on
-    record. user_class(phase, number, of_place): see `Binding`.
+    record. user_class(phase, number, of_place) and of_user(number): see `Binding`.
     """
 
     begun: Callable[[str, int], BoundSession] = lambda *_: BoundSession()
     under_way: Callable[[str, float], Iterable[Places]] | None = None
     starts: Sequence[float] | None = None
     user_class: Callable[[str, int, str | None], str] = lambda *_: ""
+    of_user: Callable[[int], str] = lambda _: ""
 
 
 NOT_PLANNED = PlannedSessions()
@@ -57,7 +58,7 @@ class Dispatcher:
         self._listed = listed_times(load) if planned.starts is None else tuple(planned.starts)
         self._binding: Binding[AsyncResult] = Binding(
             lambda number: planned.begun(self._phase, number),
-            lambda number, of_place: planned.user_class(self._phase, number, of_place))
+            lambda number, of_place: planned.user_class(self._phase, number, of_place), planned.of_user)
         self._queue: Queue | None = None
         self.arrivals_queued = 0
         """Arrivals that had to queue because every user was in flight: max_in_flight bound."""
@@ -65,8 +66,9 @@ class Dispatcher:
         """Arrivals due in the measured phase that were never sent."""
         self._greenlet = gevent.spawn(self._run)
 
-    def next_arrival(self, session: BoundSession | None = None) -> Arrival:
-        """Wait for the arrival that the next turn of a session is bound to, or for one that begins a session (None)."""
+    def next_arrival(self, session: BoundSession | None = None, of_user: str = "") -> Arrival:
+        """Wait, as a user of that class, for the arrival that the next turn of a session is bound to, or for one that
+        begins a session (None)."""
         if session is not None and (recorded := session.next_recorded()) is not None:
             due = recorded.due(self._timeline.measure_start, time.time())
             while (left := min(due, self._timeline.measure_end) - time.time()) > 0:
@@ -77,7 +79,7 @@ class Dispatcher:
                 self._binding.took(session)
             return self._arrival(*self._queue.pop())
         mine: AsyncResult = AsyncResult()
-        self._binding.wait(session, mine)
+        self._binding.wait(session, mine, of_user)
         try:
             return mine.get()
         except BaseException:  # the user is killed

@@ -31,6 +31,7 @@ from tokenswarm.generator.binding import Arrival, BoundSession, Places, bound_se
 from tokenswarm.generator.budget import Budget
 from tokenswarm.generator.dispatch import Dispatcher, PlannedSessions
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
+from tokenswarm.generator.free_users import ClassShares
 from tokenswarm.generator.host_sampler import Health
 from tokenswarm.generator.mix_draw import ClassDraw
 from tokenswarm.generator.plan import ALL, Plan
@@ -123,7 +124,7 @@ class LoadProcess:
         self._numbered: int | None = None
         self.in_flight: Counter[str] = Counter()
         """Requests in flight by user class."""
-        self._users = 0
+        self._users, self._shares = 0, ClassShares(plan.seed)
         self._sessions_open = 0
         self._requests = 0
         self._dispatcher = self._open_loop() if scenario.open_loop else None
@@ -192,7 +193,7 @@ class LoadProcess:
                 share * present(load.rate) / plan.workers, start, user_class)]
 
         planned = PlannedSessions(begun, None if plan.scenario.phases_apart else under_way,
-                                  self._load_of(ALL).workload.recorded_starts(), class_at)
+                                  self._load_of(ALL).workload.recorded_starts(), class_at, self._shares.of_arrival)
         return Dispatcher(load, plan.seed, Share(self.index, plan.workers), self.timeline, planned)
 
     def _load_of(self, user_class: str) -> _ClassLoad:
@@ -221,11 +222,12 @@ class LoadProcess:
         """Requests of all classes that were sent and have not ended."""
         return sum(load.client.in_flight for load in self._loads.values())
 
-    def next_user(self) -> int:
+    def next_user(self, user_class: str = ALL) -> int:
         """A number for a new user, unique among all workers; within `numbered`, that one."""
         if self._numbered is not None:
             return self._numbered
         self._users += 1
+        self._shares.add(user_class)
         return (self._users - 1) * self.plan.workers + self.index
 
     @contextmanager
@@ -237,10 +239,12 @@ class LoadProcess:
         finally:
             self._numbered = None
 
-    def next_arrival(self, session: BoundSession | None = None) -> Arrival | None:
-        """Open loop: wait for the arrival that a session's next turn is bound to, or (None) for one that begins a
-        session. Closed loop: None."""
-        return None if self._dispatcher is None else self._dispatcher.next_arrival(session)
+    def next_arrival(self, session: BoundSession | None = None, user_class: str = ALL) -> Arrival | None:
+        """Open loop: wait, as a user of that class, for the arrival that a session's next turn is bound to, or (None)
+        for one that begins a session. Closed loop: None."""
+        if self._dispatcher is None:
+            return None
+        return self._dispatcher.next_arrival(session, user_class if self._draw is None else ALL)
 
     def end_session(self, session: BoundSession) -> None:
         """Open loop: a session goes on no more, so that its places are others'."""

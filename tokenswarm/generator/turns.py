@@ -15,16 +15,17 @@ class Paced(Protocol):
 
     def phase(self) -> str: ...
 
-    def next_arrival(self, session: BoundSession | None = None) -> Arrival | None: ...
+    def next_arrival(self, session: BoundSession | None = None, user_class: str = "") -> Arrival | None: ...
 
 
 def next_turn(process: Paced, session: BoundSession | None = None,
-              arrival: Arrival | None = None) -> tuple[str, Arrival | None] | None:
-    """The phase of what is sent next, in an open loop with its arrival: `arrival`, where a user has one already, or the
-    one that its session waits for (None: one that begins a session). None when nothing is sent any more."""
+              arrival: Arrival | None = None, user_class: str = "") -> tuple[str, Arrival | None] | None:
+    """The phase of what a user of that class sends next, in an open loop with its arrival: `arrival`, where it has one
+    already, or the one that its session waits for (None: one that begins a session). None when nothing is sent any
+    more."""
     while True:
         if arrival is None:
-            arrival = process.next_arrival(session)
+            arrival = process.next_arrival(session, user_class)
         phase = process.phase()
         if phase == "drain":
             return None

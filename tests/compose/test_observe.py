@@ -107,7 +107,7 @@ class _LoadGenerator(BaseHTTPRequestHandler):
 def listening(port: int) -> Iterator[int]:
     """A load generator on this machine's loopback."""
     with ThreadingHTTPServer(("127.0.0.1", port), _LoadGenerator) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield server.server_port
         finally:

@@ -128,7 +128,7 @@ def other_server(tmp_path: Path) -> Iterator[str]:
             """Nothing on the tests' terminal."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Files)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()

@@ -40,7 +40,7 @@ ONE_SHOT_OPTIONS = $(call option,--prompt,PROMPT) $(call option,--context,CONTEX
   $(call option,--max-tokens,MAX_TOKENS) $(call option,--margin,MARGIN) $(call option,--results,RESULTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load soak ui test-ui observe compare capacity qualify tune sim report profile scenarios calibrate test test-slow test-package test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean results prune
+.PHONY: help install load soak ui test-ui observe compare capacity qualify tune sim report profile scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean results prune
 .PHONY: oneshot claims
 
 help: ## show this list
@@ -154,14 +154,11 @@ tiny-model: $(VENV)/.installed ## make the tiny random model that engines serve 
 engine-venv: $(VENV)/.installed ## install a real engine for use without Docker: ENGINE=vllm|sglang [DEVICE=cpu|cuda]
 	@$(PY) -m tokenswarm engine install --engine $(call quote,$(ENGINE)) $(call option,--device,DEVICE)
 
-test: $(VENV)/.installed-dev ## the default tests (under 3 minutes)
+test: $(VENV)/.installed-dev ## the default tests: no whole runs, a minute or two
 	@$(PYTEST) -n 2 tests -m "not browser and not ui and not engine and not compose and not statistics and not observe and not slow"
 
-test-slow: $(VENV)/.installed-dev ## whole runs with several processes that take long
-	@$(PYTEST) -n 2 --dist loadscope tests -m slow --ignore tests/package --ignore tests/e2e/test_walkthrough.py
-
-test-package: $(VENV)/.installed-dev ## the wheel in an empty folder, and what the README shows; alone, as their short runs need a quiet machine
-	@$(PYTEST) tests/package tests/e2e/test_walkthrough.py -m slow
+test-slow: $(VENV)/.installed-dev ## whole runs with several processes, and the wheel in an empty folder
+	@$(PYTEST) -n 2 --dist loadscope tests -m slow
 
 test-browser: $(VENV)/.installed-dev ## open dashboards in headless Chromium
 	@sh tests/browser/need_chromium.sh

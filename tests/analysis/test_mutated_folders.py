@@ -17,6 +17,7 @@ from tokenswarm.analysis.report import report
 from tokenswarm.analysis.verdict.outcome import BY_NAME
 
 from tests.analysis.test_report import render
+from tests.examples import examples
 from tokenswarm.base.errors import UserError
 from tokenswarm.contract.summary.summary_file import read_summary
 
@@ -109,7 +110,7 @@ def _folder(under: Path, changed: dict[str, bytes | None]) -> Path:
     return folder
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(30), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(mutations())
 def test_a_report_of_any_folder_is_a_page_or_a_sentence(changed: dict[str, bytes | None]) -> None:
     with tempfile.TemporaryDirectory() as under:
@@ -125,7 +126,7 @@ def test_a_report_of_any_folder_is_a_page_or_a_sentence(changed: dict[str, bytes
         assert "<h1>" in (folder / "dashboard.html").read_text()
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(15), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(mutations())
 def test_a_comparison_with_any_folder_is_a_page_or_a_sentence(changed: dict[str, bytes | None]) -> None:
     with tempfile.TemporaryDirectory() as under:

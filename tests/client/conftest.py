@@ -8,11 +8,12 @@ import gevent
 import pytest
 from hypothesis import settings
 
+from tests.examples import examples
 from tokenswarm.client.client import LLMClient, Timeouts
 
 from .servers import PATIENT, ByteServer, Peer, Simulator
 
-settings.register_profile("client", derandomize=True, deadline=None, database=None, max_examples=120)
+settings.register_profile("client", derandomize=True, deadline=None, database=None, max_examples=examples(120))
 
 HANG_S = 40
 """Nothing here takes nearly that long, however busy the machine: a test that does hangs."""

@@ -9,6 +9,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.decode import Decoder
 from tokenswarm.client.events import error_text
@@ -62,7 +63,7 @@ def decoded(pieces: list[bytes], pieces_a_stamp: int = 0) -> dict[str, object]:
 # ---- the decoder of event streams
 
 
-@settings(FUZZ, max_examples=300)
+@settings(FUZZ, max_examples=examples(300))
 @given(NOISE, CUTS)
 def test_any_bytes_decode_to_the_same_in_any_split(data: bytes, shares: list[float]) -> None:
     whole = decoded([data])
@@ -102,7 +103,7 @@ ENVELOPES = st.sampled_from([
 ])
 
 
-@settings(FUZZ, max_examples=300)
+@settings(FUZZ, max_examples=examples(300))
 @given(st.lists(st.tuples(ENVELOPES, st.lists(QUOTED, min_size=1, max_size=4)), max_size=4))
 def test_events_that_differ_only_in_their_text_decode_as_if_each_was_parsed(runs: list) -> None:
     events = [b"data: " + envelope % quoted + b"\n\n" for envelope, texts in runs for quoted in texts]
@@ -184,7 +185,7 @@ def read(pieces: list[bytes], eof: bool) -> dict[str, object]:
             "body": b"".join(piece for _, piece in reader.bodies)}
 
 
-@settings(FUZZ, max_examples=250)
+@settings(FUZZ, max_examples=examples(250))
 @given(st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
                         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n"]),
        NOISE, CUTS, st.booleans())

@@ -106,10 +106,12 @@ def test_a_baseline_that_is_no_run_is_refused_before_anything_is_measured(
     assert list(results.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_wrong_option_on_the_real_command_line(results: Path) -> None:
     _check(_run(load(results, settings="load.user=3"), results), Exit.USAGE, "load", "user", "users")
 
 
+@pytest.mark.slow
 def test_unreachable_host(results: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound, but nobody listens
@@ -134,6 +136,7 @@ def other_server(tmp_path: Path) -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_host_that_speaks_another_protocol(other_server: str, results: Path) -> None:
     run = _run(load(results, "--engine", "external", "--host", other_server), results)
     _check(run, Exit.ENDPOINT, other_server, "404")
@@ -147,49 +150,58 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.slow
 def test_missing_key(guarded: str, results: Path) -> None:
     run = _run(load(results, "--engine", "external", "--host", guarded), results)
     _check(run, Exit.AUTH, guarded, "API_KEY")
 
 
+@pytest.mark.slow
 def test_wrong_key_is_not_shown(guarded: str, results: Path) -> None:
     run = _run(load(results, "--engine", "external", "--host", guarded), results, API_KEY="wrong-secret")
     _check(run, Exit.AUTH, guarded, "refused")
     assert "wrong-secret" not in run.err
 
 
+@pytest.mark.slow
 def test_key_that_no_header_can_hold_is_not_shown(guarded: str, results: Path) -> None:
     run = _run(load(results, "--engine", "external", "--host", guarded), results, API_KEY="wrong\nsecret")
     _check(run, Exit.AUTH, "API_KEY")
     assert "secret" not in run.err
 
 
+@pytest.mark.slow
 def test_model_that_is_not_served(guarded: str, results: Path) -> None:
     command = load(results, "--engine", "external", "--host", guarded, "--model", "gpt-9")
     _check(_run(command, results, API_KEY=SECRET), Exit.MODEL, "gpt-9", "sim-8b")
 
 
+@pytest.mark.slow
 def test_engine_that_is_another_than_named(guarded: str, results: Path) -> None:
     command = load(results, "--engine", "vllm", "--host", guarded)
     _check(_run(command, results, API_KEY=SECRET), Exit.USAGE, guarded, "vllm", "external")
 
 
+@pytest.mark.slow
 def test_port_that_is_taken(guarded: str, results: Path) -> None:
     port = guarded.rpartition(":")[2]
     _check(_run([*CLI, "sim", "--port", port], results), Exit.PORT, port)
 
 
+@pytest.mark.slow
 def test_server_that_fails_the_first_request(tmp_path: Path, results: Path) -> None:
     with simulator(tmp_path / "sim", "--fault", "status:500") as url:
         _check(_run(load(results, "--engine", "external", "--host", url), results), Exit.ENDPOINT, url, "500")
 
 
+@pytest.mark.slow
 def test_results_folder_that_cannot_be_made(tmp_path: Path, results: Path) -> None:
     (tmp_path / "file").write_text("")
     run = _run(load(tmp_path / "file" / "below"), results)
     _check(run, Exit.RESULTS, str(tmp_path / "file" / "below"), "RESULTS=")
 
 
+@pytest.mark.slow
 def test_corpus_without_text(tmp_path: Path, results: Path) -> None:
     for name in ("empty", "tiny"):
         (tmp_path / name).mkdir()
@@ -199,6 +211,7 @@ def test_corpus_without_text(tmp_path: Path, results: Path) -> None:
         _check(_run(load(results, "--corpus", folder), results), Exit.CORPUS, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["missing", "empty"])
 def test_report_without_a_run(name: str, tmp_path: Path, results: Path) -> None:
     (tmp_path / "empty").mkdir()

@@ -12,6 +12,7 @@ from tokenswarm.base.errors import Exit
 
 from .support import Finished, Started, left_behind, load, started
 
+pytestmark = pytest.mark.slow
 SIMULATOR, LOCUST = "tokenswarm.sim", "-m locust"
 
 
@@ -50,7 +51,6 @@ def test_two_signals_quit_at_once(long_run: Started) -> None:
     assert run.left == []
 
 
-@pytest.mark.slow
 def test_sigterm_is_like_ctrl_c_also_with_two_workers(results: Path) -> None:
     command = load(results, "--users", "4", "--workers", "2", duration="5m",
                    settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3")
@@ -65,7 +65,6 @@ def test_sigterm_is_like_ctrl_c_also_with_two_workers(results: Path) -> None:
     assert run.left == []
 
 
-@pytest.mark.slow
 def test_signal_during_the_warm_up_leaves_a_readable_run(results: Path) -> None:
     with started(load(results, settings="load.warmup_s=60 engine.sim.time_scale=10"), results) as process:
         process.wait_until(lambda: process.rows() > 0, "rows")
@@ -140,7 +139,6 @@ def test_command_line_that_is_killed_takes_everything_with_it(long_run: Started)
     assert (long_run.folder() / "requests.csv").read_text().endswith("\n")
 
 
-@pytest.mark.slow
 def test_worker_that_is_killed_makes_the_run_invalid(results: Path) -> None:
     command = load(results, "--users", "4", "--workers", "2", duration="6s",
                    settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3")
@@ -154,7 +152,6 @@ def test_worker_that_is_killed_makes_the_run_invalid(results: Path) -> None:
     assert run.left == []
 
 
-@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_a_sentence_and_keeps_whole_rows(results: Path) -> None:
     # No file may grow beyond 60 KiB: to the run that is a disk that fills up while it writes.
     command = load(results, "--users", "16", duration="5m",

@@ -34,6 +34,8 @@ from tokenswarm.engines.started import tail
 from tokenswarm.engines.watch.gpu import GpuSampler
 from tokenswarm.engines.watch.telemetry import Telemetry
 
+pytestmark = pytest.mark.slow
+
 
 def gone(pid: int) -> bool:
     """Whether a process has ended; waits for the kernel, not for a fixed time."""

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tokenswarm.client.answer import Answer, Usage
 from tokenswarm.contract.tables import (
     ERROR_KINDS,
@@ -141,7 +142,7 @@ def test_a_long_detail_is_shortened() -> None:
     assert 100 <= len(detail) <= 301
 
 
-@settings(derandomize=True, deadline=None, database=None, max_examples=100)
+@settings(derandomize=True, deadline=None, database=None, max_examples=examples(100))
 @given(st.text(max_size=40))
 def test_any_text_is_one_clean_line(text: str) -> None:
     clean = clean_text(text)
@@ -154,7 +155,7 @@ def test_any_text_is_one_clean_line(text: str) -> None:
 # ---- quantiles
 
 
-@settings(derandomize=True, deadline=None, database=None, max_examples=100)
+@settings(derandomize=True, deadline=None, database=None, max_examples=examples(100))
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=40), st.floats(0, 1))
 def test_quantiles_are_those_of_numpy(values: list[float], share: float) -> None:
     assert quantile(sorted(values), share) == pytest.approx(np.quantile(values, share), rel=1e-9, abs=1e-9)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tokenswarm.sim.answers import AnswerSettings, Ask, plan
 from tokenswarm.sim.api import ApiError, parse
 from tokenswarm.sim.jobs import TOKEN_BYTES
@@ -31,7 +32,7 @@ def text_of(planned) -> str:
     return json.loads(b'"' + b"".join(planned.pieces[planned.reasoning_tokens :]) + b'"')
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=4), st.text(max_size=30))
 def test_a_longer_conversation_begins_with_the_tokens_of_the_shorter_one(contents, more):
     messages = [("user", content) for content in contents]
@@ -202,7 +203,7 @@ def test_a_bad_request_is_refused_as_an_engine_would(body, status, sentence):
     assert json.loads(caught.value.payload())["error"]["code"] == status
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

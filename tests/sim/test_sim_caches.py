@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tokenswarm.sim.block_cache import BlockCache
 from tokenswarm.sim.radix_cache import RadixCache, common_prefix
 
-QUICK = settings(max_examples=80, deadline=None)
+QUICK = settings(max_examples=examples(80), deadline=None)
 BIG = 10_000
 
 # few different tokens and short texts: prefixes that collide, end within one another, and repeat

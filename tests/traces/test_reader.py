@@ -13,6 +13,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.traces import files
 from tokenswarm.traces.reader import open_trace
@@ -145,7 +146,7 @@ _JSON = st.recursive(
 
 
 @given(rows=st.lists(_JSON, min_size=1, max_size=6))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_json_is_read_or_refused_with_one_sentence(tmp_path, rows):
     path = tmp_path / "trace.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), "utf-8")

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenswarm.analysis.cache.hit_curve import hit_curve, uses_of_blocks
 
+from tests.examples import examples
+
 BLOCK = 8
 
 
@@ -45,7 +47,7 @@ def _workloads(draw):
 
 @pytest.mark.parametrize("leaf_first", [False, True])
 @given(workload=_workloads())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_the_curve_is_what_a_cache_of_each_size_finds(leaf_first, workload):
     prompts, lengths = workload
     if leaf_first:  # a run of blocks is taken to be of equal tokens there

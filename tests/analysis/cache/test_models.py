@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenswarm.analysis.cache.models import Replay, Request, Shared, block_hits, hits
 
+from tests.examples import examples
 from tokenswarm.sim.block_cache import BlockCache
 from tokenswarm.sim.radix_cache import RadixCache
 
@@ -112,7 +113,7 @@ def traffic(draw: st.DrawFn) -> tuple[np.ndarray, list[Request]]:
     return tokens, requests
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(traffic(), st.sampled_from([1, 7, 16]), st.integers(1, 600))
 def test_an_unlimited_cache_finds_no_less_than_blocks_and_these_no_less_than_a_limited_one(
     drawn: tuple[np.ndarray, list[Request]], block: int, capacity: int
@@ -132,7 +133,7 @@ def test_an_unlimited_cache_finds_no_less_than_blocks_and_these_no_less_than_a_l
     assert (least <= expected).all() and (expected <= most).all() and (expected <= limited.ideal + 1e-6).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(traffic())
 def test_the_ideal_is_the_longest_beginning_of_anything_before(drawn: tuple[np.ndarray, list[Request]]) -> None:
     tokens, requests = drawn
@@ -173,7 +174,7 @@ def one_after_the_other(requests: list[Request]) -> list[Request]:
             for i, r in enumerate(requests)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(traffic(), st.sampled_from([1, 16]))
 def test_an_engine_with_room_for_all_finds_exactly_what_blocks_allow(
     drawn: tuple[np.ndarray, list[Request]], block: int
@@ -185,7 +186,7 @@ def test_an_engine_with_room_for_all_finds_exactly_what_blocks_allow(
     assert engine_hits(kind(100_000, block), tokens, requests) == allowed.astype(int).tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(traffic(), st.integers(400, 900))
 def test_an_engine_with_little_room_finds_about_what_its_capacity_allows(
     drawn: tuple[np.ndarray, list[Request]], capacity: int

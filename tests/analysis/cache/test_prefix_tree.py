@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tokenswarm.analysis.cache.prefix_tree import build
 
 from tests.analysis.cache.cache_cases import Message, assistant, prompts_of, user
+from tests.examples import examples
 from tokenswarm.contract.pieces import piece_ends
 
 
@@ -85,7 +86,7 @@ texts = st.builds(lambda stem, tail: "s" * stem + tail, st.sampled_from([0, 10, 
 messages = st.builds(lambda role, text: {"role": role, "content": text}, st.sampled_from(["user", "assistant"]), texts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.lists(messages, min_size=1, max_size=4), min_size=2, max_size=8))
 def test_any_two_requests_share_what_their_texts_share(conversations: list[list[Message]]) -> None:
     paths = segments([(conversation, "") for conversation in conversations])

@@ -7,7 +7,7 @@ functions of arrays and sums; `verdict/spoilt.py` draws the consequences.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -36,6 +36,9 @@ COUNTS_APART = 0.25
 OTHERS = 0.1
 """Share of requests of others from which they are told of."""
 ABOVE_IDEAL = 0.03
+SAME_LATENCY = 0.5
+"""Share of the successes that may have one and the same latency. Rows hold microseconds, of which no two answers have
+the same by more than chance: an interval of such values is a single point, and its certainty is false."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Answers:
     prompt_tokens: np.ndarray
     cached_tokens: np.ndarray
     prompt_chars: np.ndarray
+    ttft_ms: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +90,25 @@ class Counted:
 def contradictions(answers: Answers, counted: Counted) -> list[Contradiction]:
     """All that does not agree, in the order of this module."""
     all_checks: Iterable[Contradiction | None] = (
+        same_latency(answers),
         output_tokens(answers), output_speed(answers), prompt_tokens(answers), cached_tokens(answers),
         others_served(counted), engine_output(counted), hit_rates(counted), above_ideal(counted))
     return [each for each in all_checks if each is not None]
+
+
+def same_latency(answers: Answers) -> Contradiction | None:
+    """Latencies that were not measured: most answers took the same time to the microsecond."""
+    known = answers.ttft_ms[~np.isnan(answers.ttft_ms)]
+    if len(known) < FEWEST_TO_TELL:
+        return None
+    different, times = np.unique(known, return_counts=True)
+    share, value = float(times.max()) / len(known), float(different[times.argmax()])
+    if share <= SAME_LATENCY:
+        return None
+    return Contradiction(
+        "same_latency", frozenset(),
+        f"{share:.0%} of the answers have the same TTFT to the microsecond ({value:,.6g} ms): such times were rounded or "
+        "made up, not measured, and their interval, a single point at worst, tells nothing.", share, SAME_LATENCY, "share")
 
 
 def output_tokens(answers: Answers) -> Contradiction | None:
@@ -205,6 +225,6 @@ def above_ideal(counted: Counted) -> Contradiction | None:
         f"{most:.1%} at most: it found what was there before this run, or counts otherwise.", got, most, "share")
 
 
-RULES = ("usage_output", "usage_speed", "usage_prompt", "usage_cached", "others_served", "engine_sees_less",
+RULES = ("same_latency", "usage_output", "usage_speed", "usage_prompt", "usage_cached", "others_served", "engine_sees_less",
          "engine_output", "hit_rates", "above_ideal")
 """Names of all contradictions, in the order in which docs/metrics.md has them."""

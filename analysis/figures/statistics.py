@@ -207,7 +207,8 @@ def block_rate(amounts: np.ndarray, block_s: float, n: int) -> Estimate:
     """A rate per second from the amounts of equally long, successive blocks of time, with a t interval over blocks.
 
     `n` is the number of observations reported with it. Blocks absorb the dependence between requests of one moment
-    (batch means; Law, Simulation Modeling and Analysis, section 9.5.3).
+    (batch means; Law, Simulation Modeling and Analysis, section 9.5.3). The interval is never narrower than one
+    observation to either side: the window's ends cut one, also where all blocks are alike.
     """
     if block_s <= 0 or len(amounts) == 0:
         return Estimate(None, n=n, why="the measure window has no length")
@@ -216,4 +217,5 @@ def block_rate(amounts: np.ndarray, block_s: float, n: int) -> Estimate:
     if len(rates) < 2:
         return Estimate(mean, n=n)
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, len(rates) - 1) * rates.std(ddof=1) / math.sqrt(len(rates)))
+    half = max(half, mean / n) if n else half
     return Estimate(mean, max(0.0, mean - half), mean + half, n)

@@ -93,7 +93,8 @@ def _answers(rows: pd.DataFrame) -> Answers:
     ok = rows[is_ok(rows)]
     cells = {name: ok[name].to_numpy(dtype=float)
              for name in ("chunks", "completion_tokens", "prompt_tokens", "cached_tokens", "prompt_chars")}
-    return Answers(**cells, by_usage=(ok["token_source"] == "usage").to_numpy(), seconds=ok["e2e_ms"].to_numpy() / 1e3)
+    return Answers(**cells, by_usage=(ok["token_source"] == "usage").to_numpy(), seconds=ok["e2e_ms"].to_numpy() / 1e3,
+                   ttft_ms=ok["ttft_ms"].to_numpy(dtype=float))
 
 
 def _counted(run: Run, window: Window | None, summary: Summary) -> Counted:

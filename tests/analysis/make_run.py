@@ -33,7 +33,11 @@ def write_table(path: Path, columns: tuple[schema.Column, ...], rows: Iterable[M
 
 
 def row(**cells: Any) -> dict[str, Any]:
-    """One successful streamed request with plausible cells; keyword arguments replace them."""
+    """One successful streamed request with plausible cells; keyword arguments replace them.
+
+    No two requests of different seconds have the same TTFT to the microsecond, as in a run that was measured.
+    """
+    apart_ms = 1e-3 * (cells.get("sent_at", START) - START)
     plain = {
         "run_id": "r",
         "worker": 0,
@@ -42,7 +46,7 @@ def row(**cells: Any) -> dict[str, Any]:
         "request_id": "id",
         "sent_at": START,
         "headers_ms": 5.0,
-        "ttft_ms": 100.0,
+        "ttft_ms": 100.0 + apart_ms,
         "ttft_uncertainty_ms": 0.1,
         "ttfo_ms": 100.0,
         "last_token_ms": 1090.0,

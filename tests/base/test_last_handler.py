@@ -59,6 +59,23 @@ def test_a_bug_is_one_sentence_and_the_log_has_the_traceback(
     assert KEY not in said and KEY not in trace and "***" in said
 
 
+@pytest.mark.parametrize("error", [
+    MemoryError(), OSError(12, "Cannot allocate memory"), ImportError("x.so: failed to map segment from shared object")])
+def test_a_lack_of_memory_is_no_bug(error: Exception, monkeypatch: pytest.MonkeyPatch,
+                                    capsys: pytest.CaptureFixture[str]) -> None:
+    def starved(*_: object) -> int:
+        try:
+            raise error
+        except Exception as first:
+            raise RuntimeError("it could not go on") from first
+
+    monkeypatch.setattr(cli, "_parser", lambda: SimpleNamespace(
+        parse_args=lambda _: SimpleNamespace(run=starved, results=None)))
+    assert cli.main(["load"]) == Exit.MEMORY == 24
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "too little memory" in said and "bug" not in said
+
+
 def test_the_log_goes_into_the_results_folder_where_it_is_there(
         buggy: None, log_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = tmp_path / "results"

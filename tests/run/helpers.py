@@ -62,6 +62,7 @@ class FakeLocust:
         self.asked_to_stop = False
         self.messages: list[tuple[str, dict[str, object]]] = []
         self.dead: UserError | None = None
+        self.ended: list[str] = []
 
     def events(self) -> Iterator[dict[str, Any] | None]:
         for event in self._events:
@@ -82,6 +83,10 @@ class FakeLocust:
 
     def dead_worker(self) -> UserError | None:
         return self.dead
+
+    def ended_workers(self, then: str, badly: bool = False) -> list[str]:
+        ended, self.ended = self.ended, []
+        return [f"{who}; {then}" for who in ended]
 
     def kill(self) -> None:
         self.log.append("locust killed")

@@ -72,6 +72,19 @@ def test_a_run_that_somebody_else_stopped_is_not_complete(tmp_path: Path) -> Non
     assert "told to stop by somebody else" in ended["sentence"] and "measured for 7.0 s of 30 s" in ended["sentence"]
 
 
+def test_a_worker_that_dies_in_the_middle_of_a_run_is_named_at_once_and_in_run_json(tmp_path: Path) -> None:
+    with_tools = tools([], [phase("warmup"), phase("measure"), None, phase("drain"), done(workers_lost=1)])
+
+    def start(*of: Any) -> Any:
+        locust = with_tools.locust(*of)
+        locust.ended = ["load-generating process 2 of 2 ended by signal 9"]
+        return locust
+
+    outcome, printed = live(tmp_path, LoadTools(with_tools.engine, start))
+    assert "load-generating process 2 of 2 ended by signal 9; the run goes on" in printed
+    assert "Load-generating process 2 of 2 ended by signal 9" in " ".join(manifest(outcome.folder)["notes"])
+
+
 def test_an_engine_that_is_to_be_kept_is_kept_only_after_a_complete_run(tmp_path: Path) -> None:
     log: list[str] = []
     _, printed = live(tmp_path, tools(log, WHOLE), keep=True)

@@ -31,6 +31,16 @@ def write(folder: Path, text: str, name: str = "mine.toml") -> str:
 MINIMAL = 'locustfile = "rag.py"\nworkload = "rag"\n'
 
 
+def test_a_key_that_takes_words_or_numbers_names_both() -> None:
+    assert "chars_per_token is 99, but should be 'auto', or at most 20" in refused("rag", "prompts.chars_per_token=99")
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    ("x = " + "[" * 5000, "nested too deeply"), ("x = " + "9" * 5000, "too many digits"), ("x =", "not valid TOML")])
+def test_a_file_that_is_no_toml_is_refused_in_a_sentence(text: str, why: str, tmp_path: Path) -> None:
+    assert why in refused(write(tmp_path, text))
+
+
 def test_the_project_comes_with_its_scenarios():
     assert scenario_names() == ["agent", "batch", "chat", "chat-7k", "dataset", "rag", "reasoning", "replay",
                                 "structured"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import hidden
+from tokenswarm.base.toml_text import NotToml, decode
 
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -66,8 +66,8 @@ def override_value(raw: str) -> Any:
     if raw.strip().lower() in ("none", "null"):
         return None
     try:
-        parsed = tomllib.loads(f"value = {raw}")
-    except tomllib.TOMLDecodeError:
+        parsed = decode(f"value = {raw}")
+    except NotToml:
         return raw
     return parsed["value"] if list(parsed) == ["value"] else raw
 
@@ -113,11 +113,21 @@ def explain(error: ValidationError, model: type[BaseModel], source: str, overrid
     `source` names the file; a key that is among `overrides` (dotted) is blamed on SET instead.
     """
     details = error.errors()
-    sentence = _sentence(details[0], model)
+    sentence = _sentence(_as_one(details), model)
     dotted = ".".join(str(part) for part in details[0]["loc"])
     from_set = any(dotted == key or dotted.startswith(key + ".") or key.startswith(dotted + ".") for key in overrides)
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     return f"{'SET' if from_set and dotted else source}: {sentence}{more}"
+
+
+def _as_one(details: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The first error; where a key may be one of some words or something else, both of its errors as one."""
+    first, loc = details[0], details[0]["loc"]
+    if first["type"] != "literal_error" or not str(loc[-1]).startswith("literal["):
+        return first
+    other = next((each for each in details[1:] if each["loc"][:-1] == loc[:-1]), None)
+    words = first["ctx"]["expected"] + (f", or {_wanted(other).removeprefix('should be ')}" if other else "")
+    return {**first, "loc": loc[:-1], "type": "value_error", "ctx": {"error": f"should be {words}"}}
 
 
 def _sentence(detail: Mapping[str, Any], model: type[BaseModel]) -> str:

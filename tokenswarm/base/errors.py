@@ -43,6 +43,7 @@ class Exit(IntEnum):
     ENGINE_GONE = 21, "soak: the engine ended or stayed away, so the run was ended (abort.silence_s)"
     DISK_NEARLY_FULL = 22, "soak: the disk is nearly full, so the run was ended (abort.disk_free_mb)"
     DATA = 23, "a trace or data set cannot be read, or is of no known format"
+    MEMORY = 24, "this machine, or a limit on the process, has too little memory"
     INTERNAL = 70, "a bug in tokenswarm: please report it with the log"
     INTERRUPTED = 130, "Ctrl-C or SIGTERM: what was measured is kept"
 

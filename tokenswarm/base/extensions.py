@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tokenswarm.base.files import is_there
+
 
 @dataclass(frozen=True, slots=True)
 class ExtensionGroup:
@@ -50,7 +52,7 @@ class ExtensionGroup:
         raise ValueError(f"should be one of {', '.join(others)} or {last}" if others else f"should be {last}")
 
     def _in_file(self, path: Path, name: str) -> Any:
-        if not path.is_file():
+        if not is_there(path):
             raise ValueError("there is no such file")
         offered = self.offered(_module_of(str(path.resolve())))
         by_name = {**offered, **{getattr(each, "__name__", ""): each for each in offered.values()}}
@@ -92,7 +94,7 @@ def absolute(name: str, folders: Iterable[Path]) -> str:
     path, inside = split_path(name)
     if not path.endswith(".py"):
         return name
-    whole = next((file for folder in folders if (file := folder / Path(path).expanduser()).is_file()), None)
+    whole = next((file for folder in folders if is_there(file := folder / Path(path).expanduser())), None)
     return name if whole is None else str(whole.resolve()) + (f":{inside}" if inside else "")
 
 

@@ -20,6 +20,11 @@ def digest(path: Path) -> str:
         raise UserError(Exit.DATA, f"{path} cannot be read: {error.strerror or error}") from None
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file lies there. A name that no file can have, such as one of thousands of characters, has none."""
+    return os.path.isfile(path)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder, and those above it, where it is not there yet. Raises UserError (RESULTS)."""
     try:

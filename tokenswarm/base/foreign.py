@@ -16,6 +16,8 @@ MAX_DEPTH = 40
 """Lists and tables within each other; an engine's own configuration has fewer than ten."""
 MAX_TEXT_CHARS = 10_000
 """Of one text; the rest is cut off."""
+MAX_LINE_CHARS = 2_000
+"""Of one line that people read; a sentence of ours has a tenth of that, if nothing endless was typed or sent."""
 MAX_ITEMS = 100_000
 """Values in one document; one with more is not taken."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -64,8 +66,9 @@ def printable(text: str, most: int | None = None) -> str:
 
 
 def readable(text: str) -> str:
-    """A sentence of ours, perhaps with lines of a log under it, without control characters that came along."""
-    return "\n".join(printable(line) for line in text.split("\n"))
+    """A sentence of ours, perhaps with lines of a log under it, without control characters and endless texts that came
+    along."""
+    return "\n".join(printable(line, MAX_LINE_CHARS) for line in text.split("\n"))
 
 
 def table(value: Any) -> Mapping[str, Any]:

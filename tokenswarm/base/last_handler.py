@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import tempfile
@@ -21,6 +22,9 @@ DEBUG_VARIABLE = "TOKENSWARM_DEBUG"
 """Set to anything, it shows the traceback on standard error too."""
 _PACKAGE = __name__.partition(".")[0]
 _BUG = "this is a bug in tokenswarm"
+_NO_MEMORY = "there is too little memory for this process (of the machine, or by a limit such as ulimit -v or a container's)"
+_NO_ROOM_FOR_CODE = ("failed to map segment", "annot allocate memory")
+"""What the loader says of a library for which there is no memory."""
 _LIBRARY_FOLDERS = frozenset({"site-packages", "dist-packages"})
 _PYTHON = ("<frozen ", str(Path(threading.__file__).parent))
 """How the paths of Python's own code begin."""
@@ -33,7 +37,24 @@ def report_bug(error: Exception, program: str, folder: Path | None = None) -> Ex
     sentence = log_bug(error, folder)
     with contextlib.suppress(OSError, ValueError):  # nobody reads standard error any more
         print(f"{program}: {sentence}", file=sys.stderr, flush=True)
-    return Exit.INTERNAL
+    return exit_of(error)
+
+
+def exit_of(error: Exception) -> Exit:
+    """The exit code of what no command foresaw."""
+    return Exit.MEMORY if is_lack_of_memory(error) else Exit.INTERNAL
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, says that no memory was left: nobody's bug."""
+    seen: list[BaseException] = []
+    while error not in seen:
+        if (isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+                or (isinstance(error, ImportError) and any(sign in str(error) for sign in _NO_ROOM_FOR_CODE))):
+            return True
+        seen.append(error)
+        error = error.__cause__ or error.__context__ or error
+    return False
 
 
 def log_bug(error: Exception, folder: Path | None = None) -> str:
@@ -52,6 +73,8 @@ def log_bug(error: Exception, folder: Path | None = None) -> str:
     if os.environ.get(DEBUG_VARIABLE):
         with contextlib.suppress(OSError, ValueError):
             print(trace, file=sys.stderr, end="", flush=True)
+    if is_lack_of_memory(error):
+        return f"{_NO_MEMORY}: {what}; give it more" + (f" ({log} holds the traceback)" if log else "")
     return f"{_BUG} ({what}): {where}"
 
 

@@ -16,6 +16,7 @@ import platformdirs
 
 from tokenswarm.base.config_text import unknown
 from tokenswarm.base.data_files import CHECKOUT, ENDPOINTS_DIR, ENGINES_DIR, LOCUSTFILES_DIR, SCENARIOS_DIR
+from tokenswarm.base.files import is_there
 
 WORKING, CONFIGURATION, PACKAGE = "working folder", "configuration folder", "tokenswarm"
 
@@ -51,7 +52,7 @@ class FileKind:
         if self.is_path(name):
             for folder in (*beside, Path.cwd()):
                 path = folder / Path(name).expanduser()
-                if path.is_file():
+                if is_there(path):
                     return path.resolve()
             if "/" in name:
                 return None

@@ -19,11 +19,11 @@ def reset_cache(engine: Engine, wanted: bool, wait_s: float = WAIT_S) -> CacheRe
     run without a reset is not a wrong one.
     """
     if not wanted:
-        return CacheResetRecord(False, "it was not asked for (load.reset_cache = false)", 0.0)
+        return CacheResetRecord(False, "it was not asked for (load.reset_cache = false).", 0.0)
     if engine.description is None:
-        return CacheResetRecord(False, "the engine is not one that tokenswarm knows", 0.0)
+        return CacheResetRecord(False, "the engine is not one that tokenswarm knows.", 0.0)
     began, notes = time.monotonic(), len(engine.notes)
-    detail = f"{engine.title} has no way to do it that tokenswarm knows"
+    detail = f"{engine.title} has no way to do it that tokenswarm knows."
     try:
         done = engine.reset_prefix_cache(wait_s)
     except UserError as error:

@@ -18,7 +18,7 @@ from gevent.event import Event
 from locust.exception import StopTest
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.last_handler import log_bug
+from tokenswarm.base.last_handler import exit_of, log_bug
 from tokenswarm.base.presence import present
 from tokenswarm.base.runtime_tuning import freeze_gc, grow_descriptor_table
 from tokenswarm.contract.levels import LevelRecord
@@ -101,7 +101,7 @@ class ProcessRole:
         others follow from it."""
         if not self._bug_told:
             self._bug_told = True
-            self.give_up(log_bug(error, self.log_folder), Exit.INTERNAL)
+            self.give_up(log_bug(error, self.log_folder), exit_of(error))
 
     @property
     def log_folder(self) -> Path | None:

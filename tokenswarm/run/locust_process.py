@@ -164,16 +164,18 @@ class LocustProcesses:
         return self._failure_of(self.leader) or UserError(Exit.LOAD_GENERATOR, quoted(
             "the load generator ended before the run did; the rows that it wrote are kept.", self.log_tail()))
 
-    def ended_workers(self) -> list[str]:
-        """A sentence for each worker of this machine that has ended by itself since the last call."""
+    def ended_workers(self, then: str, badly: bool = False) -> list[str]:
+        """A sentence for each worker of this machine that has ended by itself since the last call. `then`: what comes
+        of it, where the worker did not say why it ended. `badly`: leave out those that ended in good order."""
         sentences = []
         for number, worker in enumerate(self.workers, 1):
-            if worker.poll() is not None and worker.pid not in self._told and self._asked_at is None:
+            ended = worker.poll() not in ((None, 0) if badly else (None,))
+            if ended and worker.pid not in self._told and self._asked_at is None:
                 self._told.add(worker.pid)
                 how = f"by signal {-worker.returncode}" if worker.returncode < 0 else f"with {worker.returncode}"
                 failure = self._failure_of(worker)
                 sentences.append(f"load-generating process {number} of {len(self.workers)} ended {how}"
-                                 + (f": {failure}" if failure else "; another one is started when no run goes on"))
+                                 + (f": {failure}" if failure else f"; {then}"))
         return sentences
 
     def replace_ended_workers(self) -> None:

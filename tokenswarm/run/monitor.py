@@ -116,10 +116,14 @@ class RunMonitor:
             self._locust.ask_to_stop()
 
     def _look_at_workers(self) -> None:
-        """One that ends before the run begins is waited for in vain; later, the run goes on without it."""
+        """One that ends before the run begins is waited for in vain; later, the run goes on without it, and says so."""
         if not self._began and self._outcome.error is None and (failure := self._locust.dead_worker()) is not None:
             self._load_generator_failed(failure)
             self._locust.kill()  # a leader that waits for its workers hears nothing
+        elif self._began and not self._done:
+            for sentence in self._locust.ended_workers("the run goes on without it and will be INVALID", badly=True):
+                self._progress.say(sentence)
+                self._manifest.notes.append(f"{sentence[0].upper()}{sentence[1:]}.")
 
     def _load_generator_failed(self, failure: UserError) -> None:
         self._outcome.error = failure

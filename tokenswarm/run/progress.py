@@ -77,6 +77,10 @@ class RunProgress:
             self._told = True
             self._print("stopping ...")
 
+    def say(self, sentence: str) -> None:
+        """Something that happened, once, above what is shown."""
+        self._print(sentence)
+
     def _print(self, line: str) -> None:
         stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}  " if self._stamped else ""
         self._console.print(f"{stamp}{line}", highlight=False, soft_wrap=True)

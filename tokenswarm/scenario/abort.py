@@ -14,6 +14,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from tokenswarm.base.errors import Exit
+from tokenswarm.base.numbers import LARGEST
 from tokenswarm.contract.manifest import EndedEarlyRecord
 from tokenswarm.contract.tables import AWAY_KINDS
 from tokenswarm.scenario.values import PositiveSeconds
@@ -41,7 +42,7 @@ class AbortSettings(BaseModel):
     silence_s: PositiveSeconds = Field(
         default=300.0, description="the engine counts as gone when nothing succeeded for so long while requests failed"
     )
-    disk_free_mb: Annotated[float, Field(strict=True, ge=0)] = Field(
+    disk_free_mb: Annotated[float, Field(strict=True, ge=0, le=LARGEST, allow_inf_nan=False)] = Field(
         default=500.0, description="free space (in MB) of the results folder's disk below which the run ends ..."
     )
     disk_free_share: _Share = Field(default=0.02, description="... or this share of the disk, where that is less")

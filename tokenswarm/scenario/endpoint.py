@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +20,7 @@ from tokenswarm.base.endpoint import CHAT, COMPLETIONS, MODELS, RESPONSES, Endpo
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.lookup import ENDPOINTS, shown
 from tokenswarm.base.masking import LEAST_KEY_CHARS, hold_secret
+from tokenswarm.base.toml_text import NotToml, decode
 from tokenswarm.scenario.values import Section, Usd
 
 _VARIABLE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
@@ -204,10 +204,10 @@ def _read(name: str, folders: list[Path]) -> dict[str, Any]:
     if path is None:
         raise UserError(Exit.USAGE, f"{unknown('endpoint', name, ENDPOINTS.files())}; a path to a .toml works too")
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = decode(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(Exit.USAGE, f"{shown(path)}: cannot be read: {error}") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except NotToml as error:
         raise UserError(Exit.USAGE, f"{shown(path)}: is not valid TOML: {error}") from None
     for key in content:
         if key not in EndpointSettings.model_fields or key == _PRESET:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,8 +12,9 @@ from pydantic import BaseModel
 from tokenswarm.base.config_text import unknown, with_overrides
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.extensions import absolute
-from tokenswarm.base.files import digest
+from tokenswarm.base.files import digest, is_there
 from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, PACKAGE, SCENARIOS, shown
+from tokenswarm.base.toml_text import NotToml, decode
 from tokenswarm.scenario.arrivals import TIMES
 from tokenswarm.scenario.endpoint import with_preset
 from tokenswarm.scenario.mixing import LoadOne, MixSource, mix_line, mixed
@@ -52,7 +52,7 @@ def load_scenario(name_or_path: str, overrides: Mapping[str, str] | None = None,
 def _member_in(folders: list[Path]) -> LoadOne:
     """Loads scenarios of a mix; a path counts from these folders."""
     def load_one(name: str, tables: Mapping[str, Any], overrides: Mapping[str, str], data: str | None) -> Scenario:
-        beside = next((folder / name for folder in folders if SCENARIOS.is_path(name) and (folder / name).is_file()),
+        beside = next((folder / name for folder in folders if SCENARIOS.is_path(name) and is_there(folder / name)),
                       None)
         path = scenario_file(name) if beside is None else beside.resolve()
         content = _content(path)
@@ -82,10 +82,10 @@ def _takes_data(name: str) -> bool:
 def _content(path: Path) -> dict[str, Any]:
     where = shown(path)
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return decode(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(Exit.USAGE, f"{where}: cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except NotToml as error:
         raise UserError(Exit.USAGE, f"{where}: is not valid TOML: {error}") from None
 
 
@@ -133,7 +133,7 @@ def _with_absolute_paths(values: dict[str, Any], folders: list[Path]) -> dict[st
         if isinstance(load.get("arrival_times_file"), str):
             file = _beside(load["arrival_times_file"], folders)
             load["arrival_times_file"] = str(file)
-            load["arrival_times_sha256"] = digest(file) if file.is_file() else None
+            load["arrival_times_sha256"] = digest(file) if is_there(file) else None
     if isinstance(values.get("endpoint"), dict) and isinstance(values["endpoint"].get("ca_file"), str):
         values["endpoint"] = values["endpoint"] | {"ca_file": str(_beside(values["endpoint"]["ca_file"], folders))}
     return values
@@ -142,7 +142,7 @@ def _with_absolute_paths(values: dict[str, Any], folders: list[Path]) -> dict[st
 def _beside(file: str, folders: list[Path]) -> Path:
     """The file in the first of the folders that has it; else as it is."""
     name = Path(file).expanduser()
-    return next((folder / name for folder in folders if (folder / name).is_file()), name)
+    return next((folder / name for folder in folders if is_there(folder / name)), name)
 
 
 def _with_completed_table(values: dict[str, Any], data: str | None, folders: list[Path],

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from tokenswarm.base.config_text import unknown, with_overrides
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import is_there
 from tokenswarm.scenario.engine_settings import EngineSettings
 from tokenswarm.scenario.mix import REQUESTS, SESSIONS, USERS, Mix, MixPart
 from tokenswarm.scenario.model import Scenario, validated
@@ -49,7 +50,7 @@ def mix_line(text: str) -> dict[str, Any] | None:
     Raises UserError (USAGE) for a line that is nearly one.
     """
     words = text.replace(",", " ").split()
-    if (len(words) < 2 and ":" not in text) or Path(text).is_file():
+    if (len(words) < 2 and ":" not in text) or is_there(Path(text)):
         return None
     weights: dict[str, Any] = {}
     for word in words:

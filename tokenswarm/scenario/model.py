@@ -134,6 +134,8 @@ class Scenario(Section):
 @cache
 def scenario_model(workload: str) -> type[Scenario]:
     """The model of scenarios with that workload: with its table as a field. Raises ValueError if there is none."""
+    if not isinstance(workload, str):  # of a file or SET
+        raise TypeError("should be a text")
     kind = WORKLOADS.get(workload)
     if kind.name in Scenario.model_fields or not kind.name.isidentifier():
         raise ValueError(f"its name {kind.name!r} cannot be that of a table of its own")

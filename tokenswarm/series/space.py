@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import random
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from tokenswarm.base.data_files import COMPOSE_DIR
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.lookup import FileKind
+from tokenswarm.base.toml_text import decode
 
 SPACES = FileKind("tune", ".toml", COMPOSE_DIR / "tune")
 DEFAULT = "default"
@@ -73,7 +73,7 @@ def load_space(name: str, limits: Limits) -> Space:
         raise UserError(Exit.USAGE, f"there is no space of settings '{name}' (known: {', '.join(SPACES.files())}); a "
                                     "path to a .toml works too")
     try:
-        return space_of(tomllib.loads(path.read_text("utf-8")), limits)
+        return space_of(decode(path.read_text("utf-8")), limits)
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise UserError(Exit.USAGE, f"{path}: {error}") from None
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.toml_text import NotToml, decode
 
 _PROFILES = Path(__file__).with_name("profiles")
 
@@ -116,13 +116,13 @@ def load_profile(name: str, **overrides: float | None) -> Profile:
     """
     path = Path(name) if name.endswith(".toml") else _PROFILES / f"{name}.toml"
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = decode(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         known = ", ".join(profile_names())
         raise UserError(
             Exit.USAGE, f"unknown simulator profile {name!r}: choose one of {known}, or a .toml file"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, NotToml) as error:
         raise UserError(Exit.USAGE, f"{path}: not a readable profile: {error}") from None
     _check(path, data)
     profile = Profile(name=path.stem, **data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ def rules(of: Answers | None = None, by: Counted | None = None) -> list[str]:
     ({"prompt_tokens": np.nan}, []),
     ({"cached_tokens": 1001}, ["usage_cached"]),
     ({"cached_tokens": 1000}, []),
+    ({"ttft_ms": 100.0}, ["same_latency"]),
+    ({"ttft_ms": np.nan}, []),
 ])
 def test_what_answers_say_of_themselves(cells: dict[str, Any], expected: list[str]) -> None:
     assert rules(answers(**cells)) == expected
@@ -62,6 +65,12 @@ def test_what_answers_say_of_themselves(cells: dict[str, Any], expected: list[st
 ])
 def test_what_the_engine_counts_against_what_we_saw(facts: dict[str, Any], expected: list[str]) -> None:
     assert rules(by=counted(**facts)) == expected
+
+
+@pytest.mark.parametrize(("same", "expected"), [(15, []), (16, ["same_latency"])])
+def test_times_of_which_most_are_one_were_not_measured(same: int, expected: list[str]) -> None:
+    times = np.where(np.arange(30) < same, 100.0, 100.0 + np.arange(30) / 1000.0)
+    assert rules(replace(answers(), ttft_ms=times)) == expected
 
 
 def test_each_contradiction_names_the_figures_that_it_spoils_and_both_numbers() -> None:

@@ -118,6 +118,11 @@ def test_rate_is_the_mean_of_its_blocks_with_a_t_interval() -> None:
     assert (estimate.low, estimate.high) == pytest.approx(reference)
 
 
+def test_the_interval_of_a_rate_is_no_point_where_all_blocks_are_alike() -> None:
+    estimate = block_rate(np.full(10, 60.0), 6.0, n=600)
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((10.0, 10.0 - 10.0 / 600, 10.0 + 10.0 / 600))
+
+
 def test_rate_of_a_window_without_length_has_a_reason() -> None:
     assert block_rate(np.array([1.0]), 0.0, 1).value is None
 

@@ -8,13 +8,13 @@ in this package is the same for all of them.
 from __future__ import annotations
 
 import re
-import tomllib
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.lookup import ENGINES, shown
+from tokenswarm.base.toml_text import NotToml, decode
 from tokenswarm.contract.tables import ENGINE_METRIC_COLUMNS, names
 from tokenswarm.scenario.engine_settings import EngineSettings
 
@@ -313,8 +313,8 @@ class EngineSpec(_Strict):
 def parse(name: str, text: str, where: str) -> EngineSpec:
     """A description from TOML text; `where` names the file in error messages. Raises UserError(Exit.USAGE)."""
     try:
-        return EngineSpec(name=name, **tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        return EngineSpec(name=name, **decode(text))
+    except NotToml as error:
         raise UserError(Exit.USAGE, f"{where} is not valid TOML: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
@@ -339,4 +339,8 @@ def load_description(name_or_path: str) -> EngineSpec:
     if not re.fullmatch(r"[a-z0-9_-]+", path.stem):
         raise UserError(Exit.USAGE, f"{shown(path)}: an engine is named after its file, so that should consist of "
                                     "lower-case letters, digits, _ and -.")
-    return parse(path.stem, path.read_text(encoding="utf-8"), shown(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(Exit.USAGE, f"{shown(path)}: cannot be read: {error}.") from None
+    return parse(path.stem, text, shown(path))

@@ -107,8 +107,9 @@ def same_latency(answers: Answers) -> Contradiction | None:
         return None
     return Contradiction(
         "same_latency", frozenset(),
-        f"{share:.0%} of the answers have the same TTFT to the microsecond ({value:,.6g} ms): such times were rounded or "
-        "made up, not measured, and their interval, a single point at worst, tells nothing.", share, SAME_LATENCY, "share")
+        f"{share:.0%} of the answers have the same TTFT to the microsecond ({value:,.6g} ms): such times were "
+        "rounded or made up, not measured, and their interval, a single point at worst, tells nothing.",
+        share, SAME_LATENCY, "share")
 
 
 def output_tokens(answers: Answers) -> Contradiction | None:
@@ -225,6 +226,6 @@ def above_ideal(counted: Counted) -> Contradiction | None:
         f"{most:.1%} at most: it found what was there before this run, or counts otherwise.", got, most, "share")
 
 
-RULES = ("same_latency", "usage_output", "usage_speed", "usage_prompt", "usage_cached", "others_served", "engine_sees_less",
-         "engine_output", "hit_rates", "above_ideal")
+RULES = ("same_latency", "usage_output", "usage_speed", "usage_prompt", "usage_cached", "others_served",
+         "engine_sees_less", "engine_output", "hit_rates", "above_ideal")
 """Names of all contradictions, in the order in which docs/metrics.md has them."""

@@ -60,7 +60,7 @@ def test_a_bug_is_one_sentence_and_the_log_has_the_traceback(
 
 
 @pytest.mark.parametrize("error", [
-    MemoryError(), OSError(12, "Cannot allocate memory"), ImportError("x.so: failed to map segment from shared object")])
+    MemoryError(), OSError(12, "Cannot allocate memory"), ImportError("x.so: failed to map segment")])
 def test_a_lack_of_memory_is_no_bug(error: Exception, monkeypatch: pytest.MonkeyPatch,
                                     capsys: pytest.CaptureFixture[str]) -> None:
     def starved(*_: object) -> int:

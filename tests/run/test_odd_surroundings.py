@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterator
 from unittest import mock
 
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -35,13 +34,14 @@ def keys_of(model: BaseModel, lead: str = "") -> Iterator[str]:
             yield from keys_of(value, f"{lead}{name}.")
 
 
-KEYS = sorted(keys_of(load_scenario("rag"))) + ["slo.ttft_p95_ms", "slo.RagReader.ttft_p95_ms", "slo.x", "engine.vllm.x",
-                                               "endpoint.headers.a", "x", "load.x", "load.users.x", "a.b.c.d"]
+KEYS = [*sorted(keys_of(load_scenario("rag"))), "slo.ttft_p95_ms", "slo.RagReader.ttft_p95_ms", "slo.x",
+        "engine.vllm.x", "endpoint.headers.a", "x", "load.x", "load.users.x", "a.b.c.d"]
 VALUES = ["", "none", "true", "0", "-1", "1", "1e308", "-1e308", "1e-308", "inf", "nan", "9" * 5000, "[" * 5000,
           "{a=" * 2000, "{}", "[]", "[1,2]", "[1e308]", '["a"]', "{kind=1}", "1979-05-27", "07:32:00", "x", "'x'", "/",
-          "/dev/zero", "../..", "\x00", "\u202e", "env:HOME", "0x10", "1_000", "30s", "5x", "=", "a=b", "rag", "uniform"]
+          "/dev/zero", "../..", "\x00", "\u202e", "env:HOME", "0x10", "1_000", "30s", "5x", "=",
+          "a=b", "rag", "uniform"]
 WORDS = st.builds("{}={}".format, st.sampled_from(KEYS), st.sampled_from(VALUES) | st.text(max_size=12))
-ODD = dict(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+ODD = {"max_examples": 60, "deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
 
 
 def tried(make: Callable[[], Scenario]) -> None:

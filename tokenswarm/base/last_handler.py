@@ -22,7 +22,8 @@ DEBUG_VARIABLE = "TOKENSWARM_DEBUG"
 """Set to anything, it shows the traceback on standard error too."""
 _PACKAGE = __name__.partition(".")[0]
 _BUG = "this is a bug in tokenswarm"
-_NO_MEMORY = "there is too little memory for this process (of the machine, or by a limit such as ulimit -v or a container's)"
+_NO_MEMORY = ("there is too little memory for this process (of the machine, or by a limit such as ulimit -v or a "
+              "container's)")
 _NO_ROOM_FOR_CODE = ("failed to map segment", "annot allocate memory")
 """What the loader says of a library for which there is no memory."""
 _LIBRARY_FOLDERS = frozenset({"site-packages", "dist-packages"})

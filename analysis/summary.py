@@ -15,6 +15,7 @@ from tokenswarm.analysis.figures.cost import cost_figures
 from tokenswarm.analysis.figures.drift_series import drift_figures
 from tokenswarm.analysis.figures.finish_reasons import cut_notes, finish_reasons
 from tokenswarm.analysis.figures.gpu_states import gpu_states
+from tokenswarm.analysis.figures.interference import interference_of
 from tokenswarm.analysis.figures.keeping_up import littles_law, overload_of
 from tokenswarm.analysis.figures.level_figures import (
     level_figures,
@@ -80,8 +81,7 @@ def summarise(run: Run) -> Summary:
         simulated=run.manifest.simulated,
         notes=_notes(run, rows, keeping, len(levels), shares),
         run=header(run, window),
-        latency=metrics.latency_figures(rows),
-        gaps=metrics.gap_figures(rows),
+        latency=metrics.latency_figures(rows), gaps=metrics.gap_figures(rows),
         rates=rates,
         per_user_tok_s=metrics.per_user_rate(rows),
         goodput=goodput,
@@ -90,16 +90,15 @@ def summarise(run: Run) -> Summary:
         valid_output=metrics.valid_output(rows).figure("share"),
         finish_reasons=finish_reasons(rows),
         control_arm=control_arm(rows, run.manifest.scenario.workload) if len(levels) < 2 else None,
+        interference=interference_of(run.manifest, run.requests, rows, window) if len(levels) < 2 else None,
         tokens=metrics.token_facts(rows),
         cache=cache.cache_figures(run, rows, window),
         server=metrics.server_view(run, rows, window),
-        server_ttft=server_view.server_ttft(run),
-        server_latency=server_view.server_figures(run),
+        server_ttft=server_view.server_ttft(run), server_latency=server_view.server_figures(run),
         keeping_up=keeping,
         # Where the load changed, so do the figures, and nothing is transient.
         steady_part=steady_part(run.requests, rows, window) if len(levels) < 2 else SteadyPart(LOAD_CHANGED),
-        drift=drift_figures(run, window),
-        outages=outage_figures(run, window),
+        drift=drift_figures(run, window), outages=outage_figures(run, window),
         cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates),
         counts=counts(run, rows),
         generator=replace(generator(run, facts, window), checks=checks),

@@ -29,6 +29,7 @@ from tokenswarm.analysis.render.charts_levels import levels_section
 from tokenswarm.analysis.render.charts_replay import replay_section
 from tokenswarm.analysis.render.charts_shape import shape_charts
 from tokenswarm.analysis.render.charts_time import primary_latency, run_charts
+from tokenswarm.analysis.render.interference import interference_rows, interference_section
 from tokenswarm.analysis.render.levels import headings
 from tokenswarm.analysis.wording import load_sentence
 
@@ -72,6 +73,7 @@ def render(run: Run, summary: Summary) -> str:
             level_objectives=tiles.objectives_by_level(summary) if summary.levels else [],
             classes=page.class_rows(summary),
             class_columns=page.class_columns(summary),
+            interference=interference_rows(summary.interference),
             facts=page.fact_groups(summary),
             checks=page.check_rows(summary),
             kept_checks=page.kept_checks(summary),
@@ -156,7 +158,8 @@ def health_section(seen: Seen) -> Section:
 
 
 SECTIONS: tuple[Callable[[Seen], Section], ...] = (
-    lambda seen: levels_section(seen.summary), lambda seen: replay_section(seen.run, seen.summary.replay), time_section,
+    lambda seen: levels_section(seen.summary), lambda seen: replay_section(seen.run, seen.summary.replay),
+    lambda seen: interference_section(seen.run, seen.summary.interference), time_section,
     engine_section, lambda seen: cache_section(seen.summary.cache), shape_section)
 """The groups of charts between the figures and the tables, in their order; one without charts is left out."""
 

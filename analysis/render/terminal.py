@@ -41,6 +41,7 @@ def summary_table(summary: Summary) -> RenderableType:
     if summary.replay is not None:
         style = "bold" if summary.replay.faithful else "bold red"
         parts.append(Text.assemble(("Replay: ", style), summary.replay.sentence, "\n"))
+    parts += interference_lines(summary)
     parts += outage_lines(summary)
     parts += drift_lines(summary)
     if summary.baseline is not None:
@@ -157,6 +158,15 @@ def drift_lines(summary: Summary) -> list[Text]:
     if not changed:
         return [Text(f"Steady over the run: {', '.join(series.title for series in judged)}")]
     return [Text.assemble((f"{series.title}: ", "bold"), (sentence(series), "yellow")) for series in changed]
+
+
+def interference_lines(summary: Summary) -> list[Text]:
+    """What some classes did to the others; nothing where none is said to disturb."""
+    result = summary.interference
+    if result is None:
+        return []
+    sentences = result.sentences or [f"not measured: {result.why}."]
+    return [*(Text.assemble(("Interference: ", "bold"), each) for each in sentences), Text("")]
 
 
 def outage_lines(summary: Summary) -> list[Text]:

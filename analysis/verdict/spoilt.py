@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from msgspec.structs import replace
 from tokenswarm.analysis.figures.flow import in_flight, output_flow
+from tokenswarm.analysis.figures.interference import sentence
 from tokenswarm.analysis.figures.plausibility import Answers, Contradiction, Counted, contradictions
 from tokenswarm.analysis.figures.quantities import counter_growth, is_ok
 from tokenswarm.analysis.figures.slo import objectives_of_classes
@@ -22,6 +23,7 @@ from tokenswarm.contract.metric import Latency, Rate
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.objectives import parse_slo_key
 from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.interference_records import Interference
 from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import SloGate
@@ -52,10 +54,28 @@ def withhold(summary: Summary, metrics: Collection[str], why: str, level: LevelF
     parts: list[Summary | LevelFigures] = [summary, *summary.levels] if level is None else [level]
     for part in parts:
         for figure in _figures(part, metrics):
-            figure.value, figure.ci95, figure.bucket, figure.why = None, None, None, why
+            _withheld(figure, why)
+    if summary.interference is not None and level is None:
+        _withhold_interference(summary.interference, metrics, why)
     summary.slo = [_withheld_gate(gate, why)
                    if _is_about(gate, metrics) and (level is None or gate.level == level.number) else gate
                    for gate in summary.slo]
+
+
+def _withheld(figure: Figure, why: str) -> None:
+    figure.value, figure.ci95, figure.bucket, figure.why = None, None, None, why
+
+
+_BYSTANDERS = {"ttft": "ttft_ms", "tpot": "icl_max_ms"}
+"""A latency of bystanders is as good as this metric: gaps are between tokens."""
+
+
+def _withhold_interference(result: Interference, metrics: Collection[str], why: str) -> None:
+    for name, key in _BYSTANDERS.items():
+        if name in metrics and key in result.latencies:
+            for figure in result.latencies[key].figures():
+                _withheld(figure, why)
+            result.sentences = [sentence(result, each) for each in result.latencies]
 
 
 def _withheld_gate(gate: SloGate, why: str) -> SloGate:

@@ -181,3 +181,13 @@ class Helper:
     path.write_text("x = 1\n")
     with pytest.raises(UserError, match="no user class was seen"):
         user_classes_in(path)
+
+
+def test_a_mix_names_whose_prefills_the_others_are_measured_around() -> None:
+    mix = load_scenario(LINE, {"mix.disturbs": "rag"}).mix
+    assert mix.disturbs == ("RagReader",) and load_scenario(LINE).mix.disturbs == ()
+    assert load_scenario("interference").mix.disturbs == ("BatchClassifier",)
+    for wrong, words in (("reasoning", "scenarios of the mix: rag, chat, batch"),
+                         ('["rag", "chat", "batch"]', "nobody is left to be disturbed")):
+        with pytest.raises(UserError, match=words):
+            load_scenario(LINE, {"mix.disturbs": wrong})

@@ -28,6 +28,9 @@ def write(folder: Path, text: str, name: str = "mine.toml") -> str:
     return str(folder / name)
 
 
+SINGLE = [name for name in scenario_names() if load_scenario(name).mix is None]
+"""Those that are no mix (test_mix.py has these)."""
+
 MINIMAL = 'locustfile = "rag.py"\nworkload = "rag"\n'
 
 
@@ -42,8 +45,8 @@ def test_a_file_that_is_no_toml_is_refused_in_a_sentence(text: str, why: str, tm
 
 
 def test_the_project_comes_with_its_scenarios():
-    assert scenario_names() == ["agent", "batch", "chat", "chat-7k", "dataset", "rag", "reasoning", "replay",
-                                "structured"]
+    assert scenario_names() == ["agent", "batch", "chat", "chat-7k", "dataset", "interference", "rag", "reasoning",
+                                "replay", "structured"]
 
 
 @pytest.mark.parametrize("name", scenario_names())
@@ -52,11 +55,11 @@ def test_each_scenario_loads_under_its_own_name_with_its_locustfile_and_gates(na
     assert scenario.name == name
     assert scenario.locustfile_path.is_file() and scenario.locustfile_path.parent == LOCUSTFILES_DIR
     assert scenario.title and scenario.description and scenario.slo
-    assert not scenario.open_loop
+    assert scenario.open_loop == (name == "interference"), "probes must not wait for their answers"
     assert scenario.prompts.salt == "run"
 
 
-@pytest.mark.parametrize("name", scenario_names())
+@pytest.mark.parametrize("name", SINGLE)
 def test_values_survive_json_and_come_back_as_the_same_scenario(name):
     scenario = load_scenario(name, parse_set("load.rate=3.5 engine.speculation={method='ngram'} engine.vllm.x=1"))
     assert Scenario.from_values(json.loads(json.dumps(scenario.values()))) == scenario
@@ -72,7 +75,7 @@ def test_a_scenario_cannot_be_changed():
         load_scenario("rag").load.users = 3
 
 
-@pytest.mark.parametrize("name", scenario_names())
+@pytest.mark.parametrize("name", SINGLE)
 def test_the_issue_s_common_keys_can_be_overridden_in_every_scenario(name):
     overrides = (
         "load.users=200 load.spawn_rate=50 load.rate=7.5 load.duration_s=20m user.think_time_s=2 output.max_tokens=9 "

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tokenswarm.contract.metric import HIGHER, LOWER, Label, Latency, Place, Rate, Registry, Row, Sums
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.level_records import LevelFigures
+from tokenswarm.contract.summary.summary_record import Summary
 
 _NOWHERE: frozenset[Place] = frozenset()
 _TABLES = frozenset({Place.TABLE, Place.TERMINAL, Place.TAB})
@@ -71,6 +74,13 @@ def computed_tok_s(sums: Sums) -> float | None:
     """Prompt and output tokens a second without the prompt tokens that the engine found in its cache."""
     share, prompt, output = hit_rate(sums), per_second("window_prompt")(sums), per_second("window_output")(sums)
     return None if share is None or prompt is None or output is None else output + prompt * (1.0 - share)
+
+
+def _rise(summary: Summary | LevelFigures, key: str) -> Figure | None:
+    """How much a latency of bystanders rises, where a run tells; a load level does not."""
+    interference = getattr(summary, "interference", None)
+    disturbed = None if interference is None else interference.latencies.get(key)
+    return None if disturbed is None else disturbed.rise.get("p95")
 
 
 METRICS = Registry(
@@ -281,6 +291,19 @@ METRICS = Registry(
         source="the engine's /metrics", slo=False, live=False, compared=False,
         stored=lambda summary: summary.server.server_ttft_mean_ms, usually=_NOWHERE,
         places={Place.TABLE: Label(rank=10)}),
+    Rate(
+        name="bystander_ttft_rise", title="Bystanders' TTFT p95, during / before", unit="times", better=LOWER,
+        meaning="while long prefills are under way", formula="TTFT p95 of bystanders during / before a disturbance",
+        notes="of a mix in which a class is said to disturb the others, in an open loop",
+        source="docs/interference.md", slo=False, live=False, usually=_NOWHERE,
+        stored=lambda summary: _rise(summary, "ttft_ms"), places={Place.TABLE: Label(rank=17)}),
+    Rate(
+        name="bystander_gap_rise", title="Bystanders' longest gap p95, during / before", unit="times", better=LOWER,
+        meaning="while long prefills are under way",
+        formula="p95 of the longest gap of bystanders' answers during / before a disturbance",
+        notes="of a mix in which a class is said to disturb the others, in an open loop",
+        source="docs/interference.md", slo=False, live=False, usually=_NOWHERE,
+        stored=lambda summary: _rise(summary, "icl_max_ms"), places={Place.TABLE: Label(rank=18)}),
     Rate(
         name="valid_output", title="Valid output", unit="share", better=HIGHER, ratio=False,
         meaning="passed the scenario's check",

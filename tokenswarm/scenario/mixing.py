@@ -27,6 +27,9 @@ _LONGEST_NAME = 64
 _OF_ALL = ("load", "engine", "abort", "mix")
 """Tables that a scenario of a mix has no say in."""
 
+_NOT_WEIGHTS = ("of", "disturbs")
+"""Keys of [mix] that are no scenario."""
+
 LoadOne = Callable[[str, Mapping[str, Any], Mapping[str, str], str | None], Scenario]
 """Loads the scenario of that name, with these tables and then these overrides put in, and with that file of prompts."""
 
@@ -74,7 +77,7 @@ def mixed(source: MixSource) -> Scenario:
     table = source.content["mix"]
     if not isinstance(table, dict):
         raise _wrong(source, "mix should be a table of scenarios and weights: [mix]")
-    own_overrides, of_members = _split(source.overrides, [str(name) for name in table])
+    own_overrides, of_members = _split(source.overrides, _names(table))
     content = with_overrides(_own(source), own_overrides)
     weights, of = _weights(source, content["mix"])
     members = _members(source, weights, of_members)
@@ -92,8 +95,28 @@ def mixed(source: MixSource) -> Scenario:
     values["engine"] = _engine(source, content, members, own_overrides)
     values.pop("mix", None)
     whole = validated(values, source.where, tuple(own_overrides))
+    parts = _parts(source, weights, members)
     return whole.model_copy(update={
-        "mix": Mix(of=cast(Any, _of(source, of, whole.open_loop)), parts=_parts(source, weights, members))})
+        "mix": Mix(of=cast(Any, _of(source, of, whole.open_loop)), parts=parts,
+                   disturbs=_disturbing(source, content["mix"].get("disturbs"), members, parts))})
+
+
+def _names(table: Mapping[str, Any]) -> list[str]:
+    """The scenarios of a table [mix]."""
+    return [str(name) for name in table if name not in _NOT_WEIGHTS]
+
+
+def _disturbing(source: MixSource, disturbs: Any, members: Mapping[str, Scenario],
+                parts: tuple[MixPart, ...]) -> tuple[str, ...]:
+    """The user classes of the scenarios that mix.disturbs names."""
+    wanted = [disturbs] if isinstance(disturbs, str) else [] if disturbs is None else disturbs
+    if not isinstance(wanted, list) or any(name not in members for name in wanted):
+        raise _wrong(source, f"mix.disturbs is {disturbs!r}, but should be scenarios of the mix: {', '.join(members)}")
+    scenarios = {members[name].name for name in wanted}
+    classes = tuple(part.user_class for part in parts if part.scenario in scenarios)
+    if len(classes) == len(parts):
+        raise _wrong(source, "mix.disturbs names every scenario of the mix: nobody is left to be disturbed")
+    return classes
 
 
 def _wrong(source: MixSource, sentence: str) -> UserError:
@@ -102,7 +125,7 @@ def _wrong(source: MixSource, sentence: str) -> UserError:
 
 def _own(source: MixSource) -> dict[str, Any]:
     """The mix's own keys. Tables named after its scenarios go into these; any other is refused."""
-    members = [str(name) for name in source.content["mix"]]
+    members = _names(source.content["mix"])
     for key in source.content:
         if key not in _OWN and key not in members:
             raise _wrong(source, f"[{key}] is of each scenario of a mix: write [{Path(members[0]).stem}.{key}], or it "
@@ -137,7 +160,7 @@ def _weights(source: MixSource, table: Mapping[str, Any]) -> tuple[dict[str, flo
     of = table.get("of")
     if of not in (None, USERS, SESSIONS, REQUESTS):
         raise _wrong(source, f"mix.of is {of!r}, but should be one of '{USERS}', '{SESSIONS}' or '{REQUESTS}'")
-    weights = {str(name): weight for name, weight in table.items() if name != "of" and weight is not None}
+    weights = {str(name): weight for name, weight in table.items() if name not in _NOT_WEIGHTS and weight is not None}
     for name, weight in weights.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= 1e9:
             raise _wrong(source, f"the weight of {name} is {weight!r}, but should be a number above 0 (and at most "

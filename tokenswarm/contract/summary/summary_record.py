@@ -11,6 +11,7 @@ from tokenswarm.contract.summary.cache_records import Cache
 from tokenswarm.contract.summary.engine_records import ServerFigures, ServerMeans, ServerTtft
 from tokenswarm.contract.summary.figure import Figure, Record
 from tokenswarm.contract.summary.header_records import Header
+from tokenswarm.contract.summary.interference_records import Interference
 from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.replay_records import Fidelity
 from tokenswarm.contract.summary.request_records import (
@@ -31,7 +32,8 @@ SUMMARY_FORMAT = 1
 
 
 class Summary(Record):
-    """Every figure of a run. `baseline` and `drift_gates` are there where they were asked for, `replay` in a replay.
+    """Every figure of a run. `baseline` and `drift_gates` are there where they were asked for, `replay` in a
+    replay; `interference` is null where no class of a mix is said to disturb the others.
 
     Figures of metrics are kept by the metric's name, for the registry of metrics is open: `latency` by key (`ttft_ms`)
     and percentile (`p95`), `rates` by name.
@@ -57,6 +59,7 @@ class Summary(Record):
     valid_output: Figure = field(default_factory=Figure)
     finish_reasons: list[FinishReason] = field(default_factory=list)
     control_arm: ControlArm | None = None
+    interference: Interference | None = None
     tokens: Tokens = field(default_factory=Tokens)
     cache: Cache = field(default_factory=Cache)
     server: ServerMeans = field(default_factory=ServerMeans)

@@ -29,6 +29,7 @@ from tokenswarm.analysis.figures.levels import LoadLevel, load_levels
 from tokenswarm.analysis.figures.mix_shares import mix_note, mix_shares
 from tokenswarm.analysis.figures.outages import outage_figures
 from tokenswarm.analysis.figures.rates import every_rate
+from tokenswarm.analysis.figures.speculation import speculation_of
 from tokenswarm.analysis.figures.statistics import Estimate, share
 from tokenswarm.analysis.figures.steady_part import LOAD_CHANGED, steady_part
 from tokenswarm.analysis.figures.timing import TimingError, timing_errors
@@ -95,6 +96,7 @@ def summarise(run: Run) -> Summary:
         cache=cache.cache_figures(run, rows, window),
         server=metrics.server_view(run, rows, window),
         server_ttft=server_view.server_ttft(run), server_latency=server_view.server_figures(run),
+        speculation=speculation_of(run.manifest, run.engine_metrics, window),
         keeping_up=keeping,
         # Where the load changed, so do the figures, and nothing is transient.
         steady_part=steady_part(run.requests, rows, window) if len(levels) < 2 else SteadyPart(LOAD_CHANGED),

@@ -135,13 +135,14 @@ def placed(values: np.ndarray, begins: np.ndarray, lasts_s: float, starts: np.nd
 
 def disturbed(title: str, seen: Probes, failed: list[int]) -> Disturbed:
     """Percentiles in each stretch, and how many times that of before they are."""
-    parts = []
-    for number in range(len(STRETCHES)):
+    def stretch(number: int) -> Stretch:
         values = seen.values[seen.stretch == number]
         figures = percentiles(values, PERCENTILES)
-        parts.append(Stretch(len(values), failed[number], {f"p{q}": each.figure("ms") for q, each in figures.items()}))
-    rises = [{f"p{q}": rise(seen, q, number).figure("times") for q in PERCENTILES} for number in (DURING, AFTER)]
-    return Disturbed(title, *parts, *rises)
+        return Stretch(len(values), failed[number], {f"p{q}": each.figure("ms") for q, each in figures.items()})
+
+    during, after = ({f"p{q}": rise(seen, q, number).figure("times") for q in PERCENTILES}
+                     for number in (DURING, AFTER))
+    return Disturbed(title, stretch(BEFORE), stretch(DURING), stretch(AFTER), during, after)
 
 
 def rise(seen: Probes, q: float, stretch: int) -> Estimate:
@@ -181,9 +182,9 @@ def _spread(seen: Probes, q: float, inside: np.ndarray, before: np.ndarray) -> f
     logs = []
     for _ in range(RESAMPLES):
         times = rng.multinomial(cycles, np.full(cycles, 1 / cycles))
-        drawn = [_weighted(values, times[of], q) for values, of in groups]
-        if drawn[0] is not None and drawn[1] is not None and min(drawn) > 0:
-            logs.append(math.log(drawn[0] / drawn[1]))
+        high, low = (_weighted(values, times[of], q) for values, of in groups)
+        if high and low:
+            logs.append(math.log(high / low))
     return float(np.std(logs, ddof=1)) if len(logs) > 1 else math.inf
 
 

@@ -20,7 +20,7 @@ def test_vllm_metrics_in_canonical_names() -> None:
     assert values["prompt_tokens"] == 3347
     assert values["server_ttft_count"] == 4
     assert 0 < values["server_ttft_sum_s"] < 60
-    assert None not in values.values()
+    assert [name for name, value in values.items() if value is None and not name.startswith("spec_")] == []
 
 
 def test_sglang_metrics_in_canonical_names() -> None:
@@ -28,7 +28,22 @@ def test_sglang_metrics_in_canonical_names() -> None:
     assert values["prefix_query_tokens"] == 3366
     assert values["prefix_hit_tokens"] == 2217
     assert values["preemptions"] == 0
-    assert None not in values.values()
+    assert [name for name, value in values.items() if value is None and not name.startswith("spec_")] == []
+
+
+def test_drafts_are_read_from_counters_by_position_or_from_gauges() -> None:
+    name = "vllm:spec_decode_num_"
+    text = (f'{name}drafts_total{{engine="0"}} 10\n{name}draft_tokens_total{{engine="0"}} 30\n'
+            f'{name}accepted_tokens_total{{engine="0"}} 12\n'
+            f'{name}accepted_tokens_per_pos_total{{engine="0",position="0"}} 8\n'
+            f'{name}accepted_tokens_per_pos_total{{engine="1",position="0"}} 1\n'
+            f'{name}accepted_tokens_per_pos_total{{engine="0",position="1"}} 4\n')
+    values = canonical(text, load_description("vllm").metrics)
+    assert [values[f"spec_{each}"] for each in ("drafts", "draft_tokens", "accepted_tokens")] == [10, 30, 12]
+    assert [values[f"spec_accepted_{place}"] for place in (1, 2, 3)] == [9, 4, None]
+    text = "sglang:spec_accept_length 2.5\nsglang:spec_accept_rate 0.5\n"
+    gauges = canonical(text, load_description("sglang").metrics)
+    assert (gauges["spec_accept_length"], gauges["spec_accept_rate"]) == (2.5, 0.5)
 
 
 def test_server_ttft_of_whole_answers_is_left_out_where_the_engine_tells_them_apart() -> None:

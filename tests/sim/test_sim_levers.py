@@ -9,6 +9,7 @@ import pytest
 from tests.sim.simulators import running
 from tokenswarm.base.errors import UserError
 from tokenswarm.engines import load_description
+from tokenswarm.engines.spec.metrics_text import canonical
 from tokenswarm.sim.config import Config
 from tokenswarm.sim.options import config_of, parser
 
@@ -71,3 +72,14 @@ def test_speculation_merges_tokens_and_tells_its_counters() -> None:
     texts, page = events(("--speculative-tokens", "3", "--acceptance-rate", "1"), 41)
     assert len(texts) == 11
     assert "vllm:spec_decode_num_drafts_total" in page and "vllm:spec_decode_num_accepted_tokens_total" in page
+
+
+def test_acceptance_is_told_by_place_and_a_later_place_is_never_accepted_more_often() -> None:
+    _, page = events(("--speculative-tokens", "3", "--acceptance-rate", "0.7"), 200)
+    values = canonical(page, load_description("sim").metrics)
+    places = [values[f"spec_accepted_{place}"] for place in (1, 2, 3)]
+    assert values["spec_drafts"] >= places[0] >= places[1] >= places[2] > 0
+    assert sum(places) == values["spec_accepted_tokens"]
+    _, page = events(("--speculative-tokens", "3", "--style", "sglang"), 50)
+    values = canonical(page, load_description("sim").metrics)
+    assert values["spec_drafts"] is None and 1 < values["spec_accept_length"] <= 4

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tokenswarm.contract.metric import HIGHER, LOWER, Label, Latency, Place, Rate, Registry, Row, Sums
+from tokenswarm.contract.summary.engine_records import Speculation
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.summary_record import Summary
@@ -81,6 +82,11 @@ def _rise(summary: Summary | LevelFigures, key: str) -> Figure | None:
     interference = getattr(summary, "interference", None)
     disturbed = None if interference is None else interference.latencies.get(key)
     return None if disturbed is None else disturbed.rise.get("p95")
+
+
+def _speculation(summary: Summary | LevelFigures) -> Speculation:
+    """What is known of speculative decoding; empty of a run without it and of a load level."""
+    return getattr(summary, "speculation", None) or Speculation()
 
 
 METRICS = Registry(
@@ -285,6 +291,19 @@ METRICS = Registry(
         source="docs/cache.md", slo=False, live=False, compared=False,
         stored=lambda summary: summary.cache.efficiency, usually=_NOWHERE,
         places={Place.TERMINAL: Label("  of what the prompts allow", rank=8)}),
+    Rate(
+        name="acceptance_length", title="Tokens of a speculative step", unit="tokens", better=HIGHER,
+        meaning="accepted and the model's own", formula="1 + accepted tokens / drafts over the window",
+        notes="from the engine's counters; where it has gauges alone, their mean (`speculation.source`)",
+        source="the engine's /metrics", slo=False, live=False, usually=_NOWHERE,
+        stored=lambda summary: _speculation(summary).length, places={
+            Place.TABLE: Label(rank=9.1), Place.TERMINAL: Label(rank=8.1)}),
+    Rate(
+        name="acceptance_rate", title="Drafted tokens accepted", unit="share", better=HIGHER, ratio=False,
+        meaning="of those drafted", formula="accepted tokens / drafted tokens over the window",
+        source="the engine's /metrics", slo=False, live=False, usually=_NOWHERE,
+        stored=lambda summary: _speculation(summary).rate, places={
+            Place.TABLE: Label(rank=9.2), Place.TERMINAL: Label(rank=8.2)}),
     Rate(
         name="server_ttft_mean", title="Engine's own mean TTFT", unit="ms", better=LOWER,
         meaning="as the engine measured it", formula="growth of the sum / growth of the count of its TTFT histogram",

@@ -135,6 +135,9 @@ REQUEST_COLUMNS: tuple[Column, ...] = (
 )
 """requests.csv: one row per request sent. Durations are from sent_at, on a monotonic clock."""
 
+SPEC_POSITIONS = 8
+"""Places of a draft whose acceptance is kept; drafts are seldom longer."""
+
 ENGINE_METRIC_COLUMNS: tuple[Column, ...] = (
     Column("at", "unix_s", "when the engine's /metrics was read"),
     Column("running", "float", "requests being computed"),
@@ -147,6 +150,13 @@ ENGINE_METRIC_COLUMNS: tuple[Column, ...] = (
     Column("generation_tokens", "float", "counter: tokens generated"),
     Column("server_ttft_sum_s", "float", "counter: sum of the engine's own TTFT histogram"),
     Column("server_ttft_count", "float", "counter: number of observations in it"),
+    Column("spec_drafts", "float", "counter: drafts of speculative decoding, one for each step of a request"),
+    Column("spec_draft_tokens", "float", "counter: tokens drafted"),
+    Column("spec_accepted_tokens", "float", "counter: of them, accepted"),
+    *(Column(f"spec_accepted_{place}", "float", f"counter: drafts whose token {place} was accepted")
+      for place in range(1, SPEC_POSITIONS + 1)),
+    Column("spec_accept_length", "float", "gauge: tokens of a step lately, accepted ones and the model's own"),
+    Column("spec_accept_rate", "float", "gauge: share of the drafted tokens accepted lately"),
 )
 """engine_metrics.csv: the engine's own view, in canonical names. A failed scrape leaves only `at`."""
 

@@ -283,14 +283,15 @@ class App:
         if limits.speculation is not None:
             values |= {"drafts": counters.drafts, "draft_tokens": counters.draft_tokens,
                        "accepted_tokens": counters.accepted_tokens,
-                       "accept_length": 1 + counters.accepted_tokens / max(1, counters.drafts)}
+                       "accept_length": 1 + counters.accepted_tokens / max(1, counters.drafts),
+                       "accept_rate": counters.accepted_tokens / max(1, counters.draft_tokens)}
         config = {
             "block_size": str(limits.block_size),
             "num_gpu_blocks": str(limits.kv_tokens // limits.block_size),
             "enable_prefix_caching": str(limits.prefix_cache),
             "cache_dtype": "auto",
         }
-        page = metrics.render(self.style, self.config.model, values, self._latencies, config)
+        page = metrics.render(self.style, self.config.model, values, self._latencies, config, counters.accepted_at)
         connection.respond(200, b"text/plain; version=0.0.4; charset=utf-8", page.encode())
 
     def _reset_cache(self, connection: Connection, incoming: Incoming, deadline_ns: int | None = None) -> None:

@@ -61,6 +61,8 @@ class Counters:
     drafts: int = 0
     draft_tokens: int = 0
     accepted_tokens: int = 0
+    accepted_at: list[int] = field(default_factory=list)
+    """Drafts whose first, second, ... token was accepted."""
     steps: int = 0
 
 

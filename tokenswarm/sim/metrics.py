@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tokenswarm.sim.styles import Style
 
@@ -46,7 +46,7 @@ class Latencies:
         self.queue = Histogram(_TTFT_BOUNDS)
 
 
-_OF_SPECULATION = frozenset({"drafts", "draft_tokens", "accepted_tokens", "accept_length"})
+_OF_SPECULATION = frozenset({"drafts", "draft_tokens", "accepted_tokens", "accept_length", "accept_rate"})
 """Only an engine that speculates has these."""
 
 
@@ -56,19 +56,25 @@ def _label_text(labels: Mapping[str, str], model: str) -> str:
 
 
 def render(
-    style: Style, model: str, values: Mapping[str, float], latencies: Latencies, config: Mapping[str, str]
+    style: Style, model: str, values: Mapping[str, float], latencies: Latencies, config: Mapping[str, str],
+    accepted_at: Sequence[int] = (),
 ) -> str:
-    """The whole page. values: by our names (see Style.metrics); config: labels of the style's info metric, if any."""
+    """The whole page. values: by our names (see Style.metrics); config: labels of the style's info metric, if any;
+    accepted_at: drafts whose first, second, ... token was accepted."""
     labels = _label_text(style.labels, model)
     histograms = {name: getattr(latencies, name) for name in ("ttft", "itl", "e2e", "queue")}
     lines = ["# SIMULATED: these figures come from tokenswarm's engine simulator"]
     for ours, (theirs, kind) in style.metrics.items():
         if kind in ("counter", "gauge") and ours in _OF_SPECULATION and ours not in values:
             continue
+        if ours == "accepted_at" and not accepted_at:
+            continue
         family = theirs  # the text format of Prometheus (not OpenMetrics) keeps _total in the family name
         lines += [f"# HELP {family} simulated {ours}", f"# TYPE {family} {kind}"]
         if kind == "histogram":
             lines += histograms[ours].lines(theirs, labels)
+        elif ours == "accepted_at":
+            lines += [f'{theirs}{{{labels},position="{place}"}} {float(n)!r}' for place, n in enumerate(accepted_at)]
         elif ours == "cache_config":
             lines.append(f"{theirs}{{{_label_text({**config, 'engine': '0'}, model)}}} 1.0")
         else:

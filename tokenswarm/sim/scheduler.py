@@ -294,6 +294,9 @@ class BatchEngine:
         self.counters.drafts += 1
         self.counters.draft_tokens += speculation.tokens
         self.counters.accepted_tokens += accepted
+        at = self.counters.accepted_at = self.counters.accepted_at or [0] * speculation.tokens
+        for place in range(accepted):
+            at[place] += 1
         return min(accepted, job.output_tokens - job.generated - 1)
 
     def _decode_on(self, until_s: float) -> None:

@@ -33,6 +33,21 @@ class ServerTtft(ServerFigures):
     end_unix_s: Number | None = None
 
 
+class Speculation(Record):
+    """Speculative decoding in the measure window. `source`: counters | gauges (means of what the engine said lately).
+
+    `length`: tokens of a step. `rate`: share of the drafted tokens that was accepted. `by_position`: share of the
+    drafts whose first, second, ... token was. `notes`: what acceptance does not mean here.
+    """
+
+    source: str = ""
+    drafts: Number | None = None
+    length: Figure = field(default_factory=Figure)
+    rate: Figure = field(default_factory=Figure)
+    by_position: list[Figure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
 class ServerMeans(Record):
     """Mean TTFT as the engine measured it, beside the client's mean over the same window."""
 

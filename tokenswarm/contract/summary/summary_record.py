@@ -8,7 +8,7 @@ from msgspec import field
 
 from tokenswarm.contract.manifest import Reason
 from tokenswarm.contract.summary.cache_records import Cache
-from tokenswarm.contract.summary.engine_records import ServerFigures, ServerMeans, ServerTtft
+from tokenswarm.contract.summary.engine_records import ServerFigures, ServerMeans, ServerTtft, Speculation
 from tokenswarm.contract.summary.figure import Figure, Record
 from tokenswarm.contract.summary.header_records import Header
 from tokenswarm.contract.summary.interference_records import Interference
@@ -65,6 +65,7 @@ class Summary(Record):
     server: ServerMeans = field(default_factory=ServerMeans)
     server_ttft: ServerTtft = field(default_factory=ServerTtft)
     server_latency: dict[str, ServerFigures] = field(default_factory=dict)
+    speculation: Speculation | None = None
     keeping_up: KeepingUp = field(default_factory=KeepingUp)
     steady_part: SteadyPart = field(default_factory=SteadyPart)
     drift: dict[str, DriftSeries] = field(default_factory=dict)

@@ -1,0 +1,103 @@
+"""Speculative decoding: how many drafted tokens the model accepted, from the engine's counters over the window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, Estimate
+from tokenswarm.analysis.figures.window import Window
+
+from tokenswarm.contract.manifest import Manifest
+from tokenswarm.contract.summary.engine_records import Speculation
+from tokenswarm.contract.tables import SPEC_POSITIONS
+
+_COUNTERS = ("spec_drafts", "spec_draft_tokens", "spec_accepted_tokens")
+POSITIONS = tuple(f"spec_accepted_{place}" for place in range(1, SPEC_POSITIONS + 1))
+_GAUGES = {"spec_accept_length": "tokens", "spec_accept_rate": "share"}
+_OWN_TEXT = ("dataset", "replay")
+"""Workloads whose prompts are the user's own."""
+
+
+def speculation_of(manifest: Manifest, engine_metrics: pd.DataFrame, window: Window | None) -> Speculation | None:
+    """What the engine says of its drafts in the window; None where it was not asked to draft and says nothing.
+
+    The acceptance length is 1 + accepted / drafts, for a step also yields the model's own token, and the rate is
+    accepted / drafted (the definitions of vLLM's counters). SGLang has gauges of the latest steps only: their mean over
+    the readings stands in, marked so.
+    """
+    asked = manifest.engine.effective.get("speculation") or manifest.scenario.table("engine").get("speculation")
+    table = engine_metrics.iloc[:0] if window is None else \
+        engine_metrics[engine_metrics["at"].between(window.start, window.end)].sort_values("at")
+    notes = acceptance_notes(manifest)
+    steps = {name: growth(table[name].to_numpy(float)) for name in (*_COUNTERS, *POSITIONS)}
+    drafts, drafted, accepted = (steps[name] for name in _COUNTERS)
+    if drafts is not None and drafted is not None and accepted is not None:
+        by_position = [ratio(each, drafts).figure("share") for name in POSITIONS
+                       if (each := steps[name]) is not None and each.sum() > 0]
+        mean = ratio(accepted, drafts)
+        length = Estimate(None if mean.value is None else 1 + mean.value, None if mean.low is None else 1 + mean.low,
+                          None if mean.high is None else 1 + mean.high, mean.n, mean.why)
+        return Speculation("counters", int(drafts.sum()), length.figure("tokens"),
+                           ratio(accepted, drafted).figure("share"), by_position, notes)
+    gauges = {name: table[name].to_numpy(float) for name in _GAUGES}
+    if any((values > 0).any() for values in gauges.values()):
+        means = [_mean_of_gauge(values).figure(_GAUGES[name]) for name, values in gauges.items()]
+        return Speculation("gauges", None, means[0], means[1], [], notes)
+    if asked in (None, "none"):
+        return None
+    why = "the engine's metrics say nothing of its drafts"
+    return Speculation("", None, Estimate(None, why=why).figure("tokens"), Estimate(None, why=why).figure("share"), [],
+                       notes)
+
+
+def growth(values: np.ndarray) -> np.ndarray | None:
+    """How much a counter grew from reading to reading; None with fewer than two. A restart counts from zero."""
+    known = values[~np.isnan(values)]
+    if len(known) < 2:
+        return None
+    steps = np.diff(known)
+    return np.where(steps < 0, known[1:], steps)
+
+
+def ratio(above: np.ndarray, below: np.ndarray) -> Estimate:
+    """The ratio of two sums of growths, with an interval by the jackknife over blocks of time (Quenouille, Biometrika
+    43, 1956; Miller, Biometrika 61, 1974): requests of one moment share their text's difficulty."""
+    total = float(below.sum())
+    if total <= 0 or len(above) != len(below):
+        return Estimate(None, why="no token was drafted in the measure window")
+    value, n = float(above.sum()) / total, int(total)
+    left_out = [(above.sum() - part_above.sum(), total - part_below.sum()) for part_above, part_below in
+                zip(np.array_split(above, RATE_BLOCKS), np.array_split(below, RATE_BLOCKS), strict=True)]
+    others = np.array([up / down for up, down in left_out if down > 0])
+    if len(below) < RATE_BLOCKS or len(others) < RATE_BLOCKS:
+        return Estimate(value, n=n)
+    spread = float(np.sqrt((RATE_BLOCKS - 1) / RATE_BLOCKS * np.sum((others - others.mean()) ** 2)))
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, RATE_BLOCKS - 1)) * spread
+    return Estimate(value, max(0.0, value - half), value + half, n)
+
+
+def _mean_of_gauge(values: np.ndarray) -> Estimate:
+    """The mean of readings while the engine drafted (0 before it did); no interval: they overlap in unknown ways."""
+    seen = values[values > 0]
+    return Estimate(float(seen.mean()) if len(seen) else None, n=len(seen), why="the engine has no such gauge")
+
+
+def acceptance_notes(manifest: Manifest) -> list[str]:
+    """Why the acceptance of this run may not be that of the user's traffic."""
+    output, engine = manifest.scenario.table("output"), manifest.scenario.table("engine")
+    parts: Sequence[object] = manifest.scenario.table("mix").get("parts") or []
+    notes = []
+    if manifest.engine.effective.get("load_format") == "dummy" or engine.get("load_format") == "dummy":
+        notes.append("The weights are random: acceptance means nothing.")
+    if output.get("ignore_eos"):
+        notes.append("output.ignore_eos has answers go on behind their end, where models repeat themselves: acceptance "
+                     "there is not that of whole answers.")
+    if manifest.scenario.workload not in _OWN_TEXT or parts:
+        notes.append("The prompts are made up: how much is accepted depends on the text, so measure it with your own "
+                     "(SCENARIO=dataset or replay).")
+    if manifest.simulated:
+        notes.append("The simulator accepts by a probability that was set: acceptance is what it was asked for.")
+    return notes

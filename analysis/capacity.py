@@ -10,15 +10,31 @@ import pandas as pd
 from tokenswarm.analysis.figures.quantities import latency_of
 from tokenswarm.analysis.figures.slo import conforming
 from tokenswarm.analysis.figures.window import find_window
-from tokenswarm.analysis.read.run_folder import read_run
-from tokenswarm.analysis.search.attainment import Blocks, blocks_of
-from tokenswarm.analysis.search.capacity_search import DIED, LIMITED, REFUSED, Evidence, SearchSettings, judge
+from tokenswarm.analysis.read.run_folder import Run, read_run
+from tokenswarm.analysis.search.attainment import BLOCKS, Blocks, blocks_of
+from tokenswarm.analysis.search.capacity_search import (
+    DIED,
+    LIMITED,
+    OVERLOADED,
+    REFUSED,
+    Evidence,
+    Knowledge,
+    Level,
+    SearchSettings,
+    judge,
+)
 
 from tokenswarm.contract.capacity import Capacity, CapacityFigure, CapacityLevel, CapacityRun
 from tokenswarm.contract.metric import Latency
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.objectives import RequestBounds, bounds_of_run
 from tokenswarm.contract.tables import LIMIT_KINDS
+
+TIMING = "timing_error"
+"""The rule of validity by which a figure is withheld. What counts here is whether the error turned a verdict."""
+_STAMPED = ("ttft_ms", "ttfo_ms", "e2e_ms", "last_token_ms")
+_LEAST_UNSURE = 10.0
+"""Requests of which late stamps may have made bad ones: at most this part of the bad ones that the target allows."""
 
 
 def margins(rows: pd.DataFrame, bounds: RequestBounds) -> np.ndarray:
@@ -37,40 +53,71 @@ def margins(rows: pd.DataFrame, bounds: RequestBounds) -> np.ndarray:
     return np.where(unknown, np.nan, np.where(failed, np.inf, worst))
 
 
-def evidence_of(folder: Path, load: float, target: float, died: bool = False) -> Evidence:
-    """What a run folder says of a load. Raises UserError where it cannot be read."""
-    run = read_run(folder)
+def evidence_of(run: Run, load: float, target: float, died: bool = False,
+                bounds: RequestBounds | None = None) -> Evidence:
+    """What a run says of a load. `bounds`: None for those of its own [slo]."""
     window, measured = find_window(run), run.measured
     # What was still under way at the end of the drain did not meet its limits: without it an overloaded level would
     # look better than it is. Of a run that somebody ended it is not known.
     rows = measured if run.manifest.status == "complete" else measured[(measured["status"] != "cancelled").to_numpy()]
     if window is None or not len(rows):
-        nothing = (0,) * 20
-        return Evidence(load, Blocks(nothing, nothing, nothing), DIED if died else LIMITED)
-    blocks = blocks_of(rows["sent_at"].to_numpy(), margins(rows, bounds_of_run(run.manifest)),
-                       (window.start, window.end), target)
-    flaw = None
-    if died:
-        flaw = DIED
-    elif rows["error"].isin(LIMIT_KINDS).any():
-        flaw = REFUSED
-    elif run.manifest.validity is not None and run.manifest.validity.verdict == "INVALID":
-        flaw = LIMITED
-    return Evidence(load, blocks, flaw)
+        nothing = (0,) * BLOCKS
+        return Evidence(load, Blocks(nothing, nothing, nothing), DIED if died else LIMITED, "nothing was measured")
+    bounds = bounds or bounds_of_run(run.manifest)
+    margin = margins(rows, bounds)
+    blocks = blocks_of(rows["sent_at"].to_numpy(), margin, (window.start, window.end), target)
+    flaw, why = (DIED, "the engine ended") if died else _flaw(run, rows, (bounds, margin), target)
+    return Evidence(load, blocks, flaw, why)
+
+
+def _flaw(run: Run, rows: pd.DataFrame, judged: tuple[RequestBounds, np.ndarray], target: float
+          ) -> tuple[str | None, str]:
+    """Why a run is no evidence, or is more than its requests tell; and that in a sentence."""
+    if rows["error"].isin(LIMIT_KINDS).any():
+        return REFUSED, "the endpoint refused requests for a limit of its own (429)"
+    validity = run.manifest.validity
+    if validity is None or validity.verdict not in ("INVALID", "OVERLOADED"):
+        return None, ""
+    reasons = [reason for reason in validity.reasons if reason.verdict == validity.verdict]
+    if validity.verdict == "OVERLOADED":
+        return OVERLOADED, reasons[0].sentence if reasons else ""
+    unsure = 0.0 if any(reason.rule == TIMING for reason in reasons) is False else unsure_share(rows, *judged)
+    grave = [reason for reason in reasons if reason.rule != TIMING]
+    if grave or unsure > (1.0 - target) / _LEAST_UNSURE:
+        return LIMITED, (grave or reasons)[0].sentence
+    return None, ""
+
+
+def unsure_share(rows: pd.DataFrame, bounds: RequestBounds, margin: np.ndarray) -> float:
+    """The share of requests that are bad as they were stamped, and good if they were stamped as late as they may have
+    been: a load generator that reads late can only make latencies longer."""
+    late_ms = np.nan_to_num(rows["ttft_uncertainty_ms"].to_numpy(dtype=float))
+    earlier = rows.assign(**{name: rows[name].to_numpy(dtype=float) - late_ms for name in _STAMPED})
+    turned = (margin > 1.0) & (margins(earlier, bounds) <= 1.0)
+    return float(turned.mean()) if len(rows) else 0.0
 
 
 def with_answer(record: Capacity, settings: SearchSettings, evidence: Sequence[Evidence], reason: str) -> Capacity:
     """The record with what the evidence, in the order of its runs, comes to."""
     known = judge(settings, evidence)
-    record.capacity = CapacityFigure(settings.unit, known.estimate, [known.low, known.high], known.sure_pass,
-                                     known.sure_fail, known.limit, reason, known.cliff, known.non_monotone)
-    record.levels = [CapacityLevel(level.load, level.state, level.attainment.share,
-                                   [level.attainment.low, level.attainment.high], level.requests,
-                                   sum(record.runs[place].measured_s for place in level.runs),
-                                   [record.runs[place].run for place in level.runs]) for level in known.levels]
+    record.capacity = figure_of(settings, known, reason)
+    record.levels = [_level(level, record.runs) for level in known.levels]
     return record
 
 
+def figure_of(settings: SearchSettings, known: Knowledge, reason: str) -> CapacityFigure:
+    """What is known of a capacity, as capacity.json has it."""
+    limit_why = next((level.why for level in known.levels if level.load == known.limit), "")
+    return CapacityFigure(settings.unit, known.estimate, [known.low, known.high], known.sure_pass, known.sure_fail,
+                          known.limit, limit_why, reason, known.cliff, known.non_monotone)
+
+
+def _level(level: Level, runs: Sequence[CapacityRun]) -> CapacityLevel:
+    return CapacityLevel(level.load, level.state, level.attainment.share, [level.attainment.low, level.attainment.high],
+                         level.requests, sum(runs[place].measured_s for place in level.runs),
+                         [runs[place].run for place in level.runs], level.why or (level.flaw or ""))
+
+
 def evidence_of_runs(runs: Sequence[CapacityRun], folder: Path, target: float) -> list[Evidence]:
-    """The evidence of a search that goes on."""
-    return [evidence_of(folder / each.run, each.load, target, each.died) for each in runs]
+    """The evidence of a search that goes on. Raises UserError where a run cannot be read."""
+    return [evidence_of(read_run(folder / each.run), each.load, target, each.died) for each in runs]

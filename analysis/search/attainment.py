@@ -21,6 +21,11 @@ BLOCKS = 20
 """Blocks of time of one run: each long against a request, and enough to see how much they vary."""
 ERROR = 0.05
 """Probability that any decision of a whole search is wrong."""
+LAGS = 3
+"""How far apart blocks may be whose dependence is counted."""
+SLOW = 0.5
+"""Share of its limit from which a latency tells how bad ones cluster: how those come together that are far below the
+limit (a pause of the client, a long prompt) is another matter."""
 MOST_LEVELS = 16
 MOST_LOOKS = 6
 """Over which the error is spent in equal parts."""
@@ -29,8 +34,8 @@ MOST_LOOKS = 6
 @dataclass(frozen=True, slots=True)
 class Blocks:
     """One run's requests in successive blocks of time: how many were `sent`, how many of them were `good`, and how many
-    were among the run's own slowest (`slow`: worse than the target's quantile), which tells how the bad ones cluster
-    where there are hardly any."""
+    were among the run's own slowest (`slow`: worse than the target's quantile and than SLOW), which tells how the bad
+    ones cluster where there are hardly any."""
 
     sent: tuple[int, ...]
     good: tuple[int, ...]
@@ -48,7 +53,7 @@ def blocks_of(sent_s: np.ndarray, margin: np.ndarray, window: tuple[float, float
     sent_s, margin = sent_s[known], margin[known]
     edges = np.linspace(*window, BLOCKS + 1)
     place = np.clip(np.searchsorted(edges, sent_s, side="right") - 1, 0, BLOCKS - 1)
-    slow = margin > np.quantile(margin, target, method="higher") if len(margin) else margin > 1.0
+    slow = margin > max(SLOW, np.quantile(margin, target, method="higher")) if len(margin) else margin > 1.0
 
     def count(which: np.ndarray) -> tuple[int, ...]:
         return tuple(int(each) for each in np.bincount(place[which], minlength=BLOCKS))
@@ -86,10 +91,10 @@ def attainment(runs: Sequence[Blocks], error: float) -> Attainment:
     if not sent:
         return Attainment(None)
     blocks = sum(sum(1 for each in run.sent if each) for run in runs)
-    dependence = _dependence(runs, sent, good) * _tail_factor(max(2, blocks - len(runs)), error)
-    bad, worth = (sent - good) / dependence, sent / dependence
+    worse = dependence(runs) * _tail_factor(max(2, blocks - len(runs)), error)
+    bad, worth = (sent - good) / worse, sent / worse
     return Attainment(good / sent, 1.0 - _upper_end(bad, worth, error), _upper_end(worth - bad, worth, error), sent,
-                      dependence)
+                      worse)
 
 
 def _upper_end(count: float, worth: float, error: float) -> float:
@@ -98,9 +103,12 @@ def _upper_end(count: float, worth: float, error: float) -> float:
     return 1.0 if count >= worth else float(betaincinv(count + 1.0, worth - count, 1.0 - error))
 
 
-def _dependence(runs: Sequence[Blocks], sent: int, good: int) -> float:
-    """How many times more the share varies than of independent requests: by the blocks of the good ones, and of each
-    run's slowest, whichever shows more."""
+def dependence(runs: Sequence[Blocks]) -> float:
+    """How many times more the share of good requests varies than of independent ones: by the blocks of the good ones,
+    and of each run's slowest, whichever shows more."""
+    sent, good = sum(run.requests for run in runs), sum(sum(run.good) for run in runs)
+    if not sent:
+        return 1.0
     bad = [np.subtract(run.sent, run.good) for run in runs]
     shares = [1.0 - good / sent] * len(runs)
     slow = [np.asarray(run.slow) for run in runs]
@@ -111,14 +119,15 @@ def _dependence(runs: Sequence[Blocks], sent: int, good: int) -> float:
 def _inflation(runs: Sequence[Blocks], counts: Sequence[np.ndarray], shares: Sequence[float]) -> float:
     """Variance of the sum of `counts` over the binomial one.
 
-    What neighbouring blocks have in common is counted in full where they go together: blocks see less than the whole
-    dependence. Distances are from the mean of the run itself, which takes a twentieth of each of the three products.
+    What blocks up to LAGS apart have in common is counted in full where they go together: one block sees less than the
+    whole dependence. Distances are from the mean of the run itself, which takes a twentieth of each of the products.
     """
     variance = binomial = 0.0
     for run, count, share in zip(runs, counts, shares, strict=True):
         apart = count - share * np.asarray(run.sent)
-        own, shared = float(apart @ apart), 2.0 * float(apart[1:] @ apart[:-1])
-        variance += max(own, own + shared) * len(apart) / (len(apart) - 3.0)
+        products = [2.0 * float(apart[lag:] @ apart[:-lag]) for lag in range(1, LAGS + 1)]
+        sums = np.cumsum([float(apart @ apart), *products])
+        variance += float(sums.max()) * len(apart) / (len(apart) - 1.0 - 2.0 * LAGS)
         binomial += run.requests * share * (1.0 - share)
     return variance / binomial if binomial > 0 else 1.0
 

@@ -31,7 +31,7 @@ CLIFF_FROM, CLIFF_TO = 0.99, 0.5
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One level: its load, share of good requests, requests, and how many of those count as one."""
+    """One run: its load, share of good requests, requests, and how many of those count as one at its load."""
 
     load: float
     share: float
@@ -71,7 +71,7 @@ def _crossed(points: Sequence[Point], target: float, bracket: tuple[float, float
     best, roots = _root(points, target), _drawn_roots(points, target)
     if not low < best < high or np.isnan(roots).mean() > _LOST:
         return None
-    ends = np.clip(np.nanpercentile(roots, _TAILS), low, high)
+    ends = np.nanpercentile(np.clip(roots, low, high), _TAILS)
     return Crossing(float(best), float(min(ends[0], best)), float(max(ends[1], best)))
 
 
@@ -96,21 +96,32 @@ def _drawn_roots(points: Sequence[Point], target: float) -> np.ndarray:
     return _roots(loads, draws, worth, target)
 
 
+def usual_dependence(points: Sequence[Point]) -> float:
+    """How many requests count as one, on average: a run that by chance saw few bad requests also saw little of how they
+    cluster, and would count for too much."""
+    return float(np.average([point.dependence for point in points], weights=[point.requests for point in points]))
+
+
 def _columns(points: Sequence[Point]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """log load, share (one row), independent requests. All levels have the dependence that they have on average: one
-    that by chance saw few bad requests also saw little of how they cluster, and would count for too much."""
+    """log load, share (one row), independent requests."""
     requests = np.array([point.requests for point in points], dtype=float)
-    usual = float(np.average([point.dependence for point in points], weights=requests))
-    return (np.log([point.load for point in points]), np.array([[point.share for point in points]]), requests / usual)
+    return (np.log([point.load for point in points]), np.array([[point.share for point in points]]),
+            requests / usual_dependence(points))
 
 
 def is_cliff(points: Sequence[Point], target: float) -> bool:
     """Whether attainment falls from nearly all to less than half between the neighbours around the target."""
-    ordered = sorted(points, key=lambda point: point.load)
-    for before, after in pairwise(ordered):
-        if before.share >= target > after.share:
-            return before.share >= max(CLIFF_FROM, target) and after.share <= CLIFF_TO
+    loads = sorted({point.load for point in points})
+    shares = [_share_at(points, load) for load in loads]
+    for before, after in pairwise(shares):
+        if before >= target > after:
+            return before >= max(CLIFF_FROM, target) and after <= CLIFF_TO
     return False
+
+
+def _share_at(points: Sequence[Point], load: float) -> float:
+    here = [point for point in points if point.load == load]
+    return float(np.average([point.share for point in here], weights=[point.requests for point in here]))
 
 
 def _roots(loads: np.ndarray, shares: np.ndarray, worth: np.ndarray, target: float) -> np.ndarray:

@@ -2,19 +2,19 @@
 
 A pure function of all that was measured: the same runs give the same next step, so that a search can be resumed.
 
-1. Bracket: double (or halve) the load until one surely passes and one surely fails.
-2. Bisect, by the geometric mean, until the two are within the precision or neighbouring numbers of users.
-3. A level that straddles the target is measured longer, each time as long as before; beside it, the bracket is closed
-   from both sides, so that a curve through the levels says where it crosses (`capacity_estimate`).
-4. Confirm: what surely passes and surely fails has to do so with runs of other seeds.
+1. Bracket: double (or halve) the load until one seems to pass and one to fail. A short run is enough for that.
+2. Bisect, by the geometric mean, until the two are near each other or neighbouring numbers of users.
+3. Narrow: where attainment falls gradually, a curve through the levels says where it crosses the target, and the loads
+   on both sides of the crossing are measured, each time twice as long, until its interval is within the precision
+   (`capacity_estimate`). Where it falls as at a cliff, the two sides are measured until both are sure.
+4. Confirm: what surely passes and surely fails has to do so with runs of two seeds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 
 from tokenswarm.analysis.search.attainment import (
     ERROR,
@@ -22,21 +22,28 @@ from tokenswarm.analysis.search.attainment import (
     Attainment,
     Blocks,
     attainment,
+    dependence,
     error_of_a_look,
     fewest_requests,
 )
-from tokenswarm.analysis.search.capacity_estimate import Crossing, Point, crossing, is_cliff
+from tokenswarm.analysis.search.capacity_estimate import Crossing, Point, crossing, is_cliff, usual_dependence
 
 from tokenswarm.base.presence import present
 
 USERS, RATE = "users", "requests_s"
 PASS, FAIL, UNDECIDED, LIMITED = "pass", "fail", "undecided", "limited"
-LEAST_WORTH = 35
-"""Independent requests that a level must count for before a curve through it ends a search: shorter runs do not show
+LEAST_WORTH = 20
+"""Independent requests that each side of the crossing must count for before a curve through it ends a search: shorter runs do not show
 how long a queue stays long, and their intervals are too narrow (Law, Simulation Modeling and Analysis, section 9.5.3).
 """
-DIED, REFUSED = "died", "refused"
-"""Flaws of a run, beside LIMITED: its engine ended, or refused requests for a limit of rates (429)."""
+DIED, REFUSED, OVERLOADED = "died", "refused", "overloaded"
+"""Flaws of a run, beside LIMITED: its engine ended, or refused requests for a limit of rates (429), or did not keep up
+with the arrivals, so that a longer run would only be worse."""
+LONG = 4
+"""A run that tells where the crossing is takes so many times the requests of a first look: a shorter one at a load near
+capacity ends before its queue is as long as that load makes it, and shows too good an attainment."""
+_FAR = 1.15
+"""A load that is so many times further from the crossing is cheap to be sure of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +68,13 @@ class SearchSettings:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One run at one load. `flaw`: why it is no evidence (LIMITED, REFUSED), or that its engine DIED."""
+    """One run at one load. `flaw`: why it is no evidence (LIMITED, REFUSED), or that its engine DIED or was OVERLOADED.
+    `why`: in a sentence."""
 
     load: float
     blocks: Blocks
     flaw: str | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,7 @@ class Level:
     attainment: Attainment
     runs: tuple[int, ...]
     flaw: str | None = None
+    why: str = ""
 
     @property
     def requests(self) -> int:
@@ -123,16 +133,14 @@ def judge(settings: SearchSettings, evidence: Sequence[Evidence]) -> Knowledge:
     low = max(below, default=None)
     limits = [each for each in levels if each.state == LIMITED and (high is None or each.load < high)]
     limit = min(limits, key=lambda each: each.load, default=None)
-    points = _points(levels)
-    inside = [point for point in points if low is not None and high is not None and low <= point.load <= high]
-    curve = None if low is None or high is None else crossing(points, settings.target, (low, high))
-    usable = [each for each in levels if each.state != LIMITED]
-    trusted = curve is not None and _rests_on_enough(settings, usable, curve.load)
-    estimate, ends = _interval(settings, low, high, curve if trusted or curve is None else
-                               Crossing(curve.load, present(low), present(high)))
+    points = _points(settings, levels, evidence)
+    ends_of_curve = (low or points[0].load / 2.0, high or points[-1].load * 2.0) if len(points) > 1 else (0.0, 0.0)
+    curve = crossing(points, settings.target, ends_of_curve)
+    trusted = curve is not None and _rests_on_enough(settings, points, curve.load)
+    estimate, ends = _interval(settings, low, high, curve if trusted else None, curve.load if curve else None)
     return Knowledge(
         tuple(levels), low, high, limit.load if limit else None, estimate, *ends,
-        cliff=is_cliff(inside, settings.target), non_monotone=len(below) < len(passes),
+        cliff=is_cliff(points, settings.target), non_monotone=len(below) < len(passes),
         flaw=limit.flaw if limit else None, crossing=curve)
 
 
@@ -141,10 +149,10 @@ def next_step(settings: SearchSettings, evidence: Sequence[Evidence]) -> Step:
     if not evidence:
         return Step("bracket", settings.start, settings.first_requests)
     known = judge(settings, evidence)
-    if len({each.load for each in known.levels}) >= MOST_LEVELS:
+    if len(known.levels) >= MOST_LEVELS:
         return Step("levels")
-    step = _bracket(settings, known) or _confirm(settings, known) or _settled(settings, known)
-    return step or _narrow(settings, known)
+    return (_again(settings, known) or _bracket(settings, known) or _confirm(settings, known)
+            or _settled(settings, known) or _narrow(settings, known))
 
 
 # ---- levels
@@ -157,57 +165,92 @@ def _levels(settings: SearchSettings, evidence: Sequence[Evidence]) -> list[Leve
 
 
 def _level(settings: SearchSettings, load: float, places: list[int], evidence: Sequence[Evidence]) -> Level:
-    flaws = [evidence[place].flaw for place in places if evidence[place].flaw is not None]
-    sound = [evidence[place].blocks for place in places if evidence[place].flaw is None]
+    runs = [evidence[place] for place in places]
+    flawed = [each for each in runs if each.flaw in (LIMITED, REFUSED)]
+    sound = [each.blocks for each in runs if each.flaw not in (LIMITED, REFUSED)]
     share = attainment(sound, error_of_a_look(settings.error))
-    if DIED in flaws:
-        return Level(load, FAIL, share, tuple(places), DIED)
-    if flaws and not sound:
-        return Level(load, LIMITED, share, tuple(places), flaws[-1])
-    return Level(load, share.state(settings.target), share, tuple(places))
+    whole = tuple(places)
+    if any(each.flaw == DIED for each in runs):
+        return Level(load, FAIL, share, whole, DIED)
+    if flawed and not sound:
+        return Level(load, LIMITED, share, whole, flawed[-1].flaw, flawed[-1].why)
+    seems_bad = share.share is not None and share.share < settings.target
+    if seems_bad and all(each.flaw == OVERLOADED for each in runs if each.flaw not in (LIMITED, REFUSED)):
+        return Level(load, FAIL, share, whole, OVERLOADED)
+    return Level(load, share.state(settings.target), share, whole)
 
 
-def _points(levels: Sequence[Level]) -> list[Point]:
-    return [Point(each.load, each.attainment.share, each.requests, each.attainment.dependence)
-            for each in levels if each.attainment.share is not None and each.flaw is None]
+def _points(settings: SearchSettings, levels: Sequence[Level], evidence: Sequence[Evidence]) -> list[Point]:
+    """Every sound run; those at one load share what they show of dependence."""
+    points = []
+    for level in levels:
+        runs = [evidence[place].blocks for place in level.runs if evidence[place].flaw in (None, OVERLOADED)]
+        runs = [run for run in runs if run.requests]
+        shared = dependence(runs) if level.flaw in (None, OVERLOADED) and runs else None
+        if shared is not None:
+            points += [Point(level.load, sum(run.good) / run.requests, run.requests, shared) for run in runs]
+    long = [point for point in points if point.requests >= LONG * settings.first_requests / 2]
+    return long if len({point.load for point in long}) > 2 else points
 
 
-def _interval(settings: SearchSettings, low: float | None, high: float | None, curve: Crossing | None
-              ) -> tuple[float | None, tuple[float | None, float | None]]:
-    """The estimate and its interval: the curve's, else the bracket. Users are whole: the highest number that passes is
-    below the lowest that fails."""
+def _interval(settings: SearchSettings, low: float | None, high: float | None, curve: Crossing | None,
+              guess: float | None) -> tuple[float | None, tuple[float | None, float | None]]:
+    """The estimate and its interval: the curve's, else the bracket, with the `guess` of a curve that is not trusted.
+    Users are whole: the highest number that passes is below the lowest that fails."""
     if settings.unit != USERS:
         if curve is not None:
             return curve.load, (curve.low, curve.high)
-        middle = math.sqrt(low * high) if low and high else low
+        middle = guess or (math.sqrt(low * high) if low and high else None)
         return middle, (low, high)
     top = None if high is None else high - 1
+    least, most = low or 0.0, math.inf if top is None else top
     if curve is not None:
-        ends = [min(max(math.floor(each), present(low)), present(top)) for each in (curve.load, curve.low, curve.high)]
+        ends = [min(max(math.floor(each), least), most) for each in (curve.load, curve.low, curve.high)]
         return ends[0], (ends[1], ends[2])
-    middle = math.floor(math.sqrt(low * top)) if low and top else low
-    return middle, (low, top)
+    middle = math.floor(guess) if guess else math.floor(math.sqrt(low * top)) if low and top else None
+    return None if middle is None else min(max(middle, least), most), (low, top)
 
 
 # ---- steps
 
-def _bracket(settings: SearchSettings, known: Knowledge) -> Step | None:
-    """Until something surely passes and something is surely too much, or is the limit."""
-    levels, first = known.levels, settings.first_requests
-    if known.sure_fail is None and known.limit is None:
-        top = levels[-1]
-        return Step("bracket", top.load * 2, first)
-    if known.sure_pass is None:
-        least = levels[0].load
-        if settings.unit == USERS and least <= 1:
-            alone = levels[0]
-            return None if alone.state == UNDECIDED else Step("below_least")
-        if known.sure_fail is None and settings.start > least * 2**10:
-            return Step("limited")
-        if least < settings.start / 2**12:
-            return Step("below_least")
-        return Step("bracket", max(1, round(least / 2)) if settings.unit == USERS else least / 2, first)
+def _seems_good(settings: SearchSettings, level: Level) -> bool:
+    """Whether a level passes, or does as far as its few requests tell."""
+    share = level.attainment.share
+    return level.state == PASS or (level.state == UNDECIDED and share is not None and share >= settings.target)
+
+
+def _seeming(settings: SearchSettings, known: Knowledge) -> tuple[Level | None, Level | None]:
+    """The loads between which the capacity seems to be: the highest that seems to pass, below the lowest that does
+    not (or at which something else than the engine was the limit)."""
+    above = [each for each in known.levels if not _seems_good(settings, each)
+             and (known.sure_pass is None or each.load > known.sure_pass or each.state == FAIL)]
+    top = above[0] if above else None
+    below = [each for each in known.levels if _seems_good(settings, each) and (top is None or each.load < top.load)]
+    return (below[-1] if below else None), top
+
+
+def _again(settings: SearchSettings, known: Knowledge) -> Step | None:
+    """A load generator that was disturbed once is no limit: the load is measured once more before that is believed."""
+    for each in known.levels:
+        if each.state == LIMITED and each.flaw == LIMITED and len(each.runs) < 2:
+            return Step("again", each.load, settings.first_requests)
     return None
+
+
+def _bracket(settings: SearchSettings, known: Knowledge) -> Step | None:
+    """Until something seems to pass, and something to be too much."""
+    low, top = _seeming(settings, known)
+    if top is None:
+        return Step("bracket", known.levels[-1].load * 2, settings.first_requests)
+    if low is not None:
+        return None
+    least = known.levels[0]
+    if settings.unit == USERS and least.load <= 1:
+        return Step("below_least") if least.state != UNDECIDED else _longer(settings, least)
+    if least.load < settings.start / 2**12:
+        return Step(top.flaw or LIMITED) if top.state == LIMITED else Step("below_least")
+    return Step("bracket", max(1, round(least.load / 2)) if settings.unit == USERS else least.load / 2,
+                settings.first_requests)
 
 
 def _confirm(settings: SearchSettings, known: Knowledge) -> Step | None:
@@ -242,14 +285,19 @@ def _is_close(settings: SearchSettings, known: Knowledge) -> bool:
             and _adjoin(settings, known.low, known.high + (settings.unit == USERS)))
 
 
-def _rests_on_enough(settings: SearchSettings, levels: Sequence[Level], crossing_load: float) -> bool:
-    """Whether the levels next to the crossing were measured long enough that their own intervals can be believed: else
-    the interval is the bracket."""
-    reach = 1.0 + 1.6 * settings.precision
-    return all(end is not None and end.requests >= LEAST_WORTH * end.attainment.dependence
-               and (max(end.load, crossing_load) / min(end.load, crossing_load) <= reach
-                    or (settings.unit == USERS and abs(end.load - crossing_load) < 2.0))
-               for end in _around(levels, crossing_load))
+def _rests_on_enough(settings: SearchSettings, points: Sequence[Point], crossing_load: float) -> bool:
+    """Whether the runs beside the crossing, on either side, count for enough independent requests that the curve's
+    interval can be believed: else the interval is the bracket."""
+    near = [point for point in points if _within_reach(settings, point.load, crossing_load)]
+    sides = ([point for point in near if point.load <= crossing_load],
+             [point for point in near if point.load > crossing_load])
+    return all(side and len(side) > 1 and sum(point.requests for point in side) >= LEAST_WORTH * usual_dependence(near)
+               for side in sides)
+
+
+def _within_reach(settings: SearchSettings, load: float, crossing_load: float) -> bool:
+    return (max(load, crossing_load) / min(load, crossing_load) <= 1.0 + 1.6 * settings.precision
+            or (settings.unit == USERS and abs(load - crossing_load) < 2.0))
 
 
 def _adjoin(settings: SearchSettings, low: float, high: float) -> bool:
@@ -265,23 +313,43 @@ def _around(levels: Sequence[Level], load: float) -> tuple[Level | None, Level |
 
 
 def _narrow(settings: SearchSettings, known: Knowledge) -> Step:
-    """Bisect; once a curve says where the crossing is, measure next to it on both sides, ever longer."""
-    top = present(known.sure_fail if known.sure_fail is not None else known.limit)
-    low = known.sure_pass if known.sure_pass is not None else 0.0
-    open_levels = [each for each in known.levels if each.state == UNDECIDED and low < each.load < top]
-    if known.crossing is not None:
-        return _beside(settings, known, known.crossing.load)
-    if not open_levels:
-        return Step("bisect", _middle(settings, low, top), settings.first_requests)
-    least = min(open_levels, key=lambda each: each.requests)
-    if least.requests < 2 * settings.first_requests:
-        return Step("longer", least.load, least.requests)
-    loads = [low, *(each.load for each in open_levels), top]
-    gaps = [(above / below, _middle(settings, below, above)) for below, above in pairwise(loads)
-            if below > 0 and not _adjoin(settings, below, above)]
-    if gaps:
-        return Step("bisect", max(gaps)[1], settings.first_requests)
-    return _longer(settings, least)
+    """Bisect between what seems to pass and to fail; near each other, measure both sides of the crossing, ever longer.
+    """
+    low, top = _seeming(settings, known)
+    assert low is not None and top is not None, "the bracket comes before"
+    if not _adjoin(replace(settings, precision=2.0 * settings.precision), low.load, top.load):
+        return Step("bisect", _middle(settings, low.load, top.load), settings.first_requests)
+    if known.crossing is not None and top.state != LIMITED:
+        return _ends(settings, known) or _beside(settings, known, known.crossing.load)
+    if not _adjoin(settings, low.load, top.load):
+        return Step("bisect", _middle(settings, low.load, top.load), settings.first_requests)
+    unsure = [each for each in (low, top) if each.state == UNDECIDED]
+    return _longer(settings, min(unsure, key=lambda each: each.requests)) if unsure else _between(settings, known)
+
+
+def _between(settings: SearchSettings, known: Knowledge) -> Step:
+    """Both sides of a cliff are sure, but something between or around them is not: the least known of it."""
+    open_levels = [each for each in known.levels if each.state == UNDECIDED]
+    return _longer(settings, min(open_levels, key=lambda each: each.requests)) if open_levels else Step("undecided")
+
+
+def _ends(settings: SearchSettings, known: Knowledge) -> Step | None:
+    """Beside a curve that is within the precision, what surely passes and what surely fails: where there is neither,
+    at a load that is far enough from the crossing to be cheap."""
+    curve = present(known.crossing)
+    if not _adjoin(settings, curve.low, curve.high):
+        return None
+    for side, sure in ((-1, known.sure_pass), (1, known.sure_fail)):
+        if sure is not None:
+            continue
+        tried = [each for each in known.levels if side * math.log(each.load / curve.load) >= math.log(_FAR)
+                 and each.state == UNDECIDED]
+        if not tried:
+            load = curve.load * (1.4 * _FAR - 0.4) ** side
+            return Step("confirm", max(1, round(load)) if settings.unit == USERS else load, settings.first_requests)
+        nearest = min(tried, key=lambda each: abs(math.log(each.load / curve.load)))
+        return _longer(settings, nearest)
+    return None
 
 
 def _beside(settings: SearchSettings, known: Knowledge, crossing_load: float) -> Step:
@@ -299,13 +367,17 @@ def _beside(settings: SearchSettings, known: Knowledge, crossing_load: float) ->
         best = max(near, key=lambda each: each.requests, default=loads.get(load))
         choices.append((best.requests, best.load) if best is not None else (0, load))
     requests, load = min(choices)
-    return _longer(settings, loads[load]) if requests else Step("bisect", load, settings.first_requests)
+    least = LONG * settings.first_requests
+    if not requests:
+        return Step("bisect", load, least)
+    step = _longer(settings, loads[load])
+    return replace(step, requests=max(least, step.requests)) if step.load is not None else step
 
 
 def _longer(settings: SearchSettings, level: Level) -> Step:
     if level.requests >= settings.first_requests * 2**settings.most_doublings:
         return Step("undecided")
-    return Step("longer", level.load, level.requests)
+    return Step("longer", level.load, max(level.requests, settings.first_requests))
 
 
 def _middle(settings: SearchSettings, low: float, high: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from tokenswarm.analysis.capacity import margins
+from tokenswarm.analysis.capacity import margins, unsure_share
 
 from tokenswarm.contract.objectives import RequestBounds
 from tokenswarm.contract.tables import REQUEST_COLUMNS, names
@@ -30,3 +30,10 @@ def test_a_class_has_its_own_limits() -> None:
 def test_a_latency_that_is_not_known_leaves_the_request_out() -> None:
     rows = table(status=["ok"], ttft_ms=[np.nan], user_class=["A"])
     assert np.isnan(margins(rows, RequestBounds({"ttft_ms": 500.0})))[0]
+
+
+def test_late_stamps_turn_only_those_requests_that_are_near_their_limit() -> None:
+    bounds = RequestBounds({"ttft_ms": 500.0})
+    rows = table(status=["ok"] * 4, ttft_ms=[40.0, 510.0, 510.0, 2000.0], user_class=["A"] * 4,
+                 ttft_uncertainty_ms=[30.0, 30.0, 2.0, 30.0])
+    assert unsure_share(rows, bounds, margins(rows, bounds)) == 0.25

@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.contract.capacity import Capacity, CapacityFigure, read_capacity
-from tokenswarm.contract.manifest import Manifest, write_manifest
+from tokenswarm.contract.capacity import Capacity, CapacityFigure, CapacityRun, read_capacity
+from tokenswarm.contract.manifest import CountsRecord, Manifest, write_manifest
 from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.run.options import LoadOptions
-from tokenswarm.series.capacity import CapacityPlan, CapacityRule, search_capacity
+from tokenswarm.series.capacity import Budget, CapacityPlan, CapacityRule, search_capacity
 
 
 @dataclass
@@ -31,6 +31,7 @@ class Bench:
         self.folder, self.steps, self.outcomes = tmp_path, steps, outcomes or {}
         self.asked: list[dict[str, str]] = []
         self.clock = 0.0
+        self.record = Capacity(capacity=CapacityFigure("users"))
 
     def run(self, options: LoadOptions, _: Console, __: object) -> RunOutcome:
         self.asked.append(dict(options.overrides))
@@ -38,15 +39,15 @@ class Bench:
         outcome = self.outcomes.get(len(self.asked), RunOutcome(Path(), "complete"))
         outcome.folder = self.folder / f"run-{len(self.asked)}"
         outcome.folder.mkdir()
-        write_manifest(outcome.folder, Manifest())
+        write_manifest(outcome.folder, Manifest(counts=CountsRecord(sent=450)))
         return outcome
 
-    def search(self, budget_s: float | None = None) -> Capacity:
+    def search(self, budget: Budget | None = None) -> Capacity:
         rest = iter(self.steps)
         rule = CapacityRule(lambda: next(rest), lambda _, run: 400, self._judge)
-        plan = CapacityPlan(LoadOptions(), self.folder, 7, 30.0, budget_s, self.run, lambda: self.clock)
-        record = Capacity(capacity=CapacityFigure("users"))
-        return search_capacity(plan, rule, record, Console(file=io.StringIO()))
+        plan = CapacityPlan(LoadOptions(), self.folder, 7, 30.0, budget or Budget(), run=self.run,
+                            now=lambda: self.clock)
+        return search_capacity(plan, rule, self.record, Console(file=io.StringIO()))
 
     @staticmethod
     def _judge(record: Capacity, reason: str) -> Capacity:
@@ -67,15 +68,38 @@ def test_levels_share_the_salt_and_have_seeds_of_their_own(tmp_path: Path) -> No
 
 
 def test_a_run_is_as_long_as_its_requests_take(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [Step("bracket", 16, 400), Step("longer", 16, 800), Step("precision")])
+    bench = Bench(tmp_path, [Step("bracket", 16, 400), Step("longer", 16, 800), Step("bisect", 32, 1600),
+                             Step("precision")])
     bench.search()
-    assert [float(each["load.duration_s"]) for each in bench.asked] == [30.0, 60.0]
+    assert [float(each["load.duration_s"]) for each in bench.asked] == [30.0, 60.0, 120.0]
 
 
-def test_no_run_is_begun_that_would_end_after_the_budget(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, STEPS)
-    record = bench.search(budget_s=80.0)
+def test_a_run_that_the_budget_does_not_hold_is_cut_or_not_begun(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [Step("bracket", 16, 400), Step("longer", 16, 1600), Step("precision")])
+    record = bench.search(Budget(60.0 + 30.0 + 50.0))
+    assert [float(each["load.duration_s"]) for each in bench.asked] == [30.0, 50.0]
+    assert (record.capacity.reason, len(record.runs)) == ("precision", 2)
+    (tmp_path / "b").mkdir()
+    record = Bench(tmp_path / "b", STEPS).search(Budget(80.0))
     assert (record.capacity.reason, len(record.runs)) == ("budget", 1)
+
+
+def test_bracketing_takes_no_longer_than_a_first_run_where_that_tells_enough(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [Step("bracket", 16, 400), Step("bracket", 8, 4000), Step("precision")])
+    bench.search()
+    assert [float(each["load.duration_s"]) for each in bench.asked] == [30.0, 30.0]
+
+
+def test_a_search_that_goes_on_knows_how_long_its_runs_take(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [Step("longer", 16, 800), Step("precision")])
+    bench.record.runs.append(CapacityRun(16, "earlier", 7, 20.0, measured=400))
+    bench.search()
+    assert float(bench.asked[0]["load.duration_s"]) == 40.0
+
+
+def test_requests_and_dollars_are_bounded_too(tmp_path: Path) -> None:
+    record = Bench(tmp_path, STEPS).search(Budget(requests=450))
+    assert (record.capacity.reason, len(record.runs), record.runs[0].requests) == ("budget", 1, 450)
 
 
 def test_an_interrupted_search_keeps_what_was_found(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.files import make_folder
+from tokenswarm.base.errors import Exit
 from tokenswarm.commands.load import add_options, load_options
-from tokenswarm.commands.series_runs import reported, series_folder
-from tokenswarm.commands.values import seconds, share
+from tokenswarm.commands.series_runs import series_folder
+from tokenswarm.commands.values import at_least_one, dollars, seconds, share
 
 if TYPE_CHECKING:
     from tokenswarm.contract.capacity import Capacity
+    from tokenswarm.run.options import LoadOptions
 
 
 def add(commands: Any) -> None:
@@ -28,12 +28,17 @@ def add(commands: Any) -> None:
     add_options(parser)
     search = parser.add_argument_group("the search")
     search.add_argument("--of", choices=("users", "rate"), default=None, dest="of",
-                        help="users of a closed loop or requests/s (default: what the scenario has)")
+                        help="users of a closed loop or requests/s (default: what the scenario has; "
+                             "rate begins at --rate, else at a quarter of the users)")
     search.add_argument("--target", type=share, default=0.95, metavar="SHARE",
                         help="share of sent requests that must meet every limit (default 0.95)")
     search.add_argument("--precision", type=share, default=0.10, metavar="SHARE",
                         help="how far apart pass and fail may be at the end (default 0.1)")
     search.add_argument("--budget", type=seconds, metavar="T", help="longest time, such as 30m")
+    search.add_argument("--max-requests", type=at_least_one, metavar="N",
+                        help="begin no further run once so many requests were sent, warm-ups included")
+    search.add_argument("--max-usd", type=dollars, metavar="USD",
+                        help="begin no further run once the tokens cost so much (needs prices: docs/endpoints.md)")
     search.add_argument("--at-least", type=float, metavar="N", help="the exit code says whether it carries so much")
     search.add_argument("--resume", type=Path, metavar="DIR", help="go on with the search of this folder")
     search.add_argument("--json", action="store_true", help="print capacity.json; progress goes to standard error")
@@ -41,68 +46,31 @@ def add(commands: Any) -> None:
 
 
 def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.analysis.capacity import evidence_of, evidence_of_runs, with_answer
-    from tokenswarm.analysis.search.capacity_search import RATE, USERS, Evidence, SearchSettings, next_step
-    from tokenswarm.contract.capacity import Capacity, CapacityFigure, read_capacity
-    from tokenswarm.contract.objectives import bounds_of
-    from tokenswarm.run.run_plan import resolve
-    from tokenswarm.series.capacity import CapacityPlan, CapacityRule, search_capacity
+    from tokenswarm.analysis.render.capacity_words import capacity_sentence
+    from tokenswarm.commands.capacity_series import CapacityAsked, capacity_of
+    from tokenswarm.series.capacity import Budget
 
     console = Console(stderr=options.json, markup=False)
-    asked = load_options(options, argv)
-    plan = resolve(asked)
-    load = plan.scenario.load
-    unit = {"users": USERS, "rate": RATE, None: RATE if plan.scenario.open_loop else USERS}[options.of]
-    if (unit == RATE) is not plan.scenario.open_loop:
-        raise UserError(Exit.USAGE, "--of rate needs a scenario with load.rate, and --of users one without: give "
-                                    "--rate R to begin with, or leave --of out")
-    bounds = bounds_of(plan.scenario.values().get("slo"))
-    if not bounds:
-        raise UserError(Exit.USAGE, f"scenario {plan.scenario.name} bounds no latency in [slo], so every load passes: "
-                                    'give one, such as --set "slo.ttft_p95_ms=500"')
     folder = options.resume or series_folder(options.results, "capacity")
-    start = float(load.users if load.rate is None else load.rate)
-    if options.resume is not None:
-        record = read_capacity(folder)
-    else:
-        record = Capacity(capacity=CapacityFigure(unit), slo=bounds, target=options.target,
-                          precision=options.precision, start=start, engine=plan.engine_name,
-                          scenario=plan.scenario.name, series=folder.name)
-        make_folder(folder)
-    settings = SearchSettings(record.start, record.capacity.unit, record.target, record.precision)
-    evidence: list[Evidence] = evidence_of_runs(record.runs, folder, record.target)
-
-    def after(outcome: Any, run: Any) -> int:
-        summary = reported(outcome.folder)
-        record.simulated = record.simulated or bool(summary.simulated)
-        evidence.append(evidence_of(outcome.folder, run.load, record.target, run.died))
-        return evidence[-1].blocks.requests
-
-    rule = CapacityRule(lambda: next_step(settings, evidence), after,
-                        lambda record, reason: with_answer(record, settings, evidence, reason))
-    search = CapacityPlan(asked, folder, plan.scenario.prompts.seed, load.duration_s, options.budget)
-    record = search_capacity(search, rule, record, console)
+    asked = CapacityAsked(folder, options.of, options.target, options.precision,
+                          Budget(options.budget, options.max_requests, options.max_usd), options.resume is not None)
+    record = capacity_of(_options(options, argv), asked, console)
     if options.json:
         print(json.dumps(json.loads((folder / "capacity.json").read_text("utf-8")), indent=2))
-    console.print(f"\n{sentence(record)}\n{folder / 'capacity.json'}", highlight=False, soft_wrap=True)
+    console.print(f"\n{capacity_sentence(record)}\n{folder / 'capacity.json'}", highlight=False, soft_wrap=True)
     return _exit(record, options.at_least)
 
 
-def sentence(record: Capacity) -> str:
-    """`capacity: 42 users (95%: 40 to 45), sure pass 38, sure fail 48; ended: precision`."""
-    figure = record.capacity
-    unit = "users" if figure.unit == "users" else "requests/s"
-    ends = ["?" if end is None else f"{end:.3g}" for end in figure.ci95]
-    simulated = "SIMULATED: " if record.simulated else ""
-    if figure.sure_fail is None and figure.limit is not None:
-        why = "a limit of rates" if figure.reason == "refused" else \
-            "the load generator (the verdict of that run says why)"
-        least = "not known" if figure.sure_pass is None else f">= {figure.sure_pass:g} {unit}"
-        return f"{simulated}capacity: {least}, limited at {figure.limit:g} {unit} by {why}; ended: {figure.reason}"
-    value = "not known" if figure.estimate is None else f"{figure.estimate:.3g} {unit}"
-    remarks = "".join(text for flag, text in ((figure.cliff, "; attainment falls as at a cliff"),
-                                              (figure.non_monotone, "; a higher load passes: not monotone")) if flag)
-    return f"{simulated}capacity: {value} (95%: {ends[0]} to {ends[1]} {unit}); ended: {figure.reason}{remarks}"
+def _options(options: argparse.Namespace, argv: list[str]) -> LoadOptions:
+    """What was asked for; `--of rate` begins with --rate, or with as many requests/s as one for four users."""
+    from tokenswarm.run.run_plan import resolve
+
+    asked = load_options(options, argv)
+    if options.of == "rate" and "load.rate" not in asked.overrides:
+        load = resolve(asked).scenario.load
+        if load.rate is None:
+            return load_options(options, argv, **{"load.rate": f"{max(0.25, load.users / 4):g}"})
+    return asked
 
 
 def _exit(record: Capacity, at_least: float | None) -> Exit:

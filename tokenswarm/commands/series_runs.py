@@ -15,11 +15,12 @@ def series_folder(results: Path, kind: str) -> Path:
     return results / time.strftime(f"{kind}-%Y%m%d-%H%M%S", time.gmtime())
 
 
-def reported(folder: Path) -> Summary:
-    """The report of a run of the series that has just ended; its verdict goes into run.json too."""
+def reported(folder: Path, dashboard: bool = True) -> Summary:
+    """The report of a run of the series that has just ended; its verdict goes into run.json too. Without `dashboard`
+    the page is left for later."""
     from tokenswarm.analysis.report import report
     from tokenswarm.contract.manifest import note_verdict
 
-    summary = report(folder)
+    summary = report(folder, dashboard=dashboard)
     note_verdict(folder, summary.verdict, summary.reasons)
     return summary

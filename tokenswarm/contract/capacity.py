@@ -18,7 +18,8 @@ CAPACITY_FORMAT = 1
 
 class CapacityFigure(msgspec.Struct):
     """The capacity. `unit`: users | requests_s; `sure_pass`, `sure_fail`: loads, None where there is none; `limit`: the
-    lowest load at which something else than the engine was the limit; `reason`: why the search ended."""
+    lowest load at which something else than the engine was the limit, and `limit_why` what it was; `reason`: why the
+    search ended."""
 
     unit: str = "users"
     estimate: float | None = None
@@ -26,6 +27,7 @@ class CapacityFigure(msgspec.Struct):
     sure_pass: float | None = None
     sure_fail: float | None = None
     limit: float | None = None
+    limit_why: str = ""
     reason: str = ""
     cliff: bool = False
     non_monotone: bool = False
@@ -33,7 +35,7 @@ class CapacityFigure(msgspec.Struct):
 
 class CapacityLevel(msgspec.Struct):
     """One load. `state`: pass | fail | undecided | limited; `ci95`: of the attainment, valid at any look; `run`: the
-    folders of its runs."""
+    folders of its runs; `why`: what else than the requests decided, such as an engine that died."""
 
     load: float = 0.0
     state: str = "undecided"
@@ -42,16 +44,26 @@ class CapacityLevel(msgspec.Struct):
     requests: int = 0
     measured_s: float = 0.0
     run: list[str] = []
+    why: str = ""
 
 
 class CapacityRun(msgspec.Struct):
-    """One run, in the order in which they were made: what a search that goes on begins with."""
+    """One run, in the order in which they were made: what a search that goes on begins with. `step`: what it was for;
+    `measured`: requests of its measured phase; `requests`, `usd`: all that it sent and what that cost, warm-up too;
+    `wall_s`: all that it took; `inside_before`: requests of the run before that were still in the engine, None where it
+    does not tell."""
 
     load: float = 0.0
     run: str = ""
     seed: int = 0
     measured_s: float = 0.0
     died: bool = False
+    step: str = ""
+    measured: int = 0
+    requests: int = 0
+    usd: float = 0.0
+    wall_s: float = 0.0
+    inside_before: int | None = None
 
 
 class Capacity(msgspec.Struct):
@@ -69,8 +81,10 @@ class Capacity(msgspec.Struct):
     salt: str = ""
     engine: str = ""
     scenario: str = ""
+    model: str = ""
     simulated: bool = False
     series: str = ""
+    notes: list[str] = []
 
 
 def read_capacity(folder: Path) -> Capacity:

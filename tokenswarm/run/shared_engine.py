@@ -13,6 +13,7 @@ from tokenswarm.base.presence import present
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.engines import Engine
 from tokenswarm.engines.cache_reset import reset_cache
+from tokenswarm.engines.emptiness import Emptiness, wait_until_empty
 from tokenswarm.run.checked_engine import EngineTools, checked_engine
 from tokenswarm.run.engine_up import ENGINE_LOG
 from tokenswarm.run.run_plan import RunPlan
@@ -69,6 +70,12 @@ class SharedEngine:
         if self._folder != self._log.parent:
             with contextlib.suppress(OSError):  # an endpoint of others has none, and a log is never worth a run
                 shutil.copyfile(self._log, self._folder / ENGINE_LOG)
+
+    def wait_until_empty(self, limit_s: float) -> Emptiness:
+        """Wait until the engine has nothing to do, at most `limit_s` seconds; at once where there is none yet."""
+        if self._engine is None or not self._engine.is_alive():
+            return Emptiness(None)
+        return wait_until_empty(self._engine, limit_s)
 
     def close(self) -> None:
         """Stop the engine, if it was started here."""

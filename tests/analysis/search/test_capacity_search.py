@@ -10,6 +10,7 @@ from tokenswarm.analysis.search.attainment import Blocks
 from tokenswarm.analysis.search.capacity_search import (
     DIED,
     LIMITED,
+    OVERLOADED,
     REFUSED,
     Evidence,
     Knowledge,
@@ -109,3 +110,22 @@ def test_a_level_at_the_target_is_measured_longer_and_then_called_undecided() ->
     assert why in ("undecided", "levels")
     assert max(sum(each.blocks.requests for each in evidence if each.load == load)
                for load in {each.load for each in evidence}) <= 2 * 400 * 2**3
+
+
+def test_a_generator_that_was_disturbed_once_is_asked_again() -> None:
+    disturbed = []
+
+    def once(load: float) -> str | None:
+        disturbed.append(load)
+        return LIMITED if load == 64 and disturbed.count(64) == 1 else None
+
+    known, why, _ = searched(falling(57.3), 16, once)
+    assert why == "precision" and known.limit is None and known.low <= 57 <= known.high
+
+
+def test_an_overloaded_level_fails_however_its_requests_came_together() -> None:
+    rng = np.random.default_rng(1)
+    late = Blocks((50,) * 20, (50,) * 10 + (0,) * 10, (0,) * 10 + (5,) * 10)
+    known = judge(SearchSettings(8), [Evidence(8, blocks(1.0, 2000, rng)), Evidence(16, late, OVERLOADED)])
+    assert known.sure_fail == 16
+    assert judge(SearchSettings(8), [Evidence(16, late)]).sure_fail is None

@@ -1,0 +1,42 @@
+"""Whether an engine has anything to do: what one run left in its queue must not be counted in the next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.spec.metrics_text import canonical
+
+_INSIDE = ("running", "waiting")
+_LOOK_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Emptiness:
+    """`inside`: requests that were in the engine at the last look, None where it does not tell; `waited_s`: how long it
+    was waited for."""
+
+    inside: int | None
+    waited_s: float = 0.0
+
+
+def requests_inside(engine: Engine) -> int | None:
+    """Requests that run or wait in the engine now; None where it does not tell."""
+    if engine.description is None or not (text := engine.metrics_text()):
+        return None
+    metrics = {name: metric for name, metric in engine.description.metrics.items() if name in _INSIDE}
+    values = [value for value in canonical(text, metrics).values() if value is not None]
+    return round(sum(values)) if values else None
+
+
+def wait_until_empty(engine: Engine, limit_s: float, sleep: Callable[[float], None] = time.sleep,
+                     now: Callable[[], float] = time.monotonic) -> Emptiness:
+    """Wait until nothing runs or waits in the engine, at most `limit_s` seconds."""
+    began = now()
+    while True:
+        inside, waited_s = requests_inside(engine), now() - began
+        if not inside or waited_s >= limit_s:
+            return Emptiness(inside, waited_s)
+        sleep(_LOOK_EVERY_S)

@@ -33,9 +33,9 @@ from tokenswarm.base.presence import present
 USERS, RATE = "users", "requests_s"
 PASS, FAIL, UNDECIDED, LIMITED = "pass", "fail", "undecided", "limited"
 LEAST_WORTH = 20
-"""Independent requests that each side of the crossing must count for before a curve through it ends a search: shorter runs do not show
-how long a queue stays long, and their intervals are too narrow (Law, Simulation Modeling and Analysis, section 9.5.3).
-"""
+"""Independent requests that each side of the crossing must count for before a curve through it ends a search: shorter
+runs do not show how long a queue stays long, and their intervals are too narrow (Law, Simulation Modeling and Analysis,
+section 9.5.3)."""
 DIED, REFUSED, OVERLOADED = "died", "refused", "overloaded"
 """Flaws of a run, beside LIMITED: its engine ended, or refused requests for a limit of rates (429), or did not keep up
 with the arrivals, so that a longer run would only be worse."""

@@ -21,7 +21,9 @@ from tokenswarm.analysis.figures.level_figures import (
     level_figures,
     level_notes,
     level_reasons,
+    lost_time,
     of_level,
+    overloaded_at_level,
     spoilt_at_level,
     withheld,
 )
@@ -67,8 +69,9 @@ def summarise(run: Run) -> Summary:
     window, rows = find_window(run), run.measured
     facts = gather(run, window)
     levels = load_levels(run, window)
-    keeping = _keeping_up(run, window, facts.open_loop) if len(levels) < 2 else KeepingUp()
-    verdict, reasons, checks = validity.judge(without_held_arrivals(facts, keeping),
+    kept = [_keeping_up(run, level, facts.open_loop) for level in levels]
+    keeping = kept[0] if len(levels) == 1 else KeepingUp()
+    verdict, reasons, checks = validity.judge(without_held_arrivals(facts, any(each.overloaded for each in kept)),
                                               [*validity.recorded_reasons(run), *reasons_of(keeping)])
     objectives, refused = parse_objectives(run.manifest.scenario.table("slo"))
     bounds, shares = bounds_of_run(run.manifest), mix_shares(run.manifest, rows)
@@ -110,7 +113,7 @@ def summarise(run: Run) -> Summary:
     disagreements = implausible(run, window, summary)
     further = [reason_of(each, facts.judged_metrics) for each in disagreements]
     if len(levels) > 1 and window is not None:
-        summary = by_level(run, summary, levels, window.start, objectives, refused)
+        summary = by_level(run, summary, levels, kept, (objectives, refused))
         further += _of_levels(run, summary, levels, facts)
     _withhold_late(summary, late)
     for each in disagreements:
@@ -126,20 +129,19 @@ def summarise(run: Run) -> Summary:
 def _notes(run: Run, rows: pd.DataFrame, keeping: KeepingUp, levels: int, shares: dict[str, MixShare]) -> list[str]:
     """What a reader must know beside the figures; `levels`: how many loads the run had."""
     return [*run.notes, *recorded_notes(run), *beginning_notes(run),
-            *(metrics.wave_notes(rows) if levels < 2 else []), *_lost_time(keeping), *mix_note(shares),
+            *(metrics.wave_notes(rows) if levels < 2 else []), *lost_time(keeping), *mix_note(shares),
             *cut_notes(finish_reasons(rows))]
 
 
-def _keeping_up(run: Run, window: Window | None, open_loop: bool) -> KeepingUp:
-    """Of a run with one load: overload of an open loop, Little's law of a closed one."""
+def _keeping_up(run: Run, level: LoadLevel, open_loop: bool) -> KeepingUp:
+    """Of one load: overload of an open loop, Little's law of a closed one. Of a ramp, on which more and more is under
+    way in any case, nothing is said."""
+    window = level.window
+    if level.record.rate_end is not None or level.record.users_end is not None:
+        return KeepingUp()
     if open_loop:
-        return overload_of(run.requests, window, run.manifest.load.rate)
+        return overload_of(run.requests, window, level.record.rate)
     return KeepingUp(littles_law=littles_law(run.requests, worker_samples(run, window), window))
-
-
-def _lost_time(keeping: KeepingUp) -> list[str]:
-    law = keeping.littles_law
-    return [law.sentence] if law is not None and law.sentence else []
 
 
 def _withhold_late(summary: Summary, timing: Iterable[TimingError], level: LevelFigures | None = None) -> None:
@@ -150,13 +152,13 @@ def _withhold_late(summary: Summary, timing: Iterable[TimingError], level: Level
             withhold(summary, [error.name], why, level)
 
 
-def by_level(run: Run, summary: Summary, levels: list[LoadLevel], measured_from: float, objectives: list[Objective],
-             refused: list[tuple[str, str]]) -> Summary:
-    """The summary of a run of several loads: figures, gates and remarks of each level, none over all of them.
-
-    `measured_from`: start of the measure window, unix seconds; `objectives` and `refused` as `parse_objectives` gives
-    them."""
-    figures = [level_figures(run, level, bounds_of_run(run.manifest), measured_from) for level in levels]
+def by_level(run: Run, summary: Summary, levels: list[LoadLevel], kept: list[KeepingUp],
+             lines: tuple[list[Objective], list[tuple[str, str]]]) -> Summary:
+    """The summary of a run of several loads: figures, gates and remarks of each level, none over all of them. `kept`:
+    whether engine and load kept up in each; `lines`: the [slo] table as `parse_objectives` gives it."""
+    (objectives, refused), began = lines, levels[0].window.start
+    figures = [level_figures(run, level, bounds_of_run(run.manifest), began, keeping)
+               for level, keeping in zip(levels, kept, strict=True)]
     summary = withheld(summary, figures)
     summary.slo = [of_level(gate, each) for level, each in zip(levels, figures, strict=True)
                    for gate in (*slo.evaluate(objectives, refused, level.rows, each.goodput, each.rates),
@@ -169,11 +171,15 @@ def _of_levels(run: Run, summary: Summary, levels: list[LoadLevel], facts: Facts
     """What makes a run worse than its sums tell: a level in which nothing succeeded, or whose latencies are spoilt; the
     spoilt figures of that level are taken out."""
     reasons = level_reasons(summary.levels) if summary.counts.measured.ok else []  # else the whole run is told of
+    because = validity.late_because(facts)
     for level, figures in zip(levels, summary.levels, strict=True):
         bound_ms = error_bound_ms(level.rows, worker_samples(run, level.window))
         timing = [each for each in timing_errors(level.rows, bound_ms) if each.is_spoilt]
         _withhold_late(summary, timing, figures)
-        reasons += [spoilt_at_level(each, figures) for each in timing if each.name in facts.judged_metrics]
+        reasons += [spoilt_at_level(each, figures, because) for each in timing if each.name in facts.judged_metrics]
+        if figures.keeping_up.overloaded:
+            reasons.append(overloaded_at_level(figures))
+            withhold_latency(summary, figures)
     return reasons
 
 

@@ -20,10 +20,12 @@ from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.request_records import Errors
 from tokenswarm.contract.summary.summary_record import Summary
+from tokenswarm.contract.summary.time_records import KeepingUp
 from tokenswarm.contract.summary.verdict_records import SloGate
 
 
-def level_figures(run: Run, level: LoadLevel, bounds: RequestBounds, measured_from: float) -> LevelFigures:
+def level_figures(run: Run, level: LoadLevel, bounds: RequestBounds, measured_from: float,
+                  keeping: KeepingUp) -> LevelFigures:
     """One level's figures. `measured_from`: start of the run's measure window, unix seconds."""
     rows, window, record = level.rows, level.window, level.record
     rates = every_rate(run.requests, rows, window, bounds)
@@ -35,7 +37,8 @@ def level_figures(run: Run, level: LoadLevel, bounds: RequestBounds, measured_fr
         rates=rates, per_user_tok_s=metrics.per_user_rate(rows),
         goodput=slo.goodput_figures(rows, bounds, window), errors=Errors(metrics.error_rate(rows).figure("share")),
         valid_output=metrics.valid_output(rows).figure("share"), cache=metrics.cache_figures(run, rows, window),
-        server=metrics.server_view(run, rows, window), cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates))
+        server=metrics.server_view(run, rows, window), cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates),
+        keeping_up=keeping)
 
 
 def of_level(gate: SloGate, level: LevelFigures) -> SloGate:
@@ -51,17 +54,31 @@ def level_reasons(levels: list[LevelFigures]) -> list[Reason]:
             for level in levels if level.counts.sent and not level.counts.ok]
 
 
-def spoilt_at_level(error: TimingError, level: LevelFigures) -> Reason:
-    """A latency of a level that is off by too much, as a reason against the run."""
+def spoilt_at_level(error: TimingError, level: LevelFigures, because: str) -> Reason:
+    """A latency of a level that is off by too much, as a reason against the run; `because`: what made it so, and what
+    helps."""
     return Reason("level_timing", "INVALID", value=error.error_ms, limit=error.limit_ms, unit="ms", sentence=(
         f"{text.level_name(level)}: {error.title} may be off by {error.error_ms:.1f} ms (limit {error.limit_ms:.1f} "
-        "ms): the load generator read answers late. Use more WORKERS, less load, or a quieter machine."))
+        f"ms): the load generator read answers late. {because}"))
+
+
+def overloaded_at_level(level: LevelFigures) -> Reason:
+    """An engine that did not keep up with the arrivals of a level, as a reason against the run."""
+    kept = level.keeping_up
+    return Reason("level_overloaded", "OVERLOADED", value=kept.completed_s, limit=kept.offered_s, unit="req/s",
+                  sentence=f"{text.level_name(level)}: {kept.sentence}")
 
 
 def level_notes(levels: list[LoadLevel], figures: list[LevelFigures]) -> list[str]:
-    """`wave_notes` of each level, with its name."""
+    """What a reader must know of each level, with its name."""
     return [f"{text.level_name(each)}: {note}" for level, each in zip(levels, figures, strict=True)
-            for note in metrics.wave_notes(level.rows)]
+            for note in [*metrics.wave_notes(level.rows), *lost_time(each.keeping_up)]]
+
+
+def lost_time(keeping: KeepingUp) -> list[str]:
+    """What Little's law says of a closed loop in which time is lost between requests."""
+    law = keeping.littles_law
+    return [law.sentence] if law is not None and law.sentence else []
 
 
 def withheld(summary: Summary, levels: list[LevelFigures]) -> Summary:

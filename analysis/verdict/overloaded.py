@@ -12,6 +12,7 @@ from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import Reason
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.time_records import KeepingUp
 
@@ -28,18 +29,20 @@ def reasons_of(keeping: KeepingUp) -> list[Reason]:
     return [Reason(RULE, OVERLOADED, keeping.completed_s, keeping.offered_s, "req/s", present(keeping.sentence))]
 
 
-def without_held_arrivals(facts: Facts, keeping: KeepingUp) -> Facts:
+def without_held_arrivals(facts: Facts, overloaded: bool) -> Facts:
     """What validity looks at, without the lateness of arrivals that load.max_in_flight held back because the engine did
     not keep up: that is the engine's doing, and what is said of it is that it was overloaded."""
-    if not keeping.overloaded or not (facts.held_back or facts.unsent):
+    if not overloaded or not (facts.held_back or facts.unsent):
         return facts
     return replace(facts, lateness_p99_ms=None, unsent=None)
 
 
-def withhold_latency(summary: Summary) -> None:
+def withhold_latency(summary: Summary, level: LevelFigures | None = None) -> None:
     """Take out every latency, and what is counted by limits of latencies: they depend on how long the run was.
-    Throughput stays."""
-    withhold(summary, [*(latency.name for latency in METRICS.latencies()), *_BY_LIMITS], WHY)
+    Throughput stays. With `level`, of that level alone."""
+    withhold(summary, [*(latency.name for latency in METRICS.latencies()), *_BY_LIMITS], WHY, level)
+    if level is not None:
+        return
     summary.steady_part.latency = {}
     for each in summary.user_classes.values():
         each.goodput_rps, each.attainment = (Figure(unit=figure.unit, n=figure.n, why=WHY)

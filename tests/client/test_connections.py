@@ -518,11 +518,26 @@ def test_a_process_that_is_held_before_it_sends_knows_its_ttft_no_better(
         assert ask(client).ok
     send = wire.Connection._send_all
 
-    def held(connection: wire.Connection, data: bytes) -> None:
+    def held(connection: wire.Connection, data: bytes, could_ns: int) -> None:
         time.sleep(0.05)  # the whole thread: no other greenlet runs either
-        send(connection, data)
+        send(connection, data, could_ns)
 
     calm = ask(client)
     monkeypatch.setattr(wire.Connection, "_send_all", held)
     answer = ask(client)
     assert calm.ok and answer.ok and answer.ttft_uncertainty_ms >= 50
+
+
+def test_a_process_that_is_held_between_two_pieces_of_a_long_request_knows_its_ttft_no_better(
+        serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, holds = connect(serve(answering(STREAM)).url), []
+    wait = wire.Connection._wait_for_room
+
+    def held(connection: wire.Connection) -> None:
+        wait(connection)
+        if not holds:
+            holds.append(time.sleep(0.05))  # there is room again, and the thread does not see it
+
+    monkeypatch.setattr(wire.Connection, "_wait_for_room", held)
+    answer = ask(client, messages=[{"role": "user", "content": "x" * 20_000_000}])
+    assert answer.ok and holds and answer.ttft_uncertainty_ms >= 50

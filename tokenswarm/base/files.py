@@ -6,9 +6,22 @@ import contextlib
 import hashlib
 import os
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import hidden
+
+Noted = TypeVar("Noted")
+
+
+def read_note(path: Path, kind: type[Noted]) -> Noted | None:
+    """What an earlier command noted for later ones, as JSON of a type; None where it is missing or damaged."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def digest(path: Path) -> str:

@@ -83,14 +83,11 @@ class _Cancelled(BaseException):
 class _Exchange:
     """One request in flight, with what the watchdog needs to know of it."""
 
-    __slots__ = ("check_ns", "connection", "decoder", "ready_ns", "sent_ns", "streamed")
+    __slots__ = ("check_ns", "connection", "decoder", "sent_ns", "streamed")
 
-    def __init__(self, connection: Connection, sent_ns: int, streamed: bool, first_check_ns: int,
-                 ready_ns: int) -> None:
+    def __init__(self, connection: Connection, sent_ns: int, streamed: bool, first_check_ns: int) -> None:
         self.connection = connection
         self.sent_ns = sent_ns
-        self.ready_ns = ready_ns
-        """From here on nothing but the sending itself was to be done."""
         self.streamed = streamed
         self.decoder = Decoder(connection.reader, connection.stamps, streamed)
         self.check_ns = first_check_ns
@@ -98,13 +95,13 @@ class _Exchange:
     def uncertainty_ns(self) -> int:
         """By how many ns the time to the first token may be off.
 
-        The request left between `ready_ns` and the stamp behind its first send: a process that is held there, for want
-        of a CPU, sends late what it has stamped. And the first token may have arrived before its stamp. A kernel stamp
-        is that of a read's last byte: exact for the read's last event. A token with others behind it in the same read
-        arrived between the loop's look before and the stamp.
+        A process that is held between a stamp and the send behind it, for want of a CPU, sends late what it has
+        stamped; later pieces of a long request too. And the first token may have arrived before its stamp. A kernel
+        stamp is that of a read's last byte: exact for the read's last event. A token with others behind it in the same
+        read arrived between the loop's look before and the stamp.
         """
         connection = self.connection
-        sending_ns = max(0, connection.first_sent_ns - self.ready_ns)
+        sending_ns = connection.sending_ns
         stamp = self.decoder.stream.token_stamps[0]
         index = connection.stamps.index(stamp)
         if connection.kernel_stamps and self._ends_with_first_token(index):
@@ -256,13 +253,13 @@ class LLMClient:
         connection.begin()
         limits = self.timeouts
         first_check_ns = sent_ns + int(min(limits.first_token_s, limits.gap_s, limits.total_s) * _NS_PER_S)
-        exchange = _Exchange(connection, sent_ns, streamed, first_check_ns, ready_ns)
+        exchange = _Exchange(connection, sent_ns, streamed, first_check_ns)
         self._in_flight[exchange] = None
         try:
             if self._cancelled:
                 connection.give_up("cancelled", "")
             try:
-                connection.send(request)
+                connection.send(request, ready_ns)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # the server may have answered before it closed: the watcher reads what there is, then the end
             except OSError as error:

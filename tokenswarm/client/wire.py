@@ -63,7 +63,7 @@ class Connection:
 
     __slots__ = ("_cheap_end", "_fed", "_grace", "_incoming", "_loop", "_loop_time", "_outgoing", "_reads_seen",
                  "_recvmsg_into", "_tls", "_waiter", "_watcher", "bodies_at_done", "bytes_in", "closed", "earliest",
-                 "failure", "first_sent_ns", "idle_since", "kernel_stamps", "lag_ns", "reader", "reads",
+                 "failure", "idle_since", "kernel_stamps", "lag_ns", "reader", "reads", "sending_ns",
                  "socket", "stamps")
 
     def __init__(self, sock: _socket.socket, loop_time: LoopTime) -> None:
@@ -79,8 +79,8 @@ class Connection:
         self._grace: Any = None
         self.closed = False
         self.idle_since = 0.0
-        self.first_sent_ns = 0
-        """Right after the first piece of the exchange's request was handed to the kernel; 0 until then."""
+        self.sending_ns = 0
+        """How long the exchange's request may have lain here for want of a CPU, all its pieces together."""
         self._forget()
 
     def _forget(self) -> None:
@@ -160,7 +160,7 @@ class Connection:
     def _flush_tls(self) -> None:
         data = present(self._outgoing).read()
         if data:
-            self._send_all(data)
+            self._send_all(data, time.monotonic_ns())
 
     # ---- one exchange
 
@@ -178,7 +178,7 @@ class Connection:
 
     def begin(self) -> None:
         """Listen for an answer. One exchange at a time; `rest` comes between two."""
-        self.first_sent_ns = 0
+        self.sending_ns = 0
         self._watcher.start(self._readable if self._tls is None else self._readable_tls)
 
     def rest(self) -> None:
@@ -186,14 +186,17 @@ class Connection:
         self.reader.release()
         self._forget()
 
-    def send(self, data: bytes) -> None:
-        """Write a request whole, or until the exchange is over. Raises OSError."""
+    def send(self, data: bytes, ready_ns: int) -> None:
+        """Write a request whole, or until the exchange is over. `ready_ns`: from here on nothing but that was to be
+        done. Raises OSError."""
         if self._tls is not None:
             self._tls.write(data)
             data = present(self._outgoing).read()
-        self._send_all(data)
+        self._send_all(data, ready_ns)
 
-    def _send_all(self, data: bytes) -> None:
+    def _send_all(self, data: bytes, could_ns: int) -> None:
+        """`could_ns`: since when the next piece could have left. Of one for which the kernel had no room that is, at
+        the latest, known since the loop's look before."""
         view = memoryview(data)
         while view and self.failure is None:
             if self.reader.complete:
@@ -202,10 +205,14 @@ class Connection:
             try:
                 sent = self.socket.send(view)
             except BlockingIOError:
+                full_ns = time.monotonic_ns()
+                self.sending_ns += max(0, full_ns - could_ns)
                 self._wait_for_room()
+                could_ns = max(full_ns, self._loop_time.earliest_ns)
                 continue
-            if not self.first_sent_ns:
-                self.first_sent_ns = time.monotonic_ns()
+            sent_ns = time.monotonic_ns()
+            self.sending_ns += max(0, sent_ns - could_ns)
+            could_ns = sent_ns
             view = view[sent:]
 
     def _wait_for_room(self) -> None:

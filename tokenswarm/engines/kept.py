@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.files import replace_whole
+from tokenswarm.base.files import read_note, replace_whole
 from tokenswarm.engines.install_paths import default_root
 
 _FOLDER = "running"
@@ -72,24 +72,16 @@ def written_down(root: Path | None = None) -> Iterator[Running]:
     """The engines that were written down and still run; the notes of others are removed."""
     folder = (root or default_root()) / _FOLDER
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-        running = _read(path)
+        running = read_note(path, Running)
         if running is None or process_of(running) is None:
             path.unlink(missing_ok=True)
         else:
             yield running
 
 
-def _read(path: Path) -> Running | None:
-    try:
-        fields = json.loads(path.read_text())
-        return Running(**{**fields, "command": tuple(fields.get("command", ()))})
-    except (OSError, ValueError, TypeError, AttributeError):
-        return None
-
-
 def process_of(running: Running) -> psutil.Process | None:
     """The engine's first process; None when it has ended, also where another process has its id now."""
-    with contextlib.suppress(psutil.Error, ValueError):
+    with contextlib.suppress(psutil.Error, ValueError, OverflowError):
         process = psutil.Process(int(running.id))
         if (abs(process.create_time() - running.started_at) < _STARTS_TOLERANCE_S
                 and process.status() != psutil.STATUS_ZOMBIE):

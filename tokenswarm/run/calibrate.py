@@ -8,11 +8,10 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import tokenswarm
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.files import replace_whole
+from tokenswarm.base.files import read_note, replace_whole
 from tokenswarm.generator.new_run import host_facts, utc_now
 from tokenswarm.run.truth_run import KnownLoad, TruthRun, truth_run
 from tokenswarm.scenario.load import Load
@@ -119,10 +118,8 @@ def _store(result: Calibration) -> None:
 
 def stored() -> Calibration | None:
     """The calibration of this machine; None if there is none, or it is of another version or processor."""
-    try:
-        fields: dict[str, Any] = json.loads(path().read_text("utf-8"))
-        result = Calibration(**fields)
-    except (OSError, ValueError, TypeError):
+    result = read_note(path(), Calibration)
+    if result is None or result.streams < 1 or result.tokens_s <= 0:
         return None
     same = result.version == tokenswarm.__version__ and result.cpu == host_facts().cpu
     return result if same else None

@@ -8,6 +8,7 @@ from tokenswarm.contract.summary.cache_records import Cache
 from tokenswarm.contract.summary.engine_records import ServerMeans
 from tokenswarm.contract.summary.figure import Figure, Number, Record
 from tokenswarm.contract.summary.request_records import Cost, Errors, Goodput, Outcomes
+from tokenswarm.contract.summary.time_records import KeepingUp
 
 
 class LevelFigures(Record):
@@ -34,6 +35,7 @@ class LevelFigures(Record):
     cache: Cache = field(default_factory=Cache)
     server: ServerMeans = field(default_factory=ServerMeans)
     cost: Cost | None = None
+    keeping_up: KeepingUp = field(default_factory=KeepingUp)
 
     def percentile(self, latency: str, percentile: str) -> Figure:
         """A percentile (`p95`) of the latency of that key (`ttft_ms`); without value where nobody measured it."""

@@ -42,7 +42,7 @@ ONE_SHOT_OPTIONS = $(call option,--prompt,PROMPT) $(call option,--context,CONTEX
 
 .DEFAULT_GOAL := help
 .PHONY: help install load soak ui test-ui observe compare capacity qualify tune sim report profile scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean results prune
-.PHONY: oneshot claims
+.PHONY: oneshot claims export import
 
 help: ## show this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo
@@ -126,6 +126,12 @@ capacity: $(VENV)/.installed ## the highest load within the SLOs: [OF=rate] [BUD
 report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>
 	@$(PY) -m tokenswarm report $(call quote,$(value RUN)) $(call option,--baseline,BASELINE) $(if $(STRICT),--strict) \
 	  $(if $(FAIL_ON_DRIFT),--fail-on-drift)
+
+export: $(VENV)/.installed ## a run as another tool's result file: RUN= FORMAT=vllm-bench|llm-d|aiperf [OUT=FILE]
+	@$(PY) -m tokenswarm export $(call quote,$(value RUN)) --format $(call quote,$(value FORMAT)) $(call option,--out,OUT)
+
+import: $(VENV)/.installed ## another tool's result file as a run folder, with its report: FILE=bench.json [OUT=DIR] [RESULTS=]
+	@$(PY) -m tokenswarm import $(call quote,$(value FILE)) $(call option,--out,OUT) $(call option,--results,RESULTS)
 
 profile: $(VENV)/.installed ## what a recorded workload is, before any engine runs: DATA=prod.jsonl [FIELDS="prompt=question"]
 	@$(PY) -m tokenswarm profile $(call quote,$(value DATA)) $(call option,--fields,FIELDS)

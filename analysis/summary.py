@@ -57,7 +57,7 @@ from tokenswarm.contract.objectives import Objective, RequestBounds, bounds_of_r
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.header_records import EngineHeader, Header, ScenarioHeader, WindowHeader
 from tokenswarm.contract.summary.level_records import LevelFigures
-from tokenswarm.contract.summary.request_records import ClassFigures, Counts, ErrorKind, Errors, MixShare
+from tokenswarm.contract.summary.request_records import ClassFigures, Counts, ErrorKind, Errors, Goodput, MixShare
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.time_records import KeepingUp, SteadyPart
 from tokenswarm.contract.summary.verdict_records import Generator, SloGate
@@ -75,8 +75,7 @@ def summarise(run: Run) -> Summary:
                                               [*validity.recorded_reasons(run), *reasons_of(keeping)])
     objectives, refused = parse_objectives(run.manifest.scenario.table("slo"))
     bounds, shares = bounds_of_run(run.manifest), mix_shares(run.manifest, rows)
-    rates = every_rate(run.requests, rows, window, bounds)
-    goodput = slo.goodput_figures(rows, bounds, window, run.requests)
+    rates, goodput = _rates(run, rows, window, bounds)
     cost = run.manifest.cost or CostRecord()
     summary = Summary(
         run_id=run_id(run),
@@ -124,6 +123,17 @@ def summarise(run: Run) -> Summary:
     summary.outcome = judged(summary)
     summary.replay = fidelity_of(run, summary.cache.yardstick)
     return summary
+
+
+def _rates(run: Run, rows: pd.DataFrame, window: Window | None,
+           bounds: RequestBounds) -> tuple[dict[str, Figure], Goodput]:
+    """All rates, and goodput; without intervals where nobody knows when requests were sent."""
+    rates = every_rate(run.requests, rows, window, bounds)
+    goodput = slo.goodput_figures(rows, bounds, window, run.requests)
+    if run.manifest.imported is None or run.manifest.imported.start_times:
+        return rates, goodput
+    return {name: replace(figure, ci95=None) for name, figure in rates.items()}, replace(
+        goodput, goodput_rps=replace(goodput.goodput_rps, ci95=None))
 
 
 def _notes(run: Run, rows: pd.DataFrame, keeping: KeepingUp, levels: int, shares: dict[str, MixShare]) -> list[str]:

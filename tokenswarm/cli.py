@@ -29,6 +29,7 @@ COMMANDS = (
     "profile",
     "report",
     "results",
+    "exchange",
     "sim",
     "worker",
     "calibrate",

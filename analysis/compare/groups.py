@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from tokenswarm.analysis.figures.gpu_states import clocks_apart
-from tokenswarm.analysis.verdict.outcome import VALID
+from tokenswarm.analysis.verdict.outcome import COMPARABLE
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.summary.summary_record import Summary
@@ -96,7 +96,7 @@ def usable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[LeftOut]]:
         if summary.levels:
             out.append(LeftOut(summary.run_id, f"{len(summary.levels)} load levels, and no figure over all of them is "
                                                "about one load", int(Exit.USAGE)))
-        elif summary.verdict == VALID:
+        elif summary.verdict in COMPARABLE:
             good.append(summary)
         else:
             out.append(LeftOut(summary.run_id, f"{outcome.headline}: {outcome.sentence}", outcome.code))

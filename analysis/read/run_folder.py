@@ -99,7 +99,8 @@ def read_run(folder: str | Path) -> Run:
         notes.append(newer)
     requests, damaged = _read_parts(path, REQUESTS_CSV, REQUEST_COLUMNS, ("sent_at", "status"), notes)
     engine, damaged_engine = _read_parts(path, ENGINE_METRICS_CSV, ENGINE_METRIC_COLUMNS, ("at",), [])
-    host, damaged_host = _read_parts(path, HOST_METRICS_CSV, HOST_METRIC_COLUMNS, ("at",), notes)
+    host, damaged_host = _read_parts(path, HOST_METRICS_CSV, HOST_METRIC_COLUMNS, ("at",),
+                                     notes if manifest.imported is None else [])
     requests, odd = _keep_rows_with_an_outcome(requests)
     requests = _misses_left_out(requests, notes)
     return Run(

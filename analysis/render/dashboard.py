@@ -110,7 +110,8 @@ def look_at(run: Run, summary: Summary) -> Seen:
     """A run, ready to be drawn."""
     window = find_window(run)
     objectives, _ = parse_objectives(run.manifest.scenario.table("slo"))
-    timeline = make_timeline(run, window)
+    timed = run.manifest.imported is None or run.manifest.imported.start_times
+    timeline = make_timeline(run, window) if timed else None
     if timeline is not None:
         bands = tuple((level.window.start, level.window.end) for level in load_levels(run, window))
         names = tuple(text.level_words(level) for level in summary.levels)

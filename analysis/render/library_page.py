@@ -18,7 +18,8 @@ from tokenswarm.analysis.render.assets import asset, environment, script_hash
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560.0, 150.0, 46.0, 10.0, 12.0, 22.0
 _GOOD, _BAD = "met", "missed"
 _TONES: Mapping[str, str] = {"PASSED": _GOOD, "RUNNING": "unknown", "UNDETERMINED": "undetermined",
-                             "NO REPORT": "undetermined", "INCOMPLETE": "undetermined", "ENDED EARLY": "undetermined"}
+                             "NO REPORT": "undetermined", "INCOMPLETE": "undetermined", "UNCHECKED": "undetermined",
+                             "ENDED EARLY": "undetermined"}
 _STYLES = {_GOOD: "green", _BAD: "red", "undetermined": "yellow", "unknown": "dim"}
 
 

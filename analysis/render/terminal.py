@@ -23,7 +23,7 @@ from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import Baseline, SloGate
 
-_VERDICT_STYLE = {"INVALID": "bold red", "INCOMPLETE": "bold yellow"}
+_VERDICT_STYLE = {"INVALID": "bold red", "INCOMPLETE": "bold yellow", "UNCHECKED": "bold yellow"}
 _OUTAGES_SHOWN = 5
 _STATE_STYLE = {"met": "green", "missed": "red", "undetermined": "yellow"}
 

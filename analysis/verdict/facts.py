@@ -68,6 +68,8 @@ class Facts:
     stalled_share: float | None = None
     going: bool = False
     ended_early: str | None = None
+    imported: str = ""
+    """The tool that measured the run, where that was not tokenswarm."""
 
 
 def gather(run: Run, window: Window | None) -> Facts:
@@ -102,6 +104,7 @@ def gather(run: Run, window: Window | None) -> Facts:
         stalled_share=stalled_share(workers, window),
         going=run.going,
         ended_early=(manifest.ended_early.sentence or "no reason is told") if manifest.ended_early else None,
+        imported=(manifest.imported.tool or "another tool") if manifest.imported is not None else "",
         rows_lost=counted.rows_lost or 0,
         damaged_lines=run.damaged_lines,
         median_latency_ms=_median_latency(ok),

@@ -13,7 +13,10 @@ from typing import Any
 from tokenswarm.base.errors import Exit
 
 VALID, INCOMPLETE, INVALID, OVERLOADED = "VALID", "INCOMPLETE", "INVALID", "OVERLOADED"
+UNCHECKED = "UNCHECKED"
 """The verdicts on figures, `verdict` of summary.json: only those of a VALID run are what they say."""
+COMPARABLE = frozenset({VALID, UNCHECKED})
+"""Verdicts with which a run may enter a comparison; that it was not checked is then said there."""
 COMPLETE, INTERRUPTED = "complete", "interrupted"
 """Of run.json's `status`."""
 NOTE = "NOTE"
@@ -31,6 +34,8 @@ class RunFacts:
     no_success: bool = False
     invalid: bool = False
     overloaded: bool = False
+    unchecked: bool = False
+    """Another tool measured it, and nothing tells whether that tool kept up."""
     missed: bool = False
     """A gate was missed."""
     undetermined: bool = False
@@ -80,6 +85,9 @@ OUTCOMES: tuple[Outcome, ...] = (
     Outcome("OVERLOADED", lambda facts: facts.overloaded,
             "the engine did not keep up with the arrivals, so figures depend on how long the run was", Exit.OVERLOADED,
             OVERLOADED),
+    Outcome("UNCHECKED", lambda facts: facts.unchecked,
+            "another tool measured the run, and nothing tells whether its load generator kept up", Exit.UNDETERMINED,
+            UNCHECKED),
     Outcome("SLO_MISSED", lambda facts: facts.missed, "a gate is missed", Exit.SLO_MISSED, VALID),
     Outcome("UNDETERMINED", lambda facts: facts.undetermined and facts.strict,
             "a gate is undetermined, and STRICT=1", Exit.UNDETERMINED, VALID),
@@ -107,4 +115,4 @@ def facts_of_reasons(verdicts: Iterable[str], **further: Any) -> RunFacts:
     named = set(verdicts)
     return RunFacts(could_not_run="COULD_NOT_RUN" in named, ended_early="ENDED_EARLY" in named,
                     incomplete="INCOMPLETE" in named, no_success="NO_SUCCESS" in named, invalid="INVALID" in named,
-                    overloaded="OVERLOADED" in named, **further)
+                    overloaded="OVERLOADED" in named, unchecked="UNCHECKED" in named, **further)

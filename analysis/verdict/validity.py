@@ -301,7 +301,17 @@ RULES: tuple[Rule, ...] = (
         "INCOMPLETE",
         "",
         "Nothing was recorded about the load generator itself, so nothing shows that it was not the bottleneck.",
-        lambda f: Finding(None, None, f.measured_ok > 0 and f.error_bound_ms is None and f.cpu_share is None),
+        lambda f: None if f.imported else Finding(
+            None, None, f.measured_ok > 0 and f.error_bound_ms is None and f.cpu_share is None),
+    ),
+    Rule(
+        "imported",
+        "Measured by tokenswarm",
+        "UNCHECKED",
+        "",
+        "{detail} measured these requests, and records nothing about its own load generator: nothing shows that the "
+        "engine, and not that tool, was the limit.",
+        lambda f: Finding(None, None, bool(f.imported), f.imported) if f.imported else None,
     ),
     Rule(
         "damaged_lines",

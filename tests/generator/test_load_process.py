@@ -295,3 +295,19 @@ def test_each_user_class_has_the_workload_output_and_limits_of_its_own_plan(tmp_
         rows = [(row["user_class"], row["conversation"]) for row in csv.DictReader(file)]
     assert rows == [("RagReader", "measure-000000"), ("BatchClassifier", "measure-000000"),
                     ("RagReader", "measure-000017")]
+
+
+def test_a_trace_context_goes_with_a_request_only_where_that_is_asked_for(bench: Callable[..., Bench]) -> None:
+    heads: list[bytes] = []
+
+    def note(peer: Peer) -> None:
+        heads.append(peer.request())
+        peer.send(STREAM)
+
+    for settings in ("", "endpoint.traceparent=true"):
+        load = bench(note, settings)
+        load.send()
+        load.process.end()
+    assert b"traceparent" not in heads[0]
+    [row] = load.rows()
+    assert f"traceparent: 00-{row['trace_id']}-".encode() in heads[1]

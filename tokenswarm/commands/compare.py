@@ -41,7 +41,8 @@ def add(commands: Any) -> None:
         description="Writes comparison.html, comparison.md and comparison.json: every figure of both sides with 95% "
                     "intervals, a verdict, and what the field's rule of thumb says.",
         formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG)
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="run folders")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="run folders, or other tools' result files "
+                                                                  "(tokenswarm import --help)")
     parser.add_argument("--a", nargs="+", default=[], metavar="RUN", help="run folders of side A")
     parser.add_argument("--b", nargs="+", default=[], metavar="RUN", help="run folders of side B")
     parser.add_argument("--label-a", metavar="NAME", help="name of side A")
@@ -211,6 +212,18 @@ def with_scripted_answers(side: Any) -> Any:
     return replace(side, overrides={ASSISTANT_TURNS: "corpus", **side.overrides})
 
 
+def _with_imported(options: argparse.Namespace, runs: list[Any], a: list[Any],
+                   b: list[Any]) -> tuple[list[Path], list[Path], list[Path]]:
+    """The same with run folders in the place of other tools' result files; two such files are the two sides."""
+    from tokenswarm.commands.exchange import run_folders
+
+    if len(runs) == 2 and all(Path(each).is_file() for each in runs):
+        options.label_a, options.label_b = (own or Path(each).stem for own, each in
+                                            zip((options.label_a, options.label_b), runs, strict=True))
+        runs, a, b = [], runs[:1], runs[1:]
+    return (run_folders(runs, options.results), run_folders(a, options.results), run_folders(b, options.results))
+
+
 def _write(options: argparse.Namespace, console: Console, runs: list[Any], a: list[Any], b: list[Any],
            folder: Path | None = None) -> Exit:
     from tokenswarm.analysis.compare.report import compare_runs
@@ -218,6 +231,7 @@ def _write(options: argparse.Namespace, console: Console, runs: list[Any], a: li
     from tokenswarm.analysis.compare_files import COMPARISON_HTML, write_comparison
     from tokenswarm.analysis.render.compare_page import comparison_table
 
+    runs, a, b = _with_imported(options, runs, a, b)
     comparison = compare_runs(runs, a=a, b=b, labels=(options.label_a, options.label_b),
                               fleet=Fleet(options.mixed_hardware, options.frequent_model_changes),
                               rules=_rules(options))

@@ -21,7 +21,8 @@ def add(commands: Any) -> None:
     report = commands.add_parser("report", help="make summary.json and dashboard.html of a run folder anew",
                                  description="Reads a run folder, complete or not, and writes summary.json, "
                                              "dashboard.html, junit.xml and summary.md into it.")
-    report.add_argument("folder", metavar="RUN", help="a run folder, such as results/<run-id>")
+    report.add_argument("folder", metavar="RUN", help="a run folder, such as results/<run-id>, or another tool's "
+                        "result file (tokenswarm import --help)")
     report.add_argument("--json", action="store_true", help="print summary.json instead of a table")
     report.add_argument("--gate", action="store_true", help="end with the exit code that the run itself would have had")
     report.add_argument("--strict", action="store_true", help="a gate that is undetermined counts as missed (implies "
@@ -41,6 +42,7 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
 
     if not options.folder:
         raise UserError(Exit.USAGE, "say which run: make report RUN=results/<run-id>")
+    options.folder = _folder(options.folder)
     further = {} if options.tolerance is None else {"tolerance": options.tolerance}
     summary = report(options.folder, options.strict, options.baseline, fail_on_drift=options.fail_on_drift,
                      dashboard=not options.no_dashboard, **further)
@@ -53,6 +55,17 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
         return Exit.PASSED
     tell_ci(Path(options.folder))
     return exit_code(summary)
+
+
+def _folder(path: str) -> str:
+    """The run folder; of a result file of another tool the one that it becomes."""
+    from tokenswarm.commands.exchange import run_folders
+
+    folders = run_folders([path], Path("results"))
+    if len(folders) > 1:
+        raise UserError(Exit.USAGE, f"{path} holds {len(folders)} runs, which are now {', '.join(map(str, folders))}: "
+                                    "report one of them")
+    return str(folders[0])
 
 
 def _show(summary: Summary, page: Path | None) -> None:

@@ -199,6 +199,18 @@ class CostRecord(msgspec.Struct):
     gpus: Number | None = None
 
 
+class ImportedRecord(msgspec.Struct):
+    """Where the rows come from, of a run that another tool measured. `unknown`: what its file does not tell.
+    `start_times`: whether it tells when each request was sent; else `sent_at` keeps their order alone."""
+
+    tool: str | None = None
+    version: str | None = None
+    file: str | None = None
+    sha256: str | None = None
+    unknown: list[str] = []
+    start_times: bool = True
+
+
 class CpusRecord(msgspec.Struct):
     """The CPUs that each side was kept to, where both computed on one machine."""
 
@@ -320,6 +332,7 @@ class Manifest(msgspec.Struct):
     server_latency: ServerLatencyRecord | None = None
     label: str | None = None
     """The user's own name for the run."""
+    imported: ImportedRecord | None = None
 
     def end(self, end: LoadEnd) -> None:
         """Take over what the load generator says at its end."""
@@ -333,7 +346,8 @@ class Manifest(msgspec.Struct):
 
 
 _OF_CONTAINERS = ("image", "container")
-_ONCE_KNOWN = ("cache_reset", "cpus", "ended_early", "warmup", "workers", "telemetry", "server_latency", "label")
+_ONCE_KNOWN = ("cache_reset", "cpus", "ended_early", "warmup", "workers", "telemetry", "server_latency", "label",
+               "imported")
 _WHERE_ANY = ("classes", "levels")
 _OF_PREFLIGHT = ("sdk_notes", "chars_per_token", "template_tokens", "enforced", "enforced_words")
 """What the check before the load only has to say where it asked for it."""

@@ -132,6 +132,7 @@ REQUEST_COLUMNS: tuple[Column, ...] = (
     Column("finish_reason", "text", "as the engine gave it"),
     Column("valid_output", "bool", "the scenario's own check of the answer; empty if it has none"),
     Column("error_detail", "text", "one line, shortened"),
+    Column("trace_id", "text", "trace id of the W3C `traceparent` header that was sent; empty where none was"),
 )
 """requests.csv: one row per request sent. Durations are from sent_at, on a monotonic clock."""
 

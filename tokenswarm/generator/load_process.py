@@ -40,6 +40,7 @@ from tokenswarm.generator.request_body import constant_body, path_of, request_bo
 from tokenswarm.generator.rows import Origin, request_row
 from tokenswarm.generator.session_stream import SessionStream, Share
 from tokenswarm.generator.sinks import FLUSH_INTERVAL_S, Buffer, Sink
+from tokenswarm.generator.trace_context import trace_context
 from tokenswarm.generator.under_way import mean_turns, places_under_way
 from tokenswarm.live.aggregate import Delta
 from tokenswarm.scenario.mix import USERS
@@ -276,14 +277,16 @@ class LoadProcess:
         self._requests += 1
         number = self._requests
         request_id = f"{self.plan.run_id}-{self.index}-{number}"
-        origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at, attempt, number,
-                        continuing)
         load = self._load_of(user_class)
+        traced = trace_context(request_id) if load.endpoint.traceparent else None
+        origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at, attempt, number,
+                        continuing, traced[0] if traced else None)
         body = request_body(load.body, prompt, load.max_tokens, load.endpoint)
         asked_at = time.time()
         self.in_flight[user_class] += 1
         try:
-            answer = load.client.complete(body, request_id, path_of(prompt, load.endpoint))
+            answer = load.client.complete(body, request_id, path_of(prompt, load.endpoint),
+                                          **({"headers": {"traceparent": traced[1]}} if traced else {}))
         except Exception as error:  # a bug of ours, or a prompt that is no JSON: it must not cost the row
             answer = Answer(status="failed", error="client_error", error_detail=f"{type(error).__name__}: {error}",
                             sent_at=asked_at)

@@ -25,6 +25,8 @@ class Origin:
     attempt: int = 1
     number: int = 0
     continuing: bool = False
+    trace_id: str | None = None
+    """Of the `traceparent` that went with it."""
 
 
 def quantile(ordered: list[float], share: float) -> float:
@@ -61,6 +63,7 @@ def request_row(origin: Origin, prompt: Prompt, answer: Answer, level: int | Non
         "turn": prompt.turn,
         "continuing": origin.continuing,
         "request_id": origin.request_id,
+        "trace_id": origin.trace_id,
         "attempt": origin.attempt,
         "scheduled_at": scheduled,
         "sent_at": answer.sent_at,

@@ -68,6 +68,10 @@ class EndpointSettings(Section):
     send_ignore_eos: bool = Field(default=True, strict=True, description="send ignore_eos where output.ignore_eos asks "
                                   "for it; without it answers end where the model ends them")
     send_seed: bool = Field(default=True, strict=True, description="send a `seed` that output.extra or a prompt has")
+    traceparent: bool = Field(
+        default=False, strict=True, description="send a W3C `traceparent` with each request, so that an engine that "
+        "traces joins it; requests.csv has its trace_id"
+    )
     fold_system: bool = Field(
         default=False, strict=True, description="put the system message before the first user message, for a model "
         "without a system role"

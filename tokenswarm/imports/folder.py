@@ -1,0 +1,182 @@
+"""From another tool's result file to run folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import digest, make_folder
+from tokenswarm.contract.manifest import (
+    CountsRecord,
+    ImportedRecord,
+    Manifest,
+    PhaseRecord,
+    ScenarioRecord,
+    write_manifest,
+)
+from tokenswarm.contract.tables import FORMAT, REQUEST_COLUMNS, REQUESTS_CSV, format_rows, header
+from tokenswarm.imports.aiperf_records import read_aiperf
+from tokenswarm.imports.foreign_run import ForeignRun, Row
+from tokenswarm.imports.guidellm_report import read_guidellm
+from tokenswarm.imports.sglang_bench import read_sglang_line
+from tokenswarm.imports.vllm_bench import read_vllm_bench
+
+FORMATS = ("vllm bench serve --save-detailed", "sglang.bench_serving --output-details", "aiperf profile_export.jsonl",
+           "guidellm benchmarks.json")
+_BATCH = 1000
+_HEAD = 65536
+_NAME_CHARS = 40
+
+
+def read_foreign(path: Path) -> Iterator[ForeignRun]:
+    """The runs in a result file of another tool, told by its content; the rows of each are to be used up before the
+    next. Raises UserError (DATA) for a file that cannot be read or is of none of FORMATS."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+            file.seek(0)
+            kind = _kind(head)
+            if kind == "aiperf":
+                yield read_aiperf(file, path.name)
+            elif kind == "sglang":
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        yield read_sglang_line(line, f"{path.name}, line {number},")
+            elif kind == "guidellm":
+                yield from read_guidellm(file.read(), path.name)
+            elif kind == "vllm":
+                yield read_vllm_bench(file.read(), path.name)
+            else:
+                raise UserError(Exit.DATA, f"{path} is none of the result files that can be read here: "
+                                           f"{'; '.join(FORMATS)}")
+    except OSError as error:
+        raise UserError(Exit.DATA, f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _kind(head: bytes) -> str:
+    """Which tool wrote a file that begins so; "" for none that is known. Keys that only that tool has decide."""
+    keys = {key for key in (b"metadata", b"guidellm_version", b"benchmarks", b"request_start_ns", b"benchmark_phase",
+                            b"model_id", b"tokenizer_id", b"dataset_name", b"sharegpt_output_len",
+                            b"random_input_len", b"total_token_throughput", b"request_throughput", b"duration",
+                            b"num_prompts", b"backend") if b'"' + key + b'"' in head}
+    if b"request_start_ns" in keys:
+        return "aiperf"
+    if b"guidellm_version" in keys or {b"metadata", b"benchmarks"} <= keys:
+        return "guidellm"
+    if b"random_input_len" in keys or b"sharegpt_output_len" in keys:
+        return "sglang"
+    return "vllm" if b"duration" in keys and keys & {b"model_id", b"tokenizer_id", b"num_prompts", b"backend"} else ""
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether this is a file, and so no run folder."""
+    return path.is_file()
+
+
+def import_file(path: Path, out: Path | None = None, results: Path = Path("results")) -> list[Path]:
+    """The run folders that a file becomes: `out`, or one of its name in `results`; with numbers behind it where the
+    file holds several runs. A folder that is there already is made anew. Raises UserError (DATA, RESULTS)."""
+    stem = "".join(sign if sign.isalnum() or sign in "._" else "-" for sign in path.name.partition(".json")[0])
+    base = out or results / f"import-{stem[:_NAME_CHARS].strip('-')}-{_short_digest(path)}"
+    folders = []
+    for number, run in enumerate(read_foreign(path), 1):
+        folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
+        _write(folder, run, path)
+        folders.append(folder)
+    if not folders:
+        raise UserError(Exit.DATA, f"{path} holds no run")
+    return folders
+
+
+def _short_digest(path: Path) -> str:
+    try:
+        return digest(path)[:6]
+    except OSError as error:
+        raise UserError(Exit.DATA, f"{path} cannot be read: {error.strerror or error}") from None
+
+
+@dataclass
+class _Seen:
+    """What of the rows the manifest needs."""
+
+    rows: int = 0
+    first: float = float("inf")
+    last: float = float("-inf")
+    status: dict[str, int] = field(default_factory=dict)
+
+    def add(self, row: Row) -> None:
+        self.rows += 1
+        status = str(row["status"])
+        self.status[status] = self.status.get(status, 0) + 1
+        if row["phase"] == "measure":
+            self.first = min(self.first, row["sent_at"])
+            self.last = max(self.last, row["sent_at"] + (row.get("e2e_ms") or 0.0) / 1e3)
+
+
+def _write(folder: Path, run: ForeignRun, source: Path) -> None:
+    """Beside its place first, so that a file that turns out to be damaged leaves nothing behind."""
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    make_folder(beside)
+    try:
+        seen = _write_rows(beside, run, folder.name)
+        write_manifest(beside, _manifest(run, seen, source, folder.name))
+        if folder.exists():
+            if not _is_ours(folder):
+                raise UserError(Exit.RESULTS, f"{folder} is there already and is no imported run: name another folder")
+            shutil.rmtree(folder)
+        beside.rename(folder)
+    except OSError as error:
+        raise UserError(Exit.RESULTS, f"{folder} cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return isinstance(json.loads((folder / "run.json").read_text("utf-8")).get("imported"), dict)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _write_rows(folder: Path, run: ForeignRun, run_id: str) -> _Seen:
+    seen, rows = _Seen(), iter(run.rows)
+    common: Mapping[str, Any] = {"run_id": run_id, "worker": 0, "phase": "measure", "user_class": "imported",
+                                 "attempt": 1}
+    with (folder / REQUESTS_CSV).open("w", encoding="utf-8", newline="") as file:
+        file.write(header(REQUEST_COLUMNS))
+        while batch := [{**common, **row} for row in islice(rows, _BATCH)]:
+            for row in batch:
+                seen.add(row)
+            file.write(format_rows(REQUEST_COLUMNS, batch))
+    if not seen.rows:
+        raise UserError(Exit.DATA, f"the file of {run.tool} holds no request")
+    return seen
+
+
+def _manifest(run: ForeignRun, seen: _Seen, source: Path, run_id: str) -> Manifest:
+    started = run.started if run.started is not None else seen.first if seen.rows else 0.0
+    ended = started + run.seconds if run.seconds is not None else max(seen.last, started)
+    title = f"{run.tool}{f': {run.workload}' if run.workload else ''}"
+    imported = ImportedRecord(run.tool, run.version, source.name, digest(source), list(run.unknown), run.start_times)
+    known = started > 0.0
+    return Manifest(
+        format=FORMAT, run_id=run_id, status="complete", simulated=False, engine=run.engine, model=run.model,
+        started_at=_utc(started) if known else None, ended_at=_utc(ended) if known else None,
+        scenario=ScenarioRecord(name=run.workload or "imported", title=title), load=run.load,
+        phases=[PhaseRecord("measure", started, ended)],
+        counts=CountsRecord(**{name: seen.status.get(name, 0) for name in ("ok", "failed", "cancelled")},
+                            rows=seen.rows, sent=max(run.sent or 0, seen.rows)),
+        imported=imported,
+        notes=[f"Imported from {source.name} of {title}. Not known: {'; '.join(run.unknown)}."])
+
+
+def _utc(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

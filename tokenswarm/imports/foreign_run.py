@@ -1,0 +1,114 @@
+"""A run that another tool measured, as far as its file tells of it; and the columns of its requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.manifest import EngineRecord, LoadRecord
+
+Row = Mapping[str, Any]
+"""Cells of requests.csv by column name; what is absent was not recorded."""
+_ENGINES = {"vllm": "vLLM", "sglang": "SGLang"}
+GENERATOR_UNKNOWN = "whether the load generator kept up: CPU, event loop and lateness of its own were not recorded"
+"""What no other tool's file tells."""
+
+
+@dataclass(frozen=True)
+class ForeignRun:
+    """One benchmark. `started` and `seconds`: when it measured, in unix seconds; None: as long as its requests took.
+    `sent`: how many requests there were, where the file may hold a part of them. `unknown`: what cannot be known from
+    this file, each as words that go on from "not known:"."""
+
+    tool: str
+    rows: Iterable[Row]
+    version: str | None = None
+    model: str | None = None
+    engine: EngineRecord = field(default_factory=EngineRecord)
+    load: LoadRecord = field(default_factory=LoadRecord)
+    started: float | None = None
+    seconds: float | None = None
+    sent: int | None = None
+    workload: str = ""
+    unknown: Sequence[str] = ()
+    start_times: bool = True
+    """Whether the file says when each request was sent."""
+
+
+def engine_of(backend: str | None) -> EngineRecord:
+    """The engine behind a backend's name (`vllm`, `sglang-oai-chat`); empty for one that names an API alone."""
+    name = next((engine for engine in _ENGINES if (backend or "").startswith(engine)), None)
+    return EngineRecord(name=name, title=_ENGINES.get(name or ""))
+
+
+def load_of(rate: float | None, users: float | None) -> LoadRecord:
+    """An open loop where there is a finite rate, else a closed one of so many users."""
+    if rate is not None and 0 < rate < float("inf"):
+        return LoadRecord(mode="open", rate=rate, max_in_flight=users)
+    return LoadRecord(mode="closed", users=users) if users else LoadRecord()
+
+
+def gaps_ms(gaps_s: Sequence[float]) -> dict[str, float]:
+    """The columns of requests.csv about the gaps between events, from the gaps of one stream in seconds."""
+    if not gaps_s:
+        return {}
+    ordered = sorted(gaps_s)
+    return {"icl_p50_ms": 1e3 * _quantile(ordered, 0.5), "icl_p99_ms": 1e3 * _quantile(ordered, 0.99),
+            "icl_max_ms": 1e3 * ordered[-1]}
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Linear interpolation between order statistics, as in requests.csv of our own runs."""
+    position = share * (len(ordered) - 1)
+    below = int(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+def unix_of(date: str | None, form: str = "%Y%m%d-%H%M%S") -> float | None:
+    """A moment that a tool wrote without its time zone, taken for UTC; None for what is no such moment."""
+    try:
+        return datetime.strptime(date or "", form).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+
+
+def same_lengths(path: str, columns: Mapping[str, Sequence[Any]]) -> int:
+    """How many requests these columns are of. Raises UserError (DATA) where they are of different numbers."""
+    for (name, values), (other, others) in pairwise(columns.items()):
+        if len(values) != len(others):
+            raise UserError(Exit.DATA, f"{path}: {name} has {len(values)} entries and {other} {len(others)}: they "
+                                       "should be of the same requests")
+    return len(next(iter(columns.values()), ()))
+
+
+def failure(error: str) -> dict[str, Any]:
+    """The outcome columns of a request that failed, from what the tool kept of it."""
+    lower = error.lower()
+    kind = "timeout_total" if "timeout" in lower or "timed out" in lower else \
+        "rate_limited" if "429" in lower else "connect_refused" if "refused" in lower else None
+    last_line = next((line for line in reversed(error.splitlines()) if line.strip()), error)
+    return {"status": "failed", "error": kind, "error_detail": last_line.strip()}
+
+
+def from_arrays(start_times: Sequence[float] | None, begin: float, columns: Mapping[str, Sequence[Any]],
+                count: int) -> Iterator[Row]:
+    """Rows of a file that holds a list a column: `ttfts`, `itls`, `latencies` (seconds), `errors`, lengths."""
+    first = min(start_times, default=0.0) if start_times else 0.0
+    for place in range(count):
+        cell = {name: values[place] for name, values in columns.items()}
+        sent_at = begin + (start_times[place] - first if start_times else 1e-6 * place)
+        row: dict[str, Any] = {"request_id": str(place), "sent_at": sent_at, "prompt_tokens": cell.get("input_lens")}
+        if cell.get("errors"):
+            yield row | failure(str(cell["errors"]))
+            continue
+        ttft, gaps = cell["ttfts"], cell.get("itls", ())
+        whole = cell["latencies"] if "latencies" in cell else ttft + sum(gaps)
+        streamed = {"ttft_ms": 1e3 * ttft, "ttfo_ms": 1e3 * ttft, "last_token_ms": 1e3 * whole,
+                    "chunks": len(gaps) + 1 if gaps else None} if ttft else {}
+        yield row | streamed | gaps_ms(gaps) | {
+            "status": "ok", "e2e_ms": 1e3 * whole, "completion_tokens": cell["output_lens"]}

@@ -1,0 +1,81 @@
+"""`vllm bench serve --save-result --save-detailed`: one JSON object with a list a column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.imports.foreign_run import (
+    GENERATOR_UNKNOWN,
+    ForeignRun,
+    engine_of,
+    from_arrays,
+    load_of,
+    same_lengths,
+    unix_of,
+)
+
+
+class VllmBench(msgspec.Struct):
+    """What is read of the file; texts of answers are passed over. Times in seconds, `start_times` on a monotonic
+    clock, `date` in the local time of the machine."""
+
+    duration: float
+    date: str | None = None
+    backend: str | None = None
+    endpoint_type: str | None = None
+    model_id: str | None = None
+    request_rate: float | str | None = None
+    max_concurrency: float | None = None
+    input_lens: list[int] | None = None
+    output_lens: list[int] | None = None
+    ttfts: list[float] | None = None
+    itls: list[list[float]] | None = None
+    latencies: list[float] | None = None
+    start_times: list[float] | None = None
+    errors: list[str | None] | None = None
+
+
+_UNKNOWN = (
+    GENERATOR_UNKNOWN,
+    "which engine and version answered, and its configuration",
+    "cached prompt tokens, and whether lengths are the engine's count or a tokenizer's",
+    "when the requests of a warm-up were sent, if there was one",
+    "the time zone of its date, which is taken for UTC",
+)
+
+
+def read_vllm_bench(content: bytes, name: str) -> ForeignRun:
+    """The run in the bytes of one such file. Raises UserError (DATA)."""
+    try:
+        bench = msgspec.json.decode(content, type=VllmBench)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UserError(Exit.DATA, f"{name} is not what vllm bench serve writes: {error}") from None
+    if bench.ttfts is None or bench.output_lens is None or bench.input_lens is None \
+            or (bench.itls is None and bench.latencies is None):
+        raise UserError(Exit.DATA, f"{name} holds figures and no single requests, so no interval could be given: run "
+                                   "vllm bench serve with --save-detailed")
+    columns: dict[str, Sequence[Any]] = {"ttfts": bench.ttfts, "output_lens": bench.output_lens,
+                                         "input_lens": bench.input_lens}
+    for key in ("itls", "latencies", "errors"):
+        values = getattr(bench, key)
+        if values is not None:
+            columns[key] = values
+    count = same_lengths(name, columns | ({"start_times": bench.start_times} if bench.start_times else {}))
+    ended = unix_of(bench.date)
+    started = (ended if ended is not None else 0.0) - bench.duration
+    unknown = _UNKNOWN if bench.start_times else (*_UNKNOWN, "when each request was sent")
+    return ForeignRun(
+        tool="vllm bench serve", rows=from_arrays(bench.start_times, started, columns, count), model=bench.model_id,
+        engine=engine_of(bench.backend or bench.endpoint_type), load=load_of(_rate(bench), bench.max_concurrency),
+        started=started, seconds=bench.duration, unknown=unknown, start_times=bool(bench.start_times))
+
+
+def _rate(bench: VllmBench) -> float | None:
+    try:
+        return None if bench.request_rate is None else float(bench.request_rate)
+    except ValueError:  # "inf" is a number; anything else is not
+        return None

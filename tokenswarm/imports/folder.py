@@ -172,8 +172,9 @@ def _manifest(run: ForeignRun, seen: _Seen, source: Path, run_id: str) -> Manife
         started_at=_utc(started) if known else None, ended_at=_utc(ended) if known else None,
         scenario=ScenarioRecord(name=run.workload or "imported", title=title), load=run.load,
         phases=[PhaseRecord("measure", started, ended)],
-        counts=CountsRecord(**{name: seen.status.get(name, 0) for name in ("ok", "failed", "cancelled")},
-                            rows=seen.rows, sent=max(run.sent or 0, seen.rows)),
+        counts=CountsRecord(ok=seen.status.get("ok", 0), failed=seen.status.get("failed", 0),
+                            cancelled=seen.status.get("cancelled", 0), rows=seen.rows,
+                            sent=max(run.sent or 0, seen.rows)),
         imported=imported,
         notes=[f"Imported from {source.name} of {title}. Not known: {'; '.join(run.unknown)}."])
 

@@ -74,18 +74,19 @@ install: $(VENV)/.installed ## make the virtual environment
 $(VENV)/.installed: pyproject.toml setup.py requirements/build.txt requirements/run.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "tokenswarm needs Python 3.11 or newer; this is `$(PYTHON) --version`. Name another one: make PYTHON=python3.12 ..." >&2; exit 2; }
-	@echo "installing tokenswarm into $(VENV) (once, about a minute) ..."
+	@echo "installing tokenswarm into $(VENV) (once, a minute or two) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) --require-hashes --requirement requirements/build.txt --requirement requirements/run.txt
+	@$(PY) requirements/install.py requirements/build.txt requirements/run.txt
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@$(PY) -c 'import locust, tokenswarm' && touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
-	@$(PIP) --require-hashes --requirement requirements/dev.txt
+	@echo "installing what the tests need ..."
+	@$(PY) requirements/install.py requirements/dev.txt
 	@$(PY) -c 'import hypothesis, pytest, xdist' && touch $@
 
-load: $(VENV)/.installed ## start an engine, load it, write a dashboard
-	@$(PY) -m tokenswarm load $(LOAD_OPTIONS)
+load: $(VENV)/.installed ## start an engine, load it, write a dashboard (PRINT_CONFIG=1: check and print the scenario, run nothing)
+	@$(PY) -m tokenswarm load $(LOAD_OPTIONS) $(if $(PRINT_CONFIG),--print-config)
 
 soak: $(VENV)/.installed ## an unattended run of hours: DURATION=8h [ABORT_ERROR_RATE=0.5] [GRACE=30s], and what load takes
 	@$(PY) -m tokenswarm soak $(LOAD_OPTIONS) $(call option,--abort-error-rate,ABORT_ERROR_RATE) $(call option,--grace,GRACE)
@@ -136,8 +137,8 @@ import: $(VENV)/.installed ## another tool's result file as a run folder, with i
 profile: $(VENV)/.installed ## what a recorded workload is, before any engine runs: DATA=prod.jsonl [FIELDS="prompt=question"]
 	@$(PY) -m tokenswarm profile $(call quote,$(value DATA)) $(call option,--fields,FIELDS)
 
-scenarios: $(VENV)/.installed ## list the scenarios
-	@$(PY) -m tokenswarm scenarios
+scenarios: $(VENV)/.installed ## list the scenarios, or check one without a run: [CHECK=my/own.toml]
+	@$(PY) -m tokenswarm scenarios $(call option,--check,CHECK) $(call option,--data,DATA) $(call option,--set,SET)
 
 calibrate: $(VENV)/.installed ## how much load one worker of this machine can time to within 2 ms
 	@$(PY) -m tokenswarm calibrate

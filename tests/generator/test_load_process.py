@@ -40,7 +40,8 @@ def no_hang() -> Iterator[None]:
 class Bench:
     """A load process against a byte-level server, with a run folder."""
 
-    def __init__(self, folder: Path, script: Callable[[Peer], None], settings: str = "") -> None:
+    def __init__(self, folder: Path, script: Callable[[Peer], None], settings: str = "",
+                 shift_s: float = 0.0) -> None:
         self.folder = folder
         self.server = ByteServer(script)
         self.failures: list[OSError] = []
@@ -51,7 +52,7 @@ class Bench:
         timeline.set_window(time.time(), 60.0, 5.0)
         self.live = LiveStats(timeline, bounded=lambda _: True, open_loop=False)
         self.process = LoadProcess(plan, 0, timeline, Outlets(FileSink(folder), self.failures.append,
-                                                                self.live.merge))
+                                                                self.live.merge), clock_shift_s=shift_s)
 
     def send(self, prompt: Prompt = PROMPT) -> object:
         return self.process.send(prompt, "measure", "RagReader", None)
@@ -71,10 +72,10 @@ class Bench:
 def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     made: list[Bench] = []
 
-    def make(script: Callable[[Peer], None], settings: str = "") -> Bench:
+    def make(script: Callable[[Peer], None], settings: str = "", shift_s: float = 0.0) -> Bench:
         folder = tmp_path / f"run-{len(made)}"
         folder.mkdir()
-        made.append(Bench(folder, script, settings))
+        made.append(Bench(folder, script, settings, shift_s))
         return made[-1]
 
     yield make
@@ -96,6 +97,17 @@ def test_a_row_belongs_to_the_level_in_which_it_was_sent(bench: Callable[..., Be
     bench.process.send(PROMPT, "warmup", "RagReader", None)
     bench.process.flush()
     assert [row["level"] for row in bench.rows()] == ["1", "2", ""]
+
+
+def test_rows_of_a_worker_whose_clock_is_ahead_are_in_the_master_s_time(bench: Callable[..., Bench]) -> None:
+    bench = bench(answering(STREAM), shift_s=1000.0)
+    begin = time.time()
+    bench.process.send(PROMPT, "measure", "RagReader", begin)
+    end = time.time()
+    bench.process.flush()
+    [row] = bench.rows()
+    assert begin <= float(row["sent_at"]) + 1000.0 <= end
+    assert float(row["scheduled_at"]) + 1000.0 == pytest.approx(begin, abs=0.001)
 
 
 def test_an_open_loop_s_sessions_come_in_the_proportion_of_the_user_classes(bench: Callable[..., Bench]) -> None:

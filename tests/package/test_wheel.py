@@ -129,6 +129,10 @@ def test_the_tiny_model_without_an_engine_is_one_clear_sentence(installed: Insta
 
 def test_compare_makes_runs_and_report_reads_them(installed: Installed, run_folders: list[Path]) -> None:
     assert len(run_folders) == 2
+    [found] = (installed.folder / "results").glob("*/comparison.json")
+    comparison = json.loads(found.read_text())
+    assert comparison["verdict"]["sentence"] and not comparison["verdict"]["settled"], "one pair settles nothing"
+    assert comparison["a"]["runs"] and comparison["b"]["runs"] and comparison["figures"]
     first = run_folders[0]
     summary = json.loads((first / "summary.json").read_text())
     (first / "dashboard.html").unlink()

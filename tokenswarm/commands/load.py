@@ -40,6 +40,8 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_LOAD_EPILOG)
     add_options(parser)
     add_gates(parser)
+    parser.add_argument("--print-config", action="store_true",
+                        help="check what was asked for, print the effective scenario as TOML, and run nothing")
     parser.set_defaults(run=_load)
 
 
@@ -129,9 +131,20 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
         api_key=usable_key(os.environ.get(_KEY_VARIABLE)), argv=argv)
 
 
+def _print_config(asked: LoadOptions) -> Exit:
+    """What a run would be, with everything refused that a run would refuse before it starts or asks an engine."""
+    from tokenswarm.run.run_plan import resolve
+    from tokenswarm.scenario.toml_text import toml_text
+
+    print(toml_text(resolve(asked).scenario.values()), end="")
+    return Exit.PASSED
+
+
 def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.run.life import run_load
 
+    if options.print_config:
+        return _print_config(load_options(options, argv))
     console = Console(stderr=options.json, markup=False)  # with --json, standard output is the summary and nothing else
     outcome = run_load(load_options(options, argv), console)
     if outcome.error is not None:

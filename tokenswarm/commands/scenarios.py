@@ -1,9 +1,10 @@
-"""`scenarios`: list the scenarios."""
+"""`scenarios`: list the scenarios, or check some."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
@@ -11,8 +12,12 @@ from tokenswarm.base.errors import Exit, UserError
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    scenarios = commands.add_parser("scenarios", help="list the scenarios")
+    scenarios = commands.add_parser("scenarios", help="list the scenarios, or check some without a run")
     scenarios.add_argument("--json", action="store_true", help="print JSON, with every value")
+    scenarios.add_argument("--check", nargs="+", metavar="NAME",
+                           help="check these scenarios (names, .toml files or mixes), and list none")
+    scenarios.add_argument("--data", metavar="FILE", help="file of prompts, for a scenario that takes them from one")
+    scenarios.add_argument("--set", default="", dest="settings", metavar='"K=V ..."', help="further values to check")
     scenarios.set_defaults(run=_scenarios)
 
 
@@ -20,6 +25,8 @@ def _scenarios(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.base.lookup import PACKAGE, SCENARIOS, shown
     from tokenswarm.scenario.loading import load_scenario
 
+    if options.check:
+        return _check(options)
     files = SCENARIOS.files()
     if options.json:
         print(json.dumps([load_scenario(name).values() for name in files], indent=2))
@@ -28,6 +35,29 @@ def _scenarios(options: argparse.Namespace, argv: list[str]) -> Exit:
         of_the_user = SCENARIOS.place_of(path) != PACKAGE
         print(f"{name:<12} {_title(name)}" + (f"  ({shown(path)})" if of_the_user else ""))
     return Exit.PASSED
+
+
+def _check(options: argparse.Namespace) -> Exit:
+    """One line for each scenario: what it is, or what is wrong with it. USAGE if anything is."""
+    from tokenswarm.base.config_text import parse_set
+    from tokenswarm.run.options import LoadOptions
+    from tokenswarm.run.run_plan import resolve
+
+    bad = False
+    for name in options.check:
+        try:
+            scenario = resolve(LoadOptions(scenario=name, data=options.data,
+                                           overrides=parse_set(options.settings))).scenario
+        except UserError as error:
+            bad = True
+            text = str(error)
+            print(text if text.startswith(name) else f"{name}: {text}", file=sys.stderr)
+            continue
+        load = scenario.load
+        how_much = f"{load.users} users" if load.rate is None else f"{load.rate:g} requests/s"
+        print(f"{name}: valid: {scenario.title} ({how_much}, {load.duration_s:g} s, "
+              f"{len(scenario.slo)} SLO{'' if len(scenario.slo) == 1 else 's'})")
+    return Exit.USAGE if bad else Exit.PASSED
 
 
 def _title(name: str) -> str:

@@ -166,7 +166,7 @@ test: $(VENV)/.installed-dev ## the default tests: no whole runs, a minute or tw
 	@$(PYTEST) -n 2 tests -m "not browser and not ui and not engine and not compose and not statistics and not observe and not slow"
 
 test-slow: $(VENV)/.installed-dev ## whole runs with several processes, and the wheel in an empty folder
-	@$(PYTEST) -n 2 --dist loadscope tests -m slow
+	@$(PYTEST) -n 3 --dist loadscope tests -m slow
 
 test-browser: $(VENV)/.installed-dev ## open dashboards in headless Chromium
 	@sh tests/browser/need_chromium.sh
@@ -192,7 +192,7 @@ test-observe: $(VENV)/.installed-dev ## a real Prometheus scrapes a run and answ
 	@$(PYTEST) -rs tests/observe
 
 test-statistics: $(VENV)/.installed-dev ## what intervals and verdicts promise, by simulation (minutes)
-	@$(PYTEST) -n 2 tests/statistics
+	@$(PYTEST) -n 2 -o cache_dir=build/pytest_statistics tests/statistics
 
 docs: $(VENV)/.installed ## write the tables of docs/ that say what the code says (a test checks them)
 	@$(PY) -m docs.generate

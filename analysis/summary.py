@@ -34,6 +34,7 @@ from tokenswarm.analysis.figures.rates import every_rate
 from tokenswarm.analysis.figures.speculation import speculation_of
 from tokenswarm.analysis.figures.statistics import Estimate, share
 from tokenswarm.analysis.figures.steady_part import LOAD_CHANGED, steady_part
+from tokenswarm.analysis.figures.tasks import task_figures
 from tokenswarm.analysis.figures.timing import TimingError, timing_errors
 from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.run_folder import Run
@@ -88,26 +89,24 @@ def summarise(run: Run) -> Summary:
         rates=rates,
         per_user_tok_s=metrics.per_user_rate(rows),
         goodput=goodput,
-        slo=[*slo.evaluate(objectives, refused, rows, goodput, rates), *class_gates(run, rows, window)],
+        slo=[*slo.evaluate(objectives, refused, rows, goodput, rates, window), *class_gates(run, rows, window)],
         errors=errors(rows),
         valid_output=metrics.valid_output(rows).figure("share"),
         finish_reasons=finish_reasons(rows),
-        control_arm=control_arm(rows, run.manifest.scenario.workload) if len(levels) < 2 else None,
-        interference=interference_of(run.manifest, run.requests, rows, window) if len(levels) < 2 else None,
         tokens=metrics.token_facts(rows),
         cache=cache.cache_figures(run, rows, window),
         server=metrics.server_view(run, rows, window),
         server_ttft=server_view.server_ttft(run), server_latency=server_view.server_figures(run),
         speculation=speculation_of(run.manifest, run.engine_metrics, window),
-        keeping_up=keeping,
-        # Where the load changed, so do the figures, and nothing is transient.
-        steady_part=steady_part(run.requests, rows, window) if len(levels) < 2 else SteadyPart(LOAD_CHANGED),
+        keeping_up=keeping, steady_part=SteadyPart(LOAD_CHANGED),
         drift=drift_figures(run, window), outages=outage_figures(run, window),
         cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates),
         counts=counts(run, rows),
         generator=replace(generator(run, facts, window), checks=checks),
         user_classes=by_user_class(run, bounds, window, rates, shares),
     )
+    if len(levels) < 2:
+        _of_one_load(summary, run, window)
     late = () if len(levels) > 1 else facts.timing  # of several loads, each has errors and limits of its own
     disagreements = implausible(run, window, summary)
     further = [reason_of(each, facts.judged_metrics) for each in disagreements]
@@ -134,6 +133,16 @@ def _rates(run: Run, rows: pd.DataFrame, window: Window | None,
         return rates, goodput
     return {name: replace(figure, ci95=None) for name, figure in rates.items()}, replace(
         goodput, goodput_rps=replace(goodput.goodput_rps, ci95=None))
+
+
+def _of_one_load(summary: Summary, run: Run, window: Window | None) -> None:
+    """Put in what is said of a single load alone. Where the load changed, so do the figures, and nothing is
+    transient."""
+    rows = run.measured
+    summary.control_arm = control_arm(rows, run.manifest.scenario.workload)
+    summary.interference = interference_of(run.manifest, run.requests, rows, window)
+    summary.tasks = task_figures(rows, window)
+    summary.steady_part = steady_part(run.requests, rows, window)
 
 
 def _notes(run: Run, rows: pd.DataFrame, keeping: KeepingUp, levels: int, shares: dict[str, MixShare]) -> list[str]:
@@ -171,7 +180,7 @@ def by_level(run: Run, summary: Summary, levels: list[LoadLevel], kept: list[Kee
                for level, keeping in zip(levels, kept, strict=True)]
     summary = withheld(summary, figures)
     summary.slo = [of_level(gate, each) for level, each in zip(levels, figures, strict=True)
-                   for gate in (*slo.evaluate(objectives, refused, level.rows, each.goodput, each.rates),
+                   for gate in (*slo.evaluate(objectives, refused, level.rows, each.goodput, each.rates, level.window),
                                 *class_gates(run, level.rows, level.window))]
     summary.notes = [*summary.notes, *level_notes(levels, figures)]
     return summary
@@ -205,7 +214,7 @@ def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[Slo
         part = rows[(rows["user_class"] == name).to_numpy()]
         goodput = slo.goodput_figures(part, bounds, window, everything)
         rates = every_rate(everything, part, window, bounds)
-        for gate in slo.evaluate(objectives, refused, part, goodput, rates):
+        for gate in slo.evaluate(objectives, refused, part, goodput, rates, window):
             if not len(part) and len(rows):  # the rows of others show that the load went on: a name that nobody has
                 figure = Estimate(None, why=f"no {name} sent a request").figure(gate.unit)
                 gate = replace(gate, figure=figure, state="missed", certain=False, margin=None)

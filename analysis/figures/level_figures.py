@@ -10,6 +10,7 @@ from tokenswarm.analysis.figures import slo
 from tokenswarm.analysis.figures.cost import cost_figures
 from tokenswarm.analysis.figures.levels import LoadLevel
 from tokenswarm.analysis.figures.rates import every_rate
+from tokenswarm.analysis.figures.tasks import task_figures
 from tokenswarm.analysis.figures.timing import TimingError
 from tokenswarm.analysis.read.run_folder import Run
 
@@ -36,7 +37,8 @@ def level_figures(run: Run, level: LoadLevel, bounds: RequestBounds, measured_fr
         counts=metrics.outcome_counts(rows), latency=metrics.latency_figures(rows), gaps=metrics.gap_figures(rows),
         rates=rates, per_user_tok_s=metrics.per_user_rate(rows),
         goodput=slo.goodput_figures(rows, bounds, window), errors=Errors(metrics.error_rate(rows).figure("share")),
-        valid_output=metrics.valid_output(rows).figure("share"), cache=metrics.cache_figures(run, rows, window),
+        valid_output=metrics.valid_output(rows).figure("share"), tasks=task_figures(rows, window),
+        cache=metrics.cache_figures(run, rows, window),
         server=metrics.server_view(run, rows, window), cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates),
         keeping_up=keeping)
 

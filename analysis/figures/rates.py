@@ -12,11 +12,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from tokenswarm.analysis.figures.flow import completed_flow, output_flow, prompt_flow
+from tokenswarm.analysis.figures.jackknife import jackknife
 from tokenswarm.analysis.figures.quantities import by_row, is_failed, is_ok, rate_figures
 from tokenswarm.analysis.figures.slo import conforming, good_flow
-from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, Estimate
+from tokenswarm.analysis.figures.statistics import RATE_BLOCKS, Estimate
 from tokenswarm.analysis.figures.window import Window
 
 from tokenswarm.contract.metric import Rate
@@ -105,17 +105,4 @@ def by_stretch(rate: Rate, sums: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def estimate(rate: Rate, blocks: Mapping[str, np.ndarray], n: int) -> Estimate:
     """A rate from its sums by block: its value over all, and the jackknife's 95% interval where it can be had."""
-    whole = {name: float(amount.sum()) for name, amount in blocks.items()}
-    of_sums = rate.of_sums or (lambda sums: None)
-    value = of_sums(whole)
-    if value is None:
-        return Estimate(None, n=n, why="nothing that it is made of was measured")
-    without = [of_sums({name: whole[name] - float(amount[block]) for name, amount in blocks.items()})
-               for block in range(RATE_BLOCKS)]
-    if any(each is None for each in without):
-        return Estimate(value, n=n)
-    left = np.array(without, dtype=float)
-    error = math.sqrt((RATE_BLOCKS - 1) / RATE_BLOCKS * float(((left - left.mean()) ** 2).sum()))
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, RATE_BLOCKS - 1)) * error
-    most = 1.0 if rate.unit == "share" else math.inf
-    return Estimate(value, max(0.0, value - half), min(most, value + half), n)
+    return jackknife(rate.of_sums or (lambda sums: None), blocks, n, 1.0 if rate.unit == "share" else math.inf)

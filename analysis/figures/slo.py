@@ -17,6 +17,7 @@ from tokenswarm.analysis.figures.certification import certify
 from tokenswarm.analysis.figures.flow import Flow
 from tokenswarm.analysis.figures.quantities import by_row, error_rate, is_ok, latency_of, valid_output
 from tokenswarm.analysis.figures.statistics import RATE_BLOCKS, Estimate, block_rate, percentiles, share_of
+from tokenswarm.analysis.figures.tasks import task_figures
 from tokenswarm.analysis.figures.window import Window, ended_at
 
 from tokenswarm.contract.manifest import Manifest
@@ -145,11 +146,12 @@ def evaluate(
     rows: pd.DataFrame,
     goodput: Goodput,
     rates: Mapping[str, Figure],
+    window: Window | None = None,
 ) -> list[SloGate]:
     """One result per line of [slo]: met, missed, or undetermined with the reason."""
     ok = is_ok(rows)
     known = Summary(rates=dict(rates), goodput=goodput, errors=Errors(error_rate(rows).figure("share")),
-                    valid_output=valid_output(rows).figure("share"))
+                    valid_output=valid_output(rows).figure("share"), tasks=task_figures(rows, window))
     gates = []
     for objective in objectives:
         metric, q = objective.parsed.metric, objective.percentile

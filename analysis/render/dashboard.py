@@ -31,6 +31,7 @@ from tokenswarm.analysis.render.charts_shape import shape_charts
 from tokenswarm.analysis.render.charts_time import primary_latency, run_charts
 from tokenswarm.analysis.render.interference import interference_rows, interference_section
 from tokenswarm.analysis.render.levels import headings
+from tokenswarm.analysis.render.tasks import task_counts, task_rows
 from tokenswarm.analysis.wording import load_sentence
 
 from tokenswarm.contract.limits import CPU_SHARE_LIMIT
@@ -81,6 +82,8 @@ def render(run: Run, summary: Summary) -> str:
             valid_means_nothing=tiles.means_nothing(summary),
             measured_range=measured_range(seen),
             health=page.health_rows(summary),
+            tasks=task_rows(summary.tasks),
+            task_counts=task_counts(summary.tasks),
             slowest=slowest_rows(run),
             outcome=page.outcome_sentence(summary),
             sections=sections,

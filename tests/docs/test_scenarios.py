@@ -47,7 +47,7 @@ def test_the_docs_name_no_key_that_does_not_exist():
     slo = {key for key in named if key.startswith("slo.")}
     assert named - slo <= known
     assert slo == {"slo.error_rate", "slo.goodput_rps_min", "slo.attainment_min", "slo.output_tok_s_min",
-                   "slo.valid_output_min"}
+                   "slo.valid_output_min", "slo.tasks_s_min"}
 
 
 @pytest.mark.parametrize("kind", get_args(Distribution.model_fields["kind"].annotation))
@@ -73,8 +73,8 @@ def test_every_engine_setting_of_a_scenario_has_a_reason_beside_it(name):
 @pytest.mark.parametrize("name", scenario_names())
 def test_an_engine_s_context_holds_the_longest_prompt_and_answer(name):
     scenario = load_scenario(name)
-    rag, chat, batch = (getattr(scenario, name, None) for name in ("rag", "chat", "batch"))
-    prompt = 0.0
+    rag, chat, batch, agent = (getattr(scenario, name, None) for name in ("rag", "chat", "batch", "agent"))
+    prompt = 0.0 if agent is None else agent.history_limit_tokens
     if rag is not None:
         prompt = rag.document_tokens.max
     elif chat is not None:

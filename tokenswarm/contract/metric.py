@@ -103,7 +103,7 @@ class Metric:
     name: str
     title: str
     unit: str
-    """ms, tok/s, req/s, share (0..1), $ or "" (a number of its own)."""
+    """ms, tok/s, req/s, task/s, share (0..1), $ or "" (a number of its own)."""
     better: Better
     meaning: str
     """A few words beside the figure."""

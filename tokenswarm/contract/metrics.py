@@ -334,5 +334,27 @@ METRICS = Registry(
                 Place.TIME: Label(note="answers that passed the scenario's check, of those checked"),
                 Place.CARD: Label(note="of the answers checked"), Place.TABLE: Label(rank=12),
                 Place.TERMINAL: Label(rank=9)}),
+    Rate(
+        name="task_p50_ms", title="Task completion p50", unit="ms", better=LOWER,
+        meaning="first request to the end of the last answer",
+        formula="median time from a task's first request to the end of its last answer",
+        notes="tools and sub-agents included; tasks that were unfinished when the phase ended count as longer than was "
+              "seen of them (Kaplan-Meier; docs/agents.md)", source="tasks of the workload",
+        columns=("status", "sent_at", "e2e_ms"), live=False,
+        stored=lambda summary: summary.tasks.completion_p50_ms if summary.tasks else None, usually=_NOWHERE,
+        places={Place.TERMINAL: Label(rank=9.1), Place.MARKDOWN: Label(rank=5)}),
+    Rate(
+        name="task_p95_ms", title="Task completion p95", unit="ms", better=LOWER,
+        meaning="first request to the end of the last answer", formula="the 95th percentile of it",
+        source="tasks of the workload", columns=("status", "sent_at", "e2e_ms"), live=False,
+        stored=lambda summary: summary.tasks.completion_p95_ms if summary.tasks else None, usually=_NOWHERE,
+        places={Place.CARD: Label("Task completion p95"), Place.TERMINAL: Label(rank=9.2),
+                Place.MARKDOWN: Label(rank=6)}),
+    Rate(
+        name="tasks_s", title="Tasks completed", unit="task/s", better=HIGHER, meaning="in the measure window",
+        formula="tasks whose last answer was asked for in the measure phase / seconds", source="tasks of the workload",
+        columns=("status", "sent_at"), live=False, set_by_arrivals=True,
+        stored=lambda summary: summary.tasks.completed_s if summary.tasks else None,
+        usually=_NOWHERE, places={Place.TERMINAL: Label(rank=9.3)}),
 )
 """Every metric, in the order in which it is shown."""

@@ -8,6 +8,7 @@ from tokenswarm.contract.summary.cache_records import Cache
 from tokenswarm.contract.summary.engine_records import ServerMeans
 from tokenswarm.contract.summary.figure import Figure, Number, Record
 from tokenswarm.contract.summary.request_records import Cost, Errors, Goodput, Outcomes
+from tokenswarm.contract.summary.task_records import TaskFigures
 from tokenswarm.contract.summary.time_records import KeepingUp
 
 
@@ -32,6 +33,7 @@ class LevelFigures(Record):
     goodput: Goodput = field(default_factory=Goodput)
     errors: Errors = field(default_factory=Errors)
     valid_output: Figure = field(default_factory=Figure)
+    tasks: TaskFigures | None = None
     cache: Cache = field(default_factory=Cache)
     server: ServerMeans = field(default_factory=ServerMeans)
     cost: Cost | None = None

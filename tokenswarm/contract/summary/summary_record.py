@@ -24,6 +24,7 @@ from tokenswarm.contract.summary.request_records import (
     Goodput,
     Tokens,
 )
+from tokenswarm.contract.summary.task_records import TaskFigures
 from tokenswarm.contract.summary.time_records import DriftSeries, KeepingUp, Outages, SteadyPart
 from tokenswarm.contract.summary.verdict_records import Baseline, Gate, Generator, OutcomeRecord, SloGate
 
@@ -60,6 +61,7 @@ class Summary(Record):
     finish_reasons: list[FinishReason] = field(default_factory=list)
     control_arm: ControlArm | None = None
     interference: Interference | None = None
+    tasks: TaskFigures | None = None
     tokens: Tokens = field(default_factory=Tokens)
     cache: Cache = field(default_factory=Cache)
     server: ServerMeans = field(default_factory=ServerMeans)

@@ -1,0 +1,33 @@
+"""The interval of any function of sums over a run.
+
+The jackknife over blocks of time (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11): the sums
+without each block in turn. Blocks absorb the dependence between requests of one moment.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from scipy import stats
+from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, Estimate
+
+from tokenswarm.contract.metric import Sums
+
+
+def jackknife(of_sums: Callable[[Sums], float | None], blocks: Mapping[str, np.ndarray], n: int,
+              most: float = math.inf) -> Estimate:
+    """A function of sums, from these by block; `most`: the greatest value that it can have."""
+    whole = {name: float(amount.sum()) for name, amount in blocks.items()}
+    value = of_sums(whole)
+    if value is None:
+        return Estimate(None, n=n, why="nothing that it is made of was measured")
+    without = [of_sums({name: whole[name] - float(amount[block]) for name, amount in blocks.items()})
+               for block in range(RATE_BLOCKS)]
+    if any(each is None for each in without):
+        return Estimate(value, n=n)
+    left = np.array(without, dtype=float)
+    error = math.sqrt((RATE_BLOCKS - 1) / RATE_BLOCKS * float(((left - left.mean()) ** 2).sum()))
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, RATE_BLOCKS - 1)) * error
+    return Estimate(value, max(0.0, value - half), min(most, value + half), n)

@@ -40,6 +40,11 @@ ONE_SHOT_OPTIONS = $(call option,--prompt,PROMPT) $(call option,--context,CONTEX
   $(call option,--device,DEVICE) $(call option,--scenario,SCENARIO) $(call option,--set,SET) $(call option,--repeats,REPEATS) \
   $(call option,--max-tokens,MAX_TOKENS) $(call option,--margin,MARGIN) $(call option,--results,RESULTS)
 
+CLAIMS_OPTIONS = $(call option,--engines,ENGINES) $(call option,--only,ONLY) $(if $(LIST),--list) $(if $(DRY_RUN),--dry-run) \
+  $(if $(value VLLM_HOST),--host $(call quote,vllm=$(value VLLM_HOST))) $(if $(value SGLANG_HOST),--host $(call quote,sglang=$(value SGLANG_HOST))) \
+  $(call option,--gpu,GPU) $(call option,--gpus,GPU_COUNT) $(if $(ANY_GPU),--any-gpu) $(if $(ANYWAY),--anyway) $(call option,--model,MODEL) \
+  $(call option,--data,DATA) $(call option,--runtime,RUNTIME) $(call option,--device,DEVICE) $(call option,--set,SET) $(call option,--results,RESULTS)
+
 .DEFAULT_GOAL := help
 .PHONY: help install load soak ui test-ui observe compare capacity qualify tune sim report profile scenarios calibrate test test-slow test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean results prune
 .PHONY: oneshot claims export import
@@ -105,6 +110,9 @@ compare: $(VENV)/.installed ## two engines in turn, repeated, with a verdict: SC
 
 oneshot: $(VENV)/.installed ## the same prompt on each engine: PROMPT="..." [ENGINES=vllm,sglang] [REPEATS=5] [HOST=] [A_HOST= B_HOST=] [CONTEXT=FILE] [MAX_TOKENS=256]
 	@$(PY) -m tokenswarm oneshot $(ONE_SHOT_OPTIONS)
+
+claims: $(VENV)/.installed ## what the field says, tested here: [ENGINES=vllm] [ONLY=name] [LIST=1] [DRY_RUN=1] [VLLM_HOST= SGLANG_HOST= GPU=H100 GPU_COUNT=1] [ANY_GPU=1] [ANYWAY=1]
+	@$(PY) -m tokenswarm claims $(CLAIMS_OPTIONS)
 
 qualify: $(VENV)/.installed ## how noisy this machine is: one engine against itself in pairs: SCENARIO= [PAIRS=5] [BUDGET=1h], and what load takes
 	@$(PY) -m tokenswarm qualify $(LOAD_OPTIONS) $(call option,--pairs,PAIRS) $(call option,--budget,BUDGET)

@@ -8,7 +8,7 @@ from pathlib import Path
 from setuptools import find_namespace_packages, setup
 
 ROOT = Path(__file__).resolve().parent
-DATA = ("scenarios", "locustfiles", "compose")
+DATA = ("scenarios", "locustfiles", "compose", "claims")
 """Folders at the top of the repository that are installed as data: tokenswarm/scenarios and so on."""
 
 

@@ -24,6 +24,7 @@ COMMANDS = (
     "capacity",
     "qualify",
     "oneshot",
+    "claims",
     "tune",
     "engine",
     "profile",

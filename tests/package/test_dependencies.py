@@ -21,7 +21,7 @@ PROJECT = PYPROJECT["project"]
 RUN = [Requirement(line) for line in PROJECT["dependencies"]]
 DEV = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
 BUILD = [Requirement(line) for line in PYPROJECT["dependency-groups"]["build"]]
-OF_ENGINES = {"tiny_model.py", "sgl_kernel", "parse_vllm.py", "parse_sglang.py"}
+OF_ENGINES = {"tiny_model.py", "sgl_kernel", "parsers"}
 """Files and folders that the Python of an engine's own environment runs."""
 OURS = {"tokenswarm", "tests", "bench", "docs"}
 LOADED_BY_NAME = {"nvidia-ml-py"}

@@ -26,7 +26,7 @@ from tokenswarm.base.errors import Exit
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE",
-           "tokenswarm", "analysis", "locustfiles", "scenarios", "compose")
+           "tokenswarm", "analysis", "locustfiles", "scenarios", "compose", "claims")
 SHORT = ("--users", "3", "--duration", "3s", "--set", "load.warmup_s=1 load.drain_s=5 rag.document_tokens=300")
 VERDICTS = {Exit.PASSED, Exit.SLO_MISSED, Exit.INVALID, Exit.UNDETERMINED}
 """How a run may end on a busy machine."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.engines.test_flags import MAPPING
+from tokenswarm.claims.flags import parser_command, parser_environment
 from tokenswarm.engines.install_paths import EnginePaths
 from tokenswarm.engines.spec.engine_spec import EngineSpec, load_description
 from tokenswarm.engines.spec.flags import Placement, command
@@ -60,16 +61,10 @@ class ParserProcess:
         self._errors = folder / "parser.err"
         lines = folder / "commands.json"
         lines.write_text(json.dumps(list(self._asked.values())), encoding="utf-8")
-        path = f"{installed.bin_dir}:/usr/bin:/bin"
         with lines.open() as stdin, self._errors.open("w") as stderr:
             self._process = subprocess.Popen(
-                [str(installed.python), "-P", str(HERE / f"parse_{engine}.py")],
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                env={"PATH": path, "SGLANG_USE_CPU_ENGINE": "1", "HF_HUB_OFFLINE": "1", "HOME": str(folder)},
-            )
+                parser_command(engine, installed), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, text=True,
+                env=parser_environment(installed, folder))
 
     def refusals(self) -> dict[str, str | None]:
         """What was asked -> what the parser said against it, None where it accepted."""

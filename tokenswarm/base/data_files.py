@@ -1,4 +1,4 @@
-"""Where the data that comes with tokenswarm lies: scenarios, locustfiles, compose, deploy.
+"""Where the data that comes with tokenswarm lies: scenarios, locustfiles, compose, claims.
 
 In a checkout these folders stand at the top of the repository; an installed package carries them inside itself.
 """
@@ -23,6 +23,7 @@ LOCUSTFILES_DIR = data_folder("locustfiles")
 COMPOSE_DIR = data_folder("compose")
 ENGINES_DIR = COMPOSE_DIR / "engines"
 ENDPOINTS_DIR = COMPOSE_DIR / "endpoints"
+CLAIMS_DIR = data_folder("claims")
 
 PLOTLY_JS = Path(__file__).resolve().parent / "plotly" / "plotly-cartesian-4.1.1.min.js"
 """What draws the charts of pages and tab: the npm package plotly.js-cartesian-dist-min as it was published (MIT, its

@@ -121,14 +121,13 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> list[LoadOptions]:
     from tokenswarm.base.config_text import parse_set
     from tokenswarm.base.masking import usable_key
     from tokenswarm.run.options import LoadOptions
+    from tokenswarm.series.one_shot import usual_values
 
     if options.host and options.a_host:
         raise UserError(Exit.USAGE, "--host is the server of A: give it or --a-host, not both")
     hosts = [options.host or options.a_host, options.b_host]
     engines = _engines(options.engines, hosts)
-    usual = {"output.max_tokens": str(options.max_tokens), "output.ignore_eos": "true", "output.temperature": "0.0",
-             "prompts.chars_per_token": "4.0"}
-    overrides = usual | parse_set(options.settings)
+    overrides = usual_values(options.max_tokens) | parse_set(options.settings)
     own = ((hosts[0], options.a_model, options.a_set), (hosts[1], options.b_model, options.b_set))
     return [LoadOptions(engine=engine, scenario=options.scenario, host=host, model=model or options.model,
                         device=options.device, runtime=options.runtime, results=options.results,

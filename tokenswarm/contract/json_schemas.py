@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tokenswarm.contract.capacity import CAPACITY_FORMAT, Capacity
+from tokenswarm.contract.claims_record import CLAIMS_FORMAT, Claims
 from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.one_shot import ONE_SHOT_FORMAT, OneShot
 from tokenswarm.contract.summary.figure import Record
@@ -54,13 +55,19 @@ def one_shot_schema() -> dict[str, Any]:
             **msgspec.json.schema(OneShot)}
 
 
+def claims_schema() -> dict[str, Any]:
+    """The JSON Schema of claims.json (draft 2020-12). Every field may be missing; further ones are allowed."""
+    return {"$schema": _DIALECT, "title": f"claims.json of tokenswarm, format {CLAIMS_FORMAT}",
+            **msgspec.json.schema(Claims)}
+
+
 def _kinds_of(kind: type[Record]) -> list[type[Record]]:
     return [each for child in kind.__subclasses__() for each in (child, *_kinds_of(child))]
 
 
 SCHEMAS = {"run.schema.json": run_schema, "summary.schema.json": summary_schema,
            "tune.schema.json": tune_schema, "capacity.schema.json": capacity_schema,
-           "oneshot.schema.json": one_shot_schema}
+           "oneshot.schema.json": one_shot_schema, "claims.schema.json": claims_schema}
 """By the name of the file in docs/schema/."""
 
 

@@ -44,6 +44,12 @@ class Question:
     warmups: int = 1
 
 
+def usual_values(max_tokens: int) -> dict[str, str]:
+    """Scenario values of an engine that is asked one thing at a time: answers of equal length, no prompts measured."""
+    return {"output.max_tokens": str(max_tokens), "output.ignore_eos": "true", "output.temperature": "0.0",
+            "prompts.chars_per_token": "4.0"}
+
+
 @dataclass(frozen=True, slots=True)
 class ShotTools:
     """What the requests are made with; tests have their own."""

@@ -1,0 +1,128 @@
+"""Claims with their verdicts as a table of the terminal, as Markdown and as a page: our figure beside theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from markupsafe import Markup
+from rich import box
+from rich.table import Table
+from rich.text import Text
+from tokenswarm.analysis import wording as text
+from tokenswarm.analysis.render.assets import asset, environment, script_hash
+from tokenswarm.analysis.render.markdown import escape
+from tokenswarm.analysis.verdict.claim import region_words
+
+from tokenswarm.contract.claims_record import (
+    CONTRADICTED,
+    NOT_TESTABLE,
+    STATES,
+    SUPPORTED,
+    UNDECIDED,
+    ClaimRecord,
+    Claims,
+    Evidence,
+)
+
+_STYLES = {SUPPORTED: "green", CONTRADICTED: "bold red", UNDECIDED: "yellow", NOT_TESTABLE: "dim"}
+_MARKS = {SUPPORTED: "✅", CONTRADICTED: "❌", UNDECIDED: "❔", NOT_TESTABLE: "–"}
+_CLASSES = {SUPPORTED: "good", CONTRADICTED: "bad", UNDECIDED: "warn", NOT_TESTABLE: ""}
+HEADINGS = ("Claim", "Theirs", "Ours", "Verdict")
+
+
+def sentence(record: Claims) -> str:
+    """`2 supported, 3 contradicted, 1 undecided, 30 not testable here.`"""
+    counted = [(sum(claim.state == state for claim in record.claims), state) for state in STATES]
+    return ", ".join(f"{number} {state}" for number, state in counted if number) + "." if record.claims else "No claim."
+
+
+def theirs(claim: ClaimRecord) -> str:
+    """Who says it, with their figure."""
+    return "; ".join(f"{source.title}: {source.figure}" if source.figure else source.title for source in claim.sources)
+
+
+def expected(claim: ClaimRecord) -> str:
+    """What our figure should be if they are right: `sglang / vllm, tokens/s: 1.16 to 1.42`."""
+    region = region_words(claim.region)
+    return f"{claim.of}: {region}" if region and claim.of else region or claim.of
+
+
+def _value(evidence: Evidence) -> str:
+    figure = evidence.figure
+    if figure.value is None:
+        return evidence.words or evidence.why or text.MISSING
+    between = text.interval(figure)
+    value = text.quantity(figure) + (f" ({between})" if between else "")
+    return f"{value}; {evidence.words}" if evidence.words else value
+
+
+def ours(claim: ClaimRecord) -> list[str]:
+    """What was seen, engine by engine."""
+    return [f"{each.engine}{f' {each.version}' if each.version else ''}"
+            f"{' (SIMULATED)' if each.simulated else ' (CPU)' if each.on_cpu else ''}: {_value(each)}"
+            for each in claim.evidence]
+
+
+def _verdict(claim: ClaimRecord) -> str:
+    return f"{claim.state}: {claim.why}" if claim.why else claim.state
+
+
+def _sorted(record: Claims) -> list[ClaimRecord]:
+    """Those with a verdict first."""
+    return sorted(record.claims, key=lambda claim: STATES.index(claim.state) if claim.state in STATES else len(STATES))
+
+
+def claims_table(record: Claims) -> Table:
+    """For the terminal."""
+    table = Table(title=f"Claims, tested with {record.machine}", title_justify="left", box=box.SIMPLE_HEAD,
+                  pad_edge=False)
+    for name in HEADINGS:
+        table.add_column(name, overflow="fold")
+    for claim in _sorted(record):
+        wanted = expected(claim)
+        table.add_row(Text(claim.name, style="bold").append(f"\n{claim.title}", style="not bold"),
+                      Text(wanted or theirs(claim)), Text("\n".join(ours(claim)) or text.MISSING),
+                      Text(claim.state, style=_STYLES.get(claim.state, "")).append(
+                          f"\n{claim.why}" if claim.why else "", style="not bold dim"))
+    return table
+
+
+def list_table(record: Claims) -> Table:
+    """What could be tested, and how long it takes."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("Claim", "Kind", "What is run", "About", "Missing here"):
+        table.add_column(name, overflow="fold")
+    for claim in record.claims:
+        table.add_row(Text(claim.name, style="bold"), claim.kind, Text(claim.how), text.duration(claim.estimate_s),
+                      Text("; ".join(claim.missing) or "nothing", style="dim" if claim.missing else "green"))
+    return table
+
+
+def _cells(record: Claims) -> Iterator[dict[str, object]]:
+    for claim in _sorted(record):
+        yield {"claim": claim, "expected": expected(claim), "ours": ours(claim), "style": _CLASSES.get(claim.state, ""),
+               "mark": _MARKS.get(claim.state, ""), "about": text.duration(claim.estimate_s)}
+
+
+def render_claims(record: Claims) -> str:
+    """claims.html: one file, offline."""
+    script = asset("theme.js")
+    return environment().get_template("claims.html.j2").render(
+        record=record, rows=list(_cells(record)), style=Markup(asset("dashboard.css")), theme_script=Markup(script),
+        script_hashes=script_hash(script))
+
+
+def claims_markdown(record: Claims) -> str:
+    """claims.md: for a ticket or a post."""
+    out = ["## What the field says, tested here", "", f"**{escape(sentence(record))}** Tested with "
+           f"{escape(record.machine)}.", ""]
+    out += ["**SIMULATED** figures are marked; they say nothing of an engine.", ""] if record.simulated else []
+    out += ["| " + " | ".join(HEADINGS) + " |", "|---|---|---|---|"]
+    for claim in _sorted(record):
+        wanted = expected(claim)
+        cells = (f"**{escape(claim.name)}**: {escape(claim.sentence)}",
+                 escape(theirs(claim)) + (f"<br>expected: {escape(wanted)}" if wanted else ""),
+                 "<br>".join(map(escape, ours(claim))) or text.MISSING,
+                 f"{_MARKS.get(claim.state, '')} {escape(_verdict(claim))}")
+        out.append("| " + " | ".join(cells) + " |")
+    return "\n".join(out) + "\n"

@@ -1,0 +1,255 @@
+"""Checks of how an engine behaves, by name: small functions that ask a running engine and say what they saw.
+
+None of them knows an engine by name. A check gives a figure with the range of what it saw, or whether the claim's
+sentence `holds`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jsonschema
+
+from tokenswarm.base.masking import masked
+from tokenswarm.client.answer import Answer
+from tokenswarm.contract.claims_record import Evidence
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.engines import Engine
+from tokenswarm.engines.install_paths import tiny_model_folder
+from tokenswarm.engines.management_http import Unreachable
+from tokenswarm.generator.new_run import fresh_salt
+from tokenswarm.run.first_request import LoadToCheck, send_alone
+from tokenswarm.run.sdk_check import SdkResult, ask_by_sdk
+from tokenswarm.workloads.base import Prompt, cache_buster_prefix
+
+_CHAT = "/v1/chat/completions"
+_TIMEOUT_S = 180.0
+_WORDS_CHARS = 160
+_DOCUMENT_TOKENS = 900
+"""Longer than several blocks of the largest size in use (128 tokens, vLLM on a CPU)."""
+_CHARS_PER_TOKEN = 4
+_WARM_REQUESTS, _STILL_WARMING = 20, 5
+"""Requests after a start that are timed, and how many of the first are no sample of what is usual."""
+_T_975 = 2.145
+"""Student's t, 97.5%, with the degrees of freedom of the later ones (14)."""
+_TINY = "tiny"
+"""What the tiny random model is called where it is served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A running engine that is asked. `trials`: how often, where a sentence says "always"."""
+
+    engine: Engine
+    load: LoadToCheck
+    trials: int = 1
+    ask: Callable[[LoadToCheck, Prompt, int], Answer] = field(default_factory=lambda: send_alone)
+    sdk: Callable[..., SdkResult] = ask_by_sdk
+
+    def text(self, tokens: int) -> str:
+        """Running text of about so many tokens that no cache has seen."""
+        corpus = self.load.corpus.text
+        return cache_buster_prefix(fresh_salt(), "claims") + corpus[:tokens * _CHARS_PER_TOKEN]
+
+    def stream(self, text: str, most_tokens: int = 8) -> Answer:
+        """A streamed answer, by the load's own client."""
+        return self.ask(self.load, Prompt([{"role": "user", "content": text}], "claims", 1, 0, private=True),
+                        most_tokens)
+
+    def plain(self, text: str, **body: Any) -> Mapping[str, Any] | str:
+        """A whole answer as JSON, or why there is none."""
+        payload = {"model": self.load.model, "messages": [{"role": "user", "content": text}], "stream": False, **body}
+        try:
+            reply = self.engine.request(_CHAT, "POST", payload, timeout_s=_TIMEOUT_S)
+        except Unreachable as error:
+            return str(error)
+        document = reply.json()
+        if reply.status != 200 or not isinstance(document, Mapping):
+            return f"it answers {reply.status}: {masked(' '.join(reply.text.split()), self.load.keys)[:_WORDS_CHARS]}"
+        return document
+
+
+Check = Callable[[Subject], Evidence]
+CHECKS: dict[str, Check] = {}
+"""By the name that claims use."""
+
+
+def check(name: str) -> Callable[[Check], Check]:
+    """Register a check."""
+    def register(function: Check) -> Check:
+        CHECKS[name] = function
+        return function
+    return register
+
+
+def _share(values: Sequence[float], words: str) -> Evidence:
+    """A share of which several values were seen, each of them exact: their range stands for the interval."""
+    return Evidence(figure=Figure(sum(values) / len(values), "share", len(values), [min(values), max(values)]),
+                    words=words)
+
+
+def _cached(answer: Answer) -> int | None:
+    """Cached prompt tokens; an engine that tells none of a prompt that it counted has none where it tells others."""
+    return answer.usage.cached_tokens if answer.ok else None
+
+
+@check("shared_document")
+def shared_document(subject: Subject) -> Evidence:
+    """A document with three questions: which share of the later prompts came from the cache?"""
+    document = subject.text(_DOCUMENT_TOKENS)
+    answers = [subject.stream(f"{document}\n\nQuestion {number}: what is it about?") for number in (1, 2, 3)]
+    shares = [cached / answer.usage.prompt_tokens for answer in answers[1:]
+              if (cached := _cached(answer)) is not None and answer.usage.prompt_tokens]
+    if len(shares) < 2:
+        return Evidence(why=_no_counts(answers))
+    cached = " and ".join(f"{answer.usage.cached_tokens:,} of {answer.usage.prompt_tokens:,}" for answer in answers[1:])
+    return _share(shares, f"cached prompt tokens of the later two requests: {cached}")
+
+
+@check("partial_overlap")
+def partial_overlap(subject: Subject) -> Evidence:
+    """Prompts that agree in their first part, up to no block's edge: which share of that part does the cache give?"""
+    shares, words = [], []
+    for cut in (0.55, 0.75):
+        first = subject.text(_DOCUMENT_TOKENS)
+        shared = first[:int(len(first) * cut)]
+        subject.stream(first)
+        answer = subject.stream(f"{shared} But here all is different: {fresh_salt()}")
+        common = subject.stream(shared).usage.prompt_tokens  # last: only its length is wanted
+        if common is None or (cached := _cached(answer)) is None:
+            return Evidence(why=_no_counts([answer]))
+        shares.append(cached / common)
+        words.append(f"{cached:,} of about {common:,}")
+    return _share(shares, f"cached of the shared prompt tokens: {', '.join(words)}")
+
+
+@check("whole_blocks")
+def whole_blocks(subject: Subject) -> Evidence:
+    """Are cached tokens whole blocks of the engine's size, and never the part of a block that agrees too?"""
+    block = subject.engine.effective.get("block_size")
+    if not isinstance(block, int) or block <= 1:
+        return Evidence(holds=False, words=f"its cache has no blocks of several tokens ({block or 'not told'})")
+    first = subject.text(_DOCUMENT_TOKENS)
+    counts = []
+    subject.stream(first)
+    for cut in (0.5, 0.7, 0.9):
+        cached = _cached(subject.stream(f"{first[:int(len(first) * cut)]} but here all is different"))
+        if cached is None:
+            return Evidence(why="the engine does not tell cached tokens")
+        counts.append(cached)
+    if not any(counts):
+        return Evidence(why="nothing was cached at all")
+    words = f"cached tokens {', '.join(map(str, counts))}; blocks of {block}"
+    return Evidence(holds=all(count % block == 0 for count in counts), words=words)
+
+
+def _no_counts(answers: Sequence[Answer]) -> str:
+    failed = next((answer for answer in answers if not answer.ok), None)
+    return f"a request failed ({failed.error})" if failed else "the engine does not tell cached tokens"
+
+
+@check("sdk_by_base_url")
+def sdk_by_base_url(subject: Subject) -> Evidence:
+    """Does the official SDK get a streamed and a plain answer, told the base URL alone?"""
+    result = subject.sdk(subject.load.endpoint, subject.load.model, subject.load.api_key)
+    return Evidence(holds=result.compatible,
+                    words="; ".join(result.notes) or "a streamed and a plain answer by the openai SDK")
+
+
+@check("tags_in_content")
+def tags_in_content(subject: Subject) -> Evidence:
+    """With a reasoning parser: is the reasoning still in the content, between tags?"""
+    body: dict[str, Any] = {"max_tokens": 120, "ignore_eos": True, "temperature": 1.0, "seed": 5}
+    if (closing := _closing_tag(subject.load.model)) is not None:
+        body["logit_bias"] = {str(closing): 5.5}
+    document = subject.plain("Think, then answer: is 7 a prime?", **body)
+    if isinstance(document, str):
+        return Evidence(why=document)
+    message = _message(document)
+    content = message.get("content") or ""
+    thoughts = {key: value for key in ("reasoning", "reasoning_content") if (value := message.get(key))}
+    if not content and not thoughts:
+        return Evidence(why="the answer held neither content nor reasoning")
+    fields = ", ".join(f"{len(value):,} characters in {key}" for key, value in thoughts.items()) or "no reasoning field"
+    words = f"{fields}; {len(content):,} characters of content, with{'' if '<think>' in content else 'out'} tags"
+    return Evidence(holds="<think>" in content or "</think>" in content, words=words)
+
+
+def _message(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    choices = document.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else {}
+    message = first.get("message") if isinstance(first, Mapping) else None
+    return message if isinstance(message, Mapping) else {}
+
+
+def _closing_tag(model: str) -> int | None:
+    """The id of </think> in the tiny random model, which closes its thoughts by chance alone; None of any other."""
+    try:
+        tokenizer = json.loads((tiny_model_folder() / "tokenizer.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    added = tokenizer.get("added_tokens", []) if model == _TINY else []
+    return next((each["id"] for each in added if each.get("content") == "</think>"), None)
+
+
+_SCHEMA: dict[str, Any] = {
+    "type": "object", "additionalProperties": False, "required": ["verdict", "urgent", "score"],
+    "properties": {"verdict": {"enum": ["yes", "no", "unsure"]}, "urgent": {"type": "boolean"},
+                   "score": {"type": "integer", "minimum": 0, "maximum": 9}}}
+
+
+@check("schema_enforced")
+def schema_enforced(subject: Subject) -> Evidence:
+    """Is each answer that was not cut valid by the schema that it was asked for, whatever the prompt says?"""
+    wanted = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": _SCHEMA, "strict": True}}
+    trials = failures = cut = 0
+    words = ""
+    for number in range(subject.trials):
+        document = subject.plain(f"Tell a story in plain words, no JSON. Number {number}.", response_format=wanted,
+                                 max_tokens=200, temperature=1.0, seed=number)
+        if isinstance(document, str):
+            return Evidence(why=document)
+        if document["choices"][0].get("finish_reason") == "length":
+            cut += 1
+            continue
+        trials += 1
+        text = _message(document).get("content") or ""
+        if not _is_valid(text):
+            failures += 1
+            words = words or f"for example {' '.join(text.split())[:60]!r}"
+    if not trials:
+        return Evidence(why=f"all {cut} answers were cut by their length")
+    return Evidence(holds=not failures, trials=max(trials, 2), failures=failures,
+                    words=f"{trials - failures} of {trials} answers are valid, {cut} were cut {words}".strip())
+
+
+def _is_valid(text: str) -> bool:
+    try:
+        jsonschema.validate(json.loads(text), _SCHEMA)
+    except (ValueError, jsonschema.ValidationError):
+        return False
+    return True
+
+
+@check("warmup_effect")
+def warmup_effect(subject: Subject) -> Evidence:
+    """TTFT of the first request after a start over that of later ones, with a 95% prediction interval: where one more
+    ordinary request would lie is where the ratio is 1."""
+    times = []
+    for _ in range(_WARM_REQUESTS):
+        answer = subject.stream(subject.text(200))
+        if answer.ttft_ms is None:
+            return Evidence(why=f"a request had no first token ({answer.error or 'no text'})")
+        times.append(math.log(answer.ttft_ms))
+    usual = times[_STILL_WARMING:]
+    mean = sum(usual) / len(usual)
+    spread = math.sqrt(sum((value - mean) ** 2 for value in usual) / (len(usual) - 1))
+    half = _T_975 * spread * math.sqrt(1.0 + 1.0 / len(usual))
+    apart = times[0] - mean
+    words = f"TTFT {math.exp(times[0]):.0f} ms first, {math.exp(mean):.0f} ms later"
+    return Evidence(figure=Figure(math.exp(apart), "", len(times), [math.exp(apart - half), math.exp(apart + half)]),
+                    words=words)

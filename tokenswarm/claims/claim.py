@@ -1,0 +1,172 @@
+"""A claim as data: who says it, under which conditions, what to run, and which interval would support it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tokenswarm.base.config_text import explain, unknown
+from tokenswarm.base.data_files import CLAIMS_DIR
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.lookup import FileKind
+
+CLAIMS = FileKind("claims", ".toml", CLAIMS_DIR)
+SOURCES_TOML = "_sources.toml"
+SPEED, BEHAVIOUR = "speed", "behaviour"
+
+
+class Part(BaseModel):
+    """A table of a claim's file: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(Part):
+    """Where something was published."""
+
+    title: str
+    url: str = ""
+    date: str = ""
+    setup: str = ""
+    """Hardware, model and versions, in the words of the source."""
+
+
+class Published(Part):
+    """What one source says: its figure in its own terms, and the ratio that follows from it."""
+
+    source: str
+    figure: str = ""
+    ratio: float | None = None
+
+
+class Needs(Part):
+    """Under which conditions the claim can be tested. `gpu`: part of a product name; `lacks`: what no machine has yet,
+    because nothing measures it."""
+
+    engines: list[str] = Field(min_length=1)
+    gpus: int = 0
+    gpu: str = ""
+    model: str = ""
+    data: str = ""
+    lacks: str = ""
+
+
+class SideOfRun(Part):
+    """One side of paired runs: an engine, and scenario values of its own (as SET)."""
+
+    engine: str
+    set: str = ""
+
+
+class Run(Part):
+    """What is run. `by`: oneshot | pairs | sweep | spread | start | check. `points`: of a sweep, as SET; `unset`:
+    engine settings that are left to the engine, also where tokenswarm has a default of its own; `commands`: published
+    command lines by engine."""
+
+    by: Literal["oneshot", "pairs", "sweep", "spread", "start", "check"]
+    scenario: str = "chat"
+    set: str = ""
+    a: SideOfRun | None = None
+    b: SideOfRun | None = None
+    points: list[str] = []
+    repeats: int = Field(default=5, ge=1)
+    duration_s: float = Field(default=60.0, gt=0)
+    context_tokens: int = 0
+    max_tokens: int = 150
+    check: str = ""
+    trials: int = Field(default=1, ge=1)
+    unset: list[str] = []
+    commands: dict[str, list[str]] = {}
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Run:
+        if self.by in ("pairs", "sweep", "spread") and (self.a is None or self.b is None):
+            raise ValueError(f"by = {self.by} needs both sides, [run.a] and [run.b]")
+        if self.by == "sweep" and len(self.points) < 2:
+            raise ValueError("a sweep needs two points or more")
+        if (self.by == "check") is not bool(self.check):
+            raise ValueError("check names what by = check does, and nothing else")
+        return self
+
+
+class Expect(Part):
+    """Which figure, and where it lies if the claim holds. `of`: what it is a figure of, in words; `reading`: how their
+    words became this region. `case_a`, `case_b`: of a one shot."""
+
+    figure: str = ""
+    of: str = ""
+    case_a: str = ""
+    case_b: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    reading: str = ""
+
+    @model_validator(mode="after")
+    def _is_region(self) -> Expect:
+        if self.at_least is not None and self.at_most is not None and self.at_least >= self.at_most:
+            raise ValueError("at_least should be below at_most")
+        return self
+
+
+class Claim(Part):
+    """One file of claims/."""
+
+    name: str = ""
+    title: str
+    kind: Literal["speed", "behaviour"]
+    sentence: str
+    published: list[Published] = Field(min_length=1)
+    needs: Needs
+    run: Run
+    expect: Expect
+
+    @model_validator(mode="after")
+    def _can_be_decided(self) -> Claim:
+        """A speed claim is decided by an interval, which needs a region."""
+        if self.kind == SPEED and self.expect.at_least is None and self.expect.at_most is None:
+            raise ValueError("[expect] of a claim about speed needs at_least or at_most")
+        return self
+
+
+def load_sources(folder: Path = CLAIMS_DIR) -> dict[str, Source]:
+    """All sources by their names. Raises UserError (USAGE)."""
+    path = folder / SOURCES_TOML
+    return {name: _validated(table, Source, path) for name, table in _read(path).items()}
+
+
+def load_claims(only: list[str] | None = None) -> list[Claim]:
+    """The claims, sorted by name: those of the working folder and the user's configuration too; `only` some of them.
+    Raises UserError (USAGE) for a file that is none, or a name without one."""
+    files = CLAIMS.files()
+    for name in only or []:
+        if name not in files:
+            raise UserError(Exit.USAGE, f"{unknown('claim', name, files)}")
+    return [load_claim(path) for name, path in files.items() if not only or name in only]
+
+
+def load_claim(path: Path) -> Claim:
+    """One claim. Raises UserError (USAGE)."""
+    claim = _validated({**_read(path), "name": path.stem}, Claim, path)
+    known = {**load_sources(), **(load_sources(path.parent) if (path.parent / SOURCES_TOML).is_file() else {})}
+    for statement in claim.published:
+        if statement.source not in known:
+            raise UserError(Exit.USAGE, f"{path}: {unknown('source', statement.source, known)}")
+    return claim
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(Exit.USAGE, f"{path} cannot be read as a claim: {error}") from None
+
+
+def _validated(table: Mapping[str, Any], kind: type[Any], path: Path) -> Any:
+    try:
+        return kind.model_validate(table)
+    except ValidationError as error:
+        raise UserError(Exit.USAGE, explain(error, kind, str(path))) from None

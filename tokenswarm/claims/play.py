@@ -1,0 +1,372 @@
+"""Testing claims: what this machine can run is run, and each claim gets its evidence or what it lacks.
+
+Claims that ask the same engine with the same settings share one start. Verdicts come from rules that are handed in.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tokenswarm.base.config_text import parse_set
+from tokenswarm.base.errors import UserError
+from tokenswarm.base.signals import Interrupts
+from tokenswarm.claims.checks import CHECKS, Subject
+from tokenswarm.claims.claim import SPEED, Claim, Expect, load_sources
+from tokenswarm.claims.flags import refusals
+from tokenswarm.claims.machine import Machine, missing
+from tokenswarm.contract.claims_record import ClaimRecord, Claims, ClaimSource, Evidence
+from tokenswarm.contract.one_shot import OneShot
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.engines import EngineSpec, load_description
+from tokenswarm.engines.install_paths import places
+from tokenswarm.run.checked_engine import CheckedEngine, EngineTools, checked_engine
+from tokenswarm.run.first_request import LoadToCheck
+from tokenswarm.run.monitor import RunOutcome
+from tokenswarm.run.options import LoadOptions
+from tokenswarm.run.run_plan import RunPlan, resolve
+from tokenswarm.series.one_shot import Question, ask_all, usual_values
+from tokenswarm.series.pairs import PairedRuns
+from tokenswarm.workloads.corpus import load_corpus
+
+FLAGS, WARMUP = "flags_accepted", "warmup_effect"
+_START_S, _AROUND_RUN_S, _REQUEST_S, _CHECK_S = 120.0, 75.0, 6.0, 20.0
+"""What things take, for an estimate: a start, what a run takes beside its measured phase, one long answer, a check."""
+_CHARS_PER_TOKEN = 4
+_NO_SETTINGS = {f"engine.{name}": "none" for name in
+                ("memory_fraction", "max_num_seqs", "prefill_budget", "prefix_cache", "chunked_prefill")}
+_MOST_TOKENS = 200
+"""Of an answer to a check."""
+_OWN_CONTEXT = 4096
+"""Context of an engine that is only checked: more than any check asks, and what the tiny model takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the analysis knows: figures out of runs, and states out of figures."""
+
+    compare: Callable[[Sequence[Path], Sequence[Path], str], Figure]
+    spread: Callable[[Sequence[Path], Sequence[Path], str], Figure]
+    trend: Callable[[Sequence[Figure]], Figure]
+    one_shot: Callable[[OneShot, Path, Expect], Figure]
+    mean: Callable[[Sequence[float], str], Figure]
+    report: Callable[[Path], object]
+    settle: Callable[[ClaimRecord, int], ClaimRecord]
+    write: Callable[[Claims, Path], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for: `stand_in`, an engine that plays every role; `options`: what all runs have in common."""
+
+    machine: Machine
+    options: LoadOptions
+    folder: Path
+    stand_in: str | None = None
+    engine_tools: EngineTools = field(default_factory=EngineTools)
+
+
+def record_of(claim: Claim, machine: Machine) -> ClaimRecord:
+    """The record of a claim before anything was run."""
+    known = load_sources()
+    sources = [ClaimSource(each.source, source.title, source.url, source.date, source.setup, each.figure, each.ratio)
+               for each in claim.published if (source := known.get(each.source)) is not None]
+    expect, needs = claim.expect, claim.needs
+    on_gpu = bool(needs.gpus) or claim.kind == SPEED
+    hardware = f"{max(needs.gpus, 1)} x {needs.gpu or 'any GPU'}" if on_gpu else "a CPU will do"
+    words = ", ".join(part for part in (" and ".join(needs.engines), hardware, needs.model) if part)
+    return ClaimRecord(
+        name=claim.name, title=claim.title, kind=claim.kind, sentence=claim.sentence, sources=sources, needs=words,
+        how=how(claim), figure=expect.figure, of=expect.of, region=[expect.at_least, expect.at_most],
+        reading=expect.reading, command=f"make claims ONLY={claim.name}", estimate_s=estimate_s(claim),
+        missing=missing(claim, machine))
+
+
+def how(claim: Claim) -> str:
+    """What is run, in words."""
+    run = claim.run
+    sides = " and ".join(dict.fromkeys(f"{side.engine}{f' with {side.set}' if side.set else ''}"
+                                       for side in (run.a, run.b) if side is not None))
+    pairs = f"{run.repeats} pairs of runs of {sides}, scenario {run.scenario}, {run.duration_s:g} s each"
+    where = f", {run.set}" if run.set else ""
+    if run.by == "oneshot":
+        context = f" after {run.context_tokens:,} tokens of context" if run.context_tokens else ""
+        return f"one prompt{context}, {run.max_tokens} tokens, {run.repeats} repeats, fresh and cached{where}"
+    if run.by == "start":
+        return f"{run.repeats} starts{where}"
+    if run.by == "check":
+        return f"the check {run.check} on each engine{where}"
+    if run.by == "sweep":
+        return f"{pairs}{where}, at each of: {'; '.join(run.points)}"
+    return f"{pairs}{where}"
+
+
+def estimate_s(claim: Claim) -> float:
+    """About how long a claim takes, in seconds."""
+    run, engines = claim.run, len(claim.needs.engines)
+    if run.by == "check":
+        return engines * (_START_S + _CHECK_S)
+    if run.by == "start":
+        return engines * run.repeats * _START_S
+    if run.by == "oneshot":
+        return engines * (_START_S + run.repeats * (4 if run.context_tokens else 2) * _REQUEST_S)
+    series = 2 * run.repeats * (run.duration_s + _AROUND_RUN_S) + (run.repeats + 1) * _START_S
+    return series * max(len(run.points), 1)
+
+
+def play_claims(claims: Sequence[Claim], asked: Asked, rules: Rules, console: Console, started_at: str) -> Claims:
+    """Run what can be run; claims.json is written after each claim. Ctrl-C keeps what is known."""
+    record = Claims(started_at=started_at, machine=asked.machine.words,
+                    claims=[record_of(claim, asked.machine) for claim in claims])
+    by_name = {each.name: each for each in record.claims}
+    testable = [claim for claim in claims if not by_name[claim.name].missing]
+    tester = _Tester(asked, rules, console)
+    try:
+        for group in _groups(testable, asked.machine):
+            for claim, evidence in tester.test(group):
+                by_name[claim.name].evidence += evidence
+                _settle(record, claims, rules)
+                rules.write(record, asked.folder)
+    except KeyboardInterrupt:
+        record.reason = "interrupted"
+    _settle(record, claims, rules)
+    rules.write(record, asked.folder)
+    return record
+
+
+def _settle(record: Claims, claims: Sequence[Claim], rules: Rules) -> None:
+    for each, claim in zip(record.claims, claims, strict=True):
+        rules.settle(each, len(claim.needs.engines) if claim.run.by == "check" else 1)
+    record.simulated = any(evidence.simulated for each in record.claims for evidence in each.evidence)
+    record.engine = ", ".join(dict.fromkeys(evidence.engine for each in record.claims for evidence in each.evidence))
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Claims that are tested together. `engine`: of checks, which share its start; None for what brings up its own."""
+
+    claims: tuple[Claim, ...]
+    engine: str | None = None
+
+
+def _groups(claims: Sequence[Claim], machine: Machine) -> list[_Group]:
+    """Checks by engine and settings, those that want a fresh start first; then the others, the quickest first."""
+    checks: dict[tuple[str, str, tuple[str, ...], bool], list[Claim]] = {}
+    for claim in claims:
+        if claim.run.by != "check":
+            continue
+        for engine in claim.needs.engines:
+            if machine.lacks_engine(engine) is None:
+                key = (engine, claim.run.set, tuple(claim.run.unset), claim.run.check == FLAGS)
+                checks.setdefault(key, []).append(claim)
+    groups = [_Group(tuple(sorted(group, key=lambda claim: claim.run.check != WARMUP)), engine)
+              for (engine, *_), group in checks.items()]
+    others = sorted((claim for claim in claims if claim.run.by != "check"), key=estimate_s)
+    return [*groups, *(_Group((claim,)) for claim in others)]
+
+
+class _Tester:
+    """Runs claims and gives what was seen."""
+
+    def __init__(self, asked: Asked, rules: Rules, console: Console) -> None:
+        self._asked, self._rules, self._console = asked, rules, console
+
+    def test(self, group: _Group) -> list[tuple[Claim, list[Evidence]]]:
+        """Each claim of a group with its evidence; what goes wrong is evidence of nothing, with the reason."""
+        names = ", ".join(claim.name for claim in group.claims)
+        self._console.print(f"\n{names}{f' ({group.engine})' if group.engine else ''}", highlight=False, soft_wrap=True)
+        first = group.claims[0]
+        try:
+            if group.engine is None:
+                return [(first, [_BY[first.run.by](self, first)])]
+            if first.run.check == FLAGS:
+                return [(claim, [self._flags(claim, group.engine)]) for claim in group.claims]
+            return self._checks(group, group.engine)
+        except UserError as error:
+            self._console.print(str(error), style="red", highlight=False, soft_wrap=True)
+            engine = group.engine or " and ".join(first.needs.engines)
+            return [(claim, [Evidence(engine=engine, why=f"it could not be run: {_one_line(error)}")])
+                    for claim in group.claims]
+
+    # ---- checks
+
+    def _checks(self, group: _Group, engine: str) -> list[tuple[Claim, list[Evidence]]]:
+        first = group.claims[0]
+        usual = _NO_SETTINGS | usual_values(_MOST_TOKENS) | {"engine.context_length": str(_OWN_CONTEXT)}
+        options = self._options(first, engine, usual | parse_set(first.run.set))
+        plan = _without_defaults(resolve(options), first.run.unset)
+        seen = []
+        with Interrupts() as interrupts, checked_engine(plan, self._folder(first, engine), self._console, interrupts,
+                                                        self._asked.engine_tools) as up:
+            up.announce(self._console)
+            load = LoadToCheck(up.engine.base_url, up.model, plan.scenario, plan.corpus, plan.api_key)
+            for claim in group.claims:
+                evidence = CHECKS[claim.run.check](Subject(up.engine, load, claim.run.trials))
+                self._console.print(f"{claim.name}: {evidence.words or evidence.why}", highlight=False, soft_wrap=True)
+                seen.append((claim, [_placed(evidence, up, engine, self._asked.machine)]))
+        return seen
+
+    def _flags(self, claim: Claim, engine: str) -> Evidence:
+        lines = claim.run.commands.get(engine, [])
+        spec = load_description(engine)
+        with tempfile.TemporaryDirectory() as home:
+            paths = places(spec, self._asked.machine.device)  # type: ignore[arg-type]
+            answers = refusals(engine, paths, [line.split() for line in lines], Path(home))
+        refused = [f"`{line}`: {answer}" for line, answer in zip(lines, answers, strict=True) if answer is not None]
+        words = f"the real parser accepts all {len(lines)} command lines"
+        if refused:
+            words = f"the real parser refuses {len(refused)} of {len(lines)} command lines: {'; '.join(refused)}"
+        self._console.print(f"{claim.name}: {words}", highlight=False, soft_wrap=True)
+        package = spec.package.get(self._asked.machine.device, "") if spec.package else ""
+        return Evidence(engine=engine, version=package.partition("==")[2] or None, where=self._asked.machine.words,
+                        holds=not refused, words=words)
+
+    # ---- runs
+
+    def _pairs(self, claim: Claim, point: str = "") -> tuple[list[Path], list[Path], Evidence]:
+        """The run folders of both sides, and the evidence that is still without a figure."""
+        run = claim.run
+        shared = {"load.duration_s": f"{run.duration_s:g}"} | parse_set(f"{run.set} {point}")
+        sides = [self._options(claim, side.engine, shared | parse_set(side.set))
+                 for side in (run.a, run.b) if side is not None]
+        folder = self._folder(claim, "pairs")
+
+        def after(side: str, outcome: RunOutcome) -> None:
+            self._rules.report(outcome.folder)
+
+        series = PairedRuns(*sides, run.repeats, self._console, after).play(folder)
+        if series.interrupted:
+            raise KeyboardInterrupt
+        if not series.a or not series.b:
+            raise series.failures[-1]
+        names = [path.relative_to(self._asked.folder).as_posix() for path in (*series.a, *series.b)]
+        return series.a, series.b, self._evidence(claim, names)
+
+    def _by_pairs(self, claim: Claim) -> Evidence:
+        a, b, evidence = self._pairs(claim)
+        evidence.figure = self._rules.compare(a, b, claim.expect.figure)
+        return _with_why(evidence)
+
+    def _by_spread(self, claim: Claim) -> Evidence:
+        a, b, evidence = self._pairs(claim)
+        evidence.figure = self._rules.spread(a, b, claim.expect.figure)
+        return _with_why(evidence)
+
+    def _by_sweep(self, claim: Claim) -> Evidence:
+        figures, runs = [], []
+        for point in claim.run.points:
+            a, b, evidence = self._pairs(claim, point)
+            figures.append(self._rules.compare(a, b, claim.expect.figure))
+            runs += evidence.runs
+        evidence.figure, evidence.runs = self._rules.trend(figures), runs
+        return _with_why(evidence)
+
+    def _by_one_shot(self, claim: Claim) -> Evidence:
+        run = claim.run
+        values = usual_values(run.max_tokens) | {"engine.context_length": str(max(8192, 2 * run.context_tokens))} \
+            | parse_set(run.set)
+        plans = {engine: resolve(self._options(claim, engine, values)) for engine in claim.needs.engines}
+        context = load_corpus(None).text[:run.context_tokens * _CHARS_PER_TOKEN]
+        question = Question("What is this about? Explain it at length.", context, run.max_tokens, run.repeats)
+        folder = self._folder(claim, "oneshot")
+        record, problem = ask_all(plans, question, folder, self._console)
+        if record.reason == "interrupted":
+            raise KeyboardInterrupt
+        evidence = self._evidence(claim, [folder.relative_to(self._asked.folder).as_posix()])
+        evidence.figure = self._rules.one_shot(record, folder, claim.expect)
+        if problem is not None:
+            evidence.why = str(problem)
+        return _with_why(evidence)
+
+    def _by_start(self, claim: Claim) -> Evidence:
+        """Starts, and how long they took; where [expect] has no figure, whether any of them failed."""
+        engine, times, failures = claim.needs.engines[0], [], []
+        plan = resolve(self._options(claim, engine, parse_set(claim.run.set)))
+        for number in range(1, claim.run.repeats + 1):
+            try:
+                with Interrupts() as interrupts, checked_engine(
+                        plan, self._folder(claim, f"start-{number}"), self._console, interrupts,
+                        self._asked.engine_tools) as up:
+                    times.append(up.engine.cold_start_s or 0.0)
+            except UserError as error:
+                failures.append(_one_line(error))
+        evidence = self._evidence(claim, [])
+        if claim.expect.figure:
+            evidence.figure = self._rules.mean([each for each in times if each > 0], "s")
+            evidence.why = failures[0] if failures else ""
+            return _with_why(evidence)
+        evidence.holds = bool(failures)
+        evidence.words = f"{len(failures)} of {claim.run.repeats} starts failed{f': {failures[0]}' if failures else ''}"
+        return evidence
+
+    # ---- what they have in common
+
+    def _options(self, claim: Claim, engine: str, values: dict[str, str]) -> LoadOptions:
+        options, machine, stand_in = self._asked.options, self._asked.machine, self._asked.stand_in
+        host = machine.hosts.get(engine)
+        own = None if host or stand_in or machine.device == "cpu" else claim.needs.model or None
+        if stand_in or machine.anyway:
+            values = honoured(values, load_description(stand_in or engine), None if stand_in else machine.device)
+        return replace(options, engine=stand_in or engine, scenario=claim.run.scenario, host=host,
+                       model=options.model or own, device=options.device or (None if stand_in else machine.device),
+                       data=options.data if claim.needs.data else None, results=self._asked.folder,
+                       overrides={**values, **options.overrides})
+
+    def _folder(self, claim: Claim, what: str) -> Path:
+        folder = self._asked.folder / f"{claim.name}-{what}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _evidence(self, claim: Claim, runs: list[str]) -> Evidence:
+        names = [self._asked.stand_in] if self._asked.stand_in else claim.needs.engines
+        specs = [load_description(name) for name in names]
+        machine = self._asked.machine
+        return Evidence(engine=" and ".join(names), where=machine.words, runs=runs,
+                        simulated=any(spec.simulated for spec in specs),
+                        on_cpu=machine.device == "cpu" and not machine.gpus)
+
+
+_BY: dict[str, Callable[[_Tester, Claim], Evidence]] = {
+    "pairs": _Tester._by_pairs, "spread": _Tester._by_spread, "sweep": _Tester._by_sweep,
+    "oneshot": _Tester._by_one_shot, "start": _Tester._by_start}
+
+
+def _placed(evidence: Evidence, up: CheckedEngine, engine: str, machine: Machine) -> Evidence:
+    evidence.engine, evidence.version = engine, up.engine.version
+    evidence.where = ", ".join(up.gpu_names) or machine.words
+    evidence.simulated, evidence.on_cpu = up.engine.simulated, up.plan.engine_on_this_cpu
+    return evidence
+
+
+def honoured(values: Mapping[str, str], spec: EngineSpec, device: str | None) -> dict[str, str]:
+    """The scenario values without engine settings that the engine cannot honour on this device: who runs a claim
+    without its hardware cannot have them."""
+    _, form = spec.form(device)
+    ignored = {name for name, setting in spec.settings.items() if setting.ignored is not None} | set(form.ignored)
+    return {key: value for key, value in values.items()
+            if not (key.startswith("engine.") and key.split(".")[1] in ignored)}
+
+
+def _with_why(evidence: Evidence) -> Evidence:
+    if evidence.figure.value is None and not evidence.why:
+        evidence.why = evidence.figure.why or "the figure is not known of these runs"
+    return evidence
+
+
+def _one_line(error: UserError) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _without_defaults(plan: RunPlan, names: Sequence[str]) -> RunPlan:
+    """The plan with these settings left to the engine, also where its description has a default for them."""
+    if plan.engine is None or not names:
+        return plan
+    spec = plan.engine.spec
+    kept: dict[str, Any] = {name: value for name, value in spec.defaults.items() if name not in names}
+    wanted = {name: value for name, value in plan.engine.wanted.items() if name not in names}
+    return replace(plan, engine=replace(plan.engine, spec=spec.model_copy(update={"defaults": kept}), wanted=wanted))

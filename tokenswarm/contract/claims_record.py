@@ -1,0 +1,109 @@
+"""claims.json: what the field says and what was measured here. Its records, its reader and its writer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from msgspec import field
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import write_whole
+from tokenswarm.contract.manifest import read_object, too_new
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.tolerant import tolerant_record
+
+CLAIMS_JSON = "claims.json"
+CLAIMS_FORMAT = 1
+SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE = "supported", "contradicted", "undecided", "not testable here"
+STATES = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE)
+
+
+class ClaimSource(msgspec.Struct):
+    """Who says it, and their figure in their terms. `ratio`: what follows from it, in the terms of our figure."""
+
+    name: str = ""
+    title: str = ""
+    url: str = ""
+    date: str = ""
+    setup: str = ""
+    figure: str = ""
+    ratio: float | None = None
+
+
+class Evidence(msgspec.Struct):
+    """What was seen of a claim in one place: a figure with its interval, or whether the sentence `holds`.
+
+    `trials`, `failures`: of a sentence that says "always". `engine`: which one, or both of a comparison; `where`: the
+    hardware in words. `runs`: folders below the series. `why`: why there is nothing.
+    """
+
+    engine: str = ""
+    version: str | None = None
+    where: str = ""
+    simulated: bool = False
+    on_cpu: bool = False
+    figure: Figure = field(default_factory=Figure)
+    holds: bool | None = None
+    trials: int = 1
+    failures: int = 0
+    words: str = ""
+    why: str = ""
+    runs: list[str] = field(default_factory=list)
+    state: str = ""
+    state_why: str = ""
+
+
+class ClaimRecord(msgspec.Struct):
+    """One claim. `region`: [at least, at most] of the figure if the claim holds, None for an open end. `missing`: what
+    this machine lacks; `command`: what to type where it is there."""
+
+    name: str = ""
+    title: str = ""
+    kind: str = ""
+    sentence: str = ""
+    sources: list[ClaimSource] = field(default_factory=list)
+    needs: str = ""
+    how: str = ""
+    figure: str = ""
+    of: str = ""
+    region: list[float | None] = field(default_factory=lambda: [None, None])
+    reading: str = ""
+    command: str = ""
+    estimate_s: float = 0.0
+    missing: list[str] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
+    state: str = NOT_TESTABLE
+    why: str = ""
+
+
+class Claims(msgspec.Struct):
+    """The whole of claims.json."""
+
+    format: int = CLAIMS_FORMAT
+    started_at: str = ""
+    sentence: str = ""
+    engine: str = ""
+    simulated: bool = False
+    machine: str = ""
+    reason: str = ""
+    claims: list[ClaimRecord] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_claims(folder: Path) -> Claims:
+    """The claims.json of a folder. Raises UserError (RUN_FOLDER) if it is not there or of a newer format."""
+    record = tolerant_record(read_object(folder / CLAIMS_JSON), Claims)
+    if (sentence := too_new(CLAIMS_JSON, record.format, CLAIMS_FORMAT)) is not None:
+        raise UserError(Exit.RUN_FOLDER, f"{folder}: {sentence}")
+    return record
+
+
+def claims_json(record: Claims) -> str:
+    """The content of claims.json."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
+
+
+def write_claims(folder: Path, record: Claims) -> None:
+    """Replace claims.json as a whole. Raises UserError (RESULTS)."""
+    write_whole(folder / CLAIMS_JSON, claims_json(record))

@@ -121,7 +121,7 @@ def claims_markdown(record: Claims) -> str:
     for claim in _sorted(record):
         wanted = expected(claim)
         cells = (f"**{escape(claim.name)}**: {escape(claim.sentence)}",
-                 escape(theirs(claim)) + (f"<br>expected: {escape(wanted)}" if wanted else ""),
+                 escape(theirs(claim)) + (f"<br>{escape(wanted)}" if wanted else ""),
                  "<br>".join(map(escape, ours(claim))) or text.MISSING,
                  f"{_MARKS.get(claim.state, '')} {escape(_verdict(claim))}")
         out.append("| " + " | ".join(cells) + " |")

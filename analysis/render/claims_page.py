@@ -26,7 +26,7 @@ from tokenswarm.contract.claims_record import (
 
 _STYLES = {SUPPORTED: "green", CONTRADICTED: "bold red", UNDECIDED: "yellow", NOT_TESTABLE: "dim"}
 _MARKS = {SUPPORTED: "✅", CONTRADICTED: "❌", UNDECIDED: "❔", NOT_TESTABLE: "–"}
-_CLASSES = {SUPPORTED: "good", CONTRADICTED: "bad", UNDECIDED: "warn", NOT_TESTABLE: ""}
+_CLASSES = {SUPPORTED: "met", CONTRADICTED: "missed", UNDECIDED: "undetermined", NOT_TESTABLE: ""}
 HEADINGS = ("Claim", "Theirs", "Ours", "Verdict")
 
 
@@ -101,7 +101,7 @@ def list_table(record: Claims) -> Table:
 def _cells(record: Claims) -> Iterator[dict[str, object]]:
     for claim in _sorted(record):
         yield {"claim": claim, "expected": expected(claim), "ours": ours(claim), "style": _CLASSES.get(claim.state, ""),
-               "mark": _MARKS.get(claim.state, ""), "about": text.duration(claim.estimate_s)}
+               "about": text.duration(claim.estimate_s)}
 
 
 def render_claims(record: Claims) -> str:

@@ -106,8 +106,8 @@ def shared_document(subject: Subject) -> Evidence:
               if (cached := _cached(answer)) is not None and answer.usage.prompt_tokens]
     if len(shares) < 2:
         return Evidence(why=_no_counts(answers))
-    cached = " and ".join(f"{answer.usage.cached_tokens:,} of {answer.usage.prompt_tokens:,}" for answer in answers[1:])
-    return _share(shares, f"cached prompt tokens of the later two requests: {cached}")
+    words = " and ".join(f"{answer.usage.cached_tokens:,} of {answer.usage.prompt_tokens:,}" for answer in answers[1:])
+    return _share(shares, f"cached prompt tokens of the later two requests: {words}")
 
 
 @check("partial_overlap")

@@ -10,6 +10,7 @@ from tokenswarm.base.errors import UserError
 from tokenswarm.claims.claim import SPEED, Claim
 from tokenswarm.engines import EngineSpec, GpuSampler, default_runtime, load_description
 from tokenswarm.engines.install_paths import places
+from tokenswarm.engines.spec.engine_spec import Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Machine:
     gpus: tuple[str, ...] = ()
     engines: Mapping[str, str | None] = field(default_factory=dict)
     hosts: Mapping[str, str] = field(default_factory=dict)
-    device: str = "cpu"
+    device: Device = "cpu"
     any_gpu: bool = False
     anyway: bool = False
     data: bool = False
@@ -49,19 +50,19 @@ def find_gpus() -> tuple[str, ...]:
     return names
 
 
-def why_not(spec: EngineSpec, device: str, runtime: str | None) -> str | None:
+def why_not(spec: EngineSpec, device: Device, runtime: str | None) -> str | None:
     """Why an engine cannot be started here; None where it can."""
     if spec.simulated:
         return None
     try:
         if (runtime or default_runtime(spec, device)) == "local":
-            places(spec, device)  # type: ignore[arg-type]
+            places(spec, device)
     except UserError:
         return f"{spec.title}: make engine-venv ENGINE={spec.name} DEVICE={device}"
     return None
 
 
-def engines_here(names: list[str], device: str, runtime: str | None) -> dict[str, str | None]:
+def engines_here(names: list[str], device: Device, runtime: str | None) -> dict[str, str | None]:
     """Each engine with why it cannot be had here, None where it can. Raises UserError (USAGE) for an unknown name."""
     return {name: why_not(load_description(name), device, runtime) for name in names}
 

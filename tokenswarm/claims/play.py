@@ -15,6 +15,7 @@ from rich.console import Console
 
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import UserError
+from tokenswarm.base.presence import present
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.claims.checks import CHECKS, Subject
 from tokenswarm.claims.claim import SPEED, Claim, Expect, load_sources
@@ -215,7 +216,7 @@ class _Tester:
         lines = claim.run.commands.get(engine, [])
         spec = load_description(engine)
         with tempfile.TemporaryDirectory() as home:
-            paths = places(spec, self._asked.machine.device)  # type: ignore[arg-type]
+            paths = places(spec, self._asked.machine.device)
             answers = refusals(engine, paths, [line.split() for line in lines], Path(home))
         refused = [f"`{line}`: {answer}" for line, answer in zip(lines, answers, strict=True) if answer is not None]
         words = f"the real parser accepts all {len(lines)} command lines"
@@ -232,14 +233,14 @@ class _Tester:
         """The run folders of both sides, and the evidence that is still without a figure."""
         run = claim.run
         shared = {"load.duration_s": f"{run.duration_s:g}"} | parse_set(f"{run.set} {point}")
-        sides = [self._options(claim, side.engine, shared | parse_set(side.set))
-                 for side in (run.a, run.b) if side is not None]
+        a, b = (self._options(claim, side.engine, shared | parse_set(side.set))
+                for side in (present(run.a), present(run.b)))
         folder = self._folder(claim, "pairs")
 
         def after(side: str, outcome: RunOutcome) -> None:
             self._rules.report(outcome.folder)
 
-        series = PairedRuns(*sides, run.repeats, self._console, after).play(folder)
+        series = PairedRuns(a, b, run.repeats, self._console, after).play(folder)
         if series.interrupted:
             raise KeyboardInterrupt
         if not series.a or not series.b:

@@ -17,6 +17,7 @@ from tokenswarm.commands.values import at_least_one
 if TYPE_CHECKING:
     from tokenswarm.claims.machine import Machine
     from tokenswarm.claims.play import Rules
+    from tokenswarm.engines.spec.engine_spec import Device
     from tokenswarm.run.options import LoadOptions
 
 _ENGINES = ("vllm", "sglang", "trtllm")
@@ -109,7 +110,7 @@ def _machine(options: argparse.Namespace, names: list[str], stand_in: str | None
 
     hosts = dict(_host(text) for text in options.host)
     gpus = (options.gpu,) * options.gpus if options.gpu else find_gpus()
-    device = options.device or ("cuda" if gpus and not hosts else "cpu")
+    device: Device = options.device or ("cuda" if gpus and not hosts else "cpu")
     if stand_in:  # it plays every role
         engines: dict[str, str | None] = dict.fromkeys(_ENGINES)
     else:

@@ -142,8 +142,8 @@ export: $(VENV)/.installed ## a run as another tool's result file: RUN= FORMAT=v
 import: $(VENV)/.installed ## another tool's result file as a run folder, with its report: FILE=bench.json [OUT=DIR] [RESULTS=]
 	@$(PY) -m tokenswarm import $(call quote,$(value FILE)) $(call option,--out,OUT) $(call option,--results,RESULTS)
 
-profile: $(VENV)/.installed ## what a recorded workload is, before any engine runs: DATA=prod.jsonl [FIELDS="prompt=question"]
-	@$(PY) -m tokenswarm profile $(call quote,$(value DATA)) $(call option,--fields,FIELDS)
+profile: $(VENV)/.installed ## what a recorded workload is, before any engine runs: DATA=prod.jsonl [FIELDS="prompt=question"] [TO=ours.toml: a scenario like it]
+	@$(PY) -m tokenswarm profile $(call quote,$(value DATA)) $(call option,--fields,FIELDS) $(call option,--scenario,TO)
 
 scenarios: $(VENV)/.installed ## list the scenarios, or check one without a run: [CHECK=my/own.toml]
 	@$(PY) -m tokenswarm scenarios $(call option,--check,CHECK) $(call option,--data,DATA) $(call option,--set,SET)

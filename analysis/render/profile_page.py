@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.render.assets import chart_page, environment
 from tokenswarm.analysis.render.chart import PALETTE, Chart, axis, line, numbers, plain
-from tokenswarm.analysis.traffic.profile import Lengths, Profile
-
-Named = tuple[str, Profile]
+from tokenswarm.analysis.render.profile_rows import Named, profile_rows
 
 
 def render_profiles(profiles: Sequence[Named]) -> str:
@@ -28,40 +25,6 @@ def _notes(profiles: Sequence[Named]) -> list[str]:
         if each.hit_rate is None and "hit_rate" in each.why:
             notes.append(f"{name}: what prompts share is not known: {each.why['hit_rate']}.")
     return notes
-
-
-def profile_rows(profiles: Sequence[Named]) -> list[dict[str, object]]:
-    """The table of figures: a row a figure, a cell a workload; what nobody knows is a dash."""
-    each = [profile for _, profile in profiles]
-    rows: list[tuple[str, list[str]]] = [("requests", [f"{one.requests:,}" for one in each])]
-    for title, known in (("prompt, tokens", [one.input_tokens for one in each]),
-                         ("answer, tokens", [one.output_tokens for one in each]),
-                         ("turns in a session", [one.sessions.turns if one.sessions else None for one in each]),
-                         ("pause before a turn, s", [one.sessions.delay_s if one.sessions else None for one in each])):
-        rows.append((f"{title}: mean, p50, p99", [_lengths(lengths) for lengths in known]))
-    arrivals = [one.arrivals for one in each]
-    rows += [
-        ("arrivals, requests/s", [f"{one.rate:.3g}" if one else text.MISSING for one in arrivals]),
-        ("CV of the gaps between arrivals (Poisson: 1)",
-         [f"{one.cv:.2f}" if one and one.cv is not None else text.MISSING for one in arrivals]),
-        ("largest minute, requests", [f"{one.largest_minute.requests:,}" if one else text.MISSING for one in arrivals]),
-        ("fixed context, share of the prompt tokens",
-         [text.percent(one.shared.fixed) if one.shared else text.MISSING for one in each]),
-        ("hits in a cache without limits",
-         [f"{text.percent(one.hit_rate.unbounded)} in blocks of {one.hit_rate.block_tokens}"
-          if one.hit_rate else text.MISSING for one in each]),
-        ("KV cache for half of these hits, tokens",
-         [f"{one.hit_rate.half_at:,}" if one.hit_rate and one.hit_rate.half_at else text.MISSING for one in each]),
-        ("KV cache for nine tenths, tokens",
-         [f"{one.hit_rate.ninety_at:,}" if one.hit_rate and one.hit_rate.ninety_at else text.MISSING for one in each])]
-    return [{"title": title, "cells": cells} for title, cells in rows if set(cells) != {text.MISSING}]
-
-
-def _lengths(lengths: Lengths | None) -> str:
-    if lengths is None:
-        return text.MISSING
-    return ", ".join(f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
-                     for value in (lengths.mean, lengths.p50, lengths.p99))
 
 
 def _arrivals(profiles: Sequence[Named]) -> Chart | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 from tokenswarm.analysis import wording as text
+from tokenswarm.analysis.render.profile_rows import Named, profile_rows
 from tokenswarm.analysis.traffic.profile import ArrivalFigures, HitRates, Lengths, Profile, SharedFigures
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -35,6 +39,16 @@ def profile_table(profile: Profile, name: str) -> RenderableType:
     if profile.hit_rate and profile.hit_rate.unbounded:
         parts.append(_curve(profile.hit_rate))
     return Group(*parts)
+
+
+def profiles_table(profiles: Sequence[Named]) -> RenderableType:
+    """Several workloads side by side."""
+    table = Table("", *(escape(name) for name, _ in profiles), box=box.SIMPLE_HEAD)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in profile_rows(profiles):
+        table.add_row(row.title, *row.cells)
+    return table
 
 
 def _add(lines: Table, title: str, sentences: list[str]) -> None:

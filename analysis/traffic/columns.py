@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -148,6 +148,32 @@ class _BlockColumns:
     @staticmethod
     def _array(column: array[int]) -> np.ndarray:
         return np.frombuffer(column, dtype=np.int64)
+
+
+def first_requests(traffic: Traffic, most: int) -> Traffic:
+    """The first of them by time, or of the file where times are missing."""
+    if len(traffic) <= most:
+        return traffic
+    order = np.argsort(traffic.time_s, kind="stable")[:most]  # NaN comes last, in the order of the file
+    return reordered(traffic, order)
+
+
+def reordered(traffic: Traffic, order: np.ndarray) -> Traffic:
+    """The requests of these places, in this order."""
+    return replace(traffic, time_s=traffic.time_s[order], input_tokens=traffic.input_tokens[order],
+                   output_tokens=traffic.output_tokens[order], session=traffic.session[order],
+                   delay_s=traffic.delay_s[order],
+                   blocks=None if traffic.blocks is None else reordered_blocks(traffic.blocks, order))
+
+
+def reordered_blocks(blocks: Blocks, order: np.ndarray) -> Blocks:
+    """The prompts of these places, in this order."""
+    if len(order) == len(blocks.starts) - 1 and (np.diff(order) == 1).all():
+        return blocks
+    lengths = np.diff(blocks.starts)[order]
+    starts = np.concatenate(([0], np.cumsum(lengths)))
+    at = np.arange(starts[-1]) - np.repeat(starts[:-1] - blocks.starts[:-1][order], lengths)
+    return Blocks(blocks.ids[at], starts, blocks.block_tokens)
 
 
 def coarser(blocks: Blocks, block_tokens: int) -> Blocks:

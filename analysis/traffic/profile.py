@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 from tokenswarm.analysis.cache.hit_curve import HitCurve, Uses, hit_curve, uses_of_blocks
-from tokenswarm.analysis.traffic.columns import Blocks, Traffic, coarser
+from tokenswarm.analysis.traffic.columns import Traffic, coarser, reordered_blocks
 
 BLOCK_SIZES = (1, 16, 64, 128)
 """Blocks, in tokens, that engines keep: SGLang's page, vLLM's block on GPUs, and larger ones (128: vLLM on CPUs)."""
@@ -184,7 +184,7 @@ def _sessions(traffic: Traffic) -> SessionFigures | None:
 def _sharing(traffic: Traffic, order: np.ndarray | None) -> Sharing:
     if traffic.blocks is None:
         return Sharing(None, None)
-    blocks = traffic.blocks if order is None else _ordered(traffic.blocks, order)
+    blocks = traffic.blocks if order is None else reordered_blocks(traffic.blocks, order)
     session = traffic.session if order is None else traffic.session[order]
     whole = traffic.input_tokens if order is None else traffic.input_tokens[order]
     whole = np.where(np.isnan(whole), np.diff(blocks.starts) * blocks.block_tokens, whole).astype(np.int64)
@@ -220,16 +220,6 @@ def sharing_of_curves(curves: Mapping[int, HitCurve], base: int, shared: SharedF
 def _base_size(recorded: int) -> int:
     """The size of block at which the curve is drawn: vLLM's 16 where text leaves the choice, else the recorded one."""
     return 16 if recorded == 1 else recorded
-
-
-def _ordered(blocks: Blocks, order: np.ndarray) -> Blocks:
-    """The prompts in another order."""
-    if (np.diff(order) == 1).all():
-        return blocks
-    lengths = np.diff(blocks.starts)[order]
-    starts = np.concatenate(([0], np.cumsum(lengths)))
-    at = np.arange(starts[-1]) - np.repeat(starts[:-1] - blocks.starts[:-1][order], lengths)
-    return Blocks(blocks.ids[at], starts, blocks.block_tokens)
 
 
 def _fixed(uses: Uses, session: np.ndarray) -> float:

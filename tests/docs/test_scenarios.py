@@ -6,7 +6,7 @@ import ast
 import re
 import tomllib
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
@@ -28,7 +28,8 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str]]:
     for name, field in model.model_fields.items():
         kinds = [field.annotation, *get_args(field.annotation)]
         table = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
-        if table is not None and table is not Distribution:
+        rows = get_origin(field.annotation) is tuple  # a list of tables is one key
+        if table is not None and table is not Distribution and not rows:
             found += keys_of(table, f"{prefix}{name}.")
         else:
             found.append((prefix + name, field.description))

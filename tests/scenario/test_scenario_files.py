@@ -46,7 +46,7 @@ def test_a_file_that_is_no_toml_is_refused_in_a_sentence(text: str, why: str, tm
 
 def test_the_project_comes_with_its_scenarios():
     assert scenario_names() == ["agent", "batch", "chat", "chat-7k", "dataset", "interference", "rag", "reasoning",
-                                "replay", "structured"]
+                                "replay", "structured", "synthetic"]
 
 
 @pytest.mark.parametrize("name", scenario_names())
@@ -161,7 +161,7 @@ def test_an_empty_salt_is_no_salt():
         ("chat.turns=3", "[chat] is a table of workload 'chat', but this scenario's workload is 'rag'"),
         ("workload=tables",
          "SET: workload is 'tables', but should be one of 'agent', 'batch', 'chat', 'dataset', 'rag', 'reasoning', "
-         "'replay' or 'structured'"),
+         "'replay', 'structured' or 'synthetic'"),
         ("locustfile=foo.py", "scenarios/rag.toml: unknown locustfile 'foo' (known: "),
     ],
 )

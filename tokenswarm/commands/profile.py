@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.commands.values import share
+
+if TYPE_CHECKING:
+    from tokenswarm.analysis.traffic.columns import Traffic
 
 
 def add(commands: Any) -> None:
@@ -27,6 +30,8 @@ def add(commands: Any) -> None:
                          help="share of rows that may be unreadable (default 0.01: 1%%)")
     profile.add_argument("--json", action="store_true", help="print JSON instead of tables")
     profile.add_argument("--html", metavar="PAGE", type=Path, help="write a page too, which opens offline")
+    profile.add_argument("--scenario", metavar="FILE.toml", type=Path,
+                         help="write a synthetic scenario fitted to it, without its texts, and show how near it comes")
     profile.set_defaults(run=_profile)
 
 
@@ -51,9 +56,12 @@ def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
     options.file = files[0]
     trace = open_trace(options.file, options.format, MAX_BAD_SHARE if options.bad_rows is None else options.bad_rows,
                        _mapping(options.fields))
-    profiled = profile(collect(trace.requests()))
+    traffic = collect(trace.requests())
+    profiled = profile(traffic)
     if not profiled.requests:
         raise UserError(Exit.DATA, f"{options.file} has no request that was answered")
+    if options.scenario is not None:
+        return _fit(options, traffic)
     _write_page(options.html, [(options.file.name, profiled)])
     if options.json:
         print(msgspec.json.format(msgspec.json.encode(profiled), indent=2).decode())
@@ -63,6 +71,29 @@ def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
         number, why = trace.notes.first_bad[0]
         print(f"tokenswarm: {trace.notes.bad_rows:,} of {trace.notes.rows:,} rows were left out; row {number}: {why}",
               file=sys.stderr)
+    return Exit.PASSED
+
+
+def _fit(options: argparse.Namespace, traffic: Traffic) -> Exit:
+    """Write a scenario, and show its profile beside that of the record."""
+    import msgspec
+    from rich.console import Console
+
+    from tokenswarm.analysis.render.profile_terminal import profiles_table
+    from tokenswarm.commands.fitted_scenario import write_scenario
+
+    notes, recorded, synthetic = write_scenario(options.scenario, traffic, options.file.name)
+    pair = [(options.file.name, recorded), (options.scenario.name, synthetic)]
+    _write_page(options.html, pair)
+    if options.json:
+        print(msgspec.json.format(msgspec.json.encode([recorded, synthetic]), indent=2).decode())
+        return Exit.PASSED
+    console = Console()
+    console.print(profiles_table(pair))
+    for note in notes:
+        console.print(note, highlight=False, markup=False)
+    console.print(f"\nscenario: {options.scenario}", highlight=False, markup=False)
+    console.print(f"try it:   make load SCENARIO={options.scenario}", highlight=False, markup=False)
     return Exit.PASSED
 
 

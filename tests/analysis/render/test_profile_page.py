@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from tokenswarm.analysis.read.run_folder import read_run
-from tokenswarm.analysis.render.profile_page import profile_rows, render_profiles
+from tokenswarm.analysis.render.profile_page import render_profiles
+from tokenswarm.analysis.render.profile_rows import profile_rows
 from tokenswarm.analysis.traffic.of_run import profile_of_run
 
 from tokenswarm.cli import main
@@ -18,7 +19,7 @@ from ..make_run import START, row, write_run
 def test_workloads_stand_side_by_side_and_what_is_not_known_is_a_dash(tmp_path: Path) -> None:
     known = profile_of_run(read_run(rag(tmp_path / "a")))
     unknown = profile_of_run(read_run(write_run(tmp_path / "b", [row(request_id="r1", sent_at=START)])))
-    rows = {each["title"]: each["cells"] for each in profile_rows([("a", known), ("b", unknown)])}
+    rows = {each.title: each.cells for each in profile_rows([("a", known), ("b", unknown)])}
     hits = rows["hits in a cache without limits"]
     assert hits[0].endswith("in blocks of 16") and hits[1] == "–"
     assert rows["requests"][1] == "1"

@@ -103,6 +103,8 @@ ui: $(VENV)/.installed ## Locust's web UI with live LLM figures: [WEB_PORT=8089]
 	@exec $(PY) -m tokenswarm ui $(LOAD_OPTIONS) $(call option,--web-host,WEB_HOST) $(call option,--web-port,WEB_PORT)
 
 observe: ## Prometheus and Grafana in containers, beside runs with METRICS_PORT=9646: http://127.0.0.1:3000
+	@docker compose version >/dev/null 2>&1 || { \
+	  echo "make observe needs Docker with its compose plugin (Debian, Ubuntu: apt-get install docker-compose-v2)" >&2; exit 2; }
 	@docker compose --file compose/compose.yaml --profile observe up --detach
 
 compare: $(VENV)/.installed ## two engines in turn, repeated, with a verdict: SCENARIO= [ENGINES=vllm,sglang] [REPEATS=5] [BUDGET=2h] [MARGIN=0.05]
@@ -176,8 +178,9 @@ test: $(VENV)/.installed-dev ## the default tests: no whole runs, a minute or tw
 test-slow: $(VENV)/.installed-dev ## whole runs with several processes, and the wheel in an empty folder
 	@$(PYTEST) -n 3 --dist loadscope tests -m slow
 
-test-browser: $(VENV)/.installed-dev ## open dashboards in headless Chromium
+test-browser: $(VENV)/.installed-dev ## open dashboards in headless Chromium, and check them for accessibility
 	@sh tests/browser/need_chromium.sh
+	@sh tests/browser/need_axe.sh
 	@$(PYTEST) tests/browser
 
 test-ui: $(VENV)/.installed-dev ## runs in Locust's web UI, in headless Chromium

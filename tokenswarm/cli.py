@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,13 +63,29 @@ def _main(arguments: list[str]) -> int:
         results = getattr(options, "results", None)
         return int(options.run(options, ["tokenswarm", *arguments]))
     except UserError as error:
-        print(f"tokenswarm: {readable(str(error))}", file=sys.stderr)
+        print(f"tokenswarm: {as_typed(readable(str(error)), arguments)}", file=sys.stderr)
         return int(error.code)
     except KeyboardInterrupt as error:
         print(f"tokenswarm: interrupted{f' by {error}' if str(error) else ''}", file=sys.stderr)
         return int(Exit.INTERRUPTED)
     except Exception as error:
         return int(report_bug(error, "tokenswarm", Path(results) if results else None))
+
+
+OPTIONS_OF_KEYS = {"load.users": "--users", "load.spawn_rate": "--spawn-rate", "load.rate": "--rate",
+                   "load.duration_s": "--duration", "prompts.seed": "--seed", "endpoint.preset": "--endpoint"}
+"""Options that are short for values of a scenario."""
+
+
+def as_typed(sentence: str, arguments: Sequence[str]) -> str:
+    """The sentence with the option that was typed, and its variable of make, in the place of the key behind it."""
+    names = {word.partition("=")[0] for word in arguments}
+    for key, option in OPTIONS_OF_KEYS.items():
+        by_hand = any(f"{key}=" in word for word in arguments)
+        if option in names and not by_hand:
+            variable = option[2:].replace("-", "_").upper()
+            sentence = re.sub(rf"(SET: )?\b{re.escape(key)}\b", f"{variable} ({option})", sentence, count=1)
+    return sentence
 
 
 def refuse_undecodable(arguments: Sequence[str]) -> None:

@@ -74,6 +74,7 @@ def test_a_form_during_a_run_changes_users_and_spawn_rate_alone(form: dict, says
 
 @pytest.mark.parametrize(("form", "good"), [
     ({"user_count": "5", "spawn_rate": "0.5"}, True), ({}, True), ({"user_count": "-1"}, False),
+    ({"user_count": "0"}, False),
     ({"user_count": "x"}, False),
     ({"user_count": "99999999999"}, False), ({"spawn_rate": "0"}, False), ({"spawn_rate": "nan"}, False),
     ({"spawn_rate": "inf"}, False), ({"user_count": "1" * 6000}, False),

@@ -31,9 +31,12 @@ def _scenarios(options: argparse.Namespace, argv: list[str]) -> Exit:
     if options.json:
         print(json.dumps([load_scenario(name).values() for name in files], indent=2))
         return Exit.PASSED
-    for name, path in files.items():
-        of_the_user = SCENARIOS.place_of(path) != PACKAGE
-        print(f"{name:<12} {_title(name)}" + (f"  ({shown(path)})" if of_the_user else ""))
+    rows = [(name, *_about(name), "" if SCENARIOS.place_of(path) == PACKAGE else shown(path))
+            for name, path in files.items()]
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:3]]
+    for name, title, load, objectives, place in rows:
+        cells = (name.ljust(widths[0]), title.ljust(widths[1]), load.ljust(widths[2]), objectives)
+        print("  ".join(filter(None, (*cells, f"({place})" if place else ""))).rstrip())
     return Exit.PASSED
 
 
@@ -60,11 +63,16 @@ def _check(options: argparse.Namespace) -> Exit:
     return Exit.USAGE if bad else Exit.PASSED
 
 
-def _title(name: str) -> str:
-    """The scenario's title; of one that cannot be loaded what is wrong, so that the others are listed all the same."""
+def _about(name: str) -> tuple[str, str, str]:
+    """A scenario's title, its load and its objectives; of one that cannot be loaded what is wrong, so that the others
+    are listed all the same."""
     from tokenswarm.scenario.loading import load_scenario
 
     try:
-        return load_scenario(name).title
+        scenario = load_scenario(name)
     except UserError as error:
-        return f"cannot be used: {error}"
+        return f"cannot be used: {error}", "", ""
+    load = scenario.load
+    size = f"{load.rate:g} req/s" if scenario.open_loop and load.rate is not None else f"{load.users} users"
+    objectives = ", ".join(f"{key} {value:g}" for key, value in scenario.slo.items() if isinstance(value, int | float))
+    return scenario.title, f"{size}, {load.duration_s:g} s", objectives

@@ -31,6 +31,8 @@ class UiSession(msgspec.Struct):
     preflight: PreflightRecord | None = None
     cost: CostRecord | None = None
     simulated: bool = False
+    engine_log: str | None = None
+    """Where the log of an engine that was started here lies."""
 
     def to_environment(self) -> dict[str, str]:
         """The variable that hands it to a Locust process."""

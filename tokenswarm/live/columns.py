@@ -16,7 +16,8 @@ _COUNTED = frozenset({"tok/s"})
 
 def layout() -> dict[str, list[Any]]:
     """`columns` of the table of user classes, `tiles` (each {key, title, unit, form, slo}), and the keys of the figures
-    that are `charted`. `form`: number, count (no decimals) or percent; `slo`: the key of [slo] that bounds a latency.
+    that are `charted`. `form`: number, count (no decimals) or percent; `slo`: the key of [slo] that bounds a latency;
+    `repeats`: the key of a figure that it may equal throughout, and is then left out.
     """
     return {"columns": _entries(Place.TAB), "tiles": _entries(Place.TILE), "charted": charted()}
 
@@ -42,7 +43,9 @@ def _percentiles(latency: Latency, place: Place) -> list[dict[str, Any]]:
     for position, q in enumerate(latency.shown_percentiles(place)):
         key = latency.percentile_key(q)
         full = place is not Place.TAB or position == 0
-        entries.append(_entry(latency, key, f"{title} p{q:g}" if full else f"p{q:g}", key if latency.slo else None))
+        entry = _entry(latency, key, f"{title} p{q:g}" if full else f"p{q:g}", key if latency.slo else None)
+        other = METRICS.latency(f"{latency.repeats}_ms")
+        entries.append(entry | ({} if other is None else {"repeats": other.percentile_key(q)}))
     return entries
 
 

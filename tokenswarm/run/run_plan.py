@@ -29,6 +29,7 @@ from tokenswarm.workloads.answer_checks import check_of
 from tokenswarm.workloads.corpus import Corpus, load_corpus
 
 _QUERY_VARIABLE = "TOKENSWARM_QUERY_"
+_LOOKS_LIKE_HOST = re.compile(r"[A-Za-z0-9_.\-\[\]:]+(/[^\s?@]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,9 @@ def _check_workers(options: LoadOptions, machine: Machine) -> None:
 
 
 def _check_url(host: str) -> None:
+    if "://" not in host and _LOOKS_LIKE_HOST.fullmatch(host):
+        raise UserError(Exit.USAGE, f"HOST (--host) is '{host}', which lacks http:// or https://; did you mean "
+                                    f"http://{host}?")
     try:
         Endpoint(host)  # refuses what must not be shown or stored, such as a password in the URL
     except ValueError as error:

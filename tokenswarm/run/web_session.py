@@ -27,7 +27,7 @@ from tokenswarm.base.signals import Interrupts
 from tokenswarm.generator.new_run import make_run_folder
 from tokenswarm.generator.ui_session import UiSession
 from tokenswarm.run.checked_engine import CheckedEngine, checked_engine
-from tokenswarm.run.engine_up import leave_running
+from tokenswarm.run.engine_up import ENGINE_LOG, leave_running
 from tokenswarm.run.locust_process import LOG_NAME, Leader, LocustProcesses, quoted, users_arguments
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import RunPlan, resolve
@@ -82,7 +82,7 @@ def _web_arguments(plan: RunPlan, host: str, port: int, with_login: bool) -> lis
 def _start_locust(checked: CheckedEngine, folder: Path, web: list[str], hosts: list[str]) -> LocustProcesses:
     """`hosts`: under which the UI is reached, beside those in UI_HOSTS."""
     plan = checked.plan
-    session = _session(checked)
+    session = _session(checked, folder)
     files = sorted({path for name in session.scenarios for path in load_scenario(name, {}).locustfile_paths})
     # The form begins with the scenario's users; the process that serves the UI generates no load.
     leader = Leader(files, checked.engine.base_url, [*users_arguments(plan.scenario), *web, "--loglevel", "INFO"],
@@ -103,8 +103,9 @@ def _check_port(host: str, port: int) -> None:
                                        "port with WEB_PORT=... (--web-port)") from None
 
 
-def _session(checked: CheckedEngine) -> UiSession:
-    """What all runs share, for Locust and its start form."""
+def _session(checked: CheckedEngine, folder: Path) -> UiSession:
+    """What all runs share, for Locust and its start form. `folder`: where the engine's log lies, if it has one."""
+    log = folder / ENGINE_LOG
     plan = checked.plan
     scenarios = [name for name in scenario_names() if _is_usable(name)]
     if plan.scenario_name not in scenarios:
@@ -113,7 +114,8 @@ def _session(checked: CheckedEngine) -> UiSession:
         engine=checked.engine.record(), model=checked.model, preflight=checked.preflight, scenario=plan.scenario_name,
         scenarios=scenarios, results=str(plan.results), corpus=plan.corpus_path,
         overrides=_overrides(plan, checked.preflight.chars_per_token),
-        notes=list(checked.notes), gpus=checked.gpu_names, simulated=checked.engine.simulated, cost=checked.cost)
+        notes=list(checked.notes), gpus=checked.gpu_names, simulated=checked.engine.simulated, cost=checked.cost,
+        engine_log=str(log) if log.is_file() else None)
 
 
 def _overrides(plan: RunPlan, chars_per_token: float | None) -> dict[str, str]:

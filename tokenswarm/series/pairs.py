@@ -109,6 +109,7 @@ class PairedRuns:
         """
         try:
             self._check(folder)
+            self._console.print(self._time_ahead(), highlight=False)
             pair, slowest_s = 0, 0.0
             while pair < self._repeats:
                 began = self._tools.now()
@@ -191,6 +192,17 @@ class PairedRuns:
             if problem.code is Exit.USAGE or self._failed[side] == _MOST_FAILURES:
                 return None
         return outcome
+
+    def _time_ahead(self) -> str:
+        """How long all of it takes by the scenario's own times, as long as no pair tells it better."""
+        load, runs = self._plans["a"].scenario.load, 2 * self._repeats
+        warmup_s = load.warmup_max_s if load.warmup_s is None else load.warmup_s
+        shortest, longest = runs * load.duration_s, runs * (load.duration_s + warmup_s + load.drain_s)
+        budget_s = self._tools.ending.budget_s
+        if budget_s is not None and budget_s < longest:
+            return f"as many pairs of runs of {load.duration_s:g} s as {_minutes(budget_s)} hold"
+        return (f"at most {runs} runs of {load.duration_s:g} s: {_minutes(shortest)} to {_minutes(longest)} with "
+                "warm-ups and drains, and the starts of engines; the first pair will tell it better")
 
     def _plan(self, pair_s: float) -> None:
         """How many pairs there will be and how long they will take, once the first says what one takes."""

@@ -78,8 +78,8 @@ def wrong_numbers(form: Mapping[str, str]) -> str | None:
     """What is wrong with the numbers of a form; None for nothing."""
     users, rate = form.get("user_count", "1"), form.get("spawn_rate", "1")
     try:
-        if not 0 <= int(users) <= _MOST_USERS:
-            return f"the number of users should be from 0 to {_MOST_USERS}"
+        if not 1 <= int(users) <= _MOST_USERS:
+            return f"the number of users should be from 1 to {_MOST_USERS}"
         if not 0 < float(rate) < float("inf"):
             return "the spawn rate should be a number of users per second above 0"
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from werkzeug.datastructures import ImmutableMultiDict
 from tokenswarm.base.data_files import PLOTLY_JS
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.foreign import printable
+from tokenswarm.base.masking import hidden
 from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.summary.summary_file import read_summary
@@ -41,6 +43,7 @@ _TAB = "llm"
 _SECOND_S = 1.0
 _LOADING = (STATE_SPAWNING, STATE_RUNNING)
 _REPORT_WAIT_S = 120.0
+_LOG_BYTES = 16_384
 _NOTHING = {"state": "ready", "run": None, "alert": None}
 """Before the first run, and while one is being made ready."""
 
@@ -65,7 +68,8 @@ class LlmTab:
                                     {"href": "./llm/requests.csv", "title": "Download requests.csv: one row a request"}]
         guarded = self._web_ui.auth_required_if_enabled
         for path, view in (("/llm", self._page), ("/llm/live.json", self._live), ("/llm/history.json", self._past),
-                           ("/llm/report", self._report), ("/llm/requests.csv", self._rows)):
+                           ("/llm/report", self._report), ("/llm/requests.csv", self._rows),
+                           ("/llm/engine.log", self._log)):
             app.add_url_rule(path, f"tokenswarm{path}", guarded(view))
         app.add_url_rule("/llm/static/<name>", "tokenswarm-static", _static)
         attach(app, self._coordinator)
@@ -152,7 +156,8 @@ class LlmTab:
                     "engine": " ".join(filter(None, (engine.title, engine.version))),
                     "model": coordinator.plan.model, "simulated": bool(manifest.simulated),
                     "open_loop": coordinator.plan.scenario.open_loop, "slo": self._slos(),
-                    "began": coordinator.timeline.start, "notes": manifest.notes},
+                    "began": coordinator.timeline.start, "notes": manifest.notes,
+                    "has_log": self._log_path() is not None},
             "layout": layout(),
             "in_flight": in_flight.total(),
             "in_flight_by_class": dict(in_flight),
@@ -177,6 +182,19 @@ class LlmTab:
 
     def _page(self) -> Response:
         return send_file(_STATIC / "llm.html")
+
+    def _log_path(self) -> Path | None:
+        """The log of the engine that was started here; None where there is none."""
+        session = session_from_environment()
+        path = Path(session.engine_log) if session is not None and session.engine_log else None
+        return path if path is not None and path.is_file() else None
+
+    def _log(self) -> Response:
+        """Its last lines, without secrets: they pass the same masking as everything that is written."""
+        path = self._log_path()
+        if path is None:
+            return Response("The engine has no log here.", 404, mimetype="text/plain")
+        return Response(hidden(end_of(path)), mimetype="text/plain")
 
     # ---- what can be downloaded
 
@@ -206,6 +224,15 @@ class LlmTab:
                 return Response(f"The dashboard could not be made. {words}", 500, mimetype="text/plain")
         return send_file(page, as_attachment="download" in request.args,
                          download_name=f"{coordinator.plan.run_id}-{DASHBOARD_HTML}")
+
+
+def end_of(path: Path) -> str:
+    """The last whole lines of a log, at most _LOG_BYTES of them."""
+    with path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(0, size - _LOG_BYTES))
+        text = file.read().decode("utf-8", "replace")
+    return text if size <= _LOG_BYTES else text.partition("\n")[2]
 
 
 def outcome_of(folder: Path) -> dict[str, Any] | None:

@@ -134,7 +134,7 @@
   window.addEventListener("resize", function () {
     clearTimeout(resting);
     resting = setTimeout(function () {
-      if (window.Plotly && window.innerWidth !== drawnAt) { drawnAt = window.innerWidth; draw(true); }
+      if (window.Plotly && window.innerWidth !== drawnAt) { drawnAt = window.innerWidth; reachable(); draw(true); }
     }, 150);
   });
 
@@ -181,8 +181,16 @@
     });
   }
 
+  // A table that is wider than its panel can be moved by the keyboard too.
+  function reachable() {
+    document.querySelectorAll(".scroll").forEach(function (box) {
+      if (box.scrollWidth > box.clientWidth + 1) { box.tabIndex = 0; } else { box.removeAttribute("tabindex"); }
+    });
+  }
+
   contents();
   copying();
+  reachable();
   library().then(function () { return draw(true); }, function (error) {
     specs.forEach(function (spec) {
       document.getElementById("chart-" + spec.id).textContent = error.message;

@@ -48,7 +48,7 @@ function showHead(now) {
   for (const id of ["simulated", "phase", "report", "outcome"]) $(id).hidden = true;
   if (!run) return;
   $("title").textContent = run.scenario;
-  $("about").textContent = [run.engine, run.model, run.open_loop ? "open loop" : count(now.users) + " users", run.id].filter(Boolean).join(" · ");
+  $("about").textContent = [run.engine, run.model, run.open_loop ? "open loop" : now.state === "running" ? count(now.users) + " users" : null, run.id].filter(Boolean).join(" · ");
   $("simulated").hidden = !run.simulated;
   $("phase").hidden = false;
   const seconds = Math.max(0, now.at - run.began);
@@ -85,7 +85,7 @@ function showTrust(generator) {
 function tile(name, big, unit, below) {
   const box = element("div", undefined, "tile");
   const value = element("div", big, "big");
-  if (unit) value.append(element("small", unit));
+  if (unit && big !== "–") value.append(element("small", unit));
   box.append(element("div", name, "name"), value, element("div", below || "", "below"));
   return box;
 }
@@ -100,22 +100,28 @@ function slo(run, key) {
 function showTiles(now) {
   // When nothing comes in any more, the last ten seconds run empty: then the whole run is shown.
   const over = now.state !== "running", since = now.since_start.total, last = over ? since : now.last.total;
-  const engine = now.engine || {};
-  const whole = (value, form) => (over ? "whole measured time" : "since start " + form(value));
+  $("tiles-when").textContent = over ? "Whole measured time" : "Last " + count(now.last.seconds) + " s; beneath, since measuring began";
+  // Of an engine that is asked no more, the last that it said.
+  const ending = points.filter((point) => point.kv_usage !== null && point.kv_usage !== undefined).at(-1);
+  const engine = (over ? ending : now.engine) || {};
+  const whole = (value, form) => (over ? "" : "since start " + form(value));
   const limited = (key, bound, form) => [whole(since[key], form), slo(now.run, bound)].filter(Boolean).join(" · ");
   $("tiles").replaceChildren(
-    ...now.layout.tiles.map(({ key, title, unit, form, slo }) => tile(title, FORMS[form](last[key]), unit,
+    ...now.layout.tiles.filter((entry) => !repeats(entry, since)).map(({ key, title, unit, form, slo }) => tile(title, FORMS[form](last[key]), unit,
       key === "goodput_rps" ? "met every SLO: " + percent(since.attainment) : limited(key, slo, FORMS[form]))),
-    tile("In flight", count(now.in_flight), "", over ? "stopped" : count(now.users) + " users"),
+    tile("In flight", over ? "–" : count(now.in_flight), "", over ? "stopped" : count(now.users) + " users"),
     tile("Failed", count(since.failed), "", "error rate " + percent(since.error_rate)),
-    tile("Cache hits", percent(engine.hit_rate ?? last.hit_rate), "", engine.hit_rate === undefined || engine.hit_rate === null ? "from the answers" : "by the engine; answers say " + percent(last.hit_rate)),
-    tile("KV cache in use", percent(engine.kv_usage), "", now.engine ? "running " + count(engine.running) + " · waiting " + count(engine.waiting) : "the engine's metrics are not read"),
+    tile("Cache hits", percent((over ? null : engine.hit_rate) ?? last.hit_rate), "", over || engine.hit_rate === undefined || engine.hit_rate === null ? "from the answers" : "by the engine; answers say " + percent(last.hit_rate)),
+    tile("KV cache in use", percent(engine.kv_usage), "", over ? "when it was stopped" : now.engine ? "running " + count(engine.running) + " · waiting " + count(engine.waiting) : "the engine's metrics are not read"),
   );
 }
 
+// Without reasoning the first token is the first of the answer, and one figure is enough.
+const repeats = (entry, block) => Boolean(entry.repeats) && block[entry.key] === block[entry.repeats];
+
 // What the server says of a figure (its key in a block, its title, its form) as a column; the counts are always there.
 const columns = (now) => [["Requests", (b) => count(b.requests)], ["Failed", (b) => count(b.failed)],
-  ...now.layout.columns.map(({ key, title, form }) => [title, (b) => FORMS[form](b[key])])];
+  ...now.layout.columns.filter((entry) => !repeats(entry, now.since_start.total)).map(({ key, title, form }) => [title, (b) => FORMS[form](b[key])])];
 
 function showClasses(now) {
   const table = $("classes"), shown = columns(now), block = stretch === "last" ? now.last : now.since_start;
@@ -147,6 +153,37 @@ function showErrors(now) {
   $("errors").querySelector("tbody").replaceChildren(...rows);
 }
 
+// What was not measured is shaded: the warm-up and the drain.
+function phaseShapes(began, dark) {
+  const stretches = [];
+  for (const { at, phase } of points) {
+    const last = stretches[stretches.length - 1];
+    if (last && last.phase === phase) last.end = at; else stretches.push({ phase, start: last ? last.end : began, end: at });
+  }
+  return stretches.filter((each) => each.phase && each.phase !== "measure").map((each) => ({
+    type: "rect", xref: "x", yref: "paper", x0: each.start - began, x1: each.end - began, y0: 0, y1: 1, layer: "below",
+    line: { width: 0 }, fillcolor: dark ? "rgba(160,175,200,.12)" : "rgba(110,124,145,.12)",
+    label: { text: PHASES[each.phase], textposition: "top left", font: { size: 10, color: dark ? "#a6a6a6" : "#5f6368" } } }));
+}
+
+function showNotes(now) {
+  const notes = (now.run && now.run.notes) || [];
+  $("notes").hidden = notes.length === 0;
+  $("notes").querySelector("ul").replaceChildren(...notes.map((note) => element("li", note)));
+}
+
+// The log is asked for only while somebody looks at it.
+async function showLog(now) {
+  $("log").hidden = !(now.run && now.run.has_log);
+  const details = $("log").querySelector("details"), box = details.querySelector("pre");
+  if ($("log").hidden || !details.open) return;
+  const answer = await fetch("./llm/engine.log", { cache: "no-store" });
+  if (!answer.ok) return;
+  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 20;
+  box.textContent = await answer.text();
+  if (atEnd) box.scrollTop = box.scrollHeight;
+}
+
 function chart(id, series, options = {}) {
   const dark = document.documentElement.dataset.theme === "dark";
   const colours = dark ? DARK : LIGHT, ink = dark ? "#ececec" : "#1c1c1c", grid = dark ? "#383838" : "#e6e6e6";
@@ -157,6 +194,7 @@ function chart(id, series, options = {}) {
     name, mode: "lines", line: { color: colours[colour], width: 2, dash: dash || "solid" }, hovertemplate: "%{y:.3~s}",
   }));
   Plotly.react(id, data, {
+    shapes: phaseShapes(began, dark),
     margin: { l: 48, r: 12, t: 6, b: series.length > 1 ? 58 : 28 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: ink, size: 11 }, hovermode: "x unified", showlegend: series.length > 1,
     legend: { orientation: "h", y: -0.16, x: 0 },
@@ -203,12 +241,14 @@ async function tick() {
       points = await ask("./llm/history.json");
     } else if (now.run && now.state === "running") {
       const engine = now.engine || {}, total = now.last.total;
-      const point = { at: now.at, in_flight: now.in_flight, failed: total.failed / now.last.seconds, client_hit_rate: total.hit_rate,
+      const point = { at: now.at, phase: now.phase, in_flight: now.in_flight, failed: total.failed / now.last.seconds, client_hit_rate: total.hit_rate,
         running: engine.running, waiting: engine.waiting, kv_usage: engine.kv_usage, hit_rate: engine.hit_rate };
       for (const name of now.layout.charted) point[name] = total[name];
       points.push(point);
     }
     show(now);
+    showNotes(now);
+    await showLog(now);
   } catch (error) {
     $("alert").hidden = false;
     $("alert").textContent = "The load generator does not answer; these figures are old.";

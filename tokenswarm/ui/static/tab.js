@@ -9,7 +9,15 @@
     const page = frame.contentDocument && frame.contentDocument.querySelector("main");
     if (page) frame.style.height = page.scrollHeight + 24 + "px";
   };
+  // As soon as there are tabs, which is when a run has begun, ours is the one to look at, unless another was chosen.
+  let offered = false;
+  const choose = () => {
+    const ours = [...document.querySelectorAll('[role="tab"]')].find((tab) => tab.textContent.trim() === "LLM");
+    if (ours && !offered && !new URLSearchParams(location.search).has("tab")) ours.click();
+    offered = Boolean(ours);
+  };
   setInterval(() => {
+    choose();
     const tabs = here();
     if (tabs) {
       const panel = tabs.closest(".MuiContainer-root");

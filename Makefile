@@ -23,7 +23,8 @@ LOAD_OPTIONS = $(RUN_OPTIONS) $(call option,--baseline,BASELINE) $(if $(STRICT),
 
 CAPACITY_OPTIONS = $(RUN_OPTIONS) $(call option,--of,OF) $(call option,--budget,BUDGET) \
   $(call option,--precision,PRECISION) $(call option,--at-least,AT_LEAST) $(call option,--resume,RESUME) \
-  $(call option,--target,TARGET) $(call option,--max-requests,MAX_REQUESTS) $(call option,--max-usd,MAX_USD)
+  $(call option,--target,TARGET) $(call option,--max-requests,MAX_REQUESTS) $(call option,--max-usd,MAX_USD) \
+  $(call option,--tiers,TIERS) $(if $(DRY_RUN),--dry-run)
 
 COMPARE_OPTIONS = $(call option,--engines,ENGINES) $(call option,--repeats,REPEATS) $(call option,--a-host,A_HOST) \
   $(call option,--b-host,B_HOST) $(call option,--a-model,A_MODEL) $(call option,--b-model,B_MODEL) \
@@ -131,7 +132,7 @@ tune: $(VENV)/.installed ## race settings of an engine: ENGINE= SCENARIO= [SPACE
 	@$(PY) -m tokenswarm tune $(RUN_OPTIONS) $(call option,--space,SPACE) $(call option,--rounds,ROUNDS) $(call option,--pairs,PAIRS) \
 	  $(call option,--budget,BUDGET) $(call option,--resume,RESUME) $(if $(DRY_RUN),--dry-run)
 
-capacity: $(VENV)/.installed ## the highest load within the SLOs: [OF=rate] [BUDGET=30m] [PRECISION=0.1] [AT_LEAST=40] [RESUME=], and what load takes
+capacity: $(VENV)/.installed ## the highest load within the SLOs: [OF=rate] [BUDGET=30m] [PRECISION=0.1] [AT_LEAST=40] [TIERS=] [DRY_RUN=1] [RESUME=], and what load takes
 	@$(PY) -m tokenswarm capacity $(CAPACITY_OPTIONS)
 
 report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from tokenswarm.analysis import wording as text
 
 from tokenswarm.contract.capacity import Capacity, CapacityFigure, CapacityLevel
+from tokenswarm.contract.metrics import METRICS
 
 UNITS = {"users": "users", "requests_s": "requests/s"}
 REASONS = {
@@ -39,26 +41,53 @@ def interval_words(figure: CapacityFigure) -> str:
     return f"{low} to {high}"
 
 
-def capacity_sentence(record: Capacity) -> str:
-    """`capacity: 42 users (95%: 40 to 45), sure pass 38, sure fail 48; ended because ...`."""
+def limits_words(slo: Mapping[str, float], target: float) -> str:
+    """`TTFT of at most 500 ms and TPOT of at most 50 ms for 95% of the requests`."""
+    limits = [f"{METRICS[key.removesuffix('_ms')].title} of at most {value:g} ms" for key, value in slo.items()]
+    return f"{' and '.join(limits) or 'no limits'} for {100 * target:g}% of the requests"
+
+
+def answer_sentence(record: Capacity) -> str:
+    """What the engine carries, in one sentence."""
     figure, unit = record.capacity, UNITS[record.capacity.unit]
-    simulated = "SIMULATED: " if record.simulated else ""
-    ended = f"; ended because {REASONS.get(figure.reason, figure.reason)}"
     if figure.sure_fail is None and figure.limit is not None:
-        least = "not known" if figure.sure_pass is None else f">= {load_words(figure.sure_pass)} {unit}"
-        who = "a limit of rates" if figure.reason == "refused" else "the load generator"
-        advice = "" if figure.reason == "refused" else " Use WORKERS=... or a quieter machine."
-        why = f" {figure.limit_why.rstrip('.')}." if figure.limit_why else ""
-        at = f"limited by {who} at {load_words(figure.limit)} {unit}"
-        return f"{simulated}capacity: {least}, {at}{ended}.{why}{advice}"
-    value = f"{load_words(figure.estimate)} {unit}"
-    if figure.estimate is None:
-        value = "not known" if figure.sure_pass is None else f"at least {load_words(figure.sure_pass)} {unit}"
-    sure = f"surely passes: {load_words(figure.sure_pass)}, surely fails: {load_words(figure.sure_fail)}".replace(
-        "?", "none yet")
-    remarks = "".join(words for flag, words in ((figure.cliff, "; attainment falls as at a cliff"),
-                                               (figure.non_monotone, "; a higher load passes: not monotone")) if flag)
-    return f"{simulated}capacity: {value} (95%: {interval_words(figure)} {unit}); {sure}{ended}{remarks}"
+        who = "a limit of rates of the endpoint" if figure.reason == "refused" else "the load generator"
+        least = "It is not known how much it carries" if figure.sure_pass is None else \
+            f"It carries at least {load_words(figure.sure_pass)} {unit}"
+        return f"{least}: {who} was the limit at {load_words(figure.limit)} {unit}."
+    if figure.estimate is not None:
+        return f"It carries {load_words(figure.estimate)} {unit} (95%: {interval_words(figure)})."
+    if figure.sure_pass is not None:
+        return f"It carries at least {load_words(figure.sure_pass)} {unit}; where it ends was not reached."
+    if figure.sure_fail is not None:
+        return f"It does not carry {load_words(figure.sure_fail)} {unit}; nothing below surely passes."
+    return "It is not known how much it carries."
+
+
+def ending_sentence(record: Capacity) -> str:
+    """The sure ends, why the search ended, and what else is to be known of it."""
+    figure = record.capacity
+    unit = UNITS[figure.unit]
+    sure = [f"{load_words(load)} {unit} surely {verb}" for load, verb in
+            ((figure.sure_pass, "pass"), (figure.sure_fail, "fail")) if load is not None]
+    sentences = [f"{' and '.join(sure)}." if sure else "",
+                 f"The search ended because {REASONS.get(figure.reason, figure.reason)}." if figure.reason else ""]
+    if figure.sure_pass is not None and figure.sure_fail is not None and not figure.curve:
+        sentences.append("The interval is the bracket between what surely passes and what surely fails.")
+    if figure.cliff:
+        sentences.append("Attainment falls as at a cliff: a little more load, and nearly nothing is in time.")
+    if figure.non_monotone:
+        sentences.append("A higher load passes than one that fails: attainment is not monotone.")
+    if figure.limit_why:
+        advice = "" if figure.reason == "refused" else " Use more WORKERS or a quieter machine."
+        sentences.append(f"{figure.limit_why.rstrip('.')}.{advice}")
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def capacity_sentence(record: Capacity) -> str:
+    """Both, for the terminal."""
+    simulated = "SIMULATED: " if record.simulated else ""
+    return f"{simulated}{answer_sentence(record)} {ending_sentence(record)}"
 
 
 def level_words(level: CapacityLevel, unit: str) -> str:

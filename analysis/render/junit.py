@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 
-from tokenswarm.analysis.verdict.gates import FAILED, SKIPPED, cases
+from tokenswarm.analysis.verdict.gates import FAILED, SKIPPED, Case, cases
 
 from tokenswarm.contract.summary.summary_record import Summary
 
@@ -14,13 +15,17 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 def junit(summary: Summary, strict: bool = False) -> str:
     """junit.xml: one suite, one case each, the figures in the message. Names are stable from run to run."""
-    of_run, run = cases(summary, strict), summary.run
-    scenario, window_s = run.scenario.name or "scenario", run.window.seconds or 0.0
+    run = summary.run
+    return junit_of(run.scenario.name or "scenario", cases(summary, strict), run.window.seconds or 0.0, run.started_at)
+
+
+def junit_of(scenario: str, of_run: Sequence[Case], seconds: float, started_at: str | None = None) -> str:
+    """The same of any cases."""
     suite = ElementTree.Element("testsuite", {
         "name": f"tokenswarm.{_clean(scenario)}", "tests": str(len(of_run)),
         "failures": str(sum(case.state == FAILED for case in of_run)), "errors": "0",
-        "skipped": str(sum(case.state == SKIPPED for case in of_run)), "time": f"{window_s:.3f}",
-        "timestamp": _clean(run.started_at or "1970-01-01T00:00:00Z").rstrip("Z")})
+        "skipped": str(sum(case.state == SKIPPED for case in of_run)), "time": f"{seconds:.3f}",
+        "timestamp": _clean(started_at or "1970-01-01T00:00:00Z").rstrip("Z")})
     for case in of_run:
         element = ElementTree.SubElement(suite, "testcase", {
             "classname": f"tokenswarm.{_clean(scenario)}", "name": _clean(case.name), "time": "0"})

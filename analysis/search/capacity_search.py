@@ -60,6 +60,7 @@ class SearchSettings:
     """Requests of the first run at a load; None: as few as can decide."""
     most_doublings: int = 5
     """A load is measured until it has this many times twice the requests of its first run."""
+    most_levels: int = MOST_LEVELS
 
     @property
     def first_requests(self) -> int:
@@ -121,6 +122,8 @@ class Knowledge:
     """Of the level at `limit`."""
     crossing: Crossing | None = None
     """Where a curve through the levels falls to the target; None where none is fitted."""
+    trusted: bool = False
+    """Whether the interval is the curve's, and not the bracket."""
 
 
 def judge(settings: SearchSettings, evidence: Sequence[Evidence]) -> Knowledge:
@@ -141,7 +144,7 @@ def judge(settings: SearchSettings, evidence: Sequence[Evidence]) -> Knowledge:
     return Knowledge(
         tuple(levels), low, high, limit.load if limit else None, estimate, *ends,
         cliff=is_cliff(points, settings.target), non_monotone=len(below) < len(passes),
-        flaw=limit.flaw if limit else None, crossing=curve)
+        flaw=limit.flaw if limit else None, crossing=curve, trusted=trusted)
 
 
 def next_step(settings: SearchSettings, evidence: Sequence[Evidence]) -> Step:
@@ -149,7 +152,7 @@ def next_step(settings: SearchSettings, evidence: Sequence[Evidence]) -> Step:
     if not evidence:
         return Step("bracket", settings.start, settings.first_requests)
     known = judge(settings, evidence)
-    if len(known.levels) >= MOST_LEVELS:
+    if len(known.levels) >= settings.most_levels:
         return Step("levels")
     return (_again(settings, known) or _bracket(settings, known) or _confirm(settings, known)
             or _settled(settings, known) or _narrow(settings, known))

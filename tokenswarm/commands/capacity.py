@@ -15,6 +15,7 @@ from tokenswarm.commands.series_runs import series_folder
 from tokenswarm.commands.values import at_least_one, dollars, seconds, share
 
 if TYPE_CHECKING:
+    from tokenswarm.commands.capacity_series import CapacityAsked
     from tokenswarm.contract.capacity import Capacity
     from tokenswarm.run.options import LoadOptions
 
@@ -24,7 +25,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "capacity", help="the highest load at which the scenario's SLOs hold",
         description="Doubles the load until the SLOs surely fail, closes in on the highest that passes, and writes "
-                    "capacity.json, with an ordinary run folder for every measurement.")
+                    "capacity.html, capacity.md, capacity.json and junit.xml, with an ordinary run folder for every "
+                    "measurement.")
     add_options(parser)
     search = parser.add_argument_group("the search")
     search.add_argument("--of", choices=("users", "rate"), default=None, dest="of",
@@ -40,12 +42,18 @@ def add(commands: Any) -> None:
     search.add_argument("--max-usd", type=dollars, metavar="USD",
                         help="begin no further run once the tokens cost so much (needs prices: docs/endpoints.md)")
     search.add_argument("--at-least", type=float, metavar="N", help="the exit code says whether it carries so much")
+    search.add_argument("--tiers", metavar="NAME",
+                        help="further limits, held against the same levels: a file of compose/tiers or one of its "
+                             "tiers, such as mlperf or mlperf:llama3.1-8b (default: the scenario's [slo.tiers])")
+    search.add_argument("--dry-run", action="store_true",
+                        help="print the plan with an estimate of time, requests and money; run nothing")
     search.add_argument("--resume", type=Path, metavar="DIR", help="go on with the search of this folder")
     search.add_argument("--json", action="store_true", help="print capacity.json; progress goes to standard error")
     parser.set_defaults(run=_capacity)
 
 
 def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
+    from tokenswarm.analysis.capacity_files import CAPACITY_HTML
     from tokenswarm.analysis.render.capacity_words import capacity_sentence
     from tokenswarm.commands.capacity_series import CapacityAsked, capacity_of
     from tokenswarm.series.capacity import Budget
@@ -53,12 +61,28 @@ def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
     console = Console(stderr=options.json, markup=False)
     folder = options.resume or series_folder(options.results, "capacity")
     asked = CapacityAsked(folder, options.of, options.target, options.precision,
-                          Budget(options.budget, options.max_requests, options.max_usd), options.resume is not None)
-    record = capacity_of(_options(options, argv), asked, console)
+                          Budget(options.budget, options.max_requests, options.max_usd), options.resume is not None,
+                          tiers=options.tiers, at_least=options.at_least)
+    load = _options(options, argv)
+    if options.dry_run:
+        return _print_plan(console, load, asked)
+    record = capacity_of(load, asked, console)
     if options.json:
         print(json.dumps(json.loads((folder / "capacity.json").read_text("utf-8")), indent=2))
-    console.print(f"\n{capacity_sentence(record)}\n{folder / 'capacity.json'}", highlight=False, soft_wrap=True)
-    return _exit(record, options.at_least)
+    console.print(f"\n{capacity_sentence(record)}\nreport: {folder / CAPACITY_HTML}", highlight=False, soft_wrap=True)
+    return exit_of(record, options.at_least)
+
+
+def _print_plan(console: Console, options: LoadOptions, asked: CapacityAsked) -> Exit:
+    """What a search would do, and what it would take."""
+    from tokenswarm.commands.capacity_forecast import forecast_lines
+    from tokenswarm.commands.capacity_series import new_record
+    from tokenswarm.run.run_plan import resolve
+
+    plan = resolve(options)
+    for line in forecast_lines(plan, new_record(plan, asked), asked.budget):
+        console.print(line, highlight=False, soft_wrap=True)
+    return Exit.PASSED
 
 
 def _options(options: argparse.Namespace, argv: list[str]) -> LoadOptions:
@@ -73,13 +97,12 @@ def _options(options: argparse.Namespace, argv: list[str]) -> LoadOptions:
     return asked
 
 
-def _exit(record: Capacity, at_least: float | None) -> Exit:
-    figure = record.capacity
-    if figure.reason == "interrupted":
+def exit_of(record: Capacity, at_least: float | None) -> Exit:
+    """How a search that has this record ends, held against a load."""
+    from tokenswarm.analysis.render.capacity_page import carries
+
+    if record.capacity.reason == "interrupted":
         return Exit.INTERRUPTED
     if at_least is None:
         return Exit.PASSED
-    low, high = figure.ci95
-    if low is not None and low >= at_least:
-        return Exit.PASSED
-    return Exit.SLO_MISSED if high is not None and high < at_least else Exit.UNDETERMINED
+    return {True: Exit.PASSED, False: Exit.SLO_MISSED, None: Exit.UNDETERMINED}[carries(record, at_least)]

@@ -14,6 +14,7 @@ from tokenswarm.series.capacity import Budget
 
 if TYPE_CHECKING:
     from tokenswarm.contract.capacity import Capacity
+    from tokenswarm.contract.summary.summary_record import Summary
     from tokenswarm.run.options import LoadOptions
     from tokenswarm.run.run_plan import RunPlan
     from tokenswarm.run.shared_engine import SharedEngine
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 class CapacityAsked:
     """What is asked of a search. `of`: users | rate, None for what the scenario has; `target`: share of requests that
     must meet every limit; `resume`: the folder has a search that is gone on with; `engine`: one that is shared with
-    other runs, and stopped by whoever shares it."""
+    other runs, and stopped by whoever shares it; `tiers`: name of a file of tiers, None for those of the scenario;
+    `at_least`: a load that it is to be held against."""
 
     folder: Path
     of: str | None = None
@@ -32,17 +34,19 @@ class CapacityAsked:
     budget: Budget = field(default_factory=Budget)
     resume: bool = False
     engine: SharedEngine | None = None
+    tiers: str | None = None
+    at_least: float | None = None
 
 
 def capacity_of(options: LoadOptions, asked: CapacityAsked, console: Console) -> Capacity:
-    """Search the capacity of a scenario on an engine; capacity.json is in `asked.folder`, with the runs beside it.
+    """Search the capacity of a scenario on an engine; capacity.json, its page and its other files are in
+    `asked.folder`, with the runs beside them.
 
     Raises UserError for what is wrong before the first run: no limits, the wrong kind of load, no engine.
     """
-    from tokenswarm.analysis.capacity import evidence_of, evidence_of_runs, with_answer
-    from tokenswarm.analysis.read.run_folder import read_run
+    from tokenswarm.analysis.capacity.judge import CapacityJudge
+    from tokenswarm.analysis.capacity_files import write_capacity_files
     from tokenswarm.analysis.render.capacity_words import progress_lines
-    from tokenswarm.analysis.search.capacity_search import Evidence, next_step
     from tokenswarm.commands.series_runs import reported
     from tokenswarm.contract.capacity import read_capacity
     from tokenswarm.run.run_plan import resolve
@@ -53,31 +57,44 @@ def capacity_of(options: LoadOptions, asked: CapacityAsked, console: Console) ->
     if asked.resume:
         record = _same_question(read_capacity(asked.folder), record, asked.folder)
     make_folder(asked.folder)
-    settings = settings_of(record)
-    evidence: list[Evidence] = evidence_of_runs(record.runs, asked.folder, record.target)
+    judge = CapacityJudge(record, asked.folder)
 
     def after(outcome: Any, run: Any) -> int:
-        summary = reported(outcome.folder, dashboard=False)
-        record.simulated = record.simulated or bool(summary.simulated)
-        record.model = record.model or summary.run.model or ""
-        evidence.append(evidence_of(read_run(outcome.folder), run.load, record.target, run.died))
-        return evidence[-1].blocks.requests
+        _note_facts(record, reported(outcome.folder, dashboard=False))
+        return judge.add(run)
 
-    rule = CapacityRule(lambda: next_step(settings, evidence), after,
-                        lambda record, reason: with_answer(record, settings, evidence, reason), progress_lines)
-    search = CapacityPlan(options, asked.folder, plan.scenario.prompts.seed, min(15.0, plan.scenario.load.duration_s),
-                          asked.budget, asked.engine)
+    rule = CapacityRule(judge.next_step, after, judge.answer, progress_lines)
+    search = CapacityPlan(options, asked.folder, plan.scenario.prompts.seed, first_run_s(plan), asked.budget,
+                          asked.engine)
     record = search_capacity(search, rule, record, console)
     for run in record.runs:
         reported(asked.folder / run.run)  # its page; no level had to wait for it
+    write_capacity_files(record, asked.folder)
     return record
+
+
+def first_run_s(plan: RunPlan) -> float:
+    """How long the first run measures, of which nothing tells how many requests it takes."""
+    return min(15.0, plan.scenario.load.duration_s)
+
+
+def _note_facts(record: Capacity, summary: Summary) -> None:
+    """What the record tells of all of its runs, from any of them."""
+    record.simulated = record.simulated or bool(summary.simulated)
+    record.model = record.model or summary.run.model or ""
+    if summary.cost is not None:
+        record.gpus, record.gpu_hour_usd = int(summary.cost.gpus), float(summary.cost.gpu_hour_usd)
+    elif summary.run.gpus:
+        record.gpus = len(summary.run.gpus)
 
 
 def new_record(plan: RunPlan, asked: CapacityAsked) -> Capacity:
     """The record of a search that has not begun. Raises UserError (USAGE)."""
+    from tokenswarm.analysis.capacity.judge import new_tier
     from tokenswarm.analysis.search.capacity_search import RATE, USERS
     from tokenswarm.contract.capacity import Capacity, CapacityFigure
     from tokenswarm.contract.objectives import bounds_of
+    from tokenswarm.scenario.slo_tiers import tiers_of
 
     load = plan.scenario.load
     unit = {"users": USERS, "rate": RATE, None: RATE if plan.scenario.open_loop else USERS}[asked.of]
@@ -89,15 +106,11 @@ def new_record(plan: RunPlan, asked: CapacityAsked) -> Capacity:
         raise UserError(Exit.USAGE, f"scenario {plan.scenario.name} bounds no latency in [slo], so every load passes: "
                                     'give one, such as --set "slo.ttft_p95_ms=500"')
     start = float(load.users if load.rate is None else load.rate)
+    tiers = [new_tier(name, limits, target, unit) for name, (limits, target) in
+             tiers_of(asked.tiers or plan.scenario.tiers, asked.target).items()]
     return Capacity(capacity=CapacityFigure(unit), slo=bounds, target=asked.target, precision=asked.precision,
-                    start=start, engine=plan.engine_name, scenario=plan.scenario.name, series=asked.folder.name)
-
-
-def settings_of(record: Capacity) -> Any:
-    """The settings of the search that a record is of."""
-    from tokenswarm.analysis.search.capacity_search import SearchSettings
-
-    return SearchSettings(record.start, record.capacity.unit, record.target, record.precision)
+                    start=start, engine=plan.engine_name, scenario=plan.scenario.name, series=asked.folder.name,
+                    tiers=tiers, at_least=asked.at_least)
 
 
 def _same_question(earlier: Capacity, now: Capacity, folder: Path) -> Capacity:
@@ -106,6 +119,7 @@ def _same_question(earlier: Capacity, now: Capacity, folder: Path) -> Capacity:
         if getattr(earlier, name) != getattr(now, name):
             raise UserError(Exit.USAGE, f"{folder} asked for {name} {getattr(earlier, name)}, not "
                                         f"{getattr(now, name)}: resume it with what it began with")
+    earlier.at_least = now.at_least
     if earlier.capacity.unit != now.capacity.unit:
         raise UserError(Exit.USAGE, f"{folder} searched {earlier.capacity.unit}: resume it with the same kind of load")
     return earlier

@@ -15,6 +15,7 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.commands.series_runs import reported, series_folder
 from tokenswarm.commands.values import at_least_one, dollars, margin, seconds
+from tokenswarm.contract.capacity import CAPACITY_JSON
 
 if TYPE_CHECKING:
     from tokenswarm.run.options import LoadOptions
@@ -27,6 +28,7 @@ ASSISTANT_TURNS = "chat.assistant_turns"
 _EPILOG = """\
 from run folders, which tell themselves apart by engine, version, model, GPU or settings:
   python -m tokenswarm compare results/*rag*
+  python -m tokenswarm compare results/capacity-1 results/capacity-2               two capacities
   python -m tokenswarm compare --a results/old-1 results/old-2 --b results/new-1 results/new-2
 by running both sides in turn (A B B A ...), each from a cold cache, with the same prompts:
   python -m tokenswarm compare --scenario rag                                   vLLM and SGLang
@@ -91,6 +93,8 @@ def add(commands: Any) -> None:
 
 def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
     console = Console(stderr=options.json, markup=False)
+    if options.scenario is None and (both := _capacities(options)):
+        return _write_capacities(options, console, both)
     if options.scenario is None:
         return _write(options, console, options.runs, options.a, options.b)
     if options.runs or options.a or options.b:
@@ -109,6 +113,29 @@ def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
     if series.interrupted:
         return Exit.INTERRUPTED
     return series.failures[-1].code if series.failures else code
+
+
+def _capacities(options: argparse.Namespace) -> list[Path]:
+    """The folders that were given, if they are two searches for a capacity; none of runs. Raises UserError (USAGE)
+    for one of either kind."""
+    given = [Path(each) for each in (*options.a, *options.b, *options.runs)]
+    searches = [each for each in given if (each / CAPACITY_JSON).is_file()]
+    if searches and (len(searches) != 2 or len(given) != 2):
+        raise UserError(Exit.USAGE, "two searches for a capacity can be compared, or runs; not both, and not more: "
+                                    f"{', '.join(map(str, given))}")
+    return searches
+
+
+def _write_capacities(options: argparse.Namespace, console: Console, folders: list[Path]) -> Exit:
+    from tokenswarm.analysis.capacity_files import COMPARED, compare_capacities
+
+    into = options.output or series_folder(options.results, "comparison")
+    document, sentence = compare_capacities(folders, (options.label_a, options.label_b), into)
+    if options.json:
+        print(json.dumps(document, indent=2))
+    else:
+        console.print(f"{sentence}\ncomparison: {into / COMPARED}.html", highlight=False, soft_wrap=True)
+    return Exit.PASSED
 
 
 def _run_first(options: argparse.Namespace, argv: list[str], console: Console, folder: Path) -> Any:

@@ -11,6 +11,7 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.commands.values import share
 from tokenswarm.commands.verdict import exit_code, tell_ci
+from tokenswarm.contract.capacity import CAPACITY_JSON
 from tokenswarm.contract.summary.summary_file import summary_json
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.tables import DASHBOARD_HTML
@@ -42,6 +43,8 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
 
     if not options.folder:
         raise UserError(Exit.USAGE, "say which run: make report RUN=results/<run-id>")
+    if (Path(options.folder) / CAPACITY_JSON).is_file():
+        return _report_capacity(Path(options.folder), options)
     options.folder = _folder(options.folder)
     further = {} if options.tolerance is None else {"tolerance": options.tolerance}
     summary = report(options.folder, options.strict, options.baseline, fail_on_drift=options.fail_on_drift,
@@ -66,6 +69,21 @@ def _folder(path: str) -> str:
         raise UserError(Exit.USAGE, f"{path} holds {len(folders)} runs, which are now {', '.join(map(str, folders))}: "
                                     "report one of them")
     return str(folders[0])
+
+
+def _report_capacity(folder: Path, options: argparse.Namespace) -> Exit:
+    """The same of the folder of a search for a capacity: its runs are judged anew."""
+    from tokenswarm.analysis.capacity_files import CAPACITY_HTML, remake_capacity
+    from tokenswarm.analysis.render.capacity_words import capacity_sentence
+    from tokenswarm.commands.capacity import exit_of
+
+    record = remake_capacity(folder)
+    if options.json:
+        print((folder / CAPACITY_JSON).read_text("utf-8"), end="")
+    elif not options.quiet:
+        Console(markup=False).print(f"{capacity_sentence(record)}\nreport: {folder / CAPACITY_HTML}", highlight=False,
+                                    soft_wrap=True)
+    return exit_of(record, record.at_least) if options.gate or options.strict else Exit.PASSED
 
 
 def _show(summary: Summary, page: Path | None) -> None:

@@ -10,16 +10,20 @@ import msgspec
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import write_whole
 from tokenswarm.contract.manifest import read_object, too_new
+from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.tolerant import tolerant_record
 
 CAPACITY_JSON = "capacity.json"
 CAPACITY_FORMAT = 1
+OUTPUT, USER_SPEED, TTFT, E2E, COST = ("output_tok_s_per_gpu", "tok_s_per_user", "ttft_p95_ms", "e2e_p50_ms",
+                                       "usd_per_million_output_tokens")
+"""Figures of a level, by name."""
 
 
 class CapacityFigure(msgspec.Struct):
     """The capacity. `unit`: users | requests_s; `sure_pass`, `sure_fail`: loads, None where there is none; `limit`: the
     lowest load at which something else than the engine was the limit, and `limit_why` what it was; `reason`: why the
-    search ended."""
+    search ended; `curve`: `ci95` is that of a curve through the levels, and not the bracket."""
 
     unit: str = "users"
     estimate: float | None = None
@@ -31,11 +35,14 @@ class CapacityFigure(msgspec.Struct):
     reason: str = ""
     cliff: bool = False
     non_monotone: bool = False
+    curve: bool = False
 
 
 class CapacityLevel(msgspec.Struct):
     """One load. `state`: pass | fail | undecided | limited; `ci95`: of the attainment, valid at any look; `run`: the
-    folders of its runs; `why`: what else than the requests decided, such as an engine that died."""
+    folders of its runs; `why`: what else than the requests decided, such as an engine that died; `figures`: what is
+    drawn of it, by the names above; `dominated`: another level is surely better on one axis of the frontier and not
+    surely worse on the other."""
 
     load: float = 0.0
     state: str = "undecided"
@@ -45,6 +52,19 @@ class CapacityLevel(msgspec.Struct):
     measured_s: float = 0.0
     run: list[str] = []
     why: str = ""
+    figures: dict[str, Figure] = {}
+    dominated: bool = False
+
+
+class CapacityTier(msgspec.Struct):
+    """What the same levels say to other limits. `slo`: limits of a request by latency, ms; `target`: the share of the
+    requests that must meet them; `name`: the tier's."""
+
+    name: str = ""
+    slo: dict[str, float] = {}
+    target: float = 0.95
+    capacity: CapacityFigure = msgspec.field(default_factory=CapacityFigure)
+    levels: list[CapacityLevel] = []
 
 
 class CapacityRun(msgspec.Struct):
@@ -68,7 +88,8 @@ class CapacityRun(msgspec.Struct):
 
 class Capacity(msgspec.Struct):
     """capacity.json. `target`: the share of sent requests that must meet every limit of `slo`; `engine`, `scenario`:
-    names; `precision`: a share."""
+    names; `precision`: a share; `knee`: the load with the highest throughput over response time; `gpus`: that `per GPU`
+    divides by, None where nobody tells (then by 1); `at_least`: the load that was asked for; `tiers`: other limits."""
 
     format: int = CAPACITY_FORMAT
     capacity: CapacityFigure = msgspec.field(default_factory=CapacityFigure)
@@ -85,6 +106,11 @@ class Capacity(msgspec.Struct):
     simulated: bool = False
     series: str = ""
     notes: list[str] = []
+    tiers: list[CapacityTier] = []
+    knee: float | None = None
+    gpus: int | None = None
+    gpu_hour_usd: float | None = None
+    at_least: float | None = None
 
 
 def read_capacity(folder: Path) -> Capacity:

@@ -22,6 +22,7 @@ from tokenswarm.scenario.load import Load
 from tokenswarm.scenario.mix import Mix
 from tokenswarm.scenario.requests import Output, Prompts, RequestLimits, Retry, UserBehaviour
 from tokenswarm.scenario.slo_table import slo_table
+from tokenswarm.scenario.slo_tiers import checked_tiers
 from tokenswarm.scenario.values import Section
 from tokenswarm.scenario.workload_kinds import WORKLOADS, WorkloadSettings
 
@@ -46,6 +47,8 @@ class Scenario(Section):
     abort: AbortSettings = Field(default=AbortSettings(), description="when a soak is ended before its time")
     slo: dict[str, float | dict[str, float]] = Field(
         default_factory=dict, description="what is good enough: gates, and tables with those of one user class")
+    tiers: str | dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="further limits for `capacity`, written as [slo.tiers]: tables, or a name")
     prompts: Prompts = Field(default=Prompts(), description="seed and salt")
     engine: EngineSettings = Field(default=EngineSettings(), description="tuned engine settings, canonical names")
 
@@ -69,6 +72,17 @@ class Scenario(Section):
                 raise ValueError(f"[{other}] is a table of workload '{other}', but this scenario's workload is '{own}'")
         data = {key: value for key, value in data.items() if key not in others}
         return {**data, own: {} if data.get(own) is None else data[own]}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tiers_of_slo(cls, data: Any) -> Any:
+        """[slo.tiers] is no table of a user class: it is kept apart from the gates."""
+        if not isinstance(data, dict):
+            return data
+        slo, tiers = data.get("slo"), data.get("tiers")
+        if isinstance(slo, dict) and "tiers" in slo:
+            data, tiers = {**data, "slo": {key: value for key, value in slo.items() if key != "tiers"}}, slo["tiers"]
+        return {**data, "tiers": checked_tiers(tiers)} if tiers else data
 
     @model_validator(mode="after")
     def _prices_are_known(self) -> Scenario:

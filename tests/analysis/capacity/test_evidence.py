@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from tokenswarm.analysis.capacity import margins, unsure_share
+from tokenswarm.analysis.capacity.evidence import margins, unsure_share
 
 from tokenswarm.contract.objectives import RequestBounds
 from tokenswarm.contract.tables import REQUEST_COLUMNS, names

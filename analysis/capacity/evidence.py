@@ -1,16 +1,15 @@
-"""From run folders to what is known of a capacity, and from that to capacity.json."""
+"""From run folders to what is known of a load, and from that to the records of capacity.json."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tokenswarm.analysis.figures.quantities import latency_of
 from tokenswarm.analysis.figures.slo import conforming
 from tokenswarm.analysis.figures.window import find_window
-from tokenswarm.analysis.read.run_folder import Run, read_run
+from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.search.attainment import BLOCKS, Blocks, blocks_of
 from tokenswarm.analysis.search.capacity_search import (
     DIED,
@@ -21,10 +20,9 @@ from tokenswarm.analysis.search.capacity_search import (
     Knowledge,
     Level,
     SearchSettings,
-    judge,
 )
 
-from tokenswarm.contract.capacity import Capacity, CapacityFigure, CapacityLevel, CapacityRun
+from tokenswarm.contract.capacity import CapacityFigure, CapacityLevel, CapacityRun
 from tokenswarm.contract.metric import Latency
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.objectives import RequestBounds, bounds_of_run
@@ -97,27 +95,14 @@ def unsure_share(rows: pd.DataFrame, bounds: RequestBounds, margin: np.ndarray) 
     return float(turned.mean()) if len(rows) else 0.0
 
 
-def with_answer(record: Capacity, settings: SearchSettings, evidence: Sequence[Evidence], reason: str) -> Capacity:
-    """The record with what the evidence, in the order of its runs, comes to."""
-    known = judge(settings, evidence)
-    record.capacity = figure_of(settings, known, reason)
-    record.levels = [_level(level, record.runs) for level in known.levels]
-    return record
-
-
 def figure_of(settings: SearchSettings, known: Knowledge, reason: str) -> CapacityFigure:
     """What is known of a capacity, as capacity.json has it."""
     limit_why = next((level.why for level in known.levels if level.load == known.limit), "")
     return CapacityFigure(settings.unit, known.estimate, [known.low, known.high], known.sure_pass, known.sure_fail,
-                          known.limit, limit_why, reason, known.cliff, known.non_monotone)
+                          known.limit, limit_why, reason, known.cliff, known.non_monotone, known.trusted)
 
 
-def _level(level: Level, runs: Sequence[CapacityRun]) -> CapacityLevel:
+def level_of(level: Level, runs: Sequence[CapacityRun]) -> CapacityLevel:
     return CapacityLevel(level.load, level.state, level.attainment.share, [level.attainment.low, level.attainment.high],
                          level.requests, sum(runs[place].measured_s for place in level.runs),
                          [runs[place].run for place in level.runs], level.why or (level.flaw or ""))
-
-
-def evidence_of_runs(runs: Sequence[CapacityRun], folder: Path, target: float) -> list[Evidence]:
-    """The evidence of a search that goes on. Raises UserError where a run cannot be read."""
-    return [evidence_of(read_run(folder / each.run), each.load, target, each.died) for each in runs]

@@ -1,0 +1,65 @@
+"""One search from the side of its evidence: what each run says to each tier of limits, and what is to be measured next.
+
+All tiers share the runs: what is measured for one is evidence for the others. The tiers are searched one after the
+other, [slo] first; each spends an error of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tokenswarm.analysis.capacity.evidence import evidence_of, figure_of, level_of
+from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.search.capacity_search import Evidence, SearchSettings, Step, judge, next_step
+
+from tokenswarm.contract.capacity import Capacity, CapacityRun, CapacityTier
+from tokenswarm.contract.objectives import RequestBounds
+
+
+@dataclass(slots=True)
+class _Tier:
+    settings: SearchSettings
+    bounds: RequestBounds | None
+    evidence: list[Evidence] = field(default_factory=list)
+
+
+class CapacityJudge:
+    """Knows what the runs of a record say; the record's runs are read when it is made. Raises UserError where one
+    cannot be read."""
+
+    def __init__(self, record: Capacity, folder: Path) -> None:
+        unit, most = record.capacity.unit, 16 * (1 + len(record.tiers))
+        self._folder = folder
+        self._tiers = [_Tier(SearchSettings(record.start, unit, target, record.precision, most_levels=most), bounds)
+                       for target, bounds in ((record.target, None),
+                                              *((tier.target, RequestBounds(tier.slo)) for tier in record.tiers))]
+        for run in record.runs:
+            self.add(run)
+
+    def add(self, run: CapacityRun) -> int:
+        """Take in a run of the folder; returns how many requests it measured."""
+        read = read_run(self._folder / run.run)
+        for tier in self._tiers:
+            tier.evidence.append(evidence_of(read, run.load, tier.settings.target, run.died, tier.bounds))
+        return self._tiers[0].evidence[-1].blocks.requests
+
+    def next_step(self) -> Step:
+        """What the first tier that is not done wants."""
+        steps = [next_step(tier.settings, tier.evidence) for tier in self._tiers]
+        return next((step for step in steps if step.load is not None), steps[0])
+
+    def answer(self, record: Capacity, reason: str) -> Capacity:
+        """The record with what is known now. `reason`: why the search ended, of the tiers that were not done."""
+        for tier, into in zip(self._tiers, (record, *record.tiers), strict=True):
+            known, step = judge(tier.settings, tier.evidence), next_step(tier.settings, tier.evidence)
+            into.capacity = figure_of(tier.settings, known, reason if step.load is not None else step.why)
+            into.levels = [level_of(level, record.runs) for level in known.levels]
+        return record
+
+
+def new_tier(name: str, limits: dict[str, float], target: float, unit: str) -> CapacityTier:
+    """The record of a tier of which nothing is known yet."""
+    tier = CapacityTier(name=name, slo=limits, target=target)
+    tier.capacity.unit = unit
+    return tier

@@ -1,0 +1,93 @@
+"""The files of a capacity (json, md, html, junit.xml), made from its record and its runs; and of two compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tokenswarm.analysis.capacity.comparison import CapacityRatio, differences, overlaid, ratio_of
+from tokenswarm.analysis.capacity.frontier import add_frontier
+from tokenswarm.analysis.capacity.judge import CapacityJudge
+from tokenswarm.analysis.render.capacity_page import (
+    capacities_markdown,
+    capacity_junit,
+    capacity_markdown,
+    render_capacities,
+    render_capacity,
+)
+from tokenswarm.analysis.render.capacity_words import UNITS, load_words
+
+from tokenswarm.base.files import make_folder, write_whole
+from tokenswarm.contract.capacity import Capacity, read_capacity, write_capacity
+from tokenswarm.contract.tables import JUNIT_XML
+
+CAPACITY_MD, CAPACITY_HTML = "capacity.md", "capacity.html"
+COMPARED = "capacities"
+"""Name of the three files of a comparison, with .json, .md and .html."""
+
+
+def write_capacity_files(record: Capacity, folder: Path) -> None:
+    """Complete the record by the figures of its levels, and write the four files. Raises UserError (RESULTS, or
+    RUN_FOLDER where a run cannot be read)."""
+    add_frontier(record, folder)
+    write_capacity(folder, record)
+    write_whole(folder / CAPACITY_MD, capacity_markdown(record))
+    write_whole(folder / CAPACITY_HTML, render_capacity(record))
+    write_whole(folder / JUNIT_XML, capacity_junit(record))
+
+
+def remake_capacity(folder: Path) -> Capacity:
+    """Judge the runs of a folder anew, and write its files. Raises UserError."""
+    record = read_capacity(folder)
+    record = CapacityJudge(record, folder).answer(record, record.capacity.reason)
+    write_capacity_files(record, folder)
+    return record
+
+
+def compare_capacities(folders: Sequence[Path], labels: Sequence[str | None], into: Path) -> tuple[dict[str, Any], str]:
+    """Write capacities.json, .md and .html of two series into a folder; returns the document and its first sentence.
+
+    Raises UserError where a series cannot be read."""
+    a, b = (read_capacity(folder) for folder in folders)
+    names = _names(a, b, labels)
+    ratio = ratio_of(a, b)
+    overlaid(a, b)
+    sentences = [ratio_sentence(names, (a, b), ratio), *differences(a, b)]
+    document = {"format": 1, "a": {"name": names[0], "series": str(folders[0]), "capacity": _plain(a)},
+                "b": {"name": names[1], "series": str(folders[1]), "capacity": _plain(b)}, "ratio": asdict(ratio),
+                "sentences": sentences}
+    make_folder(into)
+    write_whole(into / f"{COMPARED}.json", json.dumps(document, indent=2) + "\n")
+    write_whole(into / f"{COMPARED}.md", capacities_markdown(names, (a, b), sentences))
+    write_whole(into / f"{COMPARED}.html", render_capacities(names, (a, b), sentences))
+    return document, sentences[0]
+
+
+def _plain(record: Capacity) -> dict[str, Any]:
+    figure = record.capacity
+    return {"unit": figure.unit, "estimate": figure.estimate, "ci95": figure.ci95, "sure_pass": figure.sure_pass,
+            "sure_fail": figure.sure_fail, "reason": figure.reason}
+
+
+def _names(a: Capacity, b: Capacity, labels: Sequence[str | None]) -> tuple[str, str]:
+    """The engines' names, with the series' where they are the same."""
+    own = [(each.engine, each.series) for each in (a, b)]
+    same = own[0][0] == own[1][0]
+    one, other = (label or (f"{engine} ({series})" if same else engine)
+                  for label, (engine, series) in zip(labels, own, strict=True))
+    return one, other
+
+
+def ratio_sentence(names: Sequence[str], records: Sequence[Capacity], ratio: CapacityRatio) -> str:
+    """`B carries 1.21 times what A does (95%: 1.10 to 1.33): 51 against 42 users.`"""
+    a, b = names
+    ends = f"{'?' if ratio.low is None else f'{ratio.low:.3g}'} to {'?' if ratio.high is None else f'{ratio.high:.3g}'}"
+    if ratio.value is None:
+        return f"How much {b} carries against {a} is not known: {ratio.why} (95%: {ends} times)."
+    unit = UNITS[records[0].capacity.unit]
+    loads = f"{load_words(records[1].capacity.estimate)} against {load_words(records[0].capacity.estimate)} {unit}"
+    open_end = "" if ratio.state != "undecided" else " Which of them carries more is undecided."
+    return f"{b} carries {ratio.value:.3g} times what {a} does (95%: {ends}): {loads}.{open_end}"

@@ -1,0 +1,153 @@
+"""A capacity as a page, as Markdown and as junit.xml; and two of them against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tokenswarm.analysis import wording as text
+from tokenswarm.analysis.render.assets import chart_page, environment
+from tokenswarm.analysis.render.capacity_words import (
+    UNITS,
+    answer_sentence,
+    capacity_sentence,
+    ending_sentence,
+    limits_words,
+    load_words,
+)
+from tokenswarm.analysis.render.charts_capacity import capacity_charts
+from tokenswarm.analysis.render.junit import junit_of
+from tokenswarm.analysis.render.markdown import escape
+from tokenswarm.analysis.verdict.gates import FAILED, PASSED, SKIPPED, Case
+
+from tokenswarm.contract.capacity import COST, OUTPUT, TTFT, USER_SPEED, Capacity, CapacityLevel
+from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.tables import DASHBOARD_HTML
+
+_COLUMNS = {OUTPUT: "Output tok/s per GPU", USER_SPEED: "Tok/s per user", TTFT: "TTFT p95, ms", COST: "$ per M tokens"}
+_STYLE = {"pass": "met", "fail": "missed", "undecided": "undetermined", "limited": "undetermined"}
+
+
+def render_capacity(record: Capacity) -> str:
+    """capacity.html: one file, offline, with the same protection as the dashboard."""
+    charts = capacity_charts([(record.engine or "engine", record)]) if record.levels else []
+    return environment().get_template("capacity.html.j2").render(
+        record=record, unit=UNITS[record.capacity.unit], answer=answer_sentence(record),
+        ending=ending_sentence(record), limits=limits_words(record.slo, record.target), columns=_shown(record),
+        rows=list(level_rows(record)), tiers=list(_tiers(record)), charts=charts, facts=_facts(record),
+        **chart_page([chart.spec() for chart in charts]))
+
+
+def _shown(record: Capacity) -> dict[str, str]:
+    """The columns of figures that any level has."""
+    return {name: title for name, title in _COLUMNS.items()
+            if any(level.figures.get(name, Figure()).value is not None for level in record.levels)}
+
+
+def level_rows(record: Capacity) -> Iterator[dict[str, Any]]:
+    """The table of levels as cells of text, the lowest load first."""
+    for level in sorted(record.levels, key=lambda each: each.load):
+        yield {"load": load_words(level.load, record.capacity.unit), "state": level.state, "why": level.why,
+               "style": _STYLE.get(level.state, ""), "share": _share(level),
+               "interval": f"{text.percent(level.ci95[0])} – {text.percent(level.ci95[1])}" if level.requests else "",
+               "requests": f"{level.requests:,}", "marks": _marks(record, level),
+               "cells": [_cell(level.figures.get(name)) for name in _shown(record)],
+               "runs": [{"name": run, "href": f"{run}/{DASHBOARD_HTML}"} for run in level.run]}
+
+
+def _share(level: CapacityLevel) -> str:
+    return text.MISSING if level.attainment is None else text.percent(level.attainment)
+
+
+def _cell(figure: Figure | None) -> dict[str, str]:
+    if figure is None or figure.value is None:
+        return {"value": text.MISSING, "below": (figure.why or "").split(",")[0] if figure is not None else ""}
+    return {"value": text.number(figure.value), "below": text.interval(figure)}
+
+
+def _marks(record: Capacity, level: CapacityLevel) -> list[str]:
+    marks = ["SLO edge"] if level.load == record.capacity.sure_pass else []
+    marks += ["knee"] if level.load == record.knee else []
+    return [*marks, *(["dominated"] if level.dominated else [])]
+
+
+def _tiers(record: Capacity) -> Iterator[dict[str, str]]:
+    for tier in record.tiers:
+        figure = tier.capacity
+        as_record = Capacity(capacity=figure, slo=tier.slo, target=tier.target)
+        yield {"name": tier.name, "limits": limits_words(tier.slo, tier.target), "answer": answer_sentence(as_record),
+               "ending": ending_sentence(as_record)}
+
+
+def _facts(record: Capacity) -> str:
+    """What it took, in a line."""
+    seconds, requests = sum(run.wall_s for run in record.runs), sum(run.requests for run in record.runs)
+    usd = sum(run.usd for run in record.runs)
+    cost = f", ${usd:.2f}" if usd else ""
+    return f"{len(record.runs)} runs, {requests:,} requests, {text.duration(seconds)}{cost}"
+
+
+def capacity_markdown(record: Capacity) -> str:
+    """capacity.md: for a pull request or a ticket."""
+    out = [f"## Capacity of {escape(record.engine)} for {escape(record.scenario)}", ""]
+    out += ["**SIMULATED**: no real engine was measured.", ""] if record.simulated else []
+    out += [f"**{escape(answer_sentence(record))}** Limits: {escape(limits_words(record.slo, record.target))}. "
+            f"{escape(ending_sentence(record))} ({_facts(record)}.)", ""]
+    out += ["- " + escape("{name} ({limits}): {answer}".format(**tier)) for tier in _tiers(record)]
+    heads = [UNITS[record.capacity.unit], "state", "in time", *_shown(record).values()]
+    out += [""] * bool(record.tiers) + ["| " + " | ".join(heads) + " |", "|---|---" + "|---:" * (len(heads) - 2) + "|"]
+    for row in level_rows(record):
+        state = row["state"] + (f" ({', '.join(row['marks'])})" if row["marks"] else "")
+        cells = [row["load"].split(" ")[0], state, f"{row['share']} ({row['interval']})",
+                 *(f"{cell['value']} ({cell['below']})" if cell["below"] else cell["value"] for cell in row["cells"])]
+        out.append("| " + " | ".join(map(escape, cells)) + " |")
+    return "\n".join(out) + "\n"
+
+
+def capacity_junit(record: Capacity) -> str:
+    """junit.xml: whether it carries what was asked for (`at_least`), and whether the search ended with a bracket."""
+    words = capacity_sentence(record)
+    figure = record.capacity
+    whole = figure.sure_pass is not None and figure.sure_fail is not None
+    cases = [Case("capacity has a bracket", PASSED if whole else SKIPPED, words)]
+    if record.at_least is not None:
+        name = f"capacity is at least {load_words(record.at_least)} {UNITS[figure.unit]}"
+        cases.insert(0, Case(name, {True: PASSED, False: FAILED, None: SKIPPED}[carries(record, record.at_least)],
+                             words))
+    seconds = sum(run.wall_s for run in record.runs)
+    return junit_of(record.scenario or "scenario", cases, seconds)
+
+
+def carries(record: Capacity, at_least: float) -> bool | None:
+    """Whether all of the interval is at or above a load; False where all of it is below, None where it holds it."""
+    low, high = record.capacity.ci95
+    if low is not None and low >= at_least:
+        return True
+    return False if high is not None and high < at_least else None
+
+
+def render_capacities(names: Sequence[str], records: Sequence[Capacity], sentences: Sequence[str]) -> str:
+    """The page of two capacities against each other."""
+    charts = capacity_charts(list(zip(names, records, strict=True)))
+    sides = [{"name": name, "answer": answer_sentence(record), "limits": limits_words(record.slo, record.target),
+              "ending": ending_sentence(record), "facts": _facts(record), "columns": _shown(record),
+              "rows": list(level_rows(record)), "unit": UNITS[record.capacity.unit]}
+             for name, record in zip(names, records, strict=True)]
+    return environment().get_template("capacities.html.j2").render(
+        sides=sides, sentences=sentences, charts=charts, simulated=any(record.simulated for record in records),
+        **chart_page([chart.spec() for chart in charts]))
+
+
+def capacities_markdown(names: Sequence[str], records: Sequence[Capacity], sentences: Sequence[str]) -> str:
+    """The same for a pull request or a ticket."""
+    out = [f"## Capacity: {escape(names[1])} against {escape(names[0])}", ""]
+    out += ["**SIMULATED**: no real engine was measured.", ""] if any(each.simulated for each in records) else []
+    out += [f"{escape(sentence)}\n" for sentence in sentences]
+    out += ["| | capacity | 95% interval | surely passes | surely fails |", "|---|---:|---:|---:|---:|"]
+    for name, record in zip(names, records, strict=True):
+        figure = record.capacity
+        ends = " to ".join(load_words(end) for end in figure.ci95)
+        cells = (name, load_words(figure.estimate, figure.unit), ends, load_words(figure.sure_pass),
+                 load_words(figure.sure_fail))
+        out.append("| " + " | ".join(map(escape, cells)) + " |")
+    return "\n".join(out) + "\n"

@@ -1,0 +1,167 @@
+"""A capacity from run folders to its files, and two of them against each other."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import jsonschema
+import pytest
+from tokenswarm.analysis.capacity.comparison import differences, ratio_of
+from tokenswarm.analysis.capacity.frontier import dominates, knee
+from tokenswarm.analysis.capacity.judge import CapacityJudge, new_tier
+from tokenswarm.analysis.capacity_files import compare_capacities, remake_capacity, write_capacity_files
+from tokenswarm.analysis.render.capacity_words import answer_sentence, capacity_sentence, progress_lines
+from tokenswarm.analysis.report import report
+
+from tests.analysis.make_run import START, manifest, row, write_run
+from tokenswarm.contract.capacity import (
+    COST,
+    E2E,
+    OUTPUT,
+    USER_SPEED,
+    Capacity,
+    CapacityFigure,
+    CapacityLevel,
+    CapacityRun,
+    read_capacity,
+    write_capacity,
+)
+from tokenswarm.contract.json_schemas import capacity_schema
+from tokenswarm.contract.summary.figure import Figure
+
+LIMIT_MS, SECONDS = 400.0, 60.0
+
+
+def run_at(folder: Path, load: float, bad: float, requests: int = 600) -> str:
+    """A run whose every 1 / bad-th request is late; its figures are those of the level."""
+    every = round(1 / bad) if bad else 0
+    rows = [row(request_id=str(n), sent_at=START + n * SECONDS / requests,
+                ttft_ms=2 * LIMIT_MS if every and n % every == 0 else 100.0 + load + 0.001 * n,
+                last_token_ms=3000.0, e2e_ms=3000.0) for n in range(requests)]
+    facts = manifest("rag", SECONDS, cost={"gpu_hour_usd": 2.0, "gpus": 2})
+    facts["scenario"]["values"] = {"slo": {"ttft_p95_ms": LIMIT_MS}}
+    name = f"run-{load:g}"
+    report(write_run(folder / name, rows, facts), dashboard=False)
+    return name
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search of three levels, of which the last fails."""
+    folder = tmp_path_factory.mktemp("capacity")
+    record = Capacity(capacity=CapacityFigure("users"), slo={"ttft_ms": LIMIT_MS}, start=8.0, engine="sim<b>",
+                      scenario="rag", simulated=True, series="capacity-1", gpus=2, gpu_hour_usd=2.0, at_least=12.0,
+                      tiers=[new_tier("strict", {"ttft_ms": 110.0}, 0.99, "users")])
+    judge = CapacityJudge(record, folder)
+    for load, bad in ((8.0, 0.0), (16.0, 0.001), (32.0, 0.5)):
+        record.runs.append(CapacityRun(load, run_at(folder, load, bad), 1, SECONDS, requests=700, wall_s=80.0))
+        judge.add(record.runs[-1])
+    write_capacity_files(judge.answer(record, "budget"), folder)
+    return folder
+
+
+def test_levels_have_their_states_and_tiers_their_own_of_the_same_runs(folder: Path) -> None:
+    record = read_capacity(folder)
+    assert [level.state for level in record.levels] == ["pass", "pass", "fail"]
+    assert (record.capacity.sure_pass, record.capacity.sure_fail, record.capacity.reason) == (16, 32, "budget")
+    strict = record.tiers[0]
+    assert [level.state for level in strict.levels][1:] == ["fail", "fail"] and strict.capacity.sure_fail == 16
+    jsonschema.validate(json.loads((folder / "capacity.json").read_text()), capacity_schema())
+
+
+def test_figures_are_per_gpu_and_dearer_where_less_comes_out(folder: Path) -> None:
+    level = read_capacity(folder).levels[0]
+    assert level.figures[OUTPUT].value == pytest.approx(600 * 100 / SECONDS / 2, rel=0.06)
+    assert level.figures[USER_SPEED].value == pytest.approx(1000 * 99 / (3000 - 108.3), rel=0.01)
+    assert level.figures[COST].value == pytest.approx(2.0 * 2 / 3600 / (600 * 100 / SECONDS) * 1e6, rel=0.06)
+
+
+def test_page_and_markdown_tell_the_answer_first_and_escape_names(folder: Path) -> None:
+    page, words = (folder / "capacity.html").read_text(), (folder / "capacity.md").read_text()
+    answer = answer_sentence(read_capacity(folder))
+    assert answer in page and answer in words and "SIMULATED" in page and "SIMULATED" in words
+    assert "sim<b>" not in page and 'href="run-8/dashboard.html"' in page and "strict" in page
+    assert words.count("| pass") == 2 and words.count("| fail") == 1
+
+
+def test_junit_holds_it_against_what_was_asked_for(folder: Path) -> None:
+    cases = ElementTree.parse(folder / "junit.xml").getroot().iter("testcase")
+    assert [(case.get("name"), [child.tag for child in case]) for case in cases] == [
+        ("capacity is at least 12 users", ["system-out"]), ("capacity has a bracket", ["system-out"])]
+
+
+def test_a_report_makes_the_same_files_anew(folder: Path) -> None:
+    before = (folder / "capacity.json").read_text()
+    (folder / "capacity.html").unlink()
+    remake_capacity(folder)
+    assert (folder / "capacity.json").read_text() == before and (folder / "capacity.html").is_file()
+
+
+def test_progress_shows_the_bracket(folder: Path) -> None:
+    level, picture, words = progress_lines(read_capacity(folder), 75.0)
+    assert level.startswith("32 users: fail, 50.0%") and "75 s left" in words
+    assert picture.count("P") == 2 and picture.count("F") == 1 and "=" in picture
+
+
+def test_two_searches_are_compared_by_their_ratio(folder: Path, tmp_path: Path) -> None:
+    other = read_capacity(folder)
+    other.engine, other.series, other.scenario = "better", "capacity-2", "chat"
+    other.capacity = CapacityFigure("users", 40, [38, 42], 36, 44, reason="precision", curve=True)
+    (tmp_path / "b").mkdir()
+    write_capacity(tmp_path / "b", other)
+    document, sentence = compare_capacities([folder, tmp_path / "b"], (None, "B"), tmp_path / "out")
+    assert document["ratio"]["state"] == "better" and sentence.startswith("B carries ")
+    assert "scenario differs" in document["sentences"][1]
+    assert {each.name for each in (tmp_path / "out").iterdir()} == {"capacities.json", "capacities.md",
+                                                                   "capacities.html"}
+
+
+# ---- the ratio, domination, the knee
+
+def capacity(estimate: float, low: float, high: float, curve: bool = True) -> Capacity:
+    return Capacity(capacity=CapacityFigure("requests_s", estimate, [low, high], low, high, curve=curve))
+
+
+def test_the_ratio_of_two_curves_is_narrower_than_that_of_two_brackets() -> None:
+    ratio = ratio_of(capacity(10, 9, 11), capacity(12, 11, 13))
+    assert ratio.value == pytest.approx(1.2) and 1.0 < ratio.low < 1.2 < ratio.high and ratio.state == "better"
+    bracket = ratio_of(capacity(10, 9, 11, curve=False), capacity(12, 11, 13))
+    assert (bracket.low, bracket.high) == pytest.approx((1.0, 13 / 9)) and bracket.state == "undecided"
+
+
+def test_a_capacity_without_an_end_leaves_the_ratio_open() -> None:
+    open_end = Capacity(capacity=CapacityFigure("requests_s", None, [20, None], 20))
+    ratio = ratio_of(capacity(10, 9, 11), open_end)
+    assert (ratio.value, ratio.high, ratio.state) == (None, None, "better") and ratio.low == pytest.approx(20 / 11)
+    assert differences(capacity(1, 1, 1), Capacity(capacity=CapacityFigure("users")))[0].startswith("The kind of load")
+
+
+def level(load: float, speed: tuple[float, float], output: tuple[float, float], e2e: float = 1.0) -> CapacityLevel:
+    def figure(ends: tuple[float, float]) -> Figure:
+        return Figure(sum(ends) / 2, "tok/s", 100, list(ends))
+
+    return CapacityLevel(load, "pass", figures={USER_SPEED: figure(speed), OUTPUT: figure(output), E2E: Figure(e2e)})
+
+
+def test_a_point_is_dominated_only_where_that_is_sure() -> None:
+    fast, slow = level(8, (90, 100), (900, 1000)), level(16, (40, 50), (800, 950))
+    assert dominates(fast, slow) and not dominates(slow, fast) and not dominates(fast, fast)
+    assert not dominates(fast, level(16, (40, 50), (1100, 1200)))
+    assert not dominates(fast, level(16, (85, 95), (890, 990)))
+
+
+def test_the_knee_is_inside_of_what_was_measured_or_not_known() -> None:
+    levels = [level(load, (1, 2), (rate, rate), e2e) for load, rate, e2e in
+              ((8, 100, 1.0), (16, 190, 1.1), (32, 250, 2.4))]
+    assert knee(levels) == 16
+    assert knee(levels[:2]) is None
+
+
+def test_what_is_not_known_is_said_in_words() -> None:
+    limited = Capacity(capacity=CapacityFigure("users", None, [64, None], 64, None, 128, "It was late.", "limited"))
+    words = capacity_sentence(limited)
+    assert "at least 64 users" in words and "load generator was the limit at 128" in words and "WORKERS" in words
+    assert "not reached" in answer_sentence(Capacity(capacity=CapacityFigure("users", None, [64, None], 64)))
+    assert "nothing below" in answer_sentence(Capacity(capacity=CapacityFigure("users", None, [None, 7], None, 8)))

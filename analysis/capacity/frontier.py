@@ -83,8 +83,8 @@ def _figures(record: Capacity, folders: Sequence[Path]) -> dict[str, Figure]:
     rows = pd.concat([run.measured for run in runs], ignore_index=True)
     output = _pooled_rate(summaries)
     gpus = record.gpus or 1
-    shown = {OUTPUT: Estimate(*(None if value is None else value / gpus for value in (output.value, *output.ends)),
-                              n=output.n, why=output.why).figure("tok/s"),
+    per_gpu = [None if value is None else value / gpus for value in (output.value, *output.ends)]
+    shown = {OUTPUT: Estimate(per_gpu[0], per_gpu[1], per_gpu[2], output.n, output.why).figure("tok/s"),
              TTFT: _percentile(runs, rows, "ttft_ms", 95.0, _withheld(summaries, "ttft_ms", "p95")),
              E2E: _percentile(runs, rows, "e2e_ms", 50.0, _withheld(summaries, "e2e_ms", "p50")),
              USER_SPEED: _inverse(_percentile(runs, rows, "tpot_ms", 50.0, _withheld(summaries, "tpot_ms", "p50")))}

@@ -51,7 +51,8 @@ class CapacityJudge:
 
     def answer(self, record: Capacity, reason: str) -> Capacity:
         """The record with what is known now. `reason`: why the search ended, of the tiers that were not done."""
-        for tier, into in zip(self._tiers, (record, *record.tiers), strict=True):
+        records: list[Capacity | CapacityTier] = [record, *record.tiers]
+        for tier, into in zip(self._tiers, records, strict=True):
             known, step = judge(tier.settings, tier.evidence), next_step(tier.settings, tier.evidence)
             into.capacity = figure_of(tier.settings, known, reason if step.load is not None else step.why)
             into.levels = [level_of(level, record.runs) for level in known.levels]

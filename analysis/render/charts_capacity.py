@@ -107,13 +107,15 @@ def _against_load(series: Sequence[Series], name: str) -> Chart | None:
     if not traces:
         return None
     if name == COST:
-        layout = {"xaxis": _load_axis(series), "yaxis": axis("$ per million output tokens", rangemode="tozero")}
-        return Chart("cost", "Cost against load", traces, layout | {"hovermode": "closest"},
+        dearness = {"xaxis": _load_axis(series), "yaxis": axis("$ per million output tokens", rangemode="tozero"),
+                    "hovermode": "closest"}
+        return Chart("cost", "Cost against load", traces, dearness,
                      "What the GPUs cost while they gave a million output tokens.", _HEIGHT)
     limit = series[0][1].slo.get("ttft_ms")
     shapes = [] if limit is None else [_target_line(limit)]
-    layout = {"xaxis": _load_axis(series), "shapes": shapes, "hovermode": "closest",
-              "yaxis": latency_axis(min(values), max([*values, limit or 0.0]), "TTFT p95 (log scale)")}
+    layout: dict[str, Any] = {
+        "xaxis": _load_axis(series), "shapes": shapes, "hovermode": "closest",
+        "yaxis": latency_axis(min(values), max([*values, limit or 0.0]), "TTFT p95 (log scale)")}
     dashed = "" if limit is None else f"; dashed: the limit of {limit:g} ms"
     return Chart("ttft", "TTFT p95 against load", traces, layout, f"With 95% intervals{dashed}.", _HEIGHT)
 

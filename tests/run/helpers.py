@@ -15,7 +15,7 @@ from tokenswarm.run.run_plan import Machine
 
 QUIET_MACHINE = Machine(runtime_for=lambda *_: "local")
 ANSWERS = {"models": ["m"], "model": "m", "stream": True, "plain": True, "usage": True, "sdk_compatible": True,
-           "seconds": 0.1, "notes": []}
+           "seconds": 0.1, "notes": [], "first_answer_s": 0.1}
 MEASURED = [{"name": "warmup", "start": 1.0, "end": 2.0}, {"name": "measure", "start": 2.0, "end": 9.0}]
 
 

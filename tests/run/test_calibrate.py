@@ -86,4 +86,7 @@ def test_a_run_is_judged_by_what_lies_in_its_measured_phase(tmp_path: Path) -> N
     truth = {"r1": {"first_write_ns": sent_ns + 99_000_000, "last_write_ns": sent_ns + 900_000_000, "max_late_ns": 0}}
     judged = judge(folder, truth, 0.0, 0.0)
     assert (judged.requests, judged.lost, judged.beyond_bound) == (1, 0, 1)
+    late = truth["r1"] | {"first_write_ns": int(START * 1e9) + 98_000_000}
+    held = late | {"first_written_ns": int(START * 1e9) + 99_950_000}  # the server was held as it wrote
+    assert [judge(folder, {"r1": true}, 0.0, 0.0).beyond_bound for true in (late, held)] == [1, 0]
     assert judged.cpu_share == pytest.approx(0.5) and judged.tokens_s == pytest.approx(10.0)

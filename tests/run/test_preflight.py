@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -293,3 +294,18 @@ def test_a_path_that_is_not_there_names_the_settings_for_paths(endpoint: Endpoin
     load = endpoint.load("m")
     assert "/v1 missing" in str(refused(LoadToCheck(load.base_url + "/team", "m", load.scenario, load.corpus)))
     assert "endpoint.chat_path" in str(refused(load))
+
+
+@pytest.mark.parametrize(("first_answer_s", "wait_s"), [(None, 120.0), (0.1, 20.0), (3.0, 60.0), (30.0, 120.0)])
+def test_an_engine_that_has_answered_is_not_waited_for_as_long_as_one_that_starts(
+        first_answer_s: float | None, wait_s: float) -> None:
+    load = LoadToCheck("http://127.0.0.1:9", "m", load_scenario("rag", {}), load_corpus())
+    assert load.after(first_answer_s).longest_wait_s == wait_s
+
+
+def test_a_further_question_that_is_not_answered_ends_after_its_wait(endpoint: Endpoint) -> None:
+    silent = threading.Event()
+    endpoint.chat = lambda _: (200, GOOD) if silent.wait(5.0) else (500, {})
+    answer = send_first_request(replace(endpoint.load(model="m"), longest_wait_s=0.2))
+    silent.set()
+    assert answer.error in ("timeout_first_token", "timeout_gap", "timeout_total")

@@ -32,6 +32,8 @@ def test_each_request_has_its_row_with_the_time_of_each_token(start, tmp_path):
     assert before_ns < streamed_row["arrival_ns"] <= streamed_row["submitted_ns"] < writes[0]
     assert writes[-1] < after_ns
     assert [writes[0], writes[-1]] == [streamed_row["first_write_ns"], streamed_row["last_write_ns"]]
+    assert writes[0] <= streamed_row["first_written_ns"] < writes[1]
+    assert plain_row["first_write_ns"] <= plain_row["first_written_ns"]
     assert all(write >= model for write, model in zip(writes, models, strict=True))
     gaps = [later - earlier for earlier, later in pairwise(models)]
     assert models[0] - streamed_row["submitted_ns"] - 20_000_000 in range(-10, 10)
@@ -92,7 +94,7 @@ def test_a_torn_last_line_is_left_out(tmp_path):
     for name in ("a", "b"):
         log.add(Truth(name, 5, 6, tokens=1, writes_ns=[10, 30], models_ns=[9, 20]))
     log.close()
-    assert len(COLUMNS) == 17
+    assert len(COLUMNS) == 18
     path.write_bytes(path.read_bytes()[:-3])
     (row,) = read_truth(path)
     assert (row["request_id"], row["write_ns"], row["max_late_ns"], row["max_gap_ns"]) == ("a", [10, 30], 10, 20)

@@ -155,6 +155,8 @@ class PreflightRecord(msgspec.Struct):
     """Whether the engine enforces the constraint with which requests are sent; None: there is none, or nobody knows."""
     enforced_words: str = ""
     """What it answered where it did not."""
+    first_answer_s: Number | None = None
+    """How long the whole answer to the first request took."""
 
 
 class Reason(msgspec.Struct):

@@ -83,7 +83,8 @@ def checked_engine(plan: RunPlan, folder: Path, console: Console, interrupts: In
         interrupts.on_hard_exit.append(engine.kill)
         load = LoadToCheck(engine.base_url, engine.model or plan.model or "", plan.scenario, plan.corpus, plan.api_key)
         answers = tools.preflight(load)
-        plan, fit = with_measured_prompts(plan, replace(load, model=answers.model or load.model))
+        load = replace(load, model=answers.model or load.model).after(answers.first_answer_s)
+        plan, fit = with_measured_prompts(plan, load)
         if fit is not None:
             answers.chars_per_token, answers.template_tokens = fit.chars_per_token, fit.template_tokens
         notes = [*engine.notes, *answers.notes]

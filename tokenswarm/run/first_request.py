@@ -6,7 +6,7 @@ Only the answer's length is cut, and the prompt has a salt of its own, so that t
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenswarm.base.endpoint import Endpoint, keys_of
 from tokenswarm.base.masking import masked
@@ -23,6 +23,8 @@ from tokenswarm.workloads.corpus import Corpus
 MAX_TOKENS = 8
 LONGEST_WAIT_S = 120.0
 """An engine that has just started compiles on its first request, so no limit of the scenario's is shorter here."""
+_LEAST_WAIT_S, _TIMES_THE_FIRST = 20.0, 20.0
+"""How long a further question waits at least, and how many times as long as the first answer took."""
 _REQUEST_ID = "tokenswarm-check"
 
 
@@ -35,6 +37,15 @@ class LoadToCheck:
     scenario: Scenario
     corpus: Corpus
     api_key: str | None = None
+    longest_wait_s: float = LONGEST_WAIT_S
+
+    def after(self, first_answer_s: float | None) -> LoadToCheck:
+        """For what is asked once the engine has answered, in so many seconds: one that is silent now has come to a
+        stop, and is not waited for as long as one that starts."""
+        if first_answer_s is None:
+            return self
+        wait_s = min(LONGEST_WAIT_S, max(_LEAST_WAIT_S, _TIMES_THE_FIRST * first_answer_s))
+        return replace(self, longest_wait_s=wait_s)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -93,6 +104,8 @@ def _ask(load: LoadToCheck, body: dict[str, object], path: str) -> Answer:
 
     limits = load.scenario.timeouts
     waits = [max(LONGEST_WAIT_S, limit) for limit in (limits.first_token_s, limits.gap_s, limits.total_s)]
+    if load.longest_wait_s < LONGEST_WAIT_S:
+        waits = [load.longest_wait_s] * 3
     client = LLMClient(load.endpoint, Timeouts(limits.connect_s, *waits), load.api_key)
     try:
         return client.complete(body, _REQUEST_ID, path)

@@ -162,7 +162,8 @@ class LocustProcesses:
         with contextlib.suppress(subprocess.TimeoutExpired):  # it has closed its socket, so it is about to leave
             self.leader.wait(_LEAVES_S)
         return self._failure_of(self.leader) or UserError(Exit.LOAD_GENERATOR, quoted(
-            "the load generator ended before the run did; the rows that it wrote are kept.", self.log_tail()))
+            f"the load generator ended{_how(self.leader)} before the run did; the rows that it wrote are kept.",
+            self.log_tail()))
 
     def ended_workers(self, then: str, badly: bool = False) -> list[str]:
         """A sentence for each worker of this machine that has ended by itself since the last call. `then`: what comes
@@ -172,9 +173,8 @@ class LocustProcesses:
             ended = worker.poll() not in ((None, 0) if badly else (None,))
             if ended and worker.pid not in self._told and self._asked_at is None:
                 self._told.add(worker.pid)
-                how = f"by signal {-worker.returncode}" if worker.returncode < 0 else f"with {worker.returncode}"
                 failure = self._failure_of(worker)
-                sentences.append(f"load-generating process {number} of {len(self.workers)} ended {how}"
+                sentences.append(f"load-generating process {number} of {len(self.workers)} ended{_how(worker)}"
                                  + (f": {failure}" if failure else f"; {then}"))
         return sentences
 
@@ -189,9 +189,9 @@ class LocustProcesses:
         """Of the workers that were started here, one that has ended by itself."""
         for number, worker in enumerate(self.workers, 1):
             if worker.poll() is not None:
-                how = f"by signal {-worker.returncode}" if worker.returncode < 0 else f"with {worker.returncode}"
                 return self._failure_of(worker) or UserError(Exit.LOAD_GENERATOR, quoted(
-                    f"load-generating process {number} of {len(self.workers)} ended {how} before the run began.",
+                    f"load-generating process {number} of {len(self.workers)} ended{_how(worker)} before the run "
+                    "began.",
                     self.log_tail()))
         return None
 
@@ -228,6 +228,15 @@ class LocustProcesses:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def _how(process: subprocess.Popen) -> str:
+    """` by signal 9 (often a lack of memory)`, ` with 1`; nothing of one whose end nobody saw."""
+    code = process.returncode
+    if code is None:
+        return ""
+    why = " (often a lack of memory)" if code == -signal.SIGKILL else ""
+    return f" by signal {-code}{why}" if code < 0 else f" with {code}"
 
 
 class _LinksWithoutCommas:

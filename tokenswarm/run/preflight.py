@@ -76,12 +76,13 @@ def preflight(load: LoadToCheck, tools: CheckTools | None = None) -> PreflightRe
     answer = tools.first(load)
     if not answer.ok:
         raise _refusal(load, endpoint, listed, answer)
-    constrained = tools.enforces(load)
+    first_answer_s = None if answer.e2e_ms is None else round(answer.e2e_ms / 1e3, 3)
+    constrained = tools.enforces(load.after(first_answer_s))
     sdk = _by_sdk(tools, load, endpoint)
     return PreflightRecord(
         models=listed.names or [], model=load.model, stream=sdk.stream, plain=sdk.plain,
         usage=answer.usage.completion_tokens is not None, sdk_compatible=sdk.compatible, sdk_notes=sdk.notes,
-        seconds=round(time.monotonic() - started, 3),
+        seconds=round(time.monotonic() - started, 3), first_answer_s=first_answer_s,
         notes=[*_notes(load, listed, answer), *constrained.notes], enforced=constrained.enforced,
         enforced_words=constrained.words)
 

@@ -66,6 +66,11 @@ class Reply:
         truth.models_ns.append(model_ns)
         truth.writes_ns.append(time.monotonic_ns())
 
+    def written(self) -> None:
+        """Notes when the first event with text had been written: called after each."""
+        if self.truth.first_written_ns is None:
+            self.truth.first_written_ns = time.monotonic_ns()
+
     def begin(self) -> None:
         """The request was accepted."""
 
@@ -96,6 +101,7 @@ class PlainReply(Reply):
             head = wire.head(200, JSON, len(body), self.head_lines())
             self.stamp(model_ns, self._index)
             self.connection.write(head + body)
+            self.written()
             self.owner.ended(self, "ok")
 
     def body(self, finish_reason: str | None, usage: wire.Usage | None, content: bytes | None = None) -> bytes:
@@ -149,6 +155,8 @@ class StreamReply(Reply):
         truth.models_ns.append(model_ns)
         truth.writes_ns.append(time.monotonic_ns())
         self.connection.write(data)
+        if index == 0:
+            truth.first_written_ns = time.monotonic_ns()
 
     def tokens(self, model_ns: int, count: int) -> None:
         """See Reply: they go out in one event, or in two where the answer begins among them."""
@@ -163,6 +171,7 @@ class StreamReply(Reply):
             data += wire.chunk(wire.event(self.token_payload(stop - 1, b"".join(answer.pieces[begin:stop]))))
             self.stamp(model_ns, stop - begin)
             self.connection.write(data)
+            self.written()
         if end == self._last + 1:
             tail = b"".join(wire.chunk(wire.event(payload)) for payload in self.tail_payloads())
             self.connection.write(tail + wire.CHUNK_END)
@@ -183,6 +192,7 @@ class StreamReply(Reply):
         data += wire.chunk(wire.event(self.token_payload(index)))
         self.stamp(model_ns, 1)
         self.connection.write(data)
+        self.written()
         if index == self._last:
             tail = b"".join(wire.chunk(wire.event(payload)) for payload in self.tail_payloads())
             self.connection.write(tail + wire.CHUNK_END)

@@ -16,8 +16,8 @@ from tokenswarm.base.errors import Exit, UserError
 
 COLUMNS = (
     "request_id", "outcome", "arrival_ns", "submitted_ns", "first_write_ns", "last_write_ns", "writes", "tokens",
-    "first_model_ns", "last_model_ns", "max_gap_ns", "max_late_ns", "prompt_tokens", "cached_tokens",
-    "completion_tokens", "write_ns", "model_ns",
+    "first_written_ns", "first_model_ns", "last_model_ns", "max_gap_ns", "max_late_ns", "prompt_tokens",
+    "cached_tokens", "completion_tokens", "write_ns", "model_ns",
 )  # fmt: skip
 """Columns of the log; see Truth for their meaning."""
 
@@ -37,7 +37,8 @@ class Truth:
 
     arrival_ns: the first bytes of the request were read; submitted_ns: it was complete and went to the engine.
     writes_ns: stamped immediately before the write call of each event with text; models_ns: when the model of time
-    wanted it. tokens: tokens in these events. outcome: ok, fault, disconnected, or interrupted by the server's end.
+    wanted it. first_written_ns: immediately after the first of these calls: the event arrived in between. tokens:
+    tokens in these events. outcome: ok, fault, disconnected, or interrupted by the server's end.
     """
 
     request_id: str
@@ -48,6 +49,7 @@ class Truth:
     completion_tokens: int = 0
     tokens: int = 0
     outcome: str = "interrupted"
+    first_written_ns: int | None = None
     # arrays, not lists: the garbage collector would walk through every stamp, and tokens would come late meanwhile
     writes_ns: array[int] = field(default_factory=_stamps)
     models_ns: array[int] = field(default_factory=_stamps)
@@ -66,7 +68,8 @@ class Truth:
         ends = [writes[0], writes[-1]] if writes else ["", ""]
         return [
             self.request_id, self.outcome, self.arrival_ns, self.submitted_ns, *ends, len(writes), self.tokens,
-            *figures, self.prompt_tokens, self.cached_tokens, self.completion_tokens, *lists,
+            "" if self.first_written_ns is None else self.first_written_ns, *figures,
+            self.prompt_tokens, self.cached_tokens, self.completion_tokens, *lists,
         ]  # fmt: skip
 
 

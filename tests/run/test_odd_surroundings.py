@@ -38,7 +38,7 @@ KEYS = [*sorted(keys_of(load_scenario("rag"))), "slo.ttft_p95_ms", "slo.RagReade
         "engine.vllm.x", "endpoint.headers.a", "x", "load.x", "load.users.x", "a.b.c.d"]
 VALUES = ["", "none", "true", "0", "-1", "1", "1e308", "-1e308", "1e-308", "inf", "nan", "9" * 5000, "[" * 5000,
           "{a=" * 2000, "{}", "[]", "[1,2]", "[1e308]", '["a"]', "{kind=1}", "1979-05-27", "07:32:00", "x", "'x'", "/",
-          "/dev/zero", "../..", "\x00", "\u202e", "env:HOME", "0x10", "1_000", "30s", "5x", "=",
+          "/dev/zero", "../..", "~nobody-here/x.toml", "\x00", "\u202e", "env:HOME", "0x10", "1_000", "30s", "5x", "=",
           "a=b", "rag", "uniform"]
 WORDS = st.builds("{}={}".format, st.sampled_from(KEYS), st.sampled_from(VALUES) | st.text(max_size=12))
 ODD = {"max_examples": 60, "deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}

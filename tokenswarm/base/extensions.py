@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tokenswarm.base.files import is_there
+from tokenswarm.base.files import at_home, is_there
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ExtensionGroup:
         """
         if is_path(name_or_path):
             path, name = split_path(name_or_path)
-            return self._in_file(Path(path).expanduser(), name)
+            return self._in_file(at_home(path), name)
         if name_or_path in _packaged(self):
             return _packaged(self)[name_or_path]
         if name_or_path in _entry_points(self.name):
@@ -94,7 +94,7 @@ def absolute(name: str, folders: Iterable[Path]) -> str:
     path, inside = split_path(name)
     if not path.endswith(".py"):
         return name
-    whole = next((file for folder in folders if is_there(file := folder / Path(path).expanduser())), None)
+    whole = next((file for folder in folders if is_there(file := folder / at_home(path))), None)
     return name if whole is None else str(whole.resolve()) + (f":{inside}" if inside else "")
 
 

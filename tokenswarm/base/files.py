@@ -38,6 +38,14 @@ def is_there(path: Path) -> bool:
     return os.path.isfile(path)
 
 
+def at_home(path: str | Path) -> Path:
+    """The path with ~ and ~user as their folders; as it is where nobody has that name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder, and those above it, where it is not there yet. Raises UserError (RESULTS)."""
     try:

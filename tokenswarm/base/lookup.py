@@ -16,7 +16,7 @@ import platformdirs
 
 from tokenswarm.base.config_text import unknown
 from tokenswarm.base.data_files import CHECKOUT, ENDPOINTS_DIR, ENGINES_DIR, LOCUSTFILES_DIR, SCENARIOS_DIR
-from tokenswarm.base.files import is_there
+from tokenswarm.base.files import at_home, is_there
 
 WORKING, CONFIGURATION, PACKAGE = "working folder", "configuration folder", "tokenswarm"
 
@@ -51,7 +51,7 @@ class FileKind:
         """
         if self.is_path(name):
             for folder in (*beside, Path.cwd()):
-                path = folder / Path(name).expanduser()
+                path = folder / at_home(name)
                 if is_there(path):
                     return path.resolve()
             if "/" in name:
@@ -66,7 +66,7 @@ class FileKind:
         """Why `find` has no such file: where it looked, and which names there are, `further` ones among them."""
         what, near = self.folder.removesuffix("s"), [str(folder) for folder in beside]
         if "/" in name:
-            folders = [] if Path(name).expanduser().is_absolute() else [*near, str(Path.cwd())]
+            folders = [] if at_home(name).is_absolute() else [*near, str(Path.cwd())]
             file = what if what.endswith("file") else f"{what} file"
             return f"there is no {file} {name}" + (f" in {' or '.join(folders)}" if folders else "")
         places = [*near, f"./{self.folder}", str(self.places()[CONFIGURATION])]

@@ -351,7 +351,7 @@ _OF_CONTAINERS = ("image", "container")
 _ONCE_KNOWN = ("cache_reset", "cpus", "ended_early", "warmup", "workers", "telemetry", "server_latency", "label",
                "imported")
 _WHERE_ANY = ("classes", "levels")
-_OF_PREFLIGHT = ("sdk_notes", "chars_per_token", "template_tokens", "enforced", "enforced_words")
+_OF_PREFLIGHT = ("sdk_notes", "chars_per_token", "template_tokens", "enforced", "enforced_words", "first_answer_s")
 """What the check before the load only has to say where it asked for it."""
 _OLD_COUNTS = {"found_nobody": "arrivals_queued"}
 

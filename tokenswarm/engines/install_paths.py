@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import at_home
 from tokenswarm.engines.spec.engine_spec import Device, EngineSpec
 
 ROOT_VARIABLE = "TOKENSWARM_ENGINES"
@@ -27,7 +28,7 @@ class EnginePaths:
 def default_root() -> Path:
     """The folder for installed engines: $TOKENSWARM_ENGINES, or ~/.cache/tokenswarm/engines."""
     named = os.environ.get(ROOT_VARIABLE)
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "tokenswarm" / "engines"
+    return at_home(named) if named else Path.home() / ".cache" / "tokenswarm" / "engines"
 
 
 def tiny_model_folder(root: Path | None = None) -> Path:

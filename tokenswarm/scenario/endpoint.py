@@ -18,6 +18,7 @@ from pydantic import Field, field_validator
 from tokenswarm.base.config_text import unknown
 from tokenswarm.base.endpoint import CHAT, COMPLETIONS, MODELS, RESPONSES, EndpointForm, Proxy
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import at_home
 from tokenswarm.base.lookup import ENDPOINTS, shown
 from tokenswarm.base.masking import LEAST_KEY_CHARS, hold_secret
 from tokenswarm.base.toml_text import NotToml, decode
@@ -218,7 +219,7 @@ def _read(name: str, folders: list[Path]) -> dict[str, Any]:
             raise UserError(Exit.USAGE, f"{shown(path)}: {unknown('key', key, EndpointSettings.model_fields)}")
     for key in ("ca_file",):
         if isinstance(content.get(key), str):
-            content[key] = str((path.parent / Path(content[key]).expanduser()).absolute())
+            content[key] = str((path.parent / at_home(content[key])).absolute())
     return content
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from tokenswarm.base.config_text import unknown, with_overrides
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.extensions import absolute
-from tokenswarm.base.files import digest, is_there
+from tokenswarm.base.files import at_home, digest, is_there
 from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, PACKAGE, SCENARIOS, shown
 from tokenswarm.base.toml_text import NotToml, decode
 from tokenswarm.scenario.arrivals import TIMES
@@ -141,7 +141,7 @@ def _with_absolute_paths(values: dict[str, Any], folders: list[Path]) -> dict[st
 
 def _beside(file: str, folders: list[Path]) -> Path:
     """The file in the first of the folders that has it; else as it is."""
-    name = Path(file).expanduser()
+    name = at_home(file)
     return next((folder / name for folder in folders if is_there(folder / name)), name)
 
 

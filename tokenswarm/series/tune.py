@@ -83,7 +83,7 @@ def read_state(folder: Path) -> TuneState:
     path = folder / SERIES_JSON
     try:
         return msgspec.json.decode(path.read_bytes(), type=TuneState)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(Exit.RUN_FOLDER, f"{path} is not the record of a race that could go on: {error}") from None
 
 

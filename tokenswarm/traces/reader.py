@@ -13,6 +13,7 @@ import msgspec
 
 from tokenswarm.base.config_text import unknown
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import at_home
 from tokenswarm.traces.files import MAX_LINE_CHARS, json_values, lines, open_text
 from tokenswarm.traces.format import Container, Format, Row
 from tokenswarm.traces.formats import BY_NAME, FORMATS
@@ -101,7 +102,7 @@ def open_trace(path: str | Path, format_name: str | None = None, max_bad_share: 
 
     Raises UserError: DATA where it cannot be read or recognised, or could be two formats; USAGE for an unknown name.
     """
-    path = Path(path).expanduser()
+    path = at_home(path)
     if mapping:
         if format_name is not None:
             raise UserError(Exit.USAGE, "give a format or a mapping of fields, not both")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from random import Random
 from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import at_home, is_there
 from tokenswarm.workloads.text_files import Unreadable, is_text_file, kind_of, read_lines, read_text
 
 DEFAULT_NAME = "pydoc_data.topics"
@@ -74,7 +76,7 @@ def load_corpus(path: str | Path | None = None) -> Corpus:
     """
     if not path:
         return corpus_of(_default_text(), DEFAULT_NAME)
-    return corpus_of(_folder_text(Path(path).expanduser()), str(path))
+    return corpus_of(_folder_text(at_home(path)), str(path))
 
 
 def corpus_of(text: str, name: str) -> Corpus:
@@ -103,9 +105,9 @@ def _clean(text: str) -> str:
 
 
 def _folder_text(path: Path) -> str:
-    if not path.exists():
+    if not os.path.exists(path):  # False too of a name that no file can have
         raise UserError(Exit.CORPUS, f"corpus {path} does not exist: {_HOW_TO_MEND}")
-    paths = [path] if path.is_file() else sorted(path.rglob("*"))
+    paths = [path] if is_there(path) else sorted(path.rglob("*"))
     files = [file for file in paths if file.is_file() and is_text_file(file)]
     if not files:
         raise UserError(Exit.CORPUS, f"corpus {path} has no .txt, .md or .jsonl file: {_HOW_TO_MEND}")

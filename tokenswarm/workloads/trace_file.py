@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.files import digest, is_there
+from tokenswarm.base.files import at_home, digest, is_there
 from tokenswarm.scenario.workload_kinds import WorkloadSettings
 from tokenswarm.traces.reader import Trace, open_trace
 
@@ -56,6 +56,6 @@ class TraceFileSettings(WorkloadSettings):
         file = table.get("file")
         if not isinstance(file, str) or not file:
             return table
-        path = Path(file).expanduser()
+        path = at_home(file)
         path = next((folder / path for folder in folders if is_there(folder / path)), path).absolute()
         return {**table, "file": str(path), "sha256": digest(path)}

@@ -174,7 +174,7 @@ def _short(folder: Path) -> _Short:
         short = _SHORT.decode((folder / SUMMARY_JSON).read_bytes())
         if short.format <= SUMMARY_FORMAT:
             return short
-    except (OSError, ValueError):  # msgspec's errors are ValueErrors
+    except (OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
         pass
     whole = read_summary(folder)
     header = _Header(whole.run.engine, whole.run.scenario, whole.run.load, whole.run.model, whole.run.started_at,

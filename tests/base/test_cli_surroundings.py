@@ -17,5 +17,8 @@ def test_locusts_own_variables_are_not_handed_on(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("LOCUST_RUN_TIME", "1s")
     monkeypatch.setenv("LOCUST_SKIP_MONKEY_PATCH", "1")
     monkeypatch.setenv("MODEL", "m")
+    monkeypatch.setenv("TOKENSWARM_SESSION", "x")  # of another run
+    monkeypatch.setenv("TOKENSWARM_LIVE_FD", "99")
     names = without_locust()
-    assert names["MODEL"] == "m" and not [name for name in names if name.startswith("LOCUST_")]
+    assert names["MODEL"] == "m"
+    assert not [name for name in names if name.startswith(("LOCUST_", "TOKENSWARM_SESSION", "TOKENSWARM_LIVE"))]

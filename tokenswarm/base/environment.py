@@ -20,9 +20,14 @@ SECRETS_VARIABLE = "TOKENSWARM_SECRETS"
 """Names of further environment variables whose values are written nowhere: those that an endpoint's headers take."""
 UI_HOSTS_VARIABLE = "UI_HOSTS"
 """Further names under which the web UI may be reached, separated by commas."""
+SESSION_VARIABLE = "TOKENSWARM_SESSION"
+"""What the processes of `tokenswarm ui` are told, as JSON without secrets; see `generator.ui_session`."""
 _OF_LOCUST = "LOCUST_"
+_OF_ONE_RUN = frozenset({RUN_VARIABLE, LIVE_VARIABLE, SESSION_VARIABLE, UNDER_COMMAND_VARIABLE})
 
 
 def without_locust() -> dict[str, str]:
-    """The environment without the variables by which Locust is told what to do: a run is what was asked of us."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_OF_LOCUST)}
+    """The environment without the variables by which Locust is told what to do, nor those of another run of ours: a run
+    is what was asked of us."""
+    return {name: value for name, value in os.environ.items()
+            if not name.startswith(_OF_LOCUST) and name not in _OF_ONE_RUN}

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 LARGEST = 1e15
 """No count, time or rate of a run comes near it; whole numbers up to here are exact in a float too."""
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def is_sane(value: float) -> bool:
@@ -20,11 +23,23 @@ def is_sane(value: float) -> bool:
 
 
 def sane_json(text: str | bytes) -> Any:
-    """The value of a JSON text in which numbers that are not sane became None. Raises ValueError if it is no JSON."""
+    """The value of a JSON text in which numbers that are not sane became None, and halves of characters (which cannot
+    be written) blanks. Raises ValueError if it is no JSON."""
     try:
-        return json.loads(text, parse_float=_sane_float, parse_int=_sane_int, parse_constant=lambda _: None)
+        value = json.loads(text, parse_float=_sane_float, parse_int=_sane_int, parse_constant=lambda _: None)
+        escaped = b"\\ud" in text.lower() if isinstance(text, bytes) else "\\ud" in text.lower()
+        return _writable(value) if escaped else value
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _writable(value: Any) -> Any:
+    """The value without lone surrogates in its texts and names."""
+    if isinstance(value, str):
+        return _HALF.sub(" ", value)
+    if isinstance(value, dict):
+        return {_writable(key): _writable(item) for key, item in value.items()}
+    return [_writable(item) for item in value] if isinstance(value, list) else value
 
 
 def _sane_float(digits: str) -> float | None:

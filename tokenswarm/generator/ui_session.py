@@ -9,10 +9,8 @@ import os
 
 import msgspec
 
+from tokenswarm.base.environment import SESSION_VARIABLE
 from tokenswarm.contract.manifest import CostRecord, EngineRecord, PreflightRecord
-
-SESSION_VARIABLE = "TOKENSWARM_SESSION"
-"""Environment variable with the session as JSON. It holds no secret."""
 
 
 class UiSession(msgspec.Struct):

@@ -25,6 +25,21 @@ def test_what_is_wrong_is_told_by_what_was_typed(typed: list[str], words: str, t
     assert not (tmp_path / "r").exists(), "no folder is left of what never began"
 
 
+@pytest.mark.parametrize("typed", [
+    ["load", "--host", "http://127.0.0.1:1"],
+    ["compare", "--scenario", "rag", "--a-host", "http://127.0.0.1:1", "--b-host", "http://127.0.0.1:2"],
+    ["capacity", "--host", "http://127.0.0.1:1"],
+    ["qualify", "--host", "http://127.0.0.1:1"],
+])
+def test_a_command_that_came_to_nothing_leaves_no_empty_folder(typed: list[str], tmp_path, capsys) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    assert main([*typed, "--results", str(kept)]) != 0
+    assert main([*typed, "--results", str(tmp_path / "new")]) != 0
+    assert list(kept.iterdir()) == [] and not (tmp_path / "new").exists()
+    assert "refused" in capsys.readouterr().err
+
+
 def test_every_option_has_a_key_of_a_scenario() -> None:
     values = load_scenario("rag").values()
     for key in OPTIONS_OF_KEYS:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -61,7 +62,8 @@ def _main(arguments: list[str]) -> int:
         interrupt_by_any_signal()
         options = _parser().parse_args(arguments)
         results = getattr(options, "results", None)
-        return int(options.run(options, ["tokenswarm", *arguments]))
+        with _no_empty_folders(Path(results) if results else None):
+            return int(options.run(options, ["tokenswarm", *arguments]))
     except UserError as error:
         print(f"tokenswarm: {as_typed(readable(str(error)), arguments)}", file=sys.stderr)
         return int(error.code)
@@ -70,6 +72,21 @@ def _main(arguments: list[str]) -> int:
         return int(Exit.INTERRUPTED)
     except Exception as error:
         return int(report_bug(error, "tokenswarm", Path(results) if results else None))
+
+
+@contextlib.contextmanager
+def _no_empty_folders(results: Path | None) -> Iterator[None]:
+    """What a command that came to nothing has made is gone again: folders without a file."""
+    from tokenswarm.base.files import drop_if_empty
+    from tokenswarm.commands.series_runs import drop_unused_folders
+
+    was_there = results is None or results.exists()
+    try:
+        yield
+    finally:
+        drop_unused_folders()
+        if results is not None and not was_there:
+            drop_if_empty(results)
 
 
 OPTIONS_OF_KEYS = {"load.users": "--users", "load.spawn_rate": "--spawn-rate", "load.rate": "--rate",

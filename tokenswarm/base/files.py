@@ -54,6 +54,16 @@ def make_folder(folder: Path) -> None:
         raise UserError(Exit.RESULTS, f"{folder} cannot be made: {error.strerror or error}") from None
 
 
+def drop_if_empty(folder: Path) -> None:
+    """Remove a folder, and folders in it, as far as they hold nothing."""
+    if folder.is_dir():
+        for inner in list(folder.iterdir()):
+            if inner.is_dir() and not inner.is_symlink():
+                drop_if_empty(inner)
+    with contextlib.suppress(OSError):  # it holds something, or is not there
+        folder.rmdir()
+
+
 def write_whole(path: Path, content: str) -> None:
     """Replace a text file as a whole (UTF-8, without secrets). Raises UserError (RESULTS) with the file's name."""
     try:

@@ -6,13 +6,27 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tokenswarm.base.files import drop_if_empty
+
 if TYPE_CHECKING:
     from tokenswarm.contract.summary.summary_record import Summary
 
 
 def series_folder(results: Path, kind: str) -> Path:
     """RESULTS/KIND-<time>, in UTC as the names of run folders are."""
-    return results / time.strftime(f"{kind}-%Y%m%d-%H%M%S", time.gmtime())
+    folder = results / time.strftime(f"{kind}-%Y%m%d-%H%M%S", time.gmtime())
+    _NAMED.append(folder)
+    return folder
+
+
+_NAMED: list[Path] = []
+"""The folders of this process's series."""
+
+
+def drop_unused_folders() -> None:
+    """Remove the folders of series that never began, so that they hold no file."""
+    while _NAMED:
+        drop_if_empty(_NAMED.pop())
 
 
 def reported(folder: Path, dashboard: bool = True) -> Summary:

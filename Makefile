@@ -135,6 +135,12 @@ tune: $(VENV)/.installed ## race settings of an engine: ENGINE= SCENARIO= [SPACE
 capacity: $(VENV)/.installed ## the highest load within the SLOs: [OF=rate] [BUDGET=30m] [PRECISION=0.1] [AT_LEAST=40] [TIERS=] [DRY_RUN=1] [RESUME=], and what load takes
 	@$(PY) -m tokenswarm capacity $(CAPACITY_OPTIONS)
 
+.PHONY: decide
+decide: $(VENV)/.installed ## engine, flags, capacity and price on one page: SCENARIO= [ENGINES=vllm,sglang] [MODEL=] [BUDGET=2h] [DRY_RUN=1] [RESUME=DIR]
+	@$(PY) -m tokenswarm decide $(RUN_OPTIONS) $(call option,--engines,ENGINES) $(call option,--space,SPACE) \
+	  $(call option,--rounds,ROUNDS) $(call option,--budget,BUDGET) $(call option,--resume,RESUME) \
+	  $(if $(BY_THE_CLOCK),--by-the-clock) $(if $(DRY_RUN),--dry-run)
+
 report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>
 	@$(PY) -m tokenswarm report $(call quote,$(value RUN)) $(call option,--baseline,BASELINE) $(if $(STRICT),--strict) \
 	  $(if $(FAIL_ON_DRIFT),--fail-on-drift)

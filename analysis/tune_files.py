@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tokenswarm.analysis.compare.ab_test import Reading, difference
-from tokenswarm.analysis.render.tune_page import render_tune, tune_markdown
+from tokenswarm.analysis.render.tune_page import render_tune, tune_markdown, tune_sentences
 from tokenswarm.analysis.search.effects import main_effects
 from tokenswarm.analysis.search.race import Place, Race
 
@@ -70,6 +70,7 @@ def fresh_ratio(default: Sequence[float], winner: Sequence[float]) -> Ratio:
 
 def write_tune_files(tune: Tune, folder: Path) -> None:
     """Write the three files. Raises UserError (RESULTS)."""
+    tune.sentence = " ".join(tune_sentences(tune)[:2])
     write_tune(folder, tune)
     write_whole(folder / TUNE_MD, tune_markdown(tune))
     write_whole(folder / TUNE_HTML, render_tune(tune))

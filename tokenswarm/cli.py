@@ -28,6 +28,7 @@ COMMANDS = (
     "oneshot",
     "claims",
     "tune",
+    "decide",
     "engine",
     "profile",
     "report",

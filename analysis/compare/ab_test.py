@@ -45,6 +45,9 @@ MOST_REPEATS = 1000
 """More are not counted."""
 
 
+_LARGEST_LOG = 700.0
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What a comparison holds for equal, and what it is told. `margin`: share of a ratio; `points` (0..1) of a
@@ -187,7 +190,7 @@ def difference(a: Sequence[Reading], b: Sequence[Reading], *, ratio: bool, paire
         p = float(2.0 * stats.t.sf(abs(mean_b - mean_a) / error, df))
     half = float(stats.t.ppf(1.0 - look.unpaired_level / 2.0, df)) * error
     change = mean_b - mean_a
-    to_scale = math.exp if ratio else float
+    to_scale = _exp if ratio else float
     return Difference(
         a=_shown(a, mean_a, error_a, df_a, ratio), b=_shown(b, mean_b, error_b, df_b, ratio),
         change=to_scale(change), low=to_scale(change - half), high=to_scale(change + half),
@@ -207,7 +210,7 @@ def _paired(a: Sequence[Reading], b: Sequence[Reading], ratio: bool, look: Look)
     error = spread / math.sqrt(count)
     p = float(2.0 * stats.t.sf(abs(change) / error, count - 1)) if error > 0.0 else float(change == 0.0)
     half = _quantile(1.0 - look.level / 2.0, count - 1) * error
-    to_scale = math.exp if ratio else float
+    to_scale = _exp if ratio else float
     in_a, in_b = (_shown(group, float(values.mean()), float(values.std(ddof=1)) / math.sqrt(count), count - 1, ratio)
                   for group, values in ((a, before), (b, after)))
     return Difference(in_a, in_b, change=to_scale(change), low=to_scale(change - half), high=to_scale(change + half),
@@ -220,6 +223,11 @@ def _signed_ranks_p(apart: np.ndarray) -> float:
     least p is 0.0625: it needs 6 to find anything at 5%."""
     moved = apart[apart != 0.0]
     return float(stats.wilcoxon(moved).pvalue) if len(moved) else 1.0
+
+
+def _exp(logarithm: float) -> float:
+    """Its ratio; an end of an interval that two pairs set far beyond all numbers stays a number."""
+    return math.exp(min(max(logarithm, -_LARGEST_LOG), _LARGEST_LOG))
 
 
 @cache
@@ -255,7 +263,7 @@ def _scaled(group: Sequence[Reading], log: bool) -> np.ndarray:
 
 def _shown(group: Sequence[Reading], mean: float, error: float, df: float, log: bool) -> Side:
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, df)) * error
-    to_scale = math.exp if log else float
+    to_scale = _exp if log else float
     return Side(to_scale(mean), to_scale(mean - half), to_scale(mean + half), tuple(reading.value for reading in group))
 
 

@@ -57,3 +57,22 @@ def test_a_mistake_in_a_description_is_named(before: str, after: str, message: s
 def test_a_device_without_a_form_is_refused() -> None:
     with pytest.raises(UserError, match="not described for device 'tpu'"):
         load_description("vllm").form("tpu")
+
+
+def test_a_description_goes_on_from_the_one_that_it_is_like() -> None:
+    sim, like = load_description("sim"), load_description("sim-sglang")
+    assert like.settings == sim.settings and like.command.local == sim.command.local
+    assert like.command.always == ["--style", "sglang", "--profile", "l4-3b"] and like.name == "sim-sglang"
+    assert like.recognise == [], "a running one is found as `sim`"
+
+
+def test_the_two_simulated_engines_differ_in_their_style_alone() -> None:
+    one, other = load_description("sim-vllm").model_dump(), load_description("sim-sglang").model_dump()
+    assert {key for key in one if one[key] != other[key]} == {"name", "title", "command"}
+    assert [part for part in one["command"]["always"] if part not in other["command"]["always"]] == ["vllm"]
+
+
+@pytest.mark.parametrize(("like", "message"), [("nobody", "nobody"), ("sim-vllm", "is itself like another")])
+def test_a_description_like_nothing_that_can_be_is_refused(like: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse("x", f'like = "{like}"\ntitle = "x"', "x.toml")

@@ -158,6 +158,19 @@ def test_ctrl_c_keeps_what_was_measured_and_the_race_goes_on_from_there(tmp_path
     assert resumed.runs[0][1:] == (str(kept.rounds[1].seed), "7")
 
 
+def test_fresh_pairs_are_kept_when_interrupted_and_only_those_that_lack_are_made(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, fails=lambda run, _: KeyboardInterrupt() if run == 13 else None)
+    assert bench.play(pairs=3).ended == "interrupted"
+    kept = read_state(tmp_path / "series")
+    assert kept.fresh_pairs == 1 and [len(kept.fresh[side]) for side in ("default", "winner")] == [1, 2]
+    resumed = Bench(tmp_path)
+    state = resumed.play(kept, pairs=3)
+    assert len(resumed.runs) == 4 and state.fresh_pairs == 3
+    assert [len(state.fresh[side]) for side in ("default", "winner")] == [3, 3]
+    assert state.fresh["default"][0] == kept.fresh["default"][0]
+    assert resumed.runs[0][1] == bench.runs[11][1], "the pair that was under way is made anew, on its seed"
+
+
 def test_a_race_with_other_candidates_is_not_resumed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="other candidates"):
         Bench(tmp_path).play(TuneState(candidates=["x"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tokenswarm.run.options import LoadOptions
     from tokenswarm.run.run_plan import RunPlan
     from tokenswarm.run.shared_engine import SharedEngine
+    from tokenswarm.series.pairs import SeriesTools
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class CapacityAsked:
     """What is asked of a search. `of`: users | rate, None for what the scenario has; `target`: share of requests that
     must meet every limit; `resume`: the folder has a search that is gone on with; `engine`: one that is shared with
     other runs, and stopped by whoever shares it; `tiers`: name of a file of tiers, None for those of the scenario;
-    `at_least`: a load that it is to be held against."""
+    `at_least`: a load that it is to be held against; `series`: makes the runs, by its clock, where it is not
+    `run_load`."""
 
     folder: Path
     of: str | None = None
@@ -36,6 +38,7 @@ class CapacityAsked:
     engine: SharedEngine | None = None
     tiers: str | None = None
     at_least: float | None = None
+    series: SeriesTools | None = None
 
 
 def capacity_of(options: LoadOptions, asked: CapacityAsked, console: Console) -> Capacity:
@@ -66,6 +69,8 @@ def capacity_of(options: LoadOptions, asked: CapacityAsked, console: Console) ->
     rule = CapacityRule(judge.next_step, after, judge.answer, progress_lines)
     search = CapacityPlan(options, asked.folder, plan.scenario.prompts.seed, first_run_s(plan), asked.budget,
                           asked.engine)
+    if asked.series is not None:
+        search = replace(search, run=asked.series.run, now=asked.series.now)
     record = search_capacity(search, rule, record, console)
     for run in record.runs:
         reported(asked.folder / run.run)  # its page; no level had to wait for it

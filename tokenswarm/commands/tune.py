@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +13,21 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import make_folder
 from tokenswarm.commands.load import add_options, load_options
-from tokenswarm.commands.series_runs import series_folder
+from tokenswarm.commands.series_runs import reported, series_folder
 from tokenswarm.commands.values import at_least_one, seconds
 
 if TYPE_CHECKING:
-    from tokenswarm.contract.tune_record import Tune
+    from tokenswarm.contract.tune_record import Ratio, Tune
+    from tokenswarm.engines import EngineSpec
     from tokenswarm.run.options import LoadOptions
     from tokenswarm.run.run_plan import RunPlan
+    from tokenswarm.series.pairs import SeriesTools
     from tokenswarm.series.space import Candidate, Space
     from tokenswarm.series.tune import Measured, TuneState
 
 OBJECTIVE = "goodput"
 TUNED_TOML = "tuned.toml"
-_START_S = {True: 2.0, False: 120.0}
+START_S = {True: 2.0, False: 120.0}
 """What a start is taken to last before one was seen: of the simulator, of an engine."""
 _TYPICAL_ROUNDS = 3
 """Runs of a candidate at the median of simulated races (docs/tune.md)."""
@@ -59,7 +62,7 @@ def add(commands: Any) -> None:
 
 def _tune(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.render.tune_page import tune_sentences
-    from tokenswarm.analysis.tune_files import TUNE_HTML, write_tune_files
+    from tokenswarm.analysis.tune_files import TUNE_HTML
     from tokenswarm.commands.compare import with_scripted_answers
     from tokenswarm.contract.tune_record import tune_json
     from tokenswarm.run.run_plan import resolve
@@ -67,15 +70,13 @@ def _tune(options: argparse.Namespace, argv: list[str]) -> Exit:
     console = Console(stderr=options.json, markup=False)
     base = with_scripted_answers(load_options(options, argv))
     plan = resolve(base)
-    space = _space(plan, options)
+    space = space_of_engine(plan, options.space)
     _print_plan(console, plan, space, options)
     if options.dry_run:
         return Exit.PASSED
     folder = options.resume or series_folder(options.results, "tune")
-    make_folder(folder)
-    state, tune = _raced(base, plan, space, options, console, folder)
-    write_tune_files(tune, folder)
-    _write_tuned(tune, plan, space, folder)
+    asked = RaceAsked(options.rounds, options.pairs, options.budget, options.resume is not None)
+    state, tune = race_settings(base, space, asked, console, folder)
     if options.json:
         print(tune_json(tune))
     for sentence in tune_sentences(tune):
@@ -88,7 +89,8 @@ def _tune(options: argparse.Namespace, argv: list[str]) -> Exit:
     return Exit.PASSED if tune.winner is not None else Exit.ENGINE if state.failures else Exit.SLO_MISSED
 
 
-def _space(plan: RunPlan, options: argparse.Namespace) -> Space:
+def space_of_engine(plan: RunPlan, name: str | None) -> Space:
+    """The space of that name, or the engine's own. Raises UserError (USAGE)."""
     from tokenswarm.engines import GpuSampler
     from tokenswarm.series.space import Limits, load_space
 
@@ -105,13 +107,20 @@ def _space(plan: RunPlan, options: argparse.Namespace) -> Space:
     if engine.device != "cpu" and not gpus:
         sampler = GpuSampler.open(only=plan.visible_gpus)
         gpus = len(sampler.names) if sampler is not None else None
-    return load_space(options.space or engine.spec.name, Limits({**ignored, **form.ignored}, gpus or None))
+    return load_space(name or space_name(engine.spec), Limits({**ignored, **form.ignored}, gpus or None))
+
+
+def space_name(spec: EngineSpec) -> str:
+    """The engine's own space, or that of the engine that it is like."""
+    from tokenswarm.series.space import SPACES
+
+    return spec.like if spec.like is not None and SPACES.find(spec.name) is None else spec.name
 
 
 def _print_plan(console: Console, plan: RunPlan, space: Space, options: argparse.Namespace) -> None:
     simulated = plan.engine is not None and plan.engine.spec.simulated
     load, count = plan.scenario.load, len(space.candidates)
-    run_s = _START_S[simulated] + load.duration_s + min(load.warmup_most_s, 20.0) + 5.0
+    run_s = START_S[simulated] + load.duration_s + min(load.warmup_most_s, 20.0) + 5.0
     least, most = ((rounds * count + 2 * options.pairs) * run_s / 60.0 for rounds in (_TYPICAL_ROUNDS, options.rounds))
     budget = "" if options.budget is None else f", cut to the budget of {options.budget / 60:.0f} min"
     console.print(f"{count} candidates of {space.title or 'the space'}, by {OBJECTIVE}; about {least:.0f} min, at most "
@@ -120,18 +129,35 @@ def _print_plan(console: Console, plan: RunPlan, space: Space, options: argparse
         console.print(f"  {each}", highlight=False)
 
 
-def _raced(base: LoadOptions, plan: RunPlan, space: Space, options: argparse.Namespace, console: Console,
-           folder: Path) -> tuple[TuneState, Tune]:
+@dataclass(frozen=True, slots=True)
+class RaceAsked:
+    """What a race may take: rounds, fresh pairs, seconds in all (None: no end). `resume`: it goes on in its folder."""
+
+    rounds: int = 8
+    pairs: int = 5
+    budget_s: float | None = None
+    resume: bool = False
+    series: SeriesTools | None = None
+
+
+def race_settings(base: LoadOptions, space: Space, asked: RaceAsked, console: Console,
+                  folder: Path) -> tuple[TuneState, Tune]:
+    """Race the settings of a space, and write the files of the race into `folder`. Raises UserError."""
     from tokenswarm.analysis.search.race import Race, RaceRules
-    from tokenswarm.analysis.tune_files import fill_in, fresh_ratio
-    from tokenswarm.contract.tune_record import CandidateRecord, Ratio, TimeRecord, Tune
+    from tokenswarm.analysis.tune_files import fill_in, write_tune_files
+    from tokenswarm.contract.tune_record import CandidateRecord, TimeRecord, Tune
+    from tokenswarm.run.run_plan import resolve
     from tokenswarm.series.space import DEFAULT
     from tokenswarm.series.tune import TuneRun, TuneTools, read_state
 
-    race = Race([each.name for each in space.candidates], RaceRules(most_rounds=options.rounds))
-    tools = TuneTools(lambda run: _figure(run, console), options.budget, options.pairs)
+    plan = resolve(base)
+    make_folder(folder)
+    race = Race([each.name for each in space.candidates], RaceRules(most_rounds=asked.rounds))
+    tools = TuneTools(lambda run: goodput_of(run, console), asked.budget_s, asked.pairs)
+    if asked.series is not None:
+        tools = replace(tools, series=asked.series)
     state = TuneRun(base, space.candidates, race, console, tools).play(
-        folder, read_state(folder) if options.resume else None)
+        folder, read_state(folder) if asked.resume else None)
     engine = plan.engine
     tune = Tune(
         engine=plan.engine_name, scenario=plan.scenario.name, objective=OBJECTIVE, unit="requests/s",
@@ -140,26 +166,38 @@ def _raced(base: LoadOptions, plan: RunPlan, space: Space, options: argparse.Nam
                                     runs=[of.runs[each.name] for of in state.rounds if each.name in of.runs])
                     for each in space.candidates], notes=list(space.notes))
     fill_in(tune, race, _settings_as_text(plan, space))
-    sides = {side: [figure for run in runs if (figure := _figure(Path(run), console).figure) is not None]
-             for side, runs in state.fresh.items()}
-    if tune.winner == DEFAULT:
-        tune.ratio = Ratio(why="the default itself leads")
-    elif state.fresh:
-        tune.ratio, tune.fresh_runs = fresh_ratio(sides["default"], sides["winner"]), state.fresh
-    else:
-        tune.ratio = Ratio(why="it was not measured afresh")
+    tune.ratio, tune.fresh_runs = _fresh_ratio(state, tune.winner, console), state.fresh
     tune.quality = _quality(tune)
     tune.time = TimeRecord(state.total_s, state.starts_s, state.starts, sum(len(of.figures) for of in state.rounds),
                            sum(map(len, state.fresh.values())))
+    write_tune_files(tune, folder)
+    _write_tuned(tune, plan, space, folder)
     return state, tune
 
 
-def _figure(folder: Path, console: Console) -> Measured:
+def _fresh_ratio(state: TuneState, winner: str | None, console: Console) -> Ratio:
+    """The winner against the default, of the fresh pairs both of whose runs say something; a pair has one seed."""
+    from tokenswarm.analysis.tune_files import fresh_ratio
+    from tokenswarm.contract.manifest import read_manifest
+    from tokenswarm.contract.tune_record import Ratio
+    from tokenswarm.series.space import DEFAULT
+
+    if winner == DEFAULT:
+        return Ratio(why="the default itself leads")
+    if not state.fresh:
+        return Ratio(why="it was not measured afresh")
+    by_seed = {side: {str(read_manifest(Path(run)).seed): figure for run in runs
+                      if (figure := goodput_of(Path(run), console).figure) is not None}
+               for side, runs in state.fresh.items()}
+    seeds = [seed for seed in by_seed["default"] if seed in by_seed["winner"]]
+    return fresh_ratio(*([by_seed[side][seed] for seed in seeds] for side in ("default", "winner")))
+
+
+def goodput_of(folder: Path, console: Console) -> Measured:
     """A run's goodput in requests/s."""
-    from tokenswarm.analysis.report import report
     from tokenswarm.series.tune import Measured
 
-    summary = report(folder, dashboard=False)
+    summary = reported(folder, dashboard=False)
     figure = summary.goodput.goodput_rps
     console.print(f"  {summary.outcome.headline}  goodput "
                   f"{'not known' if figure.value is None else f'{figure.value:.3g} requests/s'}  {folder}",
@@ -206,11 +244,11 @@ def _write_tuned(tune: Tune, plan: RunPlan, space: Space, folder: Path) -> None:
     name, spec = plan.engine_name, plan.engine.spec
     lines = [f"# Settings of {spec.title} that led a race over {plan.scenario.name}; put them into the scenario.",
              f"# {winner.name}", f"[engine.{name}]"]
-    lines += [f"{key} = {toml_value(value)}" for key, value in _own_flags(plan, winner).items()]
+    lines += [f"{key} = {toml_value(value)}" for key, value in own_flags(plan, winner).items()]
     write_whole(folder / TUNED_TOML, "\n".join(lines) + "\n")
 
 
-def _own_flags(plan: RunPlan, winner: Candidate) -> Mapping[str, object]:
+def own_flags(plan: RunPlan, winner: Candidate) -> Mapping[str, object]:
     """The candidate's settings by the engine's own flags; a bare flag is true."""
     from tokenswarm.engines.spec.flags import resolve, setting_args
 

@@ -9,6 +9,7 @@ import msgspec
 
 from tokenswarm.contract.capacity import CAPACITY_FORMAT, Capacity
 from tokenswarm.contract.claims_record import CLAIMS_FORMAT, Claims
+from tokenswarm.contract.decision import DECISION_FORMAT, Decision
 from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.one_shot import ONE_SHOT_FORMAT, OneShot
 from tokenswarm.contract.summary.figure import Record
@@ -61,13 +62,20 @@ def claims_schema() -> dict[str, Any]:
             **msgspec.json.schema(Claims)}
 
 
+def decision_schema() -> dict[str, Any]:
+    """The JSON Schema of decision.json (draft 2020-12), as this version writes it. Further fields are allowed."""
+    return {"$schema": _DIALECT, "title": f"decision.json of tokenswarm, format {DECISION_FORMAT}",
+            **msgspec.json.schema(Decision)}
+
+
 def _kinds_of(kind: type[Record]) -> list[type[Record]]:
     return [each for child in kind.__subclasses__() for each in (child, *_kinds_of(child))]
 
 
 SCHEMAS = {"run.schema.json": run_schema, "summary.schema.json": summary_schema,
            "tune.schema.json": tune_schema, "capacity.schema.json": capacity_schema,
-           "oneshot.schema.json": one_shot_schema, "claims.schema.json": claims_schema}
+           "oneshot.schema.json": one_shot_schema, "claims.schema.json": claims_schema,
+           "decision.schema.json": decision_schema}
 """By the name of the file in docs/schema/."""
 
 

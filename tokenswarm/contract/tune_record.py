@@ -67,6 +67,8 @@ class Tune(msgspec.Struct):
     fresh seeds. `reason`: why the race ended."""
 
     format: int = TUNE_FORMAT
+    sentence: str = ""
+    """The answer in a sentence, for a list of results."""
     engine: str = ""
     scenario: str = ""
     objective: str = ""

@@ -45,6 +45,13 @@ class Series:
     interrupted: bool = False
     planned: int = 0
     """The most pairs that the series could have had, settled before any two sides were held against each other."""
+    gone_through: int = 0
+    """Pairs whose runs are over, failed ones too: the next one's number, from 0."""
+
+    def whole(self) -> Series:
+        """What a series that was interrupted goes on from: without the runs of the pair that was under way."""
+        most = self.gone_through
+        return Series(self.a[:most], self.b[:most], planned=self.planned, gone_through=most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,8 @@ class SeriesTools:
         lambda options, console, tools: run_load(options, console, tools=tools)
     now: Callable[[], float] = time.monotonic
     ending: Ending = Ending()
+    checks: bool = True
+    """Whether both sides are brought up and asked before the first run."""
 
 
 def order(repeats: int) -> Iterator[str]:
@@ -101,21 +110,26 @@ class PairedRuns:
         self._own_salts = False
         self._created = self._tools.now()
 
-    def play(self, folder: Path) -> Series:
-        """Check both sides, then run them in turn. Logs of the engines that are checked go into `folder`.
+    def play(self, folder: Path, earlier: Series | None = None) -> Series:
+        """Check both sides, then run them in turn. Logs of the engines that are checked go into `folder`. `earlier`: a
+        series of the same sides that was interrupted, which goes on.
 
         A run that fails costs itself only: the sentence is kept in `failures`, and the series goes on unless that side
         has failed twice. Ctrl-C ends the series in good order. Raises UserError for what is wrong with a side.
         """
         try:
-            self._check(folder)
+            if earlier is not None:
+                self._go_on_from(earlier)
+            if self._tools.checks:
+                self._check(folder)
             self._console.print(self._time_ahead(), highlight=False)
-            pair, slowest_s = 0, 0.0
+            pair, slowest_s = self.series.gone_through, 0.0
             while pair < self._repeats:
                 began = self._tools.now()
                 if not self._pair(pair):
                     break
                 pair, slowest_s = pair + 1, max(slowest_s, self._tools.now() - began)
+                self.series.gone_through = pair
                 if pair == 1:
                     self._plan(slowest_s)
                 if self._is_over(pair, slowest_s):
@@ -127,6 +141,11 @@ class PairedRuns:
         return self.series
 
     # ---- before the first run
+
+    def _go_on_from(self, earlier: Series) -> None:
+        """Their number stays what it was planned to be: the looks at the pairs share one error."""
+        self.series = earlier.whole()
+        self._repeats = self.series.planned = earlier.planned or self._repeats
 
     def _check(self, folder: Path) -> None:
         """Both sides are up and answer, before time is spent on either; and whether their caches can be emptied."""

@@ -26,7 +26,7 @@ from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import RunPlan, resolve
 from tokenswarm.run.shared_engine import SharedEngine
-from tokenswarm.series.pairs import SALT, SEED, WARMUP, Ending, PairedRuns, SeriesTools
+from tokenswarm.series.pairs import SALT, SEED, WARMUP, Ending, PairedRuns, Series, SeriesTools
 from tokenswarm.series.space import DEFAULT, Candidate
 
 FRESH_SEEDS = 1000
@@ -72,6 +72,8 @@ class TuneState(msgspec.Struct):
     failures: dict[str, str] = msgspec.field(default_factory=dict)
     """Why a candidate could not be measured."""
     fresh: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    fresh_pairs: int = 0
+    """Pairs of them whose runs are both over."""
     total_s: float = 0.0
     starts_s: float = 0.0
     starts: int = 0
@@ -237,10 +239,21 @@ class TuneRun:
                          for overrides in ({}, self._candidates[str(winner)].overrides))
         left_s = None if self._tools.budget_s is None else max(1.0, self._tools.budget_s - self._spent_s)
         tools = replace(self._tools.series, engine=self._engine_tools, ending=Ending(budget_s=left_s))
-        series = PairedRuns(default, best, self._tools.pairs, self._console, lambda *_: None, tools).play(self._folder)
-        self.state.fresh = {"default": [str(each) for each in series.a], "winner": [str(each) for each in series.b]}
+        pairs = PairedRuns(default, best, self._tools.pairs, self._console,
+                           lambda *_: self._keep_fresh(pairs.series), tools)
+        measured = {side: [Path(run) for run in runs] for side, runs in self.state.fresh.items()}
+        earlier = Series(measured.get("default", []), measured.get("winner", []), planned=self._tools.pairs,
+                         gone_through=self.state.fresh_pairs)
+        series = pairs.play(self._folder, earlier if self.state.fresh_pairs else None)
+        self._keep_fresh(series)
         if series.interrupted:
             self.state.ended = "interrupted"
+
+    def _keep_fresh(self, series: Series) -> None:
+        """After each run: what is measured by then is not lost, whatever ends the race."""
+        self.state.fresh = {"default": [str(each) for each in series.a], "winner": [str(each) for each in series.b]}
+        self.state.fresh_pairs = series.gone_through
+        self._keep()
 
     # ---- time
 

@@ -8,7 +8,8 @@ in this package is the same for all of them.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -246,6 +247,8 @@ class EngineSpec(_Strict):
 
     name: str
     title: str
+    like: str | None = None
+    """The engine whose description this one goes on from: what it says itself stands before what that one says."""
     simulated: bool = False
     default_port: int = Field(ge=1, le=65535)
     health_path: str = "/health"
@@ -313,7 +316,7 @@ class EngineSpec(_Strict):
 def parse(name: str, text: str, where: str) -> EngineSpec:
     """A description from TOML text; `where` names the file in error messages. Raises UserError(Exit.USAGE)."""
     try:
-        return EngineSpec(name=name, **decode(text))
+        return EngineSpec(name=name, **_over_its_like(decode(text), where))
     except NotToml as error:
         raise UserError(Exit.USAGE, f"{where} is not valid TOML: {error}.") from error
     except ValidationError as error:
@@ -321,6 +324,28 @@ def parse(name: str, text: str, where: str) -> EngineSpec:
         key = ".".join(str(part) for part in first["loc"]) or "the file as a whole"
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(Exit.USAGE, f"{where}: {key}: {message}.") from error
+
+
+def _over_its_like(content: dict[str, Any], where: str) -> dict[str, Any]:
+    """What a description says, laid over that of the engine that it is `like`, table by table."""
+    like = content.get("like")
+    if not isinstance(like, str):
+        return content
+    path = ENGINES.find(like)
+    if path is None:
+        raise UserError(Exit.USAGE, f"{where}: like: {ENGINES.missing(like)}")
+    base = decode(path.read_text(encoding="utf-8"))
+    if "like" in base:
+        raise UserError(Exit.USAGE, f"{where}: like: {like} is itself like another engine; name that one.")
+    return _laid_over(base, content)
+
+
+def _laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = base.get(key)
+        merged[key] = _laid_over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def known_engines() -> list[str]:

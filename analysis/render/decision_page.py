@@ -1,0 +1,209 @@
+"""A decision as one page, as Markdown and as sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+from tokenswarm.analysis import wording as text
+from tokenswarm.analysis.render.assets import asset, environment, script_hash
+from tokenswarm.analysis.render.markdown import escape
+from tokenswarm.analysis.render.tune_page import ratio_words
+
+from tokenswarm.contract.decision import PAIRS, RACE, SEARCH, Decision, SideRecord
+from tokenswarm.contract.objectives import parse_objectives
+from tokenswarm.contract.tune_record import Ratio
+
+_KINDS = {RACE: "race over settings", SEARCH: "capacity", PAIRS: "interleaved pairs"}
+_PAGES = {RACE: "tune.html", SEARCH: "capacity.html", PAIRS: "comparison.html"}
+_STATES = {"decided": "decided", "equal": "equal", "undecided": "undecided", "one_engine": "one engine measured",
+           "none": "nothing measured", "going": "not over"}
+_ENDINGS = {
+    "one_left": "one candidate left", "within_margin": "nobody left can be better by more than 3%",
+    "rounds": "rounds over, several left", "budget": "its share of the budget was spent", "none": "nobody measurable",
+    "nothing_reached": "nobody met the limits", "load_generator": "the load generator was the limit",
+    "precision": "as precise as was asked", "neighbours": "neighbouring numbers of users",
+    "undecided": "a level at the target stayed undecided", "levels": "as many levels as may be",
+    "below_least": "not even the least load passes", "limited": "the load generator was the limit",
+    "refused": "a limit of rates", "interrupted": "interrupted", "settled": "settled", "pairs": "all pairs were made",
+}
+
+
+def unit_words(unit: str) -> str:
+    """`users` or `requests/s`."""
+    return "users" if unit == "users" else "requests/s"
+
+
+def figure_words(ratio: Ratio, unit: str = "", sign: str = "") -> str:
+    """`58 users (55 to 61)`, or why there is no figure."""
+    if ratio.value is None:
+        return ratio.why or text.MISSING
+    ends = f" ({sign}{text.number(ratio.ci95[0])} to {sign}{text.number(ratio.ci95[1])})" if ratio.ci95 else \
+        f" ({ratio.why})" if ratio.why else ""
+    return f"{sign}{text.number(ratio.value)}{' ' + unit if unit else ''}{ends}"
+
+
+def settings_words(side: SideRecord) -> str:
+    """The settings that were taken, beyond the scenario's own."""
+    return side.candidate if side.settings else "the scenario's own settings"
+
+
+def decision_sentences(decision: Decision) -> list[str]:
+    """What a decision says, in the order in which it matters."""
+    sentences = [_head(decision)]
+    chosen = next((side for side in decision.sides if side.engine == decision.engine), None)
+    if chosen is not None:
+        sentences.append(_price(chosen))
+    sentences += _certainty(decision)
+    sentences += [f"{side.title} was not measured: {side.failure}" for side in decision.sides if side.failure]
+    if decision.rule_of_thumb:
+        sentences.append(decision.rule_of_thumb)
+    if chosen is not None and chosen.answers:
+        sentences.append(chosen.answers)
+    if decision.reason == "interrupted":
+        sentences.append("It was interrupted; what was measured is kept, and RESUME goes on.")
+    return sentences
+
+
+def _head(decision: Decision) -> str:
+    names = [side.title for side in decision.sides]
+    unit = unit_words(decision.load_unit)
+    chosen = next((side for side in decision.sides if side.engine == decision.engine), None)
+    if chosen is not None:
+        carries = f"within the limits one GPU carries {figure_words(chosen.per_gpu, unit)}" \
+            if chosen.per_gpu.value is not None else f"how much one GPU carries is not known ({chosen.per_gpu.why})"
+        if decision.state == "one_engine":
+            return f"Only {chosen.title} was measured, with {settings_words(chosen)}: {carries}."
+        more = _ratio_phrase(decision)
+        return f"Take {chosen.title} with {settings_words(chosen)}: {carries}{', ' + more if more else ''}."
+    if decision.state == "equal":
+        return (f"{' and '.join(names)} are equal within 5%: {_ratio_phrase(decision) or 'no ratio is known'}. "
+                "Take the one that you know better.")
+    if decision.state == "undecided":
+        return (f"Undecided between {' and '.join(names)}: {_ratio_phrase(decision) or 'no ratio is known'}. "
+                "A longer BUDGET narrows the intervals.")
+    return "No engine was measured to the end." if decision.state == "none" else "The decision is not over."
+
+
+def _ratio_phrase(decision: Decision) -> str:
+    ratio, first = decision.ratio, decision.sides[0].title
+    if ratio.value is None:
+        return ""
+    if decision.engine is None:
+        return f"{first}'s {_of(decision, ratio.of)} is {ratio_words(ratio)} {ratio.runner_up}'s"
+    return f"{ratio_words(ratio)} the {_of(decision, ratio.of)} of {ratio.runner_up}"
+
+
+def _of(decision: Decision, of: str) -> str:
+    if of == "capacity":
+        return "capacity per GPU"
+    load = "" if decision.load is None else f" at {decision.load:.3g} {unit_words(decision.load_unit)}"
+    return f"goodput per GPU{load}"
+
+
+def _price(side: SideRecord) -> str:
+    price = side.usd_per_million_output_tokens
+    if price.value is None:
+        return ("What a million output tokens cost is not known without a price: give GPU_HOURLY_COST=... ."
+                if price.why and "price" in price.why else f"The price of tokens is not known: {price.why}.")
+    return f"A million output tokens cost {figure_words(price, sign='$')} at the highest load that surely passes."
+
+
+def _certainty(decision: Decision) -> Iterator[str]:
+    shown = [ratio for ratio in decision.ratios if ratio is not decision.ratio and ratio.value is not None]
+    for ratio in shown:
+        ahead = next((side.title for side in decision.sides if side.title != ratio.runner_up), "")
+        yield f"{ahead}'s {_of(decision, ratio.of)} is {ratio_words(ratio)} {ratio.runner_up}'s."
+    if decision.ratios:
+        yield ("How sure: capacity and goodput are each tested at 2.5%, so that one of two equal engines is named in "
+               "at most 5% of decisions; every interval is a 95% one.")
+
+
+def _sides(decision: Decision) -> Iterator[dict[str, Any]]:
+    unit = unit_words(decision.load_unit)
+    known = [side.per_gpu for side in decision.sides if side.per_gpu.value is not None]
+    ends = [end for ratio in known for end in (ratio.ci95 or [ratio.value or 0.0]) if end]
+    low, high = (min(ends) * 0.85, max(ends) * 1.15) if ends else (0.0, 1.0)
+    for side in decision.sides:
+        yield {
+            "title": side.title, "engine": side.engine, "chosen": side.engine == decision.engine,
+            "settings": settings_words(side), "because": side.because,
+            "flags": "\n".join([f"[engine.{side.engine}]", *(f"{key} = {value!r}".replace("'", '"').replace(
+                "True", "true").replace("False", "false") for key, value in side.flags.items())]) if side.flags else "",
+            "tuned": ratio_words(side.tuned), "equal": ", ".join(side.equal_to_winner),
+            "capacity": figure_words(side.per_gpu, unit), "gpus": side.gpus,
+            "sure_pass": text.MISSING if side.capacity.sure_pass is None else f"{side.capacity.sure_pass:.3g} {unit}",
+            "sure_fail": text.MISSING if side.capacity.sure_fail is None else f"{side.capacity.sure_fail:.3g} {unit}",
+            "tokens": figure_words(side.output_tok_s, "tok/s"),
+            "price": figure_words(side.usd_per_million_output_tokens, sign="$"),
+            "answers": side.answers, "failure": side.failure or "", "bar": _bar(side.per_gpu, low, high)}
+
+
+def _bar(ratio: Ratio, low: float, high: float) -> dict[str, str] | None:
+    """Places of value and interval on a logarithmic axis, in percent."""
+    if ratio.value is None or not low < high or low <= 0.0:
+        return None
+
+    def place(value: float) -> float:
+        return 100.0 * math.log(max(value, low) / low) / math.log(high / low)
+
+    start, end = (place(ratio.ci95[0]), place(ratio.ci95[1])) if ratio.ci95 else (place(ratio.value),) * 2
+    return {"left": f"{start:.1f}", "width": f"{max(end - start, 0.5):.1f}", "value": f"{place(ratio.value):.1f}"}
+
+
+def _stages(decision: Decision, folder: Path) -> Iterator[dict[str, str]]:
+    for stage in decision.stages:
+        page = f"{stage.folder}/{_PAGES[stage.kind]}"
+        yield {"kind": _KINDS[stage.kind], "engine": stage.engine or "both", "state": stage.state,
+               "ended": _ENDINGS.get(stage.ended, stage.ended), "spent": text.duration(stage.spent_s),
+               "allowed": text.MISSING if stage.allowed_s is None else text.duration(stage.allowed_s),
+               "page": page if (folder / page).exists() else ""}
+
+
+def _runs(decision: Decision, folder: Path) -> Iterator[dict[str, Any]]:
+    """Run folders by the stage that they were made in."""
+    runs = [run for side in decision.sides for run in side.runs] + [*decision.pairs.a, *decision.pairs.b]
+    for stage in decision.stages:
+        listed = []
+        for run in (run for run in runs if run.startswith(f"{stage.folder}/")):
+            page = next((name for name in ("dashboard.html", "summary.md") if (folder / run / name).exists()), "")
+            listed.append({"name": Path(run).name, "page": f"{run}/{page}" if page else ""})
+        if listed:
+            yield {"title": f"{_KINDS[stage.kind]}{', ' + stage.engine if stage.engine else ''}", "runs": listed}
+
+
+def _limits(slo: Mapping[str, Any]) -> list[str]:
+    signs = {"<=": "≤", ">=": "≥"}
+    return [f"{each.parsed.title} {signs[each.op]} {text.limit(each.limit, each.unit)}"
+            for each in parse_objectives(slo)[0]]
+
+
+def render_decision(decision: Decision, folder: Path) -> str:
+    """decision.html: one file, offline; links lead into the series' folder."""
+    script = asset("theme.js")
+    head, *others = decision_sentences(decision)
+    return environment().get_template("decision.html.j2").render(
+        decision=decision, head=head, sentences=others, sides=list(_sides(decision)), state=_STATES[decision.state],
+        stages=list(_stages(decision, folder)), runs=list(_runs(decision, folder)),
+        slo=_limits(decision.slo),
+        budget=None if decision.budget_s is None else text.duration(decision.budget_s),
+        load=None if decision.load is None else f"{decision.load:.3g} {unit_words(decision.load_unit)}",
+        style=Markup(asset("dashboard.css")), theme_script=Markup(script), script_hashes=script_hash(script))
+
+
+def decision_markdown(decision: Decision) -> str:
+    """decision.md: for a pull request or a ticket."""
+    out = [f"## Which engine for {escape(decision.scenario)}", ""]
+    out += ["**SIMULATED**: no real engine was measured.", ""] if decision.simulated else []
+    out += [f"{escape(sentence)}\n" for sentence in decision_sentences(decision)]
+    out += [f"- Note: {escape(sentence)}" for sentence in decision.notes]
+    rows = list(_sides(decision))
+    out += ["", "| | " + " | ".join(escape(row["title"]) for row in rows) + " |", "|---|" + "---|" * len(rows)]
+    for title, key in (("settings", "settings"), ("because", "because"), ("winner over default", "tuned"),
+                       ("capacity per GPU", "capacity"), ("surely passes", "sure_pass"), ("surely fails", "sure_fail"),
+                       ("output tokens", "tokens"), ("$ per million output tokens", "price")):
+        out.append(f"| {title} | " + " | ".join(escape(str(row[key])) for row in rows) + " |")
+    return "\n".join(out) + "\n"

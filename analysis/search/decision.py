@@ -1,0 +1,168 @@
+"""How a decision between engines is made of races, searches and pairs. Pure functions.
+
+Two figures can decide: the ratio of the capacities, from two searches, and the ratio of goodputs at one load, from
+interleaved pairs. Each is tested at half of 5%, so that both together name one of two equal engines in at most 5% of
+decisions (Bonferroni; tests/statistics/test_decision.py). Capacity comes first, as it is what one pays for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy import special
+from tokenswarm.analysis.figures.statistics import CONFIDENCE
+
+ERROR = 0.05
+MARGIN = 0.05
+"""A ratio that surely lies within it of 1 is of no consequence."""
+DECIDED, SAME, OPEN = "decided", "equal", "undecided"
+CAPACITY, GOODPUT = "capacity", "goodput"
+_TESTS = 2
+SHARES: Mapping[str, float] = {"race": 0.30, "capacity": 0.45, "pairs": 0.25}
+"""Of the budget, by kind of stage; the engines share each. What a stage leaves over goes to those after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A positive figure with the ends of its 95% interval; None where that end is not known. `p`: two-sided, of a ratio
+    of 1, where a test gave one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+
+    def inverse(self) -> Interval:
+        """Of the ratio the other way round."""
+        low, high = (None if not end else 1.0 / end for end in (self.high, self.low))
+        return Interval(1.0 / self.value, low, high, self.p)
+
+    def direction(self, error: float) -> int:
+        """1 where the ratio is surely above 1, -1 where it is surely below, else 0, at that error."""
+        side = (self.value > 1.0) - (self.value < 1.0)
+        if self.p is not None:
+            return side if self.p < error else 0
+        widen = _z(error) / _z(1.0 - CONFIDENCE)
+        if self.low is not None and self.low > 0.0 and self.value * (self.low / self.value) ** widen > 1.0:
+            return 1
+        if self.high is not None and self.value * (self.high / self.value) ** widen < 1.0:
+            return -1
+        return 0
+
+    def is_within(self, margin: float) -> bool:
+        """Whether the whole interval is so close to 1."""
+        return (self.low is not None and self.high is not None
+                and 1.0 / (1.0 + margin) <= self.low and self.high <= 1.0 + margin)
+
+
+def _z(error: float) -> float:
+    return float(special.ndtri(1.0 - error / 2.0))
+
+
+def ratio_of(over: Interval, under: Interval, brackets: bool = False) -> Interval:
+    """The ratio of two independent figures with its 95% interval: on logarithms, the distances to the ends combined as
+    variances (MOVER: Zou and Donner, Statistics in Medicine 27, 2008; it needs no symmetric interval). `brackets`: one
+    of the intervals is a bracket within which nothing is known, so that the ends are taken against each other."""
+    value = over.value / under.value
+    ends: list[float | None] = []
+    for of_over, of_under, sign in ((over.low, under.high, -1.0), (over.high, under.low, 1.0)):
+        if not of_over or not of_under:
+            ends.append(None)
+        elif brackets:
+            ends.append(of_over / of_under)
+        else:
+            half = math.hypot(math.log(of_over / over.value), math.log(of_under / under.value))
+            ends.append(value * math.exp(sign * half))
+    return Interval(value, *ends)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`state`: decided | equal | undecided. `first`: whether the first engine is the one, where it is decided; `by`:
+    the figure that decided. `contradicted`: the other figure surely says the opposite."""
+
+    state: str
+    first: bool = False
+    by: str = ""
+    contradicted: bool = False
+
+
+def choose(capacity: Interval | None, goodput: Interval | None, margin: float = MARGIN) -> Choice:
+    """Which of two engines, from the first's figures over the second's."""
+    directions = {name: ratio.direction(ERROR / _TESTS) if ratio is not None else 0
+                  for name, ratio in ((CAPACITY, capacity), (GOODPUT, goodput))}
+    for name, direction in directions.items():
+        if direction:
+            against = any(other == -direction for other in directions.values())
+            if ratio_within(capacity if name == CAPACITY else goodput, margin):
+                continue  # surely different, and by nothing that anybody would act on
+            return Choice(DECIDED, direction > 0, name, against)
+    if ratio_within(goodput, margin) and not (capacity is not None and directions[CAPACITY]
+                                              and not capacity.is_within(margin)):
+        return Choice(SAME)
+    return Choice(OPEN)
+
+
+def ratio_within(ratio: Interval | None, margin: float) -> bool:
+    """Whether a ratio is known to be within the margin of 1."""
+    return ratio is not None and ratio.is_within(margin)
+
+
+@dataclass(frozen=True, slots=True)
+class RaceResult:
+    """What a race says of changing the settings. `winner`: None where nobody leads; `default_left`: the scenario's own
+    settings were not told from the winner; `ratio`: the winner's figure over the default's, of fresh runs."""
+
+    winner: str | None
+    default: str
+    default_left: bool
+    ratio: Interval | None = None
+
+
+def settings_to_take(race: RaceResult) -> tuple[str, str]:
+    """Whose settings go on, and why: those of the winner where they are surely better than the default's, else the
+    default's, for a change of settings wants a reason."""
+    if race.winner is None:
+        return race.default, "nobody led the race"
+    if race.winner == race.default:
+        return race.default, "the scenario's own settings led the race"
+    if race.ratio is not None and race.ratio.direction(ERROR) > 0:
+        return race.winner, "surely better than the scenario's own settings, on fresh seeds"
+    if not race.default_left and (race.ratio is None or race.ratio.direction(ERROR) == 0):
+        return race.winner, "the scenario's own settings were surely worse in the race"
+    return race.default, "the winner is not surely better than the scenario's own settings"
+
+
+def load_of_the_pairs(capacities: Sequence[Interval | None], whole: bool, otherwise: float) -> tuple[float, str]:
+    """The load at which both engines are held against each other: the lower of the capacities, which both carry.
+    `whole`: users, of which there is a whole number; `otherwise`: the scenario's load, where neither is known."""
+    known = [each.value for each in capacities if each is not None and each.value > 0.0]
+    if not known:
+        return otherwise, "the scenario's load, as no capacity is known"
+    load = min(known)
+    why = "the lower of the two capacities" if len(known) > 1 else "the one capacity that is known"
+    return (float(max(1, math.floor(load))) if whole else load), why
+
+
+def allowance(kind: str, left: Sequence[str], left_s: float | None) -> float | None:
+    """What a stage may take of the time that is left, in seconds: its share among the stages that are `left`, itself
+    included, by `SHARES`. None: as long as it takes."""
+    if left_s is None:
+        return None
+    counts = {each: left.count(each) for each in left}
+    weights = {each: SHARES[each] / (2.0 if each != "pairs" else 1.0) for each in counts}
+    return max(0.0, left_s) * weights[kind] / sum(weights[each] * count for each, count in counts.items())
+
+
+_ROUNDS_OF_A_RACE = 3
+"""Runs of a candidate at the median of simulated races (docs/tune.md)."""
+
+
+def candidates_that_fit(count: int, allowed_s: float | None, run_s: float, fresh_pairs: int) -> int:
+    """How many of `count` candidates a race in that time has room for, with the fresh pairs after it; 0 or 1: none."""
+    if allowed_s is None:
+        return count
+    runs = int(allowed_s / run_s) - 2 * fresh_pairs
+    return min(count, max(0, runs // _ROUNDS_OF_A_RACE))

@@ -1,0 +1,98 @@
+"""The stages of a decision: their order, their time, an engine that fails, Ctrl-C and going on."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+
+import pytest
+from rich.console import Console
+
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.decision import DONE, FAILED, SKIPPED, STOPPED, Decision, SideRecord, StageRecord
+from tokenswarm.series.decide import DecideTools, decide, planned_stages
+
+
+class Bench:
+    """A decision whose stages only take time."""
+
+    def __init__(self, happens: Callable[[str], str] = lambda stage: "done", budget_s: float | None = 1000.0) -> None:
+        self.happens = happens
+        self.log: list[str] = []
+        self.time = 0.0
+        sides = [SideRecord("one", "One"), SideRecord("two", "Two")]
+        self.decision = Decision(sides=sides, stages=planned_stages(sides), budget_s=budget_s)
+
+    def play(self) -> Decision:
+        tools = DecideTools(self._side, self._side, self._pairs, lambda decision: self.log.append("judge"),
+                            lambda decision: self.log.append("keep"), self._allowance, lambda: self.log.append("close"),
+                            lambda: self.time)
+        return decide(self.decision, tools, Console(file=io.StringIO(), width=200))
+
+    def _allowance(self, kind: str, left: Sequence[str], left_s: float | None) -> float | None:
+        return None if left_s is None else left_s / len(left)
+
+    def _side(self, side: SideRecord, stage: StageRecord) -> str:
+        self.log.append(f"{stage.kind} {side.engine}")
+        self.time += 100.0
+        return self.happens(f"{stage.kind} {side.engine}")
+
+    def _pairs(self, decision: Decision, stage: StageRecord) -> str:
+        self.log.append("pairs")
+        return self.happens("pairs")
+
+    @property
+    def stages(self) -> list[str]:
+        return [each for each in self.log if each not in ("judge", "keep", "close")]
+
+
+ALL = ["race one", "capacity one", "race two", "capacity two", "pairs"]
+
+
+def raising(where: str, error: BaseException) -> Callable[[str], str]:
+    def happens(stage: str) -> str:
+        if stage == where:
+            raise error
+        return "done"
+    return happens
+
+
+def test_each_engine_is_raced_and_searched_and_then_both_are_paired() -> None:
+    bench = Bench()
+    decision = bench.play()
+    assert bench.stages == ALL and [each.state for each in decision.stages] == [DONE] * 5
+    assert [each.allowed_s for each in decision.stages] == [200.0, 225.0, 800 / 3, 350.0, 600.0]
+    assert bench.log[-3:] == ["close", "judge", "keep"] and bench.log.count("keep") == 6, "after each stage"
+
+
+def test_an_engine_that_cannot_be_measured_ends_its_own_stages_and_the_pairs() -> None:
+    bench = Bench(raising("race one", UserError(Exit.ENGINE, "out of memory")))
+    decision = bench.play()
+    assert bench.stages == ["race one", "race two", "capacity two"]
+    assert [each.state for each in decision.stages] == [FAILED, SKIPPED, DONE, DONE, SKIPPED]
+    assert decision.sides[0].failure == "out of memory" and decision.sides[1].failure is None
+
+
+@pytest.mark.parametrize("way", ["signal", "said"])
+def test_ctrl_c_keeps_what_there_is_and_it_goes_on_with_the_stage_that_was_under_way(way: str) -> None:
+    happens = raising("race two", KeyboardInterrupt()) if way == "signal" else \
+        lambda stage: "interrupted" if stage == "race two" else "done"
+    bench = Bench(happens)
+    decision = bench.play()
+    assert decision.reason == "interrupted" and bench.log[-1] == "keep"
+    assert [each.state for each in decision.stages][:3] == [DONE, DONE, STOPPED]
+    again = Bench()
+    again.decision = decision
+    assert again.play().reason == "all stages were made"
+    assert again.stages == ALL[2:]
+
+
+def test_a_mistake_in_what_was_asked_is_no_engines_fault() -> None:
+    bench = Bench(raising("race one", UserError(Exit.USAGE, "no such setting")))
+    with pytest.raises(UserError, match="no such setting"):
+        bench.play()
+    assert "close" in bench.log
+
+
+def test_one_engine_has_no_pairs() -> None:
+    assert [each.kind for each in planned_stages([SideRecord("one")])] == ["race", "capacity"]

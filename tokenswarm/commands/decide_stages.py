@@ -1,0 +1,256 @@
+"""What the stages of `decide` are made of: the races of `tune`, the searches of `capacity`, the pairs of `compare`."""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from tokenswarm.analysis.compare.ab_test import Rules
+from tokenswarm.analysis.compare.report import compare_runs
+from tokenswarm.analysis.compare_files import write_comparison
+from tokenswarm.analysis.decision import (
+    chosen_settings,
+    interval_of,
+    is_settled,
+    judge,
+    paired_goodput,
+    take_rule_of_thumb,
+    take_search,
+)
+from tokenswarm.analysis.decision_files import write_decision_files
+from tokenswarm.analysis.search.decision import SHARES, allowance, candidates_that_fit, load_of_the_pairs
+from tokenswarm.base.errors import UserError
+from tokenswarm.base.files import make_folder
+from tokenswarm.commands.capacity_series import CapacityAsked, capacity_of
+from tokenswarm.commands.series_runs import reported
+from tokenswarm.commands.tune import START_S, RaceAsked, own_flags, race_settings, space_of_engine
+from tokenswarm.contract.capacity import CAPACITY_JSON
+from tokenswarm.contract.decision import Decision, SideRecord, StageRecord
+from tokenswarm.contract.summary.summary_file import read_summary
+from tokenswarm.contract.summary.summary_record import Summary
+from tokenswarm.contract.tables import SERIES_JSON
+from tokenswarm.contract.tune_record import Ratio
+from tokenswarm.run.options import LoadOptions
+from tokenswarm.run.run_plan import resolve
+from tokenswarm.run.shared_engine import SharedEngine
+from tokenswarm.series.capacity import Budget
+from tokenswarm.series.decide import INTERRUPTED, DecideTools
+from tokenswarm.series.pairs import MOST_PAIRS, Ending, PairedRuns, Series, SeriesTools
+from tokenswarm.series.space import DEFAULT, Space
+from tokenswarm.virtual.load import EngineClock, VirtualLoad
+
+if TYPE_CHECKING:
+    from tokenswarm.series.space import Candidate
+
+_FRESH_PAIRS = 3
+"""Of a race's winner and the default: enough for an interval; the pairs of the engines come later."""
+NO_RACE = "no_race"
+_PAIRS_AT_LEAST = 12
+"""Pairs that the time of the last stage should hold."""
+_LONGEST_PAIR_RUN_S = 300.0
+_AROUND_S = 30.0
+"""What a run takes beside its measured phase, about."""
+_VIRTUAL_SPEED = (60.0, 240.0)
+"""Seconds of the engines' time that a second computes, at the least and at the most, reports included."""
+
+
+def capacity_ratio(side: SideRecord) -> Ratio:
+    """The capacity of all of its GPUs together; the highest load that surely passes where nothing else is known."""
+    if side.per_gpu.value is not None:
+        return Ratio(side.per_gpu.value * side.gpus)
+    return Ratio(side.capacity.sure_pass)
+
+
+class Stages:
+    """The stages of one decision; an engine stays up from one to the next where the settings allow it."""
+
+    def __init__(self, options: argparse.Namespace, bases: Sequence[LoadOptions], decision: Decision, folder: Path,
+                 console: Console) -> None:
+        self._options, self._bases, self._decision = options, bases, decision
+        self._folder, self._console = folder, console
+        self._plans = [resolve(base) for base in bases]
+        self._spaces = [space_of_engine(plan, options.space) for plan in self._plans]
+        self._engine = SharedEngine()
+        self._series = SeriesTools(engine=self._engine.tools)
+        if decision.virtual:
+            clock = EngineClock()
+            self._series = SeriesTools(run=VirtualLoad(clock), now=clock.now, checks=False)
+
+    def tools(self) -> DecideTools:
+        """The stages as `series.decide` wants them."""
+        return DecideTools(self._race, self._search, self._pairs, judge, self._keep, allowance, self._engine.close,
+                           self._series.now)
+
+    def plan_lines(self) -> list[str]:
+        """What will be done, a line a stage."""
+        lines = []
+        for side, space in zip(self._decision.sides, self._spaces, strict=True):
+            lines.append(f"{side.title}: a race of {len(space.candidates)} candidates, then its capacity")
+        if len(self._decision.sides) > 1:
+            lines.append("both in interleaved pairs at the lower capacity, until the question is settled")
+        shares = ", ".join(f"{kind} {share:.0%}" for kind, share in SHARES.items())
+        return [*lines, f"time: {shares}; what a stage leaves over goes to those after it"]
+
+    def virtual_minutes(self) -> tuple[float, float]:
+        """How long computing the whole budget takes, about, in minutes."""
+        budget_s = self._decision.budget_s or 0.0
+        slow, fast = _VIRTUAL_SPEED
+        return budget_s / fast / 60.0, budget_s / slow / 60.0
+
+    # ---- one engine
+
+    def _base(self, side: SideRecord, stage: StageRecord) -> LoadOptions:
+        place = self._decision.sides.index(side)
+        return replace(self._bases[place], results=self._folder / stage.folder)
+
+    def _race(self, side: SideRecord, stage: StageRecord) -> str:
+        place = self._decision.sides.index(side)
+        folder, space = self._folder / stage.folder, self._spaces[place]
+        asked = RaceAsked(self._options.rounds, _FRESH_PAIRS, stage.allowed_s, (folder / SERIES_JSON).exists(),
+                          self._series)
+        space = self._that_fits(side, space, stage)
+        if len(space.candidates) < 2:
+            side.candidate, side.because = DEFAULT, "the budget holds no race of settings"
+            return NO_RACE
+        state, tune = race_settings(self._base(side, stage), space, asked, self._console, folder)
+        side.candidate, side.because = chosen_settings(tune)
+        candidate: Candidate = next(each for each in space.candidates if each.name == side.candidate)
+        side.settings, side.flags = dict(candidate.settings), dict(own_flags(self._plans[place], candidate))
+        side.winner, side.tuned, side.equal_to_winner = tune.winner, tune.ratio, tune.equal_to_winner
+        side.answers = tune.quality if side.settings else ""
+        self._note_runs(side, [Path(run) for each in tune.candidates for run in each.runs]
+                        + [Path(run) for runs in tune.fresh_runs.values() for run in runs])
+        return state.ended or ""
+
+    def _that_fits(self, side: SideRecord, space: Space, stage: StageRecord) -> Space:
+        """As many candidates as a race in that time can tell apart, the scenario's own settings first; a race that goes
+        on has those that it began with."""
+        engine = self._plans[self._decision.sides.index(side)].engine
+        load = self._plans[0].scenario.load
+        start_s = START_S[engine is not None and engine.spec.simulated]
+        run_s = start_s + load.duration_s + min(load.warmup_most_s, 20.0) + 5.0
+        count = candidates_that_fit(len(space.candidates), stage.begun_with_s or stage.allowed_s, run_s, _FRESH_PAIRS)
+        stage.begun_with_s = stage.begun_with_s or stage.allowed_s
+        if count >= len(space.candidates):
+            return space
+        default, *others = space.candidates
+        chosen = random.Random(1).sample(others, max(0, count - 1))
+        note = f"{side.title}: {count} of {len(space.candidates)} candidates were raced, as many as the budget holds"
+        self._decision.notes = list(dict.fromkeys([*self._decision.notes, note]))
+        return replace(space, candidates=(default, *(each for each in others if each in chosen)))
+
+    def _settled_base(self, side: SideRecord, stage: StageRecord) -> LoadOptions:
+        """With the settings that the race left."""
+        place = self._decision.sides.index(side)
+        base = self._base(side, stage)
+        candidate = next(each for each in self._spaces[place].candidates if each.name == side.candidate)
+        return replace(base, overrides={**base.overrides, **candidate.overrides})
+
+    def _search(self, side: SideRecord, stage: StageRecord) -> str:
+        folder = self._folder / stage.folder
+        asked = CapacityAsked(folder, budget=Budget(stage.allowed_s), resume=(folder / CAPACITY_JSON).exists(),
+                              engine=self._engine, series=self._series)
+        record = capacity_of(self._settled_base(side, stage), asked, self._console)
+        take_search(side, record, folder)
+        self._note_runs(side, [folder / run.run for run in record.runs])
+        return record.capacity.reason
+
+    def _note_runs(self, side: SideRecord, runs: Sequence[Path]) -> None:
+        side.runs = list(dict.fromkeys([*side.runs, *map(self._relative, runs)]))
+
+    def _relative(self, run: Path) -> str:
+        """A run folder as a path in the series' folder."""
+        return str(run.resolve().relative_to(self._folder.resolve()))
+
+    # ---- both
+
+    def _pairs(self, decision: Decision, stage: StageRecord) -> str:
+        load = self._plans[0].scenario.load
+        whole = decision.load_unit == "users"
+        if decision.load is None:
+            capacities = [interval_of(capacity_ratio(side)) for side in decision.sides]
+            otherwise = float(load.users if load.rate is None else load.rate)
+            decision.load, decision.load_why = load_of_the_pairs(capacities, whole, otherwise)
+        key = "load.users" if whole else "load.rate"
+        values = {key: f"{decision.load:g}", "load.duration_s": f"{self._run_s(stage, load.duration_s):.0f}"}
+        if whole:
+            values["load.spawn_rate"] = f"{max(8, round(decision.load / 4))}"
+        a, b = (replace(base, overrides={**base.overrides, **values})
+                for base in (self._settled_base(side, stage) for side in decision.sides))
+        record, summaries = decision.pairs, self._earlier_summaries(decision)
+
+        def after(side: str, outcome: Any) -> None:
+            summary = reported(outcome.folder)
+            summaries[side].append(summary)
+            (record.a if side == "a" else record.b).append(self._relative(outcome.folder))
+            self._console.print(f"  {summary.outcome.headline}  {outcome.folder}", highlight=False, soft_wrap=True)
+
+        ending = Ending(lambda planned: self._so_far(decision, summaries, planned), stage.allowed_s)
+        runs = PairedRuns(a, b, MOST_PAIRS, self._console, after, replace(self._series, ending=ending))
+        make_folder(self._folder / stage.folder)
+        series = runs.play(self._folder / stage.folder, self._earlier_series(decision))
+        record.planned, record.gone_through = series.planned, series.gone_through
+        self._so_far(decision, summaries, series.planned)
+        self._compare(decision, stage, series)
+        if series.interrupted:
+            return INTERRUPTED
+        if series.failures and series.gone_through < 2:
+            raise series.failures[-1]
+        return "settled" if series.gone_through < series.planned else "pairs"
+
+    def _run_s(self, stage: StageRecord, usual_s: float) -> float:
+        """How long each run of the pairs measures: longer than the scenario says where there is time for it."""
+        if stage.allowed_s is None:
+            return usual_s
+        fits = stage.allowed_s / (2 * _PAIRS_AT_LEAST) - _AROUND_S
+        return max(usual_s, min(_LONGEST_PAIR_RUN_S, fits))
+
+    def _earlier_series(self, decision: Decision) -> Series | None:
+        pairs = decision.pairs
+        if not pairs.gone_through:
+            return None
+        a, b = ([self._folder / run for run in side] for side in (pairs.a, pairs.b))
+        return Series(a, b, planned=pairs.planned, gone_through=pairs.gone_through)
+
+    def _earlier_summaries(self, decision: Decision) -> dict[str, list[Summary]]:
+        """Of the pairs that were made before an interruption; the record forgets what was under way."""
+        pairs, series = decision.pairs, self._earlier_series(decision)
+        whole = series.whole() if series is not None else Series()
+        pairs.a, pairs.b = ([self._relative(run) for run in side] for side in (whole.a, whole.b))
+        return {"a": [read_summary(run) for run in whole.a], "b": [read_summary(run) for run in whole.b]}
+
+    def _so_far(self, decision: Decision, summaries: dict[str, list[Summary]], planned: int) -> bool:
+        """Put into the decision what the pairs say so far; whether that settles it."""
+        first, second = (side.gpus for side in decision.sides)
+        ratio, p, pairs = paired_goodput(summaries["a"], summaries["b"], (first, second), planned)
+        decision.pairs.goodput, decision.pairs.p = ratio, p
+        words = ratio.why if ratio.value is None else f"{ratio.value:.3g} times"
+        if ratio.ci95:
+            words = f"{words} ({ratio.ci95[0]:.3g} to {ratio.ci95[1]:.3g})"
+        known = f"the second's goodput is {words} the first's" if ratio.value is not None else words
+        self._console.print(f"after {pairs} pairs: {known}", highlight=False)
+        return is_settled(ratio, p, pairs, planned)
+
+    def _compare(self, decision: Decision, stage: StageRecord, series: Series) -> None:
+        """The comparison of all figures, where the runs make one, and what the rule of thumb says of this workload."""
+        if not series.a or not series.b:
+            return
+        titles = decision.sides[0].title, decision.sides[1].title
+        try:
+            comparison = compare_runs(a=series.a, b=series.b, labels=titles,
+                                      rules=Rules(planned_pairs=series.planned))
+        except UserError as error:  # such as runs none of which is valid: the decision says so by its interval
+            decision.pairs.verdict = str(error)
+            return
+        write_comparison(comparison, self._folder / stage.folder)
+        decision.pairs.verdict = comparison.verdict.sentence
+        take_rule_of_thumb(decision, comparison)
+
+    def _keep(self, decision: Decision) -> None:
+        write_decision_files(decision, self._folder)

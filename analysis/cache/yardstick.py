@@ -65,6 +65,8 @@ def _absent(why: str) -> Yardstick:
 
 def _yardstick(run: Run, counters: float | None) -> Yardstick:
     """The yardstick's part of the summary; `recorded` false, and `why`, where there is nothing to make it of."""
+    if run.manifest.scenario.table("lora").get("adapters"):
+        return _absent("prompts are recorded without their adapters, and no prefix is shared between two of these")
     try:
         prompts = read_prompts(run.folder / PROMPTS_CSV)
     except OSError as error:

@@ -157,7 +157,7 @@ def rise(seen: Probes, q: float, stretch: int) -> Estimate:
     needed, n = math.ceil(round(BEYOND * 100 / min(q, 100 - q), 9)), int(min(inside.sum(), before.sum()))
     if n < needed:
         where = STRETCHES[stretch] if inside.sum() <= before.sum() else STRETCHES[BEFORE]
-        return Estimate(None, n=n, why=f"needs {needed} bystanders {where} it, has {n}")
+        return Estimate(None, n=n, why=f"needs {needed} {where}, has {n}")
     cycles = min(len(np.unique(seen.cycle[part])) for part in (inside, before))
     if cycles < FEWEST_CYCLES:
         return Estimate(None, n=n, why=f"needs {FEWEST_CYCLES} disturbances, has {cycles}")

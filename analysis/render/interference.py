@@ -27,7 +27,7 @@ _TITLE = "Interference"
 
 def interference_rows(result: Interference | None) -> list[dict[str, Any]]:
     """A row a latency and percentile: its value in each stretch, and how many times that of before it is."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for disturbed in result.latencies.values() if result is not None else ():
         stretches = (disturbed.before, disturbed.during, disturbed.after)
         rows.append({"name": disturbed.title, "cells": [{"value": "", "below": _counts(part)} for part in stretches]})
@@ -35,6 +35,10 @@ def interference_rows(result: Interference | None) -> list[dict[str, Any]]:
             cells = [_cell(stretch.percentiles.get(name) or Figure()) for stretch in stretches]
             rows.append({"name": name,
                          "cells": [*cells, _cell(disturbed.rise[name]), _cell(disturbed.rise_after[name])]})
+    for row in rows:  # a reason that holds for the whole row is said once
+        cells = row["cells"]
+        if len({(cell["value"], cell["below"]) for cell in cells}) == 1:
+            row["cells"] = [cells[0], *({**cell, "below": ""} for cell in cells[1:])]
     return rows
 
 

@@ -57,6 +57,9 @@ def withhold(summary: Summary, metrics: Collection[str], why: str, level: LevelF
             _withheld(figure, why)
     if summary.interference is not None and level is None:
         _withhold_interference(summary.interference, metrics, why)
+    if summary.adapters is not None and level is None:
+        for figure in summary.adapters.figures(ttft="ttft" in metrics, tpot="tpot" in metrics):
+            _withheld(figure, why)
     summary.slo = [_withheld_gate(gate, why)
                    if _is_about(gate, metrics) and (level is None or gate.level == level.number) else gate
                    for gate in summary.slo]

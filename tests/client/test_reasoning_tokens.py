@@ -33,7 +33,7 @@ def usage(extra: str = "") -> bytes:
 @pytest.mark.parametrize("thoughts", [
     [delta("reasoning", "a"), delta("reasoning", "b"), delta("reasoning", "c")],
     [delta("reasoning_content", "a"), delta("reasoning_content", "b"), delta("reasoning_content", "c")],
-    [delta("content", "<think>a"), delta("content", "b"), delta("content", "</think>")],
+    [delta("content", "<think>a"), delta("content", "b"), delta("content", "c</think>")],
 ])
 def test_without_a_count_the_share_of_events_with_reasoning_tells(thoughts):
     found = answered(*thoughts, delta("content", "d"), usage())

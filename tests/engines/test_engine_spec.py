@@ -7,6 +7,8 @@ import pytest
 from tokenswarm.base.data_files import ENGINES_DIR
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.engines.spec.engine_spec import CANONICAL_SETTINGS, known_engines, load_description, parse
+from tokenswarm.engines.spec.flags import Placement, command, resolve
+from tokenswarm.scenario.loading import load_scenario, scenario_names
 
 VLLM = (ENGINES_DIR / "vllm.toml").read_text(encoding="utf-8")
 
@@ -15,9 +17,26 @@ VLLM = (ENGINES_DIR / "vllm.toml").read_text(encoding="utf-8")
 def test_every_description_that_comes_with_the_project_is_valid(name: str) -> None:
     description = load_description(name)
     assert set(description.settings) == set(CANONICAL_SETTINGS)
-    assert {"running", "waiting", "kv_usage", "server_ttft_sum_s"} <= set(description.metrics)
-    if name != "trtllm":  # never run: what it calls its cache hits is not known
+    assert {"running", "waiting", "kv_usage"} <= set(description.metrics)
+    if name != "llamacpp":  # it has no histogram of its latencies
+        assert "server_ttft_sum_s" in description.metrics
+    if name not in ("trtllm", "llamacpp"):  # what the one calls its cache hits is not known; the other counts none
         assert {"prefix_query_tokens", "prefix_hit_tokens"} <= set(description.metrics)
+
+
+def test_a_context_is_each_requests_own_also_where_an_engine_means_that_of_all_together() -> None:
+    args = command(load_description("llamacpp"), {"context_length": 8192, "max_num_seqs": 16}, Placement("m", 1))
+    assert args[args.index("--kv-unified-per-slot") + 1] == "8192" and "--kv-unified" in args
+    assert "--ctx-size" not in args
+    notes = resolve(load_description("llamacpp"), {"max_num_seqs": 256}).notes
+    assert any("max_num_seqs reduced from 256 to 32" in note for note in notes)
+
+
+@pytest.mark.parametrize("name", ["lmdeploy", "llamacpp"])
+@pytest.mark.parametrize("scenario", scenario_names())
+def test_every_scenario_has_a_command_line_on_every_described_engine(name: str, scenario: str) -> None:
+    args = command(load_description(name), load_scenario(scenario).engine, Placement("m", 1))
+    assert all(isinstance(arg, str) and arg and "{" not in arg for arg in args)
 
 
 def test_the_three_engines_of_the_project_are_known() -> None:

@@ -70,7 +70,7 @@ def test_each_setting_becomes_each_engines_own_arguments(
 
 
 def test_the_mapping_above_covers_every_canonical_setting() -> None:
-    elsewhere = {"prefill_budget", "expert_parallel"}
+    elsewhere = {"prefill_budget", "expert_parallel", "lora"}
     assert {name for name, *_ in MAPPING} | elsewhere == set(CANONICAL_SETTINGS)
 
 

@@ -23,6 +23,7 @@ _TOGETHER = [
     {"speculation": {"method": "eagle3", "tokens": 3, "draft_model": "some/draft"}},
     {"speculation": {"method": "mtp", "tokens": 1}, "reasoning_parser": "deepseek_v3"},
     {"chunked_prefill": True, "prefill_budget": 8192},
+    {"lora": {"names": ["a", "b"], "paths": ["/a", "/b"], "max_loaded": 2, "max_rank": 16}},
 ]
 BOGUS = "a flag that does not exist"
 

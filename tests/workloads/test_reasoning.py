@@ -10,6 +10,7 @@ from statistics import fmean
 
 import pytest
 
+from tokenswarm.base.errors import UserError
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.workloads.reasoning import answers, final_answer
 from tokenswarm.workloads.tasks import PROGRAMS, arithmetic_task, bug_task, logic_task
@@ -165,3 +166,11 @@ def test_tasks_differ(make):
 def test_the_scenario_asks_as_r1_is_asked():
     output = load_scenario("reasoning").output
     assert output.max_tokens == 2048 and output.temperature == 0.6
+
+
+def test_raw_reasoning_asks_the_engine_for_no_parser_and_a_parser_beside_it_is_refused() -> None:
+    assert load_scenario("reasoning").engine.reasoning_parser == "deepseek_r1"
+    raw = load_scenario("reasoning", {"reasoning.format": "raw"})
+    assert raw.engine.reasoning_parser == "none" and raw.workload_settings.raw_reasoning
+    with pytest.raises(UserError, match="takes the tags out"):
+        load_scenario("reasoning", {"reasoning.format": "raw", "engine.reasoning_parser": "qwen3"})

@@ -19,6 +19,7 @@ from tokenswarm.client.stream import (
     StreamDecoder,
     gave_up,
     split_thinking,
+    without_markup,
 )
 from tokenswarm.client.tool_calls import CallsSoFar
 
@@ -118,6 +119,7 @@ class Decoder:
             stream.finish(end_ns)
         answer.finish_reason = stream.finish_reason
         answer.usage = stream.usage or answer.usage
+        stream.token_stamps = without_markup(stream.content, stream.token_stamps)
         answer.chunks = len(stream.token_stamps)
         answer.oddities += (*stream.odd, *(("an event behind [DONE]",) if stream.late else ()))
         self._channels(answer, sent_ns)
@@ -175,7 +177,7 @@ class Decoder:
         answer.reasoning = "".join(piece for _, piece in stream.reasoning) + thoughts
         answer.reasoning_chunks = len(stream.reasoning)
         if thoughts:
-            answer.reasoning_chunks += sum(answer_stamp is None or stamp < answer_stamp for stamp, _ in stream.content)
+            answer.reasoning_chunks += sum(answer_stamp is None or at < answer_stamp for at in stream.token_stamps)
         if answer_stamp is not None:
             answer.ttfo_ms = (answer_stamp - sent_ns) / _NS_PER_MS
 

@@ -6,7 +6,7 @@ its last byte did. It never raises on what an engine sends: what is wrong become
 
 from __future__ import annotations
 
-from tokenswarm.client.answer import Usage
+from tokenswarm.client.answer import Answer, Usage
 from tokenswarm.client.events import Choice, NoEvent, error_kind, error_text, merged, read_event
 from tokenswarm.client.responses import as_chat_event
 from tokenswarm.client.tool_calls import CallsSoFar
@@ -213,6 +213,34 @@ class StreamDecoder:
             self.end_stamp = stamp
             if choice.finish_reason in FAILED_FINISH:
                 self._fail("engine_error", gave_up(choice.finish_reason))
+
+
+def without_markup(content: list[tuple[int, str]], stamps: list[int]) -> list[int]:
+    """The stamps of events with text, less those whose text is nothing but (a piece of) a think tag.
+
+    Where a parser takes the tags out, there is no event for them; so a tag is no token here either, and TTFT, gaps and
+    events are the same for the same text. `content`: (stamp, text) as it came in the answer channel.
+    """
+    text = "".join(piece for _, piece in content)
+    close = text.find(_THINK_CLOSE)
+    lead = len(text) - len(text.lstrip())
+    tags = [(0, lead + len(_THINK_OPEN))] if text.startswith(_THINK_OPEN, lead) else []
+    if close >= 0:
+        tags.append((close, close + len(_THINK_CLOSE)))
+    left, position = list(stamps), 0
+    for stamp, piece in content if tags else ():
+        begin, position = position, position + len(piece)
+        if any(start <= begin and position <= end for start, end in tags) and stamp in left:
+            left.remove(stamp)
+    return left
+
+
+def unclosed_as_reasoning(answer: Answer) -> None:
+    """Take an answer of a model that is known to reason as reasoning where no tag ever closed it, as a parser does: the
+    chat template may have opened the tag in the prompt, and the limit of tokens cut it before its end."""
+    if answer.ok and answer.text and not answer.reasoning and not answer.reasoning_chunks:
+        answer.reasoning, answer.text = answer.text, ""
+        answer.ttfo_ms, answer.reasoning_chunks = None, answer.chunks or 0
 
 
 def split_thinking(content: list[tuple[int, str]]) -> tuple[str, str, int | None]:

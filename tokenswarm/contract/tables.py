@@ -100,6 +100,7 @@ REQUEST_COLUMNS: tuple[Column, ...] = (
     Column("continuing", "bool", "whether its conversation began in an earlier phase, or before the run"),
     Column("request_id", "text", "equals the X-Request-Id header"),
     Column("attempt", "int", "1 for the first try; more only where the scenario asks for retries"),
+    Column("adapter", "int", "rank of the LoRA adapter that it named, by popularity, from 1; empty without adapters"),
     Column("scheduled_at", "unix_s", "when an open loop meant to send it; empty in a closed loop"),
     Column("sent_at", "unix_s", "just before the first byte was written"),
     Column("lateness_ms", "ms", "sent_at - scheduled_at"),

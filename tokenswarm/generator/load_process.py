@@ -17,6 +17,7 @@ from tokenswarm.base.masking import masked
 from tokenswarm.base.presence import present
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.client import LLMClient, Timeouts
+from tokenswarm.client.stream import unclosed_as_reasoning
 from tokenswarm.contract.objectives import bounds_of
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import (
@@ -27,6 +28,7 @@ from tokenswarm.contract.tables import (
     REQUESTS_CSV,
     format_rows,
 )
+from tokenswarm.generator.adapters import adapter_of
 from tokenswarm.generator.binding import Arrival, BoundSession, Places, bound_session, pauses
 from tokenswarm.generator.budget import Budget
 from tokenswarm.generator.dispatch import Dispatcher, PlannedSessions
@@ -73,6 +75,7 @@ class _ClassLoad:
         self.keys = keys_of(plan.api_key, form.secrets)
         self.max_tokens = output.max_tokens
         self.check = check_of(output)
+        self.raw_reasoning = of_class.scenario.workload_settings.raw_reasoning
         self.bounds = bounds_of(of_class.slo)
         self.behaviour = of_class.behaviour
         self.sessions = SessionStream(self.workload, plan.scenario, of_class.scenario, share, of_all_classes)
@@ -277,16 +280,22 @@ class LoadProcess:
         self._requests += 1
         number = self._requests
         request_id = f"{self.plan.run_id}-{self.index}-{number}"
+        lora = self.plan.scenario.lora
+        adapter = adapter_of(lora, self.plan.seed, prompt.conversation)
         load = self._load_of(user_class)
         traced = trace_context(request_id) if load.endpoint.traceparent else None
         origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at, attempt, number,
-                        continuing, traced[0] if traced else None)
+                        continuing, traced[0] if traced else None, adapter)
         body = request_body(load.body, prompt, load.max_tokens, load.endpoint)
+        if adapter is not None:
+            body["model"] = lora.asked_model(adapter, self.plan.model)
         asked_at = time.time()
         self.in_flight[user_class] += 1
         try:
             answer = load.client.complete(body, request_id, path_of(prompt, load.endpoint),
                                           **({"headers": {"traceparent": traced[1]}} if traced else {}))
+            if load.raw_reasoning:
+                unclosed_as_reasoning(answer)
         except Exception as error:  # a bug of ours, or a prompt that is no JSON: it must not cost the row
             answer = Answer(status="failed", error="client_error", error_detail=f"{type(error).__name__}: {error}",
                             sent_at=asked_at)

@@ -14,7 +14,7 @@ _DETAIL_CHARS = 1000
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a request came from. `number`: which request of its process it is, from 1. `continuing`: whether its
-    session began before `phase` did."""
+    session began before `phase` did. `adapter`: rank of the LoRA adapter that it names."""
 
     run_id: str
     worker: int
@@ -27,6 +27,7 @@ class Origin:
     continuing: bool = False
     trace_id: str | None = None
     """Of the `traceparent` that went with it."""
+    adapter: int | None = None
 
 
 def quantile(ordered: list[float], share: float) -> float:
@@ -65,6 +66,7 @@ def request_row(origin: Origin, prompt: Prompt, answer: Answer, level: int | Non
         "request_id": origin.request_id,
         "trace_id": origin.trace_id,
         "attempt": origin.attempt,
+        "adapter": origin.adapter,
         "scheduled_at": scheduled,
         "sent_at": answer.sent_at,
         "lateness_ms": None if scheduled is None else (answer.sent_at - scheduled) * 1e3,

@@ -13,6 +13,7 @@ from rich.text import Text
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.contract.manifest import EXTERNAL, CostRecord, PreflightRecord
 from tokenswarm.engines import Engine, GpuSampler
+from tokenswarm.run.adapters import with_adapters
 from tokenswarm.run.engine_up import bring_up
 from tokenswarm.run.first_request import LoadToCheck
 from tokenswarm.run.preflight import preflight
@@ -83,6 +84,7 @@ def checked_engine(plan: RunPlan, folder: Path, console: Console, interrupts: In
         interrupts.on_hard_exit.append(engine.kill)
         load = LoadToCheck(engine.base_url, engine.model or plan.model or "", plan.scenario, plan.corpus, plan.api_key)
         answers = tools.preflight(load)
+        plan = with_adapters(plan, engine.description.adapter_model if engine.description else None, answers.models)
         load = replace(load, model=answers.model or load.model).after(answers.first_answer_s)
         plan, fit = with_measured_prompts(plan, load)
         if fit is not None:

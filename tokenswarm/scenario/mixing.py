@@ -18,9 +18,9 @@ from tokenswarm.scenario.model import Scenario, validated
 from tokenswarm.scenario.user_classes import user_classes_in
 
 _WORD = re.compile(r"(?P<name>[^:,\s]+):(?P<weight>[^:,\s]*)")
-_OWN_TABLES = ("load", "slo", "prompts", "engine", "endpoint", "abort")
+_OWN_TABLES = ("load", "slo", "prompts", "engine", "endpoint", "abort", "lora")
 _OWN = ("name", "title", "description", "mix", *_OWN_TABLES)
-_COMMON = ("prompts", "endpoint")
+_COMMON = ("prompts", "endpoint", "lora")
 """Tables of a mix that go before those of its scenarios."""
 _LONGEST_NAME = 64
 

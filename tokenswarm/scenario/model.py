@@ -19,6 +19,7 @@ from tokenswarm.scenario.abort import AbortSettings
 from tokenswarm.scenario.endpoint import EndpointSettings
 from tokenswarm.scenario.engine_settings import EngineSettings
 from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.lora import ENGINE_SETTING, Lora
 from tokenswarm.scenario.mix import Mix
 from tokenswarm.scenario.requests import Output, Prompts, RequestLimits, Retry, UserBehaviour
 from tokenswarm.scenario.slo_table import slo_table
@@ -50,6 +51,7 @@ class Scenario(Section):
     tiers: str | dict[str, dict[str, float]] = Field(
         default_factory=dict, description="further limits for `capacity`, written as [slo.tiers]: tables, or a name")
     prompts: Prompts = Field(default=Prompts(), description="seed and salt")
+    lora: Lora = Field(default=Lora(), description="LoRA adapters that requests name")
     engine: EngineSettings = Field(default=EngineSettings(), description="tuned engine settings, canonical names")
 
     mix: Mix | None = Field(
@@ -83,6 +85,20 @@ class Scenario(Section):
         if isinstance(slo, dict) and "tiers" in slo:
             data, tiers = {**data, "slo": {key: value for key, value in slo.items() if key != "tiers"}}, slo["tiers"]
         return {**data, "tiers": checked_tiers(tiers)} if tiers else data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _adapters_are_loaded(cls, data: Any) -> Any:
+        """What the engine needs of [lora] is one of its settings."""
+        table = data.get("lora") if isinstance(data, dict) else None
+        engine = data.get("engine", {}) if isinstance(data, dict) else None
+        if not isinstance(table, dict) or table.get("adapters") is None or not isinstance(engine, dict):
+            return data
+        try:
+            setting = Lora.model_validate(table).engine_setting()
+        except ValidationError:
+            return data  # refused with its own field
+        return {**data, "engine": {**engine, ENGINE_SETTING: setting}}
 
     @model_validator(mode="after")
     def _prices_are_known(self) -> Scenario:

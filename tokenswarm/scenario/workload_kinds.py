@@ -37,6 +37,11 @@ class WorkloadSettings(BaseModel):
         return values
 
     @property
+    def raw_reasoning(self) -> bool:
+        """Whether answers hold their reasoning as the model wrote it, between think tags."""
+        return False
+
+    @property
     def each_once(self) -> bool:
         """Whether the measured phase sends each session once, and is over then: so none goes on into it from the
         warm-up."""

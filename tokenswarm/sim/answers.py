@@ -34,7 +34,8 @@ _NAMES = re.compile(r": ([A-Z]\w+(?:, [A-Z]\w+)+)\.")
 _EDGE_CHARS = 1500
 """Instructions stand at the beginning or end of a message; what is between may be any document."""
 
-_THINK_OPEN, _THINK_CLOSE = b"<think>\n", b"\n</think>\n\n\n"
+_THINK_OPEN, _THINK_CLOSE = rb"<think>\n", rb"\n</think>\n\n"
+"""As pieces of a JSON string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +251,7 @@ def _with_reasoning(
     choice = rng.getrandbits(30)
     length = prose.round_to_sentence(choice, round(len(pieces) * REASONING_SHARE / (1 - REASONING_SHARE)))
     thought, thought_pieces = prose.take(choice, length)
-    if settings.think_tags:
-        thought = _THINK_OPEN + thought + _THINK_CLOSE
-        thought_pieces = slices(_THINK_OPEN) + thought_pieces + slices(_THINK_CLOSE)
+    if settings.think_tags:  # of no tokens of their own: the answer is the same in either form, at the same times
+        thought_pieces = [_THINK_OPEN + thought_pieces[0], *thought_pieces[1:]]
+        pieces = [_THINK_CLOSE + pieces[0], *pieces[1:]]
     return thought + data, thought_pieces + pieces, len(thought_pieces)

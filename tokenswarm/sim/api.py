@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -62,6 +62,8 @@ class Request:
     include_usage: bool
     prompt: bytes
     ask: Ask
+    adapter: str = ""
+    """The LoRA adapter that it names; \"\": the base model."""
 
     @property
     def prompt_tokens(self) -> int:
@@ -69,7 +71,8 @@ class Request:
         return len(self.prompt) // TOKEN_BYTES
 
 
-def parse(body: bytes, chat: bool, model: str, context_length: int, seed: int) -> Request:
+def parse(body: bytes, chat: bool, model: str, context_length: int, seed: int,
+          adapters: Collection[str] = ()) -> Request:
     """Reads the body of /v1/chat/completions (chat) or /v1/completions.
 
     `seed` takes part in the choice of the answer. Raises ApiError as an engine would refuse: 400 for what is not
@@ -83,27 +86,33 @@ def parse(body: bytes, chat: bool, model: str, context_length: int, seed: int) -
         raise ApiError(400, "the body is not UTF-8") from None
     if not isinstance(data, dict):
         raise ApiError(400, "the body must be a JSON object")
-    return understand(data, chat, model, context_length, seed)
+    return understand(data, chat, model, context_length, seed, adapters)
 
 
-def understand(data: dict[str, object], chat: bool, model: str, context_length: int, seed: int) -> Request:
-    """The same of a body that was decoded."""
+def understand(data: dict[str, object], chat: bool, model: str, context_length: int, seed: int,
+               adapters: Collection[str] = ()) -> Request:
+    """The same of a body that was decoded. An adapter is named as vLLM (NAME) or SGLang (MODEL:NAME) would have it."""
     asked_model = data.get("model", model)
-    if asked_model != model:
+    adapter = str(asked_model).removeprefix(f"{model}:")
+    adapter = adapter if adapter in adapters else ""
+    if asked_model != model and not adapter:
         raise ApiError(404, f"The model `{asked_model}` does not exist.", "model")
     if _number(data, "n", int, 1, 1) != 1:
         raise ApiError(400, "n: the simulator answers with one choice only", "n")
     texts, prompt = _chat_prompt(data) if chat else _completion_prompt(data)
+    if adapter:  # its keys and values are its own: no prefix is shared with another's
+        prompt = zlib.crc32(adapter.encode()).to_bytes(TOKEN_BYTES, "big") + prompt[TOKEN_BYTES:]
     options = data.get("stream_options") or {}
     if not isinstance(options, dict):
         raise ApiError(400, "stream_options must be an object", "stream_options")
     return Request(
         chat=chat,
-        model=model,
+        model=str(asked_model),
         stream=_flag(data, "stream"),
         include_usage=_flag(options, "include_usage"),
         prompt=prompt,
         ask=_ask(data, chat, texts, prompt, context_length, seed),
+        adapter=adapter,
     )
 
 

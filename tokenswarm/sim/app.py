@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from tokenswarm.sim import api, faults, metrics
+from tokenswarm.sim.adapters import Adapters
 from tokenswarm.sim.answers import plan
 from tokenswarm.sim.config import Config
 from tokenswarm.sim.faulty import FaultyPlain, FaultyStream
@@ -49,6 +50,7 @@ class App:
         self._log = log
         self._prose = Prose(config.seed)
         self._compiler = Compiler(config.compile_s_per_kb)
+        self._adapters = Adapters(config.adapters)
         self._latencies = metrics.Latencies()
         self._live: set[Reply] = set()
         self._requests = 0
@@ -171,14 +173,16 @@ class App:
         if fault is not None and fault.kind == "status":
             raise _injected(fault)
         chat = incoming.path.endswith("/chat/completions")
-        request = api.parse(b"".join(incoming.body), chat, config.model, config.context_length, config.seed)
+        request = api.parse(b"".join(incoming.body), chat, config.model, config.context_length, config.seed,
+                            config.adapters.names)
         answer = plan(request.ask, self._prose, config.answers)
         self._requests += 1
         request_id = _request_id(incoming, f"sim-{self._requests:08d}")
         truth = Truth(request_id, incoming.first_ns, incoming.last_ns, prompt_tokens=request.prompt_tokens)
         now_s = self._to_model_s(incoming.last_ns)
         job = Job(request_id, request.prompt + answer.data, request.prompt_tokens, len(answer.pieces),
-                  compile_s=self._compiler.wait_s(request.ask.constraint, now_s))
+                  compile_s=max(self._compiler.wait_s(request.ask.constraint, now_s),
+                                self._adapters.wait_s(request.adapter, now_s)))
         parts = (self, connection, request, answer, job, truth)
         if fault is None:
             reply = StreamReply(*parts) if request.stream else PlainReply(*parts)
@@ -232,7 +236,8 @@ class App:
             "parent": None,
             "max_model_len": self.config.context_length,
         }
-        connection.respond(200, JSON, msgspec.json.encode({"object": "list", "data": [model]}))
+        adapters = [model | {"id": name, "parent": self.config.model} for name in self.config.adapters.names]
+        connection.respond(200, JSON, msgspec.json.encode({"object": "list", "data": [model, *adapters]}))
 
     def _healthy(self, connection: Connection, incoming: Incoming) -> None:
         connection.respond(200, _TEXT, b"")
@@ -260,6 +265,7 @@ class App:
             "chunked_prefill_size": limits.max_batched_tokens if limits.chunked_prefill else -1,
             "speculative_num_draft_tokens": limits.speculation.tokens if limits.speculation else None,
             "stream_interval": limits.stream_interval,
+            "reasoning_parser": "none" if config.answers.think_tags else "simulated",
             "random_seed": config.seed,
             "time_scale": config.time_scale,
         }

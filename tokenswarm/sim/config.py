@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tokenswarm.sim.adapters import AdapterSettings
 from tokenswarm.sim.answers import AnswerSettings
 from tokenswarm.sim.block_cache import BlockCache
 from tokenswarm.sim.flat import FlatEngine
@@ -30,6 +31,7 @@ class Config:
     time_scale: float = 1.0
     report_cached: bool = True
     role_at_once: bool = True
+    adapters: AdapterSettings = field(default_factory=AdapterSettings)
     compile_s_per_kb: float = 0.0
     """What a constraint's first use costs, for each 1,000 characters of it."""
 

@@ -26,7 +26,7 @@ class Job:
     reply: Any = None
     arrival_s: float = 0.0
     compile_s: float = 0.0
-    """How long it waits for its constraint to be compiled, before it may enter a step."""
+    """How long it waits for its constraint to be compiled, or its adapter to be loaded, before it may enter a step."""
     ready_s: float = 0.0
     admitted_s: float | None = None
     cached_tokens: int = 0

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.sim.adapters import AdapterSettings
 from tokenswarm.sim.answers import AnswerSettings
 from tokenswarm.sim.config import Config
 from tokenswarm.sim.faults import KINDS
@@ -87,6 +88,9 @@ def parser() -> argparse.ArgumentParser:
     add("--acceptance-rate", type=_share, default=0.7, help="chance that a drafted token is right (0.7)")
     add("--draft-cost", type=_share, default=0.05, help="drafting one token, as a share of reading the weights (0.05)")
     add("--stream-interval", type=_whole(1), default=1, help="tokens in one event, but for the first (1)")
+    add("--lora-modules", nargs="*", default=[], metavar="NAME", help="LoRA adapters that are served")
+    add("--max-loras", type=_whole(1), default=8, help="adapters that are held ready (8)")
+    add("--lora-load-ms", type=_milliseconds, dest="lora_load_s", default=0.15, help="first use of an adapter (150)")
     add("--ttft-ms", type=_milliseconds, dest="ttft_s", help="time to the first token, flat profiles only")
     add("--token-gap-ms", type=_milliseconds, dest="gap_s", help="time between tokens, flat profiles only")
     answers = line.add_argument_group("answers")
@@ -143,6 +147,7 @@ def config_of(arguments: argparse.Namespace) -> Config:
         limits=limits,
         answers=AnswerSettings(arguments.answer_tokens, arguments.reasoning, arguments.think_tags, arguments.seed,
                                arguments.ignore_response_format, arguments.invalid_answers, arguments.refused_answers),
+        adapters=AdapterSettings(tuple(arguments.lora_modules), arguments.max_loras, arguments.lora_load_s),
         seed=arguments.seed,
         api_key=_api_key(arguments.api_key_env),
         time_scale=arguments.time_scale,

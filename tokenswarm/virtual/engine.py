@@ -12,6 +12,7 @@ from tokenswarm.base.tool_call import ToolCall
 from tokenswarm.client.answer import Answer, Usage
 from tokenswarm.client.decode import status_error
 from tokenswarm.sim import api
+from tokenswarm.sim.adapters import Adapters
 from tokenswarm.sim.answers import Answer as Planned
 from tokenswarm.sim.answers import plan
 from tokenswarm.sim.config import Config, engine_of
@@ -59,6 +60,7 @@ class VirtualEngine:
         self.model = engine_of(config)
         self._prose = prose_of(config.seed)
         self._compiler = Compiler(config.compile_s_per_kb)
+        self._adapters = Adapters(config.adapters)
         self._sent = 0
         self.live: set[Exchange] = set()
 
@@ -66,7 +68,8 @@ class VirtualEngine:
         """A request arrives; an answer at once is a refusal."""
         config = self.config
         try:
-            request = api.understand(dict(body), "messages" in body, config.model, config.context_length, config.seed)
+            request = api.understand(dict(body), "messages" in body, config.model, config.context_length, config.seed,
+                                     config.adapters.names)
         except api.ApiError as error:
             refused = Answer(http_status=error.status, sent_at=now, e2e_ms=None, simulated=True)
             refused.fail(status_error(error.status), str(error))
@@ -74,7 +77,8 @@ class VirtualEngine:
         planned = plan(request.ask, self._prose, config.answers)
         self._sent += 1
         job = Job(f"sim-{self._sent:08d}", request.prompt + planned.data, request.prompt_tokens, len(planned.pieces),
-                  compile_s=self._compiler.wait_s(request.ask.constraint, now))
+                  compile_s=max(self._compiler.wait_s(request.ask.constraint, now),
+                                self._adapters.wait_s(request.adapter, now)))
         exchange = job.reply = Exchange(job, planned, request.stream, now, done)
         job.times = []
         self.live.add(exchange)

@@ -14,6 +14,7 @@ from tokenswarm.client.answer import Answer
 from tokenswarm.contract.manifest import WarmupRecord
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator import warmup
+from tokenswarm.generator.adapters import adapter_of
 from tokenswarm.generator.arrivals import Pacer
 from tokenswarm.generator.binding import Arrival, Binding, BoundSession, bound_session, pauses
 from tokenswarm.generator.request_body import constant_body, request_body
@@ -358,8 +359,10 @@ class _Run:
 
     def _send(self, user: VirtualUser, ask: Ask) -> None:
         self._numbers += 1
+        lora = self._scenario.lora
+        adapter = adapter_of(lora, self._seed, ask.prompt.conversation)
         origin = Origin("virtual", 0, ask.phase, "", f"virtual-{self._numbers}", ask.scheduled_s, ask.attempt,
-                        self._numbers, user.session_origin != ask.phase)
+                        self._numbers, user.session_origin != ask.phase, adapter=adapter)
 
         def done(answer: Answer) -> None:
             user.request = None
@@ -371,6 +374,8 @@ class _Run:
             self._go_on(user, answer)
 
         body = request_body(self._body, ask.prompt, self._scenario.output.max_tokens)
+        if adapter is not None:
+            body["model"] = lora.asked_model(adapter, str(self._body["model"]))
         exchange = self._engine.send(body, self._clock.now, done)
         if isinstance(exchange, Answer):
             self._clock.at(self._clock.now, lambda: done(exchange))

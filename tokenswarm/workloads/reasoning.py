@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Annotated, Literal
+from collections.abc import Callable, Collection, Iterator
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.presence import present
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads.base import Prompt, Session, SystemPromptSettings, Workload, cache_buster_prefix, rng_for
@@ -18,6 +19,8 @@ INSTRUCTION = (
     "Think step by step. Then write the result on a last line of its own, in the form 'Answer: X', with nothing after "
     "it.\n\n"
 )
+NO_PARSER = "none"
+"""engine.reasoning_parser of an engine that hands on what the model wrote."""
 _ANSWER = re.compile(r"answer\W{0,4}:", re.IGNORECASE)
 _DECORATION = re.compile(r"[\s*`$\"'(\[\\]*(?:boxed\{)?\s*(?:(?:the|line|place|total)\s+)*", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.0+)?(?!\w|\.\d)")
@@ -33,6 +36,31 @@ class ReasoningSettings(SystemPromptSettings):
     difficulty: Annotated[int, Field(strict=True, ge=1, le=5)] = Field(
         default=3, description="1 (short tasks) to 5 (long tasks)"
     )
+
+    format: Literal["parser", "raw"] = Field(
+        default="parser", description="parser: the engine tells reasoning from the answer (engine.reasoning_parser); "
+        "raw: it hands on the model's <think> tags, and they are told apart here, with the same figures for the same "
+        "text"
+    )
+
+    @property
+    def raw_reasoning(self) -> bool:
+        return self.format == "raw"
+
+    @classmethod
+    def completed_scenario(cls, values: dict[str, Any], table: dict[str, Any],
+                           explicit: Collection[str]) -> dict[str, Any]:
+        """See WorkloadSettings: raw answers need an engine without a parser."""
+        engine = values.get("engine", {})
+        if not isinstance(engine, dict) or table.get("format", "parser") not in ("parser", "raw"):
+            return values  # refused when it is validated
+        parser = engine.get("reasoning_parser")
+        if table.get("format") == "raw":
+            if "engine.reasoning_parser" in explicit and parser != NO_PARSER:
+                raise UserError(Exit.USAGE, f'reasoning.format is raw, but engine.reasoning_parser is {parser}: it '
+                                            'takes the tags out; leave one of them')
+            return {**values, "engine": {**engine, "reasoning_parser": NO_PARSER}}
+        return values
 
     @model_validator(mode="after")
     def _some_task(self) -> ReasoningSettings:

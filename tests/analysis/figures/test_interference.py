@@ -21,6 +21,7 @@ from tokenswarm.analysis.figures.window import find_window
 from tokenswarm.analysis.read.run_folder import Run, read_run
 from tokenswarm.analysis.render.dashboard import render
 from tokenswarm.analysis.summary import summarise
+from tokenswarm.analysis.verdict.spoilt import withhold
 
 from tests.analysis import make_run
 from tokenswarm.contract.metrics import METRICS
@@ -59,7 +60,7 @@ def test_a_threefold_rise_is_within_its_interval_and_none_is_not_called_one() ->
 
 
 @pytest.mark.parametrize(("cycles", "each", "words"), [
-    (FEWEST_CYCLES - 1, 20, f"needs {FEWEST_CYCLES} disturbances"), (30, 1, "needs 100 bystanders")])
+    (FEWEST_CYCLES - 1, 20, f"needs {FEWEST_CYCLES} disturbances"), (30, 1, "needs 100 during")])
 def test_too_few_disturbances_or_bystanders_have_no_rise(cycles: int, each: int, words: str) -> None:
     figure = rise(probes(cycles, 3.0, each), 95, DURING)
     assert figure.value is None and figure.why.startswith(words)
@@ -111,6 +112,14 @@ def test_a_closed_loop_and_a_run_without_first_tokens_say_why_nothing_is_known(t
 def test_a_run_in_which_nobody_is_said_to_disturb_has_none(tmp_path: Path) -> None:
     assert found_in(folder(tmp_path / "none", mix=None)) is None
     assert found_in(folder(tmp_path / "mix", mix=MIX | {"disturbs": []})) is None
+
+
+def test_what_is_withheld_of_the_run_is_withheld_of_its_bystanders(tmp_path: Path) -> None:
+    summary = summarise(folder(tmp_path / "run"))
+    withhold(summary, ["ttft"], "its timing may be off")
+    found = summary.interference
+    assert found.latencies["ttft_ms"].rise["p95"].value is None and "is not known: its timing" in found.sentences[0]
+    assert found.latencies["icl_max_ms"].rise["p95"].value is not None
 
 
 def test_the_page_shows_the_stretches_and_comparisons_have_the_rise(tmp_path: Path) -> None:

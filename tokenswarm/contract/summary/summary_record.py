@@ -7,6 +7,7 @@ from typing import ClassVar
 from msgspec import field
 
 from tokenswarm.contract.manifest import Reason
+from tokenswarm.contract.summary.adapter_records import Adapters
 from tokenswarm.contract.summary.cache_records import Cache
 from tokenswarm.contract.summary.engine_records import ServerFigures, ServerMeans, ServerTtft, Speculation
 from tokenswarm.contract.summary.figure import Figure, Record
@@ -62,6 +63,7 @@ class Summary(Record):
     control_arm: ControlArm | None = None
     interference: Interference | None = None
     tasks: TaskFigures | None = None
+    adapters: Adapters | None = None
     tokens: Tokens = field(default_factory=Tokens)
     cache: Cache = field(default_factory=Cache)
     server: ServerMeans = field(default_factory=ServerMeans)

@@ -44,7 +44,8 @@ class Setting(_Strict):
     `on` / `off`: the arguments for true and for false (a count is true above 1); `{name}` stands for the value of
     another canonical setting, and arguments that name an unset one are left out.
     `choices`: the arguments for each value that the engine knows; of a table such as `speculation`, the value is its
-    `method`, and `{speculation_tokens}` stands for its key `tokens`, which must then be set.
+    `method`, and `{speculation_tokens}` stands for its key `tokens`, which must then be set. Of `lora` there are
+    `{lora_names}`, `{lora_modules}` (NAME=PATH; an argument for each adapter), `{lora_max_loaded}`, `{lora_max_rank}`.
     `ignored`: the setting has no meaning for this engine, and why; said to the user, not an error.
     `refused`: the engine cannot honour it, and why; an error.
     """
@@ -254,6 +255,8 @@ class EngineSpec(_Strict):
     health_path: str = "/health"
     reasoning_field: str
     """The key of a stream's delta that carries reasoning text."""
+    adapter_model: str = "{name}"
+    """What a request's model field says for a LoRA adapter, with {name} and {model} (the base model's)."""
     fixed_served_name: str | None = None
     """The model's name where the engine needs no model."""
     version_package: str | None = None

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.engines.spec.engine_spec import CANONICAL_SETTINGS, DeviceProfile, EngineSpec, Scalar, Setting
 from tokenswarm.scenario.engine_settings import EngineSettings
+from tokenswarm.scenario.lora import ENGINE_SETTING
 
 Runtime = Literal["local", "container"]
 SettingsLike = EngineSettings | Mapping[str, Any]
@@ -80,7 +81,9 @@ def _sort(engine: str, settings: SettingsLike) -> tuple[dict[str, Any], dict[str
     canonical: dict[str, Any] = {}
     own: dict[str, Any] = {}
     for name, value in settings.items():
-        if name in CANONICAL_SETTINGS and isinstance(value, Mapping):
+        if name == ENGINE_SETTING and isinstance(value, Mapping):
+            canonical |= _adapters(value)
+        elif name in CANONICAL_SETTINGS and isinstance(value, Mapping):
             canonical[name] = value["method"]
             canonical |= {f"{name}_{key}": item for key, item in value.items() if key != "method" and item is not None}
         elif isinstance(value, Mapping):
@@ -91,6 +94,16 @@ def _sort(engine: str, settings: SettingsLike) -> tuple[dict[str, Any], dict[str
         elif value is not None:
             canonical[name] = value
     return canonical, own
+
+
+def _adapters(setting: Mapping[str, Any]) -> dict[str, Scalar]:
+    """The adapters to load as settings: lists are texts with a line for each (see `_fill`)."""
+    names, paths = setting["names"], setting.get("paths")
+    values: dict[str, Scalar] = {"lora": True, "lora_names": "\n".join(names),
+                                 "lora_max_loaded": setting["max_loaded"], "lora_max_rank": setting["max_rank"]}
+    if paths:
+        values["lora_modules"] = "\n".join(f"{name}={path}" for name, path in zip(names, paths, strict=True))
+    return values
 
 
 def _refuse(description: EngineSpec, form: DeviceProfile, device: str, name: str, value: Any) -> None:
@@ -149,7 +162,7 @@ def _unset(args: list[str], settings: Mapping[str, Scalar]) -> list[str]:
 
 
 def _fill(args: list[str], settings: Mapping[str, Scalar]) -> list[str]:
-    return [_PLACEHOLDER.sub(lambda match: _text(settings[match[1]]), arg) for arg in args]
+    return [line for arg in args for line in _PLACEHOLDER.sub(lambda match: _text(settings[match[1]]), arg).split("\n")]
 
 
 def _unknown_value(title: str, name: str, value: Scalar, table: Mapping[str, Any]) -> UserError:

@@ -74,7 +74,8 @@ def overloaded_at_level(level: LevelFigures) -> Reason:
 def level_notes(levels: list[LoadLevel], figures: list[LevelFigures]) -> list[str]:
     """What a reader must know of each level, with its name."""
     return [f"{text.level_name(each)}: {note}" for level, each in zip(levels, figures, strict=True)
-            for note in [*metrics.wave_notes(level.rows), *lost_time(each.keeping_up)]]
+            for note in ([] if each.keeping_up.overloaded else
+                         [*metrics.wave_notes(level.rows), *lost_time(each.keeping_up)])]
 
 
 def lost_time(keeping: KeepingUp) -> list[str]:

@@ -17,7 +17,7 @@ from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.time_records import KeepingUp
 
 RULE = "overloaded"
-WHY = "the engine was overloaded"
+WHY, _AT_LEVEL = "the engine was overloaded", "overloaded"
 _BY_LIMITS = ("goodput_rps", "attainment")
 """What is counted by limits of latencies."""
 
@@ -40,7 +40,8 @@ def without_held_arrivals(facts: Facts, overloaded: bool) -> Facts:
 def withhold_latency(summary: Summary, level: LevelFigures | None = None) -> None:
     """Take out every latency, and what is counted by limits of latencies: they depend on how long the run was.
     Throughput stays. With `level`, of that level alone."""
-    withhold(summary, [*(latency.name for latency in METRICS.latencies()), *_BY_LIMITS], WHY, level)
+    withhold(summary, [*(latency.name for latency in METRICS.latencies()), *_BY_LIMITS],
+             WHY if level is None else _AT_LEVEL, level)
     if level is not None:
         return
     summary.steady_part.latency = {}

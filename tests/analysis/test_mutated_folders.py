@@ -122,6 +122,8 @@ def test_a_report_of_any_folder_is_a_page_or_a_sentence(changed: dict[str, bytes
             return
         assert read_summary(folder) == summary  # no figure is infinite: it could not have been written
         assert summary.outcome.name in BY_NAME
+        if any(not changed.get(name, b"whole") for name in ("run.json", "requests.csv")):  # gone, or empty
+            assert summary.outcome.code != 0
         render(summary, 80)
         assert "<h1>" in (folder / "dashboard.html").read_text()
 

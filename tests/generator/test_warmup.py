@@ -165,6 +165,8 @@ def test_too_few_answers_tell_nothing_of_a_load_either() -> None:
     (Judgement(False, 40, 30.0, -0.12, -3.0), False, "at its limit of 60 s; TTFT was still falling: its mean changed "
                                                      "by -12% within the last 30 s."),
     (Judgement(False, 40, 30.0, 0.4, 5.0), False, "TTFT was still rising: its mean changed by +40%"),
+    (Judgement(True, 17, 30.0, -0.31, -0.8), False, "TTFT was steady as far as 17 answers tell (the mean TTFT changed "
+     "by -31%, which may be chance)."),
     (Judgement(None, 3, 30.0), False, "3 answers in its last 30 s are too few to tell whether TTFT was steady."),
     (Judgement(False, 40, 30.0, 0.2, -3.0), False, "TTFT was still falling within the last 30 s."),
     (Judgement(None, 256, 3.0), False, "256 answers in its last 3 s came too much at once to tell"),

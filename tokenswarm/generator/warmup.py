@@ -34,6 +34,8 @@ CHANCE_Z = 1.0
 """Standard deviations within which chance alone stays two times in three. Strict, since the question is asked again and
 again: a weak trend would pass one of many tests that let nineteen of twenty pass, while a steady engine waits for the
 next answer only."""
+_WORTH_SAYING = 0.1
+"""Change of the mean from which one that may be chance is told: so few answers do not show that there is none."""
 JUDGE_S = 0.5
 """How often the warm-up is asked whether it is steady."""
 HIT_RATE, IN_FLIGHT = "hit rate", "requests in flight"
@@ -141,6 +143,9 @@ def _sentence(judgement: Judgement, seconds: float, limit_s: float, fixed: bool,
         return "There was no warm-up."
     *most, last = judgement.series or (what,)
     all_of_it = f"{', '.join(most)} and {last} were steady" if most else f"{last} was steady"
+    if judgement.change is not None and abs(judgement.change) > _WORTH_SAYING:
+        all_of_it += (f" as far as {judgement.answers} answers tell (the mean {what} changed by "
+                      f"{judgement.change:+.0%}, which may be chance)")
     if judgement.steady and not fixed:
         return f"The warm-up ended after {seconds:.0f} s: {all_of_it}."
     end = f"The warm-up took the {limit_s:g} s that were asked for" if fixed else \

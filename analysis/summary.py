@@ -256,6 +256,7 @@ def header(run: Run, window: Window | None) -> Header:
     return Header(
         status=manifest.status,
         label=manifest.label,
+        measured_by=None if manifest.imported is None else manifest.imported.tool,
         going=run.going,
         ended_early=manifest.ended_early or EndedEarlyRecord(),
         engine=EngineHeader(engine.name, engine.title, engine.version, engine.base_url, engine.runtime,

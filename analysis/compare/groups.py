@@ -209,6 +209,7 @@ def unfair(groups: Groups) -> list[str]:
         ("measured seconds", lambda summary: summary.run.load.duration_s),
         ("model", lambda summary: summary.run.model),
         ("load generator's machine", lambda summary: summary.run.host.hostname),
+        ("tool that measured", lambda summary: summary.run.measured_by or "tokenswarm"),
     )
     sentences = []
     for title, key in checks:

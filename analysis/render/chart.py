@@ -46,6 +46,8 @@ class Section:
     title: str
     charts: list[Chart] = field(default_factory=list)
     note: str = ""
+    nav: str = ""
+    """Its name in the list of sections, where the title is long for that."""
 
 
 def plain(text: object) -> str:

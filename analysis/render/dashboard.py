@@ -145,7 +145,7 @@ def engine_section(seen: Seen) -> Section:
         return Section("engine", "Inside the engine")
     charts = [*engine_charts(seen.run, seen.timeline, seen.window), *gpu_charts(seen.run, seen.timeline, seen.window),
               *process_charts(seen.run, seen.timeline, seen.window)]
-    return Section("engine", "Inside the engine", charts)
+    return Section("engine", "Inside the engine", charts, nav="Engine")
 
 
 def shape_section(seen: Seen) -> Section:

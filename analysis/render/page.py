@@ -105,8 +105,8 @@ def outcome_sentence(summary: Summary) -> str:
 def cell(figure: Figure) -> dict[str, str]:
     """A figure as a table cell: its number, and beneath it the interval, or in short why there is no number."""
     if figure.value is None:
-        return {"value": text.MISSING, "below": (figure.why or "").split(",")[0]}
-    return {"value": text.number(figure.value, figure.unit), "below": text.interval(figure)}
+        return {"value": text.MISSING, "below": (figure.why or "").split(",")[0], "kind": " why"}
+    return {"value": text.number(figure.value, figure.unit), "below": text.interval(figure), "kind": ""}
 
 
 def latency_rows(summary: Summary) -> list[dict[str, Any]]:

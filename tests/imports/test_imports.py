@@ -113,6 +113,17 @@ def test_failures_are_kept(tmp_path: Path) -> None:
     assert [kind.kind for kind in summarise(read_run(folder)).errors.kinds] == ["rate_limited"]
 
 
+def test_a_request_without_an_answer_is_a_failure_also_where_no_reason_was_kept(tmp_path: Path) -> None:
+    [folder] = import_file(write(tmp_path / "v.json", vllm(errors=[""] * N)), results=tmp_path)
+    assert summarise(read_run(folder)).counts.measured.failed == 1
+
+
+def test_runs_of_different_tools_are_not_alike(tmp_path: Path) -> None:
+    [a] = import_file(write(tmp_path / "v.json", vllm()), results=tmp_path)
+    [b] = import_file(write(tmp_path / "g.json", guidellm()), results=tmp_path)
+    assert any("tool that measured" in each for each in compare_runs(a=[a], b=[b]).unfair)
+
+
 def test_without_start_times_there_is_no_interval_of_a_rate_and_no_chart_over_time(tmp_path: Path) -> None:
     [folder] = import_file(write(tmp_path / "s.jsonl", json.dumps(sglang()) + "\n"), results=tmp_path)
     summary = report(folder)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.imports.foreign_run import GENERATOR_UNKNOWN, ForeignRun, Row, failure, gaps_ms
+from tokenswarm.imports.foreign_run import GENERATOR_UNKNOWN, PROMPTS_UNKNOWN, ForeignRun, Row, failure, gaps_ms
 
 
 class Metadata(msgspec.Struct):
@@ -47,6 +47,7 @@ _DECODER = msgspec.json.Decoder(Record)
 _TO_MS = {"ms": 1.0, "sec": 1e3, "s": 1e3, "seconds": 1e3, "us": 1e-3, "ns": 1e-6}
 _UNKNOWN = (
     GENERATOR_UNKNOWN,
+    PROMPTS_UNKNOWN,
     "which engine and version answered, and its configuration",
     "which load was asked for",
     "whether lengths are the engine's count or a tokenizer's",

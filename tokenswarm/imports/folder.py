@@ -170,7 +170,7 @@ def _manifest(run: ForeignRun, seen: _Seen, source: Path, run_id: str) -> Manife
     return Manifest(
         format=FORMAT, run_id=run_id, status="complete", simulated=False, engine=run.engine, model=run.model,
         started_at=_utc(started) if known else None, ended_at=_utc(ended) if known else None,
-        scenario=ScenarioRecord(name=run.workload or "imported", title=title), load=run.load,
+        scenario=ScenarioRecord(name="imported", title=title), load=run.load,
         phases=[PhaseRecord("measure", started, ended)],
         counts=CountsRecord(ok=seen.status.get("ok", 0), failed=seen.status.get("failed", 0),
                             cancelled=seen.status.get("cancelled", 0), rows=seen.rows,

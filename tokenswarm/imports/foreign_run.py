@@ -15,6 +15,7 @@ Row = Mapping[str, Any]
 """Cells of requests.csv by column name; what is absent was not recorded."""
 _ENGINES = {"vllm": "vLLM", "sglang": "SGLang"}
 GENERATOR_UNKNOWN = "whether the load generator kept up: CPU, event loop and lateness of its own were not recorded"
+PROMPTS_UNKNOWN = "which prompts were sent, and so whether two files are of the same work"
 """What no other tool's file tells."""
 
 
@@ -108,6 +109,9 @@ def from_arrays(start_times: Sequence[float] | None, begin: float, columns: Mapp
             continue
         ttft, gaps = cell["ttfts"], cell.get("itls", ())
         whole = cell["latencies"] if "latencies" in cell else ttft + sum(gaps)
+        if not ttft and not whole:  # a failure without a reason
+            yield row | failure("no answer, and no reason")
+            continue
         streamed = {"ttft_ms": 1e3 * ttft, "ttfo_ms": 1e3 * ttft, "last_token_ms": 1e3 * whole,
                     "chunks": len(gaps) + 1 if gaps else None} if ttft else {}
         yield row | streamed | gaps_ms(gaps) | {

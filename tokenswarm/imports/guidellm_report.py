@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.imports.foreign_run import GENERATOR_UNKNOWN, ForeignRun, Row, failure, load_of
+from tokenswarm.imports.foreign_run import GENERATOR_UNKNOWN, PROMPTS_UNKNOWN, ForeignRun, Row, failure, load_of
 
 
 class Timings(msgspec.Struct):
@@ -69,6 +69,7 @@ class Report(msgspec.Struct):
 
 _UNKNOWN = (
     GENERATOR_UNKNOWN,
+    PROMPTS_UNKNOWN,
     "which engine and version answered, and its configuration",
     "the single gaps of a stream",
 )

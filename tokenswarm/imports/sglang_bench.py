@@ -8,7 +8,15 @@ from typing import Any
 import msgspec
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.imports.foreign_run import GENERATOR_UNKNOWN, ForeignRun, engine_of, from_arrays, load_of, same_lengths
+from tokenswarm.imports.foreign_run import (
+    GENERATOR_UNKNOWN,
+    PROMPTS_UNKNOWN,
+    ForeignRun,
+    engine_of,
+    from_arrays,
+    load_of,
+    same_lengths,
+)
 
 
 class SglangBench(msgspec.Struct):
@@ -30,6 +38,7 @@ class SglangBench(msgspec.Struct):
 
 _UNKNOWN = (
     GENERATOR_UNKNOWN,
+    PROMPTS_UNKNOWN,
     "when each request was sent: figures over time and intervals of rates are left out",
     "E2E beyond the last token: it is TTFT and all gaps together",
     "when the benchmark ran",

@@ -10,6 +10,7 @@ import msgspec
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.imports.foreign_run import (
     GENERATOR_UNKNOWN,
+    PROMPTS_UNKNOWN,
     ForeignRun,
     engine_of,
     from_arrays,
@@ -41,7 +42,10 @@ class VllmBench(msgspec.Struct):
 
 _UNKNOWN = (
     GENERATOR_UNKNOWN,
+    PROMPTS_UNKNOWN,
     "which engine and version answered, and its configuration",
+    "whether its first token had text: in chat it counts the first event, which may hold a role alone, and then TTFT "
+    "is too short and TPOT too long",
     "cached prompt tokens, and whether lengths are the engine's count or a tokenizer's",
     "when the requests of a warm-up were sent, if there was one",
     "the time zone of its date, which is taken for UTC",

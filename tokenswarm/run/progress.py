@@ -37,6 +37,8 @@ class RunProgress:
         self._figures: dict[str, Any] = {}
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._last_plain = time.monotonic()
+        self._said = False
+        """Whether a line of figures has been printed: the first comes soon, however far apart they are."""
         self._stopping = self._told = False
 
     def __enter__(self) -> RunProgress:
@@ -60,8 +62,9 @@ class RunProgress:
         """New live figures: those of `LiveStats.figures`, and `in_flight`."""
         self._figures = figures
         now = time.monotonic()
-        if self._live is None and now - self._last_plain >= self._plain_interval_s:
-            self._last_plain = now
+        pause_s = self._plain_interval_s if self._said else min(self._plain_interval_s, _PLAIN_INTERVAL_S)
+        if self._live is None and now - self._last_plain >= pause_s:
+            self._last_plain, self._said = now, True
             line = f"{_PHASE_NAMES[self._phase]} {self._elapsed()}" if self._stamped else f"  {self._elapsed()}"
             self._print(f"{line}  {self._sentence()}")
 

@@ -146,7 +146,7 @@
     var links = heads.map(function (head) {
       var link = document.createElement("a");
       link.href = "#" + head.id;
-      link.textContent = head.textContent;
+      link.textContent = head.dataset.nav || head.textContent;
       nav.appendChild(link);
       return link;
     });

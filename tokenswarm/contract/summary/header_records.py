@@ -61,6 +61,8 @@ class Header(Record):
     status: str | None = None
     label: str | None = None
     """The user's own name for the run."""
+    measured_by: str | None = None
+    """The tool that measured an imported run; None of one of our own."""
     going: bool = False
     ended_early: EndedEarlyRecord = field(default_factory=EndedEarlyRecord)
     engine: EngineHeader = field(default_factory=EngineHeader)

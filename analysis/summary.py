@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -14,6 +15,7 @@ from tokenswarm.analysis.figures.adapters import adapters_of
 from tokenswarm.analysis.figures.control_arm import control_arm
 from tokenswarm.analysis.figures.cost import cost_figures
 from tokenswarm.analysis.figures.drift_series import drift_figures
+from tokenswarm.analysis.figures.energy import energy_of, without
 from tokenswarm.analysis.figures.finish_reasons import cut_notes, finish_reasons
 from tokenswarm.analysis.figures.gpu_states import gpu_states
 from tokenswarm.analysis.figures.interference import interference_of
@@ -56,6 +58,7 @@ from tokenswarm.contract.manifest import (
     WarmupRecord,
 )
 from tokenswarm.contract.objectives import Objective, RequestBounds, bounds_of_run, parse_objectives, request_bounds
+from tokenswarm.contract.summary.engine_records import Energy
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.header_records import EngineHeader, Header, ScenarioHeader, WindowHeader
 from tokenswarm.contract.summary.level_records import LevelFigures
@@ -101,7 +104,7 @@ def summarise(run: Run) -> Summary:
         speculation=speculation_of(run.manifest, run.engine_metrics, window),
         keeping_up=keeping, steady_part=SteadyPart(LOAD_CHANGED),
         drift=drift_figures(run, window), outages=outage_figures(run, window),
-        cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates),
+        cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates), energy=_energy(run, window, len(levels)),
         counts=counts(run, rows),
         generator=replace(generator(run, facts, window), checks=checks),
         user_classes=by_user_class(run, bounds, window, rates, shares),
@@ -134,6 +137,15 @@ def _rates(run: Run, rows: pd.DataFrame, window: Window | None,
         return rates, goodput
     return {name: replace(figure, ci95=None) for name, figure in rates.items()}, replace(
         goodput, goodput_rps=replace(goodput.goodput_rps, ci95=None))
+
+
+def _energy(run: Run, window: Window | None, levels: int) -> Energy:
+    """What the engine's GPUs took; of one load alone."""
+    if levels > 1:
+        return without(f"the run had {levels} load levels, so one figure would be about none of them")
+    degrees = [run.manifest.engine.effective.get(name) for name in ("tensor_parallel", "data_parallel")]
+    used = math.prod(degree for degree in degrees if isinstance(degree, int) and degree > 0)
+    return energy_of(run.host_metrics, run.requests, window, used)
 
 
 def _of_one_load(summary: Summary, run: Run, window: Window | None) -> None:

@@ -93,3 +93,27 @@ def test_samplers_write_into_host_metrics_and_one_that_fails_is_counted(tmp_path
     with (tmp_path / "host_metrics.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["source"], row["rss_mb"], row["cpu_share"], telemetry.failed) == ("engine", "12.5", "", 1)
+
+
+def nvml_reading(processes: list[int]) -> SimpleNamespace:
+    """As recorded of NVML's interface: energy in mJ since the driver was loaded, and who computes."""
+    return SimpleNamespace(nvmlDeviceGetTotalEnergyConsumption=lambda handle: 123_456_789,
+                           nvmlDeviceGetComputeRunningProcesses=lambda handle: [
+                               SimpleNamespace(pid=pid, usedGpuMemory=1 << 30) for pid in processes])
+
+
+@pytest.mark.parametrize(("processes", "own", "counts"), [
+    ([11, 12], {11, 12}, (2, 0)),
+    ([11, 99], {11}, (1, 1)),
+    ([99], {11}, (0, None)),  # others, or ours under the ids of another namespace
+    ([], {11}, (0, 0)),
+])
+def test_energy_and_who_computes_are_read(processes: list[int], own: set[int], counts: tuple) -> None:
+    [seen] = GpuSampler(nvml_reading(processes), {0: "h"}, lambda: own).sample(1.0)
+    assert seen["gpu_energy_j"] == 123_456.789
+    assert (seen["gpu_own_processes"], seen["gpu_other_processes"]) == counts
+
+
+def test_whose_processes_they_are_is_not_told_where_the_engines_are_not_known() -> None:
+    [seen] = GpuSampler(nvml_reading([11]), {0: "h"}).sample(1.0)
+    assert "gpu_own_processes" not in seen and "gpu_other_processes" not in seen

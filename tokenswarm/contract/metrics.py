@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tokenswarm.contract.metric import HIGHER, LOWER, Label, Latency, Place, Rate, Registry, Row, Sums
-from tokenswarm.contract.summary.engine_records import Speculation
+from tokenswarm.contract.summary.engine_records import Energy, Speculation
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.summary_record import Summary
@@ -82,6 +82,11 @@ def _rise(summary: Summary | LevelFigures, key: str) -> Figure | None:
     interference = getattr(summary, "interference", None)
     disturbed = None if interference is None else interference.latencies.get(key)
     return None if disturbed is None else disturbed.rise.get("p95")
+
+
+def _energy(summary: Summary | LevelFigures) -> Energy:
+    """What the GPUs took; empty of a load level."""
+    return getattr(summary, "energy", None) or Energy()
 
 
 def _speculation(summary: Summary | LevelFigures) -> Speculation:
@@ -273,6 +278,18 @@ METRICS = Registry(
         source="the price that was given", slo=False, live=False, usually=_NOWHERE,
         stored=lambda summary: summary.cost.per_million_requests if summary.cost else None,
         places={Place.TABLE: Label(rank=16), Place.TERMINAL: Label(rank=13)}),
+    Rate(
+        name="joules_per_output_token", title="Energy of an output token", unit="J", better=LOWER,
+        meaning="of the engine's GPUs, all of it", formula="energy of the GPUs in the window / output tokens in it",
+        notes="see Energy below", source="NVML's energy counter, or its power", slo=False, live=False, usually=_NOWHERE,
+        stored=lambda summary: _energy(summary).per_output_token,
+        places={Place.TABLE: Label(rank=17), Place.TERMINAL: Label(rank=14)}),
+    Rate(
+        name="joules_per_request", title="Energy of a request", unit="J", better=LOWER,
+        meaning="of the engine's GPUs, all of it", formula="energy of the GPUs in the window / answers in it",
+        source="NVML's energy counter, or its power", slo=False, live=False, usually=_NOWHERE,
+        stored=lambda summary: _energy(summary).per_request,
+        places={Place.TABLE: Label(rank=18), Place.TERMINAL: Label(rank=15)}),
     Rate(
         name="hit_rate", title="Prefix cache hit rate", unit="share", better=HIGHER, ratio=False,
         meaning="of the prompt tokens", formula="cached prompt tokens / prompt tokens",

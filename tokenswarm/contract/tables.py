@@ -178,6 +178,9 @@ HOST_METRIC_COLUMNS: tuple[Column, ...] = (
     Column("gpu_power_w", "float", "GPU power"),
     Column("gpu_clock_mhz", "float", "clock of the GPU's multiprocessors, MHz"),
     Column("gpu_throttle", "text", "why that clock is lowered, joined by +: power, heat, hardware, sync; else empty"),
+    Column("gpu_energy_j", "float", "what the GPU's energy counter says, J since its driver was loaded"),
+    Column("gpu_own_processes", "int", "processes of the engine that compute on the GPU; empty: not known"),
+    Column("gpu_other_processes", "int", "processes of others that compute on the GPU; empty: not known"),
 )
 """host_metrics.csv: the load generator itself, and the engine and GPUs beside it."""
 

@@ -158,6 +158,10 @@ class Engine:
         """What else telemetry can watch of this engine, such as the memory of its processes (see telemetry.Sampler)."""
         return []
 
+    def process_ids(self) -> frozenset[int] | None:
+        """Ids of its processes on this machine; None where they are not known."""
+        return None
+
     def stop(self) -> None:
         """Stop what was started. Someone else's engine is left alone."""
 

@@ -46,6 +46,11 @@ class TakenEngine(Engine):
         """Whether it still runs."""
         return self._running.runtime != LOCAL or process_of(self._running) is not None
 
+    def process_ids(self) -> frozenset[int] | None:
+        """Those of a process of this machine and all that it started."""
+        process = process_of(self._running) if self._running.runtime == LOCAL else None
+        return None if process is None else frozenset(each.pid for each in processes.family(process.pid))
+
     def log_tail(self, lines: int = 20) -> list[str]:
         """The last lines of its log."""
         return list(log_lines(self._running, lines))

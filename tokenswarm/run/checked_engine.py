@@ -92,7 +92,7 @@ def checked_engine(plan: RunPlan, folder: Path, console: Console, interrupts: In
         notes = [*engine.notes, *answers.notes]
         if plan.engine_on_this_cpu:
             notes.append(f"{engine.title} runs on a CPU here: its speed says nothing about a GPU")
-        gpus = GpuSampler.open(only=plan.visible_gpus) if engine.runtime != EXTERNAL else None
+        gpus = GpuSampler.open(only=plan.visible_gpus, own=engine.process_ids) if engine.runtime != EXTERNAL else None
         yield CheckedEngine(plan, engine, answers, tuple(notes), gpus)
     finally:
         tools.release(engine)

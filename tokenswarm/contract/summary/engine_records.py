@@ -33,6 +33,26 @@ class ServerTtft(ServerFigures):
     end_unix_s: Number | None = None
 
 
+class GpuEnergy(Record):
+    """One GPU of the engine in the measured phase. `by`: counter | power (integrated); `why`: why nothing is known."""
+
+    source: str = ""
+    by: str = ""
+    joules: Number | None = None
+    mean_w: Number | None = None
+    why: str = ""
+
+
+class Energy(Record):
+    """Joules of the engine's GPUs in the measured phase, over what they gave; without values where `why` says so."""
+
+    joules: Figure = field(default_factory=Figure)
+    per_output_token: Figure = field(default_factory=Figure)
+    per_request: Figure = field(default_factory=Figure)
+    why: str = ""
+    gpus: list[GpuEnergy] = field(default_factory=list)
+
+
 class Speculation(Record):
     """Speculative decoding in the measure window. `source`: counters | gauges (means of what the engine said lately).
 

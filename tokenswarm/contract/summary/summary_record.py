@@ -9,7 +9,7 @@ from msgspec import field
 from tokenswarm.contract.manifest import Reason
 from tokenswarm.contract.summary.adapter_records import Adapters
 from tokenswarm.contract.summary.cache_records import Cache
-from tokenswarm.contract.summary.engine_records import ServerFigures, ServerMeans, ServerTtft, Speculation
+from tokenswarm.contract.summary.engine_records import Energy, ServerFigures, ServerMeans, ServerTtft, Speculation
 from tokenswarm.contract.summary.figure import Figure, Record
 from tokenswarm.contract.summary.header_records import Header
 from tokenswarm.contract.summary.interference_records import Interference
@@ -75,6 +75,7 @@ class Summary(Record):
     drift: dict[str, DriftSeries] = field(default_factory=dict)
     outages: Outages = field(default_factory=Outages)
     cost: Cost | None = None
+    energy: Energy = field(default_factory=Energy)
     counts: Counts = field(default_factory=Counts)
     generator: Generator = field(default_factory=Generator)
     user_classes: dict[str, ClassFigures] = field(default_factory=dict)

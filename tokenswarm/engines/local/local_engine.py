@@ -93,6 +93,10 @@ class LocalEngine(StartedEngine):
         """Its processes' CPU and memory."""
         return [ProcessSampler(self.pid)]
 
+    def process_ids(self) -> frozenset[int]:
+        """Those of the engine's first process and all that it started."""
+        return frozenset(process.pid for process in processes.family(self.pid))
+
     def is_alive(self) -> bool:
         """Whether the engine's first process still runs."""
         return self._process.poll() is None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 _MIB = 1024 * 1024
@@ -28,17 +28,20 @@ def throttle(bits: int | None) -> str | None:
 class GpuSampler:
     """Reads GPUs of this machine, `handles` by their number. `open` gives None where there are none."""
 
-    def __init__(self, nvml: Any, handles: Mapping[int, Any]) -> None:
+    def __init__(self, nvml: Any, handles: Mapping[int, Any],
+                 own: Callable[[], Collection[int] | None] = lambda: None) -> None:
         self._nvml = nvml
         self._handles = dict(handles)
+        self._own = own
 
     @classmethod
-    def open(cls, module: str = "pynvml", only: str | None = None) -> GpuSampler | None:
+    def open(cls, module: str = "pynvml", only: str | None = None,
+             own: Callable[[], Collection[int] | None] = lambda: None) -> GpuSampler | None:
         """A sampler, or None without the library, the driver or a GPU.
 
         `only` names the GPUs to read, as CUDA_VISIBLE_DEVICES and GPUS do: "0,2", or UUIDs (their beginnings will do),
         up to the first one that does not exist. None, or one that names none, means all of them: better the neighbours'
-        figures too than none.
+        figures too than none. `own`: ids of the engine's processes; None where they are not known.
         """
         try:
             nvml = importlib.import_module(module)
@@ -48,7 +51,7 @@ class GpuSampler:
         except Exception:  # the library raises its own errors, which cannot be named when it is not there
             return None
         chosen = visible(only or "", uuids) or list(handles)
-        return cls(nvml, {index: handles[index] for index in chosen}) if handles else None
+        return cls(nvml, {index: handles[index] for index in chosen}, own) if handles else None
 
     @property
     def names(self) -> list[str]:
@@ -57,15 +60,16 @@ class GpuSampler:
 
     def sample(self, at: float) -> list[dict[str, object]]:
         """One row per GPU: `at` (unix seconds), `source` (`gpu` and its number in this machine), utilisation 0..1,
-        memory in MiB, power in W, clock in MHz and what lowers it.
+        memory in MiB, power in W, clock in MHz and what lowers it, energy in J, and who computes there.
 
         What a GPU does not report is left out of its row.
         """
-        rows = []
+        rows, own = [], self._own()
         for index, handle in self._handles.items():
             use = self._read("nvmlDeviceGetUtilizationRates", handle)
             memory = self._read("nvmlDeviceGetMemoryInfo", handle)
             power_mw = self._read("nvmlDeviceGetPowerUsage", handle)
+            energy_mj = self._read("nvmlDeviceGetTotalEnergyConsumption", handle)
             rows.append(
                 {
                     "at": at,
@@ -75,9 +79,20 @@ class GpuSampler:
                     "gpu_power_w": None if power_mw is None else power_mw / 1000,
                     "gpu_clock_mhz": self._read("nvmlDeviceGetClockInfo", handle, _SM_CLOCK),
                     "gpu_throttle": throttle(self._throttle_bits(handle)),
+                    "gpu_energy_j": None if energy_mj is None else energy_mj / 1000,
+                    **self._processes(handle, own),
                 }
             )
         return rows
+
+    def _processes(self, handle: Any, own: Collection[int] | None) -> dict[str, object]:
+        """How many processes of the engine and of others compute on a GPU. Process ids of a container are others than
+        NVML's: where none of the engine's is seen, only that nobody computes there is known."""
+        running = self._read("nvmlDeviceGetComputeRunningProcesses", handle)
+        if running is None or own is None:
+            return {}
+        mine = sum(process.pid in own for process in running)
+        return {"gpu_own_processes": mine, "gpu_other_processes": len(running) - mine if mine or not running else None}
 
     def _throttle_bits(self, handle: Any) -> int | None:
         bits = self._read("nvmlDeviceGetCurrentClocksEventReasons", handle)

@@ -50,7 +50,7 @@ def energy_of(host: pd.DataFrame, rows: pd.DataFrame, window: Window | None, use
     broken = next((gpu for gpu in gpus if gpu.why), None)
     if broken is not None:
         return replace(without(f"{broken.source}: {broken.why}"), gpus=gpus)
-    joules = np.sum([blocks for blocks, _, _ in parts.values()], axis=0)
+    joules = np.sum([blocks for blocks, _, _ in parts.values() if blocks is not None], axis=0)
     return _figures(joules, rows, edges, gpus)
 
 

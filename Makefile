@@ -6,6 +6,8 @@ PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip install -qq --disable-pip-version-check
 PYTEST  = $(PY) -m pytest -q $(if $(FAILED),--last-failed --last-failed-no-failures none)
 RUN    ?=
+# Python keeps what it compiled, whatever the surroundings say: else each process of a run compiles hundreds of modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' tokenswarm/__init__.py)
 
 # A value quoted for the shell, whatever it holds; and an option that is given only where its variable is set.

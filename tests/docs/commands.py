@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _START = r"(?:[A-Z_]+=\S+ +)*(?:make|(?:exec )?(?:\.venv/bin/)?python3? -m tokenswarm)(?![\w/-])"
 _BLOCK = re.compile(rf"^(?: {{4}}|\$ )?({_START}.*)$")
 _INLINE = re.compile(rf"`({_START}[^`]*)`")

@@ -98,3 +98,7 @@ def test_every_setting_of_the_pages_is_taken() -> None:
 def test_make_compare_has_a_scenario_whether_one_is_given_or_not(words: tuple[str, ...], scenario: str) -> None:
     done = subprocess.run(["make", "-n", "compare", *words], cwd=ROOT, capture_output=True, text=True)
     assert f"compare --scenario {scenario}" in done.stdout
+
+
+def test_the_readme_is_read_in_a_few_minutes() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 120

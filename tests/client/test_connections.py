@@ -83,16 +83,20 @@ def test_a_request_of_several_mb_arrives_whole(serve: Serve, connect: Connect) -
 ])
 def test_the_end_of_a_chunked_stream_is_noticed_however_it_is_cut(serve: Serve, connect: Connect,
                                                                   pieces: tuple[bytes, ...]) -> None:
+    sent: list[int] = []
+
     def script(peer: Peer) -> None:
         while peer.request() is not None:
             peer.send_apart(*pieces)
+            sent.append(len(pieces))
 
     server = serve(script)
     client = connect(server.url)
     for number in range(2):
         answer = ask(client, f"r-{number}")
         assert (answer.status, answer.error, answer.text, answer.usage.completion_tokens) == ("ok", None, "Hello", 2)
-        gevent.sleep(0.2)  # the answer ends with [DONE]; its last pieces may still be on the way
+        while len(sent) <= number:  # the answer ends with [DONE]; its last pieces may still be on the way
+            gevent.sleep(0.01)
     assert server.connections == 1  # and it was kept alive
 
 
@@ -285,15 +289,19 @@ def test_an_idle_connection_that_the_server_closed_is_not_used_again(serve: Serv
 
 
 def test_an_idle_connection_on_which_something_came_unasked_is_not_used_again(serve: Serve, connect: Connect) -> None:
+    sent: list[str] = []
+
     def script(peer: Peer) -> None:
         while peer.request() is not None:
             peer.send_apart(STREAM, plain(b"surprise"))
+            sent.append("surprise")
 
     server = serve(script)
     client = connect(server.url)
-    for _ in range(2):
+    for number in range(2):
         assert ask(client).text == "Hello"
-        gevent.sleep(0.1)
+        while len(sent) <= number:
+            gevent.sleep(0.01)
     assert server.connections == 2
 
 

@@ -265,13 +265,18 @@ def test_no_compression_is_asked_for(serve: Serve, connect: Connect) -> None:
 BODY_OPEN = STREAM_HEAD + chunk(STREAM_BODY)
 
 
-def held(pieces: tuple[bytes, ...], late: bytes, wait: bool = False) -> Callable[[Peer], None]:
-    """A script that leaves each answer open for a while behind its [DONE], then sends `late`."""
+def held(pieces: tuple[bytes, ...], late: bytes, wait: bool = False,
+         sent: list[bytes] | None = None) -> Callable[[Peer], None]:
+    """A script that leaves each answer open for a while behind its [DONE], then sends `late`, which is in `sent` then.
+    `wait`: not before the test is over."""
+    sent = [] if sent is None else sent
+
     def script(peer: Peer) -> None:
         while peer.request() is not None:
             peer.send_apart(*pieces, pause_s=0.02)
-            gevent.sleep(2.0 if wait else 0.5)
+            gevent.sleep(60.0 if wait else 0.05)
             peer.send(late)
+            sent.append(late)
     return script
 
 
@@ -286,7 +291,7 @@ def held(pieces: tuple[bytes, ...], late: bytes, wait: bool = False) -> Callable
 def test_an_answer_ends_with_done_though_its_body_stays_open(serve: Serve, connect: Connect,
                                                              pieces: tuple[bytes, ...]) -> None:
     client = connect(serve(held(pieces, END, wait=True)).url)
-    with gevent.Timeout(1.5, AssertionError("the user was held")):
+    with gevent.Timeout(30, AssertionError("the user was held")):
         answer = ask(client)
     assert (answer.status, answer.text, answer.usage.completion_tokens) == ("ok", "Hello", 2)
     assert client.in_flight == 0
@@ -295,11 +300,13 @@ def test_an_answer_ends_with_done_though_its_body_stays_open(serve: Serve, conne
 @pytest.mark.parametrize(("late", "connections"), [(END, 1), (chunk(b"\n") + END, 1), (chunk(sse(WORDS[0])) + END, 2)])
 def test_a_connection_is_used_again_once_the_body_has_ended_unless_more_came(serve: Serve, connect: Connect,
                                                                             late: bytes, connections: int) -> None:
-    server = serve(held((BODY_OPEN,), late))
+    sent: list[bytes] = []
+    server = serve(held((BODY_OPEN,), late, sent=sent))
     client = connect(server.url)
-    for _ in range(2):
+    for number in range(2):
         assert ask(client).text == "Hello"
-        gevent.sleep(0.8)
+        while len(sent) <= number:
+            gevent.sleep(0.01)
     assert server.connections == connections
 
 

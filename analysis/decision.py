@@ -22,6 +22,7 @@ from tokenswarm.analysis.search.decision import (
     ratio_of,
     settings_to_take,
 )
+from tokenswarm.analysis.search.quality import WORSE
 
 from tokenswarm.contract.capacity import Capacity, CapacityFigure
 from tokenswarm.contract.decision import Decision, RatioToRunnerUp, SideRecord
@@ -52,7 +53,9 @@ def ratio_record(interval: Interval) -> Ratio:
 # ---- one engine
 
 def chosen_settings(tune: Tune) -> tuple[str, str]:
-    """The candidate to go on with, and why."""
+    """The candidate to go on with, and why. Settings under which answers are surely worse are none to go on with."""
+    if tune.answers.state == WORSE:
+        return tune.default, "the winner's answers are surely worse"
     left = tune.default in tune.equal_to_winner
     return settings_to_take(RaceResult(tune.winner, tune.default, left, interval_of(tune.ratio)))
 

@@ -123,7 +123,7 @@ class Stages:
         candidate: Candidate = next(each for each in space.candidates if each.name == side.candidate)
         side.settings, side.flags = dict(candidate.settings), dict(own_flags(self._plans[place], candidate))
         side.winner, side.tuned, side.equal_to_winner = tune.winner, tune.ratio, tune.equal_to_winner
-        side.answers = tune.quality if side.settings else ""
+        side.answers = tune.quality if side.settings or tune.answers.state == "worse" else ""
         self._note_runs(side, [Path(run) for each in tune.candidates for run in each.runs]
                         + [Path(run) for runs in tune.fresh_runs.values() for run in runs])
         return state.ended or ""

@@ -62,6 +62,21 @@ class TimeRecord(msgspec.Struct):
     fresh_runs: int = 0
 
 
+class AnswersRecord(msgspec.Struct):
+    """Whether the answers are as good under the winner's settings. `state`: not_at_stake (no number format changes) |
+    not_checked | cannot_tell | worse | as_good (surely, within 5 points) | undecided. `before`, `after`: shares of
+    `tasks` with known results that were solved; `change`: after - before, a share, with its interval."""
+
+    state: str = ""
+    tasks: int = 0
+    before: float | None = None
+    after: float | None = None
+    change: float | None = None
+    ci95: list[float | None] | None = None
+    runs: list[str] = field(default_factory=list)
+    sentence: str = ""
+
+
 class Tune(msgspec.Struct):
     """The whole of tune.json. `ratio`: the winner's objective against the default's, of runs made after the race on
     fresh seeds. `reason`: why the race ended."""
@@ -86,6 +101,7 @@ class Tune(msgspec.Struct):
     effects: list[EffectRecord] = field(default_factory=list)
     quality: str = ""
     """Whether the answers are as good under the winner's settings, in a sentence."""
+    answers: AnswersRecord = field(default_factory=AnswersRecord)
     time: TimeRecord = field(default_factory=TimeRecord)
     fresh_runs: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

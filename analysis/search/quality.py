@@ -1,0 +1,63 @@
+"""Whether answers are as good under other settings, from the same tasks with known results on both. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+from scipy import special
+from tokenswarm.analysis.figures.statistics import CONFIDENCE
+
+MARGIN = 0.05
+"""Share of tasks: what is surely lost by less is as good."""
+SOLVED_AT_LEAST = 0.20
+"""Share of tasks that a model must solve with its own format: one that knows nothing, such as one of random weights,
+cannot lose anything."""
+FEWEST_TASKS = 30
+WORSE, AS_GOOD, OPEN, CANNOT_TELL = "worse", "as_good", "undecided", "cannot_tell"
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """`state`: worse | as_good (surely within MARGIN) | undecided | cannot_tell (and `why`). `before`, `after`: shares
+    of `tasks` that were solved; `change`: after - before, with its 95% interval."""
+
+    state: str
+    tasks: int = 0
+    before: float | None = None
+    after: float | None = None
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
+
+
+def quality(before: Mapping[Hashable, bool], after: Mapping[Hashable, bool]) -> Quality:
+    """The tasks that were answered under both settings against each other.
+
+    The interval of the paired difference is the adjusted Wald one of Bonett and Price (Journal of Educational and
+    Behavioral Statistics 37, 2012): it holds where few tasks or none changed.
+    """
+    tasks = [task for task in before if task in after]
+    count = len(tasks)
+    if count < FEWEST_TASKS:
+        return Quality(CANNOT_TELL, count, why=f"{count} tasks were answered under both settings, and {FEWEST_TASKS} "
+                                               "are the fewest that say something")
+    lost = sum(before[task] and not after[task] for task in tasks)
+    won = sum(after[task] and not before[task] for task in tasks)
+    shares = [sum(side[task] for task in tasks) / count for side in (before, after)]
+    less, more = (lost + 1.0) / (count + 2.0), (won + 1.0) / (count + 2.0)
+    z = float(special.ndtri(0.5 + CONFIDENCE / 2.0))
+    half = z * math.sqrt((less + more - (more - less) ** 2) / (count + 2.0))
+    low, high = max(-1.0, more - less - half), min(1.0, more - less + half)
+    state, why = OPEN, ""
+    if shares[0] < SOLVED_AT_LEAST:
+        state = CANNOT_TELL
+        why = (f"the model solves {shares[0]:.0%} of the tasks with its own format, so there is nothing to lose: are "
+               "its weights random?")
+    elif high < 0.0:
+        state = WORSE
+    elif low > -MARGIN:
+        state = AS_GOOD
+    return Quality(state, count, *shares, (won - lost) / count, low, high, why)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from scipy import special
 from tokenswarm.analysis.figures.statistics import CONFIDENCE
@@ -16,6 +17,9 @@ SOLVED_AT_LEAST = 0.20
 cannot lose anything."""
 FEWEST_TASKS = 30
 WORSE, AS_GOOD, OPEN, CANNOT_TELL = "worse", "as_good", "undecided", "cannot_tell"
+
+
+Task = TypeVar("Task", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Quality:
     why: str = ""
 
 
-def quality(before: Mapping[Hashable, bool], after: Mapping[Hashable, bool]) -> Quality:
+def quality(before: Mapping[Task, bool], after: Mapping[Task, bool]) -> Quality:
     """The tasks that were answered under both settings against each other.
 
     The interval of the paired difference is the adjusted Wald one of Bonett and Price (Journal of Educational and
@@ -46,18 +50,18 @@ def quality(before: Mapping[Hashable, bool], after: Mapping[Hashable, bool]) -> 
                                                "are the fewest that say something")
     lost = sum(before[task] and not after[task] for task in tasks)
     won = sum(after[task] and not before[task] for task in tasks)
-    shares = [sum(side[task] for task in tasks) / count for side in (before, after)]
+    solved, solved_after = (sum(side[task] for task in tasks) / count for side in (before, after))
     less, more = (lost + 1.0) / (count + 2.0), (won + 1.0) / (count + 2.0)
     z = float(special.ndtri(0.5 + CONFIDENCE / 2.0))
     half = z * math.sqrt((less + more - (more - less) ** 2) / (count + 2.0))
     low, high = max(-1.0, more - less - half), min(1.0, more - less + half)
     state, why = OPEN, ""
-    if shares[0] < SOLVED_AT_LEAST:
+    if solved < SOLVED_AT_LEAST:
         state = CANNOT_TELL
-        why = (f"the model solves {shares[0]:.0%} of the tasks with its own format, so there is nothing to lose: are "
+        why = (f"the model solves {solved:.0%} of the tasks with its own format, so there is nothing to lose: are "
                "its weights random?")
     elif high < 0.0:
         state = WORSE
     elif low > -MARGIN:
         state = AS_GOOD
-    return Quality(state, count, *shares, (won - lost) / count, low, high, why)
+    return Quality(state, count, solved, solved_after, (won - lost) / count, low, high, why)

@@ -220,10 +220,15 @@ def unfair(groups: Groups) -> list[str]:
 
 
 def _other_tokens(groups: Groups) -> list[str]:
-    """A sentence where the models cut text into tokens of other lengths."""
-    sides = [sorted({summary.run.chars_per_token for summary in group if summary.run.chars_per_token is not None})
-             for group in (groups.a, groups.b)]
-    if not all(sides) or max(sides[0][-1], sides[1][-1]) <= (1 + SAME_TOKENS) * min(sides[0][0], sides[1][0]):
+    """A sentence where the models cut text into tokens of other lengths. Each seed has texts of its own, of which the
+    length was measured: runs of one seed are held against each other, where both sides have some."""
+    of_seeds = [{summary.run.seed: summary.run.chars_per_token for summary in group
+                 if summary.run.chars_per_token is not None} for group in (groups.a, groups.b)]
+    common = of_seeds[0].keys() & of_seeds[1].keys()
+    sides = [sorted({factor for seed, factor in side.items() if not common or seed in common}) for side in of_seeds]
+    pairs = [(of_seeds[0][seed], of_seeds[1][seed]) for seed in common] or [
+        (min(side[0] for side in sides), max(side[-1] for side in sides))] if all(sides) else []
+    if all(max(pair) <= (1 + SAME_TOKENS) * min(pair) for pair in pairs):
         return []
     a, b = (" / ".join(f"{factor:.2f}" for factor in dict.fromkeys(side)) for side in sides)
     return [f"The tokens are not the same on both sides: one of {groups.label_a} has {a} characters, one of "

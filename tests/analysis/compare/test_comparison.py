@@ -318,3 +318,13 @@ def test_the_page_says_whose_words_stand_in_chat_histories_and_how_much_that_is(
         (folder / "prompts.csv").write_text(",".join(names(PROMPT_COLUMNS)) + "\n" + "".join(told))
     found = [note for note in compare_runs(runs).notes if "histories" in note]
     assert len(found) == 1 and words in found[0] and "20%" in found[0]
+
+
+@pytest.mark.parametrize(("factors_b", "unlike"), [((3.995, 3.986), False), ((3.995, 4.1), True), ((4.2, 4.2), True)])
+def test_tokens_are_held_against_each_other_seed_by_seed(
+        tmp_path: Path, factors_b: tuple[float, float], unlike: bool) -> None:
+    a, b = ([run(tmp_path, f"{side}-{seed}", 100, engine=engine, seed=seed, preflight={"chars_per_token": factor})
+             for seed, factor in enumerate(factors)]
+            for side, engine, factors in (("a", "vLLM", (3.995, 3.986)), ("b", "SGLang", factors_b)))
+    sentences = [sentence for sentence in compare_runs(a=a, b=b).unfair if "tokens are not the same" in sentence]
+    assert bool(sentences) == unlike

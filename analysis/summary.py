@@ -133,7 +133,7 @@ def _rates(run: Run, rows: pd.DataFrame, window: Window | None,
     """All rates, and goodput; without intervals where nobody knows when requests were sent."""
     rates = every_rate(run.requests, rows, window, bounds)
     goodput = slo.goodput_figures(rows, bounds, window, run.requests)
-    if run.manifest.imported is None or run.manifest.imported.start_times:
+    if run.has_start_times:
         return rates, goodput
     return {name: replace(figure, ci95=None) for name, figure in rates.items()}, replace(
         goodput, goodput_rps=replace(goodput.goodput_rps, ci95=None))

@@ -180,8 +180,8 @@ def about(groups: Groups) -> list[str]:
                     if other.get(key) != value and key not in _OF_THE_PAIR)
            for table, other in (tables, tables[::-1])]
     if not any(own):
-        own = [str(group[0].run.engine.base_url) for group in (groups.a, groups.b)]
-    return [f"{_version(group[0])}, {text or 'nothing set'}"
+        own = [group[0].run.engine.base_url or "" for group in (groups.a, groups.b)]
+    return [f"{_version(group[0])}, {text or ('endpoint not known' if group[0].run.measured_by else 'nothing set')}"
             for group, text in zip((groups.a, groups.b), own, strict=True)]
 
 

@@ -65,6 +65,11 @@ class Run:
     missing_files: tuple[str, ...] = ()
     going: bool = False
 
+    @property
+    def has_start_times(self) -> bool:
+        """Whether `sent_at` is a moment; of some imported runs it keeps the order of the requests alone."""
+        return self.manifest.imported is None or self.manifest.imported.start_times
+
     @cached_property
     def measured(self) -> pd.DataFrame:
         """The requests that enter figures: those sent in the measure phase (all, where the table has no phases)."""

@@ -113,8 +113,7 @@ def look_at(run: Run, summary: Summary) -> Seen:
     """A run, ready to be drawn."""
     window = find_window(run)
     objectives, _ = parse_objectives(run.manifest.scenario.table("slo"))
-    timed = run.manifest.imported is None or run.manifest.imported.start_times
-    timeline = make_timeline(run, window) if timed else None
+    timeline = make_timeline(run, window) if run.has_start_times else None
     if timeline is not None:
         bands = tuple((level.window.start, level.window.end) for level in load_levels(run, window))
         names = tuple(text.level_words(level) for level in summary.levels)
@@ -175,7 +174,7 @@ def slowest_rows(run: Run) -> list[dict[str, str]]:
     column, _ = primary_latency(ok)
     window = find_window(run)
     zero = window.start if window else float(rows["sent_at"].min()) if len(rows) else 0.0
-    out = []
+    out, timed = [], run.has_start_times
     for _, row in ok.nlargest(SLOWEST, column).iterrows():
         cached = row["cached_tokens"] / row["prompt_tokens"] if row["prompt_tokens"] else np.nan
         out.append(
@@ -183,7 +182,7 @@ def slowest_rows(run: Run) -> list[dict[str, str]]:
                 "request": _text(row["request_id"]).removeprefix(f"{run.manifest.run_id}-"),
                 "class": _text(row["user_class"]),
                 "turn": _count(row["turn"]),
-                "sent (s)": f"{row['sent_at'] - zero:.1f}",
+                "sent (s)": f"{row['sent_at'] - zero:.1f}" if timed else text.MISSING,
                 "TTFT (ms)": _ms(row["ttft_ms"]),
                 "TTFO (ms)": _ms(row["ttfo_ms"]),
                 "E2E (ms)": _ms(row["e2e_ms"]),

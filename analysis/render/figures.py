@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tokenswarm.contract.metric import Place, Rate
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.summary.figure import Figure
@@ -16,6 +18,17 @@ def rate_figures(summary: Summary, place: Place) -> list[tuple[Rate, Figure]]:
     bounded = bool(summary.goodput.bounds)
     figures = [(rate, rate.figure_of(summary)) for rate in METRICS.rates_at(place) if bounded or not rate.of_objectives]
     return [(rate, figure) for rate, figure in figures if figure is not None and figure.value is not None]
+
+
+def shown_latencies(by_key: Mapping[str, Mapping[str, Figure]]) -> dict[str, Mapping[str, Figure]]:
+    """The latencies that were measured, by key, without one that tells in every figure what another does: without
+    reasoning the first token is the first of the answer."""
+    def repeats(key: str) -> bool:
+        latency = METRICS.latency(key)
+        return latency is not None and latency.repeats is not None and \
+            by_key[key] == by_key.get(f"{latency.repeats}_ms")
+
+    return {key: figures for key, figures in by_key.items() if figures["p50"].n and not repeats(key)}
 
 
 def latency_title(key: str) -> str:

@@ -6,7 +6,7 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import DRIFTING, STEPPED
 from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
-from tokenswarm.analysis.render.figures import latency_title
+from tokenswarm.analysis.render.figures import latency_title, shown_latencies
 from tokenswarm.analysis.render.levels import headings, level_rows
 from tokenswarm.analysis.verdict.gates import judged
 from tokenswarm.analysis.wording import bound_words, load_sentence, verdict_words
@@ -61,7 +61,7 @@ def _latencies(summary: Summary) -> list[str]:
         return _levels(summary)
     return ["| figure | p50 | p95 | p99 |", "|---|---|---|---|",
             *(_row(f"{latency_title(key)} (ms)", *(_cell(figures[p]) for p in ("p50", "p95", "p99")))
-              for key, figures in summary.latency.items() if figures["p50"].n)]
+              for key, figures in shown_latencies(summary.latency).items())]
 
 
 def _rates(summary: Summary) -> list[str]:

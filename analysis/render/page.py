@@ -13,7 +13,7 @@ from tokenswarm.analysis.figures.drift import STEADY, TOO_SHORT
 from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
 from tokenswarm.analysis.figures.quantities import GAPS
 from tokenswarm.analysis.render.answer import answer
-from tokenswarm.analysis.render.figures import latency_title, rate_figures
+from tokenswarm.analysis.render.figures import latency_title, rate_figures, shown_latencies
 from tokenswarm.analysis.render.levels import level_rows
 from tokenswarm.analysis.verdict.outcome import VALID
 
@@ -121,19 +121,10 @@ def steady_rows(summary: Summary) -> list[dict[str, Any]]:
 
 def _latency_rows(by_key: Mapping[str, Mapping[str, Figure]]) -> list[dict[str, Any]]:
     rows = []
-    for key, figures in by_key.items():
+    for key, figures in shown_latencies(by_key).items():
         latency = METRICS.latency(key)
-        if latency and latency.repeats and figures == by_key.get(f"{latency.repeats}_ms"):
-            continue  # without reasoning the first token is the first of the answer
-        if figures["p50"].n:
-            rows.append(
-                {
-                    "name": latency_title(key),
-                    "meaning": latency.meaning if latency else "",
-                    "n": f"{figures['p50'].n:,}",
-                    "cells": [cell(figures[p]) for p in ("p50", "p95", "p99")],
-                }
-            )
+        rows.append({"name": latency_title(key), "meaning": latency.meaning if latency else "",
+                     "n": f"{figures['p50'].n:,}", "cells": [cell(figures[p]) for p in ("p50", "p95", "p99")]})
     return rows
 
 

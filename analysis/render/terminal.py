@@ -12,7 +12,7 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import STEADY, TOO_SHORT
 from tokenswarm.analysis.figures.drift_series import sentence
-from tokenswarm.analysis.render.figures import latency_title, rate_figures
+from tokenswarm.analysis.render.figures import latency_title, rate_figures, shown_latencies
 from tokenswarm.analysis.render.levels import headings, level_rows
 from tokenswarm.analysis.verdict.outcome import BY_NAME, VALID
 from tokenswarm.analysis.wording import bound_words, load_sentence, shown_state, verdict_words
@@ -101,10 +101,8 @@ def _latency(summary: Summary) -> Table:
         ("p99", "right"),
         ("requests", "right"),
     )
-    for key, figures in summary.latency.items():
-        count = figures["p50"].n
-        if count:
-            table.add_row(latency_title(key), *(_cell(figures[p]) for p in ("p50", "p95", "p99")), str(count))
+    for key, figures in shown_latencies(summary.latency).items():
+        table.add_row(latency_title(key), *(_cell(figures[p]) for p in ("p50", "p95", "p99")), str(figures["p50"].n))
     if not table.row_count:
         table.add_row("no request succeeded", "", "", "", "0")
     return table

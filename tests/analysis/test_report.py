@@ -233,7 +233,7 @@ def test_meagre_run_still_gets_its_report(tmp_path: Path, rows: list[dict], fact
 )
 def test_manifest_of_unexpected_shape_does_not_stop_the_report(tmp_path: Path, broken: dict) -> None:
     summary = report(write_run(tmp_path, [row(sent_at=START + i) for i in range(30)], manifest() | broken))
-    assert summary.latency["ttft_ms"]["p95"].value == 100.0
+    assert summary.latency["ttft_ms"]["p95"].value == pytest.approx(100.0, abs=0.1)
     render(summary, 80)
 
 

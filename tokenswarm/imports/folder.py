@@ -176,7 +176,8 @@ def _manifest(run: ForeignRun, seen: _Seen, source: Path, run_id: str) -> Manife
                             cancelled=seen.status.get("cancelled", 0), rows=seen.rows,
                             sent=max(run.sent or 0, seen.rows)),
         imported=imported,
-        notes=[f"Imported from {source.name} of {title}. Not known: {'; '.join(run.unknown)}."])
+        notes=[f"Imported from {source.name} of {title}.",
+               f"Not known of a run of {run.tool}: {'; '.join(run.unknown)}."])
 
 
 def _utc(moment: float) -> str:

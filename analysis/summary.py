@@ -12,6 +12,7 @@ from tokenswarm.analysis.cache import yardstick as cache
 from tokenswarm.analysis.figures import quantities as metrics
 from tokenswarm.analysis.figures import server_view, slo
 from tokenswarm.analysis.figures.adapters import adapters_of
+from tokenswarm.analysis.figures.constraints import constraint_uses
 from tokenswarm.analysis.figures.control_arm import control_arm
 from tokenswarm.analysis.figures.cost import cost_figures
 from tokenswarm.analysis.figures.drift_series import drift_figures
@@ -153,6 +154,7 @@ def _of_one_load(summary: Summary, run: Run, window: Window | None) -> None:
     transient."""
     rows = run.measured
     summary.control_arm = control_arm(rows, run.manifest.scenario.workload)
+    summary.constraints = constraint_uses(run.requests, rows, run.manifest.scenario)
     summary.interference = interference_of(run.manifest, run.requests, rows, window)
     summary.adapters = adapters_of(run.manifest, run.requests, rows)
     summary.tasks = task_figures(rows, window)

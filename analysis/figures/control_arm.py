@@ -11,7 +11,7 @@ from tokenswarm.analysis.figures.statistics import CONFIDENCE, Estimate
 from tokenswarm.contract.summary.request_records import ControlArm
 
 WORKLOAD = "structured"
-_CONTROL = "control-"
+CONTROL = "control-"
 """Begins the column `document` of a request without a constraint (workloads/structured.py)."""
 FEWEST = 20
 """Requests of an arm below which nothing is said of it."""
@@ -21,7 +21,7 @@ def control_arm(rows: pd.DataFrame, workload: str | None) -> ControlArm | None:
     """The two arms of a run of that workload; None where it has none."""
     if workload != WORKLOAD:
         return None
-    free = rows["document"].astype("object").fillna("").astype("str").str.startswith(_CONTROL).to_numpy()
+    free = rows["document"].astype("object").fillna("").astype("str").str.startswith(CONTROL).to_numpy()
     values, ok = tpot_ms(rows), is_ok(rows)
     known = ok & ~np.isnan(values)
     return compared(values[known & ~free], values[known & free])

@@ -55,6 +55,10 @@ def withhold(summary: Summary, metrics: Collection[str], why: str, level: LevelF
     for part in parts:
         for figure in _figures(part, metrics):
             _withheld(figure, why)
+    if "ttft" in metrics and level is None:
+        for use in summary.constraints:
+            for figure in (use.first_ttft_ms, use.later_ttft_ms):
+                _withheld(figure, why)
     if summary.interference is not None and level is None:
         _withhold_interference(summary.interference, metrics, why)
     if summary.adapters is not None and level is None:

@@ -36,7 +36,7 @@ from tokenswarm.generator.load_process import LoadProcess, Outlets
 from tokenswarm.generator.mixed_user import choose_classes
 from tokenswarm.generator.plan import ALL, Plan, plan_from
 from tokenswarm.generator.roles import Coordinator, ProcessRole
-from tokenswarm.generator.sinks import TABLES, MasterSink
+from tokenswarm.generator.sinks import WRITTEN, MasterSink
 from tokenswarm.generator.worker_files import FilesToFetch, FilesToHandOut
 from tokenswarm.live.aggregate import Delta
 
@@ -244,7 +244,7 @@ class MasterRole(Coordinator):
 
 def _are_rows(data: Any) -> bool:
     """Whether this is what a worker's sink sends: so many whole lines of a table that there is."""
-    return (isinstance(data, dict) and isinstance(data.get("table"), str) and data["table"] in TABLES
+    return (isinstance(data, dict) and isinstance(data.get("table"), str) and data["table"] in WRITTEN
             and type(data.get("count")) is int
             and isinstance(data.get("lines"), str) and data["lines"].endswith("\n")
             and 0 < data["count"] <= data["lines"].count("\n"))

@@ -21,6 +21,7 @@ from tokenswarm.client.stream import unclosed_as_reasoning
 from tokenswarm.contract.objectives import bounds_of
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import (
+    ANSWERS_JSONL,
     HOST_METRIC_COLUMNS,
     HOST_METRICS_CSV,
     PROMPTS_CSV,
@@ -35,6 +36,7 @@ from tokenswarm.generator.dispatch import Dispatcher, PlannedSessions
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.generator.free_users import ClassShares
 from tokenswarm.generator.host_sampler import Health
+from tokenswarm.generator.kept_answers import KeptAnswers
 from tokenswarm.generator.mix_draw import ClassDraw
 from tokenswarm.generator.plan import ALL, Plan
 from tokenswarm.generator.private_text import without_prompt
@@ -118,6 +120,7 @@ class LoadProcess:
         self._sink = outlets.sink
         self._buffer = Buffer(outlets.sink)
         self._fingerprints = Fingerprints(hash_key or fresh_key())
+        self._kept = KeptAnswers(scenario.output.keep_answers)
         self._on_failure = outlets.on_failure
         self._failed = False
         share, begun = Share(index, plan.workers), Counter[Hashable]()
@@ -324,6 +327,7 @@ class LoadProcess:
         self._buffer.add(REQUESTS_CSV, format_rows(REQUEST_COLUMNS, (row,)))
         self._buffer.add(PROMPTS_CSV, self._fingerprints.row(self.index, origin.number, as_cached(prompt), answer))
         self._slice.add(row, self._load_of(origin.user_class).bounds, self.timeline.shifted(-self._clock_shift_s))
+        self._kept.add(row, answer, self._load_of(origin.user_class).keys)
         self.simulated_answers += answer.simulated
         self.oddities.update(answer.oddities)
         self.health.saw(answer, row["lateness_ms"])
@@ -376,6 +380,8 @@ class LoadProcess:
             self._dispatcher.stop()
         self.health.stop()
         self._flusher.kill(block=False)
+        for line in self._kept.lines():
+            self._buffer.add(ANSWERS_JSONL, line)
         self.flush()
 
     def account(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.tables import (
+    ANSWERS_JSONL,
     HOST_METRIC_COLUMNS,
     HOST_METRICS_CSV,
     PROMPT_COLUMNS,
@@ -36,8 +37,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
 """The tables that the load generator writes, by file name."""
 
 
+WRITTEN = (*TABLES, ANSWERS_JSONL)
+"""What lines can be of: those tables, and the answers that are kept."""
+
+
 class Sink(Protocol):
-    """Takes finished CSV lines of one of TABLES."""
+    """Takes finished lines of one of WRITTEN."""
 
     def write(self, table: str, lines: str, count: int) -> None:
         """Keep `count` lines. Raises OSError if they cannot be kept."""
@@ -87,6 +92,9 @@ class FileSink:
         return made
 
     def write(self, table: str, lines: str, count: int) -> None:
+        if table == ANSWERS_JSONL and self._files:
+            self._keep_answers(lines)
+            return
         if table not in self._files:
             raise OSError(errno.EBADF, "the files of this run are closed")
         now = self._clock()
@@ -95,6 +103,14 @@ class FileSink:
         _append(self._files[table], lines.encode())
         self.rows[table] += count
         self._index.wrote(table, count, now)
+
+    def _keep_answers(self, lines: str) -> None:
+        """What was answered is for the owner of the folder alone to read."""
+        descriptor = os.open(self._folder / ANSWERS_JSONL, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            _append(descriptor, lines.encode())
+        finally:
+            os.close(descriptor)
 
     def _rotate(self, now: float) -> None:
         number = self._index.number + 1
@@ -149,8 +165,8 @@ class Buffer:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._lines: dict[str, list[str]] = {name: [] for name in TABLES}
-        self.taken = dict.fromkeys(TABLES, 0)
+        self._lines: dict[str, list[str]] = {name: [] for name in WRITTEN}
+        self.taken = dict.fromkeys(WRITTEN, 0)
 
     def add(self, table: str, line: str) -> None:
         """Keep one formatted line, with its line end."""

@@ -13,13 +13,17 @@ from rich.text import Text
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.contract.manifest import EXTERNAL, CostRecord, PreflightRecord
 from tokenswarm.engines import Engine, GpuSampler
+from tokenswarm.engines.spec.engine_spec import EngineSpec
 from tokenswarm.run.adapters import with_adapters
+from tokenswarm.run.constraint_fields import with_fields
 from tokenswarm.run.engine_up import bring_up
 from tokenswarm.run.first_request import LoadToCheck
 from tokenswarm.run.preflight import preflight
 from tokenswarm.run.price import price
 from tokenswarm.run.prompt_lengths import with_measured_prompts
 from tokenswarm.run.run_plan import RunPlan
+from tokenswarm.scenario.model import Scenario
+from tokenswarm.workloads import create
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ def checked_engine(plan: RunPlan, folder: Path, console: Console, interrupts: In
     engine = tools.bring_up(plan, folder, console)
     try:
         interrupts.on_hard_exit.append(engine.kill)
+        plan = _with_recognised(plan, engine.description)
         load = LoadToCheck(engine.base_url, engine.model or plan.model or "", plan.scenario, plan.corpus, plan.api_key)
         answers = tools.preflight(load)
         plan = with_adapters(plan, engine.description.adapter_model if engine.description else None, answers.models)
@@ -96,3 +101,18 @@ def checked_engine(plan: RunPlan, folder: Path, console: Console, interrupts: In
         yield CheckedEngine(plan, engine, answers, tuple(notes), gpus)
     finally:
         tools.release(engine)
+
+
+def _with_recognised(plan: RunPlan, spec: EngineSpec | None) -> RunPlan:
+    """The plan of an endpoint that turned out to be an engine that is described."""
+    scenario = with_fields(plan.scenario, spec)
+    if scenario is plan.scenario:
+        return plan
+    before, after = (set(_notes(each, plan)) for each in (plan.scenario, scenario))
+    return replace(plan, scenario=scenario, prompt_notes=(
+        *(note for note in plan.prompt_notes if note not in before - after), *sorted(after - before)))
+
+
+def _notes(scenario: Scenario, plan: RunPlan) -> list[str]:
+    return [note for own in scenario.classes().values() or [scenario]
+            for note in create(own, plan.corpus, seed=0, salt="").notes()]

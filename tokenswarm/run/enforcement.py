@@ -31,19 +31,33 @@ class Enforcement:
 
 
 def enforcement(load: LoadToCheck, ask: Callable[[LoadToCheck, Prompt], Answer] = send_alone) -> Enforcement:
-    """Ask for what the prompt argues against. Raises UserError (ENDPOINT) where the engine refuses the constraint."""
-    prompt = create(load.scenario, load.corpus, load.scenario.prompts.seed, fresh_salt()).argued_against()
-    if prompt is None or prompt.check is None:
-        return Enforcement()
-    answer = ask(load, prompt)
+    """Ask for what each prompt argues against, until something is not enforced. Raises UserError (ENDPOINT) where the
+    engine refuses the constraint."""
+    prompts = create(load.scenario, load.corpus, load.scenario.prompts.seed, fresh_salt()).argued_against()
+    each = Enforcement()
+    notes: list[str] = []
+    enforced = False
+    for prompt in prompts:
+        each = _of(load, prompt, ask(load, prompt))
+        if each.enforced is False:
+            return each
+        enforced = enforced or each.enforced is True
+        notes += each.notes
+    return Enforcement(True if enforced else None, notes=tuple(dict.fromkeys(notes)))
+
+
+def _of(load: LoadToCheck, prompt: Prompt, answer: Answer) -> Enforcement:
+    """What one answer says. A prompt's conversation names the kind of constraint: `check regex`."""
+    kind = prompt.conversation.partition(" ")[2]
     if not answer.ok:
         why = error_words(load, answer, _WORDS_CHARS) or answer.error
         status = f" ({answer.http_status})" if answer.http_status not in (None, 200) else ""
         raise UserError(Exit.ENDPOINT, f"{load.endpoint.url} refuses the constraint of scenario {load.scenario.name}"
-                                       f"{status}: {why}")
+                                       f"{f', {kind}' if kind else ''}{status}: {why}")
     if not answer.text.strip():
         return Enforcement(notes=("Whether the engine enforces constraints could not be told: its answer to the check "
                                   "before the load held no text" + (", only reasoning." if answer.reasoning else "."),))
-    if prompt.check(answer.text):
+    if prompt.check is None or prompt.check(answer.text):
         return Enforcement(True)
-    return Enforcement(False, printable(masked(" ".join(answer.text.split()), load.keys), _WORDS_CHARS))
+    words = printable(masked(" ".join(answer.text.split()), load.keys), _WORDS_CHARS)
+    return Enforcement(False, f"{kind}: {words}" if kind else words)

@@ -19,6 +19,7 @@ from tokenswarm.base.masking import LEAST_KEY_CHARS
 from tokenswarm.contract.manifest import EXTERNAL
 from tokenswarm.engines import EngineSpec, StartRequest, default_runtime, load_description
 from tokenswarm.engines.spec.engine_spec import Scalar
+from tokenswarm.run.constraint_fields import with_fields
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.scenario.endpoint import is_secret_parameter
 from tokenswarm.scenario.engine_settings import EngineSettings
@@ -125,6 +126,8 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
     _check_workers(options, machine)
     scenario = load_scenario(options.scenario, options.overrides, options.data)
     _check_load(scenario, options.overrides)
+    spec = load_description(options.engine) if options.engine != EXTERNAL else None
+    scenario = with_fields(scenario, spec)
     corpus = load_corpus(options.corpus)
     # Refuses prompts that cannot be made, before anything is started.
     workloads = [create(own, corpus, seed=0, salt="") for own in scenario.classes().values() or [scenario]]
@@ -134,7 +137,6 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
     if options.engine == EXTERNAL and not host:
         of = f" of ENDPOINT={scenario.endpoint.preset}, which has no URL of its own" if scenario.endpoint.preset else ""
         raise UserError(Exit.USAGE, f"ENGINE=external needs HOST=http://... (--host): the endpoint to load{of}")
-    spec = load_description(options.engine) if options.engine != EXTERNAL else None
     if host:
         host, scenario = _without_secrets(host, scenario)
         _check_url(host)

@@ -77,6 +77,9 @@ class EndpointSettings(Section):
         default=False, strict=True, description="put the system message before the first user message, for a model "
         "without a system role"
     )
+    constraints: dict[Literal["json_schema", "regex", "choice", "grammar"], dict[str, Any]] = Field(
+        default_factory=dict, description="for each kind of constraint on an answer the body's keys that ask for it "
+        "(structured.md); unset: as the engine's description says, else response_format for JSON schemas alone")
     input_usd_per_million: Usd | None = Field(default=None, description="price of a million prompt tokens, USD")
     cached_usd_per_million: Usd | None = Field(
         default=None, description="price of a million prompt tokens that a cache held, USD; none = as others")

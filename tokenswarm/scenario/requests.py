@@ -61,6 +61,10 @@ class Output(Section):
         default=False, strict=True, description="go on to max_tokens whatever the model says (equal lengths)"
     )
     extra: dict[str, Any] = Field(default_factory=dict, description="further keys of the request body")
+    keep_answers: Annotated[int, Field(strict=True, ge=0, le=1000)] = Field(
+        default=0, description="how many answers are kept with their texts, in answers.jsonl and on the page: invalid "
+        "ones first; they may quote prompts"
+    )
     check: Literal["json", "json_schema", "regex"] | None = Field(
         default=None, description="what an answer must be to count as valid (valid_output), beside the workload's own "
         "check: json, json_schema or regex"

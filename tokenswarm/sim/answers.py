@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tokenswarm.sim.constrained import REFUSAL, REFUSED, Tool, called, json_text, name_token, schema_of_format
+from tokenswarm.sim.constrained import REFUSAL, REFUSED, TextForm, Tool, called, json_text, name_token, schema_of_format
 from tokenswarm.sim.jobs import TOKEN_BYTES
 from tokenswarm.sim.text import Prose, slices
 
@@ -64,6 +64,7 @@ class Ask:
     ignore_eos: bool = False
     thinking: bool | None = None
     response_format: Mapping[str, object] | None = None
+    text_form: TextForm | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: object = "auto"
     constraint: str = ""
@@ -122,12 +123,15 @@ def _constrained(ask: Ask, rng: random.Random, settings: AnswerSettings) -> _Bod
     """The answer of a request with tools or a response_format; None where it is to be free."""
     tool = called(ask.tools, ask.tool_choice, rng)
     wanted = {} if settings.ignore_response_format else ask.response_format or {}
-    if tool is None and wanted.get("type") not in ("json_object", "json_schema"):
+    form = None if settings.ignore_response_format else ask.text_form
+    if tool is None and form is None and wanted.get("type") not in ("json_object", "json_schema"):
         return None
     fate = rng.random() if settings.invalid_share or settings.refused_share else 1.0
     if fate < settings.refused_share:
         return _Body(*_verbatim(REFUSAL), REFUSED)
     fits = fate >= settings.refused_share + settings.invalid_share
+    if tool is None and form is not None:
+        return _Body(*_verbatim(form.text(rng, fits=fits)))
     if tool is None:
         return _Body(*_verbatim(json_text(schema_of_format(wanted), rng, fits=fits)))
     data, pieces = _verbatim(json_text(tool.parameters, rng, fits=fits))

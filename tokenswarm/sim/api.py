@@ -11,7 +11,7 @@ from random import Random
 import msgspec
 
 from tokenswarm.sim.answers import Ask
-from tokenswarm.sim.constrained import Tool, called, name_token, schema_of_format
+from tokenswarm.sim.constrained import TextForm, Tool, called, name_token, schema_of_format
 from tokenswarm.sim.jobs import TOKEN_BYTES
 from tokenswarm.sim.text import encode, render_chat
 
@@ -141,7 +141,7 @@ def _ask(
     _number(data, "temperature", float, 1.0, 0.0)
     _number(data, "top_p", float, 1.0, 0.0)
     template = data.get("chat_template_kwargs") or {}
-    response_format = data.get("response_format")
+    response_format, form = _wanted(data)
     tools, choice = (_tools(data), data.get("tool_choice") or "auto") if chat else ((), "none")
     thinking = template.get("enable_thinking", template.get("thinking")) if isinstance(template, dict) else None
     return Ask(
@@ -150,20 +150,62 @@ def _ask(
         max_tokens=max_tokens,
         ignore_eos=_flag(data, "ignore_eos"),
         thinking=thinking if isinstance(thinking, bool) else None,
-        response_format=response_format if isinstance(response_format, Mapping) else None,
+        response_format=response_format,
+        text_form=form,
         tools=tools,
         tool_choice=choice,
-        constraint=_constraint(data, tools, choice),
+        constraint=_constraint(response_format, form, tools, choice),
     )
 
 
-def _constraint(data: Mapping[str, object], tools: tuple[Tool, ...], choice: object) -> str:
+def _constraint(response_format: Mapping[str, object] | None, form: TextForm | None, tools: tuple[Tool, ...],
+                choice: object) -> str:
     """The text of what an engine compiles before the first token: a schema, or those of tools that must be called."""
     if tools and choice not in ("auto", "none"):
         return json.dumps([choice, *([tool.name, tool.parameters] for tool in tools)], default=str)
-    response_format = data.get("response_format")
-    schema = schema_of_format(response_format) if isinstance(response_format, Mapping) else None
+    if form is not None:
+        return json.dumps([form.kind, form.value])
+    schema = schema_of_format(response_format) if response_format is not None else None
     return "" if schema is None else json.dumps(schema)
+
+
+def _wanted(data: Mapping[str, object]) -> tuple[Mapping[str, object] | None, TextForm | None]:
+    """The form of the answer that is asked for, in any of the fields of vLLM, SGLang and TensorRT-LLM: as a
+    response_format of the OpenAI API, or as a form of text."""
+    given = data.get("response_format")
+    wanted: dict[str, object] = dict(given) if isinstance(given, Mapping) else {}
+    outputs = data.get("structured_outputs")
+    for table in (outputs if isinstance(outputs, Mapping) else {}, data):
+        for name, form in (("json", "json"), ("json_schema", "json"), ("regex", "regex"), ("choice", "choice"),
+                           ("grammar", "grammar"), ("ebnf", "grammar")):
+            if table.get(name) is not None and (table is not data or name in ("json_schema", "regex", "ebnf")):
+                wanted = {"type": form, form: table[name]}
+    kind = wanted.get("type")
+    if kind == "json":
+        schema = wanted.get("schema", wanted.get("json"))
+        schema = _schema(schema) if isinstance(schema, str) else schema
+        return {"type": "json_schema", "json_schema": {"schema": schema}}, None
+    if kind == "regex" or kind == "choice" or kind == "grammar" or kind == "ebnf":
+        name = "grammar" if kind in ("grammar", "ebnf") else kind
+        try:
+            return None, TextForm(name, wanted.get(str(kind)))  # type: ignore[arg-type]  # one of the three
+        except ValueError as error:
+            raise ApiError(400, f"Failed to compile the {name}: {error}", "response_format") from None
+    return wanted or None, None
+
+
+def _schema(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ApiError(400, "the schema is not JSON", "json_schema") from None
+
+
+def refuse_large(request: Request, most_chars: int | None) -> None:
+    """Raises ApiError for a constraint that is longer than this engine compiles."""
+    if most_chars is not None and len(request.ask.constraint) > most_chars:
+        raise ApiError(400, f"Failed to compile the grammar: it has {len(request.ask.constraint):,} characters, at "
+                            f"most {most_chars:,} are supported", "response_format")
 
 
 def _tools(data: Mapping[str, object]) -> tuple[Tool, ...]:

@@ -175,6 +175,7 @@ class App:
         chat = incoming.path.endswith("/chat/completions")
         request = api.parse(b"".join(incoming.body), chat, config.model, config.context_length, config.seed,
                             config.adapters.names)
+        api.refuse_large(request, config.largest_constraint)
         answer = plan(request.ask, self._prose, config.answers)
         self._requests += 1
         request_id = _request_id(incoming, f"sim-{self._requests:08d}")

@@ -34,6 +34,8 @@ class Config:
     adapters: AdapterSettings = field(default_factory=AdapterSettings)
     compile_s_per_kb: float = 0.0
     """What a constraint's first use costs, for each 1,000 characters of it."""
+    largest_constraint: int | None = None
+    """Characters of the longest constraint that is not refused; None: none is."""
 
     @property
     def context_length(self) -> int:

@@ -7,7 +7,10 @@ import random
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+from tokenswarm.base.ebnf import Grammar
+from tokenswarm.sim.patterns import matching
 
 _DEEPEST = 32
 """References and tables inside each other that an answer follows."""
@@ -25,6 +28,30 @@ class Tool:
 
     name: str
     parameters: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class TextForm:
+    """A text that is asked for by a regular expression, a list of choices or a grammar. Raises ValueError for what an
+    engine could not compile."""
+
+    kind: Literal["regex", "choice", "grammar"]
+    value: Any
+
+    def __post_init__(self) -> None:
+        self.text(random.Random(0))
+
+    def text(self, rng: random.Random, *, fits: bool = True) -> str:
+        """A text of that form, or one that is not."""
+        if self.kind == "choice":
+            if not isinstance(self.value, list) or not self.value or not all(isinstance(x, str) for x in self.value):
+                raise ValueError("choice must be a list of texts")
+            text = rng.choice(self.value)
+        elif not isinstance(self.value, str):
+            raise ValueError(f"{self.kind} must be a text")
+        else:
+            text = matching(self.value, rng) if self.kind == "regex" else Grammar(self.value).text(rng)
+        return text if fits else f"{text} or so?"
 
 
 def name_token(name: str) -> bytes:

@@ -108,6 +108,8 @@ def parser() -> argparse.ArgumentParser:
     add("--compile-ms", type=_milliseconds, dest="compile_s", default=0.02,
         help="time to compile 1,000 characters of a schema, or of the tools that must be called, on their first use "
         "(20; an estimate)")
+    add("--largest-schema", type=_whole(1), metavar="CHARS",
+        help="refuse a schema, a pattern or a grammar that is longer")
     checks = line.add_argument_group("judging a client")
     add = checks.add_argument
     add("--fault", action="append", default=[], metavar="KIND[:PARAMETERS][@PROBABILITY]", help=", ".join(KINDS))
@@ -154,6 +156,7 @@ def config_of(arguments: argparse.Namespace) -> Config:
         report_cached=not arguments.no_cached_tokens,
         role_at_once=not arguments.role_with_first_token,
         compile_s_per_kb=arguments.compile_s,
+        largest_constraint=arguments.largest_schema,
     )
 
 

@@ -70,6 +70,7 @@ class VirtualEngine:
         try:
             request = api.understand(dict(body), "messages" in body, config.model, config.context_length, config.seed,
                                      config.adapters.names)
+            api.refuse_large(request, config.largest_constraint)
         except api.ApiError as error:
             refused = Answer(http_status=error.status, sent_at=now, e2e_ms=None, simulated=True)
             refused.fail(status_error(error.status), str(error))

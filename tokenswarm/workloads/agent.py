@@ -8,7 +8,7 @@ sub-agents may be started: they have contexts of their own, work at the same tim
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.tool_call import ToolCall
 from tokenswarm.scenario.distribution import Distribution, constant
 from tokenswarm.scenario.model import Scenario
@@ -96,6 +97,19 @@ class AgentSettings(SystemPromptSettings):
     history_limit_tokens: Count = Field(
         default=12000, description="a session ends before a task with which its prompt could exceed this, about, "
         "tokens")
+
+    @classmethod
+    def completed_scenario(cls, values: dict[str, Any], table: dict[str, Any],
+                           explicit: Collection[str]) -> dict[str, Any]:
+        """See `WorkloadSettings`: refuses what would measure something else than it says."""
+        load, endpoint = (values.get(name) or {} for name in ("load", "endpoint"))
+        if load.get("rate") is not None and table.get("sub_agent_probability"):
+            raise UserError(Exit.USAGE, "in an open loop (load.rate) the requests of sub-agents would come on top of "
+                                        "the rate: set agent.sub_agent_probability=0, or load with users")
+        if endpoint.get("api", "chat") != "chat":
+            raise UserError(Exit.USAGE, f"endpoint.api is {endpoint['api']!r}, but agents call tools, which is in the "
+                                        "form of the chat API: use endpoint.api=chat")
+        return values
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,13 +218,13 @@ class Workload(ABC):
         """
         return self.session(phase, number)
 
-    def argued_against(self) -> Prompt | None:
-        """A prompt that argues against the constraint with which this workload's requests are sent. Its `check` holds
-        of an answer's first words only if the engine enforces the constraint. None where there is none.
+    def argued_against(self) -> Sequence[Prompt]:
+        """Prompts that argue against the constraints with which this workload's requests are sent, one for each kind.
+        The `check` of each holds of an answer's first words only if the engine enforces the constraint.
 
-        The check before a load asks it.
+        The check before a load asks them.
         """
-        return None
+        return ()
 
     def scope(self, phase: str, at_s: float = 0.0) -> str:
         """Whose shared parts a session of this phase uses that begins `at_s` seconds after the run's start.

@@ -65,6 +65,21 @@ class ControlArm(Record):
     difference_ms: Figure = field(default_factory=Figure)
 
 
+class ConstraintUse(Record):
+    """One constraint on answers: the requests of the measure phase under it, the share of the answers that fit it and
+    were not cut by length, how many were cut, and how many were `refused` (in all phases), with the engine's words.
+    first_ttft_ms: median TTFT of its first use in the run; later_ttft_ms: of the measured requests after it."""
+
+    name: str = ""
+    requests: int = 0
+    valid: Figure = field(default_factory=Figure)
+    cut: int = 0
+    refused: int = 0
+    refusal: str | None = None
+    first_ttft_ms: Figure = field(default_factory=Figure)
+    later_ttft_ms: Figure = field(default_factory=Figure)
+
+
 class Tokens(Record):
     """Token counts of successful requests by column, and how many requests each source counted."""
 

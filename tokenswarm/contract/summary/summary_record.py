@@ -17,6 +17,7 @@ from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.replay_records import Fidelity
 from tokenswarm.contract.summary.request_records import (
     ClassFigures,
+    ConstraintUse,
     ControlArm,
     Cost,
     Counts,
@@ -61,6 +62,7 @@ class Summary(Record):
     valid_output: Figure = field(default_factory=Figure)
     finish_reasons: list[FinishReason] = field(default_factory=list)
     control_arm: ControlArm | None = None
+    constraints: list[ConstraintUse] = field(default_factory=list)
     interference: Interference | None = None
     tasks: TaskFigures | None = None
     adapters: Adapters | None = None

@@ -29,6 +29,7 @@ METRIC_NAMES = frozenset(names(ENGINE_METRIC_COLUMNS)) - {"at"}
 
 Scalar = str | int | float | bool
 Device = Literal["cuda", "cpu"]
+ConstraintKind = Literal["json_schema", "regex", "choice", "grammar"]
 Latency = Literal["ttft", "queue", "itl", "e2e"]
 """Time to first token, time in the engine's queue, time between tokens, whole request."""
 
@@ -257,6 +258,9 @@ class EngineSpec(_Strict):
     """The key of a stream's delta that carries reasoning text."""
     adapter_model: str = "{name}"
     """What a request's model field says for a LoRA adapter, with {name} and {model} (the base model's)."""
+    constraints: dict[ConstraintKind, dict[str, Any]] = {}
+    """For each kind of constraint on an answer the keys of a request's body that ask for it; {schema}, {name},
+    {pattern}, {choices}, {choices_pattern} and {grammar} stand for what is asked."""
     fixed_served_name: str | None = None
     """The model's name where the engine needs no model."""
     version_package: str | None = None

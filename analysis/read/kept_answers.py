@@ -1,0 +1,44 @@
+"""The answers that a run kept, if it was asked to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenswarm.contract.tables import ANSWERS_JSONL
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """One answer. `valid`: None where it was not checked; `cut`: only the beginning of its text was kept."""
+
+    request_id: str
+    document: str
+    finish_reason: str
+    valid: bool | None
+    text: str
+    cut: bool
+
+
+def kept_answers(folder: Path, most: int) -> list[KeptAnswer]:
+    """At most so many of a run folder, invalid ones first; none where it has none. A line that is none is left out."""
+    try:
+        lines = (folder / ANSWERS_JSONL).read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    answers = [answer for line in lines if (answer := _answer(line)) is not None]
+    return sorted(answers, key=lambda answer: answer.valid is not False)[:most]
+
+
+def _answer(line: str) -> KeptAnswer | None:
+    try:
+        table = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(table, dict) or not isinstance(table.get("text"), str):
+        return None
+    valid = table.get("valid_output")
+    request_id, document, finish = (str(table.get(name) or "") for name in ("request_id", "document", "finish_reason"))
+    return KeptAnswer(request_id, document, finish, valid if isinstance(valid, bool) else None, table["text"],
+                      table.get("cut") is True)

@@ -1,0 +1,190 @@
+"""Grammars in the notation that engines take (GBNF of llama.cpp, EBNF of xgrammar): texts that fit, and whether one
+does.
+
+Rules are `name ::= ...` with texts in quotes, sets of characters such as [a-z], groups, `|`, and `?`, `*`, `+` behind
+any of them; `root` is where it begins. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from random import Random
+
+_DEEPEST = 40
+"""Rules inside each other that a text is made of; a grammar without end is refused there."""
+_MOST_REPEATS = 3
+"""Repeats of `*` and `+` in a text that is made."""
+_TOKEN = re.compile(r'\s*(?:(?P<name>[A-Za-z_][\w-]*)|"(?P<text>(?:[^"\\]|\\.)*)"|\[(?P<set>(?:[^\]\\]|\\.)*)\]|'
+                    r"(?P<sign>[()|?*+]))")
+_RULE = re.compile(r"^\s*([A-Za-z_][\w-]*)\s*::=\s*(.*)$")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+
+
+class NoGrammar(ValueError):
+    """The text is no such grammar; `str()` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A part of a rule. kind: text, set (of characters), rule, all (one after the other), any, or repeat."""
+
+    kind: str
+    value: str = ""
+    parts: tuple[_Node, ...] = ()
+    least: int = 1
+    most: int | None = 1
+
+
+class Grammar:
+    """A grammar, read from its text. Raises NoGrammar."""
+
+    def __init__(self, text: str) -> None:
+        self._rules: dict[str, _Node] = {}
+        for line in _joined(text):
+            rule = _RULE.match(line)
+            if rule is None:
+                raise NoGrammar(f"{line.strip()[:60]!r} is no rule such as: name ::= \"text\"")
+            self._rules[rule[1]] = _Reader(rule[2]).read()
+        if "root" not in self._rules:
+            raise NoGrammar("it has no rule of the name root")
+        for name in _named(self._rules):
+            if name not in self._rules:
+                raise NoGrammar(f"it has no rule of the name {name}")
+
+    def fits(self, text: str) -> bool:
+        """Whether the whole text can be made by the grammar."""
+        return len(text) in self._ends(self._rules["root"], text, frozenset((0,)), 0)
+
+    def text(self, rng: Random) -> str:
+        """A text that fits."""
+        return self._made(self._rules["root"], rng, 0)
+
+    def _ends(self, node: _Node, text: str, starts: frozenset[int], depth: int) -> frozenset[int]:
+        """Where a part can end that begins at one of `starts`."""
+        if depth > _DEEPEST or not starts:
+            return frozenset()
+        if node.kind == "text":
+            return frozenset(at + len(node.value) for at in starts if text.startswith(node.value, at))
+        if node.kind == "set":
+            return frozenset(at + 1 for at in starts if at < len(text) and re.fullmatch(f"[{node.value}]", text[at]))
+        if node.kind == "rule":
+            return self._ends(self._rules[node.value], text, starts, depth + 1)
+        if node.kind == "any":
+            return frozenset().union(*(self._ends(part, text, starts, depth) for part in node.parts))
+        if node.kind == "all":
+            for part in node.parts:
+                starts = self._ends(part, text, starts, depth)
+            return starts
+        return self._repeated(node, text, starts, depth)
+
+    def _repeated(self, node: _Node, text: str, starts: frozenset[int], depth: int) -> frozenset[int]:
+        ends = starts if node.least == 0 else frozenset[int]()
+        count = 0
+        while starts and (node.most is None or count < node.most):
+            starts = self._ends(node.parts[0], text, starts, depth) - ends
+            count += 1
+            if count >= node.least:
+                ends |= starts
+        return ends
+
+    def _made(self, node: _Node, rng: Random, depth: int) -> str:
+        if depth > _DEEPEST:
+            raise NoGrammar("its rules go on for ever")
+        if node.kind == "text":
+            return node.value
+        if node.kind == "set":
+            return rng.choice([sign for sign in map(chr, range(32, 127)) if re.fullmatch(f"[{node.value}]", sign)])
+        if node.kind == "rule":
+            return self._made(self._rules[node.value], rng, depth + 1)
+        if node.kind == "any":
+            return self._made(rng.choice(node.parts), rng, depth)
+        if node.kind == "all":
+            return "".join(self._made(part, rng, depth) for part in node.parts)
+        most = max(node.least, _MOST_REPEATS) if node.most is None else node.most
+        return "".join(self._made(node.parts[0], rng, depth) for _ in range(rng.randint(node.least, most)))
+
+
+def _joined(text: str) -> Iterable[str]:
+    """One line a rule, without comments."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        bare = re.sub(r'("(?:[^"\\]|\\.)*")|#.*', lambda match: match[1] or "", line)
+        if _RULE.match(bare):
+            lines.append(bare)
+        elif bare.strip() and lines:
+            lines[-1] += " " + bare.strip()
+        elif bare.strip():
+            lines.append(bare)
+    return lines
+
+
+def _named(rules: Mapping[str, _Node]) -> Iterable[str]:
+    """The rules that rules name."""
+    waiting = list(rules.values())
+    while waiting:
+        node = waiting.pop()
+        waiting += node.parts
+        if node.kind == "rule":
+            yield node.value
+
+
+class _Reader:
+    """Reads what stands behind ::= ."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens: list[tuple[str, str]] = []
+        place = 0
+        while text[place:].strip():
+            token = _TOKEN.match(text, place)
+            if token is None or not token.lastgroup:
+                raise NoGrammar(f"{text[place:place + 20]!r} cannot be read")
+            self._tokens.append((token.lastgroup, token[token.lastgroup]))
+            place = token.end()
+        self._place = 0
+
+    def read(self) -> _Node:
+        """The whole of it."""
+        node = self._choice()
+        if self._place < len(self._tokens):
+            raise NoGrammar("a bracket is closed that was not opened")
+        return node
+
+    def _sign(self, *signs: str) -> str:
+        """The next token, if it is one of these signs; it is then behind."""
+        if self._place < len(self._tokens):
+            kind, value = self._tokens[self._place]
+            if kind == "sign" and value in signs:
+                self._place += 1
+                return value
+        return ""
+
+    def _choice(self) -> _Node:
+        parts = [self._sequence()]
+        while self._sign("|"):
+            parts.append(self._sequence())
+        return parts[0] if len(parts) == 1 else _Node("any", parts=tuple(parts))
+
+    def _sequence(self) -> _Node:
+        parts: list[_Node] = []
+        while self._place < len(self._tokens) and self._tokens[self._place] not in (("sign", "|"), ("sign", ")")):
+            part = self._part()
+            if repeats := self._sign("?", "*", "+"):
+                part = _Node("repeat", parts=(part,), least=int(repeats == "+"), most=1 if repeats == "?" else None)
+            parts.append(part)
+        return _Node("all", parts=tuple(parts))
+
+    def _part(self) -> _Node:
+        if self._sign("("):
+            node = self._choice()
+            if not self._sign(")"):
+                raise NoGrammar("a bracket is not closed")
+            return node
+        kind, value = self._tokens[self._place]
+        self._place += 1
+        if kind == "sign":
+            raise NoGrammar(f"{value} stands behind nothing")
+        if kind == "text":
+            value = re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[1]), value)
+        return _Node({"name": "rule"}.get(kind, kind), value)

@@ -1,0 +1,39 @@
+"""A sample of answers that a run keeps where it is asked to (`output.keep_answers`): invalid ones first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from tokenswarm.base.masking import masked
+from tokenswarm.client.answer import Answer
+
+KEPT_CHARS = 4000
+"""Of an answer's text; a longer one is cut."""
+
+
+class KeptAnswers:
+    """The answers that one process keeps: the first `most` invalid ones of the measure phase, and of the others as many
+    as these leave room for."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._invalid: list[str] = []
+        self._others: list[str] = []
+
+    def add(self, row: dict[str, Any], answer: Answer, keys: Collection[str]) -> None:
+        """Look at an answer, whose row is `row`. Keys that are known are masked."""
+        if not self._most or row["phase"] != "measure" or not answer.ok:
+            return
+        kept = self._invalid if row["valid_output"] is False else self._others
+        if len(kept) >= self._most:
+            return
+        names = ("request_id", "user_class", "document", "finish_reason", "valid_output", "completion_tokens")
+        text = masked(answer.text, tuple(keys))
+        kept.append(json.dumps({**{name: row[name] for name in names}, "text": text[:KEPT_CHARS],
+                                "cut": len(text) > KEPT_CHARS}) + "\n")
+
+    def lines(self) -> list[str]:
+        """At most so many, invalid ones first, a JSON object each."""
+        return [*self._invalid, *self._others][:self._most]

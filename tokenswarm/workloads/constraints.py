@@ -1,0 +1,65 @@
+"""Constraints on an answer: what is asked for, what makes an answer fit, and the fields by which an engine takes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from tokenswarm.base.ebnf import Grammar
+from tokenswarm.workloads.answer_checks import fits_schema, matches
+
+JSON_SCHEMA, REGEX, CHOICE, GRAMMAR = KINDS = ("json_schema", "regex", "choice", "grammar")
+
+OPENAI_FIELDS: Mapping[str, Mapping[str, Any]] = MappingProxyType({JSON_SCHEMA: {"response_format": {
+    "type": "json_schema", "json_schema": {"name": "{name}", "schema": "{schema}", "strict": True}}}})
+"""How the OpenAI API takes a constraint, which knows no other kind: for endpoints of which nothing else is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """One constraint. `value`: the schema, the pattern, the choices, or the grammar's text, by `kind`."""
+
+    kind: str
+    name: str
+    value: Any
+
+    def check(self, trusted: bool = True) -> Callable[[str], bool]:
+        """What tells whether an answer fits. Raises UserError (USAGE) for a schema that is none, unless `trusted`."""
+        if self.kind == JSON_SCHEMA:
+            return fits_schema(self.value, trusted)
+        if self.kind == REGEX:
+            return matches(self.value)
+        if self.kind == CHOICE:
+            return lambda answer: answer.strip() in self.value
+        grammar = Grammar(self.value)
+        return lambda answer: grammar.fits(answer.strip())
+
+    def body(self, fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """Keys of the request's body. `fields`: for each kind a template, in which a text such as {schema} stands for
+        the value; see docs/structured.md. Raises KeyError where it has none for this kind."""
+        choices = self.value if self.kind == CHOICE else ()
+        values = {"{name}": self.name, "{schema}": self.value, "{pattern}": self.value, "{choices}": list(choices),
+                  "{choices_pattern}": "|".join(map(re.escape, choices)), "{grammar}": self.value}
+        filled: dict[str, Any] = _filled(fields[self.kind], values)
+        return filled
+
+
+def fields_of(described: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+    """The templates that are described for an endpoint, or those of the OpenAI API."""
+    return described or OPENAI_FIELDS
+
+
+def left_out(kinds: Sequence[str], fields: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The kinds for which there is no template."""
+    return [kind for kind in dict.fromkeys(kinds) if kind not in fields]
+
+
+def _filled(template: Any, values: Mapping[str, Any]) -> Any:
+    if isinstance(template, Mapping):
+        return {key: _filled(inner, values) for key, inner in template.items()}
+    if isinstance(template, list):
+        return [_filled(inner, values) for inner in template]
+    return values.get(template, template) if isinstance(template, str) else template

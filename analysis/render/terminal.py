@@ -42,6 +42,7 @@ def summary_table(summary: Summary) -> RenderableType:
         style = "bold" if summary.replay.faithful else "bold red"
         parts.append(Text.assemble(("Replay: ", style), summary.replay.sentence, "\n"))
     parts += interference_lines(summary)
+    parts += adapter_lines(summary)
     parts += outage_lines(summary)
     parts += drift_lines(summary)
     if summary.baseline is not None:
@@ -165,6 +166,17 @@ def interference_lines(summary: Summary) -> list[Text]:
         return []
     sentences = result.sentences or [f"not measured: {result.why}."]
     return [*(Text.assemble(("Interference: ", "bold"), each) for each in sentences), Text("")]
+
+
+def adapter_lines(summary: Summary) -> list[Text]:
+    """How long an adapter's first use takes; nothing in a run without adapters."""
+    lora = summary.adapters
+    if lora is None:
+        return []
+    first, later = (text.quantity(figure) if figure.value is not None else figure.why or text.MISSING
+                    for figure in (lora.first_use_ttft_ms, lora.later_ttft_ms))
+    return [Text.assemble(("LoRA adapters: ", "bold"), f"{lora.used} of {lora.adapters} used; median TTFT of an "
+                          f"adapter's first use {first}, of later requests {later}"), Text("")]
 
 
 def outage_lines(summary: Summary) -> list[Text]:

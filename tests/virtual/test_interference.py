@@ -5,13 +5,16 @@ from __future__ import annotations
 from functools import cache
 
 import pandas as pd
+from tokenswarm.analysis.compare.comparison import BETTER, WORSE, compare
 from tokenswarm.analysis.figures.interference import interference_of
 from tokenswarm.analysis.figures.window import Window
 
 from tests.virtual.mixed_arrivals import interference_rows
 from tokenswarm.contract.manifest import LoadRecord, Manifest, ScenarioRecord
 from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.header_records import Header
 from tokenswarm.contract.summary.interference_records import Interference
+from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.scenario.model import Scenario
 
 SETTINGS = "load.duration_s=90"
@@ -48,9 +51,25 @@ def test_the_smaller_the_prefill_budget_the_shorter_the_longest_gap() -> None:
     assert small.ends[1] < middle.ends[0] and middle.ends[1] < large.ends[0]
 
 
+ON, OFF = ("--max-batched-tokens", "2048"), ("--max-batched-tokens", "8192", "--no-chunked-prefill")
+
+
+def compared(a: list[Summary], b: list[Summary]) -> str:
+    """What a comparison says of the bystanders' longest gap in B."""
+    (state,) = [result.state for result in compare(a, b) if result.metric.key == "bystander_gap_rise"]
+    return state
+
+
+def runs(flags: tuple[str, ...], *seeds: int) -> list[Summary]:
+    return [Summary(run=Header(seed=seed), interference=measured(*flags, seed=seed)) for seed in seeds]
+
+
+def test_a_comparison_in_pairs_calls_prefill_without_chunks_worse() -> None:
+    assert compared(runs(ON, 1, 2, 3), runs(OFF, 1, 2, 3)) == WORSE
+
+
 def test_equal_settings_with_other_arrivals_are_not_called_different() -> None:
-    rises = [gap_rise("--max-batched-tokens", "2048", seed=seed) for seed in (1, 2, 3)]
-    assert max(each.ends[0] for each in rises) < min(each.ends[1] for each in rises)
+    assert compared(runs(ON, 1, 2, 3), runs(ON, 4, 5, 6)) not in (BETTER, WORSE)
 
 
 def test_nothing_rises_beside_a_neighbour_whose_prompts_are_short() -> None:

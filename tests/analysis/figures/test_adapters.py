@@ -9,6 +9,7 @@ import pytest
 from tokenswarm.analysis.figures.adapters import adapters_of
 from tokenswarm.analysis.read.run_folder import Run, read_run
 from tokenswarm.analysis.render.dashboard import render
+from tokenswarm.analysis.render.terminal import adapter_lines
 from tokenswarm.analysis.summary import summarise
 from tokenswarm.analysis.verdict.spoilt import withhold
 
@@ -59,6 +60,8 @@ def test_a_run_without_adapters_has_none_and_one_with_them_a_table(tmp_path: Pat
     summary = summarise(run)
     assert "LoRA adapters</h2>" in render(run, summary)
     assert "no prefix is shared" in summary.cache.yardstick.why
+    (line, _) = adapter_lines(summary)
+    assert line.plain.startswith("LoRA adapters: 20 of 20 used; median TTFT of an adapter's first use 500 ms")
 
 
 def test_what_is_withheld_of_the_run_is_withheld_of_its_adapters(tmp_path: Path) -> None:

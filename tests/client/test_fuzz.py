@@ -49,7 +49,8 @@ def cut(data: bytes, shares: list[float]) -> list[bytes]:
 
 
 def state(decoder: StreamDecoder) -> dict[str, object]:
-    return {name: getattr(decoder, name) for name in StreamDecoder.__slots__ if not name.startswith("_")}
+    seen = {name: getattr(decoder, name) for name in StreamDecoder.__slots__ if not name.startswith("_")}
+    return seen | {"calls": decoder.calls.whole()}
 
 
 def decoded(pieces: list[bytes], pieces_a_stamp: int = 0) -> dict[str, object]:

@@ -40,10 +40,15 @@ class Measured:
         return None if self.window is None or self.window.seconds <= 0 else self.window.seconds
 
     def values(self, name: str) -> np.ndarray:
-        """A latency of each success in ms, by the metric's name (`tpot`); NaN = not measured."""
+        """A latency of each success in ms, by the metric's name (`tpot`); NaN = not measured, or withheld."""
         metric = METRICS[name]
         assert isinstance(metric, Latency), "only latencies have a value for each request"
-        return latency_of(metric, self.ok)
+        return np.full(len(self.ok), np.nan) if self.is_withheld(name) else latency_of(metric, self.ok)
+
+    def is_withheld(self, name: str) -> bool:
+        """Whether the run's own report does not give this latency, although requests have it: its timing is spoilt."""
+        figures = self.summary.latency.get(f"{name}_ms")
+        return figures is not None and all(figure.value is None for figure in figures.values())
 
     def column(self, name: str) -> np.ndarray:
         """A column of requests.csv of each success; NaN = not measured."""

@@ -56,7 +56,8 @@ def _single_requests(of: Measured) -> dict[str, Any]:
     ok = (ended["status"] == "ok").to_numpy()
     columns = {name: ended[name].to_numpy(dtype=float) for name in (
         "ttft_ms", "e2e_ms", "prompt_tokens", "completion_tokens", "sent_at")}
-    if not ok.any() or any(np.isnan(values[ok]).any() for values in columns.values()):
+    unknown = any(np.isnan(values[ok]).any() for values in columns.values())
+    if not ok.any() or unknown or of.is_withheld("ttft") or of.is_withheld("e2e"):
         return {}
     columns = {name: np.nan_to_num(values) for name, values in columns.items()}
     for name in ("ttft_ms", "e2e_ms", "completion_tokens"):

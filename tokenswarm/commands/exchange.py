@@ -26,6 +26,8 @@ def add(commands: Any) -> None:
                     "aiperf's summary. Where a figure is defined otherwise there, the document says so.")
     export.add_argument("folder", metavar="RUN", help="a run folder, such as results/<run-id>")
     export.add_argument("--format", required=True, choices=EXPORTS, help="whose format")
+    export.add_argument("--any-verdict", action="store_true",
+                        help="write a run that is not VALID too: other tools do not show the verdict")
     export.add_argument("--out", type=Path, metavar="FILE", help="write it there instead of printing it")
     export.set_defaults(run=_export)
     foreign = commands.add_parser(
@@ -46,10 +48,14 @@ def _export(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.exports.vllm_bench import vllm_bench
     from tokenswarm.analysis.read.run_folder import read_run
     from tokenswarm.analysis.summary import summarise
+    from tokenswarm.analysis.verdict.outcome import COMPARABLE
     from tokenswarm.base.files import write_whole
 
     run = read_run(options.folder)
     summary = summarise(run)
+    if summary.verdict not in COMPARABLE and not options.any_verdict:
+        raise UserError(Exit(summary.outcome.code), f"{options.folder} is {summary.outcome.headline}, which no reader "
+                                                    "of that format would see; --any-verdict writes it all the same")
     if summary.levels:
         raise UserError(Exit.USAGE, f"{options.folder} went through {len(summary.levels)} load levels, and each of "
                                     "these formats is about one load")

@@ -14,7 +14,7 @@ from tokenswarm.analysis.exports.vllm_bench import vllm_bench
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.summary import summarise
 
-from tests.analysis.make_run import make_run, row, write_run
+from tests.analysis.make_run import START, make_run, row, write_run
 from tokenswarm.cli import main
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.imports.folder import import_file
@@ -85,6 +85,20 @@ def test_what_goes_out_as_vllm_bench_comes_in_again(tmp_path: Path) -> None:
     assert second.counts.measured.failed == first.summary.counts.measured.failed
     for key in ("ttft_ms", "e2e_ms"):
         assert percentile(second, key, "p95") == pytest.approx(percentile(first.summary, key, "p95"), rel=1e-3)
+
+
+def test_a_run_that_is_not_valid_is_written_only_on_demand_and_without_what_its_report_withholds(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_run(tmp_path, [row(request_id=f"r{i}", sent_at=START + i / 4, ttft_uncertainty_ms=500.0)
+                                  for i in range(240)])
+    assert summarise(read_run(folder)).verdict == "INVALID"
+    assert main(["export", str(folder), "--format", "vllm-bench"]) == 4
+    err = capsys.readouterr().err
+    assert "is INVALID" in err and "--any-verdict" in err
+    for form in ("vllm-bench", "llm-d", "aiperf"):
+        assert main(["export", str(folder), "--format", form, "--any-verdict"]) == 0
+        text = capsys.readouterr().out
+        assert not any(name in text for name in ("ttft_ms", '"ttfts"', '"time_to_first_token":')), form
 
 
 def test_the_command_prints_what_it_is_not_told_to_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

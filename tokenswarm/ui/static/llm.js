@@ -236,6 +236,7 @@ function show(now) {
 async function tick() {
   try {
     const now = await ask("./llm/live.json");
+    if (!now.run && runId) now.alert = now.alert || "This web UI was started anew: the figures below are those of an earlier run, " + runId + ".";
     if (now.run && (now.run.id !== runId || points.length > MOST_POINTS)) {
       runId = now.run.id;
       points = await ask("./llm/history.json");

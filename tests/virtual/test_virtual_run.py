@@ -33,6 +33,18 @@ def test_the_same_settings_give_the_same_rows_and_another_seed_others() -> None:
     assert [row["ttft_ms"] for row in one.rows] != [row["ttft_ms"] for row in other.rows]
 
 
+def test_an_open_loop_whose_sessions_go_on_from_the_warm_up_is_the_same_each_time() -> None:
+    one, again = (played("rag", "load.rate=40 load.duration_s=4 load.warmup_s=4 output.max_tokens=8") for _ in range(2))
+    assert any(row["continuing"] for row in one.measured())
+    assert one.rows == again.rows
+
+
+def test_an_engine_whose_clock_goes_twice_as_fast_answers_in_half_the_time() -> None:
+    settings = "load.users=1 load.duration_s=3 load.warmup_s=0 user.think_time_s=1 output.max_tokens=16"
+    one, quick = (next(iter(played("rag", settings, "--time-scale", scale).rows)) for scale in ("1", "2"))
+    assert [quick[name] for name in ("ttft_ms", "e2e_ms")] == pytest.approx([one["ttft_ms"] / 2, one["e2e_ms"] / 2])
+
+
 @pytest.mark.parametrize("name", ["rag", "chat", "batch", "reasoning"])
 def test_rows_are_those_of_requests_csv_and_tell_a_whole_story(name: str) -> None:
     found = played(name, "load.users=4 load.duration_s=6 load.warmup_s=1 output.max_tokens=40")

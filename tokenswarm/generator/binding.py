@@ -127,7 +127,8 @@ class Binding(Generic[Waiter]):
         self._plan: list[tuple[float, int, Places]] = []
         """Places of later turns: a heap."""
         self._entries = itertools.count()
-        self._begun: set[BoundSession] = set()
+        self._begun: dict[BoundSession, None] = {}
+        """In the order in which they began: a set would have another one in each run."""
         self._extra: Counter[str] = Counter()
         """By class: sessions that were begun though not planned, less those that were left out for them."""
         self._not_planned: set[int] = set()
@@ -164,7 +165,7 @@ class Binding(Generic[Waiter]):
     def began(self, session: BoundSession, arrival: Arrival) -> None:
         """A session has begun with that arrival."""
         self._now = max(self._now, arrival.due)
-        self._begun.add(session)
+        self._begun[session] = None
         if session.turns is None:
             return
         if arrival.number in self._not_planned:
@@ -180,7 +181,7 @@ class Binding(Generic[Waiter]):
     def end(self, session: BoundSession) -> None:
         """The session goes on no more, whatever was planned."""
         session.over = True
-        self._begun.discard(session)
+        self._begun.pop(session, None)
         if session not in self._ready:
             self._class_of.pop(session, None)
 

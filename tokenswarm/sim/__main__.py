@@ -18,7 +18,7 @@ from tokenswarm.sim.app import App
 from tokenswarm.sim.config import engine_of
 from tokenswarm.sim.faults import Chaos
 from tokenswarm.sim.options import config_of, parser
-from tokenswarm.sim.server import Connection
+from tokenswarm.sim.server import Connection, write_at_once
 from tokenswarm.sim.truth import TruthLog
 
 _BACKLOG = 4096
@@ -41,8 +41,12 @@ async def _serve(arguments: argparse.Namespace) -> None:
     address = f"{arguments.host}:{arguments.port}"
     try:
         server = await loop.create_server(
-            lambda: Connection(app), arguments.host, arguments.port, backlog=_BACKLOG, reuse_port=False
+            lambda: Connection(app), arguments.host, arguments.port, backlog=_BACKLOG, reuse_port=False,
+            start_serving=False
         )
+        for sock in server.sockets:
+            write_at_once(sock)
+        await server.start_serving()
     except (OSError, OverflowError) as error:
         if getattr(error, "errno", None) == errno.EADDRINUSE:
             raise UserError(

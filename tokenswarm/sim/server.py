@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import struct
@@ -44,6 +45,14 @@ class Application(Protocol):
 
     def dropped(self, reply: Any) -> None:
         """The client went away before this reply was written."""
+
+
+def write_at_once(listening: Any) -> None:
+    """Have the kernel send what connections of this socket write when they write it: BBR, the default of some machines,
+    paces packets, and would hold a token back for milliseconds of which no model of an engine knows."""
+    if hasattr(socket, "TCP_CONGESTION"):
+        with contextlib.suppress(OSError):
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
 
 
 class Connection(asyncio.Protocol):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tokenswarm.base.presence import present
 from tokenswarm.base.tool_call import ToolCall
 from tokenswarm.client.answer import Answer, Usage
 from tokenswarm.client.decode import status_error
@@ -47,11 +46,18 @@ class Exchange:
     streamed: bool
     sent_s: float
     done: Callable[[Answer], None]
+    time_scale: float = 1.0
     over: bool = False
+
+    @property
+    def times_s(self) -> list[float]:
+        """When its events left, so far."""
+        return [at_s / self.time_scale for at_s in self.job.times or ()]
 
 
 class VirtualEngine:
-    """Answers as the simulator behind HTTP does, with the model's own times."""
+    """Answers as the simulator behind HTTP does, with the model's own times; the model's clock goes `time_scale` times
+    as fast as the run's."""
 
     def __init__(self, config: Config) -> None:
         if config.answers.think_tags:
@@ -62,7 +68,7 @@ class VirtualEngine:
         self._compiler = Compiler(config.compile_s_per_kb)
         self._adapters = Adapters(config.adapters)
         self._sent = 0
-        self.live: set[Exchange] = set()
+        self.live: dict[Exchange, None] = {}
 
     def send(self, body: Mapping[str, object], now: float, done: Callable[[Answer], None]) -> Exchange | Answer:
         """A request arrives; an answer at once is a refusal."""
@@ -77,39 +83,41 @@ class VirtualEngine:
             return refused
         planned = plan(request.ask, self._prose, config.answers)
         self._sent += 1
+        model_s = now * config.time_scale
         job = Job(f"sim-{self._sent:08d}", request.prompt + planned.data, request.prompt_tokens, len(planned.pieces),
-                  compile_s=max(self._compiler.wait_s(request.ask.constraint, now),
-                                self._adapters.wait_s(request.adapter, now)))
-        exchange = job.reply = Exchange(job, planned, request.stream, now, done)
+                  compile_s=max(self._compiler.wait_s(request.ask.constraint, model_s),
+                                self._adapters.wait_s(request.adapter, model_s)))
+        exchange = job.reply = Exchange(job, planned, request.stream, now, done, config.time_scale)
         job.times = []
-        self.live.add(exchange)
-        self.model.submit(job, now)
+        self.live[exchange] = None
+        self.model.submit(job, model_s)
         return exchange
 
     def cancel(self, exchange: Exchange) -> None:
         """Its client is gone."""
         if not exchange.over:
             exchange.over = True
-            self.live.discard(exchange)
+            self.live.pop(exchange, None)
             exchange.job.reply = None
             self.model.cancel(exchange.job)
 
     def compute(self, until_s: float) -> list[Exchange]:
         """Go on to until_s, but not beyond a step in which answers end; returns those."""
-        return [job.reply for job in self.model.compute(until_s) if job.reply is not None]
+        ended = self.model.compute(until_s * self.config.time_scale)
+        return [job.reply for job in ended if job.reply is not None]
 
     def end(self, exchange: Exchange) -> None:
         """Its last token has left: the client has its answer."""
         if not exchange.over:
             exchange.over = True
-            self.live.discard(exchange)
+            self.live.pop(exchange, None)
             exchange.job.reply = None
             exchange.done(self._answer(exchange))
 
     def _answer(self, exchange: Exchange) -> Answer:
         """What the streaming client would have made of the events."""
         planned, job, sent_s = exchange.planned, exchange.job, exchange.sent_s
-        times = present(job.times)
+        times = exchange.times_s
         thinking = planned.reasoning_tokens
         last_ms = (times[-1] - sent_s) * _MS_PER_S
         answer = Answer(

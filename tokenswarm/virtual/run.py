@@ -119,7 +119,7 @@ class _Run:
             event_s = clock.next_s()
             ended = engine.compute(math.inf if event_s is None else event_s)
             for exchange in ended:
-                clock.at(present(exchange.job.times)[-1], partial(engine.end, exchange))
+                clock.at(exchange.times_s[-1], partial(engine.end, exchange))
             if not ended:
                 if event_s is None:
                     return
@@ -388,8 +388,8 @@ class _Run:
         limits = self._scenario.timeouts
 
         def give_up(kind: str) -> None:
-            if exchange.over or (kind == "timeout_first_token" and exchange.job.times
-                                 and exchange.job.times[0] <= self._clock.now):
+            if exchange.over or (kind == "timeout_first_token" and (times := exchange.times_s)
+                                 and times[0] <= self._clock.now):
                 return
             self._engine.cancel(exchange)
             answer = Answer(http_status=200, sent_at=exchange.sent_s, simulated=True)

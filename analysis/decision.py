@@ -8,7 +8,7 @@ from pathlib import Path
 from tokenswarm.analysis.compare.ab_test import Reading, difference
 from tokenswarm.analysis.compare.report import Comparison
 from tokenswarm.analysis.compare.rule_of_thumb import SGLANG, VLLM, Advice, advise, agreement, traits
-from tokenswarm.analysis.compare.sequential import Look
+from tokenswarm.analysis.compare.sequential import LEAST_PAIRS, Look
 from tokenswarm.analysis.search.decision import (
     CAPACITY,
     DECIDED,
@@ -75,6 +75,7 @@ def take_search(side: SideRecord, record: Capacity, folder: Path) -> None:
         side.usd_per_million_output_tokens, side.output_tok_s = Ratio(why=why), Ratio(why=why)
         return
     level = min(levels, key=lambda each: abs(each.load - load))
+    side.priced_load = level.load
     summaries = [read_summary(folder / run) for run in level.run if (folder / run).is_dir()]
     longest = max(summaries, key=lambda summary: summary.run.window.seconds or 0.0, default=None)
     if longest is not None:
@@ -129,12 +130,14 @@ def paired_goodput(a: Sequence[Summary], b: Sequence[Summary], gpus: tuple[int, 
                 if summary.verdict == "VALID" and (value := summary.goodput.goodput_rps.value) is not None}
                for side, count in ((a, gpus[0]), (b, gpus[1]))]
     seeds = [seed for seed in by_seed[0] if seed in by_seed[1]]
-    if len(seeds) < 2:
-        return Ratio(why="fewer than two pairs of valid runs"), None, len(seeds)
+    if len(seeds) < LEAST_PAIRS:
+        return Ratio(why=f"fewer than {LEAST_PAIRS} pairs of valid runs"), None, len(seeds)
     sides = [[Reading(values[seed]) for seed in seeds] for values in by_seed]
     paired = difference(*sides, ratio=True, paired=True, look=Look(len(seeds), max(planned, len(seeds))))
     if paired is None:
         return Ratio(why="a side met the limits in no request of a run"), None, len(seeds)
+    if not paired.spread:  # such as counts of few requests: that nothing varied does not mean that nothing can
+        return Ratio(paired.change, why="no pair differs from another, so nothing is known of chance"), None, len(seeds)
     return Ratio(paired.change, [paired.low, paired.high]), paired.p, len(seeds)
 
 

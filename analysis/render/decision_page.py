@@ -41,9 +41,15 @@ def figure_words(ratio: Ratio, unit: str = "", sign: str = "") -> str:
     """`58 users (55 to 61)`, or why there is no figure."""
     if ratio.value is None:
         return ratio.why or text.MISSING
-    ends = f" ({sign}{text.number(ratio.ci95[0])} to {sign}{text.number(ratio.ci95[1])})" if ratio.ci95 else \
+    shown = text.number if sign else _plain
+    ends = f" ({sign}{shown(ratio.ci95[0])} to {sign}{shown(ratio.ci95[1])})" if ratio.ci95 else \
         f" ({ratio.why})" if ratio.why else ""
-    return f"{sign}{text.number(ratio.value)}{' ' + unit if unit else ''}{ends}"
+    return f"{sign}{shown(ratio.value)}{' ' + unit if unit else ''}{ends}"
+
+
+def _plain(value: float) -> str:
+    """Three digits, none of them a decimal that says nothing: 56, not 56.0."""
+    return f"{value:,.0f}" if abs(value) >= 100.0 else f"{value:.3g}"
 
 
 def settings_words(side: SideRecord) -> str:
@@ -56,7 +62,7 @@ def decision_sentences(decision: Decision) -> list[str]:
     sentences = [_head(decision)]
     chosen = next((side for side in decision.sides if side.engine == decision.engine), None)
     if chosen is not None:
-        sentences.append(_price(chosen))
+        sentences.append(_price(chosen, decision.load_unit))
     sentences += _certainty(decision)
     sentences += [f"{side.title} was not measured: {side.failure}" for side in decision.sides if side.failure]
     if decision.rule_of_thumb:
@@ -104,12 +110,21 @@ def _of(decision: Decision, of: str) -> str:
     return f"goodput per GPU{load}"
 
 
-def _price(side: SideRecord) -> str:
+def _priced_load(side: SideRecord, unit: str) -> str:
+    """`at 45 users`, and whether that load surely passes."""
+    if side.priced_load is None:
+        return ""
+    surely = "which surely passes" if side.priced_load == side.capacity.sure_pass else "next to the estimate"
+    return f"at {side.priced_load:.3g} {unit_words(unit)}, {surely}"
+
+
+def _price(side: SideRecord, unit: str) -> str:
     price = side.usd_per_million_output_tokens
     if price.value is None:
         return ("What a million output tokens cost is not known without a price: give GPU_HOURLY_COST=... ."
                 if price.why and "price" in price.why else f"The price of tokens is not known: {price.why}.")
-    return f"A million output tokens cost {figure_words(price, sign='$')} at the highest load that surely passes."
+    where = _priced_load(side, unit)
+    return f"A million output tokens cost {figure_words(price, sign='$')}{' ' + where if where else ''}."
 
 
 def _certainty(decision: Decision) -> Iterator[str]:
@@ -135,11 +150,18 @@ def _sides(decision: Decision) -> Iterator[dict[str, Any]]:
                 "True", "true").replace("False", "false") for key, value in side.flags.items())]) if side.flags else "",
             "tuned": ratio_words(side.tuned), "equal": ", ".join(side.equal_to_winner),
             "capacity": figure_words(side.per_gpu, unit), "gpus": side.gpus,
-            "sure_pass": text.MISSING if side.capacity.sure_pass is None else f"{side.capacity.sure_pass:.3g} {unit}",
-            "sure_fail": text.MISSING if side.capacity.sure_fail is None else f"{side.capacity.sure_fail:.3g} {unit}",
-            "tokens": figure_words(side.output_tok_s, "tok/s"),
+            "surely": f"{_level_words(side.capacity.sure_pass, unit, 'pass')}, "
+                      f"{_level_words(side.capacity.sure_fail, unit, 'fail')}",
+            "tokens": figure_words(side.output_tok_s, "tok/s"), "priced": _priced_load(side, decision.load_unit),
             "price": figure_words(side.usd_per_million_output_tokens, sign="$"),
             "answers": side.answers, "failure": side.failure or "", "bar": _bar(side.per_gpu, low, high)}
+
+
+def _level_words(load: float | None, unit: str, does: str) -> str:
+    """`38 users surely pass`; `does`: pass or fail."""
+    if load is None:
+        return f"no load surely {does}{'es' if does == 'pass' else 's'}"
+    return f"{load:.3g} {unit} surely {does}"
 
 
 def _bar(ratio: Ratio, low: float, high: float) -> dict[str, str] | None:
@@ -203,7 +225,7 @@ def decision_markdown(decision: Decision) -> str:
     rows = list(_sides(decision))
     out += ["", "| | " + " | ".join(escape(row["title"]) for row in rows) + " |", "|---|" + "---|" * len(rows)]
     for title, key in (("settings", "settings"), ("because", "because"), ("winner over default", "tuned"),
-                       ("capacity per GPU", "capacity"), ("surely passes", "sure_pass"), ("surely fails", "sure_fail"),
-                       ("output tokens", "tokens"), ("$ per million output tokens", "price")):
+                       ("capacity per GPU", "capacity"), ("levels", "surely"), ("output tokens", "tokens"),
+                       ("at", "priced"), ("$ per million output tokens", "price")):
         out.append(f"| {title} | " + " | ".join(escape(str(row[key])) for row in rows) + " |")
     return "\n".join(out) + "\n"

@@ -111,6 +111,15 @@ def test_pairs_are_by_seed_and_what_is_invalid_has_no_partner() -> None:
     assert is_settled(Ratio(2.0, [1.5, 2.5]), 0.001, 3, 10) and is_settled(Ratio(1.0, [0.99, 1.01]), 0.9, 5, 10)
 
 
+def test_pairs_that_never_differ_say_nothing_of_chance() -> None:
+    a, b = ([summary(seed, 4.0) for seed in range(6)] for _ in range(2))
+    ratio, p, _ = paired_goodput(a, b, (1, 1), 10)
+    assert (ratio.value, ratio.ci95, p) == (1.0, None, None) and not is_settled(ratio, p, 6, 10)
+    made = decision(side("A", 50.0, 40.0, 62.0), side("B", 52.0, 42.0, 64.0), goodput=ratio)
+    assert made.state == "undecided"
+    assert paired_goodput(a[:2], b[:2], (1, 1), 10)[0].value is None, "two pairs know too little of their own spread"
+
+
 def test_files_keep_to_the_schema_are_read_again_and_escape_names(tmp_path: Path) -> None:
     made = decision(side("vLLM-like", 58.0, 55.0, 61.0), side("SGLang-like", 45.0, 43.0, 47.0))
     made.sides[0].runs = ["race-1-vLLM-like/run"]

@@ -48,5 +48,5 @@ def test_a_dry_run_says_the_stages_and_how_long_they_take(
     monkeypatch.chdir(tmp_path)
     assert main(["decide", "--scenario", "chat", "--dry-run"]) == Exit.PASSED
     text = " ".join(capsys.readouterr().out.split())
-    assert "a race of 7 candidates" in text and "5 stages" in text and "about 2 to 8 min on this machine" in text
+    assert "a race of 7 candidates" in text and "5 stages" in text and "about 2 to 6 min on this machine" in text
     assert not list(tmp_path.iterdir())

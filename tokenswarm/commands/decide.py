@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SIMULATED = "sim-vllm,sim-sglang"
 """The engines where none is named: two forms of the simulator."""
-_BUDGET_S, _VIRTUAL_BUDGET_S = 7200.0, 28800.0
+_BUDGET_S, _VIRTUAL_BUDGET_S = 7200.0, 21600.0
 _EPILOG = """\
 examples:
   python -m tokenswarm decide --scenario chat                 two simulated engines, in virtual time: minutes
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
     group = parser.add_argument_group("the decision")
     group.add_argument("--engines", metavar="A,B", help=f"one or two engines (default: {_SIMULATED}, the simulator)")
     group.add_argument("--budget", type=seconds, metavar="T",
-                       help="longest time for the whole (default 2h; in virtual time 8h of the engines' time, which is "
+                       help="longest time for the whole (default 2h; in virtual time 6h of the engines' time, which is "
                             "computed in minutes)")
     group.add_argument("--space", metavar="NAME", help="space of settings of the races (default: each engine's own)")
     group.add_argument("--rounds", type=at_least_one, default=8, metavar="N",

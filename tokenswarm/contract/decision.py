@@ -49,9 +49,10 @@ class StageRecord(msgspec.Struct):
 class SideRecord(msgspec.Struct):
     """One engine. `candidate`: the settings that were taken on, by the name that the race gave them, with `because`;
     `winner`: who led the race, `tuned`: the winner's goodput over the default's on fresh seeds; `equal_to_winner`: who
-    could not be told from it. `per_gpu`: the capacity of one of its `gpus`. `usd_per_million_output_tokens`: at the
-    highest load that surely passed. `answers`: whether the settings may change the answers. `runs`: what all of it
-    rests on, as paths in the series' folder. `failure`: why it was not measured."""
+    could not be told from it. `per_gpu`: the capacity of one of its `gpus`. `usd_per_million_output_tokens`,
+    `output_tok_s`: at `priced_load`, the highest load that surely passed, or else the one next to the estimate.
+    `answers`: whether the settings may change the answers. `runs`: what all of it rests on, as paths in the series'
+    folder. `failure`: why it was not measured."""
 
     engine: str = ""
     title: str = ""
@@ -68,6 +69,7 @@ class SideRecord(msgspec.Struct):
     per_gpu: Ratio = field(default_factory=Ratio)
     usd_per_million_output_tokens: Ratio = field(default_factory=Ratio)
     output_tok_s: Ratio = field(default_factory=Ratio)
+    priced_load: float | None = None
     runs: list[str] = field(default_factory=list)
     failure: str | None = None
 

@@ -19,9 +19,23 @@ from tokenswarm.base.endpoint import Endpoint, EndpointForm, Proxy
 from tokenswarm.client import client as client_module
 from tokenswarm.client import wire
 from tokenswarm.client.client import LLMClient, Timeouts
+from tokenswarm.sim.truth import read_truth
 
 from .events import delta, sse
-from .servers import END, STREAM, STREAM_BODY, STREAM_HEAD, ByteServer, Peer, answering, ask, chunk, plain, reset
+from .servers import (
+    END,
+    STREAM,
+    STREAM_BODY,
+    STREAM_HEAD,
+    ByteServer,
+    Peer,
+    Simulator,
+    answering,
+    ask,
+    chunk,
+    plain,
+    reset,
+)
 
 Serve = Callable[..., ByteServer]
 Connect = Callable[..., LLMClient]
@@ -549,3 +563,35 @@ def test_a_process_that_is_held_between_two_pieces_of_a_long_request_knows_its_t
     monkeypatch.setattr(wire.Connection, "_wait_for_room", held)
     answer = ask(client, messages=[{"role": "user", "content": "x" * 20_000_000}])
     assert answer.ok and holds and answer.ttft_uncertainty_ms >= 50
+
+
+def test_a_look_that_may_have_left_sockets_out_does_not_bound_what_the_next_one_finds(connect: Connect) -> None:
+    looks = connect("http://127.0.0.1:9").loop_time
+    looks._after_poll()
+    bounds = []
+    for reads in (0, 3, 64, 64, 2, 0):  # of the look before
+        looks.reads, before = reads, looks.earliest_ns
+        looks._after_poll()
+        bounds.append(looks.earliest_ns > before)
+    assert bounds == [True, True, False, False, True, True]
+
+
+def test_tokens_that_many_streams_get_at_once_lie_within_their_bounds(tmp_path: Path, connect: Connect) -> None:
+    """More sockets are readable than one look brings, after the process was held: both tokens of a stream are one read,
+    which has the stamp of the second."""
+    server = Simulator(tmp_path, "--profile", "flat", "--ttft-ms", "300", "--token-gap-ms", "5")
+    try:
+        client, answers = connect(server.url), {}
+        users = [gevent.spawn(lambda n=n: answers.update({f"r{n}": ask(
+            client, f"r{n}", model="sim-8b", max_tokens=4)})) for n in range(150)]
+        gevent.sleep(0.25)
+        time.sleep(0.4)  # the whole thread
+        gevent.joinall(users)
+    finally:
+        server.close()
+    truth = {row["request_id"]: row for row in read_truth(server.truth_log)}
+    offset_ns = time.time_ns() - time.monotonic_ns()
+    beyond = [name for name, answer in answers.items() if abs(
+        answer.sent_at * 1e9 - offset_ns + answer.ttft_ms * 1e6 - truth[name]["first_write_ns"]
+    ) > answer.ttft_uncertainty_ms * 1e6 + truth[name]["first_written_ns"] - truth[name]["first_write_ns"] + 3e5]
+    assert len(answers) == 150 and beyond == []

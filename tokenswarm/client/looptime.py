@@ -10,7 +10,9 @@ longer they may gather: at 16,000 events/s a look every 1.25 ms saves a seventh 
 
 Not too seldom: what the loop finds readable now was not readable when it looked before, so its first byte is younger
 than that look. This holds whatever kept the process from the CPU, and it bounds the error of a stamp that stands for
-several events. A timer keeps that bound small while nothing happens.
+several events. A timer keeps that bound small while nothing happens. One look brings 64 sockets at first (libev's own
+limit, which it doubles each time that it is reached): of a look that brought nearly as many, the next one may find what
+was readable before it.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ _RESTS_PER_WORK = 8
 LOOK_S = 0.0015
 """Longest time between two looks of a loop that gets the CPU: below the 2 ms that a run's error may reach."""
 _WORTH_SLEEPING_NS = 50_000
+_MAY_BE_CUT = 48
+"""Reads from which a look may not have brought all that was readable; what it brings beside them is few."""
 
 _sleep = get_original("time", "sleep")  # the whole thread's, not a greenlet's
 
@@ -41,13 +45,15 @@ class LoopTime:
     `earliest_ns`: no byte that the current iteration finds unread arrived before this (monotonic ns).
     """
 
-    __slots__ = ("_longest_ns", "_looked_ns", "_loop", "_rest_ns", "_turns", "_watchers", "earliest_ns")
+    __slots__ = ("_longest_ns", "_looked_ns", "_loop", "_rest_ns", "_turns", "_watchers", "earliest_ns", "reads")
 
     def __init__(self, rest_ns: int = POLL_INTERVAL_NS if sys.platform == "linux" else 0) -> None:
         self._loop = loop = gevent.get_hub().loop
         self._turns: deque[Waiter] = deque()
         self._rest_ns, self._longest_ns = rest_ns, LONGEST_REST_NS if rest_ns else 0
         self._looked_ns = self.earliest_ns = time.monotonic_ns()
+        self.reads = 0
+        """Reads since the last look; whoever reads counts here."""
         self._watchers = (loop.prepare(), loop.check(), loop.timer(LOOK_S, LOOK_S))
         callbacks = (self._before_poll, self._after_poll, self._tick)
         for watcher, callback in zip(self._watchers, callbacks, strict=True):
@@ -73,7 +79,9 @@ class LoopTime:
             _sleep(left / 1e9)
 
     def _after_poll(self) -> None:
-        self.earliest_ns, self._looked_ns = self._looked_ns, time.monotonic_ns()
+        if self.reads < _MAY_BE_CUT:
+            self.earliest_ns = self._looked_ns
+        self._looked_ns, self.reads = time.monotonic_ns(), 0
 
     def _tick(self) -> None:
         """The look itself is what it is for."""

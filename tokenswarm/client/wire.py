@@ -308,6 +308,7 @@ class Connection:
         self.reads.append(data)
         stamps.append(monotonic_ns)
         self.earliest.append(self._loop_time.earliest_ns)
+        self._loop_time.reads += 1
 
     def _readable_tls(self) -> None:
         try:

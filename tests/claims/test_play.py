@@ -211,6 +211,8 @@ def test_partial_overlap_is_a_share_of_what_agrees() -> None:
 @pytest.mark.parametrize(("fields", "holds"), [
     ({"content": "<think>so</think> yes"}, True),
     ({"content": " yes", "reasoning": "so"}, False),
+    ({"content": " yes </think> no", "reasoning": "so"}, False),
+    ({"content": "so</think> yes"}, True),
     ({"content": None, "reasoning_content": "so"}, False),
 ])
 def test_where_the_reasoning_is(fields: dict[str, Any], holds: bool) -> None:
@@ -223,8 +225,8 @@ def test_an_answer_without_text_tells_nothing_of_reasoning() -> None:
 
 
 @pytest.mark.parametrize(("content", "holds", "failures"), [
-    ('{"verdict": "yes", "urgent": true, "score": 3}', True, 0),
-    ('{"verdict": "perhaps", "urgent": true, "score": 3}', False, 3),
+    ('{"verdict": "yes"}', True, 0),
+    ('{"verdict": "perhaps"}', False, 3),
     ("Once upon a time", False, 3),
 ])
 def test_a_schema_is_enforced_or_not(content: str, holds: bool, failures: int) -> None:

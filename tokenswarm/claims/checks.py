@@ -175,8 +175,10 @@ def tags_in_content(subject: Subject) -> Evidence:
     if not content and not thoughts:
         return Evidence(why="the answer held neither content nor reasoning")
     fields = ", ".join(f"{len(value):,} characters in {key}" for key, value in thoughts.items()) or "no reasoning field"
-    words = f"{fields}; {len(content):,} characters of content, with{'' if '<think>' in content else 'out'} tags"
-    return Evidence(holds="<think>" in content or "</think>" in content, words=words)
+    # A closing tag alone is one more token of the answer where the reasoning before it stands in its own field.
+    left_in = "<think>" in content or (not thoughts and "</think>" in content)
+    words = f"{fields}; {len(content):,} characters of content, {'with the tags' if left_in else 'no reasoning in it'}"
+    return Evidence(holds=left_in, words=words)
 
 
 def _message(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -197,9 +199,9 @@ def _closing_tag(model: str) -> int | None:
 
 
 _SCHEMA: dict[str, Any] = {
-    "type": "object", "additionalProperties": False, "required": ["verdict", "urgent", "score"],
-    "properties": {"verdict": {"enum": ["yes", "no", "unsure"]}, "urgent": {"type": "boolean"},
-                   "score": {"type": "integer", "minimum": 0, "maximum": 9}}}
+    "type": "object", "additionalProperties": False, "required": ["verdict"],
+    "properties": {"verdict": {"enum": ["yes", "no", "unsure"]}}}
+"""Small: a grammar may allow white space between any two signs, which a random model gives at length."""
 
 
 @check("schema_enforced")

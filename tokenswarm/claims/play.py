@@ -311,7 +311,7 @@ class _Tester:
         options, machine, stand_in = self._asked.options, self._asked.machine, self._asked.stand_in
         host = machine.hosts.get(engine)
         own = None if host or stand_in or machine.device == "cpu" else claim.needs.model or None
-        if stand_in or machine.anyway:
+        if stand_in or machine.anyway or claim.run.by == "check":
             values = honoured(values, load_description(stand_in or engine), None if stand_in else machine.device)
         return replace(options, engine=stand_in or engine, scenario=claim.run.scenario, host=host,
                        model=options.model or own, device=options.device or (None if stand_in else machine.device),

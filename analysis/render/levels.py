@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tokenswarm.analysis import wording as text
+from tokenswarm.analysis.wording import shown_state
 
 from tokenswarm.contract.metric import Place, Rate
 from tokenswarm.contract.metrics import METRICS
@@ -31,9 +32,9 @@ class LevelRow:
     figures: Sequence[Figure]
     gates: str
     state: str
-    """Of its worst gate; "" where it has none."""
+    """Whose colour stands for its gates, as `wording.shown_state` has it; "" where it has none."""
     worst: str
-    """`1 missed`: how many are in that state."""
+    """`1 missed`: how many are in the worst state."""
 
 
 def headings(summary: Summary, short: bool = False) -> list[str]:
@@ -84,8 +85,12 @@ def _counts(level: LevelFigures) -> str:
 
 
 def _gates(gates: Sequence[SloGate]) -> tuple[str, str, str]:
-    """`2 met, 1 missed`, the worst state, and how many are in it."""
+    """`2 met (1 not certain), 1 missed`, the state whose colour stands for them, and how many are in the worst."""
     by_state = {state: sum(gate.state == state for gate in gates) for state in _STATES}
-    words = ", ".join(f"{by_state[state]} {state}" for state in reversed(_STATES) if by_state[state])
-    state = next((state for state in _STATES if by_state[state]), "")
-    return words, state, f"{by_state[state]} {state}" if state else ""
+    unsure = sum(shown_state(gate) != gate.state for gate in gates)
+    parts = {state: f"{by_state[state]} {state}" for state in reversed(_STATES) if by_state[state]}
+    worst = next((state for state in _STATES if by_state[state]), "")
+    words = ", ".join(part + (f" ({unsure} not certain)" if unsure and state == "met" else "")
+                      for state, part in parts.items())
+    colour = next((state for state in _STATES if any(shown_state(gate) == state for gate in gates)), "")
+    return words, colour, parts.get(worst, "")

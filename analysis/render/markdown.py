@@ -53,7 +53,7 @@ def _levels(summary: Summary) -> list[str]:
     heads = ["level", *headings(summary), "gates"]
     return [_row(*heads), "|---" * len(heads) + "|", *(
         _row(f"{row.number}: {row.name}", *(text.number(figure.value, figure.unit) for figure in row.figures),
-             f"{_MARKS.get(row.state, '')} {row.gates}".strip()) for row in level_rows(summary))]
+             f"{_MARKS.get(row.worst.partition(' ')[2], '')} {row.gates}".strip()) for row in level_rows(summary))]
 
 
 def _latencies(summary: Summary) -> list[str]:

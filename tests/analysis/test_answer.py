@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tokenswarm.analysis.render.answer import answer
+from tokenswarm.analysis.render.levels import level_rows
 
 from tokenswarm.contract.manifest import LoadRecord
 from tokenswarm.contract.summary.figure import Figure
@@ -43,6 +44,17 @@ def run(*gates: SloGate, load: LoadRecord = CLOSED, verdict: str = "VALID", **mo
 ])
 def test_a_run_answers_in_one_sentence(summary: Summary, sentence: str) -> None:
     assert answer(summary) == sentence
+
+
+def test_the_gates_of_a_level_have_the_colour_of_the_least_certain_one() -> None:
+    levels = [LevelFigures(number=1, users=8.0)]
+    for gates, words, state in (
+            ([gate("a", "met", level=1), gate("b", "met", False, level=1)], "2 met (1 not certain)", "undetermined"),
+            ([gate("a", "met", level=1)], "1 met", "met"),
+            ([gate("a", "met", False, level=1), gate("b", "missed", level=1)], "1 met (1 not certain), 1 missed",
+             "missed")):
+        [row] = level_rows(run(*gates, levels=levels))
+        assert (row.gates, row.state) == (words, state)
 
 
 def test_a_run_of_several_levels_names_those_that_met_and_the_first_that_missed() -> None:

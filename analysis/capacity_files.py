@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -60,9 +61,10 @@ def compare_capacities(folders: Sequence[Path], labels: Sequence[str | None], in
                 "b": {"name": names[1], "series": str(folders[1]), "capacity": _plain(b)}, "ratio": asdict(ratio),
                 "sentences": sentences}
     make_folder(into)
+    bases = [f"{Path(os.path.relpath(folder.resolve(), into.resolve())).as_posix()}/" for folder in folders]
     write_whole(into / f"{COMPARED}.json", json.dumps(document, indent=2) + "\n")
     write_whole(into / f"{COMPARED}.md", capacities_markdown(names, (a, b), sentences))
-    write_whole(into / f"{COMPARED}.html", render_capacities(names, (a, b), sentences))
+    write_whole(into / f"{COMPARED}.html", render_capacities(names, (a, b), sentences, bases))
     return document, sentences[0]
 
 

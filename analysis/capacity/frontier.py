@@ -47,9 +47,12 @@ def add_frontier(record: Capacity, folder: Path) -> None:
 
 
 def dominates(one: CapacityLevel, other: CapacityLevel) -> bool:
-    """Whether `one` is surely better on one axis of the frontier and not surely worse on the other."""
+    """Whether `one` is surely better on one axis of the frontier and not surely worse on the other. What surely fails
+    its limits is no better than what does not."""
     axes = [(one.figures.get(name), other.figures.get(name)) for name in (USER_SPEED, OUTPUT)]
-    if one is other or any(mine is None or his is None or not mine.ci95 or not his.ci95 for mine, his in axes):
+    if one is other or (one.state == "fail" and other.state != "fail"):
+        return False
+    if any(mine is None or his is None or not mine.ci95 or not his.ci95 for mine, his in axes):
         return False
     better = [_surely_above(mine, his) for mine, his in axes]
     worse = [_surely_above(his, mine) for mine, his in axes]

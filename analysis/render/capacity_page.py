@@ -44,15 +44,16 @@ def _shown(record: Capacity) -> dict[str, str]:
             if any(level.figures.get(name, Figure()).value is not None for level in record.levels)}
 
 
-def level_rows(record: Capacity) -> Iterator[dict[str, Any]]:
-    """The table of levels as cells of text, the lowest load first."""
+def level_rows(record: Capacity, base: str = "") -> Iterator[dict[str, Any]]:
+    """The table of levels as cells of text, the lowest load first. `base`: where the series is, as seen from the page,
+    with a slash at its end."""
     for level in sorted(record.levels, key=lambda each: each.load):
         yield {"load": load_words(level.load, record.capacity.unit), "state": level.state, "why": level.why,
                "style": _STYLE.get(level.state, ""), "share": _share(level),
                "interval": f"{text.percent(level.ci95[0])} – {text.percent(level.ci95[1])}" if level.requests else "",
                "requests": f"{level.requests:,}", "marks": _marks(record, level),
                "cells": [_cell(level.figures.get(name)) for name in _shown(record)],
-               "runs": [{"name": run, "href": f"{run}/{DASHBOARD_HTML}"} for run in level.run]}
+               "runs": [{"name": run, "href": f"{base}{run}/{DASHBOARD_HTML}"} for run in level.run]}
 
 
 def _share(level: CapacityLevel) -> str:
@@ -126,13 +127,14 @@ def carries(record: Capacity, at_least: float) -> bool | None:
     return False if high is not None and high < at_least else None
 
 
-def render_capacities(names: Sequence[str], records: Sequence[Capacity], sentences: Sequence[str]) -> str:
-    """The page of two capacities against each other."""
+def render_capacities(names: Sequence[str], records: Sequence[Capacity], sentences: Sequence[str],
+                      bases: Sequence[str]) -> str:
+    """The page of two capacities against each other. `bases`: where each series is, as seen from the page."""
     charts = capacity_charts(list(zip(names, records, strict=True)))
     sides = [{"name": name, "answer": answer_sentence(record), "limits": limits_words(record.slo, record.target),
               "ending": ending_sentence(record), "facts": _facts(record), "columns": _shown(record),
-              "rows": list(level_rows(record)), "unit": UNITS[record.capacity.unit]}
-             for name, record in zip(names, records, strict=True)]
+              "rows": list(level_rows(record, base)), "unit": UNITS[record.capacity.unit]}
+             for name, record, base in zip(names, records, bases, strict=True)]
     return environment().get_template("capacities.html.j2").render(
         sides=sides, sentences=sentences, charts=charts, simulated=any(record.simulated for record in records),
         **chart_page([chart.spec() for chart in charts]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -114,6 +115,8 @@ def test_two_searches_are_compared_by_their_ratio(folder: Path, tmp_path: Path) 
     document, sentence = compare_capacities([folder, tmp_path / "b"], (None, "B"), tmp_path / "out")
     assert document["ratio"]["state"] == "better" and sentence.startswith("B carries ")
     assert "scenario differs" in document["sentences"][1]
+    page = (tmp_path / "out" / "capacities.html").read_text()
+    assert f'{os.path.relpath(folder, tmp_path / "out")}/run-8/dashboard.html"' in page
     assert {each.name for each in (tmp_path / "out").iterdir()} == {"capacities.json", "capacities.md",
                                                                    "capacities.html"}
 
@@ -150,6 +153,8 @@ def test_a_point_is_dominated_only_where_that_is_sure() -> None:
     assert dominates(fast, slow) and not dominates(slow, fast) and not dominates(fast, fast)
     assert not dominates(fast, level(16, (40, 50), (1100, 1200)))
     assert not dominates(fast, level(16, (85, 95), (890, 990)))
+    fast.state = "fail"
+    assert not dominates(fast, slow), "what fails its limits is no better than what passes"
 
 
 def test_the_knee_is_inside_of_what_was_measured_or_not_known() -> None:

@@ -61,10 +61,11 @@ DELEGATE, REPORT = "delegate", "report"
 def definitions(count: int, stamp: str = "") -> list[dict[str, Any]]:
     """The first `count` tools, the last two of all always among them, as `tools` of a request. `stamp` begins the
     first description: chat templates put tools in front of the system prompt, so that its salt alone would come late.
+    They are `strict`: without it vLLM holds arguments to JSON alone, not to their schema.
     """
     kept = (*_DEFINED[:count - 2], *_DEFINED[-2:])
     return [{"type": "function", "function": {
-        "name": name, "description": what if place else stamp + what, "parameters": {
+        "name": name, "description": what if place else stamp + what, "strict": True, "parameters": {
             "type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}}}
         for place, (name, what, properties) in enumerate(kept)]
 

@@ -14,6 +14,7 @@ from tokenswarm.run.constraint_fields import with_fields
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import run
+from tokenswarm.workloads import create
 from tokenswarm.workloads.corpus import load_corpus
 
 CORPUS = load_corpus()
@@ -61,13 +62,18 @@ def test_damaged_calls_are_counted_and_the_agents_go_on() -> None:
     assert 0.2 < invalid < 0.4 and all(row["status"] != "failed" for row in rows)
 
 
-@pytest.mark.parametrize(("overrides", "why"), [
-    ("load.rate=4", "on top of the rate: set agent.sub_agent_probability=0"),
-    ("endpoint.api=responses", "use endpoint.api=chat")])
-def test_what_would_measure_something_else_is_refused(overrides, why) -> None:
-    with pytest.raises(UserError, match=why):
-        load_scenario("agent", parse_set(overrides))
-    load_scenario("agent", parse_set("load.rate=4 agent.sub_agent_probability=0"))
+def test_another_api_than_chat_is_refused() -> None:
+    with pytest.raises(UserError, match=r"use endpoint.api=chat"):
+        load_scenario("agent", parse_set("endpoint.api=responses"))
+
+
+def test_in_an_open_loop_sub_agents_come_on_top_of_the_rate_and_the_run_says_so() -> None:
+    scenario = load_scenario("agent", parse_set("load.rate=4 load.warmup_s=4 load.duration_s=8"))
+    rows = run(scenario, simulated(), CORPUS).rows
+    assert {row["scheduled_at"] is None for row in rows if row["document"] == "sub-agent"} == {True}
+    assert {row["scheduled_at"] is None for row in rows if row["document"] == "agent"} == {False}
+    assert create(scenario, CORPUS, 1, "").notes() == [
+        "Requests of sub-agents come on top of load.rate, which is that of the agents' own requests."]
 
 
 @pytest.mark.parametrize("unique", ["false", "true"])

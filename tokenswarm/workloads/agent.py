@@ -102,10 +102,7 @@ class AgentSettings(SystemPromptSettings):
     def completed_scenario(cls, values: dict[str, Any], table: dict[str, Any],
                            explicit: Collection[str]) -> dict[str, Any]:
         """See `WorkloadSettings`: refuses what would measure something else than it says."""
-        load, endpoint = (values.get(name) or {} for name in ("load", "endpoint"))
-        if load.get("rate") is not None and table.get("sub_agent_probability"):
-            raise UserError(Exit.USAGE, "in an open loop (load.rate) the requests of sub-agents would come on top of "
-                                        "the rate: set agent.sub_agent_probability=0, or load with users")
+        endpoint = values.get("endpoint") or {}
         if endpoint.get("api", "chat") != "chat":
             raise UserError(Exit.USAGE, f"endpoint.api is {endpoint['api']!r}, but agents call tools, which is in the "
                                         "form of the chat API: use endpoint.api=chat")
@@ -205,8 +202,14 @@ class AgentWorkload(Workload):
         settings: AgentSettings = self.settings
         self._material = _Material(settings, corpus, seed, salt, self.lengths, scenario.output.max_tokens)
         self._tool_tokens = len(json.dumps(definitions(settings.tools))) / self.chars_per_token
+        self._beside_the_rate = scenario.open_loop and settings.sub_agent_probability > 0
         self._shared = lru_cache(maxsize=_REMEMBERED)(self._shared_of)
         require_text(corpus, settings.system_tokens * self.chars_per_token, "agent.system_tokens")
+
+    def notes(self) -> list[str]:
+        """See `Workload`: what an open loop's rate leaves out."""
+        return [] if not self._beside_the_rate else [
+            "Requests of sub-agents come on top of load.rate, which is that of the agents' own requests."]
 
     def session(self, phase: str, number: int) -> AgentSession:
         """Session `number` of a phase."""

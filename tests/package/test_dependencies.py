@@ -20,6 +20,8 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PROJECT = PYPROJECT["project"]
 RUN = [Requirement(line) for line in PROJECT["dependencies"]]
 DEV = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
+EXTRAS = [Requirement(line) for group, lines in PROJECT["optional-dependencies"].items() if group != "dev"
+          for line in lines]
 BUILD = [Requirement(line) for line in PYPROJECT["dependency-groups"]["build"]]
 OF_ENGINES = {"tiny_model.py", "sgl_kernel", "parsers"}
 """Files and folders that the Python of an engine's own environment runs."""
@@ -53,7 +55,7 @@ def distributions(module: str) -> set[str]:
 
 
 @pytest.mark.parametrize(("folders", "declared"), [
-    (("tokenswarm", "analysis", "locustfiles"), names(RUN)),
+    (("tokenswarm", "analysis", "locustfiles"), names(RUN) | names(EXTRAS)),
     (("tests", "bench"), names(RUN) | names(DEV)),
 ], ids=["package", "tests"])
 def test_what_is_imported_is_declared(folders: tuple[str, ...], declared: set[str]) -> None:

@@ -115,7 +115,8 @@ def test_an_installed_package_brings_one_by_an_entry_point(folder: Path, monkeyp
     monkeypatch.setattr(extensions, "_entry_points", lambda group: {"tickets": point})
     scenario = load_scenario("my/desk.toml", parse_set("workload=tickets tickets.product=tap"))
     assert scenario.workload_settings.product == "tap"
-    assert "'reasoning', 'replay', 'structured' or 'tickets'" in refused("workload=none_such")
+    known = refused("workload=none_such")
+    assert "'reasoning'" in known and " or 'tickets'" in known
 
 
 def test_a_prompt_s_own_body_may_not_hold_what_tokenswarm_sets() -> None:

@@ -275,7 +275,10 @@ def side_labels(a: RunPlan, b: RunPlan) -> tuple[str, str]:
     named = [(first, second) for first, second in ((a.engine_name, b.engine_name), hosts, (a.model, b.model))
              if first != second and first and second]
     values = _flat(a.scenario.values()), _flat(b.scenario.values())
-    keys = [key for key in {**values[0], **values[1]} if values[0].get(key) != values[1].get(key)]
+    # Which fields an engine wants follows from the engine.
+    own = "endpoint." if a.engine_name != b.engine_name else ()
+    keys = [key for key in {**values[0], **values[1]}
+            if values[0].get(key) != values[1].get(key) and not key.startswith(own)]
     for key in keys:
         name = key.removeprefix("engine.")
         named.append((f"{name}={_shown(values[0].get(key))}", f"{name}={_shown(values[1].get(key))}"))

@@ -40,10 +40,12 @@ def parser_environment(paths: EnginePaths, home: Path) -> dict[str, str]:
 
 
 def refusals(engine: str, paths: EnginePaths, lines: Sequence[Sequence[str]], home: Path) -> list[str | None]:
-    """What the real parser says against each command line; None where it accepts. Raises UserError (ENGINE)."""
+    """What the real parser says against each command line, as somebody types it (abbreviated flags are taken where the
+    engine takes them); None where it accepts. Raises UserError (ENGINE)."""
     try:
-        done = subprocess.run(parser_command(engine, paths), input=json.dumps(list(map(list, lines))), text=True,
-                              capture_output=True, timeout=_TIMEOUT_S, env=parser_environment(paths, home))
+        done = subprocess.run([*parser_command(engine, paths), "--as-typed"], text=True, capture_output=True,
+                              input=json.dumps(list(map(list, lines))), timeout=_TIMEOUT_S,
+                              env=parser_environment(paths, home))
     except (OSError, subprocess.SubprocessError) as error:
         raise UserError(Exit.ENGINE, f"the argument parser of {engine} could not be asked ({error})") from None
     try:

@@ -1,5 +1,6 @@
 """Run by SGLang's own Python: which of the command lines on stdin (a JSON list) does its real parser refuse?
 
+With --as-typed abbreviated flags (--tp) count as the engine takes them; else they are refused.
 Prints a JSON list: null for an accepted one, else what the parser said.
 """
 
@@ -21,7 +22,7 @@ def _refuse(self: argparse.ArgumentParser, message: str) -> None:
 def main() -> None:
     """Parse what follows the module's name in each command line."""
     argparse.ArgumentParser.error = _refuse
-    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser = argparse.ArgumentParser() if "--as-typed" in sys.argv else argparse.ArgumentParser(allow_abbrev=False)
     ServerArgs.add_cli_args(parser)
     answers = []
     for args in json.load(sys.stdin):

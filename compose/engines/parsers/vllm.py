@@ -1,5 +1,6 @@
 """Run by vLLM's own Python: which of the command lines on stdin (a JSON list) does its real parser refuse?
 
+With --as-typed abbreviated flags count as the engine takes them; else they are refused.
 Prints a JSON list: null for an accepted one, else what the parser said.
 """
 
@@ -26,9 +27,10 @@ def _refuse(self: argparse.ArgumentParser, message: str) -> None:
 def main() -> None:
     """Parse each command line from `serve` on."""
     argparse.ArgumentParser.error = _refuse
-    parser = FlexibleArgumentParser(allow_abbrev=False)
+    as_typed = "--as-typed" in sys.argv
+    parser = FlexibleArgumentParser() if as_typed else FlexibleArgumentParser(allow_abbrev=False)
     served = ServeSubcommand().subparser_init(parser.add_subparsers(dest="subparser"))
-    served.allow_abbrev = False
+    served.allow_abbrev = served.allow_abbrev and as_typed
     answers = []
     for args in json.load(sys.stdin):
         try:

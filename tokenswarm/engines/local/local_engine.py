@@ -93,7 +93,7 @@ class LocalEngine(StartedEngine):
         """Its processes' CPU and memory."""
         return [ProcessSampler(self.pid)]
 
-    def process_ids(self) -> frozenset[int]:
+    def process_ids(self) -> frozenset[int] | None:
         """Those of the engine's first process and all that it started."""
         return frozenset(process.pid for process in processes.family(self.pid))
 

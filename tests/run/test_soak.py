@@ -201,6 +201,6 @@ def test_without_a_terminal_there_is_a_line_a_minute_with_the_time(
             progress.figures(figures)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + 124, "the phase, the first figures soon, then one line a minute"
-    assert lines[-1].split("  ", 1)[1] == ("measuring 2:04:00/8:00:00  1,200 requests measured, TTFT p95 321 ms, "
+    assert lines[-1].split("  ", 1)[1] == ("measuring 2:04:10/8:00:00  1,200 requests measured, TTFT p95 321 ms, "
                                            "2 errors; last 10 s 4,567 tok/s; now 8 in flight")
     assert all(line[:4].isdigit() and line[19] == "Z" for line in lines)

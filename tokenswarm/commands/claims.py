@@ -65,7 +65,8 @@ def _claims(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.base.files import make_folder
     from tokenswarm.claims.claim import load_claims
     from tokenswarm.claims.play import Asked, play_claims, record_of
-    from tokenswarm.contract.claims_record import Claims, claims_json
+    from tokenswarm.contract.claims_record import Claims
+    from tokenswarm.contract.series_file import record_json
 
     console = Console(stderr=options.json, markup=False)
     claims = load_claims([name.strip() for name in (options.only or "").split(",") if name.strip()])
@@ -77,7 +78,7 @@ def _claims(options: argparse.Namespace, argv: list[str]) -> Exit:
         record = Claims(started_at=started, machine=machine.words,
                         claims=[record_of(claim, machine) for claim in claims])
         if options.json:
-            print(claims_json(record), end="")
+            print(record_json(record))
         else:
             console.print(list_table(record))
             _say_how_long(record, console)
@@ -87,7 +88,7 @@ def _claims(options: argparse.Namespace, argv: list[str]) -> Exit:
     asked = Asked(machine, _load_options(options, argv), folder, stand_in)
     record = play_claims(claims, asked, _rules(), console, started)
     if options.json:
-        print(claims_json(record), end="")
+        print(record_json(record))
     else:
         console.print(claims_table(record))
         console.print(f"{sentence(record)}\nto paste: {folder / CLAIMS_MD}\npage: {folder / CLAIMS_HTML}",

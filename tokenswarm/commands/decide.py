@@ -58,7 +58,8 @@ def _decide(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.decision_files import DECISION_HTML
     from tokenswarm.analysis.render.decision_page import decision_sentences
     from tokenswarm.commands.decide_stages import Stages
-    from tokenswarm.contract.decision import decision_json, read_decision
+    from tokenswarm.contract.decision import read_decision
+    from tokenswarm.contract.series_file import record_json
     from tokenswarm.series.decide import decide
 
     console = Console(stderr=options.json, markup=False)
@@ -72,7 +73,7 @@ def _decide(options: argparse.Namespace, argv: list[str]) -> Exit:
     make_folder(folder)
     decide(decision, stages.tools(), console)
     if options.json:
-        print(decision_json(decision))
+        print(record_json(decision))
     console.print()
     for sentence in decision_sentences(decision):
         console.print(sentence, highlight=False)

@@ -66,7 +66,7 @@ def add(commands: Any) -> None:
 def _oneshot(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.one_shot_files import ONE_SHOT_HTML, ONE_SHOT_MD, write_one_shot_files
     from tokenswarm.analysis.render.one_shot_page import contrast_table, one_shot_table
-    from tokenswarm.contract.one_shot import one_shot_json
+    from tokenswarm.contract.series_file import record_json
     from tokenswarm.run.run_plan import resolve
     from tokenswarm.series.one_shot import Question, ask_all
     from tokenswarm.series.pairs import side_labels
@@ -86,7 +86,7 @@ def _oneshot(options: argparse.Namespace, argv: list[str]) -> Exit:
         raise UserError(Exit.INTERRUPTED if record.reason else Exit.REQUESTS_FAILED, "no request was answered")
     record = write_one_shot_files(record, folder)
     if options.json:
-        print(one_shot_json(record), end="")
+        print(record_json(record))
     else:
         console.print(one_shot_table(record))
         if record.contrasts:

@@ -69,7 +69,7 @@ def _tune(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.render.tune_page import tune_sentences
     from tokenswarm.analysis.tune_files import TUNE_HTML
     from tokenswarm.commands.compare import with_scripted_answers
-    from tokenswarm.contract.tune_record import tune_json
+    from tokenswarm.contract.series_file import record_json
     from tokenswarm.run.run_plan import resolve
 
     console = Console(stderr=options.json, markup=False)
@@ -84,7 +84,7 @@ def _tune(options: argparse.Namespace, argv: list[str]) -> Exit:
                       tasks=options.tasks)
     state, tune = race_settings(base, space, asked, console, folder)
     if options.json:
-        print(tune_json(tune))
+        print(record_json(tune))
     for sentence in tune_sentences(tune):
         console.print(sentence, highlight=False)
     console.print(f"report: {folder / TUNE_HTML}", highlight=False, soft_wrap=True)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import msgspec
 
-from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.files import write_whole
-from tokenswarm.contract.manifest import read_object, too_new
+from tokenswarm.contract.series_file import read_record, write_record
 from tokenswarm.contract.summary.figure import Figure
-from tokenswarm.contract.tolerant import tolerant_record
 
 CAPACITY_JSON = "capacity.json"
 CAPACITY_FORMAT = 1
@@ -115,12 +111,9 @@ class Capacity(msgspec.Struct):
 
 def read_capacity(folder: Path) -> Capacity:
     """The capacity.json of a folder. Raises UserError (RUN_FOLDER)."""
-    record = tolerant_record(read_object(folder / CAPACITY_JSON), Capacity)
-    if (sentence := too_new(CAPACITY_JSON, record.format, CAPACITY_FORMAT)) is not None:
-        raise UserError(Exit.RUN_FOLDER, f"{folder}: {sentence}")
-    return record
+    return read_record(folder / CAPACITY_JSON, Capacity, CAPACITY_FORMAT)
 
 
 def write_capacity(folder: Path, record: Capacity) -> None:
     """Replace capacity.json as a whole. Raises UserError (RESULTS)."""
-    write_whole(folder / CAPACITY_JSON, json.dumps(msgspec.to_builtins(record), indent=2) + "\n")
+    write_record(folder / CAPACITY_JSON, record)

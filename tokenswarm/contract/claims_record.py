@@ -7,11 +7,8 @@ from pathlib import Path
 import msgspec
 from msgspec import field
 
-from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.files import write_whole
-from tokenswarm.contract.manifest import read_object, too_new
+from tokenswarm.contract.series_file import read_record, write_record
 from tokenswarm.contract.summary.figure import Figure
-from tokenswarm.contract.tolerant import tolerant_record
 
 CLAIMS_JSON = "claims.json"
 CLAIMS_FORMAT = 1
@@ -93,17 +90,9 @@ class Claims(msgspec.Struct):
 
 def read_claims(folder: Path) -> Claims:
     """The claims.json of a folder. Raises UserError (RUN_FOLDER) if it is not there or of a newer format."""
-    record = tolerant_record(read_object(folder / CLAIMS_JSON), Claims)
-    if (sentence := too_new(CLAIMS_JSON, record.format, CLAIMS_FORMAT)) is not None:
-        raise UserError(Exit.RUN_FOLDER, f"{folder}: {sentence}")
-    return record
-
-
-def claims_json(record: Claims) -> str:
-    """The content of claims.json."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
+    return read_record(folder / CLAIMS_JSON, Claims, CLAIMS_FORMAT)
 
 
 def write_claims(folder: Path, record: Claims) -> None:
     """Replace claims.json as a whole. Raises UserError (RESULTS)."""
-    write_whole(folder / CLAIMS_JSON, claims_json(record))
+    write_record(folder / CLAIMS_JSON, record)

@@ -8,11 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import field
 
-from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.files import write_whole
 from tokenswarm.contract.capacity import CapacityFigure
-from tokenswarm.contract.manifest import read_object, too_new
-from tokenswarm.contract.tolerant import tolerant_record
+from tokenswarm.contract.series_file import read_record, write_record
 from tokenswarm.contract.tune_record import Ratio
 
 DECISION_FORMAT = 1
@@ -129,18 +126,9 @@ class Decision(msgspec.Struct):
 
 def read_decision(folder: Path) -> Decision:
     """The decision.json of a folder. Raises UserError (RUN_FOLDER) if it is not there or of a newer format."""
-    content = read_object(folder / DECISION_JSON)
-    version = content.get("format")
-    if isinstance(version, int) and (sentence := too_new(DECISION_JSON, version, DECISION_FORMAT)) is not None:
-        raise UserError(Exit.RUN_FOLDER, f"{folder}: {sentence}")
-    return tolerant_record(content, Decision)
+    return read_record(folder / DECISION_JSON, Decision, DECISION_FORMAT)
 
 
 def write_decision(folder: Path, decision: Decision) -> None:
     """Replace decision.json as a whole. Raises UserError (RESULTS)."""
-    write_whole(folder / DECISION_JSON, decision_json(decision) + "\n")
-
-
-def decision_json(decision: Decision) -> str:
-    """The content of decision.json."""
-    return msgspec.json.format(msgspec.json.encode(decision), indent=2).decode()
+    write_record(folder / DECISION_JSON, decision)

@@ -7,11 +7,8 @@ from pathlib import Path
 import msgspec
 from msgspec import field
 
-from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.files import write_whole
-from tokenswarm.contract.manifest import read_object, too_new
+from tokenswarm.contract.series_file import read_record, write_record
 from tokenswarm.contract.summary.figure import Figure
-from tokenswarm.contract.tolerant import tolerant_record
 
 ONE_SHOT_JSON = "oneshot.json"
 ONE_SHOT_FORMAT = 1
@@ -132,17 +129,9 @@ class OneShot(msgspec.Struct):
 
 def read_one_shot(folder: Path) -> OneShot:
     """The oneshot.json of a folder. Raises UserError (RUN_FOLDER) if it is not there or of a newer format."""
-    record = tolerant_record(read_object(folder / ONE_SHOT_JSON), OneShot)
-    if (sentence := too_new(ONE_SHOT_JSON, record.format, ONE_SHOT_FORMAT)) is not None:
-        raise UserError(Exit.RUN_FOLDER, f"{folder}: {sentence}")
-    return record
-
-
-def one_shot_json(record: OneShot) -> str:
-    """The content of oneshot.json."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
+    return read_record(folder / ONE_SHOT_JSON, OneShot, ONE_SHOT_FORMAT)
 
 
 def write_one_shot(folder: Path, record: OneShot) -> None:
     """Replace oneshot.json as a whole. Raises UserError (RESULTS)."""
-    write_whole(folder / ONE_SHOT_JSON, one_shot_json(record))
+    write_record(folder / ONE_SHOT_JSON, record)

@@ -8,10 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import field
 
-from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.files import write_whole
-from tokenswarm.contract.manifest import read_object, too_new
-from tokenswarm.contract.tolerant import tolerant_record
+from tokenswarm.contract.series_file import read_record, write_record
 
 TUNE_FORMAT = 1
 """Version of tune.json's layout, written to it as `format`."""
@@ -109,18 +106,9 @@ class Tune(msgspec.Struct):
 
 def read_tune(folder: Path) -> Tune:
     """The tune.json of a folder. Raises UserError (RUN_FOLDER) if it is not there or of a newer format."""
-    content = read_object(folder / TUNE_JSON)
-    version = content.get("format")
-    if isinstance(version, int) and (sentence := too_new(TUNE_JSON, version, TUNE_FORMAT)) is not None:
-        raise UserError(Exit.RUN_FOLDER, f"{folder}: {sentence}")
-    return tolerant_record(content, Tune)
+    return read_record(folder / TUNE_JSON, Tune, TUNE_FORMAT)
 
 
 def write_tune(folder: Path, tune: Tune) -> None:
     """Replace tune.json as a whole. Raises UserError (RESULTS)."""
-    write_whole(folder / TUNE_JSON, tune_json(tune) + "\n")
-
-
-def tune_json(tune: Tune) -> str:
-    """The content of tune.json."""
-    return msgspec.json.format(msgspec.json.encode(tune), indent=2).decode()
+    write_record(folder / TUNE_JSON, tune)

@@ -8,7 +8,8 @@ import pytest
 from tokenswarm.analysis.compare.one_shot import DIFFERENT, EQUAL, UNDECIDED, UNKNOWN, geometric, with_answer
 from tokenswarm.analysis.render.one_shot_page import one_shot_markdown, render_one_shot
 
-from tokenswarm.contract.one_shot import ContextFile, OneShot, Shot, ShotContrast, ShotEngine, one_shot_json
+from tokenswarm.contract.one_shot import ContextFile, OneShot, Shot, ShotContrast, ShotEngine
+from tokenswarm.contract.series_file import record_json
 
 NOISE = (1.0, 1.02, 0.98, 1.01, 0.99)
 
@@ -109,4 +110,4 @@ def test_page_and_markdown_escape_what_was_asked_and_say_simulated() -> None:
     answer = with_answer(answer)
     for page in (render_one_shot(answer), one_shot_markdown(answer)):
         assert "SIMULATED" in page and "<script>|" not in page and "<i>" not in page
-    assert json.loads(one_shot_json(answer))["simulated"] is True
+    assert json.loads(record_json(answer))["simulated"] is True

@@ -15,8 +15,8 @@ from tokenswarm.commands.series_runs import reported, series_folder
 from tokenswarm.commands.values import at_least_one
 
 if TYPE_CHECKING:
-    from tokenswarm.claims.machine import Machine
-    from tokenswarm.claims.play import Rules
+    from tokenswarm.claim_checks.machine import Machine
+    from tokenswarm.claim_checks.play import Rules
     from tokenswarm.engines.spec.engine_spec import Device
     from tokenswarm.run.options import LoadOptions
 
@@ -63,8 +63,8 @@ def _claims(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.claims_files import CLAIMS_HTML, CLAIMS_MD
     from tokenswarm.analysis.render.claims_page import claims_table, list_table, sentence
     from tokenswarm.base.files import make_folder
-    from tokenswarm.claims.claim import load_claims
-    from tokenswarm.claims.play import Asked, play_claims, record_of
+    from tokenswarm.claim_checks.claim import load_claims
+    from tokenswarm.claim_checks.play import Asked, play_claims, record_of
     from tokenswarm.contract.claims_record import Claims
     from tokenswarm.contract.series_file import record_json
 
@@ -107,7 +107,7 @@ def _say_how_long(record: Any, console: Console) -> None:
 
 
 def _machine(options: argparse.Namespace, names: list[str], stand_in: str | None) -> Machine:
-    from tokenswarm.claims.machine import Machine, engines_here, find_gpus
+    from tokenswarm.claim_checks.machine import Machine, engines_here, find_gpus
 
     hosts = dict(_host(text) for text in options.host)
     gpus = (options.gpu,) * options.gpus if options.gpu else find_gpus()
@@ -139,7 +139,7 @@ def _load_options(options: argparse.Namespace, argv: list[str]) -> LoadOptions:
 def _rules() -> Rules:
     from tokenswarm.analysis import claims_files
     from tokenswarm.analysis.verdict.claim import settle
-    from tokenswarm.claims.play import Rules
+    from tokenswarm.claim_checks.play import Rules
 
     return Rules(compare=claims_files.ratio_of_runs, spread=claims_files.spread_of_runs, trend=claims_files.trend_of,
                  one_shot=lambda record, folder, expect: claims_files.one_shot_figure(

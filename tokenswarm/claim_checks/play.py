@@ -17,10 +17,10 @@ from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import UserError
 from tokenswarm.base.presence import present
 from tokenswarm.base.signals import Interrupts
-from tokenswarm.claims.checks import CHECKS, Subject
-from tokenswarm.claims.claim import SPEED, Claim, Expect, load_sources
-from tokenswarm.claims.flags import refusals
-from tokenswarm.claims.machine import Machine, missing
+from tokenswarm.claim_checks.checks import CHECKS, Subject
+from tokenswarm.claim_checks.claim import SPEED, Claim, Expect, load_sources
+from tokenswarm.claim_checks.flags import refusals
+from tokenswarm.claim_checks.machine import Machine, missing
 from tokenswarm.contract.claims_record import ClaimRecord, Claims, ClaimSource, Evidence
 from tokenswarm.contract.one_shot import OneShot
 from tokenswarm.contract.summary.figure import Figure

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tokenswarm.base.errors import UserError
-from tokenswarm.claims.claim import SPEED, Claim
+from tokenswarm.claim_checks.claim import SPEED, Claim
 from tokenswarm.engines import EngineSpec, GpuSampler, default_runtime, load_description
 from tokenswarm.engines.install_paths import places
 from tokenswarm.engines.spec.engine_spec import Device

@@ -16,9 +16,9 @@ from tokenswarm.analysis.verdict.claim import settle
 
 from tests.run.helpers import ANSWERS, FakeEngine
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.claims import checks, play
-from tokenswarm.claims.claim import Claim
-from tokenswarm.claims.machine import Machine
+from tokenswarm.claim_checks import checks, play
+from tokenswarm.claim_checks.claim import Claim
+from tokenswarm.claim_checks.machine import Machine
 from tokenswarm.cli import main
 from tokenswarm.contract.claims_record import (
     CONTRADICTED,
@@ -147,7 +147,7 @@ def test_a_newer_record_is_refused_and_pages_escape(bench: Bench, tmp_path: Path
 def test_listing_and_dry_run_run_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                          capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("TOKENSWARM_ENGINES", str(tmp_path / "none"))
-    monkeypatch.setattr("tokenswarm.claims.machine.find_gpus", lambda: ())
+    monkeypatch.setattr("tokenswarm.claim_checks.machine.find_gpus", lambda: ())
     assert main(["claims", "--dry-run", "--json", "--results", str(tmp_path), "--device", "cpu"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert len(listed["claims"]) > 40 and all(each["missing"] and each["command"] for each in listed["claims"])

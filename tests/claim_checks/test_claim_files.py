@@ -10,10 +10,10 @@ from tokenswarm.analysis.compare.one_shot import CASES, TITLES
 
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.claims.checks import CHECKS
-from tokenswarm.claims.claim import SOURCES_TOML, Claim, load_claim, load_claims, load_sources
-from tokenswarm.claims.machine import Machine, missing
-from tokenswarm.claims.play import FLAGS, estimate_s, honoured, how, record_of
+from tokenswarm.claim_checks.checks import CHECKS
+from tokenswarm.claim_checks.claim import SOURCES_TOML, Claim, load_claim, load_claims, load_sources
+from tokenswarm.claim_checks.machine import Machine, missing
+from tokenswarm.claim_checks.play import FLAGS, estimate_s, honoured, how, record_of
 from tokenswarm.engines import Placement, command, load_description
 from tokenswarm.scenario.loading import load_scenario
 

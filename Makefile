@@ -49,7 +49,7 @@ CLAIMS_OPTIONS = $(call option,--engines,ENGINES) $(call option,--only,ONLY) $(i
   $(call option,--data,DATA) $(call option,--runtime,RUNTIME) $(call option,--device,DEVICE) $(call option,--set,SET) $(call option,--results,RESULTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load soak ui test-ui observe compare capacity qualify tune sim report profile scenarios calibrate test test-slow test-package test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean results prune
+.PHONY: help install load soak ui test-ui observe compare capacity qualify tune sim report profile scenarios calibrate test test-slow test-alone test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean results prune
 .PHONY: oneshot claims export import
 
 help: ## show this list
@@ -185,10 +185,12 @@ test: $(VENV)/.installed-dev ## the default tests: no whole runs, a minute or tw
 	@$(PYTEST) -n 2 tests -m "not browser and not ui and not engine and not compose and not statistics and not observe and not slow"
 
 test-slow: $(VENV)/.installed-dev ## whole runs with several processes
-	@$(PYTEST) -n 3 --dist loadscope tests -m slow --ignore tests/package
+	@$(PYTEST) -n 3 --dist loadscope tests -m slow $(ALONE:%=--ignore %)
 
-test-package: $(VENV)/.installed-dev ## the wheel in an empty folder; alone, as a comparison wants valid runs
-	@$(PYTEST) tests/package -m slow
+# A comparison wants valid runs, and those want a quiet machine.
+ALONE = tests/package tests/e2e/test_task_pages.py
+test-alone: $(VENV)/.installed-dev ## the wheel in an empty folder, and the pages by task: on a quiet machine
+	@$(PYTEST) $(ALONE) -m slow
 
 test-browser: $(VENV)/.installed-dev ## open dashboards in headless Chromium, and check them for accessibility
 	@sh tests/browser/need_chromium.sh

@@ -88,7 +88,8 @@ def series(common: Path) -> dict[str, Finished]:
 
 
 def _series(folder: Path) -> dict[str, Finished]:
-    settings = "user.think_time_s=0.05 rag.documents=3"
+    # Which document is on the shelf is a matter of the moment, too, where there are new ones.
+    settings = "user.think_time_s=0.05 rag.documents=3 rag.new_documents_per_minute=0"
     fixed = f"{settings} prompts.salt=fixed load.reset_cache=false"  # the cache is to show what was sent before
     done: dict[str, Finished] = {}
     seen: list[str] = []

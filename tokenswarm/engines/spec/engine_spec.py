@@ -250,7 +250,8 @@ class EngineSpec(_Strict):
     name: str
     title: str
     like: str | None = None
-    """The engine whose description this one goes on from: what it says itself stands before what that one says."""
+    """The engine whose description this one goes on from: what it says itself stands before what that one says. The
+    image is its own, or it has none."""
     simulated: bool = False
     default_port: int = Field(ge=1, le=65535)
     health_path: str = "/health"
@@ -344,6 +345,7 @@ def _over_its_like(content: dict[str, Any], where: str) -> dict[str, Any]:
     base = decode(path.read_text(encoding="utf-8"))
     if "like" in base:
         raise UserError(Exit.USAGE, f"{where}: like: {like} is itself like another engine; name that one.")
+    base.pop("image", None)  # a Compose profile has the engine's name: the other one's starts the other one
     return _laid_over(base, content)
 
 

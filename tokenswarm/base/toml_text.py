@@ -1,4 +1,4 @@
-"""TOML as people write it: the one place where its text becomes values.
+"""TOML as people write it: the one place where its text becomes values, and values its text.
 
 `tomllib` raises its own error for a wrong sign, and others for tables within tables without end and for numbers of
 thousands of digits; here they are one.
@@ -6,8 +6,13 @@ thousands of digits; here they are one.
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
+from collections.abc import Mapping
 from typing import Any
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class NotToml(ValueError):
@@ -24,3 +29,38 @@ def decode(text: str) -> dict[str, Any]:
         raise NotToml("it is nested too deeply") from None
     except ValueError:  # int() takes no more than some thousand digits
         raise NotToml("a number in it has too many digits") from None
+
+
+def toml_text(values: Mapping[str, Any]) -> str:
+    """The values as TOML. What is None is left out, as TOML has no null and an absent key means just that."""
+    plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+    tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
+    blocks = ["\n".join(_lines(plain))]
+    blocks += ["\n".join([f"[{_key(key)}]", *_lines(table)]) for key, table in tables.items()]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _lines(table: Mapping[str, Any]) -> list[str]:
+    return [f"{_key(key)} = {toml_value(value)}" for key, value in table.items() if value is not None]
+
+
+def _key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _string(key)
+
+
+def _string(text: str) -> str:
+    """A basic string: JSON's escapes are TOML's too, but for DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def toml_value(value: Any) -> str:
+    """A value as TOML has it in one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(_lines(value)) + " }" if any(_lines(value)) else "{}"
+    return "[" + ", ".join(toml_value(each) for each in value if each is not None) + "]"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import write_whole
+from tokenswarm.base.toml_text import toml_text
 
 if TYPE_CHECKING:
     from tokenswarm.analysis.traffic.columns import Traffic
@@ -60,8 +61,6 @@ def _synthetic(path: Path, recorded: Traffic) -> Traffic:
 
 def scenario_text(fitted: Fit, name: str, source: str) -> str:
     """The scenario as TOML. `source`: what it was fitted to, in words; no text of a prompt is in it."""
-    from tokenswarm.series.space import toml_value
-
     arrivals, shared = fitted.arrivals, fitted.beginnings
     load: dict[str, object] = {"duration_s": 60, "max_in_flight": 512, "drain_s": 60}
     if arrivals is not None:
@@ -77,19 +76,15 @@ def scenario_text(fitted: Fit, name: str, source: str) -> str:
         "later_tokens": fitted.later_tokens.law if fitted.later_tokens else 1,
         "answer_tokens": answers.law if answers else 128}
     context = -(-int(fitted.longest_tokens * 1.1) // _CONTEXT_STEP) * _CONTEXT_STEP
-    tables: dict[str, dict[str, object]] = {
+    return (f"# Fitted to {source} by `tokenswarm profile`: figures alone, no text of it.\n"
+            "# The limits of [slo] are this project's defaults: set your own.\n") + toml_text({
+        "name": name, "title": f"As {source}",
+        "description": "Sessions whose lengths, turns and shared beginnings are those of recorded traffic.",
+        "locustfile": "synthetic.py", "workload": "synthetic",
         "load": load, "user": {"think_time_s": fitted.pause_s.law if fitted.pause_s else 0},
-        "output": {"max_tokens": _longest(answers), "temperature": 0.0, "ignore_eos": True}, "slo": dict(_SLO),
+        "output": {"max_tokens": _longest(answers), "temperature": 0.0, "ignore_eos": True}, "slo": _SLO,
         "prompts": {"state": "steady", "seed": 1, "salt": "run", "chars_per_token": "auto"}, "synthetic": synthetic,
-        "engine": {"context_length": context, "prefix_cache": True, "chunked_prefill": True}}
-    lines = [f"# Fitted to {source} by `tokenswarm profile`: figures alone, no text of it.",
-             "# The limits of [slo] are this project's defaults: set your own.",
-             f"name = {toml_value(name)}", f"title = {toml_value(f'As {source}')}",
-             'description = "Sessions whose lengths, turns and shared beginnings are those of recorded traffic."',
-             'locustfile = "synthetic.py"', 'workload = "synthetic"']
-    for table, values in tables.items():
-        lines += ["", f"[{table}]", *(f"{key} = {toml_value(value)}" for key, value in values.items())]
-    return "\n".join(lines) + "\n"
+        "engine": {"context_length": context, "prefix_cache": True, "chunked_prefill": True}})
 
 
 def _longest(answers: FittedLaw | None) -> int:

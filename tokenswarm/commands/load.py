@@ -133,8 +133,8 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
 
 def _print_config(asked: LoadOptions) -> Exit:
     """What a run would be, with everything refused that a run would refuse before it starts or asks an engine."""
+    from tokenswarm.base.toml_text import toml_text
     from tokenswarm.run.run_plan import resolve
-    from tokenswarm.scenario.toml_text import toml_text
 
     print(toml_text(resolve(asked).scenario.values()), end="")
     return Exit.PASSED

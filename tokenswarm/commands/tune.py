@@ -263,7 +263,7 @@ def _answers(tune: Tune, base: LoadOptions, asked: RaceAsked, console: Console) 
 def _write_tuned(tune: Tune, plan: RunPlan, space: Space, folder: Path) -> None:
     """tuned.toml: the winner's settings as flags of this engine alone, for a scenario's [engine.NAME]."""
     from tokenswarm.base.files import write_whole
-    from tokenswarm.series.space import toml_value
+    from tokenswarm.base.toml_text import toml_value
 
     winner = next((each for each in space.candidates if each.name == tune.winner), None)
     if winner is None or plan.engine is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 from tokenswarm.base.data_files import COMPOSE_DIR
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.lookup import FileKind
-from tokenswarm.base.toml_text import decode
+from tokenswarm.base.toml_text import decode, toml_value
 
 SPACES = FileKind("tune", ".toml", COMPOSE_DIR / "tune")
 DEFAULT = "default"
@@ -35,7 +34,8 @@ class Candidate:
     @property
     def overrides(self) -> dict[str, str]:
         """The same as scenario values by dotted name."""
-        return {f"engine.{key}": toml_value(value) for key, value in self.settings.items()}
+        return {f"engine.{key}": "none" if value == UNSET else toml_value(value)
+                for key, value in self.settings.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +53,6 @@ class Space:
     title: str
     candidates: tuple[Candidate, ...]
     notes: tuple[str, ...]
-
-
-def toml_value(value: object) -> str:
-    """A value as TOML has it in one line; `none` for what is unset."""
-    if value == UNSET:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {toml_value(inner)}" for key, inner in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(toml_value(inner) for inner in value) + "]"
-    return json.dumps(value)
 
 
 def load_space(name: str, limits: Limits) -> Space:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tokenswarm.base.config_text import parse_set
+from tokenswarm.base.toml_text import toml_text
 from tokenswarm.scenario.loading import load_scenario
-from tokenswarm.scenario.toml_text import toml_text
 
 SETTINGS = {"rag": "load.users=77 slo.RagReader.ttft_p95_ms=400", "chat": "load.rate=2.5 prompts.salt=42",
             "batch": 'endpoint.headers.x-team="a b" output.extra.top_k=3', "reasoning": "load.users_steps=[1,2]",

@@ -235,8 +235,9 @@ lock: ## write requirements/ anew from pyproject.toml: what is locked stays wher
 wheel: $(VENV)/.installed ## the package, as a wheel in dist/
 	@$(PY) -m pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist . && ls dist
 
-lint: $(VENV)/.installed-dev ## ruff and mypy
+lint: $(VENV)/.installed-dev ## ruff (rules and layout) and mypy
 	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check --quiet . || { echo "lay the files out: $(VENV)/bin/ruff format ." >&2; exit 1; }
 	@rm -rf build/types && mkdir -p build/types/tokenswarm
 	@ln -s $(CURDIR)/tokenswarm/* $(CURDIR)/analysis build/types/tokenswarm/
 	@cd build/types && $(CURDIR)/$(PY) -m mypy --config-file ../../pyproject.toml --cache-dir ../mypy_cache

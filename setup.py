@@ -15,8 +15,11 @@ DATA = ("scenarios", "locustfiles", "compose", "claims")
 def data_packages():
     """Each folder of data that holds files, as a package without modules of its own."""
     folders = [path for name in DATA for path in (ROOT / name, *sorted((ROOT / name).rglob("*"))) if path.is_dir()]
-    return [f"tokenswarm.{path.relative_to(ROOT).as_posix().replace('/', '.')}" for path in folders
-            if path.name not in ("__pycache__", "wheels")]
+    return [
+        f"tokenswarm.{path.relative_to(ROOT).as_posix().replace('/', '.')}"
+        for path in folders
+        if path.name not in ("__pycache__", "wheels")
+    ]
 
 
 def rooms(folder):
@@ -29,12 +32,31 @@ def rooms(folder):
 
 setup(
     packages=[
-        "tokenswarm", *(f"tokenswarm.{name}" for name in rooms("tokenswarm")),
-        "tokenswarm.analysis", *(f"tokenswarm.analysis.{name}" for name in rooms("analysis")),
+        "tokenswarm",
+        *(f"tokenswarm.{name}" for name in rooms("tokenswarm")),
+        "tokenswarm.analysis",
+        *(f"tokenswarm.analysis.{name}" for name in rooms("analysis")),
         *data_packages(),
     ],
-    package_dir={"tokenswarm": "tokenswarm", "tokenswarm.analysis": "analysis",
-                 **{f"tokenswarm.{name}": name for name in DATA}},
-    package_data={"": ["*.toml", "*.yaml", "*.yml", "*.json", "*.txt", "*.j2", "*.css", "*.js", "*.html", "*.py",
-                       "py.typed", "Dockerfile"]},
+    package_dir={
+        "tokenswarm": "tokenswarm",
+        "tokenswarm.analysis": "analysis",
+        **{f"tokenswarm.{name}": name for name in DATA},
+    },
+    package_data={
+        "": [
+            "*.toml",
+            "*.yaml",
+            "*.yml",
+            "*.json",
+            "*.txt",
+            "*.j2",
+            "*.css",
+            "*.js",
+            "*.html",
+            "*.py",
+            "py.typed",
+            "Dockerfile",
+        ]
+    },
 )

@@ -57,9 +57,13 @@ def compare_capacities(folders: Sequence[Path], labels: Sequence[str | None], in
     ratio = ratio_of(a, b)
     overlaid(a, b)
     sentences = [ratio_sentence(names, (a, b), ratio), *differences(a, b)]
-    document = {"format": 1, "a": {"name": names[0], "series": str(folders[0]), "capacity": _plain(a)},
-                "b": {"name": names[1], "series": str(folders[1]), "capacity": _plain(b)}, "ratio": asdict(ratio),
-                "sentences": sentences}
+    document = {
+        "format": 1,
+        "a": {"name": names[0], "series": str(folders[0]), "capacity": _plain(a)},
+        "b": {"name": names[1], "series": str(folders[1]), "capacity": _plain(b)},
+        "ratio": asdict(ratio),
+        "sentences": sentences,
+    }
     make_folder(into)
     bases = [f"{Path(os.path.relpath(folder.resolve(), into.resolve())).as_posix()}/" for folder in folders]
     write_whole(into / f"{COMPARED}.json", json.dumps(document, indent=2) + "\n")
@@ -70,16 +74,24 @@ def compare_capacities(folders: Sequence[Path], labels: Sequence[str | None], in
 
 def _plain(record: Capacity) -> dict[str, Any]:
     figure = record.capacity
-    return {"unit": figure.unit, "estimate": figure.estimate, "ci95": figure.ci95, "sure_pass": figure.sure_pass,
-            "sure_fail": figure.sure_fail, "reason": figure.reason}
+    return {
+        "unit": figure.unit,
+        "estimate": figure.estimate,
+        "ci95": figure.ci95,
+        "sure_pass": figure.sure_pass,
+        "sure_fail": figure.sure_fail,
+        "reason": figure.reason,
+    }
 
 
 def _names(a: Capacity, b: Capacity, labels: Sequence[str | None]) -> tuple[str, str]:
     """The engines' names, with the series' where they are the same."""
     own = [(each.engine, each.series) for each in (a, b)]
     same = own[0][0] == own[1][0]
-    one, other = (label or (f"{engine} ({series})" if same else engine)
-                  for label, (engine, series) in zip(labels, own, strict=True))
+    one, other = (
+        label or (f"{engine} ({series})" if same else engine)
+        for label, (engine, series) in zip(labels, own, strict=True)
+    )
     return one, other
 
 

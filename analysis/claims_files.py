@@ -75,8 +75,13 @@ def one_shot_figure(record: OneShot, folder: Path, cases: tuple[str, str], what:
     for each in record.contrasts:
         between = each.engine_a != each.engine_b
         if each.what == what and (each.case_a, each.case_b) == cases and between is (case_a == case_b):
-            return Figure(each.ratio, "", record.repeats, list(each.ci95) if each.ci95 else None,
-                          None if each.ratio is not None else each.why)
+            return Figure(
+                each.ratio,
+                "",
+                record.repeats,
+                list(each.ci95) if each.ci95 else None,
+                None if each.ratio is not None else each.why,
+            )
     return found_none
 
 

@@ -52,6 +52,7 @@ def ratio_record(interval: Interval) -> Ratio:
 
 # ---- one engine
 
+
 def chosen_settings(tune: Tune) -> tuple[str, str]:
     """The candidate to go on with, and why. Settings under which answers are surely worse are none to go on with."""
     if tune.answers.state == WORSE:
@@ -80,8 +81,11 @@ def take_search(side: SideRecord, record: Capacity, folder: Path) -> None:
     longest = max(summaries, key=lambda summary: summary.run.window.seconds or 0.0, default=None)
     if longest is not None:
         side.output_tok_s = _ratio(longest.rates.get("output_tok_s"))
-        side.usd_per_million_output_tokens = Ratio(why="no price of a GPU was given") if longest.cost is None \
+        side.usd_per_million_output_tokens = (
+            Ratio(why="no price of a GPU was given")
+            if longest.cost is None
             else _ratio(longest.cost.per_million_output_tokens)
+        )
 
 
 def gpus_of(manifest: Manifest) -> int:
@@ -103,11 +107,18 @@ def per_gpu(figure: CapacityFigure, gpus: int) -> Ratio:
     """The capacity of one GPU; the middle of the bracket where there is no estimate between its ends."""
     low, high = figure.ci95
     value = figure.estimate
-    if low and high and (value is None or high / low > _WIDEST_BRACKET ** 2):
+    if low and high and (value is None or high / low > _WIDEST_BRACKET**2):
         value = (low * high) ** 0.5 if high / low <= _WIDEST_BRACKET else None
     if value is None:
-        bound = f"{low:.3g} to {high:.3g}" if low and high else f"at least {low:.3g}" if low else \
-            f"below {high:.3g}" if high else "nothing is known"
+        bound = (
+            f"{low:.3g} to {high:.3g}"
+            if low and high
+            else f"at least {low:.3g}"
+            if low
+            else f"below {high:.3g}"
+            if high
+            else "nothing is known"
+        )
         return Ratio(None, None, f"{bound}; the search ended: {figure.reason or 'it was not made'}")
     ends = [low / gpus, high / gpus] if low is not None and high is not None else None
     return Ratio(value / gpus, ends, None if ends else "an end of its interval is not known")
@@ -122,13 +133,20 @@ def _ratio(figure: Figure | None) -> Ratio:
 
 # ---- both
 
-def paired_goodput(a: Sequence[Summary], b: Sequence[Summary], gpus: tuple[int, int],
-                   planned: int) -> tuple[Ratio, float | None, int]:
+
+def paired_goodput(
+    a: Sequence[Summary], b: Sequence[Summary], gpus: tuple[int, int], planned: int
+) -> tuple[Ratio, float | None, int]:
     """B's goodput per GPU over A's, of the runs that have the same seed, at the look that the pairs so far are of at
     most `planned`: with its interval, p, and the number of pairs."""
-    by_seed = [{str(summary.run.seed): float(value) / count for summary in side
-                if summary.verdict == "VALID" and (value := summary.goodput.goodput_rps.value) is not None}
-               for side, count in ((a, gpus[0]), (b, gpus[1]))]
+    by_seed = [
+        {
+            str(summary.run.seed): float(value) / count
+            for summary in side
+            if summary.verdict == "VALID" and (value := summary.goodput.goodput_rps.value) is not None
+        }
+        for side, count in ((a, gpus[0]), (b, gpus[1]))
+    ]
     seeds = [seed for seed in by_seed[0] if seed in by_seed[1]]
     if len(seeds) < LEAST_PAIRS:
         return Ratio(why=f"fewer than {LEAST_PAIRS} pairs of valid runs"), None, len(seeds)
@@ -144,15 +162,19 @@ def paired_goodput(a: Sequence[Summary], b: Sequence[Summary], gpus: tuple[int, 
 def is_settled(ratio: Ratio, p: float | None, pairs: int, planned: int) -> bool:
     """Whether the pairs may end: surely different or surely equal within the margin, at this look."""
     known = interval_of(ratio, p)
-    return known is not None and Look(pairs, max(planned, pairs)).may_stop and (
-        known.direction(ERROR / 2.0) != 0 or known.is_within(MARGIN))
+    return (
+        known is not None
+        and Look(pairs, max(planned, pairs)).may_stop
+        and (known.direction(ERROR / 2.0) != 0 or known.is_within(MARGIN))
+    )
 
 
 def take_rule_of_thumb(decision: Decision, comparison: Comparison) -> None:
     """What the field's rule of thumb says of the workload of the pairs. It is about vLLM and SGLang: their names are
     looked for in the engines' titles."""
-    advice = advise(traits([member.totals for member in comparison.members.values()],
-                           str(comparison.groups.a[0].run.model)))
+    advice = advise(
+        traits([member.totals for member in comparison.members.values()], str(comparison.groups.a[0].run.model))
+    )
     kin = {name: side.title for side in decision.sides for name in (VLLM, SGLANG) if name in side.title}
     beside = "" if len(kin) == 2 else " It is about vLLM and SGLang."
     decision.pairs.rule_of_thumb = f"{advice.sentence}{beside}"
@@ -205,8 +227,15 @@ def _judge(decision: Decision) -> None:
         wanted = choice.by or (GOODPUT if choice.state == SAME else CAPACITY)
         decision.ratio = next((each for each in decision.ratios if each.of == wanted), decision.ratios[0])
     if choice.contradicted:
-        decision.notes = list(dict.fromkeys([*decision.notes, "Capacity and goodput at the load of the pairs point to "
-                                             "different engines: look at both before you act."]))
+        decision.notes = list(
+            dict.fromkeys(
+                [
+                    *decision.notes,
+                    "Capacity and goodput at the load of the pairs point to "
+                    "different engines: look at both before you act.",
+                ]
+            )
+        )
     if choice.state == DECIDED:
         _take(decision, ahead)
 
@@ -222,4 +251,3 @@ def _capacities(first: SideRecord, second: SideRecord) -> Interval | None:
         return None
     brackets = any(side.capacity.cliff or side.capacity.estimate is None for side in (first, second))
     return ratio_of(over, under, brackets)
-

@@ -34,18 +34,27 @@ def answers_of(folders: Mapping[str, Sequence[Path]], what: str) -> AnswersRecor
     """What the runs of both sides say. `what`: the settings that were changed, in words."""
     judged = quality(solved(folders["before"]), solved(folders["after"]))
     known = judged.change is not None and judged.low is not None and judged.high is not None
-    return AnswersRecord(judged.state, judged.tasks, judged.before, judged.after, judged.change,
-                         [judged.low, judged.high] if known else None,
-                         [str(run) for side in folders.values() for run in side], answers_words(judged, what))
+    return AnswersRecord(
+        judged.state,
+        judged.tasks,
+        judged.before,
+        judged.after,
+        judged.change,
+        [judged.low, judged.high] if known else None,
+        [str(run) for side in folders.values() for run in side],
+        answers_words(judged, what),
+    )
 
 
 def answers_words(quality: Quality, what: str) -> str:
     """`Under kv_cache_dtype=fp8 the answers are as good: ...`."""
     if quality.state == CANNOT_TELL:
         return f"Whether the answers stay as good under {what} cannot be told: {quality.why}."
-    figures = (f"{quality.after:.0%} of {quality.tasks} tasks are solved, {quality.before:.0%} without it "
-               f"({100 * (quality.change or 0):+.1f} points, {100 * (quality.low or 0):+.1f} to "
-               f"{100 * (quality.high or 0):+.1f})")
+    figures = (
+        f"{quality.after:.0%} of {quality.tasks} tasks are solved, {quality.before:.0%} without it "
+        f"({100 * (quality.change or 0):+.1f} points, {100 * (quality.low or 0):+.1f} to "
+        f"{100 * (quality.high or 0):+.1f})"
+    )
     if quality.state == WORSE:
         return f"Under {what} the answers are surely worse: {figures}. Do not use it."
     if quality.state == AS_GOOD:

@@ -21,8 +21,14 @@ from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, SUMMARY_MD
 
 
-def report(folder: str | Path, strict: bool = False, baseline: str | Path | None = None,
-           tolerance: float = TOLERANCE, fail_on_drift: bool = False, dashboard: bool = True) -> Summary:
+def report(
+    folder: str | Path,
+    strict: bool = False,
+    baseline: str | Path | None = None,
+    tolerance: float = TOLERANCE,
+    fail_on_drift: bool = False,
+    dashboard: bool = True,
+) -> Summary:
     """Read the run, write summary.json, junit.xml, summary.md and dashboard.html into its folder, return the summary.
 
     `fail_on_drift`: a series that became worse over the run is a missed gate (see analysis/figures/drift_series.py).

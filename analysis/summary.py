@@ -77,8 +77,10 @@ def summarise(run: Run) -> Summary:
     levels = load_levels(run, window)
     kept = [_keeping_up(run, level, facts.open_loop) for level in levels]
     keeping = kept[0] if len(levels) == 1 else KeepingUp()
-    verdict, reasons, checks = validity.judge(without_held_arrivals(facts, any(each.overloaded for each in kept)),
-                                              [*validity.recorded_reasons(run), *reasons_of(keeping)])
+    verdict, reasons, checks = validity.judge(
+        without_held_arrivals(facts, any(each.overloaded for each in kept)),
+        [*validity.recorded_reasons(run), *reasons_of(keeping)],
+    )
     objectives, refused = parse_objectives(run.manifest.scenario.table("slo"))
     bounds, shares = bounds_of_run(run.manifest), mix_shares(run.manifest, rows)
     rates, goodput = _rates(run, rows, window, bounds)
@@ -90,7 +92,8 @@ def summarise(run: Run) -> Summary:
         simulated=run.manifest.simulated,
         notes=_notes(run, rows, keeping, len(levels), shares),
         run=header(run, window),
-        latency=metrics.latency_figures(rows), gaps=metrics.gap_figures(rows),
+        latency=metrics.latency_figures(rows),
+        gaps=metrics.gap_figures(rows),
         rates=rates,
         per_user_tok_s=metrics.per_user_rate(rows),
         goodput=goodput,
@@ -101,11 +104,15 @@ def summarise(run: Run) -> Summary:
         tokens=metrics.token_facts(rows),
         cache=cache.cache_figures(run, rows, window),
         server=metrics.server_view(run, rows, window),
-        server_ttft=server_view.server_ttft(run), server_latency=server_view.server_figures(run),
+        server_ttft=server_view.server_ttft(run),
+        server_latency=server_view.server_figures(run),
         speculation=speculation_of(run.manifest, run.engine_metrics, window),
-        keeping_up=keeping, steady_part=SteadyPart(LOAD_CHANGED),
-        drift=drift_figures(run, window), outages=outage_figures(run, window),
-        cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates), energy=_energy(run, window, len(levels)),
+        keeping_up=keeping,
+        steady_part=SteadyPart(LOAD_CHANGED),
+        drift=drift_figures(run, window),
+        outages=outage_figures(run, window),
+        cost=cost_figures(cost.gpu_hour_usd, cost.gpus, rates),
+        energy=_energy(run, window, len(levels)),
         counts=counts(run, rows),
         generator=replace(generator(run, facts, window), checks=checks),
         user_classes=by_user_class(run, bounds, window, rates, shares),
@@ -129,15 +136,17 @@ def summarise(run: Run) -> Summary:
     return summary
 
 
-def _rates(run: Run, rows: pd.DataFrame, window: Window | None,
-           bounds: RequestBounds) -> tuple[dict[str, Figure], Goodput]:
+def _rates(
+    run: Run, rows: pd.DataFrame, window: Window | None, bounds: RequestBounds
+) -> tuple[dict[str, Figure], Goodput]:
     """All rates, and goodput; without intervals where nobody knows when requests were sent."""
     rates = every_rate(run.requests, rows, window, bounds)
     goodput = slo.goodput_figures(rows, bounds, window, run.requests)
     if run.has_start_times:
         return rates, goodput
     return {name: replace(figure, ci95=None) for name, figure in rates.items()}, replace(
-        goodput, goodput_rps=replace(goodput.goodput_rps, ci95=None))
+        goodput, goodput_rps=replace(goodput.goodput_rps, ci95=None)
+    )
 
 
 def _energy(run: Run, window: Window | None, levels: int) -> Energy:
@@ -163,9 +172,15 @@ def _of_one_load(summary: Summary, run: Run, window: Window | None) -> None:
 
 def _notes(run: Run, rows: pd.DataFrame, keeping: KeepingUp, levels: int, shares: dict[str, MixShare]) -> list[str]:
     """What a reader must know beside the figures; `levels`: how many loads the run had."""
-    return [*run.notes, *recorded_notes(run), *beginning_notes(run),
-            *(metrics.wave_notes(rows) if levels < 2 else []), *lost_time(keeping), *mix_note(shares),
-            *cut_notes(finish_reasons(rows))]
+    return [
+        *run.notes,
+        *recorded_notes(run),
+        *beginning_notes(run),
+        *(metrics.wave_notes(rows) if levels < 2 else []),
+        *lost_time(keeping),
+        *mix_note(shares),
+        *cut_notes(finish_reasons(rows)),
+    ]
 
 
 def _keeping_up(run: Run, level: LoadLevel, open_loop: bool) -> KeepingUp:
@@ -187,17 +202,29 @@ def _withhold_late(summary: Summary, timing: Iterable[TimingError], level: Level
             withhold(summary, [error.name], why, level)
 
 
-def by_level(run: Run, summary: Summary, levels: list[LoadLevel], kept: list[KeepingUp],
-             lines: tuple[list[Objective], list[tuple[str, str]]]) -> Summary:
+def by_level(
+    run: Run,
+    summary: Summary,
+    levels: list[LoadLevel],
+    kept: list[KeepingUp],
+    lines: tuple[list[Objective], list[tuple[str, str]]],
+) -> Summary:
     """The summary of a run of several loads: figures, gates and remarks of each level, none over all of them. `kept`:
     whether engine and load kept up in each; `lines`: the [slo] table as `parse_objectives` gives it."""
     (objectives, refused), began = lines, levels[0].window.start
-    figures = [level_figures(run, level, bounds_of_run(run.manifest), began, keeping)
-               for level, keeping in zip(levels, kept, strict=True)]
+    figures = [
+        level_figures(run, level, bounds_of_run(run.manifest), began, keeping)
+        for level, keeping in zip(levels, kept, strict=True)
+    ]
     summary = withheld(summary, figures)
-    summary.slo = [of_level(gate, each) for level, each in zip(levels, figures, strict=True)
-                   for gate in (*slo.evaluate(objectives, refused, level.rows, each.goodput, each.rates, level.window),
-                                *class_gates(run, level.rows, level.window))]
+    summary.slo = [
+        of_level(gate, each)
+        for level, each in zip(levels, figures, strict=True)
+        for gate in (
+            *slo.evaluate(objectives, refused, level.rows, each.goodput, each.rates, level.window),
+            *class_gates(run, level.rows, level.window),
+        )
+    ]
     summary.notes = [*summary.notes, *level_notes(levels, figures)]
     return summary
 
@@ -273,8 +300,15 @@ def header(run: Run, window: Window | None) -> Header:
         measured_by=None if manifest.imported is None else manifest.imported.tool,
         going=run.going,
         ended_early=manifest.ended_early or EndedEarlyRecord(),
-        engine=EngineHeader(engine.name, engine.title, engine.version, engine.base_url, engine.runtime,
-                            engine.cold_start_s, engine.image_digest),
+        engine=EngineHeader(
+            engine.name,
+            engine.title,
+            engine.version,
+            engine.base_url,
+            engine.runtime,
+            engine.cold_start_s,
+            engine.image_digest,
+        ),
         effective=engine.effective,
         model=manifest.model,
         scenario=ScenarioHeader(scenario.name, scenario.title, scenario.description, scenario.workload),
@@ -303,15 +337,17 @@ def errors(rows: pd.DataFrame) -> Errors:
         of_kind = failed[(kinds == kind).to_numpy()]
         details = of_kind["error_detail"].dropna()
         codes = sorted({int(code) for code in of_kind["http_status"].dropna().unique()})
-        out.append(ErrorKind(
-            kind=str(kind),
-            count=int(count),
-            share=share(int(count), len(rows)).figure("share"),
-            meaning=ERROR_KINDS.get(str(kind), "not a kind that this version knows"),
-            http_status=codes,
-            example=str(details.iloc[0]) if len(details) else None,
-            request_id=str(of_kind["request_id"].iloc[0]),
-        ))
+        out.append(
+            ErrorKind(
+                kind=str(kind),
+                count=int(count),
+                share=share(int(count), len(rows)).figure("share"),
+                meaning=ERROR_KINDS.get(str(kind), "not a kind that this version knows"),
+                http_status=codes,
+                example=str(details.iloc[0]) if len(details) else None,
+                request_id=str(of_kind["request_id"].iloc[0]),
+            )
+        )
     return Errors(metrics.error_rate(rows).figure("share"), out)
 
 
@@ -364,8 +400,9 @@ def _cpu_us_per_token(workers: pd.DataFrame) -> float | None:
     return 1e6 * cpu_s / tokens if tokens else None
 
 
-def by_user_class(run: Run, bounds: RequestBounds, window: Window | None,
-                  rates: dict[str, Figure], shares: dict[str, MixShare]) -> dict[str, ClassFigures]:
+def by_user_class(
+    run: Run, bounds: RequestBounds, window: Window | None, rates: dict[str, Figure], shares: dict[str, MixShare]
+) -> dict[str, ClassFigures]:
     """The main figures of each Locust user class, by name. `rates`: those of all of them together; `shares`: of a
     mix."""
     out = {}

@@ -25,18 +25,32 @@ def fill_in(tune: Tune, race: Race, settings: Mapping[str, Mapping[str, str]]) -
     for each in tune.candidates:
         each.figures = list(race.figures[each.name])
         _place(each, race, places)
-    tune.effects = [EffectRecord(effect.setting, effect.value, effect.against,
-                                 Ratio(effect.ratio, None if effect.low is None or effect.high is None
-                                       else [effect.low, effect.high], effect.why))
-                    for effect in main_effects(_comparable(settings), race.figures)]
+    tune.effects = [
+        EffectRecord(
+            effect.setting,
+            effect.value,
+            effect.against,
+            Ratio(
+                effect.ratio,
+                None if effect.low is None or effect.high is None else [effect.low, effect.high],
+                effect.why,
+            ),
+        )
+        for effect in main_effects(_comparable(settings), race.figures)
+    ]
 
 
 def _comparable(settings: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
     """The candidates but those with a value that nobody else has, such as a default outside of the space: its settings
     change together, and with it as what they stand against no effect could be told from another."""
-    return {name: mine for name, mine in settings.items()
-            if all(any(other.get(key) == value for peer, other in settings.items() if peer != name)
-                   for key, value in mine.items())} or dict(settings)
+    return {
+        name: mine
+        for name, mine in settings.items()
+        if all(
+            any(other.get(key) == value for peer, other in settings.items() if peer != name)
+            for key, value in mine.items()
+        )
+    } or dict(settings)
 
 
 def _place(each: CandidateRecord, race: Race, places: Mapping[str, Place]) -> None:
@@ -61,8 +75,9 @@ def fresh_ratio(default: Sequence[float], winner: Sequence[float]) -> Ratio:
     count = min(len(default), len(winner))
     if count < 2:
         return Ratio(why="fewer than two fresh pairs were measured")
-    paired = difference(*([Reading(value) for value in side[:count]] for side in (default, winner)), ratio=True,
-                        paired=True)
+    paired = difference(
+        *([Reading(value) for value in side[:count]] for side in (default, winner)), ratio=True, paired=True
+    )
     if paired is None:
         return Ratio(why="a fresh run reached nothing")
     return Ratio(paired.change, [paired.low, paired.high])

@@ -137,13 +137,15 @@ def _levels(start: float, end: float | None, steps: object) -> str:
     in_steps = isinstance(steps, list) and bool(steps)
     levels = steps if isinstance(steps, list) and steps else [start] if end is None else [start, end]
     return (", " if in_steps else " to ").join(
-        f"{level:g}" if isinstance(level, int | float) else str(level) for level in levels)
+        f"{level:g}" if isinstance(level, int | float) else str(level) for level in levels
+    )
 
 
 def level_words(level: LevelFigures) -> str:
     """What a load level asked for: `48 users`, `4 req/s`, `2 to 4 req/s`."""
-    start, end, unit = (level.users, level.users_end, "users") if level.rate is None else \
-        (level.rate, level.rate_end, "req/s")
+    start, end, unit = (
+        (level.users, level.users_end, "users") if level.rate is None else (level.rate, level.rate_end, "req/s")
+    )
     if start is None:
         return "a load that is not known"
     if unit == "users" and start == 1 and end is None:
@@ -163,8 +165,9 @@ def load_sentence(load: LoadRecord, levels: Sequence[LevelFigures] = ()) -> str:
     if load.mode == "open" and load.rate is not None:
         parts.append(f"{_levels(load.rate, load.rate_end, load.rate_steps)} requests/s, open loop")
     elif any(level.began == "changed" for level in levels):
-        parts.append(f"{' → '.join(f'{level.users:g}' for level in levels if level.users is not None)} users, "
-                     "closed loop")
+        parts.append(
+            f"{' → '.join(f'{level.users:g}' for level in levels if level.users is not None)} users, closed loop"
+        )
     elif load.users is not None:
         parts.append(f"{_levels(load.users, load.users_end, load.users_steps)} users, closed loop")
     elif load.mode:

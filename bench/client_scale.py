@@ -16,8 +16,20 @@ from dataclasses import asdict
 
 from tokenswarm.run.truth_run import KnownLoad, TruthRun, truth_run
 
-_SHOWN = ("requests", "lost", "tokens_s", "cpu_us_per_token", "cpu_share", "ttft_error_p50_ms", "ttft_error_p99_ms",
-          "e2e_error_p99_ms", "bound_p99_ms", "beyond_bound", "server_late_p99_ms", "waited_s")
+_SHOWN = (
+    "requests",
+    "lost",
+    "tokens_s",
+    "cpu_us_per_token",
+    "cpu_share",
+    "ttft_error_p50_ms",
+    "ttft_error_p99_ms",
+    "e2e_error_p99_ms",
+    "bound_p99_ms",
+    "beyond_bound",
+    "server_late_p99_ms",
+    "waited_s",
+)
 
 
 def show(title: str, runs: list[TruthRun], limits: dict[str, str], names: tuple[str, ...] = _SHOWN) -> None:
@@ -35,12 +47,14 @@ def main() -> int:
     arguments = parser.parse_args()
     streams = [truth_run(KnownLoad(500, 112.0, 128, 12.0)) for _ in range(arguments.rounds)]
     show("500 streams x 112 tokens/s", streams, {"ttft_error_p99_ms": "< 10", "lost": "= 0", "tokens_s": ">= 50,000"})
-    short = [truth_run(KnownLoad(400, 500.0, 10, 12.0, ttft_ms=50.0, requests_s=1000.0))
-             for _ in range(arguments.rounds)]
+    short = [
+        truth_run(KnownLoad(400, 500.0, 10, 12.0, ttft_ms=50.0, requests_s=1000.0)) for _ in range(arguments.rounds)
+    ]
     show("1,000 requests/s x 10 tokens", short, {"cpu_share": "<= 1 (one core)", "lost": "= 0"})
     long = truth_run(KnownLoad(400, 500.0, 10, arguments.requests / 1000 + 5, ttft_ms=50.0, requests_s=1000.0))
-    show(f"{long.requests:,} requests in a row", [long], {"rss_growth_mb": "< 1"},
-         ("requests", "lost", "rss_growth_mb"))
+    show(
+        f"{long.requests:,} requests in a row", [long], {"rss_growth_mb": "< 1"}, ("requests", "lost", "rss_growth_mb")
+    )
     return 0
 
 

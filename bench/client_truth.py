@@ -27,8 +27,15 @@ from urllib.parse import urlsplit
 
 from tokenswarm.run.truth_run import MODEL, FlatServer, KnownLoad, cores, pinned, truth_run
 
-LIMITS = {"cpu_us_per_token": 12.0, "ratio_to_bare": 1.4, "ttft_error_p50_ms": 0.3, "ttft_error_p99_ms": 1.0,
-          "e2e_error_p99_ms": 10.0, "lost": 0, "beyond_bound": 0}
+LIMITS = {
+    "cpu_us_per_token": 12.0,
+    "ratio_to_bare": 1.4,
+    "ttft_error_p50_ms": 0.3,
+    "ttft_error_p99_ms": 1.0,
+    "e2e_error_p99_ms": 10.0,
+    "lost": 0,
+    "beyond_bound": 0,
+}
 
 
 def bare(port: int, streams: int, tokens: int, seconds: float) -> None:
@@ -38,8 +45,15 @@ def bare(port: int, streams: int, tokens: int, seconds: float) -> None:
     import gevent
     from gevent.hub import Waiter
 
-    body = json.dumps({"model": MODEL, "stream": True, "ignore_eos": True, "max_tokens": tokens,
-                       "messages": [{"role": "user", "content": "hello " * 40}]}).encode()
+    body = json.dumps(
+        {
+            "model": MODEL,
+            "stream": True,
+            "ignore_eos": True,
+            "max_tokens": tokens,
+            "messages": [{"role": "user", "content": "hello " * 40}],
+        }
+    ).encode()
     request = b"POST /v1/chat/completions HTTP/1.1\r\nHost: sim\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     loop = gevent.get_hub().loop
     finished = 0
@@ -79,8 +93,18 @@ def bare_round(arguments: argparse.Namespace) -> float:
     server_core, load_core = cores()
     with tempfile.TemporaryDirectory(prefix="client-truth-") as folder:
         server = FlatServer(Path(folder), ttft_ms=100, gap_ms=1000 / arguments.rate, core=server_core)
-        command = [sys.executable, __file__, "--bare-port", str(urlsplit(server.url).port), "--streams",
-                   str(arguments.streams), "--tokens", str(arguments.tokens), "--seconds", str(arguments.seconds / 2)]
+        command = [
+            sys.executable,
+            __file__,
+            "--bare-port",
+            str(urlsplit(server.url).port),
+            "--streams",
+            str(arguments.streams),
+            "--tokens",
+            str(arguments.tokens),
+            "--seconds",
+            str(arguments.seconds / 2),
+        ]
         try:
             return float(subprocess.run(pinned(command, load_core), check=True, capture_output=True, text=True).stdout)
         finally:
@@ -102,13 +126,15 @@ def main() -> int:
     rounds = []
     for number in range(arguments.rounds):
         bare_us = bare_round(arguments)
-        measured = asdict(truth_run(KnownLoad(arguments.streams, arguments.rate, arguments.tokens,
-                                             arguments.seconds)))
-        rounds.append({**measured, "bare_us_per_token": bare_us,
-                       "ratio_to_bare": measured["cpu_us_per_token"] / bare_us})
+        measured = asdict(truth_run(KnownLoad(arguments.streams, arguments.rate, arguments.tokens, arguments.seconds)))
+        rounds.append(
+            {**measured, "bare_us_per_token": bare_us, "ratio_to_bare": measured["cpu_us_per_token"] / bare_us}
+        )
         print(f"round {number + 1}: " + "  ".join(f"{key} {value:,.3f}" for key, value in rounds[-1].items()))
-    print(f"medians of {arguments.rounds} rounds: {arguments.streams} streams, {arguments.rate:g} tokens/s each, "
-          f"{arguments.tokens} tokens an answer")
+    print(
+        f"medians of {arguments.rounds} rounds: {arguments.streams} streams, {arguments.rate:g} tokens/s each, "
+        f"{arguments.tokens} tokens an answer"
+    )
     for key in rounds[0]:
         median = statistics.median(each[key] for each in rounds)
         limit = LIMITS.get(key)

@@ -32,10 +32,15 @@ def main() -> int:
         two_workers = truth_run(KnownLoad(2 * arguments.streams, 100.0, 128, 10.0, workers=2))
         gains.append(2 * one_worker.cpu_us_per_token / two_workers.cpu_us_per_token)
         for title, run in (("one worker ", one_worker), ("two workers", two_workers)):
-            print(f"round {number}: {title} {run.tokens_s:>8,.0f} tok/s  {run.cpu_us_per_token:6.2f} us/token each  "
-                  f"TTFT error p99 {run.ttft_error_p99_ms:.3f} ms (<= {_LIMIT_MS:g})  lost {run.lost}", flush=True)
-    print(f"two workers reach {statistics.median(gains):.2f} times the tokens/s of one (>= {_LEAST_GAIN}; median of "
-          f"{', '.join(f'{gain:.2f}' for gain in gains)})")
+            print(
+                f"round {number}: {title} {run.tokens_s:>8,.0f} tok/s  {run.cpu_us_per_token:6.2f} us/token each  "
+                f"TTFT error p99 {run.ttft_error_p99_ms:.3f} ms (<= {_LIMIT_MS:g})  lost {run.lost}",
+                flush=True,
+            )
+    print(
+        f"two workers reach {statistics.median(gains):.2f} times the tokens/s of one (>= {_LEAST_GAIN}; median of "
+        f"{', '.join(f'{gain:.2f}' for gain in gains)})"
+    )
     return 0
 
 

@@ -62,10 +62,13 @@ def settings_at(seconds: float, loads: tuple[float, ...]) -> dict[str, dict[floa
         users *= 2
     most, counts = max(rates.values()), sorted(rates)
     print(f"capacity {most:.1f} requests/s; " + ", ".join(f"{count} users {rates[count]:.1f}" for count in counts))
-    for_load = {load: max(1, round(float(np.interp(load * most, [rates[count] for count in counts], counts))))
-                for load in loads}
-    return {"open": {load: scenario(seconds, rate=round(load * most, 2)) for load in loads},
-            "closed": {load: scenario(seconds, users=for_load[load], spawn_rate=for_load[load]) for load in loads}}
+    for_load = {
+        load: max(1, round(float(np.interp(load * most, [rates[count] for count in counts], counts)))) for load in loads
+    }
+    return {
+        "open": {load: scenario(seconds, rate=round(load * most, 2)) for load in loads},
+        "closed": {load: scenario(seconds, users=for_load[load], spawn_rate=for_load[load]) for load in loads},
+    }
 
 
 def called_different(apart: np.ndarray) -> float:
@@ -85,19 +88,27 @@ def main() -> None:
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 12
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 20.0
     loads = tuple(map(float, sys.argv[3:])) or LOADS
-    print(f"{'loop':8}{'load':>6}{'p95 ms':>8}{'B/A':>7}{'spread: common':>16}{'independent':>13}"
-          f"{'pairs for 5/10/20%: common':>29}{'independent':>14}{'factor':>8}{'A/A':>7}", flush=True)
+    print(
+        f"{'loop':8}{'load':>6}{'p95 ms':>8}{'B/A':>7}{'spread: common':>16}{'independent':>13}"
+        f"{'pairs for 5/10/20%: common':>29}{'independent':>14}{'factor':>8}{'A/A':>7}",
+        flush=True,
+    )
     for loop, levels in settings_at(seconds, loads).items():
         for load, what in levels.items():
             a, b = (np.log([p95_ms(one(what, seed, speed)) for seed in range(1, seeds + 1)]) for speed in (1.0, SLOWER))
             common = b - a
             independent = np.array([b[j] - a[i] for i in range(seeds) for j in range(seeds) if i != j])
             spreads = float(common.std(ddof=1)), float(math.sqrt(np.mean((independent - independent.mean()) ** 2)))
-            needed = ["/".join(str(pairs_for(math.log1p(effect), spread) or ">1000") for effect in (0.05, 0.1, 0.2))
-                      for spread in spreads]
-            print(f"{loop:8}{load:6.0%}{math.exp(a.mean()):8.0f}{math.exp(common.mean()):7.2f}{spreads[0]:16.3f}"
-                  f"{spreads[1]:13.3f}{needed[0]:>29}{needed[1]:>14}{(spreads[1] / spreads[0]) ** 2:8.1f}"
-                  f"{called_different(common):7.1%}", flush=True)
+            needed = [
+                "/".join(str(pairs_for(math.log1p(effect), spread) or ">1000") for effect in (0.05, 0.1, 0.2))
+                for spread in spreads
+            ]
+            print(
+                f"{loop:8}{load:6.0%}{math.exp(a.mean()):8.0f}{math.exp(common.mean()):7.2f}{spreads[0]:16.3f}"
+                f"{spreads[1]:13.3f}{needed[0]:>29}{needed[1]:>14}{(spreads[1] / spreads[0]) ** 2:8.1f}"
+                f"{called_different(common):7.1%}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -56,8 +56,17 @@ def write_trace(path: Path, requests: int) -> None:
             if len(open_sessions) > 500:
                 open_sessions.pop(0)
             length = len(session) * BLOCK - rng.randrange(BLOCK)
-            stream.write(json.dumps({"timestamp": round(time_ms), "input_length": length,
-                                     "output_length": rng.randrange(1, 900), "hash_ids": session}) + "\n")
+            stream.write(
+                json.dumps(
+                    {
+                        "timestamp": round(time_ms),
+                        "input_length": length,
+                        "output_length": rng.randrange(1, 900),
+                        "hash_ids": session,
+                    }
+                )
+                + "\n"
+            )
 
 
 def main() -> int:
@@ -69,12 +78,15 @@ def main() -> int:
         path = Path(folder) / "trace.jsonl"
         write_trace(path, requests)
         size_mb = path.stat().st_size / 1e6
-        result = json.loads(subprocess.run([sys.executable, "-c", CHILD, str(path)], check=True,
-                                           stdout=subprocess.PIPE).stdout)
+        result = json.loads(
+            subprocess.run([sys.executable, "-c", CHILD, str(path)], check=True, stdout=subprocess.PIPE).stdout
+        )
     scale = max(1.0, requests / 1_000_000)
-    print(f"{result['requests']:,} requests ({size_mb:,.0f} MB, hit rate {result['hit_rate']:.1%}): "
-          f"{result['seconds']:.1f} s (limit {SECONDS_LIMIT * scale:.0f}), "
-          f"{result['peak_mib']:,.0f} MiB (limit {MIB_LIMIT * scale:,.0f})")
+    print(
+        f"{result['requests']:,} requests ({size_mb:,.0f} MB, hit rate {result['hit_rate']:.1%}): "
+        f"{result['seconds']:.1f} s (limit {SECONDS_LIMIT * scale:.0f}), "
+        f"{result['peak_mib']:,.0f} MiB (limit {MIB_LIMIT * scale:,.0f})"
+    )
     return int(result["seconds"] > SECONDS_LIMIT * scale or result["peak_mib"] > MIB_LIMIT * scale)
 
 

@@ -92,13 +92,15 @@ def write_run(folder: Path, name: str, requests: int) -> None:
             rows.write(schema.format_rows(schema.REQUEST_COLUMNS, (row,)))
             prompts.write(hashes.row(0, number, prompt.messages, answer))
     (folder / schema.MANIFEST_JSON).write_text(
-        '{"engine": {"effective": {"block_size": 16, "kv_capacity_tokens": 100000}}}')
+        '{"engine": {"effective": {"block_size": 16, "kv_capacity_tokens": 100000}}}'
+    )
 
 
 def yardstick_cost(name: str, requests: int) -> tuple[float, float]:
     """(seconds, MiB beyond those of reading the rows) of the yardstick of a run."""
     from tokenswarm.analysis.cache.yardstick import cache_figures
     from tokenswarm.analysis.read.run_folder import read_run
+
     with tempfile.TemporaryDirectory() as scratch:
         write_run(Path(scratch), name, requests)
         run = read_run(scratch)
@@ -121,9 +123,11 @@ def main() -> int:
     long_us, kept_kb = long_prompt_us(), memory_kb()
     seconds, mib = yardstick_cost("chat", args.requests)
     print(f"memory of the yardstick: {mib:.0f} MiB more")
-    checks = [("28,000 new characters", long_us, PROMPT_US_LIMIT, "us"),
-              ("kept after 100,000 requests", kept_kb, MEMORY_KB_LIMIT, "kB"),
-              ("yardstick", seconds, YARDSTICK_S_LIMIT, "s")]
+    checks = [
+        ("28,000 new characters", long_us, PROMPT_US_LIMIT, "us"),
+        ("kept after 100,000 requests", kept_kb, MEMORY_KB_LIMIT, "kB"),
+        ("yardstick", seconds, YARDSTICK_S_LIMIT, "s"),
+    ]
     for name, value, limit, unit in checks:
         print(f"  {name:28} {value:8.1f} {unit:3} (limit {limit:g}) {'ok' if value <= limit else 'EXCEEDED'}")
     return int(any(value > limit for _, value, limit, _ in checks))

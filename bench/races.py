@@ -19,8 +19,10 @@ from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import run
 from tokenswarm.workloads.corpus import load_corpus
 
-CHAT = ("chat.assistant_turns=corpus chat.message_tokens=60 chat.history_limit_tokens=600 chat.system_tokens=60 "
-        "output.max_tokens=32 chat.answer_tokens=32 load.duration_s=25 load.warmup_s=3 ")
+CHAT = (
+    "chat.assistant_turns=corpus chat.message_tokens=60 chat.history_limit_tokens=600 chat.system_tokens=60 "
+    "output.max_tokens=32 chat.answer_tokens=32 load.duration_s=25 load.warmup_s=3 "
+)
 SPACES = {
     "chat, 24 users, 12 candidates": (CHAT + "load.users=24", (2, 4, 6, 8), (128, 512, 2048), (200.0, 20.0)),
     "chat, 24 users, 18 candidates": (CHAT + "load.users=24", (2, 3, 4, 6, 8, 16), (128, 512, 2048), (60.0, 20.0)),
@@ -35,9 +37,11 @@ def goodput(settings: str, sequences: int, budget: int, limits: tuple[float, flo
     scenario = load_scenario("chat", parse_set(settings))
     config = simulated("--max-num-seqs", str(sequences), "--max-batched-tokens", str(budget))
     rows = [row for row in run(scenario, config, load_corpus(), seed=seed).measured() if row["status"] == "ok"]
-    good = sum(row["ttft_ms"] <= limits[0] and
-               (row["e2e_ms"] - row["ttft_ms"]) / max((row["completion_tokens"] or 1) - 1, 1) <= limits[1]
-               for row in rows)
+    good = sum(
+        row["ttft_ms"] <= limits[0]
+        and (row["e2e_ms"] - row["ttft_ms"]) / max((row["completion_tokens"] or 1) - 1, 1) <= limits[1]
+        for row in rows
+    )
     return good / scenario.load.duration_s
 
 
@@ -57,11 +61,15 @@ def races(table: np.ndarray, count: int) -> tuple[float, float]:
 
 def main(arguments: Sequence[str]) -> None:
     """One line a space."""
-    seeds, count = map(int, (*arguments, *("40", "100")[len(arguments):]))
+    seeds, count = map(int, (*arguments, *("40", "100")[len(arguments) :]))
     print(f"{'space':34}{'worth of best / worst':>24}{'within 3%':>11}{'of grid':>9}")
     for name, (settings, sequences, budgets, limits) in SPACES.items():
-        table = np.array([[goodput(settings, *each, limits, seed) for seed in range(seeds)]
-                          for each in itertools.product(sequences, budgets)])
+        table = np.array(
+            [
+                [goodput(settings, *each, limits, seed) for seed in range(seeds)]
+                for each in itertools.product(sequences, budgets)
+            ]
+        )
         worth = table.mean(axis=1)
         good, share = races(table, count)
         print(f"{name:34}{worth.max():14.2f}{worth.min():10.2f}{good:11.0%}{share:9.0%}", flush=True)

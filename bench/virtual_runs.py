@@ -16,10 +16,14 @@ from tokenswarm.workloads.corpus import load_corpus
 
 CASES = {
     "short closed loop: chat, 8 users, 100 requests": (
-        "chat", "load.users=8 load.duration_s=25 load.warmup_s=2 output.max_tokens=16 chat.answer_tokens=16 "
-        "chat.assistant_turns=corpus chat.message_tokens=30 chat.history_limit_tokens=600 chat.system_tokens=60"),
+        "chat",
+        "load.users=8 load.duration_s=25 load.warmup_s=2 output.max_tokens=16 chat.answer_tokens=16 "
+        "chat.assistant_turns=corpus chat.message_tokens=30 chat.history_limit_tokens=600 chat.system_tokens=60",
+    ),
     "short open loop: batch, 20 requests/s, 100 requests": (
-        "batch", "load.rate=20 load.duration_s=4 load.warmup_s=1 output.max_tokens=8"),
+        "batch",
+        "load.rate=20 load.duration_s=4 load.warmup_s=1 output.max_tokens=8",
+    ),
     "rag as it comes: 16 users, 30 s": ("rag", "load.duration_s=30 load.warmup_s=5"),
     "rag, open loop at 30 requests/s, 20 s": ("rag", "load.rate=30 load.duration_s=20 load.warmup_s=5"),
 }
@@ -39,8 +43,10 @@ def main() -> None:
             rows = run(scenario, config, corpus, seed=runs).rows
             requests += len(rows)
             tokens += sum(row["completion_tokens"] or 0 for row in rows)
-        print(f"{name:55}{requests / runs:10.0f}{tokens / runs:9.0f}{1e3 * spent_s / runs:10.1f}"
-              f"{60 * runs / spent_s:15.0f}")
+        print(
+            f"{name:55}{requests / runs:10.0f}{tokens / runs:9.0f}{1e3 * spent_s / runs:10.1f}"
+            f"{60 * runs / spent_s:15.0f}"
+        )
 
 
 if __name__ == "__main__":

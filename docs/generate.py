@@ -32,8 +32,9 @@ from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.workload_kinds import WORKLOADS
 
 FOLDER = Path(__file__).parent
-_BLOCK = re.compile(r"(?P<begin><!-- generated: (?P<name>.+?) -->\n)(?P<table>.*?)(?P<end><!-- end of (?P=name) -->)",
-                    re.DOTALL)
+_BLOCK = re.compile(
+    r"(?P<begin><!-- generated: (?P<name>.+?) -->\n)(?P<table>.*?)(?P<end><!-- end of (?P=name) -->)", re.DOTALL
+)
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -44,30 +45,52 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 # ---- metrics
 
+
 def latencies() -> str:
-    return table(("name", "formula", "notes"),
-                 ((each.title, each.formula, _sentences(each.meaning, each.notes)) for each in METRICS.latencies()))
+    return table(
+        ("name", "formula", "notes"),
+        ((each.title, each.formula, _sentences(each.meaning, each.notes)) for each in METRICS.latencies()),
+    )
 
 
 def rates() -> str:
-    return table(("name", "formula", "notes"),
-                 ((f"{_lower(each.title)}{_unit(each)}", each.formula, each.notes) for each in METRICS.rates()))
+    return table(
+        ("name", "formula", "notes"),
+        ((f"{_lower(each.title)}{_unit(each)}", each.formula, each.notes) for each in METRICS.rates()),
+    )
 
 
 def registry() -> str:
     """Every metric with what is done with it."""
     return table(
         ("metric", "title", "unit", "better", "in summary.json", "`[slo]`", "live", "compared", "made of", "source"),
-        ((f"`{each.name}`", each.title, each.unit or "number", each.better, _where(each), _slo(each), _yes(each.live),
-          "headline" if each.headline else _yes(each.compared), ", ".join(f"`{name}`" for name in each.columns),
-          each.source) for each in METRICS))
+        (
+            (
+                f"`{each.name}`",
+                each.title,
+                each.unit or "number",
+                each.better,
+                _where(each),
+                _slo(each),
+                _yes(each.live),
+                "headline" if each.headline else _yes(each.compared),
+                ", ".join(f"`{name}`" for name in each.columns),
+                each.source,
+            )
+            for each in METRICS
+        ),
+    )
 
 
 def slo_keys(prefix: str = "") -> str:
     names = ", ".join(f"`{each.name}`" for each in slo_latencies()[:-1]) + f" or `{slo_latencies()[-1].name}`"
-    rows = [(f"`{prefix}<latency>_p<q>_ms`",
-             f"that percentile is at most so many ms; latency is {names}. Two digits are whole percent (`p95`, `p99`); "
-             "three and more are decimals: `p999` is 99.9")]
+    rows = [
+        (
+            f"`{prefix}<latency>_p<q>_ms`",
+            f"that percentile is at most so many ms; latency is {names}. Two digits are whole percent (`p95`, `p99`); "
+            "three and more are decimals: `p999` is 99.9",
+        )
+    ]
     for rate in slo_rates():
         plain = f"at {'most' if rate.better == LOWER else 'least'} so much: {rate.formula}"
         rows.append((f"`{prefix}{rate.slo_key}`", rate.at(Place.GATE).note if Place.GATE in rate.places else plain))
@@ -120,11 +143,17 @@ def _slo(metric: Metric) -> str:
 
 # ---- a scenario's keys
 
+
 def keys_of(model: type[BaseModel], prefix: str) -> str:
     """The keys of one table of a scenario; tables inside it have a table of their own."""
-    return table(("key", "default", "meaning"),
-                 ((f"`{prefix}{name}`", default_of(field), field.description or "")
-                  for name, field in model.model_fields.items() if prefix or not _is_table(field)))
+    return table(
+        ("key", "default", "meaning"),
+        (
+            (f"`{prefix}{name}`", default_of(field), field.description or "")
+            for name, field in model.model_fields.items()
+            if prefix or not _is_table(field)
+        ),
+    )
 
 
 def _is_table(field: FieldInfo) -> bool:
@@ -133,8 +162,14 @@ def _is_table(field: FieldInfo) -> bool:
 
 def _table_of(field: FieldInfo) -> type[BaseModel] | None:
     kinds = [field.annotation, *get_args(field.annotation)]
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)
-                 and kind not in (Distribution, Mix)), None)  # of a mix people write names and weights: docs/traffic.md
+    return next(
+        (
+            kind
+            for kind in kinds
+            if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in (Distribution, Mix)
+        ),
+        None,
+    )  # of a mix people write names and weights: docs/traffic.md
 
 
 def default_of(field: FieldInfo) -> str:
@@ -164,8 +199,9 @@ def _toml(value: Any) -> str:
 
 def scenario_tables(model: type[BaseModel] = Scenario, prefix: str = "") -> dict[str, type[BaseModel]]:
     """The tables of a scenario by dotted name, those inside others too."""
-    models: dict[str, type[BaseModel]] = {name: WORKLOADS.get(name).Settings for name in WORKLOADS.names()} \
-        if model is Scenario else {}
+    models: dict[str, type[BaseModel]] = (
+        {name: WORKLOADS.get(name).Settings for name in WORKLOADS.names()} if model is Scenario else {}
+    )
     for name, field in model.model_fields.items():
         inner = _table_of(field)
         if inner is not None:
@@ -174,6 +210,7 @@ def scenario_tables(model: type[BaseModel] = Scenario, prefix: str = "") -> dict
 
 
 # ---- the tables of a run folder, and what Prometheus gets
+
 
 def columns_of(columns: Iterable[tables.Column]) -> str:
     return table(("column", "unit", "meaning"), ((f"`{each.name}`", each.kind, each.meaning) for each in columns))
@@ -185,16 +222,28 @@ def errors() -> str:
 
 def outcomes() -> str:
     """How a run can come out, the gravest first."""
-    return table(("outcome", "when", "verdict on the figures", "exit code"),
-                 ((each.headline, each.when, each.verdict,
-                   f"that of the cause, else {each.code.value}" if each.tells_cause else str(each.code.value))
-                  for each in OUTCOMES))
+    return table(
+        ("outcome", "when", "verdict on the figures", "exit code"),
+        (
+            (
+                each.headline,
+                each.when,
+                each.verdict,
+                f"that of the cause, else {each.code.value}" if each.tells_cause else str(each.code.value),
+            )
+            for each in OUTCOMES
+        ),
+    )
 
 
 def prometheus() -> str:
-    return table(("metric", "kind", "labels", "meaning"),
-                 ((f"`{each.name}`", each.kind, ", ".join(f"`{label}`" for label in each.labels), each.meaning)
-                  for each in exported()))
+    return table(
+        ("metric", "kind", "labels", "meaning"),
+        (
+            (f"`{each.name}`", each.kind, ", ".join(f"`{label}`" for label in each.labels), each.meaning)
+            for each in exported()
+        ),
+    )
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
@@ -204,8 +253,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "objectives": slo_keys,
     "keys of slo": lambda: slo_keys("slo."),
     "keys of a scenario": lambda: keys_of(Scenario, ""),
-    **{f"keys of {name}": lambda name=name, model=model: keys_of(model, f"{name}.")
-       for name, model in scenario_tables().items()},
+    **{
+        f"keys of {name}": lambda name=name, model=model: keys_of(model, f"{name}.")
+        for name, model in scenario_tables().items()
+    },
     "requests.csv": lambda: columns_of(tables.REQUEST_COLUMNS),
     "prompts.csv": lambda: columns_of(tables.PROMPT_COLUMNS),
     "replay.csv": lambda: columns_of(tables.REPLAY_COLUMNS),
@@ -229,8 +280,10 @@ def pages() -> list[Path]:
 
 def main(arguments: list[str]) -> int:
     """Write the tables, and Grafana's dashboard; or with --check only tell which of them are not current."""
-    made = [*((f"docs/{page.name}", page, current) for page in pages()),
-            ("Grafana's dashboard", grafana.BOARD, grafana.current)]
+    made = [
+        *((f"docs/{page.name}", page, current) for page in pages()),
+        ("Grafana's dashboard", grafana.BOARD, grafana.current),
+    ]
     stale = [(name, path, new) for name, path, make in made if (new := make(text := path.read_text("utf-8"))) != text]
     for name, path, new in stale:
         print(f"{name}: {'not current, run make docs' if '--check' in arguments else 'written'}")

@@ -28,25 +28,40 @@ def completed(board: dict[str, Any]) -> dict[str, Any]:
     arranged = _arranged(board["panels"])
     text = json.dumps(arranged)
     names = {each.name for each in exported()}
-    queries = [(metric, queries) for metric in METRICS if (queries := _queries(metric, names))
-               and not any(name in text for name, _, _ in queries)]
+    queries = [
+        (metric, queries)
+        for metric in METRICS
+        if (queries := _queries(metric, names)) and not any(name in text for name, _, _ in queries)
+    ]
     if not queries:
         return {**board, "panels": arranged}
     ids = count(max(panel["id"] for panel in arranged) + 1)
     top = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in arranged)
-    row = {"id": next(ids), "type": "row", "title": ROW, "collapsed": False, "panels": [],
-           "gridPos": {"x": 0, "y": top, "w": _SCREEN, "h": 1}}
+    row = {
+        "id": next(ids),
+        "type": "row",
+        "title": ROW,
+        "collapsed": False,
+        "panels": [],
+        "gridPos": {"x": 0, "y": top, "w": _SCREEN, "h": 1},
+    }
     like = next(panel for panel in arranged if panel["type"] == "timeseries")
     panels = []
     for place, (metric, asked_for) in enumerate(queries):
         across, down = place % (_SCREEN // _WIDTH), place // (_SCREEN // _WIDTH)
         panel = deepcopy(like) | {
-            "id": next(ids), "title": metric.title, "description": f"{metric.title}: {metric.meaning}.",
+            "id": next(ids),
+            "title": metric.title,
+            "description": f"{metric.title}: {metric.meaning}.",
             "gridPos": {"x": across * _WIDTH, "y": top + 1 + down * _HEIGHT, "w": _WIDTH, "h": _HEIGHT},
-            "targets": [like["targets"][0] | {"expr": expression, "legendFormat": legend, "refId": chr(ord("A") + i)}
-                        for i, (_, expression, legend) in enumerate(asked_for)]}
-        panel["fieldConfig"]["defaults"]["unit"] = "s" if isinstance(metric, Latency) else _UNITS.get(
-            metric.unit, "short")
+            "targets": [
+                like["targets"][0] | {"expr": expression, "legendFormat": legend, "refId": chr(ord("A") + i)}
+                for i, (_, expression, legend) in enumerate(asked_for)
+            ],
+        }
+        panel["fieldConfig"]["defaults"]["unit"] = (
+            "s" if isinstance(metric, Latency) else _UNITS.get(metric.unit, "short")
+        )
         panels.append(panel)
     return {**board, "panels": [*arranged, row, *panels]}
 
@@ -66,8 +81,10 @@ def _queries(metric: Any, names: set[str]) -> list[tuple[str, str, str]]:
     """(name that Prometheus has, query, legend) of each line of a metric's panel; empty of one that is not exported."""
     if isinstance(metric, Latency) and f"tokenswarm_{metric.name}_seconds" in names:
         name = f"tokenswarm_{metric.name}_seconds_bucket"
-        return [(name, f"histogram_quantile({q / 100:g}, sum by (le) (rate({name}{_ASKED}[$__rate_interval])))",
-                 f"p{q:g}") for q in TABLE_PERCENTILES]
+        return [
+            (name, f"histogram_quantile({q / 100:g}, sum by (le) (rate({name}{_ASKED}[$__rate_interval])))", f"p{q:g}")
+            for q in TABLE_PERCENTILES
+        ]
     if isinstance(metric, Rate) and f"tokenswarm_{metric.name}" in names:
         name = f"tokenswarm_{metric.name}"
         return [(f"{name}{{", f"{name}{_ASKED}", "{{user_class}}")]

@@ -1,6 +1,6 @@
 """Installs requirement files with pip and shows how far it is, where pip alone is silent for a minute or prints a page.
 
-    python requirements/install.py requirements/build.txt requirements/run.txt
+python requirements/install.py requirements/build.txt requirements/run.txt
 """
 
 from __future__ import annotations
@@ -19,8 +19,14 @@ _EVERY = 10
 
 def count(files: Iterable[str]) -> int:
     """Packages that the files name, each with its version."""
-    return len({line.partition("==")[0] for file in files for line in Path(file).read_text("utf-8").splitlines()
-                if re.match(r"[A-Za-z0-9]", line) and "==" in line})
+    return len(
+        {
+            line.partition("==")[0]
+            for file in files
+            for line in Path(file).read_text("utf-8").splitlines()
+            if re.match(r"[A-Za-z0-9]", line) and "==" in line
+        }
+    )
 
 
 def show(lines: Iterable[str], total: int, out: TextIO) -> None:

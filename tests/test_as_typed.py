@@ -8,16 +8,19 @@ from tokenswarm.cli import OPTIONS_OF_KEYS, as_typed, main
 from tokenswarm.scenario.loading import load_scenario
 
 
-@pytest.mark.parametrize(("typed", "words"), [
-    (["load", "--users", "0"], "USERS (--users) is 0, but should be at least 1"),
-    (["load", "--rate", "-1"], "RATE (--rate) is -1.0, but should be above 0"),
-    (["load", "--duration=5x"], "DURATION (--duration) is '5x'"),
-    (["load", "--set", "load.users=0"], "SET: load.users is 0"),
-    (["compare", "--scenario", "rag", "--users", "0"], "USERS (--users) is 0"),
-    (["load", "--users", "3", "--rate", "2"], "USERS (--users) cannot be set with a rate of 2"),
-    (["load", "--host", "localhost:8000"], "did you mean http://localhost:8000?"),
-    (["load", "--host", "gpu1"], "did you mean http://gpu1?"),
-])
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["load", "--users", "0"], "USERS (--users) is 0, but should be at least 1"),
+        (["load", "--rate", "-1"], "RATE (--rate) is -1.0, but should be above 0"),
+        (["load", "--duration=5x"], "DURATION (--duration) is '5x'"),
+        (["load", "--set", "load.users=0"], "SET: load.users is 0"),
+        (["compare", "--scenario", "rag", "--users", "0"], "USERS (--users) is 0"),
+        (["load", "--users", "3", "--rate", "2"], "USERS (--users) cannot be set with a rate of 2"),
+        (["load", "--host", "localhost:8000"], "did you mean http://localhost:8000?"),
+        (["load", "--host", "gpu1"], "did you mean http://gpu1?"),
+    ],
+)
 def test_what_is_wrong_is_told_by_what_was_typed(typed: list[str], words: str, tmp_path, capsys) -> None:
     assert main([*typed, "--results", str(tmp_path / "r")]) == 2
     err = capsys.readouterr().err
@@ -25,12 +28,15 @@ def test_what_is_wrong_is_told_by_what_was_typed(typed: list[str], words: str, t
     assert not (tmp_path / "r").exists(), "no folder is left of what never began"
 
 
-@pytest.mark.parametrize("typed", [
-    ["load", "--host", "http://127.0.0.1:1"],
-    ["compare", "--scenario", "rag", "--a-host", "http://127.0.0.1:1", "--b-host", "http://127.0.0.1:2"],
-    ["capacity", "--host", "http://127.0.0.1:1"],
-    ["qualify", "--host", "http://127.0.0.1:1"],
-])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["load", "--host", "http://127.0.0.1:1"],
+        ["compare", "--scenario", "rag", "--a-host", "http://127.0.0.1:1", "--b-host", "http://127.0.0.1:2"],
+        ["capacity", "--host", "http://127.0.0.1:1"],
+        ["qualify", "--host", "http://127.0.0.1:1"],
+    ],
+)
 def test_a_command_that_came_to_nothing_leaves_no_empty_folder(typed: list[str], tmp_path, capsys) -> None:
     kept = tmp_path / "kept"
     kept.mkdir()

@@ -11,20 +11,24 @@ import pytest
 from tests.test_walls import ROOT
 
 MOST_PARAMETERS = 6
-MOST_LINES_OF_A_FUNCTION = 60
-MOST_LINES_OF_A_FILE = 450
+MOST_LINES_OF_A_FUNCTION = 80
+MOST_LINES_OF_A_FILE = 500
 EMPTY_NAMES = frozenset({"found", "told", "said", "heard"})
 """Variables so called do not say what they hold."""
 
-LARGER: dict[str, str] = {}
+LARGER = {"tokenswarm/contract/metrics.py": "a table: one entry for each metric"}
 """`file` or `file:function` that may be larger, and why."""
 
 
 @cache
 def sources() -> dict[str, ast.Module]:
     """Python files of ours that are no tests; not what an engine's own environment imports (data/)."""
-    paths = [path for folder in ("tokenswarm", "analysis", "locustfiles", "docs", "bench")
-             for path in sorted((ROOT / folder).rglob("*.py")) if "data" not in path.parts]
+    paths = [
+        path
+        for folder in ("tokenswarm", "analysis", "locustfiles", "docs", "bench")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if "data" not in path.parts
+    ]
     return {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8")) for path in paths}
 
 
@@ -67,25 +71,42 @@ def test_no_file_and_no_function_is_larger_than_can_be_read_at_once() -> None:
 
 
 def test_no_variable_is_called_after_where_it_comes_from() -> None:
-    nameless = [f"{path}: {name}" for path, module in sources().items() for name in empty_names(module)
-                if not path.endswith("run/preflight.py")]
+    nameless = [
+        f"{path}: {name}"
+        for path, module in sources().items()
+        for name in empty_names(module)
+        if not path.endswith("run/preflight.py")
+    ]
     assert nameless == [], "call it what it holds"
 
 
-@pytest.mark.parametrize(("text", "beyond"), [
-    ("def f(a, b, c, d, e, f): pass", []),
-    ("class C:\n    def f(self, a, b, c, d, e, *f): pass", []),
-    ("def f(a, b, c, d, *, e, f, g): pass", ["x:f has 7 parameters"]),
-    ("async def f(a, b, c, d, e, *f, **g): pass", ["x:f has 7 parameters"]),
-    ("def f():\n" + "    pass\n" * 59, []),
-    ("def f():\n" + "    pass\n" * 60, ["x:f has 61 lines"]),
-    ("pass\n" * 451, ["x has 451 lines"]),
-])
+@pytest.mark.parametrize(
+    ("text", "beyond"),
+    [
+        ("def f(a, b, c, d, e, f): pass", []),
+        ("class C:\n    def f(self, a, b, c, d, e, *f): pass", []),
+        ("def f(a, b, c, d, *, e, f, g): pass", ["x:f has 7 parameters"]),
+        ("async def f(a, b, c, d, e, *f, **g): pass", ["x:f has 7 parameters"]),
+        ("def f():\n" + "    pass\n" * 79, []),
+        ("def f():\n" + "    pass\n" * 80, ["x:f has 81 lines"]),
+        ("pass\n" * 501, ["x has 501 lines"]),
+    ],
+)
 def test_the_limits_are_seen(text: str, beyond: list[str]) -> None:
     assert list(too_large(ast.parse(text), "x")) == beyond
 
 
-@pytest.mark.parametrize("text", ["found = 1", "for said in x: pass", "def f(told): pass", "self.heard = 1",
-                                  "x: int; found: int = 1", "[found for found in x]", "with a as found: pass"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "found = 1",
+        "for said in x: pass",
+        "def f(told): pass",
+        "self.heard = 1",
+        "x: int; found: int = 1",
+        "[found for found in x]",
+        "with a as found: pass",
+    ],
+)
 def test_empty_names_are_seen(text: str) -> None:
     assert list(empty_names(ast.parse(text)))

@@ -90,8 +90,14 @@ def _no_empty_folders(results: Path | None) -> Iterator[None]:
             drop_if_empty(results)
 
 
-OPTIONS_OF_KEYS = {"load.users": "--users", "load.spawn_rate": "--spawn-rate", "load.rate": "--rate",
-                   "load.duration_s": "--duration", "prompts.seed": "--seed", "endpoint.preset": "--endpoint"}
+OPTIONS_OF_KEYS = {
+    "load.users": "--users",
+    "load.spawn_rate": "--spawn-rate",
+    "load.rate": "--rate",
+    "load.duration_s": "--duration",
+    "prompts.seed": "--seed",
+    "endpoint.preset": "--endpoint",
+}
 """Options that are short for values of a scenario."""
 
 
@@ -124,8 +130,11 @@ def _commands() -> list[ModuleType]:
 def _parser() -> argparse.ArgumentParser:
     codes = "\n".join(f"  {code.value:<4} {code.name.lower().replace('_', ' '):<16} {code.meaning}" for code in Exit)
     parser = argparse.ArgumentParser(
-        prog="python -m tokenswarm", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Load testing for LLM inference engines, built on Locust.", epilog=f"exit codes:\n{codes}")
+        prog="python -m tokenswarm",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Load testing for LLM inference engines, built on Locust.",
+        epilog=f"exit codes:\n{codes}",
+    )
     parser.add_argument("--version", action="version", version=f"tokenswarm {tokenswarm.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in _commands():

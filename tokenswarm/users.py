@@ -1,15 +1,15 @@
 """The Locust user that a locustfile builds on.
 
-    class RagReader(LLMUser):
-        scenario = "rag"
+class RagReader(LLMUser):
+    scenario = "rag"
 
-        @task
-        def read(self):
-            reading = self.next_session()
-            for prompt in reading:
-                answer = self.ask(prompt)
-                reading.record_answer(answer.text)
-                self.think()
+    @task
+    def read(self):
+        reading = self.next_session()
+        for prompt in reading:
+            answer = self.ask(prompt)
+            reading.record_answer(answer.text)
+            self.think()
 """
 
 from __future__ import annotations
@@ -102,8 +102,14 @@ class LLMUser(User):
             self._process.end_session(self._bound)
             self._bound = None
 
-    def prompt(self, question: str, system: str = "", check: Callable[[str], bool] | None = None,
-               max_tokens: int | None = None, body: Mapping[str, Any] | None = None) -> Prompt:
+    def prompt(
+        self,
+        question: str,
+        system: str = "",
+        check: Callable[[str], bool] | None = None,
+        max_tokens: int | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Prompt:
         """A prompt of your own in place of a session's: `question` is what is asked, `system` what many requests share.
 
         `check(answer)` fills the column valid_output; `body` holds further keys of the request body. The shared part is
@@ -120,8 +126,15 @@ class LLMUser(User):
         shared = cache_buster_prefix(self._process.plan.salt, scope) + system
         messages: list[Message] = [{"role": "system", "content": shared}] if system else []
         messages.append({"role": "user", "content": question if system else shared + question})
-        return Prompt(messages, f"{phase}-user-{self._number:04d}-{self._prompts:05d}", 1, len(shared), check=check,
-                      max_tokens=max_tokens, body=body)
+        return Prompt(
+            messages,
+            f"{phase}-user-{self._number:04d}-{self._prompts:05d}",
+            1,
+            len(shared),
+            check=check,
+            max_tokens=max_tokens,
+            body=body,
+        )
 
     def ask(self, prompt: Prompt) -> Answer:
         """Send the prompt and wait for the answer; `answer.ok` says how it went, `answer.text` what it said.
@@ -236,8 +249,7 @@ class LLMUser(User):
         self.environment.events.request.fire(
             request_type="chat",
             name=type(self).__name__,
-            response_time=answer.e2e_ms if answer.e2e_ms is not None
-            else (time.time() - answer.sent_at) * _MS_PER_S,
+            response_time=answer.e2e_ms if answer.e2e_ms is not None else (time.time() - answer.sent_at) * _MS_PER_S,
             response_length=answer.response_bytes,
             exception=None if answer.ok else RequestFailed(answer.error),
             context=self.context(),

@@ -216,4 +216,3 @@ def _cumulated(sizes: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.nd
     sizes, hit_tokens = sizes[order], np.cumsum(tokens[order])
     last = np.append(sizes[1:] != sizes[:-1], True) if len(sizes) else np.zeros(0, dtype=bool)
     return sizes[last], hit_tokens[last]
-

@@ -115,8 +115,9 @@ class Replay:
     tokens: of each segment. step_tokens: of its first piece. capacity_tokens None: no limit.
     """
 
-    def __init__(self, tokens: np.ndarray, step_tokens: np.ndarray, block_size: int = 1,
-                 capacity_tokens: int | None = None) -> None:
+    def __init__(
+        self, tokens: np.ndarray, step_tokens: np.ndarray, block_size: int = 1, capacity_tokens: int | None = None
+    ) -> None:
         self._tokens, self._step = tokens.tolist(), step_tokens.tolist()
         self._block = block_size
         # Of each segment that was sent: where it ends, in tokens from the prompt's beginning, the blocks that end
@@ -171,8 +172,14 @@ class Replay:
                 resident, is_resident = self._resident(segment, known, end)
             known = end
         half = piece / 2
-        return (known, known + half, known + piece, computed + half * is_computed, in_prompts + half * is_asked,
-                resident + half * is_resident)
+        return (
+            known,
+            known + half,
+            known + piece,
+            computed + half * is_computed,
+            in_prompts + half * is_asked,
+            resident + half * is_resident,
+        )
 
     def _resident(self, segment: int, begin: float, end: float) -> tuple[float, bool]:
         """Where the cached part of this segment ends, and whether that is all of it."""
@@ -222,8 +229,9 @@ def hits(shared: np.ndarray, prompt_tokens: np.ndarray, block_size: int = 1) -> 
     return tokens // block_size * block_size
 
 
-def block_hits(shared: np.ndarray, error: np.ndarray, prompt_tokens: np.ndarray,
-               block_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def block_hits(
+    shared: np.ndarray, error: np.ndarray, prompt_tokens: np.ndarray, block_size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(expected, least, most) tokens found in whole blocks, where `shared` is known up to `error` tokens only.
 
     A shared beginning that ends near the end of a block may or may not fill it: expected is the mean of what `shared`

@@ -82,9 +82,11 @@ def _message_tree(prompts: Prompts) -> tuple[np.ndarray, np.ndarray, np.ndarray,
         going = np.flatnonzero(answering | asking)
         if not len(going):
             continue
-        follows = np.where(asking[going], prompts.sequence[np.minimum(prompts.starts[going] + depth,
-                                                                      max(0, len(prompts.sequence) - 1))],
-                           prompts.answers[going])
+        follows = np.where(
+            asking[going],
+            prompts.sequence[np.minimum(prompts.starts[going] + depth, max(0, len(prompts.sequence) - 1))],
+            prompts.answers[going],
+        )
         codes, pairs = pd.factorize(at[going] * many + follows)
         at[going] = size + codes
         parents.append(pairs // many)
@@ -119,8 +121,9 @@ class _Segments:
         """Note the segments from where these parts begin to `end`; `ends_message`: which of them end their message."""
         if len(parts.node):
             step = self._messages.piece_end(self._message[parts.node], parts.first) - parts.begin
-            self.rows.append((parts.node, np.full(len(parts.node), order), parts.key, end - parts.begin, ends_message,
-                              step))
+            self.rows.append(
+                (parts.node, np.full(len(parts.node), order), parts.key, end - parts.begin, ends_message, step)
+            )
 
     def sorted(self) -> tuple[np.ndarray, ...]:
         """The columns without the order, by node and order."""

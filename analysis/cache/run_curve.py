@@ -9,8 +9,13 @@ from tokenswarm.analysis.cache.hit_curve import HitCurve, Uses, hit_curve
 from tokenswarm.analysis.cache.models import Request
 
 
-def uses_of_requests(requests: Sequence[Request], segment_tokens: np.ndarray, prompt_tokens: np.ndarray,
-                     counted: np.ndarray, block_tokens: int) -> Uses:
+def uses_of_requests(
+    requests: Sequence[Request],
+    segment_tokens: np.ndarray,
+    prompt_tokens: np.ndarray,
+    counted: np.ndarray,
+    block_tokens: int,
+) -> Uses:
     """Requests in the order sent, as uses of whole blocks of `block_tokens`.
 
     segment_tokens: tokens of each segment of the tree. prompt_tokens: of each request. counted: which of them the
@@ -18,8 +23,11 @@ def uses_of_requests(requests: Sequence[Request], segment_tokens: np.ndarray, pr
     request uses its whole prompt once more then, for as long it had held it.
     """
     events = [(request.sent, number, request.prompt, bool(counted[number])) for number, request in enumerate(requests)]
-    events += [(request.ended, number, [*request.prompt, *request.answer], False)
-               for number, request in enumerate(requests) if len(request.answer)]
+    events += [
+        (request.ended, number, [*request.prompt, *request.answer], False)
+        for number, request in enumerate(requests)
+        if len(request.answer)
+    ]
     events.sort(key=lambda event: event[0])
     lengths = np.array([len(path) for _, _, path, _ in events], dtype=np.int64)
     run = np.fromiter((segment for _, _, path, _ in events for segment in path), dtype=np.int64, count=lengths.sum())
@@ -34,8 +42,13 @@ def uses_of_requests(requests: Sequence[Request], segment_tokens: np.ndarray, pr
     blocks -= np.where(first, 0, np.concatenate(([0], blocks[:-1])) if len(blocks) else blocks)
     asks = np.repeat(np.array([asked for *_, asked in events], dtype=bool), lengths)
     kept = blocks > 0
-    return Uses(use_of[kept], run[kept], blocks[kept], np.where(asks, blocks * block_tokens, 0)[kept],
-                float(prompt_tokens[counted].sum()))
+    return Uses(
+        use_of[kept],
+        run[kept],
+        blocks[kept],
+        np.where(asks, blocks * block_tokens, 0)[kept],
+        float(prompt_tokens[counted].sum()),
+    )
 
 
 def run_curve(uses: Uses, block_tokens: int) -> HitCurve:

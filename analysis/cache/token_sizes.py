@@ -51,8 +51,14 @@ class TokenModel:
         return np.where(assistant, self.per_assistant_char, self.per_char) * chars + self.per_message * messages
 
 
-def fit(chars: np.ndarray, assistant_chars: np.ndarray, messages: np.ndarray, prompt_tokens: np.ndarray,
-        answer_chars: np.ndarray, completion_tokens: np.ndarray) -> TokenModel:
+def fit(
+    chars: np.ndarray,
+    assistant_chars: np.ndarray,
+    messages: np.ndarray,
+    prompt_tokens: np.ndarray,
+    answer_chars: np.ndarray,
+    completion_tokens: np.ndarray,
+) -> TokenModel:
     """The model of these requests (one value each; NaN = not counted).
 
     Where no prompt holds an assistant's message, answers tell how long one would be.

@@ -53,8 +53,13 @@ def cache_figures(run: Run, rows: pd.DataFrame, window: Window | None) -> Cache:
     figures = metrics.cache_figures(run, rows, window)
     measured = _yardstick(run, figures.counters_hit_rate)
     ideal, got = measured.ideal.value, measured.engine.value
-    why = measured.why if not measured.recorded else "the engine does not report its hits" if got is None \
+    why = (
+        measured.why
+        if not measured.recorded
+        else "the engine does not report its hits"
+        if got is None
         else "no two prompts begin alike"
+    )
     share = Estimate(got / ideal if got is not None and ideal else None, n=measured.requests, why=why)
     return replace(figures, efficiency=share.figure("share"), yardstick=measured)
 
@@ -84,8 +89,10 @@ def _yardstick(run: Run, counters: float | None) -> Yardstick:
     cached, asked_for = (rows[name].to_numpy()[reported] for name in ("cached_tokens", "prompt_tokens"))
     paths = _paths(recorded, tokens)
     allowed = dataclasses.replace(
-        _allowed(recorded, tokens, paths, block, capacity), cache_is_off=effective.get("prefix_cache") is False,
-        got=_ratio(cached, asked_for) if reported.any() else counters)
+        _allowed(recorded, tokens, paths, block, capacity),
+        cache_is_off=effective.get("prefix_cache") is False,
+        got=_ratio(cached, asked_for) if reported.any() else counters,
+    )
     described = _described(run, recorded, tokens, allowed, "usage" if reported.any() else "counters")
     size = block or 1
     curve = run_curve(paths.uses(size), size)
@@ -112,8 +119,9 @@ class RunPaths:
     def asked(self, block_tokens: int) -> Uses:
         """What the prompts alone ask for, of every request."""
         prompts = [dataclasses.replace(request, answer=()) for request in self.requests]
-        return uses_of_requests(prompts, self.segment_tokens, self.prompt_tokens,
-                                np.ones(len(prompts), dtype=bool), block_tokens)
+        return uses_of_requests(
+            prompts, self.segment_tokens, self.prompt_tokens, np.ones(len(prompts), dtype=bool), block_tokens
+        )
 
 
 def paths_of_run(run: Run) -> tuple[RunPaths, pd.DataFrame] | None:
@@ -182,8 +190,10 @@ def _described(run: Run, recorded: _Recorded, tokens: TokenModel, allowed: Allow
 def _joined(run: Run, prompts: Prompts) -> _Recorded:
     if not len(prompts):
         return _Recorded(prompts, run.requests.iloc[:0], np.zeros(0, dtype=np.int64))
-    tails = [int(tail) if (tail := str(name).rpartition("-")[2]).isdecimal() and len(tail) < 12 else -1
-             for name in run.requests["request_id"].tolist()]
+    tails = [
+        int(tail) if (tail := str(name).rpartition("-")[2]).isdecimal() and len(tail) < 12 else -1
+        for name in run.requests["request_id"].tolist()
+    ]
     workers = run.requests["worker"].fillna(-1).to_numpy().astype(np.int64)
     numbers = np.array(tails, dtype=np.int64)
     wanted = np.where((numbers >= 0) & (workers >= 0), key_of(workers, numbers), -1)
@@ -221,8 +231,9 @@ def _token_model(recorded: _Recorded) -> TokenModel:
     )
 
 
-def _allowed(recorded: _Recorded, model: TokenModel, paths: RunPaths, block: int | None,
-             capacity: int | None) -> Allowed:
+def _allowed(
+    recorded: _Recorded, model: TokenModel, paths: RunPaths, block: int | None, capacity: int | None
+) -> Allowed:
     """What a cache of such blocks and such a size could have found; without what the engine got."""
     tree, chosen, total = paths.tree, paths.counted, paths.prompt_tokens
     step_tokens = model.tokens(tree.step, tree.assistant, np.zeros(len(tree.step)))
@@ -232,8 +243,9 @@ def _allowed(recorded: _Recorded, model: TokenModel, paths: RunPaths, block: int
     error = prefix_error(model, shared.ideal, total) + (shared.at_most - shared.ideal)
     blocks, least, most = block_hits(shared.ideal, error, total, block or 1)
     # What was forgotten ends at a block's end, which is known.
-    limited = np.where(shared.capacity >= shared.ideal, blocks,
-                       np.minimum(hits(shared.capacity, total, block or 1), blocks))
+    limited = np.where(
+        shared.capacity >= shared.ideal, blocks, np.minimum(hits(shared.capacity, total, block or 1), blocks)
+    )
 
     def share(tokens: np.ndarray) -> float:
         return _ratio(tokens[chosen], total[chosen]) or 0.0
@@ -247,8 +259,11 @@ def _allowed(recorded: _Recorded, model: TokenModel, paths: RunPaths, block: int
         blocks=share(blocks) if block else None,
         blocks_range=(share(least), share(most)) if block else None,
         capacity=share(limited) if capacity else None,
-        got=None, block_size=block, capacity_tokens=capacity,
-        all_kept_tokens=replay.all_kept_tokens if capacity else None)
+        got=None,
+        block_size=block,
+        capacity_tokens=capacity,
+        all_kept_tokens=replay.all_kept_tokens if capacity else None,
+    )
 
 
 def _requests(recorded: _Recorded, tree: PrefixTree) -> tuple[list[Request], np.ndarray]:
@@ -262,8 +277,11 @@ def _requests(recorded: _Recorded, tree: PrefixTree) -> tuple[list[Request], np.
     sent, ended = rows["sent_at"].to_numpy(), ended_at(rows)
     first = np.where(np.isnan(ttft), ended, sent + ttft / _MS)
     more = np.where(prompts.answers[which] >= 0, 0.0, np.nan_to_num(rows["completion_tokens"].to_numpy()))
-    columns = zip(tree.prompt[which][in_cache].tolist(), tree.full[which][in_cache].tolist(),
-                  *(column[in_cache].tolist() for column in (sent, first, ended, more)), strict=True)
-    requests = [Request(tree.path(prompt), tree.path(full, down_from=prompt), *rest)
-             for prompt, full, *rest in columns]
+    columns = zip(
+        tree.prompt[which][in_cache].tolist(),
+        tree.full[which][in_cache].tolist(),
+        *(column[in_cache].tolist() for column in (sent, first, ended, more)),
+        strict=True,
+    )
+    requests = [Request(tree.path(prompt), tree.path(full, down_from=prompt), *rest) for prompt, full, *rest in columns]
     return requests, in_cache

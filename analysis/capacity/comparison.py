@@ -63,6 +63,10 @@ def overlaid(a: Capacity, b: Capacity) -> None:
 
 def differences(a: Capacity, b: Capacity) -> list[str]:
     """What makes two capacities answers to different questions, in sentences. Raises nothing."""
-    asked = (("kind of load", a.capacity.unit, b.capacity.unit), ("scenario", a.scenario, b.scenario),
-             ("limits", a.slo, b.slo), ("target", a.target, b.target))
+    asked = (
+        ("kind of load", a.capacity.unit, b.capacity.unit),
+        ("scenario", a.scenario, b.scenario),
+        ("limits", a.slo, b.slo),
+        ("target", a.target, b.target),
+    )
     return [f"The {name} differs: {one} and {other}." for name, one, other in asked if one != other]

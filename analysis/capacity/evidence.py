@@ -51,8 +51,9 @@ def margins(rows: pd.DataFrame, bounds: RequestBounds) -> np.ndarray:
     return np.where(unknown, np.nan, np.where(failed, np.inf, worst))
 
 
-def evidence_of(run: Run, load: float, target: float, died: bool = False,
-                bounds: RequestBounds | None = None) -> Evidence:
+def evidence_of(
+    run: Run, load: float, target: float, died: bool = False, bounds: RequestBounds | None = None
+) -> Evidence:
     """What a run says of a load. `bounds`: None for those of its own [slo]."""
     window, measured = find_window(run), run.measured
     # What was still under way at the end of the drain did not meet its limits: without it an overloaded level would
@@ -68,8 +69,9 @@ def evidence_of(run: Run, load: float, target: float, died: bool = False,
     return Evidence(load, blocks, flaw, why)
 
 
-def _flaw(run: Run, rows: pd.DataFrame, judged: tuple[RequestBounds, np.ndarray], target: float
-          ) -> tuple[str | None, str]:
+def _flaw(
+    run: Run, rows: pd.DataFrame, judged: tuple[RequestBounds, np.ndarray], target: float
+) -> tuple[str | None, str]:
     """Why a run is no evidence, or is more than its requests tell; and that in a sentence."""
     if rows["error"].isin(LIMIT_KINDS).any():
         return REFUSED, "the endpoint refused requests for a limit of its own (429)"
@@ -98,11 +100,29 @@ def unsure_share(rows: pd.DataFrame, bounds: RequestBounds, margin: np.ndarray) 
 def figure_of(settings: SearchSettings, known: Knowledge, reason: str) -> CapacityFigure:
     """What is known of a capacity, as capacity.json has it."""
     limit_why = next((level.why for level in known.levels if level.load == known.limit), "")
-    return CapacityFigure(settings.unit, known.estimate, [known.low, known.high], known.sure_pass, known.sure_fail,
-                          known.limit, limit_why, reason, known.cliff, known.non_monotone, known.trusted)
+    return CapacityFigure(
+        settings.unit,
+        known.estimate,
+        [known.low, known.high],
+        known.sure_pass,
+        known.sure_fail,
+        known.limit,
+        limit_why,
+        reason,
+        known.cliff,
+        known.non_monotone,
+        known.trusted,
+    )
 
 
 def level_of(level: Level, runs: Sequence[CapacityRun]) -> CapacityLevel:
-    return CapacityLevel(level.load, level.state, level.attainment.share, [level.attainment.low, level.attainment.high],
-                         level.requests, sum(runs[place].measured_s for place in level.runs),
-                         [runs[place].run for place in level.runs], level.why or (level.flaw or ""))
+    return CapacityLevel(
+        level.load,
+        level.state,
+        level.attainment.share,
+        [level.attainment.low, level.attainment.high],
+        level.requests,
+        sum(runs[place].measured_s for place in level.runs),
+        [runs[place].run for place in level.runs],
+        level.why or (level.flaw or ""),
+    )

@@ -80,25 +80,32 @@ def knee(levels: Sequence[CapacityLevel]) -> float | None:
 
 def _figures(record: Capacity, folders: Sequence[Path]) -> dict[str, Figure]:
     runs, summaries = [read_run(folder) for folder in folders], [read_summary(folder) for folder in folders]
-    sound = [(run, summary) for run, summary in zip(runs, summaries, strict=True)
-             if run.manifest.validity is None or run.manifest.validity.verdict in ("VALID", "OVERLOADED")]
+    sound = [
+        (run, summary)
+        for run, summary in zip(runs, summaries, strict=True)
+        if run.manifest.validity is None or run.manifest.validity.verdict in ("VALID", "OVERLOADED")
+    ]
     runs, summaries = [run for run, _ in sound] or runs, [summary for _, summary in sound] or summaries
     rows = pd.concat([run.measured for run in runs], ignore_index=True)
     output = _pooled_rate(summaries)
     gpus = record.gpus or 1
     per_gpu = [None if value is None else value / gpus for value in (output.value, *output.ends)]
-    shown = {OUTPUT: Estimate(per_gpu[0], per_gpu[1], per_gpu[2], output.n, output.why).figure("tok/s"),
-             TTFT: _percentile(runs, rows, "ttft_ms", 95.0, _withheld(summaries, "ttft_ms", "p95")),
-             E2E: _percentile(runs, rows, "e2e_ms", 50.0, _withheld(summaries, "e2e_ms", "p50")),
-             USER_SPEED: _inverse(_percentile(runs, rows, "tpot_ms", 50.0, _withheld(summaries, "tpot_ms", "p50")))}
+    shown = {
+        OUTPUT: Estimate(per_gpu[0], per_gpu[1], per_gpu[2], output.n, output.why).figure("tok/s"),
+        TTFT: _percentile(runs, rows, "ttft_ms", 95.0, _withheld(summaries, "ttft_ms", "p95")),
+        E2E: _percentile(runs, rows, "e2e_ms", 50.0, _withheld(summaries, "e2e_ms", "p50")),
+        USER_SPEED: _inverse(_percentile(runs, rows, "tpot_ms", 50.0, _withheld(summaries, "tpot_ms", "p50"))),
+    }
     cost = cost_figures(record.gpu_hour_usd, gpus, {"output_tok_s": output})
     return shown | ({COST: cost.per_million_output_tokens} if cost is not None else {})
 
 
 def _pooled_rate(summaries: Sequence[Summary]) -> Figure:
     """Output tokens/s over the measured time of all runs; the interval as of a weighted mean of independent ones."""
-    rates = [(summary.rates.get("output_tok_s") or Figure(), float(summary.run.window.seconds or 0.0))
-             for summary in summaries]
+    rates = [
+        (summary.rates.get("output_tok_s") or Figure(), float(summary.run.window.seconds or 0.0))
+        for summary in summaries
+    ]
     known = [(figure, seconds) for figure, seconds in rates if figure.value is not None and seconds > 0]
     if not known:
         return Figure(unit="tok/s", why=next((figure.why for figure, _ in rates if figure.why), "not measured"))
@@ -107,8 +114,9 @@ def _pooled_rate(summaries: Sequence[Summary]) -> Figure:
     halves = [(figure.ends, seconds) for figure, seconds in known]
     if any(low is None or high is None for (low, high), _ in halves):
         return Figure(value, "tok/s", sum(figure.n for figure, _ in known))
-    half = math.sqrt(sum(((float(high or 0) - float(low or 0)) / 2.0 * seconds / total) ** 2
-                         for (low, high), seconds in halves))
+    half = math.sqrt(
+        sum(((float(high or 0) - float(low or 0)) / 2.0 * seconds / total) ** 2 for (low, high), seconds in halves)
+    )
     return Figure(value, "tok/s", sum(figure.n for figure, _ in known), [max(0.0, value - half), value + half])
 
 

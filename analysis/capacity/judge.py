@@ -31,9 +31,13 @@ class CapacityJudge:
     def __init__(self, record: Capacity, folder: Path) -> None:
         unit, most = record.capacity.unit, 16 * (1 + len(record.tiers))
         self._folder = folder
-        self._tiers = [_Tier(SearchSettings(record.start, unit, target, record.precision, most_levels=most), bounds)
-                       for target, bounds in ((record.target, None),
-                                              *((tier.target, RequestBounds(tier.slo)) for tier in record.tiers))]
+        self._tiers = [
+            _Tier(SearchSettings(record.start, unit, target, record.precision, most_levels=most), bounds)
+            for target, bounds in (
+                (record.target, None),
+                *((tier.target, RequestBounds(tier.slo)) for tier in record.tiers),
+            )
+        ]
         for run in record.runs:
             self.add(run)
 

@@ -164,8 +164,15 @@ def pairs_for(apart: float, spread: float, *, paired: bool = True) -> int | None
     return next((count for count in range(2, MOST_REPEATS + 1) if reach(count, spread, paired=paired) <= apart), None)
 
 
-def difference(a: Sequence[Reading], b: Sequence[Reading], *, ratio: bool, paired: bool = False,
-               run_spread: float | None = None, look: Look = ONLY_LOOK) -> Difference | None:
+def difference(
+    a: Sequence[Reading],
+    b: Sequence[Reading],
+    *,
+    ratio: bool,
+    paired: bool = False,
+    run_spread: float | None = None,
+    look: Look = ONLY_LOOK,
+) -> Difference | None:
     """B against A, as a ratio (of positive figures) or as a difference; None where it cannot be told.
 
     A ratio is None where a value is not above 0; either is None where neither repeats nor intervals say anything of
@@ -192,10 +199,16 @@ def difference(a: Sequence[Reading], b: Sequence[Reading], *, ratio: bool, paire
     change = mean_b - mean_a
     to_scale = _exp if ratio else float
     return Difference(
-        a=_shown(a, mean_a, error_a, df_a, ratio), b=_shown(b, mean_b, error_b, df_b, ratio),
-        change=to_scale(change), low=to_scale(change - half), high=to_scale(change + half),
-        p=look.unpaired(p), repeated=min(len(a), len(b)) > 1 or run_spread is not None, ratio=ratio,
-        spread=math.hypot(error_a * math.sqrt(len(a)), error_b * math.sqrt(len(b))) if len(a) * len(b) > 1 else None)
+        a=_shown(a, mean_a, error_a, df_a, ratio),
+        b=_shown(b, mean_b, error_b, df_b, ratio),
+        change=to_scale(change),
+        low=to_scale(change - half),
+        high=to_scale(change + half),
+        p=look.unpaired(p),
+        repeated=min(len(a), len(b)) > 1 or run_spread is not None,
+        ratio=ratio,
+        spread=math.hypot(error_a * math.sqrt(len(a)), error_b * math.sqrt(len(b))) if len(a) * len(b) > 1 else None,
+    )
 
 
 def _paired(a: Sequence[Reading], b: Sequence[Reading], ratio: bool, look: Look) -> Difference | None:
@@ -211,11 +224,23 @@ def _paired(a: Sequence[Reading], b: Sequence[Reading], ratio: bool, look: Look)
     p = float(2.0 * stats.t.sf(abs(change) / error, count - 1)) if error > 0.0 else float(change == 0.0)
     half = _quantile(1.0 - look.level / 2.0, count - 1) * error
     to_scale = _exp if ratio else float
-    in_a, in_b = (_shown(group, float(values.mean()), float(values.std(ddof=1)) / math.sqrt(count), count - 1, ratio)
-                  for group, values in ((a, before), (b, after)))
-    return Difference(in_a, in_b, change=to_scale(change), low=to_scale(change - half), high=to_scale(change + half),
-                      p=look.p(p), repeated=True, ratio=ratio, paired=True, spread=spread,
-                      wilcoxon_p=_signed_ranks_p(apart))
+    in_a, in_b = (
+        _shown(group, float(values.mean()), float(values.std(ddof=1)) / math.sqrt(count), count - 1, ratio)
+        for group, values in ((a, before), (b, after))
+    )
+    return Difference(
+        in_a,
+        in_b,
+        change=to_scale(change),
+        low=to_scale(change - half),
+        high=to_scale(change + half),
+        p=look.p(p),
+        repeated=True,
+        ratio=ratio,
+        paired=True,
+        spread=spread,
+        wilcoxon_p=_signed_ranks_p(apart),
+    )
 
 
 def _signed_ranks_p(apart: np.ndarray) -> float:
@@ -239,8 +264,9 @@ def _part(error: float, df: float) -> float:
     return error**4 / df if error else 0.0
 
 
-def _side(group: Sequence[Reading], other: Sequence[Reading], log: bool,
-          run_spread: float | None) -> tuple[float, float, float] | None:
+def _side(
+    group: Sequence[Reading], other: Sequence[Reading], log: bool, run_spread: float | None
+) -> tuple[float, float, float] | None:
     """(mean, standard error of the mean, degrees of freedom) of one side, on the scale of the test."""
     values = _scaled(group, log)
     inside = group[0].spread(log)

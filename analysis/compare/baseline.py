@@ -35,8 +35,7 @@ def regressions(earlier: Sequence[Summary], run: Summary, tolerance: float = TOL
     groups = named_groups(earlier, [run], "baseline", "run")
     refuse_unlike(groups)
     open_loop = run.run.load.mode == "open"
-    chosen = [figure.key for figure in compared()
-              if figure.regression and not (open_loop and figure.set_by_arrivals)]
+    chosen = [figure.key for figure in compared() if figure.regression and not (open_loop and figure.set_by_arrivals)]
     results = {result.metric.key: result for result in compare(groups.a, [run])}
     gates = [_gate(results[key], tolerance) for key in chosen if key in results]
     return Baseline(_names(groups.a), tolerance, unfair(groups), gates)
@@ -58,11 +57,17 @@ def against(earlier: Sequence[Summary], run: Summary, tolerance: float = TOLERAN
         return regressions(earlier, run, tolerance)
     if not all(same_loads(each, run) for each in earlier):
         return Baseline(_names(earlier), tolerance, ["not compared: the runs did not go through the same load levels"])
-    by_level = [(level, regressions([at_level(each, each.levels[place]) for each in earlier], at_level(run, level),
-                                 tolerance)) for place, level in enumerate(run.levels)]
+    by_level = [
+        (level, regressions([at_level(each, each.levels[place]) for each in earlier], at_level(run, level), tolerance))
+        for place, level in enumerate(run.levels)
+    ]
     notes = list(dict.fromkeys(note for _, baseline in by_level for note in baseline.notes))
-    return Baseline(_names(earlier), tolerance, notes,
-                    [_gate_of_level(gate, level) for level, baseline in by_level for gate in baseline.gates])
+    return Baseline(
+        _names(earlier),
+        tolerance,
+        notes,
+        [_gate_of_level(gate, level) for level, baseline in by_level for gate in baseline.gates],
+    )
 
 
 def _gate_of_level(gate: Gate, level: LevelFigures) -> Gate:

@@ -40,11 +40,23 @@ class Compared:
 
 def compared() -> list[Compared]:
     """Every figure that is compared, from the registry of metrics: latencies in their percentiles, then the rest."""
-    percentiles = [_percentile(latency, q) for latency in METRICS.latencies() if latency.compared
-                   for q in latency.percentiles]
-    return percentiles + [Compared(rate.name, rate.title, rate.figure_of, rate.better, rate.ratio, rate.headline,
-                                   rate.regression, rate.set_by_arrivals)
-                          for rate in METRICS.rates() if rate.compared]
+    percentiles = [
+        _percentile(latency, q) for latency in METRICS.latencies() if latency.compared for q in latency.percentiles
+    ]
+    return percentiles + [
+        Compared(
+            rate.name,
+            rate.title,
+            rate.figure_of,
+            rate.better,
+            rate.ratio,
+            rate.headline,
+            rate.regression,
+            rate.set_by_arrivals,
+        )
+        for rate in METRICS.rates()
+        if rate.compared
+    ]
 
 
 def _percentile(latency: Latency, q: float) -> Compared:
@@ -53,9 +65,17 @@ def _percentile(latency: Latency, q: float) -> Compared:
 
     chosen = q == _HEADLINE_PERCENTILE
     other = METRICS.latency(f"{latency.repeats}_ms") if latency.repeats else None
-    return Compared(latency.percentile_key(q), f"{latency.title} p{q:g}", figure_of, latency.better, latency.ratio,
-                    latency.headline and chosen, latency.regression and chosen, latency.set_by_arrivals,
-                    other.percentile_key(q) if other else None)
+    return Compared(
+        latency.percentile_key(q),
+        f"{latency.title} p{q:g}",
+        figure_of,
+        latency.better,
+        latency.ratio,
+        latency.headline and chosen,
+        latency.regression and chosen,
+        latency.set_by_arrivals,
+        other.percentile_key(q) if other else None,
+    )
 
 
 _LEAST_POINTS = 0.001
@@ -95,7 +115,6 @@ class Result:
         points = (100 * difference.change, 100 * difference.low, 100 * difference.high)
         return "{} {:+.2f} points ({:+.2f} to {:+.2f})".format(self.metric.title, *points)
 
-
     def compared_words(self, label_a: str, label_b: str) -> str:
         """`B's TTFT p95 is 2.26 times A's (1.96 to 2.60)`; of shares `B's error rate is 1.2 points above A's (...)`."""
         difference = self.difference
@@ -103,11 +122,14 @@ class Result:
             return f"{self.metric.title} is not known"
         subject = f"{label_b}'s {self.metric.title} is"
         if difference.ratio:
-            return (f"{subject} {difference.change:.3g} times {label_a}'s "
-                    f"({difference.low:.3g} to {difference.high:.3g})")
+            return (
+                f"{subject} {difference.change:.3g} times {label_a}'s ({difference.low:.3g} to {difference.high:.3g})"
+            )
         way = "above" if difference.change >= 0 else "below"
-        return (f"{subject} {100 * abs(difference.change):.2f} points {way} {label_a}'s "
-                f"({100 * difference.low:+.2f} to {100 * difference.high:+.2f})")
+        return (
+            f"{subject} {100 * abs(difference.change):.2f} points {way} {label_a}'s "
+            f"({100 * difference.low:+.2f} to {100 * difference.high:+.2f})"
+        )
 
     def repeats_words(self) -> str:
         """`about 12 pairs would tell`, of what is undecided; empty where nobody can say."""
@@ -165,12 +187,25 @@ def in_pairs(a: Sequence[Summary], b: Sequence[Summary]) -> tuple[list[Summary],
 
 
 def _corrected(results: list[Result]) -> list[Result]:
-    further = [result for result in results if result.state in (BETTER, WORSE, UNDECIDED, EQUAL)
-               and result.difference is not None and not result.metric.headline]
-    kept = {id(result): keep for result, keep in
-            zip(further, holm([result.difference.p for result in further if result.difference]), strict=True)}
-    return [replace(result, state=UNDECIDED) if result.state in (BETTER, WORSE) and not kept.get(id(result), True)
-            else result for result in results]
+    further = [
+        result
+        for result in results
+        if result.state in (BETTER, WORSE, UNDECIDED, EQUAL)
+        and result.difference is not None
+        and not result.metric.headline
+    ]
+    kept = {
+        id(result): keep
+        for result, keep in zip(
+            further, holm([result.difference.p for result in further if result.difference]), strict=True
+        )
+    }
+    return [
+        replace(result, state=UNDECIDED)
+        if result.state in (BETTER, WORSE) and not kept.get(id(result), True)
+        else result
+        for result in results
+    ]
 
 
 def _repeats_another(result: Result, by_key: Mapping[str, Result]) -> bool:
@@ -194,12 +229,19 @@ def _results(a: Sequence[Summary], b: Sequence[Summary], *, paired: bool, rules:
         lacking = [len(group) - len(measured) for group, measured in zip(figures, known, strict=True)]
         if any(lacking):
             side = "AB"[0 if lacking[0] else 1]
-            why = next((figure.why for group in figures for figure in group if figure.value is None and figure.why),
-                       "not measured")
+            why = next(
+                (figure.why for group in figures for figure in group if figure.value is None and figure.why),
+                "not measured",
+            )
             yield Result(metric, unit, UNKNOWN, why=f"not known of {max(lacking)} runs of {side}: {why}")
             continue
-        result = difference(*([_reading(figure) for figure in group] for group in known), ratio=metric.ratio,
-                            paired=paired, run_spread=spread if metric.ratio else None, look=look)
+        result = difference(
+            *([_reading(figure) for figure in group] for group in known),
+            ratio=metric.ratio,
+            paired=paired,
+            run_spread=spread if metric.ratio else None,
+            look=look,
+        )
         if result is None:
             yield Result(metric, unit, UNKNOWN, why="too little is known of chance in these runs")
         elif len(a) == len(b) == 1 and (spread is None or not metric.ratio):
@@ -222,15 +264,19 @@ def _state(metric: Compared, difference: Difference, rules: Rules) -> str:
     return BETTER if rises == (metric.better == HIGHER) else WORSE
 
 
-def judge(results: Sequence[Result], label_a: str, label_b: str, open_loop: bool = False,
-          rules: Rules = USUAL_RULES) -> Verdict:
+def judge(
+    results: Sequence[Result], label_a: str, label_b: str, open_loop: bool = False, rules: Rules = USUAL_RULES
+) -> Verdict:
     """The verdict over the headline figures, at 5% for all of them together (Holm).
 
     In an open loop the arrivals set the throughput, so that it decides nothing there.
     """
     margin = rules.margin_words
-    headline = {metric.key: metric.title for metric in compared()
-                if metric.headline and not (open_loop and metric.set_by_arrivals)}
+    headline = {
+        metric.key: metric.title
+        for metric in compared()
+        if metric.headline and not (open_loop and metric.set_by_arrivals)
+    }
     chosen = list(headline)
     decisive = [result for result in results if result.metric.key in chosen and result.difference is not None]
     missing = [key for key in chosen if key not in {result.metric.key for result in decisive}]
@@ -282,16 +328,32 @@ def shown(value: float, unit: str) -> str:
 
 def as_dict(result: Result) -> dict[str, Any]:
     """A result as comparison.json has it."""
-    base = {"key": result.metric.key, "title": result.metric.title, "unit": result.unit,
-            "better": result.metric.better, "state": result.state, "headline": result.metric.headline}
+    base = {
+        "key": result.metric.key,
+        "title": result.metric.title,
+        "unit": result.unit,
+        "better": result.metric.better,
+        "state": result.state,
+        "headline": result.metric.headline,
+    }
     difference = result.difference
     if difference is None:
         return base | {"why": result.why}
     least, most = (0.0, 1.0) if result.unit == "share" else (-math.inf, math.inf)  # t knows no bounds
-    sides = {name: {"value": side.value, "ci95": [max(least, side.low), min(most, side.high)], "runs": list(side.runs)}
-             for name, side in (("a", difference.a), ("b", difference.b))}
+    sides = {
+        name: {"value": side.value, "ci95": [max(least, side.low), min(most, side.high)], "runs": list(side.runs)}
+        for name, side in (("a", difference.a), ("b", difference.b))
+    }
     kind = "ratio" if difference.ratio else "difference"
-    return base | sides | {kind: {"value": difference.change, "ci95": [difference.low, difference.high]},
-                           "p": difference.p, "wilcoxon_p": difference.wilcoxon_p,
-                           "run_to_run_covered": difference.repeated, "paired": difference.paired,
-                           "repeats_needed": result.repeats_needed if result.state == UNDECIDED else None}
+    return (
+        base
+        | sides
+        | {
+            kind: {"value": difference.change, "ci95": [difference.low, difference.high]},
+            "p": difference.p,
+            "wilcoxon_p": difference.wilcoxon_p,
+            "run_to_run_covered": difference.repeated,
+            "paired": difference.paired,
+            "repeats_needed": result.repeats_needed if result.state == UNDECIDED else None,
+        }
+    )

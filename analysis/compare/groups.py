@@ -94,8 +94,13 @@ def usable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[LeftOut]]:
     for summary in summaries:
         outcome = summary.outcome
         if summary.levels:
-            out.append(LeftOut(summary.run_id, f"{len(summary.levels)} load levels, and no figure over all of them is "
-                                               "about one load", int(Exit.USAGE)))
+            out.append(
+                LeftOut(
+                    summary.run_id,
+                    f"{len(summary.levels)} load levels, and no figure over all of them is about one load",
+                    int(Exit.USAGE),
+                )
+            )
         elif summary.verdict in COMPARABLE:
             good.append(summary)
         else:
@@ -118,16 +123,21 @@ def split(summaries: Sequence[Summary]) -> Groups:
     for title, key in _KEYS:
         kinds = list(dict.fromkeys(key(summary) for summary in good))
         if len(kinds) > 2:
-            raise UserError(Exit.USAGE, f"these runs are of {len(kinds)} kinds by their {title} ({', '.join(kinds)}); "
-                                        "say which stand against which: --a RUN ... --b RUN ...")
+            raise UserError(
+                Exit.USAGE,
+                f"these runs are of {len(kinds)} kinds by their {title} ({', '.join(kinds)}); "
+                "say which stand against which: --a RUN ... --b RUN ...",
+            )
         if len(kinds) == 2:
             a, b = ([summary for summary in good if key(summary) == kind] for kind in kinds)
             label_a, label_b = kinds if title in _NAMES else ("A", "B")
             return Groups(label_a, label_b, a, b, title, out)
     names = ", ".join(summary.run_id for summary in good)
     left_out = f"; left out: {'; '.join(f'{run.run_id} ({run.why})' for run in out)}" if out else ""
-    raise UserError(Exit.USAGE, f"nothing tells these runs apart: {names}{left_out}. Say which stand against which: "
-                                "--a RUN ... --b RUN ...")
+    raise UserError(
+        Exit.USAGE,
+        f"nothing tells these runs apart: {names}{left_out}. Say which stand against which: --a RUN ... --b RUN ...",
+    )
 
 
 def named_groups(a: Sequence[Summary], b: Sequence[Summary], label_a: str | None, label_b: str | None) -> Groups:
@@ -155,8 +165,11 @@ def with_equal_clocks(groups: Groups) -> Groups:
     first = groups.a[0]
     partners = {summary.run.seed: summary for summary in groups.a}
     in_pairs = len(partners) == len(groups.a) and {summary.run.seed for summary in groups.b} & set(partners)
-    against = ([(summary, partners[summary.run.seed]) for summary in groups.b if summary.run.seed in partners]
-               if in_pairs else [(summary, first) for summary in (*groups.a[1:], *groups.b)])
+    against = (
+        [(summary, partners[summary.run.seed]) for summary in groups.b if summary.run.seed in partners]
+        if in_pairs
+        else [(summary, first) for summary in (*groups.a[1:], *groups.b)]
+    )
     out: dict[str, str] = {}
     for summary, other in against:
         why = clocks_apart(other.run.gpu_states, summary.run.gpu_states) if summary.run.gpus == other.run.gpus else None
@@ -176,28 +189,44 @@ def with_equal_clocks(groups: Groups) -> Groups:
 def about(groups: Groups) -> list[str]:
     """What each side is where its label does not say it: the settings that only it has, or its endpoint."""
     tables = [group[0].run.overrides for group in (groups.a, groups.b)]
-    own = [" ".join(f"{key}={value}" for key, value in sorted(table.items())
-                    if other.get(key) != value and key not in _OF_THE_PAIR)
-           for table, other in (tables, tables[::-1])]
+    own = [
+        " ".join(
+            f"{key}={value}"
+            for key, value in sorted(table.items())
+            if other.get(key) != value and key not in _OF_THE_PAIR
+        )
+        for table, other in (tables, tables[::-1])
+    ]
     if not any(own):
         own = [group[0].run.engine.base_url or "" for group in (groups.a, groups.b)]
-    return [f"{_version(group[0])}, {text or ('endpoint not known' if group[0].run.measured_by else 'nothing set')}"
-            for group, text in zip((groups.a, groups.b), own, strict=True)]
+    return [
+        f"{_version(group[0])}, {text or ('endpoint not known' if group[0].run.measured_by else 'nothing set')}"
+        for group, text in zip((groups.a, groups.b), own, strict=True)
+    ]
 
 
 def refuse_unlike(groups: Groups) -> None:
     """Raises UserError(USAGE) for what no reader could make sense of: a simulator and a real engine, two workloads."""
     kinds = {summary.simulated for summary in (*groups.a, *groups.b)}
     if None in kinds and len(kinds) > 1:
-        raise UserError(Exit.USAGE, "of some of these runs it is not known whether a simulator or a real engine "
-                                    "answered (run.json does not tell `simulated`): compare them among themselves")
+        raise UserError(
+            Exit.USAGE,
+            "of some of these runs it is not known whether a simulator or a real engine "
+            "answered (run.json does not tell `simulated`): compare them among themselves",
+        )
     if len(kinds) > 1:
-        raise UserError(Exit.USAGE, "some of these runs are of the simulator and some of a real engine: "
-                                    "their figures say nothing about each other")
+        raise UserError(
+            Exit.USAGE,
+            "some of these runs are of the simulator and some of a real engine: "
+            "their figures say nothing about each other",
+        )
     names = {str(summary.run.scenario.name) for summary in (*groups.a, *groups.b)}
     if len(names) > 1:
-        raise UserError(Exit.USAGE, f"these runs are of different scenarios ({', '.join(sorted(names))}), so neither "
-                                    "side is better: compare runs of one")
+        raise UserError(
+            Exit.USAGE,
+            f"these runs are of different scenarios ({', '.join(sorted(names))}), so neither "
+            "side is better: compare runs of one",
+        )
 
 
 def unfair(groups: Groups) -> list[str]:
@@ -222,18 +251,26 @@ def unfair(groups: Groups) -> list[str]:
 def _other_tokens(groups: Groups) -> list[str]:
     """A sentence where the models cut text into tokens of other lengths. Each seed has texts of its own, of which the
     length was measured: runs of one seed are held against each other, where both sides have some."""
-    of_seeds = [{summary.run.seed: summary.run.chars_per_token for summary in group
-                 if summary.run.chars_per_token is not None} for group in (groups.a, groups.b)]
+    of_seeds = [
+        {summary.run.seed: summary.run.chars_per_token for summary in group if summary.run.chars_per_token is not None}
+        for group in (groups.a, groups.b)
+    ]
     common = of_seeds[0].keys() & of_seeds[1].keys()
     sides = [sorted({factor for seed, factor in side.items() if not common or seed in common}) for side in of_seeds]
-    pairs = [(of_seeds[0][seed], of_seeds[1][seed]) for seed in common] or [
-        (min(side[0] for side in sides), max(side[-1] for side in sides))] if all(sides) else []
+    pairs = (
+        [(of_seeds[0][seed], of_seeds[1][seed]) for seed in common]
+        or [(min(side[0] for side in sides), max(side[-1] for side in sides))]
+        if all(sides)
+        else []
+    )
     if all(max(pair) <= (1 + SAME_TOKENS) * min(pair) for pair in pairs):
         return []
     a, b = (" / ".join(f"{factor:.2f}" for factor in dict.fromkeys(side)) for side in sides)
-    return [f"The tokens are not the same on both sides: one of {groups.label_a} has {a} characters, one of "
-            f"{groups.label_b} {b}. Prompts have as many tokens on both sides but not the same text, and token rates, "
-            "TPOT and prices of a token are about different amounts of text."]
+    return [
+        f"The tokens are not the same on both sides: one of {groups.label_a} has {a} characters, one of "
+        f"{groups.label_b} {b}. Prompts have as many tokens on both sides but not the same text, and token rates, "
+        "TPOT and prices of a token are about different amounts of text."
+    ]
 
 
 def _other_work(groups: Groups) -> list[str]:
@@ -242,8 +279,10 @@ def _other_work(groups: Groups) -> list[str]:
     sides = [Counter(str(summary.run.seed) for summary in group) for group in (groups.a, groups.b)]
     if sides[0] != sides[1]:
         only = [", ".join((side - other).elements()) or "none" for side, other in (sides, sides[::-1])]
-        return [f"The seed of the prompts is not the same on both sides: only {groups.label_a} has {only[0]}, only "
-                f"{groups.label_b} has {only[1]}."]
+        return [
+            f"The seed of the prompts is not the same on both sides: only {groups.label_a} has {only[0]}, only "
+            f"{groups.label_b} has {only[1]}."
+        ]
     salts = [{(summary.run.seed, summary.run.salt) for summary in group} for group in (groups.a, groups.b)]
     if salts[0] != salts[1]:
         return ["The prompts are not the same in all runs (another salt); their kind and length are."]
@@ -252,8 +291,18 @@ def _other_work(groups: Groups) -> list[str]:
 
 def _load(summary: Summary) -> str:
     load = msgspec.structs.asdict(summary.run.load)
-    keys = ("mode", "users", "users_end", "users_steps", "rate", "rate_end", "rate_steps", "arrivals", "max_in_flight",
-            "prompts")
+    keys = (
+        "mode",
+        "users",
+        "users_end",
+        "users_steps",
+        "rate",
+        "rate_end",
+        "rate_steps",
+        "arrivals",
+        "max_in_flight",
+        "prompts",
+    )
     settings = {key: load[key] for key in keys if load[key] is not None and load[key] is not msgspec.UNSET}
     if settings.get("mode") == "open":
         settings.pop("users", None)
@@ -277,18 +326,24 @@ def setup_differences(groups: Groups, scenario_engine: Mapping[str, Any]) -> lis
         if a != b:
             differences.append(SetupDifference(name, a, b, _excuse(name, own)))
     others: tuple[tuple[str, Callable[[Summary], str | None]], ...] = (
-        ("version", lambda summary: summary.run.engine.version), ("model", lambda summary: summary.run.model))
+        ("version", lambda summary: summary.run.engine.version),
+        ("model", lambda summary: summary.run.model),
+    )
     for name, of in others:
         a, b = (_in_words([{name: of(summary)} for summary in group], name) for group in (groups.a, groups.b))
         if a != b and name not in {each.name for each in differences}:
-            differences.append(SetupDifference(name, a, b, "the sides are told apart by it" if name in groups.by
-                                         else _excuse(name, own)))
+            differences.append(
+                SetupDifference(
+                    name, a, b, "the sides are told apart by it" if name in groups.by else _excuse(name, own)
+                )
+            )
     return differences
 
 
 def _in_words(side: Sequence[Mapping[str, Any]], name: str) -> str:
-    values = dict.fromkeys("not told" if table.get(name) is None else json.dumps(table[name]).strip('"')
-                           for table in side)
+    values = dict.fromkeys(
+        "not told" if table.get(name) is None else json.dumps(table[name]).strip('"') for table in side
+    )
     return " / ".join(values)
 
 

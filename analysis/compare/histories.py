@@ -47,8 +47,12 @@ def history_notes(of_each_run: Sequence[Histories | None]) -> list[str]:
         return []
     share = sum(each.answer_chars for each in known) / sum(each.chars for each in known)
     if {each.turns for each in known} == {CORPUS}:
-        return ["Chat histories hold texts of the corpus in place of the engine's answers, so that the prompts of both "
-                "sides are equal (chat.assistant_turns=corpus). A prefix cache never finds these texts, as it may find "
-                f"the engine's own answers: they are {share:.0%} of the prompt tokens, about."]
-    return ["Chat histories hold the engine's own answers (chat.assistant_turns=engine), so that the prompts of the "
-            f"sides drift apart: these answers are {share:.0%} of the prompt tokens, about."]
+        return [
+            "Chat histories hold texts of the corpus in place of the engine's answers, so that the prompts of both "
+            "sides are equal (chat.assistant_turns=corpus). A prefix cache never finds these texts, as it may find "
+            f"the engine's own answers: they are {share:.0%} of the prompt tokens, about."
+        ]
+    return [
+        "Chat histories hold the engine's own answers (chat.assistant_turns=engine), so that the prompts of the "
+        f"sides drift apart: these answers are {share:.0%} of the prompt tokens, about."
+    ]

@@ -43,16 +43,21 @@ class Noise:
         low, high = self.pair_spread_ci95
         least = ", ".join(f"{pairs} pairs find {percent(share)}" for pairs, share in self.smallest.items())
         takes = f"{self.pairs_for_sought} pairs" if self.pairs_for_sought else f"more than {MOST_REPEATS:,} pairs"
-        return (f"{self.figure.title}: runs spread by {percent(self.run_spread)}, pairs by {percent(self.pair_spread)} "
-                f"({percent(low)} to {percent(high)}); {least}; {SOUGHT:.0%} takes {takes}")
+        return (
+            f"{self.figure.title}: runs spread by {percent(self.run_spread)}, pairs by {percent(self.pair_spread)} "
+            f"({percent(low)} to {percent(high)}); {least}; {SOUGHT:.0%} takes {takes}"
+        )
 
 
 def noise(a: Sequence[Summary], b: Sequence[Summary]) -> list[Noise]:
     """Of each figure that is compared as a ratio and that every run has, from pairs of runs of the same thing, whose
     order the starts tell. Empty where there are fewer than two pairs."""
     pairs = in_pairs(a, b)
-    return [] if pairs is None else [its_noise for figure in compared() if figure.ratio
-                                     and (its_noise := _of(figure, *pairs)) is not None]
+    return (
+        []
+        if pairs is None
+        else [its_noise for figure in compared() if figure.ratio and (its_noise := _of(figure, *pairs)) is not None]
+    )
 
 
 def _of(figure: Compared, a: Sequence[Summary], b: Sequence[Summary]) -> Noise | None:
@@ -67,13 +72,23 @@ def _of(figure: Compared, a: Sequence[Summary], b: Sequence[Summary]) -> Noise |
     count = len(later)
     # Runs of the same thing: the mean difference of a pair is 0 but for what coming second does.
     spread = float(later.std(ddof=1))
-    ends = [math.sqrt((count - 1) / float(stats.chi2.ppf(share, count - 1)))
-            for share in (0.5 + CONFIDENCE / 2.0, 0.5 - CONFIDENCE / 2.0)]
+    ends = [
+        math.sqrt((count - 1) / float(stats.chi2.ppf(share, count - 1)))
+        for share in (0.5 + CONFIDENCE / 2.0, 0.5 - CONFIDENCE / 2.0)
+    ]
     run_spread = math.sqrt(float(logs.var(axis=1, ddof=1).mean()))
     p = float(stats.ttest_1samp(later, 0.0).pvalue) if spread > 0 else float(later.mean() == 0.0)
-    return Noise(figure, count, run_spread, spread, (ends[0] * spread, ends[1] * spread),
-                 {pairs: math.expm1(reach(pairs, spread)) for pairs in NUMBERS_OF_PAIRS},
-                 pairs_for(math.log1p(SOUGHT), spread), math.exp(float(later.mean())), p)
+    return Noise(
+        figure,
+        count,
+        run_spread,
+        spread,
+        (ends[0] * spread, ends[1] * spread),
+        {pairs: math.expm1(reach(pairs, spread)) for pairs in NUMBERS_OF_PAIRS},
+        pairs_for(math.log1p(SOUGHT), spread),
+        math.exp(float(later.mean())),
+        p,
+    )
 
 
 def pair_noise_words(title: str, difference: Difference) -> str:
@@ -84,5 +99,7 @@ def pair_noise_words(title: str, difference: Difference) -> str:
     pairs = len(difference.a.runs)
     needed = pairs_for(math.log1p(SOUGHT), difference.spread)
     takes = f"{needed} pairs" if needed else f"more than {MOST_REPEATS:,} pairs"
-    return (f"{title} spreads by {percent(difference.spread)} within a pair (standard deviation): {pairs} pairs find "
-            f"{percent(math.expm1(reach(pairs, difference.spread)))} in 80% of series, and {SOUGHT:.0%} takes {takes}.")
+    return (
+        f"{title} spreads by {percent(difference.spread)} within a pair (standard deviation): {pairs} pairs find "
+        f"{percent(math.expm1(reach(pairs, difference.spread)))} in 80% of series, and {SOUGHT:.0%} takes {takes}."
+    )

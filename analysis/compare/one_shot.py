@@ -23,8 +23,13 @@ DIFFERENT, EQUAL, UNDECIDED, UNKNOWN = "different", "equal", "undecided", "unkno
 TOKENS_S, TTFT, DURATION = "tokens_s", "ttft_ms", "duration_s"
 TITLES = {DURATION: "duration", TOKENS_S: "tokens/s", TTFT: "TTFT"}
 CASES = ("cold", "fresh", "cached", "cached_again", "small")
-CASE_WORDS = {"cold": "cold", "fresh": "fresh context", "cached": "cached", "cached_again": "cached again",
-              "small": "without the context"}
+CASE_WORDS = {
+    "cold": "cold",
+    "fresh": "fresh context",
+    "cached": "cached",
+    "cached_again": "cached again",
+    "small": "without the context",
+}
 _BETWEEN = (TOKENS_S, TTFT)
 """What a verdict between engines rests on: chosen before anybody looks."""
 _HIGHER_IS_BETTER = frozenset({TOKENS_S})
@@ -41,7 +46,10 @@ def _tokens_s(shot: Shot) -> float | None:
 
 
 _VALUES: Mapping[str, Callable[[Shot], float | None]] = {
-    DURATION: _duration_s, TOKENS_S: _tokens_s, TTFT: lambda shot: shot.ttft_ms}
+    DURATION: _duration_s,
+    TOKENS_S: _tokens_s,
+    TTFT: lambda shot: shot.ttft_ms,
+}
 _UNITS = {DURATION: "s", TOKENS_S: "tokens/s", TTFT: "ms"}
 
 
@@ -94,11 +102,19 @@ def contrasts_of(record: OneShot) -> list[ShotContrast]:
     rules = Rules(margin=record.margin)
     labels = [engine.label for engine in record.engines]
     cases = [case for case in CASES if any(shot.case == case for shot in record.shots)]
-    questions = [(what, _Side(labels[0], case), _Side(other, case)) for other in labels[1:] for case in cases
-                 for what in _BETWEEN]
+    questions = [
+        (what, _Side(labels[0], case), _Side(other, case))
+        for other in labels[1:]
+        for case in cases
+        for what in _BETWEEN
+    ]
     first = cases[0] if cases else ""
-    questions += [(what, _Side(label, first), _Side(label, case)) for label in labels for case in cases[1:]
-                  for what in (DURATION, TTFT)]
+    questions += [
+        (what, _Side(label, first), _Side(label, case))
+        for label in labels
+        for case in cases[1:]
+        for what in (DURATION, TTFT)
+    ]
     results = [_contrast(record, *question, rules) for question in questions]
     known = [contrast for contrast, apart in results if apart is not None]
     kept = {id(contrast): keep for contrast, keep in zip(known, holm([each.p or 0.0 for each in known]), strict=True)}
@@ -109,8 +125,7 @@ def contrasts_of(record: OneShot) -> list[ShotContrast]:
     return [contrast for contrast, _ in results]
 
 
-def _contrast(record: OneShot, what: str, a: _Side, b: _Side,
-              rules: Rules) -> tuple[ShotContrast, Difference | None]:
+def _contrast(record: OneShot, what: str, a: _Side, b: _Side, rules: Rules) -> tuple[ShotContrast, Difference | None]:
     by_repeat = [_by_repeat(record, what, side) for side in (a, b)]
     both = sorted(by_repeat[0].keys() & by_repeat[1].keys())
     paired = record.interleaved or a.engine == b.engine
@@ -129,8 +144,11 @@ def _contrast(record: OneShot, what: str, a: _Side, b: _Side,
 
 
 def _by_repeat(record: OneShot, what: str, side: _Side) -> dict[int, float]:
-    values = {shot.repeat: _VALUES[what](shot) for shot in record.shots
-              if shot.status == "ok" and (shot.engine, shot.case) == (side.engine, side.case)}
+    values = {
+        shot.repeat: _VALUES[what](shot)
+        for shot in record.shots
+        if shot.status == "ok" and (shot.engine, shot.case) == (side.engine, side.case)
+    }
     return {repeat: value for repeat, value in values.items() if value is not None and value > 0}
 
 

@@ -88,9 +88,15 @@ def read_member(folder: str | Path) -> Member:
         known = np.sort(values[~np.isnan(values)])
         if len(known):
             curves[latency.key] = interpolate(known, QUANTILES)
-    return Member(Path(folder), summary, curves,
-                  rule_of_thumb.totals(run.measured, summary.run.window.seconds),
-                  run.manifest.scenario.table("engine"), recorded_notes(run), histories(run))
+    return Member(
+        Path(folder),
+        summary,
+        curves,
+        rule_of_thumb.totals(run.measured, summary.run.window.seconds),
+        run.manifest.scenario.table("engine"),
+        recorded_notes(run),
+        histories(run),
+    )
 
 
 def _notes(members: Sequence[Member]) -> list[str]:
@@ -100,9 +106,15 @@ def _notes(members: Sequence[Member]) -> list[str]:
     return [*notes, *history_notes([member.histories for member in members])]
 
 
-def compare_runs(runs: Sequence[str | Path] = (), *, a: Sequence[str | Path] = (), b: Sequence[str | Path] = (),
-                 labels: tuple[str | None, str | None] = (None, None), fleet: rule_of_thumb.Fleet | None = None,
-                 rules: Rules = USUAL_RULES) -> Comparison:
+def compare_runs(
+    runs: Sequence[str | Path] = (),
+    *,
+    a: Sequence[str | Path] = (),
+    b: Sequence[str | Path] = (),
+    labels: tuple[str | None, str | None] = (None, None),
+    fleet: rule_of_thumb.Fleet | None = None,
+    rules: Rules = USUAL_RULES,
+) -> Comparison:
     """Compare `runs`, which tell themselves apart, or the runs of `a` with those of `b`.
 
     Raises UserError: USAGE when the runs do not make two groups, INVALID when nothing is left of one.
@@ -116,7 +128,7 @@ def compare_runs(runs: Sequence[str | Path] = (), *, a: Sequence[str | Path] = (
             raise UserError(Exit.USAGE, f"the run {member.summary.run_id} is given twice")
         members[member.summary.run_id] = member
     summaries = [member.summary for member in members.values()]
-    groups = split(summaries) if runs else named_groups(summaries[:len(a)], summaries[len(a):], *labels)
+    groups = split(summaries) if runs else named_groups(summaries[: len(a)], summaries[len(a) :], *labels)
     refuse_unlike(groups)
     if not rules.any_clocks:
         groups = with_equal_clocks(groups)
@@ -127,9 +139,18 @@ def compare_runs(runs: Sequence[str | Path] = (), *, a: Sequence[str | Path] = (
     verdict = judge(results, groups.label_a, groups.label_b, open_loop, rules)
     advice, agreement = _thumb(groups, verdict, used, fleet or rule_of_thumb.Fleet())
     engine_table = {key: value for member in used for key, value in member.engine_table.items()}
-    return Comparison(groups, members, results, verdict, advice, agreement, unfair(groups),
-                      [*_of_the_series(groups, results, rules), *_notes(used)],
-                      setup_differences(groups, engine_table), rules)
+    return Comparison(
+        groups,
+        members,
+        results,
+        verdict,
+        advice,
+        agreement,
+        unfair(groups),
+        [*_of_the_series(groups, results, rules), *_notes(used)],
+        setup_differences(groups, engine_table),
+        rules,
+    )
 
 
 def _of_the_series(groups: Groups, results: Sequence[Result], rules: Rules) -> list[str]:
@@ -139,21 +160,28 @@ def _of_the_series(groups: Groups, results: Sequence[Result], rules: Rules) -> l
         return []
     notes, done = [], len(pairs[0])
     if rules.planned_pairs is not None and rules.planned_pairs > 1:
-        notes.append(f"{done} of at most {rules.planned_pairs} pairs were made. The series could end after each, "
-                     "so each look has a share of the 5%: the intervals are as wide as it takes for all looks "
-                     "together to hold the true value in 95% of series.")
-    notes += [words for each in results if each.metric.headline and each.difference
-              and (words := pair_noise_words(each.metric.title, each.difference))]
+        notes.append(
+            f"{done} of at most {rules.planned_pairs} pairs were made. The series could end after each, "
+            "so each look has a share of the 5%: the intervals are as wide as it takes for all looks "
+            "together to hold the true value in 95% of series."
+        )
+    notes += [
+        words
+        for each in results
+        if each.metric.headline and each.difference and (words := pair_noise_words(each.metric.title, each.difference))
+    ]
     paired = {run.run_id for side in pairs for run in side}
     alone = [run.run_id for run in (*groups.a, *groups.b) if run.run_id not in paired]
     if alone:
-        notes.append(f"These runs have no partner of their seed on the other side and enter no figure: "
-                     f"{', '.join(alone)}.")
+        notes.append(
+            f"These runs have no partner of their seed on the other side and enter no figure: {', '.join(alone)}."
+        )
     return notes
 
 
-def _thumb(groups: Groups, verdict: Verdict, used: Sequence[Member],
-           fleet: rule_of_thumb.Fleet) -> tuple[rule_of_thumb.Advice | None, str]:
+def _thumb(
+    groups: Groups, verdict: Verdict, used: Sequence[Member], fleet: rule_of_thumb.Fleet
+) -> tuple[rule_of_thumb.Advice | None, str]:
     """The rule of thumb is about vLLM and SGLang, and says nothing about anything else."""
     engines = [str(group[0].run.engine.title) for group in (groups.a, groups.b)]
     if set(engines) != {rule_of_thumb.VLLM, rule_of_thumb.SGLANG}:
@@ -169,8 +197,8 @@ def document(comparison: Comparison) -> dict[str, Any]:
     groups = comparison.groups
     return {
         "format": 1,
-        "verdict": asdict(comparison.verdict) | {"winner_label": {"a": groups.label_a, "b": groups.label_b}.get(
-            comparison.verdict.winner or "")},
+        "verdict": asdict(comparison.verdict)
+        | {"winner_label": {"a": groups.label_a, "b": groups.label_b}.get(comparison.verdict.winner or "")},
         "rules": asdict(comparison.rules),
         "simulated": comparison.simulated,
         "told_apart_by": groups.by,
@@ -178,7 +206,8 @@ def document(comparison: Comparison) -> dict[str, Any]:
         "b": {"label": groups.label_b, "runs": [summary.run_id for summary in groups.b]},
         "left_out": [asdict(each) for each in groups.left_out],
         "figures": [as_dict(result) for result in comparison.results],
-        "rule_of_thumb": None if comparison.advice is None
+        "rule_of_thumb": None
+        if comparison.advice is None
         else asdict(comparison.advice) | {"agreement": comparison.agreement},
         "unfair": comparison.unfair,
         "notes": comparison.notes,

@@ -72,9 +72,13 @@ def traits(runs: Sequence[Totals], model: str, fleet: Fleet | None = None) -> Tr
     """
     fleet = fleet or Fleet()
     chars, seconds = sum(run.prompt_chars for run in runs), sum(run.seconds for run in runs)
-    return Traits(sum(run.shared_chars for run in runs) / chars if chars else None,
-                  sum(run.busy_s for run in runs) / seconds if seconds else None,
-                  model, fleet.mixed_hardware, fleet.frequent_model_changes)
+    return Traits(
+        sum(run.shared_chars for run in runs) / chars if chars else None,
+        sum(run.busy_s for run in runs) / seconds if seconds else None,
+        model,
+        fleet.mixed_hardware,
+        fleet.frequent_model_changes,
+    )
 
 
 def advise(traits: Traits) -> Advice:

@@ -8,9 +8,11 @@ import numpy as np
 from tokenswarm.analysis.exports.measured import DEFINITIONS, Measured, known
 
 _PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
-_RATES = {"request_throughput": ("requests_s", "requests/sec"),
-          "output_token_throughput": ("output_tok_s", "tokens/sec"),
-          "total_token_throughput": ("total_tok_s", "tokens/sec")}
+_RATES = {
+    "request_throughput": ("requests_s", "requests/sec"),
+    "output_token_throughput": ("output_tok_s", "tokens/sec"),
+    "total_token_throughput": ("total_tok_s", "tokens/sec"),
+}
 
 
 def aiperf_export(of: Measured) -> dict[str, Any]:
@@ -37,15 +39,29 @@ def aiperf_export(of: Measured) -> dict[str, Any]:
     return {
         **{name: entry for name, entry in entries.items() if entry is not None},
         "was_cancelled": run.status == "interrupted",
-        "error_summary": [{"error_details": {"type": kind.kind, "message": kind.example or kind.meaning,
-                                             **({"code": kind.http_status[0]} if kind.http_status else {})},
-                           "count": kind.count} for kind in summary.errors.kinds],
-        "start_time": run.started_at, "end_time": run.ended_at,
+        "error_summary": [
+            {
+                "error_details": {
+                    "type": kind.kind,
+                    "message": kind.example or kind.meaning,
+                    **({"code": kind.http_status[0]} if kind.http_status else {}),
+                },
+                "count": kind.count,
+            }
+            for kind in summary.errors.kinds
+        ],
+        "start_time": run.started_at,
+        "end_time": run.ended_at,
         "tokenswarm": {
-            "definitions": DEFINITIONS | {
+            "definitions": DEFINITIONS
+            | {
                 "inter_token_latency": "what tokenswarm calls TPOT, by its own clock of the last token, where aiperf "
-                                       "takes the end of the request"},
-            "model": run.model, "engine": run.engine.with_version, "notes": of.caveats},
+                "takes the end of the request"
+            },
+            "model": run.model,
+            "engine": run.engine.with_version,
+            "notes": of.caveats,
+        },
     }
 
 
@@ -53,10 +69,15 @@ def _metric(values: np.ndarray, unit: str) -> dict[str, Any] | None:
     values = known(values)
     if not len(values):
         return None
-    return {"unit": unit, "avg": float(values.mean()),
-            **{f"p{q}": float(np.percentile(values, q)) for q in _PERCENTILES}, "min": float(values.min()),
-            "max": float(values.max()), "count": len(values),
-            **({"std": float(values.std(ddof=1))} if len(values) > 1 else {})}
+    return {
+        "unit": unit,
+        "avg": float(values.mean()),
+        **{f"p{q}": float(np.percentile(values, q)) for q in _PERCENTILES},
+        "min": float(values.min()),
+        "max": float(values.max()),
+        "count": len(values),
+        **({"std": float(values.std(ddof=1))} if len(values) > 1 else {}),
+    }
 
 
 def _scalar(value: float | None, unit: str) -> dict[str, Any] | None:

@@ -8,8 +8,18 @@ import numpy as np
 from tokenswarm.analysis.exports.measured import DEFINITIONS, Measured, known
 
 VERSION = "0.2.1"
-_PERCENTILES = {"p1": 1, "p5": 5, "p10": 10, "p25": 25, "p50": 50, "p75": 75, "p90": 90, "p95": 95, "p99": 99,
-                "p99p9": 99.9}
+_PERCENTILES = {
+    "p1": 1,
+    "p5": 5,
+    "p10": 10,
+    "p25": 25,
+    "p50": 50,
+    "p75": 75,
+    "p90": 90,
+    "p95": 95,
+    "p99": 99,
+    "p99p9": 99.9,
+}
 
 
 def llmd_report(of: Measured) -> dict[str, Any]:
@@ -17,19 +27,38 @@ def llmd_report(of: Measured) -> dict[str, Any]:
     beside what our definitions are."""
     summary = of.summary
     run = summary.run
-    native = {"tokenswarm": {
-        "definitions": DEFINITIONS, "notes": of.caveats, "goodput_requests_per_s": summary.goodput.goodput_rps.value,
-        "inter_token_latency": "left out: requests.csv keeps three numbers of each stream's gaps, not all of them"}}
+    native = {
+        "tokenswarm": {
+            "definitions": DEFINITIONS,
+            "notes": of.caveats,
+            "goodput_requests_per_s": summary.goodput.goodput_rps.value,
+            "inter_token_latency": "left out: requests.csv keeps three numbers of each stream's gaps, not all of them",
+        }
+    }
     return {
         "version": VERSION,
-        "run": {"uid": summary.run_id, "time": _time(of), "keywords": [summary.verdict.lower()],
-                "description": f"{run.scenario.title or run.scenario.name or 'unknown scenario'}, by tokenswarm. "
-                               f"{summary.verdict}: {summary.outcome.sentence}"},
-        "scenario": {"stack": [_engine(of)], "load": {
-            "metadata": {"description": run.scenario.description}, "standardized": _load(of),
-            "native": {"args": dict(run.overrides), "config": native}}},
-        "results": {"request_performance": {"aggregate": _without_gaps({
-            "requests": _requests(of), "latency": _latency(of), "throughput": _throughput(of)})}},
+        "run": {
+            "uid": summary.run_id,
+            "time": _time(of),
+            "keywords": [summary.verdict.lower()],
+            "description": f"{run.scenario.title or run.scenario.name or 'unknown scenario'}, by tokenswarm. "
+            f"{summary.verdict}: {summary.outcome.sentence}",
+        },
+        "scenario": {
+            "stack": [_engine(of)],
+            "load": {
+                "metadata": {"description": run.scenario.description},
+                "standardized": _load(of),
+                "native": {"args": dict(run.overrides), "config": native},
+            },
+        },
+        "results": {
+            "request_performance": {
+                "aggregate": _without_gaps(
+                    {"requests": _requests(of), "latency": _latency(of), "throughput": _throughput(of)}
+                )
+            }
+        },
     }
 
 
@@ -40,20 +69,27 @@ def _time(of: Measured) -> dict[str, str | None]:
 
 def _engine(of: Measured) -> dict[str, Any]:
     engine = of.summary.run.engine
-    return {"metadata": {"label": "engine", "cfg_id": of.summary.run_id},
-            "standardized": {"kind": "generic", "tool": engine.name or "unknown",
-                             "tool_version": engine.version or "unknown"},
-            "native": {"config": {"model": of.summary.run.model, "gpus": of.summary.run.gpus,
-                                  **of.summary.run.effective}}}
+    return {
+        "metadata": {"label": "engine", "cfg_id": of.summary.run_id},
+        "standardized": {
+            "kind": "generic",
+            "tool": engine.name or "unknown",
+            "tool_version": engine.version or "unknown",
+        },
+        "native": {"config": {"model": of.summary.run.model, "gpus": of.summary.run.gpus, **of.summary.run.effective}},
+    }
 
 
 def _load(of: Measured) -> dict[str, Any]:
     load = of.summary.run.load
     out: dict[str, Any] = {
-        "tool": "tokenswarm", "tool_version": of.summary.run.versions.get("tokenswarm") or "unknown",
-        "source": "sampled", "input_seq_len": _lengths(of.column("prompt_tokens")),
+        "tool": "tokenswarm",
+        "tool_version": of.summary.run.versions.get("tokenswarm") or "unknown",
+        "source": "sampled",
+        "input_seq_len": _lengths(of.column("prompt_tokens")),
         "output_seq_len": _lengths(of.column("completion_tokens")),
-        "rate_qps": load.rate if load.mode == "open" else None}
+        "rate_qps": load.rate if load.mode == "open" else None,
+    }
     if load.mode == "closed" and load.users:
         out["concurrency"] = int(load.users)
     if load.workers:
@@ -72,33 +108,54 @@ def _statistics(values: np.ndarray, units: str, scale: float = 1.0) -> dict[str,
     values = known(values) * scale
     if not len(values):
         return None
-    return {"units": units, "mean": float(values.mean()), "stddev": float(values.std()), "min": float(values.min()),
-            **{name: float(np.percentile(values, q)) for name, q in _PERCENTILES.items()}, "max": float(values.max())}
+    return {
+        "units": units,
+        "mean": float(values.mean()),
+        "stddev": float(values.std()),
+        "min": float(values.min()),
+        **{name: float(np.percentile(values, q)) for name, q in _PERCENTILES.items()},
+        "max": float(values.max()),
+    }
 
 
 def _requests(of: Measured) -> dict[str, Any]:
     counts = of.summary.counts.measured
-    return _without_gaps({
-        "total": counts.sent, "failures": counts.failed, "incomplete": counts.cancelled,
-        "input_length": _statistics(of.column("prompt_tokens"), "count"),
-        "output_length": _statistics(of.column("completion_tokens"), "count")})
+    return _without_gaps(
+        {
+            "total": counts.sent,
+            "failures": counts.failed,
+            "incomplete": counts.cancelled,
+            "input_length": _statistics(of.column("prompt_tokens"), "count"),
+            "output_length": _statistics(of.column("completion_tokens"), "count"),
+        }
+    )
 
 
 def _latency(of: Measured) -> dict[str, Any]:
     whole, tokens = of.values("e2e"), of.column("completion_tokens")
     normalized = np.divide(whole, tokens, out=np.full(len(whole), np.nan), where=np.nan_to_num(tokens) > 0)
-    return _without_gaps({
-        "time_to_first_token": _statistics(of.values("ttft"), "s", 1e-3),
-        "time_per_output_token": _statistics(of.values("tpot"), "s/token", 1e-3),
-        "normalized_time_per_output_token": _statistics(normalized, "s/token", 1e-3),
-        "request_latency": _statistics(whole, "s", 1e-3)})
+    return _without_gaps(
+        {
+            "time_to_first_token": _statistics(of.values("ttft"), "s", 1e-3),
+            "time_per_output_token": _statistics(of.values("tpot"), "s/token", 1e-3),
+            "normalized_time_per_output_token": _statistics(normalized, "s/token", 1e-3),
+            "request_latency": _statistics(whole, "s", 1e-3),
+        }
+    )
 
 
 def _throughput(of: Measured) -> dict[str, Any]:
-    units = {"input_token_rate": ("input_tok_s", "tokens/s"), "output_token_rate": ("output_tok_s", "tokens/s"),
-             "total_token_rate": ("total_tok_s", "tokens/s"), "request_rate": ("requests_s", "queries/s")}
-    return {name: {"units": unit, "mean": value} for name, (rate, unit) in units.items()
-            if (value := of.rate(rate)) is not None}
+    units = {
+        "input_token_rate": ("input_tok_s", "tokens/s"),
+        "output_token_rate": ("output_tok_s", "tokens/s"),
+        "total_token_rate": ("total_tok_s", "tokens/s"),
+        "request_rate": ("requests_s", "queries/s"),
+    }
+    return {
+        name: {"units": unit, "mean": value}
+        for name, (rate, unit) in units.items()
+        if (value := of.rate(rate)) is not None
+    }
 
 
 def _without_gaps(values: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ DEFINITIONS = {
     "itl": "per request the median gap between events with text, which may carry several tokens: not a gap of tokens",
     "e2e": "until the last token of a stream; until the end of the body otherwise",
     "throughput": "tokens and answers that arrived inside the measure window / its seconds, whenever their request was "
-                  "sent; tools that divide all tokens of a benchmark by its duration show less where it winds down",
+    "sent; tools that divide all tokens of a benchmark by its duration show less where it winds down",
     "goodput": "answers that ended inside the window and met every latency objective of the scenario / seconds",
     "percentiles": "linear interpolation between order statistics; of the requests sent in the measure phase",
 }
@@ -64,8 +64,12 @@ class Measured:
         """What a reader of the figures must know, the verdict first."""
         summary = self.summary
         simulated = ["SIMULATED: no real engine was measured."] if summary.simulated else []
-        return [f"{summary.verdict}: {summary.outcome.sentence}", *simulated,
-                *(reason.sentence for reason in summary.reasons), *summary.notes]
+        return [
+            f"{summary.verdict}: {summary.outcome.sentence}",
+            *simulated,
+            *(reason.sentence for reason in summary.reasons),
+            *summary.notes,
+        ]
 
 
 def measured(run: Run, summary: Summary) -> Measured:

@@ -9,9 +9,11 @@ import numpy as np
 from tokenswarm.analysis.exports.measured import DEFINITIONS, Measured, known
 
 _PERCENTILES = (50, 90, 95, 99)
-_LEFT_OUT = {"itl": "requests.csv keeps three numbers of each stream's gaps, not all of them, and a gap between events "
-                    "is none between tokens where an event carries several",
-             "generated_texts": "no text of an answer is kept"}
+_LEFT_OUT = {
+    "itl": "requests.csv keeps three numbers of each stream's gaps, not all of them, and a gap between events "
+    "is none between tokens where an event carries several",
+    "generated_texts": "no text of an answer is kept",
+}
 _LATENCIES = {"ttft": "ttft", "tpot": "tpot", "e2el": "e2e"}
 
 
@@ -23,29 +25,41 @@ def vllm_bench(of: Measured) -> dict[str, Any]:
     ended = of.window.end if of.window is not None else None
     out: dict[str, Any] = {
         "date": datetime.fromtimestamp(ended, UTC).strftime("%Y%m%d-%H%M%S") if ended else None,
-        "backend": summary.run.engine.name, "label": summary.run_id, "model_id": summary.run.model,
-        "num_prompts": counts.sent, "request_rate": load.rate if load.mode == "open" else "inf",
+        "backend": summary.run.engine.name,
+        "label": summary.run_id,
+        "model_id": summary.run.model,
+        "num_prompts": counts.sent,
+        "request_rate": load.rate if load.mode == "open" else "inf",
         "burstiness": 1.0 if load.arrivals == "poisson" else None,
         "max_concurrency": load.users if load.mode == "closed" else load.max_in_flight,
-        "duration": of.seconds, "completed": counts.ok, "failed": counts.failed,
-        "total_input_tokens": _total(prompts), "total_output_tokens": _total(outputs),
-        "request_throughput": of.rate("requests_s"), "request_goodput": summary.goodput.goodput_rps.value,
-        "output_throughput": of.rate("output_tok_s"), "total_token_throughput": of.rate("total_tok_s"),
+        "duration": of.seconds,
+        "completed": counts.ok,
+        "failed": counts.failed,
+        "total_input_tokens": _total(prompts),
+        "total_output_tokens": _total(outputs),
+        "request_throughput": of.rate("requests_s"),
+        "request_goodput": summary.goodput.goodput_rps.value,
+        "output_throughput": of.rate("output_tok_s"),
+        "total_token_throughput": of.rate("total_tok_s"),
     }
     for theirs, ours in _LATENCIES.items():
         out |= _statistics(theirs, of.values(ours))
     out |= _single_requests(of)
     return {key: value for key, value in out.items() if value is not None} | {
-        "tokenswarm": {"definitions": DEFINITIONS, "notes": of.caveats, "left_out": _LEFT_OUT}}
+        "tokenswarm": {"definitions": DEFINITIONS, "notes": of.caveats, "left_out": _LEFT_OUT}
+    }
 
 
 def _statistics(name: str, values: np.ndarray) -> dict[str, float]:
     values = known(values)
     if not len(values):
         return {}
-    return {f"mean_{name}_ms": float(values.mean()), f"median_{name}_ms": float(np.median(values)),
-            f"std_{name}_ms": float(values.std()),
-            **{f"p{q}_{name}_ms": float(np.percentile(values, q)) for q in _PERCENTILES}}
+    return {
+        f"mean_{name}_ms": float(values.mean()),
+        f"median_{name}_ms": float(np.median(values)),
+        f"std_{name}_ms": float(values.std()),
+        **{f"p{q}_{name}_ms": float(np.percentile(values, q)) for q in _PERCENTILES},
+    }
 
 
 def _single_requests(of: Measured) -> dict[str, Any]:
@@ -54,8 +68,10 @@ def _single_requests(of: Measured) -> dict[str, Any]:
     rows = of.run.measured
     ended = rows[(rows["status"] != "cancelled").to_numpy()]
     ok = (ended["status"] == "ok").to_numpy()
-    columns = {name: ended[name].to_numpy(dtype=float) for name in (
-        "ttft_ms", "e2e_ms", "prompt_tokens", "completion_tokens", "sent_at")}
+    columns = {
+        name: ended[name].to_numpy(dtype=float)
+        for name in ("ttft_ms", "e2e_ms", "prompt_tokens", "completion_tokens", "sent_at")
+    }
     unknown = any(np.isnan(values[ok]).any() for values in columns.values())
     if not ok.any() or unknown or of.is_withheld("ttft") or of.is_withheld("e2e"):
         return {}
@@ -64,11 +80,14 @@ def _single_requests(of: Measured) -> dict[str, Any]:
         columns[name] = np.where(ok, columns[name], 0.0)
     details = ended["error_detail"].astype("object")
     errors = details.where(details.notna(), ended["error"].astype("object"))
-    return {"input_lens": [int(n) for n in columns["prompt_tokens"]],
-            "output_lens": [int(n) for n in columns["completion_tokens"]],
-            "ttfts": (columns["ttft_ms"] / 1e3).tolist(), "latencies": (columns["e2e_ms"] / 1e3).tolist(),
-            "start_times": (columns["sent_at"] - columns["sent_at"][0]).tolist(),
-            "errors": ["" if good else str(error) for good, error in zip(ok, errors, strict=True)]}
+    return {
+        "input_lens": [int(n) for n in columns["prompt_tokens"]],
+        "output_lens": [int(n) for n in columns["completion_tokens"]],
+        "ttfts": (columns["ttft_ms"] / 1e3).tolist(),
+        "latencies": (columns["e2e_ms"] / 1e3).tolist(),
+        "start_times": (columns["sent_at"] - columns["sent_at"][0]).tolist(),
+        "errors": ["" if good else str(error) for good, error in zip(ok, errors, strict=True)],
+    }
 
 
 def _total(values: np.ndarray) -> int | None:

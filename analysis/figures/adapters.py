@@ -30,8 +30,12 @@ def adapters_of(manifest: Manifest, requests: pd.DataFrame, rows: pd.DataFrame) 
         high = min(count, low if low == 1 else 2 * (low - 1))
         groups.append(_group(rows, low, high))
         low = high + 1
-    return Adapters(count, len(first), groups, *(
-        percentiles(part["ttft_ms"].to_numpy(float)[is_ok(part)], (50,))[50].figure("ms") for part in (first, later)))
+    return Adapters(
+        count,
+        len(first),
+        groups,
+        *(percentiles(part["ttft_ms"].to_numpy(float)[is_ok(part)], (50,))[50].figure("ms") for part in (first, later)),
+    )
 
 
 def _group(rows: pd.DataFrame, low: int, high: int) -> AdapterGroup:
@@ -42,6 +46,12 @@ def _group(rows: pd.DataFrame, low: int, high: int) -> AdapterGroup:
     ttft = percentiles(part["ttft_ms"].to_numpy(float)[ok], (50, 95))
     tpot = percentiles(tpot_ms(part)[ok], (50,))
     return AdapterGroup(
-        str(low) if low == high else f"{low} to {high}", high - low + 1, int(ok.sum()),
-        int(np.sum((part["status"] == "failed").to_numpy())), share_of(inside).figure("share"), ttft[50].figure("ms"),
-        ttft[95].figure("ms"), tpot[50].figure("ms"))
+        str(low) if low == high else f"{low} to {high}",
+        high - low + 1,
+        int(ok.sum()),
+        int(np.sum((part["status"] == "failed").to_numpy())),
+        share_of(inside).figure("share"),
+        ttft[50].figure("ms"),
+        ttft[95].figure("ms"),
+        tpot[50].figure("ms"),
+    )

@@ -28,8 +28,12 @@ def certify(values: np.ndarray, q: float, limit: float) -> Certification:
     # Nothing is seen of how requests over the limit come in clusters where there are none: the tail tells it.
     dependence = max(dependence_at(known, q), design_effect(over))
     worth = len(known) / dependence
-    return Certification(chance_of_so_few(float(over.sum()) / dependence, worth, q) <= 1.0 - CERTIFIED_AT,
-                         len(known), int(over.sum()), worth)
+    return Certification(
+        chance_of_so_few(float(over.sum()) / dependence, worth, q) <= 1.0 - CERTIFIED_AT,
+        len(known),
+        int(over.sum()),
+        worth,
+    )
 
 
 def chance_of_so_few(over: float, worth: float, q: float) -> float:

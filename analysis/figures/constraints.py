@@ -26,9 +26,16 @@ def constraint_uses(requests: pd.DataFrame, measured: pd.DataFrame, scenario: Sc
         return []
     unique = scenario.table(WORKLOAD).get("unique") is True
     names = requests["document"].dropna().astype("str")
-    return [_use(name, requests[(requests["document"] == name).to_numpy()],
-                 measured[(measured["document"] == name).to_numpy()], unique)
-            for name in dict.fromkeys(names) if not name.startswith(CONTROL)]
+    return [
+        _use(
+            name,
+            requests[(requests["document"] == name).to_numpy()],
+            measured[(measured["document"] == name).to_numpy()],
+            unique,
+        )
+        for name in dict.fromkeys(names)
+        if not name.startswith(CONTROL)
+    ]
 
 
 def _use(name: str, requests: pd.DataFrame, measured: pd.DataFrame, unique: bool) -> ConstraintUse:
@@ -39,9 +46,15 @@ def _use(name: str, requests: pd.DataFrame, measured: pd.DataFrame, unique: bool
     first, later = first_use(requests, measured, unique)
     details = requests.loc[refused, "error_detail"].dropna()
     return ConstraintUse(
-        name=name, requests=len(measured), valid=share_of(valid[~cut], why="no answer was checked").figure("share"),
-        cut=int(cut.sum()), refused=int(refused.sum()), refusal=str(details.iloc[0]) if len(details) else None,
-        first_ttft_ms=first.figure("ms"), later_ttft_ms=later.figure("ms"))
+        name=name,
+        requests=len(measured),
+        valid=share_of(valid[~cut], why="no answer was checked").figure("share"),
+        cut=int(cut.sum()),
+        refused=int(refused.sum()),
+        refusal=str(details.iloc[0]) if len(details) else None,
+        first_ttft_ms=first.figure("ms"),
+        later_ttft_ms=later.figure("ms"),
+    )
 
 
 def first_use(requests: pd.DataFrame, measured: pd.DataFrame, unique: bool) -> tuple[Estimate, Estimate]:

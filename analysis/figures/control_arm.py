@@ -34,8 +34,7 @@ def compared(constrained: np.ndarray, control: np.ndarray) -> ControlArm:
         test = stats.ttest_ind(constrained, control, equal_var=False)
         ends = test.confidence_interval(CONFIDENCE)
         low, high = (None if np.isnan(end) else float(end) for end in (ends.low, ends.high))
-        difference = Estimate(float(constrained.mean() - control.mean()), low, high,
-                              len(constrained) + len(control))
+        difference = Estimate(float(constrained.mean() - control.mean()), low, high, len(constrained) + len(control))
     return ControlArm(_mean(constrained).figure("ms"), _mean(control).figure("ms"), difference.figure("ms"))
 
 

@@ -27,7 +27,8 @@ def cost_figures(price: Number | None, gpus: Number | None, rates: Mapping[str, 
     per_second = float(price) * float(gpus) / _SECONDS_PER_HOUR
     output, prompts, both, requests = (
         _inverse(per_second, rates.get(rate) or Figure()).figure("$")
-        for rate in ("output_tok_s", "input_tok_s", "total_tok_s", "requests_s"))
+        for rate in ("output_tok_s", "input_tok_s", "total_tok_s", "requests_s")
+    )
     return Cost(float(price), int(gpus), output, prompts, both, requests)
 
 

@@ -53,8 +53,9 @@ class Drift:
     after: float | None = None
 
 
-def blocks(at_s: np.ndarray, values: np.ndarray,
-           statistic: float | Literal["mean"] = MEDIAN) -> tuple[np.ndarray, np.ndarray]:
+def blocks(
+    at_s: np.ndarray, values: np.ndarray, statistic: float | Literal["mean"] = MEDIAN
+) -> tuple[np.ndarray, np.ndarray]:
     """(middles in s, values) of up to MOST_BLOCKS blocks of equal length; NaN are left out, and so are empty blocks.
 
     `statistic`: a percentile (0 to 100) of what falls into a block, or its mean. A block is so long that on average two
@@ -68,8 +69,11 @@ def blocks(at_s: np.ndarray, values: np.ndarray,
     count = int(min(MOST_BLOCKS, max(1, len(at_s) // fewest)))
     edges = np.linspace(at_s.min(), at_s.max() + 1e-9, count + 1)
     places = np.clip(np.searchsorted(edges, at_s, side="right") - 1, 0, count - 1)
-    parts = [(edges[i : i + 2].mean(), _statistic(values[places == i], statistic))
-             for i in range(count) if (places == i).any()]
+    parts = [
+        (edges[i : i + 2].mean(), _statistic(values[places == i], statistic))
+        for i in range(count)
+        if (places == i).any()
+    ]
     middles, figures = zip(*parts, strict=True)
     return np.array(middles), np.array(figures)
 
@@ -101,14 +105,19 @@ def judge(at_s: np.ndarray, values: np.ndarray, *, series: int = 1, least_change
     jumps = _largest_step(step_noise)[1]
     alpha = (1.0 - CONFIDENCE) / series / 2.0  # half for the slope, half for the step
     half = float(np.quantile(np.abs(slopes), CONFIDENCE))
-    trend = {"level": level, "per_hour": slope * _SECONDS_PER_HOUR, "low": (slope - half) * _SECONDS_PER_HOUR,
-                 "high": (slope + half) * _SECONDS_PER_HOUR}
+    trend = {
+        "level": level,
+        "per_hour": slope * _SECONDS_PER_HOUR,
+        "low": (slope - half) * _SECONDS_PER_HOUR,
+        "high": (slope + half) * _SECONDS_PER_HOUR,
+    }
     floor = least_change * abs(level)
     slope_is_real = _p(np.abs(slopes), abs(slope)) < alpha and abs(slope) * span_s > floor
     step_is_real = _p(jumps, jump[0]) < alpha and abs(after - before) > floor
     if step_is_real and (not slope_is_real or np.var(stepped) < np.var(straight)):
-        return Drift(STEPPED, **trend, at_s=float(at_s[split[0] - 1 : split[0] + 1].mean() - at_s[0]),
-                     before=before, after=after)
+        return Drift(
+            STEPPED, **trend, at_s=float(at_s[split[0] - 1 : split[0] + 1].mean() - at_s[0]), before=before, after=after
+        )
     return Drift(DRIFTING if slope_is_real else STEADY, **trend)
 
 

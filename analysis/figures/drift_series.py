@@ -42,14 +42,20 @@ def drift_figures(run: Run, window: Window | None) -> dict[str, DriftSeries]:
     """What became of each series, by its key."""
     if window is None or window.seconds <= 0:
         return {}
-    series = [each for each in (*_latencies(run, window), *_rates(run, window), *_machines(run, window))
-              if len(each.blocks[1])]
+    series = [
+        each
+        for each in (*_latencies(run, window), *_rates(run, window), *_machines(run, window))
+        if len(each.blocks[1])
+    ]
     out = {}
     for each in series:
         long_enough = window.seconds >= SHORTEST_S
         at, values = each.blocks
-        drift = judge(at, values, series=len(series), least_change=_LEAST.get(each.key, _USUAL_LEAST)) \
-            if long_enough else Drift(TOO_SHORT, level=float(np.median(values)))
+        drift = (
+            judge(at, values, series=len(series), least_change=_LEAST.get(each.key, _USUAL_LEAST))
+            if long_enough
+            else Drift(TOO_SHORT, level=float(np.median(values)))
+        )
         out[each.key] = _as_entry(each, drift, window.seconds)
     return out
 
@@ -61,8 +67,11 @@ def _latencies(run: Run, window: Window) -> Iterator[_Series]:
     for latency in METRICS.latencies_at(Place.DRIFT):
         values = latency_of(latency, ok)
         for q in latency.shown_percentiles(Place.DRIFT):
-            key, title = (latency.name, latency.title) if q == MEDIAN else \
-                (f"{latency.name}_p{percentile_digits(q)}", f"{latency.title} p{q:g}")
+            key, title = (
+                (latency.name, latency.title)
+                if q == MEDIAN
+                else (f"{latency.name}_p{percentile_digits(q)}", f"{latency.title} p{q:g}")
+            )
             yield _Series(key, title, "ms", blocks(at, values, q))
 
 
@@ -86,8 +95,9 @@ def _rates(run: Run, window: Window) -> Iterator[_Series]:
 def _output_rate(run: Run, window: Window, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not run.measured["completion_tokens"].notna().any():
         return np.array([]), np.array([])
-    return (edges[:-1] + edges[1:]) / 2 - window.start, \
-        output_flow(run.requests).between(edges) / (window.seconds / _SLICES)
+    return (edges[:-1] + edges[1:]) / 2 - window.start, output_flow(run.requests).between(edges) / (
+        window.seconds / _SLICES
+    )
 
 
 def _error_rate(run: Run, window: Window, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,7 +110,9 @@ def _error_rate(run: Run, window: Window, edges: np.ndarray) -> tuple[np.ndarray
 
 
 _QUICK_RATES: Mapping[str, Callable[[Run, Window, np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
-    "output_tok_s": _output_rate, "error_rate": _error_rate}
+    "output_tok_s": _output_rate,
+    "error_rate": _error_rate,
+}
 """Rates with a calculation of their own, quicker or finer than by the sums of each slice."""
 
 
@@ -108,14 +120,20 @@ def _machines(run: Run, window: Window) -> Iterator[_Series]:
     """Memory of the engine and of the load generator."""
     engine = run.engine_metrics
     inside = ((engine["at"] >= window.start) & (engine["at"] <= window.end)).to_numpy()
-    yield _Series("kv_usage", "KV cache in use", "share", blocks(
-        engine["at"].to_numpy()[inside] - window.start, engine["kv_usage"].to_numpy()[inside]))
+    yield _Series(
+        "kv_usage",
+        "KV cache in use",
+        "share",
+        blocks(engine["at"].to_numpy()[inside] - window.start, engine["kv_usage"].to_numpy()[inside]),
+    )
     host = run.host_metrics
     inside = ((host["at"] >= window.start) & (host["at"] <= window.end)).to_numpy()
     source = host["source"].astype("str").to_numpy().astype(str)
     at, memory = host["at"].to_numpy() - window.start, host["rss_mb"].to_numpy()
-    for key, title, mine in (("engine_memory", "Engine memory", source == "engine"),
-                             ("generator_memory", "Load generator memory", np.char.startswith(source, "worker"))):
+    for key, title, mine in (
+        ("engine_memory", "Engine memory", source == "engine"),
+        ("generator_memory", "Load generator memory", np.char.startswith(source, "worker")),
+    ):
         yield _Series(key, title, "MiB", blocks(at[inside & mine], memory[inside & mine]))
 
 
@@ -125,15 +143,18 @@ def _as_entry(series: _Series, drift: Drift, seconds: float) -> DriftSeries:
     step = None
     if drift.at_s is not None and drift.before is not None and drift.after is not None:
         step = DriftStep(drift.at_s, drift.before, drift.after)
-    return DriftSeries(series.title, series.unit, drift.state, drift.level, drift.per_hour, between, share, step,
-                       seconds)
+    return DriftSeries(
+        series.title, series.unit, drift.state, drift.level, drift.per_hour, between, share, step, seconds
+    )
 
 
 def drift_gates(drift: Mapping[str, DriftSeries]) -> list[Gate]:
     """A gate for each series, of a run that is to fail on drift: met, missed (it became worse), or undetermined (the
     run is too short)."""
-    return [Gate(key, series.title, _gate_state(key, series), f"{series.title}: {sentence(series)}")
-            for key, series in drift.items()]
+    return [
+        Gate(key, series.title, _gate_state(key, series), f"{series.title}: {sentence(series)}")
+        for key, series in drift.items()
+    ]
 
 
 def _gate_state(key: str, series: DriftSeries) -> str:
@@ -159,8 +180,10 @@ def sentence(series: DriftSeries) -> str:
     """
     unit, step, per_hour = text.unit_of(series.unit), series.step, series.per_hour
     if series.state == STEPPED and step is not None:
-        return (f"stepped after {text.duration(step.at_s)}, from {text.number(step.before, series.unit)} to "
-                f"{text.number(step.after, series.unit)} {unit}").strip()
+        return (
+            f"stepped after {text.duration(step.at_s)}, from {text.number(step.before, series.unit)} to "
+            f"{text.number(step.after, series.unit)} {unit}"
+        ).strip()
     if series.state == DRIFTING and per_hour is not None and series.per_hour_ci95:
         low, high = series.per_hour_ci95
         scale, word = (100.0, "points") if series.unit == "share" else (1.0, unit)

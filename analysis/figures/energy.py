@@ -44,9 +44,16 @@ def energy_of(host: pd.DataFrame, rows: pd.DataFrame, window: Window | None, use
         return without(why)
     edges = np.linspace(window.start, window.end, RATE_BLOCKS + 1)
     parts = {name: _blocks(table, edges) for name, table in chosen.items()}
-    gpus = [GpuEnergy(name, by, None if blocks is None else float(blocks.sum()),
-                      None if blocks is None else float(blocks.sum()) / window.seconds, reason)
-            for name, (blocks, by, reason) in parts.items()]
+    gpus = [
+        GpuEnergy(
+            name,
+            by,
+            None if blocks is None else float(blocks.sum()),
+            None if blocks is None else float(blocks.sum()) / window.seconds,
+            reason,
+        )
+        for name, (blocks, by, reason) in parts.items()
+    ]
     broken = next((gpu for gpu in gpus if gpu.why), None)
     if broken is not None:
         return replace(without(f"{broken.source}: {broken.why}"), gpus=gpus)
@@ -55,16 +62,24 @@ def energy_of(host: pd.DataFrame, rows: pd.DataFrame, window: Window | None, use
 
 
 def _figures(joules: np.ndarray, rows: pd.DataFrame, edges: np.ndarray, gpus: list[GpuEnergy]) -> Energy:
-    blocks = {"joules": joules, "tokens": output_flow(rows).between(edges),
-              "requests": completed_flow(rows).between(edges)}
+    blocks = {
+        "joules": joules,
+        "tokens": output_flow(rows).between(edges),
+        "requests": completed_flow(rows).between(edges),
+    }
 
     def over(name: str) -> Figure:
         def ratio(sums: Sums) -> float | None:
             return sums["joules"] / sums[name] if sums[name] > 0 else None
+
         return jackknife(ratio, blocks, RATE_BLOCKS).figure("J")
 
-    return Energy(joules=Figure(float(joules.sum()), "J", len(gpus)), per_output_token=over("tokens"),
-                  per_request=over("requests"), gpus=gpus)
+    return Energy(
+        joules=Figure(float(joules.sum()), "J", len(gpus)),
+        per_output_token=over("tokens"),
+        per_request=over("requests"),
+        gpus=gpus,
+    )
 
 
 def without(why: str) -> Energy:
@@ -79,16 +94,21 @@ def _readings(host: pd.DataFrame) -> dict[str, pd.DataFrame]:
         return {}
     source = host["source"].astype("str")
     table = host.assign(**{name: np.nan for name in _COLUMNS if name not in host.columns})
-    by_gpu = {name: table[(source == name).to_numpy()].sort_values("at")
-              for name in sorted(set(source[source.str.startswith("gpu ")]), key=lambda each: (len(each), each))}
+    by_gpu = {
+        name: table[(source == name).to_numpy()].sort_values("at")
+        for name in sorted(set(source[source.str.startswith("gpu ")]), key=lambda each: (len(each), each))
+    }
     return {name: rows for name, rows in by_gpu.items() if rows[["gpu_energy_j", "gpu_power_w"]].notna().any(axis=None)}
 
 
-def _of_the_engine(readings: Mapping[str, pd.DataFrame], window: Window,
-                   used: int) -> tuple[dict[str, pd.DataFrame], str]:
+def _of_the_engine(
+    readings: Mapping[str, pd.DataFrame], window: Window, used: int
+) -> tuple[dict[str, pd.DataFrame], str]:
     """The GPUs that the engine computes on; or why nobody can tell, or their energy is not its alone."""
-    inside = {name: table[table["at"].between(window.start - MOST_GAP_S, window.end + MOST_GAP_S)]
-              for name, table in readings.items()}
+    inside = {
+        name: table[table["at"].between(window.start - MOST_GAP_S, window.end + MOST_GAP_S)]
+        for name, table in readings.items()
+    }
     if any(table["gpu_own_processes"].notna().any() for table in inside.values()):
         mine = {name: table for name, table in inside.items() if (table["gpu_own_processes"] > 0).any()}
         if not mine:
@@ -96,8 +116,10 @@ def _of_the_engine(readings: Mapping[str, pd.DataFrame], window: Window,
     elif len(inside) == used:
         mine = inside
     else:
-        return {}, (f"{len(inside)} GPUs were watched and the engine uses {used}, and nothing tells which: name them "
-                    "with GPUS=0,1")
+        return {}, (
+            f"{len(inside)} GPUs were watched and the engine uses {used}, and nothing tells which: name them "
+            "with GPUS=0,1"
+        )
     for name, table in mine.items():
         if (table["gpu_other_processes"] > 0).any():
             return {}, f"{name} was shared: processes of others computed on it"

@@ -22,8 +22,15 @@ def finish_reasons(rows: pd.DataFrame) -> list[FinishReason]:
     out = []
     for reason, count in reasons.value_counts().items():
         checked = ok.loc[(reasons == reason).to_numpy(), "valid_output"].dropna().to_numpy()
-        out.append(FinishReason(str(reason), int(count), share(int(count), len(ok)).figure("share"), len(checked),
-                                int((checked == 1.0).sum())))
+        out.append(
+            FinishReason(
+                str(reason),
+                int(count),
+                share(int(count), len(ok)).figure("share"),
+                len(checked),
+                int((checked == 1.0).sum()),
+            )
+        )
     return out
 
 
@@ -33,5 +40,7 @@ def cut_notes(reasons: list[FinishReason]) -> list[str]:
     cut = sum(each.checked - each.valid for each in reasons if each.reason == CUT)
     if not invalid or cut < TELLING_SHARE * invalid:
         return []
-    return [f"{cut:,} of {invalid:,} invalid answers were cut by length: raise output.max_tokens before you judge "
-            "what is valid."]
+    return [
+        f"{cut:,} of {invalid:,} invalid answers were cut by length: raise output.max_tokens before you judge "
+        "what is valid."
+    ]

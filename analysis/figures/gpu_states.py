@@ -34,8 +34,10 @@ def gpu_states(host: pd.DataFrame, window: Window | None) -> list[GpuState]:
         clocks = rows["gpu_clock_mhz"].to_numpy(dtype=float)[~idle]
         known = clocks[~np.isnan(clocks)]
         causes = [set(str(cell).split("+")) for cell in rows["gpu_throttle"].dropna()]
-        shares = {cause: round(sum(cause in each for each in causes) / len(rows), 4)
-                  for cause in sorted(set().union(*causes) - {""})}
+        shares = {
+            cause: round(sum(cause in each for each in causes) / len(rows), 4)
+            for cause in sorted(set().union(*causes) - {""})
+        }
         states.append(GpuState(name, float(np.median(known)) if len(known) else None, shares))
     return states
 
@@ -49,6 +51,8 @@ def clocks_apart(one: Sequence[GpuState], other: Sequence[GpuState]) -> str | No
         for cause in _FORCED:
             shares = first.throttled.get(cause, 0), second.throttled.get(cause, 0)
             if abs(shares[0] - shares[1]) > THROTTLED_APART:
-                return (f"{first.source} was slowed down by {cause} in {shares[0]:.0%} of one and in {shares[1]:.0%} "
-                        "of the other")
+                return (
+                    f"{first.source} was slowed down by {cause} in {shares[0]:.0%} of one and in {shares[1]:.0%} "
+                    "of the other"
+                )
     return None

@@ -65,8 +65,9 @@ def classes_of(manifest: Manifest) -> Classes | None:
     return Classes(disturbers, [name for name in names if name not in disturbers]) if disturbers else None
 
 
-def interference_of(manifest: Manifest, requests: pd.DataFrame, rows: pd.DataFrame,
-                    window: Window | None) -> Interference | None:
+def interference_of(
+    manifest: Manifest, requests: pd.DataFrame, rows: pd.DataFrame, window: Window | None
+) -> Interference | None:
     """How much the bystanders' latencies rise; None for a run in which no class is said to disturb.
 
     `requests`: of all phases, for what disturbs may have begun in the warm-up; `rows`: of the measure phase.
@@ -135,13 +136,15 @@ def placed(values: np.ndarray, begins: np.ndarray, lasts_s: float, starts: np.nd
 
 def disturbed(title: str, seen: Probes, failed: list[int]) -> Disturbed:
     """Percentiles in each stretch, and how many times that of before they are."""
+
     def stretch(number: int) -> Stretch:
         values = seen.values[seen.stretch == number]
         figures = percentiles(values, PERCENTILES)
         return Stretch(len(values), failed[number], {f"p{q}": each.figure("ms") for q, each in figures.items()})
 
-    during, after = ({f"p{q}": rise(seen, q, number).figure("times") for q in PERCENTILES}
-                     for number in (DURING, AFTER))
+    during, after = (
+        {f"p{q}": rise(seen, q, number).figure("times") for q in PERCENTILES} for number in (DURING, AFTER)
+    )
     return Disturbed(title, stretch(BEFORE), stretch(DURING), stretch(AFTER), during, after)
 
 
@@ -209,8 +212,9 @@ def _covered(starts: np.ndarray, length_s: float, window: Window) -> float:
     begins = np.clip(starts, window.start, window.end)
     ends = np.clip(starts + length_s, window.start, window.end)
     free_from = np.maximum.accumulate(np.concatenate([[window.start], ends]))[:-1]
-    return float(np.sum(np.maximum(0.0, ends - np.maximum(begins, free_from))) / window.seconds) \
-        if window.seconds else 0.0
+    return (
+        float(np.sum(np.maximum(0.0, ends - np.maximum(begins, free_from))) / window.seconds) if window.seconds else 0.0
+    )
 
 
 def sentence(result: Interference, key: str) -> str:

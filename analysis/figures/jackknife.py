@@ -16,15 +16,18 @@ from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, Esti
 from tokenswarm.contract.metric import Sums
 
 
-def jackknife(of_sums: Callable[[Sums], float | None], blocks: Mapping[str, np.ndarray], n: int,
-              most: float = math.inf) -> Estimate:
+def jackknife(
+    of_sums: Callable[[Sums], float | None], blocks: Mapping[str, np.ndarray], n: int, most: float = math.inf
+) -> Estimate:
     """A function of sums, from these by block; `most`: the greatest value that it can have."""
     whole = {name: float(amount.sum()) for name, amount in blocks.items()}
     value = of_sums(whole)
     if value is None:
         return Estimate(None, n=n, why="nothing that it is made of was measured")
-    without = [of_sums({name: whole[name] - float(amount[block]) for name, amount in blocks.items()})
-               for block in range(RATE_BLOCKS)]
+    without = [
+        of_sums({name: whole[name] - float(amount[block]) for name, amount in blocks.items()})
+        for block in range(RATE_BLOCKS)
+    ]
     if any(each is None for each in without):
         return Estimate(value, n=n)
     left = np.array(without, dtype=float)

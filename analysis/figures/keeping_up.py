@@ -47,7 +47,10 @@ def overload_of(everything: pd.DataFrame, window: Window | None, rate_s: float |
     load = judge_overload(
         np.concatenate([sent - late_s, unsent]),
         np.concatenate([np.where(ended, ended_at(everything) - window.start, np.nan), nothing]),
-        np.concatenate([ttft_ms + 1000.0 * late_s, nothing]), 0.0, window.seconds)
+        np.concatenate([ttft_ms + 1000.0 * late_s, nothing]),
+        0.0,
+        window.seconds,
+    )
     keeping = KeepingUp(load.overloaded, load.offered_s, load.completed_s, load.in_flight_a_s, load.ttft_ms_a_s)
     if load.overloaded:
         growth = load.ttft_ms_a_s
@@ -55,7 +58,8 @@ def overload_of(everything: pd.DataFrame, window: Window | None, rate_s: float |
             f"The engine did not keep up: {load.offered_s:.3g} requests/s were offered, {load.completed_s:.3g} were "
             f"completed. Each second {number(load.in_flight_a_s)} more were in the system"
             + (f", and TTFT grew by {number(growth)} ms" if growth is not None else "")
-            + ", so latency depends on how long the run was and is not given. Use less RATE.")
+            + ", so latency depends on how long the run was and is not given. Use less RATE."
+        )
     return keeping
 
 
@@ -89,11 +93,13 @@ def littles_law(everything: pd.DataFrame, workers: pd.DataFrame, window: Window 
             f"{gap:.0%} of the users' time in requests lies after the last token: {law.in_flight:.3g} requests were "
             f"in flight on average, but the answers account for {law.by_answers:.3g} (Little's law). Each user was "
             f"held for {1000.0 * (lost_s or 0.0):,.0f} ms after an answer, so the engine got less load than "
-            f"{law.in_flight:.3g} users make: look at what stands between (a proxy that keeps streams open).")
+            f"{law.in_flight:.3g} users make: look at what stands between (a proxy that keeps streams open)."
+        )
     elif not holds:
         law.sentence = (
             f"The answers account for {law.by_answers:.3g} requests in flight, but the load generator saw "
-            f"{law.in_flight:.3g} (Little's law): rows and load generator do not tell of the same run.")
+            f"{law.in_flight:.3g} (Little's law): rows and load generator do not tell of the same run."
+        )
     return law
 
 

@@ -35,9 +35,14 @@ def load_levels(run: Run, window: Window | None) -> list[LoadLevel]:
     rows = run.measured
     number = np.searchsorted([level.start for level in records[1:]], rows["sent_at"].to_numpy(), side="right")
     ends = [*(level.start for level in records[1:]), window.end]
-    return [LoadLevel(level, Window(float(level.start), float(end), window.source),
-                      rows if len(records) == 1 else rows[number == place])
-            for place, (level, end) in enumerate(zip(records, ends, strict=True))]
+    return [
+        LoadLevel(
+            level,
+            Window(float(level.start), float(end), window.source),
+            rows if len(records) == 1 else rows[number == place],
+        )
+        for place, (level, end) in enumerate(zip(records, ends, strict=True))
+    ]
 
 
 def _asked(run: Run, window: Window) -> list[LevelRecord]:
@@ -45,8 +50,11 @@ def _asked(run: Run, window: Window) -> list[LevelRecord]:
     load = run.manifest.load
     levels = sorted((level for level in run.manifest.levels if math.isfinite(level.start)), key=lambda each: each.start)
     if not levels:
-        levels = planned_levels(load, window.start, window.end) if window.source == "manifest" else \
-            [LevelRecord(1, window.start, window.end, "start", users=load.users, rate=load.rate)]
+        levels = (
+            planned_levels(load, window.start, window.end)
+            if window.source == "manifest"
+            else [LevelRecord(1, window.start, window.end, "start", users=load.users, rate=load.rate)]
+        )
     begun = [level for place, level in enumerate(levels) if place == 0 or level.start < window.end]
     begun[0] = replace(begun[0], start=window.start)
     return [replace(level, number=number) for number, level in enumerate(begun, 1)]

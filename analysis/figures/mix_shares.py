@@ -19,8 +19,11 @@ def asked_shares(manifest: Manifest) -> tuple[str, dict[str, float]]:
     """What the weights of the run's mix are shares of, and the share of each user class; ("", {}) without a mix."""
     mix = manifest.scenario.table("mix")
     parts = [part for part in mix.get("parts") or [] if isinstance(part, Mapping)]
-    weights = {str(part.get("user_class")): float(part["weight"]) for part in parts
-               if isinstance(part.get("weight"), int | float) and part["weight"] > 0}
+    weights = {
+        str(part.get("user_class")): float(part["weight"])
+        for part in parts
+        if isinstance(part.get("weight"), int | float) and part["weight"] > 0
+    }
     total = sum(weights.values())
     return (str(mix.get("of")), {name: weight / total for name, weight in weights.items()}) if total else ("", {})
 
@@ -31,9 +34,15 @@ def mix_shares(manifest: Manifest, rows: pd.DataFrame) -> dict[str, MixShare]:
     of, asked = asked_shares(manifest)
     names = rows["user_class"].astype("object").to_numpy()
     first = rows["turn"].to_numpy() == 1
-    return {name: MixShare(of, wanted, share(int(np.sum(names == name)), len(rows)).figure("share"),
-                           share(int(np.sum((names == name) & first)), int(first.sum())).figure("share"))
-            for name, wanted in asked.items()}
+    return {
+        name: MixShare(
+            of,
+            wanted,
+            share(int(np.sum(names == name)), len(rows)).figure("share"),
+            share(int(np.sum((names == name) & first)), int(first.sum())).figure("share"),
+        )
+        for name, wanted in asked.items()
+    }
 
 
 def mix_note(shares: Mapping[str, MixShare]) -> list[str]:

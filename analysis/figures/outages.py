@@ -85,10 +85,17 @@ def outage_figures(run: Run, window: Window | None) -> Outages:
     listed = sorted(sorted(outages, key=lambda outage: -outage.seconds)[:LISTED], key=lambda outage: outage.start)
     total = sum(outage.seconds for outage in outages) if outages else None
     return Outages(
-        len(outages), Estimate(longest, n=len(outages), why=why).figure("s"),
-        Estimate(total, n=len(outages), why=why).figure("s"), sum(outage.failed for outage in outages),
-        [OutagePeriod(outage.start, outage.start - began, outage.seconds, outage.recovered, outage.failed, outage.kinds)
-         for outage in listed])
+        len(outages),
+        Estimate(longest, n=len(outages), why=why).figure("s"),
+        Estimate(total, n=len(outages), why=why).figure("s"),
+        sum(outage.failed for outage in outages),
+        [
+            OutagePeriod(
+                outage.start, outage.start - began, outage.seconds, outage.recovered, outage.failed, outage.kinds
+            )
+            for outage in listed
+        ],
+    )
 
 
 def sentence(outages: Outages) -> str:
@@ -108,11 +115,15 @@ def spans(outages: Outages) -> tuple[tuple[float, float], ...]:
 
 def listed_rows(outages: Outages) -> list[dict[str, str]]:
     """The outages of a summary as cells of a table."""
-    return [{"began": f"after {text.duration(each.at_s)}",
-             "recovery": text.duration(each.seconds) if each.recovered else f"not within {text.duration(each.seconds)}",
-             "failed": f"{each.failed:,}",
-             "kinds": ", ".join(f"{kind} {count:,}" for kind, count in each.kinds.items())}
-            for each in outages.periods]
+    return [
+        {
+            "began": f"after {text.duration(each.at_s)}",
+            "recovery": text.duration(each.seconds) if each.recovered else f"not within {text.duration(each.seconds)}",
+            "failed": f"{each.failed:,}",
+            "kinds": ", ".join(f"{kind} {count:,}" for kind, count in each.kinds.items()),
+        }
+        for each in outages.periods
+    ]
 
 
 def _from_measuring_on(run: Run) -> pd.DataFrame:

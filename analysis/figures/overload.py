@@ -36,8 +36,9 @@ class Overload:
     ttft_ms_a_s: float | None = None
 
 
-def judge_overload(arrived_at: np.ndarray, ended_at: np.ndarray, ttft_ms: np.ndarray, start: float,
-                   end: float) -> Overload:
+def judge_overload(
+    arrived_at: np.ndarray, ended_at: np.ndarray, ttft_ms: np.ndarray, start: float, end: float
+) -> Overload:
     """Of the requests of an open loop, those of all phases, in seconds of one clock.
 
     `arrived_at`: when each was due; `ended_at`: when it ended, NaN or infinite where it did not; `ttft_ms` from
@@ -61,11 +62,11 @@ def judge_overload(arrived_at: np.ndarray, ended_at: np.ndarray, ttft_ms: np.nda
     sure = (
         rates[0] - rates[1] >= LEAST_SHORTFALL * rates[0]
         and _surely_positive(shortfall)
-        and shortfall[BLOCKS // 2:].sum() >= LEAST_SHORTFALL * offered[BLOCKS // 2:].sum()
+        and shortfall[BLOCKS // 2 :].sum() >= LEAST_SHORTFALL * offered[BLOCKS // 2 :].sum()
         and growth_chance(middles, present) < _LEVEL
         and known.sum() >= BLOCKS // 2
         and growth_chance(middles[known], waited[known]) < _LEVEL
-        and _slope(middles[BLOCKS // 2:], present[BLOCKS // 2:]) > 0.0
+        and _slope(middles[BLOCKS // 2 :], present[BLOCKS // 2 :]) > 0.0
     )
     return Overload(bool(sure), *rates, slopes[0], None if np.isnan(slopes[1]) else slopes[1])
 
@@ -80,8 +81,12 @@ def _present(arrived: np.ndarray, ended: np.ndarray, edges: np.ndarray) -> np.nd
 def _medians(at: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     place = np.clip(np.searchsorted(edges, at, side="right") - 1, 0, len(edges) - 2)
     known = ~np.isnan(values)
-    return np.array([np.median(values[known & (place == block)]) if (known & (place == block)).any() else np.nan
-                     for block in range(len(edges) - 1)])
+    return np.array(
+        [
+            np.median(values[known & (place == block)]) if (known & (place == block)).any() else np.nan
+            for block in range(len(edges) - 1)
+        ]
+    )
 
 
 def _slope(at: np.ndarray, values: np.ndarray) -> float:

@@ -11,10 +11,29 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-OUTPUT_TOKENS = frozenset({"output_tok_s", "total_tok_s", "computed_tok_s", "tpot", "per_user_tok_s",
-                           "per_user_tok_s_low", "usd_per_million_output_tokens", "usd_per_million_tokens"})
-PROMPT_TOKENS = frozenset({"input_tok_s", "total_tok_s", "computed_tok_s", "hit_rate", "cache_efficiency",
-                           "usd_per_million_input_tokens", "usd_per_million_tokens"})
+OUTPUT_TOKENS = frozenset(
+    {
+        "output_tok_s",
+        "total_tok_s",
+        "computed_tok_s",
+        "tpot",
+        "per_user_tok_s",
+        "per_user_tok_s_low",
+        "usd_per_million_output_tokens",
+        "usd_per_million_tokens",
+    }
+)
+PROMPT_TOKENS = frozenset(
+    {
+        "input_tok_s",
+        "total_tok_s",
+        "computed_tok_s",
+        "hit_rate",
+        "cache_efficiency",
+        "usd_per_million_input_tokens",
+        "usd_per_million_tokens",
+    }
+)
 CACHED_TOKENS = frozenset({"hit_rate", "cache_efficiency", "computed_tok_s"})
 ENGINES_OWN = frozenset({"server_ttft_mean"})
 """Metrics of the registry that each count enters."""
@@ -91,8 +110,15 @@ def contradictions(answers: Answers, counted: Counted) -> list[Contradiction]:
     """All that does not agree, in the order of this module."""
     all_checks: Iterable[Contradiction | None] = (
         same_latency(answers),
-        output_tokens(answers), output_speed(answers), prompt_tokens(answers), cached_tokens(answers),
-        others_served(counted), engine_output(counted), hit_rates(counted), above_ideal(counted))
+        output_tokens(answers),
+        output_speed(answers),
+        prompt_tokens(answers),
+        cached_tokens(answers),
+        others_served(counted),
+        engine_output(counted),
+        hit_rates(counted),
+        above_ideal(counted),
+    )
     return [each for each in all_checks if each is not None]
 
 
@@ -106,10 +132,14 @@ def same_latency(answers: Answers) -> Contradiction | None:
     if share <= SAME_LATENCY:
         return None
     return Contradiction(
-        "same_latency", frozenset(),
+        "same_latency",
+        frozenset(),
         f"{share:.0%} of the answers have the same TTFT to the microsecond ({value:,.6g} ms): such times were "
         "rounded or made up, not measured, and their interval, a single point at worst, tells nothing.",
-        share, SAME_LATENCY, "share")
+        share,
+        SAME_LATENCY,
+        "share",
+    )
 
 
 def output_tokens(answers: Answers) -> Contradiction | None:
@@ -119,10 +149,14 @@ def output_tokens(answers: Answers) -> Contradiction | None:
     if not events or tokens >= FEWEST_TOKENS_PER_EVENT * events:
         return None
     return Contradiction(
-        "usage_output", OUTPUT_TOKENS,
+        "usage_output",
+        OUTPUT_TOKENS,
         f"The answers' usage tells {tokens:,.0f} output tokens, and {events:,.0f} events with "
         "text came: usage does not count what was sent. Ask whoever runs the gateway in front of the engine.",
-        tokens / events, FEWEST_TOKENS_PER_EVENT, "")
+        tokens / events,
+        FEWEST_TOKENS_PER_EVENT,
+        "",
+    )
 
 
 def output_speed(answers: Answers) -> Contradiction | None:
@@ -134,10 +168,14 @@ def output_speed(answers: Answers) -> Contradiction | None:
     if not len(fast):
         return None
     return Contradiction(
-        "usage_speed", OUTPUT_TOKENS,
+        "usage_speed",
+        OUTPUT_TOKENS,
         f"The usage of {len(fast):,} answers tells up to {fast.max():,.0f} output tokens/s in one "
         f"request (limit {FASTEST_TOK_S:,.0f}): no engine is so fast, so these are no counts.",
-        float(fast.max()), FASTEST_TOK_S, "tok/s")
+        float(fast.max()),
+        FASTEST_TOK_S,
+        "tok/s",
+    )
 
 
 def prompt_tokens(answers: Answers) -> Contradiction | None:
@@ -149,12 +187,20 @@ def prompt_tokens(answers: Answers) -> Contradiction | None:
     many = tokens > MOST_TOKENS_PER_CHAR * chars + TEMPLATE_TOKENS
     if not many.any() and tokens.sum() * MOST_CHARS_PER_TOKEN >= chars.sum():
         return None
-    least, most = (float(tokens[many].max()), float(chars[many].max())) if many.any() else (
-        float(tokens.sum()), float(chars.sum()))
+    least, most = (
+        (float(tokens[many].max()), float(chars[many].max()))
+        if many.any()
+        else (float(tokens.sum()), float(chars.sum()))
+    )
     return Contradiction(
-        "usage_prompt", PROMPT_TOKENS,
+        "usage_prompt",
+        PROMPT_TOKENS,
         f"The answers' usage tells {least:,.0f} prompt tokens where {most:,.0f} characters were "
-        "sent: these are no counts of the prompts.", least, None, "")
+        "sent: these are no counts of the prompts.",
+        least,
+        None,
+        "",
+    )
 
 
 def cached_tokens(answers: Answers) -> Contradiction | None:
@@ -163,9 +209,13 @@ def cached_tokens(answers: Answers) -> Contradiction | None:
     if not more.any():
         return None
     return Contradiction(
-        "usage_cached", CACHED_TOKENS,
-        f"{int(more.sum()):,} answers tell more cached prompt tokens than prompt tokens, so their "
-        "hit rate is none.", float(more.sum()), 0.0, "")
+        "usage_cached",
+        CACHED_TOKENS,
+        f"{int(more.sum()):,} answers tell more cached prompt tokens than prompt tokens, so their hit rate is none.",
+        float(more.sum()),
+        0.0,
+        "",
+    )
 
 
 def others_served(counted: Counted) -> Contradiction | None:
@@ -176,15 +226,26 @@ def others_served(counted: Counted) -> Contradiction | None:
     slack = 3 + counted.unseen
     if theirs > ours * (1 + OTHERS) + slack:
         return Contradiction(
-            "others_served", ENGINES_OWN | CACHED_TOKENS,
+            "others_served",
+            ENGINES_OWN | CACHED_TOKENS,
             f"The engine began {theirs:,.0f} answers in the measured time, and "
             f"{ours:,.0f} of them were ours: others use this engine, so its own figures are of their requests too, and "
-            "ours were measured beside a load that nobody knows. Run alone.", theirs, ours, "", whole_run=True)
+            "ours were measured beside a load that nobody knows. Run alone.",
+            theirs,
+            ours,
+            "",
+            whole_run=True,
+        )
     if theirs * (1 + OTHERS) + slack < ours:
         return Contradiction(
-            "engine_sees_less", ENGINES_OWN,
+            "engine_sees_less",
+            ENGINES_OWN,
             f"The engine began {theirs:,.0f} answers in the measured time, and ours are "
-            f"{ours:,.0f}: its metrics are those of one of several engines behind this endpoint.", theirs, ours, "")
+            f"{ours:,.0f}: its metrics are those of one of several engines behind this endpoint.",
+            theirs,
+            ours,
+            "",
+        )
     return None
 
 
@@ -197,9 +258,14 @@ def engine_output(counted: Counted) -> Contradiction | None:
     if answered <= made * (1 + COUNTS_APART) + slack:
         return None
     return Contradiction(
-        "engine_output", OUTPUT_TOKENS,
+        "engine_output",
+        OUTPUT_TOKENS,
         f"The answers tell {answered:,.0f} output tokens, and the engine counted {made:,.0f} in the "
-        "same time: one of both is no count of them.", answered, made, "")
+        "same time: one of both is no count of them.",
+        answered,
+        made,
+        "",
+    )
 
 
 def hit_rates(counted: Counted) -> Contradiction | None:
@@ -210,9 +276,14 @@ def hit_rates(counted: Counted) -> Contradiction | None:
     if abs(usage - counters) <= HIT_RATES_APART:
         return None
     return Contradiction(
-        "hit_rates", CACHED_TOKENS,
+        "hit_rates",
+        CACHED_TOKENS,
         f"The answers tell a prefix cache hit rate of {usage:.1%}, and the engine's counters one of "
-        f"{counters:.1%}: one of both is wrong, or the counters are of others' requests too.", usage, counters, "share")
+        f"{counters:.1%}: one of both is wrong, or the counters are of others' requests too.",
+        usage,
+        counters,
+        "share",
+    )
 
 
 def above_ideal(counted: Counted) -> Contradiction | None:
@@ -221,11 +292,26 @@ def above_ideal(counted: Counted) -> Contradiction | None:
     if most is None or got is None or counted.requests < FEWEST_TO_TELL or got <= most + ABOVE_IDEAL:
         return None
     return Contradiction(
-        "above_ideal", frozenset({"cache_efficiency"}),
+        "above_ideal",
+        frozenset({"cache_efficiency"}),
         f"The engine tells a hit rate of {got:.1%}, and the prompts sent allow "
-        f"{most:.1%} at most: it found what was there before this run, or counts otherwise.", got, most, "share")
+        f"{most:.1%} at most: it found what was there before this run, or counts otherwise.",
+        got,
+        most,
+        "share",
+    )
 
 
-RULES = ("same_latency", "usage_output", "usage_speed", "usage_prompt", "usage_cached", "others_served",
-         "engine_sees_less", "engine_output", "hit_rates", "above_ideal")
+RULES = (
+    "same_latency",
+    "usage_output",
+    "usage_speed",
+    "usage_prompt",
+    "usage_cached",
+    "others_served",
+    "engine_sees_less",
+    "engine_output",
+    "hit_rates",
+    "above_ideal",
+)
 """Names of all contradictions, in the order in which docs/metrics.md has them."""

@@ -123,8 +123,10 @@ def wave_notes(rows: pd.DataFrame) -> list[str]:
     values = ttft if name == "ttft" else rows["e2e_ms"].to_numpy()[ok]
     if not too_short(values):
         return []
-    return [f"{METRICS[name].title} came in waves about as long as the measure phase, or drifted: the 95% "
-            "intervals may be too narrow. Measure longer, or repeat the run."]
+    return [
+        f"{METRICS[name].title} came in waves about as long as the measure phase, or drifted: the 95% "
+        "intervals may be too narrow. Measure longer, or repeat the run."
+    ]
 
 
 def rate_figures(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None) -> dict[str, Figure]:
@@ -135,8 +137,10 @@ def rate_figures(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None
     """
     if window is None or window.seconds <= 0:
         why = "the measure window is not known"
-        return {name: Estimate(None, why=why).figure(METRICS[name].unit)
-                for name in ("output_tok_s", "input_tok_s", "total_tok_s", "requests_s", "sent_s")}
+        return {
+            name: Estimate(None, why=why).figure(METRICS[name].unit)
+            for name in ("output_tok_s", "input_tok_s", "total_tok_s", "requests_s", "sent_s")
+        }
     edges = np.linspace(window.start, window.end, RATE_BLOCKS + 1)
     sent = chosen["sent_at"].to_numpy()
     requested = Flow(sent, sent, np.ones(len(sent)))

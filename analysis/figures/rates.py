@@ -25,12 +25,16 @@ from tokenswarm.contract.objectives import RequestBounds
 from tokenswarm.contract.summary.figure import Figure
 
 
-def every_rate(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None,
-               bounds: RequestBounds) -> dict[str, Figure]:
+def every_rate(
+    rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None, bounds: RequestBounds
+) -> dict[str, Figure]:
     """The `rates` of summary.json by name. `rows`: requests of every phase; `chosen`: those of the measure phase."""
     figures = rate_figures(rows, chosen, window)
-    others = [rate for rate in METRICS.rates()
-              if rate.of_sums is not None and rate.stored is None and rate.name not in figures]
+    others = [
+        rate
+        for rate in METRICS.rates()
+        if rate.of_sums is not None and rate.stored is None and rate.name not in figures
+    ]
     if not others:
         return figures
     if window is None or window.seconds <= 0:
@@ -44,46 +48,60 @@ def every_rate(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None,
     return figures
 
 
-def block_sums(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window,
-               bounds: RequestBounds) -> dict[str, np.ndarray]:
+def block_sums(
+    rows: pd.DataFrame, chosen: pd.DataFrame, window: Window, bounds: RequestBounds
+) -> dict[str, np.ndarray]:
     """`contract.metric.STANDARD_SUMS` and `seconds` for each of RATE_BLOCKS equal blocks of the window, by when a
     request was sent (what is of the window: by when it arrived). Where a class has no bounds there is no `good`."""
     return sums_between(rows, chosen, np.linspace(window.start, window.end, RATE_BLOCKS + 1), bounds)
 
 
-def sums_between(rows: pd.DataFrame, chosen: pd.DataFrame, edges: np.ndarray,
-                 bounds: RequestBounds) -> dict[str, np.ndarray]:
+def sums_between(
+    rows: pd.DataFrame, chosen: pd.DataFrame, edges: np.ndarray, bounds: RequestBounds
+) -> dict[str, np.ndarray]:
     """As `block_sums`, for the stretches between these evenly spaced edges (unix seconds)."""
     stretches = len(edges) - 1
     ok, status = is_ok(chosen), chosen["status"].astype("object")
-    cells = {name: chosen[name].to_numpy(dtype=float)
-             for name in ("prompt_tokens", "cached_tokens", "completion_tokens")}
+    cells = {
+        name: chosen[name].to_numpy(dtype=float) for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
+    }
     prompt_of_ok = np.where(ok, cells["prompt_tokens"], np.nan)
     reported = ~np.isnan(prompt_of_ok) & ~np.isnan(cells["cached_tokens"])
     met, unknown = conforming(chosen, bounds)
     amounts = {
         **{name: (status == name).to_numpy(dtype=float) for name in ("ok", "cancelled")},
         "failed": is_failed(chosen).astype(float),
-        "good": met, "undetermined": unknown, "prompt_tokens": cells["prompt_tokens"], "prompts_of_ok": prompt_of_ok,
+        "good": met,
+        "undetermined": unknown,
+        "prompt_tokens": cells["prompt_tokens"],
+        "prompts_of_ok": prompt_of_ok,
         "cached_tokens": np.where(reported, cells["cached_tokens"], 0.0),
         "prompt_tokens_with_cache_info": np.where(reported, prompt_of_ok, 0.0),
-        "explicit_zero_hits": reported & (cells["cached_tokens"] == 0), "completion_tokens": cells["completion_tokens"],
+        "explicit_zero_hits": reported & (cells["cached_tokens"] == 0),
+        "completion_tokens": cells["completion_tokens"],
     }
     sums = {name: _by_stretch(chosen, amount, edges) for name, amount in amounts.items()}
     window_good = good_flow(rows, bounds).between(edges)
     bounded = bounds.bounded(chosen["user_class"].unique())
     if not bounded:
         del sums["good"]
-    return sums | ({"window_good": window_good} if bounded else {}) | {
-        "window_output": output_flow(rows).between(edges), "window_prompt": prompt_flow(rows).between(edges),
-        "window_done": completed_flow(rows).between(edges),
-        "seconds": np.full(stretches, (edges[-1] - edges[0]) / stretches)}
+    return (
+        sums
+        | ({"window_good": window_good} if bounded else {})
+        | {
+            "window_output": output_flow(rows).between(edges),
+            "window_prompt": prompt_flow(rows).between(edges),
+            "window_done": completed_flow(rows).between(edges),
+            "seconds": np.full(stretches, (edges[-1] - edges[0]) / stretches),
+        }
+    )
 
 
 def own_sums(rate: Rate, chosen: pd.DataFrame, edges: np.ndarray) -> dict[str, np.ndarray]:
     """The sums that a rate has of its own, for each stretch between these edges."""
-    return {name: _by_stretch(chosen, by_row(of_row, rate.columns, chosen), edges)
-            for name, of_row in rate.sums.items()}
+    return {
+        name: _by_stretch(chosen, by_row(of_row, rate.columns, chosen), edges) for name, of_row in rate.sums.items()
+    }
 
 
 def _by_stretch(chosen: pd.DataFrame, amounts: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -98,8 +116,9 @@ def by_stretch(rate: Rate, sums: Mapping[str, np.ndarray]) -> np.ndarray:
     """A rate in each stretch, from the sums there; NaN where it cannot be told."""
     if rate.of_sums is None:
         return np.full(len(sums["seconds"]), np.nan)
-    values = (rate.of_sums({name: float(amount[i]) for name, amount in sums.items()})
-              for i in range(len(sums["seconds"])))
+    values = (
+        rate.of_sums({name: float(amount[i]) for name, amount in sums.items()}) for i in range(len(sums["seconds"]))
+    )
     return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 

@@ -27,8 +27,9 @@ apart from the first ones."""
 _MS_PER_S = 1000.0
 
 
-def histogram_percentile(bounds_s: Sequence[Number], counts: Sequence[Number],
-                         q: float) -> tuple[float | None, float, float]:
+def histogram_percentile(
+    bounds_s: Sequence[Number], counts: Sequence[Number], q: float
+) -> tuple[float | None, float, float]:
     """(value, lower end, upper end) in the unit of the bounds: percentile `q` (0..100) of a histogram of at least one.
 
     `bounds_s` are the buckets' upper ends, rising; `counts` has one more entry, for what is beyond the last of them,

@@ -43,7 +43,9 @@ def objectives_of_classes(manifest: Manifest) -> dict[str, dict[str, object]]:
     own = {name: scenario.table("slo") for name, scenario in manifest.classes.items()}
     lines: dict[str, dict[str, object]] = {
         name: {key: limit for key, limit in table.items() if not isinstance(limit, Mapping)}
-        | dict(class_tables(table).get(name, {})) for name, table in own.items()}
+        | dict(class_tables(table).get(name, {}))
+        for name, table in own.items()
+    }
     for name, inner in class_tables(leading).items():
         lines[name] = lines.get(name, {}) | dict(inner)
     return {name: table for name, table in lines.items() if table}
@@ -118,8 +120,9 @@ def good_flow(rows: pd.DataFrame, bounds: RequestBounds) -> Flow:
     return Flow(end, end, np.ones(len(good)))
 
 
-def goodput_figures(rows: pd.DataFrame, bounds: RequestBounds, window: Window | None,
-                    everything: pd.DataFrame | None = None) -> Goodput:
+def goodput_figures(
+    rows: pd.DataFrame, bounds: RequestBounds, window: Window | None, everything: pd.DataFrame | None = None
+) -> Goodput:
     """Goodput (answers/s that ended inside the window and met every bound) and attainment (the share of all requests
     sent in the measure phase, `rows`, that met them). `everything`: the requests of every phase, for goodput."""
     classes = rows["user_class"].unique()
@@ -150,8 +153,13 @@ def evaluate(
 ) -> list[SloGate]:
     """One result per line of [slo]: met, missed, or undetermined with the reason."""
     ok = is_ok(rows)
-    known = Summary(rates=dict(rates), goodput=goodput, errors=Errors(error_rate(rows).figure("share")),
-                    valid_output=valid_output(rows).figure("share"), tasks=task_figures(rows, window))
+    known = Summary(
+        rates=dict(rates),
+        goodput=goodput,
+        errors=Errors(error_rate(rows).figure("share")),
+        valid_output=valid_output(rows).figure("share"),
+        tasks=task_figures(rows, window),
+    )
     gates = []
     for objective in objectives:
         metric, q = objective.parsed.metric, objective.percentile
@@ -169,8 +177,15 @@ def evaluate(
 def judge(objective: Objective, figure: Figure, certification: Certification | None = None) -> SloGate:
     """Compare one figure with its limit."""
     value, limit = figure.value, objective.limit
-    gate = SloGate(objective.key, objective.parsed.title, objective.op, limit, objective.unit, figure=figure,
-                   certification=certification)
+    gate = SloGate(
+        objective.key,
+        objective.parsed.title,
+        objective.op,
+        limit,
+        objective.unit,
+        figure=figure,
+        certification=certification,
+    )
     if value is None:
         return gate
     at_most = objective.op == "<="

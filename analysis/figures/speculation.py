@@ -29,19 +29,36 @@ def speculation_of(manifest: Manifest, engine_metrics: pd.DataFrame, window: Win
     the readings stands in, marked so.
     """
     asked = manifest.engine.effective.get("speculation") or manifest.scenario.table("engine").get("speculation")
-    table = engine_metrics.iloc[:0] if window is None else \
-        engine_metrics[engine_metrics["at"].between(window.start, window.end)].sort_values("at")
+    table = (
+        engine_metrics.iloc[:0]
+        if window is None
+        else engine_metrics[engine_metrics["at"].between(window.start, window.end)].sort_values("at")
+    )
     notes = acceptance_notes(manifest)
     steps = {name: growth(table[name].to_numpy(float)) for name in (*_COUNTERS, *POSITIONS)}
     drafts, drafted, accepted = (steps[name] for name in _COUNTERS)
     if drafts is not None and drafted is not None and accepted is not None:
-        by_position = [ratio(each, drafts).figure("share") for name in POSITIONS
-                       if (each := steps[name]) is not None and each.sum() > 0]
+        by_position = [
+            ratio(each, drafts).figure("share")
+            for name in POSITIONS
+            if (each := steps[name]) is not None and each.sum() > 0
+        ]
         mean = ratio(accepted, drafts)
-        length = Estimate(None if mean.value is None else 1 + mean.value, None if mean.low is None else 1 + mean.low,
-                          None if mean.high is None else 1 + mean.high, mean.n, mean.why)
-        return Speculation("counters", int(drafts.sum()), length.figure("tokens"),
-                           ratio(accepted, drafted).figure("share"), by_position, notes)
+        length = Estimate(
+            None if mean.value is None else 1 + mean.value,
+            None if mean.low is None else 1 + mean.low,
+            None if mean.high is None else 1 + mean.high,
+            mean.n,
+            mean.why,
+        )
+        return Speculation(
+            "counters",
+            int(drafts.sum()),
+            length.figure("tokens"),
+            ratio(accepted, drafted).figure("share"),
+            by_position,
+            notes,
+        )
     gauges = {name: table[name].to_numpy(float) for name in _GAUGES}
     if any((values > 0).any() for values in gauges.values()):
         means = [_mean_of_gauge(values).figure(_GAUGES[name]) for name, values in gauges.items()]
@@ -49,8 +66,9 @@ def speculation_of(manifest: Manifest, engine_metrics: pd.DataFrame, window: Win
     if asked in (None, "none"):
         return None
     why = "the engine's metrics say nothing of its drafts"
-    return Speculation("", None, Estimate(None, why=why).figure("tokens"), Estimate(None, why=why).figure("share"), [],
-                       notes)
+    return Speculation(
+        "", None, Estimate(None, why=why).figure("tokens"), Estimate(None, why=why).figure("share"), [], notes
+    )
 
 
 def growth(values: np.ndarray) -> np.ndarray | None:
@@ -69,8 +87,12 @@ def ratio(above: np.ndarray, below: np.ndarray) -> Estimate:
     if total <= 0 or len(above) != len(below):
         return Estimate(None, why="no token was drafted in the measure window")
     value, n = float(above.sum()) / total, int(total)
-    left_out = [(above.sum() - part_above.sum(), total - part_below.sum()) for part_above, part_below in
-                zip(np.array_split(above, RATE_BLOCKS), np.array_split(below, RATE_BLOCKS), strict=True)]
+    left_out = [
+        (above.sum() - part_above.sum(), total - part_below.sum())
+        for part_above, part_below in zip(
+            np.array_split(above, RATE_BLOCKS), np.array_split(below, RATE_BLOCKS), strict=True
+        )
+    ]
     others = np.array([up / down for up, down in left_out if down > 0])
     if len(below) < RATE_BLOCKS or len(others) < RATE_BLOCKS:
         return Estimate(value, n=n)
@@ -93,11 +115,15 @@ def acceptance_notes(manifest: Manifest) -> list[str]:
     if manifest.engine.effective.get("load_format") == "dummy" or engine.get("load_format") == "dummy":
         notes.append("The weights are random: acceptance means nothing.")
     if output.get("ignore_eos"):
-        notes.append("output.ignore_eos has answers go on behind their end, where models repeat themselves: acceptance "
-                     "there is not that of whole answers.")
+        notes.append(
+            "output.ignore_eos has answers go on behind their end, where models repeat themselves: acceptance "
+            "there is not that of whole answers."
+        )
     if manifest.scenario.workload not in _OWN_TEXT or parts:
-        notes.append("The prompts are made up: how much is accepted depends on the text, so measure it with your own "
-                     "(SCENARIO=dataset or replay).")
+        notes.append(
+            "The prompts are made up: how much is accepted depends on the text, so measure it with your own "
+            "(SCENARIO=dataset or replay)."
+        )
     if manifest.simulated:
         notes.append("The simulator accepts by a probability that was set: acceptance is what it was asked for.")
     return notes

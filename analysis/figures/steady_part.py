@@ -47,13 +47,19 @@ def steady_part(everything: pd.DataFrame, rows: pd.DataFrame, window: Window | N
     truncation = truncate(series_of(everything, ok, window, latency))
     at_s = truncation.share * window.seconds
     if truncation.state == NO_STATIONARY_PART:
-        return SteadyPart(truncation.state, because=list(truncation.because),
-                          sentence=_sentence(ok, latency, window, truncation))
+        return SteadyPart(
+            truncation.state, because=list(truncation.because), sentence=_sentence(ok, latency, window, truncation)
+        )
     if truncation.state != CUT:
         return SteadyPart(truncation.state)
     after = (rows["sent_at"] >= window.start + at_s).to_numpy()
-    return SteadyPart(truncation.state, at_s, list(truncation.because), _sentence(ok, latency, window, truncation),
-                      latency_figures(rows[after]))
+    return SteadyPart(
+        truncation.state,
+        at_s,
+        list(truncation.because),
+        _sentence(ok, latency, window, truncation),
+        latency_figures(rows[after]),
+    )
 
 
 def series_of(everything: pd.DataFrame, ok: pd.DataFrame, window: Window, latency: str) -> dict[str, Series]:
@@ -71,8 +77,11 @@ def series_of(everything: pd.DataFrame, ok: pd.DataFrame, window: Window, latenc
         series[HIT_RATE] = Series(hits, _LEAST_HIT_RATE_CHANGE)
         output = np.log(output_flow(everything).between(edges))
         series[OUTPUT] = Series(np.where(np.isfinite(output), output, np.nan))
-    return {name: Series(_filled(each.values), each.least_change) for name, each in series.items()
-            if np.mean(np.isnan(each.values)) <= _MOST_EMPTY}
+    return {
+        name: Series(_filled(each.values), each.least_change)
+        for name, each in series.items()
+        if np.mean(np.isnan(each.values)) <= _MOST_EMPTY
+    }
 
 
 def _ratio(above: np.ndarray, below: np.ndarray, place: np.ndarray, blocks: int) -> np.ndarray:
@@ -100,8 +109,10 @@ def _sentence(ok: pd.DataFrame, latency: str, window: Window, truncation: Trunca
     moved = f"{title} {'fell' if _less(ok, what, parts) else 'rose'} from {before} to {after} within the measured phase"
     if truncation.state == CUT:
         return f"{moved}; from t={truncation.share * window.seconds:.0f} s on: {after} (whole phase: {whole})."
-    return (f"{moved} (first and last quarter; whole phase: {whole}) and did not come to rest: no part of it is "
-            "stationary, so that its figures depend on how long the run was. Measure longer, or warm up longer.")
+    return (
+        f"{moved} (first and last quarter; whole phase: {whole}) and did not come to rest: no part of it is "
+        "stationary, so that its figures depend on how long the run was. Measure longer, or warm up longer."
+    )
 
 
 def _value(ok: pd.DataFrame, what: str, part: np.ndarray) -> float | None:

@@ -44,13 +44,16 @@ def task_figures(rows: pd.DataFrame, window: Window | None) -> TaskFigures | Non
     seconds = lengths["seconds"].to_numpy()
     completed = (lengths["outcome"] == "completed").to_numpy()
     return TaskFigures(
-        begun=len(lengths), completed=int(completed.sum()), failed=int((lengths["outcome"] == "failed").sum()),
+        begun=len(lengths),
+        completed=int(completed.sum()),
+        failed=int((lengths["outcome"] == "failed").sum()),
         unfinished=int((lengths["outcome"] == "unfinished").sum()),
         completion_p50_ms=completion(seconds * _MS, completed, 50).figure("ms"),
         completion_p95_ms=completion(seconds * _MS, completed, 95).figure("ms"),
         valid_calls=share_of(valid[~cut], why="no answer was checked").figure("share"),
         cut=share_of(cut, why="no answer was checked").figure("share"),
-        **_amounts(rows, window))
+        **_amounts(rows, window),
+    )
 
 
 def task_lengths(rows: pd.DataFrame) -> pd.DataFrame:
@@ -58,10 +61,16 @@ def task_lengths(rows: pd.DataFrame) -> pd.DataFrame:
     main = rows[rows["task_step"].notna().to_numpy()]
     end = main["sent_at"] + main["e2e_ms"].fillna(0.0) / _MS
     last_step = (main["task_step"] == main["task_steps"]).to_numpy()
-    table = pd.DataFrame({
-        "task": main["task"].astype("str").to_numpy(), "sent": main["sent_at"].to_numpy(), "end": end.to_numpy(),
-        "first": (main["task_step"] == 1).to_numpy(), "failed": (main["status"] == "failed").to_numpy(),
-        "done": last_step & is_ok(main)})
+    table = pd.DataFrame(
+        {
+            "task": main["task"].astype("str").to_numpy(),
+            "sent": main["sent_at"].to_numpy(),
+            "end": end.to_numpy(),
+            "first": (main["task_step"] == 1).to_numpy(),
+            "failed": (main["status"] == "failed").to_numpy(),
+            "done": last_step & is_ok(main),
+        }
+    )
     begun = table[table["first"]].groupby("task")["sent"].min()
     done = table[table["done"]].groupby("task")["end"].max().reindex(begun.index)
     of_task = table.sort_values("sent").groupby("task")
@@ -81,8 +90,10 @@ def completion(lengths: np.ndarray, completed: np.ndarray, q: float) -> Estimate
     with warnings.catch_warnings():  # where nothing or all is left, there is no interval
         warnings.simplefilter("ignore", RuntimeWarning)
         ends = left.confidence_interval(CONFIDENCE, method="log-log")
-    value, low, high = (_falls_to(left.quantiles, curve, 1.0 - q / 100.0)
-                        for curve in (left.probabilities, ends.low.probabilities, ends.high.probabilities))
+    value, low, high = (
+        _falls_to(left.quantiles, curve, 1.0 - q / 100.0)
+        for curve in (left.probabilities, ends.low.probabilities, ends.high.probabilities)
+    )
     if value is None:
         return Estimate(None, n=n, why=f"fewer than {q:g}% of the tasks were seen to their end: measure for longer")
     return Estimate(value, low, high, n)
@@ -100,19 +111,25 @@ def _amounts(rows: pd.DataFrame, window: Window | None) -> dict[str, Any]:
     start, end = (window.start, window.end) if window is not None else (sent.min(), sent.max())
     if end <= start:
         return {}
-    prompt, cached, output = (rows[name].to_numpy(dtype=float)
-                              for name in ("prompt_tokens", "cached_tokens", "completion_tokens"))
+    prompt, cached, output = (
+        rows[name].to_numpy(dtype=float) for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
+    )
     known = ~np.isnan(cached) & ~np.isnan(prompt)
     done = is_ok(rows) & (rows["task_step"] == rows["task_steps"]).to_numpy()
     block = np.clip((sent - start) / (end - start) * RATE_BLOCKS, 0, RATE_BLOCKS - 1).astype(int)
     amounts = {
-        "tasks": done, "requests": np.ones(len(rows)), "sub_agents": rows["task_step"].isna().to_numpy(),
-        "sent": prompt, "output": output,
+        "tasks": done,
+        "requests": np.ones(len(rows)),
+        "sub_agents": rows["task_step"].isna().to_numpy(),
+        "sent": prompt,
+        "output": output,
         "computed": np.where(known, prompt - cached + np.nan_to_num(output), np.nan),
         "counted": np.where(known, prompt + np.nan_to_num(output), np.nan),
     }
-    sums = {name: np.bincount(block, weights=np.nan_to_num(amount.astype(float)), minlength=RATE_BLOCKS)
-            for name, amount in amounts.items()}
+    sums = {
+        name: np.bincount(block, weights=np.nan_to_num(amount.astype(float)), minlength=RATE_BLOCKS)
+        for name, amount in amounts.items()
+    }
     n = int(done.sum())
 
     def per_task(name: str) -> Estimate:
@@ -125,8 +142,10 @@ def _amounts(rows: pd.DataFrame, window: Window | None) -> dict[str, Any]:
         "completed_s": block_rate(sums["tasks"], (end - start) / RATE_BLOCKS, n).figure("task/s"),
         "requests": per_task("requests").figure("requests"),
         "sub_agent_requests": per_task("sub_agents").figure("requests"),
-        "sent_tokens": per_task("sent").figure("tokens"), "output_tokens": per_task("output").figure("tokens"),
+        "sent_tokens": per_task("sent").figure("tokens"),
+        "output_tokens": per_task("output").figure("tokens"),
         "computed_tokens": (per_task("computed") if known.all() else silent).figure("tokens"),
-        "computed_share": (jackknife(ratio("computed", "counted"), sums, int(known.sum()), most=1.0)
-                           if known.any() else silent).figure("share"),
+        "computed_share": (
+            jackknife(ratio("computed", "counted"), sums, int(known.sum()), most=1.0) if known.any() else silent
+        ).figure("share"),
     }

@@ -65,8 +65,10 @@ def truncate(series: Mapping[str, Series], seed: int = 0) -> Truncation:
     if not known:
         return Truncation(TOO_SHORT)
     alpha = 0.05 / len(known)
-    by_series = {name: _truncate(each, alpha, np.random.default_rng([seed, place]))
-             for place, (name, each) in enumerate(known.items())}
+    by_series = {
+        name: _truncate(each, alpha, np.random.default_rng([seed, place]))
+        for place, (name, each) in enumerate(known.items())
+    }
     for state in (NO_STATIONARY_PART, CUT):
         names = tuple(name for name, each in by_series.items() if each.state == state)
         if names:
@@ -110,8 +112,9 @@ def _goes_on(values: np.ndarray, end: float, residual: np.ndarray) -> bool:
     direction = float(rest.mean() - values[:first].mean())
     spread = float(residual @ residual)
     neighbours = max(0.0, float(residual[1:] @ residual[:-1]) / spread) if spread > 0 else 0.0
-    error = math.sqrt(spread / (len(values) - 3) * (1.0 + neighbours) / (1.0 - min(neighbours, _STRONGEST))
-                      / float(at @ at))
+    error = math.sqrt(
+        spread / (len(values) - 3) * (1.0 + neighbours) / (1.0 - min(neighbours, _STRONGEST)) / float(at @ at)
+    )
     return math.copysign(1.0, direction) * float(at @ rest) / float(at @ at) > _STILL * error
 
 
@@ -123,9 +126,11 @@ def _shapes(n: int) -> tuple[np.ndarray, np.ndarray]:
     for last in range(1, n + 1):
         end = last / n
         before = at < end
-        for shape in (before * (1.0 if last < n else at),  # a step at the very end is none
-                      np.maximum(1.0 - at / end, 0.0),
-                      np.where(before, np.exp(-_FADED * at / end) - math.exp(-_FADED), 0.0)):
+        for shape in (
+            before * (1.0 if last < n else at),  # a step at the very end is none
+            np.maximum(1.0 - at / end, 0.0),
+            np.where(before, np.exp(-_FADED * at / end) - math.exp(-_FADED), 0.0),
+        ):
             apart = shape - shape.mean()
             length = math.sqrt(float(apart @ apart))
             if length > 1e-9:

@@ -43,9 +43,16 @@ class Column:
 
 
 def _columns() -> tuple[Column, ...]:
-    return tuple(Column(f"{metric.key}.p95" if isinstance(metric, Latency) else metric.name,
-                        f"{metric.title} p95" if isinstance(metric, Latency) else metric.title, metric.unit,
-                        metric.better) for metric in METRICS if metric.headline)
+    return tuple(
+        Column(
+            f"{metric.key}.p95" if isinstance(metric, Latency) else metric.name,
+            f"{metric.title} p95" if isinstance(metric, Latency) else metric.title,
+            metric.unit,
+            metric.better,
+        )
+        for metric in METRICS
+        if metric.headline
+    )
 
 
 COLUMNS = _columns()
@@ -163,9 +170,24 @@ def _run(folder: Path, name: str, there: set[str]) -> Entry:
         return Entry(folder, name, DAMAGED, _moment_of(name), sentence=str(error), page=page)
     run = short.run
     return Entry(
-        folder, name, RUN, run.started_at or "", run.engine.title or run.engine.name or "", run.engine.version or "",
-        run.model or "", run.scenario.name or "", run.load, run.label or "", short.outcome.headline,
-        short.verdict == VALID, short.outcome.sentence, bool(short.simulated), _figures(short), page, run.going)
+        folder,
+        name,
+        RUN,
+        run.started_at or "",
+        run.engine.title or run.engine.name or "",
+        run.engine.version or "",
+        run.model or "",
+        run.scenario.name or "",
+        run.load,
+        run.label or "",
+        short.outcome.headline,
+        short.verdict == VALID,
+        short.outcome.sentence,
+        bool(short.simulated),
+        _figures(short),
+        page,
+        run.going,
+    )
 
 
 def _short(folder: Path) -> _Short:
@@ -177,8 +199,15 @@ def _short(folder: Path) -> _Short:
     except (OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
         pass
     whole = read_summary(folder)
-    header = _Header(whole.run.engine, whole.run.scenario, whole.run.load, whole.run.model, whole.run.started_at,
-                     label=whole.run.label, going=whole.run.going)
+    header = _Header(
+        whole.run.engine,
+        whole.run.scenario,
+        whole.run.load,
+        whole.run.model,
+        whole.run.started_at,
+        label=whole.run.label,
+        going=whole.run.going,
+    )
     return _Short(whole.format, whole.verdict, whole.simulated, header, whole.latency, whole.rates, whole.outcome)
 
 
@@ -200,11 +229,22 @@ def _without_summary(folder: Path, name: str, page: str) -> Entry:
         return Entry(folder, name, DAMAGED, _moment_of(name), sentence=str(error), page=page)
     going = manifest.status == "running"
     return Entry(
-        folder, name, RUN, manifest.started_at or "", manifest.engine.title or manifest.engine.name or "",
-        manifest.engine.version or "", manifest.model or "", manifest.scenario.name or "", manifest.load,
-        manifest.label or "", outcome="RUNNING" if going else "NO REPORT",
-        simulated=bool(manifest.simulated), page=page, going=going,
-        sentence="it goes on, or its process died" if going else "make its report: tokenswarm report FOLDER")
+        folder,
+        name,
+        RUN,
+        manifest.started_at or "",
+        manifest.engine.title or manifest.engine.name or "",
+        manifest.engine.version or "",
+        manifest.model or "",
+        manifest.scenario.name or "",
+        manifest.load,
+        manifest.label or "",
+        outcome="RUNNING" if going else "NO REPORT",
+        simulated=bool(manifest.simulated),
+        page=page,
+        going=going,
+        sentence="it goes on, or its process died" if going else "make its report: tokenswarm report FOLDER",
+    )
 
 
 def _series(folder: Path, name: str, kind: str, there: set[str]) -> Entry:
@@ -213,10 +253,19 @@ def _series(folder: Path, name: str, kind: str, there: set[str]) -> Entry:
         answer = read_object(folder / f"{kind}.json")
     except UserError as error:
         return Entry(folder, name, DAMAGED, _moment_of(name), sentence=str(error), page=page)
-    return Entry(folder, name, kind, _text(answer, "started_at") or _moment_of(name), _text(answer, "engine"),
-                 model=_text(answer, "model"), scenario=_text(answer, "scenario"), label=_text(answer, "label"),
-                 sentence=_text(answer, "sentence") or _sentence(answer.get("verdict")),
-                 simulated=answer.get("simulated") is True, page=page)
+    return Entry(
+        folder,
+        name,
+        kind,
+        _text(answer, "started_at") or _moment_of(name),
+        _text(answer, "engine"),
+        model=_text(answer, "model"),
+        scenario=_text(answer, "scenario"),
+        label=_text(answer, "label"),
+        sentence=_text(answer, "sentence") or _sentence(answer.get("verdict")),
+        simulated=answer.get("simulated") is True,
+        page=page,
+    )
 
 
 def _text(answer: Mapping[str, Any], key: str) -> str:

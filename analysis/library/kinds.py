@@ -16,8 +16,9 @@ LAST = "last"
 def kind_of(entry: Entry) -> tuple[str, ...]:
     """What runs of one kind have in common: engine, model, scenario and load; not how long they took, the engine's
     version, or how many processes made the load."""
-    load = msgspec.structs.replace(entry.load, duration_s=None, workers=None, warmup_s=None, warmup_max_s=None,
-                                   drain_s=None)
+    load = msgspec.structs.replace(
+        entry.load, duration_s=None, workers=None, warmup_s=None, warmup_max_s=None, drain_s=None
+    )
     return entry.engine, entry.model, entry.scenario, msgspec.json.encode(load).decode()
 
 
@@ -51,9 +52,13 @@ def last_of_the_kind(folder: Path, wanted: int) -> Sequence[Path]:
     this = next((entry for entry in entries if entry.folder.resolve() == folder.resolve()), None)
     if this is None:
         raise UserError(Exit.RUN_FOLDER, f"{folder} is no run that a baseline could be looked up for")
-    earlier = [entry for entry in by_kind(entries).get(kind_of(this), [])
-               if entry.valid and entry.started_at < this.started_at]
+    earlier = [
+        entry for entry in by_kind(entries).get(kind_of(this), []) if entry.valid and entry.started_at < this.started_at
+    ]
     if not earlier:
-        raise UserError(Exit.RUN_FOLDER, f"--baseline {LAST}: {folder.resolve().parent} has no earlier valid run of "
-                                         f"{this.scenario} on {this.engine} with this model and load")
+        raise UserError(
+            Exit.RUN_FOLDER,
+            f"--baseline {LAST}: {folder.resolve().parent} has no earlier valid run of "
+            f"{this.scenario} on {this.engine} with this model and load",
+        )
     return [entry.folder for entry in earlier[-wanted:]]

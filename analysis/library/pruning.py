@@ -28,8 +28,14 @@ def to_prune(sized: Iterable[tuple[Entry, int]], rules: Rules, now: datetime) ->
     """
     top = [(entry, size) for entry, size in sized if "/" not in entry.name]
     total = sum(size for _, size in top)
-    candidates = sorted(((entry, size) for entry, size in top if entry.started_at and not entry.going
-                         and not (rules.keep_labelled and entry.label)), key=lambda each: each[0].started_at)
+    candidates = sorted(
+        (
+            (entry, size)
+            for entry, size in top
+            if entry.started_at and not entry.going and not (rules.keep_labelled and entry.label)
+        ),
+        key=lambda each: each[0].started_at,
+    )
     gone = []
     for entry, size in candidates:
         age_s = (now - _moment(entry.started_at, now)).total_seconds()

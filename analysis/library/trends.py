@@ -39,8 +39,9 @@ class Trend:
 def trends(entries: Iterable[Entry]) -> list[Trend]:
     """A trend for each kind with at least FEWEST valid runs and each headline figure that they have, the kind that ran
     last first."""
-    kinds = sorted(by_kind(entry for entry in entries if entry.valid).values(),
-                   key=lambda runs: runs[-1].started_at, reverse=True)
+    kinds = sorted(
+        by_kind(entry for entry in entries if entry.valid).values(), key=lambda runs: runs[-1].started_at, reverse=True
+    )
     return [trend for runs in kinds for column in COLUMNS if len((trend := _trend(column, runs)).points) >= FEWEST]
 
 

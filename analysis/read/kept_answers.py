@@ -40,5 +40,11 @@ def _answer(line: str) -> KeptAnswer | None:
         return None
     valid = table.get("valid_output")
     request_id, document, finish = (str(table.get(name) or "") for name in ("request_id", "document", "finish_reason"))
-    return KeptAnswer(request_id, document, finish, valid if isinstance(valid, bool) else None, table["text"],
-                      table.get("cut") is True)
+    return KeptAnswer(
+        request_id,
+        document,
+        finish,
+        valid if isinstance(valid, bool) else None,
+        table["text"],
+        table.get("cut") is True,
+    )

@@ -177,8 +177,9 @@ def _decode_all(lines: Sequence[bytes]) -> _Role:
     part.answer = np.full(len(lines), -1, dtype=np.int64)
     part.answer[answers == 1] = _numbers(answer, _HASH)
     due = _piece_counts(part.sizes & ~_ASSISTANT_BIT)
-    of_line = np.add.reduceat(np.append(due, 0), np.append(0, np.cumsum(_counts(new, _HASH)))[:-1]) \
-        * (_counts(new, _HASH) > 0)
+    of_line = np.add.reduceat(np.append(due, 0), np.append(0, np.cumsum(_counts(new, _HASH)))[:-1]) * (
+        _counts(new, _HASH) > 0
+    )
     if (of_line != _counts(pieces, _PIECE)).any():
         raise ValueError("pieces")
     return part
@@ -209,7 +210,8 @@ def _joined(parts: list[_Role], name: str) -> np.ndarray:
 
 def _assemble(parts: list[_Role], damaged: int, more: bool) -> Prompts:
     keys, lengths, prompt, answer, new, sizes, pieces = (
-        _joined(parts, name) for name in ("keys", "lengths", "prompt", "answer", "new", "sizes", "pieces"))
+        _joined(parts, name) for name in ("keys", "lengths", "prompt", "answer", "new", "sizes", "pieces")
+    )
     hashes, first = np.unique(new, return_index=True)
     counts = _piece_counts(sizes & ~_ASSISTANT_BIT)
     begins = np.cumsum(counts) - counts
@@ -224,8 +226,15 @@ def _assemble(parts: list[_Role], damaged: int, more: bool) -> Prompts:
     # A request that ended twice in the file (somebody joined two files) counts once.
     whole[np.setdiff1d(np.arange(len(keys)), np.unique(keys, return_index=True)[1])] = False
     kept = lengths[whole]
-    return Prompts(keys[whole], np.append(0, np.cumsum(kept)), sequence[whole[request]],
-                   np.where(answer_known, answers, -1)[whole], messages, damaged + int((~whole).sum()), more)
+    return Prompts(
+        keys[whole],
+        np.append(0, np.cumsum(kept)),
+        sequence[whole[request]],
+        np.where(answer_known, answers, -1)[whole],
+        messages,
+        damaged + int((~whole).sum()),
+        more,
+    )
 
 
 def _positions(hashes: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

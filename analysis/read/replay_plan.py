@@ -37,8 +37,10 @@ def read_replay_plan(folder: Path) -> ReplayPlan | None:
         return None
     table = table.sort_values("at_s", kind="stable", na_position="last", ignore_index=True)
     try:
-        blocks = [np.frombuffer(base64.b64decode(cell), dtype="<u4") if isinstance(cell, str) else
-                  np.zeros(0, dtype="<u4") for cell in table["blocks"]]
+        blocks = [
+            np.frombuffer(base64.b64decode(cell), dtype="<u4") if isinstance(cell, str) else np.zeros(0, dtype="<u4")
+            for cell in table["blocks"]
+        ]
     except ValueError:  # damaged
         blocks = [np.zeros(0, dtype="<u4")] * len(table)
     starts = np.concatenate(([0], np.cumsum([len(each) for each in blocks])))

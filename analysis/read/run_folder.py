@@ -104,8 +104,9 @@ def read_run(folder: str | Path) -> Run:
         notes.append(newer)
     requests, damaged = _read_parts(path, REQUESTS_CSV, REQUEST_COLUMNS, ("sent_at", "status"), notes)
     engine, damaged_engine = _read_parts(path, ENGINE_METRICS_CSV, ENGINE_METRIC_COLUMNS, ("at",), [])
-    host, damaged_host = _read_parts(path, HOST_METRICS_CSV, HOST_METRIC_COLUMNS, ("at",),
-                                     notes if manifest.imported is None else [])
+    host, damaged_host = _read_parts(
+        path, HOST_METRICS_CSV, HOST_METRIC_COLUMNS, ("at",), notes if manifest.imported is None else []
+    )
     requests, odd = _keep_rows_with_an_outcome(requests)
     requests = _misses_left_out(requests, notes)
     return Run(
@@ -206,8 +207,10 @@ def _note_gaps(paths: list[Path], folder: Path, name: str, notes: list[str]) -> 
     numbers = [1 if path.name == name else int(path.name.split(".")[-2]) for path in paths]
     lacking = [part_name(name, number) for number in range(1, max(numbers, default=1)) if number not in numbers]
     if lacking:
-        notes.append(f"{', '.join(lacking[:5])}{', ...' if len(lacking) > 5 else ''} of {folder.name} "
-                     f"{'is' if len(lacking) == 1 else 'are'} missing: figures are about what is there.")
+        notes.append(
+            f"{', '.join(lacking[:5])}{', ...' if len(lacking) > 5 else ''} of {folder.name} "
+            f"{'is' if len(lacking) == 1 else 'are'} missing: figures are about what is there."
+        )
 
 
 def _joined(tables: list[pd.DataFrame], columns: tuple[Column, ...]) -> pd.DataFrame:
@@ -313,8 +316,10 @@ def _misses_left_out(requests: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     hits = cached[ok & ~np.isnan(cached)]
     if not silent.any() or not len(hits) or hits.min() <= 0:
         return requests
-    notes.append(f"{int(silent.sum()):,} answers tell no cached tokens and no answer tells 0: they are taken for "
-                 "misses (older versions of vLLM and SGLang leave the field out then).")
+    notes.append(
+        f"{int(silent.sum()):,} answers tell no cached tokens and no answer tells 0: they are taken for "
+        "misses (older versions of vLLM and SGLang leave the field out then)."
+    )
     return requests.assign(cached_tokens=np.where(silent, 0.0, cached))
 
 

@@ -56,12 +56,16 @@ def _of_one_load(gates: Sequence[SloGate], at: str) -> str:
         first = max(missed, key=lambda gate: (gate.certain, -(gate.margin or 0.0)))
         others = f", and {_count(len(missed) - 1)} more" if len(missed) > 1 else ""
         certain = "" if any(gate.certain for gate in missed) else "; this is not certain"
-        return (f"Misses {first.title} {at}: {text.quantity(first.figure)} against a limit of "
-                f"{text.limit(first.limit, first.unit)}{others}{certain}.")
+        return (
+            f"Misses {first.title} {at}: {text.quantity(first.figure)} against a limit of "
+            f"{text.limit(first.limit, first.unit)}{others}{certain}."
+        )
     if open_ones:
         why = open_ones[0].figure.why
-        return (f"Misses no objective {at}, but {_names(open_ones)} {'is' if len(open_ones) == 1 else 'are'} "
-                f"undetermined{f': {why}' if why and len(open_ones) == 1 else ''}.")
+        return (
+            f"Misses no objective {at}, but {_names(open_ones)} {'is' if len(open_ones) == 1 else 'are'} "
+            f"undetermined{f': {why}' if why and len(open_ones) == 1 else ''}."
+        )
     nearest = _nearest(gates)
     if unsure:
         all_met = "Meets its objective" if len(gates) == 1 else f"Meets all {len(gates)} objectives"
@@ -92,8 +96,11 @@ def _by_level(summary: Summary) -> str:
     if failed is None and len(met) == len(judged):
         unsure = any(not gate.certain for level in judged for gate in gates[level.number])
         return f"Meets all SLOs at each of its {len(judged)} levels{', not certain at every one' if unsure else ''}."
-    kept = f"Meets all SLOs at {_names_of([text.level_words(level) for level in met])}" if met else \
-        "Meets all SLOs at no level"
+    kept = (
+        f"Meets all SLOs at {_names_of([text.level_words(level) for level in met])}"
+        if met
+        else "Meets all SLOs at no level"
+    )
     if failed is None:
         return f"{kept}; the other levels are undetermined."
     titles = [gate.title.partition(": ")[2] for gate in gates[failed.number] if gate.state == "missed"]

@@ -20,7 +20,10 @@ from tokenswarm.base.data_files import PLOTLY_JS
 @cache
 def environment() -> Environment:
     return Environment(
-        loader=PackageLoader("tokenswarm.analysis.render"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=PackageLoader("tokenswarm.analysis.render"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
         auto_reload=False,
     )
 
@@ -38,9 +41,14 @@ def chart_page(specs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
     theme, page = asset("theme.js"), asset("dashboard.js")
     packed, plotly_hash = _plotly()
-    return {"style": Markup(asset("dashboard.css")), "theme_script": Markup(theme), "page_script": Markup(page),
-            "plotly_packed": packed, "charts_json": safe_json(list(specs)),
-            "script_hashes": " ".join((script_hash(theme), plotly_hash, script_hash(page)))}
+    return {
+        "style": Markup(asset("dashboard.css")),
+        "theme_script": Markup(theme),
+        "page_script": Markup(page),
+        "plotly_packed": packed,
+        "charts_json": safe_json(list(specs)),
+        "script_hashes": " ".join((script_hash(theme), plotly_hash, script_hash(page))),
+    }
 
 
 @cache

@@ -31,29 +31,50 @@ _STYLE = {"pass": "met", "fail": "missed", "undecided": "undetermined", "limited
 def render_capacity(record: Capacity) -> str:
     """capacity.html: one file, offline, with the same protection as the dashboard."""
     charts = capacity_charts([(record.engine or "engine", record)]) if record.levels else []
-    return environment().get_template("capacity.html.j2").render(
-        record=record, unit=UNITS[record.capacity.unit], answer=answer_sentence(record),
-        ending=ending_sentence(record), limits=limits_words(record.slo, record.target), columns=_shown(record),
-        rows=list(level_rows(record)), tiers=list(_tiers(record)), charts=charts, facts=_facts(record),
-        **chart_page([chart.spec() for chart in charts]))
+    return (
+        environment()
+        .get_template("capacity.html.j2")
+        .render(
+            record=record,
+            unit=UNITS[record.capacity.unit],
+            answer=answer_sentence(record),
+            ending=ending_sentence(record),
+            limits=limits_words(record.slo, record.target),
+            columns=_shown(record),
+            rows=list(level_rows(record)),
+            tiers=list(_tiers(record)),
+            charts=charts,
+            facts=_facts(record),
+            **chart_page([chart.spec() for chart in charts]),
+        )
+    )
 
 
 def _shown(record: Capacity) -> dict[str, str]:
     """The columns of figures that any level has."""
-    return {name: title for name, title in _COLUMNS.items()
-            if any(level.figures.get(name, Figure()).value is not None for level in record.levels)}
+    return {
+        name: title
+        for name, title in _COLUMNS.items()
+        if any(level.figures.get(name, Figure()).value is not None for level in record.levels)
+    }
 
 
 def level_rows(record: Capacity, base: str = "") -> Iterator[dict[str, Any]]:
     """The table of levels as cells of text, the lowest load first. `base`: where the series is, as seen from the page,
     with a slash at its end."""
     for level in sorted(record.levels, key=lambda each: each.load):
-        yield {"load": load_words(level.load, record.capacity.unit), "state": level.state, "why": level.why,
-               "style": _STYLE.get(level.state, ""), "share": _share(level),
-               "interval": f"{text.percent(level.ci95[0])} – {text.percent(level.ci95[1])}" if level.requests else "",
-               "requests": f"{level.requests:,}", "marks": _marks(record, level),
-               "cells": [_cell(level.figures.get(name)) for name in _shown(record)],
-               "runs": [{"name": run, "href": f"{base}{run}/{DASHBOARD_HTML}"} for run in level.run]}
+        yield {
+            "load": load_words(level.load, record.capacity.unit),
+            "state": level.state,
+            "why": level.why,
+            "style": _STYLE.get(level.state, ""),
+            "share": _share(level),
+            "interval": f"{text.percent(level.ci95[0])} – {text.percent(level.ci95[1])}" if level.requests else "",
+            "requests": f"{level.requests:,}",
+            "marks": _marks(record, level),
+            "cells": [_cell(level.figures.get(name)) for name in _shown(record)],
+            "runs": [{"name": run, "href": f"{base}{run}/{DASHBOARD_HTML}"} for run in level.run],
+        }
 
 
 def _share(level: CapacityLevel) -> str:
@@ -76,8 +97,12 @@ def _tiers(record: Capacity) -> Iterator[dict[str, str]]:
     for tier in record.tiers:
         figure = tier.capacity
         as_record = Capacity(capacity=figure, slo=tier.slo, target=tier.target)
-        yield {"name": tier.name, "limits": limits_words(tier.slo, tier.target), "answer": answer_sentence(as_record),
-               "ending": ending_sentence(as_record)}
+        yield {
+            "name": tier.name,
+            "limits": limits_words(tier.slo, tier.target),
+            "answer": answer_sentence(as_record),
+            "ending": ending_sentence(as_record),
+        }
 
 
 def _facts(record: Capacity) -> str:
@@ -92,15 +117,22 @@ def capacity_markdown(record: Capacity) -> str:
     """capacity.md: for a pull request or a ticket."""
     out = [f"## Capacity of {escape(record.engine)} for {escape(record.scenario)}", ""]
     out += ["**SIMULATED**: no real engine was measured.", ""] if record.simulated else []
-    out += [f"**{escape(answer_sentence(record))}** Limits: {escape(limits_words(record.slo, record.target))}. "
-            f"{escape(ending_sentence(record))} ({_facts(record)}.)", ""]
+    out += [
+        f"**{escape(answer_sentence(record))}** Limits: {escape(limits_words(record.slo, record.target))}. "
+        f"{escape(ending_sentence(record))} ({_facts(record)}.)",
+        "",
+    ]
     out += ["- " + escape("{name} ({limits}): {answer}".format(**tier)) for tier in _tiers(record)]
     heads = [UNITS[record.capacity.unit], "state", "in time", *_shown(record).values()]
     out += [""] * bool(record.tiers) + ["| " + " | ".join(heads) + " |", "|---|---" + "|---:" * (len(heads) - 2) + "|"]
     for row in level_rows(record):
         state = row["state"] + (f" ({', '.join(row['marks'])})" if row["marks"] else "")
-        cells = [row["load"].split(" ")[0], state, f"{row['share']} ({row['interval']})",
-                 *(f"{cell['value']} ({cell['below']})" if cell["below"] else cell["value"] for cell in row["cells"])]
+        cells = [
+            row["load"].split(" ")[0],
+            state,
+            f"{row['share']} ({row['interval']})",
+            *(f"{cell['value']} ({cell['below']})" if cell["below"] else cell["value"] for cell in row["cells"]),
+        ]
         out.append("| " + " | ".join(map(escape, cells)) + " |")
     return "\n".join(out) + "\n"
 
@@ -113,8 +145,9 @@ def capacity_junit(record: Capacity) -> str:
     cases = [Case("capacity has a bracket", PASSED if whole else SKIPPED, words)]
     if record.at_least is not None:
         name = f"capacity is at least {load_words(record.at_least)} {UNITS[figure.unit]}"
-        cases.insert(0, Case(name, {True: PASSED, False: FAILED, None: SKIPPED}[carries(record, record.at_least)],
-                             words))
+        cases.insert(
+            0, Case(name, {True: PASSED, False: FAILED, None: SKIPPED}[carries(record, record.at_least)], words)
+        )
     seconds = sum(run.wall_s for run in record.runs)
     return junit_of(record.scenario or "scenario", cases, seconds)
 
@@ -127,17 +160,35 @@ def carries(record: Capacity, at_least: float) -> bool | None:
     return False if high is not None and high < at_least else None
 
 
-def render_capacities(names: Sequence[str], records: Sequence[Capacity], sentences: Sequence[str],
-                      bases: Sequence[str]) -> str:
+def render_capacities(
+    names: Sequence[str], records: Sequence[Capacity], sentences: Sequence[str], bases: Sequence[str]
+) -> str:
     """The page of two capacities against each other. `bases`: where each series is, as seen from the page."""
     charts = capacity_charts(list(zip(names, records, strict=True)))
-    sides = [{"name": name, "answer": answer_sentence(record), "limits": limits_words(record.slo, record.target),
-              "ending": ending_sentence(record), "facts": _facts(record), "columns": _shown(record),
-              "rows": list(level_rows(record, base)), "unit": UNITS[record.capacity.unit]}
-             for name, record, base in zip(names, records, bases, strict=True)]
-    return environment().get_template("capacities.html.j2").render(
-        sides=sides, sentences=sentences, charts=charts, simulated=any(record.simulated for record in records),
-        **chart_page([chart.spec() for chart in charts]))
+    sides = [
+        {
+            "name": name,
+            "answer": answer_sentence(record),
+            "limits": limits_words(record.slo, record.target),
+            "ending": ending_sentence(record),
+            "facts": _facts(record),
+            "columns": _shown(record),
+            "rows": list(level_rows(record, base)),
+            "unit": UNITS[record.capacity.unit],
+        }
+        for name, record, base in zip(names, records, bases, strict=True)
+    ]
+    return (
+        environment()
+        .get_template("capacities.html.j2")
+        .render(
+            sides=sides,
+            sentences=sentences,
+            charts=charts,
+            simulated=any(record.simulated for record in records),
+            **chart_page([chart.spec() for chart in charts]),
+        )
+    )
 
 
 def capacities_markdown(names: Sequence[str], records: Sequence[Capacity], sentences: Sequence[str]) -> str:
@@ -149,7 +200,12 @@ def capacities_markdown(names: Sequence[str], records: Sequence[Capacity], sente
     for name, record in zip(names, records, strict=True):
         figure = record.capacity
         ends = " to ".join(load_words(end) for end in figure.ci95)
-        cells = (name, load_words(figure.estimate, figure.unit), ends, load_words(figure.sure_pass),
-                 load_words(figure.sure_fail))
+        cells = (
+            name,
+            load_words(figure.estimate, figure.unit),
+            ends,
+            load_words(figure.sure_pass),
+            load_words(figure.sure_fail),
+        )
         out.append("| " + " | ".join(map(escape, cells)) + " |")
     return "\n".join(out) + "\n"

@@ -52,8 +52,11 @@ def answer_sentence(record: Capacity) -> str:
     figure, unit = record.capacity, UNITS[record.capacity.unit]
     if figure.sure_fail is None and figure.limit is not None:
         who = "a limit of rates of the endpoint" if figure.reason == "refused" else "the load generator"
-        least = "It is not known how much it carries" if figure.sure_pass is None else \
-            f"It carries at least {load_words(figure.sure_pass)} {unit}"
+        least = (
+            "It is not known how much it carries"
+            if figure.sure_pass is None
+            else f"It carries at least {load_words(figure.sure_pass)} {unit}"
+        )
         return f"{least}: {who} was the limit at {load_words(figure.limit)} {unit}."
     if figure.estimate is not None:
         return f"It carries {load_words(figure.estimate)} {unit} (95%: {interval_words(figure)})."
@@ -68,10 +71,15 @@ def ending_sentence(record: Capacity) -> str:
     """The sure ends, why the search ended, and what else is to be known of it."""
     figure = record.capacity
     unit = UNITS[figure.unit]
-    sure = [f"{load_words(load)} {unit} surely {verb}" for load, verb in
-            ((figure.sure_pass, "pass"), (figure.sure_fail, "fail")) if load is not None]
-    sentences = [f"{' and '.join(sure)}." if sure else "",
-                 f"The search ended because {REASONS.get(figure.reason, figure.reason)}." if figure.reason else ""]
+    sure = [
+        f"{load_words(load)} {unit} surely {verb}"
+        for load, verb in ((figure.sure_pass, "pass"), (figure.sure_fail, "fail"))
+        if load is not None
+    ]
+    sentences = [
+        f"{' and '.join(sure)}." if sure else "",
+        f"The search ended because {REASONS.get(figure.reason, figure.reason)}." if figure.reason else "",
+    ]
     if figure.sure_pass is not None and figure.sure_fail is not None and not figure.curve:
         sentences.append("The interval is the bracket between what surely passes and what surely fails.")
     if figure.cliff:
@@ -92,9 +100,14 @@ def capacity_sentence(record: Capacity) -> str:
 
 def level_words(level: CapacityLevel, unit: str) -> str:
     """`256 users: pass, 99.2% (98.1% to 99.9%) of 1,240 requests`."""
-    share = "nothing measured" if level.attainment is None else (
-        f"{text.percent(level.attainment)} ({text.percent(level.ci95[0])} to {text.percent(level.ci95[1])}) of "
-        f"{level.requests:,} requests in time")
+    share = (
+        "nothing measured"
+        if level.attainment is None
+        else (
+            f"{text.percent(level.attainment)} ({text.percent(level.ci95[0])} to {text.percent(level.ci95[1])}) of "
+            f"{level.requests:,} requests in time"
+        )
+    )
     why = f"; {level.why}" if level.why else ""
     return f"{load_words(level.load, unit)}: {level.state}, {share}{why}"
 
@@ -121,7 +134,7 @@ def scale(record: Capacity) -> str:
     line = ["-"] * _COLUMNS
     low, high = record.capacity.sure_pass, record.capacity.sure_fail
     if low is not None and high is not None:
-        line[column(low):column(high) + 1] = ["="] * (column(high) - column(low) + 1)
+        line[column(low) : column(high) + 1] = ["="] * (column(high) - column(low) + 1)
     for level in record.levels:
         line[column(level.load)] = _MARKS.get(level.state, "?")
     return f"{load_words(loads[0])} {''.join(line)} {load_words(max(loads[-1], loads[0] * 2.0))}"

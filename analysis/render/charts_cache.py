@@ -30,22 +30,49 @@ def _curve(cache: Cache) -> Chart:
     """How much KV cache buys how many hits."""
     measured = cache.yardstick
     shares = [100.0 * point.rate for point in measured.curve]
-    data: list[dict[str, Any]] = [{
-        "type": "scatter", "mode": "lines", "x": [point.tokens for point in measured.curve], "y": numbers(shares, 2),
-        "name": "a cache of that size", "line": {"color": "c:blue", "width": 2},
-        "hovertemplate": "%{x:,} tokens: %{y:.1f}% of the prompt tokens<extra></extra>"}]
+    data: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [point.tokens for point in measured.curve],
+            "y": numbers(shares, 2),
+            "name": "a cache of that size",
+            "line": {"color": "c:blue", "width": 2},
+            "hovertemplate": "%{x:,} tokens: %{y:.1f}% of the prompt tokens<extra></extra>",
+        }
+    ]
     capacity, got = measured.kv_capacity_tokens, measured.engine.value
     if capacity and got is not None:
-        data.append({"type": "scatter", "mode": "markers", "x": [capacity], "y": numbers([100.0 * got], 2),
-                     "name": "the engine, with its KV cache", "marker": {"color": GOOD, "size": 10},
-                     "hovertemplate": "the engine: %{y:.1f}% with %{x:,} tokens<extra></extra>"})
-    layout = {"xaxis": axis("KV cache, tokens (log scale)", type="log"),
-              "yaxis": axis("% of the prompt tokens found", rangemode="tozero"), "hovermode": "closest",
-              "showlegend": True}
-    return Chart("cache-curve", "Hits against the size of the KV cache", data, layout, (
-        f"By stack distances, in blocks of {measured.curve_block:,}, forgetting the end of what was used longest ago; "
-        "requests of the warm-up fill the cache too. To the piece in which prompts are recorded, so a little low."),
-        300, wide=True)
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": [capacity],
+                "y": numbers([100.0 * got], 2),
+                "name": "the engine, with its KV cache",
+                "marker": {"color": GOOD, "size": 10},
+                "hovertemplate": "the engine: %{y:.1f}% with %{x:,} tokens<extra></extra>",
+            }
+        )
+    layout = {
+        "xaxis": axis("KV cache, tokens (log scale)", type="log"),
+        "yaxis": axis("% of the prompt tokens found", rangemode="tozero"),
+        "hovermode": "closest",
+        "showlegend": True,
+    }
+    return Chart(
+        "cache-curve",
+        "Hits against the size of the KV cache",
+        data,
+        layout,
+        (
+            f"By stack distances, in blocks of {measured.curve_block:,}, forgetting the end of what was used longest "
+            "ago; requests of the warm-up fill the cache too. To the piece in which prompts are "
+            "recorded, so a little low."
+        ),
+        300,
+        wide=True,
+    )
 
 
 def _waterfall(cache: Cache) -> Chart:
@@ -53,10 +80,17 @@ def _waterfall(cache: Cache) -> Chart:
     labels = [plain(step.title).replace("cache of ", "cache of  <br>") for step in steps]  # for narrow screens
     shares = [100.0 * step.share for step in steps]
     kept = {
-        "type": "bar", "orientation": "h", "y": labels, "x": numbers(shares), "name": "found",
+        "type": "bar",
+        "orientation": "h",
+        "y": labels,
+        "x": numbers(shares),
+        "name": "found",
         "marker": {"color": [GOOD if step.taker == "engine" else "c:sky" for step in steps]},
-        "text": [text.percent(step.share) for step in steps], "textposition": "inside", "insidetextanchor": "start",
-        "hovertemplate": "%{y}: %{x:.1f}% of the prompt tokens<extra></extra>", "showlegend": False,
+        "text": [text.percent(step.share) for step in steps],
+        "textposition": "inside",
+        "insidetextanchor": "start",
+        "hovertemplate": "%{y}: %{x:.1f}% of the prompt tokens<extra></extra>",
+        "showlegend": False,
     }
     lost = [_lost(index, steps, labels) for index in range(len(steps))]
     layout = {
@@ -68,8 +102,15 @@ def _waterfall(cache: Cache) -> Chart:
         "legend": {"traceorder": "normal"},
         "bargap": 0.35,
     }
-    return Chart("cache-yardstick", "What the prefix cache could have found, and what it did",
-                 [kept, *(trace for trace in lost if trace)], layout, _note(cache), 150 + 42 * len(steps), wide=True)
+    return Chart(
+        "cache-yardstick",
+        "What the prefix cache could have found, and what it did",
+        [kept, *(trace for trace in lost if trace)],
+        layout,
+        _note(cache),
+        150 + 42 * len(steps),
+        wide=True,
+    )
 
 
 def _lost(index: int, steps: list[CacheStep], labels: list[str]) -> dict[str, Any] | None:
@@ -80,9 +121,16 @@ def _lost(index: int, steps: list[CacheStep], labels: list[str]) -> dict[str, An
     name, color = _TAKERS[step.taker]
     # Named by the legend; the number stands in the bar where there is room for it.
     return {
-        "type": "bar", "orientation": "h", "y": [labels[index]], "x": numbers([100.0 * step.lost]), "name": name,
-        "marker": {"color": color}, "textangle": 0, "text": [f"−{text.percent(step.lost)}"],
-        "textposition": "inside" if step.lost > 0.06 else "outside", "cliponaxis": False,
+        "type": "bar",
+        "orientation": "h",
+        "y": [labels[index]],
+        "x": numbers([100.0 * step.lost]),
+        "name": name,
+        "marker": {"color": color},
+        "textangle": 0,
+        "text": [f"−{text.percent(step.lost)}"],
+        "textposition": "inside" if step.lost > 0.06 else "outside",
+        "cliponaxis": False,
         "hovertemplate": f"{name}: %{{x:.1f}}% of the prompt tokens<extra></extra>",
     }
 

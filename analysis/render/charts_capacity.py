@@ -32,26 +32,58 @@ def _attainment(series: Sequence[Series]) -> Chart | None:
     for place, (name, each) in enumerate(series):
         groups = [(state, _COLORS[state]) for state in _COLORS] if len(series) == 1 else [("", PALETTE[place % 6])]
         for state, color in groups:
-            levels = [level for level in each.levels if level.attainment is not None and level.state != "limited"
-                      and state in ("", level.state)]
+            levels = [
+                level
+                for level in each.levels
+                if level.attainment is not None and level.state != "limited" and state in ("", level.state)
+            ]
             if levels:
-                traces.append(_points(levels, [_share(level) for level in levels], state or name, color,
-                                      "%{x:,.4g}: %{y:.2f}% in time"))
+                traces.append(
+                    _points(
+                        levels,
+                        [_share(level) for level in levels],
+                        state or name,
+                        color,
+                        "%{x:,.4g}: %{y:.2f}% in time",
+                    )
+                )
     if not traces:
         return None
     shapes = [_target_line(100 * record.target)]
     for place, (_, each) in enumerate(series):
         low, high = each.capacity.ci95
         if low and high and high > low:
-            shapes.append({"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "x0": low, "x1": high, "layer": "below",
-                           "line": {"width": 0}, "opacity": 0.18,
-                           "fillcolor": "c:blue" if len(series) == 1 else PALETTE[place % 6]})
-    layout = {"xaxis": _load_axis(series), "yaxis": axis("% of the requests in time", range=[-3, 104]),
-              "shapes": shapes, "hovermode": "closest", "showlegend": True}
-    return Chart("attainment", "Attainment against load", traces, layout,
-                 "Share of the sent requests that met every limit, with an interval that holds at any look; dashed: "
-                 f"the target of {100 * record.target:g}%; band: the 95% interval of the capacity.", _HEIGHT,
-                 wide=True)
+            shapes.append(
+                {
+                    "type": "rect",
+                    "yref": "paper",
+                    "y0": 0,
+                    "y1": 1,
+                    "x0": low,
+                    "x1": high,
+                    "layer": "below",
+                    "line": {"width": 0},
+                    "opacity": 0.18,
+                    "fillcolor": "c:blue" if len(series) == 1 else PALETTE[place % 6],
+                }
+            )
+    layout = {
+        "xaxis": _load_axis(series),
+        "yaxis": axis("% of the requests in time", range=[-3, 104]),
+        "shapes": shapes,
+        "hovermode": "closest",
+        "showlegend": True,
+    }
+    return Chart(
+        "attainment",
+        "Attainment against load",
+        traces,
+        layout,
+        "Share of the sent requests that met every limit, with an interval that holds at any look; dashed: "
+        f"the target of {100 * record.target:g}%; band: the 95% interval of the capacity.",
+        _HEIGHT,
+        wide=True,
+    )
 
 
 def _frontier(series: Sequence[Series]) -> Chart | None:
@@ -62,35 +94,65 @@ def _frontier(series: Sequence[Series]) -> Chart | None:
         levels = [each for each in _by_load(record) if _has(each, USER_SPEED) and _has(each, OUTPUT)]
         if len(levels) < 2:
             continue
-        trace = _points(levels, [each.figures[OUTPUT] for each in levels], name, color,
-                        "%{text} " + unit + ": %{x:.3g} tok/s a user, %{y:,.4g} tok/s<extra></extra>",
-                        x=[each.figures[USER_SPEED] for each in levels])
+        trace = _points(
+            levels,
+            [each.figures[OUTPUT] for each in levels],
+            name,
+            color,
+            "%{text} " + unit + ": %{x:.3g} tok/s a user, %{y:,.4g} tok/s<extra></extra>",
+            x=[each.figures[USER_SPEED] for each in levels],
+        )
         dim = ["c:grey" if each.dominated else color for each in levels]
-        trace |= {"mode": "lines+markers+text", "text": [load_words(each.load) for each in levels],
-                  "textposition": "top right", "textfont": {"size": 11}, "line": {"color": color, "width": 1}}
+        trace |= {
+            "mode": "lines+markers+text",
+            "text": [load_words(each.load) for each in levels],
+            "textposition": "top right",
+            "textfont": {"size": 11},
+            "line": {"color": color, "width": 1},
+        }
         trace["marker"] = {"color": dim, "size": 8}
         traces += [trace, *_marks(record, levels, "" if len(series) == 1 else f" of {name}")]
     if not traces:
         return None
-    layout = {"xaxis": axis("output tokens/s that a user sees (1 / TPOT p50)", rangemode="tozero"),
-              "yaxis": axis("output tokens/s per GPU", rangemode="tozero"), "hovermode": "closest", "showlegend": True}
-    return Chart("frontier", "Frontier: throughput against speed for a user", traces, layout,
-                 "Each point is a load, with 95% intervals on both axes. Grey: dominated, another point is surely "
-                 "better on one axis and not surely worse on the other.", 380, wide=True)
+    layout = {
+        "xaxis": axis("output tokens/s that a user sees (1 / TPOT p50)", rangemode="tozero"),
+        "yaxis": axis("output tokens/s per GPU", rangemode="tozero"),
+        "hovermode": "closest",
+        "showlegend": True,
+    }
+    return Chart(
+        "frontier",
+        "Frontier: throughput against speed for a user",
+        traces,
+        layout,
+        "Each point is a load, with 95% intervals on both axes. Grey: dominated, another point is surely "
+        "better on one axis and not surely worse on the other.",
+        380,
+        wide=True,
+    )
 
 
 def _marks(record: Capacity, levels: Sequence[CapacityLevel], of: str) -> list[dict[str, Any]]:
     """The SLO's edge and the knee, as rings around their points."""
-    wanted = ((record.capacity.sure_pass, f"SLO edge{of}: highest load that surely passes", "c:green", "circle-open"),
-              (record.knee, f"knee{of}: most throughput for its response time", "c:purple", "diamond-open"))
+    wanted = (
+        (record.capacity.sure_pass, f"SLO edge{of}: highest load that surely passes", "c:green", "circle-open"),
+        (record.knee, f"knee{of}: most throughput for its response time", "c:purple", "diamond-open"),
+    )
     marks = []
     for load, name, color, symbol in wanted:
         level = next((each for each in levels if each.load == load), None)
         if level is not None:
-            marks.append({"type": "scatter", "mode": "markers", "name": plain(name), "hoverinfo": "skip",
-                          "x": numbers([_value(level.figures[USER_SPEED])]),
-                          "y": numbers([_value(level.figures[OUTPUT])]),
-                          "marker": {"symbol": symbol, "size": 18, "color": color, "line": {"width": 2}}})
+            marks.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": plain(name),
+                    "hoverinfo": "skip",
+                    "x": numbers([_value(level.figures[USER_SPEED])]),
+                    "y": numbers([_value(level.figures[OUTPUT])]),
+                    "marker": {"symbol": symbol, "size": 18, "color": color, "line": {"width": 2}},
+                }
+            )
     return marks
 
 
@@ -107,31 +169,61 @@ def _against_load(series: Sequence[Series], name: str) -> Chart | None:
     if not traces:
         return None
     if name == COST:
-        dearness = {"xaxis": _load_axis(series), "yaxis": axis("$ per million output tokens", rangemode="tozero"),
-                    "hovermode": "closest"}
-        return Chart("cost", "Cost against load", traces, dearness,
-                     "What the GPUs cost while they gave a million output tokens.", _HEIGHT)
+        dearness = {
+            "xaxis": _load_axis(series),
+            "yaxis": axis("$ per million output tokens", rangemode="tozero"),
+            "hovermode": "closest",
+        }
+        return Chart(
+            "cost",
+            "Cost against load",
+            traces,
+            dearness,
+            "What the GPUs cost while they gave a million output tokens.",
+            _HEIGHT,
+        )
     limit = series[0][1].slo.get("ttft_ms")
     shapes = [] if limit is None else [_target_line(limit)]
     layout: dict[str, Any] = {
-        "xaxis": _load_axis(series), "shapes": shapes, "hovermode": "closest",
-        "yaxis": latency_axis(min(values), max([*values, limit or 0.0]), "TTFT p95 (log scale)")}
+        "xaxis": _load_axis(series),
+        "shapes": shapes,
+        "hovermode": "closest",
+        "yaxis": latency_axis(min(values), max([*values, limit or 0.0]), "TTFT p95 (log scale)"),
+    }
     dashed = "" if limit is None else f"; dashed: the limit of {limit:g} ms"
     return Chart("ttft", "TTFT p95 against load", traces, layout, f"With 95% intervals{dashed}.", _HEIGHT)
 
 
 def _target_line(y: float) -> dict[str, Any]:
-    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y,
-            "line": {"color": "c:muted", "width": 1.5, "dash": "dash"}}
+    return {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": y,
+        "y1": y,
+        "line": {"color": "c:muted", "width": 1.5, "dash": "dash"},
+    }
 
 
-def _points(levels: Sequence[CapacityLevel], figures: Sequence[Figure], name: str, color: str, hover: str,
-            x: Sequence[Figure] | None = None) -> dict[str, Any]:
+def _points(
+    levels: Sequence[CapacityLevel],
+    figures: Sequence[Figure],
+    name: str,
+    color: str,
+    hover: str,
+    x: Sequence[Figure] | None = None,
+) -> dict[str, Any]:
     trace: dict[str, Any] = {
-        "type": "scatter", "mode": "markers", "name": plain(name), "y": numbers([_value(each) for each in figures]),
+        "type": "scatter",
+        "mode": "markers",
+        "name": plain(name),
+        "y": numbers([_value(each) for each in figures]),
         "x": numbers([level.load for level in levels] if x is None else [_value(each) for each in x]),
-        "marker": {"color": color, "size": 9}, "error_y": _error(figures, color),
-        "hovertemplate": hover if hover.endswith("</extra>") else hover + f"<extra>{plain(name)}</extra>"}
+        "marker": {"color": color, "size": 9},
+        "error_y": _error(figures, color),
+        "hovertemplate": hover if hover.endswith("</extra>") else hover + f"<extra>{plain(name)}</extra>",
+    }
     return trace if x is None else trace | {"error_x": _error(x, color)}
 
 
@@ -139,8 +231,15 @@ def _error(figures: Sequence[Figure], color: str) -> dict[str, Any]:
     def distance(end: int) -> list[float]:
         return [abs(float(edge) - _value(each)) if (edge := each.ends[end]) is not None else 0.0 for each in figures]
 
-    return {"type": "data", "symmetric": False, "array": numbers(distance(1)), "arrayminus": numbers(distance(0)),
-            "color": color, "thickness": 1, "width": 3}
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": numbers(distance(1)),
+        "arrayminus": numbers(distance(0)),
+        "color": color,
+        "thickness": 1,
+        "width": 3,
+    }
 
 
 def _share(level: CapacityLevel) -> Figure:
@@ -156,8 +255,14 @@ def _load_axis(series: Sequence[Series]) -> dict[str, Any]:
     first, last = math.log10(min(loads)) - 0.06, math.log10(max(loads)) + 0.06
     ticks = [step * 10.0**power for power in range(math.floor(first), math.ceil(last) + 1) for step in (1, 2, 5)]
     ticks = [tick for tick in ticks if first <= math.log10(tick) <= last]
-    return axis(f"{title} (log scale)", type="log", range=[first, last], tickvals=numbers(ticks),
-                ticktext=[f"{tick:,g}" for tick in ticks], minor={"showgrid": False})
+    return axis(
+        f"{title} (log scale)",
+        type="log",
+        range=[first, last],
+        tickvals=numbers(ticks),
+        ticktext=[f"{tick:,g}" for tick in ticks],
+        minor={"showgrid": False},
+    )
 
 
 def _by_load(record: Capacity) -> list[CapacityLevel]:

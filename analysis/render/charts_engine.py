@@ -28,10 +28,20 @@ def engine_charts(run: Run, timeline: Timeline, window: Window | None) -> list[C
     percent, requests = axis("%", range=[0, 102]), axis("requests")
     hits = "Hit rate: prompt tokens found in the cache, of those looked up in each interval."
     charts = [
-        _chart("engine-cache", "KV cache" if of_answers else "KV cache and prefix hits", shares,
-               time_layout(timeline, window, percent), "Share of its tokens in use." if of_answers else hits),
-        _chart("engine-preemptions", "Preemptions", evicted, time_layout(timeline, window, requests),
-               "Evicted from the batch."),
+        _chart(
+            "engine-cache",
+            "KV cache" if of_answers else "KV cache and prefix hits",
+            shares,
+            time_layout(timeline, window, percent),
+            "Share of its tokens in use." if of_answers else hits,
+        ),
+        _chart(
+            "engine-preemptions",
+            "Preemptions",
+            evicted,
+            time_layout(timeline, window, requests),
+            "Evicted from the batch.",
+        ),
     ]
     return [chart for chart in charts if chart]
 
@@ -40,12 +50,25 @@ def flight_chart(run: Run, timeline: Timeline, window: Window | None) -> Chart:
     """Requests under way as the load generator sees them, and what the engine says that it runs and lets wait."""
     fine, table = timeline.finer(), run.engine_metrics.sort_values("at")
     sent = line(numbers(fine.centres(), 6), numbers(in_flight(run.requests, fine.edges_unix)), "in flight", "c:blue")
-    inside = [trace for trace in (_sampled(table, "running", "running", GOOD, timeline),
-                                  _sampled(table, "waiting", "waiting", BAD, timeline)) if trace]
+    inside = [
+        trace
+        for trace in (
+            _sampled(table, "running", "running", GOOD, timeline),
+            _sampled(table, "waiting", "waiting", BAD, timeline),
+        )
+        if trace
+    ]
     note = "Sent and not yet answered, as the load generator sees it"
     note += "; running and waiting, as the engine reports." if inside else "."
-    return Chart("flight-time", "Requests in flight", [sent, *inside],
-                 time_layout(timeline, window, axis("requests")), note, 230, "time")
+    return Chart(
+        "flight-time",
+        "Requests in flight",
+        [sent, *inside],
+        time_layout(timeline, window, axis("requests")),
+        note,
+        230,
+        "time",
+    )
 
 
 def generator_charts(run: Run, timeline: Timeline, window: Window | None, cpu_limit: float) -> list[Chart]:
@@ -64,8 +87,12 @@ def generator_charts(run: Run, timeline: Timeline, window: Window | None, cpu_li
     cpu = _chart("generator-cpu", "Load generator CPU", busy, time_layout(timeline, window, core), measures_itself)
     if cpu:
         cpu.layout["shapes"] = [*cpu.layout["shapes"], limit_line(100.0 * cpu_limit)]
-    charts = [cpu, _chart("generator-lag", "Load generator lag", lags,
-                          time_layout(timeline, window, axis("ms")), "Its own delays.")]
+    charts = [
+        cpu,
+        _chart(
+            "generator-lag", "Load generator lag", lags, time_layout(timeline, window, axis("ms")), "Its own delays."
+        ),
+    ]
     return [chart for chart in charts if chart]
 
 
@@ -88,8 +115,9 @@ def process_charts(run: Run, timeline: Timeline, window: Window | None) -> list[
     """CPU and memory of an engine that runs as processes of this machine, where they were sampled."""
     table = run.host_metrics.sort_values("at")
     charts = [
-        _chart(name, title, _by_source(table, "engine", column, timeline, scale),
-               time_layout(timeline, window, y), note)
+        _chart(
+            name, title, _by_source(table, "engine", column, timeline, scale), time_layout(timeline, window, y), note
+        )
         for name, title, column, scale, y, note in (
             ("engine-cpu", "Engine CPU", "cpu_share", 100.0, axis("% of one core"), "All of its processes together."),
             ("engine-memory", "Engine memory", "rss_mb", 1.0, axis("MiB"), "Resident, of all its processes."),
@@ -98,14 +126,16 @@ def process_charts(run: Run, timeline: Timeline, window: Window | None) -> list[
     return [chart for chart in charts if chart]
 
 
-def _chart(name: str, title: str, traces: list[dict[str, Any] | None], layout: dict[str, Any],
-           note: str) -> Chart | None:
+def _chart(
+    name: str, title: str, traces: list[dict[str, Any] | None], layout: dict[str, Any], note: str
+) -> Chart | None:
     drawn = [trace for trace in traces if trace]
     return Chart(name, title, drawn, layout, note, 230, "time") if drawn else None
 
 
-def _by_source(table: pd.DataFrame, kind: str, column: str, timeline: Timeline,
-               scale: float) -> list[dict[str, Any] | None]:
+def _by_source(
+    table: pd.DataFrame, kind: str, column: str, timeline: Timeline, scale: float
+) -> list[dict[str, Any] | None]:
     """One line for each source of a kind, `worker` or `gpu`."""
     source = table["source"].astype("str")
     names = sorted(source[source.str.startswith(kind).to_numpy(dtype=bool)].unique())

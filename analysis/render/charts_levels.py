@@ -27,8 +27,9 @@ def levels_section(summary: Summary) -> Section:
         return Section("levels", "Load levels")
     charts = [_latency(levels), *_rates(levels, summary)]
     ramp = any(level.began == "ramp" for level in levels)
-    note = "Each point is one level, with its 95% interval." + \
-        (" A piece of a ramp stands at its middle: it is never quite one load." if ramp else "")
+    note = "Each point is one level, with its 95% interval." + (
+        " A piece of a ramp stands at its middle: it is never quite one load." if ramp else ""
+    )
     return Section("levels", "Figures against load", [chart for chart in charts if chart is not None], note)
 
 
@@ -42,25 +43,44 @@ def _latency(levels: Sequence[LevelFigures]) -> Chart | None:
             seen += [end for figure in figures for end in (figure.value, *figure.ends) if end]
     if not traces:
         return None
-    return Chart("levels-latency", "Latency against load", traces,
-                 _layout(levels, latency_axis(min(seen), max(seen), "p95 (log scale)")),
-                 "95th percentile of the requests sent in each level; a gap: too few requests.", _HEIGHT)
+    return Chart(
+        "levels-latency",
+        "Latency against load",
+        traces,
+        _layout(levels, latency_axis(min(seen), max(seen), "p95 (log scale)")),
+        "95th percentile of the requests sent in each level; a gap: too few requests.",
+        _HEIGHT,
+    )
 
 
 def _rates(levels: Sequence[LevelFigures], summary: Summary) -> list[Chart | None]:
     answers = [("requests_s", "answered", "c:blue")]
     if summary.goodput.bounds:
         answers.append(("goodput_rps", "met every objective (goodput)", "c:green"))
-    return [_rate_chart("levels-output", "Output tokens against load", "tokens/s", levels,
-                        [("output_tok_s", "output tokens", "c:green")], "Tokens that arrived while the level lasted."),
-            _rate_chart("levels-answers", "Answers and goodput against load", "requests/s", levels, answers,
-                        "Answers count where they ended, goodput where the request was sent.")]
+    return [
+        _rate_chart(
+            "levels-output",
+            "Output tokens against load",
+            "tokens/s",
+            levels,
+            [("output_tok_s", "output tokens", "c:green")],
+            "Tokens that arrived while the level lasted.",
+        ),
+        _rate_chart(
+            "levels-answers",
+            "Answers and goodput against load",
+            "requests/s",
+            levels,
+            answers,
+            "Answers count where they ended, goodput where the request was sent.",
+        ),
+    ]
 
 
-def _rate_chart(name: str, title: str, unit: str, levels: Sequence[LevelFigures],
-                rates: Sequence[tuple[str, str, str]], note: str) -> Chart | None:
-    traces = [_trace(levels, [rate_of(rate, level) for level in levels], label, color)
-              for rate, label, color in rates]
+def _rate_chart(
+    name: str, title: str, unit: str, levels: Sequence[LevelFigures], rates: Sequence[tuple[str, str, str]], note: str
+) -> Chart | None:
+    traces = [_trace(levels, [rate_of(rate, level) for level in levels], label, color) for rate, label, color in rates]
     if all(value is None for trace in traces for value in trace["y"]):
         return None
     return Chart(name, title, traces, _layout(levels, axis(unit, rangemode="tozero")), note, _HEIGHT)
@@ -73,11 +93,22 @@ def _trace(levels: Sequence[LevelFigures], figures: Sequence[Figure], name: str,
     values = [math.nan if figure.value is None else float(figure.value) for figure in figures]
     down, up = ([_distance(figure, end) for figure in figures] for end in (0, 1))
     trace = {
-        "type": "scatter", "mode": "lines+markers" if joined else "markers+text", "x": numbers(loads),
-        "y": numbers(values), "name": name, "line": {"color": color, "width": 2},
+        "type": "scatter",
+        "mode": "lines+markers" if joined else "markers+text",
+        "x": numbers(loads),
+        "y": numbers(values),
+        "name": name,
+        "line": {"color": color, "width": 2},
         "marker": {"color": color, "size": 8},
-        "error_y": {"type": "data", "symmetric": False, "array": numbers(up), "arrayminus": numbers(down),
-                    "color": color, "thickness": 1, "width": 3},
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": numbers(up),
+            "arrayminus": numbers(down),
+            "color": color,
+            "thickness": 1,
+            "width": 3,
+        },
         "customdata": [plain(text.level_name(level)) for level in levels],
         "hovertemplate": "%{customdata}: %{y:.4g}<extra>" + plain(name) + "</extra>",
     }

@@ -22,12 +22,19 @@ def replay_section(run: Run, fidelity: Fidelity | None) -> Section:
         return Section("replay", "Replay of the trace")
     asked = np.sort(plan.requests["at_s"].dropna().to_numpy(float))
     made = np.sort(run.measured["sent_at"].to_numpy(float) - start)
-    traces = [line(*_counted(asked), "asked for by the trace", "c:orange", line={"dash": "dot"}),
-              line(*_counted(made), "sent", "c:sky")]
-    chart = Chart("replay-arrivals", "Requests since measuring began", traces,
-                  {"xaxis": axis("seconds of the measured phase"), "yaxis": axis("requests"), "showlegend": True},
-                  "Where the lines part, sessions were slower than on record, or the load generator was late.", 300,
-                  wide=True)
+    traces = [
+        line(*_counted(asked), "asked for by the trace", "c:orange", line={"dash": "dot"}),
+        line(*_counted(made), "sent", "c:sky"),
+    ]
+    chart = Chart(
+        "replay-arrivals",
+        "Requests since measuring began",
+        traces,
+        {"xaxis": axis("seconds of the measured phase"), "yaxis": axis("requests"), "showlegend": True},
+        "Where the lines part, sessions were slower than on record, or the load generator was late.",
+        300,
+        wide=True,
+    )
     return Section("replay", "Replay of the trace", [chart], fidelity.sentence)
 
 

@@ -36,8 +36,14 @@ def shape_charts(rows: pd.DataFrame, objectives: list[Objective]) -> list[Chart]
     ok = rows[is_ok(rows)]
     charts = []
     if len(ok):
-        possible = (_distribution(ok, objectives), _gap_tail(ok), _by_prompt(ok), _by_cached(ok), _by_turn(ok),
-                 *_reasoning(ok))
+        possible = (
+            _distribution(ok, objectives),
+            _gap_tail(ok),
+            _by_prompt(ok),
+            _by_cached(ok),
+            _by_turn(ok),
+            *_reasoning(ok),
+        )
         charts += [chart for chart in possible if chart]
     if rows["valid_output"].notna().any():
         charts.append(_valid_output(rows))
@@ -65,8 +71,10 @@ def _ecdf_layout(traces: list[dict[str, Any]], title: str) -> dict[str, Any]:
 def _distribution(ok: pd.DataFrame, objectives: list[Objective]) -> Chart | None:
     column, name = primary_latency(ok)
     classes = ok["user_class"].astype("str").value_counts().index[:_MOST_CLASSES]
-    drawn = (_ecdf(ok.loc[(ok["user_class"] == user).to_numpy(), column].to_numpy(), plain(user), PALETTE[index])
-             for index, user in enumerate(classes))
+    drawn = (
+        _ecdf(ok.loc[(ok["user_class"] == user).to_numpy(), column].to_numpy(), plain(user), PALETTE[index])
+        for index, user in enumerate(classes)
+    )
     traces = [trace for trace in drawn if trace]
     if not traces:
         return None
@@ -149,15 +157,26 @@ def _roomy(boxes: int) -> list[float]:
 
 def _gap_tail(ok: pd.DataFrame) -> Chart | None:
     """How long answers stall while they stream: rows keep three numbers of each stream's gaps."""
-    drawn = (_ecdf(ok[column].to_numpy(), name, color) for column, name, color in (
-        ("icl_p50_ms", "median gap of a request", "c:sky"), ("icl_p99_ms", "its 99th percentile", "c:blue"),
-        ("icl_max_ms", "its longest", "c:vermillion")))
+    drawn = (
+        _ecdf(ok[column].to_numpy(), name, color)
+        for column, name, color in (
+            ("icl_p50_ms", "median gap of a request", "c:sky"),
+            ("icl_p99_ms", "its 99th percentile", "c:blue"),
+            ("icl_max_ms", "its longest", "c:vermillion"),
+        )
+    )
     traces = [trace for trace in drawn if trace]
     if not traces:
         return None
     layout = _ecdf_layout(traces, "gap between chunks (log scale)")
-    return Chart("gap-tail", "Gaps between chunks (ICL)", traces, layout,
-                 "Share of requests whose median, 99th percentile and longest gap was at most this long.", 300)
+    return Chart(
+        "gap-tail",
+        "Gaps between chunks (ICL)",
+        traces,
+        layout,
+        "Share of requests whose median, 99th percentile and longest gap was at most this long.",
+        300,
+    )
 
 
 def _by_prompt(ok: pd.DataFrame) -> Chart | None:

@@ -58,8 +58,10 @@ def time_layout(
     low, high = (float(edge) for edge in timeline.axis(timeline.edges_unix[[0, -1]]))
     bands = [(*timeline.axis(np.array(span)), "c:outage", "engine away") for span in timeline.outages]
     # Every second one is shaded, so that borders show without lines.
-    bands += [(*timeline.axis(np.array([start, end])), "c:level" if place % 2 else "c:none", plain(name))
-              for place, (start, end, name) in enumerate(timeline.levels)]
+    bands += [
+        (*timeline.axis(np.array([start, end])), "c:level" if place % 2 else "c:none", plain(name))
+        for place, (start, end, name) in enumerate(timeline.levels)
+    ]
     if window is not None:
         start, end = timeline.axis(np.array([window.start, window.end]))
         bands += [(low, start, "c:shade", "warm-up"), (end, high, "c:shade", "drain")]
@@ -71,13 +73,32 @@ def time_layout(
 
 
 def _band(x0: float, x1: float, colour: str) -> dict[str, Any]:
-    return {"type": "rect", "xref": "x", "yref": "paper", "x0": float(x0), "x1": float(x1), "y0": 0, "y1": 1,
-            "fillcolor": colour, "line": {"width": 0}, "layer": "below"}
+    return {
+        "type": "rect",
+        "xref": "x",
+        "yref": "paper",
+        "x0": float(x0),
+        "x1": float(x1),
+        "y0": 0,
+        "y1": 1,
+        "fillcolor": colour,
+        "line": {"width": 0},
+        "layer": "below",
+    }
 
 
 def _band_name(x0: float, x1: float, name: str) -> dict[str, Any]:
-    return {"x": float(x0 + x1) / 2, "y": 1, "xref": "x", "yref": "paper", "text": name, "name": "band",
-            "showarrow": False, "yanchor": "top", "font": {"size": 11, "color": "c:muted"}}
+    return {
+        "x": float(x0 + x1) / 2,
+        "y": 1,
+        "xref": "x",
+        "yref": "paper",
+        "text": name,
+        "name": "band",
+        "showarrow": False,
+        "yanchor": "top",
+        "font": {"size": 11, "color": "c:muted"},
+    }
 
 
 def limit_line(y: float) -> dict[str, Any]:
@@ -94,8 +115,9 @@ def limit_line(y: float) -> dict[str, Any]:
     }
 
 
-def run_charts(run: Run, timeline: Timeline, window: Window | None,
-               objectives: list[Objective]) -> tuple[list[Chart], list[str]]:
+def run_charts(
+    run: Run, timeline: Timeline, window: Window | None, objectives: list[Objective]
+) -> tuple[list[Chart], list[str]]:
     """Latency, rates, shares, errors and lateness over time, of every phase; and the shares that never changed, in
     words: a chart would show nothing."""
     rows = run.requests
@@ -134,23 +156,46 @@ def _heat(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list
     telling = in_each >= observations_needed(95)
     darkest = shares[:, telling].max() if telling.any() else shares.max()
     shares[cells == 0] = np.nan
-    data = [{
-        "type": "heatmap",
-        "x": numbers(timeline.centres(), 6),
-        "y": numbers(10.0**edges),
-        "z": [numbers(row, 3) for row in shares],
-        "zmin": 0, "zmax": float(f"{darkest:.3g}"),
-        "colorscale": _HEAT_COLOURS,
-        "colorbar": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "len": 0.22,
-                     "thickness": 8, "ticksuffix": "%", "nticks": 4, "tickfont": {"size": 10}},
-        "hovertemplate": "%{z:.0f}% of the requests of this moment<extra></extra>", "showlegend": False, "name": name,
-    }]
+    data = [
+        {
+            "type": "heatmap",
+            "x": numbers(timeline.centres(), 6),
+            "y": numbers(10.0**edges),
+            "z": [numbers(row, 3) for row in shares],
+            "zmin": 0,
+            "zmax": float(f"{darkest:.3g}"),
+            "colorscale": _HEAT_COLOURS,
+            "colorbar": {
+                "orientation": "h",
+                "x": 1,
+                "xanchor": "right",
+                "y": 1.02,
+                "yanchor": "bottom",
+                "len": 0.22,
+                "thickness": 8,
+                "ticksuffix": "%",
+                "nticks": 4,
+                "tickfont": {"size": 10},
+            },
+            "hovertemplate": "%{z:.0f}% of the requests of this moment<extra></extra>",
+            "showlegend": False,
+            "name": name,
+        }
+    ]
     y = latency_axis(10.0 ** edges[0] / 0.8, 10.0 ** edges[-1] / 1.25, f"{name} (ms)") | {"rangemode": "normal"}
     y["ticktext"] = [f"{tick:,g}" for tick in y["tickvals"]]  # as narrow as those of the charts on the same axis
-    return [Chart("heat", f"{name}: where the requests of each moment lie", data,
-                  time_layout(timeline, window, y, hovermode="closest", margin={"t": 40, "autoexpand": False}),
-                  f"Share of the requests sent in each {timeline.width_s:g} s, on a log scale; every successful one is "
-                  "in.", 320, "time", True)]
+    return [
+        Chart(
+            "heat",
+            f"{name}: where the requests of each moment lie",
+            data,
+            time_layout(timeline, window, y, hovermode="closest", margin={"t": 40, "autoexpand": False}),
+            f"Share of the requests sent in each {timeline.width_s:g} s, on a log scale; every successful one is in.",
+            320,
+            "time",
+            True,
+        )
+    ]
 
 
 def _latencies(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:
@@ -166,12 +211,30 @@ def _latencies(rows: pd.DataFrame, timeline: Timeline, window: Window | None) ->
         qs = latency.shown_percentiles(Place.TIME)
         percentiles = percentiles_by_bin(bins, timeline.bins, values[known], qs)
         x, label = numbers(timeline.centres(), 6), latency.at(Place.TIME)
-        data = [line(x, numbers(percentiles[q]), f"p{q:g}", _PERCENTILE_COLOURS[place % len(_PERCENTILE_COLOURS)],
-                     mode="lines+markers", marker={"size": 4})
-                for place, q in enumerate(qs) if not np.isnan(percentiles[q]).all()]
+        data = [
+            line(
+                x,
+                numbers(percentiles[q]),
+                f"p{q:g}",
+                _PERCENTILE_COLOURS[place % len(_PERCENTILE_COLOURS)],
+                mode="lines+markers",
+                marker={"size": 4},
+            )
+            for place, q in enumerate(qs)
+            if not np.isnan(percentiles[q]).all()
+        ]
         note = f"{_capital(label.note)} of the requests sent in each {timeline.width_s:g} s."
-        charts.append(Chart(latency.name, plain(label.title), data,
-                            time_layout(timeline, window, axis(f"{plain(label.title)} (ms)")), note, 240, "time"))
+        charts.append(
+            Chart(
+                latency.name,
+                plain(label.title),
+                data,
+                time_layout(timeline, window, axis(f"{plain(label.title)} (ms)")),
+                note,
+                240,
+                "time",
+            )
+        )
     return charts
 
 
@@ -229,13 +292,16 @@ class _Look:
     colour: str
 
 
-_LOOKS: Mapping[str, _Look] = {"output_tok_s": _Look("output-time", "output tokens", "c:green"),
-                               "total_tok_s": _Look("total-time", "prompt + output", "c:purple")}
+_LOOKS: Mapping[str, _Look] = {
+    "output_tok_s": _Look("output-time", "output tokens", "c:green"),
+    "total_tok_s": _Look("total-time", "prompt + output", "c:purple"),
+}
 _AXES: Mapping[str, str] = {"tok/s": "tokens/s", "req/s": "requests/s", "share": "%"}
 
 
-def _rates(rows: pd.DataFrame, timeline: Timeline, window: Window | None,
-           bounds: RequestBounds) -> tuple[list[Chart], list[str]]:
+def _rates(
+    rows: pd.DataFrame, timeline: Timeline, window: Window | None, bounds: RequestBounds
+) -> tuple[list[Chart], list[str]]:
     """The rates and shares over time that the registry shows there, as far as they were measured; and in words the
     shares that were the same all the time."""
     charts: list[Chart] = []
@@ -257,13 +323,30 @@ def _rates(rows: pd.DataFrame, timeline: Timeline, window: Window | None,
 def _rate_chart(rate: Rate, values: np.ndarray, timeline: Timeline, window: Window | None, colour: str) -> Chart:
     label, share = rate.at(Place.TIME), rate.unit == "share"
     look = _LOOKS.get(rate.name, _Look(f"{rate.name}-time", rate.title, colour))
-    more: dict[str, Any] = {"fill": "tozeroy", "fillcolor": f"{look.colour}-fill"} if rate.name in _LOOKS else \
-        {"mode": "lines+markers", "marker": {"size": 4}, "connectgaps": True} if share else {}
-    trace = line(numbers(timeline.centres(), 6), numbers((100.0 if share else 1.0) * values), plain(look.line),
-                 look.colour, **more)
+    more: dict[str, Any] = (
+        {"fill": "tozeroy", "fillcolor": f"{look.colour}-fill"}
+        if rate.name in _LOOKS
+        else {"mode": "lines+markers", "marker": {"size": 4}, "connectgaps": True}
+        if share
+        else {}
+    )
+    trace = line(
+        numbers(timeline.centres(), 6),
+        numbers((100.0 if share else 1.0) * values),
+        plain(look.line),
+        look.colour,
+        **more,
+    )
     note = _capital(label.note or rate.meaning) + (f", of each {timeline.width_s:g} s." if share else ".")
-    return Chart(look.chart, plain(label.title or rate.title), [trace],
-                 time_layout(timeline, window, axis(_AXES.get(rate.unit, rate.unit))), note, 230, "time")
+    return Chart(
+        look.chart,
+        plain(label.title or rate.title),
+        [trace],
+        time_layout(timeline, window, axis(_AXES.get(rate.unit, rate.unit))),
+        note,
+        230,
+        "time",
+    )
 
 
 class _Stretches:
@@ -280,8 +363,11 @@ class _Stretches:
             return output_flow(rows).between(edges) / width_s
         if rate.name == "total_tok_s":
             known = rows["prompt_tokens"].notna().any()
-            return (output_flow(rows).between(edges) + prompt_flow(rows).between(edges)) / width_s if known else \
-                np.full(len(edges) - 1, np.nan)
+            return (
+                (output_flow(rows).between(edges) + prompt_flow(rows).between(edges)) / width_s
+                if known
+                else np.full(len(edges) - 1, np.nan)
+            )
         if rate.name == "valid_output":
             checked = rows[rows["valid_output"].notna().to_numpy() & is_ok(rows)]
             bins = np.searchsorted(edges, checked["sent_at"].to_numpy(), "right") - 1

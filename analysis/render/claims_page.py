@@ -58,9 +58,11 @@ def _value(evidence: Evidence) -> str:
 
 def ours(claim: ClaimRecord) -> list[str]:
     """What was seen, engine by engine."""
-    return [f"{each.engine}{f' {each.version}' if each.version else ''}"
-            f"{' (SIMULATED)' if each.simulated else ' (CPU)' if each.on_cpu else ''}: {_value(each)}"
-            for each in claim.evidence]
+    return [
+        f"{each.engine}{f' {each.version}' if each.version else ''}"
+        f"{' (SIMULATED)' if each.simulated else ' (CPU)' if each.on_cpu else ''}: {_value(each)}"
+        for each in claim.evidence
+    ]
 
 
 def _verdict(claim: ClaimRecord) -> str:
@@ -74,16 +76,21 @@ def _sorted(record: Claims) -> list[ClaimRecord]:
 
 def claims_table(record: Claims) -> Table:
     """For the terminal."""
-    table = Table(title=f"Claims, tested with {record.machine}", title_justify="left", box=box.SIMPLE_HEAD,
-                  pad_edge=False)
+    table = Table(
+        title=f"Claims, tested with {record.machine}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for name in HEADINGS:
         table.add_column(name, overflow="fold")
     for claim in _sorted(record):
         wanted = expected(claim)
-        table.add_row(Text(claim.name, style="bold").append(f"\n{claim.title}", style="not bold"),
-                      Text(wanted or theirs(claim)), Text("\n".join(ours(claim)) or text.MISSING),
-                      Text(claim.state, style=_STYLES.get(claim.state, "")).append(
-                          f"\n{claim.why}" if claim.why else "", style="not bold dim"))
+        table.add_row(
+            Text(claim.name, style="bold").append(f"\n{claim.title}", style="not bold"),
+            Text(wanted or theirs(claim)),
+            Text("\n".join(ours(claim)) or text.MISSING),
+            Text(claim.state, style=_STYLES.get(claim.state, "")).append(
+                f"\n{claim.why}" if claim.why else "", style="not bold dim"
+            ),
+        )
     return table
 
 
@@ -93,36 +100,60 @@ def list_table(record: Claims) -> Table:
     for name in ("Claim", "Kind", "What is run", "About", "Missing here"):
         table.add_column(name, overflow="fold")
     for claim in record.claims:
-        table.add_row(Text(claim.name, style="bold"), claim.kind, Text(claim.how), text.duration(claim.estimate_s),
-                      Text("; ".join(claim.missing) or "nothing", style="dim" if claim.missing else "green"))
+        table.add_row(
+            Text(claim.name, style="bold"),
+            claim.kind,
+            Text(claim.how),
+            text.duration(claim.estimate_s),
+            Text("; ".join(claim.missing) or "nothing", style="dim" if claim.missing else "green"),
+        )
     return table
 
 
 def _cells(record: Claims) -> Iterator[dict[str, object]]:
     for claim in _sorted(record):
-        yield {"claim": claim, "expected": expected(claim), "ours": ours(claim), "style": _CLASSES.get(claim.state, ""),
-               "about": text.duration(claim.estimate_s)}
+        yield {
+            "claim": claim,
+            "expected": expected(claim),
+            "ours": ours(claim),
+            "style": _CLASSES.get(claim.state, ""),
+            "about": text.duration(claim.estimate_s),
+        }
 
 
 def render_claims(record: Claims) -> str:
     """claims.html: one file, offline."""
     script = asset("theme.js")
-    return environment().get_template("claims.html.j2").render(
-        record=record, rows=list(_cells(record)), style=Markup(asset("dashboard.css")), theme_script=Markup(script),
-        script_hashes=script_hash(script))
+    return (
+        environment()
+        .get_template("claims.html.j2")
+        .render(
+            record=record,
+            rows=list(_cells(record)),
+            style=Markup(asset("dashboard.css")),
+            theme_script=Markup(script),
+            script_hashes=script_hash(script),
+        )
+    )
 
 
 def claims_markdown(record: Claims) -> str:
     """claims.md: for a ticket or a post."""
-    out = ["## What the field says, tested here", "", f"**{escape(sentence(record))}** Tested with "
-           f"{escape(record.machine)}.", ""]
+    out = [
+        "## What the field says, tested here",
+        "",
+        f"**{escape(sentence(record))}** Tested with {escape(record.machine)}.",
+        "",
+    ]
     out += ["**SIMULATED** figures are marked; they say nothing of an engine.", ""] if record.simulated else []
     out += ["| " + " | ".join(HEADINGS) + " |", "|---|---|---|---|"]
     for claim in _sorted(record):
         wanted = expected(claim)
-        cells = (f"**{escape(claim.name)}**: {escape(claim.sentence)}",
-                 escape(theirs(claim)) + (f"<br>{escape(wanted)}" if wanted else ""),
-                 "<br>".join(map(escape, ours(claim))) or text.MISSING,
-                 f"{_MARKS.get(claim.state, '')} {escape(_verdict(claim))}")
+        cells = (
+            f"**{escape(claim.name)}**: {escape(claim.sentence)}",
+            escape(theirs(claim)) + (f"<br>{escape(wanted)}" if wanted else ""),
+            "<br>".join(map(escape, ours(claim))) or text.MISSING,
+            f"{_MARKS.get(claim.state, '')} {escape(_verdict(claim))}",
+        )
         out.append("| " + " | ".join(cells) + " |")
     return "\n".join(out) + "\n"

@@ -30,31 +30,65 @@ def render_comparison(comparison: Comparison) -> str:
     """comparison.html: one file, offline, with the same protection as the dashboard."""
     groups, first = comparison.groups, comparison.groups.a[0]
     charts = comparison_charts(comparison)
-    return environment().get_template("comparison.html.j2").render(
-        label_a=groups.label_a, label_b=groups.label_b, about=about(groups), by=groups.by, head=head(first),
-        load_sentence=load_sentence(first.run.load), count_a=len(groups.a), count_b=len(groups.b),
-        simulated=comparison.simulated, verdict=comparison.verdict, advice=comparison.advice,
-        agreement=comparison.agreement, unfair=comparison.unfair, notes=comparison.notes, left_out=groups.left_out,
-        rows=list(rows(comparison)), charts=charts, setup=comparison.setup, runs=list(_runs(comparison)),
-        **chart_page([chart.spec() for chart in charts]))
+    return (
+        environment()
+        .get_template("comparison.html.j2")
+        .render(
+            label_a=groups.label_a,
+            label_b=groups.label_b,
+            about=about(groups),
+            by=groups.by,
+            head=head(first),
+            load_sentence=load_sentence(first.run.load),
+            count_a=len(groups.a),
+            count_b=len(groups.b),
+            simulated=comparison.simulated,
+            verdict=comparison.verdict,
+            advice=comparison.advice,
+            agreement=comparison.agreement,
+            unfair=comparison.unfair,
+            notes=comparison.notes,
+            left_out=groups.left_out,
+            rows=list(rows(comparison)),
+            charts=charts,
+            setup=comparison.setup,
+            runs=list(_runs(comparison)),
+            **chart_page([chart.spec() for chart in charts]),
+        )
+    )
 
 
 def rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
     """The table of figures as cells of text."""
     for result in comparison.results:
-        base = {"title": result.metric.title, "better": result.metric.better, "state": result.state,
-                "style": _STYLE.get(result.state, "unknown"), "headline": result.metric.headline}
+        base = {
+            "title": result.metric.title,
+            "better": result.metric.better,
+            "state": result.state,
+            "style": _STYLE.get(result.state, "unknown"),
+            "headline": result.metric.headline,
+        }
         difference = result.difference
         if difference is None:
-            yield base | dict.fromkeys(("a", "b", "change"), text.MISSING) | {
-                "a_interval": "", "b_interval": "", "change_interval": result.why, "p_values": ""}
+            yield (
+                base
+                | dict.fromkeys(("a", "b", "change"), text.MISSING)
+                | {"a_interval": "", "b_interval": "", "change_interval": result.why, "p_values": ""}
+            )
             continue
         sides = {}
         for name, side in (("a", difference.a), ("b", difference.b)):
             sides[name] = shown(side.value, result.unit)
             sides[f"{name}_interval"] = f"{_number(side.low, result)} – {_number(side.high, result)}"
-        yield base | sides | {"change": _change(result, difference.change), "change_interval": _bounds(result),
-                              "p_values": _p_values(result)}
+        yield (
+            base
+            | sides
+            | {
+                "change": _change(result, difference.change),
+                "change_interval": _bounds(result),
+                "p_values": _p_values(result),
+            }
+        )
 
 
 def _number(value: float, result: Result) -> str:
@@ -87,14 +121,18 @@ def _runs(comparison: Comparison) -> Iterator[dict[str, str]]:
     groups = comparison.groups
     for label, group in ((groups.label_a, groups.a), (groups.label_b, groups.b)):
         for summary in group:
-            yield {"id": summary.run_id, "side": label,
-                   "started": (summary.run.started_at or "").replace("T", " ").replace("Z", " UTC"),
-                   "requests": f"{summary.counts.measured.sent:,}",
-                   "ttft": text.quantity(summary.percentile("ttft_ms", "p95")),
-                   "output": text.quantity(summary.rates.get("output_tok_s"))}
+            yield {
+                "id": summary.run_id,
+                "side": label,
+                "started": (summary.run.started_at or "").replace("T", " ").replace("Z", " UTC"),
+                "requests": f"{summary.counts.measured.sent:,}",
+                "ttft": text.quantity(summary.percentile("ttft_ms", "p95")),
+                "output": text.quantity(summary.rates.get("output_tok_s")),
+            }
 
 
 # ---- charts
+
 
 def comparison_charts(comparison: Comparison) -> list[Chart]:
     """Ratios with intervals, every repeat of the headline figures, and the distributions laid over each other."""
@@ -116,31 +154,71 @@ def _forest(comparison: Comparison) -> Chart | None:
         chosen = [result for result in drawn if result.state == state]
         if chosen:
             ratios = np.array([(r.known.change, r.known.low, r.known.high) for r in chosen])
-            traces.append({
-                "type": "scatter", "mode": "markers", "name": state, "y": [r.metric.title for r in chosen],
-                "x": numbers(ratios[:, 0]), "marker": {"color": color, "size": 9},
-                "error_x": {"type": "data", "symmetric": False, "array": numbers(ratios[:, 2] - ratios[:, 0]),
-                            "arrayminus": numbers(ratios[:, 0] - ratios[:, 1]), "color": color, "thickness": 2},
-                "hovertemplate": "%{y}: %{x:.3g} ×"})
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": state,
+                    "y": [r.metric.title for r in chosen],
+                    "x": numbers(ratios[:, 0]),
+                    "marker": {"color": color, "size": 9},
+                    "error_x": {
+                        "type": "data",
+                        "symmetric": False,
+                        "array": numbers(ratios[:, 2] - ratios[:, 0]),
+                        "arrayminus": numbers(ratios[:, 0] - ratios[:, 1]),
+                        "color": color,
+                        "thickness": 2,
+                    },
+                    "hovertemplate": "%{y}: %{x:.3g} ×",
+                }
+            )
     low = min(result.known.low for result in drawn)
     high = max(result.known.high for result in drawn)
     low, high = max(min(low, 0.9), 0.02) * 0.95, min(max(high, 1.1), 50.0) * 1.05
     # Ticks close to 1 only where there is room for them.
-    steps = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if high / low > _WIDE else \
-        (0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 2, 3)
+    steps = (
+        (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
+        if high / low > _WIDE
+        else (0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 2, 3)
+    )
     ticks = [step for step in steps if low <= step <= high]
     a, b = plain(groups.label_a), plain(groups.label_b)
     layout = {
-        "xaxis": axis(f"{b} / {a} (log scale)", type="log", range=[float(np.log10(low)), float(np.log10(high))],
-                      tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks], minor={"showgrid": False}),
+        "xaxis": axis(
+            f"{b} / {a} (log scale)",
+            type="log",
+            range=[float(np.log10(low)), float(np.log10(high))],
+            tickvals=ticks,
+            ticktext=[f"{tick:g}" for tick in ticks],
+            minor={"showgrid": False},
+        ),
         "yaxis": {"categoryorder": "array", "categoryarray": [result.metric.title for result in drawn]},
-        "shapes": [{"type": "line", "xref": "x", "yref": "paper", "x0": 1, "x1": 1, "y0": 0, "y1": 1,
-                    "line": {"color": "c:muted", "width": 1.5}}],
-        "hovermode": "closest", "showlegend": True}
-    return Chart("forest", f"Every figure: {groups.label_b} against {groups.label_a}", traces, layout,
-                 "Ratio with its 95% interval. One that crosses 1 and is not within "
-                 f"{comparison.rules.margin_words} of it leaves the question open.",
-                 60 + 26 * len(drawn), wide=True)
+        "shapes": [
+            {
+                "type": "line",
+                "xref": "x",
+                "yref": "paper",
+                "x0": 1,
+                "x1": 1,
+                "y0": 0,
+                "y1": 1,
+                "line": {"color": "c:muted", "width": 1.5},
+            }
+        ],
+        "hovermode": "closest",
+        "showlegend": True,
+    }
+    return Chart(
+        "forest",
+        f"Every figure: {groups.label_b} against {groups.label_a}",
+        traces,
+        layout,
+        "Ratio with its 95% interval. One that crosses 1 and is not within "
+        f"{comparison.rules.margin_words} of it leaves the question open.",
+        60 + 26 * len(drawn),
+        wide=True,
+    )
 
 
 def _repeats(comparison: Comparison) -> Chart | None:
@@ -155,41 +233,72 @@ def _repeats(comparison: Comparison) -> Chart | None:
                 x.append(result.metric.title)
                 y.append(value / result.known.a.value)
                 hover.append(shown(value, result.unit))
-        traces.append({"type": "scatter", "mode": "markers", "name": plain(label), "x": x, "y": numbers(y),
-                       "text": hover, "marker": {"color": color, "size": 9, "opacity": 0.8},
-                       "hovertemplate": "%{x}: %{text}"})
-    layout = {"xaxis": axis(""), "yaxis": axis(f"relative to the mean of {plain(comparison.groups.label_a)}"),
-              "hovermode": "closest"}
-    return Chart("repeats", "Every run", traces, layout,
-                 "One dot a run: how far repeats of the same side lie apart.", 320)
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": plain(label),
+                "x": x,
+                "y": numbers(y),
+                "text": hover,
+                "marker": {"color": color, "size": 9, "opacity": 0.8},
+                "hovertemplate": "%{x}: %{text}",
+            }
+        )
+    layout = {
+        "xaxis": axis(""),
+        "yaxis": axis(f"relative to the mean of {plain(comparison.groups.label_a)}"),
+        "hovermode": "closest",
+    }
+    return Chart(
+        "repeats", "Every run", traces, layout, "One dot a run: how far repeats of the same side lie apart.", 320
+    )
 
 
 def _curves(comparison: Comparison, name: str, title: str) -> Chart | None:
     traces = []
-    for label, group, color in ((comparison.groups.label_a, comparison.groups.a, COLOR_A),
-                                (comparison.groups.label_b, comparison.groups.b, COLOR_B)):
+    for label, group, color in (
+        (comparison.groups.label_a, comparison.groups.a, COLOR_A),
+        (comparison.groups.label_b, comparison.groups.b, COLOR_B),
+    ):
         for number, summary in enumerate(group):
             curve = comparison.members[summary.run_id].curves.get(name)
             if curve is not None:
-                traces.append(line(numbers(curve), numbers(QUANTILES, 6), plain(label), color, legendgroup=color,
-                                   showlegend=number == 0, line={"width": 1.5}, opacity=0.75,
-                                   hovertemplate="%{y:.1f}% within %{x:,.0f} ms"))
+                traces.append(
+                    line(
+                        numbers(curve),
+                        numbers(QUANTILES, 6),
+                        plain(label),
+                        color,
+                        legendgroup=color,
+                        showlegend=number == 0,
+                        line={"width": 1.5},
+                        opacity=0.75,
+                        hovertemplate="%{y:.1f}% within %{x:,.0f} ms",
+                    )
+                )
     if not traces:
         return None
-    layout = {"xaxis": latency_axis(min(t["x"][0] for t in traces), max(t["x"][-1] for t in traces),
-                                    f"{title} (log scale)"),
-              "yaxis": axis("share of requests (%)", range=[0, 101]), "hovermode": "closest", "showlegend": True}
+    layout = {
+        "xaxis": latency_axis(min(t["x"][0] for t in traces), max(t["x"][-1] for t in traces), f"{title} (log scale)"),
+        "yaxis": axis("share of requests (%)", range=[0, 101]),
+        "hovermode": "closest",
+        "showlegend": True,
+    }
     return Chart(f"curve-{name}", f"{title} distribution", traces, layout, "One line a run.", 320)
 
 
 # ---- text
 
+
 def markdown(comparison: Comparison) -> str:
     """comparison.md: for a pull request or a ticket."""
     groups = comparison.groups
     out = [f"## {escape(groups.label_a)} and {escape(groups.label_b)}", ""]
-    out += [f"- {escape(label)}: {escape(setup)}"
-            for label, setup in zip((groups.label_a, groups.label_b), about(groups), strict=True)] + [""]
+    out += [
+        f"- {escape(label)}: {escape(setup)}"
+        for label, setup in zip((groups.label_a, groups.label_b), about(groups), strict=True)
+    ] + [""]
     if comparison.simulated:
         out += ["**SIMULATED**: no real engine was measured.", ""]
     out += [f"**Verdict.** {escape(comparison.verdict.sentence)}", ""]
@@ -203,15 +312,20 @@ def markdown(comparison: Comparison) -> str:
     a, b = escape(groups.label_a), escape(groups.label_b)
     out += ["", f"| figure | {a} | {b} | ratio or difference | {b} is |", "|---|---|---|---|---|"]
     for row in rows(comparison):
-        cells = (row["title"], f"{row['a']} ({row['a_interval']})" if row["a_interval"] else row["a"],
-                 f"{row['b']} ({row['b_interval']})" if row["b_interval"] else row["b"],
-                 f"{row['change']} ({'; '.join(filter(None, (row['change_interval'], row['p_values'])))})",
-                 row["state"])
+        cells = (
+            row["title"],
+            f"{row['a']} ({row['a_interval']})" if row["a_interval"] else row["a"],
+            f"{row['b']} ({row['b_interval']})" if row["b_interval"] else row["b"],
+            f"{row['change']} ({'; '.join(filter(None, (row['change_interval'], row['p_values'])))})",
+            row["state"],
+        )
         out.append("| " + " | ".join(map(escape, cells)) + " |")
     if comparison.setup:
         out += ["", f"| setting | {a} | {b} | excused |", "|---|---|---|---|"]
-        out += ["| " + " | ".join(map(escape, (each.name, each.a, each.b, each.excused or "no"))) + " |"
-                for each in comparison.setup]
+        out += [
+            "| " + " | ".join(map(escape, (each.name, each.a, each.b, each.excused or "no"))) + " |"
+            for each in comparison.setup
+        ]
     return "\n".join(out) + "\n"
 
 
@@ -221,8 +335,10 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     lines = []
     if comparison.simulated:
         lines.append(Text.assemble(("SIMULATED", "bold magenta"), " (no real engine was measured)"))
-    lines += [Text(f"{label}: {setup}", style="dim")
-              for label, setup in zip((groups.label_a, groups.label_b), about(groups), strict=True)]
+    lines += [
+        Text(f"{label}: {setup}", style="dim")
+        for label, setup in zip((groups.label_a, groups.label_b), about(groups), strict=True)
+    ]
     lines.append(Text.assemble(("Verdict: ", "bold"), comparison.verdict.sentence))
     if not comparison.verdict.repeated:
         lines.append(Text("A side has a single run: what differs from run to run is not covered.", style="yellow"))
@@ -232,12 +348,19 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     lines += [Text.assemble(("not alike: ", "bold yellow"), sentence) for sentence in comparison.unfair]
     lines += [Text.assemble(("note: ", "bold"), sentence) for sentence in comparison.notes]
     lines += [Text.assemble(("left out: ", "bold red"), f"{run.run_id}, {run.why}") for run in groups.left_out]
-    table = Table(title=f"{groups.label_b} against {groups.label_a} (95% intervals)", title_justify="left",
-                  title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=f"{groups.label_b} against {groups.label_a} (95% intervals)",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for name in ("", Text(groups.label_a), Text(groups.label_b), "ratio", Text(f"{groups.label_b} is")):
         table.add_column(name, justify="left" if name == "" else "right", overflow="fold")
     for row in rows(comparison):
-        table.add_row(row["title"], *(Text.assemble(row[key], (f"\n{row[f'{key}_interval']}", "dim"))
-                                      for key in ("a", "b", "change")),
-                      Text(row["state"], style=_TERMINAL_STYLE.get(row["state"], "dim")))
+        table.add_row(
+            row["title"],
+            *(Text.assemble(row[key], (f"\n{row[f'{key}_interval']}", "dim")) for key in ("a", "b", "change")),
+            Text(row["state"], style=_TERMINAL_STYLE.get(row["state"], "dim")),
+        )
     return Group(*lines, table)

@@ -119,8 +119,11 @@ def look_at(run: Run, summary: Summary) -> Seen:
     if timeline is not None:
         bands = tuple((level.window.start, level.window.end) for level in load_levels(run, window))
         names = tuple(text.level_words(level) for level in summary.levels)
-        timeline = replace(timeline, outages=outages.spans(summary.outages),
-                           levels=tuple((*band, name) for band, name in zip(bands, names, strict=False)))
+        timeline = replace(
+            timeline,
+            outages=outages.spans(summary.outages),
+            levels=tuple((*band, name) for band, name in zip(bands, names, strict=False)),
+        )
     return Seen(run, summary, run.measured, window, timeline, objectives)
 
 
@@ -144,8 +147,11 @@ def engine_section(seen: Seen) -> Section:
     """The engine and its GPUs, on the same axis."""
     if seen.timeline is None:
         return Section("engine", "Inside the engine")
-    charts = [*engine_charts(seen.run, seen.timeline, seen.window), *gpu_charts(seen.run, seen.timeline, seen.window),
-              *process_charts(seen.run, seen.timeline, seen.window)]
+    charts = [
+        *engine_charts(seen.run, seen.timeline, seen.window),
+        *gpu_charts(seen.run, seen.timeline, seen.window),
+        *process_charts(seen.run, seen.timeline, seen.window),
+    ]
     return Section("engine", "Inside the engine", charts, nav="Engine")
 
 
@@ -163,9 +169,14 @@ def health_section(seen: Seen) -> Section:
 
 
 SECTIONS: tuple[Callable[[Seen], Section], ...] = (
-    lambda seen: levels_section(seen.summary), lambda seen: replay_section(seen.run, seen.summary.replay),
-    lambda seen: interference_section(seen.run, seen.summary.interference), time_section,
-    engine_section, lambda seen: cache_section(seen.summary.cache), shape_section)
+    lambda seen: levels_section(seen.summary),
+    lambda seen: replay_section(seen.run, seen.summary.replay),
+    lambda seen: interference_section(seen.run, seen.summary.interference),
+    time_section,
+    engine_section,
+    lambda seen: cache_section(seen.summary.cache),
+    shape_section,
+)
 """The groups of charts between the figures and the tables, in their order; one without charts is left out."""
 
 

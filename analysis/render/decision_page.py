@@ -19,16 +19,32 @@ from tokenswarm.contract.tune_record import Ratio
 
 _KINDS = {RACE: "race over settings", SEARCH: "capacity", PAIRS: "interleaved pairs"}
 _PAGES = {RACE: "tune.html", SEARCH: "capacity.html", PAIRS: "comparison.html"}
-_STATES = {"decided": "decided", "equal": "equal", "undecided": "undecided", "one_engine": "one engine measured",
-           "none": "nothing measured", "going": "not over"}
+_STATES = {
+    "decided": "decided",
+    "equal": "equal",
+    "undecided": "undecided",
+    "one_engine": "one engine measured",
+    "none": "nothing measured",
+    "going": "not over",
+}
 _ENDINGS = {
-    "one_left": "one candidate left", "within_margin": "nobody left can be better by more than 3%",
-    "rounds": "rounds over, several left", "budget": "its share of the budget was spent", "none": "nobody measurable",
-    "nothing_reached": "nobody met the limits", "load_generator": "the load generator was the limit",
-    "precision": "as precise as was asked", "neighbours": "neighbouring numbers of users",
-    "undecided": "a level at the target stayed undecided", "levels": "as many levels as may be",
-    "below_least": "not even the least load passes", "limited": "the load generator was the limit",
-    "refused": "a limit of rates", "interrupted": "interrupted", "settled": "settled", "pairs": "all pairs were made",
+    "one_left": "one candidate left",
+    "within_margin": "nobody left can be better by more than 3%",
+    "rounds": "rounds over, several left",
+    "budget": "its share of the budget was spent",
+    "none": "nobody measurable",
+    "nothing_reached": "nobody met the limits",
+    "load_generator": "the load generator was the limit",
+    "precision": "as precise as was asked",
+    "neighbours": "neighbouring numbers of users",
+    "undecided": "a level at the target stayed undecided",
+    "levels": "as many levels as may be",
+    "below_least": "not even the least load passes",
+    "limited": "the load generator was the limit",
+    "refused": "a limit of rates",
+    "interrupted": "interrupted",
+    "settled": "settled",
+    "pairs": "all pairs were made",
 }
 
 
@@ -42,8 +58,13 @@ def figure_words(ratio: Ratio, unit: str = "", sign: str = "") -> str:
     if ratio.value is None:
         return ratio.why or text.MISSING
     shown = text.number if sign else _plain
-    ends = f" ({sign}{shown(ratio.ci95[0])} to {sign}{shown(ratio.ci95[1])})" if ratio.ci95 else \
-        f" ({ratio.why})" if ratio.why else ""
+    ends = (
+        f" ({sign}{shown(ratio.ci95[0])} to {sign}{shown(ratio.ci95[1])})"
+        if ratio.ci95
+        else f" ({ratio.why})"
+        if ratio.why
+        else ""
+    )
     return f"{sign}{shown(ratio.value)}{' ' + unit if unit else ''}{ends}"
 
 
@@ -79,18 +100,25 @@ def _head(decision: Decision) -> str:
     unit = unit_words(decision.load_unit)
     chosen = next((side for side in decision.sides if side.engine == decision.engine), None)
     if chosen is not None:
-        carries = f"within the limits one GPU carries {figure_words(chosen.per_gpu, unit)}" \
-            if chosen.per_gpu.value is not None else f"how much one GPU carries is not known ({chosen.per_gpu.why})"
+        carries = (
+            f"within the limits one GPU carries {figure_words(chosen.per_gpu, unit)}"
+            if chosen.per_gpu.value is not None
+            else f"how much one GPU carries is not known ({chosen.per_gpu.why})"
+        )
         if decision.state == "one_engine":
             return f"Only {chosen.title} was measured, with {settings_words(chosen)}: {carries}."
         more = _ratio_phrase(decision)
         return f"Take {chosen.title} with {settings_words(chosen)}: {carries}{', ' + more if more else ''}."
     if decision.state == "equal":
-        return (f"{' and '.join(names)} are equal within 5%: {_ratio_phrase(decision) or 'no ratio is known'}. "
-                "Take the one that you know better.")
+        return (
+            f"{' and '.join(names)} are equal within 5%: {_ratio_phrase(decision) or 'no ratio is known'}. "
+            "Take the one that you know better."
+        )
     if decision.state == "undecided":
-        return (f"Undecided between {' and '.join(names)}: {_ratio_phrase(decision) or 'no ratio is known'}. "
-                "A longer BUDGET narrows the intervals.")
+        return (
+            f"Undecided between {' and '.join(names)}: {_ratio_phrase(decision) or 'no ratio is known'}. "
+            "A longer BUDGET narrows the intervals."
+        )
     return "No engine was measured to the end." if decision.state == "none" else "The decision is not over."
 
 
@@ -121,8 +149,11 @@ def _priced_load(side: SideRecord, unit: str) -> str:
 def _price(side: SideRecord, unit: str) -> str:
     price = side.usd_per_million_output_tokens
     if price.value is None:
-        return ("What a million output tokens cost is not known without a price: give GPU_HOURLY_COST=... ."
-                if price.why and "price" in price.why else f"The price of tokens is not known: {price.why}.")
+        return (
+            "What a million output tokens cost is not known without a price: give GPU_HOURLY_COST=... ."
+            if price.why and "price" in price.why
+            else f"The price of tokens is not known: {price.why}."
+        )
     where = _priced_load(side, unit)
     return f"A million output tokens cost {figure_words(price, sign='$')}{' ' + where if where else ''}."
 
@@ -133,8 +164,10 @@ def _certainty(decision: Decision) -> Iterator[str]:
         ahead = next((side.title for side in decision.sides if side.title != ratio.runner_up), "")
         yield f"{ahead}'s {_of(decision, ratio.of)} is {ratio_words(ratio)} {ratio.runner_up}'s."
     if decision.ratios:
-        yield ("How sure: capacity and goodput are each tested at 2.5%, so that one of two equal engines is named in "
-               "at most 5% of decisions; every interval is a 95% one.")
+        yield (
+            "How sure: capacity and goodput are each tested at 2.5%, so that one of two equal engines is named in "
+            "at most 5% of decisions; every interval is a 95% one."
+        )
 
 
 def _sides(decision: Decision) -> Iterator[dict[str, Any]]:
@@ -144,17 +177,35 @@ def _sides(decision: Decision) -> Iterator[dict[str, Any]]:
     low, high = (min(ends) * 0.85, max(ends) * 1.15) if ends else (0.0, 1.0)
     for side in decision.sides:
         yield {
-            "title": side.title, "engine": side.engine, "chosen": side.engine == decision.engine,
-            "settings": settings_words(side), "because": side.because,
-            "flags": "\n".join([f"[engine.{side.engine}]", *(f"{key} = {value!r}".replace("'", '"').replace(
-                "True", "true").replace("False", "false") for key, value in side.flags.items())]) if side.flags else "",
-            "tuned": ratio_words(side.tuned), "equal": ", ".join(side.equal_to_winner),
-            "capacity": figure_words(side.per_gpu, unit), "gpus": side.gpus,
+            "title": side.title,
+            "engine": side.engine,
+            "chosen": side.engine == decision.engine,
+            "settings": settings_words(side),
+            "because": side.because,
+            "flags": "\n".join(
+                [
+                    f"[engine.{side.engine}]",
+                    *(
+                        f"{key} = {value!r}".replace("'", '"').replace("True", "true").replace("False", "false")
+                        for key, value in side.flags.items()
+                    ),
+                ]
+            )
+            if side.flags
+            else "",
+            "tuned": ratio_words(side.tuned),
+            "equal": ", ".join(side.equal_to_winner),
+            "capacity": figure_words(side.per_gpu, unit),
+            "gpus": side.gpus,
             "surely": f"{_level_words(side.capacity.sure_pass, unit, 'pass')}, "
-                      f"{_level_words(side.capacity.sure_fail, unit, 'fail')}",
-            "tokens": figure_words(side.output_tok_s, "tok/s"), "priced": _priced_load(side, decision.load_unit),
+            f"{_level_words(side.capacity.sure_fail, unit, 'fail')}",
+            "tokens": figure_words(side.output_tok_s, "tok/s"),
+            "priced": _priced_load(side, decision.load_unit),
             "price": figure_words(side.usd_per_million_output_tokens, sign="$"),
-            "answers": side.answers, "failure": side.failure or "", "bar": _bar(side.per_gpu, low, high)}
+            "answers": side.answers,
+            "failure": side.failure or "",
+            "bar": _bar(side.per_gpu, low, high),
+        }
 
 
 def _level_words(load: float | None, unit: str, does: str) -> str:
@@ -179,10 +230,15 @@ def _bar(ratio: Ratio, low: float, high: float) -> dict[str, str] | None:
 def _stages(decision: Decision, folder: Path) -> Iterator[dict[str, str]]:
     for stage in decision.stages:
         page = f"{stage.folder}/{_PAGES[stage.kind]}"
-        yield {"kind": _KINDS[stage.kind], "engine": stage.engine or "both", "state": stage.state,
-               "ended": _ENDINGS.get(stage.ended, stage.ended), "spent": text.duration(stage.spent_s),
-               "allowed": text.MISSING if stage.allowed_s is None else text.duration(stage.allowed_s),
-               "page": page if (folder / page).exists() else ""}
+        yield {
+            "kind": _KINDS[stage.kind],
+            "engine": stage.engine or "both",
+            "state": stage.state,
+            "ended": _ENDINGS.get(stage.ended, stage.ended),
+            "spent": text.duration(stage.spent_s),
+            "allowed": text.MISSING if stage.allowed_s is None else text.duration(stage.allowed_s),
+            "page": page if (folder / page).exists() else "",
+        }
 
 
 def _runs(decision: Decision, folder: Path) -> Iterator[dict[str, Any]]:
@@ -199,21 +255,34 @@ def _runs(decision: Decision, folder: Path) -> Iterator[dict[str, Any]]:
 
 def _limits(slo: Mapping[str, Any]) -> list[str]:
     signs = {"<=": "≤", ">=": "≥"}
-    return [f"{each.parsed.title} {signs[each.op]} {text.limit(each.limit, each.unit)}"
-            for each in parse_objectives(slo)[0]]
+    return [
+        f"{each.parsed.title} {signs[each.op]} {text.limit(each.limit, each.unit)}" for each in parse_objectives(slo)[0]
+    ]
 
 
 def render_decision(decision: Decision, folder: Path) -> str:
     """decision.html: one file, offline; links lead into the series' folder."""
     script = asset("theme.js")
     head, *others = decision_sentences(decision)
-    return environment().get_template("decision.html.j2").render(
-        decision=decision, head=head, sentences=others, sides=list(_sides(decision)), state=_STATES[decision.state],
-        stages=list(_stages(decision, folder)), runs=list(_runs(decision, folder)),
-        slo=_limits(decision.slo),
-        budget=None if decision.budget_s is None else text.duration(decision.budget_s),
-        load=None if decision.load is None else f"{decision.load:.3g} {unit_words(decision.load_unit)}",
-        style=Markup(asset("dashboard.css")), theme_script=Markup(script), script_hashes=script_hash(script))
+    return (
+        environment()
+        .get_template("decision.html.j2")
+        .render(
+            decision=decision,
+            head=head,
+            sentences=others,
+            sides=list(_sides(decision)),
+            state=_STATES[decision.state],
+            stages=list(_stages(decision, folder)),
+            runs=list(_runs(decision, folder)),
+            slo=_limits(decision.slo),
+            budget=None if decision.budget_s is None else text.duration(decision.budget_s),
+            load=None if decision.load is None else f"{decision.load:.3g} {unit_words(decision.load_unit)}",
+            style=Markup(asset("dashboard.css")),
+            theme_script=Markup(script),
+            script_hashes=script_hash(script),
+        )
+    )
 
 
 def decision_markdown(decision: Decision) -> str:
@@ -224,8 +293,15 @@ def decision_markdown(decision: Decision) -> str:
     out += [f"- Note: {escape(sentence)}" for sentence in decision.notes]
     rows = list(_sides(decision))
     out += ["", "| | " + " | ".join(escape(row["title"]) for row in rows) + " |", "|---|" + "---|" * len(rows)]
-    for title, key in (("settings", "settings"), ("because", "because"), ("winner over default", "tuned"),
-                       ("capacity per GPU", "capacity"), ("levels", "surely"), ("output tokens", "tokens"),
-                       ("at", "priced"), ("$ per million output tokens", "price")):
+    for title, key in (
+        ("settings", "settings"),
+        ("because", "because"),
+        ("winner over default", "tuned"),
+        ("capacity per GPU", "capacity"),
+        ("levels", "surely"),
+        ("output tokens", "tokens"),
+        ("at", "priced"),
+        ("$ per million output tokens", "price"),
+    ):
         out.append(f"| {title} | " + " | ".join(escape(str(row[key])) for row in rows) + " |")
     return "\n".join(out) + "\n"

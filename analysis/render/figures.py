@@ -23,10 +23,12 @@ def rate_figures(summary: Summary, place: Place) -> list[tuple[Rate, Figure]]:
 def shown_latencies(by_key: Mapping[str, Mapping[str, Figure]]) -> dict[str, Mapping[str, Figure]]:
     """The latencies that were measured, by key, without one that tells in every figure what another does: without
     reasoning the first token is the first of the answer."""
+
     def repeats(key: str) -> bool:
         latency = METRICS.latency(key)
-        return latency is not None and latency.repeats is not None and \
-            by_key[key] == by_key.get(f"{latency.repeats}_ms")
+        return (
+            latency is not None and latency.repeats is not None and by_key[key] == by_key.get(f"{latency.repeats}_ms")
+        )
 
     return {key: figures for key, figures in by_key.items() if figures["p50"].n and not repeats(key)}
 

@@ -33,8 +33,9 @@ def interference_rows(result: Interference | None) -> list[dict[str, Any]]:
         rows.append({"name": disturbed.title, "cells": [{"value": "", "below": _counts(part)} for part in stretches]})
         for name in disturbed.rise:
             cells = [_cell(stretch.percentiles.get(name) or Figure()) for stretch in stretches]
-            rows.append({"name": name,
-                         "cells": [*cells, _cell(disturbed.rise[name]), _cell(disturbed.rise_after[name])]})
+            rows.append(
+                {"name": name, "cells": [*cells, _cell(disturbed.rise[name]), _cell(disturbed.rise_after[name])]}
+            )
     for row in rows:  # a reason that holds for the whole row is said once
         cells = row["cells"]
         if len({(cell["value"], cell["below"]) for cell in cells}) == 1:
@@ -64,9 +65,13 @@ def interference_section(run: Run, result: Interference | None) -> Section:
         seen = probes(classes, run.measured, key, starts, length_s)
         if len(seen.values) and seen.values.max() > 0:
             charts.append(_scatter(key, title, seen))
-    return Section("interference", "Interference, request by request", charts,
-                   "Each point is a bystander's request, by when it was sent (or had its first token) after the latest "
-                   f"long prefill of {' or '.join(result.disturbers)} was sent.")
+    return Section(
+        "interference",
+        "Interference, request by request",
+        charts,
+        "Each point is a bystander's request, by when it was sent (or had its first token) after the latest "
+        f"long prefill of {' or '.join(result.disturbers)} was sent.",
+    )
 
 
 def _scatter(key: str, title: str, seen: Probes) -> Chart:
@@ -76,11 +81,22 @@ def _scatter(key: str, title: str, seen: Probes) -> Chart:
     for number, name in enumerate(STRETCHES):
         chosen = known & (seen.stretch == number)
         x, y = seen.since_s[chosen][::every], seen.values[chosen][::every]
-        traces.append({"type": "scatter", "mode": "markers", "x": numbers(x), "y": numbers(y), "name": name,
-                       "marker": {"color": _COLORS[number], "size": 5, "opacity": 0.6},
-                       "hovertemplate": "%{x:.2f} s: %{y:.4g} ms<extra>" + name + "</extra>"})
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": numbers(x),
+                "y": numbers(y),
+                "name": name,
+                "marker": {"color": _COLORS[number], "size": 5, "opacity": 0.6},
+                "hovertemplate": "%{x:.2f} s: %{y:.4g} ms<extra>" + name + "</extra>",
+            }
+        )
     shown = seen.values[known] if known.any() else seen.values
-    layout = {"xaxis": axis("seconds since the latest long prefill was sent"),
-              "yaxis": latency_axis(float(shown.min()), float(shown.max()), f"{title} (log scale)"),
-              "hovermode": "closest", "showlegend": True}
+    layout = {
+        "xaxis": axis("seconds since the latest long prefill was sent"),
+        "yaxis": latency_axis(float(shown.min()), float(shown.max()), f"{title} (log scale)"),
+        "hovermode": "closest",
+        "showlegend": True,
+    }
     return Chart(f"interference-{key.replace('_', '-')}", f"{title} of bystanders", traces, layout, height=320)

@@ -21,17 +21,26 @@ def junit(summary: Summary, strict: bool = False) -> str:
 
 def junit_of(scenario: str, of_run: Sequence[Case], seconds: float, started_at: str | None = None) -> str:
     """The same of any cases."""
-    suite = ElementTree.Element("testsuite", {
-        "name": f"tokenswarm.{_clean(scenario)}", "tests": str(len(of_run)),
-        "failures": str(sum(case.state == FAILED for case in of_run)), "errors": "0",
-        "skipped": str(sum(case.state == SKIPPED for case in of_run)), "time": f"{seconds:.3f}",
-        "timestamp": _clean(started_at or "1970-01-01T00:00:00Z").rstrip("Z")})
+    suite = ElementTree.Element(
+        "testsuite",
+        {
+            "name": f"tokenswarm.{_clean(scenario)}",
+            "tests": str(len(of_run)),
+            "failures": str(sum(case.state == FAILED for case in of_run)),
+            "errors": "0",
+            "skipped": str(sum(case.state == SKIPPED for case in of_run)),
+            "time": f"{seconds:.3f}",
+            "timestamp": _clean(started_at or "1970-01-01T00:00:00Z").rstrip("Z"),
+        },
+    )
     for case in of_run:
-        element = ElementTree.SubElement(suite, "testcase", {
-            "classname": f"tokenswarm.{_clean(scenario)}", "name": _clean(case.name), "time": "0"})
+        element = ElementTree.SubElement(
+            suite, "testcase", {"classname": f"tokenswarm.{_clean(scenario)}", "name": _clean(case.name), "time": "0"}
+        )
         if case.state == FAILED:
-            ElementTree.SubElement(element, "failure", {"message": _clean(case.message), "type": "gate"}).text = \
-                _clean(case.message)
+            ElementTree.SubElement(element, "failure", {"message": _clean(case.message), "type": "gate"}).text = _clean(
+                case.message
+            )
         elif case.state == SKIPPED:
             ElementTree.SubElement(element, "skipped", {"message": _clean(case.message)})
         else:

@@ -15,8 +15,7 @@ from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import SloGate
 
-RATES = {"output_tok_s": "Out tok/s", "requests_s": "Done req/s", "goodput_rps": "Good req/s",
-         "error_rate": "Errors"}
+RATES = {"output_tok_s": "Out tok/s", "requests_s": "Done req/s", "goodput_rps": "Good req/s", "error_rate": "Errors"}
 """Rates and shares that a level's row shows, by name, with a heading of little room."""
 _STATES = ("missed", "undetermined", "met")
 
@@ -40,20 +39,31 @@ class LevelRow:
 def headings(summary: Summary, short: bool = False) -> list[str]:
     """Titles of the figures, with their units; `short`: where there is little room."""
     if short:
-        return [f"{latency.title} p95 ms" for latency in METRICS.latencies_at(Place.CURVES)] + \
-            [RATES[name] for name in _shown(summary)]
+        return [f"{latency.title} p95 ms" for latency in METRICS.latencies_at(Place.CURVES)] + [
+            RATES[name] for name in _shown(summary)
+        ]
     units = {name: METRICS[name].unit for name in _shown(summary)}
-    return [f"{latency.title} p95 (ms)" for latency in METRICS.latencies_at(Place.CURVES)] + \
-        [METRICS[name].title + (f" ({unit})" if unit != "share" else "") for name, unit in units.items()]
+    return [f"{latency.title} p95 (ms)" for latency in METRICS.latencies_at(Place.CURVES)] + [
+        METRICS[name].title + (f" ({unit})" if unit != "share" else "") for name, unit in units.items()
+    ]
 
 
 def level_rows(summary: Summary) -> list[LevelRow]:
     """A row a level, in order; none of a run that was one load."""
-    return [LevelRow(
-        level.number, text.level_words(level), _when(level), _counts(level), [
-            *(level.percentile(latency.key, "p95") for latency in METRICS.latencies_at(Place.CURVES)),
-                         *(rate_of(name, level) for name in _shown(summary))],
-        *_gates([gate for gate in summary.slo if gate.level == level.number])) for level in summary.levels]
+    return [
+        LevelRow(
+            level.number,
+            text.level_words(level),
+            _when(level),
+            _counts(level),
+            [
+                *(level.percentile(latency.key, "p95") for latency in METRICS.latencies_at(Place.CURVES)),
+                *(rate_of(name, level) for name in _shown(summary)),
+            ],
+            *_gates([gate for gate in summary.slo if gate.level == level.number]),
+        )
+        for level in summary.levels
+    ]
 
 
 def _shown(summary: Summary) -> list[str]:
@@ -79,8 +89,10 @@ def _when(level: LevelFigures) -> str:
 
 def _counts(level: LevelFigures) -> str:
     counts = level.counts
-    parts = [f"{counts.sent:,} sent", *(f"{n:,} {name}" for name, n in (("failed", counts.failed),
-                                                                      ("cancelled", counts.cancelled)) if n)]
+    parts = [
+        f"{counts.sent:,} sent",
+        *(f"{n:,} {name}" for name, n in (("failed", counts.failed), ("cancelled", counts.cancelled)) if n),
+    ]
     return ", ".join(parts)
 
 
@@ -90,7 +102,8 @@ def _gates(gates: Sequence[SloGate]) -> tuple[str, str, str]:
     unsure = sum(shown_state(gate) != gate.state for gate in gates)
     parts = {state: f"{by_state[state]} {state}" for state in reversed(_STATES) if by_state[state]}
     worst = next((state for state in _STATES if by_state[state]), "")
-    words = ", ".join(part + (f" ({unsure} not certain)" if unsure and state == "met" else "")
-                      for state, part in parts.items())
+    words = ", ".join(
+        part + (f" ({unsure} not certain)" if unsure and state == "met" else "") for state, part in parts.items()
+    )
     colour = next((state for state in _STATES if any(shown_state(gate) == state for gate in gates)), "")
     return words, colour, parts.get(worst, "")

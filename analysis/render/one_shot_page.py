@@ -40,10 +40,15 @@ def _case(row: ShotRow) -> str:
 def cells_of(record: OneShot) -> Iterator[list[tuple[str, str]]]:
     """The table, row by row, as HEADINGS says: (value, its 95% interval or "") in each cell."""
     for row in record.rows:
-        yield [(row.engine, ""), (_case(row), ""),
-               (text.quantity(row.duration_s), text.interval(row.duration_s)), (_tokens(row.tokens), ""),
-               (text.number(row.tokens_s.value), text.interval(row.tokens_s)),
-               (text.quantity(row.ttft_ms), text.interval(row.ttft_ms)), (_cached(row), "")]
+        yield [
+            (row.engine, ""),
+            (_case(row), ""),
+            (text.quantity(row.duration_s), text.interval(row.duration_s)),
+            (_tokens(row.tokens), ""),
+            (text.number(row.tokens_s.value), text.interval(row.tokens_s)),
+            (text.quantity(row.ttft_ms), text.interval(row.ttft_ms)),
+            (_cached(row), ""),
+        ]
 
 
 def _in_one(value: str, between: str) -> str:
@@ -63,8 +68,10 @@ def notes_of(record: OneShot) -> list[str]:
     if record.reason:
         notes.insert(0, f"It ended before its time: {record.reason}")
     if not record.interleaved:
-        notes.append("The engines were asked one after the other, each after a start of its own: what differs from "
-                     "start to start is not covered by the intervals.")
+        notes.append(
+            "The engines were asked one after the other, each after a start of its own: what differs from "
+            "start to start is not covered by the intervals."
+        )
     return list(dict.fromkeys(notes))
 
 
@@ -73,9 +80,11 @@ def how(record: OneShot) -> str:
     repeats = f"{text.times(record.repeats)}"
     before = f" after {record.context.name} ({record.context.chars:,} characters)" if record.context else ""
     turns = ", the engines in turn" if record.interleaved and len(record.engines) > 1 else ""
-    return (f"One prompt{before}, asked {repeats} of each engine{turns}, answers of at most {record.max_tokens:,} "
-            f"tokens, one request at a time; {record.warmups} unmeasured before. Means are geometric, with 95% "
-            "intervals over the repeats.")
+    return (
+        f"One prompt{before}, asked {repeats} of each engine{turns}, answers of at most {record.max_tokens:,} "
+        f"tokens, one request at a time; {record.warmups} unmeasured before. Means are geometric, with 95% "
+        "intervals over the repeats."
+    )
 
 
 def one_shot_table(record: OneShot) -> Table:
@@ -120,8 +129,12 @@ def _shown_prompt(record: OneShot) -> str:
 def one_shot_markdown(record: OneShot) -> str:
     """To paste into a ticket or a post."""
     out = [f"**{_SIMULATED}**", ""] if record.simulated else []
-    out += [f"> {escape(_shown_prompt(record))}", "",
-            "| " + " | ".join(HEADINGS) + " |", "|---|---" + "|---:" * (len(HEADINGS) - 2) + "|"]
+    out += [
+        f"> {escape(_shown_prompt(record))}",
+        "",
+        "| " + " | ".join(HEADINGS) + " |",
+        "|---|---" + "|---:" * (len(HEADINGS) - 2) + "|",
+    ]
     out += ["| " + " | ".join(escape(_in_one(*cell)) for cell in cells) + " |" for cells in cells_of(record)]
     out += ["", escape(how(record)), "", f"**{escape(record.sentence)}**", ""]
     if record.contrasts:
@@ -135,9 +148,21 @@ def one_shot_markdown(record: OneShot) -> str:
 def render_one_shot(record: OneShot) -> str:
     """oneshot.html: one file, offline."""
     script = asset("theme.js")
-    return environment().get_template("oneshot.html.j2").render(
-        record=record, headings=HEADINGS, cells=list(cells_of(record)), how=how(record),
-        contrast_headings=CONTRAST_HEADINGS, contrasts=list(contrasts_of(record)),
-        notes=notes_of(record), engines=[engine_words(engine) for engine in record.engines],
-        prompt=_shown_prompt(record), style=Markup(asset("dashboard.css")), theme_script=Markup(script),
-        script_hashes=script_hash(script))
+    return (
+        environment()
+        .get_template("oneshot.html.j2")
+        .render(
+            record=record,
+            headings=HEADINGS,
+            cells=list(cells_of(record)),
+            how=how(record),
+            contrast_headings=CONTRAST_HEADINGS,
+            contrasts=list(contrasts_of(record)),
+            notes=notes_of(record),
+            engines=[engine_words(engine) for engine in record.engines],
+            prompt=_shown_prompt(record),
+            style=Markup(asset("dashboard.css")),
+            theme_script=Markup(script),
+            script_hashes=script_hash(script),
+        )
+    )

@@ -54,9 +54,12 @@ def head(summary: Summary) -> dict[str, Any]:
         "any_checked": any(each.checked for each in summary.finish_reasons),
         "tone": summary.verdict if summary.verdict != VALID or not summary.outcome.code else "MISSED",
         "blocking": [reason for reason in summary.reasons if reason.verdict != "NOTE"],
-        "remarks": [*([summary.steady_part.sentence] if summary.steady_part.sentence else []),
-                    *(reason.sentence for reason in summary.reasons if reason.verdict == "NOTE"),
-                    *summary.notes, *([away] if away else [])],
+        "remarks": [
+            *([summary.steady_part.sentence] if summary.steady_part.sentence else []),
+            *(reason.sentence for reason in summary.reasons if reason.verdict == "NOTE"),
+            *summary.notes,
+            *([away] if away else []),
+        ],
     }
 
 
@@ -123,8 +126,14 @@ def _latency_rows(by_key: Mapping[str, Mapping[str, Figure]]) -> list[dict[str, 
     rows = []
     for key, figures in shown_latencies(by_key).items():
         latency = METRICS.latency(key)
-        rows.append({"name": latency_title(key), "meaning": latency.meaning if latency else "",
-                     "n": f"{figures['p50'].n:,}", "cells": [cell(figures[p]) for p in ("p50", "p95", "p99")]})
+        rows.append(
+            {
+                "name": latency_title(key),
+                "meaning": latency.meaning if latency else "",
+                "n": f"{figures['p50'].n:,}",
+                "cells": [cell(figures[p]) for p in ("p50", "p95", "p99")],
+            }
+        )
     return rows
 
 
@@ -135,8 +144,12 @@ def rate_rows(summary: Summary) -> list[dict[str, Any]]:
     if server_rows(summary):  # which tells the same, over exactly the same events
         rows = [(rate, figure) for rate, figure in rows if rate.name != "server_ttft_mean"]
     return [
-        {"name": rate.at(Place.TABLE).title, "value": text.quantity(figure), "interval": text.interval(figure),
-         "note": _note(rate, summary)}
+        {
+            "name": rate.at(Place.TABLE).title,
+            "value": text.quantity(figure),
+            "interval": text.interval(figure),
+            "note": _note(rate, summary),
+        }
         for rate, figure in rows
     ]
 
@@ -163,21 +176,32 @@ def server_rows(summary: Summary) -> list[dict[str, Any]]:
         for part, figure in engine.parts().items():
             ends, of_client = figure.bucket, client.get(part, Figure()).value
             within = "" if not ends else f"above {ends[0]:g}" if ends[1] is None else f"in {ends[0]:g} – {ends[1]:g}"
-            cells.append({
-                "engine": text.MISSING if figure.value is None else ("≈ " if ends else "") + text.number(figure.value),
-                "ends": within,
-                "client": text.number(of_client) if of_client is not None else "",
-            })
+            cells.append(
+                {
+                    "engine": text.MISSING
+                    if figure.value is None
+                    else ("≈ " if ends else "") + text.number(figure.value),
+                    "ends": within,
+                    "client": text.number(of_client) if of_client is not None else "",
+                }
+            )
         rows.append({"name": title, "n": f"{engine.mean.n:,}", "cells": cells})
     return rows
 
 
 def drift_rows(summary: Summary) -> list[dict[str, str]]:
     """What became of each series over a long run; empty where the run is too short to tell."""
-    return [{"name": series.title, "state": series.state, "words": drift_sentence(series),
-             "style": "met" if series.state == STEADY else "missed",
-             "level": f"{text.number(series.level, series.unit)} {text.unit_of(series.unit)}".strip()}
-            for series in summary.drift.values() if series.state != TOO_SHORT]
+    return [
+        {
+            "name": series.title,
+            "state": series.state,
+            "words": drift_sentence(series),
+            "style": "met" if series.state == STEADY else "missed",
+            "level": f"{text.number(series.level, series.unit)} {text.unit_of(series.unit)}".strip(),
+        }
+        for series in summary.drift.values()
+        if series.state != TOO_SHORT
+    ]
 
 
 def gap_rows(summary: Summary) -> list[dict[str, Any]]:
@@ -196,8 +220,18 @@ def gap_rows(summary: Summary) -> list[dict[str, Any]]:
 
 def level_cells(summary: Summary) -> list[dict[str, Any]]:
     """Rows of the table of load levels; empty where the run was one load."""
-    return [{"number": row.number, "name": row.name, "when": row.when, "counts": row.counts, "gates": row.gates,
-             "state": row.state, "cells": [cell(figure) for figure in row.figures]} for row in level_rows(summary)]
+    return [
+        {
+            "number": row.number,
+            "name": row.name,
+            "when": row.when,
+            "counts": row.counts,
+            "gates": row.gates,
+            "state": row.state,
+            "cells": [cell(figure) for figure in row.figures],
+        }
+        for row in level_rows(summary)
+    ]
 
 
 def class_columns(summary: Summary) -> list[str]:
@@ -215,21 +249,29 @@ def class_rows(summary: Summary) -> list[dict[str, Any]]:
         alone = summary.of_class(name)
         share = part.share
         sent = f"{part.counts.sent:,}" + (f" ({text.quantity(share.requests)})" if share is not None else "")
-        rows.append({"name": name, "sent": sent,
-                     "cells": [cell(figure_of(alone) or Figure()) for figure_of in figures]})
+        rows.append(
+            {"name": name, "sent": sent, "cells": [cell(figure_of(alone) or Figure()) for figure_of in figures]}
+        )
     return rows
 
 
 def _class_figures(summary: Summary) -> list[tuple[str, Callable[[Summary], Figure | None]]]:
     """(head, figure of a class's summary) of each column, from the registry of metrics."""
+
     def percentile(latency: Latency, q: float) -> Callable[[Summary], Figure | None]:
         return lambda of: of.percentile(latency.key, f"p{percentile_digits(q)}")
 
-    latencies = [(f"{latency.at(Place.CLASSES).title} p{q:g} (ms)", percentile(latency, q))
-                 for latency in METRICS.latencies_at(Place.CLASSES) for q in latency.shown_percentiles(Place.CLASSES)]
+    latencies = [
+        (f"{latency.at(Place.CLASSES).title} p{q:g} (ms)", percentile(latency, q))
+        for latency in METRICS.latencies_at(Place.CLASSES)
+        for q in latency.shown_percentiles(Place.CLASSES)
+    ]
     bounded = bool(summary.goodput.bounds)
-    rates = [(f"{rate.at(Place.CLASSES).title}{f' ({unit})' if (unit := text.unit_of(rate.unit)) else ''}",
-              rate.figure_of) for rate in METRICS.rates_at(Place.CLASSES) if bounded or not rate.of_objectives]
+    rates = [
+        (f"{rate.at(Place.CLASSES).title}{f' ({unit})' if (unit := text.unit_of(rate.unit)) else ''}", rate.figure_of)
+        for rate in METRICS.rates_at(Place.CLASSES)
+        if bounded or not rate.of_objectives
+    ]
     return [*latencies, *rates]
 
 
@@ -243,7 +285,8 @@ def check_rows(summary: Summary) -> list[dict[str, Any]]:
             "limit": text.limit(_round(check.limit), check.unit) if check.limit is not None else text.MISSING,
             "words": check.verdict.lower() if check.broken else "ok",
         }
-        for check in summary.generator.checks if _telling(check)
+        for check in summary.generator.checks
+        if _telling(check)
     ]
 
 

@@ -12,15 +12,27 @@ from tokenswarm.analysis.render.profile_rows import Named, profile_rows
 def render_profiles(profiles: Sequence[Named]) -> str:
     """The page as text, with the same protection as the dashboard. `profiles`: (name, profile) of each workload."""
     charts = [chart for chart in (_arrivals(profiles), _hits(profiles), _blocks(profiles)) if chart is not None]
-    return environment().get_template("profile.html.j2").render(
-        title=" and ".join(name for name, _ in profiles), names=[name for name, _ in profiles],
-        lead=", ".join(f"{each.requests:,} requests" for _, each in profiles), notes=_notes(profiles),
-        rows=profile_rows(profiles), charts=charts, **chart_page([chart.spec() for chart in charts]))
+    return (
+        environment()
+        .get_template("profile.html.j2")
+        .render(
+            title=" and ".join(name for name, _ in profiles),
+            names=[name for name, _ in profiles],
+            lead=", ".join(f"{each.requests:,} requests" for _, each in profiles),
+            notes=_notes(profiles),
+            rows=profile_rows(profiles),
+            charts=charts,
+            **chart_page([chart.spec() for chart in charts]),
+        )
+    )
 
 
 def _notes(profiles: Sequence[Named]) -> list[str]:
-    notes = [f"{name}: lengths that nobody recorded are estimated at four bytes of text a token."
-             for name, each in profiles if each.estimated]
+    notes = [
+        f"{name}: lengths that nobody recorded are estimated at four bytes of text a token."
+        for name, each in profiles
+        if each.estimated
+    ]
     for name, each in profiles:
         if each.hit_rate is None and "hit_rate" in each.why:
             notes.append(f"{name}: what prompts share is not known: {each.why['hit_rate']}.")
@@ -39,22 +51,44 @@ def _arrivals(profiles: Sequence[Named]) -> Chart | None:
 
 
 def _hits(profiles: Sequence[Named]) -> Chart | None:
-    data = [line([point.tokens for point in each.hit_rate.lru],
-                 numbers([100 * point.rate for point in each.hit_rate.lru], 3), plain(name), PALETTE[place % 6],
-                 hovertemplate="%{x:,} tokens: %{y:.1f}%<extra></extra>")
-            for place, (name, each) in enumerate(profiles) if each.hit_rate and each.hit_rate.unbounded]
-    layout = {"xaxis": axis("KV cache, tokens (log scale)", type="log"), "hovermode": "closest",
-              "yaxis": axis("% of the prompt tokens found", rangemode="tozero")}
+    data = [
+        line(
+            [point.tokens for point in each.hit_rate.lru],
+            numbers([100 * point.rate for point in each.hit_rate.lru], 3),
+            plain(name),
+            PALETTE[place % 6],
+            hovertemplate="%{x:,} tokens: %{y:.1f}%<extra></extra>",
+        )
+        for place, (name, each) in enumerate(profiles)
+        if each.hit_rate and each.hit_rate.unbounded
+    ]
+    layout = {
+        "xaxis": axis("KV cache, tokens (log scale)", type="log"),
+        "hovermode": "closest",
+        "yaxis": axis("% of the prompt tokens found", rangemode="tozero"),
+    }
     note = "What a cache that forgets what was used longest ago would have found, by its size (stack distances)."
     return Chart("hits", "Hits against the size of the KV cache", data, layout, note, 300, wide=True) if data else None
 
 
 def _blocks(profiles: Sequence[Named]) -> Chart | None:
-    data = [{"type": "bar", "x": [str(point.size) for point in each.hit_rate.blocks], "name": plain(name),
-             "y": numbers([100 * point.rate for point in each.hit_rate.blocks], 3),
-             "marker": {"color": PALETTE[place % 6]}, "hovertemplate": "blocks of %{x}: %{y:.1f}%<extra></extra>"}
-            for place, (name, each) in enumerate(profiles) if each.hit_rate and each.hit_rate.unbounded]
-    layout = {"barmode": "group", "hovermode": "closest", "xaxis": axis("tokens in a block", type="category"),
-              "yaxis": axis("% of the prompt tokens found", rangemode="tozero")}
+    data = [
+        {
+            "type": "bar",
+            "x": [str(point.size) for point in each.hit_rate.blocks],
+            "name": plain(name),
+            "y": numbers([100 * point.rate for point in each.hit_rate.blocks], 3),
+            "marker": {"color": PALETTE[place % 6]},
+            "hovertemplate": "blocks of %{x}: %{y:.1f}%<extra></extra>",
+        }
+        for place, (name, each) in enumerate(profiles)
+        if each.hit_rate and each.hit_rate.unbounded
+    ]
+    layout = {
+        "barmode": "group",
+        "hovermode": "closest",
+        "xaxis": axis("tokens in a block", type="category"),
+        "yaxis": axis("% of the prompt tokens found", rangemode="tozero"),
+    }
     note = "In a cache without limits: a block is found only as a whole."
     return Chart("blocks", "Hits by the size of blocks", data, layout, note, 260) if data else None

@@ -16,8 +16,13 @@ from tokenswarm.analysis.traffic.profile import ArrivalFigures, HitRates, Length
 _BARS = "▁▂▃▄▅▆▇█"
 _POISSON_LOW, _POISSON_HIGH = 0.8, 1.25
 """Coefficients of variation of gaps that are called Poisson's, whose is 1."""
-_TITLES = {"input_tokens": "prompts", "output_tokens": "answers", "arrivals": "arrivals",
-           "sessions": "sessions", "hit_rate": "hits"}
+_TITLES = {
+    "input_tokens": "prompts",
+    "output_tokens": "answers",
+    "arrivals": "arrivals",
+    "sessions": "sessions",
+    "hit_rate": "hits",
+}
 """What is not known, by its field; `shared` is not known for the reason that `hit_rate` is not."""
 
 
@@ -60,11 +65,15 @@ def _lengths(profile: Profile) -> Table:
     table = Table("", "mean", "p50", "p90", "p99", "max", "total", box=box.SIMPLE_HEAD)
     for column in table.columns[1:]:
         column.justify = "right"
-    rows: list[tuple[str, Lengths | None, str]] = [("prompt, tokens", profile.input_tokens, "tokens"),
-                                                  ("answer, tokens", profile.output_tokens, "tokens")]
+    rows: list[tuple[str, Lengths | None, str]] = [
+        ("prompt, tokens", profile.input_tokens, "tokens"),
+        ("answer, tokens", profile.output_tokens, "tokens"),
+    ]
     if profile.sessions:
-        rows += [("turns in a session", profile.sessions.turns, "turns"),
-                 ("pause before a turn, s", profile.sessions.delay_s, "s")]
+        rows += [
+            ("turns in a session", profile.sessions.turns, "turns"),
+            ("pause before a turn, s", profile.sessions.delay_s, "s"),
+        ]
     for title, lengths, unit in rows:
         if lengths is not None:
             shown = [lengths.mean, lengths.p50, lengths.p90, lengths.p99, lengths.max]
@@ -75,16 +84,24 @@ def _lengths(profile: Profile) -> Table:
 
 def _arrivals(arrivals: ArrivalFigures) -> list[str]:
     largest = arrivals.largest_minute
-    lines = [f"{arrivals.rate:.3g} requests/s over {text.duration(arrivals.duration_s)}",
-             f"largest minute: {largest.requests:,} requests, from {text.duration(largest.start_s)} on"]
+    lines = [
+        f"{arrivals.rate:.3g} requests/s over {text.duration(arrivals.duration_s)}",
+        f"largest minute: {largest.requests:,} requests, from {text.duration(largest.start_s)} on",
+    ]
     if arrivals.cv is not None:
-        kind = "like Poisson arrivals" if _POISSON_LOW <= arrivals.cv <= _POISSON_HIGH else \
-            "burstier than Poisson arrivals" if arrivals.cv > 1 else "more even than Poisson arrivals"
+        kind = (
+            "like Poisson arrivals"
+            if _POISSON_LOW <= arrivals.cv <= _POISSON_HIGH
+            else "burstier than Poisson arrivals"
+            if arrivals.cv > 1
+            else "more even than Poisson arrivals"
+        )
         lines.append(f"gaps between them: CV {arrivals.cv:.2f}, {kind}")
     top = max(arrivals.over_time, default=0.0)
     if top:
-        bars = (_BARS[min(len(_BARS) - 1, int(value / top * len(_BARS)))] if value else " "
-                for value in arrivals.over_time)
+        bars = (
+            _BARS[min(len(_BARS) - 1, int(value / top * len(_BARS)))] if value else " " for value in arrivals.over_time
+        )
         lines += ["".join(bars), f"requests/s over time, at most {top:.3g}"]
     if arrivals.out_of_order:
         lines.append(f"{text.times(arrivals.out_of_order)} a request stands before an earlier one; they are sorted")
@@ -92,19 +109,24 @@ def _arrivals(arrivals: ArrivalFigures) -> list[str]:
 
 
 def _shared(shared: SharedFigures) -> list[str]:
-    lines = [f"{text.percent(shared.fixed)} of the prompt tokens are fixed context: {shared.fixed_share:.0%} of the "
-             f"{'requests' if shared.own_session is None else 'sessions'}, or more, begin so"]
+    lines = [
+        f"{text.percent(shared.fixed)} of the prompt tokens are fixed context: {shared.fixed_share:.0%} of the "
+        f"{'requests' if shared.own_session is None else 'sessions'}, or more, begin so"
+    ]
     if shared.own_session is not None:
         lines.append(f"{text.percent(shared.own_session)} were in an earlier turn of their session")
     return lines
 
 
 def _hits(hits: HitRates) -> list[str]:
-    lines = [f"a cache without limits finds {text.percent(point.rate)} in blocks of {point.size}"
-             for point in hits.blocks]
+    lines = [
+        f"a cache without limits finds {text.percent(point.rate)} in blocks of {point.size}" for point in hits.blocks
+    ]
     if hits.half_at is not None and hits.ninety_at is not None:
-        lines.append(f"half of it takes a KV cache of {hits.half_at:,} tokens, nine tenths {hits.ninety_at:,} "
-                     f"(least recently used, blocks of {hits.block_tokens})")
+        lines.append(
+            f"half of it takes a KV cache of {hits.half_at:,} tokens, nine tenths {hits.ninety_at:,} "
+            f"(least recently used, blocks of {hits.block_tokens})"
+        )
     return lines
 
 

@@ -7,8 +7,12 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.contract.summary.task_records import TaskFigures
 
 _ROWS = (
-    ("Completion time, p50", "completion_p50_ms", "first request to the end of the last answer, tools and sub-agents "
-                                                  "included; unfinished tasks count as longer than was seen of them"),
+    (
+        "Completion time, p50",
+        "completion_p50_ms",
+        "first request to the end of the last answer, tools and sub-agents "
+        "included; unfinished tasks count as longer than was seen of them",
+    ),
     ("Completion time, p95", "completion_p95_ms", ""),
     ("Tasks completed", "completed_s", "in the measure window, whenever they began"),
     ("Requests of a task", "requests", ""),
@@ -31,11 +35,15 @@ def task_rows(tasks: TaskFigures | None) -> list[dict[str, str]]:
         figure = getattr(tasks, field)
         in_seconds = figure.unit == "ms" and figure.value is not None
         low, high = figure.ends
-        rows.append({
-            "name": name, "note": note,
-            "value": text.duration(figure.value / 1e3) if in_seconds else text.quantity(figure),
-            "interval": _seconds(low, high) if in_seconds else text.interval(figure) or figure.why or "",
-            "n": f"{figure.n:,}"})
+        rows.append(
+            {
+                "name": name,
+                "note": note,
+                "value": text.duration(figure.value / 1e3) if in_seconds else text.quantity(figure),
+                "interval": _seconds(low, high) if in_seconds else text.interval(figure) or figure.why or "",
+                "n": f"{figure.n:,}",
+            }
+        )
     return rows
 
 
@@ -50,5 +58,7 @@ def task_counts(tasks: TaskFigures | None) -> str:
     """`96 tasks began in the measure window: 71 completed, 0 failed, 25 were unfinished at its end.`"""
     if tasks is None:
         return ""
-    return (f"{tasks.begun:,} tasks began in the measure window: {tasks.completed:,} completed, {tasks.failed:,} "
-            f"failed, {tasks.unfinished:,} were unfinished at its end.")
+    return (
+        f"{tasks.begun:,} tasks began in the measure window: {tasks.completed:,} completed, {tasks.failed:,} "
+        f"failed, {tasks.unfinished:,} were unfinished at its end."
+    )

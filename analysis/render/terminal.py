@@ -64,14 +64,18 @@ def _heading(summary: Summary) -> Text:
         line.append(" (no real engine was measured)")
     scenario = run.scenario.name or "scenario not known"
     seconds = text.duration(run.window.seconds)
-    line.append(f"\n{run.engine.with_version} · {run.model or 'model not known'} · {scenario} · "
-                f"{load_sentence(run.load, summary.levels)} · {seconds}")
+    line.append(
+        f"\n{run.engine.with_version} · {run.model or 'model not known'} · {scenario} · "
+        f"{load_sentence(run.load, summary.levels)} · {seconds}"
+    )
     return line
 
 
 def _reasons(summary: Summary) -> list[Text]:
-    lines = [Text.assemble((f"{reason.verdict.lower().replace('_', ' ')}: ", "bold"), reason.sentence)
-             for reason in summary.reasons]
+    lines = [
+        Text.assemble((f"{reason.verdict.lower().replace('_', ' ')}: ", "bold"), reason.sentence)
+        for reason in summary.reasons
+    ]
     if BY_NAME[summary.outcome.name].verdict == VALID:  # otherwise the sentence is that of these reasons
         lines.insert(0, Text(summary.outcome.sentence))
     steady = [summary.steady_part.sentence] if summary.steady_part.sentence else []
@@ -112,13 +116,18 @@ def _latency(summary: Summary) -> Table:
 def _levels(summary: Summary) -> Table:
     """A row a load level; intervals are on the page."""
     heads: list[tuple[str, JustifyMethod]] = [
-        ("Level", "left"), *((heading, "right") for heading in headings(summary, short=True)), ("gates", "left")]
+        ("Level", "left"),
+        *((heading, "right") for heading in headings(summary, short=True)),
+        ("gates", "left"),
+    ]
     table = _table("Load levels", *heads)
     table.columns[0].no_wrap = True
     table.columns[-1].no_wrap = True
     for row in level_rows(summary):
-        figures = [Text(text.number(figure.value, figure.unit), style="" if figure.value is not None else "dim")
-                   for figure in row.figures]
+        figures = [
+            Text(text.number(figure.value, figure.unit), style="" if figure.value is not None else "dim")
+            for figure in row.figures
+        ]
         gates = Text(row.worst.replace("undetermined", "undet."), style=_STATE_STYLE.get(row.state, ""))
         table.add_row(f"{row.number}: {row.name}", *figures, gates)
     return table
@@ -143,8 +152,9 @@ def _objectives(gates: Sequence[SloGate], title: str) -> Table:
     for gate in gates:
         figure = gate.figure
         value = text.quantity(figure) if figure.value is not None else figure.why or ""
-        table.add_row(gate.title, bound_words(gate), value,
-                      Text(verdict_words(gate), style=_STATE_STYLE[shown_state(gate)]))
+        table.add_row(
+            gate.title, bound_words(gate), value, Text(verdict_words(gate), style=_STATE_STYLE[shown_state(gate)])
+        )
     return table
 
 
@@ -173,10 +183,18 @@ def adapter_lines(summary: Summary) -> list[Text]:
     lora = summary.adapters
     if lora is None:
         return []
-    first, later = (text.quantity(figure) if figure.value is not None else figure.why or text.MISSING
-                    for figure in (lora.first_use_ttft_ms, lora.later_ttft_ms))
-    return [Text.assemble(("LoRA adapters: ", "bold"), f"{lora.used} of {lora.adapters} used; median TTFT of an "
-                          f"adapter's first use {first}, of later requests {later}"), Text("")]
+    first, later = (
+        text.quantity(figure) if figure.value is not None else figure.why or text.MISSING
+        for figure in (lora.first_use_ttft_ms, lora.later_ttft_ms)
+    )
+    return [
+        Text.assemble(
+            ("LoRA adapters: ", "bold"),
+            f"{lora.used} of {lora.adapters} used; median TTFT of an "
+            f"adapter's first use {first}, of later requests {later}",
+        ),
+        Text(""),
+    ]
 
 
 def outage_lines(summary: Summary) -> list[Text]:
@@ -185,8 +203,10 @@ def outage_lines(summary: Summary) -> list[Text]:
         return []
     lines = [Text.assemble(("Outages: ", "bold"), (outages.sentence(summary.outages), "yellow"))]
     rows = outages.listed_rows(summary.outages)
-    lines += [Text(f"  {row['began']}: recovery {row['recovery']}, {row['failed']} failed ({row['kinds']})")
-              for row in rows[:_OUTAGES_SHOWN]]
+    lines += [
+        Text(f"  {row['began']}: recovery {row['recovery']}, {row['failed']} failed ({row['kinds']})")
+        for row in rows[:_OUTAGES_SHOWN]
+    ]
     left = summary.outages.count - _OUTAGES_SHOWN
     return [*lines, *([Text(f"  and {left:,} more, see the dashboard")] if left > 0 else []), Text("")]
 
@@ -194,8 +214,7 @@ def outage_lines(summary: Summary) -> list[Text]:
 def _baseline(baseline: Baseline) -> list[Text]:
     head = f"Against {baseline.run_id}"
     lines = [Text(head, style="bold")]
-    lines += [Text.assemble((f"{gate.state:<13}", _STATE_STYLE[gate.state]), gate.sentence)
-              for gate in baseline.gates]
+    lines += [Text.assemble((f"{gate.state:<13}", _STATE_STYLE[gate.state]), gate.sentence) for gate in baseline.gates]
     return lines + [Text.assemble(("not alike: ", "bold"), note) for note in baseline.notes]
 
 

@@ -29,8 +29,11 @@ def interval_words(figure: Figure) -> str:
     if not between:
         return ""
     low, high = figure.ends
-    missing = "" if low is not None and high is not None else \
-        f" (too few requests for {'an upper' if high is None else 'a lower'} end)"
+    missing = (
+        ""
+        if low is not None and high is not None
+        else f" (too few requests for {'an upper' if high is None else 'a lower'} end)"
+    )
     return f"95%: {between}{missing}"
 
 
@@ -52,8 +55,9 @@ def cards(summary: Summary) -> list[dict[str, Any]]:
     return chosen
 
 
-def _card(title: str, figure: Figure, note: str | None, gate: SloGate | None,
-          note_always: bool = False) -> dict[str, Any]:
+def _card(
+    title: str, figure: Figure, note: str | None, gate: SloGate | None, note_always: bool = False
+) -> dict[str, Any]:
     return {
         "title": title,
         "value": text.number(figure.value, figure.unit),
@@ -61,7 +65,9 @@ def _card(title: str, figure: Figure, note: str | None, gate: SloGate | None,
         "interval": interval_words(figure),
         "note": note if note_always or gate is None else None,
         "limit": pretty_bound(gate) if gate else None,
-        "state": None, "words": None} | (mark(gate) if gate else {})
+        "state": None,
+        "words": None,
+    } | (mark(gate) if gate else {})
 
 
 def means_nothing(summary: Summary) -> str:
@@ -86,7 +92,8 @@ def objective_rows(summary: Summary) -> list[dict[str, Any]]:
             "value": text.quantity(gate.figure),
             "interval": text.interval(gate.figure) or gate.figure.why or "",
             "spare": spare_words(gate),
-        } | mark(gate)
+        }
+        | mark(gate)
         for gate in summary.slo
     ]
 
@@ -96,13 +103,28 @@ def objectives_by_level(summary: Summary) -> list[dict[str, Any]]:
     by_key: dict[str, list[SloGate]] = {}
     for gate in summary.slo:
         by_key.setdefault(gate.key.partition(".")[2], []).append(gate)
-    return [{"title": gates[0].title.partition(": ")[2], "limit": pretty_bound(gates[0]) or text.MISSING,
-             "cells": [{"value": text.quantity(gate.figure), "spare": spare_words(gate),
-                        "why": (gate.figure.why or "").split(",")[0]} | mark(gate) for gate in gates]}
-            for gates in by_key.values()]
+    return [
+        {
+            "title": gates[0].title.partition(": ")[2],
+            "limit": pretty_bound(gates[0]) or text.MISSING,
+            "cells": [
+                {
+                    "value": text.quantity(gate.figure),
+                    "spare": spare_words(gate),
+                    "why": (gate.figure.why or "").split(",")[0],
+                }
+                | mark(gate)
+                for gate in gates
+            ],
+        }
+        for gates in by_key.values()
+    ]
 
 
 def one_sided(summary: Summary) -> bool:
     """Whether a latency has an interval with one end."""
-    return any(figure.value is not None and figure.ci95 and None in figure.ends
-               for figures in summary.latency.values() for figure in figures.values())
+    return any(
+        figure.value is not None and figure.ci95 and None in figure.ends
+        for figures in summary.latency.values()
+        for figure in figures.values()
+    )

@@ -19,9 +19,9 @@ _ENDINGS = {
     "budget": "The budget was spent before the race was decided.",
     "interrupted": "The race was interrupted; it goes on with --resume.",
     "nothing_reached": "No candidate met the limits in a single request: nobody leads. Ask for less load, "
-                       "or set wider limits.",
+    "or set wider limits.",
     "load_generator": "The load generator was the limit three times in a row, so the race was stopped: use a quieter "
-                      "machine, then go on with --resume.",
+    "machine, then go on with --resume.",
     "none": "No candidate could be measured.",
 }
 
@@ -48,19 +48,31 @@ def tune_sentences(tune: Tune) -> list[str]:
         sentences.append(f"Not told from the winner: {', '.join(tune.equal_to_winner)}.")
     spent = tune.time
     share = spent.starts_s / spent.total_s if spent.total_s else 0.0
-    sentences.append(f"It took {text.duration(spent.total_s)}, {spent.race_runs} runs in the race and "
-                     f"{spent.fresh_runs} fresh ones; {share:.0%} of the time went into {spent.starts} starts.")
+    sentences.append(
+        f"It took {text.duration(spent.total_s)}, {spent.race_runs} runs in the race and "
+        f"{spent.fresh_runs} fresh ones; {share:.0%} of the time went into {spent.starts} starts."
+    )
     return [*sentences, tune.quality] if tune.quality else sentences
 
 
 def _candidates(tune: Tune) -> Iterator[dict[str, str]]:
     for each in tune.candidates:
         mean = sum(each.figures) / len(each.figures) if each.figures else None
-        state = f"dropped after round {each.dropped_after_round}" if each.dropped_after_round else \
-            "not told from the winner" if each.state == "equal" else each.state
-        yield {"name": each.name, "state": state, "reason": each.reason or "", "runs": str(len(each.figures)),
-               "mean": text.MISSING if mean is None else text.number(mean),
-               "ratio": "" if each.state == "winner" else ratio_words(each.ratio)}
+        state = (
+            f"dropped after round {each.dropped_after_round}"
+            if each.dropped_after_round
+            else "not told from the winner"
+            if each.state == "equal"
+            else each.state
+        )
+        yield {
+            "name": each.name,
+            "state": state,
+            "reason": each.reason or "",
+            "runs": str(len(each.figures)),
+            "mean": text.MISSING if mean is None else text.number(mean),
+            "ratio": "" if each.state == "winner" else ratio_words(each.ratio),
+        }
 
 
 def _effects(tune: Tune) -> Iterator[dict[str, str]]:
@@ -71,12 +83,24 @@ def _effects(tune: Tune) -> Iterator[dict[str, str]]:
 def render_tune(tune: Tune) -> str:
     """tune.html: one file, offline."""
     script = asset("theme.js")
-    runs = [*(run for each in tune.candidates for run in each.runs),
-            *(run for side in tune.fresh_runs.values() for run in side)]
-    return environment().get_template("tune.html.j2").render(
-        tune=tune, sentences=tune_sentences(tune), candidates=list(_candidates(tune)), effects=list(_effects(tune)),
-        runs="  ".join(Path(run).name for run in runs), style=Markup(asset("dashboard.css")),
-        theme_script=Markup(script), script_hashes=script_hash(script))
+    runs = [
+        *(run for each in tune.candidates for run in each.runs),
+        *(run for side in tune.fresh_runs.values() for run in side),
+    ]
+    return (
+        environment()
+        .get_template("tune.html.j2")
+        .render(
+            tune=tune,
+            sentences=tune_sentences(tune),
+            candidates=list(_candidates(tune)),
+            effects=list(_effects(tune)),
+            runs="  ".join(Path(run).name for run in runs),
+            style=Markup(asset("dashboard.css")),
+            theme_script=Markup(script),
+            script_hashes=script_hash(script),
+        )
+    )
 
 
 def tune_markdown(tune: Tune) -> str:

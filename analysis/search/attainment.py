@@ -93,8 +93,9 @@ def attainment(runs: Sequence[Blocks], error: float) -> Attainment:
     blocks = sum(sum(1 for each in run.sent if each) for run in runs)
     worse = dependence(runs) * _tail_factor(max(2, blocks - len(runs)), error)
     bad, worth = (sent - good) / worse, sent / worse
-    return Attainment(good / sent, 1.0 - _upper_end(bad, worth, error), _upper_end(worth - bad, worth, error), sent,
-                      worse)
+    return Attainment(
+        good / sent, 1.0 - _upper_end(bad, worth, error), _upper_end(worth - bad, worth, error), sent, worse
+    )
 
 
 def _upper_end(count: float, worth: float, error: float) -> float:

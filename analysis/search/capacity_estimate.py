@@ -105,8 +105,11 @@ def usual_dependence(points: Sequence[Point]) -> float:
 def _columns(points: Sequence[Point]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """log load, share (one row), independent requests."""
     requests = np.array([point.requests for point in points], dtype=float)
-    return (np.log([point.load for point in points]), np.array([[point.share for point in points]]),
-            requests / usual_dependence(points))
+    return (
+        np.log([point.load for point in points]),
+        np.array([[point.share for point in points]]),
+        requests / usual_dependence(points),
+    )
 
 
 def is_cliff(points: Sequence[Point], target: float) -> bool:
@@ -133,8 +136,7 @@ def _roots(loads: np.ndarray, shares: np.ndarray, worth: np.ndarray, target: flo
 
 
 def _lines(loads: np.ndarray, shares: np.ndarray, worth: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Logistic regression of every row of `shares` on `loads`, by Newton's method: value at the middle, slope, middle.
-    """
+    """Logistic regression of each row of `shares` on `loads` by Newton's method: value at the middle, slope, middle."""
     middle = float(np.average(loads, weights=worth))
     x = loads - middle
     soft = np.clip((shares * worth + 0.5) / (worth + 1.0), 1e-6, 1.0 - 1e-6)

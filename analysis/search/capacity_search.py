@@ -96,8 +96,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do next: measure `requests` at `load`, or stop (`load` is None). `why`: in one word (docs/capacity.md).
-    """
+    """What is next: measure `requests` at `load`, or stop (`load` is None). `why`: in one word (docs/capacity.md)."""
 
     why: str
     load: float | None = None
@@ -142,9 +141,18 @@ def judge(settings: SearchSettings, evidence: Sequence[Evidence]) -> Knowledge:
     trusted = curve is not None and _rests_on_enough(settings, points, curve.load)
     estimate, ends = _interval(settings, low, high, curve if trusted else None, curve.load if curve else None)
     return Knowledge(
-        tuple(levels), low, high, limit.load if limit else None, estimate, *ends,
-        cliff=is_cliff(points, settings.target), non_monotone=len(below) < len(passes),
-        flaw=limit.flaw if limit else None, crossing=curve, trusted=trusted)
+        tuple(levels),
+        low,
+        high,
+        limit.load if limit else None,
+        estimate,
+        *ends,
+        cliff=is_cliff(points, settings.target),
+        non_monotone=len(below) < len(passes),
+        flaw=limit.flaw if limit else None,
+        crossing=curve,
+        trusted=trusted,
+    )
 
 
 def next_step(settings: SearchSettings, evidence: Sequence[Evidence]) -> Step:
@@ -154,11 +162,17 @@ def next_step(settings: SearchSettings, evidence: Sequence[Evidence]) -> Step:
     known = judge(settings, evidence)
     if len(known.levels) >= settings.most_levels:
         return Step("levels")
-    return (_again(settings, known) or _bracket(settings, known) or _confirm(settings, known)
-            or _settled(settings, known) or _narrow(settings, known))
+    return (
+        _again(settings, known)
+        or _bracket(settings, known)
+        or _confirm(settings, known)
+        or _settled(settings, known)
+        or _narrow(settings, known)
+    )
 
 
 # ---- levels
+
 
 def _levels(settings: SearchSettings, evidence: Sequence[Evidence]) -> list[Level]:
     runs: dict[float, list[int]] = {}
@@ -196,8 +210,9 @@ def _points(settings: SearchSettings, levels: Sequence[Level], evidence: Sequenc
     return long if len({point.load for point in long}) > 2 else points
 
 
-def _interval(settings: SearchSettings, low: float | None, high: float | None, curve: Crossing | None,
-              guess: float | None) -> tuple[float | None, tuple[float | None, float | None]]:
+def _interval(
+    settings: SearchSettings, low: float | None, high: float | None, curve: Crossing | None, guess: float | None
+) -> tuple[float | None, tuple[float | None, float | None]]:
     """The estimate and its interval: the curve's, else the bracket, with the `guess` of a curve that is not trusted.
     Users are whole: the highest number that passes is below the lowest that fails."""
     if settings.unit != USERS:
@@ -216,6 +231,7 @@ def _interval(settings: SearchSettings, low: float | None, high: float | None, c
 
 # ---- steps
 
+
 def _seems_good(settings: SearchSettings, level: Level) -> bool:
     """Whether a level passes, or does as far as its few requests tell."""
     share = level.attainment.share
@@ -225,8 +241,12 @@ def _seems_good(settings: SearchSettings, level: Level) -> bool:
 def _seeming(settings: SearchSettings, known: Knowledge) -> tuple[Level | None, Level | None]:
     """The loads between which the capacity seems to be: the highest that seems to pass, below the lowest that does
     not (or at which something else than the engine was the limit)."""
-    above = [each for each in known.levels if not _seems_good(settings, each)
-             and (known.sure_pass is None or each.load > known.sure_pass or each.state == FAIL)]
+    above = [
+        each
+        for each in known.levels
+        if not _seems_good(settings, each)
+        and (known.sure_pass is None or each.load > known.sure_pass or each.state == FAIL)
+    ]
     top = above[0] if above else None
     below = [each for each in known.levels if _seems_good(settings, each) and (top is None or each.load < top.load)]
     return (below[-1] if below else None), top
@@ -252,8 +272,9 @@ def _bracket(settings: SearchSettings, known: Knowledge) -> Step | None:
         return Step("below_least") if least.state != UNDECIDED else _longer(settings, least)
     if least.load < settings.start / 2**12:
         return Step(top.flaw or LIMITED) if top.state == LIMITED else Step("below_least")
-    return Step("bracket", max(1, round(least.load / 2)) if settings.unit == USERS else least.load / 2,
-                settings.first_requests)
+    return Step(
+        "bracket", max(1, round(least.load / 2)) if settings.unit == USERS else least.load / 2, settings.first_requests
+    )
 
 
 def _confirm(settings: SearchSettings, known: Knowledge) -> Step | None:
@@ -284,23 +305,33 @@ def _is_close(settings: SearchSettings, known: Knowledge) -> bool:
         return False
     if _adjoin(settings, known.sure_pass, top):
         return True
-    return (known.sure_fail is not None and known.low is not None and known.low > 0 and known.high is not None
-            and _adjoin(settings, known.low, known.high + (settings.unit == USERS)))
+    return (
+        known.sure_fail is not None
+        and known.low is not None
+        and known.low > 0
+        and known.high is not None
+        and _adjoin(settings, known.low, known.high + (settings.unit == USERS))
+    )
 
 
 def _rests_on_enough(settings: SearchSettings, points: Sequence[Point], crossing_load: float) -> bool:
     """Whether the runs beside the crossing, on either side, count for enough independent requests that the curve's
     interval can be believed: else the interval is the bracket."""
     near = [point for point in points if _within_reach(settings, point.load, crossing_load)]
-    sides = ([point for point in near if point.load <= crossing_load],
-             [point for point in near if point.load > crossing_load])
-    return all(side and len(side) > 1 and sum(point.requests for point in side) >= LEAST_WORTH * usual_dependence(near)
-               for side in sides)
+    sides = (
+        [point for point in near if point.load <= crossing_load],
+        [point for point in near if point.load > crossing_load],
+    )
+    return all(
+        side and len(side) > 1 and sum(point.requests for point in side) >= LEAST_WORTH * usual_dependence(near)
+        for side in sides
+    )
 
 
 def _within_reach(settings: SearchSettings, load: float, crossing_load: float) -> bool:
-    return (max(load, crossing_load) / min(load, crossing_load) <= 1.0 + 1.6 * settings.precision
-            or (settings.unit == USERS and abs(load - crossing_load) < 2.0))
+    return max(load, crossing_load) / min(load, crossing_load) <= 1.0 + 1.6 * settings.precision or (
+        settings.unit == USERS and abs(load - crossing_load) < 2.0
+    )
 
 
 def _adjoin(settings: SearchSettings, low: float, high: float) -> bool:
@@ -316,8 +347,7 @@ def _around(levels: Sequence[Level], load: float) -> tuple[Level | None, Level |
 
 
 def _narrow(settings: SearchSettings, known: Knowledge) -> Step:
-    """Bisect between what seems to pass and to fail; near each other, measure both sides of the crossing, ever longer.
-    """
+    """Bisect between what seems to pass and to fail; near each other, measure both sides of the crossing for longer."""
     low, top = _seeming(settings, known)
     assert low is not None and top is not None, "the bracket comes before"
     if not _adjoin(replace(settings, precision=2.0 * settings.precision), low.load, top.load):
@@ -345,8 +375,11 @@ def _ends(settings: SearchSettings, known: Knowledge) -> Step | None:
     for side, sure in ((-1, known.sure_pass), (1, known.sure_fail)):
         if sure is not None:
             continue
-        tried = [each for each in known.levels if side * math.log(each.load / curve.load) >= math.log(_FAR)
-                 and each.state == UNDECIDED]
+        tried = [
+            each
+            for each in known.levels
+            if side * math.log(each.load / curve.load) >= math.log(_FAR) and each.state == UNDECIDED
+        ]
         if not tried:
             load = curve.load * (1.4 * _FAR - 0.4) ** side
             return Step("confirm", max(1, round(load)) if settings.unit == USERS else load, settings.first_requests)

@@ -53,8 +53,12 @@ class Interval:
 
     def is_within(self, margin: float) -> bool:
         """Whether the whole interval is so close to 1."""
-        return (self.low is not None and self.high is not None
-                and 1.0 / (1.0 + margin) <= self.low and self.high <= 1.0 + margin)
+        return (
+            self.low is not None
+            and self.high is not None
+            and 1.0 / (1.0 + margin) <= self.low
+            and self.high <= 1.0 + margin
+        )
 
 
 def _z(error: float) -> float:
@@ -91,16 +95,19 @@ class Choice:
 
 def choose(capacity: Interval | None, goodput: Interval | None, margin: float = MARGIN) -> Choice:
     """Which of two engines, from the first's figures over the second's."""
-    directions = {name: ratio.direction(ERROR / _TESTS) if ratio is not None else 0
-                  for name, ratio in ((CAPACITY, capacity), (GOODPUT, goodput))}
+    directions = {
+        name: ratio.direction(ERROR / _TESTS) if ratio is not None else 0
+        for name, ratio in ((CAPACITY, capacity), (GOODPUT, goodput))
+    }
     for name, direction in directions.items():
         if direction:
             against = any(other == -direction for other in directions.values())
             if ratio_within(capacity if name == CAPACITY else goodput, margin):
                 continue  # surely different, and by nothing that anybody would act on
             return Choice(DECIDED, direction > 0, name, against)
-    if ratio_within(goodput, margin) and not (capacity is not None and directions[CAPACITY]
-                                              and not capacity.is_within(margin)):
+    if ratio_within(goodput, margin) and not (
+        capacity is not None and directions[CAPACITY] and not capacity.is_within(margin)
+    ):
         return Choice(SAME)
     return Choice(OPEN)
 

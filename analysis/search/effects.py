@@ -51,12 +51,16 @@ def main_effects(settings: Mapping[str, Mapping[str, str]], figures: Mapping[str
         if not _estimable(design, place):
             effects.append(Effect(key, value, against, None, why="these candidates do not tell it from other settings"))
         elif variance is None:
-            effects.append(Effect(key, value, against, math.exp(fit[place]),
-                                  why="there are as many effects as candidates"))
+            effects.append(
+                Effect(key, value, against, math.exp(fit[place]), why="there are as many effects as candidates")
+            )
         else:
             half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, df)) * math.sqrt(variance * inverse[place, place])
-            effects.append(Effect(key, value, against, math.exp(fit[place]), math.exp(fit[place] - half),
-                                  math.exp(fit[place] + half)))
+            effects.append(
+                Effect(
+                    key, value, against, math.exp(fit[place]), math.exp(fit[place] - half), math.exp(fit[place] + half)
+                )
+            )
     return effects
 
 
@@ -71,7 +75,7 @@ def _candidate_means(figures: Sequence[Sequence[float]]) -> np.ndarray:
     rounds = max(map(len, figures))
     table = np.full((len(figures), rounds), np.nan)
     for number, row in enumerate(figures):
-        table[number, :len(row)] = row
+        table[number, : len(row)] = row
     logs = np.where(np.isnan(table), np.nan, log_figures(np.nan_to_num(table)))
     where = np.argwhere(~np.isnan(logs))
     design = np.zeros((len(where), len(figures) + rounds - 1))
@@ -80,4 +84,4 @@ def _candidate_means(figures: Sequence[Sequence[float]]) -> np.ndarray:
         if of_round:
             design[number, len(figures) + of_round - 1] = 1.0
     fit = np.linalg.lstsq(design, logs[~np.isnan(logs)], rcond=None)[0]
-    return fit[:len(figures)]
+    return fit[: len(figures)]

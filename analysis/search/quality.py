@@ -46,8 +46,12 @@ def quality(before: Mapping[Task, bool], after: Mapping[Task, bool]) -> Quality:
     tasks = [task for task in before if task in after]
     count = len(tasks)
     if count < FEWEST_TASKS:
-        return Quality(CANNOT_TELL, count, why=f"{count} tasks were answered under both settings, and {FEWEST_TASKS} "
-                                               "are the fewest that say something")
+        return Quality(
+            CANNOT_TELL,
+            count,
+            why=f"{count} tasks were answered under both settings, and {FEWEST_TASKS} "
+            "are the fewest that say something",
+        )
     lost = sum(before[task] and not after[task] for task in tasks)
     won = sum(after[task] and not before[task] for task in tasks)
     solved, solved_after = (sum(side[task] for task in tasks) / count for side in (before, after))
@@ -58,8 +62,10 @@ def quality(before: Mapping[Task, bool], after: Mapping[Task, bool]) -> Quality:
     state, why = OPEN, ""
     if solved < SOLVED_AT_LEAST:
         state = CANNOT_TELL
-        why = (f"the model solves {solved:.0%} of the tasks with its own format, so there is nothing to lose: are "
-               "its weights random?")
+        why = (
+            f"the model solves {solved:.0%} of the tasks with its own format, so there is nothing to lose: are "
+            "its weights random?"
+        )
     elif high < 0.0:
         state = WORSE
     elif low > -MARGIN:

@@ -102,8 +102,14 @@ def look(values: Mapping[str, Sequence[float]], rules: RaceRules) -> Look:
         over = ONE_LEFT
     elif all(places[each].most <= 1.0 + rules.margin for each in left[1:]):
         over = AS_GOOD
-    return Look(names[leader], tuple(places[each] for each in left), tuple(places[each] for each in order
-                if each in worse), over or _rounds_over(rounds, rules), spread, df)
+    return Look(
+        names[leader],
+        tuple(places[each] for each in left),
+        tuple(places[each] for each in order if each in worse),
+        over or _rounds_over(rounds, rules),
+        spread,
+        df,
+    )
 
 
 def _unknown(name: str, ratio: float) -> Place:
@@ -136,8 +142,14 @@ class _Layout:
             p = float(stats.t.cdf(apart / self.error_of_difference, self.df))
         else:  # nothing varies: whoever is behind, is
             p = 0.0 if apart < 0.0 else 1.0
-        return Place(self.names[each], math.exp(apart), math.exp(apart - half), math.exp(apart + half), p,
-                     math.exp(apart + reach))
+        return Place(
+            self.names[each],
+            math.exp(apart),
+            math.exp(apart - half),
+            math.exp(apart + half),
+            p,
+            math.exp(apart + reach),
+        )
 
 
 def _quantile(share: float, df: int) -> float:

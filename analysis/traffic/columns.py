@@ -86,14 +86,20 @@ def collect(requests: Iterable[RecordedRequest]) -> Traffic:
             blocks.add_text(text)
     block_tokens = next(iter(sizes)) if len(sizes) == 1 else None
     arrays = {name: np.frombuffer(column, dtype=np.float64) for name, column in columns.items()}
-    return Traffic(**arrays, session=np.frombuffer(session_of, dtype=np.int64), estimated=estimated,
-                   blocks=None if len(sizes) > 1 else blocks.finished(block_tokens), block_sizes=tuple(sorted(sizes)))
+    return Traffic(
+        **arrays,
+        session=np.frombuffer(session_of, dtype=np.int64),
+        estimated=estimated,
+        blocks=None if len(sizes) > 1 else blocks.finished(block_tokens),
+        block_sizes=tuple(sorted(sizes)),
+    )
 
 
 def prompt_bytes(messages: Sequence[Mapping[str, Any]]) -> bytes:
     """A prompt as bytes that begin alike exactly if the messages do."""
     return "".join(f"\x00{message.get('role')}\x00{_text(message.get('content'))}" for message in messages).encode(
-        "utf-8", "surrogatepass")
+        "utf-8", "surrogatepass"
+    )
 
 
 def _text(content: Any) -> str:
@@ -127,7 +133,7 @@ class _BlockColumns:
             whole = len(text) // BYTES_PER_TOKEN * BYTES_PER_TOKEN
             tokens = np.frombuffer(text[:whole], dtype=np.uint32)
             if self._every > 1:
-                tokens = beginnings(tokens)[self._every - 1::self._every].view(np.int64)
+                tokens = beginnings(tokens)[self._every - 1 :: self._every].view(np.int64)
             self._ids.frombytes(tokens.astype(np.int64).tobytes())
         self._starts.append(len(self._ids))
         if self._of_text and self._every == 1 and len(self._ids) > MAX_SINGLE_TOKENS:
@@ -160,10 +166,15 @@ def first_requests(traffic: Traffic, most: int) -> Traffic:
 
 def reordered(traffic: Traffic, order: np.ndarray) -> Traffic:
     """The requests of these places, in this order."""
-    return replace(traffic, time_s=traffic.time_s[order], input_tokens=traffic.input_tokens[order],
-                   output_tokens=traffic.output_tokens[order], session=traffic.session[order],
-                   delay_s=traffic.delay_s[order],
-                   blocks=None if traffic.blocks is None else reordered_blocks(traffic.blocks, order))
+    return replace(
+        traffic,
+        time_s=traffic.time_s[order],
+        input_tokens=traffic.input_tokens[order],
+        output_tokens=traffic.output_tokens[order],
+        session=traffic.session[order],
+        delay_s=traffic.delay_s[order],
+        blocks=None if traffic.blocks is None else reordered_blocks(traffic.blocks, order),
+    )
 
 
 def reordered_blocks(blocks: Blocks, order: np.ndarray) -> Blocks:

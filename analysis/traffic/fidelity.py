@@ -83,8 +83,9 @@ def _times(fidelity: Fidelity, sent: pd.DataFrame, start: float) -> None:
 def _rate(times: np.ndarray) -> Figure:
     times = times[~np.isnan(times)]
     span_s = float(times.max() - times.min()) if len(times) else 0.0
-    return Estimate(len(times) / span_s if span_s > 0 else None, n=len(times),
-                    why="there is no time between them").figure("req/s")
+    return Estimate(
+        len(times) / span_s if span_s > 0 else None, n=len(times), why="there is no time between them"
+    ).figure("req/s")
 
 
 def _percentiles(values: np.ndarray, unit: str, why: str) -> tuple[Figure, Figure]:
@@ -106,9 +107,9 @@ def _sharing(fidelity: Fidelity, plan: ReplayPlan, run: Run, cache: Yardstick) -
     fidelity.implied = Estimate(curve.unbounded if curve else None, why=why).figure("share")
     known = isinstance(capacity, int | float) and capacity > 0
     at_capacity = curve.rate(float(capacity or 0)) if curve is not None and known else None
-    fidelity.implied_capacity = Estimate(at_capacity,
-                                      why=why if curve is None else "the engine's KV cache is of unknown size"
-                                      ).figure("share")
+    fidelity.implied_capacity = Estimate(
+        at_capacity, why=why if curve is None else "the engine's KV cache is of unknown size"
+    ).figure("share")
 
 
 def implied_curve(plan: ReplayPlan, block_tokens: int) -> HitCurve | None:
@@ -125,7 +126,7 @@ def implied_curve(plan: ReplayPlan, block_tokens: int) -> HitCurve | None:
     every: list[np.ndarray] = []
     own = -1
     for row, length, size in zip(requests.index.to_numpy(), lengths, sizes, strict=True):
-        ids = plan.ids[plan.starts[row]:plan.starts[row + 1]]
+        ids = plan.ids[plan.starts[row] : plan.starts[row + 1]]
         last = (np.arange(max(0, (length - 1) // block_tokens)) + 1) * block_tokens - 1
         block = last // size if size else last
         known = block < len(ids)
@@ -141,21 +142,28 @@ def implied_curve(plan: ReplayPlan, block_tokens: int) -> HitCurve | None:
 
 
 def _limits(fidelity: Fidelity, span_s: float) -> list[Limit]:
-    unsent = Estimate(1 - fidelity.sent / fidelity.requests if fidelity.requests else None, n=fidelity.requests,
-                      why="the trace has no request").figure("share")
+    unsent = Estimate(
+        1 - fidelity.sent / fidelity.requests if fidelity.requests else None,
+        n=fidelity.requests,
+        why="the trace has no request",
+    ).figure("share")
     apart = None
     if fidelity.implied.value is not None and fidelity.sent_allow.value is not None:
         low, high = fidelity.sent_allow_range or [fidelity.sent_allow.value] * 2
         apart = max(0.0, low - fidelity.implied.value, fidelity.implied.value - high)
     sharing = Estimate(apart, why=fidelity.implied.why or "what the prompts sent share is not known").figure("share")
     slip_limit_ms = max(SLIP_LIMIT_S, SLIP_LIMIT_SHARE * span_s) * _MS
-    return [_limit(name, figure, limit) for name, figure, limit in (
-        ("requests that were not sent", unsent, UNSENT_LIMIT),
-        ("difference of prompt lengths, p50", fidelity.prompt_error_p50, PROMPT_LIMIT),
-        ("difference of all answers' length", fidelity.output_total_error, OUTPUT_LIMIT),
-        ("lateness, p99", fidelity.lateness_p99_ms, LATENESS_LIMIT_MS),
-        ("slip from the trace, p99", fidelity.slip_p99_ms, slip_limit_ms),
-        ("difference of what prompts share", sharing, SHARING_LIMIT))]
+    return [
+        _limit(name, figure, limit)
+        for name, figure, limit in (
+            ("requests that were not sent", unsent, UNSENT_LIMIT),
+            ("difference of prompt lengths, p50", fidelity.prompt_error_p50, PROMPT_LIMIT),
+            ("difference of all answers' length", fidelity.output_total_error, OUTPUT_LIMIT),
+            ("lateness, p99", fidelity.lateness_p99_ms, LATENESS_LIMIT_MS),
+            ("slip from the trace, p99", fidelity.slip_p99_ms, slip_limit_ms),
+            ("difference of what prompts share", sharing, SHARING_LIMIT),
+        )
+    ]
 
 
 def _limit(name: str, figure: Figure, limit: float) -> Limit:
@@ -165,25 +173,37 @@ def _limit(name: str, figure: Figure, limit: float) -> Limit:
 def _sentence(fidelity: Fidelity) -> str:
     parts = [f"{fidelity.sent:,} of {fidelity.requests:,} requests were sent"]
     if fidelity.prompt_error_p50.value is not None:
-        parts.append(f"prompts have {fidelity.made_p50.value:,.0f} tokens at the median where "
-                     f"{fidelity.asked_p50.value:,.0f} were asked for ({_percent(fidelity.prompt_error_p50)} apart, "
-                     f"{_percent(fidelity.prompt_error_p99)} at p99)")
+        parts.append(
+            f"prompts have {fidelity.made_p50.value:,.0f} tokens at the median where "
+            f"{fidelity.asked_p50.value:,.0f} were asked for ({_percent(fidelity.prompt_error_p50)} apart, "
+            f"{_percent(fidelity.prompt_error_p99)} at p99)"
+        )
     if fidelity.output_total_error.value is not None:
         parts.append(f"answers are {_percent(fidelity.output_total_error)} apart in all")
     if fidelity.slip_p99_ms.value is not None:
-        parts.append(f"they were due up to {fidelity.slip_p99_ms.value:,.0f} ms after the trace (p99), and sent "
-                     f"{fidelity.lateness_p99_ms.value:,.1f} ms after that")
+        parts.append(
+            f"they were due up to {fidelity.slip_p99_ms.value:,.0f} ms after the trace (p99), and sent "
+            f"{fidelity.lateness_p99_ms.value:,.1f} ms after that"
+        )
     if fidelity.rate_asked.value is not None and fidelity.rate_made.value is not None:
         parts.append(f"{fidelity.rate_made.value:.3g} requests/s where {fidelity.rate_asked.value:.3g} were asked for")
     if fidelity.implied.value is not None:
-        within = "" if fidelity.implied_capacity.value is None \
+        within = (
+            ""
+            if fidelity.implied_capacity.value is None
             else f", {_percent(fidelity.implied_capacity)} in this KV cache"
+        )
         engine = "" if fidelity.engine.value is None else f"; the engine found {_percent(fidelity.engine)}"
-        parts.append(f"the trace implies a hit rate of {_percent(fidelity.implied)} in blocks of {fidelity.block_size}"
-                     f"{within}{engine}")
+        parts.append(
+            f"the trace implies a hit rate of {_percent(fidelity.implied)} in blocks of {fidelity.block_size}"
+            f"{within}{engine}"
+        )
     text = "; ".join(parts) + "."
-    missed = [f"{each.name} is {_shown(each.figure)}, limit {_shown_value(each.limit, each.figure.unit)}"
-              for each in fidelity.limits if each.kept is False]
+    missed = [
+        f"{each.name} is {_shown(each.figure)}, limit {_shown_value(each.limit, each.figure.unit)}"
+        for each in fidelity.limits
+        if each.kept is False
+    ]
     return f"{text} This is no replay of the trace: {'; '.join(missed)}." if missed else text
 
 

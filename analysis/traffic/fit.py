@@ -104,12 +104,17 @@ def fit(traffic: Traffic) -> Fit:
     grown = traffic.input_tokens[later] - traffic.input_tokens[previous] - answers[previous]
     totals = traffic.input_tokens + answers
     return Fit(
-        arrivals=_arrivals(traffic.time_s), beginnings=shared,
+        arrivals=_arrivals(traffic.time_s),
+        beginnings=shared,
         turns=fit_law(np.bincount(sessions.session).astype(float)) or FittedLaw(1.0, 0.0, 0),
         first_tokens=fit_law(np.maximum(1.0, traffic.input_tokens[first] - shared_tokens[first]))
         or FittedLaw(1.0, 0.0, 0),
-        later_tokens=fit_law(np.maximum(1.0, grown)), answer_tokens=fit_law(np.maximum(1.0, traffic.output_tokens)),
-        pause_s=_pauses(traffic, later, previous), inferred=sessions.inferred, longest_tokens=int(np.nanmax(totals)))
+        later_tokens=fit_law(np.maximum(1.0, grown)),
+        answer_tokens=fit_law(np.maximum(1.0, traffic.output_tokens)),
+        pause_s=_pauses(traffic, later, previous),
+        inferred=sessions.inferred,
+        longest_tokens=int(np.nanmax(totals)),
+    )
 
 
 def fit_law(values: np.ndarray) -> FittedLaw | None:
@@ -126,15 +131,25 @@ def fit_law(values: np.ndarray) -> FittedLaw | None:
     logs = np.log(positive)
     sigma = float(logs.std())
     if low > 0 and sigma > 0:
-        by_logs = (float(np.exp(logs.mean() + sigma ** 2 / 2)), float(np.sqrt(np.expm1(sigma ** 2))))
+        by_logs = (float(np.exp(logs.mean() + sigma**2 / 2)), float(np.sqrt(np.expm1(sigma**2))))
         for of_mean, cv in (by_logs, (mean, float(known.std() / mean))):
-            variance = np.log1p(cv ** 2)
+            variance = np.log1p(cv**2)
             law = stats.lognorm(np.sqrt(variance), scale=of_mean * np.exp(-variance / 2))
-            written: dict[str, object] = {"kind": "lognormal", "mean": _short(of_mean), "cv": _short(cv),
-                                          "min": _short(low), "max": _short(high)}
+            written: dict[str, object] = {
+                "kind": "lognormal",
+                "mean": _short(of_mean),
+                "cv": _short(cv),
+                "min": _short(low),
+                "max": _short(high),
+            }
             candidates.append(FittedLaw(written, _distance(known, law.cdf), len(known)))
-    candidates.append(FittedLaw({"kind": "exponential", "mean": _short(mean), "max": _short(high)},
-                                _distance(known, stats.expon(scale=mean).cdf), len(known)))
+    candidates.append(
+        FittedLaw(
+            {"kind": "exponential", "mean": _short(mean), "max": _short(high)},
+            _distance(known, stats.expon(scale=mean).cdf),
+            len(known),
+        )
+    )
     best = min(candidates, key=lambda each: each.distance)
     if best.distance <= NEAR:
         return best
@@ -194,7 +209,7 @@ def _infer(blocks: Blocks, input_tokens: np.ndarray, before: np.ndarray) -> None
     nodes = beginnings(blocks.ids, blocks.starts)
     waiting: dict[int, list[int]] = {}
     for request in range(len(before)):
-        own = nodes[blocks.starts[request]:blocks.starts[request + 1]].tolist()
+        own = nodes[blocks.starts[request] : blocks.starts[request + 1]].tolist()
         for node in reversed(own):
             candidates = waiting.get(node)
             if candidates and input_tokens[candidates[-1]] < input_tokens[request]:
@@ -205,15 +220,16 @@ def _infer(blocks: Blocks, input_tokens: np.ndarray, before: np.ndarray) -> None
             waiting.setdefault(own[whole - 1], []).append(request)
 
 
-def _beginnings(blocks: Blocks | None, sessions: _Sessions,
-                input_tokens: np.ndarray) -> tuple[Beginnings | None, np.ndarray]:
+def _beginnings(
+    blocks: Blocks | None, sessions: _Sessions, input_tokens: np.ndarray
+) -> tuple[Beginnings | None, np.ndarray]:
     """(what sessions begin with in common, None if nothing; of each request the tokens of its shared beginning)."""
     lengths = np.zeros(len(input_tokens))
     if blocks is None:
         return None, lengths
     nodes = beginnings(blocks.ids, blocks.starts)
     firsts = np.flatnonzero(sessions.before < 0)
-    rows = {request: nodes[blocks.starts[request]:blocks.starts[request + 1]] for request in firsts.tolist()}
+    rows = {request: nodes[blocks.starts[request] : blocks.starts[request + 1]] for request in firsts.tolist()}
     values, counts = np.unique(np.concatenate(list(rows.values())), return_counts=True)
     several = values[counts > 1]
     used: Counter[int] = Counter()
@@ -229,12 +245,20 @@ def _beginnings(blocks: Blocks | None, sessions: _Sessions,
     if not used:
         return None, lengths
     ranked = used.most_common(_MOST_BEGINNINGS)
-    popular = [Popular(_floor(count / len(firsts)), length_of[node]) for node, count in ranked[:_MOST_POPULAR]
-               if count >= _POPULAR_SHARE * len(firsts)]
-    others = ranked[len(popular):]
+    popular = [
+        Popular(_floor(count / len(firsts)), length_of[node])
+        for node, count in ranked[:_MOST_POPULAR]
+        if count >= _POPULAR_SHARE * len(firsts)
+    ]
+    others = ranked[len(popular) :]
     tokens = fit_law(np.array([length_of[node] for node, count in others for _ in range(count)], dtype=float))
-    return Beginnings(popular, len(others), round(_zipf_exponent(np.array([count for _, count in others], float)), 3),
-                      tokens or FittedLaw(1.0, 0.0, 0), _floor(float((lengths[firsts] > 0).mean()))), lengths
+    return Beginnings(
+        popular,
+        len(others),
+        round(_zipf_exponent(np.array([count for _, count in others], float)), 3),
+        tokens or FittedLaw(1.0, 0.0, 0),
+        _floor(float((lengths[firsts] > 0).mean())),
+    ), lengths
 
 
 def _floor(share: float) -> float:

@@ -22,9 +22,15 @@ def profile_of_run(run: Run) -> Profile:
         rows = rows[(rows["attempt"].fillna(1) == 1).to_numpy()]
     at = rows["scheduled_at"].where(rows["scheduled_at"].notna(), rows["sent_at"]).to_numpy(dtype=float)
     traffic = Traffic(
-        time_s=at, input_tokens=rows["prompt_tokens"].to_numpy(dtype=float),
-        output_tokens=rows["completion_tokens"].to_numpy(dtype=float), session=_sessions(rows), delay_s=_delays(rows),
-        estimated=False, blocks=None, block_sizes=())
+        time_s=at,
+        input_tokens=rows["prompt_tokens"].to_numpy(dtype=float),
+        output_tokens=rows["completion_tokens"].to_numpy(dtype=float),
+        session=_sessions(rows),
+        delay_s=_delays(rows),
+        estimated=False,
+        blocks=None,
+        block_sizes=(),
+    )
     recorded = paths_of_run(run)
     return profile(traffic, None if recorded is None else _sharing(*recorded))
 

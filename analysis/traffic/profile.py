@@ -125,9 +125,16 @@ def profile(traffic: Traffic, sharing: Sharing | None = None) -> Profile:
     order = np.argsort(traffic.time_s, kind="stable") if not np.isnan(traffic.time_s).any() else None
     sharing = sharing or _sharing(traffic, order)
     result = Profile(
-        requests=len(traffic), estimated=traffic.estimated, input_tokens=_lengths(traffic.input_tokens),
-        output_tokens=_lengths(traffic.output_tokens), arrivals=_arrivals(traffic.time_s),
-        sessions=_sessions(traffic), shared=sharing.shared, hit_rate=sharing.hit_rate, why={})
+        requests=len(traffic),
+        estimated=traffic.estimated,
+        input_tokens=_lengths(traffic.input_tokens),
+        output_tokens=_lengths(traffic.output_tokens),
+        arrivals=_arrivals(traffic.time_s),
+        sessions=_sessions(traffic),
+        shared=sharing.shared,
+        hit_rate=sharing.hit_rate,
+        why={},
+    )
     result.why = {name: why for name, why in _reasons(traffic).items() if getattr(result, name) is None}
     return result
 
@@ -138,9 +145,14 @@ def _reasons(traffic: Traffic) -> dict[str, str]:
         sharing = f"its blocks are of several sizes ({', '.join(map(str, traffic.block_sizes))} tokens)"
     elif traffic.blocks is None and traffic.block_sizes:
         sharing = "some prompts have block ids and others text: they cannot be put together"
-    return {"input_tokens": "no prompt's length is recorded", "output_tokens": "no answer's length is recorded",
-            "arrivals": "the requests have no times, or not all of them", "sessions": "no sessions are recorded",
-            "shared": sharing, "hit_rate": sharing}
+    return {
+        "input_tokens": "no prompt's length is recorded",
+        "output_tokens": "no answer's length is recorded",
+        "arrivals": "the requests have no times, or not all of them",
+        "sessions": "no sessions are recorded",
+        "shared": sharing,
+        "hit_rate": sharing,
+    }
 
 
 def _lengths(values: np.ndarray) -> Lengths | None:
@@ -162,14 +174,17 @@ def _arrivals(recorded_s: np.ndarray) -> ArrivalFigures | None:
     largest = int(np.argmax(until - np.arange(len(times))))
     edges = np.linspace(0.0, duration, RATE_BINS + 1) if duration else None
     return ArrivalFigures(
-        duration_s=duration, rate=len(gaps) / duration if duration else 0.0,
+        duration_s=duration,
+        rate=len(gaps) / duration if duration else 0.0,
         cv=float(gaps.std() / gaps.mean()) if duration and len(gaps) > 1 else None,
         # The last second is seldom a whole one.
-        dispersion=float(seconds[:-1].var() / seconds[:-1].mean()) if seconds is not None and seconds[:-1].any()
+        dispersion=float(seconds[:-1].var() / seconds[:-1].mean())
+        if seconds is not None and seconds[:-1].any()
         else None,
         largest_minute=Minute(float(times[largest]), int(until[largest] - largest)),
         over_time=(np.histogram(times, edges)[0] / (duration / RATE_BINS)).tolist() if edges is not None else [],
-        out_of_order=int((np.diff(recorded_s) < 0).sum()))
+        out_of_order=int((np.diff(recorded_s) < 0).sum()),
+    )
 
 
 def _sessions(traffic: Traffic) -> SessionFigures | None:
@@ -200,8 +215,9 @@ def _sharing(traffic: Traffic, order: np.ndarray | None) -> Sharing:
             curve, uses = sized_curve, sized_uses
     assert curve is not None and uses is not None
     shared = own_shares(uses, session)
-    return Sharing(shared, HitRates(curve.unbounded, base, points, _points(curve), curve.size_for(0.5),
-                                     curve.size_for(0.9)))
+    return Sharing(
+        shared, HitRates(curve.unbounded, base, points, _points(curve), curve.size_for(0.5), curve.size_for(0.9))
+    )
 
 
 def own_shares(uses: Uses, session: np.ndarray) -> SharedFigures:
@@ -212,9 +228,17 @@ def own_shares(uses: Uses, session: np.ndarray) -> SharedFigures:
 def sharing_of_curves(curves: Mapping[int, HitCurve], base: int, shared: SharedFigures) -> Sharing:
     """Sharing from curves by size of block; `base`: the one that is drawn."""
     curve = curves[base]
-    return Sharing(shared, HitRates(
-        curve.unbounded, base, [BlockPoint(size, each.unbounded) for size, each in curves.items()], _points(curve),
-        curve.size_for(0.5), curve.size_for(0.9)))
+    return Sharing(
+        shared,
+        HitRates(
+            curve.unbounded,
+            base,
+            [BlockPoint(size, each.unbounded) for size, each in curves.items()],
+            _points(curve),
+            curve.size_for(0.5),
+            curve.size_for(0.9),
+        ),
+    )
 
 
 def _base_size(recorded: int) -> int:

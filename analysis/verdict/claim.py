@@ -39,8 +39,9 @@ def by_interval(region: Sequence[float | None], low: float | None, high: float |
     """SUPPORTED where [low, high] lies inside the region, CONTRADICTED where outside of it, else UNDECIDED. An end that
     is not known may lie anywhere."""
     least, most = region
-    if (least is not None and high is not None and high < least) or \
-            (most is not None and low is not None and low > most):
+    if (least is not None and high is not None and high < least) or (
+        most is not None and low is not None and low > most
+    ):
         return CONTRADICTED
     above = least is None or (low is not None and low >= least)
     below = most is None or (high is not None and high <= most)
@@ -99,10 +100,15 @@ def together(evidence: Sequence[Evidence], wanted: int) -> Judgement:
     all are needed to support it."""
     if not evidence:
         return NOT_TESTABLE, "nothing was measured"
-    names = {state: [each.engine for each in evidence if each.state == state]
-             for state in (CONTRADICTED, SUPPORTED, UNDECIDED, NOT_TESTABLE)}
-    reasons = "; ".join(f"{each.engine}: {each.state_why}" for each in evidence) if len(evidence) > 1 \
+    names = {
+        state: [each.engine for each in evidence if each.state == state]
+        for state in (CONTRADICTED, SUPPORTED, UNDECIDED, NOT_TESTABLE)
+    }
+    reasons = (
+        "; ".join(f"{each.engine}: {each.state_why}" for each in evidence)
+        if len(evidence) > 1
         else evidence[0].state_why
+    )
     if names[CONTRADICTED]:
         return CONTRADICTED, reasons
     if names[UNDECIDED]:
@@ -134,9 +140,10 @@ def spread_ratio(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, 
     if min(spreads) == 0.0:
         return None
     ratio = (spreads[1] / spreads[0]) ** 2
-    low, high = (stats.f.ppf(share, len(b) - 1, len(a) - 1) for share in
-                 (0.5 + CONFIDENCE / 2.0, 0.5 - CONFIDENCE / 2.0))
-    return ratio ** 0.5, float(ratio / low) ** 0.5, float(ratio / high) ** 0.5
+    low, high = (
+        stats.f.ppf(share, len(b) - 1, len(a) - 1) for share in (0.5 + CONFIDENCE / 2.0, 0.5 - CONFIDENCE / 2.0)
+    )
+    return ratio**0.5, float(ratio / low) ** 0.5, float(ratio / high) ** 0.5
 
 
 def trend(first: tuple[float, float, float], last: tuple[float, float, float]) -> tuple[float, float, float]:

@@ -17,8 +17,9 @@ from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import Gate, OutcomeRecord, SloGate
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-_STATES = {strict: {"met": PASSED, "missed": FAILED, "undetermined": FAILED if strict else SKIPPED}
-           for strict in (False, True)}
+_STATES = {
+    strict: {"met": PASSED, "missed": FAILED, "undetermined": FAILED if strict else SKIPPED} for strict in (False, True)
+}
 _NOT_ENDED = ("began", "run_ended", "still_going")
 
 
@@ -36,8 +37,13 @@ def judged(summary: Summary, strict: bool = False) -> OutcomeRecord:
     """How the run came out, as `outcome` of summary.json tells it."""
     gates: list[SloGate | Gate] = [*summary.slo, *baseline_gates(summary), *(summary.drift_gates or [])]
     states = {gate.state for gate in gates}
-    facts = facts_of_reasons((reason.verdict for reason in summary.reasons), missed="missed" in states,
-                             undetermined="undetermined" in states, strict=strict, cause=_cause(summary))
+    facts = facts_of_reasons(
+        (reason.verdict for reason in summary.reasons),
+        missed="missed" in states,
+        undetermined="undetermined" in states,
+        strict=strict,
+        cause=_cause(summary),
+    )
     decision = decide(facts)
     outcome = decision.outcome
     blamed = [reason.sentence for reason in summary.reasons if reason.verdict == outcome.name]
@@ -82,13 +88,18 @@ def cases(summary: Summary, strict: bool = False) -> list[Case]:
     of_run = [
         Case("valid", PASSED if valid else FAILED, "VALID" if valid else f"{outcome.headline}: {outcome.sentence}"),
         Case("ended as planned", FAILED if ended else PASSED, ended or "the run went on to its end"),
-        Case("requests succeed", PASSED if counts.ok else FAILED,
-             f"{counts.ok:,} ok, {counts.failed:,} failed, {counts.cancelled:,} cancelled"),
+        Case(
+            "requests succeed",
+            PASSED if counts.ok else FAILED,
+            f"{counts.ok:,} ok, {counts.failed:,} failed, {counts.cancelled:,} cancelled",
+        ),
     ]
     of_slo = [Case(f"slo.{gate.key}", _STATES[strict][gate.state], sentence(gate)) for gate in summary.slo]
-    others = [Case(f"{name}.{gate.key}", _STATES[strict][gate.state], gate.sentence)
-              for name, gates in (("baseline", baseline_gates(summary)), ("drift", summary.drift_gates or []))
-              for gate in gates]
+    others = [
+        Case(f"{name}.{gate.key}", _STATES[strict][gate.state], gate.sentence)
+        for name, gates in (("baseline", baseline_gates(summary)), ("drift", summary.drift_gates or []))
+        for gate in gates
+    ]
     return [*of_run, *of_slo, *others]
 
 
@@ -103,5 +114,7 @@ def sentence(gate: SloGate) -> str:
     if figure.value is None:
         return f"{gate.title}: undetermined, {figure.why or 'not measured'}; limit {bound_words(gate)}"
     between = text.interval(figure)
-    return (f"{gate.title}: {text.quantity(figure)}{f' ({between})' if between else ''}, limit "
-            f"{bound_words(gate)}: {verdict_words(gate)}")
+    return (
+        f"{gate.title}: {text.quantity(figure)}{f' ({between})' if between else ''}, limit "
+        f"{bound_words(gate)}: {verdict_words(gate)}"
+    )

@@ -71,26 +71,65 @@ class Decision:
 
 
 OUTCOMES: tuple[Outcome, ...] = (
-    Outcome("COULD_NOT_RUN", lambda facts: facts.could_not_run,
-            "the run ended before anything was measured, because something failed", Exit.LOAD_GENERATOR, INCOMPLETE,
-            tells_cause=True),
-    Outcome("ENDED_EARLY", lambda facts: facts.ended_early,
-            "it was interrupted, given up, or its process died", Exit.ENDED_EARLY, INCOMPLETE, tells_cause=True),
-    Outcome("INCOMPLETE", lambda facts: facts.incomplete,
-            "rows or `run.json` are missing, or the run is still going", Exit.INCOMPLETE, INCOMPLETE),
-    Outcome("NO_SUCCESS", lambda facts: facts.no_success,
-            "no request succeeded, also where none ended", Exit.REQUESTS_FAILED, INCOMPLETE),
-    Outcome("INVALID", lambda facts: facts.invalid,
-            "the load generator spoilt a headline or gated figure", Exit.INVALID, INVALID),
-    Outcome("OVERLOADED", lambda facts: facts.overloaded,
-            "the engine did not keep up with the arrivals, so figures depend on how long the run was", Exit.OVERLOADED,
-            OVERLOADED),
-    Outcome("UNCHECKED", lambda facts: facts.unchecked,
-            "another tool measured the run, and nothing tells whether its load generator kept up", Exit.UNDETERMINED,
-            UNCHECKED),
+    Outcome(
+        "COULD_NOT_RUN",
+        lambda facts: facts.could_not_run,
+        "the run ended before anything was measured, because something failed",
+        Exit.LOAD_GENERATOR,
+        INCOMPLETE,
+        tells_cause=True,
+    ),
+    Outcome(
+        "ENDED_EARLY",
+        lambda facts: facts.ended_early,
+        "it was interrupted, given up, or its process died",
+        Exit.ENDED_EARLY,
+        INCOMPLETE,
+        tells_cause=True,
+    ),
+    Outcome(
+        "INCOMPLETE",
+        lambda facts: facts.incomplete,
+        "rows or `run.json` are missing, or the run is still going",
+        Exit.INCOMPLETE,
+        INCOMPLETE,
+    ),
+    Outcome(
+        "NO_SUCCESS",
+        lambda facts: facts.no_success,
+        "no request succeeded, also where none ended",
+        Exit.REQUESTS_FAILED,
+        INCOMPLETE,
+    ),
+    Outcome(
+        "INVALID",
+        lambda facts: facts.invalid,
+        "the load generator spoilt a headline or gated figure",
+        Exit.INVALID,
+        INVALID,
+    ),
+    Outcome(
+        "OVERLOADED",
+        lambda facts: facts.overloaded,
+        "the engine did not keep up with the arrivals, so figures depend on how long the run was",
+        Exit.OVERLOADED,
+        OVERLOADED,
+    ),
+    Outcome(
+        "UNCHECKED",
+        lambda facts: facts.unchecked,
+        "another tool measured the run, and nothing tells whether its load generator kept up",
+        Exit.UNDETERMINED,
+        UNCHECKED,
+    ),
     Outcome("SLO_MISSED", lambda facts: facts.missed, "a gate is missed", Exit.SLO_MISSED, VALID),
-    Outcome("UNDETERMINED", lambda facts: facts.undetermined and facts.strict,
-            "a gate is undetermined, and STRICT=1", Exit.UNDETERMINED, VALID),
+    Outcome(
+        "UNDETERMINED",
+        lambda facts: facts.undetermined and facts.strict,
+        "a gate is undetermined, and STRICT=1",
+        Exit.UNDETERMINED,
+        VALID,
+    ),
     Outcome("PASSED", lambda facts: True, "none of these", Exit.PASSED, VALID),
 )
 """The gravest first: the first that holds is the run's."""
@@ -113,6 +152,13 @@ def _code(outcome: Outcome, cause: int | None) -> Exit:
 def facts_of_reasons(verdicts: Iterable[str], **further: Any) -> RunFacts:
     """What the verdicts of reasons tell of a run; `further`: what they do not tell, as `RunFacts` has it."""
     named = set(verdicts)
-    return RunFacts(could_not_run="COULD_NOT_RUN" in named, ended_early="ENDED_EARLY" in named,
-                    incomplete="INCOMPLETE" in named, no_success="NO_SUCCESS" in named, invalid="INVALID" in named,
-                    overloaded="OVERLOADED" in named, unchecked="UNCHECKED" in named, **further)
+    return RunFacts(
+        could_not_run="COULD_NOT_RUN" in named,
+        ended_early="ENDED_EARLY" in named,
+        incomplete="INCOMPLETE" in named,
+        no_success="NO_SUCCESS" in named,
+        invalid="INVALID" in named,
+        overloaded="OVERLOADED" in named,
+        unchecked="UNCHECKED" in named,
+        **further,
+    )

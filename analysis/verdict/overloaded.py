@@ -40,11 +40,16 @@ def without_held_arrivals(facts: Facts, overloaded: bool) -> Facts:
 def withhold_latency(summary: Summary, level: LevelFigures | None = None) -> None:
     """Take out every latency, and what is counted by limits of latencies: they depend on how long the run was.
     Throughput stays. With `level`, of that level alone."""
-    withhold(summary, [*(latency.name for latency in METRICS.latencies()), *_BY_LIMITS],
-             WHY if level is None else _AT_LEVEL, level)
+    withhold(
+        summary,
+        [*(latency.name for latency in METRICS.latencies()), *_BY_LIMITS],
+        WHY if level is None else _AT_LEVEL,
+        level,
+    )
     if level is not None:
         return
     summary.steady_part.latency = {}
     for each in summary.user_classes.values():
-        each.goodput_rps, each.attainment = (Figure(unit=figure.unit, n=figure.n, why=WHY)
-                                             for figure in (each.goodput_rps, each.attainment))
+        each.goodput_rps, each.attainment = (
+            Figure(unit=figure.unit, n=figure.n, why=WHY) for figure in (each.goodput_rps, each.attainment)
+        )

@@ -64,9 +64,12 @@ def withhold(summary: Summary, metrics: Collection[str], why: str, level: LevelF
     if summary.adapters is not None and level is None:
         for figure in summary.adapters.figures(ttft="ttft" in metrics, tpot="tpot" in metrics):
             _withheld(figure, why)
-    summary.slo = [_withheld_gate(gate, why)
-                   if _is_about(gate, metrics) and (level is None or gate.level == level.number) else gate
-                   for gate in summary.slo]
+    summary.slo = [
+        _withheld_gate(gate, why)
+        if _is_about(gate, metrics) and (level is None or gate.level == level.number)
+        else gate
+        for gate in summary.slo
+    ]
 
 
 def _withheld(figure: Figure, why: str) -> None:
@@ -118,10 +121,16 @@ def reason_of(each: Contradiction, judged: Collection[str]) -> Reason:
 
 def _answers(rows: pd.DataFrame) -> Answers:
     ok = rows[is_ok(rows)]
-    cells = {name: ok[name].to_numpy(dtype=float)
-             for name in ("chunks", "completion_tokens", "prompt_tokens", "cached_tokens", "prompt_chars")}
-    return Answers(**cells, by_usage=(ok["token_source"] == "usage").to_numpy(), seconds=ok["e2e_ms"].to_numpy() / 1e3,
-                   ttft_ms=ok["ttft_ms"].to_numpy(dtype=float))
+    cells = {
+        name: ok[name].to_numpy(dtype=float)
+        for name in ("chunks", "completion_tokens", "prompt_tokens", "cached_tokens", "prompt_chars")
+    }
+    return Answers(
+        **cells,
+        by_usage=(ok["token_source"] == "usage").to_numpy(),
+        seconds=ok["e2e_ms"].to_numpy() / 1e3,
+        ttft_ms=ok["ttft_ms"].to_numpy(dtype=float),
+    )
 
 
 def _counted(run: Run, window: Window | None, summary: Summary) -> Counted:
@@ -131,8 +140,9 @@ def _counted(run: Run, window: Window | None, summary: Summary) -> Counted:
     ranged = cache.yardstick.ideal_range
     return Counted(
         requests=summary.counts.measured.ok,
-        in_flight=0.0 if window is None or window.seconds <= 0 else float(
-            in_flight(rows, np.linspace(window.start, window.end, _MOMENTS)).max()),
+        in_flight=0.0
+        if window is None or window.seconds <= 0
+        else float(in_flight(rows, np.linspace(window.start, window.end, _MOMENTS)).max()),
         unseen=int((rows["ttft_ms"].isna() & ~is_ok(rows)).sum()),
         engine_tokens=made,
         our_tokens=None if made is None or window is None else _tokens_between_readings(run, window),

@@ -82,18 +82,24 @@ def late_because(facts: Facts) -> str:
     if facts.cpu_share > BUSY:
         return f"The busiest worker used {facts.cpu_share:.0%} of a core: {more_workers(facts)}"
     if facts.steal_share is not None and facts.steal_share > STOLEN:
-        return (f"The workers used no more than {facts.cpu_share:.0%} of a core, but {facts.steal_share:.1%} of this "
-                "machine's CPU time went to other machines on its host: use one that is yours alone. More WORKERS "
-                "would not help.")
-    return (f"The workers used no more than {facts.cpu_share:.0%} of a core, so something else on this machine took "
-            "its CPU, or held the process: use a quieter one. More WORKERS would not help.")
+        return (
+            f"The workers used no more than {facts.cpu_share:.0%} of a core, but {facts.steal_share:.1%} of this "
+            "machine's CPU time went to other machines on its host: use one that is yours alone. More WORKERS "
+            "would not help."
+        )
+    return (
+        f"The workers used no more than {facts.cpu_share:.0%} of a core, so something else on this machine took "
+        "its CPU, or held the process: use a quieter one. More WORKERS would not help."
+    )
 
 
 def more_workers(facts: Facts) -> str:
     """`use more WORKERS`, where there are cores for them."""
     if facts.cores is not None and facts.workers is not None and facts.workers >= facts.cores:
-        return (f"use less load, or more machines (docs/distributed.md): each of the {facts.cores} cores here has one "
-                "of the WORKERS already.")
+        return (
+            f"use less load, or more machines (docs/distributed.md): each of the {facts.cores} cores here has one "
+            "of the WORKERS already."
+        )
     return "use more WORKERS" + (f" (up to {facts.cores} here)" if facts.cores else "") + " or less load."
 
 
@@ -301,8 +307,11 @@ RULES: tuple[Rule, ...] = (
         "INCOMPLETE",
         "",
         "Nothing was recorded about the load generator itself, so nothing shows that it was not the bottleneck.",
-        lambda f: None if f.imported else Finding(
-            None, None, f.measured_ok > 0 and f.error_bound_ms is None and f.cpu_share is None),
+        lambda f: (
+            None
+            if f.imported
+            else Finding(None, None, f.measured_ok > 0 and f.error_bound_ms is None and f.cpu_share is None)
+        ),
     ),
     Rule(
         "imported",
@@ -404,12 +413,33 @@ _BLAMES = (INVALID, INCOMPLETE, OVERLOADED)
 def recorded_reasons(run: Run) -> list[Reason]:
     """The reasons that run.json itself gives against the run, each with a verdict and a sentence."""
     checked, recorded = run.manifest.preflight, run.manifest.validity
-    unenforced = [] if checked is None or checked.enforced is not False else [Reason(
-        "not_enforced", "INVALID", value=None, limit=None, unit="", sentence=(
-            "The engine took the constraint on its answers and did not enforce it: asked for JSON by a schema, it "
-            f"answered: {checked.enforced_words}"))]
+    unenforced = (
+        []
+        if checked is None or checked.enforced is not False
+        else [
+            Reason(
+                "not_enforced",
+                "INVALID",
+                value=None,
+                limit=None,
+                unit="",
+                sentence=(
+                    "The engine took the constraint on its answers and did not enforce it: asked for JSON by a schema, "
+                    f"it answered: {checked.enforced_words}"
+                ),
+            )
+        ]
+    )
     if recorded is None or recorded.verdict not in _BLAMES:
         return unenforced
-    return [*unenforced, *(replace(reason, verdict=reason.verdict if reason.verdict in _GRAVITY else recorded.verdict,
-                    sentence=reason.sentence or reason.rule)
-            for reason in recorded.reasons)]
+    return [
+        *unenforced,
+        *(
+            replace(
+                reason,
+                verdict=reason.verdict if reason.verdict in _GRAVITY else recorded.verdict,
+                sentence=reason.sentence or reason.rule,
+            )
+            for reason in recorded.reasons
+        ),
+    ]

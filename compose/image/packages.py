@@ -31,9 +31,22 @@ def download(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
-    subprocess.run([sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check",
-                    "--only-binary=:all:", "--require-hashes", "--dest", str(folder),
-                    *(part for lock in locks for part in ("--requirement", str(lock)))], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-qq",
+            "--disable-pip-version-check",
+            "--only-binary=:all:",
+            "--require-hashes",
+            "--dest",
+            str(folder),
+            *(part for lock in locks for part in ("--requirement", str(lock))),
+        ],
+        check=True,
+    )
     stamp.write_text(wanted, encoding="utf-8")
 
 
@@ -41,8 +54,16 @@ def install(folder: Path, target: Path) -> None:
     """Make the environment."""
     own_pip = sorted(folder.glob("pip-*.whl"))
     venv.create(target, with_pip=not own_pip, symlinks=True)
-    command = [str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-cache-dir",
-               "--disable-pip-version-check", "--root-user-action=ignore"]
+    command = [
+        str(target / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-cache-dir",
+        "--disable-pip-version-check",
+        "--root-user-action=ignore",
+    ]
     environment = dict(os.environ)
     if own_pip:
         environment["PYTHONPATH"] = str(own_pip[-1])  # a wheel is a zip file, and Python imports from those

@@ -24,20 +24,42 @@ from tokenswarm.series.decide import planned_stages
 
 def side(name: str, capacity: float | None, low: float, high: float) -> SideRecord:
     figure = CapacityFigure("users", capacity, [low, high], low, high, reason="precision")
-    return SideRecord(name, f"{name} simulator", candidate="a=<1>", settings={"a": 1}, flags={"a": 1, "b": True},
-                      capacity=figure, per_gpu=per_gpu(figure, 1), tuned=Ratio(1.2, [1.1, 1.3]),
-                      usd_per_million_output_tokens=Ratio(0.5, [0.4, 0.6]))
+    return SideRecord(
+        name,
+        f"{name} simulator",
+        candidate="a=<1>",
+        settings={"a": 1},
+        flags={"a": 1, "b": True},
+        capacity=figure,
+        per_gpu=per_gpu(figure, 1),
+        tuned=Ratio(1.2, [1.1, 1.3]),
+        usd_per_million_output_tokens=Ratio(0.5, [0.4, 0.6]),
+    )
 
 
 def decision(*sides: SideRecord, goodput: Ratio | None = None, p: float | None = None) -> Decision:
     stages = planned_stages(sides)
     for stage in stages:
         stage.state = DONE
-    made = Decision(scenario="chat", simulated=True, sides=list(sides), stages=stages, load=40.0,
-                    slo={"ttft_p95_ms": 500.0}, reason="all stages were made",
-                    pairs=PairsRecord(["pairs/x"], ["pairs/y"], 5, 5, goodput or Ratio(why="not made"), p,
-                                      rule_of_thumb="The rule of thumb says SGLang because x.",
-                                      rule_of_thumb_engine="SGLang-like simulator"))
+    made = Decision(
+        scenario="chat",
+        simulated=True,
+        sides=list(sides),
+        stages=stages,
+        load=40.0,
+        slo={"ttft_p95_ms": 500.0},
+        reason="all stages were made",
+        pairs=PairsRecord(
+            ["pairs/x"],
+            ["pairs/y"],
+            5,
+            5,
+            goodput or Ratio(why="not made"),
+            p,
+            rule_of_thumb="The rule of thumb says SGLang because x.",
+            rule_of_thumb_engine="SGLang-like simulator",
+        ),
+    )
     judge(made)
     return made
 

@@ -29,8 +29,17 @@ SLO = {"ttft_p95_ms": 500, "error_rate": 0.01}
 
 
 def host(seconds: float = 60.0) -> list[dict[str, Any]]:
-    return [{"at": START + at, "source": "worker 0", "cpu_share": 0.2, "loop_lag_ms": 0.1, "read_lag_p99_ms": 0.1,
-             "in_flight": 8} for at in range(int(seconds))]
+    return [
+        {
+            "at": START + at,
+            "source": "worker 0",
+            "cpu_share": 0.2,
+            "loop_lag_ms": 0.1,
+            "read_lag_p99_ms": 0.1,
+            "in_flight": 8,
+        }
+        for at in range(int(seconds))
+    ]
 
 
 def rows(failed_in: int | None = None, ttft_ms: tuple[float, ...] = TTFT_MS) -> list[dict[str, Any]]:
@@ -40,19 +49,38 @@ def rows(failed_in: int | None = None, ttft_ms: tuple[float, ...] = TTFT_MS) -> 
         level, at = place // 40, START + place / 2
         cells = {"ttft_ms": ttft_ms[level] + place % 40 / 10}
         if level == failed_in:
-            cells = {"status": "failed", "error": "overloaded", "ttft_ms": None, "last_token_ms": None, "e2e_ms": 5.0,
-                     "completion_tokens": None}
+            cells = {
+                "status": "failed",
+                "error": "overloaded",
+                "ttft_ms": None,
+                "last_token_ms": None,
+                "e2e_ms": 5.0,
+                "completion_tokens": None,
+            }
         made.append(row(request_id=f"r{place}", sent_at=at, level=level + 1, **cells))
     return made
 
 
 def changed(users: tuple[int, ...] = USERS, began: str = "changed") -> list[dict[str, Any]]:
-    return [{"number": place + 1, "start": START + 20 * place, "end": START + 20 * (place + 1), "users": number,
-             "began": began if place else "start"} for place, number in enumerate(users)]
+    return [
+        {
+            "number": place + 1,
+            "start": START + 20 * place,
+            "end": START + 20 * (place + 1),
+            "users": number,
+            "began": began if place else "start",
+        }
+        for place, number in enumerate(users)
+    ]
 
 
-def made(folder: Path, slo: dict[str, Any] | None = None, failed_in: int | None = None,
-         ttft_ms: tuple[float, ...] = TTFT_MS, **facts: Any) -> Path:
+def made(
+    folder: Path,
+    slo: dict[str, Any] | None = None,
+    failed_in: int | None = None,
+    ttft_ms: tuple[float, ...] = TTFT_MS,
+    **facts: Any,
+) -> Path:
     scenario = manifest()["scenario"] | {"values": {"slo": SLO if slo is None else slo}}
     levels = facts.pop("levels", changed())
     return write_run(folder, rows(failed_in, ttft_ms), manifest(scenario=scenario, levels=levels, **facts), host=host())
@@ -83,8 +111,14 @@ def test_a_levels_figures_are_those_of_a_run_of_that_level_alone(tmp_path: Path)
 def test_what_depends_on_the_load_is_no_number_over_several(tmp_path: Path) -> None:
     summary = summary_of(tmp_path)
     blended = [figure for figures in summary.latency.values() for figure in figures.values()]
-    blended += [*summary.rates.values(), *summary.gaps.values(), *summary.per_user_tok_s.values(),
-                summary.errors.rate, summary.goodput.goodput_rps, summary.goodput.attainment]
+    blended += [
+        *summary.rates.values(),
+        *summary.gaps.values(),
+        *summary.per_user_tok_s.values(),
+        summary.errors.rate,
+        summary.goodput.goodput_rps,
+        summary.goodput.attainment,
+    ]
     assert blended and all(figure.value is None and "3 load levels" in str(figure.why) for figure in blended)
     assert summary.counts.measured.sent == 120, "counts are of the whole run"
 
@@ -93,9 +127,14 @@ def test_every_metric_of_the_registry_is_found_in_a_level_as_in_a_run(tmp_path: 
     level = summary_of(tmp_path / "a", cost={"gpu_hour_usd": 2.0, "gpus": 1}).levels[0]
     one_load = summary_of(tmp_path / "b", levels=[], cost={"gpu_hour_usd": 2.0, "gpus": 1})
     assert not one_load.levels
-    missing = [rate.name for rate in METRICS.rates() if rate.name != "cache_efficiency"
-               and (found := rate.figure_of(one_load)) is not None and found.value is not None
-               and (rate.figure_of(level) is None or rate.figure_of(level).value is None)]
+    missing = [
+        rate.name
+        for rate in METRICS.rates()
+        if rate.name != "cache_efficiency"
+        and (found := rate.figure_of(one_load)) is not None
+        and found.value is not None
+        and (rate.figure_of(level) is None or rate.figure_of(level).value is None)
+    ]
     assert missing == [] and set(level.latency) == set(one_load.latency)
 
 
@@ -103,9 +142,13 @@ def test_gates_are_held_against_each_level_and_the_worst_decides(tmp_path: Path)
     summary = summary_of(tmp_path)
     states = {gate.key: (gate.state, gate.level) for gate in summary.slo}
     assert states == {
-        "level1.ttft_p95_ms": ("met", 1), "level1.error_rate": ("met", 1),
-        "level2.ttft_p95_ms": ("missed", 2), "level2.error_rate": ("met", 2),
-        "level3.ttft_p95_ms": ("met", 3), "level3.error_rate": ("met", 3)}
+        "level1.ttft_p95_ms": ("met", 1),
+        "level1.error_rate": ("met", 1),
+        "level2.ttft_p95_ms": ("missed", 2),
+        "level2.error_rate": ("met", 2),
+        "level3.ttft_p95_ms": ("met", 3),
+        "level3.error_rate": ("met", 3),
+    }
     assert summary.outcome.code == Exit.SLO_MISSED
     assert "5 of 6 gates are met, 1 is missed" in summary.outcome.sentence
     assert "Level 2 (48 users): TTFT p95" in summary.outcome.sentence
@@ -114,8 +157,10 @@ def test_gates_are_held_against_each_level_and_the_worst_decides(tmp_path: Path)
 def test_a_class_of_users_has_its_gates_at_each_level(tmp_path: Path) -> None:
     summary = summary_of(tmp_path, slo={"RagReader": {"ttft_p95_ms": 500}})
     assert [(gate.key, gate.state) for gate in summary.slo] == [
-        ("level1.RagReader.ttft_p95_ms", "met"), ("level2.RagReader.ttft_p95_ms", "missed"),
-        ("level3.RagReader.ttft_p95_ms", "met")]
+        ("level1.RagReader.ttft_p95_ms", "met"),
+        ("level2.RagReader.ttft_p95_ms", "missed"),
+        ("level3.RagReader.ttft_p95_ms", "met"),
+    ]
 
 
 def test_a_level_without_a_success_makes_the_run_no_success(tmp_path: Path) -> None:
@@ -131,8 +176,11 @@ def test_a_timing_error_spoils_the_level_whose_latencies_it_is_large_against(tmp
     known = [level.percentile("ttft_ms", "p95").value is not None for level in summary.levels]
     assert known == [False, True, False], "20 ms are much of 100 and of 50 ms, and little of 900 ms"
     states = {gate.key: gate.state for gate in summary.slo if "ttft" in gate.key}
-    assert states == {"level1.ttft_p95_ms": "undetermined", "level2.ttft_p95_ms": "missed",
-                      "level3.ttft_p95_ms": "undetermined"}
+    assert states == {
+        "level1.ttft_p95_ms": "undetermined",
+        "level2.ttft_p95_ms": "missed",
+        "level3.ttft_p95_ms": "undetermined",
+    }
     assert summary.outcome.code == Exit.INVALID
     assert any("Level 3 (8 users): TTFT may be off by 20.0 ms" in reason.sentence for reason in summary.reasons)
 

@@ -24,11 +24,24 @@ from tokenswarm.contract.objectives import RequestBounds, bounds_of, latencies_o
 @pytest.fixture(scope="module")
 def odd_rows() -> list[dict[str, Any]]:
     """Every way in which a row can lack something, with every outcome."""
-    choices = {"ttft_ms": (None, 100.0), "ttfo_ms": (None, 300.0), "last_token_ms": (None, 900.0),
-               "e2e_ms": (None, 910.0), "completion_tokens": (None, 1, 2, 50), "lateness_ms": (None, 7.0),
-               "status": ("ok", "failed")}
-    return [row(error=None, scheduled_at=None if cells[5] is None else START - 0.007, sent_at=START,
-                **dict(zip(choices, cells, strict=True))) for cells in itertools.product(*choices.values())]
+    choices = {
+        "ttft_ms": (None, 100.0),
+        "ttfo_ms": (None, 300.0),
+        "last_token_ms": (None, 900.0),
+        "e2e_ms": (None, 910.0),
+        "completion_tokens": (None, 1, 2, 50),
+        "lateness_ms": (None, 7.0),
+        "status": ("ok", "failed"),
+    }
+    return [
+        row(
+            error=None,
+            scheduled_at=None if cells[5] is None else START - 0.007,
+            sent_at=START,
+            **dict(zip(choices, cells, strict=True)),
+        )
+        for cells in itertools.product(*choices.values())
+    ]
 
 
 @pytest.mark.parametrize("latency", METRICS.latencies(), ids=lambda latency: latency.name)
@@ -39,11 +52,23 @@ def test_a_column_is_the_function_of_a_row(tmp_path: Path, odd_rows: list[dict[s
     np.testing.assert_allclose(by_row(latency.of_row, latency.columns, table), expected)
 
 
-@pytest.mark.parametrize("bounds", [
-    {"ttft_ms": 99.0}, {"ttft_ms": 100.0}, {"ttfo_ms": 400.0}, {"tpot_ms": 20.0, "e2e_ms": 1e6}, {"tpot_ms": 1e6},
-    {"scheduled_ttft_ms": 105.0}, {"scheduled_e2e_ms": 1e6, "ttfo_ms": 1e6}, {}], ids=str)
-def test_a_request_conforms_live_as_it_does_in_the_report(tmp_path: Path, odd_rows: list[dict[str, Any]],
-                                                          bounds: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"ttft_ms": 99.0},
+        {"ttft_ms": 100.0},
+        {"ttfo_ms": 400.0},
+        {"tpot_ms": 20.0, "e2e_ms": 1e6},
+        {"tpot_ms": 1e6},
+        {"scheduled_ttft_ms": 105.0},
+        {"scheduled_e2e_ms": 1e6, "ttfo_ms": 1e6},
+        {},
+    ],
+    ids=str,
+)
+def test_a_request_conforms_live_as_it_does_in_the_report(
+    tmp_path: Path, odd_rows: list[dict[str, Any]], bounds: dict[str, float]
+) -> None:
     met, unknown = conforming(read_run(write_run(tmp_path, odd_rows)).requests, RequestBounds(bounds))
     live = [meets(each, latencies_of(each), bounds) for each in odd_rows]
     assert list(zip(met, unknown, strict=True)) == [(each is True, each is None) for each in live]

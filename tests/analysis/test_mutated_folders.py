@@ -23,10 +23,56 @@ from tokenswarm.contract.summary.summary_file import read_summary
 
 KEPT = Path(__file__).parent / "data" / "run_format_1"
 FILES = ("run.json", "requests.csv", "engine_metrics.csv", "host_metrics.csv", "prompts.csv", "summary.json")
-ODD_VALUES: list[Any] = [None, True, "", "x", "NaN", [], {}, [None], {"x": 1}, -1, 0, 1e308, -1e308, 10 ** 30, 2.5,
-                         1e12, float("inf"), float("-inf"), float("nan"), [1, "a", None], "\x00<b>"]
-ODD_CELLS = ["", "nan", "inf", "-inf", "-1", "0", "1e400", "1e308", "1e15", "1e12", "x", "true", "ok", "failed",
-             "cancelled", "measure", "warmup", "\x00", "é", "1,2", '"', "-0.0", "9" * 40, "1e-320", "usage"]
+ODD_VALUES: list[Any] = [
+    None,
+    True,
+    "",
+    "x",
+    "NaN",
+    [],
+    {},
+    [None],
+    {"x": 1},
+    -1,
+    0,
+    1e308,
+    -1e308,
+    10**30,
+    2.5,
+    1e12,
+    float("inf"),
+    float("-inf"),
+    float("nan"),
+    [1, "a", None],
+    "\x00<b>",
+]
+ODD_CELLS = [
+    "",
+    "nan",
+    "inf",
+    "-inf",
+    "-1",
+    "0",
+    "1e400",
+    "1e308",
+    "1e15",
+    "1e12",
+    "x",
+    "true",
+    "ok",
+    "failed",
+    "cancelled",
+    "measure",
+    "warmup",
+    "\x00",
+    "é",
+    "1,2",
+    '"',
+    "-0.0",
+    "9" * 40,
+    "1e-320",
+    "usage",
+]
 
 
 def _places(tree: Any, path: tuple = ()) -> list[tuple]:
@@ -61,15 +107,17 @@ def _mutate_csv(text: str, draw: Any) -> str:
     for _ in range(draw(st.integers(1, 6))):
         if not lines:
             break
-        kind, row = draw(st.sampled_from(["cell", "cell", "column", "drop", "twice", "swap"])), draw(
-            st.integers(0, len(lines) - 1))
+        kind, row = (
+            draw(st.sampled_from(["cell", "cell", "column", "drop", "twice", "swap"])),
+            draw(st.integers(0, len(lines) - 1)),
+        )
         column = draw(st.integers(0, max(0, len(lines[0]) - 1)))
         value = draw(st.sampled_from(ODD_CELLS))
         if kind == "cell" and column < len(lines[row]):
             lines[row][column] = value
         elif kind == "column":
             for line in lines[1:]:
-                line[column:column + 1] = [value] if column < len(line) else []
+                line[column : column + 1] = [value] if column < len(line) else []
         elif kind == "drop":
             del lines[row]
         elif kind == "twice":
@@ -90,10 +138,10 @@ def mutations(draw: Any) -> dict[str, bytes | None]:
             mutate = _mutate_json if name.endswith(".json") else _mutate_csv
             content = mutate(content.decode(), draw).encode()
         elif way == "cut":
-            content = content[:draw(st.integers(0, len(content)))]
+            content = content[: draw(st.integers(0, len(content)))]
         elif way == "bytes":
             at = draw(st.integers(0, len(content)))
-            content = content[:at] + draw(st.binary(max_size=6)) + content[at + draw(st.integers(0, 6)):]
+            content = content[:at] + draw(st.binary(max_size=6)) + content[at + draw(st.integers(0, 6)) :]
         elif way == "empty":
             content = b""
         changed[name] = None if way == "gone" else content

@@ -13,8 +13,26 @@ from tokenswarm.analysis.report import report
 from tokenswarm.contract.summary.summary_file import read_summary, summary_json
 
 DATA = Path(__file__).parent / "data"
-PARTS = ("run_id", "verdict", "reasons", "simulated", "latency", "gaps", "rates", "per_user_tok_s", "slo",
-         "errors", "tokens", "cache", "server", "server_ttft", "server_latency", "outages", "cost", "run")
+PARTS = (
+    "run_id",
+    "verdict",
+    "reasons",
+    "simulated",
+    "latency",
+    "gaps",
+    "rates",
+    "per_user_tok_s",
+    "slo",
+    "errors",
+    "tokens",
+    "cache",
+    "server",
+    "server_ttft",
+    "server_latency",
+    "outages",
+    "cost",
+    "run",
+)
 """What was in summary.json then and means the same now. Left out: what later versions look at in addition, and goodput,
 which is counted by when answers ended since."""
 

@@ -13,8 +13,10 @@ from tokenswarm.contract.tune_record import AnswersRecord, Ratio, Tune
 
 def folder(path: Path, right: int, failed: int = 0) -> Path:
     rows = [row(conversation=f"s{number}", turn=1, valid_output=number < right, status="ok") for number in range(100)]
-    rows += [row(conversation=f"f{number}", turn=1, valid_output=None, status="failed", error="timeout")
-             for number in range(failed)]
+    rows += [
+        row(conversation=f"f{number}", turn=1, valid_output=None, status="failed", error="timeout")
+        for number in range(failed)
+    ]
     rows.append(row(conversation="left", turn=1, valid_output=None, status="cancelled"))
     rows.append(row(conversation="unchecked", turn=1, valid_output=None))
     return write_run(path, rows, manifest("reasoning"))

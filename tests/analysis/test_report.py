@@ -302,13 +302,18 @@ def test_header_tells_the_effective_configuration_and_the_cold_start(tmp_path: P
     engine = manifest()["engine"] | {"cold_start_s": 61.3}
     engine["effective"] |= {"quantization": "none", "dtype": "bfloat16", "prefix_cache": False}
     shown = head(report(write_run(tmp_path, [row()], manifest(engine=engine))))["configuration"]
-    assert shown == ("bfloat16 · context 32,768 · KV cache 450,000 tokens · blocks of 16 · prefix cache off · "
-                     "at most 256 at once · cold start 61 s")
+    assert shown == (
+        "bfloat16 · context 32,768 · KV cache 450,000 tokens · blocks of 16 · prefix cache off · "
+        "at most 256 at once · cold start 61 s"
+    )
 
 
 def test_outcomes_add_up_and_cancelled_is_no_error(tmp_path: Path) -> None:
-    rows = [row(request_id="a"), row(request_id="b", status="failed", error="overloaded"),
-            row(request_id="c", status="cancelled", e2e_ms=None)]
+    rows = [
+        row(request_id="a"),
+        row(request_id="b", status="failed", error="overloaded"),
+        row(request_id="c", status="cancelled", e2e_ms=None),
+    ]
     shown = outcome_sentence(report(write_run(tmp_path, rows)))
     assert shown.startswith("3 sent = 1 ok + 1 failed + 1 cancelled.")
     assert "no error" in shown
@@ -322,11 +327,16 @@ def test_what_the_run_noted_is_on_the_page(tmp_path: Path) -> None:
 
 
 def test_gpus_and_engine_processes_stand_with_the_engine_and_not_with_the_load_generator(tmp_path: Path) -> None:
-    host = [{"at": START + second, "source": source, **cells} for second in range(10) for source, cells in (
-        ("worker 0", {"cpu_share": 0.2, "rss_mb": 90.0}),
-        ("gpu 0", {"gpu_util": 0.9, "gpu_memory_mb": 70_000.0, "gpu_power_w": 600.0}),
-        ("gpu 1", {"gpu_util": 0.8, "gpu_memory_mb": 71_000.0}),
-        ("engine", {"cpu_share": 1.5, "rss_mb": 9000.0}))]
+    host = [
+        {"at": START + second, "source": source, **cells}
+        for second in range(10)
+        for source, cells in (
+            ("worker 0", {"cpu_share": 0.2, "rss_mb": 90.0}),
+            ("gpu 0", {"gpu_util": 0.9, "gpu_memory_mb": 70_000.0, "gpu_power_w": 600.0}),
+            ("gpu 1", {"gpu_util": 0.8, "gpu_memory_mb": 71_000.0}),
+            ("engine", {"cpu_share": 1.5, "rss_mb": 9000.0}),
+        )
+    ]
     run = read_run(write_run(tmp_path, [row(sent_at=START + i) for i in range(10)], manifest(), [], host))
     seen = look_at(run, summarise(run))
     charts = {chart.id: chart for chart in engine_section(seen).charts}

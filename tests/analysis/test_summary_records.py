@@ -34,8 +34,9 @@ def _with_baseline(folder: Path) -> Summary:
 
 
 def _made(folder: Path, workload: str = "rag", fail_on_drift: bool = False, **facts: Any) -> Summary:
-    return report(make_run(folder / "run", workload, **({"seconds": 20} | facts)), fail_on_drift=fail_on_drift,
-                  dashboard=False)
+    return report(
+        make_run(folder / "run", workload, **({"seconds": 20} | facts)), fail_on_drift=fail_on_drift, dashboard=False
+    )
 
 
 def _classes(folder: Path) -> Summary:
@@ -47,16 +48,25 @@ def _classes(folder: Path) -> Summary:
 def _away(folder: Path) -> Summary:
     """The engine is away from the 20th second to the 30th."""
     start = manifest("rag")["phases"][1]["start"]
-    rows = [row(request_id=f"r-{i}", sent_at=start + i, **({"status": "failed", "error": "connect_refused"}
-                                                           if 20 <= i < 30 else {})) for i in range(60)]
+    rows = [
+        row(
+            request_id=f"r-{i}",
+            sent_at=start + i,
+            **({"status": "failed", "error": "connect_refused"} if 20 <= i < 30 else {}),
+        )
+        for i in range(60)
+    ]
     return report(write_run(folder / "run", rows), dashboard=False)
 
 
 def _levels(folder: Path) -> Summary:
-    levels = [{"number": 1, "start": START, "end": START + 30, "began": "start", "users": 4},
-              {"number": 2, "start": START + 30, "end": START + 60, "began": "changed", "users": 8}]
-    return report(make_run(folder / "run", "rag", cost={"gpu_hour_usd": 2.5, "gpus": 2}, levels=levels),
-                  dashboard=False)
+    levels = [
+        {"number": 1, "start": START, "end": START + 30, "began": "start", "users": 4},
+        {"number": 2, "start": START + 30, "end": START + 60, "began": "changed", "users": 8},
+    ]
+    return report(
+        make_run(folder / "run", "rag", cost={"gpu_hour_usd": 2.5, "gpus": 2}, levels=levels), dashboard=False
+    )
 
 
 KINDS: dict[str, Callable[[Path], Summary]] = {
@@ -68,9 +78,15 @@ KINDS: dict[str, Callable[[Path], Summary]] = {
     "drift gates": lambda folder: _made(folder, fail_on_drift=True, seconds=700, rate=2),
     "cost": lambda folder: _made(folder, cost={"gpu_hour_usd": 2.5, "gpus": 2}),
     "invalid": lambda folder: _made(folder, cpu=0.97),
-    "recorded reason": lambda folder: _made(folder, status="aborted", validity={
-        "verdict": "INVALID", "reasons": [{"rule": "workers_lost", "verdict": "INVALID", "sentence": "One was lost."}]},
-        ended_early={"rule": "disk", "code": 7, "sentence": "The disk is full."}),
+    "recorded reason": lambda folder: _made(
+        folder,
+        status="aborted",
+        validity={
+            "verdict": "INVALID",
+            "reasons": [{"rule": "workers_lost", "verdict": "INVALID", "sentence": "One was lost."}],
+        },
+        ended_early={"rule": "disk", "code": 7, "sentence": "The disk is full."},
+    ),
     "refused gate": lambda folder: _made(folder, scenario=_scenario({"no_such_figure": 3, "ttft_p95_ms": "fast"})),
     "failures": lambda folder: _made(folder, failures=0.3),
     "baseline": _with_baseline,
@@ -81,8 +97,10 @@ KINDS: dict[str, Callable[[Path], Summary]] = {
     "nothing known": lambda folder: report(write_run(folder / "run", [], {}), dashboard=False),
 }
 PART_THAT_MUST_BE_THERE: dict[str, Callable[[Summary], object]] = {
-    "cost": lambda summary: summary.cost, "baseline": lambda summary: summary.baseline.gates,
-    "drift gates": lambda summary: summary.drift_gates, "outage": lambda summary: summary.outages.periods,
+    "cost": lambda summary: summary.cost,
+    "baseline": lambda summary: summary.baseline.gates,
+    "drift gates": lambda summary: summary.drift_gates,
+    "outage": lambda summary: summary.outages.periods,
     "user classes": lambda summary: len(summary.user_classes) == 2,
     "levels": lambda summary: len(summary.levels) == 2 and summary.levels[0].cost,
     "invalid": lambda summary: summary.verdict == "INVALID",
@@ -133,9 +151,16 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
     return summary_json(_made(tmp_path_factory.mktemp("plain")))
 
 
-@pytest.mark.parametrize("wrong", [{"notes": "none"}, {"run": {}}, {"rates": {"requests_s": 3}},
-                                   {"slo": [{"key": "ttft_p95_ms"}]},
-                                   {"valid_output": {"value": "1", "unit": "share", "n": 1}}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"notes": "none"},
+        {"run": {}},
+        {"rates": {"requests_s": 3}},
+        {"slo": [{"key": "ttft_p95_ms"}]},
+        {"valid_output": {"value": "1", "unit": "share", "n": 1}},
+    ],
+)
 def test_what_is_no_summary_does_not_keep_to_it(wrong: dict, plain: str) -> None:
     _schema().validate(json.loads(plain))
     with pytest.raises(jsonschema.ValidationError):
@@ -147,8 +172,10 @@ def test_figures_that_a_newer_version_made_are_neither_replaced_nor_compared(of:
     newer, other = make_run(tmp_path / "newer", "rag", seconds=20), make_run(tmp_path / "other", "rag", seconds=20)
     (newer / "summary.json").write_text('{"format": 99}')
     ways: dict[str, Callable[[], object]] = {
-        "run": lambda: report(newer), "baseline": lambda: report(other, baseline=newer),
-        "compare": lambda: compare_runs(a=[other], b=[newer])}
+        "run": lambda: report(newer),
+        "baseline": lambda: report(other, baseline=newer),
+        "compare": lambda: compare_runs(a=[other], b=[newer]),
+    }
     with pytest.raises(UserError, match=r"newer: summary.json has format 99.*use a newer one") as caught:
         ways[of]()
     assert caught.value.code is Exit.RUN_FOLDER

@@ -16,10 +16,20 @@ column ::= "title" | "kind"
 """
 
 
-@pytest.mark.parametrize(("text", "fits"), [
-    ("select title", True), ("select title, kind, kind", True), ("select kind where title < 042", True),
-    ("select", False), ("select owner", False), ("select title,kind", False), ("select title where kind = ", False),
-    ("select title ", False), ("", False)])
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("select title", True),
+        ("select title, kind, kind", True),
+        ("select kind where title < 042", True),
+        ("select", False),
+        ("select owner", False),
+        ("select title,kind", False),
+        ("select title where kind = ", False),
+        ("select title ", False),
+        ("", False),
+    ],
+)
 def test_a_text_fits_if_the_rules_can_make_it(text: str, fits: bool) -> None:
     assert Grammar(QUERY).fits(text) is fits
 
@@ -35,10 +45,18 @@ def test_rules_may_hold_themselves() -> None:
     assert nested.fits("(()(()))") and not nested.fits("(()")
 
 
-@pytest.mark.parametrize(("text", "why"), [
-    ('x ::= "a"', "no rule of the name root"), ("root ::= y", "no rule of the name y"),
-    ('root ::= ("a"', "not closed"), ('root ::= "a")', "not opened"), ("hello", "is no rule"),
-    ('root ::= * "a"', "behind nothing"), ("root ::= {3}", "cannot be read")])
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('x ::= "a"', "no rule of the name root"),
+        ("root ::= y", "no rule of the name y"),
+        ('root ::= ("a"', "not closed"),
+        ('root ::= "a")', "not opened"),
+        ("hello", "is no rule"),
+        ('root ::= * "a"', "behind nothing"),
+        ("root ::= {3}", "cannot be read"),
+    ],
+)
 def test_what_is_no_grammar_is_refused(text: str, why: str) -> None:
     with pytest.raises(NoGrammar, match=why):
         Grammar(text)

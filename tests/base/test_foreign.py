@@ -12,25 +12,42 @@ from hypothesis import strategies as st
 
 from tokenswarm.base.foreign import MAX_DEPTH, MAX_TEXT_CHARS, NotJson, decode, printable
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
 
 
-@pytest.mark.parametrize("body", [
-    b"", b"x", b"[" * 200_000, b'{"a":' * 200_000, b"[" * 60 + b"]" * 60, b"\xff\xfe", b'{"a": }',
-    json.dumps([0] * 200_000).encode(),
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"x",
+        b"[" * 200_000,
+        b'{"a":' * 200_000,
+        b"[" * 60 + b"]" * 60,
+        b"\xff\xfe",
+        b'{"a": }',
+        json.dumps([0] * 200_000).encode(),
+    ],
+)
 def test_what_is_no_json_or_too_deep_or_too_large_is_refused_in_a_sentence(body: bytes) -> None:
     with pytest.raises(NotJson):
         decode(body)
 
 
-@pytest.mark.parametrize(("body", "value"), [
-    (b'{"a": 1e999, "b": -1e999, "c": NaN}', {"a": None, "b": None, "c": None}), (b"1" + b"0" * 30, None),
-    (b"[" + b"9" * 6000 + b"]", [None]),
-    (b'"\\ud800\\u001b[31mred\\u202e"', "  [31mred "), (b'{"a\\u0007": true}', {"a ": True}),
-    ("\"" + "x" * 20_000 + "\"", "x" * MAX_TEXT_CHARS),
-])
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'{"a": 1e999, "b": -1e999, "c": NaN}', {"a": None, "b": None, "c": None}),
+        (b"1" + b"0" * 30, None),
+        (b"[" + b"9" * 6000 + b"]", [None]),
+        (b'"\\ud800\\u001b[31mred\\u202e"', "  [31mred "),
+        (b'{"a\\u0007": true}', {"a ": True}),
+        ('"' + "x" * 20_000 + '"', "x" * MAX_TEXT_CHARS),
+    ],
+)
 def test_numbers_are_finite_and_texts_can_be_shown(body: bytes, value: object) -> None:
     assert decode(body) == value
 

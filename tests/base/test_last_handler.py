@@ -49,7 +49,8 @@ def the_log(folder: Path) -> str:
 
 
 def test_a_bug_is_one_sentence_and_the_log_has_the_traceback(
-        buggy: None, log_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    buggy: None, log_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["scenarios"]) == Exit.INTERNAL == 70
     out, said = capsys.readouterr()
     assert out == "" and said.count("\n") == 1 and "Traceback" not in said
@@ -59,25 +60,29 @@ def test_a_bug_is_one_sentence_and_the_log_has_the_traceback(
     assert KEY not in said and KEY not in trace and "***" in said
 
 
-@pytest.mark.parametrize("error", [
-    MemoryError(), OSError(12, "Cannot allocate memory"), ImportError("x.so: failed to map segment")])
-def test_a_lack_of_memory_is_no_bug(error: Exception, monkeypatch: pytest.MonkeyPatch,
-                                    capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(12, "Cannot allocate memory"), ImportError("x.so: failed to map segment")]
+)
+def test_a_lack_of_memory_is_no_bug(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def starved(*_: object) -> int:
         try:
             raise error
         except Exception as first:
             raise RuntimeError("it could not go on") from first
 
-    monkeypatch.setattr(cli, "_parser", lambda: SimpleNamespace(
-        parse_args=lambda _: SimpleNamespace(run=starved, results=None)))
+    monkeypatch.setattr(
+        cli, "_parser", lambda: SimpleNamespace(parse_args=lambda _: SimpleNamespace(run=starved, results=None))
+    )
     assert cli.main(["load"]) == Exit.MEMORY == 24
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "too little memory" in said and "bug" not in said
 
 
 def test_the_log_goes_into_the_results_folder_where_it_is_there(
-        buggy: None, log_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    buggy: None, log_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     results = tmp_path / "results"
     results.mkdir()
     assert cli.main(["load", "--results", str(results)]) == Exit.INTERNAL
@@ -87,7 +92,8 @@ def test_the_log_goes_into_the_results_folder_where_it_is_there(
 
 
 def test_a_folder_that_cannot_be_written_is_passed_over(
-        buggy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    buggy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "state").write_text("a file where the folder should be")
     temporary = tmp_path / "temporary"
     temporary.mkdir()
@@ -102,7 +108,8 @@ def test_a_folder_that_cannot_be_written_is_passed_over(
 
 
 def test_whoever_debugs_sees_the_traceback(
-        buggy: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    buggy: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv(last_handler.DEBUG_VARIABLE, "1")
     assert cli.main(["scenarios"]) == Exit.INTERNAL
     said = capsys.readouterr().err
@@ -110,7 +117,8 @@ def test_whoever_debugs_sees_the_traceback(
 
 
 def test_the_simulator_has_the_same_last_handler(
-        log_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    log_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(simulator, "main", broken)
     assert simulator._run() == Exit.INTERNAL
     assert capsys.readouterr().err.startswith("tokenswarm.sim: this is a bug") and "in broken" in the_log(log_folder)

@@ -20,6 +20,7 @@ class Left(Exception):
 def stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def leave(code: int) -> None:
         raise Left(code)
+
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     monkeypatch.setattr(signals.os, "_exit", leave)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it is ignored where the tests run under nohup
@@ -32,8 +33,9 @@ def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM"),
-                                              (signal.SIGHUP, "SIGHUP")])
+@pytest.mark.parametrize(
+    ("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP")]
+)
 def test_the_first_signal_asks_and_the_second_leaves(number: int, name: str) -> None:
     with Interrupts() as interrupts:
         asked: list[str] = []

@@ -11,10 +11,12 @@ import pytest
 
 from tokenswarm.base.terminal import LastingStream
 
-_PROGRAM = ("import os, sys\nfrom tokenswarm.base.terminal import last_through_everything, why_output_was_lost\n"
-            "last_through_everything()\nname = os.open(os.devnull, os.O_RDONLY)\n"
-            "print('caf\\u00e9 \\u2013 \\udcff'); why = why_output_was_lost()\n"
-            "print(name > 2, why, file=sys.stderr); sys.exit(3)\n")
+_PROGRAM = (
+    "import os, sys\nfrom tokenswarm.base.terminal import last_through_everything, why_output_was_lost\n"
+    "last_through_everything()\nname = os.open(os.devnull, os.O_RDONLY)\n"
+    "print('caf\\u00e9 \\u2013 \\udcff'); why = why_output_was_lost()\n"
+    "print(name > 2, why, file=sys.stderr); sys.exit(3)\n"
+)
 
 
 def test_output_without_a_reader_turns_silent_instead_of_ending_the_run() -> None:
@@ -34,7 +36,10 @@ def test_output_without_a_reader_turns_silent_instead_of_ending_the_run() -> Non
 def test_output_is_otherwise_the_stream_itself() -> None:
     output = LastingStream(sys.__stdout__)
     assert (output.isatty(), output.encoding, output.fileno()) == (
-        sys.__stdout__.isatty(), sys.__stdout__.encoding, sys.__stdout__.fileno())
+        sys.__stdout__.isatty(),
+        sys.__stdout__.encoding,
+        sys.__stdout__.fileno(),
+    )
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no disk that is always full")
@@ -49,8 +54,12 @@ def test_output_onto_a_full_disk_turns_silent_and_knows_why() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_a_character_that_the_terminal_does_not_know_is_an_escape(encoding: str) -> None:
-    done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, check=False,
-                          env={**os.environ, "PYTHONIOENCODING": encoding})
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
     assert done.returncode == 3
     assert done.stdout.decode(encoding).startswith("caf")
     assert done.stderr == b"True None\n"
@@ -66,8 +75,12 @@ def _all_closed() -> None:
 
 @pytest.mark.parametrize("close", [_closed, _all_closed])
 def test_a_descriptor_that_is_closed_is_given_to_nothing_else(close: Callable[[], None]) -> None:
-    done = subprocess.run([sys.executable, "-c", _PROGRAM], preexec_fn=close,
-                          stderr=None if close is _all_closed else subprocess.PIPE, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM],
+        preexec_fn=close,
+        stderr=None if close is _all_closed else subprocess.PIPE,
+        check=False,
+    )
     assert done.returncode == 3
     if done.stderr is not None:
         assert done.stderr == b"True None\n"

@@ -11,9 +11,14 @@ from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.toml_text import toml_text
 from tokenswarm.scenario.loading import load_scenario
 
-SETTINGS = {"rag": "load.users=77 slo.RagReader.ttft_p95_ms=400", "chat": "load.rate=2.5 prompts.salt=42",
-            "batch": 'endpoint.headers.x-team="a b" output.extra.top_k=3', "reasoning": "load.users_steps=[1,2]",
-            "structured": "structured.unique=true", "chat-7k": ""}
+SETTINGS = {
+    "rag": "load.users=77 slo.RagReader.ttft_p95_ms=400",
+    "chat": "load.rate=2.5 prompts.salt=42",
+    "batch": 'endpoint.headers.x-team="a b" output.extra.top_k=3',
+    "reasoning": "load.users_steps=[1,2]",
+    "structured": "structured.unique=true",
+    "chat-7k": "",
+}
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -33,20 +33,26 @@ def axe() -> str:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A dashboard with failures, a comparison, and the page of all results."""
     results = tmp_path_factory.mktemp("results")
-    runs = [make_run(results / f"run-{seed}", "rag", seconds=30, failures=0.05, seed=seed, run_id=f"run-{seed}")
-            for seed in (1, 2)]
+    runs = [
+        make_run(results / f"run-{seed}", "rag", seconds=30, failures=0.05, seed=seed, run_id=f"run-{seed}")
+        for seed in (1, 2)
+    ]
     for run in runs:
         report(run)
     write_comparison(compare_runs(a=runs[:1], b=runs[1:]), results / "comparison-1")
     assert main(["results", str(results)]) == 0
-    return {"dashboard": runs[0] / DASHBOARD_HTML, "comparison": results / "comparison-1" / COMPARISON_HTML,
-            "results": results / "index.html"}
+    return {
+        "dashboard": runs[0] / DASHBOARD_HTML,
+        "comparison": results / "comparison-1" / COMPARISON_HTML,
+        "results": results / "index.html",
+    }
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
 @pytest.mark.parametrize("page", ["dashboard", "comparison", "results"])
-def test_a_page_has_no_serious_finding(browser: Any, axe: str, pages: dict[str, Path], page: str, width: int,
-                                       scheme: str) -> None:
+def test_a_page_has_no_serious_finding(
+    browser: Any, axe: str, pages: dict[str, Path], page: str, width: int, scheme: str
+) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     opened = context.new_page()
     opened.goto(pages[page].resolve().as_uri())

@@ -141,11 +141,14 @@ def test_charts_of_the_time_line_zoom_together(rag: Path, open_page: Callable[..
 
 
 def test_two_buttons_show_the_whole_run_or_what_was_measured_in_all_charts_over_time(
-        rag: Path, open_page: Callable[..., Opened]) -> None:
+    rag: Path, open_page: Callable[..., Opened]
+) -> None:
     page = open_page(rag).page
     of_one = "document.getElementById('chart-flight-time').layout.xaxis.range"
-    shown = "JSON.stringify([...document.querySelectorAll('.chart')].filter(c => c.id.endsWith('-time'))" \
-            ".map(c => c.layout.xaxis.range).filter((r, i, all) => String(r) !== String(all[0])))"
+    shown = (
+        "JSON.stringify([...document.querySelectorAll('.chart')].filter(c => c.id.endsWith('-time'))"
+        ".map(c => c.layout.xaxis.range).filter((r, i, all) => String(r) !== String(all[0])))"
+    )
     whole = page.evaluate(of_one)
     page.click("[data-zoom=measured]")
     wait_until(page, "document.querySelector('[data-zoom=measured]').getAttribute('aria-pressed') === 'true'")
@@ -167,8 +170,14 @@ def test_nothing_that_an_engine_says_runs_in_the_page(tmp_path: Path, open_page:
     told = manifest(
         model=HOSTILE,
         simulated=False,
-        engine={"name": HOSTILE, "title": HOSTILE, "version": HOSTILE, "base_url": HOSTILE, "image_digest": HOSTILE,
-                "effective": {HOSTILE: HOSTILE, "context_length": HOSTILE, "prefix_cache": [HOSTILE]}},
+        engine={
+            "name": HOSTILE,
+            "title": HOSTILE,
+            "version": HOSTILE,
+            "base_url": HOSTILE,
+            "image_digest": HOSTILE,
+            "effective": {HOSTILE: HOSTILE, "context_length": HOSTILE, "prefix_cache": [HOSTILE]},
+        },
         notes=[HOSTILE],
         gpus=[HOSTILE, {"name": HOSTILE}],
         host={HOSTILE: HOSTILE},
@@ -177,13 +186,23 @@ def test_nothing_that_an_engine_says_runs_in_the_page(tmp_path: Path, open_page:
     told["scenario"] |= {"title": HOSTILE, "description": HOSTILE, "overrides": {HOSTILE: HOSTILE}}
     told["scenario"]["values"] = {"slo": {HOSTILE: 1, "ttft_p95_ms": 400}}
     rows = [
-        row(user_class=f"{HOSTILE}{i % 2}", request_id=HOSTILE, conversation=HOSTILE, document=HOSTILE,
-            finish_reason=HOSTILE, sent_at=START + i, turn=i % 3 + 1)
+        row(
+            user_class=f"{HOSTILE}{i % 2}",
+            request_id=HOSTILE,
+            conversation=HOSTILE,
+            document=HOSTILE,
+            finish_reason=HOSTILE,
+            sent_at=START + i,
+            turn=i % 3 + 1,
+        )
         for i in range(30)
     ]
     rows += [row(status="failed", error=HOSTILE, error_detail=HOSTILE, request_id=HOSTILE, user_class=HOSTILE)] * 3
-    host = [{"at": START + i, "source": f"{kind} {HOSTILE}", "cpu_share": 0.2, "gpu_util": 0.5, "rss_mb": 1.0}
-            for i in range(5) for kind in ("worker", "gpu", "engine")]
+    host = [
+        {"at": START + i, "source": f"{kind} {HOSTILE}", "cpu_share": 0.2, "gpu_util": 0.5, "rss_mb": 1.0}
+        for i in range(5)
+        for kind in ("worker", "gpu", "engine")
+    ]
     report(write_run(tmp_path, rows, told, [], host))
     opened = open_page(tmp_path)
     assert opened.page.evaluate("window.owned") is None

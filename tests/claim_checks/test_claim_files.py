@@ -28,12 +28,41 @@ def by(*kinds: str) -> list[Claim]:
 def test_every_claim_of_the_list_is_there() -> None:
     names = {claim.name for claim in ALL}
     assert len(ALL) >= 45
-    assert {"cached-7k-sglang", "cached-7k-vllm", "cached-gap", "fresh-equal", "one-shot", "throughput-8b", "prefix-6x",
-            "ttft-5-8", "ttft-23", "concurrency-100", "gap-70b", "scratch", "gpu-30", "base-url", "think-tags",
-            "flags-published", "rule", "json-guarantee", "json-3x", "deepseek-3x", "dp-varies", "shm-32g",
-            "chunked-prefill", "start-90s", "memory-095", "max-num-seqs", "spec-2x", "fragmentation",
-            "memory-pressure", "gpustack-qwen3-14b-sglang", "gpustack-qwen35-9b", "runinfra-equal",
-            "aimultiple-29"} <= names
+    assert {
+        "cached-7k-sglang",
+        "cached-7k-vllm",
+        "cached-gap",
+        "fresh-equal",
+        "one-shot",
+        "throughput-8b",
+        "prefix-6x",
+        "ttft-5-8",
+        "ttft-23",
+        "concurrency-100",
+        "gap-70b",
+        "scratch",
+        "gpu-30",
+        "base-url",
+        "think-tags",
+        "flags-published",
+        "rule",
+        "json-guarantee",
+        "json-3x",
+        "deepseek-3x",
+        "dp-varies",
+        "shm-32g",
+        "chunked-prefill",
+        "start-90s",
+        "memory-095",
+        "max-num-seqs",
+        "spec-2x",
+        "fragmentation",
+        "memory-pressure",
+        "gpustack-qwen3-14b-sglang",
+        "gpustack-qwen35-9b",
+        "runinfra-equal",
+        "aimultiple-29",
+    } <= names
 
 
 @pytest.mark.parametrize("claim", ALL, ids=lambda claim: claim.name)
@@ -98,16 +127,19 @@ at_least = 1.1
 """
 
 
-@pytest.mark.parametrize(("before", "after", "sentence"), [
-    ("at_least = 1.1", "", "needs at_least or at_most"),
-    ("at_least = 1.1", "at_least = 1.1\nat_most = 1.0", "at_least should be below at_most"),
-    ("runpod", "nobody", "unknown source 'nobody'"),
-    ('by = "pairs"', 'by = "luck"', "run.by"),
-    ('by = "pairs"', 'by = "sweep"', "two points or more"),
-    ("[run.b]\nengine = \"vllm\"", "", "needs both sides"),
-    ('title = "t"', 'title = "t"\nauthor = "me"', "author"),
-    ('title = "t"', "title = ", "cannot be read as a claim"),
-])
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        ("at_least = 1.1", "", "needs at_least or at_most"),
+        ("at_least = 1.1", "at_least = 1.1\nat_most = 1.0", "at_least should be below at_most"),
+        ("runpod", "nobody", "unknown source 'nobody'"),
+        ('by = "pairs"', 'by = "luck"', "run.by"),
+        ('by = "pairs"', 'by = "sweep"', "two points or more"),
+        ('[run.b]\nengine = "vllm"', "", "needs both sides"),
+        ('title = "t"', 'title = "t"\nauthor = "me"', "author"),
+        ('title = "t"', "title = ", "cannot be read as a claim"),
+    ],
+)
 def test_a_claim_that_is_none_is_one_sentence(before: str, after: str, sentence: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(CLAIM.replace(before, after))
@@ -135,22 +167,28 @@ def named(name: str) -> Claim:
     return next(claim for claim in ALL if claim.name == name)
 
 
-@pytest.mark.parametrize(("name", "machine", "lacks"), [
-    ("throughput-8b", Machine(engines=HERE), ["1 x H100; here: no GPU"]),
-    ("throughput-8b", Machine((H100,), HERE), []),
-    ("throughput-8b", Machine(("NVIDIA A100",), HERE),
-     ["1 x H100; here: 1 x NVIDIA A100 (ANY_GPU=1 takes another kind)"]),
-    ("throughput-8b", Machine(("NVIDIA A100",), HERE, any_gpu=True), []),
-    ("throughput-8b", Machine(engines=HERE, anyway=True), []),
-    ("cached-gap", Machine((H100,), HERE), [f"2 x H100; here: 1 x {H100}"]),
-    ("throughput-8b", Machine((H100,), {"vllm": None}), ["sglang was not asked for (ENGINES)"]),
-    ("throughput-8b", Machine((H100,), {"vllm": None}, {"sglang": "http://gpu:1"}), []),
-    ("base-url", Machine(engines={"vllm": None, "sglang": "SGLang: make it"}), []),
-    ("base-url", Machine(engines={"vllm": "no", "sglang": "neither"}), ["no", "neither"]),
-    ("aimultiple-29", Machine((H100,), HERE), ["a file of prompts (DATA=ShareGPT.json)"]),
-    ("aimultiple-29", Machine((H100,), HERE, data=True), []),
-    ("shm-32g", Machine((H100,) * 8, HERE), [named("shm-32g").needs.lacks]),
-])
+@pytest.mark.parametrize(
+    ("name", "machine", "lacks"),
+    [
+        ("throughput-8b", Machine(engines=HERE), ["1 x H100; here: no GPU"]),
+        ("throughput-8b", Machine((H100,), HERE), []),
+        (
+            "throughput-8b",
+            Machine(("NVIDIA A100",), HERE),
+            ["1 x H100; here: 1 x NVIDIA A100 (ANY_GPU=1 takes another kind)"],
+        ),
+        ("throughput-8b", Machine(("NVIDIA A100",), HERE, any_gpu=True), []),
+        ("throughput-8b", Machine(engines=HERE, anyway=True), []),
+        ("cached-gap", Machine((H100,), HERE), [f"2 x H100; here: 1 x {H100}"]),
+        ("throughput-8b", Machine((H100,), {"vllm": None}), ["sglang was not asked for (ENGINES)"]),
+        ("throughput-8b", Machine((H100,), {"vllm": None}, {"sglang": "http://gpu:1"}), []),
+        ("base-url", Machine(engines={"vllm": None, "sglang": "SGLang: make it"}), []),
+        ("base-url", Machine(engines={"vllm": "no", "sglang": "neither"}), ["no", "neither"]),
+        ("aimultiple-29", Machine((H100,), HERE), ["a file of prompts (DATA=ShareGPT.json)"]),
+        ("aimultiple-29", Machine((H100,), HERE, data=True), []),
+        ("shm-32g", Machine((H100,) * 8, HERE), [named("shm-32g").needs.lacks]),
+    ],
+)
 def test_what_a_machine_lacks_is_named(name: str, machine: Machine, lacks: list[str]) -> None:
     assert missing(named(name), machine) == lacks
 

@@ -38,9 +38,18 @@ from tokenswarm.run.options import LoadOptions
 
 def claim(name: str, check: str = "", engines: tuple[str, ...] = ("vllm", "sglang"), **run: Any) -> Claim:
     by = {"by": "check", "check": check} if check else {"by": "start", "repeats": 2}
-    return Claim.model_validate({
-        "name": name, "title": name, "kind": "behaviour", "sentence": "So it is.", "published": [{"source": "runpod"}],
-        "needs": {"engines": list(engines)}, "run": by | run, "expect": {"of": "x"}})
+    return Claim.model_validate(
+        {
+            "name": name,
+            "title": name,
+            "kind": "behaviour",
+            "sentence": "So it is.",
+            "published": [{"source": "runpod"}],
+            "needs": {"engines": list(engines)},
+            "run": by | run,
+            "expect": {"of": "x"},
+        }
+    )
 
 
 class Bench:
@@ -60,6 +69,7 @@ class Bench:
             if isinstance(outcome, BaseException):
                 raise outcome
             return Evidence(holds=outcome, words="seen")
+
         return run
 
     def play(self, *claims: Claim, hosts: tuple[str, ...] = ("vllm", "sglang")) -> Claims:
@@ -70,11 +80,22 @@ class Bench:
             return FakeEngine([])
 
         machine = Machine(hosts={name: f"http://127.0.0.1/{name}" for name in hosts})
-        asked = play.Asked(machine, LoadOptions(), self.folder, engine_tools=EngineTools(
-            bring_up, lambda load: PreflightRecord(**ANSWERS)))  # type: ignore[arg-type]
-        rules = play.Rules(compare=claims_files.ratio_of_runs, spread=claims_files.spread_of_runs,
-                           trend=claims_files.trend_of, one_shot=lambda *_: Figure(), mean=claims_files.mean_of,
-                           report=lambda folder: None, settle=settle, write=claims_files.write_claims_files)
+        asked = play.Asked(
+            machine,
+            LoadOptions(),
+            self.folder,
+            engine_tools=EngineTools(bring_up, lambda load: PreflightRecord(**ANSWERS)),
+        )  # type: ignore[arg-type]
+        rules = play.Rules(
+            compare=claims_files.ratio_of_runs,
+            spread=claims_files.spread_of_runs,
+            trend=claims_files.trend_of,
+            one_shot=lambda *_: Figure(),
+            mean=claims_files.mean_of,
+            report=lambda folder: None,
+            settle=settle,
+            write=claims_files.write_claims_files,
+        )
         return play.play_claims(claims, asked, rules, Console(file=io.StringIO()), "2026-01-01T00:00:00Z")
 
 
@@ -85,8 +106,15 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
 
 def test_checks_of_one_engine_share_a_start_and_the_warm_up_is_looked_at_first(bench: Bench) -> None:
     record = bench.play(claim("a", "first"), claim("b", "second"), claim("c", play.WARMUP, ("vllm",)))
-    assert bench.log == ["up http://127.0.0.1/vllm", play.WARMUP, "first", "second",
-                         "up http://127.0.0.1/sglang", "first", "second"]
+    assert bench.log == [
+        "up http://127.0.0.1/vllm",
+        play.WARMUP,
+        "first",
+        "second",
+        "up http://127.0.0.1/sglang",
+        "first",
+        "second",
+    ]
     assert [each.state for each in record.claims] == [SUPPORTED] * 3
     assert record.sentence == "3 supported."
 
@@ -144,34 +172,60 @@ def test_a_newer_record_is_refused_and_pages_escape(bench: Bench, tmp_path: Path
         read_claims(tmp_path)
 
 
-def test_listing_and_dry_run_run_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                         capsys: pytest.CaptureFixture[str]) -> None:
+def test_listing_and_dry_run_run_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("TOKENSWARM_ENGINES", str(tmp_path / "none"))
     monkeypatch.setattr("tokenswarm.claim_checks.machine.find_gpus", lambda: ())
     assert main(["claims", "--dry-run", "--json", "--results", str(tmp_path), "--device", "cpu"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert len(listed["claims"]) > 40 and all(each["missing"] and each["command"] for each in listed["claims"])
-    assert main(["claims", "--list", "--gpu", "H100", "--gpus", "8", "--host", "vllm=http://x", "--host",
-                 "sglang=http://y", "--engines", "vllm,sglang", "--device", "cpu"]) == 0
+    assert (
+        main(
+            [
+                "claims",
+                "--list",
+                "--gpu",
+                "H100",
+                "--gpus",
+                "8",
+                "--host",
+                "vllm=http://x",
+                "--host",
+                "sglang=http://y",
+                "--engines",
+                "vllm,sglang",
+                "--device",
+                "cpu",
+            ]
+        )
+        == 0
+    )
     assert "claims can be tested here, in about" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("words", "code", "sentence"), [
-    (("--only", "ttft-58"), Exit.USAGE, "did you mean 'ttft-5-8'"),
-    (("--host", "http://x"), Exit.USAGE, "should be ENGINE=URL"),
-    (("--engines", "vlm"), Exit.USAGE, "vlm"),
-])
-def test_bad_input_is_one_sentence(words: tuple[str, ...], code: Exit, sentence: str,
-                                   capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("--only", "ttft-58"), Exit.USAGE, "did you mean 'ttft-5-8'"),
+        (("--host", "http://x"), Exit.USAGE, "should be ENGINE=URL"),
+        (("--engines", "vlm"), Exit.USAGE, "vlm"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    words: tuple[str, ...], code: Exit, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["claims", "--list", *words]) == code
     assert sentence in capsys.readouterr().err
 
 
 # ---- the checks themselves, on answers as engines give them
 
-def subject(document: Any = None, answers: list[Any] | None = None, effective: dict[str, Any] | None = None,
-            trials: int = 3) -> checks.Subject:
+
+def subject(
+    document: Any = None, answers: list[Any] | None = None, effective: dict[str, Any] | None = None, trials: int = 3
+) -> checks.Subject:
     reply = SimpleNamespace(status=200, json=lambda: document, text="")
     engine = SimpleNamespace(request=lambda *_, **__: reply, effective=effective or {})
     rest = iter(answers or [])
@@ -180,8 +234,9 @@ def subject(document: Any = None, answers: list[Any] | None = None, effective: d
 
 
 def answer(cached: int | None, prompt: int = 900, ttft_ms: float | None = 10.0) -> Any:
-    return SimpleNamespace(ok=True, error=None, ttft_ms=ttft_ms,
-                           usage=SimpleNamespace(cached_tokens=cached, prompt_tokens=prompt))
+    return SimpleNamespace(
+        ok=True, error=None, ttft_ms=ttft_ms, usage=SimpleNamespace(cached_tokens=cached, prompt_tokens=prompt)
+    )
 
 
 def message(**fields: Any) -> dict[str, Any]:
@@ -208,13 +263,16 @@ def test_partial_overlap_is_a_share_of_what_agrees() -> None:
     assert checks.partial_overlap(subject(answers=rest)).figure.ends == pytest.approx((0.98, 1.0))
 
 
-@pytest.mark.parametrize(("fields", "holds"), [
-    ({"content": "<think>so</think> yes"}, True),
-    ({"content": " yes", "reasoning": "so"}, False),
-    ({"content": " yes </think> no", "reasoning": "so"}, False),
-    ({"content": "so</think> yes"}, True),
-    ({"content": None, "reasoning_content": "so"}, False),
-])
+@pytest.mark.parametrize(
+    ("fields", "holds"),
+    [
+        ({"content": "<think>so</think> yes"}, True),
+        ({"content": " yes", "reasoning": "so"}, False),
+        ({"content": " yes </think> no", "reasoning": "so"}, False),
+        ({"content": "so</think> yes"}, True),
+        ({"content": None, "reasoning_content": "so"}, False),
+    ],
+)
 def test_where_the_reasoning_is(fields: dict[str, Any], holds: bool) -> None:
     assert checks.tags_in_content(subject(message(**fields))).holds is holds
 
@@ -224,11 +282,14 @@ def test_an_answer_without_text_tells_nothing_of_reasoning() -> None:
     assert seen.holds is None and seen.why
 
 
-@pytest.mark.parametrize(("content", "holds", "failures"), [
-    ('{"verdict": "yes"}', True, 0),
-    ('{"verdict": "perhaps"}', False, 3),
-    ("Once upon a time", False, 3),
-])
+@pytest.mark.parametrize(
+    ("content", "holds", "failures"),
+    [
+        ('{"verdict": "yes"}', True, 0),
+        ('{"verdict": "perhaps"}', False, 3),
+        ("Once upon a time", False, 3),
+    ],
+)
 def test_a_schema_is_enforced_or_not(content: str, holds: bool, failures: int) -> None:
     seen = checks.schema_enforced(subject(message(content=content)))
     assert (seen.holds, seen.failures, seen.trials) == (holds, failures, 3)

@@ -63,8 +63,9 @@ class Peer:
                 return None
             data += more
         head, _, body = data.partition(b"\r\n\r\n")
-        length = int(next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
-                     .partition(b":")[2])
+        length = int(
+            next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")).partition(b":")[2]
+        )
         while len(body) < length:
             more = self.socket.recv(65536)
             if not more:
@@ -113,9 +114,11 @@ class ByteServer:
 
 def answering(data: bytes) -> Callable[[Peer], None]:
     """A script that answers each request of a connection with the same bytes."""
+
     def script(peer: Peer) -> None:
         while peer.request() is not None:
             peer.send(data)
+
     return script
 
 
@@ -126,7 +129,10 @@ class Simulator:
         self.truth_log = folder / "truth.csv"
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tokenswarm.sim", "--truth-log", str(self.truth_log), "--truth-tokens", *options],
-            stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
         line = self._process.stdout.readline()
         self.url = line.split()[-1] if line else ""
         if not self.url:
@@ -144,11 +150,25 @@ class Simulator:
         self._process.stdout.close()
 
 
-def ask(client: LLMClient, request_id: str = "r-1", *, stream: bool = True, max_tokens: int = 8,
-        fault: str | None = None, headers: Mapping[str, str] | None = None, **more: object) -> Answer:
+def ask(
+    client: LLMClient,
+    request_id: str = "r-1",
+    *,
+    stream: bool = True,
+    max_tokens: int = 8,
+    fault: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    **more: object,
+) -> Answer:
     """One chat request with a short prompt."""
-    body: dict[str, object] = {"model": "sim-8b", "stream": stream, "max_tokens": max_tokens, "ignore_eos": True,
-                               "messages": [{"role": "user", "content": f"Tell me about {request_id}."}], **more}
+    body: dict[str, object] = {
+        "model": "sim-8b",
+        "stream": stream,
+        "max_tokens": max_tokens,
+        "ignore_eos": True,
+        "messages": [{"role": "user", "content": f"Tell me about {request_id}."}],
+        **more,
+    }
     if stream and "stream_options" not in more:
         body["stream_options"] = {"include_usage": True}
     extra = dict(headers or {}) | ({"X-Sim-Fault": fault} if fault else {})

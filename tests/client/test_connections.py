@@ -54,11 +54,15 @@ def test_the_request_carries_path_host_key_and_id(serve: Serve, connect: Connect
     server = serve(answering(STREAM))
     answer = ask(connect(server.url + "/team/llm/v1", api_key="sk-key"), "run-1-7")
     assert answer.ok
-    (_, head, body), = server.requests
+    ((_, head, body),) = server.requests
     lines = head.decode().split("\r\n")
     assert lines[0] == "POST /team/llm/v1/chat/completions HTTP/1.1"
-    assert {"Authorization: Bearer sk-key", "X-Request-Id: run-1-7", "Content-Type: application/json",
-            "Host: " + server.url.removeprefix("http://")} <= set(lines)
+    assert {
+        "Authorization: Bearer sk-key",
+        "X-Request-Id: run-1-7",
+        "Content-Type: application/json",
+        "Host: " + server.url.removeprefix("http://"),
+    } <= set(lines)
     assert b'"max_tokens":8' in body
 
 
@@ -79,24 +83,28 @@ def test_a_request_of_several_mb_arrives_whole(serve: Serve, connect: Connect) -
 # ---- kinds of answers
 
 
-@pytest.mark.parametrize("pieces", [
-    (STREAM,),
-    (STREAM[:-1], STREAM[-1:]),
-    (STREAM[:-2], STREAM[-2:]),
-    (STREAM[:-3], STREAM[-3:]),
-    (STREAM[:-4], STREAM[-4:]),
-    (STREAM[:-5], STREAM[-5:]),
-    (STREAM[:-5], b"0", b"\r", b"\n", b"\r", b"\n"),
-    (STREAM[:-5], b"0\r\nX-Checksum: 7\r\n", b"\r\n"),
-    (STREAM[:-5], b"0\r\nX-Checksum: 7\r\n\r\n"),
-    (STREAM[:-5], b"0;last\r\nX-Checksum: 7", b"\r\n\r", b"\n"),
-    (STREAM[:-5], b"00\r\n\r\n"),
-    (STREAM_HEAD, chunk(STREAM_BODY[:90]), chunk(STREAM_BODY[90:]) + END),
-    (b"HTTP/1.1 100 Continue\r\n\r\n", STREAM),
-    (b"HTTP/1.1 100 Continue\r\n\r\n" + STREAM[:30], STREAM[30:]),
-])
-def test_the_end_of_a_chunked_stream_is_noticed_however_it_is_cut(serve: Serve, connect: Connect,
-                                                                  pieces: tuple[bytes, ...]) -> None:
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (STREAM,),
+        (STREAM[:-1], STREAM[-1:]),
+        (STREAM[:-2], STREAM[-2:]),
+        (STREAM[:-3], STREAM[-3:]),
+        (STREAM[:-4], STREAM[-4:]),
+        (STREAM[:-5], STREAM[-5:]),
+        (STREAM[:-5], b"0", b"\r", b"\n", b"\r", b"\n"),
+        (STREAM[:-5], b"0\r\nX-Checksum: 7\r\n", b"\r\n"),
+        (STREAM[:-5], b"0\r\nX-Checksum: 7\r\n\r\n"),
+        (STREAM[:-5], b"0;last\r\nX-Checksum: 7", b"\r\n\r", b"\n"),
+        (STREAM[:-5], b"00\r\n\r\n"),
+        (STREAM_HEAD, chunk(STREAM_BODY[:90]), chunk(STREAM_BODY[90:]) + END),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", STREAM),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + STREAM[:30], STREAM[30:]),
+    ],
+)
+def test_the_end_of_a_chunked_stream_is_noticed_however_it_is_cut(
+    serve: Serve, connect: Connect, pieces: tuple[bytes, ...]
+) -> None:
     sent: list[int] = []
 
     def script(peer: Peer) -> None:
@@ -139,29 +147,35 @@ def test_a_stream_with_a_length_works(serve: Serve, connect: Connect) -> None:
 
 
 def test_a_plain_answer_has_an_end_but_no_first_token(serve: Serve, connect: Connect) -> None:
-    body = (b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}],'
-            b'"usage":{"prompt_tokens":3,"completion_tokens":1}}')
+    body = (
+        b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}],'
+        b'"usage":{"prompt_tokens":3,"completion_tokens":1}}'
+    )
     answer = ask(connect(serve(answering(plain(body))).url), stream=False)
     assert (answer.status, answer.text, answer.finish_reason, answer.completion_tokens) == ("ok", "Hi", "stop", 1)
     assert (answer.ttft_ms, answer.ttfo_ms, answer.chunks, answer.token_gaps_ms) == (None, None, None, [])
     assert answer.e2e_ms is not None
 
 
-@pytest.mark.parametrize(("stream", "body", "error"), [
-    (True, b'{"error":{"message":"out of memory"}}', "engine_error"),
-    (True, b'{"choices":[{"message":{"content":"Hi"}}]}', "malformed_event"),
-    (True, b"<html>a login page</html>", "malformed_event"),
-    (True, b"", "truncated"),
-    (False, b'{"error":{"message":"out of memory"}}', "engine_error"),
-    (False, b'{"object":"error","message":"out of memory"}', "engine_error"),
-    (False, b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"abort"}]}', "engine_error"),
-    (False, b'{"choices":[]}', "malformed_event"),
-    (False, b"", "malformed_event"),
-    (False, b"<html>a login page</html>", "malformed_event"),
-    (False, STREAM_BODY, "malformed_event"),
-])
-def test_a_body_of_the_wrong_kind_is_a_failure(serve: Serve, connect: Connect, stream: bool, body: bytes,
-                                               error: str) -> None:
+@pytest.mark.parametrize(
+    ("stream", "body", "error"),
+    [
+        (True, b'{"error":{"message":"out of memory"}}', "engine_error"),
+        (True, b'{"choices":[{"message":{"content":"Hi"}}]}', "malformed_event"),
+        (True, b"<html>a login page</html>", "malformed_event"),
+        (True, b"", "truncated"),
+        (False, b'{"error":{"message":"out of memory"}}', "engine_error"),
+        (False, b'{"object":"error","message":"out of memory"}', "engine_error"),
+        (False, b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"abort"}]}', "engine_error"),
+        (False, b'{"choices":[]}', "malformed_event"),
+        (False, b"", "malformed_event"),
+        (False, b"<html>a login page</html>", "malformed_event"),
+        (False, STREAM_BODY, "malformed_event"),
+    ],
+)
+def test_a_body_of_the_wrong_kind_is_a_failure(
+    serve: Serve, connect: Connect, stream: bool, body: bytes, error: str
+) -> None:
     answer = ask(connect(serve(answering(plain(body))).url), stream=stream)
     assert (answer.status, answer.error, answer.http_status) == ("failed", error, 200)
     assert (answer.ttft_ms, answer.usage.completion_tokens) == (None, None)
@@ -173,8 +187,9 @@ def test_a_redirect_is_not_followed_but_reported(serve: Serve, connect: Connect)
     assert (answer.error, answer.http_status) == ("unexpected_status", 307)
 
 
-def test_an_answer_beyond_the_size_limit_is_given_up(serve: Serve, connect: Connect,
-                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_beyond_the_size_limit_is_given_up(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(wire, "MAX_BODY_BYTES", 1 << 20)
 
     def script(peer: Peer) -> None:
@@ -212,17 +227,21 @@ def test_a_name_that_does_not_exist(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("how", [reset, lambda sock: None], ids=["reset", "close"])
-@pytest.mark.parametrize(("sent", "error", "status"), [
-    (b"", "reset_before_headers", None),
-    (b"HTTP/1.1 200 OK\r\nContent-Le", "reset_before_headers", None),
-    (STREAM_HEAD, "reset_mid_stream", 200),
-    (STREAM_HEAD + chunk(sse(delta(content="a"))), "reset_mid_stream", 200),
-    (STREAM_HEAD + chunk(sse(delta(content="a"))) + b"ff\r\ndata", "reset_mid_stream", 200),
-    (plain(b'{"choices"')[:-3], "reset_mid_stream", 200),
-    (plain(b'{"error":"busy"}', b"503 Busy")[:-3], "overloaded", 503),
-])
-def test_a_connection_lost(serve: Serve, connect: Connect, how: Callable, sent: bytes, error: str,
-                           status: int | None) -> None:
+@pytest.mark.parametrize(
+    ("sent", "error", "status"),
+    [
+        (b"", "reset_before_headers", None),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", "reset_before_headers", None),
+        (STREAM_HEAD, "reset_mid_stream", 200),
+        (STREAM_HEAD + chunk(sse(delta(content="a"))), "reset_mid_stream", 200),
+        (STREAM_HEAD + chunk(sse(delta(content="a"))) + b"ff\r\ndata", "reset_mid_stream", 200),
+        (plain(b'{"choices"')[:-3], "reset_mid_stream", 200),
+        (plain(b'{"error":"busy"}', b"503 Busy")[:-3], "overloaded", 503),
+    ],
+)
+def test_a_connection_lost(
+    serve: Serve, connect: Connect, how: Callable, sent: bytes, error: str, status: int | None
+) -> None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send_apart(sent)  # what is sent is read before the reset throws it away
@@ -326,8 +345,9 @@ def test_bytes_behind_the_answer_in_the_same_packet_end_the_connection(serve: Se
     assert server.connections == 2
 
 
-def test_a_connection_idle_for_too_long_is_not_used_again(serve: Serve, connect: Connect,
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_idle_for_too_long_is_not_used_again(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = serve(answering(STREAM))
     client = connect(server.url)
     assert client_module.MAX_IDLE_S < 5  # what uvicorn, in front of both engines, allows
@@ -361,9 +381,30 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("tls")
     cert, key = folder / "cert.pem", folder / "key.pem"
     try:
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-                        "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-                        "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+        subprocess.run(
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=127.0.0.1",
+                "-addext",
+                "subjectAltName=IP:127.0.0.1",
+                "-keyout",
+                str(key),
+                "-out",
+                str(cert),
+            ],
+            check=True,
+            capture_output=True,
+        )
     except FileNotFoundError:
         pytest.skip("the openssl command makes the test's certificate, and it is not here")
     return cert, key
@@ -379,7 +420,7 @@ def server_context(certificate: tuple[Path, Path]) -> gevent.ssl.SSLContext:
 def test_tls_to_a_trusted_server(serve: Serve, connect: Connect, certificate: tuple[Path, Path]) -> None:
     def script(peer: Peer) -> None:
         while peer.request() is not None:
-            chunks = [chunk(STREAM_BODY[at:at + 40]) for at in range(0, len(STREAM_BODY), 40)]
+            chunks = [chunk(STREAM_BODY[at : at + 40]) for at in range(0, len(STREAM_BODY), 40)]
             # The end comes with the last chunk: behind [DONE] a client does not wait long for one that comes later.
             peer.send_apart(STREAM_HEAD, *chunks[:-1], chunks[-1] + END, pause_s=0.002)
 
@@ -401,15 +442,17 @@ def test_tls_stream_until_close(serve: Serve, connect: Connect, certificate: tup
     assert ask(client).text == "Hello"
 
 
-def test_a_certificate_that_is_not_trusted_is_refused(serve: Serve, connect: Connect,
-                                                      certificate: tuple[Path, Path]) -> None:
+def test_a_certificate_that_is_not_trusted_is_refused(
+    serve: Serve, connect: Connect, certificate: tuple[Path, Path]
+) -> None:
     answer = ask(connect(serve(answering(STREAM), ssl_context=server_context(certificate)).url))
     assert (answer.status, answer.error) == ("failed", "tls_failed")
     assert "certificate" in answer.error_detail
 
 
-def test_an_authority_of_ones_own_or_no_check_at_all_can_be_described(serve: Serve, connect: Connect,
-                                                                      certificate: tuple[Path, Path]) -> None:
+def test_an_authority_of_ones_own_or_no_check_at_all_can_be_described(
+    serve: Serve, connect: Connect, certificate: tuple[Path, Path]
+) -> None:
     server = serve(answering(STREAM), ssl_context=server_context(certificate))
     for form in (EndpointForm(ca_file=str(certificate[0])), EndpointForm(verify_tls=False)):
         assert ask(connect(Endpoint(server.url, form))).ok
@@ -422,13 +465,14 @@ def test_a_proxy_is_told_the_whole_url_and_gets_its_own_password(serve: Serve, c
     proxy = serve(answering(STREAM))
     form = EndpointForm(proxy=Proxy.parse(proxy.url.replace("//", "//me:pass@")), query=(("v", "1"),))
     assert ask(connect(Endpoint("http://engine.example:81", form), api_key="sk-key")).ok
-    (_, head, _), = proxy.requests
+    ((_, head, _),) = proxy.requests
     assert head.startswith(b"POST http://engine.example:81/v1/chat/completions?v=1 HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic bWU6cGFzcw==\r\n" in head and b"Host: engine.example:81\r\n" in head
 
 
 def tunnel(answer: bytes, tunnels: list[bytes]) -> Callable[[Peer], None]:
     """A proxy that answers so to CONNECT, and joins the two ends where that is a yes."""
+
     def script(peer: Peer) -> None:
         head = b""
         while not head.endswith(b"\r\n\r\n"):
@@ -439,17 +483,21 @@ def tunnel(answer: bytes, tunnels: list[bytes]) -> Callable[[Peer], None]:
             return
         host, port = head.split()[1].decode().rsplit(":", 1)
         with gevent.socket.create_connection((host, int(port))) as server:
+
             def pass_on(source: socket.socket, target: socket.socket) -> None:
                 while data := source.recv(65536):
                     target.sendall(data)
+
             both = [gevent.spawn(pass_on, peer.socket, server), gevent.spawn(pass_on, server, peer.socket)]
             gevent.wait(both, count=1)
             gevent.killall(both)
+
     return script
 
 
-def test_tls_goes_through_a_proxy_in_a_tunnel_that_sees_no_key(serve: Serve, connect: Connect,
-                                                               certificate: tuple[Path, Path]) -> None:
+def test_tls_goes_through_a_proxy_in_a_tunnel_that_sees_no_key(
+    serve: Serve, connect: Connect, certificate: tuple[Path, Path]
+) -> None:
     tunnels: list[bytes] = []
     server = serve(answering(STREAM), ssl_context=server_context(certificate))
     proxy = serve(tunnel(b"HTTP/1.1 200 Connection established\r\n\r\n", tunnels))
@@ -492,15 +540,19 @@ def test_ipv6(serve: Serve, connect: Connect) -> None:
 OUT_OF_FILES = OSError(errno.EMFILE, "Too many open files")
 
 
-@pytest.mark.parametrize(("error", "kind"), [
-    (OUT_OF_FILES, "generator_limit"),
-    (OSError(errno.ENFILE, "Too many open files in system"), "generator_limit"),
-    (OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address"), "generator_limit"),
-    (OSError(errno.EHOSTUNREACH, "No route to host"), "connect_failed"),
-    (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "connect_failed"),
-])
-def test_a_limit_of_this_machine_is_not_the_network_s_fault(error: OSError, kind: str, connect: Connect,
-                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OUT_OF_FILES, "generator_limit"),
+        (OSError(errno.ENFILE, "Too many open files in system"), "generator_limit"),
+        (OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address"), "generator_limit"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "connect_failed"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "connect_failed"),
+    ],
+)
+def test_a_limit_of_this_machine_is_not_the_network_s_fault(
+    error: OSError, kind: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise error
 
@@ -510,7 +562,8 @@ def test_a_limit_of_this_machine_is_not_the_network_s_fault(error: OSError, kind
 
 
 def test_a_name_that_cannot_be_looked_up_for_want_of_files_is_a_limit_of_this_machine(
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def no_file(*_: object) -> int:
         raise OUT_OF_FILES
 
@@ -534,7 +587,8 @@ def test_both_clocks_are_read_again_where_the_process_was_held_in_between(monkey
 
 @pytest.mark.parametrize("reused", [False, True])
 def test_a_process_that_is_held_before_it_sends_knows_its_ttft_no_better(
-        reused: bool, serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    reused: bool, serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = connect(serve(answering(STREAM)).url)
     if reused:
         assert ask(client).ok
@@ -551,7 +605,8 @@ def test_a_process_that_is_held_before_it_sends_knows_its_ttft_no_better(
 
 
 def test_a_process_that_is_held_between_two_pieces_of_a_long_request_knows_its_ttft_no_better(
-        serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client, holds = connect(serve(answering(STREAM)).url), []
     wait = wire.Connection._wait_for_room
 
@@ -582,8 +637,10 @@ def test_tokens_that_many_streams_get_at_once_lie_within_their_bounds(tmp_path: 
     server = Simulator(tmp_path, "--profile", "flat", "--ttft-ms", "300", "--token-gap-ms", "5")
     try:
         client, answers = connect(server.url), {}
-        users = [gevent.spawn(lambda n=n: answers.update({f"r{n}": ask(
-            client, f"r{n}", model="sim-8b", max_tokens=4)})) for n in range(150)]
+        users = [
+            gevent.spawn(lambda n=n: answers.update({f"r{n}": ask(client, f"r{n}", model="sim-8b", max_tokens=4)}))
+            for n in range(150)
+        ]
         gevent.sleep(0.25)
         time.sleep(0.4)  # the whole thread
         gevent.joinall(users)
@@ -591,7 +648,10 @@ def test_tokens_that_many_streams_get_at_once_lie_within_their_bounds(tmp_path: 
         server.close()
     truth = {row["request_id"]: row for row in read_truth(server.truth_log)}
     offset_ns = time.time_ns() - time.monotonic_ns()
-    beyond = [name for name, answer in answers.items() if abs(
-        answer.sent_at * 1e9 - offset_ns + answer.ttft_ms * 1e6 - truth[name]["first_write_ns"]
-    ) > answer.ttft_uncertainty_ms * 1e6 + truth[name]["first_written_ns"] - truth[name]["first_write_ns"] + 3e5]
+    beyond = [
+        name
+        for name, answer in answers.items()
+        if abs(answer.sent_at * 1e9 - offset_ns + answer.ttft_ms * 1e6 - truth[name]["first_write_ns"])
+        > answer.ttft_uncertainty_ms * 1e6 + truth[name]["first_written_ns"] - truth[name]["first_write_ns"] + 3e5
+    ]
     assert len(answers) == 150 and beyond == []

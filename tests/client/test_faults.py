@@ -66,8 +66,17 @@ FAULTS = [
 
 @pytest.fixture(scope="module", params=["vllm", "sglang"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    server = Simulator(tmp_path_factory.mktemp("sim"), "--profile", "flat", "--ttft-ms", "5", "--token-gap-ms", "2",
-                       "--style", request.param)
+    server = Simulator(
+        tmp_path_factory.mktemp("sim"),
+        "--profile",
+        "flat",
+        "--ttft-ms",
+        "5",
+        "--token-gap-ms",
+        "2",
+        "--style",
+        request.param,
+    )
     yield server
     server.close()
 
@@ -80,8 +89,9 @@ def test_every_fault_of_the_simulator_is_tried() -> None:
     assert {fault.partition(":")[0] for fault, *_ in FAULTS} == set(KINDS)
 
 
-def test_every_fault_at_once_gives_one_right_answer_each_and_harms_no_other_request(engine: Simulator,
-                                                                                    connect: Connect) -> None:
+def test_every_fault_at_once_gives_one_right_answer_each_and_harms_no_other_request(
+    engine: Simulator, connect: Connect
+) -> None:
     clients = {id(limits): connect(engine.url, limits) for limits in (PATIENT, NO_FIRST, NO_GAP, NO_TIME)}
     faulty, healthy = [], []
     for number, (fault, limits, *_) in enumerate(FAULTS):
@@ -131,8 +141,20 @@ def test_merged_tokens_are_counted_by_usage_not_by_events(simulator: Simulator, 
     assert (answer.chunks, answer.completion_tokens, answer.token_source) == (3, 12, "usage")
 
 
-@pytest.mark.parametrize("kind", ["dribble:40", "coalesce", "crlf", "comments", "multi_line", "no_space",
-                                  "close_delimited", "merge_tokens", "no_done"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "dribble:40",
+        "coalesce",
+        "crlf",
+        "comments",
+        "multi_line",
+        "no_space",
+        "close_delimited",
+        "merge_tokens",
+        "no_done",
+    ],
+)
 def test_the_text_is_the_same_however_it_is_sent(simulator: Simulator, connect: Connect, kind: str) -> None:
     client = connect(simulator.url)
     expected = ask(client, "same", max_tokens=10)
@@ -158,18 +180,22 @@ def test_the_next_request_after_a_fault_is_a_clean_one(simulator: Simulator, con
     assert (outcome(answer), answer.chunks) == (("ok", None, 200), TOKENS)
 
 
-@pytest.mark.parametrize(("fault", "expected"), [
-    ("reset_mid_stream", ("failed", "reset_mid_stream", 200)),
-    ("close_mid_stream", ("failed", "reset_mid_stream", 200)),
-    ("malformed_json", ("failed", "malformed_event", 200)),
-    ("error_event", ("failed", "engine_error", 200)),
-    ("huge_event", ("ok", None, 200)),
-    ("split_utf8", ("ok", None, 200)),
-    ("no_usage", ("ok", None, 200)),
-    ("close_delimited", ("ok", None, 200)),
-])
-def test_faults_of_answers_that_are_not_streamed(simulator: Simulator, connect: Connect, fault: str,
-                                                 expected: tuple) -> None:
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("reset_mid_stream", ("failed", "reset_mid_stream", 200)),
+        ("close_mid_stream", ("failed", "reset_mid_stream", 200)),
+        ("malformed_json", ("failed", "malformed_event", 200)),
+        ("error_event", ("failed", "engine_error", 200)),
+        ("huge_event", ("ok", None, 200)),
+        ("split_utf8", ("ok", None, 200)),
+        ("no_usage", ("ok", None, 200)),
+        ("close_delimited", ("ok", None, 200)),
+    ],
+)
+def test_faults_of_answers_that_are_not_streamed(
+    simulator: Simulator, connect: Connect, fault: str, expected: tuple
+) -> None:
     answer = ask(connect(simulator.url), fault=fault, stream=False)
     if fault == "reset_mid_stream":  # the reset may destroy what was not read yet, the head included
         assert (answer.status, answer.error) in {("failed", "reset_mid_stream"), ("failed", "reset_before_headers")}

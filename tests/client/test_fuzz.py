@@ -35,12 +35,34 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 CUTS = st.lists(st.floats(0, 1), max_size=12)
 LINE_END = st.sampled_from([b"\n", b"\r\n", b"\r"])
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-                        st.sampled_from(["choices", "delta", "content", "text", "usage", "error", "message", "object",
-                                         "finish_reason", "prompt_tokens", "completion_tokens", "tool_calls",
-                                         "function"]),
-                        inner, max_size=4), max_leaves=12)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "choices",
+                    "delta",
+                    "content",
+                    "text",
+                    "usage",
+                    "error",
+                    "message",
+                    "object",
+                    "finish_reason",
+                    "prompt_tokens",
+                    "completion_tokens",
+                    "tool_calls",
+                    "function",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
 
 
 def cut(data: bytes, shares: list[float]) -> list[bytes]:
@@ -69,7 +91,7 @@ def decoded(pieces: list[bytes], pieces_a_stamp: int = 0) -> dict[str, object]:
 def test_any_bytes_decode_to_the_same_in_any_split(data: bytes, shares: list[float]) -> None:
     whole = decoded([data])
     assert decoded(cut(data, shares)) == whole
-    assert decoded([data[at:at + 1] for at in range(len(data))]) == whole
+    assert decoded([data[at : at + 1] for at in range(len(data))]) == whole
     assert whole["error"] is None or whole["error"][0] in ERROR_KINDS
 
 
@@ -81,27 +103,52 @@ def test_any_json_decodes_to_the_same_in_any_split(payloads: list, end: bytes, s
 
 
 # Texts that look like the JSON around them, or that JSON must escape.
-TRICKY = st.sampled_from([":", ",", "content", "choices", '"', "\\", "a", "\n", "\x7f", "\u2028", "0", "null", "", " ",
-                          "\U0001f642", '","content":"', "finish_reason", "stop"])
+TRICKY = st.sampled_from(
+    [
+        ":",
+        ",",
+        "content",
+        "choices",
+        '"',
+        "\\",
+        "a",
+        "\n",
+        "\x7f",
+        "\u2028",
+        "0",
+        "null",
+        "",
+        " ",
+        "\U0001f642",
+        '","content":"',
+        "finish_reason",
+        "stop",
+    ]
+)
 QUOTED = st.one_of(
     (TRICKY | TEXT).map(lambda text: json.dumps(text).encode()),
     (TRICKY | TEXT).map(lambda text: json.dumps(text, ensure_ascii=False).encode()),
-    st.sampled_from([b'"\x01"', b'"a\tb"', b'"\xff"', b'"a\\"', b'"\\u00"', b'"a"b"', b"1", b"null", b"", b"{}"]))
+    st.sampled_from([b'"\x01"', b'"a\tb"', b'"\xff"', b'"a\\"', b'"\\u00"', b'"a"b"', b"1", b"null", b"", b"{}"]),
+)
 """What stands where the text belongs: a string, or what is none."""
-ENVELOPES = st.sampled_from([
-    b"[DONE]%.0b",
-    b'{"id":"c1","choices":[{"index":0,"delta":{"content":%b},"finish_reason":null}]}',
-    b'{"choices":[{"delta":{"reasoning":%b,"content":""}}]}',
-    b'{"choices":[{"delta":{"reasoning":%b,"reasoning_content":"b"}}]}',
-    b'{"choices":[{"delta":{"content":%b,"refusal":"a"}}]}',
-    b'{"choices":[{"delta":{"content":"a","content":%b}}]}',
-    b'{"choices":[{"text":%b,"delta":null}], "a": "a"}',
-    b'{"choices":[{"delta":{"tool_calls":[{"function":{"name":"","arguments":%b}}]}}]}',
-    b'{"choices":[{"delta":{"content":%b}}],"usage":{"completion_tokens":3}}',
-    b'{"choices":[{"delta":{"content":%b},"finish_reason":"stop"}]}',
-    b'{"choices":[{"delta":{"content":"a"}}],"error":%b}', b'{"choices":[{"delta":{"content":"a"},"text":%b}]}',
-    b'{"object":%b}', b'{"choices":[{"delta":{"content":"\\u0061"},"a":%b}]}',
-])
+ENVELOPES = st.sampled_from(
+    [
+        b"[DONE]%.0b",
+        b'{"id":"c1","choices":[{"index":0,"delta":{"content":%b},"finish_reason":null}]}',
+        b'{"choices":[{"delta":{"reasoning":%b,"content":""}}]}',
+        b'{"choices":[{"delta":{"reasoning":%b,"reasoning_content":"b"}}]}',
+        b'{"choices":[{"delta":{"content":%b,"refusal":"a"}}]}',
+        b'{"choices":[{"delta":{"content":"a","content":%b}}]}',
+        b'{"choices":[{"text":%b,"delta":null}], "a": "a"}',
+        b'{"choices":[{"delta":{"tool_calls":[{"function":{"name":"","arguments":%b}}]}}]}',
+        b'{"choices":[{"delta":{"content":%b}}],"usage":{"completion_tokens":3}}',
+        b'{"choices":[{"delta":{"content":%b},"finish_reason":"stop"}]}',
+        b'{"choices":[{"delta":{"content":"a"}}],"error":%b}',
+        b'{"choices":[{"delta":{"content":"a"},"text":%b}]}',
+        b'{"object":%b}',
+        b'{"choices":[{"delta":{"content":"\\u0061"},"a":%b}]}',
+    ]
+)
 
 
 @settings(FUZZ, max_examples=examples(300))
@@ -131,7 +178,7 @@ def built_stream(draw: st.DrawFn) -> tuple[bytes, dict[str, object]]:
         pieces.append({"choices": [choice]})
     reason = draw(st.sampled_from(["stop", "length", "tool_calls"]))
     pieces.append({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
-    count = draw(st.integers(0, 10 ** 6))
+    count = draw(st.integers(0, 10**6))
     pieces.append({"choices": [], "usage": {"prompt_tokens": count, "completion_tokens": tokens}})
     body = b""
     for payload in [json.dumps(piece, ensure_ascii=draw(st.booleans())) for piece in pieces] + ["[DONE]"]:
@@ -181,21 +228,38 @@ def read(pieces: list[bytes], eof: bool) -> dict[str, object]:
     if eof:
         reader.eof()
     headers = reader.headers if reader.status is not None else {}  # half a head is nobody's
-    return {"status": reader.status, "headers": headers, "complete": reader.complete,
-            "broken": reader.broken is None, "keep_alive": reader.keep_alive,
-            "body": b"".join(piece for _, piece in reader.bodies)}
+    return {
+        "status": reader.status,
+        "headers": headers,
+        "complete": reader.complete,
+        "broken": reader.broken is None,
+        "keep_alive": reader.keep_alive,
+        "body": b"".join(piece for _, piece in reader.bodies),
+    }
 
 
 @settings(FUZZ, max_examples=examples(250))
-@given(st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-                        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n"]),
-       NOISE, CUTS, st.booleans())
-def test_any_bytes_are_read_as_the_same_answer_in_any_split(head: bytes, data: bytes, shares: list[float],
-                                                            eof: bool) -> None:
+@given(
+    st.sampled_from(
+        [
+            b"",
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
+            b"HTTP/1.0 200 OK\r\n\r\n",
+        ]
+    ),
+    NOISE,
+    CUTS,
+    st.booleans(),
+)
+def test_any_bytes_are_read_as_the_same_answer_in_any_split(
+    head: bytes, data: bytes, shares: list[float], eof: bool
+) -> None:
     data = head + data
     whole = read([data], eof)
     assert read(cut(data, shares), eof) == whole
-    assert read([data[at:at + 1] for at in range(len(data))], eof) == whole
+    assert read([data[at : at + 1] for at in range(len(data))], eof) == whole
 
 
 @st.composite
@@ -227,11 +291,22 @@ def test_a_framed_body_is_read_back_exactly(framed: tuple[bytes, bytes, bool], s
 
 
 @settings(FUZZ)
-@given(st.sampled_from([b"", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n",
-                        b"HTTP/1.1 500 no\r\nRetry-After: nan\r\n\r\n"]), NOISE, st.booleans(),
-       st.sampled_from([None, ("reset_mid_stream", "x"), ("timeout_gap", "x")]))
-def test_any_bytes_become_an_answer_that_can_be_written(head: bytes, data: bytes, streamed: bool,
-                                                        failure: tuple[str, str] | None) -> None:
+@given(
+    st.sampled_from(
+        [
+            b"",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"HTTP/1.0 200 OK\r\n\r\n",
+            b"HTTP/1.1 500 no\r\nRetry-After: nan\r\n\r\n",
+        ]
+    ),
+    NOISE,
+    st.booleans(),
+    st.sampled_from([None, ("reset_mid_stream", "x"), ("timeout_gap", "x")]),
+)
+def test_any_bytes_become_an_answer_that_can_be_written(
+    head: bytes, data: bytes, streamed: bool, failure: tuple[str, str] | None
+) -> None:
     reader, stamps = ResponseReader(), [10]
     reader.feed(0, head + data)
     reader.eof()

@@ -8,8 +8,10 @@ from tokenswarm.base.endpoint import Endpoint
 from tokenswarm.client.http import MAX_HEADER_BYTES, ResponseReader, request_head
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Empty:\r\n\r\nok"
-CHUNKED = (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-           b"3;name=value\r\nabc\r\n04\r\ndefg\r\n0\r\nRetry-After: 7\r\n\r\n")
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"3;name=value\r\nabc\r\n04\r\ndefg\r\n0\r\nRetry-After: 7\r\n\r\n"
+)
 UNTIL_CLOSE = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nall that comes"
 
 
@@ -26,9 +28,14 @@ def body(reader: ResponseReader) -> bytes:
     return b"".join(piece for _, piece in reader.bodies)
 
 
-@pytest.mark.parametrize(("raw", "eof", "expected"), [
-    (LENGTH, False, b"ok"), (CHUNKED, False, b"abcdefg"), (UNTIL_CLOSE, True, b"all that comes"),
-])
+@pytest.mark.parametrize(
+    ("raw", "eof", "expected"),
+    [
+        (LENGTH, False, b"ok"),
+        (CHUNKED, False, b"abcdefg"),
+        (UNTIL_CLOSE, True, b"all that comes"),
+    ],
+)
 def test_each_framing_is_read_whole_in_every_split_in_two(raw: bytes, eof: bool, expected: bytes) -> None:
     for cut in range(len(raw) + 1):
         reader = read(raw[:cut], raw[cut:], eof=eof)
@@ -67,14 +74,17 @@ def test_an_answer_that_has_no_body_is_complete_with_its_head(status: int) -> No
     assert (reader.complete, reader.status) == (True, status)
 
 
-@pytest.mark.parametrize(("raw", "kept"), [
-    (LENGTH, True),
-    (CHUNKED, True),
-    (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", False),
-    (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", False),
-    (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok", True),
-    (UNTIL_CLOSE, False),
-])
+@pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        (LENGTH, True),
+        (CHUNKED, True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", False),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok", True),
+        (UNTIL_CLOSE, False),
+    ],
+)
 def test_a_connection_is_kept_alive_only_where_the_answer_allows(raw: bytes, kept: bool) -> None:
     assert read(raw, eof=True).keep_alive is kept
 
@@ -88,23 +98,26 @@ def test_bytes_behind_the_end_change_nothing_but_end_the_connection(raw: bytes, 
         assert (reader.complete, reader.broken, reader.keep_alive) == (True, None, False)
 
 
-@pytest.mark.parametrize("raw", [
-    b"HTP/banana two hundred\r\n\r\n",
-    b"SSH-2.0-OpenSSH_9.2\r\n",
-    b"\x16\x03\x01\x02\x00",
-    b"HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot-hex\r\n",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffffff\r\n",
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\nabc",
-    b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nX: " + b"x" * (MAX_HEADER_BYTES + 1),
-])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTP/banana two hundred\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"\x16\x03\x01\x02\x00",
+        b"HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot-hex\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffffff\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * (MAX_HEADER_BYTES + 1),
+    ],
+)
 def test_what_is_not_http_is_broken_and_never_raises(raw: bytes) -> None:
     assert read(raw).broken
-    assert read(*[raw[at:at + 5] for at in range(0, min(len(raw), 1000), 5)], raw[1000:]).broken
+    assert read(*[raw[at : at + 5] for at in range(0, min(len(raw), 1000), 5)], raw[1000:]).broken
 
 
 def test_an_answer_cut_short_is_not_complete() -> None:
@@ -121,26 +134,40 @@ def test_a_close_within_the_head_is_no_answer() -> None:
 # ---- endpoints
 
 
-@pytest.mark.parametrize(("url", "host", "port", "prefix", "header"), [
-    ("http://127.0.0.1:8000", "127.0.0.1", 8000, "/v1", "127.0.0.1:8000"),
-    ("127.0.0.1:8000", "127.0.0.1", 8000, "/v1", "127.0.0.1:8000"),
-    ("http://engine/v1", "engine", 80, "/v1", "engine"),
-    ("http://engine:80/v1/", "engine", 80, "/v1", "engine"),
-    ("http://gateway:81/team/llm", "gateway", 81, "/team/llm", "gateway:81"),
-    ("http://gateway/v1/chat/completions", "gateway", 80, "/v1", "gateway"),
-    ("https://gemini/v1beta/openai/", "gemini", 443, "/v1beta/openai", "gemini"),
-    ("https://gateway/team/v1", "gateway", 443, "/team/v1", "gateway"),
-    ("http://[::1]:8000", "::1", 8000, "/v1", "[::1]:8000"),
-])
+@pytest.mark.parametrize(
+    ("url", "host", "port", "prefix", "header"),
+    [
+        ("http://127.0.0.1:8000", "127.0.0.1", 8000, "/v1", "127.0.0.1:8000"),
+        ("127.0.0.1:8000", "127.0.0.1", 8000, "/v1", "127.0.0.1:8000"),
+        ("http://engine/v1", "engine", 80, "/v1", "engine"),
+        ("http://engine:80/v1/", "engine", 80, "/v1", "engine"),
+        ("http://gateway:81/team/llm", "gateway", 81, "/team/llm", "gateway:81"),
+        ("http://gateway/v1/chat/completions", "gateway", 80, "/v1", "gateway"),
+        ("https://gemini/v1beta/openai/", "gemini", 443, "/v1beta/openai", "gemini"),
+        ("https://gateway/team/v1", "gateway", 443, "/team/v1", "gateway"),
+        ("http://[::1]:8000", "::1", 8000, "/v1", "[::1]:8000"),
+    ],
+)
 def test_base_urls(url: str, host: str, port: int, prefix: str, header: str) -> None:
     endpoint = Endpoint(url)
     assert (endpoint.host, endpoint.port, endpoint.prefix, endpoint.host_header) == (host, port, prefix, header)
 
 
-@pytest.mark.parametrize("url", [
-    "", "ftp://host", "http://", "http://host:port", "http://host:99999", "http://user:secret@host", "http://[::1",
-    "http://host/a b", "http://host/é", "http://ho st",
-])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "ftp://host",
+        "http://",
+        "http://host:port",
+        "http://host:99999",
+        "http://user:secret@host",
+        "http://[::1",
+        "http://host/a b",
+        "http://host/é",
+        "http://ho st",
+    ],
+)
 def test_what_is_no_base_url_is_refused_with_a_sentence(url: str) -> None:
     with pytest.raises(ValueError, match=r"endpoint|port|percent") as caught:
         Endpoint(url)

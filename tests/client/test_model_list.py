@@ -8,24 +8,43 @@ from hypothesis import strategies as st
 
 from tokenswarm.client.model_list import is_pattern, model_names
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
 
 
-@pytest.mark.parametrize(("content", "names"), [
-    ({"object": "list", "data": [{"id": "a"}, {"id": "b", "owned_by": "x"}]}, ["a", "b"]),
-    ([{"id": "a", "object": "model"}], ["a"]),
-    (["a", "b"], ["a", "b"]),
-    ({"models": [{"name": "llama3:latest", "size": 1}]}, ["llama3:latest"]),
-    ({"object": "list", "data": None}, []),
-    ({"data": []}, []),
-    ({"data": [{"id": None}, {"id": 7}, 3, None, {"id": ""}, {"id": "a\u001b[31m"}, {"id": "x" * 999}, {"id": "a"}]},
-     ["a"]),
-    ({"error": {"message": "no route"}}, None),
-    ({"data": "soon"}, None),
-    (None, None),
-    ("models", None),
-])
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ({"object": "list", "data": [{"id": "a"}, {"id": "b", "owned_by": "x"}]}, ["a", "b"]),
+        ([{"id": "a", "object": "model"}], ["a"]),
+        (["a", "b"], ["a", "b"]),
+        ({"models": [{"name": "llama3:latest", "size": 1}]}, ["llama3:latest"]),
+        ({"object": "list", "data": None}, []),
+        ({"data": []}, []),
+        (
+            {
+                "data": [
+                    {"id": None},
+                    {"id": 7},
+                    3,
+                    None,
+                    {"id": ""},
+                    {"id": "a\u001b[31m"},
+                    {"id": "x" * 999},
+                    {"id": "a"},
+                ]
+            },
+            ["a"],
+        ),
+        ({"error": {"message": "no route"}}, None),
+        ({"data": "soon"}, None),
+        (None, None),
+        ("models", None),
+    ],
+)
 def test_names_of_each_shape(content: object, names: list[str] | None) -> None:
     assert model_names(content) == names
 

@@ -39,9 +39,9 @@ def both_forms(thought: str, answer: str, size: int, *, opened: bool = True) -> 
     channels = [None] * begin + ["reasoning"] * len(thought) + [None] * len(CLOSE) + ["content"] * len(answer)
     parser, raw = [], []
     for at, start in enumerate(range(0, len(text), size), 1):
-        piece = text[start:start + size]
+        piece = text[start : start + size]
         delta: dict[str, str] = {}
-        for letter, channel in zip(piece, channels[start:start + size], strict=True):
+        for letter, channel in zip(piece, channels[start : start + size], strict=True):
             if channel is not None:
                 delta[channel] = delta.get(channel, "") + letter
         if delta:
@@ -52,9 +52,17 @@ def both_forms(thought: str, answer: str, size: int, *, opened: bool = True) -> 
 
 
 def figures(answer: Answer) -> dict[str, object]:
-    return {"text": answer.text, "reasoning": answer.reasoning, "ttft": answer.ttft_ms, "ttfo": answer.ttfo_ms,
-            "last": answer.last_token_ms, "e2e": answer.e2e_ms, "gaps": answer.token_gaps_ms, "chunks": answer.chunks,
-            "tokens": answer.completion_tokens}
+    return {
+        "text": answer.text,
+        "reasoning": answer.reasoning,
+        "ttft": answer.ttft_ms,
+        "ttfo": answer.ttfo_ms,
+        "last": answer.last_token_ms,
+        "e2e": answer.e2e_ms,
+        "gaps": answer.token_gaps_ms,
+        "chunks": answer.chunks,
+        "tokens": answer.completion_tokens,
+    }
 
 
 @pytest.mark.parametrize("opened", [True, False], ids=["tag in the answer", "tag in the prompt"])

@@ -30,11 +30,14 @@ def usage(extra: str = "") -> bytes:
     return b'{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":40%b}}' % extra.encode()
 
 
-@pytest.mark.parametrize("thoughts", [
-    [delta("reasoning", "a"), delta("reasoning", "b"), delta("reasoning", "c")],
-    [delta("reasoning_content", "a"), delta("reasoning_content", "b"), delta("reasoning_content", "c")],
-    [delta("content", "<think>a"), delta("content", "b"), delta("content", "c</think>")],
-])
+@pytest.mark.parametrize(
+    "thoughts",
+    [
+        [delta("reasoning", "a"), delta("reasoning", "b"), delta("reasoning", "c")],
+        [delta("reasoning_content", "a"), delta("reasoning_content", "b"), delta("reasoning_content", "c")],
+        [delta("content", "<think>a"), delta("content", "b"), delta("content", "c</think>")],
+    ],
+)
 def test_without_a_count_the_share_of_events_with_reasoning_tells(thoughts):
     found = answered(*thoughts, delta("content", "d"), usage())
     assert (found.chunks, found.reasoning_tokens, found.reasoning_source) == (4, 30, "chunks")

@@ -15,20 +15,23 @@ from .events import ROLE, decode, delta, finish, sse, stream, text_of, usage
 # ---- what is a token
 
 
-@pytest.mark.parametrize("event", [
-    ROLE,
-    delta(role="assistant", content="", reasoning_content=None, tool_calls=None),
-    delta(content=""),
-    delta(content=None),
-    delta(),
-    delta(reasoning="", reasoning_content="", content="", tool_calls=[], refusal=""),
-    delta(tool_calls=[{"index": 0, "id": "call-1", "function": {"name": "", "arguments": ""}}]),
-    delta(tool_calls=[{"index": 0, "id": "call-1"}]),
-    {"choices": [{"index": 0, "delta": None}]},
-    {"choices": [{"index": 0, "text": ""}]},
-    {"choices": []},
-    usage(3, 4),
-])
+@pytest.mark.parametrize(
+    "event",
+    [
+        ROLE,
+        delta(role="assistant", content="", reasoning_content=None, tool_calls=None),
+        delta(content=""),
+        delta(content=None),
+        delta(),
+        delta(reasoning="", reasoning_content="", content="", tool_calls=[], refusal=""),
+        delta(tool_calls=[{"index": 0, "id": "call-1", "function": {"name": "", "arguments": ""}}]),
+        delta(tool_calls=[{"index": 0, "id": "call-1"}]),
+        {"choices": [{"index": 0, "delta": None}]},
+        {"choices": [{"index": 0, "text": ""}]},
+        {"choices": []},
+        usage(3, 4),
+    ],
+)
 def test_event_without_text_is_not_a_token(event: dict) -> None:
     assert decode(sse(event)).token_stamps == []
 
@@ -38,18 +41,21 @@ def test_role_chunk_is_not_a_first_token() -> None:
     assert decoder.token_stamps == [2]
 
 
-@pytest.mark.parametrize("event", [
-    delta(content="x"),
-    delta(content=" "),
-    delta(content="\n\n"),
-    delta(reasoning="x"),
-    delta(reasoning_content="x"),
-    delta(refusal="x"),
-    delta(tool_calls=[{"index": 0, "function": {"name": "search"}}]),
-    delta(tool_calls=[{"index": 0, "function": {"name": None, "arguments": "{\""}}]),
-    {"choices": [{"index": 0, "text": "x"}]},
-    finish("length", content="x"),
-])
+@pytest.mark.parametrize(
+    "event",
+    [
+        delta(content="x"),
+        delta(content=" "),
+        delta(content="\n\n"),
+        delta(reasoning="x"),
+        delta(reasoning_content="x"),
+        delta(refusal="x"),
+        delta(tool_calls=[{"index": 0, "function": {"name": "search"}}]),
+        delta(tool_calls=[{"index": 0, "function": {"name": None, "arguments": '{"'}}]),
+        {"choices": [{"index": 0, "text": "x"}]},
+        finish("length", content="x"),
+    ],
+)
 def test_non_empty_text_in_any_channel_is_a_token(event: dict) -> None:
     assert decode(sse(ROLE), sse(event)).token_stamps == [2]
 
@@ -107,7 +113,7 @@ def test_an_event_may_be_cut_anywhere_also_inside_a_character() -> None:
 
 def test_a_stream_byte_by_byte_is_the_same_stream() -> None:
     whole = stream(ROLE, delta(content="né"), finish(content="漢"), usage(1, 2))
-    decoder = decode(*[whole[at:at + 1] for at in range(len(whole))])
+    decoder = decode(*[whole[at : at + 1] for at in range(len(whole))])
     assert text_of(decoder.content) == "né漢"
     assert (decoder.usage.completion_tokens, decoder.finish_reason, decoder.done) == (2, "stop", True)
 
@@ -154,7 +160,7 @@ def test_an_event_of_8_mb_is_taken_whole() -> None:
     big = "x" * 8_000_000
     whole = sse(delta(content=big))
     size = 1 << 16
-    decoder = decode(*[whole[at:at + size] for at in range(0, len(whole), size)])
+    decoder = decode(*[whole[at : at + size] for at in range(0, len(whole), size)])
     assert text_of(decoder.content) == big
     assert len(decoder.token_stamps) == 1
 
@@ -212,7 +218,7 @@ def test_cached_tokens_that_the_engine_does_not_tell_are_unknown_not_zero(detail
 
 
 def test_counts_that_cannot_be_counts_are_unknown() -> None:
-    found = decode(sse(usage(-1, 10 ** 18, reasoning_tokens=-7, prompt_tokens_details={"cached_tokens": -3}))).usage
+    found = decode(sse(usage(-1, 10**18, reasoning_tokens=-7, prompt_tokens_details={"cached_tokens": -3}))).usage
     assert found == Usage(None, None, None, None)
 
 
@@ -229,15 +235,18 @@ def test_null_usage_does_not_erase_what_was_told() -> None:
 # ---- errors in the stream
 
 
-@pytest.mark.parametrize(("event", "sentence"), [
-    ({"error": {"message": "out of memory", "type": "InternalServerError", "code": 500}}, "out of memory"),
-    ({"error": "out of memory"}, "out of memory"),
-    ({"object": "error", "message": "out of memory", "code": 500}, "out of memory"),
-    ({"message": "out of memory", "code": 500}, "out of memory"),
-    ({"detail": "out of memory"}, "out of memory"),
-    ({"error": {"code": 7}}, '{"code":7}'),
-    ({"error": 7}, "7"),
-])
+@pytest.mark.parametrize(
+    ("event", "sentence"),
+    [
+        ({"error": {"message": "out of memory", "type": "InternalServerError", "code": 500}}, "out of memory"),
+        ({"error": "out of memory"}, "out of memory"),
+        ({"object": "error", "message": "out of memory", "code": 500}, "out of memory"),
+        ({"message": "out of memory", "code": 500}, "out of memory"),
+        ({"detail": "out of memory"}, "out of memory"),
+        ({"error": {"code": 7}}, '{"code":7}'),
+        ({"error": 7}, "7"),
+    ],
+)
 def test_an_error_event_of_any_shape_is_a_failure(event: dict, sentence: str) -> None:
     decoder = decode(sse(ROLE), sse(event), sse("[DONE]"))
     assert decoder.error == ("engine_error", sentence)
@@ -263,12 +272,29 @@ def test_a_finish_reason_by_which_the_engine_gave_up_is_a_failure(reason: str) -
     assert decode(sse(delta(content="a")), sse(finish(reason))).error[0] == "engine_error"
 
 
-@pytest.mark.parametrize("payload", [
-    b"{", b"nonsense", b"[1, 2]", b"7", b'"text"', b"null", b"\xff\xfe\x00", b'{"choices": 7}', b'{"choices": ["a"]}',
-    b'{"choices": [{"delta": 7}]}', b'{"choices": [{"delta": "a"}]}', b'{"choices": ["a"], "usage": {}}',
-    b"[" * 100_000, b'{"a":' * 100_000, b'{"choices": [{"delta": {"content": "\xff"}}]}',
-    b'{"choices": [{"delta": {"content": "\\ud800"}}]}', b'{"choices": [{"delta": {"content": "a"}}]} {}', b"NaN",
-])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"{",
+        b"nonsense",
+        b"[1, 2]",
+        b"7",
+        b'"text"',
+        b"null",
+        b"\xff\xfe\x00",
+        b'{"choices": 7}',
+        b'{"choices": ["a"]}',
+        b'{"choices": [{"delta": 7}]}',
+        b'{"choices": [{"delta": "a"}]}',
+        b'{"choices": ["a"], "usage": {}}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"choices": [{"delta": {"content": "\xff"}}]}',
+        b'{"choices": [{"delta": {"content": "\\ud800"}}]}',
+        b'{"choices": [{"delta": {"content": "a"}}]} {}',
+        b"NaN",
+    ],
+)
 def test_what_is_not_the_json_of_the_api_is_a_malformed_event(payload: bytes) -> None:
     decoder = decode(sse(ROLE), b"data: " + payload + b"\n\n", sse("[DONE]"))
     assert decoder.error is not None
@@ -287,16 +313,19 @@ def test_unknown_fields_of_any_type_do_no_harm() -> None:
     assert decode(sse(event)).content == [(1, "a")]
 
 
-@pytest.mark.parametrize(("body", "sentence"), [
-    (b'{"error": {"message": "no"}}', "no"),
-    (b'{"object": "error", "message": "no"}', "no"),
-    (b'{"detail": [{"loc": ["body"], "msg": "no"}]}', '[{"loc":["body"],"msg":"no"}]'),
-    (b'{"detail": "no"}', "no"),
-    (b"<html>502</html>", "<html>502</html>"),
-    (b"", ""),
-    (b"\xff", "\ufffd"),
-    (b"[" * 100_000, "[" * 2000),
-])
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b'{"error": {"message": "no"}}', "no"),
+        (b'{"object": "error", "message": "no"}', "no"),
+        (b'{"detail": [{"loc": ["body"], "msg": "no"}]}', '[{"loc":["body"],"msg":"no"}]'),
+        (b'{"detail": "no"}', "no"),
+        (b"<html>502</html>", "<html>502</html>"),
+        (b"", ""),
+        (b"\xff", "\ufffd"),
+        (b"[" * 100_000, "[" * 2000),
+    ],
+)
 def test_error_bodies_of_every_shape_give_their_sentence(body: bytes, sentence: str) -> None:
     assert error_text(body) == sentence
 

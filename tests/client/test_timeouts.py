@@ -25,6 +25,7 @@ PING = chunk(b": ping\n\n")
 
 def then_repeat(*first: bytes, again: bytes = b"") -> Callable[[Peer], None]:
     """Answer the first request with these bytes and go on with `again` every 20 ms, for ever."""
+
     def script(peer: Peer) -> None:
         peer.request()
         peer.send_apart(*first)
@@ -32,6 +33,7 @@ def then_repeat(*first: bytes, again: bytes = b"") -> Callable[[Peer], None]:
             gevent.sleep(0.02)
             if again:
                 peer.send(again)
+
     return script
 
 
@@ -57,14 +59,18 @@ def test_no_connection_within_the_limit(full_backlog: str, connect: Connect) -> 
     assert (answer.status, answer.error, answer.connect_ms) == ("failed", "connect_timeout", None)
 
 
-@pytest.mark.parametrize("script", [
-    then_repeat(),
-    then_repeat(b"HTTP/1.1 200 OK\r\nX-Slow:"),
-    then_repeat(STREAM_HEAD),
-    then_repeat(STREAM_HEAD + chunk(sse(ROLE))),
-    then_repeat(STREAM_HEAD + chunk(sse(ROLE)), again=PING),
-    then_repeat(STREAM_HEAD, again=chunk(sse(delta(content="")))),
-], ids=["silence", "half-a-head", "head", "role", "role-and-pings", "empty-deltas"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        then_repeat(),
+        then_repeat(b"HTTP/1.1 200 OK\r\nX-Slow:"),
+        then_repeat(STREAM_HEAD),
+        then_repeat(STREAM_HEAD + chunk(sse(ROLE))),
+        then_repeat(STREAM_HEAD + chunk(sse(ROLE)), again=PING),
+        then_repeat(STREAM_HEAD, again=chunk(sse(delta(content="")))),
+    ],
+    ids=["silence", "half-a-head", "head", "role", "role-and-pings", "empty-deltas"],
+)
 def test_no_token_within_the_limit(serve: Serve, connect: Connect, script: Callable[[Peer], None]) -> None:
     answer = ask(connect(serve(script).url, Timeouts(LONG, first_token_s=0.3, gap_s=LONG, total_s=LONG)))
     assert (answer.status, answer.error) == ("failed", "timeout_first_token")
@@ -72,8 +78,9 @@ def test_no_token_within_the_limit(serve: Serve, connect: Connect, script: Calla
 
 
 @pytest.mark.parametrize("again", [b"", PING, chunk(sse(delta(content="")))], ids=["silence", "pings", "empty-deltas"])
-def test_no_further_token_within_the_limit_although_the_first_had_a_long_one(serve: Serve, connect: Connect,
-                                                                             again: bytes) -> None:
+def test_no_further_token_within_the_limit_although_the_first_had_a_long_one(
+    serve: Serve, connect: Connect, again: bytes
+) -> None:
     server = serve(then_repeat(STREAM_HEAD, TOKEN, again=again))
     answer = ask(connect(server.url, Timeouts(LONG, first_token_s=LONG, gap_s=0.3, total_s=LONG)))
     assert (answer.status, answer.error, answer.chunks, answer.http_status) == ("failed", "timeout_gap", 1, 200)
@@ -85,7 +92,7 @@ def test_a_gap_limit_does_not_strike_before_the_first_token(serve: Serve, connec
         peer.request()
         peer.send(STREAM_HEAD)
         gevent.sleep(0.5)
-        peer.send(STREAM[len(STREAM_HEAD):])
+        peer.send(STREAM[len(STREAM_HEAD) :])
 
     assert ask(connect(serve(script).url, Timeouts(LONG, first_token_s=LONG, gap_s=0.15, total_s=LONG))).ok
 
@@ -154,9 +161,13 @@ def test_cancel_all_ends_everything_in_flight(serve: Serve, connect: Connect, fu
     streaming = connect(serve(then_repeat(STREAM_HEAD, TOKEN, again=TOKEN)).url)
     stuck = connect(serve(lambda peer: gevent.sleep(LONG)).url)
     connecting = connect(full_backlog)
-    jobs = [gevent.spawn(ask, streaming), gevent.spawn(ask, streaming, stream=False), gevent.spawn(ask, stuck),
-            gevent.spawn(ask, stuck, messages=[{"role": "user", "content": "x" * 20_000_000}]),
-            gevent.spawn(ask, connecting)]
+    jobs = [
+        gevent.spawn(ask, streaming),
+        gevent.spawn(ask, streaming, stream=False),
+        gevent.spawn(ask, stuck),
+        gevent.spawn(ask, stuck, messages=[{"role": "user", "content": "x" * 20_000_000}]),
+        gevent.spawn(ask, connecting),
+    ]
     gevent.sleep(0.2)
     assert [client.in_flight for client in (streaming, stuck, connecting)] == [2, 2, 1]
     assert [client.cancel_all() for client in (streaming, stuck, connecting)] == [2, 2, 1]

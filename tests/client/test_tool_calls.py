@@ -28,19 +28,26 @@ def delta(*pieces: dict) -> dict:
 
 
 def test_the_pieces_of_a_call_are_one_call_and_each_is_a_token() -> None:
-    stream = decoded({"role": "assistant", "content": ""}, delta(piece(0, "read", "", "c1")),
-                     *(delta(piece(0, None, text)) for text in ("{a", "bc", "de}")))
+    stream = decoded(
+        {"role": "assistant", "content": ""},
+        delta(piece(0, "read", "", "c1")),
+        *(delta(piece(0, None, text)) for text in ("{a", "bc", "de}")),
+    )
     assert stream.calls.whole() == (ToolCall("read", "{abcde}", "c1"),)
     assert stream.token_stamps == [1, 2, 3, 4]
     assert "".join(text for _, text in stream.content) == "read{abcde}"
 
 
-@pytest.mark.parametrize("deltas", [
-    (delta(piece(0, "a", "{}")), delta(piece(1, "b", "[")), delta(piece(1, None, "]"))),
-    (delta(piece(0, "a", "{}"), piece(1, "b", "[]")),),
-    (delta(piece(None, "a", "{}")), delta(piece(None, "b", "[")), delta(piece(None, None, "]"))),
-    (delta(piece(1, "b", "[]")), delta(piece(0, "a", "{}"))),
-], ids=["by index", "in one event", "without index", "out of order"])
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        (delta(piece(0, "a", "{}")), delta(piece(1, "b", "[")), delta(piece(1, None, "]"))),
+        (delta(piece(0, "a", "{}"), piece(1, "b", "[]")),),
+        (delta(piece(None, "a", "{}")), delta(piece(None, "b", "[")), delta(piece(None, None, "]"))),
+        (delta(piece(1, "b", "[]")), delta(piece(0, "a", "{}"))),
+    ],
+    ids=["by index", "in one event", "without index", "out of order"],
+)
 def test_several_calls_are_told_apart(deltas) -> None:
     assert [call[:2] for call in decoded(*deltas).calls.whole()] == [("a", "{}"), ("b", "[]")]
 

@@ -31,20 +31,35 @@ class Observed(LLMClient):
         super().__init__(*arguments)
         self.sent_ns: dict[int, int] = {}
 
-    def _exchange(self, connection: object, request: bytes, streamed: bool, answer: Answer, sent_ns: int,
-                  ready_ns: int) -> Answer:
+    def _exchange(
+        self, connection: object, request: bytes, streamed: bool, answer: Answer, sent_ns: int, ready_ns: int
+    ) -> Answer:
         self.sent_ns[id(answer)] = sent_ns
         return super()._exchange(connection, request, streamed, answer, sent_ns, ready_ns)
 
 
-@pytest.fixture(scope="module", params=[("vllm",), ("sglang",), ("vllm", "--role-with-first-token")],
-                ids=lambda options: "+".join(options))
-def observed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-             ) -> Iterator[tuple[dict[str, Answer], dict[str, dict], dict[str, int]]]:
+@pytest.fixture(
+    scope="module",
+    params=[("vllm",), ("sglang",), ("vllm", "--role-with-first-token")],
+    ids=lambda options: "+".join(options),
+)
+def observed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[dict[str, Answer], dict[str, dict], dict[str, int]]]:
     """(answers, rows of the truth log, sent_at on the monotonic clock in ns) of a small load, by request id."""
     style, *options = request.param
-    server = Simulator(tmp_path_factory.mktemp("truth"), "--profile", "flat", "--ttft-ms", "20", "--token-gap-ms", "3",
-                       "--style", style, *options)
+    server = Simulator(
+        tmp_path_factory.mktemp("truth"),
+        "--profile",
+        "flat",
+        "--ttft-ms",
+        "20",
+        "--token-gap-ms",
+        "3",
+        "--style",
+        style,
+        *options,
+    )
     client = Observed(server.url, PATIENT)
 
     def one(number: int) -> Answer:
@@ -56,8 +71,11 @@ def observed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     client.close()
     server.close()
     answers = {f"r-{number}": job.value for number, job in enumerate(jobs)}
-    yield answers, {row["request_id"]: row for row in read_truth(server.truth_log)}, {
-        request_id: client.sent_ns[id(answer)] for request_id, answer in answers.items()}
+    yield (
+        answers,
+        {row["request_id"]: row for row in read_truth(server.truth_log)},
+        {request_id: client.sent_ns[id(answer)] for request_id, answer in answers.items()},
+    )
 
 
 def streamed(observed: tuple) -> Iterator[tuple[Answer, dict, int]]:
@@ -133,10 +151,14 @@ def test_an_answer_that_was_not_streamed_ends_after_its_write(observed: tuple) -
         assert answer.ttft_ms is None
 
 
-@pytest.mark.parametrize("options", [("--style", "vllm"), ("--style", "sglang"), ("--style", "vllm", "--think-tags")],
-                         ids=lambda options: "+".join(options[1:]))
-def test_reasoning_means_the_same_in_every_dialect(tmp_path: Path, connect: Callable[..., LLMClient],
-                                                   options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [("--style", "vllm"), ("--style", "sglang"), ("--style", "vllm", "--think-tags")],
+    ids=lambda options: "+".join(options[1:]),
+)
+def test_reasoning_means_the_same_in_every_dialect(
+    tmp_path: Path, connect: Callable[..., LLMClient], options: tuple[str, ...]
+) -> None:
     server = Simulator(tmp_path, "--profile", "instant", "--reasoning", "always", "--answer-tokens", "20", *options)
     try:
         answer = ask(connect(server.url), "why", max_tokens=400, ignore_eos=False)

@@ -84,9 +84,23 @@ def engine_images(docker: Any, project_image: str) -> Iterator[dict[str, str]]:
         if any(_STAND_IN_LABEL not in each.labels for each in docker.images.list(filters={"reference": name})):
             name = f"tokenswarm-stand-in:{engine}"
         built = subprocess.run(
-            ["docker", "build", "-q", "--build-arg", f"IMAGE={project_image}", "--build-arg", f"ENTRY={entry}",
-             "--label", f"{_STAND_IN_LABEL}={engine}", "--tag", name, str(HERE / "stand_in")],
-            capture_output=True, text=True)
+            [
+                "docker",
+                "build",
+                "-q",
+                "--build-arg",
+                f"IMAGE={project_image}",
+                "--build-arg",
+                f"ENTRY={entry}",
+                "--label",
+                f"{_STAND_IN_LABEL}={engine}",
+                "--tag",
+                name,
+                str(HERE / "stand_in"),
+            ],
+            capture_output=True,
+            text=True,
+        )
         assert built.returncode == 0, built.stderr
         names[engine] = name
         tagged.append(name)
@@ -96,8 +110,9 @@ def engine_images(docker: Any, project_image: str) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def surroundings(engine_images: dict[str, str], project_image: str, tmp_path: Path,
-                 monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def surroundings(
+    engine_images: dict[str, str], project_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     """A Compose project, a model cache and a token of this test's own; nothing of it is left afterwards."""
     project = f"tokenswarm-test-{os.getpid()}"
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", project)

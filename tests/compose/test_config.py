@@ -96,8 +96,15 @@ def test_token_goes_through_the_environment_alone(profile: str) -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_start_replaces_the_command_and_nothing_is_interpolated(profile: str) -> None:
-    start = Start(profile, ["--say", "$HOME ${PATH} 'x' \"y\" é: #"], {"a": "b"}, {"X": "1$2"}, {"/a b": "/models/m"},
-                  ["0", "2"] if profile in WITH_GPU else None, frozenset({1, 0}))
+    start = Start(
+        profile,
+        ["--say", "$HOME ${PATH} 'x' \"y\" é: #"],
+        {"a": "b"},
+        {"X": "1$2"},
+        {"/a b": "/models/m"},
+        ["0", "2"] if profile in WITH_GPU else None,
+        frozenset({1, 0}),
+    )
     service = config(profile, document=override(start), HOME="/root")
     assert [part.replace("$$", "$") for part in service["command"]] == start.command
     assert service["environment"]["X"].replace("$$", "$") == "1$2"
@@ -117,8 +124,12 @@ def test_image_and_tag_can_be_overridden(profile: str) -> None:
 
 
 def test_every_engines_profile_is_valid_alone_and_without_gpus() -> None:
-    listed = subprocess.run(["docker", "compose", "--file", str(COMPOSE_FILE), "config", "--profiles"],
-                            capture_output=True, text=True, check=True).stdout.split()
+    listed = subprocess.run(
+        ["docker", "compose", "--file", str(COMPOSE_FILE), "config", "--profiles"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
     assert set(listed) >= {*PROFILES, "vllm", "sglang", "trtllm", "sim"}
     for profile in PROFILES:
         for with_gpu in (True, False):

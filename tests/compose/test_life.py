@@ -31,9 +31,29 @@ PATIENCE_S = 90.0
 
 def load_line(engine: str, results: Path, model: str, *more: str) -> list[str]:
     """The command line of a short load."""
-    return [sys.executable, "-m", "tokenswarm", "load", "--engine", engine, "--runtime", "docker", "--model", model,
-            "--scenario", "rag", "--users", "2", "--duration", "5s", "--results", str(results),
-            "--set", "load.warmup_s=1", *more]
+    return [
+        sys.executable,
+        "-m",
+        "tokenswarm",
+        "load",
+        "--engine",
+        engine,
+        "--runtime",
+        "docker",
+        "--model",
+        model,
+        "--scenario",
+        "rag",
+        "--users",
+        "2",
+        "--duration",
+        "5s",
+        "--results",
+        str(results),
+        "--set",
+        "load.warmup_s=1",
+        *more,
+    ]
 
 
 def eventually(look: Callable[[], Any], what: str) -> Any:
@@ -134,14 +154,16 @@ def test_model_folder_of_this_machine_is_mounted(docker: Any, tmp_path: Path) ->
         engine.stop()
 
 
-@pytest.mark.parametrize(("model", "sentence"), [
-    ("no-such/model", "the model was not found"),
-    ("gated/model", "the model is gated"),
-    ("too-big/model", "too little free memory"),
-    ("odd/model", "something nobody has ever seen"),
-])
-def test_engine_that_ends_at_start_says_why(description: EngineSpec, tmp_path: Path, model: str,
-                                            sentence: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("no-such/model", "the model was not found"),
+        ("gated/model", "the model is gated"),
+        ("too-big/model", "too little free memory"),
+        ("odd/model", "something nobody has ever seen"),
+    ],
+)
+def test_engine_that_ends_at_start_says_why(description: EngineSpec, tmp_path: Path, model: str, sentence: str) -> None:
     with pytest.raises(UserError) as caught:
         start(description, tmp_path, model)
     assert caught.value.code is Exit.ENGINE
@@ -182,8 +204,9 @@ def test_project_image_that_is_missing_is_to_be_built(tmp_path: Path) -> None:
         start(load_description("sim"), tmp_path, "sim-8b", image="no-such:1")
 
 
-def test_published_elsewhere_only_when_asked_and_then_it_is_said(docker: Any, tmp_path: Path,
-                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_elsewhere_only_when_asked_and_then_it_is_said(
+    docker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for bind, published in ((None, "127.0.0.1"), ("0.0.0.0", "0.0.0.0")):
         if bind is not None:
             monkeypatch.setenv("BIND", bind)

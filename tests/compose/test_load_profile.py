@@ -31,8 +31,13 @@ PROFILES = ["--profile", "sim", "--profile", "load"]
 
 def compose(*arguments: str, environment: dict[str, str]) -> str:
     """What Compose prints for the two profiles."""
-    done = subprocess.run(["docker", "compose", "--file", str(COMPOSE_FILE), *PROFILES, *arguments], env=environment,
-                          capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        ["docker", "compose", "--file", str(COMPOSE_FILE), *PROFILES, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -58,8 +63,10 @@ def test_master_and_workers_come_from_one_image_and_may_do_nothing_more_than_the
 
 
 def test_the_ui_is_this_machine_s_alone_unless_asked_otherwise() -> None:
-    for variables, address, port in (({}, "127.0.0.1", "8089"), ({"WEB_BIND": "10.1.2.3", "WEB_PORT": "9000"},
-                                                                "10.1.2.3", "9000")):
+    for variables, address, port in (
+        ({}, "127.0.0.1", "8089"),
+        ({"WEB_BIND": "10.1.2.3", "WEB_PORT": "9000"}, "10.1.2.3", "9000"),
+    ):
         service = config(**variables)["master"]
         [published] = service["ports"]
         assert (published["host_ip"], published["published"]) == (address, port)
@@ -70,8 +77,11 @@ def test_the_ui_is_this_machine_s_alone_unless_asked_otherwise() -> None:
 def test_commands_are_what_the_command_line_takes_and_workers_find_the_master() -> None:
     services = config(SET="load.users=3 slo.ttft_p95_ms=400", SCENARIO="chat", HOST="http://vllm:8000")
     master = _parser().parse_args(services["master"]["command"])
-    assert (master.scenario, master.settings, master.host) == ("chat", "load.users=3 slo.ttft_p95_ms=400",
-                                                               "http://vllm:8000")
+    assert (master.scenario, master.settings, master.host) == (
+        "chat",
+        "load.users=3 slo.ttft_p95_ms=400",
+        "http://vllm:8000",
+    )
     assert _parser().parse_args(services["worker"]["command"]).master == ("master", master.master[1])
     assert services["worker"]["deploy"]["replicas"] == 2
     [volume] = services["master"]["volumes"]
@@ -84,12 +94,24 @@ def test_commands_are_what_the_command_line_takes_and_workers_find_the_master() 
 
 # ---- with containers
 
+
 @pytest.fixture(scope="module")
 def load_image(project_image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The project's image. Where its base is too bare to compute in, with this machine's C++ library."""
+
     def computes(image: str) -> bool:
-        line = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "python", image, "-c",
-                "import scipy.stats"]
+        line = [
+            "docker",
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--entrypoint",
+            "python",
+            image,
+            "-c",
+            "import scipy.stats",
+        ]
         return subprocess.run(line, capture_output=True).returncode == 0
 
     if computes(project_image):
@@ -116,8 +138,12 @@ def stack(load_image: str) -> Iterator[Callable[..., str]]:
             ports.append(str(probe.getsockname()[1]))
     steering = ("HOST", "SCENARIO", "SET", "RESULTS", "WORKERS", "WEB_BIND", "UI_PASSWORD", "API_KEY")
     environment = {key: value for key, value in os.environ.items() if key not in steering}
-    environment |= {"COMPOSE_PROJECT_NAME": f"tokenswarm-load-{os.getpid()}", "SIM_IMAGE": load_image,
-                    "PORT": ports[0], "WEB_PORT": ports[1]}
+    environment |= {
+        "COMPOSE_PROJECT_NAME": f"tokenswarm-load-{os.getpid()}",
+        "SIM_IMAGE": load_image,
+        "PORT": ports[0],
+        "WEB_PORT": ports[1],
+    }
 
     def call(*arguments: str, **more: str) -> str:
         return compose(*arguments, environment=environment | more)
@@ -132,8 +158,9 @@ def stack(load_image: str) -> Iterator[Callable[..., str]]:
 
 def run_folders(docker: Any, project: str) -> dict[str, dict[str, bytes]]:
     """Run id -> files of the finished runs in the volume, without the sessions' own folders."""
-    [master] = docker.containers.list(filters={"label": [f"com.docker.compose.project={project}",
-                                                         "com.docker.compose.service=master"]})
+    [master] = docker.containers.list(
+        filters={"label": [f"com.docker.compose.project={project}", "com.docker.compose.service=master"]}
+    )
     stream, _ = master.get_archive("/results")
     found: dict[str, dict[str, bytes]] = {}
     with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
@@ -162,8 +189,16 @@ def finished_run(docker: Any, stack: Any, users: int, workers: int) -> list[dict
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until and sum(each["state"] == "ready" for each in stats(stack.web)["workers"]) < workers:
         time.sleep(0.5)  # connected is not yet ready, and without a ready worker Locust begins nothing
-    press(stack.web, "swarm", user_count=users, spawn_rate=users, host="http://sim:8088", scenario="rag", warmup="1",
-          set="user.think_time_s=0.1 rag.documents=4")
+    press(
+        stack.web,
+        "swarm",
+        user_count=users,
+        spawn_rate=users,
+        host="http://sim:8088",
+        scenario="rag",
+        warmup="1",
+        set="user.think_time_s=0.1 rag.documents=4",
+    )
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         now = stats(stack.web)

@@ -72,11 +72,17 @@ def test_grafanas_password_comes_from_the_environment_and_is_never_the_well_know
 
     def chosen(**variables: str) -> str:
         """What Grafana is told, by the very line that starts it."""
-        shown = subprocess.run([*service["entrypoint"][:2], script], env={"PATH": os.environ["PATH"]} | variables,
-                               capture_output=True, text=True, check=True).stdout
+        shown = subprocess.run(
+            [*service["entrypoint"][:2], script],
+            env={"PATH": os.environ["PATH"]} | variables,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         assert "\nGRAFANA_PASSWORD=" not in f"\n{shown}"
-        [value] = [line.partition("=")[2] for line in shown.splitlines()
-                   if line.startswith("GF_SECURITY_ADMIN_PASSWORD=")]
+        [value] = [
+            line.partition("=")[2] for line in shown.splitlines() if line.startswith("GF_SECURITY_ADMIN_PASSWORD=")
+        ]
         return value
 
     assert chosen(GRAFANA_PASSWORD=PASSWORD) == PASSWORD
@@ -121,7 +127,8 @@ def prometheus_image(docker: Any, project_image: str, tmp_path: Path) -> Iterato
     shutil.copy(str(program("prometheus")), tmp_path / "prometheus")
     (tmp_path / "Dockerfile").write_text(
         f"FROM {project_image}\nUSER 0\nCOPY prometheus /bin/prometheus\n"
-        "RUN mkdir /prometheus && chown 65534 /prometheus\nUSER 65534\nENTRYPOINT [\"/bin/prometheus\"]\n")
+        'RUN mkdir /prometheus && chown 65534 /prometheus\nUSER 65534\nENTRYPOINT ["/bin/prometheus"]\n'
+    )
     name = f"tokenswarm-prometheus-test:{os.getpid()}"
     subprocess.run(["docker", "build", "-q", "-t", name, str(tmp_path)], check=True, capture_output=True)
     yield name
@@ -138,13 +145,16 @@ def test_prometheus_in_a_container_reaches_what_listens_at_this_machines_loopbac
     with listening(9646), listening(0) as engine:
         _LoadGenerator.engine = f"127.0.0.1:{engine}"
         try:
-            subprocess.run([*compose, "up", "--detach", "prometheus"], env=surroundings, check=True,
-                           capture_output=True)
+            subprocess.run(
+                [*compose, "up", "--detach", "prometheus"], env=surroundings, check=True, capture_output=True
+            )
             wanted = {"127.0.0.1:9646", f"127.0.0.1:{engine}"}
             deadline = time.monotonic() + 90.0
             while not wanted <= (up := _up(port)):
-                assert time.monotonic() < deadline, (up, subprocess.run(
-                    [*compose, "logs"], env=surroundings, capture_output=True, text=True).stdout[-3000:])
+                assert time.monotonic() < deadline, (
+                    up,
+                    subprocess.run([*compose, "logs"], env=surroundings, capture_output=True, text=True).stdout[-3000:],
+                )
                 time.sleep(0.5)
         finally:
             subprocess.run([*compose, "down", "--volumes"], env=surroundings, check=True, capture_output=True)
@@ -153,6 +163,9 @@ def test_prometheus_in_a_container_reaches_what_listens_at_this_machines_loopbac
 def _up(port: int) -> set[str]:
     """The instances that this Prometheus scrapes with success."""
     with contextlib.suppress(OSError), urlopen(f"http://127.0.0.1:{port}/api/v1/query?query=up", timeout=5) as answer:
-        return {each["metric"]["instance"] for each in json.loads(answer.read())["data"]["result"]
-                if each["value"][1] == "1"}
+        return {
+            each["metric"]["instance"]
+            for each in json.loads(answer.read())["data"]["result"]
+            if each["value"][1] == "1"
+        }
     return set()

@@ -19,9 +19,13 @@ from tokenswarm.contract.capacity import (
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
-    record = Capacity(capacity=CapacityFigure("users", 42, [40, None], 38, None, 64, "limited"),
-                      levels=[CapacityLevel(38, "pass", 0.99, [0.96, 1.0], 900, 30.0, ["a", "b"])],
-                      runs=[CapacityRun(38, "a", 1, 15.0)], slo={"ttft_ms": 500.0}, salt="s")
+    record = Capacity(
+        capacity=CapacityFigure("users", 42, [40, None], 38, None, 64, "limited"),
+        levels=[CapacityLevel(38, "pass", 0.99, [0.96, 1.0], 900, 30.0, ["a", "b"])],
+        runs=[CapacityRun(38, "a", 1, 15.0)],
+        slo={"ttft_ms": 500.0},
+        salt="s",
+    )
     write_capacity(tmp_path, record)
     assert read_capacity(tmp_path) == record
 

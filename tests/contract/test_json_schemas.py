@@ -30,8 +30,9 @@ def test_a_manifest_of_which_nothing_is_known_keeps_to_it() -> None:
     jsonschema.validate(manifest_json(Manifest()), run_schema())
 
 
-@pytest.mark.parametrize("wrong", [{"notes": "none"}, {"engine": "vllm"}, {"phases": [{"name": "measure"}]},
-                                   {"counts": {"sent": "many"}}])
+@pytest.mark.parametrize(
+    "wrong", [{"notes": "none"}, {"engine": "vllm"}, {"phases": [{"name": "measure"}]}, {"counts": {"sent": "many"}}]
+)
 def test_what_is_no_run_json_does_not(wrong: dict) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(json.loads(OLD.read_text()) | wrong, run_schema())

@@ -42,10 +42,18 @@ def test_a_count_is_read_under_its_old_name() -> None:
 
 
 def test_what_has_a_wrong_type_counts_as_missing_and_the_rest_is_kept() -> None:
-    manifest = manifest_of({
-        "run_id": "r", "seed": [1], "engine": "vllm", "counts": {"sent": "many", "ok": 3}, "surprise": 1,
-        "notes": ["a", None, 3], "phases": [{"name": "warmup"}, {"name": "measure", "start": 1.5}, 7],
-        "validity": {"verdict": "INVALID", "reasons": [{"rule": "x"}, "y"]}})
+    manifest = manifest_of(
+        {
+            "run_id": "r",
+            "seed": [1],
+            "engine": "vllm",
+            "counts": {"sent": "many", "ok": 3},
+            "surprise": 1,
+            "notes": ["a", None, 3],
+            "phases": [{"name": "warmup"}, {"name": "measure", "start": 1.5}, 7],
+            "validity": {"verdict": "INVALID", "reasons": [{"rule": "x"}, "y"]},
+        }
+    )
     assert (manifest.run_id, manifest.seed, manifest.engine.name) == ("r", None, None)
     assert (manifest.counts.sent, manifest.counts.ok) == (None, 3)
     assert manifest.notes == ["a"] and manifest.phases == [PhaseRecord("measure", 1.5)]

@@ -50,8 +50,7 @@ def test_a_run_stopped_in_the_warm_up_sends_no_more() -> None:
     timeline = Timeline(100.0)
     timeline.end_now(103.0)
     assert [timeline.phase_at(now) for now in (102.9, 103.0)] == ["warmup", "drain"]
-    assert timeline.phases(104.0) == [PhaseRecord("warmup", 100.0, 103.0),
-                                      PhaseRecord("drain", 103.0, 104.0)]
+    assert timeline.phases(104.0) == [PhaseRecord("warmup", 100.0, 103.0), PhaseRecord("drain", 103.0, 104.0)]
 
 
 def test_a_run_stopped_in_the_drain_keeps_its_window() -> None:

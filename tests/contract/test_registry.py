@@ -43,33 +43,55 @@ def _streaming_ms(row: Any) -> float | None:
 
 
 STREAMING = Latency(
-    name="streaming", title="First chunk to last", meaning="how long an answer streams",
-    formula="last token − TTFT", source="the client's clock", columns=("ttft_ms", "last_token_ms"),
-    of_row=_streaming_ms)
+    name="streaming",
+    title="First chunk to last",
+    meaning="how long an answer streams",
+    formula="last token − TTFT",
+    source="the client's clock",
+    columns=("ttft_ms", "last_token_ms"),
+    of_row=_streaming_ms,
+)
 THINKING = Rate(
-    name="thinking_share", title="Share of thinking", unit="share", better=LOWER, ratio=False,
-    meaning="of the output tokens", formula="reasoning tokens / output tokens", source="the engine's `usage`",
-    columns=("reasoning_tokens",), sums={"thinking_tokens": lambda row: row["reasoning_tokens"]},
-    of_sums=lambda sums: sums["thinking_tokens"] / sums["completion_tokens"] if sums["completion_tokens"] else None)
+    name="thinking_share",
+    title="Share of thinking",
+    unit="share",
+    better=LOWER,
+    ratio=False,
+    meaning="of the output tokens",
+    formula="reasoning tokens / output tokens",
+    source="the engine's `usage`",
+    columns=("reasoning_tokens",),
+    sums={"thinking_tokens": lambda row: row["reasoning_tokens"]},
+    of_sums=lambda sums: sums["thinking_tokens"] / sums["completion_tokens"] if sums["completion_tokens"] else None,
+)
 ANSWERED = Rate(
-    name="tokens_per_answer", title="Tokens per answer", unit="tokens", better=HIGHER, meaning="of every request sent",
-    formula="output tokens / successes", source="the engine's `usage`", columns=("completion_tokens",),
-    of_sums=lambda sums: sums["completion_tokens"] / sums["ok"] if sums["ok"] else None)
+    name="tokens_per_answer",
+    title="Tokens per answer",
+    unit="tokens",
+    better=HIGHER,
+    meaning="of every request sent",
+    formula="output tokens / successes",
+    source="the engine's `usage`",
+    columns=("completion_tokens",),
+    of_sums=lambda sums: sums["completion_tokens"] / sums["ok"] if sums["ok"] else None,
+)
 
 
 def reasoning_run(folder: Path, slo: dict[str, float], seed: int = 1) -> Path:
     scenario = manifest("reasoning")["scenario"] | {"values": {"slo": slo}}
     engine = manifest()["engine"] | {"version": str(seed)}
-    return make_run(folder, "reasoning", seconds=SECONDS, seed=seed, scenario=scenario, run_id=folder.name,
-                    engine=engine)
+    return make_run(
+        folder, "reasoning", seconds=SECONDS, seed=seed, scenario=scenario, run_id=folder.name, engine=engine
+    )
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
     """The rows of requests.csv as the load generator had them."""
     kinds = {column.name: NUMBERS.get(column.kind, str) for column in REQUEST_COLUMNS}
     with (folder / REQUESTS_CSV).open(newline="", encoding="utf-8") as file:
-        return [{name: kinds[name](cell) if cell else None for name, cell in row.items()}
-                for row in csv.DictReader(file)]
+        return [
+            {name: kinds[name](cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)
+        ]
 
 
 class _Hook(list):
@@ -92,29 +114,49 @@ def served(folder: Path, slo: dict[str, float]) -> Any:
     scenario = load_scenario("reasoning", {f"slo.{key}": str(limit) for key, limit in slo.items()})
     app = Flask("locust")
     environment = SimpleNamespace(
-        events=SimpleNamespace(test_start=_Hook(), quitting=_Hook()), user_classes=[],
+        events=SimpleNamespace(test_start=_Hook(), quitting=_Hook()),
+        user_classes=[],
         runner=SimpleNamespace(user_count=4),
-        web_ui=SimpleNamespace(app=app, web_login=False, template_args={}, auth_required_if_enabled=lambda view: view))
-    LlmTab(environment, SimpleNamespace(
-        environment=environment, plan=SimpleNamespace(folder=folder, run_id=folder.name, scenario=scenario, model="m",
-                                                      controlled=True),
-        live=live, manifest=None, going_on=False, timeline=timeline, process=None, engine_samples=[],
-        in_flight=Counter, director=None))
+        web_ui=SimpleNamespace(app=app, web_login=False, template_args={}, auth_required_if_enabled=lambda view: view),
+    )
+    LlmTab(
+        environment,
+        SimpleNamespace(
+            environment=environment,
+            plan=SimpleNamespace(folder=folder, run_id=folder.name, scenario=scenario, model="m", controlled=True),
+            live=live,
+            manifest=None,
+            going_on=False,
+            timeline=timeline,
+            process=None,
+            engine_samples=[],
+            in_flight=Counter,
+            director=None,
+        ),
+    )
     return app.test_client()
 
 
 def samples(page: str) -> dict[str, float]:
     """Of a page for Prometheus what the measure phase has, by name."""
-    return {sample.name + sample.labels.get("le", ""): sample.value
-            for family in text_string_to_metric_families(page) for sample in family.samples
-            if sample.labels.get("phase", "measure") == "measure"}
+    return {
+        sample.name + sample.labels.get("le", ""): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.labels.get("phase", "measure") == "measure"
+    }
 
 
 def tables_of(page: Path) -> list[list[str]]:
     """The table rows of a dashboard, as texts of their cells."""
     rows = re.findall(r"<tr[^>]*>(.*?)</tr>", page.read_text("utf-8"), re.DOTALL)
-    return [[" ".join(unescape(re.sub(r"<[^>]+>", " ", cell)).split())
-             for cell in re.findall(r"<t[dh][^>]*>(.*?)(?:</t[dh]>|(?=<t[dh]))", row, re.DOTALL)] for row in rows]
+    return [
+        [
+            " ".join(unescape(re.sub(r"<[^>]+>", " ", cell)).split())
+            for cell in re.findall(r"<t[dh][^>]*>(.*?)(?:</t[dh]>|(?=<t[dh]))", row, re.DOTALL)
+        ]
+        for row in rows
+    ]
 
 
 def two_classes(folder: Path, slo: dict[str, float]) -> list[list[str]]:
@@ -129,7 +171,7 @@ def two_classes(folder: Path, slo: dict[str, float]) -> list[list[str]]:
     report(folder)
     lines = tables_of(folder / DASHBOARD_HTML)
     heads = next(place for place, line in enumerate(lines) if line[:2] == ["Class", "sent"])
-    return lines[heads:heads + 3]
+    return lines[heads : heads + 3]
 
 
 def charts_of(folder: Path) -> dict[str, dict[str, Any]]:
@@ -152,15 +194,24 @@ def junit_cases(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def before(tmp_path: Path) -> Iterator[None]:
     """What is there without the metric of a test is there afterwards, and no more."""
+
     def everything(folder: Path) -> Any:
         reasoning_run(folder, {"ttft_p95_ms": 500})
         summary = report(folder)
         client = served(folder, {"ttft_p95_ms": 500})
         page = client.get("/metrics").get_data(as_text=True)
-        return (list(METRICS), summary.latency.keys(), summary.rates.keys(), summary.drift.keys(),
-                charts_of(folder).keys(), tables_of(folder / DASHBOARD_HTML), grafana_queries(),
-                (folder / SUMMARY_MD).read_text(),
-                client.get("/llm/live.json").get_json()["layout"], re.findall("^# .*", page, re.MULTILINE))
+        return (
+            list(METRICS),
+            summary.latency.keys(),
+            summary.rates.keys(),
+            summary.drift.keys(),
+            charts_of(folder).keys(),
+            tables_of(folder / DASHBOARD_HTML),
+            grafana_queries(),
+            (folder / SUMMARY_MD).read_text(),
+            client.get("/llm/live.json").get_json()["layout"],
+            re.findall("^# .*", page, re.MULTILINE),
+        )
 
     at_first = everything(tmp_path / "plain")
     yield
@@ -177,15 +228,19 @@ def test_a_latency_is_one_entry(tmp_path: Path) -> None:
 
         folder = reasoning_run(tmp_path / "a", slo)
         summary = report(folder)
-        streamed = sorted(row["last_token_ms"] - row["ttft_ms"] for row in rows_of(folder)
-                          if row["phase"] == "measure" and row["status"] == "ok")
+        streamed = sorted(
+            row["last_token_ms"] - row["ttft_ms"]
+            for row in rows_of(folder)
+            if row["phase"] == "measure" and row["status"] == "ok"
+        )
         figure = summary.latency["streaming_ms"]["p95"]
         assert streamed[0] < figure.value < streamed[-1] and figure.n == len(streamed) and figure.ci95
         assert sum(value <= figure.value for value in streamed) == pytest.approx(0.95 * len(streamed), abs=1)
 
         rows = {row[0]: row[1:] for row in tables_of(folder / DASHBOARD_HTML)}
         assert [cell.split()[0] for cell in rows[f"First chunk to last n={len(streamed)}"]] == [
-            number(summary.latency["streaming_ms"][q].value, "ms") for q in ("p50", "p95", "p99")]
+            number(summary.latency["streaming_ms"][q].value, "ms") for q in ("p50", "p95", "p99")
+        ]
         assert junit_cases(folder)["slo.streaming_p95_ms"] == "failed"
         titles = {gate.key: gate.title for gate in summary.slo}
         assert titles["streaming_p999_ms"] == "First chunk to last p99.9"
@@ -216,8 +271,10 @@ def test_a_latency_is_one_entry(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("before")
-@pytest.mark.parametrize(("metric", "slo_key", "title"), [
-    (THINKING, "thinking_share", "Share of thinking"), (ANSWERED, "tokens_per_answer_min", "Tokens per answer")])
+@pytest.mark.parametrize(
+    ("metric", "slo_key", "title"),
+    [(THINKING, "thinking_share", "Share of thinking"), (ANSWERED, "tokens_per_answer_min", "Tokens per answer")],
+)
 def test_a_rate_without_percentiles_is_one_entry(tmp_path: Path, metric: Rate, slo_key: str, title: str) -> None:
     slo = {slo_key: 0.001, "ttft_p95_ms": 1e9}
     with pytest.raises(UserError, match=slo_key):
@@ -263,13 +320,17 @@ def test_a_rate_without_percentiles_is_one_entry(tmp_path: Path, metric: Rate, s
         assert tab["since_start"]["classes"]["ReasoningUser"][metric.name] == pytest.approx(exact)
 
 
-@pytest.mark.parametrize("metric", [
-    Latency(name="ttft", title="", meaning="", formula="", of_row=_streaming_ms),
-    Latency(name="First Chunk", title="", meaning="", formula="", of_row=_streaming_ms),
-    Latency(name="streaming", title="", meaning="", formula="", of_row=_streaming_ms, percentiles=(50, 90)),
-    Latency(name="streaming", title="", meaning="", formula="", of_row=_streaming_ms, columns=("last_chunk_ms",)),
-    Rate(name="rate", title="", unit="", better=LOWER, meaning="", formula="", sums={"ok": lambda row: 1}),
-    Rate(name="seconds", title="", unit="", better=LOWER, meaning="", formula="")])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        Latency(name="ttft", title="", meaning="", formula="", of_row=_streaming_ms),
+        Latency(name="First Chunk", title="", meaning="", formula="", of_row=_streaming_ms),
+        Latency(name="streaming", title="", meaning="", formula="", of_row=_streaming_ms, percentiles=(50, 90)),
+        Latency(name="streaming", title="", meaning="", formula="", of_row=_streaming_ms, columns=("last_chunk_ms",)),
+        Rate(name="rate", title="", unit="", better=LOWER, meaning="", formula="", sums={"ok": lambda row: 1}),
+        Rate(name="seconds", title="", unit="", better=LOWER, meaning="", formula=""),
+    ],
+)
 def test_what_would_shadow_another_is_refused(metric: Metric) -> None:
     known = list(METRICS)
     with pytest.raises(ValueError):

@@ -44,8 +44,9 @@ def commands_of(name: str, text: str) -> Iterator[Command]:
 
 def documented() -> list[Command]:
     """All commands of all pages."""
-    return [command for page in PAGES
-            for command in commands_of(page.relative_to(ROOT).as_posix(), page.read_text("utf-8"))]
+    return [
+        command for page in PAGES for command in commands_of(page.relative_to(ROOT).as_posix(), page.read_text("utf-8"))
+    ]
 
 
 MIX = "rag:6 chat:3 batch:1"

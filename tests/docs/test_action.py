@@ -19,8 +19,15 @@ from tokenswarm.cli import _parser
 
 ACTION, SCRIPT = ROOT / "action.yml", ROOT / "deploy" / "ci" / "gate.sh"
 GITLAB = ROOT / "deploy" / "ci" / "gitlab-ci.yml"
-SETTINGS = {"HOST": "http://gpu1:8000", "MODEL": "org/model ü", "SCENARIO": "my/own.toml", "USERS": "8",
-            "DURATION": "2m", "SET": "slo.ttft_p95_ms=400 slo.error_rate=0", "LABEL": "a 'quoted' label"}
+SETTINGS = {
+    "HOST": "http://gpu1:8000",
+    "MODEL": "org/model ü",
+    "SCENARIO": "my/own.toml",
+    "USERS": "8",
+    "DURATION": "2m",
+    "SET": "slo.ttft_p95_ms=400 slo.error_rate=0",
+    "LABEL": "a 'quoted' label",
+}
 
 
 def read(path: Path) -> Any:
@@ -61,23 +68,33 @@ def test_each_input_of_the_action_is_used() -> None:
 def played(tmp_path: Path, codes: list[int], **settings: str) -> tuple[int, list[list[str]], dict[str, str]]:
     """Run the script with a Python that ends with these codes: its own code, what it was called with, the outputs."""
     python = tmp_path / "python"
-    python.write_text('#!/bin/bash\nprintf "%s\\n" "$@" --- >> calls\nmkdir -p "results/run-$(wc -l < codes)"\n'
-                      'touch "results/run-$(wc -l < codes)/run.json"\nread -r code < codes\nsed -i 1d codes\n'
-                      'exit "$code"\n')
+    python.write_text(
+        '#!/bin/bash\nprintf "%s\\n" "$@" --- >> calls\nmkdir -p "results/run-$(wc -l < codes)"\n'
+        'touch "results/run-$(wc -l < codes)/run.json"\nread -r code < codes\nsed -i 1d codes\n'
+        'exit "$code"\n'
+    )
     python.chmod(0o755)
     (tmp_path / "codes").write_text("".join(f"{code}\n" for code in codes))
     clean = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
-    done = subprocess.run(["bash", str(SCRIPT)], cwd=tmp_path, capture_output=True, text=True,
-                          env=clean | {"PYTHON": str(python), "GITHUB_OUTPUT": str(tmp_path / "outputs")} | settings)
+    done = subprocess.run(
+        ["bash", str(SCRIPT)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=clean | {"PYTHON": str(python), "GITHUB_OUTPUT": str(tmp_path / "outputs")} | settings,
+    )
     calls = [call.splitlines() for call in (tmp_path / "calls").read_text().split("---\n") if call]
     outputs = dict(line.split("=", 1) for line in (tmp_path / "outputs").read_text().splitlines())
     return done.returncode, calls, outputs
 
 
-@pytest.mark.parametrize(("codes", "expected", "runs"), [
-    ([0], 0, 1), ([3], 3, 1), ([4, 0], 0, 2), ([4, 3], 3, 2), ([4, 4], 4, 2), ([13], 13, 1)])
+@pytest.mark.parametrize(
+    ("codes", "expected", "runs"),
+    [([0], 0, 1), ([3], 3, 1), ([4, 0], 0, 2), ([4, 3], 3, 2), ([4, 4], 4, 2), ([13], 13, 1)],
+)
 def test_an_invalid_run_is_tried_once_more_and_every_other_code_is_the_job_s_own(
-        codes: list[int], expected: int, runs: int, tmp_path: Path) -> None:
+    codes: list[int], expected: int, runs: int, tmp_path: Path
+) -> None:
     code, calls, outputs = played(tmp_path, codes)
     assert (code, len(calls), outputs["exit-code"]) == (expected, runs, str(expected))
     assert outputs["run-folder"].startswith("results/run-")
@@ -92,8 +109,18 @@ def test_the_settings_are_options_that_the_command_line_takes(tmp_path: Path) ->
 
 
 def test_strict_is_the_default_and_can_be_left_out(tmp_path: Path) -> None:
-    _, [call], _ = played(tmp_path, [0], STRICT="false", BASELINE="last:5", RATE="2", SEED="3", WORKERS="2",
-                          ENDPOINT="openai", DATA="p.jsonl", ENGINE="sim")
+    _, [call], _ = played(
+        tmp_path,
+        [0],
+        STRICT="false",
+        BASELINE="last:5",
+        RATE="2",
+        SEED="3",
+        WORKERS="2",
+        ENDPOINT="openai",
+        DATA="p.jsonl",
+        ENGINE="sim",
+    )
     options = vars(_parser().parse_args(call[2:]))
     assert (options["strict"], options["baseline"], options["engine"]) == (False, "last:5", "sim")
 

@@ -41,7 +41,7 @@ def check_make(words: tuple[str, ...]) -> None:
     for line in done.stdout.replace("\\\n", " ").splitlines():
         if " -m tokenswarm " in line:
             words = shlex.split(line)
-            accept(words[words.index("tokenswarm") + 1:])
+            accept(words[words.index("tokenswarm") + 1 :])
 
 
 def test_the_pages_show_commands() -> None:
@@ -51,9 +51,16 @@ def test_the_pages_show_commands() -> None:
     assert any(words[1:4] == ("-m", "tokenswarm", "report") for words in shown)
 
 
-@pytest.mark.parametrize("text", [
-    "    make laod", "    make load ENGIN=vllm", "    make load SCENARIO=rag WORKERS=zero",
-    "    python -m tokenswarm load --usrs 3", "see `python -m tokenswarm raport RUN`"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "    make laod",
+        "    make load ENGIN=vllm",
+        "    make load SCENARIO=rag WORKERS=zero",
+        "    python -m tokenswarm load --usrs 3",
+        "see `python -m tokenswarm raport RUN`",
+    ],
+)
 def test_a_command_that_nothing_takes_is_found(text: str) -> None:
     [command] = commands_of("page", text)
     with pytest.raises((AssertionError, SystemExit)):
@@ -93,8 +100,9 @@ def test_every_setting_of_the_pages_is_taken() -> None:
     assert refused == []
 
 
-@pytest.mark.parametrize(("words", "scenario"), [
-    ((), "'rag'"), (("SCENARIO=",), "'rag'"), (("SCENARIO=chat",), "'chat'")])
+@pytest.mark.parametrize(
+    ("words", "scenario"), [((), "'rag'"), (("SCENARIO=",), "'rag'"), (("SCENARIO=chat",), "'chat'")]
+)
 def test_make_compare_has_a_scenario_whether_one_is_given_or_not(words: tuple[str, ...], scenario: str) -> None:
     done = subprocess.run(["make", "-n", "compare", *words], cwd=ROOT, capture_output=True, text=True)
     assert f"compare --scenario {scenario}" in done.stdout

@@ -26,14 +26,19 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
     found = []
     for path in sorted(FOLDER.glob("*.yaml")):
         if path.name != "kustomization.yaml":
-            found += [(f"{path.stem}/{each['kind']}/{each['metadata']['name']}", each)
-                      for each in YAML(typ="safe").load_all(path.read_text("utf-8"))]
+            found += [
+                (f"{path.stem}/{each['kind']}/{each['metadata']['name']}", each)
+                for each in YAML(typ="safe").load_all(path.read_text("utf-8"))
+            ]
     return found
 
 
 DOCUMENTS = documents()
-PODS = [(name, each if each["kind"] == "Pod" else each["spec"]["template"]) for name, each in DOCUMENTS
-        if each["kind"] in ("Deployment", "Job", "Pod")]
+PODS = [
+    (name, each if each["kind"] == "Pod" else each["spec"]["template"])
+    for name, each in DOCUMENTS
+    if each["kind"] in ("Deployment", "Job", "Pod")
+]
 BY_NAME = dict(PODS)
 
 
@@ -51,13 +56,16 @@ def test_a_manifest_is_what_kubernetes_schema_allows(name: str, document: dict[s
     assert problems(document) == ""
 
 
-@pytest.mark.parametrize(("where", "right", "wrong"), [
-    (("spec",), "replicas", "replica"),
-    (("spec", "template", "spec"), "containers", "contaners"),
-    (("spec", "template", "spec", "containers", 0), "readinessProbe", "readynessProbe"),
-    (("spec", "template", "spec", "containers", 0, "resources"), "limits", "limit"),
-    (("spec", "template", "spec", "volumes", 0, "persistentVolumeClaim"), "claimName", "name"),
-])
+@pytest.mark.parametrize(
+    ("where", "right", "wrong"),
+    [
+        (("spec",), "replicas", "replica"),
+        (("spec", "template", "spec"), "containers", "contaners"),
+        (("spec", "template", "spec", "containers", 0), "readinessProbe", "readynessProbe"),
+        (("spec", "template", "spec", "containers", 0, "resources"), "limits", "limit"),
+        (("spec", "template", "spec", "volumes", 0, "persistentVolumeClaim"), "claimName", "name"),
+    ],
+)
 def test_a_misspelt_field_is_found(where: tuple[str | int, ...], right: str, wrong: str) -> None:
     document = copy.deepcopy(dict(DOCUMENTS)["engine-vllm/Deployment/engine-vllm"])
     inside = document
@@ -84,7 +92,7 @@ def test_an_engine_is_started_as_its_description_says(engine: str) -> None:
     line = [*container.get("command", []), *container.get("args", [])]
     wanted = command(description, {}, Placement(MODEL, description.default_port), "container")
     if engine == "sim":
-        wanted = wanted[:wanted.index("--model")]  # under its own name
+        wanted = wanted[: wanted.index("--model")]  # under its own name
     assert line == wanted
     assert container["ports"] == [{"name": "http", "containerPort": description.default_port}]
     assert container["readinessProbe"]["httpGet"] == {"path": description.health_path, "port": "http"}

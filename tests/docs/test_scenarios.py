@@ -47,8 +47,14 @@ def test_the_docs_name_no_key_that_does_not_exist():
     named = set(re.findall(r"^\| `([a-z_]+\.[a-z_.]+)` \|", DOCS, re.MULTILINE))
     slo = {key for key in named if key.startswith("slo.")}
     assert named - slo <= known
-    assert slo == {"slo.error_rate", "slo.goodput_rps_min", "slo.attainment_min", "slo.output_tok_s_min",
-                   "slo.valid_output_min", "slo.tasks_s_min"}
+    assert slo == {
+        "slo.error_rate",
+        "slo.goodput_rps_min",
+        "slo.attainment_min",
+        "slo.output_tok_s_min",
+        "slo.valid_output_min",
+        "slo.tasks_s_min",
+    }
 
 
 @pytest.mark.parametrize("kind", get_args(Distribution.model_fields["kind"].annotation))

@@ -78,8 +78,14 @@ def test_an_invalid_run_is_tried_once_more_and_every_other_code_is_the_job_s_own
     python.write_text('#!/bin/sh\necho "$@" >> said\nread -r code <codes\nsed -i 1d codes\nexit "$code"\n')
     python.chmod(0o755)
     environment = os.environ | {"SCENARIO": "rag", "DURATION": "2m"}
-    for codes, expected, runs in (((0,), 0, 1), ((3,), 3, 1), ((4, 0), 0, 2), ((4, 3), 3, 2), ((4, 4), 4, 2),
-                                  ((13,), 13, 1)):
+    for codes, expected, runs in (
+        ((0,), 0, 1),
+        ((3,), 3, 1),
+        ((4, 0), 0, 2),
+        ((4, 3), 3, 2),
+        ((4, 4), 4, 2),
+        ((13,), 13, 1),
+    ):
         (tmp_path / "codes").write_text("".join(f"{code}\n" for code in codes))
         (tmp_path / "said").write_text("")
         done = subprocess.run(["bash", "-e", "-c", text], cwd=tmp_path, env=environment, capture_output=True)
@@ -94,8 +100,14 @@ def night(tmp_path: Path, run_id: str, new_baseline: str = "false") -> dict[str,
     (work / "results" / run_id / "run.json").write_text(json.dumps({"run_id": run_id}))
     home.mkdir(exist_ok=True)
     outputs = work / "outputs"
-    environment = os.environ | {"HOME": str(home), "GITHUB_OUTPUT": str(outputs), "ENGINE": "vllm", "SCENARIO": "chat",
-                                "MODEL": "org/model ü", "NEW_BASELINE": new_baseline}
+    environment = os.environ | {
+        "HOME": str(home),
+        "GITHUB_OUTPUT": str(outputs),
+        "ENGINE": "vllm",
+        "SCENARIO": "chat",
+        "MODEL": "org/model ü",
+        "NEW_BASELINE": new_baseline,
+    }
     workflow = load("nightly-soak")
     subprocess.run(["bash", "-e", "-c", script(workflow, FIND)], cwd=work, env=environment, check=True)
     given = dict(line.split("=", 1) for line in outputs.read_text().splitlines())
@@ -124,4 +136,3 @@ def test_a_night_that_was_kept_alone_is_replaced_by_the_first_of_five(tmp_path: 
     (kept / "run.json").write_text("{}")
     night(tmp_path, "second")
     assert [path.name for path in kept.iterdir()] == ["second"]
-

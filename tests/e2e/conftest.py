@@ -45,8 +45,14 @@ def scenario_run(request: pytest.FixtureRequest, common: Path) -> Finished:
     name = request.param
 
     def make(folder: Path) -> dict[str, Finished]:
-        command = load(folder / "results", "--scenario", name, "--users", "6",
-                       settings=f"engine.sim.time_scale=10 {SCENARIOS[name]}")
+        command = load(
+            folder / "results",
+            "--scenario",
+            name,
+            "--users",
+            "6",
+            settings=f"engine.sim.time_scale=10 {SCENARIOS[name]}",
+        )
         with started(command, folder / "results") as run:
             return {"run": run.finish()}
 
@@ -56,9 +62,17 @@ def scenario_run(request: pytest.FixtureRequest, common: Path) -> Finished:
 @pytest.fixture(scope="session")
 def open_run(common: Path) -> Finished:
     """An open loop with two load-generating processes: 20 requests a second for 3 s, after 1 s of warm-up."""
+
     def make(folder: Path) -> dict[str, Finished]:
-        command = load(folder / "results", "--rate", "20", "--workers", "2", duration="3s",
-                       settings="engine.sim.time_scale=20 rag.documents=4")
+        command = load(
+            folder / "results",
+            "--rate",
+            "20",
+            "--workers",
+            "2",
+            duration="3s",
+            settings="engine.sim.time_scale=20 rag.documents=4",
+        )
         with started(command, folder / "results") as run:
             return {"run": run.finish()}
 
@@ -68,9 +82,16 @@ def open_run(common: Path) -> Finished:
 @pytest.fixture(scope="session")
 def cold_run(common: Path) -> Finished:
     """A closed loop with two load-generating processes, whose measured phase begins with prompts never seen before."""
+
     def make(folder: Path) -> dict[str, Finished]:
-        command = load(folder / "results", "--users", "6", "--workers", "2", settings="engine.sim.time_scale=10 "
-                       "user.think_time_s=0.05 rag.documents=4 prompts.state=cold")
+        command = load(
+            folder / "results",
+            "--users",
+            "6",
+            "--workers",
+            "2",
+            settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=4 prompts.state=cold",
+        )
         with started(command, folder / "results") as run:
             return {"run": run.finish()}
 
@@ -96,8 +117,9 @@ def _series(folder: Path) -> dict[str, Finished]:
     with simulator(folder / "sim", "--api-key-env", "THE_KEY", "--time-scale", "10", THE_KEY=SECRET) as url:
         for name in ("first", "second"):
             results = folder / name
-            command = load(results, "--engine", "external", "--host", url, "--users", "4", "--seed", "7",
-                           settings=fixed)
+            command = load(
+                results, "--engine", "external", "--host", url, "--users", "4", "--seed", "7", settings=fixed
+            )
             with started(command, results, API_KEY=SECRET) as run:
                 run.wait_until(lambda run=run: run.rows() > 5, "a few rows")
                 seen += _showing(SECRET)
@@ -110,8 +132,23 @@ def _series(folder: Path) -> dict[str, Finished]:
 
 def _plain_locust(results: Path, url: str, settings: str, seen: list[str]) -> Finished:
     import sys
-    command = [sys.executable, "-m", "locust", "-f", "locustfiles/rag.py", "--host", url, "--headless",
-               "-u", "4", "-r", "4", "-t", "4s"]
+
+    command = [
+        sys.executable,
+        "-m",
+        "locust",
+        "-f",
+        "locustfiles/rag.py",
+        "--host",
+        url,
+        "--headless",
+        "-u",
+        "4",
+        "-r",
+        "4",
+        "-t",
+        "4s",
+    ]
     with started(command, results, API_KEY=SECRET, RESULTS=str(results), MODEL="sim-8b", SET=settings) as run:
         run.wait_until(lambda: run.rows() > 5, "a few rows")
         seen += _showing(SECRET)
@@ -143,8 +180,13 @@ def results(tmp_path: Path) -> Path:
 @pytest.fixture
 def long_run(results: Path):
     """A run of minutes against the embedded simulator, in its measured phase, with rows written."""
-    command = load(results, "--users", "4", duration="5m",
-                   settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3")
+    command = load(
+        results,
+        "--users",
+        "4",
+        duration="5m",
+        settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3",
+    )
     with started(command, results) as run:
         run.wait_until(lambda: measuring(run), "measured rows")
         yield run

@@ -23,8 +23,10 @@ _NOT_RUN = "<!-- not run by the test -->"
 """On a page: what comes after it wants an engine or hours."""
 
 _NOT_SHARED = {".git", "results", ".github"}
-_STEP = re.compile(r'^```\w+ title="(?P<path>[^"]+)"\n(?P<text>.*?)^```$|^```.*?^```$|^ {4}(?P<command>\S[^\n]*)$',
-                   re.MULTILINE | re.DOTALL)
+_STEP = re.compile(
+    r'^```\w+ title="(?P<path>[^"]+)"\n(?P<text>.*?)^```$|^```.*?^```$|^ {4}(?P<command>\S[^\n]*)$',
+    re.MULTILINE | re.DOTALL,
+)
 
 
 def checkout(folder: Path) -> Path:
@@ -69,8 +71,15 @@ class Reader:
         before = self._runs()
         for words, shorter in self._quickly.items():
             command = command.replace(words, shorter)
-        done = subprocess.run(["bash", "-c", command], cwd=self.folder, env=reader_environment(SET=self._settings),
-                              capture_output=True, text=True, timeout=2 * PATIENCE_S, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env=reader_environment(SET=self._settings),
+            capture_output=True,
+            text=True,
+            timeout=2 * PATIENCE_S,
+            stdin=subprocess.DEVNULL,
+        )
         self.output.append(done.stdout + done.stderr)
         code = int(own[1]) if (own := re.search(r"Error (\d+)", done.stderr)) else done.returncode
         assert code in _VERDICTS, f"{command}: {code}\n{self.output[-1]}"
@@ -78,9 +87,16 @@ class Reader:
 
     def start(self, command: str) -> subprocess.Popen[str]:
         """A command in another terminal."""
-        return subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=self.folder, env=reader_environment(), text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                start_new_session=True)
+        return subprocess.Popen(
+            ["bash", "-c", f"exec {command}"],
+            cwd=self.folder,
+            env=reader_environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def _runs(self) -> set[Path]:
         return {path.parent for path in (self.folder / "results").rglob("run.json")}

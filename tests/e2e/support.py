@@ -106,8 +106,14 @@ class Started:
         results.mkdir(parents=True, exist_ok=True)
         self._out = (results.parent / f"{self.mark}.out").open("w+b")
         self._err = (results.parent / f"{self.mark}.err").open("w+b")
-        self.process = subprocess.Popen(arguments, cwd=PROJECT, env=environment(self.mark, **extra),
-                                        stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err)
+        self.process = subprocess.Popen(
+            arguments,
+            cwd=PROJECT,
+            env=environment(self.mark, **extra),
+            stdin=subprocess.DEVNULL,
+            stdout=self._out,
+            stderr=self._err,
+        )
 
     def folder(self) -> Path | None:
         """The run folder, once there is one."""
@@ -183,8 +189,17 @@ def run_cli(*arguments: str, results: Path, **extra: str) -> Finished:
 
 def load(results: Path, *arguments: str, settings: str = "", duration: str = "2s", **extra: str) -> list[str]:
     """The command line of a short run; `settings` are further values for --set."""
-    return [*CLI, "load", "--results", str(results), "--duration", duration,
-            "--set", f"load.warmup_s=1 load.drain_s=5 {settings}".strip(), *arguments]
+    return [
+        *CLI,
+        "load",
+        "--results",
+        str(results),
+        "--duration",
+        duration,
+        "--set",
+        f"load.warmup_s=1 load.drain_s=5 {settings}".strip(),
+        *arguments,
+    ]
 
 
 @contextlib.contextmanager

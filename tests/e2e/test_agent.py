@@ -13,8 +13,10 @@ pytestmark = pytest.mark.slow
 
 
 def test_agents_work_through_tasks_with_their_sub_agents(tmp_path: Path) -> None:
-    settings = ("engine.sim.time_scale=10 engine.sim.invalid-answers=0.2 user.think_time_s=0.1 agent.tool_delay_s=0.02 "
-                "agent.steps=3 agent.sub_agent_probability=0.5 output.keep_answers=5")
+    settings = (
+        "engine.sim.time_scale=10 engine.sim.invalid-answers=0.2 user.think_time_s=0.1 agent.tool_delay_s=0.02 "
+        "agent.steps=3 agent.sub_agent_probability=0.5 output.keep_answers=5"
+    )
     with started(load(tmp_path, "--scenario", "agent", "--users", "6", settings=settings), tmp_path) as run:
         finished = run.finish()
     assert finished.err == ""

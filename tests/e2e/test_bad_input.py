@@ -21,7 +21,7 @@ def _check(run: Finished, code: Exit, *words: str) -> None:
     """One sentence on stderr that holds the words (usage lines of a wrong flag aside), and nothing left."""
     assert run.code == code, (run.code, run.err)
     assert "Traceback" not in run.out + run.err
-    message = run.err[run.err.index("error: "):] if run.err.startswith("usage: ") else run.err
+    message = run.err[run.err.index("error: ") :] if run.err.startswith("usage: ") else run.err
     assert len(message.strip().splitlines()) == 1, run.err
     for word in words:
         assert word in message
@@ -34,29 +34,38 @@ def _run(command: list[str], results: Path, **extra: str) -> Finished:
         return process.finish()
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["--engine", "vlm"], ["vlm", "vllm"]),
-    (["--scenario", "ragg"], ["ragg", "rag", "chat"]),
-    (["--scenario", "no/such/file.toml"], ["no/such/file.toml"]),
-    (["--set", "load.user=3"], ["load", "user", "users"]),
-    (["--set", "load.users=many"], ["load.users", "many", "whole number"]),
-    (["--set", "load.users"], ["load.users", "KEY=VALUE"]),
-    (["--set", "slo.ttft_p95=3"], ["ttft_p95"]),
-    (["--users", "0"], ["--users", "0", "at least 1"]),
-    (["--users", "few"], ["--users", "few"]),
-    (["--rate", "0"], ["--rate", "above 0"]),
-    (["--rate", "nan"], ["--rate"]),
-    (["--duration", "abc"], ["--duration", "abc", "30s"]),
-    (["--duration", "-3s"], ["duration"]),
-    (["--workers", "0"], ["--workers", "1"]),
-    (["--workers", "two"], ["--workers", "two", "whole number"]),
-    (["--seed", "-1"], ["--seed", "-1"]),
-    (["--engine", "external"], ["HOST"]),
-    (["--engine", "external", "--host", "gpu1:8000"], ["gpu1:8000", "http://"]),
-    (["--engine", "external", "--host", "http://u:hidden@h:1"], ["API_KEY"]),
-], ids=lambda value: " ".join(value) if value and value[0].startswith("--") else "")
-def test_wrong_option(arguments: list[str], words: list[str], results: Path, capfd: pytest.CaptureFixture[str],
-                      monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--engine", "vlm"], ["vlm", "vllm"]),
+        (["--scenario", "ragg"], ["ragg", "rag", "chat"]),
+        (["--scenario", "no/such/file.toml"], ["no/such/file.toml"]),
+        (["--set", "load.user=3"], ["load", "user", "users"]),
+        (["--set", "load.users=many"], ["load.users", "many", "whole number"]),
+        (["--set", "load.users"], ["load.users", "KEY=VALUE"]),
+        (["--set", "slo.ttft_p95=3"], ["ttft_p95"]),
+        (["--users", "0"], ["--users", "0", "at least 1"]),
+        (["--users", "few"], ["--users", "few"]),
+        (["--rate", "0"], ["--rate", "above 0"]),
+        (["--rate", "nan"], ["--rate"]),
+        (["--duration", "abc"], ["--duration", "abc", "30s"]),
+        (["--duration", "-3s"], ["duration"]),
+        (["--workers", "0"], ["--workers", "1"]),
+        (["--workers", "two"], ["--workers", "two", "whole number"]),
+        (["--seed", "-1"], ["--seed", "-1"]),
+        (["--engine", "external"], ["HOST"]),
+        (["--engine", "external", "--host", "gpu1:8000"], ["gpu1:8000", "http://"]),
+        (["--engine", "external", "--host", "http://u:hidden@h:1"], ["API_KEY"]),
+    ],
+    ids=lambda value: " ".join(value) if value and value[0].startswith("--") else "",
+)
+def test_wrong_option(
+    arguments: list[str],
+    words: list[str],
+    results: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # In this process, because there are many of them; nothing is started for any.
     monkeypatch.delenv("API_KEY", raising=False)
     try:
@@ -71,21 +80,31 @@ def test_wrong_option(arguments: list[str], words: list[str], results: Path, cap
 
 @pytest.mark.parametrize("steps", ["load.rate_steps=[2,4]", "load.users_end=64"])
 def test_comparison_of_several_loads_is_refused_before_anything_is_measured(
-        steps: str, results: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    steps: str, results: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     code = main(["compare", "--scenario", "rag", "--engines", "sim", "--results", str(results), "--set", steps])
     out, err = capfd.readouterr()
-    _check(Finished(code, out, err.removeprefix("note: both sides are the same; expect no difference\n")), Exit.USAGE,
-           "one load", "load levels")
+    _check(
+        Finished(code, out, err.removeprefix("note: both sides are the same; expect no difference\n")),
+        Exit.USAGE,
+        "one load",
+        "load levels",
+    )
     assert list(results.iterdir()) == []
 
 
-@pytest.mark.parametrize(("command", "words"), [
-    (["calibrate", "--seconds", "-1"], ["--seconds", "-1", "30s"]),
-    (["compare", "--repeats", "0"], ["--repeats", "0", "at least 1"]),
-    (["sim", "--port", "99999"], ["--port", "99999", "65535"]),
-], ids=lambda value: value[0] if value[0].isalpha() else "")
-def test_wrong_option_of_another_command(command: list[str], words: list[str],
-                                         capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["calibrate", "--seconds", "-1"], ["--seconds", "-1", "30s"]),
+        (["compare", "--repeats", "0"], ["--repeats", "0", "at least 1"]),
+        (["sim", "--port", "99999"], ["--port", "99999", "65535"]),
+    ],
+    ids=lambda value: value[0] if value[0].isalpha() else "",
+)
+def test_wrong_option_of_another_command(
+    command: list[str], words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stop:
         main(command)
     out, err = capfd.readouterr()
@@ -99,7 +118,8 @@ def test_a_report_of_no_run_says_what_is_missing(capfd: pytest.CaptureFixture[st
 
 
 def test_a_baseline_that_is_no_run_is_refused_before_anything_is_measured(
-        results: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    results: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     code = main(["load", "--results", str(results), "--baseline", str(tmp_path)])
     out, err = capfd.readouterr()
     _check(Finished(code, out, err), Exit.RUN_FOLDER, str(tmp_path), "run.json")
@@ -122,6 +142,7 @@ def test_unreachable_host(results: Path) -> None:
 @pytest.fixture
 def other_server(tmp_path: Path) -> Iterator[str]:
     """A server that speaks HTTP, but not this API."""
+
     class Files(SimpleHTTPRequestHandler):
         def __init__(self, *arguments: object) -> None:
             super().__init__(*arguments, directory=str(tmp_path))

@@ -60,12 +60,15 @@ def check_bug(finished: Finished, words: str, log_in: Path) -> None:
     assert finished.left == []
 
 
-@pytest.mark.parametrize("place", [
-    "tokenswarm.generator.roles.LocalRole.begin",  # a listener of Locust's
-    "tokenswarm.generator.phase_controller.PhaseController._warm_up",  # a greenlet
-    "tokenswarm.generator.load_process.LoadProcess.next_session",  # what a user's task calls
-    "tokenswarm.generator.load_process.LoadProcess.end",  # the end of a run
-])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "tokenswarm.generator.roles.LocalRole.begin",  # a listener of Locust's
+        "tokenswarm.generator.phase_controller.PhaseController._warm_up",  # a greenlet
+        "tokenswarm.generator.load_process.LoadProcess.next_session",  # what a user's task calls
+        "tokenswarm.generator.load_process.LoadProcess.end",  # the end of a run
+    ],
+)
 def test_a_bug_in_the_process_that_loads_ends_the_run(place: str, engine: str, tmp_path: Path, results: Path) -> None:
     module, cls, method = place.rsplit(".", 2)
     code = f"{BROKEN}\nimport {module} as module\nmodule.{cls}.{method} = broken\n"
@@ -81,8 +84,9 @@ if "--worker" in sys.argv:
     from tokenswarm.generator.distributed import WorkerRole
     WorkerRole._planned = broken
 """
-    finished = run(engine, scenario_with(tmp_path, code), results, "--workers", "2",
-                   XDG_STATE_HOME=str(tmp_path / "state"))
+    finished = run(
+        engine, scenario_with(tmp_path, code), results, "--workers", "2", XDG_STATE_HOME=str(tmp_path / "state")
+    )
     check_bug(finished, "a load-generating process gave up", tmp_path / "state")
 
 
@@ -102,23 +106,41 @@ def broken_library(folder: Path, name: str) -> str:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_an_import_that_fails_in_locust_is_a_bug_too(workers: str, engine: str, tmp_path: Path, results: Path) -> None:
-    finished = run(engine, "rag", results, "--workers", workers, XDG_STATE_HOME=str(tmp_path / "state"),
-                   PYTHONPATH=broken_library(tmp_path, "ddsketch"))
+    finished = run(
+        engine,
+        "rag",
+        results,
+        "--workers",
+        workers,
+        XDG_STATE_HOME=str(tmp_path / "state"),
+        PYTHONPATH=broken_library(tmp_path, "ddsketch"),
+    )
     check_bug(finished, "this library is broken", tmp_path / "state")
 
 
 def test_an_import_that_fails_under_plain_locust_is_a_bug_too(engine: str, tmp_path: Path, results: Path) -> None:
     command = [sys.executable, "-m", "locust", "-f", "locustfiles/rag.py", "--headless", "--host", engine]
-    with started(command, results, XDG_STATE_HOME=str(tmp_path / "state"),
-                 PYTHONPATH=broken_library(tmp_path, "ddsketch")) as process:
+    with started(
+        command, results, XDG_STATE_HOME=str(tmp_path / "state"), PYTHONPATH=broken_library(tmp_path, "ddsketch")
+    ) as process:
         check_bug(process.finish(), "this library is broken", tmp_path / "state")
 
 
 def test_a_bug_under_plain_locust_has_the_exit_code_too(engine: str, tmp_path: Path, results: Path) -> None:
     code = f"{BROKEN}\nimport tokenswarm.generator.phase_controller as m\nm.PhaseController._warm_up = broken\n"
     scenario_with(tmp_path, code)
-    command = [sys.executable, "-m", "locust", "-f", str(tmp_path / "mine.py"), "--headless", "--host", engine,
-               "-t", "60s"]
+    command = [
+        sys.executable,
+        "-m",
+        "locust",
+        "-f",
+        str(tmp_path / "mine.py"),
+        "--headless",
+        "--host",
+        engine,
+        "-t",
+        "60s",
+    ]
     with started(command, results, RESULTS=str(results)) as process:
         finished = process.finish()
     check_bug(finished, "ZeroDivisionError", results)
@@ -126,8 +148,12 @@ def test_a_bug_under_plain_locust_has_the_exit_code_too(engine: str, tmp_path: P
 
 
 def test_an_import_that_fails_while_the_commands_are_loaded_is_a_bug_too(tmp_path: Path, results: Path) -> None:
-    with started([*CLI, "scenarios"], results, XDG_STATE_HOME=str(tmp_path / "state"),
-                 PYTHONPATH=broken_library(tmp_path, "rich")) as process:
+    with started(
+        [*CLI, "scenarios"],
+        results,
+        XDG_STATE_HOME=str(tmp_path / "state"),
+        PYTHONPATH=broken_library(tmp_path, "rich"),
+    ) as process:
         check_bug(process.finish(), "this library is broken", tmp_path / "state")
 
 
@@ -141,8 +167,9 @@ def test_an_error_in_a_locustfile_is_told_without_its_traceback(engine: str, tmp
 def test_a_task_that_only_raises_is_no_bug_of_ours_and_no_success(engine: str, tmp_path: Path, results: Path) -> None:
     scenario = scenario_with(tmp_path, "")
     text = (tmp_path / "mine.py").read_text()
-    (tmp_path / "mine.py").write_text(text.replace("        for prompt", "        raise KeyError('no such ticket')\n"
-                                                                         "        for prompt"))
+    (tmp_path / "mine.py").write_text(
+        text.replace("        for prompt", "        raise KeyError('no such ticket')\n        for prompt")
+    )
     finished = run(engine, scenario, results)
     assert finished.code not in (Exit.PASSED, Exit.INTERNAL), finished.err
     assert finished.manifest["counts"]["user_errors"]["KeyError: 'no such ticket'"] > 0

@@ -12,10 +12,28 @@ from tokenswarm.cli import main
 
 
 def test_print_config_shows_the_effective_scenario_and_makes_nothing(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["load", "--results", str(tmp_path / "results"), "--scenario", "chat", "--users", "7", "--duration",
-                 "2m", "--engine", "external", "--host", "http://127.0.0.1:9", "--print-config",
-                 "--set", "slo.ttft_p95_ms=400 prompts.salt=42"])
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(
+        [
+            "load",
+            "--results",
+            str(tmp_path / "results"),
+            "--scenario",
+            "chat",
+            "--users",
+            "7",
+            "--duration",
+            "2m",
+            "--engine",
+            "external",
+            "--host",
+            "http://127.0.0.1:9",
+            "--print-config",
+            "--set",
+            "slo.ttft_p95_ms=400 prompts.salt=42",
+        ]
+    )
     config = tomllib.loads(capsys.readouterr().out)
     assert code == Exit.PASSED
     assert (config["load"]["users"], config["load"]["duration_s"]) == (7, 120.0)
@@ -39,7 +57,8 @@ def test_scenarios_are_checked_by_name_by_file_and_as_a_mix(tmp_path: Path, caps
 
 
 def test_each_wrong_scenario_is_a_sentence_and_the_others_are_checked_all_the_same(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     own = tmp_path / "own.toml"
     own.write_text('name = "own"\nlocustfile = "nobody.py"\nworkload = "rag"\n', "utf-8")
     assert main(["scenarios", "--check", "ragg", str(own), "dataset", "batch"]) == Exit.USAGE

@@ -11,13 +11,26 @@ from tokenswarm.base.errors import Exit
 from tokenswarm.cli import main
 
 SPACE = 'sample = "list"\n[[candidates]]\nmax_num_seqs = 2\n'
-LITTLE = ["--scenario", "chat", "--budget", "40m", "--users", "6", "--rounds", "2", "--space", "little.toml",
-          "--set", "load.duration_s=10 load.warmup_s=4 load.drain_s=6"]
+LITTLE = [
+    "--scenario",
+    "chat",
+    "--budget",
+    "40m",
+    "--users",
+    "6",
+    "--rounds",
+    "2",
+    "--space",
+    "little.toml",
+    "--set",
+    "load.duration_s=10 load.warmup_s=4 load.drain_s=6",
+]
 
 
 @pytest.mark.slow
 def test_a_decision_ends_with_a_page_whose_links_lead_to_its_runs(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tokenswarm.analysis.report.render", lambda run, summary: "a page takes longest")
     Path("little.toml").write_text(SPACE)
@@ -35,16 +48,20 @@ def test_a_decision_ends_with_a_page_whose_links_lead_to_its_runs(
 
 
 def test_what_decide_cannot_do_is_refused_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    for words, sentence in ((["--engines", "a,b,c"], "one or two engines"),
-                            (["--host", "http://x:1"], "starts one or two"),
-                            (["--engines", "sim,sim"], "one or two engines"), (["--engines", "vlm"], "vlm"),
-                            (["--set", "slo.ttft_p95_ms=none slo.tpot_p95_ms=none"], "bounds no latency")):
+    for words, sentence in (
+        (["--engines", "a,b,c"], "one or two engines"),
+        (["--host", "http://x:1"], "starts one or two"),
+        (["--engines", "sim,sim"], "one or two engines"),
+        (["--engines", "vlm"], "vlm"),
+        (["--set", "slo.ttft_p95_ms=none slo.tpot_p95_ms=none"], "bounds no latency"),
+    ):
         assert main(["decide", "--scenario", "chat", *words]) == Exit.USAGE
         assert sentence in capsys.readouterr().err
 
 
 def test_a_dry_run_says_the_stages_and_how_long_they_take(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["decide", "--scenario", "chat", "--dry-run"]) == Exit.PASSED
     text = " ".join(capsys.readouterr().out.split())

@@ -52,8 +52,15 @@ def test_two_signals_quit_at_once(long_run: Started) -> None:
 
 
 def test_sigterm_is_like_ctrl_c_also_with_two_workers(results: Path) -> None:
-    command = load(results, "--users", "4", "--workers", "2", duration="5m",
-                   settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3")
+    command = load(
+        results,
+        "--users",
+        "4",
+        "--workers",
+        "2",
+        duration="5m",
+        settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3",
+    )
     with started(command, results) as process:
         process.wait_until(lambda: process.rows() > 5, "rows")
         process.signal(signal.SIGTERM)
@@ -140,8 +147,15 @@ def test_command_line_that_is_killed_takes_everything_with_it(long_run: Started)
 
 
 def test_worker_that_is_killed_makes_the_run_invalid(results: Path) -> None:
-    command = load(results, "--users", "4", "--workers", "2", duration="6s",
-                   settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3")
+    command = load(
+        results,
+        "--users",
+        "4",
+        "--workers",
+        "2",
+        duration="6s",
+        settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3",
+    )
     with started(command, results) as process:
         process.wait_until(lambda: process.rows() > 5, "rows")
         process.find("--worker").kill()
@@ -154,8 +168,13 @@ def test_worker_that_is_killed_makes_the_run_invalid(results: Path) -> None:
 
 def test_a_full_disk_ends_the_run_with_a_sentence_and_keeps_whole_rows(results: Path) -> None:
     # No file may grow beyond 60 KiB: to the run that is a disk that fills up while it writes.
-    command = load(results, "--users", "16", duration="5m",
-                   settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3 output.max_tokens=8")
+    command = load(
+        results,
+        "--users",
+        "16",
+        duration="5m",
+        settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3 output.max_tokens=8",
+    )
     with started(["bash", "-c", 'ulimit -f 60; exec "$@"', "limited", *command], results) as process:
         run = process.finish()
         folder = process.folder()

@@ -17,11 +17,21 @@ pytestmark = pytest.mark.slow
 
 def test_workers_that_were_started_by_themselves_load_for_a_master(tmp_path: Path, results: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
-    command = load(results, "--master", address, "--workers", "2", "--users", "6",
-                   settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3")
+    command = load(
+        results,
+        "--master",
+        address,
+        "--workers",
+        "2",
+        "--users",
+        "6",
+        settings="engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=3",
+    )
     with ExitStack() as processes:
-        workers = [processes.enter_context(started([*CLI, "worker", "--master", address], tmp_path / f"w-{number}"))
-                   for number in range(2)]
+        workers = [
+            processes.enter_context(started([*CLI, "worker", "--master", address], tmp_path / f"w-{number}"))
+            for number in range(2)
+        ]
         master = processes.enter_context(started(command, results))
         run = master.finish()
         ended = [worker.finish() for worker in workers]

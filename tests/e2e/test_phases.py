@@ -42,8 +42,11 @@ def test_sessions_go_on_from_the_warm_up_into_the_measured_phase(scenario_run: F
 
 def test_documents_of_the_warm_up_are_found_by_the_measured_phase(open_run: Finished) -> None:
     warm = {row["document"] for row in open_run.table() if row["phase"] == "warmup" and row["status"] == "ok"}
-    found = [int(row["cached_tokens"]) / int(row["prompt_tokens"]) for row in open_run.table()
-             if row["phase"] == "measure" and row["status"] == "ok" and row["document"] in warm]
+    found = [
+        int(row["cached_tokens"]) / int(row["prompt_tokens"])
+        for row in open_run.table()
+        if row["phase"] == "measure" and row["status"] == "ok" and row["document"] in warm
+    ]
     assert found and sum(share > 0.8 for share in found) > 0.9 * len(found)
 
 

@@ -10,8 +10,16 @@ from rich.console import Console
 
 from tokenswarm.run.progress import RunProgress, working
 
-FIGURES = {"requests": 1_234_600, "errors": 1_234, "measured_requests": 1_234_567, "measured_errors": 1_234,
-           "ttft_p95_ms": 12_345.6, "output_tok_s": 16_200.4, "last_s": 10.0, "in_flight": 512}
+FIGURES = {
+    "requests": 1_234_600,
+    "errors": 1_234,
+    "measured_requests": 1_234_567,
+    "measured_errors": 1_234,
+    "ttft_p95_ms": 12_345.6,
+    "output_tok_s": 16_200.4,
+    "last_s": 10.0,
+    "in_flight": 512,
+}
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -44,8 +52,9 @@ def test_wide_terminal_also_shows_what_is_in_flight() -> None:
 
 
 def test_each_figure_says_which_time_it_is_about() -> None:
-    assert _shown(200, FIGURES)[1] == ("1,234,567 requests measured, TTFT p95 12,346 ms, 1,234 errors; "
-                                       "last 10 s 16,200 tok/s; now 512 in flight")
+    assert _shown(200, FIGURES)[1] == (
+        "1,234,567 requests measured, TTFT p95 12,346 ms, 1,234 errors; last 10 s 16,200 tok/s; now 512 in flight"
+    )
     earlier = _shown(200, {**FIGURES, "measured_requests": 1, "measured_errors": 0, "errors": 3})[1]
     assert earlier.startswith("1 request measured, TTFT p95 12,346 ms, 0 errors (and 3 unmeasured); ")
 
@@ -96,6 +105,9 @@ def test_without_a_terminal_a_long_start_says_now_and_then_what_the_engine_does(
             now[0] = float(second)
             say(f"starting vLLM ... {second} s", "[bold]loading weights[/bold] " + "x" * 200)
     lines = console.file.getvalue().splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["starting vLLM ...", "starting vLLM ... 30 s",
-                                                      "starting vLLM ... 60 s"]
+    assert [line.split("  ")[0] for line in lines] == [
+        "starting vLLM ...",
+        "starting vLLM ... 30 s",
+        "starting vLLM ... 60 s",
+    ]
     assert "[bold]loading weights" in lines[1] and max(map(len, lines)) <= 80

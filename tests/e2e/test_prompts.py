@@ -8,8 +8,14 @@ from .support import Finished
 
 
 def _by_turn(run: Finished) -> dict[tuple[str, str, str], tuple[str, str, str]]:
-    return {(row["phase"], row["conversation"], row["turn"]):
-            (row["document"], row["prompt_chars"], row["shared_prefix_chars"]) for row in run.table()}
+    return {
+        (row["phase"], row["conversation"], row["turn"]): (
+            row["document"],
+            row["prompt_chars"],
+            row["shared_prefix_chars"],
+        )
+        for row in run.table()
+    }
 
 
 def _by_document(run: Finished) -> dict[str, list[dict[str, str]]]:
@@ -18,8 +24,11 @@ def _by_document(run: Finished) -> dict[str, list[dict[str, str]]]:
     found: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         found.setdefault(row["document"], []).append(row)
-    return {document: [row for row in asked if row["status"] == "ok"] for document, asked in found.items()
-            if asked[0]["status"] == "ok"}
+    return {
+        document: [row for row in asked if row["status"] == "ok"]
+        for document, asked in found.items()
+        if asked[0]["status"] == "ok"
+    }
 
 
 def _cached_share(row: dict[str, str]) -> float:

@@ -20,11 +20,34 @@ from tokenswarm.contract.tables import (
 from .support import Finished
 
 MANIFEST_KEYS = {
-    "format", "run_id", "status", "started_at", "ended_at", "simulated", "engine", "model", "scenario", "load", "seed",
-    "salt", "argv", "host", "gpus", "versions", "git", "phases", "counts", "preflight", "validity",
+    "format",
+    "run_id",
+    "status",
+    "started_at",
+    "ended_at",
+    "simulated",
+    "engine",
+    "model",
+    "scenario",
+    "load",
+    "seed",
+    "salt",
+    "argv",
+    "host",
+    "gpus",
+    "versions",
+    "git",
+    "phases",
+    "counts",
+    "preflight",
+    "validity",
 }
-USER_CLASSES = {"rag": "RagReader", "chat": "MultiTurnChatter", "batch": "BatchClassifier",
-                "reasoning": "ReasoningUser"}
+USER_CLASSES = {
+    "rag": "RagReader",
+    "chat": "MultiTurnChatter",
+    "batch": "BatchClassifier",
+    "reasoning": "ReasoningUser",
+}
 
 
 def test_exit_code_follows_the_verdict(scenario_run: Finished) -> None:
@@ -38,11 +61,24 @@ def test_exit_code_follows_the_verdict(scenario_run: Finished) -> None:
 
 def test_run_folder_is_complete(scenario_run: Finished) -> None:
     present = {path.name for path in scenario_run.path.iterdir()}
-    assert present >= {"run.json", "requests.csv", "engine_metrics.csv", "host_metrics.csv", "locust_stats.csv",
-                       "locust_failures.csv", "locust_exceptions.csv", "locust_stats_history.csv", "summary.json",
-                       "dashboard.html"}
-    for name, columns in ((REQUESTS_CSV, REQUEST_COLUMNS), (ENGINE_METRICS_CSV, ENGINE_METRIC_COLUMNS),
-                          (HOST_METRICS_CSV, HOST_METRIC_COLUMNS), (PROMPTS_CSV, PROMPT_COLUMNS)):
+    assert present >= {
+        "run.json",
+        "requests.csv",
+        "engine_metrics.csv",
+        "host_metrics.csv",
+        "locust_stats.csv",
+        "locust_failures.csv",
+        "locust_exceptions.csv",
+        "locust_stats_history.csv",
+        "summary.json",
+        "dashboard.html",
+    }
+    for name, columns in (
+        (REQUESTS_CSV, REQUEST_COLUMNS),
+        (ENGINE_METRICS_CSV, ENGINE_METRIC_COLUMNS),
+        (HOST_METRICS_CSV, HOST_METRIC_COLUMNS),
+        (PROMPTS_CSV, PROMPT_COLUMNS),
+    ):
         with (scenario_run.path / name).open(newline="") as file:
             assert next(csv.reader(file)) == names(columns)
         assert scenario_run.table(name), name
@@ -64,8 +100,10 @@ def test_manifest_tells_what_was_run(scenario_run: Finished) -> None:
     assert manifest["run_id"] == scenario_run.path.name
     assert manifest["status"] == "complete"
     assert [phase["name"] for phase in manifest["phases"]] == ["warmup", "measure", "drain"]
-    assert all(before["end"] == after["start"] for before, after in
-               zip(manifest["phases"], manifest["phases"][1:], strict=False))
+    assert all(
+        before["end"] == after["start"]
+        for before, after in zip(manifest["phases"], manifest["phases"][1:], strict=False)
+    )
     assert manifest["scenario"]["overrides"]["load.users"] == "6"
     assert manifest["scenario"]["values"]["load"]["users"] == manifest["load"]["users"] == 6
     assert manifest["preflight"]["sdk_compatible"] is True

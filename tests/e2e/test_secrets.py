@@ -54,8 +54,10 @@ class _Echo(BaseHTTPRequestHandler):
             self._send(200, f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n", "text/event-stream")
         else:
             choice = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
-            self._send(200, json.dumps({"id": "1", "object": "chat.completion", "created": 1, "model": "m",
-                                        "choices": [choice]}))
+            self._send(
+                200,
+                json.dumps({"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}),
+            )
 
     def _send(self, status: int, text: str, kind: str = "application/json") -> None:
         data = text.encode()
@@ -81,8 +83,9 @@ def echoing_server() -> Iterator[str]:
 
 @pytest.mark.slow
 def test_key_that_a_server_echoes_is_masked(echoing_server: str, results: Path) -> None:
-    with started(load(results, "--engine", "external", "--host", echoing_server, "--users", "2"), results,
-                 API_KEY=SECRET) as process:
+    with started(
+        load(results, "--engine", "external", "--host", echoing_server, "--users", "2"), results, API_KEY=SECRET
+    ) as process:
         run = process.finish()
     assert run.code == Exit.REQUESTS_FAILED
     details = [row["error_detail"] for row in run.table()]

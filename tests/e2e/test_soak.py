@@ -23,13 +23,32 @@ SIMULATED = f"engine.sim.time_scale=10 {QUICK}"
 
 
 def soak(results: Path, *arguments: str, settings: str = SIMULATED, duration: str = "5m") -> list[str]:
-    return [*CLI, "soak", "--results", str(results), "--users", "4", "--duration", duration, "--set", settings,
-            *arguments]
+    return [
+        *CLI,
+        "soak",
+        "--results",
+        str(results),
+        "--users",
+        "4",
+        "--duration",
+        duration,
+        "--set",
+        settings,
+        *arguments,
+    ]
 
 
 def external(results: Path, url: str, *arguments: str, settings: str = "", duration: str = "5m") -> list[str]:
-    return soak(results, "--engine", "external", "--host", url, *arguments, settings=f"{QUICK} {settings}".strip(),
-                duration=duration)
+    return soak(
+        results,
+        "--engine",
+        "external",
+        "--host",
+        url,
+        *arguments,
+        settings=f"{QUICK} {settings}".strip(),
+        duration=duration,
+    )
 
 
 def rows_of(run: Finished) -> list[str]:
@@ -149,8 +168,11 @@ def test_an_engine_of_ours_that_dies_ends_the_run(results: Path) -> None:
         process.find("tokenswarm.sim").kill()
         run = process.finish()
     assert run.code == Exit.ENGINE_GONE, run.err
-    assert run.manifest["ended_early"] == {"rule": "engine_gone", "code": 21,
-                                           "sentence": "Simulator ended during the run"}
+    assert run.manifest["ended_early"] == {
+        "rule": "engine_gone",
+        "code": 21,
+        "sentence": "Simulator ended during the run",
+    }
     assert run.manifest["status"] == "aborted" and run.left == []
 
 

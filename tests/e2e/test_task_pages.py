@@ -45,8 +45,12 @@ def test_replay_production(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_compare_flags(tmp_path: Path) -> None:
-    with follow("tasks/compare-flags.md", tmp_path / "checkout", {"20s": "3s", "REPEATS=3": "REPEATS=1"},
-                f"{SHORT} rag.document_tokens=300") as reader:
+    with follow(
+        "tasks/compare-flags.md",
+        tmp_path / "checkout",
+        {"20s": "3s", "REPEATS=3": "REPEATS=1"},
+        f"{SHORT} rag.document_tokens=300",
+    ) as reader:
         assert len(reader.made) == 2
         [comparison] = (reader.folder / "results").glob("*/comparison.json")
         written = json.loads(comparison.read_text())

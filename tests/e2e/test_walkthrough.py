@@ -18,8 +18,12 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
     """The page, done, with shorter runs that have less to do. The run folders that its commands made, in order."""
-    with follow("user-classes.md", tmp_path_factory.mktemp("walkthrough") / "checkout", {"10s": "4s"},
-                "load.warmup_s=2 load.drain_s=5 rag.document_tokens=300") as reader:
+    with follow(
+        "user-classes.md",
+        tmp_path_factory.mktemp("walkthrough") / "checkout",
+        {"10s": "4s"},
+        "load.warmup_s=2 load.drain_s=5 rag.document_tokens=300",
+    ) as reader:
         yield reader.made
 
 
@@ -33,8 +37,12 @@ def summary_of(folder: Path) -> dict[str, Any]:
 
 
 def test_the_page_makes_four_runs(followed: list[Path]) -> None:
-    assert [json.loads((folder / "run.json").read_text())["scenario"]["name"] for folder in followed] \
-        == ["rag", "support", "support", "support"]
+    assert [json.loads((folder / "run.json").read_text())["scenario"]["name"] for folder in followed] == [
+        "rag",
+        "support",
+        "support",
+        "support",
+    ]
     assert {row["user_class"] for row in rows_of(followed[0])} == {"RagReader"}
 
 

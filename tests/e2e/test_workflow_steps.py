@@ -27,8 +27,14 @@ def test_the_check_of_a_pull_request_passes_and_leaves_a_summary_and_artifacts(t
     codes = []
     for step in steps(workflow):
         if "run" in step:
-            done = subprocess.run(["bash", "-e", "-c", step["run"]], cwd=folder, timeout=300, capture_output=True,
-                                  text=True, env=reader_environment(GITHUB_STEP_SUMMARY=str(page), **given))
+            done = subprocess.run(
+                ["bash", "-e", "-c", step["run"]],
+                cwd=folder,
+                timeout=300,
+                capture_output=True,
+                text=True,
+                env=reader_environment(GITHUB_STEP_SUMMARY=str(page), **given),
+            )
             codes.append(done.returncode)
     assert codes in ([0, Exit.PASSED], [0, Exit.INVALID]), done.stdout + done.stderr  # INVALID: a busy machine, twice
     said = page.read_text()
@@ -43,8 +49,16 @@ def test_the_check_of_a_pull_request_passes_and_leaves_a_summary_and_artifacts(t
 
 def test_nights_make_the_baseline_that_the_next_one_is_held_against(tmp_path: Path) -> None:
     workflow, outputs = load("nightly-soak"), tmp_path / "outputs"
-    given = {"ENGINE": "sim", "MODEL": "sim-8b", "SCENARIO": "rag", "DURATION": "10s", "NEW_BASELINE": "false",
-             "SOAK_SET": "load.warmup_s=2 load.users=4", "HOME": str(tmp_path), "GITHUB_OUTPUT": str(outputs)}
+    given = {
+        "ENGINE": "sim",
+        "MODEL": "sim-8b",
+        "SCENARIO": "rag",
+        "DURATION": "10s",
+        "NEW_BASELINE": "false",
+        "SOAK_SET": "load.warmup_s=2 load.users=4",
+        "HOME": str(tmp_path),
+        "GITHUB_OUTPUT": str(outputs),
+    }
     used, first = [], None
     for night in ("first", "second"):
         outputs.write_text("")
@@ -52,8 +66,13 @@ def test_nights_make_the_baseline_that_the_next_one_is_held_against(tmp_path: Pa
         environment = reader_environment(GITHUB_STEP_SUMMARY=str(tmp_path / "page.md"), **given)
 
         def step(name: str, folder: Path = folder, environment: dict[str, str] = environment) -> int:
-            return subprocess.run(["bash", "-e", "-c", script(workflow, name)], cwd=folder, env=environment,
-                                  timeout=300, capture_output=True).returncode
+            return subprocess.run(
+                ["bash", "-e", "-c", script(workflow, name)],
+                cwd=folder,
+                env=environment,
+                timeout=300,
+                capture_output=True,
+            ).returncode
 
         assert step("Install") == 0 and step("Find the baseline") == 0
         found = dict(line.split("=", 1) for line in outputs.read_text().splitlines())

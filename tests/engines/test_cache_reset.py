@@ -46,13 +46,16 @@ def test_busy_is_waited_out_by_reading_the_body() -> None:
     assert engine.asked == 2
 
 
-@pytest.mark.parametrize(("reply", "expected"), [
-    (said(404), "answered 404"),
-    (said(401), "answered 401"),
-    (said(500), "answered 500"),
-    (BUSY, "still busy"),
-    (Unreachable("connection refused"), "connection refused"),
-])
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (said(404), "answered 404"),
+        (said(401), "answered 401"),
+        (said(500), "answered 500"),
+        (BUSY, "still busy"),
+        (Unreachable("connection refused"), "connection refused"),
+    ],
+)
 def test_a_refusal_is_told_and_nothing_more(reply: Reply | Unreachable, expected: str) -> None:
     engine = Answering(reply)
     outcome = reset_cache(engine, True, wait_s=0)
@@ -73,11 +76,14 @@ def test_an_unknown_engine_is_not_asked() -> None:
     assert "not one that tokenswarm knows" in reset_cache(Engine("http://127.0.0.1:1", None), True).detail
 
 
-@pytest.mark.parametrize(("salt", "fresh", "expected"), [
-    ("a1", True, "Prompts are new in this run"),
-    ("mine", False, "With the fixed prompts.salt of this run, prompts may find there"),
-    ("", False, "With the empty prompts.salt"),
-])
+@pytest.mark.parametrize(
+    ("salt", "fresh", "expected"),
+    [
+        ("a1", True, "Prompts are new in this run"),
+        ("mine", False, "With the fixed prompts.salt of this run, prompts may find there"),
+        ("", False, "With the empty prompts.salt"),
+    ],
+)
 def test_what_follows_for_the_run_depends_on_its_salt(salt: str, fresh: bool, expected: str) -> None:
     outcome = CacheResetRecord(False, "busy.", 1.0)
     assert expected in reset_note(outcome, True, salt, fresh)

@@ -42,9 +42,17 @@ def test_gpus_replace_those_of_the_file() -> None:
     assert "deploy" not in compose.override(compose.Start("vllm", [], {}, gpus=[]))
 
 
-@pytest.mark.parametrize(("text", "ids"), [
-    (None, None), ("", None), ("all", None), ("3", ["3"]), ("0, 1", ["0", "1"]), ("GPU-8f2a-1,1", ["GPU-8f2a-1", "1"]),
-])
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        (None, None),
+        ("", None),
+        ("all", None),
+        ("3", ["3"]),
+        ("0, 1", ["0", "1"]),
+        ("GPU-8f2a-1,1", ["GPU-8f2a-1", "1"]),
+    ],
+)
 def test_gpu_lists(text: str | None, ids: list[str] | None) -> None:
     assert compose.gpu_ids(text) == ids
 
@@ -80,20 +88,34 @@ def test_folder_is_mounted_and_a_name_of_the_hub_is_not(tmp_path: Path) -> None:
     assert compose.model_place(str(tmp_path / "m"), True) == ("/models/m", {str(tmp_path / "m"): "/models/m"})
 
 
-@pytest.mark.parametrize(("said", "code", "part"), [
-    ("Cannot connect to the Docker daemon at unix:///x. Is it running?", Exit.ENGINE, "no Docker engine"),
-    ("driver failed programming external connectivity: Bind for 127.0.0.1:8000 failed: port is already allocated",
-     Exit.PORT, "port is taken"),
-    ('could not select device driver "nvidia" with capabilities: [[gpu]]', Exit.ENGINE, "NVIDIA Container Toolkit"),
-    ("nvidia-container-cli: device error: 7: unknown device: unknown", Exit.ENGINE, "NVIDIA Container Toolkit"),
-    ("manifest for vllm/vllm-openai:v9 not found: manifest unknown", Exit.ENGINE, "no image i:1: check its tag"),
-    ("pull access denied for no/such, repository does not exist or may require 'docker login'", Exit.ENGINE,
-     "that this user may pull"),
-    ("dial tcp: lookup registry-1.docker.io on 10.0.0.1:53: no such host", Exit.ENGINE, "registry cannot be reached"),
-    ("toomanyrequests: You have reached your pull rate limit", Exit.ENGINE, "refuses more downloads"),
-    ("write /var/lib/docker/x: no space left on device", Exit.ENGINE, "disk is full"),
-    ('exec: "trtllm-serve": executable file not found in $PATH: unknown', Exit.ENGINE, "engine's program"),
-])
+@pytest.mark.parametrize(
+    ("said", "code", "part"),
+    [
+        ("Cannot connect to the Docker daemon at unix:///x. Is it running?", Exit.ENGINE, "no Docker engine"),
+        (
+            "driver failed programming external connectivity: "
+            "Bind for 127.0.0.1:8000 failed: port is already allocated",
+            Exit.PORT,
+            "port is taken",
+        ),
+        ('could not select device driver "nvidia" with capabilities: [[gpu]]', Exit.ENGINE, "NVIDIA Container Toolkit"),
+        ("nvidia-container-cli: device error: 7: unknown device: unknown", Exit.ENGINE, "NVIDIA Container Toolkit"),
+        ("manifest for vllm/vllm-openai:v9 not found: manifest unknown", Exit.ENGINE, "no image i:1: check its tag"),
+        (
+            "pull access denied for no/such, repository does not exist or may require 'docker login'",
+            Exit.ENGINE,
+            "that this user may pull",
+        ),
+        (
+            "dial tcp: lookup registry-1.docker.io on 10.0.0.1:53: no such host",
+            Exit.ENGINE,
+            "registry cannot be reached",
+        ),
+        ("toomanyrequests: You have reached your pull rate limit", Exit.ENGINE, "refuses more downloads"),
+        ("write /var/lib/docker/x: no space left on device", Exit.ENGINE, "disk is full"),
+        ('exec: "trtllm-serve": executable file not found in $PATH: unknown', Exit.ENGINE, "engine's program"),
+    ],
+)
 def test_docker_failures_become_sentences(said: str, code: Exit, part: str) -> None:
     found, sentence = explain(f"some\nlines\n{said}\n", "i:1")
     assert (found, part in (sentence or "")) == (code, True)
@@ -113,8 +135,12 @@ def test_memory_is_without_the_cache_that_can_be_given_back() -> None:
 
 def sampler(*cpu_s: float) -> ContainerSampler:
     """A sampler of a container that has used so much CPU time at each reading."""
-    answers = iter([{"cpu_stats": {"cpu_usage": {"total_usage": int(each * 1e9)}},
-                     "memory_stats": {"usage": 3 * 1024 * 1024}} for each in cpu_s])
+    answers = iter(
+        [
+            {"cpu_stats": {"cpu_usage": {"total_usage": int(each * 1e9)}}, "memory_stats": {"usage": 3 * 1024 * 1024}}
+            for each in cpu_s
+        ]
+    )
     api = SimpleNamespace(stats=lambda *_, **__: next(answers))
     return ContainerSampler(SimpleNamespace(id="x", client=SimpleNamespace(api=api)))  # type: ignore[arg-type]
 

@@ -21,9 +21,12 @@ class Container:
 
     def __init__(self, docker: Docker, state: str = "running") -> None:
         self.id, self.name, self.labels, self.client, self._docker = "c1", "tokenswarm-1", {}, docker, docker
-        self.attrs = {"Config": {"Image": "i:1", "Labels": {ENGINE_LABEL: "vllm"}}, "Image": "sha256:1",
-                      "State": {"Status": state, "StartedAt": "2026-01-01", "ExitCode": 0},
-                      "NetworkSettings": {"Ports": {}}}
+        self.attrs = {
+            "Config": {"Image": "i:1", "Labels": {ENGINE_LABEL: "vllm"}},
+            "Image": "sha256:1",
+            "State": {"Status": state, "StartedAt": "2026-01-01", "ExitCode": 0},
+            "NetworkSettings": {"Ports": {}},
+        }
 
     def remove(self, **_: object) -> None:
         self._docker.removed.append(self.name)
@@ -54,8 +57,9 @@ class Docker:
             return [Container(self)] if self.lines else []
         return self.there
 
-    def run(self, line: list[str], environ: dict[str, str], document: str = "", *_: object, **__: object
-            ) -> tuple[int, str]:
+    def run(
+        self, line: list[str], environ: dict[str, str], document: str = "", *_: object, **__: object
+    ) -> tuple[int, str]:
         self.lines.append((list(line), dict(environ), document))
         return self.compose
 
@@ -63,15 +67,22 @@ class Docker:
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes a Docker engine the one of this machine. The guard is a process that waits for its word."""
+
     def with_docker(docker: Docker) -> Docker:
         monkeypatch.setattr(host, "connect", lambda *_: docker)
         monkeypatch.setattr(host, "need_compose", lambda *_: None)
         monkeypatch.setattr(host, "run", docker.run)
-        monkeypatch.setattr(launch, "_guard", lambda *_: subprocess.Popen(
-            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL))
+        monkeypatch.setattr(
+            launch,
+            "_guard",
+            lambda *_: subprocess.Popen(
+                [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+            ),
+        )
         for name in ("BIND", "GPUS", "VLLM_IMAGE", "VLLM_TAG"):
             monkeypatch.delenv(name, raising=False)
         return docker
+
     return with_docker
 
 
@@ -82,9 +93,20 @@ def request(tmp_path: Path, **further: Any) -> StartRequest:
 
 def test_everything_of_a_request_reaches_the_service(use: Any, tmp_path: Path) -> None:
     docker = use(Docker())
-    engine = launch.launch(request(
-        tmp_path, settings={"max_num_seqs": 7}, explicit=("max_num_seqs",), served_name="mine", gpus="0,1", cpus={2, 3},
-        env={"A": "1"}, image="my/own:2", api_key="k", ready_timeout_s=9.0))
+    engine = launch.launch(
+        request(
+            tmp_path,
+            settings={"max_num_seqs": 7},
+            explicit=("max_num_seqs",),
+            served_name="mine",
+            gpus="0,1",
+            cpus={2, 3},
+            env={"A": "1"},
+            image="my/own:2",
+            api_key="k",
+            ready_timeout_s=9.0,
+        )
+    )
     [(line, environ, document)] = docker.lines
     assert line[-2:] == ["--no-deps", "vllm"] and "up" in line
     assert not any("no-gpu" in part for part in line)

@@ -27,20 +27,44 @@ from tokenswarm.engines.watch import histograms
 from tokenswarm.run import calibrate, prompt_lengths
 from tokenswarm.run.preflight import listed_models
 
-NAMES = ["data", "id", "models", "version", "max_model_len", "count", "success", "model_config", "server_args", "usage",
-         "choices", "message", "x"]
-ODD = st.sampled_from([None, True, "", "m", "\x1b[31m", "\ud800", -1, 0, 1e308, 10 ** 40, float("inf"), [], {}, [None],
-                       "x" * 11_000])
+NAMES = [
+    "data",
+    "id",
+    "models",
+    "version",
+    "max_model_len",
+    "count",
+    "success",
+    "model_config",
+    "server_args",
+    "usage",
+    "choices",
+    "message",
+    "x",
+]
+ODD = st.sampled_from(
+    [None, True, "", "m", "\x1b[31m", "\ud800", -1, 0, 1e308, 10**40, float("inf"), [], {}, [None], "x" * 11_000]
+)
 TREES = st.recursive(
     ODD | st.integers() | st.text(max_size=6),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
-    max_leaves=12)
-BODIES = TREES.map(lambda tree: json.dumps(tree).encode("utf-8", "replace")) | st.binary(max_size=30) | st.sampled_from(
-    [b"", b"[" * 5000, b'{"data":' * 5000, b'{"data": [' + b'{"id": "m"},' * 500 + b"0]}", b"\xff\xfe"])
+    max_leaves=12,
+)
+BODIES = (
+    TREES.map(lambda tree: json.dumps(tree).encode("utf-8", "replace"))
+    | st.binary(max_size=30)
+    | st.sampled_from(
+        [b"", b"[" * 5000, b'{"data":' * 5000, b'{"data": [' + b'{"id": "m"},' * 500 + b"0]}", b"\xff\xfe"]
+    )
+)
 HEADERS = st.dictionaries(st.sampled_from(["server", "location", "content-type"]), st.text(max_size=9))
 REPLIES = st.builds(web.Reply, st.sampled_from([200, 200, 200, 200, 301, 400, 401, 404, 500, 99]), HEADERS, BODIES)
-MANY: dict[str, Any] = {"max_examples": 40, "deadline": None, "derandomize": True,
-                        "suppress_health_check": list(HealthCheck)}
+MANY: dict[str, Any] = {
+    "max_examples": 40,
+    "deadline": None,
+    "derandomize": True,
+    "suppress_health_check": list(HealthCheck),
+}
 
 
 def answering(replies: list[web.Reply]) -> Any:
@@ -61,7 +85,8 @@ def written(engine: Engine) -> None:
 @settings(**MANY)
 @given(st.lists(REPLIES, min_size=1, max_size=4), st.sampled_from([None, *known_engines()]))
 def test_an_engine_whatever_it_answers_is_adopted_or_refused_in_a_sentence(
-        replies: list[web.Reply], name: str | None) -> None:
+    replies: list[web.Reply], name: str | None
+) -> None:
     description = None if name is None else load_description(name)
     with answering(replies):
         try:
@@ -79,19 +104,36 @@ def test_an_engine_whatever_it_answers_is_adopted_or_refused_in_a_sentence(
 def test_lists_of_models_and_counts_of_tokens_are_values_or_none(reply: web.Reply) -> None:
     endpoint = Endpoint("http://127.0.0.1:1")
     load = SimpleNamespace(endpoint=endpoint, base_url=endpoint.url, model="m", api_key=None)
-    with mock.patch("tokenswarm.run.preflight.request", lambda *_, **__: reply), \
-            mock.patch.object(prompt_lengths, "request", lambda *_, **__: reply):
+    with (
+        mock.patch("tokenswarm.run.preflight.request", lambda *_, **__: reply),
+        mock.patch.object(prompt_lengths, "request", lambda *_, **__: reply),
+    ):
         names = listed_models(endpoint, None).names
         count = prompt_lengths.tokenized(load, "a text")
     assert names is None or all(isinstance(name, str) and name.isprintable() for name in names)
     assert count is None or count > 0
 
 
-LINES = st.lists(st.builds("{}{} {}".format, st.sampled_from(
-    ["vllm:num_requests_running", "vllm:time_to_first_token_seconds_bucket", "vllm:time_to_first_token_seconds_sum",
-     "x", "#"]),
-    st.sampled_from(["", '{le="0.1"}', '{le="+Inf"}', '{le="x"}', "{le=", '{model_name="\\"}']),
-    st.sampled_from(["1", "-1", "NaN", "+Inf", "1e308", "x", "", "1 2 3"])), max_size=8).map("\n".join) | st.text()
+LINES = (
+    st.lists(
+        st.builds(
+            "{}{} {}".format,
+            st.sampled_from(
+                [
+                    "vllm:num_requests_running",
+                    "vllm:time_to_first_token_seconds_bucket",
+                    "vllm:time_to_first_token_seconds_sum",
+                    "x",
+                    "#",
+                ]
+            ),
+            st.sampled_from(["", '{le="0.1"}', '{le="+Inf"}', '{le="x"}', "{le=", '{model_name="\\"}']),
+            st.sampled_from(["1", "-1", "NaN", "+Inf", "1e308", "x", "", "1 2 3"]),
+        ),
+        max_size=8,
+    ).map("\n".join)
+    | st.text()
+)
 
 
 @settings(**MANY)

@@ -35,8 +35,9 @@ def test_real_engines_histograms_are_read(engine: str, count: int) -> None:
 
 
 def test_buckets_are_told_apart_and_series_added_up() -> None:
-    text = page({"0.1": 2, "0.5": 3, "+Inf": 4}, 5.0, 'engine="0",') + page({"0.1": 0, "0.5": 7, "+Inf": 7}, 1.5,
-                                                                          'engine="1",')
+    text = page({"0.1": 2, "0.5": 3, "+Inf": 4}, 5.0, 'engine="0",') + page(
+        {"0.1": 0, "0.5": 7, "+Inf": 7}, 1.5, 'engine="1",'
+    )
     histogram = read(text, SOURCES, 1.0).histograms["ttft"]
     assert histogram == Histogram((0.1, 0.5), (2, 8, 1), 6.5)
     assert histogram.record() == HistogramRecord([0.1, 0.5], [2, 8, 1], 6.5, 11)
@@ -53,8 +54,9 @@ def test_growth_is_what_came_in_between() -> None:
     assert growth(None, after) == after
 
 
-@pytest.mark.parametrize("after", [Histogram((0.1,), (1, 9), 5.0), Histogram((0.1,), (2, 1), 0.5),
-                                   Histogram((0.2,), (5, 5), 5.0)])
+@pytest.mark.parametrize(
+    "after", [Histogram((0.1,), (1, 9), 5.0), Histogram((0.1,), (2, 1), 0.5), Histogram((0.2,), (5, 5), 5.0)]
+)
 def test_a_counter_that_began_anew_gives_no_growth(after: Histogram) -> None:
     assert growth(Histogram((0.1,), (2, 1), 1.0), after) is None
 

@@ -33,11 +33,13 @@ def test_sglang_metrics_in_canonical_names() -> None:
 
 def test_drafts_are_read_from_counters_by_position_or_from_gauges() -> None:
     name = "vllm:spec_decode_num_"
-    text = (f'{name}drafts_total{{engine="0"}} 10\n{name}draft_tokens_total{{engine="0"}} 30\n'
-            f'{name}accepted_tokens_total{{engine="0"}} 12\n'
-            f'{name}accepted_tokens_per_pos_total{{engine="0",position="0"}} 8\n'
-            f'{name}accepted_tokens_per_pos_total{{engine="1",position="0"}} 1\n'
-            f'{name}accepted_tokens_per_pos_total{{engine="0",position="1"}} 4\n')
+    text = (
+        f'{name}drafts_total{{engine="0"}} 10\n{name}draft_tokens_total{{engine="0"}} 30\n'
+        f'{name}accepted_tokens_total{{engine="0"}} 12\n'
+        f'{name}accepted_tokens_per_pos_total{{engine="0",position="0"}} 8\n'
+        f'{name}accepted_tokens_per_pos_total{{engine="1",position="0"}} 1\n'
+        f'{name}accepted_tokens_per_pos_total{{engine="0",position="1"}} 4\n'
+    )
     values = canonical(text, load_description("vllm").metrics)
     assert [values[f"spec_{each}"] for each in ("drafts", "draft_tokens", "accepted_tokens")] == [10, 30, 12]
     assert [values[f"spec_accepted_{place}"] for place in (1, 2, 3)] == [9, 4, None]

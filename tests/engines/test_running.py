@@ -84,16 +84,19 @@ def test_a_damaged_note_is_forgotten(root, content) -> None:
     assert not file.exists()
 
 
-@pytest.mark.parametrize(("wanted", "effective", "found"), [
-    ({"context_length": 8192}, {"context_length": 8192}, []),
-    ({"context_length": 8192}, {"context_length": 4096}, ["context_length is 4096, wanted 8192"]),
-    ({"prefix_cache": True}, {"prefix_cache": False}, ["prefix_cache is false, wanted true"]),
-    ({"memory_fraction": 0.9}, {"memory_fraction": 0.90000001}, []),
-    ({"dtype": "auto"}, {"dtype": "bfloat16"}, []),
-    ({"kv_cache_dtype": "fp8"}, {"kv_cache_dtype": "auto"}, []),
-    ({"seed": 1}, {}, []),
-    ({"quantization": "fp8"}, {"quantization": "none"}, ["quantization is none, wanted fp8"]),
-])
+@pytest.mark.parametrize(
+    ("wanted", "effective", "found"),
+    [
+        ({"context_length": 8192}, {"context_length": 8192}, []),
+        ({"context_length": 8192}, {"context_length": 4096}, ["context_length is 4096, wanted 8192"]),
+        ({"prefix_cache": True}, {"prefix_cache": False}, ["prefix_cache is false, wanted true"]),
+        ({"memory_fraction": 0.9}, {"memory_fraction": 0.90000001}, []),
+        ({"dtype": "auto"}, {"dtype": "bfloat16"}, []),
+        ({"kv_cache_dtype": "fp8"}, {"kv_cache_dtype": "auto"}, []),
+        ({"seed": 1}, {}, []),
+        ({"quantization": "fp8"}, {"quantization": "none"}, ["quantization is none, wanted fp8"]),
+    ],
+)
 def test_misfits_name_what_the_engine_tells_otherwise(wanted, effective, found) -> None:
     assert running.mismatches(wanted, effective) == found
 
@@ -120,7 +123,8 @@ def test_diff_says_where_a_setting_comes_from(capsys) -> None:
 
 @pytest.mark.parametrize("by_path", [True, False])
 def test_an_engine_of_a_description_outside_the_looked_into_folders_is_stopped(
-        by_path: bool, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    by_path: bool, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "elsewhere" / "mine.toml"
     path.parent.mkdir()
     path.write_text((ENGINES_DIR / "sim.toml").read_text())

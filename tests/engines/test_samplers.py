@@ -19,19 +19,22 @@ from tokenswarm.engines.watch.telemetry import Telemetry
 UUIDS = {0: "GPU-aa11", 1: "GPU-aa22", 2: "GPU-bb33"}
 
 
-@pytest.mark.parametrize(("only", "expected"), [
-    ("0", [0]),
-    ("2,0", [2, 0]),
-    (" 1 , 2 ", [1, 2]),
-    ("GPU-bb", [2]),
-    ("GPU-aa22,0", [1, 0]),
-    ("0,7,1", [0]),  # as CUDA does: nothing after the first one that is not there
-    ("GPU-aa", []),  # which of the two?
-    ("0,0", [0]),
-    ("MIG-aa11", []),
-    ("-1", []),
-    ("", []),
-])
+@pytest.mark.parametrize(
+    ("only", "expected"),
+    [
+        ("0", [0]),
+        ("2,0", [2, 0]),
+        (" 1 , 2 ", [1, 2]),
+        ("GPU-bb", [2]),
+        ("GPU-aa22,0", [1, 0]),
+        ("0,7,1", [0]),  # as CUDA does: nothing after the first one that is not there
+        ("GPU-aa", []),  # which of the two?
+        ("0,0", [0]),
+        ("MIG-aa11", []),
+        ("-1", []),
+        ("", []),
+    ],
+)
 def test_gpus_are_chosen_as_cuda_chooses_them(only: str, expected: list[int]) -> None:
     assert visible(only, UUIDS) == expected
 
@@ -54,16 +57,29 @@ def test_only_the_chosen_gpus_are_read_and_keep_their_numbers(monkeypatch: pytes
     assert len(GpuSampler.open("fake_nvml", only="MIG-1").names) == 3
 
 
-@pytest.mark.parametrize(("bits", "words"), [
-    (None, None), (0x0, None), (0x1, None), (0x2, None), (0x4, "power"), (0x40, "heat"), (0x48, "heat+hardware"),
-    (0x84, "power"), (0x10, "sync")])
+@pytest.mark.parametrize(
+    ("bits", "words"),
+    [
+        (None, None),
+        (0x0, None),
+        (0x1, None),
+        (0x2, None),
+        (0x4, "power"),
+        (0x40, "heat"),
+        (0x48, "heat+hardware"),
+        (0x84, "power"),
+        (0x10, "sync"),
+    ],
+)
 def test_what_lowers_a_gpus_clock_is_told_and_an_idle_one_is_not_throttled(bits: int | None, words: str | None) -> None:
     assert throttle(bits) == words
 
 
 def test_clock_and_throttling_are_read_also_by_the_older_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    nvml = SimpleNamespace(nvmlDeviceGetClockInfo=lambda handle, kind: 1410 if kind == 1 else 0,
-                           nvmlDeviceGetCurrentClocksThrottleReasons=lambda handle: 0x20)
+    nvml = SimpleNamespace(
+        nvmlDeviceGetClockInfo=lambda handle, kind: 1410 if kind == 1 else 0,
+        nvmlDeviceGetCurrentClocksThrottleReasons=lambda handle: 0x20,
+    )
     [seen] = GpuSampler(nvml, {0: "h"}).sample(1.0)
     assert (seen["gpu_clock_mhz"], seen["gpu_throttle"], seen["gpu_util"]) == (1410, "heat", None)
 
@@ -87,8 +103,11 @@ def test_samplers_write_into_host_metrics_and_one_that_fails_is_counted(tmp_path
     def broken(at: float) -> list[dict[str, object]]:
         raise KeyError("cpu_stats")
 
-    telemetry = Telemetry(Engine("http://127.0.0.1:1", None), tmp_path,
-                          samplers=[broken, lambda at: [], lambda at: [{"at": at, "source": "engine", "rss_mb": 12.5}]])
+    telemetry = Telemetry(
+        Engine("http://127.0.0.1:1", None),
+        tmp_path,
+        samplers=[broken, lambda at: [], lambda at: [{"at": at, "source": "engine", "rss_mb": 12.5}]],
+    )
     assert telemetry.sample() == {}
     with (tmp_path / "host_metrics.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
@@ -97,17 +116,23 @@ def test_samplers_write_into_host_metrics_and_one_that_fails_is_counted(tmp_path
 
 def nvml_reading(processes: list[int]) -> SimpleNamespace:
     """As recorded of NVML's interface: energy in mJ since the driver was loaded, and who computes."""
-    return SimpleNamespace(nvmlDeviceGetTotalEnergyConsumption=lambda handle: 123_456_789,
-                           nvmlDeviceGetComputeRunningProcesses=lambda handle: [
-                               SimpleNamespace(pid=pid, usedGpuMemory=1 << 30) for pid in processes])
+    return SimpleNamespace(
+        nvmlDeviceGetTotalEnergyConsumption=lambda handle: 123_456_789,
+        nvmlDeviceGetComputeRunningProcesses=lambda handle: [
+            SimpleNamespace(pid=pid, usedGpuMemory=1 << 30) for pid in processes
+        ],
+    )
 
 
-@pytest.mark.parametrize(("processes", "own", "counts"), [
-    ([11, 12], {11, 12}, (2, 0)),
-    ([11, 99], {11}, (1, 1)),
-    ([99], {11}, (0, None)),  # others, or ours under the ids of another namespace
-    ([], {11}, (0, 0)),
-])
+@pytest.mark.parametrize(
+    ("processes", "own", "counts"),
+    [
+        ([11, 12], {11, 12}, (2, 0)),
+        ([11, 99], {11}, (1, 1)),
+        ([99], {11}, (0, None)),  # others, or ours under the ids of another namespace
+        ([], {11}, (0, 0)),
+    ],
+)
 def test_energy_and_who_computes_are_read(processes: list[int], own: set[int], counts: tuple) -> None:
     [seen] = GpuSampler(nvml_reading(processes), {0: "h"}, lambda: own).sample(1.0)
     assert seen["gpu_energy_j"] == 123_456.789

@@ -44,13 +44,21 @@ def flags(engine: str) -> list[str]:
     return command(load_description(engine), settings, Placement("m", 1))
 
 
-@pytest.mark.parametrize(("engine", "wanted"), [
-    ("vllm", "--enable-lora --lora-modules adapter-1=/adapters/1 adapter-2=/adapters/2 --max-loras 2 "
-             "--max-lora-rank 8"),
-    ("sglang", "--enable-lora --lora-paths adapter-1=/adapters/1 adapter-2=/adapters/2 --max-loras-per-batch 2 "
-               "--max-lora-rank 8"),
-    ("sim", "--lora-modules adapter-1 adapter-2 --max-loras 2"),
-])
+@pytest.mark.parametrize(
+    ("engine", "wanted"),
+    [
+        (
+            "vllm",
+            "--enable-lora --lora-modules adapter-1=/adapters/1 adapter-2=/adapters/2 --max-loras 2 --max-lora-rank 8",
+        ),
+        (
+            "sglang",
+            "--enable-lora --lora-paths adapter-1=/adapters/1 adapter-2=/adapters/2 --max-loras-per-batch 2 "
+            "--max-lora-rank 8",
+        ),
+        ("sim", "--lora-modules adapter-1 adapter-2 --max-loras 2"),
+    ],
+)
 def test_adapters_become_the_engines_own_flags(engine: str, wanted: str) -> None:
     assert wanted in " ".join(flags(engine))
 

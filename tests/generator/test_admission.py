@@ -39,11 +39,19 @@ def test_newcomers_wait_until_the_reason_is_gone_and_nobody_else_is_held_up() ->
     gate_worker_registration(runner, lambda: reason[0] if reason else None)
     say(runner, "first", "client_ready")
     reason.append("a run is on")
-    for client, kind in (("second", "client_ready"), ("first", "client_ready"), ("first", "heartbeat"),
-                         ("second", "locustfile")):
+    for client, kind in (
+        ("second", "client_ready"),
+        ("first", "client_ready"),
+        ("first", "heartbeat"),
+        ("second", "locustfile"),
+    ):
         say(runner, client, kind)
-    assert runner.heard == [("first", "client_ready"), ("first", "client_ready"), ("first", "heartbeat"),
-                            ("second", "locustfile")]
+    assert runner.heard == [
+        ("first", "client_ready"),
+        ("first", "client_ready"),
+        ("first", "heartbeat"),
+        ("second", "locustfile"),
+    ]
     reason.clear()
     say(runner, "second", "client_ready")
     assert set(runner.clients) == {"first", "second"}
@@ -87,8 +95,16 @@ def test_nobody_speaks_in_the_name_of_a_worker() -> None:
     assert runner.heard == [("worker", "client_ready")]
 
 
-GARBAGE = [b"", b"\xc1", b"\xc1\xff garbage", msgpack.dumps([1, 2]), msgpack.dumps({"a": 1}),
-           msgpack.dumps((None, None, None)), msgpack.dumps(7), b"\x00" * 1000]
+GARBAGE = [
+    b"",
+    b"\xc1",
+    b"\xc1\xff garbage",
+    msgpack.dumps([1, 2]),
+    msgpack.dumps({"a": 1}),
+    msgpack.dumps((None, None, None)),
+    msgpack.dumps(7),
+    b"\x00" * 1000,
+]
 
 
 def test_bytes_that_are_no_message_do_not_end_the_listener() -> None:
@@ -118,12 +134,21 @@ def test_whatever_bytes_a_stranger_sends_nobody_of_ours_is_disturbed(data: bytes
     assert (client, message.type) == ("worker", "ok") or isinstance(message.type, str)
 
 
-@pytest.mark.parametrize("data", [
-    None, 7, "nope", {}, {"table": "../../x", "lines": "evil", "count": 1},
-    {"table": ["x"], "lines": "a\n", "count": 1}, {"table": "requests.csv", "lines": 5, "count": "x"},
-    {"table": "requests.csv", "lines": "half a line", "count": 1},
-    {"table": "requests.csv", "lines": "a\n", "count": 9}, {"table": "requests.csv", "lines": "a\n", "count": True},
-])
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        7,
+        "nope",
+        {},
+        {"table": "../../x", "lines": "evil", "count": 1},
+        {"table": ["x"], "lines": "a\n", "count": 1},
+        {"table": "requests.csv", "lines": 5, "count": "x"},
+        {"table": "requests.csv", "lines": "half a line", "count": 1},
+        {"table": "requests.csv", "lines": "a\n", "count": 9},
+        {"table": "requests.csv", "lines": "a\n", "count": True},
+    ],
+)
 def test_what_is_no_rows_of_a_table_is_not_written(data: object) -> None:
     assert not _are_rows(data)
 

@@ -46,30 +46,34 @@ def refused(overrides: str) -> str:
 def test_a_list_opens_the_loop_and_gives_the_measured_phase_its_length_and_the_warm_up_its_rate() -> None:
     load = Load(arrivals="times", arrival_times=[0.0, 0.5, 2.0, 4.0])
     assert (load.rate, load.duration_s) == (1.0, 5.0)
-    assert load_scenario("rag", parse_set('load.arrivals=times load.arrival_times=[0,1]')).open_loop
+    assert load_scenario("rag", parse_set("load.arrivals=times load.arrival_times=[0,1]")).open_loop
     shorter = Load(arrivals="times", arrival_times=[0.0, 0.5, 2.0, 4.0], duration_s=3.0, rate=7.0)
     assert (shorter.rate, shorter.duration_s) == (7.0, 3.0)
 
 
-@pytest.mark.parametrize(("overrides", "sentence"), [
-    ("load.arrivals=times", "needs one of arrival_times and arrival_times_file"),
-    ("load.arrival_times=[1,2]", 'arrival_times needs arrivals = "times"'),
-    ("load.arrivals=times load.arrival_times=[2,1]", "should be in ascending order, but 1 comes after 2"),
-    ("load.arrivals=times load.arrival_times=[-1]", "should be 0 to 3.1536e+08 s, but one is -1"),
-    ("load.arrivals=times load.arrival_times=[1,inf]", "should be 0 to 3.1536e+08 s, but one is inf"),
-    ("load.arrivals=times load.arrival_times=[]", "should hold at least one"),
-    ("load.arrivals=times load.arrival_times=['a']", "should be a number"),
-    ("load.arrivals=times load.arrival_times=[1] load.rate=1 load.rate_end=2", "go with a law of arrivals"),
-    ("load.arrivals=times load.arrival_times_file=none.txt", "arrival_times_file cannot be read"),
-])
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ("load.arrivals=times", "needs one of arrival_times and arrival_times_file"),
+        ("load.arrival_times=[1,2]", 'arrival_times needs arrivals = "times"'),
+        ("load.arrivals=times load.arrival_times=[2,1]", "should be in ascending order, but 1 comes after 2"),
+        ("load.arrivals=times load.arrival_times=[-1]", "should be 0 to 3.1536e+08 s, but one is -1"),
+        ("load.arrivals=times load.arrival_times=[1,inf]", "should be 0 to 3.1536e+08 s, but one is inf"),
+        ("load.arrivals=times load.arrival_times=[]", "should hold at least one"),
+        ("load.arrivals=times load.arrival_times=['a']", "should be a number"),
+        ("load.arrivals=times load.arrival_times=[1] load.rate=1 load.rate_end=2", "go with a law of arrivals"),
+        ("load.arrivals=times load.arrival_times_file=none.txt", "arrival_times_file cannot be read"),
+    ],
+)
 def test_what_is_no_list_of_times_is_refused(overrides: str, sentence: str) -> None:
     assert sentence in refused(overrides)
 
 
 def test_a_file_of_times_is_found_beside_the_scenario_and_named_whole(tmp_path: Path) -> None:
     (tmp_path / "times.txt").write_text("# from the access log\n0.25\n\n1.5  # lunch\n")
-    (tmp_path / "mine.toml").write_text('locustfile = "rag.py"\nworkload = "rag"\n[load]\narrivals = "times"\n'
-                                        'arrival_times_file = "times.txt"\n')
+    (tmp_path / "mine.toml").write_text(
+        'locustfile = "rag.py"\nworkload = "rag"\n[load]\narrivals = "times"\narrival_times_file = "times.txt"\n'
+    )
     scenario = load_scenario(str(tmp_path / "mine.toml"))
     assert scenario.load.times() == (0.25, 1.5)
     assert scenario.load.arrival_times_file == str(tmp_path / "times.txt")
@@ -106,8 +110,9 @@ def test_each_time_is_handed_out_once_whatever_the_number_of_workers(workers: in
 
 def test_a_law_of_one_s_own_is_a_function_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "pairs.py").write_text("def gaps(rng, cv):\n    while True:\n        yield 0.0\n        yield 2.0\n")
-    (tmp_path / "mine.toml").write_text('locustfile = "rag.py"\nworkload = "rag"\n[load]\nrate = 4.0\n'
-                                        'arrivals = "pairs.py"\n')
+    (tmp_path / "mine.toml").write_text(
+        'locustfile = "rag.py"\nworkload = "rag"\n[load]\nrate = 4.0\narrivals = "pairs.py"\n'
+    )
     load = load_scenario(str(tmp_path / "mine.toml")).load
     times = arrival_times(load.arrivals, RateProfile.steady(load.rate), 1)
     assert [next(times) for _ in range(4)] == [0.0, 0.5, 0.5, 1.0]
@@ -115,12 +120,20 @@ def test_a_law_of_one_s_own_is_a_function_in_a_file(tmp_path: Path) -> None:
 
 def test_a_machine_with_another_file_of_times_does_not_take_part(tmp_path: Path) -> None:
     (tmp_path / "times.txt").write_text("0.25\n1.5\n")
-    (tmp_path / "mine.toml").write_text('locustfile = "rag.py"\nworkload = "rag"\n[load]\narrivals = "times"\n'
-                                        'arrival_times_file = "times.txt"\n')
+    (tmp_path / "mine.toml").write_text(
+        'locustfile = "rag.py"\nworkload = "rag"\n[load]\narrivals = "times"\narrival_times_file = "times.txt"\n'
+    )
     scenario = load_scenario(str(tmp_path / "mine.toml"))
-    manifest = Manifest(run_id="r", engine=EngineRecord(base_url="http://127.0.0.1:1"), model="m", seed=1, salt="",
-                        scenario=ScenarioRecord(values=scenario.values()), load=LoadRecord(workers=2),
-                        corpus=CorpusRecord(**load_corpus().identity()))
+    manifest = Manifest(
+        run_id="r",
+        engine=EngineRecord(base_url="http://127.0.0.1:1"),
+        model="m",
+        seed=1,
+        salt="",
+        scenario=ScenarioRecord(values=scenario.values()),
+        load=LoadRecord(workers=2),
+        corpus=CorpusRecord(**load_corpus().identity()),
+    )
     assert plan_from(manifest, tmp_path, controlled=True).scenario.load.times() == (0.25, 1.5)
     read_times.cache_clear()
     (tmp_path / "times.txt").write_text("0.25\n1.75\n")

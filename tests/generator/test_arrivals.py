@@ -80,8 +80,10 @@ def test_steps_have_equal_length_and_their_own_rates():
 def test_the_shares_of_all_workers_are_the_whole_and_nothing_else(law, workers):
     profile = RateProfile.ramp(3.0, 9.0, 10.0)
     whole = take(law, profile, 210, cv=2.0)
-    shares = [list(islice(share_of(arrival_times(law, profile, SEED, 2.0), worker, workers), 210 // workers))
-              for worker in range(workers)]
+    shares = [
+        list(islice(share_of(arrival_times(law, profile, SEED, 2.0), worker, workers), 210 // workers))
+        for worker in range(workers)
+    ]
     assert sorted(time for share in shares for time in share) == whole
 
 
@@ -109,6 +111,7 @@ def test_an_unknown_law_is_named():
 
 # ---- the pacer
 
+
 def test_pacer_waits_until_the_next_arrival_is_due_and_not_at_all_when_behind():
     pacer = Pacer(iter([1.0, 1.5, 4.0]))
     waits = [pacer.wait_s(elapsed_s, sent) for elapsed_s, sent in ((0.25, 0), (1.0, 0), (1.25, 1), (9.0, 2))]
@@ -122,10 +125,13 @@ def test_pacer_asked_twice_gives_the_same_answer_and_none_for_the_past():
         pacer.wait_s(0.5, 0)
 
 
-@pytest.mark.parametrize(("law", "cv", "cdf"), [
-    ("poisson", 1.0, stats.expon(scale=1 / 5.0).cdf),
-    ("gamma", 2.0, stats.gamma(a=1 / 4.0, scale=4.0 / 5.0).cdf),
-])
+@pytest.mark.parametrize(
+    ("law", "cv", "cdf"),
+    [
+        ("poisson", 1.0, stats.expon(scale=1 / 5.0).cdf),
+        ("gamma", 2.0, stats.gamma(a=1 / 4.0, scale=4.0 / 5.0).cdf),
+    ],
+)
 def test_a_sender_that_follows_the_pacer_sends_by_its_law(law, cv, cdf):
     pacer, now, sent_at = Pacer(arrival_times(law, RateProfile.steady(5.0), SEED, cv)), 0.0, []
     for sent in range(COUNT):

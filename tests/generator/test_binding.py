@@ -10,8 +10,15 @@ from tokenswarm.generator.binding import FIRST_TOKEN_S, TOKEN_S, Arrival, Bindin
 from tokenswarm.scenario.distribution import Distribution
 
 
-def played(answers_s: Random | float, *, arrivals: int = 400, rate: float = 5.0, users: int = 1000,
-           turns: int = 3, pause_s: float = 2.0) -> list[tuple[int, int] | None]:
+def played(
+    answers_s: Random | float,
+    *,
+    arrivals: int = 400,
+    rate: float = 5.0,
+    users: int = 1000,
+    turns: int = 3,
+    pause_s: float = 2.0,
+) -> list[tuple[int, int] | None]:
     """What each arrival sent, as (session, turn), if answers take so long (or exponential times of 1 s on average)."""
     binding: Binding[object] = Binding(lambda _: BoundSession(turns, lambda: pause_s))
     busy: list[tuple[float, int, BoundSession]] = []

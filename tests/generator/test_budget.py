@@ -33,8 +33,9 @@ def test_without_a_limit_there_is_no_end() -> None:
     assert all(budget.reserve(PRICES, PROMPT, 10) is not None for _ in range(100)) and not budget.over
 
 
-@given(st.lists(st.tuples(st.integers(1, 1000), st.integers(0, 100), st.booleans()), max_size=60),
-       st.floats(0.001, 0.02))
+@given(
+    st.lists(st.tuples(st.integers(1, 1000), st.integers(0, 100), st.booleans()), max_size=60), st.floats(0.001, 0.02)
+)
 def test_what_is_spent_and_set_aside_never_exceeds_the_budget(asked: list[tuple[int, int, bool]], most: float) -> None:
     """A prompt of 2000 characters has at most 1000 tokens, and an answer at most max_tokens."""
     budget, open_ = Budget(Load(max_usd=most), Share()), []

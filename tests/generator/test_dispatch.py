@@ -22,6 +22,7 @@ ABSURD = Load(rate=1e12, duration_s=3600)
 @pytest.fixture(autouse=True)
 def no_hang() -> Iterator[None]:
     """By a signal: an event loop that never gets its turn runs no timer of its own."""
+
     def hangs(*_: object) -> None:
         raise AssertionError("the event loop is held up")
 
@@ -69,8 +70,9 @@ def test_a_turn_on_record_waits_for_its_time_and_takes_no_arrival_of_others() ->
     start = time.time()
     timeline = Timeline(start)
     timeline.set_window(start, 3600, 1)
-    dispatcher = Dispatcher(Load(rate=1.0, arrivals="recorded", warmup_s=0), 1, Share(), timeline,
-                            PlannedSessions(starts=[0.0, 0.1]))
+    dispatcher = Dispatcher(
+        Load(rate=1.0, arrivals="recorded", warmup_s=0), 1, Share(), timeline, PlannedSessions(starts=[0.0, 0.1])
+    )
     session = BoundSession(3, later=[RecordedTime(0.15, None), RecordedTime(0.16, 0.05)])
     first = dispatcher.next_arrival()
     dispatcher.began(session, first)

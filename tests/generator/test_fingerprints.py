@@ -77,14 +77,16 @@ def test_an_answer_that_comes_back_is_known(tmp_path: Path) -> None:
     assert found.messages.assistant[found.answers[0]]
 
 
-@pytest.mark.parametrize("answer", [Answer(text="yes", reasoning="hm"), Answer(text=""),
-                                    Answer(status="failed", text="half an ans")])
+@pytest.mark.parametrize(
+    "answer", [Answer(text="yes", reasoning="hm"), Answer(text=""), Answer(status="failed", text="half an ans")]
+)
 def test_an_answer_that_no_prompt_goes_on_from_is_not_told(tmp_path: Path, answer: Answer) -> None:
     assert told(tmp_path, [([user("q")], answer)]).answers.tolist() == [-1]
 
 
 @pytest.mark.parametrize(
-    "content", [None, "", [{"type": "text", "text": "hi"}], {"odd": object}, 7, "\ud800", "a\nb,c\""])
+    "content", [None, "", [{"type": "text", "text": "hi"}], {"odd": object}, 7, "\ud800", 'a\nb,c"']
+)
 def test_any_content_makes_one_row(tmp_path: Path, content: object) -> None:
     found = told(tmp_path, [([{"role": "user", "content": content}], Answer())])
     assert len(found) == 1
@@ -117,8 +119,13 @@ def test_no_cell_begins_as_a_formula_does() -> None:
 def test_a_message_that_was_forgotten_is_told_again(tmp_path: Path) -> None:
     asked = [([user(text)], Answer()) for text in ("a", "b", "c", "a", "a")]
     hashes = Fingerprints(KEY, remembered=2)
-    assert [hashes.row(0, i, *request).split(",")[4] != "" for i, request in enumerate(asked)] == \
-        [True, True, True, True, False]
+    assert [hashes.row(0, i, *request).split(",")[4] != "" for i, request in enumerate(asked)] == [
+        True,
+        True,
+        True,
+        True,
+        False,
+    ]
     found = told(tmp_path, asked, Fingerprints(KEY, remembered=2))
     assert messages_of(found, 0) == messages_of(found, 3) == messages_of(found, 4)
 

@@ -37,12 +37,15 @@ def endpoint() -> Iterator[Endpoint]:
     server.server_close()
 
 
-@pytest.mark.parametrize(("listed", "model"), [
-    ({"data": [{"id": "qwen"}, {"id": "llama"}]}, "qwen"),
-    ({"data": [{"id": "openai/*"}, {"id": "gpt"}]}, "gpt"),
-    ([{"name": "bare"}], "bare"),
-    ({"models": ["plain"]}, "plain"),
-])
+@pytest.mark.parametrize(
+    ("listed", "model"),
+    [
+        ({"data": [{"id": "qwen"}, {"id": "llama"}]}, "qwen"),
+        ({"data": [{"id": "openai/*"}, {"id": "gpt"}]}, "gpt"),
+        ([{"name": "bare"}], "bare"),
+        ({"models": ["plain"]}, "plain"),
+    ],
+)
 def test_the_first_model_of_a_list_in_any_shape_is_asked_for(endpoint: Endpoint, listed: object, model: str) -> None:
     _Listing.body = json.dumps(listed).encode()
     assert _first_model(endpoint) == model

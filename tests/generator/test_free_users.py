@@ -27,7 +27,8 @@ def test_sessions_have_the_classes_proportion_over_any_stretch(arrivals: int) ->
     for begin in (0, 777):
         counts = Counter(of.of_arrival(number) for number in range(begin, begin + arrivals))
         assert {name: counts[name] / arrivals for name in USERS} == pytest.approx(
-            {name: count / 512 for name, count in USERS.items()}, abs=3 / arrivals)
+            {name: count / 512 for name, count in USERS.items()}, abs=3 / arrivals
+        )
 
 
 def test_each_worker_s_arrivals_have_it_too() -> None:
@@ -37,8 +38,9 @@ def test_each_worker_s_arrivals_have_it_too() -> None:
 
 def test_the_class_of_an_arrival_does_not_depend_on_the_order_in_which_users_were_made() -> None:
     backwards = shares(users=dict(reversed(USERS.items())))
-    assert [shares().of_arrival(number) for number in range(50)] == \
-        [backwards.of_arrival(number) for number in range(50)]
+    assert [shares().of_arrival(number) for number in range(50)] == [
+        backwards.of_arrival(number) for number in range(50)
+    ]
     assert len({tuple(shares(seed).of_arrival(number) for number in range(50)) for seed in range(5)}) == 5
 
 

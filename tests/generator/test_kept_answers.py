@@ -15,8 +15,15 @@ from tokenswarm.generator.sinks import Buffer, FileSink
 
 
 def row(number: int, valid: bool | None, phase: str = "measure") -> dict:
-    return {"request_id": f"r{number}", "user_class": "U", "document": "flat", "finish_reason": "stop",
-            "valid_output": valid, "completion_tokens": 3, "phase": phase}
+    return {
+        "request_id": f"r{number}",
+        "user_class": "U",
+        "document": "flat",
+        "finish_reason": "stop",
+        "valid_output": valid,
+        "completion_tokens": 3,
+        "phase": phase,
+    }
 
 
 def kept(*rows: dict, most: int = 3, text: str = "words") -> list[str]:
@@ -61,7 +68,9 @@ def test_the_file_is_for_its_owner_alone_and_comes_back_invalid_ones_first(tmp_p
         file.write('{"torn')
     found = kept_answers(tmp_path, 5)
     assert [(each.request_id, each.valid, each.text) for each in found] == [
-        ("r0", False, "two\nlines"), ("r1", True, "two\nlines")]
+        ("r0", False, "two\nlines"),
+        ("r1", True, "two\nlines"),
+    ]
     assert kept_answers(tmp_path / "none", 5) == []
 
 

@@ -44,7 +44,10 @@ def test_steps_of_users_begin_when_locust_was_told_of_them() -> None:
         log.set_target(moment, users)
     levels = log.levels(Load(users_steps=(2, 4, 8), duration_s=30.0), measuring())
     assert [(level.start, level.users, level.began) for level in levels] == [
-        (100.0, 2, "start"), (110.7, 4, "step"), (121.2, 8, "step")]
+        (100.0, 2, "start"),
+        (110.7, 4, "step"),
+        (121.2, 8, "step"),
+    ]
 
 
 def test_a_ramp_and_an_open_loop_go_by_plan_whatever_users_were_asked_for() -> None:

@@ -40,19 +40,28 @@ def no_hang() -> Iterator[None]:
 class Bench:
     """A load process against a byte-level server, with a run folder."""
 
-    def __init__(self, folder: Path, script: Callable[[Peer], None], settings: str = "",
-                 shift_s: float = 0.0) -> None:
+    def __init__(self, folder: Path, script: Callable[[Peer], None], settings: str = "", shift_s: float = 0.0) -> None:
         self.folder = folder
         self.server = ByteServer(script)
         self.failures: list[OSError] = []
-        plan = Plan(folder=folder, run_id="run-1", base_url=self.server.url, model="m",
-                    scenario=load_scenario("rag", parse_set(settings)), corpus=load_corpus(), seed=1, salt="a1",
-                    workers=1, controlled=True)
+        plan = Plan(
+            folder=folder,
+            run_id="run-1",
+            base_url=self.server.url,
+            model="m",
+            scenario=load_scenario("rag", parse_set(settings)),
+            corpus=load_corpus(),
+            seed=1,
+            salt="a1",
+            workers=1,
+            controlled=True,
+        )
         timeline = Timeline(time.time())
         timeline.set_window(time.time(), 60.0, 5.0)
         self.live = LiveStats(timeline, bounded=lambda _: True, open_loop=False)
-        self.process = LoadProcess(plan, 0, timeline, Outlets(FileSink(folder), self.failures.append,
-                                                                self.live.merge), clock_shift_s=shift_s)
+        self.process = LoadProcess(
+            plan, 0, timeline, Outlets(FileSink(folder), self.failures.append, self.live.merge), clock_shift_s=shift_s
+        )
 
     def send(self, prompt: Prompt = PROMPT) -> object:
         return self.process.send(prompt, "measure", "RagReader", None)
@@ -141,8 +150,12 @@ def test_each_request_is_one_row_whose_id_is_the_header(bench: Callable[..., Ben
         assert bench.send().ok
     bench.process.flush()
     ids = [row["request_id"] for row in bench.rows()]
-    sent = [line.partition(b": ")[2].decode() for _, head, _ in bench.server.requests
-            for line in head.split(b"\r\n") if line.startswith(b"X-Request-Id")]
+    sent = [
+        line.partition(b": ")[2].decode()
+        for _, head, _ in bench.server.requests
+        for line in head.split(b"\r\n")
+        if line.startswith(b"X-Request-Id")
+    ]
     assert ids == sent
     assert len(set(ids)) == 3
 
@@ -150,7 +163,7 @@ def test_each_request_is_one_row_whose_id_is_the_header(bench: Callable[..., Ben
 def test_the_body_is_what_the_scenario_says(bench: Callable[..., Bench]) -> None:
     bench = bench(answering(STREAM), "output.max_tokens=77 output.temperature=0.25")
     bench.send()
-    (_, _, body), = bench.server.requests
+    ((_, _, body),) = bench.server.requests
     assert b'"max_tokens":77' in body
     assert b'"temperature":0.25' in body
     assert b'"stream_options":{"include_usage":true}' in body
@@ -171,7 +184,7 @@ def test_a_user_that_is_killed_leaves_one_cancelled_row(bench: Callable[..., Ben
     gevent.sleep(0.1)
     job.kill()
     bench.process.flush()
-    row, = bench.rows()
+    (row,) = bench.rows()
     assert (row["status"], row["error"], row["ttft_ms"]) == ("cancelled", "", "")
     assert float(row["sent_at"]) > 0
 
@@ -223,7 +236,7 @@ def test_a_bug_of_the_client_costs_no_row(bench: Callable[..., Bench]) -> None:
     bench = bench(answering(STREAM))
     answer = bench.send(Prompt([{"role": "user", "content": "\ud800"}], "c", 1, 0))  # no UTF-8 for that
     bench.process.flush()
-    row, = bench.rows()
+    (row,) = bench.rows()
     assert (answer.error, row["status"], row["error"]) == ("client_error", "failed", "client_error")
     assert bench.send().ok
 
@@ -235,8 +248,9 @@ def test_a_check_that_fails_costs_no_row(bench: Callable[..., Bench]) -> None:
     assert [row["valid_output"] for row in bench.rows()] == ["false"]
 
 
-def test_a_key_that_the_server_echoes_is_not_written(bench: Callable[..., Bench],
-                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_the_server_echoes_is_not_written(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(KEY_VARIABLE, "sk-planted-key")
     error = b'{"error":{"message":"Incorrect API key provided: sk-planted-key."}}'
     bench = bench(answering(b"HTTP/1.1 401 x\r\nContent-Length: %d\r\n\r\n%b" % (len(error), error)))
@@ -247,8 +261,9 @@ def test_a_key_that_the_server_echoes_is_not_written(bench: Callable[..., Bench]
     assert "sk-planted" not in (bench.folder / REQUESTS_CSV).read_text()
 
 
-def test_a_full_disk_is_reported_once_and_keeps_what_was_written(bench: Callable[..., Bench],
-                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_once_and_keeps_what_was_written(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = bench(answering(STREAM))
     bench.send()
     bench.process.flush()
@@ -285,8 +300,19 @@ def test_each_user_class_has_the_workload_output_and_limits_of_its_own_plan(tmp_
     server = ByteServer(answering(STREAM))
     reader = load_scenario("rag", parse_set("prompts.state=cold"))
     classifier = load_scenario("batch", parse_set("output.max_tokens=9 timeouts.total_s=7 prompts.state=cold"))
-    plan = Plan(folder=tmp_path, run_id="run-1", base_url=server.url, model="m", scenario=reader, corpus=load_corpus(),
-                seed=1, salt="a1", workers=1, controlled=True, classes={"BatchClassifier": ClassPlan(classifier)})
+    plan = Plan(
+        folder=tmp_path,
+        run_id="run-1",
+        base_url=server.url,
+        model="m",
+        scenario=reader,
+        corpus=load_corpus(),
+        seed=1,
+        salt="a1",
+        workers=1,
+        controlled=True,
+        classes={"BatchClassifier": ClassPlan(classifier)},
+    )
     timeline = Timeline(time.time())
     timeline.set_window(time.time(), 60.0, 5.0)
     live = LiveStats(timeline, bounded=lambda _: True, open_loop=False)
@@ -305,8 +331,11 @@ def test_each_user_class_has_the_workload_output_and_limits_of_its_own_plan(tmp_
     assert [b"Reference document" in body for body in bodies] == [True, False, True]
     with (tmp_path / REQUESTS_CSV).open(newline="", encoding="utf-8") as file:
         rows = [(row["user_class"], row["conversation"]) for row in csv.DictReader(file)]
-    assert rows == [("RagReader", "measure-000000"), ("BatchClassifier", "measure-000000"),
-                    ("RagReader", "measure-000017")]
+    assert rows == [
+        ("RagReader", "measure-000000"),
+        ("BatchClassifier", "measure-000000"),
+        ("RagReader", "measure-000017"),
+    ]
 
 
 def test_a_trace_context_goes_with_a_request_only_where_that_is_asked_for(bench: Callable[..., Bench]) -> None:

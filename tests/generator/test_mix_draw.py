@@ -16,8 +16,13 @@ TURNS = {"Rag": 3.0, "Chat": 5.0, "Batch": 1.0}
 
 def mix(of: str, **weights: float) -> Mix:
     weights = weights or {"Rag": 6, "Chat": 3, "Batch": 1}
-    return Mix(of=of, parts=tuple(MixPart(scenario=name.lower(), user_class=name, weight=weight, base=name,
-                                          locustfile="x.py") for name, weight in weights.items()))
+    return Mix(
+        of=of,
+        parts=tuple(
+            MixPart(scenario=name.lower(), user_class=name, weight=weight, base=name, locustfile="x.py")
+            for name, weight in weights.items()
+        ),
+    )
 
 
 def test_session_starts_come_in_their_shares_and_each_arrival_is_drawn_for_the_same_class_again() -> None:
@@ -81,8 +86,9 @@ def planned_classes(slow: bool) -> list[str]:
         name = draw.of_arrival("measure", number)
         return BoundSession(round(TURNS[name]), lambda: 4.0, user_class=name)
 
-    binding: Binding[int] = Binding(session, lambda number, of_place: draw.at_place(
-        "measure", number, of_place, TURNS.get))
+    binding: Binding[int] = Binding(
+        session, lambda number, of_place: draw.at_place("measure", number, of_place, TURNS.get)
+    )
     binding.begin_phase([Places(0.5, 3, lambda: 4.0, None, "Chat")], goes_on=True)
     busy: list[tuple[float, BoundSession, int]] = []
     users: dict[int, BoundSession] = {}

@@ -27,8 +27,13 @@ class Reader(LLMUser):
 
 
 def mix(of: str, **weights: float) -> Mix:
-    return Mix(of=of, parts=tuple(MixPart(scenario=name.lower(), user_class=name, weight=weight, base="Reader",
-                                          locustfile="x.py") for name, weight in weights.items()))
+    return Mix(
+        of=of,
+        parts=tuple(
+            MixPart(scenario=name.lower(), user_class=name, weight=weight, base="Reader", locustfile="x.py")
+            for name, weight in weights.items()
+        ),
+    )
 
 
 def test_shares_of_users_are_locusts_own_weights() -> None:
@@ -66,6 +71,7 @@ class FakeProcess:
             self._numbered = number
             yield
             self._numbered = None
+
         return as_one()
 
     def next_arrival(self, session: object = None, user_class: str = "") -> Arrival | None:

@@ -53,8 +53,9 @@ def user_of(process: FakeProcess) -> Asker:
 
 
 @pytest.mark.parametrize(("state", "different"), [("steady", 2), ("cold", 3)])
-def test_the_shared_part_differs_by_run_and_in_cold_phases_from_its_first_characters(state: str,
-                                                                                     different: int) -> None:
+def test_the_shared_part_differs_by_run_and_in_cold_phases_from_its_first_characters(
+    state: str, different: int
+) -> None:
     process = FakeProcess(state=state)
     user = user_of(process)
     warm = user.prompt("Why?", system="The handbook.")

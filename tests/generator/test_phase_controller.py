@@ -38,8 +38,9 @@ class Run:
     def __init__(self, load: Load, answers: Answers) -> None:
         self.timeline, self.reporter = Timeline(time.time()), Told()
         self.stopped: list[bool] = []
-        processes = LoadProcesses(answers=answers, announce=lambda: None, quiet=lambda: True,
-                                  finish=self.stopped.append)
+        processes = LoadProcesses(
+            answers=answers, announce=lambda: None, quiet=lambda: True, finish=self.stopped.append
+        )
         self.director = PhaseController(self.timeline, load, processes, self.reporter, duration_s=0.05, lead_s=0.0)
 
     def until_end(self) -> dict[str, object]:
@@ -113,8 +114,13 @@ def test_a_run_stopped_in_its_warm_up_measures_nothing() -> None:
 
 def test_measuring_ends_before_its_time_when_nothing_is_left_to_send() -> None:
     timeline, stopped, announced = Timeline(time.time()), [], []
-    processes = LoadProcesses(answers=list, announce=lambda: announced.append(timeline.measure_end),
-                              quiet=lambda: True, finish=stopped.append, exhausted=lambda: True)
+    processes = LoadProcesses(
+        answers=list,
+        announce=lambda: announced.append(timeline.measure_end),
+        quiet=lambda: True,
+        finish=stopped.append,
+        exhausted=lambda: True,
+    )
     director = PhaseController(timeline, Load(warmup_s=0), processes, Told(), duration_s=3600.0, lead_s=0.0)
     director.all_users_are_there()
     while not stopped:  # no_hang limits it

@@ -53,8 +53,11 @@ def starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoppedWhileItS
     monkeypatch.setattr(roles, "standalone_manifest", lambda environment, workers: (read_manifest(folder), folder))
     load = SimpleNamespace(rotate_s=3600.0, arrivals="poisson")
     scenario = SimpleNamespace(mix=None, load=load, slo={}, open_loop=False)
-    monkeypatch.setattr(roles, "plan_from", lambda *_, **__: SimpleNamespace(
-        folder=folder, scenario=scenario, controlled=False, bounded=lambda _: False))
+    monkeypatch.setattr(
+        roles,
+        "plan_from",
+        lambda *_, **__: SimpleNamespace(folder=folder, scenario=scenario, controlled=False, bounded=lambda _: False),
+    )
     return StoppedWhileItStarts(SimpleNamespace(events=Events(), web_ui=object(), runner=None))
 
 
@@ -67,7 +70,8 @@ def test_a_run_that_is_stopped_while_it_starts_has_ended(starting: StoppedWhileI
 
 
 def test_nothing_is_sent_before_the_cache_is_emptied_however_long_that_takes(
-        starting: StoppedWhileItStarts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starting: StoppedWhileItStarts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(roles, "_ENGINE_READY_S", 0.01)
     monkeypatch.setattr(Reporter, "connected", True)  # and never says that it is ready
     with pytest.raises(UserError, match="cache was not emptied"):
@@ -79,8 +83,7 @@ def test_the_wait_for_a_cold_cache_is_longer_than_emptying_it_may_take() -> None
     assert roles._ENGINE_READY_S > 2 * cache_reset.WAIT_S
 
 
-def test_phases_that_are_over_do_not_end_a_locust_that_ended_the_test_itself(
-        starting: StoppedWhileItStarts) -> None:
+def test_phases_that_are_over_do_not_end_a_locust_that_ended_the_test_itself(starting: StoppedWhileItStarts) -> None:
     """Its web UI does, and begins another one."""
     quits: list[str] = []
     starting.environment.runner = SimpleNamespace(quit=lambda: quits.append("quit"))

@@ -70,7 +70,10 @@ def test_the_index_counts_what_each_part_holds(tmp_path: Path) -> None:
     assert index["rotate_s"] == 10
     assert [part["rows"] for part in index["parts"]] == [{REQUESTS_CSV: n, PROMPTS_CSV: n} for n in (10, 10, 5)]
     assert [(part["first_written_at"], part["last_written_at"]) for part in index["parts"]] == [
-        (1000, 1009), (1010, 1019), (1020, 1024)]
+        (1000, 1009),
+        (1010, 1019),
+        (1020, 1024),
+    ]
     assert all(part["finished"] for part in index["parts"])
     for part in index["parts"]:
         assert len(numbers(tmp_path / part["files"][REQUESTS_CSV])) == part["rows"][REQUESTS_CSV]
@@ -95,7 +98,8 @@ def test_parts_keep_to_their_hour_after_a_long_silence(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_full_at_the_change_keeps_the_old_part_open_and_leaves_no_half_made_one(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sink, clock = rotating(tmp_path, rows=1)
     clock.now += 10
     real, full = os.open, OSError(28, "No space left on device")

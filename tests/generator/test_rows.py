@@ -26,9 +26,22 @@ from tokenswarm.workloads.base import Prompt
 
 ORIGIN = Origin("run-1", 2, "measure", "RagReader", "run-1-2-7")
 PROMPT = Prompt([{"role": "user", "content": "hello"}], "measure-000001", 3, 2, document="doc-1")
-STREAMED = Answer(http_status=200, finish_reason="stop", text="abc", sent_at=1_795_000_000.123456, connect_ms=0.25,
-                  headers_ms=1.5, ttft_ms=10.0, ttft_uncertainty_ms=0.0, ttfo_ms=10.0, last_token_ms=40.0, e2e_ms=40.0,
-                  token_gaps_ms=[20.0, 5.0, 5.0], chunks=4, usage=Usage(22, 16, 9, None))
+STREAMED = Answer(
+    http_status=200,
+    finish_reason="stop",
+    text="abc",
+    sent_at=1_795_000_000.123456,
+    connect_ms=0.25,
+    headers_ms=1.5,
+    ttft_ms=10.0,
+    ttft_uncertainty_ms=0.0,
+    ttfo_ms=10.0,
+    last_token_ms=40.0,
+    e2e_ms=40.0,
+    token_gaps_ms=[20.0, 5.0, 5.0],
+    chunks=4,
+    usage=Usage(22, 16, 9, None),
+)
 
 
 def line_of(answer: Answer, prompt: Prompt = PROMPT, origin: Origin = ORIGIN) -> dict[str, str]:
@@ -103,14 +116,17 @@ def test_lateness_is_sent_minus_scheduled() -> None:
     assert row["scheduled_at"] == "1795000000.121456"
 
 
-@pytest.mark.parametrize(("check", "answer", "cell"), [
-    (None, STREAMED, ""),
-    (lambda text: text == "abc", STREAMED, "true"),
-    (lambda text: False, STREAMED, "false"),
-    (lambda text: text[99], STREAMED, "false"),
-    (lambda text: True, Answer(status="failed", error="truncated"), ""),
-    (lambda text: True, Answer(status="cancelled"), ""),
-])
+@pytest.mark.parametrize(
+    ("check", "answer", "cell"),
+    [
+        (None, STREAMED, ""),
+        (lambda text: text == "abc", STREAMED, "true"),
+        (lambda text: False, STREAMED, "false"),
+        (lambda text: text[99], STREAMED, "false"),
+        (lambda text: True, Answer(status="failed", error="truncated"), ""),
+        (lambda text: True, Answer(status="cancelled"), ""),
+    ],
+)
 def test_the_scenarios_own_check_applies_to_successes_only(check: object, answer: Answer, cell: str) -> None:
     prompt = Prompt(PROMPT.messages, "c", 1, 0, check=check)
     assert line_of(answer, prompt)["valid_output"] == cell
@@ -119,8 +135,9 @@ def test_the_scenarios_own_check_applies_to_successes_only(check: object, answer
 # ---- hostile text
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1+1", "\r=1", "\n=1", " =1", "\x00=1", "\ufeff=1",
-                                  "\u200b=1"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1+1", "\r=1", "\n=1", " =1", "\x00=1", "\ufeff=1", "\u200b=1"]
+)
 def test_no_cell_can_be_taken_for_a_formula(text: str) -> None:
     answer = Answer(status="failed", error="engine_error", error_detail=text, finish_reason=text)
     row = line_of(answer)

@@ -31,8 +31,10 @@ def names(sessions: SessionStream, phase: str, users: list[int]) -> list[str]:
 
 
 def begun_by(sessions: SessionStream, phase: str, arrivals: list[int]) -> list[str]:
-    return [sessions.next(phase, 0, timeline(), 1001.0, Arrival(1001.0 + number, number)).conversation
-            for number in arrivals]
+    return [
+        sessions.next(phase, 0, timeline(), 1001.0, Arrival(1001.0 + number, number)).conversation
+        for number in arrivals
+    ]
 
 
 def test_measured_sessions_are_the_same_whatever_happened_in_the_warm_up() -> None:
@@ -63,7 +65,10 @@ def test_an_open_loop_begins_with_sessions_under_way_until_their_later_turns_com
 
 def test_in_an_open_loop_an_arrival_begins_the_session_of_its_number() -> None:
     assert begun_by(stream("load.rate=10"), "measure", [0, 3, 7]) == [
-        "measure-000000", "measure-000003", "measure-000007"]
+        "measure-000000",
+        "measure-000003",
+        "measure-000007",
+    ]
 
 
 @pytest.mark.parametrize("planned", [1, 2, 6, 16, 33])
@@ -91,8 +96,10 @@ def test_the_distance_is_the_next_prime() -> None:
 def test_sessions_that_are_sent_once_are_dealt_out_in_order_over_all_processes(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text("".join(f'{{"prompt": "Question {n}"}}\n' for n in range(7)), "utf-8")
     scenario = load_scenario("dataset", parse_set("dataset.order=once"), str(tmp_path / "d.jsonl"))
-    processes = [SessionStream(workloads.create(scenario, load_corpus(), 1, ""), scenario, scenario, Share(index, 2))
-                 for index in range(2)]
+    processes = [
+        SessionStream(workloads.create(scenario, load_corpus(), 1, ""), scenario, scenario, Share(index, 2))
+        for index in range(2)
+    ]
     begun: list[list[str]] = []
     for process in processes:
         names(process, "warmup", [0, 3, 0])

@@ -78,8 +78,9 @@ def test_a_disk_that_is_full_from_the_start_is_one_sentence(tmp_path: Path, monk
 
 @pytest.mark.parametrize("table", [REQUESTS_CSV, HOST_METRICS_CSV])
 @pytest.mark.parametrize("room", [0, 1, 5, 8, 9, 16, 23])
-def test_a_full_disk_leaves_whole_lines_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str,
-                                             room: int) -> None:
+def test_a_full_disk_leaves_whole_lines_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, room: int
+) -> None:
     sink = FileSink(tmp_path)
     sink.write(table, lines(1), 1)
     before = (tmp_path / table).read_text()
@@ -130,8 +131,9 @@ def test_the_buffer_hands_over_in_order_and_forgets(tmp_path: Path) -> None:
     assert buffer.taken[REQUESTS_CSV] == 3
 
 
-def test_the_buffer_keeps_its_lines_when_they_cannot_be_written(tmp_path: Path,
-                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_buffer_keeps_its_lines_when_they_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     buffer = Buffer(FileSink(tmp_path))
     buffer.add(REQUESTS_CSV, lines(1))
     disk = Disk(monkeypatch, room=3)

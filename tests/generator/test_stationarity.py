@@ -24,7 +24,8 @@ def chance_of_s(at_least: int, values: int) -> float:
     counts = Counter({0: 1})
     for size in range(2, values + 1):
         counts = Counter({inversions + more: 0 for inversions in counts for more in range(size)}) + sum(
-            (Counter({inversions + more: n for inversions, n in counts.items()}) for more in range(size)), Counter())
+            (Counter({inversions + more: n for inversions, n in counts.items()}) for more in range(size)), Counter()
+        )
     most = values * (values - 1) // 2
     return sum(n for inversions, n in counts.items() if abs(most - 2 * inversions) >= at_least) / math.factorial(values)
 
@@ -71,10 +72,9 @@ def test_fewer_values_than_blocks_tell_nothing() -> None:
 
 def test_rank_z_is_the_mann_whitney_statistic() -> None:
     from scipy.stats import mannwhitneyu
+
     rng = Random(2)
     earlier, later = ([rng.random() * scale for _ in range(count)] for scale, count in ((1.0, 40), (1.2, 55)))
     assert rank_z(earlier, earlier) == 0
     expected = mannwhitneyu(later, earlier, use_continuity=False, method="asymptotic", alternative="greater").pvalue
     assert 0.5 * math.erfc(rank_z(earlier, later) / math.sqrt(2)) == pytest.approx(expected)
-
-

@@ -13,8 +13,14 @@ Linux = namedtuple("Linux", "user nice system idle iowait irq softirq steal gues
 
 
 def test_the_share_of_steal_time_is_that_since_the_last_look() -> None:
-    looks = iter([Linux(10, 0, 5, 80, 0, 0, 0, 5, 3, 0), Linux(12, 0, 6, 85, 0, 0, 0, 7, 4, 0),
-                  Linux(13, 0, 6, 94, 0, 0, 0, 7, 4, 0), Linux(13, 0, 6, 94, 0, 0, 0, 7, 4, 0)])
+    looks = iter(
+        [
+            Linux(10, 0, 5, 80, 0, 0, 0, 5, 3, 0),
+            Linux(12, 0, 6, 85, 0, 0, 0, 7, 4, 0),
+            Linux(13, 0, 6, 94, 0, 0, 0, 7, 4, 0),
+            Linux(13, 0, 6, 94, 0, 0, 0, 7, 4, 0),
+        ]
+    )
     steal = Steal(lambda: next(looks))
     assert steal.share() == pytest.approx(0.2)
     assert steal.share() == 0.0

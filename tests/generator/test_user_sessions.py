@@ -69,16 +69,20 @@ class FakeProcess:
     def session_over(self) -> None:
         pass
 
-    def send(self, prompt: Any, phase: str, user_class: str, scheduled_at: float | None, attempt: int,
-             continuing: bool) -> Answer:
+    def send(
+        self, prompt: Any, phase: str, user_class: str, scheduled_at: float | None, attempt: int, continuing: bool
+    ) -> Answer:
         self.sent.append((prompt.conversation, prompt.turn, phase, continuing, scheduled_at))
         return Answer(status="ok", e2e_ms=1.0)
 
 
 def user_of(process: FakeProcess) -> Reader:
     fire = SimpleNamespace(fire=lambda **_: None)
-    return Reader(SimpleNamespace(tokenswarm=SimpleNamespace(process=process, gave_up=False),
-                                  events=SimpleNamespace(request=fire)))
+    return Reader(
+        SimpleNamespace(
+            tokenswarm=SimpleNamespace(process=process, gave_up=False), events=SimpleNamespace(request=fire)
+        )
+    )
 
 
 def test_a_session_of_the_warm_up_goes_on_and_the_next_one_is_the_first_of_the_measured_phase() -> None:
@@ -89,8 +93,11 @@ def test_a_session_of_the_warm_up_goes_on_and_the_next_one_is_the_first_of_the_m
         process.now = MEASURE_START + 1
     user.ask(next(iter(user.next_session())))
     assert [row[:4] for row in process.sent] == [
-        ("warmup-000000", 1, "warmup", False), ("warmup-000000", 2, "measure", True),
-        ("warmup-000000", 3, "measure", True), ("measure-000000", 1, "measure", False)]
+        ("warmup-000000", 1, "warmup", False),
+        ("warmup-000000", 2, "measure", True),
+        ("warmup-000000", 3, "measure", True),
+        ("measure-000000", 1, "measure", False),
+    ]
     assert process.begun == [("warmup", 5), ("measure", 5)]
 
 
@@ -101,8 +108,10 @@ def test_an_open_loop_s_session_begins_with_its_arrival_and_sends_it(state: str)
     user.ask(next(iter(user.next_session())))
     user.ask(next(iter(user.next_session())))
     assert process.bound == [("measure-000000", 12.0), ("measure-000001", 14.0)]
-    assert process.sent == [("measure-000000", 1, "measure", False, 12.0),
-                            ("measure-000001", 1, "measure", False, 14.0)]
+    assert process.sent == [
+        ("measure-000000", 1, "measure", False, 12.0),
+        ("measure-000001", 1, "measure", False, 14.0),
+    ]
 
 
 @pytest.mark.parametrize("state", ["steady", "cold"])

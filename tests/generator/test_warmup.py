@@ -114,12 +114,15 @@ def test_the_change_is_that_of_the_mean() -> None:
     assert (found.steady, found.seconds) == (False, 5.0)
 
 
-def load_series(hits: Level, queue: Level, seed: int, seconds: float = 20.0
-                ) -> tuple[list[tuple[float, float, int, int]], list[tuple[float, int]]]:
+def load_series(
+    hits: Level, queue: Level, seed: int, seconds: float = 20.0
+) -> tuple[list[tuple[float, float, int, int]], list[tuple[float, int]]]:
     """Answers of 3,000 prompt tokens with an even TTFT, hits(at, rng) of which were cached, and requests in flight."""
     rng = Random(1000 + seed)
-    answers = [(at, latency, int(3000 * min(1.0, max(0.0, hits(at, rng)))), 3000)
-               for at, latency in series(even, seed, seconds=seconds)]
+    answers = [
+        (at, latency, int(3000 * min(1.0, max(0.0, hits(at, rng)))), 3000)
+        for at, latency in series(even, seed, seconds=seconds)
+    ]
     return answers, [(0.1 * step, round(queue(0.1 * step, rng))) for step in range(round(10 * seconds))]
 
 
@@ -141,8 +144,9 @@ def test_a_load_is_steady_when_ttft_hit_rate_and_requests_in_flight_are() -> Non
     assert list(found[0].series) == ["TTFT", HIT_RATE, IN_FLIGHT]
 
 
-@pytest.mark.parametrize(("hits", "queue", "name"), [(grows(0.8), stays(20), HIT_RATE),
-                                                     (stays(0.8), grows(20), IN_FLIGHT)])
+@pytest.mark.parametrize(
+    ("hits", "queue", "name"), [(grows(0.8), stays(20), HIT_RATE), (stays(0.8), grows(20), IN_FLIGHT)]
+)
 def test_a_load_is_not_steady_while_one_of_them_grows(hits: Level, queue: Level, name: str) -> None:
     found = [judged(hits, queue, seed) for seed in range(20)]
     assert not any(judgement.steady for judgement in found)
@@ -160,26 +164,47 @@ def test_too_few_answers_tell_nothing_of_a_load_either() -> None:
     assert judge_load(answers[:10], in_flight, 0.0, 2.0, 20.0).steady is None
 
 
-@pytest.mark.parametrize(("judgement", "fixed", "expected"), [
-    (Judgement(True, 40, 4.0, 0.01, 0.1), False, "ended after 8 s: TTFT was steady."),
-    (Judgement(False, 40, 30.0, -0.12, -3.0), False, "at its limit of 60 s; TTFT was still falling: its mean changed "
-                                                     "by -12% within the last 30 s."),
-    (Judgement(False, 40, 30.0, 0.4, 5.0), False, "TTFT was still rising: its mean changed by +40%"),
-    (Judgement(True, 17, 30.0, -0.31, -0.8), False, "TTFT was steady as far as 17 answers tell (the mean TTFT changed "
-     "by -31%, which may be chance)."),
-    (Judgement(None, 3, 30.0), False, "3 answers in its last 30 s are too few to tell whether TTFT was steady."),
-    (Judgement(False, 40, 30.0, 0.2, -3.0), False, "TTFT was still falling within the last 30 s."),
-    (Judgement(None, 256, 3.0), False, "256 answers in its last 3 s came too much at once to tell"),
-    (Judgement(True, 40, 4.0, 0.01, 0.1, dict.fromkeys(("TTFT", HIT_RATE, IN_FLIGHT), Series(True))), False,
-     "ended after 8 s: TTFT, hit rate and requests in flight were steady."),
-    (Judgement(False, 40, 30.0, 0.0, 0.1, {"TTFT": Series(True), HIT_RATE: Series(False, 0.12, 30)}), False,
-     "hit rate was still rising: it changed by +12% of the prompt tokens within the last 30 s."),
-    (Judgement(False, 40, 30.0, 0.0, 0.1, {"TTFT": Series(True), IN_FLIGHT: Series(False, -0.2)}), False,
-     "requests in flight were still falling: their mean changed by -20% within the last 30 s."),
-    (Judgement(False, 40, 30.0, -0.12, -3.0, {"TTFT": Series(False, -0.12)}), False,
-     "TTFT was still falling: its mean changed by -12% within the last 30 s."),
-    (Judgement(False, 40, 30.0, -0.12, -3.0), True, "took the 60 s that were asked for; TTFT was still falling"),
-])
+@pytest.mark.parametrize(
+    ("judgement", "fixed", "expected"),
+    [
+        (Judgement(True, 40, 4.0, 0.01, 0.1), False, "ended after 8 s: TTFT was steady."),
+        (
+            Judgement(False, 40, 30.0, -0.12, -3.0),
+            False,
+            "at its limit of 60 s; TTFT was still falling: its mean changed by -12% within the last 30 s.",
+        ),
+        (Judgement(False, 40, 30.0, 0.4, 5.0), False, "TTFT was still rising: its mean changed by +40%"),
+        (
+            Judgement(True, 17, 30.0, -0.31, -0.8),
+            False,
+            "TTFT was steady as far as 17 answers tell (the mean TTFT changed by -31%, which may be chance).",
+        ),
+        (Judgement(None, 3, 30.0), False, "3 answers in its last 30 s are too few to tell whether TTFT was steady."),
+        (Judgement(False, 40, 30.0, 0.2, -3.0), False, "TTFT was still falling within the last 30 s."),
+        (Judgement(None, 256, 3.0), False, "256 answers in its last 3 s came too much at once to tell"),
+        (
+            Judgement(True, 40, 4.0, 0.01, 0.1, dict.fromkeys(("TTFT", HIT_RATE, IN_FLIGHT), Series(True))),
+            False,
+            "ended after 8 s: TTFT, hit rate and requests in flight were steady.",
+        ),
+        (
+            Judgement(False, 40, 30.0, 0.0, 0.1, {"TTFT": Series(True), HIT_RATE: Series(False, 0.12, 30)}),
+            False,
+            "hit rate was still rising: it changed by +12% of the prompt tokens within the last 30 s.",
+        ),
+        (
+            Judgement(False, 40, 30.0, 0.0, 0.1, {"TTFT": Series(True), IN_FLIGHT: Series(False, -0.2)}),
+            False,
+            "requests in flight were still falling: their mean changed by -20% within the last 30 s.",
+        ),
+        (
+            Judgement(False, 40, 30.0, -0.12, -3.0, {"TTFT": Series(False, -0.12)}),
+            False,
+            "TTFT was still falling: its mean changed by -12% within the last 30 s.",
+        ),
+        (Judgement(False, 40, 30.0, -0.12, -3.0), True, "took the 60 s that were asked for; TTFT was still falling"),
+    ],
+)
 def test_the_end_is_told_in_a_sentence(judgement: Judgement, fixed: bool, expected: str) -> None:
     facts = ended(judgement, seconds=8.0, limit_s=60.0, fixed=fixed)
     assert expected in facts.sentence

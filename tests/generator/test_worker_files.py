@@ -88,8 +88,9 @@ def test_a_file_that_changed_on_the_master_is_refused(trace: Path) -> None:
     assert caught.value.code is Exit.DATA and worker.ready == 0
 
 
-@pytest.mark.parametrize(("sha256", "offset"), [
-    ("0" * 64, 0), ("/etc/passwd", 0), (None, 0), ("known", -1), ("known", "0")])
+@pytest.mark.parametrize(
+    ("sha256", "offset"), [("0" * 64, 0), ("/etc/passwd", 0), (None, 0), ("known", -1), ("known", "0")]
+)
 def test_nothing_but_files_of_the_run_is_handed_out(trace: Path, sha256: object, offset: object) -> None:
     master = FilesToHandOut([_scenario(trace)])
     known = master.offers()[0]["sha256"]

@@ -28,53 +28,125 @@ def vllm(shift: float = 0.0, **more: Any) -> dict[str, Any]:
     columns = {"ttfts": ttfts, "itls": itls, "latencies": [t + 0.06 for t in ttfts], "output_lens": [4] * N}
     for name, value in failed.items():
         columns[name] = [value if i == 3 else each for i, each in enumerate(columns[name])]
-    return {"date": "20261101-120000", "backend": "vllm", "endpoint_type": "openai-chat", "label": None,
-            "model_id": "m/7b", "tokenizer_id": "m/7b", "num_prompts": N, "request_rate": "inf", "burstiness": 1.0,
-            "max_concurrency": 8, "duration": 20.0, "completed": N - 1, "failed": 1, "total_input_tokens": 100 * N,
-            "input_lens": [100] * N, "start_times": [5000.0 + 0.5 * i for i in range(N)],
-            "generated_texts": ["x"] * N, "errors": ["Traceback\nTimeoutError" if i == 3 else "" for i in range(N)],
-            "mean_ttft_ms": 120.0} | columns | more
+    return (
+        {
+            "date": "20261101-120000",
+            "backend": "vllm",
+            "endpoint_type": "openai-chat",
+            "label": None,
+            "model_id": "m/7b",
+            "tokenizer_id": "m/7b",
+            "num_prompts": N,
+            "request_rate": "inf",
+            "burstiness": 1.0,
+            "max_concurrency": 8,
+            "duration": 20.0,
+            "completed": N - 1,
+            "failed": 1,
+            "total_input_tokens": 100 * N,
+            "input_lens": [100] * N,
+            "start_times": [5000.0 + 0.5 * i for i in range(N)],
+            "generated_texts": ["x"] * N,
+            "errors": ["Traceback\nTimeoutError" if i == 3 else "" for i in range(N)],
+            "mean_ttft_ms": 120.0,
+        }
+        | columns
+        | more
+    )
 
 
 def sglang(**more: Any) -> dict[str, Any]:
     """As one line of `sglang.bench_serving --output-details`."""
-    return {"tag": None, "backend": "sglang-oai-chat", "dataset_name": "random", "request_rate": 4.0,
-            "max_concurrency": None, "sharegpt_output_len": None, "random_input_len": 100, "random_output_len": 4,
-            "random_range_ratio": 1.0, "server_info": {"version": "0.5.23", "model_path": "m/7b"}, "duration": 12.0,
-            "completed": N, "input_lens": [100] * N, "output_lens": [4] * N, "ttfts": [0.1] * N,
-            "itls": [[0.01, 0.02, 0.03]] * N, "generated_texts": ["x"] * N, "errors": [""] * N} | more
+    return {
+        "tag": None,
+        "backend": "sglang-oai-chat",
+        "dataset_name": "random",
+        "request_rate": 4.0,
+        "max_concurrency": None,
+        "sharegpt_output_len": None,
+        "random_input_len": 100,
+        "random_output_len": 4,
+        "random_range_ratio": 1.0,
+        "server_info": {"version": "0.5.23", "model_path": "m/7b"},
+        "duration": 12.0,
+        "completed": N,
+        "input_lens": [100] * N,
+        "output_lens": [4] * N,
+        "ttfts": [0.1] * N,
+        "itls": [[0.01, 0.02, 0.03]] * N,
+        "generated_texts": ["x"] * N,
+        "errors": [""] * N,
+    } | more
 
 
 def aiperf(number: int, **more: Any) -> dict[str, Any]:
     """As a line of aiperf's profile_export.jsonl."""
     start = 1_790_000_000_000_000_000 + number * 500_000_000
-    return {"metadata": {"session_num": number, "x_request_id": f"r{number}", "x_correlation_id": f"c{number // 2}",
-                         "turn_index": number % 2, "request_start_ns": start, "request_end_ns": start + 200_000_000,
-                         "worker_id": "w", "benchmark_phase": "profiling", "was_cancelled": False},
-            "metrics": {"input_sequence_length": {"value": 100, "unit": "tokens"},
-                        "time_to_first_token": {"value": 120.0, "unit": "ms"},
-                        "request_latency": {"value": 180.0, "unit": "ms"},
-                        "output_sequence_length": {"value": 4, "unit": "tokens"},
-                        "inter_chunk_latency": {"value": [10.0, 20.0, 30.0], "unit": "ms"}},
-            "error": None} | more
+    return {
+        "metadata": {
+            "session_num": number,
+            "x_request_id": f"r{number}",
+            "x_correlation_id": f"c{number // 2}",
+            "turn_index": number % 2,
+            "request_start_ns": start,
+            "request_end_ns": start + 200_000_000,
+            "worker_id": "w",
+            "benchmark_phase": "profiling",
+            "was_cancelled": False,
+        },
+        "metrics": {
+            "input_sequence_length": {"value": 100, "unit": "tokens"},
+            "time_to_first_token": {"value": 120.0, "unit": "ms"},
+            "request_latency": {"value": 180.0, "unit": "ms"},
+            "output_sequence_length": {"value": 4, "unit": "tokens"},
+            "inter_chunk_latency": {"value": [10.0, 20.0, 30.0], "unit": "ms"},
+        },
+        "error": None,
+    } | more
 
 
 def guidellm(total: int = N + 1, **more: Any) -> dict[str, Any]:
     """As guidellm's benchmarks.json, format 2."""
+
     def request(number: int, error: str | None = None) -> dict[str, Any]:
         start = 1_790_000_000.0 + 0.5 * number
-        timings = {"request_start": start, "resolve_start": start, "first_token_iteration": start + 0.12,
-                   "last_token_iteration": start + 0.18, "request_end": start + 0.19, "token_iterations": 4}
-        return {"type_": "generative_request_stats", "request_id": f"r{number}", "output": "x", "prompt_tokens": 100,
-                "output_tokens": 4, "info": {"status": "completed", "timings": timings, "error": error}}
+        timings = {
+            "request_start": start,
+            "resolve_start": start,
+            "first_token_iteration": start + 0.12,
+            "last_token_iteration": start + 0.18,
+            "request_end": start + 0.19,
+            "token_iterations": 4,
+        }
+        return {
+            "type_": "generative_request_stats",
+            "request_id": f"r{number}",
+            "output": "x",
+            "prompt_tokens": 100,
+            "output_tokens": 4,
+            "info": {"status": "completed", "timings": timings, "error": error},
+        }
 
-    return {"metadata": {"version": 2, "guidellm_version": "0.8.1"}, "config": {"spec": {}},
-            "benchmarks": [{"type_": "generative_benchmark", "start_time": 1_790_000_000.0, "duration": 25.0,
-                            "config": {"strategy": {"type_": "constant", "rate": 2.0}, "backend": {"model": "m/7b"}},
-                            "metrics": {"request_totals": {"successful": N, "errored": 1, "total": total}},
-                            "requests": {"successful": [request(i) for i in range(N)],
-                                         "errored": [request(N, "HTTP 429 Too Many Requests")], "incomplete": []}}
-                           | more], "conclusions": []}
+    return {
+        "metadata": {"version": 2, "guidellm_version": "0.8.1"},
+        "config": {"spec": {}},
+        "benchmarks": [
+            {
+                "type_": "generative_benchmark",
+                "start_time": 1_790_000_000.0,
+                "duration": 25.0,
+                "config": {"strategy": {"type_": "constant", "rate": 2.0}, "backend": {"model": "m/7b"}},
+                "metrics": {"request_totals": {"successful": N, "errored": 1, "total": total}},
+                "requests": {
+                    "successful": [request(i) for i in range(N)],
+                    "errored": [request(N, "HTTP 429 Too Many Requests")],
+                    "incomplete": [],
+                },
+            }
+            | more
+        ],
+        "conclusions": [],
+    }
 
 
 def write(path: Path, content: Any) -> Path:
@@ -157,20 +229,24 @@ def test_each_run_of_a_file_becomes_a_folder(tmp_path: Path) -> None:
     assert import_file(path, tmp_path / "mine") == folders  # made anew
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    ("", "none of the result files"),
-    ("hello", "none of the result files"),
-    (json.dumps({"duration": 3.0, "model_id": "m", "backend": "vllm"}), "--save-detailed"),
-    (json.dumps({"duration": 3.0, "random_input_len": 1, "backend": "sglang"}), "--output-details"),
-    (json.dumps(vllm(ttfts=["a"])), "is not what vllm bench serve writes"),
-    (json.dumps(vllm(ttfts=[0.1])), "ttfts has 1 entries and output_lens 40"),
-    (json.dumps(aiperf(0)) + "\n{\"metadata\": 3}\n", "line 2, is no record"),
-    (json.dumps(aiperf(0))[:-30] + "\n", "line 1, is no record"),
-    (json.dumps({"metadata": {"guidellm_version": "1"}, "benchmarks": [{"requests": 3}]}), "format 2"),
-    (json.dumps({"metadata": {"guidellm_version": "1"}, "benchmarks": []}), "holds no run"),
-])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "none of the result files"),
+        ("hello", "none of the result files"),
+        (json.dumps({"duration": 3.0, "model_id": "m", "backend": "vllm"}), "--save-detailed"),
+        (json.dumps({"duration": 3.0, "random_input_len": 1, "backend": "sglang"}), "--output-details"),
+        (json.dumps(vllm(ttfts=["a"])), "is not what vllm bench serve writes"),
+        (json.dumps(vllm(ttfts=[0.1])), "ttfts has 1 entries and output_lens 40"),
+        (json.dumps(aiperf(0)) + '\n{"metadata": 3}\n', "line 2, is no record"),
+        (json.dumps(aiperf(0))[:-30] + "\n", "line 1, is no record"),
+        (json.dumps({"metadata": {"guidellm_version": "1"}, "benchmarks": [{"requests": 3}]}), "format 2"),
+        (json.dumps({"metadata": {"guidellm_version": "1"}, "benchmarks": []}), "holds no run"),
+    ],
+)
 def test_a_file_that_cannot_be_read_is_one_sentence_and_leaves_nothing_behind(
-        tmp_path: Path, content: str, words: str) -> None:
+    tmp_path: Path, content: str, words: str
+) -> None:
     path = write(tmp_path / "x.json", content)
     with pytest.raises(UserError) as caught:
         import_file(path, results=tmp_path / "results")
@@ -199,15 +275,21 @@ def test_two_files_are_compared_as_two_sides(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_repeats_of_two_sides_have_intervals(tmp_path: Path) -> None:
-    sides = {side: [import_file(write(tmp_path / f"{side}{i}.json", vllm(shift + 0.001 * i)), results=tmp_path)[0]
-                    for i in range(3)] for side, shift in (("a", 0.0), ("b", 0.5))}
+    sides = {
+        side: [
+            import_file(write(tmp_path / f"{side}{i}.json", vllm(shift + 0.001 * i)), results=tmp_path)[0]
+            for i in range(3)
+        ]
+        for side, shift in (("a", 0.0), ("b", 0.5))
+    }
     comparison = compare_runs(a=sides["a"], b=sides["b"])
     [ttft] = [each for each in comparison.results if each.metric.key == "ttft_p95_ms"]
     assert ttft.state == "worse" and ttft.known.low > 1
 
 
-def test_report_takes_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                      capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_takes_the_file_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["report", str(write(tmp_path / "v.json", vllm()))]) == 0
     assert "UNCHECKED" in capsys.readouterr().out

@@ -42,22 +42,39 @@ class _Hook(list):
 def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """As much of a directing part as an exporter looks at, in the middle of a run."""
     monkeypatch.setenv("API_KEY", SECRET)
-    (tmp_path / "run.json").write_text(json.dumps({
-        "run_id": "r1", "engine": {"name": "vllm", "base_url": "http://gpu1:8000/v1"}, "model": "m",
-        "scenario": {"name": "chat"}, "simulated": False}))
+    (tmp_path / "run.json").write_text(
+        json.dumps(
+            {
+                "run_id": "r1",
+                "engine": {"name": "vllm", "base_url": "http://gpu1:8000/v1"},
+                "model": "m",
+                "scenario": {"name": "chat"},
+                "simulated": False,
+            }
+        )
+    )
     return SimpleNamespace(
-        environment=SimpleNamespace(events=SimpleNamespace(quitting=_Hook()), user_classes=[Exporter],
-                                    runner=SimpleNamespace(user_count=7)),
+        environment=SimpleNamespace(
+            events=SimpleNamespace(quitting=_Hook()), user_classes=[Exporter], runner=SimpleNamespace(user_count=7)
+        ),
         plan=SimpleNamespace(folder=tmp_path, scenario=load_scenario("chat", {}), controlled=True, api_key=SECRET),
-        live=stats(make_run.row()), timeline=Timeline(make_run.START, make_run.START), process=None,
-        director=SimpleNamespace(stopped=False), in_flight=lambda: Counter(RagReader=2))
+        live=stats(make_run.row()),
+        timeline=Timeline(make_run.START, make_run.START),
+        process=None,
+        director=SimpleNamespace(stopped=False),
+        in_flight=lambda: Counter(RagReader=2),
+    )
 
 
 def asked(served: Exporter, path: str, method: str = "GET") -> tuple[str, str, bytes]:
     """(status, content type, body) of a request to the WSGI application."""
     heard: list[Any] = []
-    body = b"".join(served.wsgi({"PATH_INFO": path, "REQUEST_METHOD": method},
-                                lambda status, headers: heard.append((status, dict(headers)["Content-Type"]))))
+    body = b"".join(
+        served.wsgi(
+            {"PATH_INFO": path, "REQUEST_METHOD": method},
+            lambda status, headers: heard.append((status, dict(headers)["Content-Type"])),
+        )
+    )
     return *heard[0], body
 
 
@@ -80,17 +97,23 @@ def test_before_the_first_run_there_are_users_and_no_engine(part: SimpleNamespac
     part.live = part.plan = None
     served = Exporter(part)
     assert [line for line in asked(served, "/metrics")[2].splitlines() if not line.startswith(b"#")] == [
-        b"tokenswarm_users 7.0"]
+        b"tokenswarm_users 7.0"
+    ]
     assert json.loads(asked(served, "/targets")[2]) == []
 
 
-@pytest.mark.parametrize(("engine", "target", "scheme", "path"), [
-    ({"name": "vllm", "base_url": "http://gpu1:8000/v1"}, "gpu1:8000", "http", "/metrics"),
-    ({"name": "sglang", "base_url": "https://llm.example/team"}, "llm.example:443", "https", "/team/metrics"),
-    ({"name": "sim", "base_url": "http://[::1]:8088"}, "[::1]:8088", "http", "/metrics"),
-    ({"name": "trtllm", "base_url": "http://127.0.0.1:8000"}, "127.0.0.1:8000", "http", "/prometheus/metrics")])
-def test_service_discovery_gets_the_engine_under_load(part: SimpleNamespace, engine: dict[str, str], target: str,
-                                                      scheme: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("engine", "target", "scheme", "path"),
+    [
+        ({"name": "vllm", "base_url": "http://gpu1:8000/v1"}, "gpu1:8000", "http", "/metrics"),
+        ({"name": "sglang", "base_url": "https://llm.example/team"}, "llm.example:443", "https", "/team/metrics"),
+        ({"name": "sim", "base_url": "http://[::1]:8088"}, "[::1]:8088", "http", "/metrics"),
+        ({"name": "trtllm", "base_url": "http://127.0.0.1:8000"}, "127.0.0.1:8000", "http", "/prometheus/metrics"),
+    ],
+)
+def test_service_discovery_gets_the_engine_under_load(
+    part: SimpleNamespace, engine: dict[str, str], target: str, scheme: str, path: str
+) -> None:
     (part.plan.folder / "run.json").write_text(json.dumps({"engine": engine}))
     _, kind, body = asked(Exporter(part), "/targets")
     assert kind == "application/json"
@@ -122,8 +145,9 @@ def test_the_web_ui_serves_the_same_pages(part: SimpleNamespace) -> None:
     attach(app, part)
     page, targets = app.test_client().get("/metrics"), app.test_client().get("/targets")
     assert page.content_type == "text/plain; version=0.0.4; charset=utf-8" and b"tokenswarm_run_info" in page.data
-    assert targets.get_json() == [{"targets": ["gpu1:8000"],
-                                   "labels": {"__scheme__": "http", "__metrics_path__": "/metrics"}}]
+    assert targets.get_json() == [
+        {"targets": ["gpu1:8000"], "labels": {"__scheme__": "http", "__metrics_path__": "/metrics"}}
+    ]
 
 
 class _Clock:
@@ -162,8 +186,16 @@ def test_a_run_that_is_over_waits_for_the_next_scrape(part: SimpleNamespace, clo
     leaving.get(timeout=20)
 
 
-@pytest.mark.parametrize("why", ["nobody scrapes", "somebody looked twice", "somebody stopped the run",
-                                 "the web UI goes on", "the next scrape is long due"])
+@pytest.mark.parametrize(
+    "why",
+    [
+        "nobody scrapes",
+        "somebody looked twice",
+        "somebody stopped the run",
+        "the web UI goes on",
+        "the next scrape is long due",
+    ],
+)
 def test_nobody_waits_in_vain(part: SimpleNamespace, clock: _Clock, why: str) -> None:
     served = Exporter(part)
     for _ in range({"nobody scrapes": 0, "somebody looked twice": 2}.get(why, 4)):
@@ -178,8 +210,9 @@ def test_nobody_waits_in_vain(part: SimpleNamespace, clock: _Clock, why: str) ->
     assert leaving.ready()
 
 
-def test_a_taken_port_is_one_sentence_and_its_code(part: SimpleNamespace, monkeypatch: pytest.MonkeyPatch,
-                                                   capsys: pytest.CaptureFixture) -> None:
+def test_a_taken_port_is_one_sentence_and_its_code(
+    part: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -193,8 +226,9 @@ def test_a_taken_port_is_one_sentence_and_its_code(part: SimpleNamespace, monkey
     assert f"port {port} of 127.0.0.1: it is taken" in said and len(said.strip().splitlines()) == 1
 
 
-def test_where_to_serve_must_be_an_address_of_this_machine(part: SimpleNamespace, monkeypatch: pytest.MonkeyPatch,
-                                                           capsys: pytest.CaptureFixture) -> None:
+def test_where_to_serve_must_be_an_address_of_this_machine(
+    part: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.setenv(METRICS_VARIABLE, "9646")
     with pytest.raises(UserError, match="HOST:PORT"):
         serve(part)

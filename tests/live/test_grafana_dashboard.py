@@ -73,8 +73,11 @@ def test_it_is_as_the_registry_of_metrics_completes_it() -> None:
 def test_what_was_completed_is_completed_anew_and_goes_with_its_metric() -> None:
     with METRICS.registered(STREAMING), METRICS.registered(THINKING):
         more = completed(BOARD)
-        assert [panel["title"] for panel in more["panels"][len(BOARD["panels"]):]] == [
-            ROW, STREAMING.title, THINKING.title]
+        assert [panel["title"] for panel in more["panels"][len(BOARD["panels"]) :]] == [
+            ROW,
+            STREAMING.title,
+            THINKING.title,
+        ]
         assert completed(more) == more
         _fits(more)
     assert completed(more) == BOARD
@@ -90,8 +93,12 @@ def _fits(board: dict[str, Any]) -> None:
     places = [panel["gridPos"] for panel in board["panels"]]
     assert all(place["x"] + place["w"] <= 24 for place in places)
     for one, other in combinations(places, 2):
-        apart = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"] \
-            or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        apart = (
+            one["x"] + one["w"] <= other["x"]
+            or other["x"] + other["w"] <= one["x"]
+            or one["y"] + one["h"] <= other["y"]
+            or other["y"] + other["h"] <= one["y"]
+        )
         assert apart, (one, other)
     for panel in board["panels"]:
         if panel["type"] == "row":
@@ -111,10 +118,13 @@ def test_what_is_provisioned_fits_together() -> None:
 
 
 def test_prometheus_looks_where_engines_and_load_generators_listen() -> None:
-    jobs = {job["job_name"]: job for job in yaml.safe_load((OBSERVE / "prometheus.yml").read_text("utf-8"))[
-        "scrape_configs"]}
+    jobs = {
+        job["job_name"]: job
+        for job in yaml.safe_load((OBSERVE / "prometheus.yml").read_text("utf-8"))["scrape_configs"]
+    }
     load_generators = jobs["tokenswarm"]["static_configs"][0]["targets"]
     assert [each["url"] for each in jobs["engine"]["http_sd_configs"]] == [
-        f"http://{target}/targets" for target in load_generators]
+        f"http://{target}/targets" for target in load_generators
+    ]
     ports = {int(target.rpartition(":")[2]) for target in jobs["engine"]["static_configs"][0]["targets"]}
     assert ports == {load_description(engine).default_port for engine in ("vllm", "sglang", "sim")}

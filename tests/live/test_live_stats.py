@@ -29,8 +29,9 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     """The rows of requests.csv as the load generator had them."""
     kinds = {column.name: CONVERT.get(column.kind, str) for column in REQUEST_COLUMNS}
     with (folder / REQUESTS_CSV).open(newline="", encoding="utf-8") as file:
-        return [{name: kinds[name](cell) if cell else None for name, cell in row.items()}
-                for row in csv.DictReader(file)]
+        return [
+            {name: kinds[name](cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)
+        ]
 
 
 def merged(rows: list[dict[str, Any]], workload: str, workers: int) -> LiveStats:
@@ -43,7 +44,7 @@ def merged(rows: list[dict[str, Any]], workload: str, workers: int) -> LiveStats
         mine = rows[worker::workers]
         for first in range(0, len(mine), 40):
             part = Delta()
-            for row in mine[first:first + 40]:
+            for row in mine[first : first + 40]:
                 part.add(row, bounds_of(slo), timeline)
             wire = msgspec.msgpack.encode(part.packed())
             stats.merge(Delta.unpacked(msgspec.msgpack.decode(wire)))
@@ -59,7 +60,8 @@ def test_live_figures_are_the_reports_within_the_sketchs_error(tmp_path: Path, w
     summary = summarise(read_run(folder))
     assert stats.counts == {status: getattr(summary.counts.all_phases, status) for status in stats.counts}
     assert {status: total[status] for status in stats.counts} == {
-        status: getattr(summary.counts.measured, status) for status in stats.counts}
+        status: getattr(summary.counts.measured, status) for status in stats.counts
+    }
     for name in ("output_tok_s", "total_tok_s", "requests_s"):
         assert total[name] == pytest.approx(summary.rates[name].value, rel=1e-6), name
     assert total["goodput_rps"] == pytest.approx(summary.goodput.goodput_rps.value)
@@ -92,8 +94,15 @@ def test_what_ended_more_than_ten_seconds_ago_is_no_longer_recent(monkeypatch: p
     stats = LiveStats(timeline, bounded=lambda _: False, open_loop=False)
     for status, step in (("ok", 6.0), ("failed", 6.0)):
         part = Delta()
-        part.add(make_run.row(status=status, error=None if status == "ok" else "overloaded",
-                              **dict.fromkeys(("lateness_ms", "scheduled_at"))), {}, timeline)
+        part.add(
+            make_run.row(
+                status=status,
+                error=None if status == "ok" else "overloaded",
+                **dict.fromkeys(("lateness_ms", "scheduled_at")),
+            ),
+            {},
+            timeline,
+        )
         stats.merge(part)
         now[0] += step
     last = stats.snapshot()["last"]["total"]
@@ -109,8 +118,18 @@ def test_a_report_to_the_master_does_not_grow_with_the_requests() -> None:
     def size(requests: int) -> int:
         part = Delta()
         for ttft in rng.lognormal(5, 1.0, requests):
-            part.add(make_run.row(ttft_ms=float(ttft), ttfo_ms=float(ttft), last_token_ms=float(ttft) * 3,
-                                  e2e_ms=float(ttft) * 3, lateness_ms=None, error=None), {}, timeline)
+            part.add(
+                make_run.row(
+                    ttft_ms=float(ttft),
+                    ttfo_ms=float(ttft),
+                    last_token_ms=float(ttft) * 3,
+                    e2e_ms=float(ttft) * 3,
+                    lateness_ms=None,
+                    error=None,
+                ),
+                {},
+                timeline,
+            )
         return len(msgspec.msgpack.encode(part.packed()))
 
     assert size(10_000) < 1.6 * size(1_000) < 16_000
@@ -140,5 +159,5 @@ def test_an_engine_that_leaves_out_its_misses_has_them_counted_all_the_same(told
     part = Delta()
     for cached in told:
         part.add(make_run.row(cached_tokens=cached, lateness_ms=None, error=None), {}, Timeline(0.0))
-    tally, = part.tallies.values()
+    (tally,) = part.tallies.values()
     assert tally.hit_rate == rate

@@ -20,8 +20,14 @@ from tokenswarm.live.live_stats import LiveStats
 from tokenswarm.live.prometheus import Moment, exported, families, run_labels
 
 RUN = {"run_id": "r1", "engine": "sim", "model": "m", "scenario": "chat", "simulated": "true"}
-HEALTH = {"source": "worker 0", "cpu_share": 0.25, "loop_lag_ms": 3.0, "read_lag_p99_ms": 0.5, "lateness_max_ms": 8.0,
-          "rss_mb": 64.0}
+HEALTH = {
+    "source": "worker 0",
+    "cpu_share": 0.25,
+    "loop_lag_ms": 3.0,
+    "read_lag_p99_ms": 0.5,
+    "lateness_max_ms": 8.0,
+    "rss_mb": 64.0,
+}
 BOUNDS = {"ttft_ms": 400.0}
 
 
@@ -38,20 +44,30 @@ def stats(*rows: dict[str, Any], health: dict[str, Any] | None = None, unbounded
 
 
 def moment(**other: Any) -> Moment:
-    plain = {"run": RUN, "phase": "measure", "measured_s": 12.5, "in_flight": {"RagReader": 3}, "users": 4,
-             "user_classes": ["RagReader"]}
+    plain = {
+        "run": RUN,
+        "phase": "measure",
+        "measured_s": 12.5,
+        "in_flight": {"RagReader": 3},
+        "users": 4,
+        "user_classes": ["RagReader"],
+    }
     return Moment(**{**plain, **other})
 
 
 def scraped(live: LiveStats, now: Moment | None = None) -> dict[tuple[str, frozenset], float]:
     """What Prometheus' own parser makes of a page: (name, labels) -> value."""
+
     class Registry:
         def collect(self) -> Any:
             return families(live, now or moment())
 
     text = generate_latest(Registry()).decode()
-    return {(sample.name, frozenset(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(text) for sample in family.samples}
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
 
 
 def key(name: str, **labels: str) -> tuple[str, frozenset]:
@@ -81,11 +97,20 @@ def test_every_series_is_there_at_zero_before_anything_happened() -> None:
 
 
 def test_figures_are_the_runs_in_base_units() -> None:
-    live = stats(make_run.row(ttft_ms=100.0, e2e_ms=1090.0, last_token_ms=1090.0, completion_tokens=100),
-                 make_run.row(ttft_ms=500.0, e2e_ms=900.0, last_token_ms=900.0, completion_tokens=5),
-                 make_run.row(status="failed", error="overloaded", ttft_ms=None, e2e_ms=None, last_token_ms=None,
-                              completion_tokens=None, cached_tokens=None),
-                 make_run.row(phase="warmup", ttft_ms=7000.0, sent_at=make_run.START - 4))
+    live = stats(
+        make_run.row(ttft_ms=100.0, e2e_ms=1090.0, last_token_ms=1090.0, completion_tokens=100),
+        make_run.row(ttft_ms=500.0, e2e_ms=900.0, last_token_ms=900.0, completion_tokens=5),
+        make_run.row(
+            status="failed",
+            error="overloaded",
+            ttft_ms=None,
+            e2e_ms=None,
+            last_token_ms=None,
+            completion_tokens=None,
+            cached_tokens=None,
+        ),
+        make_run.row(phase="warmup", ttft_ms=7000.0, sent_at=make_run.START - 4),
+    )
     page, by = scraped(live), {"user_class": "RagReader", "phase": "measure"}
     assert page[key("requests_total", status="ok", **by)] == 2
     assert page[key("requests_total", status="failed", **by)] == 1
@@ -113,9 +138,15 @@ def test_buckets_only_rise_and_end_at_the_count() -> None:
     page = scraped(live)
     for name in ("ttft", "e2e"):
         by = {"user_class": "RagReader", "phase": "measure"}
-        buckets = sorted((float(labels["le"].replace("+Inf", "inf")), value) for labels, value in
-                         ((dict(labels), value) for (found, labels), value in page.items()
-                          if found == f"tokenswarm_{name}_seconds_bucket") if by.items() <= labels.items())
+        buckets = sorted(
+            (float(labels["le"].replace("+Inf", "inf")), value)
+            for labels, value in (
+                (dict(labels), value)
+                for (found, labels), value in page.items()
+                if found == f"tokenswarm_{name}_seconds_bucket"
+            )
+            if by.items() <= labels.items()
+        )
         counts = [value for _, value in buckets]
         assert counts == sorted(counts) and counts[-1] == page[key(f"{name}_seconds_count", **by)] == 280
         for bound, count in buckets[:-1]:
@@ -135,8 +166,11 @@ def test_text_of_others_comes_out_as_it_went_in_but_never_breaks_a_line() -> Non
 def test_without_objectives_that_bound_a_request_no_goodput_is_claimed() -> None:
     def claimed(live: LiveStats) -> set[str]:
         now = moment(user_classes=["RagReader", "Chatter"])
-        return {dict(labels)["user_class"] for name, labels in scraped(live, now)
-                if name == "tokenswarm_good_requests_total"}
+        return {
+            dict(labels)["user_class"]
+            for name, labels in scraped(live, now)
+            if name == "tokenswarm_good_requests_total"
+        }
 
     assert claimed(stats()) == {"RagReader", "Chatter"}
     assert claimed(stats(unbounded=["Chatter"])) == {"RagReader"}
@@ -151,5 +185,9 @@ def test_a_worker_that_fell_silent_is_no_longer_counted() -> None:
 
 @pytest.mark.parametrize(("cpu_share", "value"), [(0.2, 1), (0.8, 2), (0.97, 3)])
 def test_validity_is_the_lights_colour(cpu_share: float, value: int) -> None:
-    assert scraped(stats(health={**HEALTH, "at": time.time(), "cpu_share": cpu_share, "lateness_max_ms": None}))[
-        key("validity")] == value
+    assert (
+        scraped(stats(health={**HEALTH, "at": time.time(), "cpu_share": cpu_share, "lateness_max_ms": None}))[
+            key("validity")
+        ]
+        == value
+    )

@@ -53,8 +53,10 @@ def test_counts_are_the_summarys_exactly(watched: Watched) -> None:
     [by_status] = answers(watched, "stat Requests").values()
     shown = {series["metric"]["status"]: float(series["value"][1]) for series in by_status}
     assert shown == {status: counts[status] for status in ("ok", "failed", "cancelled")}
-    kinds = {series["metric"]["kind"]: float(series["value"][1]) for series in watched.ask(
-        'sum by (kind) (tokenswarm_request_errors_total{phase="measure"}) > 0')}
+    kinds = {
+        series["metric"]["kind"]: float(series["value"][1])
+        for series in watched.ask('sum by (kind) (tokenswarm_request_errors_total{phase="measure"}) > 0')
+    }
     rows = [row["error"] for row in measured(watched) if row["error"]]
     assert kinds == {kind: rows.count(kind) for kind in set(rows)}
     assert value(watched, "Error rate", "error rate") == pytest.approx(watched.summary["errors"]["rate"]["value"])
@@ -63,21 +65,26 @@ def test_counts_are_the_summarys_exactly(watched: Watched) -> None:
 def test_rates_over_the_window_are_the_summarys(watched: Watched) -> None:
     rates, goodput = watched.summary["rates"], watched.summary["goodput"]
     for panel, legend, expected in (
-            ("Tokens", "output tok/s", rates["output_tok_s"]), ("Tokens", "total tok/s", rates["total_tok_s"]),
-            ("Answers", "completed req/s", rates["requests_s"]), ("Goodput", "good req/s", goodput["goodput_rps"]),
-            ("Goodput", "attainment", goodput["attainment"]),
-            ("Prefix cache hit rate", "hit rate", watched.summary["cache"]["hit_rate"])):
+        ("Tokens", "output tok/s", rates["output_tok_s"]),
+        ("Tokens", "total tok/s", rates["total_tok_s"]),
+        ("Answers", "completed req/s", rates["requests_s"]),
+        ("Goodput", "good req/s", goodput["goodput_rps"]),
+        ("Goodput", "attainment", goodput["attainment"]),
+        ("Prefix cache hit rate", "hit rate", watched.summary["cache"]["hit_rate"]),
+    ):
         assert value(watched, panel, legend) == pytest.approx(expected["value"], rel=1e-3), (panel, legend)
 
 
-@pytest.mark.parametrize(("panel", "bounds"), [("TTFT", LATENCY_BUCKETS_S), ("TPOT", TPOT_BUCKETS_S),
-                                               ("E2E", LATENCY_BUCKETS_S)])
+@pytest.mark.parametrize(
+    ("panel", "bounds"), [("TTFT", LATENCY_BUCKETS_S), ("TPOT", TPOT_BUCKETS_S), ("E2E", LATENCY_BUCKETS_S)]
+)
 def test_percentiles_lie_in_the_bucket_of_the_exact_ones(watched: Watched, panel: str, bounds: tuple) -> None:
     latency = watched.summary["latency"][f"{panel.lower()}_ms"]
     name = {"TTFT": "ttft_ms", "E2E": "e2e_ms"}.get(panel)
     rows = [row for row in measured(watched) if row["status"] == "ok"]
-    values = np.array([float(row[name]) if name else tpot_ms(row) for row in rows
-                       if name or int(row["completion_tokens"]) >= 2])
+    values = np.array(
+        [float(row[name]) if name else tpot_ms(row) for row in rows if name or int(row["completion_tokens"]) >= 2]
+    )
     for q in (50, 95, 99):
         shown_ms = value(watched, panel, f"p{q}") * 1e3
         place = int(np.searchsorted(np.array(bounds) * 1e3, shown_ms * (1 - 1e-9)))
@@ -101,13 +108,21 @@ def test_a_live_rate_is_what_the_rows_say_of_the_time_between_its_scrapes(watche
     inside = [moment for moment, _ in samples if window["start"] <= moment <= window["end"]]
     first, last = inside[0], inside[-1]
     interval_s = math.ceil(last - first) + 1
-    [query] = [query for title, legend, query in queries(interval_s)
-               if (title, legend) == ("timeseries Tokens per second", "output")]
+    [query] = [
+        query
+        for title, legend, query in queries(interval_s)
+        if (title, legend) == ("timeseries Tokens per second", "output")
+    ]
     [series] = watched.ask(query, at=last + 0.5)
-    ended = [(float(row["sent_at"]) + float(row["e2e_ms"]) / 1e3, int(row["completion_tokens"]))
-             for row in watched.rows if row["e2e_ms"] and row["completion_tokens"]]
+    ended = [
+        (float(row["sent_at"]) + float(row["e2e_ms"]) / 1e3, int(row["completion_tokens"]))
+        for row in watched.rows
+        if row["e2e_ms"] and row["completion_tokens"]
+    ]
+
     def between(start: float, end: float) -> float:
         return sum(tokens for moment, tokens in ended if start < moment <= end)
+
     rate = float(series["value"][1])
     assert between(first, last - FLUSH_S) / (last - first) * 0.99 <= rate
     assert rate <= between(first - FLUSH_S, last) / (last - first) * 1.01
@@ -125,8 +140,13 @@ def test_the_engine_under_load_was_found_by_what_the_load_generator_tells(watche
 
 
 def test_both_dialects_of_engines_fill_the_engines_panels(watched: Watched) -> None:
-    for panel in ("Requests running and waiting", "KV cache in use", "Prefix cache hit rate",
-                  "Tokens generated per second", "TTFT inside the engine"):
+    for panel in (
+        "Requests running and waiting",
+        "KV cache in use",
+        "Prefix cache hit rate",
+        "Tokens generated per second",
+        "TTFT inside the engine",
+    ):
         for legend, series in answers(watched, f"timeseries {panel}").items():
             shown = {each["metric"]["instance"] for each in series}
             assert shown == {watched.engine, watched.idle_engine}, (panel, legend)
@@ -135,8 +155,10 @@ def test_both_dialects_of_engines_fill_the_engines_panels(watched: Watched) -> N
 def test_the_engines_own_counter_has_every_token_that_came(watched: Watched) -> None:
     """Once it has been scraped after the run, which is up to 5 s later than the load generator was."""
     time.sleep(max(0.0, watched.at + SCRAPE_S + 1 - time.time()))
-    generated = {each["metric"]["instance"]: float(each["value"][1]) for each in watched.ask(
-        '{__name__=~"(vllm|sglang):generation_tokens_total"}', at=time.time())}
+    generated = {
+        each["metric"]["instance"]: float(each["value"][1])
+        for each in watched.ask('{__name__=~"(vllm|sglang):generation_tokens_total"}', at=time.time())
+    }
     tokens = sum(int(row["completion_tokens"] or 0) for row in watched.rows)
     assert generated[watched.engine] >= tokens > 0
     assert 0 < generated[watched.idle_engine] < 100
@@ -153,5 +175,9 @@ def test_the_run_is_named(watched: Watched) -> None:
     [series] = watched.ask("tokenswarm_run_info")
     manifest = watched.manifest
     assert {name: series["metric"][name] for name in ("run_id", "engine", "model", "scenario", "simulated")} == {
-        "run_id": watched.folder.name, "engine": manifest["engine"]["name"], "model": manifest["model"],
-        "scenario": "chat", "simulated": "true"}
+        "run_id": watched.folder.name,
+        "engine": manifest["engine"]["name"],
+        "model": manifest["model"],
+        "scenario": "chat",
+        "simulated": "true",
+    }

@@ -23,8 +23,20 @@ from tokenswarm.contract.tables import MANIFEST_JSON, REQUESTS_CSV, SUMMARY_JSON
 
 CONFIG = PROJECT / "compose" / "observe" / "prometheus.yml"
 DASHBOARD = PROJECT / "compose" / "observe" / "grafana" / "dashboards" / "tokenswarm.json"
-LOAD = ("--engine", "external", "--scenario", "chat", "--rate", "15", "--duration", "25s", "--workers", "2",
-        "--set", "load.warmup_s=6 load.drain_s=20 slo.error_rate=0.5")
+LOAD = (
+    "--engine",
+    "external",
+    "--scenario",
+    "chat",
+    "--rate",
+    "15",
+    "--duration",
+    "25s",
+    "--workers",
+    "2",
+    "--set",
+    "load.warmup_s=6 load.drain_s=20 slo.error_rate=0.5",
+)
 FAULTS = ("--fault", "status:503@0.06", "--fault", "error_event@0.04")
 
 
@@ -122,16 +134,35 @@ def watched_run(place: Path) -> Iterator[Watched]:
         start = _Starter(stack, place)
         start("sim", *CLI, "sim", "--port", str(loaded), *FAULTS)
         start("idle", *CLI, "sim", "--port", str(idle), "--style", "sglang")
-        start("prometheus", str(program("prometheus")), f"--config.file={place / 'prometheus.yml'}",
-              f"--storage.tsdb.path={place / 'tsdb'}", f"--web.listen-address=127.0.0.1:{prometheus}")
-        watched = Watched(f"http://127.0.0.1:{prometheus}", f"127.0.0.1:{loaded}", f"127.0.0.1:{idle}",
-                          f"127.0.0.1:{metrics}", place)
-        for url in (f"{watched.prometheus}/-/ready", f"http://{watched.engine}/health",
-                    f"http://{watched.idle_engine}/health"):
+        start(
+            "prometheus",
+            str(program("prometheus")),
+            f"--config.file={place / 'prometheus.yml'}",
+            f"--storage.tsdb.path={place / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{prometheus}",
+        )
+        watched = Watched(
+            f"http://127.0.0.1:{prometheus}", f"127.0.0.1:{loaded}", f"127.0.0.1:{idle}", f"127.0.0.1:{metrics}", place
+        )
+        for url in (
+            f"{watched.prometheus}/-/ready",
+            f"http://{watched.engine}/health",
+            f"http://{watched.idle_engine}/health",
+        ):
             _await(url)
         _ask_a_little(watched.idle_engine)
-        start("load", *CLI, "load", *LOAD, "--host", f"http://{watched.engine}", "--metrics-port", str(metrics),
-              "--results", str(place / "results"))
+        start(
+            "load",
+            *CLI,
+            "load",
+            *LOAD,
+            "--host",
+            f"http://{watched.engine}",
+            "--metrics-port",
+            str(metrics),
+            "--results",
+            str(place / "results"),
+        )
         _await(f"http://{watched.load_generator}/metrics")
         watched.page = fetch_bytes(f"http://{watched.load_generator}/metrics")
         assert start.processes["load"].wait(2 * PATIENCE_S) is not None
@@ -145,8 +176,10 @@ def watched_run(place: Path) -> Iterator[Watched]:
 
 def _with_targets(ports: dict[int, int]) -> str:
     """The file that is delivered, with other ports; those that are not named lead nowhere."""
+
     def other(found: re.Match[str]) -> str:
         return f"127.0.0.1:{ports.get(int(found[1]), 1)}"
+
     return re.sub(r"127\.0\.0\.1:(\d+)", other, CONFIG.read_text("utf-8"))
 
 

@@ -20,8 +20,9 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PROJECT = PYPROJECT["project"]
 RUN = [Requirement(line) for line in PROJECT["dependencies"]]
 DEV = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
-EXTRAS = [Requirement(line) for group, lines in PROJECT["optional-dependencies"].items() if group != "dev"
-          for line in lines]
+EXTRAS = [
+    Requirement(line) for group, lines in PROJECT["optional-dependencies"].items() if group != "dev" for line in lines
+]
 BUILD = [Requirement(line) for line in PYPROJECT["dependency-groups"]["build"]]
 OF_ENGINES = {"tiny_model.py", "sgl_kernel", "parsers"}
 """Files and folders that the Python of an engine's own environment runs."""
@@ -38,8 +39,13 @@ def foreign_imports(*folders: str) -> dict[str, set[str]]:
         if OF_ENGINES.intersection(path.parts):
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
-                [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom) and not node.level
+                else []
+            )
             for top in {name.partition(".")[0] for name in names} - OURS - sys.stdlib_module_names:
                 modules.setdefault(top, set()).add(str(path.relative_to(ROOT)))
     return modules
@@ -54,10 +60,14 @@ def distributions(module: str) -> set[str]:
     return {canonicalize_name(name) for name in BROUGHT_BY.get(module, [])}
 
 
-@pytest.mark.parametrize(("folders", "declared"), [
-    (("tokenswarm", "analysis", "locustfiles"), names(RUN) | names(EXTRAS)),
-    (("tests", "bench"), names(RUN) | names(DEV)),
-], ids=["package", "tests"])
+@pytest.mark.parametrize(
+    ("folders", "declared"),
+    [
+        (("tokenswarm", "analysis", "locustfiles"), names(RUN) | names(EXTRAS)),
+        (("tests", "bench"), names(RUN) | names(DEV)),
+    ],
+    ids=["package", "tests"],
+)
 def test_what_is_imported_is_declared(folders: tuple[str, ...], declared: set[str]) -> None:
     imported = foreign_imports(*folders)
     assert len(imported) > 5
@@ -82,11 +92,15 @@ def locked(file: str) -> dict[str, tuple[str, int]]:
 
 @pytest.mark.parametrize(("file", "requirements"), [("run.txt", RUN), ("dev.txt", RUN + DEV), ("build.txt", BUILD)])
 def test_the_lock_holds_what_is_declared_in_a_version_that_is_admitted(
-        file: str, requirements: list[Requirement]) -> None:
+    file: str, requirements: list[Requirement]
+) -> None:
     lock = locked(file)
     for requirement in requirements:
-        assert requirement.specifier and not requirement.url and requirement.specifier.contains(
-            lock[canonicalize_name(requirement.name)][0]), requirement
+        assert (
+            requirement.specifier
+            and not requirement.url
+            and requirement.specifier.contains(lock[canonicalize_name(requirement.name)][0])
+        ), requirement
 
 
 def test_both_locks_agree() -> None:
@@ -100,6 +114,9 @@ def test_dependencies_are_ranges() -> None:
 
 def test_the_version_stands_in_one_place() -> None:
     assert "version" in PROJECT["dynamic"] and "version" not in PROJECT
-    named = {version for path in (*(ROOT / "deploy").rglob("*.yaml"), *(ROOT / "docs").glob("*.md"))
-             for version in re.findall(r"tokenswarm:(\d+\.\d+\.\d+)", path.read_text("utf-8"))}
+    named = {
+        version
+        for path in (*(ROOT / "deploy").rglob("*.yaml"), *(ROOT / "docs").glob("*.md"))
+        for version in re.findall(r"tokenswarm:(\d+\.\d+\.\d+)", path.read_text("utf-8"))
+    }
     assert named <= {tokenswarm.__version__}

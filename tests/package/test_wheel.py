@@ -25,8 +25,18 @@ from tokenswarm.base.errors import Exit
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE",
-           "tokenswarm", "analysis", "locustfiles", "scenarios", "compose", "claims")
+SOURCES = (
+    "pyproject.toml",
+    "setup.py",
+    "README.md",
+    "LICENSE",
+    "tokenswarm",
+    "analysis",
+    "locustfiles",
+    "scenarios",
+    "compose",
+    "claims",
+)
 SHORT = ("--users", "3", "--duration", "3s", "--set", "load.warmup_s=1 load.drain_s=5 rag.document_tokens=300")
 VERDICTS = {Exit.PASSED, Exit.SLO_MISSED, Exit.INVALID, Exit.UNDETERMINED}
 """How a run may end on a busy machine."""
@@ -45,8 +55,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "wheels"))
         else:
             shutil.copy(ROOT / name, folder / name)
-    pip("wheel", "-qq", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder / "dist"),
-        str(folder))
+    pip(
+        "wheel",
+        "-qq",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--wheel-dir",
+        str(folder / "dist"),
+        str(folder),
+    )
     [built] = (folder / "dist").glob("*.whl")
     return built
 
@@ -63,9 +81,16 @@ class Installed:
         [self.packages] = (root / "env" / "lib").glob("python3*/site-packages")
         shared = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
         (self.packages / "others.pth").write_text("\n".join(shared))
-        self.environment = {key: value for key, value in environment(
-            HOME=str(root), XDG_CONFIG_HOME=str(root / "config"), XDG_CACHE_HOME=str(root / "cache"),
-            TOKENSWARM_ENGINES=str(root / "engines")).items() if key != "PYTHONPATH"}
+        self.environment = {
+            key: value
+            for key, value in environment(
+                HOME=str(root),
+                XDG_CONFIG_HOME=str(root / "config"),
+                XDG_CACHE_HOME=str(root / "cache"),
+                TOKENSWARM_ENGINES=str(root / "engines"),
+            ).items()
+            if key != "PYTHONPATH"
+        }
 
     def run(self, *command: str, folder: Path | None = None, code: int = 0) -> str:
         """What it says (of what went wrong, where `code` is not 0); it ends with `code`, and without a traceback."""
@@ -75,8 +100,14 @@ class Installed:
 
     def end_of(self, *command: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
         """How it ended, without a traceback."""
-        done = subprocess.run([str(self.bin / command[0]), *command[1:]], cwd=folder or self.folder,
-                              env=self.environment, capture_output=True, text=True, timeout=4 * PATIENCE_S)
+        done = subprocess.run(
+            [str(self.bin / command[0]), *command[1:]],
+            cwd=folder or self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=4 * PATIENCE_S,
+        )
         assert "Traceback" not in done.stderr + done.stdout, done.stderr + done.stdout
         return done
 
@@ -101,18 +132,25 @@ def run_folders(installed: Installed) -> list[Path]:
 def test_the_wheel_holds_one_import_package_with_all_its_data(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"tokenswarm"}
-    wanted = {f"tokenswarm/{'' if folder == 'tokenswarm' else folder + '/'}{path.relative_to(ROOT / folder).as_posix()}"
-              for folder in SOURCES[3:] for path in (ROOT / folder).rglob("*")
-              if path.is_file() and not {"__pycache__", "wheels"} & set(path.parts) and path.suffix != ".pyc"}
+    wanted = {
+        f"tokenswarm/{'' if folder == 'tokenswarm' else folder + '/'}{path.relative_to(ROOT / folder).as_posix()}"
+        for folder in SOURCES[3:]
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and not {"__pycache__", "wheels"} & set(path.parts) and path.suffix != ".pyc"
+    }
     assert {name for name in wanted if name not in names} == set()
     assert not [name for name in names if "__pycache__" in name or "/tests/" in name]
     assert "tokenswarm/py.typed" in names
 
 
 def test_it_is_the_installed_package_that_runs(installed: Installed) -> None:
-    lines = installed.run("python", "-c", "import tokenswarm, tokenswarm.analysis as a, importlib.metadata as m\n"
-                          "print(tokenswarm.__file__, a.__file__, sep='\\n')\n"
-                          "assert m.version('tokenswarm') == tokenswarm.__version__").split()
+    lines = installed.run(
+        "python",
+        "-c",
+        "import tokenswarm, tokenswarm.analysis as a, importlib.metadata as m\n"
+        "print(tokenswarm.__file__, a.__file__, sep='\\n')\n"
+        "assert m.version('tokenswarm') == tokenswarm.__version__",
+    ).split()
     assert all(Path(line).is_relative_to(installed.packages) for line in lines)
 
 
@@ -152,8 +190,10 @@ def test_the_ui_answers_until_ctrl_c(installed: Installed) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [str(installed.bin / "tokenswarm"), "ui", "--web-port", str(port)]
-    with open(installed.folder / "ui.txt", "w+b") as out, subprocess.Popen(
-            command, cwd=installed.folder, env=installed.environment, stdout=out, stderr=out) as ui:
+    with (
+        open(installed.folder / "ui.txt", "w+b") as out,
+        subprocess.Popen(command, cwd=installed.folder, env=installed.environment, stdout=out, stderr=out) as ui,
+    ):
         try:
             page, end = "", time.monotonic() + PATIENCE_S
             while "llm" not in page.lower():

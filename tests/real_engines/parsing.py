@@ -64,8 +64,13 @@ class ParserProcess:
         lines.write_text(json.dumps(list(self._asked.values())), encoding="utf-8")
         with lines.open() as stdin, self._errors.open("w") as stderr:
             self._process = subprocess.Popen(
-                parser_command(engine, installed), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, text=True,
-                env=parser_environment(installed, folder))
+                parser_command(engine, installed),
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                env=parser_environment(installed, folder),
+            )
 
     def refusals(self) -> dict[str, str | None]:
         """What was asked -> what the parser said against it, None where it accepted."""

@@ -192,8 +192,9 @@ class Run:
 
 def run_load(server: Server, scenario: str, values: Mapping[str, Any], duration: str, users: int) -> Run:
     """`python -m tokenswarm load` against a running engine, as a user types it."""
-    return _run(server, values, "--scenario", scenario, "--users", str(users), "--spawn-rate", "20", "--duration",
-                duration)
+    return _run(
+        server, values, "--scenario", scenario, "--users", str(users), "--spawn-rate", "20", "--duration", duration
+    )
 
 
 def run_replay(server: Server, file: Path, values: Mapping[str, Any]) -> Run:

@@ -16,9 +16,18 @@ def test_an_answer_fits_the_constraint_that_is_asked_for_in_the_described_field(
     constraint = constraint_of(tier, "0a1b")
     whole = []
     for seed in range(TRIES):
-        status, document = server.ask(server.body(
-            "What is the weather like at sea?", stream=False, stream_options=None, ignore_eos=False, max_tokens=100,
-            temperature=1.0, seed=seed, **constraint.body(server.engine.description.constraints)))
+        status, document = server.ask(
+            server.body(
+                "What is the weather like at sea?",
+                stream=False,
+                stream_options=None,
+                ignore_eos=False,
+                max_tokens=100,
+                temperature=1.0,
+                seed=seed,
+                **constraint.body(server.engine.description.constraints),
+            )
+        )
         assert status == 200, document
         if document["choices"][0]["finish_reason"] != "length":
             whole.append(document["choices"][0]["message"]["content"])

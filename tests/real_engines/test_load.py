@@ -53,8 +53,12 @@ def check_server_view(run: Run) -> None:
     measure = next(phase for phase in run.manifest["phases"] if phase["name"] == "measure")
     assert measure["start"] <= latency["start_at"] < measure["start"] + 6
     assert measure["end"] <= latency["end_at"] < measure["end"] + 6
-    seen = [float(row["ttft_ms"]) for row in run.requests if row["ttft_ms"] and latency["start_at"]
-            <= float(row["sent_at"]) + float(row["ttft_ms"]) / 1000 <= latency["end_at"]]
+    seen = [
+        float(row["ttft_ms"])
+        for row in run.requests
+        if row["ttft_ms"]
+        and latency["start_at"] <= float(row["sent_at"]) + float(row["ttft_ms"]) / 1000 <= latency["end_at"]
+    ]
     ttft = latency["histograms"]["ttft"]
     # A token can be counted by the engine just before a reading and be seen by the client just after it.
     assert abs(ttft["count"] - len(seen)) <= USERS
@@ -128,8 +132,11 @@ def test_documents_that_the_warm_up_asked_about_are_in_the_cache_and_new_ones_ar
         elif row["ttft_ms"]:
             begun = sent_at + float(row["ttft_ms"]) / 1000
             computed_at[document] = min(begun, computed_at.get(document, begun))
-    known = [int(row["cached_tokens"]) for name, row in first.items()
-             if computed_at.get(name, float("inf")) < float(row["sent_at"])]
+    known = [
+        int(row["cached_tokens"])
+        for name, row in first.items()
+        if computed_at.get(name, float("inf")) < float(row["sent_at"])
+    ]
     new = [int(row["cached_tokens"]) for name, row in first.items() if name not in computed_at]
     assert known or new
     assert all(cached > 200 for cached in known)

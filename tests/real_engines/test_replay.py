@@ -19,9 +19,16 @@ from tokenswarm.workloads.corpus import load_corpus
 
 REQUESTS, BLOCK, MEAN_GAP_MS = 200, 512, 90
 # However slow the machine: what is tested are lengths, hits and when requests are due.
-SETTINGS = {"load.warmup_s": 1, "prompts.salt": "replayed", "replay.context_tokens": 4000,
-            "replay.token_ids": "[300,4000]", "load.drain_s": 250, "timeouts.first_token_s": 900, "timeouts.gap_s": 900,
-            "timeouts.total_s": 1800}
+SETTINGS = {
+    "load.warmup_s": 1,
+    "prompts.salt": "replayed",
+    "replay.context_tokens": 4000,
+    "replay.token_ids": "[300,4000]",
+    "load.drain_s": 250,
+    "timeouts.first_token_s": 900,
+    "timeouts.gap_s": 900,
+    "timeouts.total_s": 1800,
+}
 FINE = {Exit.PASSED, Exit.SLO_MISSED, Exit.INVALID, Exit.OVERLOADED}
 """What a busy machine may make of it; lengths and hits are the same."""
 SENT: dict[tuple[str, str], str] = {}
@@ -39,8 +46,16 @@ def trace(folder: Path) -> Path:
             fresh += 1
         known.append(ids[:-1])
         at_ms += rng.expovariate(1 / MEAN_GAP_MS)
-        lines.append(json.dumps({"timestamp": round(at_ms), "output_length": rng.randrange(2, 6), "hash_ids": ids,
-                                 "input_length": (len(ids) - 1) * BLOCK + rng.randrange(20, BLOCK)}))
+        lines.append(
+            json.dumps(
+                {
+                    "timestamp": round(at_ms),
+                    "output_length": rng.randrange(2, 6),
+                    "hash_ids": ids,
+                    "input_length": (len(ids) - 1) * BLOCK + rng.randrange(20, BLOCK),
+                }
+            )
+        )
     file = folder / "trace.jsonl"
     file.write_text("\n".join(lines) + "\n", "utf-8")
     return file
@@ -92,17 +107,22 @@ def test_each_request_is_sent_once_and_due_when_the_trace_says(replays: Replays,
 @pytest.mark.parametrize("send", ["token_ids", "chat"])
 def test_answers_are_as_long_as_on_record(replays: Replays, send: str) -> None:
     assert [int(row["completion_tokens"]) for row in measured(replays[send])] == [
-        row["output_length"] for row in asked(replays)]
+        row["output_length"] for row in asked(replays)
+    ]
 
 
 def test_prompts_of_token_ids_are_exactly_as_long_as_on_record(replays: Replays) -> None:
     assert [int(row["prompt_tokens"]) for row in measured(replays["token_ids"])] == [
-        row["input_length"] for row in asked(replays)]
+        row["input_length"] for row in asked(replays)
+    ]
 
 
 def test_prompts_of_text_are_within_three_hundredths(replays: Replays) -> None:
-    errors = sorted(abs(int(row["prompt_tokens"]) / wanted["input_length"] - 1) for row, wanted in zip(
-        measured(replays["chat"]), asked(replays), strict=True) if wanted["input_length"] >= 256)
+    errors = sorted(
+        abs(int(row["prompt_tokens"]) / wanted["input_length"] - 1)
+        for row, wanted in zip(measured(replays["chat"]), asked(replays), strict=True)
+        if wanted["input_length"] >= 256
+    )
     assert errors[len(errors) // 2] < 0.015 and errors[int(0.99 * len(errors))] < 0.03
     assert fidelity(replays["chat"])["prompt_error_p50"]["value"] < 0.03
 
@@ -117,8 +137,9 @@ def test_the_engine_finds_what_the_trace_implies_at_its_own_block_size(replays: 
 @pytest.mark.parametrize("send", ["token_ids", "chat"])
 def test_each_engine_gets_the_very_same_prompts(replays: Replays, send: str, engine_name: str) -> None:
     manifest = replays[send].manifest
-    workload = create(Scenario.from_values(manifest["scenario"]["values"]), load_corpus(), manifest["seed"],
-                      manifest["salt"])
+    workload = create(
+        Scenario.from_values(manifest["scenario"]["values"]), load_corpus(), manifest["seed"], manifest["salt"]
+    )
     digest = hashlib.sha256()
     for number in range(REQUESTS):
         for prompt in workload.session("measure", number):

@@ -14,8 +14,17 @@ from tokenswarm.run.life import LoadTools
 from tokenswarm.run.run_plan import Machine
 
 QUIET_MACHINE = Machine(runtime_for=lambda *_: "local")
-ANSWERS = {"models": ["m"], "model": "m", "stream": True, "plain": True, "usage": True, "sdk_compatible": True,
-           "seconds": 0.1, "notes": [], "first_answer_s": 0.1}
+ANSWERS = {
+    "models": ["m"],
+    "model": "m",
+    "stream": True,
+    "plain": True,
+    "usage": True,
+    "sdk_compatible": True,
+    "seconds": 0.1,
+    "notes": [],
+    "first_answer_s": 0.1,
+}
 MEASURED = [{"name": "warmup", "start": 1.0, "end": 2.0}, {"name": "measure", "start": 2.0, "end": 9.0}]
 
 
@@ -101,8 +110,14 @@ class FakeLocust:
 def phase(name: str) -> dict[str, Any]:
     """The event that a phase begins."""
     begun = {"warmup": (None, None), "measure": (2.0, None), "drain": (2.0, 9.0)}[name]
-    return {"event": "phase", "name": name, "start": 1.0, "measure_start": begun[0], "measure_end": begun[1],
-            "warmup": {"steady": True}}
+    return {
+        "event": "phase",
+        "name": name,
+        "start": 1.0,
+        "measure_start": begun[0],
+        "measure_end": begun[1],
+        "warmup": {"steady": True},
+    }
 
 
 def done(stopped: bool = False, **counts: int) -> dict[str, Any]:
@@ -110,9 +125,16 @@ def done(stopped: bool = False, **counts: int) -> dict[str, Any]:
     return {"event": "done", "end": {"counts": {"sent": 5, **counts}, "phases": MEASURED}, "stopped": stopped}
 
 
-def tools(log: list[str], events: list[Any], engine: FakeEngine | None = None, up: BaseException | None = None,
-          preflight: BaseException | None = None, locust: BaseException | None = None) -> LoadTools:
+def tools(
+    log: list[str],
+    events: list[Any],
+    engine: FakeEngine | None = None,
+    up: BaseException | None = None,
+    preflight: BaseException | None = None,
+    locust: BaseException | None = None,
+) -> LoadTools:
     """What a run starts: the fakes, or one of these exceptions in the stage of that name."""
+
     def bring_up(_plan: object, folder: Path, _console: object) -> FakeEngine:
         (folder / "engine.log").write_text("starting\n")
         if up is not None:

@@ -20,8 +20,11 @@ SERVED = ["base", "adapter-1", "adapter-2", "adapter-3"]
 
 
 def test_the_engines_own_form_is_taken_unless_one_was_given() -> None:
-    for given, form, asked in (({}, "{model}:{name}", "base:adapter-2"), ({}, None, "adapter-2"),
-                               ({"model": "x/{name}"}, "{name}", "x/adapter-2")):
+    for given, form, asked in (
+        ({}, "{model}:{name}", "base:adapter-2"),
+        ({}, None, "adapter-2"),
+        ({"model": "x/{name}"}, "{name}", "x/adapter-2"),
+    ):
         found = with_adapters(plan(**given), form, SERVED).scenario.lora
         assert found.asked_model(2, "base") == asked
 

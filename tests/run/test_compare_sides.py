@@ -18,12 +18,18 @@ def engines(*typed: str) -> tuple[str, str]:
     return a.engine, b.engine
 
 
-@pytest.mark.parametrize(("typed", "expected"), [
-    ([], ("vllm", "sglang")),
-    ([*A, *B], ("external", "external")),
-    (A, ("external", "sglang")),
-    ([*A, *B, "--engines", "vllm,sglang"], ("vllm", "sglang")),  # whoever says which they are is believed, and checked
-    ([*A, *B, "--engines", "vllm"], ("vllm", "vllm")),
-])
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ([], ("vllm", "sglang")),
+        ([*A, *B], ("external", "external")),
+        (A, ("external", "sglang")),
+        (
+            [*A, *B, "--engines", "vllm,sglang"],
+            ("vllm", "sglang"),
+        ),  # whoever says which they are is believed, and checked
+        ([*A, *B, "--engines", "vllm"], ("vllm", "vllm")),
+    ],
+)
 def test_engines_that_were_named_are_never_replaced(typed: list[str], expected: tuple[str, str]) -> None:
     assert engines(*typed) == expected

@@ -133,11 +133,20 @@ def test_a_run_that_nobody_can_follow_any_more_is_ended(tmp_path: Path) -> None:
     assert telemetry_threads() == []
 
 
-@pytest.mark.parametrize(("events", "looks", "rule", "words", "last_words"), [
-    ([phase("warmup")], None, "load_generator", "the load generator ended before the run did", "it gave up"),
-    ([{"event": "fatal", "code": int(Exit.RESULTS), "sentence": "no users"}], None, "load_generator", "no users", ""),
-    ([phase("warmup"), None, None], 1, "engine_gone", "ended during the run", "out of memory"),
-])
+@pytest.mark.parametrize(
+    ("events", "looks", "rule", "words", "last_words"),
+    [
+        ([phase("warmup")], None, "load_generator", "the load generator ended before the run did", "it gave up"),
+        (
+            [{"event": "fatal", "code": int(Exit.RESULTS), "sentence": "no users"}],
+            None,
+            "load_generator",
+            "no users",
+            "",
+        ),
+        ([phase("warmup"), None, None], 1, "engine_gone", "ended during the run", "out of memory"),
+    ],
+)
 def test_a_run_that_ends_early_says_why_and_keeps_its_folder(
     tmp_path: Path, events: list[Any], looks: int | None, rule: str, words: str, last_words: str
 ) -> None:
@@ -160,8 +169,11 @@ def test_workers_that_were_lost_make_the_run_invalid(tmp_path: Path) -> None:
 
 def test_a_results_folder_that_vanishes_costs_the_run_but_not_the_engine_s_end(tmp_path: Path) -> None:
     log: list[str] = []
-    with Interrupts() as interrupts, pytest.raises(UserError, match=r"run\.json cannot be written") as caught, \
-            LoadRun(plan(tmp_path), Console(file=io.StringIO()), interrupts, tools=tools(log, WHOLE)) as run:
+    with (
+        Interrupts() as interrupts,
+        pytest.raises(UserError, match=r"run\.json cannot be written") as caught,
+        LoadRun(plan(tmp_path), Console(file=io.StringIO()), interrupts, tools=tools(log, WHOLE)) as run,
+    ):
         run.prepare()
         run.measure()
         (run.folder / "run.json").unlink()
@@ -196,12 +208,14 @@ def test_the_first_interrupt_ends_the_run_in_good_order(tmp_path: Path) -> None:
 
 # ---- the same in the web UI, where Locust owns the folder and both outlive the run
 
+
 def web_run(folder: Path, log: list[str], events: list[Any]) -> tuple[WebRun, FakeLocust, Any]:
     """A run in a folder that Locust has made."""
     typed = plan(folder)
     values = typed.scenario.values()
-    (folder / "run.json").write_text(json.dumps({"scenario": {"values": values}, "salt": "a1", "notes": ["first"],
-                                                 "status": "running"}))
+    (folder / "run.json").write_text(
+        json.dumps({"scenario": {"values": values}, "salt": "a1", "notes": ["first"], "status": "running"})
+    )
     locust = FakeLocust(log, events)
     checked = CheckedEngine(typed, FakeEngine(log), PreflightRecord(**ANSWERS), ("first",), None)
     return WebRun(checked, folder, locust), locust, iter(locust.events())  # type: ignore[arg-type]
@@ -237,7 +251,8 @@ def test_a_run_of_the_ui_that_came_to_nothing_leaves_nobody_watching(tmp_path: P
 
 @pytest.mark.parametrize(("hard", "noted"), [(50, True), (4096, False)])
 def test_too_few_open_files_for_the_users_are_told_before_the_load(
-        hard: int, noted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hard: int, noted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (hard, hard))
     outcome, printed = live(tmp_path, tools([], WHOLE), overrides={"load.users": "60"})
     printed = " ".join(printed.split())

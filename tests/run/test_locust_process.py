@@ -12,10 +12,12 @@ from tokenswarm.run.locust_process import Leader, LocustProcesses, without_trace
 
 def test_one_that_never_lets_go_is_ended_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stubborn = tmp_path / "locust.py"  # found before the real one: `python -m locust` starts in this folder
-    stubborn.write_text("import signal, time\n"
-                        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-                        "print('busy', flush=True)\n"
-                        "while True: time.sleep(1)\n")
+    stubborn.write_text(
+        "import signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('busy', flush=True)\n"
+        "while True: time.sleep(1)\n"
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(locust_process, "_STOP_S", 0.2)
     monkeypatch.setattr(locust_process, "_EXIT_GRACE_S", 0.2)
@@ -47,9 +49,11 @@ def test_a_comma_in_a_path_is_no_end_of_it(tmp_path: Path, name: str) -> None:
 
 
 def test_locusts_variables_reach_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "locust.py").write_text("import os\n"
-                                        "names = sorted(name for name in os.environ if 'LOCUST_' in name)\n"
-                                        "os.write(1, f'{names}\\n'.encode())  # at once: two processes share the log\n")
+    (tmp_path / "locust.py").write_text(
+        "import os\n"
+        "names = sorted(name for name in os.environ if 'LOCUST_' in name)\n"
+        "os.write(1, f'{names}\\n'.encode())  # at once: two processes share the log\n"
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOCUST_RUN_TIME", "1s")
     processes = LocustProcesses(Leader([Path("x.py")], "http://127.0.0.1:1", [], {}), tmp_path / "log", 1, None)
@@ -58,9 +62,17 @@ def test_locusts_variables_reach_no_process(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_of_a_traceback_the_error_alone_is_told() -> None:
-    assert without_tracebacks([
-        "starting", "Traceback (most recent call last):", '  File "a.py", line 1, in <module>', "    x",
-        "KeyError: 'x'",
-        "During handling of the above exception, another exception occurred:", "Traceback (most recent call last):",
-        '  File "a.py", line 3, in <module>', "ValueError: no x", "  an indented line of its own"]) == [
-        "starting", "KeyError: 'x'", "ValueError: no x", "  an indented line of its own"]
+    assert without_tracebacks(
+        [
+            "starting",
+            "Traceback (most recent call last):",
+            '  File "a.py", line 1, in <module>',
+            "    x",
+            "KeyError: 'x'",
+            "During handling of the above exception, another exception occurred:",
+            "Traceback (most recent call last):",
+            '  File "a.py", line 3, in <module>',
+            "ValueError: no x",
+            "  an indented line of its own",
+        ]
+    ) == ["starting", "KeyError: 'x'", "ValueError: no x", "  an indented line of its own"]

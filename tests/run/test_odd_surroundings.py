@@ -34,12 +34,59 @@ def keys_of(model: BaseModel, lead: str = "") -> Iterator[str]:
             yield from keys_of(value, f"{lead}{name}.")
 
 
-KEYS = [*sorted(keys_of(load_scenario("rag"))), "slo.ttft_p95_ms", "slo.RagReader.ttft_p95_ms", "slo.x",
-        "engine.vllm.x", "endpoint.headers.a", "x", "load.x", "load.users.x", "a.b.c.d"]
-VALUES = ["", "none", "true", "0", "-1", "1", "1e308", "-1e308", "1e-308", "inf", "nan", "9" * 5000, "[" * 5000,
-          "{a=" * 2000, "{}", "[]", "[1,2]", "[1e308]", '["a"]', "{kind=1}", "1979-05-27", "07:32:00", "x", "'x'", "/",
-          "/dev/zero", "../..", "~nobody-here/x.toml", "\x00", "\u202e", "env:HOME", "0x10", "1_000", "30s", "5x", "=",
-          "a=b", "rag", "uniform"]
+KEYS = [
+    *sorted(keys_of(load_scenario("rag"))),
+    "slo.ttft_p95_ms",
+    "slo.RagReader.ttft_p95_ms",
+    "slo.x",
+    "engine.vllm.x",
+    "endpoint.headers.a",
+    "x",
+    "load.x",
+    "load.users.x",
+    "a.b.c.d",
+]
+VALUES = [
+    "",
+    "none",
+    "true",
+    "0",
+    "-1",
+    "1",
+    "1e308",
+    "-1e308",
+    "1e-308",
+    "inf",
+    "nan",
+    "9" * 5000,
+    "[" * 5000,
+    "{a=" * 2000,
+    "{}",
+    "[]",
+    "[1,2]",
+    "[1e308]",
+    '["a"]',
+    "{kind=1}",
+    "1979-05-27",
+    "07:32:00",
+    "x",
+    "'x'",
+    "/",
+    "/dev/zero",
+    "../..",
+    "~nobody-here/x.toml",
+    "\x00",
+    "\u202e",
+    "env:HOME",
+    "0x10",
+    "1_000",
+    "30s",
+    "5x",
+    "=",
+    "a=b",
+    "rag",
+    "uniform",
+]
 WORDS = st.builds("{}={}".format, st.sampled_from(KEYS), st.sampled_from(VALUES) | st.text(max_size=12))
 ODD = {"max_examples": 60, "deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
 
@@ -67,14 +114,28 @@ def test_any_settings_are_a_plan_or_a_sentence(text: str) -> None:
 def test_each_key_refuses_odd_values_in_a_sentence() -> None:
     step = 1 if os.environ.get("FULL") else 5
     for number, key in enumerate(KEYS):
-        for value in VALUES[number % step::step]:
+        for value in VALUES[number % step :: step]:
             tried(lambda key=key, value=value: load_scenario("rag", {key: value}))
 
 
-NAMES = ["API_KEY", "UI_PASSWORD", "UI_HOSTS", "GPUS", "CUDA_VISIBLE_DEVICES", "TOKENSWARM_SECRETS", "XDG_CACHE_HOME",
-         "LOCUST_RUN_TIME", "LOCUST_USERS", "HTTP_PROXY", "OPENAI_API_KEY", "SEED", "RESULTS"]
+NAMES = [
+    "API_KEY",
+    "UI_PASSWORD",
+    "UI_HOSTS",
+    "GPUS",
+    "CUDA_VISIBLE_DEVICES",
+    "TOKENSWARM_SECRETS",
+    "XDG_CACHE_HOME",
+    "LOCUST_RUN_TIME",
+    "LOCUST_USERS",
+    "HTTP_PROXY",
+    "OPENAI_API_KEY",
+    "SEED",
+    "RESULTS",
+]
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30) | st.sampled_from(
-    ["/dev/null", "/", "0", "-1", "1e308", "x" * 5000, "a:b:c", "http://u:p@h", "API_KEY API_KEY PATH"])
+    ["/dev/null", "/", "0", "-1", "1e308", "x" * 5000, "a:b:c", "http://u:p@h", "API_KEY API_KEY PATH"]
+)
 
 
 @settings(**ODD | {"max_examples": 25})

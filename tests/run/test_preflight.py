@@ -24,9 +24,11 @@ from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.workloads.corpus import load_corpus
 
 KEY = "sk-PLANTED-9f8e7d6c5b4a"
-GOOD = [{"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": None}]},
-        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
-        {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}]
+GOOD = [
+    {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": None}]},
+    {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+    {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1}},
+]
 
 
 class Endpoint:
@@ -51,8 +53,13 @@ class Endpoint:
 
             def _send(self, status: int, content: Any) -> None:
                 events = status == 200 and isinstance(content, list) and content and "choices" in content[0]
-                text = "".join(f"data: {json.dumps(event)}\n\n" for event in content) if events else \
-                    json.dumps(content) if not isinstance(content, str) else content
+                text = (
+                    "".join(f"data: {json.dumps(event)}\n\n" for event in content)
+                    if events
+                    else json.dumps(content)
+                    if not isinstance(content, str)
+                    else content
+                )
                 data = (text + ("data: [DONE]\n\n" if events else "")).encode()
                 self.send_response(status)
                 for name, value in outer.headers.items():
@@ -99,8 +106,8 @@ def refused(load: LoadToCheck) -> UserError:
 
 
 def test_the_first_request_has_the_loads_form(endpoint: Endpoint) -> None:
-    found = by_own_client(endpoint.load(settings='output.extra={top_k=5} output.ignore_eos=true', api_key=KEY))
-    (path, headers, body), = [asked for asked in endpoint.asked if asked[2] is not None]
+    found = by_own_client(endpoint.load(settings="output.extra={top_k=5} output.ignore_eos=true", api_key=KEY))
+    ((path, headers, body),) = [asked for asked in endpoint.asked if asked[2] is not None]
     assert path == "/v1/chat/completions" and headers["Authorization"] == f"Bearer {KEY}"
     assert body["stream"] is True and body["stream_options"] == {"include_usage": True}
     assert (body["top_k"], body["ignore_eos"], body["model"], body["max_tokens"]) == (5, True, "m", 8)
@@ -121,53 +128,71 @@ def test_the_load_finds_nothing_of_the_check_in_a_cache() -> None:
     assert first[:16] != second[:16] and len(first) == len(second)
 
 
-@pytest.mark.parametrize(("models", "note"), [
-    ((404, "no route"), "gives no list of models (/v1/models answers 404)"),
-    ((200, {"data": None}), "gives no list of models (/v1/models lists none)"),
-    ((200, {"error": "x"}), "gives no list of models (/v1/models is no list of models)"),
-    ((200, "[" * 100_000), "gives no list of models"),
-    ((401, {}), "gives no list of models (/v1/models answers 401)"),
-    ((200, {"data": [{"id": "openai/*"}]}), "does not list the model"),
-    ((200, {"data": [{"id": "mine:latest"}]}), "does not list the model"),
-])
-def test_a_list_of_models_is_advice_where_the_model_is_named(endpoint: Endpoint, models: tuple[int, Any],
-                                                             note: str) -> None:
+@pytest.mark.parametrize(
+    ("models", "note"),
+    [
+        ((404, "no route"), "gives no list of models (/v1/models answers 404)"),
+        ((200, {"data": None}), "gives no list of models (/v1/models lists none)"),
+        ((200, {"error": "x"}), "gives no list of models (/v1/models is no list of models)"),
+        ((200, "[" * 100_000), "gives no list of models"),
+        ((401, {}), "gives no list of models (/v1/models answers 401)"),
+        ((200, {"data": [{"id": "openai/*"}]}), "does not list the model"),
+        ((200, {"data": [{"id": "mine:latest"}]}), "does not list the model"),
+    ],
+)
+def test_a_list_of_models_is_advice_where_the_model_is_named(
+    endpoint: Endpoint, models: tuple[int, Any], note: str
+) -> None:
     endpoint.models = models
     found = by_own_client(endpoint.load(model="mine"))
     assert found.model == "mine" and note in found.notes[0]
 
 
-@pytest.mark.parametrize(("models", "code"), [
-    ((404, ""), Exit.ENDPOINT), ((200, {"data": None}), Exit.MODEL), ((401, {}), Exit.AUTH),
-    ((200, {"data": [{"id": "openai/*"}]}), Exit.MODEL)])
+@pytest.mark.parametrize(
+    ("models", "code"),
+    [
+        ((404, ""), Exit.ENDPOINT),
+        ((200, {"data": None}), Exit.MODEL),
+        ((401, {}), Exit.AUTH),
+        ((200, {"data": [{"id": "openai/*"}]}), Exit.MODEL),
+    ],
+)
 def test_without_a_model_the_list_must_name_one(endpoint: Endpoint, models: tuple[int, Any], code: Exit) -> None:
     endpoint.models = models
     error = refused(endpoint.load())
     assert error.code is code and not endpoint.bodies()
 
 
-@pytest.mark.parametrize(("answer", "code", "words"), [
-    ((400, {"message": "System role not supported"}), Exit.ENDPOINT, "(400): System role not supported"),
-    ((400, {"error": {"message": "max_tokens is not supported"}}), Exit.ENDPOINT, "max_tokens is not supported"),
-    ((401, {"error": {"message": "bad key"}}), Exit.AUTH, "was refused: bad key"),
-    ((404, {"error": {"message": "no such model"}}), Exit.MODEL, "no such model; check MODEL"),
-    ((500, {"error": {"message": "out of memory"}}), Exit.ENDPOINT, "(500): out of memory"),
-    ((200, [{"choices": [], "error": {"message": "provider down"}}]), Exit.ENDPOINT, "provider down"),
-    ((200, {"base_resp": {"status_msg": "quota"}}), Exit.ENDPOINT, "first request of the load"),
-])
-def test_a_refusal_holds_the_servers_words(endpoint: Endpoint, answer: tuple[int, Any], code: Exit,
-                                           words: str) -> None:
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        ((400, {"message": "System role not supported"}), Exit.ENDPOINT, "(400): System role not supported"),
+        ((400, {"error": {"message": "max_tokens is not supported"}}), Exit.ENDPOINT, "max_tokens is not supported"),
+        ((401, {"error": {"message": "bad key"}}), Exit.AUTH, "was refused: bad key"),
+        ((404, {"error": {"message": "no such model"}}), Exit.MODEL, "no such model; check MODEL"),
+        ((500, {"error": {"message": "out of memory"}}), Exit.ENDPOINT, "(500): out of memory"),
+        ((200, [{"choices": [], "error": {"message": "provider down"}}]), Exit.ENDPOINT, "provider down"),
+        ((200, {"base_resp": {"status_msg": "quota"}}), Exit.ENDPOINT, "first request of the load"),
+    ],
+)
+def test_a_refusal_holds_the_servers_words(endpoint: Endpoint, answer: tuple[int, Any], code: Exit, words: str) -> None:
     endpoint.chat = lambda body: answer
     error = refused(endpoint.load(api_key=KEY))
     assert error.code is code and words in str(error) and len(endpoint.bodies()) == 1
 
 
-@pytest.mark.parametrize(("words", "settings", "field"), [
-    ("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
-     "endpoint.length_field=max_completion_tokens", "max_tokens"),
-    ("include_usage: Extra inputs are not permitted", "endpoint.send_stream_options=false", "stream_options"),
-    ("temperature does not support 0 with this model", "endpoint.send_temperature=false", "temperature"),
-])
+@pytest.mark.parametrize(
+    ("words", "settings", "field"),
+    [
+        (
+            "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
+            "endpoint.length_field=max_completion_tokens",
+            "max_tokens",
+        ),
+        ("include_usage: Extra inputs are not permitted", "endpoint.send_stream_options=false", "stream_options"),
+        ("temperature does not support 0 with this model", "endpoint.send_temperature=false", "temperature"),
+    ],
+)
 def test_a_field_that_is_refused_can_be_left_out(endpoint: Endpoint, words: str, settings: str, field: str) -> None:
     endpoint.chat = lambda body: (400, {"message": words}) if field in body else (200, GOOD)
     assert settings in str(refused(endpoint.load()))
@@ -176,8 +201,9 @@ def test_a_field_that_is_refused_can_be_left_out(endpoint: Endpoint, words: str,
 
 
 def test_a_model_without_a_system_role_gets_its_text_in_the_users_message(endpoint: Endpoint) -> None:
-    endpoint.chat = lambda body: (200, GOOD) if body["messages"][0]["role"] == "user" else (
-        400, {"message": "System role not supported"})
+    endpoint.chat = lambda body: (
+        (200, GOOD) if body["messages"][0]["role"] == "user" else (400, {"message": "System role not supported"})
+    )
     assert "endpoint.fold_system=true" in str(refused(endpoint.load()))
     by_own_client(endpoint.load(settings="endpoint.fold_system=true"))
     before, after = endpoint.bodies()
@@ -209,6 +235,7 @@ def test_nobody_there_is_said_before_anything_is_asked() -> None:
 def test_an_exception_of_the_client_is_not_swallowed(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> Answer:
         raise ZeroDivisionError("a bug")
+
     monkeypatch.setattr("tokenswarm.client.client.LLMClient.complete", broken)
     with pytest.raises(ZeroDivisionError):
         send_first_request(endpoint.load(model="m"))
@@ -223,11 +250,19 @@ def test_the_sdk_sees_nothing_of_its_surroundings(endpoint: Endpoint, monkeypatc
     nowhere = "http://127.0.0.1:9"
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, nowhere)
-    for name, value in (("OPENAI_ORG_ID", "org-of-mine"), ("OPENAI_PROJECT_ID", "p-of-mine"),
-                        ("OPENAI_BASE_URL", nowhere), ("OPENAI_API_KEY", "another-key")):
+    for name, value in (
+        ("OPENAI_ORG_ID", "org-of-mine"),
+        ("OPENAI_PROJECT_ID", "p-of-mine"),
+        ("OPENAI_BASE_URL", nowhere),
+        ("OPENAI_API_KEY", "another-key"),
+    ):
         monkeypatch.setenv(name, value)
-    endpoint.chat = lambda body: (200, GOOD if body.get("stream") else {
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]})
+    endpoint.chat = lambda body: (
+        200,
+        GOOD
+        if body.get("stream")
+        else {"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]},
+    )
     result = ask_by_sdk(base.Endpoint(endpoint.url), "m", KEY)
     assert result.compatible, result.notes
     sent = json.dumps([headers for _, headers, _ in endpoint.asked])
@@ -245,11 +280,14 @@ def test_whatever_happens_to_the_sdk_is_a_note(endpoint: Endpoint) -> None:
 
 
 def test_path_query_and_headers_go_with_list_and_request_and_the_key_as_the_description_says(
-        endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MY_KEY", "mine-PLANTED-123456")
     monkeypatch.setenv("TOKENSWARM_SECRETS", "")
-    settings = ("endpoint.query.api-version=2024-10-21 endpoint.headers.api-key=env:MY_KEY endpoint.bearer=false "
-                "endpoint.chat_path=/generate")
+    settings = (
+        "endpoint.query.api-version=2024-10-21 endpoint.headers.api-key=env:MY_KEY endpoint.bearer=false "
+        "endpoint.chat_path=/generate"
+    )
     by_own_client(endpoint.load("m", settings, KEY))
     (models, first, _), (chat, second, _) = endpoint.asked
     assert (models, chat) == ("/v1/models?api-version=2024-10-21", "/v1/generate?api-version=2024-10-21")
@@ -279,11 +317,14 @@ def test_a_redirect_of_the_request_alone_is_explained_and_not_followed(endpoint:
     assert len(endpoint.bodies()) == 1
 
 
-@pytest.mark.parametrize(("said", "setting"), [
-    ("unknown field ignore_eos", "endpoint.send_ignore_eos=false"),
-    ("seed is not supported", "endpoint.send_seed=false"),
-    ("the chat template is missing", "endpoint.api=completions"),
-])
+@pytest.mark.parametrize(
+    ("said", "setting"),
+    [
+        ("unknown field ignore_eos", "endpoint.send_ignore_eos=false"),
+        ("seed is not supported", "endpoint.send_seed=false"),
+        ("the chat template is missing", "endpoint.api=completions"),
+    ],
+)
 def test_a_refusal_names_the_setting_that_helps(endpoint: Endpoint, said: str, setting: str) -> None:
     endpoint.chat = lambda body: (400, {"error": {"message": said}})
     assert setting in str(refused(endpoint.load("m")))
@@ -298,7 +339,8 @@ def test_a_path_that_is_not_there_names_the_settings_for_paths(endpoint: Endpoin
 
 @pytest.mark.parametrize(("first_answer_s", "wait_s"), [(None, 120.0), (0.1, 20.0), (3.0, 60.0), (30.0, 120.0)])
 def test_an_engine_that_has_answered_is_not_waited_for_as_long_as_one_that_starts(
-        first_answer_s: float | None, wait_s: float) -> None:
+    first_answer_s: float | None, wait_s: float
+) -> None:
     load = LoadToCheck("http://127.0.0.1:9", "m", load_scenario("rag", {}), load_corpus())
     assert load.after(first_answer_s).longest_wait_s == wait_s
 

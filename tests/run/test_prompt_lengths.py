@@ -40,21 +40,29 @@ def planned(settings: dict[str, str] | None = None, scenario: str = "rag") -> tu
     return plan, LoadToCheck("http://127.0.0.1:9", "m", plan.scenario, plan.corpus)
 
 
-def counting(count: Callable[[str], int | None], longest: int = 10 ** 9) -> Callable[[LoadToCheck, Prompt], Answer]:
+def counting(count: Callable[[str], int | None], longest: int = 10**9) -> Callable[[LoadToCheck, Prompt], Answer]:
     def ask(_load: LoadToCheck, prompt: Prompt) -> Answer:
         text = str(prompt.messages[0]["content"])
         if len(text) > longest:
             return Answer(status="failed", error="rejected", error_detail="too long")
         tokens = count(text)
         return Answer(usage=Usage(None if tokens is None else tokens + TEMPLATE))
+
     return ask
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-@pytest.mark.parametrize(("scenario", "key", "tokens"), [
-    ("rag", "rag.document_tokens", 3000), ("rag", "rag.document_tokens", 500), ("batch", "batch.document_tokens", 300)])
-def test_so_many_tokens_are_so_many_by_the_engines_tokenizer_at_the_median(tokenizer: str, scenario: str, key: str,
-                                                                          tokens: int) -> None:
+@pytest.mark.parametrize(
+    ("scenario", "key", "tokens"),
+    [
+        ("rag", "rag.document_tokens", 3000),
+        ("rag", "rag.document_tokens", 500),
+        ("batch", "batch.document_tokens", 300),
+    ],
+)
+def test_so_many_tokens_are_so_many_by_the_engines_tokenizer_at_the_median(
+    tokenizer: str, scenario: str, key: str, tokens: int
+) -> None:
     count = TOKENIZERS[tokenizer]
     plan, load = planned({key: str(tokens)}, scenario)
     plan, found = with_measured_prompts(plan, load, counting(count))
@@ -73,8 +81,11 @@ def test_the_factor_does_not_hang_on_salt_or_template_so_that_pairs_have_the_sam
     factors = set()
     for salt, template in (("1", 0), ("2", 5), ("3", 80)):
         plan, load = planned({"prompts.salt": f"s{salt}"})
-        factors.add(with_measured_prompts(plan, load, counting(lambda text, more=template: count(text) + more)
-                                          )[0].scenario.prompts.chars_per_token)
+        factors.add(
+            with_measured_prompts(plan, load, counting(lambda text, more=template: count(text) + more))[
+                0
+            ].scenario.prompts.chars_per_token
+        )
     assert len(factors) == 1
 
 
@@ -89,10 +100,18 @@ def test_an_engine_with_a_short_context_is_asked_shorter_texts() -> None:
     assert found and found.chars_per_token == pytest.approx(4, rel=0.03)
 
 
-@pytest.mark.parametrize("ask", [counting(lambda text: None), counting(lambda text: 7), counting(lambda text: 0, 1),
-                                 counting(lambda text: len(text) * 9)])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        counting(lambda text: None),
+        counting(lambda text: 7),
+        counting(lambda text: 0, 1),
+        counting(lambda text: len(text) * 9),
+    ],
+)
 def test_where_nobody_counts_the_usual_factor_is_taken_and_told(
-        ask: Callable[[LoadToCheck, Prompt], Answer], monkeypatch: pytest.MonkeyPatch) -> None:
+    ask: Callable[[LoadToCheck, Prompt], Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tokenswarm.run.prompt_lengths.tokenized", lambda load, text: None)
     plan, load = planned()
     plan, found = with_measured_prompts(plan, load, ask)

@@ -22,21 +22,29 @@ def never(*_: object) -> str:
     raise AssertionError("nobody has to be asked for the runtime")
 
 
-@pytest.mark.parametrize(("typed", "expected"), [
-    ({}, ("sim", None, "local", "cpu", False)),
-    ({"engine": "vllm", "model": "m"}, ("vllm", None, "docker", "cuda", False)),
-    ({"engine": "vllm", "device": "cpu"}, ("vllm", None, "docker", "cpu", True)),
-    ({"engine": "vllm", "runtime": "local", "model": "m"}, ("vllm", None, "local", "cuda", False)),
-    ({"engine": "vllm", "device": "cpu", "master": ("0.0.0.0", 5557)}, ("vllm", None, "docker", "cpu", False)),
-    ({"engine": "external", "host": HOST}, ("external", HOST, None, None, False)),
-    ({"engine": "vllm", "host": HOST, "device": "cpu"}, ("vllm", HOST, None, None, False)),
-])
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ({}, ("sim", None, "local", "cpu", False)),
+        ({"engine": "vllm", "model": "m"}, ("vllm", None, "docker", "cuda", False)),
+        ({"engine": "vllm", "device": "cpu"}, ("vllm", None, "docker", "cpu", True)),
+        ({"engine": "vllm", "runtime": "local", "model": "m"}, ("vllm", None, "local", "cuda", False)),
+        ({"engine": "vllm", "device": "cpu", "master": ("0.0.0.0", 5557)}, ("vllm", None, "docker", "cpu", False)),
+        ({"engine": "external", "host": HOST}, ("external", HOST, None, None, False)),
+        ({"engine": "vllm", "host": HOST, "device": "cpu"}, ("vllm", HOST, None, None, False)),
+    ],
+)
 def test_what_is_loaded_and_where_it_runs(typed: dict[str, Any], expected: tuple[Any, ...]) -> None:
     docker = Machine(runtime_for=lambda spec, device: "local" if spec.simulated else "docker")
     plan = resolve(LoadOptions(**typed), docker)
     engine = plan.engine
-    assert (plan.engine_name, plan.host, engine and engine.runtime, engine and engine.device,
-            plan.engine_on_this_cpu) == expected
+    assert (
+        plan.engine_name,
+        plan.host,
+        engine and engine.runtime,
+        engine and engine.device,
+        plan.engine_on_this_cpu,
+    ) == expected
 
 
 def test_a_runtime_that_was_asked_for_is_not_looked_up() -> None:
@@ -45,16 +53,19 @@ def test_a_runtime_that_was_asked_for_is_not_looked_up() -> None:
     assert resolve(LoadOptions(engine="vllm", host=HOST), machine).engine is None
 
 
-@pytest.mark.parametrize(("typed", "cpus", "expected"), [
-    ({"engine": "vllm", "device": "cpu"}, FOUR, CpuSplit(frozenset({0, 1, 2}), frozenset({3}))),
-    ({"engine": "vllm", "device": "cpu", "workers": 3}, FOUR, CpuSplit(frozenset({0}), frozenset({1, 2, 3}))),
-    ({"engine": "vllm", "device": "cpu", "workers": 4}, FOUR, None),
-    ({"engine": "vllm", "device": "cpu"}, None, None),
-    ({"engine": "vllm", "device": "cpu", "master": ("h", 1)}, FOUR, None),
-    ({"engine": "vllm", "device": "cpu", "host": HOST}, FOUR, None),
-    ({"engine": "vllm", "model": "m"}, FOUR, None),
-    ({}, FOUR, None),
-])
+@pytest.mark.parametrize(
+    ("typed", "cpus", "expected"),
+    [
+        ({"engine": "vllm", "device": "cpu"}, FOUR, CpuSplit(frozenset({0, 1, 2}), frozenset({3}))),
+        ({"engine": "vllm", "device": "cpu", "workers": 3}, FOUR, CpuSplit(frozenset({0}), frozenset({1, 2, 3}))),
+        ({"engine": "vllm", "device": "cpu", "workers": 4}, FOUR, None),
+        ({"engine": "vllm", "device": "cpu"}, None, None),
+        ({"engine": "vllm", "device": "cpu", "master": ("h", 1)}, FOUR, None),
+        ({"engine": "vllm", "device": "cpu", "host": HOST}, FOUR, None),
+        ({"engine": "vllm", "model": "m"}, FOUR, None),
+        ({}, FOUR, None),
+    ],
+)
 def test_engine_and_load_generator_share_cpus_only_where_both_compute_on_them(
     typed: dict[str, Any], cpus: frozenset[int] | None, expected: CpuSplit | None
 ) -> None:
@@ -64,15 +75,18 @@ def test_engine_and_load_generator_share_cpus_only_where_both_compute_on_them(
         assert plan.engine.request(Path("log")).cpus == (expected.engine if expected else None)
 
 
-@pytest.mark.parametrize(("environ", "visible", "named"), [
-    ({}, None, 0),
-    ({"GPUS": "0,1"}, "0,1", 2),
-    ({"GPUS": "0,1", "CUDA_VISIBLE_DEVICES": "5"}, "0,1", 2),
-    ({"CUDA_VISIBLE_DEVICES": "5"}, "5", 0),
-    ({"GPUS": "", "CUDA_VISIBLE_DEVICES": ""}, None, 0),
-    ({"GPUS": " 3 , "}, " 3 , ", 1),
-    ({"GPUS": "all"}, "all", None),
-])
+@pytest.mark.parametrize(
+    ("environ", "visible", "named"),
+    [
+        ({}, None, 0),
+        ({"GPUS": "0,1"}, "0,1", 2),
+        ({"GPUS": "0,1", "CUDA_VISIBLE_DEVICES": "5"}, "0,1", 2),
+        ({"CUDA_VISIBLE_DEVICES": "5"}, "5", 0),
+        ({"GPUS": "", "CUDA_VISIBLE_DEVICES": ""}, None, 0),
+        ({"GPUS": " 3 , "}, " 3 , ", 1),
+        ({"GPUS": "all"}, "all", None),
+    ],
+)
 def test_gpus_come_from_the_environment(environ: dict[str, str], visible: str | None, named: int) -> None:
     plan = resolve(LoadOptions(), Machine(environ=environ, runtime_for=lambda *_: "local"))
     assert (plan.visible_gpus, plan.gpus_named) == (visible, named)
@@ -90,16 +104,23 @@ def test_settings_by_hand_are_told_from_the_scenario_s() -> None:
     assert plan.overrides["load.users"] == "3", "a plan does not change with what it was made of"
 
 
-@pytest.mark.parametrize(("typed", "code", "words"), [
-    ({"engine": "external"}, Exit.USAGE, "ENGINE=external needs HOST="),
-    ({"engine": "nothing"}, Exit.USAGE, "unknown engine 'nothing'"),
-    ({"engine": "nothing", "host": HOST}, Exit.USAGE, "unknown engine 'nothing'"),
-    ({"engine": "external", "host": "http://me:secret@h:1"}, Exit.USAGE, "password"),
-    ({"engine": "sim", "device": "cuda"}, Exit.USAGE, "is not described for device 'cuda'"),
-    ({"engine": "trtllm", "model": "m", "overrides": {"engine.seed": "1"}}, Exit.USAGE, "cannot honour engine.seed"),
-    ({"scenario": "nothing"}, Exit.USAGE, "nothing"),
-    ({"corpus": "/there/is/no/such/folder"}, Exit.CORPUS, "/there/is/no/such/folder"),
-])
+@pytest.mark.parametrize(
+    ("typed", "code", "words"),
+    [
+        ({"engine": "external"}, Exit.USAGE, "ENGINE=external needs HOST="),
+        ({"engine": "nothing"}, Exit.USAGE, "unknown engine 'nothing'"),
+        ({"engine": "nothing", "host": HOST}, Exit.USAGE, "unknown engine 'nothing'"),
+        ({"engine": "external", "host": "http://me:secret@h:1"}, Exit.USAGE, "password"),
+        ({"engine": "sim", "device": "cuda"}, Exit.USAGE, "is not described for device 'cuda'"),
+        (
+            {"engine": "trtllm", "model": "m", "overrides": {"engine.seed": "1"}},
+            Exit.USAGE,
+            "cannot honour engine.seed",
+        ),
+        ({"scenario": "nothing"}, Exit.USAGE, "nothing"),
+        ({"corpus": "/there/is/no/such/folder"}, Exit.CORPUS, "/there/is/no/such/folder"),
+    ],
+)
 def test_what_cannot_be_is_refused(typed: dict[str, Any], code: Exit, words: str) -> None:
     with pytest.raises(UserError, match=words) as caught:
         resolve(LoadOptions(**typed), QUIET_MACHINE)
@@ -112,14 +133,17 @@ def test_the_key_is_in_no_representation() -> None:
     assert plan.api_key == "planted-key" and "planted-key" not in repr(plan)
 
 
-@pytest.mark.parametrize(("environ", "runtime", "gpus", "effective", "paid"), [
-    ({"GPUS": "0,1,2"}, "docker", ["H100"], {"tensor_parallel": 8}, 3),  # named
-    ({}, "docker", ["H100", "H100"], {"tensor_parallel": 8}, 2),  # given to the container
-    ({}, "local", ["H100", "H100"], {"tensor_parallel": 4, "data_parallel": 2}, 8),  # used, as the engine says
-    ({}, "external", [], {}, 1),
-    ({"GPUS": "all"}, "local", ["H100"] * 8, {"tensor_parallel": 4}, 8),
-    ({"GPUS": "all"}, "local", [], {"tensor_parallel": 4}, 4),  # which they are cannot be seen from here
-])
+@pytest.mark.parametrize(
+    ("environ", "runtime", "gpus", "effective", "paid"),
+    [
+        ({"GPUS": "0,1,2"}, "docker", ["H100"], {"tensor_parallel": 8}, 3),  # named
+        ({}, "docker", ["H100", "H100"], {"tensor_parallel": 8}, 2),  # given to the container
+        ({}, "local", ["H100", "H100"], {"tensor_parallel": 4, "data_parallel": 2}, 8),  # used, as the engine says
+        ({}, "external", [], {}, 1),
+        ({"GPUS": "all"}, "local", ["H100"] * 8, {"tensor_parallel": 4}, 8),
+        ({"GPUS": "all"}, "local", [], {"tensor_parallel": 4}, 4),  # which they are cannot be seen from here
+    ],
+)
 def test_the_price_is_paid_for_the_gpus_that_are_known_best(
     environ: dict[str, str], runtime: str, gpus: list[str], effective: dict[str, Any], paid: int
 ) -> None:
@@ -143,8 +167,9 @@ def test_more_workers_than_cores_are_refused_at_once() -> None:
         resolve(LoadOptions(workers=5), Machine(cpus=FOUR, runtime_for=never))
 
 
-@pytest.mark.parametrize("overrides", [{"load.rate": "5", "load.users": "10"},
-                                       {"load.rate": "5", "load.spawn_rate": "2"}])
+@pytest.mark.parametrize(
+    "overrides", [{"load.rate": "5", "load.users": "10"}, {"load.rate": "5", "load.spawn_rate": "2"}]
+)
 def test_users_are_not_ignored_where_a_rate_is_asked_for(overrides: dict[str, str]) -> None:
     with pytest.raises(UserError, match="cannot be set with a rate of 5 requests/s") as caught:
         resolve(LoadOptions(overrides=overrides), Machine(runtime_for=never))

@@ -84,8 +84,9 @@ def test_what_summaries_cost_is_bounded(took: float, due: float) -> None:
 def test_no_summary_outlives_the_run() -> None:
     clock = Clock()
     made: list[Report] = []
-    live = LiveSummary(Path("run"), [], clock=clock,
-                       start=lambda *_, idle: made.append(Report(clock, 50.0)) or made[-1])
+    live = LiveSummary(
+        Path("run"), [], clock=clock, start=lambda *_, idle: made.append(Report(clock, 50.0)) or made[-1]
+    )
     clock.now = 61.0
     live.tick()
     live.stop()
@@ -95,14 +96,19 @@ def test_no_summary_outlives_the_run() -> None:
 def script(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """What runs instead of a report: a small program, which gets the folder as its last argument but one."""
     real = soaking.subprocess.Popen
-    monkeypatch.setattr(soaking.subprocess, "Popen",
-                        lambda command, **more: real([sys.executable, "-c", text, command[4]], **more))
+    monkeypatch.setattr(
+        soaking.subprocess, "Popen", lambda command, **more: real([sys.executable, "-c", text, command[4]], **more)
+    )
 
 
 def test_a_report_runs_with_the_lowest_priority_while_the_run_goes_on(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script(monkeypatch, "import os, sys, time\nwhile os.nice(0) < 19: time.sleep(0.01)\n"
-                        "open(sys.argv[1] + '/nice', 'w').write(str(os.nice(0)))")
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(
+        monkeypatch,
+        "import os, sys, time\nwhile os.nice(0) < 19: time.sleep(0.01)\n"
+        "open(sys.argv[1] + '/nice', 'w').write(str(os.nice(0)))",
+    )
     assert ReportProcess(tmp_path, idle=True).wait(lambda: time.monotonic() + 60)
     assert (tmp_path / "nice").read_text() == "19"
 
@@ -114,10 +120,12 @@ def test_a_report_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monkey
     assert caught.value.code == Exit.RESULTS
 
 
-def test_a_report_that_is_cut_off_leaves_nothing_half_written(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script(monkeypatch, "import sys, time\nopen(sys.argv[1] + '/.summary.json.x', 'w').write('half')\n"
-                        "open(sys.argv[1] + '/begun', 'w').close()\ntime.sleep(600)")
+def test_a_report_that_is_cut_off_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(
+        monkeypatch,
+        "import sys, time\nopen(sys.argv[1] + '/.summary.json.x', 'w').write('half')\n"
+        "open(sys.argv[1] + '/begun', 'w').close()\ntime.sleep(600)",
+    )
     report = ReportProcess(tmp_path)
     assert report.wait(lambda: time.monotonic() if (tmp_path / "begun").exists() else None) is False
     assert [path.name for path in tmp_path.iterdir()] == ["begun"]
@@ -125,8 +133,13 @@ def test_a_report_that_is_cut_off_leaves_nothing_half_written(
 
 def folder_with_summary(folder: Path) -> Path:
     reason = {"rule": "still_going", "sentence": "The run is still going."}
-    summary = {"verdict": "INCOMPLETE", "reasons": [reason], "notes": [], "run": {"going": True, "status": "running"},
-               "outcome": {"name": "INCOMPLETE", "headline": "INCOMPLETE", "code": 6, "sentence": reason["sentence"]}}
+    summary = {
+        "verdict": "INCOMPLETE",
+        "reasons": [reason],
+        "notes": [],
+        "run": {"going": True, "status": "running"},
+        "outcome": {"name": "INCOMPLETE", "headline": "INCOMPLETE", "code": 6, "sentence": reason["sentence"]},
+    }
     (folder / "summary.json").write_text(json.dumps(summary))
     (folder / "junit.xml").write_text("<x>INCOMPLETE: The run is still going.</x>")
     (folder / "run.json").write_text("{}")
@@ -134,7 +147,8 @@ def folder_with_summary(folder: Path) -> Path:
 
 
 def test_a_report_that_does_not_get_done_within_the_grace_leaves_the_last_live_summary_and_says_so(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script(monkeypatch, "import time; time.sleep(600)")
     folder = folder_with_summary(tmp_path)
     ended = OutcomeRecord("ENDED_EARLY", "ENDED EARLY", 130, "It was interrupted.")
@@ -188,12 +202,22 @@ def test_an_attended_run_is_quit_by_any_second_signal(monkeypatch: pytest.Monkey
 
 
 def test_without_a_terminal_there_is_a_line_a_minute_with_the_time(
-        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     from rich.console import Console
+
     clock = Clock()
     monkeypatch.setattr("tokenswarm.run.progress.time.monotonic", clock)
-    figures = {"requests": 1234, "errors": 2, "measured_requests": 1200, "measured_errors": 2, "ttft_p95_ms": 321.0,
-               "output_tok_s": 4567.0, "last_s": 10.0, "in_flight": 8}
+    figures = {
+        "requests": 1234,
+        "errors": 2,
+        "measured_requests": 1200,
+        "measured_errors": 2,
+        "ttft_p95_ms": 321.0,
+        "output_tok_s": 4567.0,
+        "last_s": 10.0,
+        "in_flight": 8,
+    }
     with RunProgress(Console(width=80), 5.0, 28800.0, None, 60.0) as progress:
         progress.phase("measure")
         for second in range(7500):
@@ -201,6 +225,8 @@ def test_without_a_terminal_there_is_a_line_a_minute_with_the_time(
             progress.figures(figures)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + 124, "the phase, the first figures soon, then one line a minute"
-    assert lines[-1].split("  ", 1)[1] == ("measuring 2:04:10/8:00:00  1,200 requests measured, TTFT p95 321 ms, "
-                                           "2 errors; last 10 s 4,567 tok/s; now 8 in flight")
+    assert lines[-1].split("  ", 1)[1] == (
+        "measuring 2:04:10/8:00:00  1,200 requests measured, TTFT p95 321 ms, "
+        "2 errors; last 10 s 4,567 tok/s; now 8 in flight"
+    )
     assert all(line[:4].isdigit() and line[19] == "Z" for line in lines)

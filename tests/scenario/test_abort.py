@@ -30,12 +30,15 @@ def test_half_of_the_requests_failing_for_a_minute_ends_the_run() -> None:
     assert "123 of 240 requests failed within 60 s (51%; abort.error_rate is 50%)" in abort.sentence
 
 
-@pytest.mark.parametrize("seconds", [
-    [(1, 1, 0)] * 300,  # half is not more than half
-    [(100, 0, 0)] * 100 + [(0, 100, 0)] * 29 + [(100, 0, 0)] * 100,  # over before it is half of a minute
-    [(1, 0, 0)] + [(0, 0, 0)] * 100 + [(0, 19, 0)] + [(0, 0, 0)] * 100,  # 19 requests are too few
-    [(0, 0, 0)] * 1000,
-])
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        [(1, 1, 0)] * 300,  # half is not more than half
+        [(100, 0, 0)] * 100 + [(0, 100, 0)] * 29 + [(100, 0, 0)] * 100,  # over before it is half of a minute
+        [(1, 0, 0)] + [(0, 0, 0)] * 100 + [(0, 19, 0)] + [(0, 0, 0)] * 100,  # 19 requests are too few
+        [(0, 0, 0)] * 1000,
+    ],
+)
 def test_less_than_that_does_not(seconds: list[tuple[int, int, int]]) -> None:
     assert run(AbortSettings(silence_s=1e6), seconds) is None
 
@@ -73,11 +76,16 @@ def test_a_window_of_hours_needs_no_more_room_than_one_of_a_minute() -> None:
     assert len(rules._window) <= 122
 
 
-@pytest.mark.parametrize(("free", "total", "ends"), [
-    (0.4 * GB, 100 * GB, True), (0.6 * GB, 100 * GB, False),
-    (0.6 * GB, 10_000 * GB, False),  # 2% of a large disk is far more than any run needs
-    (0.1 * GB, 2 * GB, False), (0.03 * GB, 2 * GB, True),  # and all of a small one is little
-])
+@pytest.mark.parametrize(
+    ("free", "total", "ends"),
+    [
+        (0.4 * GB, 100 * GB, True),
+        (0.6 * GB, 100 * GB, False),
+        (0.6 * GB, 10_000 * GB, False),  # 2% of a large disk is far more than any run needs
+        (0.1 * GB, 2 * GB, False),
+        (0.03 * GB, 2 * GB, True),  # and all of a small one is little
+    ],
+)
 def test_a_disk_that_is_nearly_full_ends_the_run(free: float, total: float, ends: bool) -> None:
     abort = AbortRules(AbortSettings()).look_at_disk(free, total)
     assert (abort is not None) is ends
@@ -86,8 +94,9 @@ def test_a_disk_that_is_nearly_full_ends_the_run(free: float, total: float, ends
 
 
 def test_kinds_of_failure_are_counted_as_away_or_not() -> None:
-    counted = Counted.of(1.0, {"ok": 5, "failed": 7, "cancelled": 1}, {"connect_refused": 3, "server_error": 3,
-                                                                       "reset_mid_stream": 1})
+    counted = Counted.of(
+        1.0, {"ok": 5, "failed": 7, "cancelled": 1}, {"connect_refused": 3, "server_error": 3, "reset_mid_stream": 1}
+    )
     assert (counted.ok, counted.failed, counted.away) == (5, 7, 4)
 
 

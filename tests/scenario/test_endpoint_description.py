@@ -20,8 +20,20 @@ from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads.base import Prompt
 
 SECRET = "azure-PLANTED-0123456789"
-NAMES = ["azure", "gemini", "litellm", "llama.cpp", "ollama", "openai", "openrouter", "sglang", "tgi", "together",
-         "trtllm", "vllm"]
+NAMES = [
+    "azure",
+    "gemini",
+    "litellm",
+    "llama.cpp",
+    "ollama",
+    "openai",
+    "openrouter",
+    "sglang",
+    "tgi",
+    "together",
+    "trtllm",
+    "vllm",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -59,8 +71,10 @@ def test_each_preset_loads_and_survives_run_json(name: str) -> None:
 
 
 def test_what_is_set_by_hand_stands_over_the_preset_and_tables_are_joined() -> None:
-    endpoint = scenario("endpoint.preset=azure endpoint.query.api-version=2025-01-01 endpoint.headers.X-Team=blue "
-                        "endpoint.length_field=max_tokens").endpoint
+    endpoint = scenario(
+        "endpoint.preset=azure endpoint.query.api-version=2025-01-01 endpoint.headers.X-Team=blue "
+        "endpoint.length_field=max_tokens"
+    ).endpoint
     assert endpoint.query == {"api-version": "2025-01-01"}, "a date is a text here"
     assert endpoint.headers == {"api-key": "env:API_KEY", "X-Team": "blue"}
     assert endpoint.length_field == "max_tokens"
@@ -69,8 +83,9 @@ def test_what_is_set_by_hand_stands_over_the_preset_and_tables_are_joined() -> N
 def test_a_preset_of_a_scenario_stands_under_its_table_and_one_asked_for_by_hand_over_it(tmp_path: Path) -> None:
     (tmp_path / "house.toml").write_text('chat_path = "/house"\nlength_field = "max_tokens"\nca_file = "ca.pem"\n')
     mine = tmp_path / "mine.toml"
-    mine.write_text('locustfile = "rag.py"\nworkload = "rag"\n[endpoint]\npreset = "openai"\n'
-                    'length_field = "max_tokens"\n')
+    mine.write_text(
+        'locustfile = "rag.py"\nworkload = "rag"\n[endpoint]\npreset = "openai"\nlength_field = "max_tokens"\n'
+    )
     endpoint = load_scenario(str(mine)).endpoint
     assert (endpoint.length_field, endpoint.send_ignore_eos) == ("max_tokens", False)
     endpoint = load_scenario(str(mine), {"endpoint.preset": str(tmp_path / "house.toml")}).endpoint
@@ -100,21 +115,24 @@ def test_values_from_the_environment_are_secrets_in_every_process(monkeypatch: p
     assert masked(f"it begins {SECRET[:12]}", form.secrets) == "it begins ***"
 
 
-@pytest.mark.parametrize(("settings", "words"), [
-    ("endpoint.headers.api-key=env:NOT_THERE", "NOT_THERE, which is not set"),
-    ("endpoint.headers.api-key=env:SHORT", "fewer than 8 characters"),
-    ("endpoint.headers.api-key=env:BROKEN", "line break"),
-    ("endpoint.headers.Host=other", "which tokenswarm sets itself"),
-    ("endpoint.headers={'a b'='x'}", "no name of a header"),
-    ("endpoint.headers={a=1}", "should be a text"),
-    ("endpoint.query.api_key=plain-secret-value", 'api_key = "env:NAME"'),
-    ("endpoint.proxy=socks5://h:1", "no proxy that is spoken to here"),
-    ("endpoint.proxy=http://me:pass@h:1", "env:NAME"),
-    ("endpoint.chat_path=no-slash", "chat_path"),
-    ("endpoint.ca_file=/not/there.pem", "cannot be read as certificates"),
-    ("endpoint.api=soap", "'chat', 'completions' or 'responses'"),
-    ("endpoint.output_usd_per_million=-1", "at least 0"),
-])
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("endpoint.headers.api-key=env:NOT_THERE", "NOT_THERE, which is not set"),
+        ("endpoint.headers.api-key=env:SHORT", "fewer than 8 characters"),
+        ("endpoint.headers.api-key=env:BROKEN", "line break"),
+        ("endpoint.headers.Host=other", "which tokenswarm sets itself"),
+        ("endpoint.headers={'a b'='x'}", "no name of a header"),
+        ("endpoint.headers={a=1}", "should be a text"),
+        ("endpoint.query.api_key=plain-secret-value", 'api_key = "env:NAME"'),
+        ("endpoint.proxy=socks5://h:1", "no proxy that is spoken to here"),
+        ("endpoint.proxy=http://me:pass@h:1", "env:NAME"),
+        ("endpoint.chat_path=no-slash", "chat_path"),
+        ("endpoint.ca_file=/not/there.pem", "cannot be read as certificates"),
+        ("endpoint.api=soap", "'chat', 'completions' or 'responses'"),
+        ("endpoint.output_usd_per_million=-1", "at least 0"),
+    ],
+)
 def test_what_cannot_be_sent_is_refused_with_the_setting(settings: str, words: str) -> None:
     sentence = refused(settings)
     assert words in sentence and "pass" not in sentence.replace("password", "")
@@ -129,14 +147,17 @@ def test_of_two_missing_variables_the_exit_code_is_that_of_a_key() -> None:
 # ---- where requests go
 
 
-@pytest.mark.parametrize(("url", "target"), [
-    ("http://h", "/v1/chat/completions?v=1"),
-    ("http://h/", "/v1/chat/completions?v=1"),
-    ("http://h?key=a%20b", "/v1/chat/completions?key=a%20b&v=1"),
-    ("http://h/openai/deployments/x?api-version=2", "/openai/deployments/x/chat/completions?api-version=2&v=1"),
-    ("http://h/v1/chat/completions?z=1", "/v1/chat/completions?z=1&v=1"),
-    ("http://h/v1beta/openai/", "/v1beta/openai/chat/completions?v=1"),
-])
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("http://h", "/v1/chat/completions?v=1"),
+        ("http://h/", "/v1/chat/completions?v=1"),
+        ("http://h?key=a%20b", "/v1/chat/completions?key=a%20b&v=1"),
+        ("http://h/openai/deployments/x?api-version=2", "/openai/deployments/x/chat/completions?api-version=2&v=1"),
+        ("http://h/v1/chat/completions?z=1", "/v1/chat/completions?z=1&v=1"),
+        ("http://h/v1beta/openai/", "/v1beta/openai/chat/completions?v=1"),
+    ],
+)
 def test_a_path_and_a_query_stand_as_they_are(url: str, target: str) -> None:
     endpoint = Endpoint(url, EndpointForm(query=(("v", "1"),)))
     assert endpoint.target(CHAT) == target
@@ -144,8 +165,9 @@ def test_a_path_and_a_query_stand_as_they_are(url: str, target: str) -> None:
 
 
 def test_paths_of_ones_own_count_from_the_base_url_or_with_two_slashes_from_the_root() -> None:
-    form = scenario("endpoint.chat_path=/generate endpoint.models_path=//models endpoint.query={a='b c&d'}"
-                    ).endpoint.form({})
+    form = scenario(
+        "endpoint.chat_path=/generate endpoint.models_path=//models endpoint.query={a='b c&d'}"
+    ).endpoint.form({})
     endpoint = Endpoint("http://h/base", form)
     assert (endpoint.target(CHAT), endpoint.target(MODELS)) == ("/base/generate?a=b%20c%26d", "/models?a=b%20c%26d")
     assert endpoint.target(COMPLETIONS).startswith("/base/completions?")
@@ -168,8 +190,9 @@ def test_a_proxy_with_a_password_shows_it_nowhere() -> None:
 # ---- bodies
 
 
-PROMPT = Prompt([{"role": "system", "content": "S"}, {"role": "user", "content": "Q"}], "c", 1, 0, max_tokens=7,
-                body={"seed": 3})
+PROMPT = Prompt(
+    [{"role": "system", "content": "S"}, {"role": "user", "content": "Q"}], "c", 1, 0, max_tokens=7, body={"seed": 3}
+)
 
 
 def body(settings: str) -> dict[str, object]:

@@ -42,7 +42,8 @@ def test_from_an_empty_folder_everything_that_comes_with_tokenswarm_is_there(pla
 
 
 def test_the_working_folder_goes_first_then_the_configuration_folder_then_the_package(
-        places: tuple[Path, Path]) -> None:
+    places: tuple[Path, Path],
+) -> None:
     working, configuration = places
     assert load_scenario("rag").title != "mine"
     put(configuration / "scenarios/rag.toml", SCENARIO.format(title="configured"))
@@ -72,7 +73,8 @@ def test_an_error_says_which_file_of_that_name_is_meant(places: tuple[Path, Path
 
 
 def test_the_list_of_scenarios_shows_the_user_s_with_their_file_and_survives_a_broken_one(
-        places: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    places: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     path = put(places[0] / "scenarios/legal.toml", SCENARIO.format(title="Legal questions"))
     put(places[1] / "scenarios/broken.toml", "load = [\n")
     assert cli.main(["scenarios"]) == 0
@@ -87,14 +89,18 @@ def test_a_locustfile_is_found_beside_the_scenario_then_in_the_places(places: tu
     scenario = put(working / "my/support.toml", SCENARIO.format(title="").replace("rag.py", "support.py"))
     with pytest.raises(UserError, match=r"unknown locustfile 'support' \(known: agent, .*; looked in .*/my, "):
         load_scenario(str(scenario))
-    for path in (configuration / "locustfiles/support.py", working / "locustfiles/support.py",
-                 working / "my/support.py"):
+    for path in (
+        configuration / "locustfiles/support.py",
+        working / "locustfiles/support.py",
+        working / "my/support.py",
+    ):
         put(path, "")
         assert load_scenario(str(scenario)).locustfile_path == path
 
 
 def test_an_engine_of_the_user_s_is_known_listed_and_started_by_its_name(
-        places: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    places: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     text = (ENGINES_DIR / "vllm.toml").read_text("utf-8").replace('title = "vLLM"', 'title = "Our vLLM"', 1)
     path = put(places[0] / "engines/ours.toml", text)
     assert "ours" in known_engines() and load_description("ours").title == "Our vLLM"
@@ -107,7 +113,8 @@ def test_an_engine_of_the_user_s_is_known_listed_and_started_by_its_name(
 
 
 def test_engines_are_listed_whatever_broken_ones_lie_beside_them(
-        places: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    places: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     put(places[0] / "engines/broken.toml", "x = [\n")
     assert cli.main(["engine", "list"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
@@ -120,14 +127,18 @@ def test_an_engine_s_file_name_must_be_a_name(places: tuple[Path, Path]) -> None
         load_description("engines/My Engine.toml")
 
 
-@pytest.mark.parametrize(("kind", "name", "hint"), [
-    (SCENARIOS, "rga", "unknown scenario 'rga', did you mean 'rag'?"),
-    (ENGINES, "vlm", "unknown engine 'vlm', did you mean 'vllm'?"),
-    (ENGINES, "VLLM", "unknown engine 'VLLM', did you mean 'vllm'?"),
-    (LOCUSTFILES, "chta.py", "unknown locustfile 'chta', did you mean 'chat'?"),
-])
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        (SCENARIOS, "rga", "unknown scenario 'rga', did you mean 'rag'?"),
+        (ENGINES, "vlm", "unknown engine 'vlm', did you mean 'vllm'?"),
+        (ENGINES, "VLLM", "unknown engine 'VLLM', did you mean 'vllm'?"),
+        (LOCUSTFILES, "chta.py", "unknown locustfile 'chta', did you mean 'chat'?"),
+    ],
+)
 def test_a_name_that_is_not_there_is_answered_with_a_near_one_and_where_it_was_looked_for(
-        places: tuple[Path, Path], kind: FileKind, name: str, hint: str) -> None:
+    places: tuple[Path, Path], kind: FileKind, name: str, hint: str
+) -> None:
     sentence = kind.missing(name)
     assert sentence.startswith(hint)
     assert f"looked in ./{kind.folder}, {places[1] / kind.folder} and what comes with tokenswarm" in sentence
@@ -136,6 +147,5 @@ def test_a_name_that_is_not_there_is_answered_with_a_near_one_and_where_it_was_l
 def test_a_path_that_is_not_there_is_answered_with_the_folders_that_it_counts_from(places: tuple[Path, Path]) -> None:
     working, _ = places
     assert ENGINES.missing("mine/e.toml") == f"there is no engine file mine/e.toml in {working}"
-    assert LOCUSTFILES.missing("sub/u.py", beside=[Path("/x")]) == \
-        f"there is no locustfile sub/u.py in /x or {working}"
+    assert LOCUSTFILES.missing("sub/u.py", beside=[Path("/x")]) == f"there is no locustfile sub/u.py in /x or {working}"
     assert SCENARIOS.missing("/abs/s.toml") == "there is no scenario file /abs/s.toml"

@@ -27,7 +27,10 @@ def test_a_line_of_names_and_weights_is_a_mix_with_the_load_of_its_first_scenari
     assert mix.name == "mix-rag6-chat3-batch1"
     assert mix.load == load_scenario("rag").load
     assert {name: each.name for name, each in mix.classes().items()} == {
-        "RagReader": "rag", "MultiTurnChatter": "chat", "BatchClassifier": "batch"}
+        "RagReader": "rag",
+        "MultiTurnChatter": "chat",
+        "BatchClassifier": "batch",
+    }
     assert [path.name for path in mix.locustfile_paths] == ["rag.py", "chat.py", "batch.py"]
 
 
@@ -52,8 +55,17 @@ def test_what_run_json_holds_of_a_mix_is_read_back() -> None:
 
 
 def test_values_of_one_scenario_are_given_under_its_name_and_others_are_the_mixs() -> None:
-    mix = load_scenario(LINE, {"rag.documents": "8", "chat.output.max_tokens": "50", "chat.slo.ttft_p95_ms": "250",
-                               "load.users": "20", "slo.error_rate": "0.2", "mix.rag": "1"})
+    mix = load_scenario(
+        LINE,
+        {
+            "rag.documents": "8",
+            "chat.output.max_tokens": "50",
+            "chat.slo.ttft_p95_ms": "250",
+            "load.users": "20",
+            "slo.error_rate": "0.2",
+            "mix.rag": "1",
+        },
+    )
     classes = mix.classes()
     assert classes["RagReader"].workload_settings.documents == 8
     assert classes["MultiTurnChatter"].output.max_tokens == 50
@@ -63,7 +75,10 @@ def test_values_of_one_scenario_are_given_under_its_name_and_others_are_the_mixs
 
 
 def test_a_file_with_a_table_mix_has_its_own_load_engine_objectives_and_tables_of_its_scenarios(tmp_path: Path) -> None:
-    mix = load_scenario(written(tmp_path, """
+    mix = load_scenario(
+        written(
+            tmp_path,
+            """
 title = "Ours"
 [mix]
 of = "requests"
@@ -79,7 +94,9 @@ error_rate = 0.02
 documents = 5
 [rag.output]
 max_tokens = 32
-"""))
+""",
+        )
+    )
     assert (mix.name, mix.title, mix.load.users, mix.load.max_in_flight) == ("ours", "Ours", 12, 512)
     assert mix.engine.canonical() == {"max_num_seqs": 128}, "its own [engine] alone"
     assert mix.slo == {"error_rate": 0.02}
@@ -101,38 +118,46 @@ def test_scenarios_that_want_different_engines_are_refused_with_the_keys_in_whic
     assert "engine.max_num_seqs: rag 256, reasoning 64" in sentence
     assert "engine.reasoning_parser: rag leaves it to the engine, reasoning deepseek_r1" in sentence
     assert "context_length" not in sentence, "in that they agree"
-    settled = load_scenario("rag:6 reasoning:1", {"engine.max_num_seqs": "64", "engine.prefill_budget": "8192",
-                                                  "engine.reasoning_parser": "none"})
+    settled = load_scenario(
+        "rag:6 reasoning:1",
+        {"engine.max_num_seqs": "64", "engine.prefill_budget": "8192", "engine.reasoning_parser": "none"},
+    )
     assert settled.engine.max_num_seqs == 64 and settled.engine.context_length == 8192
 
 
-@pytest.mark.parametrize(("name", "overrides", "says"), [
-    ("rag:6 chat", {}, "a mix is written NAME:WEIGHT"),
-    ("rag:six chat:1", {}, "a mix is written NAME:WEIGHT"),
-    ("rag:1 rag:2", {}, "rag is there twice"),
-    ("rag:0 chat:1", {}, "the weight of rag is 0.0"),
-    ("rag:nan chat:1", {}, "the weight of rag is nan"),
-    ("rag:1 nope:1", {}, "unknown scenario 'nope'"),
-    ("rag:1 chat:1", {"output.max_tokens": "4"}, "write rag.output.max_tokens"),
-    ("rag:1 chat:1", {"rag.load.users": "4"}, "write load.users"),
-    ("rag:1 chat:1", {"mix.of": "tokens"}, "should be one of 'users', 'sessions' or 'requests'"),
-    ("rag:1 chat:1", {"mix.of": "sessions"}, "without a rate"),
-    ("rag:1 chat:1", {"mix.of": "users", "load.rate": "3"}, "with a rate"),
-    ("chat:1 chat-7k:1", {}, "different prompts.state (chat steady, chat-7k cold)"),
-])
+@pytest.mark.parametrize(
+    ("name", "overrides", "says"),
+    [
+        ("rag:6 chat", {}, "a mix is written NAME:WEIGHT"),
+        ("rag:six chat:1", {}, "a mix is written NAME:WEIGHT"),
+        ("rag:1 rag:2", {}, "rag is there twice"),
+        ("rag:0 chat:1", {}, "the weight of rag is 0.0"),
+        ("rag:nan chat:1", {}, "the weight of rag is nan"),
+        ("rag:1 nope:1", {}, "unknown scenario 'nope'"),
+        ("rag:1 chat:1", {"output.max_tokens": "4"}, "write rag.output.max_tokens"),
+        ("rag:1 chat:1", {"rag.load.users": "4"}, "write load.users"),
+        ("rag:1 chat:1", {"mix.of": "tokens"}, "should be one of 'users', 'sessions' or 'requests'"),
+        ("rag:1 chat:1", {"mix.of": "sessions"}, "without a rate"),
+        ("rag:1 chat:1", {"mix.of": "users", "load.rate": "3"}, "with a rate"),
+        ("chat:1 chat-7k:1", {}, "different prompts.state (chat steady, chat-7k cold)"),
+    ],
+)
 def test_what_is_no_mix_is_refused_in_a_sentence(name: str, overrides: dict[str, str], says: str) -> None:
     with pytest.raises(UserError) as refused:
         load_scenario(name, overrides)
     assert says in str(refused.value) and "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("[mix]\nrag = 1\n[output]\nmax_tokens = 3\n", "[output] is of each scenario of a mix: write [rag.output]"),
-    ("[mix]\nrag = 1\n[rag.load]\nusers = 3\n", "[rag.load] is the mix's own: write [load]"),
-    ("[mix]\n", "[mix] names no scenario"),
-    ("mix = 3\n", "mix should be a table"),
-    ("[mix]\nrag = 1\n[lod]\nusers = 3\n", "unknown key 'lod'"),
-])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[mix]\nrag = 1\n[output]\nmax_tokens = 3\n", "[output] is of each scenario of a mix: write [rag.output]"),
+        ("[mix]\nrag = 1\n[rag.load]\nusers = 3\n", "[rag.load] is the mix's own: write [load]"),
+        ("[mix]\n", "[mix] names no scenario"),
+        ("mix = 3\n", "mix should be a table"),
+        ("[mix]\nrag = 1\n[lod]\nusers = 3\n", "unknown key 'lod'"),
+    ],
+)
 def test_a_file_of_a_mix_that_says_too_much_or_too_little_is_refused(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(UserError) as refused:
         load_scenario(written(tmp_path, text))
@@ -187,7 +212,9 @@ def test_a_mix_names_whose_prefills_the_others_are_measured_around() -> None:
     mix = load_scenario(LINE, {"mix.disturbs": "rag"}).mix
     assert mix.disturbs == ("RagReader",) and load_scenario(LINE).mix.disturbs == ()
     assert load_scenario("interference").mix.disturbs == ("BatchClassifier",)
-    for wrong, words in (("reasoning", "scenarios of the mix: rag, chat, batch"),
-                         ('["rag", "chat", "batch"]', "nobody is left to be disturbed")):
+    for wrong, words in (
+        ("reasoning", "scenarios of the mix: rag, chat, batch"),
+        ('["rag", "chat", "batch"]', "nobody is left to be disturbed"),
+    ):
         with pytest.raises(UserError, match=words):
             load_scenario(LINE, {"mix.disturbs": wrong})

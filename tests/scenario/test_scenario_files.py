@@ -38,15 +38,28 @@ def test_a_key_that_takes_words_or_numbers_names_both() -> None:
     assert "chars_per_token is 99, but should be 'auto', or at most 20" in refused("rag", "prompts.chars_per_token=99")
 
 
-@pytest.mark.parametrize(("text", "why"), [
-    ("x = " + "[" * 5000, "nested too deeply"), ("x = " + "9" * 5000, "too many digits"), ("x =", "not valid TOML")])
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("x = " + "[" * 5000, "nested too deeply"), ("x = " + "9" * 5000, "too many digits"), ("x =", "not valid TOML")],
+)
 def test_a_file_that_is_no_toml_is_refused_in_a_sentence(text: str, why: str, tmp_path: Path) -> None:
     assert why in refused(write(tmp_path, text))
 
 
 def test_the_project_comes_with_its_scenarios():
-    assert scenario_names() == ["agent", "batch", "chat", "chat-7k", "dataset", "interference", "rag", "reasoning",
-                                "replay", "structured", "synthetic"]
+    assert scenario_names() == [
+        "agent",
+        "batch",
+        "chat",
+        "chat-7k",
+        "dataset",
+        "interference",
+        "rag",
+        "reasoning",
+        "replay",
+        "structured",
+        "synthetic",
+    ]
 
 
 @pytest.mark.parametrize("name", scenario_names())
@@ -66,8 +79,9 @@ def at_a_rate(name: str) -> str:
 
 @pytest.mark.parametrize("name", SINGLE)
 def test_values_survive_json_and_come_back_as_the_same_scenario(name):
-    scenario = load_scenario(name, parse_set("load.rate=3.5 engine.speculation={method='ngram'} engine.vllm.x=1"
-                                            + at_a_rate(name)))
+    scenario = load_scenario(
+        name, parse_set("load.rate=3.5 engine.speculation={method='ngram'} engine.vllm.x=1" + at_a_rate(name))
+    )
     assert Scenario.from_values(json.loads(json.dumps(scenario.values()))) == scenario
 
 
@@ -165,9 +179,11 @@ def test_an_empty_salt_is_no_salt():
         ("engine.speculation.method=luck", "SET: engine.speculation.method is 'luck', but should be one of 'ngram'"),
         ("engine.vlm.x=4", "scenarios/rag.toml: [engine.vlm]: unknown engine 'vlm', did you mean 'vllm'?"),
         ("chat.turns=3", "[chat] is a table of workload 'chat', but this scenario's workload is 'rag'"),
-        ("workload=tables",
-         "SET: workload is 'tables', but should be one of 'agent', 'batch', 'chat', 'dataset', 'rag', 'reasoning', "
-         "'replay', 'structured' or 'synthetic'"),
+        (
+            "workload=tables",
+            "SET: workload is 'tables', but should be one of 'agent', 'batch', 'chat', 'dataset', 'rag', 'reasoning', "
+            "'replay', 'structured' or 'synthetic'",
+        ),
         ("locustfile=foo.py", "scenarios/rag.toml: unknown locustfile 'foo' (known: "),
     ],
 )

@@ -25,12 +25,15 @@ def test_a_constant_load_has_no_shape():
     assert not Load().shaped and Load(users_steps=(1, 2)).shaped
 
 
-@pytest.mark.parametrize(("settings", "word"), [
-    ({"load.rate_end": "9"}, "rate_end needs rate"),
-    ({"load.rate": "3", "load.users_end": "9"}, "makes the loop open"),
-    ({"load.rate_steps": "[]"}, "at least one number"),
-    ({"load.users_end": "9", "load.users_steps": "[1, 2]"}, "goes with no users_steps"),
-])
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"load.rate_end": "9"}, "rate_end needs rate"),
+        ({"load.rate": "3", "load.users_end": "9"}, "makes the loop open"),
+        ({"load.rate_steps": "[]"}, "at least one number"),
+        ({"load.users_end": "9", "load.users_steps": "[1, 2]"}, "goes with no users_steps"),
+    ],
+)
 def test_contradicting_shapes_are_refused_with_a_sentence(settings, word):
     with pytest.raises(UserError, match=word):
         load_scenario("rag", settings)

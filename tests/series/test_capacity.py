@@ -45,8 +45,9 @@ class Bench:
     def search(self, budget: Budget | None = None) -> Capacity:
         rest = iter(self.steps)
         rule = CapacityRule(lambda: next(rest), lambda _, run: 400, self._judge)
-        plan = CapacityPlan(LoadOptions(), self.folder, 7, 30.0, budget or Budget(), run=self.run,
-                            now=lambda: self.clock)
+        plan = CapacityPlan(
+            LoadOptions(), self.folder, 7, 30.0, budget or Budget(), run=self.run, now=lambda: self.clock
+        )
         return search_capacity(plan, rule, self.record, Console(file=io.StringIO()))
 
     @staticmethod
@@ -68,8 +69,9 @@ def test_levels_share_the_salt_and_have_seeds_of_their_own(tmp_path: Path) -> No
 
 
 def test_a_run_is_as_long_as_its_requests_take(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [Step("bracket", 16, 400), Step("longer", 16, 800), Step("bisect", 32, 1600),
-                             Step("precision")])
+    bench = Bench(
+        tmp_path, [Step("bracket", 16, 400), Step("longer", 16, 800), Step("bisect", 32, 1600), Step("precision")]
+    )
     bench.search()
     assert [float(each["load.duration_s"]) for each in bench.asked] == [30.0, 60.0, 120.0]
 

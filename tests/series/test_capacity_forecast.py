@@ -13,6 +13,8 @@ def test_a_capacity_further_away_takes_more_runs() -> None:
 
 
 def test_a_higher_target_takes_more_requests() -> None:
-    few, many = (forecast(Capacity(capacity=CapacityFigure("requests_s"), start=8, target=target), 0.0, 2.0)
-                 for target in (0.95, 0.99))
+    few, many = (
+        forecast(Capacity(capacity=CapacityFigure("requests_s"), start=8, target=target), 0.0, 2.0)
+        for target in (0.95, 0.99)
+    )
     assert many.requests > 2 * few.requests

@@ -24,9 +24,16 @@ class Bench:
         self.decision = Decision(sides=sides, stages=planned_stages(sides), budget_s=budget_s)
 
     def play(self) -> Decision:
-        tools = DecideTools(self._side, self._side, self._pairs, lambda decision: self.log.append("judge"),
-                            lambda decision: self.log.append("keep"), self._allowance, lambda: self.log.append("close"),
-                            lambda: self.time)
+        tools = DecideTools(
+            self._side,
+            self._side,
+            self._pairs,
+            lambda decision: self.log.append("judge"),
+            lambda decision: self.log.append("keep"),
+            self._allowance,
+            lambda: self.log.append("close"),
+            lambda: self.time,
+        )
         return decide(self.decision, tools, Console(file=io.StringIO(), width=200))
 
     def _allowance(self, kind: str, left: Sequence[str], left_s: float | None) -> float | None:
@@ -54,6 +61,7 @@ def raising(where: str, error: BaseException) -> Callable[[str], str]:
         if stage == where:
             raise error
         return "done"
+
     return happens
 
 
@@ -75,8 +83,11 @@ def test_an_engine_that_cannot_be_measured_ends_its_own_stages_and_the_pairs() -
 
 @pytest.mark.parametrize("way", ["signal", "said"])
 def test_ctrl_c_keeps_what_there_is_and_it_goes_on_with_the_stage_that_was_under_way(way: str) -> None:
-    happens = raising("race two", KeyboardInterrupt()) if way == "signal" else \
-        lambda stage: "interrupted" if stage == "race two" else "done"
+    happens = (
+        raising("race two", KeyboardInterrupt())
+        if way == "signal"
+        else lambda stage: "interrupted" if stage == "race two" else "done"
+    )
     bench = Bench(happens)
     decision = bench.play()
     assert decision.reason == "interrupted" and bench.log[-1] == "keep"

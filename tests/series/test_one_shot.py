@@ -39,9 +39,12 @@ class Asked:
         self.log: list[str] = []
         self.prompts: list[tuple[str, str]] = []
         self._answer, self._coexist = answer, coexist
-        self.plans = {f"engine {number}": resolve(LoadOptions(
-            engine="external", scenario="chat", host=host, overrides={"prompts.chars_per_token": "4.0"}))
-            for number, host in enumerate(hosts, 1)}
+        self.plans = {
+            f"engine {number}": resolve(
+                LoadOptions(engine="external", scenario="chat", host=host, overrides={"prompts.chars_per_token": "4.0"})
+            )
+            for number, host in enumerate(hosts, 1)
+        }
 
     def ask(self, load: Any, prompt: Any, most_tokens: int) -> Answer:
         self.prompts.append((load.base_url, prompt.messages[0]["content"]))
@@ -54,8 +57,11 @@ class Asked:
             self.log.append(f"up {plan.host}")
             return engine
 
-        tools = ShotTools(EngineTools(bring_up, lambda load: PreflightRecord(**ANSWERS)),  # type: ignore[arg-type]
-                          self.ask, lambda plan: self._coexist)
+        tools = ShotTools(
+            EngineTools(bring_up, lambda load: PreflightRecord(**ANSWERS)),  # type: ignore[arg-type]
+            self.ask,
+            lambda plan: self._coexist,
+        )
         return ask_all(self.plans, question, folder, Console(file=io.StringIO()), tools)
 
 
@@ -81,7 +87,11 @@ def test_engines_that_are_up_together_are_asked_in_turn(tmp_path: Path) -> None:
     record, problem = asked.play(tmp_path, QUESTION)
     assert problem is None and record.interleaved
     assert [(shot.engine[-1], shot.repeat) for shot in record.shots if shot.case == "cold"] == [
-        ("1", 1), ("2", 1), ("2", 2), ("1", 2)]
+        ("1", 1),
+        ("2", 1),
+        ("2", 2),
+        ("1", 2),
+    ]
     assert [shot.number for shot in record.shots] == list(range(1, 9))
     measured = asked.prompts[2:]
     assert {text for url, text in measured if "a:1" in url} == {text for url, text in measured if "b:1" in url}
@@ -132,8 +142,9 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
 
 def test_what_runs_already_and_what_costs_nothing_can_be_up_together(monkeypatch: pytest.MonkeyPatch) -> None:
     def plan(simulated: bool) -> Any:
-        return SimpleNamespace(engine=SimpleNamespace(runtime="local", spec=SimpleNamespace(
-            simulated=simulated, name="vllm")))
+        return SimpleNamespace(
+            engine=SimpleNamespace(runtime="local", spec=SimpleNamespace(simulated=simulated, name="vllm"))
+        )
 
     monkeypatch.setattr("tokenswarm.engines.running.find", lambda *_, **__: [])
     assert can_coexist(SimpleNamespace(engine=None)) and can_coexist(plan(True)) and not can_coexist(plan(False))
@@ -151,19 +162,23 @@ def test_the_record_is_read_as_it_was_written_and_a_newer_one_is_refused(tmp_pat
         read_one_shot(tmp_path)
 
 
-@pytest.mark.parametrize(("words", "code", "sentence"), [
-    ((), Exit.USAGE, "there is no prompt"),
-    (("--prompt", " "), Exit.USAGE, "there is no prompt"),
-    (("--prompt", "x", "--context", "there/is/none.txt"), Exit.DATA, "none.txt cannot be read"),
-    (("--prompt", "x", "--context", "{binary}"), Exit.DATA, "no text in UTF-8"),
-    (("--prompt", "x", "--context", "{empty}"), Exit.DATA, "holds no text"),
-    (("--prompt", "x", "--engines", "a,b,c"), Exit.USAGE, "one or two names"),
-    (("--prompt", "x", "--b-host", "http://127.0.0.1:1"), Exit.USAGE, "--b-host needs --a-host"),
-    (("--prompt", "x", "--host", "http://x", "--a-host", "http://y"), Exit.USAGE, "not both"),
-    (("--prompt", "x", "--host", "http://127.0.0.1:1"), Exit.ENDPOINT, "Nothing answers at http://127.0.0.1:1"),
-])
-def test_bad_input_is_one_sentence_with_a_code(words: tuple[str, ...], code: Exit, sentence: str, tmp_path: Path,
-                                               capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        ((), Exit.USAGE, "there is no prompt"),
+        (("--prompt", " "), Exit.USAGE, "there is no prompt"),
+        (("--prompt", "x", "--context", "there/is/none.txt"), Exit.DATA, "none.txt cannot be read"),
+        (("--prompt", "x", "--context", "{binary}"), Exit.DATA, "no text in UTF-8"),
+        (("--prompt", "x", "--context", "{empty}"), Exit.DATA, "holds no text"),
+        (("--prompt", "x", "--engines", "a,b,c"), Exit.USAGE, "one or two names"),
+        (("--prompt", "x", "--b-host", "http://127.0.0.1:1"), Exit.USAGE, "--b-host needs --a-host"),
+        (("--prompt", "x", "--host", "http://x", "--a-host", "http://y"), Exit.USAGE, "not both"),
+        (("--prompt", "x", "--host", "http://127.0.0.1:1"), Exit.ENDPOINT, "Nothing answers at http://127.0.0.1:1"),
+    ],
+)
+def test_bad_input_is_one_sentence_with_a_code(
+    words: tuple[str, ...], code: Exit, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "empty").write_text(" \n")
     given = [word.format(binary=tmp_path / "binary", empty=tmp_path / "empty") for word in words]

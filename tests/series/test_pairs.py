@@ -41,8 +41,14 @@ class Endpoint(FakeEngine):
 class Bench:
     """A series without engines and load: `log` is what was done in order, `runs` what each run was asked for."""
 
-    def __init__(self, tmp_path: Path, *, resets: bool = True, fails: Callable[[int], UserError | None] | None = None,
-                 refuses: str = "") -> None:
+    def __init__(
+        self,
+        tmp_path: Path,
+        *,
+        resets: bool = True,
+        fails: Callable[[int], UserError | None] | None = None,
+        refuses: str = "",
+    ) -> None:
         self.log: list[str] = []
         self.runs: list[dict[str, str]] = []
         self.console = Console(file=io.StringIO(), width=200)
@@ -52,8 +58,9 @@ class Bench:
     def play(self, a: LoadOptions, b: LoadOptions, repeats: int = 3, ending: Ending | None = None) -> Series:
         engine = EngineTools(bring_up=self._bring_up, preflight=self._preflight)
         tools = SeriesTools(engine=engine, run=self._run, now=self._now, ending=ending or Ending())
-        return PairedRuns(a, b, repeats, self.console, lambda side, _: self.log.append(f"report {side}"),
-                          tools).play(self._tmp / "comparison")
+        return PairedRuns(a, b, repeats, self.console, lambda side, _: self.log.append(f"report {side}"), tools).play(
+            self._tmp / "comparison"
+        )
 
     def _now(self) -> float:
         self._time += 60.0
@@ -77,8 +84,10 @@ class Bench:
         folder = self._tmp / f"run-{number}"
         folder.mkdir()
         tools.engine.release(tools.engine.bring_up(resolve(options), folder, console))
-        write_manifest(folder, Manifest(warmup=WarmupRecord(seconds=5.0 + number),
-                                        cache_reset=CacheResetRecord(self._resets, "", 0.0)))
+        write_manifest(
+            folder,
+            Manifest(warmup=WarmupRecord(seconds=5.0 + number), cache_reset=CacheResetRecord(self._resets, "", 0.0)),
+        )
         return RunOutcome(folder, "complete")
 
     @property
@@ -100,7 +109,7 @@ def test_both_runs_of_a_pair_share_seed_salt_and_warm_up_and_each_pair_has_anoth
     bench = Bench(tmp_path)
     series = bench.play(flags(1, **{"prompts.seed": "7"}), flags(2, **{"prompts.seed": "7"}))
     assert (len(series.a), len(series.b), series.failures) == (3, 3, [])
-    pairs = [bench.runs[place:place + 2] for place in (0, 2, 4)]
+    pairs = [bench.runs[place : place + 2] for place in (0, 2, 4)]
     assert [[run["prompts.seed"] for run in pair] for pair in pairs] == [["7", "7"], ["8", "8"], ["9", "9"]]
     assert all(pair[0]["prompts.salt"] == pair[1]["prompts.salt"] for pair in pairs)
     assert len({pair[0]["prompts.salt"] for pair in pairs}) == 3
@@ -112,9 +121,23 @@ def test_an_engine_is_started_only_where_its_settings_change_and_both_are_checke
     bench = Bench(tmp_path)
     bench.play(flags(1), flags(2))
     assert bench.log == [
-        "start 2", "stop 2", "start 1",  # checked: A last, whose run is first
-        "report a", "stop 1", "start 2", "report b", "report b", "stop 2", "start 1", "report a", "report a",
-        "stop 1", "start 2", "report b", "stop 2"]
+        "start 2",
+        "stop 2",
+        "start 1",  # checked: A last, whose run is first
+        "report a",
+        "stop 1",
+        "start 2",
+        "report b",
+        "report b",
+        "stop 2",
+        "start 1",
+        "report a",
+        "report a",
+        "stop 1",
+        "start 2",
+        "report b",
+        "stop 2",
+    ]
 
 
 def test_sides_that_differ_in_what_is_asked_share_one_engine(tmp_path: Path) -> None:
@@ -130,15 +153,19 @@ def test_a_side_that_does_not_answer_is_told_before_any_run(tmp_path: Path) -> N
     assert bench.runs == [] and bench.log == ["start 2", "stop 2"]
 
 
-@pytest.mark.parametrize(("a", "b", "resets", "own"), [
-    (server("http://one:1"), server("http://one:1"), False, True),
-    (server("http://one:1"), server("http://one:1"), True, False),
-    (server("http://one:1"), server("http://two:1"), False, True),  # two names may be one server
-    (flags(1), flags(2), False, False),  # each begins with an engine of its own
-    (flags(1, **{"load.users": "4"}), flags(1), False, True),
-])
+@pytest.mark.parametrize(
+    ("a", "b", "resets", "own"),
+    [
+        (server("http://one:1"), server("http://one:1"), False, True),
+        (server("http://one:1"), server("http://one:1"), True, False),
+        (server("http://one:1"), server("http://two:1"), False, True),  # two names may be one server
+        (flags(1), flags(2), False, False),  # each begins with an engine of its own
+        (flags(1, **{"load.users": "4"}), flags(1), False, True),
+    ],
+)
 def test_runs_that_could_profit_from_each_other_have_salts_of_their_own_of_equal_length(
-        tmp_path: Path, a: LoadOptions, b: LoadOptions, resets: bool, own: bool) -> None:
+    tmp_path: Path, a: LoadOptions, b: LoadOptions, resets: bool, own: bool
+) -> None:
     bench = Bench(tmp_path, resets=resets)
     bench.play(a, b, repeats=2)
     salts = [run["prompts.salt"] for run in bench.runs]
@@ -172,8 +199,9 @@ def test_nobody_is_asked_after_the_last_pair(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("budget_s", "pairs"), [(100.0, 1), (400.0, 2), (100_000.0, 8)])
-def test_a_budget_plans_as_many_pairs_as_it_holds_and_no_more_begin(tmp_path: Path, budget_s: float,
-                                                                    pairs: int) -> None:
+def test_a_budget_plans_as_many_pairs_as_it_holds_and_no_more_begin(
+    tmp_path: Path, budget_s: float, pairs: int
+) -> None:
     bench = Bench(tmp_path)
     series = bench.play(flags(1), flags(2), repeats=8, ending=Ending(budget_s=budget_s))
     assert (len(series.a), len(series.b)) == (pairs, pairs)
@@ -203,14 +231,20 @@ def test_no_side_is_always_first() -> None:
     assert "".join(order(4)) == "abbaabba"
 
 
-@pytest.mark.parametrize(("a", "b", "labels"), [
-    (flags(1), flags(2), ("prefill_budget=1", "prefill_budget=2")),
-    (LoadOptions(), LoadOptions(overrides={"engine.prefix_cache": "false"}),
-     ("prefix_cache=true", "prefix_cache=false")),
-    (LoadOptions(engine="vllm"), LoadOptions(engine="sglang"), ("vllm", "sglang")),
-    (server("http://one:1"), server("http://two:1"), ("http://one:1", "http://two:1")),
-    (LoadOptions(), LoadOptions(), ("sim (1)", "sim (2)")),
-])
+@pytest.mark.parametrize(
+    ("a", "b", "labels"),
+    [
+        (flags(1), flags(2), ("prefill_budget=1", "prefill_budget=2")),
+        (
+            LoadOptions(),
+            LoadOptions(overrides={"engine.prefix_cache": "false"}),
+            ("prefix_cache=true", "prefix_cache=false"),
+        ),
+        (LoadOptions(engine="vllm"), LoadOptions(engine="sglang"), ("vllm", "sglang")),
+        (server("http://one:1"), server("http://two:1"), ("http://one:1", "http://two:1")),
+        (LoadOptions(), LoadOptions(), ("sim (1)", "sim (2)")),
+    ],
+)
 def test_labels_name_what_differs(a: LoadOptions, b: LoadOptions, labels: tuple[str, str]) -> None:
     quiet = [resolve(replace(side, runtime="local")) for side in (a, b)]
     assert side_labels(*quiet) == labels

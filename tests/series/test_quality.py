@@ -22,8 +22,12 @@ def test_both_sides_are_asked_the_same_and_differ_in_the_number_format_alone(tmp
         asked.append(options)
         return RunOutcome(tmp_path / str(len(asked)), "complete")
 
-    base = LoadOptions(engine="sim", scenario="chat", model="m",
-                       overrides={"engine.max_num_seqs": "8", "load.users": "99", "chat.turns": "2"})
+    base = LoadOptions(
+        engine="sim",
+        scenario="chat",
+        model="m",
+        overrides={"engine.max_num_seqs": "8", "load.users": "99", "chat.turns": "2"},
+    )
     formats = {"engine.kv_cache_dtype": '"fp8"'}
     folders = ask_tasks(base, formats, 100, Console(file=io.StringIO()), SeriesTools(run=run))
     assert [each.scenario for each in asked] == [*TASKS, *TASKS]

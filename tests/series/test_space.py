@@ -14,16 +14,31 @@ ANY = Limits({})
 def test_a_grid_holds_every_combination_and_the_default_first() -> None:
     space = space_of({"settings": {"max_num_seqs": [1, 2], "sim": {"block_size": [16, 32]}}}, ANY)
     assert [each.name for each in space.candidates] == [
-        DEFAULT, "max_num_seqs=1 sim.block_size=16", "max_num_seqs=1 sim.block_size=32",
-        "max_num_seqs=2 sim.block_size=16", "max_num_seqs=2 sim.block_size=32"]
+        DEFAULT,
+        "max_num_seqs=1 sim.block_size=16",
+        "max_num_seqs=1 sim.block_size=32",
+        "max_num_seqs=2 sim.block_size=16",
+        "max_num_seqs=2 sim.block_size=32",
+    ]
 
 
 def test_a_candidate_becomes_overrides_that_a_scenario_reads() -> None:
-    space = space_of({"settings": {"speculation": [{"method": "ngram", "tokens": 3}, "unset"],
-                                   "chunked_prefill": [False], "kv_cache_dtype": ["fp8"]}}, ANY)
+    space = space_of(
+        {
+            "settings": {
+                "speculation": [{"method": "ngram", "tokens": 3}, "unset"],
+                "chunked_prefill": [False],
+                "kv_cache_dtype": ["fp8"],
+            }
+        },
+        ANY,
+    )
     with_it, without = space.candidates[1:]
     assert with_overrides({}, with_it.overrides)["engine"] == {
-        "speculation": {"method": "ngram", "tokens": 3}, "chunked_prefill": False, "kv_cache_dtype": "fp8"}
+        "speculation": {"method": "ngram", "tokens": 3},
+        "chunked_prefill": False,
+        "kv_cache_dtype": "fp8",
+    }
     assert with_overrides({}, without.overrides)["engine"]["speculation"] is None
 
 
@@ -33,8 +48,10 @@ def test_what_the_device_ignores_and_gpus_that_are_not_there_are_left_out_and_sa
     space = space_of(data, limits)
     pairs = [(each.settings["tensor_parallel"], each.settings["data_parallel"]) for each in space.candidates[1:]]
     assert pairs == [(1, 1), (1, 2), (2, 1)]
-    assert space.notes == ("memory_fraction is left out: there is none",
-                           "tensor_parallel is tried up to the 2 GPUs that there are")
+    assert space.notes == (
+        "memory_fraction is left out: there is none",
+        "tensor_parallel is tried up to the 2 GPUs that there are",
+    )
 
 
 def test_a_random_sample_is_the_same_each_time_and_a_list_is_itself() -> None:
@@ -45,9 +62,16 @@ def test_a_random_sample_is_the_same_each_time_and_a_list_is_itself() -> None:
     assert [each.name for each in listed.candidates] == [DEFAULT, "max_num_seqs=3", "prefill_budget=9"]
 
 
-@pytest.mark.parametrize(("data", "words"), [
-    ({"settings": {"max_num_seqs": 3}}, "list of values"), ({"setings": {}}, "unknown key"), ({}, "no candidate"),
-    ({"settings": {"max_num_seqs": list(range(1, 99))}}, "at most 64"), ({"sample": "some", "settings": {}}, "grid")])
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"settings": {"max_num_seqs": 3}}, "list of values"),
+        ({"setings": {}}, "unknown key"),
+        ({}, "no candidate"),
+        ({"settings": {"max_num_seqs": list(range(1, 99))}}, "at most 64"),
+        ({"sample": "some", "settings": {}}, "grid"),
+    ],
+)
 def test_what_is_no_space_is_refused(data: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         space_of(data, ANY)

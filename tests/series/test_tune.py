@@ -63,9 +63,13 @@ class Engine(FakeEngine):
 class Bench:
     """A race without engines and load."""
 
-    def __init__(self, tmp_path: Path, fails: Callable[[int, int | None], BaseException | None] = lambda *_: None,
-                 figure: Callable[[int], Measured] = lambda number: Measured(float(number)),
-                 budget_s: float | None = None) -> None:
+    def __init__(
+        self,
+        tmp_path: Path,
+        fails: Callable[[int, int | None], BaseException | None] = lambda *_: None,
+        figure: Callable[[int], Measured] = lambda number: Measured(float(number)),
+        budget_s: float | None = None,
+    ) -> None:
         self.tmp, self.fails, self.figure, self.budget_s = tmp_path, fails, figure, budget_s
         self.log: list[str] = []
         self.runs: list[tuple[int | None, str, str | None]] = []
@@ -128,8 +132,12 @@ def test_one_that_does_not_start_is_a_row_with_its_reason_and_costs_one_start(tm
 
 def test_a_spoilt_run_is_made_again(tmp_path: Path) -> None:
     numbers: list[int] = []
-    bench = Bench(tmp_path, figure=lambda number: numbers.append(number) or (
-        Measured(None, "late", spoilt=True) if len(numbers) == 1 else Measured(1.0)))
+    bench = Bench(
+        tmp_path,
+        figure=lambda number: (
+            numbers.append(number) or (Measured(None, "late", spoilt=True) if len(numbers) == 1 else Measured(1.0))
+        ),
+    )
     state = bench.play(pairs=0)
     assert state.failures == {} and len(bench.runs) == 10
 

@@ -33,8 +33,10 @@ def test_two_adapters_share_no_prefix_and_a_prompt_keeps_its_length() -> None:
 
 def test_the_first_use_is_from_disk_and_one_that_was_pushed_out_from_memory() -> None:
     adapters = Adapters(AdapterSettings(("a", "b", "c"), slots=2, load_s=0.2, swap_s=0.01))
-    waits = [adapters.wait_s(name, now) for name, now in (("a", 0), ("a", 0.1), ("a", 1), ("b", 1), ("c", 2), ("a", 3),
-                                                         ("", 4))]
+    waits = [
+        adapters.wait_s(name, now)
+        for name, now in (("a", 0), ("a", 0.1), ("a", 1), ("b", 1), ("c", 2), ("a", 3), ("", 4))
+    ]
     assert waits == pytest.approx([0.2, 0.1, 0, 0.2, 0.2, 0.01, 0])
 
 

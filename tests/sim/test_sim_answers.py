@@ -153,10 +153,14 @@ def test_think_tags_stand_in_the_content():
 
 
 def test_both_forms_of_reasoning_have_the_same_tokens_and_the_same_text():
-    raw, by_parser = (answer("hello", settings=AnswerSettings(reasoning="always", think_tags=tags))
-                      for tags in (True, False))
-    assert (len(raw.pieces), raw.data, raw.thinking_tokens) == (len(by_parser.pieces), by_parser.data,
-                                                                 by_parser.reasoning_tokens)
+    raw, by_parser = (
+        answer("hello", settings=AnswerSettings(reasoning="always", think_tags=tags)) for tags in (True, False)
+    )
+    assert (len(raw.pieces), raw.data, raw.thinking_tokens) == (
+        len(by_parser.pieces),
+        by_parser.data,
+        by_parser.reasoning_tokens,
+    )
     whole = [json.loads(b'"' + b"".join(planned.pieces) + b'"') for planned in (raw, by_parser)]
     assert whole[0].replace("<think>\n", "").replace("\n</think>\n\n", "") == whole[1]
 

@@ -25,8 +25,9 @@ def test_the_kv_cache_is_what_the_memory_fraction_leaves_beside_the_weights() ->
 
 
 def test_sglangs_fraction_leaves_the_activations_out() -> None:
-    vllm, sglang = (config("--style", style, "--memory-fraction", "0.8").limits.kv_tokens
-                    for style in ("vllm", "sglang"))
+    vllm, sglang = (
+        config("--style", style, "--memory-fraction", "0.8").limits.kv_tokens for style in ("vllm", "sglang")
+    )
     assert sglang - vllm == pytest.approx(2e9 / 131072, abs=1)
 
 
@@ -43,15 +44,30 @@ def test_a_fraction_that_leaves_nothing_is_refused_in_a_sentence() -> None:
 
 def test_every_lever_of_a_scenario_reaches_the_simulator() -> None:
     ignored = load_description("sim").settings
-    assert not [name for name in ("memory_fraction", "kv_cache_dtype", "chunked_prefill", "max_num_seqs",
-                                  "prefill_budget", "speculation") if getattr(ignored[name], "ignored", None)]
+    assert not [
+        name
+        for name in (
+            "memory_fraction",
+            "kv_cache_dtype",
+            "chunked_prefill",
+            "max_num_seqs",
+            "prefill_budget",
+            "speculation",
+        )
+        if getattr(ignored[name], "ignored", None)
+    ]
 
 
 def events(flags: tuple[str, ...], tokens: int) -> tuple[list[str], str]:
     """The texts of a stream's events, and the page of metrics."""
     with running("--profile", "h100-8b", *flags) as simulator:
-        body = {"messages": [{"role": "user", "content": "Say something long."}], "stream": True,
-                "max_tokens": tokens, "ignore_eos": True, "stream_options": {"include_usage": True}}
+        body = {
+            "messages": [{"role": "user", "content": "Say something long."}],
+            "stream": True,
+            "max_tokens": tokens,
+            "ignore_eos": True,
+            "stream_options": {"include_usage": True},
+        }
         with simulator.send("/v1/chat/completions", {**body, "model": "sim-8b"}, Connection="close") as client:
             data = b"".join(iter(lambda: client.recv(65536), b"")).decode()
         page = simulator.get("/metrics").decode()

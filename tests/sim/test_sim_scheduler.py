@@ -329,8 +329,10 @@ def test_many_steps_at_once_give_the_times_of_one_by_one(policy, kv_tokens):
 
 def test_speculation_gives_the_tokens_of_its_acceptance_and_asks_its_price():
     profile = load_profile("h100-8b")
-    plain, drafted = (BatchEngine(profile, Limits(kv_tokens=100_000, speculation=each), BlockCache(100_000, 16),
-                                  "mixed") for each in (None, Speculation(3, 0.7, 0.05)))
+    plain, drafted = (
+        BatchEngine(profile, Limits(kv_tokens=100_000, speculation=each), BlockCache(100_000, 16), "mixed")
+        for each in (None, Speculation(3, 0.7, 0.05))
+    )
     one_by_one, several = (times_of(each, [job("a", 100, 2000)])["a"] for each in (plain, drafted))
     counters = drafted.counters
     mean = 1 + counters.accepted_tokens / counters.drafts

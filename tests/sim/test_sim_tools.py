@@ -22,8 +22,15 @@ from tokenswarm.virtual.engine import VirtualEngine, simulated
 from tokenswarm.workloads.answer_checks import fits_schema, is_json
 
 PROSE = Prose(0)
-SCHEMA = {"type": "object", "required": ["path", "line"], "additionalProperties": False, "properties": {
-    "path": {"type": "string", "maxLength": 20}, "line": {"type": "integer", "minimum": 5, "maximum": 9}}}
+SCHEMA = {
+    "type": "object",
+    "required": ["path", "line"],
+    "additionalProperties": False,
+    "properties": {
+        "path": {"type": "string", "maxLength": 20},
+        "line": {"type": "integer", "minimum": 5, "maximum": 9},
+    },
+}
 TOOLS = [{"type": "function", "function": {"name": "read_file", "parameters": SCHEMA}}]
 
 
@@ -82,8 +89,14 @@ def test_a_call_that_comes_back_has_the_tokens_with_which_it_was_generated() -> 
     first = request()
     answer = plan(first.ask, PROSE, AnswerSettings())
     arguments = answer.data[4:].rstrip(b"\0").decode()
-    history = [*body()["messages"], {"role": "assistant", "content": "", "tool_calls": [
-        {"id": "x", "type": "function", "function": {"name": "read_file", "arguments": arguments}}]}]
+    history = [
+        *body()["messages"],
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "x", "type": "function", "function": {"name": "read_file", "arguments": arguments}}],
+        },
+    ]
     assert request(messages=history).prompt.startswith(first.prompt + answer.data)
 
 
@@ -92,11 +105,16 @@ def test_definitions_of_tools_are_tokens_of_the_prompt() -> None:
     assert request().prompt_tokens - without.prompt_tokens > len(json.dumps(TOOLS)) // 4
 
 
-@pytest.mark.parametrize("wrong", [
-    {"tools": "read_file"}, {"tools": [{"function": {}}]}, {"tools": []},
-    {"tool_choice": {"type": "function", "function": {"name": "write"}}},
-    {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "read_file", "arguments": "{"}}]}]},
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tools": "read_file"},
+        {"tools": [{"function": {}}]},
+        {"tools": []},
+        {"tool_choice": {"type": "function", "function": {"name": "write"}}},
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "read_file", "arguments": "{"}}]}]},
+    ],
+)
 def test_what_an_engine_refuses_is_refused(wrong) -> None:
     with pytest.raises(ApiError) as refused:
         request(**wrong)
@@ -113,11 +131,21 @@ def test_answers_under_a_constraint_are_invalid_refused_or_cut_as_often_as_asked
     settings = AnswerSettings(invalid_share=0.3, refused_share=0.1)
     outcomes: Counter[str] = Counter()
     for number in range(600):
-        answer = plan(Ask(("x",), number * 7919, 500, response_format={
-            "type": "json_schema", "json_schema": {"schema": SCHEMA}}), PROSE, settings)
+        answer = plan(
+            Ask(("x",), number * 7919, 500, response_format={"type": "json_schema", "json_schema": {"schema": SCHEMA}}),
+            PROSE,
+            settings,
+        )
         text = answer.data.rstrip(b"\0").decode()
-        outcomes["refused" if answer.finish_reason == REFUSED else "valid" if fits_schema(SCHEMA)(text)
-                 else "other JSON" if is_json(text) else "no JSON"] += 1
+        outcomes[
+            "refused"
+            if answer.finish_reason == REFUSED
+            else "valid"
+            if fits_schema(SCHEMA)(text)
+            else "other JSON"
+            if is_json(text)
+            else "no JSON"
+        ] += 1
     assert 30 < outcomes["refused"] < 95 and 310 < outcomes["valid"] < 410
     assert outcomes["other JSON"] > 50 and outcomes["no JSON"] > 50
     cut = plan(Ask(("x",), 1, 3, tools=(Tool("t", SCHEMA),), tool_choice="required"), PROSE, settings)

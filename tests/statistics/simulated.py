@@ -13,8 +13,15 @@ from scipy.signal import lfilter
 MEDIAN_MS = 100.0
 
 
-def latencies_ms(rng: np.random.Generator, count: int, *, correlation: float, spread: float = 0.6,
-                 run_spread: float = 0.0, scale: float = 1.0) -> np.ndarray:
+def latencies_ms(
+    rng: np.random.Generator,
+    count: int,
+    *,
+    correlation: float,
+    spread: float = 0.6,
+    run_spread: float = 0.0,
+    scale: float = 1.0,
+) -> np.ndarray:
     """(count,) lognormal TTFTs in order of time.
 
     Their logarithms are an AR(1) process: `correlation` is that of neighbours, `spread` their standard deviation.
@@ -31,8 +38,9 @@ def true_percentile_ms(q: float, spread: float = 0.6) -> float:
     return MEDIAN_MS * math.exp(spread * float(stats.norm.ppf(q / 100.0)))
 
 
-def block_amounts(rng: np.random.Generator, blocks: int, *, mean: float, spread: float,
-                  correlation: float) -> np.ndarray:
+def block_amounts(
+    rng: np.random.Generator, blocks: int, *, mean: float, spread: float, correlation: float
+) -> np.ndarray:
     """(blocks,) amounts of successive blocks of time, such as tokens, as an AR(1) process around `mean`."""
     noise = rng.standard_normal(blocks)
     noise[0] /= math.sqrt(1.0 - correlation**2)
@@ -52,8 +60,16 @@ def queue_ms(rng: np.random.Generator, count: int, *, utilisation: float, settle
     return 100.0 * (walk - np.minimum.accumulate(walk) + service)[settle:]
 
 
-def closed_loop_ends(rng: np.random.Generator, *, users: int, seconds: int, mean_s: float, correlation: float,
-                     spread: float = 0.2, settle: int = 20) -> np.ndarray:
+def closed_loop_ends(
+    rng: np.random.Generator,
+    *,
+    users: int,
+    seconds: int,
+    mean_s: float,
+    correlation: float,
+    spread: float = 0.2,
+    settle: int = 20,
+) -> np.ndarray:
     """Times in [0, seconds) at which answers end, of users who each ask anew as soon as they are answered.
 
     An answer takes about `mean_s` times the pace of the second in which it was asked: the engine's pace is a lognormal
@@ -79,8 +95,16 @@ def tolerance(share: float, trials: int) -> float:
     return 3.1 * math.sqrt(share * (1.0 - share) / trials)
 
 
-def servers_queue(rng: np.random.Generator, *, load: float, servers: int, seconds: float, settle: float,
-                  burstiness: float = 1.0, mean_s: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def servers_queue(
+    rng: np.random.Generator,
+    *,
+    load: float,
+    servers: int,
+    seconds: float,
+    settle: float,
+    burstiness: float = 1.0,
+    mean_s: float = 0.5,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(arrivals in s, ends in s, TTFT in ms) of an open loop before `servers` servers, first come first served.
 
     `load`: offered work / what the servers can do. Gaps are gamma with a coefficient of variation `burstiness`,

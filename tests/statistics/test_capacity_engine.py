@@ -20,9 +20,11 @@ from tokenswarm.workloads.corpus import load_corpus
 
 TRIALS = runs(150, fast=1)
 TTFT_MS, TPOT_MS, TARGET = 200.0, 50.0, 0.95
-_SCENARIO = ("load.drain_s=20 load.warmup_max_s=20 load.spawn_rate=50 user.think_time_s=0.5 "
-             "chat.answer_tokens.mean=30 chat.answer_tokens.min=4 chat.answer_tokens.max=64 chat.system_tokens=50 "
-             "output.max_tokens=64")
+_SCENARIO = (
+    "load.drain_s=20 load.warmup_max_s=20 load.spawn_rate=50 user.think_time_s=0.5 "
+    "chat.answer_tokens.mean=30 chat.answer_tokens.min=4 chat.answer_tokens.max=64 chat.system_tokens=50 "
+    "output.max_tokens=64"
+)
 _SHORTEST_S = 10.0
 
 
@@ -51,8 +53,9 @@ class Bench:
         while (step := next_step(settings, evidence)).load is not None:
             nearest = min(self.rates, key=lambda each: abs(math.log(each / step.load)), default=None)
             rate = self.rates[nearest] * max(1.0, step.load / nearest) if nearest else 0.8 * step.load
-            at, margin, window, count = self.margins(int(step.load), max(_SHORTEST_S, step.requests / rate),
-                                                     1000 * seed + len(evidence))
+            at, margin, window, count = self.margins(
+                int(step.load), max(_SHORTEST_S, step.requests / rate), 1000 * seed + len(evidence)
+            )
             self.rates[step.load] = len(at) / (window[1] - window[0])
             evidence.append(Evidence(step.load, blocks_of(at, margin, window, TARGET)))
             sent += count
@@ -66,8 +69,10 @@ def _margin(row: dict) -> float:
     return max(row["ttft_ms"] / TTFT_MS, (row["last_token_ms"] - row["ttft_ms"]) / gaps / TPOT_MS)
 
 
-BENCHES = {"vllm-like": Bench(("--max-num-seqs", "4"), 14.0),
-           "sglang-like": Bench(("--style", "sglang", "--profile", "a100-8b", "--max-num-seqs", "4"), 8.0)}
+BENCHES = {
+    "vllm-like": Bench(("--max-num-seqs", "4"), 14.0),
+    "sglang-like": Bench(("--style", "sglang", "--profile", "a100-8b", "--max-num-seqs", "4"), 8.0),
+}
 CHEAP = ["sglang-like"]
 """A search of it takes 4 s, one of the other 15."""
 

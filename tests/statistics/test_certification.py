@@ -13,12 +13,16 @@ TRIALS = runs(2000, fast=400)
 
 def share_certified(q: float, limit: float, correlation: float, requests: int) -> float:
     rng = np.random.default_rng([20261121, requests, int(10 * correlation), int(q)])
-    return sum(certify(latencies_ms(rng, requests, correlation=correlation), q, limit).certified
-               for _ in range(TRIALS)) / TRIALS
+    return (
+        sum(certify(latencies_ms(rng, requests, correlation=correlation), q, limit).certified for _ in range(TRIALS))
+        / TRIALS
+    )
 
 
-@pytest.mark.parametrize(("correlation", "requests", "most"), [
-    (0.0, 500, 0.01), (0.0, 3000, 0.01), (0.5, 1000, 0.015), (0.7, 3000, 0.015), (0.9, 3000, 0.025)])
+@pytest.mark.parametrize(
+    ("correlation", "requests", "most"),
+    [(0.0, 500, 0.01), (0.0, 3000, 0.01), (0.5, 1000, 0.015), (0.7, 3000, 0.015), (0.9, 3000, 0.025)],
+)
 def test_an_objective_whose_limit_is_the_true_percentile_is_hardly_ever_certified(
     correlation: float, requests: int, most: float
 ) -> None:

@@ -20,13 +20,19 @@ def decided(apart: float, error: float, spread: float, rng: np.random.Generator)
     """One decision between engines whose capacity and goodput differ by the factor exp(apart). `error`: the standard
     error of a capacity; `spread`: of one pair's difference."""
     estimates = [float(each) for each in np.exp(rng.normal([apart, 0.0], error))]
-    capacity = ratio_of(*(Interval(each, each * math.exp(-1.96 * error), each * math.exp(1.96 * error))
-                          for each in estimates))
+    capacity = ratio_of(
+        *(Interval(each, each * math.exp(-1.96 * error), each * math.exp(1.96 * error)) for each in estimates)
+    )
     logs, goodput = rng.normal(apart, spread, PLANNED), None
     for pairs in range(2, PLANNED + 1):
         look = Look(pairs, PLANNED)
-        known = difference([Reading(1.0)] * pairs, [Reading(float(np.exp(each))) for each in logs[:pairs]], ratio=True,
-                           paired=True, look=look)
+        known = difference(
+            [Reading(1.0)] * pairs,
+            [Reading(float(np.exp(each))) for each in logs[:pairs]],
+            ratio=True,
+            paired=True,
+            look=look,
+        )
         goodput = Interval(known.change, known.low, known.high, known.p)
         if look.may_stop and (goodput.direction(0.025) or goodput.is_within(0.05)):
             break

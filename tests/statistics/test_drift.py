@@ -21,8 +21,13 @@ def series(rng: np.random.Generator, correlation: float, *, leak: float = 0.0, s
 @pytest.mark.parametrize("correlation", [0.0, 0.3])
 def test_a_hundred_steady_runs_give_at_most_five_false_alarms(correlation: float) -> None:
     rng, at = np.random.default_rng(20261121), np.arange(BLOCKS) * BLOCK_S
-    alarms = sum(any(judge(at, series(rng, correlation), series=SERIES, seed=number * SERIES + one).state != STEADY
-                     for one in range(SERIES)) for number in range(RUNS))
+    alarms = sum(
+        any(
+            judge(at, series(rng, correlation), series=SERIES, seed=number * SERIES + one).state != STEADY
+            for one in range(SERIES)
+        )
+        for number in range(RUNS)
+    )
     print(f"correlation of blocks {correlation}: {alarms} of {RUNS} steady runs with a false alarm")
     assert alarms <= 5
 
@@ -33,8 +38,10 @@ def test_a_leak_and_a_step_are_found(correlation: float) -> None:
     leaks = [judge(at, series(rng, correlation, leak=0.25), series=SERIES, seed=number) for number in range(RUNS)]
     steps = [judge(at, series(rng, correlation, step=0.20), series=SERIES, seed=number) for number in range(RUNS)]
     found = sum(one.state != STEADY for one in leaks), sum(one.state == STEPPED for one in steps)
-    print(f"correlation {correlation}: leak {found[0]} (called drifting {sum(o.state == DRIFTING for o in leaks)}), "
-          f"step {found[1]}")
+    print(
+        f"correlation {correlation}: leak {found[0]} (called drifting {sum(o.state == DRIFTING for o in leaks)}), "
+        f"step {found[1]}"
+    )
     assert min(found) >= 80
     covered = sum(one.low <= 12.5 / 3600 * 3600 <= one.high for one in leaks)  # 25 in two hours
     assert covered >= 85

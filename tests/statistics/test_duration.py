@@ -20,8 +20,11 @@ SEEDS = runs(20, fast=4)
 
 def ttft_p95(seed: int, seconds: int, state: str = "steady", warmup: str = "") -> Estimate:
     scenario = load_scenario("rag", parse_set(f"load.rate=30 load.duration_s={seconds} prompts.state={state}{warmup}"))
-    rows = [row for row in run(scenario, simulated(), load_corpus(), seed=seed, salt=f"salt-{seed}").measured()
-            if row["status"] == "ok"]
+    rows = [
+        row
+        for row in run(scenario, simulated(), load_corpus(), seed=seed, salt=f"salt-{seed}").measured()
+        if row["status"] == "ok"
+    ]
     rows.sort(key=lambda row: row["sent_at"])
     return percentiles(np.array([row["ttft_ms"] for row in rows], dtype=float), (95,))[95]
 
@@ -30,8 +33,10 @@ def test_ten_and_sixty_seconds_give_the_same_ttft_within_their_intervals() -> No
     pairs = [(ttft_p95(seed, 10), ttft_p95(seed, 60)) for seed in range(1, SEEDS + 1)]
     ratios = [math.log(short.value / long.value) for short, long in pairs]
     inside = sum(short.low <= long.value and (short.high is None or long.value <= short.high) for short, long in pairs)
-    apart = sum(short.high is not None and (short.high < long.low or (long.high or math.inf) < short.low)
-                for short, long in pairs)
+    apart = sum(
+        short.high is not None and (short.high < long.low or (long.high or math.inf) < short.low)
+        for short, long in pairs
+    )
     print(*(f"{short.value:.0f} and {long.value:.0f} ms" for short, long in pairs), sep="; ")
     print(f"60 s lies in the interval of 10 s in {inside} of {SEEDS}; median ratio {math.exp(np.median(ratios)):.2f}")
     assert apart == 0

@@ -33,14 +33,16 @@ def covered_by(make: Callable[[np.random.Generator], np.ndarray], truth: dict[in
     for _ in range(RUNS):
         for q, estimate in percentiles(make(rng), QUANTILES).items():
             held[q] += (estimate.low is None or estimate.low <= truth[q]) and (
-                estimate.high is None or truth[q] <= estimate.high)
+                estimate.high is None or truth[q] <= estimate.high
+            )
     return {q: count / RUNS for q, count in held.items()}
 
 
 def coverage(correlation: float, requests: int) -> dict[int, float]:
     """`covered_by` of autocorrelated lognormal latencies, told."""
-    found = covered_by(lambda rng: latencies_ms(rng, requests, correlation=correlation),
-                       {q: true_percentile_ms(q) for q in QUANTILES})
+    found = covered_by(
+        lambda rng: latencies_ms(rng, requests, correlation=correlation), {q: true_percentile_ms(q) for q in QUANTILES}
+    )
     print(f"correlation {correlation}, {requests} requests: " + ", ".join(f"p{q} {s:.1%}" for q, s in found.items()))
     return found
 
@@ -99,15 +101,24 @@ def test_intervals_of_a_share_cover_the_truth(correlation: float) -> None:
 def test_intervals_of_a_ratio_of_sums_cover_the_truth(correlation: float, requests: int) -> None:
     """What a metric that was added has: thinking tokens / output tokens, of answers of random length that depend on
     their neighbours."""
-    rate = Rate(name="ratio", title="", unit="share", better="lower", meaning="", formula="",
-                of_sums=lambda sums: sums["thought"] / sums["output"])
+    rate = Rate(
+        name="ratio",
+        title="",
+        unit="share",
+        better="lower",
+        meaning="",
+        formula="",
+        of_sums=lambda sums: sums["thought"] / sums["output"],
+    )
     rng = np.random.default_rng(20261121)
     held, truth = 0, 0.5
     for _ in range(RUNS):
         output = latencies_ms(rng, requests, correlation=correlation)
         thought = output * rng.uniform(0.2, 0.8, requests)
-        blocks = {name: amounts.reshape(RATE_BLOCKS, -1).sum(axis=1)
-                  for name, amounts in (("output", output), ("thought", thought))}
+        blocks = {
+            name: amounts.reshape(RATE_BLOCKS, -1).sum(axis=1)
+            for name, amounts in (("output", output), ("thought", thought))
+        }
         figure = rates.estimate(rate, blocks, requests)
         held += figure.low <= truth <= figure.high
     print(f"ratio of sums, correlation {correlation}, {requests} requests: {held / RUNS:.1%}")
@@ -115,13 +126,21 @@ def test_intervals_of_a_ratio_of_sums_cover_the_truth(correlation: float, reques
 
 
 def test_the_interval_of_a_rate_per_second_is_that_of_its_blocks() -> None:
-    rate = Rate(name="per_second", title="", unit="tok/s", better="higher", meaning="", formula="",
-                of_sums=lambda sums: sums["output"] / sums["seconds"])
+    rate = Rate(
+        name="per_second",
+        title="",
+        unit="tok/s",
+        better="higher",
+        meaning="",
+        formula="",
+        of_sums=lambda sums: sums["output"] / sums["seconds"],
+    )
     amounts = np.random.default_rng(1).exponential(100.0, RATE_BLOCKS)
     by_jackknife = rates.estimate(rate, {"output": amounts, "seconds": np.full(RATE_BLOCKS, 6.0)}, 500)
     by_blocks = block_rate(amounts, 6.0, 500)
     assert (by_jackknife.value, by_jackknife.low, by_jackknife.high) == pytest.approx(
-        (by_blocks.value, by_blocks.low, by_blocks.high))
+        (by_blocks.value, by_blocks.low, by_blocks.high)
+    )
 
 
 def test_intervals_of_a_rate_cover_the_truth_in_a_closed_loop() -> None:
@@ -174,8 +193,10 @@ def test_intervals_of_short_open_loops_before_a_queue(queue_truth: dict[int, flo
     assert min(found.values()) >= 0.85 - tolerance(0.15, RUNS)
 
 
-@pytest.mark.parametrize(("correlation", "requests", "least", "most"), [
-    (0.0, 300, 0.0, 0.02), (0.7, 3_000, 0.0, 0.02), (0.9, 30_000, 0.0, 0.02), (0.98, 300, 0.65, 1.0)])
+@pytest.mark.parametrize(
+    ("correlation", "requests", "least", "most"),
+    [(0.0, 300, 0.0, 0.02), (0.7, 3_000, 0.0, 0.02), (0.9, 30_000, 0.0, 0.02), (0.98, 300, 0.65, 1.0)],
+)
 def test_a_run_says_when_its_waves_are_as_long_as_itself(
     correlation: float, requests: int, least: float, most: float
 ) -> None:

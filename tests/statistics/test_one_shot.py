@@ -18,15 +18,25 @@ def _record(rng: np.random.Generator, ratio: float) -> OneShot:
         for engine, factor in (("a", 1.0), ("b", ratio)):
             for case in ("cold", "cached"):
                 e2e, ttft = np.exp(machine + rng.normal(0.0, (0.03, 0.10)))
-                shots.append(Shot(engine, case, repeat, status="ok", e2e_ms=2000 * factor * e2e, ttft_ms=60 * ttft,
-                                  completion_tokens=200))
+                shots.append(
+                    Shot(
+                        engine,
+                        case,
+                        repeat,
+                        status="ok",
+                        e2e_ms=2000 * factor * e2e,
+                        ttft_ms=60 * ttft,
+                        completion_tokens=200,
+                    )
+                )
     return OneShot(engines=[ShotEngine("a"), ShotEngine("b")], shots=shots)
 
 
 def _share_different(ratio: float) -> float:
     rng = np.random.default_rng(18)
-    return float(np.mean([any(each.state == DIFFERENT for each in contrasts_of(_record(rng, ratio)))
-                          for _ in range(RECORDS)]))
+    return float(
+        np.mean([any(each.state == DIFFERENT for each in contrasts_of(_record(rng, ratio))) for _ in range(RECORDS)])
+    )
 
 
 def test_equal_engines_and_equal_cases_are_seldom_called_different() -> None:

@@ -21,8 +21,10 @@ TRIALS = runs(4000, fast=1000)
 def pairs(rng: np.random.Generator, count: int, effect: float) -> tuple[list[Reading], list[Reading]]:
     work = 100.0 * np.exp(rng.normal(0.0, WORK, count))
     rest = rng.normal(0.0, REST / math.sqrt(2.0), (2, count))
-    return ([Reading(value) for value in work * np.exp(rest[0])],
-            [Reading(value) for value in work * np.exp(rest[1]) * effect])
+    return (
+        [Reading(value) for value in work * np.exp(rest[0])],
+        [Reading(value) for value in work * np.exp(rest[1]) * effect],
+    )
 
 
 def share(count: int, effect: float, told, *, paired: bool = True) -> float:

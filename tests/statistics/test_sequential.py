@@ -21,8 +21,11 @@ class Looks:
 
     def __init__(self, planned: int, effect: float, *, naive: bool = False, tails: float | None = None) -> None:
         rng = np.random.default_rng([20261126, planned, int(1000 * effect)])
-        noise = rng.standard_normal((TRIALS, planned)) if tails is None else \
-            rng.standard_t(tails, (TRIALS, planned)) / math.sqrt(tails / (tails - 2.0))
+        noise = (
+            rng.standard_normal((TRIALS, planned))
+            if tails is None
+            else rng.standard_t(tails, (TRIALS, planned)) / math.sqrt(tails / (tails - 2.0))
+        )
         self.apart = math.log(effect) + SPREAD * noise
         self.low, self.high = (np.empty((TRIALS, planned)) for _ in "lh")
         for done in range(2, planned + 1):
@@ -55,16 +58,21 @@ def test_the_intervals_here_are_those_of_a_comparison() -> None:
         sides = ([Reading(float(value)) for value in values[:done]] for values in (work, b))
         found = difference(*sides, ratio=True, paired=True, look=Rules(planned_pairs=5).look(done))
         assert (math.log(found.low), math.log(found.high)) == pytest.approx(
-            (series.low[0, done - 1], series.high[0, done - 1]))
+            (series.low[0, done - 1], series.high[0, done - 1])
+        )
         assert found.significant == (found.low > 1.0 or found.high < 1.0)
 
 
 @pytest.mark.parametrize("planned", [3, 5, 10, 30])
 def test_equal_sides_are_called_different_in_at_most_5_percent_of_series(planned: int) -> None:
-    (wrong, _), (naive, _), (heavy, _) = (series.different() for series in (
-        Looks(planned, 1.0), Looks(planned, 1.0, naive=True), Looks(planned, 1.0, tails=4.0)))
-    print(f"at most {planned} pairs, equal sides: different {wrong:.1%} (heavy tails {heavy:.1%}); "
-          f"by a test at 5% after each pair {naive:.1%}")
+    (wrong, _), (naive, _), (heavy, _) = (
+        series.different()
+        for series in (Looks(planned, 1.0), Looks(planned, 1.0, naive=True), Looks(planned, 1.0, tails=4.0))
+    )
+    print(
+        f"at most {planned} pairs, equal sides: different {wrong:.1%} (heavy tails {heavy:.1%}); "
+        f"by a test at 5% after each pair {naive:.1%}"
+    )
     assert max(wrong, heavy) <= 0.05 + tolerance(0.05, TRIALS)
     assert planned < 5 or naive > 0.09, "this test would see nothing"
 
@@ -76,13 +84,17 @@ def test_sides_that_differ_by_the_margin_are_called_equal_in_at_most_5_percent_o
     assert wrong <= 0.05 + tolerance(0.05, TRIALS)
 
 
-@pytest.mark.parametrize(("planned", "effect", "least", "most_pairs"),
-                         [(10, 1.10, 0.77, 8.6), (10, 1.20, 0.99, 6.3), (30, 1.05, 0.75, 23.5)])
-def test_stopping_saves_pairs_and_finds_nearly_as_much(planned: int, effect: float, least: float,
-                                                      most_pairs: float) -> None:
+@pytest.mark.parametrize(
+    ("planned", "effect", "least", "most_pairs"), [(10, 1.10, 0.77, 8.6), (10, 1.20, 0.99, 6.3), (30, 1.05, 0.75, 23.5)]
+)
+def test_stopping_saves_pairs_and_finds_nearly_as_much(
+    planned: int, effect: float, least: float, most_pairs: float
+) -> None:
     found, pairs = Looks(planned, effect).different()
     once = float((Looks(planned, effect, naive=True).low[:, -1] > 0.0).mean())
-    print(f"a true {effect - 1:.0%}, at most {planned} pairs: found in {found:.1%} after {pairs:.1f} pairs "
-          f"(one test after all {planned}: {once:.1%})")
+    print(
+        f"a true {effect - 1:.0%}, at most {planned} pairs: found in {found:.1%} after {pairs:.1f} pairs "
+        f"(one test after all {planned}: {once:.1%})"
+    )
     assert found >= least and pairs <= most_pairs
     assert found >= once - 0.08

@@ -26,8 +26,10 @@ def _read(folder: Path, *rows: object) -> tuple[Trace, list[TraceRequest]]:
 
 def test_mooncake_gives_seconds_lengths_and_blocks(tmp_path):
     trace, requests = _read(
-        tmp_path, {"timestamp": 0, "input_length": 1200, "output_length": 80, "hash_ids": [0, 1, 2]},
-        {"timestamp": 950, "input_length": 1536, "output_length": 40, "hash_ids": [0, 1, 7]})
+        tmp_path,
+        {"timestamp": 0, "input_length": 1200, "output_length": 80, "hash_ids": [0, 1, 2]},
+        {"timestamp": 950, "input_length": 1536, "output_length": 40, "hash_ids": [0, 1, 7]},
+    )
     assert trace.format.name == "mooncake"
     assert [each.time_s for each in requests] == [0.0, 0.95]
     assert (requests[1].input_tokens, requests[1].output_tokens, requests[1].hash_ids) == (1536, 40, [0, 1, 7])
@@ -36,9 +38,11 @@ def test_mooncake_gives_seconds_lengths_and_blocks(tmp_path):
 
 def test_mooncakes_wider_rows_bring_text_sessions_and_body_fields(tmp_path):
     _, requests = _read(
-        tmp_path, {"session_id": "s", "text_input": "Hello", "output_length": 5, "extra": {"top_k": 4}},
+        tmp_path,
+        {"session_id": "s", "text_input": "Hello", "output_length": 5, "extra": {"top_k": 4}},
         {"session_id": "s", "delay": 2000, "messages": [{"role": "user", "content": "And?"}], "tools": []},
-        {"session_id": "t", "payload": {"messages": [{"role": "user", "content": "x"}], "stop": ["."]}})
+        {"session_id": "t", "payload": {"messages": [{"role": "user", "content": "x"}], "stop": ["."]}},
+    )
     first, second, third = requests
     assert first.messages == [{"role": "user", "content": "Hello"}] and first.body == {"top_k": 4}
     assert (second.session, second.turn, second.delay_s, second.body) == ("s", 2, 2.0, {"tools": []})
@@ -59,11 +63,19 @@ def test_bailians_conversations_follow_their_parents(tmp_path):
     row = {"output_length": 9, "type": "text"}
     trace, requests = _read(
         tmp_path,
-        row | {"chat_id": 1, "parent_chat_id": -1, "timestamp": 0.5, "input_length": 40, "turn": 1,
-               "hash_ids": [5, 6, 7]},
-        row | {"chat_id": 2, "parent_chat_id": 1, "timestamp": 9.1, "input_length": 70, "turn": 2,
-               "hash_ids": [5, 6, 8, 9, 10]},
-        row | {"chat_id": 4, "parent_chat_id": 3, "timestamp": 9.4, "input_length": 16, "turn": 2, "hash_ids": [11]})
+        row
+        | {"chat_id": 1, "parent_chat_id": -1, "timestamp": 0.5, "input_length": 40, "turn": 1, "hash_ids": [5, 6, 7]},
+        row
+        | {
+            "chat_id": 2,
+            "parent_chat_id": 1,
+            "timestamp": 9.1,
+            "input_length": 70,
+            "turn": 2,
+            "hash_ids": [5, 6, 8, 9, 10],
+        },
+        row | {"chat_id": 4, "parent_chat_id": 3, "timestamp": 9.4, "input_length": 16, "turn": 2, "hash_ids": [11]},
+    )
     assert trace.format.name == "bailian"
     assert [each.session for each in requests] == ["1", "1", "4"]
     assert [each.block_tokens for each in requests] == [16] * 3
@@ -72,24 +84,36 @@ def test_bailians_conversations_follow_their_parents(tmp_path):
 
 def test_burstgpt_leaves_failed_requests_out_and_takes_rows_without_a_session(tmp_path):
     trace, requests = _read(
-        tmp_path, "Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type",
-        "5,31,8.2,ChatGPT,472,18,490,Conversation log", "45,,2.1,GPT-4,1087,230,1317,API log",
-        "46,,2.1,GPT-4,1087,0,1087,API log")
+        tmp_path,
+        "Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type",
+        "5,31,8.2,ChatGPT,472,18,490,Conversation log",
+        "45,,2.1,GPT-4,1087,230,1317,API log",
+        "46,,2.1,GPT-4,1087,0,1087,API log",
+    )
     assert trace.format.name == "burstgpt"
     assert [(each.time_s, each.input_tokens, each.output_tokens, each.session) for each in requests] == [
-        (5, 472, 18, "31"), (45, 1087, 230, None)]
+        (5, 472, 18, "31"),
+        (45, 1087, 230, None),
+    ]
 
 
 def test_burstgpts_older_files_without_sessions_are_read_too(tmp_path):
-    trace, requests = _read(tmp_path, "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type",
-                            "5,ChatGPT,472,18,490,Conversation log")
+    trace, requests = _read(
+        tmp_path,
+        "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type",
+        "5,ChatGPT,472,18,490,Conversation log",
+    )
     assert (trace.format.name, len(requests)) == ("burstgpt", 1)
 
 
 def test_azures_dates_keep_all_seven_digits(tmp_path):
-    trace, requests = _read(tmp_path, "TIMESTAMP,ContextTokens,GeneratedTokens",
-                            "2023-11-16 18:15:46.6805900,374,44", "2023-11-16 18:15:50.9951690,396,109",
-                            "2024-05-10 00:00:00.009930+00:00,1,2")
+    trace, requests = _read(
+        tmp_path,
+        "TIMESTAMP,ContextTokens,GeneratedTokens",
+        "2023-11-16 18:15:46.6805900,374,44",
+        "2023-11-16 18:15:50.9951690,396,109",
+        "2024-05-10 00:00:00.009930+00:00,1,2",
+    )
     assert trace.format.name == "azure"
     assert requests[1].time_s - requests[0].time_s == pytest.approx(4.314579, abs=1e-6)
     assert requests[0].time_s == pytest.approx(1700158546.68059, abs=1e-6)
@@ -97,23 +121,48 @@ def test_azures_dates_keep_all_seven_digits(tmp_path):
 
 
 def test_wekas_sessions_have_their_own_ids_and_sub_agents_their_own_turns(tmp_path):
-    trace, requests = _read(tmp_path, {
-        "id": "s1", "models": ["m"], "block_size": 64, "hash_id_scope": "local", "requests": [
-            {"t": 0.0, "type": "s", "in": 190, "out": 210, "hash_ids": [0, 1, 2], "api_time": 4.0},
-            {"t": 6.0, "type": "subagent", "agent_id": "a1", "duration_ms": 9000, "requests": [
-                {"t": 6.5, "type": "s", "in": 64, "out": 2, "hash_ids": [9], "api_time": 1.0}]},
-            {"t": 16.0, "type": "n", "in": 200, "out": 1, "hash_ids": [0, 1, 2, 3], "api_time": 1.0}]})
+    trace, requests = _read(
+        tmp_path,
+        {
+            "id": "s1",
+            "models": ["m"],
+            "block_size": 64,
+            "hash_id_scope": "local",
+            "requests": [
+                {"t": 0.0, "type": "s", "in": 190, "out": 210, "hash_ids": [0, 1, 2], "api_time": 4.0},
+                {
+                    "t": 6.0,
+                    "type": "subagent",
+                    "agent_id": "a1",
+                    "duration_ms": 9000,
+                    "requests": [{"t": 6.5, "type": "s", "in": 64, "out": 2, "hash_ids": [9], "api_time": 1.0}],
+                },
+                {"t": 16.0, "type": "n", "in": 200, "out": 1, "hash_ids": [0, 1, 2, 3], "api_time": 1.0},
+            ],
+        },
+    )
     assert trace.format.name == "weka"
     assert [(each.session, each.turn, each.delay_s) for each in requests] == [
-        ("s1", 1, None), ("s1/a1", 1, None), ("s1", 2, 1.0)]
+        ("s1", 1, None),
+        ("s1/a1", 1, None),
+        ("s1", 2, 1.0),
+    ]
     assert {each.scope for each in requests} == {"s1"}
 
 
 def test_a_log_of_bodies_keeps_what_a_run_does_not_set_itself(tmp_path):
-    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "max_tokens": 7, "temperature": 0.2,
-            "stream": True}
-    trace, requests = _read(tmp_path, {"timestamp": "2026-01-02T03:04:05Z", "body": json.dumps(body)},
-                            {"timestamp": 1767323046.5, "body": body, "completion_tokens": 3})
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": "x"}],
+        "max_tokens": 7,
+        "temperature": 0.2,
+        "stream": True,
+    }
+    trace, requests = _read(
+        tmp_path,
+        {"timestamp": "2026-01-02T03:04:05Z", "body": json.dumps(body)},
+        {"timestamp": 1767323046.5, "body": body, "completion_tokens": 3},
+    )
     assert trace.format.name == "body_log"
     assert requests[0].body == {"temperature": 0.2} and requests[0].output_tokens == 7
     assert requests[1].output_tokens == 3
@@ -121,10 +170,19 @@ def test_a_log_of_bodies_keeps_what_a_run_does_not_set_itself(tmp_path):
 
 
 def test_openais_batch_lines_are_requests(tmp_path):
-    trace, requests = _read(tmp_path, {
-        "custom_id": "a", "method": "POST", "url": "/v1/chat/completions",
-        "body": {"model": "m", "messages": [{"role": "user", "content": "x"}],
-                 "response_format": {"type": "json_object"}}})
+    trace, requests = _read(
+        tmp_path,
+        {
+            "custom_id": "a",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {
+                "model": "m",
+                "messages": [{"role": "user", "content": "x"}],
+                "response_format": {"type": "json_object"},
+            },
+        },
+    )
     assert trace.format.name == "openai_batch"
     assert requests[0].body == {"response_format": {"type": "json_object"}}
 
@@ -132,10 +190,12 @@ def test_openais_batch_lines_are_requests(tmp_path):
 def test_agentic_rows_become_a_request_before_each_answer(tmp_path):
     row = {"conversation_id": "c"}
     trace, requests = _read(
-        tmp_path, row | {"turn": 1, "role": "user", "content": "Weather?", "system": "Be brief."},
+        tmp_path,
+        row | {"turn": 1, "role": "user", "content": "Weather?", "system": "Be brief."},
         row | {"turn": 2, "role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
         row | {"turn": 3, "role": "tool", "content": "sunny", "delay_seconds": 1.5},
-        row | {"turn": 4, "role": "assistant", "content": "Sunny."})
+        row | {"turn": 4, "role": "assistant", "content": "Sunny."},
+    )
     assert trace.format.name == "agentic"
     assert [len(each.messages) for each in requests] == [2, 4]
     assert (requests[1].delay_s, requests[1].expected, requests[1].turn) == (1.5, "Sunny.", 2)
@@ -152,23 +212,35 @@ def test_sharegpts_turns_grow_and_know_the_answer_on_record(tmp_path):
 
 
 def test_wildchats_messages_are_cut_down_to_what_a_request_has(tmp_path):
-    trace, requests = _read(tmp_path, {
-        "conversation_hash": "h", "model": "gpt-4", "turn": 1, "language": "English",
-        "timestamp": "2023-04-09T00:02:53",
-        "conversation": [{"role": "user", "content": "Hi", "hashed_ip": "…"},
-                         {"role": "assistant", "content": "Hello"}]})
+    trace, requests = _read(
+        tmp_path,
+        {
+            "conversation_hash": "h",
+            "model": "gpt-4",
+            "turn": 1,
+            "language": "English",
+            "timestamp": "2023-04-09T00:02:53",
+            "conversation": [
+                {"role": "user", "content": "Hi", "hashed_ip": "…"},
+                {"role": "assistant", "content": "Hello"},
+            ],
+        },
+    )
     assert trace.format.name == "wildchat"
     assert requests[0].messages == [{"role": "user", "content": "Hi"}]
     assert requests[0].session == "h" and requests[0].time_s is not None
 
 
-@pytest.mark.parametrize("row", [
-    {"prompt": "Say hello", "output_tokens": 9},
-    {"instruction": "Say hello", "max_tokens": 9},
-    {"text": "Say hello", "output_tokens_count": 9},
-    {"messages": [{"role": "user", "content": "Say hello"}], "max_completion_tokens": 9},
-    {"chat_messages": [{"role": "user", "content": "Say hello"}], "max_tokens": 9},
-])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Say hello", "output_tokens": 9},
+        {"instruction": "Say hello", "max_tokens": 9},
+        {"text": "Say hello", "output_tokens_count": 9},
+        {"messages": [{"role": "user", "content": "Say hello"}], "max_completion_tokens": 9},
+        {"chat_messages": [{"role": "user", "content": "Say hello"}], "max_tokens": 9},
+    ],
+)
 def test_plain_rows_are_read_by_the_names_that_load_tools_take(tmp_path, row):
     trace, requests = _read(tmp_path, row)
     assert trace.format.name == "plain_json"
@@ -177,11 +249,14 @@ def test_plain_rows_are_read_by_the_names_that_load_tools_take(tmp_path, row):
 
 
 def test_plain_csv_has_system_prompts_and_expected_answers(tmp_path):
-    trace, requests = _read(tmp_path, "system_prompt,question,answer,temperature",
-                            'Be brief.,"What, then?",Nothing.,0.5')
+    trace, requests = _read(
+        tmp_path, "system_prompt,question,answer,temperature", 'Be brief.,"What, then?",Nothing.,0.5'
+    )
     assert trace.format.name == "plain_csv"
-    assert requests[0].messages == [{"role": "system", "content": "Be brief."},
-                                    {"role": "user", "content": "What, then?"}]
+    assert requests[0].messages == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "What, then?"},
+    ]
     assert (requests[0].expected, requests[0].body) == ("Nothing.", {"temperature": 0.5})
 
 
@@ -203,9 +278,14 @@ def test_an_unknown_name_of_a_format_says_which_one_is_meant(tmp_path):
 
 def test_no_refusal_shows_the_text_of_a_prompt(tmp_path):
     secret = "the patient's name is Mallory"
-    for row in ({"prompt": [secret]}, {"messages": [{"role": "user", "content": {"x": secret}}]},
-                {"timestamp": secret, "input_length": 3}, {"text_input": {"a": secret}, "timestamp": 1},
-                {"input_length": secret, "timestamp": 1}, {"body": secret, "timestamp": 1}):
+    for row in (
+        {"prompt": [secret]},
+        {"messages": [{"role": "user", "content": {"x": secret}}]},
+        {"timestamp": secret, "input_length": 3},
+        {"text_input": {"a": secret}, "timestamp": 1},
+        {"input_length": secret, "timestamp": 1},
+        {"body": secret, "timestamp": 1},
+    ):
         with pytest.raises(UserError) as caught:
             _read(tmp_path, row)
         assert "Mallory" not in str(caught.value)

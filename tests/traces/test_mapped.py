@@ -18,8 +18,15 @@ def _read(tmp_path, rows, **mapping):
 
 def test_a_mapping_finds_fields_in_objects_and_in_json_that_stands_as_text(tmp_path):
     rows = [{"request": {"text": "2+2?"}, "meta": '{"user": 7, "sent": 1500}', "gold": "4", "usage": {"out": 3}}]
-    [request] = _read(tmp_path, rows, prompt="request.text", session="meta.user", time_ms="meta.sent", expected="gold",
-                      output_tokens="usage.out")
+    [request] = _read(
+        tmp_path,
+        rows,
+        prompt="request.text",
+        session="meta.user",
+        time_ms="meta.sent",
+        expected="gold",
+        output_tokens="usage.out",
+    )
     assert request.messages == [{"role": "user", "content": "2+2?"}]
     assert (request.session, request.turn, request.time_s) == ("7", 1, 1.5)
     assert (request.expected, request.output_tokens) == ("4", 3)
@@ -36,8 +43,14 @@ def test_a_mapping_beats_the_names_that_would_be_ambiguous(tmp_path):
 
 
 def test_lengths_and_ids_of_blocks_can_be_mapped(tmp_path):
-    [request] = _read(tmp_path, [{"n": 130, "m": 9, "blocks": [4, 5, 6]}], input_tokens="n", output_tokens="m",
-                      hash_ids="blocks", block_tokens="64")
+    [request] = _read(
+        tmp_path,
+        [{"n": 130, "m": 9, "blocks": [4, 5, 6]}],
+        input_tokens="n",
+        output_tokens="m",
+        hash_ids="blocks",
+        block_tokens="64",
+    )
     assert (request.input_tokens, request.output_tokens) == (130, 9)
     assert (request.hash_ids, request.block_tokens) == ([4, 5, 6], 64)
 
@@ -50,10 +63,17 @@ def test_csv_and_messages_as_text(tmp_path):
     assert request.time_s == pytest.approx(1700158546)
 
 
-@pytest.mark.parametrize(("mapping", "sentence"), [
-    ({"promt": "q"}, "did you mean"), ({"prompt": "a", "messages": "b"}, "both mapped"), ({"expected": "a"}, "neither"),
-    ({"prompt": "a", "time_s": "b", "time_ms": "c"}, "both mapped"), ({"prompt": "a", "hash_ids": "b"}, "block_tokens"),
-    ({"prompt": "a", "hash_ids": "b", "block_tokens": "many"}, "block_tokens")])
+@pytest.mark.parametrize(
+    ("mapping", "sentence"),
+    [
+        ({"promt": "q"}, "did you mean"),
+        ({"prompt": "a", "messages": "b"}, "both mapped"),
+        ({"expected": "a"}, "neither"),
+        ({"prompt": "a", "time_s": "b", "time_ms": "c"}, "both mapped"),
+        ({"prompt": "a", "hash_ids": "b"}, "block_tokens"),
+        ({"prompt": "a", "hash_ids": "b", "block_tokens": "many"}, "block_tokens"),
+    ],
+)
 def test_a_mapping_that_makes_no_sense_is_refused(tmp_path, mapping, sentence):
     with pytest.raises(UserError, match=sentence) as caught:
         _read(tmp_path, [{"q": "x"}], **mapping)

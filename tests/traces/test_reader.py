@@ -32,8 +32,14 @@ def _refused(path, match, **options):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, zstandard.ZstdCompressor().compress,
-                                      lambda data: zstandard.compress(data[:9]) + zstandard.compress(data[9:])])
+@pytest.mark.parametrize(
+    "compress",
+    [
+        gzip.compress,
+        zstandard.ZstdCompressor().compress,
+        lambda data: zstandard.compress(data[:9]) + zstandard.compress(data[9:]),
+    ],
+)
 def test_a_compressed_file_reads_as_the_plain_one(tmp_path, compress):
     path = tmp_path / "trace.jsonl"
     path.write_bytes(compress(_lines(GOOD, GOOD).encode()))
@@ -138,11 +144,46 @@ def test_reading_takes_bounded_memory(tmp_path):
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([
-        "timestamp", "input_length", "hash_ids", "messages", "role", "content", "prompt", "chat_id", "parent_chat_id",
-        "requests", "block_size", "id", "body", "conversation", "conversations", "from", "value", "custom_id", "turn",
-        "conversation_id", "in", "t", "type", "text_input", "payload", "extra", "session_id"]), inner, max_size=6),
-    max_leaves=25)
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "timestamp",
+                    "input_length",
+                    "hash_ids",
+                    "messages",
+                    "role",
+                    "content",
+                    "prompt",
+                    "chat_id",
+                    "parent_chat_id",
+                    "requests",
+                    "block_size",
+                    "id",
+                    "body",
+                    "conversation",
+                    "conversations",
+                    "from",
+                    "value",
+                    "custom_id",
+                    "turn",
+                    "conversation_id",
+                    "in",
+                    "t",
+                    "type",
+                    "text_input",
+                    "payload",
+                    "extra",
+                    "session_id",
+                ]
+            ),
+            inner,
+            max_size=6,
+        )
+    ),
+    max_leaves=25,
+)
 
 
 @given(rows=st.lists(_JSON, min_size=1, max_size=6))
@@ -159,8 +200,11 @@ def test_any_json_is_read_or_refused_with_one_sentence(tmp_path, rows):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("packed", [bytes, gzip.compress, zstandard.compress])
-def test_a_byte_order_mark_says_how_a_file_is_encoded(tmp_path: Path, encoding: str, packed: Callable[[bytes], bytes],
-                                                      ) -> None:
+def test_a_byte_order_mark_says_how_a_file_is_encoded(
+    tmp_path: Path,
+    encoding: str,
+    packed: Callable[[bytes], bytes],
+) -> None:
     (tmp_path / "t.jsonl").write_bytes(packed('{"prompt": "Grüße"}'.encode(encoding)))
     with files.open_text(tmp_path / "t.jsonl") as text:
         assert list(files.lines(text)) == [(1, '{"prompt": "Grüße"}')]

@@ -63,8 +63,10 @@ def test_a_sample_takes_whole_sessions_and_the_same_ones_each_time() -> None:
 
 
 def test_lengths_are_scaled_by_blocks_so_that_equal_ids_stay_equal_text() -> None:
-    requests = [request(0.0, input_tokens=40, hash_ids=[1, 2, 3], block_tokens=16),
-                request(1.0, input_tokens=32, hash_ids=[1, 2], block_tokens=16)]
+    requests = [
+        request(0.0, input_tokens=40, hash_ids=[1, 2, 3], block_tokens=16),
+        request(1.0, input_tokens=32, hash_ids=[1, 2], block_tokens=16),
+    ]
     one, two = (session[0].request for session in of(requests, input_scale=0.5, output_scale=3.0).sessions)
     assert (one.input_tokens, one.block_tokens, one.output_tokens) == (20, 8, 30)
     assert (two.input_tokens, two.block_tokens) == (16, 8)
@@ -72,30 +74,53 @@ def test_lengths_are_scaled_by_blocks_so_that_equal_ids_stay_equal_text() -> Non
         of([request(0.0, messages=[{"role": "user", "content": "x"}])], input_scale=2.0)
 
 
-@pytest.mark.parametrize(("too_long", "lengths"), [("leave_out", [(40, 5)]), ("send", [(40, 5), (90, 30)]),
-                                                   ("cut", [(40, 5), (70, 30)])])
+@pytest.mark.parametrize(
+    ("too_long", "lengths"), [("leave_out", [(40, 5)]), ("send", [(40, 5), (90, 30)]), ("cut", [(40, 5), (70, 30)])]
+)
 def test_what_does_not_fit_into_the_context_is_counted_and_dealt_with_as_asked(
-        too_long: str, lengths: list[tuple[int, int]]) -> None:
-    recording = of([request(0.0, input_tokens=40, output_tokens=5),
-                    request(1.0, input_tokens=90, output_tokens=30, hash_ids=[1, 2], block_tokens=64)],
-                   context_tokens=100, too_long=too_long)
+    too_long: str, lengths: list[tuple[int, int]]
+) -> None:
+    recording = of(
+        [
+            request(0.0, input_tokens=40, output_tokens=5),
+            request(1.0, input_tokens=90, output_tokens=30, hash_ids=[1, 2], block_tokens=64),
+        ],
+        context_tokens=100,
+        too_long=too_long,
+    )
     found = [session[0].request for session in recording.sessions]
     assert [(each.input_tokens, each.output_tokens) for each in found] == lengths
     assert recording.leftovers.too_long == 1
 
 
-@pytest.mark.parametrize(("requests", "said"), [
-    ([request(0.0, hash_ids=[1], block_tokens=512), request(1.0, hash_ids=[2], block_tokens=64)], "two sizes"),
-    ([request(0.0, input_tokens=20, hash_ids=[1, 2], block_tokens=16),
-      request(1.0, input_tokens=40, hash_ids=[1, 2, 3], block_tokens=16)], "stands for 4 and for 16 tokens")])
+@pytest.mark.parametrize(
+    ("requests", "said"),
+    [
+        ([request(0.0, hash_ids=[1], block_tokens=512), request(1.0, hash_ids=[2], block_tokens=64)], "two sizes"),
+        (
+            [
+                request(0.0, input_tokens=20, hash_ids=[1, 2], block_tokens=16),
+                request(1.0, input_tokens=40, hash_ids=[1, 2, 3], block_tokens=16),
+            ],
+            "stands for 4 and for 16 tokens",
+        ),
+    ],
+)
 def test_a_trace_whose_blocks_contradict_themselves_is_refused(requests: list[TraceRequest], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         of(requests)
 
 
 def test_sessions_of_their_own_ids_may_have_blocks_of_their_own() -> None:
-    assert of([request(0.0, scope="a", hash_ids=[1], block_tokens=512),
-               request(1.0, scope="b", hash_ids=[1], block_tokens=128)]).requests == 2
+    assert (
+        of(
+            [
+                request(0.0, scope="a", hash_ids=[1], block_tokens=512),
+                request(1.0, scope="b", hash_ids=[1], block_tokens=128),
+            ]
+        ).requests
+        == 2
+    )
 
 
 def test_a_request_without_text_and_length_is_counted_and_left_out() -> None:
@@ -104,17 +129,27 @@ def test_a_request_without_text_and_length_is_counted_and_left_out() -> None:
 
 
 def test_what_begins_at_the_same_place_has_different_ranks() -> None:
-    recording = of([request(0.0, input_tokens=48, hash_ids=[7, 8, 9], block_tokens=16),
-                    request(1.0, input_tokens=48, hash_ids=[7, 8, 3], block_tokens=16),
-                    request(2.0, input_tokens=40, hash_ids=[7, 8], block_tokens=16),
-                    request(3.0, input_tokens=40)])
+    recording = of(
+        [
+            request(0.0, input_tokens=48, hash_ids=[7, 8, 9], block_tokens=16),
+            request(1.0, input_tokens=48, hash_ids=[7, 8, 3], block_tokens=16),
+            request(2.0, input_tokens=40, hash_ids=[7, 8], block_tokens=16),
+            request(3.0, input_tokens=40),
+        ]
+    )
     ranks, ends = ranks_among_siblings(recording.sessions)
     assert ranks == {("", 7): 0, ("", 8): 0, ("", 9): 0, ("", 3): 1}
     assert ends == {2: 2, 3: 1}
 
 
 def test_a_sub_agent_is_in_the_session_that_waits_for_it_at_its_place() -> None:
-    recording = of([request(None, "a", root="a"), request(None, "a/sub", root="a"), request(None, "a", root="a"),
-                    request(None, "b", root="b")])
+    recording = of(
+        [
+            request(None, "a", root="a"),
+            request(None, "a/sub", root="a"),
+            request(None, "a", root="a"),
+            request(None, "b", root="b"),
+        ]
+    )
     assert [[each.place for each in session] for session in recording.sessions] == [[0, 1, 2], [3]]
     assert not recording.timed

@@ -16,15 +16,41 @@ from tokenswarm.ui.login import Attempts, is_good
 KNOWN = frozenset({"localhost", "gpu-box"})
 
 
-@pytest.mark.parametrize("header", ["localhost", "localhost:8089", "LOCALHOST:1", "a.localhost:1", "127.0.0.1:8089",
-                                    "[::1]:8089", "[::1]", "10.1.2.3", "gpu-box:80", "gpu-box."])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "localhost",
+        "localhost:8089",
+        "LOCALHOST:1",
+        "a.localhost:1",
+        "127.0.0.1:8089",
+        "[::1]:8089",
+        "[::1]",
+        "10.1.2.3",
+        "gpu-box:80",
+        "gpu-box.",
+    ],
+)
 def test_addresses_and_known_names_are_this_ui(header: str) -> None:
     assert is_known_host(header, KNOWN)
 
 
-@pytest.mark.parametrize("header", ["evil.example:8089", "evil", "localhost.evil.example", "127.0.0.1.evil.example", "",
-                                    ":8089", "[::1", "[evil]", "notlocalhost", "evil.example@127.0.0.1x",
-                                    "gpu-box.evil"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "evil.example:8089",
+        "evil",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "",
+        ":8089",
+        "[::1",
+        "[evil]",
+        "notlocalhost",
+        "evil.example@127.0.0.1x",
+        "gpu-box.evil",
+    ],
+)
 def test_any_other_name_may_have_been_made_to_point_here(header: str) -> None:
     assert not is_known_host(header, KNOWN)
 
@@ -48,37 +74,61 @@ def page() -> FlaskClient:
     return app.test_client()
 
 
-@pytest.mark.parametrize(("method", "headers", "status"), [
-    ("POST", {}, 200), ("POST", {"Origin": "http://localhost"}, 200), ("POST", {"Origin": "http://evil.example"}, 403),
-    ("POST", {"Sec-Fetch-Site": "cross-site"}, 403), ("POST", {"Sec-Fetch-Site": "same-origin"}, 200),
-    ("GET", {"Sec-Fetch-Site": "cross-site"}, 200), ("POST", {"Origin": "null"}, 403),
-    ("GET", {"Host": "evil.example"}, 403),
-    ("POST", {"Host": "evil.example", "Origin": "http://evil.example"}, 403),  # whose name was rebound to this machine
-])
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("POST", {}, 200),
+        ("POST", {"Origin": "http://localhost"}, 200),
+        ("POST", {"Origin": "http://evil.example"}, 403),
+        ("POST", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("POST", {"Sec-Fetch-Site": "same-origin"}, 200),
+        ("GET", {"Sec-Fetch-Site": "cross-site"}, 200),
+        ("POST", {"Origin": "null"}, 403),
+        ("GET", {"Host": "evil.example"}, 403),
+        (
+            "POST",
+            {"Host": "evil.example", "Origin": "http://evil.example"},
+            403,
+        ),  # whose name was rebound to this machine
+    ],
+)
 def test_other_sites_and_other_names_get_nothing(page: FlaskClient, method: str, headers: dict, status: int) -> None:
     assert page.open("/swarm", method=method, headers=headers).status_code == status
 
 
-@pytest.mark.parametrize(("form", "says"), [
-    ({"user_count": "5", "spawn_rate": "2"}, None), ({"user_count": "5"}, None),
-    ({"user_count": "5", "spawn_rate": "2", "set": " ", "host": ""}, None),
-    ({"user_count": "5", "scenario": "chat"}, "not scenario"),
-    ({"user_count": "5", "set": "a=1", "host": "h"}, "host, set"),
-    ({"user_count": "5", "run_time": "8s"}, "run_time"), ({"spawn_rate": "2"}, "give user_count"),
-    ({}, "give user_count"),
-])
+@pytest.mark.parametrize(
+    ("form", "says"),
+    [
+        ({"user_count": "5", "spawn_rate": "2"}, None),
+        ({"user_count": "5"}, None),
+        ({"user_count": "5", "spawn_rate": "2", "set": " ", "host": ""}, None),
+        ({"user_count": "5", "scenario": "chat"}, "not scenario"),
+        ({"user_count": "5", "set": "a=1", "host": "h"}, "host, set"),
+        ({"user_count": "5", "run_time": "8s"}, "run_time"),
+        ({"spawn_rate": "2"}, "give user_count"),
+        ({}, "give user_count"),
+    ],
+)
 def test_a_form_during_a_run_changes_users_and_spawn_rate_alone(form: dict, says: str | None) -> None:
     wrong = wrong_edit(form)
     assert wrong is None if says is None else says in wrong
 
 
-@pytest.mark.parametrize(("form", "good"), [
-    ({"user_count": "5", "spawn_rate": "0.5"}, True), ({}, True), ({"user_count": "-1"}, False),
-    ({"user_count": "0"}, False),
-    ({"user_count": "x"}, False),
-    ({"user_count": "99999999999"}, False), ({"spawn_rate": "0"}, False), ({"spawn_rate": "nan"}, False),
-    ({"spawn_rate": "inf"}, False), ({"user_count": "1" * 6000}, False),
-])
+@pytest.mark.parametrize(
+    ("form", "good"),
+    [
+        ({"user_count": "5", "spawn_rate": "0.5"}, True),
+        ({}, True),
+        ({"user_count": "-1"}, False),
+        ({"user_count": "0"}, False),
+        ({"user_count": "x"}, False),
+        ({"user_count": "99999999999"}, False),
+        ({"spawn_rate": "0"}, False),
+        ({"spawn_rate": "nan"}, False),
+        ({"spawn_rate": "inf"}, False),
+        ({"user_count": "1" * 6000}, False),
+    ],
+)
 def test_numbers_of_a_form_are_numbers_within_reason(form: dict, good: bool) -> None:
     assert (wrong_numbers(form) is None) is good
 
@@ -90,10 +140,15 @@ def test_the_more_logins_fail_the_longer_the_answer_takes_and_time_forgets() -> 
     assert attempts.failed(10_000.0) == 0.0
 
 
-@pytest.mark.parametrize(("user", "given", "password", "good"), [
-    ("tokenswarm", "secret", "secret", True), ("tokenswarm", "wrong", "secret", False),
-    ("x", "secret", "secret", False),
-    ("tokenswarm", "", "", False), ("tokenswarm", "é\udcff", "é\udcff", True),
-])
+@pytest.mark.parametrize(
+    ("user", "given", "password", "good"),
+    [
+        ("tokenswarm", "secret", "secret", True),
+        ("tokenswarm", "wrong", "secret", False),
+        ("x", "secret", "secret", False),
+        ("tokenswarm", "", "", False),
+        ("tokenswarm", "é\udcff", "é\udcff", True),
+    ],
+)
 def test_only_user_and_password_together_are_good(user: str, given: str, password: str, good: bool) -> None:
     assert is_good(user, given, password) is good

@@ -20,5 +20,8 @@ def test_a_run_without_a_report_has_no_outcome_yet(tmp_path: Path) -> None:
 def test_the_outcome_is_that_of_the_summary(tmp_path: Path) -> None:
     outcome = OutcomeRecord("INVALID", "INVALID", 6, "The load generator was the bottleneck.")
     write_summary(tmp_path, Summary(outcome=outcome))
-    assert outcome_of(tmp_path) == {"headline": "INVALID", "code": 6,
-                                    "sentence": "The load generator was the bottleneck."}
+    assert outcome_of(tmp_path) == {
+        "headline": "INVALID",
+        "code": 6,
+        "sentence": "The load generator was the bottleneck.",
+    }

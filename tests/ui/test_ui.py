@@ -57,9 +57,12 @@ def drawn(frame: Any) -> int:
 
 
 def wait_for_points(frame: Any, more_than: int) -> None:
-    frame.wait_for_function("""(least) => { const box = document.getElementById('chart-ttft');
-        return box && box.data && box.data[1].y.filter((y) => y !== null).length > least; }""", arg=more_than,
-                            timeout=PATIENCE_MS)
+    frame.wait_for_function(
+        """(least) => { const box = document.getElementById('chart-ttft');
+        return box && box.data && box.data[1].y.filter((y) => y !== null).length > least; }""",
+        arg=more_than,
+        timeout=PATIENCE_MS,
+    )
 
 
 def test_a_run_from_the_form_to_the_dashboard(ui: Callable[..., Any], browser: Any, tmp_path: Path) -> None:
@@ -95,7 +98,7 @@ def test_a_run_from_the_form_to_the_dashboard(ui: Callable[..., Any], browser: A
         assert "SIMULATED" in saved.read_text()
         assert person.problems == []
 
-        folder, = web.folders()
+        (folder,) = web.folders()
         agree(json.loads(web.get("/llm/live.json")), json.loads((folder / "summary.json").read_text()))
         rows = (folder / "requests.csv").read_text().splitlines()
         assert web.get("/llm/requests.csv").splitlines() == rows
@@ -110,7 +113,8 @@ def agree(live: dict[str, Any], summary: dict[str, Any]) -> None:
     total = live["since_start"]["total"]
     measured = summary["counts"]["measured"]
     assert {name: total[name] for name in ("ok", "failed", "cancelled")} == {
-        name: measured[name] for name in ("ok", "failed", "cancelled")}
+        name: measured[name] for name in ("ok", "failed", "cancelled")
+    }
     low, high = 1 - 2 * RELATIVE_ERROR, 1 + 2 * RELATIVE_ERROR
     p50 = summary["latency"]["ttft_ms"]["p50"]["value"]
     assert p50 * low - 0.5 <= total["ttft_p50_ms"] <= p50 * high + 0.5
@@ -130,8 +134,9 @@ def test_runs_one_after_another_are_runs_of_their_own(ui: Callable[..., Any], br
         person.page.get_by_role("button", name="New").click()
         person.start(scenario="rag", rate="8", warmup="1")
         frame = person.figures()
-        frame.wait_for_function("document.getElementById('about').textContent.includes('open loop')",
-                                timeout=PATIENCE_MS)
+        frame.wait_for_function(
+            "document.getElementById('about').textContent.includes('open loop')", timeout=PATIENCE_MS
+        )
         wait_for_points(frame, 1)
         web_edit = {"user_count": "50", "spawn_rate": "50", "host": ""}
         assert person.page.request.post(f"{web.url}/swarm", form=web_edit).json()["success"]
@@ -157,11 +162,15 @@ def test_a_form_that_asks_for_nonsense_is_refused_in_words(ui: Callable[..., Any
         person = Page(browser, web.url)
         person.start(rate="-3")
         person.page.get_by_text("load.rate is -3, but should be above 0").wait_for()
-        refused = person.page.request.post(f"{web.url}/swarm", form={"user_count": "1", "spawn_rate": "1",
-                                                                     "host": "http://127.0.0.1:1"})
+        refused = person.page.request.post(
+            f"{web.url}/swarm", form={"user_count": "1", "spawn_rate": "1", "host": "http://127.0.0.1:1"}
+        )
         assert "start it with HOST=" in refused.json()["message"]
-        foreign = person.page.request.post(f"{web.url}/swarm", form={"user_count": "1", "spawn_rate": "1"},
-                                           headers={"Origin": "http://elsewhere.example"})
+        foreign = person.page.request.post(
+            f"{web.url}/swarm",
+            form={"user_count": "1", "spawn_rate": "1"},
+            headers={"Origin": "http://elsewhere.example"},
+        )
         assert foreign.status == 403
         seen = person.page.request.get(f"{web.url}/llm/live.json", headers={"Origin": "http://elsewhere.example"})
         assert "access-control-allow-origin" not in seen.headers

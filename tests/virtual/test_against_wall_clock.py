@@ -17,8 +17,10 @@ from tokenswarm.workloads.corpus import load_corpus
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = ("load.rate=4 load.warmup_s=2 load.drain_s=5 prompts.state=cold prompts.salt=fixed "
-            "prompts.chars_per_token=4 output.max_tokens=12 rag.documents=5")
+SETTINGS = (
+    "load.rate=4 load.warmup_s=2 load.drain_s=5 prompts.state=cold prompts.salt=fixed "
+    "prompts.chars_per_token=4 output.max_tokens=12 rag.documents=5"
+)
 FLAGS = ("--seed", "3")
 
 
@@ -41,13 +43,15 @@ def test_both_send_the_same_prompts_at_the_same_arrivals_and_get_the_same_tokens
     wall, virtual, _ = both
     start = next(phase["start"] for phase in wall.manifest["phases"] if phase["name"] == "measure")
     names = ("conversation", "turn", "prompt_tokens", "completion_tokens", "prompt_chars", "document", "finish_reason")
-    sent = sorted((row for row in wall.table() if row["phase"] == "measure"),
-                  key=lambda row: float(row["scheduled_at"]))
+    sent = sorted(
+        (row for row in wall.table() if row["phase"] == "measure"), key=lambda row: float(row["scheduled_at"])
+    )
     planned = sorted(virtual.measured(), key=lambda row: row["scheduled_at"])
     assert len(sent) > 30
     assert [[row[name] for name in names] for row in sent] == [[str(row[name]) for name in names] for row in planned]
     assert [float(row["scheduled_at"]) - start for row in sent] == pytest.approx(
-        [row["scheduled_at"] - virtual.timeline.measure_start for row in planned], abs=1e-4)
+        [row["scheduled_at"] - virtual.timeline.measure_start for row in planned], abs=1e-4
+    )
 
 
 def test_the_model_s_times_agree_with_those_of_the_simulator_s_own_log(both) -> None:

@@ -73,7 +73,8 @@ def test_in_an_open_loop_sub_agents_come_on_top_of_the_rate_and_the_run_says_so(
     assert {row["scheduled_at"] is None for row in rows if row["document"] == "sub-agent"} == {True}
     assert {row["scheduled_at"] is None for row in rows if row["document"] == "agent"} == {False}
     assert create(scenario, CORPUS, 1, "").notes() == [
-        "Requests of sub-agents come on top of load.rate, which is that of the agents' own requests."]
+        "Requests of sub-agents come on top of load.rate, which is that of the agents' own requests."
+    ]
 
 
 @pytest.mark.parametrize("unique", ["false", "true"])
@@ -84,6 +85,6 @@ def test_the_first_use_of_a_constraint_takes_longer_by_what_compiling_it_costs(u
     free = median(row["ttft_ms"] for row in rows if row["document"].startswith("control"))
     for tier in ("flat", "nested", "large", "regex", "choice", "grammar"):
         of_tier = [row for row in sorted(rows, key=lambda row: row["sent_at"]) if row["document"] == tier]
-        later = median(row["ttft_ms"] for row in of_tier[len(of_tier) // 2:])
+        later = median(row["ttft_ms"] for row in of_tier[len(of_tier) // 2 :])
         assert of_tier[0]["ttft_ms"] > free + 50
         assert later > free + 50 if unique == "true" else later < free + 10, tier

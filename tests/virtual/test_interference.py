@@ -21,8 +21,9 @@ SETTINGS = "load.duration_s=90"
 
 
 def judged(scenario: Scenario, rows: pd.DataFrame) -> Interference:
-    manifest = Manifest(load=LoadRecord(mode="open", rate=scenario.load.rate),
-                        scenario=ScenarioRecord(values=scenario.values()))
+    manifest = Manifest(
+        load=LoadRecord(mode="open", rate=scenario.load.rate), scenario=ScenarioRecord(values=scenario.values())
+    )
     found = interference_of(manifest, rows, rows, Window(0.0, scenario.load.duration_s, "manifest"))
     assert found is not None
     return found

@@ -24,22 +24,46 @@ LEVEL_S = 30.0
 def judged(folder: Path, settings: str, steps: int, slo: dict[str, Any]) -> Summary:
     """The summary of a run of `steps` levels against an engine that answers about eight requests/s."""
     seconds = LEVEL_S * steps
-    scenario = load_scenario("rag", parse_set(
-        f"load.duration_s={seconds:g} load.warmup_s=5 output.max_tokens=32 output.ignore_eos=true {settings}"))
+    scenario = load_scenario(
+        "rag",
+        parse_set(
+            f"load.duration_s={seconds:g} load.warmup_s=5 output.max_tokens=32 output.ignore_eos=true {settings}"
+        ),
+    )
     played = run(scenario, simulated("--max-num-seqs", "4", "--profile", "h100-8b"), load_corpus(), seed=1)
     shift = START - played.timeline.measure_start
-    rows = [{**each, "sent_at": each["sent_at"] + shift,
-             "scheduled_at": None if each["scheduled_at"] is None else each["scheduled_at"] + shift,
-             "ttft_uncertainty_ms": 0.0} for each in played.rows]
+    rows = [
+        {
+            **each,
+            "sent_at": each["sent_at"] + shift,
+            "scheduled_at": None if each["scheduled_at"] is None else each["scheduled_at"] + shift,
+            "ttft_uncertainty_ms": 0.0,
+        }
+        for each in played.rows
+    ]
     load = scenario.load
-    facts = {"mode": "open" if scenario.open_loop else "closed", "rate": load.rate, "rate_steps": load.rate_steps,
-             "users": load.users, "users_steps": load.users_steps, "duration_s": seconds, "workers": 1}
-    told = manifest(seconds=seconds, load={key: value for key, value in facts.items() if value is not None},
-                    scenario={"name": "rag", "workload": "rag", "values": {"slo": slo}})
-    flight = [sum(each["sent_at"] <= START + at < each["sent_at"] + (each["e2e_ms"] or 0.0) / 1e3 for each in rows)
-              for at in range(int(seconds))]
-    host = [{"at": START + at, "source": "worker 0", "cpu_share": 0.1, "loop_lag_ms": 0.1, "in_flight": number}
-            for at, number in enumerate(flight)]
+    facts = {
+        "mode": "open" if scenario.open_loop else "closed",
+        "rate": load.rate,
+        "rate_steps": load.rate_steps,
+        "users": load.users,
+        "users_steps": load.users_steps,
+        "duration_s": seconds,
+        "workers": 1,
+    }
+    told = manifest(
+        seconds=seconds,
+        load={key: value for key, value in facts.items() if value is not None},
+        scenario={"name": "rag", "workload": "rag", "values": {"slo": slo}},
+    )
+    flight = [
+        sum(each["sent_at"] <= START + at < each["sent_at"] + (each["e2e_ms"] or 0.0) / 1e3 for each in rows)
+        for at in range(int(seconds))
+    ]
+    host = [
+        {"at": START + at, "source": "worker 0", "cpu_share": 0.1, "loop_lag_ms": 0.1, "in_flight": number}
+        for at, number in enumerate(flight)
+    ]
     return summarise(read_run(write_run(folder, rows, told, host=host)))
 
 

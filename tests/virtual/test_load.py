@@ -19,8 +19,9 @@ SHORT = {"load.users": "4", "load.duration_s": "20", "load.warmup_s": "5", "chat
 
 
 def run(tmp_path: Path, engine: str, clock: EngineClock, **more: str) -> Path:
-    options = LoadOptions(engine=engine, scenario="chat", results=tmp_path, gpu_hourly_cost=1.0,
-                          overrides={**SHORT, **more})
+    options = LoadOptions(
+        engine=engine, scenario="chat", results=tmp_path, gpu_hourly_cost=1.0, overrides={**SHORT, **more}
+    )
     return VirtualLoad(clock)(options, Console(file=io.StringIO()), LoadTools()).folder
 
 

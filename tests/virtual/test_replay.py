@@ -34,14 +34,21 @@ def mooncake(count: int, seed: int = 1) -> list[dict]:
             ids.append(fresh)
             fresh += 1
         known.append(ids[:-1])
-        rows.append({"timestamp": number * 250 + rng.randrange(200), "output_length": rng.randrange(4, 30),
-                     "input_length": (len(ids) - 1) * BLOCK + rng.randrange(1, BLOCK), "hash_ids": ids})
+        rows.append(
+            {
+                "timestamp": number * 250 + rng.randrange(200),
+                "output_length": rng.randrange(4, 30),
+                "input_length": (len(ids) - 1) * BLOCK + rng.randrange(1, BLOCK),
+                "hash_ids": ids,
+            }
+        )
     return rows
 
 
 def replayed(file: str, settings: str = "", *flags: str) -> VirtualRun:
-    scenario = load_scenario("replay", parse_set(f"load.warmup_s=2 replay.template_tokens={TEMPLATE_TOKENS} "
-                                                 f"{settings}"), file)
+    scenario = load_scenario(
+        "replay", parse_set(f"load.warmup_s=2 replay.template_tokens={TEMPLATE_TOKENS} {settings}"), file
+    )
     return run(scenario, simulated(*flags), CORPUS)
 
 
@@ -81,10 +88,12 @@ def test_the_run_ends_when_the_trace_does(tmp_path: Path) -> None:
 
 
 def test_a_turn_waits_for_its_time_and_for_the_answer_before_it_and_the_pause(tmp_path: Path) -> None:
-    rows = [{"timestamp": 0, "session_id": "a", "input_length": 400, "output_length": 200},
-            {"timestamp": 100, "session_id": "a", "input_length": 800, "output_length": 5, "delay": 3000},
-            {"timestamp": 90_000, "session_id": "a", "input_length": 900, "output_length": 5, "delay": 500},
-            {"timestamp": 50, "session_id": "b", "input_length": 300, "output_length": 4}]
+    rows = [
+        {"timestamp": 0, "session_id": "a", "input_length": 400, "output_length": 200},
+        {"timestamp": 100, "session_id": "a", "input_length": 800, "output_length": 5, "delay": 3000},
+        {"timestamp": 90_000, "session_id": "a", "input_length": 900, "output_length": 5, "delay": 500},
+        {"timestamp": 50, "session_id": "b", "input_length": 300, "output_length": 4},
+    ]
     found = replayed(write(tmp_path / "t.jsonl", rows), "replay.bad_rows=0")
     start = found.timeline.measure_start
     one, two, three, other = by_number(found)
@@ -111,26 +120,39 @@ def test_as_a_pool_the_scenario_s_own_load_sends_the_trace_s_prompts(tmp_path: P
 
 
 def test_each_line_of_a_data_set_is_sent_once_and_then_the_run_ends(tmp_path: Path) -> None:
-    file = write(tmp_path / "d.jsonl", [
-        {"prompt": f"Question {n}", "session_id": n // 2, "max_tokens": 3} for n in range(60)])
+    file = write(
+        tmp_path / "d.jsonl", [{"prompt": f"Question {n}", "session_id": n // 2, "max_tokens": 3} for n in range(60)]
+    )
     scenario = load_scenario("dataset", parse_set("dataset.order=once load.users=4 load.warmup_s=1"), file)
     found = run(scenario, simulated(), CORPUS)
     measured = sorted(found.measured(), key=lambda row: row["sent_at"])
     assert sorted((row["conversation"], row["turn"]) for row in measured) == [
-        (f"measure-{n:06d}", turn) for n in range(30) for turn in (1, 2)]
+        (f"measure-{n:06d}", turn) for n in range(30) for turn in (1, 2)
+    ]
     begun = [row["conversation"] for row in measured if row["turn"] == 1]
     assert begun == sorted(begun)
     assert found.timeline.measure_end < found.timeline.measure_start + 60
 
 
-def test_a_trace_without_times_of_arrival_keeps_its_pauses_and_lets_agents_wait_for_sub_agents(
-        tmp_path: Path) -> None:
-    session = {"block_size": 64, "hash_id_scope": "local", "requests": [
-        {"t": 0.0, "type": "n", "in": 192, "out": 21, "hash_ids": [0, 1, 2], "api_time": 1.0},
-        {"t": 1.0, "type": "subagent", "agent_id": "a1", "duration_ms": 4000, "requests": [
-            {"t": 1.0, "type": "n", "in": 64, "out": 2, "hash_ids": [9], "api_time": 1.0},
-            {"t": 3.5, "type": "n", "in": 80, "out": 3, "hash_ids": [9, 10], "api_time": 1.0}]},
-        {"t": 7.0, "type": "n", "in": 200, "out": 4, "hash_ids": [0, 1, 2, 3], "api_time": 1.0}]}
+def test_a_trace_without_times_of_arrival_keeps_its_pauses_and_lets_agents_wait_for_sub_agents(tmp_path: Path) -> None:
+    session = {
+        "block_size": 64,
+        "hash_id_scope": "local",
+        "requests": [
+            {"t": 0.0, "type": "n", "in": 192, "out": 21, "hash_ids": [0, 1, 2], "api_time": 1.0},
+            {
+                "t": 1.0,
+                "type": "subagent",
+                "agent_id": "a1",
+                "duration_ms": 4000,
+                "requests": [
+                    {"t": 1.0, "type": "n", "in": 64, "out": 2, "hash_ids": [9], "api_time": 1.0},
+                    {"t": 3.5, "type": "n", "in": 80, "out": 3, "hash_ids": [9, 10], "api_time": 1.0},
+                ],
+            },
+            {"t": 7.0, "type": "n", "in": 200, "out": 4, "hash_ids": [0, 1, 2, 3], "api_time": 1.0},
+        ],
+    }
     file = write(tmp_path / "t.jsonl", [{"id": f"s{n}", **session} for n in range(40)])
     found = replayed(file, "replay.pacing=load load.users=1 load.duration_s=12")
     one = [row for row in by_number(found) if row["conversation"] == "measure-000000"]

@@ -13,8 +13,9 @@ from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import run
 
-SETTINGS = ("load.users=1 load.duration_s=20 load.warmup_s=1 load.drain_s=20 output.ignore_eos=true "
-            "output.max_tokens=121")
+SETTINGS = (
+    "load.users=1 load.duration_s=20 load.warmup_s=1 load.drain_s=20 output.ignore_eos=true output.max_tokens=121"
+)
 
 
 def played(*flags: str):

@@ -23,8 +23,10 @@ def played(name: str, settings: str, *flags: str, seed: int = 1) -> VirtualRun:
 
 def in_flight(rows: list[dict]) -> list[int]:
     """Requests in flight at each moment at which one is sent."""
-    return [sum(row["sent_at"] <= at < row["sent_at"] + (row["e2e_ms"] or 1e9) / 1e3 for row in rows)
-            for at in (row["sent_at"] for row in rows)]
+    return [
+        sum(row["sent_at"] <= at < row["sent_at"] + (row["e2e_ms"] or 1e9) / 1e3 for row in rows)
+        for at in (row["sent_at"] for row in rows)
+    ]
 
 
 def test_the_same_settings_give_the_same_rows_and_another_seed_others() -> None:
@@ -68,7 +70,7 @@ def test_a_closed_loop_has_each_user_ask_one_request_at_a_time_after_thinking() 
     assert max(in_flight(rows)) <= 5
     free = sorted(row["sent_at"] + row["e2e_ms"] / 1e3 + 0.25 for row in rows)
     asked = [row["sent_at"] for row in rows[5:]]
-    assert asked == pytest.approx(free[:len(asked)], abs=1e-6), "each asks a quarter of a second after an answer"
+    assert asked == pytest.approx(free[: len(asked)], abs=1e-6), "each asks a quarter of a second after an answer"
 
 
 @pytest.mark.parametrize("state", ["steady", "cold"])
@@ -83,8 +85,12 @@ def test_an_open_loop_sends_the_same_work_at_each_arrival_whatever_the_engine_do
 
     def work(one: VirtualRun) -> list[tuple[float, str, int, int] | float]:
         rows = sorted(one.measured(), key=lambda row: row["scheduled_at"])
-        return [row["scheduled_at"] if row["continuing"] else
-                (row["scheduled_at"], row["conversation"], row["turn"], row["prompt_tokens"]) for row in rows]
+        return [
+            row["scheduled_at"]
+            if row["continuing"]
+            else (row["scheduled_at"], row["conversation"], row["turn"], row["prompt_tokens"])
+            for row in rows
+        ]
 
     same = [one == other for one, other in zip(work(quick), work(slow), strict=True)]
     assert sum(same) / len(same) >= (1.0 if state == "cold" else 0.95)
@@ -92,8 +98,16 @@ def test_an_open_loop_sends_the_same_work_at_each_arrival_whatever_the_engine_do
 
 
 def test_more_than_the_engine_can_do_waits_for_max_in_flight_and_what_is_left_is_unsent() -> None:
-    found = played("rag", "load.rate=50 load.duration_s=5 load.warmup_s=0 load.max_in_flight=4 load.drain_s=1",
-                   "--profile", "flat", "--ttft-ms", "1000", "--token-gap-ms", "1")
+    found = played(
+        "rag",
+        "load.rate=50 load.duration_s=5 load.warmup_s=0 load.max_in_flight=4 load.drain_s=1",
+        "--profile",
+        "flat",
+        "--ttft-ms",
+        "1000",
+        "--token-gap-ms",
+        "1",
+    )
     assert found.unsent > 100 and found.arrivals_queued > found.unsent
     sent = [row for row in found.rows if row["phase"] == "measure"]
     assert max(in_flight(sent)) <= 4
@@ -108,8 +122,14 @@ def test_the_warm_up_ends_when_ttft_is_steady_or_at_its_limit() -> None:
 
 
 def test_users_come_and_go_in_steps_and_what_leavers_have_in_flight_is_cancelled() -> None:
-    found = played("batch", "load.users_steps=[2,8,1] load.duration_s=9 load.warmup_s=1 load.spawn_rate=100",
-                   "--profile", "flat", "--ttft-ms", "400")
+    found = played(
+        "batch",
+        "load.users_steps=[2,8,1] load.duration_s=9 load.warmup_s=1 load.spawn_rate=100",
+        "--profile",
+        "flat",
+        "--ttft-ms",
+        "400",
+    )
     begin = found.timeline.measure_start
     users = Counter()
     for row in found.rows:
@@ -120,11 +140,23 @@ def test_users_come_and_go_in_steps_and_what_leavers_have_in_flight_is_cancelled
 
 
 def test_what_is_in_flight_when_the_drain_ends_is_cancelled_and_patience_ends_a_request() -> None:
-    hopeless = played("rag", "load.users=3 load.duration_s=2 load.warmup_s=0 load.drain_s=1", "--profile", "flat",
-                      "--ttft-ms", "60000")
+    hopeless = played(
+        "rag",
+        "load.users=3 load.duration_s=2 load.warmup_s=0 load.drain_s=1",
+        "--profile",
+        "flat",
+        "--ttft-ms",
+        "60000",
+    )
     assert [row["status"] for row in hopeless.rows] == ["cancelled"] * 3
-    late = played("rag", "load.users=3 load.duration_s=9 load.warmup_s=0 timeouts.first_token_s=2", "--profile", "flat",
-                  "--ttft-ms", "60000")
+    late = played(
+        "rag",
+        "load.users=3 load.duration_s=9 load.warmup_s=0 timeouts.first_token_s=2",
+        "--profile",
+        "flat",
+        "--ttft-ms",
+        "60000",
+    )
     assert Counter((row["status"], row["error"]) for row in late.rows) == {("failed", "timeout_first_token"): 12}
 
 
@@ -136,8 +168,9 @@ def test_a_prompt_that_is_too_long_is_refused_as_the_simulator_does() -> None:
 
 @pytest.mark.parametrize("style", ["vllm", "sglang"])
 def test_a_shared_document_is_cached_after_its_first_reader(style: str) -> None:
-    found = played("rag", "load.users=1 load.duration_s=20 load.warmup_s=0 rag.documents=1 prompts.state=cold",
-                   "--style", style)
+    found = played(
+        "rag", "load.users=1 load.duration_s=20 load.warmup_s=0 rag.documents=1 prompts.state=cold", "--style", style
+    )
     first, *others = sorted(found.measured(), key=lambda row: row["sent_at"])
     assert first["cached_tokens"] < 0.01 * first["prompt_tokens"] and others
     assert all(row["cached_tokens"] > 0.9 * row["prompt_tokens"] for row in others)

@@ -33,12 +33,24 @@ def data_for(name: str) -> str | None:
     path = folder / "prompts.jsonl"
     if name == "replay":
         system = {"role": "system", "content": "Answer in few words. " * 20}
-        path.write_text("".join(json.dumps({
-            "timestamp": 100 * number, "messages": [system, {"role": "user", "content": f"{rng.random()}?"}]}) + "\n"
-            for number in range(400)), "utf-8")
+        path.write_text(
+            "".join(
+                json.dumps(
+                    {"timestamp": 100 * number, "messages": [system, {"role": "user", "content": f"{rng.random()}?"}]}
+                )
+                + "\n"
+                for number in range(400)
+            ),
+            "utf-8",
+        )
         return str(path)
-    path.write_text("".join(json.dumps({"system": "Answer in few words. " * 20, "prompt": f"{rng.random()} and what?"})
-                            + "\n" for _ in range(20_000)), "utf-8")
+    path.write_text(
+        "".join(
+            json.dumps({"system": "Answer in few words. " * 20, "prompt": f"{rng.random()} and what?"}) + "\n"
+            for _ in range(20_000)
+        ),
+        "utf-8",
+    )
     return str(path)
 
 

@@ -38,17 +38,21 @@ def test_each_prompt_of_an_agent_begins_with_the_one_before_it(make) -> None:
         main = [prompt for prompt in played(workload.session("measure", number)) if prompt.document == "agent"]
         assert [prompt.turn for prompt in main] == list(range(1, len(main) + 1))
         for before, after in pairwise(main):
-            assert after.messages[:len(before.messages)] == before.messages
+            assert after.messages[: len(before.messages)] == before.messages
             assert after.shared_prefix_chars == asked_chars(before.messages, before.body)
-            assert text_of(after).startswith(text_of(before)[:after.shared_prefix_chars])
+            assert text_of(after).startswith(text_of(before)[: after.shared_prefix_chars])
             assert after.messages[len(before.messages)]["tool_calls"][0]["function"]["name"] == CALL.name
 
 
 def test_a_task_ends_with_its_report_and_then_a_human_asks(make) -> None:
-    prompts = [prompt for prompt in played(make("agent", "agent.tasks=3 agent.steps=4").session("measure", 1))
-               if prompt.document == "agent"]
+    prompts = [
+        prompt
+        for prompt in played(make("agent", "agent.tasks=3 agent.steps=4").session("measure", 1))
+        if prompt.document == "agent"
+    ]
     assert [(prompt.task.task, prompt.task.step, prompt.task.steps) for prompt in prompts] == [
-        (f"measure-000001/{task}", step, 4) for task in (1, 2, 3) for step in (1, 2, 3, 4)]
+        (f"measure-000001/{task}", step, 4) for task in (1, 2, 3) for step in (1, 2, 3, 4)
+    ]
     assert [prompt.pause_after_s is None for prompt in prompts] == [False, False, False, True] * 3
     assert [prompt.messages[-1]["role"] for prompt in prompts] == ["user", "tool", "tool", "tool"] * 3
 
@@ -82,8 +86,10 @@ def test_reports_of_sub_agents_are_the_result_of_the_step_that_started_them(make
 
 def test_scripted_turns_are_the_same_whatever_the_engine_answers(make) -> None:
     workload = make("agent", "agent.assistant_turns=corpus")
-    one, two = ([prompt.messages for prompt in played(workload.session("measure", 4), calls)]
-                for calls in ((CALL,), (ToolCall("nonsense", "{"),)))
+    one, two = (
+        [prompt.messages for prompt in played(workload.session("measure", 4), calls)]
+        for calls in ((CALL,), (ToolCall("nonsense", "{"),))
+    )
     assert one == two
 
 
@@ -94,9 +100,17 @@ def test_a_call_that_is_no_json_enters_the_history_as_text(make, calls) -> None:
     assert not any("tool_calls" in message for prompt in prompts for message in prompt.messages)
 
 
-@pytest.mark.parametrize(("calls", "valid"), [
-    ((CALL,), True), ((CALL, CALL), True), ((), False), ((ToolCall("no_such_tool", "{}"),), False),
-    ((ToolCall(CALL.name, "{}"),), False), ((CALL, ToolCall(CALL.name, CALL.arguments[:-1])), False)])
+@pytest.mark.parametrize(
+    ("calls", "valid"),
+    [
+        ((CALL,), True),
+        ((CALL, CALL), True),
+        ((), False),
+        ((ToolCall("no_such_tool", "{}"),), False),
+        ((ToolCall(CALL.name, "{}"),), False),
+        ((CALL, ToolCall(CALL.name, CALL.arguments[:-1])), False),
+    ],
+)
 def test_calls_are_valid_if_each_fits_the_schema_of_its_tool(calls, valid) -> None:
     assert calls_fit(MOST_TOOLS)(calls) is valid
 
@@ -109,8 +123,10 @@ def test_scripted_calls_of_every_tool_are_valid() -> None:
 
 
 def test_no_prompt_outgrows_the_limit_of_a_history_even_with_the_longest_answers(make) -> None:
-    workload = make("agent", "agent.history_limit_tokens=6000 agent.context_tokens=4000 output.max_tokens=200 "
-                             "prompts.chars_per_token=4.0")
+    workload = make(
+        "agent",
+        "agent.history_limit_tokens=6000 agent.context_tokens=4000 output.max_tokens=200 prompts.chars_per_token=4.0",
+    )
     long = (ToolCall("edit_file", json.dumps({"path": "x" * 700})),)
     for number in range(30):
         for prompt in played(workload.session("measure", number), long):

@@ -10,19 +10,31 @@ from tokenswarm.workloads.answer_checks import check_of, fits_schema, with_check
 from tokenswarm.workloads.base import Prompt
 
 SCHEMA = {
-    "type": "object", "required": ["kind", "parts"], "additionalProperties": False,
-    "properties": {"kind": {"enum": ["a", "b"]},
-                   "parts": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/p"}}},
+    "type": "object",
+    "required": ["kind", "parts"],
+    "additionalProperties": False,
+    "properties": {
+        "kind": {"enum": ["a", "b"]},
+        "parts": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/p"}},
+    },
     "$defs": {"p": {"type": "integer"}},
 }
 
 
-@pytest.mark.parametrize(("answer", "valid"), [
-    ('{"kind": "a", "parts": [1]}', True), ('{"kind": "c", "parts": [1]}', False),
-    ('{"kind": "a", "parts": []}', False),
-    ('{"kind": "a", "parts": ["1"]}', False), ('{"kind": "a", "parts": [1]', False), ("I would rather not.", False),
-    ('```json\n{"kind": "a", "parts": [1]}\n```', False), ("", False), ("[" * 100_000, False),
-])
+@pytest.mark.parametrize(
+    ("answer", "valid"),
+    [
+        ('{"kind": "a", "parts": [1]}', True),
+        ('{"kind": "c", "parts": [1]}', False),
+        ('{"kind": "a", "parts": []}', False),
+        ('{"kind": "a", "parts": ["1"]}', False),
+        ('{"kind": "a", "parts": [1]', False),
+        ("I would rather not.", False),
+        ('```json\n{"kind": "a", "parts": [1]}\n```', False),
+        ("", False),
+        ("[" * 100_000, False),
+    ],
+)
 def test_json_that_does_not_fit_the_schema_is_not_valid(answer: str, valid: bool) -> None:
     check = check_of(Output(check="json_schema", check_schema=SCHEMA))
     assert check is not None
@@ -49,8 +61,9 @@ def test_the_schema_that_is_asked_for_is_the_one_that_is_checked() -> None:
     assert [check("3"), check('"3"')] == [True, False]
 
 
-@pytest.mark.parametrize("settings", [{"check": "regex"}, {"check": "json_schema"},
-                                      {"check": "regex", "check_pattern": "("}])
+@pytest.mark.parametrize(
+    "settings", [{"check": "regex"}, {"check": "json_schema"}, {"check": "regex", "check_pattern": "("}]
+)
 def test_a_check_without_what_it_checks_against_is_refused(settings: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="check"):
         Output(**settings)

@@ -41,13 +41,18 @@ def test_each_turn_carries_all_that_was_said_before(make):
 def test_a_question_without_an_answer_is_forgotten_and_no_empty_turn_is_sent(make, empty):
     found = talk(make("chat", PLAIN), answer=lambda turn: empty if turn in (1, 3) else f"Answer {turn}.")
     assert [[message["role"] for message in prompt.messages] for prompt in found] == [
-        ["system", "user"], ["system", "user"], ["system", *["user", "assistant"], "user"],
-        ["system", *["user", "assistant"], "user"], ["system", *["user", "assistant"] * 2, "user"]]
+        ["system", "user"],
+        ["system", "user"],
+        ["system", *["user", "assistant"], "user"],
+        ["system", *["user", "assistant"], "user"],
+        ["system", *["user", "assistant"] * 2, "user"],
+    ]
     assert all(text.strip() for prompt in found for text in contents(prompt))
     assert contents(found[3])[:3] == contents(found[2])[:3]
     assert [prompt.shared_prefix_chars for prompt in found] == [
         sum(map(len, contents(prompt)[:-1])) if number in (0, 1, 3) else chars(found[number - 1])
-        for number, prompt in enumerate(found)]
+        for number, prompt in enumerate(found)
+    ]
 
 
 def test_all_conversations_share_the_system_prompt_of_the_length_asked(make):

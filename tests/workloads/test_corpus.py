@@ -127,8 +127,10 @@ def test_text_in_each_encoding_that_says_what_it_is_is_read_as_it_is(tmp_path: P
     assert load_corpus(tmp_path).text == ACCENTS
 
 
-@pytest.mark.parametrize(("encoding", "says"), [
-    ("latin-1", "is not UTF-8 (byte 0xdf at position 4)"), ("utf-16-le", "is not UTF-8"), ("cp1252", "is not UTF-8")])
+@pytest.mark.parametrize(
+    ("encoding", "says"),
+    [("latin-1", "is not UTF-8 (byte 0xdf at position 4)"), ("utf-16-le", "is not UTF-8"), ("cp1252", "is not UTF-8")],
+)
 def test_text_in_another_encoding_is_refused_with_file_and_position(tmp_path: Path, encoding: str, says: str):
     (tmp_path / "notes.txt").write_text(ACCENTS, encoding=encoding)
     assert says in refused(tmp_path) and "notes.txt" in refused(tmp_path)
@@ -168,8 +170,9 @@ def test_a_zstandard_file_is_read_whatever_it_is_called(tmp_path: Path):
     assert is_text_file(tmp_path / "b.txt.zst")
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-20],
-                                    lambda data: data[:30] + b"\0\0\0\0" + data[34:], lambda data: b""])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-20], lambda data: data[:30] + b"\0\0\0\0" + data[34:], lambda data: b""]
+)
 def test_a_damaged_gzip_file_is_refused_by_name(tmp_path: Path, damage):
     (tmp_path / "a.txt.gz").write_bytes(damage(gzip.compress(PROSE.encode())))
     assert "a.txt.gz" in refused(tmp_path) or "holds 0 characters" in refused(tmp_path)

@@ -13,8 +13,9 @@ from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.traces.request import TraceRequest
 from tokenswarm.workloads.dataset import check_for, taken, with_prefix
 
-ROWS = [{"prompt": f"Question {n}?", "answer": f"Answer {n}", "max_tokens": 10 + n, "temperature": 0.5}
-        for n in range(40)]
+ROWS = [
+    {"prompt": f"Question {n}?", "answer": f"Answer {n}", "max_tokens": 10 + n, "temperature": 0.5} for n in range(40)
+]
 
 
 @pytest.fixture
@@ -46,8 +47,11 @@ def test_every_session_comes_once_before_any_comes_again(make):
 
 def test_no_prompt_is_sent_twice_with_the_same_salt(make):
     workload = make()
-    sent = [p.messages[0]["content"] for phase in ("warmup", "before", "measure")
-            for p in _prompts(workload, phase, range(200))]
+    sent = [
+        p.messages[0]["content"]
+        for phase in ("warmup", "before", "measure")
+        for p in _prompts(workload, phase, range(200))
+    ]
     warm = [p.messages[0]["content"] for p in _prompts(workload, "warmup", range(200))]
     measured = [p.messages[0]["content"] for p in _prompts(workload, "measure", range(200))]
     assert len(set(measured)) == len(measured) == 200
@@ -93,10 +97,17 @@ def test_the_weights_of_the_rows_are_the_shares_of_the_sessions(make):
     assert not any("never" in p.messages[0]["content"] for p in prompts)
 
 
-@pytest.mark.parametrize(("check", "expected", "answer", "good"), [
-    ("contains", "Paris", "It is PARIS, I think.", True), ("contains", "Paris", "Lyon", False),
-    ("equals", " Paris", "paris\n", True), ("equals", "Paris", "Paris!", False),
-    ("regex", r"\b\d{2}\b", "it is 42.", True), ("regex", r"^\d+$", "it is 42.", False)])
+@pytest.mark.parametrize(
+    ("check", "expected", "answer", "good"),
+    [
+        ("contains", "Paris", "It is PARIS, I think.", True),
+        ("contains", "Paris", "Lyon", False),
+        ("equals", " Paris", "paris\n", True),
+        ("equals", "Paris", "Paris!", False),
+        ("regex", r"\b\d{2}\b", "it is 42.", True),
+        ("regex", r"^\d+$", "it is 42.", False),
+    ],
+)
 def test_an_answer_is_held_against_the_expected_one(check, expected, answer, good):
     assert check_for(TraceRequest(expected=expected), check)(answer) is good
 
@@ -106,9 +117,14 @@ def test_nothing_is_checked_where_nothing_is_expected_or_wanted():
     assert check_for(TraceRequest(expected="x"), "none") is None
 
 
-@pytest.mark.parametrize(("content", "begun"), [
-    ("Hello", "SALTHello"), (None, "SALT"),
-    ([{"type": "text", "text": "Hello"}], [{"type": "text", "text": "SALT"}, {"type": "text", "text": "Hello"}])])
+@pytest.mark.parametrize(
+    ("content", "begun"),
+    [
+        ("Hello", "SALTHello"),
+        (None, "SALT"),
+        ([{"type": "text", "text": "Hello"}], [{"type": "text", "text": "SALT"}, {"type": "text", "text": "Hello"}]),
+    ],
+)
 def test_the_salt_stands_at_the_very_start_whatever_the_content_is(content, begun):
     assert with_prefix([{"role": "user", "content": content}], "SALT")[0]["content"] == begun
 
@@ -128,11 +144,14 @@ def test_a_worker_with_another_file_refuses_it(tmp_path, corpus):
     assert caught.value.code is Exit.DATA
 
 
-@pytest.mark.parametrize(("rows", "sentence"), [
-    ([{"timestamp": 1, "input_length": 4, "output_length": 2}], "holds no text"),
-    ([{"prompt": "x", "weight": 0}], "weight 0"),
-    ([{"prompt": "x", "weight": -1}], "weight is below 0"),
-])
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([{"timestamp": 1, "input_length": 4, "output_length": 2}], "holds no text"),
+        ([{"prompt": "x", "weight": 0}], "weight 0"),
+        ([{"prompt": "x", "weight": -1}], "weight is below 0"),
+    ],
+)
 def test_a_file_that_is_no_data_set_is_refused(make, rows, sentence):
     with pytest.raises(UserError, match=sentence):
         make(rows)

@@ -25,8 +25,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_they_work(folder: Path) -> None:
-    (folder / "desk.toml").write_text('locustfile = "chat.py"\nworkload = "./tickets.py:Tickets"\n[load]\nrate = 2.0\n'
-                                      'arrivals = "./pairs.py"\n[tickets]\nquestions = 2\n')
+    (folder / "desk.toml").write_text(
+        'locustfile = "chat.py"\nworkload = "./tickets.py:Tickets"\n[load]\nrate = 2.0\n'
+        'arrivals = "./pairs.py"\n[tickets]\nquestions = 2\n'
+    )
     scenario = load_scenario(str(folder / "desk.toml"))
     session = workloads.create(scenario, load_corpus(), 1, "").session("measure", 0)
     assert [prompt.turn for prompt in session] == [1, 2]

@@ -15,11 +15,39 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.workloads.corpus import load_corpus
 
 LONG = ("The quick report about the system. " * 3000).encode()
-LINES = st.lists(st.sampled_from([b'{"text": "a b c"}', b'{"text": null}', b'{"text": 1}', b"[1]", b"{", b"",
-                                  b"[" * 5000, b'{"text": "\\ud800"}', b"\xff"]), max_size=5).map(b"\n".join)
-CONTENT = st.binary(max_size=40) | LINES | st.sampled_from(
-    [b"", LONG, LONG.decode().encode("utf-16"), LONG.decode().encode("utf-16-le"), b"\xef\xbb\xbf" + LONG, b"\x00" * 99,
-     gzip.compress(LONG), gzip.compress(LONG)[:-9], gzip.compress(json.dumps({"text": LONG.decode()}).encode())])
+LINES = st.lists(
+    st.sampled_from(
+        [
+            b'{"text": "a b c"}',
+            b'{"text": null}',
+            b'{"text": 1}',
+            b"[1]",
+            b"{",
+            b"",
+            b"[" * 5000,
+            b'{"text": "\\ud800"}',
+            b"\xff",
+        ]
+    ),
+    max_size=5,
+).map(b"\n".join)
+CONTENT = (
+    st.binary(max_size=40)
+    | LINES
+    | st.sampled_from(
+        [
+            b"",
+            LONG,
+            LONG.decode().encode("utf-16"),
+            LONG.decode().encode("utf-16-le"),
+            b"\xef\xbb\xbf" + LONG,
+            b"\x00" * 99,
+            gzip.compress(LONG),
+            gzip.compress(LONG)[:-9],
+            gzip.compress(json.dumps({"text": LONG.decode()}).encode()),
+        ]
+    )
+)
 NAMES = st.sampled_from(["a.txt", "b.md", "c.jsonl", "d.txt.gz", "e.jsonl.gz", "._a.txt", "__MACOSX/a.txt", "f.bin"])
 
 

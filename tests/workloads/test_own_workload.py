@@ -88,12 +88,15 @@ def test_what_is_wrong_in_its_table_is_refused_like_any_other(folder: Path) -> N
     assert "[chat] is a table of workload 'chat', but this scenario's workload is 'tickets'" in refused("chat.turns=3")
 
 
-@pytest.mark.parametrize(("text", "sentence"), [
-    ("x = 1", "has 0 of the kind workload"),
-    ("import no_such_module", "cannot be loaded (ModuleNotFoundError: No module named 'no_such_module')"),
-    (WORKLOAD.replace('"tickets"', '"load"'), "its name 'load' cannot be that of a table of its own"),
-    (WORKLOAD + "\n\nclass Other(Tickets):\n    name = 'other'\n", "or name it: bad.py:tickets"),
-])
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("x = 1", "has 0 of the kind workload"),
+        ("import no_such_module", "cannot be loaded (ModuleNotFoundError: No module named 'no_such_module')"),
+        (WORKLOAD.replace('"tickets"', '"load"'), "its name 'load' cannot be that of a table of its own"),
+        (WORKLOAD + "\n\nclass Other(Tickets):\n    name = 'other'\n", "or name it: bad.py:tickets"),
+    ],
+)
 def test_a_file_that_is_no_workload_is_refused_in_one_sentence(folder: Path, text: str, sentence: str) -> None:
     (folder / "my/bad.py").write_text(text)
     assert sentence in refused("workload=./my/bad.py")
@@ -128,10 +131,26 @@ def test_a_prompt_s_own_body_may_not_hold_what_tokenswarm_sets() -> None:
 @pytest.mark.slow
 def test_it_is_loaded_end_to_end(folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tokenswarm", "load", "--scenario", "my/desk.toml", "--duration", "3s", "--workers", "2",
-         "--set", "load.warmup_s=1 output.max_tokens=8 tickets.tickets=2"], cwd=folder, capture_output=True, text=True,
-        timeout=120)
-    run, = (folder / "results").iterdir()
+        [
+            sys.executable,
+            "-m",
+            "tokenswarm",
+            "load",
+            "--scenario",
+            "my/desk.toml",
+            "--duration",
+            "3s",
+            "--workers",
+            "2",
+            "--set",
+            "load.warmup_s=1 output.max_tokens=8 tickets.tickets=2",
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    (run,) = (folder / "results").iterdir()
     with (run / "requests.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert rows, done.stderr

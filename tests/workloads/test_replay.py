@@ -25,17 +25,28 @@ def write(path: Path, rows: list[dict]) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(("rows", "sentence"), [
-    ([], "is empty"),
-    ([{"timestamp": 0, "input_length": 512, "output_length": 1, "hash_ids": [1, 2, 3]}],
-     "3 blocks of 512 tokens do not fit into 512 tokens"),
-    ([{"timestamp": 0, "input_length": 600, "output_length": 1, "hash_ids": [1, 2]},
-      {"timestamp": 1, "input_length": 1024, "output_length": 1, "hash_ids": [1, 2]}],
-     "one id of a block stands for 88 and for 512 tokens"),
-    ([{"timestamp": 0, "input_length": 90_000, "output_length": 1}], "1 do not fit into the context"),
-    ([{"delay": 0, "input_length": 90, "output_length": 1}], "replay it as a pool")])
-def test_a_file_that_cannot_be_replayed_is_refused_with_one_sentence(tmp_path: Path, rows: list[dict],
-                                                                           sentence: str) -> None:
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([], "is empty"),
+        (
+            [{"timestamp": 0, "input_length": 512, "output_length": 1, "hash_ids": [1, 2, 3]}],
+            "3 blocks of 512 tokens do not fit into 512 tokens",
+        ),
+        (
+            [
+                {"timestamp": 0, "input_length": 600, "output_length": 1, "hash_ids": [1, 2]},
+                {"timestamp": 1, "input_length": 1024, "output_length": 1, "hash_ids": [1, 2]},
+            ],
+            "one id of a block stands for 88 and for 512 tokens",
+        ),
+        ([{"timestamp": 0, "input_length": 90_000, "output_length": 1}], "1 do not fit into the context"),
+        ([{"delay": 0, "input_length": 90, "output_length": 1}], "replay it as a pool"),
+    ],
+)
+def test_a_file_that_cannot_be_replayed_is_refused_with_one_sentence(
+    tmp_path: Path, rows: list[dict], sentence: str
+) -> None:
     with pytest.raises(UserError, match=sentence) as caught:
         load_scenario("replay", {}, write(tmp_path / "t.jsonl", rows))
     assert caught.value.code == Exit.DATA and "\n" not in str(caught.value)
@@ -57,9 +68,11 @@ def test_a_file_that_changes_is_refused(tmp_path: Path, corpus: Corpus) -> None:
 def test_what_is_left_out_is_said(tmp_path: Path, corpus: Corpus) -> None:
     rows = [ROW | {"timestamp": 2000}, ROW | {"timestamp": 1000}, ROW | {"timestamp": 3000, "input_length": 40_000}]
     scenario = load_scenario("replay", {}, write(tmp_path / "t.jsonl", rows))
-    note, = workloads.create(scenario, corpus, 1, "").notes()
-    assert note == ("2 requests in 2 sessions of t.jsonl are replayed; 1 stood out of order and were put in order, "
-                    "1 do not fit into the context and were left out.")
+    (note,) = workloads.create(scenario, corpus, 1, "").notes()
+    assert note == (
+        "2 requests in 2 sessions of t.jsonl are replayed; 1 stood out of order and were put in order, "
+        "1 do not fit into the context and were left out."
+    )
 
 
 def test_text_on_record_is_not_made_into_token_ids(tmp_path: Path, corpus: Corpus) -> None:
@@ -88,8 +101,10 @@ def test_requests_with_a_schema_are_not_kept_from_ending(tmp_path: Path, corpus:
     assert (constrained.max_tokens, constrained.body) == (7, {"response_format": {"type": "json_object"}})
 
 
-@pytest.mark.parametrize(("detail", "kept"), [
-    ("too long: 'My secret is\\n that I sing'", False), ("the model is overloaded", True), ("got: Rosebud", True)])
+@pytest.mark.parametrize(
+    ("detail", "kept"),
+    [("too long: 'My secret is\\n that I sing'", False), ("the model is overloaded", True), ("got: Rosebud", True)],
+)
 def test_what_a_server_says_is_kept_unless_it_quotes_a_private_prompt(detail: str, kept: bool) -> None:
     private = Prompt([{"role": "user", "content": "My secret is\n that I sing"}], "c", 1, 0, private=True)
     assert without_prompt(detail, private) == (detail if kept else LEFT_OUT)

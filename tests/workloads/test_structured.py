@@ -30,10 +30,17 @@ TIERS = ("flat", "nested", "large", "regex", "choice", "grammar")
 
 
 def answered(prompt: Prompt, ignoring: bool = False) -> str:
-    body = {"messages": prompt.messages, "seed": Random(str(prompt)).getrandbits(31), "max_tokens": 2000,
-            **(prompt.body or {})}
-    planned = plan(understand(body, True, "sim", 8192, 0).ask, PROSE,
-                   AnswerSettings(reasoning="never", ignore_response_format=ignoring))
+    body = {
+        "messages": prompt.messages,
+        "seed": Random(str(prompt)).getrandbits(31),
+        "max_tokens": 2000,
+        **(prompt.body or {}),
+    }
+    planned = plan(
+        understand(body, True, "sim", 8192, 0).ask,
+        PROSE,
+        AnswerSettings(reasoning="never", ignore_response_format=ignoring),
+    )
     return planned.data.replace(b"\0", b"").decode()
 
 
@@ -83,14 +90,28 @@ def test_each_engine_gets_every_kind_in_its_own_fields_and_answers_fit(engine) -
         assert prompt.check(answered(prompt)), (prompt.document, answered(prompt))
 
 
-@pytest.mark.parametrize(("engine", "fields"), [
-    ("vllm", {"regex": {"structured_outputs": {"regex": "a|b"}},
-              "choice": {"structured_outputs": {"choice": ["a", "b"]}},
-              "grammar": {"structured_outputs": {"grammar": "root ::= \"a\""}}}),
-    ("sglang", {"regex": {"regex": "a|b"}, "choice": {"regex": "a|b"}, "grammar": {"ebnf": "root ::= \"a\""}}),
-    ("trtllm", {"regex": {"response_format": {"type": "regex", "regex": "a|b"}},
+@pytest.mark.parametrize(
+    ("engine", "fields"),
+    [
+        (
+            "vllm",
+            {
+                "regex": {"structured_outputs": {"regex": "a|b"}},
+                "choice": {"structured_outputs": {"choice": ["a", "b"]}},
+                "grammar": {"structured_outputs": {"grammar": 'root ::= "a"'}},
+            },
+        ),
+        ("sglang", {"regex": {"regex": "a|b"}, "choice": {"regex": "a|b"}, "grammar": {"ebnf": 'root ::= "a"'}}),
+        (
+            "trtllm",
+            {
+                "regex": {"response_format": {"type": "regex", "regex": "a|b"}},
                 "choice": {"response_format": {"type": "regex", "regex": "a|b"}},
-                "grammar": {"response_format": {"type": "ebnf", "ebnf": "root ::= \"a\""}}})])
+                "grammar": {"response_format": {"type": "ebnf", "ebnf": 'root ::= "a"'}},
+            },
+        ),
+    ],
+)
 def test_a_constraint_is_filled_into_the_engine_s_template(engine, fields) -> None:
     described = load_description(engine).constraints
     for kind, value in ((REGEX, "a|b"), (CHOICE, ("a", "b")), (GRAMMAR, 'root ::= "a"')):
@@ -115,15 +136,18 @@ def test_the_check_tells_an_engine_that_enforces_from_one_that_ignores(make) -> 
 def test_kinds_for_which_an_endpoint_has_no_field_are_left_out_and_said_so(make) -> None:
     workload = make("structured")
     assert {prompt.document for prompt in prompts(workload) if prompt.body} == {"flat", "nested", "large"}
-    assert workload.notes() == ["Answers by regex and choice and grammar are not asked for: it is not known how this "
-                                "endpoint takes them ([endpoint.constraints])."]
+    assert workload.notes() == [
+        "Answers by regex and choice and grammar are not asked for: it is not known how this "
+        "endpoint takes them ([endpoint.constraints])."
+    ]
     with pytest.raises(UserError, match=r"not known how this endpoint takes regex: say so in \[endpoint.constraints\]"):
         make("structured", 'structured.tiers=["regex"]')
 
 
 def test_a_schema_is_new_to_the_engine_in_each_run(make) -> None:
-    one, two = ({str(prompt.body) for prompt in prompts(make("structured", salt=salt)) if prompt.body}
-                for salt in ("a", "b"))
+    one, two = (
+        {str(prompt.body) for prompt in prompts(make("structured", salt=salt)) if prompt.body} for salt in ("a", "b")
+    )
     assert len(one) == len(two) == 3 and not one & two
 
 

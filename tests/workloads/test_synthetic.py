@@ -13,8 +13,14 @@ from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt, content_text
 from tokenswarm.workloads.corpus import load_corpus
 
-SMALL = {"prompts.chars_per_token": "4", "synthetic.beginning_tokens": "100", "synthetic.first_tokens": "50",
-         "synthetic.later_tokens": "20", "synthetic.answer_tokens": "30", "synthetic.turns": "3"}
+SMALL = {
+    "prompts.chars_per_token": "4",
+    "synthetic.beginning_tokens": "100",
+    "synthetic.first_tokens": "50",
+    "synthetic.later_tokens": "20",
+    "synthetic.answer_tokens": "30",
+    "synthetic.turns": "3",
+}
 
 
 def _sessions(count: int, **values: str) -> list[list[Prompt]]:
@@ -38,7 +44,7 @@ def test_lengths_are_those_asked_for() -> None:
 def test_a_later_prompt_begins_with_the_one_before_it() -> None:
     [prompts] = _sessions(1)
     for before, after in pairwise(prompts):
-        assert after.messages[:len(before.messages)] == before.messages
+        assert after.messages[: len(before.messages)] == before.messages
         assert after.shared_prefix_chars == 4 * _tokens(before)
 
 
@@ -54,8 +60,12 @@ def test_sessions_share_their_beginning_and_nothing_more() -> None:
 
 
 def test_popular_beginnings_have_their_share_and_length() -> None:
-    firsts = [prompts[0] for prompts in _sessions(
-        600, popular="[{share = 0.5, tokens = 400.0}, {share = 0.2, tokens = 20.0}]", with_beginning="0.8")]
+    firsts = [
+        prompts[0]
+        for prompts in _sessions(
+            600, popular="[{share = 0.5, tokens = 400.0}, {share = 0.2, tokens = 20.0}]", with_beginning="0.8"
+        )
+    ]
     shares = Counter(prompt.document for prompt in firsts)
     assert shares["beginning-00001"] / 600 == pytest.approx(0.5, abs=0.06)
     assert shares["beginning-00002"] / 600 == pytest.approx(0.2, abs=0.05)
@@ -70,5 +80,6 @@ def test_shares_that_add_up_to_more_than_all_are_refused() -> None:
 
 
 def test_the_same_seed_gives_the_same_prompts() -> None:
-    assert [[prompt.messages for prompt in prompts] for prompts in _sessions(5)] == \
-        [[prompt.messages for prompt in prompts] for prompts in _sessions(5)]
+    assert [[prompt.messages for prompt in prompts] for prompts in _sessions(5)] == [
+        [prompt.messages for prompt in prompts] for prompts in _sessions(5)
+    ]

@@ -69,5 +69,6 @@ def test_cold_prompts_do_not_change_with_time(make, name):
 @pytest.mark.parametrize("name", ["rag", "chat", "batch", "reasoning"])
 def test_the_scenarios_that_come_with_it_never_rest(make, name):
     workload = make(name)
-    assert {text_of(first(workload, 0.0, number)) for number in range(20)} \
-        != {text_of(first(workload, 120.0, number)) for number in range(20)}
+    assert {text_of(first(workload, 0.0, number)) for number in range(20)} != {
+        text_of(first(workload, 120.0, number)) for number in range(20)
+    }

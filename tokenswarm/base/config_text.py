@@ -72,8 +72,9 @@ def override_value(raw: str) -> Any:
     return parsed["value"] if list(parsed) == ["value"] else raw
 
 
-def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, str],
-                   texts: Collection[str] = ()) -> dict[str, Any]:
+def with_overrides(
+    data: Mapping[str, Any], overrides: Mapping[str, str], texts: Collection[str] = ()
+) -> dict[str, Any]:
     """`data` (nested dicts) with each dotted key of `overrides` put in; `data` itself is left as it was.
 
     `texts`: dotted keys whose values are text, whatever they look like: `prompts.salt=42` is no number; one with a dot

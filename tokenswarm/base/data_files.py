@@ -8,8 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-CHECKOUT: Path | None = _PACKAGE.parent if (_PACKAGE.parent / "pyproject.toml").is_file() \
-    and (_PACKAGE.parent / "scenarios").is_dir() else None
+CHECKOUT: Path | None = (
+    _PACKAGE.parent
+    if (_PACKAGE.parent / "pyproject.toml").is_file() and (_PACKAGE.parent / "scenarios").is_dir()
+    else None
+)
 """Top of the repository, where tokenswarm runs from a checkout; None where it is an installed package."""
 
 

@@ -16,8 +16,10 @@ _DEEPEST = 40
 """Rules inside each other that a text is made of; a grammar without end is refused there."""
 _MOST_REPEATS = 3
 """Repeats of `*` and `+` in a text that is made."""
-_TOKEN = re.compile(r'\s*(?:(?P<name>[A-Za-z_][\w-]*)|"(?P<text>(?:[^"\\]|\\.)*)"|\[(?P<set>(?:[^\]\\]|\\.)*)\]|'
-                    r"(?P<sign>[()|?*+]))")
+_TOKEN = re.compile(
+    r'\s*(?:(?P<name>[A-Za-z_][\w-]*)|"(?P<text>(?:[^"\\]|\\.)*)"|\[(?P<set>(?:[^\]\\]|\\.)*)\]|'
+    r"(?P<sign>[()|?*+]))"
+)
 _RULE = re.compile(r"^\s*([A-Za-z_][\w-]*)\s*::=\s*(.*)$")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
@@ -45,7 +47,7 @@ class Grammar:
         for line in _joined(text):
             rule = _RULE.match(line)
             if rule is None:
-                raise NoGrammar(f"{line.strip()[:60]!r} is no rule such as: name ::= \"text\"")
+                raise NoGrammar(f'{line.strip()[:60]!r} is no rule such as: name ::= "text"')
             self._rules[rule[1]] = _Reader(rule[2]).read()
         if "root" not in self._rules:
             raise NoGrammar("it has no rule of the name root")
@@ -139,7 +141,7 @@ class _Reader:
         while text[place:].strip():
             token = _TOKEN.match(text, place)
             if token is None or not token.lastgroup:
-                raise NoGrammar(f"{text[place:place + 20]!r} cannot be read")
+                raise NoGrammar(f"{text[place : place + 20]!r} cannot be read")
             self._tokens.append((token.lastgroup, token[token.lastgroup]))
             place = token.end()
         self._place = 0

@@ -40,8 +40,9 @@ class Proxy:
             host, port = None, None
             parts = urlsplit("")
         if parts.scheme != "http" or not host:
-            raise ValueError(f"'{shown_url(url)}' is no proxy that is spoken to here; expected something like "
-                             "http://proxy:3128")
+            raise ValueError(
+                f"'{shown_url(url)}' is no proxy that is spoken to here; expected something like http://proxy:3128"
+            )
         names = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
         basic = base64.b64encode(names.encode()).decode()
         return cls(host, port or 80, f"Basic {basic}" if parts.username else "", parts.geturl())

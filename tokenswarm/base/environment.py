@@ -29,5 +29,6 @@ _OF_ONE_RUN = frozenset({RUN_VARIABLE, LIVE_VARIABLE, SESSION_VARIABLE, UNDER_CO
 def without_locust() -> dict[str, str]:
     """The environment without the variables by which Locust is told what to do, nor those of another run of ours: a run
     is what was asked of us."""
-    return {name: value for name, value in os.environ.items()
-            if not name.startswith(_OF_LOCUST) and name not in _OF_ONE_RUN}
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(_OF_LOCUST) and name not in _OF_ONE_RUN
+    }

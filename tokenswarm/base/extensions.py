@@ -61,8 +61,10 @@ class ExtensionGroup:
                 raise ValueError(f"that file has no {self.what} {name} (it has {', '.join(offered) or 'none'})")
             return by_name[name]
         if len(offered) != 1:
-            raise ValueError(f"that file has {len(offered)} of the kind {self.what}; it should have one"
-                             + (f", or name it: {path.name}:{next(iter(offered))}" if offered else ""))
+            raise ValueError(
+                f"that file has {len(offered)} of the kind {self.what}; it should have one"
+                + (f", or name it: {path.name}:{next(iter(offered))}" if offered else "")
+            )
         return next(iter(offered.values()))
 
     def _of_entry_point(self, point: EntryPoint) -> Any:

@@ -22,8 +22,9 @@ DEBUG_VARIABLE = "TOKENSWARM_DEBUG"
 """Set to anything, it shows the traceback on standard error too."""
 _PACKAGE = __name__.partition(".")[0]
 _BUG = "this is a bug in tokenswarm"
-_NO_MEMORY = ("there is too little memory for this process (of the machine, or by a limit such as ulimit -v or a "
-              "container's)")
+_NO_MEMORY = (
+    "there is too little memory for this process (of the machine, or by a limit such as ulimit -v or a container's)"
+)
 _NO_ROOM_FOR_CODE = ("failed to map segment", "annot allocate memory")
 """What the loader says of a library for which there is no memory."""
 _LIBRARY_FOLDERS = frozenset({"site-packages", "dist-packages"})
@@ -50,8 +51,11 @@ def is_lack_of_memory(error: BaseException) -> bool:
     """Whether an error, or one that led to it, says that no memory was left: nobody's bug."""
     seen: list[BaseException] = []
     while error not in seen:
-        if (isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-                or (isinstance(error, ImportError) and any(sign in str(error) for sign in _NO_ROOM_FOR_CODE))):
+        if (
+            isinstance(error, MemoryError)
+            or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+            or (isinstance(error, ImportError) and any(sign in str(error) for sign in _NO_ROOM_FOR_CODE))
+        ):
             return True
         seen.append(error)
         error = error.__cause__ or error.__context__ or error
@@ -69,8 +73,11 @@ def log_bug(error: Exception, folder: Path | None = None) -> str:
     log = _write(trace, folder)
     message = masked(" ".join(str(error).split())[:_MOST_CHARS], key)
     what = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    where = f"please report it with {log}, which holds the traceback" if log else \
-        f"no log could be written; {DEBUG_VARIABLE}=1 shows the traceback"
+    where = (
+        f"please report it with {log}, which holds the traceback"
+        if log
+        else f"no log could be written; {DEBUG_VARIABLE}=1 shows the traceback"
+    )
     if os.environ.get(DEBUG_VARIABLE):
         with contextlib.suppress(OSError, ValueError):
             print(trace, file=sys.stderr, end="", flush=True)

@@ -31,8 +31,11 @@ class FileKind:
 
     def places(self) -> dict[str, Path]:
         """The folders that are searched, in order, by what people call them. They need not exist."""
-        return {WORKING: Path.cwd() / self.folder, CONFIGURATION: configuration_folder() / self.folder,
-                PACKAGE: self.packaged}
+        return {
+            WORKING: Path.cwd() / self.folder,
+            CONFIGURATION: configuration_folder() / self.folder,
+            PACKAGE: self.packaged,
+        }
 
     def files(self) -> dict[str, Path]:
         """All files by name, sorted; of those of one name the first in the order of the places."""
@@ -70,8 +73,10 @@ class FileKind:
             file = what if what.endswith("file") else f"{what} file"
             return f"there is no {file} {name}" + (f" in {' or '.join(folders)}" if folders else "")
         places = [*near, f"./{self.folder}", str(self.places()[CONFIGURATION])]
-        return (f"{unknown(what, name.removesuffix(self.suffix), [*self.files(), *further])}; looked in "
-                f"{', '.join(places)} and what comes with tokenswarm; the path of a {self.suffix} file works too")
+        return (
+            f"{unknown(what, name.removesuffix(self.suffix), [*self.files(), *further])}; looked in "
+            f"{', '.join(places)} and what comes with tokenswarm; the path of a {self.suffix} file works too"
+        )
 
     def place_of(self, path: Path) -> str | None:
         """What people call the place that `path` was found in; None for a path elsewhere."""

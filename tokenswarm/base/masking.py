@@ -72,8 +72,8 @@ def _masked(text: str, key: str) -> str:
         small = text
     covered = bytearray(len(text))
     for at in range(len(text) - _RUN + 1):
-        if small[at:at + _RUN] in runs:
-            covered[at:at + _RUN] = b"\1" * _RUN
+        if small[at : at + _RUN] in runs:
+            covered[at : at + _RUN] = b"\1" * _RUN
     for length in range(min(len(key) - 1, len(text)), _LEAST_END - 1, -1):
         if small.endswith(key[:length].lower()):
             covered[-length:] = b"\1" * length
@@ -81,7 +81,7 @@ def _masked(text: str, key: str) -> str:
     if not any(covered):
         return text
     parts = re.finditer(rb"(\x01+)|\x00+", bytes(covered))
-    return "".join(MASK if part[1] else text[part.start():part.end()] for part in parts)
+    return "".join(MASK if part[1] else text[part.start() : part.end()] for part in parts)
 
 
 @lru_cache(maxsize=16)
@@ -92,13 +92,13 @@ def _variants(key: str) -> tuple[str, ...]:
     for lead in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             whole = encode(b"\0" * lead + key.encode()).decode().rstrip("=")
-            ways.add(whole[(0, 2, 3)[lead]:-1])  # the first and last digits depend on what stands beside the key
+            ways.add(whole[(0, 2, 3)[lead] : -1])  # the first and last digits depend on what stands beside the key
     return tuple(sorted((way.lower() for way in ways if len(way) >= _RUN), key=len, reverse=True))
 
 
 @lru_cache(maxsize=16)
 def _runs(key: str) -> frozenset[str]:
-    return frozenset(way[at:at + _RUN] for way in _variants(key) for at in range(len(way) - _RUN + 1))
+    return frozenset(way[at : at + _RUN] for way in _variants(key) for at in range(len(way) - _RUN + 1))
 
 
 def shown_url(url: str) -> str:
@@ -115,9 +115,15 @@ def usable_key(raw: str | None) -> str | None:
     """
     key = (raw or "").strip()
     if not all("!" <= character <= "~" for character in key):
-        raise UserError(Exit.AUTH, "API_KEY holds a blank, a line break or a character that is not ASCII, which no "
-                                   "HTTP header can carry; check what it was set to")
+        raise UserError(
+            Exit.AUTH,
+            "API_KEY holds a blank, a line break or a character that is not ASCII, which no "
+            "HTTP header can carry; check what it was set to",
+        )
     if 0 < len(key) < LEAST_KEY_CHARS:
-        raise UserError(Exit.AUTH, f"API_KEY has fewer than {LEAST_KEY_CHARS} characters: it could not be kept out of "
-                                   "what is written; give the endpoint a longer key, or unset API_KEY if it needs none")
+        raise UserError(
+            Exit.AUTH,
+            f"API_KEY has fewer than {LEAST_KEY_CHARS} characters: it could not be kept out of "
+            "what is written; give the endpoint a longer key, or unset API_KEY if it needs none",
+        )
     return key or None

@@ -49,4 +49,4 @@ def _sane_float(digits: str) -> float | None:
 
 def _sane_int(digits: str) -> int | None:
     value = int(digits) if len(digits) < 32 else None
-    return value if value is not None and abs(value) < 2 ** 63 else None
+    return value if value is not None and abs(value) < 2**63 else None

@@ -53,12 +53,13 @@ class Subject:
     def text(self, tokens: int) -> str:
         """Running text of about so many tokens that no cache has seen."""
         corpus = self.load.corpus.text
-        return cache_buster_prefix(fresh_salt(), "claims") + corpus[:tokens * _CHARS_PER_TOKEN]
+        return cache_buster_prefix(fresh_salt(), "claims") + corpus[: tokens * _CHARS_PER_TOKEN]
 
     def stream(self, text: str, most_tokens: int = 8) -> Answer:
         """A streamed answer, by the load's own client."""
-        return self.ask(self.load, Prompt([{"role": "user", "content": text}], "claims", 1, 0, private=True),
-                        most_tokens)
+        return self.ask(
+            self.load, Prompt([{"role": "user", "content": text}], "claims", 1, 0, private=True), most_tokens
+        )
 
     def plain(self, text: str, **body: Any) -> Mapping[str, Any] | str:
         """A whole answer as JSON, or why there is none."""
@@ -80,16 +81,19 @@ CHECKS: dict[str, Check] = {}
 
 def check(name: str) -> Callable[[Check], Check]:
     """Register a check."""
+
     def register(function: Check) -> Check:
         CHECKS[name] = function
         return function
+
     return register
 
 
 def _share(values: Sequence[float], words: str) -> Evidence:
     """A share of which several values were seen, each of them exact: their range stands for the interval."""
-    return Evidence(figure=Figure(sum(values) / len(values), "share", len(values), [min(values), max(values)]),
-                    words=words)
+    return Evidence(
+        figure=Figure(sum(values) / len(values), "share", len(values), [min(values), max(values)]), words=words
+    )
 
 
 def _cached(answer: Answer) -> int | None:
@@ -102,8 +106,11 @@ def shared_document(subject: Subject) -> Evidence:
     """A document with three questions: which share of the later prompts came from the cache?"""
     document = subject.text(_DOCUMENT_TOKENS)
     answers = [subject.stream(f"{document}\n\nQuestion {number}: what is it about?") for number in (1, 2, 3)]
-    shares = [cached / answer.usage.prompt_tokens for answer in answers[1:]
-              if (cached := _cached(answer)) is not None and answer.usage.prompt_tokens]
+    shares = [
+        cached / answer.usage.prompt_tokens
+        for answer in answers[1:]
+        if (cached := _cached(answer)) is not None and answer.usage.prompt_tokens
+    ]
     if len(shares) < 2:
         return Evidence(why=_no_counts(answers))
     words = " and ".join(f"{answer.usage.cached_tokens:,} of {answer.usage.prompt_tokens:,}" for answer in answers[1:])
@@ -116,7 +123,7 @@ def partial_overlap(subject: Subject) -> Evidence:
     shares, words = [], []
     for cut in (0.55, 0.75):
         first = subject.text(_DOCUMENT_TOKENS)
-        shared = first[:int(len(first) * cut)]
+        shared = first[: int(len(first) * cut)]
         subject.stream(first)
         answer = subject.stream(f"{shared} But here all is different: {fresh_salt()}")
         common = subject.stream(shared).usage.prompt_tokens  # last: only its length is wanted
@@ -137,7 +144,7 @@ def whole_blocks(subject: Subject) -> Evidence:
     counts = []
     subject.stream(first)
     for cut in (0.5, 0.7, 0.9):
-        cached = _cached(subject.stream(f"{first[:int(len(first) * cut)]} but here all is different"))
+        cached = _cached(subject.stream(f"{first[: int(len(first) * cut)]} but here all is different"))
         if cached is None:
             return Evidence(why="the engine does not tell cached tokens")
         counts.append(cached)
@@ -156,8 +163,9 @@ def _no_counts(answers: Sequence[Answer]) -> str:
 def sdk_by_base_url(subject: Subject) -> Evidence:
     """Does the official SDK get a streamed and a plain answer, told the base URL alone?"""
     result = subject.sdk(subject.load.endpoint, subject.load.model, subject.load.api_key)
-    return Evidence(holds=result.compatible,
-                    words="; ".join(result.notes) or "a streamed and a plain answer by the openai SDK")
+    return Evidence(
+        holds=result.compatible, words="; ".join(result.notes) or "a streamed and a plain answer by the openai SDK"
+    )
 
 
 @check("tags_in_content")
@@ -199,8 +207,11 @@ def _closing_tag(model: str) -> int | None:
 
 
 _SCHEMA: dict[str, Any] = {
-    "type": "object", "additionalProperties": False, "required": ["verdict"],
-    "properties": {"verdict": {"enum": ["yes", "no", "unsure"]}}}
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["verdict"],
+    "properties": {"verdict": {"enum": ["yes", "no", "unsure"]}},
+}
 """Small: a grammar may allow white space between any two signs, which a random model gives at length."""
 
 
@@ -211,8 +222,13 @@ def schema_enforced(subject: Subject) -> Evidence:
     trials = failures = cut = 0
     words = ""
     for number in range(subject.trials):
-        document = subject.plain(f"Tell a story in plain words, no JSON. Number {number}.", response_format=wanted,
-                                 max_tokens=200, temperature=1.0, seed=number)
+        document = subject.plain(
+            f"Tell a story in plain words, no JSON. Number {number}.",
+            response_format=wanted,
+            max_tokens=200,
+            temperature=1.0,
+            seed=number,
+        )
         if isinstance(document, str):
             return Evidence(why=document)
         if document["choices"][0].get("finish_reason") == "length":
@@ -225,8 +241,12 @@ def schema_enforced(subject: Subject) -> Evidence:
             words = words or f"for example {' '.join(text.split())[:60]!r}"
     if not trials:
         return Evidence(why=f"all {cut} answers were cut by their length")
-    return Evidence(holds=not failures, trials=max(trials, 2), failures=failures,
-                    words=f"{trials - failures} of {trials} answers are valid, {cut} were cut {words}".strip())
+    return Evidence(
+        holds=not failures,
+        trials=max(trials, 2),
+        failures=failures,
+        words=f"{trials - failures} of {trials} answers are valid, {cut} were cut {words}".strip(),
+    )
 
 
 def _is_valid(text: str) -> bool:
@@ -253,5 +273,6 @@ def warmup_effect(subject: Subject) -> Evidence:
     half = _T_975 * spread * math.sqrt(1.0 + 1.0 / len(usual))
     apart = times[0] - mean
     words = f"TTFT {math.exp(times[0]):.0f} ms first, {math.exp(mean):.0f} ms later"
-    return Evidence(figure=Figure(math.exp(apart), "", len(times), [math.exp(apart - half), math.exp(apart + half)]),
-                    words=words)
+    return Evidence(
+        figure=Figure(math.exp(apart), "", len(times), [math.exp(apart - half), math.exp(apart + half)]), words=words
+    )

@@ -35,25 +35,36 @@ def parser_command(engine: str, paths: EnginePaths) -> list[str]:
 
 def parser_environment(paths: EnginePaths, home: Path) -> dict[str, str]:
     """The environment to run it in: the engine's own programs, and nothing of the user's."""
-    return {"PATH": f"{paths.bin_dir}:/usr/bin:/bin", "SGLANG_USE_CPU_ENGINE": "1", "HF_HUB_OFFLINE": "1",
-            "HOME": str(home)}
+    return {
+        "PATH": f"{paths.bin_dir}:/usr/bin:/bin",
+        "SGLANG_USE_CPU_ENGINE": "1",
+        "HF_HUB_OFFLINE": "1",
+        "HOME": str(home),
+    }
 
 
 def refusals(engine: str, paths: EnginePaths, lines: Sequence[Sequence[str]], home: Path) -> list[str | None]:
     """What the real parser says against each command line, as somebody types it (abbreviated flags are taken where the
     engine takes them); None where it accepts. Raises UserError (ENGINE)."""
     try:
-        done = subprocess.run([*parser_command(engine, paths), "--as-typed"], text=True, capture_output=True,
-                              input=json.dumps(list(map(list, lines))), timeout=_TIMEOUT_S,
-                              env=parser_environment(paths, home))
+        done = subprocess.run(
+            [*parser_command(engine, paths), "--as-typed"],
+            text=True,
+            capture_output=True,
+            input=json.dumps(list(map(list, lines))),
+            timeout=_TIMEOUT_S,
+            env=parser_environment(paths, home),
+        )
     except (OSError, subprocess.SubprocessError) as error:
         raise UserError(Exit.ENGINE, f"the argument parser of {engine} could not be asked ({error})") from None
     try:
         answers = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
-        raise UserError(Exit.ENGINE, f"the argument parser of {engine} could not be asked: "
-                                     f"{done.stderr.strip()[-_TAIL_CHARS:]}") from None
+        raise UserError(
+            Exit.ENGINE, f"the argument parser of {engine} could not be asked: {done.stderr.strip()[-_TAIL_CHARS:]}"
+        ) from None
     if not isinstance(answers, list) or len(answers) != len(lines):
-        raise UserError(Exit.ENGINE, f"the argument parser of {engine} gave {len(answers)} answers to {len(lines)} "
-                                     "command lines")
+        raise UserError(
+            Exit.ENGINE, f"the argument parser of {engine} gave {len(answers)} answers to {len(lines)} command lines"
+        )
     return answers

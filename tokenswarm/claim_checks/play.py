@@ -39,8 +39,10 @@ FLAGS, WARMUP = "flags_accepted", "warmup_effect"
 _START_S, _AROUND_RUN_S, _REQUEST_S, _CHECK_S = 120.0, 75.0, 6.0, 20.0
 """What things take, for an estimate: a start, what a run takes beside its measured phase, one long answer, a check."""
 _CHARS_PER_TOKEN = 4
-_NO_SETTINGS = {f"engine.{name}": "none" for name in
-                ("memory_fraction", "max_num_seqs", "prefill_budget", "prefix_cache", "chunked_prefill")}
+_NO_SETTINGS = {
+    f"engine.{name}": "none"
+    for name in ("memory_fraction", "max_num_seqs", "prefill_budget", "prefix_cache", "chunked_prefill")
+}
 _MOST_TOKENS = 200
 """Of an answer to a check."""
 _OWN_CONTEXT = 4096
@@ -75,24 +77,41 @@ class Asked:
 def record_of(claim: Claim, machine: Machine) -> ClaimRecord:
     """The record of a claim before anything was run."""
     known = load_sources()
-    sources = [ClaimSource(each.source, source.title, source.url, source.date, source.setup, each.figure, each.ratio)
-               for each in claim.published if (source := known.get(each.source)) is not None]
+    sources = [
+        ClaimSource(each.source, source.title, source.url, source.date, source.setup, each.figure, each.ratio)
+        for each in claim.published
+        if (source := known.get(each.source)) is not None
+    ]
     expect, needs = claim.expect, claim.needs
     on_gpu = bool(needs.gpus) or claim.kind == SPEED
     hardware = f"{max(needs.gpus, 1)} x {needs.gpu or 'any GPU'}" if on_gpu else "a CPU will do"
     words = ", ".join(part for part in (" and ".join(needs.engines), hardware, needs.model) if part)
     return ClaimRecord(
-        name=claim.name, title=claim.title, kind=claim.kind, sentence=claim.sentence, sources=sources, needs=words,
-        how=how(claim), figure=expect.figure, of=expect.of, region=[expect.at_least, expect.at_most],
-        reading=expect.reading, command=f"make claims ONLY={claim.name}", estimate_s=estimate_s(claim),
-        missing=missing(claim, machine))
+        name=claim.name,
+        title=claim.title,
+        kind=claim.kind,
+        sentence=claim.sentence,
+        sources=sources,
+        needs=words,
+        how=how(claim),
+        figure=expect.figure,
+        of=expect.of,
+        region=[expect.at_least, expect.at_most],
+        reading=expect.reading,
+        command=f"make claims ONLY={claim.name}",
+        estimate_s=estimate_s(claim),
+        missing=missing(claim, machine),
+    )
 
 
 def how(claim: Claim) -> str:
     """What is run, in words."""
     run = claim.run
-    sides = " and ".join(dict.fromkeys(f"{side.engine}{f' with {side.set}' if side.set else ''}"
-                                       for side in (run.a, run.b) if side is not None))
+    sides = " and ".join(
+        dict.fromkeys(
+            f"{side.engine}{f' with {side.set}' if side.set else ''}" for side in (run.a, run.b) if side is not None
+        )
+    )
     pairs = f"{run.repeats} pairs of runs of {sides}, scenario {run.scenario}, {run.duration_s:g} s each"
     where = f", {run.set}" if run.set else ""
     if run.by == "oneshot":
@@ -122,8 +141,9 @@ def estimate_s(claim: Claim) -> float:
 
 def play_claims(claims: Sequence[Claim], asked: Asked, rules: Rules, console: Console, started_at: str) -> Claims:
     """Run what can be run; claims.json is written after each claim. Ctrl-C keeps what is known."""
-    record = Claims(started_at=started_at, machine=asked.machine.words,
-                    claims=[record_of(claim, asked.machine) for claim in claims])
+    record = Claims(
+        started_at=started_at, machine=asked.machine.words, claims=[record_of(claim, asked.machine) for claim in claims]
+    )
     by_name = {each.name: each for each in record.claims}
     testable = [claim for claim in claims if not by_name[claim.name].missing]
     tester = _Tester(asked, rules, console)
@@ -165,8 +185,10 @@ def _groups(claims: Sequence[Claim], machine: Machine) -> list[_Group]:
             if machine.lacks_engine(engine) is None:
                 key = (engine, claim.run.set, tuple(claim.run.unset), claim.run.check == FLAGS)
                 checks.setdefault(key, []).append(claim)
-    groups = [_Group(tuple(sorted(group, key=lambda claim: claim.run.check != WARMUP)), engine)
-              for (engine, *_), group in checks.items()]
+    groups = [
+        _Group(tuple(sorted(group, key=lambda claim: claim.run.check != WARMUP)), engine)
+        for (engine, *_), group in checks.items()
+    ]
     others = sorted((claim for claim in claims if claim.run.by != "check"), key=estimate_s)
     return [*groups, *(_Group((claim,)) for claim in others)]
 
@@ -191,8 +213,10 @@ class _Tester:
         except UserError as error:
             self._console.print(str(error), style="red", highlight=False, soft_wrap=True)
             engine = group.engine or " and ".join(first.needs.engines)
-            return [(claim, [Evidence(engine=engine, why=f"it could not be run: {_one_line(error)}")])
-                    for claim in group.claims]
+            return [
+                (claim, [Evidence(engine=engine, why=f"it could not be run: {_one_line(error)}")])
+                for claim in group.claims
+            ]
 
     # ---- checks
 
@@ -202,8 +226,12 @@ class _Tester:
         options = self._options(first, engine, usual | parse_set(first.run.set))
         plan = _without_defaults(resolve(options), first.run.unset)
         seen = []
-        with Interrupts() as interrupts, checked_engine(plan, self._folder(first, engine), self._console, interrupts,
-                                                        self._asked.engine_tools) as up:
+        with (
+            Interrupts() as interrupts,
+            checked_engine(
+                plan, self._folder(first, engine), self._console, interrupts, self._asked.engine_tools
+            ) as up,
+        ):
             up.announce(self._console)
             load = LoadToCheck(up.engine.base_url, up.model, plan.scenario, plan.corpus, plan.api_key)
             for claim in group.claims:
@@ -224,8 +252,13 @@ class _Tester:
             words = f"the real parser refuses {len(refused)} of {len(lines)} command lines: {'; '.join(refused)}"
         self._console.print(f"{claim.name}: {words}", highlight=False, soft_wrap=True)
         package = spec.package.get(self._asked.machine.device, "") if spec.package else ""
-        return Evidence(engine=engine, version=package.partition("==")[2] or None, where=self._asked.machine.words,
-                        holds=not refused, words=words)
+        return Evidence(
+            engine=engine,
+            version=package.partition("==")[2] or None,
+            where=self._asked.machine.words,
+            holds=not refused,
+            words=words,
+        )
 
     # ---- runs
 
@@ -233,8 +266,9 @@ class _Tester:
         """The run folders of both sides, and the evidence that is still without a figure."""
         run = claim.run
         shared = {"load.duration_s": f"{run.duration_s:g}"} | parse_set(f"{run.set} {point}")
-        a, b = (self._options(claim, side.engine, shared | parse_set(side.set))
-                for side in (present(run.a), present(run.b)))
+        a, b = (
+            self._options(claim, side.engine, shared | parse_set(side.set)) for side in (present(run.a), present(run.b))
+        )
         folder = self._folder(claim, "pairs")
 
         def after(side: str, outcome: RunOutcome) -> None:
@@ -269,10 +303,13 @@ class _Tester:
 
     def _by_one_shot(self, claim: Claim) -> Evidence:
         run = claim.run
-        values = usual_values(run.max_tokens) | {"engine.context_length": str(max(8192, 2 * run.context_tokens))} \
+        values = (
+            usual_values(run.max_tokens)
+            | {"engine.context_length": str(max(8192, 2 * run.context_tokens))}
             | parse_set(run.set)
+        )
         plans = {engine: resolve(self._options(claim, engine, values)) for engine in claim.needs.engines}
-        context = load_corpus(None).text[:run.context_tokens * _CHARS_PER_TOKEN]
+        context = load_corpus(None).text[: run.context_tokens * _CHARS_PER_TOKEN]
         question = Question("What is this about? Explain it at length.", context, run.max_tokens, run.repeats)
         folder = self._folder(claim, "oneshot")
         record, problem = ask_all(plans, question, folder, self._console)
@@ -290,9 +327,16 @@ class _Tester:
         plan = resolve(self._options(claim, engine, parse_set(claim.run.set)))
         for number in range(1, claim.run.repeats + 1):
             try:
-                with Interrupts() as interrupts, checked_engine(
-                        plan, self._folder(claim, f"start-{number}"), self._console, interrupts,
-                        self._asked.engine_tools) as up:
+                with (
+                    Interrupts() as interrupts,
+                    checked_engine(
+                        plan,
+                        self._folder(claim, f"start-{number}"),
+                        self._console,
+                        interrupts,
+                        self._asked.engine_tools,
+                    ) as up,
+                ):
                     times.append(up.engine.cold_start_s or 0.0)
             except UserError as error:
                 failures.append(_one_line(error))
@@ -313,10 +357,17 @@ class _Tester:
         own = None if host or stand_in or machine.device == "cpu" else claim.needs.model or None
         if stand_in or machine.anyway or claim.run.by == "check":
             values = honoured(values, load_description(stand_in or engine), None if stand_in else machine.device)
-        return replace(options, engine=stand_in or engine, scenario=claim.run.scenario, host=host,
-                       model=options.model or own, device=options.device or (None if stand_in else machine.device),
-                       data=options.data if claim.needs.data else None, results=self._asked.folder,
-                       overrides={**values, **options.overrides})
+        return replace(
+            options,
+            engine=stand_in or engine,
+            scenario=claim.run.scenario,
+            host=host,
+            model=options.model or own,
+            device=options.device or (None if stand_in else machine.device),
+            data=options.data if claim.needs.data else None,
+            results=self._asked.folder,
+            overrides={**values, **options.overrides},
+        )
 
     def _folder(self, claim: Claim, what: str) -> Path:
         folder = self._asked.folder / f"{claim.name}-{what}"
@@ -327,14 +378,22 @@ class _Tester:
         names = [self._asked.stand_in] if self._asked.stand_in else claim.needs.engines
         specs = [load_description(name) for name in names]
         machine = self._asked.machine
-        return Evidence(engine=" and ".join(names), where=machine.words, runs=runs,
-                        simulated=any(spec.simulated for spec in specs),
-                        on_cpu=machine.device == "cpu" and not machine.gpus)
+        return Evidence(
+            engine=" and ".join(names),
+            where=machine.words,
+            runs=runs,
+            simulated=any(spec.simulated for spec in specs),
+            on_cpu=machine.device == "cpu" and not machine.gpus,
+        )
 
 
 _BY: dict[str, Callable[[_Tester, Claim], Evidence]] = {
-    "pairs": _Tester._by_pairs, "spread": _Tester._by_spread, "sweep": _Tester._by_sweep,
-    "oneshot": _Tester._by_one_shot, "start": _Tester._by_start}
+    "pairs": _Tester._by_pairs,
+    "spread": _Tester._by_spread,
+    "sweep": _Tester._by_sweep,
+    "oneshot": _Tester._by_one_shot,
+    "start": _Tester._by_start,
+}
 
 
 def _placed(evidence: Evidence, up: CheckedEngine, engine: str, machine: Machine) -> Evidence:
@@ -349,8 +408,9 @@ def honoured(values: Mapping[str, str], spec: EngineSpec, device: str | None) ->
     without its hardware cannot have them."""
     _, form = spec.form(device)
     ignored = {name for name, setting in spec.settings.items() if setting.ignored is not None} | set(form.ignored)
-    return {key: value for key, value in values.items()
-            if not (key.startswith("engine.") and key.split(".")[1] in ignored)}
+    return {
+        key: value for key, value in values.items() if not (key.startswith("engine.") and key.split(".")[1] in ignored)
+    }
 
 
 def _with_why(evidence: Evidence) -> Evidence:

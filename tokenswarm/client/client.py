@@ -123,13 +123,21 @@ class LLMClient:
     The API key goes into the Authorization header and nowhere else.
     """
 
-    def __init__(self, endpoint: str | Endpoint, timeouts: Timeouts, api_key: str | None = None,
-                 tls_context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str | Endpoint,
+        timeouts: Timeouts,
+        api_key: str | None = None,
+        tls_context: ssl.SSLContext | None = None,
+    ) -> None:
         self.endpoint = Endpoint(endpoint) if isinstance(endpoint, str) else endpoint
         self.timeouts = timeouts
         self._tls_context = tls_context or (self.endpoint.form.tls_context() if self.endpoint.tls else None)
-        headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity",
-                   **self.endpoint.form.let_in(api_key)}
+        headers = {
+            "Accept": "text/event-stream, application/json",
+            "Accept-Encoding": "identity",
+            **self.endpoint.form.let_in(api_key),
+        }
         self._heads = {path: request_head(self.endpoint, path, headers) for path in (CHAT, COMPLETIONS, RESPONSES)}
         self._idle: deque[Connection] = deque()
         self._lingering: deque[Connection] = deque()
@@ -146,13 +154,19 @@ class LLMClient:
         """Requests sent, or about to be, whose outcome is not known yet."""
         return len(self._in_flight) + len(self._connecting)
 
-    def complete(self, body: Mapping[str, object], request_id: str, path: str = CHAT,
-                 headers: Mapping[str, str] | None = None) -> Answer:
+    def complete(
+        self, body: Mapping[str, object], request_id: str, path: str = CHAT, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """Send one request and wait for the outcome. `body["stream"]` says whether the answer is to be streamed."""
         payload = self._encode(body)
         extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         request = b"%bX-Request-Id: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
-            self._heads[path], request_id.encode("latin-1", "replace"), extra.encode("latin-1"), len(payload), payload)
+            self._heads[path],
+            request_id.encode("latin-1", "replace"),
+            extra.encode("latin-1"),
+            len(payload),
+            payload,
+        )
         answer = Answer()
         connection = self._reusable()
         answer.sent_at, sent_ns, apart_ns = both_clocks()
@@ -248,8 +262,9 @@ class LLMClient:
 
     # ---- one exchange
 
-    def _exchange(self, connection: Connection, request: bytes, streamed: bool, answer: Answer,
-                  sent_ns: int, ready_ns: int) -> Answer:
+    def _exchange(
+        self, connection: Connection, request: bytes, streamed: bool, answer: Answer, sent_ns: int, ready_ns: int
+    ) -> Answer:
         connection.begin()
         limits = self.timeouts
         first_check_ns = sent_ns + int(min(limits.first_token_s, limits.gap_s, limits.total_s) * _NS_PER_S)
@@ -321,8 +336,9 @@ class LLMClient:
             if now >= sent_ns + int(timeouts.first_token_s * _NS_PER_S):
                 return connection.give_up("timeout_first_token", f"no token after {timeouts.first_token_s:g} s")
             # the first token may come at once now, and the gap behind it is limited too
-            exchange.check_ns = min(sent_ns + int(timeouts.first_token_s * _NS_PER_S),
-                                    now + int(timeouts.gap_s * _NS_PER_S))
+            exchange.check_ns = min(
+                sent_ns + int(timeouts.first_token_s * _NS_PER_S), now + int(timeouts.gap_s * _NS_PER_S)
+            )
         elif now >= last_token_ns + int(timeouts.gap_s * _NS_PER_S):
             return connection.give_up("timeout_gap", f"no further token for {timeouts.gap_s:g} s")
         else:

@@ -29,8 +29,10 @@ class Decompressor:
         elif coding == "br":
             self._unpacker = _brotli()
         else:
-            raise Undecodable(f"the answer is compressed in a way that is not read here ({coding[:40]!r}); switch the "
-                              "compression off at the server or the proxy")
+            raise Undecodable(
+                f"the answer is compressed in a way that is not read here ({coding[:40]!r}); switch the "
+                "compression off at the server or the proxy"
+            )
 
     def feed(self, piece: bytes) -> bytes:
         """The next bytes of the body. Raises Undecodable."""
@@ -69,6 +71,8 @@ def _brotli() -> object:
     try:
         import brotli
     except ImportError:
-        raise Undecodable("the answer is compressed with br, and the package brotli is not there to read it; switch "
-                          "the compression off at the server or the proxy") from None
+        raise Undecodable(
+            "the answer is compressed with br, and the package brotli is not there to read it; switch "
+            "the compression off at the server or the proxy"
+        ) from None
     return brotli.Decompressor()

@@ -28,8 +28,14 @@ _ENDLESS_S = 1e9
 """No server means such a pause; NaN and infinity are none either."""
 _SHOWN_BYTES = 500
 """Of a body that is something else than what was asked for."""
-_STATUS_ERRORS = {401: "unauthorized", 402: "quota_exceeded", 403: "unauthorized", 404: "not_found",
-                  429: "rate_limited", 503: "overloaded"}
+_STATUS_ERRORS = {
+    401: "unauthorized",
+    402: "quota_exceeded",
+    403: "unauthorized",
+    404: "not_found",
+    429: "rate_limited",
+    503: "overloaded",
+}
 _MAYBE_QUOTA = (400, 403, 429)
 """With which a used-up quota is told beside 402, if the body says so."""
 
@@ -63,7 +69,7 @@ class Decoder:
             return True
         stop = len(bodies) if limit is None else min(len(bodies), self._fed + limit)
         feed, stamps = self.stream.feed, self._stamps
-        for index, piece in bodies[self._fed:stop]:
+        for index, piece in bodies[self._fed : stop]:
             feed(stamps[index], piece)
         self._fed = stop
         return stop == len(bodies)
@@ -157,8 +163,10 @@ class Decoder:
         event = self._document(answer, body)
         if event is not None and event.tells_error():
             return answer.fail(error_kind(body), error_text(body))
-        return answer.fail("malformed_event", "a stream was asked for, but one JSON document came: "
-                           + body[:_SHOWN_BYTES].decode("utf-8", "replace"))
+        return answer.fail(
+            "malformed_event",
+            "a stream was asked for, but one JSON document came: " + body[:_SHOWN_BYTES].decode("utf-8", "replace"),
+        )
 
     def _document(self, answer: Answer, body: bytes) -> Event | None:
         """A body that is one JSON document; None, and a failed answer, where it is none."""

@@ -15,14 +15,27 @@ import msgspec
 from tokenswarm.client.answer import Usage
 from tokenswarm.client.tool_calls import CallsSoFar
 
-MAX_COUNT = 10 ** 12
+MAX_COUNT = 10**12
 """More tokens than this are no count of one request; they would spoil every sum."""
 _MAX_DEPTH = 8
 """Parts within parts of a content; deeper ones hold no text."""
 _SHOWN_CHARS = 2000
 """Of an error body that has no sentence of its own."""
-_ERROR_KEYS = ("error", "base_resp", "errors", "message", "detail", "msg", "status_msg", "error_msg", "error_message",
-               "errmsg", "reason", "title", "description")
+_ERROR_KEYS = (
+    "error",
+    "base_resp",
+    "errors",
+    "message",
+    "detail",
+    "msg",
+    "status_msg",
+    "error_msg",
+    "error_message",
+    "errmsg",
+    "reason",
+    "title",
+    "description",
+)
 """Where a failure's sentence stands, from the outside in."""
 _THOUGHTS = frozenset({"thinking", "reasoning", "reasoning_content", "thought", "reasoning_text", "summary_text"})
 """Types of a part that is reasoning; also the names of the field that holds its text."""
@@ -130,10 +143,16 @@ class _Usage(msgspec.Struct, gc=False):
         completion = self.completion_tokens_details or self.output_tokens_details
         return Usage(
             _first(self.prompt_tokens, self.input_tokens),
-            _first(prompt.cached_tokens if prompt else None, self.cached_tokens, self.prompt_cache_hit_tokens,
-                   self.cache_read_input_tokens, self.num_cached_tokens),
+            _first(
+                prompt.cached_tokens if prompt else None,
+                self.cached_tokens,
+                self.prompt_cache_hit_tokens,
+                self.cache_read_input_tokens,
+                self.num_cached_tokens,
+            ),
             _first(self.completion_tokens, self.output_tokens),
-            _first(self.reasoning_tokens, completion.reasoning_tokens if completion else None))
+            _first(self.reasoning_tokens, completion.reasoning_tokens if completion else None),
+        )
 
 
 def _first(*counts: int | None) -> int | None:
@@ -215,10 +234,12 @@ def merged(known: Usage | None, new: Usage) -> Usage:
     """`known` with what `new` adds, field by field. Later counts stand; a zero takes nothing back."""
     if known is None:
         return new
-    return Usage(new.prompt_tokens or _kept(known.prompt_tokens, new.prompt_tokens),
-                 new.cached_tokens or _kept(known.cached_tokens, new.cached_tokens),
-                 new.completion_tokens or _kept(known.completion_tokens, new.completion_tokens),
-                 new.reasoning_tokens or _kept(known.reasoning_tokens, new.reasoning_tokens))
+    return Usage(
+        new.prompt_tokens or _kept(known.prompt_tokens, new.prompt_tokens),
+        new.cached_tokens or _kept(known.cached_tokens, new.cached_tokens),
+        new.completion_tokens or _kept(known.completion_tokens, new.completion_tokens),
+        new.reasoning_tokens or _kept(known.reasoning_tokens, new.reasoning_tokens),
+    )
 
 
 def _kept(known: int | None, new: int | None) -> int | None:
@@ -251,10 +272,14 @@ class _Lenient:
         gateway, timings = self._table(document, "x_groq"), self._table(document, "timings")
         return Event(
             choices=None if choices is None else [self._choice(choice) for choice in choices[:1]],
-            usage=self._usage(document, ""), x_groq=_Gateway(self._usage(gateway, "x_groq.")) if gateway else None,
+            usage=self._usage(document, ""),
+            x_groq=_Gateway(self._usage(gateway, "x_groq.")) if gateway else None,
             timings=_Timings(self._count(timings, "cache_n", "timings.")) if timings else None,
-            **{name: document.get(name) for name in ("error", "object", "type", "message", "detail", "msg", "errors",
-                                                     "base_resp")})
+            **{
+                name: document.get(name)
+                for name in ("error", "object", "type", "message", "detail", "msg", "errors", "base_resp")
+            },
+        )
 
     def _note(self, name: str, value: Any) -> None:
         self.odd[f"{name} is {_kind(value)}"] = None
@@ -267,8 +292,13 @@ class _Lenient:
         if finish is not None and not isinstance(finish, str):
             self._note("finish_reason", finish)
             finish = msgspec.json.encode(finish).decode()[:40] if finish else None
-        return Choice(self._delta(choice, "delta"), self._delta(choice, "message"),
-                      None if text is None else self._said("text", text)[0], finish, self._usage(choice, "choices."))
+        return Choice(
+            self._delta(choice, "delta"),
+            self._delta(choice, "message"),
+            None if text is None else self._said("text", text)[0],
+            finish,
+            self._usage(choice, "choices."),
+        )
 
     def _delta(self, choice: Mapping[str, Any], name: str) -> Delta | None:
         delta = choice.get(name)
@@ -282,9 +312,13 @@ class _Lenient:
         text, thought = self._said("content", delta.get("content"))
         for key in ("reasoning", "reasoning_content"):
             thought = thought or "".join(self._said(key, delta.get(key)))
-        return Delta(content=text, reasoning=thought, refusal="".join(self._said("refusal", delta.get("refusal"))),
-                     tool_calls=list(self._calls(delta.get("tool_calls"))),
-                     function_call=next(self._calls(delta.get("function_call")), None))
+        return Delta(
+            content=text,
+            reasoning=thought,
+            refusal="".join(self._said("refusal", delta.get("refusal"))),
+            tool_calls=list(self._calls(delta.get("tool_calls"))),
+            function_call=next(self._calls(delta.get("function_call")), None),
+        )
 
     def _said(self, name: str, value: Any, depth: int = 0) -> tuple[str, str]:
         """(answer, reasoning) of a content in any shape: a text, a part, a list of parts."""
@@ -327,8 +361,12 @@ class _Lenient:
             if arguments is not None and not isinstance(arguments, str):
                 self._note("tool_calls.function.arguments", arguments)
                 arguments = msgspec.json.encode(arguments).decode() if arguments else None
-            yield _ToolCall(name=name if isinstance(name, str) else None, arguments=arguments,
-                            index=call.get("index"), id=call.get("id"))
+            yield _ToolCall(
+                name=name if isinstance(name, str) else None,
+                arguments=arguments,
+                index=call.get("index"),
+                id=call.get("id"),
+            )
 
     def _usage(self, holder: Mapping[str, Any], where: str) -> _Usage | None:
         usage = self._table(holder, "usage", where)
@@ -339,8 +377,10 @@ class _Lenient:
         for name in _Usage.__struct_fields__:
             if name.endswith("_details"):
                 details = self._table(usage, name, here)
-                fields[name] = details and _Details(self._count(details, "cached_tokens", f"{here}{name}."),
-                                                    self._count(details, "reasoning_tokens", f"{here}{name}."))
+                fields[name] = details and _Details(
+                    self._count(details, "cached_tokens", f"{here}{name}."),
+                    self._count(details, "reasoning_tokens", f"{here}{name}."),
+                )
             else:
                 fields[name] = self._count(usage, name, here)
         return _Usage(**fields)
@@ -359,13 +399,25 @@ class _Lenient:
         self._note(where + name, value)
         if isinstance(value, float) and value.is_integer():
             return int(value)
-        return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 15 \
-            else None
+        return (
+            int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 15 else None
+        )
 
 
-_QUOTA = ("insufficient_quota", "quota_exceeded", "exceeded your current quota", "billing", "insufficient_balance",
-          "insufficient balance", "insufficient credits", "out of credits", "payment required", "credit balance",
-          "budget has been exceeded", "budget_exceeded")
+_QUOTA = (
+    "insufficient_quota",
+    "quota_exceeded",
+    "exceeded your current quota",
+    "billing",
+    "insufficient_balance",
+    "insufficient balance",
+    "insufficient credits",
+    "out of credits",
+    "payment required",
+    "credit balance",
+    "budget has been exceeded",
+    "budget_exceeded",
+)
 """Words by which a quota that is used up, and not a rate, is told."""
 _RATE = ("rate_limit", "rate limit", "ratelimit", "too many requests")
 
@@ -381,8 +433,9 @@ def error_kind(body: bytes) -> str:
     error = table.get("error")
     tables = [each for each in (table, error) if isinstance(each, dict)]
     codes = {each.get(name) for each in tables for name in ("code", "status") if isinstance(each.get(name), str | int)}
-    words = " ".join(str(each.get(name)) for each in tables for name in ("code", "type", "status")
-                     ) + " " + error_text(body)
+    words = (
+        " ".join(str(each.get(name)) for each in tables for name in ("code", "type", "status")) + " " + error_text(body)
+    )
     words = words.lower()
     if codes & {402, "402"} or any(sign in words for sign in _QUOTA):
         return "quota_exceeded"

@@ -35,8 +35,22 @@ class ResponseReader:
     a body without framing ends with `eof()`.
     """
 
-    __slots__ = ("_body_index", "_decompressor", "_head_bytes", "_parser", "bodies", "broken", "chunked", "coding",
-                 "complete", "headers", "headers_index", "keep_alive", "status", "until_close")
+    __slots__ = (
+        "_body_index",
+        "_decompressor",
+        "_head_bytes",
+        "_parser",
+        "bodies",
+        "broken",
+        "chunked",
+        "coding",
+        "complete",
+        "headers",
+        "headers_index",
+        "keep_alive",
+        "status",
+        "until_close",
+    )
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)

@@ -21,8 +21,11 @@ def model_names(content: Any) -> list[str] | None:
 
 
 def _name(entry: Any) -> str | None:
-    name = next((entry[key] for key in ("id", "name", "model") if key in entry), None) \
-        if isinstance(entry, dict) else entry
+    name = (
+        next((entry[key] for key in ("id", "name", "model") if key in entry), None)
+        if isinstance(entry, dict)
+        else entry
+    )
     if not isinstance(name, str) or not name.isprintable() or len(name) > _NAME_CHARS:
         return None
     return name.strip() or None

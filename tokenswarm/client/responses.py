@@ -67,12 +67,17 @@ def as_chat_body(body: bytes) -> bytes | None:
         return None
     items = [item for item in response.output if isinstance(item, dict)]
     text = [part for item in items if item.get("type") == "message" for part in _parts(item.get("content"))]
-    thoughts = [part for item in items if item.get("type") == "reasoning"
-                for part in (*_parts(item.get("summary")), *_parts(item.get("content")))]
+    thoughts = [
+        part
+        for item in items
+        if item.get("type") == "reasoning"
+        for part in (*_parts(item.get("summary")), *_parts(item.get("content")))
+    ]
     finish = "length" if response.status == "incomplete" else "stop"
     message = {"content": "".join(text), "reasoning": "".join(thoughts)}
-    return msgspec.json.encode({"choices": [{"message": message, "finish_reason": finish}], "usage": response.usage,
-                                "error": response.error})
+    return msgspec.json.encode(
+        {"choices": [{"message": message, "finish_reason": finish}], "usage": response.usage, "error": response.error}
+    )
 
 
 def _parts(content: Any) -> list[str]:

@@ -45,9 +45,27 @@ class StreamDecoder:
     that there was any event at all.
     """
 
-    __slots__ = ("_data", "_lessons", "_line", "_named_error", "_pattern", "_skip_lf", "calls", "content", "done",
-                 "end_stamp", "error", "events", "finish_reason", "late", "odd", "reasoning", "strange", "token_stamps",
-                 "usage")
+    __slots__ = (
+        "_data",
+        "_lessons",
+        "_line",
+        "_named_error",
+        "_pattern",
+        "_skip_lf",
+        "calls",
+        "content",
+        "done",
+        "end_stamp",
+        "error",
+        "events",
+        "finish_reason",
+        "late",
+        "odd",
+        "reasoning",
+        "strange",
+        "token_stamps",
+        "usage",
+    )
 
     def __init__(self) -> None:
         self._line = bytearray()
@@ -79,21 +97,28 @@ class StreamDecoder:
         if self._pattern is not None:
             before, after, channel = self._pattern
             if piece.startswith(before) and piece.endswith(after):
-                text = _plain_text(piece[len(before):-len(after)])
+                text = _plain_text(piece[len(before) : -len(after)])
                 if text:
                     channel.append((stamp, text))
                     self.token_stamps.append(stamp)
                     return
         # The usual case by far: exactly one event with one data line in one piece.
-        if (not self._line and not self._data and not self._skip_lf and not self._named_error
-                and piece.startswith(b"data: ")
-                and piece.endswith(b"\n\n") and piece.find(b"\n") == len(piece) - 2 and b"\r" not in piece):
+        if (
+            not self._line
+            and not self._data
+            and not self._skip_lf
+            and not self._named_error
+            and piece.startswith(b"data: ")
+            and piece.endswith(b"\n\n")
+            and piece.find(b"\n") == len(piece) - 2
+            and b"\r" not in piece
+        ):
             known, called = (len(self.content), len(self.reasoning)), self.calls.pieces
             self._event(stamp, piece[6:-2])
             if self.done:
                 self._pattern = None
             elif self._lessons and not self.odd and self.calls.pieces == called:
-                self._learn(piece, self.content[known[0]:], self.reasoning[known[1]:])
+                self._learn(piece, self.content[known[0] :], self.reasoning[known[1] :])
             return
         self._pattern = None  # what comes next may be the middle of something
         self._feed_lines(stamp, piece)
@@ -113,7 +138,7 @@ class StreamDecoder:
         only_text = self.usage is None and self.finish_reason is None
         if only_text and start >= 0 and piece.find(quoted, start + 1) < 0:
             channel = self.content if content else self.reasoning
-            self._pattern = (piece[:start + 1], piece[start + len(quoted) - 1:], channel)
+            self._pattern = (piece[: start + 1], piece[start + len(quoted) - 1 :], channel)
 
     def finish(self, stamp: int) -> None:
         """The body has ended: take an event that lacks only its closing blank line."""
@@ -158,7 +183,7 @@ class StreamDecoder:
         elif line.startswith(b"event:"):
             self._named_error = line[6:].strip() == b"error"
         elif line.startswith(_BYTE_ORDER_MARK + b"data:"):
-            self._take_line(stamp, line[len(_BYTE_ORDER_MARK):])
+            self._take_line(stamp, line[len(_BYTE_ORDER_MARK) :])
         # comments (":...") and other fields (id:, retry:) carry no tokens
 
     def _fail(self, kind: str, detail: str) -> None:
@@ -253,11 +278,11 @@ def split_thinking(content: list[tuple[int, str]]) -> tuple[str, str, int | None
     opened = text.lstrip().startswith(_THINK_OPEN)
     if close < 0:
         if opened:
-            return text.lstrip()[len(_THINK_OPEN):], "", None
+            return text.lstrip()[len(_THINK_OPEN) :], "", None
         return "", text, content[0][0] if content else None
     start = close + len(_THINK_CLOSE)
     reasoning = text[:close].lstrip()
-    reasoning = reasoning[len(_THINK_OPEN):] if opened else reasoning
+    reasoning = reasoning[len(_THINK_OPEN) :] if opened else reasoning
     position = 0
     for stamp, piece in content:
         position += len(piece)

@@ -27,7 +27,8 @@ class CallsSoFar:
         # A server that says the whole name again with each piece adds nothing by it.
         named = known.name if not name or name == known.name else known.name + name
         self._calls[self._last] = ToolCall(
-            named, known.arguments + (arguments or ""), call_id if isinstance(call_id, str) and call_id else known.id)
+            named, known.arguments + (arguments or ""), call_id if isinstance(call_id, str) and call_id else known.id
+        )
 
     def whole(self) -> tuple[ToolCall, ...]:
         """The calls, in the order of their indices."""

@@ -12,8 +12,9 @@ _READ, _WRITE = 1, 2
 _SHOWN_CHARS = 100
 
 
-def open_tunnel(sock: _socket.socket, endpoint: Endpoint, proxy: Proxy,
-                wait: Callable[[_socket.socket, int], None]) -> None:
+def open_tunnel(
+    sock: _socket.socket, endpoint: Endpoint, proxy: Proxy, wait: Callable[[_socket.socket, int], None]
+) -> None:
     """Ask the proxy at the other end of a non-blocking socket to connect to the endpoint. wait(socket, 1 to read or 2
     to write) sleeps until that can be done. Raises OSError where the proxy does not."""
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
@@ -23,7 +24,7 @@ def open_tunnel(sock: _socket.socket, endpoint: Endpoint, proxy: Proxy,
     request = memoryview(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
     while request:
         try:
-            request = request[sock.send(request):]
+            request = request[sock.send(request) :]
         except BlockingIOError:
             wait(sock, _WRITE)
     head = b""

@@ -61,10 +61,33 @@ class Connection:
     One `exchange` at a time. All methods but `open` run without blocking the loop.
     """
 
-    __slots__ = ("_cheap_end", "_fed", "_grace", "_incoming", "_loop", "_loop_time", "_outgoing", "_reads_seen",
-                 "_recvmsg_into", "_tls", "_waiter", "_watcher", "bodies_at_done", "bytes_in", "closed", "earliest",
-                 "failure", "idle_since", "kernel_stamps", "lag_ns", "reader", "reads", "sending_ns",
-                 "socket", "stamps")
+    __slots__ = (
+        "_cheap_end",
+        "_fed",
+        "_grace",
+        "_incoming",
+        "_loop",
+        "_loop_time",
+        "_outgoing",
+        "_reads_seen",
+        "_recvmsg_into",
+        "_tls",
+        "_waiter",
+        "_watcher",
+        "bodies_at_done",
+        "bytes_in",
+        "closed",
+        "earliest",
+        "failure",
+        "idle_since",
+        "kernel_stamps",
+        "lag_ns",
+        "reader",
+        "reads",
+        "sending_ns",
+        "socket",
+        "stamps",
+    )
 
     def __init__(self, sock: _socket.socket, loop_time: LoopTime) -> None:
         self.socket = sock
@@ -262,7 +285,8 @@ class Connection:
         if self.failure is not None or not self.reader.complete or not self.reader.keep_alive:
             return False
         return self.bodies_at_done is None or not any(
-            piece.strip() for _, piece in self.reader.bodies[self.bodies_at_done:])
+            piece.strip() for _, piece in self.reader.bodies[self.bodies_at_done :]
+        )
 
     def close(self) -> None:
         self.reader.release()
@@ -287,8 +311,12 @@ class Connection:
         # In this order: if the process is held up in between, the stamp comes out late and not before its cause.
         self._keep(data, ancillary, time.time_ns(), time.monotonic_ns())
         self.bytes_in += len(data)
-        if (self._cheap_end and len(data) >= _LEAST_BYTES and not data.endswith(_ENDS)
-                and self.bytes_in < MAX_BODY_BYTES):
+        if (
+            self._cheap_end
+            and len(data) >= _LEAST_BYTES
+            and not data.endswith(_ENDS)
+            and self.bytes_in < MAX_BODY_BYTES
+        ):
             return
         self._look(data)
 
@@ -350,8 +378,12 @@ class Connection:
         if not data:
             reader.eof()
             if not reader.complete and not reader.broken:
-                self._end(("reset_before_headers" if reader.headers_index is None else "reset_mid_stream",
-                           "the server closed the connection before the answer was complete"))
+                self._end(
+                    (
+                        "reset_before_headers" if reader.headers_index is None else "reset_mid_stream",
+                        "the server closed the connection before the answer was complete",
+                    )
+                )
                 return
         if reader.complete:
             self._end(None)

@@ -23,30 +23,61 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "capacity", help="the highest load at which the scenario's SLOs hold",
+        "capacity",
+        help="the highest load at which the scenario's SLOs hold",
         description="Doubles the load until the SLOs surely fail, closes in on the highest that passes, and writes "
-                    "capacity.html, capacity.md, capacity.json and junit.xml, with an ordinary run folder for every "
-                    "measurement.")
+        "capacity.html, capacity.md, capacity.json and junit.xml, with an ordinary run folder for every "
+        "measurement.",
+    )
     add_options(parser)
     search = parser.add_argument_group("the search")
-    search.add_argument("--of", choices=("users", "rate"), default=None, dest="of",
-                        help="users of a closed loop or requests/s (default: what the scenario has; "
-                             "rate begins at --rate, else at a quarter of the users)")
-    search.add_argument("--target", type=share, default=0.95, metavar="SHARE",
-                        help="share of sent requests that must meet every limit (default 0.95)")
-    search.add_argument("--precision", type=share, default=0.10, metavar="SHARE",
-                        help="how far apart pass and fail may be at the end (default 0.1)")
+    search.add_argument(
+        "--of",
+        choices=("users", "rate"),
+        default=None,
+        dest="of",
+        help="users of a closed loop or requests/s (default: what the scenario has; "
+        "rate begins at --rate, else at a quarter of the users)",
+    )
+    search.add_argument(
+        "--target",
+        type=share,
+        default=0.95,
+        metavar="SHARE",
+        help="share of sent requests that must meet every limit (default 0.95)",
+    )
+    search.add_argument(
+        "--precision",
+        type=share,
+        default=0.10,
+        metavar="SHARE",
+        help="how far apart pass and fail may be at the end (default 0.1)",
+    )
     search.add_argument("--budget", type=seconds, metavar="T", help="longest time, such as 30m")
-    search.add_argument("--max-requests", type=at_least_one, metavar="N",
-                        help="begin no further run once so many requests were sent, warm-ups included")
-    search.add_argument("--max-usd", type=dollars, metavar="USD",
-                        help="begin no further run once the tokens cost so much (needs prices: docs/endpoints.md)")
+    search.add_argument(
+        "--max-requests",
+        type=at_least_one,
+        metavar="N",
+        help="begin no further run once so many requests were sent, warm-ups included",
+    )
+    search.add_argument(
+        "--max-usd",
+        type=dollars,
+        metavar="USD",
+        help="begin no further run once the tokens cost so much (needs prices: docs/endpoints.md)",
+    )
     search.add_argument("--at-least", type=float, metavar="N", help="the exit code says whether it carries so much")
-    search.add_argument("--tiers", metavar="NAME",
-                        help="further limits, held against the same levels: a file of compose/tiers or one of its "
-                             "tiers, such as mlperf or mlperf:llama3.1-8b (default: the scenario's [slo.tiers])")
-    search.add_argument("--dry-run", action="store_true",
-                        help="print the plan with an estimate of time, requests and money; run nothing")
+    search.add_argument(
+        "--tiers",
+        metavar="NAME",
+        help="further limits, held against the same levels: a file of compose/tiers or one of its "
+        "tiers, such as mlperf or mlperf:llama3.1-8b (default: the scenario's [slo.tiers])",
+    )
+    search.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the plan with an estimate of time, requests and money; run nothing",
+    )
     search.add_argument("--resume", type=Path, metavar="DIR", help="go on with the search of this folder")
     search.add_argument("--json", action="store_true", help="print capacity.json; progress goes to standard error")
     parser.set_defaults(run=_capacity)
@@ -60,9 +91,16 @@ def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
 
     console = Console(stderr=options.json, markup=False)
     folder = options.resume or series_folder(options.results, "capacity")
-    asked = CapacityAsked(folder, options.of, options.target, options.precision,
-                          Budget(options.budget, options.max_requests, options.max_usd), options.resume is not None,
-                          tiers=options.tiers, at_least=options.at_least)
+    asked = CapacityAsked(
+        folder,
+        options.of,
+        options.target,
+        options.precision,
+        Budget(options.budget, options.max_requests, options.max_usd),
+        options.resume is not None,
+        tiers=options.tiers,
+        at_least=options.at_least,
+    )
     load = _options(options, argv)
     if options.dry_run:
         return _print_plan(console, load, asked)

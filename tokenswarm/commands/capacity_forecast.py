@@ -63,26 +63,38 @@ def forecast_lines(plan: RunPlan, record: Capacity, budget: Budget) -> Iterator[
     scenario = plan.scenario
     think_s = (scenario.user.think_time_s.mean or 0.0) if scenario.user.think_time_s is not None else 0.0
     unit = UNITS[record.capacity.unit]
-    yield (f"capacity of {record.engine} for {record.scenario}: the highest number of {unit} at which "
-           f"{limits_words(record.slo, record.target)} hold, to {record.precision:.0%}, beginning at "
-           f"{load_words(record.start)} {unit}")
+    yield (
+        f"capacity of {record.engine} for {record.scenario}: the highest number of {unit} at which "
+        f"{limits_words(record.slo, record.target)} hold, to {record.precision:.0%}, beginning at "
+        f"{load_words(record.start)} {unit}"
+    )
     for tier in record.tiers:
         yield f"  tier {tier.name}: {limits_words(tier.slo, tier.target)}"
     played = [forecast(record, think_s, times) for times in _TIMES]
     runs, requests, seconds = ([getattr(each, name) for each in played] for name in ("runs", "requests", "seconds"))
-    bounds = [words for words in (
-        None if budget.seconds is None else duration(budget.seconds),
-        None if budget.requests is None else f"{budget.requests:,} requests",
-        None if budget.usd is None else f"${budget.usd:.2f}") if words is not None]
-    yield (f"about {median(runs):.0f} runs ({min(runs)} to {max(runs)}), {_rounded(median(requests))} requests "
-           f"({_rounded(min(requests))} to {_rounded(max(requests))}), {duration(median(seconds))} "
-           f"({duration(min(seconds))} to {duration(max(seconds))})"
-           + (f", cut to the budget of {' and '.join(bounds)}" if bounds else ""))
-    yield (f"  for capacities of {_TIMES[0]:g} to {_TIMES[-1]:g} times {load_words(record.start)} {unit}, where "
-           f"attainment falls gradually; a request is taken to last {_ANSWER_S:g} s. Where requests depend on each "
-           "other it takes more.")
-    yield from _money(plan, median(requests), median(seconds) if budget.seconds is None else
-                      min(budget.seconds, median(seconds)))
+    bounds = [
+        words
+        for words in (
+            None if budget.seconds is None else duration(budget.seconds),
+            None if budget.requests is None else f"{budget.requests:,} requests",
+            None if budget.usd is None else f"${budget.usd:.2f}",
+        )
+        if words is not None
+    ]
+    yield (
+        f"about {median(runs):.0f} runs ({min(runs)} to {max(runs)}), {_rounded(median(requests))} requests "
+        f"({_rounded(min(requests))} to {_rounded(max(requests))}), {duration(median(seconds))} "
+        f"({duration(min(seconds))} to {duration(max(seconds))})"
+        + (f", cut to the budget of {' and '.join(bounds)}" if bounds else "")
+    )
+    yield (
+        f"  for capacities of {_TIMES[0]:g} to {_TIMES[-1]:g} times {load_words(record.start)} {unit}, where "
+        f"attainment falls gradually; a request is taken to last {_ANSWER_S:g} s. Where requests depend on each "
+        "other it takes more."
+    )
+    yield from _money(
+        plan, median(requests), median(seconds) if budget.seconds is None else min(budget.seconds, median(seconds))
+    )
 
 
 def _money(plan: RunPlan, requests: float, seconds: float) -> Iterator[str]:

@@ -67,8 +67,9 @@ def capacity_of(options: LoadOptions, asked: CapacityAsked, console: Console) ->
         return judge.add(run)
 
     rule = CapacityRule(judge.next_step, after, judge.answer, progress_lines)
-    search = CapacityPlan(options, asked.folder, plan.scenario.prompts.seed, first_run_s(plan), asked.budget,
-                          asked.engine)
+    search = CapacityPlan(
+        options, asked.folder, plan.scenario.prompts.seed, first_run_s(plan), asked.budget, asked.engine
+    )
     if asked.series is not None:
         search = replace(search, run=asked.series.run, now=asked.series.now)
     record = search_capacity(search, rule, record, console)
@@ -104,26 +105,46 @@ def new_record(plan: RunPlan, asked: CapacityAsked) -> Capacity:
     load = plan.scenario.load
     unit = {"users": USERS, "rate": RATE, None: RATE if plan.scenario.open_loop else USERS}[asked.of]
     if (unit == RATE) is not plan.scenario.open_loop:
-        raise UserError(Exit.USAGE, "--of rate needs a scenario with load.rate, and --of users one without: give "
-                                    "--rate R to begin with, or leave --of out")
+        raise UserError(
+            Exit.USAGE,
+            "--of rate needs a scenario with load.rate, and --of users one without: give "
+            "--rate R to begin with, or leave --of out",
+        )
     bounds = bounds_of(plan.scenario.values().get("slo"))
     if not bounds:
-        raise UserError(Exit.USAGE, f"scenario {plan.scenario.name} bounds no latency in [slo], so every load passes: "
-                                    'give one, such as --set "slo.ttft_p95_ms=500"')
+        raise UserError(
+            Exit.USAGE,
+            f"scenario {plan.scenario.name} bounds no latency in [slo], so every load passes: "
+            'give one, such as --set "slo.ttft_p95_ms=500"',
+        )
     start = float(load.users if load.rate is None else load.rate)
-    tiers = [new_tier(name, limits, target, unit) for name, (limits, target) in
-             tiers_of(asked.tiers or plan.scenario.tiers, asked.target).items()]
-    return Capacity(capacity=CapacityFigure(unit), slo=bounds, target=asked.target, precision=asked.precision,
-                    start=start, engine=plan.engine_name, scenario=plan.scenario.name, series=asked.folder.name,
-                    tiers=tiers, at_least=asked.at_least)
+    tiers = [
+        new_tier(name, limits, target, unit)
+        for name, (limits, target) in tiers_of(asked.tiers or plan.scenario.tiers, asked.target).items()
+    ]
+    return Capacity(
+        capacity=CapacityFigure(unit),
+        slo=bounds,
+        target=asked.target,
+        precision=asked.precision,
+        start=start,
+        engine=plan.engine_name,
+        scenario=plan.scenario.name,
+        series=asked.folder.name,
+        tiers=tiers,
+        at_least=asked.at_least,
+    )
 
 
 def _same_question(earlier: Capacity, now: Capacity, folder: Path) -> Capacity:
     """The earlier record, if it asked what is asked now: runs of another question are no evidence for this one."""
     for name in ("engine", "scenario", "slo"):
         if getattr(earlier, name) != getattr(now, name):
-            raise UserError(Exit.USAGE, f"{folder} asked for {name} {getattr(earlier, name)}, not "
-                                        f"{getattr(now, name)}: resume it with what it began with")
+            raise UserError(
+                Exit.USAGE,
+                f"{folder} asked for {name} {getattr(earlier, name)}, not "
+                f"{getattr(now, name)}: resume it with what it began with",
+            )
     earlier.at_least = now.at_least
     if earlier.capacity.unit != now.capacity.unit:
         raise UserError(Exit.USAGE, f"{folder} searched {earlier.capacity.unit}: resume it with the same kind of load")

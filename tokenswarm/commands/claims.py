@@ -34,21 +34,32 @@ A figure of a CPU or of the simulator never supports or contradicts a claim abou
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "claims", help="what blog posts and benchmarks say of engines, tested on this machine",
+        "claims",
+        help="what blog posts and benchmarks say of engines, tested on this machine",
         description="Runs what this machine can of claims/*.toml and writes claims.html, claims.md and claims.json: "
-                    "supported, contradicted, undecided, or not testable here and what is missing.",
-        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG)
+        "supported, contradicted, undecided, or not testable here and what is missing.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EPILOG,
+    )
     parser.add_argument("--engines", metavar="A,B", help=f"default: {','.join(_ENGINES)}, as far as they are here")
     parser.add_argument("--only", metavar="NAME,NAME", help="these claims alone")
     parser.add_argument("--list", action="store_true", dest="listing", help="list the claims, and run nothing")
     parser.add_argument("--dry-run", action="store_true", help="say what would be run, and for how long")
-    parser.add_argument("--host", action="append", default=[], metavar="ENGINE=URL",
-                        help="a server of that engine that runs already; may be repeated")
+    parser.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="ENGINE=URL",
+        help="a server of that engine that runs already; may be repeated",
+    )
     parser.add_argument("--gpu", default="", metavar="NAME", help="what GPU the servers of --host have, such as H100")
     parser.add_argument("--gpus", type=at_least_one, default=1, metavar="N", help="and how many (default 1)")
     parser.add_argument("--any-gpu", action="store_true", help="another kind of GPU than a claim names will do")
-    parser.add_argument("--anyway", action="store_true",
-                        help="run claims about speed without their hardware too: for figures, never for a verdict")
+    parser.add_argument(
+        "--anyway",
+        action="store_true",
+        help="run claims about speed without their hardware too: for figures, never for a verdict",
+    )
     parser.add_argument("--model", help="model of all engines (default: that of the claim; on a CPU the tiny one)")
     parser.add_argument("--data", metavar="FILE", help="file of prompts (ShareGPT), for claims that need one")
     parser.add_argument("--runtime", choices=("local", "docker"), help="what engines that are started here run in")
@@ -75,8 +86,9 @@ def _claims(options: argparse.Namespace, argv: list[str]) -> Exit:
     machine = _machine(options, names, stand_in)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if options.listing or options.dry_run:
-        record = Claims(started_at=started, machine=machine.words,
-                        claims=[record_of(claim, machine) for claim in claims])
+        record = Claims(
+            started_at=started, machine=machine.words, claims=[record_of(claim, machine) for claim in claims]
+        )
         if options.json:
             print(record_json(record))
         else:
@@ -91,8 +103,11 @@ def _claims(options: argparse.Namespace, argv: list[str]) -> Exit:
         print(record_json(record))
     else:
         console.print(claims_table(record))
-        console.print(f"{sentence(record)}\nto paste: {folder / CLAIMS_MD}\npage: {folder / CLAIMS_HTML}",
-                      highlight=False, soft_wrap=True)
+        console.print(
+            f"{sentence(record)}\nto paste: {folder / CLAIMS_MD}\npage: {folder / CLAIMS_HTML}",
+            highlight=False,
+            soft_wrap=True,
+        )
     return Exit.INTERRUPTED if record.reason == "interrupted" else Exit.PASSED
 
 
@@ -101,9 +116,11 @@ def _say_how_long(record: Any, console: Console) -> None:
 
     here = [claim for claim in record.claims if not claim.missing]
     total = sum(claim.estimate_s for claim in here)
-    console.print(f"{len(here)} of {len(record.claims)} claims can be tested here"
-                  + (f", in about {duration(total)} (fewer starts where claims share one)" if here else ""),
-                  highlight=False)
+    console.print(
+        f"{len(here)} of {len(record.claims)} claims can be tested here"
+        + (f", in about {duration(total)} (fewer starts where claims share one)" if here else ""),
+        highlight=False,
+    )
 
 
 def _machine(options: argparse.Namespace, names: list[str], stand_in: str | None) -> Machine:
@@ -116,8 +133,15 @@ def _machine(options: argparse.Namespace, names: list[str], stand_in: str | None
         engines: dict[str, str | None] = dict.fromkeys(_ENGINES)
     else:
         engines = engines_here(names, device, options.runtime)
-    return Machine(gpus=gpus, engines=engines, hosts=hosts, device=device, any_gpu=options.any_gpu,
-                   anyway=options.anyway, data=options.data is not None)
+    return Machine(
+        gpus=gpus,
+        engines=engines,
+        hosts=hosts,
+        device=device,
+        any_gpu=options.any_gpu,
+        anyway=options.anyway,
+        data=options.data is not None,
+    )
 
 
 def _host(text: str) -> tuple[str, str]:
@@ -132,8 +156,15 @@ def _load_options(options: argparse.Namespace, argv: list[str]) -> LoadOptions:
     from tokenswarm.base.masking import usable_key
     from tokenswarm.run.options import LoadOptions
 
-    return LoadOptions(model=options.model, device=options.device, runtime=options.runtime, data=options.data,
-                       overrides=parse_set(options.settings), api_key=usable_key(os.environ.get("API_KEY")), argv=argv)
+    return LoadOptions(
+        model=options.model,
+        device=options.device,
+        runtime=options.runtime,
+        data=options.data,
+        overrides=parse_set(options.settings),
+        api_key=usable_key(os.environ.get("API_KEY")),
+        argv=argv,
+    )
 
 
 def _rules() -> Rules:
@@ -141,7 +172,15 @@ def _rules() -> Rules:
     from tokenswarm.analysis.verdict.claim import settle
     from tokenswarm.claim_checks.play import Rules
 
-    return Rules(compare=claims_files.ratio_of_runs, spread=claims_files.spread_of_runs, trend=claims_files.trend_of,
-                 one_shot=lambda record, folder, expect: claims_files.one_shot_figure(
-                     record, folder, (expect.case_a, expect.case_b), expect.figure),
-                 mean=claims_files.mean_of, report=reported, settle=settle, write=claims_files.write_claims_files)
+    return Rules(
+        compare=claims_files.ratio_of_runs,
+        spread=claims_files.spread_of_runs,
+        trend=claims_files.trend_of,
+        one_shot=lambda record, folder, expect: claims_files.one_shot_figure(
+            record, folder, (expect.case_a, expect.case_b), expect.figure
+        ),
+        mean=claims_files.mean_of,
+        report=reported,
+        settle=settle,
+        write=claims_files.write_claims_files,
+    )

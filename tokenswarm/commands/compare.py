@@ -39,37 +39,63 @@ by running both sides in turn (A B B A ...), each from a cold cache, with the sa
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "compare", help="compare two groups of runs, or run two engines in turn and compare them",
+        "compare",
+        help="compare two groups of runs, or run two engines in turn and compare them",
         description="Writes comparison.html, comparison.md and comparison.json: every figure of both sides with 95% "
-                    "intervals, a verdict, and what the field's rule of thumb says.",
-        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG)
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="run folders, or other tools' result files "
-                                                                  "(tokenswarm import --help)")
+        "intervals, a verdict, and what the field's rule of thumb says.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EPILOG,
+    )
+    parser.add_argument(
+        "runs", nargs="*", metavar="RUN", help="run folders, or other tools' result files (tokenswarm import --help)"
+    )
     parser.add_argument("--a", nargs="+", default=[], metavar="RUN", help="run folders of side A")
     parser.add_argument("--b", nargs="+", default=[], metavar="RUN", help="run folders of side B")
     parser.add_argument("--label-a", metavar="NAME", help="name of side A")
     parser.add_argument("--label-b", metavar="NAME", help="name of side B")
     parser.add_argument("--mixed-hardware", action="store_true", help="for the rule of thumb: the fleet is mixed")
-    parser.add_argument("--frequent-model-changes", action="store_true",
-                        help="for the rule of thumb: models change often")
-    parser.add_argument("--margin", type=margin, default=0.05, metavar="SHARE",
-                        help="sides whose ratio lies surely within it are equal (default 0.05)")
-    parser.add_argument("--run-spread", type=margin, default=None, metavar="SHARE",
-                        help="what a run differs by from its repeat (standard deviation), where a side has a "
-                             "single run; `tokenswarm qualify` measures it")
-    parser.add_argument("--any-clocks", action="store_true",
-                        help="compare runs whose GPUs ran at different clocks too")
-    parser.add_argument("--planned-pairs", type=at_least_one, default=None, metavar="N",
-                        help="the run folders are of a series that could have ended after each of at most N pairs")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where the three files go "
-                                                                   "(default: RESULTS/comparison-<time>)")
+    parser.add_argument(
+        "--frequent-model-changes", action="store_true", help="for the rule of thumb: models change often"
+    )
+    parser.add_argument(
+        "--margin",
+        type=margin,
+        default=0.05,
+        metavar="SHARE",
+        help="sides whose ratio lies surely within it are equal (default 0.05)",
+    )
+    parser.add_argument(
+        "--run-spread",
+        type=margin,
+        default=None,
+        metavar="SHARE",
+        help="what a run differs by from its repeat (standard deviation), where a side has a "
+        "single run; `tokenswarm qualify` measures it",
+    )
+    parser.add_argument("--any-clocks", action="store_true", help="compare runs whose GPUs ran at different clocks too")
+    parser.add_argument(
+        "--planned-pairs",
+        type=at_least_one,
+        default=None,
+        metavar="N",
+        help="the run folders are of a series that could have ended after each of at most N pairs",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="where the three files go (default: RESULTS/comparison-<time>)"
+    )
     parser.add_argument("--json", action="store_true", help="print comparison.json instead of a table")
     run = parser.add_argument_group("run them first")
     run.add_argument("--scenario", metavar="NAME", help="scenario to run on both sides")
-    run.add_argument("--engines", metavar="A,B", help="default: vllm,sglang, and external for a side with a host; one "
-                                                      "for both sides")
-    run.add_argument("--repeats", type=at_least_one, default=None, metavar="N",
-                     help="most pairs of runs (default 5; with --budget as many as fit); fewer where all is settled")
+    run.add_argument(
+        "--engines", metavar="A,B", help="default: vllm,sglang, and external for a side with a host; one for both sides"
+    )
+    run.add_argument(
+        "--repeats",
+        type=at_least_one,
+        default=None,
+        metavar="N",
+        help="most pairs of runs (default 5; with --budget as many as fit); fewer where all is settled",
+    )
     run.add_argument("--all-pairs", action="store_true", help="make all of them, and look at the end alone")
     run.add_argument("--budget", type=seconds, metavar="T", help="longest time for the whole series, such as 2h")
     for side in "ab":
@@ -105,9 +131,10 @@ def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
     series = _run_first(options, argv, console, folder)
     if not series.a or not series.b:
         problem = series.failures[-1] if series.failures else None
-        raise UserError(problem.code if problem else Exit.INTERRUPTED,
-                        "there is nothing to compare: a side has no run that was measured"
-                        + (f". {problem}" if problem else ""))
+        raise UserError(
+            problem.code if problem else Exit.INTERRUPTED,
+            "there is nothing to compare: a side has no run that was measured" + (f". {problem}" if problem else ""),
+        )
     options.planned_pairs = None if options.all_pairs else series.planned
     code = _write(options, console, [], series.a, series.b, folder)
     if series.interrupted:
@@ -121,8 +148,11 @@ def _capacities(options: argparse.Namespace) -> list[Path]:
     given = [Path(each) for each in (*options.a, *options.b, *options.runs)]
     searches = [each for each in given if (each / CAPACITY_JSON).is_file()]
     if searches and (len(searches) != 2 or len(given) != 2):
-        raise UserError(Exit.USAGE, "two searches for a capacity can be compared, or runs; not both, and not more: "
-                                    f"{', '.join(map(str, given))}")
+        raise UserError(
+            Exit.USAGE,
+            "two searches for a capacity can be compared, or runs; not both, and not more: "
+            f"{', '.join(map(str, given))}",
+        )
     return searches
 
 
@@ -150,11 +180,19 @@ def _run_first(options: argparse.Namespace, argv: list[str], console: Console, f
     def after(side: str, outcome: Any) -> None:
         summary = reported(outcome.folder)
         summaries[side].append(summary)
-        figures = [f"{name} {figure.value:,.0f} {figure.unit}" for name, figure in
-                   (("TTFT p95", summary.percentile("ttft_ms", "p95")), ("output", summary.rates.get("output_tok_s")))
-                   if figure is not None and figure.value is not None]
-        console.print(f"side {side.upper()}: {summary.outcome.headline}  {'  '.join(figures)}  {outcome.folder}",
-                      highlight=False, soft_wrap=True)
+        figures = [
+            f"{name} {figure.value:,.0f} {figure.unit}"
+            for name, figure in (
+                ("TTFT p95", summary.percentile("ttft_ms", "p95")),
+                ("output", summary.rates.get("output_tok_s")),
+            )
+            if figure is not None and figure.value is not None
+        ]
+        console.print(
+            f"side {side.upper()}: {summary.outcome.headline}  {'  '.join(figures)}  {outcome.folder}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
     def is_settled(planned: int) -> bool:
         return _so_far(options, console, summaries, planned)
@@ -179,8 +217,12 @@ def _so_far(options: argparse.Namespace, console: Console, summaries: dict[str, 
 def _rules(options: argparse.Namespace) -> Any:
     from tokenswarm.analysis.compare.ab_test import Rules
 
-    return Rules(margin=options.margin, run_spread=options.run_spread, planned_pairs=options.planned_pairs,
-                 any_clocks=options.any_clocks)
+    return Rules(
+        margin=options.margin,
+        run_spread=options.run_spread,
+        planned_pairs=options.planned_pairs,
+        any_clocks=options.any_clocks,
+    )
 
 
 def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
@@ -195,16 +237,34 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
         engines = [name.strip() for name in options.engines.split(",") if name.strip()]
     if len(engines) not in (1, 2):
         raise UserError(Exit.USAGE, f"--engines takes one or two names, not '{options.engines}'")
-    common = {"load.users": options.users, "load.rate": options.rate, "load.duration_s": options.duration,
-              "prompts.seed": options.seed}
+    common = {
+        "load.users": options.users,
+        "load.rate": options.rate,
+        "load.duration_s": options.duration,
+        "prompts.seed": options.seed,
+    }
     overrides = {key: str(value) for key, value in common.items() if value is not None} | parse_set(options.settings)
-    sides = [LoadOptions(
-        engine=engine, scenario=options.scenario, host=host, model=model or options.model, device=options.device,
-        runtime=options.runtime, gpu_hourly_cost=options.gpu_hourly_cost,
-        workers=options.workers, corpus=options.corpus, results=options.results,
-        overrides=overrides | parse_set(settings), api_key=usable_key(os.environ.get("API_KEY")), argv=argv)
-        for engine, host, model, settings in ((engines[0], hosts[0], options.a_model, options.a_set),
-                                              (engines[-1], hosts[1], options.b_model, options.b_set))]
+    sides = [
+        LoadOptions(
+            engine=engine,
+            scenario=options.scenario,
+            host=host,
+            model=model or options.model,
+            device=options.device,
+            runtime=options.runtime,
+            gpu_hourly_cost=options.gpu_hourly_cost,
+            workers=options.workers,
+            corpus=options.corpus,
+            results=options.results,
+            overrides=overrides | parse_set(settings),
+            api_key=usable_key(os.environ.get("API_KEY")),
+            argv=argv,
+        )
+        for engine, host, model, settings in (
+            (engines[0], hosts[0], options.a_model, options.a_set),
+            (engines[-1], hosts[1], options.b_model, options.b_set),
+        )
+    ]
     a, b = sides
     if (a.engine, a.host, a.model, a.overrides) == (b.engine, b.host, b.model, b.overrides):
         print("note: both sides are the same; expect no difference", file=sys.stderr)
@@ -221,8 +281,11 @@ def refuse_several_loads(side: LoadOptions) -> None:
     load = load_scenario(side.scenario, side.overrides).load
     levels = len(planned_levels(load, 0.0, load.duration_s))
     if levels > 1:
-        raise UserError(Exit.USAGE, f"a comparison needs one load, and the scenario goes through {levels} load levels "
-                                    "(rate_steps, users_steps, rate_end or users_end of [load]); compare one at a time")
+        raise UserError(
+            Exit.USAGE,
+            f"a comparison needs one load, and the scenario goes through {levels} load levels "
+            "(rate_steps, users_steps, rate_end or users_end of [load]); compare one at a time",
+        )
 
 
 def with_scripted_answers(side: Any) -> Any:
@@ -239,29 +302,42 @@ def with_scripted_answers(side: Any) -> Any:
     return replace(side, overrides={ASSISTANT_TURNS: "corpus", **side.overrides})
 
 
-def _with_imported(options: argparse.Namespace, runs: list[Any], a: list[Any],
-                   b: list[Any]) -> tuple[list[Path], list[Path], list[Path]]:
+def _with_imported(
+    options: argparse.Namespace, runs: list[Any], a: list[Any], b: list[Any]
+) -> tuple[list[Path], list[Path], list[Path]]:
     """The same with run folders in the place of other tools' result files; two such files are the two sides."""
     from tokenswarm.commands.exchange import run_folders
 
     if len(runs) == 2 and all(Path(each).is_file() for each in runs):
-        options.label_a, options.label_b = (own or Path(each).stem for own, each in
-                                            zip((options.label_a, options.label_b), runs, strict=True))
+        options.label_a, options.label_b = (
+            own or Path(each).stem for own, each in zip((options.label_a, options.label_b), runs, strict=True)
+        )
         runs, a, b = [], runs[:1], runs[1:]
     return (run_folders(runs, options.results), run_folders(a, options.results), run_folders(b, options.results))
 
 
-def _write(options: argparse.Namespace, console: Console, runs: list[Any], a: list[Any], b: list[Any],
-           folder: Path | None = None) -> Exit:
+def _write(
+    options: argparse.Namespace,
+    console: Console,
+    runs: list[Any],
+    a: list[Any],
+    b: list[Any],
+    folder: Path | None = None,
+) -> Exit:
     from tokenswarm.analysis.compare.report import compare_runs
     from tokenswarm.analysis.compare.rule_of_thumb import Fleet
     from tokenswarm.analysis.compare_files import COMPARISON_HTML, write_comparison
     from tokenswarm.analysis.render.compare_page import comparison_table
 
     runs, a, b = _with_imported(options, runs, a, b)
-    comparison = compare_runs(runs, a=a, b=b, labels=(options.label_a, options.label_b),
-                              fleet=Fleet(options.mixed_hardware, options.frequent_model_changes),
-                              rules=_rules(options))
+    comparison = compare_runs(
+        runs,
+        a=a,
+        b=b,
+        labels=(options.label_a, options.label_b),
+        fleet=Fleet(options.mixed_hardware, options.frequent_model_changes),
+        rules=_rules(options),
+    )
     folder = folder or options.output or series_folder(options.results, "comparison")
     document = write_comparison(comparison, folder)
     if options.json:

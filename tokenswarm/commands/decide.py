@@ -33,21 +33,32 @@ examples:
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "decide", help="which engine, which flags, how much it carries, at what price: one page",
+        "decide",
+        help="which engine, which flags, how much it carries, at what price: one page",
         description="For each engine a race over its settings and a search for its capacity within the SLOs, then both "
-                    "in interleaved pairs. Writes decision.html, decision.md and decision.json.",
-        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG)
+        "in interleaved pairs. Writes decision.html, decision.md and decision.json.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EPILOG,
+    )
     add_options(parser)
     group = parser.add_argument_group("the decision")
     group.add_argument("--engines", metavar="A,B", help=f"one or two engines (default: {_SIMULATED}, the simulator)")
-    group.add_argument("--budget", type=seconds, metavar="T",
-                       help="longest time for the whole (default 2h; in virtual time 6h of the engines' time, which is "
-                            "computed in minutes)")
+    group.add_argument(
+        "--budget",
+        type=seconds,
+        metavar="T",
+        help="longest time for the whole (default 2h; in virtual time 6h of the engines' time, which is "
+        "computed in minutes)",
+    )
     group.add_argument("--space", metavar="NAME", help="space of settings of the races (default: each engine's own)")
-    group.add_argument("--rounds", type=at_least_one, default=8, metavar="N",
-                       help="runs of a candidate of a race at most (8)")
-    group.add_argument("--by-the-clock", action="store_true",
-                       help="run simulated engines as servers under real load, not in virtual time")
+    group.add_argument(
+        "--rounds", type=at_least_one, default=8, metavar="N", help="runs of a candidate of a race at most (8)"
+    )
+    group.add_argument(
+        "--by-the-clock",
+        action="store_true",
+        help="run simulated engines as servers under real load, not in virtual time",
+    )
     group.add_argument("--dry-run", action="store_true", help="print the stages and how long they take; run nothing")
     group.add_argument("--resume", type=Path, metavar="DIR", help="go on with a decision that was interrupted")
     group.add_argument("--json", action="store_true", help="print decision.json; progress goes to standard error")
@@ -101,8 +112,11 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> list[tuple[LoadOptio
     text = options.engines or options.engine or _SIMULATED
     names = [name.strip() for name in text.split(",") if name.strip()]
     if options.host or not 1 <= len(names) <= 2 or len(set(names)) < len(names):
-        raise UserError(Exit.USAGE, "decide starts one or two engines itself, with settings of its own: give "
-                                    f"ENGINES=A,B (--engines), not '{options.host or text}'")
+        raise UserError(
+            Exit.USAGE,
+            "decide starts one or two engines itself, with settings of its own: give "
+            f"ENGINES=A,B (--engines), not '{options.host or text}'",
+        )
     sides = []
     for name in names:
         base = with_scripted_answers(replace(load_options(options, argv), engine=name))
@@ -111,8 +125,11 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> list[tuple[LoadOptio
         if plan.engine is None:
             raise UserError(Exit.USAGE, f"decide cannot start '{name}': name an engine, such as vllm or sglang")
         if not bounds_of(plan.scenario.values().get("slo")):
-            raise UserError(Exit.USAGE, f"scenario {plan.scenario.name} bounds no latency in [slo], so there is no "
-                                        'capacity to find: give one, such as SET="slo.ttft_p95_ms=500"')
+            raise UserError(
+                Exit.USAGE,
+                f"scenario {plan.scenario.name} bounds no latency in [slo], so there is no "
+                'capacity to find: give one, such as SET="slo.ttft_p95_ms=500"',
+            )
         sides.append((base, plan))
     return sides
 
@@ -125,34 +142,50 @@ def _new(options: argparse.Namespace, argv: list[str], sides: list[tuple[LoadOpt
 
     scenario = sides[0][1].scenario
     engines = [plan.engine for _, plan in sides if plan.engine is not None]
-    records = [SideRecord(plan.engine_name, engine.spec.title)
-               for (_, plan), engine in zip(sides, engines, strict=True)]
+    records = [
+        SideRecord(plan.engine_name, engine.spec.title) for (_, plan), engine in zip(sides, engines, strict=True)
+    ]
     virtual = not options.by_the_clock and all(can_be_virtual(plan) for _, plan in sides)
     return Decision(
-        scenario=scenario.name, model=options.model or "", slo=dict(scenario.values().get("slo") or {}),
-        started_at=utc_now(), simulated=any(engine.spec.simulated for engine in engines),
+        scenario=scenario.name,
+        model=options.model or "",
+        slo=dict(scenario.values().get("slo") or {}),
+        started_at=utc_now(),
+        simulated=any(engine.spec.simulated for engine in engines),
         virtual=virtual,
-        load_unit="requests_s" if scenario.open_loop else "users", sides=records, stages=planned_stages(records),
-        budget_s=options.budget or (_VIRTUAL_BUDGET_S if virtual else _BUDGET_S), argv=argv)
+        load_unit="requests_s" if scenario.open_loop else "users",
+        sides=records,
+        stages=planned_stages(records),
+        budget_s=options.budget or (_VIRTUAL_BUDGET_S if virtual else _BUDGET_S),
+        argv=argv,
+    )
 
 
 def _going_on(decision: Decision, sides: list[tuple[LoadOptions, RunPlan]]) -> Decision:
     names = [plan.engine_name for _, plan in sides]
     earlier = [side.engine for side in decision.sides]
     if names != earlier or any(plan.scenario.name != decision.scenario for _, plan in sides):
-        raise UserError(Exit.USAGE, f"the decision to resume was about {' and '.join(earlier)} and scenario "
-                                    f"{decision.scenario}: give the same")
+        raise UserError(
+            Exit.USAGE,
+            f"the decision to resume was about {' and '.join(earlier)} and scenario {decision.scenario}: give the same",
+        )
     return decision
 
 
 def _print_plan(console: Console, decision: Decision, stages: Any) -> None:
     names = " and ".join(side.title for side in decision.sides)
     budget = decision.budget_s or 0.0
-    console.print(f"{names}, scenario {decision.scenario}: {len(decision.stages)} stages in at most "
-                  f"{budget / 60.0:.0f} min" + (" of the engines' time" if decision.virtual else ""), highlight=False)
+    console.print(
+        f"{names}, scenario {decision.scenario}: {len(decision.stages)} stages in at most "
+        f"{budget / 60.0:.0f} min" + (" of the engines' time" if decision.virtual else ""),
+        highlight=False,
+    )
     for line in stages.plan_lines():
         console.print(f"  {line}", highlight=False)
     if decision.virtual:
         least, most = stages.virtual_minutes()
-        console.print(f"computed in virtual time: about {least:.0f} to {most:.0f} min on this machine, no GPU, nothing "
-                      "is sent; --by-the-clock runs the servers", highlight=False)
+        console.print(
+            f"computed in virtual time: about {least:.0f} to {most:.0f} min on this machine, no GPU, nothing "
+            "is sent; --by-the-clock runs the servers",
+            highlight=False,
+        )

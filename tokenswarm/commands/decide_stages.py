@@ -70,8 +70,14 @@ def capacity_ratio(side: SideRecord) -> Ratio:
 class Stages:
     """The stages of one decision; an engine stays up from one to the next where the settings allow it."""
 
-    def __init__(self, options: argparse.Namespace, bases: Sequence[LoadOptions], decision: Decision, folder: Path,
-                 console: Console) -> None:
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        bases: Sequence[LoadOptions],
+        decision: Decision,
+        folder: Path,
+        console: Console,
+    ) -> None:
         self._options, self._bases, self._decision = options, bases, decision
         self._folder, self._console = folder, console
         self._plans = [resolve(base) for base in bases]
@@ -84,8 +90,9 @@ class Stages:
 
     def tools(self) -> DecideTools:
         """The stages as `series.decide` wants them."""
-        return DecideTools(self._race, self._search, self._pairs, judge, self._keep, allowance, self._engine.close,
-                           self._series.now)
+        return DecideTools(
+            self._race, self._search, self._pairs, judge, self._keep, allowance, self._engine.close, self._series.now
+        )
 
     def plan_lines(self) -> list[str]:
         """What will be done, a line a stage."""
@@ -112,8 +119,9 @@ class Stages:
     def _race(self, side: SideRecord, stage: StageRecord) -> str:
         place = self._decision.sides.index(side)
         folder, space = self._folder / stage.folder, self._spaces[place]
-        asked = RaceAsked(self._options.rounds, _FRESH_PAIRS, stage.allowed_s, (folder / SERIES_JSON).exists(),
-                          self._series)
+        asked = RaceAsked(
+            self._options.rounds, _FRESH_PAIRS, stage.allowed_s, (folder / SERIES_JSON).exists(), self._series
+        )
         space = self._that_fits(side, space, stage)
         if len(space.candidates) < 2:
             side.candidate, side.because = DEFAULT, "the budget holds no race of settings"
@@ -124,8 +132,11 @@ class Stages:
         side.settings, side.flags = dict(candidate.settings), dict(own_flags(self._plans[place], candidate))
         side.winner, side.tuned, side.equal_to_winner = tune.winner, tune.ratio, tune.equal_to_winner
         side.answers = tune.quality if side.settings or tune.answers.state == "worse" else ""
-        self._note_runs(side, [Path(run) for each in tune.candidates for run in each.runs]
-                        + [Path(run) for runs in tune.fresh_runs.values() for run in runs])
+        self._note_runs(
+            side,
+            [Path(run) for each in tune.candidates for run in each.runs]
+            + [Path(run) for runs in tune.fresh_runs.values() for run in runs],
+        )
         return state.ended or ""
 
     def _that_fits(self, side: SideRecord, space: Space, stage: StageRecord) -> Space:
@@ -154,8 +165,13 @@ class Stages:
 
     def _search(self, side: SideRecord, stage: StageRecord) -> str:
         folder = self._folder / stage.folder
-        asked = CapacityAsked(folder, budget=Budget(stage.allowed_s), resume=(folder / CAPACITY_JSON).exists(),
-                              engine=self._engine, series=self._series)
+        asked = CapacityAsked(
+            folder,
+            budget=Budget(stage.allowed_s),
+            resume=(folder / CAPACITY_JSON).exists(),
+            engine=self._engine,
+            series=self._series,
+        )
         record = capacity_of(self._settled_base(side, stage), asked, self._console)
         take_search(side, record, folder)
         self._note_runs(side, [folder / run.run for run in record.runs])
@@ -181,8 +197,10 @@ class Stages:
         values = {key: f"{decision.load:g}", "load.duration_s": f"{self._run_s(stage, load.duration_s):.0f}"}
         if whole:
             values["load.spawn_rate"] = f"{max(8, round(decision.load / 4))}"
-        a, b = (replace(base, overrides={**base.overrides, **values})
-                for base in (self._settled_base(side, stage) for side in decision.sides))
+        a, b = (
+            replace(base, overrides={**base.overrides, **values})
+            for base in (self._settled_base(side, stage) for side in decision.sides)
+        )
         record, summaries = decision.pairs, self._earlier_summaries(decision)
 
         def after(side: str, outcome: Any) -> None:
@@ -243,8 +261,7 @@ class Stages:
             return
         titles = decision.sides[0].title, decision.sides[1].title
         try:
-            comparison = compare_runs(a=series.a, b=series.b, labels=titles,
-                                      rules=Rules(planned_pairs=series.planned))
+            comparison = compare_runs(a=series.a, b=series.b, labels=titles, rules=Rules(planned_pairs=series.planned))
         except UserError as error:  # such as runs none of which is valid: the decision says so by its interval
             decision.pairs.verdict = str(error)
             return

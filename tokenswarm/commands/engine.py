@@ -25,9 +25,12 @@ _MODEL = "MODEL"
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("engine", help="inference engines: their flags; install, up, down, status, logs",
-                                 description="What an engine would be started with for a scenario, and the life of an "
-                                             "engine that outlives a run.")
+    parser = commands.add_parser(
+        "engine",
+        help="inference engines: their flags; install, up, down, status, logs",
+        description="What an engine would be started with for a scenario, and the life of an "
+        "engine that outlives a run.",
+    )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     verb = verbs.add_parser("list", help="the engines that are described")
     verb.add_argument("--json", action="store_true")
@@ -46,8 +49,10 @@ def add(commands: Any) -> None:
     verb.add_argument("--runtime", choices=("local", "docker"))
     verb.add_argument("--port", type=int, help="default: the engine's own")
     verb.set_defaults(run=_up)
-    for name, title, run in (("down", "stop engines that were left running", _down),
-                             ("status", "engines that run, and what they are configured to", _status)):
+    for name, title, run in (
+        ("down", "stop engines that were left running", _down),
+        ("status", "engines that run, and what they are configured to", _status),
+    ):
         verb = verbs.add_parser(name, help=title)
         verb.add_argument("--engine", metavar="NAME", help="default: all")
         verb.add_argument("--json", action="store_true")
@@ -57,9 +62,12 @@ def add(commands: Any) -> None:
     verb.add_argument("--lines", type=int, default=50, metavar="N")
     verb.add_argument("--follow", action="store_true", help="go on until it ends or Ctrl-C")
     verb.set_defaults(run=_logs)
-    verb = verbs.add_parser("install", help="make an engine's environment, for use without Docker",
-                           description="Makes the virtual environment of an engine for a device from pinned packages, "
-                                       "and on a CPU the tiny random model. Does nothing where it is there already.")
+    verb = verbs.add_parser(
+        "install",
+        help="make an engine's environment, for use without Docker",
+        description="Makes the virtual environment of an engine for a device from pinned packages, "
+        "and on a CPU the tiny random model. Does nothing where it is there already.",
+    )
     verb.add_argument("--engine", required=True, metavar="NAME", help="an engine that has a description, such as vllm")
     verb.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="what it will run on (default cpu)")
     verb.add_argument("--root", type=Path, metavar="DIR", help="folder for engines (default $TOKENSWARM_ENGINES)")
@@ -93,6 +101,7 @@ def _settings(options: argparse.Namespace) -> tuple[Any, list[str]]:
 
 # ---- what would be started
 
+
 def _list(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.base.lookup import ENGINES, PACKAGE, shown
     from tokenswarm.engines import known_engines, load_description
@@ -104,9 +113,21 @@ def _list(options: argparse.Namespace, argv: list[str]) -> Exit:
         except UserError as error:  # a file of the user's: the others can be listed all the same
             broken.append(f"{name:<10} cannot be used: {error}")
     if options.json:
-        print(json.dumps([{"name": spec.name, "title": spec.title, "default_port": spec.default_port,
-                           "image": f"{spec.image.repository}:{spec.image.tag}" if spec.image else None,
-                           "devices": list(spec.forms)} for spec in descriptions], indent=2))
+        print(
+            json.dumps(
+                [
+                    {
+                        "name": spec.name,
+                        "title": spec.title,
+                        "default_port": spec.default_port,
+                        "image": f"{spec.image.repository}:{spec.image.tag}" if spec.image else None,
+                        "devices": list(spec.forms),
+                    }
+                    for spec in descriptions
+                ],
+                indent=2,
+            )
+        )
         return Exit.PASSED
     for spec in descriptions:
         image = f"{spec.image.repository}:{spec.image.tag}" if spec.image else "no image"
@@ -126,11 +147,20 @@ def _flags(options: argparse.Namespace, argv: list[str]) -> Exit:
     settings, explicit = _settings(options)
     device, _ = description.form(options.device)
     venv = venv_folder(description.name, device) if description.install else Path(sys.prefix)
-    placement = Placement(options.model or description.fixed_served_name or _MODEL,
-                          options.port or description.default_port, bin_dir=str(venv / "bin"),
-                          python=str(venv / "bin" / "python"))
-    args = command(description, settings, placement, "container" if options.container else "local", device=device,
-                   explicit=explicit)
+    placement = Placement(
+        options.model or description.fixed_served_name or _MODEL,
+        options.port or description.default_port,
+        bin_dir=str(venv / "bin"),
+        python=str(venv / "bin" / "python"),
+    )
+    args = command(
+        description,
+        settings,
+        placement,
+        "container" if options.container else "local",
+        device=device,
+        explicit=explicit,
+    )
     notes = resolve(description, settings, options.device, explicit).notes
     _, form = description.form(options.device)
     environment = {**description.command.env, **form.env}
@@ -158,8 +188,13 @@ def _diff(options: argparse.Namespace, argv: list[str]) -> Exit:
     canonical = settings.canonical()
     for row in rows:
         name = row["setting"]
-        row["from"] = "SET" if name in {key.partition(".")[0] for key in explicit} else \
-            "scenario" if name in canonical else "engine's default"
+        row["from"] = (
+            "SET"
+            if name in {key.partition(".")[0] for key in explicit}
+            else "scenario"
+            if name in canonical
+            else "engine's default"
+        )
     own = {spec.name: settings.own(spec.name) for spec in descriptions if settings.own(spec.name)}
     if options.json:
         print(json.dumps({"settings": rows, "own": own}, indent=2))
@@ -172,16 +207,21 @@ def _diff(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _diff_table(scenario: str, descriptions: list[Any], rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=f"Settings for {scenario}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
-                  pad_edge=False)
+    table = Table(
+        title=f"Settings for {scenario}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for name in ("setting", "from", *(spec.title for spec in descriptions)):
         table.add_column(name, overflow="fold")
     for row in rows:
         cells = [row[spec.name] for spec in descriptions]
         values = {json.dumps(cell["value"]) if cell else None for cell in cells}
-        texts = [Text("left to the engine" if cell is None else f"{_word(cell['value'])}\n", style="dim"
-                      if cell is None else "").append("" if cell is None else shlex.join(cell["args"]) or "no flag",
-                                                      style="dim") for cell in cells]
+        texts = [
+            Text(
+                "left to the engine" if cell is None else f"{_word(cell['value'])}\n",
+                style="dim" if cell is None else "",
+            ).append("" if cell is None else shlex.join(cell["args"]) or "no flag", style="dim")
+            for cell in cells
+        ]
         table.add_row(Text(row["setting"], style="bold yellow" if len(values) > 1 else ""), row["from"], *texts)
     return table
 
@@ -191,6 +231,7 @@ def _word(value: Any) -> str:
 
 
 # ---- an engine that outlives a run
+
 
 def _up(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.base.signals import Interrupts
@@ -202,17 +243,27 @@ def _up(options: argparse.Namespace, argv: list[str]) -> Exit:
     description = load_description(options.engine)
     there = running.find(description.name)
     if there:
-        raise UserError(Exit.ENGINE, f"{description.title} runs already at {there[0].base_url} with the model "
-                                     f"{there[0].model}; stop it with: make down ENGINE={options.engine}")
+        raise UserError(
+            Exit.ENGINE,
+            f"{description.title} runs already at {there[0].base_url} with the model "
+            f"{there[0].model}; stop it with: make down ENGINE={options.engine}",
+        )
     settings, explicit = _settings(options)
     runtime = options.runtime or default_runtime(description, options.device)
-    request = StartRequest(description=description, log_path=new_log(description.name), settings=settings,
-                           explicit=explicit, model=options.model, device=options.device,
-                           port=options.port or description.default_port)
+    request = StartRequest(
+        description=description,
+        log_path=new_log(description.name),
+        settings=settings,
+        explicit=explicit,
+        model=options.model,
+        device=options.device,
+        port=options.port or description.default_port,
+    )
     title = description.title
     with Interrupts(), working(console, f"starting {title}") as status:
-        engine = start_engine(request, runtime,
-                              lambda seconds, line: status(f"starting {title} ... {seconds:.0f} s", line))
+        engine = start_engine(
+            request, runtime, lambda seconds, line: status(f"starting {title} ... {seconds:.0f} s", line)
+        )
     try:
         engine.keep()
     except BaseException:
@@ -223,9 +274,13 @@ def _up(options: argparse.Namespace, argv: list[str]) -> Exit:
     if options.json:
         print(json.dumps(engine_json(engine.record()), indent=2))
     else:
-        console.print(f"{engine.title} {engine.version or ''} is ready at {engine.base_url} with the model "
-                      f"{engine.model} after {engine.cold_start_s:.1f} s. Stop it with: make down "
-                      f"ENGINE={options.engine}", highlight=False, markup=False)
+        console.print(
+            f"{engine.title} {engine.version or ''} is ready at {engine.base_url} with the model "
+            f"{engine.model} after {engine.cold_start_s:.1f} s. Stop it with: make down "
+            f"ENGINE={options.engine}",
+            highlight=False,
+            markup=False,
+        )
     return Exit.PASSED
 
 
@@ -258,9 +313,19 @@ def _status(options: argparse.Namespace, argv: list[str]) -> Exit:
             state, version, effective = "ready", engine.version, engine.effective
         except UserError as error:
             state, version, effective = str(error), None, {}
-        rows.append({"engine": there.engine, "runtime": there.runtime, "url": there.base_url, "model": there.model,
-                     "id": there.id, "state": state, "version": version, "effective": effective,
-                     "up_s": round(time.time() - there.started_at) if there.started_at else None})
+        rows.append(
+            {
+                "engine": there.engine,
+                "runtime": there.runtime,
+                "url": there.base_url,
+                "model": there.model,
+                "id": there.id,
+                "state": state,
+                "version": version,
+                "effective": effective,
+                "up_s": round(time.time() - there.started_at) if there.started_at else None,
+            }
+        )
     if options.json:
         print(json.dumps(rows, indent=2))
         return Exit.PASSED
@@ -268,8 +333,10 @@ def _status(options: argparse.Namespace, argv: list[str]) -> Exit:
         print(_none_runs(options))
     for row in rows:
         up = f"  up {row['up_s']} s" if row["up_s"] is not None else ""
-        print(f"{row['engine']} {row['version'] or ''}  {row['state']}  {row['url']}  model {row['model']}  "
-              f"{row['runtime']} {row['id'][:12]}{up}")
+        print(
+            f"{row['engine']} {row['version'] or ''}  {row['state']}  {row['url']}  model {row['model']}  "
+            f"{row['runtime']} {row['id'][:12]}{up}"
+        )
         print("  " + "  ".join(f"{key}={_word(value)}" for key, value in row["effective"].items()))
     return Exit.PASSED
 
@@ -280,8 +347,10 @@ def _logs(options: argparse.Namespace, argv: list[str]) -> Exit:
     engines = running.find(options.engine)
     if len(engines) != 1:
         names = ", ".join(engine.engine for engine in engines)
-        raise UserError(Exit.ENGINE, _none_runs(options) if not engines
-                        else f"several engines run ({names}): say which with --engine")
+        raise UserError(
+            Exit.ENGINE,
+            _none_runs(options) if not engines else f"several engines run ({names}): say which with --engine",
+        )
     for line in running.log_lines(engines[0], options.lines, options.follow):
         print(line, flush=options.follow)
     return Exit.PASSED

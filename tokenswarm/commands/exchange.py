@@ -14,30 +14,40 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.tables import DASHBOARD_HTML
 
 EXPORTS = ("vllm-bench", "llm-d", "aiperf")
-_READ = ("vllm bench serve --save-detailed, sglang.bench_serving --output-details, aiperf profile_export.jsonl, "
-         "guidellm benchmarks.json")
+_READ = (
+    "vllm bench serve --save-detailed, sglang.bench_serving --output-details, aiperf profile_export.jsonl, "
+    "guidellm benchmarks.json"
+)
 
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
     export = commands.add_parser(
-        "export", help="write a run as another tool's result file",
+        "export",
+        help="write a run as another tool's result file",
         description="Prints a run as the JSON of vllm bench serve, as a benchmark report of llm-d (0.2.1) or as "
-                    "aiperf's summary. Where a figure is defined otherwise there, the document says so.")
+        "aiperf's summary. Where a figure is defined otherwise there, the document says so.",
+    )
     export.add_argument("folder", metavar="RUN", help="a run folder, such as results/<run-id>")
     export.add_argument("--format", required=True, choices=EXPORTS, help="whose format")
-    export.add_argument("--any-verdict", action="store_true",
-                        help="write a run that is not VALID too: other tools do not show the verdict")
+    export.add_argument(
+        "--any-verdict",
+        action="store_true",
+        help="write a run that is not VALID too: other tools do not show the verdict",
+    )
     export.add_argument("--out", type=Path, metavar="FILE", help="write it there instead of printing it")
     export.set_defaults(run=_export)
     foreign = commands.add_parser(
-        "import", help="turn another tool's result file into run folders",
+        "import",
+        help="turn another tool's result file into run folders",
         description=f"Reads {_READ}: a run folder for each run in it, with its report. Such a run is UNCHECKED, for "
-                    "nothing tells whether that tool's load generator kept up. compare and report take the file too.")
+        "nothing tells whether that tool's load generator kept up. compare and report take the file too.",
+    )
     foreign.add_argument("file", type=Path, metavar="FILE", help="a result file with single requests")
     foreign.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: one in the results folder)")
-    foreign.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
-                         help="the results folder (default: results)")
+    foreign.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="the results folder (default: results)"
+    )
     foreign.set_defaults(run=_import)
 
 
@@ -54,11 +64,17 @@ def _export(options: argparse.Namespace, argv: list[str]) -> Exit:
     run = read_run(options.folder)
     summary = summarise(run)
     if summary.verdict not in COMPARABLE and not options.any_verdict:
-        raise UserError(Exit(summary.outcome.code), f"{options.folder} is {summary.outcome.headline}, which no reader "
-                                                    "of that format would see; --any-verdict writes it all the same")
+        raise UserError(
+            Exit(summary.outcome.code),
+            f"{options.folder} is {summary.outcome.headline}, which no reader "
+            "of that format would see; --any-verdict writes it all the same",
+        )
     if summary.levels:
-        raise UserError(Exit.USAGE, f"{options.folder} went through {len(summary.levels)} load levels, and each of "
-                                    "these formats is about one load")
+        raise UserError(
+            Exit.USAGE,
+            f"{options.folder} went through {len(summary.levels)} load levels, and each of "
+            "these formats is about one load",
+        )
     write = dict(zip(EXPORTS, (vllm_bench, llmd_report, aiperf_export), strict=True))[options.format]
     text = json.dumps(write(measured(run, summary)), indent=2, ensure_ascii=False, allow_nan=False)
     if options.out is None:
@@ -84,5 +100,8 @@ def run_folders(paths: Sequence[str | Path], results: Path) -> list[Path]:
     """Run folders as they are, and a folder for each run in a result file of another tool. Raises UserError."""
     from tokenswarm.imports.folder import import_file
 
-    return [folder for path in map(Path, paths)
-            for folder in (import_file(path, results=results) if path.is_file() else [path])]
+    return [
+        folder
+        for path in map(Path, paths)
+        for folder in (import_file(path, results=results) if path.is_file() else [path])
+    ]

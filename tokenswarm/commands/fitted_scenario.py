@@ -70,21 +70,35 @@ def scenario_text(fitted: Fit, name: str, source: str) -> str:
     answers = fitted.answer_tokens
     synthetic = {
         "popular": [{"share": each.share, "tokens": each.tokens} for each in shared.popular] if shared else [],
-        "beginnings": max(1, shared.others) if shared else 1, "zipf_s": shared.zipf_s if shared else 0.0,
-        "beginning_tokens": shared.tokens.law if shared else 1, "with_beginning": shared.share if shared else 0.0,
-        "turns": fitted.turns.law, "first_tokens": fitted.first_tokens.law,
+        "beginnings": max(1, shared.others) if shared else 1,
+        "zipf_s": shared.zipf_s if shared else 0.0,
+        "beginning_tokens": shared.tokens.law if shared else 1,
+        "with_beginning": shared.share if shared else 0.0,
+        "turns": fitted.turns.law,
+        "first_tokens": fitted.first_tokens.law,
         "later_tokens": fitted.later_tokens.law if fitted.later_tokens else 1,
-        "answer_tokens": answers.law if answers else 128}
+        "answer_tokens": answers.law if answers else 128,
+    }
     context = -(-int(fitted.longest_tokens * 1.1) // _CONTEXT_STEP) * _CONTEXT_STEP
-    return (f"# Fitted to {source} by `tokenswarm profile`: figures alone, no text of it.\n"
-            "# The limits of [slo] are this project's defaults: set your own.\n") + toml_text({
-        "name": name, "title": f"As {source}",
-        "description": "Sessions whose lengths, turns and shared beginnings are those of recorded traffic.",
-        "locustfile": "synthetic.py", "workload": "synthetic",
-        "load": load, "user": {"think_time_s": fitted.pause_s.law if fitted.pause_s else 0},
-        "output": {"max_tokens": _longest(answers), "temperature": 0.0, "ignore_eos": True}, "slo": _SLO,
-        "prompts": {"state": "steady", "seed": 1, "salt": "run", "chars_per_token": "auto"}, "synthetic": synthetic,
-        "engine": {"context_length": context, "prefix_cache": True, "chunked_prefill": True}})
+    return (
+        f"# Fitted to {source} by `tokenswarm profile`: figures alone, no text of it.\n"
+        "# The limits of [slo] are this project's defaults: set your own.\n"
+    ) + toml_text(
+        {
+            "name": name,
+            "title": f"As {source}",
+            "description": "Sessions whose lengths, turns and shared beginnings are those of recorded traffic.",
+            "locustfile": "synthetic.py",
+            "workload": "synthetic",
+            "load": load,
+            "user": {"think_time_s": fitted.pause_s.law if fitted.pause_s else 0},
+            "output": {"max_tokens": _longest(answers), "temperature": 0.0, "ignore_eos": True},
+            "slo": _SLO,
+            "prompts": {"state": "steady", "seed": 1, "salt": "run", "chars_per_token": "auto"},
+            "synthetic": synthetic,
+            "engine": {"context_length": context, "prefix_cache": True, "chunked_prefill": True},
+        }
+    )
 
 
 def _longest(answers: FittedLaw | None) -> int:
@@ -101,20 +115,29 @@ def notes_of(fitted: Fit) -> list[str]:
     """What a reader of the fit should know: sentences."""
     notes = []
     if fitted.inferred:
-        notes.append("The file names no sessions: a request that begins with all of an earlier one is taken for its "
-                     "next turn.")
+        notes.append(
+            "The file names no sessions: a request that begins with all of an earlier one is taken for its next turn."
+        )
     if fitted.arrivals is None:
         notes.append("The file has no times: the scenario has no rate; set load.rate or load.users.")
     elif fitted.arrivals.law == "gamma":
-        notes.append("Arrivals are independent gaps with the spread on record: slow changes of the rate over hours are "
-                     "not in it.")
+        notes.append(
+            "Arrivals are independent gaps with the spread on record: slow changes of the rate over hours are "
+            "not in it."
+        )
     if fitted.beginnings is None:
         notes.append("Nothing is known of what prompts share, or nothing is shared.")
-    laws = {"turns": fitted.turns, "first_tokens": fitted.first_tokens, "later_tokens": fitted.later_tokens,
-            "answer_tokens": fitted.answer_tokens, "pauses": fitted.pause_s}
+    laws = {
+        "turns": fitted.turns,
+        "first_tokens": fitted.first_tokens,
+        "later_tokens": fitted.later_tokens,
+        "answer_tokens": fitted.answer_tokens,
+        "pauses": fitted.pause_s,
+    }
     far = {name: law.distance for name, law in laws.items() if law is not None and law.of > 1}
     if far:
         name = max(far, key=lambda each: far[each])
-        notes.append(f"Of the distributions {name} is furthest from the record: by {far[name]:.3f} "
-                     "(Kolmogorov-Smirnov).")
+        notes.append(
+            f"Of the distributions {name} is furthest from the record: by {far[name]:.3f} (Kolmogorov-Smirnov)."
+        )
     return notes

@@ -35,68 +35,111 @@ Exit codes are listed by `python -m tokenswarm --help`."""
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "load", help="start an engine (or take a running one), load it, write a dashboard",
+        "load",
+        help="start an engine (or take a running one), load it, write a dashboard",
         description="Plays a scenario against an inference engine and writes results/<run-id>/.",
-        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_LOAD_EPILOG)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_LOAD_EPILOG,
+    )
     add_options(parser)
     add_gates(parser)
-    parser.add_argument("--print-config", action="store_true",
-                        help="check what was asked for, print the effective scenario as TOML, and run nothing")
+    parser.add_argument(
+        "--print-config",
+        action="store_true",
+        help="check what was asked for, print the effective scenario as TOML, and run nothing",
+    )
     parser.set_defaults(run=_load)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What a run can be told; see `load_options`."""
     what = parser.add_argument_group("what")
-    what.add_argument("--engine", metavar="NAME",
-                      help="sim (default, an embedded simulator), vllm, sglang, or external (needs --host)")
-    what.add_argument("--scenario", default="rag", metavar="NAME",
-                      help="rag (default), chat, batch, reasoning, dataset, replay, or a .toml file; see `scenarios`")
+    what.add_argument(
+        "--engine",
+        metavar="NAME",
+        help="sim (default, an embedded simulator), vllm, sglang, or external (needs --host)",
+    )
+    what.add_argument(
+        "--scenario",
+        default="rag",
+        metavar="NAME",
+        help="rag (default), chat, batch, reasoning, dataset, replay, or a .toml file; see `scenarios`",
+    )
     what.add_argument("--host", metavar="URL", help="load the server at this URL instead of starting one")
-    what.add_argument("--endpoint", metavar="NAME",
-                      help="what the server at --host wants: openai, azure, vllm, sglang, ollama, ... or a .toml file "
-                           "(docs/endpoints.md)")
+    what.add_argument(
+        "--endpoint",
+        metavar="NAME",
+        help="what the server at --host wants: openai, azure, vllm, sglang, ollama, ... or a .toml file "
+        "(docs/endpoints.md)",
+    )
     what.add_argument("--model", help="model to start, or to ask for at --host (default: the one that it lists)")
-    what.add_argument("--runtime", choices=("local", "docker"),
-                      help="what an engine that is started here runs in (default: docker where it can hand out a GPU, "
-                           "else local)")
-    what.add_argument("--keep", action="store_true",
-                      help="leave the engine running afterwards; the next load takes it over (see `engine`)")
+    what.add_argument(
+        "--runtime",
+        choices=("local", "docker"),
+        help="what an engine that is started here runs in (default: docker where it can hand out a GPU, else local)",
+    )
+    what.add_argument(
+        "--keep",
+        action="store_true",
+        help="leave the engine running afterwards; the next load takes it over (see `engine`)",
+    )
     what.add_argument("--device", choices=("cpu", "cuda"), help="device of an engine that is started here")
     how = parser.add_argument_group("how much (defaults come from the scenario)")
     how.add_argument("--users", type=int, metavar="N", help="concurrent users, closed loop (load.users)")
     how.add_argument("--spawn-rate", type=float, metavar="R", help="users started per second (load.spawn_rate)")
     how.add_argument("--rate", type=float, metavar="R", help="open loop: requests per second (load.rate)")
     how.add_argument("--duration", metavar="T", help="measured time: 30s, 20m, 8h (load.duration_s)")
-    how.add_argument("--workers", type=at_least_one, default=1, metavar="N",
-                     help="load-generating processes (default 1)")
-    how.add_argument("--master", type=address, metavar="HOST:PORT",
-                     help="wait at this address for that many workers from other machines (see `worker`)")
-    how.add_argument("--set", default="", dest="settings", metavar='"K=V ..."',
-                     help='any scenario values: "load.users=200 slo.ttft_p95_ms=400"')
+    how.add_argument(
+        "--workers", type=at_least_one, default=1, metavar="N", help="load-generating processes (default 1)"
+    )
+    how.add_argument(
+        "--master",
+        type=address,
+        metavar="HOST:PORT",
+        help="wait at this address for that many workers from other machines (see `worker`)",
+    )
+    how.add_argument(
+        "--set",
+        default="",
+        dest="settings",
+        metavar='"K=V ..."',
+        help='any scenario values: "load.users=200 slo.ttft_p95_ms=400"',
+    )
     prompts = parser.add_argument_group("prompts and results")
     prompts.add_argument("--seed", type=int, metavar="N", help="same seed, same prompts (prompts.seed)")
     prompts.add_argument("--data", metavar="FILE", help="file of prompts, for a scenario that takes them from one")
     prompts.add_argument("--corpus", metavar="DIR", help=".txt, .md and .jsonl files to make prompts of")
-    prompts.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
-                         help="where run folders go (default: results)")
+    prompts.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="where run folders go (default: results)"
+    )
     prompts.add_argument("--label", metavar="TEXT", help="your own name for the run, to find it by")
-    prompts.add_argument("--gpu-hourly-cost", type=dollars, metavar="USD",
-                         help="price of a GPU and hour: what tokens and requests cost is shown")
+    prompts.add_argument(
+        "--gpu-hourly-cost",
+        type=dollars,
+        metavar="USD",
+        help="price of a GPU and hour: what tokens and requests cost is shown",
+    )
     add_metrics_options(parser)
 
 
 def add_gates(parser: argparse.ArgumentParser) -> None:
     """How the command judges a run, and what it prints."""
     result = parser.add_argument_group("what comes of it")
-    result.add_argument("--baseline", metavar="RUN,RUN",
-                        help="earlier runs, or last:5, the last valid ones of this kind: a regression against them is "
-                             "a missed gate (one alone tells none)")
-    result.add_argument("--strict", action="store_true",
-                        help="an SLO that is undetermined (too few requests) counts as missed")
-    result.add_argument("--fail-on-drift", action="store_true",
-                        help="a latency, rate, error rate or memory that became worse over the run is a missed gate "
-                             "(runs of 5 minutes or more)")
+    result.add_argument(
+        "--baseline",
+        metavar="RUN,RUN",
+        help="earlier runs, or last:5, the last valid ones of this kind: a regression against them is "
+        "a missed gate (one alone tells none)",
+    )
+    result.add_argument(
+        "--strict", action="store_true", help="an SLO that is undetermined (too few requests) counts as missed"
+    )
+    result.add_argument(
+        "--fail-on-drift",
+        action="store_true",
+        help="a latency, rate, error rate or memory that became worse over the run is a missed gate "
+        "(runs of 5 minutes or more)",
+    )
     result.add_argument("--json", action="store_true", help="print summary.json; progress goes to standard error")
 
 
@@ -114,21 +157,37 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
 
         for folder in [] if wanted_last(options.baseline) else baseline_folders(options.baseline):
             read_run(folder)  # now, not when hours have been measured
-    overrides = {"load.users": options.users, "load.spawn_rate": options.spawn_rate, "load.rate": options.rate,
-                 "load.duration_s": options.duration, "prompts.seed": options.seed}
+    overrides = {
+        "load.users": options.users,
+        "load.spawn_rate": options.spawn_rate,
+        "load.rate": options.rate,
+        "load.duration_s": options.duration,
+        "prompts.seed": options.seed,
+    }
     values = {key: str(value) for key, value in overrides.items() if value is not None}
     values |= {key: value for key, value in further.items() if value is not None}
     values |= {"endpoint.preset": options.endpoint} if options.endpoint else {}
     values |= parse_set(options.settings)
     preset = values.get("endpoint.preset") is not None
     return LoadOptions(
-        engine=options.engine or ("external" if preset else "sim"), scenario=options.scenario, host=options.host,
+        engine=options.engine or ("external" if preset else "sim"),
+        scenario=options.scenario,
+        host=options.host,
         model=options.model,
-        device=options.device, runtime=options.runtime, keep=options.keep,
-        gpu_hourly_cost=options.gpu_hourly_cost, workers=options.workers,
-        master=options.master, corpus=options.corpus, data=options.data, results=options.results, label=options.label,
+        device=options.device,
+        runtime=options.runtime,
+        keep=options.keep,
+        gpu_hourly_cost=options.gpu_hourly_cost,
+        workers=options.workers,
+        master=options.master,
+        corpus=options.corpus,
+        data=options.data,
+        results=options.results,
+        label=options.label,
         overrides=values,
-        api_key=usable_key(os.environ.get(_KEY_VARIABLE)), argv=argv)
+        api_key=usable_key(os.environ.get(_KEY_VARIABLE)),
+        argv=argv,
+    )
 
 
 def _print_config(asked: LoadOptions) -> Exit:
@@ -153,8 +212,11 @@ def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
         summary = _reported(outcome.folder, console, options)
     except KeyboardInterrupt as error:
         by = f" by {error}" if str(error) else ""
-        print(f"tokenswarm: interrupted{by} before the dashboard was made; the rows are kept. Make it with: "
-              f"python -m tokenswarm report {outcome.folder}", file=sys.stderr)
+        print(
+            f"tokenswarm: interrupted{by} before the dashboard was made; the rows are kept. Make it with: "
+            f"python -m tokenswarm report {outcome.folder}",
+            file=sys.stderr,
+        )
         return Exit.INTERRUPTED
     if not console.is_terminal and not options.json:
         print(outcome.folder)  # the last line, for a script

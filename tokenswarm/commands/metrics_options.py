@@ -14,11 +14,17 @@ from tokenswarm.base.errors import Exit, UserError
 def add_metrics_options(parser: argparse.ArgumentParser) -> None:
     """--metrics-port and --metrics-host."""
     watch = parser.add_argument_group("watching it from outside")
-    watch.add_argument("--metrics-port", type=_port, metavar="N",
-                       help="serve live metrics for Prometheus at this port, for as long as the load generator runs")
-    watch.add_argument("--metrics-host", metavar="ADDRESS",
-                       help="where that port listens (default 127.0.0.1); there is no login, so whoever reaches it "
-                            "reads it")
+    watch.add_argument(
+        "--metrics-port",
+        type=_port,
+        metavar="N",
+        help="serve live metrics for Prometheus at this port, for as long as the load generator runs",
+    )
+    watch.add_argument(
+        "--metrics-host",
+        metavar="ADDRESS",
+        help="where that port listens (default 127.0.0.1); there is no login, so whoever reaches it reads it",
+    )
 
 
 def open_metrics(options: argparse.Namespace) -> None:
@@ -45,11 +51,16 @@ def _try(host: str, port: int) -> None:
             probe.listen(1)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise UserError(Exit.PORT, f"metrics cannot be served at port {port} of {host}: it is taken; choose "
-                                       "another --metrics-port, or stop what listens there") from None
-        raise UserError(Exit.PORT if error.errno == errno.EACCES else Exit.USAGE,
-                        f"metrics cannot be served at port {port} of {host} ({error.strerror}): --metrics-host must "
-                        "be an address of this machine, and ports below 1024 need root") from None
+            raise UserError(
+                Exit.PORT,
+                f"metrics cannot be served at port {port} of {host}: it is taken; choose "
+                "another --metrics-port, or stop what listens there",
+            ) from None
+        raise UserError(
+            Exit.PORT if error.errno == errno.EACCES else Exit.USAGE,
+            f"metrics cannot be served at port {port} of {host} ({error.strerror}): --metrics-host must "
+            "be an address of this machine, and ports below 1024 need root",
+        ) from None
 
 
 def _port(text: str) -> int:

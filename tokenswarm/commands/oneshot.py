@@ -33,13 +33,20 @@ The API key of an endpoint is read from the environment variable API_KEY."""
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "oneshot", help="the same prompt on each engine: duration, tokens, tokens/s, TTFT, cold and cached",
+        "oneshot",
+        help="the same prompt on each engine: duration, tokens, tokens/s, TTFT, cold and cached",
         description="Asks one prompt of each engine again and again, each time cold and then once more from the cache, "
-                    "and writes oneshot.html, oneshot.md and oneshot.json.",
-        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG)
+        "and writes oneshot.html, oneshot.md and oneshot.json.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EPILOG,
+    )
     parser.add_argument("--prompt", default="", metavar="TEXT", help="what is asked")
-    parser.add_argument("--context", type=Path, metavar="FILE",
-                        help="a text before the prompt: asked fresh, cached, cached again, and without it")
+    parser.add_argument(
+        "--context",
+        type=Path,
+        metavar="FILE",
+        help="a text before the prompt: asked fresh, cached, cached again, and without it",
+    )
     parser.add_argument("--engines", metavar="A,B", help="one or two of vllm, sglang, sim, ... or external with a host")
     parser.add_argument("--host", metavar="URL", help="a server that runs already; that of A, as --a-host")
     for side in "ab":
@@ -49,15 +56,31 @@ def add(commands: Any) -> None:
     parser.add_argument("--model", help="model of all engines")
     parser.add_argument("--runtime", choices=("local", "docker"), help="what engines that are started here run in")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="device of engines that are started here")
-    parser.add_argument("--scenario", default="chat", metavar="NAME",
-                        help="whose engine settings and timeouts count (default chat)")
+    parser.add_argument(
+        "--scenario", default="chat", metavar="NAME", help="whose engine settings and timeouts count (default chat)"
+    )
     parser.add_argument("--set", default="", dest="settings", metavar='"K=V ..."', help="values of all engines")
-    parser.add_argument("--repeats", type=at_least_one, default=DEFAULT_REPEATS, metavar="N",
-                        help=f"how often each engine is asked in each case (default {DEFAULT_REPEATS})")
-    parser.add_argument("--max-tokens", type=at_least_one, default=DEFAULT_TOKENS, metavar="N",
-                        help=f"length of each answer (default {DEFAULT_TOKENS}; output.ignore_eos=false lets it end)")
-    parser.add_argument("--margin", type=margin, default=0.05, metavar="SHARE",
-                        help="engines whose ratio lies surely within it are equal (default 0.05)")
+    parser.add_argument(
+        "--repeats",
+        type=at_least_one,
+        default=DEFAULT_REPEATS,
+        metavar="N",
+        help=f"how often each engine is asked in each case (default {DEFAULT_REPEATS})",
+    )
+    parser.add_argument(
+        "--max-tokens",
+        type=at_least_one,
+        default=DEFAULT_TOKENS,
+        metavar="N",
+        help=f"length of each answer (default {DEFAULT_TOKENS}; output.ignore_eos=false lets it end)",
+    )
+    parser.add_argument(
+        "--margin",
+        type=margin,
+        default=0.05,
+        metavar="SHARE",
+        help="engines whose ratio lies surely within it are equal (default 0.05)",
+    )
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--json", action="store_true", help="print oneshot.json; progress goes to standard error")
     parser.set_defaults(run=_oneshot)
@@ -73,7 +96,7 @@ def _oneshot(options: argparse.Namespace, argv: list[str]) -> Exit:
 
     console = Console(stderr=options.json, markup=False)
     if not options.prompt.strip():
-        raise UserError(Exit.USAGE, "there is no prompt: give the question to ask with --prompt (PROMPT=\"...\")")
+        raise UserError(Exit.USAGE, 'there is no prompt: give the question to ask with --prompt (PROMPT="...")')
     context, file = _context(options.context)
     plans = [resolve(side) for side in _sides(options, argv)]
     labels = side_labels(*plans) if len(plans) == 2 else (plans[0].engine_name,)
@@ -92,8 +115,9 @@ def _oneshot(options: argparse.Namespace, argv: list[str]) -> Exit:
         if record.contrasts:
             console.print(contrast_table(record))
         console.print(record.sentence, highlight=False)
-        console.print(f"to paste: {folder / ONE_SHOT_MD}\npage: {folder / ONE_SHOT_HTML}", highlight=False,
-                      soft_wrap=True)
+        console.print(
+            f"to paste: {folder / ONE_SHOT_MD}\npage: {folder / ONE_SHOT_HTML}", highlight=False, soft_wrap=True
+        )
     if problem is not None:
         raise problem
     return Exit.INTERRUPTED if record.reason == "interrupted" else Exit.PASSED
@@ -129,11 +153,21 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> list[LoadOptions]:
     engines = _engines(options.engines, hosts)
     overrides = usual_values(options.max_tokens) | parse_set(options.settings)
     own = ((hosts[0], options.a_model, options.a_set), (hosts[1], options.b_model, options.b_set))
-    return [LoadOptions(engine=engine, scenario=options.scenario, host=host, model=model or options.model,
-                        device=options.device, runtime=options.runtime, results=options.results,
-                        overrides=overrides | parse_set(settings), api_key=usable_key(os.environ.get("API_KEY")),
-                        argv=argv)
-            for engine, (host, model, settings) in zip(engines, own, strict=False)]
+    return [
+        LoadOptions(
+            engine=engine,
+            scenario=options.scenario,
+            host=host,
+            model=model or options.model,
+            device=options.device,
+            runtime=options.runtime,
+            results=options.results,
+            overrides=overrides | parse_set(settings),
+            api_key=usable_key(os.environ.get("API_KEY")),
+            argv=argv,
+        )
+        for engine, (host, model, settings) in zip(engines, own, strict=False)
+    ]
 
 
 def _engines(asked: str | None, hosts: list[str | None]) -> list[str]:

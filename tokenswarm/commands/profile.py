@@ -16,22 +16,42 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     profile = commands.add_parser(
-        "profile", help="what a recorded workload is: arrivals, lengths, sessions, what its prompts share",
+        "profile",
+        help="what a recorded workload is: arrivals, lengths, sessions, what its prompts share",
         description="Reads a trace or data set, of a format that it recognises by the content (.gz and .zst too), and "
-                    "says what the workload is, and which hit rate a prefix cache of each size would give. No engine "
-                    "runs.")
-    profile.add_argument("file", metavar="FILE", type=Path, nargs="+",
-                         help="a trace or data set, or run folders: what their measured requests were")
+        "says what the workload is, and which hit rate a prefix cache of each size would give. No engine "
+        "runs.",
+    )
+    profile.add_argument(
+        "file",
+        metavar="FILE",
+        type=Path,
+        nargs="+",
+        help="a trace or data set, or run folders: what their measured requests were",
+    )
     profile.add_argument("--format", metavar="NAME", help="its format, where the content does not tell")
-    profile.add_argument("--fields", metavar="ROLE=NAME ...", default="",
-                         help="what the fields of its rows are, where no known format fits: "
-                              '"prompt=question time_ms=sent.at" (docs/traffic.md)')
-    profile.add_argument("--bad-rows", type=share, default=None, metavar="S",
-                         help="share of rows that may be unreadable (default 0.01: 1%%)")
+    profile.add_argument(
+        "--fields",
+        metavar="ROLE=NAME ...",
+        default="",
+        help="what the fields of its rows are, where no known format fits: "
+        '"prompt=question time_ms=sent.at" (docs/traffic.md)',
+    )
+    profile.add_argument(
+        "--bad-rows",
+        type=share,
+        default=None,
+        metavar="S",
+        help="share of rows that may be unreadable (default 0.01: 1%%)",
+    )
     profile.add_argument("--json", action="store_true", help="print JSON instead of tables")
     profile.add_argument("--html", metavar="PAGE", type=Path, help="write a page too, which opens offline")
-    profile.add_argument("--scenario", metavar="FILE.toml", type=Path,
-                         help="write a synthetic scenario fitted to it, without its texts, and show how near it comes")
+    profile.add_argument(
+        "--scenario",
+        metavar="FILE.toml",
+        type=Path,
+        help="write a synthetic scenario fitted to it, without its texts, and show how near it comes",
+    )
     profile.set_defaults(run=_profile)
 
 
@@ -54,8 +74,12 @@ def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
     if len(files) > 1:
         raise UserError(Exit.USAGE, "give one file, or run folders")
     options.file = files[0]
-    trace = open_trace(options.file, options.format, MAX_BAD_SHARE if options.bad_rows is None else options.bad_rows,
-                       _mapping(options.fields))
+    trace = open_trace(
+        options.file,
+        options.format,
+        MAX_BAD_SHARE if options.bad_rows is None else options.bad_rows,
+        _mapping(options.fields),
+    )
     traffic = collect(trace.requests())
     profiled = profile(traffic)
     if not profiled.requests:
@@ -69,8 +93,10 @@ def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
         Console().print(profile_table(profiled, f"{options.file.name} ({trace.format.title})"))
     if trace.notes.bad_rows:
         number, why = trace.notes.first_bad[0]
-        print(f"tokenswarm: {trace.notes.bad_rows:,} of {trace.notes.rows:,} rows were left out; row {number}: {why}",
-              file=sys.stderr)
+        print(
+            f"tokenswarm: {trace.notes.bad_rows:,} of {trace.notes.rows:,} rows were left out; row {number}: {why}",
+            file=sys.stderr,
+        )
     return Exit.PASSED
 
 

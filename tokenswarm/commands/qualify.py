@@ -31,18 +31,29 @@ Both sides of each pair are the same engine with the same settings and the same 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "qualify", help="how noisy this machine is: the smallest difference that a comparison here can find",
+        "qualify",
+        help="how noisy this machine is: the smallest difference that a comparison here can find",
         description="Runs one engine against itself in pairs, and says how far runs lie apart, which difference so "
-                    "many pairs find, and how many pairs 10%% takes. Takes the options of `load`, and these:",
-        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG)
+        "many pairs find, and how many pairs 10%% takes. Takes the options of `load`, and these:",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EPILOG,
+    )
     add_options(parser)
     parser.set_defaults(run=_qualify)
     own = parser.add_argument_group("qualify")
-    own.add_argument("--pairs", type=at_least_one, metavar="N",
-                     help=f"pairs of runs (default {DEFAULT_PAIRS}; with --budget as many as fit)")
+    own.add_argument(
+        "--pairs",
+        type=at_least_one,
+        metavar="N",
+        help=f"pairs of runs (default {DEFAULT_PAIRS}; with --budget as many as fit)",
+    )
     own.add_argument("--budget", type=seconds, metavar="T", help="longest time for all of it, such as 1h")
-    own.add_argument("--output", type=Path, metavar="DIR",
-                     help=f"where {QUALIFICATION_JSON} goes (default: RESULTS/qualification-<time>)")
+    own.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help=f"where {QUALIFICATION_JSON} goes (default: RESULTS/qualification-<time>)",
+    )
     own.add_argument("--json", action="store_true", help=f"print {QUALIFICATION_JSON} instead of a table")
 
 
@@ -51,8 +62,10 @@ def _qualify(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.compare.noise import noise
 
     if options.keep or options.master:
-        raise UserError(Exit.USAGE, "qualify starts and stops its engine itself, and has its own workers: leave --keep "
-                                    "and --master out")
+        raise UserError(
+            Exit.USAGE,
+            "qualify starts and stops its engine itself, and has its own workers: leave --keep and --master out",
+        )
     if options.pairs == 1:
         raise UserError(Exit.USAGE, "one pair says nothing of its spread: --pairs 2 or more, better 5")
     console = Console(stderr=options.json, markup=False)
@@ -61,8 +74,11 @@ def _qualify(options: argparse.Namespace, argv: list[str]) -> Exit:
     groups = named_groups(sides["a"], sides["b"], "first", "second")
     figures = noise(groups.a, groups.b)
     if not figures:
-        raise UserError(Exit.INVALID, "fewer than two pairs of valid runs were made: nothing is known of the noise"
-                        + (f". {series.failures[-1]}" if series.failures else ""))
+        raise UserError(
+            Exit.INVALID,
+            "fewer than two pairs of valid runs were made: nothing is known of the noise"
+            + (f". {series.failures[-1]}" if series.failures else ""),
+        )
     document = _document(groups, figures)
     make_folder(folder)
     write_whole(folder / QUALIFICATION_JSON, json.dumps(document, indent=2, allow_nan=False) + "\n")
@@ -95,17 +111,27 @@ def _run_pairs(options: argparse.Namespace, argv: list[str], console: Console, f
 def _document(groups: Any, figures: list[Any]) -> dict[str, Any]:
     """qualification.json (docs/comparing.md)."""
     return {
-        "format": 1, "simulated": bool(groups.a[0].simulated),
+        "format": 1,
+        "simulated": bool(groups.a[0].simulated),
         "runs": [summary.run_id for side in (groups.a, groups.b) for summary in side],
         "left_out": [{"run_id": run.run_id, "why": run.why} for run in groups.left_out],
-        "figures": [{
-            "key": each.figure.key, "title": each.figure.title, "headline": each.figure.headline, "pairs": each.pairs,
-            "run_spread": each.run_spread, "pair_spread": each.pair_spread,
-            "pair_spread_ci95": list(each.pair_spread_ci95),
-            "smallest_found": {str(pairs): share for pairs, share in each.smallest.items()},
-            "pairs_for_10_percent": each.pairs_for_sought,
-            "second_to_first": {"value": each.second_to_first, "p": each.second_to_first_p},
-            "sentence": each.sentence()} for each in figures]}
+        "figures": [
+            {
+                "key": each.figure.key,
+                "title": each.figure.title,
+                "headline": each.figure.headline,
+                "pairs": each.pairs,
+                "run_spread": each.run_spread,
+                "pair_spread": each.pair_spread,
+                "pair_spread_ci95": list(each.pair_spread_ci95),
+                "smallest_found": {str(pairs): share for pairs, share in each.smallest.items()},
+                "pairs_for_10_percent": each.pairs_for_sought,
+                "second_to_first": {"value": each.second_to_first, "p": each.second_to_first_p},
+                "sentence": each.sentence(),
+            }
+            for each in figures
+        ],
+    }
 
 
 def _show(console: Console, document: dict[str, Any], folder: Path) -> None:
@@ -114,23 +140,36 @@ def _show(console: Console, document: dict[str, Any], folder: Path) -> None:
     if document["simulated"]:
         console.print("SIMULATED (no real engine was measured)", style="bold magenta")
     numbers = list(document["figures"][0]["smallest_found"])
-    table = Table(title="How far runs of the same thing lie apart (standard deviations), and what a comparison finds "
-                        "in 80% of series", title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title="How far runs of the same thing lie apart (standard deviations), and what a comparison finds "
+        "in 80% of series",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
     for name in ("", "runs", "pairs", "(95%)", *(f"{count} pairs find" for count in numbers), "10% takes"):
         table.add_column(name, justify="left" if name == "" else "right", overflow="fold")
     for figure in document["figures"]:
         takes = figure["pairs_for_10_percent"]
-        table.add_row(figure["title"], percent(figure["run_spread"]), percent(figure["pair_spread"]),
-                      " to ".join(map(percent, figure["pair_spread_ci95"])),
-                      *(percent(share) for share in figure["smallest_found"].values()),
-                      f"{takes} pairs" if takes else "> 1,000 pairs")
+        table.add_row(
+            figure["title"],
+            percent(figure["run_spread"]),
+            percent(figure["pair_spread"]),
+            " to ".join(map(percent, figure["pair_spread_ci95"])),
+            *(percent(share) for share in figure["smallest_found"].values()),
+            f"{takes} pairs" if takes else "> 1,000 pairs",
+        )
     console.print(table)
     for figure in document["figures"]:
         order = figure["second_to_first"]
         if figure["headline"] and order["p"] < 0.01:
-            console.print(f"warning: {figure['title']} of the second run of a pair is {order['value']:.3g} times that "
-                          f"of the first (p {order['p']:.2g}), though nothing differs: runs profit from, or suffer by, "
-                          "what went before them", style="yellow", highlight=False)
+            console.print(
+                f"warning: {figure['title']} of the second run of a pair is {order['value']:.3g} times that "
+                f"of the first (p {order['p']:.2g}), though nothing differs: runs profit from, or suffer by, "
+                "what went before them",
+                style="yellow",
+                highlight=False,
+            )
     for run in document["left_out"]:
         console.print(f"left out: {run['run_id']}, {run['why']}", highlight=False, soft_wrap=True)
     console.print(f"qualification: {folder / QUALIFICATION_JSON}", highlight=False, soft_wrap=True)

@@ -19,19 +19,30 @@ from tokenswarm.contract.tables import DASHBOARD_HTML
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    report = commands.add_parser("report", help="make summary.json and dashboard.html of a run folder anew",
-                                 description="Reads a run folder, complete or not, and writes summary.json, "
-                                             "dashboard.html, junit.xml and summary.md into it.")
-    report.add_argument("folder", metavar="RUN", help="a run folder, such as results/<run-id>, or another tool's "
-                        "result file (tokenswarm import --help)")
+    report = commands.add_parser(
+        "report",
+        help="make summary.json and dashboard.html of a run folder anew",
+        description="Reads a run folder, complete or not, and writes summary.json, "
+        "dashboard.html, junit.xml and summary.md into it.",
+    )
+    report.add_argument(
+        "folder",
+        metavar="RUN",
+        help="a run folder, such as results/<run-id>, or another tool's result file (tokenswarm import --help)",
+    )
     report.add_argument("--json", action="store_true", help="print summary.json instead of a table")
     report.add_argument("--gate", action="store_true", help="end with the exit code that the run itself would have had")
-    report.add_argument("--strict", action="store_true", help="a gate that is undetermined counts as missed (implies "
-                                                              "--gate)")
-    report.add_argument("--baseline", metavar="RUN,RUN",
-                        help="earlier runs: a regression against them is a missed gate (one alone tells none)")
-    report.add_argument("--tolerance", type=share, default=None, metavar="S",
-                        help="by how much it may be worse (default 0.05: 5%%)")
+    report.add_argument(
+        "--strict", action="store_true", help="a gate that is undetermined counts as missed (implies --gate)"
+    )
+    report.add_argument(
+        "--baseline",
+        metavar="RUN,RUN",
+        help="earlier runs: a regression against them is a missed gate (one alone tells none)",
+    )
+    report.add_argument(
+        "--tolerance", type=share, default=None, metavar="S", help="by how much it may be worse (default 0.05: 5%%)"
+    )
     report.add_argument("--fail-on-drift", action="store_true", help="a series that became worse is a missed gate")
     report.add_argument("--no-dashboard", action="store_true", help="make summary.json, junit.xml and summary.md only")
     report.add_argument("--quiet", action="store_true", help="print nothing; gate only where --gate says so")
@@ -47,14 +58,19 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
         return _report_capacity(Path(options.folder), options)
     options.folder = _folder(options.folder)
     further = {} if options.tolerance is None else {"tolerance": options.tolerance}
-    summary = report(options.folder, options.strict, options.baseline, fail_on_drift=options.fail_on_drift,
-                     dashboard=not options.no_dashboard, **further)
+    summary = report(
+        options.folder,
+        options.strict,
+        options.baseline,
+        fail_on_drift=options.fail_on_drift,
+        dashboard=not options.no_dashboard,
+        **further,
+    )
     if options.json:
         print(summary_json(summary))
     elif not options.quiet:
         _show(summary, None if options.no_dashboard else Path(options.folder) / DASHBOARD_HTML)
-    if not options.gate and (options.quiet or not (options.strict or options.baseline
-                                                     or options.fail_on_drift)):
+    if not options.gate and (options.quiet or not (options.strict or options.baseline or options.fail_on_drift)):
         return Exit.PASSED
     tell_ci(Path(options.folder))
     return exit_code(summary)
@@ -66,8 +82,10 @@ def _folder(path: str) -> str:
 
     folders = run_folders([path], Path("results"))
     if len(folders) > 1:
-        raise UserError(Exit.USAGE, f"{path} holds {len(folders)} runs, which are now {', '.join(map(str, folders))}: "
-                                    "report one of them")
+        raise UserError(
+            Exit.USAGE,
+            f"{path} holds {len(folders)} runs, which are now {', '.join(map(str, folders))}: report one of them",
+        )
     return str(folders[0])
 
 
@@ -81,8 +99,9 @@ def _report_capacity(folder: Path, options: argparse.Namespace) -> Exit:
     if options.json:
         print((folder / CAPACITY_JSON).read_text("utf-8"), end="")
     elif not options.quiet:
-        Console(markup=False).print(f"{capacity_sentence(record)}\nreport: {folder / CAPACITY_HTML}", highlight=False,
-                                    soft_wrap=True)
+        Console(markup=False).print(
+            f"{capacity_sentence(record)}\nreport: {folder / CAPACITY_HTML}", highlight=False, soft_wrap=True
+        )
     return exit_of(record, record.at_least) if options.gate or options.strict else Exit.PASSED
 
 

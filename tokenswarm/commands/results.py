@@ -21,19 +21,36 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
     results = commands.add_parser("results", help="list all runs and series, and make results/index.html")
-    results.add_argument("results", nargs="?", type=Path, default=Path("results"), metavar="FOLDER",
-                         help="the results folder (default: results)")
+    results.add_argument(
+        "results",
+        nargs="?",
+        type=Path,
+        default=Path("results"),
+        metavar="FOLDER",
+        help="the results folder (default: results)",
+    )
     results.add_argument("--scenario", metavar="NAME", help="only those of this scenario")
     results.add_argument("--engine", metavar="NAME", help="only those of this engine, such as vllm")
     results.add_argument("--kind", metavar="KIND", help="only run, comparison, capacity, tune, decision or damaged")
     results.add_argument("--label", metavar="TEXT", help="only those whose label holds this")
-    results.add_argument("--limit", type=int, default=40, metavar="N",
-                         help="how many the terminal lists, the newest first (default: 40; the page has all)")
+    results.add_argument(
+        "--limit",
+        type=int,
+        default=40,
+        metavar="N",
+        help="how many the terminal lists, the newest first (default: 40; the page has all)",
+    )
     results.add_argument("--json", action="store_true", help="print all entries as JSON")
     results.set_defaults(run=_results)
     prune = commands.add_parser("prune", help="remove old results, after saying which")
-    prune.add_argument("results", nargs="?", type=Path, default=Path("results"), metavar="FOLDER",
-                       help="the results folder (default: results)")
+    prune.add_argument(
+        "results",
+        nargs="?",
+        type=Path,
+        default=Path("results"),
+        metavar="FOLDER",
+        help="the results folder (default: results)",
+    )
     prune.add_argument("--older-than", type=_age, metavar="AGE", help="what began before that: 30d, 12h")
     prune.add_argument("--most", type=_bytes, metavar="SIZE", help="the oldest, until all take no more: 20G, 500M")
     prune.add_argument("--labelled", action="store_true", help="runs with a label too, which else stay")
@@ -56,7 +73,7 @@ def _results(options: argparse.Namespace, argv: list[str]) -> Exit:
         print(json.dumps([_as_json(entry) for entry in entries], indent=2))
         return Exit.PASSED
     console = Console(markup=False)
-    console.print(library_list(entries[:max(options.limit, 0)]))
+    console.print(library_list(entries[: max(options.limit, 0)]))
     if len(entries) > options.limit:
         console.print(f"the newest {options.limit} of {len(entries)}; --limit shows more, the page has all")
     if not entries:
@@ -72,21 +89,36 @@ def _is_folder(folder: Path) -> None:
 
 def _wanted(entry: Any, options: argparse.Namespace) -> bool:
     engine = (options.engine or "").casefold()
-    return ((not options.scenario or entry.scenario == options.scenario)
-            and (not engine or engine in entry.engine.casefold() or f"-{engine}-" in entry.name.casefold())
-            and (not options.kind or entry.kind == options.kind)
-            and (not options.label or options.label.casefold() in entry.label.casefold()))
+    return (
+        (not options.scenario or entry.scenario == options.scenario)
+        and (not engine or engine in entry.engine.casefold() or f"-{engine}-" in entry.name.casefold())
+        and (not options.kind or entry.kind == options.kind)
+        and (not options.label or options.label.casefold() in entry.label.casefold())
+    )
 
 
 def _as_json(entry: Any) -> dict[str, Any]:
-    return {"folder": str(entry.folder), "name": entry.name, "kind": entry.kind, "started_at": entry.started_at or None,
-            "engine": entry.engine or None, "version": entry.version or None, "model": entry.model or None,
-            "scenario": entry.scenario or None, "load": entry.load_words or None, "label": entry.label or None,
-            "outcome": entry.outcome or None, "valid": entry.valid, "sentence": entry.sentence or None,
-            "simulated": entry.simulated,
-            "figures": {key: {"value": figure.value, "unit": figure.unit, "ci95": figure.ci95}
-                        for key, figure in entry.figures.items()},
-            "page": str(entry.folder / entry.page) if entry.page else None}
+    return {
+        "folder": str(entry.folder),
+        "name": entry.name,
+        "kind": entry.kind,
+        "started_at": entry.started_at or None,
+        "engine": entry.engine or None,
+        "version": entry.version or None,
+        "model": entry.model or None,
+        "scenario": entry.scenario or None,
+        "load": entry.load_words or None,
+        "label": entry.label or None,
+        "outcome": entry.outcome or None,
+        "valid": entry.valid,
+        "sentence": entry.sentence or None,
+        "simulated": entry.simulated,
+        "figures": {
+            key: {"value": figure.value, "unit": figure.unit, "ci95": figure.ci95}
+            for key, figure in entry.figures.items()
+        },
+        "page": str(entry.folder / entry.page) if entry.page else None,
+    }
 
 
 def _prune(options: argparse.Namespace, argv: list[str]) -> Exit:
@@ -110,8 +142,10 @@ def _prune(options: argparse.Namespace, argv: list[str]) -> Exit:
             except OSError as error:
                 raise UserError(Exit.RESULTS, f"{entry.folder} cannot be removed ({error.strerror or error})") from None
     freed = sum(size for _, size in gone) / 1e6
-    print(f"{len(gone)} of {len(sized)} folders, {freed:,.1f} MB"
-          + (" would be freed; without --dry-run they are removed" if options.dry_run else " freed"))
+    print(
+        f"{len(gone)} of {len(sized)} folders, {freed:,.1f} MB"
+        + (" would be freed; without --dry-run they are removed" if options.dry_run else " freed")
+    )
     return Exit.PASSED
 
 

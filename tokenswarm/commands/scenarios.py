@@ -14,8 +14,9 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     scenarios = commands.add_parser("scenarios", help="list the scenarios, or check some without a run")
     scenarios.add_argument("--json", action="store_true", help="print JSON, with every value")
-    scenarios.add_argument("--check", nargs="+", metavar="NAME",
-                           help="check these scenarios (names, .toml files or mixes), and list none")
+    scenarios.add_argument(
+        "--check", nargs="+", metavar="NAME", help="check these scenarios (names, .toml files or mixes), and list none"
+    )
     scenarios.add_argument("--data", metavar="FILE", help="file of prompts, for a scenario that takes them from one")
     scenarios.add_argument("--set", default="", dest="settings", metavar='"K=V ..."', help="further values to check")
     scenarios.set_defaults(run=_scenarios)
@@ -31,8 +32,10 @@ def _scenarios(options: argparse.Namespace, argv: list[str]) -> Exit:
     if options.json:
         print(json.dumps([load_scenario(name).values() for name in files], indent=2))
         return Exit.PASSED
-    rows = [(name, *_about(name), "" if SCENARIOS.place_of(path) == PACKAGE else shown(path))
-            for name, path in files.items()]
+    rows = [
+        (name, *_about(name), "" if SCENARIOS.place_of(path) == PACKAGE else shown(path))
+        for name, path in files.items()
+    ]
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:3]]
     for name, title, load, objectives, place in rows:
         cells = (name.ljust(widths[0]), title.ljust(widths[1]), load.ljust(widths[2]), objectives)
@@ -49,8 +52,9 @@ def _check(options: argparse.Namespace) -> Exit:
     bad = False
     for name in options.check:
         try:
-            scenario = resolve(LoadOptions(scenario=name, data=options.data,
-                                           overrides=parse_set(options.settings))).scenario
+            scenario = resolve(
+                LoadOptions(scenario=name, data=options.data, overrides=parse_set(options.settings))
+            ).scenario
         except UserError as error:
             bad = True
             text = str(error)
@@ -58,8 +62,10 @@ def _check(options: argparse.Namespace) -> Exit:
             continue
         load = scenario.load
         how_much = f"{load.users} users" if load.rate is None else f"{load.rate:g} requests/s"
-        print(f"{name}: valid: {scenario.title} ({how_much}, {load.duration_s:g} s, "
-              f"{len(scenario.slo)} SLO{'' if len(scenario.slo) == 1 else 's'})")
+        print(
+            f"{name}: valid: {scenario.title} ({how_much}, {load.duration_s:g} s, "
+            f"{len(scenario.slo)} SLO{'' if len(scenario.slo) == 1 else 's'})"
+        )
     return Exit.USAGE if bad else Exit.PASSED
 
 

@@ -34,21 +34,37 @@ The API key of the endpoint is read from the environment variable API_KEY."""
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "soak", help="an unattended run of hours, for CI: abort rules, figures at any moment, ends well on SIGTERM",
+        "soak",
+        help="an unattended run of hours, for CI: abort rules, figures at any moment, ends well on SIGTERM",
         description="Plays a scenario for hours. Takes every option of `load`, and these:",
-        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EPILOG,
+    )
     add_options(parser)
     add_gates(parser)
     parser.set_defaults(duration=_DURATION, run=_soak)
     soak = parser.add_argument_group("soak (--duration is 1h unless given)")
-    soak.add_argument("--abort-error-rate", type=share, metavar="S",
-                      help="end the run when more than this share of requests failed within abort.window_s (60 s) "
-                           "(abort.error_rate, default 0.5)")
-    soak.add_argument("--grace", type=seconds, default=30.0, metavar="T",
-                      help="time from SIGTERM (or Ctrl-C) to the end, report included (default 30s)")
-    soak.add_argument("--summary-every", type=seconds, default=60.0, metavar="T",
-                      help="how often summary.json is rewritten meanwhile; less often where that takes long (default "
-                           "60s)")
+    soak.add_argument(
+        "--abort-error-rate",
+        type=share,
+        metavar="S",
+        help="end the run when more than this share of requests failed within abort.window_s (60 s) "
+        "(abort.error_rate, default 0.5)",
+    )
+    soak.add_argument(
+        "--grace",
+        type=seconds,
+        default=30.0,
+        metavar="T",
+        help="time from SIGTERM (or Ctrl-C) to the end, report included (default 30s)",
+    )
+    soak.add_argument(
+        "--summary-every",
+        type=seconds,
+        default=60.0,
+        metavar="T",
+        help="how often summary.json is rewritten meanwhile; less often where that takes long (default 60s)",
+    )
 
 
 def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
@@ -61,8 +77,12 @@ def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
     console = Console(stderr=options.json, markup=False)
     rate = options.abort_error_rate
     wanted = load_options(options, argv, **{"abort.error_rate": None if rate is None else str(rate)})
-    soak = Soak(_report_options(options), options.grace, options.summary_every,
-                judged=lambda summary: judged(summary, options.strict))
+    soak = Soak(
+        _report_options(options),
+        options.grace,
+        options.summary_every,
+        judged=lambda summary: judged(summary, options.strict),
+    )
     with Interrupts(require_double_ctrl_c=True) as late:
         late.on_first = lambda: None
         late.on_hard_exit.append(soak.kill)
@@ -84,8 +104,11 @@ def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _report_options(options: argparse.Namespace) -> list[str]:
-    return [*(["--strict"] if options.strict else []), *(["--baseline", options.baseline] if options.baseline else []),
-            *(["--fail-on-drift"] if options.fail_on_drift else [])]
+    return [
+        *(["--strict"] if options.strict else []),
+        *(["--baseline", options.baseline] if options.baseline else []),
+        *(["--fail-on-drift"] if options.fail_on_drift else []),
+    ]
 
 
 def _show(folder: Path, summary: Summary, options: argparse.Namespace, console: Console, in_time: bool) -> None:

@@ -44,21 +44,33 @@ examples:
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "tune", help="race settings of an engine against each other: which flags serve a scenario best",
+        "tune",
+        help="race settings of an engine against each other: which flags serve a scenario best",
         description="Writes tune.html, tune.md, tune.json and tuned.toml: the winner against the default with its "
-                    "interval, who cannot be told from it, and what each setting did.",
-        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG)
+        "interval, who cannot be told from it, and what each setting did.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EPILOG,
+    )
     add_options(parser)
     race = parser.add_argument_group("the race")
-    race.add_argument("--space", metavar="NAME", help="space of settings: a name in compose/tune, or a .toml file "
-                                                      "(default: the engine's)")
+    race.add_argument(
+        "--space",
+        metavar="NAME",
+        help="space of settings: a name in compose/tune, or a .toml file (default: the engine's)",
+    )
     race.add_argument("--rounds", type=at_least_one, default=8, metavar="N", help="runs of a candidate at most (8)")
-    race.add_argument("--pairs", type=at_least_one, default=5, metavar="N",
-                      help="fresh pairs of winner and default at the end (5)")
+    race.add_argument(
+        "--pairs", type=at_least_one, default=5, metavar="N", help="fresh pairs of winner and default at the end (5)"
+    )
     race.add_argument("--budget", type=seconds, metavar="T", help="longest time for the whole, such as 2h")
-    race.add_argument("--tasks", type=int, default=TASKS, metavar="N",
-                      help="tasks with known results that are asked under both settings where the winner changes a "
-                           f"number format; 0: none ({TASKS})")
+    race.add_argument(
+        "--tasks",
+        type=int,
+        default=TASKS,
+        metavar="N",
+        help="tasks with known results that are asked under both settings where the winner changes a "
+        f"number format; 0: none ({TASKS})",
+    )
     race.add_argument("--dry-run", action="store_true", help="print candidates and how long it takes; run nothing")
     race.add_argument("--resume", type=Path, metavar="DIR", help="go on with a race that was interrupted")
     race.add_argument("--json", action="store_true", help="print tune.json; progress goes to standard error")
@@ -80,8 +92,7 @@ def _tune(options: argparse.Namespace, argv: list[str]) -> Exit:
     if options.dry_run:
         return Exit.PASSED
     folder = options.resume or series_folder(options.results, "tune")
-    asked = RaceAsked(options.rounds, options.pairs, options.budget, options.resume is not None,
-                      tasks=options.tasks)
+    asked = RaceAsked(options.rounds, options.pairs, options.budget, options.resume is not None, tasks=options.tasks)
     state, tune = race_settings(base, space, asked, console, folder)
     if options.json:
         print(record_json(tune))
@@ -102,11 +113,17 @@ def space_of_engine(plan: RunPlan, name: str | None) -> Space:
 
     engine = plan.engine
     if engine is None:
-        raise UserError(Exit.USAGE, "tune starts an engine anew for each candidate, so it cannot tune a server at "
-                                    "HOST: name an engine, such as ENGINE=vllm")
+        raise UserError(
+            Exit.USAGE,
+            "tune starts an engine anew for each candidate, so it cannot tune a server at "
+            "HOST: name an engine, such as ENGINE=vllm",
+        )
     if not plan.scenario.slo:
-        raise UserError(Exit.USAGE, f"scenario {plan.scenario.name} has no limits ([slo]), so there is no goodput to "
-                                    "tune for: set some, such as SET=\"slo.ttft_p95_ms=500\"")
+        raise UserError(
+            Exit.USAGE,
+            f"scenario {plan.scenario.name} has no limits ([slo]), so there is no goodput to "
+            'tune for: set some, such as SET="slo.ttft_p95_ms=500"',
+        )
     form = engine.spec.form(engine.device_asked)[1]
     ignored = {name: setting.ignored for name, setting in engine.spec.settings.items() if setting.ignored}
     gpus = plan.gpus_named
@@ -129,8 +146,11 @@ def _print_plan(console: Console, plan: RunPlan, space: Space, options: argparse
     run_s = START_S[simulated] + load.duration_s + min(load.warmup_most_s, 20.0) + 5.0
     least, most = ((rounds * count + 2 * options.pairs) * run_s / 60.0 for rounds in (_TYPICAL_ROUNDS, options.rounds))
     budget = "" if options.budget is None else f", cut to the budget of {options.budget / 60:.0f} min"
-    console.print(f"{count} candidates of {space.title or 'the space'}, by {OBJECTIVE}; about {least:.0f} min, at most "
-                  f"{most:.0f} min{budget}", highlight=False)
+    console.print(
+        f"{count} candidates of {space.title or 'the space'}, by {OBJECTIVE}; about {least:.0f} min, at most "
+        f"{most:.0f} min{budget}",
+        highlight=False,
+    )
     for each in (*(candidate.name for candidate in space.candidates), *space.notes):
         console.print(f"  {each}", highlight=False)
 
@@ -148,8 +168,9 @@ class RaceAsked:
     tasks: int = TASKS
 
 
-def race_settings(base: LoadOptions, space: Space, asked: RaceAsked, console: Console,
-                  folder: Path) -> tuple[TuneState, Tune]:
+def race_settings(
+    base: LoadOptions, space: Space, asked: RaceAsked, console: Console, folder: Path
+) -> tuple[TuneState, Tune]:
     """Race the settings of a space, and write the files of the race into `folder`. Raises UserError."""
     from tokenswarm.analysis.search.race import Race, RaceRules
     from tokenswarm.analysis.tune_files import fill_in, write_tune_files
@@ -165,20 +186,39 @@ def race_settings(base: LoadOptions, space: Space, asked: RaceAsked, console: Co
     if asked.series is not None:
         tools = replace(tools, series=asked.series)
     state = TuneRun(base, space.candidates, race, console, tools).play(
-        folder, read_state(folder) if asked.resume else None)
+        folder, read_state(folder) if asked.resume else None
+    )
     engine = plan.engine
     tune = Tune(
-        engine=plan.engine_name, scenario=plan.scenario.name, objective=OBJECTIVE, unit="requests/s",
-        simulated=engine is not None and engine.spec.simulated, default=DEFAULT, reason=state.ended or "",
-        candidates=[CandidateRecord(each.name, dict(each.settings), reason=state.failures.get(each.name),
-                                    runs=[of.runs[each.name] for of in state.rounds if each.name in of.runs])
-                    for each in space.candidates], notes=list(space.notes))
+        engine=plan.engine_name,
+        scenario=plan.scenario.name,
+        objective=OBJECTIVE,
+        unit="requests/s",
+        simulated=engine is not None and engine.spec.simulated,
+        default=DEFAULT,
+        reason=state.ended or "",
+        candidates=[
+            CandidateRecord(
+                each.name,
+                dict(each.settings),
+                reason=state.failures.get(each.name),
+                runs=[of.runs[each.name] for of in state.rounds if each.name in of.runs],
+            )
+            for each in space.candidates
+        ],
+        notes=list(space.notes),
+    )
     fill_in(tune, race, _settings_as_text(plan, space))
     tune.ratio, tune.fresh_runs = _fresh_ratio(state, tune.winner, console), state.fresh
     tune.answers = _answers(tune, base, asked, console)
     tune.quality = tune.answers.sentence
-    tune.time = TimeRecord(state.total_s, state.starts_s, state.starts, sum(len(of.figures) for of in state.rounds),
-                           sum(map(len, state.fresh.values())))
+    tune.time = TimeRecord(
+        state.total_s,
+        state.starts_s,
+        state.starts,
+        sum(len(of.figures) for of in state.rounds),
+        sum(map(len, state.fresh.values())),
+    )
     write_tune_files(tune, folder)
     _write_tuned(tune, plan, space, folder)
     return state, tune
@@ -195,9 +235,14 @@ def _fresh_ratio(state: TuneState, winner: str | None, console: Console) -> Rati
         return Ratio(why="the default itself leads")
     if not state.fresh:
         return Ratio(why="it was not measured afresh")
-    by_seed = {side: {str(read_manifest(Path(run)).seed): figure for run in runs
-                      if (figure := goodput_of(Path(run), console).figure) is not None}
-               for side, runs in state.fresh.items()}
+    by_seed = {
+        side: {
+            str(read_manifest(Path(run)).seed): figure
+            for run in runs
+            if (figure := goodput_of(Path(run), console).figure) is not None
+        }
+        for side, runs in state.fresh.items()
+    }
     seeds = [seed for seed in by_seed["default"] if seed in by_seed["winner"]]
     return fresh_ratio(*([by_seed[side][seed] for seed in seeds] for side in ("default", "winner")))
 
@@ -208,9 +253,12 @@ def goodput_of(folder: Path, console: Console) -> Measured:
 
     summary = reported(folder, dashboard=False)
     figure = summary.goodput.goodput_rps
-    console.print(f"  {summary.outcome.headline}  goodput "
-                  f"{'not known' if figure.value is None else f'{figure.value:.3g} requests/s'}  {folder}",
-                  highlight=False, soft_wrap=True)
+    console.print(
+        f"  {summary.outcome.headline}  goodput "
+        f"{'not known' if figure.value is None else f'{figure.value:.3g} requests/s'}  {folder}",
+        highlight=False,
+        soft_wrap=True,
+    )
     if summary.verdict in ("INVALID", "INCOMPLETE"):
         why = f"its run is {summary.verdict}: {'; '.join(reason.sentence for reason in summary.reasons)}"
         return Measured(None, why, spoilt=summary.verdict == "INVALID")
@@ -220,11 +268,15 @@ def goodput_of(folder: Path, console: Console) -> Measured:
 def _settings_as_text(plan: RunPlan, space: Space) -> dict[str, dict[str, str]]:
     """Each candidate's value of every setting of the space; what it leaves out is the scenario's, or the engine's."""
     settings = plan.scenario.engine
-    base = {**settings.canonical(),
-            **{f"{plan.engine_name}.{key}": value for key, value in settings.own(plan.engine_name).items()}}
+    base = {
+        **settings.canonical(),
+        **{f"{plan.engine_name}.{key}": value for key, value in settings.own(plan.engine_name).items()},
+    }
     keys = list(dict.fromkeys(key for each in space.candidates for key in each.settings))
-    return {each.name: {key: str(each.settings.get(key, base.get(key, "engine's own"))) for key in keys}
-            for each in space.candidates}
+    return {
+        each.name: {key: str(each.settings.get(key, base.get(key, "engine's own"))) for key in keys}
+        for each in space.candidates
+    }
 
 
 _CHANGES_ANSWERS = ("quantization", "kv_cache_dtype", "dtype")
@@ -239,11 +291,13 @@ def _answers(tune: Tune, base: LoadOptions, asked: RaceAsked, console: Console) 
     from tokenswarm.series.space import Candidate
 
     winner = next((each for each in tune.candidates if each.name == tune.winner), None)
-    changed = {key: value for key, value in (winner.settings if winner is not None else {}).items()
-               if key in _CHANGES_ANSWERS}
+    changed = {
+        key: value for key, value in (winner.settings if winner is not None else {}).items() if key in _CHANGES_ANSWERS
+    }
     if not changed:
-        return AnswersRecord("not_at_stake", sentence="The winner changes no number format, so the answers are not at "
-                                                      "stake.")
+        return AnswersRecord(
+            "not_at_stake", sentence="The winner changes no number format, so the answers are not at stake."
+        )
     what = " ".join(f"{key}={value}" for key, value in changed.items())
     whether = f"Whether the answers stay as good under {what}"
     if tune.simulated:
@@ -269,8 +323,11 @@ def _write_tuned(tune: Tune, plan: RunPlan, space: Space, folder: Path) -> None:
     if winner is None or plan.engine is None:
         return
     name, spec = plan.engine_name, plan.engine.spec
-    lines = [f"# Settings of {spec.title} that led a race over {plan.scenario.name}; put them into the scenario.",
-             f"# {winner.name}", f"[engine.{name}]"]
+    lines = [
+        f"# Settings of {spec.title} that led a race over {plan.scenario.name}; put them into the scenario.",
+        f"# {winner.name}",
+        f"[engine.{name}]",
+    ]
     lines += [f"{key} = {toml_value(value)}" for key, value in own_flags(plan, winner).items()]
     write_whole(folder / TUNED_TOML, "\n".join(lines) + "\n")
 

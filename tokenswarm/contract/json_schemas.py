@@ -46,36 +46,53 @@ def tune_schema() -> dict[str, Any]:
 
 def capacity_schema() -> dict[str, Any]:
     """The JSON Schema of capacity.json (draft 2020-12). Every field may be missing; further ones are allowed."""
-    return {"$schema": _DIALECT, "title": f"capacity.json of tokenswarm, format {CAPACITY_FORMAT}",
-            **msgspec.json.schema(Capacity)}
+    return {
+        "$schema": _DIALECT,
+        "title": f"capacity.json of tokenswarm, format {CAPACITY_FORMAT}",
+        **msgspec.json.schema(Capacity),
+    }
 
 
 def one_shot_schema() -> dict[str, Any]:
     """The JSON Schema of oneshot.json (draft 2020-12). Every field may be missing; further ones are allowed."""
-    return {"$schema": _DIALECT, "title": f"oneshot.json of tokenswarm, format {ONE_SHOT_FORMAT}",
-            **msgspec.json.schema(OneShot)}
+    return {
+        "$schema": _DIALECT,
+        "title": f"oneshot.json of tokenswarm, format {ONE_SHOT_FORMAT}",
+        **msgspec.json.schema(OneShot),
+    }
 
 
 def claims_schema() -> dict[str, Any]:
     """The JSON Schema of claims.json (draft 2020-12). Every field may be missing; further ones are allowed."""
-    return {"$schema": _DIALECT, "title": f"claims.json of tokenswarm, format {CLAIMS_FORMAT}",
-            **msgspec.json.schema(Claims)}
+    return {
+        "$schema": _DIALECT,
+        "title": f"claims.json of tokenswarm, format {CLAIMS_FORMAT}",
+        **msgspec.json.schema(Claims),
+    }
 
 
 def decision_schema() -> dict[str, Any]:
     """The JSON Schema of decision.json (draft 2020-12), as this version writes it. Further fields are allowed."""
-    return {"$schema": _DIALECT, "title": f"decision.json of tokenswarm, format {DECISION_FORMAT}",
-            **msgspec.json.schema(Decision)}
+    return {
+        "$schema": _DIALECT,
+        "title": f"decision.json of tokenswarm, format {DECISION_FORMAT}",
+        **msgspec.json.schema(Decision),
+    }
 
 
 def _kinds_of(kind: type[Record]) -> list[type[Record]]:
     return [each for child in kind.__subclasses__() for each in (child, *_kinds_of(child))]
 
 
-SCHEMAS = {"run.schema.json": run_schema, "summary.schema.json": summary_schema,
-           "tune.schema.json": tune_schema, "capacity.schema.json": capacity_schema,
-           "oneshot.schema.json": one_shot_schema, "claims.schema.json": claims_schema,
-           "decision.schema.json": decision_schema}
+SCHEMAS = {
+    "run.schema.json": run_schema,
+    "summary.schema.json": summary_schema,
+    "tune.schema.json": tune_schema,
+    "capacity.schema.json": capacity_schema,
+    "oneshot.schema.json": one_shot_schema,
+    "claims.schema.json": claims_schema,
+    "decision.schema.json": decision_schema,
+}
 """By the name of the file in docs/schema/."""
 
 

@@ -77,8 +77,10 @@ def planned_levels(load: LoadPlan, start: float, end: float) -> list[LevelRecord
     else:
         loads = [({name: first}, "start")]
     each_s = (load.duration_s or math.inf) / len(loads)
-    begins = [(start + place * each_s if place else start, how if place else "start", what)
-              for place, (what, how) in enumerate(loads)]
+    begins = [
+        (start + place * each_s if place else start, how if place else "start", what)
+        for place, (what, how) in enumerate(loads)
+    ]
     if loads[0][1] == "ramp":
         begins[0] = (start, "ramp", loads[0][0])
     return _levels(begins, end)
@@ -104,8 +106,10 @@ def _levels(begins: list[tuple[float, str, dict[str, Number]]], end: float) -> l
     """Levels from (start, how it began, what was asked for); one ends where the next begins, the last at `end`."""
     kept = [begin for place, begin in enumerate(begins) if place == 0 or begin[0] < end]
     ends = [*(start for start, _, _ in kept[1:]), end]
-    return [LevelRecord(number, start, stop if math.isfinite(stop) else None, how, **what)
-            for number, ((start, how, what), stop) in enumerate(zip(kept, ends, strict=True), 1)]
+    return [
+        LevelRecord(number, start, stop if math.isfinite(stop) else None, how, **what)
+        for number, ((start, how, what), stop) in enumerate(zip(kept, ends, strict=True), 1)
+    ]
 
 
 def _pieces(name: str, first: float, last: float, duration_s: float | None) -> list[dict[str, Number]]:

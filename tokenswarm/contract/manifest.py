@@ -341,15 +341,29 @@ class Manifest(msgspec.Struct):
         self.counts, self.phases, self.warmup = end.counts, end.phases, end.warmup
         self.levels, self.workers = end.levels, end.workers
         self.simulated = bool(self.simulated or self.counts.simulated_answers)
-        self.notes += [f"odd, but no failure, in {count} answers: {what}"
-                       for what, count in sorted((self.counts.odd or {}).items())]
-        self.notes += [f"A task of the locustfile raised {what} ({count} times; locust.log has the traceback): what "
-                       "it would have asked was not asked." for what, count in (self.counts.user_errors or {}).items()]
+        self.notes += [
+            f"odd, but no failure, in {count} answers: {what}"
+            for what, count in sorted((self.counts.odd or {}).items())
+        ]
+        self.notes += [
+            f"A task of the locustfile raised {what} ({count} times; locust.log has the traceback): what "
+            "it would have asked was not asked."
+            for what, count in (self.counts.user_errors or {}).items()
+        ]
 
 
 _OF_CONTAINERS = ("image", "container")
-_ONCE_KNOWN = ("cache_reset", "cpus", "ended_early", "warmup", "workers", "telemetry", "server_latency", "label",
-               "imported")
+_ONCE_KNOWN = (
+    "cache_reset",
+    "cpus",
+    "ended_early",
+    "warmup",
+    "workers",
+    "telemetry",
+    "server_latency",
+    "label",
+    "imported",
+)
 _WHERE_ANY = ("classes", "levels")
 _OF_PREFLIGHT = ("sdk_notes", "chars_per_token", "template_tokens", "enforced", "enforced_words", "first_answer_s")
 """What the check before the load only has to say where it asked for it."""
@@ -371,8 +385,11 @@ def manifest_json(manifest: Manifest) -> dict[str, Any]:
     content = {**msgspec.to_builtins(manifest), "engine": engine_json(manifest.engine)}
     missing = {key for key in _ONCE_KNOWN if content[key] is None}
     if manifest.preflight is not None:
-        content["preflight"] = {key: value for key, value in content["preflight"].items()
-                                if key not in _OF_PREFLIGHT or value not in (None, "", [])}
+        content["preflight"] = {
+            key: value
+            for key, value in content["preflight"].items()
+            if key not in _OF_PREFLIGHT or value not in (None, "", [])
+        }
     missing |= {key for key in _WHERE_ANY if not content[key]}
     if manifest.telemetry is not None:
         missing.discard("server_latency")  # null: the engine was watched, and has no histograms
@@ -422,5 +439,7 @@ def too_new(name: str, version: int | None, known: int) -> str | None:
     """A sentence where a file of a run folder is of a later format than this version knows, else None."""
     if version is None or version <= known:
         return None
-    return (f"{name} has format {version}, and this version of tokenswarm knows formats up to {known}: "
-            "use a newer one (pip install --upgrade tokenswarm).")
+    return (
+        f"{name} has format {version}, and this version of tokenswarm knows formats up to {known}: "
+        "use a newer one (pip install --upgrade tokenswarm)."
+    )

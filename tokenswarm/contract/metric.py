@@ -81,7 +81,10 @@ class Place(StrEnum):
 
 
 _USUAL_PERCENTILES: Mapping[Place, tuple[float, ...]] = {
-    Place.TIME: TABLE_PERCENTILES, Place.DRIFT: (95,), Place.CLASSES: (95,)}
+    Place.TIME: TABLE_PERCENTILES,
+    Place.DRIFT: (95,),
+    Place.CLASSES: (95,),
+}
 """Where there is no room for all that a latency has."""
 
 
@@ -129,15 +132,20 @@ class Metric:
     ratio: bool = True
     """Whether a difference is told as a ratio; else in points."""
     places: Mapping[Place, Label] = field(default_factory=dict)
-    usually: frozenset[Place] = frozenset({Place.TABLE, Place.TERMINAL, Place.MARKDOWN, Place.TAB, Place.TIME,
-                                           Place.DRIFT, Place.CLASSES})
+    usually: frozenset[Place] = frozenset(
+        {Place.TABLE, Place.TERMINAL, Place.MARKDOWN, Place.TAB, Place.TIME, Place.DRIFT, Place.CLASSES}
+    )
     """Places where it stands beyond those named in `places`."""
 
     def at(self, place: Place) -> Label:
         """How it stands in a place, with this metric's own words where the place has none."""
         label = self.places.get(place, Label())
-        return Label(self.title if label.title is None else label.title,
-                     self.meaning if label.note is None else label.note, label.rank, label.percentiles)
+        return Label(
+            self.title if label.title is None else label.title,
+            self.meaning if label.note is None else label.note,
+            label.rank,
+            label.percentiles,
+        )
 
     def stands_in(self, place: Place) -> bool:
         return place in self.places or place in self.usually

@@ -62,6 +62,7 @@ def parse_slo_key(key: str) -> SloKey | None:
 
 def slo_rates() -> list[Rate]:
     """The rates and shares that [slo] may bound, in the order in which they are named."""
+
     def rank(rate: Rate) -> float:
         chosen = rate.at(Place.GATE).rank
         return math.inf if chosen is None else chosen
@@ -164,8 +165,10 @@ class RequestBounds:
 
 def bounds_of_run(manifest: Manifest) -> RequestBounds:
     """What the requests of a run must keep: each class by its own scenario, every other by the leading one."""
-    return RequestBounds(bounds_of(manifest.scenario.table("slo")),
-                         {name: bounds_of(own.table("slo")) for name, own in manifest.classes.items()})
+    return RequestBounds(
+        bounds_of(manifest.scenario.table("slo")),
+        {name: bounds_of(own.table("slo")) for name, own in manifest.classes.items()},
+    )
 
 
 def latencies_of(row: Row) -> dict[str, float]:

@@ -53,14 +53,22 @@ class Timeline:
         """The same timeline on a clock that is so many seconds ahead."""
         if not seconds:
             return self
-        return Timeline(self.start + seconds, self.measure_start + seconds, self.measure_end + seconds,
-                        self.stop_by + seconds, [start + seconds for start in self.level_starts])
+        return Timeline(
+            self.start + seconds,
+            self.measure_start + seconds,
+            self.measure_end + seconds,
+            self.stop_by + seconds,
+            [start + seconds for start in self.level_starts],
+        )
 
     def phases(self, now: float) -> list[PhaseRecord]:
         """The phases that have begun by `now`; the last one ends at `now`."""
         begun: list[PhaseRecord] = []
-        marks = [("warmup", self.start, min(self.measure_start, self.measure_end)),
-                 ("measure", self.measure_start, self.measure_end), ("drain", self.measure_end, now)]
+        marks = [
+            ("warmup", self.start, min(self.measure_start, self.measure_end)),
+            ("measure", self.measure_start, self.measure_end),
+            ("drain", self.measure_end, now),
+        ]
         for name, start, end in marks:
             if start < now and start < end:
                 begun.append(PhaseRecord(name, start, min(end, now)))

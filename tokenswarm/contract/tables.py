@@ -157,8 +157,10 @@ ENGINE_METRIC_COLUMNS: tuple[Column, ...] = (
     Column("spec_drafts", "float", "counter: drafts of speculative decoding, one for each step of a request"),
     Column("spec_draft_tokens", "float", "counter: tokens drafted"),
     Column("spec_accepted_tokens", "float", "counter: of them, accepted"),
-    *(Column(f"spec_accepted_{place}", "float", f"counter: drafts whose token {place} was accepted")
-      for place in range(1, SPEC_POSITIONS + 1)),
+    *(
+        Column(f"spec_accepted_{place}", "float", f"counter: drafts whose token {place} was accepted")
+        for place in range(1, SPEC_POSITIONS + 1)
+    ),
     Column("spec_accept_length", "float", "gauge: tokens of a step lately, accepted ones and the model's own"),
     Column("spec_accept_rate", "float", "gauge: share of the drafted tokens accepted lately"),
 )
@@ -207,8 +209,11 @@ REPLAY_COLUMNS: tuple[Column, ...] = (
     Column("prompt_tokens", "int", "length of the prompt on record, scaled; empty where the trace has its text alone"),
     Column("output_tokens", "int", "length of the answer on record, scaled"),
     Column("block_tokens", "int", "tokens of a block of the trace; empty where it does not say what prompts share"),
-    Column("blocks", "text", "its blocks from the beginning on: numbers of 4 bytes, little-endian, in base64; equal "
-                             "numbers are equal text"),
+    Column(
+        "blocks",
+        "text",
+        "its blocks from the beginning on: numbers of 4 bytes, little-endian, in base64; equal numbers are equal text",
+    ),
 )
 """replay.csv: what the trace asks for in the measured phase, one row per request. Of replays alone."""
 
@@ -244,8 +249,13 @@ def header(columns: Iterable[Column]) -> str:
 
 def clean_text(text: str) -> str:
     """One printable line that no spreadsheet takes for a formula, at most 300 characters long."""
-    if len(text) <= _ERROR_DETAIL_CHARS and text.isprintable() and "  " not in text and text == text.strip() \
-            and not text.startswith(_FORMULA_LEADS):
+    if (
+        len(text) <= _ERROR_DETAIL_CHARS
+        and text.isprintable()
+        and "  " not in text
+        and text == text.strip()
+        and not text.startswith(_FORMULA_LEADS)
+    ):
         return text  # nearly always
     line = "".join(ch if ch.isprintable() else " " for ch in text[: 4 * _ERROR_DETAIL_CHARS])
     line = " ".join(line.split())[:_ERROR_DETAIL_CHARS]

@@ -47,8 +47,9 @@ def probe(base_url: str, api_key: str | None = None, form: EndpointForm = USUAL_
     return None
 
 
-def adopt(base_url: str, api_key: str | None = None, description: EngineSpec | None = None,
-          form: EndpointForm = USUAL_FORM) -> Engine:
+def adopt(
+    base_url: str, api_key: str | None = None, description: EngineSpec | None = None, form: EndpointForm = USUAL_FORM
+) -> Engine:
     """An Engine for an endpoint that someone else runs. `description`: where it was recognised already.
 
     Whether it serves what a load asks is for the check before the load to find out: it may have no list of models.
@@ -78,7 +79,7 @@ def adopt(base_url: str, api_key: str | None = None, description: EngineSpec | N
 def _hint(endpoint: Endpoint, error: web.Unreachable) -> str:
     """What often is the matter."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return "; name the authority's file: SET=\"endpoint.ca_file=/path/ca.pem\" (or SSL_CERT_FILE)"
+        return '; name the authority\'s file: SET="endpoint.ca_file=/path/ca.pem" (or SSL_CERT_FILE)'
     if not endpoint.tls and "reset" in str(error):
         return "; does this port want https:// ?"
     return ""

@@ -31,8 +31,12 @@ def requests_inside(engine: Engine) -> int | None:
     return round(sum(values)) if values else None
 
 
-def wait_until_empty(engine: Engine, limit_s: float, sleep: Callable[[float], None] = time.sleep,
-                     now: Callable[[], float] = time.monotonic) -> Emptiness:
+def wait_until_empty(
+    engine: Engine,
+    limit_s: float,
+    sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], float] = time.monotonic,
+) -> Emptiness:
     """Wait until nothing runs or waits in the engine, at most `limit_s` seconds."""
     began = now()
     while True:

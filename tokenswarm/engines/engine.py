@@ -35,8 +35,9 @@ class Engine:
 
     runtime = "external"
 
-    def __init__(self, base_url: str, description: EngineSpec | None, api_key: str | None = None,
-                 form: EndpointForm = USUAL_FORM) -> None:
+    def __init__(
+        self, base_url: str, description: EngineSpec | None, api_key: str | None = None, form: EndpointForm = USUAL_FORM
+    ) -> None:
         self.base_url = base_url
         self._form = form
         self.description = description
@@ -178,9 +179,16 @@ class Engine:
 
     def record(self) -> EngineRecord:
         """What run.json tells of it."""
-        return EngineRecord(name=self.name, title=self.title, version=self.version, base_url=self.base_url,
-                            runtime=self.runtime, cold_start_s=self.cold_start_s, command=self.command,
-                            effective=dict(self.effective))
+        return EngineRecord(
+            name=self.name,
+            title=self.title,
+            version=self.version,
+            base_url=self.base_url,
+            runtime=self.runtime,
+            cold_start_s=self.cold_start_s,
+            command=self.command,
+            effective=dict(self.effective),
+        )
 
 
 def _package_version(name: str) -> str | None:

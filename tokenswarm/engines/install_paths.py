@@ -53,8 +53,11 @@ def places(description: EngineSpec, device: Device, root: Path | None = None) ->
             f"{description.title} is not installed for device {device}: run `make engine-venv "
             f"ENGINE={description.name} DEVICE={device}` or `python -m tokenswarm engine install "
             f"--engine {description.name} --device {device}`"
-            + (f"; without such a device, give {others}; or load a server that runs already with HOST=..." if others
-               else "")
+            + (
+                f"; without such a device, give {others}; or load a server that runs already with HOST=..."
+                if others
+                else ""
+            )
             + ".",
         )
     return EnginePaths(venv / "bin" / "python", venv / "bin")

@@ -59,8 +59,9 @@ def write_down(running: Running, root: Path | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_whole(path, json.dumps(asdict(running)))
     except OSError as error:
-        raise UserError(Exit.RESULTS, f"{path} cannot be written, so the engine could not be found again: "
-                                      f"{error.strerror or error}") from None
+        raise UserError(
+            Exit.RESULTS, f"{path} cannot be written, so the engine could not be found again: {error.strerror or error}"
+        ) from None
 
 
 def forget(name: str, root: Path | None = None) -> None:
@@ -83,7 +84,9 @@ def process_of(running: Running) -> psutil.Process | None:
     """The engine's first process; None when it has ended, also where another process has its id now."""
     with contextlib.suppress(psutil.Error, ValueError, OverflowError):
         process = psutil.Process(int(running.id))
-        if (abs(process.create_time() - running.started_at) < _STARTS_TOLERANCE_S
-                and process.status() != psutil.STATUS_ZOMBIE):
+        if (
+            abs(process.create_time() - running.started_at) < _STARTS_TOLERANCE_S
+            and process.status() != psutil.STATUS_ZOMBIE
+        ):
             return process
     return None

@@ -58,6 +58,7 @@ class TakenEngine(Engine):
 
 # ---- finding
 
+
 def find(engine: str | None = None, *, in_containers: bool = True, root: Path | None = None) -> list[Running]:
     """Engines that run: those written down, then those in containers. What has ended is forgotten. `engine`: a name, or
     the path of a description. Raises UserError (USAGE) for a path without one."""
@@ -92,8 +93,14 @@ def take(running: Running, api_key: str | None = None, description: EngineSpec |
     return TakenEngine(running, adopt(present(running.base_url), api_key, description=description))
 
 
-def find_matching(description: EngineSpec, model: str | None, wanted: Mapping[str, Scalar], api_key: str | None, *,
-            in_containers: bool = True) -> Engine | None:
+def find_matching(
+    description: EngineSpec,
+    model: str | None,
+    wanted: Mapping[str, Scalar],
+    api_key: str | None,
+    *,
+    in_containers: bool = True,
+) -> Engine | None:
     """The engine of this kind that runs here already, left running by `up`, by KEEP=1 or by somebody else at its
     default port; None if there is none.
 
@@ -115,9 +122,12 @@ def find_matching(description: EngineSpec, model: str | None, wanted: Mapping[st
     if served is not None and names and served not in names:
         wrong.insert(0, f"its model is {served}, wanted {model}")
     if wrong:
-        raise UserError(Exit.ENGINE, f"{description.title} runs already at {engine.base_url}, but not as wanted: "
-                                     f"{'; '.join(wrong)}. Stop it (make down ENGINE={description.name}), or load it "
-                                     f"as it is with HOST={engine.base_url}")
+        raise UserError(
+            Exit.ENGINE,
+            f"{description.title} runs already at {engine.base_url}, but not as wanted: "
+            f"{'; '.join(wrong)}. Stop it (make down ENGINE={description.name}), or load it "
+            f"as it is with HOST={engine.base_url}",
+        )
     return engine
 
 
@@ -146,6 +156,7 @@ def _word(value: Scalar) -> str:
 
 
 # ---- the rest of its life
+
 
 def stop(running: Running, root: Path | None = None) -> None:
     """End an engine with everything that it started. Raises UserError(ENGINE) if a container cannot be stopped."""

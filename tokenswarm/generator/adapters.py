@@ -21,4 +21,4 @@ def adapter_of(lora: Lora, seed: int, conversation: str) -> int | None:
 
 @lru_cache(maxsize=8)
 def _rising(adapters: int, exponent: float) -> list[float]:
-    return list(accumulate(number ** -exponent for number in range(1, adapters + 1)))
+    return list(accumulate(number**-exponent for number in range(1, adapters + 1)))

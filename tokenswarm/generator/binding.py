@@ -71,8 +71,14 @@ class BoundSession:
 
     __slots__ = ("_later", "_owed", "number", "over", "pause_s", "turns", "user_class")
 
-    def __init__(self, turns: int | None = 1, pause_s: Callable[[], float] = float,
-                 later: Iterable[RecordedTime] | None = None, number: int = 0, user_class: str = "") -> None:
+    def __init__(
+        self,
+        turns: int | None = 1,
+        pause_s: Callable[[], float] = float,
+        later: Iterable[RecordedTime] | None = None,
+        number: int = 0,
+        user_class: str = "",
+    ) -> None:
         self.turns, self.pause_s, self.user_class = (turns if later is None else 1), pause_s, user_class
         self._later, self.number = (None if later is None else iter(later)), number
         self.over = False
@@ -84,8 +90,7 @@ class BoundSession:
         return None if self._later is None else next(self._later, None)
 
 
-def bound_session(session: Session, number: int, pause_s: Callable[[], float],
-                  user_class: str = "") -> BoundSession:
+def bound_session(session: Session, number: int, pause_s: Callable[[], float], user_class: str = "") -> BoundSession:
     """What binds arrivals to a session that began with arrival `number`."""
     later = None if session.schedule is None else session.schedule[1:]
     return BoundSession(session.turns, pause_s, later, number, user_class)
@@ -110,9 +115,12 @@ class Binding(Generic[Waiter]):
     begins one: for these it is asked in their order, and before anything else is asked about the arrival.
     of_user(number): without a mix, the class of the user who is to begin a session with that arrival."""
 
-    def __init__(self, planned: Callable[[int], BoundSession] = lambda _: BoundSession(),
-                 user_class: Callable[[int, str | None], str] = lambda *_: "",
-                 of_user: Callable[[int], str] = lambda _: "") -> None:
+    def __init__(
+        self,
+        planned: Callable[[int], BoundSession] = lambda _: BoundSession(),
+        user_class: Callable[[int, str | None], str] = lambda *_: "",
+        of_user: Callable[[int], str] = lambda _: "",
+    ) -> None:
         self._planned, self._user_class = planned, user_class
         self._free: FreeUsers[Waiter] = FreeUsers(of_user)
         """Users who would begin a session."""

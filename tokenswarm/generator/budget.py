@@ -15,8 +15,21 @@ from tokenswarm.workloads.base import Prompt, chars_of
 LEAST_CHARS_PER_TOKEN = 2.0
 """Of text that no tokenizer cuts smaller, so that a reservation covers what a prompt will cost."""
 _MILLION = 1e6
-_NOT_ASKED = frozenset({"connect_refused", "connect_timeout", "connect_failed", "tls_failed", "generator_limit",
-                        "client_error", "unauthorized", "not_found", "rejected", "rate_limited", "quota_exceeded"})
+_NOT_ASKED = frozenset(
+    {
+        "connect_refused",
+        "connect_timeout",
+        "connect_failed",
+        "tls_failed",
+        "generator_limit",
+        "client_error",
+        "unauthorized",
+        "not_found",
+        "rejected",
+        "rate_limited",
+        "quota_exceeded",
+    }
+)
 """Kinds of failure that no endpoint takes money for."""
 REQUESTS, USD = "load.max_requests", "load.max_usd"
 
@@ -26,8 +39,11 @@ def usd(prices: EndpointSettings, prompt_tokens: float, cached_tokens: float, ou
     full = prices.input_usd_per_million or 0.0
     cached = full if prices.cached_usd_per_million is None else prices.cached_usd_per_million
     cached_tokens = min(cached_tokens, prompt_tokens)
-    return ((prompt_tokens - cached_tokens) * full + cached_tokens * cached
-            + output_tokens * (prices.output_usd_per_million or 0.0)) / _MILLION
+    return (
+        (prompt_tokens - cached_tokens) * full
+        + cached_tokens * cached
+        + output_tokens * (prices.output_usd_per_million or 0.0)
+    ) / _MILLION
 
 
 def _most_tokens(prompt: Prompt) -> float:

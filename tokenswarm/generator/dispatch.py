@@ -51,14 +51,17 @@ NOT_PLANNED = PlannedSessions()
 class Dispatcher:
     """Arrivals of one worker, which sends its `share` of all."""
 
-    def __init__(self, load: Load, seed: int, share: Share, timeline: Timeline,
-                 planned: PlannedSessions = NOT_PLANNED) -> None:
+    def __init__(
+        self, load: Load, seed: int, share: Share, timeline: Timeline, planned: PlannedSessions = NOT_PLANNED
+    ) -> None:
         self._load, self._seed, self._share = load, seed, share
         self._timeline, self._phase, self._under_way = timeline, "warmup", planned.under_way
         self._listed = listed_times(load) if planned.starts is None else tuple(planned.starts)
         self._binding: Binding[AsyncResult] = Binding(
             lambda number: planned.begun(self._phase, number),
-            lambda number, of_place: planned.user_class(self._phase, number, of_place), planned.of_user)
+            lambda number, of_place: planned.user_class(self._phase, number, of_place),
+            planned.of_user,
+        )
         self._queue: Queue | None = None
         self.arrivals_queued = 0
         """Arrivals that had to queue because every user was in flight: max_in_flight bound."""
@@ -109,10 +112,12 @@ class Dispatcher:
         self._play(lambda: warmup_times(self._load, self._seed), self._timeline.start, "warmup")
         # What the warm-up did not get to is nobody's.
         self._phase, start = "measure", self._timeline.measure_start
-        self._binding.begin_phase(self._under_way(self._phase, start) if self._under_way else (),
-                                  goes_on=self._under_way is not None)
-        self._play(lambda: measured_times(self._load, self._seed, self._listed), self._timeline.measure_start,
-                   "measure")
+        self._binding.begin_phase(
+            self._under_way(self._phase, start) if self._under_way else (), goes_on=self._under_way is not None
+        )
+        self._play(
+            lambda: measured_times(self._load, self._seed, self._listed), self._timeline.measure_start, "measure"
+        )
 
     def _pacer(self, times: Iterator[float]) -> Pacer:
         return Pacer(share_of(times, self._share.index, self._share.processes))
@@ -129,8 +134,9 @@ class Dispatcher:
             while (left := pacer.wait_s(time.time() - start, sent)) > 0:
                 if self._timeline.phase_at(time.time()) != phase:
                     return
-                gevent.sleep(min(left, 0.25, max(0.0, self._timeline.measure_start - time.time())
-                                 if phase == "warmup" else 0.25))
+                gevent.sleep(
+                    min(left, 0.25, max(0.0, self._timeline.measure_start - time.time()) if phase == "warmup" else 0.25)
+                )
             due = start + pacer.due_s(sent)
             if self._timeline.phase_at(due) != phase:
                 return

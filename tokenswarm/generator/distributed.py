@@ -95,9 +95,16 @@ class MasterRole(Coordinator):
         self._files_at = 0.0
         """When a worker last said anything about files, by the monotonic clock."""
         runner = environment.runner
-        for name, listener in (("rows", self._rows), ("tally", self._tallied), ("pong", self._pong),
-                               ("pulse", self._pulse), ("account", self._account), ("gave_up", self._gave_up),
-                               ("file_wanted", self._file_wanted), ("files_ready", self._files_ready)):
+        for name, listener in (
+            ("rows", self._rows),
+            ("tally", self._tallied),
+            ("pong", self._pong),
+            ("pulse", self._pulse),
+            ("account", self._account),
+            ("gave_up", self._gave_up),
+            ("file_wanted", self._file_wanted),
+            ("files_ready", self._files_ready),
+        ):
             runner.register_message(f"tokenswarm_{name}", self.guard(listener))
         gate_worker_registration(runner, self._closed)
 
@@ -105,8 +112,11 @@ class MasterRole(Coordinator):
         if not self._ended:
             return "a run is on, and it joins the next one"
         planned = self.plan.workers if self.plan is not None and self.plan.controlled else None
-        return f"there are {planned} workers, as many as were asked for" \
-            if planned is not None and len(self._alive()) >= planned else None
+        return (
+            f"there are {planned} workers, as many as were asked for"
+            if planned is not None and len(self._alive()) >= planned
+            else None
+        )
 
     def workers(self) -> int:
         return max(1, len(self._alive()))
@@ -123,31 +133,49 @@ class MasterRole(Coordinator):
         """Let each worker have the files that the scenarios name. Raises UserError (LOAD_GENERATOR) if one does not
         get them."""
         plan = present(self.plan)
-        self._files = FilesToHandOut([plan.scenario.values(),
-                                      *(each.scenario.values() for each in plan.classes.values())])
+        self._files = FilesToHandOut(
+            [plan.scenario.values(), *(each.scenario.values() for each in plan.classes.values())]
+        )
         offers = self._files.offers()
         if not offers:
             return
         self._files_at = time.monotonic()
         self._tell("files", lambda _: {"files": offers})
-        while missing := [client.id for client in self._alive()
-                          if client.id in self._workers and not self._workers[client.id].has_files]:
+        while missing := [
+            client.id
+            for client in self._alive()
+            if client.id in self._workers and not self._workers[client.id].has_files
+        ]:
             if time.monotonic() - self._files_at > _FILES_STALL_S:
-                raise UserError(Exit.LOAD_GENERATOR, f"{len(missing)} of {len(self._workers)} workers did not get the "
-                                                     "files of this run from the master: look at their logs")
+                raise UserError(
+                    Exit.LOAD_GENERATOR,
+                    f"{len(missing)} of {len(self._workers)} workers did not get the "
+                    "files of this run from the master: look at their logs",
+                )
             if self.gave_up:
                 return
             gevent.sleep(0.02)
 
     def announce(self) -> None:
         plan, line = present(self.plan), self.timeline
+
         def message(worker: _Worker) -> dict[str, Any]:
             shift = worker.clock.correction_s
-            return {"manifest": manifest_json(self.manifest or _manifest_of(plan)), "folder": str(plan.folder),
-                    "clock_shift_s": shift, "index": worker.index, "hash_key": self._hash_key,
-                    "timeline": [line.start + shift, line.measure_start + shift, line.measure_end + shift,
-                                 line.stop_by + shift],
-                    "level_starts": [start + shift for start in line.level_starts]}
+            return {
+                "manifest": manifest_json(self.manifest or _manifest_of(plan)),
+                "folder": str(plan.folder),
+                "clock_shift_s": shift,
+                "index": worker.index,
+                "hash_key": self._hash_key,
+                "timeline": [
+                    line.start + shift,
+                    line.measure_start + shift,
+                    line.measure_end + shift,
+                    line.stop_by + shift,
+                ],
+                "level_starts": [start + shift for start in line.level_starts],
+            }
+
         self._tell("plan", message)
 
     def _tell(self, name: str, message: Any) -> None:
@@ -164,7 +192,8 @@ class MasterRole(Coordinator):
         self._tell("end", lambda _: {})
         deadline = time.monotonic() + _WORKERS_END_S
         while time.monotonic() < deadline and any(
-                client.id in self._workers and self._workers[client.id].account is None for client in self._alive()):
+            client.id in self._workers and self._workers[client.id].account is None for client in self._alive()
+        ):
             gevent.sleep(0.05)
         total: dict[str, Any] = {"workers_lost": present(self.plan).workers, "rows_lost": 0}
         by_kind: dict[str, Counter[str]] = {name: Counter() for name in ("odd", "user_errors", "limit_reached")}
@@ -179,11 +208,18 @@ class MasterRole(Coordinator):
         return total | {name: dict(counted) for name, counted in by_kind.items() if counted}
 
     def worker_records(self) -> list[WorkerRecord]:
-        return [WorkerRecord(identity, worker.rows, lost=worker.account is None,
-                             clock_offset_ms=round(worker.clock.offset_s * 1e3, 3),
-                             round_trip_ms=round(worker.clock.round_trip_s * 1e3, 3)
-                             if worker.clock.round_trip_s < float("inf") else None)
-                for identity, worker in self._workers.items()]
+        return [
+            WorkerRecord(
+                identity,
+                worker.rows,
+                lost=worker.account is None,
+                clock_offset_ms=round(worker.clock.offset_s * 1e3, 3),
+                round_trip_ms=round(worker.clock.round_trip_s * 1e3, 3)
+                if worker.clock.round_trip_s < float("inf")
+                else None,
+            )
+            for identity, worker in self._workers.items()
+        ]
 
     def in_flight(self) -> Counter[str]:
         alive = {client.id for client in self._alive()}
@@ -225,8 +261,11 @@ class MasterRole(Coordinator):
             return
         self._files_at = time.monotonic()
         sha256, offset = msg.data["sha256"], msg.data["offset"]
-        self.environment.runner.send_message("tokenswarm_file_slice", {
-            "sha256": sha256, "offset": offset, "data": self._files.slice(sha256, offset)}, msg.node_id)
+        self.environment.runner.send_message(
+            "tokenswarm_file_slice",
+            {"sha256": sha256, "offset": offset, "data": self._files.slice(sha256, offset)},
+            msg.node_id,
+        )
 
     def _files_ready(self, msg: Any, **_: Any) -> None:
         if msg.node_id in self._workers:
@@ -244,10 +283,15 @@ class MasterRole(Coordinator):
 
 def _are_rows(data: Any) -> bool:
     """Whether this is what a worker's sink sends: so many whole lines of a table that there is."""
-    return (isinstance(data, dict) and isinstance(data.get("table"), str) and data["table"] in WRITTEN
-            and type(data.get("count")) is int
-            and isinstance(data.get("lines"), str) and data["lines"].endswith("\n")
-            and 0 < data["count"] <= data["lines"].count("\n"))
+    return (
+        isinstance(data, dict)
+        and isinstance(data.get("table"), str)
+        and data["table"] in WRITTEN
+        and type(data.get("count")) is int
+        and isinstance(data.get("lines"), str)
+        and data["lines"].endswith("\n")
+        and 0 < data["count"] <= data["lines"].count("\n")
+    )
 
 
 class WorkerRole(ProcessRole):
@@ -263,9 +307,15 @@ class WorkerRole(ProcessRole):
         send = environment.runner.send_message
         self._files = FilesToFetch(
             lambda sha256, offset: send("tokenswarm_file_wanted", {"sha256": sha256, "offset": offset}),
-            lambda: send("tokenswarm_files_ready", {}))
-        for name, listener in (("ping", self._ping), ("plan", self._planned), ("end", self._end),
-                               ("files", self._offered), ("file_slice", self._file_slice)):
+            lambda: send("tokenswarm_files_ready", {}),
+        )
+        for name, listener in (
+            ("ping", self._ping),
+            ("plan", self._planned),
+            ("end", self._end),
+            ("files", self._offered),
+            ("file_slice", self._file_slice),
+        ):
             environment.runner.register_message(f"tokenswarm_{name}", self.guard(listener))
 
     def give_up(self, sentence: str, code: int) -> None:
@@ -275,14 +325,19 @@ class WorkerRole(ProcessRole):
 
     def start(self) -> None:
         if self._plan is None:
-            raise UserError(Exit.LOAD_GENERATOR,
-                            "the master sent no plan; start it from the same version of tokenswarm")
+            raise UserError(
+                Exit.LOAD_GENERATOR, "the master sent no plan; start it from the same version of tokenswarm"
+            )
         runner = self.environment.runner
         grow_descriptor_table()
-        outlets = Outlets(MasterSink(runner.send_message), self._lost,
-                          lambda seen: runner.send_message("tokenswarm_tally", seen.packed()))
-        self.process = LoadProcess(self._plan, self._index, self.timeline, outlets,
-                                   clock_shift_s=self._clock_shift_s, hash_key=self._hash_key)
+        outlets = Outlets(
+            MasterSink(runner.send_message),
+            self._lost,
+            lambda seen: runner.send_message("tokenswarm_tally", seen.packed()),
+        )
+        self.process = LoadProcess(
+            self._plan, self._index, self.timeline, outlets, clock_shift_s=self._clock_shift_s, hash_key=self._hash_key
+        )
         gevent.spawn(self._beat)
         freeze_gc()
 
@@ -312,8 +367,9 @@ class WorkerRole(ProcessRole):
     def _beat(self) -> None:
         while not self._ended:
             process = present(self.process)
-            self.environment.runner.send_message("tokenswarm_pulse", {
-                "in_flight": dict(process.in_flight), "exhausted": process.exhausted})
+            self.environment.runner.send_message(
+                "tokenswarm_pulse", {"in_flight": dict(process.in_flight), "exhausted": process.exhausted}
+            )
             gevent.sleep(_PULSE_S)
 
     def _end(self, **_: Any) -> None:
@@ -333,8 +389,16 @@ class WorkerRole(ProcessRole):
 
 def _manifest_of(plan: Plan) -> Manifest:
     """As much of a manifest as `plan_from` needs."""
-    return Manifest(run_id=plan.run_id, engine=EngineRecord(base_url=plan.base_url), model=plan.model, seed=plan.seed,
-                    salt=plan.salt, scenario=ScenarioRecord(values=plan.scenario.values()),
-                    classes={name: ScenarioRecord(values=own.scenario.values()) for name, own in plan.classes.items()
-                             if name != ALL},
-                    corpus=CorpusRecord(**plan.corpus.identity()), load=LoadRecord(workers=plan.workers))
+    return Manifest(
+        run_id=plan.run_id,
+        engine=EngineRecord(base_url=plan.base_url),
+        model=plan.model,
+        seed=plan.seed,
+        salt=plan.salt,
+        scenario=ScenarioRecord(values=plan.scenario.values()),
+        classes={
+            name: ScenarioRecord(values=own.scenario.values()) for name, own in plan.classes.items() if name != ALL
+        },
+        corpus=CorpusRecord(**plan.corpus.identity()),
+        load=LoadRecord(workers=plan.workers),
+    )

@@ -31,9 +31,13 @@ class KeptAnswers:
             return
         names = ("request_id", "user_class", "document", "finish_reason", "valid_output", "completion_tokens")
         text = masked(answer.text, tuple(keys))
-        kept.append(json.dumps({**{name: row[name] for name in names}, "text": text[:KEPT_CHARS],
-                                "cut": len(text) > KEPT_CHARS}) + "\n")
+        kept.append(
+            json.dumps(
+                {**{name: row[name] for name in names}, "text": text[:KEPT_CHARS], "cut": len(text) > KEPT_CHARS}
+            )
+            + "\n"
+        )
 
     def lines(self) -> list[str]:
         """At most so many, invalid ones first, a JSON object each."""
-        return [*self._invalid, *self._others][:self._most]
+        return [*self._invalid, *self._others][: self._most]

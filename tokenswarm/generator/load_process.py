@@ -70,8 +70,11 @@ class _ClassLoad:
         limits, output, endpoint = of_class.limits, of_class.output, plan.endpoint_of(name)
         form = endpoint.form()
         self.workload = create(of_class.scenario, plan.corpus, plan.seed, plan.salt_of(name))
-        self.client = LLMClient(Endpoint(plan.base_url, form), Timeouts(
-            limits.connect_s, limits.first_token_s, limits.gap_s, limits.total_s), plan.api_key)
+        self.client = LLMClient(
+            Endpoint(plan.base_url, form),
+            Timeouts(limits.connect_s, limits.first_token_s, limits.gap_s, limits.total_s),
+            plan.api_key,
+        )
         self.body = constant_body(plan.model, output, endpoint)
         self.endpoint = endpoint
         self.keys = keys_of(plan.api_key, form.secrets)
@@ -104,8 +107,15 @@ class LoadProcess:
     for all processes of a run; a fresh one by default.
     """
 
-    def __init__(self, plan: Plan, index: int, timeline: Timeline, outlets: Outlets, clock_shift_s: float = 0.0,
-                 hash_key: bytes | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        index: int,
+        timeline: Timeline,
+        outlets: Outlets,
+        clock_shift_s: float = 0.0,
+        hash_key: bytes | None = None,
+    ) -> None:
         scenario = plan.scenario
         self.plan = plan
         self.index = index
@@ -125,8 +135,9 @@ class LoadProcess:
         self._failed = False
         share, begun = Share(index, plan.workers), Counter[Hashable]()
         self._budget = Budget(scenario.load, share)
-        self._loads = {name: _ClassLoad(plan, name, share, begun) for name in plan.classes
-                       if name != ALL or scenario.mix is None}
+        self._loads = {
+            name: _ClassLoad(plan, name, share, begun) for name in plan.classes if name != ALL or scenario.mix is None
+        }
         self._draw = self._class_draw()
         self._numbered: int | None = None
         self.in_flight: Counter[str] = Counter()
@@ -144,8 +155,7 @@ class LoadProcess:
         """`warmup`, `measure` or `drain`, now."""
         return self.timeline.phase_at(time.time())
 
-    def next_session(self, phase: str, user_class: str = ALL, user: int = 0,
-                     arrival: Arrival | None = None) -> Session:
+    def next_session(self, phase: str, user_class: str = ALL, user: int = 0, arrival: Arrival | None = None) -> Session:
         """The session that a user begins now, in an open loop with that arrival; workers never repeat each other's. See
         `session_stream`. Raises `NoMoreSessions` after the last one of a workload that has so many in all."""
         session = self._load_of(user_class).sessions.next(phase, user, self.timeline, time.time(), arrival)
@@ -160,9 +170,12 @@ class LoadProcess:
     def exhausted(self) -> bool:
         """Whether nothing is left to send: a limit of the run is reached, or each session of a measured phase that has
         so many in all was begun by its process, and is over."""
-        return self._budget.over or (self._sessions_open == 0 and self.phase() == "measure" and all(
-            load.sessions.exhausted for load in self._loads.values() if load.sessions.finite) and any(
-            load.sessions.finite for load in self._loads.values()))
+        return self._budget.over or (
+            self._sessions_open == 0
+            and self.phase() == "measure"
+            and all(load.sessions.exhausted for load in self._loads.values() if load.sessions.finite)
+            and any(load.sessions.finite for load in self._loads.values())
+        )
 
     def bind(self, session: Session, user_class: str, arrival: Arrival) -> BoundSession | None:
         """Open loop: a session has begun with that arrival; its further turns get places of their own."""
@@ -173,9 +186,17 @@ class LoadProcess:
         return bound
 
     def _bound(self, session: Session, user_class: str, number: int = 0) -> BoundSession:
-        return bound_session(session, number, pauses(
-            self.plan.seed, session.conversation, self.plan.of(user_class).behaviour.think_time_s,
-            self._load_of(user_class).workload.answer_tokens), user_class if self._draw is not None else ALL)
+        return bound_session(
+            session,
+            number,
+            pauses(
+                self.plan.seed,
+                session.conversation,
+                self.plan.of(user_class).behaviour.think_time_s,
+                self._load_of(user_class).workload.answer_tokens,
+            ),
+            user_class if self._draw is not None else ALL,
+        )
 
     def _open_loop(self) -> Dispatcher:
         """The arrivals of this process. Planned are sessions of the leading scenario, or of the class that a mix drew;
@@ -191,16 +212,33 @@ class LoadProcess:
             return self._bound(session(phase, number, user_class), user_class)
 
         def class_at(phase: str, number: int, of_place: str | None) -> str:
-            return ALL if draw is None else draw.at_place(
-                phase, number, of_place, lambda user_class: session(phase, number, user_class).turns)
+            return (
+                ALL
+                if draw is None
+                else draw.at_place(phase, number, of_place, lambda user_class: session(phase, number, user_class).turns)
+            )
 
         def under_way(phase: str, start: float) -> list[Places]:
-            return [places for user_class, share in shares.items() for places in places_under_way(
-                self._load_of(user_class).workload, phase, self._load_of(user_class).behaviour.think_time_s,
-                share * present(load.rate) / plan.workers, start, user_class)]
+            return [
+                places
+                for user_class, share in shares.items()
+                for places in places_under_way(
+                    self._load_of(user_class).workload,
+                    phase,
+                    self._load_of(user_class).behaviour.think_time_s,
+                    share * present(load.rate) / plan.workers,
+                    start,
+                    user_class,
+                )
+            ]
 
-        planned = PlannedSessions(begun, None if plan.scenario.phases_apart else under_way,
-                                  self._load_of(ALL).workload.recorded_starts(), class_at, self._shares.of_arrival)
+        planned = PlannedSessions(
+            begun,
+            None if plan.scenario.phases_apart else under_way,
+            self._load_of(ALL).workload.recorded_starts(),
+            class_at,
+            self._shares.of_arrival,
+        )
         return Dispatcher(load, plan.seed, Share(self.index, plan.workers), self.timeline, planned)
 
     def _load_of(self, user_class: str) -> _ClassLoad:
@@ -211,8 +249,9 @@ class LoadProcess:
         mix = self.plan.scenario.mix
         if mix is None or mix.of == USERS:
             return None
-        return ClassDraw(mix, self.plan.seed, self.index,
-                         {name: mean_turns(load.workload) for name, load in self._loads.items()})
+        return ClassDraw(
+            mix, self.plan.seed, self.index, {name: mean_turns(load.workload) for name, load in self._loads.items()}
+        )
 
     def class_for(self, phase: str, user: int, arrival: Arrival | None) -> str:
         """Of a mix: the class of the session that a user begins now, in an open loop with that arrival."""
@@ -262,8 +301,15 @@ class LoadProcess:
     def open_loop(self) -> bool:
         return self._dispatcher is not None
 
-    def send(self, prompt: Prompt, phase: str, user_class: str, scheduled_at: float | None,
-             attempt: int = 1, continuing: bool = False) -> Answer:
+    def send(
+        self,
+        prompt: Prompt,
+        phase: str,
+        user_class: str,
+        scheduled_at: float | None,
+        attempt: int = 1,
+        continuing: bool = False,
+    ) -> Answer:
         """Send one prompt, wait for its outcome, write its row. Also when the user is killed meanwhile. Raises
         LimitReached, and sends nothing, where the run may ask no more."""
         of_class = self._load_of(user_class)
@@ -278,8 +324,9 @@ class LoadProcess:
         finally:
             self._budget.settle(of_class.endpoint, reserved, answer)
 
-    def _sent(self, prompt: Prompt, phase: str, user_class: str, scheduled_at: float | None, attempt: int,
-              continuing: bool) -> Answer:
+    def _sent(
+        self, prompt: Prompt, phase: str, user_class: str, scheduled_at: float | None, attempt: int, continuing: bool
+    ) -> Answer:
         self._requests += 1
         number = self._requests
         request_id = f"{self.plan.run_id}-{self.index}-{number}"
@@ -287,21 +334,37 @@ class LoadProcess:
         adapter = adapter_of(lora, self.plan.seed, prompt.conversation)
         load = self._load_of(user_class)
         traced = trace_context(request_id) if load.endpoint.traceparent else None
-        origin = Origin(self.plan.run_id, self.index, phase, user_class, request_id, scheduled_at, attempt, number,
-                        continuing, traced[0] if traced else None, adapter)
+        origin = Origin(
+            self.plan.run_id,
+            self.index,
+            phase,
+            user_class,
+            request_id,
+            scheduled_at,
+            attempt,
+            number,
+            continuing,
+            traced[0] if traced else None,
+            adapter,
+        )
         body = request_body(load.body, prompt, load.max_tokens, load.endpoint)
         if adapter is not None:
             body["model"] = lora.asked_model(adapter, self.plan.model)
         asked_at = time.time()
         self.in_flight[user_class] += 1
         try:
-            answer = load.client.complete(body, request_id, path_of(prompt, load.endpoint),
-                                          **({"headers": {"traceparent": traced[1]}} if traced else {}))
+            answer = load.client.complete(
+                body,
+                request_id,
+                path_of(prompt, load.endpoint),
+                **({"headers": {"traceparent": traced[1]}} if traced else {}),
+            )
             if load.raw_reasoning:
                 unclosed_as_reasoning(answer)
         except Exception as error:  # a bug of ours, or a prompt that is no JSON: it must not cost the row
-            answer = Answer(status="failed", error="client_error", error_detail=f"{type(error).__name__}: {error}",
-                            sent_at=asked_at)
+            answer = Answer(
+                status="failed", error="client_error", error_detail=f"{type(error).__name__}: {error}", sent_at=asked_at
+            )
         except BaseException:  # GreenletExit: the run is over and the request was in flight
             self._record(origin, prompt, Answer(status="cancelled", sent_at=asked_at))
             raise

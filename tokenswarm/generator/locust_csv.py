@@ -31,8 +31,11 @@ def complete_at_exit(environment: Any) -> None:
 def write_totals(environment: Any, prefix: str) -> None:
     """Write the three files as Locust does, from its statistics of this moment. A full disk leaves the old ones."""
     tables = StatsCSV(environment, PERCENTILES_TO_REPORT)
-    for name, write in (("stats", tables.requests_csv), ("failures", tables.failures_csv),
-                        ("exceptions", tables.exceptions_csv)):
+    for name, write in (
+        ("stats", tables.requests_csv),
+        ("failures", tables.failures_csv),
+        ("exceptions", tables.exceptions_csv),
+    ):
         text = io.StringIO()
         write(csv.writer(text))
         with contextlib.suppress(OSError):

@@ -47,8 +47,10 @@ class Trimmer:
 def keep_flat(environment: Any) -> gevent.Greenlet:
     """Trim the statistics of a Locust environment now and then, until the process ends."""
     trimmer = Trimmer()
+
     def forever() -> None:
         while True:
             gevent.sleep(_INTERVAL_S)
             trimmer.trim(environment.stats)
+
     return gevent.spawn(forever)

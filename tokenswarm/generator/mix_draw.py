@@ -81,8 +81,7 @@ class ClassDraw:
         at = Random(f"mix/{self._seed}/{phase}/{number}").random() * self._rising[-1]
         return next((name for name, end in zip(self._names, self._rising, strict=True) if at < end), self._names[-1])
 
-    def at_place(self, phase: str, number: int, of_place: str | None,
-                 turns_of: Callable[[str], float | None]) -> str:
+    def at_place(self, phase: str, number: int, of_place: str | None, turns_of: Callable[[str], float | None]) -> str:
         """The class of arrival `number`: that of the session that has a place there, or (None) of the one that the plan
         begins, to be asked one after another. turns_of(class): the requests that it would have, if that is known."""
         name = of_place
@@ -117,8 +116,10 @@ class ClassDraw:
         key = (phase, sequence)
         if key not in self._strides:
             place = self._worker if sequence == "arrivals" else sequence
-            begun = {name: (Random(f"mix/{self._seed}/{phase}/{name}").random() + place * math.sqrt(prime)) % 1.0
-                     for name, prime in zip(self._names, _primes(), strict=False)}
+            begun = {
+                name: (Random(f"mix/{self._seed}/{phase}/{name}").random() + place * math.sqrt(prime)) % 1.0
+                for name, prime in zip(self._names, _primes(), strict=False)
+            }
             self._strides[key] = Stride(self.shares, self.turns, begun)
         return self._strides[key]
 

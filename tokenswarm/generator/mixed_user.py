@@ -84,10 +84,25 @@ def classes_of_mix(mix: Mix, loaded: Iterable[type[User]]) -> list[type[User]]:
         if base is None:
             raise UserError(Exit.USAGE, f"{part.locustfile} has no user class {part.base} that Locust could run")
         meta: Any = type(base)
-        made.append(meta(part.user_class, (base,), {
-            "weight": part.weight, "scenario": part.scenario, "__module__": base.__module__, "__doc__": base.__doc__}))
+        made.append(
+            meta(
+                part.user_class,
+                (base,),
+                {
+                    "weight": part.weight,
+                    "scenario": part.scenario,
+                    "__module__": base.__module__,
+                    "__doc__": base.__doc__,
+                },
+            )
+        )
     if mix.of == USERS:
         return made
     meta = type(MixedUser)
-    return [meta("MixedUser", (MixedUser,), {
-        "abstract": False, "classes": {each.__name__: each for each in made}, "__module__": __name__})]
+    return [
+        meta(
+            "MixedUser",
+            (MixedUser,),
+            {"abstract": False, "classes": {each.__name__: each for each in made}, "__module__": __name__},
+        )
+    ]

@@ -49,8 +49,9 @@ def utc_now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def make_run_folder(results: Path, engine: str, scenario: str, load: Load | None = None,
-                    label: str | None = None) -> tuple[str, Path]:
+def make_run_folder(
+    results: Path, engine: str, scenario: str, load: Load | None = None, label: str | None = None
+) -> tuple[str, Path]:
     """A new folder RESULTS/<run-id>; a run never writes into another's. Its name tells runs apart: when, engine,
     scenario, load and label. Raises UserError (RESULTS)."""
     moment = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
@@ -60,8 +61,11 @@ def make_run_folder(results: Path, engine: str, scenario: str, load: Load | None
     try:
         folder.mkdir(parents=True)
     except OSError as error:
-        raise UserError(Exit.RESULTS, f"the results folder {results} cannot be written ({error.strerror}); "
-                                      "give another one with RESULTS=... (--results)") from None
+        raise UserError(
+            Exit.RESULTS,
+            f"the results folder {results} cannot be written ({error.strerror}); "
+            "give another one with RESULTS=... (--results)",
+        ) from None
     return run_id, folder.resolve()
 
 
@@ -112,32 +116,64 @@ class NewRun:
         scenario, prompts = self.scenario, self.scenario.prompts
         classes = {**scenario.classes(), **self.classes}
         return Manifest(
-            format=FORMAT, run_id=run_id, status="running", started_at=utc_now(), simulated=self.simulated,
-            label=self.label, engine=self.engine, model=self.model,
+            format=FORMAT,
+            run_id=run_id,
+            status="running",
+            started_at=utc_now(),
+            simulated=self.simulated,
+            label=self.label,
+            engine=self.engine,
+            model=self.model,
             scenario=scenario_record(scenario, self.overrides),
             classes={name: scenario_record(own, self.overrides) for name, own in classes.items()},
             load=_load(scenario.load, self.workers, prompts.state),
-            corpus=CorpusRecord(**self.corpus.identity()), seed=prompts.seed,
-            salt=fresh_salt() if prompts.salt == RUN_SALT else prompts.salt, argv=list(self.argv),
-            host=host_facts(), gpus=list(self.gpus), versions=versions(), git=git_facts(), preflight=self.preflight,
-            notes=list(self.notes), cost=self.cost, cpus=self.cpus)
+            corpus=CorpusRecord(**self.corpus.identity()),
+            seed=prompts.seed,
+            salt=fresh_salt() if prompts.salt == RUN_SALT else prompts.salt,
+            argv=list(self.argv),
+            host=host_facts(),
+            gpus=list(self.gpus),
+            versions=versions(),
+            git=git_facts(),
+            preflight=self.preflight,
+            notes=list(self.notes),
+            cost=self.cost,
+            cpus=self.cpus,
+        )
 
 
 def scenario_record(scenario: Scenario, overrides: Mapping[str, str]) -> ScenarioRecord:
     """The scenario as run.json holds it."""
-    return ScenarioRecord(scenario.name, scenario.title, scenario.description,
-                          scenario.workload_kind.name if scenario.mix is None else MIX,
-                          scenario.values(), dict(overrides))
+    return ScenarioRecord(
+        scenario.name,
+        scenario.title,
+        scenario.description,
+        scenario.workload_kind.name if scenario.mix is None else MIX,
+        scenario.values(),
+        dict(overrides),
+    )
 
 
 def _load(load: Load, workers: int, state: str) -> LoadRecord:
     closed = load.rate is None
     return LoadRecord(
-        mode="closed" if closed else "open", users=load.users if closed else None, spawn_rate=load.spawn_rate,
-        rate=load.rate, rate_end=load.rate_end, rate_steps=load.rate_steps, users_end=load.users_end,
-        users_steps=load.users_steps, arrivals=None if closed else load.arrivals, max_in_flight=load.max_in_flight,
-        duration_s=load.duration_s, warmup_s=load.warmup_s, warmup_max_s=load.warmup_most_s, drain_s=load.drain_s,
-        workers=workers, prompts=state)
+        mode="closed" if closed else "open",
+        users=load.users if closed else None,
+        spawn_rate=load.spawn_rate,
+        rate=load.rate,
+        rate_end=load.rate_end,
+        rate_steps=load.rate_steps,
+        users_end=load.users_end,
+        users_steps=load.users_steps,
+        arrivals=None if closed else load.arrivals,
+        max_in_flight=load.max_in_flight,
+        duration_s=load.duration_s,
+        warmup_s=load.warmup_s,
+        warmup_max_s=load.warmup_most_s,
+        drain_s=load.drain_s,
+        workers=workers,
+        prompts=state,
+    )
 
 
 def host_facts() -> HostRecord:
@@ -171,9 +207,12 @@ def versions() -> dict[str, str | None]:
 
 def git_facts() -> GitRecord | None:
     """Revision of the project's checkout and whether it was changed; None outside a checkout."""
+
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True,
-                              check=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
     if CHECKOUT is None:
         return None
     try:

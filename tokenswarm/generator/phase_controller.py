@@ -51,8 +51,16 @@ class PhaseController:
     it was announced.
     """
 
-    def __init__(self, timeline: Timeline, load: Load, processes: LoadProcesses, reporter: Reporter, *,
-                 duration_s: float, lead_s: float) -> None:
+    def __init__(
+        self,
+        timeline: Timeline,
+        load: Load,
+        processes: LoadProcesses,
+        reporter: Reporter,
+        *,
+        duration_s: float,
+        lead_s: float,
+    ) -> None:
         self.warmup: WarmupRecord | None = None
         """How the warm-up ended, once it has; see `steady.ended`."""
         self._timeline = timeline
@@ -117,29 +125,41 @@ class PhaseController:
         first_look, limit = steady.bounds(load, start, full_since)
         self._sleep_until(first_look)
         judgement = self._judge(full_since)
-        while not judgement.steady and time.time() < limit and not self._stop.is_set() \
-                and not self._processes.exhausted():
+        while (
+            not judgement.steady and time.time() < limit and not self._stop.is_set() and not self._processes.exhausted()
+        ):
             self._sleep_until(min(time.time() + steady.JUDGE_S, limit))
             judgement = self._judge(full_since)
         if not self._stop.is_set():
-            self.warmup = steady.ended(judgement, seconds=time.time() - start, limit_s=load.warmup_most_s,
-                                       fixed=load.warmup_s is not None, what=self._processes.latency_name)
+            self.warmup = steady.ended(
+                judgement,
+                seconds=time.time() - start,
+                limit_s=load.warmup_most_s,
+                fixed=load.warmup_s is not None,
+                what=self._processes.latency_name,
+            )
 
     def _judge(self, full_since: float) -> steady.Judgement:
         start, now = self._timeline.start, time.time()
         if self._processes.in_flight is None:
             return steady.judge(self._processes.answers(), start, full_since, now)
-        return steady.judge_load(self._processes.answers(), self._samples, start, full_since, now,
-                                 self._processes.latency_name)
+        return steady.judge_load(
+            self._processes.answers(), self._samples, start, full_since, now, self._processes.latency_name
+        )
 
     def _sleep_until(self, moment: float) -> None:
         while (left := moment - time.time()) > 0 and not self._stop.is_set() and not self._processes.exhausted():
             self._stop.wait(min(left, _LOOK_S))
 
     def _tell(self, phase: str) -> None:
-        self._reporter.say("phase", name=phase, start=self._timeline.start,
-                           measure_start=_finite(self._timeline.measure_start),
-                           measure_end=_finite(self._timeline.measure_end), warmup=self.warmup)
+        self._reporter.say(
+            "phase",
+            name=phase,
+            start=self._timeline.start,
+            measure_start=_finite(self._timeline.measure_start),
+            measure_end=_finite(self._timeline.measure_end),
+            warmup=self.warmup,
+        )
 
 
 def _finite(value: float) -> float | None:

@@ -37,13 +37,19 @@ def form_arguments(parser: Any) -> None:
     if os.environ.get(UNDER_COMMAND_VARIABLE):
         parser._default_config_files = []  # ~/.locust.conf and its like tell of other tests than the one asked for
     session = session_from_environment()
-    parser.add_argument("--scenario", default=session.scenario if session else "", help="what is asked",
-                       choices=session.scenarios if session else None, include_in_web_ui=session is not None)
+    parser.add_argument(
+        "--scenario",
+        default=session.scenario if session else "",
+        help="what is asked",
+        choices=session.scenarios if session else None,
+        include_in_web_ui=session is not None,
+    )
     parser.add_argument("--rate", default="", help="requests/s, an open loop; empty: users that wait for answers")
     parser.add_argument("--warmup", default="", help="seconds; empty: as the scenario has it, until the load is steady")
     parser.add_argument("--prompt-seed", default="", help="same seed, same prompts")
-    parser.add_argument("--set", default="", env_var="SET", help="any scenario values: slo.ttft_p95_ms=400 "
-                                                                  "rag.documents=8")
+    parser.add_argument(
+        "--set", default="", env_var="SET", help="any scenario values: slo.ttft_p95_ms=400 rag.documents=8"
+    )
 
 
 def chosen_scenario(options: Any, user_classes: Iterable[Any]) -> tuple[Scenario, dict[str, str]]:
@@ -64,8 +70,11 @@ def chosen_scenario(options: Any, user_classes: Iterable[Any]) -> tuple[Scenario
     preset = os.environ.get("ENDPOINT") if session is None else None
     overrides = dict(session.overrides) if session else {"endpoint.preset": preset} if preset else {}
     overrides |= parse_set(getattr(options, "set", "") or "")
-    form = {"load.rate": getattr(options, "rate", ""), "load.warmup_s": getattr(options, "warmup", ""),
-             "prompts.seed": getattr(options, "prompt_seed", "") or os.environ.get("SEED", "")}
+    form = {
+        "load.rate": getattr(options, "rate", ""),
+        "load.warmup_s": getattr(options, "warmup", ""),
+        "prompts.seed": getattr(options, "prompt_seed", "") or os.environ.get("SEED", ""),
+    }
     overrides |= {key: value for key, value in form.items() if value}
     scenario = load_scenario(name, overrides)
     return scenario if of_classes is None else _mix_of(scenario, of_classes), overrides
@@ -76,9 +85,18 @@ def _mix_of(mixed: Scenario, classes: Iterable[Any]) -> Scenario:
     mix = present(mixed.mix)
     values = {part.scenario: part.values for part in mix.parts}
     by_name: dict[str, Any] = {name: values.get(load_scenario(name).name) for name in {cls.scenario for cls in classes}}
-    parts = tuple(MixPart(scenario=by_name[cls.scenario]["name"], user_class=cls.__name__, base=cls.__name__,
-                          weight=float(cls.weight), locustfile=cls.__module__, values=by_name[cls.scenario])
-                  for cls in classes if cls.scenario)
+    parts = tuple(
+        MixPart(
+            scenario=by_name[cls.scenario]["name"],
+            user_class=cls.__name__,
+            base=cls.__name__,
+            weight=float(cls.weight),
+            locustfile=cls.__module__,
+            values=by_name[cls.scenario],
+        )
+        for cls in classes
+        if cls.scenario
+    )
     return mixed.model_copy(update={"mix": mix.model_copy(update={"parts": parts})})
 
 
@@ -91,12 +109,23 @@ def standalone_manifest(environment: Any, workers: int) -> tuple[Manifest, Path]
     scenario, notes = _as_locust_loads(chosen, environment.parsed_options, overrides)
     session = session_from_environment() or _session_of(environment, scenario)
     corpus = load_corpus(session.corpus)
-    run_id, folder = make_run_folder(Path(session.results), session.engine.name or EXTERNAL, scenario.name,
-                                     scenario.load)
+    run_id, folder = make_run_folder(
+        Path(session.results), session.engine.name or EXTERNAL, scenario.name, scenario.load
+    )
     manifest = NewRun(
-        scenario=scenario, overrides=overrides, engine=session.engine, model=session.model, corpus=corpus,
-        workers=workers, argv=sys.argv, simulated=session.simulated, notes=[*session.notes, *notes], gpus=session.gpus,
-        preflight=session.preflight, cost=session.cost).manifest(run_id)
+        scenario=scenario,
+        overrides=overrides,
+        engine=session.engine,
+        model=session.model,
+        corpus=corpus,
+        workers=workers,
+        argv=sys.argv,
+        simulated=session.simulated,
+        notes=[*session.notes, *notes],
+        gpus=session.gpus,
+        preflight=session.preflight,
+        cost=session.cost,
+    ).manifest(run_id)
     write_manifest(folder, manifest)
     return manifest, folder
 
@@ -110,8 +139,14 @@ def _session_of(environment: Any, scenario: Scenario) -> UiSession:
     except ValueError as error:
         raise UserError(Exit.USAGE, str(error)) from None
     engine = EngineRecord(name=EXTERNAL, title=endpoint.host_header, base_url=environment.host, runtime=EXTERNAL)
-    return UiSession(engine, os.environ.get("MODEL") or _first_model(endpoint), scenario="", scenarios=[],
-                     results=os.environ.get("RESULTS") or "results", corpus=os.environ.get("CORPUS"))
+    return UiSession(
+        engine,
+        os.environ.get("MODEL") or _first_model(endpoint),
+        scenario="",
+        scenarios=[],
+        results=os.environ.get("RESULTS") or "results",
+        corpus=os.environ.get("CORPUS"),
+    )
 
 
 def _as_locust_loads(scenario: Scenario, options: Any, overrides: Mapping[str, str]) -> tuple[Scenario, list[str]]:
@@ -133,8 +168,10 @@ def _as_locust_loads(scenario: Scenario, options: Any, overrides: Mapping[str, s
         least_s, most_s = scenario.load.warmup_least_s, scenario.load.warmup_most_s
         longest_s = run_time_s * _WARMUP_SHARE
         if least_s > longest_s and "load.warmup_s" not in overrides:
-            notes.append(f"The warm-up was shortened from {least_s:g} s to {longest_s:g} s, to leave most of the run "
-                         f"time of {run_time_s:g} s for measuring.")
+            notes.append(
+                f"The warm-up was shortened from {least_s:g} s to {longest_s:g} s, to leave most of the run "
+                f"time of {run_time_s:g} s for measuring."
+            )
             load["warmup_s"] = most_s = longest_s
         elif scenario.load.warmup_s is None:
             load["warmup_max_s"] = most_s = min(most_s, longest_s)
@@ -150,12 +187,14 @@ def _first_model(endpoint: Endpoint) -> str:
     try:
         with Timeout(_MODELS_TIMEOUT_S):
             answer = PoolManager(retries=False, ssl_context=form.tls_context()).request(
-                "GET", endpoint.url_of(MODELS), headers=form.let_in(api_key()))
+                "GET", endpoint.url_of(MODELS), headers=form.let_in(api_key())
+            )
         names = model_names(decode(answer.data)) or []
     except (HTTPError, OSError, Timeout, NotJson):
         names = []
     concrete = [name for name in names if not is_pattern(name)]
     if not concrete:
-        raise UserError(Exit.ENDPOINT, f"{endpoint.api_url}{MODELS} lists no model; is the engine up? Give one with "
-                                       "MODEL=...")
+        raise UserError(
+            Exit.ENDPOINT, f"{endpoint.api_url}{MODELS} lists no model; is the engine up? Give one with MODEL=..."
+        )
     return concrete[0]

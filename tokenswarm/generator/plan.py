@@ -118,8 +118,11 @@ def plan_from(manifest: Manifest, folder: Path, controlled: bool) -> Plan:
     name = present(manifest.corpus).name
     corpus = load_corpus(None if name == DEFAULT_NAME else name)
     if CorpusRecord(**corpus.identity()) != manifest.corpus:
-        raise UserError(Exit.CORPUS, f"the corpus {name} on this machine is not the one that the run was planned with: "
-                                     "copy it to the same path, and use the same Python version for the default one")
+        raise UserError(
+            Exit.CORPUS,
+            f"the corpus {name} on this machine is not the one that the run was planned with: "
+            "copy it to the same path, and use the same Python version for the default one",
+        )
     scenario = Scenario.from_values(manifest.scenario.values)
     if scenario.load.arrivals == TIMES:
         try:

@@ -60,8 +60,13 @@ def three_digits(response_time: float) -> float:
 
 
 def _on_init(environment: Any, runner: Any, **_: Any) -> None:
-    kind = WorkerRole if isinstance(runner, WorkerRunner) else MasterRole if isinstance(runner, MasterRunner) \
+    kind = (
+        WorkerRole
+        if isinstance(runner, WorkerRunner)
+        else MasterRole
+        if isinstance(runner, MasterRunner)
         else LocalRole
+    )
     try:
         environment.tokenswarm = role = kind(environment)
         report_greenlet_errors(role.bug)

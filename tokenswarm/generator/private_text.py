@@ -22,7 +22,7 @@ def without_prompt(detail: str, prompt: Prompt) -> str:
         if len(text) <= _QUOTE_CHARS:
             if text and text in answer:
                 return LEFT_OUT
-        elif any(answer[at:at + _QUOTE_CHARS] in text for at in range(len(answer) - _QUOTE_CHARS + 1)):
+        elif any(answer[at : at + _QUOTE_CHARS] in text for at in range(len(answer) - _QUOTE_CHARS + 1)):
             return LEFT_OUT
     return detail
 

@@ -21,12 +21,21 @@ def write_replay_plan(folder: Path, planned: Iterable[PlannedRequest]) -> None:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(names(REPLAY_COLUMNS))
             for each in planned:
-                ids = array("I", (numbers.setdefault((each.scope, identity), len(numbers))
-                                  for identity in each.hash_ids or ()))
+                ids = array(
+                    "I", (numbers.setdefault((each.scope, identity), len(numbers)) for identity in each.hash_ids or ())
+                )
                 at_s = "" if each.at_s is None else f"{each.at_s:.6f}"
-                writer.writerow([each.conversation, each.turn, at_s, _cell(each.prompt_tokens),
-                                 _cell(each.output_tokens), _cell(each.block_tokens if ids else None),
-                                 binascii.b2a_base64(ids.tobytes(), newline=False).decode("ascii")])
+                writer.writerow(
+                    [
+                        each.conversation,
+                        each.turn,
+                        at_s,
+                        _cell(each.prompt_tokens),
+                        _cell(each.output_tokens),
+                        _cell(each.block_tokens if ids else None),
+                        binascii.b2a_base64(ids.tobytes(), newline=False).decode("ascii"),
+                    ]
+                )
     except OSError as error:
         raise UserError(Exit.RESULTS, f"{folder} cannot be written ({error.strerror})") from None
 

@@ -28,8 +28,9 @@ def length_field(path: str, endpoint: EndpointSettings) -> str:
     return {CHAT: endpoint.length_field, RESPONSES: _RESPONSES_LENGTH}.get(path, "max_tokens")
 
 
-def request_body(constant: dict[str, object], prompt: Prompt, max_tokens: int,
-                 endpoint: EndpointSettings = _AS_USUAL) -> dict[str, object]:
+def request_body(
+    constant: dict[str, object], prompt: Prompt, max_tokens: int, endpoint: EndpointSettings = _AS_USUAL
+) -> dict[str, object]:
     """The body that asks this prompt; `max_tokens`: the longest answer where the prompt does not set its own."""
     messages = without_system(prompt.messages) if endpoint.fold_system else prompt.messages
     path = path_of(prompt, endpoint)
@@ -54,8 +55,12 @@ def path_of(prompt: Prompt, endpoint: EndpointSettings = _AS_USUAL) -> str:
 
 def without_system(messages: list[Message]) -> list[Message]:
     """The messages with a leading system message put before the text of the first user message."""
-    if len(messages) < 2 or messages[0]["role"] != "system" or messages[1]["role"] != "user" \
-            or not all(isinstance(message["content"], str) for message in messages[:2]):
+    if (
+        len(messages) < 2
+        or messages[0]["role"] != "system"
+        or messages[1]["role"] != "user"
+        or not all(isinstance(message["content"], str) for message in messages[:2])
+    ):
         return messages
     system, user, *others = messages
     return [{**user, "content": f"{system['content']}\n\n{user['content']}"}, *others]

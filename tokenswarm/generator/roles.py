@@ -84,6 +84,7 @@ class ProcessRole:
 
     def guard(self, listener: Callable[..., None]) -> Callable[..., None]:
         """The listener, with whatever goes wrong in it told in one sentence."""
+
         @wraps(listener)
         def guarded(*arguments: Any, **named: Any) -> None:
             try:
@@ -94,6 +95,7 @@ class ProcessRole:
                 raise
             except Exception as error:
                 self.bug(error)
+
         return guarded
 
     def bug(self, error: Exception) -> None:
@@ -184,13 +186,22 @@ class Coordinator(ProcessRole):
             self._drop()
             raise
         processes = LoadProcesses(
-            answers=lambda: present(self.live).warmup, announce=self._timeline_changed, quiet=self.quiet,
+            answers=lambda: present(self.live).warmup,
+            announce=self._timeline_changed,
+            quiet=self.quiet,
             finish=self._finish,
             latency_name="TTFT" if scenario.output.stream else "the time of an answer",
-            in_flight=None if scenario.phases_apart else lambda: self.in_flight().total(), exhausted=self.exhausted)
+            in_flight=None if scenario.phases_apart else lambda: self.in_flight().total(),
+            exhausted=self.exhausted,
+        )
         self.director = PhaseController(
-            self.timeline, scenario.load, processes, self.reporter, lead_s=self.lead_s,
-            duration_s=scenario.load.duration_s if self.plan.controlled else float("inf"))
+            self.timeline,
+            scenario.load,
+            processes,
+            self.reporter,
+            lead_s=self.lead_s,
+            duration_s=scenario.load.duration_s if self.plan.controlled else float("inf"),
+        )
         gevent.spawn(self._tell_live)
         if self._stop_wanted:
             self.director.stop()
@@ -213,8 +224,11 @@ class Coordinator(ProcessRole):
                 ready = self._engine_ready.wait(_ENGINE_READY_S)
                 if not ready:
                     self._drop()
-                    raise UserError(Exit.ENGINE, f"the engine's cache was not emptied within {_ENGINE_READY_S:g} s, so "
-                                                 "the run was not begun; try again")
+                    raise UserError(
+                        Exit.ENGINE,
+                        f"the engine's cache was not emptied within {_ENGINE_READY_S:g} s, so "
+                        "the run was not begun; try again",
+                    )
         except gevent.GreenletExit:
             self._drop()
             raise
@@ -324,9 +338,15 @@ class Coordinator(ProcessRole):
     def _tell_live(self) -> None:
         while not self._ended:
             gevent.sleep(_LIVE_INTERVAL_S)
-            self.reporter.say("live", phase=self.timeline.phase_at(time.time()), in_flight=self.in_flight().total(),
-                              users=self.environment.runner.user_count, outcomes=present(self.live).counts,
-                              error_kinds=present(self.live).error_kinds(), **present(self.live).figures())
+            self.reporter.say(
+                "live",
+                phase=self.timeline.phase_at(time.time()),
+                in_flight=self.in_flight().total(),
+                users=self.environment.runner.user_count,
+                outcomes=present(self.live).counts,
+                error_kinds=present(self.live).error_kinds(),
+                **present(self.live).figures(),
+            )
 
     def _finish(self, stopped: bool) -> None:
         if self._ended:  # Locust ended the test, as its UI does, and may begin another
@@ -352,13 +372,24 @@ class Coordinator(ProcessRole):
         self._ended = True
         extra = self.end_load()
         present(self.sink).close()
-        counts = {**present(self.live).counts, **extra, "rows": present(self.sink).rows[REQUESTS_CSV],
-                  "sent": sum(present(self.live).counts.values())}
-        end = LoadEnd(msgspec.convert(counts, CountsRecord), self.timeline.phases(time.time()), self.levels(),
-                      self.director.warmup if self.director is not None else None, self.worker_records())
+        counts = {
+            **present(self.live).counts,
+            **extra,
+            "rows": present(self.sink).rows[REQUESTS_CSV],
+            "sent": sum(present(self.live).counts.values()),
+        }
+        end = LoadEnd(
+            msgspec.convert(counts, CountsRecord),
+            self.timeline.phases(time.time()),
+            self.levels(),
+            self.director.warmup if self.director is not None else None,
+            self.worker_records(),
+        )
         if self.failure is not None:
-            sentence = (f"{present(self.plan).folder} cannot be written ({os.strerror(self.failure.errno or 0)}); "
-                        "the run was stopped and what was written before is kept")
+            sentence = (
+                f"{present(self.plan).folder} cannot be written ({os.strerror(self.failure.errno or 0)}); "
+                "the run was stopped and what was written before is kept"
+            )
             self.reporter.say("fatal", sentence=sentence, code=int(Exit.RESULTS))
             _say(sentence)
         if self.manifest is not None:
@@ -373,8 +404,10 @@ class Coordinator(ProcessRole):
             write_manifest(present(self.plan).folder, present(self.manifest))
         except UserError as error:
             _say(str(error))
-        _say(f"{end.counts.rows} rows in {present(self.plan).folder}; "
-             f"make the dashboard with: python -m tokenswarm report {present(self.plan).folder}")
+        _say(
+            f"{end.counts.rows} rows in {present(self.plan).folder}; "
+            f"make the dashboard with: python -m tokenswarm report {present(self.plan).folder}"
+        )
 
 
 class LocalRole(Coordinator):
@@ -382,8 +415,12 @@ class LocalRole(Coordinator):
 
     def begin(self) -> None:
         grow_descriptor_table()
-        self.process = LoadProcess(present(self.plan), 0, self.timeline,
-                                   Outlets(present(self.sink), self.rows_failed, present(self.live).merge))
+        self.process = LoadProcess(
+            present(self.plan),
+            0,
+            self.timeline,
+            Outlets(present(self.sink), self.rows_failed, present(self.live).merge),
+        )
         freeze_gc()
 
     def quiet(self) -> bool:

@@ -28,8 +28,15 @@ class PartIndex:
         """All rows from now on are those of the next part."""
         self._rows = dict.fromkeys(self._counted, 0)
         number = len(self._parts) + 1
-        self._parts.append({"part": number, "files": {table: part_name(table, number) for table in self._counted},
-                            "rows": self._rows, "first_written_at": None, "last_written_at": None})
+        self._parts.append(
+            {
+                "part": number,
+                "files": {table: part_name(table, number) for table in self._counted},
+                "rows": self._rows,
+                "first_written_at": None,
+                "last_written_at": None,
+            }
+        )
 
     def wrote(self, table: str, count: int, at: float) -> None:
         """So many rows of a table were written at this moment (unix seconds)."""
@@ -48,7 +55,15 @@ class PartIndex:
         listed = [{**part, "finished": True} for part in finished]
         if going_on:
             last = self._parts[-1]
-            listed.append({"part": last["part"], "files": last["files"], "rows": None, "first_written_at": None,
-                           "last_written_at": None, "finished": False})
+            listed.append(
+                {
+                    "part": last["part"],
+                    "files": last["files"],
+                    "rows": None,
+                    "first_written_at": None,
+                    "last_written_at": None,
+                    "finished": False,
+                }
+            )
         index = {"rotate_s": self._rotate_s, "parts": listed}
         replace_whole(folder / PARTS_JSON, json.dumps(index, indent=2) + "\n")

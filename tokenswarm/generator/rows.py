@@ -44,7 +44,8 @@ def valid_output(prompt: Prompt, answer: Answer) -> bool | None:
         return None
     try:
         return (prompt.check is None or bool(prompt.check(answer.text))) and (
-            prompt.check_calls is None or bool(prompt.check_calls(answer.calls)))
+            prompt.check_calls is None or bool(prompt.check_calls(answer.calls))
+        )
     except Exception:  # a user's code, and an answer that nobody foresaw: the row must not be lost over it
         return False
 

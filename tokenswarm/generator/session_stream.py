@@ -41,16 +41,25 @@ class SessionStream:
     directs the run; `own`: the one that the workload and its users come from. `of_all_classes`: what the streams of a
     mix share, whose users have sessions of several classes."""
 
-    def __init__(self, workload: Workload, leading: Scenario, own: Scenario, share: Share | None = None,
-                 of_all_classes: Counter[Hashable] | None = None) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        leading: Scenario,
+        own: Scenario,
+        share: Share | None = None,
+        of_all_classes: Counter[Hashable] | None = None,
+    ) -> None:
         self._workload, self._own = workload, own
         self._share, self._once = share or Share(), 0
         self._load = leading.load
         self._begun: Counter[Hashable] = Counter()
         self._all = Counter() if of_all_classes is None else of_all_classes
         """Sessions by phase and user, of whatever class."""
-        self._under_way = 0 if self._load.rate is None else self._load.rate * mean_pause_s(
-            own.user.think_time_s, workload.answer_tokens)
+        self._under_way = (
+            0
+            if self._load.rate is None
+            else self._load.rate * mean_pause_s(own.user.think_time_s, workload.answer_tokens)
+        )
         """Arrivals of an open loop until sessions that begin with the run go on: up to then each belongs to a session
         at some turn, as later ones do."""
 

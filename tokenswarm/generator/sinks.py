@@ -33,7 +33,10 @@ from tokenswarm.generator.rotation import PartIndex
 FLUSH_INTERVAL_S = 0.5
 
 TABLES: dict[str, tuple[Column, ...]] = {
-    REQUESTS_CSV: REQUEST_COLUMNS, PROMPTS_CSV: PROMPT_COLUMNS, HOST_METRICS_CSV: HOST_METRIC_COLUMNS}
+    REQUESTS_CSV: REQUEST_COLUMNS,
+    PROMPTS_CSV: PROMPT_COLUMNS,
+    HOST_METRICS_CSV: HOST_METRIC_COLUMNS,
+}
 """The tables that the load generator writes, by file name."""
 
 
@@ -67,8 +70,10 @@ class FileSink:
         try:
             self._files = self._open(1)
         except FileExistsError:
-            raise UserError(Exit.RESULTS, f"{folder / REQUESTS_CSV} holds the rows of another run; "
-                                          "each run needs a folder of its own") from None
+            raise UserError(
+                Exit.RESULTS,
+                f"{folder / REQUESTS_CSV} holds the rows of another run; each run needs a folder of its own",
+            ) from None
         except OSError as error:
             raise UserError(Exit.RESULTS, f"{folder} cannot be written: {error.strerror}") from None
 
@@ -136,7 +141,7 @@ def _append(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     try:
         while view:
-            view = view[os.write(descriptor, view):]
+            view = view[os.write(descriptor, view) :]
     except OSError:
         written = len(data) - len(view)
         # No torn line, no half batch; but nothing of anybody who wrote to the same file meanwhile.

@@ -18,8 +18,9 @@ class Paced(Protocol):
     def next_arrival(self, session: BoundSession | None = None, user_class: str = "") -> Arrival | None: ...
 
 
-def next_turn(process: Paced, session: BoundSession | None = None,
-              arrival: Arrival | None = None, user_class: str = "") -> tuple[str, Arrival | None] | None:
+def next_turn(
+    process: Paced, session: BoundSession | None = None, arrival: Arrival | None = None, user_class: str = ""
+) -> tuple[str, Arrival | None] | None:
     """The phase of what a user of that class sends next, in an open loop with its arrival: `arrival`, where it has one
     already, or the one that its session waits for (None: one that begins a session). None when nothing is sent any
     more."""

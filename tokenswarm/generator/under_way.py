@@ -35,8 +35,9 @@ def _lengths(workload: Workload, phase: str) -> list[int] | None:
     return lengths if len(lengths) == len(turns) else None
 
 
-def places_under_way(workload: Workload, phase: str, think_time_s: Distribution, rate: float,
-                     start: float, user_class: str = "") -> list[Places]:
+def places_under_way(
+    workload: Workload, phase: str, think_time_s: Distribution, rate: float, start: float, user_class: str = ""
+) -> list[Places]:
     """Places from `start` (unix time) on of the sessions that wait for one then, if `rate` requests/s have gone on for
     long: none where sessions have one turn, or nobody knows how many.
 

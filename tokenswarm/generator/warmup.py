@@ -69,8 +69,9 @@ def bounds(load: Load, start: float, full_since: float) -> tuple[float, float]:
     return start + least, limit
 
 
-def judge(latencies: Iterable[tuple[float, float] | WarmupAnswer], began: float, full_since: float,
-          now: float) -> Judgement:
+def judge(
+    latencies: Iterable[tuple[float, float] | WarmupAnswer], began: float, full_since: float, now: float
+) -> Judgement:
     """Judge the warm-up from (moment of the answer, its latency, ...) of each answer so far, in any order.
 
     Times are in seconds on one clock, latencies in any unit. `began`: the warm-up's start; `full_since`: since when all
@@ -92,8 +93,14 @@ def judge(latencies: Iterable[tuple[float, float] | WarmupAnswer], began: float,
     return Judgement(alike or abs(z) < CHANCE_Z, answers, seconds, change, z)
 
 
-def judge_load(answers: Iterable[WarmupAnswer], in_flight: Iterable[tuple[float, int]], began: float,
-               full_since: float, now: float, what: str = "TTFT") -> Judgement:
+def judge_load(
+    answers: Iterable[WarmupAnswer],
+    in_flight: Iterable[tuple[float, int]],
+    began: float,
+    full_since: float,
+    now: float,
+    what: str = "TTFT",
+) -> Judgement:
     """Judge TTFT as `judge` does, and beside it the trends of TTFT, hit rate and requests in flight.
 
     in_flight: (moment, requests in flight), sampled evenly. An engine that does not tell how many prompt tokens were
@@ -124,18 +131,27 @@ def _thinned(values: list[float]) -> list[float]:
     return values[:: -(-len(values) // _MOST_LOOKED_AT)]
 
 
-def ended(judgement: Judgement, *, seconds: float, limit_s: float, fixed: bool,
-          what: str = "TTFT") -> WarmupRecord:
+def ended(judgement: Judgement, *, seconds: float, limit_s: float, fixed: bool, what: str = "TTFT") -> WarmupRecord:
     """How a warm-up ended: the judgement, `mode` (fixed | until_steady), `seconds` that it took, its limit, and a
     sentence for people. `what` names the latency.
     """
     change, z = (value if value is None else round(value, 4) for value in (judgement.change, judgement.z))
     return WarmupRecord(
-        mode="fixed" if fixed else "until_steady", seconds=round(seconds, 3), limit_s=limit_s, steady=judgement.steady,
-        answers=judgement.answers, change=change, z=z, looked_at_s=round(judgement.seconds, 3),
-        series={name: SeriesRecord(each.steady, round(each.change, 4), each.trend)
-                for name, each in judgement.series.items()} or msgspec.UNSET,
-        sentence=_sentence(judgement, seconds, limit_s, fixed, what))
+        mode="fixed" if fixed else "until_steady",
+        seconds=round(seconds, 3),
+        limit_s=limit_s,
+        steady=judgement.steady,
+        answers=judgement.answers,
+        change=change,
+        z=z,
+        looked_at_s=round(judgement.seconds, 3),
+        series={
+            name: SeriesRecord(each.steady, round(each.change, 4), each.trend)
+            for name, each in judgement.series.items()
+        }
+        or msgspec.UNSET,
+        sentence=_sentence(judgement, seconds, limit_s, fixed, what),
+    )
 
 
 def _sentence(judgement: Judgement, seconds: float, limit_s: float, fixed: bool, what: str) -> str:
@@ -144,12 +160,17 @@ def _sentence(judgement: Judgement, seconds: float, limit_s: float, fixed: bool,
     *most, last = judgement.series or (what,)
     all_of_it = f"{', '.join(most)} and {last} were steady" if most else f"{last} was steady"
     if judgement.change is not None and abs(judgement.change) > _WORTH_SAYING:
-        all_of_it += (f" as far as {judgement.answers} answers tell (the mean {what} changed by "
-                      f"{judgement.change:+.0%}, which may be chance)")
+        all_of_it += (
+            f" as far as {judgement.answers} answers tell (the mean {what} changed by "
+            f"{judgement.change:+.0%}, which may be chance)"
+        )
     if judgement.steady and not fixed:
         return f"The warm-up ended after {seconds:.0f} s: {all_of_it}."
-    end = f"The warm-up took the {limit_s:g} s that were asked for" if fixed else \
-        f"The warm-up ended at its limit of {limit_s:g} s"
+    end = (
+        f"The warm-up took the {limit_s:g} s that were asked for"
+        if fixed
+        else f"The warm-up ended at its limit of {limit_s:g} s"
+    )
     if judgement.steady:
         return f"{end}; {all_of_it}."
     if judgement.steady is None:
@@ -158,10 +179,17 @@ def _sentence(judgement: Judgement, seconds: float, limit_s: float, fixed: bool,
         return f"{end}; {answers} in its last {judgement.seconds:.0f} s {why} to tell whether {what} was steady."
     name, change, direction = _unsteady(judgement, what)
     verb = "were" if name == IN_FLIGHT else "was"
-    mean = "" if change * direction <= 0 else f": it changed by {change:+.0%} of the prompt tokens" \
-        if name == HIT_RATE else f": {'their' if verb == 'were' else 'its'} mean changed by {change:+.0%}"
-    return (f"{end}; {name} {verb} still {'falling' if direction < 0 else 'rising'}{mean} within the last "
-            f"{judgement.seconds:.0f} s.")
+    mean = (
+        ""
+        if change * direction <= 0
+        else f": it changed by {change:+.0%} of the prompt tokens"
+        if name == HIT_RATE
+        else f": {'their' if verb == 'were' else 'its'} mean changed by {change:+.0%}"
+    )
+    return (
+        f"{end}; {name} {verb} still {'falling' if direction < 0 else 'rising'}{mean} within the last "
+        f"{judgement.seconds:.0f} s."
+    )
 
 
 def _unsteady(judgement: Judgement, what: str) -> tuple[str, float, float]:

@@ -87,8 +87,11 @@ class FilesToFetch:
             self._ask(sha256, self._written)
             return
         if self._digest.hexdigest() != sha256:
-            raise UserError(Exit.DATA, f"{self._wanted[0]['path']} is not the file that the run was planned with: it "
-                                       "has changed on the master")
+            raise UserError(
+                Exit.DATA,
+                f"{self._wanted[0]['path']} is not the file that the run was planned with: it "
+                "has changed on the master",
+            )
         self._local[sha256] = path
         self._wanted.pop(0)
         self._next()

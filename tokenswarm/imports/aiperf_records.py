@@ -66,15 +66,17 @@ def _rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
         try:
             record = _DECODER.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise UserError(Exit.DATA, f"{name}, line {number}, is no record of a request as aiperf writes it: "
-                                       f"{error}") from None
+            raise UserError(
+                Exit.DATA, f"{name}, line {number}, is no record of a request as aiperf writes it: {error}"
+            ) from None
         yield _row(record)
 
 
 def _row(record: Record) -> Row:
     about, metrics = record.metadata, record.metrics or {}
     row: dict[str, Any] = {
-        "request_id": about.x_request_id, "conversation": about.x_correlation_id or about.conversation_id,
+        "request_id": about.x_request_id,
+        "conversation": about.x_correlation_id or about.conversation_id,
         "turn": None if about.turn_index is None else about.turn_index + 1,
         "sent_at": about.request_start_ns / 1e9,
         "phase": "warmup" if about.benchmark_phase == "warmup" else "measure",
@@ -85,8 +87,11 @@ def _row(record: Record) -> Row:
     if record.error is not None:
         code = record.error.code if isinstance(record.error.code, int) else None
         words = ": ".join(part for part in (record.error.type, record.error.message) if part)
-        return row | failure(f"{code or ''} {words}".strip()) | {
-            "http_status": code if code is not None and 100 <= code < 600 else None}
+        return (
+            row
+            | failure(f"{code or ''} {words}".strip())
+            | {"http_status": code if code is not None and 100 <= code < 600 else None}
+        )
     whole = _ms(metrics, "request_latency")
     if whole is None and about.request_end_ns is not None:
         whole = (about.request_end_ns - about.request_start_ns) / 1e6
@@ -94,14 +99,21 @@ def _row(record: Record) -> Row:
     gaps = metrics.get("inter_chunk_latency")
     scale = _TO_MS.get(gaps.unit, 1.0) / 1e3 if gaps is not None else 0.0
     listed = [each * scale for each in gaps.value] if gaps is not None and isinstance(gaps.value, list) else []
-    return row | gaps_ms(listed) | {
-        "status": "ok", "e2e_ms": whole, "ttft_ms": first, "last_token_ms": None if first is None else whole,
-        "ttfo_ms": _ms(metrics, "time_to_first_output_token") or first,
-        "chunks": len(listed) + 1 if listed else None,
-        "completion_tokens": _count(metrics, "output_sequence_length", "output_token_count"),
-        "reasoning_tokens": _count(metrics, "reasoning_token_count"),
-        "cached_tokens": _count(metrics, "usage_prompt_cached_tokens", "cached_tokens"),
-    }
+    return (
+        row
+        | gaps_ms(listed)
+        | {
+            "status": "ok",
+            "e2e_ms": whole,
+            "ttft_ms": first,
+            "last_token_ms": None if first is None else whole,
+            "ttfo_ms": _ms(metrics, "time_to_first_output_token") or first,
+            "chunks": len(listed) + 1 if listed else None,
+            "completion_tokens": _count(metrics, "output_sequence_length", "output_token_count"),
+            "reasoning_tokens": _count(metrics, "reasoning_token_count"),
+            "cached_tokens": _count(metrics, "usage_prompt_cached_tokens", "cached_tokens"),
+        }
+    )
 
 
 def _ms(metrics: dict[str, Value], name: str) -> float | None:

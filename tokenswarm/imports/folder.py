@@ -29,8 +29,12 @@ from tokenswarm.imports.guidellm_report import read_guidellm
 from tokenswarm.imports.sglang_bench import read_sglang_line
 from tokenswarm.imports.vllm_bench import read_vllm_bench
 
-FORMATS = ("vllm bench serve --save-detailed", "sglang.bench_serving --output-details", "aiperf profile_export.jsonl",
-           "guidellm benchmarks.json")
+FORMATS = (
+    "vllm bench serve --save-detailed",
+    "sglang.bench_serving --output-details",
+    "aiperf profile_export.jsonl",
+    "guidellm benchmarks.json",
+)
 _BATCH = 1000
 _HEAD = 65536
 _NAME_CHARS = 40
@@ -55,18 +59,36 @@ def read_foreign(path: Path) -> Iterator[ForeignRun]:
             elif kind == "vllm":
                 yield read_vllm_bench(file.read(), path.name)
             else:
-                raise UserError(Exit.DATA, f"{path} is none of the result files that can be read here: "
-                                           f"{'; '.join(FORMATS)}")
+                raise UserError(
+                    Exit.DATA, f"{path} is none of the result files that can be read here: {'; '.join(FORMATS)}"
+                )
     except OSError as error:
         raise UserError(Exit.DATA, f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def _kind(head: bytes) -> str:
     """Which tool wrote a file that begins so; "" for none that is known. Keys that only that tool has decide."""
-    keys = {key for key in (b"metadata", b"guidellm_version", b"benchmarks", b"request_start_ns", b"benchmark_phase",
-                            b"model_id", b"tokenizer_id", b"dataset_name", b"sharegpt_output_len",
-                            b"random_input_len", b"total_token_throughput", b"request_throughput", b"duration",
-                            b"num_prompts", b"backend") if b'"' + key + b'"' in head}
+    keys = {
+        key
+        for key in (
+            b"metadata",
+            b"guidellm_version",
+            b"benchmarks",
+            b"request_start_ns",
+            b"benchmark_phase",
+            b"model_id",
+            b"tokenizer_id",
+            b"dataset_name",
+            b"sharegpt_output_len",
+            b"random_input_len",
+            b"total_token_throughput",
+            b"request_throughput",
+            b"duration",
+            b"num_prompts",
+            b"backend",
+        )
+        if b'"' + key + b'"' in head
+    }
     if b"request_start_ns" in keys:
         return "aiperf"
     if b"guidellm_version" in keys or {b"metadata", b"benchmarks"} <= keys:
@@ -148,8 +170,13 @@ def _is_ours(folder: Path) -> bool:
 
 def _write_rows(folder: Path, run: ForeignRun, run_id: str) -> _Seen:
     seen, rows = _Seen(), iter(run.rows)
-    common: Mapping[str, Any] = {"run_id": run_id, "worker": 0, "phase": "measure", "user_class": "imported",
-                                 "attempt": 1}
+    common: Mapping[str, Any] = {
+        "run_id": run_id,
+        "worker": 0,
+        "phase": "measure",
+        "user_class": "imported",
+        "attempt": 1,
+    }
     with (folder / REQUESTS_CSV).open("w", encoding="utf-8", newline="") as file:
         file.write(header(REQUEST_COLUMNS))
         while batch := [{**common, **row} for row in islice(rows, _BATCH)]:
@@ -168,16 +195,30 @@ def _manifest(run: ForeignRun, seen: _Seen, source: Path, run_id: str) -> Manife
     imported = ImportedRecord(run.tool, run.version, source.name, digest(source), list(run.unknown), run.start_times)
     known = started > 0.0
     return Manifest(
-        format=FORMAT, run_id=run_id, status="complete", simulated=False, engine=run.engine, model=run.model,
-        started_at=_utc(started) if known else None, ended_at=_utc(ended) if known else None,
-        scenario=ScenarioRecord(name="imported", title=title), load=run.load,
+        format=FORMAT,
+        run_id=run_id,
+        status="complete",
+        simulated=False,
+        engine=run.engine,
+        model=run.model,
+        started_at=_utc(started) if known else None,
+        ended_at=_utc(ended) if known else None,
+        scenario=ScenarioRecord(name="imported", title=title),
+        load=run.load,
         phases=[PhaseRecord("measure", started, ended)],
-        counts=CountsRecord(ok=seen.status.get("ok", 0), failed=seen.status.get("failed", 0),
-                            cancelled=seen.status.get("cancelled", 0), rows=seen.rows,
-                            sent=max(run.sent or 0, seen.rows)),
+        counts=CountsRecord(
+            ok=seen.status.get("ok", 0),
+            failed=seen.status.get("failed", 0),
+            cancelled=seen.status.get("cancelled", 0),
+            rows=seen.rows,
+            sent=max(run.sent or 0, seen.rows),
+        ),
         imported=imported,
-        notes=[f"Imported from {source.name} of {title}.",
-               f"Not known of a run of {run.tool}: {'; '.join(run.unknown)}."])
+        notes=[
+            f"Imported from {source.name} of {title}.",
+            f"Not known of a run of {run.tool}: {'; '.join(run.unknown)}.",
+        ],
+    )
 
 
 def _utc(moment: float) -> str:

@@ -58,8 +58,11 @@ def gaps_ms(gaps_s: Sequence[float]) -> dict[str, float]:
     if not gaps_s:
         return {}
     ordered = sorted(gaps_s)
-    return {"icl_p50_ms": 1e3 * _quantile(ordered, 0.5), "icl_p99_ms": 1e3 * _quantile(ordered, 0.99),
-            "icl_max_ms": 1e3 * ordered[-1]}
+    return {
+        "icl_p50_ms": 1e3 * _quantile(ordered, 0.5),
+        "icl_p99_ms": 1e3 * _quantile(ordered, 0.99),
+        "icl_max_ms": 1e3 * ordered[-1],
+    }
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
@@ -82,22 +85,33 @@ def same_lengths(path: str, columns: Mapping[str, Sequence[Any]]) -> int:
     """How many requests these columns are of. Raises UserError (DATA) where they are of different numbers."""
     for (name, values), (other, others) in pairwise(columns.items()):
         if len(values) != len(others):
-            raise UserError(Exit.DATA, f"{path}: {name} has {len(values)} entries and {other} {len(others)}: they "
-                                       "should be of the same requests")
+            raise UserError(
+                Exit.DATA,
+                f"{path}: {name} has {len(values)} entries and {other} {len(others)}: they "
+                "should be of the same requests",
+            )
     return len(next(iter(columns.values()), ()))
 
 
 def failure(error: str) -> dict[str, Any]:
     """The outcome columns of a request that failed, from what the tool kept of it."""
     lower = error.lower()
-    kind = "timeout_total" if "timeout" in lower or "timed out" in lower else \
-        "rate_limited" if "429" in lower else "connect_refused" if "refused" in lower else None
+    kind = (
+        "timeout_total"
+        if "timeout" in lower or "timed out" in lower
+        else "rate_limited"
+        if "429" in lower
+        else "connect_refused"
+        if "refused" in lower
+        else None
+    )
     last_line = next((line for line in reversed(error.splitlines()) if line.strip()), error)
     return {"status": "failed", "error": kind, "error_detail": last_line.strip()}
 
 
-def from_arrays(start_times: Sequence[float] | None, begin: float, columns: Mapping[str, Sequence[Any]],
-                count: int) -> Iterator[Row]:
+def from_arrays(
+    start_times: Sequence[float] | None, begin: float, columns: Mapping[str, Sequence[Any]], count: int
+) -> Iterator[Row]:
     """Rows of a file that holds a list a column: `ttfts`, `itls`, `latencies` (seconds), `errors`, lengths."""
     first = min(start_times, default=0.0) if start_times else 0.0
     for place in range(count):
@@ -112,7 +126,19 @@ def from_arrays(start_times: Sequence[float] | None, begin: float, columns: Mapp
         if not ttft and not whole:  # a failure without a reason
             yield row | failure("no answer, and no reason")
             continue
-        streamed = {"ttft_ms": 1e3 * ttft, "ttfo_ms": 1e3 * ttft, "last_token_ms": 1e3 * whole,
-                    "chunks": len(gaps) + 1 if gaps else None} if ttft else {}
-        yield row | streamed | gaps_ms(gaps) | {
-            "status": "ok", "e2e_ms": 1e3 * whole, "completion_tokens": cell["output_lens"]}
+        streamed = (
+            {
+                "ttft_ms": 1e3 * ttft,
+                "ttfo_ms": 1e3 * ttft,
+                "last_token_ms": 1e3 * whole,
+                "chunks": len(gaps) + 1 if gaps else None,
+            }
+            if ttft
+            else {}
+        )
+        yield (
+            row
+            | streamed
+            | gaps_ms(gaps)
+            | {"status": "ok", "e2e_ms": 1e3 * whole, "completion_tokens": cell["output_lens"]}
+        )

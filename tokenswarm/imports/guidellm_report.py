@@ -88,16 +88,29 @@ def _run(benchmark: Benchmark, report: Report) -> ForeignRun:
     strategy, backend = (_table(benchmark.config, key) for key in ("strategy", "backend"))
     rate = strategy.get("rate")
     rate = float(rate) if isinstance(rate, int | float) and not isinstance(rate, bool) else None
-    users = next((strategy[key] for key in ("streams", "max_concurrency")
-                  if isinstance(strategy.get(key), int) and rate is None), None)
+    users = next(
+        (
+            strategy[key]
+            for key in ("streams", "max_concurrency")
+            if isinstance(strategy.get(key), int) and rate is None
+        ),
+        None,
+    )
     users = 1 if strategy.get("type_") == "synchronous" else users
     total = _table(benchmark.metrics, "request_totals").get("total")
     model = backend.get("model")
     return ForeignRun(
-        tool="guidellm", version=report.metadata.guidellm_version, rows=_rows(benchmark.requests),
-        model=model if isinstance(model, str) else None, load=load_of(rate, users), started=benchmark.start_time,
-        seconds=benchmark.duration, sent=total if isinstance(total, int) else None,
-        workload=str(strategy.get("type_") or ""), unknown=_UNKNOWN)
+        tool="guidellm",
+        version=report.metadata.guidellm_version,
+        rows=_rows(benchmark.requests),
+        model=model if isinstance(model, str) else None,
+        load=load_of(rate, users),
+        started=benchmark.start_time,
+        seconds=benchmark.duration,
+        sent=total if isinstance(total, int) else None,
+        workload=str(strategy.get("type_") or ""),
+        unknown=_UNKNOWN,
+    )
 
 
 def _table(holder: dict[str, Any], key: str) -> dict[str, Any]:
@@ -121,18 +134,27 @@ def _row(request: Request, status: str) -> Row | None:
     if begin is None:
         return None
     row: dict[str, Any] = {
-        "request_id": request.request_id, "conversation": info.conversation_id,
-        "turn": None if info.turn_index is None else info.turn_index + 1, "sent_at": begin, "status": status,
-        "prompt_tokens": request.prompt_tokens, "cached_tokens": request.cached_tokens}
+        "request_id": request.request_id,
+        "conversation": info.conversation_id,
+        "turn": None if info.turn_index is None else info.turn_index + 1,
+        "sent_at": begin,
+        "status": status,
+        "prompt_tokens": request.prompt_tokens,
+        "cached_tokens": request.cached_tokens,
+    }
     if status == "failed":
         return row | failure(info.error or "")
     if status == "cancelled":
         return row
     first, last = _ms(begin, at.first_token_iteration), _ms(begin, at.last_token_iteration)
     return row | {
-        "ttft_ms": first, "ttfo_ms": _ms(begin, at.first_output_token_iteration) or first, "last_token_ms": last,
-        "e2e_ms": last if last is not None else _ms(begin, at.request_end), "chunks": at.token_iterations or None,
-        "completion_tokens": request.output_tokens}
+        "ttft_ms": first,
+        "ttfo_ms": _ms(begin, at.first_output_token_iteration) or first,
+        "last_token_ms": last,
+        "e2e_ms": last if last is not None else _ms(begin, at.request_end),
+        "chunks": at.token_iterations or None,
+        "completion_tokens": request.output_tokens,
+    }
 
 
 def _ms(begin: float, moment: float | None) -> float | None:

@@ -53,10 +53,17 @@ def read_sglang_line(line: bytes, name: str) -> ForeignRun:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UserError(Exit.DATA, f"{name} is not what sglang.bench_serving writes: {error}") from None
     if bench.ttfts is None or bench.itls is None or bench.output_lens is None or bench.input_lens is None:
-        raise UserError(Exit.DATA, f"{name} holds figures and no single requests, so no interval could be given: run "
-                                   "sglang.bench_serving with --output-details")
-    columns: dict[str, Sequence[Any]] = {"ttfts": bench.ttfts, "itls": bench.itls, "output_lens": bench.output_lens,
-                                         "input_lens": bench.input_lens}
+        raise UserError(
+            Exit.DATA,
+            f"{name} holds figures and no single requests, so no interval could be given: run "
+            "sglang.bench_serving with --output-details",
+        )
+    columns: dict[str, Sequence[Any]] = {
+        "ttfts": bench.ttfts,
+        "itls": bench.itls,
+        "output_lens": bench.output_lens,
+        "input_lens": bench.input_lens,
+    }
     if bench.errors is not None:
         columns["errors"] = bench.errors
     count = same_lengths(name, columns)
@@ -65,10 +72,17 @@ def read_sglang_line(line: bytes, name: str) -> ForeignRun:
     engine.version = _text(info, "version")
     rate = None if isinstance(bench.request_rate, str) else bench.request_rate
     return ForeignRun(
-        tool="sglang.bench_serving", rows=from_arrays(None, 0.0, columns, count),
-        model=bench.model_id or _text(info, "served_model_name") or _text(info, "model_path"), engine=engine,
-        load=load_of(rate, bench.max_concurrency), started=0.0, seconds=bench.duration,
-        workload=bench.dataset_name or "", unknown=_UNKNOWN, start_times=False)
+        tool="sglang.bench_serving",
+        rows=from_arrays(None, 0.0, columns, count),
+        model=bench.model_id or _text(info, "served_model_name") or _text(info, "model_path"),
+        engine=engine,
+        load=load_of(rate, bench.max_concurrency),
+        started=0.0,
+        seconds=bench.duration,
+        workload=bench.dataset_name or "",
+        unknown=_UNKNOWN,
+        start_times=False,
+    )
 
 
 def _text(info: Mapping[str, Any], key: str) -> str | None:

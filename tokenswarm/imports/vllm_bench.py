@@ -58,12 +58,22 @@ def read_vllm_bench(content: bytes, name: str) -> ForeignRun:
         bench = msgspec.json.decode(content, type=VllmBench)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UserError(Exit.DATA, f"{name} is not what vllm bench serve writes: {error}") from None
-    if bench.ttfts is None or bench.output_lens is None or bench.input_lens is None \
-            or (bench.itls is None and bench.latencies is None):
-        raise UserError(Exit.DATA, f"{name} holds figures and no single requests, so no interval could be given: run "
-                                   "vllm bench serve with --save-detailed")
-    columns: dict[str, Sequence[Any]] = {"ttfts": bench.ttfts, "output_lens": bench.output_lens,
-                                         "input_lens": bench.input_lens}
+    if (
+        bench.ttfts is None
+        or bench.output_lens is None
+        or bench.input_lens is None
+        or (bench.itls is None and bench.latencies is None)
+    ):
+        raise UserError(
+            Exit.DATA,
+            f"{name} holds figures and no single requests, so no interval could be given: run "
+            "vllm bench serve with --save-detailed",
+        )
+    columns: dict[str, Sequence[Any]] = {
+        "ttfts": bench.ttfts,
+        "output_lens": bench.output_lens,
+        "input_lens": bench.input_lens,
+    }
     for key in ("itls", "latencies", "errors"):
         values = getattr(bench, key)
         if values is not None:
@@ -73,9 +83,16 @@ def read_vllm_bench(content: bytes, name: str) -> ForeignRun:
     started = (ended if ended is not None else 0.0) - bench.duration
     unknown = _UNKNOWN if bench.start_times else (*_UNKNOWN, "when each request was sent")
     return ForeignRun(
-        tool="vllm bench serve", rows=from_arrays(bench.start_times, started, columns, count), model=bench.model_id,
-        engine=engine_of(bench.backend or bench.endpoint_type), load=load_of(_rate(bench), bench.max_concurrency),
-        started=started, seconds=bench.duration, unknown=unknown, start_times=bool(bench.start_times))
+        tool="vllm bench serve",
+        rows=from_arrays(bench.start_times, started, columns, count),
+        model=bench.model_id,
+        engine=engine_of(bench.backend or bench.endpoint_type),
+        load=load_of(_rate(bench), bench.max_concurrency),
+        started=started,
+        seconds=bench.duration,
+        unknown=unknown,
+        start_times=bool(bench.start_times),
+    )
 
 
 def _rate(bench: VllmBench) -> float | None:

@@ -118,8 +118,11 @@ class LiveAggregate:
         if last is not None and row["completion_tokens"]:
             at_once = first is None or row["completion_tokens"] <= 1
             start_s, end_s = sent + (last if at_once else first) / 1e3, sent + last / 1e3
-            share = max(0.0, min(end_s, end) - max(start_s, begin)) / (end_s - start_s) if end_s > start_s \
+            share = (
+                max(0.0, min(end_s, end) - max(start_s, begin)) / (end_s - start_s)
+                if end_s > start_s
                 else float(begin <= end_s < end)
+            )
             self.counts["window_output"] += share * row["completion_tokens"]
         arrived = e2e if first is None else first
         if arrived is not None and row["prompt_tokens"] and begin <= sent + arrived / 1e3 < end:
@@ -168,16 +171,23 @@ class Delta:
         self.tallies.setdefault(key, LiveAggregate()).add(row, bounds, timeline)
         if row["phase"] == "warmup" and row["status"] == "ok" and row["e2e_ms"] is not None:
             ttft_ms = row["e2e_ms"] if row["ttft_ms"] is None else row["ttft_ms"]
-            self.warmup.append((row["sent_at"] + row["e2e_ms"] / 1e3, ttft_ms, row["cached_tokens"],
-                                row["prompt_tokens"]))
+            self.warmup.append(
+                (row["sent_at"] + row["e2e_ms"] / 1e3, ttft_ms, row["cached_tokens"], row["prompt_tokens"])
+            )
 
     def packed(self) -> dict[str, Any]:
         """As plain values that a message can hold. Its size is bounded by the number of bins, classes and error kinds
         (and, in the warm-up, by the answers of half a second)."""
         return {
-            "tallies": [[*key, dict(tally.counts), dict(tally.errors),
-                         {name: [list(d.bins), list(d.bins.values()), d.total] for name, d in tally.latencies.items()}]
-                        for key, tally in self.tallies.items()],
+            "tallies": [
+                [
+                    *key,
+                    dict(tally.counts),
+                    dict(tally.errors),
+                    {name: [list(d.bins), list(d.bins.values()), d.total] for name, d in tally.latencies.items()},
+                ]
+                for key, tally in self.tallies.items()
+            ],
             "warmup": self.warmup,
             "health": self.health,
         }
@@ -186,8 +196,14 @@ class Delta:
     def unpacked(cls, data: Mapping[str, Any]) -> Delta:
         """What `packed` made."""
         tallies = {
-            (phase, user_class): LiveAggregate(Counter(counts), Counter(errors), {
-                name: LatencySketch(Counter(dict(zip(keys, values, strict=True))), total)
-                for name, (keys, values, total) in latencies.items()})
-            for phase, user_class, counts, errors, latencies in data["tallies"]}
+            (phase, user_class): LiveAggregate(
+                Counter(counts),
+                Counter(errors),
+                {
+                    name: LatencySketch(Counter(dict(zip(keys, values, strict=True))), total)
+                    for name, (keys, values, total) in latencies.items()
+                },
+            )
+            for phase, user_class, counts, errors, latencies in data["tallies"]
+        }
         return cls(tallies, [tuple(pair) for pair in data["warmup"]], data["health"])

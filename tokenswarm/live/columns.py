@@ -32,8 +32,7 @@ def _entries(place: Place) -> list[dict[str, Any]]:
     for latency in METRICS.latencies_at(place):
         if latency.live:
             entries += _percentiles(latency, place)
-    return entries + [_entry(rate, rate.name, rate.at(place).title)
-                      for rate in METRICS.rates_at(place) if rate.live]
+    return entries + [_entry(rate, rate.name, rate.at(place).title) for rate in METRICS.rates_at(place) if rate.live]
 
 
 def _percentiles(latency: Latency, place: Place) -> list[dict[str, Any]]:

@@ -76,9 +76,13 @@ class Exporter:
             return b"[]"
         endpoint = Endpoint(present(engine.base_url))
         host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-        group = {"targets": [f"{host}:{endpoint.port}"],
-                 "labels": {"__scheme__": "https" if endpoint.tls else "http",
-                            "__metrics_path__": endpoint.root_path + path}}
+        group = {
+            "targets": [f"{host}:{endpoint.port}"],
+            "labels": {
+                "__scheme__": "https" if endpoint.tls else "http",
+                "__metrics_path__": endpoint.root_path + path,
+            },
+        }
         self._targets = self._part.plan.folder, json.dumps([group]).encode()
         return self._targets[1]
 
@@ -113,10 +117,17 @@ class Exporter:
             described = next(each for each in exported() if each.name == "tokenswarm_users")
             return [GaugeMetricFamily(described.name, described.meaning, value=users)]
         line, now, manifest = part.timeline, time.time(), self._run()
-        return families(part.live, Moment(
-            run=run_labels(manifest, self._simulated(manifest)), phase=line.phase_at(now),
-            measured_s=max(0.0, min(now, line.measure_end) - line.measure_start), in_flight=part.in_flight(),
-            users=users, user_classes=[each.__name__ for each in part.environment.user_classes]))
+        return families(
+            part.live,
+            Moment(
+                run=run_labels(manifest, self._simulated(manifest)),
+                phase=line.phase_at(now),
+                measured_s=max(0.0, min(now, line.measure_end) - line.measure_start),
+                in_flight=part.in_flight(),
+                users=users,
+                user_classes=[each.__name__ for each in part.environment.user_classes],
+            ),
+        )
 
     def _simulated(self, manifest: Manifest) -> str:
         """`true`, `false`, or `unknown`: a run under plain Locust learns it from the answers, at its end."""
@@ -157,10 +168,12 @@ def attach(app: Any, part: Any) -> Exporter:
     from flask import Response
 
     exporter = Exporter(part)
-    app.add_url_rule(METRICS_PATH, "tokenswarm_metrics",
-                     lambda: Response(exporter.page(), content_type=CONTENT_TYPE_PLAIN_0_0_4))
-    app.add_url_rule(TARGETS_PATH, "tokenswarm_targets",
-                     lambda: Response(exporter.targets(), content_type="application/json"))
+    app.add_url_rule(
+        METRICS_PATH, "tokenswarm_metrics", lambda: Response(exporter.page(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    )
+    app.add_url_rule(
+        TARGETS_PATH, "tokenswarm_targets", lambda: Response(exporter.targets(), content_type="application/json")
+    )
     return exporter
 
 
@@ -179,6 +192,9 @@ def serve(part: Any) -> WSGIServer | None:
     try:
         server.start()
     except OSError as error:
-        raise UserError(Exit.PORT, f"metrics cannot be served at {where} ({os.strerror(error.errno or 0)}): choose "
-                                   "another --metrics-port, or stop what listens there") from None
+        raise UserError(
+            Exit.PORT,
+            f"metrics cannot be served at {where} ({os.strerror(error.errno or 0)}): choose "
+            "another --metrics-port, or stop what listens there",
+        ) from None
     return server

@@ -21,17 +21,30 @@ class GeneratorHealth:
     reasons: tuple[str, ...] = ()
 
 
-def generator_health(*, cpu_share: float | None, error_bound_ms: float | None, lateness_ms: float | None,
-          median_latency_ms: float | None) -> GeneratorHealth:
+def generator_health(
+    *, cpu_share: float | None, error_bound_ms: float | None, lateness_ms: float | None, median_latency_ms: float | None
+) -> GeneratorHealth:
     """Judge the last seconds. None = not known, or (lateness) without meaning in a closed loop."""
     relative = RELATIVE_LIMIT * (median_latency_ms or 0.0)
     rules = (
-        (cpu_share, CPU_SHARE_LIMIT, "{:.0%}", "the busiest worker uses {} of a core (limit {}): use more WORKERS or "
-                                               "less load"),
-        (error_bound_ms, max(ERROR_FLOOR_MS, relative), "{:.1f} ms",
-         "latencies may be off by {} (limit {}): use more WORKERS, less load, or a quieter machine"),
-        (lateness_ms, max(LATE_FLOOR_MS, relative), "{:.1f} ms",
-         "requests leave {} late (limit {}): use more WORKERS or less RATE"),
+        (
+            cpu_share,
+            CPU_SHARE_LIMIT,
+            "{:.0%}",
+            "the busiest worker uses {} of a core (limit {}): use more WORKERS or less load",
+        ),
+        (
+            error_bound_ms,
+            max(ERROR_FLOOR_MS, relative),
+            "{:.1f} ms",
+            "latencies may be off by {} (limit {}): use more WORKERS, less load, or a quieter machine",
+        ),
+        (
+            lateness_ms,
+            max(LATE_FLOOR_MS, relative),
+            "{:.1f} ms",
+            "requests leave {} late (limit {}): use more WORKERS or less RATE",
+        ),
     )
     worst, reasons = 0.0, []
     for value, limit, form, sentence in rules:

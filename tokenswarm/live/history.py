@@ -34,6 +34,12 @@ class History:
 def point_of(snapshot: Mapping[str, Any]) -> dict[str, Any]:
     """What the charts show of one moment."""
     total, engine = snapshot["last"]["total"], snapshot["engine"] or {}
-    return {"at": snapshot["at"], "phase": snapshot["phase"], "in_flight": snapshot["in_flight"],
-            "failed": total["failed"] / snapshot["last"]["seconds"], "client_hit_rate": total["hit_rate"],
-            **{name: total[name] for name in charted()}, **{name: engine.get(name) for name in ENGINE_FIGURES}}
+    return {
+        "at": snapshot["at"],
+        "phase": snapshot["phase"],
+        "in_flight": snapshot["in_flight"],
+        "failed": total["failed"] / snapshot["last"]["seconds"],
+        "client_hit_rate": total["hit_rate"],
+        **{name: total[name] for name in charted()},
+        **{name: engine.get(name) for name in ENGINE_FIGURES},
+    }

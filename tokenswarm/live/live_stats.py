@@ -125,16 +125,18 @@ class LiveStats:
 
     def measured(self, *user_classes: str) -> LiveAggregate:
         """The requests of these user classes that were sent in the measured phase."""
-        return _merged(tally for (phase, name), tally in self.tallies.items()
-                       if phase == "measure" and name in user_classes)
+        return _merged(
+            tally for (phase, name), tally in self.tallies.items() if phase == "measure" and name in user_classes
+        )
 
     def of_window(self, *user_classes: str) -> dict[str, float]:
         """What of theirs arrived inside the measured window, whatever the phase in which it was asked for."""
         tallies = [tally for (_, name), tally in self.tallies.items() if name in user_classes]
         return {count: sum(tally.counts[count] for tally in tallies) for count in WINDOW_SUMS}
 
-    def _stretch(self, tallies: Mapping[tuple[str, str], LiveAggregate], seconds: float,
-                 lately: bool) -> dict[str, Any]:
+    def _stretch(
+        self, tallies: Mapping[tuple[str, str], LiveAggregate], seconds: float, lately: bool
+    ) -> dict[str, Any]:
         names = sorted({name for _, name in tallies})
 
         def block(chosen: Iterable[str]) -> dict[str, Any]:
@@ -142,10 +144,17 @@ class LiveStats:
             bounded = all(map(self.bounded, names))
             if lately:
                 every = _merged(tally for (_, name), tally in tallies.items() if name in names)
-                return self._block(every, every.sums(
-                    seconds, bounded, window_output=every.counts["completion_tokens"],
-                    window_prompt=every.counts["prompt_tokens"], window_done=every.counts["ok"],
-                    window_good=every.counts["good"]))
+                return self._block(
+                    every,
+                    every.sums(
+                        seconds,
+                        bounded,
+                        window_output=every.counts["completion_tokens"],
+                        window_prompt=every.counts["prompt_tokens"],
+                        window_done=every.counts["ok"],
+                        window_good=every.counts["good"],
+                    ),
+                )
             measured = self.measured(*names)
             return self._block(measured, measured.sums(seconds, bounded, **self.of_window(*names)))
 
@@ -159,8 +168,10 @@ class LiveStats:
             if latency.live:
                 seen = tally.latencies.get(latency.key, LatencySketch())
                 values = seen.quantiles(q / 100 for q in latency.percentiles)
-                figures |= {latency.percentile_key(q): value if seen.count >= observations_needed(q) else None
-                            for q, value in zip(latency.percentiles, values, strict=True)}
+                figures |= {
+                    latency.percentile_key(q): value if seen.count >= observations_needed(q) else None
+                    for q, value in zip(latency.percentiles, values, strict=True)
+                }
         return figures | {rate.name: rate.of_sums(sums) for rate in METRICS.rates() if rate.live and rate.of_sums}
 
     def generator(self) -> dict[str, Any]:
@@ -169,13 +180,18 @@ class LiveStats:
         ttft = self._of_late("ttft_ms")
         latency = ttft if ttft.bins else self._of_late("e2e_ms")
         rows = list(self.health.values())
-        facts = {name: max((row[name] for row in rows if row[name] is not None), default=None)
-                 for name in ("cpu_share", "loop_lag_ms", "read_lag_p99_ms", "lateness_max_ms")}
+        facts = {
+            name: max((row[name] for row in rows if row[name] is not None), default=None)
+            for name in ("cpu_share", "loop_lag_ms", "read_lag_p99_ms", "lateness_max_ms")
+        }
         bound = self._of_late(UNCERTAINTY).quantiles([0.99])[0]
         facts["error_bound_ms"] = bound if bound is not None else facts["read_lag_p99_ms"]
-        judged: GeneratorHealth = generator_health(cpu_share=facts["cpu_share"], error_bound_ms=facts["error_bound_ms"],
-                              lateness_ms=facts["lateness_max_ms"] if self._open_loop else None,
-                              median_latency_ms=latency.quantiles([0.5])[0])
+        judged: GeneratorHealth = generator_health(
+            cpu_share=facts["cpu_share"],
+            error_bound_ms=facts["error_bound_ms"],
+            lateness_ms=facts["lateness_max_ms"] if self._open_loop else None,
+            median_latency_ms=latency.quantiles([0.5])[0],
+        )
         return {**facts, "light": judged.colour, "reasons": list(judged.reasons), "workers": len(rows)}
 
 

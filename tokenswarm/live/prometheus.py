@@ -23,12 +23,68 @@ from tokenswarm.contract.tables import ERROR_KINDS, PHASES, STATUSES
 from tokenswarm.live.aggregate import LatencySketch, LiveAggregate
 from tokenswarm.live.live_stats import LiveStats
 
-LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0,
-                     5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0)
+LATENCY_BUCKETS_S = (
+    0.005,
+    0.01,
+    0.02,
+    0.03,
+    0.05,
+    0.075,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.75,
+    1.0,
+    1.5,
+    2.0,
+    3.0,
+    4.0,
+    5.0,
+    7.5,
+    10.0,
+    15.0,
+    20.0,
+    30.0,
+    45.0,
+    60.0,
+    90.0,
+    120.0,
+    180.0,
+    300.0,
+    600.0,
+)
 """Upper bounds. A percentile is known to the bucket that it lies in; from 20 ms to 2 minutes none is wider than two
 thirds of its lower bound."""
-TPOT_BUCKETS_S = (0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06,
-                  0.08, 0.1, 0.125, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+TPOT_BUCKETS_S = (
+    0.001,
+    0.002,
+    0.003,
+    0.004,
+    0.005,
+    0.0075,
+    0.01,
+    0.0125,
+    0.015,
+    0.02,
+    0.025,
+    0.03,
+    0.04,
+    0.05,
+    0.06,
+    0.08,
+    0.1,
+    0.125,
+    0.15,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.75,
+    1.0,
+)
 SENDING_PHASES = PHASES[:2]
 """Nothing is sent in the drain."""
 LIGHTS = {"grey": 0, "green": 1, "amber": 2, "red": 3}
@@ -52,45 +108,92 @@ class Described:
 
 _BY_CLASS = ("user_class", "phase")
 _REQUESTS = (
-    Described("tokenswarm_run_info", "info", ("run_id", "engine", "model", "scenario", "simulated"),
-              "Always 1; its labels say which run this is."),
+    Described(
+        "tokenswarm_run_info",
+        "info",
+        ("run_id", "engine", "model", "scenario", "simulated"),
+        "Always 1; its labels say which run this is.",
+    ),
     Described("tokenswarm_phase", "gauge", ("phase",), "1 for the phase that the run is in, 0 for the others."),
     Described("tokenswarm_users", "gauge", (), "Users that run now."),
     Described("tokenswarm_requests_in_flight", "gauge", ("user_class",), "Requests sent and not answered yet."),
     Described("tokenswarm_measured_seconds", "gauge", (), "Seconds of the measured window that have passed."),
-    Described("tokenswarm_requests_total", "counter", (*_BY_CLASS, "status"),
-              "Requests that have ended, by the phase in which they were sent."),
+    Described(
+        "tokenswarm_requests_total",
+        "counter",
+        (*_BY_CLASS, "status"),
+        "Requests that have ended, by the phase in which they were sent.",
+    ),
     Described("tokenswarm_request_errors_total", "counter", (*_BY_CLASS, "kind"), "Failed requests by kind."),
-    Described("tokenswarm_good_requests_total", "counter", _BY_CLASS,
-              "Requests that met every objective of their class that bounds a request; none where it has no such."),
+    Described(
+        "tokenswarm_good_requests_total",
+        "counter",
+        _BY_CLASS,
+        "Requests that met every objective of their class that bounds a request; none where it has no such.",
+    ),
     Described("tokenswarm_prompt_tokens_total", "counter", _BY_CLASS, "Prompt tokens of ended requests."),
     Described("tokenswarm_output_tokens_total", "counter", _BY_CLASS, "Output tokens of ended requests."),
-    Described("tokenswarm_cached_tokens_total", "counter", _BY_CLASS,
-              "Prompt tokens that the engine says it found in its cache."),
-    Described("tokenswarm_cache_known_prompt_tokens_total", "counter", _BY_CLASS,
-              "Prompt tokens of the answers that say how many were cached."),
-    Described("tokenswarm_window_output_tokens_total", "counter", ("user_class",),
-              "Output tokens that arrived inside the measured window, whatever the phase of their request."),
-    Described("tokenswarm_window_prompt_tokens_total", "counter", ("user_class",),
-              "Prompt tokens whose first output token came inside the measured window."),
-    Described("tokenswarm_window_answers_total", "counter", ("user_class",),
-              "Answers that ended well inside the measured window."),
-    Described("tokenswarm_window_good_answers_total", "counter", ("user_class",),
-              "Of those, the ones that met every objective of their class that bounds a request; none where it has no "
-              "such."),
+    Described(
+        "tokenswarm_cached_tokens_total",
+        "counter",
+        _BY_CLASS,
+        "Prompt tokens that the engine says it found in its cache.",
+    ),
+    Described(
+        "tokenswarm_cache_known_prompt_tokens_total",
+        "counter",
+        _BY_CLASS,
+        "Prompt tokens of the answers that say how many were cached.",
+    ),
+    Described(
+        "tokenswarm_window_output_tokens_total",
+        "counter",
+        ("user_class",),
+        "Output tokens that arrived inside the measured window, whatever the phase of their request.",
+    ),
+    Described(
+        "tokenswarm_window_prompt_tokens_total",
+        "counter",
+        ("user_class",),
+        "Prompt tokens whose first output token came inside the measured window.",
+    ),
+    Described(
+        "tokenswarm_window_answers_total",
+        "counter",
+        ("user_class",),
+        "Answers that ended well inside the measured window.",
+    ),
+    Described(
+        "tokenswarm_window_good_answers_total",
+        "counter",
+        ("user_class",),
+        "Of those, the ones that met every objective of their class that bounds a request; none where it has no such.",
+    ),
 )
 _OF_OBJECTIVES = ("tokenswarm_good_requests_total", "tokenswarm_window_good_answers_total")
 """What is left out where no class has objectives that bound a request."""
 _TRUST = (
-    Described("tokenswarm_validity", "gauge", (),
-              "Whether the load generator can be trusted now: 0 unknown, 1 green, 2 amber, 3 red (do not trust)."),
-    Described("tokenswarm_timing_error_bound_seconds", "gauge", (),
-              "How far TTFTs of the last 10 s may be off: 99th percentile over requests."),
+    Described(
+        "tokenswarm_validity",
+        "gauge",
+        (),
+        "Whether the load generator can be trusted now: 0 unknown, 1 green, 2 amber, 3 red (do not trust).",
+    ),
+    Described(
+        "tokenswarm_timing_error_bound_seconds",
+        "gauge",
+        (),
+        "How far TTFTs of the last 10 s may be off: 99th percentile over requests.",
+    ),
     Described("tokenswarm_workers", "gauge", (), "Load-generating processes that report."),
     Described("tokenswarm_worker_cpu_ratio", "gauge", ("worker",), "Share of one core, of the last second."),
     Described("tokenswarm_worker_loop_lag_seconds", "gauge", ("worker",), "Worst delay of a timer in the last second."),
-    Described("tokenswarm_worker_lateness_seconds", "gauge", ("worker",),
-              "Worst lateness of an arrival in the last second; open loop only."),
+    Described(
+        "tokenswarm_worker_lateness_seconds",
+        "gauge",
+        ("worker",),
+        "Worst lateness of an arrival in the last second; open loop only.",
+    ),
     Described("tokenswarm_worker_resident_memory_bytes", "gauge", ("worker",), "Resident memory."),
 )
 
@@ -98,13 +201,24 @@ _TRUST = (
 def exported() -> tuple[Described, ...]:
     """Everything that is exported, in order (the table of docs/observe.md): what is known of every run, a histogram of
     each live latency, and a gauge of each live rate that cannot be had from the counters."""
-    return (*_REQUESTS,
-            *(Described(_histogram_name(latency), "histogram", _BY_CLASS, present(latency.at(Place.PROMETHEUS).title))
-              for latency in _latencies()),
-            *(Described(f"tokenswarm_{rate.name}", "gauge", ("user_class",),
-                        f"{rate.at(Place.PROMETHEUS).title}, of the measured phase so far: {rate.formula}.")
-              for rate in METRICS.rates() if rate.live and rate.gauge and rate.of_sums),
-            *_TRUST)
+    return (
+        *_REQUESTS,
+        *(
+            Described(_histogram_name(latency), "histogram", _BY_CLASS, present(latency.at(Place.PROMETHEUS).title))
+            for latency in _latencies()
+        ),
+        *(
+            Described(
+                f"tokenswarm_{rate.name}",
+                "gauge",
+                ("user_class",),
+                f"{rate.at(Place.PROMETHEUS).title}, of the measured phase so far: {rate.formula}.",
+            )
+            for rate in METRICS.rates()
+            if rate.live and rate.gauge and rate.of_sums
+        ),
+        *_TRUST,
+    )
 
 
 def _latencies() -> list[Latency]:
@@ -149,7 +263,8 @@ def _plain(values: Mapping[str, Samples]) -> Iterator[Metric]:
     for described in exported():
         if described.name in values:
             family = (CounterMetricFamily if described.kind == "counter" else GaugeMetricFamily)(
-                described.name, described.meaning, labels=described.labels)
+                described.name, described.meaning, labels=described.labels
+            )
             for labels, value in values[described.name]:
                 family.add_metric([_printable(label) for label in labels], value)
             yield family
@@ -177,10 +292,12 @@ def _counters(live: LiveStats, names: list[str]) -> dict[str, Samples]:
         return [((name,), sum(tally.counts[count] for (_, other), tally in every if other == name)) for name in names]
 
     samples: dict[str, Samples] = {
-        "tokenswarm_requests_total": [((*key, status), tally.counts[status])
-                                      for key, tally in tallies.items() for status in STATUSES],
-        "tokenswarm_request_errors_total": [((*key, kind), tally.errors[kind])
-                                            for key, tally in tallies.items() for kind in ERROR_KINDS],
+        "tokenswarm_requests_total": [
+            ((*key, status), tally.counts[status]) for key, tally in tallies.items() for status in STATUSES
+        ],
+        "tokenswarm_request_errors_total": [
+            ((*key, kind), tally.errors[kind]) for key, tally in tallies.items() for kind in ERROR_KINDS
+        ],
         "tokenswarm_good_requests_total": [(key, count) for key, count in summed("good") if live.bounded(key[0])],
         "tokenswarm_prompt_tokens_total": summed("prompt_tokens"),
         "tokenswarm_output_tokens_total": summed("completion_tokens"),
@@ -189,8 +306,9 @@ def _counters(live: LiveStats, names: list[str]) -> dict[str, Samples]:
         "tokenswarm_window_output_tokens_total": of_window("window_output"),
         "tokenswarm_window_prompt_tokens_total": of_window("window_prompt"),
         "tokenswarm_window_answers_total": of_window("window_done"),
-        "tokenswarm_window_good_answers_total": [(key, count) for key, count in of_window("window_good")
-                                                 if live.bounded(key[0])],
+        "tokenswarm_window_good_answers_total": [
+            (key, count) for key, count in of_window("window_good") if live.bounded(key[0])
+        ],
     }
     return {name: values for name, values in samples.items() if values or name not in _OF_OBJECTIVES}
 
@@ -247,5 +365,10 @@ def _printable(text: str) -> str:
 
 def run_labels(manifest: Manifest, simulated: str) -> dict[str, str]:
     """The labels of tokenswarm_run_info from run.json's content."""
-    return {"run_id": manifest.run_id or "", "engine": manifest.engine.name or "", "model": manifest.model or "",
-            "simulated": simulated, "scenario": manifest.scenario.name or ""}
+    return {
+        "run_id": manifest.run_id or "",
+        "engine": manifest.engine.name or "",
+        "model": manifest.model or "",
+        "simulated": simulated,
+        "scenario": manifest.scenario.name or "",
+    }

@@ -25,7 +25,10 @@ def with_adapters(plan: RunPlan, form: str | None, served: Sequence[str]) -> Run
     missing = [name for name in lora.names() if lora.asked_model(1, "") == lora.names()[0] and name not in served]
     if missing and served:
         shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
-        raise UserError(Exit.MODEL, f"the endpoint does not list the adapters {shown}; it serves "
-                                    f"{', '.join(served[:_SHOWN])}. Give lora.path, so that the engine loads them, or "
-                                    "lora.name as they are called there")
+        raise UserError(
+            Exit.MODEL,
+            f"the endpoint does not list the adapters {shown}; it serves "
+            f"{', '.join(served[:_SHOWN])}. Give lora.path, so that the engine loads them, or "
+            "lora.name as they are called there",
+        )
     return replace(plan, scenario=plan.scenario.model_copy(update={"lora": lora}))

@@ -74,8 +74,12 @@ def is_noise(step: TruthRun) -> bool:
     return not step.lost and step.ttft_error_p99_ms > ERROR_LIMIT_MS and step.cpu_share < NOISY_BELOW
 
 
-def calibrate(on_step: Callable[[int, TruthRun, str | None], None], seconds: float = 8.0,
-              ladder: Iterable[int] = LADDER, run: Callable[[KnownLoad], TruthRun] = truth_run) -> Calibration:
+def calibrate(
+    on_step: Callable[[int, TruthRun, str | None], None],
+    seconds: float = 8.0,
+    ladder: Iterable[int] = LADDER,
+    run: Callable[[KnownLoad], TruthRun] = truth_run,
+) -> Calibration:
     """Climb the ladder until a step breaks a limit twice; store and return what was held before.
 
     `on_step(streams, figures, what it broke)` is called after each step. Raises UserError
@@ -93,16 +97,22 @@ def calibrate(on_step: Callable[[int, TruthRun, str | None], None], seconds: flo
                 break
         if broken is not None:
             if is_noise(figures):
-                raise UserError(Exit.INVALID, f"this machine is noisy: with {streams} streams the worker used only "
-                                f"{figures.cpu_share:.0%} of a core, and still: {broken}. Something else takes its "
-                                "CPU, so how much it can time was not found, and nothing was stored. Calibrate when "
-                                "it is quiet")
+                raise UserError(
+                    Exit.INVALID,
+                    f"this machine is noisy: with {streams} streams the worker used only "
+                    f"{figures.cpu_share:.0%} of a core, and still: {broken}. Something else takes its "
+                    "CPU, so how much it can time was not found, and nothing was stored. Calibrate when "
+                    "it is quiet",
+                )
             limit = broken
             break
         best = (streams, figures)
     if best is None:
-        raise UserError(Exit.INVALID, f"this machine cannot time even {min(ladder)} streams to within "
-                                      f"{ERROR_LIMIT_MS:g} ms ({limit}): is something else running on it?")
+        raise UserError(
+            Exit.INVALID,
+            f"this machine cannot time even {min(ladder)} streams to within "
+            f"{ERROR_LIMIT_MS:g} ms ({limit}): is something else running on it?",
+        )
     result = Calibration(best[1].tokens_s, best[0], limit, host_facts().cpu, tokenswarm.__version__, utc_now())
     _store(result)
     return result
@@ -142,7 +152,13 @@ def advice(load: Load, answer_tokens: int, workers: int) -> str | None:
     cores = host_facts().cores or wanted
     if workers >= wanted:
         return None
-    advised = f"WORKERS={wanted} is advised" if wanted <= cores else \
-        f"that takes {wanted} workers and this machine has {cores} cores: use more machines too (docs/distributed.md)"
-    return (f"{what} are more than {workers} worker(s) of this machine can time (calibrated: {calibration.streams} "
-            f"streams, {calibration.tokens_s:,.0f} tokens/s each); {advised}")
+    advised = (
+        f"WORKERS={wanted} is advised"
+        if wanted <= cores
+        else f"that takes {wanted} workers and this machine has {cores} cores: "
+        "use more machines too (docs/distributed.md)"
+    )
+    return (
+        f"{what} are more than {workers} worker(s) of this machine can time (calibrated: {calibration.streams} "
+        f"streams, {calibration.tokens_s:,.0f} tokens/s each); {advised}"
+    )

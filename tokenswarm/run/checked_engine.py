@@ -56,8 +56,9 @@ class CheckedEngine:
     def announce(self, console: Console) -> None:
         """Say which engine it is, and where the official SDK does not get along with it."""
         engine = self.engine
-        console.print(Text.assemble(
-            (engine.title, "bold"), f" {engine.version or ''}  model {self.model}  {engine.base_url}"))
+        console.print(
+            Text.assemble((engine.title, "bold"), f" {engine.version or ''}  model {self.model}  {engine.base_url}")
+        )
         if not self.preflight.sdk_compatible:
             console.print(sdk_sentence(self.preflight), highlight=False, markup=False)
 
@@ -78,8 +79,9 @@ class EngineTools:
 
 
 @contextlib.contextmanager
-def checked_engine(plan: RunPlan, folder: Path, console: Console, interrupts: Interrupts,
-                   tools: EngineTools | None = None) -> Iterator[CheckedEngine]:
+def checked_engine(
+    plan: RunPlan, folder: Path, console: Console, interrupts: Interrupts, tools: EngineTools | None = None
+) -> Iterator[CheckedEngine]:
     """The engine of the plan, up and checked; released at the end, and killed by a second Ctrl-C, where it was started
     here. Its log goes into `folder`. Raises UserError."""
     tools = tools or EngineTools()
@@ -109,10 +111,16 @@ def _with_recognised(plan: RunPlan, spec: EngineSpec | None) -> RunPlan:
     if scenario is plan.scenario:
         return plan
     before, after = (set(_notes(each, plan)) for each in (plan.scenario, scenario))
-    return replace(plan, scenario=scenario, prompt_notes=(
-        *(note for note in plan.prompt_notes if note not in before - after), *sorted(after - before)))
+    return replace(
+        plan,
+        scenario=scenario,
+        prompt_notes=(*(note for note in plan.prompt_notes if note not in before - after), *sorted(after - before)),
+    )
 
 
 def _notes(scenario: Scenario, plan: RunPlan) -> list[str]:
-    return [note for own in scenario.classes().values() or [scenario]
-            for note in create(own, plan.corpus, seed=0, salt="").notes()]
+    return [
+        note
+        for own in scenario.classes().values() or [scenario]
+        for note in create(own, plan.corpus, seed=0, salt="").notes()
+    ]

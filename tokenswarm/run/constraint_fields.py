@@ -14,7 +14,15 @@ def with_fields(scenario: Scenario, spec: EngineSpec | None) -> Scenario:
     endpoint = scenario.endpoint.model_copy(update={"constraints": dict(spec.constraints)})
     if scenario.mix is None:
         return scenario.model_copy(update={"endpoint": endpoint})
-    parts = tuple(part.model_copy(update={"values": {
-        **part.values, "endpoint": {**part.values.get("endpoint", {}), "constraints": dict(spec.constraints)}}})
-        for part in scenario.mix.parts)
+    parts = tuple(
+        part.model_copy(
+            update={
+                "values": {
+                    **part.values,
+                    "endpoint": {**part.values.get("endpoint", {}), "constraints": dict(spec.constraints)},
+                }
+            }
+        )
+        for part in scenario.mix.parts
+    )
     return scenario.model_copy(update={"endpoint": endpoint, "mix": scenario.mix.model_copy(update={"parts": parts})})

@@ -52,11 +52,18 @@ def _of(load: LoadToCheck, prompt: Prompt, answer: Answer) -> Enforcement:
     if not answer.ok:
         why = error_words(load, answer, _WORDS_CHARS) or answer.error
         status = f" ({answer.http_status})" if answer.http_status not in (None, 200) else ""
-        raise UserError(Exit.ENDPOINT, f"{load.endpoint.url} refuses the constraint of scenario {load.scenario.name}"
-                                       f"{f', {kind}' if kind else ''}{status}: {why}")
+        raise UserError(
+            Exit.ENDPOINT,
+            f"{load.endpoint.url} refuses the constraint of scenario {load.scenario.name}"
+            f"{f', {kind}' if kind else ''}{status}: {why}",
+        )
     if not answer.text.strip():
-        return Enforcement(notes=("Whether the engine enforces constraints could not be told: its answer to the check "
-                                  "before the load held no text" + (", only reasoning." if answer.reasoning else "."),))
+        return Enforcement(
+            notes=(
+                "Whether the engine enforces constraints could not be told: its answer to the check "
+                "before the load held no text" + (", only reasoning." if answer.reasoning else "."),
+            )
+        )
     if prompt.check is None or prompt.check(answer.text):
         return Enforcement(True)
     words = printable(masked(" ".join(answer.text.split()), load.keys), _WORDS_CHARS)

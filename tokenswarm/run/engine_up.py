@@ -20,8 +20,13 @@ def bring_up(plan: RunPlan, folder: Path, console: Console) -> Engine:
     """The engine to load, ready. Its log goes into `folder` where it is started here. Raises UserError."""
     if plan.engine is None:
         return _adopted(plan)
-    there = running.find_matching(plan.engine.spec, plan.engine.model, plan.engine.wanted, plan.api_key,
-                                  in_containers=plan.engine.runtime == "docker")
+    there = running.find_matching(
+        plan.engine.spec,
+        plan.engine.model,
+        plan.engine.wanted,
+        plan.api_key,
+        in_containers=plan.engine.runtime == "docker",
+    )
     if there is not None:
         console.print(f"taking over {there.title} at {there.base_url}, which runs already", highlight=False)
         return there
@@ -31,21 +36,31 @@ def bring_up(plan: RunPlan, folder: Path, console: Console) -> Engine:
 def _adopted(plan: RunPlan) -> Engine:
     engine = adopt(present(plan.host), plan.api_key, form=plan.scenario.endpoint.form())
     if plan.engine_name not in (EXTERNAL, engine.name):
-        raise UserError(Exit.USAGE, f"{plan.host} is {engine.title}, not {plan.engine_name}; "
-                                    f"use ENGINE={EXTERNAL} or ENGINE={engine.name}")
+        raise UserError(
+            Exit.USAGE,
+            f"{plan.host} is {engine.title}, not {plan.engine_name}; use ENGINE={EXTERNAL} or ENGINE={engine.name}",
+        )
     return engine
 
 
 def _started(engine: EngineToStart, folder: Path, console: Console) -> Engine:
     title = engine.spec.title
     with working(console, f"starting {title}") as status:
-        return start_engine(engine.request(folder / ENGINE_LOG), engine.runtime,
-                            lambda seconds, line: status(f"starting {title} ... {seconds:.0f} s", line))
+        return start_engine(
+            engine.request(folder / ENGINE_LOG),
+            engine.runtime,
+            lambda seconds, line: status(f"starting {title} ... {seconds:.0f} s", line),
+        )
 
 
 def leave_running(engine: Engine, console: Console) -> None:
     """Let an engine that was started here outlive this command, and say so."""
     if not engine.keep():
         return
-    console.print(f"{engine.title} is left running at {engine.base_url}; the next load takes it over. Stop it with: "
-                  f"make down ENGINE={engine.name}", highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"{engine.title} is left running at {engine.base_url}; the next load takes it over. Stop it with: "
+        f"make down ENGINE={engine.name}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )

@@ -39,15 +39,18 @@ from tokenswarm.run.run_plan import RunPlan, resolve
 from tokenswarm.scenario.abort import Abort
 
 
-def run_load(options: LoadOptions, console: Console, watch: Watch | None = None,
-             tools: LoadTools | None = None) -> RunOutcome:
+def run_load(
+    options: LoadOptions, console: Console, watch: Watch | None = None, tools: LoadTools | None = None
+) -> RunOutcome:
     """Run a scenario against an engine and leave a run folder. Stops whatever it started. `watch` looks on meanwhile.
 
     Raises UserError for what is wrong before anything was measured.
     """
     plan = resolve(options)
-    with Interrupts(require_double_ctrl_c=watch is not None) as interrupts, \
-            LoadRun(plan, console, interrupts, watch, tools) as run:
+    with (
+        Interrupts(require_double_ctrl_c=watch is not None) as interrupts,
+        LoadRun(plan, console, interrupts, watch, tools) as run,
+    ):
         run.prepare()
         run.measure()
         return run.finish()
@@ -79,8 +82,9 @@ class Run:
     def _new_telemetry(self, on_sample: Callable[[float, dict[str, float | None]], None] | None = None) -> Telemetry:
         """Who watches the engine and the GPUs during this run; not started yet."""
         engine = self.checked.engine
-        self._telemetry = Telemetry(engine, self.folder, gpus=self.checked.gpus, samplers=engine.samplers(),
-                                    on_sample=on_sample)
+        self._telemetry = Telemetry(
+            engine, self.folder, gpus=self.checked.gpus, samplers=engine.samplers(), on_sample=on_sample
+        )
         return self._telemetry
 
     def _tell_telemetry(self, manifest: Manifest) -> None:
@@ -101,8 +105,14 @@ class LoadTools:
 class LoadRun(Run):
     """A run from the command line, with an engine of its own: a context manager that stops what it started."""
 
-    def __init__(self, plan: RunPlan, console: Console, interrupts: Interrupts, watch: Watch | None = None,
-                 tools: LoadTools | None = None) -> None:
+    def __init__(
+        self,
+        plan: RunPlan,
+        console: Console,
+        interrupts: Interrupts,
+        watch: Watch | None = None,
+        tools: LoadTools | None = None,
+    ) -> None:
         super().__init__()
         self.plan, self.console, self.interrupts = plan, console, interrupts
         self._watch, self._tools = watch, tools or LoadTools()
@@ -127,16 +137,19 @@ class LoadRun(Run):
         Raises UserError.
         """
         plan = self.plan
-        run_id, self.folder = make_run_folder(plan.results, plan.engine_name, plan.scenario.name, plan.scenario.load,
-                                              plan.label)
+        run_id, self.folder = make_run_folder(
+            plan.results, plan.engine_name, plan.scenario.name, plan.scenario.load, plan.label
+        )
         try:
             self.checked = self._cleanup.enter_context(
-                checked_engine(plan, self.folder, self.console, self.interrupts, self._tools.engine))
+                checked_engine(plan, self.folder, self.console, self.interrupts, self._tools.engine)
+            )
             plan = self.plan = self.checked.plan
             self.manifest = self._new_manifest(run_id)
             prompts = plan.scenario.prompts
-            self._empty_cache(plan.scenario.load.reset_cache, present(self.manifest.salt),
-                              fresh=prompts.salt == RUN_SALT)
+            self._empty_cache(
+                plan.scenario.load.reset_cache, present(self.manifest.salt), fresh=prompts.salt == RUN_SALT
+            )
             self._tell_cache(self.manifest)
             write_manifest(self.folder, self.manifest)
         except BaseException as error:
@@ -150,20 +163,36 @@ class LoadRun(Run):
         plan, checked, engine = self.plan, self.checked, self.checked.engine
         cpus = CpusRecord(sorted(plan.cpus.engine), sorted(plan.cpus.load_generator)) if plan.cpus else None
         return NewRun(
-            scenario=plan.scenario, overrides=plan.overrides, engine=engine.record(), model=checked.model,
-            corpus=plan.corpus, workers=plan.workers, argv=plan.argv, simulated=engine.simulated,
+            scenario=plan.scenario,
+            overrides=plan.overrides,
+            engine=engine.record(),
+            model=checked.model,
+            corpus=plan.corpus,
+            workers=plan.workers,
+            argv=plan.argv,
+            simulated=engine.simulated,
             notes=[*checked.notes, *self._descriptor_note(), *plan.prompt_notes],
-            gpus=checked.gpu_names, preflight=checked.preflight, cost=checked.cost, cpus=cpus,
-            label=plan.label).manifest(run_id)
+            gpus=checked.gpu_names,
+            preflight=checked.preflight,
+            cost=checked.cost,
+            cpus=cpus,
+            label=plan.label,
+        ).manifest(run_id)
 
     def _descriptor_note(self) -> list[str]:
         """Too few open files fail requests that the engine never sees, so it is told before that happens."""
         load, plan = self.plan.scenario.load, self.plan
         connections = math.ceil((load.max_in_flight if load.rate is not None else load.most_users) / plan.workers)
         missing = 0 if plan.master is not None else descriptors_missing(connections)
-        return [f"The limit on open files (ulimit -n) is {missing} too low for {connections} connections of a "
+        return (
+            [
+                f"The limit on open files (ulimit -n) is {missing} too low for {connections} connections of a "
                 "load-generating process: some requests may fail here, and the run is then INVALID. Raise it, or use "
-                "fewer users."] if missing else []
+                "fewer users."
+            ]
+            if missing
+            else []
+        )
 
     def _announce(self) -> None:
         self.checked.announce(self.console)
@@ -186,6 +215,7 @@ class LoadRun(Run):
         telemetry.start()
         try:
             with self._progress() as progress:
+
                 def on_first() -> None:
                     progress.stopping()
                     locust.ask_to_stop()
@@ -206,8 +236,9 @@ class LoadRun(Run):
     def _start_locust(self) -> LocustProcesses:
         plan = self.plan
         with affinity(plan.cpus.load_generator if plan.cpus else None):
-            locust = self._tools.locust(plan.scenario, self.folder, self.checked.engine.base_url, plan.workers,
-                                        plan.master)
+            locust = self._tools.locust(
+                plan.scenario, self.folder, self.checked.engine.base_url, plan.workers, plan.master
+            )
         self.interrupts.on_hard_exit.insert(0, locust.kill_at_once)
         self.interrupts.on_first = locust.ask_to_stop
         if self.interrupts.interrupted:
@@ -216,9 +247,13 @@ class LoadRun(Run):
 
     def _progress(self) -> RunProgress:
         load = self.plan.scenario.load
-        return RunProgress(self.console, load.warmup_s, load.duration_s,
-                           load.warmup_max_s if load.warmup_s is None else None,
-                           self._watch.progress_interval_s if self._watch else None)
+        return RunProgress(
+            self.console,
+            load.warmup_s,
+            load.duration_s,
+            load.warmup_max_s if load.warmup_s is None else None,
+            self._watch.progress_interval_s if self._watch else None,
+        )
 
     # ---- finish
 
@@ -256,7 +291,9 @@ def _note_lost_workers(manifest: Manifest) -> None:
     """A worker that vanished took its last rows with it, which no figure shows."""
     lost = manifest.counts.workers_lost if manifest.counts else None
     if lost:
-        sentence = (f"{lost} of {manifest.load.workers} load-generating processes were lost during the run, "
-                    "with the rows that they had not handed over")
+        sentence = (
+            f"{lost} of {manifest.load.workers} load-generating processes were lost during the run, "
+            "with the rows that they had not handed over"
+        )
         reason = Reason("workers_lost", "INVALID", value=lost, limit=0, sentence=sentence)
         manifest.validity = ValidityRecord("INVALID", [reason])

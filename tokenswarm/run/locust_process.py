@@ -89,12 +89,20 @@ class LocustProcesses:
         theirs.close()
 
     @classmethod
-    def headless(cls, scenario: Scenario, folder: Path, base_url: str, workers: int,
-                 master: tuple[str, int] | None = None) -> LocustProcesses:
+    def headless(
+        cls, scenario: Scenario, folder: Path, base_url: str, workers: int, master: tuple[str, int] | None = None
+    ) -> LocustProcesses:
         """One run, in a folder that holds its run.json."""
         # Without --only-summary Locust would write its statistics into the log every two seconds.
-        leading = ["--headless", "--only-summary", *users_arguments(scenario), "--csv", str(folder / "locust"),
-                   "--loglevel", "INFO"]
+        leading = [
+            "--headless",
+            "--only-summary",
+            *users_arguments(scenario),
+            "--csv",
+            str(folder / "locust"),
+            "--loglevel",
+            "INFO",
+        ]
         several = workers if workers > 1 or master is not None else 0
         if several:
             wait_s = _LOCAL_WORKERS_WAIT_S if master is None else _REMOTE_WORKERS_WAIT_S
@@ -102,10 +110,18 @@ class LocustProcesses:
         leader = Leader(scenario.locustfile_paths, base_url, leading, {RUN_VARIABLE: str(folder)})
         return cls(leader, folder / LOG_NAME, several, master)
 
-    def _start(self, arguments: list[str], environment: dict[str, str], descriptors: tuple[int, ...]
-               ) -> subprocess.Popen:
-        return subprocess.Popen(arguments, env=environment, stdin=subprocess.DEVNULL, stdout=self._log,
-                                stderr=subprocess.STDOUT, pass_fds=descriptors, start_new_session=True)
+    def _start(
+        self, arguments: list[str], environment: dict[str, str], descriptors: tuple[int, ...]
+    ) -> subprocess.Popen:
+        return subprocess.Popen(
+            arguments,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            pass_fds=descriptors,
+            start_new_session=True,
+        )
 
     def events(self) -> Iterator[dict[str, Any] | None]:
         """What the leader reports, as it comes; None at least four times a second. Ends when the leader does."""
@@ -161,9 +177,13 @@ class LocustProcesses:
         what it printed last."""
         with contextlib.suppress(subprocess.TimeoutExpired):  # it has closed its socket, so it is about to leave
             self.leader.wait(_LEAVES_S)
-        return self._failure_of(self.leader) or UserError(Exit.LOAD_GENERATOR, quoted(
-            f"the load generator ended{_how(self.leader)} before the run did; the rows that it wrote are kept.",
-            self.log_tail()))
+        return self._failure_of(self.leader) or UserError(
+            Exit.LOAD_GENERATOR,
+            quoted(
+                f"the load generator ended{_how(self.leader)} before the run did; the rows that it wrote are kept.",
+                self.log_tail(),
+            ),
+        )
 
     def ended_workers(self, then: str, badly: bool = False) -> list[str]:
         """A sentence for each worker of this machine that has ended by itself since the last call. `then`: what comes
@@ -174,8 +194,10 @@ class LocustProcesses:
             if ended and worker.pid not in self._told and self._asked_at is None:
                 self._told.add(worker.pid)
                 failure = self._failure_of(worker)
-                sentences.append(f"load-generating process {number} of {len(self.workers)} ended{_how(worker)}"
-                                 + (f": {failure}" if failure else f"; {then}"))
+                sentences.append(
+                    f"load-generating process {number} of {len(self.workers)} ended{_how(worker)}"
+                    + (f": {failure}" if failure else f"; {then}")
+                )
         return sentences
 
     def replace_ended_workers(self) -> None:
@@ -189,10 +211,14 @@ class LocustProcesses:
         """Of the workers that were started here, one that has ended by itself."""
         for number, worker in enumerate(self.workers, 1):
             if worker.poll() is not None:
-                return self._failure_of(worker) or UserError(Exit.LOAD_GENERATOR, quoted(
-                    f"load-generating process {number} of {len(self.workers)} ended{_how(worker)} before the run "
-                    "began.",
-                    self.log_tail()))
+                return self._failure_of(worker) or UserError(
+                    Exit.LOAD_GENERATOR,
+                    quoted(
+                        f"load-generating process {number} of {len(self.workers)} ended{_how(worker)} before the run "
+                        "began.",
+                        self.log_tail(),
+                    ),
+                )
         return None
 
     def _failure_of(self, process: subprocess.Popen) -> UserError | None:

@@ -77,16 +77,27 @@ class RunRecord:
 class RunMonitor:
     """One run's follower. What it learns goes into the record."""
 
-    def __init__(self, record: RunRecord, locust: LocustProcesses, engine: Engine, telemetry: Telemetry,
-                 progress: RunProgress, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        record: RunRecord,
+        locust: LocustProcesses,
+        engine: Engine,
+        telemetry: Telemetry,
+        progress: RunProgress,
+        watch: Watch | None = None,
+    ) -> None:
         self._locust, self._engine, self._telemetry = locust, engine, telemetry
         self._manifest, self._outcome, self._folder = record.manifest, record.outcome, record.folder
         self._progress, self._watch = progress, watch
         self._done = False
         self._began = False
         self._hear: dict[str, Callable[[dict[str, Any]], None]] = {
-            "live": progress.figures, "phase": self._phase, "levels": self._levels, "fatal": self._fatal,
-            "done": self._end}
+            "live": progress.figures,
+            "phase": self._phase,
+            "levels": self._levels,
+            "fatal": self._fatal,
+            "done": self._end,
+        }
 
     def follow(self) -> None:
         """Listen to the load generator until it is done."""
@@ -109,8 +120,13 @@ class RunMonitor:
     def _look_at_engine(self) -> None:
         if self._outcome.error is None and not self._engine.is_alive():
             code = Exit.ENGINE if self._watch is None else self._watch.engine_gone
-            self._fail("engine_gone", code, f"{self._engine.title} ended during the run.", "Its log ends with",
-                       self._engine.log_tail(12))
+            self._fail(
+                "engine_gone",
+                code,
+                f"{self._engine.title} ended during the run.",
+                "Its log ends with",
+                self._engine.log_tail(12),
+            )
             if self._watch is not None:
                 self._outcome.status = "aborted"
             self._locust.ask_to_stop()
@@ -159,8 +175,10 @@ class RunMonitor:
         measured_s = 0.0 if measure is None or measure.end is None else max(0.0, measure.end - measure.start)
         wanted_s = self._manifest.load.duration_s
         of = "" if wanted_s is None else f" of {wanted_s:g} s"
-        return ("a load-generating process was told to stop by somebody else than this command (a signal to it, say): "
-                f"the run measured for {measured_s:.1f} s{of}")
+        return (
+            "a load-generating process was told to stop by somebody else than this command (a signal to it, say): "
+            f"the run measured for {measured_s:.1f} s{of}"
+        )
 
     def _phase(self, event: dict[str, Any]) -> None:
         """Keep run.json up to date, so that a run that dies can still be read."""

@@ -80,11 +80,19 @@ def preflight(load: LoadToCheck, tools: CheckTools | None = None) -> PreflightRe
     constrained = tools.enforces(load.after(first_answer_s))
     sdk = _by_sdk(tools, load, endpoint)
     return PreflightRecord(
-        models=listed.names or [], model=load.model, stream=sdk.stream, plain=sdk.plain,
-        usage=answer.usage.completion_tokens is not None, sdk_compatible=sdk.compatible, sdk_notes=sdk.notes,
-        seconds=round(time.monotonic() - started, 3), first_answer_s=first_answer_s,
-        notes=[*_notes(load, listed, answer), *constrained.notes], enforced=constrained.enforced,
-        enforced_words=constrained.words)
+        models=listed.names or [],
+        model=load.model,
+        stream=sdk.stream,
+        plain=sdk.plain,
+        usage=answer.usage.completion_tokens is not None,
+        sdk_compatible=sdk.compatible,
+        sdk_notes=sdk.notes,
+        seconds=round(time.monotonic() - started, 3),
+        first_answer_s=first_answer_s,
+        notes=[*_notes(load, listed, answer), *constrained.notes],
+        enforced=constrained.enforced,
+        enforced_words=constrained.words,
+    )
 
 
 def listed_models(endpoint: Endpoint, api_key: str | None) -> ModelList:
@@ -94,17 +102,27 @@ def listed_models(endpoint: Endpoint, api_key: str | None) -> ModelList:
     try:
         reply = request(endpoint.url_of(MODELS), api_key=api_key, form=endpoint.form, timeout_s=_LIST_TIMEOUT_S)
     except Unreachable as error:
-        raise UserError(Exit.ENDPOINT, f"{endpoint.url} cannot be reached ({error}); is the engine up, and is HOST "
-                                       "right?") from None
+        raise UserError(
+            Exit.ENDPOINT, f"{endpoint.url} cannot be reached ({error}); is the engine up, and is HOST right?"
+        ) from None
     if reply.status != 200:
-        return ModelList(None, f"{endpoint.shown(MODELS)} answers {reply.status}", reply.status,
-                         reply.headers.get("location") if 300 <= reply.status < 400 else None)
+        return ModelList(
+            None,
+            f"{endpoint.shown(MODELS)} answers {reply.status}",
+            reply.status,
+            reply.headers.get("location") if 300 <= reply.status < 400 else None,
+        )
     try:
         names = model_names(reply.json())
     except RecursionError:  # JSON of any depth
         names = None
-    why = "" if names else f"{endpoint.shown(MODELS)} lists none" if names is not None \
+    why = (
+        ""
+        if names
+        else f"{endpoint.shown(MODELS)} lists none"
+        if names is not None
         else f"{endpoint.shown(MODELS)} is no list of models"
+    )
     return ModelList(names, why, reply.status)
 
 
@@ -117,8 +135,10 @@ def _only_choice(listed: ModelList, endpoint: Endpoint, api_key: str | None) -> 
         raise _wants_key(endpoint, api_key, "")
     why = listed.why or f"only patterns: {', '.join((listed.names or [])[:_MODELS_SHOWN])}"
     code = Exit.ENDPOINT if listed.names is None else Exit.MODEL
-    raise UserError(code, f"{endpoint.url} lists no model ({why}); wait until it has loaded one, or name one "
-                          "with MODEL=... (--model)")
+    raise UserError(
+        code,
+        f"{endpoint.url} lists no model ({why}); wait until it has loaded one, or name one with MODEL=... (--model)",
+    )
 
 
 def _notes(load: LoadToCheck, listed: ModelList, answer: Answer) -> list[str]:
@@ -131,8 +151,11 @@ def _notes(load: LoadToCheck, listed: ModelList, answer: Answer) -> list[str]:
     if not answer.text and not answer.reasoning:
         notes.append("The answer to the first request held no text.")
     if answer.usage.completion_tokens is None:
-        notes.append("The answers hold no usage: tokens are counted from events, which is less exact."
-                     if load.scenario.output.stream else "The answers hold no usage, so their tokens are not known.")
+        notes.append(
+            "The answers hold no usage: tokens are counted from events, which is less exact."
+            if load.scenario.output.stream
+            else "The answers hold no usage, so their tokens are not known."
+        )
     return notes
 
 
@@ -146,23 +169,34 @@ def _refusal(load: LoadToCheck, endpoint: Endpoint, listed: ModelList, answer: A
         return _moved(endpoint, listed)
     if answer.error == "unexpected_status" and answer.location:
         return _moved(endpoint, ModelList(status=answer.http_status, moved_to=answer.location))
-    if answer.error == "not_found" or (answer.error == "rejected" and load.model not in listed.concrete
-                                       and "model" in words.lower()):
+    if answer.error == "not_found" or (
+        answer.error == "rejected" and load.model not in listed.concrete and "model" in words.lower()
+    ):
         serves = f"; it serves: {', '.join(listed.concrete[:_MODELS_SHOWN])}" if listed.concrete else ""
-        return UserError(Exit.MODEL, f"{endpoint.url} answers {answer.http_status} for the model '{load.model}' at "
-                                     f"{endpoint.shown(load.scenario.endpoint.request_path)}{said}; check MODEL and "
-                                     f"the path of HOST{_path_hint(load, endpoint)}{serves}")
+        return UserError(
+            Exit.MODEL,
+            f"{endpoint.url} answers {answer.http_status} for the model '{load.model}' at "
+            f"{endpoint.shown(load.scenario.endpoint.request_path)}{said}; check MODEL and "
+            f"the path of HOST{_path_hint(load, endpoint)}{serves}",
+        )
     if answer.error in ("connect_refused", "connect_timeout", "connect_failed", "tls_failed"):
-        hint = "; name the authority's file: SET=\"endpoint.ca_file=/path/ca.pem\" (or SSL_CERT_FILE)" \
-            if answer.error == "tls_failed" else "; is the engine up, and is HOST right?"
+        hint = (
+            '; name the authority\'s file: SET="endpoint.ca_file=/path/ca.pem" (or SSL_CERT_FILE)'
+            if answer.error == "tls_failed"
+            else "; is the engine up, and is HOST right?"
+        )
         return UserError(Exit.ENDPOINT, f"{endpoint.url} cannot be reached ({words}){hint}")
     if answer.error == "timeout_first_token":
         return UserError(Exit.ENDPOINT, f"{endpoint.url} did not answer within {LONGEST_WAIT_S:g} s")
-    hint = next((f"; try SET=\"{setting}\"" for signs, setting in _HINTS
-                 if all(sign in words.lower() for sign in signs)), "")
+    hint = next(
+        (f'; try SET="{setting}"' for signs, setting in _HINTS if all(sign in words.lower() for sign in signs)), ""
+    )
     status = f" ({answer.http_status})" if answer.http_status not in (None, 200) else ""
-    return UserError(Exit.ENDPOINT, f"{endpoint.url} failed the first request of the load, sent in its exact form"
-                                    f"{status}: {words or answer.error}{hint}")
+    return UserError(
+        Exit.ENDPOINT,
+        f"{endpoint.url} failed the first request of the load, sent in its exact form"
+        f"{status}: {words or answer.error}{hint}",
+    )
 
 
 def _wants_key(endpoint: Endpoint, api_key: str | None, said: str) -> UserError:
@@ -170,8 +204,10 @@ def _wants_key(endpoint: Endpoint, api_key: str | None, said: str) -> UserError:
         hint = "the key was refused; check the variables that [endpoint] takes it from"
     elif api_key:
         hint = "the key in API_KEY was refused"
-        said += ('; where the key belongs in a header of its own: SET="endpoint.bearer=false '
-                 'endpoint.headers.api-key=env:API_KEY"')
+        said += (
+            '; where the key belongs in a header of its own: SET="endpoint.bearer=false '
+            'endpoint.headers.api-key=env:API_KEY"'
+        )
     else:
         hint = "it wants an API key; set API_KEY in the environment"
     return UserError(Exit.AUTH, f"{endpoint.url}: {hint}{said}")
@@ -180,21 +216,27 @@ def _wants_key(endpoint: Endpoint, api_key: str | None, said: str) -> UserError:
 def _path_hint(load: LoadToCheck, endpoint: Endpoint) -> str:
     """What else may be wrong with a path that is not there."""
     if not endpoint.prefix.endswith("/v1") and not load.scenario.endpoint.preset:
-        return (" (a path in HOST is taken as it stands: is a /v1 missing at its end? Others: ENDPOINT=azure and the "
-                "like, or SET=\"endpoint.chat_path=/...\")")
-    return " (another one: SET=\"endpoint.chat_path=/...\")"
+        return (
+            " (a path in HOST is taken as it stands: is a /v1 missing at its end? Others: ENDPOINT=azure and the "
+            'like, or SET="endpoint.chat_path=/...")'
+        )
+    return ' (another one: SET="endpoint.chat_path=/...")'
 
 
 def _by_sdk(tools: CheckTools, load: LoadToCheck, endpoint: Endpoint) -> SdkResult:
     """What the SDK makes of it, where it can be told what the endpoint wants."""
     settings = load.scenario.endpoint
     if settings.api != "chat" or endpoint.form.path(CHAT) != CHAT:
-        return SdkResult(notes=[f"requests go to {endpoint.shown(settings.request_path)}, which the SDK is not asked "
-                                "about"])
+        return SdkResult(
+            notes=[f"requests go to {endpoint.shown(settings.request_path)}, which the SDK is not asked about"]
+        )
     return tools.sdk(endpoint, load.model, load.api_key, settings.length_field)
 
 
 def _moved(endpoint: Endpoint, listed: ModelList) -> UserError:
     where = "".join(sign for sign in str(listed.moved_to) if sign.isprintable())[:_WORDS_CHARS]
-    return UserError(Exit.ENDPOINT, f"{endpoint.url} answers {listed.status}, a redirect to {where}, which is not "
-                                    "followed: give the address itself with HOST=... (--host)")
+    return UserError(
+        Exit.ENDPOINT,
+        f"{endpoint.url} answers {listed.status}, a redirect to {where}, which is not "
+        "followed: give the address itself with HOST=... (--host)",
+    )

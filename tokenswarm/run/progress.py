@@ -24,8 +24,14 @@ _PHASE_NAMES = {"start": "starting", "warmup": "warming up", "measure": "measuri
 class RunProgress:
     """Shows phase, elapsed time, requests, TTFT p95, output tokens/s and errors. Use as a context manager."""
 
-    def __init__(self, console: Console, warmup_s: float | None, duration_s: float,
-                 warmup_max_s: float | None = None, plain_interval_s: float | None = None) -> None:
+    def __init__(
+        self,
+        console: Console,
+        warmup_s: float | None,
+        duration_s: float,
+        warmup_max_s: float | None = None,
+        plain_interval_s: float | None = None,
+    ) -> None:
         """`warmup_s` None: the warm-up goes on until the load is steady, at most `warmup_max_s`. `plain_interval_s`:
         pause between two lines where there is no terminal (10 s); of a run of hours each line begins with the time."""
         self._plain_interval_s = plain_interval_s or _PLAIN_INTERVAL_S
@@ -111,8 +117,10 @@ class RunProgress:
         latency = [] if before else [f"TTFT p95 {ttft:,.0f} ms" if ttft is not None else "TTFT p95 -"]
         lately = f"; last {figures['last_s']:g} s {figures['output_tok_s']:,.0f} tok/s"
         scope = "since start" if before else "measured"
-        long, short = (", ".join([f"{count} {scope}", *latency, errors]) + lately
-                       for count in (_plural(figures[asked], "request"), f"{figures[asked]:,}"))
+        long, short = (
+            ", ".join([f"{count} {scope}", *latency, errors]) + lately
+            for count in (_plural(figures[asked], "request"), f"{figures[asked]:,}")
+        )
         lines = (f"{long}; now {figures['in_flight']:,} in flight", long, short)
         return next((line for line in lines if columns is None or len(line) <= columns), short)
 
@@ -120,8 +128,9 @@ class RunProgress:
         grid = Table.grid(padding=(0, 1))
         length = self._lengths.get(self._phase)
         elapsed = time.monotonic() - self._phase_began
-        bar = ProgressBar(total=length or 1.0, completed=min(elapsed, length) if length else 0.0, width=_BAR_COLUMNS,
-                          pulse=not length)
+        bar = ProgressBar(
+            total=length or 1.0, completed=min(elapsed, length) if length else 0.0, width=_BAR_COLUMNS, pulse=not length
+        )
         name = "stopping" if self._stopping else _PHASE_NAMES[self._phase]
         hint = "Ctrl-C again quits at once" if self._stopping else f"{self._elapsed():>10}"
         if self._phase == "warmup" and not self._stopping:
@@ -136,8 +145,7 @@ class RunProgress:
 
 
 @contextlib.contextmanager
-def working(console: Console, what: str,
-            clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[..., None]]:
+def working(console: Console, what: str, clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[..., None]]:
     """A spinner while something is done; where there is no terminal a line, and another one each half minute.
 
     Yields `say(text, detail="")`, which changes the text; a detail too long for the line is cut.
@@ -156,10 +164,12 @@ def working(console: Console, what: str,
         yield tell
         return
     with console.status(Text(what)) as status:
+
         def say(text: str, detail: str = "") -> None:
             line = Text(f"{text}  {detail}" if detail else text, no_wrap=True)
             line.truncate(max(20, console.width - 3), overflow="ellipsis")
             status.update(line)
+
         yield say
 
 

@@ -72,8 +72,9 @@ def fit(short: Counted, sparse: Counted, dense: Counted) -> TokenFit | None:
     if not LEAST_CHARS_PER_TOKEN <= 1 / per_char <= MOST_CHARS_PER_TOKEN:
         return None
     of_short = per_char * short.chars + piece * (short.pieces - usual * short.chars)
-    return TokenFit(round(1 / per_char, _DIGITS), round(piece, _DIGITS), round(usual, _DIGITS),
-                    round(short.tokens - of_short, 2))
+    return TokenFit(
+        round(1 / per_char, _DIGITS), round(piece, _DIGITS), round(usual, _DIGITS), round(short.tokens - of_short, 2)
+    )
 
 
 def known_texts(workload: Workload, chars: int) -> tuple[str, str]:
@@ -113,7 +114,7 @@ def _first_texts(workload: Workload) -> list[str]:
         if not longest.strip():
             return []
         begin = max(0, (len(longest) - _EXCERPT_CHARS) // 2)  # away from what tells one prompt from another
-        texts.append(longest[begin:begin + _EXCERPT_CHARS])
+        texts.append(longest[begin : begin + _EXCERPT_CHARS])
     return texts
 
 
@@ -145,8 +146,14 @@ def tokenized(load: LoadToCheck, text: str) -> int | None:
     endpoint = load.endpoint
     for url in (endpoint.page("/tokenize"), f"{Endpoint(load.base_url).root}/v1/tokenize"):
         try:
-            document = request(url, "POST", api_key=load.api_key, form=endpoint.form,
-                               payload={"model": load.model, "prompt": text}, timeout_s=_TOKENIZE_TIMEOUT_S).json()
+            document = request(
+                url,
+                "POST",
+                api_key=load.api_key,
+                form=endpoint.form,
+                payload={"model": load.model, "prompt": text},
+                timeout_s=_TOKENIZE_TIMEOUT_S,
+            ).json()
         except Unreachable:
             continue
         count = document.get("count") if isinstance(document, dict) else None
@@ -169,11 +176,23 @@ def _with_fit(plan: RunPlan, load: LoadToCheck, ask: Ask) -> tuple[RunPlan, Toke
         return plan, None
     workload = create(plan.scenario, plan.corpus, prompts.seed, salt="")
     fitted, why = measured_fit(load, workload, ask)
-    notes = () if fitted else (f"Lengths in tokens are taken at {USUAL_CHARS_PER_TOKEN:g} characters a token, for they "
-                              f"could not be measured: {why}.",)
-    values = {"chars_per_token": USUAL_CHARS_PER_TOKEN} if fitted is None else {
-        "chars_per_token": fitted.chars_per_token, "tokens_per_piece": fitted.tokens_per_piece,
-        "pieces_per_char": fitted.pieces_per_char}
+    notes = (
+        ()
+        if fitted
+        else (
+            f"Lengths in tokens are taken at {USUAL_CHARS_PER_TOKEN:g} characters a token, for they "
+            f"could not be measured: {why}.",
+        )
+    )
+    values = (
+        {"chars_per_token": USUAL_CHARS_PER_TOKEN}
+        if fitted is None
+        else {
+            "chars_per_token": fitted.chars_per_token,
+            "tokens_per_piece": fitted.tokens_per_piece,
+            "pieces_per_char": fitted.pieces_per_char,
+        }
+    )
     scenario = plan.scenario.model_copy(update={"prompts": prompts.model_copy(update=values)})
     create(scenario, plan.corpus, seed=0, salt="")  # refuses prompts that are too long for the corpus by this factor
     return replace(plan, scenario=scenario, prompt_notes=(*plan.prompt_notes, *notes)), fitted
@@ -197,5 +216,8 @@ def _with_probes(plan: RunPlan, load: LoadToCheck, ask: Ask) -> RunPlan:
     except ValueError as error:
         raise UserError(Exit.ENDPOINT, f"{load.base_url} {error}") from None
     table = scenario.workload_settings.model_copy(update=settings)
-    return replace(plan, scenario=scenario.model_copy(update={workload.name: table}),
-                   prompt_notes=(*plan.prompt_notes, *([note] if note else [])))
+    return replace(
+        plan,
+        scenario=scenario.model_copy(update={workload.name: table}),
+        prompt_notes=(*plan.prompt_notes, *([note] if note else [])),
+    )

@@ -79,8 +79,15 @@ class EngineToStart:
 
     def request(self, log_path: Path) -> StartRequest:
         """What to ask of the runtime."""
-        return StartRequest(description=self.spec, log_path=log_path, settings=self.settings, explicit=self.explicit,
-                            model=self.model, device=self.device_asked, cpus=self.cpus)
+        return StartRequest(
+            description=self.spec,
+            log_path=log_path,
+            settings=self.settings,
+            explicit=self.explicit,
+            model=self.model,
+            device=self.device_asked,
+            cpus=self.cpus,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,22 +150,35 @@ def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
     scenario.endpoint.form({**os.environ, **machine.environ})  # refuses what cannot be sent, before anything is started
     engine_name = EXTERNAL if spec is None else spec.name  # what was typed may be the path of its description
     spec = None if host else spec
-    on_this_cpu = (spec is not None and options.master is None and not spec.simulated
-                   and spec.form(options.device)[0] == "cpu")
+    on_this_cpu = (
+        spec is not None and options.master is None and not spec.simulated and spec.form(options.device)[0] == "cpu"
+    )
     cpus = _cpu_split(options.workers, machine) if on_this_cpu else None
     environ = machine.environ
     return RunPlan(
-        scenario=scenario, scenario_name=options.scenario, overrides=dict(options.overrides), corpus=corpus,
-        corpus_path=options.corpus, engine_name=engine_name,
+        scenario=scenario,
+        scenario_name=options.scenario,
+        overrides=dict(options.overrides),
+        corpus=corpus,
+        corpus_path=options.corpus,
+        engine_name=engine_name,
         engine=None if spec is None else _engine_to_start(options, scenario, spec, machine, cpus),
-        host=host or None, model=options.model, engine_on_this_cpu=on_this_cpu, cpus=cpus,
+        host=host or None,
+        model=options.model,
+        engine_on_this_cpu=on_this_cpu,
+        cpus=cpus,
         visible_gpus=environ.get("GPUS") or environ.get("CUDA_VISIBLE_DEVICES") or None,
         gpu_hour_usd=options.gpu_hourly_cost,
         gpus_named=_gpus_named(environ.get("GPUS", "")),
-        workers=options.workers, master=options.master, keep=options.keep, results=options.results,
-        argv=tuple(options.argv), api_key=options.api_key,
+        workers=options.workers,
+        master=options.master,
+        keep=options.keep,
+        results=options.results,
+        argv=tuple(options.argv),
+        api_key=options.api_key,
         prompt_notes=tuple(note for workload in workloads for note in workload.notes()),
-        label=options.label)
+        label=options.label,
+    )
 
 
 def _gpus_named(text: str) -> int | None:
@@ -169,25 +189,32 @@ def _check_load(scenario: Scenario, overrides: Mapping[str, str]) -> None:
     """In an open loop there are no users to be told the number of."""
     ignored = [key for key in ("load.users", "load.spawn_rate") if key in overrides]
     if scenario.open_loop and ignored:
-        raise UserError(Exit.USAGE, f"{' and '.join(ignored)} cannot be set with a rate of {scenario.load.rate:g} "
-                                    "requests/s (load.rate): users wait for answers, a rate does not. Give USERS or "
-                                    "RATE, not both; what an open loop has at most in flight is load.max_in_flight")
+        raise UserError(
+            Exit.USAGE,
+            f"{' and '.join(ignored)} cannot be set with a rate of {scenario.load.rate:g} "
+            "requests/s (load.rate): users wait for answers, a rate does not. Give USERS or "
+            "RATE, not both; what an open loop has at most in flight is load.max_in_flight",
+        )
 
 
 def _check_workers(options: LoadOptions, machine: Machine) -> None:
     """Processes without a core of their own take it from each other, and time nothing well."""
     if options.master is None and machine.cpus is not None and options.workers > len(machine.cpus):
         cores = len(machine.cpus)
-        raise UserError(Exit.USAGE, f"--workers is {options.workers}, but this process may use {cores} CPU "
-                                    f"core{'s' if cores > 1 else ''}: load-generating processes that share a core wait "
-                                    f"for each other. Give at most WORKERS={cores} here, or use other machines "
-                                    "(--master, see docs/distributed.md)")
+        raise UserError(
+            Exit.USAGE,
+            f"--workers is {options.workers}, but this process may use {cores} CPU "
+            f"core{'s' if cores > 1 else ''}: load-generating processes that share a core wait "
+            f"for each other. Give at most WORKERS={cores} here, or use other machines "
+            "(--master, see docs/distributed.md)",
+        )
 
 
 def _check_url(host: str) -> None:
     if "://" not in host and _LOOKS_LIKE_HOST.fullmatch(host):
-        raise UserError(Exit.USAGE, f"HOST (--host) is '{host}', which lacks http:// or https://; did you mean "
-                                    f"http://{host}?")
+        raise UserError(
+            Exit.USAGE, f"HOST (--host) is '{host}', which lacks http:// or https://; did you mean http://{host}?"
+        )
     try:
         Endpoint(host)  # refuses what must not be shown or stored, such as a password in the URL
     except ValueError as error:
@@ -212,16 +239,25 @@ def _without_secrets(host: str, scenario: Scenario) -> tuple[str, Scenario]:
     return url + (f"?{others}" if others else ""), scenario.model_copy(update={"endpoint": endpoint})
 
 
-def _engine_to_start(options: LoadOptions, scenario: Scenario, spec: EngineSpec, machine: Machine,
-                     cpus: CpuSplit | None) -> EngineToStart:
+def _engine_to_start(
+    options: LoadOptions, scenario: Scenario, spec: EngineSpec, machine: Machine, cpus: CpuSplit | None
+) -> EngineToStart:
     device, _ = spec.form(options.device)
     explicit = tuple(key.removeprefix("engine.") for key in options.overrides if key.startswith("engine."))
-    request = StartRequest(description=spec, log_path=Path(), settings=scenario.engine, explicit=explicit,
-                           device=options.device)
+    request = StartRequest(
+        description=spec, log_path=Path(), settings=scenario.engine, explicit=explicit, device=options.device
+    )
     return EngineToStart(
-        spec=spec, runtime=options.runtime or machine.runtime_for(spec, options.device), device=device,
-        device_asked=options.device, settings=scenario.engine, explicit=explicit,
-        wanted=request.resolve_settings().settings, model=options.model, cpus=cpus.engine if cpus else None)
+        spec=spec,
+        runtime=options.runtime or machine.runtime_for(spec, options.device),
+        device=device,
+        device_asked=options.device,
+        settings=scenario.engine,
+        explicit=explicit,
+        wanted=request.resolve_settings().settings,
+        model=options.model,
+        cpus=cpus.engine if cpus else None,
+    )
 
 
 def _cpu_split(workers: int, machine: Machine) -> CpuSplit | None:

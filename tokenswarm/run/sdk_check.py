@@ -64,15 +64,25 @@ def _client(endpoint: Endpoint, api_key: str | None) -> Iterator[Any]:
     import openai  # takes a second to import
 
     form = endpoint.form
-    http = openai.DefaultHttpxClient(trust_env=False, timeout=_TIMEOUT_S, follow_redirects=False,
-                                     proxy=form.proxy.url_with_password if form.proxy else None,
-                                     verify=form.tls_context() if endpoint.tls else True)
+    http = openai.DefaultHttpxClient(
+        trust_env=False,
+        timeout=_TIMEOUT_S,
+        follow_redirects=False,
+        proxy=form.proxy.url_with_password if form.proxy else None,
+        verify=form.tls_context() if endpoint.tls else True,
+    )
     headers: dict[str, Any] = dict(form.headers)
     if not form.bearer and not any(name.lower() == "authorization" for name in headers):
         headers["Authorization"] = openai.Omit()
-    with openai.OpenAI(base_url=endpoint.api_url, api_key=api_key or "none", default_headers=headers,
-                       default_query=dict(parse_qsl(endpoint.query, keep_blank_values=True)),
-                       max_retries=0, timeout=_TIMEOUT_S, http_client=http) as client:
+    with openai.OpenAI(
+        base_url=endpoint.api_url,
+        api_key=api_key or "none",
+        default_headers=headers,
+        default_query=dict(parse_qsl(endpoint.query, keep_blank_values=True)),
+        max_retries=0,
+        timeout=_TIMEOUT_S,
+        http_client=http,
+    ) as client:
         yield client
 
 
@@ -95,8 +105,9 @@ def _streams(client: Any, question: dict[str, Any]) -> bool:
     for chunk in client.chat.completions.create(**question, stream=True, stream_options={"include_usage": True}):
         for choice in chunk.choices:
             delta = choice.delta
-            text = text or bool(delta.content or getattr(delta, "reasoning", None)
-                                or getattr(delta, "reasoning_content", None))
+            text = text or bool(
+                delta.content or getattr(delta, "reasoning", None) or getattr(delta, "reasoning_content", None)
+            )
     return text
 
 

@@ -65,8 +65,12 @@ class ReportProcess:
         with tempfile.TemporaryFile() as output:  # not a pipe: nobody reads while it runs, and a full one would stop it
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tokenswarm", "report", str(folder), "--quiet", *options],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=output, start_new_session=True,
-                env=os.environ | dict.fromkeys(_THREADS, "1"))
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=output,
+                start_new_session=True,
+                env=os.environ | dict.fromkeys(_THREADS, "1"),
+            )
             self._output = os.dup(output.fileno())
         self._watched = psutil.Process(self._process.pid)
         if idle:
@@ -113,9 +117,14 @@ class ReportProcess:
 class LiveSummary:
     """Keeps summary.json, junit.xml and summary.md of a run that goes on up to date. Call `tick` now and then."""
 
-    def __init__(self, folder: Path, options: Sequence[str], interval_s: float = SUMMARY_INTERVAL_S,
-                 clock: Callable[[], float] = time.monotonic,
-                 start: Callable[..., ReportProcess] = ReportProcess) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: Sequence[str],
+        interval_s: float = SUMMARY_INTERVAL_S,
+        clock: Callable[[], float] = time.monotonic,
+        start: Callable[..., ReportProcess] = ReportProcess,
+    ) -> None:
         self._folder, self._options, self._interval_s = folder, [*options, "--no-dashboard"], interval_s
         self._clock, self._start = clock, start
         self._process: ReportProcess | None = None
@@ -151,9 +160,13 @@ class Soak:
     progress_interval_s = PROGRESS_INTERVAL_S
     engine_gone = Exit.ENGINE_GONE
 
-    def __init__(self, report_options: Sequence[str] = (), grace_s: float = 30.0,
-                 summary_interval_s: float = SUMMARY_INTERVAL_S,
-                 judged: Callable[[Summary], OutcomeRecord] = attrgetter("outcome")) -> None:
+    def __init__(
+        self,
+        report_options: Sequence[str] = (),
+        grace_s: float = 30.0,
+        summary_interval_s: float = SUMMARY_INTERVAL_S,
+        judged: Callable[[Summary], OutcomeRecord] = attrgetter("outcome"),
+    ) -> None:
         """`grace_s`: from the first signal to the end of it all. judged(summary): the `outcome` of a summary anew."""
         self._judged = judged
         self._options, self._grace_s, self._summary_interval_s = list(report_options), grace_s, summary_interval_s
@@ -173,8 +186,10 @@ class Soak:
         present(self._live).tick()
         if live is None:
             return None
-        return self._rules.look(Counted.of(time.monotonic(), live["outcomes"], live["error_kinds"])) \
+        return (
+            self._rules.look(Counted.of(time.monotonic(), live["outcomes"], live["error_kinds"]))
             or self._look_at_disk()
+        )
 
     def _look_at_disk(self) -> Abort | None:
         try:
@@ -204,6 +219,7 @@ class Soak:
         If the grace ends before the report is made, the last live summary is what there is; it says so. Raises
         UserError where there is none.
         """
+
         def deadline() -> float | None:
             first = outcome.interrupted_at if outcome.interrupted_at is not None else interrupted_at()
             return None if first is None else first + self._grace_s - _KEPT_BACK_S
@@ -221,9 +237,11 @@ class Soak:
     def _admit(self, folder: Path) -> None:
         """Say in the last live summary, and in what was made of it, that it is not the last word."""
         summary = _read_summary(folder)
-        sentence = (f"The run was interrupted, and the grace of {self._grace_s:g} s was over before its figures were "
-                    "made: these are of some minutes before. Make them anew with: python -m tokenswarm report "
-                    f"{folder.name}")
+        sentence = (
+            f"The run was interrupted, and the grace of {self._grace_s:g} s was over before its figures were "
+            "made: these are of some minutes before. Make them anew with: python -m tokenswarm report "
+            f"{folder.name}"
+        )
         summary.notes.append(sentence)
         summary.run.going, summary.run.status = False, "interrupted"
         for reason in summary.reasons:
@@ -247,5 +265,7 @@ def _read_summary(folder: Path) -> Summary:
     try:
         return read_summary(folder)
     except UserError:
-        raise UserError(Exit.INTERRUPTED, f"there was no time for a report; the rows are kept. Make it with: python -m "
-                                          f"tokenswarm report {folder}") from None
+        raise UserError(
+            Exit.INTERRUPTED,
+            f"there was no time for a report; the rows are kept. Make it with: python -m tokenswarm report {folder}",
+        ) from None

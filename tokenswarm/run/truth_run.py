@@ -67,8 +67,21 @@ class FlatServer:
 
     def __init__(self, folder: Path, *, ttft_ms: float, gap_ms: float, core: int | None = None) -> None:
         self._log = folder / "truth.csv"
-        command = [sys.executable, "-m", "tokenswarm.sim", "--profile", "flat", "--model", MODEL, "--truth-log",
-                   str(self._log), "--ttft-ms", f"{ttft_ms:g}", "--token-gap-ms", f"{gap_ms:g}"]
+        command = [
+            sys.executable,
+            "-m",
+            "tokenswarm.sim",
+            "--profile",
+            "flat",
+            "--model",
+            MODEL,
+            "--truth-log",
+            str(self._log),
+            "--ttft-ms",
+            f"{ttft_ms:g}",
+            "--token-gap-ms",
+            f"{gap_ms:g}",
+        ]
         self._process = subprocess.Popen(pinned(command, core), stdout=subprocess.PIPE, text=True)
         line = present(self._process.stdout).readline()
         if not line.startswith("listening on "):
@@ -130,13 +143,29 @@ def truth_run(load: KnownLoad) -> TruthRun:
 
 
 def _locust(url: str, load: KnownLoad, results: Path, core: int | None) -> float:
-    settings = (f"output.max_tokens={load.tokens} output.ignore_eos=true user.think_time_s=0 load.warmup_s={_WARMUP_S} "
-                "rag.document_tokens=200")
+    settings = (
+        f"output.max_tokens={load.tokens} output.ignore_eos=true user.think_time_s=0 load.warmup_s={_WARMUP_S} "
+        "rag.document_tokens=200"
+    )
     if load.requests_s is not None:
         settings += f" load.rate={load.requests_s:g} load.max_in_flight={load.streams}"
     environment = {**without_locust(), "RESULTS": str(results), "MODEL": MODEL, "SET": settings}
-    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILES_DIR / "rag.py"), "--headless", "--host", url,
-               "-u", str(load.streams), "-r", f"{load.streams / 1.3:.3f}", "-t", f"{load.seconds + _WARMUP_S + 2:.0f}s"]
+    command = [
+        sys.executable,
+        "-m",
+        "locust",
+        "-f",
+        str(LOCUSTFILES_DIR / "rag.py"),
+        "--headless",
+        "--host",
+        url,
+        "-u",
+        str(load.streams),
+        "-r",
+        f"{load.streams / 1.3:.3f}",
+        "-t",
+        f"{load.seconds + _WARMUP_S + 2:.0f}s",
+    ]
     if load.workers > 1:
         command += ["--processes", str(load.workers)]
     with tempfile.TemporaryFile("w+") as output:
@@ -183,11 +212,20 @@ def judge(run: Path, truth: Mapping[str, Mapping[str, Any]], offset_s: float, wa
         raise UserError(Exit.LOAD_GENERATOR, "no request succeeded against the simulator")
     seconds, cpu_s, tokens, rss_growth_mb = _steady(run, window)
     return TruthRun(
-        requests=len(ttft), lost=lost, tokens_s=tokens / seconds, cpu_us_per_token=cpu_s / max(tokens, 1) * 1e6,
-        cpu_share=cpu_s / seconds, ttft_error_p50_ms=_quantile(ttft, 0.5), ttft_error_p99_ms=_quantile(ttft, 0.99),
-        e2e_error_p99_ms=_quantile(e2e, 0.99), bound_p99_ms=_quantile(bounds, 0.99),
+        requests=len(ttft),
+        lost=lost,
+        tokens_s=tokens / seconds,
+        cpu_us_per_token=cpu_s / max(tokens, 1) * 1e6,
+        cpu_share=cpu_s / seconds,
+        ttft_error_p50_ms=_quantile(ttft, 0.5),
+        ttft_error_p99_ms=_quantile(ttft, 0.99),
+        e2e_error_p99_ms=_quantile(e2e, 0.99),
+        bound_p99_ms=_quantile(bounds, 0.99),
         beyond_bound=beyond,
-        server_late_p99_ms=_quantile(late, 0.99), rss_growth_mb=rss_growth_mb, waited_s=waited_s)
+        server_late_p99_ms=_quantile(late, 0.99),
+        rss_growth_mb=rss_growth_mb,
+        waited_s=waited_s,
+    )
 
 
 def _is_beyond(off_ms: float, bound_ms: float, true: Mapping[str, Any]) -> bool:
@@ -215,8 +253,12 @@ def _steady_worker(samples: Sequence[Mapping[str, str]]) -> tuple[float, float, 
     memory = [float(row["rss_mb"]) for row in samples if len(samples) < 60 or float(row["at"]) > times[0] + _SETTLE_S]
     some = max(1, len(memory) // 10)
     growth = statistics.median(memory[-some:]) - statistics.median(memory[:some])
-    return (sum(length for length, _ in parts), sum(length * float(row["cpu_share"]) for length, row in parts),
-            sum(int(row["tokens"]) for _, row in parts), growth)
+    return (
+        sum(length for length, _ in parts),
+        sum(length * float(row["cpu_share"]) for length, row in parts),
+        sum(int(row["tokens"]) for _, row in parts),
+        growth,
+    )
 
 
 def _table(path: Path) -> list[dict[str, str]]:

@@ -38,16 +38,20 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _UP_S = 60.0
 
 
-def run_ui(options: LoadOptions, web_host: str, web_port: int, console: Console,
-           published_on: str | None = None) -> None:
+def run_ui(
+    options: LoadOptions, web_host: str, web_port: int, console: Console, published_on: str | None = None
+) -> None:
     """Serve the UI until Ctrl-C or SIGTERM, then stop what was started. Raises UserError.
 
     `published_on`: in a container, the address of the host at which the port is published.
     """
     reached_at, option = (published_on, "--published-on") if published_on else (web_host, "--web-host")
     if reached_at not in _LOOPBACK and not os.environ.get(PASSWORD_VARIABLE):
-        raise UserError(Exit.USAGE, f"{option} {reached_at} lets others on the network in: set a password for them in "
-                                    f"the environment variable {PASSWORD_VARIABLE}, or keep to 127.0.0.1")
+        raise UserError(
+            Exit.USAGE,
+            f"{option} {reached_at} lets others on the network in: set a password for them in "
+            f"the environment variable {PASSWORD_VARIABLE}, or keep to 127.0.0.1",
+        )
     _check_port(web_host, web_port)
     plan = resolve(options)
     _, folder = make_run_folder(plan.results, "ui", plan.engine_name, label=plan.label)
@@ -85,9 +89,12 @@ def _start_locust(checked: CheckedEngine, folder: Path, web: list[str], hosts: l
     session = _session(checked, folder)
     files = sorted({path for name in session.scenarios for path in load_scenario(name, {}).locustfile_paths})
     # The form begins with the scenario's users; the process that serves the UI generates no load.
-    leader = Leader(files, checked.engine.base_url, [*users_arguments(plan.scenario), *web, "--loglevel", "INFO"],
-                    {**session.to_environment(),
-                     UI_HOSTS_VARIABLE: ",".join([*hosts, os.environ.get(UI_HOSTS_VARIABLE, "")])})
+    leader = Leader(
+        files,
+        checked.engine.base_url,
+        [*users_arguments(plan.scenario), *web, "--loglevel", "INFO"],
+        {**session.to_environment(), UI_HOSTS_VARIABLE: ",".join([*hosts, os.environ.get(UI_HOSTS_VARIABLE, "")])},
+    )
     with affinity(plan.cpus.load_generator if plan.cpus else None):
         return LocustProcesses(leader, folder / LOG_NAME, plan.workers, plan.master)
 
@@ -99,8 +106,11 @@ def _check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise UserError(Exit.PORT, f"the web UI cannot listen at {host}:{port} ({error.strerror}); choose another "
-                                       "port with WEB_PORT=... (--web-port)") from None
+            raise UserError(
+                Exit.PORT,
+                f"the web UI cannot listen at {host}:{port} ({error.strerror}); choose another "
+                "port with WEB_PORT=... (--web-port)",
+            ) from None
 
 
 def _session(checked: CheckedEngine, folder: Path) -> UiSession:
@@ -111,11 +121,20 @@ def _session(checked: CheckedEngine, folder: Path) -> UiSession:
     if plan.scenario_name not in scenarios:
         scenarios.insert(0, plan.scenario_name)
     return UiSession(
-        engine=checked.engine.record(), model=checked.model, preflight=checked.preflight, scenario=plan.scenario_name,
-        scenarios=scenarios, results=str(plan.results), corpus=plan.corpus_path,
+        engine=checked.engine.record(),
+        model=checked.model,
+        preflight=checked.preflight,
+        scenario=plan.scenario_name,
+        scenarios=scenarios,
+        results=str(plan.results),
+        corpus=plan.corpus_path,
         overrides=_overrides(plan, checked.preflight.chars_per_token),
-        notes=list(checked.notes), gpus=checked.gpu_names, simulated=checked.engine.simulated, cost=checked.cost,
-        engine_log=str(log) if log.is_file() else None)
+        notes=list(checked.notes),
+        gpus=checked.gpu_names,
+        simulated=checked.engine.simulated,
+        cost=checked.cost,
+        engine_log=str(log) if log.is_file() else None,
+    )
 
 
 def _overrides(plan: RunPlan, chars_per_token: float | None) -> dict[str, str]:
@@ -133,8 +152,7 @@ def _is_usable(name: str) -> bool:
     return True
 
 
-def _announce(host: str, port: int, locust: LocustProcesses, plan: RunPlan, console: Console,
-              reached_at: str) -> None:
+def _announce(host: str, port: int, locust: LocustProcesses, plan: RunPlan, console: Console, reached_at: str) -> None:
     """Wait until the UI answers, and say where it is."""
     address = ("127.0.0.1" if host in ("0.0.0.0", "") else "::1" if host == "::" else host, port)
     deadline = time.monotonic() + _UP_S
@@ -142,17 +160,23 @@ def _announce(host: str, port: int, locust: LocustProcesses, plan: RunPlan, cons
         with contextlib.suppress(OSError), socket.create_connection(address, 1.0):
             break
         if locust.leader.poll() is not None or time.monotonic() > deadline:
-            raise locust.failure() if locust.leader.poll() is not None else UserError(
-                Exit.LOAD_GENERATOR, quoted("the web UI did not start.", locust.log_tail()))
+            raise (
+                locust.failure()
+                if locust.leader.poll() is not None
+                else UserError(Exit.LOAD_GENERATOR, quoted("the web UI did not start.", locust.log_tail()))
+            )
         time.sleep(0.1)
     shown = f"[{reached_at}]" if ":" in reached_at else reached_at
     console.print(Text.assemble("web UI: ", (f"http://{shown}:{port}", "bold"), "   (Ctrl-C ends it)"))
     if reached_at not in _LOOPBACK:
-        console.print(f"others can reach it; they log in as tokenswarm with the password in {PASSWORD_VARIABLE}",
-                      highlight=False)
+        console.print(
+            f"others can reach it; they log in as tokenswarm with the password in {PASSWORD_VARIABLE}", highlight=False
+        )
     if plan.master is not None:
-        console.print(f"waiting for workers at {plan.master[0]}:{plan.master[1]}: "
-                      "python -m tokenswarm worker --master HOST:PORT", highlight=False)
+        console.print(
+            f"waiting for workers at {plan.master[0]}:{plan.master[1]}: python -m tokenswarm worker --master HOST:PORT",
+            highlight=False,
+        )
 
 
 def _drop_if_empty(folder: Path) -> None:
@@ -227,7 +251,13 @@ class _Watcher:
 
     def _report(self, folder: Path) -> None:
         """In a process of its own, so that a run that is started meanwhile has someone who listens."""
-        made = subprocess.run([sys.executable, "-m", "tokenswarm", "report", str(folder)], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-                              env={**os.environ, "COLUMNS": str(self._console.width)})
+        made = subprocess.run(
+            [sys.executable, "-m", "tokenswarm", "report", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "COLUMNS": str(self._console.width)},
+        )
         self._say(made.stdout.rstrip())

@@ -32,8 +32,9 @@ class AbortSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     error_rate: _Share = Field(
-        default=0.5, description="share of failed requests above which the run ends; 1 = never. Of those that the "
-        "engine answered or let time out: a request that found no engine does not count"
+        default=0.5,
+        description="share of failed requests above which the run ends; 1 = never. Of those that the "
+        "engine answered or let time out: a request that found no engine does not count",
     )
     window_s: PositiveSeconds = Field(default=60.0, description="stretch of time over which that share is taken")
     min_requests: Annotated[int, Field(strict=True, ge=1)] = Field(
@@ -102,9 +103,12 @@ class AbortRules:
         ended = now.ok - then.ok + failed
         if ended < settings.min_requests or failed <= settings.error_rate * ended:
             return None
-        return Abort("error_rate", Exit.TOO_MANY_ERRORS,
-                     f"{failed:,} of {ended:,} requests failed within {settings.window_s:g} s "
-                     f"({failed / ended:.0%}; abort.error_rate is {settings.error_rate:.0%})")
+        return Abort(
+            "error_rate",
+            Exit.TOO_MANY_ERRORS,
+            f"{failed:,} of {ended:,} requests failed within {settings.window_s:g} s "
+            f"({failed / ended:.0%}; abort.error_rate is {settings.error_rate:.0%})",
+        )
 
     def _silence(self, now: Counted) -> Abort | None:
         last, limit_s = self._last_success, self._settings.silence_s
@@ -114,15 +118,20 @@ class AbortRules:
         failed = now.failed - last.failed
         if not failed or now.at - last.at < limit_s:
             return None
-        return Abort("engine_gone", Exit.ENGINE_GONE,
-                     f"no request succeeded for {limit_s:g} s (abort.silence_s) while {failed:,} failed: the engine "
-                     "is gone")
+        return Abort(
+            "engine_gone",
+            Exit.ENGINE_GONE,
+            f"no request succeeded for {limit_s:g} s (abort.silence_s) while {failed:,} failed: the engine is gone",
+        )
 
     def look_at_disk(self, free_bytes: float, total_bytes: float) -> Abort | None:
         """The rule on the disk that takes the results."""
         least = min(self._settings.disk_free_mb * _MB, self._settings.disk_free_share * total_bytes)
         if free_bytes >= least:
             return None
-        return Abort("disk_full", Exit.DISK_NEARLY_FULL,
-                     f"the disk of the results has {free_bytes / _MB:,.0f} MB left (abort.disk_free_mb and "
-                     f"abort.disk_free_share ask for {least / _MB:,.0f} MB)")
+        return Abort(
+            "disk_full",
+            Exit.DISK_NEARLY_FULL,
+            f"the disk of the results has {free_bytes / _MB:,.0f} MB left (abort.disk_free_mb and "
+            f"abort.disk_free_share ask for {least / _MB:,.0f} MB)",
+        )

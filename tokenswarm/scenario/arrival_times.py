@@ -24,8 +24,10 @@ def read_times(path: str, sha256: str | None = None) -> tuple[float, ...]:
     try:
         content = Path(path).read_bytes()
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-            raise ValueError(f"the arrival_times_file {path} is not the one that the run was planned with: it has "
-                             "changed, or this machine has another one; copy it to the same path")
+            raise ValueError(
+                f"the arrival_times_file {path} is not the one that the run was planned with: it has "
+                "changed, or this machine has another one; copy it to the same path"
+            )
         lines = content.decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"arrival_times_file cannot be read: {error}") from None

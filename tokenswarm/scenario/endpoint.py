@@ -26,8 +26,20 @@ from tokenswarm.scenario.values import Section, Usd
 
 _VARIABLE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_OWN_HEADERS = frozenset({"host", "content-type", "content-length", "transfer-encoding", "connection", "accept",
-                          "accept-encoding", "x-request-id", "expect", "upgrade"})
+_OWN_HEADERS = frozenset(
+    {
+        "host",
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "accept",
+        "accept-encoding",
+        "x-request-id",
+        "expect",
+        "upgrade",
+    }
+)
 _SECRET_PARAMETER = re.compile(r"(?i)(^|[-_])(key|token|secret|password|passwd|pwd|sig|signature|auth|code)$|apikey")
 _PRESET = "preset"
 Path_ = Annotated[str, Field(pattern=r"^(/[!-~]*)?$", max_length=1000)]
@@ -36,53 +48,72 @@ Path_ = Annotated[str, Field(pattern=r"^(/[!-~]*)?$", max_length=1000)]
 class EndpointSettings(Section):
     """What servers that call themselves OpenAI-compatible take and refuse differently."""
 
-    preset: str | None = Field(default=None, description="the values of compose/endpoints/<this>.toml, or of a .toml "
-                               "file, under those that are given here (ENDPOINT, --endpoint)")
+    preset: str | None = Field(
+        default=None,
+        description="the values of compose/endpoints/<this>.toml, or of a .toml "
+        "file, under those that are given here (ENDPOINT, --endpoint)",
+    )
     url: str | None = Field(default=None, description="base URL, where HOST gives none")
     api: Literal["chat", "completions", "responses"] = Field(
         default="chat", description="chat (messages), completions (one text without roles) or responses"
     )
-    chat_path: Path_ = Field(default=CHAT, description="path of chat completions below the base URL (//...: "
-                             "from the root)")
+    chat_path: Path_ = Field(
+        default=CHAT, description="path of chat completions below the base URL (//...: from the root)"
+    )
     completions_path: Path_ = Field(default=COMPLETIONS, description="path of completions")
     responses_path: Path_ = Field(default=RESPONSES, description="path of responses")
     models_path: Path_ = Field(default=MODELS, description='path of the list of models; "" where there is none')
     query: dict[str, str] = Field(
-        default_factory=dict, description="parameters that go with each request; a value may be env:NAME")
+        default_factory=dict, description="parameters that go with each request; a value may be env:NAME"
+    )
     headers: dict[str, str] = Field(
-        default_factory=dict, description="headers that go with each request; a value may be env:NAME, which is never "
-        "written anywhere")
+        default_factory=dict,
+        description="headers that go with each request; a value may be env:NAME, which is never written anywhere",
+    )
     bearer: bool = Field(default=True, strict=True, description="send API_KEY as Authorization: Bearer")
     verify_tls: bool = Field(default=True, strict=True, description="check the server's certificate")
     ca_file: str | None = Field(default=None, description="file of the authority whose certificates are good (PEM)")
     proxy: str | None = Field(
-        default=None, description="HTTP proxy, http://host:port or env:NAME; none is taken from the environment")
+        default=None, description="HTTP proxy, http://host:port or env:NAME; none is taken from the environment"
+    )
     length_field: Literal["max_tokens", "max_completion_tokens"] = Field(
-        default="max_tokens", description="name of the field for the longest answer: max_tokens or "
-        "max_completion_tokens"
+        default="max_tokens",
+        description="name of the field for the longest answer: max_tokens or max_completion_tokens",
     )
     send_stream_options: bool = Field(
-        default=True, strict=True, description="ask for usage in a stream (`stream_options`); without it tokens may be "
-        "counted from events, which is less exact"
+        default=True,
+        strict=True,
+        description="ask for usage in a stream (`stream_options`); without it tokens may be "
+        "counted from events, which is less exact",
     )
     send_temperature: bool = Field(default=True, strict=True, description="send output.temperature")
-    send_ignore_eos: bool = Field(default=True, strict=True, description="send ignore_eos where output.ignore_eos asks "
-                                  "for it; without it answers end where the model ends them")
+    send_ignore_eos: bool = Field(
+        default=True,
+        strict=True,
+        description="send ignore_eos where output.ignore_eos asks "
+        "for it; without it answers end where the model ends them",
+    )
     send_seed: bool = Field(default=True, strict=True, description="send a `seed` that output.extra or a prompt has")
     traceparent: bool = Field(
-        default=False, strict=True, description="send a W3C `traceparent` with each request, so that an engine that "
-        "traces joins it; requests.csv has its trace_id"
+        default=False,
+        strict=True,
+        description="send a W3C `traceparent` with each request, so that an engine that "
+        "traces joins it; requests.csv has its trace_id",
     )
     fold_system: bool = Field(
-        default=False, strict=True, description="put the system message before the first user message, for a model "
-        "without a system role"
+        default=False,
+        strict=True,
+        description="put the system message before the first user message, for a model without a system role",
     )
     constraints: dict[Literal["json_schema", "regex", "choice", "grammar"], dict[str, Any]] = Field(
-        default_factory=dict, description="for each kind of constraint on an answer the body's keys that ask for it "
-        "(structured.md); unset: as the engine's description says, else response_format for JSON schemas alone")
+        default_factory=dict,
+        description="for each kind of constraint on an answer the body's keys that ask for it "
+        "(structured.md); unset: as the engine's description says, else response_format for JSON schemas alone",
+    )
     input_usd_per_million: Usd | None = Field(default=None, description="price of a million prompt tokens, USD")
     cached_usd_per_million: Usd | None = Field(
-        default=None, description="price of a million prompt tokens that a cache held, USD; none = as others")
+        default=None, description="price of a million prompt tokens that a cache held, USD; none = as others"
+    )
     output_usd_per_million: Usd | None = Field(default=None, description="price of a million answer tokens, USD")
 
     @field_validator("headers", "query", mode="before")
@@ -92,7 +123,7 @@ class EndpointSettings(Section):
             return table
         for name, value in table.items():
             if value is not None and not isinstance(value, str):
-                raise ValueError(f"the value of {name} should be a text: {name} = \"...\"")
+                raise ValueError(f'the value of {name} should be a text: {name} = "..."')
             if value is not None and not all(" " <= sign <= "~" for sign in value):
                 raise ValueError(f"the value of {name} should hold ASCII characters alone, and no line break")
         return {name: value for name, value in table.items() if value is not None}
@@ -112,8 +143,10 @@ class EndpointSettings(Section):
     def _no_secret(cls, query: dict[str, str]) -> dict[str, str]:
         for name, value in query.items():
             if is_secret_parameter(name) and not _VARIABLE.fullmatch(value):
-                raise ValueError(f"{name} looks like a secret, and would be written into run.json: put it into an "
-                                 f"environment variable and give {name} = \"env:NAME\"")
+                raise ValueError(
+                    f"{name} looks like a secret, and would be written into run.json: put it into an "
+                    f'environment variable and give {name} = "env:NAME"'
+                )
         return query
 
     @field_validator("proxy")
@@ -121,8 +154,10 @@ class EndpointSettings(Section):
     def _is_proxy(cls, proxy: str | None) -> str | None:
         if proxy is not None and not _VARIABLE.fullmatch(proxy):
             if "@" in proxy:
-                raise ValueError("should not hold a password, which would be written into run.json: put it into an "
-                                 'environment variable and give proxy = "env:NAME"')
+                raise ValueError(
+                    "should not hold a password, which would be written into run.json: put it into an "
+                    'environment variable and give proxy = "env:NAME"'
+                )
             Proxy.parse(proxy)
         return proxy
 
@@ -148,17 +183,31 @@ class EndpointSettings(Section):
         query = tuple((name, filled("query.", name, value)) for name, value in self.query.items())
         proxy = self.proxy and filled("", "proxy", self.proxy)
         hold_secret(secrets)
-        paths = ((CHAT, self.chat_path or CHAT), (COMPLETIONS, self.completions_path or COMPLETIONS),
-                 (RESPONSES, self.responses_path or RESPONSES), (MODELS, self.models_path))
+        paths = (
+            (CHAT, self.chat_path or CHAT),
+            (COMPLETIONS, self.completions_path or COMPLETIONS),
+            (RESPONSES, self.responses_path or RESPONSES),
+            (MODELS, self.models_path),
+        )
         try:
-            form = EndpointForm(paths, query, headers, self.bearer, self.verify_tls, self.ca_file,
-                                Proxy.parse(proxy) if proxy else None, tuple(secrets.values()))
+            form = EndpointForm(
+                paths,
+                query,
+                headers,
+                self.bearer,
+                self.verify_tls,
+                self.ca_file,
+                Proxy.parse(proxy) if proxy else None,
+                tuple(secrets.values()),
+            )
             form.tls_context()
         except ValueError as error:
             raise UserError(Exit.USAGE, f"endpoint.proxy: {error}") from None
         except OSError as error:
-            raise UserError(Exit.USAGE, f"endpoint.ca_file: {self.ca_file} cannot be read as certificates "
-                                        f"({error.strerror or error})") from None
+            raise UserError(
+                Exit.USAGE,
+                f"endpoint.ca_file: {self.ca_file} cannot be read as certificates ({error.strerror or error})",
+            ) from None
         return form
 
     @property
@@ -175,15 +224,24 @@ def is_secret_parameter(name: str) -> bool:
 def _secret(environ: Mapping[str, str], variable: str, setting: str) -> str:
     value = environ.get(variable, "").strip()
     if not value:
-        raise UserError(Exit.AUTH, f"{setting} takes its value from the environment variable {variable}, which is not "
-                                   "set; set it wherever load is generated")
+        raise UserError(
+            Exit.AUTH,
+            f"{setting} takes its value from the environment variable {variable}, which is not "
+            "set; set it wherever load is generated",
+        )
     if not all(" " <= sign <= "~" for sign in value):
-        raise UserError(Exit.AUTH, f"{setting}: the environment variable {variable} holds a line break or a character "
-                                   "that is not ASCII, which no request can carry")
+        raise UserError(
+            Exit.AUTH,
+            f"{setting}: the environment variable {variable} holds a line break or a character "
+            "that is not ASCII, which no request can carry",
+        )
     if len(value) < LEAST_KEY_CHARS:
-        raise UserError(Exit.AUTH, f"{setting}: the environment variable {variable} holds fewer than {LEAST_KEY_CHARS} "
-                                   "characters: it could not be kept out of what is written; where it is no secret, "
-                                   "write the value itself")
+        raise UserError(
+            Exit.AUTH,
+            f"{setting}: the environment variable {variable} holds fewer than {LEAST_KEY_CHARS} "
+            "characters: it could not be kept out of what is written; where it is no secret, "
+            "write the value itself",
+        )
     return value
 
 

@@ -53,8 +53,7 @@ class EngineSettings(BaseModel):
         default=None, description="parser that tells reasoning from the answer, such as deepseek_r1"
     )
     speculation: Speculation | None = Field(default=None, description="speculative decoding")
-    lora: dict[str, Any] | None = Field(
-        default=None, description="adapters to load: filled in from [lora]")
+    lora: dict[str, Any] | None = Field(default=None, description="adapters to load: filled in from [lora]")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] | None = Field(
         default=None, description="number format of weights and activations"
     )

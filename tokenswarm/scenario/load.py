@@ -31,15 +31,14 @@ class Load(Section):
         default=None, description="rates in steps of equal length that fill the measured phase (open loop): [2, 4, 8]"
     )
     arrivals: Annotated[str, Field(strict=True)] = Field(
-        default="poisson", description="law of the open loop's arrivals: poisson, constant, gamma, a Python file with "
-        "a law of your own, times, or recorded (what a replay sets: the trace's own)"
+        default="poisson",
+        description="law of the open loop's arrivals: poisson, constant, gamma, a Python file with "
+        "a law of your own, times, or recorded (what a replay sets: the trace's own)",
     )
     arrival_times: tuple[Annotated[float, Field(strict=True)], ...] | None = Field(
-        default=None, description="with arrivals = \"times\": when requests are due, seconds into the measured phase"
+        default=None, description='with arrivals = "times": when requests are due, seconds into the measured phase'
     )
-    arrival_times_file: str | None = Field(
-        default=None, description="the same from a text file, one time a line"
-    )
+    arrival_times_file: str | None = Field(default=None, description="the same from a text file, one time a line")
     arrival_times_sha256: str | None = Field(
         default=None, description="digest of that file, which a run fills in: each machine has to have the same"
     )
@@ -48,8 +47,9 @@ class Load(Section):
     )
     max_in_flight: Count = Field(default=512, description="most requests in flight at once (open loop)")
     max_requests: Count | None = Field(
-        default=None, description="end the run in good order when so many requests were sent, warm-up and retries "
-        "included, over all workers"
+        default=None,
+        description="end the run in good order when so many requests were sent, warm-up and retries "
+        "included, over all workers",
     )
     max_usd: Positive | None = Field(
         default=None, description="end it before its tokens cost more than this (USD), at the prices of [endpoint]"

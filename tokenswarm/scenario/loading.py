@@ -44,16 +44,26 @@ def load_scenario(name_or_path: str, overrides: Mapping[str, str] | None = None,
     path = scenario_file(name_or_path)
     content = _content(path)
     if "mix" in content:
-        return mixed(MixSource({"name": path.stem, **content}, shown(path), _member_in([path.parent, Path.cwd()]),
-                               _takes_data, overrides or {}, data))
+        return mixed(
+            MixSource(
+                {"name": path.stem, **content},
+                shown(path),
+                _member_in([path.parent, Path.cwd()]),
+                _takes_data,
+                overrides or {},
+                data,
+            )
+        )
     return _one(path, content, overrides or {}, data)
 
 
 def _member_in(folders: list[Path]) -> LoadOne:
     """Loads scenarios of a mix; a path counts from these folders."""
+
     def load_one(name: str, tables: Mapping[str, Any], overrides: Mapping[str, str], data: str | None) -> Scenario:
-        beside = next((folder / name for folder in folders if SCENARIOS.is_path(name) and is_there(folder / name)),
-                      None)
+        beside = next(
+            (folder / name for folder in folders if SCENARIOS.is_path(name) and is_there(folder / name)), None
+        )
         path = scenario_file(name) if beside is None else beside.resolve()
         content = _content(path)
         if "mix" in content:
@@ -63,11 +73,21 @@ def _member_in(folders: list[Path]) -> LoadOne:
         tables = {key: value for key, value in tables.items() if key not in inside}
         if inside and isinstance(own, str):
             tables[own] = {**inside, **tables.get(own, {})}
-        merged = {**content, **{key: {**content[key], **value} if isinstance(value, dict)
-                                and isinstance(content.get(key), dict) else value for key, value in tables.items()}}
-        whole = {key if key.split(".")[0] in {*Scenario.model_fields, own} else f"{own}.{key}": value
-                 for key, value in overrides.items()}
+        merged = {
+            **content,
+            **{
+                key: {**content[key], **value}
+                if isinstance(value, dict) and isinstance(content.get(key), dict)
+                else value
+                for key, value in tables.items()
+            },
+        }
+        whole = {
+            key if key.split(".")[0] in {*Scenario.model_fields, own} else f"{own}.{key}": value
+            for key, value in overrides.items()
+        }
         return _one(path, merged, whole, data)
+
     return load_one
 
 
@@ -145,8 +165,9 @@ def _beside(file: str, folders: list[Path]) -> Path:
     return next((folder / name for folder in folders if is_there(folder / name)), name)
 
 
-def _with_completed_table(values: dict[str, Any], data: str | None, folders: list[Path],
-                          explicit: Collection[str]) -> dict[str, Any]:
+def _with_completed_table(
+    values: dict[str, Any], data: str | None, folders: list[Path], explicit: Collection[str]
+) -> dict[str, Any]:
     """The values with the workload's table completed, and the file that its prompts come from in it."""
     try:
         kind = scenario_model(values["workload"]).workload_kind
@@ -157,8 +178,11 @@ def _with_completed_table(values: dict[str, Any], data: str | None, folders: lis
         return values
     if data is not None:
         if "file" not in kind.Settings.model_fields:
-            raise UserError(Exit.USAGE, f"{values['name']} takes no file of prompts (DATA): its workload is "
-                                        f"{kind.name}; SCENARIO=dataset and SCENARIO=replay do")
+            raise UserError(
+                Exit.USAGE,
+                f"{values['name']} takes no file of prompts (DATA): its workload is "
+                f"{kind.name}; SCENARIO=dataset and SCENARIO=replay do",
+            )
         table, folders = {**table, "file": data}, [Path.cwd()]
     table = kind.Settings.completed(table, folders)
     completed: dict[str, Any] = kind.Settings.completed_scenario(values | {kind.name: table}, table, explicit)

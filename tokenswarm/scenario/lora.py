@@ -17,16 +17,21 @@ class Lora(Section):
 
     adapters: Count | None = Field(default=None, description="how many adapters there are; unset: none")
     name: Annotated[str, Field(min_length=1)] = Field(
-        default="adapter-{n}", description="what they are called; {n}: the number, from 1, the most popular first")
+        default="adapter-{n}", description="what they are called; {n}: the number, from 1, the most popular first"
+    )
     path: str | None = Field(
-        default=None, description="folder or hub name of each, with {n}, for an engine that is started here")
+        default=None, description="folder or hub name of each, with {n}, for an engine that is started here"
+    )
     zipf: Annotated[float, Field(strict=True, ge=0, le=10)] = Field(
-        default=1.0, description="popularity of adapter n is proportional to 1 / n^zipf; 0: all alike")
+        default=1.0, description="popularity of adapter n is proportional to 1 / n^zipf; 0: all alike"
+    )
     max_loaded: Count = Field(default=8, description="adapters that the engine holds ready at once")
     max_rank: Count = Field(default=16, description="largest rank of an adapter")
     model: str | None = Field(
-        default=None, description="how a request's model field names an adapter, with {name} and {model} (the base "
-        "model); unset: as the engine's description has it, else {name}")
+        default=None,
+        description="how a request's model field names an adapter, with {name} and {model} (the base "
+        "model); unset: as the engine's description has it, else {name}",
+    )
 
     @field_validator("name", "path", "model")
     @classmethod
@@ -50,7 +55,14 @@ class Lora(Section):
 
     def engine_setting(self) -> dict[str, Any]:
         """What an engine needs to load them."""
-        paths = [self.path.replace("{n}", str(number + 1)) for number in range(self.adapters or 0)] \
-            if self.path is not None else None
-        return {"names": self.names(), "paths": paths, "max_loaded": min(self.max_loaded, self.adapters or 1),
-                "max_rank": self.max_rank}
+        paths = (
+            [self.path.replace("{n}", str(number + 1)) for number in range(self.adapters or 0)]
+            if self.path is not None
+            else None
+        )
+        return {
+            "names": self.names(),
+            "paths": paths,
+            "max_loaded": min(self.max_loaded, self.adapters or 1),
+            "max_rank": self.max_rank,
+        }

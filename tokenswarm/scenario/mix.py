@@ -28,7 +28,8 @@ class Mix(Section):
     of: Literal["users", "sessions", "requests"] = Field(description="users, session starts, or requests")
     parts: tuple[MixPart, ...] = Field(description="its user classes")
     disturbs: tuple[str, ...] = Field(
-        default=(), description="user classes whose long prefills the others are measured around")
+        default=(), description="user classes whose long prefills the others are measured around"
+    )
 
     @property
     def shares(self) -> dict[str, float]:

@@ -63,8 +63,10 @@ def mix_line(text: str) -> dict[str, Any] | None:
         except ValueError:
             weight = None
         if match is None or weight is None:
-            raise UserError(Exit.USAGE, f"SCENARIO: got '{word}', but a mix is written NAME:WEIGHT, such as "
-                                        '"rag:6 chat:3 batch:1"')
+            raise UserError(
+                Exit.USAGE,
+                f"SCENARIO: got '{word}', but a mix is written NAME:WEIGHT, such as \"rag:6 chat:3 batch:1\"",
+            )
         if match["name"] in weights:
             raise UserError(Exit.USAGE, f"SCENARIO: {match['name']} is there twice")
         weights[match["name"]] = weight
@@ -83,9 +85,12 @@ def mixed(source: MixSource) -> Scenario:
     members = _members(source, weights, of_members)
     first = next(iter(members.values()))
     _agree(source, members)
-    values = {**first.values(), "name": content.get("name") or _name(weights),
-              "title": content.get("title") or "Mix: " + ", ".join(f"{w:g} {Path(n).stem}" for n, w in weights.items()),
-              "description": content.get("description") or "Users of several scenarios at the same time."}
+    values = {
+        **first.values(),
+        "name": content.get("name") or _name(weights),
+        "title": content.get("title") or "Mix: " + ", ".join(f"{w:g} {Path(n).stem}" for n, w in weights.items()),
+        "description": content.get("description") or "Users of several scenarios at the same time.",
+    }
     for name in ("load", "abort"):
         if name in source.content:
             values[name] = content[name]
@@ -96,9 +101,15 @@ def mixed(source: MixSource) -> Scenario:
     values.pop("mix", None)
     whole = validated(values, source.where, tuple(own_overrides))
     parts = _parts(source, weights, members)
-    return whole.model_copy(update={
-        "mix": Mix(of=cast(Any, _of(source, of, whole.open_loop)), parts=parts,
-                   disturbs=_disturbing(source, content["mix"].get("disturbs"), members, parts))})
+    return whole.model_copy(
+        update={
+            "mix": Mix(
+                of=cast(Any, _of(source, of, whole.open_loop)),
+                parts=parts,
+                disturbs=_disturbing(source, content["mix"].get("disturbs"), members, parts),
+            )
+        }
+    )
 
 
 def _names(table: Mapping[str, Any]) -> list[str]:
@@ -106,8 +117,9 @@ def _names(table: Mapping[str, Any]) -> list[str]:
     return [str(name) for name in table if name not in _NOT_WEIGHTS]
 
 
-def _disturbing(source: MixSource, disturbs: Any, members: Mapping[str, Scenario],
-                parts: tuple[MixPart, ...]) -> tuple[str, ...]:
+def _disturbing(
+    source: MixSource, disturbs: Any, members: Mapping[str, Scenario], parts: tuple[MixPart, ...]
+) -> tuple[str, ...]:
     """The user classes of the scenarios that mix.disturbs names."""
     wanted = [disturbs] if isinstance(disturbs, str) else [] if disturbs is None else disturbs
     if not isinstance(wanted, list) or any(name not in members for name in wanted):
@@ -128,9 +140,13 @@ def _own(source: MixSource) -> dict[str, Any]:
     members = _names(source.content["mix"])
     for key in source.content:
         if key not in _OWN and key not in members:
-            raise _wrong(source, f"[{key}] is of each scenario of a mix: write [{Path(members[0]).stem}.{key}], or it "
-                                 f"stays as that scenario has it (a mix's own: {', '.join(_OWN_TABLES)})"
-                         if key in Scenario.model_fields else unknown("key", key, [*_OWN, *members]))
+            raise _wrong(
+                source,
+                f"[{key}] is of each scenario of a mix: write [{Path(members[0]).stem}.{key}], or it "
+                f"stays as that scenario has it (a mix's own: {', '.join(_OWN_TABLES)})"
+                if key in Scenario.model_fields
+                else unknown("key", key, [*_OWN, *members]),
+            )
     return {key: value for key, value in source.content.items() if key in _OWN}
 
 
@@ -151,8 +167,11 @@ def _split(overrides: Mapping[str, str], members: list[str]) -> tuple[dict[str, 
         elif key.split(".")[0] in _OWN:
             own[key] = value
         else:
-            raise UserError(Exit.USAGE, f"SET: {key} is of one scenario, and this is a mix of "
-                                        f"{' and '.join(members)}: write {Path(members[0]).stem}.{key}")
+            raise UserError(
+                Exit.USAGE,
+                f"SET: {key} is of one scenario, and this is a mix of "
+                f"{' and '.join(members)}: write {Path(members[0]).stem}.{key}",
+            )
     return own, of_members
 
 
@@ -163,15 +182,17 @@ def _weights(source: MixSource, table: Mapping[str, Any]) -> tuple[dict[str, flo
     weights = {str(name): weight for name, weight in table.items() if name not in _NOT_WEIGHTS and weight is not None}
     for name, weight in weights.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= 1e9:
-            raise _wrong(source, f"the weight of {name} is {weight!r}, but should be a number above 0 (and at most "
-                                 "1e+09)")
+            raise _wrong(
+                source, f"the weight of {name} is {weight!r}, but should be a number above 0 (and at most 1e+09)"
+            )
     if not weights:
         raise _wrong(source, "[mix] names no scenario: write rag = 6")
     return {name: float(weight) for name, weight in weights.items()}, of
 
 
-def _members(source: MixSource, weights: Mapping[str, float],
-             overrides: Mapping[str, Mapping[str, str]]) -> dict[str, Scenario]:
+def _members(
+    source: MixSource, weights: Mapping[str, float], overrides: Mapping[str, Mapping[str, str]]
+) -> dict[str, Scenario]:
     """The scenarios by the name under which the mix has them."""
     members = {}
     of_all = {key: value for key, value in source.overrides.items() if key.split(".")[0] in _COMMON}
@@ -185,62 +206,97 @@ def _members(source: MixSource, weights: Mapping[str, float],
         if (key := next((key for key in own if key in _OF_ALL), None)) is not None:
             raise _wrong(source, f"[{name}.{key}] is the mix's own: write [{key}]")
         common = {key: source.content[key] for key in _COMMON if isinstance(source.content.get(key), dict)}
-        members[name] = source.load_one(name, {**common, **own}, {**of_all, **overrides.get(name, {})},
-                                        source.data if name in takers else None)
+        members[name] = source.load_one(
+            name, {**common, **own}, {**of_all, **overrides.get(name, {})}, source.data if name in takers else None
+        )
         if members[name].workload_settings.each_once:
-            raise _wrong(source, f"{name} sends each session once and is over then, so it cannot be part of a mix: "
-                                 'give it another order (dataset.order = "shuffle", replay.pacing = "load")')
+            raise _wrong(
+                source,
+                f"{name} sends each session once and is over then, so it cannot be part of a mix: "
+                'give it another order (dataset.order = "shuffle", replay.pacing = "load")',
+            )
     return members
 
 
 def _agree(source: MixSource, members: Mapping[str, Scenario]) -> None:
     """Refuse what cannot be otherwise for each class: the state of the prompts, the endpoint."""
     if len({repr(member.endpoint) for member in members.values()}) > 1:
-        raise _wrong(source, "the scenarios of the mix put requests to the endpoint in different ways: say which in "
-                             "the mix's own [endpoint]")
+        raise _wrong(
+            source,
+            "the scenarios of the mix put requests to the endpoint in different ways: say which in "
+            "the mix's own [endpoint]",
+        )
     states = {name: member.prompts.state for name, member in members.items()}
     if len(set(states.values())) > 1:
         shown = ", ".join(f"{name} {state}" for name, state in states.items())
-        raise _wrong(source, f"the scenarios of the mix want different prompts.state ({shown}): say which in the mix's "
-                             "own [prompts], or SET prompts.state=steady")
+        raise _wrong(
+            source,
+            f"the scenarios of the mix want different prompts.state ({shown}): say which in the mix's "
+            "own [prompts], or SET prompts.state=steady",
+        )
 
 
-def _engine(source: MixSource, content: Mapping[str, Any], members: Mapping[str, Scenario],
-            overrides: Mapping[str, str]) -> Any:
+def _engine(
+    source: MixSource, content: Mapping[str, Any], members: Mapping[str, Scenario], overrides: Mapping[str, str]
+) -> Any:
     """The engine settings: the mix's own, or those in which its scenarios agree, with the overrides put in."""
     if "engine" in source.content:
         return content["engine"]
     flat = {name: _flat(member.engine) for name, member in members.items()}
     set_by_hand = {key.removeprefix("engine.") for key in overrides if key.startswith("engine.")}
-    differing = {key for settings in flat.values() for key in settings
-                 if len({repr(each.get(key)) for each in flat.values()}) > 1 and key not in set_by_hand}
+    differing = {
+        key
+        for settings in flat.values()
+        for key in settings
+        if len({repr(each.get(key)) for each in flat.values()}) > 1 and key not in set_by_hand
+    }
     if differing:
-        shown = "; ".join(f"engine.{key}: " + ", ".join(
-            f"{name} {'leaves it to the engine' if (value := settings.get(key)) is None else value}"
-            for name, settings in flat.items()) for key in sorted(differing))
-        raise _wrong(source, f"the scenarios of the mix want different engine settings ({shown}): one engine serves "
-                             f"all, so say which in the mix's own [engine], or SET engine.{min(differing)}=...")
+        shown = "; ".join(
+            f"engine.{key}: "
+            + ", ".join(
+                f"{name} {'leaves it to the engine' if (value := settings.get(key)) is None else value}"
+                for name, settings in flat.items()
+            )
+            for key in sorted(differing)
+        )
+        raise _wrong(
+            source,
+            f"the scenarios of the mix want different engine settings ({shown}): one engine serves "
+            f"all, so say which in the mix's own [engine], or SET engine.{min(differing)}=...",
+        )
     agreed = next(iter(members.values())).values()["engine"]
-    return with_overrides({"engine": agreed}, {key: value for key, value in overrides.items()
-                                               if key.startswith("engine.")})["engine"]
+    return with_overrides(
+        {"engine": agreed}, {key: value for key, value in overrides.items() if key.startswith("engine.")}
+    )["engine"]
 
 
 def _flat(settings: EngineSettings) -> dict[str, Any]:
     """The settings by dotted name, those that only one engine has included."""
-    return {**settings.canonical(), **{f"{engine}.{key}": value
-                                       for engine, table in settings.engine_specific_settings().items()
-                                       for key, value in table.items()}}
+    return {
+        **settings.canonical(),
+        **{
+            f"{engine}.{key}": value
+            for engine, table in settings.engine_specific_settings().items()
+            for key, value in table.items()
+        },
+    }
 
 
 def _of(source: MixSource, of: str | None, open_loop: bool) -> str:
     if of is None:
         return SESSIONS if open_loop else USERS
     if of == USERS and open_loop:
-        raise _wrong(source, "mix.of is 'users', but with a rate (load.rate) there are none to have shares of: its "
-                             "weights can be of 'sessions' or 'requests'")
+        raise _wrong(
+            source,
+            "mix.of is 'users', but with a rate (load.rate) there are none to have shares of: its "
+            "weights can be of 'sessions' or 'requests'",
+        )
     if of == SESSIONS and not open_loop:
-        raise _wrong(source, "mix.of is 'sessions', but without a rate (load.rate) sessions begin as users come to "
-                             "them: its weights can be of 'users' or 'requests'")
+        raise _wrong(
+            source,
+            "mix.of is 'sessions', but without a rate (load.rate) sessions begin as users come to "
+            "them: its weights can be of 'users' or 'requests'",
+        )
     return of
 
 
@@ -257,8 +313,16 @@ def _parts(source: MixSource, weights: Mapping[str, float], members: Mapping[str
         inside = sum(each.weight for each in seen[name])
         for each in seen[name]:
             own = each.name if names[each.name] == 1 else f"{each.name}_{re.sub(r'[^A-Za-z0-9]', '_', member.name)}"
-            parts.append(MixPart(scenario=member.name, user_class=own, weight=weights[name] * each.weight / inside,
-                                 base=each.name, locustfile=member.locustfile, values=member.values()))
+            parts.append(
+                MixPart(
+                    scenario=member.name,
+                    user_class=own,
+                    weight=weights[name] * each.weight / inside,
+                    base=each.name,
+                    locustfile=member.locustfile,
+                    values=member.values(),
+                )
+            )
     return tuple(parts)
 
 

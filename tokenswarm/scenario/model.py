@@ -42,21 +42,26 @@ class Scenario(Section):
     user: UserBehaviour = Field(default=UserBehaviour(), description="what a user does between requests")
     output: Output = Field(default=Output(), description="what is asked of the engine")
     endpoint: EndpointSettings = Field(
-        default=EndpointSettings(), description="in which form requests are put to the endpoint")
+        default=EndpointSettings(), description="in which form requests are put to the endpoint"
+    )
     timeouts: RequestLimits = Field(default=RequestLimits(), description="when a request counts as failed")
     retry: Retry = Field(default=Retry(), description="what a user does after a failed request")
     abort: AbortSettings = Field(default=AbortSettings(), description="when a soak is ended before its time")
     slo: dict[str, float | dict[str, float]] = Field(
-        default_factory=dict, description="what is good enough: gates, and tables with those of one user class")
+        default_factory=dict, description="what is good enough: gates, and tables with those of one user class"
+    )
     tiers: str | dict[str, dict[str, float]] = Field(
-        default_factory=dict, description="further limits for `capacity`, written as [slo.tiers]: tables, or a name")
+        default_factory=dict, description="further limits for `capacity`, written as [slo.tiers]: tables, or a name"
+    )
     prompts: Prompts = Field(default=Prompts(), description="seed and salt")
     lora: Lora = Field(default=Lora(), description="LoRA adapters that requests name")
     engine: EngineSettings = Field(default=EngineSettings(), description="tuned engine settings, canonical names")
 
     mix: Mix | None = Field(
-        default=None, description="shares of several scenarios in one run, each with users, prompts and SLOs of its "
-        "own (docs/traffic.md)")
+        default=None,
+        description="shares of several scenarios in one run, each with users, prompts and SLOs of its "
+        "own (docs/traffic.md)",
+    )
 
     workload_kind: ClassVar[Any] = None
     """The class that makes the prompts; what is validated is a subclass with the field that is its table."""
@@ -103,8 +108,9 @@ class Scenario(Section):
     @model_validator(mode="after")
     def _prices_are_known(self) -> Scenario:
         if self.load.max_usd is not None and not self.endpoint.priced:
-            raise ValueError("load.max_usd needs prices: endpoint.input_usd_per_million and "
-                             "endpoint.output_usd_per_million")
+            raise ValueError(
+                "load.max_usd needs prices: endpoint.input_usd_per_million and endpoint.output_usd_per_million"
+            )
         return self
 
     @field_validator("workload")
@@ -147,8 +153,9 @@ class Scenario(Section):
 
     def classes(self) -> dict[str, Scenario]:
         """The scenarios of a mix's user classes, as it was loaded; empty of any other scenario."""
-        return {} if self.mix is None else {part.user_class: Scenario.from_values(part.values)
-                                            for part in self.mix.parts}
+        return (
+            {} if self.mix is None else {part.user_class: Scenario.from_values(part.values) for part in self.mix.parts}
+        )
 
     def values(self) -> dict[str, Any]:
         """The whole effective scenario as plain nested dicts, for run.json. `from_values` is its inverse."""

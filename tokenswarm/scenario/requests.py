@@ -34,11 +34,14 @@ def refuse_unaccountable(body: Mapping[str, Any]) -> None:
     """Raise ValueError for what would make an answer that cannot be timed or counted as one."""
     for key in sorted(SEVERAL_ANSWERS & body.keys()):
         if body[key] not in (None, 1):
-            raise ValueError(f"may not hold '{key}' other than 1: several answers to one request have no TTFT and no "
-                             "length of their own")
+            raise ValueError(
+                f"may not hold '{key}' other than 1: several answers to one request have no TTFT and no "
+                "length of their own"
+            )
     if body.get(SECOND_LIMIT) is not None:
-        raise ValueError(f"may not hold '{SECOND_LIMIT}' beside max_tokens, which tokenswarm sends: the limit is "
-                         "output.max_tokens")
+        raise ValueError(
+            f"may not hold '{SECOND_LIMIT}' beside max_tokens, which tokenswarm sends: the limit is output.max_tokens"
+        )
 
 
 class UserBehaviour(Section):
@@ -62,12 +65,14 @@ class Output(Section):
     )
     extra: dict[str, Any] = Field(default_factory=dict, description="further keys of the request body")
     keep_answers: Annotated[int, Field(strict=True, ge=0, le=1000)] = Field(
-        default=0, description="how many answers are kept with their texts, in answers.jsonl and on the page: invalid "
-        "ones first; they may quote prompts"
+        default=0,
+        description="how many answers are kept with their texts, in answers.jsonl and on the page: invalid "
+        "ones first; they may quote prompts",
     )
     check: Literal["json", "json_schema", "regex"] | None = Field(
-        default=None, description="what an answer must be to count as valid (valid_output), beside the workload's own "
-        "check: json, json_schema or regex"
+        default=None,
+        description="what an answer must be to count as valid (valid_output), beside the workload's own "
+        "check: json, json_schema or regex",
     )
     check_schema: dict[str, Any] | None = Field(
         default=None, description="JSON Schema of json_schema; unset: that of output.extra.response_format"
@@ -153,18 +158,22 @@ class Prompts(Section):
         description="steady: warm-up and measured phase share documents and system prompts, and sessions go on from "
         "one into the other; cold: the measured phase begins with prompts that no cache has seen",
     )
-    chars_per_token: Literal["auto"] | Annotated[
-        float, Field(strict=True, ge=LEAST_CHARS_PER_TOKEN, le=MOST_CHARS_PER_TOKEN)
-    ] = Field(
-        default=AUTO, description="characters of one token where a length is given in tokens; \"auto\": the check "
-        "before the load has the engine count two known texts (4 where it does not count)"
+    chars_per_token: (
+        Literal["auto"] | Annotated[float, Field(strict=True, ge=LEAST_CHARS_PER_TOKEN, le=MOST_CHARS_PER_TOKEN)]
+    ) = Field(
+        default=AUTO,
+        description='characters of one token where a length is given in tokens; "auto": the check '
+        "before the load has the engine count two known texts (4 where it does not count)",
     )
 
     tokens_per_piece: Annotated[float, Field(strict=True, ge=0, le=20)] = Field(
-        default=0.0, description="how many tokens a text has more for each word, number or sign that it has more than "
-        "the usual; set by the check where chars_per_token is \"auto\"")
+        default=0.0,
+        description="how many tokens a text has more for each word, number or sign that it has more than "
+        'the usual; set by the check where chars_per_token is "auto"',
+    )
     pieces_per_char: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
-        default=0.0, description="words, numbers and signs a character of a usual text; set by the check")
+        default=0.0, description="words, numbers and signs a character of a usual text; set by the check"
+    )
 
     @property
     def factor(self) -> float:

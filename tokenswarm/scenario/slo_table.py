@@ -15,8 +15,11 @@ def slo_table(table: Mapping[str, Any]) -> dict[str, float | dict[str, float]]:
 
     Raises ValueError that names the key and what is allowed.
     """
-    return {key: _of_class(key, value) if isinstance(value, dict) else _bound(key, value)
-            for key, value in table.items() if value is not None}
+    return {
+        key: _of_class(key, value) if isinstance(value, dict) else _bound(key, value)
+        for key, value in table.items()
+        if value is not None
+    }
 
 
 def _of_class(name: str, table: dict[str, Any]) -> dict[str, float]:
@@ -29,8 +32,10 @@ def _of_class(name: str, table: dict[str, Any]) -> dict[str, float]:
 def _bound(key: str, value: Any) -> float:
     parsed = parse_slo_key(key)
     if parsed is None:
-        examples = [*(rate.slo_key for rate in slo_rates()),
-                    *(latency.percentile_key(q) for latency in slo_latencies() for q in latency.percentiles)]
+        examples = [
+            *(rate.slo_key for rate in slo_rates()),
+            *(latency.percentile_key(q) for latency in slo_latencies() for q in latency.percentiles),
+        ]
         raise ValueError(f"{unknown('key', key, examples).split(' (known')[0]} (known: {_allowed()})")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_sane(value) or value < 0:
         raise ValueError(f"{key} is {value!r}, but should be a number of at least 0 (and at most {LARGEST:g})")

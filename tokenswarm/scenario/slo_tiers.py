@@ -45,8 +45,9 @@ def _tier(name: str, table: Any) -> dict[str, float]:
     return {str(key): float(value) for key, value in table.items()}
 
 
-def tiers_of(tiers: str | Mapping[str, Mapping[str, float]], target: float
-             ) -> dict[str, tuple[dict[str, float], float]]:
+def tiers_of(
+    tiers: str | Mapping[str, Mapping[str, float]], target: float
+) -> dict[str, tuple[dict[str, float], float]]:
     """Limits by latency, in ms, and target of each tier, by its name. A tier without `target` has the one given.
 
     Raises UserError (USAGE) where a file is not there, or is none of tiers."""

@@ -24,11 +24,17 @@ def user_classes_in(path: Path) -> list[UserClass]:
     except (OSError, UnicodeDecodeError, SyntaxError) as error:
         raise UserError(Exit.USAGE, f"the locustfile {path} cannot be read: {error}") from None
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    classes_seen = [UserClass(name, _weight(node)) for name, node in classes.items()
-             if _asks(node, classes) and _constant(node, "abstract") is not True]
+    classes_seen = [
+        UserClass(name, _weight(node))
+        for name, node in classes.items()
+        if _asks(node, classes) and _constant(node, "abstract") is not True
+    ]
     if not classes_seen:
-        raise UserError(Exit.USAGE, f"no user class was seen in the locustfile {path}: in a mix it should be a class "
-                                    "at the top of the file, with a method under @task")
+        raise UserError(
+            Exit.USAGE,
+            f"no user class was seen in the locustfile {path}: in a mix it should be a class "
+            "at the top of the file, with a method under @task",
+        )
     return classes_seen
 
 
@@ -36,10 +42,14 @@ def _asks(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> bool:
     bases = [_last_name(base) for base in node.bases]
     if not bases or any(name.endswith("TaskSet") for name in bases):
         return False
-    return (any(isinstance(each, ast.FunctionDef) and any(_last_name(d) == "task" for d in each.decorator_list)
-                for each in node.body)
-            or any(name in ("tasks", "scenario") for name in _assigned(node))
-            or any(name in classes and _asks(classes[name], classes) for name in bases if name != node.name))
+    return (
+        any(
+            isinstance(each, ast.FunctionDef) and any(_last_name(d) == "task" for d in each.decorator_list)
+            for each in node.body
+        )
+        or any(name in ("tasks", "scenario") for name in _assigned(node))
+        or any(name in classes and _asks(classes[name], classes) for name in bases if name != node.name)
+    )
 
 
 def _last_name(node: ast.expr) -> str:

@@ -24,12 +24,13 @@ def seconds_of_distribution(value: Any) -> Any:
 
 LONGEST_S = 10 * 365 * 86400.0
 """Ten years: a longer duration is a slip, and clocks overflow somewhere beyond."""
-Count = Annotated[int, Field(strict=True, ge=1, le=10 ** 9)]
+Count = Annotated[int, Field(strict=True, ge=1, le=10**9)]
 Positive = Annotated[float, Field(strict=True, gt=0, le=LARGEST, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(strict=True, ge=0, le=LONGEST_S, allow_inf_nan=False), BeforeValidator(in_seconds)]
 Usd = Annotated[float, Field(strict=True, ge=0, le=1e6, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, Field(strict=True, gt=0, le=LONGEST_S, allow_inf_nan=False),
-                            BeforeValidator(in_seconds)]
+PositiveSeconds = Annotated[
+    float, Field(strict=True, gt=0, le=LONGEST_S, allow_inf_nan=False), BeforeValidator(in_seconds)
+]
 
 
 class Section(BaseModel):

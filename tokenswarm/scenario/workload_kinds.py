@@ -30,8 +30,9 @@ class WorkloadSettings(BaseModel):
         return table
 
     @classmethod
-    def completed_scenario(cls, values: dict[str, Any], table: dict[str, Any],
-                           explicit: Collection[str]) -> dict[str, Any]:
+    def completed_scenario(
+        cls, values: dict[str, Any], table: dict[str, Any], explicit: Collection[str]
+    ) -> dict[str, Any]:
         """All the scenario's values with what follows from the completed `table`: its load, say. `explicit`: dotted
         names of values that were given by hand. By default nothing follows. Raises UserError."""
         return values
@@ -50,9 +51,14 @@ class WorkloadSettings(BaseModel):
 
 def _kinds_in(module: ModuleType) -> dict[str, Any]:
     members: list[Any] = list(vars(module).values())
-    return {each.name: each for each in members  # type: ignore[attr-defined]  # as is asked below
-            if isinstance(each, type) and each.__module__ == module.__name__
-            and isinstance(getattr(each, "name", None), str) and _is_settings(getattr(each, "Settings", None))}
+    return {
+        each.name: each  # type: ignore[attr-defined]  # as is asked below
+        for each in members
+        if isinstance(each, type)
+        and each.__module__ == module.__name__
+        and isinstance(getattr(each, "name", None), str)
+        and _is_settings(getattr(each, "Settings", None))
+    }
 
 
 def _is_settings(kind: Any) -> bool:

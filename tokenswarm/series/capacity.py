@@ -78,8 +78,9 @@ class CapacityPlan:
     first_s: float
     budget: Budget = Budget()
     engine: SharedEngine | None = None
-    run: Callable[[LoadOptions, Console, LoadTools], RunOutcome] = \
-        lambda options, console, tools: run_load(options, console, tools=tools)
+    run: Callable[[LoadOptions, Console, LoadTools], RunOutcome] = lambda options, console, tools: run_load(
+        options, console, tools=tools
+    )
     now: Callable[[], float] = time.monotonic
 
 
@@ -129,8 +130,9 @@ class _Search:
         if seconds is None or self._is_spent():
             return "budget"
         left = "" if self.left_s is None else f"; {_clock(self.left_s)} of the budget left"
-        self.console.print(f"\n{asked.why}: {asked.load:g} {_UNITS[record.capacity.unit]}, {seconds:.0f} s{left}",
-                           highlight=False)
+        self.console.print(
+            f"\n{asked.why}: {asked.load:g} {_UNITS[record.capacity.unit]}, {seconds:.0f} s{left}", highlight=False
+        )
         outcome, run = self._measure(asked.load, seconds)
         run.step = asked.why
         record.runs.append(run)
@@ -167,30 +169,45 @@ class _Search:
 
     def _is_spent(self) -> bool:
         budget, runs = self.plan.budget, self.record.runs
-        return bool((budget.requests is not None and sum(run.requests for run in runs) >= budget.requests)
-                    or (budget.usd is not None and sum(run.usd for run in runs) >= budget.usd))
+        return bool(
+            (budget.requests is not None and sum(run.requests for run in runs) >= budget.requests)
+            or (budget.usd is not None and sum(run.usd for run in runs) >= budget.usd)
+        )
 
     def _measure(self, load: float, seconds: float) -> tuple[RunOutcome, CapacityRun]:
         """One run of its own seed. An engine that ends in it is a result."""
         record, began = self.record, self.plan.now()
         empty = self.engine.wait_until_empty(EMPTY_LIMIT_S)
         if empty.inside:
-            note = (f"{empty.inside} requests of the run before were still in the engine {EMPTY_LIMIT_S:.0f} s later, "
-                    f"when {load:g} {_UNITS[record.capacity.unit]} were begun")
+            note = (
+                f"{empty.inside} requests of the run before were still in the engine {EMPTY_LIMIT_S:.0f} s later, "
+                f"when {load:g} {_UNITS[record.capacity.unit]} were begun"
+            )
             record.notes.append(note)
             self.console.print(f"note: {note}", highlight=False)
         seed = self.plan.seed + len(record.runs)
-        options = replace(self.plan.options, results=self.plan.folder,
-                          overrides={**self.plan.options.overrides, **self._values(load, seconds, seed)})
+        options = replace(
+            self.plan.options,
+            results=self.plan.folder,
+            overrides={**self.plan.options.overrides, **self._values(load, seconds, seed)},
+        )
         outcome = self.plan.run(options, self.console, LoadTools(engine=self.engine.tools))
         died = outcome.error is not None and outcome.error.code in (Exit.ENGINE, Exit.ENGINE_GONE)
         if outcome.error is not None and not died:
             raise UserError(outcome.error.code, str(outcome.error))
         manifest = read_manifest(outcome.folder)
         counts = manifest.counts
-        run = CapacityRun(load, outcome.folder.name, seed, _measured_s(manifest, seconds), died,
-                          requests=(counts.sent or 0) if counts else 0, usd=(counts.usd or 0.0) if counts else 0.0,
-                          wall_s=self.plan.now() - began, inside_before=empty.inside)
+        run = CapacityRun(
+            load,
+            outcome.folder.name,
+            seed,
+            _measured_s(manifest, seconds),
+            died,
+            requests=(counts.sent or 0) if counts else 0,
+            usd=(counts.usd or 0.0) if counts else 0.0,
+            wall_s=self.plan.now() - began,
+            inside_before=empty.inside,
+        )
         return outcome, run
 
     def _values(self, load: float, seconds: float, seed: int) -> dict[str, str]:

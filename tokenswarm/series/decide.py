@@ -48,8 +48,11 @@ class DecideTools:
 
 def planned_stages(sides: Sequence[SideRecord]) -> list[StageRecord]:
     """Race and search of each engine, one engine after the other so that it can stay up, then the pairs."""
-    stages = [StageRecord(kind, side.engine, folder=f"{kind}-{number}-{side.engine}")
-              for number, side in enumerate(sides, start=1) for kind in (RACE, SEARCH)]
+    stages = [
+        StageRecord(kind, side.engine, folder=f"{kind}-{number}-{side.engine}")
+        for number, side in enumerate(sides, start=1)
+        for kind in (RACE, SEARCH)
+    ]
     return [*stages, StageRecord(PAIRS, folder=PAIRS)] if len(sides) > 1 else stages
 
 
@@ -121,13 +124,23 @@ def _left_s(decision: Decision) -> float | None:
     return max(0.0, decision.budget_s - sum(stage.spent_s for stage in decision.stages))
 
 
-_WORDS = {RACE: "a race over its settings", SEARCH: "the capacity with the settings that it won",
-          PAIRS: "both engines in interleaved pairs"}
+_WORDS = {
+    RACE: "a race over its settings",
+    SEARCH: "the capacity with the settings that it won",
+    PAIRS: "both engines in interleaved pairs",
+}
 
 
 def _announce(console: Console, decision: Decision, stage: StageRecord, place: int) -> None:
     of = f"{_side(decision, stage).title}: " if stage.kind != PAIRS else ""
-    time = "" if stage.allowed_s is None else f", at most {stage.allowed_s / 60.0:.0f} min" \
-        + (" of the engine's time" if decision.virtual else "")
-    console.print(f"\nstage {place + 1} of {len(decision.stages)}: {of}{_WORDS[stage.kind]}{time}", style="bold",
-                  markup=False, highlight=False)
+    time = (
+        ""
+        if stage.allowed_s is None
+        else f", at most {stage.allowed_s / 60.0:.0f} min" + (" of the engine's time" if decision.virtual else "")
+    )
+    console.print(
+        f"\nstage {place + 1} of {len(decision.stages)}: {of}{_WORDS[stage.kind]}{time}",
+        style="bold",
+        markup=False,
+        highlight=False,
+    )

@@ -46,8 +46,12 @@ class Question:
 
 def usual_values(max_tokens: int) -> dict[str, str]:
     """Scenario values of an engine that is asked one thing at a time: answers of equal length, no prompts measured."""
-    return {"output.max_tokens": str(max_tokens), "output.ignore_eos": "true", "output.temperature": "0.0",
-            "prompts.chars_per_token": "4.0"}
+    return {
+        "output.max_tokens": str(max_tokens),
+        "output.ignore_eos": "true",
+        "output.temperature": "0.0",
+        "prompts.chars_per_token": "4.0",
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +82,20 @@ def can_coexist(plan: RunPlan) -> bool:
     return bool(running.find(plan.engine.spec.name, in_containers=plan.engine.runtime == "docker"))
 
 
-def ask_all(plans: dict[str, RunPlan], question: Question, folder: Path, console: Console,
-            tools: ShotTools | None = None) -> tuple[OneShot, UserError | None]:
+def ask_all(
+    plans: dict[str, RunPlan], question: Question, folder: Path, console: Console, tools: ShotTools | None = None
+) -> tuple[OneShot, UserError | None]:
     """Ask the engines of `plans`, by their labels. Their logs go into `folder`. Ctrl-C, or an engine that fails, ends
     it in good order: what was measured is in the record, with the error beside it. Raises UserError for what is wrong
     before the first answer."""
     tools = tools or ShotTools()
-    record = OneShot(max_tokens=question.max_tokens, repeats=question.repeats, warmups=question.warmups,
-                     prompt=question.prompt,
-                     interleaved=len(plans) == 1 or all(tools.coexists(plan) for plan in plans.values()))
+    record = OneShot(
+        max_tokens=question.max_tokens,
+        repeats=question.repeats,
+        warmups=question.warmups,
+        prompt=question.prompt,
+        interleaved=len(plans) == 1 or all(tools.coexists(plan) for plan in plans.values()),
+    )
     together = [list(plans)] if record.interleaved else [[label] for label in plans]
     salts = _salts(plans, question.repeats)
     try:
@@ -113,8 +122,9 @@ def _salts(plans: dict[str, RunPlan], repeats: int) -> dict[str, list[str]]:
 
 
 @contextlib.contextmanager
-def _up(plans: dict[str, RunPlan], folder: Path, console: Console,
-        tools: ShotTools) -> Iterator[dict[str, CheckedEngine]]:
+def _up(
+    plans: dict[str, RunPlan], folder: Path, console: Console, tools: ShotTools
+) -> Iterator[dict[str, CheckedEngine]]:
     """All these engines, up and checked."""
     with Interrupts() as interrupts, contextlib.ExitStack() as stack:
         engines = {}
@@ -136,8 +146,15 @@ def _remove_if_empty(folder: Path) -> None:
 class _Asking:
     """The requests of engines that are up together."""
 
-    def __init__(self, record: OneShot, engines: dict[str, CheckedEngine], question: Question,
-                 salts: dict[str, list[str]], console: Console, tools: ShotTools) -> None:
+    def __init__(
+        self,
+        record: OneShot,
+        engines: dict[str, CheckedEngine],
+        question: Question,
+        salts: dict[str, list[str]],
+        console: Console,
+        tools: ShotTools,
+    ) -> None:
         self._record, self._engines, self._question = record, engines, question
         self._salts, self._console, self._tools = salts, console, tools
         self._failures = dict.fromkeys(engines, 0)
@@ -157,8 +174,9 @@ class _Asking:
 
     def _case(self, label: str, repeat: int, case: str, text: str) -> None:
         checked = self._engines[label]
-        load = LoadToCheck(checked.engine.base_url, checked.model, checked.plan.scenario, checked.plan.corpus,
-                           checked.plan.api_key)
+        load = LoadToCheck(
+            checked.engine.base_url, checked.model, checked.plan.scenario, checked.plan.corpus, checked.plan.api_key
+        )
         prompt = Prompt([{"role": "user", "content": text}], f"one-shot-{repeat}", 1, 0, private=True)
         answer = self._tools.ask(load, prompt, self._question.max_tokens)
         shot = shot_of(answer, label, case, repeat)
@@ -169,27 +187,50 @@ class _Asking:
         self._failures[label] = 0 if answer.ok else self._failures[label] + 1
         if self._failures[label] >= _MOST_FAILURES or (case == WARMUP and not answer.ok):
             status = f" ({answer.http_status})" if answer.http_status not in (None, 200) else ""
-            raise UserError(Exit.ENDPOINT, f"{checked.engine.title} at {shown_url(checked.engine.base_url)} fails this "
-                                           f"prompt{status}: {shot.detail or answer.error}")
+            raise UserError(
+                Exit.ENDPOINT,
+                f"{checked.engine.title} at {shown_url(checked.engine.base_url)} fails this "
+                f"prompt{status}: {shot.detail or answer.error}",
+            )
 
 
 def shot_of(answer: Answer, label: str, case: str, repeat: int) -> Shot:
     """The record of an answer."""
     usage = answer.usage
-    return Shot(engine=label, case=case, repeat=repeat, sent_at=answer.sent_at, status=answer.status,
-                error=answer.error, e2e_ms=answer.e2e_ms, ttft_ms=answer.ttft_ms,
-                ttft_uncertainty_ms=answer.ttft_uncertainty_ms, connect_ms=answer.connect_ms,
-                prompt_tokens=usage.prompt_tokens, cached_tokens=usage.cached_tokens,
-                completion_tokens=answer.completion_tokens, token_source=answer.token_source,
-                finish_reason=answer.finish_reason)
+    return Shot(
+        engine=label,
+        case=case,
+        repeat=repeat,
+        sent_at=answer.sent_at,
+        status=answer.status,
+        error=answer.error,
+        e2e_ms=answer.e2e_ms,
+        ttft_ms=answer.ttft_ms,
+        ttft_uncertainty_ms=answer.ttft_uncertainty_ms,
+        connect_ms=answer.connect_ms,
+        prompt_tokens=usage.prompt_tokens,
+        cached_tokens=usage.cached_tokens,
+        completion_tokens=answer.completion_tokens,
+        token_source=answer.token_source,
+        finish_reason=answer.finish_reason,
+    )
 
 
 def _engine_of(label: str, checked: CheckedEngine) -> ShotEngine:
     engine = checked.engine
-    return ShotEngine(label=label, name=engine.name, title=engine.title, version=engine.version, model=checked.model,
-                      base_url=shown_url(engine.base_url), runtime=engine.runtime, simulated=engine.simulated,
-                      on_cpu=checked.plan.engine_on_this_cpu, cold_start_s=engine.cold_start_s,
-                      notes=list(checked.notes))
+    return ShotEngine(
+        label=label,
+        name=engine.name,
+        title=engine.title,
+        version=engine.version,
+        model=checked.model,
+        base_url=shown_url(engine.base_url),
+        runtime=engine.runtime,
+        simulated=engine.simulated,
+        on_cpu=checked.plan.engine_on_this_cpu,
+        cold_start_s=engine.cold_start_s,
+        notes=list(checked.notes),
+    )
 
 
 def _progress(shots: Iterable[Shot], engines: Iterable[str], repeat: int) -> str:
@@ -199,4 +240,3 @@ def _progress(shots: Iterable[Shot], engines: Iterable[str], repeat: int) -> str
         seconds = [f"{shot.case} {'failed' if shot.e2e_ms is None else f'{shot.e2e_ms / 1000:.2f} s'}" for shot in mine]
         parts.append(f"{label}: {', '.join(seconds)}")
     return f"repeat {repeat}: {'; '.join(parts)}"
-

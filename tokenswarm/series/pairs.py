@@ -69,8 +69,9 @@ class SeriesTools:
     """What the runs of a series are made with; tests have their own."""
 
     engine: EngineTools = field(default_factory=EngineTools)
-    run: Callable[[LoadOptions, Console, LoadTools], RunOutcome] = \
-        lambda options, console, tools: run_load(options, console, tools=tools)
+    run: Callable[[LoadOptions, Console, LoadTools], RunOutcome] = lambda options, console, tools: run_load(
+        options, console, tools=tools
+    )
     now: Callable[[], float] = time.monotonic
     ending: Ending = Ending()
     checks: bool = True
@@ -98,8 +99,15 @@ def work_of(pair: int, seed: int, salts: tuple[str, str], warmup_s: float | None
 class PairedRuns:
     """A series that goes on. after(side, outcome) is called when a run has left a folder."""
 
-    def __init__(self, a: LoadOptions, b: LoadOptions, repeats: int, console: Console,
-                 after: Callable[[str, RunOutcome], None], tools: SeriesTools | None = None) -> None:
+    def __init__(
+        self,
+        a: LoadOptions,
+        b: LoadOptions,
+        repeats: int,
+        console: Console,
+        after: Callable[[str, RunOutcome], None],
+        tools: SeriesTools | None = None,
+    ) -> None:
         self.series = Series(planned=repeats)
         self._sides: Mapping[str, LoadOptions] = {"a": a, "b": b}
         self._plans = {side: resolve(options) for side, options in self._sides.items()}
@@ -154,11 +162,15 @@ class PairedRuns:
             self._console.print(f"checking side {side.upper()}", highlight=False)
             emptied.append(self._engine.check(self._plans[side], folder / f"check-{side}", self._console))
         own_engines = all(plan.engine is not None for plan in self._plans.values()) and not same_engine(
-            *self._plans.values())
+            *self._plans.values()
+        )
         self._own_salts = not (all(emptied) or own_engines)
         if self._own_salts:
-            self._console.print("note: the prefix cache cannot be proved empty between the runs, so each has a salt of "
-                                "its own over the same work: no run profits from the one before", highlight=False)
+            self._console.print(
+                "note: the prefix cache cannot be proved empty between the runs, so each has a salt of "
+                "its own over the same work: no run profits from the one before",
+                highlight=False,
+            )
 
     # ---- a pair
 
@@ -191,8 +203,13 @@ class PairedRuns:
         options = replace(mine, overrides={**work, **mine.overrides, SEED: work[SEED]})
         console, series = self._console, self.series
         where = f" at {shown_url(options.host)}" if options.host else ""
-        console.print(Text.assemble("\n", (f"run {number} of {2 * self._repeats}", "bold"),
-                                    f": side {side.upper()}, {options.engine}{where}, seed {work[SEED]}"))
+        console.print(
+            Text.assemble(
+                "\n",
+                (f"run {number} of {2 * self._repeats}", "bold"),
+                f": side {side.upper()}, {options.engine}{where}, seed {work[SEED]}",
+            )
+        )
         outcome, problem = RunOutcome(None), None  # type: ignore[arg-type]  # no folder yet
         try:
             outcome = self._tools.run(options, console, LoadTools(engine=self._engine.tools))
@@ -220,8 +237,10 @@ class PairedRuns:
         budget_s = self._tools.ending.budget_s
         if budget_s is not None and budget_s < longest:
             return f"as many pairs of runs of {load.duration_s:g} s as {_minutes(budget_s)} hold"
-        return (f"at most {runs} runs of {load.duration_s:g} s: {_minutes(shortest)} to {_minutes(longest)} with "
-                "warm-ups and drains, and the starts of engines; the first pair will tell it better")
+        return (
+            f"at most {runs} runs of {load.duration_s:g} s: {_minutes(shortest)} to {_minutes(longest)} with "
+            "warm-ups and drains, and the starts of engines; the first pair will tell it better"
+        )
 
     def _plan(self, pair_s: float) -> None:
         """How many pairs there will be and how long they will take, once the first says what one takes."""
@@ -232,11 +251,15 @@ class PairedRuns:
         self.series.planned = self._repeats
         more = self._repeats - 1
         if more > 0:
-            self._console.print(f"\none pair took {_minutes(pair_s)}; the other {more} take about "
-                                f"{_minutes(pair_s * more)} more", highlight=False)
+            self._console.print(
+                f"\none pair took {_minutes(pair_s)}; the other {more} take about {_minutes(pair_s * more)} more",
+                highlight=False,
+            )
         elif budget_s is not None:
-            self._console.print(f"\none pair took {_minutes(pair_s)}: the budget of {_minutes(budget_s)} holds no "
-                                "second one", highlight=False)
+            self._console.print(
+                f"\none pair took {_minutes(pair_s)}: the budget of {_minutes(budget_s)} holds no second one",
+                highlight=False,
+            )
 
     def _is_over(self, pairs: int, slowest_s: float) -> bool:
         """Whether the series ends here, though pairs are left."""
@@ -248,13 +271,22 @@ class PairedRuns:
         spent_s = self._tools.now() - self._created
         if ending.budget_s is None or spent_s + slowest_s <= ending.budget_s:
             return False
-        self._console.print(f"the budget of {_minutes(ending.budget_s)} holds no further pair: {_minutes(spent_s)} are "
-                            f"spent, and a pair takes up to {_minutes(slowest_s)}", highlight=False)
+        self._console.print(
+            f"the budget of {_minutes(ending.budget_s)} holds no further pair: {_minutes(spent_s)} are "
+            f"spent, and a pair takes up to {_minutes(slowest_s)}",
+            highlight=False,
+        )
         return True
 
 
-def run_series(a: LoadOptions, b: LoadOptions, repeats: int, console: Console,
-               after: Callable[[str, RunOutcome], None], folder: Path) -> Series:
+def run_series(
+    a: LoadOptions,
+    b: LoadOptions,
+    repeats: int,
+    console: Console,
+    after: Callable[[str, RunOutcome], None],
+    folder: Path,
+) -> Series:
     """Run both sides in turn; see `PairedRuns`."""
     return PairedRuns(a, b, repeats, console, after).play(folder)
 
@@ -272,13 +304,19 @@ def _minutes(seconds: float) -> str:
 def side_labels(a: RunPlan, b: RunPlan) -> tuple[str, str]:
     """Names of the sides that say what differs: engine, endpoint, model, or the settings with their values."""
     hosts = [each and shown_url(each) for each in (a.host, b.host)]
-    named = [(first, second) for first, second in ((a.engine_name, b.engine_name), hosts, (a.model, b.model))
-             if first != second and first and second]
+    named = [
+        (first, second)
+        for first, second in ((a.engine_name, b.engine_name), hosts, (a.model, b.model))
+        if first != second and first and second
+    ]
     values = _flat(a.scenario.values()), _flat(b.scenario.values())
     # Which fields an engine wants follows from the engine.
     own = "endpoint." if a.engine_name != b.engine_name else ()
-    keys = [key for key in {**values[0], **values[1]}
-            if values[0].get(key) != values[1].get(key) and not key.startswith(own)]
+    keys = [
+        key
+        for key in {**values[0], **values[1]}
+        if values[0].get(key) != values[1].get(key) and not key.startswith(own)
+    ]
     for key in keys:
         name = key.removeprefix("engine.")
         named.append((f"{name}={_shown(values[0].get(key))}", f"{name}={_shown(values[1].get(key))}"))

@@ -19,16 +19,21 @@ _LONGEST_S = 1800.0
 _SEED = 4711
 
 
-def ask_tasks(base: LoadOptions, formats: Mapping[str, str], tasks: int, console: Console,
-              tools: SeriesTools) -> dict[str, list[Path]]:
+def ask_tasks(
+    base: LoadOptions, formats: Mapping[str, str], tasks: int, console: Console, tools: SeriesTools
+) -> dict[str, list[Path]]:
     """Run folders of both sides (`before`, `after`), each with one run a scenario, the same tasks on both. `formats`:
     scenario values that the second side has; `tasks`: of all scenarios together. Raises UserError, and
     KeyboardInterrupt where a run was interrupted."""
     engine = SharedEngine(tools.engine)
     own = {key: value for key, value in base.overrides.items() if key.startswith("engine.") and key not in formats}
     folders: dict[str, list[Path]] = {"before": [], "after": []}
-    asked = {"load.max_requests": str(max(1, tasks // len(TASKS))), "load.duration_s": f"{_LONGEST_S:g}",
-             "load.warmup_s": "0", "prompts.seed": str(_SEED)}
+    asked = {
+        "load.max_requests": str(max(1, tasks // len(TASKS))),
+        "load.duration_s": f"{_LONGEST_S:g}",
+        "load.warmup_s": "0",
+        "prompts.seed": str(_SEED),
+    }
     try:
         for side, values in (("before", {}), ("after", formats)):
             for scenario in TASKS:

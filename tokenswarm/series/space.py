@@ -34,8 +34,9 @@ class Candidate:
     @property
     def overrides(self) -> dict[str, str]:
         """The same as scenario values by dotted name."""
-        return {f"engine.{key}": "none" if value == UNSET else toml_value(value)
-                for key, value in self.settings.items()}
+        return {
+            f"engine.{key}": "none" if value == UNSET else toml_value(value) for key, value in self.settings.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,10 @@ def load_space(name: str, limits: Limits) -> Space:
     """The space of that name or file. Raises UserError (USAGE)."""
     path = SPACES.find(name)
     if path is None:
-        raise UserError(Exit.USAGE, f"there is no space of settings '{name}' (known: {', '.join(SPACES.files())}); a "
-                                    "path to a .toml works too")
+        raise UserError(
+            Exit.USAGE,
+            f"there is no space of settings '{name}' (known: {', '.join(SPACES.files())}); a path to a .toml works too",
+        )
     try:
         return space_of(decode(path.read_text("utf-8")), limits)
     except (OSError, UnicodeDecodeError, ValueError) as error:
@@ -82,8 +85,11 @@ def space_of(data: Mapping[str, Any], limits: Limits) -> Space:
     chosen = [each for each in chosen if each]
     if not chosen:
         raise ValueError("it holds no candidate: give [settings] with lists of values, or [[candidates]]")
-    return Space(str(data.get("title", "")),
-                 (Candidate(DEFAULT, {}), *(Candidate(_name(each), each) for each in chosen)), tuple(notes))
+    return Space(
+        str(data.get("title", "")),
+        (Candidate(DEFAULT, {}), *(Candidate(_name(each), each) for each in chosen)),
+        tuple(notes),
+    )
 
 
 def _values(settings: Mapping[str, Any], limits: Limits, notes: list[str]) -> dict[str, list[Any]]:
@@ -114,7 +120,7 @@ def _sampled(combined: list[dict[str, Any]], sample: str, data: Mapping[str, Any
     if sample != "grid":
         raise ValueError(f"sample is '{sample}', but should be grid, random or list")
     if len(combined) > MOST:
-        raise ValueError(f"the grid has {len(combined)} candidates, at most {MOST} make sense: use sample = \"random\"")
+        raise ValueError(f'the grid has {len(combined)} candidates, at most {MOST} make sense: use sample = "random"')
     return combined
 
 
@@ -134,8 +140,13 @@ def _name(settings: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    return ":".join(str(each) for each in value.values()) if isinstance(value, Mapping) else \
-        str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        ":".join(str(each) for each in value.values())
+        if isinstance(value, Mapping)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
 
 
 def names(candidates: Sequence[Candidate]) -> list[str]:

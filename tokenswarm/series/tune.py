@@ -111,8 +111,9 @@ class TuneTools:
 class TuneRun:
     """A race that goes on in `folder`."""
 
-    def __init__(self, base: LoadOptions, candidates: Sequence[Candidate], race: RaceLike, console: Console,
-                 tools: TuneTools) -> None:
+    def __init__(
+        self, base: LoadOptions, candidates: Sequence[Candidate], race: RaceLike, console: Console, tools: TuneTools
+    ) -> None:
         self.state = TuneState(argv=list(base.argv), candidates=[each.name for each in candidates])
         self._base, self._race, self._console, self._tools = base, race, console, tools
         self._candidates = {each.name: each for each in candidates}
@@ -188,8 +189,9 @@ class TuneRun:
     def _measure(self, candidate: Candidate, work: Mapping[str, str], this: Round) -> str | None:
         """Note the candidate's figure of a round. Returns why the race ends here, if it does: Ctrl-C, or a load
         generator that is the limit time and again, of which no candidate is to blame."""
-        options = replace(self._base, overrides={**work, **self._base.overrides, **candidate.overrides,
-                                                 SEED: work[SEED]})
+        options = replace(
+            self._base, overrides={**work, **self._base.overrides, **candidate.overrides, SEED: work[SEED]}
+        )
         measured = Measured(None)
         for _ in range(_TRIES):
             began = self._now()
@@ -223,9 +225,12 @@ class TuneRun:
     def _say(self, rounds: int, before: set[str]) -> None:
         left = self._race.survivors
         gone = [name for name in self.state.candidates if name in before and name not in left]
-        self._console.print(f"after {rounds} rounds {len(left)} of {len(self._candidates)} are left, "
-                            f"{self._race.winner or 'nobody'} leads" + (f"; out: {', '.join(gone)}" if gone else ""),
-                            markup=False, highlight=False)
+        self._console.print(
+            f"after {rounds} rounds {len(left)} of {len(self._candidates)} are left, "
+            f"{self._race.winner or 'nobody'} leads" + (f"; out: {', '.join(gone)}" if gone else ""),
+            markup=False,
+            highlight=False,
+        )
 
     # ---- winner and default, measured afresh
 
@@ -235,15 +240,22 @@ class TuneRun:
             return
         self._console.print(f"\nmeasuring {winner} against the default on fresh seeds", markup=False, highlight=False)
         seed = {SEED: str(self._seed + FRESH_SEEDS)}
-        default, best = (replace(self._base, overrides={**self._base.overrides, **overrides, **seed})
-                         for overrides in ({}, self._candidates[str(winner)].overrides))
+        default, best = (
+            replace(self._base, overrides={**self._base.overrides, **overrides, **seed})
+            for overrides in ({}, self._candidates[str(winner)].overrides)
+        )
         left_s = None if self._tools.budget_s is None else max(1.0, self._tools.budget_s - self._spent_s)
         tools = replace(self._tools.series, engine=self._engine_tools, ending=Ending(budget_s=left_s))
-        pairs = PairedRuns(default, best, self._tools.pairs, self._console,
-                           lambda *_: self._keep_fresh(pairs.series), tools)
+        pairs = PairedRuns(
+            default, best, self._tools.pairs, self._console, lambda *_: self._keep_fresh(pairs.series), tools
+        )
         measured = {side: [Path(run) for run in runs] for side, runs in self.state.fresh.items()}
-        earlier = Series(measured.get("default", []), measured.get("winner", []), planned=self._tools.pairs,
-                         gone_through=self.state.fresh_pairs)
+        earlier = Series(
+            measured.get("default", []),
+            measured.get("winner", []),
+            planned=self._tools.pairs,
+            gone_through=self.state.fresh_pairs,
+        )
         series = pairs.play(self._folder, earlier if self.state.fresh_pairs else None)
         self._keep_fresh(series)
         if series.interrupted:

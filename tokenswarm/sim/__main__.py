@@ -41,8 +41,12 @@ async def _serve(arguments: argparse.Namespace) -> None:
     address = f"{arguments.host}:{arguments.port}"
     try:
         server = await loop.create_server(
-            lambda: Connection(app), arguments.host, arguments.port, backlog=_BACKLOG, reuse_port=False,
-            start_serving=False
+            lambda: Connection(app),
+            arguments.host,
+            arguments.port,
+            backlog=_BACKLOG,
+            reuse_port=False,
+            start_serving=False,
         )
         for sock in server.sockets:
             write_at_once(sock)

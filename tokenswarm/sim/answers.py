@@ -157,8 +157,9 @@ def _body(
     labels = _labels(instructions) if "categories:" in lower else []
     if labels:
         return _verbatim(rng.choice(labels))
-    if (settings.ignore_response_format or not (ask.response_format or {}).get("type")) \
-            and _asks(lower, "json", _WANTS_JSON):
+    if (settings.ignore_response_format or not (ask.response_format or {}).get("type")) and _asks(
+        lower, "json", _WANTS_JSON
+    ):
         return _verbatim(json_text(None, rng))
     choice = rng.getrandbits(30)
     length = prose.round_to_sentence(choice, _draw_length(settings.mean_tokens, rng))

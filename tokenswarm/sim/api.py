@@ -71,8 +71,9 @@ class Request:
         return len(self.prompt) // TOKEN_BYTES
 
 
-def parse(body: bytes, chat: bool, model: str, context_length: int, seed: int,
-          adapters: Collection[str] = ()) -> Request:
+def parse(
+    body: bytes, chat: bool, model: str, context_length: int, seed: int, adapters: Collection[str] = ()
+) -> Request:
     """Reads the body of /v1/chat/completions (chat) or /v1/completions.
 
     `seed` takes part in the choice of the answer. Raises ApiError as an engine would refuse: 400 for what is not
@@ -89,8 +90,9 @@ def parse(body: bytes, chat: bool, model: str, context_length: int, seed: int,
     return understand(data, chat, model, context_length, seed, adapters)
 
 
-def understand(data: dict[str, object], chat: bool, model: str, context_length: int, seed: int,
-               adapters: Collection[str] = ()) -> Request:
+def understand(
+    data: dict[str, object], chat: bool, model: str, context_length: int, seed: int, adapters: Collection[str] = ()
+) -> Request:
     """The same of a body that was decoded. An adapter is named as vLLM (NAME) or SGLang (MODEL:NAME) would have it."""
     asked_model = data.get("model", model)
     adapter = str(asked_model).removeprefix(f"{model}:")
@@ -158,8 +160,9 @@ def _ask(
     )
 
 
-def _constraint(response_format: Mapping[str, object] | None, form: TextForm | None, tools: tuple[Tool, ...],
-                choice: object) -> str:
+def _constraint(
+    response_format: Mapping[str, object] | None, form: TextForm | None, tools: tuple[Tool, ...], choice: object
+) -> str:
     """The text of what an engine compiles before the first token: a schema, or those of tools that must be called."""
     if tools and choice not in ("auto", "none"):
         return json.dumps([choice, *([tool.name, tool.parameters] for tool in tools)], default=str)
@@ -176,8 +179,14 @@ def _wanted(data: Mapping[str, object]) -> tuple[Mapping[str, object] | None, Te
     wanted: dict[str, object] = dict(given) if isinstance(given, Mapping) else {}
     outputs = data.get("structured_outputs")
     for table in (outputs if isinstance(outputs, Mapping) else {}, data):
-        for name, form in (("json", "json"), ("json_schema", "json"), ("regex", "regex"), ("choice", "choice"),
-                           ("grammar", "grammar"), ("ebnf", "grammar")):
+        for name, form in (
+            ("json", "json"),
+            ("json_schema", "json"),
+            ("regex", "regex"),
+            ("choice", "choice"),
+            ("grammar", "grammar"),
+            ("ebnf", "grammar"),
+        ):
             if table.get(name) is not None and (table is not data or name in ("json_schema", "regex", "ebnf")):
                 wanted = {"type": form, form: table[name]}
     kind = wanted.get("type")
@@ -204,8 +213,12 @@ def _schema(text: str) -> object:
 def refuse_large(request: Request, most_chars: int | None) -> None:
     """Raises ApiError for a constraint that is longer than this engine compiles."""
     if most_chars is not None and len(request.ask.constraint) > most_chars:
-        raise ApiError(400, f"Failed to compile the grammar: it has {len(request.ask.constraint):,} characters, at "
-                            f"most {most_chars:,} are supported", "response_format")
+        raise ApiError(
+            400,
+            f"Failed to compile the grammar: it has {len(request.ask.constraint):,} characters, at "
+            f"most {most_chars:,} are supported",
+            "response_format",
+        )
 
 
 def _tools(data: Mapping[str, object]) -> tuple[Tool, ...]:
@@ -248,8 +261,11 @@ def _calls(calls: object) -> bytes:
     parts = []
     for call in calls if isinstance(calls, list) else [None]:
         function = call.get("function") if isinstance(call, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str) \
-                or not isinstance(function.get("arguments"), str):
+        if (
+            not isinstance(function, dict)
+            or not isinstance(function.get("name"), str)
+            or not isinstance(function.get("arguments"), str)
+        ):
             raise ApiError(400, "tool_calls must be a list of functions with a name, and arguments as text", "messages")
         try:
             json.loads(function["arguments"])

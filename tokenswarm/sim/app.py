@@ -173,17 +173,24 @@ class App:
         if fault is not None and fault.kind == "status":
             raise _injected(fault)
         chat = incoming.path.endswith("/chat/completions")
-        request = api.parse(b"".join(incoming.body), chat, config.model, config.context_length, config.seed,
-                            config.adapters.names)
+        request = api.parse(
+            b"".join(incoming.body), chat, config.model, config.context_length, config.seed, config.adapters.names
+        )
         api.refuse_large(request, config.largest_constraint)
         answer = plan(request.ask, self._prose, config.answers)
         self._requests += 1
         request_id = _request_id(incoming, f"sim-{self._requests:08d}")
         truth = Truth(request_id, incoming.first_ns, incoming.last_ns, prompt_tokens=request.prompt_tokens)
         now_s = self._to_model_s(incoming.last_ns)
-        job = Job(request_id, request.prompt + answer.data, request.prompt_tokens, len(answer.pieces),
-                  compile_s=max(self._compiler.wait_s(request.ask.constraint, now_s),
-                                self._adapters.wait_s(request.adapter, now_s)))
+        job = Job(
+            request_id,
+            request.prompt + answer.data,
+            request.prompt_tokens,
+            len(answer.pieces),
+            compile_s=max(
+                self._compiler.wait_s(request.ask.constraint, now_s), self._adapters.wait_s(request.adapter, now_s)
+            ),
+        )
         parts = (self, connection, request, answer, job, truth)
         if fault is None:
             reply = StreamReply(*parts) if request.stream else PlainReply(*parts)
@@ -288,10 +295,13 @@ class App:
             "context_length": self.config.context_length,
         }
         if limits.speculation is not None:
-            values |= {"drafts": counters.drafts, "draft_tokens": counters.draft_tokens,
-                       "accepted_tokens": counters.accepted_tokens,
-                       "accept_length": 1 + counters.accepted_tokens / max(1, counters.drafts),
-                       "accept_rate": counters.accepted_tokens / max(1, counters.draft_tokens)}
+            values |= {
+                "drafts": counters.drafts,
+                "draft_tokens": counters.draft_tokens,
+                "accepted_tokens": counters.accepted_tokens,
+                "accept_length": 1 + counters.accepted_tokens / max(1, counters.drafts),
+                "accept_rate": counters.accepted_tokens / max(1, counters.draft_tokens),
+            }
         config = {
             "block_size": str(limits.block_size),
             "num_gpu_blocks": str(limits.kv_tokens // limits.block_size),

@@ -74,12 +74,16 @@ def called(tools: Sequence[Tool], choice: object, rng: random.Random) -> Tool | 
 
 def json_text(schema: Mapping[str, object] | None, rng: random.Random, *, fits: bool = True) -> str:
     """JSON that fits a schema (None: any object), or does not."""
-    value: Any = instance(schema, rng) if schema is not None else {
-        "title": "The scheduler keeps the order of events",
-        "score": rng.randrange(1, 100),
-        "tags": rng.sample(["cache", "queue", "token", "batch", "stream"], 2),
-        "confirmed": rng.random() < 0.5,
-    }
+    value: Any = (
+        instance(schema, rng)
+        if schema is not None
+        else {
+            "title": "The scheduler keeps the order of events",
+            "score": rng.randrange(1, 100),
+            "tags": rng.sample(["cache", "queue", "token", "batch", "stream"], 2),
+            "confirmed": rng.random() < 0.5,
+        }
+    )
     if fits:
         return json.dumps(value)
     if isinstance(value, dict) and value and rng.random() < 0.5:  # JSON, but of another form
@@ -98,8 +102,12 @@ def schema_of_format(response_format: Mapping[str, object]) -> Mapping[str, obje
 
 def instance(schema: Mapping[str, object], rng: random.Random) -> object:
     """A value that fits the common part of JSON Schema."""
-    known = {f"#/{place}/{name}": value for place in ("$defs", "definitions")
-             if isinstance(inner := schema.get(place), Mapping) for name, value in inner.items()}
+    known = {
+        f"#/{place}/{name}": value
+        for place in ("$defs", "definitions")
+        if isinstance(inner := schema.get(place), Mapping)
+        for name, value in inner.items()
+    }
     return _instance(schema, rng, 0, known)
 
 
@@ -119,13 +127,16 @@ def _instance(schema: Mapping[str, object], rng: random.Random, depth: int, know
     if (kind == "object" or "properties" in schema) and depth < _DEEPEST:
         properties = schema.get("properties")
         items = properties.items() if isinstance(properties, Mapping) else ()
-        return {name: _instance(value if isinstance(value, Mapping) else {}, rng, depth + 1, known)
-                for name, value in items}
+        return {
+            name: _instance(value if isinstance(value, Mapping) else {}, rng, depth + 1, known) for name, value in items
+        }
     if kind == "array" and depth < _DEEPEST:
         items_schema = schema.get("items")
         count = min(max(2, _bound(schema, "minItems", 0)), _bound(schema, "maxItems", 1 << 30))
-        return [_instance(items_schema if isinstance(items_schema, Mapping) else {}, rng, depth + 1, known)
-                for _ in range(count)]
+        return [
+            _instance(items_schema if isinstance(items_schema, Mapping) else {}, rng, depth + 1, known)
+            for _ in range(count)
+        ]
     return _simple(str(kind), schema, rng)
 
 

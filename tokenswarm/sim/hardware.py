@@ -62,8 +62,13 @@ class Profile:
     max_num_seqs: int = 256
     max_batched_tokens: int = 8192
 
-    def step_s(self, prefill: Sequence[tuple[int, int]], decode_contexts: int, decodes: int,
-               speculation: Speculation | None = None) -> float:
+    def step_s(
+        self,
+        prefill: Sequence[tuple[int, int]],
+        decode_contexts: int,
+        decodes: int,
+        speculation: Speculation | None = None,
+    ) -> float:
         """Seconds of one batch step (roofline model; Williams, Waterman and Patterson, CACM 52(4), 2009).
 
         prefill: one (tokens already in the KV cache, tokens computed now) for each prompt chunk of the step.
@@ -89,8 +94,12 @@ class Profile:
         )
         drafting_s = 0.0
         if speculation is not None and decodes:
-            drafting_s = speculation.tokens * speculation.draft_cost * self.weight_bytes / (
-                self.memory_bandwidth * self.bandwidth_efficiency)
+            drafting_s = (
+                speculation.tokens
+                * speculation.draft_cost
+                * self.weight_bytes
+                / (self.memory_bandwidth * self.bandwidth_efficiency)
+            )
         return max(memory_s, compute_s) + drafting_s + self.step_overhead_s
 
     def kv_capacity(self, memory_fraction: float, *, static: bool) -> int:

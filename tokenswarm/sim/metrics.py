@@ -56,7 +56,11 @@ def _label_text(labels: Mapping[str, str], model: str) -> str:
 
 
 def render(
-    style: Style, model: str, values: Mapping[str, float], latencies: Latencies, config: Mapping[str, str],
+    style: Style,
+    model: str,
+    values: Mapping[str, float],
+    latencies: Latencies,
+    config: Mapping[str, str],
     accepted_at: Sequence[int] = (),
 ) -> str:
     """The whole page. values: by our names (see Style.metrics); config: labels of the style's info metric, if any;

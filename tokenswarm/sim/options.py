@@ -101,15 +101,34 @@ def parser() -> argparse.ArgumentParser:
     add("--no-cached-tokens", action="store_true", help="usage does not tell cached tokens")
     add("--role-with-first-token", action="store_true", help="the role event waits for the first token")
     add("--ignore-response-format", action="store_true", help="take response_format and answer freely all the same")
-    add("--invalid-answers", type=_share, default=0.0, metavar="SHARE",
-        help="share of the answers under a schema, and of calls of tools, that do not fit (0)")
-    add("--refused-answers", type=_share, default=0.0, metavar="SHARE",
-        help="share of them that are refusals, with finish_reason content_filter (0)")
-    add("--compile-ms", type=_milliseconds, dest="compile_s", default=0.02,
+    add(
+        "--invalid-answers",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the answers under a schema, and of calls of tools, that do not fit (0)",
+    )
+    add(
+        "--refused-answers",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="share of them that are refusals, with finish_reason content_filter (0)",
+    )
+    add(
+        "--compile-ms",
+        type=_milliseconds,
+        dest="compile_s",
+        default=0.02,
         help="time to compile 1,000 characters of a schema, or of the tools that must be called, on their first use "
-        "(20; an estimate)")
-    add("--largest-schema", type=_whole(1), metavar="CHARS",
-        help="refuse a schema, a pattern or a grammar that is longer")
+        "(20; an estimate)",
+    )
+    add(
+        "--largest-schema",
+        type=_whole(1),
+        metavar="CHARS",
+        help="refuse a schema, a pattern or a grammar that is longer",
+    )
     checks = line.add_argument_group("judging a client")
     add = checks.add_argument
     add("--fault", action="append", default=[], metavar="KIND[:PARAMETERS][@PROBABILITY]", help=", ".join(KINDS))
@@ -134,8 +153,9 @@ def config_of(arguments: argparse.Namespace) -> Config:
         max_batched_tokens=arguments.max_batched_tokens or profile.max_batched_tokens,
         prefix_cache=not arguments.no_prefix_cache,
         chunked_prefill=not arguments.no_chunked_prefill,
-        speculation=None if arguments.speculative_tokens is None else Speculation(
-            arguments.speculative_tokens, arguments.acceptance_rate, arguments.draft_cost),
+        speculation=None
+        if arguments.speculative_tokens is None
+        else Speculation(arguments.speculative_tokens, arguments.acceptance_rate, arguments.draft_cost),
         stream_interval=arguments.stream_interval,
     )
     if limits.block_size > limits.kv_tokens:
@@ -147,8 +167,15 @@ def config_of(arguments: argparse.Namespace) -> Config:
         style=style,
         profile=profile,
         limits=limits,
-        answers=AnswerSettings(arguments.answer_tokens, arguments.reasoning, arguments.think_tags, arguments.seed,
-                               arguments.ignore_response_format, arguments.invalid_answers, arguments.refused_answers),
+        answers=AnswerSettings(
+            arguments.answer_tokens,
+            arguments.reasoning,
+            arguments.think_tags,
+            arguments.seed,
+            arguments.ignore_response_format,
+            arguments.invalid_answers,
+            arguments.refused_answers,
+        ),
         adapters=AdapterSettings(tuple(arguments.lora_modules), arguments.max_loras, arguments.lora_load_s),
         seed=arguments.seed,
         api_key=_api_key(arguments.api_key_env),
@@ -166,8 +193,11 @@ def _kv_tokens(profile: Profile, arguments: argparse.Namespace, style: Style) ->
         return int(profile.kv_tokens / KV_BYTES[arguments.kv_cache_dtype])
     tokens = profile.kv_capacity(arguments.memory_fraction, static=style.static_memory)
     if tokens < 1:
-        raise UserError(Exit.USAGE, f"--memory-fraction {arguments.memory_fraction:g} leaves no memory for a KV cache "
-                                    f"beside the weights of {profile.name}")
+        raise UserError(
+            Exit.USAGE,
+            f"--memory-fraction {arguments.memory_fraction:g} leaves no memory for a KV cache "
+            f"beside the weights of {profile.name}",
+        )
     return tokens
 
 

@@ -12,8 +12,14 @@ from typing import Any
 _MOST_REPEATS = 4
 """Repeats of what may be repeated without end."""
 _PRINTABLE = [chr(code) for code in range(32, 127)]
-_CLASSES = {"CATEGORY_DIGIT": r"\d", "CATEGORY_NOT_DIGIT": r"\D", "CATEGORY_SPACE": r" ", "CATEGORY_NOT_SPACE": r"\S",
-            "CATEGORY_WORD": r"\w", "CATEGORY_NOT_WORD": r"\W"}
+_CLASSES = {
+    "CATEGORY_DIGIT": r"\d",
+    "CATEGORY_NOT_DIGIT": r"\D",
+    "CATEGORY_SPACE": r" ",
+    "CATEGORY_NOT_SPACE": r"\S",
+    "CATEGORY_WORD": r"\w",
+    "CATEGORY_NOT_WORD": r"\W",
+}
 
 
 class NotSupported(ValueError):

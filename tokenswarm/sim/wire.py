@@ -86,10 +86,12 @@ class StreamTemplate:
             self.reasoning_prefix = self._lead + b'{"index":0,"delta":{"%b":"' % style.reasoning_field.encode()
             close = b'"},"logprobs":null,'
             if envelope.call:
-                self.content_prefix = self._lead + b'{"index":0,"delta":{"tool_calls":[{"index":0,"function":{' \
-                                                   b'"arguments":"'
+                self.content_prefix = (
+                    self._lead + b'{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"'
+                )
                 self.call_prefix = self._lead + b'{"index":0,"delta":{"tool_calls":[{"index":0,%b,"arguments":"' % (
-                    _call_lead(envelope))
+                    _call_lead(envelope)
+                )
                 close = b'"}}]},"logprobs":null,'
         else:
             self.content_prefix = self.reasoning_prefix = self._lead + b'{"index":0,"text":"'
@@ -141,11 +143,14 @@ class Envelope:
 def _call_lead(envelope: Envelope) -> bytes:
     """How a call begins: JSON members up to its arguments."""
     return b'"id":%b,"type":"function","function":{"name":%b' % (
-        msgspec.json.encode(f"call-{envelope.response_id}"), msgspec.json.encode(envelope.call))
+        msgspec.json.encode(f"call-{envelope.response_id}"),
+        msgspec.json.encode(envelope.call),
+    )
 
 
-def plain_body(style: Style, envelope: Envelope, reasoning: bytes, content: bytes, finish_reason: str | None,
-               usage: Usage | None) -> bytes:
+def plain_body(
+    style: Style, envelope: Envelope, reasoning: bytes, content: bytes, finish_reason: str | None, usage: Usage | None
+) -> bytes:
     """The JSON body of an answer that is not streamed. reasoning and content are pieces of a JSON string."""
     encode, chat = msgspec.json.encode, envelope.chat
     finish = encode(finish_reason)

@@ -13,8 +13,17 @@ from tokenswarm.traces.request import Message
 MAX_TOKENS = 10**9
 """More is no length of a request."""
 MAX_TIME_S = 10**11
-_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant", "bard": "assistant",
-          "tool_result": "tool", "function": "tool", "model": "assistant", "ai": "assistant"}
+_ROLES = {
+    "human": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "tool_result": "tool",
+    "function": "tool",
+    "model": "assistant",
+    "ai": "assistant",
+}
 
 
 def tokens(row: Mapping[str, Any], name: str) -> int | None:
@@ -61,10 +70,11 @@ def date(value: str, name: str) -> float:
     text = value.strip()
     whole, point, rest = text.partition(".")
     # Python takes at most 6 digits behind the point; the rest of them is added as a number.
-    digits = rest[:len(rest) - len(rest.lstrip("0123456789"))]
+    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     try:
-        moment = datetime.fromisoformat(whole + rest[len(digits):].replace("Z", "+00:00") if point
-                                        else text.replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(
+            whole + rest[len(digits) :].replace("Z", "+00:00") if point else text.replace("Z", "+00:00")
+        )
     except ValueError:
         raise ValueError(f"{name} is {_shown(value)}, which is no time") from None
     if moment.tzinfo is None:

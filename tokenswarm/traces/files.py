@@ -28,8 +28,10 @@ def open_text(path: Path) -> Iterator[IO[str]]:
             with io.TextIOWrapper(plain, encoding=encoding, newline="") as text:
                 yield text
     except UnicodeDecodeError as error:
-        raise UserError(Exit.DATA, f"{path} is not {error.encoding.upper()} text (at byte {error.start} of a block): "
-                                   "convert it to UTF-8") from None
+        raise UserError(
+            Exit.DATA,
+            f"{path} is not {error.encoding.upper()} text (at byte {error.start} of a block): convert it to UTF-8",
+        ) from None
     except (OSError, *BROKEN) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(Exit.DATA, f"{path} cannot be read: {reason}") from None
@@ -109,5 +111,5 @@ class _Buffer:
     def _more(self, characters: int) -> bool:
         chunk = self._stream.read(characters)
         if chunk:
-            self._text, self._at = self._text[self._at:] + chunk, 0
+            self._text, self._at = self._text[self._at :] + chunk, 0
         return bool(chunk)

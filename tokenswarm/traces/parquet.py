@@ -29,8 +29,9 @@ def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError:
-        raise UserError(Exit.USAGE, f"{path} is a Parquet file, which needs pyarrow: pip install "
-                                    "'tokenswarm[parquet]'") from None
+        raise UserError(
+            Exit.USAGE, f"{path} is a Parquet file, which needs pyarrow: pip install 'tokenswarm[parquet]'"
+        ) from None
     number = 0
     try:
         with ParquetFile(path) as file:

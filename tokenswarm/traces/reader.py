@@ -91,12 +91,19 @@ class Trace:
         notes = self.notes
         if notes.bad_rows > self.max_bad_share * notes.rows:
             number, why = notes.first_bad[0]
-            raise UserError(Exit.DATA, f"{notes.bad_rows:,} of the first {notes.rows:,} rows of {self.path} cannot be "
-                                       f"read as {self.format.title}; row {number}: {why}")
+            raise UserError(
+                Exit.DATA,
+                f"{notes.bad_rows:,} of the first {notes.rows:,} rows of {self.path} cannot be "
+                f"read as {self.format.title}; row {number}: {why}",
+            )
 
 
-def open_trace(path: str | Path, format_name: str | None = None, max_bad_share: float = MAX_BAD_SHARE,
-               mapping: Mapping[str, str] | None = None) -> Trace:
+def open_trace(
+    path: str | Path,
+    format_name: str | None = None,
+    max_bad_share: float = MAX_BAD_SHARE,
+    mapping: Mapping[str, str] | None = None,
+) -> Trace:
     """The file, with its format recognised by its first rows, or as named, or with the fields of `mapping`, which says
     where each of `formats.mapped.ROLES` stands.
 
@@ -125,9 +132,12 @@ def _recognised(path: Path, sample: Sequence[Row]) -> Format:
     keys = list(dict.fromkeys(str(key) for row in sample for key in row))
     seen = ", ".join(keys[:_KEYS_SHOWN]) + (", ..." if len(keys) > _KEYS_SHOWN else "")
     if not fitting:
-        raise UserError(Exit.DATA, f"{path} is of no known format: its rows have {seen} "
-                                   f"(known formats: {', '.join(BY_NAME)}); a mapping says what its fields are "
-                                   "(docs/traffic.md)")
+        raise UserError(
+            Exit.DATA,
+            f"{path} is of no known format: its rows have {seen} "
+            f"(known formats: {', '.join(BY_NAME)}); a mapping says what its fields are "
+            "(docs/traffic.md)",
+        )
     names = " or ".join(each.name for each in fitting)
     raise UserError(Exit.DATA, f"{path} could be {names}: name the format (its rows have {seen})")
 
@@ -182,7 +192,11 @@ def _csv_rows(text: IO[str]) -> Iterator[tuple[int, Row | Unreadable]]:
             raise ValueError("two of its columns have the same name")
         for number, row in enumerate(table, start=2):
             if row:
-                yield number, dict(zip(header, row, strict=True)) if len(row) == len(header) else \
-                    Unreadable(f"it has {len(row)} fields, not {len(header)}")
+                yield (
+                    number,
+                    dict(zip(header, row, strict=True))
+                    if len(row) == len(header)
+                    else Unreadable(f"it has {len(row)} fields, not {len(header)}"),
+                )
     except csv.Error as error:
         raise ValueError(f"it is not CSV: {error}") from None

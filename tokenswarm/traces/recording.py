@@ -136,15 +136,19 @@ def _refuse_two_block_sizes(requests: Iterable[TraceRequest]) -> None:
         if not ids or not block:
             continue
         if size_of_scope.setdefault(request.scope, block) != block:
-            raise ValueError(f"its blocks have two sizes, {size_of_scope[request.scope]} and {block} tokens: equal ids "
-                             "cannot be equal text")
+            raise ValueError(
+                f"its blocks have two sizes, {size_of_scope[request.scope]} and {block} tokens: equal ids "
+                "cannot be equal text"
+            )
         last = block if request.input_tokens is None else min(block, request.input_tokens - (len(ids) - 1) * block)
         for place, identity in enumerate(ids, start=1):
             length = last if place == len(ids) else block
             before = length_of.setdefault((request.scope, identity), length)
             if before != length:
-                raise ValueError(f"one id of a block stands for {before} and for {length} tokens: the trace is "
-                                 "damaged, or its blocks are of another size")
+                raise ValueError(
+                    f"one id of a block stands for {before} and for {length} tokens: the trace is "
+                    "damaged, or its blocks are of another size"
+                )
 
 
 def _in_order(entries: list[Entry], left: Leftovers) -> list[Entry]:
@@ -200,8 +204,10 @@ def _of_length(entries: list[Entry], selection: Selection, left: Leftovers) -> l
                 continue
             if selection.too_long == "cut":
                 if scaled.messages is not None:
-                    raise ValueError('replay.too_long = "cut" cuts prompts that are made from lengths, but this file '
-                                     'has their text: use "leave_out" or "send"')
+                    raise ValueError(
+                        'replay.too_long = "cut" cuts prompts that are made from lengths, but this file '
+                        'has their text: use "leave_out" or "send"'
+                    )
                 scaled = _cut(scaled, limit)
         fitting.append((place, scaled))
     return fitting
@@ -231,7 +237,7 @@ def _cut(request: TraceRequest, limit: int) -> TraceRequest:
     length = max(1, min(request.input_tokens or 1, limit - output))
     ids = request.hash_ids
     if ids is not None and request.block_tokens:
-        ids = ids[:-(-length // request.block_tokens)]
+        ids = ids[: -(-length // request.block_tokens)]
     return replace(request, input_tokens=length, output_tokens=output, hash_ids=ids)
 
 
@@ -261,8 +267,9 @@ class _TimeScale:
         return (seconds if self._cap_s is None else min(seconds, self._cap_s)) * self._factor
 
 
-def ranks_among_siblings(sessions: Iterable[Sequence[RecordedRequest]]) -> tuple[dict[tuple[str, int], int],
-                                                                                 dict[int, int]]:
+def ranks_among_siblings(
+    sessions: Iterable[Sequence[RecordedRequest]],
+) -> tuple[dict[tuple[str, int], int], dict[int, int]]:
     """(rank of each id of a block, by scope and id; rank of each end without an id, by the request's place).
 
     What begins at the same point of the same prompts has different ranks, counted from 0 in the order of the sessions:

@@ -31,8 +31,9 @@ def engine_view(samples: Sequence[Sample], now: float) -> dict[str, Any] | None:
         # A counter that went back belongs to an engine that was restarted.
         return None if before is None or after is None or after < before else after - before
 
-    queried, hit, generated = (change(name) for name in ("prefix_query_tokens", "prefix_hit_tokens",
-                                                         "generation_tokens"))
+    queried, hit, generated = (
+        change(name) for name in ("prefix_query_tokens", "prefix_hit_tokens", "generation_tokens")
+    )
     view["hit_rate"] = hit / queried if queried and hit is not None else None
     view["generation_tok_s"] = generated / (at - began) if generated is not None and at > began else None
     view["preemptions"] = change("preemptions")

@@ -24,8 +24,11 @@ _MOST_USERS = 1_000_000
 def known_hosts(web_host: str | None) -> frozenset[str]:
     """Names of this UI: of this machine, where it listens, and those in UI_HOSTS (separated by commas)."""
     names = (os.environ.get(UI_HOSTS_VARIABLE) or "").split(",")
-    return frozenset(name.strip().lower().strip("[]") for name in (*names, web_host or "", socket.gethostname(), _LOCAL)
-                     if name.strip())
+    return frozenset(
+        name.strip().lower().strip("[]")
+        for name in (*names, web_host or "", socket.gethostname(), _LOCAL)
+        if name.strip()
+    )
 
 
 def is_known_host(header: str, known: Collection[str]) -> bool:
@@ -49,8 +52,12 @@ def refuse_other_hosts(known: Collection[str]) -> Response | None:
     header = request.headers.get("Host", "")
     if is_known_host(header, known):
         return None
-    return Response(f"This UI is not known as {printable(header, 100)!r}; if it should be, name it in "
-                    f"{UI_HOSTS_VARIABLE} where it is started.", 403, mimetype="text/plain")
+    return Response(
+        f"This UI is not known as {printable(header, 100)!r}; if it should be, name it in "
+        f"{UI_HOSTS_VARIABLE} where it is started.",
+        403,
+        mimetype="text/plain",
+    )
 
 
 def refuse_other_sites() -> Response | None:
@@ -67,8 +74,10 @@ def wrong_edit(form: Mapping[str, str]) -> str | None:
     """Why a form cannot be heeded while a run goes on; None where it changes users and spawn rate alone."""
     others = sorted(name for name, value in form.items() if name not in _EDITABLE and value.strip())
     if others:
-        return (f"a run goes on: until it is stopped its users and spawn rate alone can be changed, not "
-                f"{', '.join(printable(name, 30) for name in others[:5])}")
+        return (
+            f"a run goes on: until it is stopped its users and spawn rate alone can be changed, not "
+            f"{', '.join(printable(name, 30) for name in others[:5])}"
+        )
     if "user_count" not in form:
         return "a run goes on; to change its number of users, give user_count"
     return None

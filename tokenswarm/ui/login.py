@@ -66,8 +66,11 @@ def add_login(web_ui: Any) -> None:
     app.config.update(SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax")
     app.session_interface = _SecureUnderTls()
     web_ui.login_manager.user_loader(lambda name: _Someone() if name == _USER else None)
-    web_ui.auth_args = {"username_password_callback": "./login_submit", "title": "tokenswarm",
-                        "info": f"User: {_USER}. The password is the one in {PASSWORD_VARIABLE} where it was started."}
+    web_ui.auth_args = {
+        "username_password_callback": "./login_submit",
+        "title": "tokenswarm",
+        "info": f"User: {_USER}. The password is the one in {PASSWORD_VARIABLE} where it was started.",
+    }
     attempts = Attempts()
 
     @app.route("/login_submit", methods=["POST"])

@@ -64,12 +64,19 @@ class LlmTab:
     def _extend(self, app: Flask) -> None:
         args = self._web_ui.template_args
         args["extendedTabs"] = [{"title": "LLM", "key": _TAB}]
-        args["extendedCsvFiles"] = [{"href": "./llm/report", "title": "tokenswarm dashboard of this run"},
-                                    {"href": "./llm/requests.csv", "title": "Download requests.csv: one row a request"}]
+        args["extendedCsvFiles"] = [
+            {"href": "./llm/report", "title": "tokenswarm dashboard of this run"},
+            {"href": "./llm/requests.csv", "title": "Download requests.csv: one row a request"},
+        ]
         guarded = self._web_ui.auth_required_if_enabled
-        for path, view in (("/llm", self._page), ("/llm/live.json", self._live), ("/llm/history.json", self._past),
-                           ("/llm/report", self._report), ("/llm/requests.csv", self._rows),
-                           ("/llm/engine.log", self._log)):
+        for path, view in (
+            ("/llm", self._page),
+            ("/llm/live.json", self._live),
+            ("/llm/history.json", self._past),
+            ("/llm/report", self._report),
+            ("/llm/requests.csv", self._rows),
+            ("/llm/engine.log", self._log),
+        ):
             app.add_url_rule(path, f"tokenswarm{path}", guarded(view))
         app.add_url_rule("/llm/static/<name>", "tokenswarm-static", _static)
         attach(app, self._coordinator)
@@ -104,8 +111,11 @@ class LlmTab:
             _refuse_unlisted(form.get("scenario"), self._environment.user_classes)
             scenario, _ = chosen_scenario(_Options(wanted), self._environment.user_classes)
             loaded = loaded_classes(self._environment)
-            classes = classes_of_mix(scenario.mix, loaded) if scenario.mix is not None else [
-                cls for cls in loaded if cls.__module__.rpartition(".")[2] == scenario.locustfile_path.stem]
+            classes = (
+                classes_of_mix(scenario.mix, loaded)
+                if scenario.mix is not None
+                else [cls for cls in loaded if cls.__module__.rpartition(".")[2] == scenario.locustfile_path.stem]
+            )
         except UserError as error:
             self._alert = str(error)
             return _refused(str(error))
@@ -122,7 +132,8 @@ class LlmTab:
             seconds = time.time() - coordinator.timeline.start
             coordinator.manifest.notes.append(
                 f"The number of users was set to {int(users)} by hand, {seconds:.0f} s after the run had begun: its "
-                "figures are of several loads.")
+                "figures are of several loads."
+            )
 
     def _begun(self, **_: Any) -> None:
         self._alert = None
@@ -151,13 +162,18 @@ class LlmTab:
             "state": "running" if coordinator.going_on else "stopped",
             "outcome": None if coordinator.going_on else outcome_of(coordinator.plan.folder),
             "alert": self._alert,
-            "run": {"id": coordinator.plan.run_id,
-                    "scenario": coordinator.plan.scenario.title or coordinator.plan.scenario.name,
-                    "engine": " ".join(filter(None, (engine.title, engine.version))),
-                    "model": coordinator.plan.model, "simulated": bool(manifest.simulated),
-                    "open_loop": coordinator.plan.scenario.open_loop, "slo": self._slos(),
-                    "began": coordinator.timeline.start, "notes": manifest.notes,
-                    "has_log": self._log_path() is not None},
+            "run": {
+                "id": coordinator.plan.run_id,
+                "scenario": coordinator.plan.scenario.title or coordinator.plan.scenario.name,
+                "engine": " ".join(filter(None, (engine.title, engine.version))),
+                "model": coordinator.plan.model,
+                "simulated": bool(manifest.simulated),
+                "open_loop": coordinator.plan.scenario.open_loop,
+                "slo": self._slos(),
+                "began": coordinator.timeline.start,
+                "notes": manifest.notes,
+                "has_log": self._log_path() is not None,
+            },
             "layout": layout(),
             "in_flight": in_flight.total(),
             "in_flight_by_class": dict(in_flight),
@@ -201,8 +217,11 @@ class LlmTab:
     def _rows(self) -> Response:
         if self._coordinator.plan is None:
             return Response("No run has begun yet.", 404, mimetype="text/plain")
-        return send_file(self._coordinator.plan.folder / REQUESTS_CSV, as_attachment=True,
-                         download_name=f"{self._coordinator.plan.run_id}-{REQUESTS_CSV}")
+        return send_file(
+            self._coordinator.plan.folder / REQUESTS_CSV,
+            as_attachment=True,
+            download_name=f"{self._coordinator.plan.run_id}-{REQUESTS_CSV}",
+        )
 
     def _report(self) -> Response:
         """The dashboard of the latest run; made where the command line does not make it."""
@@ -210,20 +229,26 @@ class LlmTab:
         if coordinator.plan is None:
             return Response("No run has begun yet.", 404, mimetype="text/plain")
         if coordinator.going_on:
-            return Response("The run goes on; its dashboard is made when it has been stopped.", 409,
-                            mimetype="text/plain")
+            return Response(
+                "The run goes on; its dashboard is made when it has been stopped.", 409, mimetype="text/plain"
+            )
         page = coordinator.plan.folder / DASHBOARD_HTML
         deadline = time.monotonic() + _REPORT_WAIT_S
         while coordinator.reporter.connected and not page.exists() and time.monotonic() < deadline:
             gevent.sleep(0.2)
         if not page.exists():
-            made = gsubprocess.run([sys.executable, "-m", "tokenswarm", "report", str(coordinator.plan.folder)],
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            made = gsubprocess.run(
+                [sys.executable, "-m", "tokenswarm", "report", str(coordinator.plan.folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
             if not page.exists():
                 words = made.stdout.decode("utf-8", "replace")
                 return Response(f"The dashboard could not be made. {words}", 500, mimetype="text/plain")
-        return send_file(page, as_attachment="download" in request.args,
-                         download_name=f"{coordinator.plan.run_id}-{DASHBOARD_HTML}")
+        return send_file(
+            page, as_attachment="download" in request.args, download_name=f"{coordinator.plan.run_id}-{DASHBOARD_HTML}"
+        )
 
 
 def end_of(path: Path) -> str:
@@ -248,15 +273,20 @@ def _refuse_other_host(host: str | None) -> None:
     """The engine that the command line watches and whose model it knows is the one to load. Raises UserError."""
     session = session_from_environment()
     if session is not None and host and host.rstrip("/") != (session.engine.base_url or "").rstrip("/"):
-        raise UserError(Exit.USAGE, f"this UI was started for the engine at {session.engine.base_url}; for another "
-                                    "one start it with HOST=...")
+        raise UserError(
+            Exit.USAGE,
+            f"this UI was started for the engine at {session.engine.base_url}; for another one start it with HOST=...",
+        )
 
 
 def _refuse_unlisted(name: str | None, user_classes: Iterable[Any]) -> None:
     """A scenario from a form is a name from the list that is offered, never a path. Raises UserError."""
     session = session_from_environment()
-    offered = session.scenarios if session is not None else \
-        [*scenario_names(), *(str(getattr(cls, "scenario", "")) for cls in user_classes)]
+    offered = (
+        session.scenarios
+        if session is not None
+        else [*scenario_names(), *(str(getattr(cls, "scenario", "")) for cls in user_classes)]
+    )
     if name and name not in offered:
         raise UserError(Exit.USAGE, f"there is no scenario {printable(name, 60)!r} in the list: {', '.join(offered)}")
 

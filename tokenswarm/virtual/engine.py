@@ -74,8 +74,9 @@ class VirtualEngine:
         """A request arrives; an answer at once is a refusal."""
         config = self.config
         try:
-            request = api.understand(dict(body), "messages" in body, config.model, config.context_length, config.seed,
-                                     config.adapters.names)
+            request = api.understand(
+                dict(body), "messages" in body, config.model, config.context_length, config.seed, config.adapters.names
+            )
             api.refuse_large(request, config.largest_constraint)
         except api.ApiError as error:
             refused = Answer(http_status=error.status, sent_at=now, e2e_ms=None, simulated=True)
@@ -84,9 +85,15 @@ class VirtualEngine:
         planned = plan(request.ask, self._prose, config.answers)
         self._sent += 1
         model_s = now * config.time_scale
-        job = Job(f"sim-{self._sent:08d}", request.prompt + planned.data, request.prompt_tokens, len(planned.pieces),
-                  compile_s=max(self._compiler.wait_s(request.ask.constraint, model_s),
-                                self._adapters.wait_s(request.adapter, model_s)))
+        job = Job(
+            f"sim-{self._sent:08d}",
+            request.prompt + planned.data,
+            request.prompt_tokens,
+            len(planned.pieces),
+            compile_s=max(
+                self._compiler.wait_s(request.ask.constraint, model_s), self._adapters.wait_s(request.adapter, model_s)
+            ),
+        )
         exchange = job.reply = Exchange(job, planned, request.stream, now, done, config.time_scale)
         job.times = []
         self.live[exchange] = None
@@ -121,10 +128,20 @@ class VirtualEngine:
         thinking = planned.reasoning_tokens
         last_ms = (times[-1] - sent_s) * _MS_PER_S
         answer = Answer(
-            http_status=200, finish_reason=planned.finish_reason, sent_at=sent_s, simulated=True, e2e_ms=last_ms,
-            text=_text(planned.pieces[thinking:]), reasoning=_text(planned.pieces[:thinking]) if thinking else "",
-            usage=Usage(job.prompt_tokens, job.cached_tokens if self.config.report_cached else None,
-                        len(planned.pieces), planned.thinking_tokens if self.config.style.usage_reasoning else None))
+            http_status=200,
+            finish_reason=planned.finish_reason,
+            sent_at=sent_s,
+            simulated=True,
+            e2e_ms=last_ms,
+            text=_text(planned.pieces[thinking:]),
+            reasoning=_text(planned.pieces[:thinking]) if thinking else "",
+            usage=Usage(
+                job.prompt_tokens,
+                job.cached_tokens if self.config.report_cached else None,
+                len(planned.pieces),
+                planned.thinking_tokens if self.config.style.usage_reasoning else None,
+            ),
+        )
         if planned.call:
             answer.calls = (ToolCall(planned.call, answer.text, f"call-{job.request_id}"),)
             answer.text = planned.call + answer.text

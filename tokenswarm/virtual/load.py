@@ -38,8 +38,10 @@ from tokenswarm.virtual.run import VirtualRun, run
 
 VIRTUAL = "virtual"
 """The runtime that run.json names."""
-NOTE = ("Computed in virtual time: the simulator's model of an engine and the users were computed, nothing was sent, "
-        "and no load generator was measured.")
+NOTE = (
+    "Computed in virtual time: the simulator's model of an engine and the users were computed, nothing was sent, "
+    "and no load generator was measured."
+)
 _PROGRAM = "tokenswarm.sim"
 
 
@@ -73,8 +75,9 @@ class VirtualLoad:
             raise UserError(Exit.USAGE, "only a scenario without a mix on the simulator can be run in virtual time")
         flags = _flags(plan.engine)
         config = simulated(*flags)
-        run_id, folder = make_run_folder(plan.results, plan.engine_name, plan.scenario.name, plan.scenario.load,
-                                         plan.label)
+        run_id, folder = make_run_folder(
+            plan.results, plan.engine_name, plan.scenario.name, plan.scenario.load, plan.label
+        )
         manifest = _manifest(plan, config, flags, run_id)
         write_manifest(folder, manifest)
         began = time.time()
@@ -96,22 +99,43 @@ def _length_s(result: VirtualRun) -> float:
 def _flags(engine: EngineToStart) -> list[str]:
     """The flags of the simulator's own command line that start this engine."""
     name = engine.spec.fixed_served_name or engine.spec.name
-    words = command(engine.spec, engine.settings, Placement(name, 1, served_name=name), "local",
-                    device=engine.device_asked, explicit=engine.explicit)
-    return words[words.index(_PROGRAM) + 1:]
+    words = command(
+        engine.spec,
+        engine.settings,
+        Placement(name, 1, served_name=name),
+        "local",
+        device=engine.device_asked,
+        explicit=engine.explicit,
+    )
+    return words[words.index(_PROGRAM) + 1 :]
 
 
 def _manifest(plan: RunPlan, config: Config, flags: list[str], run_id: str) -> Manifest:
     assert plan.engine is not None  # `can_be_virtual`
     spec, limits = plan.engine.spec, config.limits
-    effective = {"context_length": config.context_length, "model_path": config.profile.name,
-                 "block_size": limits.block_size, "kv_capacity_tokens": limits.kv_tokens,
-                 "prefix_cache": limits.prefix_cache, "max_num_seqs": limits.max_num_seqs,
-                 "prefill_budget": limits.max_batched_tokens, "seed": config.seed}
+    effective = {
+        "context_length": config.context_length,
+        "model_path": config.profile.name,
+        "block_size": limits.block_size,
+        "kv_capacity_tokens": limits.kv_tokens,
+        "prefix_cache": limits.prefix_cache,
+        "max_num_seqs": limits.max_num_seqs,
+        "prefill_budget": limits.max_batched_tokens,
+        "seed": config.seed,
+    }
     engine = EngineRecord(spec.name, spec.title, None, None, VIRTUAL, 0.0, [_PROGRAM, *flags], effective=effective)
-    manifest = NewRun(scenario=plan.scenario, overrides=plan.overrides, engine=engine, model=config.model,
-                      corpus=plan.corpus, workers=1, argv=plan.argv, simulated=True, notes=[NOTE, *plan.prompt_notes],
-                      label=plan.label).manifest(run_id)
+    manifest = NewRun(
+        scenario=plan.scenario,
+        overrides=plan.overrides,
+        engine=engine,
+        model=config.model,
+        corpus=plan.corpus,
+        workers=1,
+        argv=plan.argv,
+        simulated=True,
+        notes=[NOTE, *plan.prompt_notes],
+        label=plan.label,
+    ).manifest(run_id)
     manifest.cache_reset = CacheResetRecord(True, None, 0.0)
     if plan.gpu_hour_usd is not None:
         manifest.cost = CostRecord(plan.gpu_hour_usd, 1)
@@ -130,9 +154,16 @@ def _write_rows(folder: Path, run_id: str, result: VirtualRun, began: float) -> 
 def _finish(manifest: Manifest, result: VirtualRun, began: float) -> None:
     statuses = Counter(str(row["status"]) for row in result.rows)
     manifest.counts = CountsRecord(
-        ok=statuses["ok"], failed=statuses["failed"], cancelled=statuses["cancelled"],
-        simulated_answers=statuses["ok"], unsent=result.unsent, arrivals_queued=result.arrivals_queued,
-        rows_lost=0, rows=len(result.rows), sent=len(result.rows))
+        ok=statuses["ok"],
+        failed=statuses["failed"],
+        cancelled=statuses["cancelled"],
+        simulated_answers=statuses["ok"],
+        unsent=result.unsent,
+        arrivals_queued=result.arrivals_queued,
+        rows_lost=0,
+        rows=len(result.rows),
+        sent=len(result.rows),
+    )
     timeline = result.timeline.shifted(began)
     manifest.phases = timeline.phases(timeline.stop_by)
     manifest.warmup, manifest.status, manifest.ended_at = result.warmup, "complete", utc_now()

@@ -81,7 +81,8 @@ class _Run:
         self._warmup = WarmupRecord()
         self._phase_played = "warmup"
         self._binding: Binding[VirtualUser] = Binding(
-            lambda number: self._bound(self._workload.session(self._phase_played, number)))
+            lambda number: self._bound(self._workload.session(self._phase_played, number))
+        )
         self._queue: Queue | None = None
         recorded = self._workload.recorded_starts()
         planned = listed_times(self._load) if scenario.open_loop else None
@@ -127,8 +128,11 @@ class _Run:
 
     def _exhausted(self) -> bool:
         """Whether the measured phase has sessions in a number, and all of them are over."""
-        return (self._sessions.exhausted and not self._sessions_open
-                and self._timeline.phase_at(self._clock.now) == "measure")
+        return (
+            self._sessions.exhausted
+            and not self._sessions_open
+            and self._timeline.phase_at(self._clock.now) == "measure"
+        )
 
     def _judge(self, full_since: float, limit_s: float) -> None:
         """Is the warm-up over? As the phase controller asks."""
@@ -137,8 +141,7 @@ class _Run:
         if not judgement.steady and now < limit_s:
             self._clock.at(min(now + warmup.JUDGE_S, limit_s), lambda: self._judge(full_since, limit_s))
             return
-        self._warmup = warmup.ended(judgement, seconds=now, limit_s=load.warmup_most_s,
-                                    fixed=load.warmup_s is not None)
+        self._warmup = warmup.ended(judgement, seconds=now, limit_s=load.warmup_most_s, fixed=load.warmup_s is not None)
         timeline = self._timeline
         timeline.set_window(now + LEAD_S, load.duration_s, load.drain_s)
         self._clock.at(timeline.measure_start, self._begin_measuring)
@@ -147,8 +150,17 @@ class _Run:
 
     def _begin_measuring(self) -> None:
         if self._scenario.open_loop:
-            places = () if self._cold else places_under_way(
-                self._workload, "measure", self._scenario.user.think_time_s, present(self._load.rate), self._clock.now)
+            places = (
+                ()
+                if self._cold
+                else places_under_way(
+                    self._workload,
+                    "measure",
+                    self._scenario.user.think_time_s,
+                    present(self._load.rate),
+                    self._clock.now,
+                )
+            )
             self._binding.begin_phase(places, goes_on=not self._cold)
             self._phase_played = "measure"
             self._play_arrivals("measure")
@@ -194,9 +206,13 @@ class _Run:
 
     def _play_arrivals(self, phase: str) -> None:
         """Hand out the arrivals of a phase, one after the other; those that wait from the phase before are dropped."""
+
         def times() -> Iterator[float]:
-            return warmup_times(self._load, self._seed) if phase == "warmup" else \
-                measured_times(self._load, self._seed, self._listed)
+            return (
+                warmup_times(self._load, self._seed)
+                if phase == "warmup"
+                else measured_times(self._load, self._seed, self._listed)
+            )
 
         start, pacer = self._clock.now, Pacer(times())
         queue = self._queue = Queue(Pacer(times()), start)
@@ -232,8 +248,11 @@ class _Run:
             return
         try:
             wait = present(user.story).send(outcome)
-            if isinstance(wait, NextArrival) and wait.session is not None \
-                    and (recorded := wait.session.next_recorded()) is not None:
+            if (
+                isinstance(wait, NextArrival)
+                and wait.session is not None
+                and (recorded := wait.session.next_recorded()) is not None
+            ):
                 due = recorded.due(self._timeline.measure_start, self._clock.now)
                 arrival = Arrival(due, wait.session.number)
                 self._clock.at(due, lambda: self._go_on(user, arrival))
@@ -334,8 +353,11 @@ class _Run:
         return session
 
     def _bound(self, session: Session, number: int = 0) -> BoundSession:
-        return bound_session(session, number, pauses(
-            self._seed, session.conversation, self._scenario.user.think_time_s, self._workload.answer_tokens))
+        return bound_session(
+            session,
+            number,
+            pauses(self._seed, session.conversation, self._scenario.user.think_time_s, self._workload.answer_tokens),
+        )
 
     def _ask(self, user: VirtualUser, prompt: Prompt) -> Generator[Wait, object, Answer | None]:
         """The answer to a prompt, or None if the next phase has cut the session."""
@@ -361,8 +383,18 @@ class _Run:
         self._numbers += 1
         lora = self._scenario.lora
         adapter = adapter_of(lora, self._seed, ask.prompt.conversation)
-        origin = Origin("virtual", 0, ask.phase, "", f"virtual-{self._numbers}", ask.scheduled_s, ask.attempt,
-                        self._numbers, user.session_origin != ask.phase, adapter=adapter)
+        origin = Origin(
+            "virtual",
+            0,
+            ask.phase,
+            "",
+            f"virtual-{self._numbers}",
+            ask.scheduled_s,
+            ask.attempt,
+            self._numbers,
+            user.session_origin != ask.phase,
+            adapter=adapter,
+        )
 
         def done(answer: Answer) -> None:
             user.request = None
@@ -388,8 +420,9 @@ class _Run:
         limits = self._scenario.timeouts
 
         def give_up(kind: str) -> None:
-            if exchange.over or (kind == "timeout_first_token" and (times := exchange.times_s)
-                                 and times[0] <= self._clock.now):
+            if exchange.over or (
+                kind == "timeout_first_token" and (times := exchange.times_s) and times[0] <= self._clock.now
+            ):
                 return
             self._engine.cancel(exchange)
             answer = Answer(http_status=200, sent_at=exchange.sent_s, simulated=True)

@@ -55,8 +55,13 @@ SUB_INSTRUCTION = (
     "You are the helper of a coding agent. Do the one assignment that you are given by calling tools, and end it with "
     "a report.\n\n"
 )
-_REQUESTS = ("Please look into this: ", "This should work differently: ", "Find out why this fails: ",
-             "Add what is missing here: ", "Review this and better it: ")
+_REQUESTS = (
+    "Please look into this: ",
+    "This should work differently: ",
+    "Find out why this fails: ",
+    "Add what is missing here: ",
+    "Review this and better it: ",
+)
 _NO_CALL = "That was no call of a tool that can be carried out. This is what it would have given:\n\n"
 _SHOWN = "The report was shown to the human."
 _REMEMBERED = 8
@@ -72,40 +77,52 @@ class AgentSettings(SystemPromptSettings):
 
     system_tokens: Count = Field(default=1200, description="length of the system prompt that all share, about, tokens")
     tools: Annotated[int, Field(strict=True, ge=3, le=MOST_TOOLS)] = Field(
-        default=MOST_TOOLS, description=f"tools that are defined in each request, at most {MOST_TOOLS}")
+        default=MOST_TOOLS, description=f"tools that are defined in each request, at most {MOST_TOOLS}"
+    )
     context_tokens: Distribution = Field(
-        default=constant(3000), description="length of a session's own context, as of a repository, about, tokens")
+        default=constant(3000), description="length of a session's own context, as of a repository, about, tokens"
+    )
     tasks: Distribution = Field(default=constant(2), description="requests of the human in a session")
     steps: Distribution = Field(default=constant(6), description="turns of a task, its report included")
     request_tokens: Distribution = Field(default=constant(60), description="length of a request, about, tokens")
     result_tokens: Distribution = Field(default=constant(300), description="length of a tool's result, about, tokens")
     tool_delay_s: Delay = Field(
-        default=constant(1.0), description="how long tools take after a turn (not in an open loop); between two tasks "
-        "the human takes user.think_time_s")
+        default=constant(1.0),
+        description="how long tools take after a turn (not in an open loop); between two tasks "
+        "the human takes user.think_time_s",
+    )
     sub_agent_probability: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
-        default=0.0, description="chance that a step starts sub-agents, for which the next one waits")
+        default=0.0, description="chance that a step starts sub-agents, for which the next one waits"
+    )
     sub_agents: Distribution = Field(default=constant(2), description="how many at once")
     sub_agent_steps: Distribution = Field(default=constant(3), description="turns of a sub-agent")
     sub_agent_context_tokens: Distribution = Field(
-        default=constant(1000), description="length of a sub-agent's context, about, tokens")
+        default=constant(1000), description="length of a sub-agent's context, about, tokens"
+    )
     assistant_turns: Literal["engine", "corpus"] = Field(
-        default="engine", description="whose calls enter the history: the engine's, or scripted ones (equal prompts "
-        "everywhere)")
+        default="engine",
+        description="whose calls enter the history: the engine's, or scripted ones (equal prompts everywhere)",
+    )
     tool_choice: Literal["required", "auto"] = Field(
-        default="required", description="required: the engine constrains each answer to calls of tools; auto: the "
-        "model may answer in text")
+        default="required",
+        description="required: the engine constrains each answer to calls of tools; auto: the model may answer in text",
+    )
     history_limit_tokens: Count = Field(
-        default=12000, description="a session ends before a task with which its prompt could exceed this, about, "
-        "tokens")
+        default=12000, description="a session ends before a task with which its prompt could exceed this, about, tokens"
+    )
 
     @classmethod
-    def completed_scenario(cls, values: dict[str, Any], table: dict[str, Any],
-                           explicit: Collection[str]) -> dict[str, Any]:
+    def completed_scenario(
+        cls, values: dict[str, Any], table: dict[str, Any], explicit: Collection[str]
+    ) -> dict[str, Any]:
         """See `WorkloadSettings`: refuses what would measure something else than it says."""
         endpoint = values.get("endpoint") or {}
         if endpoint.get("api", "chat") != "chat":
-            raise UserError(Exit.USAGE, f"endpoint.api is {endpoint['api']!r}, but agents call tools, which is in the "
-                                        "form of the chat API: use endpoint.api=chat")
+            raise UserError(
+                Exit.USAGE,
+                f"endpoint.api is {endpoint['api']!r}, but agents call tools, which is in the "
+                "form of the chat API: use endpoint.api=chat",
+            )
         return values
 
 
@@ -142,8 +159,9 @@ class _Material:
         """A piece of the corpus of about that many tokens."""
         return self.lengths.excerpt(self.corpus, rng, max(2.0, tokens))
 
-    def assignment(self, rng: Random, steps: Distribution, context_tokens: float, room: float,
-                   sub_agents: bool) -> Assignment | None:
+    def assignment(
+        self, rng: Random, steps: Distribution, context_tokens: float, room: float, sub_agents: bool
+    ) -> Assignment | None:
         """Draws what fits into `room` tokens with answers of the greatest length: fewer steps if need be; None if not
         one fits."""
         settings = self.settings
@@ -152,8 +170,11 @@ class _Material:
         taken: list[Step] = []
         count = steps.sample_int(rng)
         for number in range(count):
-            step = Step(settings.result_tokens.sample(rng), max(0.0, settings.tool_delay_s.sample(rng)),
-                        self._sub_agents(rng) if sub_agents and number + 1 < count else ())
+            step = Step(
+                settings.result_tokens.sample(rng),
+                max(0.0, settings.tool_delay_s.sample(rng)),
+                self._sub_agents(rng) if sub_agents and number + 1 < count else (),
+            )
             room -= step.result_tokens + self.answer_tokens
             if room < 0:
                 break
@@ -164,9 +185,16 @@ class _Material:
         settings = self.settings
         if rng.random() >= settings.sub_agent_probability:
             return ()
-        drawn = (self.assignment(rng, settings.sub_agent_steps, settings.sub_agent_context_tokens.sample(rng),
-                                 settings.history_limit_tokens, False)
-                 for _ in range(settings.sub_agents.sample_int(rng)))
+        drawn = (
+            self.assignment(
+                rng,
+                settings.sub_agent_steps,
+                settings.sub_agent_context_tokens.sample(rng),
+                settings.history_limit_tokens,
+                False,
+            )
+            for _ in range(settings.sub_agents.sample_int(rng))
+        )
         return tuple(each for each in drawn if each is not None)
 
     def tasks(self, rng: Random, room: float) -> tuple[Assignment, ...]:
@@ -180,8 +208,11 @@ class _Material:
             if task is None:
                 break
             drawn.append(task)
-            room -= task.request_tokens + task.context_tokens + sum(
-                step.result_tokens + self.answer_tokens for step in task.steps)
+            room -= (
+                task.request_tokens
+                + task.context_tokens
+                + sum(step.result_tokens + self.answer_tokens for step in task.steps)
+            )
         return tuple(drawn) or (Assignment(settings.request_tokens.typical(), context, (Step(0.0, 0.0),)),)
 
     def repository(self, rng: Random, tokens: float) -> str:
@@ -208,8 +239,11 @@ class AgentWorkload(Workload):
 
     def notes(self) -> list[str]:
         """See `Workload`: what an open loop's rate leaves out."""
-        return [] if not self._beside_the_rate else [
-            "Requests of sub-agents come on top of load.rate, which is that of the agents' own requests."]
+        return (
+            []
+            if not self._beside_the_rate
+            else ["Requests of sub-agents come on top of load.rate, which is that of the agents' own requests."]
+        )
 
     def session(self, phase: str, number: int) -> AgentSession:
         """Session `number` of a phase."""
@@ -227,8 +261,10 @@ class AgentWorkload(Workload):
         settings, stamp = self._material.settings, cache_buster_prefix(self.salt, scope)
         rules = settings.system_tokens - len(INSTRUCTION) / self.chars_per_token
         system = stamp + INSTRUCTION + self._material.text(rng_for(self.seed, scope, "system"), rules)
-        body = {"tools": definitions(settings.tools, stamp.strip() + " " if stamp else ""),
-                "tool_choice": settings.tool_choice}
+        body = {
+            "tools": definitions(settings.tools, stamp.strip() + " " if stamp else ""),
+            "tool_choice": settings.tool_choice,
+        }
         return _Shared(system, stamp + SUB_INSTRUCTION, body)
 
 
@@ -294,24 +330,32 @@ class AgentSession(Session):
             for step_number, step in enumerate(task.steps, start=1):
                 turn, last = turn + 1, step_number == len(task.steps)
                 place = self._of or TaskStep(f"{self.conversation}/{number}", step_number, len(task.steps))
-                self._sub_agents = [self._sub_agent(each, turn, index, place)
-                                    for index, each in enumerate(step.sub_agents, start=1)]
+                self._sub_agents = [
+                    self._sub_agent(each, turn, index, place) for index, each in enumerate(step.sub_agents, start=1)
+                ]
                 pause = None if last and self._of is None else 0.0 if last else step.delay_s
-                yield Prompt(list(messages), self.conversation, turn, shared, "sub-agent" if self._of else "agent",
-                             body=common.body, check_calls=check, pause_after_s=pause, task=place)
+                yield Prompt(
+                    list(messages),
+                    self.conversation,
+                    turn,
+                    shared,
+                    "sub-agent" if self._of else "agent",
+                    body=common.body,
+                    check_calls=check,
+                    pause_after_s=pause,
+                    task=place,
+                )
                 shared = asked_chars(messages, common.body)
                 messages += self._follow(step, rng, turn, last)
 
     def _sub_agent(self, assignment: Assignment, turn: int, index: int, place: TaskStep) -> AgentSession:
         work = _Work(self._work.material, self._work.shared, (assignment,))
-        return AgentSession(self.phase, self._number, work, f"-{turn}.{index}",
-                            TaskStep(place.task, None, place.steps))
+        return AgentSession(self.phase, self._number, work, f"-{turn}.{index}", TaskStep(place.task, None, place.steps))
 
     def _request(self, task: Assignment, rng: Random) -> Message:
         material = self._work.material
         context = material.repository(rng, task.context_tokens) + "\n" if task.context_tokens else ""
-        return {"role": "user",
-                "content": context + rng.choice(_REQUESTS) + material.text(rng, task.request_tokens)}
+        return {"role": "user", "content": context + rng.choice(_REQUESTS) + material.text(rng, task.request_tokens)}
 
     def _follow(self, step: Step, rng: Random, turn: int, last: bool) -> list[Message]:
         """What a turn adds to the history: the answer, and what its tools gave. Whatever is drawn is drawn on either
@@ -323,16 +367,25 @@ class AgentSession(Session):
         by_script = material.settings.assistant_turns == "corpus" or self._unsent
         if not by_script and self._waiting:  # cut to what was planned, for the history must not outgrow its limit
             reports = "\n\n".join(f"Report of helper {n}: {each.report}" for n, each in enumerate(self._waiting, 1))
-            result = reports[:max(1, len(result))]
+            result = reports[: max(1, len(result))]
         self._calls, self._waiting, self._unsent = (), [], False
         if by_script:
             calls = (scripted,)
         if not calls or not all(is_json(call.arguments) for call in calls):  # servers refuse such a call in a history
-            return [{"role": "assistant", "content": answer.strip() or "(nothing)"},
-                    {"role": "user", "content": _NO_CALL + result}]
+            return [
+                {"role": "assistant", "content": answer.strip() or "(nothing)"},
+                {"role": "user", "content": _NO_CALL + result},
+            ]
         calls = tuple(call._replace(id=call.id or f"c{turn:07d}{place}") for place, call in enumerate(calls))
         share = -(-len(result) // len(calls))
-        return [{"role": "assistant", "content": "", "tool_calls": [call.as_part() for call in calls]},
-                *({"role": "tool", "tool_call_id": call.id,
-                   "content": result[place * share:(place + 1) * share] or "(nothing)"}
-                  for place, call in enumerate(calls))]
+        return [
+            {"role": "assistant", "content": "", "tool_calls": [call.as_part() for call in calls]},
+            *(
+                {
+                    "role": "tool",
+                    "tool_call_id": call.id,
+                    "content": result[place * share : (place + 1) * share] or "(nothing)",
+                }
+                for place, call in enumerate(calls)
+            ),
+        ]

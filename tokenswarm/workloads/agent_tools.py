@@ -31,28 +31,66 @@ def _number(low: int, high: int, what: str) -> Schema:
 
 _PATH = _text(60, "Path from the root of the repository, with / between folders.")
 _DEFINED: tuple[tuple[str, str, Schema], ...] = (
-    ("read_file", "Read lines of a file of the repository. Lines are numbered from 1; at most 400 come at once.",
-     {"path": _PATH, "first_line": _number(1, 4000, "First line that is read."),
-      "last_line": _number(1, 4000, "Last line that is read.")}),
-    ("search_text", "Search all files of the repository for a text, and give each place with a line before and after.",
-     {"pattern": _text(40, "What is searched for: a plain text, no regular expression."), "folder": _PATH,
-      "limit": _number(1, 50, "How many places are given at most.")}),
-    ("list_folder", "List what is in a folder: files with their sizes in lines, and folders.",
-     {"folder": _PATH, "depth": _number(1, 3, "How many folders deep the listing goes.")}),
-    ("edit_file", "Replace a text of a file by another one. The old text has to stand there exactly once.",
-     {"path": _PATH, "old_text": _text(80, "What is replaced."), "new_text": _text(80, "What takes its place.")}),
-    ("run_tests", "Run a part of the test suite and give the report, with the trace of each failure.",
-     {"target": {"enum": ["all", "unit", "integration", "changed"], "description": "Which tests are run."},
-      "stop_at_first": {"type": "boolean", "description": "Whether the first failure ends the run."}}),
-    ("find_symbol", "Find where a function, class or variable is defined, and where it is used.",
-     {"name": _text(40, "Name of the symbol."),
-      "kind": {"enum": ["function", "class", "variable", "any"], "description": "Kind of symbol."}}),
-    ("delegate", "Give a part of the work to a helper with a context of its own. Its report is the result.",
-     {"assignment": _text(120, "What the helper should find out or do."),
-      "kind": {"enum": ["explore", "review", "write_tests"], "description": "What kind of work it is."}}),
-    ("report", "End the task and report to the human what was done.",
-     {"summary": _text(120, "What was done, in one or two sentences."),
-      "state": {"enum": ["done", "blocked", "partly_done"], "description": "How the task ended."}}),
+    (
+        "read_file",
+        "Read lines of a file of the repository. Lines are numbered from 1; at most 400 come at once.",
+        {
+            "path": _PATH,
+            "first_line": _number(1, 4000, "First line that is read."),
+            "last_line": _number(1, 4000, "Last line that is read."),
+        },
+    ),
+    (
+        "search_text",
+        "Search all files of the repository for a text, and give each place with a line before and after.",
+        {
+            "pattern": _text(40, "What is searched for: a plain text, no regular expression."),
+            "folder": _PATH,
+            "limit": _number(1, 50, "How many places are given at most."),
+        },
+    ),
+    (
+        "list_folder",
+        "List what is in a folder: files with their sizes in lines, and folders.",
+        {"folder": _PATH, "depth": _number(1, 3, "How many folders deep the listing goes.")},
+    ),
+    (
+        "edit_file",
+        "Replace a text of a file by another one. The old text has to stand there exactly once.",
+        {"path": _PATH, "old_text": _text(80, "What is replaced."), "new_text": _text(80, "What takes its place.")},
+    ),
+    (
+        "run_tests",
+        "Run a part of the test suite and give the report, with the trace of each failure.",
+        {
+            "target": {"enum": ["all", "unit", "integration", "changed"], "description": "Which tests are run."},
+            "stop_at_first": {"type": "boolean", "description": "Whether the first failure ends the run."},
+        },
+    ),
+    (
+        "find_symbol",
+        "Find where a function, class or variable is defined, and where it is used.",
+        {
+            "name": _text(40, "Name of the symbol."),
+            "kind": {"enum": ["function", "class", "variable", "any"], "description": "Kind of symbol."},
+        },
+    ),
+    (
+        "delegate",
+        "Give a part of the work to a helper with a context of its own. Its report is the result.",
+        {
+            "assignment": _text(120, "What the helper should find out or do."),
+            "kind": {"enum": ["explore", "review", "write_tests"], "description": "What kind of work it is."},
+        },
+    ),
+    (
+        "report",
+        "End the task and report to the human what was done.",
+        {
+            "summary": _text(120, "What was done, in one or two sentences."),
+            "state": {"enum": ["done", "blocked", "partly_done"], "description": "How the task ended."},
+        },
+    ),
 )
 MOST_TOOLS = len(_DEFINED)
 DELEGATE, REPORT = "delegate", "report"
@@ -63,11 +101,24 @@ def definitions(count: int, stamp: str = "") -> list[dict[str, Any]]:
     first description: chat templates put tools in front of the system prompt, so that its salt alone would come late.
     They are `strict`: without it vLLM holds arguments to JSON alone, not to their schema.
     """
-    kept = (*_DEFINED[:count - 2], *_DEFINED[-2:])
-    return [{"type": "function", "function": {
-        "name": name, "description": what if place else stamp + what, "strict": True, "parameters": {
-            "type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}}}
-        for place, (name, what, properties) in enumerate(kept)]
+    kept = (*_DEFINED[: count - 2], *_DEFINED[-2:])
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": name,
+                "description": what if place else stamp + what,
+                "strict": True,
+                "parameters": {
+                    "type": "object",
+                    "properties": properties,
+                    "required": list(properties),
+                    "additionalProperties": False,
+                },
+            },
+        }
+        for place, (name, what, properties) in enumerate(kept)
+    ]
 
 
 @cache

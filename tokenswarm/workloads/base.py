@@ -278,8 +278,10 @@ def as_cached(prompt: Prompt) -> list[Message]:
     tools = prompt.body.get("tools") if prompt.body else None
     if not tools:
         return prompt.messages
-    return [{"role": "tools", "content": json.dumps(tools)},
-            *({"role": message.get("role"), "content": content_text(message)} for message in prompt.messages)]
+    return [
+        {"role": "tools", "content": json.dumps(tools)},
+        *({"role": message.get("role"), "content": content_text(message)} for message in prompt.messages),
+    ]
 
 
 def asked_chars(messages: list[Message], body: Mapping[str, Any] | None) -> int:

@@ -13,8 +13,16 @@ from tokenswarm.workloads.answer_checks import fits_schema, matches
 
 JSON_SCHEMA, REGEX, CHOICE, GRAMMAR = KINDS = ("json_schema", "regex", "choice", "grammar")
 
-OPENAI_FIELDS: Mapping[str, Mapping[str, Any]] = MappingProxyType({JSON_SCHEMA: {"response_format": {
-    "type": "json_schema", "json_schema": {"name": "{name}", "schema": "{schema}", "strict": True}}}})
+OPENAI_FIELDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        JSON_SCHEMA: {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "{name}", "schema": "{schema}", "strict": True},
+            }
+        }
+    }
+)
 """How the OpenAI API takes a constraint, which knows no other kind: for endpoints of which nothing else is known."""
 
 
@@ -41,8 +49,14 @@ class Constraint:
         """Keys of the request's body. `fields`: for each kind a template, in which a text such as {schema} stands for
         the value; see docs/structured.md. Raises KeyError where it has none for this kind."""
         choices = self.value if self.kind == CHOICE else ()
-        values = {"{name}": self.name, "{schema}": self.value, "{pattern}": self.value, "{choices}": list(choices),
-                  "{choices_pattern}": "|".join(map(re.escape, choices)), "{grammar}": self.value}
+        values = {
+            "{name}": self.name,
+            "{schema}": self.value,
+            "{pattern}": self.value,
+            "{choices}": list(choices),
+            "{choices_pattern}": "|".join(map(re.escape, choices)),
+            "{grammar}": self.value,
+        }
         filled: dict[str, Any] = _filled(fields[self.kind], values)
         return filled
 

@@ -30,8 +30,9 @@ _BORDER = re.compile(r"\n\n+|[.!?][\"')\]]*\s+(?=[A-Z0-9\"'(\[])|[。！？]")
 _SPACE = re.compile(r"\s+")
 _BORDER_WINDOW = 2_000
 _WORD_WINDOW = 100
-_HOW_TO_MEND = ('give a folder with .txt, .md or .jsonl files ({"text": "..."} on each line), also as .gz, or none for '
-                "the default")
+_HOW_TO_MEND = (
+    'give a folder with .txt, .md or .jsonl files ({"text": "..."} on each line), also as .gz, or none for the default'
+)
 
 
 @dataclass(frozen=True, slots=True)

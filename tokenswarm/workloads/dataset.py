@@ -44,19 +44,22 @@ class DatasetSettings(TraceFileSettings):
     """Prompts from a file."""
 
     order: Literal["once", "shuffle", "weighted"] = Field(
-        default="shuffle", description="once: every session once, in the file's order, then the run ends; shuffle: "
+        default="shuffle",
+        description="once: every session once, in the file's order, then the run ends; shuffle: "
         "every session once before any is sent again; weighted: drawn by the rows' `weight`, the same session again "
-        "and again"
+        "and again",
     )
     check: Literal["contains", "equals", "regex", "none"] = Field(
-        default="contains", description="how an answer is held against the expected one (valid_output); case and white "
-        "space at its ends do not matter"
+        default="contains",
+        description="how an answer is held against the expected one (valid_output); case and white "
+        "space at its ends do not matter",
     )
     max_sessions: Count = Field(default=100_000, description="sessions that are kept in memory: the first of the file")
 
     @classmethod
-    def completed_scenario(cls, values: dict[str, Any], table: dict[str, Any],
-                           explicit: Collection[str]) -> dict[str, Any]:
+    def completed_scenario(
+        cls, values: dict[str, Any], table: dict[str, Any], explicit: Collection[str]
+    ) -> dict[str, Any]:
         """With time for the whole file, where it is sent once; a duration that was given by hand is a limit."""
         load = values.get("load", {})
         if table.get("order") != "once" or "load.duration_s" in explicit or not isinstance(load, dict):
@@ -132,8 +135,9 @@ def taken(phase: str, number: int, sessions: int) -> tuple[int, str]:
 class DatasetSession(Session):
     """A session on record. Its history has the answers on record, so that every engine gets the same prompts."""
 
-    def __init__(self, phase: str, number: int, requests: Sequence[TraceRequest], prefix: str, shared: frozenset[str],
-                 check: str) -> None:
+    def __init__(
+        self, phase: str, number: int, requests: Sequence[TraceRequest], prefix: str, shared: frozenset[str], check: str
+    ) -> None:
         super().__init__(phase, number)
         self.turns = len(requests)
         self._requests, self._prefix, self._shared, self._check = requests, prefix, shared, check
@@ -147,8 +151,16 @@ class DatasetSession(Session):
                 common = len(self._prefix) + (len(first) if first in self._shared else 0)
             else:
                 common = common_chars(before, messages)
-            yield Prompt(messages, self.conversation, turn, common, check=check_for(request, self._check),
-                         max_tokens=request.output_tokens or None, body=request.body or None, private=True)
+            yield Prompt(
+                messages,
+                self.conversation,
+                turn,
+                common,
+                check=check_for(request, self._check),
+                max_tokens=request.output_tokens or None,
+                body=request.body or None,
+                private=True,
+            )
             before = messages
 
 
@@ -193,8 +205,9 @@ def _pool(source: TraceFile, max_sessions: int) -> Pool:
     sessions: dict[str, list[TraceRequest]] = {}
     for number, request in enumerate(source.open().requests()):
         if request.messages is None:
-            raise UserError(Exit.DATA, f"{file} holds no text: a workload of its lengths and times is a replay, not a "
-                                       "data set")
+            raise UserError(
+                Exit.DATA, f"{file} holds no text: a workload of its lengths and times is a replay, not a data set"
+            )
         key = f"s/{request.session}" if request.session is not None else f"n/{number}"
         if key not in sessions and len(sessions) >= max_sessions:
             continue
@@ -202,10 +215,14 @@ def _pool(source: TraceFile, max_sessions: int) -> Pool:
     if not sessions:
         raise UserError(Exit.DATA, f"{file} has no prompt in it")
     firsts = Counter(content_text(present(requests[0].messages)[0]) for requests in sessions.values())
-    weights = [next((request.weight for request in requests if request.weight is not None), 1.0)
-               for requests in sessions.values()]
+    weights = [
+        next((request.weight for request in requests if request.weight is not None), 1.0)
+        for requests in sessions.values()
+    ]
     if not sum(weights):
         raise UserError(Exit.DATA, f"all sessions of {file} have the weight 0")
-    return Pool(tuple(map(tuple, sessions.values())), frozenset(text for text, times in firsts.items() if times > 1),
-                tuple(accumulate(weights)))
-
+    return Pool(
+        tuple(map(tuple, sessions.values())),
+        frozenset(text for text, times in firsts.items() if times > 1),
+        tuple(accumulate(weights)),
+    )

@@ -66,10 +66,14 @@ class TextMaker:
 
     def text(self, parts: Sequence[Part]) -> str:
         """The prompt. Equal parts behind equal beginnings are equal texts."""
-        text = "".join(self._piece(part.key, part.rank, self._chars(part.begin, part.begin + part.size))
-                       [:self._chars(part.begin, part.end)] for part in parts)
+        text = "".join(
+            self._piece(part.key, part.rank, self._chars(part.begin, part.begin + part.size))[
+                : self._chars(part.begin, part.end)
+            ]
+            for part in parts
+        )
         length = parts[-1].end if parts else 0
-        return text[:max(1, round((length - self._extra_tokens) * self._chars_per_token))] or "."
+        return text[: max(1, round((length - self._extra_tokens) * self._chars_per_token))] or "."
 
     def shared_chars(self, parts: Sequence[Part]) -> int:
         """Characters of parts from the beginning on."""
@@ -90,7 +94,7 @@ class TextMaker:
         text = " ".join(first + words)
         while len(text) < chars:
             text += " " + text
-        return text[:max(0, chars - 1)] + "\n" if chars else ""
+        return text[: max(0, chars - 1)] + "\n" if chars else ""
 
 
 class TokenMaker:
@@ -105,7 +109,7 @@ class TokenMaker:
         """The prompt: exactly as many ids as asked, blocks that begin where the trace's do."""
         ids: list[int] = []
         for part in parts:
-            ids += self._piece(part.key, part.rank, part.size)[:part.end - part.begin]
+            ids += self._piece(part.key, part.rank, part.size)[: part.end - part.begin]
         return ids
 
     def _piece_of(self, key: str, rank: int, size: int) -> tuple[int, ...]:

@@ -138,8 +138,11 @@ class RagWorkload(Workload):
         if per_minute <= 0:
             return [True] * count
         questions = settings.questions_per_reader.typical()
-        asked_s = load.rate if load.rate is not None else \
-            load.users / (scenario.user.think_time_s.typical() + _TOKEN_S * scenario.output.max_tokens)
+        asked_s = (
+            load.rate
+            if load.rate is not None
+            else load.users / (scenario.user.think_time_s.typical() + _TOKEN_S * scenario.output.max_tokens)
+        )
         readers_s, rng = asked_s / max(1.0, questions), Random(f"seen/{self.seed}")
         seen = []
         for rank, (place, share) in enumerate(zip(self._places, self._cumulative, strict=True)):

@@ -38,9 +38,10 @@ class ReasoningSettings(SystemPromptSettings):
     )
 
     format: Literal["parser", "raw"] = Field(
-        default="parser", description="parser: the engine tells reasoning from the answer (engine.reasoning_parser); "
+        default="parser",
+        description="parser: the engine tells reasoning from the answer (engine.reasoning_parser); "
         "raw: it hands on the model's <think> tags, and they are told apart here, with the same figures for the same "
-        "text"
+        "text",
     )
 
     @property
@@ -48,8 +49,9 @@ class ReasoningSettings(SystemPromptSettings):
         return self.format == "raw"
 
     @classmethod
-    def completed_scenario(cls, values: dict[str, Any], table: dict[str, Any],
-                           explicit: Collection[str]) -> dict[str, Any]:
+    def completed_scenario(
+        cls, values: dict[str, Any], table: dict[str, Any], explicit: Collection[str]
+    ) -> dict[str, Any]:
         """See WorkloadSettings: raw answers need an engine without a parser."""
         engine = values.get("engine", {})
         if not isinstance(engine, dict) or table.get("format", "parser") not in ("parser", "raw"):
@@ -57,8 +59,11 @@ class ReasoningSettings(SystemPromptSettings):
         parser = engine.get("reasoning_parser")
         if table.get("format") == "raw":
             if "engine.reasoning_parser" in explicit and parser != NO_PARSER:
-                raise UserError(Exit.USAGE, f'reasoning.format is raw, but engine.reasoning_parser is {parser}: it '
-                                            'takes the tags out; leave one of them')
+                raise UserError(
+                    Exit.USAGE,
+                    f"reasoning.format is raw, but engine.reasoning_parser is {parser}: it "
+                    "takes the tags out; leave one of them",
+                )
             return {**values, "engine": {**engine, "reasoning_parser": NO_PARSER}}
         return values
 
@@ -91,7 +96,6 @@ class ReasoningWorkload(Workload):
         kind = self.settings.tasks[number % len(self.settings.tasks)]
         task = GENERATORS[kind](rng, self.settings.difficulty)
         return ReasoningSession(phase, number, self._preamble(phase, at_s), task)
-
 
     def _preamble(self, phase: str, at_s: float) -> str:
         return cache_buster_prefix(self.salt, self.scope(phase, at_s)) + INSTRUCTION

@@ -44,8 +44,11 @@ class ReplayWorkload(Workload):
             Random(f"{seed}/order").shuffle(self._order)
         self._makers = lru_cache(maxsize=4)(self._maker)
         if settings.send == "token_ids" and any(each.request.messages is not None for each in sessions[0]):
-            raise UserError(Exit.USAGE, f'replay.send = "token_ids" makes prompts of recorded lengths, but '
-                                        f'{settings.file} has their text: use send = "chat"')
+            raise UserError(
+                Exit.USAGE,
+                f'replay.send = "token_ids" makes prompts of recorded lengths, but '
+                f'{settings.file} has their text: use send = "chat"',
+            )
 
     def recorded_starts(self) -> Sequence[float] | None:
         """When each session begins, where the trace's times are kept."""
@@ -60,8 +63,15 @@ class ReplayWorkload(Workload):
             for turn, each in enumerate(session, start=1):
                 request = each.request
                 yield PlannedRequest(
-                    f"measure-{number:06d}", turn, each.at_s, request.input_tokens, request.output_tokens or None,
-                    request.block_tokens, request.scope, request.hash_ids)
+                    f"measure-{number:06d}",
+                    turn,
+                    each.at_s,
+                    request.input_tokens,
+                    request.output_tokens or None,
+                    request.block_tokens,
+                    request.scope,
+                    request.hash_ids,
+                )
 
     def notes(self) -> list[str]:
         """What of the trace is sent, and what is not."""
@@ -102,8 +112,15 @@ class ReplayWorkload(Workload):
         prefix = cache_buster_prefix(self.salt, "probe")
         salt_tokens = len(prefix) / self.chars_per_token
         maker = TextMaker(f"{settings.sha256}/{self.seed}", self.chars_per_token, salt_tokens, salt_tokens)
-        return [Prompt([{"role": "user", "content": prefix + maker.text([Part(f"probe/{size}", 0, 0, size, size)])}],
-                       "probe", 1, 0) for size in self._probe_sizes()]
+        return [
+            Prompt(
+                [{"role": "user", "content": prefix + maker.text([Part(f"probe/{size}", 0, 0, size, size)])}],
+                "probe",
+                1,
+                0,
+            )
+            for size in self._probe_sizes()
+        ]
 
     def _probe_sizes(self) -> tuple[int, int]:
         longest = min(_PROBE_TOKENS, (self.settings.context_tokens or _PROBE_TOKENS) // 2)
@@ -111,22 +128,26 @@ class ReplayWorkload(Workload):
 
     def _probed_ids(self) -> list[int]:
         ids = allowed_ids(self.settings.token_ids, self.settings.token_ids_left_out)
-        return [*ids[::max(1, len(ids) // _PROBED_IDS)], ids[-1]]
+        return [*ids[:: max(1, len(ids) // _PROBED_IDS)], ids[-1]]
 
     def measured(self, prompt_tokens: Sequence[int | None]) -> tuple[dict[str, Any], str | None]:
         """How long this text is in the engine's tokens; or that ids are taken as they are."""
         if self.settings.send == "token_ids":
             count = len(self._probed_ids())
             if prompt_tokens[0] not in (None, count):
-                raise ValueError(f"counts {prompt_tokens[0]:,} tokens of a prompt of {count:,} token ids: ids in "
-                                 "replay.token_ids mean something special to it, or it adds some")
+                raise ValueError(
+                    f"counts {prompt_tokens[0]:,} tokens of a prompt of {count:,} token ids: ids in "
+                    "replay.token_ids mean something special to it, or it adds some"
+                )
             return {}, None if prompt_tokens[0] else "The engine does not say how long a prompt of token ids is to it."
         few, many = prompt_tokens
         prefix = len(cache_buster_prefix(self.salt, "probe"))
         short, long = (round(size * self.chars_per_token) - prefix for size in self._probe_sizes())
         if few is None or many is None or many <= few:
-            return {}, (f"The engine does not count prompt tokens: made text is taken to have {self.chars_per_token:g} "
-                        "characters a token.")
+            return {}, (
+                f"The engine does not count prompt tokens: made text is taken to have {self.chars_per_token:g} "
+                "characters a token."
+            )
         chars_per_token = (long - short) / (many - few)
         around = few - short / chars_per_token - prefix / chars_per_token
         values = {"chars_per_token": round(chars_per_token, 6), "template_tokens": round(around, 3)}

@@ -66,10 +66,17 @@ class ChatPrompts(PromptMaker):
             else:
                 parts = list(self._trace.ranks.parts(each))
                 messages = [{"role": "user", "content": self._prefix + self._text.text(parts)}]
-                common = len(self._prefix) + self._text.shared_chars(parts[:self._leading_shared(each)])
-            yield Prompt(messages, conversation, turn, min(common, chars_of(messages)), max_tokens=max_tokens,
-                         body=body, pause_after_s=self._pause_after(turn, requests),
-                         private=each.request.messages is not None)
+                common = len(self._prefix) + self._text.shared_chars(parts[: self._leading_shared(each)])
+            yield Prompt(
+                messages,
+                conversation,
+                turn,
+                min(common, chars_of(messages)),
+                max_tokens=max_tokens,
+                body=body,
+                pause_after_s=self._pause_after(turn, requests),
+                private=each.request.messages is not None,
+            )
             before = messages
 
 
@@ -89,13 +96,22 @@ class IdPrompts(PromptMaker):
             ids = self._tokens.ids(parts)
             message = {"role": "prompt", "content": as_characters(ids)}
             shared_tokens = sum(part.end - part.begin for part in parts[:shared])
-            yield Prompt([message], conversation, turn, _CHARACTERS * shared_tokens, max_tokens=max_tokens, body=body,
-                         pause_after_s=self._pause_after(turn, requests), token_ids=ids)
+            yield Prompt(
+                [message],
+                conversation,
+                turn,
+                _CHARACTERS * shared_tokens,
+                max_tokens=max_tokens,
+                body=body,
+                pause_after_s=self._pause_after(turn, requests),
+                token_ids=ids,
+            )
             before = parts
 
 
 def as_characters(ids: Sequence[int]) -> str:
     """A text with four characters for each id, by which prompts of ids are compared as texts of that length are."""
     low, high = _SURROGATES
-    return "".join(_CHARACTERS * chr(code if code < low else code + high - low)
-                   for code in (i + _FIRST_CHARACTER for i in ids))
+    return "".join(
+        _CHARACTERS * chr(code if code < low else code + high - low) for code in (i + _FIRST_CHARACTER for i in ids)
+    )

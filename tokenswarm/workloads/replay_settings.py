@@ -24,40 +24,57 @@ class ReplaySettings(TraceFileSettings):
     """Recorded traffic."""
 
     pacing: Literal["recorded", "load"] = Field(
-        default="recorded", description="recorded: at the trace's times; load: by [load], with the trace as a pool of "
-        "sessions")
+        default="recorded",
+        description="recorded: at the trace's times; load: by [load], with the trace as a pool of sessions",
+    )
     speed: Positive = Field(default=1.0, description="2 = twice as fast as the trace, also the pauses in sessions")
-    rate: Positive | None = Field(default=None, description="mean rate in place of `speed`, requests/s, with the "
-                                  "shape kept; RATE= (load.rate) sets it")
+    rate: Positive | None = Field(
+        default=None,
+        description="mean rate in place of `speed`, requests/s, with the shape kept; RATE= (load.rate) sets it",
+    )
     window_start_s: Seconds = Field(default=0.0, description="what is replayed begins so long into the trace")
     window_end_s: PositiveSeconds | None = Field(default=None, description="and ends before this; unset: to its end")
     sample: Annotated[float, Field(strict=True, gt=0, le=1)] = Field(
-        default=1.0, description="share of the sessions that are replayed, whole; drawn by prompts.seed")
+        default=1.0, description="share of the sessions that are replayed, whole; drawn by prompts.seed"
+    )
     idle_gap_max_s: PositiveSeconds | None = Field(
-        default=None, description="longer times without any request are shortened to this, in the trace's time")
+        default=None, description="longer times without any request are shortened to this, in the trace's time"
+    )
     input_scale: Positive = Field(default=1.0, description="factor of the prompts' lengths, where they are made")
     output_scale: Positive = Field(default=1.0, description="factor of the answers' lengths")
     too_long: Literal["leave_out", "cut", "send"] = Field(
-        default="leave_out", description="requests that do not fit into the context; they are counted in any case")
+        default="leave_out", description="requests that do not fit into the context; they are counted in any case"
+    )
     context_tokens: Count | None = Field(
-        default=None, description="longest prompt and answer together; unset: engine.context_length")
+        default=None, description="longest prompt and answer together; unset: engine.context_length"
+    )
     output: Literal["recorded", "free"] = Field(
-        default="recorded", description="recorded: every answer as long as on record (max_tokens and ignore_eos); "
-        "free: as long as the model likes, up to output.max_tokens")
+        default="recorded",
+        description="recorded: every answer as long as on record (max_tokens and ignore_eos); "
+        "free: as long as the model likes, up to output.max_tokens",
+    )
     send: Literal["chat", "token_ids"] = Field(
-        default="chat", description="chat: messages; token_ids: ids through /v1/completions, for exact lengths and "
-        "blocks, where the trace has lengths and no text")
-    token_ids: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(le=2 ** 20)]] = Field(
-        default=(1000, 30_000), description="the ids that prompts are made of: from the first up to, but without, the "
-        "second; a request before the run confirms them")
+        default="chat",
+        description="chat: messages; token_ids: ids through /v1/completions, for exact lengths and "
+        "blocks, where the trace has lengths and no text",
+    )
+    token_ids: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(le=2**20)]] = Field(
+        default=(1000, 30_000),
+        description="the ids that prompts are made of: from the first up to, but without, the "
+        "second; a request before the run confirms them",
+    )
     token_ids_left_out: tuple[int, ...] = Field(default=(), description="ids among them that mean something special")
     chars_per_token: Positive | None = Field(
-        default=None, description="of made text in the engine's tokenizer; a run measures it before it begins; unset: "
-        "prompts.chars_per_token")
+        default=None,
+        description="of made text in the engine's tokenizer; a run measures it before it begins; unset: "
+        "prompts.chars_per_token",
+    )
     template_tokens: Annotated[float, Field(strict=True, ge=-1000, le=100_000)] | None = Field(
-        default=None, description="what the chat template puts around a prompt; a run measures it before it begins")
+        default=None, description="what the chat template puts around a prompt; a run measures it before it begins"
+    )
     finish_s: Seconds = Field(
-        default=300.0, description="how long after the trace's last request sessions that were slowed down may go on")
+        default=300.0, description="how long after the trace's last request sessions that were slowed down may go on"
+    )
 
     @model_validator(mode="after")
     def _ids_are_there(self) -> ReplaySettings:
@@ -72,8 +89,9 @@ class ReplaySettings(TraceFileSettings):
         return self.pacing == "recorded"
 
     @classmethod
-    def completed_scenario(cls, values: dict[str, Any], table: dict[str, Any],
-                           explicit: Collection[str]) -> dict[str, Any]:
+    def completed_scenario(
+        cls, values: dict[str, Any], table: dict[str, Any], explicit: Collection[str]
+    ) -> dict[str, Any]:
         """With the trace's rate and length as those of the load."""
         load, engine = values.get("load", {}), values.get("engine", {})
         if not isinstance(load, dict) or not isinstance(engine, dict):
@@ -93,9 +111,15 @@ class ReplaySettings(TraceFileSettings):
         seed = prompts.get("seed", 1) if isinstance(prompts, dict) else 1
         trace = trace_of(settings, seed if isinstance(seed, int) else 1)
         span_s = trace.recording.span_s
-        return {**values, "load": {
-            "duration_s": max(1.0, span_s) + settings.finish_s, **load, "arrivals": RECORDED,
-            "rate": trace.recording.requests / max(1.0, span_s)}}
+        return {
+            **values,
+            "load": {
+                "duration_s": max(1.0, span_s) + settings.finish_s,
+                **load,
+                "arrivals": RECORDED,
+                "rate": trace.recording.requests / max(1.0, span_s),
+            },
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +133,26 @@ class ReplayTrace:
 
 
 def trace_of(settings: ReplaySettings, seed: int) -> ReplayTrace:
-    selection = Selection(settings.window_start_s, settings.window_end_s, settings.sample, seed,
-                          settings.idle_gap_max_s, settings.speed, settings.rate, settings.input_scale,
-                          settings.output_scale, settings.context_tokens, settings.too_long)
+    selection = Selection(
+        settings.window_start_s,
+        settings.window_end_s,
+        settings.sample,
+        seed,
+        settings.idle_gap_max_s,
+        settings.speed,
+        settings.rate,
+        settings.input_scale,
+        settings.output_scale,
+        settings.context_tokens,
+        settings.too_long,
+    )
     trace = _read(settings.source, selection)
     if settings.pacing == "recorded" and not trace.recording.timed:
-        raise UserError(Exit.DATA, f"{settings.file} does not say when its sessions began, so their times cannot be "
-                                   'kept: replay it as a pool with SET="replay.pacing=load" and USERS or RATE')
+        raise UserError(
+            Exit.DATA,
+            f"{settings.file} does not say when its sessions began, so their times cannot be "
+            'kept: replay it as a pool with SET="replay.pacing=load" and USERS or RATE',
+        )
     return trace
 
 
@@ -129,16 +166,26 @@ def _read(source: TraceFile, selection: Selection) -> ReplayTrace:
         raise UserError(Exit.DATA, f"{file} cannot be replayed: {error}") from None
     if not recording.sessions:
         raise UserError(Exit.DATA, f"nothing of {file} is left to replay: {_left_out(recording) or 'it is empty'}")
-    times = Counter((each.request.scope, identity) for session in recording.sessions for each in session
-                    for identity in each.request.hash_ids or ())
-    return ReplayTrace(recording, trace.notes, Ranks(*ranks_among_siblings(recording.sessions)),
-                       frozenset(key for key, count in times.items() if count > 1))
+    times = Counter(
+        (each.request.scope, identity)
+        for session in recording.sessions
+        for each in session
+        for identity in each.request.hash_ids or ()
+    )
+    return ReplayTrace(
+        recording,
+        trace.notes,
+        Ranks(*ranks_among_siblings(recording.sessions)),
+        frozenset(key for key, count in times.items() if count > 1),
+    )
 
 
 def note_of(trace: ReplayTrace, settings: ReplaySettings) -> str:
     recording = trace.recording
-    parts = [f"{recording.requests:,} requests in {len(recording.sessions):,} sessions of "
-             f"{Path(settings.file).name} are replayed"]
+    parts = [
+        f"{recording.requests:,} requests in {len(recording.sessions):,} sessions of "
+        f"{Path(settings.file).name} are replayed"
+    ]
     if trace.reading.bad_rows:
         parts.append(f"{trace.reading.bad_rows:,} of its {trace.reading.rows:,} rows cannot be read")
     more = _left_out(recording, settings.too_long)
@@ -150,8 +197,11 @@ _TOO_LONG = {"leave_out": "left out", "cut": "cut", "send": "sent all the same"}
 
 def _left_out(recording: Recording, too_long: str = "leave_out") -> str:
     left = recording.leftovers
-    parts = ((left.out_of_order, "stood out of order and were put in order"),
-            (left.outside_window, "lie outside of the window"), (left.not_sampled, "are not in the sample"),
-            (left.too_long, f"do not fit into the context and were {_TOO_LONG[too_long]}"),
-            (left.without_lengths, "have neither text nor length and were left out"))
+    parts = (
+        (left.out_of_order, "stood out of order and were put in order"),
+        (left.outside_window, "lie outside of the window"),
+        (left.not_sampled, "are not in the sample"),
+        (left.too_long, f"do not fit into the context and were {_TOO_LONG[too_long]}"),
+        (left.without_lengths, "have neither text nor length and were left out"),
+    )
     return ", ".join(f"{count:,} {what}" for count, what in parts if count)

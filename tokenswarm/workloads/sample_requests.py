@@ -35,8 +35,9 @@ def sample_requests(scenario: Scenario, corpus: Corpus, requests: int, seed: int
             session = iter(workload.session("measure", number))
             prompt = next(session)
         answer = prompt.max_tokens or scenario.output.max_tokens
-        yield TraceRequest(time_s=at_s, messages=prompt.messages, output_tokens=answer, session=prompt.conversation,
-                           turn=prompt.turn)
+        yield TraceRequest(
+            time_s=at_s, messages=prompt.messages, output_tokens=answer, session=prompt.conversation, turn=prompt.turn
+        )
         following = next(session, None)
         if following is not None:
             pause_s = answer * TOKEN_S + scenario.user.think_time_s.sample(rng)

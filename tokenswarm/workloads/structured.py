@@ -48,15 +48,17 @@ CONTROL = "control"
 """Begins the column `document` of a request without a constraint; that of the others begins with their tier."""
 _WORD: Schema = {"type": "string", "maxLength": 24}
 _KINDS = ["syntax", "data", "execution", "tools", "other"]
-_INSTRUCTIONS: Mapping[str, str] = MappingProxyType({
-    JSON_SCHEMA: "Draw one record out of the document. Answer with one JSON object that fits this JSON Schema, and "
-                 "with nothing else:\n\n",
-    REGEX: "When was the document changed, and how urgent is it? Answer with one line that this regular expression "
-           "matches, and with nothing else:\n\n",
-    CHOICE: "What is the document about? Answer with one of these words, and with nothing else:\n\n",
-    GRAMMAR: "Write the query that finds the document. Answer with one line by this grammar, and with nothing "
-             "else:\n\n",
-})
+_INSTRUCTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        JSON_SCHEMA: "Draw one record out of the document. Answer with one JSON object that fits this JSON Schema, and "
+        "with nothing else:\n\n",
+        REGEX: "When was the document changed, and how urgent is it? Answer with one line that this regular expression "
+        "matches, and with nothing else:\n\n",
+        CHOICE: "What is the document about? Answer with one of these words, and with nothing else:\n\n",
+        GRAMMAR: "Write the query that finds the document. Answer with one line by this grammar, and with nothing "
+        "else:\n\n",
+    }
+)
 _AGAINST = (
     "Write two sentences in plain English about the weather at sea. Begin with the word Yesterday. Do not use JSON, "
     "braces, brackets, digits or quotation marks of any kind."
@@ -83,8 +85,13 @@ def _flat() -> Schema:
 def _nested() -> Schema:
     person = _object({"name": _WORD, "role": {"enum": ["author", "editor", "reader"]}})
     section = _object({"heading": _WORD, "kind": {"enum": _KINDS}, "confirmed": {"type": "boolean"}})
-    return _object({"title": _WORD, "people": {"type": "array", "items": person, "minItems": 1, "maxItems": 3},
-                    "sections": {"type": "array", "items": section, "minItems": 1, "maxItems": 3}})
+    return _object(
+        {
+            "title": _WORD,
+            "people": {"type": "array", "items": person, "minItems": 1, "maxItems": 3},
+            "sections": {"type": "array", "items": section, "minItems": 1, "maxItems": 3},
+        }
+    )
 
 
 def _large() -> Schema:
@@ -92,8 +99,14 @@ def _large() -> Schema:
     definitions: Schema = {"kind": {"enum": _KINDS}, "word": _WORD}
     for before, name in zip(("kind", *names), names, strict=False):
         inner = {"$ref": f"#/$defs/{before}"}
-        definitions[name] = _object({"label": {"$ref": "#/$defs/word"}, "kind": {"$ref": "#/$defs/kind"},
-                                     "confirmed": {"type": "boolean"}, "of": inner})
+        definitions[name] = _object(
+            {
+                "label": {"$ref": "#/$defs/word"},
+                "kind": {"$ref": "#/$defs/kind"},
+                "confirmed": {"type": "boolean"},
+                "of": inner,
+            }
+        )
     return {**_object({"title": {"$ref": "#/$defs/word"}, "owner": {"$ref": "#/$defs/owner"}}), "$defs": definitions}
 
 
@@ -124,13 +137,15 @@ class StructuredSettings(WorkloadSettings):
     """Records that are drawn out of documents."""
 
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1)] = Field(
-        default=("flat", "nested", "large"), description="constraints, dealt out in turn: JSON schemas flat (3 "
+        default=("flat", "nested", "large"),
+        description="constraints, dealt out in turn: JSON schemas flat (3 "
         "fields), nested (arrays and enums) and large (8 definitions that refer to each other); regex, choice and "
-        "grammar, where it is known how the engine takes them"
+        "grammar, where it is known how the engine takes them",
     )
     control_share: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
-        default=0.25, description="share of the requests that ask for the same without a constraint, in between: what "
-        "constraining costs shows beside them; they are not checked"
+        default=0.25,
+        description="share of the requests that ask for the same without a constraint, in between: what "
+        "constraining costs shows beside them; they are not checked",
     )
     unique: bool = Field(
         default=False, strict=True, description="every constraint is new to the engine, so that each is compiled"
@@ -162,21 +177,30 @@ class StructuredWorkload(Workload):
         self._lacking = left_out([kind_of(tier) for tier in self.settings.tiers], self._fields)
         self._tiers = [tier for tier in self.settings.tiers if kind_of(tier) not in self._lacking]
         if not self._tiers:
-            raise UserError(Exit.USAGE, f"it is not known how this endpoint takes {' and '.join(self._lacking)}: say "
-                                        "so in [endpoint.constraints] (docs/structured.md), or choose other "
-                                        "structured.tiers")
+            raise UserError(
+                Exit.USAGE,
+                f"it is not known how this endpoint takes {' and '.join(self._lacking)}: say "
+                "so in [endpoint.constraints] (docs/structured.md), or choose other "
+                "structured.tiers",
+            )
         # New to the engine in each run: what it compiled in an earlier one must not make a first use look cheap.
         self._of_run = hashlib.sha256(salt.encode()).hexdigest()[:8] if salt else ""
         self._constraint = cache(lambda tier: constraint_of(tier, self._of_run))
         self._check = cache(lambda tier: self._constraint(tier).check())
-        require_text(corpus, self.settings.document_tokens.typical() * self.chars_per_token,
-                     "structured.document_tokens")
+        require_text(
+            corpus, self.settings.document_tokens.typical() * self.chars_per_token, "structured.document_tokens"
+        )
 
     def notes(self) -> list[str]:
         """See `Workload`: which kinds are not asked for."""
-        return [] if not self._lacking else [
-            f"Answers by {' and '.join(self._lacking)} are not asked for: it is not known how this endpoint takes them "
-            "([endpoint.constraints])."]
+        return (
+            []
+            if not self._lacking
+            else [
+                f"Answers by {' and '.join(self._lacking)} are not asked for: it is not known how this endpoint "
+                "takes them ([endpoint.constraints])."
+            ]
+        )
 
     def session(self, phase: str, number: int) -> StructuredSession:
         """Document `number` of a phase."""
@@ -186,12 +210,17 @@ class StructuredWorkload(Workload):
         free = rng.random() < settings.control_share
         own = f"{self._of_run}{rng.getrandbits(64):016x}" if settings.unique else ""
         constraint = constraint_of(tier, own) if own else self._constraint(tier)
-        return StructuredSession(phase, number, Extraction(
-            f"{CONTROL}-{tier}" if free else tier,
-            None if free else constraint.check() if own else self._check(tier),
-            None if free else constraint.body(self._fields),
-            cache_buster_prefix(self.salt, self.scope(phase)) + instruction(tier),
-            f"Document {phase}-{number:06d}:\n\n{self._document(rng)}"))
+        return StructuredSession(
+            phase,
+            number,
+            Extraction(
+                f"{CONTROL}-{tier}" if free else tier,
+                None if free else constraint.check() if own else self._check(tier),
+                None if free else constraint.body(self._fields),
+                cache_buster_prefix(self.salt, self.scope(phase)) + instruction(tier),
+                f"Document {phase}-{number:06d}:\n\n{self._document(rng)}",
+            ),
+        )
 
     def _document(self, rng: Random) -> str:
         return self.corpus.take(rng, max(1, round(self.settings.document_tokens.sample(rng) * self.chars_per_token)))
@@ -200,9 +229,17 @@ class StructuredWorkload(Workload):
         """See `Workload`: constraints that the prompt argues against, one of each kind, so that only the engine makes
         the answer fit."""
         tiers = {kind_of(tier): tier for tier in reversed(self._tiers)}
-        return [Prompt([{"role": "user", "content": _AGAINST}], f"check {kind}", 1, 0,
-                       body=constraint_of("flat" if kind == JSON_SCHEMA else kind).body(self._fields),
-                       check=_BEGINNINGS[kind]) for kind in tiers]
+        return [
+            Prompt(
+                [{"role": "user", "content": _AGAINST}],
+                f"check {kind}",
+                1,
+                0,
+                body=constraint_of("flat" if kind == JSON_SCHEMA else kind).body(self._fields),
+                check=_BEGINNINGS[kind],
+            )
+            for kind in tiers
+        ]
 
 
 def _begins_as_choice(answer: str) -> bool:
@@ -210,12 +247,14 @@ def _begins_as_choice(answer: str) -> bool:
     return bool(text) and any(word.startswith(text) or text == word for word in _KINDS)
 
 
-_BEGINNINGS: Mapping[str, Callable[[str], bool]] = MappingProxyType({
-    JSON_SCHEMA: lambda answer: answer.lstrip().startswith("{"),
-    REGEX: lambda answer: answer.lstrip()[:2] in ("1", "2", "19", "20"),
-    CHOICE: _begins_as_choice,
-    GRAMMAR: lambda answer: bool(answer.strip()) and "select ".startswith(answer.lstrip()[:7]),
-})
+_BEGINNINGS: Mapping[str, Callable[[str], bool]] = MappingProxyType(
+    {
+        JSON_SCHEMA: lambda answer: answer.lstrip().startswith("{"),
+        REGEX: lambda answer: answer.lstrip()[:2] in ("1", "2", "19", "20"),
+        CHOICE: _begins_as_choice,
+        GRAMMAR: lambda answer: bool(answer.strip()) and "select ".startswith(answer.lstrip()[:7]),
+    }
+)
 """What an answer begins with under each kind of constraint, of which only the first tokens may be there."""
 
 
@@ -223,8 +262,13 @@ _BEGINNINGS: Mapping[str, Callable[[str], bool]] = MappingProxyType({
 def instruction(tier: str) -> str:
     """The system prompt of a tier, which tells the constraint in words too."""
     constraint = constraint_of(tier)
-    words = (json.dumps(constraint.value) if constraint.kind == JSON_SCHEMA
-             else ", ".join(constraint.value) if constraint.kind == CHOICE else constraint.value)
+    words = (
+        json.dumps(constraint.value)
+        if constraint.kind == JSON_SCHEMA
+        else ", ".join(constraint.value)
+        if constraint.kind == CHOICE
+        else constraint.value
+    )
     return _INSTRUCTIONS[constraint.kind] + words
 
 

@@ -48,23 +48,30 @@ class SyntheticSettings(WorkloadSettings):
     """Sessions whose lengths, turns and shared beginnings are drawn."""
 
     popular: tuple[PopularBeginning, ...] = Field(
-        default=(), description="beginnings that many sessions have, each with its share of all sessions (0 to 1) and "
-        "its length: `[{ share = 0.6, tokens = 800 }]`")
+        default=(),
+        description="beginnings that many sessions have, each with its share of all sessions (0 to 1) and "
+        "its length: `[{ share = 0.6, tokens = 800 }]`",
+    )
     beginnings: Count = Field(default=1, description="number of other shared beginnings (system prompts, documents)")
     zipf_s: Annotated[float, Field(strict=True, ge=0, le=10)] = Field(
-        default=1.0, description="their popularity: beginning k is used in proportion to 1/k^zipf_s; 0 = all alike")
+        default=1.0, description="their popularity: beginning k is used in proportion to 1/k^zipf_s; 0 = all alike"
+    )
     beginning_tokens: Distribution = Field(default=constant(500), description="length of a shared beginning, tokens")
     with_beginning: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
-        default=1.0, description="share of the sessions that have one of these or of `popular`; the others share "
-        "nothing")
+        default=1.0,
+        description="share of the sessions that have one of these or of `popular`; the others share nothing",
+    )
     turns: Distribution = Field(default=constant(1), description="requests in a session, each with all before it")
     first_tokens: Distribution = Field(
-        default=constant(300), description="text of a session's own in its first request, tokens")
+        default=constant(300), description="text of a session's own in its first request, tokens"
+    )
     later_tokens: Distribution = Field(
-        default=constant(60), description="new text in each later request, without the answer before it, tokens")
+        default=constant(60), description="new text in each later request, without the answer before it, tokens"
+    )
     answer_tokens: Distribution = Field(
-        default=constant(150), description="length of an answer (max_tokens), and of the scripted one that enters the "
-        "history, tokens")
+        default=constant(150),
+        description="length of an answer (max_tokens), and of the scripted one that enters the history, tokens",
+    )
 
     @model_validator(mode="after")
     def _shares_add_up(self) -> SyntheticSettings:
@@ -123,8 +130,9 @@ class SyntheticWorkload(Workload):
 class SyntheticSession(Session):
     """One session; its first words after the shared beginning are its own."""
 
-    def __init__(self, workload: SyntheticWorkload, identity: tuple[str, int, int], begin: str,
-                 document: str, rng: Random) -> None:
+    def __init__(
+        self, workload: SyntheticWorkload, identity: tuple[str, int, int], begin: str, document: str, rng: Random
+    ) -> None:
         """`identity`: phase, number and turns."""
         phase, number, self._turns = identity
         super().__init__(phase, number)

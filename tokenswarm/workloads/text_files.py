@@ -75,12 +75,17 @@ def _decoded(file: IO[bytes]) -> Iterator[str]:
             text = decoder.decode(data, final=at_end)
         except UnicodeDecodeError as error:
             at = position - waiting + error.start
-            raise Unreadable(f"is not UTF-8 (byte {error.object[error.start]:#04x} at position {at}); write it anew in "
-                             "UTF-8, with: iconv -f ENCODING -t UTF-8" if encoding == "utf-8" else
-                             f"begins with the mark of {encoding.upper()}, but is not (at byte {at})") from None
+            raise Unreadable(
+                f"is not UTF-8 (byte {error.object[error.start]:#04x} at position {at}); write it anew in "
+                "UTF-8, with: iconv -f ENCODING -t UTF-8"
+                if encoding == "utf-8"
+                else f"begins with the mark of {encoding.upper()}, but is not (at byte {at})"
+            ) from None
         if encoding == "utf-8" and "\0" in text:
-            raise Unreadable(f"holds a NUL at character {chars + text.index(chr(0))}: it is no text, or UTF-16 without "
-                             "its mark; write it anew in UTF-8")
+            raise Unreadable(
+                f"holds a NUL at character {chars + text.index(chr(0))}: it is no text, or UTF-16 without "
+                "its mark; write it anew in UTF-8"
+            )
         yield text
         chars += len(text)
         position += len(data)

@@ -29,8 +29,11 @@ class TraceFile:
         """The file to read. Raises UserError: DATA if it is not that of the digest or of no known format; USAGE for a
         mapping of fields that makes no sense."""
         if self.sha256 is not None and digest(Path(self.path)) != self.sha256:
-            raise UserError(Exit.DATA, f"{self.path} is not the file that the run was planned with: it has changed, or "
-                                       "this machine has another one")
+            raise UserError(
+                Exit.DATA,
+                f"{self.path} is not the file that the run was planned with: it has changed, or "
+                "this machine has another one",
+            )
         return open_trace(self.path, self.format, self.bad_rows, dict(self.fields))
 
 
@@ -41,10 +44,13 @@ class TraceFileSettings(WorkloadSettings):
     sha256: str | None = Field(default=None, description="its digest, which a run fills in")
     format: str | None = Field(default=None, description="its format; unset: recognised by the content")
     fields: dict[str, str] = Field(
-        default_factory=dict, description='what the fields of its rows are, where no known format fits: '
-        '`{ prompt = "question", expected = "gold" }` (docs/traffic.md)')
+        default_factory=dict,
+        description="what the fields of its rows are, where no known format fits: "
+        '`{ prompt = "question", expected = "gold" }` (docs/traffic.md)',
+    )
     bad_rows: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
-        default=0.01, description="share of rows that may be unreadable")
+        default=0.01, description="share of rows that may be unreadable"
+    )
 
     @property
     def source(self) -> TraceFile:

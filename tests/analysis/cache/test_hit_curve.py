@@ -26,7 +26,7 @@ def _really(prompts: list[list[int]], lengths: list[int], leaf_first: bool, bloc
     cache: OrderedDict[tuple[int, ...], None] = OrderedDict()
     found = 0
     for prompt, length in zip(prompts, lengths, strict=True):
-        beginnings = [tuple(prompt[:end + 1]) for end in range(len(prompt))]
+        beginnings = [tuple(prompt[: end + 1]) for end in range(len(prompt))]
         count = next((at for at, key in enumerate(beginnings) if key not in cache), len(beginnings))
         found += min(count * BLOCK, length)
         for key in reversed(beginnings) if leaf_first else beginnings:

@@ -18,8 +18,9 @@ TOKENS = np.array([100.0, 60.0, 60.0, 30.0, 200.0])
 """Segment 0 is a shared beginning; 1 and 2 follow it, 3 is an answer to 1, 4 stands alone."""
 
 
-def ask(prompt: list[int], sent: float, answer: list[int] | None = None, took: float = 0.5,
-        more: float = 0.0) -> Request:
+def ask(
+    prompt: list[int], sent: float, answer: list[int] | None = None, took: float = 0.5, more: float = 0.0
+) -> Request:
     return Request(prompt, answer or [], sent, sent + took / 2, sent + took, more)
 
 
@@ -170,8 +171,10 @@ def engine_hits(cache: BlockCache | RadixCache, tokens: np.ndarray, requests: li
 
 
 def one_after_the_other(requests: list[Request]) -> list[Request]:
-    return [Request(r.prompt, r.answer, float(i), i + 0.25, i + 0.5, 0.0 if r.answer else r.more_tokens)
-            for i, r in enumerate(requests)]
+    return [
+        Request(r.prompt, r.answer, float(i), i + 0.25, i + 0.5, 0.0 if r.answer else r.more_tokens)
+        for i, r in enumerate(requests)
+    ]
 
 
 @settings(max_examples=examples(60), deadline=None)

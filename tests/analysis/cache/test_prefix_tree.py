@@ -81,8 +81,9 @@ def test_nothing_sent_is_an_empty_tree() -> None:
     assert build(prompts_of([([], "")])).path(0) == []
 
 
-texts = st.builds(lambda stem, tail: "s" * stem + tail, st.sampled_from([0, 10, 16, 40, 300]),
-                  st.text("ab", max_size=40))
+texts = st.builds(
+    lambda stem, tail: "s" * stem + tail, st.sampled_from([0, 10, 16, 40, 300]), st.text("ab", max_size=40)
+)
 messages = st.builds(lambda role, text: {"role": role, "content": text}, st.sampled_from(["user", "assistant"]), texts)
 
 

@@ -30,13 +30,22 @@ def tokens_of(messages: list[Message]) -> int:
     return sum(len(m["content"]) // 4 + 4 for m in messages)
 
 
-def write(folder: Path, asked: list[list[Message]], cached: list[int | None], *, told: bool = True,
-          **cells: Any) -> Path:
+def write(
+    folder: Path, asked: list[list[Message]], cached: list[int | None], *, told: bool = True, **cells: Any
+) -> Path:
     """A run that asked these, one a second."""
     hashes = Fingerprints(b"k" * 16)
-    rows = [row(request_id=f"r-0-{i}", sent_at=START + i, prompt_tokens=tokens_of(messages), cached_tokens=c,
-                completion_tokens=8, **cells)
-            for i, (messages, c) in enumerate(zip(asked, cached, strict=True))]
+    rows = [
+        row(
+            request_id=f"r-0-{i}",
+            sent_at=START + i,
+            prompt_tokens=tokens_of(messages),
+            cached_tokens=c,
+            completion_tokens=8,
+            **cells,
+        )
+        for i, (messages, c) in enumerate(zip(asked, cached, strict=True))
+    ]
     facts = manifest()
     facts["engine"]["effective"] = {"block_size": 16, "kv_capacity_tokens": 50_000, "prefix_cache": True}
     write_run(folder, rows, facts)
@@ -152,6 +161,7 @@ def test_rows_without_numbers_are_no_requests_of_ours(tmp_path: Path) -> None:
 
 def test_the_terminal_and_the_page_say_the_sentence(tmp_path: Path) -> None:
     from rich.console import Console
+
     summary = summarise(read_run(rag(tmp_path)))
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(summary_table(summary))
@@ -171,14 +181,26 @@ def test_no_chart_where_nothing_was_recorded(tmp_path: Path) -> None:
 
 
 def allowed(**shares: Any) -> Allowed:
-    plain = {"ideal": 0.87, "at_least": 0.87, "at_most": 0.87, "computed": 0.87, "prompts": 0.87, "blocks": 0.85,
-             "capacity": 0.61, "got": 0.58, "block_size": 16, "capacity_tokens": 60_000}
+    plain = {
+        "ideal": 0.87,
+        "at_least": 0.87,
+        "at_most": 0.87,
+        "computed": 0.87,
+        "prompts": 0.87,
+        "blocks": 0.85,
+        "capacity": 0.61,
+        "got": 0.58,
+        "block_size": 16,
+        "capacity_tokens": 60_000,
+    }
     return Allowed(**(plain | shares))
 
 
 def test_the_sentence_names_each_step() -> None:
-    assert sentence(allowed()) == ("The workload allows 87.0%, blocks of 16 allow 85.0%, a KV cache of 60,000 tokens "
-                                   "allows 61.0%, the engine got 58.0%.")
+    assert sentence(allowed()) == (
+        "The workload allows 87.0%, blocks of 16 allow 85.0%, a KV cache of 60,000 tokens "
+        "allows 61.0%, the engine got 58.0%."
+    )
 
 
 def test_a_wide_range_of_blocks_is_told() -> None:
@@ -187,22 +209,31 @@ def test_a_wide_range_of_blocks_is_told() -> None:
 
 def test_what_is_not_known_is_left_out() -> None:
     assert sentence(allowed(blocks=None, capacity=None)) == "The workload allows 87.0%, the engine got 58.0%."
-    assert sentence(allowed(block_size=1, got=None)) == \
-        "The workload allows 87.0%, a KV cache of 60,000 tokens allows 61.0%."
+    assert (
+        sentence(allowed(block_size=1, got=None))
+        == "The workload allows 87.0%, a KV cache of 60,000 tokens allows 61.0%."
+    )
 
 
-@pytest.mark.parametrize(("shares", "who", "words"), [
-    ({}, "memory", "forgotten"),
-    ({"capacity": 0.84, "got": 0.5}, "engine", "engine itself"),
-    ({"capacity": 0.84, "got": 0.5, "computed": 0.6}, "engine", "still being computed"),
-    ({"capacity": 0.84, "got": 0.5, "prompts": 0.5}, "engine", "answers that came back"),
-    ({"blocks": 0.5, "capacity": 0.5, "got": 0.49}, "blocks", "block size"),
-    ({"got": 0.86}, "workload", "nearly all"),
-    ({"ideal": 0.03, "at_most": 0.03, "blocks": 0.02, "capacity": 0.02, "got": 0.0}, "workload", "hardly begin alike"),
-    ({"got": 0.95}, None, "more than these prompts allow"),
-    ({"got": None}, None, "does not report"),
-    ({"got": 0.0, "cache_is_off": True}, "engine", "off"),
-])
+@pytest.mark.parametrize(
+    ("shares", "who", "words"),
+    [
+        ({}, "memory", "forgotten"),
+        ({"capacity": 0.84, "got": 0.5}, "engine", "engine itself"),
+        ({"capacity": 0.84, "got": 0.5, "computed": 0.6}, "engine", "still being computed"),
+        ({"capacity": 0.84, "got": 0.5, "prompts": 0.5}, "engine", "answers that came back"),
+        ({"blocks": 0.5, "capacity": 0.5, "got": 0.49}, "blocks", "block size"),
+        ({"got": 0.86}, "workload", "nearly all"),
+        (
+            {"ideal": 0.03, "at_most": 0.03, "blocks": 0.02, "capacity": 0.02, "got": 0.0},
+            "workload",
+            "hardly begin alike",
+        ),
+        ({"got": 0.95}, None, "more than these prompts allow"),
+        ({"got": None}, None, "does not report"),
+        ({"got": 0.0, "cache_is_off": True}, "engine", "off"),
+    ],
+)
 def test_who_is_to_blame(shares: dict[str, Any], who: str | None, words: str) -> None:
     found, reason = limiting_factor(allowed(**shares))
     assert found == who and words in reason

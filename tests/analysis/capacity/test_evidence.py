@@ -34,6 +34,10 @@ def test_a_latency_that_is_not_known_leaves_the_request_out() -> None:
 
 def test_late_stamps_turn_only_those_requests_that_are_near_their_limit() -> None:
     bounds = RequestBounds({"ttft_ms": 500.0})
-    rows = table(status=["ok"] * 4, ttft_ms=[40.0, 510.0, 510.0, 2000.0], user_class=["A"] * 4,
-                 ttft_uncertainty_ms=[30.0, 30.0, 2.0, 30.0])
+    rows = table(
+        status=["ok"] * 4,
+        ttft_ms=[40.0, 510.0, 510.0, 2000.0],
+        user_class=["A"] * 4,
+        ttft_uncertainty_ms=[30.0, 30.0, 2.0, 30.0],
+    )
     assert unsure_share(rows, bounds, margins(rows, bounds)) == 0.25

@@ -38,9 +38,16 @@ LIMIT_MS, SECONDS = 400.0, 60.0
 def run_at(folder: Path, load: float, bad: float, requests: int = 600) -> str:
     """A run whose every 1 / bad-th request is late; its figures are those of the level."""
     every = round(1 / bad) if bad else 0
-    rows = [row(request_id=str(n), sent_at=START + n * SECONDS / requests,
-                ttft_ms=2 * LIMIT_MS if every and n % every == 0 else 100.0 + load + 0.001 * n,
-                last_token_ms=3000.0, e2e_ms=3000.0) for n in range(requests)]
+    rows = [
+        row(
+            request_id=str(n),
+            sent_at=START + n * SECONDS / requests,
+            ttft_ms=2 * LIMIT_MS if every and n % every == 0 else 100.0 + load + 0.001 * n,
+            last_token_ms=3000.0,
+            e2e_ms=3000.0,
+        )
+        for n in range(requests)
+    ]
     facts = manifest("rag", SECONDS, cost={"gpu_hour_usd": 2.0, "gpus": 2})
     facts["scenario"]["values"] = {"slo": {"ttft_p95_ms": LIMIT_MS}}
     name = f"run-{load:g}"
@@ -52,9 +59,19 @@ def run_at(folder: Path, load: float, bad: float, requests: int = 600) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search of three levels, of which the last fails."""
     folder = tmp_path_factory.mktemp("capacity")
-    record = Capacity(capacity=CapacityFigure("users"), slo={"ttft_ms": LIMIT_MS}, start=8.0, engine="sim<b>",
-                      scenario="rag", simulated=True, series="capacity-1", gpus=2, gpu_hour_usd=2.0, at_least=12.0,
-                      tiers=[new_tier("strict", {"ttft_ms": 110.0}, 0.99, "users")])
+    record = Capacity(
+        capacity=CapacityFigure("users"),
+        slo={"ttft_ms": LIMIT_MS},
+        start=8.0,
+        engine="sim<b>",
+        scenario="rag",
+        simulated=True,
+        series="capacity-1",
+        gpus=2,
+        gpu_hour_usd=2.0,
+        at_least=12.0,
+        tiers=[new_tier("strict", {"ttft_ms": 110.0}, 0.99, "users")],
+    )
     judge = CapacityJudge(record, folder)
     for load, bad in ((8.0, 0.0), (16.0, 0.001), (32.0, 0.5)):
         record.runs.append(CapacityRun(load, run_at(folder, load, bad), 1, SECONDS, requests=700, wall_s=80.0))
@@ -90,7 +107,9 @@ def test_page_and_markdown_tell_the_answer_first_and_escape_names(folder: Path) 
 def test_junit_holds_it_against_what_was_asked_for(folder: Path) -> None:
     cases = ElementTree.parse(folder / "junit.xml").getroot().iter("testcase")
     assert [(case.get("name"), [child.tag for child in case]) for case in cases] == [
-        ("capacity is at least 12 users", ["system-out"]), ("capacity has a bracket", ["system-out"])]
+        ("capacity is at least 12 users", ["system-out"]),
+        ("capacity has a bracket", ["system-out"]),
+    ]
 
 
 def test_a_report_makes_the_same_files_anew(folder: Path) -> None:
@@ -117,11 +136,15 @@ def test_two_searches_are_compared_by_their_ratio(folder: Path, tmp_path: Path) 
     assert "scenario differs" in document["sentences"][1]
     page = (tmp_path / "out" / "capacities.html").read_text()
     assert f'{os.path.relpath(folder, tmp_path / "out")}/run-8/dashboard.html"' in page
-    assert {each.name for each in (tmp_path / "out").iterdir()} == {"capacities.json", "capacities.md",
-                                                                   "capacities.html"}
+    assert {each.name for each in (tmp_path / "out").iterdir()} == {
+        "capacities.json",
+        "capacities.md",
+        "capacities.html",
+    }
 
 
 # ---- the ratio, domination, the knee
+
 
 def capacity(estimate: float, low: float, high: float, curve: bool = True) -> Capacity:
     return Capacity(capacity=CapacityFigure("requests_s", estimate, [low, high], low, high, curve=curve))
@@ -158,8 +181,9 @@ def test_a_point_is_dominated_only_where_that_is_sure() -> None:
 
 
 def test_the_knee_is_inside_of_what_was_measured_or_not_known() -> None:
-    levels = [level(load, (1, 2), (rate, rate), e2e) for load, rate, e2e in
-              ((8, 100, 1.0), (16, 190, 1.1), (32, 250, 2.4))]
+    levels = [
+        level(load, (1, 2), (rate, rate), e2e) for load, rate, e2e in ((8, 100, 1.0), (16, 190, 1.1), (32, 250, 2.4))
+    ]
     assert knee(levels) == 16
     assert knee(levels[:2]) is None
 

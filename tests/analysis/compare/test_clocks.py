@@ -25,9 +25,11 @@ def on_gpu(folder: Path, name: str, clock_mhz: int, seed: int, *, throttle: str 
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     columns = list(rows[0])
-    rows += [dict.fromkeys(columns, "") | {"at": START + second, "source": "gpu 0", "gpu_util": util,
-                                           "gpu_clock_mhz": clock, "gpu_throttle": throttle}
-             for second, (util, clock) in enumerate([(0.9, clock_mhz)] * 30 + [(0.0, 210)] * 25)]
+    rows += [
+        dict.fromkeys(columns, "")
+        | {"at": START + second, "source": "gpu 0", "gpu_util": util, "gpu_clock_mhz": clock, "gpu_throttle": throttle}
+        for second, (util, clock) in enumerate([(0.9, clock_mhz)] * 30 + [(0.0, 210)] * 25)
+    ]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
@@ -37,8 +39,12 @@ def on_gpu(folder: Path, name: str, clock_mhz: int, seed: int, *, throttle: str 
 
 def sides(folder: Path, clocks_b: list[int], **facts) -> dict[str, list[Path]]:
     a = [on_gpu(folder, f"v-{seed}", 1980, seed) for seed in range(len(clocks_b))]
-    return {"a": a, "b": [on_gpu(folder, f"s-{seed}", clock, seed, engine="SGLang", **facts)
-                          for seed, clock in enumerate(clocks_b)]}
+    return {
+        "a": a,
+        "b": [
+            on_gpu(folder, f"s-{seed}", clock, seed, engine="SGLang", **facts) for seed, clock in enumerate(clocks_b)
+        ],
+    }
 
 
 def test_the_clock_is_that_of_a_working_card(tmp_path: Path) -> None:
@@ -71,12 +77,15 @@ def test_cards_of_two_kinds_have_clocks_of_their_own(tmp_path: Path) -> None:
     assert not compare_runs(a=a, b=b).groups.left_out
 
 
-@pytest.mark.parametrize(("one", "other", "apart"), [
-    (GpuState("gpu 0", 1980), GpuState("gpu 0", 1900), False),
-    (GpuState("gpu 0", 1980), GpuState("gpu 0", 1860), True),
-    (GpuState("gpu 0", 1980, {"heat": 0.3}), GpuState("gpu 0", 1980), True),
-    (GpuState("gpu 0", 1980, {"power": 0.9}), GpuState("gpu 0", 1980), False),
-    (GpuState("gpu 0", None), GpuState("gpu 0", 1980), False),
-])
+@pytest.mark.parametrize(
+    ("one", "other", "apart"),
+    [
+        (GpuState("gpu 0", 1980), GpuState("gpu 0", 1900), False),
+        (GpuState("gpu 0", 1980), GpuState("gpu 0", 1860), True),
+        (GpuState("gpu 0", 1980, {"heat": 0.3}), GpuState("gpu 0", 1980), True),
+        (GpuState("gpu 0", 1980, {"power": 0.9}), GpuState("gpu 0", 1980), False),
+        (GpuState("gpu 0", None), GpuState("gpu 0", 1980), False),
+    ],
+)
 def test_what_counts_as_another_clock(one: GpuState, other: GpuState, apart: bool) -> None:
     assert (clocks_apart([one], [other]) is not None) == apart

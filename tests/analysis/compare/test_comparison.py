@@ -24,13 +24,42 @@ START = manifest()["phases"][1]["start"]
 
 def run(folder: Path, name: str, ttft_ms: float, *, engine: str = "vLLM", count: int = 240, **facts) -> Path:
     """A valid run whose TTFT is `ttft_ms` with some spread; `facts` replace entries of run.json."""
-    told = manifest() | {"run_id": name, "simulated": False,
-                         "engine": manifest()["engine"] | {"name": engine.lower(), "title": engine}} | facts
+    told = (
+        manifest()
+        | {
+            "run_id": name,
+            "simulated": False,
+            "engine": manifest()["engine"] | {"name": engine.lower(), "title": engine},
+        }
+        | facts
+    )
     ttfts = [ttft_ms * (0.8 + (i * 7 % 40) / 100) for i in range(count)]
-    rows = [row(run_id=name, request_id=f"{name}-{i}", sent_at=START + i / 4, ttft_ms=ttft, ttfo_ms=ttft, e2e_ms=1090.0,
-                shared_prefix_chars=600, prompt_chars=1000) for i, ttft in enumerate(ttfts)]
-    host = [{"at": START + second, "source": "worker 0", "cpu_share": 0.2, "loop_lag_ms": 0.1, "read_lag_p99_ms": 0.1,
-             "rss_mb": 80.0, "in_flight": 4, "tokens": 400} for second in range(60)]
+    rows = [
+        row(
+            run_id=name,
+            request_id=f"{name}-{i}",
+            sent_at=START + i / 4,
+            ttft_ms=ttft,
+            ttfo_ms=ttft,
+            e2e_ms=1090.0,
+            shared_prefix_chars=600,
+            prompt_chars=1000,
+        )
+        for i, ttft in enumerate(ttfts)
+    ]
+    host = [
+        {
+            "at": START + second,
+            "source": "worker 0",
+            "cpu_share": 0.2,
+            "loop_lag_ms": 0.1,
+            "read_lag_p99_ms": 0.1,
+            "rss_mb": 80.0,
+            "in_flight": 4,
+            "tokens": 400,
+        }
+        for second in range(60)
+    ]
     return write_run(folder / name, rows, told, host=host)
 
 
@@ -43,6 +72,7 @@ def figure(found, key: str):
 
 
 # ---- the test itself
+
 
 def test_a_clear_difference_is_found_with_its_ratio() -> None:
     found = difference([Reading(v) for v in (100, 102, 98)], [Reading(v) for v in (150, 153, 147)], ratio=True)
@@ -87,6 +117,7 @@ def test_holm_is_stricter_than_each_test_alone() -> None:
 
 # ---- groups
 
+
 def test_runs_of_two_engines_tell_themselves_apart(tmp_path) -> None:
     runs = series(tmp_path, "v", [100, 102, 98]) + series(tmp_path, "s", [60, 61, 59], engine="SGLang")
     found = compare_runs(runs)
@@ -117,8 +148,10 @@ def test_runs_of_the_same_seeds_are_tested_in_pairs(tmp_path) -> None:
     """Each pair has other work, which moves both sides far more than they differ."""
     work = [100, 180, 70, 130]
     runs = [run(tmp_path, f"v-{seed}", level, seed=seed) for seed, level in enumerate(work)]
-    runs += [run(tmp_path, f"s-{seed}", level * factor, engine="SGLang", seed=seed)
-             for seed, (level, factor) in reversed(list(enumerate(zip(work, (0.80, 0.82, 0.79, 0.81), strict=True))))]
+    runs += [
+        run(tmp_path, f"s-{seed}", level * factor, engine="SGLang", seed=seed)
+        for seed, (level, factor) in reversed(list(enumerate(zip(work, (0.80, 0.82, 0.79, 0.81), strict=True))))
+    ]
     found = compare_runs(runs)
     ttft = figure(found, "ttft_p95_ms")
     assert (ttft.difference.paired, ttft.state, found.verdict.winner) == (True, "better", "b")
@@ -138,15 +171,19 @@ def test_figures_outside_the_headline_are_corrected_for_their_number(tmp_path) -
     further = [result for result in found.results if not result.metric.headline and result.difference]
     different = [result for result in further if result.state in ("better", "worse")]
     assert different
-    assert all(result.difference.p < 0.05 / len([each for each in further if each.difference.p > result.difference.p] or
-                                                [1]) for result in different)
+    assert all(
+        result.difference.p < 0.05 / len([each for each in further if each.difference.p > result.difference.p] or [1])
+        for result in different
+    )
 
 
 def test_two_flag_sets_of_one_engine_are_told_apart_by_their_settings(tmp_path) -> None:
     def scenario(value: str) -> dict:
         return manifest()["scenario"] | {"overrides": {"engine.prefill_budget": value}}
-    runs = series(tmp_path, "a", [100, 101, 99], scenario=scenario("4096")) + \
-        series(tmp_path, "b", [80, 81, 79], scenario=scenario("16384"))
+
+    runs = series(tmp_path, "a", [100, 101, 99], scenario=scenario("4096")) + series(
+        tmp_path, "b", [80, 81, 79], scenario=scenario("16384")
+    )
     found = compare_runs(runs)
     assert (found.groups.by, len(found.groups.a), len(found.groups.b)) == ("settings", 3, 3)
     assert "engine.prefill_budget=16384" in markdown(found).replace("\\_", "_")
@@ -160,15 +197,22 @@ def test_a_run_that_is_not_valid_is_left_out_and_named(tmp_path) -> None:
     assert [(one.run_id, one.why.startswith("ENDED EARLY: ")) for one in found.groups.left_out] == [("bad", True)]
 
 
-@pytest.mark.parametrize(("names", "code", "words"), [
-    (("v", "v2"), Exit.USAGE, "nothing tells these runs apart"),
-    (("v", "s", "x"), Exit.USAGE, "3 kinds by their engine"),
-    (("v", "simulated"), Exit.USAGE, "simulator"),
-])
+@pytest.mark.parametrize(
+    ("names", "code", "words"),
+    [
+        (("v", "v2"), Exit.USAGE, "nothing tells these runs apart"),
+        (("v", "s", "x"), Exit.USAGE, "3 kinds by their engine"),
+        (("v", "simulated"), Exit.USAGE, "simulator"),
+    ],
+)
 def test_runs_that_do_not_make_two_sides_are_refused_in_a_sentence(tmp_path, names, code, words) -> None:
-    runs = {"v": lambda: run(tmp_path, "v", 100), "v2": lambda: run(tmp_path, "v2", 100),
-            "s": lambda: run(tmp_path, "s", 90, engine="SGLang"), "x": lambda: run(tmp_path, "x", 90, engine="Other"),
-            "simulated": lambda: run(tmp_path, "sim", 90, engine="Simulator", simulated=True)}
+    runs = {
+        "v": lambda: run(tmp_path, "v", 100),
+        "v2": lambda: run(tmp_path, "v2", 100),
+        "s": lambda: run(tmp_path, "s", 90, engine="SGLang"),
+        "x": lambda: run(tmp_path, "x", 90, engine="Other"),
+        "simulated": lambda: run(tmp_path, "sim", 90, engine="Simulator", simulated=True),
+    }
     with pytest.raises(UserError, match=words) as raised:
         compare_runs([runs[name]() for name in names])
     assert raised.value.code is code
@@ -183,16 +227,25 @@ def test_nothing_valid_on_a_side_is_said(tmp_path) -> None:
 
 def test_cold_prompts_on_one_side_are_named(tmp_path) -> None:
     cold, steady = (manifest()["load"] | {"prompts": state} for state in ("cold", "steady"))
-    found = compare_runs([*series(tmp_path, "v", [100, 101, 99], load=cold),
-                          *series(tmp_path, "s", [90, 91, 89], engine="SGLang", load=steady)])
-    assert any("load is not the same" in each and "prompts cold" in each and "prompts steady" in each
-               for each in found.unfair)
+    found = compare_runs(
+        [
+            *series(tmp_path, "v", [100, 101, 99], load=cold),
+            *series(tmp_path, "s", [90, 91, 89], engine="SGLang", load=steady),
+        ]
+    )
+    assert any(
+        "load is not the same" in each and "prompts cold" in each and "prompts steady" in each for each in found.unfair
+    )
 
 
 def test_other_loads_and_prompts_are_named(tmp_path) -> None:
     other = manifest()["load"] | {"users": 200}
-    found = compare_runs([*series(tmp_path, "v", [100, 101, 99]),
-                          *series(tmp_path, "s", [90, 91, 89], engine="SGLang", load=other, salt="zz")])
+    found = compare_runs(
+        [
+            *series(tmp_path, "v", [100, 101, 99]),
+            *series(tmp_path, "s", [90, 91, 89], engine="SGLang", load=other, salt="zz"),
+        ]
+    )
     assert any("load is not the same" in sentence and "users 200" in sentence for sentence in found.unfair)
     assert any("another salt" in sentence for sentence in found.unfair)
 
@@ -200,16 +253,26 @@ def test_other_loads_and_prompts_are_named(tmp_path) -> None:
 def test_intervals_of_shares_stay_between_none_and_all(tmp_path) -> None:
     runs = [*series(tmp_path, "v", [100, 101]), *series(tmp_path, "s", [90, 91], engine="SGLang")]
     told = document(compare_runs(runs))
-    ends = [end for figure in told["figures"] if figure["unit"] == "share" and "a" in figure
-            for side in "ab" for end in figure[side]["ci95"]]
+    ends = [
+        end
+        for figure in told["figures"]
+        if figure["unit"] == "share" and "a" in figure
+        for side in "ab"
+        for end in figure[side]["ci95"]
+    ]
     assert len(ends) >= 4 and min(ends) >= 0.0 and max(ends) <= 1.0
 
 
 def test_goodput_by_other_limits_is_named(tmp_path) -> None:
     def scenario(limit_ms: int) -> dict:
         return manifest()["scenario"] | {"values": {"slo": {"ttft_p95_ms": limit_ms}}}
-    found = compare_runs([*series(tmp_path, "v", [100, 101, 99], scenario=scenario(90)),
-                          *series(tmp_path, "s", [100, 101, 99], engine="SGLang", scenario=scenario(400))])
+
+    found = compare_runs(
+        [
+            *series(tmp_path, "v", [100, 101, 99], scenario=scenario(90)),
+            *series(tmp_path, "s", [100, 101, 99], engine="SGLang", scenario=scenario(400)),
+        ]
+    )
     told = [sentence for sentence in found.unfair if "goodput" in sentence]
     assert len(told) == 1 and "ttft_ms <= 90" in told[0] and "ttft_ms <= 400" in told[0]
 
@@ -217,34 +280,57 @@ def test_goodput_by_other_limits_is_named(tmp_path) -> None:
 def test_settings_that_differ_without_excuse_are_told_from_the_engines_own(tmp_path) -> None:
     def engine(name: str, **effective) -> dict:
         return manifest()["engine"] | {"name": name.lower(), "title": name, "effective": effective}
+
     found = _two_engines(tmp_path, engine)
     assert {one.name: one.excused for one in found.setup if one.name != "version"} == {
-        "context_length": None, "block_size": "the engine's own"}
+        "context_length": None,
+        "block_size": "the engine's own",
+    }
 
 
 def _two_engines(tmp_path, engine):
     def one(name: str, title: str, **effective) -> Path:
         told = manifest() | {"run_id": name, "simulated": False, "engine": engine(title, **effective)}
         rows = [row(request_id=f"{name}-{i}", sent_at=START + i / 4, ttft_ms=100 + i % 9) for i in range(240)]
-        host = [{"at": START + second, "source": "worker 0", "cpu_share": 0.2, "loop_lag_ms": 0.1,
-                 "read_lag_p99_ms": 0.1, "rss_mb": 80.0, "in_flight": 4, "tokens": 400} for second in range(60)]
+        host = [
+            {
+                "at": START + second,
+                "source": "worker 0",
+                "cpu_share": 0.2,
+                "loop_lag_ms": 0.1,
+                "read_lag_p99_ms": 0.1,
+                "rss_mb": 80.0,
+                "in_flight": 4,
+                "tokens": 400,
+            }
+            for second in range(60)
+        ]
         return write_run(tmp_path / name, rows, told, host=host)
-    return compare_runs([one("v", "vLLM", context_length=8192, block_size=16, prefix_cache=True),
-                         one("s", "SGLang", context_length=4096, block_size=1, prefix_cache=True)])
+
+    return compare_runs(
+        [
+            one("v", "vLLM", context_length=8192, block_size=16, prefix_cache=True),
+            one("s", "SGLang", context_length=4096, block_size=1, prefix_cache=True),
+        ]
+    )
 
 
 # ---- the rule of thumb
 
-@pytest.mark.parametrize(("traits", "engine"), [
-    (rule_of_thumb.Traits(0.30, 10, "llama"), "SGLang"),
-    (rule_of_thumb.Traits(0.29, 10, "llama"), None),
-    (rule_of_thumb.Traits(0.1, 10, "deepseek-ai/DeepSeek-R1"), "SGLang"),
-    (rule_of_thumb.Traits(0.1, 100, "llama"), "vLLM"),
-    (rule_of_thumb.Traits(0.1, 10, "llama", mixed_hardware=True), "vLLM"),
-    (rule_of_thumb.Traits(0.1, 10, "llama", frequent_model_changes=True), "vLLM"),
-    (rule_of_thumb.Traits(0.5, 200, "llama"), None),
-    (rule_of_thumb.Traits(None, None, "llama"), None),
-])
+
+@pytest.mark.parametrize(
+    ("traits", "engine"),
+    [
+        (rule_of_thumb.Traits(0.30, 10, "llama"), "SGLang"),
+        (rule_of_thumb.Traits(0.29, 10, "llama"), None),
+        (rule_of_thumb.Traits(0.1, 10, "deepseek-ai/DeepSeek-R1"), "SGLang"),
+        (rule_of_thumb.Traits(0.1, 100, "llama"), "vLLM"),
+        (rule_of_thumb.Traits(0.1, 10, "llama", mixed_hardware=True), "vLLM"),
+        (rule_of_thumb.Traits(0.1, 10, "llama", frequent_model_changes=True), "vLLM"),
+        (rule_of_thumb.Traits(0.5, 200, "llama"), None),
+        (rule_of_thumb.Traits(None, None, "llama"), None),
+    ],
+)
 def test_rule_of_thumb(traits, engine) -> None:
     assert rule_of_thumb.advise(traits).engine == engine
 
@@ -265,10 +351,13 @@ def test_measurement_and_rule_that_disagree_are_said_to(tmp_path) -> None:
 
 # ---- the files
 
+
 def test_the_three_files_say_the_same_and_hold_no_markup_of_others(tmp_path) -> None:
     hostile = "<script>alert(1)</script>|`x`"
-    runs = [*series(tmp_path, "v", [100, 101, 99], model=hostile), *series(tmp_path, "s", [60, 61, 59], engine="SGLang",
-                                                                        model=hostile)]
+    runs = [
+        *series(tmp_path, "v", [100, 101, 99], model=hostile),
+        *series(tmp_path, "s", [60, 61, 59], engine="SGLang", model=hostile),
+    ]
     found = compare_runs(runs)
     told = write_comparison(found, tmp_path / "out")
     assert json.loads(json.dumps(told)) == json.loads((tmp_path / "out" / COMPARISON_JSON).read_text())
@@ -287,8 +376,10 @@ def test_given_sides_keep_their_labels(tmp_path) -> None:
 
 def test_what_the_runs_noted_about_their_engines_stands_on_every_form_of_the_comparison(tmp_path: Path) -> None:
     sentence = "vLLM runs on a CPU here: its speed says nothing about a <GPU>"
-    folders = [*series(tmp_path, "a", [100.0, 101.0], notes=[sentence]),
-               *series(tmp_path, "b", [100.0, 101.0], engine="SGLang", notes=[sentence])]
+    folders = [
+        *series(tmp_path, "a", [100.0, 101.0], notes=[sentence]),
+        *series(tmp_path, "b", [100.0, 101.0], engine="SGLang", notes=[sentence]),
+    ]
     found = compare_runs(folders)
     assert found.notes == [sentence]
     assert "nothing about a &lt;GPU&gt;" in render_comparison(found)
@@ -297,8 +388,9 @@ def test_what_the_runs_noted_about_their_engines_stands_on_every_form_of_the_com
 
 def test_pairs_with_seeds_of_their_own_are_fair_and_a_seed_that_one_side_lacks_is_named(tmp_path) -> None:
     def side(name: str, seeds: list[int], engine: str) -> list[Path]:
-        return [run(tmp_path, f"{name}{seed}", 100 + seed, engine=engine, seed=seed, salt=f"salt-{seed}")
-                for seed in seeds]
+        return [
+            run(tmp_path, f"{name}{seed}", 100 + seed, engine=engine, seed=seed, salt=f"salt-{seed}") for seed in seeds
+        ]
 
     fair = compare_runs([*side("v", [1, 2, 3], "vLLM"), *side("s", [1, 2, 3], "SGLang")])
     assert not any("seed" in sentence or "salt" in sentence for sentence in fair.unfair)
@@ -309,11 +401,24 @@ def test_pairs_with_seeds_of_their_own_are_fair_and_a_seed_that_one_side_lacks_i
 @pytest.mark.parametrize(("turns", "words"), [("corpus", "texts of the corpus"), ("engine", "drift apart")])
 def test_the_page_says_whose_words_stand_in_chat_histories_and_how_much_that_is(tmp_path, turns, words) -> None:
     values = manifest()["scenario"] | {"values": {"chat": {"assistant_turns": turns}}}
-    runs = [*series(tmp_path, "v", [100, 101], scenario=values),
-            *series(tmp_path, "s", [90, 91], engine="SGLang", scenario=values)]
+    runs = [
+        *series(tmp_path, "v", [100, 101], scenario=values),
+        *series(tmp_path, "s", [90, 91], engine="SGLang", scenario=values),
+    ]
     rows = Fingerprints(b"key")
-    told = [rows.row(0, number, [{"role": "user", "content": "x" * 60}, {"role": "assistant", "content": "y" * 20},
-                                 {"role": "user", "content": "z" * 20}], Answer(status="failed")) for number in (1, 2)]
+    told = [
+        rows.row(
+            0,
+            number,
+            [
+                {"role": "user", "content": "x" * 60},
+                {"role": "assistant", "content": "y" * 20},
+                {"role": "user", "content": "z" * 20},
+            ],
+            Answer(status="failed"),
+        )
+        for number in (1, 2)
+    ]
     for folder in runs:
         (folder / "prompts.csv").write_text(",".join(names(PROMPT_COLUMNS)) + "\n" + "".join(told))
     found = [note for note in compare_runs(runs).notes if "histories" in note]
@@ -322,9 +427,14 @@ def test_the_page_says_whose_words_stand_in_chat_histories_and_how_much_that_is(
 
 @pytest.mark.parametrize(("factors_b", "unlike"), [((3.995, 3.986), False), ((3.995, 4.1), True), ((4.2, 4.2), True)])
 def test_tokens_are_held_against_each_other_seed_by_seed(
-        tmp_path: Path, factors_b: tuple[float, float], unlike: bool) -> None:
-    a, b = ([run(tmp_path, f"{side}-{seed}", 100, engine=engine, seed=seed, preflight={"chars_per_token": factor})
-             for seed, factor in enumerate(factors)]
-            for side, engine, factors in (("a", "vLLM", (3.995, 3.986)), ("b", "SGLang", factors_b)))
+    tmp_path: Path, factors_b: tuple[float, float], unlike: bool
+) -> None:
+    a, b = (
+        [
+            run(tmp_path, f"{side}-{seed}", 100, engine=engine, seed=seed, preflight={"chars_per_token": factor})
+            for seed, factor in enumerate(factors)
+        ]
+        for side, engine, factors in (("a", "vLLM", (3.995, 3.986)), ("b", "SGLang", factors_b))
+    )
     sentences = [sentence for sentence in compare_runs(a=a, b=b).unfair if "tokens are not the same" in sentence]
     assert bool(sentences) == unlike

@@ -15,11 +15,15 @@ from tests.analysis.compare.test_comparison import run
 
 
 def qualified(folder: Path, factors: list[float]):
-    work = [100, 180, 70, 130, 95, 160][:len(factors)]
-    a = [run(folder, f"one-{seed}", level, seed=seed, started_at=f"2026-11-26T10:{2 * seed:02d}:00Z")
-         for seed, level in enumerate(work)]
-    b = [run(folder, f"two-{seed}", level * factor, seed=seed, started_at=f"2026-11-26T10:{2 * seed + 1:02d}:00Z")
-         for seed, (level, factor) in enumerate(zip(work, factors, strict=True))]
+    work = [100, 180, 70, 130, 95, 160][: len(factors)]
+    a = [
+        run(folder, f"one-{seed}", level, seed=seed, started_at=f"2026-11-26T10:{2 * seed:02d}:00Z")
+        for seed, level in enumerate(work)
+    ]
+    b = [
+        run(folder, f"two-{seed}", level * factor, seed=seed, started_at=f"2026-11-26T10:{2 * seed + 1:02d}:00Z")
+        for seed, (level, factor) in enumerate(zip(work, factors, strict=True))
+    ]
     compared = compare_runs(a=a, b=b, labels=("one", "two"))
     figures = {each.figure.key: each for each in noise(compared.groups.a, compared.groups.b)}
     return compared, figures

@@ -14,24 +14,46 @@ from tokenswarm.contract.series_file import record_json
 NOISE = (1.0, 1.02, 0.98, 1.01, 0.99)
 
 
-def shots(engine: str, case: str, e2e_ms: float, ttft_ms: float = 100.0,
-          noise: tuple[float, ...] = NOISE) -> list[Shot]:
-    return [Shot(engine, case, repeat, status="ok", e2e_ms=e2e_ms * factor, ttft_ms=ttft_ms * factor,
-                 prompt_tokens=20, cached_tokens=0, completion_tokens=150)
-            for repeat, factor in enumerate(noise, 1)]
+def shots(
+    engine: str, case: str, e2e_ms: float, ttft_ms: float = 100.0, noise: tuple[float, ...] = NOISE
+) -> list[Shot]:
+    return [
+        Shot(
+            engine,
+            case,
+            repeat,
+            status="ok",
+            e2e_ms=e2e_ms * factor,
+            ttft_ms=ttft_ms * factor,
+            prompt_tokens=20,
+            cached_tokens=0,
+            completion_tokens=150,
+        )
+        for repeat, factor in enumerate(noise, 1)
+    ]
 
 
 def record(*groups: list[Shot], interleaved: bool = True) -> OneShot:
     made = [shot for group in groups for shot in group]
     labels = list(dict.fromkeys(shot.engine for shot in made))
-    return with_answer(OneShot(prompt="Why?", repeats=5, max_tokens=150, interleaved=interleaved,
-                               engines=[ShotEngine(label, label, label.upper(), model="m") for label in labels],
-                               shots=made))
+    return with_answer(
+        OneShot(
+            prompt="Why?",
+            repeats=5,
+            max_tokens=150,
+            interleaved=interleaved,
+            engines=[ShotEngine(label, label, label.upper(), model="m") for label in labels],
+            shots=made,
+        )
+    )
 
 
 def contrast(of: OneShot, what: str, case: str = "cold") -> ShotContrast:
-    [one] = [each for each in of.contrasts
-             if each.what == what and each.case_a == each.case_b == case and each.engine_a != each.engine_b]
+    [one] = [
+        each
+        for each in of.contrasts
+        if each.what == what and each.case_a == each.case_b == case and each.engine_a != each.engine_b
+    ]
     return one
 
 
@@ -79,8 +101,12 @@ def test_engines_that_were_not_asked_in_turn_make_no_pairs() -> None:
 
 
 def test_cold_and_cached_stand_apart_and_the_cached_one_is_held_against_the_cold_one() -> None:
-    answer = record(shots("vllm", "fresh", 5253.0), shots("vllm", "cached", 4572.0),
-                    shots("vllm", "cached_again", 4510.0), shots("vllm", "small", 4155.0))
+    answer = record(
+        shots("vllm", "fresh", 5253.0),
+        shots("vllm", "cached", 4572.0),
+        shots("vllm", "cached_again", 4510.0),
+        shots("vllm", "small", 4155.0),
+    )
     assert [row.case for row in answer.rows] == ["fresh", "cached", "cached_again", "small"]
     ratios = {each.case_b: each.ratio for each in answer.contrasts if each.what == "duration_s"}
     assert ratios["cached"] == pytest.approx(4572 / 5253) and set(ratios) == {"cached", "cached_again", "small"}

@@ -18,10 +18,12 @@ LABELS = ("vLLM", "SGLang")
 
 
 def sides(tmp_path: Path, factors: list[float]) -> tuple[list[Path], list[Path]]:
-    work = [100, 180, 70, 130, 95, 160][:len(factors)]
+    work = [100, 180, 70, 130, 95, 160][: len(factors)]
     a = [run(tmp_path, f"v-{seed}", level, seed=seed) for seed, level in enumerate(work)]
-    return a, [run(tmp_path, f"s-{seed}", level * factor, engine="SGLang", seed=seed)
-               for seed, (level, factor) in enumerate(zip(work, factors, strict=True))]
+    return a, [
+        run(tmp_path, f"s-{seed}", level * factor, engine="SGLang", seed=seed)
+        for seed, (level, factor) in enumerate(zip(work, factors, strict=True))
+    ]
 
 
 def so_far(tmp_path: Path, factors: list[float], rules: Rules):
@@ -31,6 +33,7 @@ def so_far(tmp_path: Path, factors: list[float], rules: Rules):
 
 
 # ---- the levels
+
 
 def test_early_looks_are_stricter_and_all_of_them_stricter_than_a_single_test() -> None:
     levels = [Look(done, 10).level for done in looks(10)]
@@ -73,12 +76,15 @@ def test_wilcoxon_stands_beside_the_paired_t_and_needs_six_pairs() -> None:
     rng = np.random.default_rng(1)
     for count, least in ((5, 0.0625), (6, 0.03125)):
         a = [Reading(float(value)) for value in rng.uniform(90, 110, count)]
-        b = [Reading(1.5 * reading.value * factor) for reading, factor in zip(a, rng.uniform(0.99, 1.01, count),
-                                                                             strict=True)]
+        b = [
+            Reading(1.5 * reading.value * factor)
+            for reading, factor in zip(a, rng.uniform(0.99, 1.01, count), strict=True)
+        ]
         assert difference(a, b, ratio=True, paired=True).wilcoxon_p == pytest.approx(least)
 
 
 # ---- what a series says
+
 
 def test_a_clear_difference_settles_a_series_early_and_says_so(tmp_path: Path) -> None:
     state = so_far(tmp_path, [0.800, 0.803, 0.798], Rules(planned_pairs=5))
@@ -87,7 +93,8 @@ def test_a_clear_difference_settles_a_series_early_and_says_so(tmp_path: Path) -
 
 
 def test_a_difference_that_the_first_look_cannot_tell_from_chance_goes_on_with_the_pairs_it_takes(
-        tmp_path: Path) -> None:
+    tmp_path: Path,
+) -> None:
     factors = [0.97, 0.90, 0.85]
     state = so_far(tmp_path, factors, Rules(planned_pairs=10))
     assert not state.settled
@@ -107,6 +114,7 @@ def test_a_run_without_its_partner_stands_aside(tmp_path: Path) -> None:
 
 
 # ---- what may be set
+
 
 def test_a_margin_that_is_set_decides_and_is_named(tmp_path: Path) -> None:
     a, b = sides(tmp_path, [1.06, 1.062, 1.059, 1.061])

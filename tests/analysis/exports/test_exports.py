@@ -43,14 +43,29 @@ def test_the_report_of_llm_d_is_valid_by_its_schema_and_has_our_figures(of: Meas
     aggregate = report["results"]["request_performance"]["aggregate"]
     assert aggregate["requests"]["total"] == of.summary.counts.measured.sent
     assert aggregate["latency"]["request_latency"]["p50"] == pytest.approx(
-        (percentile(of.summary, "e2e_ms") or 0.0) / 1e3)
+        (percentile(of.summary, "e2e_ms") or 0.0) / 1e3
+    )
     assert aggregate["throughput"]["output_token_rate"]["mean"] == of.summary.rates["output_tok_s"].value
     assert report["run"]["description"].count(of.summary.verdict) == 1
 
 
 def test_a_run_of_nothing_is_valid_too(tmp_path: Path) -> None:
-    empty = ready(write_run(tmp_path, [row(status="failed", error="overloaded", ttft_ms=None, e2e_ms=None,
-                                           prompt_tokens=None, completion_tokens=None)], {}))
+    empty = ready(
+        write_run(
+            tmp_path,
+            [
+                row(
+                    status="failed",
+                    error="overloaded",
+                    ttft_ms=None,
+                    e2e_ms=None,
+                    prompt_tokens=None,
+                    completion_tokens=None,
+                )
+            ],
+            {},
+        )
+    )
     jsonschema.Draft202012Validator(SCHEMA).validate(llmd_report(empty))
     assert "ttfts" not in vllm_bench(empty) and "request_latency" not in aiperf_export(empty)
 
@@ -60,8 +75,9 @@ def test_the_json_of_vllm_bench_has_our_figures_and_names_what_is_defined_otherw
     json.dumps(document, allow_nan=False)
     assert document["completed"] == of.summary.counts.measured.ok
     assert document["median_e2el_ms"] == pytest.approx(percentile(of.summary, "e2e_ms"))
-    assert document.get("median_tpot_ms") == (pytest.approx(percentile(of.summary, "tpot_ms"))
-                                              if percentile(of.summary, "tpot_ms") else None)
+    assert document.get("median_tpot_ms") == (
+        pytest.approx(percentile(of.summary, "tpot_ms")) if percentile(of.summary, "tpot_ms") else None
+    )
     assert document["request_goodput"] == of.summary.goodput.goodput_rps.value
     assert not any("itl" in key for key in document), "no figure that was not measured"
     assert {"tpot", "goodput"} <= document["tokenswarm"]["definitions"].keys()
@@ -88,9 +104,11 @@ def test_what_goes_out_as_vllm_bench_comes_in_again(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_not_valid_is_written_only_on_demand_and_without_what_its_report_withholds(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = write_run(tmp_path, [row(request_id=f"r{i}", sent_at=START + i / 4, ttft_uncertainty_ms=500.0)
-                                  for i in range(240)])
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_run(
+        tmp_path, [row(request_id=f"r{i}", sent_at=START + i / 4, ttft_uncertainty_ms=500.0) for i in range(240)]
+    )
     assert summarise(read_run(folder)).verdict == "INVALID"
     assert main(["export", str(folder), "--format", "vllm-bench"]) == 4
     err = capsys.readouterr().err

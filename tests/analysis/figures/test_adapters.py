@@ -26,10 +26,18 @@ def folder(path: Path, adapters: int | None = 20) -> Run:
         at = -1 + number / 12
         ttft = 100.0 + rank if rank in seen else 500.0
         seen.add(int(rank))
-        rows.append(make_run.row(
-            sent_at=make_run.START + at, adapter=int(rank), ttft_ms=ttft, request_id=f"r-{number}",
-            last_token_ms=ttft + 990, e2e_ms=ttft + 990, phase="warmup" if at < 0 else "measure",
-            status="failed" if rank == 20 else "ok"))
+        rows.append(
+            make_run.row(
+                sent_at=make_run.START + at,
+                adapter=int(rank),
+                ttft_ms=ttft,
+                request_id=f"r-{number}",
+                last_token_ms=ttft + 990,
+                e2e_ms=ttft + 990,
+                phase="warmup" if at < 0 else "measure",
+                status="failed" if rank == 20 else "ok",
+            )
+        )
     facts = make_run.manifest("rag")
     if adapters is not None:
         facts["scenario"]["values"]["lora"] = {"adapters": adapters}

@@ -25,8 +25,12 @@ def asked(at_s: float, ttft_ms: float, **cells):
 
 
 def test_the_first_use_is_all_that_waited_for_the_compilation_and_may_be_in_the_warm_up(tmp_path: Path) -> None:
-    rows = [asked(-5, 900, phase="warmup"), asked(-4.5, 400, phase="warmup"), asked(-2, 30, phase="warmup"),
-            *(asked(number, 20 + number / 10) for number in range(30))]
+    rows = [
+        asked(-5, 900, phase="warmup"),
+        asked(-4.5, 400, phase="warmup"),
+        asked(-2, 30, phase="warmup"),
+        *(asked(number, 20 + number / 10) for number in range(30)),
+    ]
     flat = uses(tmp_path, rows)["flat"]
     assert (flat.first_ttft_ms.value, flat.first_ttft_ms.n) == (650, 2)
     assert flat.later_ttft_ms.value == pytest.approx(21.45) and flat.later_ttft_ms.n == 30
@@ -40,10 +44,21 @@ def test_where_each_constraint_is_new_all_are_first_uses(tmp_path: Path) -> None
 
 
 def test_cut_answers_are_apart_and_refused_ones_have_the_engine_s_words(tmp_path: Path) -> None:
-    rows = [asked(1, 20), asked(2, 20, valid_output=False), asked(3, 20, valid_output=False, finish_reason="length"),
-            asked(4, 20, document="control-flat", valid_output=None),
-            asked(5, 20, document="large", status="failed", error="rejected", error_detail="too many states",
-                  valid_output=None)]
+    rows = [
+        asked(1, 20),
+        asked(2, 20, valid_output=False),
+        asked(3, 20, valid_output=False, finish_reason="length"),
+        asked(4, 20, document="control-flat", valid_output=None),
+        asked(
+            5,
+            20,
+            document="large",
+            status="failed",
+            error="rejected",
+            error_detail="too many states",
+            valid_output=None,
+        ),
+    ]
     found = uses(tmp_path, rows)
     assert set(found) == {"flat", "large"}
     assert (found["flat"].requests, found["flat"].valid.value, found["flat"].cut) == (3, 0.5, 1)

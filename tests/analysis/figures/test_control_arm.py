@@ -26,8 +26,11 @@ def test_few_requests_of_an_arm_tell_nothing() -> None:
 
 
 def test_arms_are_told_by_the_requests_documents(tmp_path: Path) -> None:
-    rows = [row(document=name, ttft_ms=100.0, last_token_ms=100.0 + span, completion_tokens=11, status="ok")
-            for name, span in (("flat", 200.0), ("control-flat", 100.0)) for _ in range(25)]
+    rows = [
+        row(document=name, ttft_ms=100.0, last_token_ms=100.0 + span, completion_tokens=11, status="ok")
+        for name, span in (("flat", 200.0), ("control-flat", 100.0))
+        for _ in range(25)
+    ]
     requests = read_run(write_run(tmp_path, rows)).requests
     found = control_arm(requests, "structured")
     assert found is not None

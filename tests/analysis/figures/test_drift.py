@@ -18,16 +18,19 @@ def noise(seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 1.0, len(AT))
 
 
-@pytest.mark.parametrize(("values", "state"), [
-    (100 + noise(), STEADY),
-    (100 + noise() + AT / AT[-1] * 30, DRIFTING),
-    (100 + noise() - AT / AT[-1] * 30, DRIFTING),
-    (100 + noise() + 30 * (np.arange(48) >= 20), STEPPED),
-    (np.full(48, 80.0), STEADY),
-    (100 + noise()[:12], TOO_SHORT),
-])
+@pytest.mark.parametrize(
+    ("values", "state"),
+    [
+        (100 + noise(), STEADY),
+        (100 + noise() + AT / AT[-1] * 30, DRIFTING),
+        (100 + noise() - AT / AT[-1] * 30, DRIFTING),
+        (100 + noise() + 30 * (np.arange(48) >= 20), STEPPED),
+        (np.full(48, 80.0), STEADY),
+        (100 + noise()[:12], TOO_SHORT),
+    ],
+)
 def test_a_trend_a_step_and_neither_are_told_apart(values, state) -> None:
-    assert judge(AT[:len(values)], values, series=7).state == state
+    assert judge(AT[: len(values)], values, series=7).state == state
 
 
 def test_a_trend_has_its_slope_an_hour_with_an_interval() -> None:
@@ -63,8 +66,10 @@ def test_a_leak_of_the_load_generator_is_found_in_a_run(tmp_path) -> None:
     end = START + 1200
     phases = [{"name": "measure", "start": START, "end": end}]
     rows = [row(request_id=f"r{i}", sent_at=START + i, ttft_ms=100.0 + i % 7) for i in range(1200)]
-    host = [{"at": START + second, "source": "worker 0", "cpu_share": 0.2, "rss_mb": 80.0 + second / 20 + second % 3}
-            for second in range(0, 1200, 2)]
+    host = [
+        {"at": START + second, "source": "worker 0", "cpu_share": 0.2, "rss_mb": 80.0 + second / 20 + second % 3}
+        for second in range(0, 1200, 2)
+    ]
     run = read_run(write_run(tmp_path / "run", rows, manifest() | {"phases": phases}, host=host))
     found = drift_figures(run, find_window(run))
     assert found["ttft_p95"].state == STEADY

@@ -17,16 +17,32 @@ TOKENS, REQUESTS, WATTS = 100, 200, 350.0
 def rows() -> pd.DataFrame:
     """Answers of 100 tokens, two a second, each at once."""
     sent = np.linspace(1000.25, 1099.75, REQUESTS)
-    return pd.DataFrame({"sent_at": sent, "ttft_ms": 1.0, "last_token_ms": 1.0, "e2e_ms": 1.0, "headers_ms": 1.0,
-                         "completion_tokens": float(TOKENS), "status": "ok"})
+    return pd.DataFrame(
+        {
+            "sent_at": sent,
+            "ttft_ms": 1.0,
+            "last_token_ms": 1.0,
+            "e2e_ms": 1.0,
+            "headers_ms": 1.0,
+            "completion_tokens": float(TOKENS),
+            "status": "ok",
+        }
+    )
 
 
-def readings(gpu: int = 0, watts: float = WATTS, since: float = 990.0, until: float = 1111.0,
-             **columns: Any) -> pd.DataFrame:
+def readings(
+    gpu: int = 0, watts: float = WATTS, since: float = 990.0, until: float = 1111.0, **columns: Any
+) -> pd.DataFrame:
     """A reading a second, as NVML gives them: energy that a counter sums, and the power of that moment."""
     at = np.arange(since, until)
-    table = {"at": at, "source": f"gpu {gpu}", "gpu_energy_j": 5e6 + watts * (at - since), "gpu_power_w": watts,
-             "gpu_own_processes": 1.0, "gpu_other_processes": 0.0}
+    table = {
+        "at": at,
+        "source": f"gpu {gpu}",
+        "gpu_energy_j": 5e6 + watts * (at - since),
+        "gpu_power_w": watts,
+        "gpu_own_processes": 1.0,
+        "gpu_other_processes": 0.0,
+    }
     return pd.DataFrame(table | columns)
 
 
@@ -73,17 +89,20 @@ def without_columns(*names: str) -> pd.DataFrame:
     return readings().drop(columns=list(names))
 
 
-@pytest.mark.parametrize(("host", "why"), [
-    (pd.DataFrame(), "no GPU of the engine was seen"),
-    (readings().assign(source="worker 0"), "no GPU of the engine was seen"),
-    (readings(gpu_energy_j=np.nan, gpu_power_w=np.nan), "no GPU of the engine was seen"),
-    (readings(until=1060.0), "do not cover"),
-    (readings(since=1040.0), "do not cover"),
-    (readings()[lambda table: ~table["at"].between(1040, 1050)], "gap of 12.0 s"),
-    (readings(gpu_energy_j=np.where(np.arange(990, 1111) < 1050, 5e6, 0.0)), "went back"),
-    (readings(gpu_other_processes=1.0), "shared"),
-    (readings(gpu_own_processes=0.0), "no process of the engine"),
-])
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        (pd.DataFrame(), "no GPU of the engine was seen"),
+        (readings().assign(source="worker 0"), "no GPU of the engine was seen"),
+        (readings(gpu_energy_j=np.nan, gpu_power_w=np.nan), "no GPU of the engine was seen"),
+        (readings(until=1060.0), "do not cover"),
+        (readings(since=1040.0), "do not cover"),
+        (readings()[lambda table: ~table["at"].between(1040, 1050)], "gap of 12.0 s"),
+        (readings(gpu_energy_j=np.where(np.arange(990, 1111) < 1050, 5e6, 0.0)), "went back"),
+        (readings(gpu_other_processes=1.0), "shared"),
+        (readings(gpu_own_processes=0.0), "no process of the engine"),
+    ],
+)
 def test_what_is_not_the_engines_energy_is_no_figure_and_never_0(host: pd.DataFrame, why: str) -> None:
     energy = energy_of(host, rows(), WINDOW, 1)
     assert why in energy.why

@@ -26,9 +26,14 @@ from tokenswarm.analysis.verdict.spoilt import withhold
 from tests.analysis import make_run
 from tokenswarm.contract.metrics import METRICS
 
-MIX = {"of": "sessions", "disturbs": ["Reader"], "parts": [
-    {"user_class": "Chatter", "scenario": "chat", "weight": 40},
-    {"user_class": "Reader", "scenario": "rag", "weight": 1}]}
+MIX = {
+    "of": "sessions",
+    "disturbs": ["Reader"],
+    "parts": [
+        {"user_class": "Chatter", "scenario": "chat", "weight": 40},
+        {"user_class": "Reader", "scenario": "rag", "weight": 1},
+    ],
+}
 
 
 def test_stretches_follow_from_when_requests_were_sent() -> None:
@@ -59,8 +64,10 @@ def test_a_threefold_rise_is_within_its_interval_and_none_is_not_called_one() ->
     assert one.low < 1.0 < one.high
 
 
-@pytest.mark.parametrize(("cycles", "each", "words"), [
-    (FEWEST_CYCLES - 1, 20, f"needs {FEWEST_CYCLES} disturbances"), (30, 1, "needs 100 during")])
+@pytest.mark.parametrize(
+    ("cycles", "each", "words"),
+    [(FEWEST_CYCLES - 1, 20, f"needs {FEWEST_CYCLES} disturbances"), (30, 1, "needs 100 during")],
+)
 def test_too_few_disturbances_or_bystanders_have_no_rise(cycles: int, each: int, words: str) -> None:
     figure = rise(probes(cycles, 3.0, each), 95, DURING)
     assert figure.value is None and figure.why.startswith(words)
@@ -70,16 +77,36 @@ def test_too_few_disturbances_or_bystanders_have_no_rise(cycles: int, each: int,
 def folder(path: Path, mode: str = "open", mix: dict | None = MIX, firsts: float | None = 500.0) -> Run:
     """30 disturbances, 2 s apart; bystanders wait ten times as long during one. The first one began in the warm-up."""
     rng = np.random.default_rng(1)
-    rows = [make_run.row(user_class="Reader", turn=1, sent_at=make_run.START + at, ttft_ms=firsts, last_token_ms=600.0,
-                         e2e_ms=600.0, phase="warmup" if at < 0 else "measure",
-                         status="ok" if firsts is not None else "failed")
-            for at in np.arange(-0.1, 60, 2.0)]
+    rows = [
+        make_run.row(
+            user_class="Reader",
+            turn=1,
+            sent_at=make_run.START + at,
+            ttft_ms=firsts,
+            last_token_ms=600.0,
+            e2e_ms=600.0,
+            phase="warmup" if at < 0 else "measure",
+            status="ok" if firsts is not None else "failed",
+        )
+        for at in np.arange(-0.1, 60, 2.0)
+    ]
     for at in np.sort(rng.uniform(0, 60, 2000)):
         busy = (at + 0.1) % 2.0 < 0.5
         ttft = float(rng.lognormal(3, 0.2)) * (10 if busy else 1)
-        rows.append(make_run.row(user_class="Chatter", turn=1, sent_at=make_run.START + at, ttft_ms=ttft,
-                                 last_token_ms=ttft + 300, e2e_ms=ttft + 300, icl_max_ms=8.0, icl_p50_ms=7.0,
-                                 icl_p99_ms=8.0, status="failed" if busy and at > 59 else "ok"))
+        rows.append(
+            make_run.row(
+                user_class="Chatter",
+                turn=1,
+                sent_at=make_run.START + at,
+                ttft_ms=ttft,
+                last_token_ms=ttft + 300,
+                e2e_ms=ttft + 300,
+                icl_max_ms=8.0,
+                icl_p50_ms=7.0,
+                icl_p99_ms=8.0,
+                status="failed" if busy and at > 59 else "ok",
+            )
+        )
     facts = make_run.manifest("rag")
     facts["load"] |= {"mode": mode, "rate": 35.0}
     if mix is not None:

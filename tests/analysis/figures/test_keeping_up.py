@@ -18,8 +18,14 @@ SECONDS = 60.0
 
 
 def host_row(**cells) -> dict:
-    return {"at": START + 1, "source": "worker 0", "cpu_share": 0.1, "loop_lag_ms": 0.1, "read_lag_p99_ms": 0.1,
-            "rss_mb": 90.0} | cells
+    return {
+        "at": START + 1,
+        "source": "worker 0",
+        "cpu_share": 0.1,
+        "loop_lag_ms": 0.1,
+        "read_lag_p99_ms": 0.1,
+        "rss_mb": 90.0,
+    } | cells
 
 
 def open_loop(tmp_path: Path, *, rate: float, capacity: float):
@@ -29,10 +35,19 @@ def open_loop(tmp_path: Path, *, rate: float, capacity: float):
     end = np.zeros(count)
     for number in range(count):
         end[number] = max(due[number], end[number - 1] if number else 0.0) + 1.0 / capacity
-    rows = [row(sent_at=START + sent, scheduled_at=START + sent, lateness_ms=0.0, request_id=f"r{number}",
-                ttft_ms=1000 * (ended - sent), ttfo_ms=1000 * (ended - sent), e2e_ms=1000 * (ended - sent) + 1,
-                last_token_ms=1000 * (ended - sent) + 1)
-            for number, (sent, ended) in enumerate(zip(due, end, strict=True))]
+    rows = [
+        row(
+            sent_at=START + sent,
+            scheduled_at=START + sent,
+            lateness_ms=0.0,
+            request_id=f"r{number}",
+            ttft_ms=1000 * (ended - sent),
+            ttfo_ms=1000 * (ended - sent),
+            e2e_ms=1000 * (ended - sent) + 1,
+            last_token_ms=1000 * (ended - sent) + 1,
+        )
+        for number, (sent, ended) in enumerate(zip(due, end, strict=True))
+    ]
     told = manifest(seconds=SECONDS)
     told["load"] |= {"mode": "open", "rate": rate, "users": None}
     return summarise(read_run(write_run(tmp_path, rows, told, host=[host_row()])))
@@ -45,8 +60,11 @@ def test_beyond_capacity_the_run_is_overloaded_and_gives_no_latency_but_throughp
     assert found.offered_s == pytest.approx(20.0, rel=0.02)
     assert found.completed_s == pytest.approx(12.0, rel=0.02)
     assert found.in_flight_a_s == pytest.approx(8.0, rel=0.05)
-    assert (summary.verdict, summary.outcome.name, summary.outcome.code) == ("OVERLOADED", "OVERLOADED",
-                                                                             Exit.OVERLOADED)
+    assert (summary.verdict, summary.outcome.name, summary.outcome.code) == (
+        "OVERLOADED",
+        "OVERLOADED",
+        Exit.OVERLOADED,
+    )
     assert "20 requests/s were offered, 12 were completed" in summary.outcome.sentence
     figure = summary.latency["ttft_ms"]["p95"]
     assert (figure.value, figure.why) == (None, "the engine was overloaded")
@@ -79,9 +97,19 @@ def test_arrivals_that_were_held_back_until_the_end_count_as_offered(tmp_path: P
     """Eight requests in flight at most, so that a third of the arrivals was never sent and has no row."""
     count = int(12.0 * SECONDS)
     due, sent = np.arange(count) / 20.0, np.maximum(np.arange(count) / 20.0, np.arange(count) / 12.0)
-    rows = [row(sent_at=START + at, scheduled_at=START + wanted, lateness_ms=1000 * (at - wanted), ttft_ms=300.0,
-                ttfo_ms=300.0, last_token_ms=600.0, e2e_ms=600.0, request_id=f"r{number}")
-            for number, (wanted, at) in enumerate(zip(due, sent, strict=True))]
+    rows = [
+        row(
+            sent_at=START + at,
+            scheduled_at=START + wanted,
+            lateness_ms=1000 * (at - wanted),
+            ttft_ms=300.0,
+            ttfo_ms=300.0,
+            last_token_ms=600.0,
+            e2e_ms=600.0,
+            request_id=f"r{number}",
+        )
+        for number, (wanted, at) in enumerate(zip(due, sent, strict=True))
+    ]
     told = manifest(seconds=SECONDS)
     told["load"] |= {"mode": "open", "rate": 20.0, "users": None, "max_in_flight": 8}
     told["counts"] = {"sent": count, "ok": count, "failed": 0, "cancelled": 0, "rows_lost": 0, "arrivals_queued": 480}
@@ -94,9 +122,18 @@ def test_arrivals_that_were_held_back_until_the_end_count_as_offered(tmp_path: P
 def closed_loop(tmp_path: Path, *, e2e_ms: float, held_ms: float):
     """Four users, each held for so long after an answer before it is free to ask anew."""
     turn_s = (e2e_ms + held_ms) / 1000.0
-    rows = [row(sent_at=START + user * turn_s / 4 + turn * turn_s, e2e_ms=e2e_ms, ttft_ms=e2e_ms / 2,
-                ttfo_ms=e2e_ms / 2, last_token_ms=e2e_ms, request_id=f"{user}-{turn}")
-            for user in range(4) for turn in range(int(SECONDS / turn_s))]
+    rows = [
+        row(
+            sent_at=START + user * turn_s / 4 + turn * turn_s,
+            e2e_ms=e2e_ms,
+            ttft_ms=e2e_ms / 2,
+            ttfo_ms=e2e_ms / 2,
+            last_token_ms=e2e_ms,
+            request_id=f"{user}-{turn}",
+        )
+        for user in range(4)
+        for turn in range(int(SECONDS / turn_s))
+    ]
     samples = [host_row(at=START + 0.5 * number, in_flight=4) for number in range(1, 120)]
     return summarise(read_run(write_run(tmp_path, rows, manifest(seconds=SECONDS), host=samples)))
 

@@ -12,9 +12,11 @@ from tokenswarm.analysis.read.run_folder import read_run
 
 from tests.analysis.make_run import START, manifest, row, write_run
 
-STEPS = [{"number": 1, "start": START, "end": START + 20, "began": "start", "users": 32},
-         {"number": 2, "start": START + 20, "end": START + 40, "began": "changed", "users": 48},
-         {"number": 3, "start": START + 40, "end": START + 60, "began": "changed", "users": 8}]
+STEPS = [
+    {"number": 1, "start": START, "end": START + 20, "began": "start", "users": 32},
+    {"number": 2, "start": START + 20, "end": START + 40, "began": "changed", "users": 48},
+    {"number": 3, "start": START + 40, "end": START + 60, "began": "changed", "users": 8},
+]
 
 
 def cut(folder: Path, *sent: float, **facts: Any) -> list[LoadLevel]:
@@ -62,8 +64,13 @@ def test_without_a_window_there_is_no_level(tmp_path: Path) -> None:
     assert cut(tmp_path, 1, phases=[]) == []
 
 
-@pytest.mark.parametrize("odd", [[{"number": 9, "start": START + 20}, {"number": 1, "start": START}],
-                                 [{"number": 1, "start": START + 5}, {"number": 1, "start": START + 20}]])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [{"number": 9, "start": START + 20}, {"number": 1, "start": START}],
+        [{"number": 1, "start": START + 5}, {"number": 1, "start": START + 20}],
+    ],
+)
 def test_odd_levels_of_somebody_else_are_put_in_order(tmp_path: Path, odd: list[dict[str, Any]]) -> None:
     levels = cut(tmp_path, 0, 19, 21, levels=odd)
     assert ids(levels) == [["0", "19"], ["21"]] and [level.record.number for level in levels] == [1, 2]

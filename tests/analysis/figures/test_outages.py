@@ -23,8 +23,19 @@ def ok(at: float, **cells: Any) -> dict[str, Any]:
 
 
 def lost(at: float, error: str = "connect_refused", **cells: Any) -> dict[str, Any]:
-    return row(sent_at=START + at, status="failed", error=error, ttft_ms=None, ttfo_ms=None, last_token_ms=None,
-               e2e_ms=None, headers_ms=None, completion_tokens=None, http_status=None, **cells)
+    return row(
+        sent_at=START + at,
+        status="failed",
+        error=error,
+        ttft_ms=None,
+        ttfo_ms=None,
+        last_token_ms=None,
+        e2e_ms=None,
+        headers_ms=None,
+        completion_tokens=None,
+        http_status=None,
+        **cells,
+    )
 
 
 def outages(folder: Path, rows: list[dict[str, Any]]) -> list[tuple[float, float, bool, int]]:
@@ -56,12 +67,16 @@ def test_an_engine_that_stays_away_has_not_recovered(tmp_path: Path) -> None:
     assert outages(tmp_path, [ok(1.0), lost(5.0), lost(9.0)]) == [(5.0, 4.0, False, 2)]
 
 
-@pytest.mark.parametrize("rows", [
-    [ok(1.0), lost(5.0, "server_error"), lost(6.0, "timeout_first_token"), ok(9.0)],  # it was there, and answered
-    [ok(1.0), lost(5.0, "reset_mid_stream"), ok(9.0)],  # one cut connection under light load
-    [ok(1.0), lost(5.0), lost(5.1), ok(5.4)],  # shorter than can be told from the pause between two answers
-    [ok(1.0), ok(2.0)], [],
-])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [ok(1.0), lost(5.0, "server_error"), lost(6.0, "timeout_first_token"), ok(9.0)],  # it was there, and answered
+        [ok(1.0), lost(5.0, "reset_mid_stream"), ok(9.0)],  # one cut connection under light load
+        [ok(1.0), lost(5.0), lost(5.1), ok(5.4)],  # shorter than can be told from the pause between two answers
+        [ok(1.0), ok(2.0)],
+        [],
+    ],
+)
 def test_errors_that_are_no_outage(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     assert outages(tmp_path, rows) == []
 
@@ -77,7 +92,11 @@ def test_the_summary_lists_outages_of_the_measure_phase_and_says_them_everywhere
     summary = summarise(read_run(write_run(tmp_path, rows, manifest())))
     away = summary.outages
     assert (away.count, away.failed, away.longest.value, away.total.value) == (
-        1, 2, pytest.approx(3.0), pytest.approx(3.0))
+        1,
+        2,
+        pytest.approx(3.0),
+        pytest.approx(3.0),
+    )
     assert away.periods == [OutagePeriod(START + 10, 10.0, pytest.approx(3.0), True, 2, {"connect_refused": 2})]
     words = "The engine was away once"
     assert any(words in line.plain for line in terminal.outage_lines(summary))

@@ -11,10 +11,21 @@ from tokenswarm.analysis.figures.plausibility import RULES, Answers, Counted, co
 
 
 def answers(n: int = 30, **cells: Any) -> Answers:
-    plain = {"chunks": 100, "completion_tokens": 100, "by_usage": True, "seconds": 2.0, "prompt_tokens": 1000,
-             "cached_tokens": 500, "prompt_chars": 4000}
-    return Answers(**{name: np.full(n, value, dtype=bool if name == "by_usage" else float)
-                      for name, value in (plain | cells).items()})
+    plain = {
+        "chunks": 100,
+        "completion_tokens": 100,
+        "by_usage": True,
+        "seconds": 2.0,
+        "prompt_tokens": 1000,
+        "cached_tokens": 500,
+        "prompt_chars": 4000,
+    }
+    return Answers(
+        **{
+            name: np.full(n, value, dtype=bool if name == "by_usage" else float)
+            for name, value in (plain | cells).items()
+        }
+    )
 
 
 def counted(**facts: Any) -> Counted:
@@ -25,44 +36,60 @@ def rules(of: Answers | None = None, by: Counted | None = None) -> list[str]:
     return [each.rule for each in contradictions(of or answers(), by or counted())]
 
 
-@pytest.mark.parametrize(("cells", "expected"), [
-    ({}, []),
-    ({"completion_tokens": 1}, ["usage_output"]),  # usage that counts each chunk alone
-    ({"completion_tokens": 60}, []),
-    ({"completion_tokens": 100, "chunks": 1}, []),  # a gateway that sends the whole answer in one event
-    ({"completion_tokens": 10, "by_usage": False}, []),
-    ({"completion_tokens": 1e12}, ["usage_speed"]),
-    ({"completion_tokens": 2000, "seconds": 0.5}, []),
-    ({"prompt_tokens": 0, "cached_tokens": np.nan}, ["usage_prompt"]),
-    ({"prompt_tokens": 1e12}, ["usage_prompt"]),
-    ({"prompt_tokens": 150, "cached_tokens": 0}, ["usage_prompt"]),
-    ({"prompt_tokens": 4000}, []),  # a character a token
-    ({"prompt_tokens": 30, "prompt_chars": 8, "cached_tokens": 0}, []),  # the chat template
-    ({"prompt_tokens": np.nan}, []),
-    ({"cached_tokens": 1001}, ["usage_cached"]),
-    ({"cached_tokens": 1000}, []),
-    ({"ttft_ms": 100.0}, ["same_latency"]),
-    ({"ttft_ms": np.nan}, []),
-])
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ({}, []),
+        ({"completion_tokens": 1}, ["usage_output"]),  # usage that counts each chunk alone
+        ({"completion_tokens": 60}, []),
+        ({"completion_tokens": 100, "chunks": 1}, []),  # a gateway that sends the whole answer in one event
+        ({"completion_tokens": 10, "by_usage": False}, []),
+        ({"completion_tokens": 1e12}, ["usage_speed"]),
+        ({"completion_tokens": 2000, "seconds": 0.5}, []),
+        ({"prompt_tokens": 0, "cached_tokens": np.nan}, ["usage_prompt"]),
+        ({"prompt_tokens": 1e12}, ["usage_prompt"]),
+        ({"prompt_tokens": 150, "cached_tokens": 0}, ["usage_prompt"]),
+        ({"prompt_tokens": 4000}, []),  # a character a token
+        ({"prompt_tokens": 30, "prompt_chars": 8, "cached_tokens": 0}, []),  # the chat template
+        ({"prompt_tokens": np.nan}, []),
+        ({"cached_tokens": 1001}, ["usage_cached"]),
+        ({"cached_tokens": 1000}, []),
+        ({"ttft_ms": 100.0}, ["same_latency"]),
+        ({"ttft_ms": np.nan}, []),
+    ],
+)
 def test_what_answers_say_of_themselves(cells: dict[str, Any], expected: list[str]) -> None:
     assert rules(answers(**cells)) == expected
 
 
-@pytest.mark.parametrize(("facts", "expected"), [
-    ({"engine_first_tokens": 79, "our_first_tokens": 18}, ["others_served"]),
-    ({"engine_first_tokens": 103, "our_first_tokens": 100}, []),
-    ({"engine_first_tokens": 125, "our_first_tokens": 100, "unseen": 12}, []),
-    ({"engine_first_tokens": 50, "our_first_tokens": 100}, ["engine_sees_less"]),
-    ({"engine_tokens": 5000, "our_tokens": 10000}, ["engine_output"]),
-    ({"engine_tokens": 9000, "our_tokens": 10000}, []),
-    ({"engine_tokens": 5000, "our_tokens": 10000, "in_flight": 60.0}, []),
-    ({"usage_hit_rate": 0.8, "counters_hit_rate": 0.3}, ["hit_rates"]),
-    ({"usage_hit_rate": 0.8, "counters_hit_rate": 0.7}, []),
-    ({"ideal_hit_rate_most": 0.3, "measured_hit_rate": 0.5}, ["above_ideal"]),
-    ({"ideal_hit_rate_most": 0.3, "measured_hit_rate": 0.31}, []),
-    ({"requests": 5, "usage_hit_rate": 0.8, "counters_hit_rate": 0.3, "engine_tokens": 1, "our_tokens": 1000,
-      "ideal_hit_rate_most": 0.3, "measured_hit_rate": 0.5}, []),
-])
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"engine_first_tokens": 79, "our_first_tokens": 18}, ["others_served"]),
+        ({"engine_first_tokens": 103, "our_first_tokens": 100}, []),
+        ({"engine_first_tokens": 125, "our_first_tokens": 100, "unseen": 12}, []),
+        ({"engine_first_tokens": 50, "our_first_tokens": 100}, ["engine_sees_less"]),
+        ({"engine_tokens": 5000, "our_tokens": 10000}, ["engine_output"]),
+        ({"engine_tokens": 9000, "our_tokens": 10000}, []),
+        ({"engine_tokens": 5000, "our_tokens": 10000, "in_flight": 60.0}, []),
+        ({"usage_hit_rate": 0.8, "counters_hit_rate": 0.3}, ["hit_rates"]),
+        ({"usage_hit_rate": 0.8, "counters_hit_rate": 0.7}, []),
+        ({"ideal_hit_rate_most": 0.3, "measured_hit_rate": 0.5}, ["above_ideal"]),
+        ({"ideal_hit_rate_most": 0.3, "measured_hit_rate": 0.31}, []),
+        (
+            {
+                "requests": 5,
+                "usage_hit_rate": 0.8,
+                "counters_hit_rate": 0.3,
+                "engine_tokens": 1,
+                "our_tokens": 1000,
+                "ideal_hit_rate_most": 0.3,
+                "measured_hit_rate": 0.5,
+            },
+            [],
+        ),
+    ],
+)
 def test_what_the_engine_counts_against_what_we_saw(facts: dict[str, Any], expected: list[str]) -> None:
     assert rules(by=counted(**facts)) == expected
 
@@ -76,9 +103,15 @@ def test_times_of_which_most_are_one_were_not_measured(same: int, expected: list
 def test_each_contradiction_names_the_figures_that_it_spoils_and_both_numbers() -> None:
     found = contradictions(
         answers(completion_tokens=1, prompt_tokens=0, cached_tokens=7),
-        counted(engine_first_tokens=79, our_first_tokens=18, usage_hit_rate=0.9, counters_hit_rate=0.2))
-    assert [each.rule for each in found] == ["usage_output", "usage_prompt", "usage_cached", "others_served",
-                                             "hit_rates"]
+        counted(engine_first_tokens=79, our_first_tokens=18, usage_hit_rate=0.9, counters_hit_rate=0.2),
+    )
+    assert [each.rule for each in found] == [
+        "usage_output",
+        "usage_prompt",
+        "usage_cached",
+        "others_served",
+        "hit_rates",
+    ]
     assert all(each.metrics and each.rule in RULES and each.sentence.endswith(".") for each in found)
     others = next(each for each in found if each.rule == "others_served")
     assert others.whole_run and "79" in others.sentence and "18" in others.sentence

@@ -266,12 +266,14 @@ def test_window_without_manifest_comes_from_the_measured_rows(tmp_path: Path) ->
 def test_a_drifting_latency_is_told_and_a_level_one_is_not() -> None:
     def run_of(ttft_ms: np.ndarray) -> pd.DataFrame:
         cells = dict.fromkeys(("ttfo_ms", "last_token_ms", "completion_tokens", "lateness_ms", "scheduled_at"), np.nan)
-        return pd.DataFrame({"status": "ok", "ttft_ms": ttft_ms, "e2e_ms": ttft_ms, "sent_at": START, **cells},
-                            index=range(len(ttft_ms)))
+        return pd.DataFrame(
+            {"status": "ok", "ttft_ms": ttft_ms, "e2e_ms": ttft_ms, "sent_at": START, **cells},
+            index=range(len(ttft_ms)),
+        )
 
     noise = np.random.default_rng(0).lognormal(4, 0.3, 500)
     assert metrics.wave_notes(run_of(noise)) == []
-    drifted, = metrics.wave_notes(run_of(noise * np.linspace(1, 3, 500)))
+    (drifted,) = metrics.wave_notes(run_of(noise * np.linspace(1, 3, 500)))
     assert drifted.startswith("TTFT came in waves")
     unstreamed = run_of(noise * np.linspace(1, 3, 500)).assign(ttft_ms=np.nan)
     assert metrics.wave_notes(unstreamed)[0].startswith("E2E")

@@ -88,9 +88,17 @@ def test_why_there_is_no_figure_is_told(tmp_path: Path) -> None:
     assert server_figures(run_with(tmp_path, None))["ttft"].mean.value is None
 
 
-@pytest.mark.parametrize("broken", [7, {"bounds_s": [1, 2], "counts": [1]}, {"bounds_s": ["a"], "counts": [1, 2]},
-                                    {"bounds_s": [2, 1], "counts": [1, 1, 1], "sum_s": 1},
-                                    {"bounds_s": [1], "counts": [-1, 5], "sum_s": 1}, {"bounds_s": [], "counts": []}])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        7,
+        {"bounds_s": [1, 2], "counts": [1]},
+        {"bounds_s": ["a"], "counts": [1, 2]},
+        {"bounds_s": [2, 1], "counts": [1, 1, 1], "sum_s": 1},
+        {"bounds_s": [1], "counts": [-1, 5], "sum_s": 1},
+        {"bounds_s": [], "counts": []},
+    ],
+)
 def test_what_is_no_histogram_gives_no_figure(tmp_path: Path, broken: Any) -> None:
     found = server_ttft(run_with(tmp_path, latency([], histograms={"ttft": broken})))
     assert found.mean.value is None and found.client is None

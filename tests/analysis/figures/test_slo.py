@@ -132,8 +132,9 @@ def test_an_objective_is_certain_where_every_one_of_many_requests_is_far_below_i
 
 
 def test_what_is_missed_is_never_made_certain_by_a_certificate() -> None:
-    told = judge(one("ttft_p95_ms", 100), Estimate(182.0, 90.0, None, 500).figure("ms"),
-                 Certification(True, 500, 0, 500.0))
+    told = judge(
+        one("ttft_p95_ms", 100), Estimate(182.0, 90.0, None, 500).figure("ms"), Certification(True, 500, 0, 500.0)
+    )
     assert (told.state, told.certain) == ("missed", False)
     assert verdict_words(told) == "missed, not certain, 82.0 ms over"
 

@@ -17,8 +17,13 @@ from ..make_run import START, manifest, row, write_run
 RAG, BATCH = {"ttft_p95_ms": 200}, {"e2e_p95_ms": 5000, "error_rate": 0.1}
 
 
-def mixed(tmp_path: Path, of_mix: dict[str, Any] | None = None, rag: dict[str, Any] | None = None,
-          batch: dict[str, Any] | None = None, **cells: Any) -> Summary:
+def mixed(
+    tmp_path: Path,
+    of_mix: dict[str, Any] | None = None,
+    rag: dict[str, Any] | None = None,
+    batch: dict[str, Any] | None = None,
+    **cells: Any,
+) -> Summary:
     """30 requests of each class: a third of the readers' wait for 300 ms, every one of the batch job's does so."""
     rows = []
     for i in range(30):
@@ -26,8 +31,10 @@ def mixed(tmp_path: Path, of_mix: dict[str, Any] | None = None, rag: dict[str, A
         rows.append(row(request_id=f"b{i}", sent_at=START + i, user_class="BatchClassifier", ttft_ms=300.0) | cells)
     facts = manifest(seconds=60.0)
     facts["scenario"] = facts["scenario"] | {"workload": "mix", "values": {"slo": of_mix or {}}}
-    facts["classes"] = {"RagReader": {"name": "rag", "values": {"slo": RAG if rag is None else rag}},
-                       "BatchClassifier": {"name": "batch", "values": {"slo": BATCH if batch is None else batch}}}
+    facts["classes"] = {
+        "RagReader": {"name": "rag", "values": {"slo": RAG if rag is None else rag}},
+        "BatchClassifier": {"name": "batch", "values": {"slo": BATCH if batch is None else batch}},
+    }
     return summarise(read_run(write_run(tmp_path, rows, facts)))
 
 

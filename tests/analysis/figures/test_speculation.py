@@ -26,8 +26,10 @@ def folder(path: Path, engine: list[dict[str, object]], **output: object):
 
 def readings(**per_second: float) -> list[dict[str, object]]:
     """Counters that grew before the window too, and are read each second of it."""
-    return [{"at": make_run.START + at, **{name: 1000 + each * at for name, each in per_second.items()}}
-            for at in range(-5, 70)]
+    return [
+        {"at": make_run.START + at, **{name: 1000 + each * at for name, each in per_second.items()}}
+        for at in range(-5, 70)
+    ]
 
 
 def found_in(run) -> Speculation | None:
@@ -35,8 +37,10 @@ def found_in(run) -> Speculation | None:
 
 
 def test_counters_give_length_rate_and_places_over_the_window(tmp_path: Path) -> None:
-    run = folder(tmp_path / "run", readings(spec_drafts=10, spec_draft_tokens=20, spec_accepted_tokens=9,
-                                            spec_accepted_1=6, spec_accepted_2=3))
+    run = folder(
+        tmp_path / "run",
+        readings(spec_drafts=10, spec_draft_tokens=20, spec_accepted_tokens=9, spec_accepted_1=6, spec_accepted_2=3),
+    )
     found = found_in(run)
     assert found.source == "counters" and found.drafts == 600
     assert found.length.value == pytest.approx(1.9) and found.rate.value == pytest.approx(0.45)
@@ -49,8 +53,10 @@ def test_counters_give_length_rate_and_places_over_the_window(tmp_path: Path) ->
 
 
 def test_gauges_stand_in_where_there_are_no_counters_and_it_is_said(tmp_path: Path) -> None:
-    gauges = [{"at": make_run.START + at, "spec_accept_length": 0.0 if at < 5 else 2.0, "spec_accept_rate": 0.5}
-              for at in range(60)]
+    gauges = [
+        {"at": make_run.START + at, "spec_accept_length": 0.0 if at < 5 else 2.0, "spec_accept_rate": 0.5}
+        for at in range(60)
+    ]
     found = found_in(folder(tmp_path / "run", gauges))
     assert found.source == "gauges" and found.drafts is None and found.by_position == []
     assert found.length.value == 2.0 and found.length.ci95 is None

@@ -58,8 +58,10 @@ def test_few_blocks_say_nothing() -> None:
 
 def summary_of(tmp_path: Path, ttft_ms: np.ndarray, **load):
     at = np.linspace(0, 60, len(ttft_ms), endpoint=False)
-    rows = [row(sent_at=START + moment, ttft_ms=ttft, ttfo_ms=ttft, request_id=f"r{number}")
-            for number, (moment, ttft) in enumerate(zip(at, ttft_ms, strict=True))]
+    rows = [
+        row(sent_at=START + moment, ttft_ms=ttft, ttfo_ms=ttft, request_id=f"r{number}")
+        for number, (moment, ttft) in enumerate(zip(at, ttft_ms, strict=True))
+    ]
     described = manifest(seconds=60.0)
     described["load"] |= load
     return summarise(read_run(write_run(tmp_path, rows, described)))
@@ -103,8 +105,10 @@ def test_where_the_load_changed_nothing_is_called_transient(tmp_path: Path) -> N
 
 
 def test_a_filling_cache_is_told_by_its_hit_rate(tmp_path: Path) -> None:
-    rows = [row(sent_at=START + n / 10, cached_tokens=100 if n < 200 else 800, ttft_ms=100.0 + n % 7,
-                request_id=f"r{n}") for n in range(600)]
+    rows = [
+        row(sent_at=START + n / 10, cached_tokens=100 if n < 200 else 800, ttft_ms=100.0 + n % 7, request_id=f"r{n}")
+        for n in range(600)
+    ]
     part = summarise(read_run(write_run(tmp_path, rows, manifest(seconds=60.0)))).steady_part
     assert "hit_rate" in part.because
     assert part.sentence.startswith("The hit rate rose from 10.0% to 80.0%")

@@ -19,9 +19,20 @@ from ..make_run import START, row, write_run
 
 
 def step(task: str, number: int | None, steps: int, at_s: float, **cells):
-    return row(task=task, task_step=number, task_steps=steps, sent_at=START + at_s, valid_output=True,
-               finish_reason="tool_calls", prompt_tokens=1000, cached_tokens=900, completion_tokens=50,
-               e2e_ms=1000.0, conversation=task, **cells)
+    return row(
+        task=task,
+        task_step=number,
+        task_steps=steps,
+        sent_at=START + at_s,
+        valid_output=True,
+        finish_reason="tool_calls",
+        prompt_tokens=1000,
+        cached_tokens=900,
+        completion_tokens=50,
+        e2e_ms=1000.0,
+        conversation=task,
+        **cells,
+    )
 
 
 def measured(folder: Path, rows: list[dict]) -> pd.DataFrame:
@@ -29,25 +40,39 @@ def measured(folder: Path, rows: list[dict]) -> pd.DataFrame:
 
 
 def test_a_task_takes_from_its_first_request_to_the_end_of_its_last_answer(tmp_path: Path) -> None:
-    rows = measured(tmp_path, [
-        step("whole", 1, 2, 0), step("whole", None, 2, 5), step("whole", 2, 2, 9),
-        step("failed", 1, 3, 1), step("failed", 2, 3, 4, status="failed", error="server_error"),
-        step("cut off", 1, 3, 2), step("cut off", 2, 3, 30),
-        step("begun before", 3, 4, 0), step("begun before", 4, 4, 3)])
+    rows = measured(
+        tmp_path,
+        [
+            step("whole", 1, 2, 0),
+            step("whole", None, 2, 5),
+            step("whole", 2, 2, 9),
+            step("failed", 1, 3, 1),
+            step("failed", 2, 3, 4, status="failed", error="server_error"),
+            step("cut off", 1, 3, 2),
+            step("cut off", 2, 3, 30),
+            step("begun before", 3, 4, 0),
+            step("begun before", 4, 4, 3),
+        ],
+    )
     lengths = task_lengths(rows)
     assert lengths["outcome"].to_dict() == {"whole": "completed", "failed": "failed", "cut off": "unfinished"}
     assert lengths["seconds"].round(3).to_dict() == {"whole": 10.0, "failed": 4.0, "cut off": 28.0}
 
 
 def test_a_step_that_failed_and_was_tried_again_is_no_failed_task(tmp_path: Path) -> None:
-    rows = measured(tmp_path, [step("t", 1, 2, 0, status="failed", error="overloaded"), step("t", 1, 2, 1, attempt=2),
-                               step("t", 2, 2, 4)])
+    rows = measured(
+        tmp_path,
+        [step("t", 1, 2, 0, status="failed", error="overloaded"), step("t", 1, 2, 1, attempt=2), step("t", 2, 2, 4)],
+    )
     assert task_lengths(rows).loc["t"].tolist() == [5.0, "completed"]
 
 
 def test_amounts_are_those_of_the_window_over_the_tasks_that_ended_in_it(tmp_path: Path) -> None:
-    rows = measured(tmp_path, [step(f"t{n}", number, 3, 6 * n + 2 * number) for n in range(9) for number in (1, 2, 3)]
-                    + [step(f"t{n}", None, 3, 6 * n + 3) for n in range(9)])
+    rows = measured(
+        tmp_path,
+        [step(f"t{n}", number, 3, 6 * n + 2 * number) for n in range(9) for number in (1, 2, 3)]
+        + [step(f"t{n}", None, 3, 6 * n + 3) for n in range(9)],
+    )
     figures = task_figures(rows, Window(START, START + 60, "phases"))
     assert (figures.begun, figures.completed, figures.failed, figures.unfinished) == (9, 9, 0, 0)
     assert figures.requests.value == 4 and figures.sub_agent_requests.value == 1
@@ -75,7 +100,10 @@ def test_an_objective_may_bound_the_completion_of_tasks(tmp_path: Path) -> None:
     objectives, refused = parse_objectives({"task_p95_ms": 5000, "task_p50_ms": 20000, "tasks_s_min": 0.01})
     gates = evaluate(objectives, refused, rows, Goodput(), {}, Window(START, START + 60, "phases"))
     assert [(gate.key, gate.state) for gate in gates] == [
-        ("task_p95_ms", "missed"), ("task_p50_ms", "met"), ("tasks_s_min", "met")]
+        ("task_p95_ms", "missed"),
+        ("task_p50_ms", "met"),
+        ("tasks_s_min", "met"),
+    ]
 
 
 def test_unfinished_tasks_do_not_make_completion_times_look_short_and_intervals_cover() -> None:

@@ -23,8 +23,15 @@ from tokenswarm.contract.manifest import read_manifest, write_manifest
 NOW = datetime(2027, 2, 1, tzinfo=UTC)
 
 
-def night(results: Path, source: Path, number: int, *, label: str | None = None, version: str = "0.32.0",
-          users: int | None = None) -> Path:
+def night(
+    results: Path,
+    source: Path,
+    number: int,
+    *,
+    label: str | None = None,
+    version: str = "0.32.0",
+    users: int | None = None,
+) -> Path:
     """A reported run of night `number`: the source's, under another date."""
     folder = results / f"202701{number:02}-010000-vllm-rag-{number:04x}"
     shutil.copytree(source, folder)
@@ -66,8 +73,14 @@ def results(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_runs_and_series_are_listed_the_newest_first_and_damaged_folders_as_such(results: Path) -> None:
     entries = read_library(results)
     assert [entry.name.rpartition("/")[2][:15] for entry in entries if entry.started_at] == [
-        "20270106-010000", "comparison-2027", "20270105-010000", "20270104-010000", "20270103-010000",
-        "20270102-010000", "20270101-010000"]
+        "20270106-010000",
+        "comparison-2027",
+        "20270105-010000",
+        "20270104-010000",
+        "20270103-010000",
+        "20270102-010000",
+        "20270101-010000",
+    ]
     damaged = {entry.name: entry.sentence for entry in entries if entry.kind == "damaged"}
     assert set(damaged) == {"torn", "odd", "newer"} and all(damaged.values())
     assert "notes" not in {entry.name for entry in entries}
@@ -86,7 +99,12 @@ def test_a_run_is_listed_with_the_figures_of_its_summary(results: Path) -> None:
 def test_a_trend_is_of_one_kind_in_the_order_of_time_with_new_versions_marked(results: Path) -> None:
     [trend] = [trend for trend in trends(read_library(results)) if trend.column.key == "ttft_ms.p95"]
     assert [point.entry.started_at[:10] for point in trend.points] == [
-        "2027-01-01", "2027-01-02", "2027-01-03", "2027-01-04", "2027-01-06"]
+        "2027-01-01",
+        "2027-01-02",
+        "2027-01-03",
+        "2027-01-04",
+        "2027-01-06",
+    ]
     assert [point.new_version for point in trend.points] == ["", "", "", "0.33.0", "0.32.0"]
     assert all(point.low < point.value < point.high for point in trend.points)
 
@@ -113,8 +131,9 @@ def test_a_number_of_last_runs_that_is_none_is_refused(value: str) -> None:
 
 def test_a_report_against_the_last_runs_is_that_against_them_by_name(results: Path) -> None:
     fourth = next(results.glob("20270104*"))
-    by_name = report(fourth, baseline=",".join(str(next(results.glob(f"2027010{night}*"))) for night in (1, 2, 3)),
-                     dashboard=False)
+    by_name = report(
+        fourth, baseline=",".join(str(next(results.glob(f"2027010{night}*"))) for night in (1, 2, 3)), dashboard=False
+    )
     assert report(fourth, baseline="last:3", dashboard=False).baseline == by_name.baseline
     assert by_name.baseline is not None and by_name.baseline.gates
     report(fourth, dashboard=False)

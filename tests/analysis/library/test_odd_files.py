@@ -16,20 +16,73 @@ from tokenswarm.analysis.render.library_page import library_list
 from tokenswarm.base.errors import UserError
 from tokenswarm.series.tune import read_state
 
-KEYS = st.sampled_from([
-    "format", "verdict", "sentence", "outcome", "run", "engine", "name", "latency", "ttft_ms", "p95", "value", "ci95",
-    "slo", "status", "started_at", "label", "scenario", "load", "users", "answer", "capacity", "kind", "runs"])
-ODD = st.sampled_from([None, True, "", "x", "\x1b[31m<b>", "\ud800", -1, 0, 1, 1e308, 10 ** 40, float("nan"), [], {}])
-TREES = st.recursive(ODD, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
-                     max_leaves=15)
-CONTENT = TREES.map(lambda tree: json.dumps(tree).encode()) | st.binary(max_size=20) | st.sampled_from(
-    [b"", b"[" * 5000, b'{"run":' * 5000])
-FILES = st.dictionaries(st.sampled_from([
-    "summary.json", "run.json", "comparison.json", "capacity.json", "tune.json", "series.json", "qualification.json",
-    "requests.csv", "dashboard.html"]), CONTENT, max_size=4)
-FOLDERS = st.dictionaries(st.sampled_from([
-    "20270101-010000-sim-rag-1u-aaaa", "comparison-20270101-010000", "tune-20270101-010000",
-    "capacity-20270101-010000", "x", "\u202ex"]), FILES, max_size=4)
+KEYS = st.sampled_from(
+    [
+        "format",
+        "verdict",
+        "sentence",
+        "outcome",
+        "run",
+        "engine",
+        "name",
+        "latency",
+        "ttft_ms",
+        "p95",
+        "value",
+        "ci95",
+        "slo",
+        "status",
+        "started_at",
+        "label",
+        "scenario",
+        "load",
+        "users",
+        "answer",
+        "capacity",
+        "kind",
+        "runs",
+    ]
+)
+ODD = st.sampled_from([None, True, "", "x", "\x1b[31m<b>", "\ud800", -1, 0, 1, 1e308, 10**40, float("nan"), [], {}])
+TREES = st.recursive(
+    ODD, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5), max_leaves=15
+)
+CONTENT = (
+    TREES.map(lambda tree: json.dumps(tree).encode())
+    | st.binary(max_size=20)
+    | st.sampled_from([b"", b"[" * 5000, b'{"run":' * 5000])
+)
+FILES = st.dictionaries(
+    st.sampled_from(
+        [
+            "summary.json",
+            "run.json",
+            "comparison.json",
+            "capacity.json",
+            "tune.json",
+            "series.json",
+            "qualification.json",
+            "requests.csv",
+            "dashboard.html",
+        ]
+    ),
+    CONTENT,
+    max_size=4,
+)
+FOLDERS = st.dictionaries(
+    st.sampled_from(
+        [
+            "20270101-010000-sim-rag-1u-aaaa",
+            "comparison-20270101-010000",
+            "tune-20270101-010000",
+            "capacity-20270101-010000",
+            "x",
+            "\u202ex",
+        ]
+    ),
+    FILES,
+    max_size=4,
+)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

@@ -16,8 +16,10 @@ HEADER = schema.header(schema.PROMPT_COLUMNS)
 
 def lines(count: int, worker: int = 0) -> list[str]:
     hashes = Fingerprints(b"k" * 16)
-    return [hashes.row(worker, i, [{"role": "user", "content": f"{i} " + "x" * 40 * i}], Answer(text=f"answer {i}"))
-            for i in range(count)]
+    return [
+        hashes.row(worker, i, [{"role": "user", "content": f"{i} " + "x" * 40 * i}], Answer(text=f"answer {i}"))
+        for i in range(count)
+    ]
 
 
 def write(tmp_path: Path, *content: str) -> Path:
@@ -50,10 +52,23 @@ def test_a_torn_last_line_is_left_out_and_counted(tmp_path: Path) -> None:
     assert (len(found), found.damaged) == (2, 1)
 
 
-@pytest.mark.parametrize("bad", [
-    "0,9\n", "0,9,,,,,,\n", "x,9,,,,,\n", "0,-1,,,,,\n", "0,9,abc,,,,\n", "0,9,,,,AAAA,\n", "0,9,,,,,AAAA\n",
-    "0,9,????????,,,,\n", "0,9,,AAAAAAAAAAAAAAAA,,,\n", "\n", "\0\n", "0,99999999999999999999,,,,,\n",
-])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "0,9\n",
+        "0,9,,,,,,\n",
+        "x,9,,,,,\n",
+        "0,-1,,,,,\n",
+        "0,9,abc,,,,\n",
+        "0,9,,,,AAAA,\n",
+        "0,9,,,,,AAAA\n",
+        "0,9,????????,,,,\n",
+        "0,9,,AAAAAAAAAAAAAAAA,,,\n",
+        "\n",
+        "\0\n",
+        "0,99999999999999999999,,,,,\n",
+    ],
+)
 def test_a_line_that_is_none_is_left_out_and_counted(tmp_path: Path, bad: str) -> None:
     good = lines(5)
     found = read_prompts(write(tmp_path, HEADER, *good[:2], bad, *good[2:]))

@@ -138,8 +138,9 @@ def _in_parts(folder: Path, name: str, columns: tuple[schema.Column, ...], *part
 
 
 def test_a_table_in_parts_reads_like_one_table(tmp_path: Path) -> None:
-    rows = [row(request_id=str(n), sent_at=1000.0 + n, document=f"d{n}", status=("ok", "failed")[n % 2])
-            for n in range(6)]
+    rows = [
+        row(request_id=str(n), sent_at=1000.0 + n, document=f"d{n}", status=("ok", "failed")[n % 2]) for n in range(6)
+    ]
     folder = write_run(tmp_path, [])
     _in_parts(folder, schema.REQUESTS_CSV, schema.REQUEST_COLUMNS, rows[4:], rows[:1], [], rows[1:4])
     host = [{"at": 1000.0 + n, "source": f"worker {n}"} for n in range(3)]
@@ -174,13 +175,18 @@ def test_a_part_that_somebody_took_away_is_told(tmp_path: Path) -> None:
     assert any("requests.csv, requests.0003.csv" in note and "are missing" in note for note in run.notes)
 
 
-@pytest.mark.parametrize(("told", "read"), [
-    ([500, None, 200], [500.0, 0.0, 200.0]),
-    ([500, None, 0], [500.0, None, 0.0]),
-    ([None, None, None], [None, None, None]),
-], ids=["zero is left out", "zero is told", "nothing is told"])
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        ([500, None, 200], [500.0, 0.0, 200.0]),
+        ([500, None, 0], [500.0, None, 0.0]),
+        ([None, None, None], [None, None, None]),
+    ],
+    ids=["zero is left out", "zero is told", "nothing is told"],
+)
 def test_a_miss_that_the_engine_leaves_out_is_told_from_what_it_does_not_report(
-        tmp_path: Path, told: list[int | None], read: list[float | None]) -> None:
+    tmp_path: Path, told: list[int | None], read: list[float | None]
+) -> None:
     rows = [row(request_id=str(i), sent_at=START + i, cached_tokens=cached) for i, cached in enumerate(told)]
     write_table(tmp_path / schema.REQUESTS_CSV, schema.REQUEST_COLUMNS, rows)
     run = read_run(tmp_path)

@@ -26,24 +26,31 @@ def warmup(steady: bool | None, mode: str = "until_steady", limit_s: float = 60.
     return {"steady": steady, "mode": mode, "limit_s": limit_s, "sentence": SENTENCE}
 
 
-@pytest.mark.parametrize(("found", "told"), [
-    (warmup(True), False),
-    (warmup(False), True),
-    (warmup(None), True),
-    (warmup(False, "fixed"), True),
-    (warmup(None, "fixed"), False),  # as long as asked for, and nothing known against it
-    (warmup(None, "fixed", 0.0), False),
-    (None, False),
-    (7, False),
-])
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (warmup(True), False),
+        (warmup(False), True),
+        (warmup(None), True),
+        (warmup(False, "fixed"), True),
+        (warmup(None, "fixed"), False),  # as long as asked for, and nothing known against it
+        (warmup(None, "fixed", 0.0), False),
+        (None, False),
+        (7, False),
+    ],
+)
 def test_a_warm_up_that_did_not_get_steady_is_told(tmp_path: Path, found: Any, told: bool) -> None:
     assert notes_of(tmp_path, warmup=found) == ([SENTENCE] if told else [])
 
 
 @pytest.mark.parametrize(("wanted", "told"), [(True, True), (False, False)])
-def test_a_cache_that_was_not_emptied_is_told_where_it_was_wanted_empty(tmp_path: Path, wanted: bool,
-                                                                        told: bool) -> None:
-    notes = notes_of(tmp_path, cache_reset={"done": False, "detail": "it was busy."},
-                     scenario={"values": {"load": {"reset_cache": wanted}}})
+def test_a_cache_that_was_not_emptied_is_told_where_it_was_wanted_empty(
+    tmp_path: Path, wanted: bool, told: bool
+) -> None:
+    notes = notes_of(
+        tmp_path,
+        cache_reset={"done": False, "detail": "it was busy."},
+        scenario={"values": {"load": {"reset_cache": wanted}}},
+    )
     assert notes == (["The prefix cache was not emptied before the run: it was busy."] if told else [])
     assert notes_of(tmp_path, cache_reset={"done": True, "detail": ""}) == []

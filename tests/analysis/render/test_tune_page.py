@@ -25,10 +25,16 @@ def raced() -> Tune:
             near = 1.0 + 0.1 * (-1) ** round_
             figures = {"default": 8.0 + 0.01 * round_, "seqs=<4>": 2.0, "seqs=8": 10.0, "seqs=16": 10.0 * near}
             race.record_round({name: None if name == "seqs=<4>" else figures[name] for name in race.survivors})
-    tune = Tune(engine="sim", scenario="chat", objective="goodput", unit="requests/s", simulated=True,
-                default="default", reason=race.over or "",
-                candidates=[CandidateRecord(name, reason="out of memory" if name == "seqs=<4>" else None)
-                            for name in NAMES])
+    tune = Tune(
+        engine="sim",
+        scenario="chat",
+        objective="goodput",
+        unit="requests/s",
+        simulated=True,
+        default="default",
+        reason=race.over or "",
+        candidates=[CandidateRecord(name, reason="out of memory" if name == "seqs=<4>" else None) for name in NAMES],
+    )
     fill_in(tune, race, {name: {"seqs": name} for name in NAMES})
     tune.ratio = fresh_ratio([8.0, 8.2, 7.9], [10.0, 10.4, 9.8])
     return tune
@@ -72,7 +78,8 @@ def test_without_fresh_pairs_there_is_no_ratio_but_a_reason() -> None:
 
 def test_a_default_outside_of_the_space_does_not_hide_what_the_settings_did() -> None:
     settings = {"default": {"seqs": "256", "budget": "9"}} | {
-        f"{seqs} {budget}": {"seqs": seqs, "budget": budget} for seqs in "14" for budget in "23"}
+        f"{seqs} {budget}": {"seqs": seqs, "budget": budget} for seqs in "14" for budget in "23"
+    }
     race = Race(list(settings))
     race.record_round({name: {"1": 1.0, "4": 2.0}.get(mine["seqs"], 3.0) for name, mine in settings.items()})
     tune = Tune(candidates=[CandidateRecord(name) for name in settings])

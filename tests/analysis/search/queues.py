@@ -30,7 +30,7 @@ class Queue:
         shape = self.arrival_cv**-2
         sigma = math.sqrt(math.log(1.0 + self.service_cv**2))
         gaps = rng.gamma(shape, 1.0 / shape / rate, requests)
-        service = np.exp(rng.normal(-sigma**2 / 2.0, sigma, requests))
+        service = np.exp(rng.normal(-(sigma**2) / 2.0, sigma, requests))
         free, now, waits = [0.0] * self.servers, 0.0, []
         for gap, length in zip(gaps.tolist(), service.tolist(), strict=True):
             now += gap
@@ -46,7 +46,7 @@ class Queue:
             middle = math.sqrt(low * high)
             count = requests // 6 if step < 5 else requests
             _, margin = self.margins(middle, count, np.random.default_rng(7))
-            above = float((margin[count // 20:] <= 1.0).mean()) >= self.target
+            above = float((margin[count // 20 :] <= 1.0).mean()) >= self.target
             low, high = (middle, high) if above else (low, middle)
             if step == 4:
                 low, high = 0.99 * low, 1.01 * high
@@ -56,8 +56,9 @@ class Queue:
         """One run from an empty queue, and all requests that it took."""
         before = max(FEWEST_WARMUP, int(WARMUP * requests))
         at, margin = self.margins(rate, requests + before, np.random.default_rng(seed))
-        return Evidence(rate, blocks_of(at[before:], margin[before:], (at[before], at[-1]), self.target)), \
-            requests + before
+        return Evidence(
+            rate, blocks_of(at[before:], margin[before:], (at[before], at[-1]), self.target)
+        ), requests + before
 
 
 @dataclass(frozen=True)

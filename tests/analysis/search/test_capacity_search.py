@@ -25,9 +25,12 @@ def blocks(share: float, requests: int, rng: np.random.Generator) -> Blocks:
     return Blocks(tuple(sent), tuple(rng.binomial(sent, share)), tuple(rng.binomial(sent, 0.05)))
 
 
-def searched(attained: Callable[[float], float], start: float = 16,
-             flaw: Callable[[float], str | None] = lambda _: None,
-             **settings: object) -> tuple[Knowledge, str, list[Evidence]]:
+def searched(
+    attained: Callable[[float], float],
+    start: float = 16,
+    flaw: Callable[[float], str | None] = lambda _: None,
+    **settings: object,
+) -> tuple[Knowledge, str, list[Evidence]]:
     """A search where a load attains `attained(load)`, with independent requests."""
     asked = SearchSettings(start, **settings)
     rng, evidence = np.random.default_rng(3), []
@@ -93,8 +96,10 @@ def test_an_engine_that_dies_at_a_load_fails_there() -> None:
 
 def test_a_load_above_a_sure_fail_that_passes_is_said() -> None:
     rng = np.random.default_rng(1)
-    known = judge(SearchSettings(8), [Evidence(load, blocks(share, 2000, rng))
-                                      for load, share in ((8, 1.0), (16, 0.5), (32, 1.0))])
+    known = judge(
+        SearchSettings(8),
+        [Evidence(load, blocks(share, 2000, rng)) for load, share in ((8, 1.0), (16, 0.5), (32, 1.0))],
+    )
     assert known.non_monotone and (known.sure_pass, known.sure_fail) == (8, 16)
 
 
@@ -108,8 +113,13 @@ def test_the_same_runs_give_the_same_next_step() -> None:
 def test_a_level_at_the_target_is_measured_longer_and_then_called_undecided() -> None:
     _, why, evidence = searched(lambda load: 0.95, 16, first_look=400, most_doublings=3)
     assert why in ("undecided", "levels")
-    assert max(sum(each.blocks.requests for each in evidence if each.load == load)
-               for load in {each.load for each in evidence}) <= 2 * 400 * 2**3
+    assert (
+        max(
+            sum(each.blocks.requests for each in evidence if each.load == load)
+            for load in {each.load for each in evidence}
+        )
+        <= 2 * 400 * 2**3
+    )
 
 
 def test_a_generator_that_was_disturbed_once_is_asked_again() -> None:

@@ -46,8 +46,10 @@ def test_figures_that_contradict_each_other_are_said() -> None:
     assert choice.first and choice.by == CAPACITY and choice.contradicted
 
 
-@pytest.mark.parametrize(("capacity", "goodput"), [
-    (None, None), (Interval(2.0, None, None), None), (Interval(1.1, 0.9, 1.3), Interval(1.05, 0.9, 1.2, 0.3))])
+@pytest.mark.parametrize(
+    ("capacity", "goodput"),
+    [(None, None), (Interval(2.0, None, None), None), (Interval(1.1, 0.9, 1.3), Interval(1.05, 0.9, 1.2, 0.3))],
+)
 def test_too_little_is_undecided(capacity: Interval | None, goodput: Interval | None) -> None:
     assert choose(capacity, goodput).state == OPEN
 
@@ -64,15 +66,18 @@ def test_a_ratio_has_the_interval_of_both_figures() -> None:
     assert (back.low, back.high) == (pytest.approx(1 / ratio.high), pytest.approx(1 / ratio.low))
 
 
-@pytest.mark.parametrize(("race", "taken"), [
-    (RaceResult(None, "default", True), "default"),
-    (RaceResult("default", "default", False), "default"),
-    (RaceResult("a", "default", True, Interval(1.2, 1.1, 1.3)), "a"),
-    (RaceResult("a", "default", True, Interval(1.05, 0.95, 1.15)), "default"),
-    (RaceResult("a", "default", False, Interval(1.05, 0.95, 1.15)), "a"),
-    (RaceResult("a", "default", False, None), "a"),
-    (RaceResult("a", "default", False, Interval(0.8, 0.7, 0.9)), "default"),
-])
+@pytest.mark.parametrize(
+    ("race", "taken"),
+    [
+        (RaceResult(None, "default", True), "default"),
+        (RaceResult("default", "default", False), "default"),
+        (RaceResult("a", "default", True, Interval(1.2, 1.1, 1.3)), "a"),
+        (RaceResult("a", "default", True, Interval(1.05, 0.95, 1.15)), "default"),
+        (RaceResult("a", "default", False, Interval(1.05, 0.95, 1.15)), "a"),
+        (RaceResult("a", "default", False, None), "a"),
+        (RaceResult("a", "default", False, Interval(0.8, 0.7, 0.9)), "default"),
+    ],
+)
 def test_settings_change_for_a_reason_alone(race: RaceResult, taken: str) -> None:
     assert settings_to_take(race)[0] == taken
 

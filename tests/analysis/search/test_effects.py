@@ -17,7 +17,7 @@ def worth(settings: dict[str, str]) -> float:
 
 def test_effects_that_multiply_are_recovered_though_rounds_differ_and_some_left_early() -> None:
     work = [1.0, 3.0, 0.5]
-    figures = {name: [worth(GRID[name]) * each for each in work[:3 if "2" in name else 2]] for name in GRID}
+    figures = {name: [worth(GRID[name]) * each for each in work[: 3 if "2" in name else 2]] for name in GRID}
     effects = {(each.setting, each.value): each for each in main_effects(GRID, figures)}
     assert effects["seqs", "2"].ratio == pytest.approx(1.5)
     assert effects["budget", "y"].ratio == pytest.approx(0.8)

@@ -11,11 +11,18 @@ def answers(right: int, of: int, first: int = 0) -> dict[int, bool]:
     return {task: task - first < right for task in range(first, first + of)}
 
 
-@pytest.mark.parametrize(("before", "after", "state"), [
-    (answers(300, 400), answers(250, 400), WORSE), (answers(300, 400), answers(299, 400), AS_GOOD),
-    (answers(300, 400), answers(320, 400), AS_GOOD), (answers(30, 40), answers(29, 40), OPEN),
-    (answers(4, 400), answers(4, 400), CANNOT_TELL), (answers(20, 20), answers(20, 20), CANNOT_TELL),
-    (answers(300, 400), answers(300, 400, first=395), CANNOT_TELL)])
+@pytest.mark.parametrize(
+    ("before", "after", "state"),
+    [
+        (answers(300, 400), answers(250, 400), WORSE),
+        (answers(300, 400), answers(299, 400), AS_GOOD),
+        (answers(300, 400), answers(320, 400), AS_GOOD),
+        (answers(30, 40), answers(29, 40), OPEN),
+        (answers(4, 400), answers(4, 400), CANNOT_TELL),
+        (answers(20, 20), answers(20, 20), CANNOT_TELL),
+        (answers(300, 400), answers(300, 400, first=395), CANNOT_TELL),
+    ],
+)
 def test_the_state_follows_from_the_tasks_that_both_answered(before: dict, after: dict, state: str) -> None:
     judged = quality(before, after)
     assert judged.state == state and bool(judged.why) == (state == CANNOT_TELL)

@@ -37,8 +37,7 @@ def curve_of(folder: Path, block: int) -> HitCurve:
 
 
 @pytest.mark.parametrize(("engine_block", "found"), [(16, 160 + 64), (32, 160 + 64), (64, 128 + 64), (128, 128)])
-def test_the_trace_s_own_hits_are_counted_in_the_engine_s_blocks(tmp_path: Path, engine_block: int,
-                                                                 found: int) -> None:
+def test_the_trace_s_own_hits_are_counted_in_the_engine_s_blocks(tmp_path: Path, engine_block: int, found: int) -> None:
     # The second prompt has the first one's blocks 0 and 1 and half of 2; the third one its block 0 alone.
     rows = [(0.0, 200, 5, [0, 1, 2, 3]), (1.0, 161, 5, [0, 1, 2]), (2.0, 128, 5, [0, 9])]
     curve = curve_of(written(tmp_path, rows), engine_block)
@@ -67,10 +66,19 @@ def test_a_damaged_table_is_none(tmp_path: Path) -> None:
 def replayed(folder: Path, **changed: object) -> Fidelity:
     """A run of ten requests, each a second after the other, as the trace asks; `changed`: cells of its rows."""
     written(folder, [(float(n), 100, 20, [n]) for n in range(10)])
+
     def cells(n: int) -> dict:
-        plain = {"conversation": f"measure-{n:06d}", "turn": 1, "attempt": 1, "request_id": f"r-{n}",
-                 "scheduled_at": START + n, "sent_at": START + n + 0.001, "lateness_ms": 1.0, "prompt_tokens": 100,
-                 "completion_tokens": 20}
+        plain = {
+            "conversation": f"measure-{n:06d}",
+            "turn": 1,
+            "attempt": 1,
+            "request_id": f"r-{n}",
+            "scheduled_at": START + n,
+            "sent_at": START + n + 0.001,
+            "lateness_ms": 1.0,
+            "prompt_tokens": 100,
+            "completion_tokens": 20,
+        }
         return plain | {name: value(n) if callable(value) else value for name, value in changed.items()}
 
     rows = [row(**cells(n)) for n in range(10)]
@@ -87,14 +95,22 @@ def test_a_run_that_does_what_the_trace_asks_is_a_replay(tmp_path: Path) -> None
     assert found.slip_p99_ms.value == pytest.approx(0, abs=0.1)
 
 
-@pytest.mark.parametrize(("changed", "said"), [
-    ({"prompt_tokens": 110}, "difference of prompt lengths, p50 is 10%, limit 3%"),
-    ({"completion_tokens": 10}, "difference of all answers' length is 50%, limit 2%"),
-    ({"scheduled_at": lambda n: START + n + 3, "sent_at": lambda n: START + n + 3},
-     "slip from the trace, p99 is 3,000 ms, limit 1,000 ms"),
-    ({"lateness_ms": 500.0}, "lateness, p99 is 500 ms, limit 100 ms"),
-    ({"conversation": lambda n: f"measure-{min(n, 7):06d}", "attempt": lambda n: max(1, n - 6)},
-     "requests that were not sent is 20%, limit 1%")])
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"prompt_tokens": 110}, "difference of prompt lengths, p50 is 10%, limit 3%"),
+        ({"completion_tokens": 10}, "difference of all answers' length is 50%, limit 2%"),
+        (
+            {"scheduled_at": lambda n: START + n + 3, "sent_at": lambda n: START + n + 3},
+            "slip from the trace, p99 is 3,000 ms, limit 1,000 ms",
+        ),
+        ({"lateness_ms": 500.0}, "lateness, p99 is 500 ms, limit 100 ms"),
+        (
+            {"conversation": lambda n: f"measure-{min(n, 7):06d}", "attempt": lambda n: max(1, n - 6)},
+            "requests that were not sent is 20%, limit 1%",
+        ),
+    ],
+)
 def test_outside_of_its_limits_a_run_says_that_it_is_no_replay(tmp_path: Path, changed: dict, said: str) -> None:
     found = replayed(tmp_path, **changed)
     assert not found.faithful
@@ -102,8 +118,9 @@ def test_outside_of_its_limits_a_run_says_that_it_is_no_replay(tmp_path: Path, c
 
 
 def test_slip_is_told_apart_from_lateness(tmp_path: Path) -> None:
-    found = replayed(tmp_path, scheduled_at=lambda n: START + n + 0.4, sent_at=lambda n: START + n + 0.402,
-                     lateness_ms=2.0)
+    found = replayed(
+        tmp_path, scheduled_at=lambda n: START + n + 0.4, sent_at=lambda n: START + n + 0.402, lateness_ms=2.0
+    )
     assert found.slip_p50_ms.value == pytest.approx(400, abs=1)
     assert found.lateness_p99_ms.value == 2.0 and found.faithful
 

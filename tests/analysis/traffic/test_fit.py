@@ -21,9 +21,14 @@ def _drawn(law: dict[str, object] | float, count: int = 4000) -> np.ndarray:
     return np.array([distribution.sample(rng) for _ in range(count)])
 
 
-@pytest.mark.parametrize("law", [
-    {"kind": "lognormal", "mean": 300.0, "cv": 1.2}, {"kind": "lognormal", "mean": 20.0, "cv": 0.1},
-    {"kind": "exponential", "mean": 5.0}])
+@pytest.mark.parametrize(
+    "law",
+    [
+        {"kind": "lognormal", "mean": 300.0, "cv": 1.2},
+        {"kind": "lognormal", "mean": 20.0, "cv": 0.1},
+        {"kind": "exponential", "mean": 5.0},
+    ],
+)
 def test_a_law_is_found_again(law: dict[str, object]) -> None:
     fitted = fit_law(_drawn(law))
     assert fitted is not None and isinstance(fitted.law, dict)
@@ -37,8 +42,12 @@ def test_equal_values_are_a_constant() -> None:
 
 
 def test_what_follows_no_law_becomes_a_list_of_quantiles_that_is_near() -> None:
-    two_kinds = np.concatenate((_drawn({"kind": "lognormal", "mean": 20.0, "cv": 0.2}),
-                                _drawn({"kind": "lognormal", "mean": 4000.0, "cv": 0.3})))
+    two_kinds = np.concatenate(
+        (
+            _drawn({"kind": "lognormal", "mean": 20.0, "cv": 0.2}),
+            _drawn({"kind": "lognormal", "mean": 4000.0, "cv": 0.3}),
+        )
+    )
     fitted = fit_law(two_kinds)
     assert fitted is not None and isinstance(fitted.law, dict) and fitted.law["kind"] == "choice"
     assert fitted.distance <= NEAR
@@ -51,10 +60,21 @@ def test_nothing_known_is_nothing() -> None:
 
 
 def test_a_synthetic_workload_is_found_again_from_its_prompts_alone() -> None:
-    scenario = load_scenario("synthetic", {
-        "prompts.chars_per_token": "4", "load.rate": "5", "synthetic.beginnings": "30", "synthetic.zipf_s": "1.2",
-        "synthetic.beginning_tokens": "200", "synthetic.with_beginning": "0.7", "synthetic.turns": "3",
-        "synthetic.first_tokens": "100", "synthetic.later_tokens": "40", "synthetic.answer_tokens": "50"})
+    scenario = load_scenario(
+        "synthetic",
+        {
+            "prompts.chars_per_token": "4",
+            "load.rate": "5",
+            "synthetic.beginnings": "30",
+            "synthetic.zipf_s": "1.2",
+            "synthetic.beginning_tokens": "200",
+            "synthetic.with_beginning": "0.7",
+            "synthetic.turns": "3",
+            "synthetic.first_tokens": "100",
+            "synthetic.later_tokens": "40",
+            "synthetic.answer_tokens": "50",
+        },
+    )
     fitted = fit(collect(sample_requests(scenario, load_corpus(), 1500)))
     assert fitted.arrivals is not None and fitted.arrivals.law == "poisson"
     assert fitted.arrivals.rate == pytest.approx(5, rel=0.1)
@@ -74,9 +94,16 @@ def _growing(sessions: int, named: bool) -> list[TraceRequest]:
     for turn in range(3):
         for session in range(sessions):
             ids = [0, *(1000 * (session + 1) + block for block in range(2 * turn + 2))]
-            requests.append(TraceRequest(
-                time_s=10.0 * turn + 0.1 * session, input_tokens=16 * len(ids) - 1, output_tokens=10, hash_ids=ids,
-                block_tokens=16, session=str(session) if named else None))
+            requests.append(
+                TraceRequest(
+                    time_s=10.0 * turn + 0.1 * session,
+                    input_tokens=16 * len(ids) - 1,
+                    output_tokens=10,
+                    hash_ids=ids,
+                    block_tokens=16,
+                    session=str(session) if named else None,
+                )
+            )
             # The last block is not whole: the next request has another id in its place.
             ids[-1] = -ids[-1] if turn < 2 else ids[-1]
     return requests

@@ -16,8 +16,16 @@ from ..make_run import START, manifest, row, write_run
 
 
 def test_a_run_says_how_its_requests_came_how_long_they_were_and_what_its_sessions_were(tmp_path: Path) -> None:
-    rows = [row(request_id=f"r{i}", conversation=f"c{i // 2}", turn=1 + i % 2, sent_at=START + 4 * i,
-                prompt_tokens=100 + 100 * (i % 2)) for i in range(10)]
+    rows = [
+        row(
+            request_id=f"r{i}",
+            conversation=f"c{i // 2}",
+            turn=1 + i % 2,
+            sent_at=START + 4 * i,
+            prompt_tokens=100 + 100 * (i % 2),
+        )
+        for i in range(10)
+    ]
     rows.append(row(request_id="warm", phase="warmup", sent_at=START - 3, conversation="w"))
     profiled = profile_of_run(read_run(write_run(tmp_path, rows, manifest(seconds=60.0))))
     assert profiled.requests == 10, "those of the measure phase"

@@ -54,8 +54,9 @@ def test_the_largest_minute_is_found_wherever_it_begins():
 
 
 def test_a_trace_out_of_order_gives_what_the_sorted_one_gives():
-    requests = [TraceRequest(time_s=float(n % 7), input_tokens=16, hash_ids=[n % 3], block_tokens=16)
-                for n in range(40)]
+    requests = [
+        TraceRequest(time_s=float(n % 7), input_tokens=16, hash_ids=[n % 3], block_tokens=16) for n in range(40)
+    ]
     mixed, ordered = profile(collect(requests)), profile(collect(sorted(requests, key=lambda each: each.time_s)))
     assert mixed.arrivals.out_of_order > 0 and ordered.arrivals.out_of_order == 0
     assert mixed.hit_rate == ordered.hit_rate
@@ -122,8 +123,9 @@ def test_much_text_is_kept_in_blocks_and_gives_the_same_rates(monkeypatch):
 def test_the_profile_fits_a_terminal_of_80_columns(tmp_path):
     from rich.console import Console
 
-    requests = [_asked("a" * 1000 + str(n), time_s=n * 1.7, session=str(n % 5), delay_s=2.0, expected="b")
-                for n in range(50)]
+    requests = [
+        _asked("a" * 1000 + str(n), time_s=n * 1.7, session=str(n % 5), delay_s=2.0, expected="b") for n in range(50)
+    ]
     console = Console(width=80, record=True, file=(tmp_path / "out").open("w"))
     console.print(profile_table(profile(collect(requests)), "trace.jsonl"))
     text = console.export_text()

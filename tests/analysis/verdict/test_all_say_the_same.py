@@ -24,8 +24,11 @@ from tokenswarm.cli import main
 from tokenswarm.contract import tables as schema
 
 ENDED = {"rule": "engine_gone", "code": 21, "sentence": "no request succeeded for 300 s"}
-GATES = {"met": {"ttft_p50_ms": 500}, "missed": {"ttft_p50_ms": 50, "e2e_p50_ms": 9000},
-         "undetermined": {"ttft_p50_ms": 500, "ttft_p999_ms": 500, "e2e_p999_ms": 9000}}
+GATES = {
+    "met": {"ttft_p50_ms": 500},
+    "missed": {"ttft_p50_ms": 50, "e2e_p50_ms": 9000},
+    "undetermined": {"ttft_p50_ms": 500, "ttft_p999_ms": 500, "e2e_p999_ms": 9000},
+}
 
 
 def rows(count: int = 60, **cells: Any) -> list[dict[str, Any]]:
@@ -47,33 +50,70 @@ CANCELLED = {"status": "cancelled", "e2e_ms": None, "last_token_ms": None}
 REFUSED = {"status": "failed", "error": "connect_refused"}
 MADE: dict[str, tuple[str, int, bool, Callable[[Path], Path]]] = {
     "the engine failed before the load": (
-        "COULD_NOT_RUN", 13, False, lambda folder: folder_of(folder, [], status="failed", ended_early={
-            "rule": "engine_gone", "code": 13, "sentence": "the engine ended"})),
+        "COULD_NOT_RUN",
+        13,
+        False,
+        lambda folder: folder_of(
+            folder, [], status="failed", ended_early={"rule": "engine_gone", "code": 13, "sentence": "the engine ended"}
+        ),
+    ),
     "nothing was sent": ("COULD_NOT_RUN", 18, False, lambda folder: folder_of(folder, [], status="failed")),
-    "given up": ("ENDED_EARLY", 21, False,
-                 lambda folder: folder_of(folder, rows(), status="aborted", ended_early=ENDED)),
+    "given up": (
+        "ENDED_EARLY",
+        21,
+        False,
+        lambda folder: folder_of(folder, rows(), status="aborted", ended_early=ENDED),
+    ),
     "interrupted": ("ENDED_EARLY", 130, False, lambda folder: folder_of(folder, rows(), status="interrupted")),
     "killed": ("ENDED_EARLY", 19, False, lambda folder: folder_of(folder, rows(), status="running")),
     "interrupted, by a busy generator": (
-        "ENDED_EARLY", 130, False, lambda folder: folder_of(folder, rows(), cpu=0.99, status="interrupted")),
+        "ENDED_EARLY",
+        130,
+        False,
+        lambda folder: folder_of(folder, rows(), cpu=0.99, status="interrupted"),
+    ),
     "no run.json": ("INCOMPLETE", 6, False, without_manifest),
     "rows lost": ("INCOMPLETE", 6, False, lambda folder: folder_of(folder, rows(), counts={"sent": 70})),
     "rows lost, and a gate missed": (
-        "INCOMPLETE", 6, False, lambda folder: folder_of(folder, rows(), slo="missed", counts={"sent": 70})),
+        "INCOMPLETE",
+        6,
+        False,
+        lambda folder: folder_of(folder, rows(), slo="missed", counts={"sent": 70}),
+    ),
     "all failed": ("NO_SUCCESS", 5, False, lambda folder: folder_of(folder, rows(**REFUSED))),
     "none ended": ("NO_SUCCESS", 5, False, lambda folder: folder_of(folder, rows(**CANCELLED))),
     "none was sent": ("NO_SUCCESS", 5, False, lambda folder: folder_of(folder, [])),
     "a busy generator": ("INVALID", 4, False, lambda folder: folder_of(folder, rows(), cpu=0.99)),
     "a busy generator, and a gate missed": (
-        "INVALID", 4, False, lambda folder: folder_of(folder, rows(), cpu=0.99, slo="missed")),
-    "overloaded": ("OVERLOADED", 7, False, lambda folder: folder_of(folder, rows(), validity={
-        "verdict": "OVERLOADED", "reasons": [{"rule": "queue", "sentence": "The queue grew."}]})),
+        "INVALID",
+        4,
+        False,
+        lambda folder: folder_of(folder, rows(), cpu=0.99, slo="missed"),
+    ),
+    "overloaded": (
+        "OVERLOADED",
+        7,
+        False,
+        lambda folder: folder_of(
+            folder,
+            rows(),
+            validity={"verdict": "OVERLOADED", "reasons": [{"rule": "queue", "sentence": "The queue grew."}]},
+        ),
+    ),
     "measured by another tool": (
-        "UNCHECKED", 8, False, lambda folder: folder_of(folder, rows(), imported={"tool": "vllm bench"})),
+        "UNCHECKED",
+        8,
+        False,
+        lambda folder: folder_of(folder, rows(), imported={"tool": "vllm bench"}),
+    ),
     "a gate missed": ("SLO_MISSED", 3, False, lambda folder: folder_of(folder, rows(), slo="missed")),
     "a gate undetermined": ("UNDETERMINED", 8, True, lambda folder: folder_of(folder, rows(), slo="undetermined")),
     "a gate undetermined, judged leniently": (
-        "PASSED", 0, False, lambda folder: folder_of(folder, rows(), slo="undetermined")),
+        "PASSED",
+        0,
+        False,
+        lambda folder: folder_of(folder, rows(), slo="undetermined"),
+    ),
     "all is well": ("PASSED", 0, True, lambda folder: folder_of(folder, rows())),
 }
 
@@ -83,8 +123,9 @@ def test_every_outcome_is_among_these() -> None:
 
 
 @pytest.mark.parametrize("kind", MADE)
-def test_all_tell_the_same_outcome(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture,
-                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_tell_the_same_outcome(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     name, code, strict, make = MADE[kind]
     folder = make(tmp_path / "run")
@@ -121,11 +162,14 @@ def test_the_code_of_report_is_0_where_no_gate_was_asked_for(tmp_path: Path) -> 
     assert main(["report", str(folder_of(tmp_path, rows(), slo="missed")), "--quiet"]) == Exit.PASSED
 
 
-@pytest.mark.parametrize(("slo", "words"), [
-    ("met", "The one gate is met."),
-    ("undetermined", "1 of 3 gates is met, 2 are undetermined."),
-    ("missed", "1 of 2 gates is met, 1 is missed. TTFT p50: "),
-])
+@pytest.mark.parametrize(
+    ("slo", "words"),
+    [
+        ("met", "The one gate is met."),
+        ("undetermined", "1 of 3 gates is met, 2 are undetermined."),
+        ("missed", "1 of 2 gates is met, 1 is missed. TTFT p50: "),
+    ],
+)
 def test_no_more_gates_are_called_met_than_are(slo: str, words: str, tmp_path: Path) -> None:
     found = summarise(read_run(folder_of(tmp_path, rows(), slo=slo)))
     assert gates.judged(found).sentence.startswith(words)

@@ -34,28 +34,32 @@ def seen(low: float | None, high: float | None, **more: object) -> Evidence:
     return Evidence(engine="vllm", figure=Figure(1.3, "", 5, [low, high]), **more)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("region", "low", "high", "state"), [
-    (REGION, 1.20, 1.35, SUPPORTED),
-    (REGION, 1.16, 1.42, SUPPORTED),
-    (REGION, 1.00, 1.10, CONTRADICTED),
-    (REGION, 1.50, 1.60, CONTRADICTED),
-    (REGION, 1.10, 1.30, UNDECIDED),
-    (REGION, 1.30, 1.50, UNDECIDED),
-    (REGION, 1.00, 2.00, UNDECIDED),
-    ((1.2, None), 1.25, 9.0, SUPPORTED),
-    ((1.2, None), 1.0, 1.1, CONTRADICTED),
-    ((1.2, None), 1.1, 1.3, UNDECIDED),
-    ((None, 0.9), 0.1, 0.8, SUPPORTED),
-    ((None, 0.9), 0.95, 1.2, CONTRADICTED),
-    ((None, 0.9), 0.8, 1.0, UNDECIDED),
-    ((1.2, None), 1.25, None, SUPPORTED),
-    ((1.2, None), None, 1.1, CONTRADICTED),
-    ((1.2, None), None, 1.3, UNDECIDED),
-    ((None, 0.9), None, 0.8, SUPPORTED),
-    (REGION, 1.2, None, UNDECIDED),
-])
-def test_the_interval_decides(region: tuple[float | None, float | None], low: float | None, high: float | None,
-                              state: str) -> None:
+@pytest.mark.parametrize(
+    ("region", "low", "high", "state"),
+    [
+        (REGION, 1.20, 1.35, SUPPORTED),
+        (REGION, 1.16, 1.42, SUPPORTED),
+        (REGION, 1.00, 1.10, CONTRADICTED),
+        (REGION, 1.50, 1.60, CONTRADICTED),
+        (REGION, 1.10, 1.30, UNDECIDED),
+        (REGION, 1.30, 1.50, UNDECIDED),
+        (REGION, 1.00, 2.00, UNDECIDED),
+        ((1.2, None), 1.25, 9.0, SUPPORTED),
+        ((1.2, None), 1.0, 1.1, CONTRADICTED),
+        ((1.2, None), 1.1, 1.3, UNDECIDED),
+        ((None, 0.9), 0.1, 0.8, SUPPORTED),
+        ((None, 0.9), 0.95, 1.2, CONTRADICTED),
+        ((None, 0.9), 0.8, 1.0, UNDECIDED),
+        ((1.2, None), 1.25, None, SUPPORTED),
+        ((1.2, None), None, 1.1, CONTRADICTED),
+        ((1.2, None), None, 1.3, UNDECIDED),
+        ((None, 0.9), None, 0.8, SUPPORTED),
+        (REGION, 1.2, None, UNDECIDED),
+    ],
+)
+def test_the_interval_decides(
+    region: tuple[float | None, float | None], low: float | None, high: float | None, state: str
+) -> None:
     assert by_interval(region, low, high) == state
 
 
@@ -66,47 +70,53 @@ def test_always_is_contradicted_by_one_counterexample_and_supported_by_enough_tr
     assert state == SUPPORTED and "86.1%" in why
 
 
-@pytest.mark.parametrize(("kind", "evidence", "state"), [
-    ("speed", seen(1.2, 1.3), SUPPORTED),
-    ("speed", seen(1.2, 1.3, on_cpu=True), NOT_TESTABLE),
-    ("speed", seen(0.2, 0.3, on_cpu=True), NOT_TESTABLE),
-    ("speed", seen(0.2, 0.3, simulated=True), NOT_TESTABLE),
-    ("behaviour", seen(1.2, 1.3, on_cpu=True), SUPPORTED),
-    ("behaviour", seen(0.2, 0.3, on_cpu=True), CONTRADICTED),
-    ("behaviour", seen(0.2, 0.3, simulated=True), NOT_TESTABLE),
-    ("speed", seen(None, None), UNDECIDED),
-    ("speed", Evidence(figure=Figure(1.3, "", 1)), UNDECIDED),
-    ("speed", Evidence(why="it did not start"), UNDECIDED),
-    ("speed", Evidence(), UNDECIDED),
-    ("behaviour", Evidence(holds=True), SUPPORTED),
-    ("behaviour", Evidence(holds=False), CONTRADICTED),
-    ("behaviour", Evidence(holds=True, simulated=True), NOT_TESTABLE),
-    ("behaviour", Evidence(holds=True, trials=24), SUPPORTED),
-    ("behaviour", Evidence(holds=False, trials=24, failures=2), CONTRADICTED),
-    ("behaviour", Evidence(holds=True, trials=3), UNDECIDED),
-])
+@pytest.mark.parametrize(
+    ("kind", "evidence", "state"),
+    [
+        ("speed", seen(1.2, 1.3), SUPPORTED),
+        ("speed", seen(1.2, 1.3, on_cpu=True), NOT_TESTABLE),
+        ("speed", seen(0.2, 0.3, on_cpu=True), NOT_TESTABLE),
+        ("speed", seen(0.2, 0.3, simulated=True), NOT_TESTABLE),
+        ("behaviour", seen(1.2, 1.3, on_cpu=True), SUPPORTED),
+        ("behaviour", seen(0.2, 0.3, on_cpu=True), CONTRADICTED),
+        ("behaviour", seen(0.2, 0.3, simulated=True), NOT_TESTABLE),
+        ("speed", seen(None, None), UNDECIDED),
+        ("speed", Evidence(figure=Figure(1.3, "", 1)), UNDECIDED),
+        ("speed", Evidence(why="it did not start"), UNDECIDED),
+        ("speed", Evidence(), UNDECIDED),
+        ("behaviour", Evidence(holds=True), SUPPORTED),
+        ("behaviour", Evidence(holds=False), CONTRADICTED),
+        ("behaviour", Evidence(holds=True, simulated=True), NOT_TESTABLE),
+        ("behaviour", Evidence(holds=True, trials=24), SUPPORTED),
+        ("behaviour", Evidence(holds=False, trials=24, failures=2), CONTRADICTED),
+        ("behaviour", Evidence(holds=True, trials=3), UNDECIDED),
+    ],
+)
 def test_a_cpu_or_a_simulator_decides_nothing_about_speed(kind: str, evidence: Evidence, state: str) -> None:
     assert judge(kind, REGION, evidence)[0] == state
 
 
 def states(*each: str) -> list[Evidence]:
-    return [Evidence(engine=f"engine {number}", state=state, state_why="so it is")
-            for number, state in enumerate(each)]
+    return [Evidence(engine=f"engine {number}", state=state, state_why="so it is") for number, state in enumerate(each)]
 
 
-@pytest.mark.parametrize(("each", "wanted", "state"), [
-    ((), 1, NOT_TESTABLE),
-    ((SUPPORTED,), 1, SUPPORTED),
-    ((SUPPORTED,), 2, UNDECIDED),
-    ((SUPPORTED, SUPPORTED), 2, SUPPORTED),
-    ((SUPPORTED, CONTRADICTED), 2, CONTRADICTED),
-    ((UNDECIDED, CONTRADICTED), 2, CONTRADICTED),
-    ((SUPPORTED, UNDECIDED), 2, UNDECIDED),
-    ((NOT_TESTABLE, SUPPORTED), 2, UNDECIDED),
-    ((NOT_TESTABLE,), 1, NOT_TESTABLE),
-])
+@pytest.mark.parametrize(
+    ("each", "wanted", "state"),
+    [
+        ((), 1, NOT_TESTABLE),
+        ((SUPPORTED,), 1, SUPPORTED),
+        ((SUPPORTED,), 2, UNDECIDED),
+        ((SUPPORTED, SUPPORTED), 2, SUPPORTED),
+        ((SUPPORTED, CONTRADICTED), 2, CONTRADICTED),
+        ((UNDECIDED, CONTRADICTED), 2, CONTRADICTED),
+        ((SUPPORTED, UNDECIDED), 2, UNDECIDED),
+        ((NOT_TESTABLE, SUPPORTED), 2, UNDECIDED),
+        ((NOT_TESTABLE,), 1, NOT_TESTABLE),
+    ],
+)
 def test_one_engine_can_contradict_a_claim_and_all_are_needed_to_support_it(
-        each: tuple[str, ...], wanted: int, state: str) -> None:
+    each: tuple[str, ...], wanted: int, state: str
+) -> None:
     assert together(states(*each), wanted)[0] == state
 
 

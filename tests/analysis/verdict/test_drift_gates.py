@@ -22,8 +22,11 @@ from tokenswarm.contract.summary.time_records import DriftSeries, DriftStep
 def _drifting(tmp_path: Path, mb_per_s: float) -> Path:
     """Ten minutes in which the engine's memory grows (or shrinks) steadily, and the load generator's does not."""
     rows = [row(sent_at=START + i, last_token_ms=1090.0) for i in range(600)]
-    host = [{"at": START + i, "source": source, "rss_mb": mb, "cpu_share": 0.2} for i in range(600)
-            for source, mb in (("engine", 4000.0 + mb_per_s * i), ("worker 0", 80.0))]
+    host = [
+        {"at": START + i, "source": source, "rss_mb": mb, "cpu_share": 0.2}
+        for i in range(600)
+        for source, mb in (("engine", 4000.0 + mb_per_s * i), ("worker 0", 80.0))
+    ]
     return write_run(tmp_path, rows, manifest(seconds=600.0, scenario={"name": "rag", "values": {}}), host=host)
 
 
@@ -46,8 +49,15 @@ def test_drift_is_a_gate_only_where_it_is_asked_for(tmp_path: Path) -> None:
 
 def test_what_became_better_fails_nothing_and_a_short_run_says_nothing(tmp_path: Path) -> None:
     assert not missed(report(_drifting(tmp_path / "better", -2.0), fail_on_drift=True, dashboard=False))
-    short = report(write_run(tmp_path / "short", [row(sent_at=START + i) for i in range(30)], manifest(
-        seconds=30.0, scenario={"name": "rag", "values": {}})), fail_on_drift=True, dashboard=False)
+    short = report(
+        write_run(
+            tmp_path / "short",
+            [row(sent_at=START + i) for i in range(30)],
+            manifest(seconds=30.0, scenario={"name": "rag", "values": {}}),
+        ),
+        fail_on_drift=True,
+        dashboard=False,
+    )
     assert {gate.state for gate in short.drift_gates} == {"undetermined"}
     assert not missed(short) and missed(short, strict=True)
 
@@ -61,4 +71,6 @@ def test_fewer_tokens_a_second_are_worse_and_more_milliseconds_too() -> None:
     assert (gate("output_tok_s"), gate("output_tok_s", per_hour=-1.0)) == ("met", "missed")
     step = DriftStep(60.0, 10.0, 8.0)
     assert (gate("tpot", state="stepped", step=step), gate("output_tok_s", state="stepped", step=step)) == (
-        "met", "missed")
+        "met",
+        "missed",
+    )

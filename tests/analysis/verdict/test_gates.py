@@ -25,8 +25,19 @@ from tokenswarm.contract.summary.summary_record import Summary
 
 def summary_of(folder: Path, slo: dict, rows: list[dict] | None = None, **facts) -> Summary:
     rows = rows or [row(request_id=f"r{i}", sent_at=START + i / 4, ttft_ms=100.0 + i % 50) for i in range(240)]
-    host = [{"at": START + second, "source": "worker 0", "cpu_share": 0.2, "loop_lag_ms": 0.1, "read_lag_p99_ms": 0.1,
-             "rss_mb": 80.0, "in_flight": 4, "tokens": 400} for second in range(60)]
+    host = [
+        {
+            "at": START + second,
+            "source": "worker 0",
+            "cpu_share": 0.2,
+            "loop_lag_ms": 0.1,
+            "read_lag_p99_ms": 0.1,
+            "rss_mb": 80.0,
+            "in_flight": 4,
+            "tokens": 400,
+        }
+        for second in range(60)
+    ]
     scenario = manifest()["scenario"] | {"values": {"slo": slo}}
     return summarise(read_run(write_run(folder / "run", rows, manifest() | {"scenario": scenario} | facts, host=host)))
 
@@ -36,21 +47,40 @@ def states(summary: Summary) -> dict[str, str]:
 
 
 def test_gates_of_a_user_class_see_its_requests_only(tmp_path) -> None:
-    rows = [row(request_id=f"r{i}", sent_at=START + i / 4, ttft_ms=900.0 if i % 2 else 100.0,
-                user_class="Slow" if i % 2 else "Quick") for i in range(240)]
-    slo = {"ttft_p95_ms": 500, "Quick": {"ttft_p95_ms": 500}, "Slow": {"ttft_p95_ms": 500, "goodput_rps_min": 1},
-           "Nobody": {"ttft_p95_ms": 500}}
+    rows = [
+        row(
+            request_id=f"r{i}",
+            sent_at=START + i / 4,
+            ttft_ms=900.0 if i % 2 else 100.0,
+            user_class="Slow" if i % 2 else "Quick",
+        )
+        for i in range(240)
+    ]
+    slo = {
+        "ttft_p95_ms": 500,
+        "Quick": {"ttft_p95_ms": 500},
+        "Slow": {"ttft_p95_ms": 500, "goodput_rps_min": 1},
+        "Nobody": {"ttft_p95_ms": 500},
+    }
     found = summary_of(tmp_path, slo, rows)
-    assert states(found) == {"ttft_p95_ms": "missed", "Quick.ttft_p95_ms": "met", "Slow.ttft_p95_ms": "missed",
-                             "Slow.goodput_rps_min": "missed", "Nobody.ttft_p95_ms": "missed"}
+    assert states(found) == {
+        "ttft_p95_ms": "missed",
+        "Quick.ttft_p95_ms": "met",
+        "Slow.ttft_p95_ms": "missed",
+        "Slow.goodput_rps_min": "missed",
+        "Nobody.ttft_p95_ms": "missed",
+    }
     assert "no Nobody sent a request" in gates.sentence(found.slo[-1])
 
 
-@pytest.mark.parametrize(("slo", "lenient", "strict"), [
-    ({"ttft_p95_ms": 500}, Exit.PASSED, Exit.PASSED),
-    ({"ttft_p95_ms": 50}, Exit.SLO_MISSED, Exit.SLO_MISSED),
-    ({"ttft_p999_ms": 500}, Exit.PASSED, Exit.UNDETERMINED),
-])
+@pytest.mark.parametrize(
+    ("slo", "lenient", "strict"),
+    [
+        ({"ttft_p95_ms": 500}, Exit.PASSED, Exit.PASSED),
+        ({"ttft_p95_ms": 50}, Exit.SLO_MISSED, Exit.SLO_MISSED),
+        ({"ttft_p999_ms": 500}, Exit.PASSED, Exit.UNDETERMINED),
+    ],
+)
 def test_undetermined_passes_unless_it_is_judged_strictly(tmp_path, slo, lenient, strict) -> None:
     found = summary_of(tmp_path, slo)
     assert (exit_code(found), gates.judged(found, strict=True).code) == (lenient, strict)
@@ -60,8 +90,14 @@ def test_junit_has_one_case_a_gate_with_the_figures_in_the_message(tmp_path) -> 
     found = summary_of(tmp_path, {"ttft_p95_ms": 50, "e2e_p95_ms": 9000, "ttft_p999_ms": 5})
     suite = ElementTree.fromstring(junit(found).encode())[0]
     cases = {case.get("name"): case for case in suite}
-    assert list(cases) == ["valid", "ended as planned", "requests succeed", "slo.ttft_p95_ms", "slo.e2e_p95_ms",
-                           "slo.ttft_p999_ms"]
+    assert list(cases) == [
+        "valid",
+        "ended as planned",
+        "requests succeed",
+        "slo.ttft_p95_ms",
+        "slo.e2e_p95_ms",
+        "slo.ttft_p999_ms",
+    ]
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("6", "1", "1")
     message = cases["slo.ttft_p95_ms"].find("failure").get("message")
     assert "TTFT p95: 146 ms (" in message
@@ -109,14 +145,21 @@ def test_markdown_says_the_verdict_first_and_every_gate(tmp_path) -> None:
 
 # ---- against an earlier run
 
+
 def nights(folder: Path, ttft_then: list[float], ttft_now: float, **facts) -> tuple[list[Summary], Summary]:
     def rows(scale: float) -> list[dict]:
-        return [row(request_id=f"r{i}", sent_at=START + i / 4, ttft_ms=scale * (1 + (i * 7 % 50) / 100))
-                for i in range(240)]
+        return [
+            row(request_id=f"r{i}", sent_at=START + i / 4, ttft_ms=scale * (1 + (i * 7 % 50) / 100)) for i in range(240)
+        ]
+
     slo: dict = {}
-    return ([summary_of(folder / f"then{number}", slo, rows(ttft), run_id=f"then{number}")
-             for number, ttft in enumerate(ttft_then)],
-            summary_of(folder / "now", slo, rows(ttft_now), run_id="now", **facts))
+    return (
+        [
+            summary_of(folder / f"then{number}", slo, rows(ttft), run_id=f"then{number}")
+            for number, ttft in enumerate(ttft_then)
+        ],
+        summary_of(folder / "now", slo, rows(ttft_now), run_id="now", **facts),
+    )
 
 
 def test_a_regression_is_a_missed_gate_with_ratio_and_interval(tmp_path) -> None:
@@ -133,9 +176,15 @@ def test_a_regression_is_a_missed_gate_with_ratio_and_interval(tmp_path) -> None
     assert "❌ TTFT p95 1.5 times" in markdown(now)
 
 
-@pytest.mark.parametrize(("then", "now", "tolerance"), [
-    ([100, 100.1, 100], 100, 0.05), ([150, 151, 150], 100, 0.05), ([100, 100.1, 100], 101, 0.05),
-    ([100, 101, 100], 150, 0.6)])
+@pytest.mark.parametrize(
+    ("then", "now", "tolerance"),
+    [
+        ([100, 100.1, 100], 100, 0.05),
+        ([150, 151, 150], 100, 0.05),
+        ([100, 100.1, 100], 101, 0.05),
+        ([100, 101, 100], 150, 0.6),
+    ],
+)
 def test_equal_better_or_tolerably_worse_is_no_regression(tmp_path, then, now, tolerance) -> None:
     found = regressions(*nights(tmp_path, then, now), tolerance)
     gate = next(gate for gate in found.gates if gate.key == "ttft_p95_ms")
@@ -179,9 +228,14 @@ def test_a_baseline_of_another_kind_is_refused_or_named(tmp_path) -> None:
 
 # ---- cost
 
+
 def test_cost_is_the_price_over_what_was_given() -> None:
-    rates = {"output_tok_s": Figure(1000.0, "tok/s", 10, [800.0, 1250.0]), "total_tok_s": Figure(2000.0, "tok/s", 10),
-             "input_tok_s": Figure(1600.0, "tok/s", 10), "requests_s": Figure(0.0, "req/s", 0)}
+    rates = {
+        "output_tok_s": Figure(1000.0, "tok/s", 10, [800.0, 1250.0]),
+        "total_tok_s": Figure(2000.0, "tok/s", 10),
+        "input_tok_s": Figure(1600.0, "tok/s", 10),
+        "requests_s": Figure(0.0, "req/s", 0),
+    }
     cost = cost_figures(3.6, 2, rates)
     assert cost.per_million_output_tokens.value == pytest.approx(2.0)  # 7.20 $ an hour over 3.6M tokens an hour
     assert cost.per_million_output_tokens.ci95 == pytest.approx([1.6, 2.5])

@@ -12,14 +12,24 @@ from tokenswarm.base.errors import Exit
 
 FLAGS = [each.name for each in fields(RunFacts) if each.name != "cause"]
 CAUSES = [None, 0, 3, 5, 13, 18, 20, 130, 999, -1]
-PRECEDENCE = {"could_not_run": "COULD_NOT_RUN", "ended_early": "ENDED_EARLY", "incomplete": "INCOMPLETE",
-              "no_success": "NO_SUCCESS", "invalid": "INVALID", "overloaded": "OVERLOADED", "unchecked": "UNCHECKED",
-              "missed": "SLO_MISSED"}
+PRECEDENCE = {
+    "could_not_run": "COULD_NOT_RUN",
+    "ended_early": "ENDED_EARLY",
+    "incomplete": "INCOMPLETE",
+    "no_success": "NO_SUCCESS",
+    "invalid": "INVALID",
+    "overloaded": "OVERLOADED",
+    "unchecked": "UNCHECKED",
+    "missed": "SLO_MISSED",
+}
 
 
 def every_combination() -> list[RunFacts]:
-    return [RunFacts(**dict(zip(FLAGS, flags, strict=True)), cause=cause)
-            for flags in product((False, True), repeat=len(FLAGS)) for cause in CAUSES]
+    return [
+        RunFacts(**dict(zip(FLAGS, flags, strict=True)), cause=cause)
+        for flags in product((False, True), repeat=len(FLAGS))
+        for cause in CAUSES
+    ]
 
 
 def test_the_gravest_thing_known_names_the_outcome() -> None:
@@ -48,9 +58,17 @@ def test_each_outcome_has_an_exit_code_that_no_other_has() -> None:
     assert len({outcome.code for outcome in OUTCOMES}) == len(OUTCOMES) - 1
 
 
-@pytest.mark.parametrize(("cause", "code"), [
-    (None, Exit.ENDED_EARLY), (20, Exit.TOO_MANY_ERRORS), (130, Exit.INTERRUPTED),
-    (0, Exit.ENDED_EARLY), (3, Exit.ENDED_EARLY), (999, Exit.ENDED_EARLY)])
+@pytest.mark.parametrize(
+    ("cause", "code"),
+    [
+        (None, Exit.ENDED_EARLY),
+        (20, Exit.TOO_MANY_ERRORS),
+        (130, Exit.INTERRUPTED),
+        (0, Exit.ENDED_EARLY),
+        (3, Exit.ENDED_EARLY),
+        (999, Exit.ENDED_EARLY),
+    ],
+)
 def test_a_run_that_ended_early_ends_with_the_code_of_its_cause(cause: int | None, code: Exit) -> None:
     assert decide(RunFacts(ended_early=True, cause=cause)).code is code
 

@@ -13,19 +13,23 @@ from tests.analysis.make_run import START, manifest, row, write_run
 from tokenswarm.contract.summary.summary_record import Summary
 
 
-def summary_of(folder: Path, slo: dict | None = None, host: dict | None = None, cores: int = 8, workers: int = 1,
-               **cells: Any) -> Summary:
+def summary_of(
+    folder: Path, slo: dict | None = None, host: dict | None = None, cores: int = 8, workers: int = 1, **cells: Any
+) -> Summary:
     rows = [row(**{"request_id": f"r{i}", "sent_at": START + i / 2, "prompt_chars": 4000} | cells) for i in range(60)]
     told = manifest(seconds=30.0, scenario={"name": "rag", "values": {"slo": slo or {}}})
     told["host"]["cores"], told["load"]["workers"] = cores, workers
-    samples = [{"at": START + i + 1, "source": "worker 0", "cpu_share": 0.3, "read_lag_p99_ms": 0.1} | (host or {})
-               for i in range(30)]
+    samples = [
+        {"at": START + i + 1, "source": "worker 0", "cpu_share": 0.3, "read_lag_p99_ms": 0.1} | (host or {})
+        for i in range(30)
+    ]
     return summarise(read_run(write_run(folder, rows, told, host=samples)))
 
 
 def test_three_ms_spoil_a_ttft_of_20_ms_and_no_e2e_of_3_s(tmp_path: Path) -> None:
-    found = summary_of(tmp_path, ttft_ms=20.0, ttfo_ms=20.0, last_token_ms=3000.0, e2e_ms=3000.0,
-                       ttft_uncertainty_ms=3.0)
+    found = summary_of(
+        tmp_path, ttft_ms=20.0, ttfo_ms=20.0, last_token_ms=3000.0, e2e_ms=3000.0, ttft_uncertainty_ms=3.0
+    )
     ttft, e2e, tpot = (found.latency[key]["p50"] for key in ("ttft_ms", "e2e_ms", "tpot_ms"))
     assert (ttft.value, e2e.value) == (None, 3000.0) and tpot.value is not None
     assert ttft.why == "its timing may be off by 3 ms, limit 2 ms"
@@ -35,13 +39,16 @@ def test_three_ms_spoil_a_ttft_of_20_ms_and_no_e2e_of_3_s(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("slo", "verdict"), [({}, "VALID"), ({"ttfo_p50_ms": 100}, "INVALID")])
 def test_a_spoilt_figure_that_is_neither_headline_nor_gated_is_only_left_out(
-        tmp_path: Path, slo: dict, verdict: str) -> None:
-    found = summary_of(tmp_path, slo, ttft_ms=1000.0, ttfo_ms=20.0, last_token_ms=3000.0, e2e_ms=3000.0,
-                       ttft_uncertainty_ms=3.0)
+    tmp_path: Path, slo: dict, verdict: str
+) -> None:
+    found = summary_of(
+        tmp_path, slo, ttft_ms=1000.0, ttfo_ms=20.0, last_token_ms=3000.0, e2e_ms=3000.0, ttft_uncertainty_ms=3.0
+    )
     assert found.latency["ttfo_ms"]["p50"].value is None and found.latency["ttft_ms"]["p50"].value == 1000.0
     assert found.verdict == verdict
     assert [reason.verdict for reason in found.reasons if reason.rule == "timing_error"] == [
-        "INVALID" if slo else "NOTE"]
+        "INVALID" if slo else "NOTE"
+    ]
     assert [(gate.state, gate.figure.value) for gate in found.slo] == ([("undetermined", None)] if slo else [])
 
 
@@ -66,22 +73,32 @@ def test_an_engine_that_others_use_makes_the_run_invalid(tmp_path: Path, ours: i
     histogram = {"bounds_s": [0.08, 0.1, 0.16], "counts": [0, 60, 60, 0], "sum_s": 12.0}
     seen = {"start_at": START, "end_at": START + 30, "histograms": {"ttft": histogram}}
     samples = [{"at": START + i + 1, "source": "worker 0", "cpu_share": 0.3} for i in range(30)]
-    found = summarise(read_run(write_run(tmp_path, rows, manifest(seconds=30.0) | {"server_latency": seen},
-                                         host=samples)))
+    found = summarise(
+        read_run(write_run(tmp_path, rows, manifest(seconds=30.0) | {"server_latency": seen}, host=samples))
+    )
     assert found.verdict == verdict
     assert (found.server_ttft.p95.value is None) is (verdict == "INVALID")
     assert ("others use this engine" in found.outcome.sentence) is (verdict == "INVALID")
 
 
-@pytest.mark.parametrize(("host", "cores", "workers", "words", "wrong"), [
-    ({"cpu_share": 0.85}, 8, 1, "use more WORKERS (up to 8 here)", "quieter"),
-    ({"cpu_share": 0.85}, 2, 2, "use less load, or more machines", "use more WORKERS"),
-    ({"cpu_share": 0.2}, 8, 1, "something else on this machine took its CPU", "use more WORKERS"),
-    ({"cpu_share": 0.2, "steal_share": 0.11}, 8, 1, "11.0% of this machine's CPU time went to other machines",
-     "use more WORKERS"),
-])
+@pytest.mark.parametrize(
+    ("host", "cores", "workers", "words", "wrong"),
+    [
+        ({"cpu_share": 0.85}, 8, 1, "use more WORKERS (up to 8 here)", "quieter"),
+        ({"cpu_share": 0.85}, 2, 2, "use less load, or more machines", "use more WORKERS"),
+        ({"cpu_share": 0.2}, 8, 1, "something else on this machine took its CPU", "use more WORKERS"),
+        (
+            {"cpu_share": 0.2, "steal_share": 0.11},
+            8,
+            1,
+            "11.0% of this machine's CPU time went to other machines",
+            "use more WORKERS",
+        ),
+    ],
+)
 def test_a_busy_worker_is_told_from_a_machine_that_others_took(
-        tmp_path: Path, host: dict, cores: int, workers: int, words: str, wrong: str) -> None:
+    tmp_path: Path, host: dict, cores: int, workers: int, words: str, wrong: str
+) -> None:
     found = summary_of(tmp_path, host=host, cores=cores, workers=workers, ttft_ms=20.0, ttft_uncertainty_ms=3.0)
     [reason] = [reason for reason in found.reasons if reason.rule == "timing_error"]
     assert words in reason.sentence and wrong not in reason.sentence

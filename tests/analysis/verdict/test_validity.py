@@ -21,8 +21,9 @@ def host(cpu: float | list[float], seconds: int = 30, **cells: Any) -> list[dict
     return [{"at": START + i + 1, "source": "worker 0", "cpu_share": c} | cells for i, c in enumerate(shares)]
 
 
-def judged(tmp_path: Path, rows: list[dict] | None = None, host_rows: list[dict] | None = None,
-           **facts: Any) -> Summary:
+def judged(
+    tmp_path: Path, rows: list[dict] | None = None, host_rows: list[dict] | None = None, **facts: Any
+) -> Summary:
     rows = rows or [row(sent_at=START + i) for i in range(30)]
     told = manifest(seconds=30.0, **facts)
     return summarise(read_run(write_run(tmp_path, rows, told, host=host(0.4) if host_rows is None else host_rows)))
@@ -203,11 +204,17 @@ def test_guard_on_requests_in_flight_is_reported_when_it_binds(tmp_path: Path) -
 
 @pytest.mark.parametrize(("held", "seen", "words"), [(3, 10, ["3 arrivals"]), (0, 64, [])])
 def test_a_guard_that_bound_between_two_looks_is_reported_by_the_arrivals_that_it_held_back(
-        tmp_path: Path, held: int, seen: int, words: list[str]) -> None:
+    tmp_path: Path, held: int, seen: int, words: list[str]
+) -> None:
     load = {"mode": "open", "rate": 1.0, "max_in_flight": 64}
     rows = [row(sent_at=START + i) for i in range(30)]
-    summary = judged(tmp_path, rows, host_rows=host(0.4, in_flight=seen), load=load,
-                     counts={"sent": len(rows), "arrivals_queued": held})
+    summary = judged(
+        tmp_path,
+        rows,
+        host_rows=host(0.4, in_flight=seen),
+        load=load,
+        counts={"sent": len(rows), "arrivals_queued": held},
+    )
     assert rules(summary) == ["in_flight_limit"] * len(words)
     assert all(word in summary.reasons[0].sentence for word in words)
 
@@ -226,7 +233,8 @@ def test_arrivals_that_were_never_sent_make_the_run_invalid(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("kind", schema.GENERATOR_KINDS)
 def test_a_failure_of_the_load_generator_s_own_makes_the_run_invalid_and_is_not_the_engine_s(
-        tmp_path: Path, kind: str) -> None:
+    tmp_path: Path, kind: str
+) -> None:
     rows = [row(sent_at=START + i) for i in range(30)] + [row(sent_at=START + 5, status="failed", error=kind)]
     summary = judged(tmp_path, rows)
     assert rules(summary) == ["generator_failures"] and summary.verdict == "INVALID"
@@ -235,15 +243,18 @@ def test_a_failure_of_the_load_generator_s_own_makes_the_run_invalid_and_is_not_
 
 @pytest.mark.parametrize(("errors", "found"), [({}, []), ({"KeyError: 'x'": 1}, ["user_errors"])])
 def test_tasks_that_raise_make_the_run_invalid_where_they_are_many(
-        tmp_path: Path, errors: dict[str, int], found: list[str]) -> None:
+    tmp_path: Path, errors: dict[str, int], found: list[str]
+) -> None:
     rows = [row(sent_at=START + i) for i in range(30)]
     assert rules(judged(tmp_path, rows, counts={"sent": 30, "user_errors": errors})) == found
 
 
-@pytest.mark.parametrize(("lags_ms", "found"), [([1990.0], ["stalled"]), ([290.0], []), ([499.0] * 3, []),
-                                                ([510.0], ["stalled"])])
+@pytest.mark.parametrize(
+    ("lags_ms", "found"), [([1990.0], ["stalled"]), ([290.0], []), ([499.0] * 3, []), ([510.0], ["stalled"])]
+)
 def test_a_load_generator_that_stood_still_makes_the_run_invalid(
-        tmp_path: Path, lags_ms: list[float], found: list[str]) -> None:
+    tmp_path: Path, lags_ms: list[float], found: list[str]
+) -> None:
     watched = host(0.4)
     for sample, lag_ms in zip(watched[3:], lags_ms, strict=False):
         sample["loop_lag_ms"] = lag_ms

@@ -46,8 +46,10 @@ def main() -> None:
         time.sleep(600)
     if kind == "sick":
         http.server.ThreadingHTTPServer(("0.0.0.0", port), Sick).serve_forever()
-    os.execvp("python", ["python", "-m", "tokenswarm.sim", "--host", "0.0.0.0", "--port", str(port), "--model", name,
-                         "--style", style])
+    os.execvp(
+        "python",
+        ["python", "-m", "tokenswarm.sim", "--host", "0.0.0.0", "--port", str(port), "--model", name, "--style", style],
+    )
 
 
 if __name__ == "__main__":

@@ -37,5 +37,7 @@ class Adapters(Record):
         if ttft:
             yield from (self.first_use_ttft_ms, self.later_ttft_ms)
         for group in self.groups:
-            yield from (*((group.ttft_p50_ms, group.ttft_p95_ms) if ttft else ()),
-                        *((group.tpot_p50_ms,) if tpot else ()))
+            yield from (
+                *((group.ttft_p50_ms, group.ttft_p95_ms) if ttft else ()),
+                *((group.tpot_p50_ms,) if tpot else ()),
+            )

@@ -72,9 +72,11 @@ def _plain(value: object) -> Any:
         return {}
     if isinstance(value, msgspec.Struct):
         left_out = value.left_out() if isinstance(value, Record) else ()
-        return {name: _plain(getattr(value, field)) for field, name in
-                zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
-                if field not in left_out and getattr(value, field) is not msgspec.UNSET}
+        return {
+            name: _plain(getattr(value, field))
+            for field, name in zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
+            if field not in left_out and getattr(value, field) is not msgspec.UNSET
+        }
     if isinstance(value, dict):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

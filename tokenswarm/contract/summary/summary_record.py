@@ -92,10 +92,17 @@ class Summary(Record):
         """What is known of one user class, as a summary of its own."""
         figures = self.user_classes[name]
         return Summary(
-            latency=figures.latency, rates=figures.rates, counts=Counts(measured=figures.counts),
-            goodput=Goodput(figures.goodput_rps, figures.attainment,
-                            bounds=self.goodput.bounds if figures.bounds is None else figures.bounds),
-            errors=Errors(figures.error_rate), valid_output=figures.valid_output)
+            latency=figures.latency,
+            rates=figures.rates,
+            counts=Counts(measured=figures.counts),
+            goodput=Goodput(
+                figures.goodput_rps,
+                figures.attainment,
+                bounds=self.goodput.bounds if figures.bounds is None else figures.bounds,
+            ),
+            errors=Errors(figures.error_rate),
+            valid_output=figures.valid_output,
+        )
 
     def percentile(self, latency: str, percentile: str) -> Figure:
         """A percentile (`p95`) of the latency of that key (`ttft_ms`); without value where nobody measured it."""

@@ -46,8 +46,13 @@ def project(environ: Mapping[str, str] | None = None) -> str:
     return (os.environ if environ is None else environ).get("COMPOSE_PROJECT_NAME") or PROJECT
 
 
-def find_running(engine: str | None = None, *, all_states: bool = False, client: DockerClient | None = None,
-                 environ: Mapping[str, str] | None = None) -> list[Found]:
+def find_running(
+    engine: str | None = None,
+    *,
+    all_states: bool = False,
+    client: DockerClient | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> list[Found]:
     """The containers of an engine (of all engines: None) in this Compose project; stopped ones too with `all_states`.
 
     Raises UserError(Exit.ENGINE) where no Docker engine is reachable.
@@ -61,8 +66,9 @@ def find_running(engine: str | None = None, *, all_states: bool = False, client:
 def containers_of(client: DockerClient, engine: str | None, project_name: str) -> list[Container]:
     """The project's containers of an engine, or of all engines, in any state."""
     label = ENGINE_LABEL if engine is None else f"{ENGINE_LABEL}={engine}"
-    return client.containers.list(all=True, ignore_removed=True,
-                                  filters={"label": [label, f"{_PROJECT_LABEL}={project_name}"]})
+    return client.containers.list(
+        all=True, ignore_removed=True, filters={"label": [label, f"{_PROJECT_LABEL}={project_name}"]}
+    )
 
 
 def describe(container: Container) -> Found:
@@ -70,11 +76,18 @@ def describe(container: Container) -> Found:
     attrs: dict[str, Any] = container.attrs
     state, config = attrs["State"], attrs["Config"]
     return Found(
-        id=container.id, name=container.name, engine=config["Labels"].get(ENGINE_LABEL, ""),
-        model=config["Labels"].get(MODEL_LABEL, ""), state=state["Status"],
-        health=(state.get("Health") or {}).get("Status"), base_url=_base_url(attrs), image=config["Image"],
-        image_digest=digest(container), started_at="" if state["StartedAt"].startswith("0001") else state["StartedAt"],
-        exit_code=state["ExitCode"])
+        id=container.id,
+        name=container.name,
+        engine=config["Labels"].get(ENGINE_LABEL, ""),
+        model=config["Labels"].get(MODEL_LABEL, ""),
+        state=state["Status"],
+        health=(state.get("Health") or {}).get("Status"),
+        base_url=_base_url(attrs),
+        image=config["Image"],
+        image_digest=digest(container),
+        started_at="" if state["StartedAt"].startswith("0001") else state["StartedAt"],
+        exit_code=state["ExitCode"],
+    )
 
 
 def _base_url(attrs: Mapping[str, Any]) -> str | None:
@@ -99,8 +112,9 @@ def digest(container: Container) -> str:
     return own
 
 
-def logs(container_id: str, lines: int | None = None, *, follow: bool = False, client: DockerClient | None = None
-         ) -> Iterator[str]:
+def logs(
+    container_id: str, lines: int | None = None, *, follow: bool = False, client: DockerClient | None = None
+) -> Iterator[str]:
     """The log of a container, line by line: the last `lines` of it (all: None), and what comes with `follow`.
 
     Raises UserError(Exit.ENGINE) where no Docker engine is reachable.

@@ -40,8 +40,15 @@ class DockerEngine(StartedEngine):
     runtime = "docker"
     poll_s = 0.5
 
-    def __init__(self, description: EngineSpec, container: Container, base_url: str, served_name: str, log_path: Path,
-                 guard: subprocess.Popen[bytes] | None) -> None:
+    def __init__(
+        self,
+        description: EngineSpec,
+        container: Container,
+        base_url: str,
+        served_name: str,
+        log_path: Path,
+        guard: subprocess.Popen[bytes] | None,
+    ) -> None:
         super().__init__(description, base_url, served_name, log_path)
         self.container = container
         self.owned = guard is not None
@@ -54,15 +61,23 @@ class DockerEngine(StartedEngine):
         self._gone = False
 
     @classmethod
-    def attach(cls, there: containers.Found, description: EngineSpec, log_path: Path,
-               api_key: str | None = None, client: DockerClient | None = None) -> DockerEngine:
+    def attach(
+        cls,
+        there: containers.Found,
+        description: EngineSpec,
+        log_path: Path,
+        api_key: str | None = None,
+        client: DockerClient | None = None,
+    ) -> DockerEngine:
         """The engine in a container that runs already; `stop` leaves it alone.
 
         Raises UserError(Exit.ENGINE) when it publishes no port.
         """
         if there.base_url is None:
-            raise UserError(Exit.ENGINE, f"The container {there.name} publishes no port: `make down "
-                                         f"ENGINE={there.engine}` removes it.")
+            raise UserError(
+                Exit.ENGINE,
+                f"The container {there.name} publishes no port: `make down ENGINE={there.engine}` removes it.",
+            )
         container = (client or docker_host.connect()).containers.get(there.id)
         engine = cls(description, container, there.base_url, there.model, log_path, None)
         engine.api_key = api_key
@@ -169,8 +184,9 @@ class DockerEngine(StartedEngine):
 
     def record(self) -> EngineRecord:
         """With the image and what names its content."""
-        return msgspec.structs.replace(super().record(), image=self._image, image_digest=self._digest,
-                                       container=self.container.name)
+        return msgspec.structs.replace(
+            super().record(), image=self._image, image_digest=self._digest, container=self.container.name
+        )
 
 
 def _readable(log: bytes) -> list[str]:

@@ -84,8 +84,12 @@ def _endpoint(environ: Mapping[str, str]) -> str:
 def need_compose(environ: Mapping[str, str]) -> None:
     """Raises UserError(Exit.ENGINE) when the Compose plugin is missing or too old."""
     answer = subprocess.run(
-        ["docker", "compose", "version", "--short"], env=dict(environ), capture_output=True, text=True,
-        timeout=_ASK_TIMEOUT_S, check=False,
+        ["docker", "compose", "version", "--short"],
+        env=dict(environ),
+        capture_output=True,
+        text=True,
+        timeout=_ASK_TIMEOUT_S,
+        check=False,
     )
     version = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer.stdout.strip())
     if answer.returncode == 0 and version and tuple(map(int, version.groups())) >= _NEEDED_COMPOSE:
@@ -121,8 +125,14 @@ def run(
     """
     began = time.monotonic()
     process = subprocess.Popen(
-        list(line), env=dict(environ), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, errors="replace", start_new_session=True,
+        list(line),
+        env=dict(environ),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
     )
     output: collections.deque[str] = collections.deque(maxlen=_LINES_KEPT)
     assert process.stdin is not None and process.stdout is not None

@@ -82,12 +82,23 @@ def _start(request: StartRequest) -> tuple[Start, str]:
     device, _ = request.device_profile
     model, name = request.model_and_name()
     inside, mounts = compose.model_place(model, Path(model).is_dir())
-    args = command(description, request.settings, Placement(inside, description.default_port, served_name=name),
-                   "container", device=device, explicit=request.explicit)
-    return Start(description.name, args, {START_LABEL: uuid.uuid4().hex, MODEL_LABEL: name},
-                 compose.layers(description, device, bool(mounts), request.env), mounts,
-                 [] if device == "cpu" else compose.gpu_ids(request.gpus or os.environ.get("GPUS")),
-                 compose.cpu_set(request.cpus)), name
+    args = command(
+        description,
+        request.settings,
+        Placement(inside, description.default_port, served_name=name),
+        "container",
+        device=device,
+        explicit=request.explicit,
+    )
+    return Start(
+        description.name,
+        args,
+        {START_LABEL: uuid.uuid4().hex, MODEL_LABEL: name},
+        compose.layers(description, device, bool(mounts), request.env),
+        mounts,
+        [] if device == "cpu" else compose.gpu_ids(request.gpus or os.environ.get("GPUS")),
+        compose.cpu_set(request.cpus),
+    ), name
 
 
 def _make_room(client: DockerClient, description: EngineSpec, project: str) -> None:
@@ -127,8 +138,12 @@ def _up(service: _Service, start: Start, on_progress: Progress | None) -> tuple[
     label = f"{START_LABEL}={start.labels[START_LABEL]}"
     guard = _guard(label, service.description.command.stop_grace_s)
     on_a_gpu = start.gpus != []
-    line = compose.arguments(service.project, start.engine, on_a_gpu,
-                             ["up", "--detach", "--no-build", "--pull", "never", "--no-deps", start.engine])
+    line = compose.arguments(
+        service.project,
+        start.engine,
+        on_a_gpu,
+        ["up", "--detach", "--no-build", "--pull", "never", "--no-deps", start.engine],
+    )
     containers_here = service.client.containers
     try:
         code, output = docker_host.run(line, service.environ, compose.override(start), on_progress, finish=True)
@@ -147,8 +162,11 @@ def _up(service: _Service, start: Start, on_progress: Progress | None) -> tuple[
 def _guard(label: str, grace_s: float) -> subprocess.Popen[bytes]:
     path = Path(__file__).with_name("container_guard.py")
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(path), label, str(grace_s)], stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        [sys.executable, "-I", "-S", str(path), label, str(grace_s)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 

@@ -141,8 +141,19 @@ class LocalEngine(StartedEngine):
     def keep(self) -> bool:
         """Write down how to find it, and release it. Raises UserError(RESULTS)."""
         began = psutil.Process(self.pid).create_time()
-        write_down(Running(self.name, LOCAL, self.base_url, self.model, began, str(self.pid),
-                           str(self.log_path.resolve()), tuple(self.command)), self._root)
+        write_down(
+            Running(
+                self.name,
+                LOCAL,
+                self.base_url,
+                self.model,
+                began,
+                str(self.pid),
+                str(self.log_path.resolve()),
+                tuple(self.command),
+            ),
+            self._root,
+        )
         self.release()
         return True
 

@@ -44,5 +44,6 @@ class ProcessSampler:
         self._cpu_s, self._before = cpu_s, now
         if not cpu_s:
             return []
-        return [{"at": at, "source": "engine", "rss_mb": rss / _MIB, "cpu_share": used_s / elapsed_s
-                 if elapsed_s else None}]
+        return [
+            {"at": at, "source": "engine", "rss_mb": rss / _MIB, "cpu_share": used_s / elapsed_s if elapsed_s else None}
+        ]

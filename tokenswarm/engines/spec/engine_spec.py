@@ -371,8 +371,11 @@ def load_description(name_or_path: str) -> EngineSpec:
     if path is None:
         raise UserError(Exit.USAGE, ENGINES.missing(name_or_path, further=["external"]))
     if not re.fullmatch(r"[a-z0-9_-]+", path.stem):
-        raise UserError(Exit.USAGE, f"{shown(path)}: an engine is named after its file, so that should consist of "
-                                    "lower-case letters, digits, _ and -.")
+        raise UserError(
+            Exit.USAGE,
+            f"{shown(path)}: an engine is named after its file, so that should consist of "
+            "lower-case letters, digits, _ and -.",
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

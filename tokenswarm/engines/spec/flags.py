@@ -99,8 +99,12 @@ def _sort(engine: str, settings: SettingsLike) -> tuple[dict[str, Any], dict[str
 def _adapters(setting: Mapping[str, Any]) -> dict[str, Scalar]:
     """The adapters to load as settings: lists are texts with a line for each (see `_fill`)."""
     names, paths = setting["names"], setting.get("paths")
-    values: dict[str, Scalar] = {"lora": True, "lora_names": "\n".join(names),
-                                 "lora_max_loaded": setting["max_loaded"], "lora_max_rank": setting["max_rank"]}
+    values: dict[str, Scalar] = {
+        "lora": True,
+        "lora_names": "\n".join(names),
+        "lora_max_loaded": setting["max_loaded"],
+        "lora_max_rank": setting["max_rank"],
+    }
     if paths:
         values["lora_modules"] = "\n".join(f"{name}={path}" for name, path in zip(names, paths, strict=True))
     return values

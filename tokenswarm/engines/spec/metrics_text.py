@@ -34,8 +34,9 @@ def samples(text: str, wanted: frozenset[str]) -> dict[str, list[Series]]:
             continue
         try:
             for family in text_string_to_metric_families(line + "\n"):
-                result[name].extend(Series(sample.labels, value) for sample in family.samples
-                                    if is_sane(value := float(sample.value)))
+                result[name].extend(
+                    Series(sample.labels, value) for sample in family.samples if is_sane(value := float(sample.value))
+                )
         except (ValueError, IndexError, KeyError):
             continue
     return {name: series for name, series in result.items() if series}

@@ -28,15 +28,17 @@ def throttle(bits: int | None) -> str | None:
 class GpuSampler:
     """Reads GPUs of this machine, `handles` by their number. `open` gives None where there are none."""
 
-    def __init__(self, nvml: Any, handles: Mapping[int, Any],
-                 own: Callable[[], Collection[int] | None] = lambda: None) -> None:
+    def __init__(
+        self, nvml: Any, handles: Mapping[int, Any], own: Callable[[], Collection[int] | None] = lambda: None
+    ) -> None:
         self._nvml = nvml
         self._handles = dict(handles)
         self._own = own
 
     @classmethod
-    def open(cls, module: str = "pynvml", only: str | None = None,
-             own: Callable[[], Collection[int] | None] = lambda: None) -> GpuSampler | None:
+    def open(
+        cls, module: str = "pynvml", only: str | None = None, own: Callable[[], Collection[int] | None] = lambda: None
+    ) -> GpuSampler | None:
         """A sampler, or None without the library, the driver or a GPU.
 
         `only` names the GPUs to read, as CUDA_VISIBLE_DEVICES and GPUS do: "0,2", or UUIDs (their beginnings will do),

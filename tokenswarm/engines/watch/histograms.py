@@ -101,10 +101,14 @@ def between(start: Reading | None, end: Reading | None) -> ServerLatencyRecord:
         side = "start" if start is None else "end"
         record.why = f"the engine's metrics could not be read at the {side} of the measured phase"
         return record
-    restarted = None not in (start.process_started, end.process_started) \
-        and start.process_started != end.process_started
-    grown = {} if restarted else {name: growth(start.histograms.get(name), histogram)
-                                  for name, histogram in end.histograms.items()}
+    restarted = (
+        None not in (start.process_started, end.process_started) and start.process_started != end.process_started
+    )
+    grown = (
+        {}
+        if restarted
+        else {name: growth(start.histograms.get(name), histogram) for name, histogram in end.histograms.items()}
+    )
     if restarted or any(histogram is None for histogram in grown.values()):
         record.why = "the engine's counters began anew in between: it was restarted"
     elif not grown:

@@ -71,9 +71,15 @@ class Telemetry:
     `scrapes`, `failed` and `cpu_s` say how often it read, how often that failed, and what CPU time it took.
     """
 
-    def __init__(self, engine: Engine, folder: Path, interval_s: float = 1.0, gpus: GpuSampler | None = None,
-                 samplers: Sequence[Sampler] = (),
-                 on_sample: Callable[[float, dict[str, float | None]], None] | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        folder: Path,
+        interval_s: float = 1.0,
+        gpus: GpuSampler | None = None,
+        samplers: Sequence[Sampler] = (),
+        on_sample: Callable[[float, dict[str, float | None]], None] | None = None,
+    ) -> None:
         """`on_sample` is called with the moment (unix seconds) and the canonical values of each sample."""
         self.scrapes = 0
         self.failed = 0
@@ -171,8 +177,7 @@ class Telemetry:
                 continue
             del self._marks[side]
 
-    def _write(self, name: str, columns: tuple[Column, ...],
-               make_rows: Callable[[], list[dict[str, object]]]) -> None:
+    def _write(self, name: str, columns: tuple[Column, ...], make_rows: Callable[[], list[dict[str, object]]]) -> None:
         try:
             if rows := make_rows():
                 append_rows(self._folder / part_name(name, self._current_part()), columns, rows)

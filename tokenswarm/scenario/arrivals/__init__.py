@@ -37,8 +37,9 @@ def try_out(law: Law, cv: float) -> None:
     except Exception as error:
         raise ValueError(f"fails ({type(error).__name__}: {error})") from None
     if len(gaps) < _TRIED_GAPS:
-        raise ValueError(f"ends after {len(gaps)} gaps, but should go on without end; a list of times is "
-                         f'load.arrivals = "{TIMES}"')
+        raise ValueError(
+            f'ends after {len(gaps)} gaps, but should go on without end; a list of times is load.arrivals = "{TIMES}"'
+        )
     for gap in gaps:
         if not (isinstance(gap, int | float) and 0 <= gap < inf):
             raise ValueError(f"gave the gap {gap!r}, but a gap is a number of at least 0")

@@ -18,7 +18,16 @@ from tokenswarm.traces.formats import (
 )
 
 FORMATS: tuple[Format, ...] = (
-    mooncake.FORMAT, bailian.FORMAT, burstgpt.FORMAT, azure.FORMAT, weka.FORMAT, body_log.FORMAT, agentic.FORMAT,
-    sharegpt.FORMAT, wildchat.FORMAT, openai_batch.FORMAT, *plain.FORMATS,
+    mooncake.FORMAT,
+    bailian.FORMAT,
+    burstgpt.FORMAT,
+    azure.FORMAT,
+    weka.FORMAT,
+    body_log.FORMAT,
+    agentic.FORMAT,
+    sharegpt.FORMAT,
+    wildchat.FORMAT,
+    openai_batch.FORMAT,
+    *plain.FORMATS,
 )
 BY_NAME = {each.name: each for each in FORMATS}

@@ -30,14 +30,24 @@ def _reader() -> ReadRow:
             message["tool_calls"] = row["tool_calls"]
         if role == "assistant" and any(each["role"] != "system" for each in history):
             answer = message["content"]
-            yield TraceRequest(messages=list(history), session=session, turn=turns.next_of(session),
-                               delay_s=delays.pop(session, None), expected=answer if isinstance(answer, str) else None,
-                               body={"tools": row["tools"]} if row.get("tools") else {})
+            yield TraceRequest(
+                messages=list(history),
+                session=session,
+                turn=turns.next_of(session),
+                delay_s=delays.pop(session, None),
+                expected=answer if isinstance(answer, str) else None,
+                body={"tools": row["tools"]} if row.get("tools") else {},
+            )
         history.append(message)
 
     return read
 
 
-FORMAT = Format("agentic", "MLPerf Endpoints agentic", Container.JSON,
-                lambda row: "conversation_id" in row and "role" in row and "turn" in row, _reader,
-                "MLPerf Endpoints")
+FORMAT = Format(
+    "agentic",
+    "MLPerf Endpoints agentic",
+    Container.JSON,
+    lambda row: "conversation_id" in row and "role" in row and "turn" in row,
+    _reader,
+    "MLPerf Endpoints",
+)

@@ -12,9 +12,18 @@ PROMPT, ANSWER = "ContextTokens", "GeneratedTokens"
 
 
 def _read(row: Row) -> Iterator[TraceRequest]:
-    yield TraceRequest(time_s=fields.seconds(row, "TIMESTAMP"), input_tokens=fields.tokens(row, PROMPT),
-                       output_tokens=fields.tokens(row, ANSWER))
+    yield TraceRequest(
+        time_s=fields.seconds(row, "TIMESTAMP"),
+        input_tokens=fields.tokens(row, PROMPT),
+        output_tokens=fields.tokens(row, ANSWER),
+    )
 
 
-FORMAT = Format("azure", "Azure LLM inference", Container.CSV, lambda row: PROMPT in row and ANSWER in row,
-                lambda: _read, "Azure/AzurePublicDataset, AzureLLMInferenceDataset2024.md")
+FORMAT = Format(
+    "azure",
+    "Azure LLM inference",
+    Container.CSV,
+    lambda row: PROMPT in row and ANSWER in row,
+    lambda: _read,
+    "Azure/AzurePublicDataset, AzureLLMInferenceDataset2024.md",
+)

@@ -23,14 +23,23 @@ def _reader() -> ReadRow:
         length, ids = fields.tokens(row, "input_length"), fields.hash_ids(row)
         fields.check_blocks(ids, length, BLOCK_TOKENS)
         yield TraceRequest(
-            time_s=fields.seconds(row, "timestamp"), input_tokens=length,
-            output_tokens=fields.tokens(row, "output_length"), hash_ids=ids,
-            block_tokens=BLOCK_TOKENS if ids is not None else None, session=roots[chat],
-            turn=fields.tokens(row, "turn"))
+            time_s=fields.seconds(row, "timestamp"),
+            input_tokens=length,
+            output_tokens=fields.tokens(row, "output_length"),
+            hash_ids=ids,
+            block_tokens=BLOCK_TOKENS if ids is not None else None,
+            session=roots[chat],
+            turn=fields.tokens(row, "turn"),
+        )
 
     return read
 
 
-FORMAT = Format("bailian", "Qwen-Bailian", Container.JSON,
-                lambda row: "chat_id" in row and "parent_chat_id" in row, _reader,
-                "alibaba-edu/qwen-bailian-usagetraces-anon")
+FORMAT = Format(
+    "bailian",
+    "Qwen-Bailian",
+    Container.JSON,
+    lambda row: "chat_id" in row and "parent_chat_id" in row,
+    _reader,
+    "alibaba-edu/qwen-bailian-usagetraces-anon",
+)

@@ -19,6 +19,11 @@ def _read(row: Row) -> Iterator[TraceRequest]:
     yield request
 
 
-FORMAT = Format("body_log", "log of request bodies", Container.JSON,
-                lambda row: "body" in row and "timestamp" in row and "custom_id" not in row, lambda: _read,
-                "modelscope/evalscope, workload_trace")
+FORMAT = Format(
+    "body_log",
+    "log of request bodies",
+    Container.JSON,
+    lambda row: "body" in row and "timestamp" in row and "custom_id" not in row,
+    lambda: _read,
+    "modelscope/evalscope, workload_trace",
+)

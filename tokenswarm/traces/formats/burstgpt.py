@@ -20,11 +20,22 @@ def _reader() -> ReadRow:
         if answer == 0:
             return
         session = fields.text(row, "Session ID")
-        yield TraceRequest(time_s=fields.seconds(row, "Timestamp"), input_tokens=fields.tokens(row, PROMPT),
-                           output_tokens=answer, session=session, turn=turns.next_of(session))
+        yield TraceRequest(
+            time_s=fields.seconds(row, "Timestamp"),
+            input_tokens=fields.tokens(row, PROMPT),
+            output_tokens=answer,
+            session=session,
+            turn=turns.next_of(session),
+        )
 
     return read
 
 
-FORMAT = Format("burstgpt", "BurstGPT", Container.CSV, lambda row: PROMPT in row and ANSWER in row, _reader,
-                "HPMLL/BurstGPT, README.md")
+FORMAT = Format(
+    "burstgpt",
+    "BurstGPT",
+    Container.CSV,
+    lambda row: PROMPT in row and ANSWER in row,
+    _reader,
+    "HPMLL/BurstGPT, README.md",
+)

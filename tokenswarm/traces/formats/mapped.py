@@ -13,9 +13,26 @@ from tokenswarm.traces.format import Container, Format, ReadRow, Row
 from tokenswarm.traces.request import Message, TraceRequest
 from tokenswarm.traces.turns import TurnCounter
 
-ROLES = ("messages", "prompt", "system", "expected", "input_tokens", "output_tokens", "hash_ids", "block_tokens",
-         "session", "time_s", "time_ms", "delay_s", "delay_ms", "weight", "tools", "response_format", "temperature",
-         "top_p")
+ROLES = (
+    "messages",
+    "prompt",
+    "system",
+    "expected",
+    "input_tokens",
+    "output_tokens",
+    "hash_ids",
+    "block_tokens",
+    "session",
+    "time_s",
+    "time_ms",
+    "delay_s",
+    "delay_ms",
+    "weight",
+    "tools",
+    "response_format",
+    "temperature",
+    "top_p",
+)
 """What a field can be. block_tokens is a number, not a field: the tokens that an id of hash_ids stands for."""
 _BODY = ("tools", "response_format", "temperature", "top_p")
 _PER_S = 1000.0
@@ -33,16 +50,26 @@ def mapped(mapping: Mapping[str, str], container: Container) -> Format:
     if len(prompts) == 2:
         raise UserError(Exit.USAGE, "messages and prompt are both mapped: a row has one of them")
     if not prompts and "input_tokens" not in mapping:
-        raise UserError(Exit.USAGE, "the mapping says neither where the prompt is (prompt= or messages=) nor how long "
-                                    "it was (input_tokens=)")
+        raise UserError(
+            Exit.USAGE,
+            "the mapping says neither where the prompt is (prompt= or messages=) nor how long it was (input_tokens=)",
+        )
     for seconds, milliseconds in (("time_s", "time_ms"), ("delay_s", "delay_ms")):
         if seconds in mapping and milliseconds in mapping:
             raise UserError(Exit.USAGE, f"{seconds} and {milliseconds} are both mapped: a row has one of them")
     if ("hash_ids" in mapping) != ("block_tokens" in mapping) or not mapping.get("block_tokens", "1").isdecimal():
-        raise UserError(Exit.USAGE, "hash_ids needs block_tokens, the number of tokens that an id stands for, and the "
-                                    "other way round")
-    return Format("mapped", "rows of the fields that you named", container, lambda row: True, lambda: _reader(mapping),
-                  "the user's own mapping")
+        raise UserError(
+            Exit.USAGE,
+            "hash_ids needs block_tokens, the number of tokens that an id stands for, and the other way round",
+        )
+    return Format(
+        "mapped",
+        "rows of the fields that you named",
+        container,
+        lambda row: True,
+        lambda: _reader(mapping),
+        "the user's own mapping",
+    )
 
 
 def _reader(mapping: Mapping[str, str]) -> ReadRow:
@@ -50,8 +77,11 @@ def _reader(mapping: Mapping[str, str]) -> ReadRow:
     block_tokens = int(mapping["block_tokens"]) if "block_tokens" in mapping else None
 
     def read(row: Row) -> Iterator[TraceRequest]:
-        named = {role: value for role, path in mapping.items()
-                 if role != "block_tokens" and (value := _at(row, path)) not in (None, "")}
+        named = {
+            role: value
+            for role, path in mapping.items()
+            if role != "block_tokens" and (value := _at(row, path)) not in (None, "")
+        }
         input_tokens = fields.tokens(named, "input_tokens")
         ids = fields.hash_ids({"hash_ids": _json(named.get("hash_ids"))})
         if block_tokens is not None:
@@ -59,11 +89,19 @@ def _reader(mapping: Mapping[str, str]) -> ReadRow:
         session = fields.text(named, "session")
         expected = named.get("expected")
         yield TraceRequest(
-            time_s=_seconds(named, "time"), delay_s=_seconds(named, "delay"), input_tokens=input_tokens,
-            output_tokens=fields.tokens(named, "output_tokens"), messages=_messages(named, mapping), hash_ids=ids,
-            block_tokens=block_tokens if ids is not None else None, session=session, turn=turns.next_of(session),
-            expected=expected if isinstance(expected, str) else None, weight=fields.number(named, "weight"),
-            body={name: _json(named[name]) for name in _BODY if name in named})
+            time_s=_seconds(named, "time"),
+            delay_s=_seconds(named, "delay"),
+            input_tokens=input_tokens,
+            output_tokens=fields.tokens(named, "output_tokens"),
+            messages=_messages(named, mapping),
+            hash_ids=ids,
+            block_tokens=block_tokens if ids is not None else None,
+            session=session,
+            turn=turns.next_of(session),
+            expected=expected if isinstance(expected, str) else None,
+            weight=fields.number(named, "weight"),
+            body={name: _json(named[name]) for name in _BODY if name in named},
+        )
 
     return read
 

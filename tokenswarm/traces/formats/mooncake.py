@@ -19,7 +19,8 @@ def _matches(row: Row) -> bool:
     if "chat_id" in row or "conversation_id" in row:
         return False
     return any(name in row for name in ("input_length", "text_input", "payload")) or (
-        "messages" in row and bool(_OF_REPLAY & row.keys()))
+        "messages" in row and bool(_OF_REPLAY & row.keys())
+    )
 
 
 def _reader() -> ReadRow:
@@ -46,11 +47,17 @@ def _reader() -> ReadRow:
         fields.check_blocks(ids, length, BLOCK_TOKENS)
         session = fields.text(row, "session_id")
         yield TraceRequest(
-            time_s=fields.seconds(row, "timestamp", _PER_S), input_tokens=length,
-            output_tokens=fields.tokens(row, "output_length"), hash_ids=ids,
-            block_tokens=BLOCK_TOKENS if ids is not None else None, messages=messages, session=session,
-            turn=turns.next_of(session), delay_s=fields.seconds(row, "delay", _PER_S),
-            body=body)
+            time_s=fields.seconds(row, "timestamp", _PER_S),
+            input_tokens=length,
+            output_tokens=fields.tokens(row, "output_length"),
+            hash_ids=ids,
+            block_tokens=BLOCK_TOKENS if ids is not None else None,
+            messages=messages,
+            session=session,
+            turn=turns.next_of(session),
+            delay_s=fields.seconds(row, "delay", _PER_S),
+            body=body,
+        )
 
     return read
 
@@ -62,5 +69,6 @@ def _text_of(row: Row) -> str:
     return text
 
 
-FORMAT = Format("mooncake", "Mooncake", Container.JSON, _matches, _reader,
-                "kvcache-ai/Mooncake, FAST25-release/README.md")
+FORMAT = Format(
+    "mooncake", "Mooncake", Container.JSON, _matches, _reader, "kvcache-ai/Mooncake, FAST25-release/README.md"
+)

@@ -23,13 +23,20 @@ def request_of_body(body: Mapping[str, Any]) -> TraceRequest:
     else:
         raise ValueError("the body has neither messages nor a prompt that is a text")
     length = next((fields.tokens(body, name) for name in _LENGTHS if body.get(name) is not None), None)
-    return TraceRequest(messages=messages, output_tokens=length,
-                        body={key: value for key, value in body.items() if key not in _OURS})
+    return TraceRequest(
+        messages=messages, output_tokens=length, body={key: value for key, value in body.items() if key not in _OURS}
+    )
 
 
 def _read(row: Row) -> Iterator[TraceRequest]:
     yield request_of_body(fields.table(row, "body"))
 
 
-FORMAT = Format("openai_batch", "OpenAI batch input", Container.JSON,
-                lambda row: "custom_id" in row and "body" in row, lambda: _read, "OpenAI's batch API")
+FORMAT = Format(
+    "openai_batch",
+    "OpenAI batch input",
+    Container.JSON,
+    lambda row: "custom_id" in row and "body" in row,
+    lambda: _read,
+    "OpenAI's batch API",
+)

@@ -80,17 +80,28 @@ def _reader() -> ReadRow:
         expected, session_name = _named(row, EXPECTED, "expected answer"), _named(row, _SESSIONS, "session")
         session = fields.text(row, session_name) if session_name else None
         yield TraceRequest(
-            time_s=fields.seconds(row, "timestamp"), messages=messages, session=session,
+            time_s=fields.seconds(row, "timestamp"),
+            messages=messages,
+            session=session,
             input_tokens=fields.tokens(row, input_length) if input_length else None,
             output_tokens=fields.tokens(row, length) if length else None,
             turn=turns.next_of(session),
             expected=row[expected] if expected and isinstance(row[expected], str) else None,
-            weight=_weight(row), body={name: _value(row[name]) for name in _BODY if row.get(name) not in (None, "")})
+            weight=_weight(row),
+            body={name: _value(row[name]) for name in _BODY if row.get(name) not in (None, "")},
+        )
 
     return read
 
 
 FORMATS = tuple(
-    Format(f"plain_{container.value.lower()}", f"plain {container.value} of prompts", container, _matches, _reader,
-           "field names that load tools take")
-    for container in Container)
+    Format(
+        f"plain_{container.value.lower()}",
+        f"plain {container.value} of prompts",
+        container,
+        _matches,
+        _reader,
+        "field names that load tools take",
+    )
+    for container in Container
+)

@@ -18,8 +18,12 @@ def requests_of(messages: list[Message], session: str) -> Iterator[TraceRequest]
         turn += 1
         follows = messages[at + 1] if at + 1 < len(messages) else None
         answer = follows["content"] if follows and follows["role"] == "assistant" else None
-        yield TraceRequest(messages=messages[:at + 1], session=session, turn=turn,
-                           expected=answer if isinstance(answer, str) else None)
+        yield TraceRequest(
+            messages=messages[: at + 1],
+            session=session,
+            turn=turn,
+            expected=answer if isinstance(answer, str) else None,
+        )
 
 
 def _reader() -> ReadRow:

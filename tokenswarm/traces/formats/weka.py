@@ -40,13 +40,25 @@ def _requests(requests: object, session: str, block: int, scope: str, depth: int
             length, ids = fields.tokens(request, "in"), fields.hash_ids(request)
             fields.check_blocks(ids, length, block)
             delay_s = max(0.0, begins_s - ended_s) if begins_s is not None and ended_s is not None else None
-            yield TraceRequest(input_tokens=length, output_tokens=fields.tokens(request, "out"), hash_ids=ids,
-                               block_tokens=block if ids is not None else None, scope=scope, session=session,
-                               turn=turn, delay_s=delay_s)
+            yield TraceRequest(
+                input_tokens=length,
+                output_tokens=fields.tokens(request, "out"),
+                hash_ids=ids,
+                block_tokens=block if ids is not None else None,
+                scope=scope,
+                session=session,
+                turn=turn,
+                delay_s=delay_s,
+            )
             took_s = fields.seconds(request, "api_time")
         ended_s = begins_s + took_s if begins_s is not None and took_s is not None else None
 
 
-FORMAT = Format("weka", "Weka cc-traces", Container.JSON,
-                lambda row: isinstance(row.get("requests"), list) and "block_size" in row, lambda: _read,
-                "semianalysisai/cc-traces-weka")
+FORMAT = Format(
+    "weka",
+    "Weka cc-traces",
+    Container.JSON,
+    lambda row: isinstance(row.get("requests"), list) and "block_size" in row,
+    lambda: _read,
+    "semianalysisai/cc-traces-weka",
+)

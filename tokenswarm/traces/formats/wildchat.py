@@ -31,8 +31,11 @@ def _reader() -> ReadRow:
         if name is None:
             raise ValueError("it has no conversation of messages with a role each")
         # Each message of the data set has some 20 further keys, which are no part of a request.
-        wanted = [{key: part for key, part in each.items() if key in ("role", "content", "tool_calls")}
-                  for each in row[name] if isinstance(each, dict)]
+        wanted = [
+            {key: part for key, part in each.items() if key in ("role", "content", "tool_calls")}
+            for each in row[name]
+            if isinstance(each, dict)
+        ]
         identity = next((fields.text(row, each) for each in _IDENTITIES if row.get(each)), None)
         requests = list(requests_of(fields.messages(wanted), identity or f"conversation-{seen}"))
         if requests and len(requests) == 1:
@@ -42,5 +45,6 @@ def _reader() -> ReadRow:
     return read
 
 
-FORMAT = Format("wildchat", "WildChat", Container.JSON, lambda row: _field(row) is not None, _reader,
-                "allenai/WildChat")
+FORMAT = Format(
+    "wildchat", "WildChat", Container.JSON, lambda row: _field(row) is not None, _reader, "allenai/WildChat"
+)

@@ -12,6 +12,7 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.capacity import Capacity, CapacityFigure, CapacityRun, read_capacity
 from tokenswarm.contract.manifest import CountsRecord, Manifest, write_manifest
+from tokenswarm.contract.search_progress import SearchProgress, read_progress
 from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.series.capacity import Budget, CapacityPlan, CapacityRule, search_capacity
@@ -30,11 +31,13 @@ class Bench:
     def __init__(self, tmp_path: Path, steps: list[Step], outcomes: dict[int, RunOutcome] | None = None) -> None:
         self.folder, self.steps, self.outcomes = tmp_path, steps, outcomes or {}
         self.asked: list[dict[str, str]] = []
+        self.seen: list[SearchProgress] = []
         self.clock = 0.0
         self.record = Capacity(capacity=CapacityFigure("users"))
 
     def run(self, options: LoadOptions, _: Console, __: object) -> RunOutcome:
         self.asked.append(dict(options.overrides))
+        self.seen.append(read_progress(self.folder))
         self.clock += 60.0
         outcome = self.outcomes.get(len(self.asked), RunOutcome(Path(), "complete"))
         outcome.folder = self.folder / f"run-{len(self.asked)}"
@@ -116,3 +119,27 @@ def test_an_engine_that_dies_is_a_result_and_a_wrong_flag_is_none(tmp_path: Path
     with pytest.raises(UserError):
         (tmp_path / "b").mkdir()
         Bench(tmp_path / "b", STEPS, {1: RunOutcome(Path(), "failed", UserError(Exit.USAGE, "no"))}).search()
+
+
+def test_whoever_looks_while_a_run_is_made_sees_its_load_the_bracket_and_what_is_left(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, STEPS)
+    bench.record.capacity.sure_pass = 16.0
+    bench.search(Budget(seconds=3600.0, requests=2000))
+    second = bench.seen[1]
+    assert second.state == "running" and second.now is not None and second.bracket is not None
+    assert (second.now.why, second.now.number, second.now.load, second.now.seconds) == ("bracket", 2, 32, 15.0)
+    assert (second.bracket.sure_pass, second.bracket.sure_fail) == (16.0, None)
+    assert (second.runs, second.spent.requests, second.left.seconds, second.left.requests) == (1, 450, 3540.0, 1550)
+    last = read_progress(tmp_path)
+    assert (last.state, last.reason, last.now, last.runs) == ("ended", "precision", None, 2)
+
+
+def test_progress_says_how_a_search_ended_early(tmp_path: Path) -> None:
+    Bench(tmp_path, STEPS, {1: RunOutcome(Path(), "interrupted")}).search()
+    assert read_progress(tmp_path).state == "interrupted"
+    (tmp_path / "b").mkdir()
+    with pytest.raises(UserError):
+        wrong = RunOutcome(Path(), "failed", UserError(Exit.USAGE, "no such flag"))
+        Bench(tmp_path / "b", STEPS, {1: wrong}).search()
+    failed = read_progress(tmp_path / "b")
+    assert (failed.state, failed.reason, failed.now) == ("failed", "no such flag", None)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.decision import DONE, FAILED, SKIPPED, STOPPED, Decision, SideRecord, StageRecord
+from tokenswarm.contract.search_progress import SearchProgress, read_progress
 from tokenswarm.series.decide import DecideTools, decide, planned_stages
 
 
 class Bench:
     """A decision whose stages only take time."""
 
-    def __init__(self, happens: Callable[[str], str] = lambda stage: "done", budget_s: float | None = 1000.0) -> None:
-        self.happens = happens
+    def __init__(self, folder: Path, happens: Callable[[str], str] = lambda stage: "done") -> None:
+        self.folder, self.happens = folder, happens
         self.log: list[str] = []
         self.time = 0.0
         sides = [SideRecord("one", "One"), SideRecord("two", "Two")]
-        self.decision = Decision(sides=sides, stages=planned_stages(sides), budget_s=budget_s)
+        self.decision = Decision(sides=sides, stages=planned_stages(sides), budget_s=1000.0)
 
     def play(self) -> Decision:
         tools = DecideTools(
@@ -33,6 +35,7 @@ class Bench:
             self._allowance,
             lambda: self.log.append("close"),
             lambda: self.time,
+            self.folder,
         )
         return decide(self.decision, tools, Console(file=io.StringIO(), width=200))
 
@@ -65,16 +68,25 @@ def raising(where: str, error: BaseException) -> Callable[[str], str]:
     return happens
 
 
-def test_each_engine_is_raced_and_searched_and_then_both_are_paired() -> None:
-    bench = Bench()
+def test_each_engine_is_raced_and_searched_and_then_both_are_paired(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
     decision = bench.play()
     assert bench.stages == ALL and [each.state for each in decision.stages] == [DONE] * 5
     assert [each.allowed_s for each in decision.stages] == [200.0, 225.0, 800 / 3, 350.0, 600.0]
     assert bench.log[-3:] == ["close", "judge", "keep"] and bench.log.count("keep") == 6, "after each stage"
 
 
-def test_an_engine_that_cannot_be_measured_ends_its_own_stages_and_the_pairs() -> None:
-    bench = Bench(raising("race one", UserError(Exit.ENGINE, "out of memory")))
+def test_whoever_looks_during_a_stage_sees_it_under_way_with_its_folder(tmp_path: Path) -> None:
+    seen: list[SearchProgress] = []
+    Bench(tmp_path, lambda stage: seen.append(read_progress(tmp_path)) or "done").play()
+    third = seen[2]
+    assert [each.state for each in third.stages] == ["done", "done", "running", "pending", "pending"]
+    assert (third.stages[2].folder, third.left.seconds, third.spent.seconds) == ("race-2-two", 800.0, 200.0)
+    assert read_progress(tmp_path).state == "ended"
+
+
+def test_an_engine_that_cannot_be_measured_ends_its_own_stages_and_the_pairs(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, raising("race one", UserError(Exit.ENGINE, "out of memory")))
     decision = bench.play()
     assert bench.stages == ["race one", "race two", "capacity two"]
     assert [each.state for each in decision.stages] == [FAILED, SKIPPED, DONE, DONE, SKIPPED]
@@ -82,24 +94,24 @@ def test_an_engine_that_cannot_be_measured_ends_its_own_stages_and_the_pairs() -
 
 
 @pytest.mark.parametrize("way", ["signal", "said"])
-def test_ctrl_c_keeps_what_there_is_and_it_goes_on_with_the_stage_that_was_under_way(way: str) -> None:
+def test_ctrl_c_keeps_what_there_is_and_it_goes_on_with_the_stage_that_was_under_way(tmp_path: Path, way: str) -> None:
     happens = (
         raising("race two", KeyboardInterrupt())
         if way == "signal"
         else lambda stage: "interrupted" if stage == "race two" else "done"
     )
-    bench = Bench(happens)
+    bench = Bench(tmp_path, happens)
     decision = bench.play()
     assert decision.reason == "interrupted" and bench.log[-1] == "keep"
     assert [each.state for each in decision.stages][:3] == [DONE, DONE, STOPPED]
-    again = Bench()
+    again = Bench(tmp_path)
     again.decision = decision
     assert again.play().reason == "all stages were made"
     assert again.stages == ALL[2:]
 
 
-def test_a_mistake_in_what_was_asked_is_no_engines_fault() -> None:
-    bench = Bench(raising("race one", UserError(Exit.USAGE, "no such setting")))
+def test_a_mistake_in_what_was_asked_is_no_engines_fault(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, raising("race one", UserError(Exit.USAGE, "no such setting")))
     with pytest.raises(UserError, match="no such setting"):
         bench.play()
     assert "close" in bench.log

@@ -13,6 +13,7 @@ from rich.console import Console
 from tests.run.helpers import ANSWERS, FakeEngine
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.manifest import Manifest, PreflightRecord, WarmupRecord, write_manifest
+from tokenswarm.contract.search_progress import SearchProgress, read_progress
 from tokenswarm.engines import load_description
 from tokenswarm.run.checked_engine import EngineTools
 from tokenswarm.run.life import LoadTools
@@ -73,6 +74,7 @@ class Bench:
         self.tmp, self.fails, self.figure, self.budget_s = tmp_path, fails, figure, budget_s
         self.log: list[str] = []
         self.runs: list[tuple[int | None, str, str | None]] = []
+        self.seen: list[SearchProgress] = []
         self.race = ThreeRounds()
         self.time = 0.0
 
@@ -95,6 +97,7 @@ class Bench:
         problem = self.fails(len(self.runs) + 1, sequences)
         if problem is not None:
             raise problem
+        self.seen.append(read_progress(self.tmp / "series"))
         self.runs.append((sequences, options.overrides["prompts.seed"], options.overrides.get("load.warmup_s")))
         folder = self.tmp / f"{1000 + len(list(self.tmp.iterdir()))}"
         folder.mkdir()
@@ -120,6 +123,17 @@ def test_winner_and_default_are_measured_afresh_on_seeds_that_the_race_did_not_h
     state = bench.play()
     assert [len(state.fresh[side]) for side in ("default", "winner")] == [2, 2]
     assert not {run[1] for run in bench.runs[:9]} & {run[1] for run in bench.runs[9:]}
+
+
+def test_whoever_looks_sees_the_round_the_candidate_under_way_and_what_became_of_the_others(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, fails=lambda _, seqs: UserError(Exit.ENGINE, "out of memory") if seqs == 4 else None)
+    bench.play(pairs=1)
+    fourth = bench.seen[3]
+    assert fourth.now is not None and fourth.race is not None
+    assert (fourth.now.why, fourth.now.candidate, fourth.race.round, fourth.race.leader) == ("race", "default", 2, "a")
+    assert [(each.state, each.runs) for each in fourth.race.candidates] == [("in", 1), ("in", 2), ("failed", 0)]
+    last = read_progress(tmp_path / "series")
+    assert last.race is not None and (last.state, last.reason, last.race.fresh_pairs) == ("ended", "rounds", 1)
 
 
 def test_one_that_does_not_start_is_a_row_with_its_reason_and_costs_one_start(tmp_path: Path) -> None:

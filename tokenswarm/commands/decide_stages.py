@@ -32,6 +32,7 @@ from tokenswarm.commands.series_runs import reported
 from tokenswarm.commands.tune import START_S, RaceAsked, own_flags, race_settings, space_of_engine
 from tokenswarm.contract.capacity import CAPACITY_JSON
 from tokenswarm.contract.decision import Decision, SideRecord, StageRecord
+from tokenswarm.contract.search_progress import INTERRUPTED
 from tokenswarm.contract.summary.summary_file import read_summary
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.tables import SERIES_JSON
@@ -40,7 +41,7 @@ from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import resolve
 from tokenswarm.run.shared_engine import SharedEngine
 from tokenswarm.series.capacity import Budget
-from tokenswarm.series.decide import INTERRUPTED, DecideTools
+from tokenswarm.series.decide import DecideTools
 from tokenswarm.series.pairs import MOST_PAIRS, Ending, PairedRuns, Series, SeriesTools
 from tokenswarm.series.space import DEFAULT, Space
 from tokenswarm.virtual.load import EngineClock, VirtualLoad
@@ -91,7 +92,15 @@ class Stages:
     def tools(self) -> DecideTools:
         """The stages as `series.decide` wants them."""
         return DecideTools(
-            self._race, self._search, self._pairs, judge, self._keep, allowance, self._engine.close, self._series.now
+            self._race,
+            self._search,
+            self._pairs,
+            judge,
+            self._keep,
+            allowance,
+            self._engine.close,
+            self._series.now,
+            self._folder,
         )
 
     def plan_lines(self) -> list[str]:

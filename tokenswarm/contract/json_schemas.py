@@ -12,6 +12,7 @@ from tokenswarm.contract.claims_record import CLAIMS_FORMAT, Claims
 from tokenswarm.contract.decision import DECISION_FORMAT, Decision
 from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.one_shot import ONE_SHOT_FORMAT, OneShot
+from tokenswarm.contract.search_progress import PROGRESS_FORMAT, SearchProgress
 from tokenswarm.contract.summary.figure import Record
 from tokenswarm.contract.summary.summary_file import EMPTY_WHERE_UNKNOWN
 from tokenswarm.contract.summary.summary_record import SUMMARY_FORMAT, Summary
@@ -80,6 +81,15 @@ def decision_schema() -> dict[str, Any]:
     }
 
 
+def progress_schema() -> dict[str, Any]:
+    """The JSON Schema of progress.json (draft 2020-12), as this version writes it. Further fields are allowed."""
+    return {
+        "$schema": _DIALECT,
+        "title": f"progress.json of tokenswarm, format {PROGRESS_FORMAT}",
+        **msgspec.json.schema(SearchProgress),
+    }
+
+
 def _kinds_of(kind: type[Record]) -> list[type[Record]]:
     return [each for child in kind.__subclasses__() for each in (child, *_kinds_of(child))]
 
@@ -92,6 +102,7 @@ SCHEMAS = {
     "oneshot.schema.json": one_shot_schema,
     "claims.schema.json": claims_schema,
     "decision.schema.json": decision_schema,
+    "progress.schema.json": progress_schema,
 }
 """By the name of the file in docs/schema/."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,11 +18,13 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.presence import present
 from tokenswarm.contract.capacity import Capacity, CapacityRun, write_capacity
 from tokenswarm.contract.manifest import Manifest, read_manifest
+from tokenswarm.contract.search_progress import Amounts, RunUnderWay, SearchProgress
 from tokenswarm.generator.new_run import fresh_salt
 from tokenswarm.run.life import LoadTools, run_load
 from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.shared_engine import SharedEngine
+from tokenswarm.series.progress import ProgressLog, fill_capacity, of_capacity
 
 SHORTEST_S, LONGEST_S = 10.0, 3600.0
 AROUND_S = 15.0
@@ -92,17 +94,19 @@ def search_capacity(plan: CapacityPlan, rule: CapacityRule, record: Capacity, co
     record.salt = record.salt or fresh_salt()
     rates = {run.load: run.measured / run.measured_s for run in record.runs if run.measured}
     search = _Search(plan, rule, record, engine, console, plan.now(), rates)
-    reason = ""
-    try:
-        while not reason:
-            reason = search.step()
-    except KeyboardInterrupt:
-        reason = "interrupted"
-    finally:
-        if plan.engine is None:
-            engine.close()
-    record = rule.judge(record, reason)
-    write_capacity(plan.folder, record)
+    with search.progress.kept():
+        reason = ""
+        try:
+            while not reason:
+                reason = search.step()
+        except KeyboardInterrupt:
+            reason = "interrupted"
+        finally:
+            if plan.engine is None:
+                engine.close()
+        record = rule.judge(record, reason)
+        write_capacity(plan.folder, record)
+        search.progress.end(reason)
     return record
 
 
@@ -119,6 +123,21 @@ class _Search:
     began: float
     rates: dict[float, float]
     around_s: float = AROUND_S
+    progress: ProgressLog = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.progress = ProgressLog(self.plan.folder, of_capacity(self.record), self._fill)
+
+    def _fill(self, progress: SearchProgress) -> None:
+        """What progress.json says beside what is under way."""
+        budget = self.plan.budget
+        fill_capacity(progress, self.record)
+        progress.spent.seconds = self.plan.now() - self.began
+        progress.left = Amounts(
+            self.left_s,
+            None if budget.requests is None else max(0, budget.requests - (progress.spent.requests or 0)),
+            None if budget.usd is None else max(0.0, budget.usd - (progress.spent.usd or 0.0)),
+        )
 
     def step(self) -> str:
         """One run. Returns why the search ends here, if it does."""
@@ -130,9 +149,9 @@ class _Search:
         if seconds is None or self._is_spent():
             return "budget"
         left = "" if self.left_s is None else f"; {_clock(self.left_s)} of the budget left"
-        self.console.print(
-            f"\n{asked.why}: {asked.load:g} {_UNITS[record.capacity.unit]}, {seconds:.0f} s{left}", highlight=False
-        )
+        sentence = f"{asked.why}: {asked.load:g} {_UNITS[record.capacity.unit]}, {seconds:.0f} s"
+        self.console.print(f"\n{sentence}{left}", highlight=False)
+        self.progress.begin(RunUnderWay(asked.why, len(record.runs) + 1, asked.load, seconds=seconds), sentence)
         outcome, run = self._measure(asked.load, seconds)
         run.step = asked.why
         record.runs.append(run)
@@ -142,6 +161,7 @@ class _Search:
             self.around_s = max(AROUND_S, *(each.wall_s - each.measured_s for each in record.runs))
         ended = "interrupted" if outcome.status == "interrupted" else ""
         write_capacity(plan.folder, self.rule.judge(record, ended or "going on"))
+        self.progress.over()
         for line in self.rule.progress(record, self.left_s):
             self.console.print(line, highlight=False)
         return ended

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 
@@ -25,8 +26,8 @@ from tokenswarm.contract.decision import (
     SideRecord,
     StageRecord,
 )
-
-INTERRUPTED = "interrupted"
+from tokenswarm.contract.search_progress import INTERRUPTED, RunUnderWay, new_progress
+from tokenswarm.series.progress import ProgressLog, fill_decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class DecideTools:
     """What the stages are made of. `race`, `search`: measure one engine into its record, in at most so many seconds,
     and return why it ended; the stage may have begun before. `pairs`: both, into the decision. `judge`: puts the answer
     into the decision. `keep`: writes it. `allowance(kind, kinds that are left, seconds left)`. `close`: stops what
-    runs. `now`: seconds, of the clock that the budget is of."""
+    runs. `now`: seconds, of the clock that the budget is of. `folder`: of the decision."""
 
     race: Callable[[SideRecord, StageRecord], str]
     search: Callable[[SideRecord, StageRecord], str]
@@ -44,6 +45,7 @@ class DecideTools:
     allowance: Callable[[str, Sequence[str], float | None], float | None]
     close: Callable[[], None]
     now: Callable[[], float]
+    folder: Path
 
 
 def planned_stages(sides: Sequence[SideRecord]) -> list[StageRecord]:
@@ -59,30 +61,43 @@ def planned_stages(sides: Sequence[SideRecord]) -> list[StageRecord]:
 def decide(decision: Decision, tools: DecideTools, console: Console) -> Decision:
     """Carry out the stages that are left. Ctrl-C ends it in good order; so does the budget."""
     decision.reason = ""
-    try:
-        for place, stage in enumerate(decision.stages):
-            if stage.state in (DONE, SKIPPED, FAILED):
-                continue
-            if not _possible(decision, stage):
-                stage.state, stage.ended = SKIPPED, "an engine of it could not be measured"
-                continue
-            left = [each.kind for each in decision.stages[place:] if each.state in (PENDING, STOPPED)]
-            stage.allowed_s = tools.allowance(stage.kind, left, _left_s(decision))
-            _announce(console, decision, stage, place)
-            _carry_out(decision, stage, tools, console)
-            tools.judge(decision)
-            tools.keep(decision)
-            if stage.ended == INTERRUPTED:
-                decision.reason = INTERRUPTED
-                break
-    except KeyboardInterrupt:
-        decision.reason = INTERRUPTED
-    finally:
-        tools.close()
-    decision.reason = decision.reason or "all stages were made"
+    begun = new_progress("decision", " ".join(side.engine for side in decision.sides), decision.scenario)
+    log = ProgressLog(tools.folder, begun, lambda progress: fill_decision(progress, decision))
+    with log.kept():
+        try:
+            for place, stage in enumerate(decision.stages):
+                if stage.state in (DONE, SKIPPED, FAILED):
+                    continue
+                if not _possible(decision, stage):
+                    stage.state, stage.ended = SKIPPED, "an engine of it could not be measured"
+                    continue
+                _stage(decision, place, tools, log, console)
+                if stage.ended == INTERRUPTED:
+                    decision.reason = INTERRUPTED
+                    break
+        except KeyboardInterrupt:
+            decision.reason = INTERRUPTED
+        finally:
+            tools.close()
+        decision.reason = decision.reason or "all stages were made"
+        tools.judge(decision)
+        tools.keep(decision)
+        log.end(decision.reason, decision.sentence)
+    return decision
+
+
+def _stage(decision: Decision, place: int, tools: DecideTools, log: ProgressLog, console: Console) -> None:
+    """One stage, with its share of the time that is left; what it says is kept."""
+    stage = decision.stages[place]
+    left = [each.kind for each in decision.stages[place:] if each.state in (PENDING, STOPPED)]
+    stage.allowed_s = tools.allowance(stage.kind, left, _left_s(decision))
+    words = _announcement(decision, stage, place)
+    console.print(f"\n{words}", style="bold", markup=False, highlight=False)
+    log.begin(RunUnderWay(stage.kind, place + 1, candidate=stage.engine, seconds=stage.allowed_s), words)
+    _carry_out(decision, stage, tools, console)
     tools.judge(decision)
     tools.keep(decision)
-    return decision
+    log.over()
 
 
 def _carry_out(decision: Decision, stage: StageRecord, tools: DecideTools, console: Console) -> None:
@@ -131,16 +146,11 @@ _WORDS = {
 }
 
 
-def _announce(console: Console, decision: Decision, stage: StageRecord, place: int) -> None:
+def _announcement(decision: Decision, stage: StageRecord, place: int) -> str:
     of = f"{_side(decision, stage).title}: " if stage.kind != PAIRS else ""
     time = (
         ""
         if stage.allowed_s is None
         else f", at most {stage.allowed_s / 60.0:.0f} min" + (" of the engine's time" if decision.virtual else "")
     )
-    console.print(
-        f"\nstage {place + 1} of {len(decision.stages)}: {of}{_WORDS[stage.kind]}{time}",
-        style="bold",
-        markup=False,
-        highlight=False,
-    )
+    return f"stage {place + 1} of {len(decision.stages)}: {of}{_WORDS[stage.kind]}{time}"

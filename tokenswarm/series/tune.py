@@ -18,6 +18,14 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import write_whole
 from tokenswarm.contract.manifest import read_manifest
+from tokenswarm.contract.search_progress import (
+    Amounts,
+    CandidateSoFar,
+    RaceSoFar,
+    RunUnderWay,
+    SearchProgress,
+    new_progress,
+)
 from tokenswarm.contract.tables import SERIES_JSON
 from tokenswarm.generator.new_run import fresh_salt
 from tokenswarm.run.checked_engine import EngineTools
@@ -27,6 +35,7 @@ from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import RunPlan, resolve
 from tokenswarm.run.shared_engine import SharedEngine
 from tokenswarm.series.pairs import SALT, SEED, WARMUP, Ending, PairedRuns, Series, SeriesTools
+from tokenswarm.series.progress import ProgressLog
 from tokenswarm.series.space import DEFAULT, Candidate
 
 FRESH_SEEDS = 1000
@@ -120,18 +129,27 @@ class TuneRun:
         own = tools.series.engine
         self._engine_tools = replace(own, bring_up=lambda *asked: self._timed_start(own, *asked))
         self._engine = SharedEngine(self._engine_tools)
-        self._seed = resolve(base).scenario.prompts.seed
+        plan = resolve(base)
+        self._seed = plan.scenario.prompts.seed
         self._now = tools.series.now
         self._began = self._now()
         self._spent_before_s = 0.0
         self._run_s: list[float] = []
         self._folder = Path()
+        begun = new_progress("tune", plan.engine_name, plan.scenario.name)
+        self._progress = ProgressLog(self._folder, begun, self._fill)
 
     def play(self, folder: Path, earlier: TuneState | None = None) -> TuneState:
         """Race, then measure winner and default afresh. Ctrl-C and the budget end it in good order."""
-        self._folder = folder
+        self._folder = self._progress.folder = folder
         if earlier is not None:
             self._go_on_from(earlier)
+        with self._progress.kept():
+            self._play()
+            self._progress.end(self.state.ended or "")
+        return self.state
+
+    def _play(self) -> None:
         try:
             while self._race.over is None and self._fits():
                 if not self._round(len(self.state.rounds)):
@@ -146,7 +164,6 @@ class TuneRun:
         finally:
             self._engine.close()
             self._keep()
-        return self.state
 
     def _go_on_from(self, earlier: TuneState) -> None:
         if earlier.candidates != self.state.candidates:
@@ -176,13 +193,16 @@ class TuneRun:
             work = {SEED: str(this.seed), SALT: salt}
             if this.warmup_s is not None:
                 work[WARMUP] = f"{this.warmup_s:g}"
-            self._console.print(f"\nround {number + 1}, seed {this.seed}: {name}", markup=False, highlight=False)
+            words = f"round {number + 1}, seed {this.seed}: {name}"
+            self._console.print(f"\n{words}", markup=False, highlight=False)
+            self._progress.begin(RunUnderWay("race", self._runs + 1, candidate=name), words)
             self.state.ended = self._measure(self._candidates[name], work, this)
             if self.state.ended is not None:
                 return False
             self._keep()
         before = set(self._race.survivors)
         self._race.record_round(this.figures)
+        self._progress.over()
         self._say(number + 1, before)
         return True
 
@@ -238,7 +258,9 @@ class TuneRun:
         winner = self._race.winner
         if winner in (None, DEFAULT) or DEFAULT in self.state.failures or self._tools.pairs < 1:
             return
-        self._console.print(f"\nmeasuring {winner} against the default on fresh seeds", markup=False, highlight=False)
+        words = f"measuring {winner} against the default on fresh seeds"
+        self._console.print(f"\n{words}", markup=False, highlight=False)
+        self._progress.begin(RunUnderWay("fresh", self._runs + 1, candidate=str(winner)), words)
         seed = {SEED: str(self._seed + FRESH_SEEDS)}
         default, best = (
             replace(self._base, overrides={**self._base.overrides, **overrides, **seed})
@@ -266,6 +288,30 @@ class TuneRun:
         self.state.fresh = {"default": [str(each) for each in series.a], "winner": [str(each) for each in series.b]}
         self.state.fresh_pairs = series.gone_through
         self._keep()
+        self._progress.over()
+
+    # ---- how far it has come
+
+    @property
+    def _runs(self) -> int:
+        return sum(len(each.runs) for each in self.state.rounds) + sum(map(len, self.state.fresh.values()))
+
+    def _fill(self, progress: SearchProgress) -> None:
+        """What progress.json says beside what is under way."""
+        state, budget_s = self.state, self._tools.budget_s
+        progress.runs, progress.spent = self._runs, Amounts(self._spent_s)
+        progress.left = Amounts(None if budget_s is None else max(0.0, budget_s - self._spent_s))
+        counts = {name: sum(name in each.runs for each in state.rounds) for name in state.candidates}
+        states = {
+            name: "failed" if name in state.failures else "in" if name in self._race.survivors else "dropped"
+            for name in state.candidates
+        }
+        progress.race = RaceSoFar(
+            len(state.rounds),
+            self._race.winner,
+            [CandidateSoFar(name, states[name], counts[name]) for name in state.candidates],
+            state.fresh_pairs,
+        )
 
     # ---- time
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tokenswarm.analysis.compare import rule_of_thumb
 from tokenswarm.analysis.compare.ab_test import USUAL_RULES, Rules
+from tokenswarm.analysis.compare.by_class import compare_classes
 from tokenswarm.analysis.compare.comparison import Result, Verdict, as_dict, compare, in_pairs, judge
 from tokenswarm.analysis.compare.groups import (
     Groups,
@@ -58,6 +59,8 @@ class Comparison:
     groups: Groups
     members: dict[str, Member]
     results: list[Result]
+    classes: dict[str, list[Result]]
+    """The same of each user class of a mix; empty where there are not several."""
     verdict: Verdict
     advice: rule_of_thumb.Advice | None
     agreement: str
@@ -143,6 +146,7 @@ def compare_runs(
         groups,
         members,
         results,
+        compare_classes(groups.a, groups.b, rules),
         verdict,
         advice,
         agreement,
@@ -206,6 +210,9 @@ def document(comparison: Comparison) -> dict[str, Any]:
         "b": {"label": groups.label_b, "runs": [summary.run_id for summary in groups.b]},
         "left_out": [asdict(each) for each in groups.left_out],
         "figures": [as_dict(result) for result in comparison.results],
+        "user_classes": {
+            name: [as_dict(result) for result in results] for name, results in comparison.classes.items()
+        },
         "rule_of_thumb": None
         if comparison.advice is None
         else asdict(comparison.advice) | {"agreement": comparison.agreement},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,16 @@ from rich.table import Table
 from rich.text import Text
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.compare.comparison import BETTER, EQUAL, UNDECIDED, WORSE, Result, shown
-from tokenswarm.analysis.compare.groups import about
+from tokenswarm.analysis.compare.groups import Groups, about
 from tokenswarm.analysis.compare.report import QUANTILES, Comparison, curve_titles
 from tokenswarm.analysis.render.assets import chart_page, environment
 from tokenswarm.analysis.render.chart import GOOD, IDLE, Chart, axis, latency_axis, line, numbers, plain
 from tokenswarm.analysis.render.markdown import escape
 from tokenswarm.analysis.render.page import head
 from tokenswarm.analysis.wording import load_sentence
+
+from tokenswarm.contract.metric import Place
+from tokenswarm.contract.metrics import METRICS
 
 _WIDE = 10.0
 COLOR_A, COLOR_B = "c:blue", "c:vermillion"
@@ -49,7 +52,8 @@ def render_comparison(comparison: Comparison) -> str:
             unfair=comparison.unfair,
             notes=comparison.notes,
             left_out=groups.left_out,
-            rows=list(rows(comparison)),
+            rows=list(rows(comparison.results)),
+            classes=list(class_rows(comparison)),
             charts=charts,
             setup=comparison.setup,
             runs=list(_runs(comparison)),
@@ -58,9 +62,9 @@ def render_comparison(comparison: Comparison) -> str:
     )
 
 
-def rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
+def rows(results: Sequence[Result]) -> Iterator[dict[str, Any]]:
     """The table of figures as cells of text."""
-    for result in comparison.results:
+    for result in results:
         base = {
             "title": result.metric.title,
             "better": result.metric.better,
@@ -89,6 +93,18 @@ def rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
                 "p_values": _p_values(result),
             }
         )
+
+
+def class_rows(comparison: Comparison) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """(user class, its rows) of a mix: the figures that the dashboard's table of user classes has."""
+    shown_keys = {
+        latency.percentile_key(q)
+        for latency in METRICS.latencies_at(Place.CLASSES)
+        for q in latency.shown_percentiles(Place.CLASSES)
+    } | {rate.name for rate in METRICS.rates_at(Place.CLASSES)}
+    for name, results in comparison.classes.items():
+        chosen = rows([result for result in results if result.metric.key in shown_keys])
+        yield name, [row | {"headline": False} for row in chosen]  # the verdict rests on the whole
 
 
 def _number(value: float, result: Result) -> str:
@@ -310,16 +326,12 @@ def markdown(comparison: Comparison) -> str:
     out += [f"- Note: {escape(sentence)}" for sentence in comparison.notes]
     out += [f"- Left out: {escape(run.run_id)}, {escape(run.why)}" for run in groups.left_out]
     a, b = escape(groups.label_a), escape(groups.label_b)
-    out += ["", f"| figure | {a} | {b} | ratio or difference | {b} is |", "|---|---|---|---|---|"]
-    for row in rows(comparison):
-        cells = (
-            row["title"],
-            f"{row['a']} ({row['a_interval']})" if row["a_interval"] else row["a"],
-            f"{row['b']} ({row['b_interval']})" if row["b_interval"] else row["b"],
-            f"{row['change']} ({'; '.join(filter(None, (row['change_interval'], row['p_values'])))})",
-            row["state"],
-        )
-        out.append("| " + " | ".join(map(escape, cells)) + " |")
+    heads = f"{a} | {b} | ratio or difference | {b} is |"
+    out += ["", f"| figure | {heads}", "|---|---|---|---|---|"]
+    out += [_markdown_row([row["title"]], row) for row in rows(comparison.results)]
+    if comparison.classes:
+        out += ["", f"| user class | figure | {heads}", "|---|---|---|---|---|---|"]
+        out += [_markdown_row([name, row["title"]], row) for name, part in class_rows(comparison) for row in part]
     if comparison.setup:
         out += ["", f"| setting | {a} | {b} | excused |", "|---|---|---|---|"]
         out += [
@@ -327,6 +339,17 @@ def markdown(comparison: Comparison) -> str:
             for each in comparison.setup
         ]
     return "\n".join(out) + "\n"
+
+
+def _markdown_row(first: Sequence[str], row: dict[str, Any]) -> str:
+    cells = (
+        *first,
+        f"{row['a']} ({row['a_interval']})" if row["a_interval"] else row["a"],
+        f"{row['b']} ({row['b_interval']})" if row["b_interval"] else row["b"],
+        f"{row['change']} ({'; '.join(filter(None, (row['change_interval'], row['p_values'])))})",
+        row["state"],
+    )
+    return "| " + " | ".join(map(escape, cells)) + " |"
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
@@ -348,19 +371,20 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     lines += [Text.assemble(("not alike: ", "bold yellow"), sentence) for sentence in comparison.unfair]
     lines += [Text.assemble(("note: ", "bold"), sentence) for sentence in comparison.notes]
     lines += [Text.assemble(("left out: ", "bold red"), f"{run.run_id}, {run.why}") for run in groups.left_out]
-    table = Table(
-        title=f"{groups.label_b} against {groups.label_a} (95% intervals)",
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
+    title = f"{groups.label_b} against {groups.label_a}"
+    tables = [_figures_table(groups, f"{title} (95% intervals)", list(rows(comparison.results)))]
+    tables += [_figures_table(groups, f"{name}: {title}", part) for name, part in class_rows(comparison)]
+    return Group(*lines, *tables)
+
+
+def _figures_table(groups: Groups, title: str, part: Sequence[dict[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("", Text(groups.label_a), Text(groups.label_b), "ratio", Text(f"{groups.label_b} is")):
         table.add_column(name, justify="left" if name == "" else "right", overflow="fold")
-    for row in rows(comparison):
+    for row in part:
         table.add_row(
             row["title"],
             *(Text.assemble(row[key], (f"\n{row[f'{key}_interval']}", "dim")) for key in ("a", "b", "change")),
             Text(row["state"], style=_TERMINAL_STYLE.get(row["state"], "dim")),
         )
-    return Group(*lines, table)
+    return table

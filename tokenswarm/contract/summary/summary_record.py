@@ -92,6 +92,8 @@ class Summary(Record):
         """What is known of one user class, as a summary of its own."""
         figures = self.user_classes[name]
         return Summary(
+            run_id=self.run_id,
+            run=self.run,
             latency=figures.latency,
             rates=figures.rates,
             counts=Counts(measured=figures.counts),

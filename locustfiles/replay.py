@@ -15,6 +15,10 @@ class ReplayUser(LLMUser):
 
     @task
     def ask_as_recorded(self):
-        for prompt in self.next_session():
+        self.follow(self.next_session())
+
+    def follow(self, session):
+        for prompt in session:
             self.ask(prompt)  # waits for the recorded time, and for the answer before and the pause behind it
+            self.together(ReplayUser.follow, session.sub_sessions())  # sub-agents work as on record
             self.think()

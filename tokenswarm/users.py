@@ -20,6 +20,7 @@ handle_our_errors("tokenswarm")  # first: under plain Locust nobody else reports
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from random import Random
 from typing import Any, Self
@@ -67,6 +68,8 @@ class LLMUser(User):
         self._pause_s: float | None = None
         self._bound: BoundSession | None = None
         self._arrival: Arrival | None = None
+        self._beside: list[gevent.Greenlet] = []
+        """Stories of sub-agents for which nothing waits before the session is over."""
         self._number, self._prompts = self._process.next_user(type(self).__name__), 0
         self._asked = 0
         """Prompts sent since the last `leave_off`."""
@@ -94,6 +97,8 @@ class LLMUser(User):
 
     def _end_session(self) -> None:
         """The session before is over, and the places that it had left are others'."""
+        beside, self._beside = self._beside, []
+        gevent.joinall(beside)
         self._session_sent = False
         if self._session_open:
             self._session_open = False
@@ -216,29 +221,43 @@ class LLMUser(User):
     def together(self, story: Callable[[Self, Session], object], sessions: Sequence[Session]) -> None:
         """Play sessions at the same time, and wait until all are over: `story(helper, session)` tells each of them,
         where the helper asks and thinks as this user does. Sub-agents are such; they belong to the session that started
-        them, and in an open loop they wait for no arrivals of their own."""
+        them, and in an open loop they wait for no arrivals of their own. For one that is not awaited, it is waited at
+        the end of this user's session."""
         helpers = [self._helper(number) for number in range(len(sessions))]
         raised: list[Exception] = []
 
         def play(helper: Self, session: Session) -> None:
+            if session.begins_after_s > 0:
+                gevent.sleep(session.begins_after_s)
+            story(helper, session)
+            gevent.joinall(helper._beside)
+
+        def play_awaited(helper: Self, session: Session) -> None:
             try:
-                story(helper, session)
+                play(helper, session)
             except Exception as error:  # raised again by the one who waits
                 raised.append(error)
 
-        stories = [gevent.spawn(play, *pair) for pair in zip(helpers, sessions, strict=True)]
+        def play_beside(helper: Self, session: Session) -> None:
+            with suppress(StopUser, RescheduleTaskImmediately):  # the run is over
+                play(helper, session)
+            self._asked += helper._asked
+
+        pairs = list(zip(helpers, sessions, strict=True))
+        self._beside += [gevent.spawn(play_beside, *pair) for pair in pairs if not pair[1].awaited]
+        stories = [gevent.spawn(play_awaited, *pair) for pair in pairs if pair[1].awaited]
         try:
             gevent.joinall(stories)
         finally:  # the user is taken away: what they have in flight is cancelled
             gevent.killall(stories)
-            self._asked += sum(helper._asked for helper in helpers)
+            self._asked += sum(helper._asked for helper, session in pairs if session.awaited)
         if raised:
             raise raised[0]
 
     def _helper(self, number: int) -> Self:
         """A copy of this user, who is in the middle of a session and has no arrivals."""
         helper = copy(self)
-        helper._helps, helper._asked, helper._arrival, helper._bound = True, 0, None, None
+        helper._helps, helper._asked, helper._arrival, helper._bound, helper._beside = True, 0, None, None, []
         name = f"{self._process.plan.seed}/{self._number}/{self._rng.getrandbits(32)}/{number}"
         helper._rng, helper.random = Random(f"think/{name}"), Random(f"user/{name}")
         return helper

@@ -17,7 +17,7 @@ from tokenswarm.generator.plan import ClassPlan
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.users import LLMUser
 from tokenswarm.workloads import create
-from tokenswarm.workloads.base import Prompt
+from tokenswarm.workloads.base import Prompt, Session
 from tokenswarm.workloads.corpus import load_corpus
 
 MEASURE_START = 10.0
@@ -177,11 +177,12 @@ def follow(user: Reader, session: Any) -> None:
         user.think()
 
 
-class Agent:
-    """A session of two turns, after the first of which two others go on."""
+class Agent(Session):
+    """A session of two turns, after the first of which others go on."""
 
-    def __init__(self, name: str, helpers: tuple[Any, ...] = ()) -> None:
-        self.name, self.helpers, self.turn = name, helpers, 0
+    def __init__(self, name: str, helpers: tuple[Any, ...] = (), awaited: bool = True) -> None:
+        super().__init__("measure", 0)
+        self.name, self.helpers, self.turn, self.awaited = name, helpers, 0, awaited
 
     def __iter__(self) -> Any:
         for self.turn in (1, 2):
@@ -210,6 +211,35 @@ def test_sub_sessions_go_on_at_the_same_time_and_the_next_turn_waits_for_all(arr
     due = [row[4] for row in process.sent]
     assert due == ([None] * 6 if arrivals is None else [12.0, None, None, None, None, 14.0])
     assert user._asked == 6
+
+
+def test_a_sub_session_that_nothing_awaits_goes_on_beside_the_next_turns_until_the_session_ends() -> None:
+    process = FakeProcess("steady")
+    process.now = MEASURE_START + 1
+    send = process.send
+
+    def send_slowly(*request: Any) -> Answer:
+        gevent.sleep(0.03 if request[0].conversation == "slow" else 0)
+        return send(*request)
+
+    process.send = send_slowly  # type: ignore[method-assign]
+    user = user_of(process)
+    user._session_phase, user._session_sent = "measure", True
+    follow(user, Agent("main", (Agent("slow", awaited=False),)))
+    assert [row[:2] for row in process.sent] == [("main", 1), ("main", 2)]
+    user.next_session()
+    assert [row[:2] for row in process.sent[2:]] == [("slow", 1), ("slow", 2)]
+
+
+def test_a_sub_session_begins_when_its_agent_had_started_it() -> None:
+    process = FakeProcess("steady")
+    process.now = MEASURE_START + 1
+    user = user_of(process)
+    user._session_phase, user._session_sent = "measure", True
+    late, soon = Agent("late"), Agent("soon")
+    late.begins_after_s = 0.02
+    follow(user, Agent("main", (late, soon)))
+    assert [row[0] for row in process.sent] == ["main", "soon", "soon", "late", "late", "main"]
 
 
 def test_what_a_helper_raises_is_raised_where_it_is_waited_for() -> None:

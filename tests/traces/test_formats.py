@@ -144,10 +144,45 @@ def test_wekas_sessions_have_their_own_ids_and_sub_agents_their_own_turns(tmp_pa
     assert trace.format.name == "weka"
     assert [(each.session, each.turn, each.delay_s) for each in requests] == [
         ("s1", 1, None),
-        ("s1/a1", 1, None),
+        ("s1/a1", 1, 2.5),
         ("s1", 2, 1.0),
     ]
     assert {each.scope for each in requests} == {"s1"}
+    assert [(each.root, each.started_by, each.awaited) for each in requests] == [
+        ("s1", None, True),
+        ("s1", "s1", True),
+        ("s1", None, True),
+    ]
+
+
+def test_wekas_sub_agents_that_work_at_the_same_time_are_waited_for_until_the_last_has_ended(tmp_path):
+    def sub_agent(name: str, begins_s: float, took_ms: int, status: str, first_s: float) -> dict:
+        request = {"t": first_s, "type": "s", "in": 10, "out": 1, "api_time": 1.0}
+        return {"t": begins_s, "type": "subagent", "agent_id": name, "duration_ms": took_ms, "status": status} | {
+            "requests": [request]
+        }
+
+    _, requests = _read(
+        tmp_path,
+        {
+            "id": "s",
+            "block_size": 64,
+            "requests": [
+                {"t": 0.0, "type": "s", "in": 10, "out": 1, "api_time": 4.0},
+                sub_agent("slow", 5.0, 20_000, "completed", 5.5),
+                sub_agent("quick", 6.0, 1_000, "completed", 0.25),  # its times are on a clock of its own
+                sub_agent("beside", 7.0, 90_000, "async_launched", 7.0),
+                {"t": 27.0, "type": "s", "in": 10, "out": 1, "api_time": 1.0},
+            ],
+        },
+    )
+    assert [(each.session, each.delay_s, each.awaited) for each in requests] == [
+        ("s", None, True),
+        ("s/slow", 1.5, True),
+        ("s/quick", 2.25, True),
+        ("s/beside", 3.0, False),
+        ("s", 2.0, True),
+    ]
 
 
 def test_a_log_of_bodies_keeps_what_a_run_does_not_set_itself(tmp_path):

@@ -121,3 +121,34 @@ def test_a_private_prompt_of_another_script_is_known_where_it_is_escaped_too() -
     prompt = Prompt([{"role": "user", "content": text}], "c", 1, 0, private=True)
     assert without_prompt(f"got {text}", prompt) == LEFT_OUT
     assert without_prompt(f"got {json.dumps(text)}", prompt) == LEFT_OUT
+
+
+def test_sub_agents_on_record_are_sessions_beside_the_one_that_started_them(tmp_path: Path, corpus: Corpus) -> None:
+    sub_agent = {"t": 5.0, "type": "subagent", "agent_id": "a", "duration_ms": 2000, "status": "async_launched"}
+    ask = {"type": "s", "in": 640, "out": 3, "api_time": 1.0}
+    session = {
+        "id": "x",
+        "block_size": 64,
+        "requests": [
+            ask | {"t": 0.0, "hash_ids": list(range(10))},
+            sub_agent | {"requests": [ask | {"t": 6.0, "hash_ids": [*range(5), *range(20, 25)]}]},
+            ask | {"t": 9.0, "hash_ids": list(range(10))},
+        ],
+    }
+    file = write(tmp_path / "t.json", [session])
+    scenario = load_scenario("replay", parse_set("replay.pacing=load"), file)
+    made = workloads.create(scenario, corpus, 1, "salt").session("measure", 0)
+    prompts, others = [], []
+    for prompt in made:
+        prompts.append(prompt)
+        others += made.sub_sessions()
+    assert made.turns == 2 and [(each.conversation, each.turn) for each in prompts] == [
+        ("measure-000000", 1),
+        ("measure-000000", 2),
+    ]
+    (other,) = others
+    assert (other.begins_after_s, other.awaited, other.turns) == (5.0, False, 1)
+    (theirs,) = other
+    assert theirs.conversation == "measure-000000-1.1"
+    shared = prompts[0].messages[0]["content"][: theirs.shared_prefix_chars]
+    assert len(shared) > 1000 and theirs.messages[0]["content"].startswith(shared)

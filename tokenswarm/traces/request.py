@@ -16,8 +16,9 @@ class TraceRequest:
     hash_ids: of the prompt's blocks of `block_tokens` tokens each, from its beginning on; equal ids in one `scope` are
     equal text. messages: the whole prompt as chat messages. session: whose turns follow each other; turn: from 1 on.
     delay_s: pause between the answer before it in its session and this request. expected: the answer on record.
-    root: the session in which a replay sends it, where that is another one: a sub-agent's requests come where the agent
-    that started it waits for them.
+    root: the session in which a replay sends it, where that is another one: a sub-agent's. started_by: the session of
+    the agent that started this sub-agent, after the request of that session before it in the file; awaited: whether that
+    agent's next request waits for its end.
     weight: how often it comes, relative to others.
     body: further keys of the request's body.
     """
@@ -32,6 +33,8 @@ class TraceRequest:
     session: str | None = None
     turn: int | None = None
     root: str | None = None
+    started_by: str | None = None
+    awaited: bool = True
     delay_s: float | None = None
     expected: str | None = None
     weight: float | None = None

@@ -33,7 +33,17 @@ from tokenswarm.scenario.model import Scenario
 from tokenswarm.sim.config import Config
 from tokenswarm.virtual.clock import Clock
 from tokenswarm.virtual.engine import Exchange, VirtualEngine
-from tokenswarm.virtual.user import Ask, NextArrival, NothingToSend, Pause, Story, Together, VirtualUser, Wait
+from tokenswarm.virtual.user import (
+    Ask,
+    Beside,
+    NextArrival,
+    NothingToSend,
+    Pause,
+    Story,
+    Together,
+    VirtualUser,
+    Wait,
+)
 from tokenswarm.workloads import create
 from tokenswarm.workloads.base import Prompt, Session
 from tokenswarm.workloads.corpus import Corpus
@@ -272,6 +282,8 @@ class _Run:
             self._binding.wait(wait.session, user)
         elif isinstance(wait, Together):
             self._play_together(user, wait.sessions)
+        elif isinstance(wait, Beside):
+            user.waits_for_them = True
         else:
             self._send(user, cast(Ask, wait))
 
@@ -282,6 +294,8 @@ class _Run:
             yield from self._play(user, session)
 
     def _play(self, user: VirtualUser, session: Session) -> Story:
+        if user.over is not None and session.begins_after_s > 0:
+            yield Pause(session.begins_after_s)
         for prompt in session:
             answer = yield from self._ask(user, prompt)
             if answer is None or not answer.ok:
@@ -295,10 +309,12 @@ class _Run:
                     seconds = self._scenario.user.think_time_s.sample(user.rng)
                 if seconds > 0:
                     yield Pause(seconds)
+        if user.beside:
+            yield Beside()
 
     def _play_together(self, user: VirtualUser, sessions: tuple[Session, ...]) -> None:
-        """Helpers of the user play one session each; it goes on when the last one has ended."""
-        left = len(sessions)
+        """Helpers of the user play one session each; it goes on when the last one that is awaited has ended."""
+        left = sum(session.awaited for session in sessions)
 
         def over() -> None:
             nonlocal left
@@ -306,15 +322,27 @@ class _Run:
             if not left:
                 self._go_on(user)
 
-        user.helpers = []
+        def over_beside() -> None:
+            user.beside -= 1
+            if not user.beside and user.waits_for_them:
+                user.waits_for_them = False
+                self._go_on(user)
+
+        user.helpers = [helper for helper in user.helpers if not helper.gone]
+        started = []
         for session in sessions:
             helper = VirtualUser(user.number, self._seed)
             helper.session_phase, helper.session_origin = user.session_phase, user.session_origin
-            helper.session_sent, helper.over = True, over
+            helper.session_sent, helper.over = True, over if session.awaited else over_beside
+            user.beside += not session.awaited
             helper.story = self._play(helper, session)
-            user.helpers.append(helper)
-        for helper in user.helpers:
+            started.append(helper)
+        user.helpers += started
+        awaits = left > 0
+        for helper in started:
             self._go_on(helper)
+        if not awaits:
+            self._go_on(user)
 
     @property
     def _cold(self) -> bool:

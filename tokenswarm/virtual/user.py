@@ -43,6 +43,11 @@ class Together(Wait):
 
 
 @dataclass(frozen=True, slots=True)
+class Beside(Wait):
+    """The end of those whom nothing has waited for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ask(Wait):
     """The answer to a prompt."""
 
@@ -71,5 +76,8 @@ class VirtualUser:
         self.gone = False
         self.helpers: list[VirtualUser] = []
         """Who play the sub-agents of its session."""
+        self.beside = 0
+        """How many of them nothing has waited for, and go on."""
+        self.waits_for_them = False
         self.over: Callable[[], None] | None = None
         """Of such a one: what is called when its story has ended."""

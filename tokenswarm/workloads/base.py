@@ -133,6 +133,10 @@ class Session(ABC):
     """Requests that it is planned to have; it may end sooner. None: nobody knows. An open loop binds arrivals by it."""
     schedule: Sequence[RecordedTime] | None = None
     """When its requests are due, where that is on record; then no others are bound to it."""
+    begins_after_s: float = 0.0
+    """Of a sub-agent's: how long after the answer that started it."""
+    awaited: bool = True
+    """Of a sub-agent's: whether the agent that started it waits for its end."""
 
     def __init__(self, phase: str, number: int) -> None:
         self.phase = phase

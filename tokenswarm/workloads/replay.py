@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.scenario.model import Scenario
-from tokenswarm.traces.recording import RecordedRequest
+from tokenswarm.traces.sub_agents import AgentTurn, SubAgent, turns_of
 from tokenswarm.workloads.base import PlannedRequest, Prompt, RecordedTime, Session, Workload, cache_buster_prefix
 from tokenswarm.workloads.corpus import Corpus
 from tokenswarm.workloads.dataset import taken
@@ -82,14 +82,15 @@ class ReplayWorkload(Workload):
         what is measured."""
         sessions = self._trace.recording.sessions
         if self._once:
-            chosen = sessions[number % len(sessions)]
+            chosen = turns_of(sessions[number % len(sessions)])
             if phase != "measure":
                 return self._session_of(phase, number, chosen[:1], f"{phase}/{number // len(sessions)}")
             made = self._session_of(phase, number, chosen, phase)
-            made.schedule = tuple(RecordedTime(each.at_s, each.delay_s) for each in chosen)
+            made.schedule = tuple(RecordedTime(turn.request.at_s, turn.request.delay_s) for turn in chosen)
             return made
         place, pass_name = taken(phase, number, len(sessions))
-        return self._session_of(phase, number, sessions[self._order[place]], f"{self.scope(phase)}{pass_name}")
+        chosen = turns_of(sessions[self._order[place]])
+        return self._session_of(phase, number, chosen, f"{self.scope(phase)}{pass_name}")
 
     @property
     def probed(self) -> str:  # type: ignore[override]  # nobody sets it
@@ -153,8 +154,8 @@ class ReplayWorkload(Workload):
         values = {"chars_per_token": round(chars_per_token, 6), "template_tokens": round(around, 3)}
         return {key: value for key, value in values.items() if getattr(self.settings, key) is None}, None
 
-    def _session_of(self, phase: str, number: int, requests: Sequence[RecordedRequest], scope: str) -> ReplaySession:
-        return ReplaySession(phase, number, requests, self._makers(scope))
+    def _session_of(self, phase: str, number: int, turns: Sequence[AgentTurn], scope: str) -> ReplaySession:
+        return ReplaySession(phase, number, turns, self._makers(scope))
 
     def _maker(self, scope: str) -> PromptMaker:
         settings, key = self.settings, f"{self.settings.sha256}/{self.seed}"
@@ -172,12 +173,32 @@ class ReplayWorkload(Workload):
 
 
 class ReplaySession(Session):
-    """A session on record."""
+    """A session on record, or (`name`) a sub-agent's part of one."""
 
-    def __init__(self, phase: str, number: int, requests: Sequence[RecordedRequest], maker: PromptMaker) -> None:
+    def __init__(
+        self, phase: str, number: int, turns: Sequence[AgentTurn], maker: PromptMaker, name: str = ""
+    ) -> None:
         super().__init__(phase, number)
-        self.turns = len(requests)
-        self._requests, self._maker = requests, maker
+        self.conversation += name
+        self.turns = len(turns)
+        self._number, self._name, self._recorded, self._maker = number, name, turns, maker
+        self._started: list[Session] = []
 
     def __iter__(self) -> Iterator[Prompt]:
-        return self._maker.prompts(self.conversation, self._requests)
+        prompts = self._maker.prompts(self.conversation, [turn.request for turn in self._recorded])
+        for prompt, turn in zip(prompts, self._recorded, strict=True):
+            self._started = [
+                self._sub_agent(each, f"{self._name}-{prompt.turn}.{index}")
+                for index, each in enumerate(turn.started, start=1)
+            ]
+            yield prompt
+
+    def sub_sessions(self) -> Sequence[Session]:
+        """Those of the sub-agents that were started after the last answer, as on record."""
+        started, self._started = self._started, []
+        return started
+
+    def _sub_agent(self, recorded: SubAgent, name: str) -> ReplaySession:
+        session = ReplaySession(self.phase, self._number, recorded.turns, self._maker, name)
+        session.begins_after_s, session.awaited = recorded.delay_s, recorded.awaited
+        return session

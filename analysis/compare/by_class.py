@@ -29,9 +29,7 @@ def compare_classes(a: Sequence[Summary], b: Sequence[Summary], rules: Rules = U
     kept = {id(result) for result, keep in zip(told, rejected, strict=True) if keep}
     return {
         name: [
-            replace(result, state=UNDECIDED)
-            if result.state in (BETTER, WORSE) and id(result) not in kept
-            else result
+            replace(result, state=UNDECIDED) if result.state in (BETTER, WORSE) and id(result) not in kept else result
             for result in results
         ]
         for name, results in by_class.items()

@@ -210,9 +210,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
         "b": {"label": groups.label_b, "runs": [summary.run_id for summary in groups.b]},
         "left_out": [asdict(each) for each in groups.left_out],
         "figures": [as_dict(result) for result in comparison.results],
-        "user_classes": {
-            name: [as_dict(result) for result in results] for name, results in comparison.classes.items()
-        },
+        "user_classes": {name: [as_dict(result) for result in results] for name, results in comparison.classes.items()},
         "rule_of_thumb": None
         if comparison.advice is None
         else asdict(comparison.advice) | {"agreement": comparison.agreement},

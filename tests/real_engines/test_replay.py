@@ -18,6 +18,10 @@ from tokenswarm.workloads import create
 from tokenswarm.workloads.corpus import load_corpus
 
 REQUESTS, BLOCK, MEAN_GAP_MS = 200, 512, 90
+AT_ONCE = 32
+"""As many as an engine here has under way at most. SGLang keeps what a prompt shares when it has been computed, so that
+prompts in one step compute it each; how many are in one step depends on how busy the machine is. So prompts share with
+ones so far before them that these have been answered."""
 # However slow the machine: what is tested are lengths, hits and when requests are due.
 SETTINGS = {
     "load.warmup_s": 1,
@@ -36,26 +40,28 @@ SENT: dict[tuple[str, str], str] = {}
 
 
 def trace(folder: Path) -> Path:
-    """Requests that go on from where earlier ones were; the last block is partial."""
-    rng, known, fresh, at_ms = Random(5), [[0]], 1, 0.0
+    """Requests that go on from where earlier ones were, some by a whole block more; the last block is partial."""
+    rng, wholes, fresh, at_ms = Random(5), list[list[int]](), 0, 0.0
     lines = []
     for _ in range(REQUESTS):
-        ids = list(rng.choice(known))[:2]
-        for _ in range(rng.choice((1, 1, 1, 2))):
-            ids.append(fresh)
+        before = wholes[: -AT_ONCE + 1]
+        whole = list(rng.choice(before))[:3] if before else []
+        if not before or rng.random() < 0.25:
+            whole.append(fresh)
             fresh += 1
-        known.append(ids[:-1])
+        wholes.append(whole)
         at_ms += rng.expovariate(1 / MEAN_GAP_MS)
         lines.append(
             json.dumps(
                 {
                     "timestamp": round(at_ms),
                     "output_length": rng.randrange(2, 6),
-                    "hash_ids": ids,
-                    "input_length": (len(ids) - 1) * BLOCK + rng.randrange(20, BLOCK),
+                    "hash_ids": [*whole, fresh],
+                    "input_length": len(whole) * BLOCK + rng.randrange(20, 200),
                 }
             )
         )
+        fresh += 1
     file = folder / "trace.jsonl"
     file.write_text("\n".join(lines) + "\n", "utf-8")
     return file

@@ -274,6 +274,7 @@ def test_wildchats_messages_are_cut_down_to_what_a_request_has(tmp_path):
         {"text": "Say hello", "output_tokens_count": 9},
         {"messages": [{"role": "user", "content": "Say hello"}], "max_completion_tokens": 9},
         {"chat_messages": [{"role": "user", "content": "Say hello"}], "max_tokens": 9},
+        {"context": "Say hello", "output_tokens_count": 9},
     ],
 )
 def test_plain_rows_are_read_by_the_names_that_load_tools_take(tmp_path, row):
@@ -281,6 +282,99 @@ def test_plain_rows_are_read_by_the_names_that_load_tools_take(tmp_path, row):
     assert trace.format.name == "plain_json"
     assert requests[0].messages == [{"role": "user", "content": "Say hello"}]
     assert requests[0].output_tokens == 9
+
+
+def test_a_plain_rows_body_is_kept_but_for_what_a_run_sets_and_empty_lists(tmp_path):
+    _, (request,) = _read(
+        tmp_path,
+        {
+            "messages": [{"role": "user", "content": "x"}],
+            "tools": [],
+            "chat_template_kwargs": {"enable_thinking": False},
+            "extra_body": {"top_k": 4, "stream": False, "model": "other"},
+            "n": 1,
+            "category": "not for the engine",
+        },
+    )
+    assert request.body == {"chat_template_kwargs": {"enable_thinking": False}, "top_k": 4}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "a", "n": 2},
+        {"custom_id": "a", "body": {"messages": [{"role": "user", "content": "x"}], "n": 2}},
+        {"timestamp": 1, "body": {"prompt": "x", "best_of": 3}},
+        {"timestamp": 1, "payload": {"messages": [{"role": "user", "content": "x"}], "n": 2}},
+        {"timestamp": 1, "text_input": "x", "extra": {"n": 2}},
+    ],
+)
+def test_a_request_for_several_answers_is_refused(tmp_path, row):
+    with pytest.raises(UserError, match="row 1: it asks for several answers"):
+        _read(tmp_path, row)
+
+
+@pytest.mark.parametrize(
+    ("row", "time_s"),
+    [
+        ({"prompt": "a", "timestamp": 1.5}, 1.5),
+        ({"prompt": "a", "timestamp": 1_700_000_000}, 1_700_000_000),
+        ({"prompt": "a", "timestamp": 1_700_000_000_500}, 1_700_000_000.5),
+        ({"text": "a", "timestamp": 1500, "output_length": 3}, 1.5),
+        ({"text": "a", "timestamp": 1500, "delay": 300}, 1.5),
+    ],
+)
+def test_a_plain_rows_time_is_in_seconds_or_beside_aiperfs_names_in_milliseconds(tmp_path, row, time_s):
+    _, (request,) = _read(tmp_path, row)
+    assert request.time_s == time_s
+    assert request.delay_s == (0.3 if "delay" in row else None)
+
+
+def test_a_plain_row_with_a_picture_beside_its_text_is_refused(tmp_path):
+    with pytest.raises(UserError, match="it has images beside its text"):
+        _read(tmp_path, {"text": "what is this?", "images": ["cat.png"]})
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"session_id": "s", "turns": [{"text": "One?", "output_length": 4}, {"text": "Two?", "delay": 300}]},
+        {"prompt_0": "One?", "output_tokens_count_0": 4, "prompt_1": "Two?"},
+    ],
+)
+def test_rows_of_several_turns_are_sessions_without_the_answers(tmp_path, row):
+    trace, (first, second) = _read(tmp_path, row)
+    assert trace.format.name == "turn_rows"
+    assert [each["content"] for each in second.messages] == ["One?", "(not on record)", "Two?"]
+    assert first.session == second.session and (first.turn, second.turn) == (1, 2)
+    assert first.output_tokens == 4
+
+
+def test_turns_that_are_not_numbered_in_order_are_refused(tmp_path):
+    with pytest.raises(UserError, match="its turns are not numbered 0, 1, 2"):
+        _read(tmp_path, {"prompt_0": "a", "prompt_2": "b"})
+
+
+def test_sglangs_conversations_need_no_roles(tmp_path):
+    trace, (first, second) = _read(
+        tmp_path, {"conversations": [{"content": "Hi?"}, {"value": "Hello."}, {"content": "Sure?"}]}
+    )
+    assert trace.format.name == "wildchat"
+    assert [each["role"] for each in second.messages] == ["user", "assistant", "user"]
+    assert first.expected == "Hello."
+
+
+def test_results_of_tools_in_agentic_rows_are_a_message_each(tmp_path):
+    row = {"conversation_id": "c"}
+    results = [{"tool_call_id": "1", "content": "sunny"}, {"tool_call_id": "2", "content": "warm"}]
+    _, requests = _read(
+        tmp_path,
+        row | {"turn": 1, "role": "user", "content": "Weather?"},
+        row | {"turn": 2, "role": "assistant", "content": None, "tool_calls": [{"id": "1"}, {"id": "2"}]},
+        row | {"turn": 3, "role": "tool", "tool_results": results},
+        row | {"turn": 4, "role": "assistant", "content": "Sunny."},
+    )
+    assert requests[1].messages[2:] == [{"role": "tool", **each} for each in results]
 
 
 def test_plain_csv_has_system_prompts_and_expected_answers(tmp_path):

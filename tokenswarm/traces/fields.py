@@ -13,6 +13,11 @@ from tokenswarm.traces.request import Message
 MAX_TOKENS = 10**9
 """More is no length of a request."""
 MAX_TIME_S = 10**11
+LENGTHS = ("max_completion_tokens", "max_tokens")
+"""Names that a request's body has for the longest answer."""
+_OURS = frozenset({"model", "messages", "prompt", "stream", "stream_options", *LENGTHS})
+"""What a run sets in each body itself."""
+_SEVERAL_ANSWERS = ("n", "best_of")
 _ROLES = {
     "human": "user",
     "gpt": "assistant",
@@ -128,6 +133,20 @@ def messages(value: Any, role: str = "role", content: str = "content") -> list[M
         others = {key: part for key, part in each.items() if key not in (role, content)} if role == "role" else {}
         result.append({"role": _ROLES.get(name.lower(), name.lower()), "content": words, **others})
     return result
+
+
+def body(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a recorded request's body is kept. Raises ValueError for one that asks for several answers, which cannot
+    be timed as one."""
+    for name in _SEVERAL_ANSWERS:
+        if recorded.get(name) not in (None, 1):
+            raise ValueError(f"it asks for several answers ({name}), which have no TTFT and no length of their own")
+    return {name: value for name, value in recorded.items() if name not in _OURS and name not in _SEVERAL_ANSWERS}
+
+
+def answer_tokens(recorded: Mapping[str, Any]) -> int | None:
+    """The longest answer that a recorded request's body asks for."""
+    return next((tokens(recorded, name) for name in LENGTHS if recorded.get(name) is not None), None)
 
 
 def table(row: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import msgspec
 from tokenswarm.base.config_text import unknown
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import at_home
+from tokenswarm.traces import fields
 from tokenswarm.traces.files import MAX_LINE_CHARS, json_values, lines, open_text
 from tokenswarm.traces.format import Container, Format, Row
 from tokenswarm.traces.formats import BY_NAME, FORMATS
@@ -67,6 +68,8 @@ class Trace:
                 continue
             try:
                 requests = list(read(row))
+                for request in requests:
+                    request.body = fields.body(request.body)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 self._note_bad(number, str(error) if isinstance(error, ValueError) else "it lacks what a row has")
                 continue

@@ -17,8 +17,8 @@ class TraceRequest:
     equal text. messages: the whole prompt as chat messages. session: whose turns follow each other; turn: from 1 on.
     delay_s: pause between the answer before it in its session and this request. expected: the answer on record.
     root: the session in which a replay sends it, where that is another one: a sub-agent's. started_by: the session of
-    the agent that started this sub-agent, after the request of that session before it in the file; awaited: whether that
-    agent's next request waits for its end.
+    the agent that started this sub-agent, after the request of that session before it in the file; awaited: whether
+    that agent's next request waits for its end.
     weight: how often it comes, relative to others.
     body: further keys of the request's body.
     """

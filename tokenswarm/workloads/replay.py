@@ -175,9 +175,7 @@ class ReplayWorkload(Workload):
 class ReplaySession(Session):
     """A session on record, or (`name`) a sub-agent's part of one."""
 
-    def __init__(
-        self, phase: str, number: int, turns: Sequence[AgentTurn], maker: PromptMaker, name: str = ""
-    ) -> None:
+    def __init__(self, phase: str, number: int, turns: Sequence[AgentTurn], maker: PromptMaker, name: str = "") -> None:
         super().__init__(phase, number)
         self.conversation += name
         self.turns = len(turns)

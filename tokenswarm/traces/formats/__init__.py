@@ -13,6 +13,7 @@ from tokenswarm.traces.formats import (
     openai_batch,
     plain,
     sharegpt,
+    turn_rows,
     weka,
     wildchat,
 )
@@ -28,6 +29,7 @@ FORMATS: tuple[Format, ...] = (
     sharegpt.FORMAT,
     wildchat.FORMAT,
     openai_batch.FORMAT,
+    turn_rows.FORMAT,
     *plain.FORMATS,
 )
 BY_NAME = {each.name: each for each in FORMATS}

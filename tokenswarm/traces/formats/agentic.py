@@ -26,8 +26,7 @@ def _reader() -> ReadRow:
         if delay_s is not None:
             delays[session] = delays.get(session, 0.0) + delay_s
         message: Message = {"role": role, "content": row.get("content")}
-        if row.get("tool_calls") is not None:
-            message["tool_calls"] = row["tool_calls"]
+        message |= {name: row[name] for name in ("tool_calls", "tool_call_id") if row.get(name) is not None}
         if role == "assistant" and any(each["role"] != "system" for each in history):
             answer = message["content"]
             yield TraceRequest(
@@ -38,9 +37,23 @@ def _reader() -> ReadRow:
                 expected=answer if isinstance(answer, str) else None,
                 body={"tools": row["tools"]} if row.get("tools") else {},
             )
-        history.append(message)
+        history.extend(_results(row) or [message])
 
     return read
+
+
+def _results(row: Row) -> list[Message]:
+    """What several tools gave, a message each, where the row has that as a list."""
+    results = row.get("tool_results")
+    if not results:
+        return []
+    if not isinstance(results, list) or not all(isinstance(each, dict) for each in results):
+        raise ValueError("tool_results is not a list of objects")
+    return [
+        {"role": "tool", "content": each.get("content")}
+        | {name: each[name] for name in ("tool_call_id",) if each.get(name) is not None}
+        for each in results
+    ]
 
 
 FORMAT = Format(

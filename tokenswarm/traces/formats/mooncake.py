@@ -42,14 +42,14 @@ def _reader() -> ReadRow:
             payload = dict(fields.table(row, "payload"))
             messages = fields.messages(payload.pop("messages", None))
             body = {**payload, **body}
-        length = fields.tokens(row, "input_length")
+        length, answer = fields.tokens(row, "input_length"), fields.tokens(row, "output_length")
         ids = fields.hash_ids(row)
         fields.check_blocks(ids, length, BLOCK_TOKENS)
         session = fields.text(row, "session_id")
         yield TraceRequest(
             time_s=fields.seconds(row, "timestamp", _PER_S),
             input_tokens=length,
-            output_tokens=fields.tokens(row, "output_length"),
+            output_tokens=fields.answer_tokens(body) if answer is None else answer,
             hash_ids=ids,
             block_tokens=BLOCK_TOKENS if ids is not None else None,
             messages=messages,

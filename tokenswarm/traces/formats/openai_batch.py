@@ -9,10 +9,6 @@ from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, Row
 from tokenswarm.traces.request import TraceRequest
 
-_LENGTHS = ("max_completion_tokens", "max_tokens")
-_OURS = frozenset({"model", "messages", "prompt", "stream", "stream_options", *_LENGTHS})
-"""What a run sets itself; the rest of a body is kept."""
-
 
 def request_of_body(body: Mapping[str, Any]) -> TraceRequest:
     """The request of a chat or completions body. Raises ValueError if it has neither messages nor a prompt."""
@@ -22,10 +18,7 @@ def request_of_body(body: Mapping[str, Any]) -> TraceRequest:
         messages = [{"role": "user", "content": body["prompt"]}]
     else:
         raise ValueError("the body has neither messages nor a prompt that is a text")
-    length = next((fields.tokens(body, name) for name in _LENGTHS if body.get(name) is not None), None)
-    return TraceRequest(
-        messages=messages, output_tokens=length, body={key: value for key, value in body.items() if key not in _OURS}
-    )
+    return TraceRequest(messages=messages, output_tokens=fields.answer_tokens(body), body=dict(body))
 
 
 def _read(row: Row) -> Iterator[TraceRequest]:

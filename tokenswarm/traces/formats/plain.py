@@ -12,13 +12,26 @@ from tokenswarm.traces.request import Message, TraceRequest
 from tokenswarm.traces.turns import TurnCounter
 
 MESSAGES = ("messages", "chat_messages")
-PROMPTS = ("prompt", "instruction", "question", "input", "text", "content")
+PROMPTS = ("prompt", "instruction", "question", "input", "text", "texts", "content", "context")
 SYSTEMS = ("system_prompt", "system", "prefix")
 LENGTHS = ("output_tokens", "output_tokens_count", "max_tokens", "max_completion_tokens", "output_length")
 EXPECTED = ("expected", "answer", "output", "completion", "response", "reference")
 _INPUTS = ("input_tokens", "prompt_tokens", "prompt_tokens_count")
 _SESSIONS = ("session_id", "conversation_id")
-_BODY = ("tools", "tool_choice", "response_format", "temperature", "top_p", "stop", "seed")
+_BODY = (
+    *("tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort", "chat_template_kwargs"),
+    *("temperature", "top_p", "top_k", "min_p", "seed", "stop", "stop_token_ids", "min_tokens", "ignore_eos"),
+    *("frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias", "logprobs", "top_logprobs"),
+    *("structured_outputs", "regex", "ebnf", "json_schema", "n", "best_of"),
+)
+"""Fields of a request's body that may stand beside the prompt; others go into `extra` or `extra_body`."""
+_EXTRAS = ("extra", "extra_body")
+_OTHER_MEDIA = ("image", "images", "audio", "audios", "video", "videos")
+_IN_MS = frozenset({"delay", "output_length"})
+"""aiperf's names: beside them a time is in ms, else in seconds."""
+_MS_PER_S = 1000.0
+_LATEST_S = 1e11
+"""A later time is in ms, whatever stands beside it."""
 _OF_OTHERS = frozenset({"chat_id", "custom_id", "hash_ids", "body", "payload", "input_length", "text_input", "role"})
 
 
@@ -46,9 +59,28 @@ def _messages(row: Row) -> list[Message]:
                 raise ValueError(f"{field} is not a list of messages") from None
         return fields.messages(value)
     name = _named(row, PROMPTS, "prompt")
+    if name == "texts" and isinstance(row[name], list) and all(isinstance(each, str) for each in row[name]):
+        return [{"role": "user", "content": [{"type": "text", "text": each} for each in row[name]]}]
     if name is None or not isinstance(row[name], str):
         raise ValueError(f"it has no prompt that is a text (looked for: {', '.join((*MESSAGES, *PROMPTS))})")
     return [{"role": "user", "content": row[name]}]
+
+
+def time_s(row: Row) -> float | None:
+    """The row's time, in seconds on the file's own clock."""
+    if _IN_MS & row.keys():
+        return fields.seconds(row, "timestamp", _MS_PER_S)
+    time = row.get("timestamp")
+    late = isinstance(time, int | float) and not isinstance(time, bool) and abs(time) >= _LATEST_S
+    return fields.seconds(row, "timestamp", _MS_PER_S if late else 1.0)
+
+
+def body_of(row: Row) -> dict[str, Any]:
+    """What the row has for the request's body."""
+    body = {name: _value(row[name]) for name in _BODY if row.get(name) not in (None, "", [])}
+    for name in _EXTRAS:
+        body |= fields.table(row, name)
+    return body
 
 
 def _weight(row: Row) -> float | None:
@@ -72,6 +104,9 @@ def _reader() -> ReadRow:
     turns = TurnCounter()
 
     def read(row: Row) -> Iterator[TraceRequest]:
+        media = next((name for name in _OTHER_MEDIA if row.get(name)), None)
+        if media is not None:
+            raise ValueError(f"it has {media} beside its text: put them into the content of messages")
         messages = _messages(row)
         system = _named(row, SYSTEMS, "system prompt")
         if system is not None and isinstance(row[system], str):
@@ -80,7 +115,8 @@ def _reader() -> ReadRow:
         expected, session_name = _named(row, EXPECTED, "expected answer"), _named(row, _SESSIONS, "session")
         session = fields.text(row, session_name) if session_name else None
         yield TraceRequest(
-            time_s=fields.seconds(row, "timestamp"),
+            time_s=time_s(row),
+            delay_s=fields.seconds(row, "delay", _MS_PER_S),
             messages=messages,
             session=session,
             input_tokens=fields.tokens(row, input_length) if input_length else None,
@@ -88,7 +124,7 @@ def _reader() -> ReadRow:
             turn=turns.next_of(session),
             expected=row[expected] if expected and isinstance(row[expected], str) else None,
             weight=_weight(row),
-            body={name: _value(row[name]) for name in _BODY if row.get(name) not in (None, "")},
+            body=body_of(row),
         )
 
     return read

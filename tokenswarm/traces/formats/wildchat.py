@@ -1,13 +1,15 @@
-"""WildChat's conversations, and others of messages under `conversation` or `conversations`."""
+"""WildChat's conversations, and others of messages under `conversation` or `conversations`, SGLang's without roles
+among them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, ReadRow, Row
 from tokenswarm.traces.formats.sharegpt import requests_of
-from tokenswarm.traces.request import TraceRequest
+from tokenswarm.traces.request import Message, TraceRequest
 
 _NAMES = ("conversation", "conversations")
 _IDENTITIES = ("conversation_hash", "conversation_id", "id")
@@ -16,9 +18,22 @@ _IDENTITIES = ("conversation_hash", "conversation_id", "id")
 def _field(row: Row) -> str | None:
     for name in _NAMES:
         turns = row.get(name)
-        if isinstance(turns, list) and turns and isinstance(turns[0], dict) and "role" in turns[0]:
+        if isinstance(turns, list) and turns and isinstance(turns[0], dict) and _message(turns[0], 0) is not None:
             return name
     return None
+
+
+def _message(turn: Any, place: int) -> Message | None:
+    """The message of a turn, without the further keys that the data set has; where nothing says who speaks, users have
+    the even places. None where it is none."""
+    if not isinstance(turn, dict) or "from" in turn:
+        return None
+    text = turn.get("content", turn.get("value"))
+    if "role" not in turn and not isinstance(text, str):
+        return None
+    role = turn.get("role", "assistant" if place % 2 else "user")
+    calls = {"tool_calls": turn["tool_calls"]} if "tool_calls" in turn else {}
+    return {"role": role, "content": text, **calls}
 
 
 def _reader() -> ReadRow:
@@ -30,12 +45,7 @@ def _reader() -> ReadRow:
         name = _field(row)
         if name is None:
             raise ValueError("it has no conversation of messages with a role each")
-        # Each message of the data set has some 20 further keys, which are no part of a request.
-        wanted = [
-            {key: part for key, part in each.items() if key in ("role", "content", "tool_calls")}
-            for each in row[name]
-            if isinstance(each, dict)
-        ]
+        wanted = [message for place, each in enumerate(row[name]) if (message := _message(each, place)) is not None]
         identity = next((fields.text(row, each) for each in _IDENTITIES if row.get(each)), None)
         requests = list(requests_of(fields.messages(wanted), identity or f"conversation-{seen}"))
         if requests and len(requests) == 1:

@@ -24,9 +24,9 @@ def compare_classes(a: Sequence[Summary], b: Sequence[Summary], rules: Rules = U
     by_class = {
         name: compare([each.of_class(name) for each in a], [each.of_class(name) for each in b], rules) for name in names
     }
-    told = [result for results in by_class.values() for result in results if result.difference is not None]
-    rejected = holm([result.known.p for result in told])
-    kept = {id(result) for result, keep in zip(told, rejected, strict=True) if keep}
+    known = [result for results in by_class.values() for result in results if result.difference is not None]
+    rejected = holm([result.known.p for result in known])
+    kept = {id(result) for result, keep in zip(known, rejected, strict=True) if keep}
     return {
         name: [
             replace(result, state=UNDECIDED) if result.state in (BETTER, WORSE) and id(result) not in kept else result

@@ -59,14 +59,19 @@ def _lengths(fidelity: Fidelity, sent: pd.DataFrame, output_recorded: bool) -> N
     fidelity.asked_p50, fidelity.asked_p99 = _percentiles(asked, "tokens", why)
     fidelity.made_p50, fidelity.made_p99 = _percentiles(made, "tokens", why)
     fidelity.prompt_error_p50, fidelity.prompt_error_p99 = _percentiles(error, "share", why)
+    fidelity.prompt_total_error = _total_error(asked, made, why)
     both = answered[(answered["output_asked"].notna() & answered["completion_tokens"].notna()).to_numpy()]
     why = "answers are as long as the model likes" if not output_recorded else "the trace does not say how long"
     asked, made = both["output_asked"].to_numpy(float), both["completion_tokens"].to_numpy(float)
     if not output_recorded:
         asked = made = np.zeros(0)
     _, fidelity.output_error_p99 = _percentiles(np.abs(made - asked) / np.maximum(asked, 1), "share", why)
+    fidelity.output_total_error = _total_error(asked, made, why)
+
+
+def _total_error(asked: np.ndarray, made: np.ndarray, why: str) -> Figure:
     total = abs(float(made.sum() / asked.sum() - 1)) if asked.sum() else None
-    fidelity.output_total_error = Estimate(total, n=len(asked), why=why).figure("share")
+    return Estimate(total, n=len(asked), why=why).figure("share")
 
 
 def _times(fidelity: Fidelity, sent: pd.DataFrame, start: float) -> None:
@@ -158,6 +163,7 @@ def _limits(fidelity: Fidelity, span_s: float) -> list[Limit]:
         for name, figure, limit in (
             ("requests that were not sent", unsent, UNSENT_LIMIT),
             ("difference of prompt lengths, p50", fidelity.prompt_error_p50, PROMPT_LIMIT),
+            ("difference of all prompts' length", fidelity.prompt_total_error, PROMPT_LIMIT),
             ("difference of all answers' length", fidelity.output_total_error, OUTPUT_LIMIT),
             ("lateness, p99", fidelity.lateness_p99_ms, LATENESS_LIMIT_MS),
             ("slip from the trace, p99", fidelity.slip_p99_ms, slip_limit_ms),

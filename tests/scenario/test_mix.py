@@ -218,3 +218,10 @@ def test_a_mix_names_whose_prefills_the_others_are_measured_around() -> None:
     ):
         with pytest.raises(UserError, match=words):
             load_scenario(LINE, {"mix.disturbs": wrong})
+
+
+def test_two_scenarios_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ours.toml").write_text((Path(__file__).parents[2] / "scenarios" / "rag.toml").read_text("utf-8"))
+    with pytest.raises(UserError, match="two scenarios of the mix have the name rag"):
+        load_scenario("rag:1 ours.toml:2")

@@ -84,3 +84,11 @@ def test_rows_without_the_field_are_refused_by_number_and_without_their_text(tmp
     with pytest.raises(UserError, match=r"row 1: it has no text in question") as caught:
         _read(tmp_path, [{"secret": "do not show"}], prompt="question")
     assert "do not show" not in str(caught.value)
+
+
+def test_a_name_that_no_row_has_is_refused_and_one_that_some_lack_is_not(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"q": "a", "gold": "x"}\n{"q": "b"}\n', "utf-8")
+    assert len(list(open_trace(path, mapping={"prompt": "q", "expected": "gold"}).requests())) == 2
+    with pytest.raises(UserError, match=r"no row of .* has godl, which the mapping names"):
+        list(open_trace(path, mapping={"prompt": "q", "expected": "godl"}).requests())

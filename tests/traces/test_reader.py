@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -208,3 +209,19 @@ def test_a_byte_order_mark_says_how_a_file_is_encoded(
     (tmp_path / "t.jsonl").write_bytes(packed('{"prompt": "Grüße"}'.encode(encoding)))
     with files.open_text(tmp_path / "t.jsonl") as text:
         assert list(files.lines(text)) == [(1, '{"prompt": "Grüße"}')]
+
+
+def test_an_address_and_a_pipe_are_refused_at_once(tmp_path):
+    with pytest.raises(UserError, match=r"https://example.org/x.jsonl is an address: download the file"):
+        open_trace("https://example.org/x.jsonl")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match="is no regular file"):
+        open_trace(pipe)
+
+
+def test_why_no_row_can_be_read_is_said(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"timestamp": NaN}\n', "utf-8")
+    with pytest.raises(UserError, match=r"no row that can be read as JSON: row 1: it is not JSON"):
+        open_trace(path)

@@ -32,8 +32,15 @@ def test_a_trace_out_of_order_is_put_in_order_and_counted() -> None:
     recording = of([request(5.0), request(1.0), request(3.0)])
     assert times(recording) == [[0.0], [2.0], [4.0]]
     assert recording.leftovers.out_of_order == 1
-    with pytest.raises(ValueError, match="not in order"):
+    with pytest.raises(ValueError, match="begin without a time"):
         of([request(5.0), request(1.0), request(None)])
+
+
+def test_sessions_out_of_order_keep_their_turns_that_have_a_pause_and_no_time() -> None:
+    recording = of([request(5.0, "a"), request(None, "a", delay_s=1.0), request(1.0, "b"), request(None, "b")])
+    assert times(recording) == [[0.0, None], [4.0, None]]
+    assert [session[0].request.session for session in recording.sessions] == ["b", "a"]
+    assert recording.leftovers.out_of_order == 1
 
 
 def test_speed_divides_times_and_pauses_and_a_rate_stretches_them() -> None:
@@ -91,6 +98,28 @@ def test_what_does_not_fit_into_the_context_is_counted_and_dealt_with_as_asked(
     found = [session[0].request for session in recording.sessions]
     assert [(each.input_tokens, each.output_tokens) for each in found] == lengths
     assert recording.leftovers.too_long == 1
+    assert [each.request.input_tokens for each in recording.left_out] == ([90] if too_long == "leave_out" else [])
+    uncut = [session[0].uncut for session in recording.sessions]
+    assert [each.input_tokens for each in uncut if each is not None] == ([90] if too_long == "cut" else [])
+
+
+def test_text_whose_length_is_not_on_record_is_held_against_the_context_by_an_estimate() -> None:
+    texts = ["word " * 100, "word " * 10]
+    requests = [
+        request(float(n), input_tokens=None, messages=[{"role": "user", "content": text}])
+        for n, text in enumerate(texts)
+    ]
+    recording = of(requests, context_tokens=100)
+    assert recording.requests == 1 and (recording.leftovers.too_long, recording.leftovers.estimated) == (1, 1)
+    with pytest.raises(ValueError, match='use "leave_out" or "send"'):
+        of(requests, context_tokens=100, too_long="cut")
+
+
+def test_what_was_left_out_keeps_its_time_among_the_others() -> None:
+    requests = [request(0.0), request(300.0, input_tokens=900), request(400.0), request(401.0)]
+    recording = of(requests, context_tokens=500, idle_gap_max_s=10.0, speed=2.0)
+    assert times(recording) == [[0.0], [5.0], [5.5]]
+    assert recording.left_out[0].at_s == 150.0
 
 
 @pytest.mark.parametrize(
@@ -125,7 +154,7 @@ def test_sessions_of_their_own_ids_may_have_blocks_of_their_own() -> None:
 
 def test_a_request_without_text_and_length_is_counted_and_left_out() -> None:
     recording = of([request(0.0, input_tokens=None), request(1.0)])
-    assert recording.requests == 1 and recording.leftovers.without_lengths == 1
+    assert recording.requests == 1 and recording.leftovers.without_lengths == len(recording.left_out) == 1
 
 
 def test_what_begins_at_the_same_place_has_different_ranks() -> None:

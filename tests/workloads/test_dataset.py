@@ -165,3 +165,27 @@ def test_a_scenario_without_a_file_of_prompts_refuses_one():
 def test_a_data_set_needs_its_file(corpus):
     with pytest.raises(UserError, match=r"DATA=prompts\.jsonl"):
         workloads.create(load_scenario("dataset"), corpus, 1, "")
+
+
+def test_what_of_a_file_is_not_sent_or_may_not_fit_is_said(make):
+    rows = [*ROWS * 3, {"prompt": "word " * 20_000}]
+    (note,) = make(rows).notes()
+    assert note == "1 of its prompts seem longer than the context of 16,384 tokens."
+    (note,) = make([*rows[:120], "not an object"]).notes()
+    assert note == "1 of the 121 rows of prompts.jsonl cannot be read and are left out."
+    (note,) = make(rows, "dataset.max_sessions=40").notes()
+    assert note == "81 of its requests are of sessions beyond the first 40."
+    assert make(ROWS).notes() == []
+
+
+def test_a_pattern_that_is_none_is_refused_before_anything_is_asked(make):
+    rows = [{"prompt": "a", "expected": "[0-9]+"}, {"prompt": "b", "expected": "(["}]
+    make(rows)
+    with pytest.raises(UserError, match=r"expected answer of request 2 of .* is no regular expression") as caught:
+        make(rows, "dataset.check=regex")
+    assert caught.value.code is Exit.DATA
+
+
+def test_an_answer_of_no_token_is_asked_for_as_one(make):
+    (prompt,) = make([{"prompt": "a", "max_tokens": 0}]).session("measure", 0)
+    assert prompt.max_tokens == 1

@@ -42,6 +42,7 @@ def write(path: Path, rows: list[dict]) -> str:
         ),
         ([{"timestamp": 0, "input_length": 90_000, "output_length": 1}], "1 do not fit into the context"),
         ([{"delay": 0, "input_length": 90, "output_length": 1}], "replay it as a pool"),
+        ([ROW, ROW | {"timestamp": 10**13}], "would take 115,741 days to replay: its times are in another unit"),
     ],
 )
 def test_a_file_that_cannot_be_replayed_is_refused_with_one_sentence(
@@ -73,6 +74,25 @@ def test_what_is_left_out_is_said(tmp_path: Path, corpus: Corpus) -> None:
         "2 requests in 2 sessions of t.jsonl are replayed; 1 stood out of order and were put in order, "
         "1 do not fit into the context and were left out."
     )
+
+
+def test_what_cannot_be_sent_and_what_is_cut_is_planned_as_the_trace_has_it(tmp_path: Path, corpus: Corpus) -> None:
+    rows = [ROW, ROW | {"timestamp": 5, "input_length": 40_000}, ROW | {"timestamp": 9, "output_length": 0}]
+    file = write(tmp_path / "t.jsonl", rows)
+    for too_long, names in (("leave_out", ["measure", "measure", "left-out"]), ("cut", ["measure"] * 3)):
+        scenario = load_scenario("replay", parse_set(f"replay.too_long={too_long}"), file)
+        planned = list(workloads.create(scenario, corpus, 1, "").planned() or ())
+        assert [each.conversation.rpartition("-")[0] for each in planned] == names
+        assert sorted(each.prompt_tokens or 0 for each in planned) == [100, 100, 40_000]
+        assert {each.output_tokens for each in planned} == {5, 1}, "an answer of no token is asked for as one"
+
+
+def test_a_law_of_arrivals_beside_the_traces_times_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.jsonl", [ROW, ROW | {"timestamp": 9}])
+    with pytest.raises(UserError, match=r"replay.pacing=load") as caught:
+        load_scenario("replay", parse_set("load.arrivals=poisson"), file)
+    assert caught.value.code == Exit.USAGE
+    load_scenario("replay", parse_set("load.arrivals=poisson replay.pacing=load load.rate=3"), file)
 
 
 def test_text_on_record_is_not_made_into_token_ids(tmp_path: Path, corpus: Corpus) -> None:

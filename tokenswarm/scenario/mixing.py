@@ -308,6 +308,9 @@ def _parts(source: MixSource, weights: Mapping[str, float], members: Mapping[str
     if (twice := next((name for name, count in bases.items() if count > 1), None)) is not None:
         raise _wrong(source, f"two locustfiles of the mix have a user class {twice}; rename one")
     names = Counter(each.name for classes in seen.values() for each in classes)
+    twice = next((name for name, count in Counter(each.name for each in members.values()).items() if count > 1), None)
+    if twice is not None:
+        raise _wrong(source, f"two scenarios of the mix have the name {twice}; rename one (name = ...)")
     parts = []
     for name, member in members.items():
         inside = sum(each.weight for each in seen[name])

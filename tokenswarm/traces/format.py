@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -28,7 +28,8 @@ class Format:
     """A format of traces or data sets.
 
     matches: whether a row can be of this format. reader: makes what reads one file's rows in order; it may remember
-    earlier rows. reference: where the format is described.
+    earlier rows. reference: where the format is described. never_seen(): names of
+    fields that a user gave, and that no row had until now.
     """
 
     name: str
@@ -37,3 +38,4 @@ class Format:
     matches: Callable[[Row], bool]
     reader: Callable[[], ReadRow]
     reference: str
+    never_seen: Callable[[], Sequence[str]] = tuple

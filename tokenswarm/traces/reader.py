@@ -81,6 +81,8 @@ class Trace:
         if not notes.rows:
             raise UserError(Exit.DATA, f"{self.path} is empty")
         self._refuse_if_too_bad()
+        if missing := self.format.never_seen():
+            raise UserError(Exit.DATA, f"no row of {self.path} has {' or '.join(missing)}, which the mapping names")
 
     def _note_bad(self, number: int, why: str) -> None:
         notes = self.notes
@@ -112,7 +114,7 @@ def open_trace(
 
     Raises UserError: DATA where it cannot be read or recognised, or could be two formats; USAGE for an unknown name.
     """
-    path = at_home(path)
+    path = _file(path)
     if mapping:
         if format_name is not None:
             raise UserError(Exit.USAGE, "give a format or a mapping of fields, not both")
@@ -121,14 +123,25 @@ def open_trace(
         if format_name not in BY_NAME:
             raise UserError(Exit.USAGE, unknown("format of a trace", format_name, BY_NAME))
         return Trace(path, BY_NAME[format_name], max_bad_share)
-    sample = [row for _, row in islice(_rows(path), _SAMPLE_ROWS) if not isinstance(row, Unreadable)]
-    return Trace(path, _recognised(path, sample), max_bad_share)
+    return Trace(path, _recognised(path, list(islice(_rows(path), _SAMPLE_ROWS))), max_bad_share)
 
 
-def _recognised(path: Path, sample: Sequence[Row]) -> Format:
+def _file(path: str | Path) -> Path:
+    """Raises UserError (DATA) for what cannot be read twice."""
+    if "://" in str(path):
+        raise UserError(Exit.DATA, f"{path} is an address: download the file, and give its path")
+    path = at_home(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(Exit.DATA, f"{path} is no regular file: write what comes from it into one")
+    return path
+
+
+def _recognised(path: Path, rows: Sequence[tuple[int, Row | Unreadable]]) -> Format:
     container = _container(path)
+    sample = [row for _, row in rows if not isinstance(row, Unreadable)]
     if not sample:
-        raise UserError(Exit.DATA, f"{path} has no row that can be read as {container}")
+        why = next((f": row {number}: {row}" for number, row in rows if isinstance(row, Unreadable)), "")
+        raise UserError(Exit.DATA, f"{path} has no row that can be read as {container}{why}")
     fitting = [each for each in FORMATS if each.container is container and all(map(each.matches, sample))]
     if len(fitting) == 1:
         return fitting[0]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
-from tokenswarm.traces.request import TraceRequest
+from tokenswarm.base.presence import present
+from tokenswarm.traces.request import TraceRequest, estimated_tokens
 
 TooLong = Literal["leave_out", "cut", "send"]
 _HASH_RANGE = 1 << 64
@@ -41,12 +43,14 @@ class Selection:
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
     """A request to replay. `at_s`: seconds after the first one, at the replay's speed; None where only `delay_s`, the
-    pause after the answer before it in its session, is known. `place`: which request of the trace it is, from 0."""
+    pause after the answer before it in its session, is known. `place`: which request of the trace it is, from 0.
+    `uncut`: the request as the trace has it, where it was cut to fit."""
 
     request: TraceRequest
     place: int
     at_s: float | None
     delay_s: float | None
+    uncut: TraceRequest | None = None
 
 
 @dataclass(slots=True)
@@ -59,16 +63,19 @@ class Leftovers:
     not_sampled: int = 0
     too_long: int = 0
     """Prompt and answer do not fit into the context: left out, cut, or sent all the same, as asked."""
+    estimated: int = 0
+    """Of these, those whose prompt is a text of which only the bytes are known."""
     without_lengths: int = 0
     """Neither text nor a length: nothing to send."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Sessions in the order in which they begin."""
+    """Sessions in the order in which they begin. left_out: requests that the replay should have, and cannot send."""
 
     sessions: tuple[tuple[RecordedRequest, ...], ...]
     leftovers: Leftovers = field(default_factory=Leftovers)
+    left_out: tuple[RecordedRequest, ...] = ()
 
     @property
     def requests(self) -> int:
@@ -93,20 +100,25 @@ class Recording:
 def recorded(requests: Iterable[TraceRequest], selection: Selection) -> Recording:
     """The sessions of a trace to replay. Raises ValueError, with a sentence, for a trace that contradicts itself."""
     left = Leftovers()
-    entries = list(_with_lengths(enumerate(requests), left))
+    entries = list(enumerate(requests))
     _refuse_two_block_sizes(request for _, request in entries)
     entries = _in_order(entries, left)
     entries = _in_window(entries, selection, left)
     entries = _sampled(entries, selection, left)
-    entries = _of_length(entries, selection, left)
-    scale = _TimeScale([request.time_s for _, request in entries if request.time_s is not None], selection)
-    sessions: dict[str, list[RecordedRequest]] = {}
-    for place, request in entries:
+    fitting, left_out = _of_length(entries, selection, left)
+    scale = _TimeScale([each.time_s for _, each, _ in fitting if each.time_s is not None], selection)
+
+    def placed(place: int, request: TraceRequest, uncut: TraceRequest | None = None) -> RecordedRequest:
         delay_s = None if request.delay_s is None else scale.length(request.delay_s)
-        at_s = None if request.time_s is None else scale.at(request.time_s)
-        sessions.setdefault(_key(place, request), []).append(RecordedRequest(request, place, at_s, delay_s))
+        return RecordedRequest(
+            request, place, None if request.time_s is None else scale.at(request.time_s), delay_s, uncut
+        )
+
+    sessions: dict[str, list[RecordedRequest]] = {}
+    for place, request, uncut in fitting:
+        sessions.setdefault(_key(place, request), []).append(placed(place, request, uncut))
     ordered = sorted(sessions.values(), key=lambda session: -1.0 if session[0].at_s is None else session[0].at_s)
-    return Recording(tuple(map(tuple, ordered)), left)
+    return Recording(tuple(map(tuple, ordered)), left, tuple(placed(*each) for each in left_out))
 
 
 Entry = tuple[int, TraceRequest]
@@ -116,14 +128,6 @@ def _key(place: int, request: TraceRequest) -> str:
     """The session of a request. Sub-agents are in that of the agent that waits for them, at their place in the file."""
     session = request.session if request.root is None else request.root
     return f"n/{place}" if session is None else f"s/{session}"
-
-
-def _with_lengths(entries: Iterable[Entry], left: Leftovers) -> Iterator[Entry]:
-    for place, request in entries:
-        if request.messages is None and not request.input_tokens:
-            left.without_lengths += 1
-        else:
-            yield place, request
 
 
 def _refuse_two_block_sizes(requests: Iterable[TraceRequest]) -> None:
@@ -156,9 +160,17 @@ def _in_order(entries: list[Entry], left: Leftovers) -> list[Entry]:
     left.out_of_order = sum(later < earlier for earlier, later in pairwise(times))
     if not left.out_of_order:
         return entries
-    if len(times) == len(entries):
-        return sorted(entries, key=lambda entry: entry[1].time_s or 0.0)
-    raise ValueError("some of its requests have no time, and the times of the others are not in order")
+    # One without a time of its own stands behind the one before it in its session.
+    time_of: dict[str, float] = {}
+    at: list[float] = []
+    for place, request in entries:
+        key = _key(place, request)
+        if request.time_s is not None:
+            time_of[key] = request.time_s
+        if key not in time_of:
+            raise ValueError("some of its sessions begin without a time, and the times of the others are not in order")
+        at.append(time_of[key])
+    return [entries[place] for place in sorted(range(len(entries)), key=at.__getitem__)]
 
 
 def _in_window(entries: list[Entry], selection: Selection, left: Leftovers) -> list[Entry]:
@@ -193,14 +205,26 @@ def _draw(seed: int, key: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"sample/{seed}/{key}".encode(), digest_size=8).digest(), "big")
 
 
-def _of_length(entries: list[Entry], selection: Selection, left: Leftovers) -> list[Entry]:
-    fitting = []
+def _of_length(
+    entries: list[Entry], selection: Selection, left: Leftovers
+) -> tuple[list[tuple[int, TraceRequest, TraceRequest | None]], list[Entry]]:
+    """(requests that are sent, each with what it was before it was cut; those that cannot be)."""
+    fitting: list[tuple[int, TraceRequest, TraceRequest | None]] = []
+    left_out = []
     for place, request in entries:
-        scaled = _scaled(request, selection)
+        if request.messages is None and not request.input_tokens:
+            left.without_lengths += 1
+            left_out.append((place, request))
+            continue
+        scaled, uncut = _scaled(request, selection), None
         limit, length, answer = selection.context_tokens, scaled.input_tokens, max(1, scaled.output_tokens or 1)
-        if limit is not None and length is not None and length + answer > limit:
+        if length is None:
+            length = estimated_tokens(present(scaled.messages))
+        if limit is not None and length + answer > limit:
             left.too_long += 1
+            left.estimated += scaled.input_tokens is None
             if selection.too_long == "leave_out":
+                left_out.append((place, scaled))
                 continue
             if selection.too_long == "cut":
                 if scaled.messages is not None:
@@ -208,9 +232,9 @@ def _of_length(entries: list[Entry], selection: Selection, left: Leftovers) -> l
                         'replay.too_long = "cut" cuts prompts that are made from lengths, but this file '
                         'has their text: use "leave_out" or "send"'
                     )
-                scaled = _cut(scaled, limit)
-        fitting.append((place, scaled))
-    return fitting
+                scaled, uncut = _cut(scaled, limit), scaled
+        fitting.append((place, scaled, uncut))
+    return fitting, left_out
 
 
 def _scaled(request: TraceRequest, selection: Selection) -> TraceRequest:
@@ -248,20 +272,23 @@ class _TimeScale:
         """`times`: rising."""
         self._cap_s = selection.idle_gap_max_s
         self._begin_s = times[0] if times else 0.0
-        self._cuts: dict[float, float] = {}
+        self._times = times
+        self._cuts = [0.0]
         """Of each time, by how much it comes earlier."""
         cut = 0.0
         for earlier, later in pairwise(times):
             if self._cap_s is not None:
                 cut += max(0.0, later - earlier - self._cap_s)
-            self._cuts[later] = cut
+            self._cuts.append(cut)
         span_s = times[-1] - self._begin_s - cut if times else 0.0
         self._factor = 1 / selection.speed
         if selection.rate is not None and span_s > 0:
             self._factor = len(times) / selection.rate / span_s
 
     def at(self, time_s: float) -> float:
-        return (time_s - self._begin_s - self._cuts.get(time_s, 0.0)) * self._factor
+        """Of one of the times, or of another as far from the one before it."""
+        before = bisect_right(self._times, time_s) - 1
+        return max(0.0, time_s - self._begin_s - self._cuts[max(0, before)]) * self._factor
 
     def length(self, seconds: float) -> float:
         return (seconds if self._cap_s is None else min(seconds, self._cap_s)) * self._factor

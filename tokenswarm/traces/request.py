@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,3 +40,18 @@ class TraceRequest:
     expected: str | None = None
     weight: float | None = None
     body: dict[str, Any] = field(default_factory=dict)
+
+
+BYTES_PER_TOKEN = 4
+"""Of text whose tokens nobody counted: the field's usual estimate for English."""
+
+
+def estimated_tokens(messages: Sequence[Message]) -> int:
+    """About how long a prompt is, by its bytes."""
+    return sum(len(_text(message.get("content")).encode("utf-8", "replace")) for message in messages) // BYTES_PER_TOKEN
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):  # parts, some of which may be no text
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return "" if content is None else str(content)

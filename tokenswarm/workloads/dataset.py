@@ -10,9 +10,10 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import accumulate
+from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
@@ -22,7 +23,8 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.presence import present
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.values import Count
-from tokenswarm.traces.request import TraceRequest
+from tokenswarm.traces.reader import ReadingNotes
+from tokenswarm.traces.request import TraceRequest, estimated_tokens
 from tokenswarm.workloads.base import (
     Message,
     Prompt,
@@ -76,12 +78,14 @@ class Pool:
     """The sessions of a file, each with the requests of its turns, and what several of them begin with.
 
     shared: leading characters that a session's first message has in common with other sessions', by text. weights:
-    cumulated, one for each session.
+    cumulated, one for each session. further: requests of sessions for which there was no room.
     """
 
     sessions: tuple[tuple[TraceRequest, ...], ...]
     shared: frozenset[str]
     weights: tuple[float, ...]
+    further: int = 0
+    reading: ReadingNotes = field(default_factory=ReadingNotes)
 
 
 class DatasetWorkload(Workload):
@@ -96,11 +100,31 @@ class DatasetWorkload(Workload):
         if not settings.file:
             raise UserError(Exit.USAGE, "say which file the prompts are in: DATA=prompts.jsonl (--data)")
         self._pool = _pool(settings.source, settings.max_sessions)
+        self._context_tokens = scenario.engine.context_length or 0
+        if settings.check == "regex":
+            self._refuse_broken_patterns()
         self._order = list(range(len(self._pool.sessions)))
         if settings.each_once:
             self.sessions_in_all = len(self._order)
         else:
             Random(f"{seed}/order").shuffle(self._order)
+
+    def notes(self) -> list[str]:
+        """What of the file is not sent, and what is likely not to fit."""
+        reading, file = self._pool.reading, Path(self.settings.file).name
+        lengths = [
+            request.input_tokens or estimated_tokens(present(request.messages))
+            for requests in self._pool.sessions
+            for request in requests
+        ]
+        too_long = sum(length > self._context_tokens for length in lengths) if self._context_tokens else 0
+        parts = (
+            (reading.bad_rows, f"of the {reading.rows:,} rows of {file} cannot be read and are left out"),
+            (self._pool.further, f"of its requests are of sessions beyond the first {len(self._pool.sessions):,}"),
+            (too_long, f"of its prompts seem longer than the context of {self._context_tokens:,} tokens"),
+        )
+        counted = [f"{count:,} {what}" for count, what in parts if count]
+        return [f"{'; '.join(counted)}."] if counted else []
 
     def session(self, phase: str, number: int) -> DatasetSession:
         """Session `number` of a phase."""
@@ -116,6 +140,18 @@ class DatasetWorkload(Workload):
             at, scope = self._order[place], f"{self.scope(phase)}{pass_name}"
         prefix = cache_buster_prefix(self.salt, scope)
         return DatasetSession(phase, number, self._pool.sessions[at], prefix, self._pool.shared, self.settings.check)
+
+    def _refuse_broken_patterns(self) -> None:
+        asked = (request for requests in self._pool.sessions for request in requests)
+        for number, request in enumerate(asked, start=1):
+            try:
+                re.compile(request.expected or "")
+            except (re.error, RecursionError, OverflowError) as error:
+                raise UserError(
+                    Exit.DATA,
+                    f"the expected answer of request {number:,} of {self.settings.file} is no regular expression "
+                    f'({error}), which dataset.check = "regex" takes it for',
+                ) from None
 
 
 def taken(phase: str, number: int, sessions: int) -> tuple[int, str]:
@@ -157,7 +193,7 @@ class DatasetSession(Session):
                 turn,
                 common,
                 check=check_for(request, self._check),
-                max_tokens=request.output_tokens or None,
+                max_tokens=None if request.output_tokens is None else max(1, request.output_tokens),
                 body=request.body or None,
                 private=True,
             )
@@ -203,13 +239,15 @@ def _pool(source: TraceFile, max_sessions: int) -> Pool:
     """The file's sessions, read once in a process. Raises UserError (DATA) if it is not the file of that digest."""
     file = source.path
     sessions: dict[str, list[TraceRequest]] = {}
-    for number, request in enumerate(source.open().requests()):
+    trace, further = source.open(), 0
+    for number, request in enumerate(trace.requests()):
         if request.messages is None:
             raise UserError(
                 Exit.DATA, f"{file} holds no text: a workload of its lengths and times is a replay, not a data set"
             )
         key = f"s/{request.session}" if request.session is not None else f"n/{number}"
         if key not in sessions and len(sessions) >= max_sessions:
+            further += 1
             continue
         sessions.setdefault(key, []).append(request)
     if not sessions:
@@ -225,4 +263,6 @@ def _pool(source: TraceFile, max_sessions: int) -> Pool:
         tuple(map(tuple, sessions.values())),
         frozenset(text for text, times in firsts.items() if times > 1),
         tuple(accumulate(weights)),
+        further,
+        trace.notes,
     )

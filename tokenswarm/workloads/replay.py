@@ -13,6 +13,7 @@ from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.scenario.model import Scenario
+from tokenswarm.traces.recording import RecordedRequest
 from tokenswarm.traces.sub_agents import AgentTurn, SubAgent, turns_of
 from tokenswarm.workloads.base import PlannedRequest, Prompt, RecordedTime, Session, Workload, cache_buster_prefix
 from tokenswarm.workloads.corpus import Corpus
@@ -59,19 +60,12 @@ class ReplayWorkload(Workload):
         return self._planned() if self._once else None
 
     def _planned(self) -> Iterator[PlannedRequest]:
-        for number, session in enumerate(self._trace.recording.sessions):
+        recording = self._trace.recording
+        for number, session in enumerate(recording.sessions):
             for turn, each in enumerate(session, start=1):
-                request = each.request
-                yield PlannedRequest(
-                    f"measure-{number:06d}",
-                    turn,
-                    each.at_s,
-                    request.input_tokens,
-                    request.output_tokens or None,
-                    request.block_tokens,
-                    request.scope,
-                    request.hash_ids,
-                )
+                yield _planned(f"measure-{number:06d}", turn, each)
+        for each in recording.left_out:
+            yield _planned(f"left-out-{each.place:06d}", 1, each)
 
     def notes(self) -> list[str]:
         """What of the trace is sent, and what is not."""
@@ -170,6 +164,21 @@ class ReplayWorkload(Workload):
         salt_tokens = len(prefix) / chars_per_token
         text = TextMaker(key, chars_per_token, (settings.template_tokens or 0.0) + salt_tokens, salt_tokens)
         return ChatPrompts(self._trace, settings, text, prefix)
+
+
+def _planned(conversation: str, turn: int, recorded: RecordedRequest) -> PlannedRequest:
+    """What the trace asks for, also where that is not what is sent."""
+    request = recorded.request if recorded.uncut is None else recorded.uncut
+    return PlannedRequest(
+        conversation,
+        turn,
+        recorded.at_s,
+        request.input_tokens,
+        None if request.output_tokens is None else max(1, request.output_tokens),
+        request.block_tokens,
+        request.scope,
+        request.hash_ids,
+    )
 
 
 class ReplaySession(Session):

@@ -32,11 +32,12 @@ class PromptMaker:
     def _answer(self, recorded_request: RecordedRequest) -> tuple[int | None, dict[str, Any] | None]:
         """max_tokens and body of a request."""
         request = recorded_request.request
-        if self._settings.output == "free" or not request.output_tokens:
+        if self._settings.output == "free" or request.output_tokens is None:
             return None, request.body or None
         # A grammar ends the answer itself: to go on behind its end crashes engines (vllm#37506).
         constrained = {"response_format", "tools", "structured_outputs"} & request.body.keys()
-        return request.output_tokens, request.body if constrained else {**request.body, "ignore_eos": True}
+        # An answer of no token was no answer: one token is the least that can be asked for.
+        return max(1, request.output_tokens), request.body if constrained else {**request.body, "ignore_eos": True}
 
     def _leading_shared(self, recorded_request: RecordedRequest) -> int:
         """How many blocks at a prompt's beginning other requests have too."""

@@ -16,8 +16,11 @@ from tokenswarm.scenario.arrivals import RECORDED
 from tokenswarm.scenario.values import Count, Positive, PositiveSeconds, Seconds
 from tokenswarm.traces.reader import ReadingNotes
 from tokenswarm.traces.recording import Recording, Selection, ranks_among_siblings, recorded
+from tokenswarm.traces.request import BYTES_PER_TOKEN
 from tokenswarm.workloads.made_prompts import Ranks, allowed_ids
 from tokenswarm.workloads.trace_file import TraceFile, TraceFileSettings
+
+LONGEST_REPLAY_S = 366 * 86400.0
 
 
 class ReplaySettings(TraceFileSettings):
@@ -109,8 +112,21 @@ class ReplaySettings(TraceFileSettings):
             return values
         prompts = values.get("prompts", {})
         seed = prompts.get("seed", 1) if isinstance(prompts, dict) else 1
+        if "load.arrivals" in explicit and load.get("arrivals") != RECORDED:
+            raise UserError(
+                Exit.USAGE,
+                "a replay keeps the trace's times, so it has no law of arrivals (load.arrivals) of its own: SET "
+                "replay.pacing=load sends the trace's sessions by [load]",
+            )
         trace = trace_of(settings, seed if isinstance(seed, int) else 1)
         span_s = trace.recording.span_s
+        if span_s > LONGEST_REPLAY_S:
+            raise UserError(
+                Exit.DATA,
+                f"{settings.file} would take {span_s / 86400:,.0f} days to replay: its times are in another unit (say "
+                "which: replay.fields.time_ms), or take a part of it (replay.window_end_s), cut its silences "
+                "(replay.idle_gap_max_s), or be faster (replay.speed, RATE)",
+            )
         return {
             **values,
             "load": {
@@ -192,6 +208,10 @@ def note_of(trace: ReplayTrace, settings: ReplaySettings) -> str:
     return "; ".join([*parts, more] if more else parts) + "."
 
 
+def _estimated(count: int) -> str:
+    return f" ({count:,} of them by an estimate: {BYTES_PER_TOKEN} bytes of text a token)" if count else ""
+
+
 _TOO_LONG = {"leave_out": "left out", "cut": "cut", "send": "sent all the same"}
 
 
@@ -201,7 +221,7 @@ def _left_out(recording: Recording, too_long: str = "leave_out") -> str:
         (left.out_of_order, "stood out of order and were put in order"),
         (left.outside_window, "lie outside of the window"),
         (left.not_sampled, "are not in the sample"),
-        (left.too_long, f"do not fit into the context and were {_TOO_LONG[too_long]}"),
+        (left.too_long, f"do not fit into the context and were {_TOO_LONG[too_long]}{_estimated(left.estimated)}"),
         (left.without_lengths, "have neither text nor length and were left out"),
     )
     return ", ".join(f"{count:,} {what}" for count, what in parts if count)

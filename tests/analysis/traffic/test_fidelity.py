@@ -99,6 +99,10 @@ def test_a_run_that_does_what_the_trace_asks_is_a_replay(tmp_path: Path) -> None
     ("changed", "said"),
     [
         ({"prompt_tokens": 110}, "difference of prompt lengths, p50 is 10%, limit 3%"),
+        (
+            {"prompt_tokens": lambda n: 60 if n < 2 else 100},  # as prompts that were cut to fit
+            "difference of all prompts' length is 8%, limit 3%",
+        ),
         ({"completion_tokens": 10}, "difference of all answers' length is 50%, limit 2%"),
         (
             {"scheduled_at": lambda n: START + n + 3, "sent_at": lambda n: START + n + 3},

@@ -20,13 +20,14 @@ class Limit(Record):
 class Fidelity(Record):
     """A replay beside its trace. Lengths are in tokens; errors are shares of what was asked; times in ms.
 
-    requests, sent: requests that the trace has in this replay, and how many were sent. asked, made: percentiles of the
-    prompts' lengths. prompt_error, output_error: percentiles of the difference, either way. output_total_error: of all
-    answers together. slip: by how much requests were scheduled after their recorded time, since their session was
-    slower than the trace's; lateness: by how much they were sent after they were due. rate_asked, rate_made: requests/s
-    from the first to the last. implied: hit rate that the trace's ids of blocks give, in blocks of `block_size` tokens,
-    in a cache without limits and in the engine's own (`implied_capacity`); sent_allow: what the prompts that were
-    sent allow in the same blocks, as far as prompts.csv tells (`sent_allow_range`); engine: what it found.
+    requests, sent: requests that the trace has in this replay, and how many were sent. asked, made: percentiles of
+    the prompts' lengths. prompt_error, output_error: percentiles of the difference, either way. prompt_total_error,
+    output_total_error: of all prompts, and of all answers, together. slip: by how much requests were scheduled
+    after their recorded time, since their session was slower than the trace's; lateness: by how much they were sent
+    after they were due. rate_asked, rate_made: requests/s from the first to the last. implied: hit rate that the
+    trace's ids of blocks give, in blocks of `block_size` tokens, in a cache without limits and in the engine's own
+    (`implied_capacity`); sent_allow: what the prompts that were sent allow in the same blocks, as far as
+    prompts.csv tells (`sent_allow_range`); engine: what it found.
     """
 
     requests: int = 0
@@ -37,6 +38,7 @@ class Fidelity(Record):
     made_p99: Figure = field(default_factory=Figure)
     prompt_error_p50: Figure = field(default_factory=Figure)
     prompt_error_p99: Figure = field(default_factory=Figure)
+    prompt_total_error: Figure = field(default_factory=Figure)
     output_error_p99: Figure = field(default_factory=Figure)
     output_total_error: Figure = field(default_factory=Figure)
     slip_p50_ms: Figure = field(default_factory=Figure)

@@ -62,17 +62,20 @@ def mapped(mapping: Mapping[str, str], container: Container) -> Format:
             Exit.USAGE,
             "hash_ids needs block_tokens, the number of tokens that an id stands for, and the other way round",
         )
+    seen = {"block_tokens"}
     return Format(
         "mapped",
         "rows of the fields that you named",
         container,
         lambda row: True,
-        lambda: _reader(mapping),
+        lambda: _reader(mapping, seen),
         "the user's own mapping",
+        lambda: [name for role, name in mapping.items() if role not in seen],
     )
 
 
-def _reader(mapping: Mapping[str, str]) -> ReadRow:
+def _reader(mapping: Mapping[str, str], seen: set[str]) -> ReadRow:
+    """`seen`: takes in the roles that a row has something for."""
     turns = TurnCounter()
     block_tokens = int(mapping["block_tokens"]) if "block_tokens" in mapping else None
 
@@ -82,6 +85,7 @@ def _reader(mapping: Mapping[str, str]) -> ReadRow:
             for role, path in mapping.items()
             if role != "block_tokens" and (value := _at(row, path)) not in (None, "")
         }
+        seen.update(named)
         input_tokens = fields.tokens(named, "input_tokens")
         ids = fields.hash_ids({"hash_ids": _json(named.get("hash_ids"))})
         if block_tokens is not None:

@@ -23,6 +23,8 @@ from tokenswarm.engines.spec.metrics_text import canonical
 API_KEY = "planted-key-of-the-engine-tests"
 CONTEXT_LENGTH = 4096
 SEED = 11
+RUN_LIMIT_S = 900.0
+"""What a run may take on a machine that others use too."""
 ROOT = Path(__file__).resolve().parents[2]
 
 # How each engine is told the key that it must ask for. (Only here: a key on a command line can be read by others.)
@@ -216,7 +218,7 @@ def _run(server: Server, values: Mapping[str, Any], *arguments: str) -> Run:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=RUN_LIMIT_S,
     )
     made = [path for path in results.glob("*") if path not in before] if results.is_dir() else []
     whole = len(made) == 1 and (made[0] / "requests.csv").is_file()

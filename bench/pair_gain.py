@@ -1,21 +1,27 @@
-"""What pairs with common work gain over independent seeds, in virtual time, at 30, 80 and 90% load, open and closed
-loop: python bench/pair_gain.py [SEEDS] [SECONDS] [LOAD ...]
+"""What pairs with common work gain over independent seeds, in virtual time, at 30, 80 and 90% load:
+python bench/pair_gain.py [--loop open closed] [--seeds 10] [--seconds 12] [--load 0.3 0.8 0.9]
 
-Side B is the same engine, 10% slower (time scale 0.9). Of TTFT p95: its ratio, the spread of log B/A with common seeds
-and with independent ones, the pairs that a true 5, 10 and 20% in the figure take for 80% power with either, and how
-often equal sides are called different by five pairs. In virtual time equal sides with one seed are equal to the last
-digit, so their differences are those of B with the mean taken out and a sign by chance.
+Of TTFT p95 of rag with short answers, by loop and load, over pairs with a seed each:
+
+- B is the same engine, 10% slower (time scale 0.9): its ratio to A, how far log B/A spreads with common seeds and with
+  independent ones, and the pairs that a true 5, 10 and 20% in the figure take for 80% power with either;
+- C is A again on a machine whose speed differs by 1% from run to run (standard deviation), for in virtual time equal
+  sides with one seed are equal to the last digit: how far log C/A spreads, the pairs for 10% with that in it, and how
+  often five such pairs of equal sides are called different.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
+from random import Random
 
 import numpy as np
 from tokenswarm.analysis.compare.ab_test import Reading, difference, pairs_for
 
 from tokenswarm.base.config_text import parse_set
+from tokenswarm.base.presence import present
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.virtual.engine import simulated
@@ -23,11 +29,19 @@ from tokenswarm.virtual.run import VirtualRun, run
 from tokenswarm.workloads.corpus import load_corpus
 
 CORPUS = load_corpus()
-SETTINGS = "output.max_tokens=32 load.warmup_s=8"
-LOADS = (0.3, 0.8, 0.9)
-SLOWER = 0.9
+SETTINGS = "output.max_tokens=32 load.warmup_s=5"
+SLOWER, NOISE = 0.9, 0.01
 FOUND_PAIRS, TRIALS = 5, 2000
 MOST_USERS = 512
+HEADS = ("loop", "load", "requests", "p95 ms", "B/A", "common", "independent", "pairs 5/10/20%", "independent seeds")
+HEADS = (*HEADS, "factor", "C/A", "pairs 10%", "A/A")
+
+
+def partner(what: Scenario, first: VirtualRun) -> Scenario:
+    """The scenario of a pair's second run: it goes by what the first one's warm-up showed, as `compare` has it."""
+    return what.model_copy(
+        update={"load": what.load.model_copy(update={"answer_s": present(first.timeline.pace).answer_s})}
+    )
 
 
 def scenario(seconds: float, **load: float) -> Scenario:
@@ -37,13 +51,13 @@ def scenario(seconds: float, **load: float) -> Scenario:
 
 
 def one(what: Scenario, seed: int, speed: float = 1.0) -> VirtualRun:
-    """A run of the engine at this speed."""
-    return run(what, simulated("--time-scale", f"{speed:g}"), CORPUS, seed=seed, salt=f"gain-{seed}")
+    """A run of the engine at this share of its speed."""
+    return run(what, simulated("--time-scale", f"{speed:.6f}"), CORPUS, seed=seed, salt=f"gain-{seed}")
 
 
-def p95_ms(result: VirtualRun) -> float:
-    """TTFT p95."""
-    return float(np.percentile([row["ttft_ms"] for row in result.measured() if row["status"] == "ok"], 95))
+def log_p95(result: VirtualRun) -> float:
+    """Logarithm of TTFT p95."""
+    return math.log(np.percentile([row["ttft_ms"] for row in result.measured() if row["status"] == "ok"], 95))
 
 
 def completed_s(users: int, seconds: float) -> float:
@@ -51,64 +65,89 @@ def completed_s(users: int, seconds: float) -> float:
     return sum(1 for row in one(scenario(seconds, users=users, spawn_rate=users), 1).measured()) / seconds
 
 
-def settings_at(seconds: float, loads: tuple[float, ...]) -> dict[str, dict[float, Scenario]]:
-    """The scenarios at these shares of what the engine can do, by kind of loop."""
+def capacity(seconds: float) -> dict[int, float]:
+    """Answers a second by users, doubled until more users bring no more."""
     rates: dict[int, float] = {}
-    users = 4
+    users = 32
     while users <= MOST_USERS:
         rates[users] = completed_s(users, seconds)
-        if users > 4 and rates[users] < 1.05 * rates[users // 2]:
+        if users > 32 and rates[users] < 1.05 * rates[users // 2]:
             break
         users *= 2
-    most, counts = max(rates.values()), sorted(rates)
-    print(f"capacity {most:.1f} requests/s; " + ", ".join(f"{count} users {rates[count]:.1f}" for count in counts))
-    for_load = {
-        load: max(1, round(float(np.interp(load * most, [rates[count] for count in counts], counts)))) for load in loads
-    }
-    return {
-        "open": {load: scenario(seconds, rate=round(load * most, 2)) for load in loads},
-        "closed": {load: scenario(seconds, users=for_load[load], spawn_rate=for_load[load]) for load in loads},
-    }
+    return rates
+
+
+def at_load(loop: str, load: float, rates: dict[int, float], seconds: float) -> Scenario:
+    """The scenario at this share of what the engine can do."""
+    asked, counts = load * max(rates.values()), sorted(rates)
+    if loop == "open":
+        return scenario(seconds, rate=round(asked, 2))
+    users = max(1, round(float(np.interp(asked, [rates[count] for count in counts], counts))))
+    return scenario(seconds, users=users, spawn_rate=users)
 
 
 def called_different(apart: np.ndarray) -> float:
-    """Share of series of FOUND_PAIRS pairs of equal sides in which a difference is found."""
+    """Share of series of FOUND_PAIRS pairs of equal sides, drawn from these, in which a difference is found. Which of
+    two equal sides is A is chance."""
     rng = np.random.default_rng(1)
-    centred, hits = apart - apart.mean(), 0
+    hits = 0
     for _ in range(TRIALS):
-        drawn = rng.choice(centred, FOUND_PAIRS) * rng.choice((-1.0, 1.0), FOUND_PAIRS)
+        drawn = rng.choice(apart, FOUND_PAIRS, replace=False) * rng.choice((-1.0, 1.0), FOUND_PAIRS)
         a, b = [Reading(100.0)] * FOUND_PAIRS, [Reading(100.0 * math.exp(each)) for each in drawn]
         result = difference(a, b, ratio=True, paired=True)
         hits += result is not None and result.significant
     return hits / TRIALS
 
 
+def needed(spread: float, *effects: float) -> str:
+    """Pairs for these true effects at 80% power."""
+    return "/".join(str(pairs_for(math.log1p(effect), spread) or ">1000") for effect in effects)
+
+
+def line(loop: str, load: float, what: Scenario, seeds: range) -> list[str]:
+    """The row of the table of one loop and load."""
+    noisy = {seed: math.exp(Random(f"speed/{seed}").gauss(0.0, NOISE * math.sqrt(2))) for seed in seeds}
+    runs = [one(what, seed) for seed in seeds]
+    a = np.array([log_p95(each) for each in runs])
+    seconds = [partner(what, each) for each in runs]
+    b = np.array([log_p95(one(each, seed, SLOWER)) for each, seed in zip(seconds, seeds, strict=True)])
+    c = np.array([log_p95(one(each, seed, noisy[seed])) for each, seed in zip(seconds, seeds, strict=True)])
+    apart = np.array([b[j] - a[i] for i in range(len(a)) for j in range(len(a)) if i != j])
+    common, independent = float((b - a).std(ddof=1)), float(apart.std())
+    again = float(math.sqrt(np.mean((c - a) ** 2)))
+    print(loop, load, [each.round(4).tolist() for each in (a, b, c)], file=sys.stderr, flush=True)
+    return [
+        loop,
+        f"{load:.0%}",
+        f"{np.mean([sum(1 for _ in each.measured()) for each in runs]):.0f}",
+        f"{math.exp(a.mean()):.0f}",
+        f"{math.exp((b - a).mean()):.2f}",
+        f"{common:.3f}",
+        f"{independent:.3f}",
+        needed(common, 0.05, 0.1, 0.2),
+        needed(independent, 0.05, 0.1, 0.2),
+        f"{(independent / common) ** 2:.1f}",
+        f"{again:.3f}",
+        needed(math.hypot(common, again), 0.1),
+        f"{called_different(c - a):.1%}",
+    ]
+
+
 def main() -> None:
-    """One line a loop and load."""
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 12
-    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 20.0
-    loads = tuple(map(float, sys.argv[3:])) or LOADS
-    print(
-        f"{'loop':8}{'load':>6}{'p95 ms':>8}{'B/A':>7}{'spread: common':>16}{'independent':>13}"
-        f"{'pairs for 5/10/20%: common':>29}{'independent':>14}{'factor':>8}{'A/A':>7}",
-        flush=True,
-    )
-    for loop, levels in settings_at(seconds, loads).items():
-        for load, what in levels.items():
-            a, b = (np.log([p95_ms(one(what, seed, speed)) for seed in range(1, seeds + 1)]) for speed in (1.0, SLOWER))
-            common = b - a
-            independent = np.array([b[j] - a[i] for i in range(seeds) for j in range(seeds) if i != j])
-            spreads = float(common.std(ddof=1)), float(math.sqrt(np.mean((independent - independent.mean()) ** 2)))
-            needed = [
-                "/".join(str(pairs_for(math.log1p(effect), spread) or ">1000") for effect in (0.05, 0.1, 0.2))
-                for spread in spreads
-            ]
-            print(
-                f"{loop:8}{load:6.0%}{math.exp(a.mean()):8.0f}{math.exp(common.mean()):7.2f}{spreads[0]:16.3f}"
-                f"{spreads[1]:13.3f}{needed[0]:>29}{needed[1]:>14}{(spreads[1] / spreads[0]) ** 2:8.1f}"
-                f"{called_different(common):7.1%}",
-                flush=True,
-            )
+    """One line a loop and load, as a table of Markdown."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--loop", nargs="+", choices=("open", "closed"), default=["open", "closed"])
+    parser.add_argument("--load", nargs="+", type=float, default=[0.3, 0.8, 0.9])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=12.0)
+    asked = parser.parse_args()
+    rates = capacity(asked.seconds)
+    print(f"capacity {max(rates.values()):.1f} requests/s; {rates}", file=sys.stderr, flush=True)
+    print("|", " | ".join(HEADS), "|\n" + "|---" * len(HEADS) + "|", flush=True)
+    for loop in asked.loop:
+        for load in asked.load:
+            what = at_load(loop, load, rates, asked.seconds)
+            print("|", " | ".join(line(loop, load, what, range(1, asked.seeds + 1))), "|", flush=True)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from tokenswarm.generator.binding import Arrival, BoundSession
 from tokenswarm.generator.load_process import LimitReached, LoadProcess
 from tokenswarm.generator.schedule import FAILURE_PAUSE_S
 from tokenswarm.generator.session_stream import NoMoreSessions
+from tokenswarm.generator.think_times import think_times
 from tokenswarm.generator.turns import next_turn
 from tokenswarm.locust_extensions import metrics_port, web_ui_tab
 from tokenswarm.workloads.base import Message, Prompt, Session, cache_buster_prefix, shared_scope
@@ -73,7 +74,7 @@ class LLMUser(User):
         self._number, self._prompts = self._process.next_user(type(self).__name__), 0
         self._asked = 0
         """Prompts sent since the last `leave_off`."""
-        self._rng = Random(f"think/{self._process.plan.seed}/{self._number}")
+        self._think = self._think_times(f"user-{self._number}")
         self.random = Random(f"user/{self._process.plan.seed}/{self._number}")
         """For choices of a user's own: same seed, same choices."""
 
@@ -93,6 +94,7 @@ class LLMUser(User):
         if self._arrival is not None:
             self._bound = self._process.bind(session, type(self).__name__, self._arrival)
         self._session_phase, self._session_origin = phase, session.phase
+        self._think = self._think_times(session.conversation)
         return session
 
     def _end_session(self) -> None:
@@ -214,7 +216,7 @@ class LLMUser(User):
         if not self._process.open_loop or self._helps:
             seconds = self._pause_s
             if seconds is None:
-                seconds = self._plan.behaviour.think_time_s.sample(self._rng)
+                seconds = self._think()
             if seconds > 0:
                 gevent.sleep(seconds)
 
@@ -223,7 +225,7 @@ class LLMUser(User):
         where the helper asks and thinks as this user does. Sub-agents are such; they belong to the session that started
         them, and in an open loop they wait for no arrivals of their own. For one that is not awaited, it is waited at
         the end of this user's session."""
-        helpers = [self._helper(number) for number in range(len(sessions))]
+        helpers = [self._helper(session) for session in sessions]
         raised: list[Exception] = []
 
         def play(helper: Self, session: Session) -> None:
@@ -254,12 +256,15 @@ class LLMUser(User):
         if raised:
             raise raised[0]
 
-    def _helper(self, number: int) -> Self:
+    def _think_times(self, name: str) -> Callable[[], float]:
+        return think_times(self._process.plan.seed, name, self._plan.behaviour.think_time_s)
+
+    def _helper(self, session: Session) -> Self:
         """A copy of this user, who is in the middle of a session and has no arrivals."""
         helper = copy(self)
         helper._helps, helper._asked, helper._arrival, helper._bound, helper._beside = True, 0, None, None, []
-        name = f"{self._process.plan.seed}/{self._number}/{self._rng.getrandbits(32)}/{number}"
-        helper._rng, helper.random = Random(f"think/{name}"), Random(f"user/{name}")
+        helper._think = self._think_times(session.conversation)
+        helper.random = Random(f"user/{self._process.plan.seed}/{session.conversation}")
         return helper
 
     def _report(self, answer: Answer) -> None:

@@ -65,7 +65,7 @@ def _settings(summary: Summary) -> str:
 
 SAME_TOKENS = 0.002
 """Factors that differ by so much may be of one tokenizer behind two chat templates."""
-_OF_THE_PAIR = frozenset({"prompts.salt", "prompts.seed", "load.warmup_s"})
+_OF_THE_PAIR = frozenset({"prompts.salt", "prompts.seed", "load.warmup_s", "load.answer_s"})
 """Values that a comparison sets for each of its pairs: no settings of a side."""
 
 

@@ -16,6 +16,7 @@ from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.binding import Arrival
 from tokenswarm.generator.mixed_user import classes_of_mix
 from tokenswarm.scenario.mix import Mix, MixPart
+from tokenswarm.scenario.requests import UserBehaviour
 from tokenswarm.users import LLMUser
 
 
@@ -54,7 +55,10 @@ class FakeProcess:
     """A process whose phase is over after `turns` turns."""
 
     def __init__(self, turns: int, open_loop: bool) -> None:
-        self.timeline, self.plan = Timeline(0.0), SimpleNamespace(of=lambda _: None, seed=1)
+        self.timeline, self.plan = (
+            Timeline(0.0),
+            SimpleNamespace(of=lambda _: SimpleNamespace(behaviour=UserBehaviour()), seed=1),
+        )
         self.timeline.measure_start, self.timeline.measure_end = 0.0, 1e9
         self.left, self.open_loop, self.numbers = turns, open_loop, iter(range(5, 9))
         self.sent: list[tuple[int, str, int]] = []

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 import gevent
 import pytest
 
-from tokenswarm.contract.phases import Timeline
+from tokenswarm.contract.phases import Pace, Timeline
 from tokenswarm.generator.phase_controller import LoadProcesses, PhaseController
+from tokenswarm.generator.warmup import WarmupAnswer
 from tokenswarm.scenario import load
 from tokenswarm.scenario.load import Load
 
-Answers = Callable[[], list[tuple[float, float]]]
+Answers = Callable[[], list[WarmupAnswer]]
 
 
 @pytest.fixture(autouse=True)
@@ -52,15 +53,15 @@ class Run:
         return [event["name"] for event in self.reporter.events]
 
 
-def even() -> list[tuple[float, float]]:
+def even() -> list[WarmupAnswer]:
     """Answers all through the last minute, one like the other."""
     now = time.time()
-    return [(now - index * 0.001, 100.0 + index % 7) for index in range(60_000)]
+    return [(now - index * 0.001, 100.0 + index % 7, None, None, 1500.0) for index in range(60_000)]
 
 
-def falling() -> list[tuple[float, float]]:
+def falling() -> list[WarmupAnswer]:
     now = time.time()
-    return [(now - index * 0.001, 100.0 + index) for index in range(60_000)]
+    return [(now - index * 0.001, 100.0 + index, None, None, 1500.0) for index in range(60_000)]
 
 
 def test_a_warm_up_ends_when_ttft_is_steady(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,6 +71,15 @@ def test_a_warm_up_ends_when_ttft_is_steady(monkeypatch: pytest.MonkeyPatch) -> 
     assert run.until_end().steady is True
     assert run.phases() == ["warmup", "measure", "drain"]
     assert run.reporter.events[1]["warmup"] is run.director.warmup
+
+
+def test_sessions_are_planned_by_the_answers_of_the_warm_up_or_by_those_of_the_pair_s_first_run() -> None:
+    found, given = Run(Load(warmup_s=0.1), even), Run(Load(warmup_s=0.1, answer_s=2.5), even)
+    for run in (found, given):
+        run.director.all_users_are_there()
+        run.until_end()
+    assert found.timeline.pace == Pace(0.1, 1.5) and found.director.warmup.answer_s == 1.5
+    assert given.timeline.pace == Pace(0.1, 2.5) and given.director.warmup.answer_s == 2.5
 
 
 def test_a_warm_up_that_never_gets_steady_ends_at_its_limit_and_says_so() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tokenswarm import workloads
 from tokenswarm.base.config_text import parse_set
-from tokenswarm.contract.phases import Timeline
+from tokenswarm.contract.phases import Pace, Timeline
 from tokenswarm.generator.binding import Arrival
 from tokenswarm.generator.session_stream import NoMoreSessions, SessionStream, Share, prime_from, session_number
 from tokenswarm.scenario.loading import load_scenario
@@ -50,6 +50,63 @@ def test_a_user_s_first_session_is_under_way_and_the_next_ones_are_not() -> None
     assert [name.partition("-")[0] for name in begun] == ["before", "warmup", "warmup"]
     without_warmup = names(stream(), "measure", [0, 0])
     assert [name.partition("-")[0] for name in without_warmup] == ["before", "measure"]
+
+
+SHELF = "rag.documents=6 rag.new_documents_per_minute=60 user.think_time_s=2"
+
+
+def documents(pace_s: float, sessions: int = 40) -> list[list[str]]:
+    """What each of three users reads in the measured phase, if an answer really takes so long."""
+    made, line = stream(SHELF), timeline()
+    line.pace = Pace(10.0, 1.0)
+    read: list[list[str]] = [[], [], []]
+    now = [1010.0] * 3
+    for user in range(3):
+        made.next("warmup", user, line, 1001.0, None)
+        for _ in range(sessions):
+            session = made.next("measure", user, line, now[user], None)
+            read[user].append(next(iter(session)).document)
+            now[user] += (session.turns or 0) * (pace_s + 2.0)
+    return read
+
+
+def test_in_a_closed_loop_what_a_session_reads_does_not_depend_on_how_fast_the_engine_is() -> None:
+    assert documents(0.2) == documents(1.0) == documents(5.0)
+
+
+def test_documents_are_replaced_at_the_rate_of_the_scenario_where_answers_take_as_long_as_in_the_warm_up() -> None:
+    """40 sessions of about 3 questions of 3 s: at one document a second, of 6, each user's last one is about no. 60."""
+    made, line = stream(SHELF), timeline()
+    line.pace = Pace(10.0, 1.0)
+    made.next("warmup", 0, line, 1001.0, None)
+    now = 1010.0
+    for _ in range(100):
+        session = made.next("measure", 0, line, now, None)
+        document = next(iter(session)).document
+        generation = int(document.partition(".")[2] or 0)
+        assert generation == pytest.approx((now - 1000.0) / 6, abs=4), "within one session of the plan, and one place"
+        now += (session.turns or 0) * 3.0
+
+
+def test_a_user_who_comes_in_the_measured_phase_is_planned_from_the_second_at_which_it_comes() -> None:
+    def read(now: float) -> str:
+        made, line = stream(SHELF), timeline()
+        line.pace = Pace(10.0, 1.0)
+        made.next("measure", 9, line, now, None)
+        return next(iter(made.next("measure", 9, line, now + 30.0, None))).document
+
+    assert read(1030.02) == read(1029.98) != read(1040.0)
+
+
+def test_an_arrival_of_the_open_loop_finds_what_is_there_by_the_plan_whenever_the_measured_phase_begins() -> None:
+    def read(begins: float) -> list[str]:
+        made, line = stream(f"{SHELF} load.rate=1"), Timeline(1000.0)
+        line.set_window(begins, 60.0, 5.0)
+        line.pace = Pace(10.0)
+        due = (Arrival(begins + number, number) for number in range(50))
+        return [next(iter(made.next("measure", 0, line, 0.0, each))).document for each in due]
+
+    assert read(1010.0) == read(1010.4)
 
 
 def test_where_prompts_are_cold_every_session_begins_at_its_beginning() -> None:

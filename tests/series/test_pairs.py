@@ -86,7 +86,10 @@ class Bench:
         tools.engine.release(tools.engine.bring_up(resolve(options), folder, console))
         write_manifest(
             folder,
-            Manifest(warmup=WarmupRecord(seconds=5.0 + number), cache_reset=CacheResetRecord(self._resets, "", 0.0)),
+            Manifest(
+                warmup=WarmupRecord(seconds=5.0 + number, answer_s=0.1 * number),
+                cache_reset=CacheResetRecord(self._resets, "", 0.0),
+            ),
         )
         return RunOutcome(folder, "complete")
 
@@ -115,6 +118,11 @@ def test_both_runs_of_a_pair_share_seed_salt_and_warm_up_and_each_pair_has_anoth
     assert len({pair[0]["prompts.salt"] for pair in pairs}) == 3
     assert [["load.warmup_s" in run for run in pair] for pair in pairs] == [[False, True]] * 3
     assert [pair[1]["load.warmup_s"] for pair in pairs] == ["6", "8", "10"], "as long as the first run of the pair took"
+    assert [[run.get("load.answer_s") for run in pair] for pair in pairs] == [
+        [None, "0.1"],
+        [None, "0.3"],
+        [None, "0.5"],
+    ]
 
 
 def test_an_engine_is_started_only_where_its_settings_change_and_both_are_checked_first(tmp_path: Path) -> None:

@@ -73,6 +73,24 @@ def test_a_closed_loop_has_each_user_ask_one_request_at_a_time_after_thinking() 
     assert asked == pytest.approx(free[: len(asked)], abs=1e-6), "each asks a quarter of a second after an answer"
 
 
+def test_in_a_closed_loop_a_user_s_sessions_are_the_same_work_whatever_the_engine_does() -> None:
+    settings = "load.users=6 load.duration_s=30 load.warmup_s=4 output.max_tokens=8 rag.documents=3 load.answer_s=0.3"
+    quick, slow = (played("rag", settings, "--profile", "flat", "--ttft-ms", ttft) for ttft in ("20", "700"))
+
+    def work(one: VirtualRun) -> dict[tuple[str, int], tuple[str, int]]:
+        return {
+            (row["conversation"], row["turn"]): (row["document"], row["prompt_tokens"])
+            for row in one.measured()
+            if not row["continuing"]
+        }
+
+    mine, theirs = work(quick), work(slow)
+    both = mine.keys() & theirs.keys()
+    assert len(both) > 0.9 * len(theirs) > 50
+    assert all(mine[each] == theirs[each] for each in both)
+    assert len({document for document, _ in mine.values()}) > 15, "one is replaced each second"
+
+
 @pytest.mark.parametrize("state", ["steady", "cold"])
 def test_an_open_loop_sends_the_same_work_at_each_arrival_whatever_the_engine_does(state: str) -> None:
     """Who comes out of the warm-up in the middle of a session takes the places of such sessions. Where there are fewer

@@ -230,7 +230,8 @@ class SeriesRecord(msgspec.Struct):
 
 class WarmupRecord(msgspec.Struct):
     """How the warm-up ended (see `generator.warmup`). `steady` None: it could not be told. `series`: of each series
-    that was judged, by name."""
+    that was judged, by name. `answer_s`: about how long an answer took, by which sessions are planned
+    (`load.answer_s`)."""
 
     mode: str | None = None
     seconds: Number | None = None
@@ -240,6 +241,7 @@ class WarmupRecord(msgspec.Struct):
     change: Number | None = None
     z: Number | None = None
     looked_at_s: Number | None = None
+    answer_s: Number | msgspec.UnsetType = msgspec.UNSET
     series: dict[str, SeriesRecord] | msgspec.UnsetType = msgspec.UNSET
     sentence: str | None = None
 

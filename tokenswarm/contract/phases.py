@@ -9,6 +9,16 @@ from tokenswarm.contract.levels import number_at
 from tokenswarm.contract.manifest import PhaseRecord
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """By what a run's plan tells when a session of the measured phase begins, whatever the engine does then: how long
+    the warm-up was, and about how long an answer took in it (None: nobody knows), in seconds. The other run of a pair
+    is given the same, so that both read the same of what is replaced over time."""
+
+    warmup_s: float
+    answer_s: float | None = None
+
+
 @dataclass(slots=True)
 class Timeline:
     """Unix seconds. warm-up | measure | drain; nothing is sent in the drain, and at `stop_by` it is over.
@@ -22,6 +32,8 @@ class Timeline:
     stop_by: float = math.inf
     level_starts: list[float] = field(default_factory=list)
     """When each load level after the first begins or began, rising."""
+    pace: Pace | None = None
+    """Known with the measured window."""
 
     def phase_at(self, now: float) -> str:
         """`warmup`, `measure` or `drain`."""
@@ -59,6 +71,7 @@ class Timeline:
             self.measure_end + seconds,
             self.stop_by + seconds,
             [start + seconds for start in self.level_starts],
+            self.pace,
         )
 
     def phases(self, now: float) -> list[PhaseRecord]:

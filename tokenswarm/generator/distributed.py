@@ -28,7 +28,7 @@ from tokenswarm.contract.manifest import (
     manifest_json,
     manifest_of,
 )
-from tokenswarm.contract.phases import Timeline
+from tokenswarm.contract.phases import Pace, Timeline
 from tokenswarm.contract.tables import REQUESTS_CSV
 from tokenswarm.generator.admission import gate_worker_registration
 from tokenswarm.generator.fingerprints import fresh_key
@@ -174,6 +174,7 @@ class MasterRole(Coordinator):
                     line.stop_by + shift,
                 ],
                 "level_starts": [start + shift for start in line.level_starts],
+                "pace": None if line.pace is None else [line.pace.warmup_s, line.pace.answer_s],
             }
 
         self._tell("plan", message)
@@ -352,6 +353,7 @@ class WorkerRole(ProcessRole):
         timeline = self.timeline
         timeline.start, timeline.measure_start, timeline.measure_end, timeline.stop_by = data["timeline"]
         timeline.level_starts = data["level_starts"]
+        timeline.pace = None if data["pace"] is None else Pace(*data["pace"])
         if self._plan is None or self._plan.run_id != data["manifest"]["run_id"]:
             self._ended, self.process = False, None
             self._files.put_into(data["manifest"])

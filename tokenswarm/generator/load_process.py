@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +42,7 @@ from tokenswarm.generator.plan import ALL, Plan
 from tokenswarm.generator.private_text import without_prompt
 from tokenswarm.generator.request_body import constant_body, path_of, request_body
 from tokenswarm.generator.rows import Origin, request_row
-from tokenswarm.generator.session_stream import SessionStream, Share
+from tokenswarm.generator.session_stream import SessionStream, Share, UserProgress
 from tokenswarm.generator.sinks import FLUSH_INTERVAL_S, Buffer, Sink
 from tokenswarm.generator.trace_context import trace_context
 from tokenswarm.generator.under_way import mean_turns, places_under_way
@@ -65,7 +65,7 @@ class LimitReached(Exception):
 class _ClassLoad:
     """How this process loads for one class plan: its prompts, its client with its limits, its constant body."""
 
-    def __init__(self, plan: Plan, name: str, share: Share, of_all_classes: Counter[Hashable]) -> None:
+    def __init__(self, plan: Plan, name: str, share: Share, of_all_classes: UserProgress) -> None:
         of_class = plan.classes[name]
         limits, output, endpoint = of_class.limits, of_class.output, plan.endpoint_of(name)
         form = endpoint.form()
@@ -133,7 +133,7 @@ class LoadProcess:
         self._kept = KeptAnswers(scenario.output.keep_answers)
         self._on_failure = outlets.on_failure
         self._failed = False
-        share, begun = Share(index, plan.workers), Counter[Hashable]()
+        share, begun = Share(index, plan.workers), UserProgress()
         self._budget = Budget(scenario.load, share)
         self._loads = {
             name: _ClassLoad(plan, name, share, begun) for name in plan.classes if name != ALL or scenario.mix is None

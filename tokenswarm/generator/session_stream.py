@@ -5,21 +5,29 @@ many sessions others have had by then; in an open loop arrival n begins session 
 So two runs with one seed do the same work and can be compared in pairs. Each phase counts from 0 again: what happened
 in the warm-up does not matter to the sessions of the measured phase.
 
+What is replaced over time (documents, system prompts) a session finds as it is at its own planned moment, which is as
+much a matter of the seed. In an open loop that is its arrival's. In a closed loop a user's sessions are planned one
+after another, as if each answer took as long as one of the warm-up did (`Pace`) and with the users' own times to think:
+so each user keeps about to its plan, and what is replaced goes at the rate that the scenario says. A session whose
+length nobody knows finds what is there when it begins, as those of the warm-up do.
+
 The sessions with which a run begins are under way already (see `workloads.ages`), unless its prompts are cold.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable
+from dataclasses import dataclass, field
+from random import Random
 from typing import NamedTuple
 
 from tokenswarm.base.presence import present
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.binding import Arrival, mean_pause_s
+from tokenswarm.generator.think_times import planned_s
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads.ages import under_way
-from tokenswarm.workloads.base import Session, Workload
+from tokenswarm.workloads.base import TOKEN_S, Session, Workload
 
 _FURTHER_USERS = 1_000_000_000
 """Where the numbers of users begin that were not planned: of a run whose users somebody changed by hand."""
@@ -36,10 +44,20 @@ class Share(NamedTuple):
     processes: int = 1
 
 
+@dataclass(slots=True)
+class UserProgress:
+    """What the streams of a run share, for the users of a mix have sessions of several classes."""
+
+    begun: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """Sessions by phase and user, of whatever class."""
+    planned_s: dict[int, float] = field(default_factory=dict)
+    """By user: when its next session of the measured phase is planned to begin, seconds into the phase."""
+
+
 class SessionStream:
     """The sessions of one workload, as the users of one process begin them. `leading`: the scenario whose [load]
-    directs the run; `own`: the one that the workload and its users come from. `of_all_classes`: what the streams of a
-    mix share, whose users have sessions of several classes."""
+    directs the run; `own`: the one that the workload and its users come from. `of_all_classes`: one for all streams of
+    a mix."""
 
     def __init__(
         self,
@@ -47,14 +65,13 @@ class SessionStream:
         leading: Scenario,
         own: Scenario,
         share: Share | None = None,
-        of_all_classes: Counter[Hashable] | None = None,
+        of_all_classes: UserProgress | None = None,
     ) -> None:
         self._workload, self._own = workload, own
         self._share, self._once = share or Share(), 0
         self._load = leading.load
-        self._begun: Counter[Hashable] = Counter()
-        self._all = Counter() if of_all_classes is None else of_all_classes
-        """Sessions by phase and user, of whatever class."""
+        self._begun: Counter[tuple[str, int]] = Counter()
+        self._all = of_all_classes or UserProgress()
         self._under_way = (
             0
             if self._load.rate is None
@@ -71,18 +88,44 @@ class SessionStream:
         if self.finite and phase == "measure":
             return self._next_once(phase, timeline, now)
         if arrival is not None:
-            number, at_s = arrival.number, arrival.due - timeline.start
-            joins = phase == "warmup" and number < self._under_way
-        else:
-            place = self._begun[phase, user]
-            joins = not self._all[phase, user] and (phase == "warmup" or not self._all["warmup", user])
-            self._begun[phase, user] += 1
-            self._all[phase, user] += 1
-            number = session_number(user, place, self._load.most_users)
-            at_s = now - timeline.start
+            joins = phase == "warmup" and arrival.number < self._under_way
+            return self._begin(phase, arrival.number, _shared_s(phase, timeline, arrival.due), joins)
+        begun = self._all.begun
+        joins = not begun[phase, user] and (phase == "warmup" or not begun["warmup", user])
+        number = session_number(user, self._begun[phase, user], self._load.most_users)
+        self._begun[phase, user] += 1
+        begun[phase, user] += 1
+        if phase == "measure" and timeline.pace is not None and not self._own.phases_apart:
+            return self._begin_as_planned(user, number, timeline, now, joins)
+        return self._begin(phase, number, now - timeline.start, joins)
+
+    def _begin(self, phase: str, number: int, at_s: float, joins: bool) -> Session:
         if joins and not self._own.phases_apart:
             return under_way(self._workload, number, at_s, self._own.output.max_tokens)
         return self._workload.session_at(phase, number, at_s)
+
+    def _begin_as_planned(self, user: int, number: int, timeline: Timeline, now: float, joins: bool) -> Session:
+        """A session of a closed loop's measured phase, with what is there when it is planned to begin."""
+        warmup_s, planned, law = present(timeline.pace).warmup_s, self._all.planned_s, self._own.user.think_time_s
+        answer_s, elapsed_s = self._answer_s(timeline), now - timeline.measure_start
+        begin_s = planned.get(user)
+        if (
+            begin_s is None and self._all.begun["warmup", user]
+        ):  # it is in the middle of a session when the phase begins
+            turns = self._workload.session_at("measure", number, warmup_s).turns or 0
+            share = Random(f"first/{self._workload.seed}/{user}").random()
+            begin_s = share * turns * (law.typical() + answer_s)
+        elif begin_s is None:  # who comes later does so at a whole second
+            begin_s = float(round(elapsed_s))
+        session = self._begin("measure", number, warmup_s + begin_s, joins)
+        if session.turns is None:
+            return self._begin("measure", number, warmup_s + elapsed_s, joins)
+        planned[user] = begin_s + planned_s(session, session.turns, self._workload.seed, law, answer_s)
+        return session
+
+    def _answer_s(self, timeline: Timeline) -> float:
+        answer_s = present(timeline.pace).answer_s
+        return TOKEN_S * self._workload.answer_tokens if answer_s is None else answer_s
 
     @property
     def finite(self) -> bool:
@@ -104,6 +147,13 @@ class SessionStream:
         number = self._number_once()
         self._once += 1
         return self._workload.session_at(phase, number, now - timeline.start)
+
+
+def _shared_s(phase: str, timeline: Timeline, due: float) -> float:
+    """Seconds since the run's start of an arrival, by the plan: what is shared then."""
+    if phase == "measure" and timeline.pace is not None:
+        return timeline.pace.warmup_s + due - timeline.measure_start
+    return due - timeline.start
 
 
 def session_number(user: int, place: int, planned_users: int) -> int:

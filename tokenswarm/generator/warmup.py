@@ -22,6 +22,7 @@ import msgspec
 
 from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import SeriesRecord, WarmupRecord
+from tokenswarm.contract.phases import Pace
 from tokenswarm.generator import stationarity
 from tokenswarm.generator.stationarity import Series, rank_z
 from tokenswarm.scenario.load import Load
@@ -39,8 +40,8 @@ _WORTH_SAYING = 0.1
 JUDGE_S = 0.5
 """How often the warm-up is asked whether it is steady."""
 HIT_RATE, IN_FLIGHT = "hit rate", "requests in flight"
-WarmupAnswer = tuple[float, float, int | None, int | None]
-"""(unix time of its end, TTFT in ms, cached prompt tokens, prompt tokens) of an answer of the warm-up."""
+WarmupAnswer = tuple[float, float, int | None, int | None, float]
+"""(unix time of its end, TTFT in ms, cached prompt tokens, prompt tokens, E2E in ms) of an answer of the warm-up."""
 _MOST_LOOKED_AT = 200
 """Answers of a part that are compared; of more, every second, third, ... This runs beside a load generator."""
 
@@ -115,12 +116,24 @@ def judge_load(
     series = {what: stationarity.judge_values([(latency, 1.0) for _, latency, *_ in lately])}
     if not judged.steady:
         series[what] = replace(series[what], steady=False)
-    cached_shares = [(float(cached), float(prompt)) for _, _, cached, prompt in lately if cached is not None and prompt]
+    cached_shares = [
+        (float(cached), float(prompt)) for _, _, cached, prompt, *_ in lately if cached is not None and prompt
+    ]
     if len(cached_shares) >= 2 * LEAST_ANSWERS:
         series[HIT_RATE] = stationarity.judge_values(cached_shares, is_share=True)
     series[IN_FLIGHT] = stationarity.judge_values([(float(n), 1.0) for at, n in in_flight if first <= at <= now])
     steady = all(each.steady is not False for each in series.values())
     return replace(judged, steady=steady, series=series)
+
+
+def pace(load: Load, judgement: Judgement, answers: Iterable[WarmupAnswer], seconds: float) -> Pace:
+    """What sessions of the measured phase are planned by, after a warm-up of so many seconds that was judged so: by as
+    many of its last answers. Of few digits: run.json holds them, and the other run of a pair is given just these."""
+    lately = [answer[4] / 1e3 for answer in sorted(answers)[-judgement.answers :]]
+    answer_s = load.answer_s
+    if answer_s is None and lately:
+        answer_s = float(f"{fmean(lately):.3g}")
+    return Pace(round(seconds, 1) if load.warmup_s is None else load.warmup_s, answer_s)
 
 
 def _change(before: float, after: float) -> float:

@@ -157,12 +157,11 @@ Key = tuple[str, str]
 @dataclass(slots=True)
 class Delta:
     """Everything since the last time that somebody asked. `warmup`: (unix time of its end, TTFT in ms, cached
-    prompt tokens, prompt tokens) of each good answer of the warm-up; where it was not streamed, its whole time in place
-    of TTFT. `health`: this process' latest
-    row of host_metrics.csv."""
+    prompt tokens, prompt tokens, E2E in ms) of each good answer of the warm-up; where it was not streamed, its whole
+    time in place of TTFT. `health`: this process' latest row of host_metrics.csv."""
 
     tallies: dict[Key, LiveAggregate] = field(default_factory=dict)
-    warmup: list[tuple[float, float, int | None, int | None]] = field(default_factory=list)
+    warmup: list[tuple[float, float, int | None, int | None, float]] = field(default_factory=list)
     health: dict[str, Any] | None = None
 
     def add(self, row: Mapping[str, Any], bounds: Mapping[str, float], timeline: Timeline) -> None:
@@ -172,7 +171,13 @@ class Delta:
         if row["phase"] == "warmup" and row["status"] == "ok" and row["e2e_ms"] is not None:
             ttft_ms = row["e2e_ms"] if row["ttft_ms"] is None else row["ttft_ms"]
             self.warmup.append(
-                (row["sent_at"] + row["e2e_ms"] / 1e3, ttft_ms, row["cached_tokens"], row["prompt_tokens"])
+                (
+                    row["sent_at"] + row["e2e_ms"] / 1e3,
+                    ttft_ms,
+                    row["cached_tokens"],
+                    row["prompt_tokens"],
+                    row["e2e_ms"],
+                )
             )
 
     def packed(self) -> dict[str, Any]:

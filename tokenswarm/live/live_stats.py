@@ -28,7 +28,7 @@ class LiveStats:
         classes know good requests where all of these have such SLOs."""
         self.counts = dict.fromkeys(STATUSES, 0)
         """Requests of every phase so far, by status."""
-        self.warmup: deque[tuple[float, float, int | None, int | None]] = deque(maxlen=_WARMUP_ANSWERS)
+        self.warmup: deque[tuple[float, float, int | None, int | None, float]] = deque(maxlen=_WARMUP_ANSWERS)
         """See `Delta.warmup`."""
         self.tallies: dict[tuple[str, str], LiveAggregate] = {}
         """By (phase, user class), since the beginning."""

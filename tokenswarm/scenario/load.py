@@ -61,6 +61,11 @@ class Load(Section):
     warmup_max_s: Seconds = Field(
         default=60.0, description="longest warm-up where it goes on until the load is steady (`warmup_s` is unset)"
     )
+    answer_s: PositiveSeconds | None = Field(
+        default=None,
+        description="about how long an answer takes: by it a closed loop plans when a session begins, and so which "
+        "documents and system prompts it finds; unset = as in the warm-up",
+    )
     reset_cache: bool = Field(
         default=True, strict=True, description="empty the engine's prefix cache before the warm-up, where it can be"
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.text import Text
 
@@ -32,7 +33,7 @@ MOST_PAIRS = 30
 """Where a budget of time says how many."""
 _MOST_FAILURES = 2
 """Runs of one side that may fail before the series is given up: an engine that does not start will not start."""
-SEED, SALT, WARMUP = "prompts.seed", "prompts.salt", "load.warmup_s"
+SEED, SALT, WARMUP, ANSWER = "prompts.seed", "prompts.salt", "load.warmup_s", "load.answer_s"
 
 
 @dataclass(slots=True)
@@ -84,16 +85,22 @@ def order(repeats: int) -> Iterator[str]:
         yield from "ab" if number % 2 == 0 else "ba"
 
 
-def work_of(pair: int, seed: int, salts: tuple[str, str], warmup_s: float | None) -> tuple[dict[str, str], ...]:
+def work_of(pair: int, seed: int, salts: tuple[str, str], warm: Mapping[str, str]) -> tuple[dict[str, str], ...]:
     """What the first and the second run of a pair (from 0) have in common, as scenario values by dotted name; `salts`
     are the same one, or two of the same length where the second could find in a cache what the first left there.
 
-    The second warms up for as long as the first did: `warmup_s`, None before that is known.
+    `warm`: what the first one's warm-up showed (`shown_by_warmup`), by which the second goes too.
     """
-    shared = {SEED: str(seed + pair)}
-    if warmup_s is not None:
-        shared[WARMUP] = f"{warmup_s:g}"
-    return tuple({**shared, SALT: salt} for salt in salts)
+    return tuple({**warm, SEED: str(seed + pair), SALT: salt} for salt in salts)
+
+
+def shown_by_warmup(outcome: RunOutcome) -> dict[str, str]:
+    """How long a run warmed up and how long its answers took then, as scenario values for others with the same work."""
+    warmup = read_manifest(outcome.folder).warmup
+    if warmup is None or warmup.seconds is None:
+        return {}
+    warm = {WARMUP: f"{round(float(warmup.seconds), 1):g}"}
+    return warm if isinstance(warmup.answer_s, msgspec.UnsetType) else {**warm, ANSWER: f"{warmup.answer_s:g}"}
 
 
 class PairedRuns:
@@ -179,14 +186,14 @@ class PairedRuns:
         seed = self._plans["a"].scenario.prompts.seed
         salt = fresh_salt()
         salts = (salt, fresh_salt() if self._own_salts else salt)
-        warmup_s: float | None = None
+        warm: dict[str, str] = {}
         for place, side in enumerate("ab" if pair % 2 == 0 else "ba"):
-            work = work_of(pair, seed, salts, warmup_s)[place]
+            work = work_of(pair, seed, salts, warm)[place]
             outcome = self._run(side, 2 * pair + place + 1, work)
             if outcome is None or self.series.interrupted:
                 return False
             if place == 0 and outcome.folder is not None:
-                warmup_s = _warmup_s(outcome)
+                warm = shown_by_warmup(outcome)
                 self._own_salts = self._own_salts or self._not_emptied(outcome)
                 salts = (salt, fresh_salt()) if self._own_salts else salts
         return True
@@ -289,12 +296,6 @@ def run_series(
 ) -> Series:
     """Run both sides in turn; see `PairedRuns`."""
     return PairedRuns(a, b, repeats, console, after).play(folder)
-
-
-def _warmup_s(outcome: RunOutcome) -> float | None:
-    """How long the warm-up of a run took."""
-    warmup = read_manifest(outcome.folder).warmup
-    return None if warmup is None or warmup.seconds is None else round(float(warmup.seconds), 1)
 
 
 def _minutes(seconds: float) -> str:

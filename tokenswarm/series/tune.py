@@ -17,7 +17,6 @@ from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import write_whole
-from tokenswarm.contract.manifest import read_manifest
 from tokenswarm.contract.search_progress import (
     Amounts,
     CandidateSoFar,
@@ -30,11 +29,10 @@ from tokenswarm.contract.tables import SERIES_JSON
 from tokenswarm.generator.new_run import fresh_salt
 from tokenswarm.run.checked_engine import EngineTools
 from tokenswarm.run.life import LoadTools
-from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import RunPlan, resolve
 from tokenswarm.run.shared_engine import SharedEngine
-from tokenswarm.series.pairs import SALT, SEED, WARMUP, Ending, PairedRuns, Series, SeriesTools
+from tokenswarm.series.pairs import SALT, SEED, Ending, PairedRuns, Series, SeriesTools, shown_by_warmup
 from tokenswarm.series.progress import ProgressLog
 from tokenswarm.series.space import DEFAULT, Candidate
 
@@ -66,7 +64,8 @@ class Round(msgspec.Struct):
     """A round as series.json has it: figures (None: not measurable) and run folders by candidate."""
 
     seed: int = 0
-    warmup_s: float | None = None
+    warm: dict[str, str] = msgspec.field(default_factory=dict)
+    """What the first run's warm-up showed, as scenario values: the others go by it too."""
     figures: dict[str, float | None] = msgspec.field(default_factory=dict)
     runs: dict[str, str] = msgspec.field(default_factory=dict)
 
@@ -190,9 +189,7 @@ class TuneRun:
         for name in order if number % 2 == 0 else reversed(order):
             if name in this.figures:
                 continue
-            work = {SEED: str(this.seed), SALT: salt}
-            if this.warmup_s is not None:
-                work[WARMUP] = f"{this.warmup_s:g}"
+            work = {**this.warm, SEED: str(this.seed), SALT: salt}
             words = f"round {number + 1}, seed {this.seed}: {name}"
             self._console.print(f"\n{words}", markup=False, highlight=False)
             self._progress.begin(RunUnderWay("race", self._runs + 1, candidate=name), words)
@@ -231,7 +228,7 @@ class TuneRun:
                 break
             measured = self._tools.figure(outcome.folder)
             if not measured.spoilt:
-                this.warmup_s = this.warmup_s or _warmup_s(outcome)
+                this.warm = this.warm or shown_by_warmup(outcome)
                 break
         if measured.figure is None:
             self._console.print(f"{candidate.name}: {measured.why}", style="red", markup=False, highlight=False)
@@ -338,8 +335,3 @@ class TuneRun:
     def _keep(self) -> None:
         self.state.total_s = self._spent_before_s + self._spent_s
         write_whole(self._folder / SERIES_JSON, msgspec.json.format(msgspec.json.encode(self.state), indent=2).decode())
-
-
-def _warmup_s(outcome: RunOutcome) -> float | None:
-    warmup = read_manifest(outcome.folder).warmup
-    return None if warmup is None or warmup.seconds is None else round(float(warmup.seconds), 1)

@@ -53,15 +53,20 @@ class BlockCache:
         """See KVCache."""
         lease = BlockLease(sequence)
         if self._enabled:
-            for end in range(self.block_size, known, self.block_size):
-                block = self._block_of.get(self._chain(lease, end // self.block_size - 1))
-                if block is None:
-                    break
-                if self._holders[block] == 0:
-                    del self._free[block]
-                self._holders[block] += 1
-                lease.blocks.append(block)
-                lease.hashed += 1
+            block_of, holders, free = self._block_of, self._holders, self._free
+            chains, held, most = lease.chains, lease.blocks, (known - 1) // self.block_size
+            block: int | None = _ROOT
+            while block is not None and len(held) < most:
+                self._chain(lease, len(held))
+                for chain in chains[len(held) : most]:
+                    block = block_of.get(chain)
+                    if block is None:
+                        break
+                    if not holders[block]:
+                        del free[block]
+                    holders[block] += 1
+                    held.append(block)
+            lease.hashed = len(held)
         lease.cached = lease.room = len(lease.blocks) * self.block_size
         return lease
 
@@ -89,14 +94,16 @@ class BlockCache:
 
     def grow(self, lease: BlockLease, tokens: int) -> bool:
         """See KVCache."""
-        lacking = -(-tokens // self.block_size) - len(lease.blocks)
-        if lacking > len(self._free) + self._blocks - self._fresh:
-            return False
-        for _ in range(lacking):
-            block = self._take()
-            self._holders[block] = 1
-            lease.blocks.append(block)
-        lease.room = len(lease.blocks) * self.block_size
+        held = lease.blocks
+        lacking = -(-tokens // self.block_size) - len(held)
+        if lacking > 0:
+            if lacking > len(self._free) + self._blocks - self._fresh:
+                return False
+            for _ in range(lacking):
+                block = self._take()
+                self._holders[block] = 1
+                held.append(block)
+        lease.room = len(held) * self.block_size
         return True
 
     def _take(self) -> int:
@@ -113,26 +120,29 @@ class BlockCache:
 
     def commit(self, lease: BlockLease, computed: int) -> None:
         """See KVCache. A block whose text another block holds already stays private."""
-        if not self._enabled:
+        full = computed // self.block_size
+        if not self._enabled or lease.hashed >= full:
             return
-        while (lease.hashed + 1) * self.block_size <= computed:
-            chain = self._chain(lease, lease.hashed)
-            block = lease.blocks[lease.hashed]
-            if chain not in self._block_of and self._hash_of[block] is None:
-                self._block_of[chain] = block
-                self._hash_of[block] = chain
-            lease.hashed += 1
+        self._chain(lease, full - 1)
+        block_of, hash_of, chains, held = self._block_of, self._hash_of, lease.chains, lease.blocks
+        for place in range(lease.hashed, full):
+            chain, block = chains[place], held[place]
+            if chain not in block_of and hash_of[block] is None:
+                block_of[chain] = block
+                hash_of[block] = chain
+        lease.hashed = full
 
     def close(self, lease: BlockLease, computed: int) -> None:
         """See KVCache."""
         self.commit(lease, computed)
+        holders, free, hash_of = self._holders, self._free, self._hash_of
         for block in reversed(lease.blocks):
-            self._holders[block] -= 1
-            if self._holders[block] == 0:
-                self._free[block] = None
-                if self._hash_of[block] is None:
+            left = holders[block] = holders[block] - 1
+            if not left:
+                free[block] = None
+                if hash_of[block] is None:
                     # nothing to lose here: use it before any cached text is evicted
-                    self._free.move_to_end(block, last=False)
+                    free.move_to_end(block, last=False)
         lease.blocks = []
         lease.room = 0
 

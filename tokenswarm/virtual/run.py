@@ -28,6 +28,7 @@ from tokenswarm.generator.schedule import (
     warmup_times,
 )
 from tokenswarm.generator.session_stream import NoMoreSessions, SessionStream
+from tokenswarm.generator.think_times import think_times
 from tokenswarm.generator.under_way import places_under_way
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.sim.config import Config
@@ -87,7 +88,8 @@ class _Run:
         self._sessions = SessionStream(self._workload, scenario, scenario)
         self._rows: list[Row] = []
         self._numbers = 0
-        self._first_tokens: list[tuple[float, float]] = []
+        self._answers: list[warmup.WarmupAnswer] = []
+        """Of the warm-up."""
         self._warmup = WarmupRecord()
         self._phase_played = "warmup"
         self._binding: Binding[VirtualUser] = Binding(
@@ -147,12 +149,15 @@ class _Run:
     def _judge(self, full_since: float, limit_s: float) -> None:
         """Is the warm-up over? As the phase controller asks."""
         load, now = self._load, self._clock.now
-        judgement = warmup.judge(self._first_tokens, 0.0, full_since, now)
+        judgement = warmup.judge(self._answers, 0.0, full_since, now)
         if not judgement.steady and now < limit_s:
             self._clock.at(min(now + warmup.JUDGE_S, limit_s), lambda: self._judge(full_since, limit_s))
             return
         self._warmup = warmup.ended(judgement, seconds=now, limit_s=load.warmup_most_s, fixed=load.warmup_s is not None)
         timeline = self._timeline
+        timeline.pace = warmup.pace(load, judgement, self._answers, now)
+        if timeline.pace.answer_s is not None:
+            self._warmup.answer_s = timeline.pace.answer_s
         timeline.set_window(now + LEAD_S, load.duration_s, load.drain_s)
         self._clock.at(timeline.measure_start, self._begin_measuring)
         self._clock.at(timeline.measure_end, lambda: None)
@@ -186,7 +191,7 @@ class _Run:
             self._clock.at(self._clock.now + place // self._load.spawn_rate, partial(self._go_on, user))
 
     def _new_user(self) -> VirtualUser:
-        user = VirtualUser(len(self._users), self._seed)
+        user = VirtualUser(len(self._users))
         user.story = self._story(user)
         self._users.append(user)
         return user
@@ -296,6 +301,7 @@ class _Run:
     def _play(self, user: VirtualUser, session: Session) -> Story:
         if user.over is not None and session.begins_after_s > 0:
             yield Pause(session.begins_after_s)
+        think = think_times(self._seed, session.conversation, self._scenario.user.think_time_s)
         for prompt in session:
             answer = yield from self._ask(user, prompt)
             if answer is None or not answer.ok:
@@ -306,7 +312,7 @@ class _Run:
             if not self._scenario.open_loop or user.over is not None:
                 seconds = prompt.pause_after_s
                 if seconds is None:
-                    seconds = self._scenario.user.think_time_s.sample(user.rng)
+                    seconds = think()
                 if seconds > 0:
                     yield Pause(seconds)
         if user.beside:
@@ -331,7 +337,7 @@ class _Run:
         user.helpers = [helper for helper in user.helpers if not helper.gone]
         started = []
         for session in sessions:
-            helper = VirtualUser(user.number, self._seed)
+            helper = VirtualUser(user.number)
             helper.session_phase, helper.session_origin = user.session_phase, user.session_origin
             helper.session_sent, helper.over = True, over if session.awaited else over_beside
             user.beside += not session.awaited
@@ -430,7 +436,10 @@ class _Run:
             if ask.phase == "warmup" and answer.ok:
                 e2e_ms = present(answer.e2e_ms)
                 ttft_ms = e2e_ms if answer.ttft_ms is None else answer.ttft_ms
-                self._first_tokens.append((answer.sent_at + e2e_ms / 1e3, ttft_ms))
+                usage = answer.usage
+                self._answers.append(
+                    (answer.sent_at + e2e_ms / 1e3, ttft_ms, usage.cached_tokens, usage.prompt_tokens, e2e_ms)
+                )
             self._go_on(user, answer)
 
         body = request_body(self._body, ask.prompt, self._scenario.output.max_tokens)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from random import Random
 
 from tokenswarm.generator.binding import Arrival, BoundSession
 from tokenswarm.generator.rows import Origin
@@ -64,9 +63,8 @@ class NothingToSend(Exception):
 class VirtualUser:
     """One user: its number, its story, and what it has in flight."""
 
-    def __init__(self, number: int, seed: int) -> None:
+    def __init__(self, number: int) -> None:
         self.number = number
-        self.rng = Random(f"think/{seed}/{number}")
         self.story: Story | None = None
         self.session_phase = self.session_origin = ""
         self.session_sent = self.session_open = False

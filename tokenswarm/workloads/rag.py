@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from tokenswarm.workloads.ages import CANDIDATES
 from tokenswarm.workloads.base import (
     BEFORE,
     STEADY,
+    TOKEN_S,
     Message,
     Prompt,
     Session,
@@ -46,8 +48,8 @@ QUESTIONS = (
     "Why does the document say '{}'?",
 )
 _PHRASE_CHARS = 60
-_TOKEN_S = 0.02
-"""About how long a token of an answer takes, where nothing better is known of a closed loop's pace."""
+_LETTER = re.compile(r"[^\W_]")
+"""A character of which `isalnum` holds."""
 _OPENED_FIRST = 100
 """Documents that the warm-up opens in turn; of a longer shelf the rest is opened by popularity."""
 
@@ -141,7 +143,7 @@ class RagWorkload(Workload):
         asked_s = (
             load.rate
             if load.rate is not None
-            else load.users / (scenario.user.think_time_s.typical() + _TOKEN_S * scenario.output.max_tokens)
+            else load.users / (scenario.user.think_time_s.typical() + TOKEN_S * scenario.output.max_tokens)
         )
         readers_s, rng = asked_s / max(1.0, questions), Random(f"seen/{self.seed}")
         seen = []
@@ -190,7 +192,7 @@ class RagSession(Session):
 def question_about(text: str, rng: Random) -> str:
     """A question that quotes a phrase of the text, so that questions differ and have an answer in it."""
     begin = rng.randrange(max(1, len(text) - _PHRASE_CHARS))
-    words = [word for word in text[begin : begin + 2 * _PHRASE_CHARS].split() if any(ch.isalnum() for ch in word)]
+    words = [word for word in text[begin : begin + 2 * _PHRASE_CHARS].split() if _LETTER.search(word)]
     # The first and the last word are usually cut in two.
     phrase = " ".join(words[1:-1] or words)[:_PHRASE_CHARS].rsplit(" ", 1)[0] or "this"
     return rng.choice(QUESTIONS).format(phrase)

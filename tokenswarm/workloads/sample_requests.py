@@ -11,11 +11,8 @@ from tokenswarm.scenario.arrivals import ARRIVALS
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.traces.request import TraceRequest
 from tokenswarm.workloads import create
-from tokenswarm.workloads.base import Prompt
+from tokenswarm.workloads.base import TOKEN_S, Prompt
 from tokenswarm.workloads.corpus import Corpus
-
-TOKEN_S = 0.02
-"""How long a token of an answer is taken to last."""
 
 
 def sample_requests(scenario: Scenario, corpus: Corpus, requests: int, seed: int = 1) -> Iterator[TraceRequest]:

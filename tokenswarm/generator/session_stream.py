@@ -16,6 +16,7 @@ The sessions with which a run begins are under way already (see `workloads.ages`
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
@@ -31,6 +32,11 @@ from tokenswarm.workloads.base import TOKEN_S, Session, Workload
 
 _FURTHER_USERS = 1_000_000_000
 """Where the numbers of users begin that were not planned: of a run whose users somebody changed by hand."""
+
+_TURNS_LEFT = 3.0
+"""About as many turns, at most, are left of the session that a user is in the middle of."""
+_UNPLANNED = math.inf
+"""Planned begin of the next session of a user whose last one had a length that nobody knew."""
 
 
 class NoMoreSessions(Exception):
@@ -112,15 +118,18 @@ class SessionStream:
         if (
             begin_s is None and self._all.begun["warmup", user]
         ):  # it is in the middle of a session when the phase begins
-            turns = self._workload.session_at("measure", number, warmup_s).turns or 0
             share = Random(f"first/{self._workload.seed}/{user}").random()
-            begin_s = share * turns * (law.typical() + answer_s)
+            begin_s = share * _TURNS_LEFT * (law.typical() + answer_s)
         elif begin_s is None:  # who comes later does so at a whole second
             begin_s = float(round(elapsed_s))
+        elif begin_s == _UNPLANNED:
+            begin_s = elapsed_s
         session = self._begin("measure", number, warmup_s + begin_s, joins)
-        if session.turns is None:
-            return self._begin("measure", number, warmup_s + elapsed_s, joins)
-        planned[user] = begin_s + planned_s(session, session.turns, self._workload.seed, law, answer_s)
+        planned[user] = (
+            _UNPLANNED
+            if session.turns is None
+            else begin_s + planned_s(session, session.turns, self._workload.seed, law, answer_s)
+        )
         return session
 
     def _answer_s(self, timeline: Timeline) -> float:

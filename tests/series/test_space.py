@@ -84,3 +84,12 @@ def test_every_space_that_comes_along_is_one() -> None:
     with pytest.raises(UserError, match="no space of settings") as refused:
         load_space("nowhere", ANY)
     assert refused.value.code is Exit.USAGE
+
+
+def test_a_candidate_that_the_scenario_has_already_is_the_default_and_not_raced_twice() -> None:
+    limits = Limits({}, own={"max_num_seqs": 2, "prefill_budget": 512, "sim.block_size": 16})
+    grid = {"max_num_seqs": [2, 4], "prefill_budget": [512], "speculation": ["unset"], "sim": {"block_size": [16]}}
+    names = [each.name for each in space_of({"settings": grid}, limits).candidates]
+    assert names == [DEFAULT, "max_num_seqs=4 prefill_budget=512 speculation=unset sim.block_size=16"]
+    with pytest.raises(ValueError, match="holds no candidate"):
+        space_of({"sample": "list", "candidates": [{"max_num_seqs": 2}]}, limits)

@@ -130,7 +130,15 @@ def space_of_engine(plan: RunPlan, name: str | None) -> Space:
     if engine.device != "cpu" and not gpus:
         sampler = GpuSampler.open(only=plan.visible_gpus)
         gpus = len(sampler.names) if sampler is not None else None
-    return load_space(name or space_name(engine.spec), Limits({**ignored, **form.ignored}, gpus or None))
+    limits = Limits({**ignored, **form.ignored}, gpus or None, _own_settings(plan))
+    return load_space(name or space_name(engine.spec), limits)
+
+
+def _own_settings(plan: RunPlan) -> dict[str, object]:
+    """The scenario's settings of its engine, by the names that a space has."""
+    settings = plan.scenario.engine
+    own = {f"{plan.engine_name}.{key}": value for key, value in settings.own(plan.engine_name).items()}
+    return {**settings.canonical(), **own}
 
 
 def space_name(spec: EngineSpec) -> str:
@@ -267,11 +275,7 @@ def goodput_of(folder: Path, console: Console) -> Measured:
 
 def _settings_as_text(plan: RunPlan, space: Space) -> dict[str, dict[str, str]]:
     """Each candidate's value of every setting of the space; what it leaves out is the scenario's, or the engine's."""
-    settings = plan.scenario.engine
-    base = {
-        **settings.canonical(),
-        **{f"{plan.engine_name}.{key}": value for key, value in settings.own(plan.engine_name).items()},
-    }
+    base = _own_settings(plan)
     keys = list(dict.fromkeys(key for each in space.candidates for key in each.settings))
     return {
         each.name: {key: str(each.settings.get(key, base.get(key, "engine's own"))) for key in keys}

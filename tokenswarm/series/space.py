@@ -41,10 +41,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the engine and the machine allow: settings that are ignored here, with the reason, and GPUs (None: any)."""
+    """What the engine and the machine allow: settings that are ignored here, with the reason, and GPUs (None: any).
+    `own`: the scenario's own settings, which the default has; None: not known."""
 
     ignored: Mapping[str, str]
     gpus: int | None = None
+    own: Mapping[str, Any] | None = None
+
+    def is_default(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a candidate with these settings would only be the default once more."""
+        own = self.own
+        return own is not None and all(own.get(key, UNSET) == value for key, value in settings.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +88,9 @@ def space_of(data: Mapping[str, Any], limits: Limits) -> Space:
     else:
         values = _values(data.get("settings", {}), limits, notes)
         combined = [dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())]
-        chosen = _sampled([each for each in combined if _fits(each, limits)], sample, data)
-    chosen = [each for each in chosen if each]
+        fitting = [each for each in combined if _fits(each, limits) and not limits.is_default(each)]
+        chosen = _sampled(fitting, sample, data)
+    chosen = [each for each in chosen if each and not limits.is_default(each)]
     if not chosen:
         raise ValueError("it holds no candidate: give [settings] with lists of values, or [[candidates]]")
     return Space(

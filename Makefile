@@ -130,8 +130,8 @@ prune: $(VENV)/.installed ## remove old results: [OLDER_THAN=30d] [MOST=20G] [DR
 	@$(PY) -m tokenswarm prune $(call quote,$(or $(RESULTS),results)) $(call option,--older-than,OLDER_THAN) \
 	  $(call option,--most,MOST) $(if $(DRY_RUN),--dry-run)
 
-tune: $(VENV)/.installed ## race settings of an engine: ENGINE= SCENARIO= [SPACE=] [ROUNDS=8] [PAIRS=5] [TASKS=400] [BUDGET=2h] [DRY_RUN=1] [RESUME=DIR]
-	@$(PY) -m tokenswarm tune $(RUN_OPTIONS) $(call option,--space,SPACE) $(call option,--rounds,ROUNDS) $(call option,--pairs,PAIRS) \
+tune: $(VENV)/.installed ## race settings of an engine: ENGINE= SCENARIO= [SPACE=] [OBJECTIVE=capacity] [ROUNDS=8] [PAIRS=5] [TASKS=400] [BUDGET=2h] [DRY_RUN=1] [RESUME=DIR]
+	@$(PY) -m tokenswarm tune $(RUN_OPTIONS) $(call option,--space,SPACE) $(call option,--objective,OBJECTIVE) $(call option,--rounds,ROUNDS) $(call option,--pairs,PAIRS) \
 	  $(call option,--tasks,TASKS) $(call option,--budget,BUDGET) $(call option,--resume,RESUME) $(if $(DRY_RUN),--dry-run)
 
 capacity: $(VENV)/.installed ## the highest load within the SLOs: [OF=rate] [BUDGET=30m] [PRECISION=0.1] [AT_LEAST=40] [TIERS=] [DRY_RUN=1] [RESUME=], and what load takes

@@ -12,6 +12,7 @@ from tokenswarm.analysis.figures.window import find_window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.search.attainment import BLOCKS, Blocks, blocks_of
 from tokenswarm.analysis.search.capacity_search import (
+    CUT,
     DIED,
     LIMITED,
     OVERLOADED,
@@ -56,12 +57,14 @@ def evidence_of(
 ) -> Evidence:
     """What a run says of a load. `bounds`: None for those of its own [slo]."""
     window, measured = find_window(run), run.measured
+    nothing = Blocks((0,) * BLOCKS, (0,) * BLOCKS, (0,) * BLOCKS)
+    if run.manifest.status == "interrupted" and not died:
+        return Evidence(load, nothing, CUT, "it was interrupted")
     # What was still under way at the end of the drain did not meet its limits: without it an overloaded level would
-    # look better than it is. Of a run that somebody ended it is not known.
+    # look better than it is. Of a run whose engine died it is not known.
     rows = measured if run.manifest.status == "complete" else measured[(measured["status"] != "cancelled").to_numpy()]
     if window is None or not len(rows):
-        nothing = (0,) * BLOCKS
-        return Evidence(load, Blocks(nothing, nothing, nothing), DIED if died else LIMITED, "nothing was measured")
+        return Evidence(load, nothing, DIED if died else LIMITED, "nothing was measured")
     bounds = bounds or bounds_of_run(run.manifest)
     margin = margins(rows, bounds)
     blocks = blocks_of(rows["sent_at"].to_numpy(), margin, (window.start, window.end), target)

@@ -48,6 +48,11 @@ class CapacityJudge:
             tier.evidence.append(evidence_of(read, run.load, tier.settings.target, run.died, tier.bounds))
         return self._tiers[0].evidence[-1].blocks.requests
 
+    @property
+    def evidence(self) -> list[Evidence]:
+        """What the runs say to the first tier, in their order."""
+        return self._tiers[0].evidence
+
     def next_step(self) -> Step:
         """What the first tier that is not done wants."""
         steps = [next_step(tier.settings, tier.evidence) for tier in self._tiers]

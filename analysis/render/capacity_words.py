@@ -115,7 +115,9 @@ def level_words(level: CapacityLevel, unit: str) -> str:
 def progress_lines(record: Capacity, left_s: float | None) -> list[str]:
     """After a run: what its level came to, and the bracket as a picture."""
     figure, last = record.capacity, record.runs[-1]
-    level = next(each for each in record.levels if each.load == last.load)
+    level = next((each for each in record.levels if each.load == last.load), None)
+    if level is None:
+        return [f"{load_words(last.load, figure.unit)}: the run was interrupted, so it says nothing"]
     left = "" if left_s is None else f"; {text.duration(left_s)} left"
     know = f"surely passes: {load_words(figure.sure_pass)}, surely fails: {load_words(figure.sure_fail)}"
     guess = "" if figure.estimate is None else f", about {load_words(figure.estimate)} ({interval_words(figure)})"

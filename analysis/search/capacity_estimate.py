@@ -84,6 +84,12 @@ def _root(points: Sequence[Point], target: float) -> float:
     return float(_roots(*_columns(points), target)[0])
 
 
+def line_crossing(points: Sequence[Point], target: float) -> float | None:
+    """Where the line through the points falls to the target, without an interval; None where it does not fall."""
+    root = _root(points, target) if len(points) > 1 else float("nan")
+    return None if np.isnan(root) or not np.isfinite(root) else root
+
+
 def _drawn_roots(points: Sequence[Point], target: float) -> np.ndarray:
     """The crossings of shares that are drawn anew around the line."""
     loads, share, worth = _columns(points)

@@ -36,9 +36,10 @@ LEAST_WORTH = 20
 """Independent requests that each side of the crossing must count for before a curve through it ends a search: shorter
 runs do not show how long a queue stays long, and their intervals are too narrow (Law, Simulation Modeling and Analysis,
 section 9.5.3)."""
-DIED, REFUSED, OVERLOADED = "died", "refused", "overloaded"
+DIED, REFUSED, OVERLOADED, CUT = "died", "refused", "overloaded", "cut"
 """Flaws of a run, beside LIMITED: its engine ended, or refused requests for a limit of rates (429), or did not keep up
-with the arrivals, so that a longer run would only be worse."""
+with the arrivals, so that a longer run would only be worse; or somebody interrupted it, so that what took long is not
+among its answers, and it says nothing."""
 LONG = 4
 """A run that tells where the crossing is takes so many times the requests of a first look: a shorter one at a load near
 capacity ends before its queue is as long as that load makes it, and shows too good an attainment."""
@@ -69,7 +70,8 @@ class SearchSettings:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One run at one load. `flaw`: why it is no evidence (LIMITED, REFUSED), or that its engine DIED or was OVERLOADED.
+    """One run at one load. `flaw`: why it is no evidence (LIMITED, REFUSED, CUT), or that its engine DIED or was
+    OVERLOADED.
     `why`: in a sentence."""
 
     load: float
@@ -157,9 +159,9 @@ def judge(settings: SearchSettings, evidence: Sequence[Evidence]) -> Knowledge:
 
 def next_step(settings: SearchSettings, evidence: Sequence[Evidence]) -> Step:
     """What to measure next, or that the search is over."""
-    if not evidence:
-        return Step("bracket", settings.start, settings.first_requests)
     known = judge(settings, evidence)
+    if not known.levels:
+        return Step("bracket", settings.start, settings.first_requests)
     if len(known.levels) >= settings.most_levels:
         return Step("levels")
     return (
@@ -177,7 +179,8 @@ def next_step(settings: SearchSettings, evidence: Sequence[Evidence]) -> Step:
 def _levels(settings: SearchSettings, evidence: Sequence[Evidence]) -> list[Level]:
     runs: dict[float, list[int]] = {}
     for place, each in enumerate(evidence):
-        runs.setdefault(each.load, []).append(place)
+        if each.flaw != CUT:
+            runs.setdefault(each.load, []).append(place)
     return [_level(settings, load, places, evidence) for load, places in sorted(runs.items())]
 
 

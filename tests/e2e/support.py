@@ -128,9 +128,9 @@ class Started:
             return (folder / "requests.csv").read_text().count("\n") - 1 if folder else 0
         return 0
 
-    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+    def wait_until(self, condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
         """Wait while the command runs. Fails when it ends before the condition holds."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while not condition():
             assert self.process.poll() is None, f"ended with {self.process.returncode} before {what}: {self._texts()}"
             assert time.monotonic() < deadline, f"waited in vain for {what}: {self._texts()}"
@@ -147,9 +147,9 @@ class Started:
         """To the command's own process alone."""
         self.process.send_signal(number)
 
-    def finish(self, patience_s: float = 20.0) -> Finished:
-        """Wait for the end of the command."""
-        code = self.process.wait(PATIENCE_S)
+    def finish(self, patience_s: float = 20.0, end_s: float = PATIENCE_S) -> Finished:
+        """Wait for the end of the command, at most `end_s`, and then of its processes."""
+        code = self.process.wait(end_s)
         left = left_behind(self.mark, patience_s)
         folder = self.folder()
         return Finished(code, *self._texts(), left, str(folder) if folder else None)
@@ -181,10 +181,10 @@ def started(arguments: list[str], results: Path, **extra: str) -> Iterator[Start
         run.destroy()
 
 
-def run_cli(*arguments: str, results: Path, **extra: str) -> Finished:
+def run_cli(*arguments: str, results: Path, end_s: float = PATIENCE_S, **extra: str) -> Finished:
     """`python -m tokenswarm` with these arguments, to its end."""
     with started([*CLI, *arguments], results, **extra) as run:
-        return run.finish()
+        return run.finish(end_s=end_s)
 
 
 def load(results: Path, *arguments: str, settings: str = "", duration: str = "2s", **extra: str) -> list[str]:

@@ -20,9 +20,11 @@ from tokenswarm.run.life import LoadTools
 from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import resolve
+from tokenswarm.run.shared_engine import SharedEngine
 from tokenswarm.series.pairs import SeriesTools
 from tokenswarm.series.space import DEFAULT, Candidate
-from tokenswarm.series.tune import Measured, TuneRun, TuneState, TuneTools, read_state
+from tokenswarm.series.tune import Measured, Trial, TuneRun, TuneTools
+from tokenswarm.series.tune_state import TuneState, read_state
 
 CANDIDATES = [Candidate(DEFAULT, {}), Candidate("a", {"max_num_seqs": 3}), Candidate("b", {"max_num_seqs": 4})]
 
@@ -198,3 +200,55 @@ def test_a_race_with_other_candidates_is_not_resumed(tmp_path: Path) -> None:
         Bench(tmp_path).play(TuneState(candidates=["x"]))
     with pytest.raises(UserError, match="not the record of a race"):
         read_state(tmp_path)
+
+
+class Searches(Bench):
+    """A race in which a measurement is a search: `asked` has each one's sequences, seed, folder and first figure."""
+
+    def __init__(self, tmp_path: Path, ends: Callable[[int], Trial | None] = lambda number: None) -> None:
+        super().__init__(tmp_path)
+        self.ends = ends
+        self.asked: list[tuple[int | None, str, str, float | None]] = []
+
+    def play(self, earlier: TuneState | None = None, pairs: int = 2) -> TuneState:
+        series = SeriesTools(now=lambda: self.time)
+        tools = TuneTools(lambda run: Measured(None), None, pairs, series, self._search, "capacity")
+        (self.tmp / "series").mkdir(exist_ok=True)
+        console = Console(file=io.StringIO(), width=200)
+        return TuneRun(LoadOptions(), CANDIDATES, self.race, console, tools).play(self.tmp / "series", earlier)
+
+    def _search(self, options: LoadOptions, folder: Path, engine: SharedEngine, known: float | None) -> Trial:
+        self.time += 10.0
+        folder.mkdir()
+        sequences = resolve(options).scenario.engine.max_num_seqs
+        self.asked.append((sequences, options.overrides["prompts.seed"], folder.name, known))
+        return self.ends(len(self.asked)) or Trial(Measured(10.0 * len(self.asked)), folder)
+
+
+def test_a_search_begins_where_the_candidates_last_one_ended_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    bench = Searches(tmp_path)
+    state = bench.play(pairs=2)
+    assert [each[3] for each in bench.asked[:6]] == [None, None, None, 30.0, 20.0, 10.0]
+    assert len({each[2] for each in bench.asked}) == len(bench.asked) == 9 + 4
+    assert bench.asked[0][1] == bench.asked[2][1] != bench.asked[3][1], "one seed a round"
+    assert [len(state.fresh[side]) for side in ("default", "winner")] == [2, 2] and state.fresh_pairs == 2
+    assert bench.asked[9][1] == bench.asked[10][1] not in {each[1] for each in bench.asked[:9]}
+    assert [each[0] for each in bench.asked[9:]] == [bench.asked[0][0], 3, 3, bench.asked[0][0]], "in turn"
+
+
+def test_a_race_of_searches_goes_on_and_only_by_the_same_objective(tmp_path: Path) -> None:
+    cut = Trial(Measured(None), ended="interrupted")
+    bench = Searches(tmp_path, lambda number: cut if number == 12 else None)
+    assert bench.play(pairs=2).ended == "interrupted"
+    kept = read_state(tmp_path / "series")
+    assert (kept.fresh_pairs, kept.objective) == (1, "capacity")
+    with pytest.raises(UserError, match="by capacity, not goodput"):
+        Bench(tmp_path).play(read_state(tmp_path / "series"))
+    resumed = Searches(tmp_path)
+    assert resumed.play(kept, pairs=2).fresh_pairs == 2 and len(resumed.asked) == 2
+
+
+def test_a_search_that_the_load_generator_spoiled_is_made_again(tmp_path: Path) -> None:
+    spoilt = Trial(Measured(None, "late", spoilt=True))
+    bench = Searches(tmp_path, lambda number: spoilt if number == 1 else None)
+    assert bench.play(pairs=1).failures == {} and len(bench.asked) == 10 + 2

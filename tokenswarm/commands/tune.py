@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from tokenswarm.run.run_plan import RunPlan
     from tokenswarm.series.pairs import SeriesTools
     from tokenswarm.series.space import Candidate, Space
-    from tokenswarm.series.tune import Measured, TuneState
+    from tokenswarm.series.tune import Measured
+    from tokenswarm.series.tune_state import TuneState
 
-OBJECTIVE = "goodput"
+GOODPUT, CAPACITY = "goodput", "capacity"
+"""What candidates race by: requests/s within the limits at the scenario's load, or the highest load within them."""
+_RUNS_OF = {GOODPUT: 1, CAPACITY: 4}
+"""A measurement of a candidate is so many runs, about."""
 TASKS = 400
 """Tasks with known results: a loss of 5 points is found in most cases, where one task in ten changes by chance."""
 TUNED_TOML = "tuned.toml"
@@ -57,6 +61,13 @@ def add(commands: Any) -> None:
         "--space",
         metavar="NAME",
         help="space of settings: a name in compose/tune, or a .toml file (default: the engine's)",
+    )
+    race.add_argument(
+        "--objective",
+        choices=(GOODPUT, CAPACITY),
+        default=GOODPUT,
+        help="race by goodput at the scenario's load, or by capacity: the highest load within the limits, by a quick "
+        "search for each candidate and round, about four times the runs (goodput)",
     )
     race.add_argument("--rounds", type=at_least_one, default=8, metavar="N", help="runs of a candidate at most (8)")
     race.add_argument(
@@ -92,7 +103,14 @@ def _tune(options: argparse.Namespace, argv: list[str]) -> Exit:
     if options.dry_run:
         return Exit.PASSED
     folder = options.resume or series_folder(options.results, "tune")
-    asked = RaceAsked(options.rounds, options.pairs, options.budget, options.resume is not None, tasks=options.tasks)
+    asked = RaceAsked(
+        options.rounds,
+        options.pairs,
+        options.budget,
+        options.resume is not None,
+        tasks=options.tasks,
+        objective=options.objective,
+    )
     state, tune = race_settings(base, space, asked, console, folder)
     if options.json:
         print(record_json(tune))
@@ -152,10 +170,11 @@ def _print_plan(console: Console, plan: RunPlan, space: Space, options: argparse
     simulated = plan.engine is not None and plan.engine.spec.simulated
     load, count = plan.scenario.load, len(space.candidates)
     run_s = START_S[simulated] + load.duration_s + min(load.warmup_most_s, 20.0) + 5.0
+    run_s *= _RUNS_OF[options.objective]
     least, most = ((rounds * count + 2 * options.pairs) * run_s / 60.0 for rounds in (_TYPICAL_ROUNDS, options.rounds))
     budget = "" if options.budget is None else f", cut to the budget of {options.budget / 60:.0f} min"
     console.print(
-        f"{count} candidates of {space.title or 'the space'}, by {OBJECTIVE}; about {least:.0f} min, at most "
+        f"{count} candidates of {space.title or 'the space'}, by {options.objective}; about {least:.0f} min, at most "
         f"{most:.0f} min{budget}",
         highlight=False,
     )
@@ -166,7 +185,8 @@ def _print_plan(console: Console, plan: RunPlan, space: Space, options: argparse
 @dataclass(frozen=True, slots=True)
 class RaceAsked:
     """What a race may take: rounds, fresh pairs, seconds in all (None: no end). `resume`: it goes on in its folder;
-    `tasks`: how many are asked under both settings where the winner changes a number format; 0: none."""
+    `tasks`: how many are asked under both settings where the winner changes a number format; 0: none; `objective`:
+    GOODPUT or CAPACITY."""
 
     rounds: int = 8
     pairs: int = 5
@@ -174,6 +194,7 @@ class RaceAsked:
     resume: bool = False
     series: SeriesTools | None = None
     tasks: int = TASKS
+    objective: str = GOODPUT
 
 
 def race_settings(
@@ -182,10 +203,12 @@ def race_settings(
     """Race the settings of a space, and write the files of the race into `folder`. Raises UserError."""
     from tokenswarm.analysis.search.race import Race, RaceRules
     from tokenswarm.analysis.tune_files import fill_in, write_tune_files
+    from tokenswarm.commands.capacity_trial import CapacityTrials
     from tokenswarm.contract.tune_record import CandidateRecord, TimeRecord, Tune
     from tokenswarm.run.run_plan import resolve
     from tokenswarm.series.space import DEFAULT
-    from tokenswarm.series.tune import TuneRun, TuneTools, read_state
+    from tokenswarm.series.tune import TuneRun, TuneTools
+    from tokenswarm.series.tune_state import read_state
 
     plan = resolve(base)
     make_folder(folder)
@@ -193,6 +216,8 @@ def race_settings(
     tools = TuneTools(lambda run: goodput_of(run, console), asked.budget_s, asked.pairs)
     if asked.series is not None:
         tools = replace(tools, series=asked.series)
+    if asked.objective == CAPACITY:
+        tools = replace(tools, search=CapacityTrials(tools.series, console), objective=CAPACITY)
     state = TuneRun(base, space.candidates, race, console, tools).play(
         folder, read_state(folder) if asked.resume else None
     )
@@ -200,8 +225,8 @@ def race_settings(
     tune = Tune(
         engine=plan.engine_name,
         scenario=plan.scenario.name,
-        objective=OBJECTIVE,
-        unit="requests/s",
+        objective=asked.objective,
+        unit="users" if asked.objective == CAPACITY and not plan.scenario.open_loop else "requests/s",
         simulated=engine is not None and engine.spec.simulated,
         default=DEFAULT,
         reason=state.ended or "",
@@ -217,7 +242,7 @@ def race_settings(
         notes=list(space.notes),
     )
     fill_in(tune, race, _settings_as_text(plan, space))
-    tune.ratio, tune.fresh_runs = _fresh_ratio(state, tune.winner, console), state.fresh
+    tune.ratio, tune.fresh_runs = _fresh_ratio(state, tune, console), state.fresh
     tune.answers = _answers(tune, base, asked, console)
     tune.quality = tune.answers.sentence
     tune.time = TimeRecord(
@@ -232,23 +257,26 @@ def race_settings(
     return state, tune
 
 
-def _fresh_ratio(state: TuneState, winner: str | None, console: Console) -> Ratio:
-    """The winner against the default, of the fresh pairs both of whose runs say something; a pair has one seed."""
+def _fresh_ratio(state: TuneState, tune: Tune, console: Console) -> Ratio:
+    """The winner against the default, of the fresh pairs both of whose sides say something; a pair has one seed."""
     from tokenswarm.analysis.tune_files import fresh_ratio
+    from tokenswarm.commands.capacity_trial import found_capacity
     from tokenswarm.contract.manifest import read_manifest
     from tokenswarm.contract.tune_record import Ratio
     from tokenswarm.series.space import DEFAULT
 
-    if winner == DEFAULT:
+    if tune.winner == DEFAULT:
         return Ratio(why="the default itself leads")
     if not state.fresh:
         return Ratio(why="it was not measured afresh")
+
+    def found(folder: Path) -> tuple[str, float | None]:
+        if tune.objective == CAPACITY:
+            return found_capacity(folder)
+        return str(read_manifest(folder).seed), goodput_of(folder, console).figure
+
     by_seed = {
-        side: {
-            str(read_manifest(Path(run)).seed): figure
-            for run in runs
-            if (figure := goodput_of(Path(run), console).figure) is not None
-        }
+        side: {seed: figure for seed, figure in (found(Path(run)) for run in runs) if figure is not None}
         for side, runs in state.fresh.items()
     }
     seeds = [seed for seed in by_seed["default"] if seed in by_seed["winner"]]

@@ -1,7 +1,8 @@
 """A race of engine settings: every candidate once a round on that round's seed, then the winner against the default.
 
 An engine is started once a candidate and round, and the last of a round is the first of the next. What was measured is
-written after each run (`SERIES_JSON`), so that a race that was interrupted goes on.
+written after each run (`SERIES_JSON`), so that a race that was interrupted goes on. What is measured is one run, or
+where that tells the objective (a capacity) a search of several.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import write_whole
+from tokenswarm.base.presence import present
 from tokenswarm.contract.search_progress import (
     Amounts,
     CandidateSoFar,
@@ -35,6 +37,7 @@ from tokenswarm.run.shared_engine import SharedEngine
 from tokenswarm.series.pairs import SALT, SEED, Ending, PairedRuns, Series, SeriesTools, shown_by_warmup
 from tokenswarm.series.progress import ProgressLog
 from tokenswarm.series.space import DEFAULT, Candidate
+from tokenswarm.series.tune_state import Round, TuneState
 
 FRESH_SEEDS = 1000
 """What the seeds of the winner's fresh runs lie above those of the race."""
@@ -60,43 +63,6 @@ class RaceLike(Protocol):
         """Take in the figures of all survivors; None: it could not be measured."""
 
 
-class Round(msgspec.Struct):
-    """A round as series.json has it: figures (None: not measurable) and run folders by candidate."""
-
-    seed: int = 0
-    warm: dict[str, str] = msgspec.field(default_factory=dict)
-    """What the first run's warm-up showed, as scenario values: the others go by it too."""
-    figures: dict[str, float | None] = msgspec.field(default_factory=dict)
-    runs: dict[str, str] = msgspec.field(default_factory=dict)
-
-
-class TuneState(msgspec.Struct):
-    """All that a race knows, as series.json has it."""
-
-    kind: str = "tune"
-    argv: list[str] = msgspec.field(default_factory=list)
-    candidates: list[str] = msgspec.field(default_factory=list)
-    rounds: list[Round] = msgspec.field(default_factory=list)
-    failures: dict[str, str] = msgspec.field(default_factory=dict)
-    """Why a candidate could not be measured."""
-    fresh: dict[str, list[str]] = msgspec.field(default_factory=dict)
-    fresh_pairs: int = 0
-    """Pairs of them whose runs are both over."""
-    total_s: float = 0.0
-    starts_s: float = 0.0
-    starts: int = 0
-    ended: str | None = None
-
-
-def read_state(folder: Path) -> TuneState:
-    """The state of a race. Raises UserError (RUN_FOLDER)."""
-    path = folder / SERIES_JSON
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=TuneState)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(Exit.RUN_FOLDER, f"{path} is not the record of a race that could go on: {error}") from None
-
-
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A run's objective, or None and why. `spoilt`: by the load generator, which says nothing of the candidate."""
@@ -107,13 +73,28 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """One measurement of a candidate: its objective and its folder, of a run or of a search. `warm`: what its warm-up
+    showed, for others; `ended`: interrupted, or its engine is `broken`, so that the next begins with a new one."""
+
+    measured: Measured
+    folder: Path | None = None
+    warm: Mapping[str, str] = field(default_factory=dict)
+    ended: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TuneTools:
-    """`figure(folder)` gives a run's objective. `budget_s` bounds the whole, fresh runs included."""
+    """`figure(folder)` gives a run's objective. `search(options, folder, engine, figure)`: measures by several runs
+    instead, in a folder of its own, beginning with what the candidate had the last time; None: one run tells.
+    `budget_s` bounds the whole, fresh runs included; `objective`: what the figures are of."""
 
     figure: Callable[[Path], Measured]
     budget_s: float | None = None
     pairs: int = FRESH_PAIRS
     series: SeriesTools = field(default_factory=SeriesTools)
+    search: Callable[[LoadOptions, Path, SharedEngine, float | None], Trial] | None = None
+    objective: str = "goodput"
 
 
 class TuneRun:
@@ -122,7 +103,8 @@ class TuneRun:
     def __init__(
         self, base: LoadOptions, candidates: Sequence[Candidate], race: RaceLike, console: Console, tools: TuneTools
     ) -> None:
-        self.state = TuneState(argv=list(base.argv), candidates=[each.name for each in candidates])
+        names = [each.name for each in candidates]
+        self.state = TuneState(argv=list(base.argv), candidates=names, objective=tools.objective)
         self._base, self._race, self._console, self._tools = base, race, console, tools
         self._candidates = {each.name: each for each in candidates}
         own = tools.series.engine
@@ -167,6 +149,10 @@ class TuneRun:
     def _go_on_from(self, earlier: TuneState) -> None:
         if earlier.candidates != self.state.candidates:
             raise UserError(Exit.USAGE, "the race to resume had other candidates: give the same scenario and space")
+        if earlier.objective != self.state.objective:
+            raise UserError(
+                Exit.USAGE, f"the race to resume was by {earlier.objective}, not {self.state.objective}: give the same"
+            )
         self.state = earlier
         self.state.ended, self._spent_before_s = None, earlier.total_s
         whole = [each for each in earlier.rounds if each.figures]
@@ -209,27 +195,12 @@ class TuneRun:
         options = replace(
             self._base, overrides={**work, **self._base.overrides, **candidate.overrides, SEED: work[SEED]}
         )
-        measured = Measured(None)
-        for _ in range(_TRIES):
-            began = self._now()
-            try:
-                outcome = self._tools.series.run(options, self._console, LoadTools(engine=self._engine.tools))
-            except UserError as error:  # it does not start, or refuses the flag: it will again
-                self._engine.close()
-                measured = Measured(None, str(error))
-                break
-            self._run_s.append(self._now() - began)
-            if outcome.status == "interrupted":
-                return "interrupted"
-            this.runs[candidate.name] = str(outcome.folder)
-            if outcome.error is not None:
-                measured = Measured(None, str(outcome.error))
-                self._engine.close()
-                break
-            measured = self._tools.figure(outcome.folder)
-            if not measured.spoilt:
-                this.warm = this.warm or shown_by_warmup(outcome)
-                break
+        trial = self._tried(options, candidate.name)
+        if trial.folder is not None:
+            this.runs[candidate.name] = str(trial.folder)
+        if trial.ended == "interrupted":
+            return "interrupted"
+        measured, this.warm = trial.measured, this.warm or dict(trial.warm)
         if measured.figure is None:
             self._console.print(f"{candidate.name}: {measured.why}", style="red", markup=False, highlight=False)
         if measured.spoilt:
@@ -238,6 +209,40 @@ class TuneRun:
         if measured.figure is None:
             self.state.failures[candidate.name] = measured.why
         return None
+
+    def _tried(self, options: LoadOptions, name: str) -> Trial:
+        """A measurement that the load generator did not spoil, or the last of several."""
+        trial = Trial(Measured(None))
+        for _ in range(_TRIES):
+            began = self._now()
+            try:
+                trial = self._one_run(options) if self._tools.search is None else self._one_search(options, name)
+            except UserError as error:  # it does not start, or refuses the flag: it will again
+                trial = Trial(Measured(None, str(error)), ended="broken")
+            else:
+                self._run_s.append(self._now() - began)
+            if trial.ended == "broken":
+                self._engine.close()
+            if trial.ended or not trial.measured.spoilt:
+                break
+        return trial
+
+    def _one_run(self, options: LoadOptions) -> Trial:
+        outcome = self._tools.series.run(options, self._console, LoadTools(engine=self._engine.tools))
+        if outcome.status == "interrupted":
+            return Trial(Measured(None), ended="interrupted")
+        if outcome.error is not None:
+            return Trial(Measured(None, str(outcome.error)), outcome.folder, ended="broken")
+        measured = self._tools.figure(outcome.folder)
+        return Trial(measured, outcome.folder, {} if measured.spoilt else shown_by_warmup(outcome))
+
+    def _one_search(self, options: LoadOptions, name: str) -> Trial:
+        """In the next folder that is free; from the figure that the candidate had the last time."""
+        number = 1 + sum(1 for path in self._folder.iterdir() if path.is_dir())
+        known = [each.figures[name] for each in self.state.rounds if each.figures.get(name)]
+        place = 1 + list(self._candidates).index(name)
+        folder = self._folder / f"search-{number:03d}-candidate-{place}"
+        return present(self._tools.search)(options, folder, self._engine, known[-1] if known else None)
 
     def _say(self, rounds: int, before: set[str]) -> None:
         left = self._race.survivors
@@ -258,6 +263,9 @@ class TuneRun:
         words = f"measuring {winner} against the default on fresh seeds"
         self._console.print(f"\n{words}", markup=False, highlight=False)
         self._progress.begin(RunUnderWay("fresh", self._runs + 1, candidate=str(winner)), words)
+        if self._tools.search is not None:
+            self._fresh_searches(str(winner))
+            return
         seed = {SEED: str(self._seed + FRESH_SEEDS)}
         default, best = (
             replace(self._base, overrides={**self._base.overrides, **overrides, **seed})
@@ -279,6 +287,29 @@ class TuneRun:
         self._keep_fresh(series)
         if series.interrupted:
             self.state.ended = "interrupted"
+
+    def _fresh_searches(self, winner: str) -> None:
+        """The same where a measurement is a search: in turn, and both of a pair on the same seed and work."""
+        state, names = self.state, {"default": DEFAULT, "winner": winner}
+        state.fresh = {side: state.fresh.get(side, [])[: state.fresh_pairs] for side in names}
+        for pair in range(state.fresh_pairs, self._tools.pairs):
+            if pair > 1 and not self._holds(2):
+                break
+            work = {SEED: str(self._seed + FRESH_SEEDS + pair), SALT: fresh_salt()}
+            for side in names if pair % 2 == 0 else reversed(names):
+                own = self._candidates[names[side]].overrides
+                trial = self._tried(replace(self._base, overrides={**self._base.overrides, **own, **work}), names[side])
+                if trial.ended == "interrupted":
+                    state.ended = "interrupted"
+                    return
+                if trial.folder is None or trial.measured.figure is None:
+                    self._console.print(f"{names[side]}: {trial.measured.why}", style="red", markup=False)
+                    return
+                state.fresh[side].append(str(trial.folder))
+                self._keep()
+            state.fresh_pairs = pair + 1
+            self._keep()
+            self._progress.over()
 
     def _keep_fresh(self, series: Series) -> None:
         """After each run: what is measured by then is not lost, whatever ends the race."""
@@ -318,11 +349,14 @@ class TuneRun:
 
     def _fits(self) -> bool:
         """Whether one more round, and what comes after, ends within the budget."""
+        return self._holds(len(self._race.survivors) + 2 * self._tools.pairs)
+
+    def _holds(self, measurements: int) -> bool:
+        """Whether the budget holds so many more, as long as those were that there were."""
         budget_s = self._tools.budget_s
         if budget_s is None or not self._run_s:
             return True
-        run_s = sum(self._run_s) / len(self._run_s)
-        return self._spent_s + run_s * (len(self._race.survivors) + 2 * self._tools.pairs) <= budget_s
+        return self._spent_s + measurements * sum(self._run_s) / len(self._run_s) <= budget_s
 
     def _timed_start(self, own: EngineTools, plan: RunPlan, folder: Path, console: Console) -> Any:
         began = time.monotonic()

@@ -96,6 +96,20 @@ def test_figures_are_per_gpu_and_dearer_where_less_comes_out(folder: Path) -> No
     assert level.figures[COST].value == pytest.approx(2.0 * 2 / 3600 / (600 * 100 / SECONDS) * 1e6, rel=0.06)
 
 
+def test_a_run_that_was_interrupted_is_no_level(folder: Path, tmp_path: Path) -> None:
+    """Those under way when it was cut are the slow ones: the others alone would make an overloaded level pass."""
+    name = run_at(tmp_path, 64.0, 0.0)
+    manifest_of = tmp_path / name / "run.json"
+    manifest_of.write_text(manifest_of.read_text().replace('"status": "complete"', '"status": "interrupted"'))
+    record = Capacity(slo={"ttft_ms": LIMIT_MS}, runs=[CapacityRun(64.0, name, 1, SECONDS)])
+    answered = CapacityJudge(record, tmp_path).answer(record, "interrupted")
+    assert answered.levels == [] and answered.capacity.sure_pass is None
+    write_capacity_files(answered, tmp_path)
+    assert progress_lines(answered, None) == ["64 users: the run was interrupted, so it says nothing"]
+    died = CapacityJudge(Capacity(runs=[CapacityRun(64.0, name, 1, SECONDS, died=True)]), tmp_path)
+    assert [level.state for level in died.answer(record, "").levels] == ["fail"]
+
+
 def test_page_and_markdown_tell_the_answer_first_and_escape_names(folder: Path) -> None:
     page, words = (folder / "capacity.html").read_text(), (folder / "capacity.md").read_text()
     answer = answer_sentence(read_capacity(folder))

@@ -14,7 +14,7 @@ from tokenswarm.analysis.library.entries import read_library
 from tokenswarm.analysis.render.library_page import library_list
 
 from tokenswarm.base.errors import UserError
-from tokenswarm.series.tune import read_state
+from tokenswarm.series.tune_state import read_state
 
 KEYS = st.sampled_from(
     [

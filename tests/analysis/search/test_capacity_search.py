@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tokenswarm.analysis.search.attainment import Blocks
 from tokenswarm.analysis.search.capacity_search import (
+    CUT,
     DIED,
     LIMITED,
     OVERLOADED,
@@ -139,3 +140,12 @@ def test_an_overloaded_level_fails_however_its_requests_came_together() -> None:
     known = judge(SearchSettings(8), [Evidence(8, blocks(1.0, 2000, rng)), Evidence(16, late, OVERLOADED)])
     assert known.sure_fail == 16
     assert judge(SearchSettings(8), [Evidence(16, late)]).sure_fail is None
+
+
+def test_a_run_that_was_interrupted_says_nothing_and_its_load_is_measured_anew() -> None:
+    asked, all_good = SearchSettings(16), Blocks((50,) * 20, (50,) * 20, (0,) * 20)
+    cut = Evidence(16, all_good, CUT)
+    assert judge(asked, [cut]).levels == ()
+    assert next_step(asked, [cut]) == next_step(asked, [])
+    known = judge(asked, [cut, Evidence(16, all_good)])
+    assert [(each.load, each.runs) for each in known.levels] == [(16, (1,))], "places are those of all runs"

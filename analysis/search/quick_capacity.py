@@ -1,0 +1,117 @@
+"""A quick search for a capacity: a figure for a race of settings, not an answer with an interval.
+
+A race compares many candidates and measures each survivor in every round, so that one round's figure may be rough: what
+is left of chance is in the race's own residual. The load goes up (or down) until one seems to pass and one to fail, the
+two are bisected until they are near each other, and a curve through the loads near them says where attainment crosses
+the target. A candidate that was searched before begins where that ended and takes smaller strides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenswarm.analysis.search.capacity_estimate import Point, line_crossing
+from tokenswarm.analysis.search.capacity_search import (
+    DIED,
+    LIMITED,
+    REFUSED,
+    USERS,
+    Evidence,
+    Step,
+)
+
+STRIDE, NEAR_STRIDE = 2.0, 1.25
+"""From one load to the next, of a first search and of later ones."""
+NEAR = 1.15
+"""Loads that seem to pass and to fail are near enough to each other."""
+REQUESTS = 400
+"""Of one run."""
+_MOST_RUNS = 14
+_FARTHEST = 2.0**10
+"""Times the first load, up and down."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuickSearch:
+    """What is asked. `start`: the first load; `known`: it is about the capacity, as an earlier search found."""
+
+    start: float
+    unit: str
+    target: float = 0.95
+    requests: int = REQUESTS
+    known: bool = False
+
+    def next_step(self, evidence: Sequence[Evidence]) -> Step:
+        """What to measure next, or why it is over: `precision`, `levels`, `below_least`, `limited` or `refused`."""
+        if not evidence:
+            return self._at(self.start, "bracket")
+        last = evidence[-1]
+        if last.flaw == REFUSED:
+            return Step(REFUSED)
+        if last.flaw == LIMITED:
+            once = len(evidence) < 2 or evidence[-2].load != last.load or evidence[-2].flaw != LIMITED
+            return self._at(last.load, "again") if once else Step(LIMITED)
+        if len(evidence) >= _MOST_RUNS:
+            return Step("levels")
+        low, high = self._around(evidence)
+        stride = NEAR_STRIDE if self.known else STRIDE
+        if high is None:
+            load = self._whole(present_load(low) * stride, up=True)
+            return self._at(load, "bracket") if load <= self.start * _FARTHEST else Step("levels")
+        if low is None:
+            if high < self.start / _FARTHEST or (self.unit == USERS and high <= 1):
+                return Step("below_least")
+            return self._at(self._whole(high / stride, up=False), "bracket")
+        if high <= low * NEAR or (self.unit == USERS and high - low <= 1):
+            return Step("precision")
+        middle = math.sqrt(low * high)
+        return self._at(min(max(round(middle), low + 1), high - 1) if self.unit == USERS else middle, "bisect")
+
+    def estimate(self, evidence: Sequence[Evidence]) -> float | None:
+        """The load at which attainment crosses the target; None before it lies between two loads."""
+        low, high = self._around(evidence)
+        if low is None or high is None:
+            return None
+        shares = {load: share for load, share, _ in self._levels(evidence)}
+        if shares[high] <= 0.5 and shares[low] >= 0.99:  # a cliff: no curve
+            return math.sqrt(low * high)
+        points = [
+            Point(load, share, requests, 1.0)
+            for load, share, requests in self._levels(evidence)
+            if low / NEAR**2 <= load <= high * NEAR**2
+        ]
+        crossed = line_crossing(points, self.target)
+        return math.sqrt(low * high) if crossed is None else min(max(crossed, low / NEAR), high * NEAR)
+
+    def _around(self, evidence: Sequence[Evidence]) -> tuple[float | None, float | None]:
+        """The lowest load that seems to fail, and the highest below it that seems to pass."""
+        levels = self._levels(evidence)
+        high = min((load for load, share, _ in levels if share < self.target), default=None)
+        below = [load for load, share, _ in levels if share >= self.target and (high is None or load < high)]
+        return max(below, default=None), high
+
+    def _levels(self, evidence: Sequence[Evidence]) -> list[tuple[float, float, int]]:
+        """Load, attainment and requests of each that was measured; an engine that died met nothing."""
+        levels: dict[float, tuple[float, int]] = {}
+        for each in evidence:
+            if each.flaw in (LIMITED, REFUSED) or (not each.blocks.requests and each.flaw != DIED):
+                continue
+            good, sent = levels.get(each.load, (0.0, 0))
+            mine = 0 if each.flaw == DIED else sum(each.blocks.good)
+            levels[each.load] = (good + mine, sent + max(1, each.blocks.requests))
+        return [(load, good / sent, sent) for load, (good, sent) in sorted(levels.items())]
+
+    def _whole(self, load: float, up: bool) -> float:
+        if self.unit != USERS:
+            return load
+        return float(math.ceil(load) if up else max(1, math.floor(load)))
+
+    def _at(self, load: float, why: str) -> Step:
+        return Step(why, float(max(1, round(load))) if self.unit == USERS else load, self.requests)
+
+
+def present_load(load: float | None) -> float:
+    """A load that is there, or 1."""
+    return 1.0 if load is None else load

@@ -1,0 +1,97 @@
+"""Ctrl-C in a search, a race and a decision on the simulator: what was found stays, and `--resume` goes on with it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokenswarm.base.errors import Exit
+from tokenswarm.contract.search_progress import SearchProgress, is_going_on, read_progress
+
+from .support import CLI, Finished, run_cli, started
+
+pytestmark = pytest.mark.slow
+
+QUICK = "engine.sim.time_scale=10 user.think_time_s=0.05 rag.documents=4 load.warmup_s=1 load.drain_s=5"
+SPACE = 'sample = "list"\n[[candidates]]\nmax_num_seqs = 2\n'
+LONG_S = 900.0
+"""A series is many runs."""
+VIRTUAL = "load.duration_s=10 load.warmup_s=4 load.drain_s=6"
+
+
+def interrupted(arguments: list[str], results: Path, when: Callable[[SearchProgress], bool]) -> Finished:
+    """A command that is interrupted once its progress.json says so."""
+
+    def reached() -> bool:
+        [*folders] = results.iterdir()
+        return bool(folders) and (folders[0] / "progress.json").exists() and when(read_progress(folders[0]))
+
+    with started([*CLI, *arguments, "--results", str(results)], results) as process:
+        process.wait_until(reached, "the moment of the interruption", LONG_S)
+        assert is_going_on(read_progress(process.folder()))
+        process.signal(signal.SIGINT)
+        run = process.finish(end_s=LONG_S)
+    assert run.code == Exit.INTERRUPTED, run.err
+    assert "Traceback" not in run.err and run.left == []
+    assert (read_progress(run.path).state, read_progress(run.path).now) == ("interrupted", None)
+    return run
+
+
+def answer(run: Finished, kind: str) -> dict[str, Any]:
+    return json.loads((run.path / f"{kind}.json").read_text())
+
+
+def second_run(progress: SearchProgress) -> bool:
+    return progress.runs >= 1 and progress.now is not None and progress.now.number == 2
+
+
+def test_a_search_for_a_capacity_goes_on(results: Path) -> None:
+    asked = ["capacity", "--scenario", "rag", "--users", "2", "--duration", "2s", "--set", QUICK]
+    run = interrupted(asked, results, second_run)
+    found = answer(run, "capacity")
+    assert found["capacity"]["reason"] == "interrupted" and (run.path / "capacity.html").exists()
+    assert "goes on" in run.out and len(found["levels"]) == 1, "the level that was cut says nothing"
+    spent = sum(each["requests"] for each in found["runs"])
+    again = run_cli(*asked, "--resume", str(run.path), "--max-requests", str(spent + 1), results=results, end_s=LONG_S)
+    assert again.code == Exit.PASSED, again.err
+    more = answer(run, "capacity")
+    assert more["capacity"]["reason"] == "budget" and len(more["runs"]) == len(found["runs"]) + 1
+    assert more["runs"][: len(found["runs"])] == found["runs"] and more["salt"] == found["salt"]
+    assert len(more["levels"]) == 2 and read_progress(run.path).state == "ended"
+
+
+def test_a_race_of_settings_goes_on(results: Path, tmp_path: Path) -> None:
+    space = tmp_path / "space.toml"
+    space.write_text(SPACE)
+    asked = ["tune", "--scenario", "rag", "--users", "4", "--duration", "2s", "--space", str(space), "--set", QUICK]
+    asked += ["--rounds", "2", "--pairs", "1"]
+    run = interrupted(asked, results, second_run)
+    kept = json.loads((run.path / "series.json").read_text())["rounds"][0]
+    assert answer(run, "tune")["reason"] == "interrupted" and list(kept["figures"]) == ["default"]
+    again = run_cli(*asked, "--resume", str(run.path), results=results, end_s=LONG_S)
+    assert again.code == Exit.PASSED, again.err
+    tune = answer(run, "tune")
+    assert tune["rounds"] == 2 and tune["reason"] != "interrupted" and tune["winner"] is not None
+    assert tune["candidates"][0]["runs"][0] == kept["runs"]["default"], "what was measured is not measured again"
+
+
+def test_a_decision_goes_on_with_the_stage_that_was_under_way(results: Path, tmp_path: Path) -> None:
+    space = tmp_path / "space.toml"
+    space.write_text(SPACE)
+    asked = ["decide", "--scenario", "chat", "--engines", "sim-vllm", "--users", "6", "--budget", "8m", "--rounds", "2"]
+    asked += ["--space", str(space), "--set", VIRTUAL]
+    run = interrupted(asked, results, lambda progress: progress.now is not None and progress.now.number == 2)
+    found = answer(run, "decision")
+    assert found["reason"] == "interrupted" and (run.path / "decision.html").exists()
+    assert [each["state"] for each in found["stages"]] == ["done", "stopped"]
+    again = run_cli(*asked, "--resume", str(run.path), results=results, end_s=LONG_S)
+    assert again.code == Exit.PASSED, again.err
+    decision = answer(run, "decision")
+    assert [each["state"] for each in decision["stages"]] == ["done"] * 2
+    race = [each for each in found["sides"][0]["runs"] if each.startswith("race")]
+    assert race and decision["sides"][0]["runs"][: len(race)] == race

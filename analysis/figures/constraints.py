@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from tokenswarm.analysis.figures.control_arm import CONTROL, WORKLOAD
-from tokenswarm.analysis.figures.finish_reasons import CUT
 from tokenswarm.analysis.figures.quantities import is_ok
 from tokenswarm.analysis.figures.statistics import Estimate, percentiles, share_of
 
 from tokenswarm.contract.manifest import ScenarioRecord
 from tokenswarm.contract.summary.request_records import ConstraintUse
+from tokenswarm.contract.tables import CUT_BY_LENGTH
 
 REFUSED = "rejected"
 """The kind of failure by which an engine refuses a constraint."""
@@ -41,7 +41,7 @@ def constraint_uses(requests: pd.DataFrame, measured: pd.DataFrame, scenario: Sc
 def _use(name: str, requests: pd.DataFrame, measured: pd.DataFrame, unique: bool) -> ConstraintUse:
     ok, refused = is_ok(measured), (requests["error"] == REFUSED).to_numpy()
     checked = measured[ok & measured["valid_output"].notna().to_numpy()]
-    cut = (checked["finish_reason"].astype("object") == CUT).to_numpy()
+    cut = (checked["finish_reason"].astype("object") == CUT_BY_LENGTH).to_numpy()
     valid = (checked["valid_output"] == 1.0).to_numpy()
     first, later = first_use(requests, measured, unique)
     details = requests.loc[refused, "error_detail"].dropna()

@@ -7,9 +7,8 @@ from tokenswarm.analysis.figures.quantities import is_ok
 from tokenswarm.analysis.figures.statistics import share
 
 from tokenswarm.contract.summary.request_records import FinishReason
+from tokenswarm.contract.tables import CUT_BY_LENGTH
 
-CUT = "length"
-"""The API's word for an answer that reached its longest length."""
 _NONE = "none given"
 TELLING_SHARE = 0.5
 """Share of the invalid answers from which their being cut is told."""
@@ -37,7 +36,7 @@ def finish_reasons(rows: pd.DataFrame) -> list[FinishReason]:
 def cut_notes(reasons: list[FinishReason]) -> list[str]:
     """A sentence where most of the invalid answers were cut: they tell nothing of model or engine."""
     invalid = sum(each.checked - each.valid for each in reasons)
-    cut = sum(each.checked - each.valid for each in reasons if each.reason == CUT)
+    cut = sum(each.checked - each.valid for each in reasons if each.reason == CUT_BY_LENGTH)
     if not invalid or cut < TELLING_SHARE * invalid:
         return []
     return [

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import stats
-from tokenswarm.analysis.figures.finish_reasons import CUT
 from tokenswarm.analysis.figures.jackknife import jackknife
 from tokenswarm.analysis.figures.quantities import is_ok
 from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, Estimate, block_rate, share_of
@@ -28,6 +27,7 @@ from tokenswarm.analysis.figures.window import Window
 from tokenswarm.contract.limits import observations_needed
 from tokenswarm.contract.metrics import share_of as ratio
 from tokenswarm.contract.summary.task_records import TaskFigures
+from tokenswarm.contract.tables import CUT_BY_LENGTH
 
 _MS = 1000.0
 
@@ -39,7 +39,7 @@ def task_figures(rows: pd.DataFrame, window: Window | None) -> TaskFigures | Non
         return None
     lengths = task_lengths(rows)
     checked = rows[is_ok(rows) & rows["valid_output"].notna().to_numpy()]
-    cut = (checked["finish_reason"].astype("object") == CUT).to_numpy()
+    cut = (checked["finish_reason"].astype("object") == CUT_BY_LENGTH).to_numpy()
     valid = (checked["valid_output"] == 1.0).to_numpy()
     seconds = lengths["seconds"].to_numpy()
     completed = (lengths["outcome"] == "completed").to_numpy()

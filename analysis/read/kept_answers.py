@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenswarm.contract.tables import ANSWERS_JSONL
+from tokenswarm.contract.tables import ANSWERS_JSONL, CUT_BY_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,20 @@ class KeptAnswer:
 
 
 def kept_answers(folder: Path, most: int) -> list[KeptAnswer]:
-    """At most so many of a run folder, invalid ones first; none where it has none. A line that is none is left out."""
+    """At most so many of a run folder, invalid ones first, of which those that were cut by length come last; none where
+    it has none. A line that is none is left out."""
     try:
         lines = (folder / ANSWERS_JSONL).read_text("utf-8", errors="replace").splitlines()
     except OSError:
         return []
     answers = [answer for line in lines if (answer := _answer(line)) is not None]
-    return sorted(answers, key=lambda answer: answer.valid is not False)[:most]
+    return sorted(answers, key=_place)[:most]
+
+
+def _place(answer: KeptAnswer) -> int:
+    if answer.valid is not False:
+        return 2
+    return 1 if answer.finish_reason == CUT_BY_LENGTH else 0
 
 
 def _answer(line: str) -> KeptAnswer | None:

@@ -14,12 +14,12 @@ from tokenswarm.generator.kept_answers import KEPT_CHARS, KeptAnswers
 from tokenswarm.generator.sinks import Buffer, FileSink
 
 
-def row(number: int, valid: bool | None, phase: str = "measure") -> dict:
+def row(number: int, valid: bool | None, phase: str = "measure", finish: str = "stop") -> dict:
     return {
         "request_id": f"r{number}",
         "user_class": "U",
         "document": "flat",
-        "finish_reason": "stop",
+        "finish_reason": finish,
         "valid_output": valid,
         "completion_tokens": 3,
         "phase": phase,
@@ -36,6 +36,11 @@ def kept(*rows: dict, most: int = 3, text: str = "words") -> list[str]:
 def test_invalid_answers_come_first_and_others_take_the_places_that_are_left() -> None:
     assert kept(row(1, True), row(2, None), row(3, False), row(4, True)) == ["r3", "r1", "r2"]
     assert kept(*(row(number, False) for number in range(9))) == ["r0", "r1", "r2"]
+
+
+def test_invalid_answers_that_were_cut_by_length_come_behind_those_that_ended_by_themselves() -> None:
+    rows = (row(1, True), row(2, False, finish="length"), row(3, False, finish="length"), row(4, False))
+    assert kept(*rows) == ["r4", "r2", "r3"] and kept(*rows, most=1) == ["r4"]
 
 
 def test_nothing_is_kept_of_a_warm_up_of_failures_or_where_nobody_asked() -> None:

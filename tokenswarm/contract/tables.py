@@ -39,6 +39,9 @@ PHASES = ("warmup", "measure", "drain")
 STATUSES = ("ok", "failed", "cancelled")
 """`cancelled`: still in flight when the run ended; neither a success nor a failure."""
 
+CUT_BY_LENGTH = "length"
+"""The API's word in `finish_reason` for an answer that reached its longest length."""
+
 TOKEN_SOURCES = ("usage", "chunks")
 """Where completion_tokens comes from: the engine's own count, or events with text where it gave none."""
 

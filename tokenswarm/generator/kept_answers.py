@@ -8,25 +8,29 @@ from typing import Any
 
 from tokenswarm.base.masking import masked
 from tokenswarm.client.answer import Answer
+from tokenswarm.contract.tables import CUT_BY_LENGTH
 
 KEPT_CHARS = 4000
 """Of an answer's text; a longer one is cut."""
 
 
 class KeptAnswers:
-    """The answers that one process keeps: the first `most` invalid ones of the measure phase, and of the others as many
-    as these leave room for."""
+    """The answers that one process keeps of the measure phase: the first `most` invalid ones, of which those that were
+    cut by length come behind, for they show nothing but that; and of the others as many as these leave room for."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._invalid: list[str] = []
+        self._cut: list[str] = []
         self._others: list[str] = []
 
     def add(self, row: dict[str, Any], answer: Answer, keys: Collection[str]) -> None:
         """Look at an answer, whose row is `row`. Keys that are known are masked."""
         if not self._most or row["phase"] != "measure" or not answer.ok:
             return
-        kept = self._invalid if row["valid_output"] is False else self._others
+        kept = self._others
+        if row["valid_output"] is False:
+            kept = self._cut if row["finish_reason"] == CUT_BY_LENGTH else self._invalid
         if len(kept) >= self._most:
             return
         names = ("request_id", "user_class", "document", "finish_reason", "valid_output", "completion_tokens")
@@ -40,4 +44,4 @@ class KeptAnswers:
 
     def lines(self) -> list[str]:
         """At most so many, invalid ones first, a JSON object each."""
-        return [*self._invalid, *self._others][: self._most]
+        return [*self._invalid, *self._cut, *self._others][: self._most]

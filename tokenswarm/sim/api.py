@@ -173,7 +173,7 @@ def _constraint(
 
 
 def _wanted(data: Mapping[str, object]) -> tuple[Mapping[str, object] | None, TextForm | None]:
-    """The form of the answer that is asked for, in any of the fields of vLLM, SGLang and TensorRT-LLM: as a
+    """The form of the answer that is asked for, in any of the fields of the engines that are described: as a
     response_format of the OpenAI API, or as a form of text."""
     given = data.get("response_format")
     wanted: dict[str, object] = dict(given) if isinstance(given, Mapping) else {}
@@ -187,10 +187,12 @@ def _wanted(data: Mapping[str, object]) -> tuple[Mapping[str, object] | None, Te
             ("grammar", "grammar"),
             ("ebnf", "grammar"),
         ):
-            if table.get(name) is not None and (table is not data or name in ("json_schema", "regex", "ebnf")):
+            if table.get(name) is not None and (table is not data or name in ("json_schema", "regex", "ebnf", "grammar")):
                 wanted = {"type": form, form: table[name]}
     kind = wanted.get("type")
-    if kind == "json":
+    if kind == "regex_schema":
+        kind, wanted = "regex", {"regex": wanted.get("regex_schema")}
+    if kind == "json" or (kind == "json_object" and isinstance(wanted.get("schema"), Mapping)):
         schema = wanted.get("schema", wanted.get("json"))
         schema = _schema(schema) if isinstance(schema, str) else schema
         return {"type": "json_schema", "json_schema": {"schema": schema}}, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class Constraint:
             "{pattern}": self.value,
             "{choices}": list(choices),
             "{choices_pattern}": "|".join(map(re.escape, choices)),
+            "{choices_grammar}": "root ::= " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices),
             "{grammar}": self.value,
         }
         filled: dict[str, Any] = _filled(fields[self.kind], values)

@@ -261,7 +261,7 @@ class EngineSpec(_Strict):
     """What a request's model field says for a LoRA adapter, with {name} and {model} (the base model's)."""
     constraints: dict[ConstraintKind, dict[str, Any]] = {}
     """For each kind of constraint on an answer the keys of a request's body that ask for it; {schema}, {name},
-    {pattern}, {choices}, {choices_pattern} and {grammar} stand for what is asked."""
+    {pattern}, {choices}, {choices_pattern}, {choices_grammar} and {grammar} stand for what is asked."""
     fixed_served_name: str | None = None
     """The model's name where the engine needs no model."""
     version_package: str | None = None

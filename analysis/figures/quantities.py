@@ -191,8 +191,10 @@ def error_rate(rows: pd.DataFrame) -> Estimate:
 
 def valid_output(rows: pd.DataFrame) -> Estimate:
     """Share of successful answers that passed the scenario's own check, of those that were checked."""
-    checked = rows.loc[is_ok(rows), "valid_output"].dropna().to_numpy()
-    return share_of(checked == 1.0, why="the scenario has no check of its answers")
+    ok = is_ok(rows)
+    checked = rows.loc[ok, "valid_output"].dropna().to_numpy()
+    why = "the scenario has no check of its answers" if ok.any() else "no request succeeded"
+    return share_of(checked == 1.0, why=why)
 
 
 def token_facts(rows: pd.DataFrame) -> Tokens:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from tokenswarm.contract.tables import ANSWERS_JSONL, CUT_BY_LENGTH
 
+_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t\r"} | {127: 0x2421}
+"""Control characters as Unicode's pictures of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
@@ -36,6 +39,11 @@ def _place(answer: KeptAnswer) -> int:
     if answer.valid is not False:
         return 2
     return 1 if answer.finish_reason == CUT_BY_LENGTH else 0
+
+
+def visible(text: str) -> str:
+    """A text with a sign in place of each control character that nobody would see, line breaks and tabs apart."""
+    return text.translate(_PICTURES)
 
 
 def _answer(line: str) -> KeptAnswer | None:

@@ -13,7 +13,7 @@ from tokenswarm.analysis.figures.levels import load_levels
 from tokenswarm.analysis.figures.quantities import is_ok
 from tokenswarm.analysis.figures.timeline import Timeline, make_timeline
 from tokenswarm.analysis.figures.window import Window, find_window
-from tokenswarm.analysis.read.kept_answers import kept_answers
+from tokenswarm.analysis.read.kept_answers import kept_answers, visible
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.render import page, tiles
 from tokenswarm.analysis.render.assets import chart_page, environment
@@ -85,6 +85,7 @@ def render(run: Run, summary: Summary) -> str:
             health=page.health_rows(summary),
             tasks=task_rows(summary.tasks),
             task_counts=task_counts(summary.tasks),
+            visible=visible,
             answers=kept_answers(run.folder, run.manifest.scenario.table("output").get("keep_answers") or 0),
             slowest=slowest_rows(run),
             outcome=page.outcome_sentence(summary),

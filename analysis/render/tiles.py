@@ -74,6 +74,8 @@ def means_nothing(summary: Summary) -> str:
     """Why the share of valid answers says nothing of this run; empty where it says something."""
     if summary.simulated:
         return "means nothing here: the simulator makes up its answers"
+    if summary.constraints or summary.tasks:  # whether an answer fits is then up to the engine, whatever the weights
+        return ""
     random = summary.run.effective.get("load_format") == "dummy" or _RANDOM_MODEL in (summary.run.model or "")
     return "means nothing here: the model has random weights" if random else ""
 

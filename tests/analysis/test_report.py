@@ -26,6 +26,7 @@ from tests.analysis.make_run import START, make_run, manifest, row, write_run
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract import tables as schema
 from tokenswarm.contract.summary.header_records import Header
+from tokenswarm.contract.summary.request_records import ConstraintUse
 from tokenswarm.contract.summary.summary_file import read_summary
 from tokenswarm.contract.summary.summary_record import Summary
 
@@ -130,6 +131,8 @@ def test_valid_output_of_a_simulator_or_a_random_model_is_said_to_mean_nothing()
     assert "simulator" in means_nothing(Summary(simulated=True))
     assert "random" in means_nothing(Summary(run=Header(effective={"load_format": "dummy"})))
     assert "random" in means_nothing(Summary(run=Header(model="/models/tiny-llama")))
+    constrained = Summary(constraints=[ConstraintUse(name="flat")], run=Header(model="/models/tiny-llama"))
+    assert means_nothing(constrained) == "", "it is the engine that makes answers fit"
     assert means_nothing(Summary(run=Header(model="TinyLlama/TinyLlama-1.1B"))) == ""
 
 

@@ -6,7 +6,7 @@ import json
 import stat
 from pathlib import Path
 
-from tokenswarm.analysis.read.kept_answers import kept_answers
+from tokenswarm.analysis.read.kept_answers import kept_answers, visible
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract.tables import ANSWERS_JSONL
@@ -84,3 +84,7 @@ def test_a_run_that_keeps_nothing_has_no_such_file(tmp_path: Path) -> None:
     Buffer(sink).flush()
     sink.close()
     assert not (tmp_path / ANSWERS_JSONL).exists()
+
+
+def test_what_makes_a_text_no_json_is_seen_on_the_page() -> None:
+    assert visible('"on\x07 \x12\x7f"\n\tand') == '"on\u2407 \u2412\u2421"\n\tand'

@@ -187,7 +187,9 @@ def _wanted(data: Mapping[str, object]) -> tuple[Mapping[str, object] | None, Te
             ("grammar", "grammar"),
             ("ebnf", "grammar"),
         ):
-            if table.get(name) is not None and (table is not data or name in ("json_schema", "regex", "ebnf", "grammar")):
+            if table.get(name) is not None and (
+                table is not data or name in ("json_schema", "regex", "ebnf", "grammar")
+            ):
                 wanted = {"type": form, form: table[name]}
     kind = wanted.get("type")
     if kind == "regex_schema":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from tokenswarm.base.foreign import readable
 from tokenswarm.base.last_handler import report_bug
 from tokenswarm.base.signals import interrupt_by_any_signal
 from tokenswarm.base.terminal import last_through_everything, why_output_was_lost
+from tokenswarm.base.typed import CommandParser, as_typed
 
 COMMANDS = (
     "load",
@@ -90,28 +90,6 @@ def _no_empty_folders(results: Path | None) -> Iterator[None]:
             drop_if_empty(results)
 
 
-OPTIONS_OF_KEYS = {
-    "load.users": "--users",
-    "load.spawn_rate": "--spawn-rate",
-    "load.rate": "--rate",
-    "load.duration_s": "--duration",
-    "prompts.seed": "--seed",
-    "endpoint.preset": "--endpoint",
-}
-"""Options that are short for values of a scenario."""
-
-
-def as_typed(sentence: str, arguments: Sequence[str]) -> str:
-    """The sentence with the option that was typed, and its variable of make, in the place of the key behind it."""
-    names = {word.partition("=")[0] for word in arguments}
-    for key, option in OPTIONS_OF_KEYS.items():
-        by_hand = any(f"{key}=" in word for word in arguments)
-        if option in names and not by_hand:
-            variable = option[2:].replace("-", "_").upper()
-            sentence = re.sub(rf"(SET: )?\b{re.escape(key)}\b", f"{variable} ({option})", sentence, count=1)
-    return sentence
-
-
 def refuse_undecodable(arguments: Sequence[str]) -> None:
     """Raise UserError (USAGE) for an argument that is not UTF-8: no file of a run could tell of it."""
     for argument in arguments:
@@ -127,9 +105,9 @@ def _commands() -> list[ModuleType]:
     return [importlib.import_module(f"tokenswarm.commands.{name}") for name in COMMANDS]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> CommandParser:
     codes = "\n".join(f"  {code.value:<4} {code.name.lower().replace('_', ' '):<16} {code.meaning}" for code in Exit)
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m tokenswarm",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Load testing for LLM inference engines, built on Locust.",

@@ -22,7 +22,7 @@ MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 
 
 def accept(words: list[str]) -> None:
-    """Raise SystemExit unless the command line takes these words, which follow `python -m tokenswarm`."""
+    """Raise UserError unless the command line takes these words, which follow `python -m tokenswarm`."""
     if words[:1] == ["sim"]:
         sim_parser().parse_args(words[1:])
     else:
@@ -30,7 +30,7 @@ def accept(words: list[str]) -> None:
 
 
 def check_make(words: tuple[str, ...]) -> None:
-    """Raise AssertionError or SystemExit unless the Makefile has the target and it uses each variable."""
+    """Raise AssertionError or UserError unless the Makefile has the target and it uses each variable."""
     target = next((word for word in words[1:] if "=" not in word), "help")
     assert re.search(rf"^{re.escape(target)}:.*##", MAKEFILE, re.MULTILINE), f"no target {target}"
     done = subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True)
@@ -63,12 +63,12 @@ def test_the_pages_show_commands() -> None:
 )
 def test_a_command_that_nothing_takes_is_found(text: str) -> None:
     [command] = commands_of("page", text)
-    with pytest.raises((AssertionError, SystemExit)):
+    with pytest.raises((AssertionError, UserError)):
         check(command)
 
 
 def check(command: Command) -> None:
-    """Raise AssertionError or SystemExit unless this command is taken."""
+    """Raise AssertionError or UserError unless this command is taken."""
     if command.words[0] == "make":
         check_make(command.words)
     else:
@@ -85,7 +85,7 @@ def test_every_command_of_the_pages_is_taken() -> None:
             continue
         try:
             check(command)
-        except (AssertionError, SystemExit) as error:
+        except (AssertionError, UserError) as error:
             refused.append(f"{command.where}: {shlex.join(command.words)}: {error}")
     assert refused == []
 

@@ -68,10 +68,7 @@ def test_wrong_option(
 ) -> None:
     # In this process, because there are many of them; nothing is started for any.
     monkeypatch.delenv("API_KEY", raising=False)
-    try:
-        code = main(["load", "--results", str(results), *arguments])
-    except SystemExit as stop:  # argparse's own
-        code = stop.code
+    code = main(["load", "--results", str(results), *arguments])
     out, err = capfd.readouterr()
     _check(Finished(code, out, err), Exit.USAGE, *words)
     assert "hidden" not in err
@@ -105,10 +102,9 @@ def test_comparison_of_several_loads_is_refused_before_anything_is_measured(
 def test_wrong_option_of_another_command(
     command: list[str], words: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(command)
+    code = main(command)
     out, err = capfd.readouterr()
-    _check(Finished(stop.value.code, out, err), Exit.USAGE, *words)
+    _check(Finished(code, out, err), Exit.USAGE, *words)
 
 
 def test_a_report_of_no_run_says_what_is_missing(capfd: pytest.CaptureFixture[str]) -> None:

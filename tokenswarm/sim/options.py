@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.typed import CommandParser
 from tokenswarm.sim.adapters import AdapterSettings
 from tokenswarm.sim.answers import AnswerSettings
 from tokenswarm.sim.config import Config
@@ -60,7 +61,8 @@ def _milliseconds(text: str) -> float:
 
 def parser() -> argparse.ArgumentParser:
     """The command line, with its help."""
-    line = argparse.ArgumentParser(
+    line = CommandParser(
+        by_make=False,
         prog="python -m tokenswarm.sim",
         description="An OpenAI-compatible engine simulator with a model of time. Its figures are those of a model.",
     )

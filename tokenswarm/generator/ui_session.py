@@ -31,6 +31,11 @@ class UiSession(msgspec.Struct):
     simulated: bool = False
     engine_log: str | None = None
     """Where the log of an engine that was started here lies."""
+    engines: list[str] = []
+    """Engines that a comparison can start, by name."""
+    workers: int = 1
+    asked_model: str | None = None
+    """The model that was asked for by hand, for engines that are started."""
 
     def to_environment(self) -> dict[str, str]:
         """The variable that hands it to a Locust process."""

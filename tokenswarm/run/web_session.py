@@ -24,6 +24,7 @@ from tokenswarm.base.cpu_affinity import affinity
 from tokenswarm.base.environment import PASSWORD_VARIABLE, UI_HOSTS_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.signals import Interrupts
+from tokenswarm.engines import known_engines, load_description
 from tokenswarm.generator.new_run import make_run_folder
 from tokenswarm.generator.ui_session import UiSession
 from tokenswarm.run.checked_engine import CheckedEngine, checked_engine
@@ -134,7 +135,18 @@ def _session(checked: CheckedEngine, folder: Path) -> UiSession:
         simulated=checked.engine.simulated,
         cost=checked.cost,
         engine_log=str(log) if log.is_file() else None,
+        engines=[name for name in known_engines() if _can_start(name)],
+        workers=plan.workers,
+        asked_model=plan.model,
     )
+
+
+def _can_start(name: str) -> bool:
+    """Whether an engine's description is whole and says how it is started."""
+    try:
+        return bool(load_description(name).forms)
+    except UserError:
+        return False
 
 
 def _overrides(plan: RunPlan, chars_per_token: float | None) -> dict[str, str]:

@@ -37,6 +37,7 @@ from tokenswarm.scenario.loading import scenario_names
 from tokenswarm.ui.engine_view import engine_view
 from tokenswarm.ui.gatekeeping import known_hosts, refuse_other_hosts, refuse_other_sites, wrong_edit, wrong_numbers
 from tokenswarm.ui.login import add_login
+from tokenswarm.ui.series_view import SeriesView
 
 _STATIC = Path(__file__).parent / "static"
 _TAB = "llm"
@@ -56,6 +57,7 @@ class LlmTab:
         self._web_ui = environment.web_ui
         self._history = History(None)
         self._alert: str | None = None
+        self._series = SeriesView(session_from_environment(), self._is_loading)
         if self._web_ui.web_login:
             add_login(self._web_ui)
         self._extend(self._web_ui.app)
@@ -78,6 +80,8 @@ class LlmTab:
             ("/llm/engine.log", self._log),
         ):
             app.add_url_rule(path, f"tokenswarm{path}", guarded(view))
+        self._series.add_routes(app, guarded)
+        self._environment.events.quitting.add_listener(self._series.child.end)
         app.add_url_rule("/llm/static/<name>", "tokenswarm-static", _static)
         attach(app, self._coordinator)
         options = getattr(self._environment, "parsed_options", None)
@@ -100,11 +104,13 @@ class LlmTab:
         form = request.form.to_dict()
         if (wrong := wrong_numbers(form)) is not None:
             return _refused(wrong)
-        if self._coordinator.going_on or self._environment.runner.state in _LOADING:
+        if self._is_loading():
             if (wrong := wrong_edit(form)) is not None:
                 return _refused(wrong)
             self._note_edit(form["user_count"])
             return None
+        if (wrong := self._series.why_no_run()) is not None:
+            return _refused(wrong)
         wanted = {**vars(self._environment.parsed_options), **form}
         try:
             _refuse_other_host(form.get("host"))
@@ -124,6 +130,9 @@ class LlmTab:
         if scenario.open_loop:  # all users at once: they only carry requests, arrivals follow the schedule
             request.form = ImmutableMultiDict({**form, "spawn_rate": form.get("user_count", "1")})
         return None
+
+    def _is_loading(self) -> bool:
+        return self._coordinator.going_on or self._environment.runner.state in _LOADING
 
     def _note_edit(self, users: str) -> None:
         """The number of users is changed in the middle of a run: figures before and after are of two loads."""

@@ -47,6 +47,7 @@ function showHead(now) {
   $("alert").textContent = now.alert || "";
   for (const id of ["simulated", "phase", "report", "outcome"]) $(id).hidden = true;
   if (!run) return;
+  document.body.dataset.run = run.id;
   $("title").textContent = run.scenario;
   $("about").textContent = [run.engine, run.model, run.open_loop ? "open loop" : now.state === "running" ? count(now.users) + " users" : null, run.id].filter(Boolean).join(" · ");
   $("simulated").hidden = !run.simulated;

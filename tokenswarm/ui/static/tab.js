@@ -16,8 +16,21 @@
     if (ours && !offered && !new URLSearchParams(location.search).has("tab")) ours.click();
     offered = Boolean(ours);
   };
+  // Before the first run there are no tabs: a line under the start form leads to searches and comparisons.
+  const way = document.createElement("p");
+  way.style.cssText = "text-align:center;font-family:system-ui,sans-serif;font-size:.9rem;";
+  const link = document.createElement("a");
+  link.href = "./llm";
+  link.style.color = "inherit";
+  link.textContent = "Find the capacity, or compare two engines";
+  way.append(link);
+  const offer = () => {
+    const form = document.querySelector('[role="tab"]') ? null : document.querySelector("form");
+    if (form && form.querySelector('[name="user_count"]')) form.after(way); else way.remove();
+  };
   setInterval(() => {
     choose();
+    offer();
     const tabs = here();
     if (tabs) {
       const panel = tabs.closest(".MuiContainer-root");

@@ -1,0 +1,221 @@
+"""Searches and comparisons from the tab: a command takes nothing but what is offered, and one goes on at a time."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tokenswarm.base.environment import SESSION_VARIABLE
+from tokenswarm.base.errors import UserError
+from tokenswarm.cli import _parser
+from tokenswarm.contract.manifest import EngineRecord
+from tokenswarm.contract.search_progress import new_progress, write_progress
+from tokenswarm.generator.ui_session import UiSession
+from tokenswarm.ui.series_child import SeriesChild
+from tokenswarm.ui.series_form import command_of, offered
+from tokenswarm.ui.series_view import SeriesView
+
+ENGINE = EngineRecord(name="sim", title="Simulator", base_url="http://127.0.0.1:9000")
+CAPACITY = {"kind": "capacity", "scenario": "chat", "budget": "15m"}
+COMPARE = {
+    "kind": "compare",
+    "scenario": "rag",
+    "budget": "none",
+    "a": "this",
+    "b": "sim-sglang",
+    "duration": "20s",
+    "repeats": "2",
+}
+
+
+def session(**more: object) -> UiSession:
+    return UiSession(ENGINE, "sim-8b", "rag", ["rag", "chat"], "results", engines=["sim", "sim-sglang"], **more)
+
+
+@pytest.mark.parametrize("form", [CAPACITY, COMPARE, {**COMPARE, "a": "sim", "b": "this", "duration": "scenario"}])
+def test_the_command_is_one_that_the_command_line_takes(form: dict[str, str]) -> None:
+    command = command_of(form, session(corpus="/texts", overrides={"slo.ttft_p95_ms": "300", "load.users": "9"}))
+    options = _parser().parse_args(command[3:])
+    assert (options.scenario, options.settings) == (form["scenario"], "slo.ttft_p95_ms=300")
+    assert options.corpus == "/texts" and options.workers == 1
+
+
+def test_a_search_loads_the_engine_of_the_page() -> None:
+    options = _parser().parse_args(command_of(CAPACITY, session(workers=2))[3:])
+    assert (options.engine, options.host, options.model) == ("sim", "http://127.0.0.1:9000", "sim-8b")
+    assert (options.budget, options.workers) == (900.0, 2)
+
+
+def test_a_comparison_starts_only_the_other_engine() -> None:
+    options = _parser().parse_args(command_of(COMPARE, session(asked_model="m/7b"))[3:])
+    assert (options.engines, options.a_host, options.b_host) == ("sim,sim-sglang", "http://127.0.0.1:9000", None)
+    assert (options.a_model, options.b_model, options.repeats) == ("sim-8b", "m/7b", 2)
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({**CAPACITY, "scenario": "/etc/passwd"}, "scenario should be one of rag, chat"),
+        ({**CAPACITY, "scenario": "rag --host http://elsewhere"}, "scenario should be one of"),
+        ({**CAPACITY, "kind": "engine"}, "kind should be one of capacity, compare"),
+        ({**CAPACITY, "budget": "-1"}, "budget should be one of"),
+        ({"kind": "capacity", "budget": "5m"}, "scenario should be one of"),
+        ({**COMPARE, "b": "./mine.toml"}, "b should be one of this, sim, sim-sglang"),
+        ({**COMPARE, "b": "this"}, "both sides are the same"),
+        ({**COMPARE, "repeats": "1000"}, "repeats should be one of"),
+        ({**COMPARE, "duration": "9h"}, "duration should be one of"),
+    ],
+)
+def test_what_is_not_offered_is_refused(form: dict[str, str], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        command_of(form, session())
+
+
+def test_everything_that_is_offered_is_taken() -> None:
+    choices = offered(session())
+    for budget in choices["budget"]:
+        for scenario in choices["scenario"]:
+            command_of({**CAPACITY, "budget": budget, "scenario": scenario}, session())
+    for duration in choices["duration"]:
+        for repeats in choices["repeats"]:
+            _parser().parse_args(command_of({**COMPARE, "duration": duration, "repeats": repeats}, session())[3:])
+
+
+@pytest.mark.parametrize("value", ["two words", "a b=c"])
+def test_a_setting_that_would_become_two_is_not_handed_on(value: str) -> None:
+    with pytest.raises(UserError, match="cannot be handed on"):
+        command_of(CAPACITY, session(overrides={"prompts.salt": value}))
+
+
+# ---- the child
+
+LONG = """import time
+print('begun', flush=True)
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    print('good order', flush=True)
+    raise SystemExit(130)
+"""
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    import gevent
+
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        gevent.sleep(0.02)
+
+
+def python(text: str) -> list[str]:
+    return [sys.executable, "-c", text]
+
+
+def test_a_child_is_stopped_in_good_order_and_its_words_stay(tmp_path: Path) -> None:
+    child = SeriesChild(tmp_path, lambda: None)
+    assert child.snapshot() == {"state": "none"} and not child.stop()
+    child.start(python(LONG), CAPACITY)
+    wait_until(lambda: child.snapshot()["lines"] == ["begun"])
+    assert child.running
+    with pytest.raises(UserError, match="goes on"):
+        child.start(python(LONG), CAPACITY)
+    assert child.stop()
+    wait_until(lambda: not child.running and "good order" in child.snapshot()["lines"])
+    shown = child.snapshot()
+    assert (shown["state"], shown["code"], shown["choices"]) == ("ended", 130, CAPACITY)
+    assert "was stopped" in shown["sentence"] and not shown["page"]
+
+
+def test_the_end_of_the_ui_ends_a_child_that_heeds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tokenswarm.ui.series_child._END_S", 0.2)
+    monkeypatch.setattr("tokenswarm.ui.series_child._HARD_END_S", 0.2)
+    deaf = (
+        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(600)"
+    )
+    child = SeriesChild(tmp_path, lambda: None)
+    child.start(python(deaf), CAPACITY)
+    wait_until(lambda: child.snapshot()["lines"] == ["deaf"])
+    child.end()
+    wait_until(lambda: not child.running)
+
+
+def test_progress_of_this_child_alone_is_shown_and_its_page_when_it_has_ended(tmp_path: Path) -> None:
+    folder, other = tmp_path / "capacity-1", tmp_path / "capacity-0"
+    for each in (folder, other):
+        each.mkdir()
+    page = folder / "capacity.html"
+    page.write_text("<p>42 users</p>", "utf-8")
+    child = SeriesChild(tmp_path, lambda: None)
+    child.start(python(f"print('report: {page}', flush=True); import time; time.sleep(600)"), CAPACITY)
+    wait_until(lambda: child.snapshot()["lines"])
+    assert child.page is None, "as long as it goes on"
+    progress = new_progress("capacity", "sim", "chat")
+    write_progress(other, progress)
+    assert child.snapshot()["progress"] is None, "of another process"
+    progress.pid, progress.sentence = child._process.pid, "bracket: 8 users"
+    write_progress(folder, progress)
+    assert child.snapshot()["progress"]["sentence"] == "bracket: 8 users"
+    child.stop()
+    wait_until(lambda: not child.running)
+    assert child.page == page
+
+
+def test_secrets_in_what_it_prints_are_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "sk-very-secret-0123456789")
+    child = SeriesChild(tmp_path, lambda: None)
+    child.start(python("import os; print('key', os.environ['API_KEY'])"), CAPACITY)
+    wait_until(lambda: not child.running and child.snapshot()["lines"])
+    assert "sk-very-secret" not in str(child.snapshot())
+
+
+def test_it_knows_nothing_of_the_session_of_the_ui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SESSION_VARIABLE, "{}")
+    child = SeriesChild(tmp_path, lambda: None)
+    child.start(python(f"import os; print({SESSION_VARIABLE!r} in os.environ)"), CAPACITY)
+    wait_until(lambda: child.snapshot()["lines"])
+    assert child.snapshot()["lines"] == ["False"]
+
+
+# ---- the routes
+
+
+def client(view: SeriesView) -> FlaskClient:
+    app = Flask(__name__)
+    view.add_routes(app, lambda each: each)
+    return app.test_client()
+
+
+def test_a_run_and_a_series_exclude_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    loading = True
+    view = SeriesView(session(), lambda: loading)
+    page = client(view)
+    assert "a run goes on" in page.post("/llm/series/start", data=CAPACITY).json["message"]
+    assert page.get("/llm/series.json").json["why_not"] == "a run goes on: stop it first"
+    loading = False
+    monkeypatch.setattr("tokenswarm.ui.series_view.command_of", lambda form, session: python(LONG))
+    assert view.why_no_run() is None
+    assert page.post("/llm/series/start", data=CAPACITY).json["success"]
+    assert "goes on" in view.why_no_run()
+    assert "stop it first" in page.post("/llm/series/start", data=CAPACITY).json["message"]
+    wait_until(lambda: page.get("/llm/series.json").json["lines"])
+    assert page.post("/llm/series/stop").json["success"]
+    wait_until(lambda: not view.child.running)
+    assert view.why_no_run() is None and page.get("/llm/series/page").status_code == 404
+
+
+def test_nothing_is_started_by_a_link() -> None:
+    page = client(SeriesView(session(), lambda: False))
+    assert page.get("/llm/series/start").status_code == page.get("/llm/series/stop").status_code == 405
+
+
+def test_under_plain_locust_nothing_is_offered() -> None:
+    page = client(SeriesView(None, lambda: False))
+    assert page.get("/llm/series.json").json == {"state": "none", "offered": None, "why_not": None}
+    assert not page.post("/llm/series/start", data=CAPACITY).json["success"]

@@ -1,0 +1,153 @@
+"""A search or a comparison that was started in the tab: a command of its own, watched, and stopped in good order."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gevent
+import msgspec
+from gevent import subprocess as gsubprocess
+
+from tokenswarm.base.environment import without_locust
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.masking import hidden
+from tokenswarm.contract.search_progress import PROGRESS_JSON, SearchProgress, read_progress
+
+_LINES = 200
+_WIDTH = "100"
+_END_S, _HARD_END_S = 12.0, 3.0
+"""How long the end of the UI waits after the first and after the second signal: less than the command line waits."""
+_PAGE = re.compile(r"\b(?:report|comparison): (.+\.html)\s*$")
+_SET_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of Linux."""
+
+
+class SeriesChild:
+    """The latest command; at most one runs. `busy`: why none may begin now, in a sentence."""
+
+    def __init__(self, results: Path, busy: Callable[[], str | None]) -> None:
+        self._results, self._busy = results, busy
+        self._process: gsubprocess.Popen | None = None
+        self._lines: deque[str] = deque(maxlen=_LINES)
+        self._choices: dict[str, str] = {}
+        self._began = 0.0
+        self._stopped = 0
+        self._folder: Path | None = None
+        self._page: Path | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, command: Sequence[str], choices: Mapping[str, str]) -> None:
+        """Raises UserError where something else goes on."""
+        if self.running:
+            raise UserError(Exit.USAGE, "a search or comparison goes on: stop it first")
+        if (why := self._busy()) is not None:
+            raise UserError(Exit.USAGE, why)
+        self._lines.clear()
+        self._choices, self._began, self._stopped = dict(choices), time.time(), 0
+        self._folder = self._page = None
+        self._process = gsubprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**without_locust(), "COLUMNS": _WIDTH, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+            preexec_fn=_interrupt_when_parent_dies,
+        )
+        gevent.spawn(self._read, self._process)
+
+    def _read(self, process: gsubprocess.Popen) -> None:
+        for raw in process.stdout:
+            line = hidden(raw.decode("utf-8", "replace").rstrip())
+            if (page := _PAGE.search(line)) is not None:
+                self._page = Path(page[1])
+            if self._process is process:
+                self._lines.append(line)
+        process.wait()
+
+    def stop(self) -> bool:
+        """Ask it to end, in good order the first time and at once the second time. False where nothing runs."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return False
+        self._stopped += 1
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGINT)
+        return True
+
+    def end(self, **_: object) -> None:
+        """With the UI."""
+        for patience in (_END_S, _HARD_END_S):
+            if not self.stop():
+                return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience)  # type: ignore[union-attr]  # stop() said that there is one
+        if self.running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+
+    def snapshot(self) -> dict[str, Any]:
+        """For the page."""
+        process = self._process
+        if process is None:
+            return {"state": "none"}
+        progress = self._progress(process.pid)
+        code = process.poll()
+        return {
+            "state": "running" if code is None else "ended",
+            "stopping": self._stopped > 0,
+            "choices": self._choices,
+            "began": self._began,
+            "at": time.time(),
+            "code": code,
+            "sentence": None if code is None else _how_it_ended(code, self._stopped > 0),
+            "progress": None if progress is None else msgspec.to_builtins(progress),
+            "lines": list(self._lines),
+            "page": self.page is not None,
+        }
+
+    @property
+    def page(self) -> Path | None:
+        """What came of it."""
+        return self._page if not self.running and self._page is not None and self._page.is_file() else None
+
+    def _progress(self, pid: int) -> SearchProgress | None:
+        """What the child writes into its folder; None where it writes nothing, or not yet."""
+        folders = [self._folder] if self._folder else [path.parent for path in self._results.glob(f"*/{PROGRESS_JSON}")]
+        for folder in folders:
+            with contextlib.suppress(UserError):
+                progress = read_progress(folder)
+                if progress.pid == pid and progress.updated_at >= self._began:
+                    self._folder = folder
+                    return progress
+        return None
+
+
+def _how_it_ended(code: int, stopped: bool) -> str:
+    if stopped:
+        return "It was stopped; what it had measured is kept."
+    try:
+        known = Exit(code)
+    except ValueError:
+        return f"It ended with {code}."
+    return "It has ended." if known == Exit.PASSED else f"It has ended: {known.meaning} (exit code {code})."
+
+
+def _interrupt_when_parent_dies() -> None:
+    """In the child, before its program: a UI that is killed leaves no search behind that loads an engine for hours."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)

@@ -1,0 +1,108 @@
+"""What a form of the tab may ask of a search or a comparison, and the command that does it.
+
+Every value is one of a list, never a path and never free text: whoever reaches the page starts nothing else with it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from tokenswarm.base.config_text import parse_set
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.foreign import printable
+from tokenswarm.generator.ui_session import UiSession
+
+CAPACITY, COMPARE = "capacity", "compare"
+THIS = "this"
+"""As an engine of a comparison: the one that this UI was started for."""
+NO_END = "none"
+BUDGETS = ("5m", "15m", "30m", "1h", "2h", NO_END)
+DURATIONS = ("scenario", "20s", "1m", "2m", "5m")
+REPEATS = ("1", "2", "3", "4", "5")
+_OF_A_LOAD = "load."
+_OF_AN_ENGINE = "engine."
+_MEASURED = "prompts.chars_per_token"
+"""Each command measures it for itself."""
+
+
+def offered(session: UiSession) -> dict[str, Any]:
+    """The choices, for the page."""
+    return {
+        "scenario": session.scenarios,
+        "chosen": session.scenario,
+        "engine": [THIS, *session.engines],
+        "this": session.engine.title or session.engine.name or "",
+        "budget": BUDGETS,
+        "duration": DURATIONS,
+        "repeats": REPEATS,
+    }
+
+
+def command_of(form: Mapping[str, str], session: UiSession) -> list[str]:
+    """The command that a form asks for. Raises UserError (USAGE) for what is not offered."""
+    kind = _one(form, "kind", (CAPACITY, COMPARE))
+    scenario = _one(form, "scenario", session.scenarios)
+    budget = _one(form, "budget", BUDGETS)
+    common = ["--scenario", scenario, "--results", session.results, "--workers", str(max(1, session.workers))]
+    if budget != NO_END:
+        common += ["--budget", budget]
+    if session.corpus:
+        common += ["--corpus", session.corpus]
+    special = _capacity(session) if kind == CAPACITY else _compare(form, session)
+    return [sys.executable, "-m", "tokenswarm", kind, *common, *special]
+
+
+def _capacity(session: UiSession) -> list[str]:
+    return [
+        *("--engine", session.engine.name or "external", "--host", session.engine.base_url or ""),
+        *("--model", session.model),
+        *_settings(session, (_OF_A_LOAD, _OF_AN_ENGINE)),
+    ]
+
+
+def _compare(form: Mapping[str, str], session: UiSession) -> list[str]:
+    a, b = (_one(form, side, [THIS, *session.engines]) for side in ("a", "b"))
+    if a == b:
+        raise UserError(Exit.USAGE, "both sides are the same: choose two engines")
+    duration, repeats = _one(form, "duration", DURATIONS), _one(form, "repeats", REPEATS)
+    names = ",".join((session.engine.name or "external") if side == THIS else side for side in (a, b))
+    arguments = ["--engines", names, "--repeats", repeats]
+    if duration != DURATIONS[0]:
+        arguments += ["--duration", duration]
+    for letter, side in (("a", a), ("b", b)):
+        if side == THIS:
+            arguments += [f"--{letter}-host", session.engine.base_url or "", f"--{letter}-model", session.model]
+        elif session.asked_model:
+            arguments += [f"--{letter}-model", session.asked_model]
+    return [*arguments, *_settings(session, (_OF_A_LOAD,))]
+
+
+def _settings(session: UiSession, without: Collection[str]) -> list[str]:
+    """What was set where the UI was started, but for what the form or the command says itself."""
+    words = []
+    for key, value in session.overrides.items():
+        if key == _MEASURED or key.startswith(tuple(without)):
+            continue
+        word = f"{key}={value}"
+        if not _is_one_word(word, key, value):
+            raise UserError(
+                Exit.USAGE, f"{key} was set to {printable(value, 60)!r}, which cannot be handed on from here"
+            )
+        words.append(word)
+    return ["--set", " ".join(words)] if words else []
+
+
+def _is_one_word(word: str, key: str, value: str) -> bool:
+    try:
+        return parse_set(word) == {key: value}
+    except UserError:
+        return False
+
+
+def _one(form: Mapping[str, str], name: str, known: Collection[str]) -> str:
+    value = form.get(name, "")
+    if value not in known:
+        raise UserError(Exit.USAGE, f"{name} should be one of {', '.join(known)}, not {printable(value, 60)!r}")
+    return value

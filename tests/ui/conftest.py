@@ -42,9 +42,11 @@ class WebUi:
 
 
 @contextmanager
-def web_ui(results: Path, *arguments: str, host: str = "127.0.0.1", **extra: str) -> Iterator[WebUi]:
+def web_ui(
+    results: Path, *arguments: str, host: str = "127.0.0.1", port: int | None = None, **extra: str
+) -> Iterator[WebUi]:
     """`tokenswarm ui` on the simulator."""
-    port = free_port(host)
+    port = port or free_port(host)
     command = [*CLI, "ui", "--web-host", host, "--web-port", str(port), "--results", str(results), *arguments]
     with started(command, results, **extra) as run:
         run.wait_until(lambda: re.search(r"web UI: http", run._texts()[0]), "the web UI to listen")

@@ -40,9 +40,9 @@ def session(**more: object) -> UiSession:
 
 @pytest.mark.parametrize("form", [CAPACITY, COMPARE, {**COMPARE, "a": "sim", "b": "this", "duration": "scenario"}])
 def test_the_command_is_one_that_the_command_line_takes(form: dict[str, str]) -> None:
-    command = command_of(form, session(corpus="/texts", overrides={"slo.ttft_p95_ms": "300", "load.users": "9"}))
-    options = _parser().parse_args(command[3:])
-    assert (options.scenario, options.settings) == (form["scenario"], "slo.ttft_p95_ms=300")
+    by_hand = {"slo.ttft_p95_ms": "300", "load.users": "9", "prompts.chars_per_token": "4.1"}
+    options = _parser().parse_args(command_of(form, session(corpus="/texts", overrides=by_hand))[3:])
+    assert (options.scenario, options.settings) == (form["scenario"], "slo.ttft_p95_ms=300 load.users=9")
     assert options.corpus == "/texts" and options.workers == 1
 
 
@@ -50,6 +50,14 @@ def test_a_search_loads_the_engine_of_the_page() -> None:
     options = _parser().parse_args(command_of(CAPACITY, session(workers=2))[3:])
     assert (options.engine, options.host, options.model) == ("sim", "http://127.0.0.1:9000", "sim-8b")
     assert (options.budget, options.workers) == (900.0, 2)
+
+
+def test_settings_of_the_engine_are_for_one_that_is_started_and_the_form_says_how_long() -> None:
+    by_hand = {"engine.prefix_cache": "false", "load.duration_s": "60"}
+    capacity = _parser().parse_args(command_of(CAPACITY, session(overrides=by_hand))[3:])
+    compare = _parser().parse_args(command_of(COMPARE, session(overrides=by_hand))[3:])
+    assert (capacity.settings, compare.settings) == ("load.duration_s=60", "engine.prefix_cache=false")
+    assert compare.duration == "20s"
 
 
 def test_a_comparison_starts_only_the_other_engine() -> None:

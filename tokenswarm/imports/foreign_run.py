@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.manifest import EngineRecord, LoadRecord
 
 Row = Mapping[str, Any]
 """Cells of requests.csv by column name; what is absent was not recorded."""
-_ENGINES = {"vllm": "vLLM", "sglang": "SGLang"}
+_File = TypeVar("_File")
 GENERATOR_UNKNOWN = "whether the load generator kept up: CPU, event loop and lateness of its own were not recorded"
 PROMPTS_UNKNOWN = "which prompts were sent, and so whether two files are of the same work"
 """What no other tool's file tells."""
@@ -40,10 +42,33 @@ class ForeignRun:
     """Whether the file says when each request was sent."""
 
 
-def engine_of(backend: str | None) -> EngineRecord:
-    """The engine behind a backend's name (`vllm`, `sglang-oai-chat`); empty for one that names an API alone."""
-    name = next((engine for engine in _ENGINES if (backend or "").startswith(engine)), None)
-    return EngineRecord(name=name, title=_ENGINES.get(name or ""))
+@dataclass(frozen=True)
+class Detailed:
+    """A tool whose file holds a list a column where `option` was given. `needed`: columns without which there are no
+    single requests, each with those that do as well."""
+
+    tool: str
+    option: str
+    needed: Sequence[Sequence[str]]
+
+    def decode(self, content: bytes, kind: type[_File], name: str) -> _File:
+        """A file, or a line of one. Raises UserError (DATA) for one that is none, and for one of figures alone."""
+        try:
+            document = msgspec.json.decode(content, type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise UserError(Exit.DATA, f"{name} is not what {self.tool} writes: {error}") from None
+        if any(all(getattr(document, column) is None for column in either) for either in self.needed):
+            raise UserError(
+                Exit.DATA,
+                f"{name} holds figures and no single requests, so no interval could be given: run {self.tool} with "
+                f"{self.option}",
+            )
+        return document
+
+
+def columns_of(document: object, *names: str) -> dict[str, Sequence[Any]]:
+    """The columns that a file has of these."""
+    return {name: values for name in names if (values := getattr(document, name)) is not None}
 
 
 def load_of(rate: float | None, users: float | None) -> LoadRecord:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.contract.manifest import EngineRecord
 from tokenswarm.imports.foreign_run import (
     GENERATOR_UNKNOWN,
     PROMPTS_UNKNOWN,
+    Detailed,
     ForeignRun,
-    engine_of,
+    columns_of,
     from_arrays,
     load_of,
     same_lengths,
@@ -36,43 +37,30 @@ class SglangBench(msgspec.Struct):
     errors: list[str | None] | None = None
 
 
+_TOOL = Detailed("sglang.bench_serving", "--output-details", (("ttfts",), ("itls",), ("output_lens",), ("input_lens",)))
+_OF_ITS_OWN = ("sglang", "sglang-native")
+"""Backends that speak SGLang's own API; the others speak one that any engine may have."""
 _UNKNOWN = (
     GENERATOR_UNKNOWN,
     PROMPTS_UNKNOWN,
     "when each request was sent: figures over time and intervals of rates are left out",
     "E2E beyond the last token: it is TTFT and all gaps together",
     "when the benchmark ran",
-    "cached prompt tokens of a request",
+    "cached prompt tokens of a request, and whether lengths are the engine's count or a tokenizer's",
 )
 
 
 def read_sglang_line(line: bytes, name: str) -> ForeignRun:
     """The run in one line. Raises UserError (DATA)."""
-    try:
-        bench = msgspec.json.decode(line, type=SglangBench)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UserError(Exit.DATA, f"{name} is not what sglang.bench_serving writes: {error}") from None
-    if bench.ttfts is None or bench.itls is None or bench.output_lens is None or bench.input_lens is None:
-        raise UserError(
-            Exit.DATA,
-            f"{name} holds figures and no single requests, so no interval could be given: run "
-            "sglang.bench_serving with --output-details",
-        )
-    columns: dict[str, Sequence[Any]] = {
-        "ttfts": bench.ttfts,
-        "itls": bench.itls,
-        "output_lens": bench.output_lens,
-        "input_lens": bench.input_lens,
-    }
-    if bench.errors is not None:
-        columns["errors"] = bench.errors
+    bench = _TOOL.decode(line, SglangBench, name)
+    columns = columns_of(bench, "ttfts", "itls", "output_lens", "input_lens", "errors")
     count = same_lengths(name, columns)
     info = bench.server_info if isinstance(bench.server_info, Mapping) else {}
-    engine = engine_of(bench.backend)
-    engine.version = _text(info, "version")
+    is_sglang = bool(info) or bench.backend in _OF_ITS_OWN
+    engine = EngineRecord("sglang", "SGLang", _text(info, "version")) if is_sglang else EngineRecord()
     rate = None if isinstance(bench.request_rate, str) else bench.request_rate
     return ForeignRun(
-        tool="sglang.bench_serving",
+        tool=_TOOL.tool,
         rows=from_arrays(None, 0.0, columns, count),
         model=bench.model_id or _text(info, "served_model_name") or _text(info, "model_path"),
         engine=engine,
@@ -80,7 +68,7 @@ def read_sglang_line(line: bytes, name: str) -> ForeignRun:
         started=0.0,
         seconds=bench.duration,
         workload=bench.dataset_name or "",
-        unknown=_UNKNOWN,
+        unknown=_UNKNOWN if is_sglang else (*_UNKNOWN, "which engine answered: a backend is the name of an API"),
         start_times=False,
     )
 

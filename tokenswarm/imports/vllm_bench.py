@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import msgspec
 
-from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.imports.foreign_run import (
     GENERATOR_UNKNOWN,
     PROMPTS_UNKNOWN,
+    Detailed,
     ForeignRun,
-    engine_of,
+    columns_of,
     from_arrays,
     load_of,
     same_lengths,
@@ -26,8 +23,6 @@ class VllmBench(msgspec.Struct):
 
     duration: float
     date: str | None = None
-    backend: str | None = None
-    endpoint_type: str | None = None
     model_id: str | None = None
     request_rate: float | str | None = None
     max_concurrency: float | None = None
@@ -40,10 +35,13 @@ class VllmBench(msgspec.Struct):
     errors: list[str | None] | None = None
 
 
+_TOOL = Detailed(
+    "vllm bench serve", "--save-detailed", (("ttfts",), ("output_lens",), ("input_lens",), ("itls", "latencies"))
+)
 _UNKNOWN = (
     GENERATOR_UNKNOWN,
     PROMPTS_UNKNOWN,
-    "which engine and version answered, and its configuration",
+    "which engine and version answered, and its configuration: a backend is the name of an API",
     "whether its first token had text: in chat it counts the first event, which may hold a role alone, and then TTFT "
     "is too short and TPOT too long",
     "cached prompt tokens, and whether lengths are the engine's count or a tokenizer's",
@@ -54,39 +52,16 @@ _UNKNOWN = (
 
 def read_vllm_bench(content: bytes, name: str) -> ForeignRun:
     """The run in the bytes of one such file. Raises UserError (DATA)."""
-    try:
-        bench = msgspec.json.decode(content, type=VllmBench)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UserError(Exit.DATA, f"{name} is not what vllm bench serve writes: {error}") from None
-    if (
-        bench.ttfts is None
-        or bench.output_lens is None
-        or bench.input_lens is None
-        or (bench.itls is None and bench.latencies is None)
-    ):
-        raise UserError(
-            Exit.DATA,
-            f"{name} holds figures and no single requests, so no interval could be given: run "
-            "vllm bench serve with --save-detailed",
-        )
-    columns: dict[str, Sequence[Any]] = {
-        "ttfts": bench.ttfts,
-        "output_lens": bench.output_lens,
-        "input_lens": bench.input_lens,
-    }
-    for key in ("itls", "latencies", "errors"):
-        values = getattr(bench, key)
-        if values is not None:
-            columns[key] = values
+    bench = _TOOL.decode(content, VllmBench, name)
+    columns = columns_of(bench, "ttfts", "output_lens", "input_lens", "itls", "latencies", "errors")
     count = same_lengths(name, columns | ({"start_times": bench.start_times} if bench.start_times else {}))
     ended = unix_of(bench.date)
     started = (ended if ended is not None else 0.0) - bench.duration
     unknown = _UNKNOWN if bench.start_times else (*_UNKNOWN, "when each request was sent")
     return ForeignRun(
-        tool="vllm bench serve",
+        tool=_TOOL.tool,
         rows=from_arrays(bench.start_times, started, columns, count),
         model=bench.model_id,
-        engine=engine_of(bench.backend or bench.endpoint_type),
         load=load_of(_rate(bench), bench.max_concurrency),
         started=started,
         seconds=bench.duration,

@@ -21,7 +21,7 @@ NO_END = "none"
 BUDGETS = ("5m", "15m", "30m", "1h", "2h", NO_END)
 DURATIONS = ("scenario", "20s", "1m", "2m", "5m")
 REPEATS = ("1", "2", "3", "4", "5")
-_OF_A_LOAD = "load."
+_DURATION = "load.duration_s"
 _OF_AN_ENGINE = "engine."
 _MEASURED = "prompts.chars_per_token"
 """Each command measures it for itself."""
@@ -58,7 +58,7 @@ def _capacity(session: UiSession) -> list[str]:
     return [
         *("--engine", session.engine.name or "external", "--host", session.engine.base_url or ""),
         *("--model", session.model),
-        *_settings(session, (_OF_A_LOAD, _OF_AN_ENGINE)),
+        *_settings(session, _OF_AN_ENGINE),
     ]
 
 
@@ -69,21 +69,22 @@ def _compare(form: Mapping[str, str], session: UiSession) -> list[str]:
     duration, repeats = _one(form, "duration", DURATIONS), _one(form, "repeats", REPEATS)
     names = ",".join((session.engine.name or "external") if side == THIS else side for side in (a, b))
     arguments = ["--engines", names, "--repeats", repeats]
-    if duration != DURATIONS[0]:
+    chosen = duration != DURATIONS[0]
+    if chosen:
         arguments += ["--duration", duration]
     for letter, side in (("a", a), ("b", b)):
         if side == THIS:
             arguments += [f"--{letter}-host", session.engine.base_url or "", f"--{letter}-model", session.model]
         elif session.asked_model:
             arguments += [f"--{letter}-model", session.asked_model]
-    return [*arguments, *_settings(session, (_OF_A_LOAD,))]
+    return [*arguments, *_settings(session, *([_DURATION] if chosen else []))]
 
 
-def _settings(session: UiSession, without: Collection[str]) -> list[str]:
+def _settings(session: UiSession, *without: str) -> list[str]:
     """What was set where the UI was started, but for what the form or the command says itself."""
     words = []
     for key, value in session.overrides.items():
-        if key == _MEASURED or key.startswith(tuple(without)):
+        if key == _MEASURED or key.startswith(without):
             continue
         word = f"{key}={value}"
         if not _is_one_word(word, key, value):

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -71,6 +72,7 @@ class Reader:
         before = self._runs()
         for words, shorter in self._quickly.items():
             command = command.replace(words, shorter)
+        command = command.replace('SET="', f'SET="{self._settings} ')  # else it would take the place of theirs
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=self.folder,
@@ -121,6 +123,23 @@ def follow(page: str, folder: Path, quickly: Mapping[str, str], settings: str) -
     finally:
         if simulator is not None:
             _end(simulator)
+
+
+@contextlib.contextmanager
+def served() -> Iterator[str]:
+    """A simulator that stands in for a page's own server: its URL."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tokenswarm", "sim"],
+        env=reader_environment(PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    ) as simulator:
+        try:
+            assert simulator.stdout is not None
+            yield simulator.stdout.readline().split()[-1]
+        finally:
+            simulator.terminate()
 
 
 def _free_port() -> int:

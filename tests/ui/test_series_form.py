@@ -103,13 +103,13 @@ def test_a_setting_that_would_become_two_is_not_handed_on(value: str) -> None:
 
 # ---- the child
 
-LONG = """import time
-print('begun', flush=True)
-try:
-    time.sleep(600)
-except KeyboardInterrupt:
+LONG = """import signal, sys, time
+def end(*_):
     print('good order', flush=True)
-    raise SystemExit(130)
+    sys.exit(130)
+signal.signal(signal.SIGTERM, end)
+print('begun', flush=True)
+time.sleep(600)
 """
 
 
@@ -145,7 +145,7 @@ def test_the_end_of_the_ui_ends_a_child_that_heeds_nothing(tmp_path: Path, monke
     monkeypatch.setattr("tokenswarm.ui.series_child._END_S", 0.2)
     monkeypatch.setattr("tokenswarm.ui.series_child._HARD_END_S", 0.2)
     deaf = (
-        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(600)"
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(600)"
     )
     child = SeriesChild(tmp_path, lambda: None)
     child.start(python(deaf), CAPACITY)

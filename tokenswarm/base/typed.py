@@ -107,9 +107,9 @@ class CommandParser(argparse.ArgumentParser):
         return name_of(option, self._command()) if self._by_make else option
 
     def _in_words(self, message: str) -> str:
-        told = re.fullmatch(r"argument ([^:\s]+): (.*)", message, re.DOTALL)
-        if told is not None:
-            return self._wrong_value(self._name(told[1].partition("/")[0]), told[2])
+        of_one = re.fullmatch(r"argument ([^:\s]+): (.*)", message, re.DOTALL)
+        if of_one is not None:
+            return self._wrong_value(self._name(of_one[1].partition("/")[0]), of_one[2])
         if (missing := message.partition("arguments are required: ")[2]) != "":
             needed = " and ".join(self._name(each) for each in missing.split(", "))
             return f"{self._command()} needs {needed}; {self._help()}"

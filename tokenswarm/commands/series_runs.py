@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokenswarm.base.files import drop_if_empty
+from tokenswarm.contract.search_progress import PROGRESS_JSON
 
 if TYPE_CHECKING:
     from tokenswarm.contract.summary.summary_record import Summary
@@ -24,9 +25,14 @@ _NAMED: list[Path] = []
 
 
 def drop_unused_folders() -> None:
-    """Remove the folders of series that never began, so that they hold no file."""
+    """Remove the folders of series that never began, so that they hold no file but what says how far they have come."""
     while _NAMED:
-        drop_if_empty(_NAMED.pop())
+        folder = _NAMED.pop()
+        files = [path for path in folder.rglob("*") if not path.is_dir()]
+        if all(path.name == PROGRESS_JSON for path in files):
+            for path in files:
+                path.unlink(missing_ok=True)
+        drop_if_empty(folder)
 
 
 def reported(folder: Path, dashboard: bool = True) -> Summary:

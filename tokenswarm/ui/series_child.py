@@ -86,7 +86,7 @@ class SeriesChild:
             return False
         self._stopped += 1
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGINT)
+            os.kill(process.pid, signal.SIGTERM)  # a UI that was started in a shell's background ignores SIGINT
         return True
 
     def end(self, **_: object) -> None:

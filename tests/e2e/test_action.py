@@ -82,7 +82,7 @@ class Runner:
             | {name: self._filled(value) for name, value in step.get("env", {}).items()},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             stdin=subprocess.DEVNULL,
         )
         self.log += done.stdout + done.stderr
@@ -151,7 +151,7 @@ def test_any_other_ci_runs_the_lines_of_the_page(repository: Path) -> None:
         env=reader_environment() | {"HOME": os.environ.get("HOME", "/")},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode in (Exit.PASSED, Exit.INVALID), done.stdout + done.stderr
     [*_, run] = sorted((repository / "results").iterdir())

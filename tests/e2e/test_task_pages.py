@@ -65,7 +65,7 @@ def test_compare_flags(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_highest_rate(tmp_path: Path) -> None:
-    settings = f"{SHORT} load.duration_s=4 rag.document_tokens=300 chat.answer_tokens=20"
+    settings = f"{SHORT} load.duration_s=4 rag.document_tokens=300"
     with served() as url:
         shorter = {"http://gpu1:8000": url, "BUDGET=30m": "BUDGET=12s", "AT_LEAST=40": "AT_LEAST=1"}
         with follow("tasks/highest-rate.md", tmp_path / "checkout", shorter, settings) as reader:

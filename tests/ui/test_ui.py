@@ -15,7 +15,7 @@ from tokenswarm.base.errors import Exit
 from tokenswarm.live.aggregate import RELATIVE_ERROR
 
 pytestmark = pytest.mark.ui
-PATIENCE_MS = 60_000
+PATIENCE_MS = 180_000
 
 
 class Page:

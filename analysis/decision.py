@@ -74,6 +74,7 @@ def take_search(side: SideRecord, record: Capacity, folder: Path) -> None:
     if load is None or not levels:
         why = "no load surely passes"
         side.usd_per_million_output_tokens, side.output_tok_s = Ratio(why=why), Ratio(why=why)
+        side.joules_per_output_token = Ratio(why=why)
         return
     level = min(levels, key=lambda each: abs(each.load - load))
     side.priced_load = level.load
@@ -81,6 +82,9 @@ def take_search(side: SideRecord, record: Capacity, folder: Path) -> None:
     longest = max(summaries, key=lambda summary: summary.run.window.seconds or 0.0, default=None)
     if longest is not None:
         side.output_tok_s = _ratio(longest.rates.get("output_tok_s"))
+        side.joules_per_output_token = _ratio(longest.energy.per_output_token)
+        if side.joules_per_output_token.value is None:
+            side.joules_per_output_token = Ratio(why=longest.energy.why or "not measured")
         side.usd_per_million_output_tokens = (
             Ratio(why="no price of a GPU was given")
             if longest.cost is None

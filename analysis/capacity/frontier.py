@@ -20,6 +20,7 @@ from tokenswarm.analysis.read.run_folder import Run, read_run
 from tokenswarm.contract.capacity import (
     COST,
     E2E,
+    ENERGY,
     OUTPUT,
     TTFT,
     USER_SPEED,
@@ -95,6 +96,7 @@ def _figures(record: Capacity, folders: Sequence[Path]) -> dict[str, Figure]:
         TTFT: _percentile(runs, rows, "ttft_ms", 95.0, _withheld(summaries, "ttft_ms", "p95")),
         E2E: _percentile(runs, rows, "e2e_ms", 50.0, _withheld(summaries, "e2e_ms", "p50")),
         USER_SPEED: _inverse(_percentile(runs, rows, "tpot_ms", 50.0, _withheld(summaries, "tpot_ms", "p50"))),
+        ENERGY: _pooled_energy(summaries),
     }
     cost = cost_figures(record.gpu_hour_usd, gpus, {"output_tok_s": output})
     return shown | ({COST: cost.per_million_output_tokens} if cost is not None else {})
@@ -111,13 +113,34 @@ def _pooled_rate(summaries: Sequence[Summary]) -> Figure:
         return Figure(unit="tok/s", why=next((figure.why for figure, _ in rates if figure.why), "not measured"))
     total = sum(seconds for _, seconds in known)
     value = sum(float(figure.value or 0.0) * seconds for figure, seconds in known) / total
-    halves = [(figure.ends, seconds) for figure, seconds in known]
-    if any(low is None or high is None for (low, high), _ in halves):
-        return Figure(value, "tok/s", sum(figure.n for figure, _ in known))
-    half = math.sqrt(
-        sum(((float(high or 0) - float(low or 0)) / 2.0 * seconds / total) ** 2 for (low, high), seconds in halves)
-    )
-    return Figure(value, "tok/s", sum(figure.n for figure, _ in known), [max(0.0, value - half), value + half])
+    ends = _pooled_ends(value, [(figure.ends, seconds / total) for figure, seconds in known])
+    return Figure(value, "tok/s", sum(figure.n for figure, _ in known), ends)
+
+
+def _pooled_energy(summaries: Sequence[Summary]) -> Figure:
+    """Joules of all runs over their output tokens; the interval as of a weighted mean of independent ones."""
+    known = []
+    for summary in summaries:
+        energy = summary.energy
+        joules, each = energy.joules.value, energy.per_output_token
+        if joules is not None and each.value:
+            known.append((each, float(joules) / float(each.value)))
+    if not known:
+        whys = (summary.energy.why or summary.energy.per_output_token.why for summary in summaries)
+        return Figure(unit="J", why=next((why for why in whys if why), "not measured"))
+    total = sum(tokens for _, tokens in known)
+    value = sum(float(each.value or 0.0) * tokens for each, tokens in known) / total
+    return Figure(value, "J", len(known), _pooled_ends(value, [(each.ends, tokens / total) for each, tokens in known]))
+
+
+def _pooled_ends(
+    value: float, parts: Sequence[tuple[tuple[float | None, float | None], float]]
+) -> list[float | None] | None:
+    """The ends of a mean of independent figures, from theirs and their weights."""
+    if any(low is None or high is None for (low, high), _ in parts):
+        return None
+    half = math.sqrt(sum(((float(high or 0) - float(low or 0)) / 2.0 * weight) ** 2 for (low, high), weight in parts))
+    return [max(0.0, value - half), value + half]
 
 
 def _withheld(summaries: Sequence[Summary], key: str, name: str) -> str | None:

@@ -20,11 +20,17 @@ from tokenswarm.analysis.render.junit import junit_of
 from tokenswarm.analysis.render.markdown import escape
 from tokenswarm.analysis.verdict.gates import FAILED, PASSED, SKIPPED, Case
 
-from tokenswarm.contract.capacity import COST, OUTPUT, TTFT, USER_SPEED, Capacity, CapacityLevel
+from tokenswarm.contract.capacity import COST, ENERGY, OUTPUT, TTFT, USER_SPEED, Capacity, CapacityLevel
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.tables import DASHBOARD_HTML
 
-_COLUMNS = {OUTPUT: "Output tok/s per GPU", USER_SPEED: "Tok/s per user", TTFT: "TTFT p95, ms", COST: "$ per M tokens"}
+_COLUMNS = {
+    OUTPUT: "Output tok/s per GPU",
+    USER_SPEED: "Tok/s per user",
+    TTFT: "TTFT p95, ms",
+    COST: "$ per M tokens",
+    ENERGY: "J per token",
+}
 _STYLE = {"pass": "met", "fail": "missed", "undecided": "undetermined", "limited": "undetermined"}
 
 
@@ -110,7 +116,15 @@ def _facts(record: Capacity) -> str:
     seconds, requests = sum(run.wall_s for run in record.runs), sum(run.requests for run in record.runs)
     usd = sum(run.usd for run in record.runs)
     cost = f", ${usd:.2f}" if usd else ""
-    return f"{len(record.runs)} runs, {requests:,} requests, {text.duration(seconds)}{cost}"
+    return f"{len(record.runs)} runs, {requests:,} requests, {text.duration(seconds)}{cost}{_no_energy(record)}"
+
+
+def _no_energy(record: Capacity) -> str:
+    """Why the table has no energy; nothing of a simulator, and of a record of before there was any."""
+    figures = [level.figures[ENERGY] for level in record.levels if ENERGY in level.figures]
+    if record.simulated or not figures or any(figure.value is not None for figure in figures):
+        return ""
+    return f"; energy not known: {figures[0].why}"
 
 
 def capacity_markdown(record: Capacity) -> str:

@@ -9,19 +9,30 @@ from typing import Any
 from tokenswarm.analysis.render.capacity_words import UNITS, load_words
 from tokenswarm.analysis.render.chart import PALETTE, Chart, axis, latency_axis, numbers, plain
 
-from tokenswarm.contract.capacity import COST, OUTPUT, TTFT, USER_SPEED, Capacity, CapacityLevel
+from tokenswarm.contract.capacity import COST, ENERGY, OUTPUT, TTFT, USER_SPEED, Capacity, CapacityLevel
 from tokenswarm.contract.summary.figure import Figure
 
 Series = tuple[str, Capacity]
 _COLORS = {"pass": "c:green", "fail": "c:vermillion", "undecided": "c:grey"}
 _HEIGHT = 320
+_OF_A_TOKEN = {
+    COST: (
+        "cost",
+        "Cost against load",
+        "$ per million output tokens",
+        "What the GPUs cost while they gave a million output tokens.",
+    ),
+    ENERGY: ("energy", "Energy against load", "J per output token", "What the GPUs took, over the output tokens."),
+}
+"""What is drawn of a token's price in one form or another: key, title, axis, words."""
 _DECADE = 6.0
 """Highest over lowest load from which their axis is logarithmic."""
 
 
 def capacity_charts(series: Sequence[Series]) -> list[Chart]:
     """All charts that these series have something for. `series`: (name, record); the first is drawn by states."""
-    drawn = [_attainment(series), _frontier(series), _against_load(series, TTFT), _against_load(series, COST)]
+    drawn = [_attainment(series), _frontier(series), _against_load(series, TTFT)]
+    drawn += [_against_load(series, COST), _against_load(series, ENERGY)]
     return [chart for chart in drawn if chart is not None]
 
 
@@ -168,20 +179,14 @@ def _against_load(series: Sequence[Series], name: str) -> Chart | None:
             values += [end for figure in figures for end in (figure.value, *figure.ends) if end]
     if not traces:
         return None
-    if name == COST:
-        dearness = {
+    if name in _OF_A_TOKEN:
+        key, title, unit, words = _OF_A_TOKEN[name]
+        of_a_token = {
             "xaxis": _load_axis(series),
-            "yaxis": axis("$ per million output tokens", rangemode="tozero"),
+            "yaxis": axis(unit, rangemode="tozero"),
             "hovermode": "closest",
         }
-        return Chart(
-            "cost",
-            "Cost against load",
-            traces,
-            dearness,
-            "What the GPUs cost while they gave a million output tokens.",
-            _HEIGHT,
-        )
+        return Chart(key, title, traces, of_a_token, words, _HEIGHT)
     limit = series[0][1].slo.get("ttft_ms")
     shapes = [] if limit is None else [_target_line(limit)]
     layout: dict[str, Any] = {

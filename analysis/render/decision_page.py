@@ -202,6 +202,7 @@ def _sides(decision: Decision) -> Iterator[dict[str, Any]]:
             "tokens": figure_words(side.output_tok_s, "tok/s"),
             "priced": _priced_load(side, decision.load_unit),
             "price": figure_words(side.usd_per_million_output_tokens, sign="$"),
+            "energy": figure_words(side.joules_per_output_token, "J"),
             "answers": side.answers,
             "failure": side.failure or "",
             "bar": _bar(side.per_gpu, low, high),
@@ -302,6 +303,7 @@ def decision_markdown(decision: Decision) -> str:
         ("output tokens", "tokens"),
         ("at", "priced"),
         ("$ per million output tokens", "price"),
+        ("energy of an output token", "energy"),
     ):
         out.append(f"| {title} | " + " | ".join(escape(str(row[key])) for row in rows) + " |")
     return "\n".join(out) + "\n"

@@ -17,7 +17,7 @@ VLLM = (ENGINES_DIR / "vllm.toml").read_text(encoding="utf-8")
 def test_every_description_that_comes_with_the_project_is_valid(name: str) -> None:
     description = load_description(name)
     assert set(description.settings) == set(CANONICAL_SETTINGS)
-    assert {"running", "waiting", "kv_usage"} <= set(description.metrics)
+    assert {"running", "waiting"} <= set(description.metrics)
     if name != "llamacpp":  # it has no histogram of its latencies
         assert "server_ttft_sum_s" in description.metrics
     if name not in ("trtllm", "llamacpp"):  # what the one calls its cache hits is not known; the other counts none

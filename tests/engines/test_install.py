@@ -11,7 +11,8 @@ import pytest
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.cli import main
-from tokenswarm.engines.install_paths import STAMP, default_root, places, venv_folder
+from tokenswarm.engines import StartRequest
+from tokenswarm.engines.install_paths import STAMP, default_root, places, tiny_model, venv_folder
 from tokenswarm.engines.local import install as installer
 from tokenswarm.engines.spec.engine_spec import EngineSpec, Install, Patch, load_description
 
@@ -96,6 +97,27 @@ def test_second_installation_finds_the_first(built: list[str], tmp_path: Path) -
     installer.install("vllm", "cpu", tmp_path, said.append)
     assert built == ["vllm"]
     assert "is installed already" in said[-1]
+
+
+def test_an_engine_of_gguf_files_gets_the_tiny_model_as_one(
+    built: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+
+    def run(args: list[str], what: str) -> None:
+        ran.append(args)
+        Path(args[-1]).mkdir()
+
+    monkeypatch.setattr(installer, "_run", run)
+    for _ in range(2):
+        installer.install("llamacpp", "cpu", tmp_path, lambda text: None)
+    description = load_description("llamacpp")
+    assert [Path(args[2]).name for args in ran] == ["tiny_gguf.py"], "made once"
+    assert ran[0][3] == str(tiny_model(description, tmp_path).parent)
+    assert StartRequest(description=description, device="cpu", log_path=tmp_path / "log", root=tmp_path).model_and_name() == (
+        str(tmp_path / "tiny-gguf" / "tiny-llama.gguf"),
+        "tiny",
+    )
 
 
 def test_changed_recipe_is_installed_again(built: list[str], tmp_path: Path) -> None:

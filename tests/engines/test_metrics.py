@@ -48,6 +48,13 @@ def test_drafts_are_read_from_counters_by_position_or_from_gauges() -> None:
     assert (gauges["spec_accept_length"], gauges["spec_accept_rate"]) == (2.5, 0.5)
 
 
+def test_a_column_that_an_engine_counts_in_two_is_their_sum_and_unknown_without_either() -> None:
+    metrics = load_description("llamacpp").metrics
+    both = canonical("llamacpp:prompt_tokens_total 30\nllamacpp:prompt_tokens_cached_total 70\n", metrics)
+    assert (both["prompt_tokens"], both["prefix_query_tokens"], both["prefix_hit_tokens"]) == (100, 100, 70)
+    assert canonical("llamacpp:prompt_tokens_total 30\n", metrics)["prefix_query_tokens"] is None
+
+
 def test_server_ttft_of_whole_answers_is_left_out_where_the_engine_tells_them_apart() -> None:
     text = (
         'sglang:time_to_first_token_seconds_sum{is_streaming="false"} 9.0\n'

@@ -18,11 +18,16 @@ from tokenswarm.engines.local.install import install
 
 HERE = Path(__file__).parent
 ENGINES = ("vllm", "sglang")
+"""Those that the contract is tested of."""
+OWN_FILE = {"llamacpp": "test_llamacpp.py"}
+"""Others, each with tests in a file of its own."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--engine vllm`; may be repeated."""
-    parser.addoption("--engine", action="append", choices=ENGINES, default=None, help="real engines to test (all)")
+    parser.addoption(
+        "--engine", action="append", choices=(*ENGINES, *OWN_FILE), default=None, help="real engines to test (all)"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -35,6 +40,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason="real engines are tested by `make test-engines`"))
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files of engines that are not asked for."""
+    chosen = config.getoption("--engine", default=None)
+    if chosen is None or collection_path.parent != HERE or not collection_path.name.startswith("test_"):
+        return None
+    owners = [name for name, file in OWN_FILE.items() if file == collection_path.name] or ENGINES
+    return None if set(chosen) & set(owners) else True
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the mark."""
     config.addinivalue_line("markers", "engine: needs a real inference engine (make test-engines)")
@@ -43,7 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test runs once per engine; all tests of one engine together."""
     if "engine_name" in metafunc.fixturenames:
-        chosen = metafunc.config.getoption("--engine", default=None) or ENGINES
+        asked = metafunc.config.getoption("--engine", default=None) or ENGINES
+        chosen = [name for name in asked if name in ENGINES]
         metafunc.parametrize("engine_name", chosen, scope="session")
 
 

@@ -28,7 +28,7 @@ RUN_LIMIT_S = 900.0
 ROOT = Path(__file__).resolve().parents[2]
 
 # How each engine is told the key that it must ask for. (Only here: a key on a command line can be read by others.)
-_KEY_SETTINGS = {"vllm": {"api-key": API_KEY}, "sglang": {"api-key": API_KEY}}
+_KEY_SETTINGS = {name: {"api-key": API_KEY} for name in ("vllm", "sglang", "llamacpp")}
 
 
 @dataclass(slots=True)

@@ -104,6 +104,27 @@ max_tokens = 32
     assert (rag.workload_settings.documents, rag.output.max_tokens, rag.output.temperature) == (5, 32, 0.0)
 
 
+AGREED = {"engine.max_num_seqs": "64", "engine.prefill_budget": "8192"}
+
+
+def test_raw_reasoning_of_one_scenario_leaves_the_engine_of_the_mix_without_a_parser(tmp_path: Path) -> None:
+    line = load_scenario("rag:6 reasoning:1", {**AGREED, "reasoning.format": "raw"})
+    assert line.engine.reasoning_parser == "none" and line.engine.max_num_seqs == 64
+    own = "[mix]\nrag = 1\nreasoning = 1\n[engine]\nreasoning_parser = 'qwen3'\n[reasoning.reasoning]\nformat = 'raw'\n"
+    assert load_scenario(written(tmp_path, own)).engine.reasoning_parser == "none", "also where the mix has its own"
+
+
+def test_raw_reasoning_beside_a_parser_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"reasoning wants reasoning as it is written .*, and the mix a parser"):
+        load_scenario(
+            "rag:6 reasoning:1", {**AGREED, "reasoning.format": "raw", "engine.reasoning_parser": "deepseek_r1"}
+        )
+    other = tmp_path / "thinker.toml"
+    other.write_text(Path("scenarios/reasoning.toml").read_text().replace('name = "reasoning"', 'name = "thinker"'))
+    with pytest.raises(UserError, match="one engine serves all, so leave one of them"):
+        load_scenario(f"{other}:1 reasoning:1", {"reasoning.format": "raw"})
+
+
 def test_two_scenarios_with_users_of_one_class_have_each_a_class_of_its_own(tmp_path: Path) -> None:
     own = written(tmp_path, Path("scenarios/chat.toml").read_text().replace('name = "chat"', 'name = "chat-short"'))
     mix = load_scenario(f"chat:1 {own}:1")

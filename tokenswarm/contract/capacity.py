@@ -11,12 +11,13 @@ from tokenswarm.contract.summary.figure import Figure
 
 CAPACITY_JSON = "capacity.json"
 CAPACITY_FORMAT = 1
-OUTPUT, USER_SPEED, TTFT, E2E, COST = (
+OUTPUT, USER_SPEED, TTFT, E2E, COST, ENERGY = (
     "output_tok_s_per_gpu",
     "tok_s_per_user",
     "ttft_p95_ms",
     "e2e_p50_ms",
     "usd_per_million_output_tokens",
+    "joules_per_output_token",
 )
 """Figures of a level, by name."""
 

@@ -47,7 +47,8 @@ class SideRecord(msgspec.Struct):
     """One engine. `candidate`: the settings that were taken on, by the name that the race gave them, with `because`;
     `winner`: who led the race, `tuned`: the winner's goodput over the default's on fresh seeds; `equal_to_winner`: who
     could not be told from it. `per_gpu`: the capacity of one of its `gpus`. `usd_per_million_output_tokens`,
-    `output_tok_s`: at `priced_load`, the highest load that surely passed, or else the one next to the estimate.
+    `joules_per_output_token`, `output_tok_s`: at `priced_load`, the highest load that surely passed, or else the one
+    next to the estimate.
     `answers`: whether the settings may change the answers. `runs`: what all of it rests on, as paths in the series'
     folder. `failure`: why it was not measured."""
 
@@ -65,6 +66,7 @@ class SideRecord(msgspec.Struct):
     gpus: int = 1
     per_gpu: Ratio = field(default_factory=Ratio)
     usd_per_million_output_tokens: Ratio = field(default_factory=Ratio)
+    joules_per_output_token: Ratio = field(default_factory=Ratio)
     output_tok_s: Ratio = field(default_factory=Ratio)
     priced_load: float | None = None
     runs: list[str] = field(default_factory=list)

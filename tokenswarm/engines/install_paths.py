@@ -15,6 +15,8 @@ ROOT_VARIABLE = "TOKENSWARM_ENGINES"
 STAMP = "tokenswarm-stamp.json"
 """File in an installed folder that says what it was made from; without it the folder is not complete."""
 _TINY_MODEL = "tiny-llama"
+_TINY_GGUF = "tiny-gguf"
+TINY_GGUF_FILE = "tiny-llama.gguf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,17 @@ def default_root() -> Path:
 def tiny_model_folder(root: Path | None = None) -> Path:
     """Where the tiny random model is, or will be."""
     return (root or default_root()) / _TINY_MODEL
+
+
+def tiny_gguf_folder(root: Path | None = None) -> Path:
+    """Where the same in one file of GGUF is, or will be."""
+    return (root or default_root()) / _TINY_GGUF
+
+
+def tiny_model(description: EngineSpec, root: Path | None = None) -> Path:
+    """The tiny random model in the form that the engine loads."""
+    gguf = description.tiny_model == "gguf"
+    return tiny_gguf_folder(root) / TINY_GGUF_FILE if gguf else tiny_model_folder(root)
 
 
 def places(description: EngineSpec, device: Device, root: Path | None = None) -> EnginePaths:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.engines.install_paths import tiny_model_folder
+from tokenswarm.engines.install_paths import tiny_model
 from tokenswarm.engines.spec.engine_spec import Device, DeviceProfile, EngineSpec
 from tokenswarm.engines.spec.flags import Resolved, SettingsLike, resolve
 
@@ -73,6 +73,6 @@ class StartRequest:
                 raise UserError(
                     Exit.USAGE, f"{self.description.title} needs a model: name one, such as MODEL=Qwen/Qwen3-8B."
                 )
-            return str(tiny_model_folder(self.root)), self.served_name or "tiny"
-        is_folder = Path(self.model).is_dir()
-        return self.model, self.served_name or (Path(self.model).resolve().name if is_folder else self.model)
+            return str(tiny_model(self.description, self.root)), self.served_name or "tiny"
+        is_here = Path(self.model).exists()
+        return self.model, self.served_name or (Path(self.model).resolve().name if is_here else self.model)

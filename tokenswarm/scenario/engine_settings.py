@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 _Count = Annotated[int, Field(strict=True, ge=1)]
 _Flag = Annotated[bool, Field(strict=True)]
 _Text = Annotated[str, Field(min_length=1)]
+NO_PARSER = "none"
+"""reasoning_parser of an engine that hands on what the model wrote."""
 
 
 class Speculation(BaseModel):

@@ -12,7 +12,7 @@ from typing import Any, cast
 from tokenswarm.base.config_text import unknown, with_overrides
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import is_there
-from tokenswarm.scenario.engine_settings import EngineSettings
+from tokenswarm.scenario.engine_settings import NO_PARSER, EngineSettings
 from tokenswarm.scenario.mix import REQUESTS, SESSIONS, USERS, Mix, MixPart
 from tokenswarm.scenario.model import Scenario, validated
 from tokenswarm.scenario.user_classes import user_classes_in
@@ -97,7 +97,7 @@ def mixed(source: MixSource) -> Scenario:
         elif isinstance(content.get(name), dict):  # by overrides alone: over what the first scenario has
             values[name] = {**values.get(name, {}), **content[name]}
     values["slo"] = content.get("slo") or {}
-    values["engine"] = _engine(source, content, members, own_overrides)
+    values["engine"] = _without_parser(source, _engine(source, content, members, own_overrides), members, own_overrides)
     values.pop("mix", None)
     whole = validated(values, source.where, tuple(own_overrides))
     parts = _parts(source, weights, members)
@@ -242,13 +242,16 @@ def _engine(
     """The engine settings: the mix's own, or those in which its scenarios agree, with the overrides put in."""
     if "engine" in source.content:
         return content["engine"]
+    raw = any(member.workload_settings.raw_reasoning for member in members.values())
     flat = {name: _flat(member.engine) for name, member in members.items()}
     set_by_hand = {key.removeprefix("engine.") for key in overrides if key.startswith("engine.")}
     differing = {
         key
         for settings in flat.values()
         for key in settings
-        if len({repr(each.get(key)) for each in flat.values()}) > 1 and key not in set_by_hand
+        if len({repr(each.get(key)) for each in flat.values()}) > 1
+        and key not in set_by_hand
+        and not (raw and key == "reasoning_parser")
     }
     if differing:
         shown = "; ".join(
@@ -268,6 +271,26 @@ def _engine(
     return with_overrides(
         {"engine": agreed}, {key: value for key, value in overrides.items() if key.startswith("engine.")}
     )["engine"]
+
+
+def _without_parser(
+    source: MixSource, engine: Any, members: Mapping[str, Scenario], overrides: Mapping[str, str]
+) -> Any:
+    """The engine settings of a mix of which a scenario wants the model's think tags as they are: no parser takes them
+    out for anybody."""
+    raw = [name for name, member in members.items() if member.workload_settings.raw_reasoning]
+    if not raw or not isinstance(engine, dict):
+        return engine
+    by_hand = {"the mix": engine.get("reasoning_parser")} if "engine.reasoning_parser" in overrides else {}
+    wanted = by_hand | {name: member.engine.reasoning_parser for name, member in members.items() if name not in raw}
+    for name, parser in wanted.items():
+        if parser not in (None, NO_PARSER):
+            raise _wrong(
+                source,
+                f"{raw[0]} wants reasoning as it is written (reasoning.format is raw), and {name} a parser that takes "
+                f"it out (engine.reasoning_parser {parser}): one engine serves all, so leave one of them",
+            )
+    return {**engine, "reasoning_parser": NO_PARSER}
 
 
 def _flat(settings: EngineSettings) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.presence import present
+from tokenswarm.scenario.engine_settings import NO_PARSER
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads.base import Prompt, Session, SystemPromptSettings, Workload, cache_buster_prefix, rng_for
 from tokenswarm.workloads.corpus import Corpus
@@ -19,8 +20,6 @@ INSTRUCTION = (
     "Think step by step. Then write the result on a last line of its own, in the form 'Answer: X', with nothing after "
     "it.\n\n"
 )
-NO_PARSER = "none"
-"""engine.reasoning_parser of an engine that hands on what the model wrote."""
 _ANSWER = re.compile(r"answer\W{0,4}:", re.IGNORECASE)
 _DECORATION = re.compile(r"[\s*`$\"'(\[\\]*(?:boxed\{)?\s*(?:(?:the|line|place|total)\s+)*", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.0+)?(?!\w|\.\d)")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import jsonschema
 import pytest
 from tokenswarm.analysis.capacity.comparison import differences, ratio_of
-from tokenswarm.analysis.capacity.frontier import dominates, knee
+from tokenswarm.analysis.capacity.frontier import add_frontier, dominates, knee
 from tokenswarm.analysis.capacity.judge import CapacityJudge, new_tier
 from tokenswarm.analysis.capacity_files import compare_capacities, remake_capacity, write_capacity_files
+from tokenswarm.analysis.render.capacity_page import capacity_markdown, render_capacity
 from tokenswarm.analysis.render.capacity_words import answer_sentence, capacity_sentence, progress_lines
 from tokenswarm.analysis.report import report
 
@@ -20,6 +22,7 @@ from tests.analysis.make_run import START, manifest, row, write_run
 from tokenswarm.contract.capacity import (
     COST,
     E2E,
+    ENERGY,
     OUTPUT,
     USER_SPEED,
     Capacity,
@@ -30,7 +33,9 @@ from tokenswarm.contract.capacity import (
     write_capacity,
 )
 from tokenswarm.contract.json_schemas import capacity_schema
+from tokenswarm.contract.summary.engine_records import Energy
 from tokenswarm.contract.summary.figure import Figure
+from tokenswarm.contract.summary.summary_file import read_summary, write_summary
 
 LIMIT_MS, SECONDS = 400.0, 60.0
 
@@ -208,3 +213,32 @@ def test_what_is_not_known_is_said_in_words() -> None:
     assert "at least 64 users" in words and "load generator was the limit at 128" in words and "WORKERS" in words
     assert "not reached" in answer_sentence(Capacity(capacity=CapacityFigure("users", None, [64, None], 64)))
     assert "nothing below" in answer_sentence(Capacity(capacity=CapacityFigure("users", None, [None, 7], None, 8)))
+
+
+def with_energy(source: Path, target: Path, joules: float) -> Path:
+    """A copy of a search in whose runs the GPUs took so many joules for 60,000 output tokens."""
+    shutil.copytree(source, target)
+    for run in target.glob("run-*"):
+        summary = read_summary(run)
+        each = joules / 60_000
+        summary.energy = Energy(Figure(joules, "J", 1), Figure(each, "J", 10, [0.9 * each, 1.1 * each]))
+        write_summary(run, summary)
+    return target
+
+
+def test_energy_of_a_token_stands_beside_its_price_where_the_gpus_were_read(folder: Path, tmp_path: Path) -> None:
+    energetic = with_energy(folder, tmp_path / "capacity", 30_000.0)
+    record = read_capacity(energetic)
+    add_frontier(record, energetic)
+    figure = record.levels[0].figures[ENERGY]
+    assert figure.value == pytest.approx(0.5) and figure.ci95 == [pytest.approx(0.45), pytest.approx(0.55)]
+    assert "J per token" in capacity_markdown(record) and "J per token" in render_capacity(record)
+    assert "Energy against load" in render_capacity(record)
+
+
+def test_without_a_reading_energy_is_absent_with_the_reason_and_never_zero(folder: Path) -> None:
+    record = read_capacity(folder)
+    assert record.levels[0].figures[ENERGY].value is None and record.levels[0].figures[ENERGY].why
+    assert "J per token" not in capacity_markdown(record)
+    record.simulated = False
+    assert f"energy not known: {record.levels[0].figures[ENERGY].why}" in capacity_markdown(record)

@@ -18,12 +18,20 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.engines.install_paths import ROOT_VARIABLE, STAMP, EnginePaths, places, tiny_model_folder, venv_folder
-from tokenswarm.engines.local import tiny_model
+from tokenswarm.engines.install_paths import (
+    ROOT_VARIABLE,
+    STAMP,
+    EnginePaths,
+    places,
+    tiny_gguf_folder,
+    tiny_model_folder,
+    venv_folder,
+)
+from tokenswarm.engines.local import tiny_gguf, tiny_model
 from tokenswarm.engines.spec.engine_spec import Device, EngineSpec, Install, load_description
 
 DATA = Path(__file__).with_name("data")
@@ -68,16 +76,22 @@ def install(engine: str, device: Device = "cpu", root: Path | None = None, say: 
             (venv / STAMP).write_text(json.dumps({"fingerprint": wanted}) + "\n", encoding="utf-8")
             say(f"{description.title} for {device} is installed in {venv} ({time.monotonic() - started:.0f} s).")
     programs = places(description, device, root)
-    if device == "cpu":
+    if device == "cpu" and description.tiny_model == "gguf":
+        _make(tiny_gguf_folder(root), [Path(tiny_gguf.__file__), Path(tiny_model.__file__)], programs.python, say)
+    elif device == "cpu":
         make_tiny_model(programs.python, root, say)
     return programs
 
 
 def make_tiny_model(python: Path, root: Path | None = None, say: Say = print) -> Path:
     """Make the tiny random model with an engine environment's Python, unless it is there; returns its folder."""
-    folder = tiny_model_folder(root)
-    source = Path(tiny_model.__file__)
-    wanted = hashlib.sha256(source.read_bytes()).hexdigest()
+    return _make(tiny_model_folder(root), [Path(tiny_model.__file__)], python, say)
+
+
+def _make(folder: Path, sources: Sequence[Path], python: Path, say: Say) -> Path:
+    """Run the first of these files for the folder, unless they are what it was made with."""
+    source = sources[0]
+    wanted = hashlib.sha256(b"".join(each.read_bytes() for each in sources)).hexdigest()
     with _locked(folder):
         if _stamp(folder) != wanted:
             shutil.rmtree(folder, ignore_errors=True)

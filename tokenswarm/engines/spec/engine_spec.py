@@ -164,6 +164,8 @@ class Metric(_Strict):
     """Where a canonical column comes from: the first of `names` that the engine exports."""
 
     names: Annotated[list[str], Field(min_length=1)]
+    plus: str | None = None
+    """A second metric that is added, where the engine counts in two what the column is about."""
     combine: Literal["sum", "mean", "max"] = "sum"
     """What to do with several series of one name (one per engine core, rank, cache source, ...)."""
     where: dict[str, str] = {}
@@ -262,6 +264,8 @@ class EngineSpec(_Strict):
     constraints: dict[ConstraintKind, dict[str, Any]] = {}
     """For each kind of constraint on an answer the keys of a request's body that ask for it; {schema}, {name},
     {pattern}, {choices}, {choices_pattern}, {choices_grammar} and {grammar} stand for what is asked."""
+    tiny_model: Literal["folder", "gguf"] = "folder"
+    """In which form it loads the tiny random model: a folder of safetensors, or one file of GGUF."""
     fixed_served_name: str | None = None
     """The model's name where the engine needs no model."""
     version_package: str | None = None

@@ -54,9 +54,19 @@ def _value(metric: Metric, series: Mapping[str, Sequence[Series]]) -> float | No
     return metric.absent
 
 
+def _whole(metric: Metric, series: Mapping[str, Sequence[Series]]) -> float | None:
+    value = _value(metric, series)
+    if metric.plus is None or value is None:
+        return value
+    added = [each.value for each in series.get(metric.plus, ())]
+    return value + math.fsum(added) if added else None
+
+
 def wanted_names(metrics: Mapping[str, Metric]) -> frozenset[str]:
     """The engine's own names of all metrics that a description refers to."""
-    return frozenset(name for metric in metrics.values() for name in metric.names)
+    return frozenset(
+        name for metric in metrics.values() for name in [*metric.names, *([metric.plus] if metric.plus else [])]
+    )
 
 
 def canonical(text: str, metrics: Mapping[str, Metric]) -> dict[str, float | None]:
@@ -68,4 +78,4 @@ def canonical(text: str, metrics: Mapping[str, Metric]) -> dict[str, float | Non
     series = samples(text, wanted_names(metrics))
     if not series:
         return dict.fromkeys(metrics)
-    return {name: _value(metric, series) for name, metric in metrics.items()}
+    return {name: _whole(metric, series) for name, metric in metrics.items()}

@@ -178,7 +178,7 @@ logs: $(VENV)/.installed ## the log of an engine that runs: [ENGINE=]
 tiny-model: $(VENV)/.installed ## make the tiny random model that engines serve on a CPU
 	@$(PY) -m tokenswarm engine tiny-model
 
-engine-venv: $(VENV)/.installed ## install a real engine for use without Docker: ENGINE=vllm|sglang [DEVICE=cpu|cuda]
+engine-venv: $(VENV)/.installed ## install a real engine for use without Docker: ENGINE=vllm|sglang|llamacpp [DEVICE=cpu|cuda]
 	@$(PY) -m tokenswarm engine install --engine $(call quote,$(ENGINE)) $(call option,--device,DEVICE)
 
 test: $(VENV)/.installed-dev ## the default tests: no whole runs, a minute or two
@@ -201,7 +201,7 @@ test-ui: $(VENV)/.installed-dev ## runs in Locust's web UI, in headless Chromium
 	@sh tests/browser/need_chromium.sh
 	@$(PYTEST) tests/ui
 
-test-engines: $(VENV)/.installed-dev ## the contract of real engines on this CPU: ENGINE=vllm|sglang, both by default [WITHOUT=FILE]
+test-engines: $(VENV)/.installed-dev ## the contract of real engines on this CPU: ENGINE=vllm|sglang|llamacpp, the first two by default [WITHOUT=FILE]
 	@$(PYTEST) -x tests/real_engines $(if $(ENGINE),--engine $(call quote,$(ENGINE))) $(call option,--ignore,WITHOUT)
 
 test-compose: $(VENV)/.installed-dev ## Compose profiles and engines in containers (needs Docker; BASE=, OFFLINE= as for image)

@@ -79,17 +79,19 @@ def claims_table(record: Claims) -> Table:
     table = Table(
         title=f"Claims, tested with {record.machine}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
-    for name in HEADINGS:
-        table.add_column(name, overflow="fold")
+    for name in ("Claim", "Verdict"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("Theirs, and ours")
     for claim in _sorted(record):
-        wanted = expected(claim)
+        words = Text(claim.title)
+        for title, lines in (("theirs", [expected(claim) or theirs(claim)]), ("ours", ours(claim)), ("", [claim.why])):
+            for line in filter(None, lines):
+                words.append(f"\n{title}{': ' if title else ''}{line}", style="" if title else "dim")
         table.add_row(
-            Text(claim.name, style="bold").append(f"\n{claim.title}", style="not bold"),
-            Text(wanted or theirs(claim)),
-            Text("\n".join(ours(claim)) or text.MISSING),
-            Text(claim.state, style=_STYLES.get(claim.state, "")).append(
-                f"\n{claim.why}" if claim.why else "", style="not bold dim"
-            ),
+            Text(claim.name, style="bold"),
+            Text(claim.state, style=_STYLES.get(claim.state, "")),
+            words,
+            end_section=True,
         )
     return table
 
@@ -97,16 +99,13 @@ def claims_table(record: Claims) -> Table:
 def list_table(record: Claims) -> Table:
     """What could be tested, and how long it takes."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("Claim", "Kind", "What is run", "About", "Missing here"):
-        table.add_column(name, overflow="fold")
+    table.add_column("Claim", no_wrap=True)
+    table.add_column("What is run, and what is missing here")
     for claim in record.claims:
-        table.add_row(
-            Text(claim.name, style="bold"),
-            claim.kind,
-            Text(claim.how),
-            text.duration(claim.estimate_s),
-            Text("; ".join(claim.missing) or "nothing", style="dim" if claim.missing else "green"),
-        )
+        words = Text(f"{claim.kind}, about {text.duration(claim.estimate_s)}: {claim.how}")
+        words.append(f"\n{'missing: ' + '; '.join(claim.missing) if claim.missing else 'nothing is missing'}")
+        words.stylize("dim" if claim.missing else "green", words.plain.rindex("\n"))
+        table.add_row(Text(claim.name, style="bold"), words)
     return table
 
 

@@ -114,7 +114,9 @@ def test_an_engine_of_gguf_files_gets_the_tiny_model_as_one(
     description = load_description("llamacpp")
     assert [Path(args[2]).name for args in ran] == ["tiny_gguf.py"], "made once"
     assert ran[0][3] == str(tiny_model(description, tmp_path).parent)
-    assert StartRequest(description=description, device="cpu", log_path=tmp_path / "log", root=tmp_path).model_and_name() == (
+    assert StartRequest(
+        description=description, device="cpu", log_path=tmp_path / "log", root=tmp_path
+    ).model_and_name() == (
         str(tmp_path / "tiny-gguf" / "tiny-llama.gguf"),
         "tiny",
     )

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from tests.run.helpers import ANSWERS, QUIET_MACHINE
 from tokenswarm.base.errors import UserError
+from tokenswarm.base.signals import Interrupts
 from tokenswarm.client.answer import Answer
+from tokenswarm.contract.manifest import PreflightRecord
+from tokenswarm.engines import Engine
 from tokenswarm.engines.spec.engine_spec import load_description
+from tokenswarm.run.checked_engine import EngineTools, checked_engine
 from tokenswarm.run.constraint_fields import with_fields
 from tokenswarm.run.enforcement import enforcement
 from tokenswarm.run.first_request import LoadToCheck
+from tokenswarm.run.options import LoadOptions
+from tokenswarm.run.run_plan import resolve
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.workloads.base import Prompt
 from tokenswarm.workloads.corpus import load_corpus
@@ -55,3 +64,13 @@ def test_the_load_is_spoilt_by_the_one_kind_that_is_not_enforced() -> None:
 
     result = enforcement(replace(load(), scenario=scenario), ask)
     assert (result.enforced, result.words) == (False, "choice: Yesterday")
+
+
+def test_an_engine_that_does_not_enforce_is_told_what_its_server_needs_for_it(tmp_path: Path) -> None:
+    engine = Engine("http://127.0.0.1:1", load_description("trtllm"))
+    unenforced = PreflightRecord(**{**ANSWERS, "enforced": False, "enforced_words": "Once upon a time"})
+    tools = EngineTools(lambda *_: engine, lambda _: unenforced, lambda _: None)
+    plan = resolve(LoadOptions(scenario="structured", host="http://127.0.0.1:1"), QUIET_MACHINE)
+    with Interrupts() as interrupts, checked_engine(plan, tmp_path, Console(quiet=True), interrupts, tools) as up:
+        words = up.preflight.enforced_words
+    assert words.startswith("Once upon a time (trtllm-serve enforces constraints only with guided_decoding_backend")

@@ -91,6 +91,8 @@ def checked_engine(
         plan = _with_recognised(plan, engine.description)
         load = LoadToCheck(engine.base_url, engine.model or plan.model or "", plan.scenario, plan.corpus, plan.api_key)
         answers = tools.preflight(load)
+        if answers.enforced is False and engine.description is not None and engine.description.constraints_need:
+            answers.enforced_words = f"{answers.enforced_words} ({engine.description.constraints_need})"
         plan = with_adapters(plan, engine.description.adapter_model if engine.description else None, answers.models)
         load = replace(load, model=answers.model or load.model).after(answers.first_answer_s)
         plan, fit = with_measured_prompts(plan, load)

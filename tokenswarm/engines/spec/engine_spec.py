@@ -266,6 +266,8 @@ class EngineSpec(_Strict):
     {pattern}, {choices}, {choices_pattern}, {choices_grammar} and {grammar} stand for what is asked."""
     tiny_model: Literal["folder", "gguf"] = "folder"
     """In which form it loads the tiny random model: a folder of safetensors, or one file of GGUF."""
+    constraints_need: str = ""
+    """What a server of it needs for constraints to be enforced, as a sentence: told where one is found not to be."""
     fixed_served_name: str | None = None
     """The model's name where the engine needs no model."""
     version_package: str | None = None

@@ -75,6 +75,14 @@ def notes_of(record: OneShot) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
+def on_cpu(record: OneShot) -> str:
+    """That speeds were measured on a CPU, before any figure; "" where none was."""
+    titles = [engine.title for engine in record.engines if engine.on_cpu and not engine.simulated]
+    if not titles:
+        return ""
+    return f"{' and '.join(dict.fromkeys(titles))} ran on a CPU: these speeds say nothing about a GPU."
+
+
 def how(record: OneShot) -> str:
     """What was done, in a sentence."""
     repeats = f"{text.times(record.repeats)}"
@@ -136,7 +144,7 @@ def one_shot_markdown(record: OneShot) -> str:
         "|---|---" + "|---:" * (len(HEADINGS) - 2) + "|",
     ]
     out += ["| " + " | ".join(escape(_in_one(*cell)) for cell in cells) + " |" for cells in cells_of(record)]
-    out += ["", escape(how(record)), "", f"**{escape(record.sentence)}**", ""]
+    out += ["", escape(" ".join(filter(None, (how(record), on_cpu(record))))), "", f"**{escape(record.sentence)}**", ""]
     if record.contrasts:
         out += ["| " + " | ".join(CONTRAST_HEADINGS) + " |", "|---|---:|---:|---|"]
         out += ["| " + " | ".join(map(escape, cells)) + " |" for cells in contrasts_of(record)] + [""]
@@ -159,6 +167,7 @@ def render_one_shot(record: OneShot) -> str:
             contrast_headings=CONTRAST_HEADINGS,
             contrasts=list(contrasts_of(record)),
             notes=notes_of(record),
+            on_cpu=on_cpu(record),
             engines=[engine_words(engine) for engine in record.engines],
             prompt=_shown_prompt(record),
             style=Markup(asset("dashboard.css")),

@@ -137,3 +137,12 @@ def test_page_and_markdown_escape_what_was_asked_and_say_simulated() -> None:
     for page in (render_one_shot(answer), one_shot_markdown(answer)):
         assert "SIMULATED" in page and "<script>|" not in page and "<i>" not in page
     assert json.loads(record_json(answer))["simulated"] is True
+
+
+def test_speeds_of_a_cpu_are_told_as_such_before_the_figures_and_other_notes_after_them() -> None:
+    answer = record(shots("vllm", "cold", 5000.0))
+    assert "ran on a CPU" not in render_one_shot(answer)
+    answer.engines[0].on_cpu, answer.engines[0].notes = True, ["VLLM on cpu: fewer sequences."]
+    page, words = render_one_shot(answer), one_shot_markdown(answer)
+    assert page.index("VLLM ran on a CPU") < page.index("<h2>Figures") < page.index("fewer sequences")
+    assert "VLLM ran on a CPU: these speeds say nothing about a GPU." in words

@@ -27,8 +27,23 @@ RUN_LIMIT_S = 900.0
 """What a run may take on a machine that others use too."""
 ROOT = Path(__file__).resolve().parents[2]
 
-# How each engine is told the key that it must ask for. (Only here: a key on a command line can be read by others.)
-_KEY_SETTINGS = {name: {"api-key": API_KEY} for name in ("vllm", "sglang", "llamacpp")}
+# The key that each engine must ask for (only here: on a command line it can be read by others), and what lets random
+# weights end what a schema asks for: no white space but what JSON needs, and a parser of calls that has no form of its
+# own, so that calls follow their JSON schemas.
+_OWN_SETTINGS = {
+    "vllm": {
+        "api-key": API_KEY,
+        "enable-auto-tool-choice": True,
+        "tool-call-parser": "pythonic",
+        "structured-outputs-config": '{"backend": "xgrammar", "disable_any_whitespace": true}',
+    },
+    "sglang": {
+        "api-key": API_KEY,
+        "tool-call-parser": "pythonic",
+        "constrained-json-disable-any-whitespace": True,
+    },
+    "llamacpp": {"api-key": API_KEY},
+}
 
 
 @dataclass(slots=True)
@@ -147,7 +162,7 @@ class Server:
 @contextlib.contextmanager
 def start_server(name: str, folder: Path, settings: Mapping[str, Any] | None = None) -> Iterator[Server]:
     """Start a real engine with the tiny model on the first CPU, and stop it at the end."""
-    wanted = {"context_length": CONTEXT_LENGTH, "seed": SEED, name: _KEY_SETTINGS[name]} | dict(settings or {})
+    wanted = {"context_length": CONTEXT_LENGTH, "seed": SEED, name: _OWN_SETTINGS[name]} | dict(settings or {})
     engine = start_local(
         StartRequest(
             description=load_description(name),
@@ -197,6 +212,11 @@ def run_load(server: Server, scenario: str, values: Mapping[str, Any], duration:
     return _run(
         server, values, "--scenario", scenario, "--users", str(users), "--spawn-rate", "20", "--duration", duration
     )
+
+
+def run_open_loop(server: Server, scenario: str, values: Mapping[str, Any], duration: str, rate: float) -> Run:
+    """The same by requests per second."""
+    return _run(server, values, "--scenario", scenario, "--rate", str(rate), "--duration", duration)
 
 
 def run_replay(server: Server, file: Path, values: Mapping[str, Any]) -> Run:

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from tokenswarm.base.errors import UserError
 from tokenswarm.base.tool_call import ToolCall
 from tokenswarm.workloads.agent_tools import MOST_TOOLS, calls_fit, definitions, scripted_call
 from tokenswarm.workloads.ages import under_way
@@ -125,7 +126,7 @@ def test_scripted_calls_of_every_tool_are_valid() -> None:
 def test_no_prompt_outgrows_the_limit_of_a_history_even_with_the_longest_answers(make) -> None:
     workload = make(
         "agent",
-        "agent.history_limit_tokens=6000 agent.context_tokens=4000 output.max_tokens=200 prompts.chars_per_token=4.0",
+        "agent.history_limit_tokens=6000 agent.context_tokens=3000 output.max_tokens=200 prompts.chars_per_token=4.0",
     )
     long = (ToolCall("edit_file", json.dumps({"path": "x" * 700})),)
     for number in range(30):
@@ -144,3 +145,18 @@ def test_an_agent_that_is_under_way_has_a_history_of_scripted_calls(make) -> Non
 def test_the_salt_comes_before_the_tools_differ(make) -> None:
     one, two = (text_of(next(iter(make("agent", salt=salt).session("measure", 0)))) for salt in ("a", "b"))
     assert next(place for place, pair in enumerate(zip(one, two, strict=False)) if pair[0] != pair[1]) < 100
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("output.ignore_eos=true", "ignore_eos lets no answer end by itself"),
+        ("agent.history_limit_tokens=10", "history_limit_tokens is 10, but tools and system prompt"),
+        ("agent.context_tokens=1000000", r"a usual context \(1,000,000\)"),
+        ("output.max_tokens=100000", "raise it .with engine.context_length., or shorten those"),
+        ("output.extra={tools=[]}", "output.extra may not hold 'tools'"),
+    ],
+)
+def test_settings_that_would_silently_ask_for_something_else_are_refused(make, setting, words) -> None:
+    with pytest.raises(UserError, match=words):
+        make("agent", setting)

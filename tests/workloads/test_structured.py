@@ -12,6 +12,7 @@ from tokenswarm import workloads
 from tokenswarm.base.errors import UserError
 from tokenswarm.engines.spec.engine_spec import load_description
 from tokenswarm.run.constraint_fields import with_fields
+from tokenswarm.scenario.endpoint import CONSTRAINT_TEXTS
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.sim.answers import AnswerSettings, plan
 from tokenswarm.sim.api import understand
@@ -177,3 +178,27 @@ def test_what_makes_a_constraint_unique_lets_the_same_answers_fit(tier) -> None:
     prompt = Prompt([], "x", 1, 0, body=plain.body(load_description("sim").constraints), check=unique.check())
     for number in range(10):
         assert prompt.check(answered(replace(prompt, messages=[{"role": "user", "content": f"{number}"}])))
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("output.ignore_eos=true", "ignore_eos lets no answer end by itself"),
+        ('output.extra={response_format={type="json_object"}}', "would constrain the control arm too"),
+        ('endpoint.constraints={regex={messages="{pattern}"}}', "may not hold 'messages'"),
+        ('endpoint.constraints={regex={rule=[{of="{patern}"}]}}', "regex holds {patern}, which stands for nothing"),
+        ('endpoint.constraints={regex={rule="^{pattern}$"}}', "{pattern} within a longer text"),
+    ],
+)
+def test_settings_under_which_answers_could_not_be_held_against_their_constraint_are_refused(make, setting, words):
+    with pytest.raises(UserError, match=words):
+        make("structured", setting)
+
+
+def test_every_text_that_a_template_may_hold_is_filled_in() -> None:
+    for kind, value in ((REGEX, "a|b"), (CHOICE, ("a", '"')), (GRAMMAR, "root"), ("json_schema", {"type": "object"})):
+        filled = Constraint(kind, "x", value).body({kind: {"all": list(CONSTRAINT_TEXTS)}})["all"]
+        assert not set(map(str, filled)) & set(CONSTRAINT_TEXTS)
+    assert Constraint(CHOICE, "x", ("a", '"')).body({CHOICE: {"g": "{choices_grammar}"}}) == {
+        "g": r'root ::= "a" | "\""'
+    }

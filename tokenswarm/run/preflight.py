@@ -15,9 +15,10 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.model_list import is_pattern, model_names
 from tokenswarm.contract.manifest import PreflightRecord
+from tokenswarm.contract.tables import CUT_BY_LENGTH
 from tokenswarm.engines.management_http import Unreachable, request
 from tokenswarm.run.enforcement import Enforcement, enforcement
-from tokenswarm.run.first_request import LONGEST_WAIT_S, LoadToCheck, error_words, send_first_request
+from tokenswarm.run.first_request import LONGEST_WAIT_S, MAX_TOKENS, LoadToCheck, error_words, send_first_request
 from tokenswarm.run.sdk_check import SdkResult, ask_by_sdk
 
 _LIST_TIMEOUT_S = 10.0
@@ -149,7 +150,8 @@ def _notes(load: LoadToCheck, listed: ModelList, answer: Answer) -> list[str]:
     elif load.model not in listed.names:
         notes.append(f"The endpoint does not list the model {load.model}, but answers for it.")
     if not answer.text and not answer.reasoning:
-        notes.append("The answer to the first request held no text.")
+        cut = f", which was cut after {MAX_TOKENS} tokens," if answer.finish_reason == CUT_BY_LENGTH else ""
+        notes.append(f"The answer to the first request{cut} held no text.")
     if answer.usage.completion_tokens is None:
         notes.append(
             "The answers hold no usage: tokens are counted from events, which is less exact."

@@ -22,6 +22,7 @@ from tokenswarm.base.files import at_home
 from tokenswarm.base.lookup import ENDPOINTS, shown
 from tokenswarm.base.masking import LEAST_KEY_CHARS, hold_secret
 from tokenswarm.base.toml_text import NotToml, decode
+from tokenswarm.scenario.requests import refuse_reserved
 from tokenswarm.scenario.values import Section, Usd
 
 _VARIABLE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
@@ -42,6 +43,18 @@ _OWN_HEADERS = frozenset(
 )
 _SECRET_PARAMETER = re.compile(r"(?i)(^|[-_])(key|token|secret|password|passwd|pwd|sig|signature|auth|code)$|apikey")
 _PRESET = "preset"
+CONSTRAINT_TEXTS = (
+    "{name}",
+    "{schema}",
+    "{pattern}",
+    "{choices}",
+    "{choices_pattern}",
+    "{choices_grammar}",
+    "{grammar}",
+)
+"""What stands in a template of `constraints` for what is asked for."""
+_KNOWN = f"known: {', '.join(CONSTRAINT_TEXTS)}"
+_PLACEHOLDER = re.compile(r"\{[a-z_]+\}")
 Path_ = Annotated[str, Field(pattern=r"^(/[!-~]*)?$", max_length=1000)]
 
 
@@ -115,6 +128,21 @@ class EndpointSettings(Section):
         default=None, description="price of a million prompt tokens that a cache held, USD; none = as others"
     )
     output_usd_per_million: Usd | None = Field(default=None, description="price of a million answer tokens, USD")
+
+    @field_validator("constraints")
+    @classmethod
+    def _can_be_filled(cls, constraints: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for kind, template in constraints.items():
+            refuse_reserved(template)
+            for text in _texts_in(template):
+                for name in _PLACEHOLDER.findall(text):
+                    if name not in CONSTRAINT_TEXTS:
+                        raise ValueError(f"{kind} holds {name}, which stands for nothing ({_KNOWN})")
+                    if name != text:
+                        raise ValueError(
+                            f"{kind} holds {name} within a longer text, where it is not filled in: let it stand alone"
+                        )
+        return constraints
 
     @field_validator("headers", "query", mode="before")
     @classmethod
@@ -289,3 +317,12 @@ def variables_of(settings: EndpointSettings) -> Iterator[str]:
     for value in (*settings.headers.values(), *settings.query.values(), settings.proxy or ""):
         if (variable := _VARIABLE.fullmatch(value)) is not None:
             yield variable[1]
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """All texts of a template, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts_in(inner)

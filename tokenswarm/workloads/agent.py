@@ -43,6 +43,7 @@ from tokenswarm.workloads.base import (
     require_text,
     rng_for,
 )
+from tokenswarm.workloads.constraints import require_answers_that_end, require_not_extra
 from tokenswarm.workloads.corpus import Corpus
 from tokenswarm.workloads.token_lengths import TokenLengths
 
@@ -233,9 +234,30 @@ class AgentWorkload(Workload):
         settings: AgentSettings = self.settings
         self._material = _Material(settings, corpus, seed, salt, self.lengths, scenario.output.max_tokens)
         self._tool_tokens = len(json.dumps(definitions(settings.tools))) / self.chars_per_token
+        require_answers_that_end(scenario.output, "a call of a tool")
+        require_not_extra(
+            scenario.output,
+            ("tools", "tool_choice"),
+            "its tools are those of agent.tools, and agent.tool_choice says how",
+        )
+        self._require_room()
         self._beside_the_rate = scenario.open_loop and settings.sub_agent_probability > 0
         self._shared = lru_cache(maxsize=_REMEMBERED)(self._shared_of)
         require_text(corpus, settings.system_tokens * self.chars_per_token, "agent.system_tokens")
+
+    def _require_room(self) -> None:
+        """Raises UserError (USAGE) where a usual session could not have the lengths that were asked for."""
+        settings = self._material.settings
+        shared = self._tool_tokens + settings.system_tokens
+        step = settings.request_tokens.typical() + self._material.answer_tokens
+        context = settings.context_tokens.typical()
+        if settings.history_limit_tokens < shared + context + step:
+            raise UserError(
+                Exit.USAGE,
+                f"agent.history_limit_tokens is {settings.history_limit_tokens:,}, but tools and system prompt "
+                f"({shared:,.0f} tokens), a usual context ({context:,.0f}), a request and an answer "
+                f"({step:,.0f}) take more: raise it (with engine.context_length), or shorten those",
+            )
 
     def notes(self) -> list[str]:
         """See `Workload`: what an open loop's rate leaves out."""

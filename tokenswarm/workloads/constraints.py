@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from tokenswarm.base.ebnf import Grammar
+from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.scenario.requests import Output
 from tokenswarm.workloads.answer_checks import fits_schema, matches
 
 JSON_SCHEMA, REGEX, CHOICE, GRAMMAR = KINDS = ("json_schema", "regex", "choice", "grammar")
@@ -71,6 +73,22 @@ def fields_of(described: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mappin
 def left_out(kinds: Sequence[str], fields: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The kinds for which there is no template."""
     return [kind for kind in dict.fromkeys(kinds) if kind not in fields]
+
+
+def require_answers_that_end(output: Output, what: str) -> None:
+    """Raise UserError (USAGE) where answers are to go on past the end of `what` they have to be."""
+    if output.ignore_eos:
+        raise UserError(
+            Exit.USAGE,
+            f"output.ignore_eos lets no answer end by itself, so none could be {what} (some engines crash on it): "
+            "leave it false, and bound answers by output.max_tokens",
+        )
+
+
+def require_not_extra(output: Output, keys: Iterable[str], instead: str) -> None:
+    """Raise UserError (USAGE) where `output.extra` holds one of the keys that a workload writes itself."""
+    for key in sorted(set(keys) & output.extra.keys()):
+        raise UserError(Exit.USAGE, f"output.extra may not hold '{key}' in this scenario: {instead}")
 
 
 def _filled(template: Any, values: Mapping[str, Any]) -> Any:

@@ -38,6 +38,8 @@ from tokenswarm.workloads.constraints import (
     Constraint,
     fields_of,
     left_out,
+    require_answers_that_end,
+    require_not_extra,
 )
 from tokenswarm.workloads.corpus import Corpus
 
@@ -183,6 +185,13 @@ class StructuredWorkload(Workload):
                 "so in [endpoint.constraints] (docs/structured.md), or choose other "
                 "structured.tiers",
             )
+        require_answers_that_end(scenario.output, "of the form that is asked for")
+        require_not_extra(
+            scenario.output,
+            {"response_format", *(key for table in self._fields.values() for key in table)},
+            "it would constrain the control arm too; what is asked for is said by structured.tiers and "
+            "[endpoint.constraints]",
+        )
         # New to the engine in each run: what it compiled in an earlier one must not make a first use look cheap.
         self._of_run = hashlib.sha256(salt.encode()).hexdigest()[:8] if salt else ""
         self._constraint = cache(lambda tier: constraint_of(tier, self._of_run))

@@ -65,6 +65,8 @@ def _settings(summary: Summary) -> str:
 
 SAME_TOKENS = 0.002
 """Factors that differ by so much may be of one tokenizer behind two chat templates."""
+VARIED = "what you varied"
+"""Excuse of a setting that is compared."""
 _OF_THE_PAIR = frozenset({"prompts.salt", "prompts.seed", "load.warmup_s", "load.answer_s"})
 """Values that a comparison sets for each of its pairs: no settings of a side."""
 
@@ -184,6 +186,27 @@ def with_equal_clocks(groups: Groups) -> Groups:
     if not (a and b):
         raise _none_left([each for each in left_out if each.run_id in out])
     return replace(groups, a=a, b=b, left_out=left_out)
+
+
+def shared_settings(groups: Groups) -> str:
+    """What was set for all runs of both sides (SET): empty where nothing was."""
+    tables = [summary.run.overrides for summary in (*groups.a, *groups.b)]
+    return " ".join(
+        f"{key}={value}"
+        for key, value in sorted(tables[0].items())
+        if key not in _OF_THE_PAIR and all(table.get(key) == value for table in tables)
+    )
+
+
+def _varied(groups: Groups) -> set[str]:
+    """The engine's settings that were set on the sides to different values: what is compared."""
+    sides = [[summary.run.overrides for summary in group] for group in (groups.a, groups.b)]
+    keys = {key for side in sides for table in side for key in table if key.startswith("engine.")}
+    return {
+        key.rpartition(".")[2]
+        for key in keys
+        if {table.get(key) for table in sides[0]}.isdisjoint({table.get(key) for table in sides[1]})
+    }
 
 
 def about(groups: Groups) -> list[str]:
@@ -320,11 +343,12 @@ def setup_differences(groups: Groups, scenario_engine: Mapping[str, Any]) -> lis
     """Where the sides' effective configurations differ, by canonical name; `scenario_engine`: the scenario's table."""
     sides = [[summary.run.effective for summary in group] for group in (groups.a, groups.b)]
     own = {key for table in scenario_engine.values() if isinstance(table, dict) for key in table}
+    varied = _varied(groups)
     differences = []
     for name in sorted({key for side in sides for effective in side for key in effective}):
         a, b = (_in_words(side, name) for side in sides)
         if a != b:
-            differences.append(SetupDifference(name, a, b, _excuse(name, own)))
+            differences.append(SetupDifference(name, a, b, VARIED if name in varied else _excuse(name, own)))
     others: tuple[tuple[str, Callable[[Summary], str | None]], ...] = (
         ("version", lambda summary: summary.run.engine.version),
         ("model", lambda summary: summary.run.model),

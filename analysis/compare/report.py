@@ -18,6 +18,7 @@ from tokenswarm.analysis.compare.groups import (
     named_groups,
     refuse_unlike,
     setup_differences,
+    shared_settings,
     split,
     unfair,
     with_equal_clocks,
@@ -216,5 +217,6 @@ def document(comparison: Comparison) -> dict[str, Any]:
         else asdict(comparison.advice) | {"agreement": comparison.agreement},
         "unfair": comparison.unfair,
         "notes": comparison.notes,
+        "shared_settings": shared_settings(groups),
         "setup_differences": [asdict(each) for each in comparison.setup],
     }

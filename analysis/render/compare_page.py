@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.compare.comparison import BETTER, EQUAL, UNDECIDED, WORSE, Result, shown
-from tokenswarm.analysis.compare.groups import Groups, about
+from tokenswarm.analysis.compare.groups import Groups, about, shared_settings
 from tokenswarm.analysis.compare.report import QUANTILES, Comparison, curve_titles
 from tokenswarm.analysis.render.assets import chart_page, environment
 from tokenswarm.analysis.render.chart import GOOD, IDLE, Chart, axis, latency_axis, line, numbers, plain
@@ -40,6 +40,7 @@ def render_comparison(comparison: Comparison) -> str:
             label_a=groups.label_a,
             label_b=groups.label_b,
             about=about(groups),
+            shared=shared_settings(groups),
             by=groups.by,
             head=head(first),
             load_sentence=load_sentence(first.run.load),
@@ -314,7 +315,9 @@ def markdown(comparison: Comparison) -> str:
     out += [
         f"- {escape(label)}: {escape(setup)}"
         for label, setup in zip((groups.label_a, groups.label_b), about(groups), strict=True)
-    ] + [""]
+    ]
+    out += [f"- both: {escape(shared)}"] if (shared := shared_settings(groups)) else []
+    out.append("")
     if comparison.simulated:
         out += ["**SIMULATED**: no real engine was measured.", ""]
     out += [f"**Verdict.** {escape(comparison.verdict.sentence)}", ""]
@@ -362,6 +365,8 @@ def comparison_table(comparison: Comparison) -> RenderableType:
         Text(f"{label}: {setup}", style="dim")
         for label, setup in zip((groups.label_a, groups.label_b), about(groups), strict=True)
     ]
+    if shared := shared_settings(groups):
+        lines.append(Text(f"both: {shared}", style="dim"))
     lines.append(Text.assemble(("Verdict: ", "bold"), comparison.verdict.sentence))
     if not comparison.verdict.repeated:
         lines.append(Text("A side has a single run: what differs from run to run is not covered.", style="yellow"))

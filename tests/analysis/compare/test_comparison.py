@@ -22,14 +22,23 @@ from tokenswarm.generator.fingerprints import Fingerprints
 START = manifest()["phases"][1]["start"]
 
 
-def run(folder: Path, name: str, ttft_ms: float, *, engine: str = "vLLM", count: int = 240, **facts) -> Path:
+def run(
+    folder: Path,
+    name: str,
+    ttft_ms: float,
+    *,
+    engine: str = "vLLM",
+    engine_facts: dict | None = None,
+    count: int = 240,
+    **facts,
+) -> Path:
     """A valid run whose TTFT is `ttft_ms` with some spread; `facts` replace entries of run.json."""
     told = (
         manifest()
         | {
             "run_id": name,
             "simulated": False,
-            "engine": manifest()["engine"] | {"name": engine.lower(), "title": engine},
+            "engine": manifest()["engine"] | {"name": engine.lower(), "title": engine} | (engine_facts or {}),
         }
         | facts
     )
@@ -187,6 +196,28 @@ def test_two_flag_sets_of_one_engine_are_told_apart_by_their_settings(tmp_path) 
     found = compare_runs(runs)
     assert (found.groups.by, len(found.groups.a), len(found.groups.b)) == ("settings", 3, 3)
     assert "engine.prefill_budget=16384" in markdown(found).replace("\\_", "_")
+
+
+def test_the_setting_under_test_is_what_you_varied_and_what_both_sides_were_given_is_said(tmp_path) -> None:
+    def side(budget: int) -> dict:
+        overrides = {"engine.prefill_budget": str(budget), "rag.documents": "8", "prompts.seed": "3"}
+        effective = {"prefill_budget": budget, "context_length": budget}
+        return {
+            "scenario": manifest()["scenario"] | {"overrides": overrides},
+            "engine_facts": {"effective": effective},
+        }
+
+    runs = series(tmp_path, "a", [100, 101, 99], **side(4096)) + series(tmp_path, "b", [80, 81, 79], **side(16384))
+    found = compare_runs(runs)
+    assert {one.name: one.excused for one in found.setup} == {
+        "prefill_budget": "what you varied",
+        "context_length": None,
+    }
+    page = render_comparison(found)
+    assert page.count("no: a difference of its own") == 1 and "what you varied" in page
+    assert 'Both sides: <span class="mono">rag.documents=8</span>' in page
+    assert "- both: rag.documents=8" in markdown(found).replace("\\", "")
+    assert document(found)["shared_settings"] == "rag.documents=8"
 
 
 def test_a_run_that_is_not_valid_is_left_out_and_named(tmp_path) -> None:

@@ -248,6 +248,18 @@ def test_a_check_that_fails_costs_no_row(bench: Callable[..., Bench]) -> None:
     assert [row["valid_output"] for row in bench.rows()] == ["false"]
 
 
+def test_a_private_prompt_that_the_server_gives_as_the_reason_of_an_end_is_not_written(
+    bench: Callable[..., Bench],
+) -> None:
+    secret = "Mallory confides the merger of Zephyrine and Quobble"
+    last = {"choices": [{"index": 0, "delta": {}, "finish_reason": secret}]}
+    load = bench(answering(STREAM_HEAD + chunk(stream(delta(content="a"), last)) + END))
+    assert load.send(Prompt([{"role": "user", "content": f"{secret}!"}], "c", 1, 0, private=True)).ok
+    load.process.flush()
+    (row,) = load.rows()
+    assert "quotes the prompt" in row["finish_reason"] and "Mallory" not in row["finish_reason"]
+
+
 def test_a_key_that_the_server_echoes_is_not_written(
     bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:

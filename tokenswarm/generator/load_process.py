@@ -373,7 +373,8 @@ class LoadProcess:
         if answer.error_detail:  # a server may echo what it was sent
             answer.error_detail = printable(masked(without_prompt(answer.error_detail, prompt), load.keys))
         if answer.finish_reason:
-            answer.finish_reason = printable(masked(answer.finish_reason, load.keys), _FINISH_CHARS)
+            reason = without_prompt(answer.finish_reason, prompt)
+            answer.finish_reason = printable(masked(reason, load.keys), _FINISH_CHARS)
         self._record(origin, prompt, answer)
         return answer
 

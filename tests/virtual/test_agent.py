@@ -88,3 +88,9 @@ def test_the_first_use_of_a_constraint_takes_longer_by_what_compiling_it_costs(u
         later = median(row["ttft_ms"] for row in of_tier[len(of_tier) // 2 :])
         assert of_tier[0]["ttft_ms"] > free + 50
         assert later > free + 50 if unique == "true" else later < free + 10, tier
+
+
+def test_the_check_that_a_scenario_adds_holds_in_virtual_time_too() -> None:
+    scenario = load_scenario("batch", parse_set(BRIEF + "output.check=json"))
+    checked = [row["valid_output"] for row in run(scenario, simulated(), CORPUS).measured() if row["status"] == "ok"]
+    assert checked and not any(checked), "one word is no JSON"

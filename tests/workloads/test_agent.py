@@ -155,6 +155,7 @@ def test_the_salt_comes_before_the_tools_differ(make) -> None:
         ("agent.context_tokens=1000000", r"a usual context \(1,000,000\)"),
         ("output.max_tokens=100000", "raise it .with engine.context_length., or shorten those"),
         ("output.extra={tools=[]}", "output.extra may not hold 'tools'"),
+        ("output.check=json", "output.check looks at texts, but agents answer by calls"),
     ],
 )
 def test_settings_that_would_silently_ask_for_something_else_are_refused(make, setting, words) -> None:

@@ -46,6 +46,7 @@ from tokenswarm.virtual.user import (
     Wait,
 )
 from tokenswarm.workloads import create
+from tokenswarm.workloads.answer_checks import check_of, with_check
 from tokenswarm.workloads.base import Prompt, Session
 from tokenswarm.workloads.corpus import Corpus
 
@@ -81,6 +82,7 @@ class _Run:
         self._scenario, self._load, self._seed = scenario, scenario.load, seed
         self._workload = create(scenario, corpus, seed, salt)
         self._body = constant_body(config.model, scenario.output)
+        self._check = check_of(scenario.output)
         self._engine = VirtualEngine(config)
         self._clock = Clock()
         self._timeline = Timeline(0.0)
@@ -432,7 +434,7 @@ class _Run:
 
         def done(answer: Answer) -> None:
             user.request = None
-            self._rows.append(request_row(origin, ask.prompt, answer))
+            self._rows.append(request_row(origin, with_check(ask.prompt, self._check), answer))
             if ask.phase == "warmup" and answer.ok:
                 e2e_ms = present(answer.e2e_ms)
                 ttft_ms = e2e_ms if answer.ttft_ms is None else answer.ttft_ms

@@ -240,6 +240,12 @@ class AgentWorkload(Workload):
             ("tools", "tool_choice"),
             "its tools are those of agent.tools, and agent.tool_choice says how",
         )
+        if scenario.output.check is not None:
+            raise UserError(
+                Exit.USAGE,
+                "output.check looks at texts, but agents answer by calls, which are held against the schemas of their "
+                "tools: leave it out",
+            )
         self._require_room()
         self._beside_the_rate = scenario.open_loop and settings.sub_agent_probability > 0
         self._shared = lru_cache(maxsize=_REMEMBERED)(self._shared_of)

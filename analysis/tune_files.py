@@ -13,6 +13,8 @@ from tokenswarm.analysis.search.race import Place, Race
 from tokenswarm.base.files import write_whole
 from tokenswarm.contract.tune_record import CandidateRecord, EffectRecord, Ratio, Tune, write_tune
 
+OPEN = "open"
+"""State of a candidate of a race that ended before its first round did."""
 TUNE_MD, TUNE_HTML = "tune.md", "tune.html"
 
 
@@ -60,8 +62,10 @@ def _place(each: CandidateRecord, race: Race, places: Mapping[str, Place]) -> No
     elif each.name in places and race.rounds:
         each.state = "winner" if each.name == race.winner else "equal"
         each.ratio = _ratio(places[each.name])
-    else:
+    elif each.name in race.withdrawn or each.reason:
         each.state, each.ratio = "failed", Ratio(why="it was not measured")
+    else:
+        each.state, each.ratio = OPEN, Ratio(why="no round was over")
 
 
 def _ratio(place: Place) -> Ratio:

@@ -63,6 +63,8 @@ def _candidates(tune: Tune) -> Iterator[dict[str, str]]:
             if each.dropped_after_round
             else "not told from the winner"
             if each.state == "equal"
+            else "not compared: the race ended in its first round"
+            if each.state == "open"
             else each.state
         )
         yield {

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tokenswarm.run.options import LoadOptions
 
 
+_BUDGET_S, _SIMULATED_BUDGET_S = 7200.0, 600.0
+
+
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
@@ -53,7 +56,12 @@ def add(commands: Any) -> None:
         metavar="SHARE",
         help="how far apart pass and fail may be at the end (default 0.1)",
     )
-    search.add_argument("--budget", type=seconds, metavar="T", help="longest time, such as 30m")
+    search.add_argument(
+        "--budget",
+        type=seconds,
+        metavar="T",
+        help="longest time, such as 30m (default 2h; of a simulated engine 10m)",
+    )
     search.add_argument(
         "--max-requests",
         type=at_least_one,
@@ -91,17 +99,17 @@ def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
 
     console = Console(stderr=options.json, markup=False)
     folder = options.resume or series_folder(options.results, "capacity")
+    load = _options(options, argv)
     asked = CapacityAsked(
         folder,
         options.of,
         options.target,
         options.precision,
-        Budget(options.budget, options.max_requests, options.max_usd),
+        Budget(options.budget or _default_budget_s(load), options.max_requests, options.max_usd),
         options.resume is not None,
         tiers=options.tiers,
         at_least=options.at_least,
     )
-    load = _options(options, argv)
     if options.dry_run:
         return _print_plan(console, load, asked)
     record = capacity_of(load, asked, console)
@@ -109,6 +117,15 @@ def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
         print(json.dumps(json.loads((folder / "capacity.json").read_text("utf-8")), indent=2))
     console.print(f"\n{capacity_sentence(record)}\nreport: {folder / CAPACITY_HTML}", highlight=False, soft_wrap=True)
     return exit_of(record, options.at_least)
+
+
+def _default_budget_s(options: LoadOptions) -> float:
+    """A search ends by itself, but where its loads come to thousands of users that takes long: for a first look at the
+    simulator less is enough."""
+    from tokenswarm.run.run_plan import resolve
+
+    engine = resolve(options).engine
+    return _SIMULATED_BUDGET_S if engine is not None and engine.spec.simulated else _BUDGET_S
 
 
 def _print_plan(console: Console, options: LoadOptions, asked: CapacityAsked) -> Exit:

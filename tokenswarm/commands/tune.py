@@ -171,7 +171,10 @@ def _print_plan(console: Console, plan: RunPlan, space: Space, options: argparse
     load, count = plan.scenario.load, len(space.candidates)
     run_s = START_S[simulated] + load.duration_s + min(load.warmup_most_s, 20.0) + 5.0
     run_s *= _RUNS_OF[options.objective]
-    least, most = ((rounds * count + 2 * options.pairs) * run_s / 60.0 for rounds in (_TYPICAL_ROUNDS, options.rounds))
+    least, most = (
+        (rounds * count + 2 * options.pairs) * run_s / 60.0
+        for rounds in (min(_TYPICAL_ROUNDS, options.rounds), options.rounds)
+    )
     budget = "" if options.budget is None else f", cut to the budget of {options.budget / 60:.0f} min"
     console.print(
         f"{count} candidates of {space.title or 'the space'}, by {options.objective}; about {least:.0f} min, at most "

@@ -24,7 +24,8 @@ class Ratio(msgspec.Struct):
 
 
 class CandidateRecord(msgspec.Struct):
-    """One candidate. `state`: winner | equal (not told from the winner) | dropped (surely worse) | failed.
+    """One candidate. `state`: winner | equal (not told from the winner) | dropped (surely worse) | failed | open
+    (the race ended before its first round did).
 
     `figures`: of its runs in the race, by round. `ratio`: to the leader, as it stood when it left the race: it flatters
     the leader. `reason`: why it failed.

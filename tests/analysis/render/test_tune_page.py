@@ -86,3 +86,11 @@ def test_a_default_outside_of_the_space_does_not_hide_what_the_settings_did() ->
     fill_in(tune, race, settings)
     effects = {(each.setting, each.value, each.against): each.ratio.value for each in tune.effects}
     assert effects == {("seqs", "4", "1"): pytest.approx(2.0), ("budget", "3", "2"): pytest.approx(1.0)}
+
+
+def test_a_race_that_ended_in_its_first_round_blames_no_candidate() -> None:
+    tune = Tune(engine="sim", reason="interrupted", candidates=[CandidateRecord(name) for name in NAMES[:2]])
+    tune.candidates[1].reason = "out of memory"
+    fill_in(tune, Race(NAMES[:2]), {name: {"seqs": name} for name in NAMES[:2]})
+    assert [each.state for each in tune.candidates] == ["open", "failed"]
+    assert "not compared: the race ended in its first round" in tune_markdown(tune)

@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_run
 
 
-@pytest.fixture(params=[1440, 390])
+@pytest.fixture(scope="module", params=[1440, 390])
 def page(request: pytest.FixtureRequest, browser: Any, folder: Path) -> Any:
     """Its dashboard, drawn, on a screen and on a phone."""
     context = browser.new_context(viewport={"width": request.param, "height": 900})

@@ -18,8 +18,9 @@ from tokenswarm.workloads.corpus import load_corpus
 SEEDS = runs(20, fast=4)
 
 
-def ttft_p95(seed: int, seconds: int, state: str = "steady", warmup: str = "") -> Estimate:
-    scenario = load_scenario("rag", parse_set(f"load.rate=30 load.duration_s={seconds} prompts.state={state}{warmup}"))
+def estimate(settings: str, seed: int) -> Estimate:
+    """TTFT p95 of a run of rag, with its interval."""
+    scenario = load_scenario("rag", parse_set(settings))
     rows = [
         row
         for row in run(scenario, simulated(), load_corpus(), seed=seed, salt=f"salt-{seed}").measured()
@@ -27,6 +28,10 @@ def ttft_p95(seed: int, seconds: int, state: str = "steady", warmup: str = "") -
     ]
     rows.sort(key=lambda row: row["sent_at"])
     return percentiles(np.array([row["ttft_ms"] for row in rows], dtype=float), (95,))[95]
+
+
+def ttft_p95(seed: int, seconds: int, state: str = "steady") -> Estimate:
+    return estimate(f"load.rate=30 load.duration_s={seconds} prompts.state={state}", seed)
 
 
 def test_ten_and_sixty_seconds_give_the_same_ttft_within_their_intervals() -> None:
@@ -49,3 +54,22 @@ def test_cold_prompts_show_what_was_wrong() -> None:
     short, long = ttft_p95(1, 10, "cold"), ttft_p95(1, 60, "cold")
     print(f"cold: 10 s {short.value:.0f} ms, 60 s {long.value:.0f} ms")
     assert short.value > 1.5 * long.value
+
+
+def test_thirty_sixty_and_a_hundred_and_twenty_seconds_of_the_default_load_agree() -> None:
+    """rag as it comes, a closed loop of 16 users: `make load` with DURATION=30s, 60s and 120s."""
+
+    def p95(seed: int, seconds: int) -> Estimate:
+        return estimate(f"load.duration_s={seconds}", seed)
+
+    inside, ratios = 0, []
+    for seed in range(1, SEEDS + 1):
+        short, middle, long = (p95(seed, seconds) for seconds in (30, 60, 120))
+        print(*(f"{each.value:.0f} ({each.low:.0f} to {each.high or math.inf:.0f})" for each in (short, middle, long)))
+        for one, longer in ((short, middle), (short, long), (middle, long)):
+            assert (longer.high or math.inf) >= one.low and (one.high or math.inf) >= longer.low, "intervals apart"
+            inside += one.low <= longer.value <= (one.high or math.inf)
+        ratios += [math.log(short.value / long.value), math.log(middle.value / long.value)]
+    print(f"the longer run's figure lies in the shorter one's interval in {inside} of {3 * SEEDS}")
+    assert inside >= 0.75 * 3 * SEEDS
+    assert math.exp(np.median(ratios)) == pytest.approx(1.0, abs=0.15)

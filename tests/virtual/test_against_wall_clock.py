@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.support import Finished, load, simulator, started
 from tokenswarm.base.config_text import parse_set
+from tokenswarm.generator.session_stream import prime_from
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.sim.truth import read_truth
 from tokenswarm.virtual.engine import simulated
@@ -70,3 +71,62 @@ def test_the_model_s_times_agree_with_those_of_the_simulator_s_own_log(both) -> 
     assert len(ttft) > 30
     assert median(ttft) == pytest.approx(1.0, abs=0.05) and median(e2e) == pytest.approx(1.0, abs=0.05)
     assert sum(cached) / len(cached) > 0.9
+
+
+CLOSED = (
+    "load.users=4 load.spawn_rate=4 load.warmup_s=2 load.drain_s=5 load.answer_s=0.2 prompts.salt=fixed "
+    "prompts.chars_per_token=4 output.max_tokens=12 rag.documents=5"
+)
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, VirtualRun, Path]:
+    """A closed loop of 4 users for 12 s, with documents that come and go: on both clocks, and the truth log."""
+    folder = tmp_path_factory.mktemp("closed")
+    log = folder / "truth.csv"
+    with simulator(folder / "sim", *FLAGS, "--truth-log", str(log)) as url:
+        command = load(folder / "results", "--engine", "external", "--host", url, settings=CLOSED, duration="12s")
+        with started(command, folder / "results") as going:
+            wall = going.finish()
+    scenario = load_scenario("rag", parse_set(f"{CLOSED} load.duration_s=12"))
+    virtual = run(scenario, simulated(*FLAGS, "--model", wall.manifest["model"]), load_corpus(), salt="fixed")
+    return wall, virtual, log
+
+
+def test_in_a_closed_loop_session_k_of_user_u_is_the_same_on_both_clocks(closed) -> None:
+    """A machine that is late has had fewer of them; what both had is the same, to the last token."""
+    wall, virtual, _ = closed
+    names = ("prompt_tokens", "completion_tokens", "prompt_chars", "document", "finish_reason")
+    sent, planned = (
+        {
+            (row["conversation"], int(row["turn"])): [str(row[name]) for name in names]
+            for row in rows
+            if row["phase"] == "measure" and row["status"] == "ok" and row["conversation"].startswith("measure-")
+        }
+        for rows in (wall.table(), virtual.rows)
+    )
+    both = sent.keys() & planned.keys()
+    assert len(both) > 20
+    assert {each: sent[each] for each in both} == {each: planned[each] for each in both}
+    for had in (sent, planned):
+        begun: dict[int, list[int]] = {}
+        for conversation, turn in had:
+            if turn == 1:
+                number = int(conversation.removeprefix("measure-"))
+                begun.setdefault(number % prime_from(4), []).append(number // prime_from(4))
+        assert len(begun) == 4 and all(sorted(places) == list(range(len(places))) for places in begun.values())
+
+
+def test_in_a_closed_loop_the_model_s_times_agree_with_those_of_the_simulator_s_own_log(closed) -> None:
+    wall, virtual, log = closed
+    truths = {truth["request_id"]: truth for truth in read_truth(log)}
+    planned = {(row["conversation"], row["turn"]): row for row in virtual.measured()}
+    ttft, e2e = [], []
+    for row in wall.table():
+        mine = planned.get((row["conversation"], int(row["turn"])))
+        if mine is not None and row["phase"] == "measure" and row["status"] == "ok":
+            truth = truths[row["request_id"]]
+            ttft.append((truth["first_model_ns"] - truth["submitted_ns"]) / 1e6 / mine["ttft_ms"])
+            e2e.append((truth["last_model_ns"] - truth["submitted_ns"]) / 1e6 / mine["e2e_ms"])
+    assert len(ttft) > 20
+    assert median(ttft) == pytest.approx(1.0, abs=0.05) and median(e2e) == pytest.approx(1.0, abs=0.05)

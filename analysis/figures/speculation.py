@@ -35,7 +35,9 @@ def speculation_of(manifest: Manifest, engine_metrics: pd.DataFrame, window: Win
         else engine_metrics[engine_metrics["at"].between(window.start, window.end)].sort_values("at")
     )
     notes = acceptance_notes(manifest)
-    steps = {name: growth(table[name].to_numpy(float)) for name in (*_COUNTERS, *POSITIONS)}
+    steps = {name: growth(table[name].to_numpy(float)) for name in _COUNTERS}
+    beside = table["spec_drafts"].to_numpy(float)
+    steps |= {name: growth(_from_zero(table[name].to_numpy(float), beside)) for name in POSITIONS}
     drafts, drafted, accepted = (steps[name] for name in _COUNTERS)
     if drafts is not None and drafted is not None and accepted is not None:
         by_position = [
@@ -69,6 +71,15 @@ def speculation_of(manifest: Manifest, engine_metrics: pd.DataFrame, window: Win
     return Speculation(
         "", None, Estimate(None, why=why).figure("tokens"), Estimate(None, why=why).figure("share"), [], notes
     )
+
+
+def _from_zero(values: np.ndarray, beside: np.ndarray) -> np.ndarray:
+    """A counter that an engine shows once it counts: 0 in the readings of before in which `beside` was there."""
+    known = ~np.isnan(values)
+    if not known.any():
+        return values
+    earlier = np.arange(len(values)) < int(np.argmax(known))
+    return np.where(earlier & ~np.isnan(beside), 0.0, values)
 
 
 def growth(values: np.ndarray) -> np.ndarray | None:

@@ -72,6 +72,18 @@ class Bench:
 
         return run
 
+    def rules(self) -> play.Rules:
+        return play.Rules(
+            compare=claims_files.ratio_of_runs,
+            spread=claims_files.spread_of_runs,
+            trend=claims_files.trend_of,
+            one_shot=lambda *_: Figure(),
+            mean=claims_files.mean_of,
+            report=lambda folder: None,
+            settle=settle,
+            write=claims_files.write_claims_files,
+        )
+
     def play(self, *claims: Claim, hosts: tuple[str, ...] = ("vllm", "sglang")) -> Claims:
         def bring_up(plan: Any, *_: object) -> FakeEngine:
             self.log.append(f"up {plan.host}")
@@ -86,17 +98,7 @@ class Bench:
             self.folder,
             engine_tools=EngineTools(bring_up, lambda load: PreflightRecord(**ANSWERS)),
         )  # type: ignore[arg-type]
-        rules = play.Rules(
-            compare=claims_files.ratio_of_runs,
-            spread=claims_files.spread_of_runs,
-            trend=claims_files.trend_of,
-            one_shot=lambda *_: Figure(),
-            mean=claims_files.mean_of,
-            report=lambda folder: None,
-            settle=settle,
-            write=claims_files.write_claims_files,
-        )
-        return play.play_claims(claims, asked, rules, Console(file=io.StringIO()), "2026-01-01T00:00:00Z")
+        return play.play_claims(claims, asked, self.rules(), Console(file=io.StringIO()), "2026-01-01T00:00:00Z")
 
 
 @pytest.fixture
@@ -117,6 +119,26 @@ def test_checks_of_one_engine_share_a_start_and_the_warm_up_is_looked_at_first(b
     ]
     assert [each.state for each in record.claims] == [SUPPORTED] * 3
     assert record.sentence == "3 supported."
+
+
+def test_nothing_is_asked_of_a_started_engine_before_the_warm_up_is_looked_at(bench: Bench) -> None:
+    asked: list[object] = []
+    tools = EngineTools(
+        lambda *_: FakeEngine([]),  # type: ignore[arg-type, return-value]
+        lambda load: asked.append(load) or PreflightRecord(**ANSWERS),  # type: ignore[func-returns-value]
+    )
+    machine = Machine(engines={"vllm": None}, device="cpu")
+    rules = bench.rules()
+    for check, questions in ((play.WARMUP, 0), ("first", 1)):
+        record = play.play_claims(
+            [claim("a", check, ("vllm",))],
+            play.Asked(machine, LoadOptions(), bench.folder, engine_tools=tools),
+            rules,
+            Console(file=io.StringIO()),
+            "2026-01-01T00:00:00Z",
+        )
+        assert record.claims[0].state == SUPPORTED, record.claims[0]
+        assert len(asked) == questions
 
 
 def test_other_settings_are_another_start(bench: Bench) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from tokenswarm.engines.local.install import install
 
 LONG = "The quick brown fox jumps over the lazy dog near the river. " * 40
 SLOTS, CONTEXT = 2, 2048
+DRAFTED = 3
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +24,20 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     install("llamacpp", "cpu")
     settings = {"context_length": CONTEXT, "max_num_seqs": SLOTS}
     with start_server("llamacpp", tmp_path_factory.mktemp("llamacpp"), settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def speculating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The same, which drafts three tokens after a pair that it has seen: random weights repeat nothing longer."""
+    install("llamacpp", "cpu")
+    settings = {
+        "context_length": CONTEXT,
+        "max_num_seqs": SLOTS,
+        "speculation": {"method": "ngram", "tokens": DRAFTED},
+        "llamacpp": {"api-key": API_KEY, "spec-ngram-simple-size-n": 2},
+    }
+    with start_server("llamacpp", tmp_path_factory.mktemp("ngram"), settings) as running:
         yield running
 
 
@@ -75,13 +92,27 @@ def test_missing_or_wrong_key_is_401(llama: Server, key: str | None) -> None:
     assert llama.ask(llama.body("x"), key)[0] == 401
 
 
-def test_schema_is_enforced(llama: Server) -> None:
-    schema = {"type": "object", "properties": {"a": {"enum": ["b", "c"]}}, "required": ["a"]}
-    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}
-    more = {"stream": False, "stream_options": None, "ignore_eos": False, "max_tokens": 200}
-    status, document = llama.ask(llama.body(fresh("Write a story."), response_format=wanted, **more))
-    assert status == 200
-    assert document["choices"][0]["message"]["content"].strip().startswith("{")
+def test_a_schema_is_enforced_in_the_fields_that_its_description_has(llama: Server) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"enum": ["b", "c"]}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    asked = json.dumps(llama.engine.description.constraints["json_schema"]).replace('"{schema}"', json.dumps(schema))
+    fields = json.loads(asked)
+    more = {"stream": False, "stream_options": None, "ignore_eos": False, "max_tokens": 300, **fields}
+    finished = 0
+    for _ in range(3):
+        status, document = llama.ask(llama.body(fresh("Write a story."), **more))
+        assert status == 200, document
+        choice = document["choices"][0]
+        if choice["finish_reason"] == "stop":
+            finished += 1
+            assert json.loads(choice["message"]["content"])["a"] in ("b", "c")
+        else:
+            assert choice["message"]["content"].lstrip()[:1] in ("", "{")
+    assert finished
 
 
 def test_a_load_against_it_is_whole_and_tells_its_hit_rate(llama: Server) -> None:
@@ -98,3 +129,24 @@ def test_a_load_against_it_is_whole_and_tells_its_hit_rate(llama: Server) -> Non
     assert run.manifest["engine"]["name"] == "llamacpp"
     assert any(int(row["cached_tokens"] or 0) > 0 for row in ok)
     assert run.engine_total("prompt_tokens") > 0
+
+
+def test_acceptance_comes_from_its_counters_by_length_rate_and_position(speculating: Server) -> None:
+    values = {
+        "output.max_tokens": 300,
+        "output.ignore_eos": "true",
+        "output.temperature": 0,
+        "rag.documents": 2,
+        "rag.document_tokens": 200,
+        "load.warmup_max_s": 5,
+        "user.think_time_s": 0,
+    }
+    run = run_load(speculating, "rag", values, "10s", users=2)
+    summary: dict[str, Any] = json.loads((run.folder / "summary.json").read_text("utf-8"))
+    told = summary["speculation"]
+    assert told["source"] == "counters" and told["drafts"] > 0
+    shares = [each["value"] for each in told["by_position"]]
+    assert len(shares) == DRAFTED and shares == sorted(shares, reverse=True) and 0 < shares[0] <= 1
+    assert told["length"]["value"] == pytest.approx(1 + sum(shares), abs=0.02)
+    assert told["rate"]["value"] >= sum(shares) / DRAFTED - 0.02, "a draft may be shorter than asked for"
+    assert any("ignore_eos" in note for note in told["notes"]) and any("made up" in note for note in told["notes"])

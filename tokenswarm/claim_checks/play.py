@@ -22,6 +22,7 @@ from tokenswarm.claim_checks.claim import SPEED, Claim, Expect, load_sources
 from tokenswarm.claim_checks.flags import refusals
 from tokenswarm.claim_checks.machine import Machine, missing
 from tokenswarm.contract.claims_record import ClaimRecord, Claims, ClaimSource, Evidence
+from tokenswarm.contract.manifest import PreflightRecord
 from tokenswarm.contract.one_shot import OneShot
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.engines import EngineSpec, load_description
@@ -229,7 +230,7 @@ class _Tester:
         with (
             Interrupts() as interrupts,
             checked_engine(
-                plan, self._folder(first, engine), self._console, interrupts, self._asked.engine_tools
+                plan, self._folder(first, engine), self._console, interrupts, self._tools_of(first, plan)
             ) as up,
         ):
             up.announce(self._console)
@@ -239,6 +240,12 @@ class _Tester:
                 self._console.print(f"{claim.name}: {evidence.words or evidence.why}", highlight=False, soft_wrap=True)
                 seen.append((claim, [_placed(evidence, up, engine, self._asked.machine)]))
         return seen
+
+    def _tools_of(self, first: Claim, plan: RunPlan) -> EngineTools:
+        """Those of every start; without the questions before a load where the first requests after a start are what is
+        looked at."""
+        tools = self._asked.engine_tools
+        return replace(tools, preflight=unasked) if first.run.check == WARMUP and plan.host is None else tools
 
     def _flags(self, claim: Claim, engine: str) -> Evidence:
         lines = claim.run.commands.get(engine, [])
@@ -417,6 +424,11 @@ def _with_why(evidence: Evidence) -> Evidence:
     if evidence.figure.value is None and not evidence.why:
         evidence.why = evidence.figure.why or "the figure is not known of these runs"
     return evidence
+
+
+def unasked(load: LoadToCheck) -> PreflightRecord:
+    """What an engine that was started here is known to be without a single question."""
+    return PreflightRecord(models=[load.model], model=load.model, notes=[])
 
 
 def _one_line(error: UserError) -> str:

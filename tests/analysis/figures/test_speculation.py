@@ -52,6 +52,16 @@ def test_counters_give_length_rate_and_places_over_the_window(tmp_path: Path) ->
     assert "Speculative decoding</h2>" in page and "Drafts with token 2 accepted" in page
 
 
+def test_a_place_that_an_engine_counts_only_once_it_accepts_has_its_share_of_all_drafts(tmp_path: Path) -> None:
+    rows = readings(spec_drafts=10, spec_draft_tokens=20, spec_accepted_tokens=9)
+    for row in rows:
+        row["spec_accepted_1"] = (
+            None if row["at"] < make_run.START + 30 else (row["at"] - make_run.START - 30) * 12 + 12
+        )
+    found = found_in(folder(tmp_path / "run", rows))
+    assert [each.value for each in found.by_position] == [pytest.approx(0.6, abs=0.03)]
+
+
 def test_gauges_stand_in_where_there_are_no_counters_and_it_is_said(tmp_path: Path) -> None:
     gauges = [
         {"at": make_run.START + at, "spec_accept_length": 0.0 if at < 5 else 2.0, "spec_accept_rate": 0.5}

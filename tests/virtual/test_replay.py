@@ -1,4 +1,4 @@
-"""Recorded agents on the simulator in virtual time: their sub-agents work as on record."""
+"""Traces on the simulator in virtual time: lengths and hits as asked for, and sub-agents that work as on record."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+from tokenswarm.analysis.read.replay_plan import read_replay_plan
+from tokenswarm.analysis.traffic.fidelity import implied_curve
+
+from tests.real_engines.test_replay import SETTINGS, trace
 from tokenswarm.base.config_text import parse_set
+from tokenswarm.base.presence import present
+from tokenswarm.generator.replay_plan import write_replay_plan
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import run
+from tokenswarm.workloads import create
 from tokenswarm.workloads.corpus import load_corpus
 
+BLOCK = 16
+"""Of the simulator's cache in vLLM's dialect."""
 START_S, LATE_S, PAUSE_S = 0.5, 0.75, 1.5
 
 
@@ -62,3 +72,23 @@ def test_recorded_sub_agents_begin_work_and_are_waited_for_as_on_record(tmp_path
         assert begins[long][1] < ends[quick][1] + 5 and ends[quick][1] < ends[long][2]
         assert abs(begins[name][2] - ends[long][2] - PAUSE_S) < 1e-6, "the next request waits for the last of the two"
         assert ends[beside][1] > ends[name][2], "nothing waits for the third, and it goes on"
+
+
+@pytest.mark.parametrize("send", ["token_ids", "chat"])
+def test_the_simulator_gives_the_lengths_and_the_hits_that_the_trace_for_real_engines_asks_for(
+    tmp_path: Path, send: str
+) -> None:
+    file = trace(tmp_path)
+    asked = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    settings = {key: str(value) for key, value in SETTINGS.items()} | {"replay.send": send}
+    scenario, corpus = load_scenario("replay", settings, str(file)), load_corpus()
+    rows = [row for row in run(scenario, simulated(), corpus).rows if row["phase"] == "measure"]
+    rows.sort(key=lambda row: str(row["conversation"]))
+    assert [row["completion_tokens"] for row in rows] == [each["output_length"] for each in asked]
+    lengths = [int(row["prompt_tokens"]) for row in rows]  # type: ignore[call-overload]
+    apart = [abs(made / each["input_length"] - 1) for made, each in zip(lengths, asked, strict=True)]
+    assert max(apart) < (1e-9 if send == "token_ids" else 0.03)
+    write_replay_plan(tmp_path, present(create(scenario, corpus, 1, "replayed").planned()))
+    implied = present(implied_curve(present(read_replay_plan(tmp_path)), BLOCK)).unbounded
+    hits = sum(int(row["cached_tokens"] or 0) for row in rows) / sum(lengths)  # type: ignore[call-overload]
+    assert implied > 0.5 and abs(hits - implied) < 0.02

@@ -1,4 +1,4 @@
-"""For all suites: the mark `slow`, and Locust without its monkey-patching.
+"""For all suites: the mark `slow`, hypothesis without a clock, and Locust without its monkey-patching.
 
 Locust patches sockets and threads of whatever process imports it, and under that pytest-xdist's workers come to a stop.
 Its processes, which the tests start, are patched as always.
@@ -9,11 +9,16 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ["LOCUST_SKIP_MONKEY_PATCH"] = "1"
 import locust  # noqa: F401
 
 del os.environ["LOCUST_SKIP_MONKEY_PATCH"]
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:

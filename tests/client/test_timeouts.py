@@ -168,7 +168,8 @@ def test_cancel_all_ends_everything_in_flight(serve: Serve, connect: Connect, fu
         gevent.spawn(ask, stuck, messages=[{"role": "user", "content": "x" * 20_000_000}]),
         gevent.spawn(ask, connecting),
     ]
-    gevent.sleep(0.2)
+    for _ in range(40):  # turns of the event loop, however long the large body keeps it
+        gevent.sleep(0.005)
     assert [client.in_flight for client in (streaming, stuck, connecting)] == [2, 2, 1]
     assert [client.cancel_all() for client in (streaming, stuck, connecting)] == [2, 2, 1]
     gevent.joinall(jobs, raise_error=True)

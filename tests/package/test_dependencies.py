@@ -24,7 +24,7 @@ EXTRAS = [
     Requirement(line) for group, lines in PROJECT["optional-dependencies"].items() if group != "dev" for line in lines
 ]
 BUILD = [Requirement(line) for line in PYPROJECT["dependency-groups"]["build"]]
-OF_ENGINES = {"tiny_model.py", "sgl_kernel", "parsers"}
+OF_ENGINES = {"tiny_model.py", "tiny_gguf.py", "sgl_kernel", "llama_server", "parsers"}
 """Files and folders that the Python of an engine's own environment runs."""
 OURS = {"tokenswarm", "tests", "bench", "docs"}
 LOADED_BY_NAME = {"nvidia-ml-py"}

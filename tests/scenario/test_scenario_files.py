@@ -141,7 +141,7 @@ def test_an_empty_salt_is_no_salt():
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        ("load.user=3", "SET: [load]: unknown key 'user', did you mean 'users'? (known: arrival_times, "),
+        ("load.user=3", "SET: [load]: unknown key 'user', did you mean 'users'? (known: answer_s, "),
         ("lod.users=3", "SET: unknown key 'lod', did you mean 'load'?"),
         ("load.users=many", "SET: load.users is 'many', but should be a whole number"),
         ("load.users=0", "SET: load.users is 0, but should be at least 1"),

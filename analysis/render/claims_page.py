@@ -65,8 +65,17 @@ def ours(claim: ClaimRecord) -> list[str]:
     ]
 
 
+def _reason(claim: ClaimRecord) -> str:
+    """Why it has its verdict; "" where that is word for word what was seen, which stands beside it."""
+    seen = (
+        "; ".join(f"{each.engine}: {each.words}" for each in claim.evidence),
+        *(each.words for each in claim.evidence),
+    )
+    return "" if claim.why in seen else claim.why
+
+
 def _verdict(claim: ClaimRecord) -> str:
-    return f"{claim.state}: {claim.why}" if claim.why else claim.state
+    return f"{claim.state}: {_reason(claim)}" if _reason(claim) else claim.state
 
 
 def _sorted(record: Claims) -> list[ClaimRecord]:
@@ -84,7 +93,11 @@ def claims_table(record: Claims) -> Table:
     table.add_column("Theirs, and ours")
     for claim in _sorted(record):
         words = Text(claim.title)
-        for title, lines in (("theirs", [expected(claim) or theirs(claim)]), ("ours", ours(claim)), ("", [claim.why])):
+        for title, lines in (
+            ("theirs", [expected(claim) or theirs(claim)]),
+            ("ours", ours(claim)),
+            ("", [_reason(claim)]),
+        ):
             for line in filter(None, lines):
                 words.append(f"\n{title}{': ' if title else ''}{line}", style="" if title else "dim")
         table.add_row(
@@ -116,6 +129,7 @@ def _cells(record: Claims) -> Iterator[dict[str, object]]:
             "expected": expected(claim),
             "ours": ours(claim),
             "style": _CLASSES.get(claim.state, ""),
+            "why": _reason(claim),
             "about": text.duration(claim.estimate_s),
         }
 

@@ -329,3 +329,9 @@ def test_a_slow_first_request_stands_out_of_the_later_ones() -> None:
     low, high = checks.warmup_effect(subject(answers=[answer(0, ttft_ms=each) for each in usual])).figure.ends
     assert low is not None and high is not None and low < 1.0 < high
     assert checks.warmup_effect(subject(answers=[answer(0, ttft_ms=None)] * 20)).why
+
+
+def test_a_verdict_does_not_say_again_what_stands_beside_it(bench: Bench) -> None:
+    record = bench.play(claim("a", "first"))
+    assert record.claims[0].why == "vllm: seen; sglang: seen"
+    assert claims_markdown(record).count("seen") == 2

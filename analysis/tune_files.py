@@ -8,7 +8,7 @@ from pathlib import Path
 from tokenswarm.analysis.compare.ab_test import Reading, difference
 from tokenswarm.analysis.render.tune_page import render_tune, tune_markdown, tune_sentences
 from tokenswarm.analysis.search.effects import main_effects
-from tokenswarm.analysis.search.race import Place, Race
+from tokenswarm.analysis.search.race import Race, Standing
 
 from tokenswarm.base.files import write_whole
 from tokenswarm.contract.tune_record import CandidateRecord, EffectRecord, Ratio, Tune, write_tune
@@ -55,7 +55,7 @@ def _comparable(settings: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[
     } or dict(settings)
 
 
-def _place(each: CandidateRecord, race: Race, places: Mapping[str, Place]) -> None:
+def _place(each: CandidateRecord, race: Race, places: Mapping[str, Standing]) -> None:
     if each.name in race.drops:
         drop = race.drops[each.name]
         each.state, each.dropped_after_round, each.ratio = "dropped", drop.after_round, _ratio(drop.place)
@@ -68,7 +68,7 @@ def _place(each: CandidateRecord, race: Race, places: Mapping[str, Place]) -> No
         each.state, each.ratio = OPEN, Ratio(why="no round was over")
 
 
-def _ratio(place: Place) -> Ratio:
+def _ratio(place: Standing) -> Ratio:
     if place.high == float("inf"):
         return Ratio(place.ratio, why="a single round has no interval")
     return Ratio(place.ratio, [place.low, place.high])

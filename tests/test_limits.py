@@ -64,6 +64,27 @@ def empty_names(module: ast.Module) -> Iterator[str]:
             yield name
 
 
+def public_classes(module: ast.Module) -> Iterator[str]:
+    """Names of the classes of a file that others may use: one that begins with `_` is known in its file alone."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name
+
+
+def test_each_name_of_a_class_is_given_once() -> None:
+    places: dict[str, list[str]] = {}
+    for path, module in sources().items():
+        for name in public_classes(module):
+            places.setdefault(name, []).append(path)
+    assert len(places) > 500
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}, "call each what it is"
+
+
+def test_classes_inside_classes_are_seen_and_private_ones_are_not() -> None:
+    module = ast.parse("class A:\n    class B: pass\ndef f():\n    class C: pass\nclass _D: pass")
+    assert sorted(public_classes(module)) == ["A", "B", "C"]
+
+
 def test_no_file_and_no_function_is_larger_than_can_be_read_at_once() -> None:
     assert len(sources()) > 200
     large = [each for name, module in sources().items() for each in too_large(module, name)]

@@ -42,7 +42,7 @@ class Allowed:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class YardstickStep:
     """One step of the yardstick: what is allowed after it, and who took what is lost by it.
 
     `lost` is the share of the prompt tokens; never negative. `stage`: workload, blocks, memory or engine.
@@ -54,7 +54,7 @@ class Step:
     lost: float
 
 
-def steps(allowed: Allowed) -> list[Step]:
+def steps(allowed: Allowed) -> list[YardstickStep]:
     """From all prompt tokens down to what the engine got, leaving out what is not known, and blocks of one token."""
     block, capacity = allowed.block_size, allowed.capacity_tokens
     known = [("workload", "the workload allows", allowed.ideal)]
@@ -66,7 +66,7 @@ def steps(allowed: Allowed) -> list[Step]:
         known.append(("engine", "the engine got", allowed.got))
     steps_down, before = [], 1.0
     for stage, title, share in known:
-        steps_down.append(Step(stage, title, share, max(0.0, before - share)))
+        steps_down.append(YardstickStep(stage, title, share, max(0.0, before - share)))
         before = min(before, share)
     return steps_down
 
@@ -77,7 +77,7 @@ def sentence(allowed: Allowed) -> str:
     return f"{parts[0].upper()}{parts[1:]}."
 
 
-def _between(step: Step, allowed: Allowed) -> str:
+def _between(step: YardstickStep, allowed: Allowed) -> str:
     """` (64.1% to 70.9%)` where that matters."""
     if step.stage != "blocks" or allowed.blocks_range is None:
         return ""

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from tokenswarm.analysis.read.prompts import Messages, Prompts
+from tokenswarm.analysis.read.prompts import Messages, RecordedPrompts
 
 ROOT = 0
 _PIECE_BITS = 24
@@ -55,7 +55,7 @@ class PrefixTree:
         return self.parent.tolist(), [segments[begin:end] for begin, end in pairwise(starts)]
 
 
-def build(prompts: Prompts) -> PrefixTree:
+def build(prompts: RecordedPrompts) -> PrefixTree:
     """The tree of all prompts and answers, whatever their order."""
     parent, message, prompt, full = _message_tree(prompts)
     node, key, chars, ends, step = _segments(prompts.messages, parent, message)
@@ -67,7 +67,7 @@ def build(prompts: Prompts) -> PrefixTree:
     return PrefixTree(parent, prompt, full, starts, codes, chars[first], ends[first], assistant[first], step[first])
 
 
-def _message_tree(prompts: Prompts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _message_tree(prompts: RecordedPrompts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """parent and message of each node; node of each request's prompt, and of prompt and answer."""
     many = max(1, len(prompts.messages.chars))
     lengths = np.diff(prompts.starts)

@@ -17,7 +17,7 @@ from tokenswarm.analysis.cache.token_sizes import TokenModel, fit, prefix_error,
 from tokenswarm.analysis.figures import quantities as metrics
 from tokenswarm.analysis.figures.statistics import Estimate
 from tokenswarm.analysis.figures.window import Window, ended_at
-from tokenswarm.analysis.read.prompts import Prompts, key_of, read_prompts
+from tokenswarm.analysis.read.prompts import RecordedPrompts, key_of, read_prompts
 from tokenswarm.analysis.read.run_folder import Run
 
 from tokenswarm.contract.summary.cache_records import Cache, CacheStep, CurvePoint, Yardstick
@@ -31,7 +31,7 @@ _MS = 1000.0
 class _Recorded:
     """The rows whose prompt is known, in the order sent; `which`: the position of each in `prompts`."""
 
-    prompts: Prompts
+    prompts: RecordedPrompts
     rows: pd.DataFrame
     which: np.ndarray
 
@@ -187,7 +187,7 @@ def _described(run: Run, recorded: _Recorded, tokens: TokenModel, allowed: Allow
     )
 
 
-def _joined(run: Run, prompts: Prompts) -> _Recorded:
+def _joined(run: Run, prompts: RecordedPrompts) -> _Recorded:
     if not len(prompts):
         return _Recorded(prompts, run.requests.iloc[:0], np.zeros(0, dtype=np.int64))
     tails = [
@@ -211,7 +211,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> float | None:
     return float(part.sum() / whole.sum()) if whole.sum() > 0 else None
 
 
-def _sums(prompts: Prompts, values: np.ndarray) -> np.ndarray:
+def _sums(prompts: RecordedPrompts, values: np.ndarray) -> np.ndarray:
     """Of a value of each message: the sum over each request's prompt."""
     total = np.append(0, np.cumsum(values[prompts.sequence]))
     return total[prompts.starts[1:]] - total[prompts.starts[:-1]]

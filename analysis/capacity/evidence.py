@@ -17,9 +17,9 @@ from tokenswarm.analysis.search.capacity_search import (
     LIMITED,
     OVERLOADED,
     REFUSED,
-    Evidence,
     Knowledge,
     Level,
+    LoadEvidence,
     SearchSettings,
 )
 
@@ -54,22 +54,22 @@ def margins(rows: pd.DataFrame, bounds: RequestBounds) -> np.ndarray:
 
 def evidence_of(
     run: Run, load: float, target: float, died: bool = False, bounds: RequestBounds | None = None
-) -> Evidence:
+) -> LoadEvidence:
     """What a run says of a load. `bounds`: None for those of its own [slo]."""
     window, measured = find_window(run), run.measured
     nothing = Blocks((0,) * BLOCKS, (0,) * BLOCKS, (0,) * BLOCKS)
     if run.manifest.status == "interrupted" and not died:
-        return Evidence(load, nothing, CUT, "it was interrupted")
+        return LoadEvidence(load, nothing, CUT, "it was interrupted")
     # What was still under way at the end of the drain did not meet its limits: without it an overloaded level would
     # look better than it is. Of a run whose engine died it is not known.
     rows = measured if run.manifest.status == "complete" else measured[(measured["status"] != "cancelled").to_numpy()]
     if window is None or not len(rows):
-        return Evidence(load, nothing, DIED if died else LIMITED, "nothing was measured")
+        return LoadEvidence(load, nothing, DIED if died else LIMITED, "nothing was measured")
     bounds = bounds or bounds_of_run(run.manifest)
     margin = margins(rows, bounds)
     blocks = blocks_of(rows["sent_at"].to_numpy(), margin, (window.start, window.end), target)
     flaw, why = (DIED, "the engine ended") if died else _flaw(run, rows, (bounds, margin), target)
-    return Evidence(load, blocks, flaw, why)
+    return LoadEvidence(load, blocks, flaw, why)
 
 
 def _flaw(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tokenswarm.analysis.capacity.evidence import evidence_of, figure_of, level_of
 from tokenswarm.analysis.read.run_folder import read_run
-from tokenswarm.analysis.search.capacity_search import Evidence, SearchSettings, Step, judge, next_step
+from tokenswarm.analysis.search.capacity_search import LoadEvidence, SearchSettings, SearchStep, judge, next_step
 
 from tokenswarm.contract.capacity import Capacity, CapacityRun, CapacityTier
 from tokenswarm.contract.objectives import RequestBounds
@@ -21,7 +21,7 @@ from tokenswarm.contract.objectives import RequestBounds
 class _Tier:
     settings: SearchSettings
     bounds: RequestBounds | None
-    evidence: list[Evidence] = field(default_factory=list)
+    evidence: list[LoadEvidence] = field(default_factory=list)
 
 
 class CapacityJudge:
@@ -49,11 +49,11 @@ class CapacityJudge:
         return self._tiers[0].evidence[-1].blocks.requests
 
     @property
-    def evidence(self) -> list[Evidence]:
+    def evidence(self) -> list[LoadEvidence]:
         """What the runs say to the first tier, in their order."""
         return self._tiers[0].evidence
 
-    def next_step(self) -> Step:
+    def next_step(self) -> SearchStep:
         """What the first tier that is not done wants."""
         steps = [next_step(tier.settings, tier.evidence) for tier in self._tiers]
         return next((step for step in steps if step.load is not None), steps[0])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tokenswarm.analysis.read.prompts import Prompts, read_prompts
+from tokenswarm.analysis.read.prompts import RecordedPrompts, read_prompts
 from tokenswarm.analysis.read.run_folder import Run
 
 from tokenswarm.contract.tables import PROMPTS_CSV
@@ -35,7 +35,7 @@ def histories(run: Run) -> Histories | None:
     return Histories(str(turns), total, answers) if answers else None
 
 
-def _chars(prompts: Prompts) -> tuple[int, int]:
+def _chars(prompts: RecordedPrompts) -> tuple[int, int]:
     chars = prompts.messages.chars[prompts.sequence].astype(np.int64)
     return int(chars.sum()), int(chars[prompts.messages.assistant[prompts.sequence]].sum())
 

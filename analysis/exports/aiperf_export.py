@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from tokenswarm.analysis.exports.measured import DEFINITIONS, Measured, known
+from tokenswarm.analysis.exports.measured import DEFINITIONS, ExportableRun, known
 
 _PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 _RATES = {
@@ -15,7 +15,7 @@ _RATES = {
 }
 
 
-def aiperf_export(of: Measured) -> dict[str, Any]:
+def aiperf_export(of: ExportableRun) -> dict[str, Any]:
     """The document. What was not measured is left out; `tokenswarm` says what is defined otherwise than there."""
     summary = of.summary
     counts, run = summary.counts.measured, summary.run

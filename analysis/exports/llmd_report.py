@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from tokenswarm.analysis.exports.measured import DEFINITIONS, Measured, known
+from tokenswarm.analysis.exports.measured import DEFINITIONS, ExportableRun, known
 
 VERSION = "0.2.1"
 _PERCENTILES = {
@@ -22,7 +22,7 @@ _PERCENTILES = {
 }
 
 
-def llmd_report(of: Measured) -> dict[str, Any]:
+def llmd_report(of: ExportableRun) -> dict[str, Any]:
     """The document. Latencies in seconds. Goodput has no place in it and stands with the load's native description,
     beside what our definitions are."""
     summary = of.summary
@@ -62,12 +62,12 @@ def llmd_report(of: Measured) -> dict[str, Any]:
     }
 
 
-def _time(of: Measured) -> dict[str, str | None]:
+def _time(of: ExportableRun) -> dict[str, str | None]:
     run, seconds = of.summary.run, of.seconds
     return {"start": run.started_at, "end": run.ended_at, "duration": None if seconds is None else f"PT{seconds:g}S"}
 
 
-def _engine(of: Measured) -> dict[str, Any]:
+def _engine(of: ExportableRun) -> dict[str, Any]:
     engine = of.summary.run.engine
     return {
         "metadata": {"label": "engine", "cfg_id": of.summary.run_id},
@@ -80,7 +80,7 @@ def _engine(of: Measured) -> dict[str, Any]:
     }
 
 
-def _load(of: Measured) -> dict[str, Any]:
+def _load(of: ExportableRun) -> dict[str, Any]:
     load = of.summary.run.load
     out: dict[str, Any] = {
         "tool": "tokenswarm",
@@ -118,7 +118,7 @@ def _statistics(values: np.ndarray, units: str, scale: float = 1.0) -> dict[str,
     }
 
 
-def _requests(of: Measured) -> dict[str, Any]:
+def _requests(of: ExportableRun) -> dict[str, Any]:
     counts = of.summary.counts.measured
     return _without_gaps(
         {
@@ -131,7 +131,7 @@ def _requests(of: Measured) -> dict[str, Any]:
     )
 
 
-def _latency(of: Measured) -> dict[str, Any]:
+def _latency(of: ExportableRun) -> dict[str, Any]:
     whole, tokens = of.values("e2e"), of.column("completion_tokens")
     normalized = np.divide(whole, tokens, out=np.full(len(whole), np.nan), where=np.nan_to_num(tokens) > 0)
     return _without_gaps(
@@ -144,7 +144,7 @@ def _latency(of: Measured) -> dict[str, Any]:
     )
 
 
-def _throughput(of: Measured) -> dict[str, Any]:
+def _throughput(of: ExportableRun) -> dict[str, Any]:
     units = {
         "input_token_rate": ("input_tok_s", "tokens/s"),
         "output_token_rate": ("output_tok_s", "tokens/s"),

@@ -27,7 +27,7 @@ DEFINITIONS = {
 
 
 @dataclass(frozen=True)
-class Measured:
+class ExportableRun:
     """A run ready for export. `ok` are the successful requests of the measure phase, in the order sent."""
 
     run: Run
@@ -72,10 +72,10 @@ class Measured:
         ]
 
 
-def measured(run: Run, summary: Summary) -> Measured:
+def measured(run: Run, summary: Summary) -> ExportableRun:
     """A run ready for export."""
     rows = run.measured
-    return Measured(run, summary, rows[is_ok(rows)], find_window(run))
+    return ExportableRun(run, summary, rows[is_ok(rows)], find_window(run))
 
 
 def known(values: np.ndarray) -> np.ndarray:

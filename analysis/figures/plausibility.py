@@ -89,7 +89,7 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class EngineCounts:
     """What the engine counted between two of its readings, and what our answers tell of that time; None = not known.
     `in_flight`: most requests under way at once; `unseen`: requests of ours whose tokens no row tells."""
 
@@ -106,7 +106,7 @@ class Counted:
     measured_hit_rate: float | None = None
 
 
-def contradictions(answers: Answers, counted: Counted) -> list[Contradiction]:
+def contradictions(answers: Answers, counted: EngineCounts) -> list[Contradiction]:
     """All that does not agree, in the order of this module."""
     all_checks: Iterable[Contradiction | None] = (
         same_latency(answers),
@@ -218,7 +218,7 @@ def cached_tokens(answers: Answers) -> Contradiction | None:
     )
 
 
-def others_served(counted: Counted) -> Contradiction | None:
+def others_served(counted: EngineCounts) -> Contradiction | None:
     """The engine answered requests that were not ours (or fewer than ours: it is one of several)."""
     theirs, ours = counted.engine_first_tokens, counted.our_first_tokens
     if theirs is None or ours is None or max(theirs, ours) < FEWEST_TO_TELL / 2:
@@ -249,7 +249,7 @@ def others_served(counted: Counted) -> Contradiction | None:
     return None
 
 
-def engine_output(counted: Counted) -> Contradiction | None:
+def engine_output(counted: EngineCounts) -> Contradiction | None:
     """Answers that tell more output tokens than the engine made."""
     made, answered = counted.engine_tokens, counted.our_tokens
     if made is None or answered is None or counted.requests < FEWEST_TO_TELL:
@@ -268,7 +268,7 @@ def engine_output(counted: Counted) -> Contradiction | None:
     )
 
 
-def hit_rates(counted: Counted) -> Contradiction | None:
+def hit_rates(counted: EngineCounts) -> Contradiction | None:
     """Answers and counters of one engine that tell different hit rates."""
     usage, counters = counted.usage_hit_rate, counted.counters_hit_rate
     if usage is None or counters is None or counted.requests < FEWEST_TO_TELL:
@@ -286,7 +286,7 @@ def hit_rates(counted: Counted) -> Contradiction | None:
     )
 
 
-def above_ideal(counted: Counted) -> Contradiction | None:
+def above_ideal(counted: EngineCounts) -> Contradiction | None:
     """More hits than the prompts sent allow."""
     most, got = counted.ideal_hit_rate_most, counted.measured_hit_rate
     if most is None or got is None or counted.requests < FEWEST_TO_TELL or got <= most + ABOVE_IDEAL:

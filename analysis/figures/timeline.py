@@ -19,7 +19,7 @@ MIN_BINS = 6
 
 
 @dataclass(frozen=True)
-class Timeline:
+class TimeBins:
     """Bins of equal width that cover a run, aligned to the start of its measure window.
 
     `edges_s` are seconds from that start (negative during warm-up); `zero` is the start in unix seconds. `unit` is the
@@ -49,7 +49,7 @@ class Timeline:
         """The edges as unix seconds."""
         return self.zero + self.edges_s
 
-    def finer(self) -> Timeline:
+    def finer(self) -> TimeBins:
         """The same stretch in about MAX_BINS bins of at least a second, for sums, which need no minimum of requests."""
         first, last = float(self.edges_s[0]), float(self.edges_s[-1])
         parts = max(1, round(self.width_s / max((last - first) / MAX_BINS, 1.0)))
@@ -70,7 +70,7 @@ class Timeline:
         return np.where((index >= 0) & (index < self.bins), index, -1)
 
 
-def make_timeline(run: Run, window: Window | None) -> Timeline | None:
+def make_timeline(run: Run, window: Window | None) -> TimeBins | None:
     """Bins over all that happened in the run, or None where nothing did.
 
     A bin is wide enough for a p95 where that leaves MIN_BINS bins in the window.
@@ -94,7 +94,7 @@ def make_timeline(run: Run, window: Window | None) -> Timeline | None:
         for u, s, upto in (("s", 1.0, 600), ("min", 60.0, 3 * 3600), ("h", 3600.0, np.inf))
         if last - first < upto
     )
-    return Timeline(zero, np.arange(start, stop + 1) * width, unit, per_unit)
+    return TimeBins(zero, np.arange(start, stop + 1) * width, unit, per_unit)
 
 
 def percentiles_by_bin(

@@ -33,7 +33,7 @@ _DEPTH = 3
 
 
 @dataclass(frozen=True)
-class Column:
+class HeadlineColumn:
     """A headline figure of a run: which, and its title."""
 
     key: str
@@ -42,9 +42,9 @@ class Column:
     better: str
 
 
-def _columns() -> tuple[Column, ...]:
+def _columns() -> tuple[HeadlineColumn, ...]:
     return tuple(
-        Column(
+        HeadlineColumn(
             f"{metric.key}.p95" if isinstance(metric, Latency) else metric.name,
             f"{metric.title} p95" if isinstance(metric, Latency) else metric.title,
             metric.unit,

@@ -11,7 +11,7 @@ from tokenswarm.analysis.library.entries import Entry
 
 
 @dataclass(frozen=True)
-class Rules:
+class PruningRules:
     """What is to go: folders that began before `older_than_s` seconds ago, and the oldest until all together take
     `most_bytes`; None where a rule does not hold."""
 
@@ -20,7 +20,7 @@ class Rules:
     keep_labelled: bool = True
 
 
-def to_prune(sized: Iterable[tuple[Entry, int]], rules: Rules, now: datetime) -> Sequence[tuple[Entry, int]]:
+def to_prune(sized: Iterable[tuple[Entry, int]], rules: PruningRules, now: datetime) -> Sequence[tuple[Entry, int]]:
     """Which of the entries, each with the bytes of its folder, go, the oldest first.
 
     A run inside a series goes with its series alone, a run that goes on not at all, nor does a folder whose age is not

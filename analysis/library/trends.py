@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tokenswarm.analysis.library.entries import COLUMNS, Column, Entry
+from tokenswarm.analysis.library.entries import COLUMNS, Entry, HeadlineColumn
 from tokenswarm.analysis.library.kinds import by_kind
 
 FEWEST = 3
@@ -13,7 +13,7 @@ FEWEST = 3
 
 
 @dataclass(frozen=True)
-class Point:
+class TrendPoint:
     """One run: its figure with the ends of the 95% interval (None: the sample does not bound it). `new_version`: the
     engine's, where it is another one than in the run before."""
 
@@ -28,8 +28,8 @@ class Point:
 class Trend:
     """The points of one kind of run in one figure, in the order in which they were started."""
 
-    column: Column
-    points: Sequence[Point]
+    column: HeadlineColumn
+    points: Sequence[TrendPoint]
 
     @property
     def last(self) -> Entry:
@@ -45,12 +45,12 @@ def trends(entries: Iterable[Entry]) -> list[Trend]:
     return [trend for runs in kinds for column in COLUMNS if len((trend := _trend(column, runs)).points) >= FEWEST]
 
 
-def _trend(column: Column, runs: Sequence[Entry]) -> Trend:
-    points: list[Point] = []
+def _trend(column: HeadlineColumn, runs: Sequence[Entry]) -> Trend:
+    points: list[TrendPoint] = []
     for entry in runs:
         figure = entry.figures.get(column.key)
         if figure is None or figure.value is None:
             continue
         changed = bool(points) and points[-1].entry.version != entry.version
-        points.append(Point(entry, figure.value, *figure.ends, entry.version if changed else ""))
+        points.append(TrendPoint(entry, figure.value, *figure.ends, entry.version if changed else ""))
     return Trend(column, points)

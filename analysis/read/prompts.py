@@ -50,7 +50,7 @@ class Messages:
 
 
 @dataclass(frozen=True)
-class Prompts:
+class RecordedPrompts:
     """The requests of a prompts.csv, in file order.
 
     keys: worker and number in one (see `key_of`). sequence[starts[i] : starts[i + 1]]: positions in `messages` of what
@@ -88,7 +88,7 @@ class _Role:
     pieces: np.ndarray
 
 
-def read_prompts(path: Path, requests_limit: int = REQUESTS_LIMIT) -> Prompts | None:
+def read_prompts(path: Path, requests_limit: int = REQUESTS_LIMIT) -> RecordedPrompts | None:
     """The prompts of a run, at most `requests_limit`, from the table and the parts in which it goes on; None if the
     file is missing or not such a table.
 
@@ -208,7 +208,7 @@ def _joined(parts: list[_Role], name: str) -> np.ndarray:
     return np.concatenate([getattr(part, name) for part in parts]) if parts else np.zeros(0, dtype=np.int64)
 
 
-def _assemble(parts: list[_Role], damaged: int, more: bool) -> Prompts:
+def _assemble(parts: list[_Role], damaged: int, more: bool) -> RecordedPrompts:
     keys, lengths, prompt, answer, new, sizes, pieces = (
         _joined(parts, name) for name in ("keys", "lengths", "prompt", "answer", "new", "sizes", "pieces")
     )
@@ -226,7 +226,7 @@ def _assemble(parts: list[_Role], damaged: int, more: bool) -> Prompts:
     # A request that ended twice in the file (somebody joined two files) counts once.
     whole[np.setdiff1d(np.arange(len(keys)), np.unique(keys, return_index=True)[1])] = False
     kept = lengths[whole]
-    return Prompts(
+    return RecordedPrompts(
         keys[whole],
         np.append(0, np.cumsum(kept)),
         sequence[whole[request]],

@@ -39,7 +39,7 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Section:
+class ChartSection:
     """A headed group of charts."""
 
     id: str

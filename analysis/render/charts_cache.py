@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.render.chart import BAD, GOOD, IDLE, Chart, Section, axis, numbers, plain
+from tokenswarm.analysis.render.chart import BAD, GOOD, IDLE, Chart, ChartSection, axis, numbers, plain
 
 from tokenswarm.contract.summary.cache_records import Cache, CacheStep
 
@@ -18,12 +18,12 @@ _TAKERS = {
 """Who takes what is lost in a step, and its colour."""
 
 
-def cache_section(cache: Cache) -> Section:
+def cache_section(cache: Cache) -> ChartSection:
     """The yardstick with its verdict; without charts where prompts were not recorded."""
     if not cache.yardstick.recorded:
-        return Section("cache", "Prefix cache")
+        return ChartSection("cache", "Prefix cache")
     curve = [_curve(cache)] if len(cache.yardstick.curve) > 1 else []
-    return Section("cache", "Prefix cache", [_waterfall(cache), *curve], cache.yardstick.words)
+    return ChartSection("cache", "Prefix cache", [_waterfall(cache), *curve], cache.yardstick.words)
 
 
 def _curve(cache: Cache) -> Chart:

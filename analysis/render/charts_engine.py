@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from tokenswarm.analysis.figures.flow import in_flight
-from tokenswarm.analysis.figures.timeline import Timeline, counts_by_bin, mean_by_bin
+from tokenswarm.analysis.figures.timeline import TimeBins, counts_by_bin, mean_by_bin
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.render.chart import BAD, GOOD, PALETTE, Chart, axis, line, numbers, plain
@@ -17,7 +17,7 @@ _SAMPLES = 400
 """Points of a line that was sampled over time; longer runs show the mean of each bin."""
 
 
-def engine_charts(run: Run, timeline: Timeline, window: Window | None) -> list[Chart]:
+def engine_charts(run: Run, timeline: TimeBins, window: Window | None) -> list[Chart]:
     """The engine's own KV cache, hit rate and preemptions, where its metrics were read."""
     table = run.engine_metrics.sort_values("at")
     shares = [_sampled(table, "kv_usage", "KV cache in use", "c:orange", timeline, 100.0)]
@@ -46,7 +46,7 @@ def engine_charts(run: Run, timeline: Timeline, window: Window | None) -> list[C
     return [chart for chart in charts if chart]
 
 
-def flight_chart(run: Run, timeline: Timeline, window: Window | None) -> Chart:
+def flight_chart(run: Run, timeline: TimeBins, window: Window | None) -> Chart:
     """Requests under way as the load generator sees them, and what the engine says that it runs and lets wait."""
     fine, table = timeline.finer(), run.engine_metrics.sort_values("at")
     sent = line(numbers(fine.centres(), 6), numbers(in_flight(run.requests, fine.edges_unix)), "in flight", "c:blue")
@@ -71,7 +71,7 @@ def flight_chart(run: Run, timeline: Timeline, window: Window | None) -> Chart:
     )
 
 
-def generator_charts(run: Run, timeline: Timeline, window: Window | None, cpu_limit: float) -> list[Chart]:
+def generator_charts(run: Run, timeline: TimeBins, window: Window | None, cpu_limit: float) -> list[Chart]:
     """CPU of each worker, and lags of the load generator."""
     table = run.host_metrics.sort_values("at")
     workers = table[table["source"].astype("str").str.startswith("worker").to_numpy(dtype=bool)]
@@ -96,7 +96,7 @@ def generator_charts(run: Run, timeline: Timeline, window: Window | None, cpu_li
     return [chart for chart in charts if chart]
 
 
-def gpu_charts(run: Run, timeline: Timeline, window: Window | None) -> list[Chart]:
+def gpu_charts(run: Run, timeline: TimeBins, window: Window | None) -> list[Chart]:
     """Utilisation, memory and power of each GPU, where they were sampled."""
     table = run.host_metrics.sort_values("at")
     busy = "Share of time in which a kernel ran; it does not say how full the GPU was."
@@ -111,7 +111,7 @@ def gpu_charts(run: Run, timeline: Timeline, window: Window | None) -> list[Char
     return [chart for chart in charts if chart]
 
 
-def process_charts(run: Run, timeline: Timeline, window: Window | None) -> list[Chart]:
+def process_charts(run: Run, timeline: TimeBins, window: Window | None) -> list[Chart]:
     """CPU and memory of an engine that runs as processes of this machine, where they were sampled."""
     table = run.host_metrics.sort_values("at")
     charts = [
@@ -134,7 +134,7 @@ def _chart(
 
 
 def _by_source(
-    table: pd.DataFrame, kind: str, column: str, timeline: Timeline, scale: float
+    table: pd.DataFrame, kind: str, column: str, timeline: TimeBins, scale: float
 ) -> list[dict[str, Any] | None]:
     """One line for each source of a kind, `worker` or `gpu`."""
     source = table["source"].astype("str")
@@ -145,7 +145,7 @@ def _by_source(
     ]
 
 
-def _preemptions(table: pd.DataFrame, timeline: Timeline) -> dict[str, Any] | None:
+def _preemptions(table: pd.DataFrame, timeline: TimeBins) -> dict[str, Any] | None:
     evicted = _growth(table, "preemptions", timeline)
     if evicted is None or not np.nansum(evicted) > 0:
         return None
@@ -154,7 +154,7 @@ def _preemptions(table: pd.DataFrame, timeline: Timeline) -> dict[str, Any] | No
 
 
 def _sampled(
-    table: pd.DataFrame, column: str, name: str, color: str, timeline: Timeline, scale: float = 1.0
+    table: pd.DataFrame, column: str, name: str, color: str, timeline: TimeBins, scale: float = 1.0
 ) -> dict[str, Any] | None:
     known = table[table[column].notna()]
     if known.empty:
@@ -167,7 +167,7 @@ def _sampled(
     return line(numbers(x, 6), numbers(y * scale), name, color)
 
 
-def _growth(table: pd.DataFrame, column: str, timeline: Timeline) -> np.ndarray | None:
+def _growth(table: pd.DataFrame, column: str, timeline: TimeBins) -> np.ndarray | None:
     """Growth of a counter in each bin; NaN where it was not read. A restart counts from zero."""
     known = table[table[column].notna()]
     if len(known) < 2:
@@ -181,7 +181,7 @@ def _growth(table: pd.DataFrame, column: str, timeline: Timeline) -> np.ndarray 
     return np.where(counts_by_bin(bins, timeline.bins) > 0, sums, np.nan)
 
 
-def _hit_rate(table: pd.DataFrame, timeline: Timeline) -> dict[str, Any] | None:
+def _hit_rate(table: pd.DataFrame, timeline: TimeBins) -> dict[str, Any] | None:
     hit, queried = (_growth(table, name, timeline) for name in ("prefix_hit_tokens", "prefix_query_tokens"))
     if hit is None or queried is None or not np.nansum(queried):
         return None

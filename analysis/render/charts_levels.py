@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures.level_figures import rising
-from tokenswarm.analysis.render.chart import PALETTE, Chart, Section, axis, latency_axis, numbers, plain
+from tokenswarm.analysis.render.chart import PALETTE, Chart, ChartSection, axis, latency_axis, numbers, plain
 from tokenswarm.analysis.render.levels import rate_of
 
 from tokenswarm.contract.metric import Place
@@ -20,17 +20,17 @@ from tokenswarm.contract.summary.summary_record import Summary
 _HEIGHT = 300
 
 
-def levels_section(summary: Summary) -> Section:
+def levels_section(summary: Summary) -> ChartSection:
     """The curves, where the run had several levels whose load is known."""
     levels = [level for level in summary.levels if level.load is not None]
     if len(levels) < 2:
-        return Section("levels", "Load levels")
+        return ChartSection("levels", "Load levels")
     charts = [_latency(levels), *_rates(levels, summary)]
     ramp = any(level.began == "ramp" for level in levels)
     note = "Each point is one level, with its 95% interval." + (
         " A piece of a ramp stands at its middle: it is never quite one load." if ramp else ""
     )
-    return Section("levels", "Figures against load", [chart for chart in charts if chart is not None], note)
+    return ChartSection("levels", "Figures against load", [chart for chart in charts if chart is not None], note)
 
 
 def _latency(levels: Sequence[LevelFigures]) -> Chart | None:

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 from tokenswarm.analysis.read.replay_plan import read_replay_plan
 from tokenswarm.analysis.read.run_folder import Run
-from tokenswarm.analysis.render.chart import Chart, Section, axis, line, numbers
+from tokenswarm.analysis.render.chart import Chart, ChartSection, axis, line, numbers
 
 from tokenswarm.contract.summary.replay_records import Fidelity
 
 _POINTS = 400
 
 
-def replay_section(run: Run, fidelity: Fidelity | None) -> Section:
+def replay_section(run: Run, fidelity: Fidelity | None) -> ChartSection:
     """Requests that were due and that were sent, and whether it was a replay; left out for a run that is none."""
     plan = None if fidelity is None else read_replay_plan(run.folder)
     start = next((phase.start for phase in run.manifest.phases or () if phase.name == "measure"), None)
     if fidelity is None or plan is None or start is None:
-        return Section("replay", "Replay of the trace")
+        return ChartSection("replay", "Replay of the trace")
     asked = np.sort(plan.requests["at_s"].dropna().to_numpy(float))
     made = np.sort(run.measured["sent_at"].to_numpy(float) - start)
     traces = [
@@ -35,7 +35,7 @@ def replay_section(run: Run, fidelity: Fidelity | None) -> Section:
         300,
         wide=True,
     )
-    return Section("replay", "Replay of the trace", [chart], fidelity.sentence)
+    return ChartSection("replay", "Replay of the trace", [chart], fidelity.sentence)
 
 
 def _counted(times: np.ndarray) -> tuple[list[float | None], list[float | None]]:

@@ -12,7 +12,7 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures.flow import output_flow, prompt_flow
 from tokenswarm.analysis.figures.quantities import is_ok, latency_of, lateness_ms
 from tokenswarm.analysis.figures.rates import by_stretch, own_sums, sums_between
-from tokenswarm.analysis.figures.timeline import Timeline, counts_by_bin, mean_by_bin, percentiles_by_bin, thin
+from tokenswarm.analysis.figures.timeline import TimeBins, counts_by_bin, mean_by_bin, percentiles_by_bin, thin
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.render.chart import (
@@ -51,7 +51,7 @@ def primary_latency(rows: pd.DataFrame) -> tuple[str, str]:
 
 
 def time_layout(
-    timeline: Timeline, window: Window | None, y: dict[str, Any], *, named_bands: bool = False, **more: object
+    timeline: TimeBins, window: Window | None, y: dict[str, Any], *, named_bands: bool = False, **more: object
 ) -> dict[str, Any]:
     """Layout of a chart on the shared time axis; time outside the measure window is shaded (and named, if asked), and
     so are outages of the engine."""
@@ -116,7 +116,7 @@ def limit_line(y: float) -> dict[str, Any]:
 
 
 def run_charts(
-    run: Run, timeline: Timeline, window: Window | None, objectives: list[Objective]
+    run: Run, timeline: TimeBins, window: Window | None, objectives: list[Objective]
 ) -> tuple[list[Chart], list[str]]:
     """Latency, rates, shares, errors and lateness over time, of every phase; and the shares that never changed, in
     words: a chart would show nothing."""
@@ -137,7 +137,7 @@ def run_charts(
     return charts, flat
 
 
-def _heat(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:
+def _heat(rows: pd.DataFrame, timeline: TimeBins, window: Window | None) -> list[Chart]:
     """Where the latencies of each moment lie, all of them: what percentile lines hide, such as two modes."""
     ok = rows.loc[is_ok(rows), ["sent_at", "ttft_ms", "e2e_ms"]]
     column, name = primary_latency(ok)
@@ -198,7 +198,7 @@ def _heat(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list
     ]
 
 
-def _latencies(rows: pd.DataFrame, timeline: Timeline, window: Window | None) -> list[Chart]:
+def _latencies(rows: pd.DataFrame, timeline: TimeBins, window: Window | None) -> list[Chart]:
     """Percentiles over time of the latencies that the registry shows there, as far as they were measured."""
     ok = rows[is_ok(rows)]
     charts, (main, _) = [], primary_latency(ok)
@@ -248,7 +248,7 @@ def _capital(words: str | None) -> str:
     return words[0].upper() + words[1:] if words else ""
 
 
-def _latency(rows: pd.DataFrame, timeline: Timeline, window: Window | None, objectives: list[Objective]) -> Chart:
+def _latency(rows: pd.DataFrame, timeline: TimeBins, window: Window | None, objectives: list[Objective]) -> Chart:
     ok = rows.loc[is_ok(rows), ["sent_at", "ttft_ms", "e2e_ms"]]
     column, name = primary_latency(ok)
     known = ok[ok[column].notna()]
@@ -300,7 +300,7 @@ _AXES: Mapping[str, str] = {"tok/s": "tokens/s", "req/s": "requests/s", "share":
 
 
 def _rates(
-    rows: pd.DataFrame, timeline: Timeline, window: Window | None, bounds: RequestBounds
+    rows: pd.DataFrame, timeline: TimeBins, window: Window | None, bounds: RequestBounds
 ) -> tuple[list[Chart], list[str]]:
     """The rates and shares over time that the registry shows there, as far as they were measured; and in words the
     shares that were the same all the time."""
@@ -320,7 +320,7 @@ def _rates(
     return charts, flat
 
 
-def _rate_chart(rate: Rate, values: np.ndarray, timeline: Timeline, window: Window | None, colour: str) -> Chart:
+def _rate_chart(rate: Rate, values: np.ndarray, timeline: TimeBins, window: Window | None, colour: str) -> Chart:
     label, share = rate.at(Place.TIME), rate.unit == "share"
     look = _LOOKS.get(rate.name, _Look(f"{rate.name}-time", rate.title, colour))
     more: dict[str, Any] = (
@@ -377,7 +377,7 @@ class _Stretches:
         return by_stretch(rate, self._sums[len(edges)] | own_sums(rate, rows, edges))
 
 
-def _errors(failed: pd.DataFrame, timeline: Timeline, window: Window | None) -> Chart:
+def _errors(failed: pd.DataFrame, timeline: TimeBins, window: Window | None) -> Chart:
     bins = timeline.bin_of(failed["sent_at"].to_numpy())
     kinds = failed["error"].astype("object").where(failed["error"].notna(), "unknown").astype("str")
     data = []
@@ -411,13 +411,13 @@ def _errors(failed: pd.DataFrame, timeline: Timeline, window: Window | None) -> 
     )
 
 
-def _whole(failed: pd.DataFrame, timeline: Timeline) -> dict[str, Any]:
+def _whole(failed: pd.DataFrame, timeline: TimeBins) -> dict[str, Any]:
     """Ticks at whole numbers: there is no half failure."""
     most = counts_by_bin(timeline.bin_of(failed["sent_at"].to_numpy()), timeline.bins).max()
     return {"dtick": 1} if most <= 5 else {}
 
 
-def _lateness(rows: pd.DataFrame, late: np.ndarray, timeline: Timeline, window: Window | None) -> Chart:
+def _lateness(rows: pd.DataFrame, late: np.ndarray, timeline: TimeBins, window: Window | None) -> Chart:
     bins = timeline.bin_of(rows["sent_at"].to_numpy())
     percentiles = percentiles_by_bin(bins, timeline.bins, late, (50,))
     keep = (bins >= 0) & ~np.isnan(late)

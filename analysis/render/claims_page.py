@@ -19,9 +19,9 @@ from tokenswarm.contract.claims_record import (
     STATES,
     SUPPORTED,
     UNDECIDED,
+    ClaimEvidence,
     ClaimRecord,
     Claims,
-    Evidence,
 )
 
 _STYLES = {SUPPORTED: "green", CONTRADICTED: "bold red", UNDECIDED: "yellow", NOT_TESTABLE: "dim"}
@@ -47,7 +47,7 @@ def expected(claim: ClaimRecord) -> str:
     return f"{claim.of}: {region}" if region and claim.of else region or claim.of
 
 
-def _value(evidence: Evidence) -> str:
+def _value(evidence: ClaimEvidence) -> str:
     figure = evidence.figure
     if figure.value is None:
         return evidence.words or evidence.why or text.MISSING

@@ -11,13 +11,13 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.levels import load_levels
 from tokenswarm.analysis.figures.quantities import is_ok
-from tokenswarm.analysis.figures.timeline import Timeline, make_timeline
+from tokenswarm.analysis.figures.timeline import TimeBins, make_timeline
 from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.kept_answers import kept_answers, visible
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.render import page, tiles
 from tokenswarm.analysis.render.assets import chart_page, environment
-from tokenswarm.analysis.render.chart import Section
+from tokenswarm.analysis.render.chart import ChartSection
 from tokenswarm.analysis.render.charts_cache import cache_section
 from tokenswarm.analysis.render.charts_engine import (
     engine_charts,
@@ -108,7 +108,7 @@ class Seen:
     summary: Summary
     rows: pd.DataFrame
     window: Window | None
-    timeline: Timeline | None
+    timeline: TimeBins | None
     objectives: list[Objective]
 
 
@@ -135,41 +135,41 @@ def measured_range(seen: Seen) -> list[float]:
     return [float(edge) for edge in seen.timeline.axis(np.array([seen.window.start, seen.window.end]))]
 
 
-def time_section(seen: Seen) -> Section:
+def time_section(seen: Seen) -> ChartSection:
     """What users saw, on the shared axis of time."""
     if seen.timeline is None:
-        return Section("time", "Over time")
+        return ChartSection("time", "Over time")
     charts, flat = run_charts(seen.run, seen.timeline, seen.window, seen.objectives)
     words = f"The same all the time, and therefore not drawn: {', '.join(flat)}." if flat else ""
-    return Section("time", "Over time", [*charts, flight_chart(seen.run, seen.timeline, seen.window)], words)
+    return ChartSection("time", "Over time", [*charts, flight_chart(seen.run, seen.timeline, seen.window)], words)
 
 
-def engine_section(seen: Seen) -> Section:
+def engine_section(seen: Seen) -> ChartSection:
     """The engine and its GPUs, on the same axis."""
     if seen.timeline is None:
-        return Section("engine", "Inside the engine")
+        return ChartSection("engine", "Inside the engine")
     charts = [
         *engine_charts(seen.run, seen.timeline, seen.window),
         *gpu_charts(seen.run, seen.timeline, seen.window),
         *process_charts(seen.run, seen.timeline, seen.window),
     ]
-    return Section("engine", "Inside the engine", charts, nav="Engine")
+    return ChartSection("engine", "Inside the engine", charts, nav="Engine")
 
 
-def shape_section(seen: Seen) -> Section:
+def shape_section(seen: Seen) -> ChartSection:
     """Distributions, and what latencies depend on; none over several loads."""
     if seen.summary.levels:
-        return Section("shape", "Distributions")
-    return Section("shape", "Distributions", shape_charts(seen.rows, seen.objectives))
+        return ChartSection("shape", "Distributions")
+    return ChartSection("shape", "Distributions", shape_charts(seen.rows, seen.objectives))
 
 
-def health_section(seen: Seen) -> Section:
+def health_section(seen: Seen) -> ChartSection:
     """The load generator itself: below the tables, since it is not what was measured."""
     made = generator_charts(seen.run, seen.timeline, seen.window, CPU_SHARE_LIMIT) if seen.timeline else []
-    return Section("health", "The load generator itself", made)
+    return ChartSection("health", "The load generator itself", made)
 
 
-SECTIONS: tuple[Callable[[Seen], Section], ...] = (
+SECTIONS: tuple[Callable[[Seen], ChartSection], ...] = (
     lambda seen: levels_section(seen.summary),
     lambda seen: replay_section(seen.run, seen.summary.replay),
     lambda seen: interference_section(seen.run, seen.summary.interference),

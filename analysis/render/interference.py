@@ -15,7 +15,7 @@ from tokenswarm.analysis.figures.interference import (
     probes,
 )
 from tokenswarm.analysis.read.run_folder import Run
-from tokenswarm.analysis.render.chart import Chart, Section, axis, latency_axis, numbers
+from tokenswarm.analysis.render.chart import Chart, ChartSection, axis, latency_axis, numbers
 
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.interference_records import Interference, Stretch
@@ -54,18 +54,18 @@ def _cell(figure: Figure) -> dict[str, str]:
     return {"value": text.number(figure.value), "below": text.interval(figure)}
 
 
-def interference_section(run: Run, result: Interference | None) -> Section:
+def interference_section(run: Run, result: Interference | None) -> ChartSection:
     """Each bystander's latencies by the time since a disturbance began; left out where nobody disturbs."""
     classes = classes_of(run.manifest)
     if result is None or classes is None or not result.latencies:
-        return Section("interference", _TITLE)
+        return ChartSection("interference", _TITLE)
     starts, length_s = disturbances(classes, run.requests, run.measured)
     charts = []
     for key, title in TITLES.items():
         seen = probes(classes, run.measured, key, starts, length_s)
         if len(seen.values) and seen.values.max() > 0:
             charts.append(_scatter(key, title, seen))
-    return Section(
+    return ChartSection(
         "interference",
         "Interference, request by request",
         charts,

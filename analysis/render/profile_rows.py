@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.traffic.profile import HitRates, Lengths, Profile
+from tokenswarm.analysis.traffic.profile import HitRates, Lengths, TrafficProfile
 
 
 class Row(NamedTuple):
@@ -16,7 +16,7 @@ class Row(NamedTuple):
     cells: list[str]
 
 
-Named = tuple[str, Profile]
+Named = tuple[str, TrafficProfile]
 _CACHES = (100_000, 1_000_000)
 """Sizes of a KV cache, in tokens, at which hits are shown: about one GPU with a large and with a small model."""
 

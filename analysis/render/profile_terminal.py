@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.render.profile_rows import Named, profile_rows
-from tokenswarm.analysis.traffic.profile import ArrivalFigures, HitRates, Lengths, Profile, SharedFigures
+from tokenswarm.analysis.traffic.profile import ArrivalFigures, HitRates, Lengths, SharedFigures, TrafficProfile
 
 _BARS = "▁▂▃▄▅▆▇█"
 _POISSON_LOW, _POISSON_HIGH = 0.8, 1.25
@@ -26,7 +26,7 @@ _TITLES = {
 """What is not known, by its field; `shared` is not known for the reason that `hit_rate` is not."""
 
 
-def profile_table(profile: Profile, name: str) -> RenderableType:
+def profile_table(profile: TrafficProfile, name: str) -> RenderableType:
     """What `tokenswarm profile` prints."""
     parts: list[RenderableType] = [Text.assemble((name, "bold"), f"  {profile.requests:,} requests"), _lengths(profile)]
     lines = Table.grid(padding=(0, 2))
@@ -61,7 +61,7 @@ def _add(lines: Table, title: str, sentences: list[str]) -> None:
         lines.add_row(Text("" if at else title, style="bold"), words)
 
 
-def _lengths(profile: Profile) -> Table:
+def _lengths(profile: TrafficProfile) -> Table:
     table = Table("", "mean", "p50", "p90", "p99", "max", "total", box=box.SIMPLE_HEAD)
     for column in table.columns[1:]:
         column.justify = "right"

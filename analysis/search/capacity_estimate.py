@@ -30,7 +30,7 @@ CLIFF_FROM, CLIFF_TO = 0.99, 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class LoadPoint:
     """One run: its load, share of good requests, requests, and how many of those count as one at its load."""
 
     load: float
@@ -48,7 +48,7 @@ class Crossing:
     high: float
 
 
-def crossing(points: Sequence[Point], target: float, bracket: tuple[float, float]) -> Crossing | None:
+def crossing(points: Sequence[LoadPoint], target: float, bracket: tuple[float, float]) -> Crossing | None:
     """Where the line through the points falls to the target, inside the bracket (sure pass, sure fail).
 
     None where the points do not tell: fewer than two of them, none that passes some and fails some, a cliff, or a line
@@ -65,7 +65,7 @@ def crossing(points: Sequence[Point], target: float, bracket: tuple[float, float
     return _crossed(used, target, bracket) or _crossing_unbounded(used, target, bracket)
 
 
-def _crossed(points: Sequence[Point], target: float, bracket: tuple[float, float]) -> Crossing | None:
+def _crossed(points: Sequence[LoadPoint], target: float, bracket: tuple[float, float]) -> Crossing | None:
     """The crossing with both ends of its interval; None where the slope is too uncertain for that."""
     low, high = bracket
     best, roots = _root(points, target), _drawn_roots(points, target)
@@ -75,22 +75,22 @@ def _crossed(points: Sequence[Point], target: float, bracket: tuple[float, float
     return Crossing(float(best), float(min(ends[0], best)), float(max(ends[1], best)))
 
 
-def _crossing_unbounded(points: Sequence[Point], target: float, bracket: tuple[float, float]) -> Crossing | None:
+def _crossing_unbounded(points: Sequence[LoadPoint], target: float, bracket: tuple[float, float]) -> Crossing | None:
     best = _root(points, target)
     return Crossing(best, *bracket) if bracket[0] < best < bracket[1] else None
 
 
-def _root(points: Sequence[Point], target: float) -> float:
+def _root(points: Sequence[LoadPoint], target: float) -> float:
     return float(_roots(*_columns(points), target)[0])
 
 
-def line_crossing(points: Sequence[Point], target: float) -> float | None:
+def line_crossing(points: Sequence[LoadPoint], target: float) -> float | None:
     """Where the line through the points falls to the target, without an interval; None where it does not fall."""
     root = _root(points, target) if len(points) > 1 else float("nan")
     return None if np.isnan(root) or not np.isfinite(root) else root
 
 
-def _drawn_roots(points: Sequence[Point], target: float) -> np.ndarray:
+def _drawn_roots(points: Sequence[LoadPoint], target: float) -> np.ndarray:
     """The crossings of shares that are drawn anew around the line."""
     loads, share, worth = _columns(points)
     start, slope, middle = _lines(loads, share, worth)
@@ -102,13 +102,13 @@ def _drawn_roots(points: Sequence[Point], target: float) -> np.ndarray:
     return _roots(loads, draws, worth, target)
 
 
-def usual_dependence(points: Sequence[Point]) -> float:
+def usual_dependence(points: Sequence[LoadPoint]) -> float:
     """How many requests count as one, on average: a run that by chance saw few bad requests also saw little of how they
     cluster, and would count for too much."""
     return float(np.average([point.dependence for point in points], weights=[point.requests for point in points]))
 
 
-def _columns(points: Sequence[Point]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _columns(points: Sequence[LoadPoint]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """log load, share (one row), independent requests."""
     requests = np.array([point.requests for point in points], dtype=float)
     return (
@@ -118,7 +118,7 @@ def _columns(points: Sequence[Point]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     )
 
 
-def is_cliff(points: Sequence[Point], target: float) -> bool:
+def is_cliff(points: Sequence[LoadPoint], target: float) -> bool:
     """Whether attainment falls from nearly all to less than half between the neighbours around the target."""
     loads = sorted({point.load for point in points})
     shares = [_share_at(points, load) for load in loads]
@@ -128,7 +128,7 @@ def is_cliff(points: Sequence[Point], target: float) -> bool:
     return False
 
 
-def _share_at(points: Sequence[Point], load: float) -> float:
+def _share_at(points: Sequence[LoadPoint], load: float) -> float:
     here = [point for point in points if point.load == load]
     return float(np.average([point.share for point in here], weights=[point.requests for point in here]))
 

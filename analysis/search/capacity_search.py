@@ -26,7 +26,7 @@ from tokenswarm.analysis.search.attainment import (
     error_of_a_look,
     fewest_requests,
 )
-from tokenswarm.analysis.search.capacity_estimate import Crossing, Point, crossing, is_cliff, usual_dependence
+from tokenswarm.analysis.search.capacity_estimate import Crossing, LoadPoint, crossing, is_cliff, usual_dependence
 
 from tokenswarm.base.presence import present
 
@@ -69,7 +69,7 @@ class SearchSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class LoadEvidence:
     """One run at one load. `flaw`: why it is no evidence (LIMITED, REFUSED, CUT), or that its engine DIED or was
     OVERLOADED.
     `why`: in a sentence."""
@@ -97,7 +97,7 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SearchStep:
     """What is next: measure `requests` at `load`, or stop (`load` is None). `why`: in one word (docs/capacity.md)."""
 
     why: str
@@ -127,7 +127,7 @@ class Knowledge:
     """Whether the interval is the curve's, and not the bracket."""
 
 
-def judge(settings: SearchSettings, evidence: Sequence[Evidence]) -> Knowledge:
+def judge(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Knowledge:
     """What is known from all runs."""
     levels = _levels(settings, evidence)
     fails = [each.load for each in levels if each.state == FAIL]
@@ -157,13 +157,13 @@ def judge(settings: SearchSettings, evidence: Sequence[Evidence]) -> Knowledge:
     )
 
 
-def next_step(settings: SearchSettings, evidence: Sequence[Evidence]) -> Step:
+def next_step(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> SearchStep:
     """What to measure next, or that the search is over."""
     known = judge(settings, evidence)
     if not known.levels:
-        return Step("bracket", settings.start, settings.first_requests)
+        return SearchStep("bracket", settings.start, settings.first_requests)
     if len(known.levels) >= settings.most_levels:
-        return Step("levels")
+        return SearchStep("levels")
     return (
         _again(settings, known)
         or _bracket(settings, known)
@@ -176,7 +176,7 @@ def next_step(settings: SearchSettings, evidence: Sequence[Evidence]) -> Step:
 # ---- levels
 
 
-def _levels(settings: SearchSettings, evidence: Sequence[Evidence]) -> list[Level]:
+def _levels(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> list[Level]:
     runs: dict[float, list[int]] = {}
     for place, each in enumerate(evidence):
         if each.flaw != CUT:
@@ -184,7 +184,7 @@ def _levels(settings: SearchSettings, evidence: Sequence[Evidence]) -> list[Leve
     return [_level(settings, load, places, evidence) for load, places in sorted(runs.items())]
 
 
-def _level(settings: SearchSettings, load: float, places: list[int], evidence: Sequence[Evidence]) -> Level:
+def _level(settings: SearchSettings, load: float, places: list[int], evidence: Sequence[LoadEvidence]) -> Level:
     runs = [evidence[place] for place in places]
     flawed = [each for each in runs if each.flaw in (LIMITED, REFUSED)]
     sound = [each.blocks for each in runs if each.flaw not in (LIMITED, REFUSED)]
@@ -200,7 +200,7 @@ def _level(settings: SearchSettings, load: float, places: list[int], evidence: S
     return Level(load, share.state(settings.target), share, whole)
 
 
-def _points(settings: SearchSettings, levels: Sequence[Level], evidence: Sequence[Evidence]) -> list[Point]:
+def _points(settings: SearchSettings, levels: Sequence[Level], evidence: Sequence[LoadEvidence]) -> list[LoadPoint]:
     """Every sound run; those at one load share what they show of dependence."""
     points = []
     for level in levels:
@@ -208,7 +208,7 @@ def _points(settings: SearchSettings, levels: Sequence[Level], evidence: Sequenc
         runs = [run for run in runs if run.requests]
         shared = dependence(runs) if level.flaw in (None, OVERLOADED) and runs else None
         if shared is not None:
-            points += [Point(level.load, sum(run.good) / run.requests, run.requests, shared) for run in runs]
+            points += [LoadPoint(level.load, sum(run.good) / run.requests, run.requests, shared) for run in runs]
     long = [point for point in points if point.requests >= LONG * settings.first_requests / 2]
     return long if len({point.load for point in long}) > 2 else points
 
@@ -255,50 +255,50 @@ def _seeming(settings: SearchSettings, known: Knowledge) -> tuple[Level | None, 
     return (below[-1] if below else None), top
 
 
-def _again(settings: SearchSettings, known: Knowledge) -> Step | None:
+def _again(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
     """A load generator that was disturbed once is no limit: the load is measured once more before that is believed."""
     for each in known.levels:
         if each.state == LIMITED and each.flaw == LIMITED and len(each.runs) < 2:
-            return Step("again", each.load, settings.first_requests)
+            return SearchStep("again", each.load, settings.first_requests)
     return None
 
 
-def _bracket(settings: SearchSettings, known: Knowledge) -> Step | None:
+def _bracket(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
     """Until something seems to pass, and something to be too much."""
     low, top = _seeming(settings, known)
     if top is None:
-        return Step("bracket", known.levels[-1].load * 2, settings.first_requests)
+        return SearchStep("bracket", known.levels[-1].load * 2, settings.first_requests)
     if low is not None:
         return None
     least = known.levels[0]
     if settings.unit == USERS and least.load <= 1:
-        return Step("below_least") if least.state != UNDECIDED else _longer(settings, least)
+        return SearchStep("below_least") if least.state != UNDECIDED else _longer(settings, least)
     if least.load < settings.start / 2**12:
-        return Step(top.flaw or LIMITED) if top.state == LIMITED else Step("below_least")
-    return Step(
+        return SearchStep(top.flaw or LIMITED) if top.state == LIMITED else SearchStep("below_least")
+    return SearchStep(
         "bracket", max(1, round(least.load / 2)) if settings.unit == USERS else least.load / 2, settings.first_requests
     )
 
 
-def _confirm(settings: SearchSettings, known: Knowledge) -> Step | None:
+def _confirm(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
     """Where the search would end, both ends need runs of two seeds."""
     if not _is_close(settings, known):
         return None
     usable = [each for each in known.levels if each.state != LIMITED]
     for end in _around(usable, present(known.sure_pass if known.estimate is None else known.estimate)):
         if end is not None and len(end.runs) < 2 and end.flaw is None:
-            return Step("confirm", end.load, max(settings.first_requests, end.requests))
+            return SearchStep("confirm", end.load, max(settings.first_requests, end.requests))
     return None
 
 
-def _settled(settings: SearchSettings, known: Knowledge) -> Step | None:
+def _settled(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
     if not _is_close(settings, known):
         return None
     if known.sure_fail is None:
-        return Step(known.flaw or LIMITED)
+        return SearchStep(known.flaw or LIMITED)
     if settings.unit == USERS and known.sure_pass is not None and known.sure_fail - known.sure_pass == 1:
-        return Step("neighbours")
-    return Step("precision")
+        return SearchStep("neighbours")
+    return SearchStep("precision")
 
 
 def _is_close(settings: SearchSettings, known: Knowledge) -> bool:
@@ -317,7 +317,7 @@ def _is_close(settings: SearchSettings, known: Knowledge) -> bool:
     )
 
 
-def _rests_on_enough(settings: SearchSettings, points: Sequence[Point], crossing_load: float) -> bool:
+def _rests_on_enough(settings: SearchSettings, points: Sequence[LoadPoint], crossing_load: float) -> bool:
     """Whether the runs beside the crossing, on either side, count for enough independent requests that the curve's
     interval can be believed: else the interval is the bracket."""
     near = [point for point in points if _within_reach(settings, point.load, crossing_load)]
@@ -349,27 +349,29 @@ def _around(levels: Sequence[Level], load: float) -> tuple[Level | None, Level |
     return (below[-1] if below else None), (above[0] if above else None)
 
 
-def _narrow(settings: SearchSettings, known: Knowledge) -> Step:
+def _narrow(settings: SearchSettings, known: Knowledge) -> SearchStep:
     """Bisect between what seems to pass and to fail; near each other, measure both sides of the crossing for longer."""
     low, top = _seeming(settings, known)
     assert low is not None and top is not None, "the bracket comes before"
     if not _adjoin(replace(settings, precision=2.0 * settings.precision), low.load, top.load):
-        return Step("bisect", _middle(settings, low.load, top.load), settings.first_requests)
+        return SearchStep("bisect", _middle(settings, low.load, top.load), settings.first_requests)
     if known.crossing is not None and top.state != LIMITED:
         return _ends(settings, known) or _beside(settings, known, known.crossing.load)
     if not _adjoin(settings, low.load, top.load):
-        return Step("bisect", _middle(settings, low.load, top.load), settings.first_requests)
+        return SearchStep("bisect", _middle(settings, low.load, top.load), settings.first_requests)
     unsure = [each for each in (low, top) if each.state == UNDECIDED]
     return _longer(settings, min(unsure, key=lambda each: each.requests)) if unsure else _between(settings, known)
 
 
-def _between(settings: SearchSettings, known: Knowledge) -> Step:
+def _between(settings: SearchSettings, known: Knowledge) -> SearchStep:
     """Both sides of a cliff are sure, but something between or around them is not: the least known of it."""
     open_levels = [each for each in known.levels if each.state == UNDECIDED]
-    return _longer(settings, min(open_levels, key=lambda each: each.requests)) if open_levels else Step("undecided")
+    return (
+        _longer(settings, min(open_levels, key=lambda each: each.requests)) if open_levels else SearchStep("undecided")
+    )
 
 
-def _ends(settings: SearchSettings, known: Knowledge) -> Step | None:
+def _ends(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
     """Beside a curve that is within the precision, what surely passes and what surely fails: where there is neither,
     at a load that is far enough from the crossing to be cheap."""
     curve = present(known.crossing)
@@ -385,13 +387,15 @@ def _ends(settings: SearchSettings, known: Knowledge) -> Step | None:
         ]
         if not tried:
             load = curve.load * (1.4 * _FAR - 0.4) ** side
-            return Step("confirm", max(1, round(load)) if settings.unit == USERS else load, settings.first_requests)
+            return SearchStep(
+                "confirm", max(1, round(load)) if settings.unit == USERS else load, settings.first_requests
+            )
         nearest = min(tried, key=lambda each: abs(math.log(each.load / curve.load)))
         return _longer(settings, nearest)
     return None
 
 
-def _beside(settings: SearchSettings, known: Knowledge, crossing_load: float) -> Step:
+def _beside(settings: SearchSettings, known: Knowledge, crossing_load: float) -> SearchStep:
     """The levels next to the crossing, below and above, take turns; where there is none within reach, one is made."""
     reach = 1.0 + 1.6 * settings.precision
     aside = 1.0 + 0.8 * settings.precision
@@ -408,15 +412,15 @@ def _beside(settings: SearchSettings, known: Knowledge, crossing_load: float) ->
     requests, load = min(choices)
     least = LONG * settings.first_requests
     if not requests:
-        return Step("bisect", load, least)
+        return SearchStep("bisect", load, least)
     step = _longer(settings, loads[load])
     return replace(step, requests=max(least, step.requests)) if step.load is not None else step
 
 
-def _longer(settings: SearchSettings, level: Level) -> Step:
+def _longer(settings: SearchSettings, level: Level) -> SearchStep:
     if level.requests >= settings.first_requests * 2**settings.most_doublings:
-        return Step("undecided")
-    return Step("longer", level.load, max(level.requests, settings.first_requests))
+        return SearchStep("undecided")
+    return SearchStep("longer", level.load, max(level.requests, settings.first_requests))
 
 
 def _middle(settings: SearchSettings, low: float, high: float) -> float:

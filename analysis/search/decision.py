@@ -83,7 +83,7 @@ def ratio_of(over: Interval, under: Interval, brackets: bool = False) -> Interva
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EngineChoice:
     """`state`: decided | equal | undecided. `first`: whether the first engine is the one, where it is decided; `by`:
     the figure that decided. `contradicted`: the other figure surely says the opposite."""
 
@@ -93,7 +93,7 @@ class Choice:
     contradicted: bool = False
 
 
-def choose(capacity: Interval | None, goodput: Interval | None, margin: float = MARGIN) -> Choice:
+def choose(capacity: Interval | None, goodput: Interval | None, margin: float = MARGIN) -> EngineChoice:
     """Which of two engines, from the first's figures over the second's."""
     directions = {
         name: ratio.direction(ERROR / _TESTS) if ratio is not None else 0
@@ -104,12 +104,12 @@ def choose(capacity: Interval | None, goodput: Interval | None, margin: float = 
             against = any(other == -direction for other in directions.values())
             if ratio_within(capacity if name == CAPACITY else goodput, margin):
                 continue  # surely different, and by nothing that anybody would act on
-            return Choice(DECIDED, direction > 0, name, against)
+            return EngineChoice(DECIDED, direction > 0, name, against)
     if ratio_within(goodput, margin) and not (
         capacity is not None and directions[CAPACITY] and not capacity.is_within(margin)
     ):
-        return Choice(SAME)
-    return Choice(OPEN)
+        return EngineChoice(SAME)
+    return EngineChoice(OPEN)
 
 
 def ratio_within(ratio: Interval | None, margin: float) -> bool:

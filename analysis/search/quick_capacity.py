@@ -12,14 +12,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokenswarm.analysis.search.capacity_estimate import Point, line_crossing
+from tokenswarm.analysis.search.capacity_estimate import LoadPoint, line_crossing
 from tokenswarm.analysis.search.capacity_search import (
     DIED,
     LIMITED,
     REFUSED,
     USERS,
-    Evidence,
-    Step,
+    LoadEvidence,
+    SearchStep,
 )
 
 STRIDE, NEAR_STRIDE = 2.0, 1.25
@@ -43,33 +43,33 @@ class QuickSearch:
     requests: int = REQUESTS
     known: bool = False
 
-    def next_step(self, evidence: Sequence[Evidence]) -> Step:
+    def next_step(self, evidence: Sequence[LoadEvidence]) -> SearchStep:
         """What to measure next, or why it is over: `precision`, `levels`, `below_least`, `limited` or `refused`."""
         if not evidence:
             return self._at(self.start, "bracket")
         last = evidence[-1]
         if last.flaw == REFUSED:
-            return Step(REFUSED)
+            return SearchStep(REFUSED)
         if last.flaw == LIMITED:
             once = len(evidence) < 2 or evidence[-2].load != last.load or evidence[-2].flaw != LIMITED
-            return self._at(last.load, "again") if once else Step(LIMITED)
+            return self._at(last.load, "again") if once else SearchStep(LIMITED)
         if len(evidence) >= _MOST_RUNS:
-            return Step("levels")
+            return SearchStep("levels")
         low, high = self._around(evidence)
         stride = NEAR_STRIDE if self.known else STRIDE
         if high is None:
             load = self._whole(present_load(low) * stride, up=True)
-            return self._at(load, "bracket") if load <= self.start * _FARTHEST else Step("levels")
+            return self._at(load, "bracket") if load <= self.start * _FARTHEST else SearchStep("levels")
         if low is None:
             if high < self.start / _FARTHEST or (self.unit == USERS and high <= 1):
-                return Step("below_least")
+                return SearchStep("below_least")
             return self._at(self._whole(high / stride, up=False), "bracket")
         if high <= low * NEAR or (self.unit == USERS and high - low <= 1):
-            return Step("precision")
+            return SearchStep("precision")
         middle = math.sqrt(low * high)
         return self._at(min(max(round(middle), low + 1), high - 1) if self.unit == USERS else middle, "bisect")
 
-    def estimate(self, evidence: Sequence[Evidence]) -> float | None:
+    def estimate(self, evidence: Sequence[LoadEvidence]) -> float | None:
         """The load at which attainment crosses the target; None before it lies between two loads."""
         low, high = self._around(evidence)
         if low is None or high is None:
@@ -78,21 +78,21 @@ class QuickSearch:
         if shares[high] <= 0.5 and shares[low] >= 0.99:  # a cliff: no curve
             return math.sqrt(low * high)
         points = [
-            Point(load, share, requests, 1.0)
+            LoadPoint(load, share, requests, 1.0)
             for load, share, requests in self._levels(evidence)
             if low / NEAR**2 <= load <= high * NEAR**2
         ]
         crossed = line_crossing(points, self.target)
         return math.sqrt(low * high) if crossed is None else min(max(crossed, low / NEAR), high * NEAR)
 
-    def _around(self, evidence: Sequence[Evidence]) -> tuple[float | None, float | None]:
+    def _around(self, evidence: Sequence[LoadEvidence]) -> tuple[float | None, float | None]:
         """The lowest load that seems to fail, and the highest below it that seems to pass."""
         levels = self._levels(evidence)
         high = min((load for load, share, _ in levels if share < self.target), default=None)
         below = [load for load, share, _ in levels if share >= self.target and (high is None or load < high)]
         return max(below, default=None), high
 
-    def _levels(self, evidence: Sequence[Evidence]) -> list[tuple[float, float, int]]:
+    def _levels(self, evidence: Sequence[LoadEvidence]) -> list[tuple[float, float, int]]:
         """Load, attainment and requests of each that was measured; an engine that died met nothing."""
         levels: dict[float, tuple[float, int]] = {}
         for each in evidence:
@@ -108,8 +108,8 @@ class QuickSearch:
             return load
         return float(math.ceil(load) if up else max(1, math.floor(load)))
 
-    def _at(self, load: float, why: str) -> Step:
-        return Step(why, float(max(1, round(load))) if self.unit == USERS else load, self.requests)
+    def _at(self, load: float, why: str) -> SearchStep:
+        return SearchStep(why, float(max(1, round(load))) if self.unit == USERS else load, self.requests)
 
 
 def present_load(load: float | None) -> float:

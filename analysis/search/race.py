@@ -44,7 +44,7 @@ class RaceRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Standing:
     """One survivor against the leader. `ratio`: of its figure to the leader's, below 1 where it is worse, with a 95%
     interval that holds for one comparison chosen beforehand; `p`: of being as good (one-sided). `most`: the ratio that
     it surely does not exceed, at this look, for all survivors together."""
@@ -58,29 +58,29 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RoundResult:
     """What a round leaves: survivors from best to worst, and who was surely worse. `over`: why the race ends, if it
     does. `spread`: the residual's standard deviation, as a share."""
 
     leader: str | None
-    survivors: tuple[Place, ...]
-    dropped: tuple[Place, ...]
+    survivors: tuple[Standing, ...]
+    dropped: tuple[Standing, ...]
     over: str | None
     spread: float | None = None
     df: int = 0
 
 
-def look(values: Mapping[str, Sequence[float]], rules: RaceRules) -> Look:
+def look(values: Mapping[str, Sequence[float]], rules: RaceRules) -> RoundResult:
     """The state of a race. `values`: of each survivor its figure in every round, in the same order; higher is better.
 
     Raises ValueError where the survivors have different numbers of rounds.
     """
     if not values:
-        return Look(None, (), (), NONE_LEFT)
+        return RoundResult(None, (), (), NONE_LEFT)
     if len({len(figures) for figures in values.values()}) > 1:
         raise ValueError("every survivor has one figure of each round")
     if any(values.values()) and not any(map(any, values.values())):
-        return Look(None, tuple(_unknown(name, 1.0) for name in values), (), NOTHING)
+        return RoundResult(None, tuple(_unknown(name, 1.0) for name in values), (), NOTHING)
     names = list(values)
     logs = log_figures(np.array([values[name] for name in names], dtype=float))
     count, rounds = logs.shape
@@ -89,7 +89,7 @@ def look(values: Mapping[str, Sequence[float]], rules: RaceRules) -> Look:
     leader = order[0]
     if count == 1 or rounds < FEWEST_ROUNDS:
         unknown = tuple(_unknown(names[each], math.exp(means[each] - means[leader])) for each in order)
-        return Look(names[leader], unknown, (), ONE_LEFT if count == 1 else _rounds_over(rounds, rules))
+        return RoundResult(names[leader], unknown, (), ONE_LEFT if count == 1 else _rounds_over(rounds, rules))
     residual = logs - means[:, None] - logs.mean(axis=0)[None, :] + logs.mean()
     df = (count - 1) * (rounds - 1)
     spread = math.sqrt(float((residual**2).sum()) / df)
@@ -102,7 +102,7 @@ def look(values: Mapping[str, Sequence[float]], rules: RaceRules) -> Look:
         over = ONE_LEFT
     elif all(places[each].most <= 1.0 + rules.margin for each in left[1:]):
         over = AS_GOOD
-    return Look(
+    return RoundResult(
         names[leader],
         tuple(places[each] for each in left),
         tuple(places[each] for each in order if each in worse),
@@ -112,8 +112,8 @@ def look(values: Mapping[str, Sequence[float]], rules: RaceRules) -> Look:
     )
 
 
-def _unknown(name: str, ratio: float) -> Place:
-    return Place(name, ratio, 0.0, math.inf, 1.0, math.inf)
+def _unknown(name: str, ratio: float) -> Standing:
+    return Standing(name, ratio, 0.0, math.inf, 1.0, math.inf)
 
 
 def log_figures(figures: np.ndarray) -> np.ndarray:
@@ -132,17 +132,17 @@ class _Layout:
     df: int
     error: float
 
-    def place(self, each: int) -> Place:
+    def place(self, each: int) -> Standing:
         apart = float(self.means[each] - self.means[self.leader])
         if each == self.leader:
-            return Place(self.names[each], 1.0, 1.0, 1.0, 1.0, 1.0)
+            return Standing(self.names[each], 1.0, 1.0, 1.0, 1.0, 1.0)
         half = _quantile(0.5 + CONFIDENCE / 2.0, self.df) * self.error_of_difference
         reach = _quantile(1.0 - self.error / (len(self.names) - 1), self.df) * self.error_of_difference
         if self.error_of_difference > 0.0:
             p = float(stats.t.cdf(apart / self.error_of_difference, self.df))
         else:  # nothing varies: whoever is behind, is
             p = 0.0 if apart < 0.0 else 1.0
-        return Place(
+        return Standing(
             self.names[each],
             math.exp(apart),
             math.exp(apart - half),
@@ -181,7 +181,7 @@ class Race:
         self.drops: dict[str, Drop] = {}
         self.withdrawn: list[str] = []
         """Those that could not be measured."""
-        self.last = Look(None, tuple(_unknown(each, 1.0) for each in candidates), (), None)
+        self.last = RoundResult(None, tuple(_unknown(each, 1.0) for each in candidates), (), None)
 
     @property
     def rounds(self) -> int:
@@ -203,7 +203,7 @@ class Race:
         """Survivors that cannot be told from the winner."""
         return [place.candidate for place in self.last.survivors if place.candidate != self.winner]
 
-    def record_round(self, figures: Mapping[str, float | None]) -> Look:
+    def record_round(self, figures: Mapping[str, float | None]) -> RoundResult:
         """Take in the figures of all survivors of a round; None for one that could not be measured: it is out."""
         for each in list(self.survivors):
             figure = figures[each]
@@ -225,4 +225,4 @@ class Drop:
     """A candidate that was surely worse: after which round, and how it stood then."""
 
     after_round: int
-    place: Place
+    place: Standing

@@ -18,7 +18,7 @@ MAX_SINGLE_TOKENS = 20_000_000
 """Tokens of text that are kept one by one, to see what caches with blocks of any size would find."""
 
 
-class RecordedRequest(Protocol):
+class TrafficRequest(Protocol):
     """What is asked of a request, as `tokenswarm.traces` gives it."""
 
     time_s: float | None
@@ -34,7 +34,7 @@ class RecordedRequest(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Blocks:
+class PromptBlocks:
     """Each prompt as a row of ids of blocks of `block_tokens`: ids[starts[r] : starts[r + 1]] is request r's."""
 
     ids: np.ndarray
@@ -57,14 +57,14 @@ class Traffic:
     session: np.ndarray
     delay_s: np.ndarray
     estimated: bool
-    blocks: Blocks | None
+    blocks: PromptBlocks | None
     block_sizes: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.time_s)
 
 
-def collect(requests: Iterable[RecordedRequest]) -> Traffic:
+def collect(requests: Iterable[TrafficRequest]) -> Traffic:
     """The requests as columns. Text is cut into tokens of four bytes, where the file does not tell its blocks."""
     columns = {name: array("d") for name in ("time_s", "input_tokens", "output_tokens", "delay_s")}
     sessions: dict[str, int] = {}
@@ -139,15 +139,15 @@ class _BlockColumns:
         if self._of_text and self._every == 1 and len(self._ids) > MAX_SINGLE_TOKENS:
             self._coarsen()
 
-    def finished(self, block_tokens: int | None) -> Blocks | None:
+    def finished(self, block_tokens: int | None) -> PromptBlocks | None:
         """What was collected. None where no prompt is known, or some by their ids and some by their text."""
         if self._of_text == self._of_ids or not len(self._ids):
             return None
         size = block_tokens if self._of_ids else self._every
-        return Blocks(self._array(self._ids), self._array(self._starts), size) if size else None
+        return PromptBlocks(self._array(self._ids), self._array(self._starts), size) if size else None
 
     def _coarsen(self) -> None:
-        whole = coarser(Blocks(self._array(self._ids), self._array(self._starts), 1), TEXT_BLOCK)
+        whole = coarser(PromptBlocks(self._array(self._ids), self._array(self._starts), 1), TEXT_BLOCK)
         self._every = TEXT_BLOCK
         self._ids, self._starts = array("q", whole.ids.tobytes()), array("q", whole.starts.tobytes())
 
@@ -177,17 +177,17 @@ def reordered(traffic: Traffic, order: np.ndarray) -> Traffic:
     )
 
 
-def reordered_blocks(blocks: Blocks, order: np.ndarray) -> Blocks:
+def reordered_blocks(blocks: PromptBlocks, order: np.ndarray) -> PromptBlocks:
     """The prompts of these places, in this order."""
     if len(order) == len(blocks.starts) - 1 and (np.diff(order) == 1).all():
         return blocks
     lengths = np.diff(blocks.starts)[order]
     starts = np.concatenate(([0], np.cumsum(lengths)))
     at = np.arange(starts[-1]) - np.repeat(starts[:-1] - blocks.starts[:-1][order], lengths)
-    return Blocks(blocks.ids[at], starts, blocks.block_tokens)
+    return PromptBlocks(blocks.ids[at], starts, blocks.block_tokens)
 
 
-def coarser(blocks: Blocks, block_tokens: int) -> Blocks:
+def coarser(blocks: PromptBlocks, block_tokens: int) -> PromptBlocks:
     """The same prompts in larger blocks, a multiple of what they have; what fills no whole block is left out."""
     if block_tokens == blocks.block_tokens:
         return blocks
@@ -196,4 +196,4 @@ def coarser(blocks: Blocks, block_tokens: int) -> Blocks:
     lengths = np.diff(blocks.starts)
     place = np.arange(len(blocks.ids)) - np.repeat(blocks.starts[:-1], lengths)
     starts = np.concatenate(([0], np.cumsum(lengths // factor)))
-    return Blocks(chained[place % factor == factor - 1].view(np.int64), starts, block_tokens)
+    return PromptBlocks(chained[place % factor == factor - 1].view(np.int64), starts, block_tokens)

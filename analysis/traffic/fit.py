@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from scipy import optimize, stats
 from tokenswarm.analysis.cache.hit_curve import beginnings
-from tokenswarm.analysis.traffic.columns import TEXT_BLOCK, Blocks, Traffic, coarser, reordered
+from tokenswarm.analysis.traffic.columns import TEXT_BLOCK, PromptBlocks, Traffic, coarser, reordered
 
 NEAR = 0.05
 """A law whose distance from the data is at most this stands for them; else it is a list of their quantiles."""
@@ -203,7 +203,7 @@ def _sessions(traffic: Traffic) -> _Sessions:
     return _Sessions(session, turn, before, inferred=not known.any() and bool((before >= 0).any()))
 
 
-def _infer(blocks: Blocks, input_tokens: np.ndarray, before: np.ndarray) -> None:
+def _infer(blocks: PromptBlocks, input_tokens: np.ndarray, before: np.ndarray) -> None:
     """Put into `before` the request that each one goes on from: the latest whose whole blocks it begins with, which is
     shorter, and which no other has gone on from yet. A prompt that is one block alone has no successor."""
     nodes = beginnings(blocks.ids, blocks.starts)
@@ -221,7 +221,7 @@ def _infer(blocks: Blocks, input_tokens: np.ndarray, before: np.ndarray) -> None
 
 
 def _beginnings(
-    blocks: Blocks | None, sessions: _Sessions, input_tokens: np.ndarray
+    blocks: PromptBlocks | None, sessions: _Sessions, input_tokens: np.ndarray
 ) -> tuple[Beginnings | None, np.ndarray]:
     """(what sessions begin with in common, None if nothing; of each request the tokens of its shared beginning)."""
     lengths = np.zeros(len(input_tokens))

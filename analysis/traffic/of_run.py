@@ -8,13 +8,20 @@ from tokenswarm.analysis.cache.run_curve import run_curve
 from tokenswarm.analysis.cache.yardstick import RunPaths, paths_of_run
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.traffic.columns import Traffic
-from tokenswarm.analysis.traffic.profile import BLOCK_SIZES, Profile, Sharing, own_shares, profile, sharing_of_curves
+from tokenswarm.analysis.traffic.profile import (
+    BLOCK_SIZES,
+    Sharing,
+    TrafficProfile,
+    own_shares,
+    profile,
+    sharing_of_curves,
+)
 
 _BASE = 16
 _MS_PER_S = 1e3
 
 
-def profile_of_run(run: Run) -> Profile:
+def profile_of_run(run: Run) -> TrafficProfile:
     """Of the requests sent in the measure phase, first tries, in the order sent. What they share is told of those that
     succeeded; the cache begins with what the warm-up left in it."""
     rows = run.measured

@@ -95,7 +95,7 @@ class HitRates(msgspec.Struct):
     ninety_at: int | None
 
 
-class Profile(msgspec.Struct):
+class TrafficProfile(msgspec.Struct):
     """A workload. None: the file does not tell; `why` has the reason by the field's name.
 
     estimated: some lengths were estimated from characters, at four bytes a token.
@@ -120,11 +120,11 @@ class Sharing:
     hit_rate: HitRates | None
 
 
-def profile(traffic: Traffic, sharing: Sharing | None = None) -> Profile:
+def profile(traffic: Traffic, sharing: Sharing | None = None) -> TrafficProfile:
     """All figures of a workload. `sharing`: what its prompts share, where that is known otherwise than by blocks."""
     order = np.argsort(traffic.time_s, kind="stable") if not np.isnan(traffic.time_s).any() else None
     sharing = sharing or _sharing(traffic, order)
-    result = Profile(
+    result = TrafficProfile(
         requests=len(traffic),
         estimated=traffic.estimated,
         input_tokens=_lengths(traffic.input_tokens),

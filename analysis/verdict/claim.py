@@ -23,8 +23,8 @@ from tokenswarm.contract.claims_record import (
     NOT_TESTABLE,
     SUPPORTED,
     UNDECIDED,
+    ClaimEvidence,
     ClaimRecord,
-    Evidence,
 )
 
 SPEED = "speed"
@@ -58,7 +58,7 @@ def by_trials(trials: int, failures: int, enough: int = ENOUGH_TRIALS) -> Judgem
     return SUPPORTED, f"no counterexample in {trials} trials (with 95% confidence at least {percent(least)} hold)"
 
 
-def judge(kind: str, region: Sequence[float | None], evidence: Evidence) -> Judgement:
+def judge(kind: str, region: Sequence[float | None], evidence: ClaimEvidence) -> Judgement:
     """The state of one piece of evidence, and why."""
     if evidence.why:
         return UNDECIDED, evidence.why
@@ -89,13 +89,13 @@ def region_words(region: Sequence[float | None]) -> str:
     return "" if most is None else f"at most {number(most)}"
 
 
-def _interval_words(state: str, region: Sequence[float | None], evidence: Evidence) -> str:
+def _interval_words(state: str, region: Sequence[float | None], evidence: ClaimEvidence) -> str:
     low, high = evidence.figure.ends
     place = {SUPPORTED: "lies in", CONTRADICTED: "lies outside of", UNDECIDED: "reaches across the edge of"}[state]
     return f"{number(low)} to {number(high)} {place} the claimed {region_words(region)}"
 
 
-def together(evidence: Sequence[Evidence], wanted: int) -> Judgement:
+def together(evidence: Sequence[ClaimEvidence], wanted: int) -> Judgement:
     """The state of a claim about `wanted` engines, of which these were looked at: one that contradicts it is enough,
     all are needed to support it."""
     if not evidence:

@@ -63,7 +63,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Conclusion:
     """What a run comes to: the outcome, and the exit code of this run."""
 
     outcome: Outcome
@@ -137,10 +137,10 @@ BY_NAME = {outcome.name: outcome for outcome in OUTCOMES}
 _VERDICT_CODES = frozenset(outcome.code for outcome in OUTCOMES if not outcome.tells_cause)
 
 
-def decide(facts: RunFacts) -> Decision:
+def decide(facts: RunFacts) -> Conclusion:
     """The outcome of a run. Total: every combination of facts has one, and only a run without any flaw is PASSED."""
     outcome = next(each for each in OUTCOMES if each.holds(facts))
-    return Decision(outcome, _code(outcome, facts.cause))
+    return Conclusion(outcome, _code(outcome, facts.cause))
 
 
 def _code(outcome: Outcome, cause: int | None) -> Exit:

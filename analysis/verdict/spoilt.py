@@ -11,7 +11,7 @@ import pandas as pd
 from msgspec.structs import replace
 from tokenswarm.analysis.figures.flow import in_flight, output_flow
 from tokenswarm.analysis.figures.interference import sentence
-from tokenswarm.analysis.figures.plausibility import Answers, Contradiction, Counted, contradictions
+from tokenswarm.analysis.figures.plausibility import Answers, Contradiction, EngineCounts, contradictions
 from tokenswarm.analysis.figures.quantities import counter_growth, is_ok
 from tokenswarm.analysis.figures.slo import objectives_of_classes
 from tokenswarm.analysis.figures.window import Window
@@ -133,12 +133,12 @@ def _answers(rows: pd.DataFrame) -> Answers:
     )
 
 
-def _counted(run: Run, window: Window | None, summary: Summary) -> Counted:
+def _counted(run: Run, window: Window | None, summary: Summary) -> EngineCounts:
     rows, cache, ttft = run.requests, summary.cache, summary.server_latency.get("ttft")
     made = counter_growth(run, window, "generation_tokens")
     client = ttft.client if ttft is not None else None
     ranged = cache.yardstick.ideal_range
-    return Counted(
+    return EngineCounts(
         requests=summary.counts.measured.ok,
         in_flight=0.0
         if window is None or window.seconds <= 0

@@ -25,8 +25,8 @@ from tokenswarm.contract.claims_record import (
     NOT_TESTABLE,
     SUPPORTED,
     UNDECIDED,
+    ClaimEvidence,
     Claims,
-    Evidence,
     read_claims,
     write_claims,
 )
@@ -63,17 +63,17 @@ class Bench:
             monkeypatch.setitem(checks.CHECKS, name, self._check(name))
 
     def _check(self, name: str) -> checks.Check:
-        def run(subject: checks.Subject) -> Evidence:
+        def run(subject: checks.Subject) -> ClaimEvidence:
             self.log.append(name)
             outcome = self.holds.get(name, True)
             if isinstance(outcome, BaseException):
                 raise outcome
-            return Evidence(holds=outcome, words="seen")
+            return ClaimEvidence(holds=outcome, words="seen")
 
         return run
 
-    def rules(self) -> play.Rules:
-        return play.Rules(
+    def rules(self) -> play.ClaimRules:
+        return play.ClaimRules(
             compare=claims_files.ratio_of_runs,
             spread=claims_files.spread_of_runs,
             trend=claims_files.trend_of,

@@ -8,18 +8,18 @@ from tests.engines.helpers import fake_description
 from tokenswarm.contract.manifest import CacheResetRecord
 from tokenswarm.engines.cache_reset import reset_cache, reset_note
 from tokenswarm.engines.engine import Engine
-from tokenswarm.engines.management_http import Reply, Unreachable
+from tokenswarm.engines.management_http import HttpReply, Unreachable
 
 
 class Answering(Engine):
     """An engine that gives these answers to a reset, the last one again and again."""
 
-    def __init__(self, *replies: Reply | Unreachable) -> None:
+    def __init__(self, *replies: HttpReply | Unreachable) -> None:
         super().__init__("http://127.0.0.1:1", fake_description())
         self._replies = list(replies)
         self.asked = 0
 
-    def request(self, *_: object, **__: object) -> Reply:
+    def request(self, *_: object, **__: object) -> HttpReply:
         self.asked += 1
         reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
         if isinstance(reply, Unreachable):
@@ -27,8 +27,8 @@ class Answering(Engine):
         return reply
 
 
-def said(status: int, body: bytes = b"") -> Reply:
-    return Reply(status, {}, body)
+def said(status: int, body: bytes = b"") -> HttpReply:
+    return HttpReply(status, {}, body)
 
 
 YES, BUSY = said(200, b'{"success": true}'), said(200, b'{"success": false}')
@@ -56,7 +56,7 @@ def test_busy_is_waited_out_by_reading_the_body() -> None:
         (Unreachable("connection refused"), "connection refused"),
     ],
 )
-def test_a_refusal_is_told_and_nothing_more(reply: Reply | Unreachable, expected: str) -> None:
+def test_a_refusal_is_told_and_nothing_more(reply: HttpReply | Unreachable, expected: str) -> None:
     engine = Answering(reply)
     outcome = reset_cache(engine, True, wait_s=0)
     assert outcome.done is False

@@ -58,7 +58,7 @@ BODIES = (
     )
 )
 HEADERS = st.dictionaries(st.sampled_from(["server", "location", "content-type"]), st.text(max_size=9))
-REPLIES = st.builds(web.Reply, st.sampled_from([200, 200, 200, 200, 301, 400, 401, 404, 500, 99]), HEADERS, BODIES)
+REPLIES = st.builds(web.HttpReply, st.sampled_from([200, 200, 200, 200, 301, 400, 401, 404, 500, 99]), HEADERS, BODIES)
 MANY: dict[str, Any] = {
     "max_examples": 40,
     "deadline": None,
@@ -67,11 +67,11 @@ MANY: dict[str, Any] = {
 }
 
 
-def answering(replies: list[web.Reply]) -> Any:
+def answering(replies: list[web.HttpReply]) -> Any:
     """Every request is answered by the next of these, over and over."""
     asked = [0]
 
-    def request(*_: Any, **__: Any) -> web.Reply:
+    def request(*_: Any, **__: Any) -> web.HttpReply:
         asked[0] += 1
         return replies[asked[0] % len(replies)]
 
@@ -85,7 +85,7 @@ def written(engine: Engine) -> None:
 @settings(**MANY)
 @given(st.lists(REPLIES, min_size=1, max_size=4), st.sampled_from([None, *known_engines()]))
 def test_an_engine_whatever_it_answers_is_adopted_or_refused_in_a_sentence(
-    replies: list[web.Reply], name: str | None
+    replies: list[web.HttpReply], name: str | None
 ) -> None:
     description = None if name is None else load_description(name)
     with answering(replies):
@@ -101,7 +101,7 @@ def test_an_engine_whatever_it_answers_is_adopted_or_refused_in_a_sentence(
 
 @settings(**MANY)
 @given(REPLIES)
-def test_lists_of_models_and_counts_of_tokens_are_values_or_none(reply: web.Reply) -> None:
+def test_lists_of_models_and_counts_of_tokens_are_values_or_none(reply: web.HttpReply) -> None:
     endpoint = Endpoint("http://127.0.0.1:1")
     load = SimpleNamespace(endpoint=endpoint, base_url=endpoint.url, model="m", api_key=None)
     with (

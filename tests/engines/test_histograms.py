@@ -13,7 +13,7 @@ from tests.engines.helpers import fake_description, recorded
 from tokenswarm.contract.manifest import HistogramRecord, ServerLatencyRecord
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.spec.engine_spec import HistogramSource, load_description
-from tokenswarm.engines.watch.histograms import Histogram, Reading, between, growth, read
+from tokenswarm.engines.watch.histograms import Histogram, HistogramReading, between, growth, read
 from tokenswarm.engines.watch.telemetry import Telemetry
 
 SOURCES = {"ttft": HistogramSource(names=["x:ttft"])}
@@ -77,7 +77,7 @@ def test_a_restarted_engine_gives_no_number_even_where_its_counters_are_larger()
 
 
 def test_a_missing_reading_and_a_missing_histogram_are_told() -> None:
-    reading = Reading(1.0, {})
+    reading = HistogramReading(1.0, {})
     assert "at the start" in between(None, reading).why
     assert "at the end" in between(reading, None).why
     assert "no histogram" in between(reading, reading).why

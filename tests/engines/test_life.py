@@ -27,7 +27,7 @@ from tokenswarm.engines.adopt import adopt, matches, probe
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.local import processes
 from tokenswarm.engines.local.local_engine import LocalEngine, start_local
-from tokenswarm.engines.management_http import Reply
+from tokenswarm.engines.management_http import HttpReply
 from tokenswarm.engines.spec.engine_spec import DetectionRule, EngineSpec
 from tokenswarm.engines.start_request import StartRequest
 from tokenswarm.engines.started import tail
@@ -270,7 +270,7 @@ def test_url_that_is_none_is_refused(url: str) -> None:
 
 
 def test_signs_are_headers_or_json_values() -> None:
-    reply = Reply(200, {"x-simulated": "True"}, b'{"data": [{"owned_by": "vllm"}]}')
+    reply = HttpReply(200, {"x-simulated": "True"}, b'{"data": [{"owned_by": "vllm"}]}')
     assert matches(DetectionRule(endpoint="/", header="X-Simulated", equals="true"), reply)
     assert matches(DetectionRule(endpoint="/", path="data.0.owned_by", equals="vllm"), reply)
     assert not matches(DetectionRule(endpoint="/", path="data.0.owned_by", equals="sglang"), reply)

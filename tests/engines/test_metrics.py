@@ -8,7 +8,7 @@ import pytest
 
 from tests.engines.helpers import documents, recorded
 from tokenswarm.engines.spec.effective import configuration, dig, metrics_needed, read
-from tokenswarm.engines.spec.engine_spec import Metric, load_description
+from tokenswarm.engines.spec.engine_spec import EngineMetric, load_description
 from tokenswarm.engines.spec.metrics_text import canonical, samples
 
 
@@ -72,11 +72,11 @@ def test_simulator_is_read_in_either_style() -> None:
 @pytest.mark.parametrize(("combine", "expected"), [("sum", 5.0), ("mean", 2.5), ("max", 3.0)])
 def test_several_series_of_one_name_are_combined(combine: str, expected: float) -> None:
     text = 'x{engine="0"} 2\nx{engine="1"} 3\nx{engine="2"} NaN\n'
-    assert canonical(text, {"running": Metric(names=["x"], combine=combine)}) == {"running": expected}  # type: ignore[arg-type]
+    assert canonical(text, {"running": EngineMetric(names=["x"], combine=combine)}) == {"running": expected}  # type: ignore[arg-type]
 
 
 def test_first_name_that_the_engine_exports_wins() -> None:
-    metrics = {"running": Metric(names=["new", "old"])}
+    metrics = {"running": EngineMetric(names=["new", "old"])}
     assert canonical("old 1\n", metrics) == {"running": 1}
     assert canonical("old 1\nnew 2\n", metrics) == {"running": 2}
 

@@ -13,7 +13,7 @@ from tokenswarm.engines.docker.docker_engine import DockerEngine
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.kept import Running
 from tokenswarm.engines.local.local_engine import LocalEngine, start_local
-from tokenswarm.engines.management_http import Reply, Unreachable
+from tokenswarm.engines.management_http import HttpReply, Unreachable
 from tokenswarm.engines.running import TakenEngine
 from tokenswarm.engines.start_request import StartRequest
 
@@ -28,7 +28,7 @@ class Silent(Engine):
         super().__init__("http://127.0.0.1:1", fake_description())
         self.requests = 0
 
-    def request(self, *_: object, **__: object) -> Reply:
+    def request(self, *_: object, **__: object) -> HttpReply:
         self.requests += 1
         raise Unreachable("connection refused")
 

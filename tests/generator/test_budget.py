@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenswarm.client.answer import Answer, Usage
-from tokenswarm.generator.budget import REQUESTS, USD, Budget, usd
+from tokenswarm.generator.budget import REQUESTS, USD, BudgetShare, usd
 from tokenswarm.generator.session_stream import Share
 from tokenswarm.scenario.endpoint import EndpointSettings
 from tokenswarm.scenario.load import Load
@@ -21,7 +21,7 @@ PROMPT = Prompt([{"role": "user", "content": "x" * 2000}], "c", 1, 0)
 def test_the_shares_of_all_processes_are_the_limit_exactly(most: int, processes: int) -> None:
     sent = 0
     for index in range(processes):
-        budget = Budget(Load(max_requests=most), Share(index, processes))
+        budget = BudgetShare(Load(max_requests=most), Share(index, processes))
         while budget.reserve(PRICES, PROMPT, 10) is not None:
             sent += 1
         assert budget.reached == REQUESTS and budget.over
@@ -29,7 +29,7 @@ def test_the_shares_of_all_processes_are_the_limit_exactly(most: int, processes:
 
 
 def test_without_a_limit_there_is_no_end() -> None:
-    budget = Budget(Load(), Share())
+    budget = BudgetShare(Load(), Share())
     assert all(budget.reserve(PRICES, PROMPT, 10) is not None for _ in range(100)) and not budget.over
 
 
@@ -38,7 +38,7 @@ def test_without_a_limit_there_is_no_end() -> None:
 )
 def test_what_is_spent_and_set_aside_never_exceeds_the_budget(asked: list[tuple[int, int, bool]], most: float) -> None:
     """A prompt of 2000 characters has at most 1000 tokens, and an answer at most max_tokens."""
-    budget, open_ = Budget(Load(max_usd=most), Share()), []
+    budget, open_ = BudgetShare(Load(max_usd=most), Share()), []
     for prompt_tokens, output, now in asked:
         reserved = budget.reserve(PRICES, PROMPT, 100)
         if reserved is None:
@@ -54,7 +54,7 @@ def test_what_is_spent_and_set_aside_never_exceeds_the_budget(asked: list[tuple[
 
 
 def test_money_is_over_when_nothing_is_in_flight_any_more() -> None:
-    budget = Budget(Load(max_usd=0.002), Share())
+    budget = BudgetShare(Load(max_usd=0.002), Share())
     reserved = budget.reserve(PRICES, PROMPT, 100)
     assert reserved is not None and budget.reserve(PRICES, PROMPT, 100) is None and not budget.over
     budget.settle(PRICES, reserved, None)
@@ -63,7 +63,7 @@ def test_money_is_over_when_nothing_is_in_flight_any_more() -> None:
 
 @pytest.mark.parametrize("error", ["rate_limited", "connect_refused", "rejected", "quota_exceeded"])
 def test_what_no_endpoint_takes_money_for_costs_nothing(error: str) -> None:
-    budget = Budget(Load(max_usd=1.0), Share())
+    budget = BudgetShare(Load(max_usd=1.0), Share())
     budget.settle(PRICES, budget.reserve(PRICES, PROMPT, 100), Answer(status="failed", error=error))
     assert budget.spent_usd == 0
 

@@ -6,12 +6,12 @@ from random import Random
 
 import pytest
 
-from tokenswarm.generator.distributed import Clock
+from tokenswarm.generator.distributed import ClockOffset
 
 
-def asked(offset_s: float, ways_s: list[tuple[float, float]]) -> Clock:
+def asked(offset_s: float, ways_s: list[tuple[float, float]]) -> ClockOffset:
     """A clock after one question for each (way there, way back), to a worker that is so far ahead."""
-    clock = Clock()
+    clock = ClockOffset()
     for number, (there, back) in enumerate(ways_s):
         at = 100.0 + number
         clock.record_answer(at, at + there + offset_s, at + there + back)
@@ -36,4 +36,4 @@ def test_it_is_never_further_off_than_half_the_quickest_round_trip() -> None:
 
 def test_within_the_error_of_measuring_nothing_is_corrected() -> None:
     assert asked(0.004, [(0.01, 0.02)]).correction_s == 0.0
-    assert Clock().correction_s == 0.0
+    assert ClockOffset().correction_s == 0.0

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tokenswarm.analysis.read.prompts import Prompts, read_prompts
+from tokenswarm.analysis.read.prompts import RecordedPrompts, read_prompts
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract import tables as schema
@@ -23,7 +23,9 @@ def user(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
 
 
-def told(tmp_path: Path, requests: list[tuple[list[dict], Answer]], hashes: Fingerprints | None = None) -> Prompts:
+def told(
+    tmp_path: Path, requests: list[tuple[list[dict], Answer]], hashes: Fingerprints | None = None
+) -> RecordedPrompts:
     """What a reader finds of these requests."""
     hashes = hashes or Fingerprints(KEY)
     path = tmp_path / schema.PROMPTS_CSV
@@ -34,11 +36,11 @@ def told(tmp_path: Path, requests: list[tuple[list[dict], Answer]], hashes: Fing
     return found
 
 
-def messages_of(prompts: Prompts, request: int) -> list[int]:
+def messages_of(prompts: RecordedPrompts, request: int) -> list[int]:
     return prompts.sequence[prompts.starts[request] : prompts.starts[request + 1]].tolist()
 
 
-def common_pieces(prompts: Prompts, one: int, other: int) -> int:
+def common_pieces(prompts: RecordedPrompts, one: int, other: int) -> int:
     parts = prompts.messages
     pieces = [parts.pieces[parts.piece_starts[m] : parts.piece_starts[m + 1]].tolist() for m in (one, other)]
     return next((i for i, (a, b) in enumerate(zip(*pieces, strict=False)) if a != b), min(map(len, pieces)))

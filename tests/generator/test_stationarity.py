@@ -11,7 +11,7 @@ import pytest
 from tokenswarm.generator.stationarity import (
     BLOCKS,
     CRITICAL_S,
-    Series,
+    Stationarity,
     block_means,
     judge_values,
     kendall_s,
@@ -67,7 +67,7 @@ def test_a_share_may_change_by_five_points() -> None:
 
 
 def test_fewer_values_than_blocks_tell_nothing() -> None:
-    assert judge_values([(1.0, 1.0)] * (BLOCKS - 1)) == Series(None)
+    assert judge_values([(1.0, 1.0)] * (BLOCKS - 1)) == Stationarity(None)
 
 
 def test_rank_z_is_the_mann_whitney_statistic() -> None:

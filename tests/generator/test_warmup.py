@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from tokenswarm.generator.stationarity import Series
+from tokenswarm.generator.stationarity import Stationarity
 from tokenswarm.generator.warmup import HIT_RATE, IN_FLIGHT, Judgement, ended, judge, judge_load
 
 Level = Callable[[float, Random], float]
@@ -183,22 +183,22 @@ def test_too_few_answers_tell_nothing_of_a_load_either() -> None:
         (Judgement(False, 40, 30.0, 0.2, -3.0), False, "TTFT was still falling within the last 30 s."),
         (Judgement(None, 256, 3.0), False, "256 answers in its last 3 s came too much at once to tell"),
         (
-            Judgement(True, 40, 4.0, 0.01, 0.1, dict.fromkeys(("TTFT", HIT_RATE, IN_FLIGHT), Series(True))),
+            Judgement(True, 40, 4.0, 0.01, 0.1, dict.fromkeys(("TTFT", HIT_RATE, IN_FLIGHT), Stationarity(True))),
             False,
             "ended after 8 s: TTFT, hit rate and requests in flight were steady.",
         ),
         (
-            Judgement(False, 40, 30.0, 0.0, 0.1, {"TTFT": Series(True), HIT_RATE: Series(False, 0.12, 30)}),
+            Judgement(False, 40, 30.0, 0.0, 0.1, {"TTFT": Stationarity(True), HIT_RATE: Stationarity(False, 0.12, 30)}),
             False,
             "hit rate was still rising: it changed by +12% of the prompt tokens within the last 30 s.",
         ),
         (
-            Judgement(False, 40, 30.0, 0.0, 0.1, {"TTFT": Series(True), IN_FLIGHT: Series(False, -0.2)}),
+            Judgement(False, 40, 30.0, 0.0, 0.1, {"TTFT": Stationarity(True), IN_FLIGHT: Stationarity(False, -0.2)}),
             False,
             "requests in flight were still falling: their mean changed by -20% within the last 30 s.",
         ),
         (
-            Judgement(False, 40, 30.0, -0.12, -3.0, {"TTFT": Series(False, -0.12)}),
+            Judgement(False, 40, 30.0, -0.12, -3.0, {"TTFT": Stationarity(False, -0.12)}),
             False,
             "TTFT was still falling: its mean changed by -12% within the last 30 s.",
         ),

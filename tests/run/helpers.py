@@ -11,9 +11,9 @@ from tokenswarm.contract.manifest import PreflightRecord
 from tokenswarm.engines import Engine
 from tokenswarm.run.checked_engine import EngineTools
 from tokenswarm.run.life import LoadTools
-from tokenswarm.run.run_plan import Machine
+from tokenswarm.run.run_plan import ThisMachine
 
-QUIET_MACHINE = Machine(runtime_for=lambda *_: "local")
+QUIET_MACHINE = ThisMachine(runtime_for=lambda *_: "local")
 ANSWERS = {
     "models": ["m"],
     "model": "m",

@@ -19,7 +19,7 @@ from tokenswarm.base.foreign import readable
 from tokenswarm.base.masking import hidden, secrets, usable_key
 from tokenswarm.run import calibrate
 from tokenswarm.run.options import LoadOptions
-from tokenswarm.run.run_plan import Machine, resolve
+from tokenswarm.run.run_plan import ThisMachine, resolve
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.ui.gatekeeping import known_hosts
@@ -141,7 +141,7 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 @settings(**ODD | {"max_examples": 25})
 @given(st.dictionaries(st.sampled_from(NAMES), TEXTS, max_size=4))
 def test_any_environment_is_a_plan_or_a_sentence(variables: dict[str, str]) -> None:
-    machine = Machine(environ=variables, runtime_for=lambda *_: "local")
+    machine = ThisMachine(environ=variables, runtime_for=lambda *_: "local")
     with mock.patch.dict(os.environ, variables):
         tried(lambda: resolve(LoadOptions(), machine).scenario)
         try:

@@ -12,7 +12,7 @@ from tests.run.helpers import QUIET_MACHINE
 from tokenswarm.client.answer import Answer, Usage
 from tokenswarm.run.first_request import LoadToCheck
 from tokenswarm.run.options import LoadOptions
-from tokenswarm.run.prompt_lengths import Counted, TokenFit, fit, known_texts, measured_fit, with_measured_prompts
+from tokenswarm.run.prompt_lengths import TextLength, TokenFit, fit, known_texts, measured_fit, with_measured_prompts
 from tokenswarm.run.run_plan import RunPlan, resolve
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.scenario.requests import USUAL_CHARS_PER_TOKEN
@@ -136,9 +136,9 @@ def test_the_known_texts_have_the_length_asked_for_and_are_always_the_same(scena
 
 
 def test_counts_that_no_tokenizer_gives_are_no_fit() -> None:
-    by_both = fit(Counted(800, 160, 207), Counted(16_000, 3_200, 4_007), Counted(16_000, 4_000, 4_807))
+    by_both = fit(TextLength(800, 160, 207), TextLength(16_000, 3_200, 4_007), TextLength(16_000, 4_000, 4_807))
     assert by_both and by_both.tokens_per_piece == pytest.approx(1.0, rel=0.1) and by_both.template_tokens < 20
-    by_chars = fit(Counted(800, 160, 205), Counted(16_000, 3_200, 4_005), Counted(16_000, 4_000, 4_005))
+    by_chars = fit(TextLength(800, 160, 205), TextLength(16_000, 3_200, 4_005), TextLength(16_000, 4_000, 4_005))
     assert by_chars == TokenFit(4.0, 0.0, by_chars.pieces_per_char, 5.0)
-    assert fit(Counted(800, 160, 207), Counted(16_000, 3_200, 207), Counted(16_000, 4_000, 207)) is None
-    assert fit(Counted(800, 160, 7), Counted(16_000, 3_200, 8), Counted(16_000, 4_000, 9)) is None
+    assert fit(TextLength(800, 160, 207), TextLength(16_000, 3_200, 207), TextLength(16_000, 4_000, 207)) is None
+    assert fit(TextLength(800, 160, 7), TextLength(16_000, 3_200, 8), TextLength(16_000, 4_000, 9)) is None

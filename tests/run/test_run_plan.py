@@ -12,7 +12,7 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.manifest import CostRecord
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.price import price
-from tokenswarm.run.run_plan import CpuSplit, Machine, resolve
+from tokenswarm.run.run_plan import CpuSplit, ThisMachine, resolve
 
 FOUR = frozenset(range(4))
 HOST = "http://127.0.0.1:9"
@@ -35,7 +35,7 @@ def never(*_: object) -> str:
     ],
 )
 def test_what_is_loaded_and_where_it_runs(typed: dict[str, Any], expected: tuple[Any, ...]) -> None:
-    docker = Machine(runtime_for=lambda spec, device: "local" if spec.simulated else "docker")
+    docker = ThisMachine(runtime_for=lambda spec, device: "local" if spec.simulated else "docker")
     plan = resolve(LoadOptions(**typed), docker)
     engine = plan.engine
     assert (
@@ -48,7 +48,7 @@ def test_what_is_loaded_and_where_it_runs(typed: dict[str, Any], expected: tuple
 
 
 def test_a_runtime_that_was_asked_for_is_not_looked_up() -> None:
-    machine = Machine(runtime_for=never)
+    machine = ThisMachine(runtime_for=never)
     assert resolve(LoadOptions(engine="vllm", runtime="docker", model="m"), machine).engine.runtime == "docker"
     assert resolve(LoadOptions(engine="vllm", host=HOST), machine).engine is None
 
@@ -69,7 +69,7 @@ def test_a_runtime_that_was_asked_for_is_not_looked_up() -> None:
 def test_engine_and_load_generator_share_cpus_only_where_both_compute_on_them(
     typed: dict[str, Any], cpus: frozenset[int] | None, expected: CpuSplit | None
 ) -> None:
-    plan = resolve(LoadOptions(**typed), Machine(cpus=cpus, runtime_for=lambda *_: "local"))
+    plan = resolve(LoadOptions(**typed), ThisMachine(cpus=cpus, runtime_for=lambda *_: "local"))
     assert plan.cpus == expected
     if plan.engine is not None:
         assert plan.engine.request(Path("log")).cpus == (expected.engine if expected else None)
@@ -88,7 +88,7 @@ def test_engine_and_load_generator_share_cpus_only_where_both_compute_on_them(
     ],
 )
 def test_gpus_come_from_the_environment(environ: dict[str, str], visible: str | None, named: int) -> None:
-    plan = resolve(LoadOptions(), Machine(environ=environ, runtime_for=lambda *_: "local"))
+    plan = resolve(LoadOptions(), ThisMachine(environ=environ, runtime_for=lambda *_: "local"))
     assert (plan.visible_gpus, plan.gpus_named) == (visible, named)
 
 
@@ -147,7 +147,7 @@ def test_the_key_is_in_no_representation() -> None:
 def test_the_price_is_paid_for_the_gpus_that_are_known_best(
     environ: dict[str, str], runtime: str, gpus: list[str], effective: dict[str, Any], paid: int
 ) -> None:
-    plan = resolve(LoadOptions(gpu_hourly_cost=2.5), Machine(environ=environ, runtime_for=lambda *_: "local"))
+    plan = resolve(LoadOptions(gpu_hourly_cost=2.5), ThisMachine(environ=environ, runtime_for=lambda *_: "local"))
     engine = external_engine()
     engine.runtime, engine.effective = runtime, effective
     assert price(plan, engine, gpus) == CostRecord(2.5, paid)
@@ -159,12 +159,15 @@ def test_no_price_is_no_cost() -> None:
 
 @pytest.mark.parametrize("typed", [{"workers": 4}, {"workers": 50, "master": ("h", 1)}])
 def test_as_many_workers_as_there_are_cores_are_fine_and_elsewhere_any(typed: dict[str, Any]) -> None:
-    assert resolve(LoadOptions(**typed), Machine(cpus=FOUR, runtime_for=lambda *_: "local")).workers == typed["workers"]
+    assert (
+        resolve(LoadOptions(**typed), ThisMachine(cpus=FOUR, runtime_for=lambda *_: "local")).workers
+        == typed["workers"]
+    )
 
 
 def test_more_workers_than_cores_are_refused_at_once() -> None:
     with pytest.raises(UserError, match=r"--workers is 5, but this process may use 4 CPU cores.*at most WORKERS=4"):
-        resolve(LoadOptions(workers=5), Machine(cpus=FOUR, runtime_for=never))
+        resolve(LoadOptions(workers=5), ThisMachine(cpus=FOUR, runtime_for=never))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +175,7 @@ def test_more_workers_than_cores_are_refused_at_once() -> None:
 )
 def test_users_are_not_ignored_where_a_rate_is_asked_for(overrides: dict[str, str]) -> None:
     with pytest.raises(UserError, match="cannot be set with a rate of 5 requests/s") as caught:
-        resolve(LoadOptions(overrides=overrides), Machine(runtime_for=never))
+        resolve(LoadOptions(overrides=overrides), ThisMachine(runtime_for=never))
     assert caught.value.code is Exit.USAGE
 
 
@@ -195,5 +198,5 @@ def test_a_key_in_the_query_of_the_url_is_kept_out_of_it(monkeypatch: pytest.Mon
 
 def test_a_variable_that_is_missing_is_refused_before_anything_is_started() -> None:
     with pytest.raises(UserError) as caught:
-        resolve(LoadOptions(overrides={"endpoint.headers.X-Key": "env:NOT_THERE"}), Machine(runtime_for=never))
+        resolve(LoadOptions(overrides={"endpoint.headers.X-Key": "env:NOT_THERE"}), ThisMachine(runtime_for=never))
     assert caught.value.code is Exit.AUTH

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.scenario.abort import Abort, AbortRules, AbortSettings, Counted
+from tokenswarm.scenario.abort import Abort, AbortRules, AbortSettings, EndedRequests
 from tokenswarm.scenario.loading import load_scenario
 
 GB = 1e9
@@ -18,7 +18,7 @@ def run(settings: AbortSettings, seconds: Iterable[tuple[int, int, int]]) -> tup
     rules, total = AbortRules(settings), [0, 0, 0]
     for at, counts in enumerate(seconds):
         total = [before + more for before, more in zip(total, counts, strict=True)]
-        if (abort := rules.look(Counted(float(at), *total))) is not None:
+        if (abort := rules.look(EndedRequests(float(at), *total))) is not None:
             return at, abort
     return None
 
@@ -72,7 +72,7 @@ def test_an_engine_that_hangs_is_an_error_rate_and_then_gone() -> None:
 def test_a_window_of_hours_needs_no_more_room_than_one_of_a_minute() -> None:
     rules = AbortRules(AbortSettings(window_s=7200.0))
     for at in range(20_000):
-        assert rules.look(Counted(float(at), at, 0, 0)) is None
+        assert rules.look(EndedRequests(float(at), at, 0, 0)) is None
     assert len(rules._window) <= 122
 
 
@@ -94,7 +94,7 @@ def test_a_disk_that_is_nearly_full_ends_the_run(free: float, total: float, ends
 
 
 def test_kinds_of_failure_are_counted_as_away_or_not() -> None:
-    counted = Counted.of(
+    counted = EndedRequests.of(
         1.0, {"ok": 5, "failed": 7, "cancelled": 1}, {"connect_refused": 3, "server_error": 3, "reset_mid_stream": 1}
     )
     assert (counted.ok, counted.failed, counted.away) == (5, 7, 4)

@@ -20,7 +20,7 @@ from tokenswarm.run.life import LoadTools
 from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import resolve
-from tokenswarm.series.pairs import Ending, PairedRuns, Series, SeriesTools, order, side_labels
+from tokenswarm.series.pairs import Ending, PairedRuns, PairSeries, SeriesTools, order, side_labels
 
 
 class Endpoint(FakeEngine):
@@ -55,7 +55,7 @@ class Bench:
         self._tmp, self._resets, self._fails, self._refuses = tmp_path, resets, fails, refuses
         self._time = 0.0
 
-    def play(self, a: LoadOptions, b: LoadOptions, repeats: int = 3, ending: Ending | None = None) -> Series:
+    def play(self, a: LoadOptions, b: LoadOptions, repeats: int = 3, ending: Ending | None = None) -> PairSeries:
         engine = EngineTools(bring_up=self._bring_up, preflight=self._preflight)
         tools = SeriesTools(engine=engine, run=self._run, now=self._now, ending=ending or Ending())
         return PairedRuns(a, b, repeats, self.console, lambda side, _: self.log.append(f"report {side}"), tools).play(

@@ -23,7 +23,7 @@ from tokenswarm.run.run_plan import resolve
 from tokenswarm.run.shared_engine import SharedEngine
 from tokenswarm.series.pairs import SeriesTools
 from tokenswarm.series.space import DEFAULT, Candidate
-from tokenswarm.series.tune import Measured, Trial, TuneRun, TuneTools
+from tokenswarm.series.tune import MeasuredObjective, Trial, TuneRun, TuneTools
 from tokenswarm.series.tune_state import TuneState, read_state
 
 CANDIDATES = [Candidate(DEFAULT, {}), Candidate("a", {"max_num_seqs": 3}), Candidate("b", {"max_num_seqs": 4})]
@@ -70,7 +70,7 @@ class Bench:
         self,
         tmp_path: Path,
         fails: Callable[[int, int | None], BaseException | None] = lambda *_: None,
-        figure: Callable[[int], Measured] = lambda number: Measured(float(number)),
+        figure: Callable[[int], MeasuredObjective] = lambda number: MeasuredObjective(float(number)),
         budget_s: float | None = None,
     ) -> None:
         self.tmp, self.fails, self.figure, self.budget_s = tmp_path, fails, figure, budget_s
@@ -151,7 +151,8 @@ def test_a_spoilt_run_is_made_again(tmp_path: Path) -> None:
     bench = Bench(
         tmp_path,
         figure=lambda number: (
-            numbers.append(number) or (Measured(None, "late", spoilt=True) if len(numbers) == 1 else Measured(1.0))
+            numbers.append(number)
+            or (MeasuredObjective(None, "late", spoilt=True) if len(numbers) == 1 else MeasuredObjective(1.0))
         ),
     )
     state = bench.play(pairs=0)
@@ -159,7 +160,7 @@ def test_a_spoilt_run_is_made_again(tmp_path: Path) -> None:
 
 
 def test_a_load_generator_that_is_the_limit_throws_no_candidate_out_but_ends_the_race(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, figure=lambda number: Measured(None, "late", spoilt=True))
+    bench = Bench(tmp_path, figure=lambda number: MeasuredObjective(None, "late", spoilt=True))
     state = bench.play()
     assert (state.ended, state.failures, len(bench.runs), bench.race.rounds) == ("load_generator", {}, 3, [])
     assert state.rounds[0].figures == {} and state.fresh == {}
@@ -212,7 +213,7 @@ class Searches(Bench):
 
     def play(self, earlier: TuneState | None = None, pairs: int = 2) -> TuneState:
         series = SeriesTools(now=lambda: self.time)
-        tools = TuneTools(lambda run: Measured(None), None, pairs, series, self._search, "capacity")
+        tools = TuneTools(lambda run: MeasuredObjective(None), None, pairs, series, self._search, "capacity")
         (self.tmp / "series").mkdir(exist_ok=True)
         console = Console(file=io.StringIO(), width=200)
         return TuneRun(LoadOptions(), CANDIDATES, self.race, console, tools).play(self.tmp / "series", earlier)
@@ -222,7 +223,7 @@ class Searches(Bench):
         folder.mkdir()
         sequences = resolve(options).scenario.engine.max_num_seqs
         self.asked.append((sequences, options.overrides["prompts.seed"], folder.name, known))
-        return self.ends(len(self.asked)) or Trial(Measured(10.0 * len(self.asked)), folder)
+        return self.ends(len(self.asked)) or Trial(MeasuredObjective(10.0 * len(self.asked)), folder)
 
 
 def test_a_search_begins_where_the_candidates_last_one_ended_in_a_folder_of_its_own(tmp_path: Path) -> None:
@@ -237,7 +238,7 @@ def test_a_search_begins_where_the_candidates_last_one_ended_in_a_folder_of_its_
 
 
 def test_a_race_of_searches_goes_on_and_only_by_the_same_objective(tmp_path: Path) -> None:
-    cut = Trial(Measured(None), ended="interrupted")
+    cut = Trial(MeasuredObjective(None), ended="interrupted")
     bench = Searches(tmp_path, lambda number: cut if number == 12 else None)
     assert bench.play(pairs=2).ended == "interrupted"
     kept = read_state(tmp_path / "series")
@@ -249,6 +250,6 @@ def test_a_race_of_searches_goes_on_and_only_by_the_same_objective(tmp_path: Pat
 
 
 def test_a_search_that_the_load_generator_spoiled_is_made_again(tmp_path: Path) -> None:
-    spoilt = Trial(Measured(None, "late", spoilt=True))
+    spoilt = Trial(MeasuredObjective(None, "late", spoilt=True))
     bench = Searches(tmp_path, lambda number: spoilt if number == 1 else None)
     assert bench.play(pairs=1).failures == {} and len(bench.asked) == 10 + 2

@@ -6,7 +6,7 @@ import pytest
 
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.scenario.loading import load_scenario
-from tokenswarm.sim.adapters import Adapters, AdapterSettings
+from tokenswarm.sim.adapters import AdapterSettings, AdapterSlots
 from tokenswarm.sim.api import ApiError, understand
 from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import run
@@ -32,7 +32,7 @@ def test_two_adapters_share_no_prefix_and_a_prompt_keeps_its_length() -> None:
 
 
 def test_the_first_use_is_from_disk_and_one_that_was_pushed_out_from_memory() -> None:
-    adapters = Adapters(AdapterSettings(("a", "b", "c"), slots=2, load_s=0.2, swap_s=0.01))
+    adapters = AdapterSlots(AdapterSettings(("a", "b", "c"), slots=2, load_s=0.2, swap_s=0.01))
     waits = [
         adapters.wait_s(name, now)
         for name, now in (("a", 0), ("a", 0.1), ("a", 1), ("b", 1), ("c", 2), ("a", 3), ("", 4))

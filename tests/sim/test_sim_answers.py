@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.examples import examples
-from tokenswarm.sim.answers import AnswerSettings, Ask, plan
+from tokenswarm.sim.answers import AnswerSettings, AnswerSpec, plan
 from tokenswarm.sim.api import ApiError, parse
 from tokenswarm.sim.jobs import TOKEN_BYTES
 from tokenswarm.sim.text import Prose, count, encode, render_chat
@@ -20,8 +20,8 @@ PROSE = Prose(0)
 QUIET = AnswerSettings(reasoning="never")
 
 
-def ask(*texts: str, prompt_hash: int = 7, max_tokens: int = 10_000, **fields) -> Ask:
-    return Ask(texts=texts, prompt_hash=prompt_hash, max_tokens=max_tokens, **fields)
+def ask(*texts: str, prompt_hash: int = 7, max_tokens: int = 10_000, **fields) -> AnswerSpec:
+    return AnswerSpec(texts=texts, prompt_hash=prompt_hash, max_tokens=max_tokens, **fields)
 
 
 def answer(*texts: str, settings: AnswerSettings = QUIET, **fields):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.sim.hardware import Profile, load_profile, profile_names
+from tokenswarm.sim.hardware import EngineProfile, load_profile, profile_names
 
-ROUND = Profile(
+ROUND = EngineProfile(
     name="round", title="round figures", kind="roofline", context_length=1000, kv_tokens=1000,
     memory_bandwidth=1000.0, compute=10_000.0, weight_bytes=100.0, parameters=50.0, kv_bytes_per_token=2.0,
     attention_flops_per_pair=4.0, step_overhead_s=0.5,
@@ -25,13 +25,13 @@ def test_a_long_prompt_is_bound_by_arithmetic():
 
 
 def test_efficiencies_divide_the_peaks():
-    slower = Profile(**{**_fields(ROUND), "bandwidth_efficiency": 0.5, "compute_efficiency": 0.25})
+    slower = EngineProfile(**{**_fields(ROUND), "bandwidth_efficiency": 0.5, "compute_efficiency": 0.25})
     assert slower.step_s([], 10, 1) == pytest.approx(0.24 + 0.5)
     assert slower.step_s([(20, 100)], 0, 0) == pytest.approx(4 * 3.82 + 0.5)
 
 
-def _fields(profile: Profile) -> dict:
-    return {name: getattr(profile, name) for name in Profile.__slots__}
+def _fields(profile: EngineProfile) -> dict:
+    return {name: getattr(profile, name) for name in EngineProfile.__slots__}
 
 
 def test_an_h100_decodes_an_8b_model_at_the_speed_of_its_memory():

@@ -10,8 +10,8 @@ import pytest
 
 from tokenswarm.sim.block_cache import BlockCache
 from tokenswarm.sim.flat import FlatEngine
-from tokenswarm.sim.hardware import Profile, Speculation, load_profile
-from tokenswarm.sim.jobs import Job, Limits
+from tokenswarm.sim.hardware import EngineProfile, SpeculationModel, load_profile
+from tokenswarm.sim.jobs import EngineLimits, Job
 from tokenswarm.sim.radix_cache import RadixCache
 from tokenswarm.sim.scheduler import BatchEngine
 
@@ -34,7 +34,7 @@ class Recorder:
 
 def engine(policy="mixed", cache=None, **limits):
     """A batch engine on a recorder: (engine, recorder, cache)."""
-    settings = Limits(kv_tokens=limits.pop("kv_tokens", 10_000), **limits)
+    settings = EngineLimits(kv_tokens=limits.pop("kv_tokens", 10_000), **limits)
     cache = cache or BlockCache(settings.kv_tokens, settings.block_size)
     recorder = Recorder()
     return BatchEngine(recorder, settings, cache, policy), recorder, cache
@@ -224,18 +224,18 @@ def test_the_cache_cannot_be_flushed_while_jobs_are_in_the_engine():
 def test_tokens_of_one_step_are_handed_out_one_after_another():
     recorder = Recorder()
     recorder.emit_s = 0.25
-    model = BatchEngine(recorder, Limits(kv_tokens=1000), BlockCache(1000, 16), "mixed")
+    model = BatchEngine(recorder, EngineLimits(kv_tokens=1000), BlockCache(1000, 16), "mixed")
     for name in "abc":
         model.submit(job(name, prompt=1, output=1), 0.0)
     assert drain(model) == [(3.25, "a"), (3.5, "b"), (3.75, "c")]
 
 
 def test_the_first_token_of_a_lone_request_comes_after_overhead_prefill_and_emission():
-    profile = Profile(
+    profile = EngineProfile(
         name="p", title="p", kind="roofline", context_length=100, kv_tokens=100, memory_bandwidth=100.0,
         compute=1e9, weight_bytes=200.0, parameters=1.0, step_overhead_s=0.5, request_overhead_s=0.25, emit_s=0.125,
     )  # fmt: skip
-    model = BatchEngine(profile, Limits(kv_tokens=100), BlockCache(100, 16), "mixed")
+    model = BatchEngine(profile, EngineLimits(kv_tokens=100), BlockCache(100, 16), "mixed")
     model.submit(job("a", prompt=10, output=2), 1.0)
     # 200 B / 100 B/s + 0.5 s = 2.5 s a step
     times = [at for at, _ in drain(model)]
@@ -243,13 +243,13 @@ def test_the_first_token_of_a_lone_request_comes_after_overhead_prefill_and_emis
 
 
 def test_decode_slows_down_as_the_batch_grows():
-    profile = Profile(
+    profile = EngineProfile(
         name="p", title="p", kind="roofline", context_length=10_000, kv_tokens=100_000, memory_bandwidth=1e6,
         compute=1e12, weight_bytes=1e3, parameters=1.0, kv_bytes_per_token=10.0,
     )  # fmt: skip
 
     def gap_s(jobs: int) -> float:
-        model = BatchEngine(replace(profile), Limits(kv_tokens=100_000), BlockCache(100_000, 16), "mixed")
+        model = BatchEngine(replace(profile), EngineLimits(kv_tokens=100_000), BlockCache(100_000, 16), "mixed")
         for number in range(jobs):
             model.submit(job(str(number), 100, 10), 0.0)
         times = sorted({at for at, _ in drain(model)})
@@ -301,7 +301,7 @@ def test_many_steps_at_once_give_the_times_of_one_by_one(policy, kv_tokens):
     profile = replace(load_profile("h100-8b"), emit_s=1e-5)
 
     def build():
-        settings = Limits(kv_tokens=kv_tokens, max_num_seqs=8, max_batched_tokens=256)
+        settings = EngineLimits(kv_tokens=kv_tokens, max_num_seqs=8, max_batched_tokens=256)
         cache = BlockCache(kv_tokens, 16) if policy == "mixed" else RadixCache(kv_tokens)
         rng = random.Random(5)
         jobs = [job(f"j{n}", prompt=rng.randrange(5, 200), output=rng.randrange(1, 120)) for n in range(30)]
@@ -330,13 +330,13 @@ def test_many_steps_at_once_give_the_times_of_one_by_one(policy, kv_tokens):
 def test_speculation_gives_the_tokens_of_its_acceptance_and_asks_its_price():
     profile = load_profile("h100-8b")
     plain, drafted = (
-        BatchEngine(profile, Limits(kv_tokens=100_000, speculation=each), BlockCache(100_000, 16), "mixed")
-        for each in (None, Speculation(3, 0.7, 0.05))
+        BatchEngine(profile, EngineLimits(kv_tokens=100_000, speculation=each), BlockCache(100_000, 16), "mixed")
+        for each in (None, SpeculationModel(3, 0.7, 0.05))
     )
     one_by_one, several = (times_of(each, [job("a", 100, 2000)])["a"] for each in (plain, drafted))
     counters = drafted.counters
     mean = 1 + counters.accepted_tokens / counters.drafts
-    assert mean == pytest.approx(Speculation(3, 0.7, 0.05).mean_tokens, rel=0.05)
+    assert mean == pytest.approx(SpeculationModel(3, 0.7, 0.05).mean_tokens, rel=0.05)
     assert counters.generation_tokens == 2000 and len(several) == pytest.approx(2000 / mean, rel=0.02)
     speedup = (one_by_one[-1] - one_by_one[0]) / (several[-1] - several[0])
     drafting_share = 3 * 0.05 * profile.weight_bytes / (profile.memory_bandwidth * profile.bandwidth_efficiency)
@@ -344,7 +344,7 @@ def test_speculation_gives_the_tokens_of_its_acceptance_and_asks_its_price():
 
 
 def test_which_drafts_are_right_is_the_prompt_s_own_luck():
-    speculation = Speculation(4, 0.6, 0.0)
+    speculation = SpeculationModel(4, 0.6, 0.0)
     runs = [times_of(engine(speculation=speculation)[0], [job("a", 20, 200)])["a"] for _ in range(2)]
     assert runs[0] == runs[1]
 

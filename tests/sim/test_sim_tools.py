@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tokenswarm.sim.answers import AnswerSettings, Ask, plan
+from tokenswarm.sim.answers import AnswerSettings, AnswerSpec, plan
 from tokenswarm.sim.api import ApiError, understand
 from tokenswarm.sim.constrained import REFUSED, Tool
 from tokenswarm.sim.grammars import Compiler
@@ -122,7 +122,7 @@ def test_what_an_engine_refuses_is_refused(wrong) -> None:
 
 
 def test_a_model_may_answer_in_text_where_it_may_choose() -> None:
-    ask = [Ask(("x",), number, 500, tools=(Tool("t", SCHEMA),)) for number in range(200)]
+    ask = [AnswerSpec(("x",), number, 500, tools=(Tool("t", SCHEMA),)) for number in range(200)]
     called = sum(bool(plan(each, PROSE, AnswerSettings()).call) for each in ask)
     assert 130 < called < 190
 
@@ -132,7 +132,9 @@ def test_answers_under_a_constraint_are_invalid_refused_or_cut_as_often_as_asked
     outcomes: Counter[str] = Counter()
     for number in range(600):
         answer = plan(
-            Ask(("x",), number * 7919, 500, response_format={"type": "json_schema", "json_schema": {"schema": SCHEMA}}),
+            AnswerSpec(
+                ("x",), number * 7919, 500, response_format={"type": "json_schema", "json_schema": {"schema": SCHEMA}}
+            ),
             PROSE,
             settings,
         )
@@ -148,7 +150,7 @@ def test_answers_under_a_constraint_are_invalid_refused_or_cut_as_often_as_asked
         ] += 1
     assert 30 < outcomes["refused"] < 95 and 310 < outcomes["valid"] < 410
     assert outcomes["other JSON"] > 50 and outcomes["no JSON"] > 50
-    cut = plan(Ask(("x",), 1, 3, tools=(Tool("t", SCHEMA),), tool_choice="required"), PROSE, settings)
+    cut = plan(AnswerSpec(("x",), 1, 3, tools=(Tool("t", SCHEMA),), tool_choice="required"), PROSE, settings)
     assert cut.finish_reason == "length" and len(cut.pieces) == 3
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from tokenswarm.analysis.search.attainment import blocks_of
-from tokenswarm.analysis.search.capacity_search import Evidence, Knowledge, SearchSettings, judge, next_step
+from tokenswarm.analysis.search.capacity_search import Knowledge, LoadEvidence, SearchSettings, judge, next_step
 
 from tests.statistics.simulated import runs, tolerance
 from tokenswarm.base.config_text import parse_set
@@ -57,7 +57,7 @@ class Bench:
                 int(step.load), max(_SHORTEST_S, step.requests / rate), 1000 * seed + len(evidence)
             )
             self.rates[step.load] = len(at) / (window[1] - window[0])
-            evidence.append(Evidence(step.load, blocks_of(at, margin, window, TARGET)))
+            evidence.append(LoadEvidence(step.load, blocks_of(at, margin, window, TARGET)))
             sent += count
         return judge(settings, evidence), step.why, sent
 

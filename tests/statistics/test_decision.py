@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tokenswarm.analysis.compare.ab_test import Reading, difference
 from tokenswarm.analysis.compare.sequential import Look
-from tokenswarm.analysis.search.decision import DECIDED, SAME, Choice, Interval, choose, ratio_of
+from tokenswarm.analysis.search.decision import DECIDED, SAME, EngineChoice, Interval, choose, ratio_of
 
 from tests.statistics.simulated import runs, tolerance
 
@@ -16,7 +16,7 @@ DECISIONS = runs(2000, fast=500)
 PLANNED = 10
 
 
-def decided(apart: float, error: float, spread: float, rng: np.random.Generator) -> Choice:
+def decided(apart: float, error: float, spread: float, rng: np.random.Generator) -> EngineChoice:
     """One decision between engines whose capacity and goodput differ by the factor exp(apart). `error`: the standard
     error of a capacity; `spread`: of one pair's difference."""
     estimates = [float(each) for each in np.exp(rng.normal([apart, 0.0], error))]

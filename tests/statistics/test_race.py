@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tokenswarm.analysis.search.capacity_search import RATE, Evidence
+from tokenswarm.analysis.search.capacity_search import RATE, LoadEvidence
 from tokenswarm.analysis.search.quick_capacity import QuickSearch
 from tokenswarm.analysis.search.race import Race
 
@@ -66,10 +66,10 @@ def capacity_race(count: int, seed: int) -> tuple[bool, float, bool]:
     while race.over is None:
         for name in race.survivors:
             quick = QuickSearch(last.get(name, start), RATE, QUEUE.target, known=name in last)
-            evidence: list[Evidence] = []
+            evidence: list[LoadEvidence] = []
             while (step := quick.next_step(evidence)).load is not None:
                 run, _ = QUEUE.run(step.load / speed[int(name)], step.requests, (seed, race.rounds, len(evidence)))
-                evidence.append(Evidence(step.load, run.blocks))
+                evidence.append(LoadEvidence(step.load, run.blocks))
             last[name] = quick.estimate(evidence) or 0.0
         race.record_round({name: last[name] for name in race.survivors})
     searches = sum(map(len, race.figures.values()))

@@ -16,7 +16,7 @@ import jsonschema
 
 from tokenswarm.base.masking import masked
 from tokenswarm.client.answer import Answer
-from tokenswarm.contract.claims_record import Evidence
+from tokenswarm.contract.claims_record import ClaimEvidence
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.engines import Engine
 from tokenswarm.engines.install_paths import tiny_model_folder
@@ -74,7 +74,7 @@ class Subject:
         return document
 
 
-Check = Callable[[Subject], Evidence]
+Check = Callable[[Subject], ClaimEvidence]
 CHECKS: dict[str, Check] = {}
 """By the name that claims use."""
 
@@ -89,9 +89,9 @@ def check(name: str) -> Callable[[Check], Check]:
     return register
 
 
-def _share(values: Sequence[float], words: str) -> Evidence:
+def _share(values: Sequence[float], words: str) -> ClaimEvidence:
     """A share of which several values were seen, each of them exact: their range stands for the interval."""
-    return Evidence(
+    return ClaimEvidence(
         figure=Figure(sum(values) / len(values), "share", len(values), [min(values), max(values)]), words=words
     )
 
@@ -102,7 +102,7 @@ def _cached(answer: Answer) -> int | None:
 
 
 @check("shared_document")
-def shared_document(subject: Subject) -> Evidence:
+def shared_document(subject: Subject) -> ClaimEvidence:
     """A document with three questions: which share of the later prompts came from the cache?"""
     document = subject.text(_DOCUMENT_TOKENS)
     answers = [subject.stream(f"{document}\n\nQuestion {number}: what is it about?") for number in (1, 2, 3)]
@@ -112,13 +112,13 @@ def shared_document(subject: Subject) -> Evidence:
         if (cached := _cached(answer)) is not None and answer.usage.prompt_tokens
     ]
     if len(shares) < 2:
-        return Evidence(why=_no_counts(answers))
+        return ClaimEvidence(why=_no_counts(answers))
     words = " and ".join(f"{answer.usage.cached_tokens:,} of {answer.usage.prompt_tokens:,}" for answer in answers[1:])
     return _share(shares, f"cached prompt tokens of the later two requests: {words}")
 
 
 @check("partial_overlap")
-def partial_overlap(subject: Subject) -> Evidence:
+def partial_overlap(subject: Subject) -> ClaimEvidence:
     """Prompts that agree in their first part, up to no block's edge: which share of that part does the cache give?"""
     shares, words = [], []
     for cut in (0.55, 0.75):
@@ -128,30 +128,30 @@ def partial_overlap(subject: Subject) -> Evidence:
         answer = subject.stream(f"{shared} But here all is different: {fresh_salt()}")
         common = subject.stream(shared).usage.prompt_tokens  # last: only its length is wanted
         if common is None or (cached := _cached(answer)) is None:
-            return Evidence(why=_no_counts([answer]))
+            return ClaimEvidence(why=_no_counts([answer]))
         shares.append(cached / common)
         words.append(f"{cached:,} of about {common:,}")
     return _share(shares, f"cached of the shared prompt tokens: {', '.join(words)}")
 
 
 @check("whole_blocks")
-def whole_blocks(subject: Subject) -> Evidence:
+def whole_blocks(subject: Subject) -> ClaimEvidence:
     """Are cached tokens whole blocks of the engine's size, and never the part of a block that agrees too?"""
     block = subject.engine.effective.get("block_size")
     if not isinstance(block, int) or block <= 1:
-        return Evidence(holds=False, words=f"its cache has no blocks of several tokens ({block or 'not told'})")
+        return ClaimEvidence(holds=False, words=f"its cache has no blocks of several tokens ({block or 'not told'})")
     first = subject.text(_DOCUMENT_TOKENS)
     counts = []
     subject.stream(first)
     for cut in (0.5, 0.7, 0.9):
         cached = _cached(subject.stream(f"{first[: int(len(first) * cut)]} but here all is different"))
         if cached is None:
-            return Evidence(why="the engine does not tell cached tokens")
+            return ClaimEvidence(why="the engine does not tell cached tokens")
         counts.append(cached)
     if not any(counts):
-        return Evidence(why="nothing was cached at all")
+        return ClaimEvidence(why="nothing was cached at all")
     words = f"cached tokens {', '.join(map(str, counts))}; blocks of {block}"
-    return Evidence(holds=all(count % block == 0 for count in counts), words=words)
+    return ClaimEvidence(holds=all(count % block == 0 for count in counts), words=words)
 
 
 def _no_counts(answers: Sequence[Answer]) -> str:
@@ -160,33 +160,33 @@ def _no_counts(answers: Sequence[Answer]) -> str:
 
 
 @check("sdk_by_base_url")
-def sdk_by_base_url(subject: Subject) -> Evidence:
+def sdk_by_base_url(subject: Subject) -> ClaimEvidence:
     """Does the official SDK get a streamed and a plain answer, told the base URL alone?"""
     result = subject.sdk(subject.load.endpoint, subject.load.model, subject.load.api_key)
-    return Evidence(
+    return ClaimEvidence(
         holds=result.compatible, words="; ".join(result.notes) or "a streamed and a plain answer by the openai SDK"
     )
 
 
 @check("tags_in_content")
-def tags_in_content(subject: Subject) -> Evidence:
+def tags_in_content(subject: Subject) -> ClaimEvidence:
     """With a reasoning parser: is the reasoning still in the content, between tags?"""
     body: dict[str, Any] = {"max_tokens": 120, "ignore_eos": True, "temperature": 1.0, "seed": 5}
     if (closing := _closing_tag(subject.load.model)) is not None:
         body["logit_bias"] = {str(closing): 5.5}
     document = subject.plain("Think, then answer: is 7 a prime?", **body)
     if isinstance(document, str):
-        return Evidence(why=document)
+        return ClaimEvidence(why=document)
     message = _message(document)
     content = message.get("content") or ""
     thoughts = {key: value for key in ("reasoning", "reasoning_content") if (value := message.get(key))}
     if not content and not thoughts:
-        return Evidence(why="the answer held neither content nor reasoning")
+        return ClaimEvidence(why="the answer held neither content nor reasoning")
     fields = ", ".join(f"{len(value):,} characters in {key}" for key, value in thoughts.items()) or "no reasoning field"
     # A closing tag alone is one more token of the answer where the reasoning before it stands in its own field.
     left_in = "<think>" in content or (not thoughts and "</think>" in content)
     words = f"{fields}; {len(content):,} characters of content, {'with the tags' if left_in else 'no reasoning in it'}"
-    return Evidence(holds=left_in, words=words)
+    return ClaimEvidence(holds=left_in, words=words)
 
 
 def _message(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -216,7 +216,7 @@ _SCHEMA: dict[str, Any] = {
 
 
 @check("schema_enforced")
-def schema_enforced(subject: Subject) -> Evidence:
+def schema_enforced(subject: Subject) -> ClaimEvidence:
     """Is each answer that was not cut valid by the schema that it was asked for, whatever the prompt says?"""
     wanted = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": _SCHEMA, "strict": True}}
     trials = failures = cut = 0
@@ -230,7 +230,7 @@ def schema_enforced(subject: Subject) -> Evidence:
             seed=number,
         )
         if isinstance(document, str):
-            return Evidence(why=document)
+            return ClaimEvidence(why=document)
         if document["choices"][0].get("finish_reason") == "length":
             cut += 1
             continue
@@ -240,8 +240,8 @@ def schema_enforced(subject: Subject) -> Evidence:
             failures += 1
             words = words or f"for example {' '.join(text.split())[:60]!r}"
     if not trials:
-        return Evidence(why=f"all {cut} answers were cut by their length")
-    return Evidence(
+        return ClaimEvidence(why=f"all {cut} answers were cut by their length")
+    return ClaimEvidence(
         holds=not failures,
         trials=max(trials, 2),
         failures=failures,
@@ -258,14 +258,14 @@ def _is_valid(text: str) -> bool:
 
 
 @check("warmup_effect")
-def warmup_effect(subject: Subject) -> Evidence:
+def warmup_effect(subject: Subject) -> ClaimEvidence:
     """TTFT of the first request after a start over that of later ones, with a 95% prediction interval: where one more
     ordinary request would lie is where the ratio is 1."""
     times = []
     for _ in range(_WARM_REQUESTS):
         answer = subject.stream(subject.text(200))
         if answer.ttft_ms is None:
-            return Evidence(why=f"a request had no first token ({answer.error or 'no text'})")
+            return ClaimEvidence(why=f"a request had no first token ({answer.error or 'no text'})")
         times.append(math.log(answer.ttft_ms))
     usual = times[_STILL_WARMING:]
     mean = sum(usual) / len(usual)
@@ -273,6 +273,6 @@ def warmup_effect(subject: Subject) -> Evidence:
     half = _T_975 * spread * math.sqrt(1.0 + 1.0 / len(usual))
     apart = times[0] - mean
     words = f"TTFT {math.exp(times[0]):.0f} ms first, {math.exp(mean):.0f} ms later"
-    return Evidence(
+    return ClaimEvidence(
         figure=Figure(math.exp(apart), "", len(times), [math.exp(apart - half), math.exp(apart + half)]), words=words
     )

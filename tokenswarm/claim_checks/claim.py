@@ -19,13 +19,13 @@ SOURCES_TOML = "_sources.toml"
 SPEED, BEHAVIOUR = "speed", "behaviour"
 
 
-class Part(BaseModel):
+class ClaimTable(BaseModel):
     """A table of a claim's file: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Source(Part):
+class Publication(ClaimTable):
     """Where something was published."""
 
     title: str
@@ -35,7 +35,7 @@ class Source(Part):
     """Hardware, model and versions, in the words of the source."""
 
 
-class Published(Part):
+class Published(ClaimTable):
     """What one source says: its figure in its own terms, and the ratio that follows from it."""
 
     source: str
@@ -43,7 +43,7 @@ class Published(Part):
     ratio: float | None = None
 
 
-class Needs(Part):
+class Needs(ClaimTable):
     """Under which conditions the claim can be tested. `gpu`: part of a product name; `lacks`: what no machine has yet,
     because nothing measures it."""
 
@@ -55,14 +55,14 @@ class Needs(Part):
     lacks: str = ""
 
 
-class SideOfRun(Part):
+class SideOfRun(ClaimTable):
     """One side of paired runs: an engine, and scenario values of its own (as SET)."""
 
     engine: str
     set: str = ""
 
 
-class Run(Part):
+class ClaimRun(ClaimTable):
     """What is run. `by`: oneshot | pairs | sweep | spread | start | check. `points`: of a sweep, as SET; `unset`:
     engine settings that are left to the engine, also where tokenswarm has a default of its own; `commands`: published
     command lines by engine."""
@@ -83,7 +83,7 @@ class Run(Part):
     commands: dict[str, list[str]] = {}
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Run:
+    def _is_whole(self) -> ClaimRun:
         if self.by in ("pairs", "sweep", "spread") and (self.a is None or self.b is None):
             raise ValueError(f"by = {self.by} needs both sides, [run.a] and [run.b]")
         if self.by == "sweep" and len(self.points) < 2:
@@ -93,7 +93,7 @@ class Run(Part):
         return self
 
 
-class Expect(Part):
+class Expect(ClaimTable):
     """Which figure, and where it lies if the claim holds. `of`: what it is a figure of, in words; `reading`: how their
     words became this region. `case_a`, `case_b`: of a one shot."""
 
@@ -112,7 +112,7 @@ class Expect(Part):
         return self
 
 
-class Claim(Part):
+class Claim(ClaimTable):
     """One file of claims/."""
 
     name: str = ""
@@ -121,7 +121,7 @@ class Claim(Part):
     sentence: str
     published: list[Published] = Field(min_length=1)
     needs: Needs
-    run: Run
+    run: ClaimRun
     expect: Expect
 
     @model_validator(mode="after")
@@ -132,10 +132,10 @@ class Claim(Part):
         return self
 
 
-def load_sources(folder: Path = CLAIMS_DIR) -> dict[str, Source]:
+def load_sources(folder: Path = CLAIMS_DIR) -> dict[str, Publication]:
     """All sources by their names. Raises UserError (USAGE)."""
     path = folder / SOURCES_TOML
-    return {name: _validated(table, Source, path) for name, table in _read(path).items()}
+    return {name: _validated(table, Publication, path) for name, table in _read(path).items()}
 
 
 def load_claims(only: list[str] | None = None) -> list[Claim]:

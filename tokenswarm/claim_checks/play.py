@@ -21,7 +21,7 @@ from tokenswarm.claim_checks.checks import CHECKS, Subject
 from tokenswarm.claim_checks.claim import SPEED, Claim, Expect, load_sources
 from tokenswarm.claim_checks.flags import refusals
 from tokenswarm.claim_checks.machine import Machine, missing
-from tokenswarm.contract.claims_record import ClaimRecord, Claims, ClaimSource, Evidence
+from tokenswarm.contract.claims_record import ClaimEvidence, ClaimRecord, Claims, ClaimSource
 from tokenswarm.contract.manifest import PreflightRecord
 from tokenswarm.contract.one_shot import OneShot
 from tokenswarm.contract.summary.figure import Figure
@@ -51,7 +51,7 @@ _OWN_CONTEXT = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ClaimRules:
     """What the analysis knows: figures out of runs, and states out of figures."""
 
     compare: Callable[[Sequence[Path], Sequence[Path], str], Figure]
@@ -140,7 +140,7 @@ def estimate_s(claim: Claim) -> float:
     return series * max(len(run.points), 1)
 
 
-def play_claims(claims: Sequence[Claim], asked: Asked, rules: Rules, console: Console, started_at: str) -> Claims:
+def play_claims(claims: Sequence[Claim], asked: Asked, rules: ClaimRules, console: Console, started_at: str) -> Claims:
     """Run what can be run; claims.json is written after each claim. Ctrl-C keeps what is known."""
     record = Claims(
         started_at=started_at, machine=asked.machine.words, claims=[record_of(claim, asked.machine) for claim in claims]
@@ -161,7 +161,7 @@ def play_claims(claims: Sequence[Claim], asked: Asked, rules: Rules, console: Co
     return record
 
 
-def _settle(record: Claims, claims: Sequence[Claim], rules: Rules) -> None:
+def _settle(record: Claims, claims: Sequence[Claim], rules: ClaimRules) -> None:
     for each, claim in zip(record.claims, claims, strict=True):
         rules.settle(each, len(claim.needs.engines) if claim.run.by == "check" else 1)
     record.simulated = any(evidence.simulated for each in record.claims for evidence in each.evidence)
@@ -197,10 +197,10 @@ def _groups(claims: Sequence[Claim], machine: Machine) -> list[_Group]:
 class _Tester:
     """Runs claims and gives what was seen."""
 
-    def __init__(self, asked: Asked, rules: Rules, console: Console) -> None:
+    def __init__(self, asked: Asked, rules: ClaimRules, console: Console) -> None:
         self._asked, self._rules, self._console = asked, rules, console
 
-    def test(self, group: _Group) -> list[tuple[Claim, list[Evidence]]]:
+    def test(self, group: _Group) -> list[tuple[Claim, list[ClaimEvidence]]]:
         """Each claim of a group with its evidence; what goes wrong is evidence of nothing, with the reason."""
         names = ", ".join(claim.name for claim in group.claims)
         self._console.print(f"\n{names}{f' ({group.engine})' if group.engine else ''}", highlight=False, soft_wrap=True)
@@ -215,13 +215,13 @@ class _Tester:
             self._console.print(str(error), style="red", highlight=False, soft_wrap=True)
             engine = group.engine or " and ".join(first.needs.engines)
             return [
-                (claim, [Evidence(engine=engine, why=f"it could not be run: {_one_line(error)}")])
+                (claim, [ClaimEvidence(engine=engine, why=f"it could not be run: {_one_line(error)}")])
                 for claim in group.claims
             ]
 
     # ---- checks
 
-    def _checks(self, group: _Group, engine: str) -> list[tuple[Claim, list[Evidence]]]:
+    def _checks(self, group: _Group, engine: str) -> list[tuple[Claim, list[ClaimEvidence]]]:
         first = group.claims[0]
         usual = _NO_SETTINGS | usual_values(_MOST_TOKENS) | {"engine.context_length": str(_OWN_CONTEXT)}
         options = self._options(first, engine, usual | parse_set(first.run.set))
@@ -247,7 +247,7 @@ class _Tester:
         tools = self._asked.engine_tools
         return replace(tools, preflight=unasked) if first.run.check == WARMUP and plan.host is None else tools
 
-    def _flags(self, claim: Claim, engine: str) -> Evidence:
+    def _flags(self, claim: Claim, engine: str) -> ClaimEvidence:
         lines = claim.run.commands.get(engine, [])
         spec = load_description(engine)
         with tempfile.TemporaryDirectory() as home:
@@ -259,7 +259,7 @@ class _Tester:
             words = f"the real parser refuses {len(refused)} of {len(lines)} command lines: {'; '.join(refused)}"
         self._console.print(f"{claim.name}: {words}", highlight=False, soft_wrap=True)
         package = spec.package.get(self._asked.machine.device, "") if spec.package else ""
-        return Evidence(
+        return ClaimEvidence(
             engine=engine,
             version=package.partition("==")[2] or None,
             where=self._asked.machine.words,
@@ -269,7 +269,7 @@ class _Tester:
 
     # ---- runs
 
-    def _pairs(self, claim: Claim, point: str = "") -> tuple[list[Path], list[Path], Evidence]:
+    def _pairs(self, claim: Claim, point: str = "") -> tuple[list[Path], list[Path], ClaimEvidence]:
         """The run folders of both sides, and the evidence that is still without a figure."""
         run = claim.run
         shared = {"load.duration_s": f"{run.duration_s:g}"} | parse_set(f"{run.set} {point}")
@@ -289,17 +289,17 @@ class _Tester:
         names = [path.relative_to(self._asked.folder).as_posix() for path in (*series.a, *series.b)]
         return series.a, series.b, self._evidence(claim, names)
 
-    def _by_pairs(self, claim: Claim) -> Evidence:
+    def _by_pairs(self, claim: Claim) -> ClaimEvidence:
         a, b, evidence = self._pairs(claim)
         evidence.figure = self._rules.compare(a, b, claim.expect.figure)
         return _with_why(evidence)
 
-    def _by_spread(self, claim: Claim) -> Evidence:
+    def _by_spread(self, claim: Claim) -> ClaimEvidence:
         a, b, evidence = self._pairs(claim)
         evidence.figure = self._rules.spread(a, b, claim.expect.figure)
         return _with_why(evidence)
 
-    def _by_sweep(self, claim: Claim) -> Evidence:
+    def _by_sweep(self, claim: Claim) -> ClaimEvidence:
         figures, runs = [], []
         for point in claim.run.points:
             a, b, evidence = self._pairs(claim, point)
@@ -308,7 +308,7 @@ class _Tester:
         evidence.figure, evidence.runs = self._rules.trend(figures), runs
         return _with_why(evidence)
 
-    def _by_one_shot(self, claim: Claim) -> Evidence:
+    def _by_one_shot(self, claim: Claim) -> ClaimEvidence:
         run = claim.run
         values = (
             usual_values(run.max_tokens)
@@ -328,7 +328,7 @@ class _Tester:
             evidence.why = str(problem)
         return _with_why(evidence)
 
-    def _by_start(self, claim: Claim) -> Evidence:
+    def _by_start(self, claim: Claim) -> ClaimEvidence:
         """Starts, and how long they took; where [expect] has no figure, whether any of them failed."""
         engine, times, failures = claim.needs.engines[0], [], []
         plan = resolve(self._options(claim, engine, parse_set(claim.run.set)))
@@ -381,11 +381,11 @@ class _Tester:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _evidence(self, claim: Claim, runs: list[str]) -> Evidence:
+    def _evidence(self, claim: Claim, runs: list[str]) -> ClaimEvidence:
         names = [self._asked.stand_in] if self._asked.stand_in else claim.needs.engines
         specs = [load_description(name) for name in names]
         machine = self._asked.machine
-        return Evidence(
+        return ClaimEvidence(
             engine=" and ".join(names),
             where=machine.words,
             runs=runs,
@@ -394,7 +394,7 @@ class _Tester:
         )
 
 
-_BY: dict[str, Callable[[_Tester, Claim], Evidence]] = {
+_BY: dict[str, Callable[[_Tester, Claim], ClaimEvidence]] = {
     "pairs": _Tester._by_pairs,
     "spread": _Tester._by_spread,
     "sweep": _Tester._by_sweep,
@@ -403,7 +403,7 @@ _BY: dict[str, Callable[[_Tester, Claim], Evidence]] = {
 }
 
 
-def _placed(evidence: Evidence, up: CheckedEngine, engine: str, machine: Machine) -> Evidence:
+def _placed(evidence: ClaimEvidence, up: CheckedEngine, engine: str, machine: Machine) -> ClaimEvidence:
     evidence.engine, evidence.version = engine, up.engine.version
     evidence.where = ", ".join(up.gpu_names) or machine.words
     evidence.simulated, evidence.on_cpu = up.engine.simulated, up.plan.engine_on_this_cpu
@@ -420,7 +420,7 @@ def honoured(values: Mapping[str, str], spec: EngineSpec, device: str | None) ->
     }
 
 
-def _with_why(evidence: Evidence) -> Evidence:
+def _with_why(evidence: ClaimEvidence) -> ClaimEvidence:
     if evidence.figure.value is None and not evidence.why:
         evidence.why = evidence.figure.why or "the figure is not known of these runs"
     return evidence

@@ -78,7 +78,7 @@ class _ToolCall(msgspec.Struct, gc=False):
         return (name or "") + (arguments or "")
 
 
-class Delta(msgspec.Struct, gc=False):
+class MessageDelta(msgspec.Struct, gc=False):
     """What a chunk adds, or a whole message."""
 
     content: str | None = None
@@ -162,8 +162,8 @@ def _first(*counts: int | None) -> int | None:
 class Choice(msgspec.Struct, gc=False):
     """One of an event's choices."""
 
-    delta: Delta | None = None
-    message: Delta | None = None
+    delta: MessageDelta | None = None
+    message: MessageDelta | None = None
     text: str | None = None
     finish_reason: str | None = None
     usage: _Usage | None = None
@@ -300,19 +300,19 @@ class _Lenient:
             self._usage(choice, "choices."),
         )
 
-    def _delta(self, choice: Mapping[str, Any], name: str) -> Delta | None:
+    def _delta(self, choice: Mapping[str, Any], name: str) -> MessageDelta | None:
         delta = choice.get(name)
         if delta is None:
             return None
         if delta == []:
             self._note(name, delta)
-            return Delta()
+            return MessageDelta()
         if not isinstance(delta, dict):
             raise NoEvent(self._problem)
         text, thought = self._said("content", delta.get("content"))
         for key in ("reasoning", "reasoning_content"):
             thought = thought or "".join(self._said(key, delta.get(key)))
-        return Delta(
+        return MessageDelta(
             content=text,
             reasoning=thought,
             refusal="".join(self._said("refusal", delta.get("refusal"))),

@@ -35,10 +35,10 @@ class Forecast:
 def forecast(record: Capacity, think_s: float, times: float) -> Forecast:
     """Play the search against an engine whose capacity is `times` the first load."""
     from tokenswarm.analysis.search.attainment import BLOCKS, Blocks
-    from tokenswarm.analysis.search.capacity_search import USERS, Evidence, SearchSettings, next_step
+    from tokenswarm.analysis.search.capacity_search import USERS, LoadEvidence, SearchSettings, next_step
 
     settings = SearchSettings(record.start, record.capacity.unit, record.target, record.precision)
-    evidence: list[Evidence] = []
+    evidence: list[LoadEvidence] = []
     requests = seconds = 0.0
     for _ in range(_MEASURE_STEPS):
         step = next_step(settings, evidence)
@@ -50,7 +50,7 @@ def forecast(record: Capacity, think_s: float, times: float) -> Forecast:
         share = 1.0 / (1.0 + (1.0 - record.target) / record.target * (step.load / record.start / times) ** _STEEPNESS)
         sent = max(1, round(rate * length / BLOCKS))
         good = tuple(round(sent * share * (place + 1)) - round(sent * share * place) for place in range(BLOCKS))
-        evidence.append(Evidence(step.load, Blocks((sent,) * BLOCKS, good, (0,) * BLOCKS)))
+        evidence.append(LoadEvidence(step.load, Blocks((sent,) * BLOCKS, good, (0,) * BLOCKS)))
         requests, seconds = requests + rate * (length + AROUND_S / 2.0), seconds + length + AROUND_S
     return Forecast(len(evidence), requests, seconds)
 

@@ -20,7 +20,7 @@ from tokenswarm.run.run_plan import resolve
 from tokenswarm.run.shared_engine import SharedEngine
 from tokenswarm.series.capacity import CapacityPlan, CapacityRule, search_capacity
 from tokenswarm.series.pairs import SALT, SeriesTools
-from tokenswarm.series.tune import Measured, Trial
+from tokenswarm.series.tune import MeasuredObjective, Trial
 
 _SEEDS = 100
 """From the seed of one search to that of the next: each of its runs has one of its own."""
@@ -78,13 +78,13 @@ def trial_of(record: Capacity, folder: Path) -> Trial:
     """What a quick search came to. Where not even the least load passes, the capacity is 0."""
     figure = record.capacity
     if figure.reason == "interrupted":
-        return Trial(Measured(None), ended="interrupted")
+        return Trial(MeasuredObjective(None), ended="interrupted")
     if figure.estimate is not None:
-        return Trial(Measured(figure.estimate), folder)
+        return Trial(MeasuredObjective(figure.estimate), folder)
     if figure.reason == "below_least":
-        return Trial(Measured(0.0), folder)
+        return Trial(MeasuredObjective(0.0), folder)
     why = _NOT_KNOWN.get(figure.reason, figure.reason)
-    return Trial(Measured(None, why, spoilt=figure.reason == LIMITED), folder)
+    return Trial(MeasuredObjective(None, why, spoilt=figure.reason == LIMITED), folder)
 
 
 def found_capacity(folder: Path) -> tuple[str, float | None]:

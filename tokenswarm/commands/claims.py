@@ -16,7 +16,7 @@ from tokenswarm.commands.values import at_least_one
 
 if TYPE_CHECKING:
     from tokenswarm.claim_checks.machine import Machine
-    from tokenswarm.claim_checks.play import Rules
+    from tokenswarm.claim_checks.play import ClaimRules
     from tokenswarm.engines.spec.engine_spec import Device
     from tokenswarm.run.options import LoadOptions
 
@@ -167,12 +167,12 @@ def _load_options(options: argparse.Namespace, argv: list[str]) -> LoadOptions:
     )
 
 
-def _rules() -> Rules:
+def _rules() -> ClaimRules:
     from tokenswarm.analysis import claims_files
     from tokenswarm.analysis.verdict.claim import settle
-    from tokenswarm.claim_checks.play import Rules
+    from tokenswarm.claim_checks.play import ClaimRules
 
-    return Rules(
+    return ClaimRules(
         compare=claims_files.ratio_of_runs,
         spread=claims_files.spread_of_runs,
         trend=claims_files.trend_of,

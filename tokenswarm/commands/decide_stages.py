@@ -42,7 +42,7 @@ from tokenswarm.run.run_plan import resolve
 from tokenswarm.run.shared_engine import SharedEngine
 from tokenswarm.series.capacity import Budget
 from tokenswarm.series.decide import DecideTools
-from tokenswarm.series.pairs import MOST_PAIRS, Ending, PairedRuns, Series, SeriesTools
+from tokenswarm.series.pairs import MOST_PAIRS, Ending, PairedRuns, PairSeries, SeriesTools
 from tokenswarm.series.space import DEFAULT, Space
 from tokenswarm.virtual.load import EngineClock, VirtualLoad
 
@@ -238,17 +238,17 @@ class Stages:
         fits = stage.allowed_s / (2 * _PAIRS_AT_LEAST) - _AROUND_S
         return max(usual_s, min(_LONGEST_PAIR_RUN_S, fits))
 
-    def _earlier_series(self, decision: Decision) -> Series | None:
+    def _earlier_series(self, decision: Decision) -> PairSeries | None:
         pairs = decision.pairs
         if not pairs.gone_through:
             return None
         a, b = ([self._folder / run for run in side] for side in (pairs.a, pairs.b))
-        return Series(a, b, planned=pairs.planned, gone_through=pairs.gone_through)
+        return PairSeries(a, b, planned=pairs.planned, gone_through=pairs.gone_through)
 
     def _earlier_summaries(self, decision: Decision) -> dict[str, list[Summary]]:
         """Of the pairs that were made before an interruption; the record forgets what was under way."""
         pairs, series = decision.pairs, self._earlier_series(decision)
-        whole = series.whole() if series is not None else Series()
+        whole = series.whole() if series is not None else PairSeries()
         pairs.a, pairs.b = ([self._relative(run) for run in side] for side in (whole.a, whole.b))
         return {"a": [read_summary(run) for run in whole.a], "b": [read_summary(run) for run in whole.b]}
 
@@ -264,7 +264,7 @@ class Stages:
         self._console.print(f"after {pairs} pairs: {known}", highlight=False)
         return is_settled(ratio, p, pairs, planned)
 
-    def _compare(self, decision: Decision, stage: StageRecord, series: Series) -> None:
+    def _compare(self, decision: Decision, stage: StageRecord, series: PairSeries) -> None:
         """The comparison of all figures, where the runs make one, and what the rule of thumb says of this workload."""
         if not series.a or not series.b:
             return

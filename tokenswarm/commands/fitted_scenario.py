@@ -12,7 +12,7 @@ from tokenswarm.base.toml_text import toml_text
 if TYPE_CHECKING:
     from tokenswarm.analysis.traffic.columns import Traffic
     from tokenswarm.analysis.traffic.fit import Fit, FittedLaw
-    from tokenswarm.analysis.traffic.profile import Profile
+    from tokenswarm.analysis.traffic.profile import TrafficProfile
 
 MOST_REQUESTS = 5_000
 """So many requests are made to see how near a fitted scenario comes."""
@@ -20,7 +20,7 @@ _CONTEXT_STEP = 1024
 _SLO = {"ttft_p95_ms": 1000, "tpot_p95_ms": 50, "error_rate": 0.01}
 
 
-def write_scenario(path: Path, traffic: Traffic, source: str) -> tuple[list[str], Profile, Profile]:
+def write_scenario(path: Path, traffic: Traffic, source: str) -> tuple[list[str], TrafficProfile, TrafficProfile]:
     """Fit a scenario to the traffic, write it to `path`, and try it out without an engine.
 
     Returns (sentences on the fit, the profile of the recorded requests, that of as many synthetic ones), both of at

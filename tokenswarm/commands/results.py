@@ -125,14 +125,14 @@ def _prune(options: argparse.Namespace, argv: list[str]) -> Exit:
     from datetime import UTC, datetime
 
     from tokenswarm.analysis.library.entries import read_library
-    from tokenswarm.analysis.library.pruning import Rules, size_of, to_prune
+    from tokenswarm.analysis.library.pruning import PruningRules, size_of, to_prune
 
     _is_folder(options.results)
     if options.older_than is None and options.most is None:
         raise UserError(Exit.USAGE, "say what may go: --older-than 30d, --most 20G, or both")
     top = [entry for entry in read_library(options.results) if "/" not in entry.name]
     sized = [(entry, size_of(entry.folder)) for entry in top]
-    rules = Rules(options.older_than, options.most, not options.labelled)
+    rules = PruningRules(options.older_than, options.most, not options.labelled)
     gone = to_prune(sized, rules, datetime.now(UTC))
     for entry, size in gone:
         print(f"{'would remove' if options.dry_run else 'removing'} {entry.folder} ({size / 1e6:,.1f} MB)")

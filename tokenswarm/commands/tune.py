@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tokenswarm.run.run_plan import RunPlan
     from tokenswarm.series.pairs import SeriesTools
     from tokenswarm.series.space import Candidate, Space
-    from tokenswarm.series.tune import Measured
+    from tokenswarm.series.tune import MeasuredObjective
     from tokenswarm.series.tune_state import TuneState
 
 GOODPUT, CAPACITY = "goodput", "capacity"
@@ -286,9 +286,9 @@ def _fresh_ratio(state: TuneState, tune: Tune, console: Console) -> Ratio:
     return fresh_ratio(*([by_seed[side][seed] for seed in seeds] for side in ("default", "winner")))
 
 
-def goodput_of(folder: Path, console: Console) -> Measured:
+def goodput_of(folder: Path, console: Console) -> MeasuredObjective:
     """A run's goodput in requests/s."""
-    from tokenswarm.series.tune import Measured
+    from tokenswarm.series.tune import MeasuredObjective
 
     summary = reported(folder, dashboard=False)
     figure = summary.goodput.goodput_rps
@@ -300,8 +300,8 @@ def goodput_of(folder: Path, console: Console) -> Measured:
     )
     if summary.verdict in ("INVALID", "INCOMPLETE"):
         why = f"its run is {summary.verdict}: {'; '.join(reason.sentence for reason in summary.reasons)}"
-        return Measured(None, why, spoilt=summary.verdict == "INVALID")
-    return Measured(None if figure.value is None else float(figure.value), figure.why or "")
+        return MeasuredObjective(None, why, spoilt=summary.verdict == "INVALID")
+    return MeasuredObjective(None if figure.value is None else float(figure.value), figure.why or "")
 
 
 def _settings_as_text(plan: RunPlan, space: Space) -> dict[str, dict[str, str]]:

@@ -28,7 +28,7 @@ class ClaimSource(msgspec.Struct):
     ratio: float | None = None
 
 
-class Evidence(msgspec.Struct):
+class ClaimEvidence(msgspec.Struct):
     """What was seen of a claim in one place: a figure with its interval, or whether the sentence `holds`.
 
     `trials`, `failures`: of a sentence that says "always". `engine`: which one, or both of a comparison; `where`: the
@@ -69,7 +69,7 @@ class ClaimRecord(msgspec.Struct):
     command: str = ""
     estimate_s: float = 0.0
     missing: list[str] = field(default_factory=list)
-    evidence: list[Evidence] = field(default_factory=list)
+    evidence: list[ClaimEvidence] = field(default_factory=list)
     state: str = NOT_TESTABLE
     why: str = ""
 

@@ -13,7 +13,7 @@ from tokenswarm.engines.spec.effective import dig
 from tokenswarm.engines.spec.engine_spec import DetectionRule, EngineSpec, known_engines, load_description
 
 
-def matches(sign: DetectionRule, reply: web.Reply | None) -> bool:
+def matches(sign: DetectionRule, reply: web.HttpReply | None) -> bool:
     """Whether the answer to the sign's endpoint shows the sign."""
     if reply is None:
         return False
@@ -30,9 +30,9 @@ def matches(sign: DetectionRule, reply: web.Reply | None) -> bool:
 def probe(base_url: str, api_key: str | None = None, form: EndpointForm = USUAL_FORM) -> EngineSpec | None:
     """The description of whatever engine answers at `base_url`; None for one that is not recognised."""
     endpoint = Endpoint(base_url, form)
-    replies: dict[str, web.Reply | None] = {}
+    replies: dict[str, web.HttpReply | None] = {}
 
-    def reply(path: str) -> web.Reply | None:
+    def reply(path: str) -> web.HttpReply | None:
         if path not in replies:
             try:
                 replies[path] = web.request(endpoint.page(path), api_key=api_key, form=form)

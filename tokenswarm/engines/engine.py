@@ -69,7 +69,7 @@ class Engine:
         """True when nothing that it says was measured on a real engine."""
         return bool(self.description and self.description.simulated)
 
-    def request(self, path: str, method: str = "GET", payload: Any = None, timeout_s: float = 5.0) -> web.Reply:
+    def request(self, path: str, method: str = "GET", payload: Any = None, timeout_s: float = 5.0) -> web.HttpReply:
         """One request to the engine's root. Raises web.Unreachable."""
         url = Endpoint(self.base_url, self._form).page(path)
         return web.request(url, method, api_key=self.api_key, form=self._form, payload=payload, timeout_s=timeout_s)
@@ -199,7 +199,7 @@ def _package_version(name: str) -> str | None:
         return tokenswarm.__version__ if name == tokenswarm.__name__ else None
 
 
-def _said_yes(reply: web.Reply, field: str | None) -> bool:
+def _said_yes(reply: web.HttpReply, field: str | None) -> bool:
     if field is None:
         return True
     document = reply.json()

@@ -31,7 +31,7 @@ class Unreachable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HttpReply:
     """An HTTP answer of any status."""
 
     status: int
@@ -84,7 +84,7 @@ def request(
     form: EndpointForm = USUAL_FORM,
     payload: Any = None,
     timeout_s: float = 5.0,
-) -> Reply:
+) -> HttpReply:
     """One request; `payload` is sent as JSON; `form`: the endpoint's headers, TLS and proxy. Raises Unreachable when no
     answer came in time."""
     headers = {"Accept": "*/*"}
@@ -101,7 +101,7 @@ def request(
     try:
         with _opener(form).open(prepared, timeout=timeout_s) as answer:
             names = {name.lower(): value for name, value in answer.headers.items()}
-            return Reply(answer.status, names, answer.read(MAX_BODY_BYTES), keys_of(api_key, form.secrets))
+            return HttpReply(answer.status, names, answer.read(MAX_BODY_BYTES), keys_of(api_key, form.secrets))
     except urllib.error.URLError as error:
         raise Unreachable(_reason(error.reason)) from error
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -52,7 +52,7 @@ def _most_tokens(prompt: Prompt) -> float:
     return chars_of(prompt.messages) / LEAST_CHARS_PER_TOKEN
 
 
-class Budget:
+class BudgetShare:
     """A process's share of the run's limits; `share` says which of how many processes it is."""
 
     def __init__(self, load: Load, share: Share) -> None:

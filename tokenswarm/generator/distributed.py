@@ -52,7 +52,7 @@ _SETTLE_S = 1.0
 
 
 @dataclass(slots=True)
-class Clock:
+class ClockOffset:
     """A worker's clock against the master's, from the quickest of several questions (Cristian's algorithm)."""
 
     offset_s: float = 0.0
@@ -76,7 +76,7 @@ class _Worker:
     def __init__(self, index: int) -> None:
         self.index = index
         """Its number in this run, from 0; Locust's own numbers have gaps where workers came and went."""
-        self.clock = Clock()
+        self.clock = ClockOffset()
         self.in_flight: Counter[str] = Counter()
         self.exhausted = False
         self.has_files = False

@@ -31,7 +31,7 @@ from tokenswarm.contract.tables import (
 )
 from tokenswarm.generator.adapters import adapter_of
 from tokenswarm.generator.binding import Arrival, BoundSession, Places, bound_session, pauses
-from tokenswarm.generator.budget import Budget
+from tokenswarm.generator.budget import BudgetShare
 from tokenswarm.generator.dispatch import Dispatcher, PlannedSessions
 from tokenswarm.generator.fingerprints import Fingerprints, fresh_key
 from tokenswarm.generator.free_users import ClassShares
@@ -134,7 +134,7 @@ class LoadProcess:
         self._on_failure = outlets.on_failure
         self._failed = False
         share, begun = Share(index, plan.workers), UserProgress()
-        self._budget = Budget(scenario.load, share)
+        self._budget = BudgetShare(scenario.load, share)
         self._loads = {
             name: _ClassLoad(plan, name, share, begun) for name in plan.classes if name != ALL or scenario.mix is None
         }

@@ -25,7 +25,7 @@ CHANCE_Z = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class Stationarity:
     """`steady` None: too few values to tell. `change`: by how much the mean of the later half is above (+) or below (-)
     that of the earlier one, as a share. `trend`: Kendall's S where it is significant, else 0."""
 
@@ -34,14 +34,14 @@ class Series:
     trend: int = 0
 
 
-def judge_values(values: Sequence[tuple[float, float]], is_share: bool = False) -> Series:
+def judge_values(values: Sequence[tuple[float, float]], is_share: bool = False) -> Stationarity:
     """Judge a series of (amount, weight) in the order of time: its mean is the sum of amounts over that of weights.
 
     is_share: amounts are parts of the weights, so that a mean is a share (a hit rate).
     """
     means = block_means(values)
     if means is None:
-        return Series(None)
+        return Stationarity(None)
     half = len(values) // 2
     before, after = _mean(values[:half]), _mean(values[half:])
     difference = after - before if is_share or before == 0 else after / before - 1
@@ -49,7 +49,7 @@ def judge_values(values: Sequence[tuple[float, float]], is_share: bool = False) 
     trend = s if abs(s) >= CRITICAL_S else 0
     middle = BLOCKS // 2
     agree = abs(difference) <= TOLERANCE or abs(rank_z(means[:middle], means[middle:])) < CHANCE_Z
-    return Series(not trend and agree, difference, trend)
+    return Stationarity(not trend and agree, difference, trend)
 
 
 def block_means(values: Sequence[tuple[float, float]]) -> list[float] | None:

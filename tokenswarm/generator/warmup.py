@@ -24,7 +24,7 @@ from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import SeriesRecord, WarmupRecord
 from tokenswarm.contract.phases import Pace
 from tokenswarm.generator import stationarity
-from tokenswarm.generator.stationarity import Series, rank_z
+from tokenswarm.generator.stationarity import Stationarity, rank_z
 from tokenswarm.scenario.load import Load
 
 LEAST_ANSWERS = 8
@@ -57,7 +57,7 @@ class Judgement:
     seconds: float
     change: float | None = None
     z: float | None = None
-    series: Mapping[str, Series] = field(default_factory=dict)
+    series: Mapping[str, Stationarity] = field(default_factory=dict)
 
 
 def bounds(load: Load, start: float, full_since: float) -> tuple[float, float]:

@@ -29,21 +29,21 @@ class Value(msgspec.Struct):
     unit: str = ""
 
 
-class Failure(msgspec.Struct):
+class AiperfFailure(msgspec.Struct):
     code: int | str | None = None
     type: str | None = None
     message: str | None = None
 
 
-class Record(msgspec.Struct):
+class AiperfRecord(msgspec.Struct):
     """One line."""
 
     metadata: Metadata
     metrics: dict[str, Value] | None = None
-    error: Failure | None = None
+    error: AiperfFailure | None = None
 
 
-_DECODER = msgspec.json.Decoder(Record)
+_DECODER = msgspec.json.Decoder(AiperfRecord)
 _TO_MS = {"ms": 1.0, "sec": 1e3, "s": 1e3, "seconds": 1e3, "us": 1e-3, "ns": 1e-6}
 _UNKNOWN = (
     GENERATOR_UNKNOWN,
@@ -72,7 +72,7 @@ def _rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
         yield _row(record)
 
 
-def _row(record: Record) -> Row:
+def _row(record: AiperfRecord) -> Row:
     about, metrics = record.metadata, record.metrics or {}
     row: dict[str, Any] = {
         "request_id": about.x_request_id,

@@ -31,7 +31,7 @@ class Info(msgspec.Struct):
     error: str | None = None
 
 
-class Request(msgspec.Struct):
+class GuidellmRequest(msgspec.Struct):
     """One request; its texts are passed over."""
 
     info: Info
@@ -42,9 +42,9 @@ class Request(msgspec.Struct):
 
 
 class Requests(msgspec.Struct):
-    successful: list[Request] | None = None
-    errored: list[Request] | None = None
-    incomplete: list[Request] | None = None
+    successful: list[GuidellmRequest] | None = None
+    errored: list[GuidellmRequest] | None = None
+    incomplete: list[GuidellmRequest] | None = None
 
 
 class Benchmark(msgspec.Struct):
@@ -127,7 +127,7 @@ def _rows(requests: Requests) -> Iterator[Row]:
                 yield row
 
 
-def _row(request: Request, status: str) -> Row | None:
+def _row(request: GuidellmRequest, status: str) -> Row | None:
     """None of a request that was never sent."""
     at, info = request.info.timings, request.info
     begin = at.request_start if at.request_start is not None else at.resolve_start

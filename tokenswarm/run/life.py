@@ -1,5 +1,5 @@
 """The life of one run: prepared, measured, finished. `load`, `soak` and the runs of `compare` live it by `LoadRun`,
-those that are started in the web UI by `web_run.WebRun`; what both do is in `Run`.
+those that are started in the web UI by `web_run.WebRun`; what both do is in `RunLife`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def run_load(
         return run.finish()
 
 
-class Run:
+class RunLife:
     """What every run does to its engine: a cold cache before it, somebody who watches during it, and both told of in
     run.json after it."""
 
@@ -102,7 +102,7 @@ class LoadTools:
     """Takes scenario, folder, base URL, workers and master."""
 
 
-class LoadRun(Run):
+class LoadRun(RunLife):
     """A run from the command line, with an engine of its own: a context manager that stops what it started."""
 
     def __init__(

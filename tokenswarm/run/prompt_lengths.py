@@ -49,7 +49,7 @@ class TokenFit:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class TextLength:
     """A text as it is here, and as the engine counts it with what stands around it."""
 
     chars: int
@@ -57,7 +57,7 @@ class Counted:
     tokens: int
 
 
-def fit(short: Counted, sparse: Counted, dense: Counted) -> TokenFit | None:
+def fit(short: TextLength, sparse: TextLength, dense: TextLength) -> TokenFit | None:
     """What a character and a piece are to the tokenizer, by three texts: `short` is the beginning of `sparse`, whose
     pieces are rarer than those of `dense`. None where no tokenizer counts so."""
     chars, pieces, tokens = sparse.chars - short.chars, sparse.pieces - short.pieces, sparse.tokens - short.tokens
@@ -123,7 +123,7 @@ def measured_fit(load: LoadToCheck, workload: Workload, ask: Ask = send_alone) -
     why = ""
     for long_chars in _LONG_CHARS:
         sparse, dense = known_texts(workload, long_chars)
-        counted: list[Counted] = []
+        counted: list[TextLength] = []
         for text in (sparse[:_SHORT_CHARS], sparse, dense):
             answer = ask(load, Prompt([{"role": "user", "content": text}], "length", 1, 0))
             if not answer.ok:
@@ -134,7 +134,7 @@ def measured_fit(load: LoadToCheck, workload: Workload, ask: Ask = send_alone) -
             tokens = answer.usage.prompt_tokens or tokenized(load, text)
             if not tokens:
                 return None, "the engine does not tell how many tokens a prompt has"
-            counted.append(Counted(len(text), pieces_in(text), tokens))
+            counted.append(TextLength(len(text), pieces_in(text), tokens))
         else:
             numbers = ", ".join(f"{each.tokens} for {each.chars}" for each in counted)
             return fit(*counted), f"no tokenizer counts so many tokens for so many characters: {numbers}"

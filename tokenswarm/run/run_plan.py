@@ -34,7 +34,7 @@ _LOOKS_LIKE_HOST = re.compile(r"[A-Za-z0-9_.\-\[\]:]+(/[^\s?@]*)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class ThisMachine:
     """What the resolution has to know of this machine."""
 
     cpus: frozenset[int] | None = None
@@ -44,7 +44,7 @@ class Machine:
     """The runtime for an engine on a device, where none was asked for."""
 
     @classmethod
-    def here(cls) -> Machine:
+    def here(cls) -> ThisMachine:
         """This machine, as this process finds it."""
         cpus = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         return cls(cpus, os.environ)
@@ -127,9 +127,9 @@ class RunPlan:
     """The user's own name for the run."""
 
 
-def resolve(options: LoadOptions, machine: Machine | None = None) -> RunPlan:
+def resolve(options: LoadOptions, machine: ThisMachine | None = None) -> RunPlan:
     """The plan for what was asked. Raises UserError for whatever of it cannot be."""
-    machine = machine or Machine.here()
+    machine = machine or ThisMachine.here()
     _check_workers(options, machine)
     scenario = load_scenario(options.scenario, options.overrides, options.data)
     _check_load(scenario, options.overrides)
@@ -197,7 +197,7 @@ def _check_load(scenario: Scenario, overrides: Mapping[str, str]) -> None:
         )
 
 
-def _check_workers(options: LoadOptions, machine: Machine) -> None:
+def _check_workers(options: LoadOptions, machine: ThisMachine) -> None:
     """Processes without a core of their own take it from each other, and time nothing well."""
     if options.master is None and machine.cpus is not None and options.workers > len(machine.cpus):
         cores = len(machine.cpus)
@@ -240,7 +240,7 @@ def _without_secrets(host: str, scenario: Scenario) -> tuple[str, Scenario]:
 
 
 def _engine_to_start(
-    options: LoadOptions, scenario: Scenario, spec: EngineSpec, machine: Machine, cpus: CpuSplit | None
+    options: LoadOptions, scenario: Scenario, spec: EngineSpec, machine: ThisMachine, cpus: CpuSplit | None
 ) -> EngineToStart:
     device, _ = spec.form(options.device)
     explicit = tuple(key.removeprefix("engine.") for key in options.overrides if key.startswith("engine."))
@@ -260,7 +260,7 @@ def _engine_to_start(
     )
 
 
-def _cpu_split(workers: int, machine: Machine) -> CpuSplit | None:
+def _cpu_split(workers: int, machine: ThisMachine) -> CpuSplit | None:
     """The last CPUs for the load generator, one a worker, the others for the engine; None where there are too few."""
     if machine.cpus is None or len(machine.cpus) <= workers:
         return None

@@ -29,7 +29,7 @@ from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import OutcomeRecord
 from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, SUMMARY_JSON, SUMMARY_MD
 from tokenswarm.run.monitor import RunOutcome
-from tokenswarm.scenario.abort import Abort, AbortRules, AbortSettings, Counted
+from tokenswarm.scenario.abort import Abort, AbortRules, AbortSettings, EndedRequests
 from tokenswarm.scenario.model import Scenario
 
 PROGRESS_INTERVAL_S = 60.0
@@ -187,7 +187,7 @@ class Soak:
         if live is None:
             return None
         return (
-            self._rules.look(Counted.of(time.monotonic(), live["outcomes"], live["error_kinds"]))
+            self._rules.look(EndedRequests.of(time.monotonic(), live["outcomes"], live["error_kinds"]))
             or self._look_at_disk()
         )
 

@@ -13,14 +13,14 @@ from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import read_manifest, write_manifest
 from tokenswarm.generator.new_run import RUN_SALT
 from tokenswarm.run.checked_engine import CheckedEngine
-from tokenswarm.run.life import Run
+from tokenswarm.run.life import RunLife
 from tokenswarm.run.locust_process import LocustProcesses
 from tokenswarm.run.monitor import mark_measured_phase
 
 Event = dict[str, Any]
 
 
-class WebRun(Run):
+class WebRun(RunLife):
     """One of several runs under one Locust: `prepare`, `measure` and, if that says so, `finish`."""
 
     def __init__(self, checked: CheckedEngine, folder: Path, locust: LocustProcesses) -> None:

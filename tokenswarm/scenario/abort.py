@@ -50,7 +50,7 @@ class AbortSettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class EndedRequests:
     """Requests that have ended by now, in all phases. `away`: failed ones that found no engine. `at`: seconds on a
     monotonic clock."""
 
@@ -60,7 +60,7 @@ class Counted:
     away: int
 
     @classmethod
-    def of(cls, at: float, counts: Mapping[str, int], kinds: Mapping[str, int]) -> Counted:
+    def of(cls, at: float, counts: Mapping[str, int], kinds: Mapping[str, int]) -> EndedRequests:
         """From counts by outcome and by kind of failure."""
         return cls(at, counts.get("ok", 0), counts.get("failed", 0), sum(kinds.get(kind, 0) for kind in AWAY_KINDS))
 
@@ -83,14 +83,14 @@ class AbortRules:
 
     def __init__(self, settings: AbortSettings) -> None:
         self._settings = settings
-        self._window: deque[Counted] = deque()
-        self._last_success: Counted | None = None
+        self._window: deque[EndedRequests] = deque()
+        self._last_success: EndedRequests | None = None
 
-    def look(self, now: Counted) -> Abort | None:
+    def look(self, now: EndedRequests) -> Abort | None:
         """The rules on requests; None while the run may go on."""
         return self._errors(now) or self._silence(now)
 
-    def _errors(self, now: Counted) -> Abort | None:
+    def _errors(self, now: EndedRequests) -> Abort | None:
         settings, window = self._settings, self._window
         if not window or now.at - window[-1].at >= settings.window_s / _SAMPLES:
             window.append(now)
@@ -110,7 +110,7 @@ class AbortRules:
             f"({failed / ended:.0%}; abort.error_rate is {settings.error_rate:.0%})",
         )
 
-    def _silence(self, now: Counted) -> Abort | None:
+    def _silence(self, now: EndedRequests) -> Abort | None:
         last, limit_s = self._last_success, self._settings.silence_s
         if last is None or now.ok > last.ok:
             self._last_success = now

@@ -16,7 +16,7 @@ NO_PARSER = "none"
 """reasoning_parser of an engine that hands on what the model wrote."""
 
 
-class Speculation(BaseModel):
+class SpeculationSettings(BaseModel):
     """Speculative decoding: a cheap method drafts tokens that the model then checks in one step."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,7 +54,7 @@ class EngineSettings(BaseModel):
     reasoning_parser: _Text | None = Field(
         default=None, description="parser that tells reasoning from the answer, such as deepseek_r1"
     )
-    speculation: Speculation | None = Field(default=None, description="speculative decoding")
+    speculation: SpeculationSettings | None = Field(default=None, description="speculative decoding")
     lora: dict[str, Any] | None = Field(default=None, description="adapters to load: filled in from [lora]")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] | None = Field(
         default=None, description="number format of weights and activations"

@@ -37,7 +37,7 @@ SEED, SALT, WARMUP, ANSWER = "prompts.seed", "prompts.salt", "load.warmup_s", "l
 
 
 @dataclass(slots=True)
-class Series:
+class PairSeries:
     """The run folders of both sides, in the order of their runs, and how the series ended."""
 
     a: list[Path] = field(default_factory=list)
@@ -49,10 +49,10 @@ class Series:
     gone_through: int = 0
     """Pairs whose runs are over, failed ones too: the next one's number, from 0."""
 
-    def whole(self) -> Series:
+    def whole(self) -> PairSeries:
         """What a series that was interrupted goes on from: without the runs of the pair that was under way."""
         most = self.gone_through
-        return Series(self.a[:most], self.b[:most], planned=self.planned, gone_through=most)
+        return PairSeries(self.a[:most], self.b[:most], planned=self.planned, gone_through=most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class PairedRuns:
         after: Callable[[str, RunOutcome], None],
         tools: SeriesTools | None = None,
     ) -> None:
-        self.series = Series(planned=repeats)
+        self.series = PairSeries(planned=repeats)
         self._sides: Mapping[str, LoadOptions] = {"a": a, "b": b}
         self._plans = {side: resolve(options) for side, options in self._sides.items()}
         self._repeats, self._console, self._after = repeats, console, after
@@ -125,7 +125,7 @@ class PairedRuns:
         self._own_salts = False
         self._created = self._tools.now()
 
-    def play(self, folder: Path, earlier: Series | None = None) -> Series:
+    def play(self, folder: Path, earlier: PairSeries | None = None) -> PairSeries:
         """Check both sides, then run them in turn. Logs of the engines that are checked go into `folder`. `earlier`: a
         series of the same sides that was interrupted, which goes on.
 
@@ -157,7 +157,7 @@ class PairedRuns:
 
     # ---- before the first run
 
-    def _go_on_from(self, earlier: Series) -> None:
+    def _go_on_from(self, earlier: PairSeries) -> None:
         """Their number stays what it was planned to be: the looks at the pairs share one error."""
         self.series = earlier.whole()
         self._repeats = self.series.planned = earlier.planned or self._repeats
@@ -293,7 +293,7 @@ def run_series(
     console: Console,
     after: Callable[[str, RunOutcome], None],
     folder: Path,
-) -> Series:
+) -> PairSeries:
     """Run both sides in turn; see `PairedRuns`."""
     return PairedRuns(a, b, repeats, console, after).play(folder)
 

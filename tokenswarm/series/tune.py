@@ -34,7 +34,7 @@ from tokenswarm.run.life import LoadTools
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import RunPlan, resolve
 from tokenswarm.run.shared_engine import SharedEngine
-from tokenswarm.series.pairs import SALT, SEED, Ending, PairedRuns, Series, SeriesTools, shown_by_warmup
+from tokenswarm.series.pairs import SALT, SEED, Ending, PairedRuns, PairSeries, SeriesTools, shown_by_warmup
 from tokenswarm.series.progress import ProgressLog
 from tokenswarm.series.space import DEFAULT, Candidate
 from tokenswarm.series.tune_state import Round, TuneState
@@ -64,7 +64,7 @@ class RaceLike(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredObjective:
     """A run's objective, or None and why. `spoilt`: by the load generator, which says nothing of the candidate."""
 
     figure: float | None
@@ -77,7 +77,7 @@ class Trial:
     """One measurement of a candidate: its objective and its folder, of a run or of a search. `warm`: what its warm-up
     showed, for others; `ended`: interrupted, or its engine is `broken`, so that the next begins with a new one."""
 
-    measured: Measured
+    measured: MeasuredObjective
     folder: Path | None = None
     warm: Mapping[str, str] = field(default_factory=dict)
     ended: str = ""
@@ -89,7 +89,7 @@ class TuneTools:
     instead, in a folder of its own, beginning with what the candidate had the last time; None: one run tells.
     `budget_s` bounds the whole, fresh runs included; `objective`: what the figures are of."""
 
-    figure: Callable[[Path], Measured]
+    figure: Callable[[Path], MeasuredObjective]
     budget_s: float | None = None
     pairs: int = FRESH_PAIRS
     series: SeriesTools = field(default_factory=SeriesTools)
@@ -212,13 +212,13 @@ class TuneRun:
 
     def _tried(self, options: LoadOptions, name: str) -> Trial:
         """A measurement that the load generator did not spoil, or the last of several."""
-        trial = Trial(Measured(None))
+        trial = Trial(MeasuredObjective(None))
         for _ in range(_TRIES):
             began = self._now()
             try:
                 trial = self._one_run(options) if self._tools.search is None else self._one_search(options, name)
             except UserError as error:  # it does not start, or refuses the flag: it will again
-                trial = Trial(Measured(None, str(error)), ended="broken")
+                trial = Trial(MeasuredObjective(None, str(error)), ended="broken")
             else:
                 self._run_s.append(self._now() - began)
             if trial.ended == "broken":
@@ -230,9 +230,9 @@ class TuneRun:
     def _one_run(self, options: LoadOptions) -> Trial:
         outcome = self._tools.series.run(options, self._console, LoadTools(engine=self._engine.tools))
         if outcome.status == "interrupted":
-            return Trial(Measured(None), ended="interrupted")
+            return Trial(MeasuredObjective(None), ended="interrupted")
         if outcome.error is not None:
-            return Trial(Measured(None, str(outcome.error)), outcome.folder, ended="broken")
+            return Trial(MeasuredObjective(None, str(outcome.error)), outcome.folder, ended="broken")
         measured = self._tools.figure(outcome.folder)
         return Trial(measured, outcome.folder, {} if measured.spoilt else shown_by_warmup(outcome))
 
@@ -277,7 +277,7 @@ class TuneRun:
             default, best, self._tools.pairs, self._console, lambda *_: self._keep_fresh(pairs.series), tools
         )
         measured = {side: [Path(run) for run in runs] for side, runs in self.state.fresh.items()}
-        earlier = Series(
+        earlier = PairSeries(
             measured.get("default", []),
             measured.get("winner", []),
             planned=self._tools.pairs,
@@ -311,7 +311,7 @@ class TuneRun:
             self._keep()
             self._progress.over()
 
-    def _keep_fresh(self, series: Series) -> None:
+    def _keep_fresh(self, series: PairSeries) -> None:
         """After each run: what is measured by then is not lost, whatever ends the race."""
         self.state.fresh = {"default": [str(each) for each in series.a], "winner": [str(each) for each in series.b]}
         self.state.fresh_pairs = series.gone_through

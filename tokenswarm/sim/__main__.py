@@ -18,7 +18,7 @@ from tokenswarm.sim.app import App
 from tokenswarm.sim.config import engine_of
 from tokenswarm.sim.faults import Chaos
 from tokenswarm.sim.options import config_of, parser
-from tokenswarm.sim.server import Connection, write_at_once
+from tokenswarm.sim.server import ServerConnection, write_at_once
 from tokenswarm.sim.truth import TruthLog
 
 _BACKLOG = 4096
@@ -41,7 +41,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     address = f"{arguments.host}:{arguments.port}"
     try:
         server = await loop.create_server(
-            lambda: Connection(app),
+            lambda: ServerConnection(app),
             arguments.host,
             arguments.port,
             backlog=_BACKLOG,

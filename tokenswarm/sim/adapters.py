@@ -18,7 +18,7 @@ class AdapterSettings:
     swap_s: float = 0.004
 
 
-class Adapters:
+class AdapterSlots:
     """The slots; the adapter that was not used for longest gives way (as in S-LoRA, Sheng et al., MLSys 2024, weights
     are kept in the host's memory and fetched as requests want them)."""
 

@@ -55,7 +55,7 @@ class AnswerSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class AnswerSpec:
     """The parts of a request that decide what the answer holds. `texts`: the messages' contents, in order."""
 
     texts: tuple[str, ...]
@@ -72,7 +72,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PlannedAnswer:
     """A planned answer: `pieces` (one JSON-escaped piece a token), the same as `data` (four bytes a token).
 
     The first `reasoning_tokens` pieces are reasoning (0 where raw think tags stand in the text).
@@ -98,7 +98,7 @@ class _Body:
     call: str = ""
 
 
-def plan(ask: Ask, prose: Prose, settings: AnswerSettings) -> Answer:
+def plan(ask: AnswerSpec, prose: Prose, settings: AnswerSettings) -> PlannedAnswer:
     """The answer to a request: the same for the same prompt, settings and seed."""
     rng = random.Random(ask.prompt_hash * 1_000_003 + settings.seed)
     instructions = "\n".join(text if len(text) <= 2 * _EDGE_CHARS else _edges(text) for text in ask.texts)
@@ -116,10 +116,10 @@ def plan(ask: Ask, prose: Prose, settings: AnswerSettings) -> Answer:
     if (ask.ignore_eos and not body.call) or len(pieces) > ask.max_tokens:
         pieces, data, finish_reason = pieces[: ask.max_tokens], data[: ask.max_tokens * TOKEN_BYTES], "length"
     thinking = min(thinking, len(pieces))
-    return Answer(pieces, data, 0 if settings.think_tags else thinking, thinking, finish_reason, body.call)
+    return PlannedAnswer(pieces, data, 0 if settings.think_tags else thinking, thinking, finish_reason, body.call)
 
 
-def _constrained(ask: Ask, rng: random.Random, settings: AnswerSettings) -> _Body | None:
+def _constrained(ask: AnswerSpec, rng: random.Random, settings: AnswerSettings) -> _Body | None:
     """The answer of a request with tools or a response_format; None where it is to be free."""
     tool = called(ask.tools, ask.tool_choice, rng)
     wanted = {} if settings.ignore_response_format else ask.response_format or {}
@@ -152,7 +152,7 @@ def _asks(lower: str, keyword: str, pattern: re.Pattern[str]) -> bool:
 
 
 def _body(
-    ask: Ask, instructions: str, lower: str, rng: random.Random, prose: Prose, settings: AnswerSettings
+    ask: AnswerSpec, instructions: str, lower: str, rng: random.Random, prose: Prose, settings: AnswerSettings
 ) -> tuple[bytes, list[bytes]]:
     labels = _labels(instructions) if "categories:" in lower else []
     if labels:
@@ -242,7 +242,7 @@ def _evaluate(expression: str) -> int | None:
     return value if position == len(tokens) else None
 
 
-def _reasons(ask: Ask, lower: str, settings: AnswerSettings) -> bool:
+def _reasons(ask: AnswerSpec, lower: str, settings: AnswerSettings) -> bool:
     if settings.reasoning != "auto" or ask.thinking is not None:
         return settings.reasoning != "never" and ask.thinking is not False
     # each way to ask for it has one of these words

@@ -10,7 +10,7 @@ from random import Random
 
 import msgspec
 
-from tokenswarm.sim.answers import Ask
+from tokenswarm.sim.answers import AnswerSpec
 from tokenswarm.sim.constrained import TextForm, Tool, called, name_token, schema_of_format
 from tokenswarm.sim.jobs import TOKEN_BYTES
 from tokenswarm.sim.text import encode, render_chat
@@ -53,7 +53,7 @@ def error_payload(status: int, message: str, param: str | None = None) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class CompletionRequest:
     """A request that was understood. `prompt` holds TOKEN_BYTES for each token."""
 
     chat: bool
@@ -61,7 +61,7 @@ class Request:
     stream: bool
     include_usage: bool
     prompt: bytes
-    ask: Ask
+    ask: AnswerSpec
     adapter: str = ""
     """The LoRA adapter that it names; \"\": the base model."""
 
@@ -73,7 +73,7 @@ class Request:
 
 def parse(
     body: bytes, chat: bool, model: str, context_length: int, seed: int, adapters: Collection[str] = ()
-) -> Request:
+) -> CompletionRequest:
     """Reads the body of /v1/chat/completions (chat) or /v1/completions.
 
     `seed` takes part in the choice of the answer. Raises ApiError as an engine would refuse: 400 for what is not
@@ -92,7 +92,7 @@ def parse(
 
 def understand(
     data: dict[str, object], chat: bool, model: str, context_length: int, seed: int, adapters: Collection[str] = ()
-) -> Request:
+) -> CompletionRequest:
     """The same of a body that was decoded. An adapter is named as vLLM (NAME) or SGLang (MODEL:NAME) would have it."""
     asked_model = data.get("model", model)
     adapter = str(asked_model).removeprefix(f"{model}:")
@@ -107,7 +107,7 @@ def understand(
     options = data.get("stream_options") or {}
     if not isinstance(options, dict):
         raise ApiError(400, "stream_options must be an object", "stream_options")
-    return Request(
+    return CompletionRequest(
         chat=chat,
         model=str(asked_model),
         stream=_flag(data, "stream"),
@@ -120,7 +120,7 @@ def understand(
 
 def _ask(
     data: dict[str, object], chat: bool, texts: tuple[str, ...], prompt: bytes, context_length: int, seed: int
-) -> Ask:
+) -> AnswerSpec:
     prompt_tokens = len(prompt) // TOKEN_BYTES
     room = context_length - prompt_tokens
     if room < 1:
@@ -146,7 +146,7 @@ def _ask(
     response_format, form = _wanted(data)
     tools, choice = (_tools(data), data.get("tool_choice") or "auto") if chat else ((), "none")
     thinking = template.get("enable_thinking", template.get("thinking")) if isinstance(template, dict) else None
-    return Ask(
+    return AnswerSpec(
         texts=texts,
         prompt_hash=zlib.crc32(prompt, _number(data, "seed", int, 0, None) & 0xFFFFFFFF) ^ (seed & 0xFFFFFFFF),
         max_tokens=max_tokens,
@@ -214,7 +214,7 @@ def _schema(text: str) -> object:
         raise ApiError(400, "the schema is not JSON", "json_schema") from None
 
 
-def refuse_large(request: Request, most_chars: int | None) -> None:
+def refuse_large(request: CompletionRequest, most_chars: int | None) -> None:
     """Raises ApiError for a constraint that is longer than this engine compiles."""
     if most_chars is not None and len(request.ask.constraint) > most_chars:
         raise ApiError(

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from tokenswarm.sim import api, faults, metrics
-from tokenswarm.sim.adapters import Adapters
+from tokenswarm.sim.adapters import AdapterSlots
 from tokenswarm.sim.answers import plan
 from tokenswarm.sim.config import Config
 from tokenswarm.sim.faulty import FaultyPlain, FaultyStream
@@ -19,7 +19,7 @@ from tokenswarm.sim.grammars import Compiler
 from tokenswarm.sim.jobs import EngineModel, Job
 from tokenswarm.sim.pacemaker import Pacemaker
 from tokenswarm.sim.replies import JSON, PlainReply, Reply, StreamReply
-from tokenswarm.sim.server import Connection, Incoming
+from tokenswarm.sim.server import Incoming, ServerConnection
 from tokenswarm.sim.styles import OPEN_PATHS
 from tokenswarm.sim.text import Prose
 from tokenswarm.sim.truth import Truth, TruthLog
@@ -44,13 +44,13 @@ class App:
         self.style = config.style
         self.report_cached = config.report_cached
         self.role_at_once = config.role_at_once
-        self.connections: set[Connection] = set()
+        self.connections: set[ServerConnection] = set()
         self._engine = engine
         self._chaos = chaos
         self._log = log
         self._prose = Prose(config.seed)
         self._compiler = Compiler(config.compile_s_per_kb)
-        self._adapters = Adapters(config.adapters)
+        self._adapters = AdapterSlots(config.adapters)
         self._latencies = metrics.Latencies()
         self._live: set[Reply] = set()
         self._requests = 0
@@ -118,8 +118,8 @@ class App:
 
     # --- requests ---
 
-    def _make_routes(self) -> dict[str, tuple[str, Callable[[Connection, Incoming], None]]]:
-        routes: dict[str, tuple[str, Callable[[Connection, Incoming], None]]] = {
+    def _make_routes(self) -> dict[str, tuple[str, Callable[[ServerConnection, Incoming], None]]]:
+        routes: dict[str, tuple[str, Callable[[ServerConnection, Incoming], None]]] = {
             "/v1/models": ("GET", self._models),
             "/v1/chat/completions": ("POST", self._generate),
             "/v1/completions": ("POST", self._generate),
@@ -131,7 +131,7 @@ class App:
         }
         return routes | dict.fromkeys(self.style.info_paths, ("GET", self._info))
 
-    def handle(self, connection: Connection, incoming: Incoming) -> None:
+    def handle(self, connection: ServerConnection, incoming: Incoming) -> None:
         """Answers one request, now or token by token."""
         try:
             fault = self._requested_fault(incoming)
@@ -167,7 +167,7 @@ class App:
         if incoming.headers.get("authorization") != f"Bearer {key}":
             raise api.ApiError(401, "Unauthorized: the API key is missing or wrong")
 
-    def _generate(self, connection: Connection, incoming: Incoming) -> None:
+    def _generate(self, connection: ServerConnection, incoming: Incoming) -> None:
         config = self.config
         fault = self._requested_fault(incoming) or self._chaos.draw()
         if fault is not None and fault.kind == "status":
@@ -234,7 +234,7 @@ class App:
 
     # --- the rest of the API ---
 
-    def _models(self, connection: Connection, incoming: Incoming) -> None:
+    def _models(self, connection: ServerConnection, incoming: Incoming) -> None:
         model = {
             "id": self.config.model,
             "object": "model",
@@ -247,10 +247,10 @@ class App:
         adapters = [model | {"id": name, "parent": self.config.model} for name in self.config.adapters.names]
         connection.respond(200, JSON, msgspec.json.encode({"object": "list", "data": [model, *adapters]}))
 
-    def _healthy(self, connection: Connection, incoming: Incoming) -> None:
+    def _healthy(self, connection: ServerConnection, incoming: Incoming) -> None:
         connection.respond(200, _TEXT, b"")
 
-    def _info(self, connection: Connection, incoming: Incoming) -> None:
+    def _info(self, connection: ServerConnection, incoming: Incoming) -> None:
         connection.respond(200, JSON, msgspec.json.encode(self.settings()))
 
     def settings(self) -> dict[str, object]:
@@ -278,7 +278,7 @@ class App:
             "time_scale": config.time_scale,
         }
 
-    def _metrics(self, connection: Connection, incoming: Incoming) -> None:
+    def _metrics(self, connection: ServerConnection, incoming: Incoming) -> None:
         engine, limits = self._engine, self.config.limits
         counters = engine.counters
         values = {
@@ -311,7 +311,7 @@ class App:
         page = metrics.render(self.style, self.config.model, values, self._latencies, config, counters.accepted_at)
         connection.respond(200, b"text/plain; version=0.0.4; charset=utf-8", page.encode())
 
-    def _reset_cache(self, connection: Connection, incoming: Incoming, deadline_ns: int | None = None) -> None:
+    def _reset_cache(self, connection: ServerConnection, incoming: Incoming, deadline_ns: int | None = None) -> None:
         """Empties the prefix cache; `?timeout=S` waits so long for the engine to be idle."""
         if connection.closed:
             return

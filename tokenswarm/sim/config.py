@@ -8,8 +8,8 @@ from tokenswarm.sim.adapters import AdapterSettings
 from tokenswarm.sim.answers import AnswerSettings
 from tokenswarm.sim.block_cache import BlockCache
 from tokenswarm.sim.flat import FlatEngine
-from tokenswarm.sim.hardware import Profile
-from tokenswarm.sim.jobs import EngineModel, Limits
+from tokenswarm.sim.hardware import EngineProfile
+from tokenswarm.sim.jobs import EngineLimits, EngineModel
 from tokenswarm.sim.radix_cache import RadixCache
 from tokenswarm.sim.scheduler import BatchEngine
 from tokenswarm.sim.styles import Style
@@ -23,8 +23,8 @@ class Config:
 
     model: str
     style: Style
-    profile: Profile
-    limits: Limits
+    profile: EngineProfile
+    limits: EngineLimits
     answers: AnswerSettings
     seed: int = 0
     api_key: str = ""

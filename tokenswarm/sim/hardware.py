@@ -14,7 +14,7 @@ _PROFILES = Path(__file__).with_name("profiles")
 
 
 @dataclass(frozen=True, slots=True)
-class Speculation:
+class SpeculationModel:
     """Speculative decoding: `tokens` are drafted for each step of a sequence; each is accepted with probability
     `acceptance`, up to the first that is not. `draft_cost`: what drafting one costs, as a share of reading the
     weights."""
@@ -32,7 +32,7 @@ class Speculation:
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class EngineProfile:
     """One engine on one piece of hardware.
 
     `kind` is `flat` (fixed TTFT and gap, any number of requests at once) or `roofline` (a batch step takes
@@ -67,7 +67,7 @@ class Profile:
         prefill: Sequence[tuple[int, int]],
         decode_contexts: int,
         decodes: int,
-        speculation: Speculation | None = None,
+        speculation: SpeculationModel | None = None,
     ) -> float:
         """Seconds of one batch step (roofline model; Williams, Waterman and Patterson, CACM 52(4), 2009).
 
@@ -118,7 +118,7 @@ def profile_names() -> list[str]:
     return sorted(path.stem for path in _PROFILES.glob("*.toml"))
 
 
-def load_profile(name: str, **overrides: float | None) -> Profile:
+def load_profile(name: str, **overrides: float | None) -> EngineProfile:
     """The profile `name`, or the one in the TOML file at the path `name`; overrides that are not None win.
 
     Raises UserError(Exit.USAGE) for an unknown name, an unknown key, a missing one or a value of the wrong type.
@@ -134,12 +134,12 @@ def load_profile(name: str, **overrides: float | None) -> Profile:
     except (OSError, UnicodeDecodeError, NotToml) as error:
         raise UserError(Exit.USAGE, f"{path}: not a readable profile: {error}") from None
     _check(path, data)
-    profile = Profile(name=path.stem, **data)
+    profile = EngineProfile(name=path.stem, **data)
     return replace(profile, **{key: value for key, value in overrides.items() if value is not None})  # type: ignore[arg-type]
 
 
 def _check(path: Path, data: dict[str, object]) -> None:
-    kinds = {field.name: str(field.type) for field in fields(Profile) if field.name != "name"}
+    kinds = {field.name: str(field.type) for field in fields(EngineProfile) if field.name != "name"}
     for key, value in data.items():
         if key not in kinds:
             raise UserError(Exit.USAGE, f"{path}: unknown key {key!r}; allowed: {', '.join(sorted(kinds))}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tokenswarm.sim.hardware import Speculation
+from tokenswarm.sim.hardware import SpeculationModel
 
 TOKEN_BYTES = 4
 """A token is four bytes of text, so that a sequence of tokens is a `bytes` and a shared prefix is a memcmp."""
@@ -104,7 +104,7 @@ class EngineModel(Protocol):
 
 
 @dataclass(slots=True)
-class Limits:
+class EngineLimits:
     """What an operator sets on an engine: the flags that both engine models understand (tokens, sequences)."""
 
     kv_tokens: int
@@ -113,6 +113,6 @@ class Limits:
     max_batched_tokens: int = 8192
     prefix_cache: bool = True
     chunked_prefill: bool = True
-    speculation: Speculation | None = None
+    speculation: SpeculationModel | None = None
     stream_interval: int = 1
     """Tokens that leave in one event, at most; the first one leaves alone."""

@@ -14,7 +14,7 @@ _ITL_BOUNDS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.
 _E2E_BOUNDS = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0)
 
 
-class Histogram:
+class HistogramMetric:
     """Counts of observations in seconds by bucket (`bounds`: upper ends), with their sum."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
@@ -40,10 +40,10 @@ class Latencies:
     """The engine's own view of its latencies, in model time."""
 
     def __init__(self) -> None:
-        self.ttft = Histogram(_TTFT_BOUNDS)
-        self.itl = Histogram(_ITL_BOUNDS)
-        self.e2e = Histogram(_E2E_BOUNDS)
-        self.queue = Histogram(_TTFT_BOUNDS)
+        self.ttft = HistogramMetric(_TTFT_BOUNDS)
+        self.itl = HistogramMetric(_ITL_BOUNDS)
+        self.e2e = HistogramMetric(_E2E_BOUNDS)
+        self.queue = HistogramMetric(_TTFT_BOUNDS)
 
 
 _OF_SPECULATION = frozenset({"drafts", "draft_tokens", "accepted_tokens", "accept_length", "accept_rate"})

@@ -13,8 +13,8 @@ from tokenswarm.sim.adapters import AdapterSettings
 from tokenswarm.sim.answers import AnswerSettings
 from tokenswarm.sim.config import Config
 from tokenswarm.sim.faults import KINDS
-from tokenswarm.sim.hardware import Profile, Speculation, load_profile, profile_names
-from tokenswarm.sim.jobs import Limits
+from tokenswarm.sim.hardware import EngineProfile, SpeculationModel, load_profile, profile_names
+from tokenswarm.sim.jobs import EngineLimits
 from tokenswarm.sim.styles import STYLES, Style
 
 KV_BYTES = {"auto": 1.0, "bfloat16": 1.0, "fp8": 0.5, "fp8_e4m3": 0.5, "fp8_e5m2": 0.5}
@@ -148,7 +148,7 @@ def config_of(arguments: argparse.Namespace) -> Config:
     if profile.kind != "flat" and (arguments.ttft_s is not None or arguments.gap_s is not None):
         raise UserError(Exit.USAGE, f"--ttft-ms and --token-gap-ms need a flat profile; {profile.name} is not one")
     profile = replace(profile, kv_bytes_per_token=profile.kv_bytes_per_token * KV_BYTES[arguments.kv_cache_dtype])
-    limits = Limits(
+    limits = EngineLimits(
         kv_tokens=arguments.kv_tokens or _kv_tokens(profile, arguments, style),
         block_size=arguments.block_size or style.block_size,
         max_num_seqs=arguments.max_num_seqs or profile.max_num_seqs,
@@ -157,7 +157,7 @@ def config_of(arguments: argparse.Namespace) -> Config:
         chunked_prefill=not arguments.no_chunked_prefill,
         speculation=None
         if arguments.speculative_tokens is None
-        else Speculation(arguments.speculative_tokens, arguments.acceptance_rate, arguments.draft_cost),
+        else SpeculationModel(arguments.speculative_tokens, arguments.acceptance_rate, arguments.draft_cost),
         stream_interval=arguments.stream_interval,
     )
     if limits.block_size > limits.kv_tokens:
@@ -189,7 +189,7 @@ def config_of(arguments: argparse.Namespace) -> Config:
     )
 
 
-def _kv_tokens(profile: Profile, arguments: argparse.Namespace, style: Style) -> int:
+def _kv_tokens(profile: EngineProfile, arguments: argparse.Namespace, style: Style) -> int:
     """The size of the KV cache: by the share of the memory that was asked for, else the profile's own."""
     if arguments.memory_fraction is None or not profile.memory_bytes:
         return int(profile.kv_tokens / KV_BYTES[arguments.kv_cache_dtype])

@@ -6,10 +6,10 @@ import time
 from typing import Protocol
 
 from tokenswarm.sim import wire
-from tokenswarm.sim.answers import Answer
-from tokenswarm.sim.api import Request
+from tokenswarm.sim.answers import PlannedAnswer
+from tokenswarm.sim.api import CompletionRequest
 from tokenswarm.sim.jobs import Job
-from tokenswarm.sim.server import Connection
+from tokenswarm.sim.server import ServerConnection
 from tokenswarm.sim.styles import Style
 from tokenswarm.sim.truth import Truth
 
@@ -32,7 +32,13 @@ class Reply:
     """What a plain and a streamed answer share: whose they are, and their usage."""
 
     def __init__(
-        self, owner: Owner, connection: Connection, request: Request, answer: Answer, job: Job, truth: Truth
+        self,
+        owner: Owner,
+        connection: ServerConnection,
+        request: CompletionRequest,
+        answer: PlannedAnswer,
+        job: Job,
+        truth: Truth,
     ) -> None:
         self.owner = owner
         self.connection = connection
@@ -49,10 +55,10 @@ class Reply:
         """What stands around the text."""
         return wire.Envelope(self.request.chat, self.response_id, self.created, self.request.model, self.answer.call)
 
-    def usage(self) -> wire.Usage:
+    def usage(self) -> wire.TokenCounts:
         """Token counts of the whole answer."""
         style = self.owner.style
-        return wire.Usage(
+        return wire.TokenCounts(
             prompt=self.request.prompt_tokens,
             completion=len(self.answer.pieces),
             cached=self.job.cached_tokens if self.owner.report_cached else None,
@@ -104,7 +110,7 @@ class PlainReply(Reply):
             self.written()
             self.owner.ended(self, "ok")
 
-    def body(self, finish_reason: str | None, usage: wire.Usage | None, content: bytes | None = None) -> bytes:
+    def body(self, finish_reason: str | None, usage: wire.TokenCounts | None, content: bytes | None = None) -> bytes:
         """The JSON of the answer; `content` replaces the answer's own text."""
         pieces, reasoning = self.answer.pieces, self.answer.reasoning_tokens
         if content is None:
@@ -117,7 +123,13 @@ class StreamReply(Reply):
     """Server-sent events, one a token, one write each. `token` is the simulator's hot path."""
 
     def __init__(
-        self, owner: Owner, connection: Connection, request: Request, answer: Answer, job: Job, truth: Truth
+        self,
+        owner: Owner,
+        connection: ServerConnection,
+        request: CompletionRequest,
+        answer: PlannedAnswer,
+        job: Job,
+        truth: Truth,
     ) -> None:
         super().__init__(owner, connection, request, answer, job, truth)
         self.template = wire.StreamTemplate(owner.style, self.envelope())

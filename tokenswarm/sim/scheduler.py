@@ -13,8 +13,8 @@ from collections import deque
 from typing import Literal
 
 from tokenswarm.base.presence import present
-from tokenswarm.sim.hardware import Profile
-from tokenswarm.sim.jobs import Counters, Emission, Job, Limits
+from tokenswarm.sim.hardware import EngineProfile
+from tokenswarm.sim.jobs import Counters, Emission, EngineLimits, Job
 from tokenswarm.sim.kv import KVCache, Lease
 
 _NO_LIMIT = 1 << 60
@@ -36,7 +36,7 @@ class BatchEngine:
     """
 
     def __init__(
-        self, profile: Profile, limits: Limits, cache: KVCache, policy: Literal["mixed", "prefill-first"]
+        self, profile: EngineProfile, limits: EngineLimits, cache: KVCache, policy: Literal["mixed", "prefill-first"]
     ) -> None:
         self.counters = Counters()
         self._profile = profile

@@ -38,9 +38,9 @@ class Incoming:
 class Application(Protocol):
     """What a connection needs of the application behind it. A reply is the application's own: it is only kept here."""
 
-    connections: set[Connection]
+    connections: set[ServerConnection]
 
-    def handle(self, connection: Connection, incoming: Incoming) -> None:
+    def handle(self, connection: ServerConnection, incoming: Incoming) -> None:
         """A whole request is there."""
 
     def dropped(self, reply: Any) -> None:
@@ -55,7 +55,7 @@ def write_at_once(listening: Any) -> None:
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
 
 
-class Connection(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """A client's connection. `write` sends at once; what the socket does not take is left to the transport."""
 
     def __init__(self, app: Application) -> None:

@@ -49,7 +49,7 @@ def event(payload: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class TokenCounts:
     """Token counts of an answer; cached and reasoning are None where the engine does not report them."""
 
     prompt: int
@@ -124,7 +124,7 @@ class StreamTemplate:
             self._lead, delta, finish_reason.encode(), self._end,
         )  # fmt: skip
 
-    def usage(self, usage: Usage) -> bytes:
+    def usage(self, usage: TokenCounts) -> bytes:
         """The event with no choices that carries the usage."""
         return b'%b],"usage":%b}' % (self._lead, usage.to_json())
 
@@ -149,7 +149,12 @@ def _call_lead(envelope: Envelope) -> bytes:
 
 
 def plain_body(
-    style: Style, envelope: Envelope, reasoning: bytes, content: bytes, finish_reason: str | None, usage: Usage | None
+    style: Style,
+    envelope: Envelope,
+    reasoning: bytes,
+    content: bytes,
+    finish_reason: str | None,
+    usage: TokenCounts | None,
 ) -> bytes:
     """The JSON body of an answer that is not streamed. reasoning and content are pieces of a JSON string."""
     encode, chat = msgspec.json.encode, envelope.chat

@@ -30,7 +30,7 @@ _EARLY_ROWS = 1000
 _KEYS_SHOWN = 12
 
 
-class Unreadable(str):
+class BadRow(str):
     """Stands in the place of a row that is none: what is wrong with it."""
 
     __slots__ = ()
@@ -63,7 +63,7 @@ class Trace:
         read, last_s = self.format.reader(), None
         for number, row in _rows(self.path):
             notes.rows += 1
-            if isinstance(row, Unreadable):
+            if isinstance(row, BadRow):
                 self._note_bad(number, row)
                 continue
             try:
@@ -136,11 +136,11 @@ def _file(path: str | Path) -> Path:
     return path
 
 
-def _recognised(path: Path, rows: Sequence[tuple[int, Row | Unreadable]]) -> Format:
+def _recognised(path: Path, rows: Sequence[tuple[int, Row | BadRow]]) -> Format:
     container = _container(path)
-    sample = [row for _, row in rows if not isinstance(row, Unreadable)]
+    sample = [row for _, row in rows if not isinstance(row, BadRow)]
     if not sample:
-        why = next((f": row {number}: {row}" for number, row in rows if isinstance(row, Unreadable)), "")
+        why = next((f": row {number}: {row}" for number, row in rows if isinstance(row, BadRow)), "")
         raise UserError(Exit.DATA, f"{path} has no row that can be read as {container}{why}")
     fitting = [each for each in FORMATS if each.container is container and all(map(each.matches, sample))]
     if len(fitting) == 1:
@@ -158,7 +158,7 @@ def _recognised(path: Path, rows: Sequence[tuple[int, Row | Unreadable]]) -> For
     raise UserError(Exit.DATA, f"{path} could be {names}: name the format (its rows have {seen})")
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Row | Unreadable]]:
+def _rows(path: Path) -> Iterator[tuple[int, Row | BadRow]]:
     """(number from 1 on, row), in the order of the file."""
     if is_parquet(path):
         yield from parquet_rows(path)
@@ -170,7 +170,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Row | Unreadable]]:
                 yield from _csv_rows(text)
                 return
             for number, value in json_values(text) if start == "[" else _json_lines(text):
-                yield number, value if isinstance(value, dict | Unreadable) else Unreadable("it is not a JSON object")
+                yield number, value if isinstance(value, dict | BadRow) else BadRow("it is not a JSON object")
         except ValueError as error:  # the rest of the file cannot be read
             raise UserError(Exit.DATA, f"{path}: {error}") from None
 
@@ -195,11 +195,11 @@ def _json_lines(text: IO[str]) -> Iterator[tuple[int, Any]]:
         try:
             value = decoder.decode(line)
         except (msgspec.DecodeError, RecursionError) as error:
-            value = Unreadable(f"it is not JSON ({error})")
+            value = BadRow(f"it is not JSON ({error})")
         yield number, value
 
 
-def _csv_rows(text: IO[str]) -> Iterator[tuple[int, Row | Unreadable]]:
+def _csv_rows(text: IO[str]) -> Iterator[tuple[int, Row | BadRow]]:
     csv.field_size_limit(MAX_LINE_CHARS)
     table = csv.reader(text)
     try:
@@ -212,7 +212,7 @@ def _csv_rows(text: IO[str]) -> Iterator[tuple[int, Row | Unreadable]]:
                     number,
                     dict(zip(header, row, strict=True))
                     if len(row) == len(header)
-                    else Unreadable(f"it has {len(row)} fields, not {len(header)}"),
+                    else BadRow(f"it has {len(row)} fields, not {len(header)}"),
                 )
     except csv.Error as error:
         raise ValueError(f"it is not CSV: {error}") from None

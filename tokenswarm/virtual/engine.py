@@ -11,9 +11,8 @@ from tokenswarm.base.tool_call import ToolCall
 from tokenswarm.client.answer import Answer, Usage
 from tokenswarm.client.decode import status_error
 from tokenswarm.sim import api
-from tokenswarm.sim.adapters import Adapters
-from tokenswarm.sim.answers import Answer as Planned
-from tokenswarm.sim.answers import plan
+from tokenswarm.sim.adapters import AdapterSlots
+from tokenswarm.sim.answers import PlannedAnswer, plan
 from tokenswarm.sim.config import Config, engine_of
 from tokenswarm.sim.grammars import Compiler
 from tokenswarm.sim.jobs import Job
@@ -42,7 +41,7 @@ class Exchange:
     """One request under way. `done(answer)` is called when it has ended."""
 
     job: Job
-    planned: Planned
+    planned: PlannedAnswer
     streamed: bool
     sent_s: float
     done: Callable[[Answer], None]
@@ -66,7 +65,7 @@ class VirtualEngine:
         self.model = engine_of(config)
         self._prose = prose_of(config.seed)
         self._compiler = Compiler(config.compile_s_per_kb)
-        self._adapters = Adapters(config.adapters)
+        self._adapters = AdapterSlots(config.adapters)
         self._sent = 0
         self.live: dict[Exchange, None] = {}
 

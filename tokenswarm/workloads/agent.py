@@ -128,7 +128,7 @@ class AgentSettings(SystemPromptSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class AgentStep:
     """What is planned to follow a turn: a result of so many tokens after `delay_s`, and sub-agents."""
 
     result_tokens: float
@@ -142,7 +142,7 @@ class Assignment:
 
     request_tokens: float
     context_tokens: float
-    steps: tuple[Step, ...]
+    steps: tuple[AgentStep, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +168,10 @@ class _Material:
         settings = self.settings
         request = settings.request_tokens.sample(rng)
         room -= request + context_tokens
-        taken: list[Step] = []
+        taken: list[AgentStep] = []
         count = steps.sample_int(rng)
         for number in range(count):
-            step = Step(
+            step = AgentStep(
                 settings.result_tokens.sample(rng),
                 max(0.0, settings.tool_delay_s.sample(rng)),
                 self._sub_agents(rng) if sub_agents and number + 1 < count else (),
@@ -214,7 +214,7 @@ class _Material:
                 + task.context_tokens
                 + sum(step.result_tokens + self.answer_tokens for step in task.steps)
             )
-        return tuple(drawn) or (Assignment(settings.request_tokens.typical(), context, (Step(0.0, 0.0),)),)
+        return tuple(drawn) or (Assignment(settings.request_tokens.typical(), context, (AgentStep(0.0, 0.0),)),)
 
     def repository(self, rng: Random, tokens: float) -> str:
         """A context as of a repository: a list of files, and the texts of some."""
@@ -385,7 +385,7 @@ class AgentSession(Session):
         context = material.repository(rng, task.context_tokens) + "\n" if task.context_tokens else ""
         return {"role": "user", "content": context + rng.choice(_REQUESTS) + material.text(rng, task.request_tokens)}
 
-    def _follow(self, step: Step, rng: Random, turn: int, last: bool) -> list[Message]:
+    def _follow(self, step: AgentStep, rng: Random, turn: int, last: bool) -> list[Message]:
         """What a turn adds to the history: the answer, and what its tools gave. Whatever is drawn is drawn on either
         kind of answer, so that the rest of the session is the same."""
         material, answer, calls = self._work.material, self._take_answer(), self._calls

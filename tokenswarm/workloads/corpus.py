@@ -17,7 +17,7 @@ from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import at_home, is_there
-from tokenswarm.workloads.text_files import Unreadable, is_text_file, kind_of, read_lines, read_text
+from tokenswarm.workloads.text_files import UnreadableText, is_text_file, kind_of, read_lines, read_text
 
 DEFAULT_NAME = "pydoc_data.topics"
 MIN_CHARS = 2_000
@@ -130,7 +130,7 @@ def _file_text(file: Path, limit: int) -> str:
         return "\n\n".join(_jsonl_texts(file, read_lines(file), limit))
     except OSError as error:
         raise UserError(Exit.CORPUS, f"corpus file {file} cannot be read: {error.strerror or error}") from None
-    except Unreadable as why:
+    except UnreadableText as why:
         raise UserError(Exit.CORPUS, f"corpus file {file} {why}") from None
 
 

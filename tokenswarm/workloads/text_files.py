@@ -17,7 +17,7 @@ _NOT_TEXT_FOLDERS = ("__MACOSX",)
 _CHUNK_BYTES = 1 << 20
 
 
-class Unreadable(Exception):
+class UnreadableText(Exception):
     """The file cannot be read as text; `str()` is the rest of a sentence about it."""
 
 
@@ -60,7 +60,7 @@ def _pieces(path: Path) -> Iterator[str]:
         try:
             yield from _decoded(file)
         except BROKEN:
-            raise Unreadable("is compressed, but damaged or cut short") from None
+            raise UnreadableText("is compressed, but damaged or cut short") from None
 
 
 def _decoded(file: IO[bytes]) -> Iterator[str]:
@@ -75,14 +75,14 @@ def _decoded(file: IO[bytes]) -> Iterator[str]:
             text = decoder.decode(data, final=at_end)
         except UnicodeDecodeError as error:
             at = position - waiting + error.start
-            raise Unreadable(
+            raise UnreadableText(
                 f"is not UTF-8 (byte {error.object[error.start]:#04x} at position {at}); write it anew in "
                 "UTF-8, with: iconv -f ENCODING -t UTF-8"
                 if encoding == "utf-8"
                 else f"begins with the mark of {encoding.upper()}, but is not (at byte {at})"
             ) from None
         if encoding == "utf-8" and "\0" in text:
-            raise Unreadable(
+            raise UnreadableText(
                 f"holds a NUL at character {chars + text.index(chr(0))}: it is no text, or UTF-16 without "
                 "its mark; write it anew in UTF-8"
             )

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokenswarm.analysis.read.prompts import Prompts, read_prompts
+from tokenswarm.analysis.read.prompts import RecordedPrompts, read_prompts
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract import tables as schema
@@ -25,7 +25,7 @@ def assistant(text: str) -> Message:
     return {"role": "assistant", "content": text}
 
 
-def prompts_of(requests: Sequence[tuple[Sequence[Message], str]]) -> Prompts:
+def prompts_of(requests: Sequence[tuple[Sequence[Message], str]]) -> RecordedPrompts:
     """What a reader of prompts.csv finds of (messages, answer) requests; worker 0, numbered from 0."""
     hashes = Fingerprints(b"k" * 16)
     lines = [hashes.row(0, i, messages, Answer(text=answer)) for i, (messages, answer) in enumerate(requests)]

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from tokenswarm.analysis.exports.aiperf_export import aiperf_export
 from tokenswarm.analysis.exports.llmd_report import llmd_report
-from tokenswarm.analysis.exports.measured import Measured, measured
+from tokenswarm.analysis.exports.measured import ExportableRun, measured
 from tokenswarm.analysis.exports.vllm_bench import vllm_bench
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.summary import summarise
@@ -22,13 +22,13 @@ from tokenswarm.imports.folder import import_file
 SCHEMA = json.loads((Path(__file__).parents[1] / "data" / "llmd_report_0_2_1.schema.json").read_text("utf-8"))
 
 
-def ready(folder: Path) -> Measured:
+def ready(folder: Path) -> ExportableRun:
     run = read_run(folder)
     return measured(run, summarise(run))
 
 
 @pytest.fixture(scope="module", params=["rag", "batch", "reasoning"])
-def of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Measured:
+def of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ExportableRun:
     return ready(make_run(tmp_path_factory.mktemp("run") / request.param, request.param, seconds=30, failures=0.05))
 
 
@@ -36,7 +36,7 @@ def percentile(summary: Summary, key: str, name: str = "p50") -> float | None:
     return summary.percentile(key, name).value
 
 
-def test_the_report_of_llm_d_is_valid_by_its_schema_and_has_our_figures(of: Measured) -> None:
+def test_the_report_of_llm_d_is_valid_by_its_schema_and_has_our_figures(of: ExportableRun) -> None:
     report = llmd_report(of)
     jsonschema.Draft202012Validator(SCHEMA).validate(report)
     json.dumps(report, allow_nan=False)
@@ -70,7 +70,7 @@ def test_a_run_of_nothing_is_valid_too(tmp_path: Path) -> None:
     assert "ttfts" not in vllm_bench(empty) and "request_latency" not in aiperf_export(empty)
 
 
-def test_the_json_of_vllm_bench_has_our_figures_and_names_what_is_defined_otherwise(of: Measured) -> None:
+def test_the_json_of_vllm_bench_has_our_figures_and_names_what_is_defined_otherwise(of: ExportableRun) -> None:
     document = vllm_bench(of)
     json.dumps(document, allow_nan=False)
     assert document["completed"] == of.summary.counts.measured.ok
@@ -83,7 +83,7 @@ def test_the_json_of_vllm_bench_has_our_figures_and_names_what_is_defined_otherw
     assert {"tpot", "goodput"} <= document["tokenswarm"]["definitions"].keys()
 
 
-def test_the_summary_of_aiperf_has_our_figures(of: Measured) -> None:
+def test_the_summary_of_aiperf_has_our_figures(of: ExportableRun) -> None:
     document = aiperf_export(of)
     json.dumps(document, allow_nan=False)
     assert document["request_latency"]["p95"] == pytest.approx(percentile(of.summary, "e2e_ms", "p95"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tokenswarm.analysis.figures.plausibility import RULES, Answers, Counted, contradictions
+from tokenswarm.analysis.figures.plausibility import RULES, Answers, EngineCounts, contradictions
 
 
 def answers(n: int = 30, **cells: Any) -> Answers:
@@ -28,11 +28,11 @@ def answers(n: int = 30, **cells: Any) -> Answers:
     )
 
 
-def counted(**facts: Any) -> Counted:
-    return Counted(**({"requests": 100, "in_flight": 4.0} | facts))
+def counted(**facts: Any) -> EngineCounts:
+    return EngineCounts(**({"requests": 100, "in_flight": 4.0} | facts))
 
 
-def rules(of: Answers | None = None, by: Counted | None = None) -> list[str]:
+def rules(of: Answers | None = None, by: EngineCounts | None = None) -> list[str]:
     return [each.rule for each in contradictions(of or answers(), by or counted())]
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenswarm.analysis.figures.timeline import MAX_BINS, Timeline, make_timeline, mean_by_bin, percentiles_by_bin
+from tokenswarm.analysis.figures.timeline import MAX_BINS, TimeBins, make_timeline, mean_by_bin, percentiles_by_bin
 from tokenswarm.analysis.figures.window import find_window
 from tokenswarm.analysis.read.run_folder import read_run
 
 from tests.analysis.make_run import START, manifest, row, write_run
 
 
-def timeline_of(tmp_path: Path, seconds: float, rate: float) -> Timeline:
+def timeline_of(tmp_path: Path, seconds: float, rate: float) -> TimeBins:
     rows = [row(sent_at=START + at, e2e_ms=100.0, last_token_ms=100.0) for at in np.arange(0, seconds, 1 / rate)]
     run = read_run(write_run(tmp_path, rows, manifest(seconds=seconds)))
     return make_timeline(run, find_window(run))

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from tokenswarm.analysis.library.entries import COLUMNS, read_library
 from tokenswarm.analysis.library.kinds import last_of_the_kind, wanted_last
-from tokenswarm.analysis.library.pruning import Rules, to_prune
+from tokenswarm.analysis.library.pruning import PruningRules, to_prune
 from tokenswarm.analysis.library.trends import trends
 from tokenswarm.analysis.render.library_page import library_list, render_library
 from tokenswarm.analysis.report import report
@@ -159,17 +159,17 @@ def test_the_list_fits_its_terminal(results: Path, width: int) -> None:
 
 def test_pruning_takes_what_is_old_and_keeps_what_is_labelled(results: Path) -> None:
     sized = [(entry, 10) for entry in read_library(results)]
-    gone = to_prune(sized, Rules(older_than_s=27.5 * 86_400), NOW)
+    gone = to_prune(sized, PruningRules(older_than_s=27.5 * 86_400), NOW)
     assert [entry.name[:8] for entry, _ in gone] == ["20270101", "20270102", "20270103"]
-    with_label = to_prune(sized, Rules(older_than_s=27.5 * 86_400, keep_labelled=False), NOW)
+    with_label = to_prune(sized, PruningRules(older_than_s=27.5 * 86_400, keep_labelled=False), NOW)
     assert "20270104" in [entry.name[:8] for entry, _ in with_label]
 
 
 def test_pruning_to_a_size_takes_the_oldest_until_it_fits_and_a_series_whole(results: Path) -> None:
     sized = [(entry, 10) for entry in read_library(results)]
     top = sum("/" not in entry.name for entry, _ in sized)
-    gone = to_prune(sized, Rules(most_bytes=10 * (top - 2)), NOW)
+    gone = to_prune(sized, PruningRules(most_bytes=10 * (top - 2)), NOW)
     assert [entry.name[:8] for entry, _ in gone] == ["20270101", "20270102"]
-    everything = to_prune(sized, Rules(most_bytes=0, keep_labelled=False), NOW)
+    everything = to_prune(sized, PruningRules(most_bytes=0, keep_labelled=False), NOW)
     assert not any("/" in entry.name for entry, _ in everything)
     assert {"torn", "odd", "newer"}.isdisjoint(entry.name for entry, _ in everything)  # of an age that nobody knows

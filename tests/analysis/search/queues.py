@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from tokenswarm.analysis.search.attainment import blocks_of
-from tokenswarm.analysis.search.capacity_search import RATE, Evidence, Knowledge, SearchSettings, judge, next_step
+from tokenswarm.analysis.search.capacity_search import RATE, Knowledge, LoadEvidence, SearchSettings, judge, next_step
 
 WARMUP, FEWEST_WARMUP = 0.15, 60
 """Requests before each run that are not measured, but counted: a share of it, and at least so many."""
@@ -52,11 +52,11 @@ class Queue:
                 low, high = 0.99 * low, 1.01 * high
         return math.sqrt(low * high)
 
-    def run(self, rate: float, requests: int, seed: tuple[int, ...]) -> tuple[Evidence, int]:
+    def run(self, rate: float, requests: int, seed: tuple[int, ...]) -> tuple[LoadEvidence, int]:
         """One run from an empty queue, and all requests that it took."""
         before = max(FEWEST_WARMUP, int(WARMUP * requests))
         at, margin = self.margins(rate, requests + before, np.random.default_rng(seed))
-        return Evidence(
+        return LoadEvidence(
             rate, blocks_of(at[before:], margin[before:], (at[before], at[-1]), self.target)
         ), requests + before
 
@@ -68,13 +68,13 @@ class Search:
     known: Knowledge
     why: str
     requests: int
-    evidence: list[Evidence]
+    evidence: list[LoadEvidence]
 
 
 def search(queue: Queue, start: float, seed: int, most_requests: float = math.inf, **settings: float) -> Search:
     """A whole search over runs of the queue."""
     asked = SearchSettings(start, RATE, queue.target, **settings)
-    evidence: list[Evidence] = []
+    evidence: list[LoadEvidence] = []
     requests = 0
     while True:
         step = next_step(asked, evidence)

@@ -13,8 +13,8 @@ from tokenswarm.analysis.search.capacity_search import (
     LIMITED,
     OVERLOADED,
     REFUSED,
-    Evidence,
     Knowledge,
+    LoadEvidence,
     SearchSettings,
     judge,
     next_step,
@@ -31,7 +31,7 @@ def searched(
     start: float = 16,
     flaw: Callable[[float], str | None] = lambda _: None,
     **settings: object,
-) -> tuple[Knowledge, str, list[Evidence]]:
+) -> tuple[Knowledge, str, list[LoadEvidence]]:
     """A search where a load attains `attained(load)`, with independent requests."""
     asked = SearchSettings(start, **settings)
     rng, evidence = np.random.default_rng(3), []
@@ -39,7 +39,7 @@ def searched(
         step = next_step(asked, evidence)
         if step.load is None:
             return judge(asked, evidence), step.why, evidence
-        evidence.append(Evidence(step.load, blocks(attained(step.load), step.requests, rng), flaw(step.load)))
+        evidence.append(LoadEvidence(step.load, blocks(attained(step.load), step.requests, rng), flaw(step.load)))
     raise AssertionError("the search does not end")
 
 
@@ -99,7 +99,7 @@ def test_a_load_above_a_sure_fail_that_passes_is_said() -> None:
     rng = np.random.default_rng(1)
     known = judge(
         SearchSettings(8),
-        [Evidence(load, blocks(share, 2000, rng)) for load, share in ((8, 1.0), (16, 0.5), (32, 1.0))],
+        [LoadEvidence(load, blocks(share, 2000, rng)) for load, share in ((8, 1.0), (16, 0.5), (32, 1.0))],
     )
     assert known.non_monotone and (known.sure_pass, known.sure_fail) == (8, 16)
 
@@ -137,15 +137,15 @@ def test_a_generator_that_was_disturbed_once_is_asked_again() -> None:
 def test_an_overloaded_level_fails_however_its_requests_came_together() -> None:
     rng = np.random.default_rng(1)
     late = Blocks((50,) * 20, (50,) * 10 + (0,) * 10, (0,) * 10 + (5,) * 10)
-    known = judge(SearchSettings(8), [Evidence(8, blocks(1.0, 2000, rng)), Evidence(16, late, OVERLOADED)])
+    known = judge(SearchSettings(8), [LoadEvidence(8, blocks(1.0, 2000, rng)), LoadEvidence(16, late, OVERLOADED)])
     assert known.sure_fail == 16
-    assert judge(SearchSettings(8), [Evidence(16, late)]).sure_fail is None
+    assert judge(SearchSettings(8), [LoadEvidence(16, late)]).sure_fail is None
 
 
 def test_a_run_that_was_interrupted_says_nothing_and_its_load_is_measured_anew() -> None:
     asked, all_good = SearchSettings(16), Blocks((50,) * 20, (50,) * 20, (0,) * 20)
-    cut = Evidence(16, all_good, CUT)
+    cut = LoadEvidence(16, all_good, CUT)
     assert judge(asked, [cut]).levels == ()
     assert next_step(asked, [cut]) == next_step(asked, [])
-    known = judge(asked, [cut, Evidence(16, all_good)])
+    known = judge(asked, [cut, LoadEvidence(16, all_good)])
     assert [(each.load, each.runs) for each in known.levels] == [(16, (1,))], "places are those of all runs"

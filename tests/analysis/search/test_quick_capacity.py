@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from tokenswarm.analysis.search.attainment import Blocks
-from tokenswarm.analysis.search.capacity_search import DIED, LIMITED, RATE, REFUSED, USERS, Evidence
+from tokenswarm.analysis.search.capacity_search import DIED, LIMITED, RATE, REFUSED, USERS, LoadEvidence
 from tokenswarm.analysis.search.quick_capacity import QuickSearch
 
 
 def searched(
     quick: QuickSearch, attained: Callable[[float], float], flaw: Callable[[float], str | None] = lambda _: None
-) -> tuple[float | None, str, list[Evidence]]:
+) -> tuple[float | None, str, list[LoadEvidence]]:
     """The estimate, why the search ended, and its runs of independent requests."""
     rng, evidence = np.random.default_rng(3), []
     for _ in range(40):
@@ -22,7 +22,7 @@ def searched(
             return quick.estimate(evidence), step.why, evidence
         good = rng.binomial(np.full(20, step.requests // 20), attained(step.load))
         blocks = Blocks((step.requests // 20,) * 20, tuple(int(each) for each in good), (0,) * 20)
-        evidence.append(Evidence(step.load, blocks, flaw(step.load)))
+        evidence.append(LoadEvidence(step.load, blocks, flaw(step.load)))
     raise AssertionError("the search does not end")
 
 

@@ -22,16 +22,16 @@ from tokenswarm.contract.claims_record import (
     NOT_TESTABLE,
     SUPPORTED,
     UNDECIDED,
+    ClaimEvidence,
     ClaimRecord,
-    Evidence,
 )
 from tokenswarm.contract.summary.figure import Figure
 
 REGION = (1.16, 1.42)
 
 
-def seen(low: float | None, high: float | None, **more: object) -> Evidence:
-    return Evidence(engine="vllm", figure=Figure(1.3, "", 5, [low, high]), **more)  # type: ignore[arg-type]
+def seen(low: float | None, high: float | None, **more: object) -> ClaimEvidence:
+    return ClaimEvidence(engine="vllm", figure=Figure(1.3, "", 5, [low, high]), **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -81,23 +81,25 @@ def test_always_is_contradicted_by_one_counterexample_and_supported_by_enough_tr
         ("behaviour", seen(0.2, 0.3, on_cpu=True), CONTRADICTED),
         ("behaviour", seen(0.2, 0.3, simulated=True), NOT_TESTABLE),
         ("speed", seen(None, None), UNDECIDED),
-        ("speed", Evidence(figure=Figure(1.3, "", 1)), UNDECIDED),
-        ("speed", Evidence(why="it did not start"), UNDECIDED),
-        ("speed", Evidence(), UNDECIDED),
-        ("behaviour", Evidence(holds=True), SUPPORTED),
-        ("behaviour", Evidence(holds=False), CONTRADICTED),
-        ("behaviour", Evidence(holds=True, simulated=True), NOT_TESTABLE),
-        ("behaviour", Evidence(holds=True, trials=24), SUPPORTED),
-        ("behaviour", Evidence(holds=False, trials=24, failures=2), CONTRADICTED),
-        ("behaviour", Evidence(holds=True, trials=3), UNDECIDED),
+        ("speed", ClaimEvidence(figure=Figure(1.3, "", 1)), UNDECIDED),
+        ("speed", ClaimEvidence(why="it did not start"), UNDECIDED),
+        ("speed", ClaimEvidence(), UNDECIDED),
+        ("behaviour", ClaimEvidence(holds=True), SUPPORTED),
+        ("behaviour", ClaimEvidence(holds=False), CONTRADICTED),
+        ("behaviour", ClaimEvidence(holds=True, simulated=True), NOT_TESTABLE),
+        ("behaviour", ClaimEvidence(holds=True, trials=24), SUPPORTED),
+        ("behaviour", ClaimEvidence(holds=False, trials=24, failures=2), CONTRADICTED),
+        ("behaviour", ClaimEvidence(holds=True, trials=3), UNDECIDED),
     ],
 )
-def test_a_cpu_or_a_simulator_decides_nothing_about_speed(kind: str, evidence: Evidence, state: str) -> None:
+def test_a_cpu_or_a_simulator_decides_nothing_about_speed(kind: str, evidence: ClaimEvidence, state: str) -> None:
     assert judge(kind, REGION, evidence)[0] == state
 
 
-def states(*each: str) -> list[Evidence]:
-    return [Evidence(engine=f"engine {number}", state=state, state_why="so it is") for number, state in enumerate(each)]
+def states(*each: str) -> list[ClaimEvidence]:
+    return [
+        ClaimEvidence(engine=f"engine {number}", state=state, state_why="so it is") for number, state in enumerate(each)
+    ]
 
 
 @pytest.mark.parametrize(

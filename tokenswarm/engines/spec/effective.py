@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenswarm.engines.spec.engine_spec import EngineSpec, Scalar, Source
-from tokenswarm.engines.spec.metrics_text import Series
+from tokenswarm.engines.spec.metrics_text import Sample
 
 _MISSING = object()
 """No such place in the answer; a place that holds null says something: that a thing is not in use."""
@@ -49,7 +49,7 @@ def _dig(document: Any, path: str) -> Any:
 def read(
     sources: Sequence[Source],
     documents: Mapping[str, Any],
-    metrics: Mapping[str, Sequence[Series]],
+    metrics: Mapping[str, Sequence[Sample]],
     known: Mapping[str, Scalar],
 ) -> Scalar | None:
     """The value from the first source that has one.
@@ -69,7 +69,7 @@ def read(
 def _raw(
     source: Source,
     documents: Mapping[str, Any],
-    metrics: Mapping[str, Sequence[Series]],
+    metrics: Mapping[str, Sequence[Sample]],
     known: Mapping[str, Scalar],
 ) -> Any:
     if source.product is not None:
@@ -106,7 +106,7 @@ def _convert(source: Source, raw: Any) -> Scalar | None:
 
 
 def configuration(
-    description: EngineSpec, documents: Mapping[str, Any], metrics: Mapping[str, Sequence[Series]]
+    description: EngineSpec, documents: Mapping[str, Any], metrics: Mapping[str, Sequence[Sample]]
 ) -> dict[str, Scalar]:
     """All effective values that the engine reports, by canonical name; what it does not report is left out."""
     result: dict[str, Scalar] = {}

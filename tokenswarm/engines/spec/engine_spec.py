@@ -160,7 +160,7 @@ class Install(_Strict):
     """A Python statement that fails if the installation does not work."""
 
 
-class Metric(_Strict):
+class EngineMetric(_Strict):
     """Where a canonical column comes from: the first of `names` that the engine exports."""
 
     names: Annotated[list[str], Field(min_length=1)]
@@ -278,7 +278,7 @@ class EngineSpec(_Strict):
     defaults: dict[str, Scalar] = {}
     settings: dict[str, Setting]
     forms: dict[Device, DeviceProfile]
-    metrics: dict[str, Metric] = {}
+    metrics: dict[str, EngineMetric] = {}
     histograms: dict[Latency, HistogramSource] = {}
     """The engine's own latencies."""
     metrics_path: str = "/metrics"

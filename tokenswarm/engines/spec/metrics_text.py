@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 
 from tokenswarm.base.numbers import is_sane
-from tokenswarm.engines.spec.engine_spec import Metric
+from tokenswarm.engines.spec.engine_spec import EngineMetric
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class Sample:
     """One sample of a metric: its labels and its value."""
 
     labels: Mapping[str, str]
     value: float
 
 
-def samples(text: str, wanted: frozenset[str]) -> dict[str, list[Series]]:
+def samples(text: str, wanted: frozenset[str]) -> dict[str, list[Sample]]:
     """All series of the wanted metrics, by name, from a text in the Prometheus exposition format.
 
     Engines export hundreds of series, most of them histogram buckets, and this runs every second beside a load
     generator: so lines are picked by name first and only those few are parsed. Lines that are not in the format are
     passed over; an engine's own slip must not end a measurement.
     """
-    result: dict[str, list[Series]] = {name: [] for name in wanted}
+    result: dict[str, list[Sample]] = {name: [] for name in wanted}
     for line in text.splitlines():
         name = line.partition(" ")[0].partition("{")[0]
         if name not in wanted:
@@ -35,14 +35,14 @@ def samples(text: str, wanted: frozenset[str]) -> dict[str, list[Series]]:
         try:
             for family in text_string_to_metric_families(line + "\n"):
                 result[name].extend(
-                    Series(sample.labels, value) for sample in family.samples if is_sane(value := float(sample.value))
+                    Sample(sample.labels, value) for sample in family.samples if is_sane(value := float(sample.value))
                 )
         except (ValueError, IndexError, KeyError):
             continue
     return {name: series for name, series in result.items() if series}
 
 
-def _value(metric: Metric, series: Mapping[str, Sequence[Series]]) -> float | None:
+def _value(metric: EngineMetric, series: Mapping[str, Sequence[Sample]]) -> float | None:
     for name in metric.names:
         chosen = [each for each in series.get(name, ()) if metric.where.items() <= each.labels.items()]
         values = [each.value for each in chosen]
@@ -54,7 +54,7 @@ def _value(metric: Metric, series: Mapping[str, Sequence[Series]]) -> float | No
     return metric.absent
 
 
-def _whole(metric: Metric, series: Mapping[str, Sequence[Series]]) -> float | None:
+def _whole(metric: EngineMetric, series: Mapping[str, Sequence[Sample]]) -> float | None:
     value = _value(metric, series)
     if metric.plus is None or value is None:
         return value
@@ -62,14 +62,14 @@ def _whole(metric: Metric, series: Mapping[str, Sequence[Series]]) -> float | No
     return value + math.fsum(added) if added else None
 
 
-def wanted_names(metrics: Mapping[str, Metric]) -> frozenset[str]:
+def wanted_names(metrics: Mapping[str, EngineMetric]) -> frozenset[str]:
     """The engine's own names of all metrics that a description refers to."""
     return frozenset(
         name for metric in metrics.values() for name in [*metric.names, *([metric.plus] if metric.plus else [])]
     )
 
 
-def canonical(text: str, metrics: Mapping[str, Metric]) -> dict[str, float | None]:
+def canonical(text: str, metrics: Mapping[str, EngineMetric]) -> dict[str, float | None]:
     """Canonical name -> value, None where the engine does not export it.
 
     A text in which none of the described metrics occurs gives None everywhere, whatever `absent` says: it is not this

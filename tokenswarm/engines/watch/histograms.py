@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tokenswarm.contract.manifest import HistogramRecord, ServerLatencyRecord
 from tokenswarm.engines.spec.engine_spec import HistogramSource
-from tokenswarm.engines.spec.metrics_text import Series, samples
+from tokenswarm.engines.spec.metrics_text import Sample, samples
 
 _PARTS = ("bucket", "sum", "count")
 _STARTED = "process_start_time_seconds"
@@ -34,7 +34,7 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class HistogramReading:
     """All histograms at a moment (unix seconds); one that the engine did not export yet is missing."""
 
     at: float
@@ -42,7 +42,7 @@ class Reading:
     process_started: float | None = None
 
 
-def read(text: str, sources: Mapping[str, HistogramSource], at: float) -> Reading:
+def read(text: str, sources: Mapping[str, HistogramSource], at: float) -> HistogramReading:
     """The histograms of a /metrics text under their canonical names; series of one name are added up."""
     wanted = frozenset(f"{name}_{part}" for source in sources.values() for name in source.names for part in _PARTS)
     scraped = samples(text, wanted | {_STARTED})
@@ -54,14 +54,14 @@ def read(text: str, sources: Mapping[str, HistogramSource], at: float) -> Readin
                 histograms[canonical] = histogram
                 break
     started = [series.value for series in scraped.get(_STARTED, [])]
-    return Reading(at, histograms, max(started) if started else None)
+    return HistogramReading(at, histograms, max(started) if started else None)
 
 
-def _chosen(series: list[Series], where: Mapping[str, str]) -> list[Series]:
+def _chosen(series: list[Sample], where: Mapping[str, str]) -> list[Sample]:
     return [each for each in series if where.items() <= each.labels.items()]
 
 
-def _histogram(buckets: list[Series], sums: list[Series]) -> Histogram | None:
+def _histogram(buckets: list[Sample], sums: list[Sample]) -> Histogram | None:
     cumulative: dict[float, float] = {}
     for series in buckets:
         try:
@@ -94,7 +94,7 @@ def growth(before: Histogram | None, after: Histogram) -> Histogram | None:
     return Histogram(after.bounds_s, counts, after.sum_s - before.sum_s)
 
 
-def between(start: Reading | None, end: Reading | None) -> ServerLatencyRecord:
+def between(start: HistogramReading | None, end: HistogramReading | None) -> ServerLatencyRecord:
     """What was observed between two readings; `why` says what is missing, or is None."""
     record = ServerLatencyRecord(start.at if start else None, end.at if end else None)
     if start is None or end is None:

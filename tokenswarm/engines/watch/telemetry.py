@@ -95,7 +95,7 @@ class Telemetry:
         self._wake = threading.Event()
         self._marks: dict[Side, tuple[float, float]] = {}
         """Side of the measured phase -> (when to read, when to give up), both unix seconds."""
-        self._readings: dict[Side, histograms.Reading] = {}
+        self._readings: dict[Side, histograms.HistogramReading] = {}
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:

@@ -6,6 +6,7 @@ Its processes, which the tests start, are patched as always.
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
@@ -24,3 +25,16 @@ settings.load_profile("any machine")
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the mark that every room may use."""
     config.addinivalue_line("markers", "slow: takes long, and is run by `make test-slow`")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart() -> None:
+    """Collect without looking for garbage: thousands of tests are made, and none goes."""
+    gc.disable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is collected stays to the end: the garbage collector need not look through it during each test."""
+    gc.enable()
+    gc.freeze()

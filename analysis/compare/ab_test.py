@@ -29,7 +29,7 @@ from functools import cache
 import numpy as np
 from scipy import stats
 from tokenswarm.analysis.compare.sequential import ONLY_LOOK, Look
-from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS
+from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, t_quantile
 
 _Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0))
 _SINGLE_RUN_DF = RATE_BLOCKS - 1
@@ -195,7 +195,7 @@ def difference(
     else:
         df = error**4 / (_part(error_a, df_a) + _part(error_b, df_b))
         p = float(2.0 * stats.t.sf(abs(mean_b - mean_a) / error, df))
-    half = float(stats.t.ppf(1.0 - look.unpaired_level / 2.0, df)) * error
+    half = t_quantile(1.0 - look.unpaired_level / 2.0, df) * error
     change = mean_b - mean_a
     to_scale = _exp if ratio else float
     return Difference(
@@ -257,7 +257,7 @@ def _exp(logarithm: float) -> float:
 
 @cache
 def _quantile(share: float, df: float) -> float:
-    return float(stats.t.ppf(share, df))
+    return t_quantile(share, df)
 
 
 def _part(error: float, df: float) -> float:
@@ -288,7 +288,7 @@ def _scaled(group: Sequence[Reading], log: bool) -> np.ndarray:
 
 
 def _shown(group: Sequence[Reading], mean: float, error: float, df: float, log: bool) -> Side:
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, df)) * error
+    half = t_quantile(0.5 + CONFIDENCE / 2.0, df) * error
     to_scale = _exp if log else float
     return Side(to_scale(mean), to_scale(mean - half), to_scale(mean + half), tuple(reading.value for reading in group))
 

@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 from tokenswarm.analysis.compare.ab_test import Difference, Reading, Rules, difference, holm
-from tokenswarm.analysis.figures.statistics import CONFIDENCE
+from tokenswarm.analysis.figures.statistics import CONFIDENCE, t_quantile
 from tokenswarm.analysis.wording import number
 
 from tokenswarm.contract.one_shot import OneShot, Shot, ShotContrast, ShotRow
@@ -61,7 +60,7 @@ def geometric(values: Sequence[float], unit: str) -> Figure:
     mean = float(logs.mean())
     if len(values) == 1:
         return Figure(math.exp(mean), unit, 1)
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, len(values) - 1)) * float(logs.std(ddof=1)) / len(values) ** 0.5
+    half = t_quantile(0.5 + CONFIDENCE / 2.0, len(values) - 1) * float(logs.std(ddof=1)) / len(values) ** 0.5
     return Figure(math.exp(mean), unit, len(values), [math.exp(mean - half), math.exp(mean + half)])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from tokenswarm.analysis.figures.quantities import is_ok, tpot_ms
-from tokenswarm.analysis.figures.statistics import CONFIDENCE, Estimate
+from tokenswarm.analysis.figures.statistics import CONFIDENCE, Estimate, t_quantile
 
 from tokenswarm.contract.summary.request_records import ControlArm
 
@@ -41,6 +41,6 @@ def compared(constrained: np.ndarray, control: np.ndarray) -> ControlArm:
 def _mean(values: np.ndarray) -> Estimate:
     if len(values) < FEWEST:
         return Estimate(None, n=len(values), why=f"needs {FEWEST} requests, has {len(values)}")
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    half = float(t_quantile(0.5 + CONFIDENCE / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     mean = float(values.mean())
     return Estimate(mean, mean - half, mean + half, len(values))

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures.quantities import is_ok
-from tokenswarm.analysis.figures.statistics import CONFIDENCE, Estimate, percentiles
+from tokenswarm.analysis.figures.statistics import CONFIDENCE, Estimate, percentiles, t_quantile
 from tokenswarm.analysis.figures.window import Window
 
 from tokenswarm.contract.manifest import Manifest
@@ -168,7 +167,7 @@ def rise(seen: Probes, q: float, stretch: int) -> Estimate:
     if low <= 0 or high <= 0:
         return Estimate(None, n=n, why="a latency of 0 has no ratio")
     spread = _spread(seen, q, inside, before)
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, cycles - 1)) * spread
+    half = t_quantile(0.5 + CONFIDENCE / 2, cycles - 1) * spread
     ratio = math.log(high / low)
     return Estimate(math.exp(ratio), math.exp(ratio - half), math.exp(ratio + half), n)
 

@@ -10,8 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy import stats
-from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, Estimate
+from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, Estimate, t_quantile
 
 from tokenswarm.contract.metric import Sums
 
@@ -32,5 +31,5 @@ def jackknife(
         return Estimate(value, n=n)
     left = np.array(without, dtype=float)
     error = math.sqrt((RATE_BLOCKS - 1) / RATE_BLOCKS * float(((left - left.mean()) ** 2).sum()))
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, RATE_BLOCKS - 1)) * error
+    half = t_quantile(0.5 + CONFIDENCE / 2.0, RATE_BLOCKS - 1) * error
     return Estimate(value, max(0.0, value - half), min(most, value + half), n)

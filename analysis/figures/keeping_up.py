@@ -12,11 +12,10 @@ import math
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from tokenswarm.analysis.figures.flow import in_flight
 from tokenswarm.analysis.figures.overload import judge_overload
 from tokenswarm.analysis.figures.quantities import is_ok, lateness_ms
-from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS
+from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, t_quantile
 from tokenswarm.analysis.figures.window import Window, ended_at
 from tokenswarm.analysis.wording import number
 
@@ -81,7 +80,7 @@ def littles_law(everything: pd.DataFrame, workers: pd.DataFrame, window: Window 
         return None
     accounted = in_flight(everything, edges)
     apart = sampled - accounted
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, RATE_BLOCKS - 1) * apart.std(ddof=1) / math.sqrt(RATE_BLOCKS))
+    half = float(t_quantile(0.5 + CONFIDENCE / 2.0, RATE_BLOCKS - 1) * apart.std(ddof=1) / math.sqrt(RATE_BLOCKS))
     ends = ended_at(everything)
     completed_s = float(np.sum((ends >= window.start) & (ends < window.end))) / window.seconds
     lost_s = float(apart.mean()) / completed_s if completed_s else None

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 from tokenswarm.analysis.figures.drift import growth_chance
+from tokenswarm.analysis.figures.statistics import t_quantile
 
 BLOCKS = 20
 REQUESTS_A_BLOCK = 5
@@ -97,4 +97,4 @@ def _slope(at: np.ndarray, values: np.ndarray) -> float:
 def _surely_positive(values: np.ndarray) -> bool:
     """One-sided t over blocks: what is left over in one block is missing in the next, so that this is cautious."""
     error = float(values.std(ddof=1)) / np.sqrt(len(values))
-    return bool(values.mean() > stats.t.ppf(1.0 - _LEVEL, len(values) - 1) * error)
+    return bool(values.mean() > t_quantile(1.0 - _LEVEL, len(values) - 1) * error)

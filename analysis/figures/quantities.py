@@ -174,7 +174,8 @@ def outcome_counts(rows: pd.DataFrame) -> Outcomes:
 
 def is_generators_failure(rows: pd.DataFrame) -> np.ndarray:
     """Which rows failed by the load generator's own fault: nothing that the engine can be blamed for."""
-    return ((rows["status"] == "failed") & rows["error"].astype("object").isin(GENERATOR_KINDS)).to_numpy()
+    failed = (rows["status"] == "failed").to_numpy()
+    return failed & rows["error"].astype("object").isin(GENERATOR_KINDS).to_numpy() if failed.any() else failed
 
 
 def is_failed(rows: pd.DataFrame) -> np.ndarray:

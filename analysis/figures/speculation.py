@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, Estimate
+from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, Estimate, t_quantile
 from tokenswarm.analysis.figures.window import Window
 
 from tokenswarm.contract.manifest import Manifest
@@ -108,7 +107,7 @@ def ratio(above: np.ndarray, below: np.ndarray) -> Estimate:
     if len(below) < RATE_BLOCKS or len(others) < RATE_BLOCKS:
         return Estimate(value, n=n)
     spread = float(np.sqrt((RATE_BLOCKS - 1) / RATE_BLOCKS * np.sum((others - others.mean()) ** 2)))
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, RATE_BLOCKS - 1)) * spread
+    half = t_quantile(0.5 + CONFIDENCE / 2, RATE_BLOCKS - 1) * spread
     return Estimate(value, max(0.0, value - half), value + half, n)
 
 

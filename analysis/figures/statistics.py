@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -19,6 +20,7 @@ from tokenswarm.contract.limits import observations_needed
 from tokenswarm.contract.summary.figure import Figure
 
 CONFIDENCE = 0.95
+_Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0))
 RATE_BLOCKS = 10
 """Blocks of time that a rate's interval is made from: few, so that a block is long against one request."""
 
@@ -152,10 +154,17 @@ def _neighbours(means: np.ndarray) -> float:
     return float(apart[1:] @ apart[:-1]) / spread if spread > 0 else 0.0
 
 
+@lru_cache(maxsize=4096)
+def t_quantile(share: float, freedom: float) -> float:
+    """The value that a share of Student's t distribution lies below. The same few are asked for again and again, and
+    SciPy takes longer for one than the rest of an interval does."""
+    return float(stats.t.ppf(share, freedom))
+
+
 def _tail_factor(freedom: int) -> float:
     """What a variance estimated with so many degrees of freedom is to be multiplied by for a 95% interval."""
     middle = 0.5 + CONFIDENCE / 2.0
-    return float(stats.t.ppf(middle, freedom) / stats.norm.ppf(middle)) ** 2
+    return (t_quantile(middle, freedom) / _Z) ** 2
 
 
 def interpolate(ordered: np.ndarray, q: float | np.ndarray) -> np.ndarray:
@@ -194,7 +203,7 @@ def share(hits: int, n: int, *, dependence: float = 1.0, why: str = "no request"
     """
     if n <= 0:
         return Estimate(None, n=0, why=why)
-    z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0))
+    z = _Z
     p, worth = hits / n, n / max(1.0, dependence)
     middle = (p + z * z / (2 * worth)) / (1 + z * z / worth)
     half = z / (1 + z * z / worth) * math.sqrt(p * (1 - p) / worth + z * z / (4 * worth * worth))
@@ -216,6 +225,6 @@ def block_rate(amounts: np.ndarray, block_s: float, n: int) -> Estimate:
     mean = float(rates.mean())
     if len(rates) < 2:
         return Estimate(mean, n=n)
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, len(rates) - 1) * rates.std(ddof=1) / math.sqrt(len(rates)))
+    half = float(t_quantile(0.5 + CONFIDENCE / 2.0, len(rates) - 1) * rates.std(ddof=1) / math.sqrt(len(rates)))
     half = max(half, mean / n) if n else half
     return Estimate(mean, max(0.0, mean - half), mean + half, n)

@@ -27,8 +27,9 @@ class Window:
 
 def ended_at(rows: pd.DataFrame) -> np.ndarray:
     """When each request ended, in unix seconds; the last sign of life where the end was not measured."""
-    signs = rows[["e2e_ms", "last_token_ms", "ttft_ms", "headers_ms"]].to_numpy()
-    latest = np.fmax.reduce(signs, axis=1) if len(rows) else np.empty(0)
+    latest = np.full(len(rows), np.nan)
+    for sign in ("e2e_ms", "last_token_ms", "ttft_ms", "headers_ms"):
+        latest = np.fmax(latest, rows[sign].to_numpy())
     return rows["sent_at"].to_numpy() + np.nan_to_num(latest, nan=0.0) / 1000.0
 
 

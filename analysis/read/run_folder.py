@@ -281,17 +281,28 @@ def _conform(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
     out = {}
     for column in columns:
         if column.name not in frame:
-            values = pd.Series([np.nan] * len(frame), dtype="str" if column.kind == "text" else "float64")
+            values = _absent(column, len(frame))
         else:
             values = frame[column.name]
             if column.kind == "bool":
                 values = values.map({"true": 1.0, "false": 0.0}).astype("float64")
             elif column.kind != "text":
-                values = _possible(pd.to_numeric(values, errors="coerce").astype("float64"), column)
-        if column.kind == "text" and column.name not in _MANY_VALUES:
+                if values.dtype != "float64":
+                    values = pd.to_numeric(values, errors="coerce").astype("float64")
+                values = _possible(values, column)
+        if column.kind == "text" and column.name not in _MANY_VALUES and values.dtype != "category":
             values = values.astype("category")
         out[column.name] = values
     return pd.DataFrame(out, copy=False)
+
+
+def _absent(column: Column, rows: int) -> pd.Series:
+    """A column that the file lacks: nothing in it was measured."""
+    if column.kind != "text":
+        return pd.Series(np.full(rows, np.nan))
+    if column.name in _MANY_VALUES:
+        return pd.Series([np.nan] * rows, dtype="str")
+    return pd.Series(pd.Categorical.from_codes(np.full(rows, -1), pd.Index([], dtype="str")))
 
 
 _SIGNED = frozenset({"lateness_ms", "lateness_max_ms"})

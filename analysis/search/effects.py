@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
-from tokenswarm.analysis.figures.statistics import CONFIDENCE
+from tokenswarm.analysis.figures.statistics import CONFIDENCE, t_quantile
 from tokenswarm.analysis.search.race import log_figures
 
 
@@ -55,7 +54,7 @@ def main_effects(settings: Mapping[str, Mapping[str, str]], figures: Mapping[str
                 Effect(key, value, against, math.exp(fit[place]), why="there are as many effects as candidates")
             )
         else:
-            half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, df)) * math.sqrt(variance * inverse[place, place])
+            half = t_quantile(0.5 + CONFIDENCE / 2.0, df) * math.sqrt(variance * inverse[place, place])
             effects.append(
                 Effect(
                     key, value, against, math.exp(fit[place]), math.exp(fit[place] - half), math.exp(fit[place] + half)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from tokenswarm.analysis.figures.statistics import CONFIDENCE
+from tokenswarm.analysis.figures.statistics import CONFIDENCE, t_quantile
 
 FLOOR = 0.01
 """Share of a round's best below which a figure counts as this share: 0 has no logarithm, and is bad enough so."""
@@ -153,7 +153,7 @@ class _Layout:
 
 
 def _quantile(share: float, df: int) -> float:
-    return float(stats.t.ppf(share, df))
+    return t_quantile(share, df)
 
 
 def _surely_worse(p_values: Mapping[int, float], error: float) -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import pandas as pd
+import pytest
 from tokenswarm.analysis.compare.comparison import BETTER, WORSE, compare
 from tokenswarm.analysis.figures.interference import interference_of
 from tokenswarm.analysis.figures.window import Window
@@ -16,6 +17,8 @@ from tokenswarm.contract.summary.header_records import Header
 from tokenswarm.contract.summary.interference_records import Interference
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.scenario.model import Scenario
+
+pytestmark = pytest.mark.slow  # whole runs, if in virtual time
 
 SETTINGS = "load.duration_s=90"
 

@@ -18,6 +18,8 @@ from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import run
 from tokenswarm.workloads.corpus import load_corpus
 
+pytestmark = pytest.mark.slow  # whole runs, if in virtual time
+
 LEVEL_S = 30.0
 
 

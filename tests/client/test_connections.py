@@ -215,7 +215,7 @@ def test_what_happens_to_the_connection_behind_done_does_not_matter(serve: Serve
 # ---- connections that fail
 
 
-def test_connection_refused(connect: Connect) -> None:
+def test_a_refused_connection_is_a_failure_without_any_figure(connect: Connect) -> None:
     answer = ask(connect(f"http://127.0.0.1:{free_port()}"))
     assert (answer.status, answer.error, answer.http_status) == ("failed", "connect_refused", None)
     assert (answer.chunks, answer.completion_tokens, answer.token_source, answer.e2e_ms) == (None, None, None, None)
@@ -239,7 +239,7 @@ def test_a_name_that_does_not_exist(connect: Connect) -> None:
         (plain(b'{"error":"busy"}', b"503 Busy")[:-3], "overloaded", 503),
     ],
 )
-def test_a_connection_lost(
+def test_a_connection_that_is_lost_fails_by_where_it_was_lost(
     serve: Serve, connect: Connect, how: Callable, sent: bytes, error: str, status: int | None
 ) -> None:
     def script(peer: Peer) -> None:
@@ -528,7 +528,7 @@ def test_a_tls_handshake_that_never_ends_is_a_connect_timeout(serve: Serve, conn
     assert (answer.status, answer.error) == ("failed", "connect_timeout")
 
 
-def test_ipv6(serve: Serve, connect: Connect) -> None:
+def test_a_server_at_an_ipv6_address_is_asked_by_its_bracketed_name(serve: Serve, connect: Connect) -> None:
     try:
         server = serve(answering(STREAM), host="::1")
     except OSError:

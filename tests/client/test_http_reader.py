@@ -148,7 +148,9 @@ def test_a_close_within_the_head_is_no_answer() -> None:
         ("http://[::1]:8000", "::1", 8000, "/v1", "[::1]:8000"),
     ],
 )
-def test_base_urls(url: str, host: str, port: int, prefix: str, header: str) -> None:
+def test_a_base_url_is_split_into_host_port_prefix_and_header(
+    url: str, host: str, port: int, prefix: str, header: str
+) -> None:
     endpoint = Endpoint(url)
     assert (endpoint.host, endpoint.port, endpoint.prefix, endpoint.host_header) == (host, port, prefix, header)
 

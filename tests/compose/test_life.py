@@ -219,7 +219,7 @@ def test_published_elsewhere_only_when_asked_and_then_it_is_said(
             engine.stop()
 
 
-def test_taken_port(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_refused_before_the_container_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError) as caught:
         start(load_description("sim"), tmp_path, "sim-8b", port=taken.getsockname()[1])
     assert caught.value.code is Exit.PORT

@@ -59,7 +59,7 @@ def _run(command: list[str], results: Path, **extra: str) -> Finished:
     ],
     ids=lambda value: " ".join(value) if value and value[0].startswith("--") else "",
 )
-def test_wrong_option(
+def test_a_wrong_option_is_refused_in_a_sentence_that_names_it(
     arguments: list[str],
     words: list[str],
     results: Path,
@@ -128,7 +128,7 @@ def test_wrong_option_on_the_real_command_line(results: Path) -> None:
 
 
 @pytest.mark.slow
-def test_unreachable_host(results: Path) -> None:
+def test_an_unreachable_host_is_named_with_the_reason(results: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound, but nobody listens
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -168,7 +168,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_missing_key(guarded: str, results: Path) -> None:
+def test_a_missing_key_is_said_with_the_variable_that_gives_it(guarded: str, results: Path) -> None:
     run = _run(load(results, "--engine", "external", "--host", guarded), results)
     _check(run, Exit.AUTH, guarded, "API_KEY")
 
@@ -219,7 +219,7 @@ def test_results_folder_that_cannot_be_made(tmp_path: Path, results: Path) -> No
 
 
 @pytest.mark.slow
-def test_corpus_without_text(tmp_path: Path, results: Path) -> None:
+def test_a_corpus_without_text_is_refused_by_its_folder(tmp_path: Path, results: Path) -> None:
     for name in ("empty", "tiny"):
         (tmp_path / name).mkdir()
     (tmp_path / "tiny" / "a.txt").write_text("Too little.")

@@ -129,7 +129,7 @@ def test_load_generator_that_is_killed(long_run: Started) -> None:
     _kept(run)
 
 
-def test_engine_that_dies(long_run: Started) -> None:
+def test_an_engine_that_dies_ends_the_run_with_its_name_and_keeps_the_rows(long_run: Started) -> None:
     long_run.find(SIMULATOR).kill()
     run = long_run.finish()
     assert run.code == Exit.ENGINE

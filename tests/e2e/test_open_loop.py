@@ -12,7 +12,7 @@ RATE, SECONDS = 20.0, 4.0
 """Of `open_run`: requests a second, and warm-up and measured seconds together."""
 
 
-def test_run_ends_well(open_run: Finished) -> None:
+def test_a_run_in_an_open_loop_ends_complete_and_leaves_no_process(open_run: Finished) -> None:
     assert open_run.code in (Exit.PASSED, Exit.SLO_MISSED, Exit.INVALID), open_run.err
     assert open_run.manifest["status"] == "complete"
     assert open_run.manifest["load"]["mode"] == "open" and open_run.manifest["load"]["rate"] == RATE

@@ -53,7 +53,7 @@ def test_gpus_replace_those_of_the_file() -> None:
         ("GPU-8f2a-1,1", ["GPU-8f2a-1", "1"]),
     ],
 )
-def test_gpu_lists(text: str | None, ids: list[str] | None) -> None:
+def test_a_list_of_gpus_is_read_as_their_numbers(text: str | None, ids: list[str] | None) -> None:
     assert compose.gpu_ids(text) == ids
 
 

@@ -61,7 +61,7 @@ def test_a_counter_that_began_anew_gives_no_growth(after: Histogram) -> None:
     assert growth(Histogram((0.1,), (2, 1), 1.0), after) is None
 
 
-def test_between_two_readings() -> None:
+def test_what_was_observed_between_two_readings_is_their_difference() -> None:
     start = read(page({"0.1": 1, "+Inf": 1}, 0.05, started=7), SOURCES, 10.0)
     end = read(page({"0.1": 4, "+Inf": 5}, 1.05, started=7), SOURCES, 40.0)
     facts = between(start, end)

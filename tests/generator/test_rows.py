@@ -63,7 +63,7 @@ def test_a_row_has_every_column_of_the_schema_and_no_other() -> None:
     assert set(request_row(ORIGIN, PROMPT, STREAMED)) == set(names(REQUEST_COLUMNS))
 
 
-def test_a_streamed_answer() -> None:
+def test_a_streamed_answer_fills_the_columns_of_its_row() -> None:
     row = line_of(STREAMED)
     assert (row["worker"], row["turn"], row["prompt_chars"], row["shared_prefix_chars"]) == ("2", "3", "5", "2")
     assert (row["sent_at"], row["ttft_ms"], row["e2e_ms"]) == ("1795000000.123456", "10.000", "40.000")

@@ -264,7 +264,7 @@ def test_set_refuses_what_is_not_key_and_value(text):
     ("text", "seconds"),
     [("30s", 30), ("20m", 1200), ("8h", 28800), ("1h30m", 5400), ("250ms", 0.25), ("45", 45), ("1.5 h", 5400)],
 )
-def test_durations(text, seconds):
+def test_a_duration_is_read_in_any_unit(text, seconds):
     assert parse_duration(text) == pytest.approx(seconds)
 
 

@@ -140,7 +140,7 @@ def test_about_seventy_percent_of_a_reasoning_answer_is_reasoning():
         ("auto", False, "Think step by step.", False),
     ],
 )
-def test_who_reasons(setting, thinking, text, reasons):
+def test_an_answer_has_reasoning_only_where_setting_request_or_prompt_ask_for_it(setting, thinking, text, reasons):
     planned = answer(text, settings=AnswerSettings(reasoning=setting), thinking=thinking)
     assert (planned.reasoning_tokens > 0) is reasons
 

@@ -43,16 +43,16 @@ def good(vllm) -> list[str]:
     return texts(ask_events(vllm, streamed(max_tokens=TOKENS)))
 
 
-def test_reset_before_headers(vllm):
+def test_a_reset_before_headers_sends_nothing(vllm):
     with pytest.raises(ConnectionResetError):
         read_all(strike(vllm, "reset_before_headers"))
 
 
-def test_close_before_headers(vllm):
+def test_a_close_before_headers_sends_nothing_and_is_no_reset(vllm):
     assert read_all(strike(vllm, "close_before_headers")) == b""
 
 
-def test_reset_mid_stream(vllm, good):
+def test_a_reset_mid_stream_comes_after_as_many_tokens_as_asked_for(vllm, good):
     client = strike(vllm, "reset_mid_stream:2")
     data = b""
     with pytest.raises(ConnectionResetError):
@@ -66,11 +66,11 @@ def test_close_mid_stream_ends_inside_a_chunk(vllm):
     assert raw.endswith(b'ffff\r\ndata: {"id":')
 
 
-def test_bad_chunk(vllm):
+def test_a_bad_chunk_has_a_length_that_is_no_hexadecimal_number(vllm):
     assert b"\r\nnot-hex\r\n" in read_all(strike(vllm, "bad_chunk"))
 
 
-def test_invalid_http(vllm):
+def test_invalid_http_is_no_status_line(vllm):
     assert read_all(strike(vllm, "invalid_http")).startswith(b"HTP/banana")
 
 
@@ -106,7 +106,7 @@ def test_malformed_json_is_one_event_of_a_stream_that_goes_on(vllm):
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 422, 429, 500, 503])
-def test_status(vllm, status):
+def test_a_status_fault_answers_with_that_status_and_says_when_to_try_again(vllm, status):
     raw = read_until(strike(vllm, f"status:{status},3"), b'"code"')
     assert raw.startswith(b"HTTP/1.1 %d " % status)
     assert (b"Retry-After: 3\r\n" in raw) is (status in (429, 503))
@@ -165,7 +165,7 @@ def test_what_is_left_out_is_left_out_alone(request, style, fault, left_out):
     assert {mark for mark in marks if mark in body} == marks - {left_out}
 
 
-def test_huge_event(vllm):
+def test_a_huge_event_is_larger_than_eight_megabytes_and_sent_whole(vllm):
     body = whole(vllm, "huge_event")
     assert max(len(part) for part in body.split(b"\n\n")) > 8_000_000
     assert texts(events(body))[2].startswith("huge huge")
@@ -210,13 +210,13 @@ def test_merged_tokens_never_mix_reasoning_and_answer(vllm):
         assert joined(merged, field) == joined(plain, field)
 
 
-def test_crlf(vllm, good):
+def test_lines_that_end_in_crlf_hold_the_same_events(vllm, good):
     body = whole(vllm, "crlf")
     assert body.count(b"\r\n\r\n") == TOKENS + 3
     assert texts(events(body.replace(b"\r\n", b"\n"))) == good
 
 
-def test_comments_and_pings(vllm, good):
+def test_comments_and_pings_between_events_change_none_of_them(vllm, good):
     body = whole(vllm, "comments")
     assert body.count(b": ping\n\n") == TOKENS + 3
     lines = [line for line in body.split(b"\n") if line.startswith(b"data: ")]
@@ -229,7 +229,7 @@ def test_multi_line_events_are_joined_by_a_line_break(vllm, good):
     assert texts(events(re.sub(rb",\ndata: ", b",", body))) == good
 
 
-def test_no_space(vllm, good):
+def test_events_without_the_space_after_data_hold_the_same_tokens(vllm, good):
     body = whole(vllm, "no_space")
     assert b"data: " not in body
     assert texts(events(body.replace(b"data:", b"data: "))) == good

@@ -66,7 +66,7 @@ def test_text_without_any_border_still_gives_excerpts():
     assert len(corpus_of("x" * 5000, "x").take(Random(1), 100)) == 100
 
 
-def test_excerpts_differ(corpus: Corpus):
+def test_excerpts_of_the_corpus_hardly_ever_repeat(corpus: Corpus):
     rng = Random(5)
     assert len({corpus.take(rng, 400) for _ in range(500)}) > 400
 

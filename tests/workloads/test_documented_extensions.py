@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_they_work(folder: Path) -> None:
+def test_a_documented_workload_and_law_of_arrivals_work_as_written(folder: Path) -> None:
     (folder / "desk.toml").write_text(
         'locustfile = "chat.py"\nworkload = "./tickets.py:Tickets"\n[load]\nrate = 2.0\n'
         'arrivals = "./pairs.py"\n[tickets]\nquestions = 2\n'

@@ -158,7 +158,7 @@ def test_kinds_of_task_come_in_equal_parts(make):
     assert {only.session("measure", number).task.kind for number in range(9)} == {"logic"}
 
 
-def test_tasks_differ(make):
+def test_sessions_of_one_run_get_different_tasks(make):
     workload = make("reasoning")
     assert len({workload.session("measure", number).task.question for number in range(600)}) > 590
 

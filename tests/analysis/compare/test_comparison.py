@@ -362,7 +362,7 @@ def _two_engines(tmp_path, engine):
         (rule_of_thumb.Traits(None, None, "llama"), None),
     ],
 )
-def test_rule_of_thumb(traits, engine) -> None:
+def test_the_rule_of_thumb_names_an_engine_by_the_traits_of_the_workload(traits, engine) -> None:
     assert rule_of_thumb.advise(traits).engine == engine
 
 

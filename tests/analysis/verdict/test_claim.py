@@ -129,7 +129,7 @@ def test_what_is_missing_is_named_and_decides() -> None:
     assert record.state == SUPPORTED and "lies in the claimed 1.16 to 1.42" in record.why
 
 
-def test_regions_in_words() -> None:
+def test_a_region_is_worded_by_the_bounds_that_it_has() -> None:
     assert region_words((1.16, None)) == "at least 1.16"
     assert region_words((None, 0.9)) == "at most 0.9" and region_words((None, None)) == ""
 

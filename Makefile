@@ -201,8 +201,8 @@ test-ui: $(VENV)/.installed-dev ## runs in Locust's web UI, in headless Chromium
 	@sh tests/browser/need_chromium.sh
 	@$(PYTEST) tests/ui
 
-test-engines: $(VENV)/.installed-dev ## the contract of real engines on this CPU: ENGINE=vllm|sglang|llamacpp, the first two by default [WITHOUT=FILE]
-	@$(PYTEST) -x tests/real_engines $(if $(ENGINE),--engine $(call quote,$(ENGINE))) $(call option,--ignore,WITHOUT)
+test-engines: $(VENV)/.installed-dev ## the contract of real engines on this CPU: ENGINE=vllm|sglang|llamacpp, the first two by default [WITHOUT="FILE ..."]
+	@$(PYTEST) -x tests/real_engines $(if $(ENGINE),--engine $(call quote,$(ENGINE))) $(foreach file,$(WITHOUT),--ignore $(file))
 
 test-compose: $(VENV)/.installed-dev ## Compose profiles and engines in containers (needs Docker; BASE=, OFFLINE= as for image)
 	@$(PYTEST) -rs tests/compose

@@ -23,7 +23,7 @@ def run_of(frame: Any) -> str:
 def test_two_tabs_show_one_run_and_neither_can_start_a_second_one(ui: Callable[..., Any], browser: Any) -> None:
     with ui("--users", "4", "--spawn-rate", "4") as web:
         first, second = Page(browser, web.url), Page(browser, web.url)
-        first.start(scenario="batch", warmup="1")
+        first.start(scenario="rag", warmup="1")
         shown = first.figures()
         wait_for_points(shown, 1)
         # The second tab still has the form of before: it is told what goes on, and nothing happens to the run.
@@ -47,7 +47,7 @@ def test_an_open_tab_says_that_the_ui_is_gone_then_that_it_is_new_and_follows_it
     ui: Callable[..., Any], browser: Any
 ) -> None:
     port = free_port()
-    form = {"user_count": "3", "spawn_rate": "3", "scenario": "batch", "warmup": "1", "host": ""}
+    form = {"user_count": "3", "spawn_rate": "3", "scenario": "rag", "warmup": "1", "host": ""}
     with ui(port=port) as web:
         person = Page(browser, f"{web.url}/llm")
         assert person.page.request.post(f"{web.url}/swarm", form=form).json()["success"]

@@ -50,13 +50,17 @@ _UNKNOWN = (
     PROMPTS_UNKNOWN,
     "which engine and version answered, and its configuration",
     "which load was asked for",
-    "whether lengths are the engine's count or a tokenizer's",
+    "whether lengths are a tokenizer's, where a record lacks the engine's own count (usage)",
+)
+_OTHERWISE = (
+    "lengths are those that the engine counted (usage), where aiperf's own summary counts with its tokenizer, so its "
+    "inter-token latency and token rates differ",
 )
 
 
 def read_aiperf(lines: Iterable[bytes], name: str) -> ForeignRun:
     """The run in these lines, which are read one by one. A line that is none raises UserError (DATA)."""
-    return ForeignRun(tool="aiperf", rows=_rows(lines, name), unknown=_UNKNOWN)
+    return ForeignRun(tool="aiperf", rows=_rows(lines, name), unknown=_UNKNOWN, otherwise=_OTHERWISE)
 
 
 def _rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
@@ -80,7 +84,7 @@ def _row(record: AiperfRecord) -> Row:
         "turn": None if about.turn_index is None else about.turn_index + 1,
         "sent_at": about.request_start_ns / 1e9,
         "phase": "warmup" if about.benchmark_phase == "warmup" else "measure",
-        "prompt_tokens": _count(metrics, "input_sequence_length", "error_isl"),
+        "prompt_tokens": _count(metrics, "usage_prompt_tokens", "input_sequence_length", "error_isl"),
     }
     if about.was_cancelled:
         return row | {"status": "cancelled"}
@@ -109,9 +113,11 @@ def _row(record: AiperfRecord) -> Row:
             "last_token_ms": None if first is None else whole,
             "ttfo_ms": _ms(metrics, "time_to_first_output_token") or first,
             "chunks": len(listed) + 1 if listed else None,
-            "completion_tokens": _count(metrics, "output_sequence_length", "output_token_count"),
-            "reasoning_tokens": _count(metrics, "reasoning_token_count"),
-            "cached_tokens": _count(metrics, "usage_prompt_cached_tokens", "cached_tokens"),
+            "completion_tokens": _count(
+                metrics, "usage_completion_tokens", "output_sequence_length", "output_token_count"
+            ),
+            "reasoning_tokens": _count(metrics, "usage_reasoning_tokens", "reasoning_token_count"),
+            "cached_tokens": _count(metrics, "usage_prompt_cache_read_tokens", "usage_prompt_cached_tokens"),
         }
     )
 

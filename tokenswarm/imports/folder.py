@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -190,6 +191,9 @@ def _write_rows(folder: Path, run: ForeignRun, run_id: str) -> _Seen:
 
 def _manifest(run: ForeignRun, seen: _Seen, source: Path, run_id: str) -> Manifest:
     started = run.started if run.started is not None else seen.first if seen.rows else 0.0
+    started = (
+        math.floor(started * 1e6) / 1e6
+    )  # as requests.csv rounds: else the first request may lie before the window
     ended = started + run.seconds if run.seconds is not None else max(seen.last, started)
     title = f"{run.tool}{f': {run.workload}' if run.workload else ''}"
     imported = ImportedRecord(run.tool, run.version, source.name, digest(source), list(run.unknown), run.start_times)
@@ -217,6 +221,7 @@ def _manifest(run: ForeignRun, seen: _Seen, source: Path, run_id: str) -> Manife
         notes=[
             f"Imported from {source.name} of {title}.",
             f"Not known of a run of {run.tool}: {'; '.join(run.unknown)}.",
+            *([f"Defined otherwise than by {run.tool}: {'; '.join(run.otherwise)}."] if run.otherwise else []),
         ],
     )
 

@@ -25,7 +25,8 @@ PROMPTS_UNKNOWN = "which prompts were sent, and so whether two files are of the 
 class ForeignRun:
     """One benchmark. `started` and `seconds`: when it measured, in unix seconds; None: as long as its requests took.
     `sent`: how many requests there were, where the file may hold a part of them. `unknown`: what cannot be known from
-    this file, each as words that go on from "not known:"."""
+    this file, each as words that go on from "not known:". `otherwise`: which figures are defined otherwise than the
+    tool's own of the same name."""
 
     tool: str
     rows: Iterable[Row]
@@ -38,6 +39,7 @@ class ForeignRun:
     sent: int | None = None
     workload: str = ""
     unknown: Sequence[str] = ()
+    otherwise: Sequence[str] = ()
     start_times: bool = True
     """Whether the file says when each request was sent."""
 

@@ -73,6 +73,11 @@ _UNKNOWN = (
     "which engine and version answered, and its configuration",
     "the single gaps of a stream",
 )
+_OTHERWISE = (
+    "E2E ends with the last token, where guidellm's request latency ends when the answer is closed",
+    "TPOT is the time after the first token over the tokens after it, which guidellm calls inter-token latency; its "
+    "own TPOT divides the whole time by all tokens",
+)
 
 
 def read_guidellm(content: bytes, name: str) -> list[ForeignRun]:
@@ -110,6 +115,7 @@ def _run(benchmark: Benchmark, report: Report) -> ForeignRun:
         sent=total if isinstance(total, int) else None,
         workload=str(strategy.get("type_") or ""),
         unknown=_UNKNOWN,
+        otherwise=_OTHERWISE,
     )
 
 

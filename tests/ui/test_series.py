@@ -34,6 +34,7 @@ def test_a_search_is_watched_in_two_tabs_stopped_in_one_and_its_page_is_there(
         choose(person.page, kind="capacity", scenario="chat", budget="30m")
         other = Page(browser, f"{web.url}/llm")
         for tab in (person.page, other.page):
+            tab.bring_to_front()
             tab.locator("#series-levels tbody tr").first.wait_for(timeout=2 * PATIENCE_MS)
             assert "spent" in tab.locator("#series-facts").inner_text()
             assert tab.locator("#chart-series svg.main-svg").first.is_visible()
@@ -43,6 +44,7 @@ def test_a_search_is_watched_in_two_tabs_stopped_in_one_and_its_page_is_there(
         )
         assert "search or comparison goes on" in refused.json()["message"]
         other.page.locator("#series-stop").click()
+        person.page.bring_to_front()
         person.page.locator("#series-page").wait_for(timeout=2 * PATIENCE_MS)
         assert "was stopped" in person.page.locator("#series-sentence").inner_text()
         page = person.page.request.get(f"{web.url}/llm/series/page")

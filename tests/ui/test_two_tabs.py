@@ -23,10 +23,12 @@ def run_of(frame: Any) -> str:
 def test_two_tabs_show_one_run_and_neither_can_start_a_second_one(ui: Callable[..., Any], browser: Any) -> None:
     with ui("--users", "4", "--spawn-rate", "4") as web:
         first, second = Page(browser, web.url), Page(browser, web.url)
+        first.page.bring_to_front()  # a tab behind another one draws nothing
         first.start(scenario="rag", warmup="1")
         shown = first.figures()
         wait_for_points(shown, 1)
         # The second tab still has the form of before: it is told what goes on, and nothing happens to the run.
+        second.page.bring_to_front()
         second.start(scenario="chat", warmup="1")
         second.page.get_by_text("a run goes on").first.wait_for()
         assert len(web.folders()) == 1
@@ -35,7 +37,8 @@ def test_two_tabs_show_one_run_and_neither_can_start_a_second_one(ui: Callable[.
         wait_for_points(beside, 1)
         assert run_of(beside) == run_of(shown) == web.folders()[0].name
         second.page.get_by_role("button", name="Stop").click()
-        for frame in (shown, beside):
+        for person, frame in ((first, shown), (second, beside)):
+            person.page.bring_to_front()
             frame.wait_for_selector("#report:visible")
             frame.wait_for_selector("#outcome:visible", timeout=2 * PATIENCE_MS)
         outcomes = {frame.inner_text("#outcome") for frame in (shown, beside)}

@@ -49,7 +49,7 @@ CLAIMS_OPTIONS = $(call option,--engines,ENGINES) $(call option,--only,ONLY) $(i
   $(call option,--data,DATA) $(call option,--runtime,RUNTIME) $(call option,--device,DEVICE) $(call option,--set,SET) $(call option,--results,RESULTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install load soak ui test-ui observe compare capacity qualify tune sim report profile scenarios calibrate test test-slow test-alone test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint docs schemas bench clean results prune
+.PHONY: help install load soak ui test-ui observe compare capacity qualify tune sim report profile scenarios calibrate test test-slow test-alone test-browser test-engines up down status logs tiny-model engine-venv image test-compose test-observe test-statistics lint digests sbom docs schemas bench clean results prune
 .PHONY: oneshot claims export import
 
 help: ## show this list
@@ -231,6 +231,14 @@ lock: ## write requirements/ anew from pyproject.toml: what is locked stays wher
 	@$(COMPILE) --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
 	@build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --group build --output-file requirements/build.txt
+
+digests: ## write the digest of each image's tag into compose/ and deploy/, as its registry tells it
+	@$(PYTHON) compose/image/digests.py
+
+sbom: ## the packages of the image with versions and hashes, as CycloneDX JSON in build/sbom.json
+	@$(PYTHON) -m venv build/sbom && build/sbom/bin/python -m pip install -qq --disable-pip-version-check cyclonedx-bom==7.5.0
+	@build/sbom/bin/cyclonedx-py requirements requirements/run.txt --output-reproducible --output-format JSON --output-file build/sbom.json
+	@echo build/sbom.json
 
 wheel: $(VENV)/.installed ## the package, as a wheel in dist/
 	@$(PY) -m pip wheel -qq --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist . && ls dist

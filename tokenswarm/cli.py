@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
 import tokenswarm
+from tokenswarm.base.environment import leave_disturbing
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.foreign import readable
 from tokenswarm.base.last_handler import report_bug
@@ -44,11 +46,17 @@ COMMANDS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code (see tokenswarm/base/errors.py)."""
+    would_stay = leave_disturbing()
     last_through_everything()
     code = _main(list(sys.argv[1:] if argv is None else argv))
     lost = why_output_was_lost()
     if lost is not None:
         print(f"tokenswarm: standard output could not be written ({lost})", file=sys.stderr)
+    if would_stay:  # in Python's prompt, and with its exit code in the place of ours
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
     return code
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import warnings
+
 import pytest
 
-from tokenswarm.base.environment import without_locust
+from tokenswarm.base.environment import leave_disturbing, without_disturbing
 from tokenswarm.cli import main
 
 
@@ -19,6 +24,50 @@ def test_locusts_own_variables_are_not_handed_on(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MODEL", "m")
     monkeypatch.setenv("TOKENSWARM_SESSION", "x")  # of another run
     monkeypatch.setenv("TOKENSWARM_LIVE_FD", "99")
-    names = without_locust()
+    names = without_disturbing()
     assert names["MODEL"] == "m"
     assert not [name for name in names if name.startswith(("LOCUST_", "TOKENSWARM_SESSION", "TOKENSWARM_LIVE"))]
+
+
+DISTURBING = {
+    "GEVENT_LOOP": "bogus",
+    "GEVENT_RESOLVER": "bogus",
+    "LIBEV_FLAGS": "1",
+    "FLASK_DEBUG": "1",
+    "PANDAS_COPY_ON_WRITE": "warn",
+    "NPY_DISABLE_CPU_FEATURES": "NONE_SUCH",
+    "PYTHONINTMAXSTRDIGITS": "700",
+    "PYTHONVERBOSE": "1",
+    "PYTHONWARNINGS": "error",
+    "LOCUST_USERS": "9",
+}
+
+
+def test_orders_to_the_libraries_are_dropped_and_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in DISTURBING.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    digits = sys.get_int_max_str_digits()
+    try:
+        sys.set_int_max_str_digits(700)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert leave_disturbing() is False
+            warnings.warn("of some library", DeprecationWarning, stacklevel=1)  # no error
+        assert sys.get_int_max_str_digits() == 4300
+    finally:
+        sys.set_int_max_str_digits(digits)
+    assert not DISTURBING.keys() & os.environ.keys()
+    assert os.environ["PYTHONPATH"] == "/somewhere"
+
+
+@pytest.mark.parametrize("more", [{}, {"PYTHONINSPECT": "1"}], ids=["orders", "told to stay"])
+def test_a_command_is_the_same_whatever_libraries_are_told_around_it(more: dict[str, str]) -> None:
+    """A refusal that needs gevent, Locust and the data files: its sentence and exit code."""
+    command = [sys.executable, "-m", "tokenswarm", "load", "--scenario", "no-such", "--engine", "sim"]
+    plain = {name: value for name, value in os.environ.items() if name not in DISTURBING}
+    expected = subprocess.run(command, env=plain, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    disturbed = {**plain, **{k: v for k, v in DISTURBING.items() if k != "PYTHONVERBOSE"}, **more}
+    found = subprocess.run(command, env=disturbed, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert expected.returncode == 2
+    assert (found.returncode, found.stdout, found.stderr) == (expected.returncode, expected.stdout, expected.stderr)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from tokenswarm.base.config_text import parse_set
-from tokenswarm.base.environment import without_locust
+from tokenswarm.base.environment import without_disturbing
 from tokenswarm.base.errors import UserError
 from tokenswarm.base.foreign import readable
 from tokenswarm.base.masking import hidden, secrets, usable_key
@@ -151,4 +151,4 @@ def test_any_environment_is_a_plan_or_a_sentence(variables: dict[str, str]) -> N
         assert all(secret not in hidden(f"key {secret}.") for secret in secrets())
         assert calibrate.stored() is None or variables.get("XDG_CACHE_HOME") is None
         known_hosts(None)
-        assert not any(name.startswith("LOCUST_") for name in without_locust())
+        assert not any(name.startswith("LOCUST_") for name in without_disturbing())

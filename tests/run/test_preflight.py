@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,7 @@ from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract.manifest import PreflightRecord
-from tokenswarm.run.first_request import LoadToCheck, first_prompt, send_first_request
+from tokenswarm.run.first_request import FURTHER_S, LoadToCheck, first_prompt, send_first_request
 from tokenswarm.run.preflight import CheckTools, preflight
 from tokenswarm.run.sdk_check import SdkResult, ask_by_sdk
 from tokenswarm.scenario.loading import load_scenario
@@ -343,6 +344,39 @@ def test_an_engine_that_has_answered_is_not_waited_for_as_long_as_one_that_start
 ) -> None:
     load = LoadToCheck("http://127.0.0.1:9", "m", load_scenario("rag", {}), load_corpus())
     assert load.after(first_answer_s).longest_wait_s == wait_s
+
+
+def test_all_further_questions_together_have_an_end() -> None:
+    load = LoadToCheck("http://127.0.0.1:9", "m", load_scenario("rag", {}), load_corpus())
+    began = time.monotonic()
+    first = load.after(30.0)
+    assert began + FURTHER_S <= first.until <= time.monotonic() + FURTHER_S
+    assert first.after(30.0).until == first.until  # a second call does not begin anew
+    assert replace(first, until=time.monotonic() + 50.0).wait_s <= 50.0
+    assert 0.0 < replace(first, until=time.monotonic() - 50.0).wait_s <= 1.0
+
+
+def test_a_scenario_that_allows_a_first_token_more_time_is_waited_for_as_long() -> None:
+    scenario = load_scenario("rag", {"timeouts.first_token_s": "290"})
+    load = LoadToCheck("http://127.0.0.1:9", "m", scenario, load_corpus())
+    assert load.wait_s == 290.0
+
+
+def test_an_answer_that_trickles_in_without_end_is_given_up_and_the_sentence_says_so(endpoint: Endpoint) -> None:
+    silent = threading.Event()
+    endpoint.chat = lambda _: (200, GOOD) if silent.wait(5.0) else (500, {})
+    error = refused(replace(endpoint.load(model="m"), longest_wait_s=0.2))
+    silent.set()
+    assert "did not answer to the first request of the load within 0.2 s" in str(error)
+
+
+def test_an_sdk_that_never_ends_is_not_waited_for(endpoint: Endpoint) -> None:
+    silent = threading.Event()
+    endpoint.chat = lambda _: (200, GOOD) if silent.wait(20.0) else (500, {})
+    result = ask_by_sdk(base.Endpoint(endpoint.url), "m", KEY, timeout_s=0.2)
+    silent.set()
+    assert not result.compatible
+    assert result.notes[-1] == "no end of its answers within 0.2 s"
 
 
 def test_a_further_question_that_is_not_answered_ends_after_its_wait(endpoint: Endpoint) -> None:

@@ -169,8 +169,7 @@ def test_long_open_loops_before_a_queue_are_covered(queue_truth: dict[int, float
     """85% busy: a busy spell lasts hundreds of requests, so that 30,000 hold few of them that matter to a p99."""
     found = covered_by(lambda rng: queue_ms(rng, 30_000, utilisation=0.85), queue_truth)
     print("queue, 30,000 requests:", found)
-    assert all(LEAST <= found[q] <= MOST for q in (50, 95))
-    assert found[99] >= 0.89 - tolerance(0.11, RUNS)
+    assert min(found.values()) >= LEAST
 
 
 # ---- where a run is too short for what happens in it: the limits that docs/metrics.md tells
@@ -181,7 +180,7 @@ def test_300_requests_bound_no_p99_above() -> None:
     assert all(percentiles(latencies_ms(rng, 300, correlation=0.5), (99,))[99].high is None for _ in range(100))
 
 
-@pytest.mark.parametrize(("correlation", "least"), [(0.5, 0.94), (0.9, 0.91), (0.98, 0.80)])
+@pytest.mark.parametrize(("correlation", "least"), [(0.5, 0.93), (0.9, 0.93), (0.98, 0.82)])
 def test_intervals_of_300_requests(correlation: float, least: float) -> None:
     assert min(coverage(correlation, 300).values()) >= least - tolerance(1.0 - least, RUNS)
 
@@ -189,8 +188,7 @@ def test_intervals_of_300_requests(correlation: float, least: float) -> None:
 def test_intervals_of_short_open_loops_before_a_queue(queue_truth: dict[int, float]) -> None:
     found = covered_by(lambda rng: queue_ms(rng, 3_000, utilisation=0.85), queue_truth)
     print("queue, 3,000 requests:", found)
-    assert found[50] >= 0.91 - tolerance(0.09, RUNS)
-    assert min(found.values()) >= 0.85 - tolerance(0.15, RUNS)
+    assert min(found.values()) >= 0.92 - tolerance(0.08, RUNS)
 
 
 @pytest.mark.parametrize(

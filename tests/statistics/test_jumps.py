@@ -45,6 +45,8 @@ def test_twenty_percent_more_data_moves_an_end_by_more_than_half_in_at_most_2_pe
     print(f"jumps: {by_percentile}, all {np.mean(list(by_percentile.values())):.2%}; worst cell {worst}")
     count = trials * len(shares) * len(QUANTILES)
     assert np.mean(list(by_percentile.values())) <= MOST + tolerance(MOST, count)
+    each = count // len(QUANTILES)
+    assert {q: share for q, share in by_percentile.items() if share > MOST + tolerance(MOST, each)} == {}
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.7])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 
 RUN_VARIABLE = "TOKENSWARM_RUN"
 """The prepared run folder; set by the command line for its Locust processes."""
@@ -22,13 +24,54 @@ UI_HOSTS_VARIABLE = "UI_HOSTS"
 """Further names under which the web UI may be reached, separated by commas."""
 SESSION_VARIABLE = "TOKENSWARM_SESSION"
 """What the processes of `tokenswarm ui` are told, as JSON without secrets; see `generator.ui_session`."""
-_OF_LOCUST = "LOCUST_"
 _OF_ONE_RUN = frozenset({RUN_VARIABLE, LIVE_VARIABLE, SESSION_VARIABLE, UNDER_COMMAND_VARIABLE})
-
-
-def without_locust() -> dict[str, str]:
-    """The environment without the variables by which Locust is told what to do, nor those of another run of ours: a run
-    is what was asked of us."""
-    return {
-        name: value for name, value in os.environ.items() if not name.startswith(_OF_LOCUST) and name not in _OF_ONE_RUN
+_OF_LIBRARIES = ("LOCUST_", "GEVENT_", "GREENLET_", "LIBEV_", "FLASK_", "WERKZEUG_", "PANDAS_", "NPY_", "SCIPY_")
+"""How the variables begin by which the libraries that measure and reckon take orders: another event loop, another
+resolver, other limits, other rules for tables. None of them is an order to tokenswarm."""
+_OF_PYTHON = frozenset(
+    {
+        "PYTHONASYNCIODEBUG",
+        "PYTHONBREAKPOINT",
+        "PYTHONDEBUG",
+        "PYTHONDEVMODE",
+        "PYTHONDUMPREFS",
+        "PYTHONINSPECT",
+        "PYTHONINTMAXSTRDIGITS",
+        "PYTHONMALLOC",
+        "PYTHONMALLOCSTATS",
+        "PYTHONOPTIMIZE",
+        "PYTHONPERFSUPPORT",
+        "PYTHONPROFILEIMPORTTIME",
+        "PYTHONSTARTUP",
+        "PYTHONTRACEMALLOC",
+        "PYTHONVERBOSE",
+        "PYTHONWARNINGS",
     }
+)
+"""Variables for whoever debugs a Python program: they slow it down, fill standard error, keep it from ending, or turn
+a warning of some library into an error. Where Python finds its modules (PYTHONPATH) stays."""
+_MOST_DIGITS = 4300
+"""Of a whole number in text, as Python has it by itself."""
+
+
+def _is_disturbing(name: str) -> bool:
+    return name.startswith(_OF_LIBRARIES) or name in _OF_PYTHON
+
+
+def without_disturbing() -> dict[str, str]:
+    """The environment without the variables by which Locust and other libraries are told what to do, nor those of
+    another run of ours: a run is what was asked of us."""
+    return {name: value for name, value in os.environ.items() if not _is_disturbing(name) and name not in _OF_ONE_RUN}
+
+
+def leave_disturbing() -> bool:
+    """Drop those variables from this process, before the libraries that read them are imported, and undo what Python
+    has made of its own by now. True if Python was told to stay at its end (PYTHONINSPECT), which only a hard exit
+    ends."""
+    dropped = {name: os.environ.pop(name) for name in list(os.environ) if _is_disturbing(name)}
+    if dropped.get("PYTHONWARNINGS"):
+        warnings.resetwarnings()
+        warnings.simplefilter("ignore")
+    if dropped.get("PYTHONINTMAXSTRDIGITS"):
+        sys.set_int_max_str_digits(_MOST_DIGITS)
+    return bool(dropped.get("PYTHONINSPECT"))

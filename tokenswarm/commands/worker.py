@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any
 
-from tokenswarm.base.environment import without_locust
+from tokenswarm.base.environment import without_disturbing
 from tokenswarm.base.errors import Exit
 from tokenswarm.commands.values import address
 
@@ -27,4 +27,4 @@ def _worker(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.run.locust_process import worker_command
 
     command = worker_command(*options.master)
-    os.execve(command[0], command, without_locust())  # Ctrl-C and SIGTERM reach Locust itself
+    os.execve(command[0], command, without_disturbing())  # Ctrl-C and SIGTERM reach Locust itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from tokenswarm.run.prompt_lengths import with_measured_prompts
 from tokenswarm.run.run_plan import RunPlan
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads import create
+
+_SAID_AFTER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +93,14 @@ def checked_engine(
         interrupts.on_hard_exit.append(engine.kill)
         plan = _with_recognised(plan, engine.description)
         load = LoadToCheck(engine.base_url, engine.model or plan.model or "", plan.scenario, plan.corpus, plan.api_key)
-        answers = tools.preflight(load)
+        with _said_when_slow(console, f"waiting for the first answer, up to {load.wait_s:g} s ..."):
+            answers = tools.preflight(load)
         if answers.enforced is False and engine.description is not None and engine.description.constraints_need:
             answers.enforced_words = f"{answers.enforced_words} ({engine.description.constraints_need})"
         plan = with_adapters(plan, engine.description.adapter_model if engine.description else None, answers.models)
         load = replace(load, model=answers.model or load.model).after(answers.first_answer_s)
-        plan, fit = with_measured_prompts(plan, load)
+        with _said_when_slow(console, f"counting tokens by the engine, up to {load.wait_s:g} s an answer ..."):
+            plan, fit = with_measured_prompts(plan, load)
         if fit is not None:
             answers.chars_per_token, answers.template_tokens = fit.chars_per_token, fit.template_tokens
         notes = [*engine.notes, *answers.notes]
@@ -105,6 +110,18 @@ def checked_engine(
         yield CheckedEngine(plan, engine, answers, tuple(notes), gpus)
     finally:
         tools.release(engine)
+
+
+@contextlib.contextmanager
+def _said_when_slow(console: Console, sentence: str) -> Iterator[None]:
+    """Say it where what is done takes so long that somebody wonders."""
+    timer = threading.Timer(_SAID_AFTER_S, lambda: console.print(sentence, highlight=False, markup=False))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _with_recognised(plan: RunPlan, spec: EngineSpec | None) -> RunPlan:

@@ -6,6 +6,7 @@ Only the answer's length is cut, and the prompt has a salt of its own, so that t
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, replace
 
 from tokenswarm.base.endpoint import Endpoint, keys_of
@@ -25,6 +26,9 @@ LONGEST_WAIT_S = 120.0
 """An engine that has just started compiles on its first request, so no limit of the scenario's is shorter here."""
 _LEAST_WAIT_S, _TIMES_THE_FIRST = 20.0, 20.0
 """How long a further question waits at least, and how many times as long as the first answer took."""
+FURTHER_S = 240.0
+"""How long all further questions may take together."""
+_SHORTEST_WAIT_S = 1.0
 _REQUEST_ID = "tokenswarm-check"
 
 
@@ -38,14 +42,26 @@ class LoadToCheck:
     corpus: Corpus
     api_key: str | None = None
     longest_wait_s: float = LONGEST_WAIT_S
+    until: float | None = None
+    """Moment, by time.monotonic, at which the check is over; None before the first answer."""
+
+    @property
+    def wait_s(self) -> float:
+        """How long a question may wait now."""
+        if self.until is None:  # a scenario that allows a first token more time means it
+            allowed_s = self.scenario.timeouts.first_token_s if self.longest_wait_s == LONGEST_WAIT_S else 0.0
+            return max(self.longest_wait_s, allowed_s)
+        return max(_SHORTEST_WAIT_S, min(self.longest_wait_s, self.until - time.monotonic()))
 
     def after(self, first_answer_s: float | None) -> LoadToCheck:
         """For what is asked once the engine has answered, in so many seconds: one that is silent now has come to a
-        stop, and is not waited for as long as one that starts."""
+        stop, and is not waited for as long as one that starts. All of it together ends FURTHER_S after the first
+        call."""
         if first_answer_s is None:
             return self
         wait_s = min(LONGEST_WAIT_S, max(_LEAST_WAIT_S, _TIMES_THE_FIRST * first_answer_s))
-        return replace(self, longest_wait_s=wait_s)
+        until = time.monotonic() + FURTHER_S if self.until is None else self.until
+        return replace(self, longest_wait_s=wait_s, until=until)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -102,11 +118,9 @@ def send_alone(load: LoadToCheck, prompt: Prompt, most_tokens: int = MAX_TOKENS)
 def _ask(load: LoadToCheck, body: dict[str, object], path: str) -> Answer:
     import gevent
 
-    limits = load.scenario.timeouts
-    waits = [max(LONGEST_WAIT_S, limit) for limit in (limits.first_token_s, limits.gap_s, limits.total_s)]
-    if load.longest_wait_s < LONGEST_WAIT_S:
-        waits = [load.longest_wait_s] * 3
-    client = LLMClient(load.endpoint, Timeouts(limits.connect_s, *waits), load.api_key)
+    wait_s = load.wait_s  # for all of a short answer, so that one which trickles in holds nobody for longer
+    limits = Timeouts(load.scenario.timeouts.connect_s, wait_s, wait_s, wait_s)
+    client = LLMClient(load.endpoint, limits, load.api_key)
     try:
         return client.complete(body, _REQUEST_ID, path)
     finally:

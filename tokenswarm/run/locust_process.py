@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenswarm.base.environment import LIVE_VARIABLE, RUN_VARIABLE, UNDER_COMMAND_VARIABLE, without_locust
+from tokenswarm.base.environment import LIVE_VARIABLE, RUN_VARIABLE, UNDER_COMMAND_VARIABLE, without_disturbing
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.ports import free_port
 from tokenswarm.scenario.model import Scenario
@@ -66,7 +66,7 @@ class LocustProcesses:
         self._socket, theirs = socket.socketpair()
         self._received = b""
         self._asked_at: float | None = None
-        inherited = {**without_locust(), UNDER_COMMAND_VARIABLE: "1"}
+        inherited = {**without_disturbing(), UNDER_COMMAND_VARIABLE: "1"}
         environment = {**inherited, **leader.variables, LIVE_VARIABLE: str(theirs.fileno())}
         self._links = _LinksWithoutCommas()
         files = ",".join(str(self._links.path_to(file)) for file in leader.locustfiles)

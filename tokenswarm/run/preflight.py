@@ -18,7 +18,7 @@ from tokenswarm.contract.manifest import PreflightRecord
 from tokenswarm.contract.tables import CUT_BY_LENGTH
 from tokenswarm.engines.management_http import Unreachable, request
 from tokenswarm.run.enforcement import Enforcement, enforcement
-from tokenswarm.run.first_request import LONGEST_WAIT_S, MAX_TOKENS, LoadToCheck, error_words, send_first_request
+from tokenswarm.run.first_request import MAX_TOKENS, LoadToCheck, error_words, send_first_request
 from tokenswarm.run.sdk_check import SdkResult, ask_by_sdk
 
 _LIST_TIMEOUT_S = 10.0
@@ -188,8 +188,13 @@ def _refusal(load: LoadToCheck, endpoint: Endpoint, listed: ModelList, answer: A
             else "; is the engine up, and is HOST right?"
         )
         return UserError(Exit.ENDPOINT, f"{endpoint.url} cannot be reached ({words}){hint}")
-    if answer.error == "timeout_first_token":
-        return UserError(Exit.ENDPOINT, f"{endpoint.url} did not answer within {LONGEST_WAIT_S:g} s")
+    if answer.error in ("timeout_first_token", "timeout_total", "timeout_gap"):
+        begun = "answer" if answer.http_status is None else "end its answer"
+        return UserError(
+            Exit.ENDPOINT,
+            f"{endpoint.url} did not {begun} to the first request of the load within {load.wait_s:g} s; is the engine "
+            "still loading, or does it hang?",
+        )
     hint = next(
         (f'; try SET="{setting}"' for signs, setting in _HINTS if all(sign in words.lower() for sign in signs)), ""
     )

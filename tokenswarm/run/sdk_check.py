@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from tokenswarm.base.endpoint import Endpoint, keys_of
 from tokenswarm.base.masking import masked
 
 _TIMEOUT_S = 30.0
+"""For both questions together; the SDK's own limit is of each read alone, so that a stream without end has none."""
 _MAX_TOKENS = 8
 _WORDS_CHARS = 200
 _QUESTION = [{"role": "user", "content": "Say hello."}]
@@ -36,16 +38,31 @@ class SdkResult:
         return self.stream and self.plain
 
 
-def ask_by_sdk(endpoint: Endpoint, model: str, api_key: str | None, length_field: str = "max_tokens") -> SdkResult:
-    """One streamed and one plain completion. Never raises."""
+def ask_by_sdk(
+    endpoint: Endpoint,
+    model: str,
+    api_key: str | None,
+    length_field: str = "max_tokens",
+    timeout_s: float = _TIMEOUT_S,
+) -> SdkResult:
+    """One streamed and one plain completion, for `timeout_s` at most. Never raises."""
     result, keys = SdkResult(), keys_of(api_key, endpoint.form.secrets)
     question = {"model": model, "messages": _QUESTION, length_field: _MAX_TOKENS}
-    try:
-        with _without_its_variables(), _client(endpoint, api_key) as client:
-            result.stream = _tried(lambda: _streams(client, question), "streamed", result.notes, keys)
-            result.plain = _tried(lambda: _answers(client, question), "plain", result.notes, keys)
-    except Exception as error:  # whatever it is, it is no reason not to load
-        result.notes.append(f"the SDK cannot be used here: {_words(error, keys)}")
+
+    def ask() -> None:
+        try:
+            with _client(endpoint, api_key) as client:
+                result.stream = _tried(lambda: _streams(client, question), "streamed", result.notes, keys)
+                result.plain = _tried(lambda: _answers(client, question), "plain", result.notes, keys)
+        except Exception as error:  # whatever it is, it is no reason not to load
+            result.notes.append(f"the SDK cannot be used here: {_words(error, keys)}")
+
+    with _without_its_variables():
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(timeout_s)
+    if thread.is_alive():
+        return SdkResult(result.stream, False, [*result.notes, f"no end of its answers within {timeout_s:g} s"])
     return result
 
 

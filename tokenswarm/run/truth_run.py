@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenswarm.base.data_files import LOCUSTFILES_DIR
-from tokenswarm.base.environment import without_locust
+from tokenswarm.base.environment import without_disturbing
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import PhaseRecord, read_manifest
@@ -149,7 +149,7 @@ def _locust(url: str, load: KnownLoad, results: Path, core: int | None) -> float
     )
     if load.requests_s is not None:
         settings += f" load.rate={load.requests_s:g} load.max_in_flight={load.streams}"
-    environment = {**without_locust(), "RESULTS": str(results), "MODEL": MODEL, "SET": settings}
+    environment = {**without_disturbing(), "RESULTS": str(results), "MODEL": MODEL, "SET": settings}
     command = [
         sys.executable,
         "-m",

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from tokenswarm.analysis.figures.statistics import (
     block_rate,
+    dependence_at,
     design_effect,
     observations_needed,
     percentile,
@@ -43,20 +44,48 @@ def test_the_median_of_ten_is_bounded_between_the_ranks_of_the_textbook() -> Non
     assert estimate.low + estimate.high == pytest.approx(11.0)
 
 
-@pytest.mark.parametrize(("q", "n"), [(95, 72), (99, 368), (50, 6)])
-def test_an_interval_is_closed_from_the_fewest_observations_on_that_can_bound_the_percentile(q: float, n: int) -> None:
-    # P(all n below the percentile) = q^n <= 2.5%
+def test_the_interval_of_a_median_is_closed_from_six_observations_on() -> None:
+    # P(all n below the median) = 0.5^n <= 2.5%
+    values = np.arange(1.0, 7.0)
+    assert percentile(values, 50).high is not None
+    assert percentile(values[:-1], 50).high is None
+
+
+@pytest.mark.parametrize(("q", "n"), [(95, 160), (99, 800), (5, 160)])
+def test_an_interval_is_closed_with_eight_independent_observations_beyond_the_percentile(q: float, n: int) -> None:
     values = np.arange(1.0, n + 1.0)
-    assert percentile(values, q).high is not None
-    assert percentile(values[:-1], q).high is None
+    closed, short, dependent = percentile(values, q), percentile(values[:-1], q), percentile(values, q, 1.1)
+    ends = ("low", "high") if q < 50 else ("high", "low")
+    assert getattr(closed, ends[0]) is not None
+    assert getattr(short, ends[0]) is None
+    assert getattr(dependent, ends[0]) is None
+    assert getattr(dependent, ends[1]) is not None
+
+
+@pytest.mark.parametrize(("q", "n"), [(95, 20), (99, 100)])
+def test_an_interval_has_no_end_with_less_than_one_independent_observation_beyond_the_percentile(
+    q: float, n: int
+) -> None:
+    values = np.arange(1.0, n + 1.0)
+    assert percentile(values, q).low is not None
+    estimate = percentile(values, q, 1.01)
+    assert estimate.value is not None
+    assert (estimate.low, estimate.high) == (None, None)
 
 
 def test_an_interval_follows_dependence_without_a_leap() -> None:
-    values = np.sort(np.random.default_rng(3).lognormal(0, 1, 400))
+    values = np.sort(np.random.default_rng(3).lognormal(0, 1, 800))
     found = [percentile(values, 95, dependence) for dependence in np.linspace(1.0, 4.0, 600)]
     highs = np.array([estimate.high for estimate in found])
     assert np.all(np.diff(highs) >= 0)
     assert np.max(highs[1:] / highs[:-1]) < 1.05
+
+
+def test_dependence_in_a_tail_is_seen_at_a_level_with_thirty_observations_beyond_it() -> None:
+    values = np.random.default_rng(4).lognormal(0, 1, 300)
+    level = float(np.percentile(values, 90))
+    assert dependence_at(values, 99) == dependence_at(values, 95) == design_effect(values <= level)
+    assert dependence_at(values, 50) == design_effect(values <= np.median(values))
 
 
 def test_p99_of_a_hundred_has_no_upper_bound() -> None:

@@ -124,33 +124,22 @@ def contradictions(answers: Answers, counted: EngineCounts) -> list[Contradictio
 
 def same_latency(answers: Answers) -> Contradiction | None:
     """Latencies that were not measured: most answers took the same time to the microsecond."""
-    alike = {
-        name: found
-        for name, values in (("ttft", answers.ttft_ms), ("e2e", answers.seconds * 1e3))
-        if (found := _most_alike(values)) is not None and found[0] > SAME_LATENCY
-    }
-    if not alike:
+    known = answers.ttft_ms[~np.isnan(answers.ttft_ms)]
+    if len(known) < FEWEST_TO_TELL:
         return None
-    share, value = max(alike.values())
+    different, times = np.unique(known, return_counts=True)
+    share, value = float(times.max()) / len(known), float(different[times.argmax()])
+    if share <= SAME_LATENCY:
+        return None
     return Contradiction(
         "same_latency",
-        frozenset(alike) | ({"tpot", "per_user_tok_s", "per_user_tok_s_low"} if "e2e" in alike else frozenset()),
-        f"{share:.0%} of the answers have the same {' and '.join(name.upper() for name in alike)} to the microsecond "
-        f"({value:,.6g} ms): such times were rounded or made up, not measured, and their interval, a single point at "
-        "worst, tells nothing.",
+        frozenset(),
+        f"{share:.0%} of the answers have the same TTFT to the microsecond ({value:,.6g} ms): such times were "
+        "rounded or made up, not measured, and their interval, a single point at worst, tells nothing.",
         share,
         SAME_LATENCY,
         "share",
     )
-
-
-def _most_alike(values: np.ndarray) -> tuple[float, float] | None:
-    """(share of the known values that are the most frequent one, that one); None of too few."""
-    known = values[~np.isnan(values)]
-    if len(known) < FEWEST_TO_TELL:
-        return None
-    different, times = np.unique(np.round(known, 3), return_counts=True)
-    return float(times.max()) / len(known), float(different[times.argmax()])
 
 
 def output_tokens(answers: Answers) -> Contradiction | None:

@@ -72,7 +72,7 @@ def files(root: Path, host: str, digest: str = "") -> dict[Path, str]:
         "compose/compose.yaml": "    image: ${{X_IMAGE:-{host}/team/engine:${{X_TAG:-v1{digest}}}}}\n    ports: []\n",
         "compose/image/Dockerfile": "ARG BASE={host}/team/engine:v1{digest}\nFROM ${{BASE}}\n",
         "compose/engines/x.toml": '[image]\nrepository = "{host}/team/engine"\ntag = "v1{digest}"\n',
-        "deploy/kubernetes/x.yaml": "        - image: {host}/team/engine:v1{digest}\n          image: tokenswarm:0.1.0\n",
+        "deploy/kubernetes/x.yaml": "  - image: {host}/team/engine:v1{digest}\n    image: tokenswarm:0.1.0\n",
     }
     expected = {}
     for name, text in texts.items():

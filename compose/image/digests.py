@@ -1,9 +1,9 @@
 """Pins the images of the project by digest, so that a tag that is moved changes nothing.
 
-`python3 compose/image/digests.py` (make digests) asks the registry of each image that compose/ and deploy/ name with a tag of its
-own for the digest of that tag, and writes it behind the tag: `NAME:TAG@sha256:...`. What a digest stands behind already
-is asked for again, so that a tag that was rebuilt is told of. With `--check` nothing is written and nothing is asked:
-it lists the images without a digest. Needs nothing but the standard library.
+`python3 compose/image/digests.py` (make digests) asks the registry of each image that compose/ and deploy/ name for the
+digest of its tag, and writes it behind the tag: `NAME:TAG@sha256:...`. Where a digest stands already it asks again, so
+that a tag that was rebuilt is told of. With `--check` it asks and writes nothing, and lists the images without a digest.
+Needs nothing but the standard library.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `python3 compose/image/digests.py` (make digests) asks the registry of each image that compose/ and deploy/ name for the
 digest of its tag, and writes it behind the tag: `NAME:TAG@sha256:...`. Where a digest stands already it asks again, so
-that a tag that was rebuilt is told of. With `--check` it asks and writes nothing, and lists the images without a digest.
+that a tag that was rebuilt is told of. With `--check` it asks and writes nothing, and lists images without a digest.
 Needs nothing but the standard library.
 """
 

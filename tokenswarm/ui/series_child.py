@@ -19,7 +19,7 @@ import gevent
 import msgspec
 from gevent import subprocess as gsubprocess
 
-from tokenswarm.base.environment import without_locust
+from tokenswarm.base.environment import without_disturbing
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import hidden
 from tokenswarm.contract.search_progress import PROGRESS_JSON, SearchProgress, read_progress
@@ -64,7 +64,7 @@ class SeriesChild:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**without_locust(), "COLUMNS": _WIDTH, "PYTHONUNBUFFERED": "1"},
+            env={**without_disturbing(), "COLUMNS": _WIDTH, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
             preexec_fn=_interrupt_when_parent_dies,
         )

@@ -21,7 +21,7 @@ REQUESTS, BLOCK, MEAN_GAP_MS = 200, 512, 90
 AT_ONCE = 32
 """As many as an engine here has under way at most. SGLang keeps what a prompt shares when it has been computed, so that
 prompts in one step compute it each; how many are in one step depends on how busy the machine is. So prompts share with
-ones so far before them that these have been answered."""
+ones so far before them that these have been answered. All that they need fits into SGLang's cache here."""
 # However slow the machine: what is tested are lengths, hits and when requests are due.
 SETTINGS = {
     "load.warmup_s": 1,
@@ -45,8 +45,8 @@ def trace(folder: Path) -> Path:
     lines = []
     for _ in range(REQUESTS):
         before = wholes[: -AT_ONCE + 1]
-        whole = list(rng.choice(before))[:3] if before else []
-        if not before or rng.random() < 0.25:
+        whole = list(rng.choice(before))[:4] if before else []
+        for _ in range(int(rng.random() < 0.12) if before else 2):
             whole.append(fresh)
             fresh += 1
         wholes.append(whole)

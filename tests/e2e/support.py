@@ -116,8 +116,9 @@ class Started:
         )
 
     def folder(self) -> Path | None:
-        """The run folder, once there is one."""
-        found = [path for path in self.results.iterdir() if path.is_dir()]
+        """The folder of the run, or of the series, beside which its runs may lie; None until there is one."""
+        folders = [path for path in self.results.iterdir() if path.is_dir()]
+        found = [path for path in folders if (path / "progress.json").exists()] or folders
         assert len(found) <= 1, found
         return found[0] if found else None
 

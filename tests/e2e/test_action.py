@@ -122,7 +122,7 @@ def test_the_action_loads_judges_and_hands_on_its_results(repository: Path, tmp_
 
 def test_a_missed_gate_fails_the_job_and_its_results_are_kept_all_the_same(repository: Path, tmp_path: Path) -> None:
     runner = Runner(repository, checkout(tmp_path / "action"))
-    good, outputs = runner.run(scenario="load/chats.toml", duration="4s", set="slo.ttft_p95_ms=0.001", strict="false")
+    good, outputs = runner.run(scenario="load/chats.toml", duration="15s", set="slo.ttft_p95_ms=0.001", strict="false")
     assert not good and int(outputs["exit-code"]) in (Exit.SLO_MISSED, Exit.INVALID), runner.log
     assert runner.uploaded is not None and (repository / outputs["run-folder"] / "summary.md").is_file()
 

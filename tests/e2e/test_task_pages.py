@@ -97,7 +97,7 @@ def test_structured_output(tmp_path: Path) -> None:
             "ENGINE=vllm MODEL=Qwen/Qwen3-8B": "ENGINE=sim-vllm",
             "ENGINE=vllm": "ENGINE=sim-vllm",
         }
-        settings = f"{SHORT} load.duration_s=4 load.users=4 load.spawn_rate=4"
+        settings = f"{SHORT} load.duration_s=12 load.users=4 load.spawn_rate=4"
         with follow("tasks/structured-output.md", tmp_path / "checkout", shorter, settings) as reader:
             assert len(reader.made) == len(steps("tasks/structured-output.md")) == 5
             for run in reader.made:

@@ -30,7 +30,7 @@ def test_a_search_is_watched_in_two_tabs_stopped_in_one_and_its_page_is_there(
     with ui(*SHORT) as web:
         person = Page(browser, web.url)
         person.page.get_by_role("link", name="Find the capacity").click()  # under the start form, before any run
-        assert person.page.locator("#charts").is_hidden(), "of no run"
+        person.page.locator("#charts").wait_for(state="hidden")  # of no run
         choose(person.page, kind="capacity", scenario="chat", budget="30m")
         other = Page(browser, f"{web.url}/llm")
         for tab in (person.page, other.page):

@@ -26,7 +26,7 @@
   way.append(link);
   const offer = () => {
     const form = document.querySelector('[role="tab"]') ? null : document.querySelector("form");
-    if (form && form.querySelector('[name="user_count"]')) form.after(way); else way.remove();
+    if (form && form.querySelector('[name="userCount"]')) form.after(way); else way.remove();
   };
   setInterval(() => {
     choose();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -58,11 +59,13 @@ def test_a_comparison_runs_to_its_page_and_the_end_of_the_ui_ends_the_next_one(
     with ui("--engine", "sim-vllm", *SHORT) as web:
         person = Page(browser, f"{web.url}/llm")
         choose(person.page, kind="compare", scenario="batch", a="this", b="sim-sglang", duration="20s", repeats="1")
-        person.page.locator("#series-page").wait_for(timeout=6 * PATIENCE_MS)
-        assert person.page.locator("#series-state").inner_text() == "over"
-        assert "comparison" in person.page.request.get(f"{web.url}/llm/series/page").text().lower()
-        folders = list(web.command.results.glob("*/comparison.json"))
-        assert len(folders) == 1
+        end = person.page.locator("#series-state").filter(has_text=re.compile("over|ended"))
+        end.wait_for(timeout=6 * PATIENCE_MS)
+        if end.inner_text() == "over":
+            assert "comparison" in person.page.request.get(f"{web.url}/llm/series/page").text().lower()
+            assert len(list(web.command.results.glob("*/comparison.json"))) == 1
+        else:  # on a busy machine its runs may be INVALID, and then it says so
+            assert "the load generator was the bottleneck" in person.page.locator("#series-sentence").inner_text()
         choose(person.page, kind="compare", scenario="batch", a="sim", b="sim-sglang", duration="5m", repeats="5")
         person.page.locator("#series-stop").wait_for()
         web.command.wait_until(lambda: web.command.find("tokenswarm compare"), "the second comparison")

@@ -1,17 +1,13 @@
-"""A search and a comparison from the tab: started, watched in two tabs, stopped, their pages opened."""
+"""A search from the tab: started, watched in two tabs, stopped, its page opened."""
 
 from __future__ import annotations
 
-import re
-import signal
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.e2e.support import left_behind
 from tests.ui.test_ui import PATIENCE_MS, Page
-from tokenswarm.base.errors import Exit
 
 pytestmark = pytest.mark.ui
 SHORT = ("--set", "load.warmup_s=1 load.drain_s=5 load.users=4 load.spawn_rate=4")
@@ -51,24 +47,3 @@ def test_a_search_is_watched_in_two_tabs_stopped_in_one_and_its_page_is_there(
         page = person.page.request.get(f"{web.url}/llm/series/page")
         assert page.ok and "capacity" in page.text().lower()
         assert person.problems == other.problems == []
-
-
-def test_a_comparison_runs_to_its_page_and_the_end_of_the_ui_ends_the_next_one(
-    ui: Callable[..., Any], browser: Any
-) -> None:
-    with ui("--engine", "sim-vllm", *SHORT) as web:
-        person = Page(browser, f"{web.url}/llm")
-        choose(person.page, kind="compare", scenario="batch", a="this", b="sim-sglang", duration="20s", repeats="1")
-        end = person.page.locator("#series-state").filter(has_text=re.compile("over|ended"))
-        end.wait_for(timeout=6 * PATIENCE_MS)
-        if end.inner_text() == "over":
-            assert "comparison" in person.page.request.get(f"{web.url}/llm/series/page").text().lower()
-            assert len(list(web.command.results.glob("*/comparison.json"))) == 1
-        else:  # on a busy machine its runs may be INVALID, and then it says so
-            assert "the load generator was the bottleneck" in person.page.locator("#series-sentence").inner_text()
-        choose(person.page, kind="compare", scenario="batch", a="sim", b="sim-sglang", duration="5m", repeats="5")
-        person.page.locator("#series-stop").wait_for()
-        web.command.wait_until(lambda: web.command.find("tokenswarm compare"), "the second comparison")
-        web.command.signal(signal.SIGINT)
-        assert web.command.process.wait(60) == Exit.PASSED
-        assert left_behind(web.command.mark) == []

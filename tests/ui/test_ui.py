@@ -79,7 +79,7 @@ def test_a_run_from_the_form_to_the_dashboard(ui: Callable[..., Any], browser: A
         tiles = dict(zip(texts(frame, ".tile .name"), texts(frame, ".tile .big"), strict=True))
         assert tiles["TTFT p95"] != "–" and tiles["KV cache in use"] != "–"
         assert frame.query_selector("#trust").get_attribute("class").split()[-1] in ("green", "amber", "red")
-        for box in frame.query_selector_all(".chart"):
+        for box in frame.query_selector_all("#charts .chart"):
             assert box.query_selector("svg.main-svg"), "every chart is drawn"
 
         person.page.evaluate("localStorage.theme = 'dark'")

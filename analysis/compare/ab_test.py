@@ -24,7 +24,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from scipy import stats
@@ -156,7 +155,7 @@ def reach(pairs: int, spread: float, *, paired: bool = True) -> float:
     """The difference, on the scale of the test, that so many pairs (runs of each side) tell from none with a power of
     80%; `spread`: the standard deviation of one pair's difference."""
     df = pairs - 1 if paired else 2 * (pairs - 1)
-    return (_quantile(0.5 + CONFIDENCE / 2.0, df) + _quantile(POWER, df)) * spread / math.sqrt(pairs)
+    return (t_quantile(0.5 + CONFIDENCE / 2.0, df) + t_quantile(POWER, df)) * spread / math.sqrt(pairs)
 
 
 def pairs_for(apart: float, spread: float, *, paired: bool = True) -> int | None:
@@ -222,7 +221,7 @@ def _paired(a: Sequence[Reading], b: Sequence[Reading], ratio: bool, look: Look)
         return difference(a, b, ratio=ratio, look=look)
     error = spread / math.sqrt(count)
     p = float(2.0 * stats.t.sf(abs(change) / error, count - 1)) if error > 0.0 else float(change == 0.0)
-    half = _quantile(1.0 - look.level / 2.0, count - 1) * error
+    half = t_quantile(1.0 - look.level / 2.0, count - 1) * error
     to_scale = _exp if ratio else float
     in_a, in_b = (
         _shown(group, float(values.mean()), float(values.std(ddof=1)) / math.sqrt(count), count - 1, ratio)
@@ -253,11 +252,6 @@ def _signed_ranks_p(apart: np.ndarray) -> float:
 def _exp(logarithm: float) -> float:
     """Its ratio; an end of an interval that two pairs set far beyond all numbers stays a number."""
     return math.exp(min(max(logarithm, -_LARGEST_LOG), _LARGEST_LOG))
-
-
-@cache
-def _quantile(share: float, df: float) -> float:
-    return t_quantile(share, df)
 
 
 def _part(error: float, df: float) -> float:

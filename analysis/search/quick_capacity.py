@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokenswarm.analysis.search.capacity_estimate import LoadPoint, line_crossing
+from tokenswarm.analysis.search.capacity_estimate import CLIFF_FROM, CLIFF_TO, LoadPoint, line_crossing
 from tokenswarm.analysis.search.capacity_search import (
     DIED,
     LIMITED,
@@ -58,7 +58,7 @@ class QuickSearch:
         low, high = self._around(evidence)
         stride = NEAR_STRIDE if self.known else STRIDE
         if high is None:
-            load = self._whole(present_load(low) * stride, up=True)
+            load = self._whole((1.0 if low is None else low) * stride, up=True)
             return self._at(load, "bracket") if load <= self.start * _FARTHEST else SearchStep("levels")
         if low is None:
             if high < self.start / _FARTHEST or (self.unit == USERS and high <= 1):
@@ -74,12 +74,13 @@ class QuickSearch:
         low, high = self._around(evidence)
         if low is None or high is None:
             return None
-        shares = {load: share for load, share, _ in self._levels(evidence)}
-        if shares[high] <= 0.5 and shares[low] >= 0.99:  # a cliff: no curve
+        levels = self._levels(evidence)
+        shares = {load: share for load, share, _ in levels}
+        if shares[high] <= CLIFF_TO and shares[low] >= CLIFF_FROM:  # a cliff: no curve
             return math.sqrt(low * high)
         points = [
             LoadPoint(load, share, requests, 1.0)
-            for load, share, requests in self._levels(evidence)
+            for load, share, requests in levels
             if low / NEAR**2 <= load <= high * NEAR**2
         ]
         crossed = line_crossing(points, self.target)
@@ -110,8 +111,3 @@ class QuickSearch:
 
     def _at(self, load: float, why: str) -> SearchStep:
         return SearchStep(why, float(max(1, round(load))) if self.unit == USERS else load, self.requests)
-
-
-def present_load(load: float | None) -> float:
-    """A load that is there, or 1."""
-    return 1.0 if load is None else load

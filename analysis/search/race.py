@@ -136,8 +136,8 @@ class _Layout:
         apart = float(self.means[each] - self.means[self.leader])
         if each == self.leader:
             return Standing(self.names[each], 1.0, 1.0, 1.0, 1.0, 1.0)
-        half = _quantile(0.5 + CONFIDENCE / 2.0, self.df) * self.error_of_difference
-        reach = _quantile(1.0 - self.error / (len(self.names) - 1), self.df) * self.error_of_difference
+        half = t_quantile(0.5 + CONFIDENCE / 2.0, self.df) * self.error_of_difference
+        reach = t_quantile(1.0 - self.error / (len(self.names) - 1), self.df) * self.error_of_difference
         if self.error_of_difference > 0.0:
             p = float(stats.t.cdf(apart / self.error_of_difference, self.df))
         else:  # nothing varies: whoever is behind, is
@@ -150,10 +150,6 @@ class _Layout:
             p,
             math.exp(apart + reach),
         )
-
-
-def _quantile(share: float, df: int) -> float:
-    return t_quantile(share, df)
 
 
 def _surely_worse(p_values: Mapping[int, float], error: float) -> set[int]:

@@ -125,6 +125,12 @@ def manifest(workload: str = "rag", seconds: float = 60.0, **facts: Any) -> dict
     return plain | facts
 
 
+def calm_host(seconds: int = 60) -> list[dict[str, Any]]:
+    """host_metrics.csv of a load generator that was never pressed: a row a second."""
+    row = {"cpu_share": 0.2, "loop_lag_ms": 0.1, "read_lag_p99_ms": 0.1, "rss_mb": 80.0, "in_flight": 4, "tokens": 400}
+    return [{"at": START + second, "source": "worker 0", **row} for second in range(seconds)]
+
+
 def write_run(
     folder: Path,
     rows: list[dict[str, Any]],

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import gevent
 from gevent.event import Event
 
-from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import WarmupRecord
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator import warmup as steady
@@ -139,9 +138,7 @@ class PhaseController:
                 fixed=load.warmup_s is not None,
                 what=self._processes.latency_name,
             )
-            self._timeline.pace = steady.pace(load, judgement, self._processes.answers(), present(self.warmup.seconds))
-            if self._timeline.pace.answer_s is not None:
-                self.warmup.answer_s = self._timeline.pace.answer_s
+            self._timeline.pace = steady.pace(load, judgement, self._processes.answers(), self.warmup)
 
     def _judge(self, full_since: float) -> steady.Judgement:
         start, now = self._timeline.start, time.time()

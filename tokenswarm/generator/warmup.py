@@ -126,14 +126,16 @@ def judge_load(
     return replace(judged, steady=steady, series=series)
 
 
-def pace(load: Load, judgement: Judgement, answers: Iterable[WarmupAnswer], seconds: float) -> Pace:
-    """What sessions of the measured phase are planned by, after a warm-up of so many seconds that was judged so: by as
-    many of its last answers. Of few digits: run.json holds them, and the other run of a pair is given just these."""
+def pace(load: Load, judgement: Judgement, answers: Iterable[WarmupAnswer], record: WarmupRecord) -> Pace:
+    """What sessions of the measured phase are planned by, after a warm-up that was judged so and ended so: by as many
+    of its last answers. Of few digits: the record gets them, and the other run of a pair is given just these."""
     lately = [answer[4] / 1e3 for answer in sorted(answers)[-judgement.answers :]]
     answer_s = load.answer_s
     if answer_s is None and lately:
         answer_s = float(f"{fmean(lately):.3g}")
-    return Pace(round(seconds, 1) if load.warmup_s is None else load.warmup_s, answer_s)
+    if answer_s is not None:
+        record.answer_s = answer_s
+    return Pace(round(present(record.seconds), 1) if load.warmup_s is None else load.warmup_s, answer_s)
 
 
 def _change(before: float, after: float) -> float:

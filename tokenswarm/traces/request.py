@@ -41,6 +41,11 @@ class TraceRequest:
     weight: float | None = None
     body: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def max_tokens(self) -> int | None:
+        """What to ask for as the longest answer. One of no token was no answer: one token is the least."""
+        return None if self.output_tokens is None else max(1, self.output_tokens)
+
 
 BYTES_PER_TOKEN = 4
 """Of text whose tokens nobody counted: the field's usual estimate for English."""

@@ -157,9 +157,7 @@ class _Run:
             return
         self._warmup = warmup.ended(judgement, seconds=now, limit_s=load.warmup_most_s, fixed=load.warmup_s is not None)
         timeline = self._timeline
-        timeline.pace = warmup.pace(load, judgement, self._answers, now)
-        if timeline.pace.answer_s is not None:
-            self._warmup.answer_s = timeline.pace.answer_s
+        timeline.pace = warmup.pace(load, judgement, self._answers, self._warmup)
         timeline.set_window(now + LEAD_S, load.duration_s, load.drain_s)
         self._clock.at(timeline.measure_start, self._begin_measuring)
         self._clock.at(timeline.measure_end, lambda: None)

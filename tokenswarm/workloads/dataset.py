@@ -193,7 +193,7 @@ class DatasetSession(Session):
                 turn,
                 common,
                 check=check_for(request, self._check),
-                max_tokens=None if request.output_tokens is None else max(1, request.output_tokens),
+                max_tokens=request.max_tokens,
                 body=request.body or None,
                 private=True,
             )

@@ -174,7 +174,7 @@ def _planned(conversation: str, turn: int, recorded: RecordedRequest) -> Planned
         turn,
         recorded.at_s,
         request.input_tokens,
-        None if request.output_tokens is None else max(1, request.output_tokens),
+        request.max_tokens,
         request.block_tokens,
         request.scope,
         request.hash_ids,

@@ -36,8 +36,7 @@ class PromptMaker:
             return None, request.body or None
         # A grammar ends the answer itself: to go on behind its end crashes engines (vllm#37506).
         constrained = {"response_format", "tools", "structured_outputs"} & request.body.keys()
-        # An answer of no token was no answer: one token is the least that can be asked for.
-        return max(1, request.output_tokens), request.body if constrained else {**request.body, "ignore_eos": True}
+        return request.max_tokens, request.body if constrained else {**request.body, "ignore_eos": True}
 
     def _leading_shared(self, recorded_request: RecordedRequest) -> int:
         """How many blocks at a prompt's beginning other requests have too."""

@@ -13,7 +13,7 @@ from tokenswarm.analysis.compare_files import COMPARISON_HTML, COMPARISON_JSON, 
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.render.compare_page import markdown, render_comparison
 
-from tests.analysis.make_run import manifest, row, write_run
+from tests.analysis.make_run import calm_host, manifest, row, write_run
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract.tables import PROMPT_COLUMNS, names
@@ -56,19 +56,7 @@ def run(
         )
         for i, ttft in enumerate(ttfts)
     ]
-    host = [
-        {
-            "at": START + second,
-            "source": "worker 0",
-            "cpu_share": 0.2,
-            "loop_lag_ms": 0.1,
-            "read_lag_p99_ms": 0.1,
-            "rss_mb": 80.0,
-            "in_flight": 4,
-            "tokens": 400,
-        }
-        for second in range(60)
-    ]
+    host = calm_host()
     return write_run(folder / name, rows, told, host=host)
 
 
@@ -323,19 +311,7 @@ def _two_engines(tmp_path, engine):
     def one(name: str, title: str, **effective) -> Path:
         told = manifest() | {"run_id": name, "simulated": False, "engine": engine(title, **effective)}
         rows = [row(request_id=f"{name}-{i}", sent_at=START + i / 4, ttft_ms=100 + i % 9) for i in range(240)]
-        host = [
-            {
-                "at": START + second,
-                "source": "worker 0",
-                "cpu_share": 0.2,
-                "loop_lag_ms": 0.1,
-                "read_lag_p99_ms": 0.1,
-                "rss_mb": 80.0,
-                "in_flight": 4,
-                "tokens": 400,
-            }
-            for second in range(60)
-        ]
+        host = calm_host()
         return write_run(tmp_path / name, rows, told, host=host)
 
     return compare_runs(

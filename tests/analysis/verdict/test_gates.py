@@ -15,7 +15,7 @@ from tokenswarm.analysis.render.markdown import markdown
 from tokenswarm.analysis.summary import summarise
 from tokenswarm.analysis.verdict import gates
 
-from tests.analysis.make_run import START, manifest, row, write_run
+from tests.analysis.make_run import START, calm_host, manifest, row, write_run
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.commands.verdict import exit_code
 from tokenswarm.contract.summary.figure import Figure
@@ -25,19 +25,7 @@ from tokenswarm.contract.summary.summary_record import Summary
 
 def summary_of(folder: Path, slo: dict, rows: list[dict] | None = None, **facts) -> Summary:
     rows = rows or [row(request_id=f"r{i}", sent_at=START + i / 4, ttft_ms=100.0 + i % 50) for i in range(240)]
-    host = [
-        {
-            "at": START + second,
-            "source": "worker 0",
-            "cpu_share": 0.2,
-            "loop_lag_ms": 0.1,
-            "read_lag_p99_ms": 0.1,
-            "rss_mb": 80.0,
-            "in_flight": 4,
-            "tokens": 400,
-        }
-        for second in range(60)
-    ]
+    host = calm_host()
     scenario = manifest()["scenario"] | {"values": {"slo": slo}}
     return summarise(read_run(write_run(folder / "run", rows, manifest() | {"scenario": scenario} | facts, host=host)))
 

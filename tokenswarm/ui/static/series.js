@@ -32,7 +32,7 @@
     fill("b", choices.engine, engine, choices.engine.find((name) => name !== "this"));
     fill("duration", choices.duration, (value) => (value === "scenario" ? "as the scenario says" : value));
     fill("repeats", choices.repeats, undefined, choices.repeats.at(-1));
-    fill("budget", choices.budget, (value) => (value === "none" ? "no end" : value), "15m");
+    fill("budget", choices.budget, (value) => (value === "none" ? "not set (a capacity: 2 h, simulated 10 min)" : value), "15m");
     change();
   }
 

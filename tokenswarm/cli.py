@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import tokenswarm
+from tokenswarm.base.early_signals import as_python_does
 from tokenswarm.base.environment import leave_disturbing
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.foreign import readable
@@ -68,8 +69,9 @@ def _main(arguments: list[str]) -> int:
             from tokenswarm.commands import sim
 
             return sim.run(arguments[1:])  # it has a parser of its own
-        interrupt_by_any_signal()
         options = _parser().parse_args(arguments)
+        as_python_does()
+        interrupt_by_any_signal()
         results = getattr(options, "results", None)
         with _no_empty_folders(Path(results) if results else None):
             return int(options.run(options, ["tokenswarm", *arguments]))

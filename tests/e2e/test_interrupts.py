@@ -13,7 +13,7 @@ from tokenswarm.base.errors import Exit
 from .support import Finished, Started, left_behind, load, started
 
 pytestmark = pytest.mark.slow
-SIMULATOR, LOCUST = "tokenswarm.sim", "-m locust"
+SIMULATOR, LOCUST = "tokenswarm.sim", "-m tokenswarm.locust_main"
 
 
 def _kept(run: Finished) -> None:

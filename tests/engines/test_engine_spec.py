@@ -87,7 +87,7 @@ def test_a_description_goes_on_from_the_one_that_it_is_like() -> None:
 
 def test_the_two_simulated_engines_differ_in_their_style_alone() -> None:
     one, other = load_description("sim-vllm").model_dump(), load_description("sim-sglang").model_dump()
-    assert {key for key in one if one[key] != other[key]} == {"name", "title", "command"}
+    assert {key for key in one if one[key] != other[key]} == {"name", "title", "command", "told_apart"}
     assert [part for part in one["command"]["always"] if part not in other["command"]["always"]] == ["vllm"]
 
 

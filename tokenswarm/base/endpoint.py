@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
 from tokenswarm.base.masking import shown_url
+from tokenswarm.base.tls import client_context
 
 CHAT, COMPLETIONS, RESPONSES, MODELS = "/chat/completions", "/completions", "/responses", "/models"
 """The API's paths below its base URL, where nothing says otherwise; also their names."""
@@ -81,7 +82,7 @@ class EndpointForm:
 
     def tls_context(self) -> ssl.SSLContext:
         """How the server's certificate is checked. Raises OSError for an authority's file that cannot be read."""
-        context = ssl.create_default_context(cafile=self.ca_file)
+        context = client_context(self.ca_file)
         if not self.verify_tls:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

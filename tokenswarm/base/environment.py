@@ -46,10 +46,12 @@ _OF_PYTHON = frozenset(
         "PYTHONTRACEMALLOC",
         "PYTHONVERBOSE",
         "PYTHONWARNINGS",
+        "SSLKEYLOGFILE",
     }
 )
 """Variables for whoever debugs a Python program: they slow it down, fill standard error, keep it from ending, or turn
-a warning of some library into an error. Where Python finds its modules (PYTHONPATH) stays."""
+a warning of some library into an error; SSLKEYLOGFILE gives the keys of encrypted connections away, and keeps any from
+being opened where its file cannot be written. Where Python finds its modules (PYTHONPATH) stays."""
 _MOST_DIGITS = 4300
 """Of a whole number in text, as Python has it by itself."""
 

@@ -139,7 +139,7 @@ class Connection:
                 if endpoint.tls:
                     if proxy is not None:
                         open_tunnel(sock, endpoint, proxy, _wait)
-                    connection._handshake(endpoint, tls_context or ssl.create_default_context())
+                    connection._handshake(endpoint, tls_context or endpoint.form.tls_context())
                 return connection
             except OSError as error:
                 sock.close()

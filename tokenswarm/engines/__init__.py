@@ -7,7 +7,7 @@ waits until it gives tokens; `adopt(base_url, api_key)` takes one that runs alre
 
 from __future__ import annotations
 
-from tokenswarm.engines.adopt import adopt, probe
+from tokenswarm.engines.adopt import adopt, is_told_apart, probe
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.local.local_engine import LocalEngine, start_local
 from tokenswarm.engines.spec.engine_spec import EngineSpec, known_engines, load_description
@@ -29,6 +29,7 @@ __all__ = [
     "command",
     "default_runtime",
     "diff",
+    "is_told_apart",
     "known_engines",
     "load_description",
     "probe",

@@ -7,6 +7,7 @@ from typing import Any
 from tokenswarm.base.endpoint import MODELS, USUAL_FORM, Endpoint, EndpointForm, without_query
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import shown_url
+from tokenswarm.base.tls import untrusted_hint
 from tokenswarm.engines import management_http as web
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.spec.effective import dig
@@ -47,6 +48,14 @@ def probe(base_url: str, api_key: str | None = None, form: EndpointForm = USUAL_
     return None
 
 
+def is_told_apart(engine: Engine, description: EngineSpec) -> bool:
+    """Whether a running engine, known as the one that `description` is like, shows what tells that one apart."""
+    try:
+        return all(matches(sign, engine.request(sign.endpoint)) for sign in description.told_apart)
+    except web.Unreachable:
+        return False
+
+
 def adopt(
     base_url: str, api_key: str | None = None, description: EngineSpec | None = None, form: EndpointForm = USUAL_FORM
 ) -> Engine:
@@ -79,7 +88,7 @@ def adopt(
 def _hint(endpoint: Endpoint, error: web.Unreachable) -> str:
     """What often is the matter."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return '; name the authority\'s file: SET="endpoint.ca_file=/path/ca.pem" (or SSL_CERT_FILE)'
+        return untrusted_hint()
     if not endpoint.tls and "reset" in str(error):
         return "; does this port want https:// ?"
     return ""

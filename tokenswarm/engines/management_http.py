@@ -64,14 +64,14 @@ class _AnyStatus(urllib.request.HTTPErrorProcessor):
 
 
 @lru_cache(maxsize=16)
-def _opener(form: EndpointForm) -> urllib.request.OpenerDirector:
+def _opener(form: EndpointForm, tls: bool) -> urllib.request.OpenerDirector:
     """The system's proxy settings are not for engines, which are nearby: only a proxy that the endpoint's own
     description names."""
     proxies = {}
     if form.proxy is not None:
         proxies = {"http": form.proxy.url, "https": form.proxy.url}
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler(proxies), _AnyStatus()]
-    if form.ca_file is not None or not form.verify_tls:
+    if tls:
         handlers.append(urllib.request.HTTPSHandler(context=form.tls_context()))
     return urllib.request.build_opener(*handlers)
 
@@ -99,7 +99,7 @@ def request(
         headers["Proxy-Authorization"] = form.proxy.authorization
     prepared = urllib.request.Request(url, data=data, headers=headers, method=method)
     try:
-        with _opener(form).open(prepared, timeout=timeout_s) as answer:
+        with _opener(form, url.lower().startswith("https:")).open(prepared, timeout=timeout_s) as answer:
             names = {name.lower(): value for name, value in answer.headers.items()}
             return HttpReply(answer.status, names, answer.read(MAX_BODY_BYTES), keys_of(api_key, form.secrets))
     except urllib.error.URLError as error:

@@ -9,7 +9,7 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import EXTERNAL
-from tokenswarm.engines import Engine, adopt, load_description, running, start_engine
+from tokenswarm.engines import Engine, adopt, is_told_apart, load_description, running, start_engine
 from tokenswarm.run.progress import working
 from tokenswarm.run.run_plan import EngineToStart, RunPlan
 
@@ -35,17 +35,30 @@ def bring_up(plan: RunPlan, folder: Path, console: Console) -> Engine:
 
 def _adopted(plan: RunPlan) -> Engine:
     engine = adopt(present(plan.host), plan.api_key, form=plan.scenario.endpoint.form())
-    if plan.engine_name not in (EXTERNAL, engine.name) and not _is_like(plan.engine_name, engine.name):
+    if plan.engine_name not in (EXTERNAL, engine.name):
+        _require_like(plan, engine)
+    return engine
+
+
+def _require_like(plan: RunPlan, engine: Engine) -> None:
+    """Raise UserError (USAGE) unless the engine that was asked for is described as one that is `like` the one at HOST,
+    which tells itself by that name, and as one that shows what this one shows."""
+    asked = load_description(plan.engine_name)
+    if asked.like != engine.name:
         raise UserError(
             Exit.USAGE,
             f"{plan.host} is {engine.title}, not {plan.engine_name}; use ENGINE={EXTERNAL} or ENGINE={engine.name}",
         )
-    return engine
-
-
-def _is_like(name: str, other: str) -> bool:
-    """Whether an engine is described as one that is `like` the other: it tells itself by the other's name."""
-    return load_description(name).like == other
+    if not is_told_apart(engine, asked):
+        signs = " and ".join(
+            f"{sign.endpoint} tells{f' {sign.path}' if sign.path else ''}{f' {sign.equals}' if sign.equals else ''}"
+            for sign in asked.told_apart
+        )
+        raise UserError(
+            Exit.USAGE,
+            f"{plan.host} is {engine.title} with other settings than {asked.name}, whose {signs}; "
+            f"use ENGINE={engine.name}, or start it as {asked.name}: make up ENGINE={asked.name}",
+        )
 
 
 def _started(engine: EngineToStart, folder: Path, console: Console) -> Engine:

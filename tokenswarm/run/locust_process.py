@@ -23,6 +23,7 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.ports import free_port
 from tokenswarm.scenario.model import Scenario
 
+_LOCUST = (sys.executable, "-m", "tokenswarm.locust_main")
 LOG_NAME = "locust.log"
 """As `generator.plan` reads them; it is not imported here, since the generator's imports take a while."""
 _POLL_S = 0.25
@@ -70,7 +71,7 @@ class LocustProcesses:
         environment = {**inherited, **leader.variables, LIVE_VARIABLE: str(theirs.fileno())}
         self._links = _LinksWithoutCommas()
         files = ",".join(str(self._links.path_to(file)) for file in leader.locustfiles)
-        arguments = [sys.executable, "-m", "locust", "-f", files, "--host", leader.base_url]
+        arguments = [*_LOCUST, "-f", files, "--host", leader.base_url]
         leading = list(leader.arguments)
         self._log = log.open("ab")
         self.leader: subprocess.Popen
@@ -325,4 +326,4 @@ def following(host: str, port: int) -> list[str]:
 
 def worker_command(host: str, port: int) -> list[str]:
     """What to run on another machine: it gets locustfile and plan from the master."""
-    return [sys.executable, "-m", "locust", "-f", "-", *following(host, port)]
+    return [*_LOCUST, "-f", "-", *following(host, port)]

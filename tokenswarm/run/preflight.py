@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from tokenswarm.base.endpoint import CHAT, MODELS, Endpoint
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.tls import untrusted_hint
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.model_list import is_pattern, model_names
 from tokenswarm.contract.manifest import PreflightRecord
@@ -182,11 +183,7 @@ def _refusal(load: LoadToCheck, endpoint: Endpoint, listed: ModelList, answer: A
             f"the path of HOST{_path_hint(load, endpoint)}{serves}",
         )
     if answer.error in ("connect_refused", "connect_timeout", "connect_failed", "tls_failed"):
-        hint = (
-            '; name the authority\'s file: SET="endpoint.ca_file=/path/ca.pem" (or SSL_CERT_FILE)'
-            if answer.error == "tls_failed"
-            else "; is the engine up, and is HOST right?"
-        )
+        hint = untrusted_hint() if answer.error == "tls_failed" else "; is the engine up, and is HOST right?"
         return UserError(Exit.ENDPOINT, f"{endpoint.url} cannot be reached ({words}){hint}")
     if answer.error in ("timeout_first_token", "timeout_total", "timeout_gap"):
         begun = "answer" if answer.http_status is None else "end its answer"

@@ -289,6 +289,9 @@ class EngineSpec(_Strict):
     recognise: list[DetectionRule] = []
     recognise_rank: int = 100
     """Lower is tried first: one engine can imitate another's surface."""
+    told_apart: list[DetectionRule] = []
+    """Of one that is `like` another and is recognised by that one's signs: what a running one shows besides, all of
+    it."""
     install: dict[Device, Install] = {}
     failures: list[Failure] = []
     shared_memory: list[str] = []

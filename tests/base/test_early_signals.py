@@ -1,0 +1,47 @@
+"""A signal while a process still imports its code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tokenswarm.base.errors import Exit
+
+_SIGNALS_ITSELF = "import os, signal, time\nos.kill(os.getpid(), signal.{name})\ntime.sleep(30)\n"
+
+
+def _run(folder: Path, module: str, *before: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*before, sys.executable, "-m", module, "scenarios"], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize(("name", "by"), [("SIGINT", ""), ("SIGTERM", " by SIGTERM"), ("SIGHUP", " by SIGHUP")])
+@pytest.mark.parametrize(
+    ("module", "imports"), [("tokenswarm", "argparse.py"), ("tokenswarm.locust_main", "locust.py")]
+)
+def test_it_ends_the_process_with_one_sentence(tmp_path: Path, module: str, imports: str, name: str, by: str) -> None:
+    (tmp_path / imports).write_text(_SIGNALS_ITSELF.format(name=name))  # found before the real one
+    run = _run(tmp_path, module)
+    assert (run.returncode, run.stderr, run.stdout) == (Exit.INTERRUPTED, f"tokenswarm: interrupted{by}\n", "")
+
+
+def test_what_is_ignored_on_purpose_stays_so(tmp_path: Path) -> None:
+    ends = _SIGNALS_ITSELF.format(name="SIGHUP").replace("time.sleep(30)", "raise SystemExit(7)")
+    (tmp_path / "argparse.py").write_text(ends)
+    assert _run(tmp_path, "tokenswarm", "nohup").returncode == 7
+
+
+def test_an_interrupt_of_plain_locust_in_our_code_is_one_sentence(tmp_path: Path) -> None:
+    code = (
+        "from tokenswarm.base.last_handler import handle_our_errors\n"
+        "handle_our_errors('tokenswarm')\n"
+        "import functools, signal, tokenswarm.base.last_handler as ours\n"
+        "ours.time.gmtime = functools.partial(signal.raise_signal, signal.SIGINT)\n"
+        "ours._write('', None)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (Exit.INTERRUPTED, "tokenswarm: interrupted\n")

@@ -1,0 +1,42 @@
+"""How a server's certificate is checked: by the file that a description names, or by what the system says."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+
+_KEY_LOG = "SSLKEYLOGFILE"
+_AUTHORITIES = "SSL_CERT_FILE"
+"""What stands in it takes the place of the system's file, also where it cannot be read: then nobody is trusted."""
+_lock = threading.Lock()
+
+
+def client_context(ca_file: str | None = None) -> ssl.SSLContext:
+    """A context for connections to servers; `ca_file`: the authorities, in place of the system's. Raises OSError for a
+    file that cannot be read as certificates, and for nothing else: the variable by which Python writes the keys of all
+    connections into a file is passed over, since a run is what was asked for."""
+    with _lock:
+        kept = os.environ.pop(_KEY_LOG, None)
+        try:
+            return ssl.create_default_context(cafile=ca_file)
+        finally:
+            if kept is not None:
+                os.environ[_KEY_LOG] = kept
+
+
+def untrusted_hint() -> str:
+    """What to do about a certificate that is not trusted, as the end of a sentence. A variable that keeps the system's
+    authorities from being read is named."""
+    file = os.environ.get(_AUTHORITIES)
+    if file is not None and not _can_be_read(file):
+        return f"; {_AUTHORITIES}={file} is set, and no certificates can be read there: mend or unset it"
+    return f'; name the authority\'s file: SET="endpoint.ca_file=/path/ca.pem" (or {_AUTHORITIES})'
+
+
+def _can_be_read(file: str) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except (OSError, ValueError):
+        return False
+    return True

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from tokenswarm.base import bounded_patterns
+from tokenswarm.base.bounded_patterns import TooSlow
 from tokenswarm.base.errors import UserError
+from tokenswarm.client.answer import Answer
+from tokenswarm.generator.rows import valid_output
 from tokenswarm.scenario.requests import Output
-from tokenswarm.workloads.answer_checks import check_of, fits_schema, with_check
+from tokenswarm.traces.request import TraceRequest
+from tokenswarm.workloads.answer_checks import Check, check_of, fits_schema, matches, with_check
 from tokenswarm.workloads.base import Prompt
+from tokenswarm.workloads.dataset import check_for
 
 SCHEMA = {
     "type": "object",
@@ -84,3 +95,55 @@ def test_an_answer_must_pass_the_workloads_own_check_too() -> None:
     both = with_check(prompt, check_of(Output(check="json"))).check
     assert both is not None
     assert [both("1"), both("2")] == [True, False]
+
+
+SLOW = r"(a|aa)+$"
+"""Python's own `re` needs more time than there is for LONG; so does any that tries all ways."""
+LONG = "a" * 80 + "b"
+
+
+@pytest.mark.parametrize(
+    ("check", "answer"),
+    [
+        (matches(SLOW), LONG),
+        (fits_schema({"type": "string", "pattern": SLOW}), f'"{LONG}"'),
+        (fits_schema({"patternProperties": {SLOW: {}}}), f'{{"{LONG}": 1}}'),
+        (fits_schema({"patternProperties": {SLOW: {}}, "additionalProperties": False}), f'{{"{LONG}": 1}}'),
+        (check_for(TraceRequest([], expected=SLOW), "regex"), LONG),
+    ],
+)
+def test_a_pattern_that_takes_too_long_gives_up_and_is_not_tried_again(
+    check: Check, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_patterns, "_BOUND_S", 0.02)
+    bounded_patterns.bounded.cache_clear()
+    with pytest.raises(TooSlow, match=r"the pattern '\(a\|aa\)\+\$' takes too long"):
+        check(answer)
+    monkeypatch.setattr(bounded_patterns, "_BOUND_S", 1e6)
+    with pytest.raises(TooSlow):
+        check(answer)
+    bounded_patterns.bounded.cache_clear()
+
+
+def test_the_row_says_nothing_of_validity_then_and_the_run_says_why() -> None:
+    bounded_patterns.bounded.cache_clear()
+    answer = Answer(status="ok", text=LONG)
+    assert valid_output(Prompt([], "c", 1, 0, check=matches(SLOW)), answer) is None
+    assert answer.oddities[0].startswith("not checked: the pattern '(a|aa)+$' takes too long")
+    answer = Answer(status="ok", text=LONG)
+    assert valid_output(Prompt([], "c", 1, 0, check=matches(SLOW), private=True), answer) is None
+    assert answer.oddities == ("not checked: a pattern of the file takes too long",)
+
+
+@given(
+    answer=st.dictionaries(st.text("abx_1", max_size=4), st.integers() | st.text("ab", max_size=3), max_size=4),
+    patterns=st.dictionaries(
+        st.sampled_from(["^a", "b$", "x+", "[0-9]"]), st.sampled_from([{}, False, {"type": "string"}])
+    ),
+    extra=st.sampled_from([None, False, True, {"type": "integer"}]),
+)
+def test_bounded_patterns_of_schemas_say_what_the_library_says(answer: dict, patterns: dict, extra: object) -> None:
+    schema: dict = {"type": "object", "properties": {"a": {"pattern": "^a*$"}}, "patternProperties": patterns}
+    if extra is not None:
+        schema["additionalProperties"] = extra
+    assert fits_schema(schema)(json.dumps(answer)) is Draft202012Validator(schema).is_valid(answer)

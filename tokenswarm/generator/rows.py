@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tokenswarm.base.bounded_patterns import TooSlow
 from tokenswarm.client.answer import Answer
 from tokenswarm.workloads.base import Prompt, asked_chars
 
@@ -39,13 +40,17 @@ def quantile(ordered: list[float], share: float) -> float:
 
 
 def valid_output(prompt: Prompt, answer: Answer) -> bool | None:
-    """The scenario's own check of a successful answer; None where it has none. A check that fails over it: False."""
+    """The scenario's own check of a successful answer; None where it has none, or where its pattern takes too long,
+    which is noted of the answer. A check that fails over it: False."""
     if (prompt.check is None and prompt.check_calls is None) or not answer.ok:
         return None
     try:
         return (prompt.check is None or bool(prompt.check(answer.text))) and (
             prompt.check_calls is None or bool(prompt.check_calls(answer.calls))
         )
+    except TooSlow as slow:
+        answer.oddities += (f"not checked: {'a pattern of the file takes too long' if prompt.private else slow}",)
+        return None
     except Exception:  # a user's code, and an answer that nobody foresaw: the row must not be lost over it
         return False
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tokenswarm.base.bounded_patterns import TooSlow
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.foreign import printable
 from tokenswarm.base.masking import masked
@@ -64,7 +65,10 @@ def _of(load: LoadToCheck, prompt: Prompt, answer: Answer) -> Enforcement:
                 "before the load held no text" + (", only reasoning." if answer.reasoning else "."),
             )
         )
-    if prompt.check is None or prompt.check(answer.text):
-        return Enforcement(True)
+    try:
+        if prompt.check is None or prompt.check(answer.text):
+            return Enforcement(True)
+    except TooSlow as slow:
+        return Enforcement(notes=(f"Whether the engine enforces constraints could not be told: {slow}.",))
     words = printable(masked(" ".join(answer.text.split()), load.keys), _WORDS_CHARS)
     return Enforcement(False, f"{kind}: {words}" if kind else words)

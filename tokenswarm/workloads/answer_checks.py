@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
-from jsonschema.exceptions import SchemaError
-from jsonschema.validators import validator_for
+from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.validators import extend, validator_for
 
+from tokenswarm.base.bounded_patterns import bounded
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.scenario.requests import Output
 from tokenswarm.workloads.base import Prompt
@@ -43,8 +44,38 @@ def fits_schema(schema: Mapping[str, Any], trusted: bool = False) -> Check:
         raise UserError(Exit.USAGE, f"the schema to check answers against is no JSON Schema: {error.message}") from None
     if foreign := _foreign_reference(schema):
         raise UserError(Exit.USAGE, f"the schema to check answers against refers to {foreign}, which is not part of it")
-    validator = kind(schema)
+    validator = with_bounded_patterns(kind)(schema)
     return lambda answer: is_json(answer) and bool(validator.is_valid(json.loads(answer)))
+
+
+@cache
+def with_bounded_patterns(kind: Any) -> Any:
+    """The validator of a draft, whose patterns take no longer than their bound. Its checks raise TooSlow."""
+    return extend(
+        kind, {"pattern": _pattern, "patternProperties": _pattern_properties, "additionalProperties": _additional}
+    )
+
+
+def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "string") and not bounded(pattern).is_in(instance):
+        yield ValidationError("does not match")
+
+
+def _pattern_properties(validator: Any, patterns: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "object"):
+        for pattern, inner in patterns.items():
+            for name, value in instance.items():
+                if bounded(pattern).is_in(name):
+                    yield from validator.descend(value, inner, path=name, schema_path=pattern)
+
+
+def _additional(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if not validator.is_type(instance, "object"):
+        return
+    patterns = [bounded(pattern) for pattern in schema.get("patternProperties", {})]
+    for name in instance.keys() - schema.get("properties", {}).keys():
+        if not any(pattern.is_in(name) for pattern in patterns):
+            yield from validator.descend(instance[name], wanted, path=name)
 
 
 def _foreign_reference(value: Any) -> str | None:
@@ -61,8 +92,8 @@ def _foreign_reference(value: Any) -> str | None:
 
 def matches(pattern: str) -> Check:
     """A check that the whole answer matches, white space at its ends apart."""
-    compiled = re.compile(pattern)
-    return lambda answer: compiled.fullmatch(answer.strip()) is not None
+    compiled = bounded(pattern)
+    return lambda answer: compiled.matches_whole(answer.strip())
 
 
 def check_of(output: Output) -> Check | None:

@@ -6,7 +6,6 @@ and no more: a session that is sent a second time gets another text at its very 
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from tokenswarm.base.bounded_patterns import NoPattern, bounded
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.presence import present
 from tokenswarm.scenario.model import Scenario
@@ -145,8 +145,8 @@ class DatasetWorkload(Workload):
         asked = (request for requests in self._pool.sessions for request in requests)
         for number, request in enumerate(asked, start=1):
             try:
-                re.compile(request.expected or "")
-            except (re.error, RecursionError, OverflowError) as error:
+                bounded(request.expected or "")
+            except (NoPattern, RecursionError, OverflowError) as error:
                 raise UserError(
                     Exit.DATA,
                     f"the expected answer of request {number:,} of {self.settings.file} is no regular expression "
@@ -220,7 +220,7 @@ def check_for(request: TraceRequest, check: str) -> Callable[[str], bool] | None
 _CHECKS: dict[str, Callable[[str, str], bool]] = {
     "contains": lambda expected, answer: expected in answer.casefold(),
     "equals": lambda expected, answer: expected == answer.strip().casefold(),
-    "regex": lambda expected, answer: re.search(expected, answer) is not None,
+    "regex": lambda expected, answer: bounded(expected).is_in(answer),
 }
 
 

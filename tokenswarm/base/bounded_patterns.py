@@ -1,0 +1,57 @@
+"""Regular expressions of a user on texts of an engine: matched in bounded time.
+
+Some patterns take time that doubles with each character of some texts, such as (a|aa)+$ on "aaaa...b". Answers are
+checked in the process that times the streams, so one of them would stop the load, and the clock of all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import regex
+
+_BOUND_S = 0.05
+"""Of the processor's time, so that a busy machine changes nothing. An ordinary pattern takes some microseconds."""
+_PATTERNS = 1000
+_SHOWN_CHARS = 80
+
+NoPattern: type[Exception] = regex.error
+"""What `bounded` raises for a pattern that is none."""
+
+
+class TooSlow(Exception):
+    """A pattern took longer than its bound on some text. It is tried no more in this process. As text: a sentence with
+    the pattern."""
+
+
+class BoundedPattern:
+    """A compiled pattern that gives up for good once it took too long, so that it costs its bound once."""
+
+    def __init__(self, pattern: str) -> None:
+        """Raises NoPattern if it is no regular expression."""
+        self._compiled = regex.compile(pattern)
+        self._slow = False
+
+    def matches_whole(self, text: str) -> bool:
+        """Whether the whole text matches. Raises TooSlow."""
+        return self._in_time(self._compiled.fullmatch, text)
+
+    def is_in(self, text: str) -> bool:
+        """Whether some part of the text matches. Raises TooSlow."""
+        return self._in_time(self._compiled.search, text)
+
+    def _in_time(self, match: Callable[..., object], text: str) -> bool:
+        if not self._slow:
+            try:
+                return match(text, timeout=_BOUND_S) is not None
+            except TimeoutError:
+                self._slow = True
+        shown = self._compiled.pattern[:_SHOWN_CHARS]
+        raise TooSlow(f"the pattern '{shown}' takes too long on some answers, and is not tried on any from there on")
+
+
+@lru_cache(maxsize=_PATTERNS)
+def bounded(pattern: str) -> BoundedPattern:
+    """The pattern, compiled once in a process. Raises NoPattern if it is no regular expression."""
+    return BoundedPattern(pattern)

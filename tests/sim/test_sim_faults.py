@@ -188,8 +188,8 @@ def test_dribble_and_coalesce_change_packets_and_not_the_stream(vllm, good):
 
 def test_coalesce_writes_several_events_at_once(vllm):
     client = strike(vllm, "coalesce:100")
-    read_until(client, b"\r\n\r\n")
-    assert client.recv(1 << 20).count(b"data: ") == TOKENS + 3
+    with_head = read_until(client, b"\r\n\r\n").partition(b"\r\n\r\n")[2]  # one read may bring the head and the events
+    assert (with_head or client.recv(1 << 20)).count(b"data: ") == TOKENS + 3
 
 
 def test_merge_tokens_puts_several_into_an_event_and_usage_tells(vllm, good):

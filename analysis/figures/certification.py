@@ -4,6 +4,20 @@
 would have at most probability P(Bin(n_eff, 1 - X) <= number over L). Where that is at most 1%, the objective is
 certified at 99% (MLPerf Inference: Reddi et al., ISCA 2020; its early stopping criterion). It needs no interval with
 two ends: with none over the limit, 90 independent requests certify a p95.
+
+n_eff is n / the dependence of *being over the limit*. Of requests over the limit their own clusters tell it. Where none
+or few are over, nobody can see it, and three things take its place:
+
+- The strongest dependence at any level below, over time and over the requests of a session. Latencies that rise above
+  a level together are no more often together at a higher one.
+- It is estimated, so what it exceeds 1 by is taken twice near the limit.
+- It matters the less, the further all requests are below the limit. With the largest request at 1/k of the way from the
+  median to the limit it is divided by k: a share 1 - X over the limit would mean 1 - X^k over a k-th of the way, unless
+  the latency's tail were heavier than one that has no mean (Frechet's law with index 1, for which F(L / k) = F(L)^k),
+  and n / d requests below a k-th of the way say as much as k n / d below the limit. Half of the requests are above the
+  median, so k counts for no more than makes X^k a half (13.5 of a p95): waves as long as the run never certify.
+
+What comes too rarely to be seen in a run and then takes many requests at once (a stall) is beyond any such rule.
 """
 
 from __future__ import annotations
@@ -12,28 +26,67 @@ import math
 
 import numpy as np
 from scipy.special import betainc
-from tokenswarm.analysis.figures.statistics import dependence_at, design_effect
+from tokenswarm.analysis.figures.statistics import Dependence, design_effect, levels_of
 
 from tokenswarm.contract.summary.verdict_records import Certification
 
 CERTIFIED_AT = 0.99
 
 
-def certify(values: np.ndarray, q: float, limit: float) -> Certification:
-    """Whether "percentile `q` (0..100) <= `limit`" is certified by `values` (in order of time; NaN = not measured)."""
-    known = values[~np.isnan(values)]
+def certify(values: np.ndarray, q: float, limit: float, sessions: np.ndarray | None = None) -> Certification:
+    """Whether "percentile `q` (0..100) <= `limit`" is certified by `values` (in order of time; NaN = not measured).
+
+    `sessions`: the number (0, 1, ...) of the session that each value belongs to, where it is known.
+    """
+    is_known = ~np.isnan(values)
+    known, groups = values[is_known], None if sessions is None else sessions[is_known]
     if not len(known):
         return Certification()
-    over = known > limit
-    # Nothing is seen of how requests over the limit come in clusters where there are none: the tail tells it.
-    dependence = max(dependence_at(known, q), design_effect(over))
+    over = int(np.sum(known > limit))
+    dependence = _dependence_of_exceeding(known, q, limit, groups)
     worth = len(known) / dependence
-    return Certification(
-        chance_of_so_few(float(over.sum()) / dependence, worth, q) <= 1.0 - CERTIFIED_AT,
-        len(known),
-        int(over.sum()),
-        worth,
-    )
+    certified = chance_of_so_few(over / dependence, worth, q) <= 1.0 - CERTIFIED_AT
+    return Certification(certified, len(known), over, worth)
+
+
+def _dependence_of_exceeding(known: np.ndarray, q: float, limit: float, sessions: np.ndarray | None) -> float:
+    """How many requests count for one, of being over the limit."""
+
+    def clusters(hits: np.ndarray) -> float:
+        return max(design_effect(hits), 1.0 if sessions is None else cluster_effect(hits, sessions))
+
+    seen = Dependence(known)
+    levels = [known <= seen.level(level) for level in levels_of(len(known), q)]
+    below = max([seen.at(q), *(clusters(hits) for hits in levels)])
+    distance = _times_below(seen.ordered, q, limit)
+    of_those_over = clusters(known > limit)
+    return max(1.0, 2.0 * of_those_over - 1.0, (below + (below - 1.0) / distance) / distance)
+
+
+def _times_below(ordered: np.ndarray, q: float, limit: float) -> float:
+    """k: how many times further from the median the limit is than the largest value that is not over it."""
+    middle = float(np.median(ordered))
+    inside = ordered[ordered <= limit]
+    if q <= 50.0 or middle > limit:
+        return 1.0
+    most = math.log(0.5) / math.log(q / 100.0)
+    reach = float(inside[-1]) - middle
+    return most if reach <= 0.0 else min(most, max(1.0, (limit - middle) / reach))
+
+
+def cluster_effect(hits: np.ndarray, clusters: np.ndarray) -> float:
+    """How many times more the mean of `hits` (0 or 1) varies than if the members of a cluster were independent.
+
+    The variance between clusters over the binomial one (the linearised ratio estimator: Cochran, Sampling Techniques,
+    1977, section 9A), at least 1. `clusters`: the number of each one's cluster.
+    """
+    mean = float(np.mean(hits)) if len(hits) else 0.0
+    sizes = np.bincount(clusters) if len(hits) else np.empty(0)
+    count = int(np.count_nonzero(sizes))
+    if count < 2 or not 0.0 < mean < 1.0:
+        return 1.0
+    apart = np.bincount(clusters, weights=hits - mean)
+    return max(1.0, count / (count - 1.0) * float(apart @ apart) / (len(hits) * mean * (1.0 - mean)))
 
 
 def chance_of_so_few(over: float, worth: float, q: float) -> float:

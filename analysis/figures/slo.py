@@ -166,12 +166,19 @@ def evaluate(
         figure = certification = None
         if isinstance(metric, Latency) and q is not None:
             values = latency_of(metric, rows)[ok]
-            figure, certification = percentiles(values, (q,))[q].figure("ms"), certify(values, q, objective.limit)
+            figure = percentiles(values, (q,))[q].figure("ms")
+            certification = certify(values, q, objective.limit, sessions_of(rows[ok]))
         elif isinstance(metric, Rate):
             figure = metric.figure_of(known)
         figure = figure or Estimate(None, why="it is not measured").figure(metric.unit)
         gates.append(judge(objective, figure, certification))
     return gates + [SloGate(key, key, figure=Estimate(None, why=why).figure("")) for key, why in refused]
+
+
+def sessions_of(rows: pd.DataFrame) -> np.ndarray | None:
+    """The number of each row's session, or None where not all of them tell it."""
+    numbers = pd.factorize(rows["conversation"])[0] if "conversation" in rows else np.full(1, -1)
+    return None if len(numbers) and numbers.min() < 0 else numbers
 
 
 def judge(objective: Objective, figure: Figure, certification: Certification | None = None) -> SloGate:

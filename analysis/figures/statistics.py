@@ -36,10 +36,14 @@ SEEN_BEYOND = 30
 """Observations beyond the level at which dependence is looked at: of fewer, nobody sees how they come in clusters."""
 FEWEST_BEYOND = 1.0
 """Independent observations beyond a percentile below which its interval has no end at all."""
-CLOSED_BEYOND = 8.0
+CLOSED_BEYOND = 5.0
 """The same, below which the end on the sparse side is open. By the binomial distribution 3.7 would do if the dependence
-were known; it is estimated, and where few clusters are beyond the percentile the estimate is too small one time in five
-(`make test-statistics`: a queue's p95 was covered in 88% with 3.7, in 93% with 8)."""
+were known; it is estimated, so both take the strongest dependence that is seen at any level: in the tail itself few
+clusters are seen (`make test-statistics`: of a queue's p95, counted by the tail's own dependence, 90% were covered
+with 5, and 95% as it is now)."""
+LEVELS = (50.0, 75.0, 90.0, 95.0)
+"""Percentiles at which the strongest dependence is looked for, each if FEWEST_AT_A_LEVEL are beyond it."""
+FEWEST_AT_A_LEVEL = 15
 RUN_TOO_SHORT = 0.5
 """Correlation of neighbouring batches from which waves are as long as the run; one time in a hundred it is chance."""
 
@@ -65,7 +69,7 @@ class Estimate:
         return Figure(self.value, unit, self.n, interval)
 
 
-def percentile(ordered: np.ndarray, q: float, dependence: float = 1.0) -> Estimate:
+def percentile(ordered: np.ndarray, q: float, dependence: float = 1.0, strongest: float = 1.0) -> Estimate:
     """Percentile `q` (0..100) of an ascending array without NaN, by linear interpolation, with its interval.
 
     The interval runs between two order statistics, with no assumption about the distribution of the values. Their
@@ -73,16 +77,18 @@ def percentile(ordered: np.ndarray, q: float, dependence: float = 1.0) -> Estima
     whole: between two observations the interval is interpolated, so that it does not leap from one to the next
     (fractional order statistics; Hutson, Journal of Applied Statistics 26, 1999). `dependence` is `design_effect` of
     being below the percentile: n observations count as n / dependence independent ones (Woodruff, JASA 47, 1952).
-    With fewer than CLOSED_BEYOND of them beyond the percentile the interval is open on that side, with fewer than
-    FEWEST_BEYOND it has no end.
+    `strongest`: that at any level (`strongest_dependence`), by which it is told whether an end is known at all: with
+    fewer than CLOSED_BEYOND independent observations beyond the percentile the interval is open on that side, with
+    fewer than FEWEST_BEYOND it has no end.
     """
     n = len(ordered)
     needed = observations_needed(q)
     if n < needed:
         return Estimate(None, n=n, why=f"needs {needed} requests, has {n}" if n else "not measured")
     worth = max(1.0, n / max(1.0, dependence))
-    high = _upper_rank(worth, q / 100.0) if _is_bounded(worth, 1.0 - q / 100.0) else None
-    low = _upper_rank(worth, 1.0 - q / 100.0) if _is_bounded(worth, q / 100.0) else None  # counted from the other end
+    least = n / max(1.0, dependence, strongest)
+    high = _upper_rank(worth, q / 100.0) if _is_bounded(least, 1.0 - q / 100.0) else None
+    low = _upper_rank(worth, 1.0 - q / 100.0) if _is_bounded(least, q / 100.0) else None  # counted from the other end
     return Estimate(
         value=float(interpolate(ordered, q)),
         low=_at_rank(ordered, (worth - low) * n / worth + 1.0) if low is not None else None,
@@ -195,22 +201,49 @@ def interpolate(ordered: np.ndarray, q: float | np.ndarray) -> np.ndarray:
 def percentiles(values: np.ndarray, qs: Sequence[float]) -> dict[float, Estimate]:
     """Several percentiles of an array in order of time; NaN means not measured and is left out."""
     known = values[~np.isnan(values)]
-    ordered = np.sort(known)
-    return {q: percentile(ordered, q, _dependence_at(known, ordered, q)) for q in qs}
+    seen = Dependence(known)
+    return {
+        q: percentile(seen.ordered, q, seen.at(q), seen.strongest(q))
+        if len(known) >= observations_needed(q)
+        else percentile(seen.ordered, q)
+        for q in qs
+    }
 
 
-def dependence_at(known: np.ndarray, q: float) -> float:
-    """`design_effect` of being below percentile `q` of an array in order of time without NaN, or below the percentile
-    nearest to it that has SEEN_BEYOND observations beyond it."""
-    return _dependence_at(known, np.sort(known), q)
+class Dependence:
+    """How strongly the values of a run (in order of time, none NaN) depend on each other, at any level of them."""
+
+    def __init__(self, known: np.ndarray):
+        self.ordered = np.sort(known)
+        self._known = known
+        self._effects: dict[float, float] = {}
+
+    def at(self, q: float) -> float:
+        """`design_effect` of being below percentile `q`, or below the percentile nearest to it that has SEEN_BEYOND
+        values beyond it."""
+        if not len(self._known):
+            return 1.0
+        seen = min(50.0, 100.0 * SEEN_BEYOND / len(self._known))
+        return self._effect(min(max(q, seen), 100.0 - seen))
+
+    def strongest(self, q: float) -> float:
+        """The largest `design_effect` of LEVELS, on the side of the median where percentile `q` is."""
+        return max((self._effect(level) for level in levels_of(len(self._known), q)), default=1.0)
+
+    def level(self, q: float) -> float:
+        """The value of percentile `q`."""
+        return float(interpolate(self.ordered, q))
+
+    def _effect(self, q: float) -> float:
+        if q not in self._effects:
+            self._effects[q] = design_effect(self._known <= self.level(q))
+        return self._effects[q]
 
 
-def _dependence_at(known: np.ndarray, ordered: np.ndarray, q: float) -> float:
-    n = len(known)
-    if n < observations_needed(q):
-        return 1.0
-    seen = min(50.0, 100.0 * SEEN_BEYOND / n)
-    return design_effect(known <= interpolate(ordered, min(max(q, seen), 100.0 - seen)))
+def levels_of(n: int, q: float) -> list[float]:
+    """LEVELS that so many observations can show, on the side of the median where percentile `q` is."""
+    known = [level for level in LEVELS if n * (100.0 - level) >= 100.0 * FEWEST_AT_A_LEVEL]
+    return known if q >= 50.0 else [100.0 - level for level in known]
 
 
 def share_of(hits: np.ndarray, *, why: str = "no request") -> Estimate:

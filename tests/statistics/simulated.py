@@ -60,6 +60,24 @@ def queue_ms(rng: np.random.Generator, count: int, *, utilisation: float, settle
     return 100.0 * (walk - np.minimum.accumulate(walk) + service)[settle:]
 
 
+def sessions_ms(
+    rng: np.random.Generator, count: int, *, alike: float, turns: float = 5.0, users: int = 16
+) -> tuple[np.ndarray, np.ndarray]:
+    """(latencies in order of time, number of each one's session): `users` whose sessions are interleaved.
+
+    Latencies have the distribution of `latencies_ms`; the share `alike` of their logarithm's variance is the session's.
+    """
+    user = rng.integers(0, users, count)
+    last = rng.random(count) < 1.0 / turns
+    session = np.empty(count, dtype=int)
+    for number in range(users):
+        mine = np.flatnonzero(user == number)
+        session[mine] = np.concatenate([[0], np.cumsum(last[mine])[:-1]])[: len(mine)] * users + number
+    level = rng.standard_normal(int(session.max()) + 1)[session]
+    noise = rng.standard_normal(count)
+    return MEDIAN_MS * np.exp(0.6 * (math.sqrt(alike) * level + math.sqrt(1.0 - alike) * noise)), session
+
+
 def closed_loop_ends(
     rng: np.random.Generator,
     *,

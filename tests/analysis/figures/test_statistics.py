@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 from tokenswarm.analysis.figures.statistics import (
+    Dependence,
     block_rate,
-    dependence_at,
     design_effect,
+    levels_of,
     observations_needed,
     percentile,
     percentiles,
@@ -51,10 +52,10 @@ def test_the_interval_of_a_median_is_closed_from_six_observations_on() -> None:
     assert percentile(values[:-1], 50).high is None
 
 
-@pytest.mark.parametrize(("q", "n"), [(95, 160), (99, 800), (5, 160)])
-def test_an_interval_is_closed_with_eight_independent_observations_beyond_the_percentile(q: float, n: int) -> None:
+@pytest.mark.parametrize(("q", "n"), [(95, 100), (99, 500), (5, 100)])
+def test_an_interval_is_closed_with_five_independent_observations_beyond_the_percentile(q: float, n: int) -> None:
     values = np.arange(1.0, n + 1.0)
-    closed, short, dependent = percentile(values, q), percentile(values[:-1], q), percentile(values, q, 1.1)
+    closed, short, dependent = percentile(values, q), percentile(values[:-1], q), percentile(values, q, 1.0, 1.1)
     ends = ("low", "high") if q < 50 else ("high", "low")
     assert getattr(closed, ends[0]) is not None
     assert getattr(short, ends[0]) is None
@@ -84,8 +85,17 @@ def test_an_interval_follows_dependence_without_a_leap() -> None:
 def test_dependence_in_a_tail_is_seen_at_a_level_with_thirty_observations_beyond_it() -> None:
     values = np.random.default_rng(4).lognormal(0, 1, 300)
     level = float(np.percentile(values, 90))
-    assert dependence_at(values, 99) == dependence_at(values, 95) == design_effect(values <= level)
-    assert dependence_at(values, 50) == design_effect(values <= np.median(values))
+    seen = Dependence(values)
+    assert seen.at(99) == seen.at(95) == design_effect(values <= level)
+    assert seen.at(50) == design_effect(values <= np.median(values))
+
+
+def test_the_strongest_dependence_is_that_of_any_level_with_fifteen_observations_beyond_it() -> None:
+    steps = np.repeat([1.0, 2.0, 1.0, 2.0, 1.0, 2.0], 50)  # waves at the median alone
+    values = steps + np.tile([0.1, 0.2, 0.3], 100)
+    assert Dependence(values).strongest(95) > 10 > Dependence(values).at(95)
+    assert levels_of(300, 95) == [50, 75, 90, 95] and levels_of(299, 95) == [50, 75, 90]
+    assert levels_of(300, 5) == [50, 25, 10, 5] and levels_of(20, 95) == []
 
 
 def test_p99_of_a_hundred_has_no_upper_bound() -> None:

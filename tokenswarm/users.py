@@ -18,6 +18,8 @@ from tokenswarm.base.last_handler import handle_our_errors
 
 handle_our_errors("tokenswarm")  # first: under plain Locust nobody else reports an import that fails
 
+import logging
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +28,7 @@ from random import Random
 from typing import Any, Self
 
 import gevent
+from gevent import GreenletExit
 from locust import User, constant
 from locust.exception import RescheduleTaskImmediately, StopUser
 
@@ -99,8 +102,7 @@ class LLMUser(User):
 
     def _end_session(self) -> None:
         """The session before is over, and the places that it had left are others'."""
-        beside, self._beside = self._beside, []
-        gevent.joinall(beside)
+        self._wait_for_beside()
         self._session_sent = False
         if self._session_open:
             self._session_open = False
@@ -231,8 +233,12 @@ class LLMUser(User):
         def play(helper: Self, session: Session) -> None:
             if session.begins_after_s > 0:
                 gevent.sleep(session.begins_after_s)
-            story(helper, session)
-            gevent.joinall(helper._beside)
+            try:
+                story(helper, session)
+            except GreenletExit:
+                gevent.killall(helper._beside)
+                raise
+            helper._wait_for_beside()
 
         def play_awaited(helper: Self, session: Session) -> None:
             try:
@@ -241,8 +247,11 @@ class LLMUser(User):
                 raised.append(error)
 
         def play_beside(helper: Self, session: Session) -> None:
-            with suppress(StopUser, RescheduleTaskImmediately):  # the run is over
-                play(helper, session)
+            try:
+                with suppress(StopUser, RescheduleTaskImmediately):  # the run is over
+                    play(helper, session)
+            except Exception as error:  # nothing waits to which it could be raised
+                self._report_error(error)
             self._asked += helper._asked
 
         pairs = list(zip(helpers, sessions, strict=True))
@@ -255,6 +264,26 @@ class LLMUser(User):
             self._asked += sum(helper._asked for helper, session in pairs if session.awaited)
         if raised:
             raise raised[0]
+
+    def on_stop(self) -> None:
+        """This user ends. What its sub-agents still do is finished if it ends by itself, and cancelled if it is taken away.
+        Call this from an `on_stop` of your own."""
+        if isinstance(sys.exception(), GreenletExit):
+            gevent.killall(self._beside)
+        self._wait_for_beside()
+
+    def _wait_for_beside(self) -> None:
+        try:
+            gevent.joinall(self._beside)
+        except GreenletExit:  # taken away while it waits
+            gevent.killall(self._beside)
+            raise
+        self._beside = []
+
+    def _report_error(self, error: Exception) -> None:
+        """As Locust does with what a task raises: into its log and statistics, and from there into run.json."""
+        self.environment.events.user_error.fire(user_instance=self, exception=error, tb=error.__traceback__)
+        logging.getLogger(__name__).error("%s", error, exc_info=error)
 
     def _think_times(self, name: str) -> Callable[[], float]:
         return think_times(self._process.plan.seed, name, self._plan.behaviour.think_time_s)

@@ -7,6 +7,10 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event
+from gevent.lock import Semaphore
+from gevent.pool import Group
+from locust import task
 from locust.exception import RescheduleTaskImmediately, StopUser
 
 from tokenswarm.base.config_text import parse_set
@@ -76,9 +80,9 @@ class FakeProcess:
         return Answer(status="ok", e2e_ms=1.0)
 
 
-def user_of(process: FakeProcess) -> Reader:
+def user_of(process: FakeProcess, of: type[Any] = Reader) -> Any:
     fire = SimpleNamespace(fire=lambda **_: None)
-    return Reader(
+    return of(
         SimpleNamespace(
             tokenswarm=SimpleNamespace(process=process, gave_up=False), events=SimpleNamespace(request=fire)
         )
@@ -251,3 +255,74 @@ def test_what_a_helper_raises_is_raised_where_it_is_waited_for() -> None:
         process.now = MEASURE_START + 1000
         user.together(follow, (sub,))
     assert process.sent == []
+
+
+class Leader(Reader):
+    """Starts a sub-agent that nothing awaits, and goes on with its own turns."""
+
+    @task
+    def work(self) -> None:
+        self._session_phase = self._session_origin = "measure"
+        self._session_sent = True
+        follow(self, Agent("main", (Agent("sub", awaited=False),)))
+        raise StopUser
+
+
+def led(process: FakeProcess, turns: int) -> tuple[Leader, Event]:
+    """A user of Locust, in whose session so many turns are answered; its sub-agent's are once the event is set."""
+    send, answers, sub = process.send, Semaphore(turns), Event()
+
+    def answered(*request: Any) -> Answer:
+        if request[0].conversation == "main":
+            answers.acquire()
+        else:
+            sub.wait()
+        return send(*request)
+
+    process.now, process.send = MEASURE_START + 1, answered  # type: ignore[method-assign]
+    user = user_of(process, Leader)
+    user.start(Group())
+    let_run()
+    return user, sub
+
+
+def let_run() -> None:
+    for _ in range(20):
+        gevent.sleep(0)
+
+
+@pytest.mark.parametrize("turns", [1, 2], ids=["in its second turn", "while it waits for the sub-agent"])
+def test_a_sub_agent_ends_with_a_user_that_is_taken_away(turns: int) -> None:
+    process = FakeProcess("steady")
+    user, sub = led(process, turns)
+    user.stop(force=True)
+    let_run()
+    assert user.greenlet.dead
+    sub.set()
+    let_run()
+    assert [row[0] for row in process.sent] == ["main"] * turns
+
+
+def test_a_user_that_ends_by_itself_lets_its_sub_agent_finish() -> None:
+    process = FakeProcess("steady")
+    user, sub = led(process, 2)
+    assert not user.greenlet.dead
+    sub.set()
+    user.greenlet.join()
+    assert [row[:2] for row in process.sent] == [("main", 1), ("main", 2), ("sub", 1), ("sub", 2)]
+
+
+def test_what_a_sub_agent_raises_that_nothing_awaits_is_counted_as_an_error_of_its_user() -> None:
+    process = FakeProcess("steady")
+    process.now = MEASURE_START + 1
+    user = user_of(process)
+    raised: list[dict[str, Any]] = []
+    user.environment.events.user_error = SimpleNamespace(fire=lambda **what: raised.append(what))
+
+    def story(*_: Any) -> None:
+        raise ZeroDivisionError("a fault of the locustfile")
+
+    user.together(story, (Agent("a", awaited=False),))
+    user.next_session()
+    [error] = raised
+    assert error["user_instance"] is user and isinstance(error["exception"], ZeroDivisionError) and error["tb"]

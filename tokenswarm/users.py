@@ -266,8 +266,8 @@ class LLMUser(User):
             raise raised[0]
 
     def on_stop(self) -> None:
-        """This user ends. What its sub-agents still do is finished if it ends by itself, and cancelled if it is taken away.
-        Call this from an `on_stop` of your own."""
+        """Called by Locust as this user ends. Its sub-agents finish if it ends by itself, and are cancelled if it is
+        taken away. An `on_stop` of your own should call this one."""
         if isinstance(sys.exception(), GreenletExit):
             gevent.killall(self._beside)
         self._wait_for_beside()

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, Estimate, t_quantile
+from tokenswarm.analysis.figures.jackknife import jackknife
+from tokenswarm.analysis.figures.statistics import RATE_BLOCKS, Estimate
 from tokenswarm.analysis.figures.window import Window
 
 from tokenswarm.contract.manifest import Manifest
+from tokenswarm.contract.metric import Sums
 from tokenswarm.contract.summary.engine_records import Speculation
 from tokenswarm.contract.tables import SPEC_POSITIONS
 
@@ -96,19 +98,17 @@ def ratio(above: np.ndarray, below: np.ndarray) -> Estimate:
     total = float(below.sum())
     if total <= 0 or len(above) != len(below):
         return Estimate(None, why="no token was drafted in the measure window")
-    value, n = float(above.sum()) / total, int(total)
-    left_out = [
-        (above.sum() - part_above.sum(), total - part_below.sum())
-        for part_above, part_below in zip(
-            np.array_split(above, RATE_BLOCKS), np.array_split(below, RATE_BLOCKS), strict=True
-        )
-    ]
-    others = np.array([up / down for up, down in left_out if down > 0])
-    if len(below) < RATE_BLOCKS or len(others) < RATE_BLOCKS:
-        return Estimate(value, n=n)
-    spread = float(np.sqrt((RATE_BLOCKS - 1) / RATE_BLOCKS * np.sum((others - others.mean()) ** 2)))
-    half = t_quantile(0.5 + CONFIDENCE / 2, RATE_BLOCKS - 1) * spread
-    return Estimate(value, max(0.0, value - half), value + half, n)
+    if len(below) < RATE_BLOCKS:
+        return Estimate(float(above.sum()) / total, n=int(total))
+    blocks = {
+        name: np.array([float(block.sum()) for block in np.array_split(steps, RATE_BLOCKS)])
+        for name, steps in (("above", above), ("below", below))
+    }
+    return jackknife(_share, blocks, int(total))
+
+
+def _share(sums: Sums) -> float | None:
+    return sums["above"] / sums["below"] if sums["below"] > 0 else None
 
 
 def _mean_of_gauge(values: np.ndarray) -> Estimate:

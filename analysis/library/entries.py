@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 from tokenswarm.analysis.verdict.outcome import VALID
@@ -96,6 +96,18 @@ class Entry:
         return " ".join(part for part in (self.engine, self.version) if part)
 
 
+class _Outcome(TypedDict, total=False):
+    """The fields of an entry that say how a run came out."""
+
+    outcome: str
+    valid: bool
+    sentence: str
+    simulated: bool
+    figures: Mapping[str, Figure]
+    page: str
+    going: bool
+
+
 class _Header(msgspec.Struct):
     engine: EngineHeader = msgspec.field(default_factory=EngineHeader)
     scenario: ScenarioHeader = msgspec.field(default_factory=ScenarioHeader)
@@ -168,7 +180,22 @@ def _run(folder: Path, name: str, there: set[str]) -> Entry:
         short = _short(folder)
     except UserError as error:
         return Entry(folder, name, DAMAGED, _moment_of(name), sentence=str(error), page=page)
-    run = short.run
+    return _entry_of_run(
+        folder,
+        name,
+        short.run,
+        outcome=short.outcome.headline,
+        valid=short.verdict == VALID,
+        sentence=short.outcome.sentence,
+        simulated=bool(short.simulated),
+        figures=_figures(short),
+        page=page,
+        going=short.run.going,
+    )
+
+
+def _entry_of_run(folder: Path, name: str, run: _Header | Manifest, **ended: Unpack[_Outcome]) -> Entry:
+    """What a run is, from its summary or its manifest; `ended`: how it came out."""
     return Entry(
         folder,
         name,
@@ -180,13 +207,7 @@ def _run(folder: Path, name: str, there: set[str]) -> Entry:
         run.scenario.name or "",
         run.load,
         run.label or "",
-        short.outcome.headline,
-        short.verdict == VALID,
-        short.outcome.sentence,
-        bool(short.simulated),
-        _figures(short),
-        page,
-        run.going,
+        **ended,
     )
 
 
@@ -228,17 +249,10 @@ def _without_summary(folder: Path, name: str, page: str) -> Entry:
     except UserError as error:
         return Entry(folder, name, DAMAGED, _moment_of(name), sentence=str(error), page=page)
     going = manifest.status == "running"
-    return Entry(
+    return _entry_of_run(
         folder,
         name,
-        RUN,
-        manifest.started_at or "",
-        manifest.engine.title or manifest.engine.name or "",
-        manifest.engine.version or "",
-        manifest.model or "",
-        manifest.scenario.name or "",
-        manifest.load,
-        manifest.label or "",
+        manifest,
         outcome="RUNNING" if going else "NO REPORT",
         simulated=bool(manifest.simulated),
         page=page,

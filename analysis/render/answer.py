@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.verdict.outcome import VALID
 
+from tokenswarm.base.sentences import in_a_row
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import SloGate
@@ -97,14 +98,14 @@ def _by_level(summary: Summary) -> str:
         unsure = any(not gate.certain for level in judged for gate in gates[level.number])
         return f"Meets all SLOs at each of its {len(judged)} levels{', not certain at every one' if unsure else ''}."
     kept = (
-        f"Meets all SLOs at {_names_of([text.level_words(level) for level in met])}"
+        f"Meets all SLOs at {in_a_row([text.level_words(level) for level in met], 'and')}"
         if met
         else "Meets all SLOs at no level"
     )
     if failed is None:
         return f"{kept}; the other levels are undetermined."
     titles = [gate.title.partition(": ")[2] for gate in gates[failed.number] if gate.state == "missed"]
-    return f"{kept}; the first to miss is {text.level_words(failed)}: {_names_of(titles)}."
+    return f"{kept}; the first to miss is {text.level_words(failed)}: {in_a_row(titles, 'and')}."
 
 
 def _count(n: int) -> str:
@@ -112,8 +113,4 @@ def _count(n: int) -> str:
 
 
 def _names(gates: Sequence[SloGate]) -> str:
-    return _names_of([gate.title for gate in gates])
-
-
-def _names_of(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return in_a_row([gate.title for gate in gates], "and")

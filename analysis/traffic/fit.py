@@ -16,10 +16,10 @@ from scipy import optimize, stats
 from tokenswarm.analysis.cache.hit_curve import beginnings
 from tokenswarm.analysis.traffic.columns import TEXT_BLOCK, PromptBlocks, Traffic, coarser, reordered
 
+from tokenswarm.base.assumptions import TOKEN_S
+
 NEAR = 0.05
 """A law whose distance from the data is at most this stands for them; else it is a list of their quantiles."""
-ANSWER_TOKEN_S = 0.02
-"""How long a token of an answer is taken to last, where a file has times of requests and no pauses."""
 _QUANTILES = 40
 _MOST_BEGINNINGS = 10_000
 _MOST_POPULAR, _POPULAR_SHARE = 20, 0.01
@@ -294,5 +294,5 @@ def _pauses(traffic: Traffic, later: np.ndarray, previous: np.ndarray) -> Fitted
     recorded = traffic.delay_s[later]
     if not np.isnan(recorded).all():
         return fit_law(recorded)
-    answers_s = np.nan_to_num(traffic.output_tokens[previous]) * ANSWER_TOKEN_S
+    answers_s = np.nan_to_num(traffic.output_tokens[previous]) * TOKEN_S
     return fit_law(np.maximum(0.0, traffic.time_s[later] - traffic.time_s[previous] - answers_s))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, get_args
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import hidden
+from tokenswarm.base.sentences import probably_meant
 from tokenswarm.base.toml_text import NotToml, decode
 
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -102,9 +102,8 @@ def _copy(data: Mapping[str, Any]) -> dict[str, Any]:
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """`unknown key 'user', did you mean 'users'? (known: ...)`."""
     names = sorted(known)
-    by_lower = {each.lower(): each for each in names}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
-    hint = f", did you mean '{by_lower[close[0]]}'?" if close else ""
+    meant = probably_meant(name, names)
+    hint = f", did you mean '{meant}'?" if meant else ""
     return f"unknown {what} '{name}'{hint} (known: {', '.join(names) or 'none'})"
 
 

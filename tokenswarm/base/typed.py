@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.sentences import in_a_row, probably_meant
 
 OPTIONS_OF_KEYS = {
     "load.users": "--users",
@@ -120,10 +120,10 @@ class CommandParser(argparse.ArgumentParser):
             return f"{name} is '{of_kind[2]}', but should be {_KINDS.get(of_kind[1], 'a number')}"
         if (choice := re.fullmatch(r"invalid choice: (.*) \(choose from (.*)\)", what, re.DOTALL)) is not None:
             value, known = choice[1].strip("'"), [each.strip("'") for each in choice[2].split(", ")]
-            hint = _closest(value, known)
+            hint = _hint(value, known)
             if name in ("COMMAND", "VERB"):
                 return f"there is no command {value!r}{hint}; {self._help()}"
-            return f"{name} is '{value}', but should be {_one_of(known)}{hint if len(known) > 3 else ''}"
+            return f"{name} is '{value}', but should be {in_a_row(known, 'or')}{hint if len(known) > 3 else ''}"
         return f"{name} needs a value" if what == "expected one argument" else f"{name}: {what}"
 
     def _unknown(self, word: str, typed: list[str]) -> str:
@@ -131,7 +131,7 @@ class CommandParser(argparse.ArgumentParser):
         option = word.partition("=")[0]
         if not option.startswith("-"):
             return f"{parser._command()} does not know what to do with '{word}'; {parser._help()}"
-        hint = _closest(option, [each for each in parser._option_string_actions if each.startswith("--")])
+        hint = _hint(option, [each for each in parser._option_string_actions if each.startswith("--")])
         return f"{parser._command()} has no option {option}{hint}; {parser._help()}"
 
     def _parser_of(self, typed: list[str]) -> CommandParser:
@@ -149,10 +149,6 @@ class CommandParser(argparse.ArgumentParser):
         return f"{self.prog} --help lists what it takes"
 
 
-def _closest(value: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(value, known, n=1, cutoff=0.6)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _one_of(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+def _hint(value: str, known: Iterable[str]) -> str:
+    meant = probably_meant(value, known)
+    return f" (did you mean {meant}?)" if meant else ""

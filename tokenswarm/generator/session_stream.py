@@ -22,13 +22,14 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
+from tokenswarm.base.assumptions import TOKEN_S
 from tokenswarm.base.presence import present
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.binding import Arrival, mean_pause_s
 from tokenswarm.generator.think_times import planned_s
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads.ages import under_way
-from tokenswarm.workloads.base import TOKEN_S, Session, Workload
+from tokenswarm.workloads.base import Session, Workload
 
 _FURTHER_USERS = 1_000_000_000
 """Where the numbers of users begin that were not planned: of a run whose users somebody changed by hand."""

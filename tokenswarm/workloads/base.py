@@ -38,8 +38,6 @@ class SystemPromptSettings(WorkloadSettings):
 
 STEADY = "steady"
 """Names the shared parts of all phases where warm-up and measured phase draw from the same ones."""
-TOKEN_S = 0.02
-"""About how long a token of an answer takes, where nothing better is known of a closed loop's pace."""
 BEFORE = "before"
 """Names sessions that began before anything was sent (see `workloads.ages`), as `warmup` and `measure` name others."""
 

@@ -14,6 +14,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from tokenswarm.base.assumptions import TOKEN_S
 from tokenswarm.scenario.distribution import Distribution, constant
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.values import Count, Rate
@@ -22,7 +23,6 @@ from tokenswarm.workloads.ages import CANDIDATES
 from tokenswarm.workloads.base import (
     BEFORE,
     STEADY,
-    TOKEN_S,
     Message,
     Prompt,
     Session,

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from itertools import count, islice
 from random import Random
 
+from tokenswarm.base.assumptions import TOKEN_S
 from tokenswarm.scenario.arrivals import ARRIVALS
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.traces.request import TraceRequest
 from tokenswarm.workloads import create
-from tokenswarm.workloads.base import TOKEN_S, Prompt
+from tokenswarm.workloads.base import Prompt
 from tokenswarm.workloads.corpus import Corpus
 
 

@@ -1,0 +1,18 @@
+"""Parts of sentences that several rooms say: names in a row, and the name that was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+def in_a_row(names: Sequence[str], last: str) -> str:
+    """`a`, `a or b`, `a, b or c`; `last`: the word before the last name."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+def probably_meant(typed: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like what was typed, whichever letters are capital; None where none is like it."""
+    by_lower = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(typed.lower(), by_lower, n=1, cutoff=0.55)
+    return by_lower[close[0]] if close else None

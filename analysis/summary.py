@@ -84,13 +84,14 @@ def summarise(run: Run) -> Summary:
     objectives, refused = parse_objectives(run.manifest.scenario.table("slo"))
     bounds, shares = bounds_of_run(run.manifest), mix_shares(run.manifest, rows)
     rates, goodput = _rates(run, rows, window, bounds)
+    ends = finish_reasons(rows)
     cost = run.manifest.cost or CostRecord()
     summary = Summary(
         run_id=run_id(run),
         verdict=verdict,
         reasons=reasons,
         simulated=run.manifest.simulated,
-        notes=_notes(run, rows, keeping, len(levels), shares),
+        notes=[*_notes(run, rows, keeping, len(levels), shares), *cut_notes(ends)],
         run=header(run, window),
         latency=metrics.latency_figures(rows),
         gaps=metrics.gap_figures(rows),
@@ -100,7 +101,7 @@ def summarise(run: Run) -> Summary:
         slo=[*slo.evaluate(objectives, refused, rows, goodput, rates, window), *class_gates(run, rows, window)],
         errors=errors(rows),
         valid_output=metrics.valid_output(rows).figure("share"),
-        finish_reasons=finish_reasons(rows),
+        finish_reasons=ends,
         tokens=metrics.token_facts(rows),
         cache=cache.cache_figures(run, rows, window),
         server=metrics.server_view(run, rows, window),
@@ -179,7 +180,6 @@ def _notes(run: Run, rows: pd.DataFrame, keeping: KeepingUp, levels: int, shares
         *(metrics.wave_notes(rows) if levels < 2 else []),
         *lost_time(keeping),
         *mix_note(shares),
-        *cut_notes(finish_reasons(rows)),
     ]
 
 
@@ -328,9 +328,12 @@ def header(run: Run, window: Window | None) -> Header:
     )
 
 
+_OF_AN_ERROR = ["error", "error_detail", "http_status", "request_id"]
+
+
 def errors(rows: pd.DataFrame) -> Errors:
     """Error rate, and the failures by kind with an example of each, most frequent first."""
-    failed = rows[(rows["status"] == "failed").to_numpy()]
+    failed = rows.loc[metrics.has_status(rows, "failed"), _OF_AN_ERROR]
     kinds = failed["error"].astype("object").where(failed["error"].notna(), "unknown").astype("str")
     out = []
     for kind, count in kinds.value_counts().items():

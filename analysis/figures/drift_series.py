@@ -62,10 +62,10 @@ def drift_figures(run: Run, window: Window | None) -> dict[str, DriftSeries]:
 
 def _latencies(run: Run, window: Window) -> Iterator[_Series]:
     """The latencies that the registry of metrics looks for drift in: a percentile of each block."""
-    ok = run.measured[is_ok(run.measured)]
-    at = ok["sent_at"].to_numpy() - window.start
+    ok = is_ok(run.measured)
+    at = run.measured["sent_at"].to_numpy()[ok] - window.start
     for latency in METRICS.latencies_at(Place.DRIFT):
-        values = latency_of(latency, ok)
+        values = latency_of(latency, run.measured)[ok]
         for q in latency.shown_percentiles(Place.DRIFT):
             key, title = (
                 (latency.name, latency.title)

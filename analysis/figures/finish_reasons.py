@@ -16,7 +16,7 @@ TELLING_SHARE = 0.5
 
 def finish_reasons(rows: pd.DataFrame) -> list[FinishReason]:
     """The successful ones of `rows` by finish_reason, most frequent first."""
-    ok = rows[is_ok(rows)]
+    ok = rows.loc[is_ok(rows), ["finish_reason", "valid_output"]]
     reasons = ok["finish_reason"].astype("object").where(ok["finish_reason"].notna(), _NONE).astype("str")
     out = []
     for reason, count in reasons.value_counts().items():

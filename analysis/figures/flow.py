@@ -76,9 +76,8 @@ def prompt_flow(rows: pd.DataFrame) -> Flow:
 
 def completed_flow(rows: pd.DataFrame) -> Flow:
     """Requests that ended well, each at its end."""
-    good = rows[(rows["status"] == "ok").to_numpy()]
-    end = ended_at(good)
-    return Flow(end, end, np.ones(len(good)))
+    end = ended_at(rows)[(rows["status"] == "ok").to_numpy()]
+    return Flow(end, end, np.ones(len(end)))
 
 
 def _flow(sent: np.ndarray, start_ms: np.ndarray, end_ms: np.ndarray, amount: np.ndarray) -> Flow:

@@ -106,6 +106,7 @@ def _is_bounded(worth: float, beyond: float) -> bool:
     return beyond > sparse or sparse == 0.5 or worth * sparse >= CLOSED_BEYOND
 
 
+@lru_cache(maxsize=4096)
 def _upper_rank(worth: float, below: float) -> float | None:
     """The rank r among `worth` observations at which P(X_(r) < the percentile) is 2.5%; None if none is so high.
 

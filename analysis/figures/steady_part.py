@@ -34,6 +34,7 @@ _LEAST_HIT_RATE_CHANGE = 0.02
 _MOST_EMPTY = 0.2
 LOAD_CHANGED = "the load changed"
 """The state of a run with several load levels."""
+_COLUMNS = ["sent_at", "ttft_ms", "e2e_ms", "cached_tokens", "prompt_tokens"]
 HIT_RATE, OUTPUT = "hit_rate", "output_tok_s"
 
 
@@ -42,7 +43,7 @@ def steady_part(everything: pd.DataFrame, rows: pd.DataFrame, window: Window | N
     whose tokens arrive inside the window."""
     if window is None or window.seconds <= 0:
         return SteadyPart(TOO_SHORT)
-    ok = rows[is_ok(rows)]
+    ok = rows.loc[is_ok(rows), _COLUMNS]
     latency = "e2e_ms" if ok["ttft_ms"].isna().all() else "ttft_ms"
     truncation = truncate(series_of(everything, ok, window, latency))
     at_s = truncation.share * window.seconds
@@ -116,11 +117,10 @@ def _sentence(ok: pd.DataFrame, latency: str, window: Window, truncation: Trunca
 
 
 def _value(ok: pd.DataFrame, what: str, part: np.ndarray) -> float | None:
-    rows = ok[part]
     if what == HIT_RATE:
-        both = rows[["cached_tokens", "prompt_tokens"]].dropna()
+        both = ok.loc[part, ["cached_tokens", "prompt_tokens"]].dropna()
         return float(both["cached_tokens"].sum() / both["prompt_tokens"].sum()) if len(both) else None
-    return percentiles(rows[what].to_numpy(), (95,))[95].value
+    return percentiles(ok[what].to_numpy()[part], (95,))[95].value
 
 
 def _values(ok: pd.DataFrame, what: str, parts: tuple[np.ndarray, ...]) -> tuple[str, list[str]]:

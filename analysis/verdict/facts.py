@@ -81,7 +81,7 @@ def gather(run: Run, window: Window | None) -> Facts:
     counted = manifest.counts or CountsRecord()
     late = lateness_ms(rows)
     workers = worker_samples(run, window)
-    bound_ms = error_bound_ms(rows, workers)
+    bound_ms, kinds = error_bound_ms(rows, workers), set(rows["error"].dropna().unique())
     return Facts(
         missing_files=run.missing_files,
         status=manifest.status,
@@ -97,7 +97,7 @@ def gather(run: Run, window: Window | None) -> Facts:
         held_back=counted.arrivals_queued,
         generator_failures=int(is_generators_failure(run.requests).sum()),
         limited_share=limited_share(rows),
-        limits=" and ".join(kind for kind in LIMIT_KINDS if (rows["error"].astype("object") == kind).any()),
+        limits=" and ".join(kind for kind in LIMIT_KINDS if kind in kinds),
         limit_reached=" and ".join(sorted(counted.limit_reached or {})),
         usd=counted.usd,
         user_errors=sum((counted.user_errors or {}).values()),
@@ -131,9 +131,11 @@ def limited_share(rows: pd.DataFrame) -> float | None:
 def worker_samples(run: Run, window: Window | None) -> pd.DataFrame:
     """host_metrics rows of the load-generating processes inside the window."""
     table = run.host_metrics
-    chosen = table["source"].astype("str").str.startswith("worker").to_numpy(dtype=bool)
+    workers = [source for source in table["source"].unique() if str(source).startswith("worker")]
+    chosen = table["source"].isin(workers).to_numpy()
     if window is not None:
-        chosen = chosen & ((table["at"] >= window.start) & (table["at"] <= window.end)).to_numpy()
+        at = table["at"].to_numpy()
+        chosen = chosen & (at >= window.start) & (at <= window.end)
     return table[chosen]
 
 

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from tests.test_walls import ROOT
+from tests.source_trees import ROOT, tree
 
 MOST_PARAMETERS = 6
 MOST_LINES_OF_A_FUNCTION = 80
@@ -29,7 +29,7 @@ def sources() -> dict[str, ast.Module]:
         for path in sorted((ROOT / folder).rglob("*.py"))
         if "data" not in path.parts
     ]
-    return {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8")) for path in paths}
+    return {str(path.relative_to(ROOT)): tree(path) for path in paths}
 
 
 def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.source_trees import ROOT, imports
+
 FOLDERS = {"tokenswarm": "tokenswarm", "tokenswarm.analysis": "analysis", "locustfiles": "locustfiles"}
 """Import package -> folder of the repository."""
 PAGE = ROOT / "docs" / "architecture.md"
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module of ours by its full name; not what an engine's own environment imports (data/)."""
     named = {}
@@ -31,10 +34,10 @@ def targets(name: str, path: Path, ours: dict[str, Path]) -> set[str]:
     """
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     imported: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in imports(path):
         if isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = ".".join(package.split(".")[: len(package.split(".")) + 1 - node.level]) if node.level else ""
             module = ".".join(part for part in (base, node.module) if part)
             names = [f"{module}.{alias.name}" for alias in node.names]
@@ -42,6 +45,7 @@ def targets(name: str, path: Path, ours: dict[str, Path]) -> set[str]:
     return imported
 
 
+@cache
 def module_graph() -> dict[str, set[str]]:
     """Module -> modules of ours that it imports."""
     ours = modules()

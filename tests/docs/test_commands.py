@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from functools import cache
 
 import pytest
 
 from tests.docs.commands import ROOT, Command, commands_of, documented, settings
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import UserError
+from tokenswarm.base.typed import CommandParser
 from tokenswarm.cli import _parser
 from tokenswarm.scenario.loading import load_scenario, scenario_names
 from tokenswarm.sim.options import parser as sim_parser
@@ -21,12 +23,18 @@ COMMANDS = documented()
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 
 
+@cache
+def command_line() -> CommandParser:
+    """Made once: it keeps nothing of what it has parsed."""
+    return _parser()
+
+
 def accept(words: list[str]) -> None:
     """Raise UserError unless the command line takes these words, which follow `python -m tokenswarm`."""
     if words[:1] == ["sim"]:
         sim_parser().parse_args(words[1:])
     else:
-        _parser().parse_args(words)
+        command_line().parse_args(words)
 
 
 def check_make(words: tuple[str, ...]) -> None:

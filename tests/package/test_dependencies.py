@@ -7,15 +7,14 @@ import re
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import tokenswarm
+from tests.source_trees import ROOT, imports
 
-ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PROJECT = PYPROJECT["project"]
 RUN = [Requirement(line) for line in PROJECT["dependencies"]]
@@ -38,13 +37,13 @@ def foreign_imports(*folders: str) -> dict[str, set[str]]:
     for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
         if OF_ENGINES.intersection(path.parts):
             continue
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in imports(path):
             names = (
                 [alias.name for alias in node.names]
                 if isinstance(node, ast.Import)
-                else [node.module or ""]
-                if isinstance(node, ast.ImportFrom) and not node.level
                 else []
+                if node.level
+                else [node.module or ""]
             )
             for top in {name.partition(".")[0] for name in names} - OURS - sys.stdlib_module_names:
                 modules.setdefault(top, set()).add(str(path.relative_to(ROOT)))

@@ -182,7 +182,7 @@ engine-venv: $(VENV)/.installed ## install a real engine for use without Docker:
 	@$(PY) -m tokenswarm engine install --engine $(call quote,$(ENGINE)) $(call option,--device,DEVICE)
 
 test: $(VENV)/.installed-dev ## the default tests: no whole runs, a minute or two
-	@$(PYTEST) -n 2 tests -m "not browser and not ui and not engine and not compose and not statistics and not observe and not slow"
+	@$(PYTEST) -n 2 --dist loadfile tests -m "not browser and not ui and not engine and not compose and not statistics and not observe and not slow"
 
 test-slow: $(VENV)/.installed-dev ## whole runs with several processes
 	@$(PYTEST) -n 3 --dist loadscope tests -m slow $(ALONE:%=--ignore %)

@@ -10,6 +10,8 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -21,6 +23,12 @@ class NotToml(ValueError):
 
 def decode(text: str) -> dict[str, Any]:
     """The values of a TOML text. Raises NotToml."""
+    return deepcopy(_decoded(text))  # whoever asked may change them
+
+
+@lru_cache(maxsize=256)
+def _decoded(text: str) -> dict[str, Any]:
+    """A process asks for the same few descriptions and settings again and again."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

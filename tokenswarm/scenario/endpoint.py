@@ -228,7 +228,8 @@ class EndpointSettings(Section):
                 Proxy.parse(proxy) if proxy else None,
                 tuple(secrets.values()),
             )
-            form.tls_context()
+            if form.ca_file is not None:  # else there is no file to check, and the system's takes long to read
+                form.tls_context()
         except ValueError as error:
             raise UserError(Exit.USAGE, f"endpoint.proxy: {error}") from None
         except OSError as error:

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -76,7 +77,7 @@ def load_corpus(path: str | Path | None = None) -> Corpus:
     Raises UserError (CORPUS) if it is missing, unreadable, or holds too little text.
     """
     if not path:
-        return corpus_of(_default_text(), DEFAULT_NAME)
+        return _default_corpus()
     return corpus_of(_folder_text(at_home(path)), str(path))
 
 
@@ -92,10 +93,11 @@ def corpus_of(text: str, name: str) -> Corpus:
     return Corpus(name, clean, len(encoded), hashlib.sha256(encoded).hexdigest())
 
 
-def _default_text() -> str:
+@cache
+def _default_corpus() -> Corpus:
     from pydoc_data import topics  # only where it is needed: it takes 0.5 MB
 
-    return "\n\n".join(topics.topics[name] for name in sorted(topics.topics))
+    return corpus_of("\n\n".join(topics.topics[name] for name in sorted(topics.topics)), DEFAULT_NAME)
 
 
 def _clean(text: str) -> str:

@@ -6,7 +6,8 @@ entry points of the group `tokenswarm.scenario.arrivals`, or from a Python file 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from functools import lru_cache
 from itertools import islice
 from math import inf
 from random import Random
@@ -32,6 +33,12 @@ _TRIED_GAPS = 1000
 
 def try_out(law: Law, cv: float) -> None:
     """Take some gaps of a law, which may be a user's own, before a run depends on it. Raises ValueError."""
+    (_tried if isinstance(law, Hashable) else _tried.__wrapped__)(law, cv)
+
+
+@lru_cache(maxsize=64)
+def _tried(law: Law, cv: float) -> None:
+    """A law that gave gaps once is not asked again: a process reads scenarios many times."""
     try:
         gaps = list(islice(law(Random("trial"), cv), _TRIED_GAPS))
     except Exception as error:

@@ -14,7 +14,8 @@ _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """One answer. `valid`: None where it was not checked; `cut`: only the beginning of its text was kept."""
+    """One answer. `valid`: None where it was not checked; `cut`: only the beginning of its text was kept; `why`: what
+    makes it invalid, where the check could say."""
 
     request_id: str
     document: str
@@ -22,6 +23,7 @@ class KeptAnswer:
     valid: bool | None
     text: str
     cut: bool
+    why: str = ""
 
 
 def kept_answers(folder: Path, most: int) -> list[KeptAnswer]:
@@ -62,4 +64,5 @@ def _answer(line: str) -> KeptAnswer | None:
         valid if isinstance(valid, bool) else None,
         table["text"],
         table.get("cut") is True,
+        str(table.get("why") or ""),
     )

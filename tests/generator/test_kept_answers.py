@@ -58,6 +58,20 @@ def test_keys_are_masked_and_long_texts_are_cut() -> None:
     assert "secret-key" not in first["text"] and second["cut"] and len(second["text"]) == KEPT_CHARS
 
 
+def test_an_invalid_answer_says_why_without_keys_and_others_are_not_asked() -> None:
+    answers, asked = KeptAnswers(1), []
+
+    def why() -> str:
+        asked.append(1)
+        return "'a-secret-key-0123' is too long"
+
+    for valid in (True, False, False):
+        answers.add(row(1, valid), Answer(text="x"), ("a-secret-key-0123",), why)
+    assert len(asked) == 1
+    (line,) = map(json.loads, answers.lines())
+    assert line["why"].endswith("is too long") and "secret-key" not in line["why"]
+
+
 def test_the_file_is_for_its_owner_alone_and_comes_back_invalid_ones_first(tmp_path: Path) -> None:
     sink = FileSink(tmp_path)
     buffer = Buffer(sink)
@@ -77,6 +91,12 @@ def test_the_file_is_for_its_owner_alone_and_comes_back_invalid_ones_first(tmp_p
         ("r1", True, "two\nlines"),
     ]
     assert kept_answers(tmp_path / "none", 5) == []
+
+
+def test_the_reason_comes_back_and_an_older_file_has_none(tmp_path: Path) -> None:
+    line = {"request_id": "r", "valid_output": False, "text": "x"}
+    (tmp_path / ANSWERS_JSONL).write_text(json.dumps(line | {"why": "no JSON"}) + "\n" + json.dumps(line) + "\n")
+    assert [each.why for each in kept_answers(tmp_path, 5)] == ["no JSON", ""]
 
 
 def test_a_run_that_keeps_nothing_has_no_such_file(tmp_path: Path) -> None:

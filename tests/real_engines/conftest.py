@@ -21,6 +21,8 @@ ENGINES = ("vllm", "sglang")
 """Those that the contract is tested of."""
 OWN_FILE = {"llamacpp": "test_llamacpp.py"}
 """Others, each with tests in a file of its own."""
+BY_NAME_ALONE = "test_decision.py"
+"""Takes half an hour: it is left out where it is not named (make test-decision)."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,7 +43,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out the files of engines that are not asked for."""
+    """Leave out the files of engines that are not asked for, and what runs by its name alone."""
+    if collection_path == HERE / BY_NAME_ALONE and not any(BY_NAME_ALONE in argument for argument in config.args):
+        return True
     chosen = config.getoption("--engine", default=None)
     if chosen is None or collection_path.parent != HERE or not collection_path.name.startswith("test_"):
         return None

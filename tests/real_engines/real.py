@@ -7,6 +7,7 @@ import csv
 import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -177,6 +178,13 @@ def start_server(name: str, folder: Path, settings: Mapping[str, Any] | None = N
         yield Server(engine, folder)
     finally:
         engine.stop()
+
+
+def mended(text: str) -> str:
+    """JSON without what xgrammar lets into a text that has a longest length: control characters, which JSON does not
+    allow, and bytes that are no UTF-8 (docs/structured.md). Of these each is decoded as a character of its own, so that
+    the text is longer than the grammar took it to be."""
+    return re.sub("\N{REPLACEMENT CHARACTER}+", "?", "".join("." if sign < " " else sign for sign in text))
 
 
 def token_id(token: str) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.real_engines.real import API_KEY, Run, Server, run_load, run_open_loop
+from tests.real_engines.real import API_KEY, Run, Server, mended, run_load, run_open_loop
 from tests.real_engines.test_load import check
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import Exit, UserError
@@ -27,11 +27,6 @@ LIMITS = {"first_token_s": 300, "gap_s": 300, "total_s": 600}
 PATIENT = {"load.warmup_s": 1, "load.drain_s": 250, **{f"timeouts.{name}": value for name, value in LIMITS.items()}}
 SPOILT = ("off by", "overloaded", "load generator")
 """In the reason why a figure of time is not given: a busy machine, or an engine that shares it."""
-
-
-def mended(text: str) -> str:
-    """Without the control characters that xgrammar lets into a text with a longest length, and JSON does not allow."""
-    return "".join("." if sign < " " else sign for sign in text)
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -63,8 +58,8 @@ def test_answers_under_every_kind_of_constraint_fit_it_unless_they_were_cut(stru
     for answer in kept:
         if answer["document"] not in TIERS or answer["finish_reason"] == "length":
             continue
-        kind = constraint_of(answer["document"]).kind
-        assert answer["valid_output"] or (kind == "json_schema" and answer["text"] != mended(answer["text"])), answer
+        text, kind = answer["text"], constraint_of(answer["document"]).kind
+        assert answer["valid_output"] or (kind == "json_schema" and text != mended(text) and answer["why"]), answer
     assert any(answer["valid_output"] for answer in kept)
 
 
@@ -109,6 +104,7 @@ def test_agents_of_random_weights_make_valid_calls_and_complete_tasks(server: Se
         "output.max_tokens": 160,
         "output.temperature": 1.0,
         "output.extra": "{parallel_tool_calls=false}",
+        "output.keep_answers": 100,
         "agent.system_tokens": 100,
         "agent.tools": 4,
         "agent.context_tokens": 150,
@@ -128,6 +124,8 @@ def test_agents_of_random_weights_make_valid_calls_and_complete_tasks(server: Se
     tasks = summary(run)["tasks"]
     assert tasks["completed"] > 0 and tasks["failed"] == 0
     assert tasks["valid_calls"]["value"] > 0 and tasks["cut"]["value"] < 0.5
+    whole = [answer for answer in answers(run) if answer["finish_reason"] != "length" and not answer["valid_output"]]
+    assert all("Invalid control character" in each["why"] or "no UTF-8" in each["why"] for each in whole), whole
     assert "tool_calls" in {row["finish_reason"] for row in run.requests}
     # Each turn repeats the one before: less is computed than was sent.
     assert 0 < tasks["computed_tokens"]["value"] < tasks["sent_tokens"]["value"]

@@ -12,6 +12,7 @@ from tokenswarm.base.errors import UserError
 from tokenswarm.base.tool_call import ToolCall
 from tokenswarm.workloads.agent_tools import MOST_TOOLS, calls_fit, definitions, scripted_call
 from tokenswarm.workloads.ages import under_way
+from tokenswarm.workloads.answer_checks import why_not
 from tokenswarm.workloads.base import as_cached, asked_chars, content_text
 
 SUB_AGENTS = "agent.sub_agent_probability=0.5"
@@ -114,6 +115,14 @@ def test_a_call_that_is_no_json_enters_the_history_as_text(make, calls) -> None:
 )
 def test_calls_are_valid_if_each_fits_the_schema_of_its_tool(calls, valid) -> None:
     assert calls_fit(MOST_TOOLS)(calls) is valid
+
+
+def test_a_call_that_is_not_valid_says_why() -> None:
+    check = calls_fit(MOST_TOOLS)
+    assert why_not(check, ()) == "no tool is called"
+    assert why_not(check, (CALL, ToolCall("no_such_tool", "{}"))) == "no tool is called 'no_such_tool'"
+    assert "read_file: no JSON: Invalid control character" in str(why_not(check, (ToolCall("read_file", '{"a\x07'),)))
+    assert "is a required property" in str(why_not(check, (ToolCall(CALL.name, "{}"),)))
 
 
 def test_scripted_calls_of_every_tool_are_valid() -> None:

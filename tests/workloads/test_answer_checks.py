@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,9 +18,10 @@ from tokenswarm.client.answer import Answer
 from tokenswarm.generator.rows import valid_output
 from tokenswarm.scenario.requests import Output
 from tokenswarm.traces.request import TraceRequest
-from tokenswarm.workloads.answer_checks import Check, check_of, fits_schema, matches, with_check
+from tokenswarm.workloads.answer_checks import Check, check_of, fits_schema, matches, why_not, with_check
 from tokenswarm.workloads.base import Prompt
 from tokenswarm.workloads.dataset import check_for
+from tokenswarm.workloads.structured import constraint_of
 
 SCHEMA = {
     "type": "object",
@@ -147,3 +150,42 @@ def test_bounded_patterns_of_schemas_say_what_the_library_says(answer: dict, pat
     if extra is not None:
         schema["additionalProperties"] = extra
     assert fits_schema(schema)(json.dumps(answer)) is Draft202012Validator(schema).is_valid(answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ('{"kind": "a", "parts": [1]}', None),
+        ('{"kind": "a", "parts": [1, "2"]}', "parts/1: '2' is not of type 'integer'"),
+        ('{"kind": "a"}', "'parts' is a required property"),
+        ('{"kind": "a\x07"}', "no JSON: Invalid control character at: line 1 column 12 (char 11)"),
+        ("NaN", "no JSON: NaN is not JSON"),
+        ("[" * 100_000, "no JSON that can be read: too deeply nested"),
+    ],
+)
+def test_a_check_by_a_schema_says_what_is_wrong(answer: str, why: str | None) -> None:
+    assert why_not(check_of(Output(check="json_schema", check_schema=SCHEMA)), answer) == why
+
+
+def test_a_reason_is_short_however_long_the_answer() -> None:
+    reason = why_not(fits_schema({"maxLength": 3}), f'"{"x" * 10_000}"')
+    assert reason is not None and reason.endswith("is too long") and len(reason) < 320
+
+
+NO_UTF8 = json.loads((Path(__file__).parent / "no_utf8.json").read_text("utf-8"))
+"""Of real engines with random weights. A text of 24 characters, as the grammar counts, holds bytes that are none, such
+as half a surrogate pair (ED A0 80); each of them is decoded as a character of its own."""
+
+
+@pytest.mark.parametrize("seen", NO_UTF8, ids=lambda seen: seen["engine"])
+def test_a_text_that_bytes_without_a_character_make_too_long_says_so(seen: dict[str, str]) -> None:
+    reason = why_not(constraint_of(seen["tier"], "0a1b").check(), seen["answer"])
+    assert reason is not None and reason.startswith(seen["place"])
+    assert reason.endswith("is too long (the answer holds bytes that are no UTF-8: \ufffd)")
+
+
+def test_a_second_check_is_named_by_its_own_words() -> None:
+    prompt = with_check(Prompt([], "c", 1, 0, check=lambda answer: answer == "1"), check_of(Output(check="json")))
+    assert why_not(prompt.check, "2") == "the scenario's own check does not pass"
+    assert why_not(prompt.check, "1") is None
+    assert why_not(with_check(replace(prompt, check=None), check_of(Output(check="json"))).check, "x") is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from tokenswarm.base.masking import masked
@@ -24,8 +24,14 @@ class KeptAnswers:
         self._cut: list[str] = []
         self._others: list[str] = []
 
-    def add(self, row: dict[str, Any], answer: Answer, keys: Collection[str]) -> None:
-        """Look at an answer, whose row is `row`. Keys that are known are masked."""
+    def add(
+        self,
+        row: dict[str, Any],
+        answer: Answer,
+        keys: Collection[str],
+        why: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """Look at an answer, whose row is `row`. Keys that are known are masked. `why` tells what makes it invalid."""
         if not self._most or row["phase"] != "measure" or not answer.ok:
             return
         kept = self._others
@@ -35,12 +41,10 @@ class KeptAnswers:
             return
         names = ("request_id", "user_class", "document", "finish_reason", "valid_output", "completion_tokens")
         text = masked(answer.text, tuple(keys))
-        kept.append(
-            json.dumps(
-                {**{name: row[name] for name in names}, "text": text[:KEPT_CHARS], "cut": len(text) > KEPT_CHARS}
-            )
-            + "\n"
-        )
+        line = {name: row[name] for name in names}
+        if row["valid_output"] is False:
+            line["why"] = masked(why() or "", tuple(keys)) or None
+        kept.append(json.dumps({**line, "text": text[:KEPT_CHARS], "cut": len(text) > KEPT_CHARS}) + "\n")
 
     def lines(self) -> list[str]:
         """At most so many, invalid ones first, a JSON object each."""

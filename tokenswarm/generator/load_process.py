@@ -41,7 +41,7 @@ from tokenswarm.generator.mix_draw import ClassDraw
 from tokenswarm.generator.plan import ALL, Plan
 from tokenswarm.generator.private_text import without_prompt
 from tokenswarm.generator.request_body import constant_body, path_of, request_body
-from tokenswarm.generator.rows import Origin, request_row
+from tokenswarm.generator.rows import Origin, request_row, why_invalid
 from tokenswarm.generator.session_stream import SessionStream, Share, UserProgress
 from tokenswarm.generator.sinks import FLUSH_INTERVAL_S, Buffer, Sink
 from tokenswarm.generator.trace_context import trace_context
@@ -391,7 +391,7 @@ class LoadProcess:
         self._buffer.add(REQUESTS_CSV, format_rows(REQUEST_COLUMNS, (row,)))
         self._buffer.add(PROMPTS_CSV, self._fingerprints.row(self.index, origin.number, as_cached(prompt), answer))
         self._slice.add(row, self._load_of(origin.user_class).bounds, self.timeline.shifted(-self._clock_shift_s))
-        self._kept.add(row, answer, self._load_of(origin.user_class).keys)
+        self._kept.add(row, answer, self._load_of(origin.user_class).keys, lambda: why_invalid(prompt, answer))
         self.simulated_answers += answer.simulated
         self.oddities.update(answer.oddities)
         self.health.saw(answer, row["lateness_ms"])

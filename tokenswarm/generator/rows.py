@@ -7,6 +7,7 @@ from typing import Any
 
 from tokenswarm.base.bounded_patterns import TooSlow
 from tokenswarm.client.answer import Answer
+from tokenswarm.workloads.answer_checks import why_not
 from tokenswarm.workloads.base import Prompt, asked_chars
 
 _DETAIL_CHARS = 1000
@@ -53,6 +54,14 @@ def valid_output(prompt: Prompt, answer: Answer) -> bool | None:
         return None
     except Exception:  # a user's code, and an answer that nobody foresaw: the row must not be lost over it
         return False
+
+
+def why_invalid(prompt: Prompt, answer: Answer) -> str | None:
+    """What the scenario's own check says against an answer that is not valid; None where it cannot say."""
+    try:
+        return why_not(prompt.check, answer.text) or why_not(prompt.check_calls, answer.calls)
+    except Exception as error:  # as above
+        return f"the check failed over it: {type(error).__name__}"
 
 
 def request_row(origin: Origin, prompt: Prompt, answer: Answer, level: int | None = None) -> dict[str, Any]:

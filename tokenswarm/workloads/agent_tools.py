@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from tokenswarm.base.tool_call import ToolCall
-from tokenswarm.workloads.answer_checks import fits_schema
+from tokenswarm.workloads.answer_checks import Explained, fits_schema, why_not
 
 Schema = dict[str, Any]
 
@@ -126,10 +126,15 @@ def calls_fit(count: int) -> Callable[[Sequence[ToolCall]], bool]:
     """A check that there is a call, and that the arguments of each fit the schema of its tool, by jsonschema."""
     checks = {tool["function"]["name"]: fits_schema(tool["function"]["parameters"]) for tool in definitions(count)}
 
-    def fit(calls: Sequence[ToolCall]) -> bool:
-        return bool(calls) and all(call.name in checks and checks[call.name](call.arguments) for call in calls)
+    def why(calls: Sequence[ToolCall]) -> str | None:
+        for call in calls:
+            if call.name not in checks:
+                return f"no tool is called {call.name!r}"
+            if not checks[call.name](call.arguments):
+                return f"{call.name}: {why_not(checks[call.name], call.arguments)}"
+        return None if calls else "no tool is called"
 
-    return fit
+    return Explained(why)
 
 
 def scripted_call(rng: Random, count: int, call_id: str, name: str | None = None) -> ToolCall:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.protocols import Validator
 from jsonschema.validators import extend, validator_for
 
 from tokenswarm.base.bounded_patterns import bounded
@@ -17,15 +18,40 @@ from tokenswarm.scenario.requests import Output
 from tokenswarm.workloads.base import Prompt
 
 Check = Callable[[str], bool]
+_Checked = TypeVar("_Checked")
+_REASON_CHARS = 300
+_UNDECODED = "\N{REPLACEMENT CHARACTER}"
+
+
+@dataclass(frozen=True, slots=True)
+class Explained(Generic[_Checked]):
+    """A check that can say what is wrong. `why`: None where nothing is."""
+
+    why: Callable[[_Checked], str | None]
+
+    def __call__(self, checked: _Checked) -> bool:
+        return self.why(checked) is None
+
+
+def why_not(check: Callable[[_Checked], bool] | None, checked: _Checked) -> str | None:
+    """What a check says against something; None where it passes, or cannot say."""
+    return check.why(checked) if isinstance(check, Explained) else None
+
+
+def why_no_json(answer: str) -> str | None:
+    """What keeps the whole answer from being one JSON value; NaN and Infinity are none."""
+    try:
+        json.loads(answer, parse_constant=_refuse)
+    except ValueError as error:
+        return f"no JSON: {error}"
+    except RecursionError:
+        return "no JSON that can be read: too deeply nested"
+    return None
 
 
 def is_json(answer: str) -> bool:
-    """Whether the whole answer is one JSON value; NaN and Infinity are none."""
-    try:
-        json.loads(answer, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return False
-    return True
+    """Whether the whole answer is one JSON value."""
+    return why_no_json(answer) is None
 
 
 def _refuse(constant: str) -> None:
@@ -45,7 +71,19 @@ def fits_schema(schema: Mapping[str, Any], trusted: bool = False) -> Check:
     if foreign := _foreign_reference(schema):
         raise UserError(Exit.USAGE, f"the schema to check answers against refers to {foreign}, which is not part of it")
     validator = with_bounded_patterns(kind)(schema)
-    return lambda answer: is_json(answer) and bool(validator.is_valid(json.loads(answer)))
+    return Explained(lambda answer: why_no_json(answer) or _against_schema(validator, answer))
+
+
+def _against_schema(validator: Validator, answer: str) -> str | None:
+    error = next(validator.iter_errors(json.loads(answer)), None)
+    if error is None:
+        return None
+    place = "/".join(map(str, error.absolute_path))
+    reason = f"{place}: {error.message}" if place else error.message
+    if len(reason) > _REASON_CHARS:
+        reason = f"{reason[: _REASON_CHARS // 2]} … {reason[-_REASON_CHARS // 2 :]}"
+    # Each byte that is no UTF-8 becomes a character of its own: the text is longer than the engine held it to be.
+    return f"{reason} (the answer holds bytes that are no UTF-8: {_UNDECODED})" if _UNDECODED in answer else reason
 
 
 @cache
@@ -58,7 +96,7 @@ def with_bounded_patterns(kind: Any) -> Any:
 
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
     if validator.is_type(instance, "string") and not bounded(pattern).is_in(instance):
-        yield ValidationError("does not match")
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
 def _pattern_properties(validator: Any, patterns: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
@@ -99,7 +137,7 @@ def matches(pattern: str) -> Check:
 def check_of(output: Output) -> Check | None:
     """The check that [output] asks for, if any. Raises UserError (USAGE)."""
     if output.check == "json":
-        return is_json
+        return Explained(why_no_json)
     if output.check == "json_schema":
         return fits_schema(output.schema_to_check or {})
     return matches(output.check_pattern or "") if output.check == "regex" else None
@@ -110,4 +148,12 @@ def with_check(prompt: Prompt, check: Check | None) -> Prompt:
     if check is None:
         return prompt
     own = prompt.check
-    return replace(prompt, check=check if own is None else lambda answer: own(answer) and check(answer))
+    return replace(prompt, check=check if own is None else _both(own, check))
+
+
+def _both(first: Check, second: Check) -> Check:
+    def why(answer: str) -> str | None:
+        failed = next((check for check in (first, second) if not check(answer)), None)
+        return None if failed is None else why_not(failed, answer) or "the scenario's own check does not pass"
+
+    return Explained(why)

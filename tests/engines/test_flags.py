@@ -44,7 +44,10 @@ MAPPING: list[tuple[str, Any, list[str], list[str]]] = [
     (
         "speculation",
         NGRAM,
-        ["--speculative-config", '{"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_min": 2, "prompt_lookup_max": 4}'],
+        [
+            "--speculative-config",
+            '{"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_min": 2, "prompt_lookup_max": 4}',
+        ],
         ["--speculative-algorithm", "NGRAM", "--speculative-num-draft-tokens", "5"],
     ),
 ]

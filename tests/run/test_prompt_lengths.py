@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 
 import pytest
@@ -87,6 +89,41 @@ def test_the_factor_does_not_hang_on_salt_or_template_so_that_pairs_have_the_sam
             ].scenario.prompts.chars_per_token
         )
     assert len(factors) == 1
+
+
+@pytest.mark.parametrize("tokenizer", ["as BPE", "bytes"])
+def test_replayed_texts_are_as_long_in_each_run_of_a_seed_and_as_their_record_says(
+    tokenizer: str, tmp_path: Path
+) -> None:
+    count = TOKENIZERS[tokenizer]
+    trace = tmp_path / "trace.jsonl"
+    lengths = [300, 1200, 700, 1500]
+    trace.write_text(
+        "".join(
+            json.dumps(
+                {
+                    "timestamp": 10 * n,
+                    "input_length": size,
+                    "output_length": 3,
+                    "hash_ids": [3 * n + block for block in range(-(-size // 512))],
+                }
+            )
+            + "\n"
+            for n, size in enumerate(lengths)
+        )
+    )
+    prompts = []
+    for _ in range(4):
+        options = LoadOptions(scenario="replay", data=str(trace), overrides={"replay.send": "chat"})
+        plan = resolve(options, QUIET_MACHINE)
+        load = LoadToCheck("http://127.0.0.1:9", "m", plan.scenario, plan.corpus)
+        plan, _ = with_measured_prompts(plan, load, counting(count))
+        workload = create(plan.scenario, plan.corpus, 1, "salt")
+        sessions = [next(iter(workload.session("measure", number))) for number in range(len(lengths))]
+        prompts.append([prompt.messages for prompt in sessions])
+    assert all(each == prompts[0] for each in prompts)
+    found = [count(str(messages[0]["content"])) + TEMPLATE for messages in prompts[0]]
+    assert found == pytest.approx(lengths, rel=0.03)
 
 
 def test_what_stands_around_a_text_is_told_apart_from_it() -> None:

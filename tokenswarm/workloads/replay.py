@@ -23,6 +23,7 @@ from tokenswarm.workloads.replay_prompts import ChatPrompts, IdPrompts, PromptMa
 from tokenswarm.workloads.replay_settings import ReplaySettings, note_of, trace_of
 
 _PROBE_TOKENS, _PROBED_IDS = 4000, 64
+_PROBE_SALTS = ("probe", "probe-2", "probe-3")
 
 
 class ReplayWorkload(Workload):
@@ -97,25 +98,20 @@ class ReplayWorkload(Workload):
         return any(each.request.messages is None for session in self._trace.recording.sessions for each in session)
 
     def probes(self) -> Sequence[Prompt]:
-        """Ids from all of the range; or two made texts, of which the longer one shows the text's own share."""
+        """Ids from all of the range; or made texts: short ones under different salts, of which tokenizers make more or
+        fewer tokens, and a long one, which shows the text's own share."""
         settings = self.settings
         if settings.send == "token_ids":
             ids = self._probed_ids()
             return [Prompt([{"role": "prompt", "content": as_characters(ids)}], "probe", 1, 0, token_ids=ids)]
         if not self._made or (settings.chars_per_token is not None and settings.template_tokens is not None):
             return []
-        prefix = cache_buster_prefix(self.salt, "probe")
-        salt_tokens = len(prefix) / self.chars_per_token
+        salt_tokens = len(cache_buster_prefix(self.salt, "probe")) / self.chars_per_token
         maker = TextMaker(f"{settings.sha256}/{self.seed}", self.chars_per_token, salt_tokens, salt_tokens)
-        return [
-            Prompt(
-                [{"role": "user", "content": prefix + maker.text([Part(f"probe/{size}", 0, 0, size, size)])}],
-                "probe",
-                1,
-                0,
-            )
-            for size in self._probe_sizes()
-        ]
+        short, long = (maker.text([Part(f"probe/{size}", 0, 0, size, size)]) for size in self._probe_sizes())
+        texts = [*(cache_buster_prefix(self.salt, scope) + short for scope in _PROBE_SALTS)]
+        texts.append(cache_buster_prefix(self.salt, _PROBE_SALTS[0]) + long)
+        return [Prompt([{"role": "user", "content": text}], "probe", 1, 0) for text in texts]
 
     def _probe_sizes(self) -> tuple[int, int]:
         longest = min(_PROBE_TOKENS, (self.settings.context_tokens or _PROBE_TOKENS) // 2)
@@ -135,16 +131,17 @@ class ReplayWorkload(Workload):
                     "replay.token_ids mean something special to it, or it adds some"
                 )
             return {}, None if prompt_tokens[0] else "The engine does not say how long a prompt of token ids is to it."
-        few, many = prompt_tokens
+        *few, many = prompt_tokens
+        known = [count for count in few if count is not None]
         prefix = len(cache_buster_prefix(self.salt, "probe"))
         short, long = (round(size * self.chars_per_token) - prefix for size in self._probe_sizes())
-        if few is None or many is None or many <= few:
+        if len(known) < len(few) or many is None or many <= known[0]:
             return {}, (
                 f"The engine does not count prompt tokens: made text is taken to have {self.chars_per_token:g} "
                 "characters a token."
             )
-        chars_per_token = (long - short) / (many - few)
-        around = few - short / chars_per_token - prefix / chars_per_token
+        chars_per_token = (long - short) / (many - known[0])
+        around = sum(known) / len(known) - short / chars_per_token - prefix / chars_per_token
         values = {"chars_per_token": round(chars_per_token, 6), "template_tokens": round(around, 3)}
         return {key: value for key, value in values.items() if getattr(self.settings, key) is None}, None
 

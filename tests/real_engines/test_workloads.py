@@ -25,6 +25,12 @@ FINE = {Exit.PASSED, Exit.SLO_MISSED, Exit.INVALID, Exit.OVERLOADED}
 """What a busy machine may make of a run: how fast anything is is not the subject here."""
 LIMITS = {"first_token_s": 300, "gap_s": 300, "total_s": 600}
 PATIENT = {"load.warmup_s": 1, "load.drain_s": 250, **{f"timeouts.{name}": value for name, value in LIMITS.items()}}
+SEEN_OF_CALLS = {
+    "vllm": ("Invalid control character", "no UTF-8"),
+    # Its parser of streamed calls ends the arguments where they are no JSON, and leaves out what comes behind.
+    "sglang": ("Invalid control character", "no UTF-8", "is a required property", "no tool is called"),
+}
+"""Why a call may not be valid: what xgrammar lets into texts (docs/structured.md)."""
 SPOILT = ("off by", "overloaded", "load generator")
 """In the reason why a figure of time is not given: a busy machine, or an engine that shares it."""
 
@@ -125,7 +131,7 @@ def test_agents_of_random_weights_make_valid_calls_and_complete_tasks(server: Se
     assert tasks["completed"] > 0 and tasks["failed"] == 0
     assert tasks["valid_calls"]["value"] > 0 and tasks["cut"]["value"] < 0.5
     whole = [answer for answer in answers(run) if answer["finish_reason"] != "length" and not answer["valid_output"]]
-    assert all("Invalid control character" in each["why"] or "no UTF-8" in each["why"] for each in whole), whole
+    assert [each for each in whole if not any(reason in each["why"] for reason in SEEN_OF_CALLS[server.name])] == []
     assert "tool_calls" in {row["finish_reason"] for row in run.requests}
     # Each turn repeats the one before: less is computed than was sent.
     assert 0 < tasks["computed_tokens"]["value"] < tasks["sent_tokens"]["value"]

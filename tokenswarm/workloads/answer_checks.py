@@ -71,7 +71,11 @@ def fits_schema(schema: Mapping[str, Any], trusted: bool = False) -> Check:
     if foreign := _foreign_reference(schema):
         raise UserError(Exit.USAGE, f"the schema to check answers against refers to {foreign}, which is not part of it")
     validator = with_bounded_patterns(kind)(schema)
-    return Explained(lambda answer: why_no_json(answer) or _against_schema(validator, answer))
+
+    def why(answer: str) -> str | None:
+        return why_no_json(answer) or _against_schema(validator, answer)
+
+    return Explained(why)
 
 
 def _against_schema(validator: Validator, answer: str) -> str | None:

@@ -80,7 +80,7 @@ class Output(Section):
     check_pattern: str | None = Field(
         default=None,
         description="regular expression that a whole answer must match, white space at its ends apart; one that "
-        "takes more than 0.05 s on an answer, such as (a|aa)+$, is given up, and valid_output stays empty",
+        "takes more than 0.05 s on an answer is given up, and valid_output stays empty from there on",
     )
 
     @model_validator(mode="after")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from tokenswarm.analysis.render.capacity_page import (
 )
 from tokenswarm.analysis.render.capacity_words import UNITS, load_words
 
+from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import make_folder, write_whole
-from tokenswarm.contract.capacity import Capacity, read_capacity, write_capacity
+from tokenswarm.contract.capacity import CAPACITY_JSON, Capacity, read_capacity, write_capacity
 from tokenswarm.contract.tables import JUNIT_XML
 
 CAPACITY_MD, CAPACITY_HTML = "capacity.md", "capacity.html"
@@ -43,9 +45,22 @@ def write_capacity_files(record: Capacity, folder: Path) -> None:
 def remake_capacity(folder: Path) -> Capacity:
     """Judge the runs of a folder anew, and write its files. Raises UserError."""
     record = read_capacity(folder)
-    record = CapacityJudge(record, folder).answer(record, record.capacity.reason)
-    write_capacity_files(record, folder)
+    with _no_odd_values(folder):
+        record = CapacityJudge(record, folder).answer(record, record.capacity.reason)
+        write_capacity_files(record, folder)
     return record
+
+
+@contextlib.contextmanager
+def _no_odd_values(*folders: Path) -> Iterator[None]:
+    """Of the right types a damaged file's values may still be none of a search: a load below 0, say. Raises UserError
+    (RUN_FOLDER)."""
+    try:
+        yield
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        files = " or ".join(str(folder / CAPACITY_JSON) for folder in folders)
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(Exit.RUN_FOLDER, f"{files} holds values that no search writes ({what})") from None
 
 
 def compare_capacities(folders: Sequence[Path], labels: Sequence[str | None], into: Path) -> tuple[dict[str, Any], str]:
@@ -53,6 +68,13 @@ def compare_capacities(folders: Sequence[Path], labels: Sequence[str | None], in
 
     Raises UserError where a series cannot be read."""
     a, b = (read_capacity(folder) for folder in folders)
+    with _no_odd_values(*folders):
+        return _compared(a, b, folders, labels, into)
+
+
+def _compared(
+    a: Capacity, b: Capacity, folders: Sequence[Path], labels: Sequence[str | None], into: Path
+) -> tuple[dict[str, Any], str]:
     names = _names(a, b, labels)
     ratio = ratio_of(a, b)
     overlaid(a, b)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from tokenswarm.contract.ends import Ends, OpenEnds
 from tokenswarm.contract.series_file import read_record, write_record
 from tokenswarm.contract.summary.figure import Figure
 
@@ -29,7 +30,7 @@ class CapacityFigure(msgspec.Struct):
 
     unit: str = "users"
     estimate: float | None = None
-    ci95: list[float | None] = msgspec.field(default_factory=lambda: [None, None])
+    ci95: OpenEnds = msgspec.field(default_factory=lambda: [None, None])
     sure_pass: float | None = None
     sure_fail: float | None = None
     limit: float | None = None
@@ -49,7 +50,7 @@ class CapacityLevel(msgspec.Struct):
     load: float = 0.0
     state: str = "undecided"
     attainment: float | None = None
-    ci95: list[float] = msgspec.field(default_factory=lambda: [0.0, 1.0])
+    ci95: Ends = msgspec.field(default_factory=lambda: [0.0, 1.0])
     requests: int = 0
     measured_s: float = 0.0
     run: list[str] = []

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import field
 
+from tokenswarm.contract.ends import OpenEnds
 from tokenswarm.contract.series_file import read_record, write_record
 from tokenswarm.contract.summary.figure import Figure
 
@@ -64,7 +65,7 @@ class ClaimRecord(msgspec.Struct):
     how: str = ""
     figure: str = ""
     of: str = ""
-    region: list[float | None] = field(default_factory=lambda: [None, None])
+    region: OpenEnds = field(default_factory=lambda: [None, None])
     reading: str = ""
     command: str = ""
     estimate_s: float = 0.0

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import field
 
+from tokenswarm.contract.ends import Ends
 from tokenswarm.contract.series_file import read_record, write_record
 from tokenswarm.contract.summary.figure import Figure
 
@@ -85,7 +86,7 @@ class ShotContrast(msgspec.Struct):
     case_b: str = ""
     state: str = ""
     ratio: float | None = None
-    ci95: list[float] | None = None
+    ci95: Ends | None = None
     p: float | None = None
     paired: bool = False
     repeats_needed: int | None = None

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec import field
 
+from tokenswarm.contract.ends import Ends, OpenEnds
 from tokenswarm.contract.series_file import read_record, write_record
 
 PROGRESS_FORMAT = 1
@@ -53,7 +54,7 @@ class LevelSoFar(msgspec.Struct):
     load: float = 0.0
     state: str = "undecided"
     attainment: float | None = None
-    ci95: list[float] = field(default_factory=lambda: [0.0, 1.0])
+    ci95: Ends = field(default_factory=lambda: [0.0, 1.0])
     requests: int = 0
 
 
@@ -67,7 +68,7 @@ class BracketSoFar(msgspec.Struct):
     sure_pass: float | None = None
     sure_fail: float | None = None
     estimate: float | None = None
-    ci95: list[float | None] = field(default_factory=lambda: [None, None])
+    ci95: OpenEnds = field(default_factory=lambda: [None, None])
     levels: list[LevelSoFar] = field(default_factory=list)
 
 

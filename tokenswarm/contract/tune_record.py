@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import field
 
+from tokenswarm.contract.ends import Ends, OpenEnds
 from tokenswarm.contract.series_file import read_record, write_record
 
 TUNE_FORMAT = 1
@@ -19,7 +20,7 @@ class Ratio(msgspec.Struct):
     """A ratio with its 95% interval, or `why` there is none."""
 
     value: float | None = None
-    ci95: list[float] | None = None
+    ci95: Ends | None = None
     why: str | None = None
 
 
@@ -70,7 +71,7 @@ class AnswersRecord(msgspec.Struct):
     before: float | None = None
     after: float | None = None
     change: float | None = None
-    ci95: list[float | None] | None = None
+    ci95: OpenEnds | None = None
     runs: list[str] = field(default_factory=list)
     sentence: str = ""
 

@@ -102,7 +102,7 @@ def _row(record: AiperfRecord) -> Row:
     first = _ms(metrics, "time_to_first_token")
     gaps = metrics.get("inter_chunk_latency")
     scale = _TO_MS.get(gaps.unit, 1.0) / 1e3 if gaps is not None else 0.0
-    listed = [each * scale for each in gaps.value] if gaps is not None and isinstance(gaps.value, list) else []
+    listed = [each * scale for each in _numbers(gaps.value)] if gaps is not None else []
     return (
         row
         | gaps_ms(listed)
@@ -120,6 +120,12 @@ def _row(record: AiperfRecord) -> Row:
             "cached_tokens": _count(metrics, "usage_prompt_cache_read_tokens", "usage_prompt_cached_tokens"),
         }
     )
+
+
+def _numbers(value: Any) -> list[float]:
+    """A list of numbers; nothing of what is none, or is one in part."""
+    listed = value if isinstance(value, list) else []
+    return listed if all(type(each) in (int, float) for each in listed) else []
 
 
 def _ms(metrics: dict[str, Value], name: str) -> float | None:

@@ -110,10 +110,13 @@ def import_file(path: Path, out: Path | None = None, results: Path = Path("resul
     stem = "".join(sign if sign.isalnum() or sign in "._" else "-" for sign in path.name.partition(".json")[0])
     base = out or results / f"import-{stem[:_NAME_CHARS].strip('-')}-{_short_digest(path)}"
     folders = []
-    for number, run in enumerate(read_foreign(path), 1):
-        folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
-        _write(folder, run, path)
-        folders.append(folder)
+    try:
+        for number, run in enumerate(read_foreign(path), 1):
+            folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
+            _write(folder, run, path)
+            folders.append(folder)
+    except (ArithmeticError, ValueError, TypeError, RecursionError) as error:  # typed as they should be, and yet
+        raise UserError(Exit.DATA, f"{path} holds values that no run has ({error})") from None
     if not folders:
         raise UserError(Exit.DATA, f"{path} holds no run")
     return folders

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from hypothesis import HealthCheck, given, settings
 from tokenswarm.analysis.capacity.comparison import differences, ratio_of
 from tokenswarm.analysis.capacity.frontier import add_frontier, dominates, knee
 from tokenswarm.analysis.capacity.judge import CapacityJudge, new_tier
@@ -19,6 +20,9 @@ from tokenswarm.analysis.render.capacity_words import answer_sentence, capacity_
 from tokenswarm.analysis.report import report
 
 from tests.analysis.make_run import START, manifest, row, write_run
+from tests.examples import examples
+from tests.mutations import changed, mutate_json
+from tokenswarm.base.errors import UserError
 from tokenswarm.contract.capacity import (
     COST,
     E2E,
@@ -38,6 +42,29 @@ from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.summary_file import read_summary, write_summary
 
 LIMIT_MS, SECONDS = 400.0, 60.0
+RUNS = ("run-8", "run-16", "run-32")
+SAMPLE = json.dumps(
+    {
+        "format": 1,
+        "capacity": {"unit": "users", "estimate": 20.0, "ci95": [16.0, 24.0], "sure_pass": 16.0, "sure_fail": 32.0},
+        "slo": {"ttft_ms": LIMIT_MS},
+        "levels": [
+            {"load": load, "state": state, "attainment": 0.99, "ci95": [0.9, 1.0], "requests": 600, "run": [run]}
+            for load, state, run in zip((8.0, 16.0, 32.0), ("pass", "pass", "fail"), RUNS, strict=True)
+        ],
+        "runs": [
+            {"load": load, "run": run, "seed": 1, "measured_s": SECONDS, "requests": 700, "wall_s": 80.0}
+            for load, run in zip((8.0, 16.0, 32.0), RUNS, strict=True)
+        ],
+        "tiers": [{"name": "strict", "slo": {"ttft_ms": 110.0}, "target": 0.99, "capacity": {"unit": "users"}}],
+        "engine": "sim",
+        "scenario": "rag",
+        "start": 8.0,
+        "gpus": 2,
+        "gpu_hour_usd": 2.0,
+        "at_least": 12.0,
+    }
+)
 
 
 def run_at(folder: Path, load: float, bad: float, requests: int = 600) -> str:
@@ -242,3 +269,25 @@ def test_without_a_reading_energy_is_absent_with_the_reason_and_never_zero(folde
     assert "J per token" not in capacity_markdown(record)
     record.simulated = False
     assert f"energy not known: {record.levels[0].figures[ENERGY].why}" in capacity_markdown(record)
+
+
+@settings(max_examples=examples(60), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(content=changed(SAMPLE.encode(), mutate_json))
+def test_a_damaged_record_is_made_anew_and_compared_or_refused_in_a_sentence(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, content: bytes | None
+) -> None:
+    damaged = tmp_path_factory.mktemp("damaged")
+    for name in RUNS:
+        (damaged / name).symlink_to(folder / name)
+    (damaged / "capacity.json").write_bytes(content or b"")
+    for use in (
+        lambda: compare_capacities([damaged, folder], [None, None], damaged / "compared"),
+        lambda: compare_capacities([folder, damaged], ["a", None], damaged / "compared"),
+        lambda: remake_capacity(damaged),
+    ):
+        try:
+            use()
+        except UserError as error:
+            assert "\n" not in str(error)
+        else:
+            assert (damaged / "compared" / "capacities.html").exists() or (damaged / "capacity.html").exists()

@@ -14,6 +14,8 @@ from copy import deepcopy
 from functools import lru_cache
 from typing import Any
 
+_MOST_DEEP = 100
+"""Tables and arrays within each other: a JSON Schema of some size has a dozen."""
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -30,13 +32,22 @@ def decode(text: str) -> dict[str, Any]:
 def _decoded(text: str) -> dict[str, Any]:
     """A process asks for the same few descriptions and settings again and again."""
     try:
-        return tomllib.loads(text)
+        values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise NotToml(str(error)) from None
     except RecursionError:
         raise NotToml("it is nested too deeply") from None
     except ValueError:  # int() takes no more than some thousand digits
         raise NotToml("a number in it has too many digits") from None
+    if _depth_beyond(values, _MOST_DEEP):
+        raise NotToml("it is nested too deeply")
+    return values
+
+
+def _depth_beyond(value: Any, left: int) -> bool:
+    """Whether there are more tables and arrays within each other than `left`."""
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return bool(inner) and (left <= 0 or any(_depth_beyond(each, left - 1) for each in inner))
 
 
 def toml_text(values: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from tokenswarm.base.config_text import explain, unknown
 from tokenswarm.base.data_files import CLAIMS_DIR
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.lookup import FileKind
+from tokenswarm.base.toml_text import NotToml, decode
 
 CLAIMS = FileKind("claims", ".toml", CLAIMS_DIR)
 SOURCES_TOML = "_sources.toml"
@@ -160,8 +160,8 @@ def load_claim(path: Path) -> Claim:
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return decode(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, NotToml) as error:
         raise UserError(Exit.USAGE, f"{path} cannot be read as a claim: {error}") from None
 
 

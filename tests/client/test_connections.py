@@ -345,6 +345,38 @@ def test_bytes_behind_the_answer_in_the_same_packet_end_the_connection(serve: Se
     assert server.connections == 2
 
 
+@pytest.mark.parametrize("last", [END + plain(b"surprise" * 9), END + STREAM[:-5] + b"x", END + b"no HTTP at all" * 9])
+def test_an_end_that_comes_in_one_read_with_bytes_of_something_else_is_noticed(
+    serve: Serve, connect: Connect, last: bytes
+) -> None:
+    done = STREAM_BODY[-len(b"data: [DONE]\n\n") :]
+    words = STREAM_BODY.removesuffix(done)
+
+    def script(peer: Peer) -> None:
+        if peer.request() is not None:
+            peer.send_apart(STREAM_HEAD + chunk(words[:40]), chunk(words[40:]), chunk(done) + last)
+            peer.request()
+
+    server = serve(script)
+    client = connect(server.url)
+    for _ in range(2):
+        answer = ask(client)
+        assert (answer.status, answer.text) == ("ok", "Hello"), answer.error_detail
+    assert server.connections == 2
+
+
+def test_a_chunked_answer_that_is_no_stream_ends_so_too(serve: Serve, connect: Connect) -> None:
+    body = b'{"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}'
+
+    def script(peer: Peer) -> None:
+        if peer.request() is not None:
+            peer.send_apart(STREAM_HEAD + chunk(body[:40]), chunk(body[40:]) + END + plain(b"surprise" * 9))
+            peer.request()
+
+    answer = ask(connect(serve(script).url), stream=False)
+    assert (answer.status, answer.text) == ("ok", "Hello"), answer.error_detail
+
+
 def test_a_connection_idle_for_too_long_is_not_used_again(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -264,14 +264,16 @@ class Connection:
 
     def give_up(self, kind: str, detail: str) -> None:
         """End the exchange from outside (a timeout, the end of the run). The connection is of no further use."""
-        if self.failure is None and not self.reader.complete:
+        if self.failure is None and not self.catch_up().complete and self.failure is None:
             self._end((kind, detail))
 
     def catch_up(self) -> ResponseReader:
-        """The HTTP reader, brought up to date with every byte received so far."""
+        """The HTTP reader, brought up to date with every byte received so far. What has turned out to be over ends."""
         self._feed()
         if self.failure is None and self.reader.broken:
             self._end(("malformed_http", self.reader.broken))
+        elif self.reader.complete and self._waiter is not None:
+            self._end(None)
         return self.reader
 
     @property
@@ -397,10 +399,10 @@ class Connection:
                 self._look_for_done()
 
     def look_again(self) -> None:
-        """Look for a [DONE] that stands where it mostly does not, once nothing has come since the last such look."""
+        """Look for an end that stands where it mostly does not, such as before bytes of something else, once nothing
+        has come since the last such look."""
         reads = len(self.reads)
-        if reads == self._reads_seen and self._cheap_end and _DONE in b"".join(self.reads[-2:]):
-            self._feed()
+        if reads == self._reads_seen and self._cheap_end and not self.catch_up().complete and self.failure is None:
             self._look_for_done()
         self._reads_seen = 0 if reads == self._reads_seen else reads  # the next look only takes note
 

@@ -114,6 +114,24 @@ def test_an_odd_optional_field_is_noted_once_and_fails_nothing(event: dict, odd:
     assert list(decoder.odd) == [odd]
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'{"choices": [{"delta": {"content": "lo"}, "logprobs": {"content": [{"logprob": -Infinity, "x": NaN}]}}]}',
+        b'{"choices": [{"delta": {"content": "lo"}}], "created": 1e400}',
+        b'{"choices": [{"delta": {"content": "lo"}}], "usage": {"completion_tokens": 1e999}}',
+        b'{"choices": [{"delta": {"content": "lo"}}], "took": ' + b"9" * 400 + b"}",
+    ],
+)
+def test_a_number_that_is_none_fails_no_answer(event: bytes) -> None:
+    decoder = decode(
+        stream(ROLE, WORDS[0]).removesuffix(b"data: [DONE]\n\n"), b"data: " + event + b"\n\n", sse("[DONE]")
+    )
+    assert (text_of(decoder.content)[-2:], decoder.error, decoder.done) == ("lo", None, True)
+    assert decoder.usage is None or decoder.usage.completion_tokens is None
+    assert all(odd in ("its JSON has a number that is none", "usage.completion_tokens is null") for odd in decoder.odd)
+
+
 def test_no_text_of_the_server_gets_into_what_is_noted() -> None:
     event = {"odd": ["evil"], "choices": [{"delta": {"content": {"evil": "\x1b[31m"}, "tool_calls": {"evil": 1}}}]}
     assert "evil" not in str(decode(sse(event)).odd)

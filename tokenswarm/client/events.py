@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from tokenswarm.base.numbers import sane_json
 from tokenswarm.client.answer import Usage
 from tokenswarm.client.tool_calls import CallsSoFar
 
@@ -255,10 +256,22 @@ class _Lenient:
         try:
             document = msgspec.json.decode(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise NoEvent(self._problem) from None
+            document = self._nearly_json(payload)
         if not isinstance(document, dict):
             raise NoEvent(self._problem)
         self._document: dict[str, Any] = document
+
+    def _nearly_json(self, payload: bytes) -> Any:
+        """What Python's json writes as NaN or Infinity, and numbers beyond all bounds, become None: they are of fields
+        that nobody needs, such as log probabilities. Raises NoEvent where it is no JSON apart from that."""
+        if b"\\ud" in payload.lower():  # half a character, maybe, which would be lost from the text
+            raise NoEvent(self._problem)
+        try:
+            document = sane_json(payload)
+        except ValueError:
+            raise NoEvent(self._problem) from None
+        self.odd["its JSON has a number that is none"] = None
+        return document
 
     def event(self) -> Event:
         """The event. Raises NoEvent where a choice is none."""

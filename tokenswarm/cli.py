@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -45,6 +46,11 @@ COMMANDS = (
 """Modules of tokenswarm.commands, in the order in which the help lists them."""
 
 
+_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
+"""What is wrong with a path itself, wherever it is looked at first."""
+_SHOWN_CHARS = 60
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code (see tokenswarm/base/errors.py)."""
     would_stay = leave_disturbing()
@@ -64,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(arguments: list[str]) -> int:
     results: Path | None = None
     try:
+        _settle_in_working_folder()
         refuse_undecodable(arguments)
         if arguments[:1] == ["sim"]:
             from tokenswarm.commands import sim
@@ -82,6 +89,10 @@ def _main(arguments: list[str]) -> int:
         print(f"tokenswarm: interrupted{f' by {error}' if str(error) else ''}", file=sys.stderr)
         return int(Exit.INTERRUPTED)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_PATH:
+            shown = readable(os.fsdecode(error.filename or ""))[:_SHOWN_CHARS]
+            print(f"tokenswarm: the path {shown}... cannot be used: {str(error.strerror).lower()}", file=sys.stderr)
+            return int(Exit.USAGE)
         return int(report_bug(error, "tokenswarm", Path(results) if results else None))
 
 
@@ -98,6 +109,17 @@ def _no_empty_folders(results: Path | None) -> Iterator[None]:
         drop_unused_folders()
         if results is not None and not was_there:
             drop_if_empty(results)
+
+
+def _settle_in_working_folder() -> None:
+    """Raise UserError (USAGE) where it is gone. Where this process takes no modules from it, as the command
+    `tokenswarm` does not, the processes that it starts take none either: a random.py there would be theirs."""
+    try:
+        folder = os.getcwd()
+    except OSError:
+        raise UserError(Exit.USAGE, "the folder in which this was started is gone: cd into another one") from None
+    if not {"", folder} & set(sys.path):
+        os.environ["PYTHONSAFEPATH"] = "1"
 
 
 def refuse_undecodable(arguments: Sequence[str]) -> None:

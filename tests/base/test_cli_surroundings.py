@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +72,32 @@ def test_a_command_is_the_same_whatever_libraries_are_told_around_it(more: dict[
     found = subprocess.run(command, env=disturbed, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert expected.returncode == 2
     assert (found.returncode, found.stdout, found.stderr) == (expected.returncode, expected.stdout, expected.stderr)
+
+
+def test_a_path_that_is_too_long_is_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for path in (f"{tmp_path}/{'x' * 300}", f"/{'x/' * 5000}", str(loop / "x")):
+        for command in (["load", "--results", path], ["report", path], ["results", "--results", path]):
+            assert main(command) in (2, 15, 17), command
+            err = capsys.readouterr().err
+            assert err.count("\n") == 1 and "bug" not in err
+
+
+def test_a_working_folder_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
+    script = f"cd {tmp_path} && mkdir gone && cd gone && rmdir ../gone && {sys.executable} -m tokenswarm scenarios"
+    run = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stderr.splitlines()[-1].startswith("tokenswarm: the folder in which this was started is gone")
+
+
+def test_processes_take_no_module_from_the_working_folder_where_this_one_takes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path, safe in (([str(tmp_path), *sys.path], False), ([each for each in sys.path if each], True)):
+        monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+        monkeypatch.setattr(sys, "path", path)
+        main(["scenarios", "--check", "rag"])
+        assert ("PYTHONSAFEPATH" in os.environ) is safe
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)

@@ -131,7 +131,7 @@ def _write(trace: str, folder: Path | None) -> Path | None:
 
 
 def _folders(folder: Path | None) -> Iterator[Path]:
-    if folder is not None and folder.is_dir():
+    if folder is not None and os.path.isdir(folder):  # Path.is_dir raises for a name that is too long
         yield folder
     with contextlib.suppress(Exception):  # no home folder, or not even the package
         from platformdirs import user_log_path  # only needed here, where nothing must go wrong any more

@@ -16,7 +16,7 @@ from tokenswarm.base.tls import untrusted_hint
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.model_list import is_pattern, model_names
 from tokenswarm.contract.manifest import PreflightRecord
-from tokenswarm.contract.tables import CUT_BY_LENGTH
+from tokenswarm.contract.tables import CUT_BY_LENGTH, ERROR_KINDS
 from tokenswarm.engines.management_http import Unreachable, request
 from tokenswarm.run.enforcement import Enforcement, enforcement
 from tokenswarm.run.first_request import MAX_TOKENS, LoadToCheck, error_words, send_first_request
@@ -199,8 +199,12 @@ def _refusal(load: LoadToCheck, endpoint: Endpoint, listed: ModelList, answer: A
     return UserError(
         Exit.ENDPOINT,
         f"{endpoint.url} failed the first request of the load, sent in its exact form"
-        f"{status}: {words or answer.error}{hint}",
+        f"{status}: {_HTTP if answer.error == 'malformed_http' else ''}"
+        f"{words or ERROR_KINDS.get(answer.error or '', answer.error)}{hint}",
     )
+
+
+_HTTP = "what answers does not speak HTTP/1.1 as it should, "
 
 
 def _wants_key(endpoint: Endpoint, api_key: str | None, said: str) -> UserError:

@@ -8,11 +8,14 @@ requests answers for every size. Prefix semantics: a block counts only if all be
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+_AT_ONCE = 2**20
+"""Blocks that are mixed at once, which takes several columns as long as theirs."""
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -74,22 +77,21 @@ def uses_of_blocks(ids: np.ndarray, starts: np.ndarray, prompt_tokens: np.ndarra
     Each id stands for `block_tokens` tokens, the last one of a prompt for what is left of them. Equal ids at equal
     places behind equal beginnings are one block, whether or not the ids themselves stand for the whole beginning.
     """
-    lengths = np.diff(starts)
-    request = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-    place = np.arange(len(ids), dtype=np.int32) - np.repeat(starts[:-1].astype(np.int32), lengths)
     node = beginnings(ids, starts)
     # A block is used at most as often as the one before it, and equally often only if always together with it.
     times = _times(node)
     begins = np.ones(len(ids), dtype=bool)
-    begins[1:] = (times[1:] != times[:-1]) | (place[1:] == 0)
+    begins[1:] = times[1:] != times[:-1]
+    del times
+    begins[starts[:-1][starts[:-1] < starts[1:]]] = True
     at = np.flatnonzero(begins)
     blocks = np.diff(np.append(at, len(ids)))
-    of = request[at]
+    of = np.searchsorted(starts, at, side="right") - 1
     whole = np.asarray(prompt_tokens, dtype=np.int64)
-    begin = place[at].astype(np.int64) * block_tokens
+    begin = (at - starts[of]) * block_tokens
     tokens = np.minimum(begin + blocks * block_tokens, whole[of]) - np.minimum(begin, whole[of])
     run, _ = pd.factorize(node[at])
-    return Uses(of, run, blocks, tokens, float(whole.sum()))
+    return Uses(of.astype(np.int32), run, blocks, tokens, float(whole.sum()))
 
 
 def hit_curve(uses: Uses, block_tokens: int, *, leaf_first: bool = False) -> HitCurve:
@@ -116,6 +118,17 @@ def beginnings(ids: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
     ids[starts[r] : starts[r + 1]] are the blocks of prompt r; without `starts` all of them are one prompt's.
     """
     starts = np.array([0, len(ids)]) if starts is None else starts
+    if len(ids) <= _AT_ONCE:
+        return _beginnings(ids, starts)
+    total = np.empty(len(ids), dtype=np.uint64)
+    bounds = np.unique(np.append(np.searchsorted(starts, np.arange(0, len(ids), _AT_ONCE)), len(starts) - 1))
+    for first, last in pairwise(bounds.tolist()):
+        begin, end = starts[first], starts[last]
+        total[begin:end] = _beginnings(ids[begin:end], starts[first : last + 1] - begin)
+    return total
+
+
+def _beginnings(ids: np.ndarray, starts: np.ndarray) -> np.ndarray:
     lengths = np.diff(starts)
     place = np.arange(len(ids), dtype=np.uint64) - np.repeat(starts[:-1].astype(np.uint64), lengths)
     with np.errstate(over="ignore"):
@@ -129,11 +142,15 @@ def beginnings(ids: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
 
 def _times(node: np.ndarray) -> np.ndarray:
     """How often the value of each place occurs in all."""
+    times = np.empty(len(node), dtype=np.int32)
+    if not len(node):
+        return times
     order = np.argsort(node)
     ordered = node[order]
-    first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(node) else np.zeros(0, dtype=np.int64)
-    counts = np.diff(np.append(first, len(node))).astype(np.int32)
-    times = np.empty(len(node), dtype=np.int32)
+    new = np.ones(len(node) + 1, dtype=bool)
+    new[1:-1] = ordered[1:] != ordered[:-1]
+    del ordered  # of a million requests each of these columns takes 200 MB
+    counts = np.diff(np.flatnonzero(new).astype(np.int32))
     times[order] = np.repeat(counts, counts)
     return times
 

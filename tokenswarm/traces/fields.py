@@ -97,12 +97,15 @@ def text(row: Mapping[str, Any], name: str) -> str | None:
     return str(value)
 
 
+_WHOLE = {int}
+
+
 def hash_ids(row: Mapping[str, Any], name: str = "hash_ids") -> list[int] | None:
     """Identities of blocks, as signed numbers of 64 bits."""
     value = row.get(name)
     if value is None:
         return None
-    if not isinstance(value, list) or not all(type(each) is int for each in value):
+    if not isinstance(value, list) or not set(map(type, value)) <= _WHOLE:
         raise ValueError(f"{name} is not a list of whole numbers")
     if value and (max(value) >= 1 << 63 or min(value) < -(1 << 63)):
         return [((each + (1 << 63)) & ((1 << 64) - 1)) - (1 << 63) for each in value]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tokenswarm.base.numbers import load_number
 from tokenswarm.contract.manifest import LoadRecord
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.level_records import LevelFigures
@@ -137,7 +138,7 @@ def _levels(start: float, end: float | None, steps: object) -> str:
     in_steps = isinstance(steps, list) and bool(steps)
     levels = steps if isinstance(steps, list) and steps else [start] if end is None else [start, end]
     return (", " if in_steps else " to ").join(
-        f"{level:g}" if isinstance(level, int | float) else str(level) for level in levels
+        load_number(level) if isinstance(level, int | float) else str(level) for level in levels
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.verdict.outcome import VALID
 
+from tokenswarm.base.numbers import load_number
 from tokenswarm.base.sentences import in_a_row
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.summary.summary_record import Summary
@@ -29,7 +30,7 @@ def _load(summary: Summary) -> str:
     """`at 16 users`, `at 4 requests/s`."""
     load = summary.run.load
     if load.mode == "open" and load.rate is not None:
-        return f"at {load.rate:g} requests/s"
+        return f"at {load_number(load.rate)} requests/s"
     if load.users is not None:
         return f"at {load.users:g} user{'' if load.users == 1 else 's'}"
     return "under this load"

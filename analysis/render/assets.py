@@ -39,15 +39,23 @@ def chart_page(specs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     plotly.js stands in the page compressed, and the page's own script unpacks it: 0.7 MB instead of 1.5. The content
     security policy lists the hash of what is unpacked, so still nothing else can run.
     """
-    theme, page = asset("theme.js"), asset("dashboard.js")
     packed, plotly_hash = _plotly()
-    return {
-        "style": Markup(asset("dashboard.css")),
-        "theme_script": Markup(theme),
-        "page_script": Markup(page),
+    page = text_page("dashboard.js")
+    return page | {
         "plotly_packed": packed,
         "charts_json": safe_json(list(specs)),
-        "script_hashes": " ".join((script_hash(theme), plotly_hash, script_hash(page))),
+        "script_hashes": f"{page['script_hashes']} {plotly_hash}",
+    }
+
+
+def text_page(script: str | None = None) -> dict[str, Any]:
+    """What `head.html.j2` needs of a page without charts, by name. `script`: of the page's own, at its end."""
+    first, own = asset("every_page.js"), "" if script is None else asset(script)
+    return {
+        "style": Markup(asset("dashboard.css")),
+        "first_script": Markup(first),
+        "page_script": Markup(own),
+        "script_hashes": " ".join(script_hash(each) for each in (first, own) if each),
     }
 
 

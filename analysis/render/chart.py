@@ -17,6 +17,9 @@ import numpy as np
 PALETTE = ("c:blue", "c:vermillion", "c:green", "c:purple", "c:orange", "c:sky")
 P50, P95, P99 = "c:sky", "c:blue", "c:vermillion"
 _LABEL_CHARS = 80
+_WIDE = 2.2
+"""Decades from which a log axis has a tick a decade."""
+_STEPS: tuple[Sequence[float], ...] = ((1, 2, 5), range(1, 10), [1 + fifth / 5 for fifth in range(45)])
 GOOD, BAD, IDLE = "c:green", "c:vermillion", "c:grey"
 
 
@@ -78,11 +81,15 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 
 
 def latency_axis(low_ms: float, high_ms: float, title: str) -> dict[str, Any]:
-    """A log axis of milliseconds with ticks at 1, 2, 5 of each decade, labelled in ms or s."""
+    """A log axis of milliseconds, labelled in ms or s, with ticks at 1, 2, 5 of each decade: fewer on a long axis, more
+    on a short one, for with less than two of them an axis tells nothing (and plotly cannot place its title)."""
     low, high = max(low_ms, 1e-3) * 0.8, max(high_ms, 2e-3) * 1.25
     decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    steps = (1, 2, 5) if np.log10(high / low) < 2.2 else (1,)
-    ticks = [s * 10.0**d for d in decades for s in steps if low <= s * 10.0**d <= high]
+    ticks: list[float] = []
+    for steps in _STEPS if np.log10(high / low) < _WIDE else ((1.0,), *_STEPS):
+        ticks = [s * 10.0**d for d in decades for s in steps if low <= s * 10.0**d <= high]
+        if len(ticks) > 1:
+            break
     labels = [f"{t / 1000:g} s" if t >= 1000 else f"{t:g} ms" for t in ticks]
     bounds = [float(np.log10(low)), float(np.log10(high))]
     return axis(title, type="log", range=bounds, tickvals=numbers(ticks), ticktext=labels, minor={"showgrid": False})

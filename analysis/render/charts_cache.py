@@ -55,7 +55,7 @@ def _curve(cache: Cache) -> Chart:
             }
         )
     layout = {
-        "xaxis": axis("KV cache, tokens (log scale)", type="log"),
+        "xaxis": axis("KV cache, tokens (log scale)", type="log", dtick=1),
         "yaxis": axis("% of the prompt tokens found", rangemode="tozero"),
         "hovermode": "closest",
         "showlegend": True,
@@ -101,6 +101,7 @@ def _waterfall(cache: Cache) -> Chart:
         "showlegend": True,
         "legend": {"traceorder": "normal"},
         "bargap": 0.35,
+        "margin": {"r": 48},  # for what was lost, beside a bar that ends at 100
     }
     return Chart(
         "cache-yardstick",

@@ -137,7 +137,8 @@ def _frontier(series: Sequence[Series]) -> Chart | None:
         traces,
         layout,
         "Each point is a load, with 95% intervals on both axes. Grey: dominated, another point is surely "
-        "better on one axis and not surely worse on the other.",
+        "better on one axis and not surely worse on the other. SLO edge: the highest load that surely passes; "
+        "knee: the most throughput for its response time.",
         380,
         wide=True,
     )
@@ -146,8 +147,8 @@ def _frontier(series: Sequence[Series]) -> Chart | None:
 def _marks(record: Capacity, levels: Sequence[CapacityLevel], of: str) -> list[dict[str, Any]]:
     """The SLO's edge and the knee, as rings around their points."""
     wanted = (
-        (record.capacity.sure_pass, f"SLO edge{of}: highest load that surely passes", "c:green", "circle-open"),
-        (record.knee, f"knee{of}: most throughput for its response time", "c:purple", "diamond-open"),
+        (record.capacity.sure_pass, f"SLO edge{of}", "c:green", "circle-open"),
+        (record.knee, f"knee{of}", "c:purple", "diamond-open"),
     )
     marks = []
     for load, name, color, symbol in wanted:

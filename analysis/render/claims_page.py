@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from markupsafe import Markup
 from rich import box
 from rich.table import Table
 from rich.text import Text
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.render.assets import asset, environment, script_hash
+from tokenswarm.analysis.render.assets import environment, text_page
 from tokenswarm.analysis.render.markdown import escape
 from tokenswarm.analysis.verdict.claim import region_words
 
@@ -136,16 +135,13 @@ def _cells(record: Claims) -> Iterator[dict[str, object]]:
 
 def render_claims(record: Claims) -> str:
     """claims.html: one file, offline."""
-    script = asset("theme.js")
     return (
         environment()
         .get_template("claims.html.j2")
         .render(
             record=record,
             rows=list(_cells(record)),
-            style=Markup(asset("dashboard.css")),
-            theme_script=Markup(script),
-            script_hashes=script_hash(script),
+            **text_page(),
         )
     )
 

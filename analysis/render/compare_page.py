@@ -200,10 +200,9 @@ def _forest(comparison: Comparison) -> Chart | None:
         else (0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 2, 3)
     )
     ticks = [step for step in steps if low <= step <= high]
-    a, b = plain(groups.label_a), plain(groups.label_b)
     layout = {
         "xaxis": axis(
-            f"{b} / {a} (log scale)",
+            "ratio (log scale)",
             type="log",
             range=[float(np.log10(low)), float(np.log10(high))],
             tickvals=ticks,
@@ -231,8 +230,8 @@ def _forest(comparison: Comparison) -> Chart | None:
         f"Every figure: {groups.label_b} against {groups.label_a}",
         traces,
         layout,
-        "Ratio with its 95% interval. One that crosses 1 and is not within "
-        f"{comparison.rules.margin_words} of it leaves the question open.",
+        f"{groups.label_b} divided by {groups.label_a}, with the 95% interval of the ratio. One that crosses 1 and is "
+        f"not within {comparison.rules.margin_words} of it leaves the question open.",
         60 + 26 * len(drawn),
         wide=True,
     )
@@ -264,7 +263,7 @@ def _repeats(comparison: Comparison) -> Chart | None:
         )
     layout = {
         "xaxis": axis(""),
-        "yaxis": axis(f"relative to the mean of {plain(comparison.groups.label_a)}"),
+        "yaxis": axis("ratio to the first side's mean"),
         "hovermode": "closest",
     }
     return Chart(

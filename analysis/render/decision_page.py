@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.render.assets import asset, environment, script_hash
+from tokenswarm.analysis.render.assets import environment, text_page
 from tokenswarm.analysis.render.markdown import escape
 from tokenswarm.analysis.render.tune_page import ratio_words
 
@@ -263,7 +262,6 @@ def _limits(slo: Mapping[str, Any]) -> list[str]:
 
 def render_decision(decision: Decision, folder: Path) -> str:
     """decision.html: one file, offline; links lead into the series' folder."""
-    script = asset("theme.js")
     head, *others = decision_sentences(decision)
     return (
         environment()
@@ -279,9 +277,7 @@ def render_decision(decision: Decision, folder: Path) -> str:
             slo=_limits(decision.slo),
             budget=None if decision.budget_s is None else text.duration(decision.budget_s),
             load=None if decision.load is None else f"{decision.load:.3g} {unit_words(decision.load_unit)}",
-            style=Markup(asset("dashboard.css")),
-            theme_script=Markup(script),
-            script_hashes=script_hash(script),
+            **text_page(),
         )
     )
 

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from markupsafe import Markup
 from rich.table import Table
 from rich.text import Text
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.library.entries import COLUMNS, DAMAGED, RUN, Entry
 from tokenswarm.analysis.library.trends import Trend
-from tokenswarm.analysis.render.assets import asset, environment, script_hash
+from tokenswarm.analysis.render.assets import environment, text_page
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560.0, 150.0, 46.0, 10.0, 12.0, 22.0
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560.0, 150.0, 56.0, 10.0, 12.0, 22.0
 _GOOD, _BAD = "met", "missed"
 _TONES: Mapping[str, str] = {
     "PASSED": _GOOD,
@@ -42,7 +41,6 @@ class _Dot:
 
 def render_library(entries: Sequence[Entry], trends: Sequence[Trend]) -> str:
     """index.html: one file that opens offline, with links to the pages of the runs beside it."""
-    scripts = [asset("theme.js"), asset("library.js")]
     return (
         environment()
         .get_template("library.html.j2")
@@ -54,13 +52,15 @@ def render_library(entries: Sequence[Entry], trends: Sequence[Trend]) -> str:
             scenarios=sorted({entry.scenario for entry in entries} - {""}),
             engines=sorted({entry.engine for entry in entries} - {""}),
             count=len(entries),
-            simulated=any(entry.simulated for entry in entries),
-            style=Markup(asset("dashboard.css")),
-            theme_script=Markup(scripts[0]),
-            page_script=Markup(scripts[1]),
-            script_hashes=" ".join(script_hash(script) for script in scripts),
+            simulated=_how_many_simulated(entries),
+            **text_page("library.js"),
         )
     )
+
+
+def _how_many_simulated(entries: Sequence[Entry]) -> str:
+    count = sum(entry.simulated for entry in entries)
+    return "" if not count else "ALL" if count == len(entries) else f"{count:,}"
 
 
 def _row(entry: Entry) -> dict[str, Any]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from markupsafe import Markup
 from rich import box
 from rich.table import Table
 from rich.text import Text
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.compare.one_shot import CASE_WORDS, state_words, subject
-from tokenswarm.analysis.render.assets import asset, environment, script_hash
+from tokenswarm.analysis.render.assets import environment, text_page
 from tokenswarm.analysis.render.markdown import escape
 
 from tokenswarm.contract.one_shot import OneShot, ShotEngine, ShotRow
@@ -155,7 +154,6 @@ def one_shot_markdown(record: OneShot) -> str:
 
 def render_one_shot(record: OneShot) -> str:
     """oneshot.html: one file, offline."""
-    script = asset("theme.js")
     return (
         environment()
         .get_template("oneshot.html.j2")
@@ -170,8 +168,6 @@ def render_one_shot(record: OneShot) -> str:
             on_cpu=on_cpu(record),
             engines=[engine_words(engine) for engine in record.engines],
             prompt=_shown_prompt(record),
-            style=Markup(asset("dashboard.css")),
-            theme_script=Markup(script),
-            script_hashes=script_hash(script),
+            **text_page(),
         )
     )

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from markupsafe import Markup
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.render.assets import asset, environment, script_hash
+from tokenswarm.analysis.render.assets import environment, text_page
 from tokenswarm.analysis.render.markdown import escape
 
 from tokenswarm.contract.tune_record import Ratio, Tune
@@ -84,7 +83,6 @@ def _effects(tune: Tune) -> Iterator[dict[str, str]]:
 
 def render_tune(tune: Tune) -> str:
     """tune.html: one file, offline."""
-    script = asset("theme.js")
     runs = [
         *(run for each in tune.candidates for run in each.runs),
         *(run for side in tune.fresh_runs.values() for run in side),
@@ -97,10 +95,8 @@ def render_tune(tune: Tune) -> str:
             sentences=tune_sentences(tune),
             candidates=list(_candidates(tune)),
             effects=list(_effects(tune)),
-            runs="  ".join(Path(run).name for run in runs),
-            style=Markup(asset("dashboard.css")),
-            theme_script=Markup(script),
-            script_hashes=script_hash(script),
+            runs=sorted(Path(run).name for run in runs),
+            **text_page(),
         )
     )
 

@@ -188,7 +188,7 @@ def _sentence(fidelity: Fidelity) -> str:
         parts.append(f"answers are {_percent(fidelity.output_total_error)} apart in all")
     if fidelity.slip_p99_ms.value is not None:
         parts.append(
-            f"they were due up to {fidelity.slip_p99_ms.value:,.0f} ms after the trace (p99), and sent "
+            f"they were due up to {max(fidelity.slip_p99_ms.value, 0.0):,.0f} ms after the trace (p99), and sent "
             f"{fidelity.lateness_p99_ms.value:,.1f} ms after that"
         )
     if fidelity.rate_asked.value is not None and fidelity.rate_made.value is not None:

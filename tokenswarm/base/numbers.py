@@ -22,6 +22,11 @@ def is_sane(value: float) -> bool:
     return math.isfinite(value) and -LARGEST <= value <= LARGEST
 
 
+def load_number(value: float) -> str:
+    """Users or requests/s as people read them: four digits tell recorded rates apart well enough."""
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:.10g}"
+
+
 def sane_json(text: str | bytes) -> Any:
     """The value of a JSON text in which numbers that are not sane became None, and halves of characters (which cannot
     be written) blanks. Raises ValueError if it is no JSON."""

@@ -19,6 +19,7 @@ import psutil
 import tokenswarm
 from tokenswarm.base.data_files import CHECKOUT
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.numbers import load_number
 from tokenswarm.contract.manifest import (
     CorpusRecord,
     CostRecord,
@@ -77,7 +78,7 @@ def _load_slug(load: Load) -> str:
         values = load.users_steps or values
     else:
         values, unit = (load.rate_steps or (load.rate, *([load.rate_end] if load.rate_end else []))), "rps"
-    return "-".join(f"{value:g}" for value in dict.fromkeys((values[0], values[-1]))) + unit
+    return "-".join(load_number(value) for value in dict.fromkeys((values[0], values[-1]))) + unit
 
 
 def _slug(name: str) -> str:

@@ -63,6 +63,9 @@
       layout.annotations = (layout.annotations || []).filter(function (a) { return a.name !== "band"; });
     }
     if (small && layout.xaxis.nticks === undefined) { layout.xaxis.nticks = 6; }
+    var room = width - (small ? 62 : 82);
+    thin(layout.xaxis, room);
+    turn(layout.xaxis, spec.data, room);
     var shown = spec.data.filter(function (t) { return t.showlegend !== false; });
     layout.legend = Object.assign({ orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom",
       bgcolor: "rgba(0,0,0,0)", font: { size: 12 } }, layout.legend);
@@ -84,6 +87,49 @@
       { len: 0.7, nticks: 3, tickangle: 0, tickfont: { size: 11 } }) });
   }
 
+  // Only ticks that have room for their words; round ones stay.
+  function thin(axis, room) {
+    if (!axis.tickvals || !axis.ticktext || !axis.range) { return; }
+    var log = axis.type === "log", low = axis.range[0], high = axis.range[1], kept = [];
+    function place(i) { return ((log ? Math.log10(axis.tickvals[i]) : axis.tickvals[i]) - low) / (high - low) * room; }
+    function roundness(i) { return String(axis.tickvals[i]).replace(/[0.]/g, "") === "1" ? 0 : 1; }
+    axis.tickvals.map(function (_, i) { return i; })
+      .sort(function (i, j) { return roundness(i) - roundness(j) || i - j; })
+      .forEach(function (i) {
+        if (kept.every(function (j) {
+          return Math.abs(place(i) - place(j)) > 4 * (axis.ticktext[i].length + axis.ticktext[j].length) + 8;
+        })) { kept.push(i); }
+      });
+    kept.sort(function (i, j) { return i - j; });
+    axis.ticktext = kept.map(function (i) { return axis.ticktext[i]; });
+    axis.tickvals = kept.map(function (i) { return axis.tickvals[i]; });
+  }
+
+  // Names of categories stand upright where they have no room to lie: never aslant, where they would touch.
+  function turn(axis, data, room) {
+    if (axis.type !== "category" || axis.tickangle !== undefined) { return; }
+    var names = new Set();
+    data.forEach(function (trace) { (trace.x || []).forEach(function (name) { names.add(String(name)); }); });
+    var longest = Math.max.apply(null, Array.from(names).map(function (name) {
+      return Math.max.apply(null, name.split("<br>").map(function (line) { return line.length; }));
+    }));
+    var places = axis.range ? axis.range[1] - axis.range[0] : names.size;
+    axis.tickangle = 6.2 * longest + 4 > room / places ? -90 : 0;
+  }
+
+  // Of names beside points that would lie on each other, the later ones go: the pointer tells them.
+  function declutter(place) {
+    var kept = [];
+    place.querySelectorAll(".textpoint text").forEach(function (name) {
+      var box = name.getBoundingClientRect();
+      var free = kept.every(function (other) {
+        return box.right <= other.left || box.left >= other.right || box.bottom <= other.top || box.top >= other.bottom;
+      });
+      name.style.visibility = free ? "" : "hidden";
+      if (free) { kept.push(box); }
+    });
+  }
+
   function draw(anew) {
     var style = getComputedStyle(root);
     delete root.dataset.drawn;
@@ -92,7 +138,12 @@
       // After a change of width plotly may keep the room of a legend that had more lines: begin from nothing.
       if (anew) { Plotly.purge(place); }
       return Plotly.react(place, themed(narrow.matches ? spec.data.map(slim) : spec.data, style), frame(spec, style, place.clientWidth), config())
-        .then(function () { if (anew && spec.sync) { follow(spec); } });
+        .then(function () {
+          declutter(place);
+          if (!anew) { return; }
+          place.on("plotly_afterplot", function () { declutter(place); });
+          if (spec.sync) { follow(spec); }
+        });
     })).then(function () { root.dataset.drawn = String(specs.length); });
   }
 
@@ -134,7 +185,7 @@
   window.addEventListener("resize", function () {
     clearTimeout(resting);
     resting = setTimeout(function () {
-      if (window.Plotly && window.innerWidth !== drawnAt) { drawnAt = window.innerWidth; reachable(); draw(true); }
+      if (window.Plotly && window.innerWidth !== drawnAt) { drawnAt = window.innerWidth; draw(true); }
     }, 150);
   });
 
@@ -181,16 +232,8 @@
     });
   }
 
-  // A table that is wider than its panel can be moved by the keyboard too.
-  function reachable() {
-    document.querySelectorAll(".scroll").forEach(function (box) {
-      if (box.scrollWidth > box.clientWidth + 1) { box.tabIndex = 0; } else { box.removeAttribute("tabindex"); }
-    });
-  }
-
   contents();
   copying();
-  reachable();
   library().then(function () { return draw(true); }, function (error) {
     specs.forEach(function (spec) {
       document.getElementById("chart-" + spec.id).textContent = error.message;

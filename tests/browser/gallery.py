@@ -1,0 +1,197 @@
+"""Every kind of page that tokenswarm writes, made cheaply: runs in virtual time, and records that real series left.
+
+`records/` holds what `decide`, `capacity`, `tune`, `oneshot` and `claims` wrote on the simulator (the claims with
+evidence filled in by hand); their pages are made anew from it, so a page is always today's.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from tokenswarm.analysis.capacity_files import compare_capacities
+from tokenswarm.analysis.claims_files import write_claims_files
+from tokenswarm.analysis.compare.report import compare_runs
+from tokenswarm.analysis.compare_files import write_comparison
+from tokenswarm.analysis.decision_files import write_decision_files
+from tokenswarm.analysis.one_shot_files import write_one_shot_files
+from tokenswarm.analysis.render.capacity_page import render_capacity
+from tokenswarm.analysis.report import report
+from tokenswarm.analysis.tune_files import write_tune_files
+
+from tests.analysis.figures.test_interference import folder as run_of_interference
+from tests.analysis.make_run import make_run
+from tests.analysis.test_load_levels import made as run_of_levels
+from tokenswarm.cli import main
+from tokenswarm.contract.capacity import read_capacity
+from tokenswarm.contract.claims_record import read_claims
+from tokenswarm.contract.decision import read_decision
+from tokenswarm.contract.one_shot import read_one_shot
+from tokenswarm.contract.tables import DASHBOARD_HTML, REQUESTS_CSV
+from tokenswarm.contract.tune_record import read_tune
+from tokenswarm.run.life import LoadTools
+from tokenswarm.run.options import LoadOptions
+from tokenswarm.virtual.load import EngineClock, VirtualLoad
+
+RECORDS = Path(__file__).parent / "records"
+MANY = 300
+"""Entries of the page of results: more than it shows at once."""
+
+
+def _virtual(folder: Path, scenario: str, data: str | None = None, **settings: str) -> Path:
+    options = LoadOptions(engine="sim-vllm", scenario=scenario, results=folder, data=data, overrides=settings)
+    run = VirtualLoad(EngineClock())(options, Console(file=io.StringIO()), LoadTools()).folder
+    report(run)
+    return run / DASHBOARD_HTML
+
+
+def _single(folder: Path) -> Path:
+    run = make_run(folder / "run", "rag", seconds=30, failures=0.05)
+    report(run)
+    return run / DASHBOARD_HTML
+
+
+def _soak(folder: Path) -> Path:
+    """Long enough for drift, in an open loop."""
+    run = make_run(folder / "run", "chat", seconds=330, rate=4, open_loop=True)
+    report(run)
+    return run / DASHBOARD_HTML
+
+
+def _levels(folder: Path) -> Path:
+    run = run_of_levels(folder)
+    report(run)
+    return run / DASHBOARD_HTML
+
+
+def _agents(folder: Path) -> Path:
+    return _virtual(folder, "agent", **{"load.users": "6", "load.duration_s": "60", "load.warmup_s": "5"})
+
+
+def _structured(folder: Path) -> Path:
+    return _virtual(folder, "structured", **{"load.users": "6", "load.duration_s": "20", "load.warmup_s": "5"})
+
+
+def _interference(folder: Path) -> Path:
+    """Bystanders and whoever disturbs them: the rows of two classes."""
+    run = run_of_interference(folder / "run").folder
+    header, *rows = (run / REQUESTS_CSV).read_text().splitlines()
+    few = [row for number, row in enumerate(rows) if "Chatter" not in row or number % 4 == 0]
+    (run / REQUESTS_CSV).write_text("\n".join([header, *few]) + "\n")
+    report(run)
+    return run / DASHBOARD_HTML
+
+
+def _trace(folder: Path) -> Path:
+    file = folder / "production-requests-of-a-whole-week.jsonl"
+    lines = [
+        {"timestamp": 400 * n, "input_length": 600 + 512 * (n % 3), "output_length": 8 + n % 40}
+        | {"hash_ids": [n % 5, *range(10 + 10 * n, 11 + 10 * n + n % 3)]}
+        for n in range(40)
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+def _replay(folder: Path) -> Path:
+    return _virtual(folder, "replay", str(_trace(folder)))
+
+
+def _profile(folder: Path) -> Path:
+    page = folder / "profile.html"
+    assert main(["profile", str(_trace(folder)), "--html", str(page)]) == 0
+    return page
+
+
+def _runs(folder: Path, count: int) -> list[Path]:
+    made = []
+    for seed in range(1, count + 1):
+        name = f"20270{seed:03}-010000-sim-rag-16u-{seed:04x}"
+        made.append(make_run(folder / name, "rag", seconds=25, failures=0.05, seed=seed, run_id=name))
+        report(made[-1])
+    return made
+
+
+def _comparison(folder: Path) -> Path:
+    runs = _runs(folder, 4)
+    write_comparison(compare_runs(a=runs[:2], b=runs[2:]), folder / "comparison")
+    return folder / "comparison" / "comparison.html"
+
+
+def _copied(folder: Path, name: str) -> Path:
+    shutil.copy(RECORDS / f"{name}.json", folder / f"{name}.json")
+    return folder
+
+
+def _capacity(folder: Path) -> Path:
+    page = folder / "capacity.html"
+    page.write_text(render_capacity(read_capacity(_copied(folder, "capacity"))))  # figures of its levels are recorded
+    return page
+
+
+def _capacities(folder: Path) -> Path:
+    compare_capacities([_copied(folder, "capacity")] * 2, ("one server", "another server"), folder / "two")
+    return folder / "two" / "capacities.html"
+
+
+def _tune(folder: Path) -> Path:
+    write_tune_files(read_tune(_copied(folder, "tune")), folder)
+    return folder / "tune.html"
+
+
+def _decision(folder: Path) -> Path:
+    write_decision_files(read_decision(_copied(folder, "decision")), folder)
+    return folder / "decision.html"
+
+
+def _claims(folder: Path) -> Path:
+    write_claims_files(read_claims(_copied(folder, "claims")), folder)
+    return folder / "claims.html"
+
+
+def _one_shot(folder: Path) -> Path:
+    write_one_shot_files(read_one_shot(_copied(folder, "oneshot")), folder)
+    return folder / "oneshot.html"
+
+
+def _library(folder: Path) -> Path:
+    """MANY runs of three scenarios, and what is damaged."""
+    results = folder / "results"
+    [run] = _runs(results, 1)
+    summary = json.loads((run / "summary.json").read_text())
+    for number in range(MANY):
+        summary["run_id"] = f"2028{number:04}-010000-sim-rag-16u-{number:04x}"
+        summary["run"]["started_at"] = f"2028-{1 + number // 28:02}-{1 + number % 28:02}T01:00:00Z"
+        summary["run"]["scenario"]["name"] = ("rag", "chat", "batch")[number % 3]
+        summary["latency"]["ttft_ms"]["p95"]["value"] = 300.0 + number
+        (results / summary["run_id"]).mkdir()
+        (results / summary["run_id"] / "summary.json").write_text(json.dumps(summary))
+    (results / "torn").mkdir()
+    (results / "torn" / "summary.json").write_text('{"run')
+    assert main(["results", str(results)]) == 0
+    return results / "index.html"
+
+
+PAGES: Mapping[str, Callable[[Path], Path]] = {
+    "single run": _single,
+    "soak": _soak,
+    "levels": _levels,
+    "agents": _agents,
+    "structured": _structured,
+    "interference": _interference,
+    "replay": _replay,
+    "comparison": _comparison,
+    "capacity": _capacity,
+    "two capacities": _capacities,
+    "tune": _tune,
+    "decision": _decision,
+    "claims": _claims,
+    "one shot": _one_shot,
+    "profile": _profile,
+    "results": _library,
+}
+"""What makes each page in an empty folder: the path of the page."""

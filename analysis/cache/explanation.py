@@ -100,7 +100,7 @@ def limiting_factor(allowed: Allowed) -> tuple[str | None, str]:
     """(the limiting factor, the reason in a sentence or two). None where nothing is lost, or nobody can tell."""
     got = allowed.got
     if got is None:
-        return None, "The engine does not report its hits, so nobody can tell what it made of that."
+        return None, "The engine does not report its hits, so it is not known what it found of that."
     if allowed.cache_is_off:
         return "engine", "The engine's prefix cache is off."
     if got > allowed.at_most + MODEL_TOLERANCE:

@@ -81,7 +81,7 @@ def _percentile(latency: Latency, q: float) -> Compared:
 _LEAST_POINTS = 0.001
 """Shares that differ by less than a tenth of a percentage point are equal to anybody who acts on them."""
 
-SINGLE_RUNS = "with a single run of each, nobody knows how far a run lies from its repeat"
+SINGLE_RUNS = "with a single run of each, the spread between repeats is unknown"
 
 BETTER, WORSE, EQUAL, UNDECIDED, UNKNOWN = "better", "worse", "equal", "undecided", "not known"
 

@@ -138,7 +138,7 @@ def split(summaries: Sequence[Summary]) -> Groups:
     left_out = f"; left out: {'; '.join(f'{run.run_id} ({run.why})' for run in out)}" if out else ""
     raise UserError(
         Exit.USAGE,
-        f"nothing tells these runs apart: {names}{left_out}. Say which stand against which: --a RUN ... --b RUN ...",
+        f"these runs do not fall into two sides: {names}{left_out}. Name the sides: --a RUN ... --b RUN ...",
     )
 
 

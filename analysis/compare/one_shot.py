@@ -131,7 +131,7 @@ def _contrast(record: OneShot, what: str, a: _Side, b: _Side, rules: Rules) -> t
     sides = [[Reading(values[repeat]) for repeat in (both if paired else sorted(values))] for values in by_repeat]
     contrast = ShotContrast(what, a.engine, a.case, b.engine, b.case, UNKNOWN, paired=paired)
     if min(map(len, sides)) < 2:
-        contrast.why = "fewer than two repeats of both: nobody knows how far a repeat lies from the next"
+        contrast.why = "fewer than two repeats of both: the spread between repeats is unknown"
         return contrast, None
     apart = difference(*sides, ratio=True, paired=paired)
     if apart is None:

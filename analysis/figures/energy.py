@@ -117,7 +117,7 @@ def _of_the_engine(
         mine = inside
     else:
         return {}, (
-            f"{len(inside)} GPUs were watched and the engine uses {used}, and nothing tells which: name them "
+            f"{len(inside)} GPUs were watched and the engine uses {used}, and it is not known which: name them "
             "with GPUS=0,1"
         )
     for name, table in mine.items():

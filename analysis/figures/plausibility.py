@@ -151,7 +151,7 @@ def output_tokens(answers: Answers) -> Contradiction | None:
     return Contradiction(
         "usage_output",
         OUTPUT_TOKENS,
-        f"The answers' usage tells {tokens:,.0f} output tokens, and {events:,.0f} events with "
+        f"The answers' usage reports {tokens:,.0f} output tokens, and {events:,.0f} events with "
         "text came: usage does not count what was sent. Ask whoever runs the gateway in front of the engine.",
         tokens / events,
         FEWEST_TOKENS_PER_EVENT,
@@ -170,8 +170,8 @@ def output_speed(answers: Answers) -> Contradiction | None:
     return Contradiction(
         "usage_speed",
         OUTPUT_TOKENS,
-        f"The usage of {len(fast):,} answers tells up to {fast.max():,.0f} output tokens/s in one "
-        f"request (limit {FASTEST_TOK_S:,.0f}): no engine is so fast, so these are no counts.",
+        f"The usage of {len(fast):,} answers reports up to {fast.max():,.0f} output tokens/s in one "
+        f"request (limit {FASTEST_TOK_S:,.0f}): no engine is so fast, so these cannot be counts.",
         float(fast.max()),
         FASTEST_TOK_S,
         "tok/s",
@@ -195,8 +195,8 @@ def prompt_tokens(answers: Answers) -> Contradiction | None:
     return Contradiction(
         "usage_prompt",
         PROMPT_TOKENS,
-        f"The answers' usage tells {least:,.0f} prompt tokens where {most:,.0f} characters were "
-        "sent: these are no counts of the prompts.",
+        f"The answers' usage reports {least:,.0f} prompt tokens where {most:,.0f} characters were "
+        "sent: these cannot be counts of the prompts.",
         least,
         None,
         "",
@@ -211,7 +211,8 @@ def cached_tokens(answers: Answers) -> Contradiction | None:
     return Contradiction(
         "usage_cached",
         CACHED_TOKENS,
-        f"{int(more.sum()):,} answers tell more cached prompt tokens than prompt tokens, so their hit rate is none.",
+        f"{int(more.sum()):,} answers report more cached prompt tokens than prompt tokens, so they have no valid hit "
+        "rate.",
         float(more.sum()),
         0.0,
         "",
@@ -230,7 +231,7 @@ def others_served(counted: EngineCounts) -> Contradiction | None:
             ENGINES_OWN | CACHED_TOKENS,
             f"The engine began {theirs:,.0f} answers in the measured time, and "
             f"{ours:,.0f} of them were ours: others use this engine, so its own figures are of their requests too, and "
-            "ours were measured beside a load that nobody knows. Run alone.",
+            "ours were measured beside an unknown load. Run alone.",
             theirs,
             ours,
             "",
@@ -260,8 +261,8 @@ def engine_output(counted: EngineCounts) -> Contradiction | None:
     return Contradiction(
         "engine_output",
         OUTPUT_TOKENS,
-        f"The answers tell {answered:,.0f} output tokens, and the engine counted {made:,.0f} in the "
-        "same time: one of both is no count of them.",
+        f"The answers report {answered:,.0f} output tokens, and the engine counted {made:,.0f} in the "
+        "same time: one of the two is wrong.",
         answered,
         made,
         "",
@@ -294,7 +295,7 @@ def above_ideal(counted: EngineCounts) -> Contradiction | None:
     return Contradiction(
         "above_ideal",
         frozenset({"cache_efficiency"}),
-        f"The engine tells a hit rate of {got:.1%}, and the prompts sent allow "
+        f"The engine reports a hit rate of {got:.1%}, and the prompts sent allow "
         f"{most:.1%} at most: it found what was there before this run, or counts otherwise.",
         got,
         most,

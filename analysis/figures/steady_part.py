@@ -111,8 +111,8 @@ def _sentence(ok: pd.DataFrame, latency: str, window: Window, truncation: Trunca
     if truncation.state == CUT:
         return f"{moved}; from t={truncation.share * window.seconds:.0f} s on: {after} (whole phase: {whole})."
     return (
-        f"{moved} (first and last quarter; whole phase: {whole}) and did not come to rest: no part of it is "
-        "stationary, so that its figures depend on how long the run was. Measure longer, or warm up longer."
+        f"{moved} (first and last quarter; whole phase: {whole}) and did not settle: no part of it is "
+        "stationary, so its figures depend on how long the run was. Measure longer, or warm up longer."
     )
 
 

@@ -257,7 +257,7 @@ def _without_summary(folder: Path, name: str, page: str) -> Entry:
         simulated=bool(manifest.simulated),
         page=page,
         going=going,
-        sentence="it goes on, or its process died" if going else "make its report: tokenswarm report FOLDER",
+        sentence="still in progress, or its process died" if going else "make its report: tokenswarm report FOLDER",
     )
 
 

@@ -51,7 +51,7 @@ def last_of_the_kind(folder: Path, wanted: int) -> Sequence[Path]:
     entries = read_library(folder.resolve().parent)
     this = next((entry for entry in entries if entry.folder.resolve() == folder.resolve()), None)
     if this is None:
-        raise UserError(Exit.RUN_FOLDER, f"{folder} is no run that a baseline could be looked up for")
+        raise UserError(Exit.RUN_FOLDER, f"{folder} is not a run, so no baseline can be looked up for it")
     earlier = [
         entry for entry in by_kind(entries).get(kind_of(this), []) if entry.valid and entry.started_at < this.started_at
     ]

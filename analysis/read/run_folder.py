@@ -328,7 +328,7 @@ def _misses_left_out(requests: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     if not silent.any() or not len(hits) or hits.min() <= 0:
         return requests
     notes.append(
-        f"{int(silent.sum()):,} answers tell no cached tokens and no answer tells 0: they are taken for "
+        f"{int(silent.sum()):,} answers report no cached tokens and no answer reports 0: they are counted as "
         "misses (older versions of vLLM and SGLang leave the field out then)."
     )
     return requests.assign(cached_tokens=np.where(silent, 0.0, cached))

@@ -20,7 +20,7 @@ REASONS = {
     "limited": "the load generator was the limit",
     "refused": "the endpoint refused requests for a limit of its own (429)",
     "budget": "the budget was spent",
-    "interrupted": "it was interrupted; --resume goes on",
+    "interrupted": "it was interrupted; --resume continues",
     "going on": "the search goes on",
 }
 _MARKS = {"pass": "P", "fail": "F", "limited": "L"}

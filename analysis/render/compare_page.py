@@ -267,7 +267,7 @@ def _repeats(comparison: Comparison) -> Chart | None:
         "hovermode": "closest",
     }
     return Chart(
-        "repeats", "Every run", traces, layout, "One dot a run: how far repeats of the same side lie apart.", 320
+        "repeats", "Every run", traces, layout, "One dot a run: how much repeats of the same side differ.", 320
     )
 
 

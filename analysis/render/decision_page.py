@@ -28,7 +28,7 @@ _STATES = {
 }
 _ENDINGS = {
     "one_left": "one candidate left",
-    "within_margin": "nobody left can be better by more than 3%",
+    "within_margin": "no candidate left can be better by more than 3%",
     "rounds": "rounds over, several left",
     "budget": "its share of the budget was spent",
     "none": "nobody measurable",
@@ -90,7 +90,7 @@ def decision_sentences(decision: Decision) -> list[str]:
     if chosen is not None and chosen.answers:
         sentences.append(chosen.answers)
     if decision.reason == "interrupted":
-        sentences.append("It was interrupted; what was measured is kept, and RESUME goes on.")
+        sentences.append("It was interrupted; what was measured is kept, and RESUME continues.")
     return sentences
 
 

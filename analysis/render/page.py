@@ -101,7 +101,7 @@ def outcome_sentence(summary: Summary) -> str:
     """What became of the requests of the measure phase; the parts add up."""
     counts = summary.counts.measured
     parts = f"{counts.ok:,} ok + {counts.failed:,} failed + {counts.cancelled:,} cancelled"
-    ended = " A request that was cancelled when the run ended is no error." if counts.cancelled else ""
+    ended = " A request that was cancelled when the run ended is not an error." if counts.cancelled else ""
     return f"{counts.sent:,} sent = {parts}.{ended}"
 
 

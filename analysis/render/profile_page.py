@@ -29,7 +29,7 @@ def render_profiles(profiles: Sequence[Named]) -> str:
 
 def _notes(profiles: Sequence[Named]) -> list[str]:
     notes = [
-        f"{name}: lengths that nobody recorded are estimated at four bytes of text a token."
+        f"{name}: lengths that were not recorded are estimated at four bytes of text a token."
         for name, each in profiles
         if each.estimated
     ]

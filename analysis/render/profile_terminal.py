@@ -31,7 +31,7 @@ def profile_table(profile: TrafficProfile, name: str) -> RenderableType:
     parts: list[RenderableType] = [Text.assemble((name, "bold"), f"  {profile.requests:,} requests"), _lengths(profile)]
     lines = Table.grid(padding=(0, 2))
     if profile.estimated:
-        lines.add_row(Text("lengths", style="bold"), "what nobody recorded is estimated at four bytes of text a token")
+        lines.add_row(Text("lengths", style="bold"), "what was not recorded is estimated at four bytes of text a token")
     if profile.arrivals:
         _add(lines, "arrivals", _arrivals(profile.arrivals))
     if profile.shared and profile.hit_rate:

@@ -16,8 +16,8 @@ _ENDINGS = {
     "within_margin": "Nobody left can be better than the winner by more than 3%.",
     "rounds": "The rounds are over with several left: undecided among these.",
     "budget": "The budget was spent before the race was decided.",
-    "interrupted": "The race was interrupted; it goes on with --resume.",
-    "nothing_reached": "No candidate met the limits in a single request: nobody leads. Ask for less load, "
+    "interrupted": "The race was interrupted; --resume continues it.",
+    "nothing_reached": "No candidate met the limits in a single request, so none leads. Ask for less load, "
     "or set wider limits.",
     "load_generator": "The load generator was the limit three times in a row, so the race was stopped: use a quieter "
     "machine, then go on with --resume.",
@@ -44,7 +44,7 @@ def tune_sentences(tune: Tune) -> list[str]:
     else:
         sentences.append(f"On fresh seeds its {tune.objective} is {ratio_words(tune.ratio)} the default's.")
     if tune.equal_to_winner:
-        sentences.append(f"Not told from the winner: {', '.join(tune.equal_to_winner)}.")
+        sentences.append(f"Not distinguishable from the winner: {', '.join(tune.equal_to_winner)}.")
     spent = tune.time
     share = spent.starts_s / spent.total_s if spent.total_s else 0.0
     sentences.append(
@@ -60,7 +60,7 @@ def _candidates(tune: Tune) -> Iterator[dict[str, str]]:
         state = (
             f"dropped after round {each.dropped_after_round}"
             if each.dropped_after_round
-            else "not told from the winner"
+            else "not distinguishable from the winner"
             if each.state == "equal"
             else "not compared: the race ended in its first round"
             if each.state == "open"

@@ -140,7 +140,7 @@ def profile(traffic: Traffic, sharing: Sharing | None = None) -> TrafficProfile:
 
 
 def _reasons(traffic: Traffic) -> dict[str, str]:
-    sharing = "nothing tells which prompts begin alike: there is neither text nor block ids"
+    sharing = "it is not known which prompts begin alike: there is neither text nor block ids"
     if len(traffic.block_sizes) > 1:
         sharing = f"its blocks are of several sizes ({', '.join(map(str, traffic.block_sizes))} tokens)"
     elif traffic.blocks is None and traffic.block_sizes:

@@ -73,7 +73,7 @@ def judge(kind: str, region: Sequence[float | None], evidence: ClaimEvidence) ->
         state = by_interval(region, low, high)
         return state, _interval_words(state, region, evidence)
     if evidence.holds is None:
-        return UNDECIDED, evidence.words or "it could not be told"
+        return UNDECIDED, evidence.words or "it could not be determined"
     if evidence.trials > 1:
         return by_trials(evidence.trials, evidence.failures)
     return (SUPPORTED if evidence.holds else CONTRADICTED), evidence.words

@@ -118,7 +118,7 @@ OUTCOMES: tuple[Outcome, ...] = (
     Outcome(
         "UNCHECKED",
         lambda facts: facts.unchecked,
-        "another tool measured the run, and nothing tells whether its load generator kept up",
+        "another tool measured the run, and it is not known whether its load generator kept up",
         Exit.UNDETERMINED,
         UNCHECKED,
     ),

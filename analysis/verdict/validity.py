@@ -353,7 +353,7 @@ RULES: tuple[Rule, ...] = (
         "Ended by a limit of the run",
         NOTE,
         "",
-        "The run ended in good order because {detail} was reached: figures cover what was measured until then.",
+        "The run ended cleanly because {detail} was reached: figures cover what was measured until then.",
         lambda f: Finding(None, None, bool(f.limit_reached), f.limit_reached),
     ),
     Rule(

@@ -41,4 +41,4 @@ def test_surely_worse_answers_are_said_and_their_settings_are_not_taken(tmp_path
 
 def test_a_model_that_solves_nothing_has_nothing_to_lose(tmp_path: Path) -> None:
     sides = {side: [folder(tmp_path / side, 2)] for side in ("before", "after")}
-    assert "cannot be told: the model solves 2% of the tasks" in answers_of(sides, "dtype=fp8").sentence
+    assert "cannot be determined: the model solves 2% of the tasks" in answers_of(sides, "dtype=fp8").sentence

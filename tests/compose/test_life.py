@@ -235,7 +235,7 @@ def test_port_that_is_taken_while_the_container_starts(tmp_path: Path, monkeypat
 def test_second_start_does_not_end_the_first(tmp_path: Path) -> None:
     first = start(load_description("sim"), tmp_path, "sim-8b")
     try:
-        with pytest.raises(UserError, match=r"runs already in container .*make down ENGINE=sim"):
+        with pytest.raises(UserError, match=r"is already running in container .*make down ENGINE=sim"):
             start(load_description("sim"), tmp_path, "sim-8b")
         assert first.is_alive()
     finally:

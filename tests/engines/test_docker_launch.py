@@ -149,7 +149,7 @@ def test_a_service_that_does_not_come_up_is_removed_and_its_cause_is_told(use: A
 def test_a_service_that_runs_already_is_left_alone_and_a_stopped_one_makes_room(use: Any, tmp_path: Path) -> None:
     docker = use(Docker())
     docker.there = [Container(docker)]
-    with pytest.raises(UserError, match=r"runs already in container tokenswarm-1 .*make down ENGINE=vllm"):
+    with pytest.raises(UserError, match=r"is already running in container tokenswarm-1 .*make down ENGINE=vllm"):
         launch.launch(request(tmp_path))
     assert docker.removed == [] and docker.lines == []
     docker.there = [Container(docker, "exited")]

@@ -238,8 +238,8 @@ def test_each_run_of_a_file_becomes_a_folder(tmp_path: Path) -> None:
         (json.dumps({"duration": 3.0, "random_input_len": 1, "backend": "sglang"}), "--output-details"),
         (json.dumps(vllm(ttfts=["a"])), "is not what vllm bench serve writes"),
         (json.dumps(vllm(ttfts=[0.1])), "ttfts has 1 entries and output_lens 40"),
-        (json.dumps(aiperf(0)) + '\n{"metadata": 3}\n', "line 2, is no record"),
-        (json.dumps(aiperf(0))[:-30] + "\n", "line 1, is no record"),
+        (json.dumps(aiperf(0)) + '\n{"metadata": 3}\n', "line 2, is not a request"),
+        (json.dumps(aiperf(0))[:-30] + "\n", "line 1, is not a request"),
         (json.dumps({"metadata": {"guidellm_version": "1"}, "benchmarks": [{"requests": 3}]}), "format 2"),
         (json.dumps({"metadata": {"guidellm_version": "1"}, "benchmarks": []}), "holds no run"),
     ],
@@ -258,7 +258,7 @@ def test_a_file_that_cannot_be_read_is_one_sentence_and_leaves_nothing_behind(
 def test_a_folder_that_is_no_imported_run_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "run.json").write_text("{}", "utf-8")
-    with pytest.raises(UserError, match="no imported run"):
+    with pytest.raises(UserError, match="is not an imported run"):
         import_file(write(tmp_path / "v.json", vllm()), tmp_path / "kept")
     assert (tmp_path / "kept" / "run.json").read_text("utf-8") == "{}"
 

@@ -78,7 +78,7 @@ def test_the_time_line_of_a_day_is_as_long_as_that_of_an_hour_and_still_even(mon
     times = [point["at"] - AT for point in history.points]
     assert 45 <= len(times) <= 90
     gaps = {after - before for before, after in pairwise(times)}
-    assert len(gaps) == 1, "every so many seconds, from the beginning to the end"
+    assert len(gaps) == 1, "every that many seconds, from the beginning to the end"
     assert times[0] < 300 and times[-1] > 8_340
 
 

@@ -69,7 +69,7 @@ def test_a_run_that_somebody_else_stopped_is_not_complete(tmp_path: Path) -> Non
     assert (outcome.status, outcome.error.code) == ("failed", Exit.LOAD_GENERATOR)
     ended = manifest(outcome.folder)["ended_early"]
     assert (ended["rule"], ended["code"]) == ("stopped", Exit.LOAD_GENERATOR)
-    assert "told to stop by somebody else" in ended["sentence"] and "measured for 7.0 s of 30 s" in ended["sentence"]
+    assert "was stopped by something other than this command" in ended["sentence"] and "measured for 7.0 s of 30 s" in ended["sentence"]
 
 
 def test_a_worker_that_dies_in_the_middle_of_a_run_is_named_at_once_and_in_run_json(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_worker_that_dies_in_the_middle_of_a_run_is_named_at_once_and_in_run_j
         return locust
 
     outcome, printed = live(tmp_path, LoadTools(with_tools.engine, start))
-    assert "load-generating process 2 of 2 ended by signal 9; the run goes on" in printed
+    assert "load-generating process 2 of 2 ended by signal 9; the run continues" in printed
     assert "Load-generating process 2 of 2 ended by signal 9" in " ".join(manifest(outcome.folder)["notes"])
 
 

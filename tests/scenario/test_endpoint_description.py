@@ -125,7 +125,7 @@ def test_values_from_the_environment_are_secrets_in_every_process(monkeypatch: p
         ("endpoint.headers={'a b'='x'}", "no name of a header"),
         ("endpoint.headers={a=1}", "should be a text"),
         ("endpoint.query.api_key=plain-secret-value", 'api_key = "env:NAME"'),
-        ("endpoint.proxy=socks5://h:1", "no proxy that is spoken to here"),
+        ("endpoint.proxy=socks5://h:1", "not a proxy that can be used here"),
         ("endpoint.proxy=http://me:pass@h:1", "env:NAME"),
         ("endpoint.chat_path=no-slash", "chat_path"),
         ("endpoint.ca_file=/not/there.pem", "cannot be read as certificates"),

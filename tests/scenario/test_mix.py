@@ -235,7 +235,7 @@ def test_a_mix_names_whose_prefills_the_others_are_measured_around() -> None:
     assert load_scenario("interference").mix.disturbs == ("BatchClassifier",)
     for wrong, words in (
         ("reasoning", "scenarios of the mix: rag, chat, batch"),
-        ('["rag", "chat", "batch"]', "nobody is left to be disturbed"),
+        ('["rag", "chat", "batch"]', "no class is left to be disturbed"),
     ):
         with pytest.raises(UserError, match=words):
             load_scenario(LINE, {"mix.disturbs": wrong})

@@ -92,7 +92,7 @@ def test_few_bad_rows_are_counted_and_named(tmp_path):
 def test_many_bad_rows_are_refused_with_the_first_of_them(tmp_path):
     path = tmp_path / "trace.jsonl"
     path.write_text(_lines(GOOD, GOOD | {"input_length": -4}, GOOD), "utf-8")
-    _refused(path, r"1 of the first 3 rows of .* row 2: input_length is -4, which is no number of tokens")
+    _refused(path, r"1 of the first 3 rows of .* row 2: input_length is -4, which is not a number of tokens")
     assert len(list(open_trace(path, max_bad_share=0.5).requests())) == 2
 
 
@@ -216,7 +216,7 @@ def test_an_address_and_a_pipe_are_refused_at_once(tmp_path):
         open_trace("https://example.org/x.jsonl")
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(UserError, match="is no regular file"):
+    with pytest.raises(UserError, match="is not a regular file"):
         open_trace(pipe)
 
 

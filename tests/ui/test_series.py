@@ -39,7 +39,7 @@ def test_a_search_is_watched_in_two_tabs_stopped_in_one_and_its_page_is_there(
         refused = person.page.request.post(
             f"{web.url}/swarm", form={"user_count": "1", "spawn_rate": "1", "scenario": "batch", "host": ""}
         )
-        assert "search or comparison goes on" in refused.json()["message"]
+        assert "search or comparison is in progress" in refused.json()["message"]
         other.page.locator("#series-stop").click()
         person.page.bring_to_front()
         person.page.locator("#series-page").wait_for(timeout=2 * PATIENCE_MS)

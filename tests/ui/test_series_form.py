@@ -132,7 +132,7 @@ def test_a_child_is_stopped_in_good_order_and_its_words_stay(tmp_path: Path) -> 
     child.start(python(LONG), CAPACITY)
     wait_until(lambda: child.snapshot()["lines"] == ["begun"])
     assert child.running
-    with pytest.raises(UserError, match="goes on"):
+    with pytest.raises(UserError, match="in progress"):
         child.start(python(LONG), CAPACITY)
     assert child.stop()
     wait_until(lambda: not child.running and "good order" in child.snapshot()["lines"])
@@ -204,13 +204,13 @@ def test_a_run_and_a_series_exclude_each_other(monkeypatch: pytest.MonkeyPatch) 
     loading = True
     view = SeriesView(session(), lambda: loading)
     page = client(view)
-    assert "a run goes on" in page.post("/llm/series/start", data=CAPACITY).json["message"]
-    assert page.get("/llm/series.json").json["why_not"] == "a run goes on: stop it first"
+    assert "a run is in progress" in page.post("/llm/series/start", data=CAPACITY).json["message"]
+    assert page.get("/llm/series.json").json["why_not"] == "a run is in progress: stop it first"
     loading = False
     monkeypatch.setattr("tokenswarm.ui.series_view.command_of", lambda form, session: python(LONG))
     assert view.why_no_run() is None
     assert page.post("/llm/series/start", data=CAPACITY).json["success"]
-    assert "goes on" in view.why_no_run()
+    assert "in progress" in view.why_no_run()
     assert "stop it first" in page.post("/llm/series/start", data=CAPACITY).json["message"]
     wait_until(lambda: page.get("/llm/series.json").json["lines"])
     assert page.post("/llm/series/stop").json["success"]

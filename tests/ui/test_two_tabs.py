@@ -30,7 +30,7 @@ def test_two_tabs_show_one_run_and_neither_can_start_a_second_one(ui: Callable[.
         # The second tab still has the form of before: it is told what goes on, and nothing happens to the run.
         second.page.bring_to_front()
         second.start(scenario="chat", warmup="1")
-        second.page.get_by_text("a run goes on").first.wait_for()
+        second.page.get_by_text("a run is in progress").first.wait_for()
         assert len(web.folders()) == 1
         second.page.goto(web.url)
         beside = second.figures()

@@ -84,7 +84,7 @@ def test_a_check_without_what_it_checks_against_is_refused(settings: dict[str, s
 
 
 def test_what_is_no_schema_is_refused_in_a_sentence() -> None:
-    with pytest.raises(UserError, match="no JSON Schema"):
+    with pytest.raises(UserError, match="not a JSON Schema"):
         fits_schema({"type": "objekt"})
 
 

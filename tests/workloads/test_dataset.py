@@ -181,7 +181,7 @@ def test_what_of_a_file_is_not_sent_or_may_not_fit_is_said(make):
 def test_a_pattern_that_is_none_is_refused_before_anything_is_asked(make):
     rows = [{"prompt": "a", "expected": "[0-9]+"}, {"prompt": "b", "expected": "(["}]
     make(rows)
-    with pytest.raises(UserError, match=r"expected answer of request 2 of .* is no regular expression") as caught:
+    with pytest.raises(UserError, match=r"expected answer of request 2 of .* is not a regular expression") as caught:
         make(rows, "dataset.check=regex")
     assert caught.value.code is Exit.DATA
 

@@ -186,7 +186,7 @@ def test_what_makes_a_constraint_unique_lets_the_same_answers_fit(tier) -> None:
         ("output.ignore_eos=true", "ignore_eos lets no answer end by itself"),
         ('output.extra={response_format={type="json_object"}}', "would constrain the control arm too"),
         ('endpoint.constraints={regex={messages="{pattern}"}}', "may not hold 'messages'"),
-        ('endpoint.constraints={regex={rule=[{of="{patern}"}]}}', "regex holds {patern}, which stands for nothing"),
+        ('endpoint.constraints={regex={rule=[{of="{patern}"}]}}', "regex holds {patern}, which has no meaning here"),
         ('endpoint.constraints={regex={rule="^{pattern}$"}}', "{pattern} within a longer text"),
     ],
 )

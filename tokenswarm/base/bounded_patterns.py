@@ -29,7 +29,7 @@ class BoundedPattern:
     """A compiled pattern that gives up for good once it took too long, so that it costs its bound once."""
 
     def __init__(self, pattern: str) -> None:
-        """Raises NoPattern if it is no regular expression."""
+        """Raises NoPattern if it is not a regular expression."""
         self._compiled = regex.compile(pattern)
         self._slow = False
 
@@ -53,5 +53,5 @@ class BoundedPattern:
 
 @lru_cache(maxsize=_PATTERNS)
 def bounded(pattern: str) -> BoundedPattern:
-    """The pattern, compiled once in a process. Raises NoPattern if it is no regular expression."""
+    """The pattern, compiled once in a process. Raises NoPattern if it is not a regular expression."""
     return BoundedPattern(pattern)

@@ -47,7 +47,7 @@ class Grammar:
         for line in _joined(text):
             rule = _RULE.match(line)
             if rule is None:
-                raise NoGrammar(f'{line.strip()[:60]!r} is no rule such as: name ::= "text"')
+                raise NoGrammar(f'{line.strip()[:60]!r} is not a rule such as: name ::= "text"')
             self._rules[rule[1]] = _Reader(rule[2]).read()
         if "root" not in self._rules:
             raise NoGrammar("it has no rule of the name root")

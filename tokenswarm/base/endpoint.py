@@ -42,7 +42,7 @@ class Proxy:
             parts = urlsplit("")
         if parts.scheme != "http" or not host:
             raise ValueError(
-                f"'{shown_url(url)}' is no proxy that is spoken to here; expected something like http://proxy:3128"
+                f"'{shown_url(url)}' is not a proxy that can be used here; expected something like http://proxy:3128"
             )
         names = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
         basic = base64.b64encode(names.encode()).decode()

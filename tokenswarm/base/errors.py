@@ -38,7 +38,7 @@ class Exit(IntEnum):
     CORPUS = 16, "the corpus cannot be read or holds too little text"
     RUN_FOLDER = 17, "the run folder is missing or not readable as one"
     LOAD_GENERATOR = 18, "the load generator ended before the run did"
-    ENDED_EARLY = 19, "the run ended before its time, and nothing tells why: its process died, say"
+    ENDED_EARLY = 19, "the run ended early for an unknown reason; its process may have died"
     TOO_MANY_ERRORS = 20, "soak: too many requests failed, so the run was ended (abort.error_rate)"
     ENGINE_GONE = 21, "soak: the engine ended or stayed away, so the run was ended (abort.silence_s)"
     DISK_NEARLY_FULL = 22, "soak: the disk is nearly full, so the run was ended (abort.disk_free_mb)"

@@ -33,7 +33,7 @@ def decode(data: bytes | str, clean: Callable[[str], str] = str) -> Any:
     try:
         value = sane_json(data)
     except (ValueError, MemoryError):
-        raise NotJson("it is no JSON that can be read") from None
+        raise NotJson("it cannot be read as JSON") from None
     return _Harmless(clean).of(value, MAX_DEPTH)
 
 

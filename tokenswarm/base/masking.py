@@ -117,8 +117,8 @@ def usable_key(raw: str | None) -> str | None:
     if not all("!" <= character <= "~" for character in key):
         raise UserError(
             Exit.AUTH,
-            "API_KEY holds a blank, a line break or a character that is not ASCII, which no "
-            "HTTP header can carry; check what it was set to",
+            "API_KEY holds a blank, a line break or a character that is not ASCII, which "
+            "cannot be sent in an HTTP header; check what it was set to",
         )
     if 0 < len(key) < LEAST_KEY_CHARS:
         raise UserError(

@@ -66,7 +66,7 @@ def add(commands: Any) -> None:
         "--max-requests",
         type=at_least_one,
         metavar="N",
-        help="begin no further run once so many requests were sent, warm-ups included",
+        help="start no further run once this many requests were sent, warm-ups included",
     )
     search.add_argument(
         "--max-usd",
@@ -74,11 +74,11 @@ def add(commands: Any) -> None:
         metavar="USD",
         help="begin no further run once the tokens cost so much (needs prices: docs/endpoints.md)",
     )
-    search.add_argument("--at-least", type=float, metavar="N", help="the exit code says whether it carries so much")
+    search.add_argument("--at-least", type=float, metavar="N", help="the exit code says whether it can serve this load")
     search.add_argument(
         "--tiers",
         metavar="NAME",
-        help="further limits, held against the same levels: a file of compose/tiers or one of its "
+        help="further limits, checked at the same levels: a file of compose/tiers or one of its "
         "tiers, such as mlperf or mlperf:llama3.1-8b (default: the scenario's [slo.tiers])",
     )
     search.add_argument(

@@ -62,7 +62,7 @@ def add(commands: Any) -> None:
         type=margin,
         default=0.05,
         metavar="SHARE",
-        help="sides whose ratio lies surely within it are equal (default 0.05)",
+        help="sides whose ratio is certainly within it count as equal (default 0.05)",
     )
     parser.add_argument(
         "--run-spread",
@@ -72,7 +72,9 @@ def add(commands: Any) -> None:
         help="what a run differs by from its repeat (standard deviation), where a side has a "
         "single run; `tokenswarm qualify` measures it",
     )
-    parser.add_argument("--any-clocks", action="store_true", help="compare runs whose GPUs ran at different clocks too")
+    parser.add_argument(
+        "--any-clocks", action="store_true", help="also compare runs whose GPUs ran at different clocks"
+    )
     parser.add_argument(
         "--planned-pairs",
         type=at_least_one,

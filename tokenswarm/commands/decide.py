@@ -34,7 +34,7 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "decide",
-        help="which engine, which flags, how much it carries, at what price: one page",
+        help="which engine, which flags, how much load, at what price: one page",
         description="For each engine a race over its settings and a search for its capacity within the SLOs, then both "
         "in interleaved pairs. Writes decision.html, decision.md and decision.json.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

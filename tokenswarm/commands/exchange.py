@@ -40,8 +40,8 @@ def add(commands: Any) -> None:
     foreign = commands.add_parser(
         "import",
         help="turn another tool's result file into run folders",
-        description=f"Reads {_READ}: a run folder for each run in it, with its report. Such a run is UNCHECKED, for "
-        "nothing tells whether that tool's load generator kept up. compare and report take the file too.",
+        description=f"Reads {_READ}: a run folder for each run in it, with its report. Such a run is UNCHECKED, "
+        "because it is not known whether that tool's load generator kept up. compare and report take the file too.",
     )
     foreign.add_argument("file", type=Path, metavar="FILE", help="a result file with single requests")
     foreign.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: one in the results folder)")

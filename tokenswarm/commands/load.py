@@ -69,14 +69,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--endpoint",
         metavar="NAME",
-        help="what the server at --host wants: openai, azure, vllm, sglang, ollama, ... or a .toml file "
+        help="what the server at --host needs: openai, azure, vllm, sglang, ollama, ... or a .toml file "
         "(docs/endpoints.md)",
     )
     what.add_argument("--model", help="model to start, or to ask for at --host (default: the one that it lists)")
     what.add_argument(
         "--runtime",
         choices=("local", "docker"),
-        help="what an engine that is started here runs in (default: docker where it can hand out a GPU, else local)",
+        help="how an engine that is started here is run (default: docker where it can hand out a GPU, else local)",
     )
     what.add_argument(
         "--keep",
@@ -129,7 +129,7 @@ def add_gates(parser: argparse.ArgumentParser) -> None:
         "--baseline",
         metavar="RUN,RUN",
         help="earlier runs, or last:5, the last valid ones of this kind: a regression against them is "
-        "a missed gate (one alone tells none)",
+        "a missed gate (a single one cannot show any)",
     )
     result.add_argument(
         "--strict", action="store_true", help="an SLO that is undetermined (too few requests) counts as missed"

@@ -23,7 +23,7 @@ def add_metrics_options(parser: argparse.ArgumentParser) -> None:
     watch.add_argument(
         "--metrics-host",
         metavar="ADDRESS",
-        help="where that port listens (default 127.0.0.1); there is no login, so whoever reaches it reads it",
+        help="where that port listens (default 127.0.0.1); there is no login, so anyone who can reach it can read it",
     )
 
 

@@ -57,7 +57,10 @@ def add(commands: Any) -> None:
     parser.add_argument("--runtime", choices=("local", "docker"), help="what engines that are started here run in")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="device of engines that are started here")
     parser.add_argument(
-        "--scenario", default="chat", metavar="NAME", help="whose engine settings and timeouts count (default chat)"
+        "--scenario",
+        default="chat",
+        metavar="NAME",
+        help="scenario that gives the engine settings and timeouts (default chat)",
     )
     parser.add_argument("--set", default="", dest="settings", metavar='"K=V ..."', help="values of all engines")
     parser.add_argument(
@@ -79,7 +82,7 @@ def add(commands: Any) -> None:
         type=margin,
         default=0.05,
         metavar="SHARE",
-        help="engines whose ratio lies surely within it are equal (default 0.05)",
+        help="engines whose ratio is certainly within it count as equal (default 0.05)",
     )
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--json", action="store_true", help="print oneshot.json; progress goes to standard error")
@@ -134,7 +137,7 @@ def _context(path: Path | None) -> tuple[str, ContextFile | None]:
     except OSError as error:
         raise UserError(Exit.DATA, f"--context {path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise UserError(Exit.DATA, f"--context {path} is no text in UTF-8: give a plain text file") from None
+        raise UserError(Exit.DATA, f"--context {path} is not text in UTF-8: give a plain text file") from None
     if not whole.strip():
         raise UserError(Exit.DATA, f"--context {path} holds no text")
     return whole, ContextFile(path.name, len(whole), hashlib.sha256(whole.encode()).hexdigest())

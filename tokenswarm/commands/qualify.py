@@ -33,8 +33,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "qualify",
         help="how noisy this machine is: the smallest difference that a comparison here can find",
-        description="Runs one engine against itself in pairs, and says how far runs lie apart, which difference so "
-        "many pairs find, and how many pairs 10%% takes. Takes the options of `load`, and these:",
+        description="Runs one engine against itself in pairs, and reports how much runs differ, which "
+        "difference a number of pairs can find, and how many pairs 10%% takes. Takes the options of `load`, and these:",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_EPILOG,
     )
@@ -141,8 +141,7 @@ def _show(console: Console, document: dict[str, Any], folder: Path) -> None:
         console.print("SIMULATED (no real engine was measured)", style="bold magenta")
     numbers = list(document["figures"][0]["smallest_found"])
     table = Table(
-        title="How far runs of the same thing lie apart (standard deviations), and what a comparison finds "
-        "in 80% of series",
+        title="How much repeated runs differ (standard deviations), and what a comparison finds in 80% of series",
         title_justify="left",
         box=None,
         pad_edge=False,

@@ -1,4 +1,4 @@
-"""`report`: make summary and dashboard of a run folder anew."""
+"""`report`: make summary and dashboard of a run folder again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     report = commands.add_parser(
         "report",
-        help="make summary.json and dashboard.html of a run folder anew",
+        help="make summary.json and dashboard.html of a run folder again",
         description="Reads a run folder, complete or not, and writes summary.json, "
         "dashboard.html, junit.xml and summary.md into it.",
     )
@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
     report.add_argument(
         "--baseline",
         metavar="RUN,RUN",
-        help="earlier runs: a regression against them is a missed gate (one alone tells none)",
+        help="earlier runs: a regression against them is a missed gate (a single one cannot show any)",
     )
     report.add_argument(
         "--tolerance", type=share, default=None, metavar="S", help="by how much it may be worse (default 0.05: 5%%)"

@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
     results.add_argument("--scenario", metavar="NAME", help="only those of this scenario")
     results.add_argument("--engine", metavar="NAME", help="only those of this engine, such as vllm")
     results.add_argument("--kind", metavar="KIND", help="only run, comparison, capacity, tune, decision or damaged")
-    results.add_argument("--label", metavar="TEXT", help="only those whose label holds this")
+    results.add_argument("--label", metavar="TEXT", help="only those whose label contains this")
     results.add_argument(
         "--limit",
         type=int,
@@ -53,7 +53,7 @@ def add(commands: Any) -> None:
     )
     prune.add_argument("--older-than", type=_age, metavar="AGE", help="what began before that: 30d, 12h")
     prune.add_argument("--most", type=_bytes, metavar="SIZE", help="the oldest, until all take no more: 20G, 500M")
-    prune.add_argument("--labelled", action="store_true", help="runs with a label too, which else stay")
+    prune.add_argument("--labelled", action="store_true", help="also runs with a label, which are kept otherwise")
     prune.add_argument("--dry-run", action="store_true", help="only say which would go")
     prune.set_defaults(run=_prune)
 

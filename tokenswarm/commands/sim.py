@@ -7,7 +7,7 @@ from typing import Any
 
 def add(commands: Any) -> None:
     """List the command; `run` is called before this parser is."""
-    commands.add_parser("sim", help="start the engine simulator alone (its own --help tells more)", add_help=False)
+    commands.add_parser("sim", help="start the engine simulator alone (see its own --help)", add_help=False)
 
 
 def run(arguments: list[str]) -> int:

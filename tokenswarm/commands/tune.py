@@ -51,7 +51,7 @@ def add(commands: Any) -> None:
         "tune",
         help="race settings of an engine against each other: which flags serve a scenario best",
         description="Writes tune.html, tune.md, tune.json and tuned.toml: the winner against the default with its "
-        "interval, who cannot be told from it, and what each setting did.",
+        "interval, which candidates cannot be told apart from it, and what each setting did.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_EPILOG,
     )
@@ -133,7 +133,7 @@ def space_of_engine(plan: RunPlan, name: str | None) -> Space:
     if engine is None:
         raise UserError(
             Exit.USAGE,
-            "tune starts an engine anew for each candidate, so it cannot tune a server at "
+            "tune restarts the engine for each candidate, so it cannot tune a server at "
             "HOST: name an engine, such as ENGINE=vllm",
         )
     if not plan.scenario.slo:
@@ -336,7 +336,7 @@ def _answers(tune: Tune, base: LoadOptions, asked: RaceAsked, console: Console) 
     what = " ".join(f"{key}={value}" for key, value in changed.items())
     whether = f"Whether the answers stay as good under {what}"
     if tune.simulated:
-        return AnswersRecord("cannot_tell", sentence=f"{whether} cannot be told: the simulator computes none.")
+        return AnswersRecord("cannot_tell", sentence=f"{whether} cannot be determined: the simulator computes none.")
     why = "" if asked.tasks > 0 and tune.reason not in ("interrupted", "load_generator") else "it was left out"
     if not why:
         try:

@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
         "worker",
         help="generate load for a `load --master` on another machine",
         description="Waits for the master, takes scenario and prompts from it, sends its rows there. The corpus, if "
-        "the run has one of its own, must lie at the same path; the API key is read from API_KEY here too.",
+        "the run has one of its own, must be at the same path; the API key is read from API_KEY here too.",
     )
     worker.add_argument("--master", type=address, required=True, metavar="HOST:PORT", help="the master's address")
     worker.set_defaults(run=_worker)

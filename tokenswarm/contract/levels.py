@@ -22,7 +22,7 @@ BEGAN = {
     "start": "the measured phase began",
     "step": "a step of load.rate_steps or load.users_steps",
     "ramp": "a piece of the ramp that load.rate_end or load.users_end makes",
-    "changed": "somebody changed the number of users by hand",
+    "changed": "the number of users was changed by hand",
 }
 """How a level can have begun."""
 

@@ -32,7 +32,7 @@ STANDARD_SUMS: Mapping[str, str] = {
     "failed": "requests that failed",
     "cancelled": "requests that were under way when the run ended",
     "good": "requests that met every objective that bounds a request; absent where the scenario has no such",
-    "undetermined": "requests of which this cannot be told",
+    "undetermined": "requests for which this is not known",
     "prompt_tokens": "prompt tokens",
     "prompts_of_ok": "prompt tokens of successes",
     "cached_tokens": "of them, found in the prefix cache, as the answers tell it",

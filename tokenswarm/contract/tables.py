@@ -59,7 +59,7 @@ ERROR_KINDS: Mapping[str, str] = {
     "unauthorized": "401 or 403",
     "not_found": "404",
     "rejected": "another 4xx: the engine refuses this request",
-    "rate_limited": "429: the endpoint lets only so many requests or tokens a minute through",
+    "rate_limited": "429: the endpoint limits the requests or tokens per minute",
     "quota_exceeded": "402, or another refusal that says that a quota or a budget is used up",
     "overloaded": "503",
     "server_error": "another 5xx",

@@ -35,7 +35,7 @@ def gate_worker_registration(runner: Any, closed: Callable[[], str | None]) -> N
         if message.node_id != client_id or (client_id not in known and message.type not in _OF_NEWCOMERS):
             if client_id not in refused and len(refused) < _MOST_REMEMBERED:
                 refused.add(client_id)
-                _log.warning("a message of %r is passed over: it is no worker of this run", client_id[:_SHOWN_CHARS])
+                _log.warning("a message of %r is ignored: it is not a worker of this run", client_id[:_SHOWN_CHARS])
             return
         if message.type == CLIENT_READY and client_id not in known:
             if (why := closed()) is not None:
@@ -67,7 +67,7 @@ def _outlive_garbage() -> None:
                 raise
             except Exception:
                 pass
-            _log.warning("something that is no message came to the master's port, and was passed over")
+            _log.warning("the master's port received something that is not a message; it was ignored")
 
     patient.outlives_garbage = True  # type: ignore[attr-defined]
     Server.recv_from_client = patient  # type: ignore[method-assign]

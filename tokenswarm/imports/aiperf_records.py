@@ -71,7 +71,7 @@ def _rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
             record = _DECODER.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UserError(
-                Exit.DATA, f"{name}, line {number}, is no record of a request as aiperf writes it: {error}"
+                Exit.DATA, f"{name}, line {number}, is not a request as aiperf records it: {error}"
             ) from None
         yield _row(record)
 

@@ -61,7 +61,7 @@ def read_foreign(path: Path) -> Iterator[ForeignRun]:
                 yield read_vllm_bench(file.read(), path.name)
             else:
                 raise UserError(
-                    Exit.DATA, f"{path} is none of the result files that can be read here: {'; '.join(FORMATS)}"
+                    Exit.DATA, f"{path} is not one of the result files that can be read here: {'; '.join(FORMATS)}"
                 )
     except OSError as error:
         raise UserError(Exit.DATA, f"{path} cannot be read: {error.strerror or error}") from None
@@ -156,7 +156,9 @@ def _write(folder: Path, run: ForeignRun, source: Path) -> None:
         write_manifest(beside, _manifest(run, seen, source, folder.name))
         if folder.exists():
             if not _is_ours(folder):
-                raise UserError(Exit.RESULTS, f"{folder} is there already and is no imported run: name another folder")
+                raise UserError(
+                    Exit.RESULTS, f"{folder} already exists and is not an imported run: name another folder"
+                )
             shutil.rmtree(folder)
         beside.rename(folder)
     except OSError as error:

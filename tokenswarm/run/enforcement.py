@@ -61,7 +61,7 @@ def _of(load: LoadToCheck, prompt: Prompt, answer: Answer) -> Enforcement:
     if not answer.text.strip():
         return Enforcement(
             notes=(
-                "Whether the engine enforces constraints could not be told: its answer to the check "
+                "Whether the engine enforces constraints could not be determined: its answer to the check "
                 "before the load held no text" + (", only reasoning." if answer.reasoning else "."),
             )
         )
@@ -69,6 +69,6 @@ def _of(load: LoadToCheck, prompt: Prompt, answer: Answer) -> Enforcement:
         if prompt.check is None or prompt.check(answer.text):
             return Enforcement(True)
     except TooSlow as slow:
-        return Enforcement(notes=(f"Whether the engine enforces constraints could not be told: {slow}.",))
+        return Enforcement(notes=(f"Whether the engine enforces constraints could not be determined: {slow}.",))
     words = printable(masked(" ".join(answer.text.split()), load.keys), _WORDS_CHARS)
     return Enforcement(False, f"{kind}: {words}" if kind else words)

@@ -137,7 +137,7 @@ class RunMonitor:
             self._load_generator_failed(failure)
             self._locust.kill()  # a leader that waits for its workers hears nothing
         elif self._began and not self._done:
-            for sentence in self._locust.ended_workers("the run goes on without it and will be INVALID", badly=True):
+            for sentence in self._locust.ended_workers("the run continues without it and will be INVALID", badly=True):
                 self._progress.say(sentence)
                 self._manifest.notes.append(f"{sentence[0].upper()}{sentence[1:]}.")
 
@@ -176,7 +176,7 @@ class RunMonitor:
         wanted_s = self._manifest.load.duration_s
         of = "" if wanted_s is None else f" of {wanted_s:g} s"
         return (
-            "a load-generating process was told to stop by somebody else than this command (a signal to it, say): "
+            "a load-generating process was stopped by something other than this command (such as a signal): "
             f"the run measured for {measured_s:.1f} s{of}"
         )
 

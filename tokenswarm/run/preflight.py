@@ -217,7 +217,7 @@ def _wants_key(endpoint: Endpoint, api_key: str | None, said: str) -> UserError:
             'endpoint.headers.api-key=env:API_KEY"'
         )
     else:
-        hint = "it wants an API key; set API_KEY in the environment"
+        hint = "it needs an API key; set API_KEY in the environment"
     return UserError(Exit.AUTH, f"{endpoint.url}: {hint}{said}")
 
 

@@ -139,7 +139,7 @@ def measured_fit(load: LoadToCheck, workload: Workload, ask: Ask = send_alone) -
             counted.append(TextLength(len(text), pieces_in(text), tokens))
         else:
             numbers = ", ".join(f"{each.tokens} for {each.chars}" for each in counted)
-            return fit(*counted), f"no tokenizer counts so many tokens for so many characters: {numbers}"
+            return fit(*counted), f"no tokenizer gives that many tokens for that many characters: {numbers}"
     return None, why
 
 

@@ -244,7 +244,7 @@ class _Watcher:
     def _hear(self, event: dict[str, Any] | None) -> None:
         if event is None:
             self._look_at_engine()
-            for sentence in self._locust.ended_workers("another one is started when no run goes on"):
+            for sentence in self._locust.ended_workers("another one is started when no run is in progress"):
                 self._say(f"tokenswarm: {sentence}")
             if not self._run_is_on and not self._locust.asked_to_stop:  # the master takes none in the middle of a run
                 self._locust.replace_ended_workers()

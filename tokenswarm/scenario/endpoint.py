@@ -85,7 +85,7 @@ class EndpointSettings(Section):
     )
     bearer: bool = Field(default=True, strict=True, description="send API_KEY as Authorization: Bearer")
     verify_tls: bool = Field(default=True, strict=True, description="check the server's certificate")
-    ca_file: str | None = Field(default=None, description="file of the authority whose certificates are good (PEM)")
+    ca_file: str | None = Field(default=None, description="file with the certificates of the trusted authority (PEM)")
     proxy: str | None = Field(
         default=None, description="HTTP proxy, http://host:port or env:NAME; none is taken from the environment"
     )
@@ -137,7 +137,7 @@ class EndpointSettings(Section):
             for text in _texts_in(template):
                 for name in _PLACEHOLDER.findall(text):
                     if name not in CONSTRAINT_TEXTS:
-                        raise ValueError(f"{kind} holds {name}, which stands for nothing ({_KNOWN})")
+                        raise ValueError(f"{kind} holds {name}, which has no meaning here ({_KNOWN})")
                     if name != text:
                         raise ValueError(
                             f"{kind} holds {name} within a longer text, where it is not filled in: let it stand alone"
@@ -262,7 +262,7 @@ def _secret(environ: Mapping[str, str], variable: str, setting: str) -> str:
         raise UserError(
             Exit.AUTH,
             f"{setting}: the environment variable {variable} holds a line break or a character "
-            "that is not ASCII, which no request can carry",
+            "that is not ASCII, which cannot be sent in a request",
         )
     if len(value) < LEAST_KEY_CHARS:
         raise UserError(

@@ -52,7 +52,7 @@ class EngineSettings(BaseModel):
     prefix_cache: _Flag | None = Field(default=None, description="reuse the KV cache of equal prompt beginnings")
     chunked_prefill: _Flag | None = Field(default=None, description="cut long prompts so that decoding goes on")
     reasoning_parser: _Text | None = Field(
-        default=None, description="parser that tells reasoning from the answer, such as deepseek_r1"
+        default=None, description="parser that separates reasoning from the answer, such as deepseek_r1"
     )
     speculation: SpeculationSettings | None = Field(default=None, description="speculative decoding")
     lora: dict[str, Any] | None = Field(default=None, description="adapters to load: filled in from [lora]")

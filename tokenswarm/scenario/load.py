@@ -48,7 +48,7 @@ class Load(Section):
     max_in_flight: Count = Field(default=512, description="most requests in flight at once (open loop)")
     max_requests: Count | None = Field(
         default=None,
-        description="end the run in good order when so many requests were sent, warm-up and retries "
+        description="end the run cleanly once this many requests were sent, warm-up and retries "
         "included, over all workers",
     )
     max_usd: Positive | None = Field(
@@ -59,7 +59,7 @@ class Load(Section):
         default=None, description="unmeasured load before it, unset = until the load is steady, 0 = none"
     )
     warmup_max_s: Seconds = Field(
-        default=60.0, description="longest warm-up where it goes on until the load is steady (`warmup_s` is unset)"
+        default=60.0, description="longest warm-up where it lasts until the load is steady (`warmup_s` is unset)"
     )
     answer_s: PositiveSeconds | None = Field(
         default=None,

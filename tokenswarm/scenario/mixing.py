@@ -127,7 +127,7 @@ def _disturbing(
     scenarios = {members[name].name for name in wanted}
     classes = tuple(part.user_class for part in parts if part.scenario in scenarios)
     if len(classes) == len(parts):
-        raise _wrong(source, "mix.disturbs names every scenario of the mix: nobody is left to be disturbed")
+        raise _wrong(source, "mix.disturbs names every scenario of the mix: no class is left to be disturbed")
     return classes
 
 
@@ -231,7 +231,7 @@ def _agree(source: MixSource, members: Mapping[str, Scenario]) -> None:
         shown = ", ".join(f"{name} {state}" for name, state in states.items())
         raise _wrong(
             source,
-            f"the scenarios of the mix want different prompts.state ({shown}): say which in the mix's "
+            f"the scenarios of the mix ask for different prompts.state ({shown}): say which in the mix's "
             "own [prompts], or SET prompts.state=steady",
         )
 
@@ -264,7 +264,7 @@ def _engine(
         )
         raise _wrong(
             source,
-            f"the scenarios of the mix want different engine settings ({shown}): one engine serves "
+            f"the scenarios of the mix ask for different engine settings ({shown}): one engine serves "
             f"all, so say which in the mix's own [engine], or SET engine.{min(differing)}=...",
         )
     agreed = next(iter(members.values())).values()["engine"]

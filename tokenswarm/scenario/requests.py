@@ -89,7 +89,7 @@ class Output(Section):
             try:
                 bounded(self.check_pattern or "")
             except NoPattern as error:
-                raise ValueError(f"check_pattern is no regular expression: {error}") from None
+                raise ValueError(f"check_pattern is not a regular expression: {error}") from None
             if not self.check_pattern:
                 raise ValueError("check is regex, but check_pattern does not say which")
         if self.check == "json_schema" and self.schema_to_check is None:

@@ -71,7 +71,12 @@ def parser() -> argparse.ArgumentParser:
     add("--port", type=_port, default=0, help="port; 0 picks a free one")
     add("--model", default="sim-8b", help="name of the model that is served (sim-8b)")
     add("--profile", default="h100-8b", help=f"{', '.join(profile_names())}, or a .toml file (h100-8b)")
-    add("--style", choices=sorted(STYLES), default="vllm", help="whose dialect and prefix cache (vllm)")
+    add(
+        "--style",
+        choices=sorted(STYLES),
+        default="vllm",
+        help="the engine to imitate: its dialect and prefix cache (vllm)",
+    )
     add("--seed", type=int, default=0, help="seed of the answers and faults (0)")
     add("--api-key-env", metavar="VAR", help="name of the environment variable that holds the API key to ask for")
     add("--time-scale", type=_positive, default=1.0, help="2 makes the engine twice as fast (1)")

@@ -37,7 +37,7 @@ def tokens(row: Mapping[str, Any], name: str) -> int | None:
     if value is None:
         return None
     if not 0 <= value <= MAX_TOKENS or value != int(value):
-        raise ValueError(f"{name} is {_shown(row[name])}, which is no number of tokens")
+        raise ValueError(f"{name} is {_shown(row[name])}, which is not a number of tokens")
     return int(value)
 
 
@@ -47,13 +47,13 @@ def number(row: Mapping[str, Any], name: str) -> float | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"{name} is {_shown(value)}, which is no number")
+        raise ValueError(f"{name} is {_shown(value)}, which is not a number")
     try:
         result = float(value)
     except (ValueError, OverflowError):
-        raise ValueError(f"{name} is {_shown(value)}, which is no number") from None
+        raise ValueError(f"{name} is {_shown(value)}, which is not a number") from None
     if not math.isfinite(result):
-        raise ValueError(f"{name} is {_shown(value)}, which is no number")
+        raise ValueError(f"{name} is {_shown(value)}, which is not a number")
     return result
 
 
@@ -66,7 +66,7 @@ def seconds(row: Mapping[str, Any], name: str, per_second: float = 1.0) -> float
     if result is None:
         return None
     if abs(result / per_second) > MAX_TIME_S:
-        raise ValueError(f"{name} is {_shown(value)}, which is no time")
+        raise ValueError(f"{name} is {_shown(value)}, which is not a time")
     return result / per_second
 
 
@@ -81,7 +81,7 @@ def date(value: str, name: str) -> float:
             whole + rest[len(digits) :].replace("Z", "+00:00") if point else text.replace("Z", "+00:00")
         )
     except ValueError:
-        raise ValueError(f"{name} is {_shown(value)}, which is no time") from None
+        raise ValueError(f"{name} is {_shown(value)}, which is not a time") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return moment.timestamp() + (float(f"0.{digits}") if digits else 0.0)
@@ -93,7 +93,7 @@ def text(row: Mapping[str, Any], name: str) -> str | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(f"{name} is {_shown(value)}, which is no name")
+        raise ValueError(f"{name} is {_shown(value)}, which is not a name")
     return str(value)
 
 

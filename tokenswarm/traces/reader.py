@@ -132,7 +132,7 @@ def _file(path: str | Path) -> Path:
         raise UserError(Exit.DATA, f"{path} is an address: download the file, and give its path")
     path = at_home(path)
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise UserError(Exit.DATA, f"{path} is no regular file: write what comes from it into one")
+        raise UserError(Exit.DATA, f"{path} is not a regular file: write its content into one")
     return path
 
 

@@ -75,11 +75,11 @@ def wrong_edit(form: Mapping[str, str]) -> str | None:
     others = sorted(name for name, value in form.items() if name not in _EDITABLE and value.strip())
     if others:
         return (
-            f"a run goes on: until it is stopped its users and spawn rate alone can be changed, not "
+            f"a run is in progress: until it is stopped, only its users and spawn rate can be changed, not "
             f"{', '.join(printable(name, 30) for name in others[:5])}"
         )
     if "user_count" not in form:
-        return "a run goes on; to change its number of users, give user_count"
+        return "a run is in progress; to change its number of users, give user_count"
     return None
 
 

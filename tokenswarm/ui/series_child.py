@@ -53,7 +53,7 @@ class SeriesChild:
     def start(self, command: Sequence[str], choices: Mapping[str, str]) -> None:
         """Raises UserError where something else goes on."""
         if self.running:
-            raise UserError(Exit.USAGE, "a search or comparison goes on: stop it first")
+            raise UserError(Exit.USAGE, "a search or comparison is in progress: stop it first")
         if (why := self._busy()) is not None:
             raise UserError(Exit.USAGE, why)
         self._lines.clear()

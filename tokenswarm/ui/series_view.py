@@ -36,10 +36,10 @@ class SeriesView:
 
     def why_no_run(self) -> str | None:
         """Why no run can begin now, in a sentence; None where one can."""
-        return "a search or comparison goes on: stop it in the tab LLM first" if self.child.running else None
+        return "a search or comparison is in progress: stop it in the tab LLM first" if self.child.running else None
 
     def _why_not_now(self) -> str | None:
-        return "a run goes on: stop it first" if self._is_loading() else None
+        return "a run is in progress: stop it first" if self._is_loading() else None
 
     def _show(self) -> Response:
         choices = None if self._session is None else offered(self._session)

@@ -239,7 +239,7 @@ class LlmTab:
             return Response("No run has begun yet.", 404, mimetype="text/plain")
         if coordinator.going_on:
             return Response(
-                "The run goes on; its dashboard is made when it has been stopped.", 409, mimetype="text/plain"
+                "The run is still in progress; its dashboard is made when it ends.", 409, mimetype="text/plain"
             )
         page = coordinator.plan.folder / DASHBOARD_HTML
         deadline = time.monotonic() + _REPORT_WAIT_S

@@ -102,7 +102,7 @@ class AgentSettings(SystemPromptSettings):
     )
     assistant_turns: Literal["engine", "corpus"] = Field(
         default="engine",
-        description="whose calls enter the history: the engine's, or scripted ones (equal prompts everywhere)",
+        description="which calls enter the history: the engine's, or scripted ones (equal prompts everywhere)",
     )
     tool_choice: Literal["required", "auto"] = Field(
         default="required",

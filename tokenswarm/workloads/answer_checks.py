@@ -67,7 +67,9 @@ def fits_schema(schema: Mapping[str, Any], trusted: bool = False) -> Check:
         if not trusted:
             kind.check_schema(schema)
     except SchemaError as error:
-        raise UserError(Exit.USAGE, f"the schema to check answers against is no JSON Schema: {error.message}") from None
+        raise UserError(
+            Exit.USAGE, f"the schema to check answers against is not a JSON Schema: {error.message}"
+        ) from None
     if foreign := _foreign_reference(schema):
         raise UserError(Exit.USAGE, f"the schema to check answers against refers to {foreign}, which is not part of it")
     validator = with_bounded_patterns(kind)(schema)

@@ -73,7 +73,7 @@ class ChatSettings(SystemPromptSettings):
     )
     assistant_turns: Literal["engine", "corpus"] = Field(
         default="engine",
-        description="whose words enter the history: the engine's answer, or scripted text (equal prompts everywhere)",
+        description="what enters the history: the engine's answer, or scripted text (equal prompts everywhere)",
     )
     history_limit_tokens: Count = Field(
         default=6000, description="a conversation ends before its prompt exceeds this, about, tokens"

@@ -53,7 +53,7 @@ class DatasetSettings(TraceFileSettings):
     )
     check: Literal["contains", "equals", "regex", "none"] = Field(
         default="contains",
-        description="how an answer is held against the expected one (valid_output); case and white "
+        description="how an answer is compared with the expected one (valid_output); case and white "
         "space at its ends do not matter",
     )
     max_sessions: Count = Field(default=100_000, description="sessions that are kept in memory: the first of the file")
@@ -149,7 +149,7 @@ class DatasetWorkload(Workload):
             except (NoPattern, RecursionError, OverflowError) as error:
                 raise UserError(
                     Exit.DATA,
-                    f"the expected answer of request {number:,} of {self.settings.file} is no regular expression "
+                    f"the expected answer of request {number:,} of {self.settings.file} is not a regular expression "
                     f'({error}), which dataset.check = "regex" takes it for',
                 ) from None
 

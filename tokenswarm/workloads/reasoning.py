@@ -38,8 +38,8 @@ class ReasoningSettings(SystemPromptSettings):
 
     format: Literal["parser", "raw"] = Field(
         default="parser",
-        description="parser: the engine tells reasoning from the answer (engine.reasoning_parser); "
-        "raw: it hands on the model's <think> tags, and they are told apart here, with the same figures for the same "
+        description="parser: the engine separates reasoning from the answer (engine.reasoning_parser); "
+        "raw: it hands on the model's <think> tags, and they are separated here, with the same figures for the same "
         "text",
     )
 

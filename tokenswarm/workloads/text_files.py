@@ -83,7 +83,7 @@ def _decoded(file: IO[bytes]) -> Iterator[str]:
             ) from None
         if encoding == "utf-8" and "\0" in text:
             raise UnreadableText(
-                f"holds a NUL at character {chars + text.index(chr(0))}: it is no text, or UTF-16 without "
+                f"holds a NUL at character {chars + text.index(chr(0))}: it is not text, or UTF-16 without "
                 "its mark; write it anew in UTF-8"
             )
         yield text

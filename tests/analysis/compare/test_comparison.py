@@ -160,7 +160,7 @@ def test_two_single_runs_have_no_winner_however_far_apart_they_lie(tmp_path) -> 
     found = compare_runs([run(tmp_path, "v", 100), run(tmp_path, "s", 300, engine="SGLang")])
     assert found.verdict.winner is None
     assert figure(found, "ttft_p95_ms").state == "undecided"
-    assert "nobody knows how far a run lies from its repeat: repeat both" in found.verdict.sentence
+    assert "the spread between repeats is unknown: repeat both" in found.verdict.sentence
 
 
 def test_figures_outside_the_headline_are_corrected_for_their_number(tmp_path) -> None:
@@ -219,7 +219,7 @@ def test_a_run_that_is_not_valid_is_left_out_and_named(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("names", "code", "words"),
     [
-        (("v", "v2"), Exit.USAGE, "nothing tells these runs apart"),
+        (("v", "v2"), Exit.USAGE, "these runs do not fall into two sides"),
         (("v", "s", "x"), Exit.USAGE, "3 kinds by their engine"),
         (("v", "simulated"), Exit.USAGE, "simulator"),
     ],

@@ -82,7 +82,7 @@ def test_the_client_is_shown_for_the_same_first_tokens(tmp_path: Path) -> None:
 
 
 def test_why_there_is_no_figure_is_told(tmp_path: Path) -> None:
-    reason = "the engine's counters began anew in between: it was restarted"
+    reason = "the engine's counters started over in between: it was restarted"
     found = server_figures(run_with(tmp_path, latency([], histograms={}, why=reason)))
     assert {figures.p50.why for figures in found.values()} == {reason}
     assert server_figures(run_with(tmp_path, None))["ttft"].mean.value is None

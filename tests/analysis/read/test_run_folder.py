@@ -191,4 +191,4 @@ def test_a_miss_that_the_engine_leaves_out_is_told_from_what_it_does_not_report(
     write_table(tmp_path / schema.REQUESTS_CSV, schema.REQUEST_COLUMNS, rows)
     run = read_run(tmp_path)
     assert [None if np.isnan(value) else value for value in run.requests["cached_tokens"]] == read
-    assert any("taken for misses" in note for note in run.notes) == (0.0 in read and 0 not in told)
+    assert any("counted as misses" in note for note in run.notes) == (0.0 in read and 0 not in told)

@@ -64,7 +64,7 @@ def test_page_and_markdown_tell_all_and_escape_names() -> None:
     tune = raced()
     page, text = render_tune(tune), tune_markdown(tune)
     assert "seqs=&lt;4&gt;" in page and "seqs=<4>" not in page and "SIMULATED" in page and "SIMULATED" in text
-    for sentence in ("out of memory", "not told from the winner", "On fresh seeds"):
+    for sentence in ("out of memory", "not distinguishable from the winner", "On fresh seeds"):
         assert sentence in page and sentence in text
     assert "src=" not in page and "http" not in page.replace("http-equiv", "")
 

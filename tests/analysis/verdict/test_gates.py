@@ -185,7 +185,7 @@ def test_equal_better_or_tolerably_worse_is_no_regression(tmp_path, then, now, t
 def test_a_single_earlier_run_misses_no_gate_and_meets_none(tmp_path, now: float) -> None:
     found = regressions(*nights(tmp_path, [100.0], now))
     assert {gate.state for gate in found.gates} == {"undetermined"}
-    assert "nobody knows how far a run lies from its repeat" in found.gates[0].sentence
+    assert "the spread between repeats is unknown" in found.gates[0].sentence
 
 
 def test_nights_that_lie_far_apart_leave_a_regression_undetermined(tmp_path) -> None:

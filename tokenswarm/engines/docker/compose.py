@@ -116,21 +116,21 @@ def gpu_ids(text: str | None) -> list[str] | None:
         return None
     ids = [part.strip() for part in text.split(",")]
     if not all(part and part.replace("-", "").replace("_", "").isalnum() for part in ids) or len(set(ids)) < len(ids):
-        raise UserError(Exit.USAGE, f"GPUS={text!r} is no list of GPUs: give indices or UUIDs, such as GPUS=0,1.")
+        raise UserError(Exit.USAGE, f"GPUS={text!r} is not a list of GPUs: give indices or UUIDs, such as GPUS=0,1.")
     return ids
 
 
 def bind_address(host: str | None, environ: Mapping[str, str]) -> str:
     """The address of this machine on which the port is published: `host`, else BIND, else 127.0.0.1.
 
-    Raises UserError(Exit.USAGE) for what is no IPv4 address.
+    Raises UserError(Exit.USAGE) for what is not an IPv4 address.
     """
     address = host or environ.get("BIND") or "127.0.0.1"
     try:
         return str(ipaddress.IPv4Address(address))
     except ValueError:
         raise UserError(
-            Exit.USAGE, f"BIND={address!r} is no IPv4 address: give one of this machine, or 0.0.0.0 for all."
+            Exit.USAGE, f"BIND={address!r} is not an IPv4 address: give one of this machine, or 0.0.0.0 for all."
         ) from None
 
 

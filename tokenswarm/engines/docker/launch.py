@@ -71,7 +71,9 @@ def launch(request: StartRequest, on_progress: Progress | None = None) -> Docker
     engine.started, engine.command = began, start.command
     engine.notes = request.resolve_settings().notes
     if not ipaddress.ip_address(host).is_loopback:
-        engine.notes.append(f"{description.title} is published on {host}: whoever reaches this machine can use it.")
+        engine.notes.append(
+            f"{description.title} is published on {host}: anyone who can reach this machine can use it."
+        )
     engine.ready_timeout_s = request.ready_timeout_s or profile.ready_timeout_s
     return engine
 
@@ -109,9 +111,9 @@ def _make_room(client: DockerClient, description: EngineSpec, project: str) -> N
         if there.state in ("running", "paused", "restarting"):
             raise UserError(
                 Exit.ENGINE,
-                f"{description.title} runs already in container {there.name} ({there.base_url or 'no port'}): load it "
-                f"with HOST={there.base_url or '...'}, stop it with `make down ENGINE={description.name}`, or set "
-                "COMPOSE_PROJECT_NAME to start one beside it.",
+                f"{description.title} is already running in container {there.name} ({there.base_url or 'no port'}): "
+                f"load it with HOST={there.base_url or '...'}, stop it with `make down ENGINE={description.name}`, or "
+                "set COMPOSE_PROJECT_NAME to start one beside it.",
             )
         containers.remove(container)
 

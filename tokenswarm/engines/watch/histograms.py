@@ -110,7 +110,7 @@ def between(start: HistogramReading | None, end: HistogramReading | None) -> Ser
         else {name: growth(start.histograms.get(name), histogram) for name, histogram in end.histograms.items()}
     )
     if restarted or any(histogram is None for histogram in grown.values()):
-        record.why = "the engine's counters began anew in between: it was restarted"
+        record.why = "the engine's counters started over in between: it was restarted"
     elif not grown:
         record.why = "the engine exports no histogram of its latencies"
     else:

@@ -34,7 +34,7 @@ def _reader() -> ReadRow:
         seen += 1
         messages = fields.messages(row["conversations"], "from", "value")
         if not any(message["role"] == "user" for message in messages):
-            raise ValueError("nobody asks anything in this conversation")
+            raise ValueError("this conversation has no message of a user")
         yield from requests_of(messages, fields.text(row, "id") or f"conversation-{seen}")
 
     return read

@@ -47,7 +47,7 @@ def wanted_last(value: str) -> int | None:
 
 def last_of_the_kind(folder: Path, wanted: int) -> Sequence[Path]:
     """Up to `wanted` valid runs of the same kind as the run in `folder`, started before it, from its own results
-    folder, in the order of their starts. Raises UserError (RUN_FOLDER) where there is none."""
+    folder, in order of their start. Raises UserError (RUN_FOLDER) where there is none."""
     entries = read_library(folder.resolve().parent)
     this = next((entry for entry in entries if entry.folder.resolve() == folder.resolve()), None)
     if this is None:

@@ -52,7 +52,7 @@ def test_rules_may_hold_themselves() -> None:
         ("root ::= y", "no rule of the name y"),
         ('root ::= ("a"', "not closed"),
         ('root ::= "a")', "not opened"),
-        ("hello", "is no rule"),
+        ("hello", "is not a rule"),
         ('root ::= * "a"', "behind nothing"),
         ("root ::= {3}", "cannot be read"),
     ],

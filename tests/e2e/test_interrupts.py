@@ -115,7 +115,10 @@ def test_a_signal_to_the_load_generator_alone_is_told(long_run: Started, number:
     long_run.find(LOCUST).send_signal(number)
     run = long_run.finish()
     assert run.code == Exit.LOAD_GENERATOR, run.err
-    assert "was stopped by something other than this command" in run.err and run.manifest["ended_early"]["rule"] == "stopped"
+    assert (
+        "was stopped by something other than this command" in run.err
+        and run.manifest["ended_early"]["rule"] == "stopped"
+    )
     assert run.summary["outcome"]["name"] == "ENDED_EARLY"
     _kept(run)
 

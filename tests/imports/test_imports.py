@@ -232,8 +232,8 @@ def test_each_run_of_a_file_becomes_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "none of the result files"),
-        ("hello", "none of the result files"),
+        ("", "not one of the result files"),
+        ("hello", "not one of the result files"),
         (json.dumps({"duration": 3.0, "model_id": "m", "backend": "vllm"}), "--save-detailed"),
         (json.dumps({"duration": 3.0, "random_input_len": 1, "backend": "sglang"}), "--output-details"),
         (json.dumps(vllm(ttfts=["a"])), "is not what vllm bench serve writes"),

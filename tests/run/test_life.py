@@ -69,7 +69,10 @@ def test_a_run_that_somebody_else_stopped_is_not_complete(tmp_path: Path) -> Non
     assert (outcome.status, outcome.error.code) == ("failed", Exit.LOAD_GENERATOR)
     ended = manifest(outcome.folder)["ended_early"]
     assert (ended["rule"], ended["code"]) == ("stopped", Exit.LOAD_GENERATOR)
-    assert "was stopped by something other than this command" in ended["sentence"] and "measured for 7.0 s of 30 s" in ended["sentence"]
+    assert (
+        "was stopped by something other than this command" in ended["sentence"]
+        and "measured for 7.0 s of 30 s" in ended["sentence"]
+    )
 
 
 def test_a_worker_that_dies_in_the_middle_of_a_run_is_named_at_once_and_in_run_json(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_the_record_is_read_as_it_was_written_and_a_newer_one_is_refused(tmp_pat
         ((), Exit.USAGE, "there is no prompt"),
         (("--prompt", " "), Exit.USAGE, "there is no prompt"),
         (("--prompt", "x", "--context", "there/is/none.txt"), Exit.DATA, "none.txt cannot be read"),
-        (("--prompt", "x", "--context", "{binary}"), Exit.DATA, "no text in UTF-8"),
+        (("--prompt", "x", "--context", "{binary}"), Exit.DATA, "not text in UTF-8"),
         (("--prompt", "x", "--context", "{empty}"), Exit.DATA, "holds no text"),
         (("--prompt", "x", "--engines", "a,b,c"), Exit.USAGE, "one or two names"),
         (("--prompt", "x", "--b-host", "http://127.0.0.1:1"), Exit.USAGE, "--b-host needs --a-host"),

@@ -72,9 +72,7 @@ def add(commands: Any) -> None:
         help="what a run differs by from its repeat (standard deviation), where a side has a "
         "single run; `tokenswarm qualify` measures it",
     )
-    parser.add_argument(
-        "--any-clocks", action="store_true", help="also compare runs whose GPUs ran at different clocks"
-    )
+    parser.add_argument("--any-clocks", action="store_true", help="compare runs with different GPU clocks too")
     parser.add_argument(
         "--planned-pairs",
         type=at_least_one,

@@ -56,12 +56,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--model", help="model of all engines")
     parser.add_argument("--runtime", choices=("local", "docker"), help="what engines that are started here run in")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="device of engines that are started here")
-    parser.add_argument(
-        "--scenario",
-        default="chat",
-        metavar="NAME",
-        help="scenario that gives the engine settings and timeouts (default chat)",
-    )
+    parser.add_argument("--scenario", default="chat", metavar="NAME", help="for engine settings, timeouts (chat)")
     parser.add_argument("--set", default="", dest="settings", metavar='"K=V ..."', help="values of all engines")
     parser.add_argument(
         "--repeats",

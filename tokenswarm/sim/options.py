@@ -72,10 +72,7 @@ def parser() -> argparse.ArgumentParser:
     add("--model", default="sim-8b", help="name of the model that is served (sim-8b)")
     add("--profile", default="h100-8b", help=f"{', '.join(profile_names())}, or a .toml file (h100-8b)")
     add(
-        "--style",
-        choices=sorted(STYLES),
-        default="vllm",
-        help="the engine to imitate: its dialect and prefix cache (vllm)",
+        "--style", choices=sorted(STYLES), default="vllm", help="the engine to imitate: dialect and prefix cache (vllm)"
     )
     add("--seed", type=int, default=0, help="seed of the answers and faults (0)")
     add("--api-key-env", metavar="VAR", help="name of the environment variable that holds the API key to ask for")

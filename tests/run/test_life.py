@@ -209,6 +209,16 @@ def test_the_first_interrupt_ends_the_run_in_good_order(tmp_path: Path) -> None:
     assert log == ["locust asked to stop", "locust ended", "engine stopped"]
 
 
+@pytest.mark.parametrize(("compatible", "told"), [(None, False), (True, False), (False, True)])
+def test_the_sdk_is_spoken_of_only_where_it_was_tried_and_does_not_get_along(
+    compatible: bool | None, told: bool, tmp_path: Path
+) -> None:
+    asked = PreflightRecord(**ANSWERS | {"sdk_compatible": compatible, "sdk_notes": ["no [DONE]"]})
+    screen = io.StringIO()
+    CheckedEngine(plan(tmp_path), FakeEngine([]), asked, (), None).announce(Console(file=screen, width=200))  # type: ignore[arg-type]
+    assert ("base_url alone is not enough: no [DONE]" in screen.getvalue()) is told
+
+
 # ---- the same in the web UI, where Locust owns the folder and both outlive the run
 
 

@@ -62,7 +62,7 @@ class CheckedEngine:
         console.print(
             Text.assemble((engine.title, "bold"), f" {engine.version or ''}  model {self.model}  {engine.base_url}")
         )
-        if not self.preflight.sdk_compatible:
+        if self.preflight.sdk_compatible is False:  # None: nobody asked
             console.print(sdk_sentence(self.preflight), highlight=False, markup=False)
 
 

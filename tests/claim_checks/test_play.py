@@ -307,14 +307,16 @@ def test_an_answer_without_text_tells_nothing_of_reasoning() -> None:
 @pytest.mark.parametrize(
     ("content", "holds", "failures"),
     [
-        ('{"verdict": "yes"}', True, 0),
-        ('{"verdict": "perhaps"}', False, 3),
+        ('{"verdict": "yes", "because": "it rains"}', True, 0),
+        ('{"verdict": "perhaps", "because": "it rains"}', False, 3),
+        ('{"verdict": "yes", "because": "it rains\x07"}', False, 3),
         ("Once upon a time", False, 3),
     ],
 )
 def test_a_schema_is_enforced_or_not(content: str, holds: bool, failures: int) -> None:
     seen = checks.schema_enforced(subject(message(content=content)))
     assert (seen.holds, seen.failures, seen.trials) == (holds, failures, 3)
+    assert holds or seen.words.startswith("0 of 3 answers are valid, 0 were cut for example ")
 
 
 def test_cut_answers_are_no_counterexamples() -> None:

@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import jsonschema
-
 from tokenswarm.base.masking import masked
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract.claims_record import ClaimEvidence
@@ -24,6 +22,7 @@ from tokenswarm.engines.management_http import Unreachable
 from tokenswarm.generator.new_run import fresh_salt
 from tokenswarm.run.first_request import LoadToCheck, send_alone
 from tokenswarm.run.sdk_check import SdkResult, ask_by_sdk
+from tokenswarm.workloads.answer_checks import fits_schema, why_not
 from tokenswarm.workloads.base import Prompt, cache_buster_prefix
 
 _CHAT = "/v1/chat/completions"
@@ -209,16 +208,18 @@ def _closing_tag(model: str) -> int | None:
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
-    "required": ["verdict"],
-    "properties": {"verdict": {"enum": ["yes", "no", "unsure"]}},
+    "required": ["verdict", "because"],
+    "properties": {"verdict": {"enum": ["yes", "no", "unsure"]}, "because": {"type": "string", "maxLength": 24}},
 }
-"""Small: a grammar may allow white space between any two signs, which a random model gives at length."""
+"""Small: a grammar may allow white space between any two signs, which a random model gives at length. With a text that
+has a longest length: there real engines were seen to write what is no JSON (docs/structured.md)."""
 
 
 @check("schema_enforced")
 def schema_enforced(subject: Subject) -> ClaimEvidence:
     """Is each answer that was not cut valid by the schema that it was asked for, whatever the prompt says?"""
     wanted = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": _SCHEMA, "strict": True}}
+    fits = fits_schema(_SCHEMA, trusted=True)
     trials = failures = cut = 0
     words = ""
     for number in range(subject.trials):
@@ -236,9 +237,9 @@ def schema_enforced(subject: Subject) -> ClaimEvidence:
             continue
         trials += 1
         text = _message(document).get("content") or ""
-        if not _is_valid(text):
+        if (reason := why_not(fits, text)) is not None:
             failures += 1
-            words = words or f"for example {' '.join(text.split())[:60]!r}"
+            words = words or f"for example {' '.join(text.split())[:60]!r}: {reason}"
     if not trials:
         return ClaimEvidence(why=f"all {cut} answers were cut by their length")
     return ClaimEvidence(
@@ -247,14 +248,6 @@ def schema_enforced(subject: Subject) -> ClaimEvidence:
         failures=failures,
         words=f"{trials - failures} of {trials} answers are valid, {cut} were cut {words}".strip(),
     )
-
-
-def _is_valid(text: str) -> bool:
-    try:
-        jsonschema.validate(json.loads(text), _SCHEMA)
-    except (ValueError, jsonschema.ValidationError):
-        return False
-    return True
 
 
 @check("warmup_effect")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+import msgspec
 import pytest
 
 from tokenswarm.base.config_text import parse_set
@@ -133,7 +134,7 @@ def test_more_than_the_engine_can_do_waits_for_max_in_flight_and_what_is_left_is
 
 def test_the_warm_up_ends_when_ttft_is_steady_or_at_its_limit() -> None:
     steady = played("batch", "load.users=4 load.duration_s=2", "--profile", "flat")
-    assert steady.warmup.steady is True and steady.timeline.measure_start == pytest.approx(5.3)
+    assert steady.warmup.steady is True and steady.timeline.measure_start == pytest.approx(7.3)
     fixed = played("batch", "load.users=4 load.duration_s=2 load.warmup_s=3", "--profile", "flat")
     assert fixed.timeline.measure_start == pytest.approx(3.3)
     assert {row["phase"] for row in fixed.rows} == {"warmup", "measure"}
@@ -192,3 +193,12 @@ def test_a_shared_document_is_cached_after_its_first_reader(style: str) -> None:
     first, *others = sorted(found.measured(), key=lambda row: row["sent_at"])
     assert first["cached_tokens"] < 0.01 * first["prompt_tokens"] and others
     assert all(row["cached_tokens"] > 0.9 * row["prompt_tokens"] for row in others)
+
+
+@pytest.mark.parametrize("loop", ["load.users=4", "load.rate=6"])
+def test_a_warm_up_ends_by_ttft_hit_rate_and_requests_in_flight_as_the_real_one_does(loop: str) -> None:
+    settings = f"{loop} load.duration_s=2 load.warmup_max_s=60 output.max_tokens=16"
+    series = played("rag", settings).warmup.series
+    assert isinstance(series, dict) and series.keys() == {"TTFT", "hit rate", "requests in flight"}
+    cold = played("rag", f"{settings} prompts.state=cold").warmup.series
+    assert isinstance(cold, msgspec.UnsetType), "of a fresh cache neither could be steady"

@@ -20,8 +20,6 @@ _POLL_S = 0.05
 _MOST_SAMPLES = 36_000
 _LOOK_S = 0.1
 """How often it looks whether anything is left to send."""
-_SAMPLE_S = 0.1
-"""How often the requests in flight are counted in the warm-up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +113,7 @@ class PhaseController:
         """Count the requests in flight until the measured phase."""
         while self.warmup is None and not self._stop.is_set():
             self._samples.append((time.time(), in_flight()))
-            gevent.sleep(_SAMPLE_S)
+            gevent.sleep(steady.SAMPLE_S)
 
     def _warm_up(self) -> None:
         """Wait for the time that was asked for, or until the load is steady, or to the limit."""

@@ -39,6 +39,7 @@ from tokenswarm.generator.reporter import Reporter
 from tokenswarm.generator.schedule import LEAD_S
 from tokenswarm.generator.shape import ScenarioShape
 from tokenswarm.generator.sinks import FileSink
+from tokenswarm.generator.warmup import latency_name
 from tokenswarm.live.live_stats import LiveStats
 from tokenswarm.scenario.arrivals import RECORDED
 from tokenswarm.workloads import create
@@ -190,7 +191,7 @@ class Coordinator(ProcessRole):
             announce=self._timeline_changed,
             quiet=self.quiet,
             finish=self._finish,
-            latency_name="TTFT" if scenario.output.stream else "the time of an answer",
+            latency_name=latency_name(scenario.output.stream),
             in_flight=None if scenario.phases_apart else lambda: self.in_flight().total(),
             exhausted=self.exhausted,
         )

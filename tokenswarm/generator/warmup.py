@@ -39,6 +39,8 @@ _WORTH_SAYING = 0.1
 """Change of the mean from which one that may be chance is told: so few answers do not show that there is none."""
 JUDGE_S = 0.5
 """How often the warm-up is asked whether it is steady."""
+SAMPLE_S = 0.1
+"""How often the requests in flight are counted meanwhile."""
 HIT_RATE, IN_FLIGHT = "hit rate", "requests in flight"
 WarmupAnswer = tuple[float, float, int | None, int | None, float]
 """(unix time of its end, TTFT in ms, cached prompt tokens, prompt tokens, E2E in ms) of an answer of the warm-up."""
@@ -124,6 +126,11 @@ def judge_load(
     series[IN_FLIGHT] = stationarity.judge_values([(float(n), 1.0) for at, n in in_flight if first <= at <= now])
     steady = all(each.steady is not False for each in series.values())
     return replace(judged, steady=steady, series=series)
+
+
+def latency_name(streamed: bool) -> str:
+    """What the latency of an answer of the warm-up is called."""
+    return "TTFT" if streamed else "the time of an answer"
 
 
 def pace(load: Load, judgement: Judgement, answers: Iterable[WarmupAnswer], record: WarmupRecord) -> Pace:

@@ -92,6 +92,8 @@ class _Run:
         self._numbers = 0
         self._answers: list[warmup.WarmupAnswer] = []
         """Of the warm-up."""
+        self._in_flight: list[tuple[float, int]] = []
+        """(moment, requests in flight) in the warm-up."""
         self._warmup = WarmupRecord()
         self._phase_played = "warmup"
         self._binding: Binding[VirtualUser] = Binding(
@@ -117,6 +119,8 @@ class _Run:
             self._spawn(load.users)
             full_since = (load.users - 1) // load.spawn_rate
         least, limit = warmup.bounds(load, 0.0, full_since)
+        if not self._cold:
+            clock.at(full_since, self._count_in_flight)
         clock.at(least, lambda: self._judge(full_since, limit))
         self._until(lambda: clock.now >= self._timeline.measure_end or self._exhausted())
         self._timeline.end_measuring(clock.now, load.drain_s)
@@ -148,14 +152,27 @@ class _Run:
             and self._timeline.phase_at(self._clock.now) == "measure"
         )
 
+    def _count_in_flight(self) -> None:
+        """Now and then in the warm-up."""
+        if self._timeline.measure_start == math.inf:
+            self._in_flight.append((self._clock.now, len(self._engine.live)))
+            self._clock.at(self._clock.now + warmup.SAMPLE_S, self._count_in_flight)
+
     def _judge(self, full_since: float, limit_s: float) -> None:
         """Is the warm-up over? As the phase controller asks."""
         load, now = self._load, self._clock.now
-        judgement = warmup.judge(self._answers, 0.0, full_since, now)
+        what = warmup.latency_name(self._scenario.output.stream)
+        judgement = (
+            warmup.judge(self._answers, 0.0, full_since, now)
+            if self._cold
+            else warmup.judge_load(self._answers, self._in_flight, 0.0, full_since, now, what)
+        )
         if not judgement.steady and now < limit_s:
             self._clock.at(min(now + warmup.JUDGE_S, limit_s), lambda: self._judge(full_since, limit_s))
             return
-        self._warmup = warmup.ended(judgement, seconds=now, limit_s=load.warmup_most_s, fixed=load.warmup_s is not None)
+        self._warmup = warmup.ended(
+            judgement, seconds=now, limit_s=load.warmup_most_s, fixed=load.warmup_s is not None, what=what
+        )
         timeline = self._timeline
         timeline.pace = warmup.pace(load, judgement, self._answers, self._warmup)
         timeline.set_window(now + LEAD_S, load.duration_s, load.drain_s)

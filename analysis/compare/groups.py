@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
+from tokenswarm.analysis.compare.side_names import OF_THE_PAIR, engine_name, engine_version, side_names
 from tokenswarm.analysis.figures.gpu_states import clocks_apart
 from tokenswarm.analysis.verdict.outcome import COMPARABLE
 
@@ -51,14 +52,6 @@ class Groups:
     left_out: list[LeftOut] = field(default_factory=list)
 
 
-def _engine(summary: Summary) -> str:
-    return summary.run.engine.title or summary.run.engine.name or "engine not known"
-
-
-def _version(summary: Summary) -> str:
-    return f"{_engine(summary)} {summary.run.engine.version or 'of unknown version'}"
-
-
 def _settings(summary: Summary) -> str:
     return json.dumps(summary.run.effective, sort_keys=True)
 
@@ -67,18 +60,16 @@ SAME_TOKENS = 0.002
 """Factors that differ by so much may be of one tokenizer behind two chat templates."""
 VARIED = "what you varied"
 """Excuse of a setting that is compared."""
-_OF_THE_PAIR = frozenset({"prompts.salt", "prompts.seed", "load.warmup_s", "load.answer_s"})
-"""Values that a comparison sets for each of its pairs: no settings of a side."""
 
 
 def _overrides(summary: Summary) -> str:
     overrides = sorted(summary.run.overrides.items())
-    return " ".join(f"{key}={value}" for key, value in overrides if key not in _OF_THE_PAIR) or "no SET"
+    return " ".join(f"{key}={value}" for key, value in overrides if key not in OF_THE_PAIR) or "no SET"
 
 
 _KEYS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
-    ("engine", _engine),
-    ("engine version", _version),
+    ("engine", engine_name),
+    ("engine version", engine_version),
     ("model", lambda summary: str(summary.run.model)),
     ("GPUs", lambda summary: ", ".join(summary.run.gpus) or "no GPU seen"),
     ("settings", _overrides),
@@ -87,7 +78,7 @@ _KEYS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
 )
 """By what runs are told apart, the first that gives exactly two kinds."""
 _NAMES = frozenset({"engine", "engine version", "model", "GPUs"})
-"""Kinds whose values make good names; others are told beneath A and B."""
+"""Kinds whose values make good names as they are."""
 
 
 def usable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[LeftOut]]:
@@ -132,7 +123,7 @@ def split(summaries: Sequence[Summary]) -> Groups:
             )
         if len(kinds) == 2:
             a, b = ([summary for summary in good if key(summary) == kind] for kind in kinds)
-            label_a, label_b = kinds if title in _NAMES else ("A", "B")
+            label_a, label_b = kinds if title in _NAMES else side_names(a[0], b[0])
             return Groups(label_a, label_b, a, b, title, out)
     names = ", ".join(summary.run_id for summary in good)
     left_out = f"; left out: {'; '.join(f'{run.run_id} ({run.why})' for run in out)}" if out else ""
@@ -148,16 +139,8 @@ def named_groups(a: Sequence[Summary], b: Sequence[Summary], label_a: str | None
     for side, good, out in (("A", good_a, out_a), ("B", good_b, out_b)):
         if not good:
             raise _none_left(out, f"of side {side} ")
-    labels = _labels(good_a[0], good_b[0])
+    labels = side_names(good_a[0], good_b[0])
     return Groups(label_a or labels[0], label_b or labels[1], good_a, good_b, "choice", [*out_a, *out_b])
-
-
-def _labels(a: Summary, b: Summary) -> list[str]:
-    """Names for two sides: the engines if they differ, else their versions or models, else A and B."""
-    for key in (_engine, _version, lambda summary: str(summary.run.model)):
-        if key(a) != key(b):
-            return [key(a), key(b)]
-    return ["A", "B"]
 
 
 def with_equal_clocks(groups: Groups) -> Groups:
@@ -194,7 +177,7 @@ def shared_settings(groups: Groups) -> str:
     return " ".join(
         f"{key}={value}"
         for key, value in sorted(tables[0].items())
-        if key not in _OF_THE_PAIR and all(table.get(key) == value for table in tables)
+        if key not in OF_THE_PAIR and all(table.get(key) == value for table in tables)
     )
 
 
@@ -216,14 +199,14 @@ def about(groups: Groups) -> list[str]:
         " ".join(
             f"{key}={value}"
             for key, value in sorted(table.items())
-            if other.get(key) != value and key not in _OF_THE_PAIR
+            if other.get(key) != value and key not in OF_THE_PAIR
         )
         for table, other in (tables, tables[::-1])
     ]
     if not any(own):
         own = [group[0].run.engine.base_url or "" for group in (groups.a, groups.b)]
     return [
-        f"{_version(group[0])}, {text or ('endpoint not known' if group[0].run.measured_by else 'nothing set')}"
+        f"{engine_version(group[0])}, {text or ('endpoint not known' if group[0].run.measured_by else 'nothing set')}"
         for group, text in zip((groups.a, groups.b), own, strict=True)
     ]
 

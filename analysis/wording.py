@@ -73,9 +73,11 @@ def quantity(figure: Figure | None) -> str:
 
 
 def interval(figure: Figure | None) -> str:
-    """A figure's 95% interval without unit, or an empty string."""
-    if figure is None or figure.value is None or not figure.ci95:
+    """A figure's 95% interval without unit, `no interval` where it would be a single point, or an empty string."""
+    if figure is None or figure.value is None:
         return ""
+    if not figure.ci95:
+        return (figure.why or "").partition(":")[0]
     low, high = figure.ends
     if low is None:
         return f"≤ {number(high, figure.unit)}"

@@ -58,6 +58,8 @@ ABOVE_IDEAL = 0.03
 SAME_LATENCY = 0.5
 """Share of the successes that may have one and the same latency. Rows hold microseconds, of which no two answers have
 the same by more than chance: an interval of such values is a single point, and its certainty is false."""
+FIRST_TOKENS = frozenset({"ttft", "ttfo", "scheduled_ttft"})
+"""Metrics that are no better than the stamps of first tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Answers:
     cached_tokens: np.ndarray
     prompt_chars: np.ndarray
     ttft_ms: np.ndarray = field(default_factory=lambda: np.empty(0))
+    """None of a run in virtual time, whose times were computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ def same_latency(answers: Answers) -> Contradiction | None:
         return None
     return Contradiction(
         "same_latency",
-        frozenset(),
+        FIRST_TOKENS,
         f"{share:.0%} of the answers have the same TTFT to the microsecond ({value:,.6g} ms): such times were "
         "rounded or made up, not measured, and their interval, a single point at worst, tells nothing.",
         share,

@@ -44,13 +44,15 @@ with 5, and 95% as it is now)."""
 LEVELS = (50.0, 75.0, 90.0, 95.0)
 """Percentiles at which the strongest dependence is looked for, each if FEWEST_AT_A_LEVEL are beyond it."""
 FEWEST_AT_A_LEVEL = 15
+SINGLE_POINT = "no interval: all that it is made of is alike"
+"""Why a figure has no interval where it would be a single point: no measurement is so certain."""
 RUN_TOO_SHORT = 0.5
 """Correlation of neighbouring batches from which waves are as long as the run; one time in a hundred it is chance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its 95% interval and the observations behind it; or no number, and `why`.
+    """A number with its 95% interval and the observations behind it; or no number, or no interval, and `why`.
 
     `low` or `high` is None where the sample cannot bound the value on that side.
     """
@@ -66,7 +68,7 @@ class Estimate:
         if self.value is None:
             return Figure(unit=unit, n=self.n, why=self.why or "not measured")
         interval = None if self.low is None and self.high is None else [self.low, self.high]
-        return Figure(self.value, unit, self.n, interval)
+        return Figure(self.value, unit, self.n, interval, self.why)
 
 
 def percentile(ordered: np.ndarray, q: float, dependence: float = 1.0, strongest: float = 1.0) -> Estimate:
@@ -89,12 +91,12 @@ def percentile(ordered: np.ndarray, q: float, dependence: float = 1.0, strongest
     least = n / max(1.0, dependence, strongest)
     high = _upper_rank(worth, q / 100.0) if _is_bounded(least, 1.0 - q / 100.0) else None
     low = _upper_rank(worth, 1.0 - q / 100.0) if _is_bounded(least, q / 100.0) else None  # counted from the other end
-    return Estimate(
-        value=float(interpolate(ordered, q)),
-        low=_at_rank(ordered, (worth - low) * n / worth + 1.0) if low is not None else None,
-        high=_at_rank(ordered, high * n / worth) if high is not None else None,
-        n=n,
-    )
+    value = float(interpolate(ordered, q))
+    first = _at_rank(ordered, (worth - low) * n / worth + 1.0) if low is not None else None
+    last = _at_rank(ordered, high * n / worth) if high is not None else None
+    if first is not None and first == last:
+        return Estimate(value, n=n, why=SINGLE_POINT)
+    return Estimate(value, first, last, n)
 
 
 def _is_bounded(worth: float, beyond: float) -> bool:
@@ -281,6 +283,8 @@ def block_rate(amounts: np.ndarray, block_s: float, n: int) -> Estimate:
     mean = float(rates.mean())
     if len(rates) < 2:
         return Estimate(mean, n=n)
+    if not rates.any():
+        return Estimate(mean, n=n, why=SINGLE_POINT)
     half = float(t_quantile(0.5 + CONFIDENCE / 2.0, len(rates) - 1) * rates.std(ddof=1) / math.sqrt(len(rates)))
     half = max(half, mean / n) if n else half
     return Estimate(mean, max(0.0, mean - half), mean + half, n)

@@ -9,7 +9,7 @@ from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
 from tokenswarm.analysis.render.figures import latency_title, shown_latencies
 from tokenswarm.analysis.render.levels import headings, level_rows
 from tokenswarm.analysis.verdict.gates import judged
-from tokenswarm.analysis.wording import bound_words, load_sentence, verdict_words
+from tokenswarm.analysis.wording import bound_words, load_sentence, shown_state, verdict_words
 
 from tokenswarm.contract.metric import Place
 from tokenswarm.contract.metrics import METRICS
@@ -66,7 +66,7 @@ def _gates(summary: Summary) -> list[str]:
                 bound_words(gate),
                 value,
                 text.interval(figure),
-                f"{_MARKS[gate.state]} {verdict_words(gate)}",
+                f"{_MARKS[shown_state(gate)]} {verdict_words(gate)}",
             )
         )
     return ["| gate | limit | measured | 95% interval | result |", "|---|---|---|---|---|", *rows, ""]

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 import numpy as np
-import pandas as pd
 from msgspec.structs import replace
 from tokenswarm.analysis.figures.flow import in_flight, output_flow
 from tokenswarm.analysis.figures.interference import sentence
@@ -18,7 +17,7 @@ from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.verdict.outcome import INVALID, NOTE
 
-from tokenswarm.contract.manifest import Reason
+from tokenswarm.contract.manifest import VIRTUAL, Reason
 from tokenswarm.contract.metric import Latency, Rate
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.objectives import parse_slo_key
@@ -110,7 +109,7 @@ def _figures(part: Summary | LevelFigures, metrics: Collection[str]) -> Iterator
 
 def implausible(run: Run, window: Window | None, summary: Summary) -> list[Contradiction]:
     """What does not agree in a run."""
-    return contradictions(_answers(run.measured), _counted(run, window, summary))
+    return contradictions(_answers(run), _counted(run, window, summary))
 
 
 def reason_of(each: Contradiction, judged: Collection[str]) -> Reason:
@@ -119,8 +118,8 @@ def reason_of(each: Contradiction, judged: Collection[str]) -> Reason:
     return Reason(each.rule, verdict, each.value, each.limit, each.unit, each.sentence)
 
 
-def _answers(rows: pd.DataFrame) -> Answers:
-    ok = rows[is_ok(rows)]
+def _answers(run: Run) -> Answers:
+    ok = run.measured[is_ok(run.measured)]
     cells = {
         name: ok[name].to_numpy(dtype=float)
         for name in ("chunks", "completion_tokens", "prompt_tokens", "cached_tokens", "prompt_chars")
@@ -129,7 +128,7 @@ def _answers(rows: pd.DataFrame) -> Answers:
         **cells,
         by_usage=(ok["token_source"] == "usage").to_numpy(),
         seconds=ok["e2e_ms"].to_numpy() / 1e3,
-        ttft_ms=ok["ttft_ms"].to_numpy(dtype=float),
+        ttft_ms=np.empty(0) if run.manifest.engine.runtime == VIRTUAL else ok["ttft_ms"].to_numpy(dtype=float),
     )
 
 

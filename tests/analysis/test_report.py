@@ -206,7 +206,10 @@ def page_of_run(folder: Path) -> str:
         [row()],
         [row(status="failed", error="connect_refused", ttft_ms=None, e2e_ms=None, completion_tokens=None)] * 3,
         [row(ttft_ms=None, ttfo_ms=None, last_token_ms=None, chunks=None)] * 30,
-        [row(completion_tokens=None, prompt_tokens=None, cached_tokens=None, token_source=None)] * 30,
+        [
+            row(completion_tokens=None, prompt_tokens=None, cached_tokens=None, token_source=None, ttft_ms=100 + i)
+            for i in range(30)
+        ],
         [row(status="cancelled", e2e_ms=None)] * 4,
     ],
     ids=["no rows", "one row", "all failed", "not streamed", "no token counts", "all cancelled"],

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+import struct
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import gevent
 import gevent.socket
@@ -654,6 +656,7 @@ def test_a_process_that_is_held_between_two_pieces_of_a_long_request_knows_its_t
 
 def test_a_look_that_may_have_left_sockets_out_does_not_bound_what_the_next_one_finds(connect: Connect) -> None:
     looks = connect("http://127.0.0.1:9").loop_time
+    looks._polled_ns = time.monotonic_ns() + 10**9  # none of these polls took long
     looks._after_poll()
     bounds = []
     for reads in (0, 3, 64, 64, 2, 0):  # of the look before
@@ -661,6 +664,47 @@ def test_a_look_that_may_have_left_sockets_out_does_not_bound_what_the_next_one_
         looks._after_poll()
         bounds.append(looks.earliest_ns > before)
     assert bounds == [True, True, False, False, True, True]
+
+
+def test_a_poll_that_took_longer_than_any_may_have_been_held_behind_its_look(connect: Connect) -> None:
+    """What came while the process was held behind the look is found by the next one, and came before the look ended."""
+    looks = connect("http://127.0.0.1:9").loop_time
+    looks._polled_ns = began_ns = time.monotonic_ns() - 50_000_000
+    looks._after_poll()
+    looks.reads, looks._polled_ns = 0, time.monotonic_ns() + 10**9
+    looks._after_poll()
+    assert looks.earliest_ns == began_ns
+
+
+class _Kept(wire.Connection):
+    """A connection that is given its reads."""
+
+    def __init__(self) -> None:
+        self._loop_time = SimpleNamespace(earliest_ns=0, reads=0, wall_behind_ns=-1000)
+        self._forget()
+
+
+def kernel_stamp(realtime_ns: int) -> list[tuple[int, int, bytes]]:
+    return [(0, 0, struct.pack("@qq", *divmod(realtime_ns, 10**9)))]
+
+
+def test_a_read_is_as_sure_as_the_kernels_stamp_of_its_own() -> None:
+    """One without, one behind a hold between the readings of the two clocks, and one whose stamp was put off to keep
+    the order are not; that others of the connection have stamps changes nothing."""
+    kept, second = _Kept(), 10**9
+    kept._keep(b"a", kernel_stamp(1 * second), 1 * second + 500, 1 * second - 500)
+    kept._keep(b"b", [], 2 * second, 2 * second - 1000)
+    kept._keep(b"c", kernel_stamp(3 * second), 3 * second, 3 * second + 12_000_000)
+    kept._keep(b"d", kernel_stamp(3 * second + 1_000_000), 3 * second + 1_000_000, 3 * second + 999_000)
+    kept._keep(b"e", kernel_stamp(5 * second), 5 * second + 700, 5 * second - 300)
+    assert kept.own_stamps == {1, 2, 3}
+    assert kept.stamps == [
+        second - 1000,
+        2 * second - 1000,
+        3 * second + 12_000_000,
+        3 * second + 12_000_000,
+        5 * second - 1000,
+    ]
 
 
 def test_tokens_that_many_streams_get_at_once_lie_within_their_bounds(tmp_path: Path, connect: Connect) -> None:

@@ -152,7 +152,7 @@ def test_intervals_of_a_rate_cover_the_truth_in_a_closed_loop() -> None:
     held, seconds = 0, 300
     for _ in range(RUNS):
         amounts, _ = np.histogram(closed_loop_ends(rng, seconds=seconds, **setting), RATE_BLOCKS, (0, seconds))
-        found = block_rate(amounts, seconds / RATE_BLOCKS, 1)
+        found = block_rate(amounts, seconds / RATE_BLOCKS, int(amounts.sum()))
         held += found.low <= truth <= found.high
     print(f"rate of a closed loop: {held / RUNS:.1%}")
     assert LEAST <= held / RUNS <= MOST

@@ -104,7 +104,7 @@ class _Exchange:
         sending_ns = connection.sending_ns
         stamp = self.decoder.stream.token_stamps[0]
         index = connection.stamps.index(stamp)
-        if connection.kernel_stamps and self._ends_with_first_token(index):
+        if index not in connection.own_stamps and self._ends_with_first_token(index):
             return sending_ns
         return sending_ns + max(0, stamp - max(connection.earliest[index], self.sent_ns))
 

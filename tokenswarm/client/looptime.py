@@ -32,6 +32,7 @@ _RESTS_PER_WORK = 8
 """After so much work a rest is this many times as long: the looks' own cost stays small beside it."""
 LOOK_S = 0.0015
 """Longest time between two looks of a loop that gets the CPU: below the 2 ms that a run's error may reach."""
+_LONGEST_POLL_NS = int(LOOK_S * 1.2e9)
 _WORTH_SLEEPING_NS = 50_000
 _MAY_BE_CUT = 48
 """Reads from which a look may not have brought all that was readable; what it brings beside them is few."""
@@ -43,15 +44,28 @@ class LoopTime:
     """Follows the gevent loop of this process (about 1 us an iteration, 1% of a core when idle).
 
     `earliest_ns`: no byte that the current iteration finds unread arrived before this (monotonic ns).
+    `wall_behind_ns`: the monotonic clock minus the wall clock, as of the last look.
     """
 
-    __slots__ = ("_longest_ns", "_looked_ns", "_loop", "_rest_ns", "_turns", "_watchers", "earliest_ns", "reads")
+    __slots__ = (
+        "_longest_ns",
+        "_looked_ns",
+        "_loop",
+        "_polled_ns",
+        "_rest_ns",
+        "_turns",
+        "_watchers",
+        "earliest_ns",
+        "reads",
+        "wall_behind_ns",
+    )
 
     def __init__(self, rest_ns: int = POLL_INTERVAL_NS if sys.platform == "linux" else 0) -> None:
         self._loop = loop = gevent.get_hub().loop
         self._turns: deque[Waiter] = deque()
         self._rest_ns, self._longest_ns = rest_ns, LONGEST_REST_NS if rest_ns else 0
-        self._looked_ns = self.earliest_ns = time.monotonic_ns()
+        self._polled_ns = self._looked_ns = self.earliest_ns = time.monotonic_ns()
+        self.wall_behind_ns = self._looked_ns - time.time_ns()
         self.reads = 0
         """Reads since the last look; whoever reads counts here."""
         self._watchers = (loop.prepare(), loop.check(), loop.timer(LOOK_S, LOOK_S))
@@ -72,16 +86,23 @@ class LoopTime:
     def _before_poll(self) -> None:
         if self._turns:
             self._loop.run_callback(self._turns.popleft().switch, None)  # the poll will not block then
+            self._polled_ns = time.monotonic_ns()
             return
-        worked = time.monotonic_ns() - self._looked_ns
+        self._polled_ns = now_ns = time.monotonic_ns()
+        worked = now_ns - self._looked_ns
         left = min(self._longest_ns, max(self._rest_ns, _RESTS_PER_WORK * worked)) - worked
         if left > _WORTH_SLEEPING_NS:
             _sleep(left / 1e9)
+            self._polled_ns = time.monotonic_ns()
 
     def _after_poll(self) -> None:
         if self.reads < _MAY_BE_CUT:
             self.earliest_ns = self._looked_ns
-        self._looked_ns, self.reads = time.monotonic_ns(), 0
+        now_ns = time.monotonic_ns()
+        self.wall_behind_ns = now_ns - time.time_ns()
+        # A poll ends with the next tick at the latest. One that took longer was held, maybe behind its look.
+        self._looked_ns = now_ns if now_ns - self._polled_ns < _LONGEST_POLL_NS else self._polled_ns
+        self.reads = 0
 
     def _tick(self) -> None:
         """The look itself is what it is for."""

@@ -38,6 +38,8 @@ _SO_TIMESTAMPNS = 35  # Linux, <asm-generic/socket.h>; the socket module does no
 _unpack_timespec = struct.Struct("@qq").unpack
 _ANCILLARY_BYTES = 64
 _MAX_PLAUSIBLE_LAG_NS = 60_000_000_000
+_CLOCKS_APART_NS = 100_000
+"""By what the kernel's clock and ours may disagree."""
 _BUFFER = memoryview(bytearray(READ_BYTES))
 """Every read goes through it, since none is interrupted: a buffer of its own for each would fragment the heap."""
 _BUFFERS = (_BUFFER,)
@@ -80,8 +82,8 @@ class Connection:
         "earliest",
         "failure",
         "idle_since",
-        "kernel_stamps",
         "lag_ns",
+        "own_stamps",
         "reader",
         "reads",
         "sending_ns",
@@ -114,7 +116,8 @@ class Connection:
         """Before this no byte of the read can have arrived (see LoopTime)."""
         self.lag_ns = -1
         """Longest time that received bytes lay unread; -1 without kernel stamps."""
-        self.kernel_stamps = False
+        self.own_stamps: set[int] = set()
+        """Reads whose stamp is no kernel's, or was put off: their bytes may have arrived before."""
         self.reader = ResponseReader()
         self._fed = self._reads_seen = 0
         self.bytes_in = 0
@@ -324,17 +327,23 @@ class Connection:
 
     def _keep(self, data: bytes, ancillary: list[Any], realtime_ns: int, monotonic_ns: int) -> None:
         """Keep a read with the moment at which its last byte arrived."""
+        stamps, lag = self.stamps, -1
         if ancillary:
             seconds, nanoseconds = _unpack_timespec(ancillary[0][2])  # the only kind that was asked for
             lag = realtime_ns - seconds * 1_000_000_000 - nanoseconds
-            if 0 <= lag < _MAX_PLAUSIBLE_LAG_NS:  # else the wall clock was stepped in between
-                monotonic_ns -= lag
-                self.kernel_stamps = True
-                if lag > self.lag_ns:
-                    self.lag_ns = lag
-        stamps = self.stamps
-        if stamps and monotonic_ns < stamps[-1]:
-            monotonic_ns = stamps[-1]  # clocks may disagree by microseconds; order is certain
+        if 0 <= lag < _MAX_PLAUSIBLE_LAG_NS:
+            monotonic_ns -= lag
+            if lag > self.lag_ns:
+                self.lag_ns = lag
+            apart_ns = monotonic_ns + lag - realtime_ns - self._loop_time.wall_behind_ns
+            if not -_CLOCKS_APART_NS < apart_ns < _CLOCKS_APART_NS:
+                self.own_stamps.add(len(stamps))  # held between the readings of the two clocks, or stepped lately
+        else:  # none, as for a segment that came while stamping was being switched on; or the wall clock was stepped
+            self.own_stamps.add(len(stamps))
+        if stamps and monotonic_ns < stamps[-1]:  # order is certain
+            if stamps[-1] - monotonic_ns > _CLOCKS_APART_NS:
+                self.own_stamps.add(len(stamps))
+            monotonic_ns = stamps[-1]
         self.reads.append(data)
         stamps.append(monotonic_ns)
         self.earliest.append(self._loop_time.earliest_ns)

@@ -21,6 +21,8 @@ from tokenswarm.contract.tolerant import tolerant_record
 
 EXTERNAL = "external"
 """Name and runtime of an engine that somebody else runs, of whatever kind."""
+VIRTUAL = "virtual"
+"""Runtime of a run in virtual time: its latencies were computed, not measured."""
 
 
 class EngineRecord(msgspec.Struct):

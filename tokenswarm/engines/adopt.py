@@ -90,5 +90,5 @@ def _hint(endpoint: Endpoint, error: web.Unreachable) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return untrusted_hint()
     if not endpoint.tls and "reset" in str(error):
-        return "; does this port want https:// ?"
+        return "; perhaps this port wants https"
     return ""

@@ -37,8 +37,9 @@ class Truth:
 
     arrival_ns: the first bytes of the request were read; submitted_ns: it was complete and went to the engine.
     writes_ns: stamped immediately before the write call of each event with text; models_ns: when the model of time
-    wanted it. first_written_ns: immediately after the first of these calls: the event arrived in between. tokens:
-    tokens in these events. outcome: ok, fault, disconnected, or interrupted by the server's end.
+    wanted it. first_written_ns: when the first of these events had left, after the event loop's next flush: the event
+    arrived in between. tokens: tokens in these events. outcome: ok, fault, disconnected, or interrupted by the
+    server's end.
     """
 
     request_id: str

@@ -18,6 +18,7 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import write_whole
 from tokenswarm.contract.manifest import (
+    VIRTUAL,
     CacheResetRecord,
     CostRecord,
     CountsRecord,
@@ -36,8 +37,6 @@ from tokenswarm.sim.config import Config
 from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import VirtualRun, run
 
-VIRTUAL = "virtual"
-"""The runtime that run.json names."""
 NOTE = (
     "Computed in virtual time: the simulator's model of an engine and the users were computed, nothing was sent, "
     "and no load generator was measured."

@@ -54,8 +54,6 @@ def rules(of: Answers | None = None, by: EngineCounts | None = None) -> list[str
         ({"prompt_tokens": np.nan}, []),
         ({"cached_tokens": 1001}, ["usage_cached"]),
         ({"cached_tokens": 1000}, []),
-        ({"ttft_ms": 100.0}, ["same_latency"]),
-        ({"ttft_ms": np.nan}, []),
     ],
 )
 def test_what_answers_say_of_themselves(cells: dict[str, Any], expected: list[str]) -> None:
@@ -94,10 +92,18 @@ def test_what_the_engine_counts_against_what_we_saw(facts: dict[str, Any], expec
     assert rules(by=counted(**facts)) == expected
 
 
-@pytest.mark.parametrize(("same", "expected"), [(15, []), (16, ["same_latency"])])
-def test_times_of_which_most_are_one_were_not_measured(same: int, expected: list[str]) -> None:
+@pytest.mark.parametrize(("same", "spoilt"), [(15, False), (16, True), (30, True)])
+def test_times_of_which_most_are_one_were_not_measured(same: int, spoilt: bool) -> None:
     times = np.where(np.arange(30) < same, 100.0, 100.0 + np.arange(30) / 1000.0)
-    assert rules(replace(answers(), ttft_ms=times)) == expected
+    found = contradictions(replace(answers(), ttft_ms=times), counted())
+    assert [(each.rule, each.metrics) for each in found] == (
+        [("same_latency", {"ttft", "ttfo", "scheduled_ttft"})] if spoilt else []
+    )
+
+
+@pytest.mark.parametrize("times", [np.full(19, 100.0), np.full(30, np.nan)])
+def test_of_too_few_answers_or_of_unknown_times_nothing_is_said(times: np.ndarray) -> None:
+    assert contradictions(replace(answers(), ttft_ms=times), counted()) == []
 
 
 def test_each_contradiction_names_the_figures_that_it_spoils_and_both_numbers() -> None:

@@ -27,8 +27,10 @@ def mixed(
     """30 requests of each class: a third of the readers' wait for 300 ms, every one of the batch job's does so."""
     rows = []
     for i in range(30):
-        rows.append(row(request_id=f"r{i}", sent_at=START + i, ttft_ms=300.0 if i % 3 == 0 else 100.0))
-        rows.append(row(request_id=f"b{i}", sent_at=START + i, user_class="BatchClassifier", ttft_ms=300.0) | cells)
+        rows.append(row(request_id=f"r{i}", sent_at=START + i, ttft_ms=(300.0 if i % 3 == 0 else 100.0) + i / 1000))
+        rows.append(
+            row(request_id=f"b{i}", sent_at=START + i, user_class="BatchClassifier", ttft_ms=300.0 + i / 1000) | cells
+        )
     facts = manifest(seconds=60.0)
     facts["scenario"] = facts["scenario"] | {"workload": "mix", "values": {"slo": of_mix or {}}}
     facts["classes"] = {

@@ -188,3 +188,9 @@ def test_a_run_as_short_as_its_waves_is_told() -> None:
     assert not too_short(np.linspace(1, 3, 100))
     assert not too_short(np.ones(1000))
     assert not too_short(np.full(1000, np.nan))
+
+
+def test_an_interval_is_never_a_single_point() -> None:
+    for estimate in (percentiles(np.full(200, 7.0), (50,))[50], block_rate(np.zeros(10), 1.0, 0)):
+        figure = estimate.figure("ms")
+        assert figure.value is not None and figure.ci95 is None and figure.why.startswith("no interval")

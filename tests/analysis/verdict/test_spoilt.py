@@ -7,16 +7,27 @@ from typing import Any
 
 import pytest
 from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.render.markdown import markdown
+from tokenswarm.analysis.render.page import cell
 from tokenswarm.analysis.summary import summarise
+from tokenswarm.analysis.wording import interval
 
 from tests.analysis.make_run import START, manifest, row, write_run
 from tokenswarm.contract.summary.summary_record import Summary
 
 
 def summary_of(
-    folder: Path, slo: dict | None = None, host: dict | None = None, cores: int = 8, workers: int = 1, **cells: Any
+    folder: Path,
+    slo: dict | None = None,
+    host: dict | None = None,
+    cores: int = 8,
+    workers: int = 1,
+    apart_us: int = 1,
+    **cells: Any,
 ) -> Summary:
     rows = [row(**{"request_id": f"r{i}", "sent_at": START + i / 2, "prompt_chars": 4000} | cells) for i in range(60)]
+    for number, each in enumerate(rows):
+        each["ttft_ms"] += apart_us * number / 1000
     told = manifest(seconds=30.0, scenario={"name": "rag", "values": {"slo": slo or {}}})
     told["host"]["cores"], told["load"]["workers"] = cores, workers
     samples = [
@@ -44,12 +55,29 @@ def test_a_spoilt_figure_that_is_neither_headline_nor_gated_is_only_left_out(
     found = summary_of(
         tmp_path, slo, ttft_ms=1000.0, ttfo_ms=20.0, last_token_ms=3000.0, e2e_ms=3000.0, ttft_uncertainty_ms=3.0
     )
-    assert found.latency["ttfo_ms"]["p50"].value is None and found.latency["ttft_ms"]["p50"].value == 1000.0
+    assert found.latency["ttfo_ms"]["p50"].value is None and found.latency["ttft_ms"]["p50"].value == pytest.approx(
+        1000.0, abs=0.1
+    )
     assert found.verdict == verdict
     assert [reason.verdict for reason in found.reasons if reason.rule == "timing_error"] == [
         "INVALID" if slo else "NOTE"
     ]
     assert [(gate.state, gate.figure.value) for gate in found.slo] == ([("undetermined", None)] if slo else [])
+
+
+def test_a_ttft_that_is_the_same_for_most_answers_is_not_given(tmp_path: Path) -> None:
+    found = summary_of(tmp_path, {"ttft_p95_ms": 500}, apart_us=0, sent_at=START)
+    assert (found.verdict, found.reasons[0].rule) == ("INVALID", "same_latency")
+    assert found.latency["ttft_ms"]["p50"].value is None and found.latency["ttfo_ms"]["p50"].value is None
+    assert found.slo[0].state == "undetermined"
+
+
+def test_a_latency_whose_interval_would_be_a_single_point_has_none_and_every_form_says_so(tmp_path: Path) -> None:
+    found = summary_of(tmp_path, e2e_ms=1090.0, last_token_ms=1090.0)
+    e2e = found.latency["e2e_ms"]["p50"]
+    assert (e2e.value, e2e.ci95, interval(e2e)) == (1090.0, None, "no interval")
+    assert found.latency["ttft_ms"]["p50"].ci95 is not None
+    assert "no interval" in markdown(found) and cell(e2e)["below"] == "no interval"
 
 
 def test_usage_that_counts_too_little_takes_every_figure_of_output_tokens_with_it(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_busy_worker_outside_the_window_does_not_matter(tmp_path: Path) -> None:
 def test_timing_error_may_reach_two_ms_or_five_percent(
     tmp_path: Path, ttft_ms: float, uncertainty_ms: float, verdict: str
 ) -> None:
-    rows = [row(sent_at=START + i, ttft_ms=ttft_ms, ttft_uncertainty_ms=uncertainty_ms) for i in range(30)]
+    rows = [row(sent_at=START + i, ttft_ms=ttft_ms + i / 1000, ttft_uncertainty_ms=uncertainty_ms) for i in range(30)]
     summary = judged(tmp_path, rows)
     assert summary.verdict == verdict
     assert summary.generator.timing_error_bound_ms.value == pytest.approx(uncertainty_ms)

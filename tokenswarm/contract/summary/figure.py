@@ -23,7 +23,7 @@ class Record(msgspec.Struct):
 
 
 class Figure(Record):
-    """A number with its unit and 95% interval, or `why` there is no number.
+    """A number with its unit and 95% interval, or `why` there is no number, or no interval where it would be a point.
 
     `n`: observations. An end of `ci95` is None where the sample does not bound it. `bucket`: ends of the histogram's
     bucket that the value is in, the upper None if open.

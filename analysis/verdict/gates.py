@@ -67,7 +67,10 @@ def gates_sentence(gates: Sequence[SloGate | Gate]) -> str:
         return "The run is valid; it has no gates."
     count = {state: sum(gate.state == state for gate in gates) for state in ("met", "missed", "undetermined")}
     if count["met"] == len(gates):
-        return "The one gate is met." if len(gates) == 1 else f"All {len(gates)} gates are met."
+        unsure = sum(isinstance(gate, SloGate) and not gate.certain for gate in gates)
+        if len(gates) == 1:
+            return f"The one gate is met{', not certain' if unsure else ''}."
+        return f"All {len(gates)} gates are met{f', {unsure} of them not certain' if unsure else ''}."
     parts = [f"{n} {'is' if n == 1 else 'are'} {state}" for state, n in count.items() if n and state != "met"]
     met = f"{count['met'] or 'None'} of {_gates(len(gates))} {'is' if count['met'] < 2 else 'are'} met"
     first = next((f" {sentence_of(gate)}." for gate in gates if gate.state == "missed"), "")

@@ -72,7 +72,7 @@ def sglang(**more: Any) -> dict[str, Any]:
         "completed": N,
         "input_lens": [100] * N,
         "output_lens": [4] * N,
-        "ttfts": [0.1] * N,
+        "ttfts": [0.1 + 1e-5 * i for i in range(N)],
         "itls": [[0.01, 0.02, 0.03]] * N,
         "generated_texts": ["x"] * N,
         "errors": [""] * N,
@@ -96,8 +96,8 @@ def aiperf(number: int, **more: Any) -> dict[str, Any]:
         },
         "metrics": {
             "input_sequence_length": {"value": 100, "unit": "tokens"},
-            "time_to_first_token": {"value": 120.0, "unit": "ms"},
-            "request_latency": {"value": 180.0, "unit": "ms"},
+            "time_to_first_token": {"value": 120.0 + number / 1000, "unit": "ms"},
+            "request_latency": {"value": 180.0 + number / 1000, "unit": "ms"},
             "output_sequence_length": {"value": 4, "unit": "tokens"},
             "inter_chunk_latency": {"value": [10.0, 20.0, 30.0], "unit": "ms"},
         },
@@ -113,8 +113,8 @@ def guidellm(total: int = N + 1, **more: Any) -> dict[str, Any]:
         timings = {
             "request_start": start,
             "resolve_start": start,
-            "first_token_iteration": start + 0.12,
-            "last_token_iteration": start + 0.18,
+            "first_token_iteration": start + 0.12 + number / 1e5,
+            "last_token_iteration": start + 0.18 + number / 1e5,
             "request_end": start + 0.19,
             "token_iterations": 4,
         }

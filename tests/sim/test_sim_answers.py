@@ -14,7 +14,7 @@ from tests.examples import examples
 from tokenswarm.sim.answers import AnswerSettings, AnswerSpec, plan
 from tokenswarm.sim.api import ApiError, parse
 from tokenswarm.sim.jobs import TOKEN_BYTES
-from tokenswarm.sim.text import Prose, count, encode, render_chat
+from tokenswarm.sim.text import Prose, count, encode, render_chat, slices
 
 PROSE = Prose(0)
 QUIET = AnswerSettings(reasoning="never")
@@ -269,3 +269,9 @@ def test_a_completion_takes_token_ids_and_content_may_come_in_parts():
         parsed(message([{"type": "text", "text": "hel"}, {"type": "text", "text": "lo"}])),
     )
     assert whole.prompt == parts.prompt
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=60))
+def test_tokens_are_slices_of_the_text_as_json_writes_them(text: str) -> None:
+    pieces = slices(text.encode())
+    assert pieces == [json.dumps(text[at : at + TOKEN_BYTES])[1:-1].encode() for at in range(0, len(text), TOKEN_BYTES)]

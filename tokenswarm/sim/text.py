@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -67,10 +68,17 @@ def render_chat(messages: Sequence[tuple[str, str | bytes]]) -> bytes:
     return b"".join(parts)
 
 
+_UNESCAPED = re.compile(rb"[ !#-\[\]-~]*")
+"""What JSON writes as it is."""
+
+
 def slices(data: bytes) -> list[bytes]:
     """The tokens of ASCII text as pieces of a JSON string (escaped where JSON asks for it)."""
+    starts = range(0, len(data), TOKEN_BYTES)
+    if _UNESCAPED.fullmatch(data):  # nearly always
+        return [data[start : start + TOKEN_BYTES] for start in starts]
     text = data.decode("ascii")
-    return [json.dumps(text[start : start + TOKEN_BYTES])[1:-1].encode() for start in range(0, len(text), TOKEN_BYTES)]
+    return [json.dumps(text[start : start + TOKEN_BYTES])[1:-1].encode() for start in starts]
 
 
 class Prose:

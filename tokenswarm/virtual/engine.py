@@ -165,4 +165,5 @@ class VirtualEngine:
 
 
 def _text(pieces: list[bytes]) -> str:
-    return json.loads(b'"' + b"".join(pieces) + b'"')
+    text = b"".join(pieces)
+    return json.loads(b'"' + text + b'"') if b"\\" in text else text.decode()

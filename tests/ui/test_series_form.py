@@ -85,6 +85,21 @@ def test_what_is_not_offered_is_refused(form: dict[str, str], words: str) -> Non
         command_of(form, session())
 
 
+@pytest.mark.parametrize(
+    ("name", "engines", "other"),
+    [
+        ("sim", ["llamacpp", "sim", "sim-sglang", "sglang"], "sim-sglang"),
+        ("vllm", ["vllm", "sglang"], "sglang"),
+        ("external", [], None),
+    ],
+)
+def test_the_other_side_is_one_of_the_same_kind_unless_one_chooses(
+    name: str, engines: list[str], other: str | None
+) -> None:
+    of = UiSession(EngineRecord(name=name), "m", "rag", ["rag"], "results", engines=engines)
+    assert offered(of)["other"] == other
+
+
 def test_everything_that_is_offered_is_taken() -> None:
     choices = offered(session())
     for budget in choices["budget"]:
@@ -139,6 +154,7 @@ def test_a_child_is_stopped_in_good_order_and_its_words_stay(tmp_path: Path) -> 
     shown = child.snapshot()
     assert (shown["state"], shown["code"], shown["choices"]) == ("ended", 130, CAPACITY)
     assert "was stopped" in shown["sentence"] and not shown["page"]
+    wait_until(lambda: child.snapshot()["at"] == child.snapshot()["at"])  # what it took stands still
 
 
 def test_the_end_of_the_ui_ends_a_child_that_heeds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

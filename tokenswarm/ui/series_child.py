@@ -41,7 +41,7 @@ class SeriesChild:
         self._process: gsubprocess.Popen | None = None
         self._lines: deque[str] = deque(maxlen=_LINES)
         self._choices: dict[str, str] = {}
-        self._began = 0.0
+        self._began = self._ended = 0.0
         self._stopped = 0
         self._folder: Path | None = None
         self._page: Path | None = None
@@ -57,7 +57,7 @@ class SeriesChild:
         if (why := self._busy()) is not None:
             raise UserError(Exit.USAGE, why)
         self._lines.clear()
-        self._choices, self._began, self._stopped = dict(choices), time.time(), 0
+        self._choices, self._began, self._ended, self._stopped = dict(choices), time.time(), 0.0, 0
         self._folder = self._page = None
         self._process = gsubprocess.Popen(
             list(command),
@@ -78,6 +78,8 @@ class SeriesChild:
             if self._process is process:
                 self._lines.append(line)
         process.wait()
+        if self._process is process:
+            self._ended = time.time()
 
     def stop(self) -> bool:
         """Ask it to end, in good order the first time and at once the second time. False where nothing runs."""
@@ -112,7 +114,7 @@ class SeriesChild:
             "stopping": self._stopped > 0,
             "choices": self._choices,
             "began": self._began,
-            "at": time.time(),
+            "at": time.time() if code is None else self._ended or time.time(),
             "code": code,
             "sentence": None if code is None else _how_it_ended(code, self._stopped > 0),
             "progress": None if progress is None else msgspec.to_builtins(progress),

@@ -33,11 +33,20 @@ def offered(session: UiSession) -> dict[str, Any]:
         "scenario": session.scenarios,
         "chosen": session.scenario,
         "engine": [THIS, *session.engines],
+        "other": _other(session),
         "this": session.engine.title or session.engine.name or "",
         "budget": BUDGETS,
         "duration": DURATIONS,
         "repeats": REPEATS,
     }
+
+
+def _other(session: UiSession) -> str | None:
+    """Whom the engine of this page is compared with unless one chooses: of a simulator another style of it."""
+    name = session.engine.name or ""
+    others = [each for each in session.engines if each != name]
+    alike = [each for each in others if each.partition("-")[0] == name.partition("-")[0]]
+    return next(iter([*alike, *others]), None)
 
 
 def command_of(form: Mapping[str, str], session: UiSession) -> list[str]:

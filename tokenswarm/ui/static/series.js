@@ -29,7 +29,7 @@
     const engine = (name) => (name === "this" ? "this engine" + (choices.this ? " (" + choices.this + ")" : "") : name);
     fill("scenario", choices.scenario, undefined, choices.chosen);
     fill("a", choices.engine, engine, "this");
-    fill("b", choices.engine, engine, choices.engine.find((name) => name !== "this"));
+    fill("b", choices.engine, engine, choices.other || undefined);
     fill("duration", choices.duration, (value) => (value === "scenario" ? "as the scenario says" : value));
     fill("repeats", choices.repeats, undefined, choices.repeats.at(-1));
     fill("budget", choices.budget, (value) => (value === "none" ? "not set (a capacity: 2 h, simulated 10 min)" : value), "15m");
@@ -49,6 +49,13 @@
     const said = [minutes((now.state === "running" ? now.at : progress ? progress.updated_at : now.at) - now.began) + " spent"];
     if (progress && progress.left && progress.left.seconds !== null && now.state === "running") said.push(minutes(progress.left.seconds) + " left at most");
     if (progress) said.push(count(progress.runs) + (progress.runs === 1 ? " run" : " runs"));
+    // A comparison tells which run it is at in what it prints, and how far that is.
+    if (!progress && now.state === "running") {
+      const began = now.lines.findLastIndex((line) => /^run \d+ of \d+: /.test(line));
+      if (began >= 0) said.push(now.lines[began]);
+      const along = now.lines.slice(Math.max(began, 0)).filter((line) => /^\s*\d+\/\d+ s  /.test(line)).at(-1);
+      if (along) said.push("measured " + along.trim().split("  ")[0]);
+    }
     if (!bracket) return said;
     const unit = UNITS[bracket.unit] || "";
     if (bracket.sure_pass !== null) said.push(number(bracket.sure_pass, 0) + unit + " surely pass");
@@ -102,7 +109,10 @@
     form.querySelector("button").disabled = Boolean(now.why_not);
     if (now.why_not && !going) $("series-hint").textContent = now.why_not[0].toUpperCase() + now.why_not.slice(1) + "."; else change();
     if (!there) return;
-    const kind = now.choices.kind, sides = kind === "compare" ? " of " + now.choices.a + " and " + now.choices.b : "";
+    // Of a run that never was nothing is said beside a series that is.
+    $("head").hidden = !document.body.dataset.run;
+    const named = (side) => (side === "this" ? (now.offered && now.offered.this) || "this engine" : side);
+    const kind = now.choices.kind, sides = kind === "compare" ? " of " + named(now.choices.a) + " and " + named(now.choices.b) : "";
     $("series-title").textContent = TITLES[kind] + sides + ": " + now.choices.scenario;
     $("series-state").textContent = going ? (now.stopping ? "stopping" : "going on") : "over";
     $("series-stop").hidden = !going;
@@ -110,7 +120,7 @@
     $("series-page").hidden = !now.page;
     const told = now.lines.filter((line) => /^after \d+ of at most/.test(line)).at(-1);
     const progress = now.progress;
-    $("series-sentence").textContent = going ? (progress && progress.sentence) || told || "It begins." : now.sentence + (told ? " It said: " + told : "");
+    $("series-sentence").textContent = going ? (progress && progress.sentence) || (told ? told[0].toUpperCase() + told.slice(1) + "." : "It begins.") : now.sentence + (told ? " It said: " + told : "");
     $("series-facts").textContent = facts(now).join(" · ");
     showLevels(progress && progress.bracket);
     const output = $("series-output").querySelector("pre"), atEnd = output.scrollHeight - output.scrollTop - output.clientHeight < 20;
@@ -127,6 +137,7 @@
     $("series-wrong").hidden = told.success;
     $("series-wrong").textContent = told.message;
     await look();
+    return told.success;
   }
 
   async function look() {
@@ -138,9 +149,10 @@
   }
 
   form.addEventListener("change", change);
-  form.addEventListener("submit", (event) => {
+  form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    send("./llm/series/start", new FormData(form));
+    // What goes on stands above; when it is over, the form is there again, closed as at first.
+    if (await send("./llm/series/start", new FormData(form))) $("series-new").open = false;
   });
   $("series-stop").addEventListener("click", () => send("./llm/series/stop", {}));
   const tick = async () => { await look(); setTimeout(tick, PERIOD_MS); };

@@ -32,6 +32,9 @@ from tokenswarm.scenario.loading import load_scenario
         (["load", "--usres", "3"], "load has no option --usres (did you mean --users?)"),
         (["load", "now"], "load does not know what to do with 'now'"),
         (["capacity", "--budget", "5x"], "BUDGET (--budget): '5x'"),
+        (["capacity", "--at-least", "-3"], "AT_LEAST (--at-least): '-3' is not a number above 0"),
+        (["tune", "--tasks", "-1"], "TASKS (--tasks): '-1' is not a whole number of at least 0"),
+        (["ui", "--web-port", "99999"], "WEB_PORT (--web-port): '99999' is not a port"),
         (["claims", "--gpus", "two"], "GPU_COUNT (--gpus): 'two'"),
     ],
 )

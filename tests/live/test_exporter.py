@@ -218,7 +218,7 @@ def test_a_taken_port_is_one_sentence_and_its_code(
         taken.listen()
         port = taken.getsockname()[1]
         monkeypatch.setenv(METRICS_VARIABLE, f"127.0.0.1:{port}")
-        with pytest.raises(UserError, match="choose another --metrics-port") as raised:
+        with pytest.raises(UserError, match=r"choose another METRICS_PORT \(--metrics-port\)") as raised:
             serve(part)
         assert raised.value.code is Exit.PORT
         assert main(["load", "--metrics-port", str(port)]) == Exit.PORT

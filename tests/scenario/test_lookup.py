@@ -84,6 +84,18 @@ def test_the_list_of_scenarios_shows_the_user_s_with_their_file_and_survives_a_b
     assert "scenarios" not in lines["chat"]
 
 
+@pytest.mark.parametrize("columns", [80, 100])
+def test_a_terminal_shows_users_duration_and_objectives_of_each_scenario_within_its_width(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert cli.main(["scenarios"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= columns
+    assert "32 users, 30 s" in out and "ttft_p95_ms 500, tpot_p95_ms 50, error_rate 0.01" in out
+    assert "20 req/s, 90 s" in out
+
+
 def test_a_locustfile_is_found_beside_the_scenario_then_in_the_places(places: tuple[Path, Path]) -> None:
     working, configuration = places
     scenario = put(working / "my/support.toml", SCENARIO.format(title="").replace("rag.py", "support.py"))

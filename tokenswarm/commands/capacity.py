@@ -12,7 +12,7 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import series_folder
-from tokenswarm.commands.values import at_least_one, dollars, seconds, share
+from tokenswarm.commands.values import above_zero, at_least_one, dollars, seconds, share
 
 if TYPE_CHECKING:
     from tokenswarm.commands.capacity_series import CapacityAsked
@@ -74,7 +74,9 @@ def add(commands: Any) -> None:
         metavar="USD",
         help="begin no further run once the tokens cost so much (needs prices: docs/endpoints.md)",
     )
-    search.add_argument("--at-least", type=float, metavar="N", help="the exit code says whether it can serve this load")
+    search.add_argument(
+        "--at-least", type=above_zero, metavar="N", help="the exit code says whether it can serve this load"
+    )
     search.add_argument(
         "--tiers",
         metavar="NAME",
@@ -115,7 +117,8 @@ def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
     record = capacity_of(load, asked, console)
     if options.json:
         print(json.dumps(json.loads((folder / "capacity.json").read_text("utf-8")), indent=2))
-    console.print(f"\n{capacity_sentence(record)}\nreport: {folder / CAPACITY_HTML}", highlight=False, soft_wrap=True)
+    console.print(f"\n{capacity_sentence(record)}", highlight=False)
+    console.print(f"report: {folder / CAPACITY_HTML}", highlight=False, soft_wrap=True)
     return exit_of(record, options.at_least)
 
 
@@ -136,7 +139,7 @@ def _print_plan(console: Console, options: LoadOptions, asked: CapacityAsked) ->
 
     plan = resolve(options)
     for line in forecast_lines(plan, new_record(plan, asked), asked.budget):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False)
     return Exit.PASSED
 
 

@@ -106,7 +106,7 @@ def _money(plan: RunPlan, requests: float, seconds: float) -> Iterator[str]:
         most = requests * scenario.output.max_tokens * endpoint.output_usd_per_million / 1e6
         yield f"answers: at most about ${most:.2f} (output.max_tokens each); prompts come on top"
     if plan.gpu_hour_usd is None and not endpoint.priced:
-        yield "money: no price is known (--gpu-hourly-cost, or prices in [endpoint])"
+        yield "money: no price is known (GPU_HOURLY_COST, --gpu-hourly-cost, or prices in [endpoint])"
 
 
 def _rounded(value: float) -> str:

@@ -164,7 +164,8 @@ def _write_capacities(options: argparse.Namespace, console: Console, folders: li
     if options.json:
         print(json.dumps(document, indent=2))
     else:
-        console.print(f"{sentence}\ncomparison: {into / COMPARED}.html", highlight=False, soft_wrap=True)
+        console.print(sentence, highlight=False)
+        console.print(f"comparison: {into / COMPARED}.html", highlight=False, soft_wrap=True)
     return Exit.PASSED
 
 

@@ -9,6 +9,7 @@ import socket
 
 from tokenswarm.base.environment import METRICS_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.commands.values import port
 
 
 def add_metrics_options(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +17,7 @@ def add_metrics_options(parser: argparse.ArgumentParser) -> None:
     watch = parser.add_argument_group("watching it from outside")
     watch.add_argument(
         "--metrics-port",
-        type=_port,
+        type=port,
         metavar="N",
         help="serve live metrics for Prometheus at this port, for as long as the load generator runs",
     )
@@ -54,16 +55,10 @@ def _try(host: str, port: int) -> None:
             raise UserError(
                 Exit.PORT,
                 f"metrics cannot be served at port {port} of {host}: it is taken; choose "
-                "another --metrics-port, or stop what listens there",
+                "another METRICS_PORT (--metrics-port), or stop what listens there",
             ) from None
         raise UserError(
             Exit.PORT if error.errno == errno.EACCES else Exit.USAGE,
-            f"metrics cannot be served at port {port} of {host} ({error.strerror}): --metrics-host must "
+            f"metrics cannot be served at port {port} of {host} ({error.strerror}): METRICS_HOST (--metrics-host) must "
             "be an address of this machine, and ports below 1024 need root",
         ) from None
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or not 0 < int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a port, such as 9646")
-    return int(text)

@@ -99,9 +99,9 @@ def _report_capacity(folder: Path, options: argparse.Namespace) -> Exit:
     if options.json:
         print((folder / CAPACITY_JSON).read_text("utf-8"), end="")
     elif not options.quiet:
-        Console(markup=False).print(
-            f"{capacity_sentence(record)}\nreport: {folder / CAPACITY_HTML}", highlight=False, soft_wrap=True
-        )
+        console = Console(markup=False)
+        console.print(capacity_sentence(record), highlight=False)
+        console.print(f"report: {folder / CAPACITY_HTML}", highlight=False, soft_wrap=True)
     return exit_of(record, record.at_least) if options.gate or options.strict else Exit.PASSED
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.commands.values import seconds
+from tokenswarm.commands.values import at_least_one, seconds
 
 INDEX_HTML = "index.html"
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
     results.add_argument("--label", metavar="TEXT", help="only those whose label contains this")
     results.add_argument(
         "--limit",
-        type=int,
+        type=at_least_one,
         default=40,
         metavar="N",
         help="how many the terminal lists, the newest first (default: 40; the page has all)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from typing import Any
 
@@ -37,9 +38,15 @@ def _scenarios(options: argparse.Namespace, argv: list[str]) -> Exit:
         for name, path in files.items()
     ]
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:3]]
+    room = shutil.get_terminal_size((0, 0)).columns  # 0: no terminal, but a script that reads a line a scenario
+    lines = []
     for name, title, load, objectives, place in rows:
-        cells = (name.ljust(widths[0]), title.ljust(widths[1]), load.ljust(widths[2]), objectives)
-        print("  ".join(filter(None, (*cells, f"({place})" if place else ""))).rstrip())
+        first = "  ".join((name.ljust(widths[0]), title.ljust(widths[1]), load.ljust(widths[2])))
+        more = "  ".join(filter(None, (objectives, f"({place})" if place else "")))
+        lines.append((first, more))
+    below = bool(room) and max(len(first) + 2 + len(more) for first, more in lines) > room
+    for first, more in lines:
+        print(f"{first.rstrip()}\n{' ' * (widths[0] + 2)}{more}".rstrip() if below else f"{first}  {more}".rstrip())
     return Exit.PASSED
 
 

@@ -14,7 +14,7 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import make_folder
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import reported, series_folder
-from tokenswarm.commands.values import at_least_one, seconds
+from tokenswarm.commands.values import at_least_none, at_least_one, seconds
 
 if TYPE_CHECKING:
     from tokenswarm.contract.tune_record import AnswersRecord, Ratio, Tune
@@ -76,7 +76,7 @@ def add(commands: Any) -> None:
     race.add_argument("--budget", type=seconds, metavar="T", help="longest time for the whole, such as 2h")
     race.add_argument(
         "--tasks",
-        type=int,
+        type=at_least_none,
         default=TASKS,
         metavar="N",
         help="tasks with known results that are asked under both settings where the winner changes a "

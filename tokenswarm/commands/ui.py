@@ -9,6 +9,7 @@ from rich.console import Console
 
 from tokenswarm.base.errors import Exit
 from tokenswarm.commands.load import add_options, load_options
+from tokenswarm.commands.values import port
 
 
 def add(commands: Any) -> None:
@@ -32,7 +33,7 @@ def add(commands: Any) -> None:
         help="in a container: the address of the host at which the port is published; that, and not "
         "--web-host, then decides whether a login is asked for",
     )
-    web.add_argument("--web-port", type=int, default=8089, metavar="N", help="default 8089")
+    web.add_argument("--web-port", type=port, default=8089, metavar="N", help="default 8089")
     add_options(parser)
     parser.set_defaults(run=_ui)
 

@@ -195,6 +195,6 @@ def serve(part: Any) -> WSGIServer | None:
         raise UserError(
             Exit.PORT,
             f"metrics cannot be served at {where} ({os.strerror(error.errno or 0)}): choose "
-            "another --metrics-port, or stop what listens there",
+            "another METRICS_PORT (--metrics-port), or stop what listens there",
         ) from None
     return server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,9 @@ _SIGNALS_ITSELF = "import os, signal, time\nos.kill(os.getpid(), signal.{name})\
 
 
 def _run(folder: Path, module: str, *before: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*before, sys.executable, "-m", module, "scenarios"], cwd=folder, capture_output=True, text=True, timeout=60
-    )
+    command = [*before, sys.executable, "-m", module, "scenarios"]
+    found_first = os.environ | {"PYTHONPATH": str(folder)}  # no module is taken from the working folder
+    return subprocess.run(command, cwd=folder, env=found_first, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize(("name", "by"), [("SIGINT", ""), ("SIGTERM", " by SIGTERM"), ("SIGHUP", " by SIGHUP")])

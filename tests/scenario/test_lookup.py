@@ -10,9 +10,11 @@ import pytest
 from tokenswarm import cli
 from tokenswarm.base.data_files import ENGINES_DIR, LOCUSTFILES_DIR, SCENARIOS_DIR
 from tokenswarm.base.errors import UserError
-from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, SCENARIOS, FileKind
+from tokenswarm.base.lookup import ENDPOINTS, ENGINES, LOCUSTFILES, SCENARIOS, FileKind
 from tokenswarm.engines import known_engines, load_description
 from tokenswarm.scenario.loading import load_scenario, scenario_names
+from tokenswarm.scenario.slo_tiers import FILES as TIERS
+from tokenswarm.series.space import SPACES
 
 SCENARIO = 'title = "{title}"\nlocustfile = "rag.py"\nworkload = "rag"\n'
 
@@ -146,6 +148,9 @@ def test_an_engine_s_file_name_must_be_a_name(places: tuple[Path, Path]) -> None
         (ENGINES, "vlm", "unknown engine 'vlm', did you mean 'vllm'?"),
         (ENGINES, "VLLM", "unknown engine 'VLLM', did you mean 'vllm'?"),
         (LOCUSTFILES, "chta.py", "unknown locustfile 'chta', did you mean 'chat'?"),
+        (ENDPOINTS, "openia", "unknown endpoint 'openia', did you mean 'openai'?"),
+        (SPACES, "vlm", "unknown space of settings 'vlm', did you mean 'vllm'?"),
+        (TIERS, "mlpref", "unknown file of tiers 'mlpref', did you mean 'mlperf'?"),
     ],
 )
 def test_a_name_that_is_not_there_is_answered_with_a_near_one_and_where_it_was_looked_for(
@@ -159,5 +164,6 @@ def test_a_name_that_is_not_there_is_answered_with_a_near_one_and_where_it_was_l
 def test_a_path_that_is_not_there_is_answered_with_the_folders_that_it_counts_from(places: tuple[Path, Path]) -> None:
     working, _ = places
     assert ENGINES.missing("mine/e.toml") == f"there is no engine file mine/e.toml in {working}"
+    assert TIERS.missing("mine/t.toml") == f"there is no file of tiers mine/t.toml in {working}"
     assert LOCUSTFILES.missing("sub/u.py", beside=[Path("/x")]) == f"there is no locustfile sub/u.py in /x or {working}"
     assert SCENARIOS.missing("/abs/s.toml") == "there is no scenario file /abs/s.toml"

@@ -81,7 +81,7 @@ def test_every_space_that_comes_along_is_one() -> None:
     assert {"vllm", "sglang", "sim"} <= set(SPACES.files())
     for name in SPACES.files():
         assert 2 < len(load_space(name, Limits({}, gpus=8)).candidates) <= 65
-    with pytest.raises(UserError, match="no space of settings") as refused:
+    with pytest.raises(UserError, match="unknown space of settings") as refused:
         load_space("nowhere", ANY)
     assert refused.value.code is Exit.USAGE
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import hidden
-from tokenswarm.base.sentences import probably_meant
+from tokenswarm.base.sentences import unknown
 from tokenswarm.base.toml_text import NotToml, decode
 
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -97,14 +97,6 @@ def with_overrides(
 
 def _copy(data: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copy(value) if isinstance(value, dict) else value for key, value in data.items()}
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """`unknown key 'user', did you mean 'users'? (known: ...)`."""
-    names = sorted(known)
-    meant = probably_meant(name, names)
-    hint = f", did you mean '{meant}'?" if meant else ""
-    return f"unknown {what} '{name}'{hint} (known: {', '.join(names) or 'none'})"
 
 
 def explain(error: ValidationError, model: type[BaseModel], source: str, overrides: Iterable[str] = ()) -> str:

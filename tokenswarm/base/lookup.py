@@ -14,9 +14,9 @@ from pathlib import Path
 
 import platformdirs
 
-from tokenswarm.base.config_text import unknown
 from tokenswarm.base.data_files import CHECKOUT, ENDPOINTS_DIR, ENGINES_DIR, LOCUSTFILES_DIR, SCENARIOS_DIR
 from tokenswarm.base.files import at_home, is_there
+from tokenswarm.base.sentences import unknown
 
 WORKING, CONFIGURATION, PACKAGE = "working folder", "configuration folder", "tokenswarm"
 
@@ -28,6 +28,8 @@ class FileKind:
     folder: str
     suffix: str
     packaged: Path
+    called: str = ""
+    """What people call one, where that is not the folder's name without its s."""
 
     def places(self) -> dict[str, Path]:
         """The folders that are searched, in order, by what people call them. They need not exist."""
@@ -67,10 +69,10 @@ class FileKind:
 
     def missing(self, name: str, beside: Iterable[Path] = (), further: Iterable[str] = ()) -> str:
         """Why `find` has no such file: where it looked, and which names there are, `further` ones among them."""
-        what, near = self.folder.removesuffix("s"), [str(folder) for folder in beside]
+        what, near = self.called or self.folder.removesuffix("s"), [str(folder) for folder in beside]
         if "/" in name:
             folders = [] if at_home(name).is_absolute() else [*near, str(Path.cwd())]
-            file = what if what.endswith("file") else f"{what} file"
+            file = what if self.called or what.endswith("file") else f"{what} file"
             return f"there is no {file} {name}" + (f" in {' or '.join(folders)}" if folders else "")
         places = [*near, f"./{self.folder}", str(self.places()[CONFIGURATION])]
         return (

@@ -16,3 +16,11 @@ def probably_meant(typed: str, known: Iterable[str]) -> str | None:
     by_lower = {each.lower(): each for each in known}
     close = difflib.get_close_matches(typed.lower(), by_lower, n=1, cutoff=0.55)
     return by_lower[close[0]] if close else None
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """`unknown key 'user', did you mean 'users'? (known: ...)`."""
+    names = sorted(known)
+    meant = probably_meant(name, names)
+    hint = f", did you mean '{meant}'?" if meant else ""
+    return f"unknown {what} '{name}'{hint} (known: {', '.join(names) or 'none'})"

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tokenswarm.base.config_text import explain, unknown
+from tokenswarm.base.config_text import explain
 from tokenswarm.base.data_files import CLAIMS_DIR
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.lookup import FileKind
+from tokenswarm.base.sentences import unknown
 from tokenswarm.base.toml_text import NotToml, decode
 
 CLAIMS = FileKind("claims", ".toml", CLAIMS_DIR)

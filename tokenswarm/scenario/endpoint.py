@@ -15,12 +15,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from tokenswarm.base.config_text import unknown
 from tokenswarm.base.endpoint import CHAT, COMPLETIONS, MODELS, RESPONSES, EndpointForm, Proxy
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import at_home
 from tokenswarm.base.lookup import ENDPOINTS, shown
 from tokenswarm.base.masking import LEAST_KEY_CHARS, hold_secret
+from tokenswarm.base.sentences import unknown
 from tokenswarm.base.toml_text import NotToml, decode
 from tokenswarm.scenario.requests import refuse_reserved
 from tokenswarm.scenario.values import Section, Usd
@@ -297,7 +297,7 @@ def _under(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 def _read(name: str, folders: list[Path]) -> dict[str, Any]:
     path = ENDPOINTS.find(name, beside=folders)
     if path is None:
-        raise UserError(Exit.USAGE, f"{unknown('endpoint', name, ENDPOINTS.files())}; a path to a .toml works too")
+        raise UserError(Exit.USAGE, ENDPOINTS.missing(name, beside=folders))
     try:
         content = decode(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:

@@ -9,11 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tokenswarm.base.config_text import unknown, with_overrides
+from tokenswarm.base.config_text import with_overrides
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.extensions import absolute
 from tokenswarm.base.files import at_home, digest, is_there
 from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, PACKAGE, SCENARIOS, shown
+from tokenswarm.base.sentences import unknown
 from tokenswarm.base.toml_text import NotToml, decode
 from tokenswarm.scenario.arrivals import TIMES
 from tokenswarm.scenario.endpoint import with_preset

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from tokenswarm.base.config_text import unknown, with_overrides
+from tokenswarm.base.config_text import with_overrides
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import is_there
+from tokenswarm.base.sentences import unknown
 from tokenswarm.scenario.engine_settings import NO_PARSER, EngineSettings
 from tokenswarm.scenario.mix import REQUESTS, SESSIONS, USERS, Mix, MixPart
 from tokenswarm.scenario.model import Scenario, validated

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tokenswarm.base.bounded_patterns import NoPattern, bounded
-from tokenswarm.base.config_text import unknown
+from tokenswarm.base.sentences import unknown
 from tokenswarm.contract.tables import ERROR_KINDS
 from tokenswarm.scenario.distribution import Distribution
 from tokenswarm.scenario.values import Count, PositiveSeconds, Seconds, Section, seconds_of_distribution

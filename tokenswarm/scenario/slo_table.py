@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tokenswarm.base.config_text import unknown
 from tokenswarm.base.numbers import LARGEST, is_sane
+from tokenswarm.base.sentences import unknown
 from tokenswarm.contract.objectives import parse_slo_key, slo_latencies, slo_rates
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tokenswarm.base.config_text import unknown
 from tokenswarm.base.data_files import COMPOSE_DIR
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.lookup import FileKind
+from tokenswarm.base.sentences import unknown
 from tokenswarm.base.toml_text import decode
 from tokenswarm.contract.objectives import bounds_of, parse_slo_key
 
-FILES = FileKind("tiers", ".toml", COMPOSE_DIR / "tiers")
+FILES = FileKind("tiers", ".toml", COMPOSE_DIR / "tiers", "file of tiers")
 TARGET = "target"
 
 
@@ -60,7 +60,7 @@ def _read(name: str) -> Mapping[str, Mapping[str, float]]:
     file, _, chosen = name.partition(":")
     path = FILES.find(file)
     if path is None:
-        raise UserError(Exit.USAGE, unknown("file of tiers", file, FILES.files()))
+        raise UserError(Exit.USAGE, FILES.missing(file))
     try:
         tables = checked_tiers(decode(path.read_text("utf-8")).get("tiers"))
     except (OSError, ValueError) as error:

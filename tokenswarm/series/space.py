@@ -13,7 +13,7 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.lookup import FileKind
 from tokenswarm.base.toml_text import decode, toml_value
 
-SPACES = FileKind("tune", ".toml", COMPOSE_DIR / "tune")
+SPACES = FileKind("tune", ".toml", COMPOSE_DIR / "tune", "space of settings")
 DEFAULT = "default"
 """Name of the candidate that is the scenario's own settings."""
 UNSET = "unset"
@@ -69,7 +69,7 @@ def load_space(name: str, limits: Limits) -> Space:
     if path is None:
         raise UserError(
             Exit.USAGE,
-            f"there is no space of settings '{name}' (known: {', '.join(SPACES.files())}); a path to a .toml works too",
+            SPACES.missing(name),
         )
     try:
         return space_of(decode(path.read_text("utf-8")), limits)

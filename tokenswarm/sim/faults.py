@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.sentences import unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def parse(text: str) -> Fault:
     """Reads `kind` or `kind:a` or `kind:a,b`. Raises ValueError with a sentence."""
     kind, _, rest = text.strip().partition(":")
     if kind not in KINDS:
-        raise ValueError(f"unknown fault {kind!r}: choose one of {', '.join(KINDS)}")
+        raise ValueError(unknown("fault", kind, KINDS))
     parameters = KINDS[kind].parameters
     try:
         arguments = tuple(float(part) for part in rest.split(",")) if rest else ()

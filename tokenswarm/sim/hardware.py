@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.sentences import unknown
 from tokenswarm.base.toml_text import NotToml, decode
 
 _PROFILES = Path(__file__).with_name("profiles")
@@ -127,10 +128,8 @@ def load_profile(name: str, **overrides: float | None) -> EngineProfile:
     try:
         data = decode(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        known = ", ".join(profile_names())
-        raise UserError(
-            Exit.USAGE, f"unknown simulator profile {name!r}: choose one of {known}, or a .toml file"
-        ) from None
+        what = unknown("simulator profile", name, profile_names())
+        raise UserError(Exit.USAGE, f"{what}; the path of a .toml file works too") from None
     except (OSError, UnicodeDecodeError, NotToml) as error:
         raise UserError(Exit.USAGE, f"{path}: not a readable profile: {error}") from None
     _check(path, data)

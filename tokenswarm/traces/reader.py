@@ -11,9 +11,9 @@ from typing import IO, Any
 
 import msgspec
 
-from tokenswarm.base.config_text import unknown
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import at_home
+from tokenswarm.base.sentences import unknown
 from tokenswarm.traces import fields
 from tokenswarm.traces.files import MAX_LINE_CHARS, json_values, lines, open_text
 from tokenswarm.traces.format import Container, Format, Row

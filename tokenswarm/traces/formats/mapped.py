@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tokenswarm.base.config_text import unknown
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.sentences import unknown
 from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, ReadRow, Row
 from tokenswarm.traces.request import Message, TraceRequest

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from tokenswarm.analysis.capacity.comparison import CapacityRatio, differences, overlaid, ratio_of
 from tokenswarm.analysis.capacity.frontier import add_frontier
@@ -63,7 +62,9 @@ def _no_odd_values(*folders: Path) -> Iterator[None]:
         raise UserError(Exit.RUN_FOLDER, f"{files} holds values that no search writes ({what})") from None
 
 
-def compare_capacities(folders: Sequence[Path], labels: Sequence[str | None], into: Path) -> tuple[dict[str, Any], str]:
+def compare_capacities(
+    folders: Sequence[Path], labels: Sequence[str | None], into: Path
+) -> tuple[dict[str, object], str]:
     """Write capacities.json, .md and .html of two series into a folder; returns the document and its first sentence.
 
     Raises UserError where a series cannot be read."""
@@ -74,7 +75,7 @@ def compare_capacities(folders: Sequence[Path], labels: Sequence[str | None], in
 
 def _compared(
     a: Capacity, b: Capacity, folders: Sequence[Path], labels: Sequence[str | None], into: Path
-) -> tuple[dict[str, Any], str]:
+) -> tuple[dict[str, object], str]:
     names = _names(a, b, labels)
     ratio = ratio_of(a, b)
     overlaid(a, b)
@@ -94,7 +95,7 @@ def _compared(
     return document, sentences[0]
 
 
-def _plain(record: Capacity) -> dict[str, Any]:
+def _plain(record: Capacity) -> dict[str, object]:
     figure = record.capacity
     return {
         "unit": figure.unit,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from tokenswarm.analysis.compare.report import Comparison, document
 from tokenswarm.analysis.render.compare_page import markdown, render_comparison
@@ -14,7 +13,7 @@ from tokenswarm.base.files import make_folder, write_whole
 COMPARISON_JSON, COMPARISON_MD, COMPARISON_HTML = "comparison.json", "comparison.md", "comparison.html"
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> dict[str, Any]:
+def write_comparison(comparison: Comparison, folder: Path) -> dict[str, object]:
     """Write the three files into `folder`; returns the document. Raises UserError(RESULTS) if that cannot be done."""
     make_folder(folder)
     written = document(comparison)

@@ -20,7 +20,7 @@ def web_ui_tab(environment: Any, role: ProcessRole) -> None:
         LlmTab(environment, role)
 
 
-def metrics_port(environment: Any, role: ProcessRole) -> None:
+def metrics_port(environment: object, role: ProcessRole) -> None:
     """Live metrics at the port that was named for them, from the first run on."""
     if isinstance(role, Coordinator) and os.environ.get(METRICS_VARIABLE):
         from tokenswarm.live.exporter import serve

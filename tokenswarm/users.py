@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from random import Random
-from typing import Any, Self
+from typing import Self
 
 import gevent
 from gevent import GreenletExit
@@ -117,7 +117,7 @@ class LLMUser(User):
         system: str = "",
         check: Callable[[str], bool] | None = None,
         max_tokens: int | None = None,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, object] | None = None,
     ) -> Prompt:
         """A prompt of your own in place of a session's: `question` is what is asked, `system` what many requests share.
 

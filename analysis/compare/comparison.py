@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tokenswarm.analysis.compare.ab_test import USUAL_RULES, Difference, Reading, Rules, difference, holm
 from tokenswarm.analysis.wording import number, percent, unit_of
@@ -326,7 +325,7 @@ def shown(value: float, unit: str) -> str:
     return percent(value) if unit == "share" else f"{number(value)} {unit_of(unit)}".strip()
 
 
-def as_dict(result: Result) -> dict[str, Any]:
+def as_dict(result: Result) -> dict[str, object]:
     """A result as comparison.json has it."""
     base = {
         "key": result.metric.key,

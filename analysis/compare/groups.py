@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import msgspec
 from tokenswarm.analysis.compare.side_names import OF_THE_PAIR, engine_name, engine_version, side_names
@@ -322,7 +321,7 @@ def _bounds(summary: Summary) -> str:
     return " and ".join(f"{key} <= {value:g}" for key, value in bounds) or "none"
 
 
-def setup_differences(groups: Groups, scenario_engine: Mapping[str, Any]) -> list[SetupDifference]:
+def setup_differences(groups: Groups, scenario_engine: Mapping[str, object]) -> list[SetupDifference]:
     """Where the sides' effective configurations differ, by canonical name; `scenario_engine`: the scenario's table."""
     sides = [[summary.run.effective for summary in group] for group in (groups.a, groups.b)]
     own = {key for table in scenario_engine.values() if isinstance(table, dict) for key in table}
@@ -347,7 +346,7 @@ def setup_differences(groups: Groups, scenario_engine: Mapping[str, Any]) -> lis
     return differences
 
 
-def _in_words(side: Sequence[Mapping[str, Any]], name: str) -> str:
+def _in_words(side: Sequence[Mapping[str, object]], name: str) -> str:
     values = dict.fromkeys(
         "not told" if table.get(name) is None else json.dumps(table[name]).strip('"') for table in side
     )

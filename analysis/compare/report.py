@@ -48,7 +48,7 @@ class Member:
     summary: Summary
     curves: dict[str, np.ndarray]
     totals: rule_of_thumb.Totals
-    engine_table: dict[str, Any]
+    engine_table: dict[str, object]
     noted: list[str]
     histories: Histories | None
 

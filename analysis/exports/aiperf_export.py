@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from tokenswarm.analysis.exports.measured import DEFINITIONS, ExportableRun, known
 
@@ -15,12 +13,12 @@ _RATES = {
 }
 
 
-def aiperf_export(of: ExportableRun) -> dict[str, Any]:
+def aiperf_export(of: ExportableRun) -> dict[str, object]:
     """The document. What was not measured is left out; `tokenswarm` says what is defined otherwise than there."""
     summary = of.summary
     counts, run = summary.counts.measured, summary.run
     tpot = of.values("tpot")
-    entries: dict[str, dict[str, Any] | None] = {
+    entries: dict[str, dict[str, object] | None] = {
         "time_to_first_token": _metric(of.values("ttft"), "ms"),
         "time_to_first_output_token": _metric(of.values("ttfo"), "ms"),
         "inter_token_latency": _metric(tpot, "ms"),
@@ -65,7 +63,7 @@ def aiperf_export(of: ExportableRun) -> dict[str, Any]:
     }
 
 
-def _metric(values: np.ndarray, unit: str) -> dict[str, Any] | None:
+def _metric(values: np.ndarray, unit: str) -> dict[str, object] | None:
     values = known(values)
     if not len(values):
         return None
@@ -80,5 +78,5 @@ def _metric(values: np.ndarray, unit: str) -> dict[str, Any] | None:
     }
 
 
-def _scalar(value: float | None, unit: str) -> dict[str, Any] | None:
+def _scalar(value: float | None, unit: str) -> dict[str, object] | None:
     return None if value is None else {"unit": unit, "avg": value}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ _PERCENTILES = {
 }
 
 
-def llmd_report(of: ExportableRun) -> dict[str, Any]:
+def llmd_report(of: ExportableRun) -> dict[str, object]:
     """The document. Latencies in seconds. Goodput has no place in it and stands with the load's native description,
     beside what our definitions are."""
     summary = of.summary
@@ -97,14 +98,14 @@ def _load(of: ExportableRun) -> dict[str, Any]:
     return out
 
 
-def _lengths(values: np.ndarray) -> dict[str, Any]:
+def _lengths(values: np.ndarray) -> dict[str, object]:
     values = known(values)
     if not len(values):
         return {"distribution": "other", "value": 0}
     return {"distribution": "other", "value": float(values.mean()), "min": int(values.min()), "max": int(values.max())}
 
 
-def _statistics(values: np.ndarray, units: str, scale: float = 1.0) -> dict[str, Any] | None:
+def _statistics(values: np.ndarray, units: str, scale: float = 1.0) -> dict[str, object] | None:
     values = known(values) * scale
     if not len(values):
         return None
@@ -118,7 +119,7 @@ def _statistics(values: np.ndarray, units: str, scale: float = 1.0) -> dict[str,
     }
 
 
-def _requests(of: ExportableRun) -> dict[str, Any]:
+def _requests(of: ExportableRun) -> dict[str, object]:
     counts = of.summary.counts.measured
     return _without_gaps(
         {
@@ -131,7 +132,7 @@ def _requests(of: ExportableRun) -> dict[str, Any]:
     )
 
 
-def _latency(of: ExportableRun) -> dict[str, Any]:
+def _latency(of: ExportableRun) -> dict[str, object]:
     whole, tokens = of.values("e2e"), of.column("completion_tokens")
     normalized = np.divide(whole, tokens, out=np.full(len(whole), np.nan), where=np.nan_to_num(tokens) > 0)
     return _without_gaps(
@@ -144,7 +145,7 @@ def _latency(of: ExportableRun) -> dict[str, Any]:
     )
 
 
-def _throughput(of: ExportableRun) -> dict[str, Any]:
+def _throughput(of: ExportableRun) -> dict[str, object]:
     units = {
         "input_token_rate": ("input_tok_s", "tokens/s"),
         "output_token_rate": ("output_tok_s", "tokens/s"),
@@ -158,5 +159,5 @@ def _throughput(of: ExportableRun) -> dict[str, Any]:
     }
 
 
-def _without_gaps(values: dict[str, Any]) -> dict[str, Any]:
+def _without_gaps(values: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in values.items() if value is not None}

@@ -17,7 +17,7 @@ _LEFT_OUT = {
 _LATENCIES = {"ttft": "ttft", "tpot": "tpot", "e2el": "e2e"}
 
 
-def vllm_bench(of: ExportableRun) -> dict[str, Any]:
+def vllm_bench(of: ExportableRun) -> dict[str, object]:
     """The document. What was not measured is left out; `tokenswarm` says what is defined otherwise than there."""
     summary, load = of.summary, of.summary.run.load
     counts = summary.counts.measured
@@ -62,7 +62,7 @@ def _statistics(name: str, values: np.ndarray) -> dict[str, float]:
     }
 
 
-def _single_requests(of: ExportableRun) -> dict[str, Any]:
+def _single_requests(of: ExportableRun) -> dict[str, object]:
     """A list a column, in seconds, as `--save-detailed` has them: of the requests that ended, a failed one with zeros
     and its error. None where answers were not streamed or not counted."""
     rows = of.run.measured

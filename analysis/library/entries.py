@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 import msgspec
 from tokenswarm.analysis.verdict.outcome import VALID
@@ -282,7 +282,7 @@ def _series(folder: Path, name: str, kind: str, there: set[str]) -> Entry:
     )
 
 
-def _text(answer: Mapping[str, Any], key: str) -> str:
+def _text(answer: Mapping[str, object], key: str) -> str:
     value = answer.get(key)
     return value if isinstance(value, str) else ""
 

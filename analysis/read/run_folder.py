@@ -77,7 +77,7 @@ class Run:
         return self.requests if phase.isna().all() else self.requests[(phase == "measure").to_numpy()]
 
 
-def dig(tree: object, *keys: str) -> Any:
+def dig(tree: object, *keys: str) -> object:
     """`tree[k1][k2]...`, or None where the tree ends before."""
     for key in keys:
         if not isinstance(tree, dict):
@@ -123,7 +123,7 @@ def read_run(folder: str | Path) -> Run:
     )
 
 
-def _missing_files(path: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+def _missing_files(path: Path, manifest: Mapping[str, object]) -> tuple[str, ...]:
     there = {MANIFEST_JSON: bool(manifest), REQUESTS_CSV: bool(table_parts(path, REQUESTS_CSV))}
     return tuple(name for name, is_there in there.items() if not is_there)
 
@@ -133,7 +133,7 @@ def _last_sign(requests: pd.DataFrame, host: pd.DataFrame) -> float:
     return float(np.nanmax([*host["at"].tail(_LATEST), *requests["sent_at"].tail(1), 0.0]))
 
 
-def _read_json_object(path: Path, notes: list[str]) -> dict[str, Any]:
+def _read_json_object(path: Path, notes: list[str]) -> dict[str, object]:
     if not path.is_file():
         notes.append(f"{MANIFEST_JSON} is missing: engine, scenario and load of this run are not known.")
         return {}

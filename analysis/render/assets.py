@@ -6,10 +6,9 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
@@ -33,7 +32,7 @@ def asset(name: str) -> str:
     return (files("tokenswarm.analysis.render") / "templates" / name).read_text(encoding="utf-8")
 
 
-def chart_page(specs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def chart_page(specs: Sequence[Mapping[str, object]]) -> dict[str, object]:
     """What `head.html.j2` and `scripts.html.j2` need of a page with these charts (`Chart.spec`), by name.
 
     plotly.js stands in the page compressed, and the page's own script unpacks it: 0.7 MB instead of 1.5. The content
@@ -48,7 +47,7 @@ def chart_page(specs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def text_page(script: str | None = None) -> dict[str, Any]:
+def text_page(script: str | None = None) -> dict[str, object]:
     """What `head.html.j2` needs of a page without charts, by name. `script`: of the page's own, at its end."""
     first, own = asset("every_page.js"), "" if script is None else asset(script)
     return {

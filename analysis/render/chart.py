@@ -75,7 +75,7 @@ def line(x: Sequence[Any], y: Sequence[Any], name: str, color: str, **more: Any)
     return {"type": "scatter", "mode": "lines", "x": x, "y": y, "name": name, "line": style} | more
 
 
-def axis(title: str, **more: Any) -> dict[str, Any]:
+def axis(title: str, **more: object) -> dict[str, Any]:
     """An axis with its title (which carries the unit)."""
     return {"title": {"text": title}} | more
 

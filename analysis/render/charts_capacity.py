@@ -200,7 +200,7 @@ def _against_load(series: Sequence[Series], name: str) -> Chart | None:
     return Chart("ttft", "TTFT p95 against load", traces, layout, f"With 95% intervals{dashed}.", _HEIGHT)
 
 
-def _target_line(y: float) -> dict[str, Any]:
+def _target_line(y: float) -> dict[str, object]:
     return {
         "type": "line",
         "xref": "paper",
@@ -219,7 +219,7 @@ def _points(
     color: str,
     hover: str,
     x: Sequence[Figure] | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "markers",
@@ -233,7 +233,7 @@ def _points(
     return trace if x is None else trace | {"error_x": _error(x, color)}
 
 
-def _error(figures: Sequence[Figure], color: str) -> dict[str, Any]:
+def _error(figures: Sequence[Figure], color: str) -> dict[str, object]:
     def distance(end: int) -> list[float]:
         return [abs(float(edge) - _value(each)) if (edge := each.ends[end]) is not None else 0.0 for each in figures]
 
@@ -253,7 +253,7 @@ def _share(level: CapacityLevel) -> Figure:
     return Figure(100.0 * (level.attainment or 0.0), "%", level.requests, [100.0 * end for end in level.ci95])
 
 
-def _load_axis(series: Sequence[Series]) -> dict[str, Any]:
+def _load_axis(series: Sequence[Series]) -> dict[str, object]:
     loads = [level.load for _, record in series for level in record.levels]
     title = UNITS[series[0][1].capacity.unit]
     if max(loads) <= _DECADE * min(loads):

@@ -135,7 +135,7 @@ def _chart(
 
 def _by_source(
     table: pd.DataFrame, kind: str, column: str, timeline: TimeBins, scale: float
-) -> list[dict[str, Any] | None]:
+) -> list[dict[str, object] | None]:
     """One line for each source of a kind, `worker` or `gpu`."""
     source = table["source"].astype("str")
     names = sorted(source[source.str.startswith(kind).to_numpy(dtype=bool)].unique())
@@ -145,7 +145,7 @@ def _by_source(
     ]
 
 
-def _preemptions(table: pd.DataFrame, timeline: TimeBins) -> dict[str, Any] | None:
+def _preemptions(table: pd.DataFrame, timeline: TimeBins) -> dict[str, object] | None:
     evicted = _growth(table, "preemptions", timeline)
     if evicted is None or not np.nansum(evicted) > 0:
         return None
@@ -155,7 +155,7 @@ def _preemptions(table: pd.DataFrame, timeline: TimeBins) -> dict[str, Any] | No
 
 def _sampled(
     table: pd.DataFrame, column: str, name: str, color: str, timeline: TimeBins, scale: float = 1.0
-) -> dict[str, Any] | None:
+) -> dict[str, object] | None:
     known = table[table[column].notna()]
     if known.empty:
         return None
@@ -181,7 +181,7 @@ def _growth(table: pd.DataFrame, column: str, timeline: TimeBins) -> np.ndarray 
     return np.where(counts_by_bin(bins, timeline.bins) > 0, sums, np.nan)
 
 
-def _hit_rate(table: pd.DataFrame, timeline: TimeBins) -> dict[str, Any] | None:
+def _hit_rate(table: pd.DataFrame, timeline: TimeBins) -> dict[str, object] | None:
     hit, queried = (_growth(table, name, timeline) for name in ("prefix_hit_tokens", "prefix_query_tokens"))
     if hit is None or queried is None or not np.nansum(queried):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenswarm.analysis import wording as text
@@ -123,6 +123,6 @@ def _distance(figure: Figure, end: int) -> float:
     return 0.0 if figure.value is None or edge is None else abs(edge - figure.value)
 
 
-def _layout(levels: Sequence[LevelFigures], y: dict[str, Any]) -> dict[str, Any]:
+def _layout(levels: Sequence[LevelFigures], y: Mapping[str, object]) -> dict[str, Any]:
     unit = "requests/s asked for" if levels[0].rate is not None else "users"
     return {"xaxis": axis(unit, rangemode="tozero"), "yaxis": y, "hovermode": "closest", "showlegend": True}

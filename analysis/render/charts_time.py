@@ -72,7 +72,7 @@ def time_layout(
     return {"xaxis": x, "yaxis": {"rangemode": "tozero"} | y, "shapes": shapes, "annotations": notes} | more
 
 
-def _band(x0: float, x1: float, colour: str) -> dict[str, Any]:
+def _band(x0: float, x1: float, colour: str) -> dict[str, object]:
     return {
         "type": "rect",
         "xref": "x",
@@ -87,7 +87,7 @@ def _band(x0: float, x1: float, colour: str) -> dict[str, Any]:
     }
 
 
-def _band_name(x0: float, x1: float, name: str) -> dict[str, Any]:
+def _band_name(x0: float, x1: float, name: str) -> dict[str, object]:
     return {
         "x": float(x0 + x1) / 2,
         "y": 1,
@@ -411,7 +411,7 @@ def _errors(failed: pd.DataFrame, timeline: TimeBins, window: Window | None) -> 
     )
 
 
-def _whole(failed: pd.DataFrame, timeline: TimeBins) -> dict[str, Any]:
+def _whole(failed: pd.DataFrame, timeline: TimeBins) -> dict[str, object]:
     """Ticks at whole numbers: there is no half failure."""
     most = counts_by_bin(timeline.bin_of(failed["sent_at"].to_numpy()), timeline.bins).max()
     return {"dtick": 1} if most <= 5 else {}

@@ -241,7 +241,7 @@ def _stages(decision: Decision, folder: Path) -> Iterator[dict[str, str]]:
         }
 
 
-def _runs(decision: Decision, folder: Path) -> Iterator[dict[str, Any]]:
+def _runs(decision: Decision, folder: Path) -> Iterator[dict[str, object]]:
     """Run folders by the stage that they were made in."""
     runs = [run for side in decision.sides for run in side.runs] + [*decision.pairs.a, *decision.pairs.b]
     for stage in decision.stages:
@@ -253,7 +253,7 @@ def _runs(decision: Decision, folder: Path) -> Iterator[dict[str, Any]]:
             yield {"title": f"{_KINDS[stage.kind]}{', ' + stage.engine if stage.engine else ''}", "runs": listed}
 
 
-def _limits(slo: Mapping[str, Any]) -> list[str]:
+def _limits(slo: Mapping[str, object]) -> list[str]:
     signs = {"<=": "≤", ">=": "≥"}
     return [
         f"{each.parsed.title} {signs[each.op]} {text.limit(each.limit, each.unit)}" for each in parse_objectives(slo)[0]

@@ -25,7 +25,7 @@ _COLORS = ("c:sky", "c:vermillion", "c:orange")
 _TITLE = "Interference"
 
 
-def interference_rows(result: Interference | None) -> list[dict[str, Any]]:
+def interference_rows(result: Interference | None) -> list[dict[str, object]]:
     """A row a latency and percentile: its value in each stretch, and how many times that of before it is."""
     rows: list[dict[str, Any]] = []
     for disturbed in result.latencies.values() if result is not None else ():

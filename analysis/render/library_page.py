@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from rich.table import Table
@@ -63,7 +62,7 @@ def _how_many_simulated(entries: Sequence[Entry]) -> str:
     return "" if not count else "ALL" if count == len(entries) else f"{count:,}"
 
 
-def _row(entry: Entry) -> dict[str, Any]:
+def _row(entry: Entry) -> dict[str, object]:
     return {
         "kind": entry.kind,
         "started": _started(entry),
@@ -90,7 +89,7 @@ def tone(entry: Entry) -> str:
     return _TONES.get(entry.outcome, _BAD) if entry.kind == RUN else "unknown"
 
 
-def _cell(entry: Entry, key: str) -> dict[str, Any]:
+def _cell(entry: Entry, key: str) -> dict[str, object]:
     figure = entry.figures.get(key)
     return {
         "value": text.quantity(figure) if figure else text.MISSING,
@@ -107,7 +106,7 @@ def _href(entry: Entry) -> str:
     return f"{quote(entry.name)}/{quote(entry.page)}" if entry.page else ""
 
 
-def _chart(trend: Trend) -> dict[str, Any]:
+def _chart(trend: Trend) -> dict[str, object]:
     """A trend as an SVG: dots with their intervals, evenly spaced in the order of the runs."""
     ends = [end for point in trend.points for end in (point.value, point.low, point.high) if end is not None]
     low, high = min(ends), max(ends)

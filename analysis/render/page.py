@@ -33,7 +33,7 @@ _VERDICT_WORDS = {
 }
 
 
-def head(summary: Summary) -> dict[str, Any]:
+def head(summary: Summary) -> dict[str, object]:
     """Title, subtitle and badges."""
     run, engine, scenario = summary.run, summary.run.engine, summary.run.scenario
     name = engine.title or engine.name or "Engine not known"
@@ -112,12 +112,12 @@ def cell(figure: Figure) -> dict[str, str]:
     return {"value": text.number(figure.value, figure.unit), "below": text.interval(figure), "kind": ""}
 
 
-def latency_rows(summary: Summary) -> list[dict[str, Any]]:
+def latency_rows(summary: Summary) -> list[dict[str, object]]:
     """Rows of the latency table."""
     return _latency_rows(summary.latency)
 
 
-def steady_rows(summary: Summary) -> list[dict[str, Any]]:
+def steady_rows(summary: Summary) -> list[dict[str, object]]:
     """The same of the stationary part alone; empty where nothing was cut."""
     return _latency_rows(summary.steady_part.latency)
 
@@ -137,7 +137,7 @@ def _latency_rows(by_key: Mapping[str, Mapping[str, Figure]]) -> list[dict[str, 
     return rows
 
 
-def rate_rows(summary: Summary) -> list[dict[str, Any]]:
+def rate_rows(summary: Summary) -> list[dict[str, object]]:
     """Rows of the table of rates and shares that could be measured, and that no tile shows."""
     tiles = [] if summary.levels else [rate.name for rate, _ in rate_figures(summary, Place.CARD)]
     rows = [(rate, figure) for rate, figure in rate_figures(summary, Place.TABLE) if rate.name not in tiles]
@@ -204,7 +204,7 @@ def drift_rows(summary: Summary) -> list[dict[str, str]]:
     ]
 
 
-def gap_rows(summary: Summary) -> list[dict[str, Any]]:
+def gap_rows(summary: Summary) -> list[dict[str, object]]:
     """Rows of the table of gaps between chunks."""
     return [
         {
@@ -218,7 +218,7 @@ def gap_rows(summary: Summary) -> list[dict[str, Any]]:
     ]
 
 
-def level_cells(summary: Summary) -> list[dict[str, Any]]:
+def level_cells(summary: Summary) -> list[dict[str, object]]:
     """Rows of the table of load levels; empty where the run was one load."""
     return [
         {
@@ -275,7 +275,7 @@ def _class_figures(summary: Summary) -> list[tuple[str, Callable[[Summary], Figu
     return [*latencies, *rates]
 
 
-def check_rows(summary: Summary) -> list[dict[str, Any]]:
+def check_rows(summary: Summary) -> list[dict[str, object]]:
     """The validity rules that found a number, or are broken."""
     return [
         {
@@ -338,7 +338,7 @@ def fact_groups(summary: Summary) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-def _request_facts(summary: Summary) -> dict[str, Any]:
+def _request_facts(summary: Summary) -> dict[str, object]:
     counts, tokens = summary.counts, summary.tokens
     facts: dict[str, Any] = msgspec.structs.asdict(counts.measured)
     facts |= {f"mean {key}": round(value, 1) for key, value in tokens.mean.items() if value is not None}
@@ -356,7 +356,7 @@ def _label(key: object) -> str:
     return name.removesuffix(ending).replace("_", " ") + _UNIT_ENDINGS.get(ending, "")
 
 
-def _words(value: Any) -> str:
+def _words(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

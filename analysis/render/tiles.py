@@ -37,7 +37,7 @@ def interval_words(figure: Figure) -> str:
     return f"95%: {between}{missing}"
 
 
-def cards(summary: Summary) -> list[dict[str, Any]]:
+def cards(summary: Summary) -> list[dict[str, object]]:
     """The few figures that tell most, each with its interval and the objective that it is held against."""
     by_key = {gate.key: gate for gate in summary.slo}
     chosen: list[dict[str, Any]] = []
@@ -100,7 +100,7 @@ def objective_rows(summary: Summary) -> list[dict[str, Any]]:
     ]
 
 
-def objectives_by_level(summary: Summary) -> list[dict[str, Any]]:
+def objectives_by_level(summary: Summary) -> list[dict[str, object]]:
     """The SLO table of a run of several load levels: a row an objective, a cell a level."""
     by_key: dict[str, list[SloGate]] = {}
     for gate in summary.slo:

@@ -95,14 +95,14 @@ def collect(requests: Iterable[TrafficRequest]) -> Traffic:
     )
 
 
-def prompt_bytes(messages: Sequence[Mapping[str, Any]]) -> bytes:
+def prompt_bytes(messages: Sequence[Mapping[str, object]]) -> bytes:
     """A prompt as bytes that begin alike exactly if the messages do."""
     return "".join(f"\x00{message.get('role')}\x00{_text(message.get('content'))}" for message in messages).encode(
         "utf-8", "surrogatepass"
     )
 
 
-def _text(content: Any) -> str:
+def _text(content: object) -> str:
     if isinstance(content, list):  # parts, some of which may be no text
         return "\x01".join(str(part.get("text", part)) if isinstance(part, dict) else str(part) for part in content)
     return "" if content is None else str(content)

@@ -73,7 +73,7 @@ def override_value(raw: str) -> Any:
 
 
 def with_overrides(
-    data: Mapping[str, Any], overrides: Mapping[str, str], texts: Collection[str] = ()
+    data: Mapping[str, object], overrides: Mapping[str, str], texts: Collection[str] = ()
 ) -> dict[str, Any]:
     """`data` (nested dicts) with each dotted key of `overrides` put in; `data` itself is left as it was.
 
@@ -95,7 +95,7 @@ def with_overrides(
     return merged
 
 
-def _copy(data: Mapping[str, Any]) -> dict[str, Any]:
+def _copy(data: Mapping[str, object]) -> dict[str, Any]:
     return {key: _copy(value) if isinstance(value, dict) else value for key, value in data.items()}
 
 
@@ -112,7 +112,7 @@ def explain(error: ValidationError, model: type[BaseModel], source: str, overrid
     return f"{'SET' if from_set and dotted else source}: {sentence}{more}"
 
 
-def _as_one(details: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _as_one(details: Sequence[Mapping[str, Any]]) -> Mapping[str, object]:
     """The first error; where a key may be one of some words or something else, both of its errors as one."""
     first, loc = details[0], details[0]["loc"]
     if first["type"] != "literal_error" or not str(loc[-1]).startswith("literal["):
@@ -139,7 +139,7 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
     return f"{key} is {_shown(detail['input'])}, but {wanted}"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if value is None:
         return "none"
     if isinstance(value, bool):

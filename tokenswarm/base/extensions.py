@@ -29,7 +29,7 @@ class ExtensionGroup:
 
     name: str
     what: str
-    offered: Callable[[ModuleType], Mapping[str, Any]]
+    offered: Callable[[ModuleType], Mapping[str, object]]
 
     def names(self) -> list[str]:
         """All that have a name, sorted."""
@@ -51,7 +51,7 @@ class ExtensionGroup:
         *others, last = [f"'{name}'" for name in sorted({*self.names(), *further})]
         raise ValueError(f"should be one of {', '.join(others)} or {last}" if others else f"should be {last}")
 
-    def _in_file(self, path: Path, name: str) -> Any:
+    def _in_file(self, path: Path, name: str) -> object:
         if not is_there(path):
             raise ValueError("there is no such file")
         offered = self.offered(_module_of(str(path.resolve())))
@@ -67,7 +67,7 @@ class ExtensionGroup:
             )
         return next(iter(offered.values()))
 
-    def _of_entry_point(self, point: EntryPoint) -> Any:
+    def _of_entry_point(self, point: EntryPoint) -> object:
         try:
             loaded = point.load()
         except Exception as error:
@@ -101,7 +101,7 @@ def absolute(name: str, folders: Iterable[Path]) -> str:
 
 
 @cache
-def _packaged(group: ExtensionGroup) -> Mapping[str, Any]:
+def _packaged(group: ExtensionGroup) -> Mapping[str, object]:
     package = importlib.import_module(group.name)
     modules = [importlib.import_module(f"{group.name}.{info.name}") for info in pkgutil.iter_modules(package.__path__)]
     return {name: each for module in modules for name, each in group.offered(module).items()}

@@ -43,7 +43,7 @@ class _Harmless:
     def __init__(self, clean: Callable[[str], str]) -> None:
         self._clean, self._left = clean, MAX_ITEMS
 
-    def of(self, value: Any, depth: int) -> Any:
+    def of(self, value: object, depth: int) -> Any:
         self._left -= 1
         if self._left < 0 or depth < 0:
             raise NotJson("it is nested too deeply" if depth < 0 else "it holds too many values")
@@ -71,11 +71,11 @@ def readable(text: str) -> str:
     return "\n".join(printable(line, MAX_LINE_CHARS) for line in text.split("\n"))
 
 
-def table(value: Any) -> Mapping[str, Any]:
+def table(value: object) -> Mapping[str, Any]:
     """The value if it is a table, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
-def listed(value: Any) -> list[Any]:
+def listed(value: object) -> list[object]:
     """The value if it is a list, else an empty one."""
     return value if isinstance(value, list) else []

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
 
 LARGEST = 1e15
 """No count, time or rate of a run comes near it; whole numbers up to here are exact in a float too."""
@@ -27,7 +26,7 @@ def load_number(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:.10g}"
 
 
-def sane_json(text: str | bytes) -> Any:
+def sane_json(text: str | bytes) -> object:
     """The value of a JSON text in which numbers that are not sane became None, and halves of characters (which cannot
     be written) blanks. Raises ValueError if it is no JSON."""
     try:
@@ -38,7 +37,7 @@ def sane_json(text: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def _writable(value: Any) -> Any:
+def _writable(value: object) -> object:
     """The value without lone surrogates in its texts and names."""
     if isinstance(value, str):
         return _HALF.sub(" ", value)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Any, TextIO
+from typing import TextIO
 
 from tokenswarm.base.masking import hidden
 
@@ -24,7 +24,7 @@ class LastingStream:
         self._stream = stream
         self.lost: OSError | None = None
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:

@@ -44,13 +44,13 @@ def _decoded(text: str) -> dict[str, Any]:
     return values
 
 
-def _depth_beyond(value: Any, left: int) -> bool:
+def _depth_beyond(value: object, left: int) -> bool:
     """Whether there are more tables and arrays within each other than `left`."""
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     return bool(inner) and (left <= 0 or any(_depth_beyond(each, left - 1) for each in inner))
 
 
-def toml_text(values: Mapping[str, Any]) -> str:
+def toml_text(values: Mapping[str, object]) -> str:
     """The values as TOML. What is None is left out, as TOML has no null and an absent key means just that."""
     plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
     tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
@@ -59,7 +59,7 @@ def toml_text(values: Mapping[str, Any]) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _lines(table: Mapping[str, Any]) -> list[str]:
+def _lines(table: Mapping[str, object]) -> list[str]:
     return [f"{_key(key)} = {toml_value(value)}" for key, value in table.items() if value is not None]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class ToolCall(NamedTuple):
@@ -12,6 +12,6 @@ class ToolCall(NamedTuple):
     arguments: str
     id: str = ""
 
-    def as_part(self) -> dict[str, Any]:
+    def as_part(self) -> dict[str, object]:
         """As an assistant's message holds it in `tool_calls`."""
         return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.sentences import in_a_row, probably_meant
@@ -57,6 +57,8 @@ NO_VARIABLE = frozenset(
     }
 )
 """Options, of all commands or of one, that no target of the Makefile passes on."""
+Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"
+"""Where a command adds its parser."""
 _KINDS = {"int": "a whole number"}
 """What a value of a type is called; any other that argparse names by its function is a number."""
 

@@ -60,7 +60,7 @@ class Subject:
             self.load, Prompt([{"role": "user", "content": text}], "claims", 1, 0, private=True), most_tokens
         )
 
-    def plain(self, text: str, **body: Any) -> Mapping[str, Any] | str:
+    def plain(self, text: str, **body: object) -> Mapping[str, Any] | str:
         """A whole answer as JSON, or why there is none."""
         payload = {"model": self.load.model, "messages": [{"role": "user", "content": text}], "stream": False, **body}
         try:
@@ -170,7 +170,7 @@ def sdk_by_base_url(subject: Subject) -> ClaimEvidence:
 @check("tags_in_content")
 def tags_in_content(subject: Subject) -> ClaimEvidence:
     """With a reasoning parser: is the reasoning still in the content, between tags?"""
-    body: dict[str, Any] = {"max_tokens": 120, "ignore_eos": True, "temperature": 1.0, "seed": 5}
+    body: dict[str, object] = {"max_tokens": 120, "ignore_eos": True, "temperature": 1.0, "seed": 5}
     if (closing := _closing_tag(subject.load.model)) is not None:
         body["logit_bias"] = {str(closing): 5.5}
     document = subject.plain("Think, then answer: is 7 a prime?", **body)
@@ -188,7 +188,7 @@ def tags_in_content(subject: Subject) -> ClaimEvidence:
     return ClaimEvidence(holds=left_in, words=words)
 
 
-def _message(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def _message(document: Mapping[str, object]) -> Mapping[str, Any]:
     choices = document.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else {}
     message = first.get("message") if isinstance(first, Mapping) else None
@@ -205,7 +205,7 @@ def _closing_tag(model: str) -> int | None:
     return next((each["id"] for each in added if each.get("content") == "</think>"), None)
 
 
-_SCHEMA: dict[str, Any] = {
+_SCHEMA: dict[str, object] = {
     "type": "object",
     "additionalProperties": False,
     "required": ["verdict", "because"],

@@ -261,7 +261,7 @@ class _Lenient:
             raise NoEvent(self._problem)
         self._document: dict[str, Any] = document
 
-    def _nearly_json(self, payload: bytes) -> Any:
+    def _nearly_json(self, payload: bytes) -> object:
         """What Python's json writes as NaN or Infinity, and numbers beyond all bounds, become None: they are of fields
         that nobody needs, such as log probabilities. Raises NoEvent where it is no JSON apart from that."""
         if b"\\ud" in payload.lower():  # half a character, maybe, which would be lost from the text
@@ -294,10 +294,10 @@ class _Lenient:
             },
         )
 
-    def _note(self, name: str, value: Any) -> None:
+    def _note(self, name: str, value: object) -> None:
         self.odd[f"{name} is {_kind(value)}"] = None
 
-    def _choice(self, choice: Any) -> Choice:
+    def _choice(self, choice: object) -> Choice:
         if not isinstance(choice, dict):
             raise NoEvent(self._problem)
         text = choice.get("text")
@@ -313,7 +313,7 @@ class _Lenient:
             self._usage(choice, "choices."),
         )
 
-    def _delta(self, choice: Mapping[str, Any], name: str) -> MessageDelta | None:
+    def _delta(self, choice: Mapping[str, object], name: str) -> MessageDelta | None:
         delta = choice.get(name)
         if delta is None:
             return None
@@ -333,7 +333,7 @@ class _Lenient:
             function_call=next(self._calls(delta.get("function_call")), None),
         )
 
-    def _said(self, name: str, value: Any, depth: int = 0) -> tuple[str, str]:
+    def _said(self, name: str, value: object, depth: int = 0) -> tuple[str, str]:
         """(answer, reasoning) of a content in any shape: a text, a part, a list of parts."""
         if value is None:
             return "", ""
@@ -348,7 +348,7 @@ class _Lenient:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return (str(value), "") if is_number else ("", "")
 
-    def _part(self, name: str, part: Mapping[str, Any], depth: int) -> tuple[str, str]:
+    def _part(self, name: str, part: Mapping[str, object], depth: int) -> tuple[str, str]:
         kind = part.get("type")
         keys = (*_THOUGHTS, *_TEXTS) if isinstance(kind, str) and kind in _THOUGHTS else _TEXTS
         for key in keys:
@@ -359,7 +359,7 @@ class _Lenient:
             self.odd[f"{name} has a part without text"] = None
         return "", ""
 
-    def _calls(self, calls: Any) -> Iterator[_ToolCall]:
+    def _calls(self, calls: object) -> Iterator[_ToolCall]:
         """Tool calls: a list, one call alone, or nothing; with or without `function` around them."""
         if calls is None or calls == []:
             return
@@ -381,7 +381,7 @@ class _Lenient:
                 id=call.get("id"),
             )
 
-    def _usage(self, holder: Mapping[str, Any], where: str) -> _Usage | None:
+    def _usage(self, holder: Mapping[str, object], where: str) -> _Usage | None:
         usage = self._table(holder, "usage", where)
         if usage is None:
             return None
@@ -398,14 +398,14 @@ class _Lenient:
                 fields[name] = self._count(usage, name, here)
         return _Usage(**fields)
 
-    def _table(self, holder: Mapping[str, Any], name: str, where: str = "") -> dict[str, Any] | None:
+    def _table(self, holder: Mapping[str, object], name: str, where: str = "") -> dict[str, Any] | None:
         value = holder.get(name)
         if value is not None and not isinstance(value, dict):
             self._note(where + name, value)
             return None
         return value or None
 
-    def _count(self, holder: Mapping[str, Any], name: str, where: str) -> int | None:
+    def _count(self, holder: Mapping[str, object], name: str, where: str) -> int | None:
         value = holder.get(name)
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value
@@ -455,7 +455,7 @@ def error_kind(body: bytes) -> str:
     return "rate_limited" if codes & {429, "429"} or any(sign in words for sign in _RATE) else "engine_error"
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     """The JSON type of a value, in words."""
     if value is None:
         return "null"

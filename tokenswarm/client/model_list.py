@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 _MOST = 1000
 _NAME_CHARS = 200
 
 
-def model_names(content: Any) -> list[str] | None:
+def model_names(content: object) -> list[str] | None:
     """The names in decoded JSON: `{"data": [{"id": ...}]}` as OpenAI has it, a bare list, names without a table
     around them, or null for none. None where it is no list of models; names that are no names are left out."""
     entries = content.get("data", content.get("models")) if isinstance(content, dict) else content
@@ -20,7 +18,7 @@ def model_names(content: Any) -> list[str] | None:
     return [name for name in names if name]
 
 
-def _name(entry: Any) -> str | None:
+def _name(entry: object) -> str | None:
     name = (
         next((entry[key] for key in ("id", "name", "model") if key in entry), None)
         if isinstance(entry, dict)

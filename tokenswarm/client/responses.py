@@ -80,6 +80,6 @@ def as_chat_body(body: bytes) -> bytes | None:
     )
 
 
-def _parts(content: Any) -> list[str]:
+def _parts(content: object) -> list[str]:
     parts = content if isinstance(content, list) else []
     return [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]

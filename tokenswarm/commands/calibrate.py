@@ -9,10 +9,11 @@ from dataclasses import asdict
 from typing import Any
 
 from tokenswarm.base.errors import Exit
+from tokenswarm.base.typed import Commands
 from tokenswarm.commands.values import seconds
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the command to the parser."""
     calibrate = commands.add_parser(
         "calibrate",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit
+from tokenswarm.base.typed import Commands
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import series_folder
 from tokenswarm.commands.values import above_zero, at_least_one, dollars, seconds, share
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _BUDGET_S, _SIMULATED_BUDGET_S = 7200.0, 600.0
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "capacity",

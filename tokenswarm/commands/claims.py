@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.typed import Commands
 from tokenswarm.commands.series_runs import reported, series_folder
 from tokenswarm.commands.values import at_least_one
 
@@ -31,7 +32,7 @@ examples:
 A figure of a CPU or of the simulator never supports or contradicts a claim about speed."""
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "claims",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.typed import Commands
 from tokenswarm.commands.series_runs import reported, series_folder
 from tokenswarm.commands.values import at_least_one, dollars, margin, seconds
 from tokenswarm.contract.capacity import CAPACITY_JSON
@@ -36,7 +37,7 @@ by running both sides in turn (A B B A ...), each from a cold cache, with the sa
   python -m tokenswarm compare --scenario chat --a-host http://gpu1:8000 --b-host http://gpu2:8000"""
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "compare",

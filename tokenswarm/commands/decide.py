@@ -10,6 +10,7 @@ from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import make_folder
+from tokenswarm.base.typed import Commands
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import series_folder
 from tokenswarm.commands.values import at_least_one, seconds
@@ -30,7 +31,7 @@ examples:
   python -m tokenswarm decide --scenario chat --resume results/decision-20260101-120000"""
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "decide",

@@ -17,13 +17,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.typed import Commands
 from tokenswarm.contract.manifest import engine_json
 
 _MODEL = "MODEL"
 """What stands in a printed command where no model was named."""
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "engine",
@@ -226,7 +227,7 @@ def _diff_table(scenario: str, descriptions: list[Any], rows: list[dict[str, Any
     return table
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

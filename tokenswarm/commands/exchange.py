@@ -6,11 +6,11 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.typed import Commands
 from tokenswarm.contract.tables import DASHBOARD_HTML
 
 EXPORTS = ("vllm-bench", "llm-d", "aiperf")
@@ -20,7 +20,7 @@ _READ = (
 )
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the commands to the parser."""
     export = commands.add_parser(
         "export",

@@ -6,11 +6,12 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit
+from tokenswarm.base.typed import Commands
 from tokenswarm.commands.metrics_options import add_metrics_options, open_metrics
 from tokenswarm.commands.values import address, at_least_one, dollars
 from tokenswarm.commands.verdict import exit_code, tell_ci
@@ -32,7 +33,7 @@ The API key of the endpoint is read from the environment variable API_KEY.
 Exit codes are listed by `python -m tokenswarm --help`."""
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "load",

@@ -7,11 +7,12 @@ import hashlib
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.typed import Commands
 from tokenswarm.commands.series_runs import series_folder
 from tokenswarm.commands.values import at_least_one, margin
 
@@ -30,7 +31,7 @@ Without engine or host: the engines that were left running here (make up), else 
 The API key of an endpoint is read from the environment variable API_KEY."""
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "oneshot",

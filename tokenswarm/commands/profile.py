@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.typed import Commands
 from tokenswarm.commands.values import share
 
 if TYPE_CHECKING:
     from tokenswarm.analysis.traffic.columns import Traffic
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the command to the parser."""
     profile = commands.add_parser(
         "profile",

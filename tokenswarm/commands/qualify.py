@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import make_folder, write_whole
+from tokenswarm.base.typed import Commands
 from tokenswarm.commands.compare import refuse_several_loads, with_scripted_answers
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import reported, series_folder
@@ -28,7 +29,7 @@ examples:
 Both sides of each pair are the same engine with the same settings and the same work: what they differ by is noise."""
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "qualify",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.typed import Commands
 from tokenswarm.commands.values import share
 from tokenswarm.commands.verdict import exit_code, tell_ci
 from tokenswarm.contract.capacity import CAPACITY_JSON
@@ -17,7 +17,7 @@ from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.tables import DASHBOARD_HTML
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the command to the parser."""
     report = commands.add_parser(
         "report",

@@ -6,12 +6,12 @@ import argparse
 import json
 import shutil
 import sys
-from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.typed import Commands
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the command to the parser."""
     scenarios = commands.add_parser("scenarios", help="list the scenarios, or check some without a run")
     scenarios.add_argument("--json", action="store_true", help="print JSON, with every value")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from tokenswarm.base.typed import Commands
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """List the command; `run` is called before this parser is."""
     commands.add_parser("sim", help="start the engine simulator alone (see its own --help)", add_help=False)
 

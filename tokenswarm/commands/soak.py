@@ -6,11 +6,11 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.typed import Commands
 from tokenswarm.commands.load import add_gates, add_options, load_options
 from tokenswarm.commands.values import seconds, share
 from tokenswarm.commands.verdict import exit_code, tell_ci
@@ -31,7 +31,7 @@ disk is nearly full: the table [abort] of the scenario (docs/soak.md). A restart
 The API key of the endpoint is read from the environment variable API_KEY."""
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "soak",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
 
 from tokenswarm.base.environment import without_disturbing
 from tokenswarm.base.errors import Exit
+from tokenswarm.base.typed import Commands
 from tokenswarm.commands.values import address
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the command to the parser."""
     worker = commands.add_parser(
         "worker",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import msgspec
 
@@ -22,13 +21,13 @@ from tokenswarm.contract.tune_record import TUNE_FORMAT, Tune
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def run_schema() -> dict[str, Any]:
+def run_schema() -> dict[str, object]:
     """The JSON Schema of run.json (draft 2020-12). Every field may be missing; further ones are allowed."""
     schema = msgspec.json.schema(Manifest)
     return {"$schema": _DIALECT, "title": f"run.json of tokenswarm, format {FORMAT}", **schema}
 
 
-def summary_schema() -> dict[str, Any]:
+def summary_schema() -> dict[str, object]:
     """The JSON Schema of summary.json (draft 2020-12), as this version writes it. Further fields are allowed."""
     schema = msgspec.json.schema(Summary)
     seldom = {kind.__name__: kind.may_be_left_out for kind in _kinds_of(Record)}
@@ -40,12 +39,12 @@ def summary_schema() -> dict[str, Any]:
     return {"$schema": _DIALECT, "title": f"summary.json of tokenswarm, format {SUMMARY_FORMAT}", **schema}
 
 
-def tune_schema() -> dict[str, Any]:
+def tune_schema() -> dict[str, object]:
     """The JSON Schema of tune.json (draft 2020-12), as this version writes it. Further fields are allowed."""
     return {"$schema": _DIALECT, "title": f"tune.json of tokenswarm, format {TUNE_FORMAT}", **msgspec.json.schema(Tune)}
 
 
-def capacity_schema() -> dict[str, Any]:
+def capacity_schema() -> dict[str, object]:
     """The JSON Schema of capacity.json (draft 2020-12). Every field may be missing; further ones are allowed."""
     return {
         "$schema": _DIALECT,
@@ -54,7 +53,7 @@ def capacity_schema() -> dict[str, Any]:
     }
 
 
-def one_shot_schema() -> dict[str, Any]:
+def one_shot_schema() -> dict[str, object]:
     """The JSON Schema of oneshot.json (draft 2020-12). Every field may be missing; further ones are allowed."""
     return {
         "$schema": _DIALECT,
@@ -63,7 +62,7 @@ def one_shot_schema() -> dict[str, Any]:
     }
 
 
-def claims_schema() -> dict[str, Any]:
+def claims_schema() -> dict[str, object]:
     """The JSON Schema of claims.json (draft 2020-12). Every field may be missing; further ones are allowed."""
     return {
         "$schema": _DIALECT,
@@ -72,7 +71,7 @@ def claims_schema() -> dict[str, Any]:
     }
 
 
-def decision_schema() -> dict[str, Any]:
+def decision_schema() -> dict[str, object]:
     """The JSON Schema of decision.json (draft 2020-12), as this version writes it. Further fields are allowed."""
     return {
         "$schema": _DIALECT,
@@ -81,7 +80,7 @@ def decision_schema() -> dict[str, Any]:
     }
 
 
-def progress_schema() -> dict[str, Any]:
+def progress_schema() -> dict[str, object]:
     """The JSON Schema of progress.json (draft 2020-12), as this version writes it. Further fields are allowed."""
     return {
         "$schema": _DIALECT,

@@ -374,7 +374,7 @@ _OF_PREFLIGHT = ("sdk_notes", "chars_per_token", "template_tokens", "enforced", 
 _OLD_COUNTS = {"found_nobody": "arrivals_queued"}
 
 
-def manifest_of(content: Mapping[str, Any]) -> Manifest:
+def manifest_of(content: Mapping[str, object]) -> Manifest:
     """The manifest in decoded JSON, whoever made it. What has a wrong type counts as missing; unknown keys are passed
     over. Never raises."""
     counts = content.get("counts")
@@ -384,7 +384,7 @@ def manifest_of(content: Mapping[str, Any]) -> Manifest:
     return tolerant_record(content, Manifest)
 
 
-def manifest_json(manifest: Manifest) -> dict[str, Any]:
+def manifest_json(manifest: Manifest) -> dict[str, object]:
     """The manifest as run.json holds it."""
     content = {**msgspec.to_builtins(manifest), "engine": engine_json(manifest.engine)}
     missing = {key for key in _ONCE_KNOWN if content[key] is None}
@@ -400,7 +400,7 @@ def manifest_json(manifest: Manifest) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key not in missing}
 
 
-def engine_json(engine: EngineRecord) -> dict[str, Any]:
+def engine_json(engine: EngineRecord) -> dict[str, object]:
     """The engine as run.json holds it."""
     content = msgspec.to_builtins(engine)
     return {key: value for key, value in content.items() if value is not None or key not in _OF_CONTAINERS}
@@ -427,7 +427,7 @@ def note_verdict(folder: Path, verdict: str, reasons: Iterable[Reason]) -> None:
     write_manifest(folder, manifest)
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, object]:
     """The JSON object that a file of a run folder holds. Raises UserError (RUN_FOLDER) if it cannot be read, or holds
     something else."""
     try:

@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.metric import LOWER, Latency, Metric, Place, Rate, Row
@@ -181,7 +180,7 @@ def latencies_of(row: Row) -> dict[str, float]:
     return measured
 
 
-def meets(row: Mapping[str, Any], measured: Mapping[str, float], bounds: Mapping[str, float]) -> bool | None:
+def meets(row: Mapping[str, object], measured: Mapping[str, float], bounds: Mapping[str, float]) -> bool | None:
     """Whether a request met every bound; None where a latency that was not measured leaves it open. `measured`: what
     `latencies_of` gave.
 

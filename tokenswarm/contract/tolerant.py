@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import TypeVar, Union, get_args, get_origin
 
 import msgspec
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
 
-def tolerant_record(content: Mapping[str, Any], kind: type[Record]) -> Record:
+def tolerant_record(content: Mapping[str, object], kind: type[Record]) -> Record:
     """A record of all fields of `content` that fit it. Never raises for a kind whose fields all have defaults."""
     try:
         return msgspec.convert(content, kind)  # nearly always
@@ -28,7 +28,7 @@ def tolerant_record(content: Mapping[str, Any], kind: type[Record]) -> Record:
 _UNFIT = object()
 
 
-def _tolerant(value: Any, kind: Any) -> Any:
+def _tolerant(value: object, kind: object) -> object:
     """The value as this type, in parts where it does not fit as a whole; _UNFIT where nothing of it does."""
     try:
         return msgspec.convert(value, kind)
@@ -46,7 +46,7 @@ def _tolerant(value: Any, kind: Any) -> Any:
     return _UNFIT
 
 
-def _record_or_unfit(value: Mapping[str, Any], kind: type[msgspec.Struct]) -> Any:
+def _record_or_unfit(value: Mapping[str, object], kind: type[msgspec.Struct]) -> object:
     try:
         return tolerant_record(value, kind)
     except TypeError:  # it lacks a field that has no default

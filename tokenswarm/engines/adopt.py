@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tokenswarm.base.endpoint import MODELS, USUAL_FORM, Endpoint, EndpointForm, without_query
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import shown_url
@@ -18,7 +16,7 @@ def matches(sign: DetectionRule, reply: web.HttpReply | None) -> bool:
     """Whether the answer to the sign's endpoint shows the sign."""
     if reply is None:
         return False
-    seen: Any
+    seen: object
     if sign.header is not None:
         seen = reply.headers.get(sign.header.lower())
     elif reply.status == 200 and sign.path is not None:

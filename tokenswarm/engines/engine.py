@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
-from typing import Any
 
 import tokenswarm
 from tokenswarm.base.endpoint import USUAL_FORM, Endpoint, EndpointForm
@@ -69,7 +68,7 @@ class Engine:
         """True when nothing that it says was measured on a real engine."""
         return bool(self.description and self.description.simulated)
 
-    def request(self, path: str, method: str = "GET", payload: Any = None, timeout_s: float = 5.0) -> web.HttpReply:
+    def request(self, path: str, method: str = "GET", payload: object = None, timeout_s: float = 5.0) -> web.HttpReply:
         """One request to the engine's root. Raises web.Unreachable."""
         url = Endpoint(self.base_url, self._form).page(path)
         return web.request(url, method, api_key=self.api_key, form=self._form, payload=payload, timeout_s=timeout_s)
@@ -89,7 +88,7 @@ class Engine:
             version = _package_version(self.description.version_package)
         self.version = None if version is None else str(version)
 
-    def _json(self, path: str) -> Any:
+    def _json(self, path: str) -> object:
         try:
             reply = self.request(path, timeout_s=_CONFIGURATION_TIMEOUT_S)
         except web.Unreachable:

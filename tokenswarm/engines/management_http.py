@@ -57,7 +57,7 @@ class HttpReply:
 class _AnyStatus(urllib.request.HTTPErrorProcessor):
     """Hands out every answer as it is: no exception for a 4xx, and no redirect, which could carry the API key away."""
 
-    def http_response(self, request: Any, response: Any) -> Any:
+    def http_response(self, request: object, response: object) -> object:
         return response
 
     https_response = http_response
@@ -82,7 +82,7 @@ def request(
     *,
     api_key: str | None = None,
     form: EndpointForm = USUAL_FORM,
-    payload: Any = None,
+    payload: object = None,
     timeout_s: float = 5.0,
 ) -> HttpReply:
     """One request; `payload` is sent as JSON; `form`: the endpoint's headers, TLS and proxy. Raises Unreachable when no

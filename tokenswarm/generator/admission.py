@@ -55,7 +55,7 @@ def _outlive_garbage() -> None:
     if getattr(receive, "outlives_garbage", False):
         return
 
-    def patient(server: Any) -> tuple[str, Any]:
+    def patient(server: Any) -> tuple[str, object]:
         while True:
             try:
                 client_id, message = receive(server)

@@ -282,7 +282,7 @@ class MasterRole(Coordinator):
         worker.account, worker.in_flight = msg.data, Counter()
 
 
-def _are_rows(data: Any) -> bool:
+def _are_rows(data: object) -> bool:
     """Whether this is what a worker's sink sends: so many whole lines of a table that there is."""
     return (
         isinstance(data, dict)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
 
 import gevent
 
@@ -17,7 +16,7 @@ def report_greenlet_errors(bug: Callable[[Exception], None]) -> None:
     hub = gevent.get_hub()
     before = hub.handle_error
 
-    def handle_error(context: Any, kind: type[BaseException], error: Any, trace: TracebackType | None) -> None:
+    def handle_error(context: object, kind: type[BaseException], error: object, trace: TracebackType | None) -> None:
         if isinstance(error, Exception) and is_ours(trace):
             gevent.spawn(bug, error.with_traceback(trace))  # in a greenlet of its own: here nothing may wait
         else:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
 
 from tokenswarm.base.masking import masked
 from tokenswarm.client.answer import Answer
@@ -26,7 +25,7 @@ class KeptAnswers:
 
     def add(
         self,
-        row: dict[str, Any],
+        row: Mapping[str, object],
         answer: Answer,
         keys: Collection[str],
         why: Callable[[], str | None] = lambda: None,

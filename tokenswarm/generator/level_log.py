@@ -42,7 +42,7 @@ def follow_user_targets(runner: Any, tell: Callable[[int], None]) -> None:
     """From now on `tell` hears each number of users that Locust's runner is asked to go to, before it does."""
     start = runner.start
 
-    def start_and_tell(user_count: int, *more: Any, **named: Any) -> Any:
+    def start_and_tell(user_count: int, *more: object, **named: object) -> object:
         tell(int(user_count))
         return start(user_count, *more, **named)
 

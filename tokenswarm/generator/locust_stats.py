@@ -32,7 +32,7 @@ class Trimmer:
                     del counts[second]
         self._thin(stats.history)
 
-    def _thin(self, history: list[Any]) -> None:
+    def _thin(self, history: list[object]) -> None:
         if len(history) < self._kept:  # a new test, or somebody reset the statistics
             self._stride, self._seen, self._kept = 1, 0, 0
         new = history[self._kept :]

@@ -149,7 +149,7 @@ def _session_of(environment: Any, scenario: Scenario) -> UiSession:
     )
 
 
-def _as_locust_loads(scenario: Scenario, options: Any, overrides: Mapping[str, str]) -> tuple[Scenario, list[str]]:
+def _as_locust_loads(scenario: Scenario, options: object, overrides: Mapping[str, str]) -> tuple[Scenario, list[str]]:
     """The scenario with the users and the run time that Locust was given, and notes on what had to give way.
 
     A run time shorter than a few warm-ups would leave little or nothing to measure, so the warm-up shrinks with it,

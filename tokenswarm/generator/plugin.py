@@ -41,7 +41,7 @@ def register(*extensions: Extension) -> None:
         stats.bucket_response_time = three_digits  # type: ignore[assignment]
 
 
-def process_of(environment: Any) -> LoadProcess:
+def process_of(environment: object) -> LoadProcess:
     """The load process of this Locust environment.
 
     Raises RuntimeError before the test has started, and GreenletExit (a quiet end) where it could not start.
@@ -87,7 +87,7 @@ def refresh_clock() -> None:
     gevent.get_hub().loop.update_now()
 
 
-def _user_failed(role: ProcessRole, exception: Exception, tb: TracebackType | None, **_: Any) -> None:
+def _user_failed(role: ProcessRole, exception: Exception, tb: TracebackType | None, **_: object) -> None:
     """A user's task raised. Where it was in code of ours that the task called, that is a bug of ours."""
     if is_ours(tb):
         role.bug(exception)

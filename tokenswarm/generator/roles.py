@@ -290,7 +290,7 @@ class Coordinator(ProcessRole):
         if self.director is not None:
             self.director.stop()
 
-    def end_load(self) -> dict[str, Any]:
+    def end_load(self) -> dict[str, object]:
         """End all loading, get every row into the sink; returns counts beyond those of the rows."""
         raise NotImplementedError
 
@@ -427,7 +427,7 @@ class LocalRole(Coordinator):
     def quiet(self) -> bool:
         return present(self.process).requests_in_flight == 0
 
-    def end_load(self) -> dict[str, Any]:
+    def end_load(self) -> dict[str, object]:
         if self.process is None:  # it could not be made
             return {}
         self.process.end()

@@ -20,7 +20,7 @@ _KEYS = (("file", "sha256"), ("arrival_times_file", "arrival_times_sha256"))
 """Under which names a table of a scenario has a file and its digest."""
 
 
-def named_files(values: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
+def named_files(values: Mapping[str, object]) -> Iterator[tuple[dict[str, Any], str, str]]:
     """(table, name of its key, digest) of each file that a scenario's values name with its digest."""
     for value in values.values():
         if isinstance(value, dict):
@@ -33,7 +33,7 @@ def named_files(values: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str
 class FilesToHandOut:
     """The master's side: which files there are, and their slices."""
 
-    def __init__(self, scenarios: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, scenarios: Sequence[Mapping[str, object]]) -> None:
         """`scenarios`: the values of all scenarios of a run."""
         self._paths = {sha256: Path(table[key]) for values in scenarios for table, key, sha256 in named_files(values)}
 
@@ -41,7 +41,7 @@ class FilesToHandOut:
         """What workers need: path and digest of each file."""
         return [{"path": str(path), "sha256": sha256} for sha256, path in self._paths.items()]
 
-    def slice(self, sha256: Any, offset: Any) -> bytes:
+    def slice(self, sha256: object, offset: object) -> bytes:
         """The bytes of a file from `offset` on, at most SLICE_BYTES; none at its end. Raises UserError (DATA)."""
         path = self._paths.get(sha256) if isinstance(sha256, str) else None
         if path is None or type(offset) is not int or offset < 0:
@@ -96,7 +96,7 @@ class FilesToFetch:
         self._wanted.pop(0)
         self._next()
 
-    def put_into(self, values: Mapping[str, Any]) -> None:
+    def put_into(self, values: Mapping[str, object]) -> None:
         """Change the values of a scenario so that they name the files that were fetched."""
         for table, key, sha256 in named_files(values):
             if sha256 in self._local:

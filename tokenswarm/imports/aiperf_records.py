@@ -122,7 +122,7 @@ def _row(record: AiperfRecord) -> Row:
     )
 
 
-def _numbers(value: Any) -> list[float]:
+def _numbers(value: object) -> list[float]:
     """A list of numbers; nothing of what is none, or is one in part."""
     listed = value if isinstance(value, list) else []
     return listed if all(type(each) in (int, float) for each in listed) else []

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import digest, make_folder
@@ -176,7 +175,7 @@ def _is_ours(folder: Path) -> bool:
 
 def _write_rows(folder: Path, run: ForeignRun, run_id: str) -> _Seen:
     seen, rows = _Seen(), iter(run.rows)
-    common: Mapping[str, Any] = {
+    common: Mapping[str, object] = {
         "run_id": run_id,
         "worker": 0,
         "phase": "measure",

@@ -68,7 +68,7 @@ class Detailed:
         return document
 
 
-def columns_of(document: object, *names: str) -> dict[str, Sequence[Any]]:
+def columns_of(document: object, *names: str) -> dict[str, Sequence[object]]:
     """The columns that a file has of these."""
     return {name: values for name in names if (values := getattr(document, name)) is not None}
 
@@ -108,7 +108,7 @@ def unix_of(date: str | None, form: str = "%Y%m%d-%H%M%S") -> float | None:
         return None
 
 
-def same_lengths(path: str, columns: Mapping[str, Sequence[Any]]) -> int:
+def same_lengths(path: str, columns: Mapping[str, Sequence[object]]) -> int:
     """How many requests these columns are of. Raises UserError (DATA) where they are of different numbers."""
     for (name, values), (other, others) in pairwise(columns.items()):
         if len(values) != len(others):
@@ -120,7 +120,7 @@ def same_lengths(path: str, columns: Mapping[str, Sequence[Any]]) -> int:
     return len(next(iter(columns.values()), ()))
 
 
-def failure(error: str) -> dict[str, Any]:
+def failure(error: str) -> dict[str, object]:
     """The outcome columns of a request that failed, from what the tool kept of it."""
     lower = error.lower()
     kind = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -119,7 +119,7 @@ def _run(benchmark: Benchmark, report: Report) -> ForeignRun:
     )
 
 
-def _table(holder: dict[str, Any], key: str) -> dict[str, Any]:
+def _table(holder: Mapping[str, object], key: str) -> dict[str, Any]:
     value = holder.get(key)
     return value if isinstance(value, dict) else {}
 

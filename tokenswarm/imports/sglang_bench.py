@@ -73,6 +73,6 @@ def read_sglang_line(line: bytes, name: str) -> ForeignRun:
     )
 
 
-def _text(info: Mapping[str, Any], key: str) -> str | None:
+def _text(info: Mapping[str, object], key: str) -> str | None:
     value = info.get(key)
     return value if isinstance(value, str) and value else None

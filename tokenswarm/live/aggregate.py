@@ -180,7 +180,7 @@ class Delta:
                 )
             )
 
-    def packed(self) -> dict[str, Any]:
+    def packed(self) -> dict[str, object]:
         """As plain values that a message can hold. Its size is bounded by the number of bins, classes and error kinds
         (and, in the warm-up, by the answers of half a second)."""
         return {

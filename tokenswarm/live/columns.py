@@ -28,14 +28,14 @@ def charted() -> list[str]:
 
 
 def _entries(place: Place) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = []
+    entries: list[dict[str, object]] = []
     for latency in METRICS.latencies_at(place):
         if latency.live:
             entries += _percentiles(latency, place)
     return entries + [_entry(rate, rate.name, rate.at(place).title) for rate in METRICS.rates_at(place) if rate.live]
 
 
-def _percentiles(latency: Latency, place: Place) -> list[dict[str, Any]]:
+def _percentiles(latency: Latency, place: Place) -> list[dict[str, object]]:
     """In a table the first column of a latency has its name, and the others stand beside it."""
     title = latency.at(place).title
     entries = []
@@ -48,6 +48,6 @@ def _percentiles(latency: Latency, place: Place) -> list[dict[str, Any]]:
     return entries
 
 
-def _entry(metric: Metric, key: str, title: str | None, slo: str | None = None) -> dict[str, Any]:
+def _entry(metric: Metric, key: str, title: str | None, slo: str | None = None) -> dict[str, object]:
     form = "percent" if metric.unit == "share" else "count" if metric.unit in _COUNTED else "number"
     return {"key": key, "title": title, "unit": "" if metric.unit == "share" else metric.unit, "form": form, "slo": slo}

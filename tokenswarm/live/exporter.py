@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class Exporter:
         self._targets = self._part.plan.folder, json.dumps([group]).encode()
         return self._targets[1]
 
-    def wsgi(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def wsgi(self, environ: Mapping[str, object], start_response: Callable[..., object]) -> Iterable[bytes]:
         """Both pages as a WSGI application."""
         path = environ.get("PATH_INFO")
         if path not in (METRICS_PATH, TARGETS_PATH) or environ.get("REQUEST_METHOD") != "GET":
@@ -177,7 +177,7 @@ def attach(app: Any, part: Any) -> Exporter:
     return exporter
 
 
-def serve(part: Any) -> WSGIServer | None:
+def serve(part: object) -> WSGIServer | None:
     """Open the port that TOKENSWARM_METRICS names and serve the part's metrics there; None where it names none.
 
     Raises UserError (PORT) where it cannot be opened, USAGE where the variable does not hold HOST:PORT.

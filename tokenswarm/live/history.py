@@ -17,10 +17,10 @@ class History:
 
     def __init__(self, run_id: str | None) -> None:
         self.run_id = run_id
-        self.points: list[dict[str, Any]] = []
+        self.points: list[dict[str, object]] = []
         self._every, self._seen = 1, 0
 
-    def add(self, snapshot: Mapping[str, Any]) -> None:
+    def add(self, snapshot: Mapping[str, object]) -> None:
         """Take in a snapshot of the live figures."""
         self._seen += 1
         if self._seen % self._every:
@@ -31,7 +31,7 @@ class History:
             self._every *= 2
 
 
-def point_of(snapshot: Mapping[str, Any]) -> dict[str, Any]:
+def point_of(snapshot: Mapping[str, Any]) -> dict[str, object]:
     """What the charts show of one moment."""
     total, engine = snapshot["last"]["total"], snapshot["engine"] or {}
     return {

@@ -87,7 +87,7 @@ class LiveStats:
             "last_s": RECENT_S,
         }
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, object]:
         """Everything that is shown live; plain JSON values.
 
         `since_start` is about the measured phase, by the definitions of docs/metrics.md, except that answers under way
@@ -136,10 +136,10 @@ class LiveStats:
 
     def _stretch(
         self, tallies: Mapping[tuple[str, str], LiveAggregate], seconds: float, lately: bool
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         names = sorted({name for _, name in tallies})
 
-        def block(chosen: Iterable[str]) -> dict[str, Any]:
+        def block(chosen: Iterable[str]) -> dict[str, object]:
             names = set(chosen)
             bounded = all(map(self.bounded, names))
             if lately:
@@ -160,7 +160,7 @@ class LiveStats:
 
         return {"seconds": seconds, "total": block(names), "classes": {name: block([name]) for name in names}}
 
-    def _block(self, tally: LiveAggregate, sums: Mapping[str, float]) -> dict[str, Any]:
+    def _block(self, tally: LiveAggregate, sums: Mapping[str, float]) -> dict[str, object]:
         """The figures of one stretch: counts, error kinds, and each live metric (latencies in percentiles)."""
         figures: dict[str, Any] = {status: tally.counts[status] for status in STATUSES}
         figures |= {"requests": tally.requests, "errors": dict(sorted(tally.errors.items()))}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from random import Random
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
@@ -59,7 +59,7 @@ class Distribution(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_number(cls, data: Any) -> Any:
+    def _from_number(cls, data: object) -> object:
         if isinstance(data, bool) or not isinstance(data, (int, float, dict, cls)):
             raise ValueError("should be a number or a table such as { kind = 'uniform', low = 1, high = 3 }")
         return {"kind": "constant", "value": data} if isinstance(data, (int, float)) else data
@@ -89,7 +89,7 @@ class Distribution(BaseModel):
             raise ValueError(f"weights should be {len(values)} numbers, one for each value, and not all zero")
 
     @model_serializer
-    def _as_written(self) -> Any:
+    def _as_written(self) -> object:
         if self.kind == "constant":
             return self.value
         fields = {name: getattr(self, name) for name in type(self).model_fields}

@@ -131,7 +131,7 @@ class EndpointSettings(Section):
 
     @field_validator("constraints")
     @classmethod
-    def _can_be_filled(cls, constraints: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    def _can_be_filled(cls, constraints: dict[str, dict[str, Any]]) -> dict[str, dict[str, object]]:
         for kind, template in constraints.items():
             refuse_reserved(template)
             for text in _texts_in(template):
@@ -146,7 +146,7 @@ class EndpointSettings(Section):
 
     @field_validator("headers", "query", mode="before")
     @classmethod
-    def _texts(cls, table: Any) -> Any:
+    def _texts(cls, table: object) -> object:
         if not isinstance(table, dict):
             return table
         for name, value in table.items():
@@ -274,7 +274,7 @@ def _secret(environ: Mapping[str, str], variable: str, setting: str) -> str:
     return value
 
 
-def with_preset(values: dict[str, Any], wanted: str | None, folders: list[Path]) -> dict[str, Any]:
+def with_preset(values: dict[str, Any], wanted: str | None, folders: list[Path]) -> dict[str, object]:
     """A scenario's values with the endpoint's preset put in: one that its [endpoint] names stands under that table, one
     that was `wanted` by hand over it. Raises UserError (USAGE)."""
     table = values.get("endpoint")
@@ -286,7 +286,7 @@ def with_preset(values: dict[str, Any], wanted: str | None, folders: list[Path])
     return values if table is None else {**values, "endpoint": table}
 
 
-def _under(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _under(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, object]:
     both = {**below, **above}
     for name in ("query", "headers"):
         if isinstance(below.get(name), dict) and isinstance(above.get(name), dict):
@@ -320,7 +320,7 @@ def variables_of(settings: EndpointSettings) -> Iterator[str]:
             yield variable[1]
 
 
-def _texts_in(value: Any) -> Iterator[str]:
+def _texts_in(value: object) -> Iterator[str]:
     """All texts of a template, however deep."""
     if isinstance(value, str):
         yield value

@@ -71,6 +71,6 @@ class EngineSettings(BaseModel):
         """A copy of the table of settings that only `engine` has; empty if there is none."""
         return dict(self.engine_specific_settings().get(engine, {}))
 
-    def engine_specific_settings(self) -> dict[str, dict[str, Any]]:
+    def engine_specific_settings(self) -> dict[str, dict[str, object]]:
         """All engines' own tables, by engine name."""
         return dict(self.__pydantic_extra__ or {})

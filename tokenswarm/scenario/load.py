@@ -76,7 +76,7 @@ class Load(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _first_step(cls, data: Any) -> Any:
+    def _first_step(cls, data: object) -> object:
         """Steps say all: the level before them (in the warm-up) is the first one's."""
         if not isinstance(data, dict):
             return data
@@ -89,7 +89,7 @@ class Load(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_times(cls, data: Any) -> Any:
+    def _from_times(cls, data: object) -> Any:
         """A list of times says how long the measured phase is, and at which rate the warm-up should go."""
         if not isinstance(data, dict) or data.get("arrivals") != TIMES:
             return data

@@ -110,7 +110,7 @@ def _content(path: Path) -> dict[str, Any]:
         raise UserError(Exit.USAGE, f"{where}: is not valid TOML: {error}") from None
 
 
-def _one(path: Path, content: Mapping[str, Any], overrides: Mapping[str, str], data: str | None) -> Scenario:
+def _one(path: Path, content: Mapping[str, object], overrides: Mapping[str, str], data: str | None) -> Scenario:
     """The scenario of one file."""
     where = shown(path)
     folders = [path.parent, Path.cwd()]
@@ -142,7 +142,7 @@ def _text_keys() -> frozenset[str]:
     return frozenset(keys)
 
 
-def _with_absolute_paths(values: dict[str, Any], folders: list[Path]) -> dict[str, Any]:
+def _with_absolute_paths(values: dict[str, Any], folders: list[Path]) -> dict[str, object]:
     """The values with files of the scenario's own named whole, so that every process finds them."""
     values = dict(values)
     if isinstance(values.get("workload"), str):
@@ -168,7 +168,7 @@ def _beside(file: str, folders: list[Path]) -> Path:
 
 def _with_completed_table(
     values: dict[str, Any], data: str | None, folders: list[Path], explicit: Collection[str]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The values with the workload's table completed, and the file that its prompts come from in it."""
     try:
         kind = scenario_model(values["workload"]).workload_kind

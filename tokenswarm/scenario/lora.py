@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -53,7 +53,7 @@ class Lora(Section):
         name = self.name.replace("{n}", str(rank))
         return (self.model or "{name}").replace("{name}", name).replace("{model}", model)
 
-    def engine_setting(self) -> dict[str, Any]:
+    def engine_setting(self) -> dict[str, object]:
         """What an engine needs to load them."""
         paths = (
             [self.path.replace("{n}", str(number + 1)) for number in range(self.adapters or 0)]

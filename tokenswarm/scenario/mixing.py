@@ -48,7 +48,7 @@ class MixSource:
     data: str | None = None
 
 
-def mix_line(text: str) -> dict[str, Any] | None:
+def mix_line(text: str) -> dict[str, object] | None:
     """`rag:6 chat:3 batch:1` as the content of a mix's file; None for the name or path of one scenario.
 
     Raises UserError (USAGE) for a line that is nearly one.
@@ -113,13 +113,13 @@ def mixed(source: MixSource) -> Scenario:
     )
 
 
-def _names(table: Mapping[str, Any]) -> list[str]:
+def _names(table: Mapping[str, object]) -> list[str]:
     """The scenarios of a table [mix]."""
     return [str(name) for name in table if name not in _NOT_WEIGHTS]
 
 
 def _disturbing(
-    source: MixSource, disturbs: Any, members: Mapping[str, Scenario], parts: tuple[MixPart, ...]
+    source: MixSource, disturbs: object, members: Mapping[str, Scenario], parts: tuple[MixPart, ...]
 ) -> tuple[str, ...]:
     """The user classes of the scenarios that mix.disturbs names."""
     wanted = [disturbs] if isinstance(disturbs, str) else [] if disturbs is None else disturbs
@@ -238,7 +238,7 @@ def _agree(source: MixSource, members: Mapping[str, Scenario]) -> None:
 
 
 def _engine(
-    source: MixSource, content: Mapping[str, Any], members: Mapping[str, Scenario], overrides: Mapping[str, str]
+    source: MixSource, content: Mapping[str, object], members: Mapping[str, Scenario], overrides: Mapping[str, str]
 ) -> Any:
     """The engine settings: the mix's own, or those in which its scenarios agree, with the overrides put in."""
     if "engine" in source.content:
@@ -275,7 +275,7 @@ def _engine(
 
 
 def _without_parser(
-    source: MixSource, engine: Any, members: Mapping[str, Scenario], overrides: Mapping[str, str]
+    source: MixSource, engine: object, members: Mapping[str, Scenario], overrides: Mapping[str, str]
 ) -> Any:
     """The engine settings of a mix of which a scenario wants the model's think tags as they are: no parser takes them
     out for anybody."""
@@ -294,7 +294,7 @@ def _without_parser(
     return {**engine, "reasoning_parser": NO_PARSER}
 
 
-def _flat(settings: EngineSettings) -> dict[str, Any]:
+def _flat(settings: EngineSettings) -> dict[str, object]:
     """The settings by dotted name, those that only one engine has included."""
     return {
         **settings.canonical(),

@@ -68,7 +68,7 @@ class Scenario(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _workload_table(cls, data: Any) -> Any:
+    def _workload_table(cls, data: object) -> object:
         """Only the workload's own table may be there; it is made (all defaults) where it is left out."""
         if not isinstance(data, dict) or cls.workload_kind is None:
             return data
@@ -82,7 +82,7 @@ class Scenario(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _tiers_of_slo(cls, data: Any) -> Any:
+    def _tiers_of_slo(cls, data: object) -> object:
         """[slo.tiers] is no table of a user class: it is kept apart from the gates."""
         if not isinstance(data, dict):
             return data
@@ -93,7 +93,7 @@ class Scenario(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _adapters_are_loaded(cls, data: Any) -> Any:
+    def _adapters_are_loaded(cls, data: Any) -> object:
         """What the engine needs of [lora] is one of its settings."""
         table = data.get("lora") if isinstance(data, dict) else None
         engine = data.get("engine", {}) if isinstance(data, dict) else None
@@ -121,7 +121,7 @@ class Scenario(Section):
 
     @field_validator("slo", mode="before")
     @classmethod
-    def _slo(cls, slo: Any) -> Any:
+    def _slo(cls, slo: object) -> object:
         return slo_table(slo) if isinstance(slo, dict) else slo
 
     @property
@@ -163,7 +163,7 @@ class Scenario(Section):
         return {key: value for key, value in dumped.items() if value is not None}
 
     @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> Scenario:
+    def from_values(cls, values: Mapping[str, object]) -> Scenario:
         """A scenario from what `values()` gave. Raises UserError (USAGE)."""
         return validated(dict(values), "scenario values", ())
 
@@ -183,7 +183,7 @@ def scenario_model(workload: str) -> type[Scenario]:
     return model
 
 
-def validated(data: dict[str, Any], source: str, overrides: tuple[str, ...]) -> Scenario:
+def validated(data: Mapping[str, object], source: str, overrides: tuple[str, ...]) -> Scenario:
     """The scenario of these values. Raises UserError (USAGE); it blames `source`, or SET for what is in `overrides`."""
     try:
         model = scenario_model(data["workload"])

@@ -30,7 +30,7 @@ def refuse_reserved(keys: Iterable[str]) -> None:
         raise ValueError(f"may not hold '{key}', which tokenswarm sets itself")
 
 
-def refuse_unaccountable(body: Mapping[str, Any]) -> None:
+def refuse_unaccountable(body: Mapping[str, object]) -> None:
     """Raise ValueError for what would make an answer that cannot be timed or counted as one."""
     for key in sorted(SEVERAL_ANSWERS & body.keys()):
         if body[key] not in (None, 1):
@@ -97,7 +97,7 @@ class Output(Section):
         return self
 
     @property
-    def schema_to_check(self) -> Mapping[str, Any] | None:
+    def schema_to_check(self) -> Mapping[str, object] | None:
         """The schema that `check` = json_schema holds answers against."""
         if self.check_schema is not None:
             return self.check_schema
@@ -108,7 +108,7 @@ class Output(Section):
 
     @field_validator("extra")
     @classmethod
-    def _not_reserved(cls, extra: dict[str, Any]) -> dict[str, Any]:
+    def _not_reserved(cls, extra: Mapping[str, object]) -> dict[str, object]:
         refuse_reserved(extra)
         refuse_unaccountable(extra)
         return {key: value for key, value in extra.items() if value is not None}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from tokenswarm.base.numbers import LARGEST, is_sane
 from tokenswarm.base.sentences import unknown
 from tokenswarm.contract.objectives import parse_slo_key, slo_latencies, slo_rates
 
 
-def slo_table(table: Mapping[str, Any]) -> dict[str, float | dict[str, float]]:
+def slo_table(table: Mapping[str, object]) -> dict[str, float | dict[str, float]]:
     """The gates of `[slo]`: numbers by objective, and a table of those for each user class that has its own.
 
     Raises ValueError that names the key and what is allowed.
@@ -22,14 +21,14 @@ def slo_table(table: Mapping[str, Any]) -> dict[str, float | dict[str, float]]:
     }
 
 
-def _of_class(name: str, table: dict[str, Any]) -> dict[str, float]:
+def _of_class(name: str, table: Mapping[str, object]) -> dict[str, float]:
     """The gates of one Locust user class: [slo.RagReader]."""
     if not name.isidentifier():
         raise ValueError(f"[slo.{name}] should be named after a Locust user class, such as [slo.RagReader]")
     return {key: _bound(key, value) for key, value in table.items() if value is not None}
 
 
-def _bound(key: str, value: Any) -> float:
+def _bound(key: str, value: object) -> float:
     parsed = parse_slo_key(key)
     if parsed is None:
         examples = [

@@ -7,7 +7,6 @@ the share of the requests that must meet all of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from tokenswarm.base.data_files import COMPOSE_DIR
 from tokenswarm.base.errors import Exit, UserError
@@ -20,7 +19,7 @@ FILES = FileKind("tiers", ".toml", COMPOSE_DIR / "tiers", "file of tiers")
 TARGET = "target"
 
 
-def checked_tiers(tiers: Any) -> str | dict[str, dict[str, float]]:
+def checked_tiers(tiers: object) -> str | dict[str, dict[str, float]]:
     """The value of `slo.tiers`: the name of a file, or a table of tiers. Raises ValueError that says what is wrong."""
     if isinstance(tiers, str):
         return tiers
@@ -29,7 +28,7 @@ def checked_tiers(tiers: Any) -> str | dict[str, dict[str, float]]:
     return {str(name): _tier(str(name), table) for name, table in tiers.items()}
 
 
-def _tier(name: str, table: Any) -> dict[str, float]:
+def _tier(name: str, table: object) -> dict[str, float]:
     if not isinstance(table, Mapping):
         raise ValueError(f"slo.tiers.{name} should be a table of limits, such as {{ ttft_p95_ms = 500 }}")
     for key, value in table.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tokenswarm.base.errors import Exit, UserError
 
@@ -69,7 +69,7 @@ def _assigned(node: ast.ClassDef) -> dict[str, ast.expr | None]:
     return values
 
 
-def _constant(node: ast.ClassDef, name: str) -> Any:
+def _constant(node: ast.ClassDef, name: str) -> object:
     value = _assigned(node).get(name)
     return value.value if isinstance(value, ast.Constant) else None
 

@@ -10,12 +10,12 @@ from tokenswarm.base.config_text import parse_duration
 from tokenswarm.base.numbers import LARGEST
 
 
-def in_seconds(value: Any) -> Any:
+def in_seconds(value: object) -> Any:
     """A text such as 30s in seconds; anything else as it is."""
     return parse_duration(value) if isinstance(value, str) else value
 
 
-def seconds_of_distribution(value: Any) -> Any:
+def seconds_of_distribution(value: object) -> object:
     """A distribution of seconds whose numbers may be durations, such as 2s."""
     if isinstance(value, dict):
         return {key: item if key == "kind" else in_seconds(item) for key, item in value.items()}

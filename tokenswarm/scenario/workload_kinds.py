@@ -22,7 +22,7 @@ class WorkloadSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
-    def completed(cls, table: dict[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
+    def completed(cls, table: dict[str, Any], folders: Sequence[Path]) -> dict[str, object]:
         """The table with what only the machine that plans a run can fill in; `folders`: where relative paths begin.
 
         By default nothing. Raises UserError.
@@ -32,7 +32,7 @@ class WorkloadSettings(BaseModel):
     @classmethod
     def completed_scenario(
         cls, values: dict[str, Any], table: dict[str, Any], explicit: Collection[str]
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """All the scenario's values with what follows from the completed `table`: its load, say. `explicit`: dotted
         names of values that were given by hand. By default nothing follows. Raises UserError."""
         return values
@@ -49,7 +49,7 @@ class WorkloadSettings(BaseModel):
         return False
 
 
-def _kinds_in(module: ModuleType) -> dict[str, Any]:
+def _kinds_in(module: ModuleType) -> dict[str, object]:
     members: list[Any] = list(vars(module).values())
     return {
         each.name: each  # type: ignore[attr-defined]  # as is asked below
@@ -61,7 +61,7 @@ def _kinds_in(module: ModuleType) -> dict[str, Any]:
     }
 
 
-def _is_settings(kind: Any) -> bool:
+def _is_settings(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 

@@ -48,7 +48,7 @@ class Limits:
     gpus: int | None = None
     own: Mapping[str, Any] | None = None
 
-    def is_default(self, settings: Mapping[str, Any]) -> bool:
+    def is_default(self, settings: Mapping[str, object]) -> bool:
         """Whether a candidate with these settings would only be the default once more."""
         own = self.own
         return own is not None and all(own.get(key, UNSET) == value for key, value in settings.items())
@@ -100,7 +100,7 @@ def space_of(data: Mapping[str, Any], limits: Limits) -> Space:
     )
 
 
-def _values(settings: Mapping[str, Any], limits: Limits, notes: list[str]) -> dict[str, list[Any]]:
+def _values(settings: Mapping[str, object], limits: Limits, notes: list[str]) -> dict[str, list[object]]:
     values = {}
     for key, listed in _flat(settings).items():
         if not isinstance(listed, list) or not listed:
@@ -121,7 +121,7 @@ def _fits(settings: Mapping[str, Any], limits: Limits) -> bool:
     return limits.gpus is None or used <= limits.gpus
 
 
-def _sampled(combined: list[dict[str, Any]], sample: str, data: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _sampled(combined: list[dict[str, Any]], sample: str, data: Mapping[str, Any]) -> list[dict[str, object]]:
     if sample == "random":
         size = int(data.get("size", 16))
         return random.Random(int(data.get("seed", 1))).sample(combined, min(size, len(combined)))
@@ -132,9 +132,9 @@ def _sampled(combined: list[dict[str, Any]], sample: str, data: Mapping[str, Any
     return combined
 
 
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(settings: Mapping[str, object]) -> dict[str, object]:
     """An engine's own table flattened: `sim.block_size`. `speculation` is a value, not an engine."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for key, value in settings.items():
         if isinstance(value, Mapping) and key != "speculation":
             flat |= {f"{key}.{inner}": each for inner, each in value.items()}
@@ -143,11 +143,11 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _name(settings: Mapping[str, Any]) -> str:
+def _name(settings: Mapping[str, object]) -> str:
     return " ".join(f"{key}={_short(value)}" for key, value in settings.items())
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return (
         ":".join(str(each) for each in value.values())
         if isinstance(value, Mapping)

@@ -34,7 +34,7 @@ def matching(pattern: str, rng: random.Random) -> str:
         raise NotSupported(f"{error}") from None
 
 
-def _made(parts: Iterable[tuple[Any, Any]], rng: random.Random) -> str:
+def _made(parts: Iterable[tuple[object, object]], rng: random.Random) -> str:
     return "".join(_part(operation, value, rng) for operation, value in parts)
 
 

@@ -31,7 +31,7 @@ _ROLES = {
 }
 
 
-def tokens(row: Mapping[str, Any], name: str) -> int | None:
+def tokens(row: Mapping[str, object], name: str) -> int | None:
     """A number of tokens."""
     value = number(row, name)
     if value is None:
@@ -41,7 +41,7 @@ def tokens(row: Mapping[str, Any], name: str) -> int | None:
     return int(value)
 
 
-def number(row: Mapping[str, Any], name: str) -> float | None:
+def number(row: Mapping[str, object], name: str) -> float | None:
     """A finite number, also as text, as CSV has it."""
     value = row.get(name)
     if value is None or value == "":
@@ -57,7 +57,7 @@ def number(row: Mapping[str, Any], name: str) -> float | None:
     return result
 
 
-def seconds(row: Mapping[str, Any], name: str, per_second: float = 1.0) -> float | None:
+def seconds(row: Mapping[str, object], name: str, per_second: float = 1.0) -> float | None:
     """A time or a length of time, of which `per_second` units are a second; or a date, as unix seconds."""
     value = row.get(name)
     if isinstance(value, str) and value.strip() and not _is_number(value):
@@ -87,7 +87,7 @@ def date(value: str, name: str) -> float:
     return moment.timestamp() + (float(f"0.{digits}") if digits else 0.0)
 
 
-def text(row: Mapping[str, Any], name: str) -> str | None:
+def text(row: Mapping[str, object], name: str) -> str | None:
     """A text, or a number as text, as identities are."""
     value = row.get(name)
     if value is None or value == "":
@@ -100,7 +100,7 @@ def text(row: Mapping[str, Any], name: str) -> str | None:
 _WHOLE = {int}
 
 
-def hash_ids(row: Mapping[str, Any], name: str = "hash_ids") -> list[int] | None:
+def hash_ids(row: Mapping[str, object], name: str = "hash_ids") -> list[int] | None:
     """Identities of blocks, as signed numbers of 64 bits."""
     value = row.get(name)
     if value is None:
@@ -121,7 +121,7 @@ def check_blocks(ids: list[int] | None, input_tokens: int | None, block_tokens: 
         raise ValueError(f"{len(ids)} blocks of {block_tokens} tokens do not fit into {input_tokens:,} tokens")
 
 
-def messages(value: Any, role: str = "role", content: str = "content") -> list[Message]:
+def messages(value: object, role: str = "role", content: str = "content") -> list[Message]:
     """Chat messages in the field's usual names of roles. Raises ValueError unless each has a role and content."""
     if not isinstance(value, list) or not value:
         raise ValueError("the messages are not a list with something in it")
@@ -138,7 +138,7 @@ def messages(value: Any, role: str = "role", content: str = "content") -> list[M
     return result
 
 
-def body(recorded: Mapping[str, Any]) -> dict[str, Any]:
+def body(recorded: Mapping[str, object]) -> dict[str, object]:
     """What of a recorded request's body is kept. Raises ValueError for one that asks for several answers, which cannot
     be timed as one."""
     for name in _SEVERAL_ANSWERS:
@@ -147,12 +147,12 @@ def body(recorded: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in recorded.items() if name not in _OURS and name not in _SEVERAL_ANSWERS}
 
 
-def answer_tokens(recorded: Mapping[str, Any]) -> int | None:
+def answer_tokens(recorded: Mapping[str, object]) -> int | None:
     """The longest answer that a recorded request's body asks for."""
     return next((tokens(recorded, name) for name in LENGTHS if recorded.get(name) is not None), None)
 
 
-def table(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+def table(row: Mapping[str, object], name: str) -> dict[str, Any]:
     """A JSON object, also as text with JSON in it; an empty one where it is missing."""
     value = row.get(name)
     if isinstance(value, str):
@@ -175,7 +175,7 @@ def _is_number(value: str) -> bool:
     return True
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """The type of a value that may be private, and the value itself only where it is a number."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value!r}"[:40]

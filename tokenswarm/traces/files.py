@@ -48,7 +48,7 @@ def lines(text: IO[str]) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def json_values(text: IO[str]) -> Iterator[tuple[int, Any]]:
+def json_values(text: IO[str]) -> Iterator[tuple[int, object]]:
     """(number from 1 on, value) of a JSON array's elements, or of JSON values one after another.
 
     Raises ValueError where the text is not JSON: the elements before it have been given by then.

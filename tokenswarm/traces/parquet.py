@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
 
@@ -23,7 +22,7 @@ def is_parquet(path: Path) -> bool:
         return False
 
 
-def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     """(number from 1 on, row), a few at a time. Raises UserError: USAGE without pyarrow, DATA for a broken file."""
     try:
         from pyarrow import ArrowException
@@ -44,7 +43,7 @@ def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise UserError(Exit.DATA, f"{path} cannot be read: {reason}") from None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """A value as JSON would have it. Of maps Parquet gives pairs; columns that a row leaves out are None."""
     if isinstance(value, datetime):  # UTC, where it names no zone, as dates in other files are read
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()

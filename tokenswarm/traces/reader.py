@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import msgspec
 
@@ -189,7 +189,7 @@ def _first_character(path: Path) -> str:
     return start[0]
 
 
-def _json_lines(text: IO[str]) -> Iterator[tuple[int, Any]]:
+def _json_lines(text: IO[str]) -> Iterator[tuple[int, object]]:
     decoder = msgspec.json.Decoder()
     for number, line in lines(text):
         try:

@@ -39,7 +39,7 @@ class TraceRequest:
     delay_s: float | None = None
     expected: str | None = None
     weight: float | None = None
-    body: dict[str, Any] = field(default_factory=dict)
+    body: dict[str, object] = field(default_factory=dict)
 
     @property
     def max_tokens(self) -> int | None:
@@ -56,7 +56,7 @@ def estimated_tokens(messages: Sequence[Message]) -> int:
     return sum(len(_text(message.get("content")).encode("utf-8", "replace")) for message in messages) // BYTES_PER_TOKEN
 
 
-def _text(content: Any) -> str:
+def _text(content: object) -> str:
     if isinstance(content, list):  # parts, some of which may be no text
         return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return "" if content is None else str(content)

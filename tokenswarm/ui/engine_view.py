@@ -14,7 +14,7 @@ Sample = tuple[float, dict[str, Any]]
 """(unix time, values in canonical names; None = not known)."""
 
 
-def engine_view(samples: Sequence[Sample], now: float) -> dict[str, Any] | None:
+def engine_view(samples: Sequence[Sample], now: float) -> dict[str, object] | None:
     """Gauges as they are, counters as their change over the last RECENT_S; None where the engine told nothing lately.
 
     `hit_rate`: share of the prompt tokens looked up in the prefix cache that were found there.
@@ -24,7 +24,7 @@ def engine_view(samples: Sequence[Sample], now: float) -> dict[str, Any] | None:
         return None
     at, last = known[-1]
     began, first = next(((moment, values) for moment, values in known if moment >= at - RECENT_S), known[-1])
-    view: dict[str, Any] = {name: last.get(name) for name in _GAUGES}
+    view: dict[str, object] = {name: last.get(name) for name in _GAUGES}
 
     def change(name: str) -> float | None:
         before, after = first.get(name), last.get(name)

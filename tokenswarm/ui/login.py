@@ -47,7 +47,7 @@ class _Someone(UserMixin):
 class _SecureUnderTls(SecureCookieSessionInterface):
     """The cookie goes over TLS alone where the login came so, through a proxy too."""
 
-    def get_cookie_secure(self, app: Any) -> bool:
+    def get_cookie_secure(self, app: object) -> bool:
         return request.is_secure or request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip() == "https"
 
 
@@ -74,7 +74,7 @@ def add_login(web_ui: Any) -> None:
     attempts = Attempts()
 
     @app.route("/login_submit", methods=["POST"])
-    def login_submit() -> Any:
+    def login_submit() -> object:
         if is_good(request.form.get("username", ""), request.form.get("password", ""), password):
             session.pop("auth_error", None)
             login_user(_Someone())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import Exit, UserError
@@ -27,7 +26,7 @@ _MEASURED = "prompts.chars_per_token"
 """Each command measures it for itself."""
 
 
-def offered(session: UiSession) -> dict[str, Any]:
+def offered(session: UiSession) -> dict[str, object]:
     """The choices, for the page."""
     return {
         "scenario": session.scenarios,

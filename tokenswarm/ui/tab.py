@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,7 @@ class LlmTab:
                 "figures are of several loads."
             )
 
-    def _begun(self, **_: Any) -> None:
+    def _begun(self, **_: object) -> None:
         self._alert = None
         self._history = History(self._coordinator.plan.run_id if self._coordinator.plan is not None else None)
         gevent.spawn(self._remember)
@@ -159,7 +159,7 @@ class LlmTab:
 
     # ---- what is shown
 
-    def _snapshot(self) -> dict[str, Any]:
+    def _snapshot(self) -> dict[str, object]:
         coordinator = self._coordinator
         if coordinator.live is None or coordinator.plan is None:
             return {**_NOTHING, "alert": self._alert}
@@ -190,7 +190,7 @@ class LlmTab:
             "engine": engine_view(list(coordinator.engine_samples), time.time()),
         }
 
-    def _slos(self) -> dict[str, Any]:
+    def _slos(self) -> dict[str, object]:
         """The objectives of each user class of the run."""
         plan = present(self._coordinator.plan)
         mix = plan.scenario.mix
@@ -269,7 +269,7 @@ def end_of(path: Path) -> str:
     return text if size <= _LOG_BYTES else text.partition("\n")[2]
 
 
-def outcome_of(folder: Path) -> dict[str, Any] | None:
+def outcome_of(folder: Path) -> dict[str, object] | None:
     """How a run that has ended came out: what its summary.json says. None as long as there is none."""
     try:
         outcome = read_summary(folder).outcome
@@ -288,7 +288,7 @@ def _refuse_other_host(host: str | None) -> None:
         )
 
 
-def _refuse_unlisted(name: str | None, user_classes: Iterable[Any]) -> None:
+def _refuse_unlisted(name: str | None, user_classes: Iterable[object]) -> None:
     """A scenario from a form is a name from the list that is offered, never a path. Raises UserError."""
     session = session_from_environment()
     offered = (
@@ -308,7 +308,7 @@ def _refused(sentence: str) -> Response:
 class _Options:
     """The settings of a start form as attributes, as parsed options have them."""
 
-    def __init__(self, values: dict[str, Any]) -> None:
+    def __init__(self, values: Mapping[str, object]) -> None:
         self.__dict__.update(values)
 
 

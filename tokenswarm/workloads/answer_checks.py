@@ -58,7 +58,7 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def fits_schema(schema: Mapping[str, Any], trusted: bool = False) -> Check:
+def fits_schema(schema: Mapping[str, object], trusted: bool = False) -> Check:
     """A check that an answer is JSON that fits the schema, by its draft (default: the newest). References are resolved
     within the schema only: none is fetched. Raises UserError (USAGE) if the schema is none, which takes some ms to
     tell; not of one that is `trusted`."""
@@ -93,7 +93,7 @@ def _against_schema(validator: Validator, answer: str) -> str | None:
 
 
 @cache
-def with_bounded_patterns(kind: Any) -> Any:
+def with_bounded_patterns(kind: object) -> Any:
     """The validator of a draft, whose patterns take no longer than their bound. Its checks raise TooSlow."""
     return extend(
         kind, {"pattern": _pattern, "patternProperties": _pattern_properties, "additionalProperties": _additional}
@@ -122,7 +122,7 @@ def _additional(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iter
             yield from validator.descend(instance[name], wanted, path=name)
 
 
-def _foreign_reference(value: Any) -> str | None:
+def _foreign_reference(value: object) -> str | None:
     """A `$ref` that points out of the schema: the validator would fetch it from the network."""
     if isinstance(value, Mapping):
         reference = value.get("$ref")

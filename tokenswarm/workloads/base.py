@@ -271,7 +271,7 @@ def content_text(message: Message) -> str:
     return text + "".join(map(_call_text, calls)) if isinstance(calls, list) else text
 
 
-def _call_text(call: Any) -> str:
+def _call_text(call: object) -> str:
     function = call.get("function") if isinstance(call, Mapping) else None
     return f"{function.get('name', '')}{function.get('arguments', '')}" if isinstance(function, Mapping) else ""
 
@@ -288,7 +288,7 @@ def as_cached(prompt: Prompt) -> list[Message]:
     ]
 
 
-def asked_chars(messages: list[Message], body: Mapping[str, Any] | None) -> int:
+def asked_chars(messages: list[Message], body: Mapping[str, object] | None) -> int:
     """Characters of all messages, and of the definitions of tools where there are some."""
     tools = body.get("tools") if body else None
     return chars_of(messages) + (len(json.dumps(tools)) if tools else 0)

@@ -16,7 +16,7 @@ from tokenswarm.workloads.answer_checks import fits_schema, matches
 
 JSON_SCHEMA, REGEX, CHOICE, GRAMMAR = KINDS = ("json_schema", "regex", "choice", "grammar")
 
-OPENAI_FIELDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+OPENAI_FIELDS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {
         JSON_SCHEMA: {
             "response_format": {
@@ -48,7 +48,7 @@ class Constraint:
         grammar = Grammar(self.value)
         return lambda answer: grammar.fits(answer.strip())
 
-    def body(self, fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    def body(self, fields: Mapping[str, Mapping[str, object]]) -> dict[str, Any]:
         """Keys of the request's body. `fields`: for each kind a template, in which a text such as {schema} stands for
         the value; see docs/structured.md. Raises KeyError where it has none for this kind."""
         choices = self.value if self.kind == CHOICE else ()
@@ -65,12 +65,12 @@ class Constraint:
         return filled
 
 
-def fields_of(described: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+def fields_of(described: Mapping[str, Mapping[str, object]]) -> Mapping[str, Mapping[str, object]]:
     """The templates that are described for an endpoint, or those of the OpenAI API."""
     return described or OPENAI_FIELDS
 
 
-def left_out(kinds: Sequence[str], fields: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def left_out(kinds: Sequence[str], fields: Mapping[str, Mapping[str, object]]) -> list[str]:
     """The kinds for which there is no template."""
     return [kind for kind in dict.fromkeys(kinds) if kind not in fields]
 
@@ -91,7 +91,7 @@ def require_not_extra(output: Output, keys: Iterable[str], instead: str) -> None
         raise UserError(Exit.USAGE, f"output.extra may not hold '{key}' in this scenario: {instead}")
 
 
-def _filled(template: Any, values: Mapping[str, Any]) -> Any:
+def _filled(template: object, values: Mapping[str, object]) -> Any:
     if isinstance(template, Mapping):
         return {key: _filled(inner, values) for key, inner in template.items()}
     if isinstance(template, list):

@@ -61,7 +61,7 @@ class DatasetSettings(TraceFileSettings):
     @classmethod
     def completed_scenario(
         cls, values: dict[str, Any], table: dict[str, Any], explicit: Collection[str]
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """With time for the whole file, where it is sent once; a duration that was given by hand is a limit."""
         load = values.get("load", {})
         if table.get("order") != "once" or "load.duration_s" in explicit or not isinstance(load, dict):

@@ -50,7 +50,7 @@ class ReasoningSettings(SystemPromptSettings):
     @classmethod
     def completed_scenario(
         cls, values: dict[str, Any], table: dict[str, Any], explicit: Collection[str]
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """See WorkloadSettings: raw answers need an engine without a parser."""
         engine = values.get("engine", {})
         if not isinstance(engine, dict) or table.get("format", "parser") not in ("parser", "raw"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from tokenswarm.traces.recording import RecordedRequest
 from tokenswarm.workloads.base import Message, Prompt, chars_of
@@ -29,7 +28,7 @@ class PromptMaker:
         """The pause on record behind the request of that turn."""
         return requests[turn].delay_s if turn < len(requests) else None
 
-    def _answer(self, recorded_request: RecordedRequest) -> tuple[int | None, dict[str, Any] | None]:
+    def _answer(self, recorded_request: RecordedRequest) -> tuple[int | None, dict[str, object] | None]:
         """max_tokens and body of a request."""
         request = recorded_request.request
         if self._settings.output == "free" or request.output_tokens is None:

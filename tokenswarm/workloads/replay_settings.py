@@ -94,7 +94,7 @@ class ReplaySettings(TraceFileSettings):
     @classmethod
     def completed_scenario(
         cls, values: dict[str, Any], table: dict[str, Any], explicit: Collection[str]
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """With the trace's rate and length as those of the load."""
         load, engine = values.get("load", {}), values.get("engine", {})
         if not isinstance(load, dict) or not isinstance(engine, dict):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -58,13 +58,13 @@ def refuse_newer_summary(folder: Path) -> None:
     _refuse_newer(folder, content)
 
 
-def _refuse_newer(folder: Path, content: dict[str, Any]) -> None:
+def _refuse_newer(folder: Path, content: Mapping[str, object]) -> None:
     version = content.get("format")
     if isinstance(version, int) and (sentence := too_new(SUMMARY_JSON, version, SUMMARY_FORMAT)) is not None:
         raise UserError(Exit.RUN_FOLDER, f"{folder}: {sentence}")
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> object:
     """A record, or anything in it, as JSON has it."""
     if isinstance(value, Figure) and value.value is not None and not math.isfinite(value.value):
         value = Figure(unit=value.unit, n=value.n, why=_NOT_FINITE)

@@ -11,7 +11,6 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from tokenswarm.base.data_files import COMPOSE_DIR
 from tokenswarm.base.errors import Exit, UserError
@@ -50,7 +49,7 @@ class Start:
 
 def override(start: Start) -> str:
     """The override document: YAML, of JSON values so that nothing needs quoting rules of its own."""
-    service: dict[str, Any] = {"command": start.command, "labels": start.labels}
+    service: dict[str, object] = {"command": start.command, "labels": start.labels}
     if start.environment:
         service["environment"] = start.environment
     if start.mounts:
@@ -68,7 +67,7 @@ def override(start: Start) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _literal(value: Any) -> str:
+def _literal(value: object) -> str:
     """A value that Compose takes as it stands: without `$$` it would look for variables in it."""
     return json.dumps(value, ensure_ascii=False).replace("$", "$$")
 

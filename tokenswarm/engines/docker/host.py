@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tokenswarm.base.errors import Exit, UserError
@@ -106,7 +106,7 @@ def has_gpu(client: DockerClient) -> bool:
     """Whether there is a GPU here, and a way for this Docker engine to hand it to a container."""
     if not any(Path(sign).exists() for sign in _GPU_SIGNS):
         return False
-    runtimes: dict[str, Any] = client.info().get("Runtimes") or {}
+    runtimes: dict[str, object] = client.info().get("Runtimes") or {}
     cdi = any(folder.glob("*nvidia*") for folder in _CDI_FOLDERS if folder.is_dir())
     return "nvidia" in runtimes or cdi or any(shutil.which(hook) for hook in _GPU_HOOKS)
 

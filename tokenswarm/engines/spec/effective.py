@@ -29,13 +29,13 @@ def metrics_needed(description: EngineSpec) -> frozenset[str]:
     return frozenset(source.metric for source in sources if source.metric is not None)
 
 
-def dig(document: Any, path: str) -> Any:
+def dig(document: object, path: str) -> object:
     """The value at a dotted path of keys and list positions; None where there is no such place."""
     value = _dig(document, path)
     return None if value is _MISSING else value
 
 
-def _dig(document: Any, path: str) -> Any:
+def _dig(document: object, path: str) -> object:
     for part in path.split("."):
         if isinstance(document, Mapping):
             document = document.get(part, _MISSING)
@@ -48,7 +48,7 @@ def _dig(document: Any, path: str) -> Any:
 
 def read(
     sources: Sequence[Source],
-    documents: Mapping[str, Any],
+    documents: Mapping[str, object],
     metrics: Mapping[str, Sequence[Sample]],
     known: Mapping[str, Scalar],
 ) -> Scalar | None:
@@ -68,7 +68,7 @@ def read(
 
 def _raw(
     source: Source,
-    documents: Mapping[str, Any],
+    documents: Mapping[str, object],
     metrics: Mapping[str, Sequence[Sample]],
     known: Mapping[str, Scalar],
 ) -> Any:
@@ -106,7 +106,7 @@ def _convert(source: Source, raw: Any) -> Scalar | None:
 
 
 def configuration(
-    description: EngineSpec, documents: Mapping[str, Any], metrics: Mapping[str, Sequence[Sample]]
+    description: EngineSpec, documents: Mapping[str, object], metrics: Mapping[str, Sequence[Sample]]
 ) -> dict[str, Scalar]:
     """All effective values that the engine reports, by canonical name; what it does not report is left out."""
     result: dict[str, Scalar] = {}

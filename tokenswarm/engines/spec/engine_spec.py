@@ -358,7 +358,7 @@ def _over_its_like(content: dict[str, Any], where: str) -> dict[str, Any]:
     return _laid_over(base, content)
 
 
-def _laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _laid_over(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
     merged = dict(base)
     for key, value in over.items():
         below = base.get(key)

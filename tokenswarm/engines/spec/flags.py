@@ -74,7 +74,7 @@ def resolve(
     return Resolved(result, own, notes)
 
 
-def _sort(engine: str, settings: SettingsLike) -> tuple[dict[str, Any], dict[str, Any]]:
+def _sort(engine: str, settings: SettingsLike) -> tuple[dict[str, object], dict[str, object]]:
     """Canonical settings that are set (tables flattened), and this engine's own ones."""
     if isinstance(settings, EngineSettings):
         settings = {**settings.canonical(), **settings.engine_specific_settings()}
@@ -110,7 +110,7 @@ def _adapters(setting: Mapping[str, Any]) -> dict[str, Scalar]:
     return values
 
 
-def _refuse(description: EngineSpec, form: DeviceProfile, device: str, name: str, value: Any) -> None:
+def _refuse(description: EngineSpec, form: DeviceProfile, device: str, name: str, value: object) -> None:
     why = description.settings[name].refused
     why = form.refused.get(name, {}).get(str(value).lower(), why)
     if why is not None and value not in (False, "none", "auto"):
@@ -169,7 +169,7 @@ def _fill(args: list[str], settings: Mapping[str, Scalar]) -> list[str]:
     return [line for arg in args for line in _PLACEHOLDER.sub(lambda match: _text(settings[match[1]]), arg).split("\n")]
 
 
-def _unknown_value(title: str, name: str, value: Scalar, table: Mapping[str, Any]) -> UserError:
+def _unknown_value(title: str, name: str, value: Scalar, table: Mapping[str, object]) -> UserError:
     return UserError(Exit.USAGE, f"{title} has no engine.{name} = {value!r}; known: {', '.join(table)}.")
 
 
@@ -177,7 +177,7 @@ def _text(value: Scalar) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def own_args(description: EngineSpec, own: Mapping[str, Any]) -> list[str]:
+def own_args(description: EngineSpec, own: Mapping[str, object]) -> list[str]:
     """The arguments for an engine's own settings: `{"max-num-queued-reqs": 8}` -> `--max-num-queued-reqs 8`.
 
     Underscores read as dashes; true gives the bare flag; false gives the engine's negated flag, where it has such

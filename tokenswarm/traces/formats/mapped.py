@@ -141,7 +141,7 @@ def _seconds(named: Row, what: str) -> float | None:
     return fields.seconds(named, f"{what}_s") if f"{what}_s" in named else fields.seconds(named, f"{what}_ms", _PER_S)
 
 
-def _json(value: Any) -> Any:
+def _json(value: object) -> object:
     """What a text holds, where it is JSON: in CSV, and in logs, lists and objects stand as text."""
     if not isinstance(value, str):
         return value

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, Row
 from tokenswarm.traces.request import TraceRequest
 
 
-def request_of_body(body: Mapping[str, Any]) -> TraceRequest:
+def request_of_body(body: Mapping[str, object]) -> TraceRequest:
     """The request of a chat or completions body. Raises ValueError if it has neither messages nor a prompt."""
     if body.get("messages") is not None:
         messages = fields.messages(body["messages"])

@@ -75,7 +75,7 @@ def time_s(row: Row) -> float | None:
     return fields.seconds(row, "timestamp", _MS_PER_S if late else 1.0)
 
 
-def body_of(row: Row) -> dict[str, Any]:
+def body_of(row: Row) -> dict[str, object]:
     """What the row has for the request's body."""
     body = {name: _value(row[name]) for name in _BODY if row.get(name) not in (None, "", [])}
     for name in _EXTRAS:
@@ -90,7 +90,7 @@ def _weight(row: Row) -> float | None:
     return weight
 
 
-def _value(cell: Any) -> Any:
+def _value(cell: object) -> Any:
     """A value of the body: in CSV, numbers and objects stand as text."""
     if not isinstance(cell, str):
         return cell

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, ReadRow, Row
@@ -17,14 +16,14 @@ NO_ANSWER: Message = {"role": "assistant", "content": "(not on record)"}
 _NUMBERED = re.compile(r"(?P<name>[a-z_]+?)_(?P<turn>[0-9]{1,4})")
 
 
-def _turns(row: Row) -> list[Mapping[str, Any]]:
+def _turns(row: Row) -> list[Mapping[str, object]]:
     """The row's turns, each as a plain row."""
     turns = row.get("turns")
     if turns is not None:
         if not isinstance(turns, list) or not turns or not all(isinstance(each, Mapping) for each in turns):
             raise ValueError("its turns are not a list of objects")
         return turns
-    by_turn: dict[int, dict[str, Any]] = {}
+    by_turn: dict[int, dict[str, object]] = {}
     for key, value in row.items():
         if (numbered := _NUMBERED.fullmatch(key)) is not None:
             by_turn.setdefault(int(numbered["turn"]), {})[numbered["name"]] = value

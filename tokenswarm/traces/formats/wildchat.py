@@ -4,7 +4,6 @@ among them."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, ReadRow, Row
@@ -23,7 +22,7 @@ def _field(row: Row) -> str | None:
     return None
 
 
-def _message(turn: Any, place: int) -> Message | None:
+def _message(turn: object, place: int) -> Message | None:
     """The message of a turn, without the further keys that the data set has; where nothing says who speaks, users have
     the even places. None where it is none."""
     if not isinstance(turn, dict) or "from" in turn:

@@ -57,6 +57,8 @@ def test_locusts_variables_reach_no_process(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOCUST_RUN_TIME", "1s")
     processes = LocustProcesses(Leader([Path("x.py")], "http://127.0.0.1:1", [], {}), tmp_path / "log", 1, None)
+    for process in (processes.leader, *processes.workers):
+        process.wait(60)  # one that is asked to end earlier has not written yet
     processes.end()
     assert [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("[")] == ["[]", "[]"]
 

@@ -58,7 +58,7 @@ from tokenswarm.contract.manifest import (
     Reason,
     WarmupRecord,
 )
-from tokenswarm.contract.objectives import Objective, RequestBounds, bounds_of_run, parse_objectives, request_bounds
+from tokenswarm.contract.objectives import Objective, RequestBounds, bounds_of_run, request_bounds
 from tokenswarm.contract.summary.engine_records import Energy
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.header_records import EngineHeader, Header, ScenarioHeader, WindowHeader
@@ -81,7 +81,7 @@ def summarise(run: Run) -> Summary:
         without_held_arrivals(facts, any(each.overloaded for each in kept)),
         [*validity.recorded_reasons(run), *reasons_of(keeping)],
     )
-    objectives, refused = parse_objectives(run.manifest.scenario.table("slo"))
+    objectives, refused = slo.parsed_objectives(run.manifest.scenario.table("slo"), run.manifest)
     bounds, shares = bounds_of_run(run.manifest), mix_shares(run.manifest, rows)
     rates, goodput = _rates(run, rows, window, bounds)
     ends = finish_reasons(rows)
@@ -251,7 +251,7 @@ def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[Slo
     gates = []
     by_class = bounds_of_run(run.manifest).classes
     for name, table in slo.objectives_of_classes(run.manifest).items():
-        objectives, refused = parse_objectives(table)
+        objectives, refused = slo.parsed_objectives(table, run.manifest)
         bounds = RequestBounds(by_class.get(name) or request_bounds(objectives))
         everything = run.requests[(run.requests["user_class"] == name).to_numpy()]
         part = rows[(rows["user_class"] == name).to_numpy()]

@@ -60,7 +60,8 @@ def cache_figures(run: Run, rows: pd.DataFrame, window: Window | None) -> Cache:
         if got is None
         else "no two prompts begin alike"
     )
-    share = Estimate(got / ideal if got is not None and ideal else None, n=measured.requests, why=why)
+    value = got / ideal if got is not None and ideal else None
+    share = Estimate(value, n=measured.requests, why=why if value is None else None)
     return replace(figures, efficiency=share.figure("share"), yardstick=measured)
 
 

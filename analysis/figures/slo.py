@@ -9,6 +9,7 @@ know. A user class with a scenario of its own is held against that one's [slo], 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,10 +21,10 @@ from tokenswarm.analysis.figures.statistics import RATE_BLOCKS, Estimate, block_
 from tokenswarm.analysis.figures.tasks import task_figures
 from tokenswarm.analysis.figures.window import Window, ended_at
 
-from tokenswarm.contract.manifest import Manifest
+from tokenswarm.contract.manifest import NOT_CHECKED, Manifest
 from tokenswarm.contract.metric import Latency, Rate, not_known
 from tokenswarm.contract.metrics import METRICS
-from tokenswarm.contract.objectives import Objective, RequestBounds
+from tokenswarm.contract.objectives import Objective, RequestBounds, parse_objectives
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.request_records import Errors, Goodput
 from tokenswarm.contract.summary.summary_record import Summary
@@ -141,6 +142,19 @@ def goodput_figures(
         ended = good_flow(rows if everything is None else everything, bounds).between(edges)
         goodput = block_rate(ended, window.seconds / RATE_BLOCKS, sent)
     return Goodput(goodput.figure("req/s"), attainment.figure("share"), good, undetermined, sent, bounds.flat(classes))
+
+
+def parsed_objectives(table: Mapping[str, Any], manifest: Manifest) -> tuple[list[Objective], list[tuple[str, str]]]:
+    """As `parse_objectives`; an objective on valid answers cannot be judged where a check took too long for some."""
+    objectives, refused = parse_objectives(table)
+    unchecked = [why for why in (manifest.counts.odd or {}) if why.startswith(NOT_CHECKED)] if manifest.counts else []
+    if not unchecked:
+        return objectives, refused
+    of_checks = [each for each in objectives if getattr(each.parsed.metric, "name", "") == "valid_output"]
+    return (
+        [each for each in objectives if each not in of_checks],
+        [*refused, *((each.key, f"some answers were {unchecked[0]}") for each in of_checks)],
+    )
 
 
 def evaluate(

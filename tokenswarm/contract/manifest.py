@@ -113,6 +113,10 @@ class PhaseRecord(msgspec.Struct):
     end: Number | None = None
 
 
+NOT_CHECKED = "not checked: "
+"""How an oddity of an answer begins whose check took too long: nobody knows whether it is valid."""
+
+
 class CountsRecord(msgspec.Struct, omit_defaults=True):
     """What the load generator counted, of all phases. `arrivals_queued`: arrivals of an open loop that waited for
     max_in_flight (`found_nobody` in older files); `unsent`: those that were never sent; `odd`: answers by a field that

@@ -7,6 +7,7 @@ from typing import Any
 
 from tokenswarm.base.bounded_patterns import TooSlow
 from tokenswarm.client.answer import Answer
+from tokenswarm.contract.manifest import NOT_CHECKED
 from tokenswarm.workloads.answer_checks import why_not
 from tokenswarm.workloads.base import Prompt, asked_chars
 
@@ -50,7 +51,7 @@ def valid_output(prompt: Prompt, answer: Answer) -> bool | None:
             prompt.check_calls is None or bool(prompt.check_calls(answer.calls))
         )
     except TooSlow as slow:
-        answer.oddities += (f"not checked: {'a pattern of the file takes too long' if prompt.private else slow}",)
+        answer.oddities += (NOT_CHECKED + ("a pattern of the file takes too long" if prompt.private else str(slow)),)
         return None
     except Exception:  # a user's code, and an answer that nobody foresaw: the row must not be lost over it
         return False

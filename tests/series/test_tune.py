@@ -171,6 +171,17 @@ def test_the_budget_ends_the_race_between_rounds(tmp_path: Path) -> None:
     assert state.ended == "budget" and len(state.rounds) == 1
 
 
+@pytest.mark.parametrize(("budget_s", "fresh"), [(65.0, 0), (75.0, 2)])
+def test_a_budget_that_holds_no_two_fresh_pairs_is_not_spent_on_one(
+    budget_s: float, fresh: int, tmp_path: Path
+) -> None:
+    bench = Bench(tmp_path, budget_s=budget_s)
+    state = bench.play(pairs=5)
+    assert state.ended == "budget" and len(state.rounds) == 1
+    assert [len(state.fresh.get(side, [])) for side in ("default", "winner")] == [fresh] * 2
+    assert bench.time <= budget_s
+
+
 def test_ctrl_c_keeps_what_was_measured_and_the_race_goes_on_from_there(tmp_path: Path) -> None:
     state = Bench(tmp_path, fails=lambda run, _: KeyboardInterrupt() if run == 5 else None).play(pairs=0)
     assert state.ended == "interrupted"

@@ -67,7 +67,9 @@ def test_compare_flags(tmp_path: Path) -> None:
 def test_highest_rate(tmp_path: Path) -> None:
     settings = f"{SHORT} load.duration_s=4"
     with served() as url:
-        shorter = {"http://gpu1:8000": url, "BUDGET=30m": "BUDGET=30s", "AT_LEAST=40": "AT_LEAST=1"}
+        # A search begins no further run once it has sent so many requests: one or two runs, however busy the machine.
+        few = "BUDGET=30m MAX_REQUESTS=20"
+        shorter = {"http://gpu1:8000": url, "BUDGET=30m": few, "AT_LEAST=40": "AT_LEAST=1"}
         with follow("tasks/highest-rate.md", tmp_path / "checkout", shorter, settings) as reader:
             folders = sorted((reader.folder / "results").glob("capacity-*"))
             records = [json.loads((folder / "capacity.json").read_text()) for folder in folders]
@@ -80,7 +82,9 @@ def test_highest_rate(tmp_path: Path) -> None:
             assert all((folder / "capacity.html").is_file() for folder in folders)
             # The table says how to go on with a search that its budget ended.
             before = len(records[1]["runs"])
-            reader.run(f"make capacity HOST={url} ENGINE=external SCENARIO=chat BUDGET=60s RESUME={folders[1]}")
+            sent = sum(len(rows_of(run)) for run in folders[1].glob("*/") if (run / "requests.csv").is_file())
+            more = f"BUDGET=30m MAX_REQUESTS={sent + 1}"
+            reader.run(f"make capacity HOST={url} ENGINE=external SCENARIO=chat {more} RESUME={folders[1]}")
             assert len(json.loads((folders[1] / "capacity.json").read_text())["runs"]) > before
             [stairs] = [
                 line for line in (PROJECT / "docs/tasks/highest-rate.md").read_text().splitlines() if "steps=" in line

@@ -10,7 +10,7 @@ from tokenswarm.analysis.figures.quantities import latency_of
 from tokenswarm.analysis.figures.slo import conforming
 from tokenswarm.analysis.figures.window import find_window
 from tokenswarm.analysis.read.run_folder import Run
-from tokenswarm.analysis.search.attainment import BLOCKS, Blocks, blocks_of
+from tokenswarm.analysis.search.attainment import NOTHING, blocks_of
 from tokenswarm.analysis.search.capacity_search import (
     CUT,
     DIED,
@@ -57,14 +57,13 @@ def evidence_of(
 ) -> LoadEvidence:
     """What a run says of a load. `bounds`: None for those of its own [slo]."""
     window, measured = find_window(run), run.measured
-    nothing = Blocks((0,) * BLOCKS, (0,) * BLOCKS, (0,) * BLOCKS)
     if run.manifest.status == "interrupted" and not died:
-        return LoadEvidence(load, nothing, CUT, "it was interrupted")
+        return LoadEvidence(load, NOTHING, CUT, "it was interrupted")
     # What was still under way at the end of the drain did not meet its limits: without it an overloaded level would
     # look better than it is. Of a run whose engine died it is not known.
     rows = measured if run.manifest.status == "complete" else measured[(measured["status"] != "cancelled").to_numpy()]
     if window is None or not len(rows):
-        return LoadEvidence(load, nothing, DIED if died else LIMITED, "nothing was measured")
+        return LoadEvidence(load, NOTHING, DIED if died else LIMITED, "nothing was measured")
     bounds = bounds or bounds_of_run(run.manifest)
     margin = margins(rows, bounds)
     blocks = blocks_of(rows["sent_at"].to_numpy(), margin, (window.start, window.end), target)

@@ -1,10 +1,17 @@
 """Whether a load keeps its limits, told while it is being measured: attainment with an interval that holds at any look.
 
-Attainment is the share of sent requests that meet every limit. Requests of one moment share their moment, so runs are
-cut into blocks of time, and what the blocks vary tells for how many independent requests they count. Looks are few
-(each at about twice the requests of the look before), and each look at each level has its own small part of the error,
-so that all of a search's decisions together are wrong in at most that error (Bonferroni over looks and levels; Lan and
-DeMets, Biometrika 70, 1983, for spending it by looks).
+Attainment is the share of sent requests that meet every limit. Requests of one moment share their moment, and what
+batches of successive requests vary tells for how many independent ones they count. A batch is as long as that asks for
+(Sokal, Monte Carlo Methods in Statistical Mechanics, 1989, section 3: a window of several times the correlation
+time), so that a longer run has more batches, and more data makes the interval narrower.
+
+A level that saw hardly a bad request cannot know how they come together: a lone one is no cluster, and none says
+nothing. What it shows itself counts for as much as it saw, and the rest is what loads beside the target show: at a load
+that just meets the target, which is what a pass has to exclude, the bad ones come together as they do there.
+
+Looks are few (each at about twice the requests of the look before), and each look at each level has its own small part
+of the error, so that all of a search's decisions together are wrong in at most that error (Bonferroni over looks and
+levels; Lan and DeMets, Biometrika 70, 1983, for spending it by looks).
 """
 
 from __future__ import annotations
@@ -12,23 +19,34 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
 from scipy.special import betaincinv
 
-BLOCKS = 20
-"""Blocks of time of one run: each long against a request, and enough to see how much they vary."""
+FEWEST_BLOCKS, MOST_BLOCKS, REQUESTS_A_BLOCK = 20, 1024, 25
+"""Blocks of time of one run: so many requests each, about, in at least and at most so many blocks."""
+BATCH_WORTH = 8.0
+"""A batch is as long as so many independent requests: shorter ones see too little of what neighbours share."""
+FEWEST_BATCHES = 10
+_LONGER = 1.5
+"""From one length of batches that is tried to the next."""
+LEAST_DEPENDENCE = 3.0
+"""How many requests count as one where nothing shows it: no level near the target saw bad ones."""
+BORROWED = 20.0
+"""Batches that the dependence beside the target counts for, at a level with few of its own."""
 ERROR = 0.05
 """Probability that any decision of a whole search is wrong."""
-LAGS = 3
-"""How far apart blocks may be whose dependence is counted."""
 SLOW = 0.5
 """Share of its limit from which a latency tells how bad ones cluster: how those come together that are far below the
 limit (a pause of the client, a long prompt) is another matter."""
-MOST_LEVELS = 16
+DECISIVE_LEVELS = 4
 MOST_LOOKS = 6
-"""Over which the error is spent in equal parts."""
+"""Over which the error is spent in equal parts. A search has more levels, but those that are further from the capacity
+than a few percent are mistaken so seldom that they add nothing to it."""
+_CERTAIN = 10_000
+"""Batches from which a variance is as good as known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +64,22 @@ class Blocks:
         return sum(self.sent)
 
 
+NOTHING = Blocks((), (), ())
+"""Of a run in which nothing was measured."""
+
+
 def blocks_of(sent_s: np.ndarray, margin: np.ndarray, window: tuple[float, float], target: float) -> Blocks:
     """The blocks of a run. `sent_s`: when each request was sent; `margin`: its worst latency as a share of its limit
     (1: just met; infinite: it failed; NaN: not known, left out); `window`: the measured phase, in the same seconds."""
     known = ~np.isnan(margin)
     sent_s, margin = sent_s[known], margin[known]
-    edges = np.linspace(*window, BLOCKS + 1)
-    place = np.clip(np.searchsorted(edges, sent_s, side="right") - 1, 0, BLOCKS - 1)
+    blocks = min(MOST_BLOCKS, max(FEWEST_BLOCKS, len(margin) // REQUESTS_A_BLOCK))
+    edges = np.linspace(*window, blocks + 1)
+    place = np.clip(np.searchsorted(edges, sent_s, side="right") - 1, 0, blocks - 1)
     slow = margin > max(SLOW, np.quantile(margin, target, method="higher")) if len(margin) else margin > 1.0
 
     def count(which: np.ndarray) -> tuple[int, ...]:
-        return tuple(int(each) for each in np.bincount(place[which], minlength=BLOCKS))
+        return tuple(np.bincount(place[which], minlength=blocks).tolist())
 
     return Blocks(count(np.ones(len(margin), dtype=bool)), count(margin <= 1.0), count(slow))
 
@@ -81,21 +104,34 @@ class Attainment:
 
 def error_of_a_look(error: float = ERROR) -> float:
     """What one look at one level may be wrong with, on one side."""
-    return error / (MOST_LEVELS * MOST_LOOKS)
+    return error / (DECISIVE_LEVELS * MOST_LOOKS)
 
 
-def attainment(runs: Sequence[Blocks], error: float) -> Attainment:
-    """Attainment from all runs at one load, with the interval whose ends are each wrong with probability `error`."""
+@dataclass(frozen=True, slots=True)
+class Dependence:
+    """How many requests count as one: `factor` by a level's own runs, from so many `batches` that saw good and bad."""
+
+    factor: float = LEAST_DEPENDENCE
+    batches: float = 0.0
+
+    def with_usual(self, usual: float) -> float:
+        """What it is with what levels beside the target show: the fewer its own batches, the more of that."""
+        return (self.batches * self.factor + BORROWED * usual) / (self.batches + BORROWED)
+
+
+def attainment(runs: Sequence[Blocks], error: float, usual: float = LEAST_DEPENDENCE) -> Attainment:
+    """Attainment from all runs at one load, with the interval whose ends are each wrong with probability `error`.
+    `usual`: the dependence that loads beside the target show."""
     sent = sum(run.requests for run in runs)
     good = sum(sum(run.good) for run in runs)
     if not sent:
         return Attainment(None)
-    blocks = sum(sum(1 for each in run.sent if each) for run in runs)
-    worse = dependence(runs) * _tail_factor(max(2, blocks - len(runs)), error)
+    own = dependence(runs)
+    factor = max(own.factor, own.with_usual(usual))
+    worse = factor * tail_factor(round(min(own.batches + BORROWED, _CERTAIN)), error)
     bad, worth = (sent - good) / worse, sent / worse
-    return Attainment(
-        good / sent, 1.0 - _upper_end(bad, worth, error), _upper_end(worth - bad, worth, error), sent, worse
-    )
+    low, high = 1.0 - _upper_end(bad, worth, error), _upper_end(worth - bad, worth, error)
+    return Attainment(good / sent, low, high, sent, factor)
 
 
 def _upper_end(count: float, worth: float, error: float) -> float:
@@ -104,41 +140,66 @@ def _upper_end(count: float, worth: float, error: float) -> float:
     return 1.0 if count >= worth else float(betaincinv(count + 1.0, worth - count, 1.0 - error))
 
 
-def dependence(runs: Sequence[Blocks]) -> float:
-    """How many times more the share of good requests varies than of independent ones: by the blocks of the good ones,
-    and of each run's slowest, whichever shows more."""
+def dependence(runs: Sequence[Blocks]) -> Dependence:
+    """How many times more the share of good requests varies than of independent ones: by the good ones, and by each
+    run's slowest, whichever shows more. It counts for no more batches than there were bad requests, or good ones."""
+    runs = [run for run in runs if run.requests]
     sent, good = sum(run.requests for run in runs), sum(sum(run.good) for run in runs)
     if not sent:
-        return 1.0
+        return Dependence()
     bad = [np.subtract(run.sent, run.good) for run in runs]
-    shares = [1.0 - good / sent] * len(runs)
     slow = [np.asarray(run.slow) for run in runs]
-    own = [float(each.sum()) / run.requests if run.requests else 0.0 for each, run in zip(slow, runs, strict=True)]
-    return max(1.0, _inflation(runs, bad, shares), _inflation(runs, slow, own))
+    own = [float(each.sum()) / run.requests for each, run in zip(slow, runs, strict=True)]
+    shown = max(_inflation(runs, bad, [1.0 - good / sent] * len(runs)), _inflation(runs, slow, own))
+    return Dependence(shown[0], min(shown[1], sent - good, good))
 
 
-def _inflation(runs: Sequence[Blocks], counts: Sequence[np.ndarray], shares: Sequence[float]) -> float:
-    """Variance of the sum of `counts` over the binomial one.
+def _inflation(runs: Sequence[Blocks], counts: Sequence[np.ndarray], shares: Sequence[float]) -> tuple[float, float]:
+    """Variance of the sum of `counts` over the binomial one, never below 1; and the batches that it is from.
 
-    What blocks up to LAGS apart have in common is counted in full where they go together: one block sees less than the
-    whole dependence. Distances are from the mean of the run itself, which takes a twentieth of each of the products.
+    The batches are the shortest that are BATCH_WORTH times as long as what they show counts as one, or the longest of
+    which there are FEWEST_BATCHES. What is still missing then falls as 1 / length, and is added.
     """
-    variance = binomial = 0.0
-    for run, count, share in zip(runs, counts, shares, strict=True):
-        apart = count - share * np.asarray(run.sent)
-        products = [2.0 * float(apart[lag:] @ apart[:-lag]) for lag in range(1, LAGS + 1)]
-        sums = np.cumsum([float(apart @ apart), *products])
-        variance += float(sums.max()) * len(apart) / (len(apart) - 1.0 - 2.0 * LAGS)
-        binomial += run.requests * share * (1.0 - share)
-    return variance / binomial if binomial > 0 else 1.0
+    sizes = [run.requests for run in runs]
+    binomial = sum(size * share * (1.0 - share) for size, share in zip(sizes, shares, strict=True)) / sum(sizes)
+    if binomial <= 0.0:
+        return 1.0, 0.0
+    sums = [
+        np.concatenate([[0.0], np.cumsum(count - share * np.asarray(run.sent))])
+        for run, count, share in zip(runs, counts, shares, strict=True)
+    ]
+    length = float(REQUESTS_A_BLOCK)
+    shown, batches = _variance(sums, sizes, length)
+    while length < BATCH_WORTH * shown / binomial:
+        longer, fewer = _variance(sums, sizes, length * _LONGER)
+        if fewer < FEWEST_BATCHES:
+            break
+        length, shown, batches = length * _LONGER, longer, fewer
+    factor = shown / binomial
+    return max(1.0, factor * (1.0 + max(0.0, factor - 1.0) / (2.0 * length))), batches
 
 
-def _tail_factor(freedom: int, error: float) -> float:
+def _variance(sums: Sequence[np.ndarray], sizes: Sequence[int], length: float) -> tuple[float, float]:
+    """Variance for each request of the sum of many, from overlapping batches of about `length` requests (Meketon and
+    Schmeiser, Winter Simulation Conference 1984); and how many batches follow each other. `sums`: of each run,
+    cumulated over its blocks; a run that is shorter is a batch."""
+    total = batches = 0.0
+    for cumulated, size in zip(sums, sizes, strict=True):
+        blocks = len(cumulated) - 1
+        taken = max(1, min(blocks, round(length * blocks / size)))
+        apart = cumulated[taken:] - cumulated[:-taken]
+        total += float(apart @ apart) / len(apart) * blocks / taken
+        batches += blocks / taken
+    return total / sum(sizes) * batches / max(1.0, batches - 1.0), batches
+
+
+@lru_cache(maxsize=4096)
+def tail_factor(freedom: int, error: float) -> float:
     """What a variance from so many degrees of freedom is to be multiplied by, for a tail of `error`."""
     return float(stats.t.isf(error, freedom) / stats.norm.isf(error)) ** 2
 
 
 def fewest_requests(target: float, error: float) -> int:
-    """Requests at a first look: three times as many as prove the target where none is bad and none depends on another.
-    With fewer, the blocks do not show how long the bad ones stay together."""
-    return max(200, math.ceil(3.0 * math.log(error) / math.log(target)))
+    """Requests at a first look: LEAST_DEPENDENCE times as many as prove the target where none is bad and none depends
+    on another. With fewer, the blocks do not show how long the bad ones stay together."""
+    return max(200, math.ceil(LEAST_DEPENDENCE * math.log(error) / math.log(target)))

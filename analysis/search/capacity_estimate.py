@@ -21,6 +21,11 @@ DRAWS = 1000
 _STEPS = 30
 """Of Newton's method; it needs about six."""
 _TAILS = (2.5, 97.5)
+LOWER = 1.5
+"""The lower end of the interval is so many times further from the crossing, on a logarithmic scale, than the draws say.
+A search stops where its interval is narrow, and by chance that is where few requests were bad: its estimates are half a
+percent too high, and what misses lies above the truth. With lengths of runs that were chosen beforehand the draws held
+the hardest queue's capacity in 92 to 95%, in searches in 88%, of which 11 of 12 misses were too high."""
 _LOST = 0.025
 """Share of draws with no crossing from which an end of the interval is the bracket's."""
 NEAR = 1.4
@@ -72,7 +77,8 @@ def _crossed(points: Sequence[LoadPoint], target: float, bracket: tuple[float, f
     if not low < best < high or np.isnan(roots).mean() > _LOST:
         return None
     ends = np.nanpercentile(np.clip(roots, low, high), _TAILS)
-    return Crossing(float(best), float(min(ends[0], best)), float(max(ends[1], best)))
+    first, last = min(float(ends[0]), best), max(float(ends[1]), best)
+    return Crossing(best, max(low, best * (first / best) ** LOWER), min(high, last))
 
 
 def _crossing_unbounded(points: Sequence[LoadPoint], target: float, bracket: tuple[float, float]) -> Crossing | None:
@@ -102,19 +108,12 @@ def _drawn_roots(points: Sequence[LoadPoint], target: float) -> np.ndarray:
     return _roots(loads, draws, worth, target)
 
 
-def usual_dependence(points: Sequence[LoadPoint]) -> float:
-    """How many requests count as one, on average: a run that by chance saw few bad requests also saw little of how they
-    cluster, and would count for too much."""
-    return float(np.average([point.dependence for point in points], weights=[point.requests for point in points]))
-
-
 def _columns(points: Sequence[LoadPoint]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """log load, share (one row), independent requests."""
-    requests = np.array([point.requests for point in points], dtype=float)
     return (
         np.log([point.load for point in points]),
         np.array([[point.share for point in points]]),
-        requests / usual_dependence(points),
+        np.array([point.requests / point.dependence for point in points]),
     )
 
 
@@ -142,7 +141,10 @@ def _roots(loads: np.ndarray, shares: np.ndarray, worth: np.ndarray, target: flo
 
 
 def _lines(loads: np.ndarray, shares: np.ndarray, worth: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Logistic regression of each row of `shares` on `loads` by Newton's method: value at the middle, slope, middle."""
+    """Logistic regression of each row of `shares` on `loads` by Newton's method: value at the middle, slope, middle.
+
+    With Firth's correction (Biometrika 80, 1993): below the crossing few independent requests are bad, mostly fewer
+    than expected and seldom many more, and the plain line is then too steep and crosses the target too high."""
     middle = float(np.average(loads, weights=worth))
     x = loads - middle
     soft = np.clip((shares * worth + 0.5) / (worth + 1.0), 1e-6, 1.0 - 1e-6)
@@ -150,11 +152,18 @@ def _lines(loads: np.ndarray, shares: np.ndarray, worth: np.ndarray) -> tuple[np
     for _ in range(_STEPS):
         p = 1.0 / (1.0 + np.exp(-np.clip(a[:, None] + b[:, None] * x, -30.0, 30.0)))
         w = np.maximum(worth * p * (1.0 - p), 1e-9)
-        da, db = _weighted_line(x, worth * (shares - p) / w, w)
+        da, db = _weighted_line(x, (worth * (shares - p) + _leverage(x, w) * (0.5 - p)) / w, w)
         a, b = a + np.clip(da, -2.0, 2.0), b + np.clip(db, -20.0, 20.0)
-        if max(np.abs(da).max(), np.abs(db).max()) < 1e-6:
+        if max(np.abs(da).max(), np.abs(db).max()) < 1e-4:
             break
     return a, b, middle
+
+
+def _leverage(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """How much each point rules its own value on the line, in every row: from 0 to 1, 2 together."""
+    w0, w1, w2 = weight.sum(1), (weight * x).sum(1), (weight * x * x).sum(1)
+    free = np.maximum(w0 * w2 - w1 * w1, 1e-12)
+    return weight * (w2[:, None] - 2.0 * w1[:, None] * x + w0[:, None] * x * x) / free[:, None]
 
 
 def _weighted_line(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,17 +16,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from tokenswarm.analysis.search.attainment import (
     ERROR,
-    MOST_LEVELS,
+    LEAST_DEPENDENCE,
     Attainment,
     Blocks,
+    Dependence,
     attainment,
     dependence,
     error_of_a_look,
     fewest_requests,
+    tail_factor,
 )
-from tokenswarm.analysis.search.capacity_estimate import Crossing, LoadPoint, crossing, is_cliff, usual_dependence
+from tokenswarm.analysis.search.capacity_estimate import Crossing, LoadPoint, crossing, is_cliff
 
 from tokenswarm.base.presence import present
 
@@ -43,6 +46,15 @@ among its answers, and it says nothing."""
 LONG = 4
 """A run that tells where the crossing is takes so many times the requests of a first look: a shorter one at a load near
 capacity ends before its queue is as long as that load makes it, and shows too good an attainment."""
+MOST_LEVELS = 16
+NEAR_TARGET = 4.0
+"""Levels with so many times more or fewer bad requests than the target allows show how they come together there."""
+SURELY = 1.5
+"""So many times further from the crossing than the end of its 95% interval, a normal law has the error of one look."""
+BY_THE_CURVE = "by the curve through all levels"
+_FEWEST_FREE = 4
+NEARLY, AT_LAST = 1.5, 1.1
+"""The interval before the last runs was within so many times the precision, and the last one is."""
 _FAR = 1.15
 """A load that is so many times further from the crossing is cheap to be sure of."""
 
@@ -129,18 +141,19 @@ class Knowledge:
 
 def judge(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Knowledge:
     """What is known from all runs."""
-    levels = _levels(settings, evidence)
-    fails = [each.load for each in levels if each.state == FAIL]
-    high = min(fails, default=None)
-    passes = [each.load for each in levels if each.state == PASS]
-    below = [load for load in passes if high is None or load < high]
-    low = max(below, default=None)
-    limits = [each for each in levels if each.state == LIMITED and (high is None or each.load < high)]
-    limit = min(limits, key=lambda each: each.load, default=None)
-    points = _points(settings, levels, evidence)
+    loads = _by_load(evidence)
+    usual = _usual_dependence(settings, loads)
+    levels = [_level(settings, each, usual) for each in loads]
+    low, high, _ = _sure_ends(levels)
+    points = _points(settings, loads, usual)
     ends_of_curve = (low or points[0].load / 2.0, high or points[-1].load * 2.0) if len(points) > 1 else (0.0, 0.0)
     curve = crossing(points, settings.target, ends_of_curve)
     trusted = curve is not None and _rests_on_enough(settings, points, curve.load)
+    if trusted:
+        levels = [_by_the_curve(settings, each, present(curve)) for each in levels]
+    low, high, non_monotone = _sure_ends(levels)
+    limits = [each for each in levels if each.state == LIMITED and (high is None or each.load < high)]
+    limit = min(limits, key=lambda each: each.load, default=None)
     estimate, ends = _interval(settings, low, high, curve if trusted else None, curve.load if curve else None)
     return Knowledge(
         tuple(levels),
@@ -150,11 +163,32 @@ def judge(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Knowled
         estimate,
         *ends,
         cliff=is_cliff(points, settings.target),
-        non_monotone=len(below) < len(passes),
+        non_monotone=non_monotone,
         flaw=limit.flaw if limit else None,
         crossing=curve,
         trusted=trusted,
     )
+
+
+def _sure_ends(levels: Sequence[Level]) -> tuple[float | None, float | None, bool]:
+    """The highest sure pass below the lowest sure fail, that fail, and whether something above it passes."""
+    high = min((each.load for each in levels if each.state == FAIL), default=None)
+    passes = [each.load for each in levels if each.state == PASS]
+    below = [load for load in passes if high is None or load < high]
+    return max(below, default=None), high, len(below) < len(passes)
+
+
+def _by_the_curve(settings: SearchSettings, level: Level, curve: Crossing) -> Level:
+    """A level that its own requests leave undecided may be sure by all levels together: it lies so far from the
+    crossing of the curve that a look could not be mistaken in that."""
+    share = level.attainment.share
+    if level.state != UNDECIDED or share is None:
+        return level
+    if level.load <= curve.load * (curve.low / curve.load) ** SURELY and share >= settings.target:
+        return replace(level, state=PASS, why=BY_THE_CURVE)
+    if level.load >= curve.load * (curve.high / curve.load) ** SURELY and share < settings.target:
+        return replace(level, state=FAIL, why=BY_THE_CURVE)
+    return level
 
 
 def next_step(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> SearchStep:
@@ -167,8 +201,7 @@ def next_step(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Sea
     return (
         _again(settings, known)
         or _bracket(settings, known)
-        or _confirm(settings, known)
-        or _settled(settings, known)
+        or (_confirm(settings, known) or _settled(settings, known) if _is_close(settings, known, evidence) else None)
         or _narrow(settings, known)
     )
 
@@ -176,20 +209,64 @@ def next_step(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Sea
 # ---- levels
 
 
-def _levels(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> list[Level]:
-    runs: dict[float, list[int]] = {}
+@dataclass(frozen=True, slots=True)
+class _LoadRuns:
+    """The runs at one load: their `places` in the list of evidence, and what the sound ones show of dependence."""
+
+    load: float
+    places: tuple[int, ...]
+    runs: tuple[LoadEvidence, ...]
+    own: Dependence
+
+    @property
+    def sound(self) -> list[Blocks]:
+        return _sound(self.runs)
+
+
+def _sound(runs: Sequence[LoadEvidence]) -> list[Blocks]:
+    return [each.blocks for each in runs if each.flaw not in (LIMITED, REFUSED)]
+
+
+def _by_load(evidence: Sequence[LoadEvidence]) -> list[_LoadRuns]:
+    loads: dict[float, list[int]] = {}
     for place, each in enumerate(evidence):
         if each.flaw != CUT:
-            runs.setdefault(each.load, []).append(place)
-    return [_level(settings, load, places, evidence) for load, places in sorted(runs.items())]
+            loads.setdefault(each.load, []).append(place)
+    found = []
+    for load, places in sorted(loads.items()):
+        runs = tuple(evidence[place] for place in places)
+        found.append(_LoadRuns(load, tuple(places), runs, dependence(_sound(runs))))
+    return found
 
 
-def _level(settings: SearchSettings, load: float, places: list[int], evidence: Sequence[LoadEvidence]) -> Level:
-    runs = [evidence[place] for place in places]
+def _usual_dependence(settings: SearchSettings, loads: Sequence[_LoadRuns]) -> float:
+    """How many requests count as one at a load that just meets the target: by the loads whose share of bad requests is
+    near what it allows, else by any that had good and bad ones."""
+    told = [each for each in loads if each.own.batches > 0]
+    near = [each for each in told if abs(math.log(_bad_share(each) / (1.0 - settings.target))) <= math.log(NEAR_TARGET)]
+    told = near or told
+    if not told:
+        return LEAST_DEPENDENCE
+    weights = [each.own.batches for each in told]
+    return float(np.average([each.own.factor / _more_there(settings, each) for each in told], weights=weights))
+
+
+def _bad_share(here: _LoadRuns) -> float:
+    sent = sum(run.requests for run in here.sound)
+    return 1.0 - sum(sum(run.good) for run in here.sound) / sent if sent else 0.0
+
+
+def _more_there(settings: SearchSettings, here: _LoadRuns) -> float:
+    """How many times more requests count as one at a load than at one that just meets the target. The longer a queue
+    is, the longer it stays: of four queues the dependence went about as the root of the share of bad requests."""
+    times = _bad_share(here) / (1.0 - settings.target)
+    return math.sqrt(min(max(times, 1.0 / NEAR_TARGET), NEAR_TARGET))
+
+
+def _level(settings: SearchSettings, here: _LoadRuns, usual: float) -> Level:
+    load, runs, sound, whole = here.load, here.runs, here.sound, here.places
     flawed = [each for each in runs if each.flaw in (LIMITED, REFUSED)]
-    sound = [each.blocks for each in runs if each.flaw not in (LIMITED, REFUSED)]
-    share = attainment(sound, error_of_a_look(settings.error))
-    whole = tuple(places)
+    share = attainment(sound, error_of_a_look(settings.error), usual)
     if any(each.flaw == DIED for each in runs):
         return Level(load, FAIL, share, whole, DIED)
     if flawed and not sound:
@@ -200,17 +277,23 @@ def _level(settings: SearchSettings, load: float, places: list[int], evidence: S
     return Level(load, share.state(settings.target), share, whole)
 
 
-def _points(settings: SearchSettings, levels: Sequence[Level], evidence: Sequence[LoadEvidence]) -> list[LoadPoint]:
+def _points(settings: SearchSettings, loads: Sequence[_LoadRuns], usual: float) -> list[LoadPoint]:
     """Every sound run; those at one load share what they show of dependence."""
     points = []
-    for level in levels:
-        runs = [evidence[place].blocks for place in level.runs if evidence[place].flaw in (None, OVERLOADED)]
-        runs = [run for run in runs if run.requests]
-        shared = dependence(runs) if level.flaw in (None, OVERLOADED) and runs else None
-        if shared is not None:
-            points += [LoadPoint(level.load, sum(run.good) / run.requests, run.requests, shared) for run in runs]
+    for here in loads:
+        if any(each.flaw == DIED for each in here.runs):
+            continue
+        runs = [each.blocks for each in here.runs if each.flaw in (None, OVERLOADED) and each.blocks.requests]
+        shared = here.own.with_usual(usual * _more_there(settings, here)) * _of_few(here.own.batches)
+        points += [LoadPoint(here.load, sum(run.good) / run.requests, run.requests, shared) for run in runs]
     long = [point for point in points if point.requests >= LONG * settings.first_requests / 2]
     return long if len({point.load for point in long}) > 2 else points
+
+
+def _of_few(batches: float) -> float:
+    """What a dependence that is itself estimated is to be multiplied by, for an interval of 95%. Batches that hold
+    clusters, some of them long, tell about half as much of it as those of a normal law would."""
+    return tail_factor(max(_FEWEST_FREE, round(batches / 2.0)), 0.025)
 
 
 def _interval(
@@ -271,9 +354,10 @@ def _bracket(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
     if low is not None:
         return None
     least = known.levels[0]
-    if settings.unit == USERS and least.load <= 1:
-        return SearchStep("below_least") if least.state != UNDECIDED else _longer(settings, least)
-    if least.load < settings.start / 2**12:
+    at_the_end = settings.unit == USERS and least.load <= 1
+    if at_the_end and least.state == UNDECIDED:
+        return _longer(settings, least)
+    if at_the_end or least.load < settings.start / 2**12:
         return SearchStep(top.flaw or LIMITED) if top.state == LIMITED else SearchStep("below_least")
     return SearchStep(
         "bracket", max(1, round(least.load / 2)) if settings.unit == USERS else least.load / 2, settings.first_requests
@@ -282,8 +366,6 @@ def _bracket(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
 
 def _confirm(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
     """Where the search would end, both ends need runs of two seeds."""
-    if not _is_close(settings, known):
-        return None
     usable = [each for each in known.levels if each.state != LIMITED]
     for end in _around(usable, present(known.sure_pass if known.estimate is None else known.estimate)):
         if end is not None and len(end.runs) < 2 and end.flaw is None:
@@ -291,9 +373,7 @@ def _confirm(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
     return None
 
 
-def _settled(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
-    if not _is_close(settings, known):
-        return None
+def _settled(settings: SearchSettings, known: Knowledge) -> SearchStep:
     if known.sure_fail is None:
         return SearchStep(known.flaw or LIMITED)
     if settings.unit == USERS and known.sure_pass is not None and known.sure_fail - known.sure_pass == 1:
@@ -301,20 +381,42 @@ def _settled(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
     return SearchStep("precision")
 
 
-def _is_close(settings: SearchSettings, known: Knowledge) -> bool:
-    """Whether the interval, or the bracket, is within the precision."""
+def _is_close(settings: SearchSettings, known: Knowledge, evidence: Sequence[LoadEvidence]) -> bool:
+    """Whether the bracket is within the precision, or the interval is and was nearly so before the last runs."""
     top = known.sure_fail if known.sure_fail is not None else known.limit
     if known.sure_pass is None or top is None:
         return False
     if _adjoin(settings, known.sure_pass, top):
         return True
-    return (
-        known.sure_fail is not None
-        and known.low is not None
-        and known.low > 0
-        and known.high is not None
-        and _adjoin(settings, known.low, known.high + (settings.unit == USERS))
+    if known.sure_fail is None or not _is_within(settings, known, AT_LAST):
+        return False
+    return not known.trusted or _is_within(
+        settings, judge(settings, _before_the_last(settings, known, evidence)), NEARLY
     )
+
+
+def _is_within(settings: SearchSettings, known: Knowledge, times: float) -> bool:
+    """Whether the interval is within so many times the precision."""
+    if not known.low or known.high is None:
+        return False
+    wider = replace(settings, precision=times * settings.precision)
+    return _adjoin(wider, known.low, known.high + (settings.unit == USERS))
+
+
+def _before_the_last(
+    settings: SearchSettings, known: Knowledge, evidence: Sequence[LoadEvidence]
+) -> list[LoadEvidence]:
+    """The evidence without the last run beside the crossing, on either side.
+
+    An interval is narrow where by chance few requests were bad, and a search that stopped at once would stop there: too
+    high. So that an interval will soon be narrow enough is found out first, and the runs that it then takes, of a
+    length that they do not choose, are part of what is told."""
+    crossing_load = present(known.crossing).load
+    last: dict[bool, int] = {}
+    for place, each in enumerate(evidence):
+        if each.flaw in (None, OVERLOADED) and _within_reach(settings, each.load, crossing_load):
+            last[each.load > crossing_load] = place
+    return [each for place, each in enumerate(evidence) if place not in last.values()]
 
 
 def _rests_on_enough(settings: SearchSettings, points: Sequence[LoadPoint], crossing_load: float) -> bool:
@@ -326,8 +428,7 @@ def _rests_on_enough(settings: SearchSettings, points: Sequence[LoadPoint], cros
         [point for point in near if point.load > crossing_load],
     )
     return all(
-        side and len(side) > 1 and sum(point.requests for point in side) >= LEAST_WORTH * usual_dependence(near)
-        for side in sides
+        len(side) > 1 and sum(point.requests / point.dependence for point in side) >= LEAST_WORTH for side in sides
     )
 
 
@@ -353,7 +454,8 @@ def _narrow(settings: SearchSettings, known: Knowledge) -> SearchStep:
     """Bisect between what seems to pass and to fail; near each other, measure both sides of the crossing for longer."""
     low, top = _seeming(settings, known)
     assert low is not None and top is not None, "the bracket comes before"
-    if not _adjoin(replace(settings, precision=2.0 * settings.precision), low.load, top.load):
+    apart = 1.0 if _is_blank(low) or _is_blank(top) else 2.0
+    if not _adjoin(replace(settings, precision=apart * settings.precision), low.load, top.load):
         return SearchStep("bisect", _middle(settings, low.load, top.load), settings.first_requests)
     if known.crossing is not None and top.state != LIMITED:
         return _ends(settings, known) or _beside(settings, known, known.crossing.load)
@@ -361,6 +463,12 @@ def _narrow(settings: SearchSettings, known: Knowledge) -> SearchStep:
         return SearchStep("bisect", _middle(settings, low.load, top.load), settings.first_requests)
     unsure = [each for each in (low, top) if each.state == UNDECIDED]
     return _longer(settings, min(unsure, key=lambda each: each.requests)) if unsure else _between(settings, known)
+
+
+def _is_blank(level: Level) -> bool:
+    """Whether all requests of a level were alike: good, or bad. It does not tell how attainment falls beside it, so
+    that a curve from there over more than the precision would be a guess."""
+    return level.attainment.share in (0.0, 1.0)
 
 
 def _between(settings: SearchSettings, known: Knowledge) -> SearchStep:
@@ -375,7 +483,7 @@ def _ends(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
     """Beside a curve that is within the precision, what surely passes and what surely fails: where there is neither,
     at a load that is far enough from the crossing to be cheap."""
     curve = present(known.crossing)
-    if not _adjoin(settings, curve.low, curve.high):
+    if not _adjoin(replace(settings, precision=AT_LAST * settings.precision), curve.low, curve.high):
         return None
     for side, sure in ((-1, known.sure_pass), (1, known.sure_fail)):
         if sure is not None:

@@ -47,8 +47,10 @@ class Bench:
         self.time += 100.0
         return self.happens(f"{stage.kind} {side.engine}")
 
-    def _pairs(self, decision: Decision, stage: StageRecord) -> str:
+    def _pairs(self, decision: Decision, stage: StageRecord, told: Callable[[str], None]) -> str:
         self.log.append("pairs")
+        self.time += 40.0
+        told("one run so far")
         return self.happens("pairs")
 
     @property
@@ -83,6 +85,16 @@ def test_whoever_looks_during_a_stage_sees_it_under_way_with_its_folder(tmp_path
     assert [each.state for each in third.stages] == ["done", "done", "running", "pending", "pending"]
     assert (third.stages[2].folder, third.left.seconds, third.spent.seconds) == ("race-2-two", 800.0, 200.0)
     assert read_progress(tmp_path).state == "ended"
+
+
+def test_progress_is_told_during_the_pairs_too(tmp_path: Path) -> None:
+    told: list[SearchProgress] = []
+    Bench(tmp_path, lambda stage: told.append(read_progress(tmp_path)) if stage == "pairs" else "done").play()
+    [during] = told
+    assert during.sentence == "one run so far" and during.now is not None and during.now.why == "pairs"
+    assert (during.stages[-1].state, during.stages[-1].spent_s) == ("running", 40.0)
+    assert (during.spent.seconds, during.left.seconds) == (440.0, 560.0)
+    assert read_progress(tmp_path).spent.seconds == 440.0, "counted once"
 
 
 def test_an_engine_that_cannot_be_measured_ends_its_own_stages_and_the_pairs(tmp_path: Path) -> None:

@@ -14,11 +14,13 @@ from tokenswarm.base.typed import Commands
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import series_folder
 from tokenswarm.commands.values import above_zero, at_least_one, dollars, seconds, share
+from tokenswarm.contract.search_progress import INTERRUPTED
 
 if TYPE_CHECKING:
     from tokenswarm.commands.capacity_series import CapacityAsked
     from tokenswarm.contract.capacity import Capacity
     from tokenswarm.run.options import LoadOptions
+    from tokenswarm.run.run_plan import RunPlan
 
 
 _BUDGET_S, _SIMULATED_BUDGET_S = 7200.0, 600.0
@@ -98,23 +100,26 @@ def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.capacity_files import CAPACITY_HTML
     from tokenswarm.analysis.render.capacity_words import capacity_sentence
     from tokenswarm.commands.capacity_series import CapacityAsked, capacity_of
+    from tokenswarm.run.run_plan import resolve
     from tokenswarm.series.capacity import Budget
 
     console = Console(stderr=options.json, markup=False)
     folder = options.resume or series_folder(options.results, "capacity")
     load = _options(options, argv)
+    plan = resolve(load)
     asked = CapacityAsked(
         folder,
         options.of,
         options.target,
         options.precision,
-        Budget(options.budget or _default_budget_s(load), options.max_requests, options.max_usd),
+        Budget(options.budget or _default_budget_s(plan), options.max_requests, options.max_usd),
         options.resume is not None,
         tiers=options.tiers,
         at_least=options.at_least,
+        plan=plan,
     )
     if options.dry_run:
-        return _print_plan(console, load, asked)
+        return _print_plan(console, plan, asked)
     record = capacity_of(load, asked, console)
     if options.json:
         print(json.dumps(json.loads((folder / "capacity.json").read_text("utf-8")), indent=2))
@@ -123,22 +128,18 @@ def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
     return exit_of(record, options.at_least)
 
 
-def _default_budget_s(options: LoadOptions) -> float:
+def _default_budget_s(plan: RunPlan) -> float:
     """A search ends by itself, but where its loads come to thousands of users that takes long: for a first look at the
     simulator less is enough."""
-    from tokenswarm.run.run_plan import resolve
-
-    engine = resolve(options).engine
+    engine = plan.engine
     return _SIMULATED_BUDGET_S if engine is not None and engine.spec.simulated else _BUDGET_S
 
 
-def _print_plan(console: Console, options: LoadOptions, asked: CapacityAsked) -> Exit:
+def _print_plan(console: Console, plan: RunPlan, asked: CapacityAsked) -> Exit:
     """What a search would do, and what it would take."""
     from tokenswarm.commands.capacity_forecast import forecast_lines
     from tokenswarm.commands.capacity_series import new_record
-    from tokenswarm.run.run_plan import resolve
 
-    plan = resolve(options)
     for line in forecast_lines(plan, new_record(plan, asked), asked.budget):
         console.print(line, highlight=False)
     return Exit.PASSED
@@ -160,7 +161,7 @@ def exit_of(record: Capacity, at_least: float | None) -> Exit:
     """How a search that has this record ends, held against a load."""
     from tokenswarm.analysis.render.capacity_page import carries
 
-    if record.capacity.reason == "interrupted":
+    if record.capacity.reason == INTERRUPTED:
         return Exit.INTERRUPTED
     if at_least is None:
         return Exit.PASSED

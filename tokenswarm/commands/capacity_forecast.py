@@ -20,7 +20,8 @@ _STEEPNESS = 15.0
 """How attainment falls with load: its log odds by the logarithm of the load."""
 _ANSWER_S = 3.0
 """What a request is taken to last."""
-_MEASURE_STEPS = 40
+_MEASURE_STEPS = 60
+_BLOCKS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Forecast:
 
 def forecast(record: Capacity, think_s: float, times: float) -> Forecast:
     """Play the search against an engine whose capacity is `times` the first load."""
-    from tokenswarm.analysis.search.attainment import BLOCKS, Blocks
+    from tokenswarm.analysis.search.attainment import Blocks
     from tokenswarm.analysis.search.capacity_search import USERS, LoadEvidence, SearchSettings, next_step
 
     settings = SearchSettings(record.start, record.capacity.unit, record.target, record.precision)
@@ -48,9 +49,9 @@ def forecast(record: Capacity, think_s: float, times: float) -> Forecast:
         wanted = min(max(step.requests / rate, SHORTEST_S), LONGEST_S)
         length = min(wanted, max(SHORTEST_S, FEW / rate)) if step.why == BRACKET else wanted
         share = 1.0 / (1.0 + (1.0 - record.target) / record.target * (step.load / record.start / times) ** _STEEPNESS)
-        sent = max(1, round(rate * length / BLOCKS))
-        good = tuple(round(sent * share * (place + 1)) - round(sent * share * place) for place in range(BLOCKS))
-        evidence.append(LoadEvidence(step.load, Blocks((sent,) * BLOCKS, good, (0,) * BLOCKS)))
+        sent = max(1, round(rate * length / _BLOCKS))
+        good = tuple(round(sent * share * (place + 1)) - round(sent * share * place) for place in range(_BLOCKS))
+        evidence.append(LoadEvidence(step.load, Blocks((sent,) * _BLOCKS, good, (0,) * _BLOCKS)))
         requests, seconds = requests + rate * (length + AROUND_S / 2.0), seconds + length + AROUND_S
     return Forecast(len(evidence), requests, seconds)
 

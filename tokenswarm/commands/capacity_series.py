@@ -27,7 +27,7 @@ class CapacityAsked:
     must meet every limit; `resume`: the folder has a search that is gone on with; `engine`: one that is shared with
     other runs, and stopped by whoever shares it; `tiers`: name of a file of tiers, None for those of the scenario;
     `at_least`: a load that it is to be held against; `series`: makes the runs, by its clock, where it is not
-    `run_load`."""
+    `run_load`; `plan`: of the same options, where they were resolved before."""
 
     folder: Path
     of: str | None = None
@@ -39,6 +39,7 @@ class CapacityAsked:
     tiers: str | None = None
     at_least: float | None = None
     series: SeriesTools | None = None
+    plan: RunPlan | None = None
 
 
 def capacity_of(options: LoadOptions, asked: CapacityAsked, console: Console) -> Capacity:
@@ -55,7 +56,7 @@ def capacity_of(options: LoadOptions, asked: CapacityAsked, console: Console) ->
     from tokenswarm.run.run_plan import resolve
     from tokenswarm.series.capacity import CapacityPlan, CapacityRule, search_capacity
 
-    plan = resolve(options)
+    plan = asked.plan or resolve(options)
     record = new_record(plan, asked)
     if asked.resume:
         record = _same_question(read_capacity(asked.folder), record, asked.folder)

@@ -14,6 +14,7 @@ from tokenswarm.base.files import make_folder
 from tokenswarm.commands.capacity_series import CapacityAsked, first_run_s, new_record
 from tokenswarm.commands.series_runs import reported
 from tokenswarm.contract.capacity import Capacity, CapacityFigure, CapacityRun, read_capacity
+from tokenswarm.contract.search_progress import INTERRUPTED
 from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import resolve
@@ -77,8 +78,8 @@ class CapacityTrials:
 def trial_of(record: Capacity, folder: Path) -> Trial:
     """What a quick search came to. Where not even the least load passes, the capacity is 0."""
     figure = record.capacity
-    if figure.reason == "interrupted":
-        return Trial(MeasuredObjective(None), ended="interrupted")
+    if figure.reason == INTERRUPTED:
+        return Trial(MeasuredObjective(None), ended=INTERRUPTED)
     if figure.estimate is not None:
         return Trial(MeasuredObjective(figure.estimate), folder)
     if figure.reason == "below_least":

@@ -14,6 +14,7 @@ from tokenswarm.base.typed import Commands
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import series_folder
 from tokenswarm.commands.values import at_least_one, seconds
+from tokenswarm.contract.search_progress import INTERRUPTED
 
 if TYPE_CHECKING:
     from tokenswarm.contract.decision import Decision
@@ -95,7 +96,7 @@ def _decide(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 def _exit(decision: Decision) -> Exit:
     """Undecided is a normal end."""
-    if decision.reason == "interrupted":
+    if decision.reason == INTERRUPTED:
         return Exit.INTERRUPTED
     if decision.state == "none":
         return Exit.ENGINE if any(side.failure for side in decision.sides) else Exit.SLO_MISSED

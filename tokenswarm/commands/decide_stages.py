@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +55,7 @@ NO_RACE = "no_race"
 _PAIRS_AT_LEAST = 12
 """Pairs that the time of the last stage should hold."""
 _LONGEST_PAIR_RUN_S = 300.0
+_UNITS = {"users": "users", "requests_s": "requests/s"}
 _AROUND_S = 30.0
 """What a run takes beside its measured phase, about."""
 _VIRTUAL_SPEED = (60.0, 240.0)
@@ -195,7 +196,7 @@ class Stages:
 
     # ---- both
 
-    def _pairs(self, decision: Decision, stage: StageRecord) -> str:
+    def _pairs(self, decision: Decision, stage: StageRecord, told: Callable[[str], None]) -> str:
         load = self._plans[0].scenario.load
         whole = decision.load_unit == "users"
         if decision.load is None:
@@ -217,6 +218,8 @@ class Stages:
             summaries[side].append(summary)
             (record.a if side == "a" else record.b).append(self._relative(outcome.folder))
             self._console.print(f"  {summary.outcome.headline}  {outcome.folder}", highlight=False, soft_wrap=True)
+            made = len(record.a) + len(record.b)
+            told(f"both engines in pairs at {decision.load:g} {_UNITS[decision.load_unit]}: {made} runs so far")
 
         ending = Ending(lambda planned: self._so_far(decision, summaries, planned), stage.allowed_s)
         runs = PairedRuns(a, b, MOST_PAIRS, self._console, after, replace(self._series, ending=ending))

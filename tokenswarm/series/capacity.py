@@ -18,7 +18,7 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.presence import present
 from tokenswarm.contract.capacity import Capacity, CapacityRun, write_capacity
 from tokenswarm.contract.manifest import Manifest, read_manifest
-from tokenswarm.contract.search_progress import Amounts, RunUnderWay, SearchProgress
+from tokenswarm.contract.search_progress import INTERRUPTED, Amounts, RunUnderWay, SearchProgress
 from tokenswarm.generator.new_run import fresh_salt
 from tokenswarm.run.life import LoadTools, run_load
 from tokenswarm.run.monitor import RunOutcome
@@ -100,7 +100,7 @@ def search_capacity(plan: CapacityPlan, rule: CapacityRule, record: Capacity, co
             while not reason:
                 reason = search.step()
         except KeyboardInterrupt:
-            reason = "interrupted"
+            reason = INTERRUPTED
         finally:
             if plan.engine is None:
                 engine.close()
@@ -159,7 +159,7 @@ class _Search:
         if run.measured and outcome.status == "complete":
             self.rates[asked.load] = run.measured / run.measured_s
             self.around_s = max(AROUND_S, *(each.wall_s - each.measured_s for each in record.runs))
-        ended = "interrupted" if outcome.status == "interrupted" else ""
+        ended = INTERRUPTED if outcome.status == "interrupted" else ""
         write_capacity(plan.folder, self.rule.judge(record, ended or "going on"))
         self.progress.over()
         for line in self.rule.progress(record, self.left_s):

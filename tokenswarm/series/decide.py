@@ -33,13 +33,14 @@ from tokenswarm.series.progress import ProgressLog, fill_decision
 @dataclass(frozen=True, slots=True)
 class DecideTools:
     """What the stages are made of. `race`, `search`: measure one engine into its record, in at most so many seconds,
-    and return why it ended; the stage may have begun before. `pairs`: both, into the decision. `judge`: puts the answer
-    into the decision. `keep`: writes it. `allowance(kind, kinds that are left, seconds left)`. `close`: stops what
-    runs. `now`: seconds, of the clock that the budget is of. `folder`: of the decision."""
+    and return why it ended; the stage may have begun before. `pairs`: both, into the decision; it calls what it is
+    given with a sentence after each run. `judge`: puts the answer into the decision. `keep`: writes it.
+    `allowance(kind, kinds that are left, seconds left)`. `close`: stops what runs. `now`: seconds, of the clock that
+    the budget is of. `folder`: of the decision."""
 
     race: Callable[[SideRecord, StageRecord], str]
     search: Callable[[SideRecord, StageRecord], str]
-    pairs: Callable[[Decision, StageRecord], str]
+    pairs: Callable[[Decision, StageRecord, Callable[[str], None]], str]
     judge: Callable[[Decision], None]
     keep: Callable[[Decision], None]
     allowance: Callable[[str, Sequence[str], float | None], float | None]
@@ -62,7 +63,7 @@ def decide(decision: Decision, tools: DecideTools, console: Console) -> Decision
     """Carry out the stages that are left. Ctrl-C ends it in good order; so does the budget."""
     decision.reason = ""
     begun = new_progress("decision", " ".join(side.engine for side in decision.sides), decision.scenario)
-    log = ProgressLog(tools.folder, begun, lambda progress: fill_decision(progress, decision))
+    log = ProgressLog(tools.folder, begun, lambda progress: fill_decision(progress, decision, log.under_way_s))
     with log.kept():
         try:
             for place, stage in enumerate(decision.stages):
@@ -94,17 +95,17 @@ def _stage(decision: Decision, place: int, tools: DecideTools, log: ProgressLog,
     words = _announcement(decision, stage, place)
     console.print(f"\n{words}", style="bold", markup=False, highlight=False)
     log.begin(RunUnderWay(stage.kind, place + 1, candidate=stage.engine, seconds=stage.allowed_s), words)
-    _carry_out(decision, stage, tools, console)
+    _carry_out(decision, stage, tools, log, console)
     tools.judge(decision)
     tools.keep(decision)
     log.over()
 
 
-def _carry_out(decision: Decision, stage: StageRecord, tools: DecideTools, console: Console) -> None:
+def _carry_out(decision: Decision, stage: StageRecord, tools: DecideTools, log: ProgressLog, console: Console) -> None:
     began, stage.state, stage.ended = tools.now(), STOPPED, INTERRUPTED
     try:
         if stage.kind == PAIRS:
-            stage.ended = tools.pairs(decision, stage)
+            stage.ended = tools.pairs(decision, stage, lambda words: log.told(words, tools.now() - began))
         else:
             side = _side(decision, stage)
             stage.ended = (tools.race if stage.kind == RACE else tools.search)(side, stage)
@@ -118,6 +119,7 @@ def _carry_out(decision: Decision, stage: StageRecord, tools: DecideTools, conso
             _side(decision, stage).failure = str(error)
     finally:
         stage.spent_s += tools.now() - began
+        log.under_way_s = 0.0
 
 
 def _side(decision: Decision, stage: StageRecord) -> SideRecord:

@@ -33,6 +33,8 @@ class ProgressLog:
     folder: Path
     progress: SearchProgress
     fill: Callable[[SearchProgress], None]
+    under_way_s: float = 0.0
+    """What the stage of a decision that is under way has taken, as it told last."""
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -55,9 +57,14 @@ class ProgressLog:
         self.progress.now, self.progress.sentence = run, sentence
         self._write(RUNNING)
 
+    def told(self, sentence: str, under_way_s: float) -> None:
+        """What is under way goes on, and has told something."""
+        self.progress.sentence, self.under_way_s = sentence, under_way_s
+        self._write(RUNNING)
+
     def over(self, sentence: str = "") -> None:
         """A run is over, and what it says is known."""
-        self.progress.now = None
+        self.progress.now, self.under_way_s = None, 0.0
         self.progress.sentence = sentence or self.progress.sentence
         self._write(RUNNING)
 
@@ -96,9 +103,9 @@ def fill_capacity(progress: SearchProgress, record: Capacity) -> None:
     )
 
 
-def fill_decision(progress: SearchProgress, decision: Decision) -> None:
-    """The stages of a decision; the one under way is `running`."""
-    spent = sum(stage.spent_s for stage in decision.stages)
+def fill_decision(progress: SearchProgress, decision: Decision, under_way_s: float = 0.0) -> None:
+    """The stages of a decision; the one under way is `running`, for `under_way_s` so far."""
+    spent = sum(stage.spent_s for stage in decision.stages) + under_way_s
     progress.spent = Amounts(spent)
     progress.left = Amounts(None if decision.budget_s is None else max(0.0, decision.budget_s - spent))
     progress.runs = len({run for side in decision.sides for run in side.runs}) + sum(
@@ -111,7 +118,7 @@ def fill_decision(progress: SearchProgress, decision: Decision) -> None:
             stage.engine,
             "running" if place == under_way else stage.state,
             stage.folder,
-            round(stage.spent_s, 1),
+            round(stage.spent_s + (under_way_s if place == under_way else 0.0), 1),
         )
         for place, stage in enumerate(decision.stages, start=1)
     ]

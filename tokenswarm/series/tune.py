@@ -20,6 +20,7 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import write_whole
 from tokenswarm.base.presence import present
 from tokenswarm.contract.search_progress import (
+    INTERRUPTED,
     Amounts,
     CandidateSoFar,
     RaceSoFar,
@@ -42,8 +43,8 @@ from tokenswarm.series.tune_state import Round, TuneState
 FRESH_SEEDS = 1000
 """What the seeds of the winner's fresh runs lie above those of the race."""
 FRESH_PAIRS = 5
-_LEAST_PAIRS = 2
-"""Fewer give no interval: a budget that does not hold them is not spent on one."""
+BROKEN, LOAD_GENERATOR = "broken", "load_generator"
+"""How a trial ended whose engine cannot go on; and a race whose load generator was the limit again and again."""
 _TRIES = 3
 """Runs for a figure: one that the load generator spoiled says nothing of the candidate."""
 
@@ -140,10 +141,10 @@ class TuneRun:
             self._engine.close()
             if self.state.ended is None:
                 self.state.ended = self._race.over or "budget"
-            if self.state.ended not in ("interrupted", "load_generator"):
+            if self.state.ended not in (INTERRUPTED, LOAD_GENERATOR):
                 self._fresh()
         except KeyboardInterrupt:
-            self.state.ended = "interrupted"
+            self.state.ended = INTERRUPTED
         finally:
             self._engine.close()
             self._keep()
@@ -200,8 +201,8 @@ class TuneRun:
         trial = self._tried(options, candidate.name)
         if trial.folder is not None:
             this.runs[candidate.name] = str(trial.folder)
-        if trial.ended == "interrupted":
-            return "interrupted"
+        if trial.ended == INTERRUPTED:
+            return INTERRUPTED
         measured, this.warm = trial.measured, this.warm or dict(trial.warm)
         if measured.figure is None:
             self._console.print(f"{candidate.name}: {measured.why}", style="red", markup=False, highlight=False)
@@ -220,10 +221,10 @@ class TuneRun:
             try:
                 trial = self._one_run(options) if self._tools.search is None else self._one_search(options, name)
             except UserError as error:  # it does not start, or refuses the flag: it will again
-                trial = Trial(MeasuredObjective(None, str(error)), ended="broken")
+                trial = Trial(MeasuredObjective(None, str(error)), ended=BROKEN)
             else:
                 self._run_s.append(self._now() - began)
-            if trial.ended == "broken":
+            if trial.ended == BROKEN:
                 self._engine.close()
             if trial.ended or not trial.measured.spoilt:
                 break
@@ -232,9 +233,9 @@ class TuneRun:
     def _one_run(self, options: LoadOptions) -> Trial:
         outcome = self._tools.series.run(options, self._console, LoadTools(engine=self._engine.tools))
         if outcome.status == "interrupted":
-            return Trial(MeasuredObjective(None), ended="interrupted")
+            return Trial(MeasuredObjective(None), ended=INTERRUPTED)
         if outcome.error is not None:
-            return Trial(MeasuredObjective(None, str(outcome.error)), outcome.folder, ended="broken")
+            return Trial(MeasuredObjective(None, str(outcome.error)), outcome.folder, ended=BROKEN)
         measured = self._tools.figure(outcome.folder)
         return Trial(measured, outcome.folder, {} if measured.spoilt else shown_by_warmup(outcome))
 
@@ -262,14 +263,6 @@ class TuneRun:
         winner = self._race.winner
         if winner in (None, DEFAULT) or DEFAULT in self.state.failures or self._tools.pairs < 1:
             return
-        if not self.state.fresh_pairs and not self._holds(2 * min(_LEAST_PAIRS, self._tools.pairs)):
-            self._console.print(
-                f"the budget holds no {_LEAST_PAIRS} pairs of {winner} and the default on fresh seeds, and fewer tell "
-                "nothing: none is measured",
-                markup=False,
-                highlight=False,
-            )
-            return
         words = f"measuring {winner} against the default on fresh seeds"
         self._console.print(f"\n{words}", markup=False, highlight=False)
         self._progress.begin(RunUnderWay("fresh", self._runs + 1, candidate=str(winner)), words)
@@ -296,7 +289,7 @@ class TuneRun:
         series = pairs.play(self._folder, earlier if self.state.fresh_pairs else None)
         self._keep_fresh(series)
         if series.interrupted:
-            self.state.ended = "interrupted"
+            self.state.ended = INTERRUPTED
 
     def _fresh_searches(self, winner: str) -> None:
         """The same where a measurement is a search: in turn, and both of a pair on the same seed and work."""
@@ -309,8 +302,8 @@ class TuneRun:
             for side in names if pair % 2 == 0 else reversed(names):
                 own = self._candidates[names[side]].overrides
                 trial = self._tried(replace(self._base, overrides={**self._base.overrides, **own, **work}), names[side])
-                if trial.ended == "interrupted":
-                    state.ended = "interrupted"
+                if trial.ended == INTERRUPTED:
+                    state.ended = INTERRUPTED
                     return
                 if trial.folder is None or trial.measured.figure is None:
                     self._console.print(f"{names[side]}: {trial.measured.why}", style="red", markup=False)

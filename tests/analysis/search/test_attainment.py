@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from tokenswarm.analysis.search.attainment import BLOCKS, Blocks, attainment, blocks_of, error_of_a_look
+from tokenswarm.analysis.search.attainment import FEWEST_BLOCKS, Blocks, attainment, blocks_of, error_of_a_look
 
 ERROR = error_of_a_look()
 
@@ -46,7 +46,7 @@ def test_a_run_that_saw_hardly_a_bad_request_knows_its_dependence_from_its_slowe
 
 def test_a_failed_request_is_not_good_and_one_of_unknown_latency_is_left_out() -> None:
     blocks = blocks_of(np.array([1.0, 2.0, 3.0]), np.array([np.inf, np.nan, 0.9]), (0.0, 4.0), 0.95)
-    assert (blocks.requests, sum(blocks.good), len(blocks.sent)) == (2, 1, BLOCKS)
+    assert (blocks.requests, sum(blocks.good), len(blocks.sent)) == (2, 1, FEWEST_BLOCKS)
 
 
 def test_nothing_sent_says_nothing() -> None:

@@ -11,13 +11,13 @@ from tokenswarm.analysis.figures.slo import conforming
 from tokenswarm.analysis.figures.window import find_window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.search.attainment import NOTHING, blocks_of
-from tokenswarm.analysis.search.capacity_search import (
+from tokenswarm.analysis.search.capacity_search import Knowledge
+from tokenswarm.analysis.search.load_levels import (
     CUT,
     DIED,
     LIMITED,
     OVERLOADED,
     REFUSED,
-    Knowledge,
     Level,
     LoadEvidence,
     SearchSettings,

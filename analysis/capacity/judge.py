@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tokenswarm.analysis.capacity.evidence import evidence_of, figure_of, level_of
 from tokenswarm.analysis.read.run_folder import read_run
-from tokenswarm.analysis.search.capacity_search import LoadEvidence, SearchSettings, SearchStep, judge, next_step
+from tokenswarm.analysis.search.capacity_search import SearchStep, judge, next_step
+from tokenswarm.analysis.search.load_levels import LoadEvidence, SearchSettings
 
 from tokenswarm.contract.capacity import Capacity, CapacityRun, CapacityTier
 from tokenswarm.contract.objectives import RequestBounds

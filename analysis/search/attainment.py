@@ -108,7 +108,7 @@ def error_of_a_look(error: float = ERROR) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Dependence:
+class ShownDependence:
     """How many requests count as one: `factor` by a level's own runs, from so many `batches` that saw good and bad."""
 
     factor: float = LEAST_DEPENDENCE
@@ -140,18 +140,18 @@ def _upper_end(count: float, worth: float, error: float) -> float:
     return 1.0 if count >= worth else float(betaincinv(count + 1.0, worth - count, 1.0 - error))
 
 
-def dependence(runs: Sequence[Blocks]) -> Dependence:
+def dependence(runs: Sequence[Blocks]) -> ShownDependence:
     """How many times more the share of good requests varies than of independent ones: by the good ones, and by each
     run's slowest, whichever shows more. It counts for no more batches than there were bad requests, or good ones."""
     runs = [run for run in runs if run.requests]
     sent, good = sum(run.requests for run in runs), sum(sum(run.good) for run in runs)
     if not sent:
-        return Dependence()
+        return ShownDependence()
     bad = [np.subtract(run.sent, run.good) for run in runs]
     slow = [np.asarray(run.slow) for run in runs]
     own = [float(each.sum()) / run.requests for each, run in zip(slow, runs, strict=True)]
     shown = max(_inflation(runs, bad, [1.0 - good / sent] * len(runs)), _inflation(runs, slow, own))
-    return Dependence(shown[0], min(shown[1], sent - good, good))
+    return ShownDependence(shown[0], min(shown[1], sent - good, good))
 
 
 def _inflation(runs: Sequence[Blocks], counts: Sequence[np.ndarray], shares: Sequence[float]) -> tuple[float, float]:

@@ -16,39 +16,35 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from tokenswarm.analysis.search.attainment import (
-    ERROR,
-    LEAST_DEPENDENCE,
-    Attainment,
-    Blocks,
-    Dependence,
-    attainment,
-    dependence,
-    error_of_a_look,
-    fewest_requests,
-    tail_factor,
-)
+from tokenswarm.analysis.search.attainment import tail_factor
 from tokenswarm.analysis.search.capacity_estimate import Crossing, LoadPoint, crossing, is_cliff
+from tokenswarm.analysis.search.load_levels import (
+    DIED,
+    FAIL,
+    LIMITED,
+    OVERLOADED,
+    PASS,
+    UNDECIDED,
+    USERS,
+    Level,
+    LoadEvidence,
+    LoadRuns,
+    SearchSettings,
+    by_load,
+    level_of_load,
+    more_there,
+    usual_dependence,
+)
 
 from tokenswarm.base.presence import present
 
-USERS, RATE = "users", "requests_s"
-PASS, FAIL, UNDECIDED, LIMITED = "pass", "fail", "undecided", "limited"
 LEAST_WORTH = 20
 """Independent requests that each side of the crossing must count for before a curve through it ends a search: shorter
 runs do not show how long a queue stays long, and their intervals are too narrow (Law, Simulation Modeling and Analysis,
 section 9.5.3)."""
-DIED, REFUSED, OVERLOADED, CUT = "died", "refused", "overloaded", "cut"
-"""Flaws of a run, beside LIMITED: its engine ended, or refused requests for a limit of rates (429), or did not keep up
-with the arrivals, so that a longer run would only be worse; or somebody interrupted it, so that what took long is not
-among its answers, and it says nothing."""
 LONG = 4
 """A run that tells where the crossing is takes so many times the requests of a first look: a shorter one at a load near
 capacity ends before its queue is as long as that load makes it, and shows too good an attainment."""
-MOST_LEVELS = 16
-NEAR_TARGET = 4.0
-"""Levels with so many times more or fewer bad requests than the target allows show how they come together there."""
 SURELY = 1.5
 """So many times further from the crossing than the end of its 95% interval, a normal law has the error of one look."""
 BY_THE_CURVE = "by the curve through all levels"
@@ -57,55 +53,6 @@ NEARLY, AT_LAST = 1.5, 1.1
 """The interval before the last runs was within so many times the precision, and the last one is."""
 _FAR = 1.15
 """A load that is so many times further from the crossing is cheap to be sure of."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchSettings:
-    """What is asked. `start`: the first load; `target`: the share of requests that must meet every limit; `precision`:
-    how much higher than the sure pass the sure fail may be at the end (0.1: 10%)."""
-
-    start: float
-    unit: str = USERS
-    target: float = 0.95
-    precision: float = 0.10
-    error: float = ERROR
-    first_look: int | None = None
-    """Requests of the first run at a load; None: as few as can decide."""
-    most_doublings: int = 5
-    """A load is measured until it has this many times twice the requests of its first run."""
-    most_levels: int = MOST_LEVELS
-
-    @property
-    def first_requests(self) -> int:
-        return self.first_look or fewest_requests(self.target, error_of_a_look(self.error))
-
-
-@dataclass(frozen=True, slots=True)
-class LoadEvidence:
-    """One run at one load. `flaw`: why it is no evidence (LIMITED, REFUSED, CUT), or that its engine DIED or was
-    OVERLOADED.
-    `why`: in a sentence."""
-
-    load: float
-    blocks: Blocks
-    flaw: str | None = None
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """All runs at one load, and what they come to. `runs`: their places in the list of evidence."""
-
-    load: float
-    state: str
-    attainment: Attainment
-    runs: tuple[int, ...]
-    flaw: str | None = None
-    why: str = ""
-
-    @property
-    def requests(self) -> int:
-        return self.attainment.requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +88,9 @@ class Knowledge:
 
 def judge(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Knowledge:
     """What is known from all runs."""
-    loads = _by_load(evidence)
-    usual = _usual_dependence(settings, loads)
-    levels = [_level(settings, each, usual) for each in loads]
+    loads = by_load(evidence)
+    usual = usual_dependence(settings, loads)
+    levels = [level_of_load(settings, each, usual) for each in loads]
     low, high, _ = _sure_ends(levels)
     points = _points(settings, loads, usual)
     ends_of_curve = (low or points[0].load / 2.0, high or points[-1].load * 2.0) if len(points) > 1 else (0.0, 0.0)
@@ -206,85 +153,14 @@ def next_step(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Sea
     )
 
 
-# ---- levels
-
-
-@dataclass(frozen=True, slots=True)
-class _LoadRuns:
-    """The runs at one load: their `places` in the list of evidence, and what the sound ones show of dependence."""
-
-    load: float
-    places: tuple[int, ...]
-    runs: tuple[LoadEvidence, ...]
-    own: Dependence
-
-    @property
-    def sound(self) -> list[Blocks]:
-        return _sound(self.runs)
-
-
-def _sound(runs: Sequence[LoadEvidence]) -> list[Blocks]:
-    return [each.blocks for each in runs if each.flaw not in (LIMITED, REFUSED)]
-
-
-def _by_load(evidence: Sequence[LoadEvidence]) -> list[_LoadRuns]:
-    loads: dict[float, list[int]] = {}
-    for place, each in enumerate(evidence):
-        if each.flaw != CUT:
-            loads.setdefault(each.load, []).append(place)
-    found = []
-    for load, places in sorted(loads.items()):
-        runs = tuple(evidence[place] for place in places)
-        found.append(_LoadRuns(load, tuple(places), runs, dependence(_sound(runs))))
-    return found
-
-
-def _usual_dependence(settings: SearchSettings, loads: Sequence[_LoadRuns]) -> float:
-    """How many requests count as one at a load that just meets the target: by the loads whose share of bad requests is
-    near what it allows, else by any that had good and bad ones."""
-    told = [each for each in loads if each.own.batches > 0]
-    near = [each for each in told if abs(math.log(_bad_share(each) / (1.0 - settings.target))) <= math.log(NEAR_TARGET)]
-    told = near or told
-    if not told:
-        return LEAST_DEPENDENCE
-    weights = [each.own.batches for each in told]
-    return float(np.average([each.own.factor / _more_there(settings, each) for each in told], weights=weights))
-
-
-def _bad_share(here: _LoadRuns) -> float:
-    sent = sum(run.requests for run in here.sound)
-    return 1.0 - sum(sum(run.good) for run in here.sound) / sent if sent else 0.0
-
-
-def _more_there(settings: SearchSettings, here: _LoadRuns) -> float:
-    """How many times more requests count as one at a load than at one that just meets the target. The longer a queue
-    is, the longer it stays: of four queues the dependence went about as the root of the share of bad requests."""
-    times = _bad_share(here) / (1.0 - settings.target)
-    return math.sqrt(min(max(times, 1.0 / NEAR_TARGET), NEAR_TARGET))
-
-
-def _level(settings: SearchSettings, here: _LoadRuns, usual: float) -> Level:
-    load, runs, sound, whole = here.load, here.runs, here.sound, here.places
-    flawed = [each for each in runs if each.flaw in (LIMITED, REFUSED)]
-    share = attainment(sound, error_of_a_look(settings.error), usual)
-    if any(each.flaw == DIED for each in runs):
-        return Level(load, FAIL, share, whole, DIED)
-    if flawed and not sound:
-        return Level(load, LIMITED, share, whole, flawed[-1].flaw, flawed[-1].why)
-    seems_bad = share.share is not None and share.share < settings.target
-    if seems_bad and all(each.flaw == OVERLOADED for each in runs if each.flaw not in (LIMITED, REFUSED)):
-        return Level(load, FAIL, share, whole, OVERLOADED)
-    return Level(load, share.state(settings.target), share, whole)
-
-
-def _points(settings: SearchSettings, loads: Sequence[_LoadRuns], usual: float) -> list[LoadPoint]:
+def _points(settings: SearchSettings, loads: Sequence[LoadRuns], usual: float) -> list[LoadPoint]:
     """Every sound run; those at one load share what they show of dependence."""
     points = []
     for here in loads:
         if any(each.flaw == DIED for each in here.runs):
             continue
         runs = [each.blocks for each in here.runs if each.flaw in (None, OVERLOADED) and each.blocks.requests]
-        shared = here.own.with_usual(usual * _more_there(settings, here)) * _of_few(here.own.batches)
+        shared = here.own.with_usual(usual * more_there(settings, here)) * _of_few(here.own.batches)
         points += [LoadPoint(here.load, sum(run.good) / run.requests, run.requests, shared) for run in runs]
     long = [point for point in points if point.requests >= LONG * settings.first_requests / 2]
     return long if len({point.load for point in long}) > 2 else points

@@ -13,14 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tokenswarm.analysis.search.capacity_estimate import CLIFF_FROM, CLIFF_TO, LoadPoint, line_crossing
-from tokenswarm.analysis.search.capacity_search import (
-    DIED,
-    LIMITED,
-    REFUSED,
-    USERS,
-    LoadEvidence,
-    SearchStep,
-)
+from tokenswarm.analysis.search.capacity_search import SearchStep
+from tokenswarm.analysis.search.load_levels import DIED, LIMITED, REFUSED, USERS, LoadEvidence
 
 STRIDE, NEAR_STRIDE = 2.0, 1.25
 """From one load to the next, of a first search and of later ones."""

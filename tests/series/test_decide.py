@@ -47,10 +47,10 @@ class Bench:
         self.time += 100.0
         return self.happens(f"{stage.kind} {side.engine}")
 
-    def _pairs(self, decision: Decision, stage: StageRecord, told: Callable[[str], None]) -> str:
+    def _pairs(self, decision: Decision, stage: StageRecord, report_progress: Callable[[str], None]) -> str:
         self.log.append("pairs")
         self.time += 40.0
-        told("one run so far")
+        report_progress("one run so far")
         return self.happens("pairs")
 
     @property
@@ -88,9 +88,9 @@ def test_whoever_looks_during_a_stage_sees_it_under_way_with_its_folder(tmp_path
 
 
 def test_progress_is_told_during_the_pairs_too(tmp_path: Path) -> None:
-    told: list[SearchProgress] = []
-    Bench(tmp_path, lambda stage: told.append(read_progress(tmp_path)) if stage == "pairs" else "done").play()
-    [during] = told
+    looks: list[SearchProgress] = []
+    Bench(tmp_path, lambda stage: looks.append(read_progress(tmp_path)) if stage == "pairs" else "done").play()
+    [during] = looks
     assert during.sentence == "one run so far" and during.now is not None and during.now.why == "pairs"
     assert (during.stages[-1].state, during.stages[-1].spent_s) == ("running", 40.0)
     assert (during.spent.seconds, during.left.seconds) == (440.0, 560.0)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from tokenswarm.analysis.search.attainment import blocks_of
-from tokenswarm.analysis.search.capacity_search import Knowledge, LoadEvidence, SearchSettings, judge, next_step
+from tokenswarm.analysis.search.capacity_search import Knowledge, judge, next_step
+from tokenswarm.analysis.search.load_levels import LoadEvidence, SearchSettings
 
 from tests.statistics.simulated import runs, tolerance
 from tokenswarm.base.config_text import parse_set

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tokenswarm.analysis.search.capacity_search import RATE, LoadEvidence
+from tokenswarm.analysis.search.load_levels import RATE, LoadEvidence
 from tokenswarm.analysis.search.quick_capacity import QuickSearch
 from tokenswarm.analysis.search.race import Race
 

@@ -36,7 +36,8 @@ class Forecast:
 def forecast(record: Capacity, think_s: float, times: float) -> Forecast:
     """Play the search against an engine whose capacity is `times` the first load."""
     from tokenswarm.analysis.search.attainment import Blocks
-    from tokenswarm.analysis.search.capacity_search import USERS, LoadEvidence, SearchSettings, next_step
+    from tokenswarm.analysis.search.capacity_search import next_step
+    from tokenswarm.analysis.search.load_levels import USERS, LoadEvidence, SearchSettings
 
     settings = SearchSettings(record.start, record.capacity.unit, record.target, record.precision)
     evidence: list[LoadEvidence] = []

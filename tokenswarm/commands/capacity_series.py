@@ -98,7 +98,7 @@ def _note_facts(record: Capacity, summary: Summary) -> None:
 def new_record(plan: RunPlan, asked: CapacityAsked) -> Capacity:
     """The record of a search that has not begun. Raises UserError (USAGE)."""
     from tokenswarm.analysis.capacity.judge import new_tier
-    from tokenswarm.analysis.search.capacity_search import RATE, USERS
+    from tokenswarm.analysis.search.load_levels import RATE, USERS
     from tokenswarm.contract.capacity import Capacity, CapacityFigure
     from tokenswarm.contract.objectives import bounds_of
     from tokenswarm.scenario.slo_tiers import tiers_of

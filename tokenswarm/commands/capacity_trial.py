@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tokenswarm.analysis.capacity.judge import CapacityJudge
-from tokenswarm.analysis.search.capacity_search import LIMITED, REFUSED
+from tokenswarm.analysis.search.load_levels import LIMITED, REFUSED
 from tokenswarm.analysis.search.quick_capacity import QuickSearch
 from tokenswarm.base.files import make_folder
 from tokenswarm.commands.capacity_series import CapacityAsked, first_run_s, new_record

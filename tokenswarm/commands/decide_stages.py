@@ -196,7 +196,7 @@ class Stages:
 
     # ---- both
 
-    def _pairs(self, decision: Decision, stage: StageRecord, told: Callable[[str], None]) -> str:
+    def _pairs(self, decision: Decision, stage: StageRecord, report_progress: Callable[[str], None]) -> str:
         load = self._plans[0].scenario.load
         whole = decision.load_unit == "users"
         if decision.load is None:
@@ -219,7 +219,9 @@ class Stages:
             (record.a if side == "a" else record.b).append(self._relative(outcome.folder))
             self._console.print(f"  {summary.outcome.headline}  {outcome.folder}", highlight=False, soft_wrap=True)
             made = len(record.a) + len(record.b)
-            told(f"both engines in pairs at {decision.load:g} {_UNITS[decision.load_unit]}: {made} runs so far")
+            report_progress(
+                f"both engines in pairs at {decision.load:g} {_UNITS[decision.load_unit]}: {made} runs so far"
+            )
 
         ending = Ending(lambda planned: self._so_far(decision, summaries, planned), stage.allowed_s)
         runs = PairedRuns(a, b, MOST_PAIRS, self._console, after, replace(self._series, ending=ending))

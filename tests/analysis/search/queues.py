@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from tokenswarm.analysis.search.attainment import blocks_of
-from tokenswarm.analysis.search.capacity_search import RATE, Knowledge, LoadEvidence, SearchSettings, judge, next_step
+from tokenswarm.analysis.search.capacity_search import Knowledge, judge, next_step
+from tokenswarm.analysis.search.load_levels import RATE, LoadEvidence, SearchSettings
 
 WARMUP, FEWEST_WARMUP = 0.15, 60
 """Requests before each run that are not measured, but counted: a share of it, and at least so many."""

@@ -7,18 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from tokenswarm.analysis.search.attainment import Blocks
-from tokenswarm.analysis.search.capacity_search import (
-    CUT,
-    DIED,
-    LIMITED,
-    OVERLOADED,
-    REFUSED,
-    Knowledge,
-    LoadEvidence,
-    SearchSettings,
-    judge,
-    next_step,
-)
+from tokenswarm.analysis.search.capacity_search import Knowledge, judge, next_step
+from tokenswarm.analysis.search.load_levels import CUT, DIED, LIMITED, OVERLOADED, REFUSED, LoadEvidence, SearchSettings
 
 
 def blocks(share: float, requests: int, rng: np.random.Generator) -> Blocks:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from tokenswarm.analysis.search.attainment import Blocks
-from tokenswarm.analysis.search.capacity_search import DIED, LIMITED, RATE, REFUSED, USERS, LoadEvidence
+from tokenswarm.analysis.search.load_levels import DIED, LIMITED, RATE, REFUSED, USERS, LoadEvidence
 from tokenswarm.analysis.search.quick_capacity import QuickSearch
 
 

@@ -1,0 +1,149 @@
+"""The loads of a search for a capacity: what was measured at each, and whether it surely passes or fails. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tokenswarm.analysis.search.attainment import (
+    ERROR,
+    LEAST_DEPENDENCE,
+    Attainment,
+    Blocks,
+    ShownDependence,
+    attainment,
+    dependence,
+    error_of_a_look,
+    fewest_requests,
+)
+
+USERS, RATE = "users", "requests_s"
+PASS, FAIL, UNDECIDED, LIMITED = "pass", "fail", "undecided", "limited"
+DIED, REFUSED, OVERLOADED, CUT = "died", "refused", "overloaded", "cut"
+"""Flaws of a run, beside LIMITED: its engine ended, or refused requests for a limit of rates (429), or did not keep up
+with the arrivals, so that a longer run would only be worse; or somebody interrupted it, so that what took long is not
+among its answers, and it says nothing."""
+MOST_LEVELS = 16
+NEAR_TARGET = 4.0
+"""Levels with so many times more or fewer bad requests than the target allows show how they come together there."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """What is asked. `start`: the first load; `target`: the share of requests that must meet every limit; `precision`:
+    how much higher than the sure pass the sure fail may be at the end (0.1: 10%)."""
+
+    start: float
+    unit: str = USERS
+    target: float = 0.95
+    precision: float = 0.10
+    error: float = ERROR
+    first_look: int | None = None
+    """Requests of the first run at a load; None: as few as can decide."""
+    most_doublings: int = 5
+    """A load is measured until it has this many times twice the requests of its first run."""
+    most_levels: int = MOST_LEVELS
+
+    @property
+    def first_requests(self) -> int:
+        return self.first_look or fewest_requests(self.target, error_of_a_look(self.error))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadEvidence:
+    """One run at one load. `flaw`: why it is no evidence (LIMITED, REFUSED, CUT), or that its engine DIED or was
+    OVERLOADED.
+    `why`: in a sentence."""
+
+    load: float
+    blocks: Blocks
+    flaw: str | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """All runs at one load, and what they come to. `runs`: their places in the list of evidence."""
+
+    load: float
+    state: str
+    attainment: Attainment
+    runs: tuple[int, ...]
+    flaw: str | None = None
+    why: str = ""
+
+    @property
+    def requests(self) -> int:
+        return self.attainment.requests
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRuns:
+    """The runs at one load: their `places` in the list of evidence, and what the sound ones show of dependence."""
+
+    load: float
+    places: tuple[int, ...]
+    runs: tuple[LoadEvidence, ...]
+    own: ShownDependence
+
+    @property
+    def sound(self) -> list[Blocks]:
+        return _sound(self.runs)
+
+
+def _sound(runs: Sequence[LoadEvidence]) -> list[Blocks]:
+    return [each.blocks for each in runs if each.flaw not in (LIMITED, REFUSED)]
+
+
+def by_load(evidence: Sequence[LoadEvidence]) -> list[LoadRuns]:
+    loads: dict[float, list[int]] = {}
+    for place, each in enumerate(evidence):
+        if each.flaw != CUT:
+            loads.setdefault(each.load, []).append(place)
+    everywhere = []
+    for load, places in sorted(loads.items()):
+        runs = tuple(evidence[place] for place in places)
+        everywhere.append(LoadRuns(load, tuple(places), runs, dependence(_sound(runs))))
+    return everywhere
+
+
+def usual_dependence(settings: SearchSettings, loads: Sequence[LoadRuns]) -> float:
+    """How many requests count as one at a load that just meets the target: by the loads whose share of bad requests is
+    near what it allows, else by any that had good and bad ones."""
+    mixed = [each for each in loads if each.own.batches > 0]
+    near = [
+        each for each in mixed if abs(math.log(_bad_share(each) / (1.0 - settings.target))) <= math.log(NEAR_TARGET)
+    ]
+    mixed = near or mixed
+    if not mixed:
+        return LEAST_DEPENDENCE
+    weights = [each.own.batches for each in mixed]
+    return float(np.average([each.own.factor / more_there(settings, each) for each in mixed], weights=weights))
+
+
+def _bad_share(here: LoadRuns) -> float:
+    sent = sum(run.requests for run in here.sound)
+    return 1.0 - sum(sum(run.good) for run in here.sound) / sent if sent else 0.0
+
+
+def more_there(settings: SearchSettings, here: LoadRuns) -> float:
+    """How many times more requests count as one at a load than at one that just meets the target. The longer a queue
+    is, the longer it stays: of four queues the dependence went about as the root of the share of bad requests."""
+    times = _bad_share(here) / (1.0 - settings.target)
+    return math.sqrt(min(max(times, 1.0 / NEAR_TARGET), NEAR_TARGET))
+
+
+def level_of_load(settings: SearchSettings, here: LoadRuns, usual: float) -> Level:
+    load, runs, sound, whole = here.load, here.runs, here.sound, here.places
+    flawed = [each for each in runs if each.flaw in (LIMITED, REFUSED)]
+    share = attainment(sound, error_of_a_look(settings.error), usual)
+    if any(each.flaw == DIED for each in runs):
+        return Level(load, FAIL, share, whole, DIED)
+    if flawed and not sound:
+        return Level(load, LIMITED, share, whole, flawed[-1].flaw, flawed[-1].why)
+    seems_bad = share.share is not None and share.share < settings.target
+    if seems_bad and all(each.flaw == OVERLOADED for each in runs if each.flaw not in (LIMITED, REFUSED)):
+        return Level(load, FAIL, share, whole, OVERLOADED)
+    return Level(load, share.state(settings.target), share, whole)

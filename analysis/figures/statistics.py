@@ -68,7 +68,7 @@ class Estimate:
         if self.value is None:
             return Figure(unit=unit, n=self.n, why=self.why or "not measured")
         interval = None if self.low is None and self.high is None else [self.low, self.high]
-        return Figure(self.value, unit, self.n, interval, self.why)
+        return Figure(self.value, unit, self.n, interval, self.why if self.why == SINGLE_POINT else None)
 
 
 def percentile(ordered: np.ndarray, q: float, dependence: float = 1.0, strongest: float = 1.0) -> Estimate:

@@ -135,14 +135,18 @@ def _last_sign(requests: pd.DataFrame, host: pd.DataFrame) -> float:
 
 def _read_json_object(path: Path, notes: list[str]) -> dict[str, object]:
     if not path.is_file():
-        notes.append(f"{MANIFEST_JSON} is missing: engine, scenario and load of this run are not known.")
+        notes.append(
+            f"{MANIFEST_JSON} is missing: scenario, load and engine (real or simulated) of this run are not known."
+        )
         return {}
     try:
         content = sane_json(path.read_text(encoding="utf-8", errors="replace"))
     except (ValueError, OSError):
         content = None
     if not isinstance(content, dict):
-        notes.append(f"{MANIFEST_JSON} is damaged: engine, scenario and load of this run are not known.")
+        notes.append(
+            f"{MANIFEST_JSON} is damaged: scenario, load and engine (real or simulated) of this run are not known."
+        )
         return {}
     return content
 

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from tokenswarm.analysis.figures.statistics import (
     Dependence,
+    Estimate,
     block_rate,
     design_effect,
     levels_of,
@@ -194,3 +195,7 @@ def test_an_interval_is_never_a_single_point() -> None:
     for estimate in (percentiles(np.full(200, 7.0), (50,))[50], block_rate(np.zeros(10), 1.0, 0)):
         figure = estimate.figure("ms")
         assert figure.value is not None and figure.ci95 is None and figure.why.startswith("no interval")
+
+
+def test_a_number_has_no_reason_for_its_absence() -> None:
+    assert Estimate(0.5, n=3, why="no two prompts begin alike").figure("share").why is None

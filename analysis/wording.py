@@ -10,6 +10,7 @@ from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.level_records import LevelFigures
 from tokenswarm.contract.summary.verdict_records import SloGate
 
+NO_INTERVAL = "no interval"
 MISSING = "–"
 
 
@@ -77,7 +78,7 @@ def interval(figure: Figure | None) -> str:
     if figure is None or figure.value is None:
         return ""
     if not figure.ci95:
-        return (figure.why or "").partition(":")[0]
+        return NO_INTERVAL if (figure.why or "").startswith(NO_INTERVAL) else ""
     low, high = figure.ends
     if low is None:
         return f"≤ {number(high, figure.unit)}"

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import betainc
+from tokenswarm.analysis.wording import NO_INTERVAL
 
 from tokenswarm.contract.limits import observations_needed
 from tokenswarm.contract.summary.figure import Figure
@@ -44,7 +45,7 @@ with 5, and 95% as it is now)."""
 LEVELS = (50.0, 75.0, 90.0, 95.0)
 """Percentiles at which the strongest dependence is looked for, each if FEWEST_AT_A_LEVEL are beyond it."""
 FEWEST_AT_A_LEVEL = 15
-SINGLE_POINT = "no interval: all that it is made of is alike"
+SINGLE_POINT = f"{NO_INTERVAL}: all that it is made of is alike"
 """Why a figure has no interval where it would be a single point: no measurement is so certain."""
 RUN_TOO_SHORT = 0.5
 """Correlation of neighbouring batches from which waves are as long as the run; one time in a hundred it is chance."""

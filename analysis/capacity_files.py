@@ -123,8 +123,8 @@ def ratio_sentence(names: Sequence[str], records: Sequence[Capacity], ratio: Cap
     a, b = names
     ends = f"{'?' if ratio.low is None else f'{ratio.low:.3g}'} to {'?' if ratio.high is None else f'{ratio.high:.3g}'}"
     if ratio.value is None:
-        return f"How much {b} carries against {a} is not known: {ratio.why} (95%: {ends} times)."
+        return f"How much {b} can serve compared with {a} is not known: {ratio.why} (95%: {ends} times)."
     unit = UNITS[records[0].capacity.unit]
     loads = f"{load_words(records[1].capacity.estimate)} against {load_words(records[0].capacity.estimate)} {unit}"
-    open_end = "" if ratio.state != "undecided" else " Which of them carries more is undecided."
-    return f"{b} carries {ratio.value:.3g} times what {a} does (95%: {ends}): {loads}.{open_end}"
+    open_end = "" if ratio.state != "undecided" else " Which of them can serve more is undecided."
+    return f"{b} can serve {ratio.value:.3g} times what {a} can (95%: {ends}): {loads}.{open_end}"

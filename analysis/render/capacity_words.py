@@ -53,18 +53,18 @@ def answer_sentence(record: Capacity) -> str:
     if figure.sure_fail is None and figure.limit is not None:
         who = "a limit of rates of the endpoint" if figure.reason == "refused" else "the load generator"
         least = (
-            "It is not known how much it carries"
+            "It is not known how much load it can serve"
             if figure.sure_pass is None
-            else f"It carries at least {load_words(figure.sure_pass)} {unit}"
+            else f"It can serve at least {load_words(figure.sure_pass)} {unit}"
         )
         return f"{least}: {who} was the limit at {load_words(figure.limit)} {unit}."
     if figure.estimate is not None:
-        return f"It carries {load_words(figure.estimate)} {unit} (95%: {interval_words(figure)})."
+        return f"It can serve {load_words(figure.estimate)} {unit} (95%: {interval_words(figure)})."
     if figure.sure_pass is not None:
-        return f"It carries at least {load_words(figure.sure_pass)} {unit}; where it ends was not reached."
+        return f"It can serve at least {load_words(figure.sure_pass)} {unit}; its limit was not reached."
     if figure.sure_fail is not None:
-        return f"It does not carry {load_words(figure.sure_fail)} {unit}; nothing below surely passes."
-    return "It is not known how much it carries."
+        return f"It cannot serve {load_words(figure.sure_fail)} {unit}; no lower load certainly passes."
+    return "It is not known how much load it can serve."
 
 
 def ending_sentence(record: Capacity) -> str:

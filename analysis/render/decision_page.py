@@ -100,9 +100,9 @@ def _head(decision: Decision) -> str:
     chosen = next((side for side in decision.sides if side.engine == decision.engine), None)
     if chosen is not None:
         carries = (
-            f"within the limits one GPU carries {figure_words(chosen.per_gpu, unit)}"
+            f"within the limits one GPU can serve {figure_words(chosen.per_gpu, unit)}"
             if chosen.per_gpu.value is not None
-            else f"how much one GPU carries is not known ({chosen.per_gpu.why})"
+            else f"how much one GPU can serve is not known ({chosen.per_gpu.why})"
         )
         if decision.state == "one_engine":
             return f"Only {chosen.title} was measured, with {settings_words(chosen)}: {carries}."

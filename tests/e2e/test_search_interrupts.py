@@ -57,7 +57,7 @@ def test_a_search_for_a_capacity_goes_on(results: Path) -> None:
     run = interrupted(asked, results, second_run)
     found = answer(run, "capacity")
     assert found["capacity"]["reason"] == "interrupted" and (run.path / "capacity.html").exists()
-    assert "goes on" in run.out and len(found["levels"]) == 1, "the level that was cut says nothing"
+    assert "continues" in run.out and len(found["levels"]) == 1, "the level that was cut says nothing"
     spent = sum(each["requests"] for each in found["runs"])
     cut = len(found["runs"]) - len(found["levels"][0]["run"])
     again = run_cli(*asked, "--resume", str(run.path), "--max-requests", str(spent + 1), results=results, end_s=LONG_S)

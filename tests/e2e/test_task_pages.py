@@ -119,7 +119,7 @@ def test_read_a_verdict(tmp_path: Path) -> None:
         said = reader.output[-1]
         summary = json.loads((reader.made[0] / "summary.json").read_text())
         assert f"**{summary['verdict']}**" in page and summary["verdict"] in said
-        assert "SIMULATED" in said and "SIMULATED stands on everything" in page
+        assert "SIMULATED" in said and "is marked SIMULATED" in page
 
 
 def test_the_page_on_verdicts_knows_every_verdict() -> None:

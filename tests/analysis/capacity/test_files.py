@@ -178,7 +178,7 @@ def test_two_searches_are_compared_by_their_ratio(folder: Path, tmp_path: Path) 
     (tmp_path / "b").mkdir()
     write_capacity(tmp_path / "b", other)
     document, sentence = compare_capacities([folder, tmp_path / "b"], (None, "B"), tmp_path / "out")
-    assert document["ratio"]["state"] == "better" and sentence.startswith("B carries ")
+    assert document["ratio"]["state"] == "better" and sentence.startswith("B can serve ")
     assert "scenario differs" in document["sentences"][1]
     page = (tmp_path / "out" / "capacities.html").read_text()
     assert f'{os.path.relpath(folder, tmp_path / "out")}/run-8/dashboard.html"' in page

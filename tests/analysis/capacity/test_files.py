@@ -239,7 +239,7 @@ def test_what_is_not_known_is_said_in_words() -> None:
     words = capacity_sentence(limited)
     assert "at least 64 users" in words and "load generator was the limit at 128" in words and "WORKERS" in words
     assert "not reached" in answer_sentence(Capacity(capacity=CapacityFigure("users", None, [64, None], 64)))
-    assert "nothing below" in answer_sentence(Capacity(capacity=CapacityFigure("users", None, [None, 7], None, 8)))
+    assert "no lower load" in answer_sentence(Capacity(capacity=CapacityFigure("users", None, [None, 7], None, 8)))
 
 
 def with_energy(source: Path, target: Path, joules: float) -> Path:

@@ -118,13 +118,21 @@ def _names(a: Capacity, b: Capacity, labels: Sequence[str | None]) -> tuple[str,
     return one, other
 
 
+def _between(low: float | None, high: float | None) -> str:
+    """`1.10 to 1.33`, or the one end that is known; empty where neither is."""
+    if low is None or high is None:
+        return f"at least {low:.3g}" if low is not None else f"at most {high:.3g}" if high is not None else ""
+    return f"{low:.3g} to {high:.3g}"
+
+
 def ratio_sentence(names: Sequence[str], records: Sequence[Capacity], ratio: CapacityRatio) -> str:
     """`B carries 1.21 times what A does (95%: 1.10 to 1.33): 51 against 42 users.`"""
     a, b = names
-    ends = f"{'?' if ratio.low is None else f'{ratio.low:.3g}'} to {'?' if ratio.high is None else f'{ratio.high:.3g}'}"
+    ends = _between(ratio.low, ratio.high)
     if ratio.value is None:
-        return f"How much {b} can serve compared with {a} is not known: {ratio.why} (95%: {ends} times)."
+        known = f" (95%: {ends} times)" if ends else ""
+        return f"How much {b} can serve compared with {a} is not known: {ratio.why}{known}."
     unit = UNITS[records[0].capacity.unit]
     loads = f"{load_words(records[1].capacity.estimate)} against {load_words(records[0].capacity.estimate)} {unit}"
     open_end = "" if ratio.state != "undecided" else " Which of them can serve more is undecided."
-    return f"{b} can serve {ratio.value:.3g} times what {a} can (95%: {ends}): {loads}.{open_end}"
+    return f"{b} can serve {ratio.value:.3g} times what {a} can (95%: {ends or 'not bounded'}): {loads}.{open_end}"

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from tokenswarm.analysis.capacity.comparison import differences, ratio_of
 from tokenswarm.analysis.capacity.frontier import add_frontier, dominates, knee
 from tokenswarm.analysis.capacity.judge import CapacityJudge, new_tier
-from tokenswarm.analysis.capacity_files import compare_capacities, remake_capacity, write_capacity_files
+from tokenswarm.analysis.capacity_files import compare_capacities, ratio_sentence, remake_capacity, write_capacity_files
 from tokenswarm.analysis.render.capacity_page import capacity_markdown, render_capacity
 from tokenswarm.analysis.render.capacity_words import answer_sentence, capacity_sentence, progress_lines
 from tokenswarm.analysis.report import report
@@ -207,6 +207,10 @@ def test_a_capacity_without_an_end_leaves_the_ratio_open() -> None:
     open_end = Capacity(capacity=CapacityFigure("requests_s", None, [20, None], 20))
     ratio = ratio_of(capacity(10, 9, 11), open_end)
     assert (ratio.value, ratio.high, ratio.state) == (None, None, "better") and ratio.low == pytest.approx(20 / 11)
+    assert ratio_sentence(("A", "B"), (capacity(10, 9, 11), open_end), ratio).endswith("(95%: at least 1.82 times).")
+    nothing = Capacity(capacity=CapacityFigure("requests_s"))
+    unknown = ratio_sentence(("A", "B"), (nothing, nothing), ratio_of(nothing, nothing))
+    assert "is not known" in unknown and "95%" not in unknown and "?" not in unknown
     assert differences(capacity(1, 1, 1), Capacity(capacity=CapacityFigure("users")))[0].startswith("The kind of load")
 
 

@@ -28,7 +28,8 @@ function number(value, digits) {
   const places = digits ?? (size >= 100 ? 0 : size >= 10 ? 1 : 2);
   return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
 }
-const percent = (share) => (share === null || share === undefined ? "–" : number(share * 100, 1) + "%");
+// None and all are whole: "0%", "100%", as on the pages.
+const percent = (share) => (share === null || share === undefined ? "–" : share === 0 || share === 1 ? 100 * share + "%" : number(share * 100, 1) + "%");
 const count = (value) => number(value, 0);
 const FORMS = { number, count, percent };
 

@@ -28,8 +28,15 @@ function number(value, digits) {
   const places = digits ?? (size >= 100 ? 0 : size >= 10 ? 1 : 2);
   return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
 }
-// None and all are whole: "0%", "100%", as on the pages.
-const percent = (share) => (share === null || share === undefined ? "–" : share === 0 || share === 1 ? 100 * share + "%" : number(share * 100, 1) + "%");
+// As on the pages: none and all are whole, and no flaw is rounded away.
+const percent = (share) => {
+  if (share === null || share === undefined) return "–";
+  const points = 100 * share;
+  if (points === 0 || points === 100) return points + "%";
+  if (points < 0.01) return "<0.01%";
+  if (points > 99.99 && points < 100) return ">99.99%";
+  return number(points, points < 0.1 || (points > 99.9 && points < 100) ? 2 : 1) + "%";
+};
 const count = (value) => number(value, 0);
 const FORMS = { number, count, percent };
 

@@ -204,6 +204,10 @@ test-ui: $(VENV)/.installed-dev ## runs in Locust's web UI, in headless Chromium
 test-engines: $(VENV)/.installed-dev ## the contract of real engines on this CPU: ENGINE=vllm|sglang|llamacpp, the first two by default [WITHOUT="FILE ..."]
 	@$(PYTEST) -x tests/real_engines $(if $(ENGINE),--engine $(call quote,$(ENGINE))) $(foreach file,$(WITHOUT),--ignore $(file))
 
+.PHONY: test-decision
+test-decision: $(VENV)/.installed-dev ## a race and a decision on real engines on this CPU (half an hour)
+	@$(PYTEST) -x tests/real_engines/test_decision.py
+
 test-compose: $(VENV)/.installed-dev ## Compose profiles and engines in containers (needs Docker; BASE=, OFFLINE= as for image)
 	@$(PYTEST) -rs tests/compose
 

@@ -32,7 +32,7 @@ def solved(folders: Sequence[Path]) -> dict[Task, bool]:
 
 def answers_of(folders: Mapping[str, Sequence[Path]], what: str) -> AnswersRecord:
     """What the runs of both sides say. `what`: the settings that were changed, in words."""
-    judged = quality(solved(folders["before"]), solved(folders["after"]))
+    judged = quality(solved(folders["before"]), solved(folders["after"]), lambda task: task[0])
     known = judged.change is not None and judged.low is not None and judged.high is not None
     return AnswersRecord(
         judged.state,

@@ -31,6 +31,7 @@ _ENDINGS = {
     "within_margin": "no candidate left can be better by more than 3%",
     "rounds": "rounds over, several left",
     "budget": "its share of the budget was spent",
+    "no_race": "the budget holds none",
     "none": "nobody measurable",
     "nothing_reached": "nobody met the limits",
     "load_generator": "the load generator was the limit",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -37,8 +37,11 @@ class Quality:
     why: str = ""
 
 
-def quality(before: Mapping[Task, bool], after: Mapping[Task, bool]) -> Quality:
-    """The tasks that were answered under both settings against each other.
+def quality(
+    before: Mapping[Task, bool], after: Mapping[Task, bool], kind: Callable[[Task], str] = lambda task: ""
+) -> Quality:
+    """The tasks that were answered under both settings against each other. `kind` of a task: the model has to solve
+    some of each, for one kind may be solved by the engine's grammar alone, whatever the weights are.
 
     The interval of the paired difference is the adjusted Wald one of Bonett and Price (Journal of Educational and
     Behavioral Statistics 37, 2012): it holds where few tasks or none changed.
@@ -60,10 +63,12 @@ def quality(before: Mapping[Task, bool], after: Mapping[Task, bool]) -> Quality:
     half = z * math.sqrt((less + more - (more - less) ** 2) / (count + 2.0))
     low, high = max(-1.0, more - less - half), min(1.0, more - less + half)
     state, why = OPEN, ""
-    if solved < SOLVED_AT_LEAST:
+    weakest, share = _weakest([(kind(task), before[task]) for task in tasks])
+    if share < SOLVED_AT_LEAST:
         state = CANNOT_TELL
+        of_kind = f" of {weakest}" if weakest else ""
         why = (
-            f"the model solves {solved:.0%} of the tasks with its own format, so there is nothing to lose: are "
+            f"the model solves {share:.0%} of the tasks{of_kind} with its own format, so there is nothing to lose: are "
             "its weights random?"
         )
     elif high < 0.0:
@@ -71,3 +76,11 @@ def quality(before: Mapping[Task, bool], after: Mapping[Task, bool]) -> Quality:
     elif low > -MARGIN:
         state = AS_GOOD
     return Quality(state, count, solved, solved_after, (won - lost) / count, low, high, why)
+
+
+def _weakest(tasks: Sequence[tuple[str, bool]]) -> tuple[str, float]:
+    """The kind of which the smallest share is solved, with that share."""
+    of_kind: dict[str, list[bool]] = {}
+    for name, is_solved in tasks:
+        of_kind.setdefault(name, []).append(is_solved)
+    return min(((name, sum(each) / len(each)) for name, each in of_kind.items()), key=lambda each: each[1])

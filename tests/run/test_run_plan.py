@@ -200,3 +200,18 @@ def test_a_variable_that_is_missing_is_refused_before_anything_is_started() -> N
     with pytest.raises(UserError) as caught:
         resolve(LoadOptions(overrides={"endpoint.headers.X-Key": "env:NOT_THERE"}), ThisMachine(runtime_for=never))
     assert caught.value.code is Exit.AUTH
+
+
+@pytest.mark.parametrize(
+    ("engine", "device", "note"),
+    [
+        ("vllm", "cpu", "vLLM runs on a CPU here: its speed says nothing about a GPU"),
+        ("vllm", "cuda", ""),
+        ("sim", None, ""),
+    ],
+)
+def test_an_engine_on_this_cpu_is_known_beforehand_so_that_races_and_decisions_say_so(
+    engine: str, device: str | None, note: str
+) -> None:
+    plan = resolve(LoadOptions(engine=engine, device=device, runtime="local"), QUIET_MACHINE)
+    assert plan.cpu_note == note

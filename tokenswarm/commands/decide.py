@@ -159,6 +159,7 @@ def _new(options: argparse.Namespace, argv: list[str], sides: list[tuple[LoadOpt
         sides=records,
         stages=planned_stages(records),
         budget_s=options.budget or (_VIRTUAL_BUDGET_S if virtual else _BUDGET_S),
+        notes=[note for _, plan in sides if (note := plan.cpu_note)],
         argv=argv,
     )
 

@@ -243,7 +243,7 @@ def race_settings(
             )
             for each in space.candidates
         ],
-        notes=list(space.notes),
+        notes=[*space.notes, *([plan.cpu_note] if plan.cpu_note else [])],
     )
     fill_in(tune, race, _settings_as_text(plan, space))
     tune.ratio, tune.fresh_runs = _fresh_ratio(state, tune, console), state.fresh

@@ -104,8 +104,8 @@ def checked_engine(
         if fit is not None:
             answers.chars_per_token, answers.template_tokens = fit.chars_per_token, fit.template_tokens
         notes = [*engine.notes, *answers.notes]
-        if plan.engine_on_this_cpu:
-            notes.append(f"{engine.title} runs on a CPU here: its speed says nothing about a GPU")
+        if plan.cpu_note:
+            notes.append(plan.cpu_note)
         gpus = GpuSampler.open(only=plan.visible_gpus, own=engine.process_ids) if engine.runtime != EXTERNAL else None
         yield CheckedEngine(plan, engine, answers, tuple(notes), gpus)
     finally:

@@ -126,6 +126,13 @@ class RunPlan:
     label: str | None = None
     """The user's own name for the run."""
 
+    @property
+    def cpu_note(self) -> str:
+        """What a reader of its figures should know of an engine on this CPU; empty for any other."""
+        if self.engine is None or not self.engine_on_this_cpu:
+            return ""
+        return f"{self.engine.spec.title} runs on a CPU here: its speed says nothing about a GPU"
+
 
 def resolve(options: LoadOptions, machine: ThisMachine | None = None) -> RunPlan:
     """The plan for what was asked. Raises UserError for whatever of it cannot be."""

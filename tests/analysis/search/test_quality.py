@@ -38,3 +38,14 @@ def test_the_interval_holds_the_change_of_tasks_that_answer_by_chance() -> None:
         again = dict(enumerate((rng.random(200) < chances).tolist()))
         called_worse += quality(before, again).state == WORSE
     assert held / 400 >= 0.92 and called_worse / 400 <= 0.05
+
+
+def test_answers_that_a_grammar_makes_valid_do_not_hide_that_the_model_solves_nothing() -> None:
+    # As on a real engine with random weights: two in three answers fit the schema that the engine holds them to.
+    asked = {("structured", number): number % 3 != 0 for number in range(150)}
+    asked |= {("reasoning", number): False for number in range(200)}
+    judged = quality(asked, asked, lambda task: task[0])
+    assert judged.state == CANNOT_TELL
+    assert judged.why.startswith("the model solves 0% of the tasks of reasoning with its own format")
+    known = dict.fromkeys(asked, True)
+    assert quality(known, known, lambda task: task[0]).state == AS_GOOD

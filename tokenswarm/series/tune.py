@@ -43,6 +43,8 @@ from tokenswarm.series.tune_state import Round, TuneState
 FRESH_SEEDS = 1000
 """What the seeds of the winner's fresh runs lie above those of the race."""
 FRESH_PAIRS = 5
+_LEAST_PAIRS = 2
+"""Fewer give no interval: a budget that does not hold them is not spent on one."""
 BROKEN, LOAD_GENERATOR = "broken", "load_generator"
 """How a trial ended whose engine cannot go on; and a race whose load generator was the limit again and again."""
 _TRIES = 3
@@ -262,6 +264,14 @@ class TuneRun:
     def _fresh(self) -> None:
         winner = self._race.winner
         if winner in (None, DEFAULT) or DEFAULT in self.state.failures or self._tools.pairs < 1:
+            return
+        if not self.state.fresh_pairs and not self._holds(2 * min(_LEAST_PAIRS, self._tools.pairs)):
+            self._console.print(
+                f"the budget holds no {_LEAST_PAIRS} pairs of {winner} and the default on fresh seeds, and fewer tell "
+                "nothing: none is measured",
+                markup=False,
+                highlight=False,
+            )
             return
         words = f"measuring {winner} against the default on fresh seeds"
         self._console.print(f"\n{words}", markup=False, highlight=False)

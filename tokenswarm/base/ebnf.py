@@ -12,8 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 
+from tokenswarm.base.bounded_patterns import TooSlow
+
 _DEEPEST = 40
 """Rules inside each other that a text is made of; a grammar without end is refused there."""
+_MOST_STEPS = 200_000
+"""Of one text, made or looked at: rules that call themselves twice would take steps without end. Some tenths of a
+second."""
 _MOST_REPEATS = 3
 """Repeats of `*` and `+` in a text that is made."""
 _TOKEN = re.compile(
@@ -44,6 +49,8 @@ class Grammar:
 
     def __init__(self, text: str) -> None:
         self._rules: dict[str, _Node] = {}
+        self._steps = 0
+        """Of the text that is looked at."""
         for line in _joined(text):
             rule = _RULE.match(line)
             if rule is None:
@@ -56,15 +63,20 @@ class Grammar:
                 raise NoGrammar(f"it has no rule of the name {name}")
 
     def fits(self, text: str) -> bool:
-        """Whether the whole text can be made by the grammar."""
+        """Whether the whole text can be made by the grammar. Raises TooSlow where that takes too many steps."""
+        if self._steps <= _MOST_STEPS:  # else it took too long before, and is not tried again
+            self._steps = 0
         return len(text) in self._ends(self._rules["root"], text, frozenset((0,)), 0)
 
     def text(self, rng: Random) -> str:
         """A text that fits."""
-        return self._made(self._rules["root"], rng, 0)
+        return self._made(self._rules["root"], rng, 0, [_MOST_STEPS])
 
     def _ends(self, node: _Node, text: str, starts: frozenset[int], depth: int) -> frozenset[int]:
         """Where a part can end that begins at one of `starts`."""
+        self._steps += 1
+        if self._steps > _MOST_STEPS:
+            raise TooSlow("the grammar takes too long on some answers")
         if depth > _DEEPEST or not starts:
             return frozenset()
         if node.kind == "text":
@@ -91,21 +103,22 @@ class Grammar:
                 ends |= starts
         return ends
 
-    def _made(self, node: _Node, rng: Random, depth: int) -> str:
-        if depth > _DEEPEST:
+    def _made(self, node: _Node, rng: Random, depth: int, left: list[int]) -> str:
+        left[0] -= 1
+        if depth > _DEEPEST or left[0] < 0:
             raise NoGrammar("its rules go on for ever")
         if node.kind == "text":
             return node.value
         if node.kind == "set":
             return rng.choice([sign for sign in map(chr, range(32, 127)) if re.fullmatch(f"[{node.value}]", sign)])
         if node.kind == "rule":
-            return self._made(self._rules[node.value], rng, depth + 1)
+            return self._made(self._rules[node.value], rng, depth + 1, left)
         if node.kind == "any":
-            return self._made(rng.choice(node.parts), rng, depth)
+            return self._made(rng.choice(node.parts), rng, depth, left)
         if node.kind == "all":
-            return "".join(self._made(part, rng, depth) for part in node.parts)
+            return "".join(self._made(part, rng, depth, left) for part in node.parts)
         most = max(node.least, _MOST_REPEATS) if node.most is None else node.most
-        return "".join(self._made(node.parts[0], rng, depth) for _ in range(rng.randint(node.least, most)))
+        return "".join(self._made(node.parts[0], rng, depth, left) for _ in range(rng.randint(node.least, most)))
 
 
 def _joined(text: str) -> Iterable[str]:

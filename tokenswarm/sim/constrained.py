@@ -14,6 +14,8 @@ from tokenswarm.sim.patterns import matching
 
 _DEEPEST = 32
 """References and tables inside each other that an answer follows."""
+_MOST_VALUES = 20_000
+"""Of one answer: lists within lists would have no end. What is beyond is null, as no context would hold it."""
 _TEXTS = ("a short text", "the scheduler", "cache and queue", "src/core/parser.py", "nothing else", "an open file")
 REFUSAL = "I cannot help with that."
 REFUSED = "content_filter"
@@ -108,14 +110,19 @@ def instance(schema: Mapping[str, object], rng: random.Random) -> object:
         if isinstance(inner := schema.get(place), Mapping)
         for name, value in inner.items()
     }
-    return _instance(schema, rng, 0, known)
+    return _instance(schema, rng, 0, known, [_MOST_VALUES])
 
 
-def _instance(schema: Mapping[str, object], rng: random.Random, depth: int, known: Mapping[str, object]) -> object:
+def _instance(
+    schema: Mapping[str, object], rng: random.Random, depth: int, known: Mapping[str, object], left: list[int]
+) -> object:
     """A value that fits: type, enum, const, properties, items, bounds, and references to what is `known`."""
+    left[0] -= 1
+    if left[0] < 0:
+        return None
     referred = known.get(str(schema.get("$ref")))
     if isinstance(referred, Mapping) and depth < _DEEPEST:
-        return _instance(referred, rng, depth + 1, known)
+        return _instance(referred, rng, depth + 1, known, left)
     if "const" in schema:
         return schema["const"]
     enum = schema.get("enum")
@@ -128,13 +135,14 @@ def _instance(schema: Mapping[str, object], rng: random.Random, depth: int, know
         properties = schema.get("properties")
         items = properties.items() if isinstance(properties, Mapping) else ()
         return {
-            name: _instance(value if isinstance(value, Mapping) else {}, rng, depth + 1, known) for name, value in items
+            name: _instance(value if isinstance(value, Mapping) else {}, rng, depth + 1, known, left)
+            for name, value in items
         }
     if kind == "array" and depth < _DEEPEST:
         items_schema = schema.get("items")
-        count = min(max(2, _bound(schema, "minItems", 0)), _bound(schema, "maxItems", 1 << 30))
+        count = min(max(2, _bound(schema, "minItems", 0)), _bound(schema, "maxItems", 1 << 30), max(0, left[0]))
         return [
-            _instance(items_schema if isinstance(items_schema, Mapping) else {}, rng, depth + 1, known)
+            _instance(items_schema if isinstance(items_schema, Mapping) else {}, rng, depth + 1, known, left)
             for _ in range(count)
         ]
     return _simple(str(kind), schema, rng)
@@ -150,7 +158,7 @@ def _simple(kind: str, schema: Mapping[str, object], rng: random.Random) -> obje
     if kind == "null":
         return None
     text = rng.choice(_TEXTS)
-    least, most = _bound(schema, "minLength", 0), _bound(schema, "maxLength", 1 << 30)
+    least, most = min(_bound(schema, "minLength", 0), _MOST_VALUES), _bound(schema, "maxLength", 1 << 30)
     return (text * (least // len(text) + 1) if least > len(text) else text)[:most]
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 _MOST_REPEATS = 4
 """Repeats of what may be repeated without end."""
+_MOST_CHARS = 50_000
+"""Of a text: repeats within repeats would have no end."""
 _PRINTABLE = [chr(code) for code in range(32, 127)]
 _CLASSES = {
     "CATEGORY_DIGIT": r"\d",
@@ -29,27 +31,38 @@ class NotSupported(ValueError):
 def matching(pattern: str, rng: random.Random) -> str:
     """A text that the whole pattern matches. Raises NotSupported."""
     try:
-        return _made(parser.parse(pattern), rng)
+        return _made(parser.parse(pattern), rng, _MOST_CHARS)
     except re.error as error:
         raise NotSupported(f"{error}") from None
+    except RecursionError:
+        raise NotSupported("it is nested too deeply") from None
 
 
-def _made(parts: Iterable[tuple[object, object]], rng: random.Random) -> str:
-    return "".join(_part(operation, value, rng) for operation, value in parts)
+def _made(parts: Iterable[tuple[object, object]], rng: random.Random, room: int) -> str:
+    """A text of these parts. Raises NotSupported where it gets longer than `room`."""
+    text = ""
+    for operation, value in parts:
+        text += _part(operation, value, rng, room - len(text))
+        if len(text) > room:
+            raise NotSupported(f"its texts are longer than {_MOST_CHARS:,} characters")
+    return text
 
 
-def _part(operation: Any, value: Any, rng: random.Random) -> str:
+def _part(operation: Any, value: Any, rng: random.Random, room: int) -> str:
     if operation is opcodes.LITERAL:
         return chr(value)
     if operation in (opcodes.IN, opcodes.NOT_LITERAL, opcodes.ANY):
         return rng.choice(_signs(operation, value))
     if operation is opcodes.BRANCH:
-        return _made(rng.choice(value[1]), rng)
+        return _made(rng.choice(value[1]), rng, room)
     if operation is opcodes.SUBPATTERN:
-        return _made(value[-1], rng)
+        return _made(value[-1], rng, room)
     if operation in (opcodes.MAX_REPEAT, opcodes.MIN_REPEAT):
         least, most, inner = value
-        return "".join(_made(inner, rng) for _ in range(rng.randint(least, min(most, max(least, _MOST_REPEATS)))))
+        times = rng.randint(least, min(most, max(least, _MOST_REPEATS)))
+        if times > _MOST_CHARS:
+            raise NotSupported(f"it has more than {_MOST_CHARS:,} repeats")
+        return _made(((opcodes.SUBPATTERN, (None, 0, 0, inner)) for _ in range(times)), rng, room)
     if operation is opcodes.AT:
         return ""
     raise NotSupported(f"{str(operation).lower()} is not supported")

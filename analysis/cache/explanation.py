@@ -91,7 +91,7 @@ def all_fits(allowed: Allowed) -> str | None:
         return None
     return (
         f"Everything that was sent (about {allowed.all_kept_tokens:,} tokens) fits into the KV cache "
-        f"({allowed.capacity_tokens:,}): nothing had to be forgotten, and this run does not tell how the engine "
+        f"({allowed.capacity_tokens:,}): nothing had to be evicted, so this run does not show how the engine "
         "chooses what to keep."
     )
 
@@ -105,15 +105,15 @@ def limiting_factor(allowed: Allowed) -> tuple[str | None, str]:
         return "engine", "The engine's prefix cache is off."
     if got > allowed.at_most + MODEL_TOLERANCE:
         return None, (
-            "The engine reports more than these prompts allow: it knew some of them from before the run (was "
-            "its cache emptied?), others asked it too, or it counts in another way."
+            "The engine reports more than these prompts allow: it had cached some of them before the run (was "
+            "its cache emptied?), it serves other clients too, or it counts differently."
         )
     if allowed.ideal < HARDLY_ANY:
-        return "workload", "Its prompts hardly begin alike: no engine and no setting would find much more."
+        return "workload", "Its prompts hardly share beginnings: no engine and no setting would find much more."
     if got >= min(NEARLY_ALL * allowed.ideal, allowed.ideal - MIN_LOSS):
         return "workload", (
-            "The engine gets nearly all that there is: only other prompts, or a longer run in which "
-            "they come again, would give more."
+            "The engine gets nearly all that is possible: only other prompts, or a longer run in which "
+            "they are repeated, would give more."
         )
     worst = max(steps(allowed)[1:], key=lambda step: step.lost)
     return worst.stage, _reasons(allowed, worst.lost)[worst.stage]
@@ -123,23 +123,23 @@ def _reasons(allowed: Allowed, lost: float) -> dict[str, str]:
     most = f"Most of what is lost ({text.percent(lost)} of the prompt tokens) is lost "
     early, answers = allowed.ideal - allowed.computed, allowed.ideal - allowed.prompts
     why = (
-        "Likely reasons: a prompt that comes while the first of its kind is still being computed, answers that come "
-        "back as other tokens than they were, another rule of eviction."
+        "Likely reasons: prompts that arrive while the first of their kind is still being computed, answers that "
+        "come back as different tokens, a different eviction policy."
     )
     if early > lost / 2:
         why = (
             f"{text.percent(early)} of the prompt tokens were asked for while the first of their kind was still "
-            "being computed: fewer at once would find more."
+            "being computed: with fewer at once, more would be found."
         )
     elif answers > lost / 2:
         why = (
             f"{text.percent(answers)} of the prompt tokens are answers that came back for the first time: an engine "
-            "finds them only if their text becomes the very tokens again that it had generated."
+            "finds them only if their text is tokenized into the same tokens that it generated."
         )
     return {
         "blocks": f"{most}to the block size: what prompts share ends within a block of {allowed.block_size or 0:,} "
         "tokens. Smaller blocks, or longer shared beginnings, would help.",
-        "memory": f"{most}to memory: what would be asked for again is forgotten before. More KV cache (memory "
+        "memory": f"{most}to memory: what would be asked for again is evicted before. More KV cache (memory "
         "fraction, fp8 KV cache, more GPUs), fewer users at once or fewer documents would help.",
         "engine": f"{most}in the engine itself. {why}",
     }

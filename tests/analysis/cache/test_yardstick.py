@@ -110,7 +110,7 @@ def test_warm_up_fills_the_cache_but_is_not_counted(tmp_path: Path) -> None:
 def test_the_page_says_when_everything_fits_and_only_then(tmp_path: Path) -> None:
     measured = cache_of(rag(tmp_path)).yardstick
     assert measured.fits.startswith("Everything that was sent (about 1,")
-    assert "fits into the KV cache (50,000): nothing had to be forgotten" in measured.words
+    assert "fits into the KV cache (50,000): nothing had to be evicted" in measured.words
     path = tmp_path / "run.json"
     path.write_text(path.read_text().replace("50000", "1024"))
     measured = cache_of(tmp_path).yardstick
@@ -218,7 +218,7 @@ def test_what_is_not_known_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("shares", "who", "words"),
     [
-        ({}, "memory", "forgotten"),
+        ({}, "memory", "evicted"),
         ({"capacity": 0.84, "got": 0.5}, "engine", "engine itself"),
         ({"capacity": 0.84, "got": 0.5, "computed": 0.6}, "engine", "still being computed"),
         ({"capacity": 0.84, "got": 0.5, "prompts": 0.5}, "engine", "answers that came back"),
@@ -227,7 +227,7 @@ def test_what_is_not_known_is_left_out() -> None:
         (
             {"ideal": 0.03, "at_most": 0.03, "blocks": 0.02, "capacity": 0.02, "got": 0.0},
             "workload",
-            "hardly begin alike",
+            "hardly share beginnings",
         ),
         ({"got": 0.95}, None, "more than these prompts allow"),
         ({"got": None}, None, "does not report"),

@@ -33,6 +33,7 @@ from tokenswarm.analysis.search.load_levels import (
     by_load,
     level_of_load,
     more_there,
+    usual_at,
     usual_dependence,
 )
 
@@ -49,6 +50,8 @@ SURELY = 1.5
 """So many times further from the crossing than the end of its 95% interval, a normal law has the error of one look."""
 BY_THE_CURVE = "by the curve through all levels"
 _FEWEST_FREE = 4
+FAR_DOWN = 5.0
+"""A level with so many times more bad requests than the target allows is no longer beside the crossing."""
 NEARLY, AT_LAST = 1.5, 1.1
 """The interval before the last runs was within so many times the precision, and the last one is."""
 _FAR = 1.15
@@ -90,7 +93,7 @@ def judge(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Knowled
     """What is known from all runs."""
     loads = by_load(evidence)
     usual = usual_dependence(settings, loads)
-    levels = [level_of_load(settings, each, usual) for each in loads]
+    levels = [level_of_load(settings, each, usual_at(loads, each, usual)) for each in loads]
     low, high, _ = _sure_ends(levels)
     points = _points(settings, loads, usual)
     ends_of_curve = (low or points[0].load / 2.0, high or points[-1].load * 2.0) if len(points) > 1 else (0.0, 0.0)
@@ -386,7 +389,11 @@ def _beside(settings: SearchSettings, known: Knowledge, crossing_load: float) ->
     loads = {each.load: each for each in known.levels if each.flaw is None}
     choices: list[tuple[int, float]] = []
     for side in (-1, 1):
-        near = [each for each in loads.values() if 0 <= side * math.log(each.load / crossing_load) <= math.log(reach)]
+        near = [
+            each
+            for each in loads.values()
+            if 0 <= side * math.log(each.load / crossing_load) <= math.log(reach) and not _is_far_down(settings, each)
+        ]
         load = crossing_load * aside**side
         if settings.unit == USERS:
             whole = math.floor(load) if side < 0 else math.ceil(load)
@@ -399,6 +406,12 @@ def _beside(settings: SearchSettings, known: Knowledge, crossing_load: float) ->
         return SearchStep("bisect", load, least)
     step = _longer(settings, loads[load])
     return replace(step, requests=max(least, step.requests)) if step.load is not None else step
+
+
+def _is_far_down(settings: SearchSettings, level: Level) -> bool:
+    """Whether a level has so many bad requests that a line from there to the target would be a guess: attainment falls
+    faster and faster where all of a batch are late together."""
+    return 1.0 - present(level.attainment.share) > FAR_DOWN * (1.0 - settings.target)
 
 
 def _longer(settings: SearchSettings, level: Level) -> SearchStep:

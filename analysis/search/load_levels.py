@@ -26,6 +26,8 @@ DIED, REFUSED, OVERLOADED, CUT = "died", "refused", "overloaded", "cut"
 with the arrivals, so that a longer run would only be worse; or somebody interrupted it, so that what took long is not
 among its answers, and it says nothing."""
 MOST_LEVELS = 16
+FAR_BELOW = 1.5
+"""A load that is so many times lower than any with good and bad requests is not near the target."""
 NEAR_TARGET = 4.0
 """Levels with so many times more or fewer bad requests than the target allows show how they come together there."""
 
@@ -107,6 +109,13 @@ def by_load(evidence: Sequence[LoadEvidence]) -> list[LoadRuns]:
         runs = tuple(evidence[place] for place in places)
         everywhere.append(LoadRuns(load, tuple(places), runs, dependence(_sound(runs))))
     return everywhere
+
+
+def usual_at(loads: Sequence[LoadRuns], here: LoadRuns, usual: float) -> float:
+    """What a load may borrow of the `usual` dependence: all of it, but far below every load with good and bad requests
+    nothing, since a load there is not at the target."""
+    lowest = min((each.load for each in loads if each.own.batches > 0), default=here.load)
+    return usual if here.load * FAR_BELOW >= lowest else LEAST_DEPENDENCE
 
 
 def usual_dependence(settings: SearchSettings, loads: Sequence[LoadRuns]) -> float:

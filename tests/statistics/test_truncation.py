@@ -64,7 +64,7 @@ def test_a_transient_is_cut_where_it_ends(end: float, shape: str, factor: float)
         estimate = percentiles(values[int(found.share * REQUESTS) :], (95,))[95]
         errors.append(estimate.value / TRUTH_MS - 1.0)
         ideal.append(np.percentile(values[int(end * REQUESTS) :], 95) / TRUTH_MS - 1.0)
-        covered += estimate.low <= TRUTH_MS and (estimate.high is None or estimate.high >= TRUTH_MS)
+        covered += (estimate.low or 0.0) <= TRUTH_MS and (estimate.high is None or estimate.high >= TRUTH_MS)
     kept = len(errors)
     ratio = float(np.sqrt(np.mean(np.square(errors)) / np.mean(np.square(ideal))))
     print(

@@ -56,7 +56,7 @@ def test_notes_of_a_simulated_run_are_told(tmp_path: Path) -> None:
 
 def test_a_longer_run_would_find_more_hits_too() -> None:
     _, reason = limiting_factor(allowed(got=0.9, ideal=0.9, at_most=0.9))
-    assert "a longer run in which they come again" in reason
+    assert "or a longer run in which they are repeated" in reason
 
 
 @pytest.mark.parametrize(("requests", "known"), [(99, False), (100, True)])

@@ -159,7 +159,7 @@ def _price(side: SideRecord, unit: str) -> str:
 
 
 def _certainty(decision: Decision) -> Iterator[str]:
-    shown = [ratio for ratio in decision.ratios if ratio is not decision.ratio and ratio.value is not None]
+    shown = [ratio for ratio in decision.ratios if ratio != decision.ratio and ratio.value is not None]
     for ratio in shown:
         ahead = next((side.title for side in decision.sides if side.title != ratio.runner_up), "")
         yield f"{ahead}'s {_of(decision, ratio.of)} is {ratio_words(ratio)} {ratio.runner_up}'s."

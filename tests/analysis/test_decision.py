@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 from tokenswarm.analysis.decision import gpus_of, is_settled, judge, paired_goodput, per_gpu
 from tokenswarm.analysis.decision_files import write_decision_files
@@ -72,6 +73,8 @@ def test_the_engine_that_surely_carries_more_is_taken_with_its_settings_and_pric
     assert made.capacity is not None and made.capacity.estimate == 58.0
     head = decision_sentences(made)[0]
     assert "Take vLLM-like simulator with a=<1>" in head and "1.29 times" in head
+    again = msgspec.json.decode(msgspec.json.encode(made), type=Decision)
+    assert decision_sentences(again) == decision_sentences(made), "read again, nothing is told twice"
     assert "The measurement disagrees" in made.rule_of_thumb
 
 

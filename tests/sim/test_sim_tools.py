@@ -3,6 +3,7 @@ do not fit."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from types import SimpleNamespace
@@ -62,9 +63,13 @@ def replied(kind, style: str, **more) -> Written:
     owner = SimpleNamespace(style=STYLES[style], report_cached=True, role_at_once=True, ended=lambda *_: None)
     job = Job("r", asked.prompt + answer.data, asked.prompt_tokens, len(answer.pieces))
     reply = kind(owner, written, asked, answer, job, Truth("r", 0, 0, prompt_tokens=asked.prompt_tokens))
-    reply.begin()
-    for token in range(len(answer.pieces)):
-        reply.token(token)
+
+    async def write() -> None:  # as the server does: in an event loop
+        reply.begin()
+        for token in range(len(answer.pieces)):
+            reply.token(token)
+
+    asyncio.run(write())
     return written
 
 

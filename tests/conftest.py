@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +26,13 @@ settings.load_profile("any machine")
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the mark that every room may use."""
     config.addinivalue_line("markers", "slow: takes long, and is run by `make test-slow`")
+
+
+@pytest.fixture(autouse=True)
+def _safe_path_ends_with_the_test() -> Iterator[None]:
+    """A command that a test calls sets it for the processes that it starts, and would for those of later tests."""
+    yield
+    os.environ.pop("PYTHONSAFEPATH", None)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -12,8 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.real_engines.real import ROOT
 from tokenswarm.base.errors import Exit
 from tokenswarm.contract.decision import read_decision

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,9 @@ def test_an_error_says_which_file_of_that_name_is_meant(places: tuple[Path, Path
 
 
 def test_the_list_of_scenarios_shows_the_user_s_with_their_file_and_survives_a_broken_one(
-    places: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    places: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # of the shell; what is not a terminal gets whole lines
     path = put(places[0] / "scenarios/legal.toml", SCENARIO.format(title="Legal questions"))
     put(places[1] / "scenarios/broken.toml", "load = [\n")
     assert cli.main(["scenarios"]) == 0
@@ -91,6 +93,7 @@ def test_a_terminal_shows_users_duration_and_objectives_of_each_scenario_within_
     columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert cli.main(["scenarios"]) == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= columns

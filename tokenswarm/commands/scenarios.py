@@ -38,7 +38,8 @@ def _scenarios(options: argparse.Namespace, argv: list[str]) -> Exit:
         for name, path in files.items()
     ]
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:3]]
-    room = shutil.get_terminal_size((0, 0)).columns  # 0: no terminal, but a script that reads a line a scenario
+    # 0: no terminal, but a script that reads a line a scenario, whatever COLUMNS says
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     lines = []
     for name, title, load, objectives, place in rows:
         first = "  ".join((name.ljust(widths[0]), title.ljust(widths[1]), load.ljust(widths[2])))

@@ -19,5 +19,5 @@ def write_comparison(comparison: Comparison, folder: Path) -> dict[str, object]:
     written = document(comparison)
     write_whole(folder / COMPARISON_JSON, json.dumps(written, indent=2, allow_nan=False) + "\n")
     write_whole(folder / COMPARISON_MD, markdown(comparison))
-    write_whole(folder / COMPARISON_HTML, render_comparison(comparison))
+    write_whole(folder / COMPARISON_HTML, render_comparison(comparison, folder))
     return written

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from rich import box
@@ -22,6 +25,7 @@ from tokenswarm.analysis.wording import load_sentence
 
 from tokenswarm.contract.metric import Place
 from tokenswarm.contract.metrics import METRICS
+from tokenswarm.contract.tables import DASHBOARD_HTML
 
 _WIDE = 10.0
 COLOR_A, COLOR_B = "c:blue", "c:vermillion"
@@ -29,8 +33,11 @@ _STYLE = {BETTER: "better", WORSE: "worse", EQUAL: "equal"}
 _TERMINAL_STYLE = {BETTER: "green", WORSE: "red", EQUAL: "dim"}
 
 
-def render_comparison(comparison: Comparison) -> str:
-    """comparison.html: one file, offline, with the same protection as the dashboard."""
+def render_comparison(comparison: Comparison, folder: Path | None = None) -> str:
+    """comparison.html: one file, offline, with the same protection as the dashboard.
+
+    `folder`: where it will lie, so that it can link to the pages of its runs.
+    """
     groups, first = comparison.groups, comparison.groups.a[0]
     charts = comparison_charts(comparison)
     return (
@@ -57,7 +64,7 @@ def render_comparison(comparison: Comparison) -> str:
             classes=list(class_rows(comparison)),
             charts=charts,
             setup=comparison.setup,
-            runs=list(_runs(comparison)),
+            runs=list(_runs(comparison, folder)),
             **chart_page([chart.spec() for chart in charts]),
         )
     )
@@ -134,12 +141,24 @@ def _p_values(result: Result) -> str:
     return "paired t p {}, Wilcoxon p {}".format(*shown_values)
 
 
-def _runs(comparison: Comparison) -> Iterator[dict[str, str]]:
+def _page(run: Path, folder: Path | None) -> str:
+    """The way from `folder` to the page of a run; empty where there is no such page, or no such way."""
+    if folder is None or not (run / DASHBOARD_HTML).is_file():
+        return ""
+    try:
+        way = os.path.relpath(run.resolve(), folder.resolve())
+    except ValueError:  # two drives of Windows
+        return ""
+    return quote(f"{Path(way).as_posix()}/{DASHBOARD_HTML}")
+
+
+def _runs(comparison: Comparison, folder: Path | None) -> Iterator[dict[str, str]]:
     groups = comparison.groups
     for label, group in ((groups.label_a, groups.a), (groups.label_b, groups.b)):
         for summary in group:
             yield {
                 "id": summary.run_id,
+                "page": _page(comparison.members[summary.run_id].folder, folder),
                 "side": label,
                 "started": (summary.run.started_at or "").replace("T", " ").replace("Z", " UTC"),
                 "requests": f"{summary.counts.measured.sent:,}",

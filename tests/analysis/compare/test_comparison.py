@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -445,3 +446,11 @@ def test_tokens_are_held_against_each_other_seed_by_seed(
     )
     sentences = [sentence for sentence in compare_runs(a=a, b=b).unfair if "tokens are not the same" in sentence]
     assert bool(sentences) == unlike
+
+
+def test_the_page_links_to_the_pages_of_its_runs_where_there_are_any(tmp_path) -> None:
+    runs = [*series(tmp_path, "v", [100, 101, 99]), *series(tmp_path, "s", [60, 61, 59], engine="SGLang")]
+    (runs[0] / "dashboard.html").write_text("a run")
+    write_comparison(compare_runs(runs), tmp_path / "a comparison")
+    page = (tmp_path / "a comparison" / COMPARISON_HTML).read_text()
+    assert re.findall(r'href="([^"]*dashboard\.html)"', page) == [f"../{runs[0].name}/dashboard.html"]

@@ -137,8 +137,10 @@ def settings_to_take(race: RaceResult) -> tuple[str, str]:
         return race.default, "the scenario's own settings led the race"
     if race.ratio is not None and race.ratio.direction(ERROR) > 0:
         return race.winner, "surely better than the scenario's own settings, on fresh seeds"
-    if not race.default_left and (race.ratio is None or race.ratio.direction(ERROR) == 0):
-        return race.winner, "the scenario's own settings were surely worse in the race"
+    if not race.default_left and race.ratio is None:
+        return race.winner, "the race dropped the scenario's own settings as worse"
+    if not race.default_left and race.ratio is not None and race.ratio.direction(ERROR) == 0:
+        return race.winner, "the race dropped the scenario's own settings as worse; fresh seeds leave it open"
     return race.default, "the winner is not surely better than the scenario's own settings"
 
 

@@ -87,12 +87,12 @@ def slo_keys(prefix: str = "") -> str:
     rows = [
         (
             f"`{prefix}<latency>_p<q>_ms`",
-            f"that percentile is at most so many ms; latency is {names}. Two digits are whole percent (`p95`, `p99`); "
-            "three and more are decimals: `p999` is 99.9",
+            f"that percentile is at most this many ms; latency is {names}. Two digits are whole percent (`p95`, "
+            "`p99`); three and more are decimals: `p999` is 99.9",
         )
     ]
     for rate in slo_rates():
-        plain = f"at {'most' if rate.better == LOWER else 'least'} so much: {rate.formula}"
+        plain = f"at {'most' if rate.better == LOWER else 'least'} this value: {rate.formula}"
         rows.append((f"`{prefix}{rate.slo_key}`", rate.at(Place.GATE).note if Place.GATE in rate.places else plain))
     return table(("key", "met if"), rows)
 

@@ -105,11 +105,11 @@ REQUEST_COLUMNS: tuple[Column, ...] = (
     Column("continuing", "bool", "whether its conversation began in an earlier phase, or before the run"),
     Column("request_id", "text", "equals the X-Request-Id header"),
     Column("attempt", "int", "1 for the first try; more only where the scenario asks for retries"),
-    Column("adapter", "int", "rank of the LoRA adapter that it named, by popularity, from 1; empty without adapters"),
+    Column("adapter", "int", "rank of its LoRA adapter by popularity, from 1; empty without adapters"),
     Column("scheduled_at", "unix_s", "when an open loop meant to send it; empty in a closed loop"),
     Column("sent_at", "unix_s", "just before the first byte was written"),
     Column("lateness_ms", "ms", "sent_at - scheduled_at"),
-    Column("connect_ms", "ms", "set-up of a new connection, part of every duration below; empty if it was reused"),
+    Column("connect_ms", "ms", "set-up of a new connection, part of every duration below; empty if one was reused"),
     Column("headers_ms", "ms", "response headers complete"),
     Column("ttft_ms", "ms", "first event with non-empty text in any channel"),
     Column("ttft_uncertainty_ms", "ms", "the true ttft_ms may be earlier by at most this"),
@@ -129,8 +129,8 @@ REQUEST_COLUMNS: tuple[Column, ...] = (
     Column("prompt_chars", "int", "characters of all messages sent"),
     Column("shared_prefix_chars", "int", "leading characters that other requests share by design"),
     Column("document", "text", "identity of the shared document, or the kind of request"),
-    Column("task", "text", "task that the request belongs to, of a workload of tasks; its sub-agents' requests too"),
-    Column("task_step", "int", "1-based step of that task; empty of a sub-agent's request"),
+    Column("task", "text", "in a workload of tasks: task that the request belongs to; its sub-agents' requests too"),
+    Column("task_step", "int", "1-based step of that task; empty for a sub-agent's request"),
     Column("task_steps", "int", "how many steps the task has; the answer to the last one ends it"),
     Column("status", "text", "outcome: " + ", ".join(STATUSES)),
     Column("error", "text", "kind of failure, one of ERROR_KINDS"),
@@ -138,7 +138,7 @@ REQUEST_COLUMNS: tuple[Column, ...] = (
     Column("finish_reason", "text", "as the engine gave it"),
     Column("valid_output", "bool", "the scenario's own check of the answer; empty if it has none"),
     Column("error_detail", "text", "one line, shortened"),
-    Column("trace_id", "text", "trace id of the W3C `traceparent` header that was sent; empty where none was"),
+    Column("trace_id", "text", "trace id of the W3C `traceparent` header sent; empty if none was"),
 )
 """requests.csv: one row per request sent. Durations are from sent_at, on a monotonic clock."""
 
@@ -159,13 +159,13 @@ ENGINE_METRIC_COLUMNS: tuple[Column, ...] = (
     Column("server_ttft_count", "float", "counter: number of observations in it"),
     Column("spec_drafts", "float", "counter: drafts of speculative decoding, one for each step of a request"),
     Column("spec_draft_tokens", "float", "counter: tokens drafted"),
-    Column("spec_accepted_tokens", "float", "counter: of them, accepted"),
+    Column("spec_accepted_tokens", "float", "counter: drafted tokens that were accepted"),
     *(
         Column(f"spec_accepted_{place}", "float", f"counter: drafts whose token {place} was accepted")
         for place in range(1, SPEC_POSITIONS + 1)
     ),
-    Column("spec_accept_length", "float", "gauge: tokens of a step lately, accepted ones and the model's own"),
-    Column("spec_accept_rate", "float", "gauge: share of the drafted tokens accepted lately"),
+    Column("spec_accept_length", "float", "gauge: recent tokens per step, accepted ones and the model's own"),
+    Column("spec_accept_rate", "float", "gauge: recent share of drafted tokens accepted"),
 )
 """engine_metrics.csv: the engine's own view, in canonical names. A failed scrape leaves only `at`."""
 
@@ -174,7 +174,7 @@ HOST_METRIC_COLUMNS: tuple[Column, ...] = (
     Column("source", "text", "`worker N`, `gpu N`, or `engine`: an engine that runs as processes of this machine"),
     Column("cpu_share", "float", "share of one core that the process used in the interval"),
     Column("loop_lag_ms", "ms", "worst delay of a timer in the interval"),
-    Column("read_lag_p99_ms", "ms", "99th percentile of how long received bytes lay unread"),
+    Column("read_lag_p99_ms", "ms", "99th percentile of the time that received bytes waited to be read"),
     Column("lateness_max_ms", "ms", "worst lateness of an arrival in the interval (open loop)"),
     Column("rss_mb", "float", "resident memory of the process (of an engine, summed over its processes), MiB"),
     Column("steal_share", "float", "share of the machine's CPU time that its host gave to other machines (steal time)"),
@@ -184,10 +184,10 @@ HOST_METRIC_COLUMNS: tuple[Column, ...] = (
     Column("gpu_memory_mb", "float", "GPU memory used, MiB"),
     Column("gpu_power_w", "float", "GPU power"),
     Column("gpu_clock_mhz", "float", "clock of the GPU's multiprocessors, MHz"),
-    Column("gpu_throttle", "text", "why that clock is lowered, joined by +: power, heat, hardware, sync; else empty"),
-    Column("gpu_energy_j", "float", "what the GPU's energy counter says, J since its driver was loaded"),
+    Column("gpu_throttle", "text", "reasons for a lowered clock, joined by +: power, heat, hardware, sync; else empty"),
+    Column("gpu_energy_j", "float", "the GPU's energy counter, J since its driver was loaded"),
     Column("gpu_own_processes", "int", "processes of the engine that compute on the GPU; empty: not known"),
-    Column("gpu_other_processes", "int", "processes of others that compute on the GPU; empty: not known"),
+    Column("gpu_other_processes", "int", "other processes that compute on the GPU; empty: not known"),
 )
 """host_metrics.csv: the load generator itself, and the engine and GPUs beside it."""
 
@@ -196,7 +196,7 @@ PROMPT_COLUMNS: tuple[Column, ...] = (
     Column("request", "int", "the last part of request_id: number of the request in its process"),
     Column("prompt", "text", "hashes of its messages, in order, 6 bytes each"),
     Column("answer", "text", "hash of the answer as an assistant's message; empty for none, or one with reasoning"),
-    Column("new", "text", "hashes that this process had not told lately"),
+    Column("new", "text", "hashes that this process had not written recently"),
     Column("new_sizes", "text", "for each of these 3 bytes, big-endian: top bit 1 = an assistant's; then characters"),
     Column("new_pieces", "text", "for each of these 3 bytes a piece: hash of the message up to the end of that piece"),
 )
@@ -208,14 +208,14 @@ Bytes are written in base64 with `_` and `.` for `+` and `/`. The key is random 
 REPLAY_COLUMNS: tuple[Column, ...] = (
     Column("conversation", "text", "session that the request belongs to, as in requests.csv"),
     Column("turn", "int", "1-based position in it"),
-    Column("at_s", "float", "when it is due by the trace, seconds into the measured phase, at the replay's speed"),
-    Column("prompt_tokens", "int", "length of the prompt on record, scaled; empty where the trace has its text alone"),
-    Column("output_tokens", "int", "length of the answer on record, scaled"),
-    Column("block_tokens", "int", "tokens of a block of the trace; empty where it does not say what prompts share"),
+    Column("at_s", "float", "when the trace has it due, seconds into the measured phase, at the replay's speed"),
+    Column("prompt_tokens", "int", "recorded length of the prompt, scaled; empty if the trace has only its text"),
+    Column("output_tokens", "int", "recorded length of the answer, scaled"),
+    Column("block_tokens", "int", "tokens per block of the trace; empty if it does not say what prompts share"),
     Column(
         "blocks",
         "text",
-        "its blocks from the beginning on: numbers of 4 bytes, little-endian, in base64; equal numbers are equal text",
+        "its blocks from the start: numbers of 4 bytes, little-endian, in base64; equal numbers mean equal text",
     ),
 )
 """replay.csv: what the trace asks for in the measured phase, one row per request. Of replays alone."""

@@ -33,20 +33,20 @@ class AbortSettings(BaseModel):
 
     error_rate: _Share = Field(
         default=0.5,
-        description="share of failed requests above which the run ends; 1 = never. Of those that the "
-        "engine answered or let time out: a request that found no engine does not count",
+        description="share of failed requests above which the run ends; 1 = never. Counts only requests that the "
+        "engine answered or let time out, not those that could not reach it",
     )
-    window_s: PositiveSeconds = Field(default=60.0, description="stretch of time over which that share is taken")
+    window_s: PositiveSeconds = Field(default=60.0, description="time window over which that share is computed")
     min_requests: Annotated[int, Field(strict=True, ge=1)] = Field(
-        default=20, description="fewest requests in it that can end a run"
+        default=20, description="minimum number of requests in the window to end a run"
     )
     silence_s: PositiveSeconds = Field(
-        default=300.0, description="the engine counts as gone when nothing succeeded for so long while requests failed"
+        default=300.0, description="the engine counts as gone if nothing succeeded for this long while requests failed"
     )
     disk_free_mb: Annotated[float, Field(strict=True, ge=0, le=LARGEST, allow_inf_nan=False)] = Field(
-        default=500.0, description="free space (in MB) of the results folder's disk below which the run ends ..."
+        default=500.0, description="free space (in MB) on the results folder's disk below which the run ends ..."
     )
-    disk_free_share: _Share = Field(default=0.02, description="... or this share of the disk, where that is less")
+    disk_free_share: _Share = Field(default=0.02, description="... or this share of the disk, if that is less")
 
 
 @dataclass(frozen=True, slots=True)

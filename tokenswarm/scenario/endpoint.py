@@ -63,10 +63,10 @@ class EndpointSettings(Section):
 
     preset: str | None = Field(
         default=None,
-        description="the values of compose/endpoints/<this>.toml, or of a .toml "
-        "file, under those that are given here (ENDPOINT, --endpoint)",
+        description="defaults from compose/endpoints/<this>.toml, or from a .toml file; values given here "
+        "override them (ENDPOINT, --endpoint)",
     )
-    url: str | None = Field(default=None, description="base URL, where HOST gives none")
+    url: str | None = Field(default=None, description="base URL, if HOST gives none")
     api: Literal["chat", "completions", "responses"] = Field(
         default="chat", description="chat (messages), completions (one text without roles) or responses"
     )
@@ -75,23 +75,23 @@ class EndpointSettings(Section):
     )
     completions_path: Path_ = Field(default=COMPLETIONS, description="path of completions")
     responses_path: Path_ = Field(default=RESPONSES, description="path of responses")
-    models_path: Path_ = Field(default=MODELS, description='path of the list of models; "" where there is none')
+    models_path: Path_ = Field(default=MODELS, description='path of the list of models; "" if there is none')
     query: dict[str, str] = Field(
-        default_factory=dict, description="parameters that go with each request; a value may be env:NAME"
+        default_factory=dict, description="query parameters sent with each request; a value may be env:NAME"
     )
     headers: dict[str, str] = Field(
         default_factory=dict,
-        description="headers that go with each request; a value may be env:NAME, which is never written anywhere",
+        description="headers sent with each request; a value may be env:NAME, which is never written anywhere",
     )
     bearer: bool = Field(default=True, strict=True, description="send API_KEY as Authorization: Bearer")
     verify_tls: bool = Field(default=True, strict=True, description="check the server's certificate")
-    ca_file: str | None = Field(default=None, description="file with the certificates of the trusted authority (PEM)")
+    ca_file: str | None = Field(default=None, description="file with the trusted CA certificates (PEM)")
     proxy: str | None = Field(
         default=None, description="HTTP proxy, http://host:port or env:NAME; none is taken from the environment"
     )
     length_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         default="max_tokens",
-        description="name of the field for the longest answer: max_tokens or max_completion_tokens",
+        description="name of the field for the answer's length limit: max_tokens or max_completion_tokens",
     )
     send_stream_options: bool = Field(
         default=True,
@@ -103,15 +103,14 @@ class EndpointSettings(Section):
     send_ignore_eos: bool = Field(
         default=True,
         strict=True,
-        description="send ignore_eos where output.ignore_eos asks "
-        "for it; without it answers end where the model ends them",
+        description="send ignore_eos if output.ignore_eos is set; without it answers end where the model ends them",
     )
-    send_seed: bool = Field(default=True, strict=True, description="send a `seed` that output.extra or a prompt has")
+    send_seed: bool = Field(default=True, strict=True, description="send the `seed` of output.extra or of a prompt")
     traceparent: bool = Field(
         default=False,
         strict=True,
-        description="send a W3C `traceparent` with each request, so that an engine that "
-        "traces joins it; requests.csv has its trace_id",
+        description="send a W3C `traceparent` with each request, so that an engine with tracing joins the trace; "
+        "requests.csv has its trace_id",
     )
     fold_system: bool = Field(
         default=False,
@@ -120,12 +119,12 @@ class EndpointSettings(Section):
     )
     constraints: dict[Literal["json_schema", "regex", "choice", "grammar"], dict[str, Any]] = Field(
         default_factory=dict,
-        description="for each kind of constraint on an answer the body's keys that ask for it "
-        "(structured.md); unset: as the engine's description says, else response_format for JSON schemas alone",
+        description="for each kind of constraint on an answer, the body keys that request it (structured.md); "
+        "unset: as in the engine's description, else response_format for JSON schemas only",
     )
     input_usd_per_million: Usd | None = Field(default=None, description="price of a million prompt tokens, USD")
     cached_usd_per_million: Usd | None = Field(
-        default=None, description="price of a million prompt tokens that a cache held, USD; none = as others"
+        default=None, description="price of a million cached prompt tokens, USD; none = the same as uncached ones"
     )
     output_usd_per_million: Usd | None = Field(default=None, description="price of a million answer tokens, USD")
 

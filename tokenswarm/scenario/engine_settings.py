@@ -21,7 +21,7 @@ class SpeculationSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: Literal["ngram", "eagle", "eagle3", "mtp"] = Field(description="who drafts the tokens")
+    method: Literal["ngram", "eagle", "eagle3", "mtp"] = Field(description="what drafts the tokens")
     tokens: _Count = Field(default=3, description="tokens drafted in each step")
     draft_model: _Text | None = Field(default=None, description="path or name of the draft model (eagle, eagle3)")
 
@@ -40,17 +40,25 @@ class EngineSettings(BaseModel):
     memory_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] | None = Field(
         default=None, description="share of the GPU's memory that the engine may take (weights and KV cache)"
     )
-    max_num_seqs: _Count | None = Field(default=None, description="most requests computed at the same time")
-    prefill_budget: _Count | None = Field(default=None, description="most prompt tokens computed in one step")
-    tensor_parallel: _Count | None = Field(default=None, description="GPUs that share each layer")
-    data_parallel: _Count | None = Field(default=None, description="copies of the model side by side")
-    expert_parallel: _Count | None = Field(default=None, description="GPUs over which experts are spread (MoE models)")
+    max_num_seqs: _Count | None = Field(
+        default=None, description="maximum number of requests computed at the same time"
+    )
+    prefill_budget: _Count | None = Field(
+        default=None, description="maximum number of prompt tokens computed in one step"
+    )
+    tensor_parallel: _Count | None = Field(default=None, description="number of GPUs that share each layer")
+    data_parallel: _Count | None = Field(default=None, description="number of parallel copies of the model")
+    expert_parallel: _Count | None = Field(
+        default=None, description="number of GPUs that experts are spread over (MoE models)"
+    )
     quantization: _Text | None = Field(default=None, description="weight format, such as fp8 or awq")
     kv_cache_dtype: Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"] | None = Field(
         default=None, description="number format of the KV cache"
     )
-    prefix_cache: _Flag | None = Field(default=None, description="reuse the KV cache of equal prompt beginnings")
-    chunked_prefill: _Flag | None = Field(default=None, description="cut long prompts so that decoding goes on")
+    prefix_cache: _Flag | None = Field(default=None, description="reuse the KV cache of shared prompt prefixes")
+    chunked_prefill: _Flag | None = Field(
+        default=None, description="split long prompts so that decoding continues meanwhile"
+    )
     reasoning_parser: _Text | None = Field(
         default=None, description="parser that separates reasoning from the answer, such as deepseek_r1"
     )
@@ -61,7 +69,7 @@ class EngineSettings(BaseModel):
     )
     load_format: _Text | None = Field(default=None, description="how weights are loaded; dummy = random weights")
     seed: Annotated[int, Field(strict=True, ge=0)] | None = Field(default=None, description="the engine's random seed")
-    trust_remote_code: _Flag | None = Field(default=None, description="run Python code that comes with the model")
+    trust_remote_code: _Flag | None = Field(default=None, description="run Python code that ships with the model")
 
     def canonical(self) -> dict[str, Any]:
         """The canonical settings that were set (nested `speculation` as a dict without its unset keys)."""

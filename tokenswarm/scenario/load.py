@@ -19,59 +19,65 @@ class Load(Section):
 
     users: Count = Field(default=16, description="concurrent users (closed loop)")
     spawn_rate: Positive = Field(default=8.0, description="users started per second")
-    users_end: Count | None = Field(default=None, description="users go from `users` to this over the measured phase")
+    users_end: Count | None = Field(default=None, description="users ramp from `users` to this over the measured phase")
     users_steps: tuple[Count, ...] | None = Field(
         default=None, description="users in steps of equal length that fill the measured phase: [8, 16, 32]"
     )
     rate: Positive | None = Field(default=None, description="requests per second (open loop); unset = closed loop")
     rate_end: Positive | None = Field(
-        default=None, description="the rate goes from `rate` to this over the measured phase (open loop)"
+        default=None, description="the rate ramps from `rate` to this over the measured phase (open loop)"
     )
     rate_steps: tuple[Positive, ...] | None = Field(
         default=None, description="rates in steps of equal length that fill the measured phase (open loop): [2, 4, 8]"
     )
     arrivals: Annotated[str, Field(strict=True)] = Field(
         default="poisson",
-        description="law of the open loop's arrivals: poisson, constant, gamma, a Python file with "
-        "a law of your own, times, or recorded (what a replay sets: the trace's own)",
+        description="law of the open loop's arrivals: poisson, constant, gamma, a Python file with your own law, "
+        "times, or recorded (set by a replay: the trace's own times)",
     )
     arrival_times: tuple[Annotated[float, Field(strict=True)], ...] | None = Field(
         default=None, description='with arrivals = "times": when requests are due, seconds into the measured phase'
     )
-    arrival_times_file: str | None = Field(default=None, description="the same from a text file, one time a line")
+    arrival_times_file: str | None = Field(default=None, description="the same from a text file, one time per line")
     arrival_times_sha256: str | None = Field(
-        default=None, description="digest of that file, which a run fills in: each machine has to have the same"
+        default=None, description="digest of that file, filled in by a run: each machine must have the same file"
     )
     burstiness_cv: Annotated[float, Field(strict=True, gt=0, le=20)] = Field(
         default=1.0, description="coefficient of variation of gamma arrivals: 1 = Poisson, above 1 = bursts"
     )
-    max_in_flight: Count = Field(default=512, description="most requests in flight at once (open loop)")
+    max_in_flight: Count = Field(default=512, description="maximum number of requests in flight (open loop)")
     max_requests: Count | None = Field(
         default=None,
         description="end the run cleanly once this many requests were sent, warm-up and retries "
         "included, over all workers",
     )
     max_usd: Positive | None = Field(
-        default=None, description="end it before its tokens cost more than this (USD), at the prices of [endpoint]"
+        default=None, description="end the run before its tokens cost more than this (USD), at the prices of [endpoint]"
     )
     duration_s: PositiveSeconds = Field(default=30.0, description="length of the measured phase, after the warm-up")
     warmup_s: Seconds | None = Field(
-        default=None, description="unmeasured load before it, unset = until the load is steady, 0 = none"
+        default=None,
+        description="unmeasured load before the measured phase; unset = until the load is steady, 0 = none",
     )
     warmup_max_s: Seconds = Field(
-        default=60.0, description="longest warm-up where it lasts until the load is steady (`warmup_s` is unset)"
+        default=60.0, description="longest warm-up if it lasts until the load is steady (`warmup_s` is unset)"
     )
     answer_s: PositiveSeconds | None = Field(
         default=None,
-        description="about how long an answer takes: by it a closed loop plans when a session begins, and so which "
-        "documents and system prompts it finds; unset = as in the warm-up",
+        description="about how long an answer takes: a closed loop uses it to plan when a session begins, and so "
+        "which documents and system prompts it gets; unset = as in the warm-up",
     )
     reset_cache: bool = Field(
-        default=True, strict=True, description="empty the engine's prefix cache before the warm-up, where it can be"
+        default=True,
+        strict=True,
+        description="empty the engine's prefix cache before the warm-up, if the engine allows it",
     )
-    drain_s: Seconds = Field(default=30.0, description="time that unfinished requests have after it")
+    drain_s: Seconds = Field(
+        default=30.0, description="time for unfinished requests to finish after the measured phase"
+    )
     rotate_s: PositiveSeconds = Field(
-        default=3600.0, description="the tables of a longer run go on in a new file after so long (docs/results.md)"
+        default=3600.0,
+        description="the tables of a longer run continue in a new file after this time (docs/results.md)",
     )
 
     @model_validator(mode="before")

@@ -15,22 +15,22 @@ ENGINE_SETTING = "lora"
 class Lora(Section):
     """LoRA adapters. With `adapters` each session is drawn for one of them, by Zipf's law, and its requests name it."""
 
-    adapters: Count | None = Field(default=None, description="how many adapters there are; unset: none")
+    adapters: Count | None = Field(default=None, description="number of adapters; unset: none")
     name: Annotated[str, Field(min_length=1)] = Field(
-        default="adapter-{n}", description="what they are called; {n}: the number, from 1, the most popular first"
+        default="adapter-{n}", description="adapter names; {n}: the number, from 1, the most popular first"
     )
     path: str | None = Field(
-        default=None, description="folder or hub name of each, with {n}, for an engine that is started here"
+        default=None, description="folder or hub name of each adapter, with {n}, for an engine that tokenswarm starts"
     )
     zipf: Annotated[float, Field(strict=True, ge=0, le=10)] = Field(
         default=1.0, description="popularity of adapter n is proportional to 1 / n^zipf; 0: all alike"
     )
-    max_loaded: Count = Field(default=8, description="adapters that the engine holds ready at once")
+    max_loaded: Count = Field(default=8, description="number of adapters that the engine keeps loaded at once")
     max_rank: Count = Field(default=16, description="largest rank of an adapter")
     model: str | None = Field(
         default=None,
-        description="how a request's model field names an adapter, with {name} and {model} (the base "
-        "model); unset: as the engine's description has it, else {name}",
+        description="how a request's model field names an adapter, with {name} and {model} (the base model); unset: "
+        "as in the engine's description, else {name}",
     )
 
     @field_validator("name", "path", "model")

@@ -34,7 +34,7 @@ class Scenario(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)] = Field(
         description="short name, used in the run's folder name"
     )
-    title: str = Field(default="", description="one line for people")
+    title: str = Field(default="", description="one-line title for display")
     description: str = Field(default="", description="what the workload stands for")
     locustfile: Annotated[str, Field(min_length=1)] = Field(description="who asks: a file in locustfiles/, or a path")
     workload: Annotated[str, Field(strict=True)] = Field(description="kind of prompts; names the table below")
@@ -59,8 +59,8 @@ class Scenario(Section):
 
     mix: Mix | None = Field(
         default=None,
-        description="shares of several scenarios in one run, each with users, prompts and SLOs of its "
-        "own (docs/traffic.md)",
+        description="shares of several scenarios in one run, each with its own users, prompts and SLOs "
+        "(docs/traffic.md)",
     )
 
     workload_kind: ClassVar[Any] = None

@@ -49,38 +49,40 @@ class UserBehaviour(Section):
 
     think_time_s: Annotated[Distribution, BeforeValidator(seconds_of_distribution)] = Field(
         default=Distribution(kind="constant", value=0.0),
-        description="pause between an answer and the user's next request; in an open loop a part of the planned "
-        "distance between turns",
+        description="pause between an answer and the user's next request; in an open loop, part of the planned "
+        "interval between turns",
     )
 
 
 class Output(Section):
     """What is asked of the engine in each request's body."""
 
-    max_tokens: Count = Field(default=128, description="longest answer, tokens")
-    temperature: Annotated[float, Field(strict=True, ge=0, le=2)] = Field(default=0.0, description="sampling")
+    max_tokens: Count = Field(default=128, description="maximum answer length, tokens")
+    temperature: Annotated[float, Field(strict=True, ge=0, le=2)] = Field(
+        default=0.0, description="sampling temperature"
+    )
     stream: bool = Field(default=True, strict=True, description="stream the answer token by token")
     ignore_eos: bool = Field(
-        default=False, strict=True, description="go on to max_tokens whatever the model says (equal lengths)"
+        default=False, strict=True, description="generate up to max_tokens even if the model would stop (equal lengths)"
     )
     extra: dict[str, Any] = Field(default_factory=dict, description="further keys of the request body")
     keep_answers: Annotated[int, Field(strict=True, ge=0, le=1000)] = Field(
         default=0,
-        description="how many answers are kept with their texts, in answers.jsonl and on the page: invalid "
-        "ones first; they may quote prompts",
+        description="how many answers are kept as text, in answers.jsonl and on the page: invalid ones first; they "
+        "may quote prompts",
     )
     check: Literal["json", "json_schema", "regex"] | None = Field(
         default=None,
-        description="what an answer must be to count as valid (valid_output), beside the workload's own "
+        description="what an answer must be to count as valid (valid_output), in addition to the workload's own "
         "check: json, json_schema or regex",
     )
     check_schema: dict[str, Any] | None = Field(
-        default=None, description="JSON Schema of json_schema; unset: that of output.extra.response_format"
+        default=None, description="JSON Schema for json_schema; unset: the one in output.extra.response_format"
     )
     check_pattern: str | None = Field(
         default=None,
-        description="regular expression that a whole answer must match, white space at its ends apart; one that "
-        "takes more than 0.05 s on an answer is given up, and valid_output stays empty from there on",
+        description="regular expression that the whole answer must match, ignoring white space at its ends; if it "
+        "takes more than 0.05 s on an answer it is dropped, and valid_output stays empty from then on",
     )
 
     @model_validator(mode="after")
@@ -120,17 +122,19 @@ class RequestLimits(Section):
     connect_s: PositiveSeconds = Field(default=5.0, description="longest wait for a connection")
     first_token_s: PositiveSeconds = Field(default=60.0, description="longest wait for the first token")
     gap_s: PositiveSeconds = Field(default=30.0, description="longest silence between two tokens")
-    total_s: PositiveSeconds = Field(default=300.0, description="longest request as a whole")
+    total_s: PositiveSeconds = Field(default=300.0, description="longest total time of a request")
 
 
 class Retry(Section):
     """What a user does after a failed request. Each try is a request of its own, with a row of its own."""
 
-    attempts: Count = Field(default=1, description="most tries for one prompt; 1 = no retry")
+    attempts: Count = Field(default=1, description="maximum number of tries for one prompt; 1 = no retry")
     errors: tuple[str, ...] = Field(
-        default=("rate_limited", "overloaded"), description="kinds of failure (docs/results.md) that are tried again"
+        default=("rate_limited", "overloaded"), description="kinds of failure (docs/results.md) that are retried"
     )
-    pause_s: Seconds = Field(default=1.0, description="pause before a try; a Retry-After from the server goes first")
+    pause_s: Seconds = Field(
+        default=1.0, description="pause before a retry; a Retry-After from the server takes precedence"
+    )
     max_pause_s: Seconds = Field(default=30.0, description="longest pause, whatever the server asks for")
 
     @field_validator("errors")
@@ -153,28 +157,29 @@ class Prompts(Section):
 
     seed: Annotated[int, Field(strict=True, ge=0)] = Field(default=1, description="same seed, same prompts")
     salt: str = Field(
-        default="run", description='stands before every shared part: "run" = new for each run, "" = none, or any text'
+        default="run",
+        description='text at the start of every shared part: "run" = new for each run, "" = none, or any text',
     )
     state: Literal["steady", "cold"] = Field(
         default="steady",
-        description="steady: warm-up and measured phase share documents and system prompts, and sessions go on from "
-        "one into the other; cold: the measured phase begins with prompts that no cache has seen",
+        description="steady: warm-up and measured phase share documents and system prompts, and sessions continue "
+        "from one into the other; cold: the measured phase begins with prompts that no cache has seen",
     )
     chars_per_token: (
         Literal["auto"] | Annotated[float, Field(strict=True, ge=LEAST_CHARS_PER_TOKEN, le=MOST_CHARS_PER_TOKEN)]
     ) = Field(
         default=AUTO,
-        description='characters of one token where a length is given in tokens; "auto": the check '
-        "before the load has the engine count two known texts (4 where it does not count)",
+        description='characters per token, to convert lengths given in tokens; "auto": in the check before the load '
+        "the engine counts two known texts (4 if the engine does not count)",
     )
 
     tokens_per_piece: Annotated[float, Field(strict=True, ge=0, le=20)] = Field(
         default=0.0,
-        description="how many tokens a text has more for each word, number or sign that it has more than "
-        'the usual; set by the check where chars_per_token is "auto"',
+        description="additional tokens for each word, number or sign that a text has beyond the usual; set by the "
+        'check if chars_per_token is "auto"',
     )
     pieces_per_char: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
-        default=0.0, description="words, numbers and signs a character of a usual text; set by the check"
+        default=0.0, description="words, numbers and signs per character of a usual text; set by the check"
     )
 
     @property

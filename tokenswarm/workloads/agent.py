@@ -76,29 +76,32 @@ Delay = Annotated[Distribution, BeforeValidator(seconds_of_distribution)]
 class AgentSettings(SystemPromptSettings):
     """Agents that call tools, with sub-agents."""
 
-    system_tokens: Count = Field(default=1200, description="length of the system prompt that all share, about, tokens")
+    system_tokens: Count = Field(default=1200, description="approximate length of the shared system prompt, tokens")
     tools: Annotated[int, Field(strict=True, ge=3, le=MOST_TOOLS)] = Field(
         default=MOST_TOOLS, description=f"tools that are defined in each request, at most {MOST_TOOLS}"
     )
     context_tokens: Distribution = Field(
-        default=constant(3000), description="length of a session's own context, as of a repository, about, tokens"
+        default=constant(3000),
+        description="approximate length of a session's own context, such as a repository, tokens",
     )
-    tasks: Distribution = Field(default=constant(2), description="requests of the human in a session")
-    steps: Distribution = Field(default=constant(6), description="turns of a task, its report included")
-    request_tokens: Distribution = Field(default=constant(60), description="length of a request, about, tokens")
-    result_tokens: Distribution = Field(default=constant(300), description="length of a tool's result, about, tokens")
+    tasks: Distribution = Field(default=constant(2), description="number of the human's requests in a session")
+    steps: Distribution = Field(default=constant(6), description="turns of a task, including its report")
+    request_tokens: Distribution = Field(default=constant(60), description="approximate length of a request, tokens")
+    result_tokens: Distribution = Field(
+        default=constant(300), description="approximate length of a tool's result, tokens"
+    )
     tool_delay_s: Delay = Field(
         default=constant(1.0),
         description="how long tools take after a turn (not in an open loop); between two tasks "
         "the human takes user.think_time_s",
     )
     sub_agent_probability: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
-        default=0.0, description="chance that a step starts sub-agents, for which the next one waits"
+        default=0.0, description="probability that a step starts sub-agents; the next step waits for them"
     )
-    sub_agents: Distribution = Field(default=constant(2), description="how many at once")
+    sub_agents: Distribution = Field(default=constant(2), description="number of sub-agents started at once")
     sub_agent_steps: Distribution = Field(default=constant(3), description="turns of a sub-agent")
     sub_agent_context_tokens: Distribution = Field(
-        default=constant(1000), description="length of a sub-agent's context, about, tokens"
+        default=constant(1000), description="approximate length of a sub-agent's context, tokens"
     )
     assistant_turns: Literal["engine", "corpus"] = Field(
         default="engine",
@@ -106,10 +109,11 @@ class AgentSettings(SystemPromptSettings):
     )
     tool_choice: Literal["required", "auto"] = Field(
         default="required",
-        description="required: the engine constrains each answer to calls of tools; auto: the model may answer in text",
+        description="required: the engine constrains each answer to tool calls; auto: the model may answer in text",
     )
     history_limit_tokens: Count = Field(
-        default=12000, description="a session ends before a task with which its prompt could exceed this, about, tokens"
+        default=12000,
+        description="a session ends before a task that could make its prompt longer than about this, tokens",
     )
 
     @classmethod

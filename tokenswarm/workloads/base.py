@@ -32,7 +32,7 @@ class SystemPromptSettings(WorkloadSettings):
     """Settings of a workload whose sessions share a system prompt, or an instruction."""
 
     new_system_prompts_per_minute: Rate = Field(
-        default=0.0, description="how often what all share is replaced by a new one, where prompts are steady"
+        default=0.0, description="how often the shared system prompt is replaced by a new one, with steady prompts"
     )
 
 

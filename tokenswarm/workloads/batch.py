@@ -30,7 +30,7 @@ class BatchSettings(SystemPromptSettings):
     categories: tuple[str, ...] = Field(
         default=("syntax", "data", "execution", "tools", "other"), description="one-word labels to choose from"
     )
-    document_tokens: Distribution = Field(default=constant(250), description="length of a document, about, tokens")
+    document_tokens: Distribution = Field(default=constant(250), description="approximate length of a document, tokens")
 
     @field_validator("categories")
     @classmethod

@@ -62,23 +62,27 @@ class ChatSettings(SystemPromptSettings):
         description="conversation: history grows turn by turn; four_questions: context_tokens, asked fresh, cached, "
         "cached, then a small question without the context",
     )
-    system_tokens: Count = Field(default=200, description="length of the system prompt that all share, about, tokens")
-    turns: Distribution = Field(default=constant(5), description="requests in a conversation, branches included")
-    message_tokens: Distribution = Field(default=constant(60), description="length of a user's message, about, tokens")
+    system_tokens: Count = Field(default=200, description="approximate length of the shared system prompt, tokens")
+    turns: Distribution = Field(default=constant(5), description="requests in a conversation, including branches")
+    message_tokens: Distribution = Field(
+        default=constant(60), description="approximate length of a user's message, tokens"
+    )
     answer_tokens: Distribution | None = Field(
         default=None, description="max_tokens of each answer; unset: output.max_tokens"
     )
     branch_probability: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
-        default=0.0, description="chance that a later turn regenerates the last answer or edits an earlier message"
+        default=0.0, description="probability that a later turn regenerates the last answer or edits an earlier message"
     )
     assistant_turns: Literal["engine", "corpus"] = Field(
         default="engine",
         description="what enters the history: the engine's answer, or scripted text (equal prompts everywhere)",
     )
     history_limit_tokens: Count = Field(
-        default=6000, description="a conversation ends before its prompt exceeds this, about, tokens"
+        default=6000, description="a conversation ends before its prompt exceeds about this, tokens"
     )
-    context_tokens: Count = Field(default=7000, description="length of the context of four_questions, about, tokens")
+    context_tokens: Count = Field(
+        default=7000, description="approximate length of the context of four_questions, tokens"
+    )
 
 
 @dataclass(frozen=True, slots=True)

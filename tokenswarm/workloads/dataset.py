@@ -47,16 +47,17 @@ class DatasetSettings(TraceFileSettings):
 
     order: Literal["once", "shuffle", "weighted"] = Field(
         default="shuffle",
-        description="once: every session once, in the file's order, then the run ends; shuffle: "
-        "every session once before any is sent again; weighted: drawn by the rows' `weight`, the same session again "
-        "and again",
+        description="once: every session once, in the file's order, then the run ends; shuffle: every session once "
+        "before any is repeated; weighted: drawn by the rows' `weight`, so sessions may repeat",
     )
     check: Literal["contains", "equals", "regex", "none"] = Field(
         default="contains",
-        description="how an answer is compared with the expected one (valid_output); case and white "
-        "space at its ends do not matter",
+        description="how an answer is compared with the expected one (valid_output); case and white space at its "
+        "ends are ignored",
     )
-    max_sessions: Count = Field(default=100_000, description="sessions that are kept in memory: the first of the file")
+    max_sessions: Count = Field(
+        default=100_000, description="maximum number of sessions kept in memory: the first ones in the file"
+    )
 
     @classmethod
     def completed_scenario(

@@ -62,12 +62,16 @@ class RagSettings(WorkloadSettings):
         default=1.0, description="popularity: document k is opened in proportion to 1/k^zipf_s; 0 = all alike"
     )
     new_documents_per_minute: Rate = Field(
-        default=0.0, description="documents that leave the shelf and are replaced by new ones, where prompts are steady"
+        default=0.0, description="documents replaced by new ones per minute, with steady prompts"
     )
-    document_tokens: Distribution = Field(default=constant(3000), description="length of a document, about, tokens")
-    questions_per_reader: Distribution = Field(default=constant(3), description="questions that one reader asks")
+    document_tokens: Distribution = Field(
+        default=constant(3000), description="approximate length of a document, tokens"
+    )
+    questions_per_reader: Distribution = Field(
+        default=constant(3), description="number of questions that one reader asks"
+    )
     history: bool = Field(
-        default=False, strict=True, description="true: a question carries the earlier questions and answers"
+        default=False, strict=True, description="true: each question includes the earlier questions and answers"
     )
 
 

@@ -38,9 +38,9 @@ class ReasoningSettings(SystemPromptSettings):
 
     format: Literal["parser", "raw"] = Field(
         default="parser",
-        description="parser: the engine separates reasoning from the answer (engine.reasoning_parser); "
-        "raw: it hands on the model's <think> tags, and they are separated here, with the same figures for the same "
-        "text",
+        description="parser: the engine separates reasoning from the answer (engine.reasoning_parser); raw: it "
+        "returns the model's <think> tags, and tokenswarm separates them, with the same figures for the "
+        "same text",
     )
 
     @property

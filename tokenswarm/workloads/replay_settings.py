@@ -30,53 +30,58 @@ class ReplaySettings(TraceFileSettings):
         default="recorded",
         description="recorded: at the trace's times; load: by [load], with the trace as a pool of sessions",
     )
-    speed: Positive = Field(default=1.0, description="2 = twice as fast as the trace, also the pauses in sessions")
+    speed: Positive = Field(default=1.0, description="2 = twice as fast as the trace, including the pauses in sessions")
     rate: Positive | None = Field(
         default=None,
-        description="mean rate in place of `speed`, requests/s, with the shape kept; RATE= (load.rate) sets it",
+        description="mean rate instead of `speed`, requests/s, keeping the shape; RATE= (load.rate) sets it",
     )
-    window_start_s: Seconds = Field(default=0.0, description="what is replayed begins so long into the trace")
-    window_end_s: PositiveSeconds | None = Field(default=None, description="and ends before this; unset: to its end")
+    window_start_s: Seconds = Field(default=0.0, description="the replay begins at this time in the trace")
+    window_end_s: PositiveSeconds | None = Field(
+        default=None, description="the replay ends before this time; unset: at the trace's end"
+    )
     sample: Annotated[float, Field(strict=True, gt=0, le=1)] = Field(
-        default=1.0, description="share of the sessions that are replayed, whole; drawn by prompts.seed"
+        default=1.0, description="share of the sessions to replay, always whole ones; drawn by prompts.seed"
     )
     idle_gap_max_s: PositiveSeconds | None = Field(
-        default=None, description="longer times without any request are shortened to this, in the trace's time"
+        default=None, description="longer gaps without any request are shortened to this, in the trace's time"
     )
-    input_scale: Positive = Field(default=1.0, description="factor of the prompts' lengths, where they are made")
-    output_scale: Positive = Field(default=1.0, description="factor of the answers' lengths")
+    input_scale: Positive = Field(default=1.0, description="factor for the prompts' lengths, if prompts are generated")
+    output_scale: Positive = Field(default=1.0, description="factor for the answers' lengths")
     too_long: Literal["leave_out", "cut", "send"] = Field(
-        default="leave_out", description="requests that do not fit into the context; they are counted in any case"
+        default="leave_out",
+        description="what to do with requests that do not fit into the context; they are always counted",
     )
     context_tokens: Count | None = Field(
-        default=None, description="longest prompt and answer together; unset: engine.context_length"
+        default=None, description="maximum length of prompt plus answer; unset: engine.context_length"
     )
     output: Literal["recorded", "free"] = Field(
         default="recorded",
-        description="recorded: every answer as long as on record (max_tokens and ignore_eos); "
-        "free: as long as the model likes, up to output.max_tokens",
+        description="recorded: every answer has its recorded length (max_tokens and ignore_eos); free: the model "
+        "decides, up to output.max_tokens",
     )
     send: Literal["chat", "token_ids"] = Field(
         default="chat",
-        description="chat: messages; token_ids: ids through /v1/completions, for exact lengths and "
-        "blocks, where the trace has lengths and no text",
+        description="chat: messages; token_ids: ids through /v1/completions, for exact lengths and blocks, if the "
+        "trace has lengths and no text",
     )
     token_ids: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(le=2**20)]] = Field(
         default=(1000, 30_000),
-        description="the ids that prompts are made of: from the first up to, but without, the "
-        "second; a request before the run confirms them",
+        description="range of ids that prompts are made of: from the first to just below the second; a request "
+        "before the run confirms it",
     )
-    token_ids_left_out: tuple[int, ...] = Field(default=(), description="ids among them that mean something special")
+    token_ids_left_out: tuple[int, ...] = Field(
+        default=(), description="ids in that range to leave out because they are special to the model"
+    )
     chars_per_token: Positive | None = Field(
         default=None,
-        description="of made text in the engine's tokenizer; a run measures it before it begins; unset: "
-        "prompts.chars_per_token",
+        description="characters per token of generated text in the engine's tokenizer; a run measures it before it "
+        "begins; unset: prompts.chars_per_token",
     )
     template_tokens: Annotated[float, Field(strict=True, ge=-1000, le=100_000)] | None = Field(
-        default=None, description="what the chat template puts around a prompt; a run measures it before it begins"
+        default=None, description="tokens that the chat template adds to a prompt; a run measures it before it begins"
     )
     finish_s: Seconds = Field(
-        default=300.0, description="how long after the trace's last request sessions that were slowed down may go on"
+        default=300.0, description="how long delayed sessions may continue after the trace's last request"
     )
 
     @model_validator(mode="after")

@@ -140,19 +140,19 @@ class StructuredSettings(WorkloadSettings):
 
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1)] = Field(
         default=("flat", "nested", "large"),
-        description="constraints, dealt out in turn: JSON schemas flat (3 "
-        "fields), nested (arrays and enums) and large (8 definitions that refer to each other); regex, choice and "
-        "grammar, where it is known how the engine takes them",
+        description="constraints, assigned in turn: JSON schemas flat (3 fields), nested (arrays and enums) and "
+        "large (8 definitions that refer to each other); regex, choice and grammar, if it is known how "
+        "to send them to the engine",
     )
     control_share: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
         default=0.25,
-        description="share of the requests that ask for the same without a constraint, in between: what "
-        "constraining costs shows beside them; they are not checked",
+        description="share of interleaved requests that ask for the same without a constraint, as a baseline for "
+        "the cost of constraining; their answers are not checked",
     )
     unique: bool = Field(
-        default=False, strict=True, description="every constraint is new to the engine, so that each is compiled"
+        default=False, strict=True, description="make every constraint new to the engine, so that each is compiled"
     )
-    document_tokens: Distribution = Field(default=constant(250), description="length of a document, about, tokens")
+    document_tokens: Distribution = Field(default=constant(250), description="approximate length of a document, tokens")
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,18 +59,20 @@ class SyntheticSettings(WorkloadSettings):
     beginning_tokens: Distribution = Field(default=constant(500), description="length of a shared beginning, tokens")
     with_beginning: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
         default=1.0,
-        description="share of the sessions that have one of these or of `popular`; the others share nothing",
+        description="share of the sessions that start with one of these or of `popular`; the others share nothing",
     )
-    turns: Distribution = Field(default=constant(1), description="requests in a session, each with all before it")
+    turns: Distribution = Field(
+        default=constant(1), description="requests in a session, each including all earlier ones"
+    )
     first_tokens: Distribution = Field(
-        default=constant(300), description="text of a session's own in its first request, tokens"
+        default=constant(300), description="text unique to a session in its first request, tokens"
     )
     later_tokens: Distribution = Field(
         default=constant(60), description="new text in each later request, without the answer before it, tokens"
     )
     answer_tokens: Distribution = Field(
         default=constant(150),
-        description="length of an answer (max_tokens), and of the scripted one that enters the history, tokens",
+        description="length of an answer (max_tokens), and of the scripted answer that enters the history, tokens",
     )
 
     @model_validator(mode="after")

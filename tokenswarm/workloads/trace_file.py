@@ -40,13 +40,13 @@ class TraceFile:
 class TraceFileSettings(WorkloadSettings):
     """The settings of a workload that reads a file."""
 
-    file: str = Field(default="", description="the file, of any format of docs/traffic.md; DATA= sets it")
-    sha256: str | None = Field(default=None, description="its digest, which a run fills in")
-    format: str | None = Field(default=None, description="its format; unset: recognised by the content")
+    file: str = Field(default="", description="the file, in any format of docs/traffic.md; DATA= sets it")
+    sha256: str | None = Field(default=None, description="the file's digest, filled in by a run")
+    format: str | None = Field(default=None, description="the file's format; unset: recognised from the content")
     fields: dict[str, str] = Field(
         default_factory=dict,
-        description="what the fields of its rows are, where no known format fits: "
-        '`{ prompt = "question", expected = "gold" }` (docs/traffic.md)',
+        description='what the fields of its rows mean, if no known format fits: `{ prompt = "question", expected = '
+        '"gold" }` (docs/traffic.md)',
     )
     bad_rows: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
         default=0.01, description="share of rows that may be unreadable"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +21,7 @@ from tokenswarm.analysis.render.capacity_page import (
 from tokenswarm.analysis.render.capacity_words import UNITS, load_words
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.files import make_folder, write_whole
+from tokenswarm.base.files import link_to, make_folder, write_whole
 from tokenswarm.contract.capacity import CAPACITY_JSON, Capacity, read_capacity, write_capacity
 from tokenswarm.contract.tables import JUNIT_XML
 
@@ -88,7 +87,7 @@ def _compared(
         "sentences": sentences,
     }
     make_folder(into)
-    bases = [f"{Path(os.path.relpath(folder.resolve(), into.resolve())).as_posix()}/" for folder in folders]
+    bases = [link_to(folder, into) for folder in folders]
     write_whole(into / f"{COMPARED}.json", json.dumps(document, indent=2) + "\n")
     write_whole(into / f"{COMPARED}.md", capacities_markdown(names, (a, b), sentences))
     write_whole(into / f"{COMPARED}.html", render_capacities(names, (a, b), sentences, bases))

@@ -51,15 +51,14 @@ def certify(values: np.ndarray, q: float, limit: float, sessions: np.ndarray | N
 
 def _dependence_of_exceeding(known: np.ndarray, q: float, limit: float, sessions: np.ndarray | None) -> float:
     """How many requests count for one, of being over the limit."""
-
-    def clusters(hits: np.ndarray) -> float:
-        return max(design_effect(hits), 1.0 if sessions is None else cluster_effect(hits, sessions))
-
     seen = Dependence(known)
-    levels = [known <= seen.level(level) for level in levels_of(len(known), q)]
-    below = max([seen.at(q), *(clusters(hits) for hits in levels)])
+    over = known > limit
+    below, of_those_over = max(seen.at(q), seen.strongest(q)), design_effect(over)
+    if sessions is not None:
+        levels = [known <= seen.level(level) for level in levels_of(len(known), q)]
+        below = max([below, *(cluster_effect(hits, sessions) for hits in levels)])
+        of_those_over = max(of_those_over, cluster_effect(over, sessions))
     distance = _times_below(seen.ordered, q, limit)
-    of_those_over = clusters(known > limit)
     return max(1.0, 2.0 * of_those_over - 1.0, (below + (below - 1.0) / distance) / distance)
 
 

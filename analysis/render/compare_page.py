@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from rich import box
@@ -23,6 +21,7 @@ from tokenswarm.analysis.render.markdown import escape
 from tokenswarm.analysis.render.page import head
 from tokenswarm.analysis.wording import load_sentence
 
+from tokenswarm.base.files import link_to
 from tokenswarm.contract.metric import Place
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.tables import DASHBOARD_HTML
@@ -142,14 +141,8 @@ def _p_values(result: Result) -> str:
 
 
 def _page(run: Path, folder: Path | None) -> str:
-    """The way from `folder` to the page of a run; empty where there is no such page, or no such way."""
-    if folder is None or not (run / DASHBOARD_HTML).is_file():
-        return ""
-    try:
-        way = os.path.relpath(run.resolve(), folder.resolve())
-    except ValueError:  # two drives of Windows
-        return ""
-    return quote(f"{Path(way).as_posix()}/{DASHBOARD_HTML}")
+    """The link from `folder` to the page of a run; empty where there is no such page."""
+    return f"{link_to(run, folder)}{DASHBOARD_HTML}" if folder and (run / DASHBOARD_HTML).is_file() else ""
 
 
 def _runs(comparison: Comparison, folder: Path | None) -> Iterator[dict[str, str]]:

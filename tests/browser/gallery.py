@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from tokenswarm.analysis.capacity_files import compare_capacities
@@ -138,24 +139,14 @@ def _capacities(folder: Path) -> Path:
     return folder / "two" / "capacities.html"
 
 
-def _tune(folder: Path) -> Path:
-    write_tune_files(read_tune(_copied(folder, "tune")), folder)
-    return folder / "tune.html"
+def _remade(name: str, read: Callable[[Path], Any], write: Callable[[Any, Path], object]) -> Callable[[Path], Path]:
+    """The page `name`.html, made anew from the record of that name."""
 
+    def made(folder: Path) -> Path:
+        write(read(_copied(folder, name)), folder)
+        return folder / f"{name}.html"
 
-def _decision(folder: Path) -> Path:
-    write_decision_files(read_decision(_copied(folder, "decision")), folder)
-    return folder / "decision.html"
-
-
-def _claims(folder: Path) -> Path:
-    write_claims_files(read_claims(_copied(folder, "claims")), folder)
-    return folder / "claims.html"
-
-
-def _one_shot(folder: Path) -> Path:
-    write_one_shot_files(read_one_shot(_copied(folder, "oneshot")), folder)
-    return folder / "oneshot.html"
+    return made
 
 
 def _library(folder: Path) -> Path:
@@ -187,10 +178,10 @@ PAGES: Mapping[str, Callable[[Path], Path]] = {
     "comparison": _comparison,
     "capacity": _capacity,
     "two capacities": _capacities,
-    "tune": _tune,
-    "decision": _decision,
-    "claims": _claims,
-    "one shot": _one_shot,
+    "tune": _remade("tune", read_tune, write_tune_files),
+    "decision": _remade("decision", read_decision, write_decision_files),
+    "claims": _remade("claims", read_claims, write_claims_files),
+    "one shot": _remade("oneshot", read_one_shot, write_one_shot_files),
     "profile": _profile,
     "results": _library,
 }

@@ -7,6 +7,7 @@ import hashlib
 import os
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -52,6 +53,12 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(Exit.RESULTS, f"{folder} cannot be made: {error.strerror or error}") from None
+
+
+def link_to(folder: Path, seen_from: Path) -> str:
+    """The relative URL of a folder from a page that lies in another one, with a slash at its end."""
+    way = os.path.relpath(folder.resolve(), seen_from.resolve())
+    return f"{quote(Path(way).as_posix())}/"
 
 
 def drop_if_empty(folder: Path) -> None:

@@ -38,23 +38,21 @@ def port(text: str) -> int:
 
 def above_zero(text: str) -> float:
     """A number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return value
+    return _above_zero(text, "a number above 0")
 
 
 def dollars(text: str) -> float:
     """An amount above 0."""
+    return _above_zero(text, "an amount of dollars above 0, such as 2.50")
+
+
+def _above_zero(text: str, what: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not an amount of dollars above 0, such as 2.50")
+        raise argparse.ArgumentTypeError(f"'{text}' is not {what}")
     return value
 
 

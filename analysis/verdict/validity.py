@@ -23,6 +23,7 @@ from tokenswarm.analysis.verdict.outcome import (
     facts_of_reasons,
 )
 
+from tokenswarm.base.sentences import in_a_row
 from tokenswarm.contract.limits import CPU_SHARE_LIMIT, LATE_FLOOR_MS, RELATIVE_LIMIT
 from tokenswarm.contract.manifest import Reason
 from tokenswarm.contract.summary.verdict_records import Check
@@ -108,7 +109,7 @@ def _timing(facts: Facts) -> Finding | None:
         return None
     spoilt = [each for each in facts.timing if each.is_spoilt]
     worst = max(facts.timing, key=lambda each: each.error_ms / each.limit_ms)
-    titles = " and ".join(each.title for each in spoilt)
+    titles = in_a_row([each.title for each in spoilt], "and")
     counts = any(each.name in facts.judged_metrics for each in spoilt)
     detail = f"{titles} {'is' if len(spoilt) == 1 else 'are'} not given"
     return Finding(worst.error_ms, worst.limit_ms, bool(spoilt), detail, INVALID if counts else NOTE)
@@ -116,7 +117,8 @@ def _timing(facts: Facts) -> Finding | None:
 
 def _files(facts: Facts) -> Finding | None:
     names = facts.missing_files
-    return Finding(len(names), 0, bool(names), " and ".join(names) + (" is" if len(names) == 1 else " are"))
+    detail = f"{in_a_row(names, 'and')} {'is' if len(names) == 1 else 'are'}"
+    return Finding(len(names), 0, bool(names), detail)
 
 
 def _could_not_run(facts: Facts) -> bool:

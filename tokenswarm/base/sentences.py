@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 
 def in_a_row(names: Sequence[str], last: str) -> str:
-    """`a`, `a or b`, `a, b or c`; `last`: the word before the last name."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
+    """`a`, `a or b`, `a, b or c`; `last`: the word before the last name. Nothing of no names."""
+    return "".join(names) if len(names) < 2 else f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
 def probably_meant(typed: str, known: Iterable[str]) -> str | None:

@@ -69,6 +69,13 @@ def test_what_answers_say_of_themselves(cells: dict[str, Any], expected: list[st
         ({"engine_first_tokens": 50, "our_first_tokens": 100}, ["engine_sees_less"]),
         ({"engine_tokens": 5000, "our_tokens": 10000}, ["engine_output"]),
         ({"engine_tokens": 9000, "our_tokens": 10000}, []),
+        ({"engine_tokens": 30000, "our_tokens": 10000}, ["engine_output"]),  # events of several tokens, without usage
+        ({"engine_tokens": 12000, "our_tokens": 10000}, []),
+        ({"engine_tokens": 30000, "our_tokens": 10000, "unseen": 200}, []),
+        (
+            {"engine_tokens": 30000, "our_tokens": 10000, "engine_first_tokens": 300, "our_first_tokens": 100},
+            ["others_served"],
+        ),
         ({"engine_tokens": 5000, "our_tokens": 10000, "in_flight": 60.0}, []),
         ({"usage_hit_rate": 0.8, "counters_hit_rate": 0.3}, ["hit_rates"]),
         ({"usage_hit_rate": 0.8, "counters_hit_rate": 0.7}, []),

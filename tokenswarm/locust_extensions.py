@@ -6,13 +6,14 @@ Both are imported only where they are wanted, since they take a while.
 from __future__ import annotations
 
 import os
-from typing import Any
+
+from locust.env import Environment
 
 from tokenswarm.base.environment import METRICS_VARIABLE
 from tokenswarm.generator.roles import Coordinator, ProcessRole
 
 
-def web_ui_tab(environment: Any, role: ProcessRole) -> None:
+def web_ui_tab(environment: Environment, role: ProcessRole) -> None:
     """The tab LLM, where this process has a web UI."""
     if environment.web_ui is not None and isinstance(role, Coordinator):
         from tokenswarm.ui.tab import LlmTab

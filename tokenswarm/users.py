@@ -29,13 +29,14 @@ from typing import Self
 
 import gevent
 from gevent import GreenletExit
-from locust import User, constant
+from locust import constant
 from locust.exception import RescheduleTaskImmediately, StopUser
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.generator import plugin
 from tokenswarm.generator.binding import Arrival, BoundSession
 from tokenswarm.generator.load_process import LimitReached, LoadProcess
+from tokenswarm.generator.mixed_user import SessionUser
 from tokenswarm.generator.schedule import FAILURE_PAUSE_S
 from tokenswarm.generator.session_stream import NoMoreSessions
 from tokenswarm.generator.think_times import think_times
@@ -52,7 +53,7 @@ class RequestFailed(Exception):
     """What Locust's statistics show of a failed request: the error kind, without the details that vary."""
 
 
-class LLMUser(User):
+class LLMUser(SessionUser):
     """A user of a language model. Subclasses name their `scenario` and tell what they do in a task.
 
     All timing happens in `ask`; what the scenario says about prompts, load and limits is applied here.

@@ -70,7 +70,9 @@ def test_the_next_run_begins_with_the_users_asked_for_last() -> None:
 
 def test_a_runner_tells_the_users_that_it_is_asked_for_before_it_starts_them() -> None:
     happened: list[object] = []
-    runner = SimpleNamespace(start=lambda user_count, spawn_rate, wait=False: happened.append((user_count, spawn_rate)))
+    runner = SimpleNamespace(
+        start=lambda user_count, spawn_rate, wait=False, user_classes=None: happened.append((user_count, spawn_rate))
+    )
     follow_user_targets(runner, happened.append)
     runner.start(4, 2.0)
     runner.start(user_count=6, spawn_rate=3.0, wait=True)
@@ -101,7 +103,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> roles.Coordinat
         monkeypatch.setattr(roles, name, lambda environment: None)
     monkeypatch.setattr(roles, "Reporter", Reporter)
     monkeypatch.setattr(roles, "prepared_plan", lambda: None)
-    runner = SimpleNamespace(start=lambda user_count, spawn_rate: None)
+    runner = SimpleNamespace(start=lambda user_count, spawn_rate, wait=False, user_classes=None: None)
     role = roles.LocalRole(SimpleNamespace(events=Events(), web_ui=object(), runner=runner))
     role.plan = SimpleNamespace(folder=tmp_path, scenario=SimpleNamespace(load=Load(users=32)))
     role.manifest = read_manifest(tmp_path)

@@ -229,7 +229,7 @@ def test_what_was_odd_of_good_answers_is_counted(bench: Callable[..., Bench]) ->
     body = stream(delta(content="a", tool_calls={}), delta(content="b", tool_calls={}), finish())
     load = bench(answering(STREAM_HEAD + chunk(body) + END))
     assert [load.send().text for _ in range(3)] == ["ab"] * 3
-    assert load.process.account()["odd"] == {"tool_calls is an object": 3}
+    assert load.process.account().kinds["odd"] == {"tool_calls is an object": 3}
 
 
 def test_a_bug_of_the_client_costs_no_row(bench: Callable[..., Bench]) -> None:

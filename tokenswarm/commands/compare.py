@@ -6,9 +6,10 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -19,7 +20,11 @@ from tokenswarm.commands.values import at_least_one, dollars, margin, seconds
 from tokenswarm.contract.capacity import CAPACITY_JSON
 
 if TYPE_CHECKING:
+    from tokenswarm.analysis.compare.ab_test import Rules
+    from tokenswarm.contract.summary.summary_record import Summary
+    from tokenswarm.run.monitor import RunOutcome
     from tokenswarm.run.options import LoadOptions
+    from tokenswarm.series.pairs import PairSeries
 
 _ENGINES = ("vllm", "sglang")
 """Of the two sides, where nothing else is said."""
@@ -170,16 +175,16 @@ def _write_capacities(options: argparse.Namespace, console: Console, folders: li
     return Exit.PASSED
 
 
-def _run_first(options: argparse.Namespace, argv: list[str], console: Console, folder: Path) -> Any:
+def _run_first(options: argparse.Namespace, argv: list[str], console: Console, folder: Path) -> PairSeries:
     from tokenswarm.run.run_plan import resolve
     from tokenswarm.series.pairs import DEFAULT_REPEATS, MOST_PAIRS, Ending, PairedRuns, SeriesTools, side_labels
 
     a, b = (with_scripted_answers(side) for side in _sides(options, argv))
     labels = side_labels(resolve(a), resolve(b))
     options.label_a, options.label_b = options.label_a or labels[0], options.label_b or labels[1]
-    summaries: dict[str, list[Any]] = {"a": [], "b": []}
+    summaries: dict[str, list[Summary]] = {"a": [], "b": []}
 
-    def after(side: str, outcome: Any) -> None:
+    def after(side: str, outcome: RunOutcome) -> None:
         summary = reported(outcome.folder)
         summaries[side].append(summary)
         figures = [
@@ -204,7 +209,7 @@ def _run_first(options: argparse.Namespace, argv: list[str], console: Console, f
     return PairedRuns(a, b, repeats, console, after, SeriesTools(ending=ending)).play(folder)
 
 
-def _so_far(options: argparse.Namespace, console: Console, summaries: dict[str, list[Any]], planned: int) -> bool:
+def _so_far(options: argparse.Namespace, console: Console, summaries: dict[str, list[Summary]], planned: int) -> bool:
     """Say what the pairs say so far; whether that settles it."""
     from tokenswarm.analysis.compare.progress import progress
 
@@ -216,7 +221,7 @@ def _so_far(options: argparse.Namespace, console: Console, summaries: dict[str, 
     return state.settled
 
 
-def _rules(options: argparse.Namespace) -> Any:
+def _rules(options: argparse.Namespace) -> Rules:
     from tokenswarm.analysis.compare.ab_test import Rules
 
     return Rules(
@@ -227,7 +232,7 @@ def _rules(options: argparse.Namespace) -> Any:
     )
 
 
-def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[Any, Any]:
+def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[LoadOptions, LoadOptions]:
     from tokenswarm.base.config_text import parse_set
     from tokenswarm.base.masking import usable_key
     from tokenswarm.run.options import LoadOptions
@@ -290,7 +295,7 @@ def refuse_several_loads(side: LoadOptions) -> None:
         )
 
 
-def with_scripted_answers(side: Any) -> Any:
+def with_scripted_answers(side: LoadOptions) -> LoadOptions:
     """The same, with corpus texts in chat histories unless it says whose words enter them: with the engine's own the
     prompts of the sides drift apart."""
     from tokenswarm.scenario.loading import load_scenario
@@ -305,7 +310,7 @@ def with_scripted_answers(side: Any) -> Any:
 
 
 def _with_imported(
-    options: argparse.Namespace, runs: list[Any], a: list[Any], b: list[Any]
+    options: argparse.Namespace, runs: Sequence[Path | str], a: Sequence[Path | str], b: Sequence[Path | str]
 ) -> tuple[list[Path], list[Path], list[Path]]:
     """The same with run folders in the place of other tools' result files; two such files are the two sides."""
     from tokenswarm.commands.exchange import run_folders
@@ -321,9 +326,9 @@ def _with_imported(
 def _write(
     options: argparse.Namespace,
     console: Console,
-    runs: list[Any],
-    a: list[Any],
-    b: list[Any],
+    runs: Sequence[Path | str],
+    a: Sequence[Path | str],
+    b: Sequence[Path | str],
     folder: Path | None = None,
 ) -> Exit:
     from tokenswarm.analysis.compare.report import compare_runs

@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +18,13 @@ from tokenswarm.commands.compare import refuse_several_loads, with_scripted_answ
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import reported, series_folder
 from tokenswarm.commands.values import at_least_one, seconds
+
+if TYPE_CHECKING:
+    from tokenswarm.analysis.compare.groups import Groups
+    from tokenswarm.analysis.compare.noise import Noise
+    from tokenswarm.contract.summary.summary_record import Summary
+    from tokenswarm.run.monitor import RunOutcome
+    from tokenswarm.series.pairs import PairSeries
 
 QUALIFICATION_JSON = "qualification.json"
 DEFAULT_PAIRS = 5
@@ -86,20 +93,22 @@ def _qualify(options: argparse.Namespace, argv: list[str]) -> Exit:
     if options.json:
         print(json.dumps(document, indent=2))
     else:
-        _show(console, document, folder)
+        _show(console, groups, figures, folder)
     if series.interrupted:
         return Exit.INTERRUPTED
     return series.failures[-1].code if series.failures else Exit.PASSED
 
 
-def _run_pairs(options: argparse.Namespace, argv: list[str], console: Console, folder: Path) -> tuple[Any, Any]:
+def _run_pairs(
+    options: argparse.Namespace, argv: list[str], console: Console, folder: Path
+) -> tuple[PairSeries, dict[str, list[Summary]]]:
     from tokenswarm.series.pairs import MOST_PAIRS, Ending, PairedRuns, SeriesTools
 
     side = with_scripted_answers(load_options(options, argv))
     refuse_several_loads(side)
-    summaries: dict[str, list[Any]] = {"a": [], "b": []}
+    summaries: dict[str, list[Summary]] = {"a": [], "b": []}
 
-    def after(name: str, outcome: Any) -> None:
+    def after(name: str, outcome: RunOutcome) -> None:
         summary = reported(outcome.folder)
         summaries[name].append(summary)
         console.print(f"{summary.outcome.headline}  {outcome.folder}", highlight=False, soft_wrap=True)
@@ -109,7 +118,7 @@ def _run_pairs(options: argparse.Namespace, argv: list[str], console: Console, f
     return PairedRuns(side, replace(side), pairs, console, after, tools).play(folder), summaries
 
 
-def _document(groups: Any, figures: list[Any]) -> dict[str, Any]:
+def _document(groups: Groups, figures: list[Noise]) -> dict[str, object]:
     """qualification.json (docs/comparing.md)."""
     return {
         "format": 1,
@@ -135,12 +144,12 @@ def _document(groups: Any, figures: list[Any]) -> dict[str, Any]:
     }
 
 
-def _show(console: Console, document: dict[str, Any], folder: Path) -> None:
+def _show(console: Console, groups: Groups, figures: list[Noise], folder: Path) -> None:
     from tokenswarm.analysis.wording import percent
 
-    if document["simulated"]:
+    if groups.a[0].simulated:
         console.print("SIMULATED (no real engine was measured)", style="bold magenta")
-    numbers = list(document["figures"][0]["smallest_found"])
+    numbers = list(figures[0].smallest)
     table = Table(
         title="How much repeated runs differ (standard deviations), and what a comparison finds in 80% of series",
         title_justify="left",
@@ -149,27 +158,26 @@ def _show(console: Console, document: dict[str, Any], folder: Path) -> None:
     )
     for name in ("", "runs", "pairs", "(95%)", *(f"{count} pairs find" for count in numbers), "10% takes"):
         table.add_column(name, justify="left" if name == "" else "right", overflow="fold")
-    for figure in document["figures"]:
-        takes = figure["pairs_for_10_percent"]
+    for each in figures:
+        takes = each.pairs_for_sought
         table.add_row(
-            figure["title"],
-            percent(figure["run_spread"]),
-            percent(figure["pair_spread"]),
-            " to ".join(map(percent, figure["pair_spread_ci95"])),
-            *(percent(share) for share in figure["smallest_found"].values()),
+            each.figure.title,
+            percent(each.run_spread),
+            percent(each.pair_spread),
+            " to ".join(map(percent, each.pair_spread_ci95)),
+            *(percent(share) for share in each.smallest.values()),
             f"{takes} pairs" if takes else "> 1,000 pairs",
         )
     console.print(table)
-    for figure in document["figures"]:
-        order = figure["second_to_first"]
-        if figure["headline"] and order["p"] < 0.01:
+    for each in figures:
+        if each.figure.headline and each.second_to_first_p < 0.01:
             console.print(
-                f"warning: {figure['title']} of the second run of a pair is {order['value']:.3g} times that "
-                f"of the first (p {order['p']:.2g}), though nothing differs: runs profit from, or suffer by, "
-                "what went before them",
+                f"warning: {each.figure.title} of the second run of a pair is {each.second_to_first:.3g} times that "
+                f"of the first (p {each.second_to_first_p:.2g}), though nothing differs: runs profit from, or suffer "
+                "by, what went before them",
                 style="yellow",
                 highlight=False,
             )
-    for run in document["left_out"]:
-        console.print(f"left out: {run['run_id']}, {run['why']}", highlight=False, soft_wrap=True)
+    for run in groups.left_out:
+        console.print(f"left out: {run.run_id}, {run.why}", highlight=False, soft_wrap=True)
     console.print(f"qualification: {folder / QUALIFICATION_JSON}", highlight=False, soft_wrap=True)

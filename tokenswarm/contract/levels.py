@@ -11,7 +11,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -49,13 +49,26 @@ class LevelRecord(msgspec.Struct, omit_defaults=True):
 class LoadPlan(Protocol):
     """What [load] of a scenario and `load` of run.json both say."""
 
-    rate: Any
-    rate_end: Any
-    rate_steps: Any
-    users: Any
-    users_end: Any
-    users_steps: Any
-    duration_s: Any
+    @property
+    def rate(self) -> Number | None: ...
+
+    @property
+    def rate_end(self) -> Number | None: ...
+
+    @property
+    def rate_steps(self) -> object: ...
+
+    @property
+    def users(self) -> Number | None: ...
+
+    @property
+    def users_end(self) -> Number | None: ...
+
+    @property
+    def users_steps(self) -> object: ...
+
+    @property
+    def duration_s(self) -> Number | None: ...
 
 
 def number_at(starts: Sequence[float], moment: float) -> int:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from locust.exception import RPCError, RPCReceiveError
+from locust.rpc import Message
 from locust.rpc.zmqrpc import Server
+from locust.runners import MasterRunner
 
 _log = logging.getLogger(__name__)
 CLIENT_READY = "client_ready"
@@ -21,7 +22,7 @@ _OF_NEWCOMERS = (CLIENT_READY, "locustfile")
 _MOST_REMEMBERED, _SHOWN_CHARS = 1000, 60
 
 
-def gate_worker_registration(runner: Any, closed: Callable[[], str | None]) -> None:
+def gate_worker_registration(runner: MasterRunner, closed: Callable[[], str | None]) -> None:
     """From now on the master turns newcomers away while `closed()` gives a reason.
 
     A worker that gets no answer asks again every 5 s, for 5 minutes: it is let in as soon as the reason is gone. One
@@ -31,22 +32,22 @@ def gate_worker_registration(runner: Any, closed: Callable[[], str | None]) -> N
     handle, refused, known = runner.handle_message, set[str](), set(runner.clients)
     _outlive_garbage()
 
-    def guarded(client_id: str, message: Any) -> None:
-        if message.node_id != client_id or (client_id not in known and message.type not in _OF_NEWCOMERS):
+    def guarded(client_id: str, msg: Message) -> None:
+        if msg.node_id != client_id or (client_id not in known and msg.type not in _OF_NEWCOMERS):
             if client_id not in refused and len(refused) < _MOST_REMEMBERED:
                 refused.add(client_id)
                 _log.warning("a message of %r is ignored: it is not a worker of this run", client_id[:_SHOWN_CHARS])
             return
-        if message.type == CLIENT_READY and client_id not in known:
+        if msg.type == CLIENT_READY and client_id not in known:
             if (why := closed()) is not None:
                 if client_id not in refused:
                     refused.add(client_id)
                     _log.warning("worker %s is not let in: %s", client_id, why)
                 return
             known.add(client_id)
-        handle(client_id, message)
+        handle(client_id, msg)
 
-    runner.handle_message = guarded
+    runner.handle_message = guarded  # type: ignore[method-assign]
 
 
 def _outlive_garbage() -> None:
@@ -55,7 +56,7 @@ def _outlive_garbage() -> None:
     if getattr(receive, "outlives_garbage", False):
         return
 
-    def patient(server: Any) -> tuple[str, object]:
+    def patient(server: Server) -> tuple[str, object]:
         while True:
             try:
                 client_id, message = receive(server)
@@ -70,4 +71,4 @@ def _outlive_garbage() -> None:
             _log.warning("the master's port received something that is not a message; it was ignored")
 
     patient.outlives_garbage = True  # type: ignore[attr-defined]
-    Server.recv_from_client = patient  # type: ignore[method-assign]
+    Server.recv_from_client = patient  # type: ignore[method-assign, assignment]

@@ -9,11 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import gevent
+from locust.env import Environment
+from locust.rpc import Message
+from locust.runners import MasterRunner, WorkerNode, WorkerRunner
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.presence import present
@@ -30,6 +33,7 @@ from tokenswarm.contract.manifest import (
 )
 from tokenswarm.contract.phases import Pace, Timeline
 from tokenswarm.contract.tables import REQUESTS_CSV
+from tokenswarm.generator.account import LoadAccount, added
 from tokenswarm.generator.admission import gate_worker_registration
 from tokenswarm.generator.fingerprints import fresh_key
 from tokenswarm.generator.load_process import LoadProcess, Outlets
@@ -81,20 +85,20 @@ class _Worker:
         self.exhausted = False
         self.has_files = False
         self.rows = 0
-        self.account: dict[str, Any] | None = None
+        self.account: LoadAccount | None = None
 
 
 class MasterRole(Coordinator):
     """Directs workers and writes the one requests.csv from what they send."""
 
-    def __init__(self, environment: Any) -> None:
+    def __init__(self, environment: Environment, runner: MasterRunner) -> None:
         super().__init__(environment)
+        self._runner = runner
         self._workers: dict[str, _Worker] = {}
         self._hash_key = fresh_key()
         self._files = FilesToHandOut(())
         self._files_at = 0.0
         """When a worker last said anything about files, by the monotonic clock."""
-        runner = environment.runner
         for name, listener in (
             ("rows", self._rows),
             ("tally", self._tallied),
@@ -159,7 +163,7 @@ class MasterRole(Coordinator):
     def announce(self) -> None:
         plan, line = present(self.plan), self.timeline
 
-        def message(worker: _Worker) -> dict[str, Any]:
+        def message(worker: _Worker) -> dict[str, object]:
             shift = worker.clock.correction_s
             return {
                 "manifest": manifest_json(self.manifest or _manifest_of(plan)),
@@ -179,34 +183,30 @@ class MasterRole(Coordinator):
 
         self._tell("plan", message)
 
-    def _tell(self, name: str, message: Any) -> None:
+    def _tell(self, name: str, message: Callable[[_Worker], dict[str, object]]) -> None:
         for identity, worker in self._workers.items():
-            self.environment.runner.send_message(f"tokenswarm_{name}", message(worker), identity)
+            self._runner.send_message(f"tokenswarm_{name}", message(worker), identity)
 
-    def _alive(self) -> list[Any]:
-        return [client for client in self.environment.runner.clients.all if client.state != "missing"]
+    def _alive(self) -> list[WorkerNode]:
+        return [client for client in self._runner.clients.all if client.state != "missing"]
 
     def quiet(self) -> bool:
         return self.in_flight().total() == 0 and time.time() > self.timeline.measure_end + _SETTLE_S
 
-    def end_load(self) -> dict[str, Any]:
+    def end_load(self) -> dict[str, object]:
         self._tell("end", lambda _: {})
         deadline = time.monotonic() + _WORKERS_END_S
         while time.monotonic() < deadline and any(
             client.id in self._workers and self._workers[client.id].account is None for client in self._alive()
         ):
             gevent.sleep(0.05)
-        total: dict[str, Any] = {"workers_lost": present(self.plan).workers, "rows_lost": 0}
-        by_kind: dict[str, Counter[str]] = {name: Counter() for name in ("odd", "user_errors", "limit_reached")}
-        for worker in self._workers.values():
-            if worker.account is not None:
-                total["workers_lost"] -= 1
-                total["rows_lost"] += worker.account.pop("rows_made", 0) - worker.rows
-                for name, counted in by_kind.items():
-                    counted.update(worker.account.pop(name, {}))
-                for key, value in worker.account.items():
-                    total[key] = total.get(key, 0) + value
-        return total | {name: dict(counted) for name, counted in by_kind.items() if counted}
+        ended = [worker for worker in self._workers.values() if worker.account is not None]
+        total = added(worker.account for worker in ended if worker.account is not None)
+        return {
+            "workers_lost": present(self.plan).workers - len(ended),
+            "rows_lost": total.rows - sum(worker.rows for worker in ended),
+            **total.facts(),
+        }
 
     def worker_records(self) -> list[WorkerRecord]:
         return [
@@ -232,7 +232,7 @@ class MasterRole(Coordinator):
 
     # ---- what workers say
 
-    def _rows(self, msg: Any, **_: Any) -> None:
+    def _rows(self, msg: Message, **_: object) -> None:
         data = msg.data
         if msg.node_id not in self._workers or not _are_rows(data):
             _log.warning("rows that are of no worker of this run, or of no table, were passed over")
@@ -246,40 +246,40 @@ class MasterRole(Coordinator):
         if data["table"] == REQUESTS_CSV:
             self._workers[msg.node_id].rows += data["count"]
 
-    def _tallied(self, msg: Any, **_: Any) -> None:
+    def _tallied(self, msg: Message, **_: object) -> None:
         if self.live is not None:
             self.live.merge(Delta.unpacked(msg.data))
 
-    def _pong(self, msg: Any, **_: Any) -> None:
+    def _pong(self, msg: Message, **_: object) -> None:
         self._workers[msg.node_id].clock.record_answer(msg.data["asked"], msg.data["at"], time.time())
 
-    def _pulse(self, msg: Any, **_: Any) -> None:
+    def _pulse(self, msg: Message, **_: object) -> None:
         worker = self._workers[msg.node_id]
         worker.in_flight, worker.exhausted = Counter(msg.data["in_flight"]), msg.data["exhausted"]
 
-    def _file_wanted(self, msg: Any, **_: Any) -> None:
+    def _file_wanted(self, msg: Message, **_: object) -> None:
         if msg.node_id not in self._workers:
             return
         self._files_at = time.monotonic()
         sha256, offset = msg.data["sha256"], msg.data["offset"]
-        self.environment.runner.send_message(
+        self._runner.send_message(
             "tokenswarm_file_slice",
             {"sha256": sha256, "offset": offset, "data": self._files.slice(sha256, offset)},
             msg.node_id,
         )
 
-    def _files_ready(self, msg: Any, **_: Any) -> None:
+    def _files_ready(self, msg: Message, **_: object) -> None:
         if msg.node_id in self._workers:
             self._workers[msg.node_id].has_files = True
 
-    def _gave_up(self, msg: Any, **_: Any) -> None:
+    def _gave_up(self, msg: Message, **_: object) -> None:
         """A worker cannot do its part, so the run would not be what was planned."""
         if not self._ended and msg.node_id in self._workers:
             self.give_up(f"a load-generating process gave up: {msg.data['sentence']}", msg.data["code"])
 
-    def _account(self, msg: Any, **_: Any) -> None:
+    def _account(self, msg: Message, **_: object) -> None:
         worker = self._workers[msg.node_id]
-        worker.account, worker.in_flight = msg.data, Counter()
+        worker.account, worker.in_flight = LoadAccount(**msg.data), Counter()
 
 
 def _are_rows(data: object) -> bool:
@@ -298,14 +298,15 @@ def _are_rows(data: object) -> bool:
 class WorkerRole(ProcessRole):
     """Loads as the master says."""
 
-    def __init__(self, environment: Any) -> None:
+    def __init__(self, environment: Environment, runner: WorkerRunner) -> None:
         super().__init__(environment)
+        self._runner = runner
         self._plan: Plan | None = None
         self._clock_shift_s = 0.0
         self._hash_key: bytes | None = None
         self._index = 0
         self._ended = False
-        send = environment.runner.send_message
+        send = runner.send_message
         self._files = FilesToFetch(
             lambda sha256, offset: send("tokenswarm_file_wanted", {"sha256": sha256, "offset": offset}),
             lambda: send("tokenswarm_files_ready", {}),
@@ -317,11 +318,11 @@ class WorkerRole(ProcessRole):
             ("files", self._offered),
             ("file_slice", self._file_slice),
         ):
-            environment.runner.register_message(f"tokenswarm_{name}", self.guard(listener))
+            runner.register_message(f"tokenswarm_{name}", self.guard(listener))
 
     def give_up(self, sentence: str, code: int) -> None:
         """The master is told too: without this process the run is not what was planned."""
-        self.environment.runner.send_message("tokenswarm_gave_up", {"sentence": sentence, "code": int(code)})
+        self._runner.send_message("tokenswarm_gave_up", {"sentence": sentence, "code": int(code)})
         super().give_up(sentence, code)
 
     def start(self) -> None:
@@ -329,7 +330,7 @@ class WorkerRole(ProcessRole):
             raise UserError(
                 Exit.LOAD_GENERATOR, "the master sent no plan; start it from the same version of tokenswarm"
             )
-        runner = self.environment.runner
+        runner = self._runner
         grow_descriptor_table()
         outlets = Outlets(
             MasterSink(runner.send_message),
@@ -342,10 +343,10 @@ class WorkerRole(ProcessRole):
         gevent.spawn(self._beat)
         freeze_gc()
 
-    def _ping(self, msg: Any, **_: Any) -> None:
-        self.environment.runner.send_message("tokenswarm_pong", {"asked": msg.data["asked"], "at": time.time()})
+    def _ping(self, msg: Message, **_: object) -> None:
+        self._runner.send_message("tokenswarm_pong", {"asked": msg.data["asked"], "at": time.time()})
 
-    def _planned(self, msg: Any, **_: Any) -> None:
+    def _planned(self, msg: Message, **_: object) -> None:
         data = msg.data
         self._clock_shift_s, self._hash_key, self._index = data["clock_shift_s"], data["hash_key"], data["index"]
         if self._ended:  # the timeline of an earlier run stays as it was
@@ -360,30 +361,30 @@ class WorkerRole(ProcessRole):
             self._plan = plan_from(manifest_of(data["manifest"]), Path(data["folder"]), controlled=True)
             choose_classes(self.environment, self._plan.scenario.mix)
 
-    def _offered(self, msg: Any, **_: Any) -> None:
+    def _offered(self, msg: Message, **_: object) -> None:
         self._files.offered(msg.data["files"])
 
-    def _file_slice(self, msg: Any, **_: Any) -> None:
+    def _file_slice(self, msg: Message, **_: object) -> None:
         self._files.receive(msg.data["sha256"], msg.data["offset"], msg.data["data"])
 
     def _beat(self) -> None:
         while not self._ended:
             process = present(self.process)
-            self.environment.runner.send_message(
+            self._runner.send_message(
                 "tokenswarm_pulse", {"in_flight": dict(process.in_flight), "exhausted": process.exhausted}
             )
             gevent.sleep(_PULSE_S)
 
-    def _end(self, **_: Any) -> None:
+    def _end(self, **_: object) -> None:
         if self._ended:
             return
         self._ended = True
-        account: dict[str, Any] = {}
+        account = LoadAccount()
         if self.process is not None:  # otherwise the run was stopped before this worker had begun
             self.process.end()
             self.process.close()
-            account = {**self.process.account(), "rows_made": self.process.rows}
-        self.environment.runner.send_message("tokenswarm_account", account)
+            account = self.process.account()
+        self._runner.send_message("tokenswarm_account", asdict(account))
 
     def _lost(self, error: OSError) -> None:
         self.give_up(f"rows cannot be sent to the master: {error}", Exit.LOAD_GENERATOR)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+
+from locust import User
+from locust.runners import Runner
 
 from tokenswarm.contract.levels import LevelRecord, levels_of_users, planned_levels
 from tokenswarm.contract.phases import Timeline
@@ -38,12 +40,14 @@ class LevelLog:
         return levels_of_users(self._targets, start, end, began="step" if load.users_steps else "changed")
 
 
-def follow_user_targets(runner: Any, tell: Callable[[int], None]) -> None:
+def follow_user_targets(runner: Runner, tell: Callable[[int], None]) -> None:
     """From now on `tell` hears each number of users that Locust's runner is asked to go to, before it does."""
     start = runner.start
 
-    def start_and_tell(user_count: int, *more: object, **named: object) -> object:
+    def start_and_tell(
+        user_count: int, spawn_rate: float, wait: bool = False, user_classes: list[type[User]] | None = None
+    ) -> None:
         tell(int(user_count))
-        return start(user_count, *more, **named)
+        start(user_count, spawn_rate, wait, user_classes)
 
-    runner.start = start_and_tell
+    runner.start = start_and_tell  # type: ignore[method-assign]

@@ -29,6 +29,7 @@ from tokenswarm.contract.tables import (
     REQUESTS_CSV,
     format_rows,
 )
+from tokenswarm.generator.account import LoadAccount
 from tokenswarm.generator.adapters import adapter_of
 from tokenswarm.generator.binding import Arrival, BoundSession, Places, bound_session, pauses
 from tokenswarm.generator.budget import BudgetShare
@@ -448,18 +449,18 @@ class LoadProcess:
             self._buffer.add(ANSWERS_JSONL, line)
         self.flush()
 
-    def account(self) -> dict[str, Any]:
-        """What the rows alone do not say: counts, and `odd` and `user_errors`, counts by kind."""
-        account: dict[str, Any] = {"simulated_answers": self.simulated_answers}
+    def account(self) -> LoadAccount:
+        """What the rows alone do not say."""
+        account = LoadAccount({"simulated_answers": self.simulated_answers}, rows=self.rows)
         for name, counted in (("odd", self.oddities), ("user_errors", self._user_errors)):
             if counted:
-                account[name] = dict(counted)
+                account.kinds[name] = dict(counted)
         if self._budget.reached is not None:
-            account["limit_reached"] = {self._budget.reached: 1}
+            account.kinds["limit_reached"] = {self._budget.reached: 1}
         if self.plan.scenario.endpoint.priced:
-            account["usd"] = self._budget.spent_usd
+            account.numbers["usd"] = self._budget.spent_usd
         if self._dispatcher is not None:
-            account |= {"unsent": self._dispatcher.unsent, "arrivals_queued": self._dispatcher.arrivals_queued}
+            account.numbers |= {"unsent": self._dispatcher.unsent, "arrivals_queued": self._dispatcher.arrivals_queued}
         return account
 
     def close(self) -> None:

@@ -11,14 +11,14 @@ import contextlib
 import csv
 import io
 from pathlib import Path
-from typing import Any
 
+from locust.env import Environment
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
 from tokenswarm.base.files import replace_whole
 
 
-def complete_at_exit(environment: Any) -> None:
+def complete_at_exit(environment: Environment) -> None:
     """Rewrite the statistics, failures and exceptions files when this process ends, if it was given --csv.
 
     At exit, because Locust closes (and flushes) its own files after the last event that a plugin hears of.
@@ -28,7 +28,7 @@ def complete_at_exit(environment: Any) -> None:
         atexit.register(write_totals, environment, prefix)
 
 
-def write_totals(environment: Any, prefix: str) -> None:
+def write_totals(environment: Environment, prefix: str) -> None:
     """Write the three files as Locust does, from its statistics of this moment. A full disk leaves the old ones."""
     tables = StatsCSV(environment, PERCENTILES_TO_REPORT)
     for name, write in (

@@ -6,9 +6,9 @@ hours. Only the last dozen seconds are ever read, and a chart shows no more with
 
 from __future__ import annotations
 
-from typing import Any
-
 import gevent
+from locust.env import Environment
+from locust.stats import RequestStats
 
 _INTERVAL_S = 30.0
 _KEPT_S = 60
@@ -23,7 +23,7 @@ class Trimmer:
         self._stride = 1
         self._seen = self._kept = 0
 
-    def trim(self, stats: Any) -> None:
+    def trim(self, stats: RequestStats) -> None:
         """Forget what nobody reads any more, and keep the history at most _POINTS long, evenly over the run."""
         horizon = int(stats.last_request_timestamp or 0) - _KEPT_S
         for entry in (stats.total, *stats.entries.values()):
@@ -32,7 +32,7 @@ class Trimmer:
                     del counts[second]
         self._thin(stats.history)
 
-    def _thin(self, history: list[object]) -> None:
+    def _thin(self, history: list[dict]) -> None:
         if len(history) < self._kept:  # a new test, or somebody reset the statistics
             self._stride, self._seen, self._kept = 1, 0, 0
         new = history[self._kept :]
@@ -44,7 +44,7 @@ class Trimmer:
         self._kept = len(history)
 
 
-def keep_flat(environment: Any) -> gevent.Greenlet:
+def keep_flat(environment: Environment) -> gevent.Greenlet:
     """Trim the statistics of a Locust environment now and then, until the process ends."""
     trimmer = Trimmer()
 

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping
+from types import new_class
+from typing import ClassVar
 
 from locust import User, constant, task
+from locust.env import Environment
 from locust.exception import RescheduleTask, RescheduleTaskImmediately, StopUser
 from locust.user.task import DefaultTaskSet
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.generator.binding import Arrival
+from tokenswarm.generator.load_process import LoadProcess
 from tokenswarm.generator.turns import next_turn
 from tokenswarm.scenario.mix import USERS, Mix
+
+
+class SessionUser(User):
+    """A user who plays sessions: what a user of a mix can be for the length of one."""
+
+    abstract = True
+    scenario = ""
+
+    def take_arrival(self, arrival: Arrival | None) -> None:
+        """The next session begins with that arrival."""
+        raise NotImplementedError
+
+    def leave_off(self) -> tuple[int, Arrival | None]:
+        """The session is over. Returns how many prompts it had, and the arrival that is left, if nothing was sent with
+        it."""
+        raise NotImplementedError
 
 
 class MixedUser(User):
@@ -21,13 +41,13 @@ class MixedUser(User):
 
     abstract = True
     wait_time = constant(0)
-    classes: ClassVar[dict[str, type[User]]] = {}
+    classes: ClassVar[dict[str, type[SessionUser]]] = {}
 
-    def __init__(self, environment: Any) -> None:
+    def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        process = environment.tokenswarm.process
+        process: LoadProcess = environment.tokenswarm.process  # type: ignore[attr-defined]  # set by the plugin
         self._process, self._number = process, process.next_user()
-        self._as: dict[str, Any] = {}
+        self._as: dict[str, SessionUser] = {}
 
     @task
     def play(self) -> None:
@@ -48,7 +68,7 @@ class MixedUser(User):
             if arrival is None:
                 return
 
-    def _player(self, name: str) -> Any:
+    def _player(self, name: str) -> SessionUser:
         if name not in self._as:
             with self._process.numbered(self._number):
                 self._as[name] = self.classes[name](self.environment)
@@ -60,18 +80,23 @@ class MixedUser(User):
             player.on_stop()
 
 
-def loaded_classes(environment: Any) -> list[Any]:
+def loaded_classes(environment: Environment) -> list[type[User]]:
     """The user classes of the locustfiles, whichever of them the run that was begun last had."""
     known = getattr(environment, "tokenswarm_classes", None)
     if known is None:
-        known = environment.tokenswarm_classes = list(environment.user_classes)
+        known = list(environment.user_classes)
+        environment.tokenswarm_classes = known  # type: ignore[attr-defined]
     return known
 
 
-def choose_classes(environment: Any, mix: Mix | None) -> None:
+def choose_classes(environment: Environment, mix: Mix | None) -> None:
     """Let Locust spawn the users of a mix; of a run without one, all that there are. Raises UserError (USAGE)."""
     loaded = loaded_classes(environment)
     environment.user_classes = loaded if mix is None else classes_of_mix(mix, loaded)
+
+
+def _subclass(name: str, base: type[User], fields: Mapping[str, object]) -> type[User]:
+    return new_class(name, (base,), exec_body=lambda namespace: namespace.update(fields))
 
 
 def classes_of_mix(mix: Mix, loaded: Iterable[type[User]]) -> list[type[User]]:
@@ -83,11 +108,10 @@ def classes_of_mix(mix: Mix, loaded: Iterable[type[User]]) -> list[type[User]]:
         base = by_name.get(part.base)
         if base is None:
             raise UserError(Exit.USAGE, f"{part.locustfile} has no user class {part.base} that Locust could run")
-        meta: Any = type(base)
         made.append(
-            meta(
+            _subclass(
                 part.user_class,
-                (base,),
+                base,
                 {
                     "weight": part.weight,
                     "scenario": part.scenario,
@@ -98,11 +122,10 @@ def classes_of_mix(mix: Mix, loaded: Iterable[type[User]]) -> list[type[User]]:
         )
     if mix.of == USERS:
         return made
-    meta = type(MixedUser)
     return [
-        meta(
+        _subclass(
             "MixedUser",
-            (MixedUser,),
+            MixedUser,
             {"abstract": False, "classes": {each.__name__: each for each in made}, "__module__": __name__},
         )
     ]

@@ -6,9 +6,11 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from gevent import Timeout
+from locust import User
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 
@@ -32,7 +34,7 @@ _MODELS_TIMEOUT_S = 10.0
 _WARMUP_SHARE = 0.25
 
 
-def form_arguments(parser: Any) -> None:
+def form_arguments(parser: LocustArgumentParser) -> None:
     """Settings of a run as arguments of Locust's own: its start form offers them, and so does its command line."""
     if os.environ.get(UNDER_COMMAND_VARIABLE):
         parser._default_config_files = []  # ~/.locust.conf and its like tell of other tests than the one asked for
@@ -52,7 +54,7 @@ def form_arguments(parser: Any) -> None:
     )
 
 
-def chosen_scenario(options: Any, user_classes: Iterable[Any]) -> tuple[Scenario, dict[str, str]]:
+def chosen_scenario(options: object, user_classes: Iterable[type[User]]) -> tuple[Scenario, dict[str, str]]:
     """The scenario of the test that is about to begin, and the values in it that were given by hand.
 
     It is the one that was chosen, else the one that the user classes name; several are a mix. Raises UserError.
@@ -62,7 +64,7 @@ def chosen_scenario(options: Any, user_classes: Iterable[Any]) -> tuple[Scenario
     of_classes = None
     if not name:
         classes = list(user_classes)
-        names = dict.fromkeys(cls.scenario for cls in classes if getattr(cls, "scenario", ""))
+        names = dict.fromkeys(name for cls in classes if (name := _scenario_of(cls)))
         if not names:
             raise UserError(Exit.USAGE, "no user class names a scenario; choose one with --scenario")
         name = next(iter(names)) if len(names) == 1 else " ".join(f"{each}:1" for each in names)
@@ -80,27 +82,32 @@ def chosen_scenario(options: Any, user_classes: Iterable[Any]) -> tuple[Scenario
     return scenario if of_classes is None else _mix_of(scenario, of_classes), overrides
 
 
-def _mix_of(mixed: Scenario, classes: Iterable[Any]) -> Scenario:
+def _scenario_of(cls: type[User]) -> str:
+    """The scenario that a user class names; "" for one that is no LLMUser."""
+    return getattr(cls, "scenario", "")
+
+
+def _mix_of(mixed: Scenario, classes: Iterable[type[User]]) -> Scenario:
     """A mix of the scenarios that user classes name, of these very classes with the weights that Locust knows."""
     mix = present(mixed.mix)
     values = {part.scenario: part.values for part in mix.parts}
-    by_name: dict[str, Any] = {name: values.get(load_scenario(name).name) for name in {cls.scenario for cls in classes}}
+    named = {cls: name for cls in classes if (name := _scenario_of(cls))}
+    by_name = {name: values[load_scenario(name).name] for name in set(named.values())}
     parts = tuple(
         MixPart(
-            scenario=by_name[cls.scenario]["name"],
+            scenario=by_name[name]["name"],
             user_class=cls.__name__,
             base=cls.__name__,
             weight=float(cls.weight),
             locustfile=cls.__module__,
-            values=by_name[cls.scenario],
+            values=by_name[name],
         )
-        for cls in classes
-        if cls.scenario
+        for cls, name in named.items()
     )
     return mixed.model_copy(update={"mix": mix.model_copy(update={"parts": parts})})
 
 
-def standalone_manifest(environment: Any, workers: int) -> tuple[Manifest, Path]:
+def standalone_manifest(environment: Environment, workers: int) -> tuple[Manifest, Path]:
     """Make a run folder for the Locust test that begins, and its run.json. Raises UserError.
 
     Without a session, CORPUS, MODEL, SEED and RESULTS are taken from the environment, as make gives them.
@@ -130,7 +137,7 @@ def standalone_manifest(environment: Any, workers: int) -> tuple[Manifest, Path]
     return manifest, folder
 
 
-def _session_of(environment: Any, scenario: Scenario) -> UiSession:
+def _session_of(environment: Environment, scenario: Scenario) -> UiSession:
     """What can be known of an endpoint that plain Locust was given. Raises UserError."""
     if not environment.host:
         raise UserError(Exit.USAGE, "give the endpoint with --host, such as --host http://127.0.0.1:8000")
@@ -156,7 +163,7 @@ def _as_locust_loads(scenario: Scenario, options: object, overrides: Mapping[str
     unless SET asks for one. One that goes on until the load is steady takes at most a quarter of the run time.
     """
     from_locust = {"users": getattr(options, "num_users", None), "spawn_rate": getattr(options, "spawn_rate", None)}
-    load: dict[str, Any] = {key: value for key, value in from_locust.items() if value}
+    load: dict[str, object] = {key: value for key, value in from_locust.items() if value}
     notes = []
     if scenario.open_loop:
         load = {"max_in_flight": load["users"]} if "users" in load else {}

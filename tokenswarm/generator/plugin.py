@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Any
 
 import gevent
 from locust import events, stats
-from locust.runners import MasterRunner, WorkerRunner
+from locust.env import Environment
+from locust.runners import MasterRunner, Runner, WorkerRunner
 
 from tokenswarm.base.errors import UserError
 from tokenswarm.base.last_handler import is_ours, report_bug
@@ -23,7 +23,7 @@ from tokenswarm.generator.load_process import LoadProcess
 from tokenswarm.generator.plain_locust import form_arguments
 from tokenswarm.generator.roles import LocalRole, ProcessRole
 
-Extension = Callable[[Any, ProcessRole], None]
+Extension = Callable[[Environment, ProcessRole], None]
 """Called with Locust's environment and the process's role, once Locust is set up."""
 
 _registered = False
@@ -59,16 +59,18 @@ def three_digits(response_time: float) -> float:
     return float(f"{response_time:.3g}") if response_time > 0 else 0.0
 
 
-def _on_init(environment: Any, runner: Any, **_: Any) -> None:
-    kind = (
-        WorkerRole
-        if isinstance(runner, WorkerRunner)
-        else MasterRole
-        if isinstance(runner, MasterRunner)
-        else LocalRole
-    )
+def _role_of(environment: Environment, runner: Runner) -> ProcessRole:
+    if isinstance(runner, WorkerRunner):
+        return WorkerRole(environment, runner)
+    if isinstance(runner, MasterRunner):
+        return MasterRole(environment, runner)
+    return LocalRole(environment)
+
+
+def _on_init(environment: Environment, runner: Runner, **_: object) -> None:
     try:
-        environment.tokenswarm = role = kind(environment)
+        role = _role_of(environment, runner)
+        environment.tokenswarm = role  # type: ignore[attr-defined]
         report_greenlet_errors(role.bug)
         environment.events.user_error.add_listener(partial(_user_failed, role))
         for extend in _extensions:

@@ -7,15 +7,16 @@ import os
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any
 
 import gevent
 import msgspec
 from gevent.event import Event
+from locust.env import Environment
 from locust.exception import StopTest
+from locust.runners import Runner
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.last_handler import exit_of, log_bug
@@ -66,7 +67,7 @@ class ProcessRole:
     `greenlet_errors`): one sentence, the log, the end of the run.
     """
 
-    def __init__(self, environment: Any) -> None:
+    def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.process: LoadProcess | None = None
         self.gave_up = False
@@ -74,7 +75,7 @@ class ProcessRole:
         self.timeline = Timeline(time.time())
         environment.events.test_start.add_listener(self._guarded_start)
 
-    def _guarded_start(self, **_: Any) -> None:
+    def _guarded_start(self, **_: object) -> None:
         self.gave_up = self._bug_told = False
         self.guard(self.start)()
         if self.gave_up and self.environment.web_ui is not None:
@@ -83,11 +84,15 @@ class ProcessRole:
     def start(self) -> None:
         raise NotImplementedError
 
+    @property
+    def runner(self) -> Runner:
+        return present(self.environment.runner)
+
     def guard(self, listener: Callable[..., None]) -> Callable[..., None]:
         """The listener, with whatever goes wrong in it told in one sentence."""
 
         @wraps(listener)
-        def guarded(*arguments: Any, **named: Any) -> None:
+        def guarded(*arguments: object, **named: object) -> None:
             try:
                 listener(*arguments, **named)
             except UserError as error:
@@ -119,7 +124,14 @@ class ProcessRole:
             return
         self.environment.process_exit_code = int(code)
         # Later: Locust is in the middle of its start, and would go on with it after a quit.
-        gevent.spawn_later(_GIVE_UP_S, self.environment.runner.quit)
+        gevent.spawn_later(_GIVE_UP_S, self.runner.quit)
+
+
+class _EngineSample(msgspec.Struct):
+    """What the command line says of the engine's /metrics."""
+
+    at: float
+    values: dict[str, float | None]
 
 
 class Coordinator(ProcessRole):
@@ -127,7 +139,7 @@ class Coordinator(ProcessRole):
 
     lead_s = LEAD_S
 
-    def __init__(self, environment: Any) -> None:
+    def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self.reporter = Reporter()
         self.plan = prepared_plan()
@@ -137,12 +149,12 @@ class Coordinator(ProcessRole):
         if self.plan is not None and self.plan.scenario.load.shaped:
             self.shape = environment.shape_class = ScenarioShape(self.plan.scenario.load)
         self.manifest: Manifest | None = None
-        self.engine_samples: deque[tuple[float, dict[str, Any]]] = deque(maxlen=_ENGINE_SAMPLES)
+        self.engine_samples: deque[tuple[float, Mapping[str, float | None]]] = deque(maxlen=_ENGINE_SAMPLES)
         """(unix time, what the engine's /metrics said in canonical names), latest last; from `tokenswarm ui`."""
         self._engine_ready = Event()
         self.reporter.on("stop", self.guard(lambda _: self._asked_to_stop()))
         self.reporter.on("ready", lambda _: self._engine_ready.set())
-        self.reporter.on("engine", lambda sample: self.engine_samples.append((sample["at"], sample["values"])))
+        self.reporter.on("engine", self._engine_sampled)
         self.level_log = LevelLog()
         if environment.runner is not None:
             follow_user_targets(environment.runner, self._users_asked)
@@ -159,6 +171,10 @@ class Coordinator(ProcessRole):
         environment.events.test_stop.add_listener(self.guard(self._stopped))
         complete_at_exit(environment)
         keep_flat(environment)
+
+    def _engine_sampled(self, message: object) -> None:
+        sample = msgspec.convert(message, _EngineSample)
+        self.engine_samples.append((sample.at, sample.values))
 
     def start(self) -> None:
         while self.before_first_run:
@@ -325,14 +341,14 @@ class Coordinator(ProcessRole):
             except Exception as error:
                 self.bug(error)  # where this came from a bug, it is told already
             if self.environment.web_ui is not None:
-                gevent.spawn(self.environment.runner.stop)
+                gevent.spawn(self.runner.stop)
 
     def rows_failed(self, error: OSError) -> None:
         """Rows cannot be kept any more: the run ends, what was written stays."""
         self.failure = error
         self._stop()
 
-    def _spawned(self, **_: Any) -> None:
+    def _spawned(self, **_: object) -> None:
         if self.director is not None:
             self.director.all_users_are_there()
 
@@ -343,7 +359,7 @@ class Coordinator(ProcessRole):
                 "live",
                 phase=self.timeline.phase_at(time.time()),
                 in_flight=self.in_flight().total(),
-                users=self.environment.runner.user_count,
+                users=self.runner.user_count,
                 outcomes=present(self.live).counts,
                 error_kinds=present(self.live).error_kinds(),
                 **present(self.live).figures(),
@@ -357,11 +373,11 @@ class Coordinator(ProcessRole):
 
     def leave(self) -> None:
         """End this Locust, and its workers'."""
-        self.environment.runner.quit()
+        self.runner.quit()
         if self.environment.web_ui is not None:
             self.environment.web_ui.stop()
 
-    def _stopped(self, **_: Any) -> None:
+    def _stopped(self, **_: object) -> None:
         """Locust ended the test (its own run time, its UI, a signal): the users are gone by now."""
         if not self._ended:
             self.timeline.end_now(time.time())
@@ -432,7 +448,7 @@ class LocalRole(Coordinator):
             return {}
         self.process.end()
         self.process.close()
-        return self.process.account()
+        return self.process.account().facts()
 
     def in_flight(self) -> Counter[str]:
         return Counter() if self.process is None else self.process.in_flight

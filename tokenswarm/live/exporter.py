@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import gevent
 from gevent.event import Event
@@ -27,7 +27,9 @@ from tokenswarm.base.environment import METRICS_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import Manifest, read_manifest
+from tokenswarm.contract.phases import Timeline
 from tokenswarm.engines import known_engines, load_description
+from tokenswarm.live.live_stats import LiveStats
 from tokenswarm.live.prometheus import Moment, exported, families, run_labels
 
 METRICS_PATH, TARGETS_PATH = "/metrics", "/targets"
@@ -40,10 +42,57 @@ _A_SCRAPER = 3
 """Who came so many times is one; who came less often may have been a person who looked."""
 
 
-class Exporter:
-    """What is served about one coordinator (`generator.roles.Coordinator`), whichever run it is at."""
+if TYPE_CHECKING:
+    from flask import Flask
+    from locust.env import Environment
 
-    def __init__(self, part: Any) -> None:
+
+class _PlanOfRun(Protocol):
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def controlled(self) -> bool: ...
+
+
+class _Loading(Protocol):
+    @property
+    def simulated_answers(self) -> int: ...
+
+
+class _Directing(Protocol):
+    @property
+    def stopped(self) -> bool: ...
+
+
+class Watched(Protocol):
+    """As much of a coordinator (`generator.roles.Coordinator`) as is served; None is what is not there yet."""
+
+    @property
+    def environment(self) -> Environment: ...
+
+    @property
+    def plan(self) -> _PlanOfRun | None: ...
+
+    @property
+    def live(self) -> LiveStats | None: ...
+
+    @property
+    def timeline(self) -> Timeline: ...
+
+    @property
+    def process(self) -> _Loading | None: ...
+
+    @property
+    def director(self) -> _Directing | None: ...
+
+    def in_flight(self) -> Counter[str]: ...
+
+
+class Exporter:
+    """What is served about one coordinator, whichever run it is at."""
+
+    def __init__(self, part: Watched) -> None:
         self._part = part
         self._manifest: tuple[Path, Manifest] | None = None
         self._targets: tuple[Path, bytes] | None = None
@@ -69,7 +118,7 @@ class Exporter:
     def targets(self) -> bytes:
         """The engine that is loaded, as Prometheus' HTTP service discovery takes it (a JSON list of target groups)."""
         engine = self._run().engine
-        if self._targets is not None and self._targets[0] == self._part.plan.folder:
+        if self._targets is not None and self._targets[0] == present(self._part.plan).folder:
             return self._targets[1]
         path = load_description(engine.name).metrics_path if engine.name in known_engines() else None
         if path is None:
@@ -83,7 +132,7 @@ class Exporter:
                 "__metrics_path__": endpoint.root_path + path,
             },
         }
-        self._targets = self._part.plan.folder, json.dumps([group]).encode()
+        self._targets = present(self._part.plan).folder, json.dumps([group]).encode()
         return self._targets[1]
 
     def wsgi(self, environ: Mapping[str, object], start_response: Callable[..., object]) -> Iterable[bytes]:
@@ -112,7 +161,7 @@ class Exporter:
         return self._manifest[1]
 
     def _families(self) -> Iterable[Metric]:
-        part, users = self._part, self._part.environment.runner.user_count
+        part, users = self._part, present(self._part.environment.runner).user_count
         if part.live is None:
             described = next(each for each in exported() if each.name == "tokenswarm_users")
             return [GaugeMetricFamily(described.name, described.meaning, value=users)]
@@ -134,16 +183,16 @@ class Exporter:
         seen = self._part.process is not None and self._part.process.simulated_answers
         if manifest.simulated or seen:
             return "true"
-        return "false" if self._part.plan.controlled else "unknown"
+        return "false" if present(self._part.plan).controlled else "unknown"
 
-    def _linger(self, **_: Any) -> None:
+    def _linger(self, **_: object) -> None:
         """The process is about to leave: wait for one more scrape, or whoever scrapes would never see how it ended.
 
         Nobody is waited for who has not come three times, nor longer than twice the time between the latest scrapes,
         nor longer than 15 s; nor at all where somebody ended the run and waits for that himself.
         """
         director, scrapes = self._part.director, list(self._scrapes)
-        if len(scrapes) < _A_SCRAPER or director is None or director.stopped or not self._part.plan.controlled:
+        if len(scrapes) < _A_SCRAPER or director is None or director.stopped or not present(self._part.plan).controlled:
             return
         interval_s = max(after - before for before, after in pairwise(scrapes))
         patience_s = min(_LINGER_MOST_S, _LINGER_INTERVALS * interval_s - (time.monotonic() - scrapes[-1]))
@@ -163,7 +212,7 @@ class _One:
         return [self._family]
 
 
-def attach(app: Any, part: Any) -> Exporter:
+def attach(app: Flask, part: Watched) -> Exporter:
     """Serve /metrics and /targets in Locust's web UI (a Flask app). Without a login, since Prometheus has none."""
     from flask import Response
 
@@ -177,7 +226,7 @@ def attach(app: Any, part: Any) -> Exporter:
     return exporter
 
 
-def serve(part: object) -> WSGIServer | None:
+def serve(part: Watched) -> WSGIServer | None:
     """Open the port that TOKENSWARM_METRICS names and serve the part's metrics there; None where it names none.
 
     Raises UserError (PORT) where it cannot be opened, USAGE where the variable does not hold HOST:PORT.

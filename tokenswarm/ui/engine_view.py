@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from tokenswarm.live.live_stats import RECENT_S
 
 _GAUGES = ("running", "waiting", "kv_usage")
 _MOST_AGE_S = 5.0
 
-Sample = tuple[float, dict[str, Any]]
+Sample = tuple[float, Mapping[str, float | None]]
 """(unix time, values in canonical names; None = not known)."""
 
 

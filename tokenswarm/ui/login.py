@@ -8,14 +8,16 @@ import os
 import secrets
 import time
 from collections import deque
-from typing import Any
 
 import gevent
 from flask import redirect, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
+from flask.typing import ResponseReturnValue
 from flask_login import UserMixin, login_user
+from locust.web import WebUI
 
 from tokenswarm.base.environment import PASSWORD_VARIABLE
+from tokenswarm.base.presence import present
 
 _USER = "tokenswarm"
 _log = logging.getLogger(__name__)
@@ -58,15 +60,15 @@ def is_good(user: str, user_given: str, password: str) -> bool:
     return bool(password) and all(same)
 
 
-def add_login(web_ui: Any) -> None:
+def add_login(web_ui: WebUI) -> None:
     """Let people in who know the password; nobody where none is set."""
     password = os.environ.get(PASSWORD_VARIABLE, "")
-    app = web_ui.app
+    app = present(web_ui.app)
     app.secret_key = secrets.token_bytes(32)  # who was logged in before a restart logs in again
     app.config.update(SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax")
     app.session_interface = _SecureUnderTls()
     web_ui.login_manager.user_loader(lambda name: _Someone() if name == _USER else None)
-    web_ui.auth_args = {
+    web_ui.auth_args = {  # type: ignore[typeddict-unknown-key]  # its page shows the title
         "username_password_callback": "./login_submit",
         "title": "tokenswarm",
         "info": f"User: {_USER}. The password is the one in {PASSWORD_VARIABLE} where it was started.",
@@ -74,7 +76,7 @@ def add_login(web_ui: Any) -> None:
     attempts = Attempts()
 
     @app.route("/login_submit", methods=["POST"])
-    def login_submit() -> object:
+    def login_submit() -> ResponseReturnValue:
         if is_good(request.form.get("username", ""), request.form.get("password", ""), password):
             session.pop("auth_error", None)
             login_user(_Someone())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from flask import Flask, Response, jsonify, request, send_file
+from flask.typing import ResponseReturnValue
 
 from tokenswarm.base.errors import UserError
 from tokenswarm.generator.ui_session import UiSession
@@ -14,6 +14,9 @@ from tokenswarm.ui.series_child import SeriesChild
 from tokenswarm.ui.series_form import command_of, offered
 
 _NOT_HERE = "Searches and comparisons are started where `tokenswarm ui` serves this page."
+
+
+_View = Callable[..., ResponseReturnValue]
 
 
 class SeriesView:
@@ -25,7 +28,7 @@ class SeriesView:
         results = Path(session.results) if session is not None else Path()
         self.child = SeriesChild(results, self._why_not_now)
 
-    def add_routes(self, app: Flask, guarded: Callable[[Any], Any]) -> None:
+    def add_routes(self, app: Flask, guarded: Callable[[_View], _View]) -> None:
         for path, view, methods in (
             ("/llm/series.json", self._show, ["GET"]),
             ("/llm/series/start", self._start, ["POST"]),

@@ -9,12 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import gevent
 from flask import Flask, Response, jsonify, request, send_file
 from flask_login import current_user
 from gevent import subprocess as gsubprocess
+from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING
 from werkzeug.datastructures import ImmutableMultiDict
 
@@ -52,15 +52,15 @@ _NOTHING = {"state": "ready", "run": None, "alert": None}
 class LlmTab:
     """What the tab shows, from the role that directs the runs. Routes are behind Locust's login where there is one."""
 
-    def __init__(self, environment: Any, coordinator: Coordinator) -> None:
+    def __init__(self, environment: Environment, coordinator: Coordinator) -> None:
         self._environment, self._coordinator = environment, coordinator
-        self._web_ui = environment.web_ui
+        self._web_ui = present(environment.web_ui)
         self._history = History(None)
         self._alert: str | None = None
         self._series = SeriesView(session_from_environment(), self._is_loading)
         if self._web_ui.web_login:
             add_login(self._web_ui)
-        self._extend(self._web_ui.app)
+        self._extend(present(self._web_ui.app))
         environment.events.test_start.add_listener(self._begun)
 
     def _extend(self, app: Flask) -> None:
@@ -132,7 +132,7 @@ class LlmTab:
         return None
 
     def _is_loading(self) -> bool:
-        return self._coordinator.going_on or self._environment.runner.state in _LOADING
+        return self._coordinator.going_on or present(self._environment.runner).state in _LOADING
 
     def _note_edit(self, users: str) -> None:
         """The number of users is changed in the middle of a run: figures before and after are of two loads."""
@@ -186,7 +186,7 @@ class LlmTab:
             "layout": layout(),
             "in_flight": in_flight.total(),
             "in_flight_by_class": dict(in_flight),
-            "users": self._environment.runner.user_count,
+            "users": present(self._environment.runner).user_count,
             "engine": engine_view(list(coordinator.engine_samples), time.time()),
         }
 

@@ -108,7 +108,7 @@ def _plain(record: Capacity) -> dict[str, object]:
 
 def _names(a: Capacity, b: Capacity, labels: Sequence[str | None]) -> tuple[str, str]:
     """The engines' names, with the series' where they are the same."""
-    own = [(each.engine, each.series) for each in (a, b)]
+    own = [(each.engine_called, each.series) for each in (a, b)]
     same = own[0][0] == own[1][0]
     one, other = (
         label or (f"{engine} ({series})" if same else engine)

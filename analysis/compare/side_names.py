@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tokenswarm.contract.engine_title import engine_title
 from tokenswarm.contract.summary.summary_record import Summary
 
 OF_THE_PAIR = frozenset({"prompts.salt", "prompts.seed", "load.warmup_s", "load.answer_s"})
@@ -16,7 +17,7 @@ _LOAD = ("users", "rate", "duration_s", "workers")
 
 def engine_name(summary: Summary) -> str:
     """The engine's name for people."""
-    return summary.run.engine.title or summary.run.engine.name or "engine not known"
+    return engine_title(summary.run.engine.title, summary.run.engine.name)
 
 
 def engine_version(summary: Summary) -> str:

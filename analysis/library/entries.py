@@ -13,6 +13,7 @@ from tokenswarm.analysis.verdict.outcome import VALID
 from tokenswarm.analysis.wording import load_sentence
 
 from tokenswarm.base.errors import UserError
+from tokenswarm.contract.engine_title import title_or_name
 from tokenswarm.contract.manifest import LoadRecord, Manifest, manifest_of, read_object
 from tokenswarm.contract.metric import Latency
 from tokenswarm.contract.metrics import METRICS
@@ -66,6 +67,7 @@ class Entry:
     `outcome`: how a run came out, with `valid`: whether its figures are what they say. `sentence`: of a run why, of a
     series its answer, of a damaged folder what is wrong with it. `figures`: by
     the key of COLUMNS; without those that the run does not have. `page`: the file to open, "" where there is none.
+    `engine`: its title; `engine_name`: the name that commands have for it.
     """
 
     folder: Path
@@ -85,6 +87,7 @@ class Entry:
     figures: Mapping[str, Figure] = field(default_factory=dict)
     page: str = ""
     going: bool = False
+    engine_name: str = ""
 
     @property
     def load_words(self) -> str:
@@ -201,12 +204,13 @@ def _entry_of_run(folder: Path, name: str, run: _Header | Manifest, **ended: Unp
         name,
         RUN,
         run.started_at or "",
-        run.engine.title or run.engine.name or "",
+        title_or_name(run.engine.title, run.engine.name) or "",
         run.engine.version or "",
         run.model or "",
         run.scenario.name or "",
         run.load,
         run.label or "",
+        engine_name=run.engine.name or "",
         **ended,
     )
 
@@ -272,13 +276,14 @@ def _series(folder: Path, name: str, kind: str, there: set[str]) -> Entry:
         name,
         kind,
         _text(answer, "started_at") or _moment_of(name),
-        _text(answer, "engine"),
+        title_or_name(_text(answer, "engine_title"), _text(answer, "engine")) or "",
         model=_text(answer, "model"),
         scenario=_text(answer, "scenario"),
         label=_text(answer, "label"),
         sentence=_text(answer, "sentence") or _sentence(answer.get("verdict")),
         simulated=answer.get("simulated") is True,
         page=page,
+        engine_name=_text(answer, "engine"),
     )
 
 

@@ -36,7 +36,7 @@ _STYLE = {"pass": "met", "fail": "missed", "undecided": "undetermined", "limited
 
 def render_capacity(record: Capacity) -> str:
     """capacity.html: one file, offline, with the same protection as the dashboard."""
-    charts = capacity_charts([(record.engine or "engine", record)]) if record.levels else []
+    charts = capacity_charts([(record.engine_called, record)]) if record.levels else []
     return (
         environment()
         .get_template("capacity.html.j2")
@@ -129,7 +129,7 @@ def _no_energy(record: Capacity) -> str:
 
 def capacity_markdown(record: Capacity) -> str:
     """capacity.md: for a pull request or a ticket."""
-    out = [f"## Capacity of {escape(record.engine)} for {escape(record.scenario)}", ""]
+    out = [f"## Capacity of {escape(record.engine_called)} for {escape(record.scenario)}", ""]
     out += ["**SIMULATED**: no real engine was measured.", ""] if record.simulated else []
     out += [
         f"**{escape(answer_sentence(record))}** Limits: {escape(limits_words(record.slo, record.target))}. "

@@ -17,6 +17,7 @@ from tokenswarm.analysis.render.figures import latency_title, rate_figures, show
 from tokenswarm.analysis.render.levels import level_rows
 from tokenswarm.analysis.verdict.outcome import VALID
 
+from tokenswarm.contract.engine_title import engine_title
 from tokenswarm.contract.metric import Latency, Place, Rate, percentile_digits
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.summary.figure import Figure
@@ -36,7 +37,7 @@ _VERDICT_WORDS = {
 def head(summary: Summary) -> dict[str, object]:
     """Title, subtitle and badges."""
     run, engine, scenario = summary.run, summary.run.engine, summary.run.scenario
-    name = engine.title or engine.name or "Engine not known"
+    name = engine_title(engine.title, engine.name)
     started = (run.started_at or "").replace("T", " ").replace("Z", " UTC")
     away = outages.sentence(summary.outages)
     return {

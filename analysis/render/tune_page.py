@@ -103,7 +103,7 @@ def render_tune(tune: Tune) -> str:
 
 def tune_markdown(tune: Tune) -> str:
     """tune.md: for a pull request or a ticket."""
-    out = [f"## Settings of {escape(tune.engine)} for {escape(tune.scenario)}", ""]
+    out = [f"## Settings of {escape(tune.engine_called)} for {escape(tune.scenario)}", ""]
     out += ["**SIMULATED**: no real engine was measured.", ""] if tune.simulated else []
     out += [f"{escape(sentence)}\n" for sentence in tune_sentences(tune)]
     out += [f"- Note: {escape(sentence)}" for sentence in tune.notes]

@@ -8,6 +8,7 @@ import pytest
 from tokenswarm.analysis.compare.comparison import compared
 from tokenswarm.analysis.compare.one_shot import CASES, TITLES
 
+from tokenswarm.base import lookup
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.claim_checks.checks import CHECKS
@@ -157,6 +158,31 @@ def test_a_claim_of_ones_own_has_sources_of_its_own(tmp_path: Path, monkeypatch:
     assert [claim.name for claim in load_claims(["mine"])] == ["mine"]
     with pytest.raises(UserError, match="unknown claim 'ours'"):
         load_claims(["ours"])
+
+
+def test_a_claim_is_looked_up_as_a_scenario_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a path, in the working folder, in the user's, in the package; and a near name is guessed."""
+    configured = tmp_path / "configured"
+    monkeypatch.setattr(lookup, "configuration_folder", lambda: configured)
+    monkeypatch.chdir(tmp_path)
+    for folder, title in ((configured / "claims", "user's"), (tmp_path / "elsewhere", "by path")):
+        folder.mkdir(parents=True)
+        for name in ("base-url", "mine"):
+            (folder / f"{name}.toml").write_text(CLAIM.replace('title = "t"', f'title = "{title}"'))
+    assert [claim.title for claim in load_claims(["elsewhere/mine.toml", "base-url", "mine.toml", "mine"])] == [
+        "user's",
+        "by path",
+        "user's",
+    ]
+    assert load_claims(["ttft-5-8"])[0].name == "ttft-5-8", "what comes with tokenswarm"
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims/mine.toml").write_text(CLAIM.replace('title = "t"', 'title = "here"'))
+    assert load_claims(["mine"])[0].title == "here"
+    with pytest.raises(UserError, match=r"unknown claim .mien., did you mean .mine.+looked in ./claims, ") as refused:
+        load_claims(["mien"])
+    assert refused.value.code is Exit.USAGE
+    with pytest.raises(UserError, match=r"there is no claim file elsewhere/none.toml in "):
+        load_claims(["elsewhere/none.toml"])
 
 
 H100 = "NVIDIA H100 80GB HBM3"

@@ -140,13 +140,17 @@ def load_sources(folder: Path = CLAIMS_DIR) -> dict[str, Publication]:
 
 
 def load_claims(only: list[str] | None = None) -> list[Claim]:
-    """The claims, sorted by name: those of the working folder and the user's configuration too; `only` some of them.
-    Raises UserError (USAGE) for a file that is none, or a name without one."""
-    files = CLAIMS.files()
-    for name in only or []:
-        if name not in files:
-            raise UserError(Exit.USAGE, f"{unknown('claim', name, files)}")
-    return [load_claim(path) for name, path in files.items() if not only or name in only]
+    """The claims, sorted by name: those of the working folder and the user's configuration too; `only` some of them,
+    which are looked up as scenarios are. Raises UserError (USAGE) for a file that is none, or a name without one."""
+    paths = [_file(name) for name in only] if only else CLAIMS.files().values()
+    return [load_claim(path) for path in sorted(dict.fromkeys(paths), key=lambda path: path.stem)]
+
+
+def _file(name_or_path: str) -> Path:
+    path = CLAIMS.find(name_or_path)
+    if path is None:
+        raise UserError(Exit.USAGE, CLAIMS.missing(name_or_path))
+    return path
 
 
 def load_claim(path: Path) -> Claim:

@@ -66,7 +66,7 @@ def forecast_lines(plan: RunPlan, record: Capacity, budget: Budget) -> Iterator[
     think_s = (scenario.user.think_time_s.mean or 0.0) if scenario.user.think_time_s is not None else 0.0
     unit = UNITS[record.capacity.unit]
     yield (
-        f"capacity of {record.engine} for {record.scenario}: the highest number of {unit} at which "
+        f"capacity of {record.engine_called} for {record.scenario}: the highest number of {unit} at which "
         f"{limits_words(record.slo, record.target)} hold, to {record.precision:.0%}, beginning at "
         f"{load_words(record.start)} {unit}"
     )

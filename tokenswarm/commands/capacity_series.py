@@ -130,6 +130,7 @@ def new_record(plan: RunPlan, asked: CapacityAsked) -> Capacity:
         precision=asked.precision,
         start=start,
         engine=plan.engine_name,
+        engine_title=plan.engine_title,
         scenario=plan.scenario.name,
         series=asked.folder.name,
         tiers=tiers,
@@ -146,7 +147,7 @@ def _same_question(earlier: Capacity, now: Capacity, folder: Path) -> Capacity:
                 f"{folder} asked for {name} {getattr(earlier, name)}, not "
                 f"{getattr(now, name)}: resume it with what it began with",
             )
-    earlier.at_least = now.at_least
+    earlier.at_least, earlier.engine_title = now.at_least, now.engine_title
     if earlier.capacity.unit != now.capacity.unit:
         raise UserError(Exit.USAGE, f"{folder} searched {earlier.capacity.unit}: resume it with the same kind of load")
     return earlier

@@ -91,7 +91,12 @@ def _wanted(entry: Any, options: argparse.Namespace) -> bool:
     engine = (options.engine or "").casefold()
     return (
         (not options.scenario or entry.scenario == options.scenario)
-        and (not engine or engine in entry.engine.casefold() or f"-{engine}-" in entry.name.casefold())
+        and (
+            not engine
+            or engine in entry.engine.casefold()
+            or engine == entry.engine_name.casefold()
+            or f"-{engine}-" in entry.name.casefold()
+        )
         and (not options.kind or entry.kind == options.kind)
         and (not options.label or options.label.casefold() in entry.label.casefold())
     )

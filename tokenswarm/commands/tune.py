@@ -228,6 +228,7 @@ def race_settings(
     engine = plan.engine
     tune = Tune(
         engine=plan.engine_name,
+        engine_title=plan.engine_title,
         scenario=plan.scenario.name,
         objective=asked.objective,
         unit="users" if asked.objective == CAPACITY and not plan.scenario.open_loop else "requests/s",

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from tokenswarm.contract.ends import Ends, OpenEnds
+from tokenswarm.contract.engine_title import engine_title
 from tokenswarm.contract.series_file import read_record, write_record
 from tokenswarm.contract.summary.figure import Figure
 
@@ -104,6 +105,8 @@ class Capacity(msgspec.Struct):
     start: float = 0.0
     salt: str = ""
     engine: str = ""
+    engine_title: str = ""
+    """What people call the engine; in older files its name stands for it."""
     scenario: str = ""
     model: str = ""
     simulated: bool = False
@@ -114,6 +117,11 @@ class Capacity(msgspec.Struct):
     gpus: int | None = None
     gpu_hour_usd: float | None = None
     at_least: float | None = None
+
+    @property
+    def engine_called(self) -> str:
+        """The engine's title, as a page or a sentence has it."""
+        return engine_title(self.engine_title, self.engine)
 
 
 def read_capacity(folder: Path) -> Capacity:

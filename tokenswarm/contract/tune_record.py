@@ -9,6 +9,7 @@ import msgspec
 from msgspec import field
 
 from tokenswarm.contract.ends import Ends, OpenEnds
+from tokenswarm.contract.engine_title import engine_title
 from tokenswarm.contract.series_file import read_record, write_record
 
 TUNE_FORMAT = 1
@@ -84,6 +85,8 @@ class Tune(msgspec.Struct):
     sentence: str = ""
     """The answer in a sentence, for a list of results."""
     engine: str = ""
+    engine_title: str = ""
+    """What people call the engine; in older files its name stands for it."""
     scenario: str = ""
     objective: str = ""
     unit: str = ""
@@ -104,6 +107,11 @@ class Tune(msgspec.Struct):
     time: TimeRecord = field(default_factory=TimeRecord)
     fresh_runs: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def engine_called(self) -> str:
+        """The engine's title, as a page or a sentence has it."""
+        return engine_title(self.engine_title, self.engine)
 
 
 def read_tune(folder: Path) -> Tune:

@@ -127,6 +127,11 @@ class RunPlan:
     """The user's own name for the run."""
 
     @property
+    def engine_title(self) -> str:
+        """What people call the engine; `external` for whatever answers at `host`."""
+        return self.engine_name if self.engine is None else self.engine.spec.title
+
+    @property
     def cpu_note(self) -> str:
         """What a reader of its figures should know of an engine on this CPU; empty for any other."""
         if self.engine is None or not self.engine_on_this_cpu:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.foreign import printable
+from tokenswarm.contract.engine_title import title_or_name
 from tokenswarm.generator.ui_session import UiSession
 
 CAPACITY, COMPARE = "capacity", "compare"
@@ -33,7 +34,7 @@ def offered(session: UiSession) -> dict[str, object]:
         "chosen": session.scenario,
         "engine": [THIS, *session.engines],
         "other": _other(session),
-        "this": session.engine.title or session.engine.name or "",
+        "this": title_or_name(session.engine.title, session.engine.name) or "",
         "budget": BUDGETS,
         "duration": DURATIONS,
         "repeats": REPEATS,

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import field
 
+from tokenswarm.contract.engine_title import engine_title
 from tokenswarm.contract.manifest import EndedEarlyRecord, GitRecord, HostRecord, LoadRecord
 from tokenswarm.contract.summary.figure import Number, Record
 
@@ -24,7 +25,7 @@ class EngineHeader(Record):
     @property
     def with_version(self) -> str:
         """`vLLM 0.9.1`, as people call it."""
-        return " ".join(part for part in (self.title or self.name or "engine", self.version) if part)
+        return " ".join(part for part in (engine_title(self.title, self.name), self.version) if part)
 
 
 class ScenarioHeader(Record):

@@ -160,9 +160,11 @@ def rise(seen: Probes, q: float, stretch: int) -> Estimate:
     if n < needed:
         where = STRETCHES[stretch] if inside.sum() <= before.sum() else STRETCHES[BEFORE]
         return Estimate(None, n=n, why=f"needs {needed} {where}, has {n}")
-    cycles = min(len(np.unique(seen.cycle[part])) for part in (inside, before))
+    met = {name: len(np.unique(seen.cycle[part])) for name, part in ((STRETCHES[stretch], inside), ("before", before))}
+    where = min(met, key=met.__getitem__)
+    cycles = met[where]
     if cycles < FEWEST_CYCLES:
-        return Estimate(None, n=n, why=f"needs {FEWEST_CYCLES} disturbances, has {cycles}")
+        return Estimate(None, n=n, why=f"needs {FEWEST_CYCLES} disturbances with bystanders {where}, has {cycles}")
     low, high = (float(np.percentile(seen.values[part], q)) for part in (before, inside))
     if low <= 0 or high <= 0:
         return Estimate(None, n=n, why="a latency of 0 has no ratio")

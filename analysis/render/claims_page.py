@@ -46,6 +46,11 @@ def expected(claim: ClaimRecord) -> str:
     return f"{claim.of}: {region}" if region and claim.of else region or claim.of
 
 
+def against(claim: ClaimRecord) -> str:
+    """`contradicts runinfra-equal and spec-3x`; "" where it contradicts none."""
+    return f"contradicts {' and '.join(claim.contradicts)}" if claim.contradicts else ""
+
+
 def _value(evidence: ClaimEvidence) -> str:
     figure = evidence.figure
     if figure.value is None:
@@ -95,7 +100,7 @@ def claims_table(record: Claims) -> Table:
         for title, lines in (
             ("theirs", [expected(claim) or theirs(claim)]),
             ("ours", ours(claim)),
-            ("", [_reason(claim)]),
+            ("", [against(claim), _reason(claim)]),
         ):
             for line in filter(None, lines):
                 words.append(f"\n{title}{': ' if title else ''}{line}", style="" if title else "dim")
@@ -122,8 +127,10 @@ def list_table(record: Claims) -> Table:
 
 
 def _cells(record: Claims) -> Iterator[dict[str, object]]:
+    names = {claim.name for claim in record.claims}
     for claim in _sorted(record):
         yield {
+            "against": [(name, name in names) for name in claim.contradicts],
             "claim": claim,
             "expected": expected(claim),
             "ours": ours(claim),
@@ -160,7 +167,7 @@ def claims_markdown(record: Claims) -> str:
         wanted = expected(claim)
         cells = (
             f"**{escape(claim.name)}**: {escape(claim.sentence)}",
-            escape(theirs(claim)) + (f"<br>{escape(wanted)}" if wanted else ""),
+            "<br>".join(escape(line) for line in (theirs(claim), wanted, against(claim)) if line),
             "<br>".join(map(escape, ours(claim))) or text.MISSING,
             f"{_MARKS.get(claim.state, '')} {escape(_verdict(claim))}",
         )

@@ -58,7 +58,7 @@ def interference_section(run: Run, result: Interference | None) -> ChartSection:
     """Each bystander's latencies by the time since a disturbance began; left out where nobody disturbs."""
     classes = classes_of(run.manifest)
     if result is None or classes is None or not result.latencies:
-        return ChartSection("interference", _TITLE)
+        return ChartSection("bystanders", _TITLE)
     starts, length_s = disturbances(classes, run.requests, run.measured)
     charts = []
     for key, title in TITLES.items():
@@ -66,11 +66,12 @@ def interference_section(run: Run, result: Interference | None) -> ChartSection:
         if len(seen.values) and seen.values.max() > 0:
             charts.append(_scatter(key, title, seen))
     return ChartSection(
-        "interference",
+        "bystanders",
         "Interference, request by request",
         charts,
         "Each point is a bystander's request, by when it was sent (or had its first token) after the latest "
         f"long prefill of {' or '.join(result.disturbers)} was sent.",
+        nav="Bystanders",
     )
 
 

@@ -101,6 +101,19 @@ def test_checks_are_registered(claim: Claim) -> None:
     assert claim.run.check != FLAGS or set(claim.run.commands) == set(claim.needs.engines)
 
 
+def test_claims_that_contradict_each_other_say_so_on_both_sides() -> None:
+    against = {claim.name: set(claim.contradicts) for claim in ALL if claim.contradicts}
+    assert all(name in against[other] for name, others in against.items() for other in others)
+    assert against["gpustack-qwen35-9b"] == {"throughput-8b", "gpustack-qwen3-14b-sglang"}
+    assert against["runinfra-equal"] == {"throughput-8b", "aimultiple-29"}
+    figures = {claim.name: (claim.expect.figure, claim.run.check) for claim in ALL}
+    assert all(
+        figures[name] == figures[other] or {name, other} == {"gpustack-qwen35-9b", "throughput-8b"}
+        for name, others in against.items()
+        for other in others
+    )
+
+
 def test_sources_have_a_title_and_nearly_all_a_url() -> None:
     sources = load_sources()
     assert {statement.source for claim in ALL for statement in claim.published} == set(sources)

@@ -194,6 +194,15 @@ def test_a_newer_record_is_refused_and_pages_escape(bench: Bench, tmp_path: Path
         read_claims(tmp_path)
 
 
+def test_what_a_claim_contradicts_is_named_and_led_to(bench: Bench) -> None:
+    record = bench.play(claim("a", "first", ("vllm",)), claim("b", "second", ("vllm",)))
+    record.claims[0].contradicts = ["b", "elsewhere"]
+    page = render_claims(record)
+    assert 'id="claim-b"' in page and 'contradicts <a href="#claim-b">' in page
+    assert "contradicts <code>elsewhere</code>" in page, "a claim that was not asked for has no row"
+    assert "contradicts b and elsewhere" in claims_markdown(record)
+
+
 def test_listing_and_dry_run_run_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

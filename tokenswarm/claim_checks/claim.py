@@ -121,6 +121,8 @@ class Claim(ClaimTable):
     kind: Literal["speed", "behaviour"]
     sentence: str
     published: list[Published] = Field(min_length=1)
+    contradicts: list[str] = []
+    """Names of claims that cannot hold where this one does."""
     needs: Needs
     run: ClaimRun
     expect: Expect

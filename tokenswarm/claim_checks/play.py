@@ -102,6 +102,7 @@ def record_of(claim: Claim, machine: Machine) -> ClaimRecord:
         command=f"make claims ONLY={claim.name}",
         estimate_s=estimate_s(claim),
         missing=missing(claim, machine),
+        contradicts=list(claim.contradicts),
     )
 
 

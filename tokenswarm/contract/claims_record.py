@@ -53,8 +53,9 @@ class ClaimEvidence(msgspec.Struct):
 
 
 class ClaimRecord(msgspec.Struct):
-    """One claim. `region`: [at least, at most] of the figure if the claim holds, None for an open end. `missing`: what
-    this machine lacks; `command`: what to type where it is there."""
+    """One claim. `contradicts`: names of claims that cannot hold where this one does. `region`: [at least, at most] of
+    the figure if the claim holds, None for an open end. `missing`: what this machine lacks; `command`: what to type
+    where it is there."""
 
     name: str = ""
     title: str = ""
@@ -73,6 +74,7 @@ class ClaimRecord(msgspec.Struct):
     evidence: list[ClaimEvidence] = field(default_factory=list)
     state: str = NOT_TESTABLE
     why: str = ""
+    contradicts: list[str] = field(default_factory=list)
 
 
 class Claims(msgspec.Struct):

@@ -66,12 +66,21 @@ def test_a_threefold_rise_is_within_its_interval_and_none_is_not_called_one() ->
 
 @pytest.mark.parametrize(
     ("cycles", "each", "words"),
-    [(FEWEST_CYCLES - 1, 20, f"needs {FEWEST_CYCLES} disturbances"), (30, 1, "needs 100 during")],
+    [
+        (FEWEST_CYCLES - 1, 20, f"needs {FEWEST_CYCLES} disturbances with bystanders during"),
+        (30, 1, "needs 100 during"),
+    ],
 )
 def test_too_few_disturbances_or_bystanders_have_no_rise(cycles: int, each: int, words: str) -> None:
     figure = rise(probes(cycles, 3.0, each), 95, DURING)
     assert figure.value is None and figure.why.startswith(words)
     assert BEYOND * 20 == 100
+
+
+def test_disturbances_that_follow_each_other_leave_no_bystander_before_and_it_is_said() -> None:
+    seen = probes(30, 3.0)
+    seen.stretch[(seen.cycle > 6) & (seen.stretch == BEFORE)] = AFTER
+    assert rise(seen, 50, DURING).why == f"needs {FEWEST_CYCLES} disturbances with bystanders before, has 7"
 
 
 def folder(path: Path, mode: str = "open", mix: dict | None = MIX, firsts: float | None = 500.0) -> Run:
@@ -153,7 +162,11 @@ def test_the_page_shows_the_stretches_and_comparisons_have_the_rise(tmp_path: Pa
     run = folder(tmp_path / "run")
     summary = summarise(run)
     page = render(run, summary)
-    assert "<h2>Interference</h2>" in page and "interference-ttft-ms" in page
+    assert (
+        '<h2 id="interference">Interference</h2>' in page
+        and 'data-nav="Bystanders"' in page
+        and "interference-ttft-ms" in page
+    )
     assert "during / before" in page and "rose to" in page
     rises = {rate.name: rate.figure_of(summary) for rate in METRICS.rates() if rate.name.startswith("bystander")}
     assert rises["bystander_ttft_rise"].value > 5 and rises["bystander_gap_rise"].value == 1

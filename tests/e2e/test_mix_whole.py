@@ -1,9 +1,8 @@
-"""A mix of scenarios as a whole run: over workers, and as the work of a comparison."""
+"""A mix of scenarios as a whole run: over workers, and as the work of a comparison (its figures: tests/series)."""
 
 from __future__ import annotations
 
 import csv
-import json
 import subprocess
 from pathlib import Path
 
@@ -68,9 +67,3 @@ def test_a_comparison_of_a_mix_asks_both_sides_the_same(results: Path) -> None:
     common = asked[0].keys() & asked[1].keys()
     assert {name for name, _, _ in common} == {"RagReader", "BatchClassifier"}
     assert {key: asked[0][key] for key in common} == {key: asked[1][key] for key in common}
-    comparisons = list(results.glob("comparison-*/comparison.json"))
-    if not comparisons:  # on a busy machine a side may have measured nothing
-        assert " is INVALID: " in run.stderr
-        return
-    text = comparisons[0].read_text()
-    assert json.loads(text) and all(f'"{name}"' in text for name in ("RagReader", "BatchClassifier"))

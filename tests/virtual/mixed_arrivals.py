@@ -12,6 +12,8 @@ import pandas as pd
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.presence import present
 from tokenswarm.client.answer import Answer
+from tokenswarm.contract.manifest import WarmupRecord
+from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import REQUEST_COLUMNS, names
 from tokenswarm.generator.mix_draw import ClassDraw
 from tokenswarm.generator.request_body import constant_body, request_body
@@ -22,6 +24,7 @@ from tokenswarm.scenario.model import Scenario
 from tokenswarm.sim.config import Config
 from tokenswarm.virtual.clock import Clock
 from tokenswarm.virtual.engine import VirtualEngine, simulated
+from tokenswarm.virtual.run import VirtualRun
 from tokenswarm.workloads import create
 from tokenswarm.workloads.corpus import Corpus, load_corpus
 
@@ -31,10 +34,12 @@ CORPUS = load_corpus()
 class MixedArrivals:
     """One run of a mix whose sessions are one question each."""
 
-    def __init__(self, scenario: Scenario, config: Config, seed: int, corpus: Corpus = CORPUS) -> None:
+    def __init__(
+        self, scenario: Scenario, config: Config, seed: int, corpus: Corpus = CORPUS, salt: str = "virtual"
+    ) -> None:
         self._seed, self._load = seed, scenario.load
         self._classes = scenario.classes()
-        self._workloads = {name: create(each, corpus, seed, "virtual") for name, each in self._classes.items()}
+        self._workloads = {name: create(each, corpus, seed, salt) for name, each in self._classes.items()}
         self._bodies = {name: constant_body(config.model, each.output) for name, each in self._classes.items()}
         self._draw = ClassDraw(present(scenario.mix), seed, 0, dict.fromkeys(self._classes, 1.0))
         self._engine, self._clock = VirtualEngine(config), Clock()
@@ -71,3 +76,12 @@ def interference_rows(settings: str, flags: Sequence[str], seed: int) -> tuple[S
     """The scenario interference with these settings, and its requests on a simulator with these flags."""
     scenario = load_scenario("interference", parse_set(settings))
     return scenario, MixedArrivals(scenario, simulated(*flags), seed).play()
+
+
+def mixed_run(scenario: Scenario, config: Config, corpus: Corpus, *, seed: int, salt: str) -> VirtualRun:
+    """The same as a run that is all measured, for `VirtualLoad`."""
+    arrivals, timeline = MixedArrivals(scenario, config, seed, corpus, salt), Timeline(0.0)
+    arrivals.play()
+    timeline.set_window(0.0, scenario.load.duration_s, scenario.load.drain_s)
+    timeline.end_measuring(scenario.load.duration_s, scenario.load.drain_s)
+    return VirtualRun(arrivals.rows, timeline, WarmupRecord())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -141,6 +142,22 @@ def test_a_private_prompt_of_another_script_is_known_where_it_is_escaped_too() -
     prompt = Prompt([{"role": "user", "content": text}], "c", 1, 0, private=True)
     assert without_prompt(f"got {text}", prompt) == LEFT_OUT
     assert without_prompt(f"got {json.dumps(text)}", prompt) == LEFT_OUT
+
+
+@pytest.mark.parametrize("word", ["stop", "length", "tool_calls"])
+def test_the_word_for_the_end_of_an_answer_is_kept_also_where_a_prompt_says_the_same(word: str) -> None:
+    prompt = Prompt([{"role": "user", "content": word}], "c", 1, 0, private=True)
+    assert without_prompt(word, prompt) == word, "answers that were cut are known by it"
+    assert without_prompt(f"got {word}", prompt) == LEFT_OUT
+
+
+def test_a_quotation_is_found_wherever_it_lies_in_a_prompt() -> None:
+    rng = Random(1)
+    text = "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(300))
+    prompt = Prompt([{"role": "user", "content": text}], "c", 1, 0, private=True)
+    for at in range(len(text) - 11):
+        assert without_prompt(f"?! {text[at : at + 12]} ?!", prompt) == LEFT_OUT
+        assert without_prompt(f"?! {text[at : at + 11]} ?!", prompt) != LEFT_OUT
 
 
 def test_sub_agents_on_record_are_sessions_beside_the_one_that_started_them(tmp_path: Path, corpus: Corpus) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,15 +63,15 @@ def can_be_virtual(plan: RunPlan) -> bool:
 
 
 class VirtualLoad:
-    """`run_load` in virtual time; `clock` goes on by each run's length."""
+    """`run_load` in virtual time; `clock` goes on by each run's length. `play`: computes a run, where `run` cannot."""
 
-    def __init__(self, clock: EngineClock) -> None:
-        self.clock = clock
+    def __init__(self, clock: EngineClock, play: Callable[..., VirtualRun] | None = None) -> None:
+        self.clock, self._play = clock, play
 
     def __call__(self, options: LoadOptions, console: Console, tools: LoadTools) -> RunOutcome:
         """One run; nothing of `tools` is needed. Raises UserError for what is wrong before it."""
         plan = resolve(options)
-        if plan.engine is None or not can_be_virtual(plan):
+        if plan.engine is None or not (self._play or can_be_virtual(plan)):
             raise UserError(Exit.USAGE, "only a scenario without a mix on the simulator can be run in virtual time")
         flags = _flags(plan.engine)
         config = simulated(*flags)
@@ -80,7 +81,8 @@ class VirtualLoad:
         manifest = _manifest(plan, config, flags, run_id)
         write_manifest(folder, manifest)
         began = time.time()
-        result = run(plan.scenario, config, plan.corpus, seed=plan.scenario.prompts.seed, salt=str(manifest.salt))
+        play = self._play or run
+        result = play(plan.scenario, config, plan.corpus, seed=plan.scenario.prompts.seed, salt=str(manifest.salt))
         _write_rows(folder, run_id, result, began)
         _finish(manifest, result, began)
         write_manifest(folder, manifest)

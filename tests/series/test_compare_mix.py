@@ -68,5 +68,5 @@ def test_both_sides_of_a_mix_are_asked_the_very_same_by_each_class(
 def test_a_slower_side_is_worse_in_each_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = compared(tmp_path, monkeypatch, f"engine.sim-vllm.time_scale={SLOWER}")
     for name in CLASSES:
-        found = of_class(document, name, "tpot_p50_ms")
+        found = of_class(document, name, "e2e_p50_ms")
         assert found["state"] == "worse" and found["ratio"]["ci95"][0] > 1 and found["ratio"]["value"] >= 1 / SLOWER

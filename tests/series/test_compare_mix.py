@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from tokenswarm.contract.manifest import Manifest, read_manifest
 from tokenswarm.series import pairs
 from tokenswarm.virtual.load import EngineClock, VirtualLoad
 
+pytestmark = pytest.mark.slow  # whole runs, if in virtual time
 MIX = "rag:1 batch:3"
 CLASSES = {"RagReader", "BatchClassifier"}
 SLOWER = 0.5
@@ -25,7 +27,9 @@ def compared(results: Path, monkeypatch: pytest.MonkeyPatch, b_set: str = "") ->
     virtual = VirtualLoad(EngineClock(), mixed_run)
     monkeypatch.setattr(pairs, "run_load", lambda options, console, *, tools: virtual(options, console, tools))
     monkeypatch.setattr(pairs.PairedRuns, "_check", lambda self, folder: None)  # there is no engine to bring up
-    words = ["compare", "--scenario", MIX, "--engines", "sim-vllm", "--rate", "6", "--duration", "20s"]
+    salts = map("{:016x}".format, count(1))
+    monkeypatch.setattr(pairs, "fresh_salt", lambda: next(salts))
+    words = ["compare", "--scenario", MIX, "--engines", "sim-vllm", "--rate", "2", "--duration", "60s"]
     words += ["--repeats", "3", "--all-pairs", "--b-set", b_set, "--output", str(results / "out")]
     code = cli.main([*words, "--results", str(results)])
     document = json.loads((results / "out" / "comparison.json").read_text("utf-8"))
@@ -68,5 +72,5 @@ def test_both_sides_of_a_mix_are_asked_the_very_same_by_each_class(
 def test_a_slower_side_is_worse_in_each_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = compared(tmp_path, monkeypatch, f"engine.sim-vllm.time_scale={SLOWER}")
     for name in CLASSES:
-        found = of_class(document, name, "e2e_p50_ms")
+        found = of_class(document, name, "tpot_p50_ms")
         assert found["state"] == "worse" and found["ratio"]["ci95"][0] > 1 and found["ratio"]["value"] >= 1 / SLOWER

@@ -151,6 +151,17 @@ def test_the_word_for_the_end_of_an_answer_is_kept_also_where_a_prompt_says_the_
     assert without_prompt(f"got {word}", prompt) == LEFT_OUT
 
 
+def test_the_end_of_an_answer_costs_no_look_at_the_prompt() -> None:
+    class Untouched(str):
+        def translate(self, *_: object) -> str:
+            raise AssertionError("a prompt of 100,000 tokens takes longer than the times to be measured")
+
+    prompt = Prompt([{"role": "user", "content": Untouched("secret")}], "c", 1, 0, private=True)
+    assert without_prompt("stop", prompt) == "stop"
+    with pytest.raises(AssertionError):
+        without_prompt("got it", prompt)
+
+
 def test_a_quotation_is_found_wherever_it_lies_in_a_prompt() -> None:
     rng = Random(1)
     text = "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(300))

@@ -14,9 +14,13 @@ class RagReader(LLMUser):
 
 from __future__ import annotations
 
+from tokenswarm.base.early_signals import as_python_does, end_at_once_by_signals
+
+end_at_once_by_signals()  # first: an import that is interrupted ends in an error of whatever it was importing
+
 from tokenswarm.base.last_handler import handle_our_errors
 
-handle_our_errors("tokenswarm")  # first: under plain Locust nobody else reports an import that fails
+handle_our_errors("tokenswarm")  # under plain Locust nobody else reports an import that fails
 
 import logging
 import sys
@@ -44,6 +48,7 @@ from tokenswarm.generator.turns import next_turn
 from tokenswarm.locust_extensions import metrics_port, web_ui_tab
 from tokenswarm.workloads.base import Message, Prompt, Session, cache_buster_prefix, shared_scope
 
+as_python_does()
 plugin.register(web_ui_tab, metrics_port)
 
 _MS_PER_S = 1e3

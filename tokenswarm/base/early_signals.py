@@ -11,14 +11,15 @@ import os
 import signal
 from types import FrameType
 
-from tokenswarm.base.errors import Exit
-
 _STDERR = 2
+_INTERRUPTED = 130
+"""Exit.INTERRUPTED, whose module would be one more import that is not covered."""
 
 
 def end_at_once_by_signals() -> None:
     """From now on Ctrl-C, SIGTERM and SIGHUP end this process with one sentence; each where nobody handles it yet, and
-    where it is not ignored, as SIGINT is for a job in the background and SIGHUP under nohup."""
+    where it is not ignored, as SIGINT is for a job in the background and SIGHUP under nohup. In another thread than the
+    first nothing changes: Python lets that one alone handle signals."""
     for name, nobodys in (
         ("SIGINT", signal.default_int_handler),
         ("SIGTERM", signal.SIG_DFL),
@@ -26,7 +27,10 @@ def end_at_once_by_signals() -> None:
     ):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is nobodys:
-            signal.signal(number, _end)
+            try:
+                signal.signal(number, _end)
+            except ValueError:  # another thread
+                return
 
 
 def as_python_does() -> None:
@@ -45,4 +49,4 @@ def _end(number: int, frame: FrameType | None) -> None:
         os.write(_STDERR, f"tokenswarm: interrupted{by}\n".encode())
     except OSError:  # nobody reads it
         pass
-    os._exit(Exit.INTERRUPTED)
+    os._exit(_INTERRUPTED)

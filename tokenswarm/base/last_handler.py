@@ -88,12 +88,12 @@ def log_bug(error: Exception, folder: Path | None = None) -> str:
 
 def handle_our_errors(program: str) -> None:
     """Let an error that ends this process, and that passed through code of ours, be reported as a bug, and an
-    interrupt of it in one sentence; every other one goes where it went before. For processes whose main program is not
+    interrupt in one sentence; every other error goes where it went before. For processes whose main program is not
     ours, such as plain Locust's."""
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if isinstance(error, KeyboardInterrupt) and is_ours(trace):
+        if isinstance(error, KeyboardInterrupt):
             print(f"{program}: interrupted", file=sys.stderr)
             raise SystemExit(int(Exit.INTERRUPTED))
         if not isinstance(error, Exception) or not is_ours(trace):

@@ -19,6 +19,7 @@ from tokenswarm.base.errors import UserError
 from tokenswarm.base.last_handler import is_ours, report_bug
 from tokenswarm.generator.distributed import MasterRole, WorkerRole
 from tokenswarm.generator.greenlet_errors import report_greenlet_errors
+from tokenswarm.generator.interrupts import interrupt_between_greenlets
 from tokenswarm.generator.load_process import LoadProcess
 from tokenswarm.generator.plain_locust import form_arguments
 from tokenswarm.generator.roles import LocalRole, ProcessRole
@@ -76,6 +77,7 @@ def _on_init(environment: Environment, runner: Runner, **_: object) -> None:
         for extend in _extensions:
             extend(environment, role)
         refresh_clock()
+        interrupt_between_greenlets()
     except UserError as error:
         print(f"tokenswarm: {error}", file=sys.stderr, flush=True)
         raise SystemExit(int(error.code)) from None

@@ -209,6 +209,23 @@ def test_the_first_interrupt_ends_the_run_in_good_order(tmp_path: Path) -> None:
     assert log == ["locust asked to stop", "locust ended", "engine stopped"]
 
 
+class InterruptedWhileItWaits(FakeLocust):
+    """An interrupt while the leader still waits for workers of other machines, in which it hears nothing."""
+
+    def events(self) -> Any:
+        yield None
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield None
+        assert "locust asked to stop" in self.log
+
+
+def test_an_interrupt_before_the_load_begins_is_no_failure_of_the_load_generator(tmp_path: Path) -> None:
+    log: list[str] = []
+    outcome, _ = live(tmp_path, LoadTools(tools(log, []).engine, lambda *_: InterruptedWhileItWaits(log, [])))
+    assert (outcome.status, outcome.error) == ("interrupted", None)
+    assert manifest(outcome.folder)["ended_early"]["sentence"] == "the run was interrupted by SIGTERM"
+
+
 @pytest.mark.parametrize(("compatible", "told"), [(None, False), (True, False), (False, True)])
 def test_the_sdk_is_spoken_of_only_where_it_was_tried_and_does_not_get_along(
     compatible: bool | None, told: bool, tmp_path: Path

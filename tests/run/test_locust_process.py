@@ -19,7 +19,7 @@ def test_one_that_never_lets_go_is_ended_all_the_same(tmp_path: Path, monkeypatc
         "while True: time.sleep(1)\n"
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(locust_process, "_STOP_S", 0.2)
+    monkeypatch.setattr(locust_process, "_NOT_BEGUN_S", 0.2)  # it reports nothing: its run has not begun
     monkeypatch.setattr(locust_process, "_EXIT_GRACE_S", 0.2)
     processes = LocustProcesses(Leader([Path("x.py")], "http://127.0.0.1:1", [], {}), tmp_path / "log", 0, None)
     try:
@@ -30,6 +30,7 @@ def test_one_that_never_lets_go_is_ended_all_the_same(tmp_path: Path, monkeypatc
             if "busy" in (tmp_path / "log").read_text():
                 processes.ask_to_stop()
         assert heard and processes.leader.wait(10) != 0
+        assert "had not ended 0.2 s after it was asked to" in str(processes.failure()), "not `by signal 9`"
     finally:
         processes.end()
 

@@ -52,14 +52,14 @@ def capacity_of(options: LoadOptions, asked: CapacityAsked, console: Console) ->
     from tokenswarm.analysis.capacity_files import write_capacity_files
     from tokenswarm.analysis.render.capacity_words import progress_lines
     from tokenswarm.commands.series_runs import reported
-    from tokenswarm.contract.capacity import read_capacity
+    from tokenswarm.contract.capacity import read_resumable_capacity
     from tokenswarm.run.run_plan import resolve
     from tokenswarm.series.capacity import CapacityPlan, CapacityRule, search_capacity
 
     plan = asked.plan or resolve(options)
     record = new_record(plan, asked)
     if asked.resume:
-        record = _same_question(read_capacity(asked.folder), record, asked.folder)
+        record = _same_question(read_resumable_capacity(asked.folder), record, asked.folder)
     make_folder(asked.folder)
     judge = CapacityJudge(record, asked.folder)
 

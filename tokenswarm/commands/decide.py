@@ -71,14 +71,13 @@ def _decide(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.decision_files import DECISION_HTML
     from tokenswarm.analysis.render.decision_page import decision_sentences
     from tokenswarm.commands.decide_stages import Stages
-    from tokenswarm.contract.decision import read_decision
     from tokenswarm.contract.series_file import record_json
     from tokenswarm.series.decide import decide
 
     console = Console(stderr=options.json, markup=False)
     sides = _sides(options, argv)
     folder = options.resume or series_folder(options.results, "decision")
-    decision = _new(options, argv, sides) if options.resume is None else _going_on(read_decision(folder), sides)
+    decision = _new(options, argv, sides) if options.resume is None else _going_on(folder, sides)
     stages = Stages(options, [base for base, _ in sides], decision, folder, console)
     _print_plan(console, decision, stages)
     if options.dry_run:
@@ -164,7 +163,12 @@ def _new(options: argparse.Namespace, argv: list[str], sides: list[tuple[LoadOpt
     )
 
 
-def _going_on(decision: Decision, sides: list[tuple[LoadOptions, RunPlan]]) -> Decision:
+def _going_on(folder: Path, sides: list[tuple[LoadOptions, RunPlan]]) -> Decision:
+    from tokenswarm.contract.decision import DECISION_JSON, read_resumable_decision
+    from tokenswarm.contract.series_file import damaged
+    from tokenswarm.series.decide import planned_stages
+
+    decision = read_resumable_decision(folder)
     names = [plan.engine_name for _, plan in sides]
     earlier = [side.engine for side in decision.sides]
     if names != earlier or any(plan.scenario.name != decision.scenario for _, plan in sides):
@@ -172,6 +176,12 @@ def _going_on(decision: Decision, sides: list[tuple[LoadOptions, RunPlan]]) -> D
             Exit.USAGE,
             f"the decision to resume was about {' and '.join(earlier)} and scenario {decision.scenario}: give the same",
         )
+    wanted, there = (
+        [(stage.kind, stage.engine, stage.folder) for stage in stages]
+        for stages in (planned_stages(decision.sides), decision.stages)
+    )
+    if wanted != there:
+        raise damaged(folder / DECISION_JSON, "its stages are not those of its engines")
     return decision
 
 

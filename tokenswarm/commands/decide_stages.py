@@ -31,8 +31,9 @@ from tokenswarm.commands.capacity_series import CapacityAsked, capacity_of
 from tokenswarm.commands.series_runs import reported
 from tokenswarm.commands.tune import START_S, RaceAsked, own_flags, race_settings, space_of_engine
 from tokenswarm.contract.capacity import CAPACITY_JSON
-from tokenswarm.contract.decision import Decision, SideRecord, StageRecord
+from tokenswarm.contract.decision import DECISION_JSON, DONE, RACE, Decision, SideRecord, StageRecord
 from tokenswarm.contract.search_progress import INTERRUPTED
+from tokenswarm.contract.series_file import damaged
 from tokenswarm.contract.summary.summary_file import read_summary
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.tables import SERIES_JSON
@@ -84,11 +85,20 @@ class Stages:
         self._folder, self._console = folder, console
         self._plans = [resolve(base) for base in bases]
         self._spaces = [space_of_engine(plan, options.space) for plan in self._plans]
+        self._refuse_unknown_settings()
         self._engine = SharedEngine()
         self._series = SeriesTools(engine=self._engine.tools)
         if decision.virtual:
             clock = EngineClock()
             self._series = SeriesTools(run=VirtualLoad(clock), now=clock.now, checks=False)
+
+    def _refuse_unknown_settings(self) -> None:
+        """Of a decision that goes on. Raises UserError (RUN_FOLDER)."""
+        raced = {stage.engine for stage in self._decision.stages if stage.kind == RACE and stage.state == DONE}
+        for side, space in zip(self._decision.sides, self._spaces, strict=True):
+            if side.engine in raced and side.candidate not in [each.name for each in space.candidates]:
+                why = f"it took the settings '{side.candidate}' for {side.engine}, which the space does not have"
+                raise damaged(self._folder / DECISION_JSON, why)
 
     def tools(self) -> DecideTools:
         """The stages as `series.decide` wants them."""

@@ -8,11 +8,13 @@ import msgspec
 
 from tokenswarm.contract.ends import Ends, OpenEnds
 from tokenswarm.contract.engine_title import engine_title
-from tokenswarm.contract.series_file import read_record, write_record
+from tokenswarm.contract.series_file import read_record, read_to_go_on, write_record
 from tokenswarm.contract.summary.figure import Figure
 
 CAPACITY_JSON = "capacity.json"
 CAPACITY_FORMAT = 1
+UNITS = ("users", "requests_s")
+"""Of a load."""
 OUTPUT, USER_SPEED, TTFT, E2E, COST, ENERGY = (
     "output_tok_s_per_gpu",
     "tok_s_per_user",
@@ -127,6 +129,28 @@ class Capacity(msgspec.Struct):
 def read_capacity(folder: Path) -> Capacity:
     """The capacity.json of a folder. Raises UserError (RUN_FOLDER)."""
     return read_record(folder / CAPACITY_JSON, Capacity, CAPACITY_FORMAT)
+
+
+def read_resumable_capacity(folder: Path) -> Capacity:
+    """The same for a search that goes on. Raises UserError (RUN_FOLDER) where what it holds cannot be of a search."""
+    return read_to_go_on(folder / CAPACITY_JSON, Capacity, CAPACITY_FORMAT, _wrong)
+
+
+def _wrong(record: Capacity) -> str | None:
+    if record.capacity.unit not in UNITS:
+        return f"capacity.unit is {record.capacity.unit!r}"
+    if not record.start > 0.0:
+        return f"start is {record.start:g}"
+    for each in (record, *record.tiers):
+        if not 0.0 < each.target < 1.0 or not all(limit > 0.0 for limit in each.slo.values()):
+            return "a limit or target of its requests is none"
+    for number, run in enumerate(record.runs, start=1):
+        least = min(run.measured, run.requests, run.usd, run.wall_s, run.measured_s)
+        if not run.load > 0.0 or least < 0 or (run.measured and not run.measured_s):
+            return f"run {number} has a load, time or count that no run has"
+        if run.run in ("", ".", "..") or "/" in run.run:
+            return f"run {number} names no folder beside it"
+    return None
 
 
 def write_capacity(folder: Path, record: Capacity) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
 from msgspec import field
 
-from tokenswarm.contract.capacity import CapacityFigure
-from tokenswarm.contract.series_file import read_record, write_record
+from tokenswarm.contract.capacity import UNITS, CapacityFigure
+from tokenswarm.contract.series_file import read_record, read_to_go_on, write_record
 from tokenswarm.contract.tune_record import Ratio
 
 DECISION_FORMAT = 1
@@ -129,6 +129,31 @@ class Decision(msgspec.Struct):
 def read_decision(folder: Path) -> Decision:
     """The decision.json of a folder. Raises UserError (RUN_FOLDER) if it is not there or of a newer format."""
     return read_record(folder / DECISION_JSON, Decision, DECISION_FORMAT)
+
+
+def read_resumable_decision(folder: Path) -> Decision:
+    """The same for a decision that goes on. Raises UserError (RUN_FOLDER) where what it holds cannot be of one."""
+    return read_to_go_on(folder / DECISION_JSON, Decision, DECISION_FORMAT, _wrong)
+
+
+def _wrong(decision: Decision) -> str | None:
+    pairs = decision.pairs
+    if decision.load_unit not in UNITS or not all(side.capacity.unit in UNITS for side in decision.sides):
+        return "a unit of load is none"
+    if any(value is not None and not value > 0.0 for value in (decision.load, decision.budget_s)):
+        return "a load or budget is not above 0"
+    if any(side.gpus < 1 for side in decision.sides):
+        return "an engine has no GPU"
+    if not 0 <= pairs.gone_through <= pairs.planned:
+        return f"{pairs.gone_through} of {pairs.planned} pairs were made"
+    if any(PurePath(run).is_absolute() or ".." in PurePath(run).parts for run in (*pairs.a, *pairs.b)):
+        return "a run is not in its folder"
+    for stage in decision.stages:
+        if stage.state not in (PENDING, DONE, STOPPED, FAILED, SKIPPED):
+            return f"a stage is {stage.state!r}"
+        if any(time is not None and time < 0.0 for time in (stage.allowed_s, stage.begun_with_s, stage.spent_s)):
+            return "a stage took less than no time"
+    return None
 
 
 def write_decision(folder: Path, decision: Decision) -> None:

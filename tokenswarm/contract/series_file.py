@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,31 @@ def read_record(path: Path, kind: type[Record], newest: int) -> Record:
     if isinstance(version, int) and (sentence := too_new(path.name, version, newest)) is not None:
         raise UserError(Exit.RUN_FOLDER, f"{path.parent}: {sentence}")
     return tolerant_record(content, kind)
+
+
+def read_to_go_on(
+    path: Path, kind: type[Record], newest: int, wrong: Callable[[Record], str | None] = lambda _: None
+) -> Record:
+    """The same for a series that goes on from it: nothing of it may be missing or unfit, for what was measured so far
+    would be told otherwise. `wrong`: why its values cannot be those of a series, in words, if they cannot.
+
+    Raises UserError (RUN_FOLDER).
+    """
+    read_record(path, kind, newest)  # whether it is there, and of a format that is known
+    try:
+        record = msgspec.convert(read_object(path), kind)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise damaged(path, str(error)) from None
+    if (why := wrong(record)) is not None:
+        raise damaged(path, why)
+    return record
+
+
+def damaged(path: Path, why: str) -> UserError:
+    """The error of a record from which nothing can go on."""
+    return UserError(
+        Exit.RUN_FOLDER, f"{path} is damaged ({why}): it cannot be resumed; what its runs measured is in their folders"
+    )
 
 
 def record_json(record: msgspec.Struct) -> str:

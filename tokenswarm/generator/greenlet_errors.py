@@ -11,8 +11,8 @@ from tokenswarm.base.last_handler import is_ours
 
 
 def report_greenlet_errors(bug: Callable[[Exception], None]) -> None:
-    """From now on call `bug` with an error of this package that ends a greenlet or a callback of the event loop, and say
-    nothing of an interrupt there, which the main greenlet gets. All others, such as those of a locustfile, go where
+    """From now on call `bug` with an error of this package that ends a greenlet or a callback of the event loop, and
+    say nothing of an interrupt there, which the main greenlet gets. All others, such as those of a locustfile, go where
     they went before."""
     hub = gevent.get_hub()
     before = hub.handle_error

@@ -30,6 +30,9 @@ _POLL_S = 0.25
 _EXIT_GRACE_S = 20.0
 _STOP_S = 60.0
 """How long a run may take to end once it was asked to: what is in flight is cancelled, workers hand over their rows."""
+_NOT_BEGUN_S = 3.0
+"""The same of a run that has not begun: there is nothing to hand over, and a leader that waits for workers of other
+machines hears nothing meanwhile."""
 _LEAVES_S = 5.0
 _MOST_REPLACED = 20
 """Workers that are started in place of others, so that one that always ends does not do so for ever."""
@@ -67,6 +70,7 @@ class LocustProcesses:
         self._socket, theirs = socket.socketpair()
         self._received = b""
         self._asked_at: float | None = None
+        self._heard = self._given_up = False
         inherited = {**without_disturbing(), UNDER_COMMAND_VARIABLE: "1"}
         environment = {**inherited, **leader.variables, LIVE_VARIABLE: str(theirs.fileno())}
         self._links = _LinksWithoutCommas()
@@ -128,7 +132,8 @@ class LocustProcesses:
         """What the leader reports, as it comes; None at least four times a second. Ends when the leader does."""
         while True:
             ready, _, _ = select.select([self._socket], [], [], _POLL_S)
-            if self._asked_at is not None and time.monotonic() - self._asked_at > _STOP_S:
+            if self._asked_at is not None and time.monotonic() - self._asked_at > self._stop_s:
+                self._given_up = True
                 self.kill()  # a user's code that never lets go, say; what was written is kept
             if not ready:
                 yield None
@@ -141,7 +146,12 @@ class LocustProcesses:
                 return
             *lines, self._received = (self._received + data).split(b"\n")
             for line in lines:
+                self._heard = True
                 yield json.loads(line)
+
+    @property
+    def _stop_s(self) -> float:
+        return _STOP_S if self._heard else _NOT_BEGUN_S
 
     def ask_to_stop(self) -> None:
         """Let the run end now, gracefully: rows are handed over."""
@@ -176,6 +186,12 @@ class LocustProcesses:
     def failure(self) -> UserError:
         """Why the leader has ended before it had to: its own sentence where it ended by an exit code of ours, else
         what it printed last."""
+        if self._given_up:
+            return UserError(
+                Exit.LOAD_GENERATOR,
+                f"the load generator had not ended {self._stop_s:g} s after it was asked to, and was made to; the rows "
+                "that it wrote are kept.",
+            )
         with contextlib.suppress(subprocess.TimeoutExpired):  # it has closed its socket, so it is about to leave
             self.leader.wait(_LEAVES_S)
         return self._failure_of(self.leader) or UserError(

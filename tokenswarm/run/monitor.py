@@ -112,7 +112,8 @@ class RunMonitor:
                 self._began = True
             if self._watch is not None:
                 self._obey(self._watch.look(event if event is not None and event["event"] == "live" else None))
-        if not self._done and self._outcome.error is None:
+        unbegun = self._locust.asked_to_stop and not self._began  # nothing was lost with it
+        if not self._done and self._outcome.error is None and not unbegun:
             self._load_generator_failed(self._locust.failure())
         if self._outcome.status != "aborted":
             self._outcome.status = "complete" if self._done and self._outcome.error is None else "failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import msgspec
@@ -43,6 +44,25 @@ def read_state(folder: Path) -> TuneState:
     """The state of a race. Raises UserError (RUN_FOLDER)."""
     path = folder / SERIES_JSON
     try:
-        return msgspec.json.decode(path.read_bytes(), type=TuneState)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        state = msgspec.json.decode(path.read_bytes(), type=TuneState)
+        if (why := _wrong(state)) is not None:
+            raise ValueError(why)
+    except (OSError, ValueError, RecursionError) as error:  # what msgspec raises is a ValueError
         raise UserError(Exit.RUN_FOLDER, f"{path} is not the record of a race that could go on: {error}") from None
+    return state
+
+
+def _wrong(state: TuneState) -> str | None:
+    known = set(state.candidates)
+    for number, each in enumerate(state.rounds, start=1):
+        if not known >= {*each.figures, *each.runs}:
+            return f"round {number} has candidates that the race has not"
+        if any(figure is not None and not 0.0 <= figure < math.inf for figure in each.figures.values()):
+            return f"round {number} has a figure that no run has"
+    if not set(state.fresh) <= {"default", "winner"} or not known >= set(state.failures):
+        return "it has runs or failures of others than its candidates"
+    if state.fresh_pairs < 0 or (state.fresh_pairs and len(state.fresh) < 2):
+        return f"{state.fresh_pairs} fresh pairs were made"
+    if min(state.total_s, state.starts_s, state.starts) < 0:
+        return "it took less than no time"
+    return None

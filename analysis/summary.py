@@ -121,7 +121,7 @@ def summarise(run: Run) -> Summary:
     if len(levels) < 2:
         _of_one_load(summary, run, window)
     late = () if len(levels) > 1 else facts.timing  # of several loads, each has errors and limits of its own
-    disagreements = implausible(run, window, summary)
+    disagreements = implausible(run, window, summary, len(levels) < 2 and not keeping.overloaded)
     further = [reason_of(each, facts.judged_metrics) for each in disagreements]
     if len(levels) > 1 and window is not None:
         summary = by_level(run, summary, levels, kept, (objectives, refused))

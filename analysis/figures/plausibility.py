@@ -61,6 +61,19 @@ the same by more than chance: an interval of such values is a single point, and 
 FIRST_TOKENS = frozenset({"ttft", "ttfo", "scheduled_ttft"})
 """Metrics that are no better than the stamps of first tokens."""
 
+BETWEEN_TOKENS = frozenset({"tpot", "per_user_tok_s", "per_user_tok_s_low"})
+"""Metrics of the time between an answer's first and last token."""
+AT_ONCE_MS = 0.05
+"""Milliseconds a token below which an answer came at once: twenty times what the fastest engines need."""
+AT_ONCE_TOKENS = 8
+"""An answer of fewer may be one piece of several tokens."""
+MOST_AT_ONCE = 0.5
+"""Share of such answers from which the time between tokens is not the engine's."""
+WITHOUT_TEXT, HARDLY_ANY = 0.1, 0.01
+"""Shares of the successes that hold nothing, from which the run measured something else, and from which it is said."""
+ENDED_ITSELF = 0.1
+"""Share of answers that may end before their length although output.ignore_eos was sent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
@@ -89,6 +102,10 @@ class Answers:
     prompt_chars: np.ndarray
     ttft_ms: np.ndarray = field(default_factory=lambda: np.empty(0))
     """None of a run in virtual time, whose times were computed."""
+    stream_ms: np.ndarray = field(default_factory=lambda: np.empty(0))
+    """From the first to the last token; NaN where the answer was not streamed."""
+    ended_itself: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
+    """Whether it ended before its length although it was told not to; none where no answer was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +129,10 @@ class EngineCounts:
 def contradictions(answers: Answers, counted: EngineCounts) -> list[Contradiction]:
     """All that does not agree, in the order of this module."""
     all_checks: Iterable[Contradiction | None] = (
+        without_text(answers),
         same_latency(answers),
+        at_once(answers),
+        ended_early(answers),
         output_tokens(answers),
         output_speed(answers),
         prompt_tokens(answers),
@@ -141,6 +161,62 @@ def same_latency(answers: Answers) -> Contradiction | None:
         "rounded or made up, not measured, and their interval, a single point at worst, tells nothing.",
         share,
         SAME_LATENCY,
+        "share",
+    )
+
+
+def without_text(answers: Answers) -> Contradiction | None:
+    """Successes that hold nothing: neither an event with text nor a token by the engine's count."""
+    held = np.nan_to_num(answers.chunks) + np.nan_to_num(answers.completion_tokens)
+    empty, n = int((held == 0).sum()), len(held)
+    if not n or empty < HARDLY_ANY * n:
+        return None
+    return Contradiction(
+        "without_text",
+        frozenset(),
+        f"{empty:,} of {n:,} answers hold no text and no token: a filter, a gateway or the model ended them at once. "
+        "They count as answers, but were no work for the engine. See their finish_reason in requests.csv.",
+        empty / n,
+        WITHOUT_TEXT,
+        "share",
+        whole_run=empty > WITHOUT_TEXT * n,
+    )
+
+
+def at_once(answers: Answers) -> Contradiction | None:
+    """Answers of many tokens that came in one piece: the time between their tokens is that of a buffer."""
+    if not len(answers.stream_ms):
+        return None
+    streamed = (answers.completion_tokens >= AT_ONCE_TOKENS) & ~np.isnan(answers.stream_ms)
+    n = int(streamed.sum())
+    a_token = answers.stream_ms[streamed] / (answers.completion_tokens[streamed] - 1.0)
+    pieces = int((a_token < AT_ONCE_MS).sum())
+    if n < FEWEST_TO_TELL or pieces <= MOST_AT_ONCE * n:
+        return None
+    return Contradiction(
+        "at_once",
+        BETWEEN_TOKENS,
+        f"{pieces:,} of {n:,} streamed answers came in one piece, all tokens at once: something between engine and "
+        "client (a proxy, a gateway) holds answers back until they are whole. Their TTFT is the time of the whole "
+        "answer, and nothing is known of the time between tokens. Switch its buffering off.",
+        pieces / n,
+        MOST_AT_ONCE,
+        "share",
+    )
+
+
+def ended_early(answers: Answers) -> Contradiction | None:
+    """Answers that ended by themselves although the scenario asked for their whole length."""
+    n, short = len(answers.ended_itself), int(answers.ended_itself.sum())
+    if not n or short <= ENDED_ITSELF * n:
+        return None
+    return Contradiction(
+        "ended_early",
+        frozenset(),
+        f"{short:,} of {n:,} answers ended before their length although output.ignore_eos asks for it: the endpoint "
+        "ignores the field, so answers are shorter than asked, and two engines may give different lengths.",
+        short / n,
+        ENDED_ITSELF,
         "share",
     )
 
@@ -316,7 +392,10 @@ def above_ideal(counted: EngineCounts) -> Contradiction | None:
 
 
 RULES = (
+    "without_text",
     "same_latency",
+    "at_once",
+    "ended_early",
     "usage_output",
     "usage_speed",
     "usage_prompt",
@@ -326,5 +405,7 @@ RULES = (
     "engine_output",
     "hit_rates",
     "above_ideal",
+    "never_begun",
+    "never_ended",
 )
 """Names of all contradictions, in the order in which docs/metrics.md has them."""

@@ -13,6 +13,7 @@ from tokenswarm.analysis.figures.interference import sentence
 from tokenswarm.analysis.figures.plausibility import Answers, Contradiction, EngineCounts, contradictions
 from tokenswarm.analysis.figures.quantities import counter_growth, is_ok
 from tokenswarm.analysis.figures.slo import objectives_of_classes
+from tokenswarm.analysis.figures.unanswered import unanswered
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.verdict.outcome import INVALID, NOTE
@@ -20,7 +21,7 @@ from tokenswarm.analysis.verdict.outcome import INVALID, NOTE
 from tokenswarm.contract.manifest import VIRTUAL, Reason
 from tokenswarm.contract.metric import Latency, Rate
 from tokenswarm.contract.metrics import METRICS
-from tokenswarm.contract.objectives import parse_slo_key
+from tokenswarm.contract.objectives import SloKey, parse_slo_key
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.interference_records import Interference
 from tokenswarm.contract.summary.level_records import LevelFigures
@@ -34,10 +35,13 @@ HEADLINES = frozenset(metric.name for metric in METRICS if metric.headline)
 
 def judged_metrics(run: Run) -> frozenset[str]:
     """The metrics that a run is judged by: the headlines, and those that a gate is about."""
+    return HEADLINES | {each.metric.name for each in _gates(run)}
+
+
+def _gates(run: Run) -> list[SloKey]:
     table = run.manifest.scenario.table("slo")
     keys = [*table, *(key for lines in objectives_of_classes(run.manifest).values() for key in lines)]
-    parsed = (parse_slo_key(str(key)) for key in keys)
-    return HEADLINES | {each.metric.name for each in parsed if each is not None}
+    return [parsed for key in keys if (parsed := parse_slo_key(str(key))) is not None]
 
 
 def _is_about(gate: SloGate, metrics: Collection[str]) -> bool:
@@ -107,9 +111,19 @@ def _figures(part: Summary | LevelFigures, metrics: Collection[str]) -> Iterator
             yield from (own.p50, own.p95, own.p99, own.mean)
 
 
-def implausible(run: Run, window: Window | None, summary: Summary) -> list[Contradiction]:
-    """What does not agree in a run."""
-    return contradictions(_answers(run), _counted(run, window, summary))
+def implausible(run: Run, window: Window | None, summary: Summary, of_one_load: bool) -> list[Contradiction]:
+    """What does not agree in a run. `of_one_load`: it had one load, which the engine could carry; else requests that
+    the end of the run cancelled are another rule's matter."""
+    by_themselves = contradictions(_answers(run), _counted(run, window, summary))
+    if not of_one_load:
+        return by_themselves
+    return [*by_themselves, *unanswered(run.requests, window, _judged_percentiles(run))]
+
+
+def _judged_percentiles(run: Run) -> list[tuple[str, float]]:
+    """Latencies with the percentiles that the run is judged by: p95 of headlines, and those of its gates."""
+    gated = [(each.metric.name, each.percentile) for each in _gates(run) if each.percentile is not None]
+    return [*((name, 95.0) for name in HEADLINES), *gated]
 
 
 def reason_of(each: Contradiction, judged: Collection[str]) -> Reason:
@@ -129,7 +143,15 @@ def _answers(run: Run) -> Answers:
         by_usage=(ok["token_source"] == "usage").to_numpy(),
         seconds=ok["e2e_ms"].to_numpy() / 1e3,
         ttft_ms=np.empty(0) if run.manifest.engine.runtime == VIRTUAL else ok["ttft_ms"].to_numpy(dtype=float),
+        stream_ms=(ok["last_token_ms"] - ok["ttft_ms"]).to_numpy(dtype=float),
+        ended_itself=(ok["finish_reason"] == "stop").to_numpy()
+        if _asked_for_whole_length(run)
+        else np.empty(0, dtype=bool),
     )
+
+
+def _asked_for_whole_length(run: Run) -> bool:
+    return run.manifest.scenario.table("output").get("ignore_eos") is True
 
 
 def _counted(run: Run, window: Window | None, summary: Summary) -> EngineCounts:

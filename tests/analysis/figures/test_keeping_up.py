@@ -43,8 +43,8 @@ def open_loop(tmp_path: Path, *, rate: float, capacity: float):
             request_id=f"r{number}",
             ttft_ms=1000 * (ended - sent) + number * 7 % 100 / 1000,
             ttfo_ms=1000 * (ended - sent),
-            e2e_ms=1000 * (ended - sent) + 1,
-            last_token_ms=1000 * (ended - sent) + 1,
+            e2e_ms=1000 * (ended - sent) + 10,
+            last_token_ms=1000 * (ended - sent) + 10,
         )
         for number, (sent, ended) in enumerate(zip(due, end, strict=True))
     ]

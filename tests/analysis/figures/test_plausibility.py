@@ -128,3 +128,41 @@ def test_each_contradiction_names_the_figures_that_it_spoils_and_both_numbers() 
     assert all(each.metrics and each.rule in RULES and each.sentence.endswith(".") for each in found)
     others = next(each for each in found if each.rule == "others_served")
     assert others.whole_run and "79" in others.sentence and "18" in others.sentence
+
+
+@pytest.mark.parametrize(("empty", "expected"), [(0, []), (1, [False]), (3, [False]), (4, [True]), (30, [True])])
+def test_answers_that_hold_nothing_are_no_answers(empty: int, expected: list[bool]) -> None:
+    without = np.arange(30) < empty
+    tokens = np.where(without, 0.0, 100.0)
+    found = contradictions(replace(answers(), chunks=tokens, completion_tokens=tokens), counted())
+    assert [each.whole_run for each in found if each.rule == "without_text"] == expected
+    assert all(f"{empty} of 30 answers hold no text" in each.sentence for each in found)
+
+
+def test_tokens_that_cannot_be_shown_are_still_an_answer() -> None:
+    assert rules(answers(chunks=0, completion_tokens=5)) == []
+
+
+@pytest.mark.parametrize(
+    ("stream_ms", "tokens", "expected"),
+    [
+        (0.5, 100.0, ["at_once"]),
+        (0.0, 100.0, ["at_once"]),
+        (20.0, 100.0, []),
+        (0.1, 4.0, []),
+        (np.nan, 100.0, []),
+    ],
+)
+def test_tokens_that_come_all_at_once_tell_no_time_between_them(
+    stream_ms: float, tokens: float, expected: list[str]
+) -> None:
+    found = contradictions(
+        replace(answers(completion_tokens=tokens, chunks=tokens), stream_ms=np.full(30, stream_ms)), counted()
+    )
+    assert [each.rule for each in found] == expected
+    assert all("tpot" in each.metrics and "ttft" not in each.metrics for each in found)
+
+
+@pytest.mark.parametrize(("stopped", "expected"), [(3, []), (4, ["ended_early"])])
+def test_an_ignored_ignore_eos_is_told(stopped: int, expected: list[str]) -> None:
+    assert rules(replace(answers(), ended_itself=np.arange(30) < stopped)) == expected

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.examples import examples
 from tokenswarm.client.answer import Answer
 from tokenswarm.client.decode import Decoder
-from tokenswarm.client.events import error_text
 from tokenswarm.client.http import ResponseReader
+from tokenswarm.client.refusals import error_text
 from tokenswarm.client.stream import StreamDecoder, split_thinking
 from tokenswarm.contract.tables import ERROR_KINDS, REQUEST_COLUMNS, format_rows
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tokenswarm.client.events import error_kind, read_event
+from tokenswarm.client.events import read_event
+from tokenswarm.client.refusals import error_kind
 from tokenswarm.client.responses import as_chat_body, as_chat_event
 from tokenswarm.client.stream import StreamDecoder
 

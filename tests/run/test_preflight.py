@@ -324,11 +324,19 @@ def test_a_redirect_of_the_request_alone_is_explained_and_not_followed(endpoint:
         ("unknown field ignore_eos", "endpoint.send_ignore_eos=false"),
         ("seed is not supported", "endpoint.send_seed=false"),
         ("the chat template is missing", "endpoint.api=completions"),
+        ("Streaming is not enabled for this deployment", "output.stream=false"),
+        ("max_tokens is too large: 128. This model supports at most 100 completion tokens", "output.max_tokens=..."),
     ],
 )
 def test_a_refusal_names_the_setting_that_helps(endpoint: Endpoint, said: str, setting: str) -> None:
     endpoint.chat = lambda body: (400, {"error": {"message": said}})
     assert setting in str(refused(endpoint.load("m")))
+
+
+def test_a_gateway_that_does_not_stream_is_loaded_by_a_setting(endpoint: Endpoint) -> None:
+    document = {"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}
+    endpoint.chat = lambda body: (200, document)
+    assert 'SET="output.stream=false"' in str(refused(endpoint.load("m")))
 
 
 def test_a_path_that_is_not_there_names_the_settings_for_paths(endpoint: Endpoint) -> None:

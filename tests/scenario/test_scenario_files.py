@@ -166,6 +166,7 @@ def test_an_empty_salt_is_no_salt():
         ("user.think_time_s=-2", "SET: user.think_time_s.value is -2, but should be at least 0"),
         ("rag.document_tokens.mean=x", "SET: rag.document_tokens.mean is 'x', but should be a number"),
         ("output.stream=yes", "SET: output.stream is 'yes', but should be true or false"),
+        ("output.extra.stream_options=x", "which tokenswarm sets itself: set endpoint.send_stream_options"),
         ("output.extra.model=x", "SET: output.extra: may not hold 'model', which tokenswarm sets itself"),
         ("output.extra.n=2", "SET: output.extra: may not hold 'n' other than 1"),
         ("output.extra.best_of=4", "SET: output.extra: may not hold 'best_of' other than 1"),

@@ -37,6 +37,27 @@ def sane_json(text: str | bytes) -> object:
         raise ValueError("it is nested too deeply") from None
 
 
+def loose_json(content: bytes) -> object:
+    """The value of what Python's own reader and the servers of others take for JSON: texts may hold control characters,
+    bytes that are no UTF-8 (which become U+FFFD), and halves of characters, which are left as they are. Numbers are
+    sane, or None. Raises ValueError if it is nothing like JSON."""
+    try:
+        return json.loads(
+            content.decode("utf-8", "replace"),
+            strict=False,
+            parse_float=_sane_float,
+            parse_int=_sane_int,
+            parse_constant=lambda _: None,
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def without_halves(text: str) -> str:
+    """The text with U+FFFD in place of each half of a character; halves that belong together become one."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def _writable(value: object) -> object:
     """The value without lone surrogates in its texts and names."""
     if isinstance(value, str):

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from tokenswarm.base.numbers import without_halves
 from tokenswarm.base.presence import present
 from tokenswarm.client.answer import Answer
-from tokenswarm.client.events import Event, NoEvent, error_kind, error_text, merged, read_event
+from tokenswarm.client.events import Event, NoEvent, merged, read_event
 from tokenswarm.client.http import ResponseReader
+from tokenswarm.client.refusals import error_kind, error_text
 from tokenswarm.client.responses import as_chat_body
 from tokenswarm.client.stream import (
     FAILED_FINISH,
@@ -40,8 +42,16 @@ _MAYBE_QUOTA = (400, 403, 429)
 """With which a used-up quota is told beside 402, if the body says so."""
 
 
+_NO_BODY = (204, 205)
+
+
+def is_answer(status: int | None) -> bool:
+    """Whether what comes with this HTTP status is an answer. 201 and its like: some gateways say so of every POST."""
+    return status is not None and 200 <= status < 300 and status not in _NO_BODY
+
+
 def status_error(status: int) -> str:
-    """The error kind of an HTTP status other than 200."""
+    """The error kind of an HTTP status that is no answer's."""
     if status in _STATUS_ERRORS:
         return _STATUS_ERRORS[status]
     if 400 <= status < 500:
@@ -79,7 +89,7 @@ class Decoder:
         return self.stream.token_stamps[-1] if self.stream.token_stamps else None
 
     def _is_stream(self) -> bool:
-        return self.streamed and self._reader.status == 200
+        return self.streamed and is_answer(self._reader.status)
 
     def conclude(self, answer: Answer, sent_ns: int, failure: tuple[str, str] | None, end_ns: int) -> Answer:
         """Fill `answer` with everything that the bytes say, once there will be no more of them.
@@ -94,7 +104,7 @@ class Decoder:
             answer.simulated = reader.headers.get("x-simulated", "").lower() == "true"
             if reader.coding and not reader.broken:
                 answer.oddities += (f"the answer is compressed ({reader.coding})",)
-        if reader.status is not None and reader.status != 200:
+        if reader.status is not None and not is_answer(reader.status):
             self._refused(answer)
         elif self._is_stream():
             self._streamed(answer, sent_ns, failure, end_ns)
@@ -147,7 +157,11 @@ class Decoder:
         stream = self.stream
         if stream.finish_reason is not None:
             return
-        begins = f"; it begins with {stream.strange.decode('utf-8', 'replace')}" if stream.strange else ""
+        begins = (
+            f"; {'among it' if stream.token_stamps else 'it begins with'} {stream.strange.decode('utf-8', 'replace')}"
+            if stream.strange
+            else ""
+        )
         if not stream.events:
             self._no_stream(answer)
         elif not stream.done:
@@ -156,7 +170,7 @@ class Decoder:
             answer.fail("truncated", f"the stream held [DONE], but no token and no finish_reason{begins}")
 
     def _no_stream(self, answer: Answer) -> None:
-        """A whole answer of 200 without a single event: an error in plain JSON, or something else altogether."""
+        """A whole answer without a single event: an error in plain JSON, or something else altogether."""
         body = b"".join(piece for _, piece in self._reader.bodies)
         if not body.strip():
             return answer.fail("truncated", "the answer has no body")
@@ -201,14 +215,14 @@ class Decoder:
         answer.finish_reason = choice.finish_reason
         message = choice.message
         if message is not None:
-            texts = [(end_ns, text) for text in message.texts()]
+            texts = [(end_ns, without_halves(text)) for text in message.texts()]
             thoughts, answer.text, _ = split_thinking(texts)
-            answer.reasoning = message.thought + thoughts
+            answer.reasoning = without_halves(message.thought) + thoughts
             calls = CallsSoFar()
             message.gather(calls)
             answer.calls = calls.whole()
         else:
-            answer.text = choice.text or ""
+            answer.text = without_halves(choice.text or "")
         for usage in event.counts():
             answer.usage = merged(answer.usage, usage)
         if choice.finish_reason in FAILED_FINISH:

@@ -7,12 +7,13 @@ no JSON object, or has no choice where one should be, raises `NoEvent`. Pure.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from tokenswarm.base.numbers import sane_json
+from tokenswarm.base.numbers import loose_json, without_halves
 from tokenswarm.client.answer import Usage
 from tokenswarm.client.tool_calls import CallsSoFar
 
@@ -20,24 +21,6 @@ MAX_COUNT = 10**12
 """More tokens than this are no count of one request; they would spoil every sum."""
 _MAX_DEPTH = 8
 """Parts within parts of a content; deeper ones hold no text."""
-_SHOWN_CHARS = 2000
-"""Of an error body that has no sentence of its own."""
-_ERROR_KEYS = (
-    "error",
-    "base_resp",
-    "errors",
-    "message",
-    "detail",
-    "msg",
-    "status_msg",
-    "error_msg",
-    "error_message",
-    "errmsg",
-    "reason",
-    "title",
-    "description",
-)
-"""Where a failure's sentence stands, from the outside in."""
 _THOUGHTS = frozenset({"thinking", "reasoning", "reasoning_content", "thought", "reasoning_text", "summary_text"})
 """Types of a part that is reasoning; also the names of the field that holds its text."""
 _TEXTS = ("text", "content", "output_text", "refusal")
@@ -263,14 +246,23 @@ class _Lenient:
 
     def _nearly_json(self, payload: bytes) -> object:
         """What Python's json writes as NaN or Infinity, and numbers beyond all bounds, become None: they are of fields
-        that nobody needs, such as log probabilities. Raises NoEvent where it is no JSON apart from that."""
-        if b"\\ud" in payload.lower():  # half a character, maybe, which would be lost from the text
-            raise NoEvent(self._problem)
+        that nobody needs, such as log probabilities. A text with control characters, bytes that are no UTF-8 or half a
+        character is a text all the same. Raises NoEvent where it is no JSON apart from that."""
         try:
-            document = sane_json(payload)
+            document = loose_json(payload)
         except ValueError:
             raise NoEvent(self._problem) from None
-        self.odd["its JSON has a number that is none"] = None
+        known = len(self.odd)
+        try:
+            json.loads(payload)
+        except UnicodeDecodeError:
+            self.odd["its text is not UTF-8"] = None
+        except ValueError:
+            self.odd["its JSON has a control character in a text"] = None
+        if b"\\ud" in payload.lower() and _has_half(document):
+            self.odd["its text has half a character"] = None
+        if len(self.odd) == known:
+            self.odd["its JSON has a number that is none"] = None
         return document
 
     def event(self) -> Event:
@@ -305,6 +297,7 @@ class _Lenient:
         if finish is not None and not isinstance(finish, str):
             self._note("finish_reason", finish)
             finish = msgspec.json.encode(finish).decode()[:40] if finish else None
+        finish = finish and without_halves(finish)
         return Choice(
             self._delta(choice, "delta"),
             self._delta(choice, "message"),
@@ -375,8 +368,8 @@ class _Lenient:
                 self._note("tool_calls.function.arguments", arguments)
                 arguments = msgspec.json.encode(arguments).decode() if arguments else None
             yield _ToolCall(
-                name=name if isinstance(name, str) else None,
-                arguments=arguments,
+                name=without_halves(name) if isinstance(name, str) else None,
+                arguments=arguments and without_halves(arguments),
                 index=call.get("index"),
                 id=call.get("id"),
             )
@@ -417,42 +410,12 @@ class _Lenient:
         )
 
 
-_QUOTA = (
-    "insufficient_quota",
-    "quota_exceeded",
-    "exceeded your current quota",
-    "billing",
-    "insufficient_balance",
-    "insufficient balance",
-    "insufficient credits",
-    "out of credits",
-    "payment required",
-    "credit balance",
-    "budget has been exceeded",
-    "budget_exceeded",
-)
-"""Words by which a quota that is used up, and not a rate, is told."""
-_RATE = ("rate_limit", "rate limit", "ratelimit", "too many requests")
-
-
-def error_kind(body: bytes) -> str:
-    """The kind of a failure that an engine or a gateway reports in a body: `quota_exceeded`, `rate_limited`, or
-    `engine_error` for any other."""
+def _has_half(document: object) -> bool:
     try:
-        document = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return "engine_error"
-    table = document if isinstance(document, dict) else {}
-    error = table.get("error")
-    tables = [each for each in (table, error) if isinstance(each, dict)]
-    codes = {each.get(name) for each in tables for name in ("code", "status") if isinstance(each.get(name), str | int)}
-    words = (
-        " ".join(str(each.get(name)) for each in tables for name in ("code", "type", "status")) + " " + error_text(body)
-    )
-    words = words.lower()
-    if codes & {402, "402"} or any(sign in words for sign in _QUOTA):
-        return "quota_exceeded"
-    return "rate_limited" if codes & {429, "429"} or any(sign in words for sign in _RATE) else "engine_error"
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _kind(value: object) -> str:
@@ -461,15 +424,3 @@ def _kind(value: object) -> str:
         return "null"
     kinds = ((bool, "true or false"), (str, "a text"), (int | float, "a number"), (list, "a list"), (dict, "an object"))
     return next(word for kind, word in kinds if isinstance(value, kind))
-
-
-def error_text(body: bytes) -> str:
-    """The sentence inside an error body, in whichever of the usual shapes it comes; else the body's beginning."""
-    try:
-        error = msgspec.json.decode(body)
-        for key in _ERROR_KEYS:
-            while isinstance(error, dict) and error.get(key):
-                error = error[key]
-        return (error if isinstance(error, str) else msgspec.json.encode(error).decode())[:_SHOWN_CHARS]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return body[:_SHOWN_CHARS].decode("utf-8", "replace")

@@ -14,6 +14,24 @@ MAX_HEADER_BYTES = 256 * 1024
 """An answer whose head is longer than this is not HTTP from an inference engine."""
 
 
+_LENIENT = dict.fromkeys(
+    (
+        "lenient_headers",
+        "lenient_chunked_length",
+        "lenient_transfer_encoding",
+        "lenient_version",
+        "lenient_optional_cr_before_lf",
+        "lenient_optional_lf_after_cr",
+        "lenient_spaces_after_chunk_size",
+    ),
+    True,
+)
+"""What other clients take from odd servers too: folded headers, a length beside chunks, lines that end with LF alone,
+sizes of chunks with blanks. It is dangerous where answers are passed on to others, which nobody does here."""
+_HTTP_2 = b"\x00\x00"
+"""How the first frame of HTTP/2 begins, whose type, at its fourth byte, is 4."""
+
+
 def request_head(endpoint: Endpoint, path: str, headers: Mapping[str, str]) -> bytes:
     """The constant part of the head of a POST to that path of the API; append `Content-Length`, per-request headers and
     the blank line."""
@@ -54,6 +72,7 @@ class ResponseReader:
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(**_LENIENT)
         self._body_index = 0
         self._head_bytes = 0
         self._decompressor: Decompressor | None = None
@@ -84,7 +103,12 @@ class ResponseReader:
         except httptools.HttpParserUpgrade:
             self._break("the server switched to another protocol")
         except httptools.HttpParserError as error:
-            self._break(str(error) or type(error).__name__)
+            http_2 = self.headers_index is None and data.startswith(_HTTP_2) and data[3:4] == b"\x04"
+            self._break(
+                "the server speaks HTTP/2 alone here (perhaps this is its port for gRPC)"
+                if http_2
+                else str(error) or type(error).__name__
+            )
         if self.headers_index is None and self._head_bytes > MAX_HEADER_BYTES:
             self._break(f"no end of the headers within {MAX_HEADER_BYTES} bytes")
 

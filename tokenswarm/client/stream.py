@@ -6,8 +6,10 @@ its last byte did. It never raises on what an engine sends: what is wrong become
 
 from __future__ import annotations
 
+from tokenswarm.base.numbers import without_halves
 from tokenswarm.client.answer import Answer, Usage
-from tokenswarm.client.events import Choice, NoEvent, error_kind, error_text, merged, read_event
+from tokenswarm.client.events import Choice, NoEvent, merged, read_event
+from tokenswarm.client.refusals import error_kind, error_text
 from tokenswarm.client.responses import as_chat_event
 from tokenswarm.client.tool_calls import CallsSoFar
 
@@ -15,6 +17,8 @@ _THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
 FAILED_FINISH = ("abort", "error")
 """finish_reason values by which an engine says that it gave up on the request."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NO_DATA = (b":", b"id", b"retry")
+_SHOWN_BYTES = 120
 
 
 _Pattern = tuple[bytes, bytes, list[tuple[int, str]]]
@@ -47,6 +51,7 @@ class StreamDecoder:
 
     __slots__ = (
         "_data",
+        "_half",
         "_lessons",
         "_line",
         "_named_error",
@@ -70,6 +75,7 @@ class StreamDecoder:
     def __init__(self) -> None:
         self._line = bytearray()
         self._data: list[bytes] = []
+        self._half = ""
         self._named_error = False
         self._skip_lf = False
         self._pattern: _Pattern | None = None
@@ -89,7 +95,7 @@ class StreamDecoder:
         self.odd: dict[str, None] = {}
         """What was odd of the events, each thing once."""
         self.strange = b""
-        """The beginning of the first event that says nothing that is known here."""
+        """The beginning of the first event, or line among events, that says nothing that is known here."""
         self.error: tuple[str, str] | None = None
 
     def feed(self, stamp: int, piece: bytes) -> None:
@@ -184,6 +190,11 @@ class StreamDecoder:
             self._named_error = line[6:].strip() == b"error"
         elif line.startswith(_BYTE_ORDER_MARK + b"data:"):
             self._take_line(stamp, line[len(_BYTE_ORDER_MARK) :])
+        elif line.startswith(b"error:") and line[6:].strip() and not self.done:  # as llama.cpp once told of failures
+            self.events = True
+            self._fail(error_kind(line[6:].strip()), error_text(line[6:].strip()))
+        elif not line.startswith(_NO_DATA) and self.events and not self.done and not self.strange:
+            self.strange = line[:_SHOWN_BYTES]  # such as an error in plain JSON
         # comments (":...") and other fields (id:, retry:) carry no tokens
 
     def _fail(self, kind: str, detail: str) -> None:
@@ -202,7 +213,11 @@ class StreamDecoder:
         try:
             event, odd = read_event(payload)
         except NoEvent as error:
-            self._fail("malformed_event", str(error))
+            if payload.strip(b' "').upper() == b"[DONE]":
+                self.done = True
+                self.odd["[DONE] is written otherwise"] = None
+            else:
+                self._fail("malformed_event", str(error))
             return
         if odd:
             self.odd.update(dict.fromkeys(odd))
@@ -214,7 +229,7 @@ class StreamDecoder:
         if event.choices:
             self._choice(stamp, event.choices[0])
         elif event.choices is None and self.usage is None and not self.strange:
-            self.strange = payload[:120]
+            self.strange = payload[:_SHOWN_BYTES]
 
     def _choice(self, stamp: int, choice: Choice) -> None:
         delta = choice.delta
@@ -222,14 +237,14 @@ class StreamDecoder:
         if delta is not None:
             thought = delta.thought
             if thought:
-                self.reasoning.append((stamp, thought))
+                self.reasoning.append((stamp, self._whole(thought) if self.odd else thought))
                 has_text = True
             for text in delta.texts():
-                self.content.append((stamp, text))
+                self.content.append((stamp, self._whole(text) if self.odd else text))
                 has_text = True
             delta.gather(self.calls)
         elif choice.text:
-            self.content.append((stamp, choice.text))
+            self.content.append((stamp, self._whole(choice.text) if self.odd else choice.text))
             has_text = True
         if has_text:
             self.token_stamps.append(stamp)
@@ -238,6 +253,13 @@ class StreamDecoder:
             self.end_stamp = stamp
             if choice.finish_reason in FAILED_FINISH:
                 self._fail("engine_error", gave_up(choice.finish_reason))
+
+    def _whole(self, text: str) -> str:
+        """The text without halves of characters. Half of one at its end waits for the other in the next event."""
+        text, self._half = self._half + text, ""
+        if "\ud800" <= text[-1:] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        return without_halves(text)
 
 
 def without_markup(content: list[tuple[int, str]], stamps: list[int]) -> list[int]:

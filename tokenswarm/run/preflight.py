@@ -35,6 +35,10 @@ _HINTS = (
     (("seed",), "endpoint.send_seed=false"),
     (("api-version",), "endpoint.query.api-version=..."),
     (("chat template",), "endpoint.api=completions"),
+    (("one json document came",), "output.stream=false"),
+    (("streaming", "not"), "output.stream=false"),
+    (("max_tokens", "too large"), "output.max_tokens=..."),
+    (("max_tokens", "at most"), "output.max_tokens=..."),
 )
 """The setting that helps where the server's words hold all of these."""
 

@@ -15,6 +15,12 @@ from tokenswarm.scenario.values import Count, PositiveSeconds, Seconds, Section,
 
 RESERVED_BODY_KEYS = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "temperature"})
 """The client writes these itself; a scenario or a prompt that overrode them would change what is measured."""
+_INSTEAD = {
+    "stream": "output.stream",
+    "stream_options": "endpoint.send_stream_options",
+    "max_tokens": "output.max_tokens",
+    "temperature": "output.temperature",
+}
 SEVERAL_ANSWERS = frozenset({"n", "best_of"})
 SECOND_LIMIT = "max_completion_tokens"
 
@@ -27,7 +33,8 @@ USUAL_CHARS_PER_TOKEN, LEAST_CHARS_PER_TOKEN, MOST_CHARS_PER_TOKEN = 4.0, 0.5, 2
 def refuse_reserved(keys: Iterable[str]) -> None:
     """Raise ValueError if one of the request body's keys is reserved."""
     for key in sorted(RESERVED_BODY_KEYS.intersection(keys)):
-        raise ValueError(f"may not hold '{key}', which tokenswarm sets itself")
+        instead = f": set {_INSTEAD[key]}" if key in _INSTEAD else ""
+        raise ValueError(f"may not hold '{key}', which tokenswarm sets itself{instead}")
 
 
 def refuse_unaccountable(body: Mapping[str, object]) -> None:
@@ -40,7 +47,8 @@ def refuse_unaccountable(body: Mapping[str, object]) -> None:
             )
     if body.get(SECOND_LIMIT) is not None:
         raise ValueError(
-            f"may not hold '{SECOND_LIMIT}' beside max_tokens, which tokenswarm sends: the limit is output.max_tokens"
+            f"may not hold '{SECOND_LIMIT}' beside max_tokens, which tokenswarm sends: the limit is output.max_tokens, "
+            f"and endpoint.length_field={SECOND_LIMIT} sends it under that name"
         )
 
 

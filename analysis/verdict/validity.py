@@ -426,8 +426,8 @@ def recorded_reasons(run: Run) -> list[Reason]:
                 limit=None,
                 unit="",
                 sentence=(
-                    "The engine took the constraint on its answers and did not enforce it: asked for JSON by a schema, "
-                    f"it answered: {checked.enforced_words}"
+                    "The engine took a constraint on its answers and did not enforce it. What it answered to a prompt "
+                    f"that asks for something else, by kind of constraint: {checked.enforced_words}"
                 ),
             )
         ]

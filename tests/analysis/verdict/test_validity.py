@@ -191,6 +191,14 @@ def test_reason_that_the_run_recorded_itself_is_kept_once(tmp_path: Path) -> Non
     assert [r.sentence for r in summary.reasons] == ["Worker 1 died."]
 
 
+def test_a_constraint_that_was_not_enforced_makes_the_run_invalid_in_the_engines_words(tmp_path: Path) -> None:
+    told = {"enforced": False, "enforced_words": "choice: Yesterday we went to the sea"}
+    summary = judged(tmp_path / "ignored", preflight=told)
+    assert summary.verdict == "INVALID" and rules(summary, "INVALID") == ["not_enforced"]
+    assert "by kind of constraint: choice: Yesterday we went to the sea" in summary.reasons[0].sentence
+    assert judged(tmp_path / "enforced", preflight={"enforced": True}).verdict == "VALID"
+
+
 def test_each_reason_says_what_was_found_and_what_to_do(tmp_path: Path) -> None:
     (reason,) = judged(tmp_path, host_rows=host(0.97)).reasons
     assert "97% of a core" in reason.sentence and "WORKERS" in reason.sentence

@@ -152,7 +152,24 @@ def rate_rows(summary: Summary) -> list[dict[str, object]]:
             "note": _note(rate, summary),
         }
         for rate, figure in rows
-    ]
+    ] + _energy_rows(summary)
+
+
+def _energy_rows(summary: Summary) -> list[dict[str, object]]:
+    """What each GPU took; without a figure, why there is none, for an engine that could have had one."""
+    energy, rows = summary.energy, []
+    for gpu in energy.gpus:
+        if gpu.joules is not None and gpu.mean_w is not None:
+            source = "its energy counter" if gpu.by == "counter" else "its power, integrated"
+            name = f"Energy of {gpu.source.upper()}"
+            rows.append(_row(name, f"{gpu.joules:,.0f} J", f"{gpu.mean_w:,.0f} W on average, by {source}"))
+    if energy.why and not summary.simulated:
+        rows.append(_row("Energy", text.MISSING, f"not known: {energy.why}"))
+    return rows
+
+
+def _row(name: str, value: str, note: str) -> dict[str, object]:
+    return {"name": name, "value": value, "interval": "", "note": note}
 
 
 def _note(rate: Rate, summary: Summary) -> str | None:

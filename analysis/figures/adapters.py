@@ -11,12 +11,16 @@ from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.summary.adapter_records import AdapterGroup, Adapters
 
 
+ALONE = 8
+"""Ranks that have a row each; a power of two."""
+
+
 def adapters_of(manifest: Manifest, requests: pd.DataFrame, rows: pd.DataFrame) -> Adapters | None:
     """None for a run without adapters. `requests`: of all phases, for most adapters are first used in the warm-up;
     `rows`: of the measure phase.
 
-    Ranks are put together by powers of two (1, 2, 3 to 4, 5 to 8, ...), so that a hundred adapters make eight rows and
-    the seldom ones have enough requests between them.
+    The most popular ranks stand alone (ALONE of them); further ones are put together by powers of two (9 to 16, 17 to
+    32, ...), so that a hundred adapters make twelve rows and the seldom ones have enough requests between them.
     """
     count = manifest.scenario.table("lora").get("adapters")
     if not isinstance(count, int) or count < 1:
@@ -27,7 +31,7 @@ def adapters_of(manifest: Manifest, requests: pd.DataFrame, rows: pd.DataFrame) 
     later = rows[~is_first & rows["adapter"].notna().to_numpy()]
     groups, low = [], 1
     while low <= count:
-        high = min(count, low if low == 1 else 2 * (low - 1))
+        high = min(count, low if low <= ALONE else 2 * (low - 1))
         groups.append(_group(rows, low, high))
         low = high + 1
     return Adapters(

@@ -44,10 +44,10 @@ def folder(path: Path, adapters: int | None = 20) -> Run:
     return read_run(make_run.write_run(path, rows, facts))
 
 
-def test_ranks_are_put_together_by_powers_of_two_and_add_up(tmp_path: Path) -> None:
+def test_the_most_popular_ranks_stand_alone_and_others_by_powers_of_two_and_all_add_up(tmp_path: Path) -> None:
     run = folder(tmp_path / "run")
     found = adapters_of(run.manifest, run.requests, run.measured)
-    assert [group.ranks for group in found.groups] == ["1", "2", "3 to 4", "5 to 8", "9 to 16", "17 to 20"]
+    assert [group.ranks for group in found.groups] == [*"12345678", "9 to 16", "17 to 20"]
     assert sum(group.adapters for group in found.groups) == found.adapters == found.used == 20
     assert sum(group.ok + group.failed for group in found.groups) == len(run.measured)
     assert sum(group.share.value for group in found.groups) == pytest.approx(1)

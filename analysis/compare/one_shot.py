@@ -174,6 +174,11 @@ def state_words(contrast: ShotContrast, margin: float) -> str:
     """`no difference (equal within 5%)`, `different`, or what it would take to know."""
     if contrast.state == EQUAL:
         return f"no difference (equal within {100 * margin:.3g}%)"
+    low, high = contrast.ci95 or (0.0, 0.0)
+    if contrast.state == UNDECIDED and (low > 1.0 or high < 1.0):
+        return (
+            "not sure: 1 is outside its interval, but of so many ratios one may be so by chance; repeat it more often"
+        )
     if contrast.state == UNDECIDED:
         more = f": about {contrast.repeats_needed} repeats would tell" if contrast.repeats_needed else ""
         return f"no difference shown (undecided{more})"

@@ -10,7 +10,6 @@ from tokenswarm.analysis.figures.statistics import percentiles, share_of
 from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.summary.adapter_records import AdapterGroup, Adapters
 
-
 ALONE = 8
 """Ranks that have a row each; a power of two."""
 

@@ -164,6 +164,7 @@ def render_one_shot(record: OneShot) -> str:
             how=how(record),
             contrast_headings=CONTRAST_HEADINGS,
             contrasts=list(contrasts_of(record)),
+            paired=all(each.paired for each in record.contrasts),
             notes=notes_of(record),
             on_cpu=on_cpu(record),
             engines=[engine_words(engine) for engine in record.engines],

@@ -88,6 +88,17 @@ def test_a_wide_interval_is_undecided_with_the_repeats_that_would_tell() -> None
     assert "No difference shown" in answer.sentence
 
 
+def test_a_ratio_that_only_its_own_interval_calls_different_is_not_sure_among_all_of_them() -> None:
+    wild = (0.95, 0.78, 0.97, 0.82, 0.86)
+    answer = record(
+        *(shots("vllm", case, 1000.0) for case in ("fresh", "cached_again", "small")),
+        shots("vllm", "cached", 1000.0, noise=wild),
+    )
+    [cached] = [each for each in answer.contrasts if (each.what, each.case_b) == ("duration_s", "cached")]
+    assert cached.state == UNDECIDED and cached.ci95 is not None and cached.ci95[1] < 1.0 and (cached.p or 0) > 0.01
+    assert "not sure: 1 is outside its interval" in cached.sentence
+
+
 def test_one_repeat_gives_no_verdict_and_no_interval() -> None:
     answer = record(shots("vllm", "cold", 5000.0, noise=(1.0,)), shots("sglang", "cold", 4000.0, noise=(1.0,)))
     assert contrast(answer, "tokens_s").state == UNKNOWN

@@ -53,5 +53,9 @@ def mix_note(shares: Mapping[str, MixShare]) -> list[str]:
     asked = ", ".join(f"{name} {text.percent(each.asked)}" for name, each in shares.items())
     requests = ", ".join(f"{name} {text.quantity(each.requests)}" for name, each in shares.items())
     begun = ", ".join(f"{name} {text.quantity(each.sessions)}" for name, each in shares.items())
-    sessions = f" Of the sessions that began: {begun}." if of == "sessions" else ""
-    return [f"Mix: shares of {_OF.get(of, of)} were to be {asked}.{sessions} Of the requests there came: {requests}."]
+    came = f"Of the requests there came: {requests}."
+    if of == "sessions":
+        came = f"Of the sessions that began: {begun}. {came}"
+        if begun == requests:
+            came = f"Of sessions and requests there came: {requests}."
+    return [f"Mix: shares of {_OF.get(of, of)} were to be {asked}. {came}"]

@@ -144,7 +144,7 @@ def rate_rows(summary: Summary) -> list[dict[str, object]]:
     rows = [(rate, figure) for rate, figure in rate_figures(summary, Place.TABLE) if rate.name not in tiles]
     if server_rows(summary):  # which tells the same, over exactly the same events
         rows = [(rate, figure) for rate, figure in rows if rate.name != "server_ttft_mean"]
-    return [
+    shown: list[dict[str, object]] = [
         {
             "name": rate.at(Place.TABLE).title,
             "value": text.quantity(figure),
@@ -152,7 +152,8 @@ def rate_rows(summary: Summary) -> list[dict[str, object]]:
             "note": _note(rate, summary),
         }
         for rate, figure in rows
-    ] + _energy_rows(summary)
+    ]
+    return [*shown, *_energy_rows(summary)]
 
 
 def _energy_rows(summary: Summary) -> list[dict[str, object]]:

@@ -19,6 +19,7 @@ from tokenswarm.analysis.render.capacity_page import (
     render_capacity,
 )
 from tokenswarm.analysis.render.capacity_words import UNITS, load_words
+from tokenswarm.analysis.wording import number
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import link_to, make_folder, write_whole
@@ -120,8 +121,8 @@ def _names(a: Capacity, b: Capacity, labels: Sequence[str | None]) -> tuple[str,
 def _between(low: float | None, high: float | None) -> str:
     """`1.10 to 1.33`, or the one end that is known; empty where neither is."""
     if low is None or high is None:
-        return f"at least {low:.3g}" if low is not None else f"at most {high:.3g}" if high is not None else ""
-    return f"{low:.3g} to {high:.3g}"
+        return f"at least {number(low)}" if low is not None else f"at most {number(high)}" if high is not None else ""
+    return f"{number(low)} to {number(high)}"
 
 
 def ratio_sentence(names: Sequence[str], records: Sequence[Capacity], ratio: CapacityRatio) -> str:
@@ -134,4 +135,4 @@ def ratio_sentence(names: Sequence[str], records: Sequence[Capacity], ratio: Cap
     unit = UNITS[records[0].capacity.unit]
     loads = f"{load_words(records[1].capacity.estimate)} against {load_words(records[0].capacity.estimate)} {unit}"
     open_end = "" if ratio.state != "undecided" else " Which of them can serve more is undecided."
-    return f"{b} can serve {ratio.value:.3g} times what {a} can (95%: {ends or 'not bounded'}): {loads}.{open_end}"
+    return f"{b} can serve {number(ratio.value)} times what {a} can (95%: {ends or 'not bounded'}): {loads}.{open_end}"

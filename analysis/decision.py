@@ -24,7 +24,8 @@ from tokenswarm.analysis.search.decision import (
 )
 from tokenswarm.analysis.search.quality import WORSE
 
-from tokenswarm.contract.capacity import Capacity, CapacityFigure
+from tokenswarm.base.numbers import load_number
+from tokenswarm.contract.capacity import ENDINGS, Capacity, CapacityFigure
 from tokenswarm.contract.decision import Decision, RatioToRunnerUp, SideRecord
 from tokenswarm.contract.manifest import Manifest, read_manifest
 from tokenswarm.contract.summary.figure import Figure
@@ -114,16 +115,17 @@ def per_gpu(figure: CapacityFigure, gpus: int) -> Ratio:
     if low and high and (value is None or high / low > _WIDEST_BRACKET**2):
         value = (low * high) ** 0.5 if high / low <= _WIDEST_BRACKET else None
     if value is None:
+        unit = "users" if figure.unit == "users" else "requests/s"
         bound = (
-            f"{low:.3g} to {high:.3g}"
+            f"between {load_number(low / gpus)} and {load_number(high / gpus)} {unit}"
             if low and high
-            else f"at least {low:.3g}"
+            else f"at least {load_number(low / gpus)} {unit}"
             if low
-            else f"below {high:.3g}"
+            else f"below {load_number(high / gpus)} {unit}"
             if high
-            else "nothing is known"
+            else "not known"
         )
-        return Ratio(None, None, f"{bound}; the search ended: {figure.reason or 'it was not made'}")
+        return Ratio(None, None, f"{bound} ({ENDINGS.get(figure.reason, 'no search was made')})")
     ends = [low / gpus, high / gpus] if low is not None and high is not None else None
     return Ratio(value / gpus, ends, None if ends else "an end of its interval is not known")
 

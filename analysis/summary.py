@@ -49,6 +49,7 @@ from tokenswarm.analysis.verdict.gates import judged
 from tokenswarm.analysis.verdict.overloaded import reasons_of, withhold_latency, without_held_arrivals
 from tokenswarm.analysis.verdict.spoilt import implausible, reason_of, withhold
 
+from tokenswarm.contract.limits import timing_words
 from tokenswarm.contract.manifest import (
     CacheResetRecord,
     CostRecord,
@@ -198,8 +199,7 @@ def _withhold_late(summary: Summary, timing: Iterable[TimingError], level: Level
     """Take out the latencies that are not what they say."""
     for error in timing:
         if error.is_spoilt:
-            why = f"its timing may be off by {error.error_ms:.2g} ms, limit {error.limit_ms:.2g} ms"
-            withhold(summary, [error.name], why, level)
+            withhold(summary, [error.name], timing_words(error.error_ms, error.limit_ms), level)
 
 
 def by_level(

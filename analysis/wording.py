@@ -12,22 +12,20 @@ from tokenswarm.contract.summary.verdict_records import SloGate
 
 NO_INTERVAL = "no interval"
 MISSING = "–"
+SIGNS = {"<=": "≤", ">=": "≥"}
+"""How the directions of an objective are shown, wherever they are."""
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """Three significant digits or so, with thousands separated by a thin gap; a share as a percentage."""
+    """Three significant digits, of 1,000 and more all before the point; a share as a percentage."""
     if value is None:
         return MISSING
     if unit == "share":
         return percent(value)
-    size = abs(value)
-    if size >= 100 or isinstance(value, int):
+    if not value or isinstance(value, int) or abs(value) >= 1_000:
         return f"{value:,.0f}"
-    if size >= 10:
-        return f"{value:.1f}"
-    if size >= 1:
-        return f"{value:.2f}"
-    return f"{value:.3g}"
+    rounded = float(f"{value:.3g}")  # 9.999 is shown as 10.0, not as 10.00
+    return f"{value:,.0f}" if abs(rounded) >= 100 else f"{rounded:#.3g}"
 
 
 def limit(value: float | None, unit: str = "") -> str:
@@ -101,8 +99,8 @@ def duration(seconds: float | None) -> str:
 
 
 def bound_words(gate: SloGate) -> str:
-    """`<= 400 ms`; empty for an objective that is not understood."""
-    return "" if gate.limit is None else f"{gate.op} {limit(gate.limit, gate.unit)}"
+    """`≤ 400 ms`; empty for an objective that is not understood."""
+    return "" if gate.limit is None else f"{SIGNS[gate.op]} {limit(gate.limit, gate.unit)}"
 
 
 def gate_words(gate: SloGate) -> str:
@@ -127,6 +125,16 @@ def spare_words(gate: SloGate) -> str:
 def verdict_words(gate: SloGate) -> str:
     """Both: `met, 892 ms to spare`; `missed, not certain, 112 ms over`."""
     return ", ".join(filter(None, (gate_words(gate), spare_words(gate))))
+
+
+def points(difference: float) -> str:
+    """A difference of two shares in percentage points, with its sign: `+0.220`, `-21.7`, `0`."""
+    return f"{'+' if difference > 0 else ''}{number(100.0 * difference)}"
+
+
+def moment(at: str | None) -> str:
+    """A time as a record has it (`2026-11-18T10:39:55Z`) for people: `2026-11-18 10:39:55 UTC`."""
+    return (at or "").replace("T", " ").replace("Z", " UTC")
 
 
 def _apart(difference: float, unit: str) -> str:

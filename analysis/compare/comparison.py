@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tokenswarm.analysis.compare.ab_test import USUAL_RULES, Difference, Reading, Rules, difference, holm
-from tokenswarm.analysis.wording import number, percent, unit_of
+from tokenswarm.analysis.wording import number, percent, points, unit_of
 
 from tokenswarm.contract.metric import HIGHER, Latency, percentile_digits
 from tokenswarm.contract.metrics import METRICS
@@ -85,6 +85,12 @@ SINGLE_RUNS = "with a single run of each, the spread between repeats is unknown"
 BETTER, WORSE, EQUAL, UNDECIDED, UNKNOWN = "better", "worse", "equal", "undecided", "not known"
 
 
+def _ratio_words(difference: Difference, of: str = "") -> str:
+    """`0.620 times (0.580 to 0.660)`, with whose where it is said: `0.620 times A's (...)`."""
+    whose = f" {of}'s" if of else ""
+    return f"{number(difference.change)} times{whose} ({number(difference.low)} to {number(difference.high)})"
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """One figure of both groups. `state` is B's, against A: better, worse, equal (within the margin), undecided,
@@ -110,9 +116,9 @@ class Result:
         if difference is None:
             return self.metric.title
         if difference.ratio:
-            return f"{self.metric.title} {difference.change:.3g} times ({difference.low:.3g} to {difference.high:.3g})"
-        points = (100 * difference.change, 100 * difference.low, 100 * difference.high)
-        return "{} {:+.2f} points ({:+.2f} to {:+.2f})".format(self.metric.title, *points)
+            return f"{self.metric.title} {_ratio_words(difference)}"
+        change, low, high = map(points, (difference.change, difference.low, difference.high))
+        return f"{self.metric.title} {change} points ({low} to {high})"
 
     def compared_words(self, label_a: str, label_b: str) -> str:
         """`B's TTFT p95 is 2.26 times A's (1.96 to 2.60)`; of shares `B's error rate is 1.2 points above A's (...)`."""
@@ -121,13 +127,11 @@ class Result:
             return f"{self.metric.title} is not known"
         subject = f"{label_b}'s {self.metric.title} is"
         if difference.ratio:
-            return (
-                f"{subject} {difference.change:.3g} times {label_a}'s ({difference.low:.3g} to {difference.high:.3g})"
-            )
+            return f"{subject} {_ratio_words(difference, label_a)}"
         way = "above" if difference.change >= 0 else "below"
         return (
-            f"{subject} {100 * abs(difference.change):.2f} points {way} {label_a}'s "
-            f"({100 * difference.low:+.2f} to {100 * difference.high:+.2f})"
+            f"{subject} {number(100 * abs(difference.change))} points {way} {label_a}'s "
+            f"({points(difference.low)} to {points(difference.high)})"
         )
 
     def repeats_words(self) -> str:

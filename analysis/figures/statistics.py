@@ -47,6 +47,8 @@ LEVELS = (50.0, 75.0, 90.0, 95.0)
 FEWEST_AT_A_LEVEL = 15
 SINGLE_POINT = f"{NO_INTERVAL}: all that it is made of is alike"
 """Why a figure has no interval where it would be a single point: no measurement is so certain."""
+TOO_FEW = f"{NO_INTERVAL}: too few independent requests"
+"""The same, where neither end of it is known."""
 RUN_TOO_SHORT = 0.5
 """Correlation of neighbouring batches from which waves are as long as the run; one time in a hundred it is chance."""
 
@@ -69,7 +71,13 @@ class Estimate:
         if self.value is None:
             return Figure(unit=unit, n=self.n, why=self.why or "not measured")
         interval = None if self.low is None and self.high is None else [self.low, self.high]
-        return Figure(self.value, unit, self.n, interval, self.why if self.why == SINGLE_POINT else None)
+        return Figure(
+            self.value,
+            unit,
+            self.n,
+            interval,
+            None if interval or not (self.why or "").startswith(NO_INTERVAL) else self.why,
+        )
 
 
 def percentile(ordered: np.ndarray, q: float, dependence: float = 1.0, strongest: float = 1.0) -> Estimate:
@@ -97,7 +105,7 @@ def percentile(ordered: np.ndarray, q: float, dependence: float = 1.0, strongest
     last = _at_rank(ordered, high * n / worth) if high is not None else None
     if first is not None and first == last:
         return Estimate(value, n=n, why=SINGLE_POINT)
-    return Estimate(value, first, last, n)
+    return Estimate(value, first, last, n, TOO_FEW if first is None and last is None else None)
 
 
 def _is_bounded(worth: float, beyond: float) -> bool:

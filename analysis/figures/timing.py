@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from tokenswarm.analysis.figures.quantities import is_ok, latency_of
 
-from tokenswarm.contract.limits import ERROR_FLOOR_MS, RELATIVE_LIMIT
+from tokenswarm.contract.limits import share_of_a_token, timing_limit_ms
 from tokenswarm.contract.metrics import METRICS
 
 
@@ -35,13 +35,13 @@ def timing_errors(rows: pd.DataFrame, bound_ms: float | None) -> tuple[TimingErr
         return ()
     ok = is_ok(rows)
     tokens = rows["completion_tokens"].to_numpy()[ok]
-    gaps = max(1.0, float(np.median(tokens[tokens >= 2])) - 1.0) if (tokens >= 2).any() else 1.0
+    of_token = share_of_a_token(float(np.median(tokens[tokens >= 2])) if (tokens >= 2).any() else None)
     errors = []
     for latency in METRICS.latencies():
         values = latency_of(latency, rows)[ok]
         values = values[~np.isnan(values)]
         if len(values):
-            share = 1.0 / gaps if latency.scale == "token" else 1.0
-            limit_ms = max(ERROR_FLOOR_MS * share, RELATIVE_LIMIT * float(np.median(values)))
+            share = of_token if latency.scale == "token" else 1.0
+            limit_ms = timing_limit_ms(float(np.median(values)), share)
             errors.append(TimingError(latency.name, latency.title, bound_ms * share, limit_ms))
     return tuple(errors)

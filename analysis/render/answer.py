@@ -56,7 +56,7 @@ def _of_one_load(gates: Sequence[SloGate], at: str) -> str:
     unsure = [gate for gate in gates if gate.state == "met" and not gate.certain]
     if missed:
         first = max(missed, key=lambda gate: (gate.certain, -(gate.margin or 0.0)))
-        others = f", and {_count(len(missed) - 1)} more" if len(missed) > 1 else ""
+        others = f"; misses {_names([gate for gate in missed if gate is not first])} too" if len(missed) > 1 else ""
         certain = "" if any(gate.certain for gate in missed) else "; this is not certain"
         return (
             f"Misses {first.title} {at}: {text.quantity(first.figure)} against a limit of "
@@ -107,10 +107,6 @@ def _by_level(summary: Summary) -> str:
         return f"{kept}; the other levels are undetermined."
     titles = [gate.title.partition(": ")[2] for gate in gates[failed.number] if gate.state == "missed"]
     return f"{kept}; the first to miss is {text.level_words(failed)}: {in_a_row(titles, 'and')}."
-
-
-def _count(n: int) -> str:
-    return "one" if n == 1 else str(n)
 
 
 def _names(gates: Sequence[SloGate]) -> str:

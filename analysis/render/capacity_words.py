@@ -7,22 +7,10 @@ from collections.abc import Mapping
 
 from tokenswarm.analysis import wording as text
 
-from tokenswarm.contract.capacity import Capacity, CapacityFigure, CapacityLevel
+from tokenswarm.contract.capacity import ENDINGS, Capacity, CapacityFigure, CapacityLevel
 from tokenswarm.contract.metrics import METRICS
 
 UNITS = {"users": "users", "requests_s": "requests/s"}
-REASONS = {
-    "precision": "the interval is as narrow as was asked for",
-    "neighbours": "pass and fail are neighbouring numbers of users",
-    "undecided": "a level at the target was measured as long as is sensible",
-    "levels": "as many loads were tried as is sensible",
-    "below_least": "not even the least load passes",
-    "limited": "the load generator was the limit",
-    "refused": "the endpoint refused requests for a limit of its own (429)",
-    "budget": "the budget was spent",
-    "interrupted": "it was interrupted; --resume continues",
-    "going on": "the search goes on",
-}
 _MARKS = {"pass": "P", "fail": "F", "limited": "L"}
 _COLUMNS = 44
 
@@ -78,7 +66,7 @@ def ending_sentence(record: Capacity) -> str:
     ]
     sentences = [
         f"{' and '.join(sure)}." if sure else "",
-        f"The search ended because {REASONS.get(figure.reason, figure.reason)}." if figure.reason else "",
+        f"The search ended because {ENDINGS.get(figure.reason, figure.reason)}." if figure.reason else "",
     ]
     if figure.sure_pass is not None and figure.sure_fail is not None and not figure.curve:
         sentences.append("The interval is the bracket between what surely passes and what surely fails.")

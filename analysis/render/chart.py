@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,15 +81,33 @@ def axis(title: str, **more: object) -> dict[str, Any]:
 
 
 def latency_axis(low_ms: float, high_ms: float, title: str) -> dict[str, Any]:
-    """A log axis of milliseconds, labelled in ms or s, with ticks at 1, 2, 5 of each decade: fewer on a long axis, more
-    on a short one, for with less than two of them an axis tells nothing (and plotly cannot place its title)."""
-    low, high = max(low_ms, 1e-3) * 0.8, max(high_ms, 2e-3) * 1.25
+    """A log axis of milliseconds, labelled in ms or s."""
+    return _log_axis(
+        max(low_ms, 1e-3), max(high_ms, 2e-3), title, lambda t: f"{t / 1000:g} s" if t >= 1000 else f"{t:g} ms"
+    )
+
+
+def count_axis(low: float, high: float, title: str) -> dict[str, Any]:
+    """A log axis of counts: 500, 20k, 1M."""
+    return _log_axis(max(low, 1.0), max(high, 2.0), title, _short)
+
+
+def _short(number: float) -> str:
+    if number >= 1e6:
+        return f"{number / 1e6:g}M"
+    return f"{number / 1e3:g}k" if number >= 1e4 else f"{number:,g}"
+
+
+def _log_axis(least: float, most: float, title: str, label: Callable[[float], str]) -> dict[str, Any]:
+    """Ticks at 1, 2, 5 of each decade: fewer on a long axis, more on a short one, for with less than two of them an
+    axis tells nothing (and plotly cannot place its title)."""
+    low, high = 0.8 * least, 1.25 * most
     decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     ticks: list[float] = []
     for steps in _STEPS if np.log10(high / low) < _WIDE else ((1.0,), *_STEPS):
         ticks = [s * 10.0**d for d in decades for s in steps if low <= s * 10.0**d <= high]
         if len(ticks) > 1:
             break
-    labels = [f"{t / 1000:g} s" if t >= 1000 else f"{t:g} ms" for t in ticks]
+    labels = [label(tick) for tick in ticks]
     bounds = [float(np.log10(low)), float(np.log10(high))]
     return axis(title, type="log", range=bounds, tickvals=numbers(ticks), ticktext=labels, minor={"showgrid": False})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.render.chart import BAD, GOOD, IDLE, Chart, ChartSection, axis, numbers, plain
+from tokenswarm.analysis.render.chart import BAD, GOOD, IDLE, Chart, ChartSection, axis, count_axis, numbers, plain
 
 from tokenswarm.contract.summary.cache_records import Cache, CacheStep
 
@@ -30,11 +30,12 @@ def _curve(cache: Cache) -> Chart:
     """How much KV cache buys how many hits."""
     measured = cache.yardstick
     shares = [100.0 * point.rate for point in measured.curve]
+    sizes = [point.tokens for point in measured.curve]
     data: list[dict[str, Any]] = [
         {
             "type": "scatter",
             "mode": "lines",
-            "x": [point.tokens for point in measured.curve],
+            "x": sizes,
             "y": numbers(shares, 2),
             "name": "a cache of that size",
             "line": {"color": "c:blue", "width": 2},
@@ -55,7 +56,7 @@ def _curve(cache: Cache) -> Chart:
             }
         )
     layout = {
-        "xaxis": axis("KV cache, tokens (log scale)", type="log", dtick=1),
+        "xaxis": count_axis(min(sizes), max(*sizes, capacity or 0), "KV cache, tokens (log scale)"),
         "yaxis": axis("% of the prompt tokens found", rangemode="tozero"),
         "hovermode": "closest",
         "showlegend": True,

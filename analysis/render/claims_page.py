@@ -147,6 +147,7 @@ def render_claims(record: Claims) -> str:
         .get_template("claims.html.j2")
         .render(
             record=record,
+            text=text,
             rows=list(_cells(record)),
             **text_page(),
         )

@@ -121,14 +121,14 @@ def _number(value: float, result: Result) -> str:
 
 
 def _change(result: Result, value: float) -> str:
-    return f"{value:.3g} ×" if result.known.ratio else f"{100 * value:+.2f} pp"
+    return f"{text.number(value)} times" if result.known.ratio else f"{text.points(value)} points"
 
 
 def _bounds(result: Result) -> str:
     difference = result.known
     if difference.ratio:
-        return f"{difference.low:.3g} – {difference.high:.3g}"
-    return f"{100 * difference.low:+.2f} – {100 * difference.high:+.2f}"
+        return f"{text.number(difference.low)} – {text.number(difference.high)}"
+    return f"{text.points(difference.low)} to {text.points(difference.high)}"
 
 
 def _p_values(result: Result) -> str:
@@ -153,7 +153,7 @@ def _runs(comparison: Comparison, folder: Path | None) -> Iterator[dict[str, str
                 "id": summary.run_id,
                 "page": _page(comparison.members[summary.run_id].folder, folder),
                 "side": label,
-                "started": (summary.run.started_at or "").replace("T", " ").replace("Z", " UTC"),
+                "started": text.moment(summary.run.started_at),
                 "requests": f"{summary.counts.measured.sent:,}",
                 "ttft": text.quantity(summary.percentile("ttft_ms", "p95")),
                 "output": text.quantity(summary.rates.get("output_tok_s")),

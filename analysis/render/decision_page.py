@@ -100,15 +100,17 @@ def _head(decision: Decision) -> str:
     unit = unit_words(decision.load_unit)
     chosen = next((side for side in decision.sides if side.engine == decision.engine), None)
     if chosen is not None:
-        carries = (
-            f"within the limits one GPU can serve {figure_words(chosen.per_gpu, unit)}"
-            if chosen.per_gpu.value is not None
-            else f"how much one GPU can serve is not known ({chosen.per_gpu.why})"
-        )
+        known = chosen.per_gpu.value is not None
+        carries = f"within the limits one GPU can serve {figure_words(chosen.per_gpu, unit)}"
+        unknown = f" How much one GPU can serve is not known: {chosen.per_gpu.why}."
         if decision.state == "one_engine":
-            return f"Only {chosen.title} was measured, with {settings_words(chosen)}: {carries}."
+            alone = f"Only {chosen.title} was measured, with {settings_words(chosen)}"
+            return f"{alone}: {carries}." if known else f"{alone}.{unknown}"
         more = _ratio_phrase(decision)
-        return f"Take {chosen.title} with {settings_words(chosen)}: {carries}{', ' + more if more else ''}."
+        taken = f"Take {chosen.title} with {settings_words(chosen)}"
+        if known:
+            return f"{taken}: {carries}{', ' + more if more else ''}."
+        return f"{taken}{': ' + more if more else ''}.{unknown}"
     if decision.state == "equal":
         return (
             f"{' and '.join(names)} are equal within 5%: {_ratio_phrase(decision) or 'no ratio is known'}. "
@@ -150,7 +152,7 @@ def _price(side: SideRecord, unit: str) -> str:
     price = side.usd_per_million_output_tokens
     if price.value is None:
         return (
-            "What a million output tokens cost is not known without a price: give GPU_HOURLY_COST=... ."
+            "What a million output tokens cost is not known without a price: set GPU_HOURLY_COST."
             if price.why and "price" in price.why
             else f"The price of tokens is not known: {price.why}."
         )
@@ -255,9 +257,9 @@ def _runs(decision: Decision, folder: Path) -> Iterator[dict[str, object]]:
 
 
 def _limits(slo: Mapping[str, object]) -> list[str]:
-    signs = {"<=": "≤", ">=": "≥"}
     return [
-        f"{each.parsed.title} {signs[each.op]} {text.limit(each.limit, each.unit)}" for each in parse_objectives(slo)[0]
+        f"{each.parsed.title} {text.SIGNS[each.op]} {text.limit(each.limit, each.unit)}"
+        for each in parse_objectives(slo)[0]
     ]
 
 

@@ -159,6 +159,7 @@ def render_one_shot(record: OneShot) -> str:
         .get_template("oneshot.html.j2")
         .render(
             record=record,
+            text=text,
             headings=HEADINGS,
             cells=list(cells_of(record)),
             how=how(record),

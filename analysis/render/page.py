@@ -38,7 +38,7 @@ def head(summary: Summary) -> dict[str, object]:
     """Title, subtitle and badges."""
     run, engine, scenario = summary.run, summary.run.engine, summary.run.scenario
     name = engine_title(engine.title, engine.name)
-    started = (run.started_at or "").replace("T", " ").replace("Z", " UTC")
+    started = text.moment(run.started_at)
     away = outages.sentence(summary.outages)
     return {
         "engine": name if not engine.version else f"{name} {engine.version}",

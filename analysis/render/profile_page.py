@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokenswarm.analysis.render.assets import chart_page, environment
-from tokenswarm.analysis.render.chart import PALETTE, Chart, axis, line, numbers, plain
+from tokenswarm.analysis.render.chart import PALETTE, Chart, axis, count_axis, line, numbers, plain
 from tokenswarm.analysis.render.profile_rows import Named, profile_rows
 
 
@@ -51,6 +51,7 @@ def _arrivals(profiles: Sequence[Named]) -> Chart | None:
 
 
 def _hits(profiles: Sequence[Named]) -> Chart | None:
+    sizes = [point.tokens for _, each in profiles if each.hit_rate for point in each.hit_rate.lru if point.tokens > 0]
     data = [
         line(
             [point.tokens for point in each.hit_rate.lru],
@@ -63,7 +64,7 @@ def _hits(profiles: Sequence[Named]) -> Chart | None:
         if each.hit_rate and each.hit_rate.unbounded
     ]
     layout = {
-        "xaxis": axis("KV cache, tokens (log scale)", type="log"),
+        "xaxis": count_axis(min(sizes, default=1), max(sizes, default=2), "KV cache, tokens (log scale)"),
         "hovermode": "closest",
         "yaxis": axis("% of the prompt tokens found", rangemode="tozero"),
     }

@@ -33,25 +33,16 @@ def task_rows(tasks: TaskFigures | None) -> list[dict[str, str]]:
     rows = []
     for name, field, note in _ROWS:
         figure = getattr(tasks, field)
-        in_seconds = figure.unit == "ms" and figure.value is not None
-        low, high = figure.ends
         rows.append(
             {
                 "name": name,
                 "note": note,
-                "value": text.duration(figure.value / 1e3) if in_seconds else text.quantity(figure),
-                "interval": _seconds(low, high) if in_seconds else text.interval(figure) or figure.why or "",
+                "value": text.quantity(figure),
+                "interval": text.interval(figure) or figure.why or "",
                 "n": f"{figure.n:,}",
             }
         )
     return rows
-
-
-def _seconds(low: float | None, high: float | None) -> str:
-    words = [None if end is None else text.duration(end / 1e3) for end in (low, high)]
-    if words[0] is None or words[1] is None:
-        return f"≤ {words[1]}" if words[1] else f"≥ {words[0]}" if words[0] else ""
-    return f"{words[0]} – {words[1]}"
 
 
 def task_counts(tasks: TaskFigures | None) -> str:

@@ -24,15 +24,17 @@ def mark(gate: SloGate) -> dict[str, str]:
 
 
 def interval_words(figure: Figure) -> str:
-    """`95%: 63.7 – 125`; of an interval with one end, why it has no other."""
+    """`95%: 63.7 – 125`; of an interval with one end, why it has no other; and why there is none."""
     between = text.interval(figure)
     if not between:
         return ""
     low, high = figure.ends
+    if low is None and high is None:
+        return f"95%: {figure.why}"
     missing = (
         ""
         if low is not None and high is not None
-        else f" (too few requests for {'an upper' if high is None else 'a lower'} end)"
+        else f" (too few for {'an upper' if high is None else 'a lower'} end)"
     )
     return f"95%: {between}{missing}"
 
@@ -64,7 +66,7 @@ def _card(
         "unit": text.unit_of(figure.unit),
         "interval": interval_words(figure),
         "note": note if note_always or gate is None else None,
-        "limit": pretty_bound(gate) if gate else None,
+        "limit": bound_words(gate) if gate else None,
         "state": None,
         "words": None,
     } | (mark(gate) if gate else {})
@@ -80,17 +82,12 @@ def means_nothing(summary: Summary) -> str:
     return "means nothing here: the model has random weights" if random else ""
 
 
-def pretty_bound(gate: SloGate) -> str:
-    """The limit with proper signs: `≤ 400 ms`."""
-    return bound_words(gate).replace("<=", "≤").replace(">=", "≥")
-
-
 def objective_rows(summary: Summary) -> list[dict[str, Any]]:
     """Rows of the SLO table."""
     return [
         {
             "title": gate.title,
-            "limit": pretty_bound(gate) or text.MISSING,
+            "limit": bound_words(gate) or text.MISSING,
             "value": text.quantity(gate.figure),
             "interval": text.interval(gate.figure) or gate.figure.why or "",
             "spare": spare_words(gate),
@@ -108,7 +105,7 @@ def objectives_by_level(summary: Summary) -> list[dict[str, object]]:
     return [
         {
             "title": gates[0].title.partition(": ")[2],
-            "limit": pretty_bound(gates[0]) or text.MISSING,
+            "limit": bound_words(gates[0]) or text.MISSING,
             "cells": [
                 {
                     "value": text.quantity(gate.figure),

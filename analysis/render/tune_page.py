@@ -30,8 +30,8 @@ def ratio_words(ratio: Ratio) -> str:
     if ratio.value is None:
         return ratio.why or text.MISSING
     if not ratio.ci95:
-        return f"{ratio.value:.3g} times" + (f" ({ratio.why})" if ratio.why else "")
-    return f"{ratio.value:.3g} times ({ratio.ci95[0]:.3g} to {ratio.ci95[1]:.3g})"
+        return f"{text.number(ratio.value)} times" + (f" ({ratio.why})" if ratio.why else "")
+    return f"{text.number(ratio.value)} times ({text.number(ratio.ci95[0])} to {text.number(ratio.ci95[1])})"
 
 
 def tune_sentences(tune: Tune) -> list[str]:
@@ -72,7 +72,8 @@ def _candidates(tune: Tune) -> Iterator[dict[str, str]]:
             "reason": each.reason or "",
             "runs": str(len(each.figures)),
             "mean": text.MISSING if mean is None else text.number(mean),
-            "ratio": "" if each.state == "winner" else ratio_words(each.ratio),
+            # The race counts a figure of 0 as a hundredth, for 0 has no logarithm: that is no ratio to show.
+            "ratio": "" if each.state == "winner" else ratio_words(each.ratio) if mean else text.MISSING,
         }
 
 

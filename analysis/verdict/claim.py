@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 from tokenswarm.analysis.figures.statistics import CONFIDENCE
-from tokenswarm.analysis.wording import number, percent
+from tokenswarm.analysis.wording import limit, number, percent
 
 from tokenswarm.contract.claims_record import (
     CONTRADICTED,
@@ -83,10 +83,10 @@ def region_words(region: Sequence[float | None]) -> str:
     """`1.16 to 1.42`, `at least 1.2`, `at most 0.9`."""
     least, most = region
     if least is not None and most is not None:
-        return f"{number(least)} to {number(most)}"
+        return f"{limit(least)} to {limit(most)}"
     if least is not None:
-        return f"at least {number(least)}"
-    return "" if most is None else f"at most {number(most)}"
+        return f"at least {limit(least)}"
+    return "" if most is None else f"at most {limit(most)}"
 
 
 def _interval_words(state: str, region: Sequence[float | None], evidence: ClaimEvidence) -> str:

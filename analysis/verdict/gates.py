@@ -112,7 +112,7 @@ def baseline_gates(summary: Summary) -> list[Gate]:
 
 
 def sentence(gate: SloGate) -> str:
-    """`TTFT p95: 512 ms (480 – 540), limit <= 400 ms: missed, 112 ms over`."""
+    """`TTFT p95: 512 ms (480 – 540), limit ≤ 400 ms: missed, 112 ms over`."""
     figure = gate.figure
     if figure.value is None:
         return f"{gate.title}: undetermined, {figure.why or 'not measured'}; limit {bound_words(gate)}"

@@ -114,8 +114,9 @@ def test_a_wide_bracket_has_no_middle_and_gpus_divide() -> None:
     narrow = per_gpu(CapacityFigure("users", None, [40.0, 44.0], reason="precision"), 2)
     assert narrow.value == pytest.approx(20.976, abs=0.01)
     wide = per_gpu(CapacityFigure("users", None, [2.0, 75.0], reason="budget"), 1)
-    assert wide.value is None and "2 to 75" in str(wide.why)
-    assert "at least 40" in str(per_gpu(CapacityFigure("users", None, [40.0, None], reason="limited"), 1).why)
+    assert wide.value is None and wide.why == "between 2 and 75 users (the budget was spent)"
+    limited = CapacityFigure("requests_s", None, [40.0, None], reason="limited")
+    assert per_gpu(limited, 2).why == "at least 20 requests/s (the load generator was the limit)"
     assert gpus_of(Manifest(engine=EngineRecord(effective={"tensor_parallel": 2, "data_parallel": 3}))) == 6
     assert gpus_of(Manifest(cost=CostRecord(2.0, 4))) == 4 and gpus_of(Manifest()) == 1
 

@@ -77,6 +77,34 @@ def test_live_figures_are_the_reports_within_the_sketchs_error(tmp_path: Path, w
     assert total["tpot_p50_ms"] == pytest.approx(tpot, rel=2 * RELATIVE_ERROR)
 
 
+@pytest.mark.parametrize("error_ms", [0.5, 4.5, 60.0, 5000.0])
+@pytest.mark.parametrize("workload", ["rag", "reasoning"])
+def test_what_the_report_withholds_for_its_timing_is_withheld_live_too(
+    tmp_path: Path, workload: str, error_ms: float
+) -> None:
+    folder = make_run.make_run(tmp_path / "run", workload, seconds=SECONDS, rate=20)
+    with (folder / REQUESTS_CSV).open(newline="", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    with (folder / REQUESTS_CSV).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(table[0]))
+        writer.writeheader()
+        writer.writerows(row | {"ttft_uncertainty_ms": str(error_ms)} for row in table)
+    stats = merged(rows_of(folder), workload, workers=2)
+    since, report = stats.snapshot()["since_start"], summarise(read_run(folder)).latency
+    withheld = {key for key, figures in report.items() if "its timing may be off" in (figures["p50"].why or "")}
+    assert withheld == set(since["total"]["untimed"]) & set(report)
+    assert {"ttft_ms"} <= withheld if error_ms > 4.0 else not withheld
+    assert "tpot_ms" in withheld if error_ms > 1000.0 else "tpot_ms" not in withheld
+    for block in (since["total"], *since["classes"].values()):
+        for key in report:
+            name = f"{key.removesuffix('_ms')}_p50_ms"
+            assert name not in block or (block[name] is None) == (key in withheld), name
+    line = stats.figures()
+    assert (line["ttft_p95_ms"] is None) == ("ttft_ms" in withheld) == bool(line["ttft_why"])
+    why = (report["ttft_ms"]["p50"].why or "").partition(", limit")[0]  # the limit is a share of the median: 1% vague
+    assert not withheld or (line["ttft_why"].startswith(why) and since["total"]["untimed"]["ttft_ms"].startswith(why))
+
+
 def test_classes_add_up_to_the_total(tmp_path: Path) -> None:
     rows = rows_of(make_run.make_run(tmp_path / "run", "rag", seconds=SECONDS))
     for row in rows[::3]:

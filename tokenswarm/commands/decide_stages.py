@@ -25,6 +25,7 @@ from tokenswarm.analysis.decision import (
 )
 from tokenswarm.analysis.decision_files import write_decision_files
 from tokenswarm.analysis.search.decision import SHARES, allowance, candidates_that_fit, load_of_the_pairs
+from tokenswarm.analysis.wording import number
 from tokenswarm.base.errors import UserError
 from tokenswarm.base.files import make_folder
 from tokenswarm.commands.capacity_series import CapacityAsked, capacity_of
@@ -272,11 +273,12 @@ class Stages:
         first, second = (side.gpus for side in decision.sides)
         ratio, p, pairs = paired_goodput(summaries["a"], summaries["b"], (first, second), planned)
         decision.pairs.goodput, decision.pairs.p = ratio, p
-        words = ratio.why if ratio.value is None else f"{ratio.value:.3g} times"
+        words = ratio.why if ratio.value is None else f"{number(ratio.value)} times"
         if ratio.ci95:
-            words = f"{words} ({ratio.ci95[0]:.3g} to {ratio.ci95[1]:.3g})"
-        known = f"the second's goodput is {words} the first's" if ratio.value is not None else words
-        self._console.print(f"after {pairs} pairs: {known}", highlight=False)
+            words = f"{words} ({number(ratio.ci95[0])} to {number(ratio.ci95[1])})"
+        a, b = (side.title for side in decision.sides)
+        known = f"B's goodput is {words} A's ({b} and {a})" if ratio.value is not None else words
+        self._console.print(f"after {pairs} pair{'' if pairs == 1 else 's'}: {known}", highlight=False)
         return is_settled(ratio, p, pairs, planned)
 
     def _compare(self, decision: Decision, stage: StageRecord, series: PairSeries) -> None:

@@ -25,6 +25,20 @@ OUTPUT, USER_SPEED, TTFT, E2E, COST, ENERGY = (
 )
 """Figures of a level, by name."""
 
+ENDINGS = {
+    "precision": "the interval is as narrow as was asked for",
+    "neighbours": "pass and fail are neighbouring numbers of users",
+    "undecided": "a level at the target was measured as long as is sensible",
+    "levels": "as many loads were tried as is sensible",
+    "below_least": "not even the least load passes",
+    "limited": "the load generator was the limit",
+    "refused": "the endpoint refused requests for a limit of its own (429)",
+    "budget": "the budget was spent",
+    "interrupted": "it was interrupted; --resume continues",
+    "going on": "the search goes on",
+}
+"""Why a search ended, in words, by its `reason`."""
+
 
 class CapacityFigure(msgspec.Struct):
     """The capacity. `unit`: users | requests_s; `sure_pass`, `sure_fail`: loads, None where there is none; `limit`: the

@@ -29,7 +29,8 @@ _BINS = LogarithmicMapping(RELATIVE_ERROR)
 _LEAST = 1e-3
 """A microsecond: what is below lies in the bin of this value."""
 _value_of = cache(_BINS.value)  # of few hundred bins
-UNCERTAINTY = "ttft_uncertainty_ms"
+UNCERTAINTY, TOKENS = "ttft_uncertainty_ms", "tokens"
+"""Beside the latencies: what each request knows of its own error, and the output tokens of answers of two and more."""
 
 
 @dataclass(slots=True)
@@ -92,6 +93,8 @@ class LiveAggregate:
         if row["status"] == "ok":
             for name, value in measured.items():
                 self.latencies.setdefault(name, LatencySketch()).add(value)
+            if (row["completion_tokens"] or 0) >= 2:
+                self.latencies.setdefault(TOKENS, LatencySketch()).add(row["completion_tokens"])
         if row[UNCERTAINTY] is not None:
             self.latencies.setdefault(UNCERTAINTY, LatencySketch()).add(row[UNCERTAINTY])
         met = meets(row, measured, bounds)

@@ -43,6 +43,7 @@ def _percentiles(latency: Latency, place: Place) -> list[dict[str, object]]:
         key = latency.percentile_key(q)
         full = place is not Place.TAB or position == 0
         entry = _entry(latency, key, f"{title} p{q:g}" if full else f"p{q:g}", key if latency.slo else None)
+        entry["latency"] = latency.key
         other = METRICS.latency(f"{latency.repeats}_ms")
         entries.append(entry | ({} if other is None else {"repeats": other.percentile_key(q)}))
     return entries

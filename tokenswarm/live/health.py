@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokenswarm.contract.limits import CPU_SHARE_LIMIT, ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT
+from tokenswarm.contract.limits import CPU_SHARE_LIMIT, LATE_FLOOR_MS, RELATIVE_LIMIT, timing_limit_ms
 
 _NEAR = 0.8
 """Amber from this share of a limit on."""
@@ -35,7 +35,7 @@ def generator_health(
         ),
         (
             error_bound_ms,
-            max(ERROR_FLOOR_MS, relative),
+            timing_limit_ms(median_latency_ms or 0.0),
             "{:.1f} ms",
             "latencies may be off by {} (limit {}): use more WORKERS, less load, or a quieter machine",
         ),

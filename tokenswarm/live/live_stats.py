@@ -12,8 +12,9 @@ from tokenswarm.contract.metric import WINDOW_SUMS
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import STATUSES
-from tokenswarm.live.aggregate import UNCERTAINTY, Delta, LatencySketch, LiveAggregate
+from tokenswarm.live.aggregate import Delta, LatencySketch, LiveAggregate
 from tokenswarm.live.health import GeneratorHealth, generator_health
+from tokenswarm.live.timing import error_bound_ms, untimed
 
 RECENT_S = 10.0
 _TOGETHER_S = 0.5
@@ -72,17 +73,20 @@ class LiveStats:
 
     def figures(self) -> dict[str, Any]:
         """What the progress display shows; plain JSON values. `requests` and `errors` are since the start, those of
-        `measured_` and the percentile of the measured phase, the rate of the last `last_s` seconds."""
+        `measured_` and the percentile of the measured phase, the rate of the last `last_s` seconds. `ttft_why`: why
+        there is no percentile although there are requests enough."""
         measured = _merged(tally for (phase, _), tally in self.tallies.items() if phase == "measure")
         seconds, recent = self._lately()
         tokens = sum(tally.counts["completion_tokens"] for tally in recent.values())
         ttft = measured.latencies.get("ttft_ms", LatencySketch())
+        why = untimed(measured, self._read_lag_ms()).get("ttft_ms") if ttft.count >= observations_needed(95) else None
         return {
             "requests": sum(self.counts.values()),
             "errors": self.counts["failed"],
             "measured_requests": measured.requests,
             "measured_errors": measured.counts["failed"],
-            "ttft_p95_ms": ttft.quantiles([0.95])[0] if ttft.count >= observations_needed(95) else None,
+            "ttft_p95_ms": None if why or ttft.count < observations_needed(95) else ttft.quantiles([0.95])[0],
+            "ttft_why": why,
             "output_tok_s": tokens / seconds,
             "last_s": RECENT_S,
         }
@@ -114,6 +118,11 @@ class LiveStats:
                 tallies.setdefault(key, LiveAggregate()).merge(tally)
         return max(1.0, min(RECENT_S, now - self._began)), tallies
 
+    def _read_lag_ms(self) -> float | None:
+        """How long received bytes lay unread in the worker that reads latest."""
+        known = [row["read_lag_p99_ms"] for row in self.health.values() if row["read_lag_p99_ms"] is not None]
+        return max(known, default=None)
+
     def _of_late(self, name: str) -> LatencySketch:
         """One latency of every answer that ended lately."""
         whole = LatencySketch()
@@ -139,39 +148,43 @@ class LiveStats:
     ) -> dict[str, object]:
         names = sorted({name for _, name in tallies})
 
+        def of(chosen: Iterable[str]) -> LiveAggregate:
+            if not lately:
+                return self.measured(*chosen)
+            return _merged(tally for (_, name), tally in tallies.items() if name in set(chosen))
+
+        late = untimed(of(names), self._read_lag_ms())  # of all classes together, as the report withholds
+
         def block(chosen: Iterable[str]) -> dict[str, object]:
-            names = set(chosen)
-            bounded = all(map(self.bounded, names))
-            if lately:
-                every = _merged(tally for (_, name), tally in tallies.items() if name in names)
-                return self._block(
-                    every,
-                    every.sums(
-                        seconds,
-                        bounded,
-                        window_output=every.counts["completion_tokens"],
-                        window_prompt=every.counts["prompt_tokens"],
-                        window_done=every.counts["ok"],
-                        window_good=every.counts["good"],
-                    ),
-                )
-            measured = self.measured(*names)
-            return self._block(measured, measured.sums(seconds, bounded, **self.of_window(*names)))
+            tally, bounded = of(chosen), all(map(self.bounded, chosen))
+            window = (
+                {
+                    "window_output": tally.counts["completion_tokens"],
+                    "window_prompt": tally.counts["prompt_tokens"],
+                    "window_done": tally.counts["ok"],
+                    "window_good": tally.counts["good"],
+                }
+                if lately
+                else self.of_window(*chosen)
+            )
+            return self._block(tally, tally.sums(seconds, bounded, **window), late)
 
         return {"seconds": seconds, "total": block(names), "classes": {name: block([name]) for name in names}}
 
-    def _block(self, tally: LiveAggregate, sums: Mapping[str, float]) -> dict[str, object]:
-        """The figures of one stretch: counts, error kinds, and each live metric (latencies in percentiles)."""
+    def _block(self, tally: LiveAggregate, sums: Mapping[str, float], late: Mapping[str, str]) -> dict[str, object]:
+        """The figures of one stretch: counts, error kinds, and each live metric (latencies in percentiles). `late`:
+        latencies whose timing is not known well enough, by key, and why: they are withheld, and stand in `untimed`."""
         figures: dict[str, Any] = {status: tally.counts[status] for status in STATUSES}
         figures |= {"requests": tally.requests, "errors": dict(sorted(tally.errors.items()))}
         for latency in METRICS.latencies():
             if latency.live:
-                seen = tally.latencies.get(latency.key, LatencySketch())
+                seen, known = tally.latencies.get(latency.key, LatencySketch()), latency.key not in late
                 values = seen.quantiles(q / 100 for q in latency.percentiles)
                 figures |= {
-                    latency.percentile_key(q): value if seen.count >= observations_needed(q) else None
+                    latency.percentile_key(q): value if known and seen.count >= observations_needed(q) else None
                     for q, value in zip(latency.percentiles, values, strict=True)
                 }
+        figures["untimed"] = dict(late)
         return figures | {rate.name: rate.of_sums(sums) for rate in METRICS.rates() if rate.live and rate.of_sums}
 
     def generator(self) -> dict[str, Any]:
@@ -184,8 +197,9 @@ class LiveStats:
             name: max((row[name] for row in rows if row[name] is not None), default=None)
             for name in ("cpu_share", "loop_lag_ms", "read_lag_p99_ms", "lateness_max_ms")
         }
-        bound = self._of_late(UNCERTAINTY).quantiles([0.99])[0]
-        facts["error_bound_ms"] = bound if bound is not None else facts["read_lag_p99_ms"]
+        facts["error_bound_ms"] = error_bound_ms(
+            _merged(tally for _, part in self._recent for tally in part.tallies.values()), facts["read_lag_p99_ms"]
+        )
         judged: GeneratorHealth = generator_health(
             cpu_share=facts["cpu_share"],
             error_bound_ms=facts["error_bound_ms"],

@@ -114,7 +114,8 @@ class RunProgress:
         asked, failed = ("requests", "errors") if before else ("measured_requests", "measured_errors")
         earlier = 0 if before else figures["errors"] - figures[failed]
         errors = _plural(figures[failed], "error") + (f" (and {earlier:,} unmeasured)" if earlier > 0 else "")
-        latency = [] if before else [f"TTFT p95 {ttft:,.0f} ms" if ttft is not None else "TTFT p95 -"]
+        unknown = "TTFT p95 withheld (timing)" if figures.get("ttft_why") else "TTFT p95 -"
+        latency = [] if before else [f"TTFT p95 {ttft:,.0f} ms" if ttft is not None else unknown]
         lately = f"; last {figures['last_s']:g} s {figures['output_tok_s']:,.0f} tok/s"
         scope = "since start" if before else "measured"
         long, short = (

@@ -253,7 +253,7 @@ class TuneRun:
         left = self._race.survivors
         gone = [name for name in self.state.candidates if name in before and name not in left]
         self._console.print(
-            f"after {rounds} rounds {len(left)} of {len(self._candidates)} are left, "
+            f"after {rounds} round{'' if rounds == 1 else 's'} {len(left)} of {len(self._candidates)} are left, "
             f"{self._race.winner or 'nobody'} leads" + (f"; out: {', '.join(gone)}" if gone else ""),
             markup=False,
             highlight=False,

@@ -123,7 +123,7 @@ def test_runs_of_two_engines_tell_themselves_apart(tmp_path) -> None:
     assert figure(found, "ttft_p95_ms").state == "better"
     assert figure(found, "e2e_p95_ms").state == "equal"
     assert found.verdict.winner == "b"
-    assert found.verdict.sentence.startswith("SGLang is better: SGLang's TTFT p95 is 0.6 times vLLM's (")
+    assert found.verdict.sentence.startswith("SGLang is better: SGLang's TTFT p95 is 0.600 times vLLM's (")
     assert "Equal within 5%: E2E p95" in found.verdict.sentence
 
 

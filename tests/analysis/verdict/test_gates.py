@@ -89,7 +89,7 @@ def test_junit_has_one_case_a_gate_with_the_figures_in_the_message(tmp_path) -> 
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("6", "1", "1")
     message = cases["slo.ttft_p95_ms"].find("failure").get("message")
     assert "TTFT p95: 146 ms (" in message
-    assert "limit <= 50 ms: missed, " in message
+    assert "limit ≤ 50 ms: missed, " in message
     assert cases["slo.ttft_p999_ms"].find("skipped") is not None
     strictly = ElementTree.fromstring(junit(found, strict=True).encode())[0]
     assert (strictly.get("failures"), strictly.get("skipped")) == ("2", "0")
@@ -156,12 +156,12 @@ def test_a_regression_is_a_missed_gate_with_ratio_and_interval(tmp_path) -> None
     assert found.run_id == "then0, then1, then2"
     gate = next(gate for gate in found.gates if gate.key == "ttft_p95_ms")
     assert gate.state == "missed"
-    assert gate.sentence.startswith("TTFT p95 1.5 times (")
+    assert gate.sentence.startswith("TTFT p95 1.50 times (")
     now.baseline = found
     now.outcome = gates.judged(now)
     assert exit_code(now) == Exit.SLO_MISSED
     assert "baseline.ttft_p95_ms" in junit(now)
-    assert "❌ TTFT p95 1.5 times" in markdown(now)
+    assert "❌ TTFT p95 1.50 times" in markdown(now)
 
 
 @pytest.mark.parametrize(

@@ -116,8 +116,8 @@ function showTiles(now) {
   const whole = (value, form) => (over ? "" : "since start " + form(value));
   const limited = (key, bound, form) => [whole(since[key], form), slo(now.run, bound)].filter(Boolean).join(" · ");
   $("tiles").replaceChildren(
-    ...now.layout.tiles.filter((entry) => !repeats(entry, since)).map(({ key, title, unit, form, slo }) => tile(title, FORMS[form](last[key]), unit,
-      key === "goodput_rps" ? "met every SLO: " + percent(since.attainment) : limited(key, slo, FORMS[form]))),
+    ...now.layout.tiles.filter((entry) => !repeats(entry, since)).map(({ key, latency, title, unit, form, slo }) => tile(title, FORMS[form](last[key]), unit,
+      key === "goodput_rps" ? "met every SLO: " + percent(since.attainment) : last.untimed[latency] || limited(key, slo, FORMS[form]))),
     tile("In flight", over ? "–" : count(now.in_flight), "", over ? "stopped" : count(now.users) + " users"),
     tile("Failed", count(since.failed), "", "error rate " + percent(since.error_rate)),
     tile("Cache hits", percent((over ? null : engine.hit_rate) ?? last.hit_rate), "", over || engine.hit_rate === undefined || engine.hit_rate === null ? "from the answers" : "by the engine; answers say " + percent(last.hit_rate)),

@@ -87,7 +87,7 @@ def latency_axis(low_ms: float, high_ms: float, title: str) -> dict[str, Any]:
     )
 
 
-def count_axis(low: float, high: float, title: str) -> dict[str, Any]:
+def count_axis(low: float, high: float, title: str) -> dict[str, object]:
     """A log axis of counts: 500, 20k, 1M."""
     return _log_axis(max(low, 1.0), max(high, 2.0), title, _short)
 
@@ -98,7 +98,7 @@ def _short(number: float) -> str:
     return f"{number / 1e3:g}k" if number >= 1e4 else f"{number:,g}"
 
 
-def _log_axis(least: float, most: float, title: str, label: Callable[[float], str]) -> dict[str, Any]:
+def _log_axis(least: float, most: float, title: str, label: Callable[[float], str]) -> dict[str, object]:
     """Ticks at 1, 2, 5 of each decade: fewer on a long axis, more on a short one, for with less than two of them an
     axis tells nothing (and plotly cannot place its title)."""
     low, high = 0.8 * least, 1.25 * most

@@ -100,7 +100,7 @@ def duration(seconds: float | None) -> str:
 
 def bound_words(gate: SloGate) -> str:
     """`≤ 400 ms`; empty for an objective that is not understood."""
-    return "" if gate.limit is None else f"{SIGNS[gate.op]} {limit(gate.limit, gate.unit)}"
+    return "" if gate.limit is None else f"{SIGNS.get(gate.op or '', '')} {limit(gate.limit, gate.unit)}"
 
 
 def gate_words(gate: SloGate) -> str:

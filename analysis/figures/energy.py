@@ -38,7 +38,12 @@ def energy_of(host: pd.DataFrame, rows: pd.DataFrame, window: Window | None, use
         return without("the measure window is not known")
     readings = _readings(host)
     if not readings:
-        return without("no GPU of the engine was seen from here")
+        seen = not host.empty and host["source"].astype("str").str.startswith("gpu ").any()
+        return without(
+            "its GPU tells neither energy nor power of its own (one in MIG slices does not)"
+            if seen
+            else "no GPU of the engine was seen from here"
+        )
     chosen, why = _of_the_engine(readings, window, used)
     if why:
         return without(why)

@@ -139,6 +139,16 @@ def test_energy_and_who_computes_are_read(processes: list[int], own: set[int], c
     assert (seen["gpu_own_processes"], seen["gpu_other_processes"]) == counts
 
 
+@pytest.mark.parametrize(("mode", "joules"), [([0, 0], 123_456.789), ([1, 1], None), ([0, 1], 123_456.789)])
+def test_a_card_in_mig_slices_tells_no_energy_for_it_would_be_that_of_all_slices(
+    mode: list[int], joules: float | None
+) -> None:
+    nvml = nvml_reading([11])
+    nvml.nvmlDeviceGetMigMode, nvml.nvmlDeviceGetPowerUsage = lambda handle: mode, lambda handle: 350_000
+    [seen] = GpuSampler(nvml, {0: "h"}, lambda: {11}).sample(1.0)
+    assert seen["gpu_energy_j"] == joules and seen["gpu_power_w"] == (joules and 350.0)
+
+
 def test_whose_processes_they_are_is_not_told_where_the_engines_are_not_known() -> None:
     [seen] = GpuSampler(nvml_reading([11]), {0: "h"}).sample(1.0)
     assert "gpu_own_processes" not in seen and "gpu_other_processes" not in seen

@@ -64,14 +64,16 @@ class GpuSampler:
         """One row per GPU: `at` (unix seconds), `source` (`gpu` and its number in this machine), utilisation 0..1,
         memory in MiB, power in W, clock in MHz and what lowers it, energy in J, and who computes there.
 
-        What a GPU does not report is left out of its row.
+        What a GPU does not report is left out of its row; and power and energy of one in MIG slices, which are those of
+        the whole card, whoever has the other slices.
         """
         rows, own = [], self._own()
         for index, handle in self._handles.items():
+            sliced = (self._read("nvmlDeviceGetMigMode", handle) or [0])[0] == 1
             use = self._read("nvmlDeviceGetUtilizationRates", handle)
             memory = self._read("nvmlDeviceGetMemoryInfo", handle)
-            power_mw = self._read("nvmlDeviceGetPowerUsage", handle)
-            energy_mj = self._read("nvmlDeviceGetTotalEnergyConsumption", handle)
+            power_mw = None if sliced else self._read("nvmlDeviceGetPowerUsage", handle)
+            energy_mj = None if sliced else self._read("nvmlDeviceGetTotalEnergyConsumption", handle)
             rows.append(
                 {
                     "at": at,

@@ -316,9 +316,10 @@ def test_an_answer_without_text_tells_nothing_of_reasoning() -> None:
 @pytest.mark.parametrize(
     ("content", "holds", "failures"),
     [
-        ('{"verdict": "yes", "because": "it rains"}', True, 0),
-        ('{"verdict": "perhaps", "because": "it rains"}', False, 3),
-        ('{"verdict": "yes", "because": "it rains\x07"}', False, 3),
+        ('{"verdict": "yes", "because": "it rains, and has done so since the morning of yesterday"}', True, 0),
+        ('{"verdict": "yes", "because": "too short"}', False, 3),
+        ('{"verdict": "perhaps", "because": "it rains, and has done so since the morning of yesterday"}', False, 3),
+        ('{"verdict": "yes", "because": "it rains, and has done so since the morning of yesterday\x07"}', False, 3),
         ("Once upon a time", False, 3),
     ],
 )

@@ -209,11 +209,14 @@ _SCHEMA: dict[str, object] = {
     "type": "object",
     "additionalProperties": False,
     "required": ["verdict", "because"],
-    "properties": {"verdict": {"enum": ["yes", "no", "unsure"]}, "because": {"type": "string", "maxLength": 120}},
+    "properties": {
+        "verdict": {"enum": ["yes", "no", "unsure"]},
+        "because": {"type": "string", "minLength": 40, "maxLength": 120},
+    },
 }
 """Small: a grammar may allow white space between any two signs, which a random model gives at length. With a text that
-has a longest length: there real engines were seen to write what is no JSON (docs/structured.md); and a longer one has
-more room for it."""
+has a longest length: there real engines were seen to write what is no JSON (docs/structured.md). And not a short one: a
+random model ends its texts soon, before it errs."""
 
 
 @check("schema_enforced")

@@ -12,6 +12,7 @@ import sys
 from locust.main import main as locust_main
 
 from tokenswarm.base.errors import Exit
+from tokenswarm.base.signals import leave_with_code_of
 
 
 def main() -> int:
@@ -26,4 +27,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave_with_code_of(main)

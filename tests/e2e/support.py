@@ -148,6 +148,16 @@ class Started:
         """To the command's own process alone."""
         self.process.send_signal(number)
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """The command's own process stands still (or has ended) while the block runs."""
+        self.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
     def finish(self, patience_s: float = 20.0, end_s: float = PATIENCE_S) -> Finished:
         """Wait for the end of the command, at most `end_s`, and then of its processes."""
         code = self.process.wait(end_s)

@@ -27,16 +27,19 @@ VIRTUAL = "load.duration_s=10 load.warmup_s=4 load.drain_s=6"
 
 
 def interrupted(arguments: list[str], results: Path, when: Callable[[SearchProgress], bool]) -> Finished:
-    """A command that is interrupted once its progress.json says so."""
+    """A command that is interrupted once its progress.json says so. It is held while one looks: what its file says is
+    still so when the signal comes, however busy this machine is."""
 
     def reached() -> bool:
-        [*files] = results.glob("*/progress.json")
-        return bool(files) and when(read_progress(files[0].parent))
+        with process.held():
+            [*files] = results.glob("*/progress.json")
+            if not (files and is_going_on(progress := read_progress(files[0].parent)) and when(progress)):
+                return False
+            process.signal(signal.SIGINT)
+            return True
 
     with started([*CLI, *arguments, "--results", str(results)], results) as process:
         process.wait_until(reached, "the moment of the interruption", LONG_S)
-        assert is_going_on(read_progress(process.folder()))
-        process.signal(signal.SIGINT)
         run = process.finish(end_s=LONG_S)
     assert run.code == Exit.INTERRUPTED, run.err
     assert "Traceback" not in run.err and run.left == []

@@ -7,14 +7,16 @@ Ctrl-C for a wish to quit at once.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from tokenswarm.base.errors import Exit
 
@@ -41,6 +43,39 @@ def interrupt_by_any_signal() -> None:
     for number in heeded():
         if number != signal.SIGINT:
             signal.signal(number, _raise)
+
+
+def leave_with_code_of(command: Callable[[], int], program: str = "tokenswarm") -> NoReturn:
+    """Call the command and end this process with its exit code. Once the code is settled, a signal ends the process at
+    once, with that code.
+
+    At its end Python gives signals back to the system, and then takes its modules down, which lasts a tenth of a second
+    and more: a Ctrl-C in that time would end the process with -2 and without a word, although all was written.
+    """
+    atexit.register(_ignore)  # registered first, called last: what is ignored stays so to the end
+    try:
+        code = command()
+    except SystemExit as end:  # of argparse, or of Locust
+        _settle(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise
+    except KeyboardInterrupt as error:  # in the instructions after those that the command guards
+        print(f"{program}: interrupted{f' by {error}' if str(error) else ''}", file=sys.stderr)
+        code = Exit.INTERRUPTED
+    _settle(code)
+    sys.exit(code)
+
+
+def _settle(code: int) -> None:
+    for number in heeded():
+        signal.signal(number, lambda *_: os._exit(code))
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or there is none
+            stream.flush()
+
+
+def _ignore() -> None:
+    for number in heeded():
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Interrupts:

@@ -14,6 +14,7 @@ import uvloop
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.last_handler import report_bug
 from tokenswarm.base.runtime_tuning import freeze_gc, grow_descriptor_table
+from tokenswarm.base.signals import leave_with_code_of
 from tokenswarm.sim.app import App
 from tokenswarm.sim.config import engine_of
 from tokenswarm.sim.faults import Chaos
@@ -85,4 +86,4 @@ def _run() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_run())
+    leave_with_code_of(_run, "tokenswarm.sim")

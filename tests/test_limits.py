@@ -35,6 +35,12 @@ def sources() -> dict[str, ast.Module]:
     return {str(path.relative_to(ROOT)): tree(path) for path in paths}
 
 
+@cache
+def nodes(module: ast.Module) -> tuple[ast.AST, ...]:
+    """All nodes of a file: it is walked through once, whoever looks at it."""
+    return tuple(ast.walk(module))
+
+
 def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """How many a caller can give: `self` is none, `*args` is one."""
     its = function.args
@@ -46,7 +52,7 @@ def too_large(module: ast.Module, name: str) -> Iterator[str]:
     """What of a file is beyond the limits."""
     if module.body and (lines := module.body[-1].end_lineno or 0) > MOST_LINES_OF_A_FILE and name not in LARGER:
         yield f"{name} has {lines} lines"
-    for node in ast.walk(module):
+    for node in nodes(module):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and f"{name}:{node.name}" not in LARGER:
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if lines > MOST_LINES_OF_A_FUNCTION:
@@ -57,7 +63,7 @@ def too_large(module: ast.Module, name: str) -> Iterator[str]:
 
 def empty_names(module: ast.Module) -> Iterator[str]:
     """Variables, parameters and fields of a file whose names say nothing."""
-    for node in ast.walk(module):
+    for node in nodes(module):
         name = node.arg if isinstance(node, ast.arg) else None
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             name = node.id
@@ -69,7 +75,7 @@ def empty_names(module: ast.Module) -> Iterator[str]:
 
 def public_classes(module: ast.Module) -> Iterator[str]:
     """Names of the classes of a file that others may use: one that begins with `_` is known in its file alone."""
-    for node in ast.walk(module):
+    for node in nodes(module):
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             yield node.name
 
@@ -96,10 +102,10 @@ def test_no_file_and_no_function_is_larger_than_can_be_read_at_once() -> None:
 
 def lines_with_any(module: ast.Module) -> set[int]:
     """The lines of a file on which a type is left open."""
-    named = {node.lineno for node in ast.walk(module) if isinstance(node, ast.Name) and node.id == "Any"}
+    named = {node.lineno for node in nodes(module) if isinstance(node, ast.Name) and node.id == "Any"}
     imported = {
         node.lineno
-        for node in ast.walk(module)
+        for node in nodes(module)
         if isinstance(node, ast.ImportFrom) and "Any" in [alias.name for alias in node.names]
     }
     return named | imported

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenswarm.analysis.compare.report import compare_runs
@@ -46,6 +47,7 @@ def _folder(under: Path, files: dict[str, bytes | None]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(30), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(mutations())
 def test_a_report_of_any_folder_is_a_page_or_a_sentence(files: dict[str, bytes | None]) -> None:
@@ -64,6 +66,7 @@ def test_a_report_of_any_folder_is_a_page_or_a_sentence(files: dict[str, bytes |
         assert "<h1>" in (folder / "dashboard.html").read_text()
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(15), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(mutations())
 def test_a_comparison_with_any_folder_is_a_page_or_a_sentence(files: dict[str, bytes | None]) -> None:

@@ -278,6 +278,7 @@ def test_markup_of_an_engine_is_not_obeyed_by_the_terminal(tmp_path: Path) -> No
     assert "[red]x[/red][bold" in render(report(write_run(tmp_path, [row()], told)), 200)
 
 
+@pytest.mark.slow
 def test_analysis_loads_no_load_generator() -> None:
     script = (
         "import sys, tokenswarm.analysis.report, tokenswarm.analysis.render.terminal;"

@@ -191,29 +191,35 @@ def junit_cases(folder: Path) -> dict[str, str]:
     return {case.get("name"): "failed" if case.find("failure") is not None else "passed" for case in cases}
 
 
+def everything(folder: Path) -> Any:
+    """What there is of metrics, wherever they show."""
+    reasoning_run(folder, {"ttft_p95_ms": 500})
+    summary = report(folder)
+    client = served(folder, {"ttft_p95_ms": 500})
+    page = client.get("/metrics").get_data(as_text=True)
+    return (
+        list(METRICS),
+        summary.latency.keys(),
+        summary.rates.keys(),
+        summary.drift.keys(),
+        charts_of(folder).keys(),
+        tables_of(folder / DASHBOARD_HTML),
+        grafana_queries(),
+        (folder / SUMMARY_MD).read_text(),
+        client.get("/llm/live.json").get_json()["layout"],
+        re.findall("^# .*", page, re.MULTILINE),
+    )
+
+
+@pytest.fixture(scope="module")
+def at_first(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What there is before the first of these tests."""
+    return everything(tmp_path_factory.mktemp("first") / "plain")
+
+
 @pytest.fixture
-def before(tmp_path: Path) -> Iterator[None]:
+def before(at_first: Any, tmp_path: Path) -> Iterator[None]:
     """What is there without the metric of a test is there afterwards, and no more."""
-
-    def everything(folder: Path) -> Any:
-        reasoning_run(folder, {"ttft_p95_ms": 500})
-        summary = report(folder)
-        client = served(folder, {"ttft_p95_ms": 500})
-        page = client.get("/metrics").get_data(as_text=True)
-        return (
-            list(METRICS),
-            summary.latency.keys(),
-            summary.rates.keys(),
-            summary.drift.keys(),
-            charts_of(folder).keys(),
-            tables_of(folder / DASHBOARD_HTML),
-            grafana_queries(),
-            (folder / SUMMARY_MD).read_text(),
-            client.get("/llm/live.json").get_json()["layout"],
-            re.findall("^# .*", page, re.MULTILINE),
-        )
-
-    at_first = everything(tmp_path / "plain")
     yield
     assert everything(tmp_path / "plain") == at_first
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -111,6 +112,7 @@ def test_any_settings_are_a_plan_or_a_sentence(text: str) -> None:
     tried(lambda: load_scenario("rag", parse_set(text)))
 
 
+@pytest.mark.slow
 def test_each_key_refuses_odd_values_in_a_sentence() -> None:
     step = 1 if os.environ.get("FULL") else 5
     for number, key in enumerate(KEYS):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -50,6 +51,7 @@ def files(draw: Any) -> tuple[Path, bytes]:
     return path, draw(st.none() | deep) or draw(changed(path.read_bytes(), _mutate)) or b""
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(120), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(files())
 def test_any_description_is_read_or_refused_in_a_sentence(file: tuple[Path, bytes]) -> None:

@@ -275,6 +275,7 @@ def test_without_a_reading_energy_is_absent_with_the_reason_and_never_zero(folde
     assert f"energy not known: {record.levels[0].figures[ENERGY].why}" in capacity_markdown(record)
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(60), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(content=changed(SAMPLE.encode(), mutate_json))
 def test_a_damaged_record_is_made_anew_and_compared_or_refused_in_a_sentence(

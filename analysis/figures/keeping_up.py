@@ -19,6 +19,8 @@ from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, t_qu
 from tokenswarm.analysis.figures.window import Window, ended_at
 from tokenswarm.analysis.wording import number
 
+from tokenswarm.base.numbers import significant
+from tokenswarm.base.presence import present
 from tokenswarm.contract.summary.time_records import KeepingUp, LittlesLaw
 
 MOST_GAP = 0.05
@@ -53,9 +55,10 @@ def overload_of(everything: pd.DataFrame, window: Window | None, rate_s: float |
     keeping = KeepingUp(load.overloaded, load.offered_s, load.completed_s, load.in_flight_a_s, load.ttft_ms_a_s)
     if load.overloaded:
         growth = load.ttft_ms_a_s
+        offered, completed = (significant(present(each)) for each in (load.offered_s, load.completed_s))
         keeping.sentence = (
-            f"The engine did not keep up: {load.offered_s:.3g} requests/s were offered, {load.completed_s:.3g} were "
-            f"completed. Each second {number(load.in_flight_a_s)} more were in the system"
+            f"The engine did not keep up: {offered} requests/s were offered, {completed} were completed. Each second "
+            f"{number(load.in_flight_a_s)} more were in the system"
             + (f", and TTFT grew by {number(growth)} ms" if growth is not None else "")
             + ", so latency depends on how long the run was and is not given. Use less RATE."
         )
@@ -86,18 +89,19 @@ def littles_law(everything: pd.DataFrame, workers: pd.DataFrame, window: Window 
     lost_s = float(apart.mean()) / completed_s if completed_s else None
     gap = float(apart.mean() / sampled.mean())
     holds = abs(gap) <= MOST_GAP or abs(float(apart.mean())) <= half or abs(lost_s or 0.0) < LEAST_LOST_S
-    law = LittlesLaw(holds, float(sampled.mean()), float(accounted.mean()), lost_s)
+    seen, by_answers = float(sampled.mean()), float(accounted.mean())
+    law = LittlesLaw(holds, seen, by_answers, lost_s)
     if not holds and gap > 0:
         law.sentence = (
-            f"{gap:.0%} of the users' time in requests lies after the last token: {law.in_flight:.3g} requests were "
-            f"in flight on average, but the answers account for {law.by_answers:.3g} (Little's law). Each user was "
-            f"held for {1000.0 * (lost_s or 0.0):,.0f} ms after an answer, so the engine got less load than "
-            f"{law.in_flight:.3g} users make: look at what stands between (a proxy that keeps streams open)."
+            f"{gap:.0%} of the users' time in requests lies after the last token: {significant(seen)} requests were "
+            f"in flight on average, but the answers account for {significant(by_answers)} (Little's law). Each user "
+            f"was held for {1000.0 * (lost_s or 0.0):,.0f} ms after an answer, so the engine got less load than "
+            f"{significant(seen)} users make: look at what stands between (a proxy that keeps streams open)."
         )
     elif not holds:
         law.sentence = (
-            f"The answers account for {law.by_answers:.3g} requests in flight, but the load generator saw "
-            f"{law.in_flight:.3g} (Little's law): rows and load generator do not tell of the same run."
+            f"The answers account for {significant(by_answers)} requests in flight, but the load generator saw "
+            f"{significant(seen)} (Little's law): rows and load generator do not tell of the same run."
         )
     return law
 

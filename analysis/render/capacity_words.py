@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from tokenswarm.analysis import wording as text
 
+from tokenswarm.base.numbers import significant
 from tokenswarm.contract.capacity import ENDINGS, Capacity, CapacityFigure, CapacityLevel
 from tokenswarm.contract.metrics import METRICS
 
@@ -19,7 +20,7 @@ def load_words(value: float | None, unit: str = "") -> str:
     """A load to three digits, whole where it is of users."""
     if value is None or not math.isfinite(value):
         return "?"
-    number = f"{value:,.0f}" if unit == "users" or value >= 1000 else f"{value:.3g}"
+    number = f"{value:,.0f}" if unit == "users" else significant(value)
     return f"{number} {UNITS[unit]}" if unit in UNITS else number
 
 

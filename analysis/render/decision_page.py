@@ -12,6 +12,7 @@ from tokenswarm.analysis.render.assets import environment, text_page
 from tokenswarm.analysis.render.markdown import escape
 from tokenswarm.analysis.render.tune_page import ratio_words
 
+from tokenswarm.base.numbers import significant
 from tokenswarm.contract.decision import PAIRS, RACE, SEARCH, Decision, SideRecord
 from tokenswarm.contract.objectives import parse_objectives
 from tokenswarm.contract.tune_record import Ratio
@@ -70,7 +71,7 @@ def figure_words(ratio: Ratio, unit: str = "", sign: str = "") -> str:
 
 def _plain(value: float) -> str:
     """Three digits, none of them a decimal that says nothing: 56, not 56.0."""
-    return f"{value:,.0f}" if abs(value) >= 100.0 else f"{value:.3g}"
+    return significant(value)
 
 
 def settings_words(side: SideRecord) -> str:
@@ -136,7 +137,7 @@ def _ratio_phrase(decision: Decision) -> str:
 def _of(decision: Decision, of: str) -> str:
     if of == "capacity":
         return "capacity per GPU"
-    load = "" if decision.load is None else f" at {decision.load:.3g} {unit_words(decision.load_unit)}"
+    load = "" if decision.load is None else f" at {significant(decision.load)} {unit_words(decision.load_unit)}"
     return f"goodput per GPU{load}"
 
 
@@ -145,7 +146,7 @@ def _priced_load(side: SideRecord, unit: str) -> str:
     if side.priced_load is None:
         return ""
     surely = "which surely passes" if side.priced_load == side.capacity.sure_pass else "next to the estimate"
-    return f"at {side.priced_load:.3g} {unit_words(unit)}, {surely}"
+    return f"at {significant(side.priced_load)} {unit_words(unit)}, {surely}"
 
 
 def _price(side: SideRecord, unit: str) -> str:
@@ -215,7 +216,7 @@ def _level_words(load: float | None, unit: str, does: str) -> str:
     """`38 users surely pass`; `does`: pass or fail."""
     if load is None:
         return f"no load surely {does}{'es' if does == 'pass' else 's'}"
-    return f"{load:.3g} {unit} surely {does}"
+    return f"{significant(load)} {unit} surely {does}"
 
 
 def _bar(ratio: Ratio, low: float, high: float) -> dict[str, str] | None:
@@ -279,7 +280,7 @@ def render_decision(decision: Decision, folder: Path) -> str:
             runs=list(_runs(decision, folder)),
             slo=_limits(decision.slo),
             budget=None if decision.budget_s is None else text.duration(decision.budget_s),
-            load=None if decision.load is None else f"{decision.load:.3g} {unit_words(decision.load_unit)}",
+            load=None if decision.load is None else f"{significant(decision.load)} {unit_words(decision.load_unit)}",
             **text_page(),
         )
     )

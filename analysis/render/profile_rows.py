@@ -8,6 +8,8 @@ from typing import NamedTuple
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.traffic.profile import HitRates, Lengths, TrafficProfile
 
+from tokenswarm.base.numbers import significant
+
 
 class Row(NamedTuple):
     """A figure by its title, and its value in each workload."""
@@ -34,7 +36,7 @@ def profile_rows(profiles: Sequence[Named]) -> list[Row]:
         rows.append((f"{title}: mean, p50, p99", [_lengths(lengths) for lengths in known]))
     arrivals = [one.arrivals for one in each]
     rows += [
-        ("arrivals, requests/s", [f"{one.rate:.3g}" if one else text.MISSING for one in arrivals]),
+        ("arrivals, requests/s", [significant(one.rate) if one else text.MISSING for one in arrivals]),
         (
             "CV of the gaps between arrivals (Poisson: 1)",
             [f"{one.cv:.2f}" if one and one.cv is not None else text.MISSING for one in arrivals],

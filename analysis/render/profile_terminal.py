@@ -13,6 +13,8 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.render.profile_rows import Named, profile_rows
 from tokenswarm.analysis.traffic.profile import ArrivalFigures, HitRates, Lengths, SharedFigures, TrafficProfile
 
+from tokenswarm.base.numbers import significant
+
 _BARS = "▁▂▃▄▅▆▇█"
 _POISSON_LOW, _POISSON_HIGH = 0.8, 1.25
 """Coefficients of variation of gaps that are called Poisson's, whose is 1."""
@@ -85,7 +87,7 @@ def _lengths(profile: TrafficProfile) -> Table:
 def _arrivals(arrivals: ArrivalFigures) -> list[str]:
     largest = arrivals.largest_minute
     lines = [
-        f"{arrivals.rate:.3g} requests/s over {text.duration(arrivals.duration_s)}",
+        f"{significant(arrivals.rate)} requests/s over {text.duration(arrivals.duration_s)}",
         f"largest minute: {largest.requests:,} requests, from {text.duration(largest.start_s)} on",
     ]
     if arrivals.cv is not None:
@@ -102,7 +104,7 @@ def _arrivals(arrivals: ArrivalFigures) -> list[str]:
         bars = (
             _BARS[min(len(_BARS) - 1, int(value / top * len(_BARS)))] if value else " " for value in arrivals.over_time
         )
-        lines += ["".join(bars), f"requests/s over time, at most {top:.3g}"]
+        lines += ["".join(bars), f"requests/s over time, at most {significant(top)}"]
     if arrivals.out_of_order:
         lines.append(f"{text.times(arrivals.out_of_order)} a request stands before an earlier one; they are sorted")
     return lines

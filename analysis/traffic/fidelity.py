@@ -9,6 +9,7 @@ from tokenswarm.analysis.figures.statistics import Estimate
 from tokenswarm.analysis.read.replay_plan import ReplayPlan, read_replay_plan
 from tokenswarm.analysis.read.run_folder import Run
 
+from tokenswarm.base.numbers import significant
 from tokenswarm.base.presence import present
 from tokenswarm.contract.summary.cache_records import Yardstick
 from tokenswarm.contract.summary.figure import Figure
@@ -192,7 +193,8 @@ def _sentence(fidelity: Fidelity) -> str:
             f"{fidelity.lateness_p99_ms.value:,.1f} ms after that"
         )
     if fidelity.rate_asked.value is not None and fidelity.rate_made.value is not None:
-        parts.append(f"{fidelity.rate_made.value:.3g} requests/s where {fidelity.rate_asked.value:.3g} were asked for")
+        made, asked = significant(fidelity.rate_made.value), significant(fidelity.rate_asked.value)
+        parts.append(f"{made} requests/s where {asked} were asked for")
     if fidelity.implied.value is not None:
         within = (
             ""

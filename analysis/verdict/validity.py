@@ -23,6 +23,7 @@ from tokenswarm.analysis.verdict.outcome import (
     facts_of_reasons,
 )
 
+from tokenswarm.base.numbers import significant
 from tokenswarm.base.sentences import in_a_row
 from tokenswarm.contract.limits import CPU_SHARE_LIMIT, LATE_FLOOR_MS, RELATIVE_LIMIT
 from tokenswarm.contract.manifest import Reason
@@ -177,7 +178,7 @@ RULES: tuple[Rule, ...] = (
         "Timing error bound (p99)",
         "INVALID",
         "ms",
-        "{detail}: the load generator read answers late, by up to {value:.2g} ms (p99, limit {limit:.2g} ms). "
+        "{detail}: the load generator read answers late, by up to {short_value} ms (p99, limit {short_limit} ms). "
         "{late_because}",
         _timing,
     ),
@@ -394,7 +395,8 @@ def judge(facts: Facts, recorded: Sequence[Reason] = ()) -> tuple[str, list[Reas
         verdict = outcome.verdict or rule.verdict
         checks.append(Check(rule.name, rule.title, verdict, value, limit, rule.unit, outcome.broken))
         if outcome.broken:
-            sentence = rule.sentence.format(value=value, limit=limit, detail=outcome.detail, **words)
+            short = {"short_value": significant(value or 0.0, 2), "short_limit": significant(limit or 0.0, 2)}
+            sentence = rule.sentence.format(value=value, limit=limit, detail=outcome.detail, **short, **words)
             reasons.append(Reason(rule.name, verdict, value, limit, rule.unit, sentence))
     known = {rule.name for rule in RULES}
     return *ranked([*reasons, *(reason for reason in recorded if reason.rule not in known)]), checks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tokenswarm.base.numbers import is_sane, sane_json
+from tokenswarm.base.numbers import is_sane, sane_json, significant
 from tokenswarm.engines.spec.metrics_text import samples
 
 
@@ -27,3 +27,11 @@ def test_ordinary_numbers_stay_as_they_were_written() -> None:
 @pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "1e300"])
 def test_an_absurd_sample_of_an_engine_is_passed_over(value: str) -> None:
     assert samples(f"a {value}\na 3\n", frozenset({"a"}))["a"][0].value == 3.0
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"),
+    [(0.0567, 2, "0.057"), (4.24, 2, "4.2"), (240.4, 2, "240"), (99.96, 3, "100"), (1250.2, 3, "1,250"), (0.0, 3, "0")],
+)
+def test_a_number_of_few_digits_never_has_an_exponent_for_being_large(value: float, digits: int, shown: str) -> None:
+    assert significant(value, digits) == shown

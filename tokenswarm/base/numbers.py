@@ -21,6 +21,11 @@ def is_sane(value: float) -> bool:
     return math.isfinite(value) and -LARGEST <= value <= LARGEST
 
 
+def significant(value: float, digits: int = 3) -> str:
+    """So many digits, and never an exponent for what is large: 0.057, 4.2, 240, 1,250."""
+    return f"{value:,.0f}" if abs(value) >= 10.0 ** (digits - 1) else f"{value:.{digits}g}"
+
+
 def load_number(value: float) -> str:
     """Users or requests/s as people read them: four digits tell recorded rates apart well enough."""
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:.10g}"

@@ -11,6 +11,7 @@ from tokenswarm.analysis.capacity.judge import CapacityJudge
 from tokenswarm.analysis.search.load_levels import LIMITED, REFUSED
 from tokenswarm.analysis.search.quick_capacity import QuickSearch
 from tokenswarm.base.files import make_folder
+from tokenswarm.base.numbers import significant
 from tokenswarm.commands.capacity_series import CapacityAsked, first_run_s, new_record
 from tokenswarm.commands.series_runs import reported
 from tokenswarm.contract.capacity import Capacity, CapacityFigure, CapacityRun, read_capacity
@@ -67,7 +68,7 @@ class CapacityTrials:
         record = search_capacity(search, rule, record, self.console)
         trial = trial_of(record, folder)
         self.console.print(
-            f"  capacity {'not known' if trial.measured.figure is None else f'{trial.measured.figure:.3g}'} "
+            f"  capacity {'not known' if trial.measured.figure is None else f'{significant(trial.measured.figure)}'} "
             f"{record.capacity.unit}, {len(record.runs)} runs  {folder}",
             highlight=False,
             soft_wrap=True,

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import make_folder
+from tokenswarm.base.numbers import significant
 from tokenswarm.base.typed import Commands
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import reported, series_folder
@@ -296,7 +297,7 @@ def goodput_of(folder: Path, console: Console) -> MeasuredObjective:
     figure = summary.goodput.goodput_rps
     console.print(
         f"  {summary.outcome.headline}  goodput "
-        f"{'not known' if figure.value is None else f'{figure.value:.3g} requests/s'}  {folder}",
+        f"{'not known' if figure.value is None else f'{significant(figure.value)} requests/s'}  {folder}",
         highlight=False,
         soft_wrap=True,
     )

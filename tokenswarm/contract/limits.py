@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from tokenswarm.base.numbers import significant
+
 CPU_SHARE_LIMIT = 0.90
 """Above this share of a core an event loop queues its own work, and queued work reads as latency."""
 ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT = 2.0, 10.0, 0.05
@@ -23,7 +25,7 @@ def timing_limit_ms(median_ms: float, share: float = 1.0) -> float:
 
 def timing_words(error_ms: float, limit_ms: float) -> str:
     """Why a latency is not given whose error is beyond its limit."""
-    return f"its timing may be off by {error_ms:.2g} ms, limit {limit_ms:.2g} ms"
+    return f"its timing may be off by {significant(error_ms, 2)} ms, limit {significant(limit_ms, 2)} ms"
 
 
 def observations_needed(q: float) -> int:

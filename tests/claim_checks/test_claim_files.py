@@ -238,6 +238,12 @@ def test_a_record_has_the_command_for_who_has_the_hardware() -> None:
     assert [source.ratio for source in record.sources] == [1.29] * 3 and "H100" in record.needs
 
 
+def test_what_nothing_measures_yet_has_no_command() -> None:
+    record = record_of(named("shm-32g"), Machine((H100,) * 8, HERE))
+    assert record.command == "" and record.missing == [named("shm-32g").needs.lacks]
+    assert [claim.name for claim in ALL if claim.needs.lacks] == ["fragmentation", "json-compile-80x", "shm-32g"]
+
+
 def test_settings_that_a_stand_in_ignores_are_left_out() -> None:
     values = {"engine.tensor_parallel": "2", "engine.max_num_seqs": "8", "load.users": "3"}
     assert honoured(values, load_description("sim"), None) == {"engine.max_num_seqs": "8", "load.users": "3"}

@@ -99,7 +99,7 @@ def record_of(claim: Claim, machine: Machine) -> ClaimRecord:
         of=expect.of,
         region=[expect.at_least, expect.at_most],
         reading=expect.reading,
-        command=f"make claims ONLY={claim.name}",
+        command="" if needs.lacks else f"make claims ONLY={claim.name}",
         estimate_s=estimate_s(claim),
         missing=missing(claim, machine),
         contradicts=list(claim.contradicts),

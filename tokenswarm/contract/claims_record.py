@@ -55,7 +55,7 @@ class ClaimEvidence(msgspec.Struct):
 class ClaimRecord(msgspec.Struct):
     """One claim. `contradicts`: names of claims that cannot hold where this one does. `region`: [at least, at most] of
     the figure if the claim holds, None for an open end. `missing`: what this machine lacks; `command`: what to type
-    where it is there."""
+    where it is there, "" where nothing measures it yet."""
 
     name: str = ""
     title: str = ""

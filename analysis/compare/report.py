@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tokenswarm.analysis.compare import rule_of_thumb
@@ -197,7 +196,7 @@ def _thumb(
     return advice, rule_of_thumb.agreement(advice, winner)
 
 
-def document(comparison: Comparison) -> dict[str, Any]:
+def document(comparison: Comparison) -> dict[str, object]:
     """comparison.json (described in docs/comparing.md)."""
     groups = comparison.groups
     return {

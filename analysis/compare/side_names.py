@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from tokenswarm.contract.engine_title import engine_title
 from tokenswarm.contract.summary.summary_record import Summary
@@ -49,16 +48,16 @@ def side_names(a: Summary, b: Summary) -> tuple[str, str]:
     return f"{engine_name(a)} (1)", f"{engine_name(b)} (2)"
 
 
-def _set(summary: Summary) -> dict[str, Any]:
+def _set(summary: Summary) -> dict[str, object]:
     return {key: value for key, value in summary.run.overrides.items() if key not in OF_THE_PAIR}
 
 
-def _load(summary: Summary) -> dict[str, Any]:
+def _load(summary: Summary) -> dict[str, object]:
     load = {key: getattr(summary.run.load, key, None) for key in _LOAD}
     return {"scenario": summary.run.scenario.name, **{key: value for key, value in load.items() if value is not None}}
 
 
-def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str] | None:
+def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> tuple[str, str] | None:
     """`prefix_cache=true` and `prefix_cache=false`: the keys whose values differ; None where none does."""
     keys = [key for key in dict.fromkeys((*one, *other)) if one.get(key) != other.get(key)]
     if not keys:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from tokenswarm.analysis.exports.measured import DEFINITIONS, ExportableRun, known
@@ -68,7 +67,7 @@ def _time(of: ExportableRun) -> dict[str, str | None]:
     return {"start": run.started_at, "end": run.ended_at, "duration": None if seconds is None else f"PT{seconds:g}S"}
 
 
-def _engine(of: ExportableRun) -> dict[str, Any]:
+def _engine(of: ExportableRun) -> dict[str, object]:
     engine = of.summary.run.engine
     return {
         "metadata": {"label": "engine", "cfg_id": of.summary.run_id},
@@ -81,9 +80,9 @@ def _engine(of: ExportableRun) -> dict[str, Any]:
     }
 
 
-def _load(of: ExportableRun) -> dict[str, Any]:
+def _load(of: ExportableRun) -> dict[str, object]:
     load = of.summary.run.load
-    out: dict[str, Any] = {
+    out: dict[str, object] = {
         "tool": "tokenswarm",
         "tool_version": of.summary.run.versions.get("tokenswarm") or "unknown",
         "source": "sampled",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 from tokenswarm.analysis.exports.measured import DEFINITIONS, ExportableRun, known
@@ -23,7 +22,7 @@ def vllm_bench(of: ExportableRun) -> dict[str, object]:
     counts = summary.counts.measured
     prompts, outputs = of.column("prompt_tokens"), of.column("completion_tokens")
     ended = of.window.end if of.window is not None else None
-    out: dict[str, Any] = {
+    out: dict[str, object] = {
         "date": datetime.fromtimestamp(ended, UTC).strftime("%Y%m%d-%H%M%S") if ended else None,
         "backend": summary.run.engine.name,
         "label": summary.run_id,

@@ -9,7 +9,6 @@ know. A user class with a scenario of its own is held against that one's [slo], 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -144,7 +143,7 @@ def goodput_figures(
     return Goodput(goodput.figure("req/s"), attainment.figure("share"), good, undetermined, sent, bounds.flat(classes))
 
 
-def parsed_objectives(table: Mapping[str, Any], manifest: Manifest) -> tuple[list[Objective], list[tuple[str, str]]]:
+def parsed_objectives(table: Mapping[str, object], manifest: Manifest) -> tuple[list[Objective], list[tuple[str, str]]]:
     """As `parse_objectives`; an objective on valid answers cannot be judged where a check took too long for some."""
     objectives, refused = parse_objectives(table)
     unchecked = [why for why in (manifest.counts.odd or {}) if why.startswith(NOT_CHECKED)] if manifest.counts else []

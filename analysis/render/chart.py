@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+
+from tokenswarm.base.foreign import table
 
 PALETTE = ("c:blue", "c:vermillion", "c:green", "c:purple", "c:orange", "c:sky")
 P50, P95, P99 = "c:sky", "c:blue", "c:vermillion"
@@ -23,20 +24,24 @@ _STEPS: tuple[Sequence[float], ...] = ((1, 2, 5), range(1, 10), [1 + fifth / 5 f
 GOOD, BAD, IDLE = "c:green", "c:vermillion", "c:grey"
 
 
+Trace = dict[str, object]
+"""What plotly draws, by its own schema."""
+
+
 @dataclass(frozen=True)
 class Chart:
     """One chart of the page. `sync` names the group of charts whose x axes move together."""
 
     id: str
     title: str
-    data: list[dict[str, Any]]
-    layout: dict[str, Any]
+    data: Sequence[Mapping[str, object]]
+    layout: Mapping[str, object]
     note: str = ""
     height: int = 280
     sync: str | None = None
     wide: bool = False
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> dict[str, object]:
         """What the page's script needs to draw it."""
         return {"id": self.id, "data": self.data, "layout": self.layout, "height": self.height, "sync": self.sync}
 
@@ -69,18 +74,18 @@ def numbers(values: Sequence[float] | np.ndarray, digits: int = 5) -> list[float
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in plain_values]
 
 
-def line(x: Sequence[Any], y: Sequence[Any], name: str, color: str, **more: Any) -> dict[str, Any]:
+def line(x: Sequence[object], y: Sequence[object], name: str, color: str, **more: object) -> Trace:
     """A line trace."""
-    style = {"color": color, "width": 2} | more.pop("line", {})
+    style = {"color": color, "width": 2, **table(more.pop("line", {}))}
     return {"type": "scatter", "mode": "lines", "x": x, "y": y, "name": name, "line": style} | more
 
 
-def axis(title: str, **more: object) -> dict[str, Any]:
+def axis(title: str, **more: object) -> dict[str, object]:
     """An axis with its title (which carries the unit)."""
     return {"title": {"text": title}} | more
 
 
-def latency_axis(low_ms: float, high_ms: float, title: str) -> dict[str, Any]:
+def latency_axis(low_ms: float, high_ms: float, title: str) -> dict[str, object]:
     """A log axis of milliseconds, labelled in ms or s."""
     return _log_axis(
         max(low_ms, 1e-3), max(high_ms, 2e-3), title, lambda t: f"{t / 1000:g} s" if t >= 1000 else f"{t:g} ms"

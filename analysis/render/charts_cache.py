@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.render.chart import BAD, GOOD, IDLE, Chart, ChartSection, axis, count_axis, numbers, plain
 
@@ -31,7 +29,7 @@ def _curve(cache: Cache) -> Chart:
     measured = cache.yardstick
     shares = [100.0 * point.rate for point in measured.curve]
     sizes = [point.tokens for point in measured.curve]
-    data: list[dict[str, Any]] = [
+    data: list[dict[str, object]] = [
         {
             "type": "scatter",
             "mode": "lines",
@@ -115,7 +113,7 @@ def _waterfall(cache: Cache) -> Chart:
     )
 
 
-def _lost(index: int, steps: list[CacheStep], labels: list[str]) -> dict[str, Any] | None:
+def _lost(index: int, steps: list[CacheStep], labels: list[str]) -> dict[str, object] | None:
     """What this step takes from the one before, at the end of its bar."""
     step = steps[index]
     if step.lost <= 0:

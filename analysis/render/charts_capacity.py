@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from tokenswarm.analysis.render.capacity_words import UNITS, load_words
-from tokenswarm.analysis.render.chart import PALETTE, Chart, axis, latency_axis, numbers, plain
+from tokenswarm.analysis.render.chart import PALETTE, Chart, Trace, axis, latency_axis, numbers, plain
 
 from tokenswarm.contract.capacity import COST, ENERGY, OUTPUT, TTFT, USER_SPEED, Capacity, CapacityLevel
 from tokenswarm.contract.summary.figure import Figure
@@ -39,7 +38,7 @@ def capacity_charts(series: Sequence[Series]) -> list[Chart]:
 def _attainment(series: Sequence[Series]) -> Chart | None:
     """Attainment with its intervals, the target, and the interval of the capacity as a band."""
     record = series[0][1]
-    traces: list[dict[str, Any]] = []
+    traces: list[dict[str, object]] = []
     for place, (name, each) in enumerate(series):
         groups = [(state, _COLORS[state]) for state in _COLORS] if len(series) == 1 else [("", PALETTE[place % 6])]
         for state, color in groups:
@@ -99,7 +98,7 @@ def _attainment(series: Sequence[Series]) -> Chart | None:
 
 def _frontier(series: Sequence[Series]) -> Chart | None:
     """Output tokens/s per GPU against tokens/s per user: a point a level, named by its load."""
-    traces: list[dict[str, Any]] = []
+    traces: list[dict[str, object]] = []
     for place, (name, record) in enumerate(series):
         color, unit = PALETTE[place % 6], UNITS[record.capacity.unit]
         levels = [each for each in _by_load(record) if _has(each, USER_SPEED) and _has(each, OUTPUT)]
@@ -144,13 +143,13 @@ def _frontier(series: Sequence[Series]) -> Chart | None:
     )
 
 
-def _marks(record: Capacity, levels: Sequence[CapacityLevel], of: str) -> list[dict[str, Any]]:
+def _marks(record: Capacity, levels: Sequence[CapacityLevel], of: str) -> list[Trace]:
     """The SLO's edge and the knee, as rings around their points."""
     wanted = (
         (record.capacity.sure_pass, f"SLO edge{of}", "c:green", "circle-open"),
         (record.knee, f"knee{of}", "c:purple", "diamond-open"),
     )
-    marks = []
+    marks: list[Trace] = []
     for load, name, color, symbol in wanted:
         level = next((each for each in levels if each.load == load), None)
         if level is not None:
@@ -190,7 +189,7 @@ def _against_load(series: Sequence[Series], name: str) -> Chart | None:
         return Chart(key, title, traces, of_a_token, words, _HEIGHT)
     limit = series[0][1].slo.get("ttft_ms")
     shapes = [] if limit is None else [_target_line(limit)]
-    layout: dict[str, Any] = {
+    layout: dict[str, object] = {
         "xaxis": _load_axis(series),
         "shapes": shapes,
         "hovermode": "closest",
@@ -220,7 +219,7 @@ def _points(
     hover: str,
     x: Sequence[Figure] | None = None,
 ) -> dict[str, object]:
-    trace: dict[str, Any] = {
+    trace: dict[str, object] = {
         "type": "scatter",
         "mode": "markers",
         "name": plain(name),

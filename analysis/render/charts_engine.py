@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,8 @@ from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.render.chart import BAD, GOOD, PALETTE, Chart, axis, line, numbers, plain
 from tokenswarm.analysis.render.charts_time import limit_line, time_layout
+
+from tokenswarm.base.foreign import listed
 
 _SAMPLES = 400
 """Points of a line that was sampled over time; longer runs show the mean of each bin."""
@@ -86,7 +88,8 @@ def generator_charts(run: Run, timeline: TimeBins, window: Window | None, cpu_li
     measures_itself = f"Above {cpu_limit:.0%} of a core a worker measures itself."
     cpu = _chart("generator-cpu", "Load generator CPU", busy, time_layout(timeline, window, core), measures_itself)
     if cpu:
-        cpu.layout["shapes"] = [*cpu.layout["shapes"], limit_line(100.0 * cpu_limit)]
+        shapes = [*listed(cpu.layout["shapes"]), limit_line(100.0 * cpu_limit)]
+        cpu = replace(cpu, layout={**cpu.layout, "shapes": shapes})
     charts = [
         cpu,
         _chart(
@@ -127,7 +130,7 @@ def process_charts(run: Run, timeline: TimeBins, window: Window | None) -> list[
 
 
 def _chart(
-    name: str, title: str, traces: list[dict[str, Any] | None], layout: dict[str, Any], note: str
+    name: str, title: str, traces: list[dict[str, object] | None], layout: dict[str, object], note: str
 ) -> Chart | None:
     drawn = [trace for trace in traces if trace]
     return Chart(name, title, drawn, layout, note, 230, "time") if drawn else None

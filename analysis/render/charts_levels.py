@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures.level_figures import rising
-from tokenswarm.analysis.render.chart import PALETTE, Chart, ChartSection, axis, latency_axis, numbers, plain
+from tokenswarm.analysis.render.chart import PALETTE, Chart, ChartSection, Trace, axis, latency_axis, numbers, plain
 from tokenswarm.analysis.render.levels import rate_of
 
+from tokenswarm.base.foreign import listed
 from tokenswarm.contract.metric import Place
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.summary.figure import Figure
@@ -81,18 +81,18 @@ def _rate_chart(
     name: str, title: str, unit: str, levels: Sequence[LevelFigures], rates: Sequence[tuple[str, str, str]], note: str
 ) -> Chart | None:
     traces = [_trace(levels, [rate_of(rate, level) for level in levels], label, color) for rate, label, color in rates]
-    if all(value is None for trace in traces for value in trace["y"]):
+    if all(value is None for trace in traces for value in listed(trace["y"])):
         return None
     return Chart(name, title, traces, _layout(levels, axis(unit, rangemode="tozero")), note, _HEIGHT)
 
 
-def _trace(levels: Sequence[LevelFigures], figures: Sequence[Figure], name: str, color: str) -> dict[str, Any]:
+def _trace(levels: Sequence[LevelFigures], figures: Sequence[Figure], name: str, color: str) -> Trace:
     """Points with their intervals; joined by a line where the load only rose, else each with its level's number."""
     joined = rising(list(levels))
     loads = [level.load or 0.0 for level in levels]
     values = [math.nan if figure.value is None else float(figure.value) for figure in figures]
     down, up = ([_distance(figure, end) for figure in figures] for end in (0, 1))
-    trace = {
+    trace: Trace = {
         "type": "scatter",
         "mode": "lines+markers" if joined else "markers+text",
         "x": numbers(loads),
@@ -123,6 +123,6 @@ def _distance(figure: Figure, end: int) -> float:
     return 0.0 if figure.value is None or edge is None else abs(edge - figure.value)
 
 
-def _layout(levels: Sequence[LevelFigures], y: Mapping[str, object]) -> dict[str, Any]:
+def _layout(levels: Sequence[LevelFigures], y: Mapping[str, object]) -> dict[str, object]:
     unit = "requests/s asked for" if levels[0].rate is not None else "users"
     return {"xaxis": axis(unit, rangemode="tozero"), "yaxis": y, "hovermode": "closest", "showlegend": True}

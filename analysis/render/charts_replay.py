@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from tokenswarm.analysis.read.replay_plan import read_replay_plan
 from tokenswarm.analysis.read.run_folder import Run
@@ -40,6 +38,6 @@ def replay_section(run: Run, fidelity: Fidelity | None) -> ChartSection:
 
 def _counted(times: np.ndarray) -> tuple[list[float | None], list[float | None]]:
     """Times and how many there were by then, thinned."""
-    every: Any = np.unique(np.linspace(0, len(times) - 1, min(len(times), _POINTS)).astype(int)) if len(times) else []
-    chosen = np.asarray(every, dtype=int)
+    count = min(len(times), _POINTS)
+    chosen = np.unique(np.linspace(0, len(times) - 1, count).astype(int)) if count else np.empty(0, dtype=int)
     return numbers(times[chosen]), numbers(chosen + 1.0)

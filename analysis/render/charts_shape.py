@@ -50,7 +50,7 @@ def shape_charts(rows: pd.DataFrame, objectives: list[Objective]) -> list[Chart]
     return charts
 
 
-def _ecdf(values: np.ndarray, name: str, color: str) -> dict[str, Any] | None:
+def _ecdf(values: np.ndarray, name: str, color: str) -> dict[str, object] | None:
     ordered = np.sort(values[~np.isnan(values)])
     if not len(ordered):
         return None
@@ -96,7 +96,7 @@ def _distribution(ok: pd.DataFrame, objectives: list[Objective]) -> Chart | None
     )
 
 
-def _objective_line(objective: Objective) -> tuple[dict[str, Any], dict[str, Any]]:
+def _objective_line(objective: Objective) -> tuple[dict[str, object], dict[str, object]]:
     """A dashed vertical line at an objective, and its name."""
     line_style = {"color": BAD, "width": 1.5, "dash": "dash"}
     x = {"xref": "x", "yref": "paper", "x0": objective.limit, "x1": objective.limit, "y0": 0, "y1": 1}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from tokenswarm.analysis.render.chart import (
     P99,
     PALETTE,
     Chart,
+    Trace,
     axis,
     latency_axis,
     line,
@@ -29,6 +29,7 @@ from tokenswarm.analysis.render.chart import (
     plain,
 )
 
+from tokenswarm.base.foreign import listed
 from tokenswarm.contract.limits import observations_needed
 from tokenswarm.contract.metric import Latency, Place, Rate
 from tokenswarm.contract.metrics import METRICS
@@ -51,8 +52,8 @@ def primary_latency(rows: pd.DataFrame) -> tuple[str, str]:
 
 
 def time_layout(
-    timeline: TimeBins, window: Window | None, y: dict[str, Any], *, named_bands: bool = False, **more: object
-) -> dict[str, Any]:
+    timeline: TimeBins, window: Window | None, y: dict[str, object], *, named_bands: bool = False, **more: object
+) -> dict[str, object]:
     """Layout of a chart on the shared time axis; time outside the measure window is shaded (and named, if asked), and
     so are outages of the engine."""
     low, high = (float(edge) for edge in timeline.axis(timeline.edges_unix[[0, -1]]))
@@ -101,7 +102,7 @@ def _band_name(x0: float, x1: float, name: str) -> dict[str, object]:
     }
 
 
-def limit_line(y: float) -> dict[str, Any]:
+def limit_line(y: float) -> dict[str, object]:
     """A dashed horizontal line at a limit."""
     return {
         "type": "line",
@@ -183,7 +184,8 @@ def _heat(rows: pd.DataFrame, timeline: TimeBins, window: Window | None) -> list
         }
     ]
     y = latency_axis(10.0 ** edges[0] / 0.8, 10.0 ** edges[-1] / 1.25, f"{name} (ms)") | {"rangemode": "normal"}
-    y["ticktext"] = [f"{tick:,g}" for tick in y["tickvals"]]  # as narrow as those of the charts on the same axis
+    # As narrow as those of the charts on the same axis.
+    y["ticktext"] = [f"{tick:,g}" for tick in listed(y["tickvals"])]
     return [
         Chart(
             "heat",
@@ -255,7 +257,7 @@ def _latency(rows: pd.DataFrame, timeline: TimeBins, window: Window | None, obje
     bins = timeline.bin_of(known["sent_at"].to_numpy())
     percentiles = percentiles_by_bin(bins, timeline.bins, known[column].to_numpy(), (50, 95, 99))
     some = thin(known, _POINTS)
-    data = [
+    data: list[Trace] = [
         {
             "type": "scatter",
             "mode": "markers",
@@ -275,7 +277,7 @@ def _latency(rows: pd.DataFrame, timeline: TimeBins, window: Window | None, obje
     limits = [objective.limit for objective in objectives if objective.metric == column]
     # A line far above the data would flatten it.
     near = [limit for limit in limits if limit <= _NEAR * np.nanmax(known[column].to_numpy(), initial=0.0)]
-    layout["shapes"] = [*layout["shapes"], *map(limit_line, near)]
+    layout["shapes"] = [*listed(layout["shapes"]), *map(limit_line, near)]
     if near:
         note += " Dashed: the objective."
     elif limits:
@@ -323,7 +325,7 @@ def _rates(
 def _rate_chart(rate: Rate, values: np.ndarray, timeline: TimeBins, window: Window | None, colour: str) -> Chart:
     label, share = rate.at(Place.TIME), rate.unit == "share"
     look = _LOOKS.get(rate.name, _Look(f"{rate.name}-time", rate.title, colour))
-    more: dict[str, Any] = (
+    more: dict[str, object] = (
         {"fill": "tozeroy", "fillcolor": f"{look.colour}-fill"}
         if rate.name in _LOOKS
         else {"mode": "lines+markers", "marker": {"size": 4}, "connectgaps": True}

@@ -284,7 +284,7 @@ def _repeats(comparison: Comparison) -> Chart | None:
 
 
 def _curves(comparison: Comparison, name: str, title: str) -> Chart | None:
-    traces = []
+    traces, first, last = [], [], []
     for label, group, color in (
         (comparison.groups.label_a, comparison.groups.a, COLOR_A),
         (comparison.groups.label_b, comparison.groups.b, COLOR_B),
@@ -292,6 +292,8 @@ def _curves(comparison: Comparison, name: str, title: str) -> Chart | None:
         for number, summary in enumerate(group):
             curve = comparison.members[summary.run_id].curves.get(name)
             if curve is not None:
+                first.append(curve[0])
+                last.append(curve[-1])
                 traces.append(
                     line(
                         numbers(curve),
@@ -308,7 +310,7 @@ def _curves(comparison: Comparison, name: str, title: str) -> Chart | None:
     if not traces:
         return None
     layout = {
-        "xaxis": latency_axis(min(t["x"][0] for t in traces), max(t["x"][-1] for t in traces), f"{title} (log scale)"),
+        "xaxis": latency_axis(min(first), max(last), f"{title} (log scale)"),
         "yaxis": axis("share of requests (%)", range=[0, 101]),
         "hovermode": "closest",
         "showlegend": True,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.render.assets import environment, text_page
@@ -173,7 +172,7 @@ def _certainty(decision: Decision) -> Iterator[str]:
         )
 
 
-def _sides(decision: Decision) -> Iterator[dict[str, Any]]:
+def _sides(decision: Decision) -> Iterator[dict[str, object]]:
     unit = unit_words(decision.load_unit)
     known = [side.per_gpu for side in decision.sides if side.per_gpu.value is not None]
     ends = [end for ratio in known for end in (ratio.ci95 or [ratio.value or 0.0]) if end]

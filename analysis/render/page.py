@@ -340,7 +340,7 @@ def health_rows(summary: Summary) -> list[tuple[str, str]]:
 def fact_groups(summary: Summary) -> list[tuple[str, list[tuple[str, str]]]]:
     """The manifest's main facts in groups, as words; nothing that is not known."""
     run, fields = summary.run, msgspec.structs.asdict
-    groups: list[tuple[str, dict[str, Any]]] = [
+    groups: list[tuple[str, dict[str, object]]] = [
         ("Engine, as it reports itself", {**fields(run.engine), **run.effective}),
         ("Load", {**fields(run.load), "seed": run.seed, **run.overrides}),
         ("Requests", _request_facts(summary)),
@@ -359,7 +359,7 @@ def fact_groups(summary: Summary) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def _request_facts(summary: Summary) -> dict[str, object]:
     counts, tokens = summary.counts, summary.tokens
-    facts: dict[str, Any] = msgspec.structs.asdict(counts.measured)
+    facts: dict[str, object] = msgspec.structs.asdict(counts.measured)
     facts |= {f"mean {key}": round(value, 1) for key, value in tokens.mean.items() if value is not None}
     facts |= {f"counted from {key}": value for key, value in tokens.source.items()}
     return facts | {"rows in the file, all phases": counts.rows_in_file, "damaged lines": counts.damaged_lines}

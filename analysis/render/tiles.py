@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.render.figures import rate_figures
 from tokenswarm.analysis.wording import bound_words, gate_words, shown_state, spare_words
@@ -42,7 +40,7 @@ def interval_words(figure: Figure) -> str:
 def cards(summary: Summary) -> list[dict[str, object]]:
     """The few figures that tell most, each with its interval and the objective that it is held against."""
     by_key = {gate.key: gate for gate in summary.slo}
-    chosen: list[dict[str, Any]] = []
+    chosen: list[dict[str, object]] = []
     for latency in METRICS.latencies_at(Place.CARD):
         median, tail = (summary.percentile(latency.key, p) for p in ("p50", "p95"))
         shown, figure = ("p95", tail) if tail.value is not None else ("p50", median)
@@ -59,8 +57,8 @@ def cards(summary: Summary) -> list[dict[str, object]]:
 
 def _card(
     title: str, figure: Figure, note: str | None, gate: SloGate | None, note_always: bool = False
-) -> dict[str, Any]:
-    return {
+) -> dict[str, object]:
+    card: dict[str, object] = {
         "title": title,
         "value": text.number(figure.value, figure.unit),
         "unit": text.unit_of(figure.unit),
@@ -69,7 +67,8 @@ def _card(
         "limit": bound_words(gate) if gate else None,
         "state": None,
         "words": None,
-    } | (mark(gate) if gate else {})
+    }
+    return card if gate is None else {**card, **mark(gate)}
 
 
 def means_nothing(summary: Summary) -> str:
@@ -82,7 +81,7 @@ def means_nothing(summary: Summary) -> str:
     return "means nothing here: the model has random weights" if random else ""
 
 
-def objective_rows(summary: Summary) -> list[dict[str, Any]]:
+def objective_rows(summary: Summary) -> list[dict[str, str]]:
     """Rows of the SLO table."""
     return [
         {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from tokenswarm.analysis.cache.hit_curve import beginnings
@@ -27,7 +27,7 @@ class TrafficRequest(Protocol):
     hash_ids: list[int] | None
     block_tokens: int | None
     scope: str
-    messages: list[dict[str, Any]] | None
+    messages: list[dict[str, object]] | None
     session: str | None
     delay_s: float | None
     expected: str | None

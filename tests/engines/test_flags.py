@@ -9,7 +9,7 @@ import pytest
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.engines.spec.engine_spec import CANONICAL_SETTINGS, load_description
-from tokenswarm.engines.spec.flags import Placement, command, diff, resolve
+from tokenswarm.engines.spec.flags import AskedSetting, Placement, command, diff, resolve
 from tokenswarm.scenario.engine_settings import EngineSettings
 
 VLLM = load_description("vllm")
@@ -170,9 +170,9 @@ def test_simulator_takes_the_settings_that_it_models() -> None:
 
 
 def test_diff_puts_the_engines_side_by_side() -> None:
-    rows = {row["setting"]: row for row in diff([VLLM, SGLANG], {"kv_cache_dtype": "fp8"})}
-    assert rows["kv_cache_dtype"]["vllm"]["args"] == ["--kv-cache-dtype", "fp8"]
-    assert rows["kv_cache_dtype"]["sglang"] == {"value": "fp8", "args": ["--kv-cache-dtype", "fp8_e4m3"]}
-    assert rows["seed"]["vllm"]["args"] == ["--seed", "0"]
-    assert rows["seed"]["sglang"]["args"] == ["--random-seed", "0"]
+    rows = {row.setting: row.engines for row in diff([VLLM, SGLANG], {"kv_cache_dtype": "fp8"})}
+    assert rows["kv_cache_dtype"]["vllm"].args == ["--kv-cache-dtype", "fp8"]
+    assert rows["kv_cache_dtype"]["sglang"] == AskedSetting("fp8", ["--kv-cache-dtype", "fp8_e4m3"])
+    assert rows["seed"]["vllm"].args == ["--seed", "0"]
+    assert rows["seed"]["sglang"].args == ["--random-seed", "0"]
     assert "dtype" not in rows

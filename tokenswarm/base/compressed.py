@@ -7,9 +7,12 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 import zstandard
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 BROKEN = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 """What reading a compressed file raises that is damaged or was cut short."""
@@ -25,7 +28,10 @@ _MARKS = (
 """Byte order marks; that of UTF-32 begins with that of UTF-16."""
 
 
-def decompressed(raw: io.BufferedReader) -> Any:
+Decompressed = io.BufferedReader | gzip.GzipFile
+
+
+def decompressed(raw: io.BufferedReader) -> Decompressed:
     """The content of an open file, from its beginning. Reading it raises one of BROKEN where it is no whole file."""
     start = raw.peek(4)[:4]
     if start[:2] == _GZIP:
@@ -60,12 +66,13 @@ class _Stream(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, target: Any) -> int:
+    def readinto(self, target: WriteableBuffer) -> int:
         while not len(self._ready):
             chunk = next(self._chunks, None)
             if chunk is None:
                 return 0
             self._ready = memoryview(chunk)
-        size = min(len(target), len(self._ready))
-        target[:size], self._ready = self._ready[:size], self._ready[size:]
+        room = memoryview(target)
+        size = min(len(room), len(self._ready))
+        room[:size], self._ready = self._ready[:size], self._ready[size:]
         return size

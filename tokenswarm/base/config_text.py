@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import hidden
@@ -61,7 +62,7 @@ def parse_set(text: str) -> dict[str, str]:
     return values
 
 
-def override_value(raw: str) -> Any:
+def override_value(raw: str) -> object:
     """The value of an override: a TOML value if it reads as one, None for `none`, else the text as it is."""
     if raw.strip().lower() in ("none", "null"):
         return None
@@ -74,7 +75,7 @@ def override_value(raw: str) -> Any:
 
 def with_overrides(
     data: Mapping[str, object], overrides: Mapping[str, str], texts: Collection[str] = ()
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """`data` (nested dicts) with each dotted key of `overrides` put in; `data` itself is left as it was.
 
     `texts`: dotted keys whose values are text, whatever they look like: `prompts.salt=42` is no number; one with a dot
@@ -86,16 +87,17 @@ def with_overrides(
         *path, last = key.split(".")
         table = merged
         for name in path:
-            if not isinstance(table.get(name), dict):
-                table[name] = {}
-            table = table[name]
+            below = table.get(name)
+            if not isinstance(below, dict):
+                below = table[name] = {}
+            table = below
         value = override_value(raw)
         is_text = (key in texts or key.startswith(tables)) and value is not None
         table[last] = raw if is_text and not isinstance(value, str) else value
     return merged
 
 
-def _copy(data: Mapping[str, object]) -> dict[str, Any]:
+def _copy(data: Mapping[str, object]) -> dict[str, object]:
     return {key: _copy(value) if isinstance(value, dict) else value for key, value in data.items()}
 
 
@@ -112,7 +114,7 @@ def explain(error: ValidationError, model: type[BaseModel], source: str, overrid
     return f"{'SET' if from_set and dotted else source}: {sentence}{more}"
 
 
-def _as_one(details: Sequence[Mapping[str, Any]]) -> Mapping[str, object]:
+def _as_one(details: Sequence[ErrorDetails]) -> ErrorDetails:
     """The first error; where a key may be one of some words or something else, both of its errors as one."""
     first, loc = details[0], details[0]["loc"]
     if first["type"] != "literal_error" or not str(loc[-1]).startswith("literal["):
@@ -122,7 +124,7 @@ def _as_one(details: Sequence[Mapping[str, Any]]) -> Mapping[str, object]:
     return {**first, "loc": loc[:-1], "type": "value_error", "ctx": {"error": f"should be {words}"}}
 
 
-def _sentence(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
+def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
     loc = [str(part) for part in detail["loc"]]
     owner = _model_at(model, loc[:-1])
     if owner is not None and loc and loc[-1] not in owner.model_fields and not loc[-1].isdigit():
@@ -148,7 +150,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _wanted(detail: Mapping[str, Any]) -> str:
+def _wanted(detail: ErrorDetails) -> str:
     ctx = detail.get("ctx", {})
     kind = detail["type"]
     sentences = {
@@ -176,13 +178,13 @@ def _wanted(detail: Mapping[str, Any]) -> str:
 
 def _model_at(model: type[BaseModel], loc: list[str]) -> type[BaseModel] | None:
     """The model that holds the keys under `loc`; None if that is not a fixed set of keys."""
-    current: Any = model
+    current: type[BaseModel] | None = model
     for name in loc:
+        if current is None:
+            return None
         field = current.model_fields.get(name)
         if field is None:
             return None
         candidates = [field.annotation, *get_args(field.annotation)]
         current = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        if current is None:
-            return None
     return current

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from tokenswarm.base.numbers import sane_json
 
@@ -28,7 +27,7 @@ class NotJson(Exception):
     """This is no JSON that is taken; `str()` says why in a few words."""
 
 
-def decode(data: bytes | str, clean: Callable[[str], str] = str) -> Any:
+def decode(data: bytes | str, clean: Callable[[str], str] = str) -> object:
     """The plain value of a JSON document; `clean` is applied to each text and name in it. Raises NotJson."""
     try:
         value = sane_json(data)
@@ -43,7 +42,7 @@ class _Harmless:
     def __init__(self, clean: Callable[[str], str]) -> None:
         self._clean, self._left = clean, MAX_ITEMS
 
-    def of(self, value: object, depth: int) -> Any:
+    def of(self, value: object, depth: int) -> object:
         self._left -= 1
         if self._left < 0 or depth < 0:
             raise NotJson("it is nested too deeply" if depth < 0 else "it holds too many values")
@@ -71,7 +70,7 @@ def readable(text: str) -> str:
     return "\n".join(printable(line, MAX_LINE_CHARS) for line in text.split("\n"))
 
 
-def table(value: object) -> Mapping[str, Any]:
+def table(value: object) -> Mapping[str, object]:
     """The value if it is a table, else an empty one."""
     return value if isinstance(value, dict) else {}
 

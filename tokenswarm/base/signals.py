@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from tokenswarm.base.errors import Exit
 
@@ -78,6 +78,9 @@ def _ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+_Handler = Callable[[int, FrameType | None], object] | int | None
+
+
 class Interrupts:
     """While active, the first signal calls `on_first` (or raises KeyboardInterrupt where none is set); the second
     calls every function in `on_hard_exit` and leaves the process without further ado. `require_double_ctrl_c`: only
@@ -92,7 +95,7 @@ class Interrupts:
         self._first: signal.Signals | None = None
         self._ctrl_c = 0
         self._require_double_ctrl_c = require_double_ctrl_c
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[int, _Handler] = {}
 
     def __enter__(self) -> Interrupts:
         for number in heeded():

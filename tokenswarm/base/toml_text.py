@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from functools import lru_cache
-from typing import Any
 
 _MOST_DEEP = 100
 """Tables and arrays within each other: a JSON Schema of some size has a dozen."""
@@ -23,13 +22,13 @@ class NotToml(ValueError):
     """This is no TOML that can be read; `str()` says why."""
 
 
-def decode(text: str) -> dict[str, Any]:
+def decode(text: str) -> dict[str, object]:
     """The values of a TOML text. Raises NotToml."""
     return deepcopy(_decoded(text))  # whoever asked may change them
 
 
 @lru_cache(maxsize=256)
-def _decoded(text: str) -> dict[str, Any]:
+def _decoded(text: str) -> dict[str, object]:
     """A process asks for the same few descriptions and settings again and again."""
     try:
         values = tomllib.loads(text)
@@ -72,7 +71,7 @@ def _string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
-def toml_value(value: Any) -> str:
+def toml_value(value: object) -> str:
     """A value as TOML has it in one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -82,4 +81,5 @@ def toml_value(value: Any) -> str:
         return _string(value)
     if isinstance(value, Mapping):
         return "{ " + ", ".join(_lines(value)) + " }" if any(_lines(value)) else "{}"
+    assert isinstance(value, Iterable), "nothing else is a value of TOML"
     return "[" + ", ".join(toml_value(each) for each in value if each is not None) + "]"

@@ -96,7 +96,7 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(Exit.USAGE, self._in_words(message))
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_args(self, args: Any = None, namespace: object = None) -> Any:
         options, left = self.parse_known_args(args, namespace)
         if left:
             raise UserError(Exit.USAGE, self._unknown(left[0], [] if args is None else list(args)))

@@ -10,8 +10,8 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from tokenswarm.base.foreign import listed, table
 from tokenswarm.base.masking import masked
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract.claims_record import ClaimEvidence
@@ -60,7 +60,7 @@ class Subject:
             self.load, Prompt([{"role": "user", "content": text}], "claims", 1, 0, private=True), most_tokens
         )
 
-    def plain(self, text: str, **body: object) -> Mapping[str, Any] | str:
+    def plain(self, text: str, **body: object) -> Mapping[str, object] | str:
         """A whole answer as JSON, or why there is none."""
         payload = {"model": self.load.model, "messages": [{"role": "user", "content": text}], "stream": False, **body}
         try:
@@ -177,8 +177,8 @@ def tags_in_content(subject: Subject) -> ClaimEvidence:
     if isinstance(document, str):
         return ClaimEvidence(why=document)
     message = _message(document)
-    content = message.get("content") or ""
-    thoughts = {key: value for key in ("reasoning", "reasoning_content") if (value := message.get(key))}
+    content = str(message.get("content") or "")
+    thoughts = {key: str(value) for key in ("reasoning", "reasoning_content") if (value := message.get(key))}
     if not content and not thoughts:
         return ClaimEvidence(why="the answer held neither content nor reasoning")
     fields = ", ".join(f"{len(value):,} characters in {key}" for key, value in thoughts.items()) or "no reasoning field"
@@ -188,11 +188,13 @@ def tags_in_content(subject: Subject) -> ClaimEvidence:
     return ClaimEvidence(holds=left_in, words=words)
 
 
-def _message(document: Mapping[str, object]) -> Mapping[str, Any]:
-    choices = document.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else {}
-    message = first.get("message") if isinstance(first, Mapping) else None
-    return message if isinstance(message, Mapping) else {}
+def _message(document: Mapping[str, object]) -> Mapping[str, object]:
+    return table(_choice(document).get("message"))
+
+
+def _choice(document: Mapping[str, object]) -> Mapping[str, object]:
+    choices = listed(document.get("choices"))
+    return table(choices[0]) if choices else {}
 
 
 def _closing_tag(model: str) -> int | None:
@@ -236,11 +238,11 @@ def schema_enforced(subject: Subject) -> ClaimEvidence:
         )
         if isinstance(document, str):
             return ClaimEvidence(why=document)
-        if document["choices"][0].get("finish_reason") == "length":
+        if _choice(document).get("finish_reason") == "length":
             cut += 1
             continue
         trials += 1
-        text = _message(document).get("content") or ""
+        text = str(_message(document).get("content") or "")
         if (reason := why_not(fits, text)) is not None:
             failures += 1
             words = words or f"for example {' '.join(text.split())[:60]!r}: {reason}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,6 +17,7 @@ from tokenswarm.base.toml_text import NotToml, decode
 
 CLAIMS = FileKind("claims", ".toml", CLAIMS_DIR)
 SOURCES_TOML = "_sources.toml"
+_Table = TypeVar("_Table", bound="ClaimTable")
 SPEED, BEHAVIOUR = "speed", "behaviour"
 
 
@@ -165,14 +166,14 @@ def load_claim(path: Path) -> Claim:
     return claim
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read(path: Path) -> Mapping[str, object]:
     try:
         return decode(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, NotToml) as error:
         raise UserError(Exit.USAGE, f"{path} cannot be read as a claim: {error}") from None
 
 
-def _validated(table: Mapping[str, Any], kind: type[Any], path: Path) -> Any:
+def _validated(table: object, kind: type[_Table], path: Path) -> _Table:
     try:
         return kind.model_validate(table)
     except ValidationError as error:

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -441,6 +440,6 @@ def _without_defaults(plan: RunPlan, names: Sequence[str]) -> RunPlan:
     if plan.engine is None or not names:
         return plan
     spec = plan.engine.spec
-    kept: dict[str, Any] = {name: value for name, value in spec.defaults.items() if name not in names}
+    kept: dict[str, object] = {name: value for name, value in spec.defaults.items() if name not in names}
     wanted = {name: value for name, value in plan.engine.wanted.items() if name not in names}
     return replace(plan, engine=replace(plan.engine, spec=spec.model_copy(update={"defaults": kept}), wanted=wanted))

@@ -242,7 +242,7 @@ class _Lenient:
             document = self._nearly_json(payload)
         if not isinstance(document, dict):
             raise NoEvent(self._problem)
-        self._document: dict[str, Any] = document
+        self._document: dict[str, object] = document
 
     def _nearly_json(self, payload: bytes) -> object:
         """What Python's json writes as NaN or Infinity, and numbers beyond all bounds, become None: they are of fields
@@ -391,7 +391,7 @@ class _Lenient:
                 fields[name] = self._count(usage, name, here)
         return _Usage(**fields)
 
-    def _table(self, holder: Mapping[str, object], name: str, where: str = "") -> dict[str, Any] | None:
+    def _table(self, holder: Mapping[str, object], name: str, where: str = "") -> dict[str, object] | None:
         value = holder.get(name)
         if value is not None and not isinstance(value, dict):
             self._note(where + name, value)

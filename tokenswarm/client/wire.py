@@ -19,7 +19,8 @@ import socket as patched_socket
 import ssl
 import struct
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Protocol
 
 import gevent
 from gevent.hub import Waiter
@@ -55,6 +56,17 @@ _END_GRACE_S = 0.002
 """How long an answer waits, behind [DONE], for the end of its body: mostly they come together, and the connection can
 then be used again at once."""
 _READ, _WRITE = 1, 2
+SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+
+
+class LoopTimer(Protocol):
+    """A timer of gevent's event loop, which has no types of its own."""
+
+    def start(self, callback: Callable[[], object]) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Connection:
@@ -101,7 +113,7 @@ class Connection:
         self._incoming: ssl.MemoryBIO | None = None
         self._outgoing: ssl.MemoryBIO | None = None
         self._waiter: Waiter | None = None
-        self._grace: Any = None
+        self._grace: LoopTimer | None = None
         self.closed = False
         self.idle_since = 0.0
         self.sending_ns = 0
@@ -153,7 +165,7 @@ class Connection:
         raise last_error or OSError(f"no address found for {host}")
 
     @staticmethod
-    def _connect(sock: _socket.socket, address: Any) -> None:
+    def _connect(sock: _socket.socket, address: SocketAddress) -> None:
         sock.setblocking(False)
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError):  # without it the moment of reading stands in for the moment of arrival
@@ -325,7 +337,7 @@ class Connection:
             return
         self._look(data)
 
-    def _keep(self, data: bytes, ancillary: list[Any], realtime_ns: int, monotonic_ns: int) -> None:
+    def _keep(self, data: bytes, ancillary: list[tuple[int, int, bytes]], realtime_ns: int, monotonic_ns: int) -> None:
         """Keep a read with the moment at which its last byte arrived."""
         stamps, lag = self.stamps, -1
         if ancillary:

@@ -6,11 +6,14 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tokenswarm.base.errors import Exit
 from tokenswarm.base.typed import Commands
 from tokenswarm.commands.values import seconds
+
+if TYPE_CHECKING:
+    from tokenswarm.run.truth_run import TruthRun
 
 
 def add(commands: Commands) -> None:
@@ -30,7 +33,7 @@ def add(commands: Commands) -> None:
 def _calibrate(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.run.calibrate import STREAM_RATE, calibrate, path
 
-    def on_step(streams: int, step: Any, broken: str | None) -> None:
+    def on_step(streams: int, step: TruthRun, broken: str | None) -> None:
         print(
             f"{streams:>5} streams x {STREAM_RATE:g} tok/s   {step.tokens_s:>8,.0f} tok/s   TTFT error p50 "
             f"{step.ttft_error_p50_ms:.3f} p99 {step.ttft_error_p99_ms:.3f} ms   CPU {step.cpu_share:4.0%}   "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -13,8 +13,9 @@ from tokenswarm.base.files import make_folder
 from tokenswarm.series.capacity import Budget
 
 if TYPE_CHECKING:
-    from tokenswarm.contract.capacity import Capacity
+    from tokenswarm.contract.capacity import Capacity, CapacityRun
     from tokenswarm.contract.summary.summary_record import Summary
+    from tokenswarm.run.monitor import RunOutcome
     from tokenswarm.run.options import LoadOptions
     from tokenswarm.run.run_plan import RunPlan
     from tokenswarm.run.shared_engine import SharedEngine
@@ -63,7 +64,7 @@ def capacity_of(options: LoadOptions, asked: CapacityAsked, console: Console) ->
     make_folder(asked.folder)
     judge = CapacityJudge(record, asked.folder)
 
-    def after(outcome: Any, run: Any) -> int:
+    def after(outcome: RunOutcome, run: CapacityRun) -> int:
         _note_facts(record, reported(outcome.folder, dashboard=False))
         return judge.add(run)
 

@@ -6,7 +6,7 @@ import argparse
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -18,6 +18,7 @@ from tokenswarm.commands.values import at_least_one
 if TYPE_CHECKING:
     from tokenswarm.claim_checks.machine import Machine
     from tokenswarm.claim_checks.play import ClaimRules
+    from tokenswarm.contract.claims_record import Claims
     from tokenswarm.engines.spec.engine_spec import Device
     from tokenswarm.run.options import LoadOptions
 
@@ -112,7 +113,7 @@ def _claims(options: argparse.Namespace, argv: list[str]) -> Exit:
     return Exit.INTERRUPTED if record.reason == "interrupted" else Exit.PASSED
 
 
-def _say_how_long(record: Any, console: Console) -> None:
+def _say_how_long(record: Claims, console: Console) -> None:
     from tokenswarm.analysis.wording import duration
 
     here = [claim for claim in record.claims if not claim.missing]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import make_folder
+from tokenswarm.base.foreign import table
 from tokenswarm.base.typed import Commands
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import series_folder
@@ -17,6 +18,7 @@ from tokenswarm.commands.values import at_least_one, seconds
 from tokenswarm.contract.search_progress import INTERRUPTED
 
 if TYPE_CHECKING:
+    from tokenswarm.commands.decide_stages import Stages
     from tokenswarm.contract.decision import Decision
     from tokenswarm.run.options import LoadOptions
     from tokenswarm.run.run_plan import RunPlan
@@ -150,7 +152,7 @@ def _new(options: argparse.Namespace, argv: list[str], sides: list[tuple[LoadOpt
     return Decision(
         scenario=scenario.name,
         model=options.model or "",
-        slo=dict(scenario.values().get("slo") or {}),
+        slo=dict(table(scenario.values().get("slo"))),
         started_at=utc_now(),
         simulated=any(engine.spec.simulated for engine in engines),
         virtual=virtual,
@@ -185,7 +187,7 @@ def _going_on(folder: Path, sides: list[tuple[LoadOptions, RunPlan]]) -> Decisio
     return decision
 
 
-def _print_plan(console: Console, decision: Decision, stages: Any) -> None:
+def _print_plan(console: Console, decision: Decision, stages: Stages) -> None:
     names = " and ".join(side.title for side in decision.sides)
     budget = decision.budget_s or 0.0
     console.print(

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -49,6 +49,7 @@ from tokenswarm.series.space import DEFAULT, Space
 from tokenswarm.virtual.load import EngineClock, VirtualLoad
 
 if TYPE_CHECKING:
+    from tokenswarm.run.monitor import RunOutcome
     from tokenswarm.series.space import Candidate
 
 _FRESH_PAIRS = 3
@@ -224,7 +225,7 @@ class Stages:
         )
         record, summaries = decision.pairs, self._earlier_summaries(decision)
 
-        def after(side: str, outcome: Any) -> None:
+        def after(side: str, outcome: RunOutcome) -> None:
             summary = reported(outcome.folder)
             summaries[side].append(summary)
             (record.a if side == "a" else record.b).append(self._relative(outcome.folder))

@@ -8,8 +8,10 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -19,6 +21,11 @@ from rich.text import Text
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.typed import Commands
 from tokenswarm.contract.manifest import engine_json
+
+if TYPE_CHECKING:
+    from tokenswarm.engines import EngineSpec
+    from tokenswarm.engines.spec.flags import SettingRow
+    from tokenswarm.scenario.engine_settings import EngineSettings
 
 _MODEL = "MODEL"
 """What stands in a printed command where no model was named."""
@@ -90,7 +97,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _settings(options: argparse.Namespace) -> tuple[Any, list[str]]:
+def _settings(options: argparse.Namespace) -> tuple[EngineSettings, list[str]]:
     """The scenario's engine settings with the user's on top, and the names that the user set by hand."""
     from tokenswarm.base.config_text import parse_set
     from tokenswarm.scenario.loading import load_scenario
@@ -187,43 +194,49 @@ def _diff(options: argparse.Namespace, argv: list[str]) -> Exit:
     settings, explicit = _settings(options)
     rows = diff(descriptions, settings, options.device)
     canonical = settings.canonical()
-    for row in rows:
-        name = row["setting"]
-        row["from"] = (
-            "SET"
-            if name in {key.partition(".")[0] for key in explicit}
-            else "scenario"
-            if name in canonical
-            else "engine's default"
-        )
+    by_hand = {key.partition(".")[0] for key in explicit}
+    origins = [
+        "SET" if row.setting in by_hand else "scenario" if row.setting in canonical else "engine's default"
+        for row in rows
+    ]
     own = {spec.name: settings.own(spec.name) for spec in descriptions if settings.own(spec.name)}
     if options.json:
-        print(json.dumps({"settings": rows, "own": own}, indent=2))
+        plain = [
+            {
+                "setting": row.setting,
+                **{name: None if asked is None else asdict(asked) for name, asked in row.engines.items()},
+                "from": origin,
+            }
+            for row, origin in zip(rows, origins, strict=True)
+        ]
+        print(json.dumps({"settings": plain, "own": own}, indent=2))
         return Exit.PASSED
     console = Console(markup=False)
-    console.print(_diff_table(options.scenario, descriptions, rows))
+    console.print(_diff_table(options.scenario, descriptions, rows, origins))
     for name, table in own.items():
         console.print(f"only {name}: {table}", highlight=False, markup=False)
     return Exit.PASSED
 
 
-def _diff_table(scenario: str, descriptions: list[Any], rows: list[dict[str, Any]]) -> Table:
+def _diff_table(
+    scenario: str, descriptions: Sequence[EngineSpec], rows: Sequence[SettingRow], origins: Sequence[str]
+) -> Table:
     table = Table(
         title=f"Settings for {scenario}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
     )
     for name in ("setting", "from", *(spec.title for spec in descriptions)):
         table.add_column(name, overflow="fold")
-    for row in rows:
-        cells = [row[spec.name] for spec in descriptions]
-        values = {json.dumps(cell["value"]) if cell else None for cell in cells}
+    for row, origin in zip(rows, origins, strict=True):
+        cells = [row.engines[spec.name] for spec in descriptions]
+        values = {json.dumps(cell.value) if cell else None for cell in cells}
         texts = [
             Text(
-                "left to the engine" if cell is None else f"{_word(cell['value'])}\n",
+                "left to the engine" if cell is None else f"{_word(cell.value)}\n",
                 style="dim" if cell is None else "",
-            ).append("" if cell is None else shlex.join(cell["args"]) or "no flag", style="dim")
+            ).append("" if cell is None else shlex.join(cell.args) or "no flag", style="dim")
             for cell in cells
         ]
-        table.add_row(Text(row["setting"], style="bold yellow" if len(values) > 1 else ""), row["from"], *texts)
+        table.add_row(Text(row.setting, style="bold yellow" if len(values) > 1 else ""), origin, *texts)
     return table
 
 
@@ -307,14 +320,17 @@ def _down(options: argparse.Namespace, argv: list[str]) -> Exit:
 def _status(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.engines import running
 
-    rows: list[dict[str, Any]] = []
+    rows = []
     for there in running.find(options.engine):
         try:
             engine = running.take(there, os.environ.get("API_KEY"))
             state, version, effective = "ready", engine.version, engine.effective
         except UserError as error:
             state, version, effective = str(error), None, {}
-        rows.append(
+        up_s = round(time.time() - there.started_at) if there.started_at else None
+        rows.append((there, state, version, effective, up_s))
+    if options.json:
+        plain = [
             {
                 "engine": there.engine,
                 "runtime": there.runtime,
@@ -324,21 +340,21 @@ def _status(options: argparse.Namespace, argv: list[str]) -> Exit:
                 "state": state,
                 "version": version,
                 "effective": effective,
-                "up_s": round(time.time() - there.started_at) if there.started_at else None,
+                "up_s": up_s,
             }
-        )
-    if options.json:
-        print(json.dumps(rows, indent=2))
+            for there, state, version, effective, up_s in rows
+        ]
+        print(json.dumps(plain, indent=2))
         return Exit.PASSED
     if not rows:
         print(_none_runs(options))
-    for row in rows:
-        up = f"  up {row['up_s']} s" if row["up_s"] is not None else ""
+    for there, state, version, effective, up_s in rows:
+        up = f"  up {up_s} s" if up_s is not None else ""
         print(
-            f"{row['engine']} {row['version'] or ''}  {row['state']}  {row['url']}  model {row['model']}  "
-            f"{row['runtime']} {row['id'][:12]}{up}"
+            f"{there.engine} {version or ''}  {state}  {there.base_url}  model {there.model}  "
+            f"{there.runtime} {there.id[:12]}{up}"
         )
-        print("  " + "  ".join(f"{key}={_word(value)}" for key, value in row["effective"].items()))
+        print("  " + "  ".join(f"{key}={_word(value)}" for key, value in effective.items()))
     return Exit.PASSED
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.typed import Commands
 from tokenswarm.commands.values import share
 
 if TYPE_CHECKING:
+    from tokenswarm.analysis.render.profile_rows import Named
     from tokenswarm.analysis.traffic.columns import Traffic
 
 
@@ -156,7 +158,7 @@ def _profile_runs(options: argparse.Namespace) -> Exit:
     return Exit.PASSED
 
 
-def _write_page(path: Path | None, profiles: list[tuple[str, Any]]) -> None:
+def _write_page(path: Path | None, profiles: Sequence[Named]) -> None:
     """The page of these profiles, where one is asked for. Raises UserError (RESULTS) if it cannot be written."""
     if path is None:
         return

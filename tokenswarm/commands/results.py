@@ -7,18 +7,22 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.typed import Commands
 from tokenswarm.commands.values import at_least_one, seconds
+
+if TYPE_CHECKING:
+    from tokenswarm.analysis.library.entries import Entry
 
 INDEX_HTML = "index.html"
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-def add(commands: Any) -> None:
+def add(commands: Commands) -> None:
     """Add the commands to the parser."""
     results = commands.add_parser("results", help="list all runs and series, and make results/index.html")
     results.add_argument(
@@ -87,7 +91,7 @@ def _is_folder(folder: Path) -> None:
         raise UserError(Exit.RUN_FOLDER, f"there is no results folder at {folder}; name the one that --results had")
 
 
-def _wanted(entry: Any, options: argparse.Namespace) -> bool:
+def _wanted(entry: Entry, options: argparse.Namespace) -> bool:
     engine = (options.engine or "").casefold()
     return (
         (not options.scenario or entry.scenario == options.scenario)
@@ -102,7 +106,7 @@ def _wanted(entry: Any, options: argparse.Namespace) -> bool:
     )
 
 
-def _as_json(entry: Any) -> dict[str, Any]:
+def _as_json(entry: Entry) -> dict[str, object]:
     return {
         "folder": str(entry.folder),
         "name": entry.name,

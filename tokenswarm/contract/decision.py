@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePath
-from typing import Any
 
 import msgspec
 from msgspec import field
@@ -56,8 +55,8 @@ class SideRecord(msgspec.Struct):
     title: str = ""
     candidate: str = ""
     because: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
-    flags: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
+    flags: dict[str, object] = field(default_factory=dict)
     winner: str | None = None
     tuned: Ratio = field(default_factory=Ratio)
     equal_to_winner: list[str] = field(default_factory=list)
@@ -101,7 +100,7 @@ class Decision(msgspec.Struct):
     sentence: str = ""
     state: str = "going"
     engine: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
     capacity: CapacityFigure | None = None
     usd_per_million_output_tokens: Ratio = field(default_factory=Ratio)
     ratio: RatioToRunnerUp = field(default_factory=RatioToRunnerUp)
@@ -109,7 +108,7 @@ class Decision(msgspec.Struct):
     reason: str = ""
     scenario: str = ""
     model: str = ""
-    slo: dict[str, Any] = field(default_factory=dict)
+    slo: dict[str, object] = field(default_factory=dict)
     started_at: str = ""
     simulated: bool = False
     virtual: bool = False

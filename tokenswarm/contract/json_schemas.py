@@ -6,6 +6,7 @@ import json
 
 import msgspec
 
+from tokenswarm.base.foreign import table
 from tokenswarm.contract.capacity import CAPACITY_FORMAT, Capacity
 from tokenswarm.contract.claims_record import CLAIMS_FORMAT, Claims
 from tokenswarm.contract.decision import DECISION_FORMAT, Decision
@@ -21,18 +22,35 @@ from tokenswarm.contract.tune_record import TUNE_FORMAT, Tune
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
+_ANYTHING = "x-anything"
+
+
+def _schema_of(kind: type[msgspec.Struct]) -> dict[str, object]:
+    """The schema of a record, in which `object` stands for any JSON value."""
+    whole = msgspec.json.schema(kind, schema_hook=lambda open_type: {_ANYTHING: open_type is object})
+    return {name: _without_mark(value) for name, value in whole.items()}
+
+
+def _without_mark(value: object) -> object:
+    if isinstance(value, dict):
+        plain = {key: _without_mark(item) for key, item in value.items() if key != _ANYTHING}
+        return {key: item for key, item in plain.items() if key != "additionalProperties" or item != {}}
+    return [_without_mark(item) for item in value] if isinstance(value, list) else value
+
+
 def run_schema() -> dict[str, object]:
     """The JSON Schema of run.json (draft 2020-12). Every field may be missing; further ones are allowed."""
-    schema = msgspec.json.schema(Manifest)
+    schema = _schema_of(Manifest)
     return {"$schema": _DIALECT, "title": f"run.json of tokenswarm, format {FORMAT}", **schema}
 
 
 def summary_schema() -> dict[str, object]:
     """The JSON Schema of summary.json (draft 2020-12), as this version writes it. Further fields are allowed."""
-    schema = msgspec.json.schema(Summary)
+    schema = _schema_of(Summary)
     seldom = {kind.__name__: kind.may_be_left_out for kind in _kinds_of(Record)}
     seldom |= {kind.__name__: frozenset(kind.__struct_encode_fields__) for kind in EMPTY_WHERE_UNKNOWN}
-    for name, described in schema["$defs"].items():
+    for name, described in table(schema["$defs"]).items():
+        assert isinstance(described, dict)
         always = [field for field in described.get("properties", {}) if field not in seldom.get(name, ())]
         if always:
             described["required"] = always
@@ -41,7 +59,7 @@ def summary_schema() -> dict[str, object]:
 
 def tune_schema() -> dict[str, object]:
     """The JSON Schema of tune.json (draft 2020-12), as this version writes it. Further fields are allowed."""
-    return {"$schema": _DIALECT, "title": f"tune.json of tokenswarm, format {TUNE_FORMAT}", **msgspec.json.schema(Tune)}
+    return {"$schema": _DIALECT, "title": f"tune.json of tokenswarm, format {TUNE_FORMAT}", **_schema_of(Tune)}
 
 
 def capacity_schema() -> dict[str, object]:
@@ -49,7 +67,7 @@ def capacity_schema() -> dict[str, object]:
     return {
         "$schema": _DIALECT,
         "title": f"capacity.json of tokenswarm, format {CAPACITY_FORMAT}",
-        **msgspec.json.schema(Capacity),
+        **_schema_of(Capacity),
     }
 
 
@@ -58,7 +76,7 @@ def one_shot_schema() -> dict[str, object]:
     return {
         "$schema": _DIALECT,
         "title": f"oneshot.json of tokenswarm, format {ONE_SHOT_FORMAT}",
-        **msgspec.json.schema(OneShot),
+        **_schema_of(OneShot),
     }
 
 
@@ -67,7 +85,7 @@ def claims_schema() -> dict[str, object]:
     return {
         "$schema": _DIALECT,
         "title": f"claims.json of tokenswarm, format {CLAIMS_FORMAT}",
-        **msgspec.json.schema(Claims),
+        **_schema_of(Claims),
     }
 
 
@@ -76,7 +94,7 @@ def decision_schema() -> dict[str, object]:
     return {
         "$schema": _DIALECT,
         "title": f"decision.json of tokenswarm, format {DECISION_FORMAT}",
-        **msgspec.json.schema(Decision),
+        **_schema_of(Decision),
     }
 
 
@@ -85,7 +103,7 @@ def progress_schema() -> dict[str, object]:
     return {
         "$schema": _DIALECT,
         "title": f"progress.json of tokenswarm, format {PROGRESS_FORMAT}",
-        **msgspec.json.schema(SearchProgress),
+        **_schema_of(SearchProgress),
     }
 
 

@@ -49,8 +49,8 @@ class ScenarioRecord(msgspec.Struct):
     title: str | None = None
     description: str | None = None
     workload: str | None = None
-    values: dict[str, Any] = {}
-    overrides: dict[str, Any] = {}
+    values: dict[str, object] = {}
+    overrides: dict[str, object] = {}
 
     def table(self, name: str) -> dict[str, Any]:
         """One of the scenario's tables, such as `slo`; empty where there is none."""
@@ -67,9 +67,9 @@ class LoadRecord(msgspec.Struct):
     spawn_rate: Number | None = None
     rate: Number | None = None
     rate_end: Number | None = None
-    rate_steps: Any = None
+    rate_steps: object = None
     users_end: Number | None = None
-    users_steps: Any = None
+    users_steps: object = None
     arrivals: str | None = None
     max_in_flight: Number | None = None
     duration_s: Number | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import field
@@ -34,7 +33,7 @@ class CandidateRecord(msgspec.Struct):
     """
 
     name: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
     state: str = ""
     figures: list[float] = field(default_factory=list)
     ratio: Ratio = field(default_factory=Ratio)

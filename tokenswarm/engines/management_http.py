@@ -13,7 +13,6 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
 from tokenswarm.base import foreign
 from tokenswarm.base.endpoint import USUAL_FORM, EndpointForm, keys_of
@@ -46,7 +45,7 @@ class HttpReply:
         """The body as text; undecodable bytes are replaced."""
         return self.body.decode("utf-8", "replace")
 
-    def json(self) -> Any:
+    def json(self) -> object:
         """The body's JSON value as plain values (see `base.foreign`), or None where it is not JSON."""
         try:
             return foreign.decode(self.body, lambda text: masked(text, self.secrets))

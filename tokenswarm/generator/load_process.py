@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import gevent
 
@@ -397,8 +396,10 @@ class LoadProcess:
         self.oddities.update(answer.oddities)
         self.health.saw(answer, row["lateness_ms"])
 
-    def _host_row(self, row: dict[str, Any]) -> None:
-        row["at"] -= self._clock_shift_s
+    def _host_row(self, row: dict[str, object]) -> None:
+        at = row["at"]
+        assert isinstance(at, float)
+        row["at"] = at - self._clock_shift_s
         self._slice.health = row
         self._buffer.add(HOST_METRICS_CSV, format_rows(HOST_METRIC_COLUMNS, (row,)))
 

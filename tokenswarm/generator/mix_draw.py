@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from random import Random
-from typing import Any
 
 from tokenswarm.generator.session_stream import prime_from
 from tokenswarm.scenario.mix import REQUESTS, Mix
@@ -110,12 +109,12 @@ class ClassDraw:
         """Such a user has ended a session of that class, of so many requests, in that phase."""
         self._stride(phase, user).sent(name, requests)
 
-    def _stride(self, phase: str, sequence: Any) -> Stride:
+    def _stride(self, phase: str, sequence: int | str) -> Stride:
         """That of a user, or of the arrivals of this process. Where they begin is spread evenly over all of them (a
         Kronecker sequence), so that the shares of many together are near from the start."""
         key = (phase, sequence)
         if key not in self._strides:
-            place = self._worker if sequence == "arrivals" else sequence
+            place = self._worker if isinstance(sequence, str) else sequence
             begun = {
                 name: (Random(f"mix/{self._seed}/{phase}/{name}").random() + place * math.sqrt(prime)) % 1.0
                 for name, prime in zip(self._names, _primes(), strict=False)

@@ -92,15 +92,15 @@ def _mix_of(mixed: Scenario, classes: Iterable[type[User]]) -> Scenario:
     mix = present(mixed.mix)
     values = {part.scenario: part.values for part in mix.parts}
     named = {cls: name for cls in classes if (name := _scenario_of(cls))}
-    by_name = {name: values[load_scenario(name).name] for name in set(named.values())}
+    scenarios = {name: load_scenario(name).name for name in set(named.values())}
     parts = tuple(
         MixPart(
-            scenario=by_name[name]["name"],
+            scenario=scenarios[name],
             user_class=cls.__name__,
             base=cls.__name__,
             weight=float(cls.weight),
             locustfile=cls.__module__,
-            values=by_name[name],
+            values=values[scenarios[name]],
         )
         for cls, name in named.items()
     )

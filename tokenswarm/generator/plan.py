@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tokenswarm.base.environment import KEY_VARIABLE, RUN_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
@@ -49,7 +48,7 @@ class ClassPlan:
         return self.scenario.user
 
     @property
-    def slo(self) -> Mapping[str, Any]:
+    def slo(self) -> Mapping[str, object]:
         return self.scenario.slo
 
 

@@ -10,8 +10,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import gevent
 import msgspec
@@ -29,7 +28,7 @@ class Reporter:
         descriptor = os.environ.get(LIVE_VARIABLE)
         self._socket = socket.socket(fileno=int(descriptor)) if descriptor else None
         self._listener: gevent.Greenlet | None = None
-        self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self._handlers: dict[str, Callable[[Mapping[str, object]], None]] = {}
 
     @property
     def connected(self) -> bool:
@@ -41,7 +40,7 @@ class Reporter:
             with contextlib.suppress(OSError):  # the other end is gone: `stop` ends this
                 self._socket.sendall(msgspec.json.encode({"event": event, **facts}) + b"\n")
 
-    def on(self, what: str, handler: Callable[[dict[str, Any]], None]) -> None:
+    def on(self, what: str, handler: Callable[[Mapping[str, object]], None]) -> None:
         """Call `handler` with each message that asks for `what`; a later handler replaces an earlier one."""
         self._handlers[what] = handler
         if self._socket is not None and self._listener is None:
@@ -56,7 +55,7 @@ class Reporter:
                     self._heard(json.loads(line))
         self._heard({"do": "stop"})
 
-    def _heard(self, message: dict[str, Any]) -> None:
-        handler = self._handlers.get(message["do"])
+    def _heard(self, message: Mapping[str, object]) -> None:
+        handler = self._handlers.get(str(message["do"]))
         if handler is not None:
             handler(message)

@@ -10,7 +10,6 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import digest
@@ -20,13 +19,13 @@ _KEYS = (("file", "sha256"), ("arrival_times_file", "arrival_times_sha256"))
 """Under which names a table of a scenario has a file and its digest."""
 
 
-def named_files(values: Mapping[str, object]) -> Iterator[tuple[dict[str, Any], str, str]]:
+def named_files(values: Mapping[str, object]) -> Iterator[tuple[dict[str, object], str, str]]:
     """(table, name of its key, digest) of each file that a scenario's values name with its digest."""
     for value in values.values():
         if isinstance(value, dict):
             for key, key_of_digest in _KEYS:
-                if isinstance(value.get(key), str) and isinstance(value.get(key_of_digest), str):
-                    yield value, key, value[key_of_digest]
+                if isinstance(value.get(key), str) and isinstance(sha256 := value.get(key_of_digest), str):
+                    yield value, key, sha256
             yield from named_files(value)
 
 
@@ -35,7 +34,9 @@ class FilesToHandOut:
 
     def __init__(self, scenarios: Sequence[Mapping[str, object]]) -> None:
         """`scenarios`: the values of all scenarios of a run."""
-        self._paths = {sha256: Path(table[key]) for values in scenarios for table, key, sha256 in named_files(values)}
+        self._paths = {
+            sha256: Path(str(table[key])) for values in scenarios for table, key, sha256 in named_files(values)
+        }
 
     def offers(self) -> list[dict[str, str]]:
         """What workers need: path and digest of each file."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import msgspec
 
@@ -25,7 +24,7 @@ class Metadata(msgspec.Struct):
 
 
 class Value(msgspec.Struct):
-    value: Any = None
+    value: object = None
     unit: str = ""
 
 
@@ -78,7 +77,7 @@ def _rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
 
 def _row(record: AiperfRecord) -> Row:
     about, metrics = record.metadata, record.metrics or {}
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         "request_id": about.x_request_id,
         "conversation": about.x_correlation_id or about.conversation_id,
         "turn": None if about.turn_index is None else about.turn_index + 1,

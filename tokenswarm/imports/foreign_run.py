@@ -12,8 +12,8 @@ import msgspec
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.manifest import EngineRecord, LoadRecord
+from tokenswarm.contract.metric import Row as Row
 
-Row = Mapping[str, Any]
 """Cells of requests.csv by column name; what is absent was not recorded."""
 _File = TypeVar("_File")
 GENERATOR_UNKNOWN = "whether the load generator kept up: CPU, event loop and lateness of its own were not recorded"
@@ -108,7 +108,7 @@ def unix_of(date: str | None, form: str = "%Y%m%d-%H%M%S") -> float | None:
         return None
 
 
-def same_lengths(path: str, columns: Mapping[str, Sequence[object]]) -> int:
+def same_lengths(path: str, columns: Mapping[str, Sequence[Any]]) -> int:
     """How many requests these columns are of. Raises UserError (DATA) where they are of different numbers."""
     for (name, values), (other, others) in pairwise(columns.items()):
         if len(values) != len(others):
@@ -144,7 +144,7 @@ def from_arrays(
     for place in range(count):
         cell = {name: values[place] for name, values in columns.items()}
         sent_at = begin + (start_times[place] - first if start_times else 1e-6 * place)
-        row: dict[str, Any] = {"request_id": str(place), "sent_at": sent_at, "prompt_tokens": cell.get("input_lens")}
+        row: dict[str, object] = {"request_id": str(place), "sent_at": sent_at, "prompt_tokens": cell.get("input_lens")}
         if cell.get("errors"):
             yield row | failure(str(cell["errors"]))
             continue

@@ -53,8 +53,8 @@ class Benchmark(msgspec.Struct):
     requests: Requests
     start_time: float | None = None
     duration: float | None = None
-    config: dict[str, Any] = {}
-    metrics: dict[str, Any] = {}
+    config: dict[str, object] = {}
+    metrics: dict[str, object] = {}
 
 
 class About(msgspec.Struct):
@@ -139,7 +139,7 @@ def _row(request: GuidellmRequest, status: str) -> Row | None:
     begin = at.request_start if at.request_start is not None else at.resolve_start
     if begin is None:
         return None
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         "request_id": request.request_id,
         "conversation": info.conversation_id,
         "turn": None if info.turn_index is None else info.turn_index + 1,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
@@ -29,7 +28,7 @@ class SglangBench(msgspec.Struct):
     model_id: str | None = None
     request_rate: float | str | None = None
     max_concurrency: float | None = None
-    server_info: Any = None
+    server_info: object = None
     input_lens: list[int] | None = None
     output_lens: list[int] | None = None
     ttfts: list[float] | None = None

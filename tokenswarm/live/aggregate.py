@@ -18,7 +18,7 @@ from typing import Any
 from ddsketch import DDSketch
 from ddsketch.mapping import LogarithmicMapping
 
-from tokenswarm.contract.metric import STANDARD_SUMS
+from tokenswarm.contract.metric import STANDARD_SUMS, Row
 from tokenswarm.contract.metrics import METRICS, hit_rate
 from tokenswarm.contract.objectives import latencies_of, meets
 from tokenswarm.contract.phases import Timeline
@@ -84,7 +84,7 @@ class LiveAggregate:
         for name, distribution in other.latencies.items():
             self.latencies.setdefault(name, LatencySketch()).merge(distribution)
 
-    def add(self, row: Mapping[str, Any], bounds: Mapping[str, float], timeline: Timeline) -> None:
+    def add(self, row: Row, bounds: Mapping[str, float], timeline: Timeline) -> None:
         """Take in one row of requests.csv (by column name)."""
         counts, measured = self.counts, latencies_of(row)
         counts[row["status"]] += 1
@@ -113,7 +113,7 @@ class LiveAggregate:
             counts[name] += of_row(row) or 0  # type: ignore[assignment]  # a float is counted too
         self._add_to_window(row, timeline, met is True)
 
-    def _add_to_window(self, row: Mapping[str, Any], timeline: Timeline, good: bool) -> None:
+    def _add_to_window(self, row: Row, timeline: Timeline, good: bool) -> None:
         """Tokens and answers that arrived inside the window, as docs/metrics.md spreads them over time."""
         sent, first, e2e = row["sent_at"], row["ttft_ms"], row["e2e_ms"]
         last = e2e if row["last_token_ms"] is None else row["last_token_ms"]
@@ -167,7 +167,7 @@ class Delta:
     warmup: list[tuple[float, float, int | None, int | None, float]] = field(default_factory=list)
     health: dict[str, Any] | None = None
 
-    def add(self, row: Mapping[str, Any], bounds: Mapping[str, float], timeline: Timeline) -> None:
+    def add(self, row: Row, bounds: Mapping[str, float], timeline: Timeline) -> None:
         """Take in one row of requests.csv (by column name)."""
         key = (row["phase"], row["user_class"])
         self.tallies.setdefault(key, LiveAggregate()).add(row, bounds, timeline)

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tokenswarm.contract.metric import Latency, Metric, Place
 from tokenswarm.contract.metrics import METRICS
 
@@ -14,7 +12,7 @@ _COUNTED = frozenset({"tok/s"})
 """Units of which nobody reads decimals."""
 
 
-def layout() -> dict[str, list[Any]]:
+def layout() -> dict[str, object]:
     """`columns` of the table of user classes, `tiles` (each {key, title, unit, form, slo}), and the keys of the figures
     that are `charted`. `form`: number, count (no decimals) or percent; `slo`: the key of [slo] that bounds a latency;
     `repeats`: the key of a figure that it may equal throughout, and is then left out.
@@ -24,10 +22,10 @@ def layout() -> dict[str, list[Any]]:
 
 def charted() -> list[str]:
     """The keys of the figures whose time line is kept."""
-    return [entry["key"] for entry in _entries(Place.CHART)]
+    return [str(entry["key"]) for entry in _entries(Place.CHART)]
 
 
-def _entries(place: Place) -> list[dict[str, Any]]:
+def _entries(place: Place) -> list[dict[str, object]]:
     entries: list[dict[str, object]] = []
     for latency in METRICS.latencies_at(place):
         if latency.live:

@@ -71,7 +71,7 @@ class LiveStats:
         """Failures of every phase so far, by kind."""
         return dict(sum((tally.errors for tally in self.tallies.values()), Counter()))
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, object]:
         """What the progress display shows; plain JSON values. `requests` and `errors` are since the start, those of
         `measured_` and the percentile of the measured phase, the rate of the last `last_s` seconds. `ttft_why`: why
         there is no percentile although there are requests enough."""
@@ -174,7 +174,7 @@ class LiveStats:
     def _block(self, tally: LiveAggregate, sums: Mapping[str, float], late: Mapping[str, str]) -> dict[str, object]:
         """The figures of one stretch: counts, error kinds, and each live metric (latencies in percentiles). `late`:
         latencies whose timing is not known well enough, by key, and why: they are withheld, and stand in `untimed`."""
-        figures: dict[str, Any] = {status: tally.counts[status] for status in STATUSES}
+        figures: dict[str, object] = {status: tally.counts[status] for status in STATUSES}
         figures |= {"requests": tally.requests, "errors": dict(sorted(tally.errors.items()))}
         for latency in METRICS.latencies():
             if latency.live:

@@ -3,6 +3,7 @@ whatever process they are, and run.json shows them."""
 
 from __future__ import annotations
 
+from tokenswarm.base.foreign import table
 from tokenswarm.engines.spec.engine_spec import EngineSpec
 from tokenswarm.scenario.model import Scenario
 
@@ -19,7 +20,7 @@ def with_fields(scenario: Scenario, spec: EngineSpec | None) -> Scenario:
             update={
                 "values": {
                     **part.values,
-                    "endpoint": {**part.values.get("endpoint", {}), "constraints": dict(spec.constraints)},
+                    "endpoint": {**table(part.values.get("endpoint")), "constraints": dict(spec.constraints)},
                 }
             }
         )

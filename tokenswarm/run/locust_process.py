@@ -16,7 +16,6 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tokenswarm.base.environment import LIVE_VARIABLE, RUN_VARIABLE, UNDER_COMMAND_VARIABLE, without_disturbing
 from tokenswarm.base.errors import Exit, UserError
@@ -128,7 +127,7 @@ class LocustProcesses:
             start_new_session=True,
         )
 
-    def events(self) -> Iterator[dict[str, Any] | None]:
+    def events(self) -> Iterator[Mapping[str, object] | None]:
         """What the leader reports, as it comes; None at least four times a second. Ends when the leader does."""
         while True:
             ready, _, _ = select.select([self._socket], [], [], _POLL_S)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.presence import present
 from tokenswarm.contract.levels import LevelRecord
 from tokenswarm.contract.manifest import LoadEnd, Manifest, PhaseRecord, WarmupRecord, write_manifest
 from tokenswarm.engines import Engine, Telemetry
@@ -45,7 +46,7 @@ class Watch(Protocol):
     def begin(self, folder: Path, scenario: Scenario) -> None:
         """The run is about to be loaded."""
 
-    def look(self, live: dict[str, Any] | None) -> Abort | None:
+    def look(self, live: Mapping[str, object] | None) -> Abort | None:
         """Called several times a second; `live` is the load generator's latest report, or None if there is no new one.
         What it returns ends the run."""
 
@@ -53,16 +54,33 @@ class Watch(Protocol):
         """The load has ended and run.json is written; what was started still runs."""
 
 
-def mark_measured_phase(telemetry: Telemetry, event: dict[str, Any]) -> None:
+class PhaseEvent(msgspec.Struct):
+    """What the load generator tells when a phase begins; moments in unix seconds."""
+
+    name: str
+    start: float
+    measure_start: float | None = None
+    measure_end: float | None = None
+    warmup: WarmupRecord | None = None
+
+
+class _Fatal(msgspec.Struct):
+    code: int
+    sentence: str
+
+
+def mark_measured_phase(telemetry: Telemetry, event: Mapping[str, object]) -> None:
     """Have the engine's histograms read where the measured phase begins and ends, as the load generator's events
     "phase" and "done" tell: the engine's own latencies are those in between."""
     if event["event"] == "done":
-        if any(phase["name"] == "measure" for phase in event["end"]["phases"]):
+        if any(phase.name == "measure" for phase in msgspec.convert(event["end"], LoadEnd).phases):
             telemetry.mark("end", time.time())  # where nobody told of the drain: the run was stopped
-    elif event["name"] == "measure":
-        telemetry.mark("start", event["measure_start"])  # told a little ahead if there are several workers
-    elif event["name"] == "drain":
-        telemetry.mark("end", event["measure_end"])
+        return
+    phase = msgspec.convert(event, PhaseEvent)
+    if phase.name == "measure":
+        telemetry.mark("start", present(phase.measure_start))  # told a little ahead if there are several workers
+    elif phase.name == "drain":
+        telemetry.mark("end", present(phase.measure_end))
 
 
 @dataclass(slots=True)
@@ -91,7 +109,7 @@ class RunMonitor:
         self._progress, self._watch = progress, watch
         self._done = False
         self._began = False
-        self._hear: dict[str, Callable[[dict[str, Any]], None]] = {
+        self._hear: dict[str, Callable[[Mapping[str, object]], None]] = {
             "live": progress.figures,
             "phase": self._phase,
             "levels": self._levels,
@@ -160,10 +178,11 @@ class RunMonitor:
         self._outcome.error = UserError(code, f"{sentence} {lead}:{shown}" if shown else sentence)
         self._manifest.ended_early = Abort(rule, code, sentence.rstrip(".")).record()
 
-    def _fatal(self, event: dict[str, Any]) -> None:
-        self._fail("load_generator", Exit(event["code"]), event["sentence"])
+    def _fatal(self, event: Mapping[str, object]) -> None:
+        fatal = msgspec.convert(event, _Fatal)
+        self._fail("load_generator", Exit(fatal.code), fatal.sentence)
 
-    def _end(self, event: dict[str, Any]) -> None:
+    def _end(self, event: Mapping[str, object]) -> None:
         self._done = True
         mark_measured_phase(self._telemetry, event)
         self._manifest.end(msgspec.convert(event["end"], LoadEnd))
@@ -181,19 +200,19 @@ class RunMonitor:
             f"the run measured for {measured_s:.1f} s{of}"
         )
 
-    def _phase(self, event: dict[str, Any]) -> None:
+    def _phase(self, event: Mapping[str, object]) -> None:
         """Keep run.json up to date, so that a run that dies can still be read."""
         mark_measured_phase(self._telemetry, event)
-        self._progress.phase(event["name"])
-        start, measure_start, measure_end = event["start"], event["measure_start"], event["measure_end"]
-        phases = [PhaseRecord("warmup", start, measure_start)]
-        if measure_start is not None:
-            phases.append(PhaseRecord("measure", measure_start, measure_end))
+        phase = msgspec.convert(event, PhaseEvent)
+        self._progress.phase(phase.name)
+        phases = [PhaseRecord("warmup", phase.start, phase.measure_start)]
+        if phase.measure_start is not None:
+            phases.append(PhaseRecord("measure", phase.measure_start, phase.measure_end))
         self._manifest.phases = phases
-        self._manifest.warmup = msgspec.convert(event["warmup"], WarmupRecord | None)
+        self._manifest.warmup = phase.warmup
         self._keep_manifest()
 
-    def _levels(self, event: dict[str, Any]) -> None:
+    def _levels(self, event: Mapping[str, object]) -> None:
         self._manifest.levels = msgspec.convert(event["levels"], list[LevelRecord])
         self._keep_manifest()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -40,7 +40,7 @@ class RunProgress:
         self._console = console
         self._lengths = {"warmup": warmup_s, "measure": duration_s}
         self._phase, self._phase_began = "start", time.monotonic()
-        self._figures: dict[str, Any] = {}
+        self._figures: Mapping[str, Any] = {}
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._last_plain = time.monotonic()
         self._said = False
@@ -64,7 +64,7 @@ class RunProgress:
             self._print(f"{_PHASE_NAMES[name]}{until} ...")
         self.tick()
 
-    def figures(self, figures: dict[str, Any]) -> None:
+    def figures(self, figures: Mapping[str, object]) -> None:
         """New live figures: those of `LiveStats.figures`, and `in_flight`."""
         self._figures = figures
         now = time.monotonic()

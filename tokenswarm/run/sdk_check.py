@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -77,7 +77,7 @@ def _without_its_variables() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _client(endpoint: Endpoint, api_key: str | None) -> Iterator[Any]:
+def _client(endpoint: Endpoint, api_key: str | None) -> Iterator[object]:
     import openai  # takes a second to import
 
     form = endpoint.form
@@ -103,7 +103,7 @@ def _client(endpoint: Endpoint, api_key: str | None) -> Iterator[Any]:
         yield client
 
 
-def _tried(question: Any, kind: str, notes: list[str], keys: tuple[str, ...]) -> bool:
+def _tried(question: Callable[[], bool], kind: str, notes: list[str], keys: tuple[str, ...]) -> bool:
     try:
         if question():
             return True
@@ -117,7 +117,7 @@ def _words(error: Exception, keys: tuple[str, ...]) -> str:
     return " ".join(masked(f"{type(error).__name__}: {error}", keys).split())[:_WORDS_CHARS]
 
 
-def _streams(client: Any, question: dict[str, Any]) -> bool:
+def _streams(client: Any, question: Mapping[str, object]) -> bool:
     text = False
     for chunk in client.chat.completions.create(**question, stream=True, stream_options={"include_usage": True}):
         for choice in chunk.choices:
@@ -128,6 +128,6 @@ def _streams(client: Any, question: dict[str, Any]) -> bool:
     return text
 
 
-def _answers(client: Any, question: dict[str, Any]) -> bool:
+def _answers(client: Any, question: dict[str, object]) -> bool:
     plain = client.chat.completions.create(**question)
     return bool(plain.choices) and plain.choices[0].message is not None

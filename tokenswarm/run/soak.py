@@ -13,11 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import psutil
 
 from tokenswarm.base.errors import Exit, UserError
@@ -151,6 +151,13 @@ class LiveSummary:
             self._process = None
 
 
+class _Ended(msgspec.Struct):
+    """Of the load generator's report: requests that have ended, by outcome and by kind of error."""
+
+    outcomes: dict[str, int]
+    error_kinds: dict[str, int]
+
+
 class Soak:
     """Watches a run (see `monitor.Watch`), and sees to it that figures are there at its end.
 
@@ -182,12 +189,13 @@ class Soak:
         self._rules = AbortRules(scenario.abort)
         self._live = LiveSummary(folder, self._options, self._summary_interval_s)
 
-    def look(self, live: dict[str, Any] | None) -> Abort | None:
+    def look(self, live: Mapping[str, object] | None) -> Abort | None:
         present(self._live).tick()
         if live is None:
             return None
+        ended = msgspec.convert(live, _Ended)
         return (
-            self._rules.look(EndedRequests.of(time.monotonic(), live["outcomes"], live["error_kinds"]))
+            self._rules.look(EndedRequests.of(time.monotonic(), ended.outcomes, ended.error_kinds))
             or self._look_at_disk()
         )
 

@@ -88,7 +88,7 @@ class FlatServer:
             raise UserError(Exit.ENGINE, f"the simulator did not start: {line.strip() or 'it said nothing'}")
         self.url = line.removeprefix("listening on ").strip()
 
-    def stop(self) -> dict[str, dict[str, Any]]:
+    def stop(self) -> dict[str, dict[str, object]]:
         """End it; returns the truth by request id."""
         self._process.terminate()
         self._process.wait(20)

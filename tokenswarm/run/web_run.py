@@ -5,9 +5,8 @@ Locust made its folder and run.json and owns them until the run is done; the eng
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import read_manifest, write_manifest
@@ -17,7 +16,7 @@ from tokenswarm.run.life import RunLife
 from tokenswarm.run.locust_process import LocustProcesses
 from tokenswarm.run.monitor import mark_measured_phase
 
-Event = dict[str, Any]
+Event = Mapping[str, object]
 
 
 class WebRun(RunLife):

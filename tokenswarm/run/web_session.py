@@ -13,9 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -214,7 +213,7 @@ class _Watcher:
         events = self._locust.events()
         for event in events:
             if event is not None and event["event"] == "begun":
-                self._follow_run(Path(event["folder"]), events)
+                self._follow_run(Path(str(event["folder"])), events)
             else:
                 self._hear(event)
         for thread in self._reports:
@@ -223,7 +222,7 @@ class _Watcher:
         if not self._locust.asked_to_stop and self._locust.leader.returncode:
             raise failure
 
-    def _follow_run(self, folder: Path, events: Iterator[dict[str, Any] | None]) -> None:
+    def _follow_run(self, folder: Path, events: Iterator[Mapping[str, object] | None]) -> None:
         run = WebRun(self._checked, folder, self._locust)
         run.prepare()
         self._say(f"run {folder.name} ...")
@@ -241,7 +240,7 @@ class _Watcher:
         thread.start()
         self._reports = [*(t for t in self._reports if t.is_alive()), thread]
 
-    def _hear(self, event: dict[str, Any] | None) -> None:
+    def _hear(self, event: Mapping[str, object] | None) -> None:
         if event is None:
             self._look_at_engine()
             for sentence in self._locust.ended_workers("another one is started when no run is in progress"):
@@ -249,7 +248,7 @@ class _Watcher:
             if not self._run_is_on and not self._locust.asked_to_stop:  # the master takes none in the middle of a run
                 self._locust.replace_ended_workers()
         elif event["event"] == "fatal":
-            self._say(event["sentence"])
+            self._say(str(event["sentence"]))
 
     def _say(self, sentence: str) -> None:
         self._console.print(sentence, highlight=False, markup=False, soft_wrap=True)

@@ -117,7 +117,7 @@ class EndpointSettings(Section):
         strict=True,
         description="put the system message before the first user message, for a model without a system role",
     )
-    constraints: dict[Literal["json_schema", "regex", "choice", "grammar"], dict[str, Any]] = Field(
+    constraints: dict[Literal["json_schema", "regex", "choice", "grammar"], dict[str, object]] = Field(
         default_factory=dict,
         description="for each kind of constraint on an answer, the body keys that request it (structured.md); "
         "unset: as in the engine's description, else response_format for JSON schemas only",
@@ -130,7 +130,7 @@ class EndpointSettings(Section):
 
     @field_validator("constraints")
     @classmethod
-    def _can_be_filled(cls, constraints: dict[str, dict[str, Any]]) -> dict[str, dict[str, object]]:
+    def _can_be_filled(cls, constraints: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
         for kind, template in constraints.items():
             refuse_reserved(template)
             for text in _texts_in(template):
@@ -273,7 +273,7 @@ def _secret(environ: Mapping[str, str], variable: str, setting: str) -> str:
     return value
 
 
-def with_preset(values: dict[str, Any], wanted: str | None, folders: list[Path]) -> dict[str, object]:
+def with_preset(values: dict[str, object], wanted: str | None, folders: list[Path]) -> dict[str, object]:
     """A scenario's values with the endpoint's preset put in: one that its [endpoint] names stands under that table, one
     that was `wanted` by hand over it. Raises UserError (USAGE)."""
     table = values.get("endpoint")
@@ -293,7 +293,7 @@ def _under(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, obje
     return both
 
 
-def _read(name: str, folders: list[Path]) -> dict[str, Any]:
+def _read(name: str, folders: list[Path]) -> dict[str, object]:
     path = ENDPOINTS.find(name, beside=folders)
     if path is None:
         raise UserError(Exit.USAGE, ENDPOINTS.missing(name, beside=folders))
@@ -307,8 +307,8 @@ def _read(name: str, folders: list[Path]) -> dict[str, Any]:
         if key not in EndpointSettings.model_fields or key == _PRESET:
             raise UserError(Exit.USAGE, f"{shown(path)}: {unknown('key', key, EndpointSettings.model_fields)}")
     for key in ("ca_file",):
-        if isinstance(content.get(key), str):
-            content[key] = str((path.parent / at_home(content[key])).absolute())
+        if isinstance(file := content.get(key), str):
+            content[key] = str((path.parent / at_home(file)).absolute())
     return content
 
 

@@ -5,7 +5,7 @@ Each engine's description maps these names to its own flags. A setting that is N
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,7 +34,7 @@ class EngineSettings(BaseModel):
 
     # Extra keys are the engines' own tables, so the type below refuses anything but a table there.
     model_config = ConfigDict(extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, dict[str, Any]] = Field(init=False)
+    __pydantic_extra__: dict[str, dict[str, object]] = Field(init=False)
 
     context_length: _Count | None = Field(default=None, description="longest prompt plus answer, tokens")
     memory_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] | None = Field(
@@ -63,7 +63,7 @@ class EngineSettings(BaseModel):
         default=None, description="parser that separates reasoning from the answer, such as deepseek_r1"
     )
     speculation: SpeculationSettings | None = Field(default=None, description="speculative decoding")
-    lora: dict[str, Any] | None = Field(default=None, description="adapters to load: filled in from [lora]")
+    lora: dict[str, object] | None = Field(default=None, description="adapters to load: filled in from [lora]")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] | None = Field(
         default=None, description="number format of weights and activations"
     )
@@ -71,11 +71,11 @@ class EngineSettings(BaseModel):
     seed: Annotated[int, Field(strict=True, ge=0)] | None = Field(default=None, description="the engine's random seed")
     trust_remote_code: _Flag | None = Field(default=None, description="run Python code that ships with the model")
 
-    def canonical(self) -> dict[str, Any]:
+    def canonical(self) -> dict[str, object]:
         """The canonical settings that were set (nested `speculation` as a dict without its unset keys)."""
         return self.model_dump(mode="json", include=set(type(self).model_fields), exclude_none=True)
 
-    def own(self, engine: str) -> dict[str, Any]:
+    def own(self, engine: str) -> dict[str, object]:
         """A copy of the table of settings that only `engine` has; empty if there is none."""
         return dict(self.engine_specific_settings().get(engine, {}))
 

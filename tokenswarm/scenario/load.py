@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
@@ -95,7 +95,7 @@ class Load(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_times(cls, data: object) -> Any:
+    def _from_times(cls, data: object) -> object:
         """A list of times says how long the measured phase is, and at which rate the warm-up should go."""
         if not isinstance(data, dict) or data.get("arrivals") != TIMES:
             return data

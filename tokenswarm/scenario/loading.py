@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -13,6 +12,7 @@ from tokenswarm.base.config_text import with_overrides
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.extensions import absolute
 from tokenswarm.base.files import at_home, digest, is_there
+from tokenswarm.base.foreign import table
 from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, PACKAGE, SCENARIOS, shown
 from tokenswarm.base.sentences import unknown
 from tokenswarm.base.toml_text import NotToml, decode
@@ -61,7 +61,7 @@ def load_scenario(name_or_path: str, overrides: Mapping[str, str] | None = None,
 def _member_in(folders: list[Path]) -> LoadOne:
     """Loads scenarios of a mix; a path counts from these folders."""
 
-    def load_one(name: str, tables: Mapping[str, Any], overrides: Mapping[str, str], data: str | None) -> Scenario:
+    def load_one(name: str, tables: Mapping[str, object], overrides: Mapping[str, str], data: str | None) -> Scenario:
         beside = next(
             (folder / name for folder in folders if SCENARIOS.is_path(name) and is_there(folder / name)), None
         )
@@ -73,12 +73,12 @@ def _member_in(folders: list[Path]) -> LoadOne:
         inside = {key: value for key, value in tables.items() if key not in Scenario.model_fields and key != own}
         tables = {key: value for key, value in tables.items() if key not in inside}
         if inside and isinstance(own, str):
-            tables[own] = {**inside, **tables.get(own, {})}
+            tables[own] = {**inside, **table(tables.get(own))}
         merged = {
             **content,
             **{
-                key: {**content[key], **value}
-                if isinstance(value, dict) and isinstance(content.get(key), dict)
+                key: {**below, **value}
+                if isinstance(value, dict) and isinstance(below := content.get(key), dict)
                 else value
                 for key, value in tables.items()
             },
@@ -100,7 +100,7 @@ def _takes_data(name: str) -> bool:
         return False  # refused when it is loaded
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _content(path: Path) -> dict[str, object]:
     where = shown(path)
     try:
         return decode(path.read_text("utf-8"))
@@ -142,21 +142,21 @@ def _text_keys() -> frozenset[str]:
     return frozenset(keys)
 
 
-def _with_absolute_paths(values: dict[str, Any], folders: list[Path]) -> dict[str, object]:
+def _with_absolute_paths(values: dict[str, object], folders: list[Path]) -> dict[str, object]:
     """The values with files of the scenario's own named whole, so that every process finds them."""
     values = dict(values)
-    if isinstance(values.get("workload"), str):
-        values["workload"] = absolute(values["workload"], folders)
-    if isinstance(values.get("load"), dict):
-        load = values["load"] = dict(values["load"])
-        if isinstance(load.get("arrivals"), str):
-            load["arrivals"] = absolute(load["arrivals"], folders)
-        if isinstance(load.get("arrival_times_file"), str):
-            file = _beside(load["arrival_times_file"], folders)
+    if isinstance(workload := values.get("workload"), str):
+        values["workload"] = absolute(workload, folders)
+    if isinstance(load := values.get("load"), dict):
+        load = values["load"] = dict(load)
+        if isinstance(arrivals := load.get("arrivals"), str):
+            load["arrivals"] = absolute(arrivals, folders)
+        if isinstance(times := load.get("arrival_times_file"), str):
+            file = _beside(times, folders)
             load["arrival_times_file"] = str(file)
             load["arrival_times_sha256"] = digest(file) if is_there(file) else None
-    if isinstance(values.get("endpoint"), dict) and isinstance(values["endpoint"].get("ca_file"), str):
-        values["endpoint"] = values["endpoint"] | {"ca_file": str(_beside(values["endpoint"]["ca_file"], folders))}
+    if isinstance(endpoint := values.get("endpoint"), dict) and isinstance(ca_file := endpoint.get("ca_file"), str):
+        values["endpoint"] = endpoint | {"ca_file": str(_beside(ca_file, folders))}
     return values
 
 
@@ -167,7 +167,7 @@ def _beside(file: str, folders: list[Path]) -> Path:
 
 
 def _with_completed_table(
-    values: dict[str, Any], data: str | None, folders: list[Path], explicit: Collection[str]
+    values: dict[str, object], data: str | None, folders: list[Path], explicit: Collection[str]
 ) -> dict[str, object]:
     """The values with the workload's table completed, and the file that its prompts come from in it."""
     try:
@@ -186,7 +186,7 @@ def _with_completed_table(
             )
         table, folders = {**table, "file": data}, [Path.cwd()]
     table = kind.Settings.completed(table, folders)
-    completed: dict[str, Any] = kind.Settings.completed_scenario(values | {kind.name: table}, table, explicit)
+    completed: dict[str, object] = kind.Settings.completed_scenario(values | {kind.name: table}, table, explicit)
     return completed
 
 

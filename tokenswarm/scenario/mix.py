@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from tokenswarm.scenario.values import Positive, Section
 
-USERS, SESSIONS, REQUESTS = "users", "sessions", "requests"
+USERS: Final = "users"
+SESSIONS: Final = "sessions"
+REQUESTS: Final = "requests"
+MixOf = Literal["users", "sessions", "requests"]
 
 
 class MixPart(Section):
@@ -19,13 +22,13 @@ class MixPart(Section):
     weight: Positive = Field(description="its share, against those of the others")
     base: str = Field(description="the class in its locustfile")
     locustfile: str = Field(description="who asks")
-    values: dict[str, Any] = Field(default_factory=dict, exclude=True, description="the whole scenario, as values")
+    values: dict[str, object] = Field(default_factory=dict, exclude=True, description="the whole scenario, as values")
 
 
 class Mix(Section):
     """The classes of a mix, and what their weights are shares of."""
 
-    of: Literal["users", "sessions", "requests"] = Field(description="users, session starts, or requests")
+    of: MixOf = Field(description="users, session starts, or requests")
     parts: tuple[MixPart, ...] = Field(description="its user classes")
     disturbs: tuple[str, ...] = Field(
         default=(), description="user classes whose long prefills the others are measured around"

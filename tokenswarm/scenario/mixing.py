@@ -7,14 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import get_args
 
 from tokenswarm.base.config_text import with_overrides
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import is_there
+from tokenswarm.base.foreign import table as as_table
 from tokenswarm.base.sentences import unknown
 from tokenswarm.scenario.engine_settings import NO_PARSER, EngineSettings
-from tokenswarm.scenario.mix import REQUESTS, SESSIONS, USERS, Mix, MixPart
+from tokenswarm.scenario.mix import REQUESTS, SESSIONS, USERS, Mix, MixOf, MixPart
 from tokenswarm.scenario.model import Scenario, validated
 from tokenswarm.scenario.user_classes import user_classes_in
 
@@ -31,7 +32,7 @@ _OF_ALL = ("load", "engine", "abort", "mix")
 _NOT_WEIGHTS = ("of", "disturbs")
 """Keys of [mix] that are no scenario."""
 
-LoadOne = Callable[[str, Mapping[str, Any], Mapping[str, str], str | None], Scenario]
+LoadOne = Callable[[str, Mapping[str, object], Mapping[str, str], str | None], Scenario]
 """Loads the scenario of that name, with these tables and then these overrides put in, and with that file of prompts."""
 
 
@@ -40,7 +41,7 @@ class MixSource:
     """What a mix is made of. `content`: its file, or what a line such as `rag:6 chat:3` stands for; `where`: what
     errors blame; `takes_data(name)`: whether a scenario's prompts come from a file."""
 
-    content: Mapping[str, Any]
+    content: Mapping[str, object]
     where: str
     load_one: LoadOne
     takes_data: Callable[[str], bool]
@@ -56,7 +57,7 @@ def mix_line(text: str) -> dict[str, object] | None:
     words = text.replace(",", " ").split()
     if (len(words) < 2 and ":" not in text) or is_there(Path(text)):
         return None
-    weights: dict[str, Any] = {}
+    weights: dict[str, float] = {}
     for word in words:
         match = _WORD.fullmatch(word)
         try:
@@ -82,7 +83,7 @@ def mixed(source: MixSource) -> Scenario:
         raise _wrong(source, "mix should be a table of scenarios and weights: [mix]")
     own_overrides, of_members = _split(source.overrides, _names(table))
     content = with_overrides(_own(source), own_overrides)
-    weights, of = _weights(source, content["mix"])
+    weights, of = _weights(source, as_table(content["mix"]))
     members = _members(source, weights, of_members)
     first = next(iter(members.values()))
     _agree(source, members)
@@ -96,7 +97,7 @@ def mixed(source: MixSource) -> Scenario:
         if name in source.content:
             values[name] = content[name]
         elif isinstance(content.get(name), dict):  # by overrides alone: over what the first scenario has
-            values[name] = {**values.get(name, {}), **content[name]}
+            values[name] = {**as_table(values.get(name)), **as_table(content[name])}
     values["slo"] = content.get("slo") or {}
     values["engine"] = _without_parser(source, _engine(source, content, members, own_overrides), members, own_overrides)
     values.pop("mix", None)
@@ -105,9 +106,9 @@ def mixed(source: MixSource) -> Scenario:
     return whole.model_copy(
         update={
             "mix": Mix(
-                of=cast(Any, _of(source, of, whole.open_loop)),
+                of=_of(source, of, whole.open_loop),
                 parts=parts,
-                disturbs=_disturbing(source, content["mix"].get("disturbs"), members, parts),
+                disturbs=_disturbing(source, as_table(content["mix"]).get("disturbs"), members, parts),
             )
         }
     )
@@ -136,9 +137,9 @@ def _wrong(source: MixSource, sentence: str) -> UserError:
     return UserError(Exit.USAGE, f"{source.where}: {sentence}")
 
 
-def _own(source: MixSource) -> dict[str, Any]:
+def _own(source: MixSource) -> dict[str, object]:
     """The mix's own keys. Tables named after its scenarios go into these; any other is refused."""
-    members = _names(source.content["mix"])
+    members = _names(as_table(source.content["mix"]))
     for key in source.content:
         if key not in _OWN and key not in members:
             raise _wrong(
@@ -176,19 +177,24 @@ def _split(overrides: Mapping[str, str], members: list[str]) -> tuple[dict[str, 
     return own, of_members
 
 
-def _weights(source: MixSource, table: Mapping[str, Any]) -> tuple[dict[str, float], str | None]:
-    of = table.get("of")
-    if of not in (None, USERS, SESSIONS, REQUESTS):
-        raise _wrong(source, f"mix.of is {of!r}, but should be one of '{USERS}', '{SESSIONS}' or '{REQUESTS}'")
-    weights = {str(name): weight for name, weight in table.items() if name not in _NOT_WEIGHTS and weight is not None}
-    for name, weight in weights.items():
+def _weights(source: MixSource, table: Mapping[str, object]) -> tuple[dict[str, float], MixOf | None]:
+    of = next((each for each in get_args(MixOf) if each == table.get("of")), None)
+    if of is None and table.get("of") is not None:
+        raise _wrong(
+            source, f"mix.of is {table.get('of')!r}, but should be one of '{USERS}', '{SESSIONS}' or '{REQUESTS}'"
+        )
+    weights = {}
+    for name, weight in table.items():
+        if name in _NOT_WEIGHTS or weight is None:
+            continue
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= 1e9:
             raise _wrong(
                 source, f"the weight of {name} is {weight!r}, but should be a number above 0 (and at most 1e+09)"
             )
+        weights[str(name)] = float(weight)
     if not weights:
         raise _wrong(source, "[mix] names no scenario: write rag = 6")
-    return {name: float(weight) for name, weight in weights.items()}, of
+    return weights, of
 
 
 def _members(
@@ -239,7 +245,7 @@ def _agree(source: MixSource, members: Mapping[str, Scenario]) -> None:
 
 def _engine(
     source: MixSource, content: Mapping[str, object], members: Mapping[str, Scenario], overrides: Mapping[str, str]
-) -> Any:
+) -> object:
     """The engine settings: the mix's own, or those in which its scenarios agree, with the overrides put in."""
     if "engine" in source.content:
         return content["engine"]
@@ -276,7 +282,7 @@ def _engine(
 
 def _without_parser(
     source: MixSource, engine: object, members: Mapping[str, Scenario], overrides: Mapping[str, str]
-) -> Any:
+) -> object:
     """The engine settings of a mix of which a scenario wants the model's think tags as they are: no parser takes them
     out for anybody."""
     raw = [name for name, member in members.items() if member.workload_settings.raw_reasoning]
@@ -306,7 +312,7 @@ def _flat(settings: EngineSettings) -> dict[str, object]:
     }
 
 
-def _of(source: MixSource, of: str | None, open_loop: bool) -> str:
+def _of(source: MixSource, of: MixOf | None, open_loop: bool) -> MixOf:
     if of is None:
         return SESSIONS if open_loop else USERS
     if of == USERS and open_loop:

@@ -93,10 +93,11 @@ class Scenario(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _adapters_are_loaded(cls, data: Any) -> object:
+    def _adapters_are_loaded(cls, data: object) -> object:
         """What the engine needs of [lora] is one of its settings."""
-        table = data.get("lora") if isinstance(data, dict) else None
-        engine = data.get("engine", {}) if isinstance(data, dict) else None
+        if not isinstance(data, dict):
+            return data
+        table, engine = data.get("lora"), data.get("engine", {})
         if not isinstance(table, dict) or table.get("adapters") is None or not isinstance(engine, dict):
             return data
         try:
@@ -157,7 +158,7 @@ class Scenario(Section):
             {} if self.mix is None else {part.user_class: Scenario.from_values(part.values) for part in self.mix.parts}
         )
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, object]:
         """The whole effective scenario as plain nested dicts, for run.json. `from_values` is its inverse."""
         dumped = self.model_dump(mode="json")
         return {key: value for key, value in dumped.items() if value is not None}
@@ -169,7 +170,7 @@ class Scenario(Section):
 
 
 @cache
-def scenario_model(workload: str) -> type[Scenario]:
+def scenario_model(workload: object) -> type[Scenario]:
     """The model of scenarios with that workload: with its table as a field. Raises ValueError if there is none."""
     if not isinstance(workload, str):  # of a file or SET
         raise TypeError("should be a text")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -73,7 +73,7 @@ class Output(Section):
     ignore_eos: bool = Field(
         default=False, strict=True, description="generate up to max_tokens even if the model would stop (equal lengths)"
     )
-    extra: dict[str, Any] = Field(default_factory=dict, description="further keys of the request body")
+    extra: dict[str, object] = Field(default_factory=dict, description="further keys of the request body")
     keep_answers: Annotated[int, Field(strict=True, ge=0, le=1000)] = Field(
         default=0,
         description="how many answers are kept as text, in answers.jsonl and on the page: invalid ones first; they "
@@ -84,7 +84,7 @@ class Output(Section):
         description="what an answer must be to count as valid (valid_output), in addition to the workload's own "
         "check: json, json_schema or regex",
     )
-    check_schema: dict[str, Any] | None = Field(
+    check_schema: dict[str, object] | None = Field(
         default=None, description="JSON Schema for json_schema; unset: the one in output.extra.response_format"
     )
     check_pattern: str | None = Field(
@@ -111,7 +111,7 @@ class Output(Section):
         """The schema that `check` = json_schema holds answers against."""
         if self.check_schema is not None:
             return self.check_schema
-        wanted: Any = self.extra.get("response_format")
+        wanted: object = self.extra.get("response_format")
         for key in ("json_schema", "schema"):
             wanted = wanted.get(key) if isinstance(wanted, Mapping) else None
         return wanted if isinstance(wanted, Mapping) else None

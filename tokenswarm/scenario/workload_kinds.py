@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,7 +21,7 @@ class WorkloadSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
-    def completed(cls, table: dict[str, Any], folders: Sequence[Path]) -> dict[str, object]:
+    def completed(cls, table: dict[str, object], folders: Sequence[Path]) -> dict[str, object]:
         """The table with what only the machine that plans a run can fill in; `folders`: where relative paths begin.
 
         By default nothing. Raises UserError.
@@ -31,7 +30,7 @@ class WorkloadSettings(BaseModel):
 
     @classmethod
     def completed_scenario(
-        cls, values: dict[str, Any], table: dict[str, Any], explicit: Collection[str]
+        cls, values: dict[str, object], table: dict[str, object], explicit: Collection[str]
     ) -> dict[str, object]:
         """All the scenario's values with what follows from the completed `table`: its load, say. `explicit`: dotted
         names of values that were given by hand. By default nothing follows. Raises UserError."""
@@ -50,7 +49,7 @@ class WorkloadSettings(BaseModel):
 
 
 def _kinds_in(module: ModuleType) -> dict[str, object]:
-    members: list[Any] = list(vars(module).values())
+    members: list[object] = list(vars(module).values())
     return {
         each.name: each  # type: ignore[attr-defined]  # as is asked below
         for each in members

@@ -6,10 +6,10 @@ import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tokenswarm.base.data_files import COMPOSE_DIR
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.foreign import listed, table
 from tokenswarm.base.lookup import FileKind
 from tokenswarm.base.toml_text import decode, toml_value
 
@@ -29,7 +29,7 @@ class Candidate:
     """Settings of an engine by the name below `engine.`; the default has none."""
 
     name: str
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
 
     @property
     def overrides(self) -> dict[str, str]:
@@ -46,7 +46,7 @@ class Limits:
 
     ignored: Mapping[str, str]
     gpus: int | None = None
-    own: Mapping[str, Any] | None = None
+    own: Mapping[str, object] | None = None
 
     def is_default(self, settings: Mapping[str, object]) -> bool:
         """Whether a candidate with these settings would only be the default once more."""
@@ -77,19 +77,19 @@ def load_space(name: str, limits: Limits) -> Space:
         raise UserError(Exit.USAGE, f"{path}: {error}") from None
 
 
-def space_of(data: Mapping[str, Any], limits: Limits) -> Space:
+def space_of(data: Mapping[str, object], limits: Limits) -> Space:
     """The candidates of a space. Raises ValueError for what is no space."""
     if extra := set(data) - set(_KEYS):
         raise ValueError(f"unknown key '{min(extra)}' (known: {', '.join(_KEYS)})")
     notes: list[str] = []
     sample = data.get("sample", "grid")
     if sample == "list":
-        chosen = [_flat(each) for each in data.get("candidates", [])]
+        chosen = [_flat(table(each)) for each in listed(data.get("candidates"))]
     else:
-        values = _values(data.get("settings", {}), limits, notes)
+        values = _values(table(data.get("settings")), limits, notes)
         combined = [dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())]
         fitting = [each for each in combined if _fits(each, limits) and not limits.is_default(each)]
-        chosen = _sampled(fitting, sample, data)
+        chosen = _sampled(fitting, str(sample), data)
     chosen = [each for each in chosen if each and not limits.is_default(each)]
     if not chosen:
         raise ValueError("it holds no candidate: give [settings] with lists of values, or [[candidates]]")
@@ -102,29 +102,36 @@ def space_of(data: Mapping[str, Any], limits: Limits) -> Space:
 
 def _values(settings: Mapping[str, object], limits: Limits, notes: list[str]) -> dict[str, list[object]]:
     values = {}
-    for key, listed in _flat(settings).items():
-        if not isinstance(listed, list) or not listed:
+    for key, tried in _flat(settings).items():
+        if not isinstance(tried, list) or not tried:
             raise ValueError(f"settings.{key} should be a list of values")
         if key in limits.ignored:
             notes.append(f"{key} is left out: {limits.ignored[key]}")
             continue
-        kept = [each for each in listed if key not in _PER_GPU or limits.gpus is None or each <= limits.gpus]
-        if len(kept) < len(listed):
+        kept = [each for each in tried if key not in _PER_GPU or limits.gpus is None or each <= limits.gpus]
+        if len(kept) < len(tried):
             notes.append(f"{key} is tried up to the {limits.gpus} GPUs that there are")
         if kept:
             values[key] = kept
     return values
 
 
-def _fits(settings: Mapping[str, Any], limits: Limits) -> bool:
-    used = settings.get("tensor_parallel", 1) * settings.get("data_parallel", 1)
+def _fits(settings: Mapping[str, object], limits: Limits) -> bool:
+    used = _whole(settings, "tensor_parallel", 1) * _whole(settings, "data_parallel", 1)
     return limits.gpus is None or used <= limits.gpus
 
 
-def _sampled(combined: list[dict[str, Any]], sample: str, data: Mapping[str, Any]) -> list[dict[str, object]]:
+def _whole(values: Mapping[str, object], key: str, otherwise: int) -> int:
+    value = values.get(key, otherwise)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{key} is {value!r}, but should be a whole number")
+    return value
+
+
+def _sampled(combined: list[dict[str, object]], sample: str, data: Mapping[str, object]) -> list[dict[str, object]]:
     if sample == "random":
-        size = int(data.get("size", 16))
-        return random.Random(int(data.get("seed", 1))).sample(combined, min(size, len(combined)))
+        size = _whole(data, "size", 16)
+        return random.Random(_whole(data, "seed", 1)).sample(combined, min(size, len(combined)))
     if sample != "grid":
         raise ValueError(f"sample is '{sample}', but should be grid, random or list")
     if len(combined) > MOST:

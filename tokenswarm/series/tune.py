@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 from rich.console import Console
@@ -29,6 +29,7 @@ from tokenswarm.contract.search_progress import (
     new_progress,
 )
 from tokenswarm.contract.tables import SERIES_JSON
+from tokenswarm.engines.engine import Engine
 from tokenswarm.generator.new_run import fresh_salt
 from tokenswarm.run.checked_engine import EngineTools
 from tokenswarm.run.life import LoadTools
@@ -371,7 +372,7 @@ class TuneRun:
             return True
         return self._spent_s + measurements * sum(self._run_s) / len(self._run_s) <= budget_s
 
-    def _timed_start(self, own: EngineTools, plan: RunPlan, folder: Path, console: Console) -> Any:
+    def _timed_start(self, own: EngineTools, plan: RunPlan, folder: Path, console: Console) -> Engine:
         began = time.monotonic()
         try:
             return own.bring_up(plan, folder, console)

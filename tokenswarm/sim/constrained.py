@@ -7,7 +7,7 @@ import random
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from tokenswarm.base.ebnf import Grammar
 from tokenswarm.sim.patterns import matching
@@ -38,7 +38,7 @@ class TextForm:
     engine could not compile."""
 
     kind: Literal["regex", "choice", "grammar"]
-    value: Any
+    value: object
 
     def __post_init__(self) -> None:
         self.text(random.Random(0))
@@ -76,7 +76,7 @@ def called(tools: Sequence[Tool], choice: object, rng: random.Random) -> Tool | 
 
 def json_text(schema: Mapping[str, object] | None, rng: random.Random, *, fits: bool = True) -> str:
     """JSON that fits a schema (None: any object), or does not."""
-    value: Any = (
+    value: object = (
         instance(schema, rng)
         if schema is not None
         else {

@@ -133,7 +133,7 @@ def load_profile(name: str, **overrides: float | None) -> EngineProfile:
     except (OSError, UnicodeDecodeError, NotToml) as error:
         raise UserError(Exit.USAGE, f"{path}: not a readable profile: {error}") from None
     _check(path, data)
-    profile = EngineProfile(name=path.stem, **data)
+    profile = EngineProfile(name=path.stem, **data)  # type: ignore[arg-type]  # checked by now
     return replace(profile, **{key: value for key, value in overrides.items() if value is not None})  # type: ignore[arg-type]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Protocol
 
 from tokenswarm.sim.hardware import SpeculationModel
@@ -34,7 +35,7 @@ class Job:
     generated: int = 0
     held: int = 0
     """Tokens generated that have not left yet."""
-    luck: Any = None
+    luck: Random | None = None
     """Random source of which drafted tokens are accepted: the job's own, so that it is the same in each run."""
     finished: bool = False
     cancelled: bool = False

@@ -48,7 +48,7 @@ def _made(parts: Iterable[tuple[object, object]], rng: random.Random, room: int)
     return text
 
 
-def _part(operation: Any, value: Any, rng: random.Random, room: int) -> str:
+def _part(operation: object, value: Any, rng: random.Random, room: int) -> str:
     if operation is opcodes.LITERAL:
         return chr(value)
     if operation in (opcodes.IN, opcodes.NOT_LITERAL, opcodes.ANY):
@@ -68,7 +68,7 @@ def _part(operation: Any, value: Any, rng: random.Random, room: int) -> str:
     raise NotSupported(f"{str(operation).lower()} is not supported")
 
 
-def _signs(operation: Any, value: Any) -> list[str]:
+def _signs(operation: object, value: Any) -> list[str]:
     """The characters that one place may hold."""
     if operation is opcodes.ANY:
         return _PRINTABLE
@@ -81,7 +81,7 @@ def _signs(operation: Any, value: Any) -> list[str]:
     return chosen
 
 
-def _is_one(sign: str, kind: Any, value: Any) -> bool:
+def _is_one(sign: str, kind: object, value: Any) -> bool:
     if kind is opcodes.LITERAL:
         return ord(sign) == value
     if kind is opcodes.RANGE:

@@ -68,7 +68,7 @@ class ServerConnection(asyncio.Protocol):
         self._keep_alive = True
         self.closed = False
         self.backlogged = False
-        self.reply: Any = None
+        self.reply: object = None
         self._busy = False
 
     # --- from the loop ---

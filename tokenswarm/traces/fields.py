@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from tokenswarm.traces.request import Message
 
@@ -152,7 +151,7 @@ def answer_tokens(recorded: Mapping[str, object]) -> int | None:
     return next((tokens(recorded, name) for name in LENGTHS if recorded.get(name) is not None), None)
 
 
-def table(row: Mapping[str, object], name: str) -> dict[str, Any]:
+def table(row: Mapping[str, object], name: str) -> dict[str, object]:
     """A JSON object, also as text with JSON in it; an empty one where it is missing."""
     value = row.get(name)
     if isinstance(value, str):

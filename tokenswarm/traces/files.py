@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from tokenswarm.base.compressed import BROKEN, decompressed, encoding_of
 from tokenswarm.base.errors import Exit, UserError
@@ -90,7 +90,7 @@ class _Buffer:
     def skip(self, characters: int) -> None:
         self._at += characters
 
-    def value(self, number: int) -> Any:
+    def value(self, number: int) -> object:
         """The JSON value that begins here. Each failed attempt doubles what is read, so that the work stays linear."""
         chunk = _CHUNK_CHARS
         while True:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-Message = dict[str, Any]
+Message = dict[str, object]
 
 
 @dataclass(slots=True)

@@ -118,7 +118,7 @@ class AgentSettings(SystemPromptSettings):
 
     @classmethod
     def completed_scenario(
-        cls, values: dict[str, Any], table: dict[str, Any], explicit: Collection[str]
+        cls, values: dict[str, Any], table: dict[str, object], explicit: Collection[str]
     ) -> dict[str, object]:
         """See `WorkloadSettings`: refuses what would measure something else than it says."""
         endpoint = values.get("endpoint") or {}

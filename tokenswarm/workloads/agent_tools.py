@@ -145,7 +145,7 @@ def scripted_call(rng: Random, count: int, call_id: str, name: str | None = None
     return ToolCall(chosen, json.dumps(arguments), call_id)
 
 
-def _value(key: str, schema: Schema, rng: Random) -> Any:
+def _value(key: str, schema: Schema, rng: Random) -> object:
     if "enum" in schema:
         return rng.choice(schema["enum"])
     if schema["type"] == "boolean":

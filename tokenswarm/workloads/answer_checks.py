@@ -100,12 +100,12 @@ def with_bounded_patterns(kind: object) -> Any:
     )
 
 
-def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
+def _pattern(validator: Any, pattern: str, instance: Any, schema: object) -> Iterator[ValidationError]:
     if validator.is_type(instance, "string") and not bounded(pattern).is_in(instance):
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-def _pattern_properties(validator: Any, patterns: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+def _pattern_properties(validator: Any, patterns: Any, instance: Any, schema: object) -> Iterator[ValidationError]:
     if validator.is_type(instance, "object"):
         for pattern, inner in patterns.items():
             for name, value in instance.items():
@@ -113,7 +113,7 @@ def _pattern_properties(validator: Any, patterns: Any, instance: Any, schema: An
                     yield from validator.descend(value, inner, path=name, schema_path=pattern)
 
 
-def _additional(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+def _additional(validator: Any, wanted: object, instance: Any, schema: Any) -> Iterator[ValidationError]:
     if not validator.is_type(instance, "object"):
         return
     patterns = [bounded(pattern) for pattern in schema.get("patternProperties", {})]

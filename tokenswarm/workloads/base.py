@@ -74,7 +74,7 @@ class Prompt:
     document: str = ""
     check: Callable[[str], bool] | None = None
     max_tokens: int | None = None
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, object] | None = None
     pause_after_s: float | None = None
     private: bool = False
     token_ids: list[int] | None = None
@@ -206,7 +206,7 @@ class Workload(ABC):
         """Prompts whose lengths in the engine's tokens a run measures before it begins. By default none."""
         return ()
 
-    def measured(self, prompt_tokens: Sequence[int | None]) -> tuple[dict[str, Any], str | None]:
+    def measured(self, prompt_tokens: Sequence[int | None]) -> tuple[dict[str, object], str | None]:
         """(settings, a sentence for a reader of the run or None) that follow from the lengths of the probes. Raises
         ValueError, with what the endpoint does in place of what it should."""
         return {}, None

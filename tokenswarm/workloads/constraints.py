@@ -48,7 +48,7 @@ class Constraint:
         grammar = Grammar(self.value)
         return lambda answer: grammar.fits(answer.strip())
 
-    def body(self, fields: Mapping[str, Mapping[str, object]]) -> dict[str, Any]:
+    def body(self, fields: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
         """Keys of the request's body. `fields`: for each kind a template, in which a text such as {schema} stands for
         the value; see docs/structured.md. Raises KeyError where it has none for this kind."""
         choices = self.value if self.kind == CHOICE else ()
@@ -61,7 +61,7 @@ class Constraint:
             "{choices_grammar}": "root ::= " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices),
             "{grammar}": self.value,
         }
-        filled: dict[str, Any] = _filled(fields[self.kind], values)
+        filled: dict[str, object] = _filled(fields[self.kind], values)
         return filled
 
 

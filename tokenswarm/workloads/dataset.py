@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -61,7 +61,7 @@ class DatasetSettings(TraceFileSettings):
 
     @classmethod
     def completed_scenario(
-        cls, values: dict[str, Any], table: dict[str, Any], explicit: Collection[str]
+        cls, values: dict[str, object], table: dict[str, object], explicit: Collection[str]
     ) -> dict[str, object]:
         """With time for the whole file, where it is sent once; a duration that was given by hand is a limit."""
         load = values.get("load", {})

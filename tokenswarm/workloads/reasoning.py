@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -49,7 +49,7 @@ class ReasoningSettings(SystemPromptSettings):
 
     @classmethod
     def completed_scenario(
-        cls, values: dict[str, Any], table: dict[str, Any], explicit: Collection[str]
+        cls, values: dict[str, object], table: dict[str, object], explicit: Collection[str]
     ) -> dict[str, object]:
         """See WorkloadSettings: raw answers need an engine without a parser."""
         engine = values.get("engine", {})

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from random import Random
-from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.scenario.model import Scenario
@@ -121,7 +120,7 @@ class ReplayWorkload(Workload):
         ids = allowed_ids(self.settings.token_ids, self.settings.token_ids_left_out)
         return [*ids[:: max(1, len(ids) // _PROBED_IDS)], ids[-1]]
 
-    def measured(self, prompt_tokens: Sequence[int | None]) -> tuple[dict[str, Any], str | None]:
+    def measured(self, prompt_tokens: Sequence[int | None]) -> tuple[dict[str, object], str | None]:
         """How long this text is in the engine's tokens; or that ids are taken as they are."""
         if self.settings.send == "token_ids":
             count = len(self._probed_ids())

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -98,7 +98,7 @@ class ReplaySettings(TraceFileSettings):
 
     @classmethod
     def completed_scenario(
-        cls, values: dict[str, Any], table: dict[str, Any], explicit: Collection[str]
+        cls, values: dict[str, object], table: dict[str, object], explicit: Collection[str]
     ) -> dict[str, object]:
         """With the trace's rate and length as those of the load."""
         load, engine = values.get("load", {}), values.get("engine", {})

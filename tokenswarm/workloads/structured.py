@@ -162,7 +162,7 @@ class Extraction:
 
     arm: str
     check: Callable[[str], bool] | None
-    body: dict[str, Any] | None
+    body: dict[str, object] | None
     system: str
     document: str
 

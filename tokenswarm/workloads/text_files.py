@@ -5,9 +5,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
-from tokenswarm.base.compressed import BROKEN, decompressed, encoding_of
+from tokenswarm.base.compressed import BROKEN, Decompressed, decompressed, encoding_of
 
 SUFFIXES = (".txt", ".md", ".jsonl")
 _PACKED = (".gz", ".zst")
@@ -63,7 +62,7 @@ def _pieces(path: Path) -> Iterator[str]:
             raise UnreadableText("is compressed, but damaged or cut short") from None
 
 
-def _decoded(file: IO[bytes]) -> Iterator[str]:
+def _decoded(file: Decompressed) -> Iterator[str]:
     data = file.read(_CHUNK_BYTES)
     mark, encoding = encoding_of(data)
     decoder = codecs.getincrementaldecoder(encoding)()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -57,7 +57,7 @@ class TraceFileSettings(WorkloadSettings):
         return TraceFile(self.file, self.sha256, self.format, self.bad_rows, tuple(sorted(self.fields.items())))
 
     @classmethod
-    def completed(cls, table: dict[str, Any], folders: Sequence[Path]) -> dict[str, object]:
+    def completed(cls, table: dict[str, object], folders: Sequence[Path]) -> dict[str, object]:
         """With the file's whole path and its digest. Raises UserError (DATA) if it cannot be read."""
         file = table.get("file")
         if not isinstance(file, str) or not file:

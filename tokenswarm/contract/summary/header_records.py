@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec import field
 
 from tokenswarm.contract.engine_title import engine_title
@@ -67,10 +65,10 @@ class Header(Record):
     going: bool = False
     ended_early: EndedEarlyRecord = field(default_factory=EndedEarlyRecord)
     engine: EngineHeader = field(default_factory=EngineHeader)
-    effective: dict[str, Any] = field(default_factory=dict)
+    effective: dict[str, object] = field(default_factory=dict)
     model: str | None = None
     scenario: ScenarioHeader = field(default_factory=ScenarioHeader)
-    overrides: dict[str, Any] = field(default_factory=dict)
+    overrides: dict[str, object] = field(default_factory=dict)
     load: LoadRecord = field(default_factory=LoadRecord)
     started_at: str | None = None
     ended_at: str | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from tokenswarm.engines.spec.engine_spec import EngineSpec, Scalar, Source
 from tokenswarm.engines.spec.metrics_text import Sample
@@ -71,10 +70,10 @@ def _raw(
     documents: Mapping[str, object],
     metrics: Mapping[str, Sequence[Sample]],
     known: Mapping[str, Scalar],
-) -> Any:
+) -> object:
     if source.product is not None:
-        factors: list[Any] = [known.get(name) for name in source.product]
-        return _MISSING if None in factors else math.prod(map(int, factors))
+        factors = [known[name] for name in source.product if known.get(name) is not None]
+        return math.prod(map(int, factors)) if len(factors) == len(source.product) else _MISSING
     if source.metric is not None:
         series = metrics.get(source.metric, ())
         if not series:
@@ -83,9 +82,9 @@ def _raw(
     return _dig(documents.get(source.endpoint or ""), source.path or "")
 
 
-def _convert(source: Source, raw: Any) -> Scalar | None:
-    if source.product is not None:
-        return int(raw)
+def _convert(source: Source, raw: object) -> Scalar | None:
+    if isinstance(raw, int) and source.product is not None:
+        return raw
     text = str(raw).removeprefix(source.strip_prefix)
     if text in source.values:
         return source.values[text]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -261,7 +261,7 @@ class EngineSpec(_Strict):
     """The key of a stream's delta that carries reasoning text."""
     adapter_model: str = "{name}"
     """What a request's model field says for a LoRA adapter, with {name} and {model} (the base model's)."""
-    constraints: dict[ConstraintKind, dict[str, Any]] = {}
+    constraints: dict[ConstraintKind, dict[str, object]] = {}
     """For each kind of constraint on an answer the keys of a request's body that ask for it; {schema}, {name},
     {pattern}, {choices}, {choices_pattern}, {choices_grammar} and {grammar} stand for what is asked."""
     tiny_model: Literal["folder", "gguf"] = "folder"
@@ -333,7 +333,7 @@ class EngineSpec(_Strict):
 def parse(name: str, text: str, where: str) -> EngineSpec:
     """A description from TOML text; `where` names the file in error messages. Raises UserError(Exit.USAGE)."""
     try:
-        return EngineSpec(name=name, **_over_its_like(decode(text), where))
+        return EngineSpec.model_validate({"name": name, **_over_its_like(decode(text), where)})
     except NotToml as error:
         raise UserError(Exit.USAGE, f"{where} is not valid TOML: {error}.") from error
     except ValidationError as error:
@@ -343,7 +343,7 @@ def parse(name: str, text: str, where: str) -> EngineSpec:
         raise UserError(Exit.USAGE, f"{where}: {key}: {message}.") from error
 
 
-def _over_its_like(content: dict[str, Any], where: str) -> dict[str, Any]:
+def _over_its_like(content: dict[str, object], where: str) -> dict[str, object]:
     """What a description says, laid over that of the engine that it is `like`, table by table."""
     like = content.get("like")
     if not isinstance(like, str):

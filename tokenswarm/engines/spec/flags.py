@@ -14,7 +14,7 @@ from tokenswarm.scenario.engine_settings import EngineSettings
 from tokenswarm.scenario.lora import ENGINE_SETTING
 
 Runtime = Literal["local", "container"]
-SettingsLike = EngineSettings | Mapping[str, Any]
+SettingsLike = EngineSettings | Mapping[str, object]
 """A scenario's engine settings, or the same as plain values by canonical name."""
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -25,7 +25,7 @@ class Resolved:
     """Settings as they will be asked of an engine, after its defaults, limits and impossibilities."""
 
     settings: dict[str, Scalar]
-    own: dict[str, Any] = field(default_factory=dict)
+    own: dict[str, object] = field(default_factory=dict)
     """The engine's own settings, which have no canonical name."""
     notes: list[str] = field(default_factory=list)
     """Sentences about what was left out or reduced, and why; for the user."""
@@ -78,8 +78,8 @@ def _sort(engine: str, settings: SettingsLike) -> tuple[dict[str, object], dict[
     """Canonical settings that are set (tables flattened), and this engine's own ones."""
     if isinstance(settings, EngineSettings):
         settings = {**settings.canonical(), **settings.engine_specific_settings()}
-    canonical: dict[str, Any] = {}
-    own: dict[str, Any] = {}
+    canonical: dict[str, object] = {}
+    own: dict[str, object] = {}
     for name, value in settings.items():
         if name == ENGINE_SETTING and isinstance(value, Mapping):
             canonical |= _adapters(value)
@@ -251,20 +251,36 @@ def command(
     return args + own_args(description, resolved.own)
 
 
-def diff(descriptions: Collection[EngineSpec], settings: SettingsLike, device: str | None = None) -> list[dict]:
+@dataclass(frozen=True, slots=True)
+class AskedSetting:
+    """The value of a setting, and the flags by which an engine is asked for it."""
+
+    value: Scalar
+    args: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """A setting as each of some engines would have it."""
+
+    setting: str
+    engines: dict[str, AskedSetting | None] = field(default_factory=dict)
+
+
+def diff(descriptions: Collection[EngineSpec], settings: SettingsLike, device: str | None = None) -> list[SettingRow]:
     """The engines' settings side by side: one row per canonical setting that any of them is asked for.
 
-    Each row is {"setting": name, "<engine name>": {"value": ..., "args": [...]} or None, ...}.
+    A setting that an engine is not asked for is None of it.
     """
     resolved = {each.name: (each, resolve(each, settings, device)) for each in descriptions}
     rows = []
     for name in CANONICAL_SETTINGS:
-        row: dict[str, Any] = {"setting": name}
+        row = SettingRow(name)
         for engine, (description, result) in resolved.items():
-            row[engine] = None
+            row.engines[engine] = None
             if name in result.settings:
                 args = setting_args(description.title, name, description.settings[name], result.settings)
-                row[engine] = {"value": result.settings[name], "args": args}
-        if any(row[engine] is not None for engine in resolved):
+                row.engines[engine] = AskedSetting(result.settings[name], args)
+        if any(row.engines.values()):
             rows.append(row)
     return rows

@@ -29,7 +29,7 @@ class GpuSampler:
     """Reads GPUs of this machine, `handles` by their number. `open` gives None where there are none."""
 
     def __init__(
-        self, nvml: Any, handles: Mapping[int, Any], own: Callable[[], Collection[int] | None] = lambda: None
+        self, nvml: Any, handles: Mapping[int, object], own: Callable[[], Collection[int] | None] = lambda: None
     ) -> None:
         self._nvml = nvml
         self._handles = dict(handles)
@@ -89,7 +89,7 @@ class GpuSampler:
             )
         return rows
 
-    def _processes(self, handle: Any, own: Collection[int] | None) -> dict[str, object]:
+    def _processes(self, handle: object, own: Collection[int] | None) -> dict[str, object]:
         """How many processes of the engine and of others compute on a GPU. Process ids of a container are others than
         NVML's: where none of the engine's is seen, only that nobody computes there is known."""
         running = self._read("nvmlDeviceGetComputeRunningProcesses", handle)
@@ -98,11 +98,11 @@ class GpuSampler:
         mine = sum(process.pid in own for process in running)
         return {"gpu_own_processes": mine, "gpu_other_processes": len(running) - mine if mine or not running else None}
 
-    def _throttle_bits(self, handle: Any) -> int | None:
+    def _throttle_bits(self, handle: object) -> int | None:
         bits = self._read("nvmlDeviceGetCurrentClocksEventReasons", handle)
         return self._read("nvmlDeviceGetCurrentClocksThrottleReasons", handle) if bits is None else bits
 
-    def _read(self, function: str, handle: Any, *further: Any) -> Any:
+    def _read(self, function: str, handle: object, *further: object) -> Any:
         try:
             return getattr(self._nvml, function)(handle, *further)
         except Exception:

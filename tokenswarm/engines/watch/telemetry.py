@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import ServerLatencyRecord, TelemetryRecord
@@ -170,8 +170,8 @@ class Telemetry:
             if at < due:
                 continue
             if text is not None:
-                sources: Any = present(self._engine.description).histograms
-                self._readings[side] = histograms.read(text, sources, at)
+                sources = present(self._engine.description).histograms
+                self._readings[side] = histograms.read(text, {str(name): each for name, each in sources.items()}, at)
             elif at < give_up:
                 self._marks[side] = (at + _TRY_AGAIN_S, give_up)
                 continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.sentences import unknown
@@ -110,11 +109,11 @@ def _reader(mapping: Mapping[str, str], seen: set[str]) -> ReadRow:
     return read
 
 
-def _at(row: Row, path: str) -> Any:
+def _at(row: Row, path: str) -> object:
     """The value under a name, or behind names with dots between them; None where there is none."""
     if path in row:
         return row[path]
-    value: Any = row
+    value: object = row
     for name in path.split("."):
         if isinstance(value, str):
             value = _json(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, ReadRow, Row
@@ -90,7 +89,7 @@ def _weight(row: Row) -> float | None:
     return weight
 
 
-def _value(cell: object) -> Any:
+def _value(cell: object) -> object:
     """A value of the body: in CSV, numbers and objects stand as text."""
     if not isinstance(cell, str):
         return cell

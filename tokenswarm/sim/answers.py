@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 from tokenswarm.sim.constrained import REFUSAL, REFUSED, TextForm, Tool, called, json_text, name_token, schema_of_format
 from tokenswarm.sim.jobs import TOKEN_BYTES
@@ -20,7 +21,7 @@ REASONING_SHARE = 0.7
 _SIGMA = 0.5
 """Spread of the log-normal answer lengths."""
 
-# The patterns are slow on long texts: each is tried only where its keyword stands (see _asks). All are for lower case,
+# The patterns are slow on long texts: each is tried only where its keyword stands (see _asked). All are for lower case,
 # except those whose match is quoted in the answer.
 _CATEGORIES = re.compile(r"^[ \t>*-]*[Cc]ategories:[ \t]*(\S.*)$", re.MULTILINE)
 _WANTS_JSON = re.compile(r"\b(?:in|as|only|valid|a|return|output)\s+json\b")
@@ -54,8 +55,7 @@ class AnswerSettings:
     """Share of them that are refusals."""
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerSpec:
+class AnswerSpec(NamedTuple):
     """The parts of a request that decide what the answer holds. `texts`: the messages' contents, in order."""
 
     texts: tuple[str, ...]
@@ -71,8 +71,7 @@ class AnswerSpec:
     """What is to be compiled before the answer, as text."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedAnswer:
+class PlannedAnswer(NamedTuple):
     """A planned answer: `pieces` (one JSON-escaped piece a token), the same as `data` (four bytes a token).
 
     The first `reasoning_tokens` pieces are reasoning (0 where raw think tags stand in the text).
@@ -88,8 +87,17 @@ class PlannedAnswer:
     call: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Body:
+class _Asked(NamedTuple):
+    """What one message's instructions ask for: their text, and which keywords stand in it."""
+
+    text: str
+    label: bool
+    json: bool
+    line: bool
+    reasoning: bool
+
+
+class _Body(NamedTuple):
     """An answer without its reasoning."""
 
     data: bytes
@@ -101,14 +109,13 @@ class _Body:
 def plan(ask: AnswerSpec, prose: Prose, settings: AnswerSettings) -> PlannedAnswer:
     """The answer to a request: the same for the same prompt, settings and seed."""
     rng = random.Random(ask.prompt_hash * 1_000_003 + settings.seed)
-    instructions = "\n".join(text if len(text) <= 2 * _EDGE_CHARS else _edges(text) for text in ask.texts)
-    lower = instructions.lower()
+    asked = [_asked(text) for text in ask.texts]
     body = _constrained(ask, rng, settings)
     if body is None:
-        body = _Body(*_body(ask, instructions, lower, rng, prose, settings))
+        body = _Body(*_body(ask, asked, rng, prose, settings))
     data, pieces, finish_reason = body.data, body.pieces, body.finish_reason
     thinking = 0
-    if not body.call and _reasons(ask, lower, settings):
+    if not body.call and _reasons(ask, asked, settings):
         data, pieces, thinking = _with_reasoning(data, pieces, rng, prose, settings)
     if ask.ignore_eos and not body.call and len(pieces) < ask.max_tokens:
         more_data, more_pieces = prose.take(rng.getrandbits(30), ask.max_tokens - len(pieces))
@@ -138,8 +145,14 @@ def _constrained(ask: AnswerSpec, rng: random.Random, settings: AnswerSettings) 
     return _Body(name_token(tool.name) + data, [b"", *pieces], "tool_calls", tool.name)
 
 
-def _edges(text: str) -> str:
-    return text[:_EDGE_CHARS] + "\n" + text[-_EDGE_CHARS:]
+@lru_cache(maxsize=512)
+def _asked(text: str) -> _Asked:
+    """Of one message. Shared texts come again and again: they are remembered."""
+    instructions = text if len(text) <= 2 * _EDGE_CHARS else text[:_EDGE_CHARS] + "\n" + text[-_EDGE_CHARS:]
+    lower = instructions.lower()
+    # each way to ask for it has one of these words
+    reasoning = any(word in lower for word in ("step", "reason", "show your")) and _WANTS_REASONING.search(lower)
+    return _Asked(instructions, "categories:" in lower, "json" in lower, "answer:" in lower, bool(reasoning))
 
 
 def _draw_length(mean: float, rng: random.Random) -> int:
@@ -147,27 +160,29 @@ def _draw_length(mean: float, rng: random.Random) -> int:
     return max(1, round(mean * rng.lognormvariate(-_SIGMA * _SIGMA / 2, _SIGMA)))
 
 
-def _asks(lower: str, keyword: str, pattern: re.Pattern[str]) -> bool:
-    return keyword in lower and pattern.search(lower) is not None
-
-
 def _body(
-    ask: AnswerSpec, instructions: str, lower: str, rng: random.Random, prose: Prose, settings: AnswerSettings
+    ask: AnswerSpec, asked: Sequence[_Asked], rng: random.Random, prose: Prose, settings: AnswerSettings
 ) -> tuple[bytes, list[bytes]]:
-    labels = _labels(instructions) if "categories:" in lower else []
+    labels = _labels(_instructions(asked)) if any(each.label for each in asked) else []
     if labels:
         return _verbatim(rng.choice(labels))
-    if (settings.ignore_response_format or not (ask.response_format or {}).get("type")) and _asks(
-        lower, "json", _WANTS_JSON
+    if (
+        any(each.json for each in asked)
+        and (settings.ignore_response_format or not (ask.response_format or {}).get("type"))
+        and _WANTS_JSON.search(_instructions(asked).lower())
     ):
         return _verbatim(json_text(None, rng))
     choice = rng.getrandbits(30)
     length = prose.round_to_sentence(choice, _draw_length(settings.mean_tokens, rng))
     data, pieces = prose.take(choice, length)
-    if "answer:" in lower:
-        line_data, line_pieces = _verbatim(f"\nAnswer: {_final_answer(instructions, rng)}")
+    if any(each.line for each in asked):
+        line_data, line_pieces = _verbatim(f"\nAnswer: {_final_answer(_instructions(asked), rng)}")
         return data + line_data, pieces + line_pieces
     return data, pieces
+
+
+def _instructions(asked: Sequence[_Asked]) -> str:
+    return "\n".join(each.text for each in asked)
 
 
 def _verbatim(text: str) -> tuple[bytes, list[bytes]]:
@@ -242,11 +257,10 @@ def _evaluate(expression: str) -> int | None:
     return value if position == len(tokens) else None
 
 
-def _reasons(ask: AnswerSpec, lower: str, settings: AnswerSettings) -> bool:
+def _reasons(ask: AnswerSpec, asked: Sequence[_Asked], settings: AnswerSettings) -> bool:
     if settings.reasoning != "auto" or ask.thinking is not None:
         return settings.reasoning != "never" and ask.thinking is not False
-    # each way to ask for it has one of these words
-    return any(word in lower for word in ("step", "reason", "show your")) and _WANTS_REASONING.search(lower) is not None
+    return any(each.reasoning for each in asked)
 
 
 def _with_reasoning(

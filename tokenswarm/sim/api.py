@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 import msgspec
 
@@ -32,6 +32,12 @@ _STATUS_TYPES = {
 }
 
 
+_FORMS = frozenset(
+    ("response_format", "structured_outputs", "json", "json_schema", "regex", "choice", "grammar", "ebnf")
+)
+"""Fields that ask for a form of the answer."""
+
+
 class ApiError(Exception):
     """A refusal: an HTTP status, a message, and the parameter that it is about."""
 
@@ -52,8 +58,7 @@ def error_payload(status: int, message: str, param: str | None = None) -> bytes:
     return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": status}})
 
 
-@dataclass(frozen=True, slots=True)
-class CompletionRequest:
+class CompletionRequest(NamedTuple):
     """A request that was understood. `prompt` holds TOKEN_BYTES for each token."""
 
     chat: bool
@@ -175,6 +180,8 @@ def _constraint(
 def _wanted(data: Mapping[str, object]) -> tuple[Mapping[str, object] | None, TextForm | None]:
     """The form of the answer that is asked for, in any of the fields of the engines that are described: as a
     response_format of the OpenAI API, or as a form of text."""
+    if _FORMS.isdisjoint(data):
+        return None, None
     given = data.get("response_format")
     wanted: dict[str, object] = dict(given) if isinstance(given, Mapping) else {}
     outputs = data.get("structured_outputs")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from tokenswarm.sim.jobs import TOKEN_BYTES
 
 _ROOT = 0
+_NOTHING = 1 << 64
+"""In place of the hash of a block that holds nothing: no hash is so large."""
 _SPAN_BLOCKS = 32
 _MOST_SPANS = 8192
 """Of 2 KB each, where a block has 16 tokens."""
@@ -43,10 +45,12 @@ class BlockCache:
         """See KVCache."""
         self._fresh = 0
         """Number of the next block that was never used."""
+        self._empty: list[int] = []
+        """Blocks that were freed and hold nothing: the last one is used first."""
         self._free: OrderedDict[int, None] = OrderedDict()
-        """Blocks that were freed: first those that hold nothing, then cached ones, freed longest ago first."""
+        """Cached blocks that were freed, longest ago first."""
         self._holders = [0] * self._blocks
-        self._hash_of: list[int | None] = [None] * self._blocks
+        self._hash_of: list[int] = [_NOTHING] * self._blocks
         self._block_of: dict[int, int] = {}
 
     def open(self, sequence: bytes, known: int) -> BlockLease:
@@ -55,29 +59,31 @@ class BlockCache:
         if self._enabled:
             block_of, holders, free = self._block_of, self._holders, self._free
             chains, held, most = lease.chains, lease.blocks, (known - 1) // self.block_size
-            block: int | None = _ROOT
-            while block is not None and len(held) < most:
-                self._chain(lease, len(held))
-                for chain in chains[len(held) : most]:
-                    block = block_of.get(chain)
+            while (begin := len(held)) < most:
+                self._chain(lease, begin)
+                for block in map(block_of.get, chains[begin:most]):
                     if block is None:
                         break
-                    if not holders[block]:
+                    if holders[block]:
+                        holders[block] += 1
+                    else:
+                        holders[block] = 1
                         del free[block]
-                    holders[block] += 1
                     held.append(block)
+                else:
+                    continue
+                break
             lease.hashed = len(held)
         lease.cached = lease.room = len(lease.blocks) * self.block_size
         return lease
 
-    def _chain(self, lease: BlockLease, block: int) -> int:
-        """Hash of all tokens up to the end of a full block; 64 bits, so that no two texts meet."""
+    def _chain(self, lease: BlockLease, block: int) -> None:
+        """Sees to the hash of all tokens up to the end of a full block; 64 bits, so that no two texts meet."""
         chains = lease.chains
         while len(chains) <= block:
             begin = len(chains) * self.block_size * TOKEN_BYTES
             span = lease.sequence[begin : begin + _SPAN_BLOCKS * self.block_size * TOKEN_BYTES]
             chains += self._span(chains[-1] if chains else _ROOT, span)
-        return chains[block]
 
     def _span(self, chain: int, text: bytes) -> list[int]:
         """The hashes along a span of text behind `chain`. Shared texts come again and again: they are remembered."""
@@ -97,26 +103,30 @@ class BlockCache:
         held = lease.blocks
         lacking = -(-tokens // self.block_size) - len(held)
         if lacking > 0:
-            if lacking > len(self._free) + self._blocks - self._fresh:
+            if lacking > len(self._empty) + len(self._free) + self._blocks - self._fresh:
                 return False
-            for _ in range(lacking):
-                block = self._take()
-                self._holders[block] = 1
-                held.append(block)
+            self._take(lacking, held)
         lease.room = len(held) * self.block_size
         return True
 
-    def _take(self) -> int:
-        """A block that nobody holds: one that holds nothing, else the one that was freed longest ago."""
-        if self._fresh < self._blocks and (not self._free or self._hash_of[next(iter(self._free))] is not None):
-            self._fresh += 1
-            return self._fresh - 1
-        block, _ = self._free.popitem(last=False)
-        chain = self._hash_of[block]
-        if chain is not None:
-            del self._block_of[chain]
-            self._hash_of[block] = None
-        return block
+    def _take(self, count: int, held: list[int]) -> None:
+        """So many blocks that nobody holds: such as hold nothing, else those that were freed longest ago."""
+        empty, holders, free = self._empty, self._holders, self._free
+        while count and empty:
+            held.append(empty.pop())
+            holders[held[-1]] = 1
+            count -= 1
+        if fresh := min(count, self._blocks - self._fresh):
+            end = self._fresh + fresh
+            held += range(self._fresh, end)
+            holders[self._fresh : end] = [1] * fresh
+            self._fresh = end
+        for _ in range(count - fresh):
+            block, _ = free.popitem(last=False)
+            del self._block_of[self._hash_of[block]]
+            self._hash_of[block] = _NOTHING
+            holders[block] = 1
+            held.append(block)
 
     def commit(self, lease: BlockLease, computed: int) -> None:
         """See KVCache. A block whose text another block holds already stays private."""
@@ -124,10 +134,9 @@ class BlockCache:
         if not self._enabled or lease.hashed >= full:
             return
         self._chain(lease, full - 1)
-        block_of, hash_of, chains, held = self._block_of, self._hash_of, lease.chains, lease.blocks
-        for place in range(lease.hashed, full):
-            chain, block = chains[place], held[place]
-            if chain not in block_of and hash_of[block] is None:
+        block_of, hash_of, begin = self._block_of, self._hash_of, lease.hashed
+        for chain, block in zip(lease.chains[begin:full], lease.blocks[begin:full], strict=True):
+            if chain not in block_of and hash_of[block] == _NOTHING:
                 block_of[chain] = block
                 hash_of[block] = chain
         lease.hashed = full
@@ -139,13 +148,13 @@ class BlockCache:
         for block in reversed(lease.blocks):
             left = holders[block] = holders[block] - 1
             if not left:
-                free[block] = None
-                if hash_of[block] is None:
-                    # nothing to lose here: use it before any cached text is evicted
-                    free.move_to_end(block, last=False)
+                if hash_of[block] == _NOTHING:
+                    self._empty.append(block)
+                else:
+                    free[block] = None
         lease.blocks = []
         lease.room = 0
 
     def held(self) -> int:
         """See KVCache."""
-        return (self._fresh - len(self._free)) * self.block_size
+        return (self._fresh - len(self._free) - len(self._empty)) * self.block_size

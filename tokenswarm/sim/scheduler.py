@@ -106,16 +106,17 @@ class BatchEngine:
         """See EngineModel."""
         while (at_s := self.next_step_s()) is not None and at_s <= until_s:
             self._go_on(at_s)
-            leaving, finished = list(self._pending), []
-            self._pending.clear()
-            for left_s, job, tokens in leaving:
-                present(job.times).append(left_s)
-                if self._width > 1 or self._interval > 1:
-                    job.counts.append(tokens)
-                if job.finished:
-                    finished.append(job)
-            if finished:
-                return finished
+            if self._pending:
+                finished, counted = [], self._width > 1 or self._interval > 1
+                for left_s, job, tokens in self._pending:
+                    present(job.times).append(left_s)
+                    if counted:
+                        job.counts.append(tokens)
+                    if job.finished:
+                        finished.append(job)
+                self._pending.clear()
+                if finished:
+                    return finished
             self._decode_on(until_s)
         return []
 
@@ -158,25 +159,26 @@ class BatchEngine:
         for job in list(self._running):
             if budget <= 0:
                 break
-            if job.lease is None:
+            lease, computed = job.lease, job.computed
+            if lease is None:
                 continue  # preempted below, for a job before it
-            known = job.prompt_tokens + job.generated
-            count = known - job.computed
-            if prompts_only and count == 1 and job.generated:
-                continue
+            count = job.prompt_tokens + job.generated - computed
             decoding = count == 1 and job.generated > 0
+            if prompts_only and decoding:
+                continue
             width = self._width if decoding else 1  # the drafted tokens are verified in the same step
-            count = min(count, budget)
-            if job.computed + count + width - 1 > job.lease.room:
-                kept, victims = self._make_room(job, job.computed + count + width - 1)
+            if count > budget:
+                count = budget
+            if computed + count + width - 1 > lease.room:
+                kept, victims = self._make_room(job, computed + count + width - 1)
                 preempted = preempted or victims
                 if not kept:
                     break  # it was the last one in the batch: it gave way itself
             if count == 1:
                 decodes += 1
-                contexts += job.computed + 1
+                contexts += computed + 1
             else:
-                prefill.append((job.computed, count))
+                prefill.append((computed, count))
             budget -= count * width
             step.append((job, count))
         if not preempted:
@@ -307,28 +309,36 @@ class BatchEngine:
             return
         if self._step_end_s is None or not size or size != len(self._running) or size > self._max_tokens:
             return
-        if any(count != 1 or not job.generated for job, count in step):
-            return
+        contexts, fewest_left = size, _NO_LIMIT
+        for job, count in step:
+            if count != 1 or not job.generated:
+                return
+            contexts += job.computed
+            if (left := job.output_tokens - job.generated) < fewest_left:
+                fewest_left = left
         free = self._cache.capacity - self._cache.held()
-        steps = min(min(job.output_tokens - job.generated for job, _ in step) - 1, free // size - _ROUNDING_TOKENS)
+        steps = min(fewest_left - 1, free // size - _ROUNDING_TOKENS)
         if self._waiting:
             until_s = min(until_s, math.nextafter(self._waiting[0].ready_s, -math.inf))
-        end_s, emitted_s, emit_s = self._step_end_s, self._emitted_s, self._profile.emit_s
-        contexts = sum(job.computed for job, _ in step) + size
+        end_s, emitted_s, emit_s, step_s = self._step_end_s, self._emitted_s, self._profile.emit_s, self._profile.step_s
         begins: list[float] = []
-        while len(begins) < steps and end_s <= until_s:
-            begins.append(max(emitted_s, end_s))
-            emitted_s = begins[-1] + size * emit_s
+        emitting_s, done = size * emit_s, 0
+        while done < steps and end_s <= until_s:
+            begin_s = emitted_s if emitted_s > end_s else end_s
+            begins.append(begin_s)
+            emitted_s = begin_s + emitting_s
             contexts += size
-            end_s += self._profile.step_s((), contexts, size)
-        done = len(begins)
+            done += 1
+            end_s += step_s((), contexts, size)
         if not done:
             return
         for place, (job, _) in enumerate(step, start=1):
             job.computed += done
             job.generated += done
-            present(job.times).extend(begin_s + place * emit_s for begin_s in begins)
-            self._cache.grow(job.lease, job.computed + 1)
+            after_s = place * emit_s
+            present(job.times).extend([begin_s + after_s for begin_s in begins])
+            if job.computed >= job.lease.room:
+                self._cache.grow(job.lease, job.computed + 1)
         self._step_end_s, self._emitted_s = end_s, emitted_s
         self.counters.steps += done
         self.counters.generation_tokens += done * size

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from tokenswarm.base.presence import present
 from tokenswarm.base.tool_call import ToolCall
 from tokenswarm.client.answer import Answer, Usage
 from tokenswarm.client.decode import status_error
@@ -51,7 +52,18 @@ class Exchange:
     @property
     def times_s(self) -> list[float]:
         """When its events left, so far."""
-        return [at_s / self.time_scale for at_s in self.job.times or ()]
+        times = self.job.times or []
+        return times if self.time_scale == 1.0 else [at_s / self.time_scale for at_s in times]
+
+    @property
+    def first_s(self) -> float | None:
+        """When its first event left."""
+        return self.job.times[0] / self.time_scale if self.job.times else None
+
+    @property
+    def last_s(self) -> float:
+        """When its last event so far left."""
+        return present(self.job.times)[-1] / self.time_scale
 
 
 class VirtualEngine:

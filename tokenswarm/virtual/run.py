@@ -122,7 +122,8 @@ class _Run:
         if not self._cold:
             clock.at(full_since, self._count_in_flight)
         clock.at(least, lambda: self._judge(full_since, limit))
-        self._until(lambda: clock.now >= self._timeline.measure_end or self._exhausted())
+        timeline, finite = self._timeline, self._sessions.finite
+        self._until(lambda: clock.now >= timeline.measure_end or (finite and self._exhausted()))
         self._timeline.end_measuring(clock.now, load.drain_s)
         self._unsent = self._queue.length if self._queue is not None else 0
         self._queue = None
@@ -138,7 +139,7 @@ class _Run:
             event_s = clock.next_s()
             ended = engine.compute(math.inf if event_s is None else event_s)
             for exchange in ended:
-                clock.at(exchange.times_s[-1], partial(engine.end, exchange))
+                clock.at(exchange.last_s, partial(engine.end, exchange))
             if not ended:
                 if event_s is None:
                     return
@@ -472,16 +473,27 @@ class _Run:
     def _limit(self, user: VirtualUser, exchange: Exchange, origin: Origin) -> None:
         """The client's patience: longest wait for the first token, and for the whole answer."""
         limits = self._scenario.timeouts
+        total_s = exchange.sent_s + limits.total_s
 
         def give_up(kind: str) -> None:
-            if exchange.over or (
-                kind == "timeout_first_token" and (times := exchange.times_s) and times[0] <= self._clock.now
-            ):
-                return
             self._engine.cancel(exchange)
             answer = Answer(http_status=200, sent_at=exchange.sent_s, simulated=True)
             answer.fail(kind)
             exchange.done(answer)
 
-        self._clock.at(exchange.sent_s + limits.first_token_s, lambda: give_up("timeout_first_token"))
-        self._clock.at(exchange.sent_s + limits.total_s, lambda: give_up("timeout_total"))
+        def first_token() -> None:
+            if exchange.over:
+                return
+            if (first_s := exchange.first_s) is not None and first_s <= self._clock.now:
+                self._clock.at(total_s, total)
+            else:
+                give_up("timeout_first_token")
+
+        def total() -> None:
+            if not exchange.over:
+                give_up("timeout_total")
+
+        if limits.first_token_s <= limits.total_s:
+            self._clock.at(exchange.sent_s + limits.first_token_s, first_token)
+        else:
+            self._clock.at(total_s, total)

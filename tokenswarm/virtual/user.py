@@ -20,33 +20,33 @@ class Wait:
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Pause(Wait):
     """Time to pass."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class NextArrival(Wait):
     """The arrival that a session's next turn is bound to; None: one that begins a session."""
 
     session: BoundSession | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Together(Wait):
     """The end of all these sessions, which helpers of the user play."""
 
     sessions: tuple[Session, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Beside(Wait):
     """The end of those whom nothing has waited for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Ask(Wait):
     """The answer to a prompt."""
 

@@ -296,7 +296,12 @@ def asked_chars(messages: list[Message], body: Mapping[str, object] | None) -> i
 
 def chars_of(messages: list[Message]) -> int:
     """Characters of all message contents."""
-    return sum(len(content_text(message)) for message in messages)
+    chars = 0
+    for message in messages:
+        content = message.get("content")
+        plain = isinstance(content, str) and "tool_calls" not in message
+        chars += len(content) if plain else len(content_text(message))  # type: ignore[arg-type]
+    return chars
 
 
 def require_text(corpus: Corpus, chars: float, what: str) -> None:

@@ -91,7 +91,8 @@ class _Asked(NamedTuple):
     """What one message's instructions ask for: their text, and which keywords stand in it."""
 
     text: str
-    label: bool
+    labels: tuple[str, ...] | None
+    """Of its last line of categories; None without such a line."""
     json: bool
     line: bool
     reasoning: bool
@@ -152,7 +153,8 @@ def _asked(text: str) -> _Asked:
     lower = instructions.lower()
     # each way to ask for it has one of these words
     reasoning = any(word in lower for word in ("step", "reason", "show your")) and _WANTS_REASONING.search(lower)
-    return _Asked(instructions, "categories:" in lower, "json" in lower, "answer:" in lower, bool(reasoning))
+    labels = _labels(instructions) if "categories:" in lower else None
+    return _Asked(instructions, labels, "json" in lower, "answer:" in lower, bool(reasoning))
 
 
 def _draw_length(mean: float, rng: random.Random) -> int:
@@ -163,7 +165,7 @@ def _draw_length(mean: float, rng: random.Random) -> int:
 def _body(
     ask: AnswerSpec, asked: Sequence[_Asked], rng: random.Random, prose: Prose, settings: AnswerSettings
 ) -> tuple[bytes, list[bytes]]:
-    labels = _labels(_instructions(asked)) if any(each.label for each in asked) else []
+    labels = next((each.labels for each in reversed(asked) if each.labels is not None), None)
     if labels:
         return _verbatim(rng.choice(labels))
     if (
@@ -191,13 +193,13 @@ def _verbatim(text: str) -> tuple[bytes, list[bytes]]:
     return text.encode("ascii", "replace").ljust(len(pieces) * TOKEN_BYTES, b"\0"), pieces
 
 
-def _labels(instructions: str) -> list[str]:
-    """The categories of the last line `Categories: a, b, c`, if there is one."""
+def _labels(instructions: str) -> tuple[str, ...] | None:
+    """The categories of the last line `Categories: a, b, c`; None without such a line."""
     lines = _CATEGORIES.findall(instructions)
     if not lines:
-        return []
+        return None
     labels = [label.strip(" .`'\"*") for label in lines[-1].split(",")]
-    return [label for label in labels if label] if len(labels) > 1 else []
+    return tuple(label for label in labels if label) if len(labels) > 1 else ()
 
 
 def _final_answer(instructions: str, rng: random.Random) -> str:

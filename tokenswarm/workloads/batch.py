@@ -60,10 +60,13 @@ class BatchWorkload(Workload):
 
     def session_at(self, phase: str, number: int, at_s: float) -> BatchSession:
         """Document `number` of a phase."""
-        rng = rng_for(self.seed, phase, number)
-        text = self.lengths.excerpt(self.corpus, rng, self.settings.document_tokens.sample(rng))
-        # The document's name makes it unique from its first words on, even where two excerpts begin alike.
-        document = f"Document {phase}-{number:06d}:\n\n{text}"
+
+        def document() -> str:
+            rng = rng_for(self.seed, phase, number)
+            text = self.lengths.excerpt(self.corpus, rng, self.settings.document_tokens.sample(rng))
+            # The document's name makes it unique from its first words on, even where two excerpts begin alike.
+            return f"Document {phase}-{number:06d}:\n\n{text}"
+
         return BatchSession(phase, number, self._system(self.scope(phase, at_s)), document, self._check)
 
     def _system_of(self, scope: str) -> str:
@@ -75,14 +78,17 @@ class BatchSession(Session):
 
     turns = 1
 
-    def __init__(self, phase: str, number: int, system: str, document: str, check: Callable[[str], bool]) -> None:
+    def __init__(
+        self, phase: str, number: int, system: str, document: Callable[[], str], check: Callable[[str], bool]
+    ) -> None:
+        """`document`: makes its text, once it is asked for."""
         super().__init__(phase, number)
         self._system = system
         self._document = document
         self._check = check
 
     def __iter__(self) -> Iterator[Prompt]:
-        messages = [{"role": "system", "content": self._system}, {"role": "user", "content": self._document}]
+        messages = [{"role": "system", "content": self._system}, {"role": "user", "content": self._document()}]
         yield Prompt(messages, self.conversation, 1, len(self._system), check=self._check)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenswarm.base.bounded_patterns import TooSlow
 from tokenswarm.client.answer import Answer
@@ -14,8 +13,7 @@ from tokenswarm.workloads.base import Prompt, asked_chars
 _DETAIL_CHARS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a request came from. `number`: which request of its process it is, from 1. `continuing`: whether its
     session began before `phase` did. `adapter`: rank of the LoRA adapter that it names."""
 
@@ -68,7 +66,7 @@ def why_invalid(prompt: Prompt, answer: Answer) -> str | None:
 def request_row(origin: Origin, prompt: Prompt, answer: Answer, level: int | None = None) -> dict[str, Any]:
     """The row, by column name; what was not measured is None. `level`: the load level in which it was sent."""
     gaps = sorted(answer.token_gaps_ms)
-    usage = answer.usage
+    usage, task = answer.usage, prompt.task
     scheduled = origin.scheduled_at
     return {
         "run_id": origin.run_id,
@@ -106,9 +104,9 @@ def request_row(origin: Origin, prompt: Prompt, answer: Answer, level: int | Non
         "prompt_chars": asked_chars(prompt.messages, prompt.body),
         "shared_prefix_chars": prompt.shared_prefix_chars,
         "document": prompt.document,
-        "task": None if prompt.task is None else prompt.task.task,
-        "task_step": None if prompt.task is None else prompt.task.step,
-        "task_steps": None if prompt.task is None else prompt.task.steps,
+        "task": None if task is None else task.task,
+        "task_step": None if task is None else task.step,
+        "task_steps": None if task is None else task.steps,
         "status": answer.status,
         "error": answer.error,
         "http_status": answer.http_status,

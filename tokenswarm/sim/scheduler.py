@@ -231,9 +231,9 @@ class BatchEngine:
         """Takes jobs from the queue in order, while there is budget, a free place and memory for the whole prompt."""
         while self._waiting and len(self._running) < self._max_seqs and budget > 0:
             job = self._waiting[0]
-            known = job.prompt_tokens + job.generated
             if job.ready_s > at_s:
                 return
+            known = job.prompt_tokens + job.generated
             if self._whole_prompts and prefill and known + sum(n for _, n in prefill) > self._max_tokens:
                 return
             lease = self._try_open(job, known)
@@ -258,7 +258,7 @@ class BatchEngine:
 
     def _finish_step(self, at_s: float) -> None:
         emit_s, begin_s, emitted = self._profile.emit_s, max(self._emitted_s, at_s), 0
-        pending, finished = self._pending, False
+        pending, finished, interval = self._pending, False, self._interval
         for job, count in self._step:
             if job.cancelled or job.lease is None:
                 continue
@@ -277,7 +277,7 @@ class BatchEngine:
             if job.generated == job.output_tokens:
                 job.finished = finished = True
                 self._close(job)
-            if job.finished or job.generated == job.held or job.held >= self._interval:
+            if job.finished or job.generated == job.held or job.held >= interval:
                 # the API server hands events out one after another, while the next step already runs
                 emitted += 1
                 pending.append((begin_s + emitted * emit_s, job, job.held))

@@ -484,32 +484,27 @@ class _Run:
             self._clock.at(self._clock.now, lambda: done(exchange))
             return
         user.request = (exchange, origin, ask.prompt)
-        self._limit(user, exchange, origin)
+        self._limit(exchange)
 
-    def _limit(self, user: VirtualUser, exchange: Exchange, origin: Origin) -> None:
+    def _limit(self, exchange: Exchange) -> None:
         """The client's patience: longest wait for the first token, and for the whole answer."""
         limits = self._scenario.timeouts
-        total_s = exchange.sent_s + limits.total_s
-
-        def give_up(kind: str) -> None:
-            self._engine.cancel(exchange)
-            answer = Answer(http_status=200, sent_at=exchange.sent_s, simulated=True)
-            answer.fail(kind)
-            exchange.done(answer)
-
-        def first_token() -> None:
-            if exchange.over:
-                return
-            if (first_s := exchange.first_s) is not None and first_s <= self._clock.now:
-                self._clock.at(total_s, total)
-            else:
-                give_up("timeout_first_token")
-
-        def total() -> None:
-            if not exchange.over:
-                give_up("timeout_total")
-
         if limits.first_token_s <= limits.total_s:
-            self._clock.at(exchange.sent_s + limits.first_token_s, first_token)
+            self._clock.at(exchange.sent_s + limits.first_token_s, partial(self._first_token_is_due, exchange))
         else:
-            self._clock.at(total_s, total)
+            self._clock.at(exchange.sent_s + limits.total_s, partial(self._give_up, exchange, "timeout_total"))
+
+    def _first_token_is_due(self, exchange: Exchange) -> None:
+        if (first_s := exchange.first_s) is None or first_s > self._clock.now:
+            self._give_up(exchange, "timeout_first_token")
+        elif not exchange.over:
+            total_s = exchange.sent_s + self._scenario.timeouts.total_s
+            self._clock.at(total_s, partial(self._give_up, exchange, "timeout_total"))
+
+    def _give_up(self, exchange: Exchange, kind: str) -> None:
+        if exchange.over:
+            return
+        self._engine.cancel(exchange)
+        answer = Answer(http_status=200, sent_at=exchange.sent_s, simulated=True)
+        answer.fail(kind)
+        exchange.done(answer)

@@ -41,8 +41,8 @@ from tokenswarm.generator import plugin
 from tokenswarm.generator.binding import Arrival, BoundSession
 from tokenswarm.generator.load_process import LimitReached, LoadProcess
 from tokenswarm.generator.mixed_user import SessionUser
-from tokenswarm.generator.schedule import FAILURE_PAUSE_S
 from tokenswarm.generator.session_stream import NoMoreSessions
+from tokenswarm.generator.story import Ask, Pause, UserRules, asking, is_cut, thinking
 from tokenswarm.generator.think_times import think_times
 from tokenswarm.generator.turns import next_turn
 from tokenswarm.locust_extensions import metrics_port, web_ui_tab
@@ -160,28 +160,26 @@ class LLMUser(SessionUser):
         the scenario's prompts are cold.
         """
         phase = self._next_phase()
-        if phase != self._session_phase and (self._cold or not self._session_sent):
+        rules = UserRules(self._plan.retry, self._plan.scenario.phases_apart, self._process.open_loop)
+        if is_cut(phase, self._session_phase, rules, session_sent=self._session_sent):
             self._session_phase = self._session_origin = phase  # prompts built by hand begin no session: ask again
             raise RescheduleTaskImmediately  # an arrival is kept for the next session's first prompt
         self._session_sent = True
         self._pause_s = prompt.pause_after_s
         scheduled_at, self._arrival = None if self._arrival is None else self._arrival.due, None
-        retry, tries = self._plan.retry, 1
-        answer = self._send(prompt, phase, scheduled_at, tries)
-        while (pause := retry.pause_before(tries, answer.error, answer.retry_after_s)) is not None:
-            gevent.sleep(pause)
-            before, phase = phase, self._process.phase()
-            if phase == "drain" or (self._cold and phase != before):
-                break
-            tries += 1
-            answer = self._send(prompt, phase, None, tries)
-        if answer.status == "failed" and not self._process.open_loop:
-            gevent.sleep(FAILURE_PAUSE_S)
-        return answer
+        story = asking(Ask(prompt, phase, scheduled_at), self._process.phase, rules)
+        wait = next(story)
+        while True:
+            try:
+                wait = story.send(self._wait_for(wait))
+            except StopIteration as end:
+                return end.value
 
-    @property
-    def _cold(self) -> bool:
-        return self._plan.scenario.phases_apart
+    def _wait_for(self, wait: Pause | Ask) -> Answer | None:
+        if isinstance(wait, Ask):
+            return self._send(wait)
+        gevent.sleep(wait.seconds)
+        return None
 
     def _next_phase(self) -> str:
         """The phase of what is sent next; in an open loop once there is an arrival of that phase for it."""
@@ -207,11 +205,13 @@ class LLMUser(SessionUser):
         self._asked, self._arrival = 0, None
         return asked, arrival
 
-    def _send(self, prompt: Prompt, phase: str, scheduled_at: float | None, attempt: int) -> Answer:
-        continuing = self._session_origin != phase
-        self._asked += attempt == 1
+    def _send(self, ask: Ask) -> Answer:
+        continuing = self._session_origin != ask.phase
+        self._asked += ask.attempt == 1
         try:
-            answer = self._process.send(prompt, phase, type(self).__name__, scheduled_at, attempt, continuing)
+            answer = self._process.send(
+                ask.prompt, ask.phase, type(self).__name__, ask.scheduled_at, ask.attempt, continuing
+            )
         except LimitReached:
             self._end_session()
             raise StopUser from None
@@ -221,12 +221,8 @@ class LLMUser(SessionUser):
     def think(self) -> None:
         """Pause as the scenario's user does between an answer and the next question, or as is on record of the last
         prompt (not in an open loop)."""
-        if not self._process.open_loop or self._helps:
-            seconds = self._pause_s
-            if seconds is None:
-                seconds = self._think()
-            if seconds > 0:
-                gevent.sleep(seconds)
+        if (not self._process.open_loop or self._helps) and (pause := thinking(self._pause_s, self._think)):
+            gevent.sleep(pause.seconds)
 
     def together(self, story: Callable[[Self, Session], object], sessions: Sequence[Session]) -> None:
         """Play sessions at the same time, and wait until all are over: `story(helper, session)` tells each of them,

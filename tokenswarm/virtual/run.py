@@ -22,7 +22,6 @@ from tokenswarm.generator.binding import Arrival, Binding, BoundSession, bound_s
 from tokenswarm.generator.request_body import constant_body, request_body
 from tokenswarm.generator.rows import Origin, request_row
 from tokenswarm.generator.schedule import (
-    FAILURE_PAUSE_S,
     LEAD_S,
     Queue,
     listed_times,
@@ -30,18 +29,18 @@ from tokenswarm.generator.schedule import (
     warmup_times,
 )
 from tokenswarm.generator.session_stream import NoMoreSessions, SessionStream
+from tokenswarm.generator.story import Ask, Pause, UserRules, asking, is_cut, thinking
 from tokenswarm.generator.think_times import think_times
 from tokenswarm.generator.under_way import places_under_way
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.sim.config import Config
 from tokenswarm.virtual.clock import Clock
-from tokenswarm.virtual.engine import Exchange, VirtualEngine
+from tokenswarm.virtual.engine import VirtualEngine
+from tokenswarm.virtual.patience import Patience
 from tokenswarm.virtual.user import (
-    Ask,
     Beside,
     NextArrival,
     NothingToSend,
-    Pause,
     Story,
     Together,
     VirtualUser,
@@ -99,8 +98,10 @@ class _Run:
         self._workload = create(scenario, corpus, seed, salt)
         self._body = constant_body(config.model, scenario.output)
         self._check = check_of(scenario.output)
+        self._rules = UserRules(scenario.retry, scenario.phases_apart, scenario.open_loop)
         self._engine = VirtualEngine(config)
         self._clock = Clock()
+        self._patience = Patience(self._clock, self._engine, scenario.timeouts)
         self._timeline = Timeline(0.0)
         self._users: list[VirtualUser] = []
         self._sessions = SessionStream(self._workload, scenario, scenario)
@@ -135,7 +136,7 @@ class _Run:
             self._spawn(load.users)
             full_since = (load.users - 1) // load.spawn_rate
         least, limit = warmup.bounds(load, 0.0, full_since)
-        if not self._cold:
+        if not self._rules.cold:
             clock.at(full_since, self._count_in_flight)
         clock.at(least, lambda: self._judge(full_since, limit))
         timeline, finite = self._timeline, self._sessions.finite
@@ -163,11 +164,7 @@ class _Run:
 
     def _exhausted(self) -> bool:
         """Whether the measured phase has sessions in a number, and all of them are over."""
-        return (
-            self._sessions.exhausted
-            and not self._sessions_open
-            and self._timeline.phase_at(self._clock.now) == "measure"
-        )
+        return self._sessions.exhausted and not self._sessions_open and self._phase() == "measure"
 
     def _count_in_flight(self) -> None:
         """Now and then in the warm-up."""
@@ -181,7 +178,7 @@ class _Run:
         what = warmup.latency_name(self._scenario.output.stream)
         judgement = (
             warmup.judge(self._answers, 0.0, full_since, now)
-            if self._cold
+            if self._rules.cold
             else warmup.judge_load(self._answers, self._in_flight, 0.0, full_since, now, what)
         )
         if not judgement.steady and now < limit_s:
@@ -201,7 +198,7 @@ class _Run:
         if self._scenario.open_loop:
             places = (
                 ()
-                if self._cold
+                if self._rules.cold
                 else places_under_way(
                     self._workload,
                     "measure",
@@ -210,7 +207,7 @@ class _Run:
                     self._clock.now,
                 )
             )
-            self._binding.begin_phase(places, goes_on=not self._cold)
+            self._binding.begin_phase(places, goes_on=not self._rules.cold)
             self._phase_played = "measure"
             self._play_arrivals("measure")
         elif self._load.shaped:
@@ -268,7 +265,7 @@ class _Run:
 
         def arrive(number: int) -> None:
             due = start + pacer.due_s(number)
-            if self._timeline.phase_at(self._clock.now) != phase:
+            if self._phase() != phase:
                 return
             if not (queue.length or self._binding.anyone_free) and len(self._users) < self._load.max_in_flight:
                 self._go_on(self._new_user())
@@ -343,12 +340,10 @@ class _Run:
             session.record_answer(answer.text, answer.calls)
             if sub_sessions := session.sub_sessions():
                 yield Together(tuple(sub_sessions))
-            if not self._scenario.open_loop or user.over is not None:
-                seconds = prompt.pause_after_s
-                if seconds is None:
-                    seconds = think()
-                if seconds > 0:
-                    yield Pause(seconds)
+            if (not self._scenario.open_loop or user.over is not None) and (
+                pause := thinking(prompt.pause_after_s, think)
+            ):
+                yield pause
         if user.beside:
             yield Beside()
 
@@ -384,16 +379,12 @@ class _Run:
         if not awaits:
             self._go_on(user)
 
-    @property
-    def _cold(self) -> bool:
-        return self._scenario.phases_apart
-
     def _next_phase(self, user: VirtualUser) -> Generator[Wait, object, str]:
         """The phase of what is sent next; in an open loop once there is an arrival of that phase for it."""
         while True:
             if user.arrival is None and self._scenario.open_loop and user.over is None:
                 user.arrival = cast(Arrival, (yield NextArrival(user.bound)))
-            phase = self._timeline.phase_at(self._clock.now)
+            phase = self._phase()
             if phase == "drain":
                 raise NothingToSend
             if user.arrival is None or self._timeline.phase_at(user.arrival.due) == phase:
@@ -430,22 +421,14 @@ class _Run:
     def _ask(self, user: VirtualUser, prompt: Prompt) -> Generator[Wait, object, Answer | None]:
         """The answer to a prompt, or None if the next phase has cut the session."""
         phase = yield from self._next_phase(user)
-        if phase != user.session_phase and (self._cold or not user.session_sent):
+        if is_cut(phase, user.session_phase, self._rules, session_sent=user.session_sent):
             return None
         user.session_sent = True
         scheduled_s, user.arrival = None if user.arrival is None else user.arrival.due, None
-        retry, tries = self._scenario.retry, 1
-        answer = cast(Answer, (yield Ask(prompt, phase, scheduled_s, tries)))
-        while (pause := retry.pause_before(tries, answer.error, answer.retry_after_s)) is not None:
-            yield Pause(pause)
-            before, phase = phase, self._timeline.phase_at(self._clock.now)
-            if phase == "drain" or (self._cold and phase != before):
-                break
-            tries += 1
-            answer = cast(Answer, (yield Ask(prompt, phase, None, tries)))
-        if answer.status == "failed" and not self._scenario.open_loop:
-            yield Pause(FAILURE_PAUSE_S)
-        return answer
+        return (yield from asking(Ask(prompt, phase, scheduled_s), self._phase, self._rules))
+
+    def _phase(self) -> str:
+        return self._timeline.phase_at(self._clock.now)
 
     def _send(self, user: VirtualUser, ask: Ask) -> None:
         self._numbers += 1
@@ -457,7 +440,7 @@ class _Run:
             ask.phase,
             "",
             f"virtual-{self._numbers}",
-            ask.scheduled_s,
+            ask.scheduled_at,
             ask.attempt,
             self._numbers,
             user.session_origin != ask.phase,
@@ -484,27 +467,4 @@ class _Run:
             self._clock.at(self._clock.now, lambda: done(exchange))
             return
         user.request = (exchange, origin, ask.prompt)
-        self._limit(exchange)
-
-    def _limit(self, exchange: Exchange) -> None:
-        """The client's patience: longest wait for the first token, and for the whole answer."""
-        limits = self._scenario.timeouts
-        if limits.first_token_s <= limits.total_s:
-            self._clock.at(exchange.sent_s + limits.first_token_s, partial(self._first_token_is_due, exchange))
-        else:
-            self._clock.at(exchange.sent_s + limits.total_s, partial(self._give_up, exchange, "timeout_total"))
-
-    def _first_token_is_due(self, exchange: Exchange) -> None:
-        if (first_s := exchange.first_s) is None or first_s > self._clock.now:
-            self._give_up(exchange, "timeout_first_token")
-        elif not exchange.over:
-            total_s = exchange.sent_s + self._scenario.timeouts.total_s
-            self._clock.at(total_s, partial(self._give_up, exchange, "timeout_total"))
-
-    def _give_up(self, exchange: Exchange, kind: str) -> None:
-        if exchange.over:
-            return
-        self._engine.cancel(exchange)
-        answer = Answer(http_status=200, sent_at=exchange.sent_s, simulated=True)
-        answer.fail(kind)
-        exchange.done(answer)
+        self._patience.watch(exchange)

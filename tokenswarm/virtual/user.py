@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tokenswarm.generator.binding import Arrival, BoundSession
 from tokenswarm.generator.rows import Origin
+from tokenswarm.generator.story import Ask, Pause
 from tokenswarm.virtual.engine import Exchange
 from tokenswarm.workloads.base import Prompt, Session
 
@@ -14,46 +15,27 @@ Story = Generator["Wait", object, None]
 """What a user does; it yields what it waits for, and is sent what came of it."""
 
 
-class Wait:
-    """What a user waits for."""
-
-    __slots__ = ()
-
-
 @dataclass(slots=True, eq=False)
-class Pause(Wait):
-    """Time to pass."""
-
-    seconds: float
-
-
-@dataclass(slots=True, eq=False)
-class NextArrival(Wait):
+class NextArrival:
     """The arrival that a session's next turn is bound to; None: one that begins a session."""
 
     session: BoundSession | None
 
 
 @dataclass(slots=True, eq=False)
-class Together(Wait):
+class Together:
     """The end of all these sessions, which helpers of the user play."""
 
     sessions: tuple[Session, ...]
 
 
 @dataclass(slots=True, eq=False)
-class Beside(Wait):
+class Beside:
     """The end of those whom nothing has waited for."""
 
 
-@dataclass(slots=True, eq=False)
-class Ask(Wait):
-    """The answer to a prompt."""
-
-    prompt: Prompt
-    phase: str
-    scheduled_s: float | None
-    attempt: int
+Wait = Pause | Ask | NextArrival | Together | Beside
+"""What a user waits for."""
 
 
 class NothingToSend(Exception):

@@ -1,0 +1,70 @@
+"""What a user does, told once for both who play it: a Locust user, who sleeps and waits, and one in virtual time, whose
+waits are events. Pure: a story yields what it waits for, and is sent what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tokenswarm.base.presence import present
+from tokenswarm.client.answer import Answer
+from tokenswarm.generator.schedule import FAILURE_PAUSE_S
+from tokenswarm.scenario.requests import Retry
+from tokenswarm.workloads.base import Prompt
+
+
+@dataclass(slots=True, eq=False)
+class Pause:
+    """Time to pass."""
+
+    seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class Ask:
+    """The answer to a prompt, in a phase; its try number `attempt`, from 1."""
+
+    prompt: Prompt
+    phase: str
+    scheduled_at: float | None
+    attempt: int = 1
+
+
+class UserRules(NamedTuple):
+    """What a scenario says of its users. `cold`: nothing goes on from one phase into the next. open_loop: nobody waits
+    by himself, for arrivals say when."""
+
+    retry: Retry
+    cold: bool
+    open_loop: bool
+
+
+def is_cut(phase: str, session_phase: str, rules: UserRules, *, session_sent: bool) -> bool:
+    """Whether a session that was begun in `session_phase` is given up, now that its next prompt would be sent in
+    another: where prompts are cold, or nothing of it was sent yet."""
+    return phase != session_phase and (rules.cold or not session_sent)
+
+
+def asking(first: Ask, phase_now: Callable[[], str], rules: UserRules) -> Generator[Pause | Ask, Answer | None, Answer]:
+    """Ask a prompt until there is an answer or no try is left; returns the last answer. After a failure a closed loop
+    pauses. No try goes beyond the measured phase, nor, where prompts are cold, into the next one."""
+    phase, tries = first.phase, 1
+    answer = present((yield first))
+    while (pause := rules.retry.pause_before(tries, answer.error, answer.retry_after_s)) is not None:
+        yield Pause(pause)
+        before, phase = phase, phase_now()
+        if phase == "drain" or (rules.cold and phase != before):
+            break
+        tries += 1
+        answer = present((yield Ask(first.prompt, phase, None, tries)))
+    if answer.status == "failed" and not rules.open_loop:
+        yield Pause(FAILURE_PAUSE_S)
+    return answer
+
+
+def thinking(pause_after_s: float | None, think: Callable[[], float]) -> Pause | None:
+    """The pause between an answer and the next question: as is on record of the prompt, else as the user thinks."""
+    seconds = think() if pause_after_s is None else pause_after_s
+    return Pause(seconds) if seconds > 0 else None

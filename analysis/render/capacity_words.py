@@ -76,7 +76,9 @@ def ending_sentence(record: Capacity) -> str:
     if figure.non_monotone:
         sentences.append("A higher load passes than one that fails: attainment is not monotone.")
     if figure.limit_why:
-        advice = "" if figure.reason == "refused" else " Use more WORKERS or a quieter machine."
+        # Most reasons say themselves what helps.
+        advised = figure.reason == "refused" or "WORKERS" in figure.limit_why
+        advice = "" if advised else " Use more WORKERS or a quieter machine."
         sentences.append(f"{figure.limit_why.rstrip('.')}.{advice}")
     return " ".join(sentence for sentence in sentences if sentence)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,6 +81,19 @@ def test_a_lack_of_memory_is_no_bug(
     assert cli.main(["load"]) == Exit.MEMORY == 24
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "too little memory" in said and "bug" not in said
+
+
+def test_a_python_without_our_packages_is_told_to_be_another_one_and_is_no_bug(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "tokenswarm", "scenarios"],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == Exit.USAGE and done.stdout == ""
+    assert "lacks the package " in done.stderr and ".venv/bin/python" in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
 def test_the_log_goes_into_the_results_folder_where_it_is_there(

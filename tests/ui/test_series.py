@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,10 @@ from tests.ui.test_ui import PATIENCE_MS, Page
 from tokenswarm.base.errors import Exit
 
 pytestmark = pytest.mark.ui
+SLOW = (
+    "load.warmup_s=1 load.drain_s=10 load.users=2 load.spawn_rate=2 rag.document_tokens=20000 rag.documents=400 "
+    "slo.ttft_p95_ms=9000"
+)
 SHORT = ("--set", "load.warmup_s=1 load.drain_s=5 load.users=4 load.spawn_rate=4")
 
 
@@ -58,31 +63,31 @@ def test_a_search_is_watched_in_two_tabs_stopped_in_one_and_its_page_is_there(
 def test_a_comparison_runs_to_its_end_and_the_end_of_the_ui_ends_the_next_one(
     ui: Callable[..., Any], browser: Any
 ) -> None:
-    """Whether its runs are VALID is up to the machine; what the tab then says, and has, is not."""
-    with ui("--engine", "sim-vllm", *SHORT) as web:
+    """Documents so long that a first token takes a second: what a busy machine adds to it spoils no run, so both are
+    VALID here."""
+    with ui("--engine", "sim-vllm", "--set", SLOW) as web:
         person = Page(browser, f"{web.url}/llm")
-        choose(person.page, kind="compare", scenario="batch", a="this", b="sim-sglang", duration="20s", repeats="1")
+        choose(person.page, kind="compare", scenario="rag", a="this", b="sim-sglang", duration="20s", repeats="1")
         text = person.page.locator("#series-facts").filter(has_text="run 2 of 2: side ")
         text.wait_for(timeout=2 * PATIENCE_MS)  # both sides are run, and it tells where it is
         assert (
             person.page.locator("#series-title").inner_text()
-            == "Comparison of vLLM-like simulator and sim-sglang: batch"
+            == "Comparison of vLLM-like simulator (A) and sim-sglang (B): rag"
         )
         assert person.page.locator("#head").is_hidden() and person.page.locator("#series-new").is_hidden()
         person.page.locator("#series-state").filter(has_text="over").wait_for(timeout=2 * PATIENCE_MS)
         answer = person.page.request.get(f"{web.url}/llm/series/page")
         sentence = person.page.locator("#series-sentence").inner_text()
-        if len(list(web.command.results.glob("*/comparison.json"))) == 1:
-            person.page.locator("#series-page").wait_for()
-            assert answer.ok and "comparison" in answer.text().lower() and "It has ended." in sentence
-        else:  # no run of a side is VALID
-            assert answer.status == 404 and person.page.locator("#series-page").is_hidden()
-            assert "the load generator was the bottleneck" in sentence
-            assert "INVALID" in person.page.locator("#series-output pre").inner_text()
+        person.page.locator("#series-page").wait_for()
+        assert answer.ok and "comparison" in answer.text().lower()
+        [record] = web.command.results.glob("*/comparison.json")
+        assert sentence == f"It has ended. {json.loads(record.read_text())['verdict']['sentence']}"
+        runs = person.page.locator("#series-runs li").all_inner_texts()
+        assert [run.partition(",")[0] for run in runs] == ["side A: PASSED", "side B: PASSED"], "so VALID"
         choose(person.page, kind="compare", scenario="batch", a="sim", b="sim-sglang", duration="5m", repeats="5")
         person.page.locator("#series-stop").wait_for()
         web.command.wait_until(lambda: web.command.find("tokenswarm compare"), "the second comparison")
-        assert person.problems == [] or not answer.ok  # the browser itself calls a page that is not there an error
+        assert person.problems == []
         web.command.signal(signal.SIGINT)
         assert web.command.process.wait(60) == Exit.PASSED
         assert left_behind(web.command.mark) == []

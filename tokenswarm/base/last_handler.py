@@ -22,6 +22,9 @@ DEBUG_VARIABLE = "TOKENSWARM_DEBUG"
 """Set to anything, it shows the traceback on standard error too."""
 _PACKAGE = __name__.partition(".")[0]
 _BUG = "this is a bug in tokenswarm"
+_OTHER_PYTHON = (
+    "this Python ({}) lacks the package {}: use the one that tokenswarm was installed for, such as .venv/bin/python"
+)
 _NO_MEMORY = (
     "there is too little memory for this process (of the machine, or by a limit such as ulimit -v or a container's)"
 )
@@ -36,10 +39,17 @@ _MOST_CHARS = 300
 
 def report_bug(error: Exception, program: str, folder: Path | None = None) -> Exit:
     """Say on standard error what `log_bug` returns; returns the exit code. Raises nothing."""
-    sentence = log_bug(error, folder)
+    lacking = _missing_package(error)
+    sentence = _OTHER_PYTHON.format(sys.executable, lacking) if lacking else log_bug(error, folder)
     with contextlib.suppress(OSError, ValueError):  # nobody reads standard error any more
         print(f"{program}: {sentence}", file=sys.stderr, flush=True)
-    return exit_of(error)
+    return Exit.USAGE if lacking else exit_of(error)
+
+
+def _missing_package(error: Exception) -> str:
+    """The package of others that this Python lacks: somebody took another Python than that of the installation."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return "" if name == _PACKAGE or name in sys.stdlib_module_names else name
 
 
 def exit_of(error: Exception) -> Exit:

@@ -21,6 +21,7 @@ from gevent import subprocess as gsubprocess
 from tokenswarm.base.environment import without_disturbing
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import hidden
+from tokenswarm.base.numbers import sane_json
 from tokenswarm.contract.search_progress import PROGRESS_JSON, SearchProgress, read_progress
 
 _LINES = 200
@@ -119,12 +120,23 @@ class SeriesChild:
             "progress": None if progress is None else msgspec.to_builtins(progress),
             "lines": list(self._lines),
             "page": self.page is not None,
+            "verdict": self._verdict(),
         }
 
     @property
     def page(self) -> Path | None:
         """What came of it."""
         return self._page if not self.running and self._page is not None and self._page.is_file() else None
+
+    def _verdict(self) -> str | None:
+        """What a comparison says, from the record beside its page."""
+        if self.page is None:
+            return None
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            record = sane_json(self.page.with_suffix(".json").read_bytes())
+            verdict = record.get("verdict", {}).get("sentence")  # type: ignore[attr-defined]  # suppressed above
+            return verdict if isinstance(verdict, str) else None
+        return None
 
     def _progress(self, pid: int) -> SearchProgress | None:
         """What the child writes into its folder; None where it writes nothing, or not yet."""

@@ -242,6 +242,8 @@ def test_what_is_not_known_is_said_in_words() -> None:
     limited = Capacity(capacity=CapacityFigure("users", None, [64, None], 64, None, 128, "It was late.", "limited"))
     words = capacity_sentence(limited)
     assert "at least 64 users" in words and "load generator was the limit at 128" in words and "WORKERS" in words
+    limited.capacity.limit_why = "Something else took its CPU: use a quieter machine. More WORKERS would not help."
+    assert capacity_sentence(limited).endswith("More WORKERS would not help."), "nothing is advised against the reason"
     assert "not reached" in answer_sentence(Capacity(capacity=CapacityFigure("users", None, [64, None], 64)))
     assert "no lower load" in answer_sentence(Capacity(capacity=CapacityFigure("users", None, [None, 7], None, 8)))
 

@@ -80,6 +80,12 @@
     draw(ordered, bracket);
   }
 
+  // Of a comparison: how each run of a side came out, without the path of its folder.
+  function showRuns(lines) {
+    $("series-runs").hidden = lines.length === 0;
+    $("series-runs").replaceChildren(...lines.map((line) => element("li", line.split("  ").slice(0, -1).join(", ") || line)));
+  }
+
   function draw(levels, bracket) {
     if (typeof Plotly === "undefined") return;
     const dark = document.documentElement.dataset.theme === "dark", colours = dark ? DARK : LIGHT;
@@ -112,7 +118,7 @@
     // Of a run that never was nothing is said beside a series that is.
     $("head").hidden = !document.body.dataset.run;
     const named = (side) => (side === "this" ? (now.offered && now.offered.this) || "this engine" : side);
-    const kind = now.choices.kind, sides = kind === "compare" ? " of " + named(now.choices.a) + " and " + named(now.choices.b) : "";
+    const kind = now.choices.kind, sides = kind === "compare" ? " of " + named(now.choices.a) + " (A) and " + named(now.choices.b) + " (B)" : "";
     $("series-title").textContent = TITLES[kind] + sides + ": " + now.choices.scenario;
     $("series-state").textContent = going ? (now.stopping ? "stopping" : "going on") : "over";
     $("series-stop").hidden = !going;
@@ -120,9 +126,10 @@
     $("series-page").hidden = !now.page;
     const told = now.lines.filter((line) => /^after \d+ of at most/.test(line)).at(-1);
     const progress = now.progress;
-    $("series-sentence").textContent = going ? (progress && progress.sentence) || (told ? told[0].toUpperCase() + told.slice(1) + "." : "It begins.") : now.sentence + (told ? " It said: " + told : "");
+    $("series-sentence").textContent = going ? (progress && progress.sentence) || (told ? told[0].toUpperCase() + told.slice(1) + "." : "It begins.") : now.sentence + (now.verdict ? " " + now.verdict : told ? " It said: " + told : "");
     $("series-facts").textContent = facts(now).join(" · ");
     showLevels(progress && progress.bracket);
+    showRuns(now.lines.filter((line) => /^side [AB]: /.test(line)));
     const output = $("series-output").querySelector("pre"), atEnd = output.scrollHeight - output.scrollTop - output.clientHeight < 20;
     output.textContent = now.lines.join("\n");
     if (atEnd) output.scrollTop = output.scrollHeight;

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import gevent
 import pytest
 
+from tests.generator.moved_clock import MovedClock
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.manifest import CorpusRecord, EngineRecord, LoadRecord, Manifest, ScenarioRecord
@@ -88,10 +88,11 @@ def test_a_file_of_times_is_found_beside_the_scenario_and_named_whole(tmp_path: 
 def test_each_time_is_handed_out_once_whatever_the_number_of_workers(workers: int) -> None:
     wanted = [0.0, 0.02, 0.02, 0.05, 0.08, 5.0]
     load = Load(arrivals="times", arrival_times=wanted, duration_s=0.4, warmup_s=0)
-    timeline = Timeline(time.time())
-    begin = time.time() + 0.05
+    clock = MovedClock()
+    timeline = Timeline(clock.time())
+    begin = clock.time() + 0.05
     timeline.set_window(begin, 0.4, 1.0)
-    dispatchers = [Dispatcher(load, 1, Share(worker, workers), timeline) for worker in range(workers)]
+    dispatchers = [Dispatcher(load, 1, Share(worker, workers), timeline, clock=clock) for worker in range(workers)]
     due: list[float] = []
 
     def user(dispatcher: Dispatcher) -> None:
@@ -99,7 +100,7 @@ def test_each_time_is_handed_out_once_whatever_the_number_of_workers(workers: in
             due.append(dispatcher.next_arrival().due)
 
     users = [gevent.spawn(user, dispatcher) for dispatcher in dispatchers for _ in range(6)]
-    gevent.sleep(0.8)
+    clock.sleep(0.8)
     gevent.killall(users)
     for dispatcher in dispatchers:
         dispatcher.stop()

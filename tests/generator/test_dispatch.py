@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
+from tests.generator.moved_clock import MovedClock
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.binding import BoundSession
 from tokenswarm.generator.dispatch import Dispatcher, PlannedSessions
@@ -57,30 +58,30 @@ def test_a_warm_up_that_is_hopelessly_behind_ends_when_measuring_begins() -> Non
 
 
 def test_arrivals_of_a_warm_up_that_was_stopped_are_not_unsent() -> None:
-    now = time.time()
-    timeline = Timeline(now - 5.0)  # nobody took what was due in five seconds
-    dispatcher = Dispatcher(Load(rate=50.0), 1, Share(), timeline)
-    gevent.sleep(0.05)
-    timeline.end_now(time.time())
+    clock = MovedClock()
+    timeline = Timeline(clock.time())
+    dispatcher = Dispatcher(Load(rate=50.0), 1, Share(), timeline, clock=clock)
+    clock.sleep(5)  # and nobody takes what is due
+    timeline.end_now(clock.time())
     dispatcher.stop()
     assert dispatcher.unsent == 0
 
 
 def test_a_turn_on_record_waits_for_its_time_and_takes_no_arrival_of_others() -> None:
-    start = time.time()
+    clock = MovedClock()
+    start = clock.time()
     timeline = Timeline(start)
     timeline.set_window(start, 3600, 1)
-    dispatcher = Dispatcher(
-        Load(rate=1.0, arrivals="recorded", warmup_s=0), 1, Share(), timeline, PlannedSessions(starts=[0.0, 0.1])
-    )
-    session = BoundSession(3, later=[RecordedTime(0.15, None), RecordedTime(0.16, 0.05)])
+    planned = PlannedSessions(starts=[0.0, 10.0])
+    dispatcher = Dispatcher(Load(rate=1.0, arrivals="recorded", warmup_s=0), 1, Share(), timeline, planned, clock)
+    session = BoundSession(3, later=[RecordedTime(15.0, None), RecordedTime(16.0, 5.0)])
     first = dispatcher.next_arrival()
     dispatcher.began(session, first)
     second = dispatcher.next_arrival(session)
-    answered = time.time()
+    answered = clock.time()
     third = dispatcher.next_arrival(session)
     other = dispatcher.next_arrival()
     dispatcher.stop()
-    assert [first.due - start, second.due - start, other.due - start] == pytest.approx([0.0, 0.15, 0.1])
-    assert third.due >= max(start + 0.16, answered + 0.05)
+    assert [first.due - start, second.due - start, other.due - start] == [0.0, 15.0, 10.0]
+    assert (answered - start, third.due - start) == (15.0, 20.0)
     assert other.number == 1

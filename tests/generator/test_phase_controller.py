@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 
 import gevent
 import pytest
 
+from tests.generator.moved_clock import MovedClock
+from tests.waiting import until
 from tokenswarm.contract.phases import Pace, Timeline
 from tokenswarm.generator.phase_controller import LoadProcesses, PhaseController
 from tokenswarm.generator.warmup import WarmupAnswer
-from tokenswarm.scenario import load
 from tokenswarm.scenario.load import Load
 
-Answers = Callable[[], list[WarmupAnswer]]
+Answers = Callable[[float], list[WarmupAnswer]]
+"""Of the warm-up, as they are at a moment."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,38 +35,43 @@ class Told:
 
 
 class Run:
-    """A director without Locust; its measured phase lasts a twentieth of a second."""
+    """A director without Locust; its measured phase lasts ten seconds of its own clock."""
 
     def __init__(self, load: Load, answers: Answers) -> None:
-        self.timeline, self.reporter = Timeline(time.time()), Told()
+        self.clock = MovedClock()
+        self.timeline, self.reporter = Timeline(self.clock.time()), Told()
         self.stopped: list[bool] = []
         processes = LoadProcesses(
-            answers=answers, announce=lambda: None, quiet=lambda: True, finish=self.stopped.append
+            answers=lambda: answers(self.clock.time()),
+            announce=lambda: None,
+            quiet=lambda: True,
+            finish=self.stopped.append,
+            clock=self.clock,
         )
-        self.director = PhaseController(self.timeline, load, processes, self.reporter, duration_s=0.05, lead_s=0.0)
+        self.director = PhaseController(self.timeline, load, processes, self.reporter, duration_s=10.0, lead_s=0.0)
 
     def until_end(self) -> dict[str, object]:
-        while not self.stopped:  # no_hang limits it
-            gevent.sleep(0.01)
+        until(lambda: self.stopped)
         return self.director.warmup
 
     def phases(self) -> list[object]:
         return [event["name"] for event in self.reporter.events]
 
 
-def even() -> list[WarmupAnswer]:
+def even(now: float) -> list[WarmupAnswer]:
     """Answers all through the last minute, one like the other."""
-    now = time.time()
-    return [(now - index * 0.001, 100.0 + index % 7, None, None, 1500.0) for index in range(60_000)]
+    return [(now - index * 0.01, 100.0 + index % 7, None, None, 1500.0) for index in range(6000)]
 
 
-def falling() -> list[WarmupAnswer]:
-    now = time.time()
-    return [(now - index * 0.001, 100.0 + index, None, None, 1500.0) for index in range(60_000)]
+def none(now: float) -> list[WarmupAnswer]:
+    return []
 
 
-def test_a_warm_up_ends_when_ttft_is_steady(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "_WARMUP_LEAST_S", 0.2)
+def falling(now: float) -> list[WarmupAnswer]:
+    return [(now - index * 0.01, 100.0 + index, None, None, 1500.0) for index in range(6000)]
+
+
+def test_a_warm_up_ends_when_ttft_is_steady() -> None:
     run = Run(Load(warmup_max_s=3600), even)
     run.director.all_users_are_there()
     assert run.until_end().steady is True
@@ -83,21 +89,21 @@ def test_sessions_are_planned_by_the_answers_of_the_warm_up_or_by_those_of_the_p
 
 
 def test_a_warm_up_that_never_gets_steady_ends_at_its_limit_and_says_so() -> None:
-    run = Run(Load(warmup_max_s=0.3), falling)
+    run = Run(Load(warmup_max_s=30), falling)
     run.director.all_users_are_there()
     warmup = run.until_end()
-    assert (warmup.mode, warmup.steady, warmup.limit_s) == ("until_steady", False, 0.3)
-    assert "at its limit of 0.3 s; TTFT was still falling" in warmup.sentence
+    assert (warmup.mode, warmup.steady, warmup.limit_s) == ("until_steady", False, 30)
+    assert "at its limit of 30 s; TTFT was still falling" in warmup.sentence
 
 
 def test_an_engine_that_does_not_answer_is_measured_all_the_same() -> None:
-    run = Run(Load(warmup_max_s=0.2), list)
+    run = Run(Load(warmup_max_s=60), none)
     run.director.all_users_are_there()
     assert run.until_end().steady is None
     assert run.phases() == ["warmup", "measure", "drain"]
 
 
-@pytest.mark.parametrize("answers", [even, falling, list])
+@pytest.mark.parametrize("answers", [even, falling, none])
 def test_a_fixed_warm_up_is_not_prolonged(answers: Answers) -> None:
     run = Run(Load(warmup_s=0.1, warmup_max_s=3600), answers)
     run.director.all_users_are_there()
@@ -105,12 +111,12 @@ def test_a_fixed_warm_up_is_not_prolonged(answers: Answers) -> None:
 
 
 def test_a_warm_up_lasts_until_all_users_are_there_and_judges_only_what_came_then() -> None:
-    run = Run(Load(warmup_max_s=0.05), even)
-    gevent.sleep(0.3)
+    run = Run(Load(warmup_max_s=60), even)
+    run.clock.sleep(30)
     assert run.phases() == ["warmup"]
     run.director.all_users_are_there()
     assert run.until_end().looked_at_s <= run.director.warmup.seconds
-    assert run.director.warmup.answers < 60_000
+    assert run.director.warmup.answers < 6000
 
 
 def test_a_run_stopped_in_its_warm_up_measures_nothing() -> None:
@@ -123,18 +129,19 @@ def test_a_run_stopped_in_its_warm_up_measures_nothing() -> None:
 
 
 def test_measuring_ends_before_its_time_when_nothing_is_left_to_send() -> None:
-    timeline, stopped, announced = Timeline(time.time()), [], []
+    clock = MovedClock()
+    timeline, stopped, announced = Timeline(clock.time()), [], []
     processes = LoadProcesses(
         answers=list,
         announce=lambda: announced.append(timeline.measure_end),
         quiet=lambda: True,
         finish=stopped.append,
         exhausted=lambda: True,
+        clock=clock,
     )
     director = PhaseController(timeline, Load(warmup_s=0), processes, Told(), duration_s=3600.0, lead_s=0.0)
     director.all_users_are_there()
-    while not stopped:  # no_hang limits it
-        gevent.sleep(0.01)
+    until(lambda: stopped)
     assert stopped == [False]
     assert timeline.measure_end < timeline.measure_start + 60
     assert announced[1] == timeline.measure_end  # the workers are told, too

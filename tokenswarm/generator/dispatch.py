@@ -8,7 +8,6 @@ rules.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from gevent.event import AsyncResult
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.arrivals import Pacer, share_of
 from tokenswarm.generator.binding import Arrival, Binding, BoundSession, Places
+from tokenswarm.generator.clock import WALL_CLOCK, Clock
 from tokenswarm.generator.schedule import Queue, listed_times, measured_times, warmup_times
 from tokenswarm.generator.session_stream import Share
 from tokenswarm.scenario.load import Load
@@ -52,9 +52,15 @@ class Dispatcher:
     """Arrivals of one worker, which sends its `share` of all."""
 
     def __init__(
-        self, load: Load, seed: int, share: Share, timeline: Timeline, planned: PlannedSessions = NOT_PLANNED
+        self,
+        load: Load,
+        seed: int,
+        share: Share,
+        timeline: Timeline,
+        planned: PlannedSessions = NOT_PLANNED,
+        clock: Clock = WALL_CLOCK,
     ) -> None:
-        self._load, self._seed, self._share = load, seed, share
+        self._load, self._seed, self._share, self._clock = load, seed, share, clock
         self._timeline, self._phase, self._under_way = timeline, "warmup", planned.under_way
         self._listed = listed_times(load) if planned.starts is None else tuple(planned.starts)
         self._binding: Binding[AsyncResult] = Binding(
@@ -73,9 +79,9 @@ class Dispatcher:
         """Wait, as a user of that class, for the arrival that the next turn of a session is bound to, or for one that
         begins a session (None)."""
         if session is not None and (recorded := session.next_recorded()) is not None:
-            due = recorded.due(self._timeline.measure_start, time.time())
-            while (left := min(due, self._timeline.measure_end) - time.time()) > 0:
-                gevent.sleep(min(left, _LOOK_S))
+            due = recorded.due(self._timeline.measure_start, self._clock.time())
+            while (left := min(due, self._timeline.measure_end) - self._clock.time()) > 0:
+                self._clock.sleep(min(left, _LOOK_S))
             return Arrival(due, session.number)
         if self._queue is not None and self._queue.length:
             if session is not None:
@@ -128,14 +134,18 @@ class Dispatcher:
         self._queue = queue
         for sent in itertools.count():
             if sent % _AT_ONCE == _AT_ONCE - 1:
-                gevent.sleep(0)
-                if phase == "warmup" and self._timeline.phase_at(time.time()) != phase:
+                self._clock.sleep(0)
+                if phase == "warmup" and self._timeline.phase_at(self._clock.time()) != phase:
                     return
-            while (left := pacer.wait_s(time.time() - start, sent)) > 0:
-                if self._timeline.phase_at(time.time()) != phase:
+            while (left := pacer.wait_s(self._clock.time() - start, sent)) > 0:
+                if self._timeline.phase_at(self._clock.time()) != phase:
                     return
-                gevent.sleep(
-                    min(left, 0.25, max(0.0, self._timeline.measure_start - time.time()) if phase == "warmup" else 0.25)
+                self._clock.sleep(
+                    min(
+                        left,
+                        0.25,
+                        max(0.0, self._timeline.measure_start - self._clock.time()) if phase == "warmup" else 0.25,
+                    )
                 )
             due = start + pacer.due_s(sent)
             if self._timeline.phase_at(due) != phase:

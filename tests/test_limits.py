@@ -1,10 +1,13 @@
-"""How large a file, a function and its list of parameters may be, and which names say nothing (STYLE: names)."""
+"""How large a file, a function and its list of parameters may be, which names say nothing, and which tests sleep."""
 
 from __future__ import annotations
 
 import ast
+import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -165,3 +168,56 @@ def test_the_limits_are_seen(text: str, beyond: list[str]) -> None:
 )
 def test_empty_names_are_seen(text: str) -> None:
     assert list(empty_names(ast.parse(text)))
+
+
+# ---- Default tests wait for what happens (`tests.waiting`) or move a clock. Where real time passes, REASONS says why.
+
+_SLEEP = re.compile(r"\b(?:time|gevent|asyncio)\.sleep\(\s*([^()]*)\)")
+NEVER_WAITED_FOR_S = 30.0
+"""A peer or a child that sleeps so long is ended by its test, which does not wait for it."""
+OTHER_SUITES = {"browser", "compose", "e2e", "observe", "package", "real_engines", "statistics"}
+
+REASONS = {
+    "waiting.py": (1, "the one place that looks again and again"),
+    "client/servers.py": (1, "pieces that a client must read one by one"),
+    "client/test_connections.py": (6, "the thread is held for real; a server closes while the client does something"),
+    "client/test_odd_answers.py": (2, "a body that stays open for a while behind its [DONE]"),
+    "client/test_timeouts.py": (5, "limits of the client, which are of real time, and what must not come before them"),
+    "client/test_truth.py": (1, "requests that begin one after the other"),
+    "generator/test_plugin.py": (1, "the event loop is held for real"),
+    "live/test_exporter.py": (3, "a timer of the event loop beside a page that is made"),
+    "run/test_locust_process.py": (1, "a child that ignores SIGTERM until it is killed"),
+    "run/test_soak.py": (1, "a child that waits until it has the lowest priority"),
+}
+"""File -> how many sleeps it has at the most, and what they are for."""
+
+
+def real_sleeps(text: str) -> int:
+    """Sleeps that let time pass while somebody may wait; sleep(0) only lets others run."""
+    return sum(argument != "0" and not _is_long(argument) for argument in _SLEEP.findall(text))
+
+
+def _is_long(argument: str) -> bool:
+    try:
+        return float(argument) >= NEVER_WAITED_FOR_S
+    except ValueError:
+        return False
+
+
+def test_no_default_test_lets_real_time_pass_without_a_reason() -> None:
+    tests = ROOT / "tests"
+    sleeps = Counter(
+        {
+            str(path.relative_to(tests)): real_sleeps(path.read_text("utf-8"))
+            for path in tests.rglob("*.py")
+            if path.relative_to(tests).parts[0] not in OTHER_SUITES and path != Path(__file__)
+        }
+    )
+    allowed = Counter({path: number for path, (number, _) in REASONS.items()})
+    assert sleeps - allowed == Counter(), "wait for what happens with tests.waiting.until, or hand in a clock"
+    assert allowed - sleeps == Counter(), "fewer than that: bring the number down"
+
+
+def test_a_sleep_is_seen() -> None:
+    text = "time.sleep(0.1); gevent.sleep(pause_s)\nsleep(1)\n gevent.sleep(0)\n'time.sleep(600)'; clock.sleep(5)"
+    assert real_sleeps(text) == 2

@@ -17,6 +17,7 @@ import gevent.socket
 import gevent.ssl
 import pytest
 
+from tests.waiting import for_ever, until
 from tokenswarm.base.endpoint import Endpoint, EndpointForm, Proxy
 from tokenswarm.client import client as client_module
 from tokenswarm.client import wire
@@ -119,8 +120,9 @@ def test_the_end_of_a_chunked_stream_is_noticed_however_it_is_cut(
     for number in range(2):
         answer = ask(client, f"r-{number}")
         assert (answer.status, answer.error, answer.text, answer.usage.completion_tokens) == ("ok", None, "Hello", 2)
-        while len(sent) <= number:  # the answer ends with [DONE]; its last pieces may still be on the way
-            gevent.sleep(0.01)
+        until(
+            lambda number=number: len(sent) > number
+        )  # the answer ends with [DONE]; its last pieces may still be on the way
     assert server.connections == 1  # and it was kept alive
 
 
@@ -275,7 +277,7 @@ def test_a_half_sent_request_leaves_no_connection_to_reuse(serve: Serve, connect
         if peer.number == 0:
             peer.socket.recv(1000)
             peer.send(plain(b'{"error":{"message":"too long"}}', b"413 Too Large"))
-            gevent.sleep(5)
+            for_ever()
         else:
             answering(STREAM)(peer)
 
@@ -335,8 +337,7 @@ def test_an_idle_connection_on_which_something_came_unasked_is_not_used_again(se
     client = connect(server.url)
     for number in range(2):
         assert ask(client).text == "Hello"
-        while len(sent) <= number:
-            gevent.sleep(0.01)
+        until(lambda number=number: len(sent) > number)
     assert server.connections == 2
 
 
@@ -386,8 +387,7 @@ def test_a_connection_idle_for_too_long_is_not_used_again(
     client = connect(server.url)
     assert client_module.MAX_IDLE_S < 5  # what uvicorn, in front of both engines, allows
     ask(client)
-    monkeypatch.setattr(client_module, "MAX_IDLE_S", 0.05)
-    gevent.sleep(0.1)
+    monkeypatch.setattr(client_module, "MAX_IDLE_S", 0.0)
     assert ask(client).ok
     assert server.connections == 2
 
@@ -557,7 +557,7 @@ def test_tls_to_a_server_that_speaks_none(serve: Serve, connect: Connect) -> Non
 
 
 def test_a_tls_handshake_that_never_ends_is_a_connect_timeout(serve: Serve, connect: Connect) -> None:
-    server = serve(lambda peer: gevent.sleep(30))
+    server = serve(for_ever)
     answer = ask(connect(server.url.replace("http:", "https:"), Timeouts(connect_s=0.2)))
     assert (answer.status, answer.error) == ("failed", "connect_timeout")
 

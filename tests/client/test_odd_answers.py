@@ -11,6 +11,7 @@ import brotli
 import gevent
 import pytest
 
+from tests.waiting import for_ever, until
 from tokenswarm.client.answer import Answer, Usage
 from tokenswarm.client.client import LLMClient
 
@@ -346,7 +347,9 @@ def held(
     def script(peer: Peer) -> None:
         while peer.request() is not None:
             peer.send_apart(*pieces, pause_s=0.02)
-            gevent.sleep(60.0 if wait else 0.05)
+            if wait:
+                for_ever()
+            gevent.sleep(0.05)
             peer.send(late)
             sent.append(late)
 
@@ -385,8 +388,7 @@ def test_a_connection_is_used_again_once_the_body_has_ended_unless_more_came(
     client = connect(server.url)
     for number in range(2):
         assert ask(client).text == "Hello"
-        while len(sent) <= number or any(each.lingering for each in client._lingering):
-            gevent.sleep(0.01)  # until what came late was read
+        until(lambda number=number: len(sent) > number and not any(each.lingering for each in client._lingering))
     assert server.connections == connections
 
 

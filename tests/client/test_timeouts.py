@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import gevent
 import pytest
 
+from tests.waiting import for_ever, until
 from tokenswarm.client import client as client_module
 from tokenswarm.client.client import LLMClient, Timeouts
 
@@ -72,7 +73,7 @@ def test_no_connection_within_the_limit(full_backlog: str, connect: Connect) -> 
     ids=["silence", "half-a-head", "head", "role", "role-and-pings", "empty-deltas"],
 )
 def test_no_token_within_the_limit(serve: Serve, connect: Connect, script: Callable[[Peer], None]) -> None:
-    answer = ask(connect(serve(script).url, Timeouts(LONG, first_token_s=0.3, gap_s=LONG, total_s=LONG)))
+    answer = ask(connect(serve(script).url, Timeouts(LONG, first_token_s=0.1, gap_s=LONG, total_s=LONG)))
     assert (answer.status, answer.error) == ("failed", "timeout_first_token")
     assert (answer.ttft_ms, answer.e2e_ms) == (None, None)
 
@@ -82,7 +83,7 @@ def test_no_further_token_within_the_limit_although_the_first_had_a_long_one(
     serve: Serve, connect: Connect, again: bytes
 ) -> None:
     server = serve(then_repeat(STREAM_HEAD, TOKEN, again=again))
-    answer = ask(connect(server.url, Timeouts(LONG, first_token_s=LONG, gap_s=0.3, total_s=LONG)))
+    answer = ask(connect(server.url, Timeouts(LONG, first_token_s=LONG, gap_s=0.1, total_s=LONG)))
     assert (answer.status, answer.error, answer.chunks, answer.http_status) == ("failed", "timeout_gap", 1, 200)
     assert answer.ttft_ms is not None
 
@@ -91,10 +92,10 @@ def test_a_gap_limit_does_not_strike_before_the_first_token(serve: Serve, connec
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(STREAM_HEAD)
-        gevent.sleep(0.5)
+        gevent.sleep(0.25)
         peer.send(STREAM[len(STREAM_HEAD) :])
 
-    assert ask(connect(serve(script).url, Timeouts(LONG, first_token_s=LONG, gap_s=0.15, total_s=LONG))).ok
+    assert ask(connect(serve(script).url, Timeouts(LONG, first_token_s=LONG, gap_s=0.05, total_s=LONG))).ok
 
 
 def test_a_slow_stream_whose_gaps_are_within_the_limit_is_left_alone(serve: Serve, connect: Connect) -> None:
@@ -120,16 +121,16 @@ def test_a_request_that_is_not_finished_within_the_limit(serve: Serve, connect: 
 def test_a_plain_answer_has_no_first_token_and_no_gap_to_wait_for(serve: Serve, connect: Connect) -> None:
     def script(peer: Peer) -> None:
         peer.request()
-        gevent.sleep(0.4)
+        gevent.sleep(0.25)
         body = b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}]}'
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
-    client = connect(serve(script).url, Timeouts(LONG, first_token_s=0.1, gap_s=0.1, total_s=LONG))
+    client = connect(serve(script).url, Timeouts(LONG, first_token_s=0.05, gap_s=0.05, total_s=LONG))
     assert ask(client, stream=False).ok
 
 
 def test_a_server_that_does_not_read_the_request(serve: Serve, connect: Connect) -> None:
-    server = serve(lambda peer: gevent.sleep(LONG))
+    server = serve(for_ever)
     client = connect(server.url, Timeouts(LONG, first_token_s=0.3, gap_s=LONG, total_s=LONG))
     answer = ask(client, messages=[{"role": "user", "content": "x" * 20_000_000}])
     assert (answer.status, answer.error) == ("failed", "timeout_first_token")
@@ -159,7 +160,7 @@ def test_a_timed_out_connection_is_not_used_again(serve: Serve, connect: Connect
 
 def test_cancel_all_ends_everything_in_flight(serve: Serve, connect: Connect, full_backlog: str) -> None:
     streaming = connect(serve(then_repeat(STREAM_HEAD, TOKEN, again=TOKEN)).url)
-    stuck = connect(serve(lambda peer: gevent.sleep(LONG)).url)
+    stuck = connect(serve(for_ever).url)
     connecting = connect(full_backlog)
     jobs = [
         gevent.spawn(ask, streaming),
@@ -188,9 +189,10 @@ def test_nothing_is_sent_after_cancel_all(serve: Serve, connect: Connect) -> Non
 
 
 def test_a_killed_greenlet_leaves_nothing_behind(serve: Serve, connect: Connect) -> None:
-    client = connect(serve(then_repeat(STREAM_HEAD, TOKEN, again=TOKEN)).url)
+    server = serve(then_repeat(STREAM_HEAD, TOKEN, again=TOKEN))
+    client = connect(server.url)
     job = gevent.spawn(ask, client)
-    gevent.sleep(0.1)
+    until(lambda: server.requests)
     job.kill()
     assert client.in_flight == 0
     assert not client._idle

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tests.engines.helpers import fake_description, recorded
+from tests.waiting import until
 from tokenswarm.contract.manifest import HistogramRecord, ServerLatencyRecord
 from tokenswarm.engines.engine import Engine
 from tokenswarm.engines.spec.engine_spec import HistogramSource, load_description
@@ -106,9 +107,7 @@ def telemetry(tmp_path: Path) -> Iterator[Telemetry]:
 
 
 def wait_for_reading(telemetry: Telemetry, side: str) -> None:
-    deadline = time.monotonic() + 20
-    while side not in telemetry._readings and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: side in telemetry._readings)
 
 
 def test_marks_wake_the_telemetry_and_are_read_not_before_their_moment(telemetry: Telemetry) -> None:

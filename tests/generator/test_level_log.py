@@ -12,6 +12,7 @@ import pytest
 from locust.event import Events
 
 from tests.analysis.make_run import manifest
+from tests.waiting import until
 from tokenswarm.contract.manifest import read_manifest
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import MANIFEST_JSON
@@ -112,8 +113,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> roles.Coordinat
     now = time.time()
     role.timeline = measuring(now + 1e-3, 3600.0)
     role._timeline_changed()
-    while time.time() < role.timeline.measure_start:
-        time.sleep(1e-3)
+    until(lambda: time.time() >= role.timeline.measure_start)
     return role
 
 

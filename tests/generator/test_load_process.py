@@ -14,6 +14,7 @@ import pytest
 
 from tests.client.events import delta, finish, sse, stream
 from tests.client.servers import END, STREAM, STREAM_HEAD, ByteServer, Peer, answering, chunk
+from tests.waiting import for_ever, until
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.environment import KEY_VARIABLE
 from tokenswarm.contract.phases import Timeline
@@ -92,10 +93,17 @@ def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         one.close()
 
 
-def endless(peer: Peer) -> None:
-    peer.request()
-    peer.send_apart(*ENDLESS)
-    gevent.sleep(60)
+class Endless:
+    """A server whose answers have a first token and no end. `begun`: how many have begun."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+
+    def __call__(self, peer: Peer) -> None:
+        peer.request()
+        peer.send_apart(*ENDLESS)
+        self.begun += 1
+        for_ever()
 
 
 def test_a_row_belongs_to_the_level_in_which_it_was_sent(bench: Callable[..., Bench]) -> None:
@@ -135,11 +143,15 @@ def test_an_open_loop_s_sessions_come_in_the_proportion_of_the_user_classes(benc
     for name in names:
         process.next_user(name)
     users = [gevent.spawn(user, name) for name in names]
-    while len(begun) < len(users):
-        gevent.sleep(0.01)
+    until(lambda: len(begun) == len(users))
     all_wait = time.time()  # what was due before waited for users, and the first one took it
-    while len(after := [name for due, name in sent if due > all_wait]) < 50:
-        gevent.sleep(0.01)
+    after: list[str] = []
+
+    def enough() -> bool:
+        after[:] = [name for due, name in sent if due > all_wait]
+        return len(after) >= 50
+
+    until(enough)
     gevent.killall(users)
     assert Counter(after[:50])["Manager"] == pytest.approx(10, abs=2)
 
@@ -172,16 +184,16 @@ def test_the_body_is_what_the_scenario_says(bench: Callable[..., Bench]) -> None
 def test_rows_reach_the_file_by_themselves(bench: Callable[..., Bench]) -> None:
     bench = bench(answering(STREAM))
     bench.send()
-    while not bench.rows():  # no_hang limits it
-        gevent.sleep(0.02)
+    until(bench.rows)
     assert bench.rows()[0]["status"] == "ok"
     assert sinks.FLUSH_INTERVAL_S < 1.0
 
 
 def test_a_user_that_is_killed_leaves_one_cancelled_row(bench: Callable[..., Bench]) -> None:
+    endless = Endless()
     bench = bench(endless)
     job = gevent.spawn(bench.send)
-    gevent.sleep(0.1)
+    until(lambda: endless.begun == 1)
     job.kill()
     bench.process.flush()
     (row,) = bench.rows()
@@ -190,9 +202,10 @@ def test_a_user_that_is_killed_leaves_one_cancelled_row(bench: Callable[..., Ben
 
 
 def test_the_end_of_a_run_gives_each_request_in_flight_one_cancelled_row(bench: Callable[..., Bench]) -> None:
+    endless = Endless()
     bench = bench(endless)
     jobs = [gevent.spawn(bench.send) for _ in range(5)]
-    gevent.sleep(0.2)
+    until(lambda: endless.begun == 5)
     bench.process.end()
     gevent.joinall(jobs, raise_error=True)
     rows = bench.rows()
@@ -212,11 +225,11 @@ def test_sent_is_ok_and_failed_and_cancelled(bench: Callable[..., Bench]) -> Non
         elif kind == 2:
             return
         else:
-            gevent.sleep(60)
+            for_ever()
 
     bench = bench(script)
     jobs = [gevent.spawn(bench.send) for _ in range(40)]
-    gevent.sleep(0.5)
+    until(lambda: len(bench.server.requests) == 40 and bench.process.rows == 30)
     bench.process.end()
     gevent.joinall(jobs, raise_error=True)
     counts = Counter(row["status"] for row in bench.rows())
@@ -298,9 +311,12 @@ def test_the_load_generators_own_health_is_sampled(bench: Callable[..., Bench]) 
     bench = bench(answering(STREAM))
     bench.send()
     path = bench.folder / HOST_METRICS_CSV
-    while len(path.read_text().splitlines()) < 2:  # no_hang limits it
-        gevent.sleep(0.05)
+
+    def sampled() -> bool:
         bench.process.flush()
+        return len(path.read_text().splitlines()) > 1
+
+    until(sampled)
     row = next(csv.DictReader(path.read_text().splitlines()))
     assert row["source"] == "worker 0"
     assert float(row["cpu_share"]) >= 0

@@ -220,10 +220,11 @@ def test_sub_sessions_go_on_at_the_same_time_and_the_next_turn_waits_for_all(arr
 def test_a_sub_session_that_nothing_awaits_goes_on_beside_the_next_turns_until_the_session_ends() -> None:
     process = FakeProcess("steady")
     process.now = MEASURE_START + 1
-    send = process.send
+    send, others_are_done = process.send, Event()
 
     def send_slowly(*request: Any) -> Answer:
-        gevent.sleep(0.03 if request[0].conversation == "slow" else 0)
+        if request[0].conversation == "slow":
+            others_are_done.wait()
         return send(*request)
 
     process.send = send_slowly  # type: ignore[method-assign]
@@ -231,6 +232,7 @@ def test_a_sub_session_that_nothing_awaits_goes_on_beside_the_next_turns_until_t
     user._session_phase, user._session_sent = "measure", True
     follow(user, Agent("main", (Agent("slow", awaited=False),)))
     assert [row[:2] for row in process.sent] == [("main", 1), ("main", 2)]
+    others_are_done.set()
     user.next_session()
     assert [row[:2] for row in process.sent[2:]] == [("slow", 1), ("slow", 2)]
 

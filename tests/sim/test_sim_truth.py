@@ -7,6 +7,7 @@ import socket
 import time
 from itertools import pairwise
 
+from tests.waiting import until
 from tokenswarm.sim.truth import COLUMNS, Truth, TruthLog, read_truth
 
 from .simulators import ask_events, chat, read_until, streamed
@@ -46,10 +47,7 @@ def test_the_log_is_there_within_about_a_second_of_the_answer(start, tmp_path):
     path = tmp_path / "truth.csv"
     simulator = start("--profile", "instant", "--truth-log", str(path))
     ask_events(simulator, streamed(max_tokens=3))
-    for _ in range(1000):
-        if read_truth(path):
-            break
-        time.sleep(0.01)
+    until(lambda: read_truth(path))
     (row,) = read_truth(path)
     assert (row["tokens"], row["write_ns"]) == (3, [])
 

@@ -10,12 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.waiting import until
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.sim.__main__ import build
 from tokenswarm.sim.options import parser
@@ -162,12 +162,8 @@ def test_what_is_not_http_is_refused(vllm):
 
 
 def wait_for(simulator: Simulator, metric: str, value: float) -> None:
-    """Until a gauge has a value; the test's own time limit is generous."""
-    for _ in range(1000):
-        if simulator.metric(metric) == value:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{metric} is {simulator.metric(metric)}, not {value}")
+    """Until a gauge has a value."""
+    until(lambda: simulator.metric(metric) == value)
 
 
 def test_a_client_that_leaves_frees_its_place_and_memory(start):
@@ -307,8 +303,4 @@ def test_nothing_is_left_of_clients_that_leave(vllm):
     for _ in range(200):
         vllm.send(CHAT, streamed(max_tokens=50)).close()
     wait_for(vllm, "vllm:num_requests_running", 0)
-    for _ in range(500):
-        if len(os.listdir(descriptors)) <= before + 2:
-            return
-        time.sleep(0.01)
-    raise AssertionError("connections are left open")
+    until(lambda: len(os.listdir(descriptors)) <= before + 2)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from tests.waiting import until
 from tokenswarm.base.environment import SESSION_VARIABLE
 from tokenswarm.base.errors import UserError
 from tokenswarm.cli import _parser
@@ -128,15 +127,6 @@ time.sleep(600)
 """
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    import gevent
-
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        gevent.sleep(0.02)
-
-
 def python(text: str) -> list[str]:
     return [sys.executable, "-c", text]
 
@@ -145,16 +135,16 @@ def test_a_child_is_stopped_in_good_order_and_its_words_stay(tmp_path: Path) -> 
     child = SeriesChild(tmp_path, lambda: None)
     assert child.snapshot() == {"state": "none"} and not child.stop()
     child.start(python(LONG), CAPACITY)
-    wait_until(lambda: child.snapshot()["lines"] == ["begun"])
+    until(lambda: child.snapshot()["lines"] == ["begun"])
     assert child.running
     with pytest.raises(UserError, match="in progress"):
         child.start(python(LONG), CAPACITY)
     assert child.stop()
-    wait_until(lambda: not child.running and "good order" in child.snapshot()["lines"])
+    until(lambda: not child.running and "good order" in child.snapshot()["lines"])
     shown = child.snapshot()
     assert (shown["state"], shown["code"], shown["choices"]) == ("ended", 130, CAPACITY)
     assert "was stopped" in shown["sentence"] and not shown["page"]
-    wait_until(lambda: child.snapshot()["at"] == child.snapshot()["at"])  # what it took stands still
+    until(lambda: child.snapshot()["at"] == child.snapshot()["at"])  # what it took stands still
 
 
 def test_the_end_of_the_ui_ends_a_child_that_heeds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,9 +155,9 @@ def test_the_end_of_the_ui_ends_a_child_that_heeds_nothing(tmp_path: Path, monke
     )
     child = SeriesChild(tmp_path, lambda: None)
     child.start(python(deaf), CAPACITY)
-    wait_until(lambda: child.snapshot()["lines"] == ["deaf"])
+    until(lambda: child.snapshot()["lines"] == ["deaf"])
     child.end()
-    wait_until(lambda: not child.running)
+    until(lambda: not child.running)
 
 
 def test_progress_of_this_child_alone_is_shown_and_its_page_when_it_has_ended(tmp_path: Path) -> None:
@@ -178,7 +168,7 @@ def test_progress_of_this_child_alone_is_shown_and_its_page_when_it_has_ended(tm
     page.write_text("<p>42 users</p>", "utf-8")
     child = SeriesChild(tmp_path, lambda: None)
     child.start(python(f"print('report: {page}', flush=True); import time; time.sleep(600)"), CAPACITY)
-    wait_until(lambda: child.snapshot()["lines"])
+    until(lambda: child.snapshot()["lines"])
     assert child.page is None, "as long as it goes on"
     progress = new_progress("capacity", "sim", "chat")
     write_progress(other, progress)
@@ -187,7 +177,7 @@ def test_progress_of_this_child_alone_is_shown_and_its_page_when_it_has_ended(tm
     write_progress(folder, progress)
     assert child.snapshot()["progress"]["sentence"] == "bracket: 8 users"
     child.stop()
-    wait_until(lambda: not child.running)
+    until(lambda: not child.running)
     assert child.page == page
 
 
@@ -195,7 +185,7 @@ def test_secrets_in_what_it_prints_are_hidden(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("API_KEY", "sk-very-secret-0123456789")
     child = SeriesChild(tmp_path, lambda: None)
     child.start(python("import os; print('key', os.environ['API_KEY'])"), CAPACITY)
-    wait_until(lambda: not child.running and child.snapshot()["lines"])
+    until(lambda: not child.running and child.snapshot()["lines"])
     assert "sk-very-secret" not in str(child.snapshot())
 
 
@@ -203,7 +193,7 @@ def test_it_knows_nothing_of_the_session_of_the_ui(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv(SESSION_VARIABLE, "{}")
     child = SeriesChild(tmp_path, lambda: None)
     child.start(python(f"import os; print({SESSION_VARIABLE!r} in os.environ)"), CAPACITY)
-    wait_until(lambda: child.snapshot()["lines"])
+    until(lambda: child.snapshot()["lines"])
     assert child.snapshot()["lines"] == ["False"]
 
 
@@ -228,9 +218,9 @@ def test_a_run_and_a_series_exclude_each_other(monkeypatch: pytest.MonkeyPatch) 
     assert page.post("/llm/series/start", data=CAPACITY).json["success"]
     assert "in progress" in view.why_no_run()
     assert "stop it first" in page.post("/llm/series/start", data=CAPACITY).json["message"]
-    wait_until(lambda: page.get("/llm/series.json").json["lines"])
+    until(lambda: page.get("/llm/series.json").json["lines"])
     assert page.post("/llm/series/stop").json["success"]
-    wait_until(lambda: not view.child.running)
+    until(lambda: not view.child.running)
     assert view.why_no_run() is None and page.get("/llm/series/page").status_code == 404
 
 

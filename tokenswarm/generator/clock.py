@@ -9,7 +9,7 @@ import gevent
 from gevent.event import Event
 
 
-class Clock(Protocol):
+class TimeSource(Protocol):
     """Seconds since 1970, and ways to let them pass while other greenlets run."""
 
     def time(self) -> float:
@@ -35,4 +35,4 @@ class WallClock:
         event.wait(seconds)
 
 
-WALL_CLOCK: Clock = WallClock()
+WALL_CLOCK: TimeSource = WallClock()

@@ -17,7 +17,7 @@ from gevent.event import AsyncResult
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.arrivals import Pacer, share_of
 from tokenswarm.generator.binding import Arrival, Binding, BoundSession, Places
-from tokenswarm.generator.clock import WALL_CLOCK, Clock
+from tokenswarm.generator.clock import WALL_CLOCK, TimeSource
 from tokenswarm.generator.schedule import Queue, listed_times, measured_times, warmup_times
 from tokenswarm.generator.session_stream import Share
 from tokenswarm.scenario.load import Load
@@ -58,7 +58,7 @@ class Dispatcher:
         share: Share,
         timeline: Timeline,
         planned: PlannedSessions = NOT_PLANNED,
-        clock: Clock = WALL_CLOCK,
+        clock: TimeSource = WALL_CLOCK,
     ) -> None:
         self._load, self._seed, self._share, self._clock = load, seed, share, clock
         self._timeline, self._phase, self._under_way = timeline, "warmup", planned.under_way

@@ -12,7 +12,7 @@ from gevent.event import Event
 from tokenswarm.contract.manifest import WarmupRecord
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator import warmup as steady
-from tokenswarm.generator.clock import WALL_CLOCK, Clock
+from tokenswarm.generator.clock import WALL_CLOCK, TimeSource
 from tokenswarm.generator.reporter import Reporter
 from tokenswarm.scenario.load import Load
 
@@ -40,7 +40,7 @@ class LoadProcesses:
     latency_name: str = "TTFT"
     in_flight: Callable[[], int] | None = None
     exhausted: Callable[[], bool] = lambda: False
-    clock: Clock = WALL_CLOCK
+    clock: TimeSource = WALL_CLOCK
 
 
 class PhaseController:

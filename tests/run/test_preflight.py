@@ -16,6 +16,7 @@ import pytest
 from tokenswarm.base import endpoint as base
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.lookup import ENDPOINTS
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract.manifest import PreflightRecord
 from tokenswarm.run.first_request import FURTHER_S, LoadToCheck, first_prompt, send_first_request
@@ -308,6 +309,33 @@ def test_completions_are_asked_on_their_path_with_a_prompt(endpoint: Endpoint) -
     record = by_own_client(endpoint.load("m", "endpoint.api=completions"))
     path, _, body = endpoint.asked[-1]
     assert path == "/v1/completions" and isinstance(body["prompt"], str) and not record.sdk_compatible
+
+
+_HOSTED = ("azure", "openai")  # which take the other field for a length
+_ENGINES_OF_OWN = ("vllm", "sglang", "trtllm", "llama.cpp")  # which know ignore_eos
+
+
+@pytest.mark.parametrize("name", sorted(ENDPOINTS.files()))
+def test_what_each_preset_sends(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("API_KEY", KEY)
+    monkeypatch.setenv("TOKENSWARM_SECRETS", "")
+    if name == "together":
+        endpoint.models = (200, [{"id": "m"}])
+    elif name == "gemini":
+        endpoint.models = (200, {"data": [{"id": "models/m"}]})
+    record = by_own_client(endpoint.load("m", f"endpoint.preset={name} output.ignore_eos=true", KEY))
+    listed = [path for path, _, body in endpoint.asked if body is None]
+    path, headers, body = endpoint.asked[-1]
+    sent = {key.lower(): value for key, value in headers.items()}
+    azure = name == "azure"
+    assert listed == ([] if azure else ["/v1/models"]) and record.model == "m"
+    assert path == "/v1/chat/completions" + ("?api-version=2024-10-21" if azure else "")
+    assert (sent.get("api-key"), sent.get("authorization")) == ((KEY, None) if azure else (None, f"Bearer {KEY}"))
+    assert ("max_completion_tokens" in body, "max_tokens" in body) == (
+        (True, False) if name in _HOSTED else (False, True)
+    )
+    assert ("ignore_eos" in body) is (name in _ENGINES_OF_OWN)
+    assert body["stream_options"] == {"include_usage": True} and "temperature" in body
 
 
 def test_a_redirect_of_the_request_alone_is_explained_and_not_followed(endpoint: Endpoint) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokenswarm.base.numbers import json_value
 from tokenswarm.contract.tables import ANSWERS_JSONL, CUT_BY_LENGTH
 
 _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t\r"} | {127: 0x2421}
@@ -50,7 +50,7 @@ def visible(text: str) -> str:
 
 def _answer(line: str) -> KeptAnswer | None:
     try:
-        table = json.loads(line)
+        table = json_value(line)
     except ValueError:
         return None
     if not isinstance(table, dict) or not isinstance(table.get("text"), str):

@@ -1,5 +1,5 @@
 """A description in TOML, however it was changed, is read or refused in one sentence: scenarios, engines, endpoints,
-claims."""
+claims, spaces of settings, tiers, profiles of the simulator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ from tokenswarm.base.toml_text import toml_text
 from tokenswarm.claim_checks.claim import load_claim
 from tokenswarm.engines import load_description
 from tokenswarm.scenario.loading import load_scenario
+from tokenswarm.scenario.slo_tiers import tiers_of
+from tokenswarm.series.space import Limits, load_space
+from tokenswarm.sim.hardware import load_profile
 
+LIMITS = Limits({"max_num_seqs": "it is the engine's own"}, gpus=2)
+PROFILES = COMPOSE_DIR.parent / "tokenswarm" / "sim" / "profiles"
 CLAIMS = COMPOSE_DIR.parent / "claims"
 READERS: dict[Path, Callable[[Path], object]] = {
     **dict.fromkeys(sorted(SCENARIOS_DIR.glob("*.toml")), lambda path: load_scenario(str(path)).endpoint.form()),
@@ -32,6 +37,9 @@ READERS: dict[Path, Callable[[Path], object]] = {
         lambda path: load_scenario("rag", {"endpoint.preset": str(path)}).endpoint.form(),
     ),
     **dict.fromkeys(sorted(CLAIMS.glob("[a-z]*.toml")), lambda path: load_claim(path)),
+    **dict.fromkeys(sorted((COMPOSE_DIR / "tune").glob("*.toml")), lambda path: load_space(str(path), LIMITS)),
+    **dict.fromkeys(sorted((COMPOSE_DIR / "tiers").glob("*.toml")), lambda path: tiers_of(str(path), 0.9)),
+    **dict.fromkeys(sorted(PROFILES.glob("*.toml")), lambda path: load_profile(str(path))),
 }
 
 

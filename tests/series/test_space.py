@@ -93,3 +93,21 @@ def test_a_candidate_that_the_scenario_has_already_is_the_default_and_not_raced_
     assert names == [DEFAULT, "max_num_seqs=4 prefill_budget=512 speculation=unset sim.block_size=16"]
     with pytest.raises(ValueError, match="holds no candidate"):
         space_of({"sample": "list", "candidates": [{"max_num_seqs": 2}]}, limits)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"settings": 5}, "settings should be a table"),
+        ({"settings": {"tensor_parallel": ["a"]}}, "whole numbers above 0"),
+        ({"settings": {"tensor_parallel": [True]}}, "whole numbers above 0"),
+        ({"sample": "list", "candidates": 5}, "list of tables"),
+        ({"sample": "list", "candidates": [5]}, "list of tables"),
+        ({"sample": "random", "size": "many", "settings": {"a": [1]}}, "size is .many., but should be a whole number"),
+        ({"sample": "random", "seed": 1.5, "settings": {"a": [1]}}, "seed is 1.5, but should be a whole number"),
+        ({"sample": "random", "settings": {f"s{n}": list(range(100)) for n in range(9)}}, "combinations, at most"),
+    ],
+)
+def test_what_is_no_space_is_refused_with_what_it_should_be(data: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        space_of(data, Limits({}, gpus=2))

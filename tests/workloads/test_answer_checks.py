@@ -160,7 +160,7 @@ def test_bounded_patterns_of_schemas_say_what_the_library_says(answer: dict, pat
         ('{"kind": "a"}', "'parts' is a required property"),
         ('{"kind": "a\x07"}', "no JSON: Invalid control character at: line 1 column 12 (char 11)"),
         ("NaN", "no JSON: NaN is not JSON"),
-        ("[" * 100_000, "no JSON that can be read: too deeply nested"),
+        ("[" * 100_000, "no JSON: it is nested too deeply"),
     ],
 )
 def test_a_check_by_a_schema_says_what_is_wrong(answer: str, why: str | None) -> None:
@@ -189,3 +189,11 @@ def test_a_second_check_is_named_by_its_own_words() -> None:
     assert why_not(prompt.check, "2") == "the scenario's own check does not pass"
     assert why_not(prompt.check, "1") is None
     assert why_not(with_check(replace(prompt, check=None), check_of(Output(check="json"))).check, "x") is not None
+
+
+@pytest.mark.parametrize("depth", [50, 400, 900])
+def test_a_schema_that_leads_to_itself_judges_an_answer_of_any_depth(depth: int) -> None:
+    lists = {"type": "array", "items": {"$ref": "#/$defs/lists"}}
+    check = fits_schema({"$ref": "#/$defs/lists", "$defs": {"lists": lists}})
+    why = why_not(check, "[" * depth + "]" * depth)
+    assert why == (None if depth == 50 else "too deeply nested to be held against the schema")

@@ -26,12 +26,26 @@ def read_note(path: Path, kind: type[Noted]) -> Noted | None:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits. Raises UserError (DATA) if it cannot be read."""
+    """SHA-256 of a file, in hexadecimal digits. Raises UserError (DATA) if it cannot be read, or only once."""
+    if is_read_once(path):
+        raise UserError(
+            Exit.DATA,
+            f"{path} is a pipe or a device, which can be read only once, and each load-generating process reads it: "
+            "write what it gives to a file",
+        )
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise UserError(Exit.DATA, f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def is_read_once(path: Path) -> bool:
+    """Whether a path is that of a pipe or a device, which may give nothing for ever; /dev/stdin is another one in each
+    process."""
+    text = os.fspath(path)
+    special = not os.path.isfile(path) and not os.path.isdir(path) and os.path.exists(path)
+    return special or text.startswith(("/dev/fd/", "/dev/std", "/proc/self/"))
 
 
 def is_there(path: Path) -> bool:

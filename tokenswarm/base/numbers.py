@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
+from typing import Any
 
 LARGEST = 1e15
 """No count, time or rate of a run comes near it; whole numbers up to here are exact in a float too."""
@@ -38,6 +40,15 @@ def sane_json(text: str | bytes) -> object:
         value = json.loads(text, parse_float=_sane_float, parse_int=_sane_int, parse_constant=lambda _: None)
         escaped = b"\\ud" in text.lower() if isinstance(text, bytes) else "\\ud" in text.lower()
         return _writable(value) if escaped else value
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def json_value(text: str | bytes, constants: Callable[[str], Any] | None = None) -> Any:
+    """The value of a JSON text, as it stands; `constants` makes one of NaN and the like. Raises ValueError if it is
+    none, or is nested too deeply to be read."""
+    try:
+        return json.loads(text, parse_constant=constants)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

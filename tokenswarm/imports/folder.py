@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import digest, make_folder
+from tokenswarm.base.numbers import json_value
 from tokenswarm.contract.manifest import (
     CountsRecord,
     ImportedRecord,
@@ -168,7 +168,7 @@ def _write(folder: Path, run: ForeignRun, source: Path) -> None:
 
 def _is_ours(folder: Path) -> bool:
     try:
-        return isinstance(json.loads((folder / "run.json").read_text("utf-8")).get("imported"), dict)
+        return isinstance(json_value((folder / "run.json").read_text("utf-8")).get("imported"), dict)
     except (OSError, ValueError, AttributeError):
         return False
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
+from tokenswarm.base.files import is_read_once
 from tokenswarm.scenario.values import LONGEST_S
 
 AFTER_LAST_S = 1.0
@@ -22,6 +23,8 @@ def read_times(path: str, sha256: str | None = None) -> tuple[float, ...]:
     """
     times = []
     try:
+        if is_read_once(Path(path)):
+            raise ValueError(f"arrival_times_file {path} is a pipe or a device; write what it gives to a file")
         content = Path(path).read_bytes()
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
             raise ValueError(

@@ -62,9 +62,10 @@ def _read(name: str) -> Mapping[str, Mapping[str, float]]:
         raise UserError(Exit.USAGE, FILES.missing(file))
     try:
         tables = checked_tiers(decode(path.read_text("utf-8")).get("tiers"))
+        if isinstance(tables, str):
+            raise ValueError(f"tiers is '{tables}', but should be a table of tiers")
     except (OSError, ValueError) as error:
         raise UserError(Exit.USAGE, f"{path}: {error}") from None
-    assert not isinstance(tables, str)
     if not chosen:
         return tables
     few = {each: table for each, table in tables.items() if each == chosen or each.startswith(f"{chosen}-")}

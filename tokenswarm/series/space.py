@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ UNSET = "unset"
 """The value of a setting that is left to the engine."""
 MOST = 64
 """Candidates of a grid; more want `random`."""
+MOST_COMBINED = 100_000
+"""Combinations of settings of which some are drawn."""
 _PER_GPU = ("tensor_parallel", "data_parallel", "expert_parallel")
 _KEYS = ("title", "sample", "size", "seed", "settings", "candidates")
 
@@ -81,12 +84,15 @@ def space_of(data: Mapping[str, object], limits: Limits) -> Space:
     """The candidates of a space. Raises ValueError for what is no space."""
     if extra := set(data) - set(_KEYS):
         raise ValueError(f"unknown key '{min(extra)}' (known: {', '.join(_KEYS)})")
+    _check_kinds(data)
     notes: list[str] = []
     sample = data.get("sample", "grid")
     if sample == "list":
         chosen = [_flat(table(each)) for each in listed(data.get("candidates"))]
     else:
         values = _values(table(data.get("settings")), limits, notes)
+        if (size := math.prod(map(len, values.values()))) > MOST_COMBINED:
+            raise ValueError(f"its settings have {size} combinations, at most {MOST_COMBINED} are gone through")
         combined = [dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())]
         fitting = [each for each in combined if _fits(each, limits) and not limits.is_default(each)]
         chosen = _sampled(fitting, str(sample), data)
@@ -100,11 +106,23 @@ def space_of(data: Mapping[str, object], limits: Limits) -> Space:
     )
 
 
+def _check_kinds(data: Mapping[str, object]) -> None:
+    candidates = data.get("candidates", [])
+    if not isinstance(candidates, list) or not all(isinstance(each, Mapping) for each in candidates):
+        raise ValueError("candidates should be a list of tables: [[candidates]]")
+    if not isinstance(data.get("settings", {}), Mapping):
+        raise ValueError("settings should be a table with lists of values")
+    if _whole(data, "size", 16) < 1:
+        raise ValueError("size should be at least 1")
+
+
 def _values(settings: Mapping[str, object], limits: Limits, notes: list[str]) -> dict[str, list[object]]:
     values = {}
     for key, tried in _flat(settings).items():
         if not isinstance(tried, list) or not tried:
             raise ValueError(f"settings.{key} should be a list of values")
+        if key in _PER_GPU and not all(type(each) is int and each > 0 for each in tried):
+            raise ValueError(f"settings.{key} should be a list of whole numbers above 0")
         if key in limits.ignored:
             notes.append(f"{key} is left out: {limits.ignored[key]}")
             continue

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from tokenswarm.base.numbers import json_value
 from tokenswarm.sim.answers import AnswerSpec
 from tokenswarm.sim.constrained import TextForm, Tool, called, name_token, schema_of_format
 from tokenswarm.sim.jobs import TOKEN_BYTES
@@ -216,7 +217,7 @@ def _wanted(data: Mapping[str, object]) -> tuple[Mapping[str, object] | None, Te
 
 def _schema(text: str) -> object:
     try:
-        return json.loads(text)
+        return json_value(text)
     except ValueError:
         raise ApiError(400, "the schema is not JSON", "json_schema") from None
 
@@ -279,7 +280,7 @@ def _calls(calls: object) -> bytes:
         ):
             raise ApiError(400, "tool_calls must be a list of functions with a name, and arguments as text", "messages")
         try:
-            json.loads(function["arguments"])
+            json_value(function["arguments"])
         except ValueError:
             raise ApiError(400, "the arguments of a call in the history are not JSON", "messages") from None
         parts.append(name_token(function["name"]) + encode(function["arguments"]))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import is_read_once
 from tokenswarm.base.sentences import unknown
 from tokenswarm.base.toml_text import NotToml, decode
 
@@ -125,6 +126,8 @@ def load_profile(name: str, **overrides: float | None) -> EngineProfile:
     Raises UserError(Exit.USAGE) for an unknown name, an unknown key, a missing one or a value of the wrong type.
     """
     path = Path(name) if name.endswith(".toml") else _PROFILES / f"{name}.toml"
+    if is_read_once(path):
+        raise UserError(Exit.USAGE, f"{path}: a profile is a file, not a pipe or a device")
     try:
         data = decode(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

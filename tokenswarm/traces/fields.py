@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from tokenswarm.base.numbers import json_value
 from tokenswarm.traces.request import Message
 
 MAX_TOKENS = 10**9
@@ -156,7 +156,7 @@ def table(row: Mapping[str, object], name: str) -> dict[str, object]:
     value = row.get(name)
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = json_value(value)
         except ValueError:
             raise ValueError(f"{name} is not a JSON object") from None
     if value is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,6 +13,7 @@ from jsonschema.validators import extend, validator_for
 
 from tokenswarm.base.bounded_patterns import bounded
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.numbers import json_value
 from tokenswarm.scenario.requests import Output
 from tokenswarm.workloads.base import Prompt
 
@@ -41,11 +41,9 @@ def why_not(check: Callable[[_Checked], bool] | None, checked: _Checked) -> str 
 def why_no_json(answer: str) -> str | None:
     """What keeps the whole answer from being one JSON value; NaN and Infinity are none."""
     try:
-        json.loads(answer, parse_constant=_refuse)
+        json_value(answer, constants=_refuse)
     except ValueError as error:
         return f"no JSON: {error}"
-    except RecursionError:
-        return "no JSON that can be read: too deeply nested"
     return None
 
 
@@ -81,7 +79,10 @@ def fits_schema(schema: Mapping[str, object], trusted: bool = False) -> Check:
 
 
 def _against_schema(validator: Validator, answer: str) -> str | None:
-    error = next(validator.iter_errors(json.loads(answer)), None)
+    try:
+        error = next(validator.iter_errors(json_value(answer)), None)
+    except RecursionError:  # by a schema that leads to itself
+        return "too deeply nested to be held against the schema"
     if error is None:
         return None
     place = "/".join(map(str, error.absolute_path))

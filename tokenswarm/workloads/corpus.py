@@ -6,7 +6,6 @@ A `Corpus` is one long string; `take` cuts excerpts out of it. Nothing here uses
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from typing import Any
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import at_home, is_there
+from tokenswarm.base.numbers import json_value
 from tokenswarm.workloads.text_files import UnreadableText, is_text_file, kind_of, read_lines, read_text
 
 DEFAULT_NAME = "pydoc_data.topics"
@@ -143,8 +143,8 @@ def _jsonl_texts(file: Path, lines: Iterable[str], limit: int) -> list[str]:
         if not line.strip():
             continue
         try:
-            text = json.loads(line)["text"]
-        except (ValueError, KeyError, TypeError, RecursionError):
+            text = json_value(line)["text"]
+        except (ValueError, KeyError, TypeError):
             text = None
         if not isinstance(text, str):
             raise UserError(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
+from tokenswarm.base.numbers import json_value
 from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, ReadRow, Row
 from tokenswarm.traces.request import Message, TraceRequest
@@ -53,7 +53,7 @@ def _messages(row: Row) -> list[Message]:
         value = row[field]
         if isinstance(value, str):
             try:
-                value = json.loads(value)
+                value = json_value(value)
             except ValueError:
                 raise ValueError(f"{field} is not a list of messages") from None
         return fields.messages(value)
@@ -94,7 +94,7 @@ def _value(cell: object) -> object:
     if not isinstance(cell, str):
         return cell
     try:
-        return json.loads(cell)
+        return json_value(cell)
     except ValueError:
         return cell
 

@@ -9,6 +9,7 @@ import pytest
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import digest, is_read_once
+from tokenswarm.base.tls import client_context
 from tokenswarm.scenario.arrival_times import read_times
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.sim.hardware import load_profile
@@ -44,8 +45,10 @@ def test_a_pipe_as_data_is_refused_at_once(pipe: Path, scenario: str) -> None:
         load_scenario(scenario, data=str(pipe))
 
 
-def test_so_are_one_of_arrival_times_and_one_as_a_profile(pipe: Path) -> None:
+def test_so_is_one_as_any_other_file(pipe: Path) -> None:
     with pytest.raises(ValueError, match="pipe or a device"):
         read_times(str(pipe))
     with pytest.raises(UserError, match="pipe or a device"):
         load_profile(str(pipe))
+    with pytest.raises(OSError, match="pipe or a device"):
+        client_context(str(pipe))

@@ -40,7 +40,7 @@ def digest(path: Path) -> str:
         raise UserError(Exit.DATA, f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def is_read_once(path: Path) -> bool:
+def is_read_once(path: str | Path) -> bool:
     """Whether a path is that of a pipe or a device, which may give nothing for ever; /dev/stdin is another one in each
     process."""
     text = os.fspath(path)

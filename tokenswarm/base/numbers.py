@@ -10,7 +10,6 @@ import json
 import math
 import re
 from collections.abc import Callable
-from typing import Any
 
 LARGEST = 1e15
 """No count, time or rate of a run comes near it; whole numbers up to here are exact in a float too."""
@@ -44,7 +43,7 @@ def sane_json(text: str | bytes) -> object:
         raise ValueError("it is nested too deeply") from None
 
 
-def json_value(text: str | bytes, constants: Callable[[str], Any] | None = None) -> Any:
+def json_value(text: str | bytes, constants: Callable[[str], object] | None = None) -> object:
     """The value of a JSON text, as it stands; `constants` makes one of NaN and the like. Raises ValueError if it is
     none, or is nested too deeply to be read."""
     try:

@@ -6,6 +6,8 @@ import os
 import ssl
 import threading
 
+from tokenswarm.base.files import is_read_once
+
 _KEY_LOG = "SSLKEYLOGFILE"
 _AUTHORITIES = "SSL_CERT_FILE"
 """What stands in it takes the place of the system's file, also where it cannot be read: then nobody is trusted."""
@@ -16,6 +18,8 @@ def client_context(ca_file: str | None = None) -> ssl.SSLContext:
     """A context for connections to servers; `ca_file`: the authorities, in place of the system's. Raises OSError for a
     file that cannot be read as certificates, and for nothing else: the variable by which Python writes the keys of all
     connections into a file is passed over, since a run is what was asked for."""
+    if ca_file is not None and is_read_once(ca_file):
+        raise OSError("it is a pipe or a device")
     with _lock:
         kept = os.environ.pop(_KEY_LOG, None)
         try:
@@ -35,6 +39,8 @@ def untrusted_hint() -> str:
 
 
 def _can_be_read(file: str) -> bool:
+    if is_read_once(file):
+        return False
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
     except (OSError, ValueError):

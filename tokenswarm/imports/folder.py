@@ -168,9 +168,10 @@ def _write(folder: Path, run: ForeignRun, source: Path) -> None:
 
 def _is_ours(folder: Path) -> bool:
     try:
-        return isinstance(json_value((folder / "run.json").read_text("utf-8")).get("imported"), dict)
-    except (OSError, ValueError, AttributeError):
+        manifest = json_value((folder / "run.json").read_text("utf-8"))
+    except (OSError, ValueError):
         return False
+    return isinstance(manifest, dict) and isinstance(manifest.get("imported"), dict)
 
 
 def _write_rows(folder: Path, run: ForeignRun, run_id: str) -> _Seen:

@@ -143,9 +143,10 @@ def _jsonl_texts(file: Path, lines: Iterable[str], limit: int) -> list[str]:
         if not line.strip():
             continue
         try:
-            text = json_value(line)["text"]
-        except (ValueError, KeyError, TypeError):
-            text = None
+            document = json_value(line)
+        except ValueError:
+            document = None
+        text = document.get("text") if isinstance(document, dict) else None
         if not isinstance(text, str):
             raise UserError(
                 Exit.CORPUS, f'corpus file {file}, line {number}: is not a JSON object with a text in "text"'

@@ -128,8 +128,19 @@ def refuse_undecodable(arguments: Sequence[str]) -> None:
         try:
             argument.encode("utf-8")
         except UnicodeEncodeError:
-            shown = argument.encode("utf-8", "backslashreplace").decode()
-            raise UserError(Exit.USAGE, f"the argument '{shown}' is not UTF-8; give it in UTF-8") from None
+            raise UserError(Exit.USAGE, _why_undecodable(argument)) from None
+
+
+def _why_undecodable(argument: str) -> str:
+    try:
+        meant = os.fsencode(argument).decode("utf-8")
+    except UnicodeDecodeError:
+        shown = argument.encode("utf-8", "backslashreplace").decode()
+        return f"the argument '{shown}' is not UTF-8; give it in UTF-8"
+    return (
+        f"the argument '{meant}' cannot be used where Python is told of another encoding "
+        f"({sys.getfilesystemencoding()}): unset PYTHONUTF8, or set LC_ALL=C.UTF-8"
+    )
 
 
 def _commands() -> list[ModuleType]:

@@ -19,6 +19,15 @@ def test_an_argument_that_is_not_utf8_is_refused_in_a_sentence(capsys: pytest.Ca
     assert "the argument 'bad\\udcff' is not UTF-8" in capsys.readouterr().err
 
 
+def test_one_that_is_but_cannot_be_used_says_which_variable_is_to_blame(tmp_path: Path) -> None:
+    around = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    run = subprocess.run(
+        [sys.executable, "-m", "tokenswarm", "report", tmp_path / "ü"], env=around, capture_output=True, timeout=60
+    )
+    assert run.returncode == 2
+    assert b"unset PYTHONUTF8" in run.stderr and run.stderr.count(b"\n") == 1
+
+
 def test_locusts_own_variables_are_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCUST_RUN_TIME", "1s")
     monkeypatch.setenv("LOCUST_SKIP_MONKEY_PATCH", "1")

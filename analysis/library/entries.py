@@ -13,6 +13,7 @@ from tokenswarm.analysis.verdict.outcome import VALID
 from tokenswarm.analysis.wording import load_sentence
 
 from tokenswarm.base.errors import UserError
+from tokenswarm.base.files import is_read_once
 from tokenswarm.contract.engine_title import title_or_name
 from tokenswarm.contract.manifest import LoadRecord, Manifest, manifest_of, read_object
 from tokenswarm.contract.metric import Latency
@@ -218,6 +219,8 @@ def _entry_of_run(folder: Path, name: str, run: _Header | Manifest, **ended: Unp
 def _short(folder: Path) -> _Short:
     """Quickly where the file is as we write it; by the tolerant reader, field by field, where it is not."""
     try:
+        if is_read_once(folder / SUMMARY_JSON):  # a pipe, at which this would wait for ever
+            raise OSError
         short = _SHORT.decode((folder / SUMMARY_JSON).read_bytes())
         if short.format <= SUMMARY_FORMAT:
             return short

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.files import write_whole
+from tokenswarm.base.files import is_read_once, write_whole
 from tokenswarm.base.numbers import sane_json
 from tokenswarm.contract.levels import LevelRecord, Number
 from tokenswarm.contract.tables import FORMAT, MANIFEST_JSON
@@ -435,6 +435,8 @@ def read_object(path: Path) -> dict[str, object]:
     """The JSON object that a file of a run folder holds. Raises UserError (RUN_FOLDER) if it cannot be read, or holds
     something else."""
     try:
+        if is_read_once(path):
+            raise ValueError("it is a pipe or a device")
         content = sane_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(Exit.RUN_FOLDER, f"{path} cannot be read: {error}") from None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tempfile
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from tokenswarm.analysis.library.entries import read_library
+from tokenswarm.analysis.library.entries import DAMAGED, read_library
 from tokenswarm.analysis.render.library_page import library_list
 
 from tokenswarm.base.errors import UserError
@@ -103,3 +104,11 @@ def test_results_of_any_content_are_listed_or_passed_over(folders: dict[str, dic
                 read_state(results / name)
             except UserError as error:
                 assert "\n" not in str(error)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    for name in ("run.json", "summary.json", "capacity.json", "comparison.json"):
+        (tmp_path / f"with-{name}").mkdir()
+        os.mkfifo(tmp_path / f"with-{name}" / name)
+    entries = read_library(tmp_path)
+    assert entries and {entry.kind for entry in entries} == {DAMAGED}

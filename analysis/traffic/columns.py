@@ -75,7 +75,7 @@ def collect(requests: Iterable[TrafficRequest]) -> Traffic:
         if request.input_tokens is None and request.messages is not None:
             lengths["input_tokens"], estimated = len(text) // BYTES_PER_TOKEN, True
         if request.output_tokens is None and request.expected is not None:
-            lengths["output_tokens"], estimated = len(request.expected.encode()) // BYTES_PER_TOKEN, True
+            lengths["output_tokens"], estimated = -(-len(request.expected.encode()) // BYTES_PER_TOKEN), True
         for name, value in (("time_s", request.time_s), ("delay_s", request.delay_s), *lengths.items()):
             columns[name].append(np.nan if value is None else value)
         session_of.append(-1 if request.session is None else sessions.setdefault(request.session, len(sessions)))

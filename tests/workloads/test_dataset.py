@@ -167,15 +167,17 @@ def test_a_data_set_needs_its_file(corpus):
         workloads.create(load_scenario("dataset"), corpus, 1, "")
 
 
-def test_what_of_a_file_is_not_sent_or_may_not_fit_is_said(make):
+def test_what_a_file_was_taken_for_and_what_of_it_is_not_sent_or_may_not_fit_is_said(make):
+    (note,) = make(ROWS).notes()
+    whole = "The 40 prompts of prompts.jsonl, read as plain JSON of prompts, are asked in 40 sessions"
+    assert note == f"{whole}; 40 of the answers are compared with expected ones (contains)."
+    assert make(ROWS, "dataset.check=none").notes() == [f"{whole}."]
     rows = [*ROWS * 3, {"prompt": "word " * 20_000}]
-    (note,) = make(rows).notes()
-    assert note == "1 of its prompts seem longer than the context of 16,384 tokens."
+    assert make(rows).notes()[0].endswith("; 1 of its prompts seem longer than the context of 16,384 tokens.")
     (note,) = make([*rows[:120], "not an object"]).notes()
-    assert note == "1 of the 121 rows of prompts.jsonl cannot be read and are left out."
+    assert note.endswith("; 1 of the 121 rows of prompts.jsonl cannot be read and are left out.")
     (note,) = make(rows, "dataset.max_sessions=40").notes()
-    assert note == "81 of its requests are of sessions beyond the first 40."
-    assert make(ROWS).notes() == []
+    assert note.endswith("; 81 of its requests are of sessions beyond the first 40.")
 
 
 def test_a_pattern_that_is_none_is_refused_before_anything_is_asked(make):

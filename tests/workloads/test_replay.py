@@ -72,8 +72,8 @@ def test_what_is_left_out_is_said(tmp_path: Path, corpus: Corpus) -> None:
     scenario = load_scenario("replay", {}, write(tmp_path / "t.jsonl", rows))
     (note,) = workloads.create(scenario, corpus, 1, "").notes()
     assert note == (
-        "2 requests in 2 sessions of t.jsonl are replayed; 1 stood out of order and were put in order, "
-        "1 do not fit into the context and were left out."
+        "2 requests in 2 sessions of t.jsonl, read as Mooncake, are replayed; 1 stood out of order and were put in "
+        "order, 1 do not fit into the context and were left out."
     )
 
 

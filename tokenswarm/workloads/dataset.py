@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tokenswarm.base.bounded_patterns import NoPattern, bounded
 from tokenswarm.base.errors import Exit, UserError
@@ -59,6 +59,12 @@ class DatasetSettings(TraceFileSettings):
         default=100_000, description="maximum number of sessions kept in memory: the first ones in the file"
     )
 
+    @field_validator("check", mode="before")
+    @classmethod
+    def _none_is_a_word(cls, value: object) -> object:
+        """SET reads `none` as no value at all."""
+        return "none" if value is None else value
+
     @classmethod
     def completed_scenario(
         cls, values: dict[str, object], table: dict[str, object], explicit: Collection[str]
@@ -79,7 +85,8 @@ class Pool:
     """The sessions of a file, each with the requests of its turns, and what several of them begin with.
 
     shared: leading characters that a session's first message has in common with other sessions', by text. weights:
-    cumulated, one for each session. further: requests of sessions for which there was no room.
+    cumulated, one for each session. further: requests of sessions for which there was no room. title: of the file's
+    format.
     """
 
     sessions: tuple[tuple[TraceRequest, ...], ...]
@@ -87,6 +94,7 @@ class Pool:
     weights: tuple[float, ...]
     further: int = 0
     reading: ReadingNotes = field(default_factory=ReadingNotes)
+    title: str = ""
 
 
 class DatasetWorkload(Workload):
@@ -111,21 +119,24 @@ class DatasetWorkload(Workload):
             Random(f"{seed}/order").shuffle(self._order)
 
     def notes(self) -> list[str]:
-        """What of the file is not sent, and what is likely not to fit."""
+        """What the file was taken for, what of it is not sent, and what is likely not to fit."""
         reading, file = self._pool.reading, Path(self.settings.file).name
-        lengths = [
-            request.input_tokens or estimated_tokens(present(request.messages))
-            for requests in self._pool.sessions
-            for request in requests
-        ]
+        asked = [request for requests in self._pool.sessions for request in requests]
+        expected = sum(request.expected is not None for request in asked) if self.settings.check != "none" else 0
+        lengths = [request.input_tokens or estimated_tokens(present(request.messages)) for request in asked]
         too_long = sum(length > self._context_tokens for length in lengths) if self._context_tokens else 0
+        what = (
+            f"The {len(asked):,} prompts of {file}, read as {self._pool.title}, are asked in "
+            f"{len(self._pool.sessions):,} sessions"
+        )
         parts = (
+            (expected, f"of the answers are compared with expected ones ({self.settings.check})"),
             (reading.bad_rows, f"of the {reading.rows:,} rows of {file} cannot be read and are left out"),
             (self._pool.further, f"of its requests are of sessions beyond the first {len(self._pool.sessions):,}"),
             (too_long, f"of its prompts seem longer than the context of {self._context_tokens:,} tokens"),
         )
         counted = [f"{count:,} {what}" for count, what in parts if count]
-        return [f"{'; '.join(counted)}."] if counted else []
+        return [f"{'; '.join([what, *counted])}."]
 
     def session(self, phase: str, number: int) -> DatasetSession:
         """Session `number` of a phase."""
@@ -266,4 +277,5 @@ def _pool(source: TraceFile, max_sessions: int) -> Pool:
         tuple(accumulate(weights)),
         further,
         trace.notes,
+        trace.format.title,
     )

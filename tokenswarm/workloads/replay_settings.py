@@ -145,12 +145,14 @@ class ReplaySettings(TraceFileSettings):
 
 @dataclass(frozen=True, slots=True)
 class ReplayTrace:
-    """A trace as it is replayed. `shared`: ids of blocks, as (scope, id), that several requests have."""
+    """A trace as it is replayed. `shared`: ids of blocks, as (scope, id), that several requests have; `title`: of its
+    format."""
 
     recording: Recording
     reading: ReadingNotes
     ranks: Ranks
     shared: frozenset[tuple[str, int]]
+    title: str = ""
 
 
 def trace_of(settings: ReplaySettings, seed: int) -> ReplayTrace:
@@ -198,6 +200,7 @@ def _read(source: TraceFile, selection: Selection) -> ReplayTrace:
         trace.notes,
         Ranks(*ranks_among_siblings(recording.sessions)),
         frozenset(key for key, count in times.items() if count > 1),
+        trace.format.title,
     )
 
 
@@ -205,7 +208,7 @@ def note_of(trace: ReplayTrace, settings: ReplaySettings) -> str:
     recording = trace.recording
     parts = [
         f"{recording.requests:,} requests in {len(recording.sessions):,} sessions of "
-        f"{Path(settings.file).name} are replayed"
+        f"{Path(settings.file).name}, read as {trace.title}, are replayed"
     ]
     if trace.reading.bad_rows:
         parts.append(f"{trace.reading.bad_rows:,} of its {trace.reading.rows:,} rows cannot be read")

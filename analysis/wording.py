@@ -189,3 +189,11 @@ def load_sentence(load: LoadRecord, levels: Sequence[LevelFigures] = ()) -> str:
     if parts and load.prompts == "cold":
         parts.append("cold prompts")
     return ", ".join(parts) or "load not known"
+
+
+def sampled_hits(share: float) -> str:
+    """What a hit rate is an estimate from."""
+    return (
+        f"there are too many blocks to look at each: hits are of one in {1 / share:,.0f}, drawn by content, "
+        "with 95% errors"
+    )

@@ -132,12 +132,22 @@ def _beginnings(ids: np.ndarray, starts: np.ndarray) -> np.ndarray:
     lengths = np.diff(starts)
     place = np.arange(len(ids), dtype=np.uint64) - np.repeat(starts[:-1].astype(np.uint64), lengths)
     with np.errstate(over="ignore"):
-        total = _mixed(ids.astype(np.uint64))
+        total = mixed(ids.astype(np.uint64))
         total += place * _GOLDEN
-        total = np.cumsum(_mixed(total), dtype=np.uint64)
+        total = np.cumsum(mixed(total), dtype=np.uint64)
         before = np.concatenate((np.zeros(1, dtype=np.uint64), total))[starts[:-1]]
         total -= np.repeat(before, lengths)
         return total
+
+
+def mixed(values: np.ndarray) -> np.ndarray:
+    """SplitMix64's finishing step (Steele, Lea, Flood 2014): every bit of the input moves half of the output's."""
+    values = values + _GOLDEN
+    for shift, factor in ((np.uint64(30), _MIX[0]), (np.uint64(27), _MIX[1])):
+        values ^= values >> shift
+        values *= factor
+    values ^= values >> np.uint64(31)
+    return values
 
 
 def _times(node: np.ndarray) -> np.ndarray:
@@ -154,16 +164,6 @@ def _times(node: np.ndarray) -> np.ndarray:
     counts = edges[1:] - edges[:-1]
     times[order] = np.repeat(counts, counts)
     return times
-
-
-def _mixed(values: np.ndarray) -> np.ndarray:
-    """SplitMix64's finishing step (Steele, Lea, Flood 2014): every bit of the input moves half of the output's."""
-    values = values + _GOLDEN
-    for shift, factor in ((np.uint64(30), _MIX[0]), (np.uint64(27), _MIX[1])):
-        values ^= values >> shift
-        values *= factor
-    values ^= values >> np.uint64(31)
-    return values
 
 
 def _leaf_first(request: np.ndarray) -> np.ndarray:

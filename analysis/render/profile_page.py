@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.render.assets import chart_page, environment
 from tokenswarm.analysis.render.chart import PALETTE, Chart, axis, count_axis, line, numbers, plain
 from tokenswarm.analysis.render.profile_rows import Named, profile_rows
@@ -34,6 +35,10 @@ def _notes(profiles: Sequence[Named]) -> list[str]:
         if each.estimated
     ]
     for name, each in profiles:
+        if each.hit_rate is not None and each.hit_rate.sampled is not None:
+            errors = [point.error for point in each.hit_rate.lru] + [point.error for point in each.hit_rate.blocks]
+            error = max(error or 0.0 for error in errors)
+            notes.append(f"{name}: {text.sampled_hits(each.hit_rate.sampled)}, at most ± {100 * error:.2g} points.")
         if each.hit_rate is None and "hit_rate" in each.why:
             notes.append(f"{name}: what prompts share is not known: {each.why['hit_rate']}.")
     return notes

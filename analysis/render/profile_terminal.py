@@ -122,8 +122,11 @@ def _shared(shared: SharedFigures) -> list[str]:
 
 def _hits(hits: HitRates) -> list[str]:
     lines = [
-        f"a cache without limits finds {text.percent(point.rate)} in blocks of {point.size}" for point in hits.blocks
+        f"a cache without limits finds {_with_error(point.rate, point.error)} in blocks of {point.size}"
+        for point in hits.blocks
     ]
+    if hits.sampled is not None:
+        lines.append(text.sampled_hits(hits.sampled))
     if hits.half_at is not None and hits.ninety_at is not None:
         lines.append(
             f"half of it takes a KV cache of {hits.half_at:,} tokens, nine tenths {hits.ninety_at:,} "
@@ -132,10 +135,19 @@ def _hits(hits: HitRates) -> list[str]:
     return lines
 
 
+def _with_error(rate: float, error: float | None) -> str:
+    return text.percent(rate) if error is None else f"{text.percent(rate)} (± {100 * error:.2g} points)"
+
+
 def _curve(hits: HitRates) -> Table:
     table = Table("KV cache, tokens", "hit rate", "", box=box.SIMPLE_HEAD)
     table.columns[0].justify = table.columns[1].justify = "right"
+    longest = 36 if hits.sampled is None else 24
     shown = [point for point in hits.lru if point.rate > 0.002 * hits.unbounded] or hits.lru[-1:]
     for point in shown:
-        table.add_row(f"{point.tokens:,}", text.percent(point.rate), "█" * round(36 * point.rate / hits.unbounded))
+        table.add_row(
+            f"{point.tokens:,}",
+            _with_error(point.rate, point.error),
+            "█" * round(longest * point.rate / hits.unbounded),
+        )
     return table

@@ -8,14 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from tokenswarm.analysis.cache.hit_curve import beginnings
-
-BYTES_PER_TOKEN = 4
-"""Of text whose tokens nobody counted: the field's usual estimate for English."""
-TEXT_BLOCK = 16
-"""Tokens of a block of text, where there is too much of it to look at every token."""
-MAX_SINGLE_TOKENS = 20_000_000
-"""Tokens of text that are kept one by one, to see what caches with blocks of any size would find."""
+from tokenswarm.analysis.cache.sampled_curve import BlockSample
+from tokenswarm.analysis.traffic.prompt_blocks import BYTES_PER_TOKEN, BlockColumns, PromptBlocks, reordered_blocks
 
 
 class TrafficRequest(Protocol):
@@ -34,21 +28,14 @@ class TrafficRequest(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PromptBlocks:
-    """Each prompt as a row of ids of blocks of `block_tokens`: ids[starts[r] : starts[r + 1]] is request r's."""
-
-    ids: np.ndarray
-    starts: np.ndarray
-    block_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
 class Traffic:
     """A workload, by request in the order of the file. NaN, or -1 for `session`: not recorded.
 
     time_s: seconds. input_tokens, output_tokens: lengths; `estimated` if some of them are of characters. session:
     numbers from 0 on. delay_s: pause before the request in its session. blocks: None if no prompt is known.
-    block_sizes: sizes of blocks, in tokens, that were seen; more than one cannot be put together.
+    block_sizes: sizes of blocks, in tokens, that were seen; more than one cannot be put together. sample: where there
+    are too many blocks to keep, those of all prompts that were drawn; `blocks` are those of the first requests of the
+    file then.
     """
 
     time_s: np.ndarray
@@ -59,6 +46,7 @@ class Traffic:
     estimated: bool
     blocks: PromptBlocks | None
     block_sizes: tuple[int, ...]
+    sample: BlockSample | None = None
 
     def __len__(self) -> int:
         return len(self.time_s)
@@ -68,7 +56,7 @@ def collect(requests: Iterable[TrafficRequest]) -> Traffic:
     """The requests as columns. Text is cut into tokens of four bytes, where the file does not tell its blocks."""
     columns = {name: array("d") for name in ("time_s", "input_tokens", "output_tokens", "delay_s")}
     sessions: dict[str, int] = {}
-    session_of, blocks, sizes, estimated = array("q"), _BlockColumns(), set(), False
+    session_of, blocks, sizes, estimated = array("q"), BlockColumns(), set(), False
     for request in requests:
         text = b"" if request.messages is None else prompt_bytes(request.messages)
         lengths = {"input_tokens": request.input_tokens, "output_tokens": request.output_tokens}
@@ -86,12 +74,14 @@ def collect(requests: Iterable[TrafficRequest]) -> Traffic:
             blocks.add_text(text)
     block_tokens = next(iter(sizes)) if len(sizes) == 1 else None
     arrays = {name: np.frombuffer(column, dtype=np.float64) for name, column in columns.items()}
+    known, sample = (None, None) if len(sizes) > 1 else blocks.finished(block_tokens)
     return Traffic(
         **arrays,
         session=np.frombuffer(session_of, dtype=np.int64),
         estimated=estimated,
-        blocks=None if len(sizes) > 1 else blocks.finished(block_tokens),
+        blocks=known,
         block_sizes=tuple(sorted(sizes)),
+        sample=sample,
     )
 
 
@@ -108,92 +98,34 @@ def _text(content: object) -> str:
     return "" if content is None else str(content)
 
 
-class _BlockColumns:
-    """Ids of all prompts, one behind the other; of text, single tokens until there are too many of them."""
-
-    def __init__(self) -> None:
-        self._ids, self._starts = array("q"), array("q", [0])
-        self._of_text = self._of_ids = False
-        self._every = 1
-        self._scopes: dict[str, int] = {"": 0}
-
-    def add_ids(self, ids: list[int], scope: str) -> None:
-        """A prompt whose blocks have ids; equal ids of two scopes are two blocks."""
-        self._of_ids = True
-        if scope:  # a first id of its own would move the blocks by one, so every id is changed
-            shift = self._scopes.setdefault(scope, len(self._scopes)) << 40
-            ids = [each ^ shift for each in ids]
-        self._ids.extend(ids)
-        self._starts.append(len(self._ids))
-
-    def add_text(self, text: bytes) -> None:
-        """A prompt as text; one that is not known is empty."""
-        if text:
-            self._of_text = True
-            whole = len(text) // BYTES_PER_TOKEN * BYTES_PER_TOKEN
-            tokens = np.frombuffer(text[:whole], dtype=np.uint32)
-            if self._every > 1:
-                tokens = beginnings(tokens)[self._every - 1 :: self._every].view(np.int64)
-            self._ids.frombytes(tokens.astype(np.int64).tobytes())
-        self._starts.append(len(self._ids))
-        if self._of_text and self._every == 1 and len(self._ids) > MAX_SINGLE_TOKENS:
-            self._coarsen()
-
-    def finished(self, block_tokens: int | None) -> PromptBlocks | None:
-        """What was collected. None where no prompt is known, or some by their ids and some by their text."""
-        if self._of_text == self._of_ids or not len(self._ids):
-            return None
-        size = block_tokens if self._of_ids else self._every
-        return PromptBlocks(self._array(self._ids), self._array(self._starts), size) if size else None
-
-    def _coarsen(self) -> None:
-        whole = coarser(PromptBlocks(self._array(self._ids), self._array(self._starts), 1), TEXT_BLOCK)
-        self._every = TEXT_BLOCK
-        self._ids, self._starts = array("q", whole.ids.tobytes()), array("q", whole.starts.tobytes())
-
-    @staticmethod
-    def _array(column: array[int]) -> np.ndarray:
-        return np.frombuffer(column, dtype=np.int64)
+def with_all_blocks(traffic: Traffic) -> Traffic:
+    """The requests whose blocks are all kept: the first ones of the file, where there are too many blocks."""
+    if traffic.sample is None or traffic.blocks is None:
+        return traffic
+    return _of_places(traffic, np.arange(len(traffic.blocks.starts) - 1))
 
 
 def first_requests(traffic: Traffic, most: int) -> Traffic:
     """The first of them by time, or of the file where times are missing."""
+    traffic = with_all_blocks(traffic)
     if len(traffic) <= most:
         return traffic
-    order = np.argsort(traffic.time_s, kind="stable")[:most]  # NaN comes last, in the order of the file
-    return reordered(traffic, order)
+    return _of_places(traffic, np.argsort(traffic.time_s, kind="stable")[:most])  # NaN last, in the order of the file
 
 
 def reordered(traffic: Traffic, order: np.ndarray) -> Traffic:
-    """The requests of these places, in this order."""
+    """All requests, in this order."""
+    return _of_places(with_all_blocks(traffic), order)
+
+
+def _of_places(traffic: Traffic, places: np.ndarray) -> Traffic:
     return replace(
         traffic,
-        time_s=traffic.time_s[order],
-        input_tokens=traffic.input_tokens[order],
-        output_tokens=traffic.output_tokens[order],
-        session=traffic.session[order],
-        delay_s=traffic.delay_s[order],
-        blocks=None if traffic.blocks is None else reordered_blocks(traffic.blocks, order),
+        time_s=traffic.time_s[places],
+        input_tokens=traffic.input_tokens[places],
+        output_tokens=traffic.output_tokens[places],
+        session=traffic.session[places],
+        delay_s=traffic.delay_s[places],
+        blocks=None if traffic.blocks is None else reordered_blocks(traffic.blocks, places),
+        sample=None,
     )
-
-
-def reordered_blocks(blocks: PromptBlocks, order: np.ndarray) -> PromptBlocks:
-    """The prompts of these places, in this order."""
-    if len(order) == len(blocks.starts) - 1 and (np.diff(order) == 1).all():
-        return blocks
-    lengths = np.diff(blocks.starts)[order]
-    starts = np.concatenate(([0], np.cumsum(lengths)))
-    at = np.arange(starts[-1]) - np.repeat(starts[:-1] - blocks.starts[:-1][order], lengths)
-    return PromptBlocks(blocks.ids[at], starts, blocks.block_tokens)
-
-
-def coarser(blocks: PromptBlocks, block_tokens: int) -> PromptBlocks:
-    """The same prompts in larger blocks, a multiple of what they have; what fills no whole block is left out."""
-    if block_tokens == blocks.block_tokens:
-        return blocks
-    factor = block_tokens // blocks.block_tokens
-    chained = beginnings(blocks.ids, blocks.starts)
-    lengths = np.diff(blocks.starts)
-    place = np.arange(len(blocks.ids)) - np.repeat(blocks.starts[:-1], lengths)
-    starts = np.concatenate(([0], np.cumsum(lengths // factor)))
-    return PromptBlocks(chained[place % factor == factor - 1].view(np.int64), starts, block_tokens)

@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 from scipy import optimize, stats
 from tokenswarm.analysis.cache.hit_curve import beginnings
-from tokenswarm.analysis.traffic.columns import TEXT_BLOCK, PromptBlocks, Traffic, coarser, reordered
+from tokenswarm.analysis.traffic.columns import Traffic, reordered, with_all_blocks
+from tokenswarm.analysis.traffic.prompt_blocks import TEXT_BLOCK, PromptBlocks, coarser
 
 from tokenswarm.base.assumptions import TOKEN_S
 
@@ -90,6 +91,7 @@ class _Sessions:
 def fit(traffic: Traffic) -> Fit:
     """The figures of a workload. Raises ValueError, with a sentence, where no prompt's length is known."""
     traffic = _in_order(traffic)
+    traffic = with_all_blocks(traffic)
     if traffic.blocks is not None and traffic.blocks.block_tokens < TEXT_BLOCK:
         # By single tokens all texts begin alike: with the name of a role.
         traffic = replace(traffic, blocks=coarser(traffic.blocks, TEXT_BLOCK))

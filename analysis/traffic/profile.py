@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 from tokenswarm.analysis.cache.hit_curve import HitCurve, Uses, hit_curve, uses_of_blocks
-from tokenswarm.analysis.traffic.columns import Traffic, coarser, reordered_blocks
+from tokenswarm.analysis.cache.sampled_curve import BlockSample, sampled_curve
+from tokenswarm.analysis.traffic.columns import Traffic, with_all_blocks
+from tokenswarm.analysis.traffic.prompt_blocks import coarser, reordered_blocks
 
 BLOCK_SIZES = (1, 16, 64, 128)
 """Blocks, in tokens, that engines keep: SGLang's page, vLLM's block on GPUs, and larger ones (128: vLLM on CPUs)."""
@@ -70,22 +72,26 @@ class SharedFigures(msgspec.Struct):
 
 
 class CachePoint(msgspec.Struct):
-    """What an LRU cache of `tokens` tokens finds, as a share of the prompt tokens."""
+    """What an LRU cache of `tokens` tokens finds, as a share of the prompt tokens. error: half of a 95% interval; None
+    where the figure is exact."""
 
     tokens: int
     rate: float
+    error: float | None = None
 
 
 class BlockPoint(msgspec.Struct):
-    """What a cache without limits finds if it keeps blocks of `size` tokens."""
+    """What a cache without limits finds if it keeps blocks of `size` tokens; `error` as of CachePoint."""
 
     size: int
     rate: float
+    error: float | None = None
 
 
 class HitRates(msgspec.Struct):
     """Hits of a prefix cache, as shares of the prompt tokens. lru: at `block_tokens`, by the cache's size.
-    half_at, ninety_at: tokens of a cache that finds half, and nine tenths, of what one without limits finds."""
+    half_at, ninety_at: tokens of a cache that finds half, and nine tenths, of what one without limits finds. sampled:
+    share of the blocks that were looked at, where there are too many of them; None: all."""
 
     unbounded: float
     block_tokens: int
@@ -93,6 +99,7 @@ class HitRates(msgspec.Struct):
     lru: list[CachePoint]
     half_at: int | None
     ninety_at: int | None
+    sampled: float | None = None
 
 
 class TrafficProfile(msgspec.Struct):
@@ -122,8 +129,7 @@ class Sharing:
 
 def profile(traffic: Traffic, sharing: Sharing | None = None) -> TrafficProfile:
     """All figures of a workload. `sharing`: what its prompts share, where that is known otherwise than by blocks."""
-    order = np.argsort(traffic.time_s, kind="stable") if not np.isnan(traffic.time_s).any() else None
-    sharing = sharing or _sharing(traffic, order)
+    sharing = sharing or _sharing_of(traffic)
     result = TrafficProfile(
         requests=len(traffic),
         estimated=traffic.estimated,
@@ -196,17 +202,59 @@ def _sessions(traffic: Traffic) -> SessionFigures | None:
     return None if lengths is None else SessionFigures(len(turns), lengths, _lengths(traffic.delay_s))
 
 
-def _sharing(traffic: Traffic, order: np.ndarray | None) -> Sharing:
+def _sharing_of(traffic: Traffic) -> Sharing:
+    """Of more blocks than can be kept: what is fixed by the first requests of the file, hits by a sample of all."""
+    if traffic.sample is None:
+        return _sharing(traffic)
+    return Sharing(_sharing(with_all_blocks(traffic), sizes=False).shared, _sampled_rates(traffic, traffic.sample))
+
+
+def _order(traffic: Traffic) -> np.ndarray | None:
+    """The requests in the order of their times; None where that is the file's."""
+    return np.argsort(traffic.time_s, kind="stable") if not np.isnan(traffic.time_s).any() else None
+
+
+def _sampled_rates(traffic: Traffic, sample: BlockSample) -> HitRates:
+    size, order = sample.block_tokens, _order(traffic)
+    order = np.arange(len(traffic)) if order is None else order
+    known = traffic.input_tokens
+    whole = np.where(np.isnan(known), sample.counts * size, known).astype(np.int64)
+    sizes = sorted({size, *(each for each in BLOCK_SIZES if each % size == 0)})
+    curves = {each: sampled_curve(sample, whole, order, each // size) for each in sizes}
+    drawn = curves[base := _base_size(size)]
+    half_at, ninety_at = (
+        None if at is None or at < drawn.least_tokens else at for at in map(drawn.curve.size_for, (0.5, 0.9))
+    )
+    return HitRates(
+        drawn.curve.unbounded,
+        base,
+        [BlockPoint(each, made.curve.unbounded, made.unbounded_error) for each, made in curves.items()],
+        [
+            CachePoint(point.tokens, point.rate, drawn.error(point.tokens))
+            for point in _points(drawn.curve)
+            if point.tokens >= drawn.least_tokens
+        ],
+        half_at,
+        ninety_at,
+        sample.share,
+    )
+
+
+def _sharing(traffic: Traffic, *, sizes: bool = True) -> Sharing:
+    """`sizes`: for blocks of all sizes, not of the recorded one alone."""
     if traffic.blocks is None:
         return Sharing(None, None)
+    order = _order(traffic)
     blocks = traffic.blocks if order is None else reordered_blocks(traffic.blocks, order)
     session = traffic.session if order is None else traffic.session[order]
     whole = traffic.input_tokens if order is None else traffic.input_tokens[order]
     whole = np.where(np.isnan(whole), np.diff(blocks.starts) * blocks.block_tokens, whole).astype(np.int64)
-    sizes = sorted({blocks.block_tokens, *(size for size in BLOCK_SIZES if size % blocks.block_tokens == 0)})
     base = _base_size(blocks.block_tokens)
+    wanted = (
+        {blocks.block_tokens, *(size for size in BLOCK_SIZES if size % blocks.block_tokens == 0)} if sizes else {base}
+    )
     points, curve, uses, sized = [], None, None, blocks
-    for size in sizes:  # each divides the next
+    for size in sorted(wanted):  # each divides the next
         sized = coarser(sized, size)
         sized_uses = uses_of_blocks(sized.ids, sized.starts, whole, size)
         sized_curve = hit_curve(sized_uses, size)

@@ -46,7 +46,8 @@ def _synthetic(path: Path, recorded: Traffic) -> Traffic:
     """As many requests of the scenario, with blocks as large as those on record."""
     from dataclasses import replace
 
-    from tokenswarm.analysis.traffic.columns import BYTES_PER_TOKEN, coarser, collect
+    from tokenswarm.analysis.traffic.columns import collect
+    from tokenswarm.analysis.traffic.prompt_blocks import BYTES_PER_TOKEN, coarser
     from tokenswarm.scenario.loading import load_scenario
     from tokenswarm.workloads.corpus import load_corpus
     from tokenswarm.workloads.sample_requests import sample_requests

@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 from tokenswarm.analysis.render.profile_terminal import profile_table
-from tokenswarm.analysis.traffic import columns
+from tokenswarm.analysis.traffic import prompt_blocks
 from tokenswarm.analysis.traffic.columns import collect
 from tokenswarm.analysis.traffic.profile import profile
 
@@ -113,7 +113,7 @@ def test_much_text_is_kept_in_blocks_and_gives_the_same_rates(monkeypatch):
     heads = ["".join(rng.choices("abcdef", k=800)) for _ in range(3)]
     requests = [_asked(rng.choice(heads) + "".join(rng.choices("xyz", k=rng.randrange(900)))) for _ in range(200)]
     fine = profile(collect(requests)).hit_rate
-    monkeypatch.setattr(columns, "MAX_SINGLE_TOKENS", 5000)
+    monkeypatch.setattr(prompt_blocks, "MAX_SINGLE_TOKENS", 5000)
     coarse = profile(collect(requests)).hit_rate
     assert [point.size for point in coarse.blocks] == [16, 64, 128]
     assert coarse.blocks == fine.blocks[1:]
@@ -131,3 +131,43 @@ def test_the_profile_fits_a_terminal_of_80_columns(tmp_path):
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
     assert "hit rate" in text and "requests/s" in text
+
+
+def test_where_there_are_too_many_blocks_hits_are_estimated_from_a_sample_and_said_to_be(monkeypatch):
+    from rich.console import Console
+    from tokenswarm.analysis.cache import sampled_curve
+    from tokenswarm.analysis.render.profile_page import render_profiles
+
+    rng, sessions, requests = Random(1), [[0, 1, 2]], []
+    for number in range(4000):
+        ids = [*rng.choice(sessions[-400:]), *(10 * number + block for block in range(10, 15))]
+        sessions.append(ids if len(ids) < 40 else [0, 1, 2])
+        requests.append(
+            TraceRequest(
+                time_s=number * 1.0, input_tokens=16 * len(ids), hash_ids=ids, block_tokens=16, session=str(number % 99)
+            )
+        )
+    exact = profile(collect(requests))
+    monkeypatch.setattr(prompt_blocks, "MAX_BLOCKS", 20_000)
+    monkeypatch.setattr(prompt_blocks, "_AT_ONCE", 5_000)
+    monkeypatch.setattr(sampled_curve.BlockSampler.__init__, "__defaults__", (25_000,))
+    traffic = collect(requests)
+    assert len(traffic.blocks.ids) <= 20_040, "no more than that are kept"
+    found = profile(traffic)
+    assert (found.requests, found.input_tokens) == (exact.requests, exact.input_tokens)
+    assert exact.hit_rate.sampled is None and 0 < found.hit_rate.sampled <= 0.25
+    assert [point.size for point in found.hit_rate.blocks] == [point.size for point in exact.hit_rate.blocks]
+    for one, other in zip(found.hit_rate.blocks, exact.hit_rate.blocks, strict=True):
+        assert one.rate == pytest.approx(other.rate, abs=0.03) and one.error is not None and other.error is None
+    for point in found.hit_rate.lru:
+        wanted = [each.rate for each in exact.hit_rate.lru if each.tokens <= point.tokens][-1]
+        assert abs(point.rate - wanted) <= point.error + 0.01
+    assert len(found.hit_rate.lru) > 3
+    assert found.shared.fixed == pytest.approx(exact.shared.fixed, abs=0.05)
+    console = Console(width=100, record=True)
+    console.print(profile_table(found, "big.jsonl"))
+    shown = " ".join(console.export_text().split())
+    assert "too many blocks to look at each" in shown and "points)" in shown
+    assert "too many blocks to look at each" in render_profiles([("big.jsonl", found)])
+    console.print(profile_table(exact, "big.jsonl"))
+    assert "too many" not in console.export_text()

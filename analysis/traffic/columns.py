@@ -21,7 +21,7 @@ class TrafficRequest(Protocol):
     hash_ids: list[int] | None
     block_tokens: int | None
     scope: str
-    messages: list[dict[str, object]] | None
+    messages: Sequence[dict[str, object]] | None
     session: str | None
     delay_s: float | None
     expected: str | None

@@ -29,7 +29,7 @@ class TraceRequest:
     hash_ids: list[int] | None = None
     block_tokens: int | None = None
     scope: str = ""
-    messages: list[Message] | None = None
+    messages: Sequence[Message] | None = None
     session: str | None = None
     turn: int | None = None
     root: str | None = None
@@ -52,7 +52,15 @@ BYTES_PER_TOKEN = 4
 
 def estimated_tokens(messages: Sequence[Message]) -> int:
     """About how long a prompt is, by its bytes."""
-    return sum(len(_text(message.get("content")).encode("utf-8", "replace")) for message in messages) // BYTES_PER_TOKEN
+    return text_bytes(messages) // BYTES_PER_TOKEN
+
+
+def text_bytes(messages: Sequence[Message]) -> int:
+    """The bytes of their text. Messages that are not in memory know it as their own `text_bytes`."""
+    known = getattr(messages, "text_bytes", None)
+    if known is not None:
+        return int(known)
+    return sum(len(_text(message.get("content")).encode("utf-8", "replace")) for message in messages)
 
 
 def _text(content: object) -> str:

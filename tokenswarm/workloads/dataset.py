@@ -6,6 +6,7 @@ and no more: a session that is sent a second time gets another text at its very 
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -25,6 +26,7 @@ from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.values import Count
 from tokenswarm.traces.reader import ReadingNotes
 from tokenswarm.traces.request import TraceRequest, estimated_tokens
+from tokenswarm.traces.text_store import with_stored_texts
 from tokenswarm.workloads.base import (
     Message,
     Prompt,
@@ -84,13 +86,12 @@ class DatasetSettings(TraceFileSettings):
 class Pool:
     """The sessions of a file, each with the requests of its turns, and what several of them begin with.
 
-    shared: leading characters that a session's first message has in common with other sessions', by text. weights:
-    cumulated, one for each session. further: requests of sessions for which there was no room. title: of the file's
-    format.
+    shared: digests of first messages that several sessions have. weights: cumulated, one for each session. further:
+    requests of sessions for which there was no room. title: of the file's format.
     """
 
     sessions: tuple[tuple[TraceRequest, ...], ...]
-    shared: frozenset[str]
+    shared: frozenset[bytes]
     weights: tuple[float, ...]
     further: int = 0
     reading: ReadingNotes = field(default_factory=ReadingNotes)
@@ -184,7 +185,13 @@ class DatasetSession(Session):
     """A session on record. Its history has the answers on record, so that every engine gets the same prompts."""
 
     def __init__(
-        self, phase: str, number: int, requests: Sequence[TraceRequest], prefix: str, shared: frozenset[str], check: str
+        self,
+        phase: str,
+        number: int,
+        requests: Sequence[TraceRequest],
+        prefix: str,
+        shared: frozenset[bytes],
+        check: str,
     ) -> None:
         super().__init__(phase, number)
         self.turns = len(requests)
@@ -196,7 +203,7 @@ class DatasetSession(Session):
             messages = with_prefix(present(request.messages), self._prefix)
             if turn == 1:
                 first = content_text(present(request.messages)[0])
-                common = len(self._prefix) + (len(first) if first in self._shared else 0)
+                common = len(self._prefix) + (len(first) if _digest(first) in self._shared else 0)
             else:
                 common = common_chars(before, messages)
             yield Prompt(
@@ -246,13 +253,17 @@ def common_chars(before: Sequence[Message], messages: Sequence[Message]) -> int:
     return common
 
 
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 @lru_cache(maxsize=2)
 def _pool(source: TraceFile, max_sessions: int) -> Pool:
     """The file's sessions, read once in a process. Raises UserError (DATA) if it is not the file of that digest."""
     file = source.path
     sessions: dict[str, list[TraceRequest]] = {}
     trace, further = source.open(), 0
-    for number, request in enumerate(trace.requests()):
+    for number, request in enumerate(with_stored_texts(trace.requests())):
         if request.messages is None:
             raise UserError(
                 Exit.DATA, f"{file} holds no text: a workload of its lengths and times is a replay, not a data set"
@@ -264,7 +275,7 @@ def _pool(source: TraceFile, max_sessions: int) -> Pool:
         sessions.setdefault(key, []).append(request)
     if not sessions:
         raise UserError(Exit.DATA, f"{file} has no prompt in it")
-    firsts = Counter(content_text(present(requests[0].messages)[0]) for requests in sessions.values())
+    firsts = Counter(_digest(content_text(present(requests[0].messages)[0])) for requests in sessions.values())
     weights = [
         next((request.weight for request in requests if request.weight is not None), 1.0)
         for requests in sessions.values()
@@ -273,7 +284,7 @@ def _pool(source: TraceFile, max_sessions: int) -> Pool:
         raise UserError(Exit.DATA, f"all sessions of {file} have the weight 0")
     return Pool(
         tuple(map(tuple, sessions.values())),
-        frozenset(text for text, times in firsts.items() if times > 1),
+        frozenset(first for first, times in firsts.items() if times > 1),
         tuple(accumulate(weights)),
         further,
         trace.notes,

@@ -17,6 +17,7 @@ from tokenswarm.scenario.values import Count, Positive, PositiveSeconds, Seconds
 from tokenswarm.traces.reader import ReadingNotes
 from tokenswarm.traces.recording import Recording, Selection, ranks_among_siblings, recorded
 from tokenswarm.traces.request import BYTES_PER_TOKEN
+from tokenswarm.traces.text_store import with_stored_texts
 from tokenswarm.workloads.made_prompts import Ranks, allowed_ids
 from tokenswarm.workloads.trace_file import TraceFile, TraceFileSettings
 
@@ -184,7 +185,7 @@ def _read(source: TraceFile, selection: Selection) -> ReplayTrace:
     """Read once in a process. Raises UserError (DATA)."""
     file, trace = source.path, source.open()
     try:
-        recording = recorded(trace.requests(), selection)
+        recording = recorded(with_stored_texts(trace.requests()), selection)
     except ValueError as error:
         raise UserError(Exit.DATA, f"{file} cannot be replayed: {error}") from None
     if not recording.sessions:

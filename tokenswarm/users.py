@@ -46,7 +46,15 @@ from tokenswarm.generator.story import Ask, Pause, UserRules, asking, is_cut, th
 from tokenswarm.generator.think_times import think_times
 from tokenswarm.generator.turns import next_turn
 from tokenswarm.locust_extensions import metrics_port, web_ui_tab
-from tokenswarm.workloads.base import Message, Prompt, Session, cache_buster_prefix, shared_scope
+from tokenswarm.workloads.base import (
+    Message,
+    Prompt,
+    Session,
+    cache_buster_prefix,
+    content_text,
+    shared_scope,
+    with_prefix,
+)
 
 as_python_does()
 plugin.register(web_ui_tab, metrics_port)
@@ -119,18 +127,22 @@ class LLMUser(SessionUser):
 
     def prompt(
         self,
-        question: str,
+        question: str = "",
         system: str = "",
         check: Callable[[str], bool] | None = None,
         max_tokens: int | None = None,
         body: Mapping[str, object] | None = None,
+        messages: Sequence[Message] = (),
     ) -> Prompt:
-        """A prompt of your own in place of a session's: `question` is what is asked, `system` what many requests share.
+        """A prompt of your own in place of a session's: `question` is what is asked, `system` what many requests share,
+        `messages` a conversation in the API's form that stands between them, or alone.
 
         `check(answer)` fills the column valid_output; `body` holds further keys of the request body. The shared part is
         stamped as the scenario's are, so that no earlier run (and where prompts are cold, no warm-up) leaves it in the
         engine's prefix cache. None is made after the measured phase.
         """
+        asked: list[Message] = [{"role": "system", "content": system}] if system else []
+        asked += [*messages, *([{"role": "user", "content": question}] if question or not messages else [])]
         phase = self._process.phase()
         if phase == "drain":
             raise StopUser
@@ -138,14 +150,13 @@ class LLMUser(SessionUser):
         self._session_phase = self._session_origin = phase
         self._prompts += 1
         scope = shared_scope(self._plan.scenario.prompts.state, phase)
-        shared = cache_buster_prefix(self._process.plan.salt, scope) + system
-        messages: list[Message] = [{"role": "system", "content": shared}] if system else []
-        messages.append({"role": "user", "content": question if system else shared + question})
+        prefix = cache_buster_prefix(self._process.plan.salt, scope)
+        shared = content_text(asked[0]) if asked[0]["role"] == "system" else ""
         return Prompt(
-            messages,
+            with_prefix(asked, prefix),
             f"{phase}-user-{self._number:04d}-{self._prompts:05d}",
             1,
-            len(shared),
+            len(prefix) + len(shared),
             check=check,
             max_tokens=max_tokens,
             body=body,

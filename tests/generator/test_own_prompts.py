@@ -74,6 +74,42 @@ def test_a_question_alone_is_one_message_and_an_empty_salt_leaves_it_as_it_is() 
     assert (prompt.messages, prompt.max_tokens) == ([{"role": "user", "content": "Why?"}], 7)
 
 
+TALK = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Why?"},
+    {"role": "assistant", "content": "Because."},
+    {"role": "user", "content": "Really?"},
+]
+
+
+@pytest.mark.parametrize(("state", "different"), [("steady", 2), ("cold", 3)])
+def test_messages_of_ones_own_are_salted_at_their_very_start_and_else_left_as_they_are(
+    state: str, different: int
+) -> None:
+    process = FakeProcess(state=state)
+    user = user_of(process)
+    warm = user.prompt(messages=TALK)
+    process.now = "measure"
+    measured, again = user.prompt(messages=TALK, max_tokens=9, body={"tools": []}), user.prompt(messages=TALK)
+    other_run = user_of(FakeProcess("another", state)).prompt(messages=TALK)
+    assert len({prompt.messages[0]["content"][:8] for prompt in (warm, measured, other_run)}) == different
+    assert measured.messages == again.messages and measured.messages[1:] == TALK[1:]
+    assert measured.messages[0]["content"].endswith("\n\nBe brief.") and TALK[0]["content"] == "Be brief."
+    assert measured.shared_prefix_chars == len(measured.messages[0]["content"])
+    assert (measured.max_tokens, measured.body) == (9, {"tools": []})
+    assert measured.conversation != again.conversation
+
+
+def test_messages_stand_between_a_system_prompt_and_a_question_and_content_may_be_a_list() -> None:
+    user = user_of(FakeProcess(salt=""))
+    assert user.prompt("Really?", system="Be brief.", messages=TALK[1:3]).messages == TALK
+    parts = [{"role": "user", "content": [{"type": "text", "text": "Why?"}]}]
+    assert user.prompt(messages=parts).messages == parts
+    salted = user_of(FakeProcess()).prompt(messages=parts)
+    assert [part["text"] for part in salted.messages[0]["content"]][1:] == ["Why?"]
+    assert salted.shared_prefix_chars == len(salted.messages[0]["content"][0]["text"])
+
+
 def test_conversations_and_choices_are_a_user_s_own_and_the_same_again() -> None:
     def asked() -> list[tuple[str, float]]:
         process = FakeProcess()

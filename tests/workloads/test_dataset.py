@@ -11,7 +11,8 @@ from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.traces.request import TraceRequest
-from tokenswarm.workloads.dataset import check_for, taken, with_prefix
+from tokenswarm.workloads.base import with_prefix
+from tokenswarm.workloads.dataset import check_for, taken
 
 ROWS = [
     {"prompt": f"Question {n}?", "answer": f"Answer {n}", "max_tokens": 10 + n, "temperature": 0.5} for n in range(40)

@@ -260,6 +260,16 @@ def cache_buster_prefix(salt: str, scope: str) -> str:
     return f"{hashlib.sha256(f'{salt}/{scope}'.encode()).hexdigest()[:16]}\n\n" if salt else ""
 
 
+def with_prefix(messages: Sequence[Message], prefix: str) -> list[Message]:
+    """The messages with `prefix` at the very start of the first one."""
+    first, *others = messages
+    content = first.get("content")
+    if isinstance(content, list):
+        parts = [{"type": "text", "text": prefix}, *content] if prefix else content
+        return [{**first, "content": parts}, *others]
+    return [{**first, "content": prefix + (content or "")}, *others]
+
+
 def content_text(message: Message) -> str:
     """A message's content as one text: a list of parts, which a user's own class may send, as JSON; none as empty.
 

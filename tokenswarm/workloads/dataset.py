@@ -35,6 +35,7 @@ from tokenswarm.workloads.base import (
     cache_buster_prefix,
     content_text,
     rng_for,
+    with_prefix,
 )
 from tokenswarm.workloads.corpus import Corpus
 from tokenswarm.workloads.trace_file import TraceFile, TraceFileSettings
@@ -217,16 +218,6 @@ class DatasetSession(Session):
                 private=True,
             )
             before = messages
-
-
-def with_prefix(messages: Sequence[Message], prefix: str) -> list[Message]:
-    """The messages with `prefix` at the very start of the first one."""
-    first, *others = messages
-    content = first.get("content")
-    if isinstance(content, list):
-        parts = [{"type": "text", "text": prefix}, *content] if prefix else content
-        return [{**first, "content": parts}, *others]
-    return [{**first, "content": prefix + (content or "")}, *others]
 
 
 def check_for(request: TraceRequest, check: str) -> Callable[[str], bool] | None:

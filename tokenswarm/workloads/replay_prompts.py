@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tokenswarm.traces.recording import RecordedRequest
-from tokenswarm.workloads.base import Message, Prompt, chars_of
-from tokenswarm.workloads.dataset import common_chars, with_prefix
+from tokenswarm.workloads.base import Message, Prompt, chars_of, with_prefix
+from tokenswarm.workloads.dataset import common_chars
 from tokenswarm.workloads.made_prompts import Part, TextMaker, TokenMaker, common_parts
 from tokenswarm.workloads.replay_settings import ReplaySettings, ReplayTrace
 

@@ -17,10 +17,17 @@ from tokenswarm.base.errors import Exit
 _SIGNALS_ITSELF = "import os, signal, time\nos.kill(os.getpid(), signal.{name})\ntime.sleep(30)\n"
 
 
+def _as_in_a_terminal() -> None:
+    """Of a job in the background, such as these tests may be, SIGINT is ignored, and in what it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _run(folder: Path, module: str, *before: str) -> subprocess.CompletedProcess[str]:
     command = [*before, sys.executable, "-m", module, "scenarios"]
     found_first = os.environ | {"PYTHONPATH": str(folder)}  # no module is taken from the working folder
-    return subprocess.run(command, cwd=folder, env=found_first, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, cwd=folder, env=found_first, capture_output=True, text=True, timeout=60, preexec_fn=_as_in_a_terminal
+    )
 
 
 @pytest.mark.parametrize(("name", "by"), [("SIGINT", ""), ("SIGTERM", " by SIGTERM"), ("SIGHUP", " by SIGHUP")])
@@ -40,7 +47,14 @@ def test_after_the_imports_of_a_locustfile_signals_are_its_own_again(tmp_path: P
         "try: signal.raise_signal(signal.SIGINT)\n"
         "except KeyboardInterrupt: print('mine')\n"
     )
-    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=_as_in_a_terminal,
+    )
     assert (run.returncode, run.stdout, run.stderr) == (0, "mine\n", "")
 
 
@@ -77,5 +91,12 @@ def test_an_interrupt_of_plain_locust_is_one_sentence(tmp_path: Path) -> None:
         "import signal\n"
         "signal.raise_signal(signal.SIGINT)\n"
     )
-    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=_as_in_a_terminal,
+    )
     assert (run.returncode, run.stderr) == (Exit.INTERRUPTED, "tokenswarm: interrupted\n")

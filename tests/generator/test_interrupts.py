@@ -21,7 +21,8 @@ except KeyboardInterrupt:
 
 
 def _said(code: str) -> tuple[str, str]:
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    as_in_a_terminal = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    run = subprocess.run([sys.executable, "-c", as_in_a_terminal + code], capture_output=True, text=True, timeout=60)
     return run.stdout, run.stderr
 
 

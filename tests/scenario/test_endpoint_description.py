@@ -164,6 +164,13 @@ def test_a_path_and_a_query_stand_as_they_are(url: str, target: str) -> None:
     assert "?" not in endpoint.url
 
 
+def test_a_name_with_letters_of_any_language_is_asked_for_as_it_is_registered() -> None:
+    endpoint = Endpoint("http://bücher.example:8000")
+    assert (endpoint.host, endpoint.host_header) == ("xn--bcher-kva.example", "xn--bcher-kva.example:8000")
+    with pytest.raises(ValueError, match="not ASCII"):
+        Endpoint("http://" + "ü" * 80 + ".example")
+
+
 def test_paths_of_ones_own_count_from_the_base_url_or_with_two_slashes_from_the_root() -> None:
     form = scenario(
         "endpoint.chat_path=/generate endpoint.models_path=//models endpoint.query={a='b c&d'}"

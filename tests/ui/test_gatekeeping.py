@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
-from flask import Flask, Response
+from flask import Blueprint, Flask, Response
 from flask.testing import FlaskClient
+from flask_login import LoginManager, login_required
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenswarm.base.environment import UI_HOSTS_VARIABLE
+from tokenswarm.base.environment import PASSWORD_VARIABLE, UI_HOSTS_VARIABLE
 from tokenswarm.ui import gatekeeping
 from tokenswarm.ui.gatekeeping import is_known_host, known_hosts, wrong_edit, wrong_numbers
-from tokenswarm.ui.login import Attempts, is_good
+from tokenswarm.ui.login import Attempts, add_login, is_good
 
 KNOWN = frozenset({"localhost", "gpu-box"})
 
@@ -138,6 +141,66 @@ def test_the_more_logins_fail_the_longer_the_answer_takes_and_time_forgets() -> 
     waits = [attempts.failed(float(second)) for second in range(10)]
     assert waits[:3] == [0.0, 0.0, 1.0] and waits == sorted(waits) and waits[-1] == Attempts.LONGEST_S
     assert attempts.failed(10_000.0) == 0.0
+
+
+PASSWORD = "PLANTED-password"
+GOOD_LOGIN, WRONG = ({"username": "tokenswarm", "password": word} for word in (PASSWORD, "guessed"))
+
+
+@pytest.fixture
+def login(monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
+    """The login of a UI, and a page behind it."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, PASSWORD)
+    app = Flask(__name__)
+    pages = Blueprint("locust", __name__)
+    pages.add_url_rule("/", "index", login_required(lambda: "inside"))
+    pages.add_url_rule("/login", "login", lambda: "the form")
+    app.register_blueprint(pages)
+    add_login(SimpleNamespace(app=app, login_manager=LoginManager(app), auth_args={}))
+    return app.test_client()
+
+
+@pytest.mark.parametrize(
+    ("headers", "scheme", "secure"),
+    [({}, "http", False), ({"X-Forwarded-Proto": "https, http"}, "http", True), ({}, "https", True)],
+)
+def test_the_cookie_is_for_http_alone_and_under_tls_for_tls_alone(
+    login: FlaskClient, headers: dict[str, str], scheme: str, secure: bool
+) -> None:
+    answer = login.post("/login_submit", data=GOOD_LOGIN, headers=headers, base_url=f"{scheme}://localhost")
+    cookie = answer.headers["Set-Cookie"]
+    assert answer.headers["Location"] == "/" and ("Secure" in cookie) is secure
+    assert "HttpOnly" in cookie and "SameSite=Lax" in cookie
+
+
+def test_wrong_logins_are_answered_late_and_logged(
+    login: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("tokenswarm.ui.login.gevent.sleep", pauses.append)
+    for _ in range(4):
+        assert login.post("/login_submit", data=WRONG).headers["Location"] == "/login"
+    assert pauses == [0.0, 0.0, 1.0, 2.0]
+    assert caplog.text.count("a login from 127.0.0.1 failed") == 4 and "guessed" not in caplog.text
+    assert login.get("/").status_code == 401
+
+
+def test_while_two_of_an_address_are_answered_further_ones_are_turned_away(
+    login: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the one that is right of a thousand guesses at once would be told by its quick answer."""
+    seen: list[int] = []
+
+    def others_meanwhile(_: float) -> None:
+        if len(seen) < 3:
+            seen.append(0)
+            data = WRONG if len(seen) == 1 else GOOD_LOGIN
+            seen.append(login.application.test_client().post("/login_submit", data=data).status_code)
+
+    monkeypatch.setattr("tokenswarm.ui.login.gevent.sleep", others_meanwhile)
+    login.post("/login_submit", data=WRONG)
+    assert 429 in seen
+    assert login.post("/login_submit", data=GOOD_LOGIN).status_code == 302, "later they are let in again"
 
 
 @pytest.mark.parametrize(

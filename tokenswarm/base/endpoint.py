@@ -113,7 +113,7 @@ class Endpoint:
             raise ValueError("an endpoint must not hold a user name or password; give the key as API_KEY")
         self.form = form
         self.tls = parts.scheme == "https"
-        self.host = parts.hostname
+        self.host = _ascii_name(parts.hostname)
         try:
             self.port = _USUAL_PORTS[parts.scheme] if parts.port is None else parts.port
             if not self.port:
@@ -171,6 +171,14 @@ class Endpoint:
 
     def _with_query(self, path: str) -> str:
         return f"{path}{'&' if '?' in path else '?'}{self.query}" if self.query else path
+
+
+def _ascii_name(host: str) -> str:
+    """A host's name as it is looked up, xn--bcher-kva.example of bücher.example; as it stands where there is none."""
+    try:
+        return host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return host
 
 
 def without_query(url: str) -> str:

@@ -30,7 +30,7 @@ def digest(path: Path) -> str:
     if is_read_once(path):
         raise UserError(
             Exit.DATA,
-            f"{path} is a pipe or a device, which can be read only once, and each load-generating process reads it: "
+            f"{path} is a pipe or a device, which can be read only once, but it is read several times: "
             "write what it gives to a file",
         )
     try:

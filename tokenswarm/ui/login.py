@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import logging
 import os
 import secrets
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterator
 
 import gevent
 from flask import redirect, request, session, url_for
@@ -24,14 +26,28 @@ _log = logging.getLogger(__name__)
 
 
 class Attempts:
-    """Logins that failed of late, from wherever: the more there were, the longer the next answer takes."""
+    """Logins that failed of late, from wherever: the more there were, the longer the next answer takes. An address has
+    few at a time: of many at once, the one that is right would be told by the others' silence."""
 
     WINDOW_S = 300.0
     FREE = 2
     LONGEST_S = 8.0
+    AT_ONCE = 2
 
     def __init__(self) -> None:
         self._at: deque[float] = deque(maxlen=1000)
+        self._waiting: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def of(self, address: str) -> Iterator[bool]:
+        """While one from there is answered; whether it is taken at all."""
+        taken = self._waiting[address] < self.AT_ONCE
+        self._waiting[address] += taken
+        try:
+            yield taken
+        finally:
+            self._waiting[address] -= taken
+            self._waiting += Counter()  # without those that have none
 
     def failed(self, now: float) -> float:
         """One more, at this monotonic time; returns the seconds to wait before the answer."""
@@ -77,6 +93,10 @@ def add_login(web_ui: WebUI) -> None:
 
     @app.route("/login_submit", methods=["POST"])
     def login_submit() -> ResponseReturnValue:
+        with attempts.of(request.remote_addr or "") as taken:
+            return answer() if taken else ("Another login from this address is being answered: wait for it.\n", 429)
+
+    def answer() -> ResponseReturnValue:
         if is_good(request.form.get("username", ""), request.form.get("password", ""), password):
             session.pop("auth_error", None)
             login_user(_Someone())

@@ -212,9 +212,9 @@ class LLMUser(SessionUser):
         """As one of these: the session is over. Returns how many prompts it had, and the arrival that is left, if
         nothing was sent with it."""
         self._end_session()
-        asked, arrival = self._asked, self._arrival
+        sent, arrival = self._asked, self._arrival
         self._asked, self._arrival = 0, None
-        return asked, arrival
+        return sent, arrival
 
     def _send(self, ask: Ask) -> Answer:
         continuing = self._session_origin != ask.phase

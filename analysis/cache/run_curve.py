@@ -40,7 +40,7 @@ def uses_of_requests(
     first = np.zeros(len(run), dtype=bool)
     first[starts[lengths > 0]] = True
     blocks -= np.where(first, 0, np.concatenate(([0], blocks[:-1])) if len(blocks) else blocks)
-    asks = np.repeat(np.array([asked for *_, asked in events], dtype=bool), lengths)
+    asks = np.repeat(np.array([is_asked for *_, is_asked in events], dtype=bool), lengths)
     kept = blocks > 0
     return Uses(
         use_of[kept],

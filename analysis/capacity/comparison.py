@@ -63,10 +63,10 @@ def overlaid(a: Capacity, b: Capacity) -> None:
 
 def differences(a: Capacity, b: Capacity) -> list[str]:
     """What makes two capacities answers to different questions, in sentences. Raises nothing."""
-    asked = (
+    questions = (
         ("kind of load", a.capacity.unit, b.capacity.unit),
         ("scenario", a.scenario, b.scenario),
         ("limits", a.slo, b.slo),
         ("target", a.target, b.target),
     )
-    return [f"The {name} differs: {one} and {other}." for name, one, other in asked if one != other]
+    return [f"The {name} differs: {one} and {other}." for name, one, other in questions if one != other]

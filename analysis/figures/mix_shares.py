@@ -31,7 +31,7 @@ def asked_shares(manifest: Manifest) -> tuple[str, dict[str, float]]:
 def mix_shares(manifest: Manifest, rows: pd.DataFrame) -> dict[str, MixShare]:
     """By user class, the share asked for and those that came out of the requests sent in the measure phase: of all
     requests, and of the sessions that began there (first turns)."""
-    of, asked = asked_shares(manifest)
+    of, wanted_shares = asked_shares(manifest)
     names = rows["user_class"].astype("object").to_numpy()
     first = rows["turn"].to_numpy() == 1
     return {
@@ -41,7 +41,7 @@ def mix_shares(manifest: Manifest, rows: pd.DataFrame) -> dict[str, MixShare]:
             share(int(np.sum(names == name)), len(rows)).figure("share"),
             share(int(np.sum((names == name) & first)), int(first.sum())).figure("share"),
         )
-        for name, wanted in asked.items()
+        for name, wanted in wanted_shares.items()
     }
 
 
@@ -50,7 +50,7 @@ def mix_note(shares: Mapping[str, MixShare]) -> list[str]:
     if not shares:
         return []
     of = next(iter(shares.values())).of
-    asked = ", ".join(f"{name} {text.percent(each.asked)}" for name, each in shares.items())
+    wanted = ", ".join(f"{name} {text.percent(each.asked)}" for name, each in shares.items())
     requests = ", ".join(f"{name} {text.quantity(each.requests)}" for name, each in shares.items())
     begun = ", ".join(f"{name} {text.quantity(each.sessions)}" for name, each in shares.items())
     came = f"Of the requests there came: {requests}."
@@ -58,4 +58,4 @@ def mix_note(shares: Mapping[str, MixShare]) -> list[str]:
         came = f"Of the sessions that began: {begun}. {came}"
         if begun == requests:
             came = f"Of sessions and requests there came: {requests}."
-    return [f"Mix: shares of {_OF.get(of, of)} were to be {asked}. {came}"]
+    return [f"Mix: shares of {_OF.get(of, of)} were to be {wanted}. {came}"]

@@ -29,7 +29,7 @@ def speculation_of(manifest: Manifest, engine_metrics: pd.DataFrame, window: Win
     accepted / drafted (the definitions of vLLM's counters). SGLang has gauges of the latest steps only: their mean over
     the readings stands in, marked so.
     """
-    asked = manifest.engine.effective.get("speculation") or manifest.scenario.table("engine").get("speculation")
+    setting = manifest.engine.effective.get("speculation") or manifest.scenario.table("engine").get("speculation")
     table = (
         engine_metrics.iloc[:0]
         if window is None
@@ -66,7 +66,7 @@ def speculation_of(manifest: Manifest, engine_metrics: pd.DataFrame, window: Win
     if any((values > 0).any() for values in gauges.values()):
         means = [_mean_of_gauge(values).figure(_GAUGES[name]) for name, values in gauges.items()]
         return Speculation("gauges", None, means[0], means[1], [], notes)
-    if asked in (None, "none"):
+    if setting in (None, "none"):
         return None
     why = "the engine's metrics say nothing of its drafts"
     return Speculation(

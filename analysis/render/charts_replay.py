@@ -18,10 +18,10 @@ def replay_section(run: Run, fidelity: Fidelity | None) -> ChartSection:
     start = next((phase.start for phase in run.manifest.phases or () if phase.name == "measure"), None)
     if fidelity is None or plan is None or start is None:
         return ChartSection("replay", "Replay of the trace")
-    asked = np.sort(plan.requests["at_s"].dropna().to_numpy(float))
+    due = np.sort(plan.requests["at_s"].dropna().to_numpy(float))
     made = np.sort(run.measured["sent_at"].to_numpy(float) - start)
     traces = [
-        line(*_counted(asked), "asked for by the trace", "c:orange", line={"dash": "dot"}),
+        line(*_counted(due), "asked for by the trace", "c:orange", line={"dash": "dot"}),
         line(*_counted(made), "sent", "c:sky"),
     ]
     chart = Chart(

@@ -26,44 +26,44 @@ _CACHES = (100_000, 1_000_000)
 def profile_rows(profiles: Sequence[Named]) -> list[Row]:
     """The table of figures: a row a figure, a cell a workload; what nobody knows is a dash."""
     each = [profile for _, profile in profiles]
-    rows: list[tuple[str, list[str]]] = [("requests", [f"{one.requests:,}" for one in each])]
+    rows: list[tuple[str, list[str]]] = [("requests", [f"{own.requests:,}" for own in each])]
     for title, known in (
-        ("prompt, tokens", [one.input_tokens for one in each]),
-        ("answer, tokens", [one.output_tokens for one in each]),
-        ("turns in a session", [one.sessions.turns if one.sessions else None for one in each]),
-        ("pause before a turn, s", [one.sessions.delay_s if one.sessions else None for one in each]),
+        ("prompt, tokens", [own.input_tokens for own in each]),
+        ("answer, tokens", [own.output_tokens for own in each]),
+        ("turns in a session", [own.sessions.turns if own.sessions else None for own in each]),
+        ("pause before a turn, s", [own.sessions.delay_s if own.sessions else None for own in each]),
     ):
         rows.append((f"{title}: mean, p50, p99", [_lengths(lengths) for lengths in known]))
-    arrivals = [one.arrivals for one in each]
+    arrivals = [own.arrivals for own in each]
     rows += [
-        ("arrivals, requests/s", [significant(one.rate) if one else text.MISSING for one in arrivals]),
+        ("arrivals, requests/s", [significant(own.rate) if own else text.MISSING for own in arrivals]),
         (
             "CV of the gaps between arrivals (Poisson: 1)",
-            [f"{one.cv:.2f}" if one and one.cv is not None else text.MISSING for one in arrivals],
+            [f"{own.cv:.2f}" if own and own.cv is not None else text.MISSING for own in arrivals],
         ),
-        ("largest minute, requests", [f"{one.largest_minute.requests:,}" if one else text.MISSING for one in arrivals]),
+        ("largest minute, requests", [f"{own.largest_minute.requests:,}" if own else text.MISSING for own in arrivals]),
         (
             "fixed context, share of the prompt tokens",
-            [text.percent(one.shared.fixed) if one.shared else text.MISSING for one in each],
+            [text.percent(own.shared.fixed) if own.shared else text.MISSING for own in each],
         ),
         (
             "hits in a cache without limits",
             [
-                f"{text.percent(one.hit_rate.unbounded)} in blocks of {one.hit_rate.block_tokens}"
-                if one.hit_rate
+                f"{text.percent(own.hit_rate.unbounded)} in blocks of {own.hit_rate.block_tokens}"
+                if own.hit_rate
                 else text.MISSING
-                for one in each
+                for own in each
             ],
         ),
         (
             "KV cache for half of these hits, tokens",
-            [f"{one.hit_rate.half_at:,}" if one.hit_rate and one.hit_rate.half_at else text.MISSING for one in each],
+            [f"{own.hit_rate.half_at:,}" if own.hit_rate and own.hit_rate.half_at else text.MISSING for own in each],
         ),
         (
             "KV cache for nine tenths, tokens",
             [
-                f"{one.hit_rate.ninety_at:,}" if one.hit_rate and one.hit_rate.ninety_at else text.MISSING
-                for one in each
+                f"{own.hit_rate.ninety_at:,}" if own.hit_rate and own.hit_rate.ninety_at else text.MISSING
+                for own in each
             ],
         ),
     ]
@@ -71,7 +71,7 @@ def profile_rows(profiles: Sequence[Named]) -> list[Row]:
         rows.append(
             (
                 f"hits in a KV cache of {tokens:,} tokens",
-                [text.percent(_rate_at(one.hit_rate, tokens)) if one.hit_rate else text.MISSING for one in each],
+                [text.percent(_rate_at(own.hit_rate, tokens)) if own.hit_rate else text.MISSING for own in each],
             )
         )
     return [Row(title, cells) for title, cells in rows if set(cells) != {text.MISSING}]

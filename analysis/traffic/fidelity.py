@@ -55,24 +55,24 @@ def _lengths(fidelity: Fidelity, sent: pd.DataFrame, output_recorded: bool) -> N
     answered = sent[(sent["status"] == "ok").to_numpy()]
     both = answered[(answered["prompt_asked"].notna() & answered["prompt_tokens"].notna()).to_numpy()]
     why = "no answer says its prompt's length" if sent["prompt_asked"].notna().any() else "the trace has text alone"
-    asked, made = both["prompt_asked"].to_numpy(float), both["prompt_tokens"].to_numpy(float)
-    error = np.abs(made - asked) / np.maximum(asked, 1)
-    fidelity.asked_p50, fidelity.asked_p99 = _percentiles(asked, "tokens", why)
+    planned, made = both["prompt_asked"].to_numpy(float), both["prompt_tokens"].to_numpy(float)
+    error = np.abs(made - planned) / np.maximum(planned, 1)
+    fidelity.asked_p50, fidelity.asked_p99 = _percentiles(planned, "tokens", why)
     fidelity.made_p50, fidelity.made_p99 = _percentiles(made, "tokens", why)
     fidelity.prompt_error_p50, fidelity.prompt_error_p99 = _percentiles(error, "share", why)
-    fidelity.prompt_total_error = _total_error(asked, made, why)
+    fidelity.prompt_total_error = _total_error(planned, made, why)
     both = answered[(answered["output_asked"].notna() & answered["completion_tokens"].notna()).to_numpy()]
     why = "answers are as long as the model likes" if not output_recorded else "the trace does not say how long"
-    asked, made = both["output_asked"].to_numpy(float), both["completion_tokens"].to_numpy(float)
+    planned, made = both["output_asked"].to_numpy(float), both["completion_tokens"].to_numpy(float)
     if not output_recorded:
-        asked = made = np.zeros(0)
-    _, fidelity.output_error_p99 = _percentiles(np.abs(made - asked) / np.maximum(asked, 1), "share", why)
-    fidelity.output_total_error = _total_error(asked, made, why)
+        planned = made = np.zeros(0)
+    _, fidelity.output_error_p99 = _percentiles(np.abs(made - planned) / np.maximum(planned, 1), "share", why)
+    fidelity.output_total_error = _total_error(planned, made, why)
 
 
-def _total_error(asked: np.ndarray, made: np.ndarray, why: str) -> Figure:
-    total = abs(float(made.sum() / asked.sum() - 1)) if asked.sum() else None
-    return Estimate(total, n=len(asked), why=why).figure("share")
+def _total_error(planned: np.ndarray, made: np.ndarray, why: str) -> Figure:
+    total = abs(float(made.sum() / planned.sum() - 1)) if planned.sum() else None
+    return Estimate(total, n=len(planned), why=why).figure("share")
 
 
 def _times(fidelity: Fidelity, sent: pd.DataFrame, start: float) -> None:

@@ -57,5 +57,5 @@ def _delays(rows: pd.DataFrame) -> np.ndarray:
 def _sharing(paths: RunPaths, rows: pd.DataFrame) -> Sharing:
     codes = _sessions(rows)
     curves = {size: run_curve(paths.uses(size), size) for size in BLOCK_SIZES}
-    asked = paths.asked(1)
-    return sharing_of_curves(curves, _BASE, own_shares(asked, codes))
+    blocks = paths.asked(1)
+    return sharing_of_curves(curves, _BASE, own_shares(blocks, codes))

@@ -140,24 +140,24 @@ def estimate_s(claim: Claim) -> float:
     return series * max(len(run.points), 1)
 
 
-def play_claims(claims: Sequence[Claim], asked: Asked, rules: ClaimRules, console: Console, started_at: str) -> Claims:
+def play_claims(claims: Sequence[Claim], task: Asked, rules: ClaimRules, console: Console, started_at: str) -> Claims:
     """Run what can be run; claims.json is written after each claim. Ctrl-C keeps what is known."""
     record = Claims(
-        started_at=started_at, machine=asked.machine.words, claims=[record_of(claim, asked.machine) for claim in claims]
+        started_at=started_at, machine=task.machine.words, claims=[record_of(claim, task.machine) for claim in claims]
     )
     by_name = {each.name: each for each in record.claims}
     testable = [claim for claim in claims if not by_name[claim.name].missing]
-    tester = _Tester(asked, rules, console)
+    tester = _Tester(task, rules, console)
     try:
-        for group in _groups(testable, asked.machine):
+        for group in _groups(testable, task.machine):
             for claim, evidence in tester.test(group):
                 by_name[claim.name].evidence += evidence
                 _settle(record, claims, rules)
-                rules.write(record, asked.folder)
+                rules.write(record, task.folder)
     except KeyboardInterrupt:
         record.reason = "interrupted"
     _settle(record, claims, rules)
-    rules.write(record, asked.folder)
+    rules.write(record, task.folder)
     return record
 
 
@@ -197,8 +197,8 @@ def _groups(claims: Sequence[Claim], machine: Machine) -> list[_Group]:
 class _Tester:
     """Runs claims and gives what was seen."""
 
-    def __init__(self, asked: Asked, rules: ClaimRules, console: Console) -> None:
-        self._asked, self._rules, self._console = asked, rules, console
+    def __init__(self, task: Asked, rules: ClaimRules, console: Console) -> None:
+        self._asked, self._rules, self._console = task, rules, console
 
     def test(self, group: _Group) -> list[tuple[Claim, list[ClaimEvidence]]]:
         """Each claim of a group with its evidence; what goes wrong is evidence of nothing, with the reason."""

@@ -107,7 +107,7 @@ def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
     folder = options.resume or series_folder(options.results, "capacity")
     load = _options(options, argv)
     plan = resolve(load)
-    asked = CapacityAsked(
+    question = CapacityAsked(
         folder,
         options.of,
         options.target,
@@ -119,8 +119,8 @@ def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
         plan=plan,
     )
     if options.dry_run:
-        return _print_plan(console, plan, asked)
-    record = capacity_of(load, asked, console)
+        return _print_plan(console, plan, question)
+    record = capacity_of(load, question, console)
     if options.json:
         print(json.dumps(json.loads((folder / "capacity.json").read_text("utf-8")), indent=2))
     console.print(f"\n{capacity_sentence(record)}", highlight=False)
@@ -135,12 +135,12 @@ def _default_budget_s(plan: RunPlan) -> float:
     return _SIMULATED_BUDGET_S if engine is not None and engine.spec.simulated else _BUDGET_S
 
 
-def _print_plan(console: Console, plan: RunPlan, asked: CapacityAsked) -> Exit:
+def _print_plan(console: Console, plan: RunPlan, question: CapacityAsked) -> Exit:
     """What a search would do, and what it would take."""
     from tokenswarm.commands.capacity_forecast import forecast_lines
     from tokenswarm.commands.capacity_series import new_record
 
-    for line in forecast_lines(plan, new_record(plan, asked), asked.budget):
+    for line in forecast_lines(plan, new_record(plan, question), question.budget):
         console.print(line, highlight=False)
     return Exit.PASSED
 
@@ -149,12 +149,12 @@ def _options(options: argparse.Namespace, argv: list[str]) -> LoadOptions:
     """What was asked for; `--of rate` begins with --rate, or with as many requests/s as one for four users."""
     from tokenswarm.run.run_plan import resolve
 
-    asked = load_options(options, argv)
-    if options.of == "rate" and "load.rate" not in asked.overrides:
-        load = resolve(asked).scenario.load
+    wanted = load_options(options, argv)
+    if options.of == "rate" and "load.rate" not in wanted.overrides:
+        load = resolve(wanted).scenario.load
         if load.rate is None:
             return load_options(options, argv, **{"load.rate": f"{max(0.25, load.users / 4):g}"})
-    return asked
+    return wanted
 
 
 def exit_of(record: Capacity, at_least: float | None) -> Exit:

@@ -43,7 +43,7 @@ class CapacityAsked:
     plan: RunPlan | None = None
 
 
-def capacity_of(options: LoadOptions, asked: CapacityAsked, console: Console) -> Capacity:
+def capacity_of(options: LoadOptions, question: CapacityAsked, console: Console) -> Capacity:
     """Search the capacity of a scenario on an engine; capacity.json, its page and its other files are in
     `asked.folder`, with the runs beside them.
 
@@ -57,12 +57,12 @@ def capacity_of(options: LoadOptions, asked: CapacityAsked, console: Console) ->
     from tokenswarm.run.run_plan import resolve
     from tokenswarm.series.capacity import CapacityPlan, CapacityRule, search_capacity
 
-    plan = asked.plan or resolve(options)
-    record = new_record(plan, asked)
-    if asked.resume:
-        record = _same_question(read_resumable_capacity(asked.folder), record, asked.folder)
-    make_folder(asked.folder)
-    judge = CapacityJudge(record, asked.folder)
+    plan = question.plan or resolve(options)
+    record = new_record(plan, question)
+    if question.resume:
+        record = _same_question(read_resumable_capacity(question.folder), record, question.folder)
+    make_folder(question.folder)
+    judge = CapacityJudge(record, question.folder)
 
     def after(outcome: RunOutcome, run: CapacityRun) -> int:
         _note_facts(record, reported(outcome.folder, dashboard=False))
@@ -70,14 +70,14 @@ def capacity_of(options: LoadOptions, asked: CapacityAsked, console: Console) ->
 
     rule = CapacityRule(judge.next_step, after, judge.answer, progress_lines)
     search = CapacityPlan(
-        options, asked.folder, plan.scenario.prompts.seed, first_run_s(plan), asked.budget, asked.engine
+        options, question.folder, plan.scenario.prompts.seed, first_run_s(plan), question.budget, question.engine
     )
-    if asked.series is not None:
-        search = replace(search, run=asked.series.run, now=asked.series.now)
+    if question.series is not None:
+        search = replace(search, run=question.series.run, now=question.series.now)
     record = search_capacity(search, rule, record, console)
     for run in record.runs:
-        reported(asked.folder / run.run)  # its page; no level had to wait for it
-    write_capacity_files(record, asked.folder)
+        reported(question.folder / run.run)  # its page; no level had to wait for it
+    write_capacity_files(record, question.folder)
     return record
 
 
@@ -96,7 +96,7 @@ def _note_facts(record: Capacity, summary: Summary) -> None:
         record.gpus = len(summary.run.gpus)
 
 
-def new_record(plan: RunPlan, asked: CapacityAsked) -> Capacity:
+def new_record(plan: RunPlan, question: CapacityAsked) -> Capacity:
     """The record of a search that has not begun. Raises UserError (USAGE)."""
     from tokenswarm.analysis.capacity.judge import new_tier
     from tokenswarm.analysis.search.load_levels import RATE, USERS
@@ -105,7 +105,7 @@ def new_record(plan: RunPlan, asked: CapacityAsked) -> Capacity:
     from tokenswarm.scenario.slo_tiers import tiers_of
 
     load = plan.scenario.load
-    unit = {"users": USERS, "rate": RATE, None: RATE if plan.scenario.open_loop else USERS}[asked.of]
+    unit = {"users": USERS, "rate": RATE, None: RATE if plan.scenario.open_loop else USERS}[question.of]
     if (unit == RATE) is not plan.scenario.open_loop:
         raise UserError(
             Exit.USAGE,
@@ -122,20 +122,20 @@ def new_record(plan: RunPlan, asked: CapacityAsked) -> Capacity:
     start = float(load.users if load.rate is None else load.rate)
     tiers = [
         new_tier(name, limits, target, unit)
-        for name, (limits, target) in tiers_of(asked.tiers or plan.scenario.tiers, asked.target).items()
+        for name, (limits, target) in tiers_of(question.tiers or plan.scenario.tiers, question.target).items()
     ]
     return Capacity(
         capacity=CapacityFigure(unit),
         slo=bounds,
-        target=asked.target,
-        precision=asked.precision,
+        target=question.target,
+        precision=question.precision,
         start=start,
         engine=plan.engine_name,
         engine_title=plan.engine_title,
         scenario=plan.scenario.name,
-        series=asked.folder.name,
+        series=question.folder.name,
         tiers=tiers,
-        at_least=asked.at_least,
+        at_least=question.at_least,
     )
 
 

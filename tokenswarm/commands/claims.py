@@ -99,8 +99,8 @@ def _claims(options: argparse.Namespace, argv: list[str]) -> Exit:
         return Exit.PASSED
     folder = series_folder(options.results, "claims")
     make_folder(folder)
-    asked = Asked(machine, _load_options(options, argv), folder, stand_in)
-    record = play_claims(claims, asked, _rules(), console, started)
+    task = Asked(machine, _load_options(options, argv), folder, stand_in)
+    record = play_claims(claims, task, _rules(), console, started)
     if options.json:
         print(record_json(record))
     else:

@@ -151,13 +151,13 @@ def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
 def _capacities(options: argparse.Namespace) -> list[Path]:
     """The folders that were given, if they are two searches for a capacity; none of runs. Raises UserError (USAGE)
     for one of either kind."""
-    given = [Path(each) for each in (*options.a, *options.b, *options.runs)]
-    searches = [each for each in given if (each / CAPACITY_JSON).is_file()]
-    if searches and (len(searches) != 2 or len(given) != 2):
+    folders = [Path(each) for each in (*options.a, *options.b, *options.runs)]
+    searches = [each for each in folders if (each / CAPACITY_JSON).is_file()]
+    if searches and (len(searches) != 2 or len(folders) != 2):
         raise UserError(
             Exit.USAGE,
             "two searches for a capacity can be compared, or runs; not both, and not more: "
-            f"{', '.join(map(str, given))}",
+            f"{', '.join(map(str, folders))}",
         )
     return searches
 

@@ -141,14 +141,14 @@ class Stages:
     def _race(self, side: SideRecord, stage: StageRecord) -> str:
         place = self._decision.sides.index(side)
         folder, space = self._folder / stage.folder, self._spaces[place]
-        asked = RaceAsked(
+        question = RaceAsked(
             self._options.rounds, _FRESH_PAIRS, stage.allowed_s, (folder / SERIES_JSON).exists(), self._series
         )
         space = self._that_fits(side, space, stage)
         if len(space.candidates) < 2:
             side.candidate, side.because = DEFAULT, "the budget holds no race of settings"
             return NO_RACE
-        state, tune = race_settings(self._base(side, stage), space, asked, self._console, folder)
+        state, tune = race_settings(self._base(side, stage), space, question, self._console, folder)
         side.candidate, side.because = chosen_settings(tune)
         candidate: Candidate = next(each for each in space.candidates if each.name == side.candidate)
         side.settings, side.flags = dict(candidate.settings), dict(own_flags(self._plans[place], candidate))
@@ -187,14 +187,14 @@ class Stages:
 
     def _search(self, side: SideRecord, stage: StageRecord) -> str:
         folder = self._folder / stage.folder
-        asked = CapacityAsked(
+        question = CapacityAsked(
             folder,
             budget=Budget(stage.allowed_s),
             resume=(folder / CAPACITY_JSON).exists(),
             engine=self._engine,
             series=self._series,
         )
-        record = capacity_of(self._settled_base(side, stage), asked, self._console)
+        record = capacity_of(self._settled_base(side, stage), question, self._console)
         take_search(side, record, folder)
         self._note_runs(side, [folder / run.run for run in record.runs])
         return record.capacity.reason

@@ -204,7 +204,7 @@ def _diff(options: argparse.Namespace, argv: list[str]) -> Exit:
         plain = [
             {
                 "setting": row.setting,
-                **{name: None if asked is None else asdict(asked) for name, asked in row.engines.items()},
+                **{name: None if cell is None else asdict(cell) for name, cell in row.engines.items()},
                 "from": origin,
             }
             for row, origin in zip(rows, origins, strict=True)

@@ -191,12 +191,12 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
     )
 
 
-def _print_config(asked: LoadOptions) -> Exit:
+def _print_config(options: LoadOptions) -> Exit:
     """What a run would be, with everything refused that a run would refuse before it starts or asks an engine."""
     from tokenswarm.base.toml_text import toml_text
     from tokenswarm.run.run_plan import resolve
 
-    print(toml_text(resolve(asked).scenario.values()), end="")
+    print(toml_text(resolve(options).scenario.values()), end="")
     return Exit.PASSED
 
 

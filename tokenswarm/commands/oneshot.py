@@ -169,12 +169,12 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> list[LoadOptions]:
     ]
 
 
-def _engines(asked: str | None, hosts: list[str | None]) -> list[str]:
+def _engines(option: str | None, hosts: list[str | None]) -> list[str]:
     """The names of one or two engines."""
-    if asked is not None:
-        names = [name.strip() for name in asked.split(",") if name.strip()]
+    if option is not None:
+        names = [name.strip() for name in option.split(",") if name.strip()]
         if len(names) not in (1, 2):
-            raise UserError(Exit.USAGE, f"--engines takes one or two names, not '{asked}'")
+            raise UserError(Exit.USAGE, f"--engines takes one or two names, not '{option}'")
         return names * 2 if len(names) == 1 and hosts[1] else names
     if hosts[1] and not hosts[0]:
         raise UserError(Exit.USAGE, "--b-host needs --a-host (or --host): which server is A?")

@@ -105,7 +105,7 @@ def _tune(options: argparse.Namespace, argv: list[str]) -> Exit:
     if options.dry_run:
         return Exit.PASSED
     folder = options.resume or series_folder(options.results, "tune")
-    asked = RaceAsked(
+    question = RaceAsked(
         options.rounds,
         options.pairs,
         options.budget,
@@ -113,7 +113,7 @@ def _tune(options: argparse.Namespace, argv: list[str]) -> Exit:
         tasks=options.tasks,
         objective=options.objective,
     )
-    state, tune = race_settings(base, space, asked, console, folder)
+    state, tune = race_settings(base, space, question, console, folder)
     if options.json:
         print(record_json(tune))
     for sentence in tune_sentences(tune):
@@ -203,7 +203,7 @@ class RaceAsked:
 
 
 def race_settings(
-    base: LoadOptions, space: Space, asked: RaceAsked, console: Console, folder: Path
+    base: LoadOptions, space: Space, question: RaceAsked, console: Console, folder: Path
 ) -> tuple[TuneState, Tune]:
     """Race the settings of a space, and write the files of the race into `folder`. Raises UserError."""
     from tokenswarm.analysis.search.race import Race, RaceRules
@@ -217,22 +217,22 @@ def race_settings(
 
     plan = resolve(base)
     make_folder(folder)
-    race = Race([each.name for each in space.candidates], RaceRules(most_rounds=asked.rounds))
-    tools = TuneTools(lambda run: goodput_of(run, console), asked.budget_s, asked.pairs)
-    if asked.series is not None:
-        tools = replace(tools, series=asked.series)
-    if asked.objective == CAPACITY:
+    race = Race([each.name for each in space.candidates], RaceRules(most_rounds=question.rounds))
+    tools = TuneTools(lambda run: goodput_of(run, console), question.budget_s, question.pairs)
+    if question.series is not None:
+        tools = replace(tools, series=question.series)
+    if question.objective == CAPACITY:
         tools = replace(tools, search=CapacityTrials(tools.series, console), objective=CAPACITY)
     state = TuneRun(base, space.candidates, race, console, tools).play(
-        folder, read_state(folder) if asked.resume else None
+        folder, read_state(folder) if question.resume else None
     )
     engine = plan.engine
     tune = Tune(
         engine=plan.engine_name,
         engine_title=plan.engine_title,
         scenario=plan.scenario.name,
-        objective=asked.objective,
-        unit="users" if asked.objective == CAPACITY and not plan.scenario.open_loop else "requests/s",
+        objective=question.objective,
+        unit="users" if question.objective == CAPACITY and not plan.scenario.open_loop else "requests/s",
         simulated=engine is not None and engine.spec.simulated,
         default=DEFAULT,
         reason=state.ended or "",
@@ -249,7 +249,7 @@ def race_settings(
     )
     fill_in(tune, race, _settings_as_text(plan, space))
     tune.ratio, tune.fresh_runs = _fresh_ratio(state, tune, console), state.fresh
-    tune.answers = _answers(tune, base, asked, console)
+    tune.answers = _answers(tune, base, question, console)
     tune.quality = tune.answers.sentence
     tune.time = TimeRecord(
         state.total_s,
@@ -320,7 +320,7 @@ def _settings_as_text(plan: RunPlan, space: Space) -> dict[str, dict[str, str]]:
 _CHANGES_ANSWERS = ("quantization", "kv_cache_dtype", "dtype")
 
 
-def _answers(tune: Tune, base: LoadOptions, asked: RaceAsked, console: Console) -> AnswersRecord:
+def _answers(tune: Tune, base: LoadOptions, question: RaceAsked, console: Console) -> AnswersRecord:
     """Whether the answers are as good under the winner's number formats: the same tasks under both, if they matter."""
     from tokenswarm.analysis.quality import answers_of
     from tokenswarm.contract.tune_record import AnswersRecord
@@ -340,11 +340,11 @@ def _answers(tune: Tune, base: LoadOptions, asked: RaceAsked, console: Console) 
     whether = f"Whether the answers stay as good under {what}"
     if tune.simulated:
         return AnswersRecord("cannot_tell", sentence=f"{whether} cannot be determined: the simulator computes none.")
-    why = "" if asked.tasks > 0 and tune.reason not in ("interrupted", "load_generator") else "it was left out"
+    why = "" if question.tasks > 0 and tune.reason not in ("interrupted", "load_generator") else "it was left out"
     if not why:
         try:
             formats = Candidate("", changed).overrides
-            return answers_of(ask_tasks(base, formats, asked.tasks, console, asked.series or SeriesTools()), what)
+            return answers_of(ask_tasks(base, formats, question.tasks, console, question.series or SeriesTools()), what)
         except UserError as error:  # the race is not lost for it
             why = str(error)
         except KeyboardInterrupt:

@@ -155,8 +155,8 @@ def _wrong(record: Capacity) -> str | None:
         return f"capacity.unit is {record.capacity.unit!r}"
     if not record.start > 0.0:
         return f"start is {record.start:g}"
-    asked: list[Capacity | CapacityTier] = [record, *record.tiers]
-    for each in asked:
+    questions: list[Capacity | CapacityTier] = [record, *record.tiers]
+    for each in questions:
         if not 0.0 < each.target < 1.0 or not all(limit > 0.0 for limit in each.slo.values()):
             return "a limit or target of its requests is none"
     for number, run in enumerate(record.runs, start=1):

@@ -63,8 +63,8 @@ class MixedUser(User):
             tasks = DefaultTaskSet(player)
             with contextlib.suppress(RescheduleTask, RescheduleTaskImmediately):
                 tasks.execute_task(tasks.get_next_task())
-            asked, arrival = player.leave_off()
-            self._process.sent_in_session(self._process.phase(), self._number, name, asked)
+            sent, arrival = player.leave_off()
+            self._process.sent_in_session(self._process.phase(), self._number, name, sent)
             if arrival is None:
                 return
 

@@ -43,21 +43,21 @@ def _adopted(plan: RunPlan) -> Engine:
 def _require_like(plan: RunPlan, engine: Engine) -> None:
     """Raise UserError (USAGE) unless the engine that was asked for is described as one that is `like` the one at HOST,
     which tells itself by that name, and as one that shows what this one shows."""
-    asked = load_description(plan.engine_name)
-    if asked.like != engine.name:
+    wanted = load_description(plan.engine_name)
+    if wanted.like != engine.name:
         raise UserError(
             Exit.USAGE,
             f"{plan.host} is {engine.title}, not {plan.engine_name}; use ENGINE={EXTERNAL} or ENGINE={engine.name}",
         )
-    if not is_told_apart(engine, asked):
+    if not is_told_apart(engine, wanted):
         signs = " and ".join(
             f"{sign.endpoint} tells{f' {sign.path}' if sign.path else ''}{f' {sign.equals}' if sign.equals else ''}"
-            for sign in asked.told_apart
+            for sign in wanted.told_apart
         )
         raise UserError(
             Exit.USAGE,
-            f"{plan.host} is {engine.title} with other settings than {asked.name}, whose {signs}; "
-            f"use ENGINE={engine.name}, or start it as {asked.name}: make up ENGINE={asked.name}",
+            f"{plan.host} is {engine.title} with other settings than {wanted.name}, whose {signs}; "
+            f"use ENGINE={engine.name}, or start it as {wanted.name}: make up ENGINE={wanted.name}",
         )
 
 

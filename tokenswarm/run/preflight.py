@@ -169,9 +169,9 @@ def _notes(load: LoadToCheck, listed: ModelList, answer: Answer) -> list[str]:
 def _refusal(load: LoadToCheck, endpoint: Endpoint, listed: ModelList, answer: Answer) -> UserError:
     """Why the load's first request failed, in the server's own words."""
     words = error_words(load, answer, _WORDS_CHARS)
-    said = f": {words}" if words else ""
+    in_its_words = f": {words}" if words else ""
     if answer.error == "unauthorized":
-        return _wants_key(endpoint, load.api_key, said)
+        return _wants_key(endpoint, load.api_key, in_its_words)
     if answer.error == "unexpected_status" and listed.moved_to:
         return _moved(endpoint, listed)
     if answer.error == "unexpected_status" and answer.location:
@@ -183,7 +183,7 @@ def _refusal(load: LoadToCheck, endpoint: Endpoint, listed: ModelList, answer: A
         return UserError(
             Exit.MODEL,
             f"{endpoint.url} answers {answer.http_status} for the model '{load.model}' at "
-            f"{endpoint.shown(load.scenario.endpoint.request_path)}{said}; check MODEL and "
+            f"{endpoint.shown(load.scenario.endpoint.request_path)}{in_its_words}; check MODEL and "
             f"the path of HOST{_path_hint(load, endpoint)}{serves}",
         )
     if answer.error in ("connect_refused", "connect_timeout", "connect_failed", "tls_failed"):
@@ -211,18 +211,18 @@ def _refusal(load: LoadToCheck, endpoint: Endpoint, listed: ModelList, answer: A
 _HTTP = "what answers does not speak HTTP/1.1 as it should, "
 
 
-def _wants_key(endpoint: Endpoint, api_key: str | None, said: str) -> UserError:
+def _wants_key(endpoint: Endpoint, api_key: str | None, in_its_words: str) -> UserError:
     if endpoint.form.secrets:
         hint = "the key was refused; check the variables that [endpoint] takes it from"
     elif api_key:
         hint = "the key in API_KEY was refused"
-        said += (
+        in_its_words += (
             '; where the key belongs in a header of its own: SET="endpoint.bearer=false '
             'endpoint.headers.api-key=env:API_KEY"'
         )
     else:
         hint = "it needs an API key; set API_KEY in the environment"
-    return UserError(Exit.AUTH, f"{endpoint.url}: {hint}{said}")
+    return UserError(Exit.AUTH, f"{endpoint.url}: {hint}{in_its_words}")
 
 
 def _path_hint(load: LoadToCheck, endpoint: Endpoint) -> str:

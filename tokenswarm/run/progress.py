@@ -111,7 +111,7 @@ class RunProgress:
             return "waiting for the load generator"
         ttft = figures.get("ttft_p95_ms")
         before = self._phase in ("start", "warmup")
-        asked, failed = ("requests", "errors") if before else ("measured_requests", "measured_errors")
+        requests, failed = ("requests", "errors") if before else ("measured_requests", "measured_errors")
         earlier = 0 if before else figures["errors"] - figures[failed]
         errors = _plural(figures[failed], "error") + (f" (and {earlier:,} unmeasured)" if earlier > 0 else "")
         unknown = "TTFT p95 withheld (timing)" if figures.get("ttft_why") else "TTFT p95 -"
@@ -120,7 +120,7 @@ class RunProgress:
         scope = "since start" if before else "measured"
         long, short = (
             ", ".join([f"{count} {scope}", *latency, errors]) + lately
-            for count in (_plural(figures[asked], "request"), f"{figures[asked]:,}")
+            for count in (_plural(figures[requests], "request"), f"{figures[requests]:,}")
         )
         lines = (f"{long}; now {figures['in_flight']:,} in flight", long, short)
         return next((line for line in lines if columns is None or len(line) <= columns), short)

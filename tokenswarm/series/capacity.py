@@ -142,22 +142,22 @@ class _Search:
     def step(self) -> str:
         """One run. Returns why the search ends here, if it does."""
         plan, record = self.plan, self.record
-        asked = self.rule.next_step()
-        if asked.load is None:
-            return asked.why
-        seconds = self._seconds(asked)
+        step = self.rule.next_step()
+        if step.load is None:
+            return step.why
+        seconds = self._seconds(step)
         if seconds is None or self._is_spent():
             return "budget"
         left = "" if self.left_s is None else f"; {_clock(self.left_s)} of the budget left"
-        sentence = f"{asked.why}: {asked.load:g} {_UNITS[record.capacity.unit]}, {seconds:.0f} s"
+        sentence = f"{step.why}: {step.load:g} {_UNITS[record.capacity.unit]}, {seconds:.0f} s"
         self.console.print(f"\n{sentence}{left}", highlight=False)
-        self.progress.begin(RunUnderWay(asked.why, len(record.runs) + 1, asked.load, seconds=seconds), sentence)
-        outcome, run = self._measure(asked.load, seconds)
-        run.step = asked.why
+        self.progress.begin(RunUnderWay(step.why, len(record.runs) + 1, step.load, seconds=seconds), sentence)
+        outcome, run = self._measure(step.load, seconds)
+        run.step = step.why
         record.runs.append(run)
         run.measured = self.rule.after(outcome, run)
         if run.measured and outcome.status == "complete":
-            self.rates[asked.load] = run.measured / run.measured_s
+            self.rates[step.load] = run.measured / run.measured_s
             self.around_s = max(AROUND_S, *(each.wall_s - each.measured_s for each in record.runs))
         ended = INTERRUPTED if outcome.status == "interrupted" else ""
         write_capacity(plan.folder, self.rule.judge(record, ended or "going on"))
@@ -172,15 +172,15 @@ class _Search:
         seconds = self.plan.budget.seconds
         return None if seconds is None else max(0.0, seconds - (self.plan.now() - self.began))
 
-    def _seconds(self, asked: NextStep) -> float | None:
+    def _seconds(self, step: NextStep) -> float | None:
         """How long so many requests take at a load, as the nearest load below has shown, or any; shorter where the
         budget ends before. None where it holds no run at all."""
-        wanted, load = self.plan.first_s, present(asked.load)
+        wanted, load = self.plan.first_s, present(step.load)
         if self.rates:
             nearest = min(self.rates, key=lambda known: (known > load, abs(math.log(known / load))))
             rate = self.rates[nearest] * max(1.0, load / nearest)
-            wanted = min(max(asked.requests / rate, SHORTEST_S), LONGEST_S)
-            if asked.why == BRACKET:
+            wanted = min(max(step.requests / rate, SHORTEST_S), LONGEST_S)
+            if step.why == BRACKET:
                 wanted = min(wanted, max(self.plan.first_s, FEW / rate))
         if self.left_s is None or wanted + self.around_s <= self.left_s:
             return wanted

@@ -28,7 +28,7 @@ def ask_tasks(
     engine = SharedEngine(tools.engine)
     own = {key: value for key, value in base.overrides.items() if key.startswith("engine.") and key not in formats}
     folders: dict[str, list[Path]] = {"before": [], "after": []}
-    asked = {
+    load = {
         "load.max_requests": str(max(1, tasks // len(TASKS))),
         "load.duration_s": f"{_LONGEST_S:g}",
         "load.warmup_s": "0",
@@ -38,7 +38,7 @@ def ask_tasks(
         for side, values in (("before", {}), ("after", formats)):
             for scenario in TASKS:
                 console.print(f"\nchecking answers {side} the change: {scenario}", markup=False, highlight=False)
-                options = replace(base, scenario=scenario, data=None, overrides={**own, **asked, **values})
+                options = replace(base, scenario=scenario, data=None, overrides={**own, **load, **values})
                 outcome = tools.run(options, console, LoadTools(engine=engine.tools))
                 if outcome.status == "interrupted":
                     raise KeyboardInterrupt

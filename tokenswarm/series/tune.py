@@ -114,7 +114,7 @@ class TuneRun:
         self._base, self._race, self._console, self._tools = base, race, console, tools
         self._candidates = {each.name: each for each in candidates}
         own = tools.series.engine
-        self._engine_tools = replace(own, bring_up=lambda *asked: self._timed_start(own, *asked))
+        self._engine_tools = replace(own, bring_up=lambda *arguments: self._timed_start(own, *arguments))
         self._engine = SharedEngine(self._engine_tools)
         plan = resolve(base)
         self._seed = plan.scenario.prompts.seed

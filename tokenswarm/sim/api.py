@@ -183,8 +183,8 @@ def _wanted(data: Mapping[str, object]) -> tuple[Mapping[str, object] | None, Te
     response_format of the OpenAI API, or as a form of text."""
     if _FORMS.isdisjoint(data):
         return None, None
-    given = data.get("response_format")
-    wanted: dict[str, object] = dict(given) if isinstance(given, Mapping) else {}
+    response_format = data.get("response_format")
+    wanted: dict[str, object] = dict(response_format) if isinstance(response_format, Mapping) else {}
     outputs = data.get("structured_outputs")
     for table in (outputs if isinstance(outputs, Mapping) else {}, data):
         for name, form in (

@@ -156,8 +156,8 @@ class DatasetWorkload(Workload):
         return DatasetSession(phase, number, self._pool.sessions[at], prefix, self._pool.shared, self.settings.check)
 
     def _refuse_broken_patterns(self) -> None:
-        asked = (request for requests in self._pool.sessions for request in requests)
-        for number, request in enumerate(asked, start=1):
+        requests_of_all = (request for requests in self._pool.sessions for request in requests)
+        for number, request in enumerate(requests_of_all, start=1):
             try:
                 bounded(request.expected or "")
             except (NoPattern, RecursionError, OverflowError) as error:

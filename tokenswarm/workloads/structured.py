@@ -291,6 +291,14 @@ class StructuredSession(Session):
         self._extraction = extraction
 
     def __iter__(self) -> Iterator[Prompt]:
-        asked = self._extraction
-        messages = [{"role": "system", "content": asked.system}, {"role": "user", "content": asked.document}]
-        yield Prompt(messages, self.conversation, 1, len(asked.system), asked.arm, check=asked.check, body=asked.body)
+        extraction = self._extraction
+        messages = [{"role": "system", "content": extraction.system}, {"role": "user", "content": extraction.document}]
+        yield Prompt(
+            messages,
+            self.conversation,
+            1,
+            len(extraction.system),
+            extraction.arm,
+            check=extraction.check,
+            body=extraction.body,
+        )

@@ -27,7 +27,14 @@ from tokenswarm.contract.metric import HIGHER, LOWER, Latency, Metric, Rate
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.objectives import bounds_of
 from tokenswarm.contract.phases import Timeline
-from tokenswarm.contract.tables import DASHBOARD_HTML, JUNIT_XML, REQUEST_COLUMNS, REQUESTS_CSV, SUMMARY_MD
+from tokenswarm.contract.tables import (
+    DASHBOARD_HTML,
+    JUNIT_XML,
+    REQUEST_COLUMNS,
+    REQUESTS_CSV,
+    SUMMARY_JSON,
+    SUMMARY_MD,
+)
 from tokenswarm.live.aggregate import RELATIVE_ERROR, Delta
 from tokenswarm.live.live_stats import LiveStats
 from tokenswarm.scenario.loading import load_scenario
@@ -240,6 +247,8 @@ def test_a_latency_is_one_entry(tmp_path: Path) -> None:
             if row["phase"] == "measure" and row["status"] == "ok"
         )
         figure = summary.latency["streaming_ms"]["p95"]
+        written = json.loads((folder / SUMMARY_JSON).read_text())["latency"]["streaming_ms"]["p95"]
+        assert written["value"] == figure.value and written["unit"] == "ms"
         assert streamed[0] < figure.value < streamed[-1] and figure.n == len(streamed) and figure.ci95
         assert sum(value <= figure.value for value in streamed) == pytest.approx(0.95 * len(streamed), abs=1)
 
@@ -294,6 +303,7 @@ def test_a_rate_without_percentiles_is_one_entry(tmp_path: Path, metric: Rate, s
         output, thought = (sum(row[name] or 0 for row in rows) for name in ("completion_tokens", "reasoning_tokens"))
         exact = thought / output if metric is THINKING else output / sum(row["status"] == "ok" for row in rows)
         figure = summary.rates[metric.name]
+        assert json.loads((folder / SUMMARY_JSON).read_text())["rates"][metric.name]["value"] == figure.value
         assert figure.value == pytest.approx(exact) and figure.unit == metric.unit
         low, high = figure.ci95
         assert 0 < low < exact < high < 2 * exact

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+
 import pytest
 
 from tests.real_engines.real import API_KEY, ROOT, Run, Server, run_load, token_id
